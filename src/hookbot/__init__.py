@@ -1,0 +1,3 @@
+"""hookbot: a webhook hub."""
+
+__version__ = "1.0.0"

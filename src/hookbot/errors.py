@@ -1,0 +1,123 @@
+"""Every error that hookbot raises, sorted by whose fault it is.
+
+    HookbotError
+    ├── Refused            the caller's fault: the same request fails again      400
+    │   ├── InvalidTopic   not a topic                                           400
+    │   ├── Unauthorized   no token, or not one for this path                    401
+    │   ├── BadSignature   the sender did not prove who it is                    401
+    │   ├── Forbidden      known, and still not allowed                          403
+    │   ├── NotFound       no such path                                          404
+    │   ├── MethodNotAllowed                                                     405
+    │   ├── BodyTooLarge                                                         413
+    │   ├── KeyReused      an Idempotency-Key came back with another body        422
+    │   ├── UpgradeRequired  a subscription asked for as a plain page            426
+    │   └── TooManyRequests  try again after ``retry_after_s``                   429
+    ├── Unavailable        ours, for now: retry with jittered backoff            503
+    └── ConfigError        the hub does not start                                exit code 2
+
+The message of an error is one plain sentence for the person who caused it. It
+shows the offending value and never a token, a secret or an expected signature.
+"""
+
+
+class HookbotError(Exception):
+    """The root of all errors that hookbot raises on purpose."""
+
+    status = 500
+
+
+class Refused(HookbotError):
+    """The caller's fault; the same request fails again."""
+
+    status = 400
+
+
+class InvalidTopic(Refused):
+    """The path does not name a topic."""
+
+
+class Unauthorized(Refused):
+    """No token, or none that opens this path. The text says no more, so that it helps nobody to guess."""
+
+    status = 401
+
+    def __init__(self, message: str = "401 Unauthorized") -> None:
+        super().__init__(message)
+
+
+class BadSignature(Refused):
+    """The request does not carry a valid signature of the provider that it claims to come from."""
+
+    status = 401
+
+
+class Forbidden(Refused):
+    """The caller is known, or does not matter, and this is not allowed from where it comes."""
+
+    status = 403
+
+
+class NotFound(Refused):
+    """Nothing lives at this path."""
+
+    status = 404
+
+
+class MethodNotAllowed(Refused):
+    """The path exists, but not for this method; ``allow`` says for which."""
+
+    status = 405
+
+    def __init__(self, message: str, *, allow: str) -> None:
+        super().__init__(message)
+        self.allow = allow
+
+
+class RequestTimeout(Refused):
+    """The request did not arrive in time."""
+
+    status = 408
+
+
+class BodyTooLarge(Refused):
+    """The body is longer than the hub accepts."""
+
+    status = 413
+
+
+class KeyReused(Refused):
+    """An ``Idempotency-Key`` was used before, on the same topic, with another body."""
+
+    status = 422
+
+
+class UpgradeRequired(Refused):
+    """A subscription asked for with neither a websocket upgrade nor a streaming ``Accept``."""
+
+    status = 426
+
+
+class TooManyRequests(Refused):
+    """A limit was reached; the same request is welcome after ``retry_after_s`` seconds."""
+
+    status = 429
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class HeadersTooLarge(Refused):
+    """The request line or the headers are longer than the hub accepts."""
+
+    status = 431
+
+
+class Unavailable(HookbotError):
+    """The hub cannot do this now; nothing was stored, and a later attempt may succeed."""
+
+    status = 503
+
+
+class ConfigError(HookbotError):
+    """The hub was started with something it cannot work with."""

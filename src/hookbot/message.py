@@ -1,0 +1,204 @@
+"""What is published (`Draft`), what the log makes of it (`Message`), and its one JSON form, the envelope.
+
+An id is ``<epoch>-<position>``: eight letters that name the log, and fifteen digits that count its messages, so
+that ids of one log sort as text, and no id can be read as a duration, a time or a word. To a client it is opaque.
+"""
+
+import json
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl
+
+Headers = tuple[tuple[str, str], ...]
+"""Header fields in the order in which they came, as latin-1 text: repeated ones, odd cases and any bytes survive."""
+
+_ID = re.compile(r"([a-z]{8})-([0-9]{15})")
+_EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How the hub knows who sent a message: by which provider's rule, with which secret, signed when (Unix seconds)."""
+
+    provider: str
+    key: str
+    signed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A key under which the log accepts a draft once, remembered with the message, in the same commit.
+
+    A draft whose key (within its scope) is known already is not stored again when `exclusive`; otherwise it
+    is stored and marked `duplicate_of` the first. With a `fingerprint`, the same key with another one is refused.
+    """
+
+    scope: str
+    key: str
+    exclusive: bool = True
+    fingerprint: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a publisher hands over: a message that is not stored yet."""
+
+    topic: str
+    body: bytes = b""
+    headers: Headers = ()
+    query: str = ""
+    verified: Verified | None = None
+    hops: tuple[str, ...] = ()
+    once: tuple[Once, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in memory and on disk."""
+        return (
+            len(self.body)
+            + len(self.topic)
+            + len(self.query)
+            + sum(len(n) + len(v) + 8 for n, v in self.headers)
+            + 64
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A draft that the log has taken: it has an id, and it stays."""
+
+    topic: str
+    body: bytes = b""
+    headers: Headers = ()
+    query: str = ""
+    verified: Verified | None = None
+    hops: tuple[str, ...] = ()
+    duplicate_of: str | None = None
+    id: str = ""
+    time_us: int = 0
+    """Microseconds since 1970, UTC; never runs backwards in the order of ids."""
+    redelivered: bool = field(default=False, compare=False)
+    """Whether another member of the same group was given it before and did not acknowledge it."""
+
+    @property
+    def time(self) -> datetime:
+        """When the log took it, UTC."""
+        return _EPOCH_START + timedelta(microseconds=self.time_us)
+
+    @property
+    def position(self) -> int:
+        """Its place in its log, counting from 1. Only the hub may look inside an id."""
+        return int(self.id[-15:])
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name, in any case; None if there is none."""
+        wanted = name.lower()
+        return next((value for key, value in self.headers if key.lower() == wanted), None)
+
+    def json(self) -> Any:
+        """The body read as JSON; raises `ValueError` if it is none."""
+        return json.loads(self.body)
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether its raw frames carry the ancestor's ``extra-metadata=github`` object in place of the body."""
+        return wants_metadata(self.query)
+
+
+def wants_metadata(query: str) -> bool:
+    """Whether a query asks for ``extra-metadata=github``."""
+    return "extra-metadata" in query and ("extra-metadata", "github") in parse_qsl(query)
+
+
+def format_id(epoch: str, position: int) -> str:
+    """The id of the message at `position` in the log `epoch`."""
+    return f"{epoch}-{position:015d}"
+
+
+def parse_id(text: str) -> tuple[str, int]:
+    """Epoch and position; raises `ValueError` if the text is no id."""
+    match = _ID.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not a message id: {text[:80]!r}")
+    return match[1], int(match[2])
+
+
+def format_time(time_us: int) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    moment = _EPOCH_START + timedelta(microseconds=time_us)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text: str) -> int:
+    """Microseconds since 1970 of an RFC 3339 time; raises `ValueError`."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None or "T" not in text.upper():
+        raise ValueError(f"not an RFC 3339 time: {text!r}")
+    return (moment - _EPOCH_START) // timedelta(microseconds=1)
+
+
+def to_envelope(message: Message) -> dict[str, Any]:
+    """The message as the JSON object that every format but raw frames carries; optional fields are left out when empty."""
+    envelope: dict[str, Any] = {
+        "id": message.id,
+        "topic": message.topic,
+        "time": format_time(message.time_us),
+        "headers": message.headers,
+        "query": message.query,
+        **_body_fields(message.body),
+    }
+    if message.verified:
+        envelope["verified"] = _verified_fields(message.verified)
+    if message.hops:
+        envelope["hops"] = message.hops
+    if message.duplicate_of:
+        envelope["duplicate_of"] = message.duplicate_of
+    if message.redelivered:
+        envelope["redelivered"] = True
+    return envelope
+
+
+def from_envelope(envelope: dict[str, Any]) -> Message:
+    """The message that `to_envelope` made the object of; raises `ValueError` if the object is no envelope."""
+    try:
+        verified = envelope.get("verified")
+        return Message(
+            topic=envelope["topic"],
+            body=b64decode(envelope["body_base64"], validate=True)
+            if "body_base64" in envelope
+            else envelope["body"].encode(),
+            headers=_pairs(envelope["headers"]),
+            query=envelope["query"],
+            verified=Verified(**verified) if verified else None,
+            hops=tuple(envelope.get("hops", ())),
+            duplicate_of=envelope.get("duplicate_of"),
+            id=envelope["id"],
+            time_us=parse_time(envelope["time"]),
+            redelivered=envelope.get("redelivered", False),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not an envelope: {error!r}") from None
+
+
+def encode_json(value: Any) -> str:
+    """Compact JSON in ASCII, so that no line reader and no proxy trips over U+0085, U+2028 or a bad guess at the charset."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _body_fields(body: bytes) -> dict[str, str]:
+    try:
+        return {"body": body.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"body_base64": b64encode(body).decode("ascii")}
+
+
+def _verified_fields(verified: Verified) -> dict[str, Any]:
+    return {f.name: value for f in fields(verified) if (value := getattr(verified, f.name)) is not None}
+
+
+def _pairs(headers: Iterable[Any]) -> Headers:
+    return tuple((str(name), str(value)) for name, value in headers)

@@ -1,0 +1,45 @@
+"""Tokens: whoever holds the HMAC of a path may do what lives at that path.
+
+A token is the lower-case hex HMAC of the decoded path under the hub's key: HMAC-SHA1 as the ancestor makes them
+(40 digits), or HMAC-SHA256 (64 digits). A token for a path that ends in ``/`` opens everything beneath it; a token
+for a path without the leading ``/pub`` or ``/sub`` is good for both.
+"""
+
+import hmac
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+Digest = Literal["sha1", "sha256"]
+
+
+def make_token(key: str, path: str, digest: Digest = "sha1") -> str:
+    """The token that opens `path` (decoded, without query) and, if it ends in ``/``, everything beneath it."""
+    return hmac.new(key.encode(), path.encode("utf-8", "surrogatepass"), digest).hexdigest()
+
+
+def opening_paths(path: str) -> Iterator[str]:
+    """Every path whose token opens `path`: itself, its prefixes that end in ``/``, and these without ``/pub`` or ``/sub``."""
+    yield from _prefixes(path)
+    for segment in ("/pub/", "/sub/"):
+        if path.startswith(segment):
+            yield from _prefixes(path[len(segment) - 1 :])
+
+
+def opens(token: str, path: str, keys: Sequence[str], digests: Sequence[Digest] = ("sha1", "sha256")) -> bool:
+    """Whether `token` opens `path` under one of `keys`; every comparison takes constant time."""
+    given = token.encode("utf-8", "surrogatepass")
+    found = False
+    for digest in digests:
+        for key in keys:
+            for opening in opening_paths(path):
+                found |= hmac.compare_digest(given, make_token(key, opening, digest).encode())
+    return found
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    end = path.find("/")
+    while end >= 0:
+        yield path[: end + 1]
+        end = path.find("/", end + 1)
+    if not path.endswith("/"):
+        yield path
