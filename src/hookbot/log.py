@@ -1,6 +1,7 @@
 """The log: an append-only record of messages in the order of their ids, and the only durable state of a hub.
 
-`Log` says what any engine promises; `MemoryLog` keeps nothing over a restart; `hookbot.log_sqlite.SqliteLog` is the default.
+`Log` says what any engine promises; `MemoryLog` keeps nothing over a restart; the default is
+`hookbot.log_sqlite.SqliteLog`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,22 +71,19 @@ class Log(Protocol):
     def head(self) -> int:
         """The position of the newest message ever appended; 0 before the first."""
 
-    async def append(
-        self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = {}
-    ) -> Sequence[Outcome]:
+    async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = {}) -> Sequence[Outcome]:
         """Store all drafts and cursors in one durable commit (a cursor of None is deleted).
 
         Only one caller at a time; the broker's writer. Not cancellable once begun. Raises
         `Unavailable`, with nothing of it stored, when the store cannot take it; a later call may succeed.
         """
 
-    async def read(
-        self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False
-    ) -> Page:
-        """The next messages that `wanted` selects after position `after`: at most `limit`, of about `max_bytes` (at least one).
+    async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
+        """The next messages that `wanted` selects after position `after`.
 
-        With `newest`, backwards: those before position `after`, newest first. May return fewer than `limit`, even none,
-        before the end (a bounded stretch of the log is searched); go on from `next_after`. Raises `Unavailable`.
+        At most `limit`, of about `max_bytes` (but one, however large). With `newest`, backwards: those before
+        position `after`, newest first. May return fewer, even none, before the end, since only a bounded
+        stretch of the log is searched; go on from `next_after`. Raises `Unavailable`.
         """
 
     async def position_before(self, time_us: int) -> int:

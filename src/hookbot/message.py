@@ -59,11 +59,7 @@ class Draft:
     def size(self) -> int:
         """About how many bytes it takes in memory and on disk."""
         return (
-            len(self.body)
-            + len(self.topic)
-            + len(self.query)
-            + sum(len(n) + len(v) + 8 for n, v in self.headers)
-            + 64
+            len(self.body) + len(self.topic) + len(self.query) + sum(len(n) + len(v) + 8 for n, v in self.headers) + 64
         )
 
 
@@ -142,7 +138,7 @@ def parse_time(text: str) -> int:
 
 
 def to_envelope(message: Message) -> dict[str, Any]:
-    """The message as the JSON object that every format but raw frames carries; optional fields are left out when empty."""
+    """The message as the JSON object that every format but raw frames carries; empty optional fields are left out."""
     envelope: dict[str, Any] = {
         "id": message.id,
         "topic": message.topic,
@@ -185,7 +181,7 @@ def from_envelope(envelope: dict[str, Any]) -> Message:
 
 
 def encode_json(value: Any) -> str:
-    """Compact JSON in ASCII, so that no line reader and no proxy trips over U+0085, U+2028 or a bad guess at the charset."""
+    """Compact JSON in ASCII, so that no line reader trips over U+0085 or U+2028, and no proxy over the charset."""
     return json.dumps(value, separators=(",", ":"))
 
 

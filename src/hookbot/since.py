@@ -39,7 +39,7 @@ def parse_since(text: str, *, now_us: int) -> Since:
     """Read a value of ``since``; raises `Refused` with the accepted forms."""
     if text == "all":
         return FromOldest()
-    if match := _DURATION.fullmatch(text):
+    if _DURATION.fullmatch(text):
         return SinceTime(now_us - parse_duration(text) * 1_000_000)
     for parse in (_after_id, _since_time):
         try:

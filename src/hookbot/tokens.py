@@ -18,7 +18,7 @@ def make_token(key: str, path: str, digest: Digest = "sha1") -> str:
 
 
 def opening_paths(path: str) -> Iterator[str]:
-    """Every path whose token opens `path`: itself, its prefixes that end in ``/``, and these without ``/pub`` or ``/sub``."""
+    """Every path whose token opens `path`: itself, its prefixes ending in ``/``, these without ``/pub`` or ``/sub``."""
     yield from _prefixes(path)
     for segment in ("/pub/", "/sub/"):
         if path.startswith(segment):

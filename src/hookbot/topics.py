@@ -79,7 +79,7 @@ def _check_segments(path: str, shown: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TopicFilter:
-    """What a subscription wants to hear: topics, and subtrees where a pattern ends in ``/`` (or is empty: all safe topics)."""
+    """What a subscription hears: topics, and subtrees where a pattern ends in ``/`` (``""``: all safe ones)."""
 
     patterns: tuple[str, ...]
 
@@ -113,7 +113,7 @@ def is_subtree(pattern: str) -> bool:
 
 
 def patterns_of(topic: str) -> Iterator[str]:
-    """Every pattern that hears the topic: itself, and each of its prefixes that ends in ``/``; for a safe topic also ``""``."""
+    """Every pattern that hears the topic: itself, each prefix that ends in ``/``, and ``""`` for a safe topic."""
     yield topic
     if not topic.startswith("/"):
         if topic:
