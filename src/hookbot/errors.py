@@ -9,6 +9,7 @@
     │   ├── NotFound       no such path                                          404
     │   ├── MethodNotAllowed                                                     405
     │   ├── BodyTooLarge                                                         413
+    │   ├── HistoryLost    retention took what the listener still wanted; mostly told as a gap, not as a failure
     │   ├── KeyReused      an Idempotency-Key came back with another body        422
     │   ├── UpgradeRequired  a subscription asked for as a plain page            426
     │   └── TooManyRequests  try again after ``retry_after_s``                   429
@@ -83,6 +84,12 @@ class BodyTooLarge(Refused):
     """The body is longer than the hub accepts."""
 
     status = 413
+
+
+class HistoryLost(Refused):
+    """Retention took what the listener still wanted, and its format has no way to tell a gap."""
+
+    status = 410
 
 
 class KeyReused(Refused):

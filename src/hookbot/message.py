@@ -198,3 +198,12 @@ def _verified_fields(verified: Verified) -> dict[str, Any]:
 
 def _pairs(headers: Iterable[Any]) -> Headers:
     return tuple((str(name), str(value)) for name, value in headers)
+
+
+def encode_go_json(fields: dict[str, str]) -> str:
+    """Compact JSON as Go's encoding/json writes a map: keys sorted, ``<``, ``>``, ``&``, U+2028 and U+2029 escaped."""
+    text = json.dumps(fields, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return text.translate(_GO_ESCAPES)
+
+
+_GO_ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}

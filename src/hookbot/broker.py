@@ -1,0 +1,221 @@
+"""The broker: publish to the log, subscribe to what the log says."""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from time import time_ns
+
+import trio
+
+from .channels import Channel, Channels, Entry
+from .errors import Refused, Unavailable
+from .log import Duplicate, Log, Outcome, Retention
+from .message import Draft, Message, format_id
+from .since import AfterId, FromOldest, Since, SinceTime
+from .topics import TopicFilter
+from .writer import Done, Writer
+
+PAGE_MESSAGES = 512
+PAGE_BYTES = 512 << 10
+CACHED_PAGES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A hole in a subscription: what came after `after` (None: not known) and before `before` may be lost.
+
+    The reason is ``retention`` (the log keeps it no longer) or ``other-log`` (the id asked for is not of this log).
+    """
+
+    reason: str
+    after: str | None
+    before: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a subscription starts, and the gap that it has to be told of first."""
+
+    position: int
+    gap: Gap | None = None
+
+
+@dataclass(slots=True)
+class _CachedPage:
+    lock: trio.Lock = field(default_factory=trio.Lock)
+    entries: list[Entry] | None = None
+    next_after: int = 0
+
+
+class Subscription:
+    """A cursor over the log: every message of a filter, in order, once.
+
+    A reader slower than the window in memory goes on in the log, and comes back. What retention took
+    meanwhile is told as a `Gap` before the first message after it. Cancelling `take` loses nothing.
+    """
+
+    def __init__(self, broker: "Broker", channel: Channel, start: Start) -> None:
+        self._broker = broker
+        self._channel = channel
+        self._gap = start.gap
+        self._news = trio.Event()
+        self.wanted = channel.wanted
+        self.position = start.position
+
+    async def take(self) -> Sequence[Entry | Gap]:
+        """What comes next, at least one, as soon as there is any. Raises `Unavailable` when the log cannot be read."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self._gap:
+                gap, self._gap = self._gap, None
+                return [gap]
+            if self.position < self._channel.floor:
+                taken = await self._take_from_log()
+            else:
+                taken = self._channel.after(self.position)
+                if not taken:
+                    await self._wait()
+                    continue
+                self.position = taken[-1].position
+            if taken:
+                return taken
+
+    def settle(self) -> int:
+        """Move over what is not of this filter; the position up to which everything has been taken."""
+        if self.position >= self._channel.floor and not self._channel.after(self.position):
+            self.position = max(self.position, self._broker.head)
+        return self.position
+
+    def wake(self) -> None:
+        """Called once per batch when the channel has news."""
+        self._news.set()
+
+    async def _wait(self) -> None:
+        self._news = trio.Event()
+        await self._news.wait()
+
+    async def _take_from_log(self) -> Sequence[Entry | Gap]:
+        position = self.position
+        entries, next_after = await self._broker.read(self.wanted, after=position)
+        gap = self._broker.gap_after(self.wanted, position)
+        self.position = max(next_after, self._broker.log.lost_up_to(self.wanted))
+        return [gap, *entries] if gap else entries
+
+
+class Broker:
+    """Stores drafts, and lets subscriptions follow. Made by `open_broker`."""
+
+    def __init__(self, log: Log, retention: Retention, clock_us: Callable[[], int]) -> None:
+        self.log = log
+        self.channels = Channels(log.head)
+        self.writer = Writer(log, retention, self.channels.announce, clock_us)
+        self._pages: OrderedDict[tuple[TopicFilter, int], _CachedPage] = OrderedDict()
+
+    @property
+    def head(self) -> int:
+        """The position of the newest message that subscriptions were told of."""
+        return self.channels.head
+
+    async def publish(self, draft: Draft) -> Message | Duplicate:
+        """Store a draft durably; returns when it is. Raises `Refused` or `Unavailable`, and then nothing is stored."""
+        [outcome] = await self.commit([draft])
+        if isinstance(outcome, Refused):
+            raise outcome
+        return outcome
+
+    async def commit(
+        self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] | None = None
+    ) -> Sequence[Outcome]:
+        """Store all drafts and cursors in one commit; raises `Unavailable`, and then nothing is stored.
+
+        Once in line it cannot be cancelled any more: the caller always learns what became of it.
+        """
+        answer: list[Sequence[Outcome] | Unavailable] = []
+        answered = trio.Event()
+
+        def done(result: Sequence[Outcome] | Unavailable) -> None:
+            answer.append(result)
+            answered.set()
+
+        self.submit(drafts, done, cursors=cursors)
+        with trio.CancelScope(shield=True):
+            await answered.wait()
+        [result] = answer
+        if isinstance(result, Unavailable):
+            raise result
+        return result
+
+    def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None] | None = None) -> None:
+        """Like `commit`, without waiting; `done` is told what became of it. Raises `Unavailable` if the line is full."""
+        self.writer.submit(drafts, done, cursors=cursors or {})
+
+    async def start_at(self, since: Since | None, wanted: TopicFilter) -> Start:
+        """Turn what a client asked for into a place in this log, with the gap that it must be told of, if any."""
+        match since:
+            case None:
+                return Start(self.head)
+            case FromOldest():
+                return Start(self.log.lost_up_to(wanted))
+            case SinceTime(time_us):
+                return self._start_after(wanted, await self.log.position_before(time_us))
+            case AfterId(epoch, position) if epoch == self.log.epoch and position <= self.log.head:
+                return self._start_after(wanted, position)
+            case AfterId(epoch, _):
+                start = self.head if epoch == self.log.epoch else self.log.lost_up_to(wanted)
+                return Start(start, Gap("other-log", None, format_id(self.log.epoch, start + 1)))
+
+    def gap_after(self, wanted: TopicFilter, position: int) -> Gap | None:
+        """The gap that whoever goes on after `position` has to be told of."""
+        lost = self.log.lost_up_to(wanted)
+        if position >= lost:
+            return None
+        epoch = self.log.epoch
+        return Gap("retention", format_id(epoch, position) if position else None, format_id(epoch, lost + 1))
+
+    @contextmanager
+    def subscribe(self, wanted: TopicFilter, start: Start | None = None) -> Iterator[Subscription]:
+        """Listen from `start` (default: from now) until the block ends."""
+        with self.channels.open(wanted) as channel:
+            subscription = Subscription(self, channel, start or Start(self.head))
+            channel.listeners.add(subscription.wake)
+            try:
+                yield subscription
+            finally:
+                channel.listeners.discard(subscription.wake)
+
+    async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry], int]:
+        """The next page of the log after `after`, and the position up to which it reaches.
+
+        A page that many ask for, at once or shortly after each other, is read and encoded once.
+        """
+        key = wanted, after
+        page = self._pages.setdefault(key, _CachedPage())
+        async with page.lock:
+            if page.entries is None:
+                read = await self.log.read(wanted, after=after, limit=PAGE_MESSAGES, max_bytes=PAGE_BYTES)
+                page.entries = [Entry(message, message.position) for message in read.messages]
+                page.next_after = read.next_after
+                if page.next_after >= self.log.head:
+                    self._pages.pop(key, None)  # the end of the log: soon there will be more to read from here
+        while len(self._pages) > CACHED_PAGES:
+            self._pages.popitem(last=False)
+        return page.entries, page.next_after
+
+    def _start_after(self, wanted: TopicFilter, position: int) -> Start:
+        gap = self.gap_after(wanted, position)
+        return Start(max(position, self.log.lost_up_to(wanted)), gap)
+
+
+@asynccontextmanager
+async def open_broker(
+    log: Log, retention: Retention | None = None, *, clock_us: Callable[[], int] = lambda: time_ns() // 1000
+) -> AsyncIterator[Broker]:
+    """A broker over `log`. When the block ends, what stands in line is still stored; later publishes are refused."""
+    broker = Broker(log, retention or Retention(), clock_us)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(broker.writer.run)
+        try:
+            yield broker
+        finally:
+            broker.writer.close()

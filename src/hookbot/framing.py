@@ -1,0 +1,192 @@
+"""The formats that a message can leave in: each says how messages, gaps and heartbeats look in it.
+
+Encoding is pure and costs time; `encoded` does it once for all who listen in the same way.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Hashable
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from .broker import Gap
+from .channels import Entry
+from .listening import Listening
+from .message import Message, encode_go_json, encode_json, format_time, to_envelope
+
+_MEDIA_TYPE = re.compile(r"[!#$%&'*+.^`|~\w-]+/[!#$%&'*+.^`|~\w-]+(?:\s*;[\x20-\x7e]*)?", re.ASCII)
+
+
+class Framing(Protocol):
+    """One format. `text` is the kind of websocket frame that it goes into."""
+
+    text: bool
+
+    @property
+    def key(self) -> Hashable:
+        """Names what its encoding of a message depends on besides the message."""
+
+    def message(self, message: Message) -> bytes:
+        """A message."""
+
+    def gap(self, gap: Gap) -> bytes | None:
+        """A hole before the next message; None where the format cannot tell."""
+
+    def heartbeat(self, id: str) -> bytes | None:
+        """Everything up to `id` has been sent; None where the format cannot tell."""
+
+
+def framing_for(listening: Listening) -> Framing:
+    """The format that a subscription asked for."""
+    match listening.format:
+        case "raw":
+            return Raw(listening.wanted.subtree)
+        case "v1":
+            return HookbotV1()
+        case "cloudevents":
+            return CloudEvents(listening.path)
+        case "sse":
+            return ServerSentEvents()
+        case "jsonl":
+            return JsonLines()
+
+
+def encoded(entry: Entry, framing: Framing) -> bytes:
+    """The message in this format, encoded at most once."""
+    frame = entry.frames.get(framing.key)
+    if frame is None:
+        frame = entry.frames[framing.key] = framing.message(entry.message)
+    return frame
+
+
+class Raw:
+    """The ancestor's frames: the body as posted, on a subtree behind ``topic NUL``."""
+
+    text = False
+
+    def __init__(self, subtree: bool) -> None:
+        self.key = "raw", subtree
+        self._subtree = subtree
+
+    def message(self, message: Message) -> bytes:
+        body = _github_metadata(message) if message.wrapped else message.body
+        return message.topic.encode() + b"\0" + body if self._subtree else body
+
+    def gap(self, gap: Gap) -> None:
+        return None
+
+    def heartbeat(self, id: str) -> None:
+        return None
+
+
+class HookbotV1:
+    """``hookbot.v1``: one JSON object in each text frame."""
+
+    key = "v1"
+    text = True
+
+    def message(self, message: Message) -> bytes:
+        return _object("message", to_envelope(message))
+
+    def gap(self, gap: Gap) -> bytes:
+        return _object("gap", _gap_fields(gap))
+
+    def heartbeat(self, id: str) -> bytes:
+        return _object("heartbeat", {"id": id})
+
+    def hello(self, hello: dict[str, Any]) -> bytes:
+        """The first object of every connection."""
+        return _object("hello", hello)
+
+    def error(self, title: str) -> bytes:
+        """The answer to what the client should not have sent."""
+        return _object("error", {"title": title})
+
+
+class CloudEvents:
+    """``cloudevents.json``: CloudEvents 1.0 in JSON, an event in each text frame (CloudEvents WebSockets binding)."""
+
+    text = True
+
+    def __init__(self, path: str) -> None:
+        self.key = "cloudevents", path
+        self._source = quote(path)
+
+    def message(self, message: Message) -> bytes:
+        content_type = message.header("content-type") or ""
+        event = {
+            "specversion": "1.0",
+            "id": message.id,
+            "source": self._source,
+            "type": "hookbot.message",
+            "time": format_time(message.time_us),
+            "datacontenttype": content_type if _MEDIA_TYPE.fullmatch(content_type) else "application/octet-stream",
+            "data_base64": b64encode(message.body).decode("ascii"),
+        }
+        if message.topic:
+            event["subject"] = message.topic
+        return encode_json(event).encode("ascii")
+
+    def gap(self, gap: Gap) -> bytes:
+        event = {"specversion": "1.0", "id": f"gap-before-{gap.before}", "source": self._source, "type": "hookbot.gap"}
+        return encode_json({**event, "datacontenttype": "application/json", "data": _gap_fields(gap)}).encode("ascii")
+
+    def heartbeat(self, id: str) -> None:
+        return None
+
+
+class ServerSentEvents:
+    """``text/event-stream`` (HTML Living Standard, section 9.2); a browser also resumes after heartbeats: they have ids."""
+
+    key = "sse"
+    text = True
+
+    def message(self, message: Message) -> bytes:
+        return _event("message", to_envelope(message), message.id)
+
+    def gap(self, gap: Gap) -> bytes:
+        return _event("gap", _gap_fields(gap))
+
+    def heartbeat(self, id: str) -> bytes:
+        return _event("heartbeat", {"id": id}, id)
+
+
+class JsonLines:
+    """``application/x-ndjson``: a line for each message."""
+
+    key = "jsonl"
+    text = True
+
+    def message(self, message: Message) -> bytes:
+        return encode_json(to_envelope(message)).encode("ascii") + b"\n"
+
+    def gap(self, gap: Gap) -> bytes:
+        return _object("gap", _gap_fields(gap)) + b"\n"
+
+    def heartbeat(self, id: str) -> bytes:
+        return _object("heartbeat", {"id": id}) + b"\n"
+
+
+def _object(type: str, fields: dict[str, Any]) -> bytes:
+    return encode_json({"type": type, **fields}).encode("ascii")
+
+
+def _event(event: str, data: dict[str, Any], id: str = "") -> bytes:
+    head = f"id: {id}\n" if id else ""
+    return f"{head}event: {event}\ndata: {encode_json(data)}\n\n".encode("ascii")
+
+
+def _gap_fields(gap: Gap) -> dict[str, Any]:
+    return {"reason": gap.reason, "after": gap.after, "before": gap.before}
+
+
+def _github_metadata(message: Message) -> bytes:
+    """What the ancestor makes of ``extra-metadata=github``, and the newer signature."""
+    fields = {
+        "Delivery": message.header("x-github-delivery") or "",
+        "Event": message.header("x-github-event") or "",
+        "Payload": b64encode(message.body).decode("ascii"),
+        "Signature": message.header("x-hub-signature") or "",
+        "Signature256": message.header("x-hub-signature-256") or "",
+    }
+    return encode_go_json(fields).encode()

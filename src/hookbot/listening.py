@@ -1,0 +1,108 @@
+"""What a subscription asks for: to what, from where, how far, and in which format."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import Refused, UpgradeRequired
+from .places import Place
+from .request import Request
+from .since import Since, parse_since
+from .topics import TopicFilter
+
+Format = Literal["raw", "v1", "cloudevents", "sse", "jsonl"]
+SUBPROTOCOLS: dict[str, Format] = {"hookbot.raw": "raw", "hookbot.v1": "v1", "cloudevents.json": "cloudevents"}
+
+_HISTORY = frozenset({"since", "limit", "follow"})
+_NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A subscription as it was asked for."""
+
+    wanted: TopicFilter
+    path: str
+    format: Format
+    subprotocol: str | None = None
+    since: Since | None = None
+    follow: bool = True
+    limit: int | None = None
+    newest: bool = False
+    cursor: str = ""
+    group: str = ""
+    takeover: bool = False
+    by_topic: bool = False
+
+
+def offered(request: Request) -> list[str]:
+    """The subprotocols that a websocket handshake offers."""
+    return [offer.strip() for offer in request.header("sec-websocket-protocol").split(",") if offer.strip()]
+
+
+def read_listening(request: Request, place: Place, *, websocket: bool, now_us: int) -> Listening:
+    """Read what the query and the headers of a subscription ask for; raises `Refused`."""
+    subprotocol = next((offer for offer in offered(request) if offer in SUBPROTOCOLS), None) if websocket else None
+    asked = request.parameters
+    since = request.header("last-event-id") or asked.get("since", "")
+    listening = Listening(
+        wanted=TopicFilter.parse(place.topic),
+        path=place.path,
+        format=SUBPROTOCOLS[subprotocol or "hookbot.raw"] if websocket else _streaming_format(request),
+        subprotocol=subprotocol,
+        since=parse_since(since, now_us=now_us) if since else None,
+        follow=_choice(asked, "follow", {"1": True, "0": False}, True),
+        limit=_count(asked, "limit"),
+        newest=_choice(asked, "order", {"newest": True, "oldest": False}, False),
+        cursor=_name(asked, "cursor"),
+        group=_name(asked, "group"),
+        takeover=_choice(asked, "takeover", {"1": True, "0": False}, False),
+        by_topic=_choice(asked, "key", {"topic": True}, False),
+    )
+    _check_combination(listening)
+    return listening
+
+
+def _streaming_format(request: Request) -> Format:
+    accept = request.header("accept").lower()
+    if "text/event-stream" in accept:
+        return "sse"
+    if "ndjson" in accept or "application/json" in accept or not _HISTORY.isdisjoint(request.parameters):
+        return "jsonl"
+    raise UpgradeRequired(
+        "a subscription is a websocket, or a stream with 'Accept: text/event-stream' or 'application/x-ndjson'"
+    )
+
+
+def _check_combination(listening: Listening) -> None:
+    if listening.cursor and listening.group:
+        raise Refused("a subscription has a cursor or a group, not both")
+    if (listening.cursor or listening.group) and listening.format != "v1":
+        raise Refused("a cursor or a group needs acknowledgements: ask for the websocket subprotocol hookbot.v1")
+    if listening.newest and listening.follow:
+        raise Refused("order=newest goes with follow=0")
+
+
+def _choice(asked: dict[str, str], name: str, choices: dict[str, bool], default: bool) -> bool:
+    value = asked.get(name)
+    if value is None:
+        return default
+    if value not in choices:
+        raise Refused(f"{name} is one of {', '.join(choices)}, not {value[:40]!r}")
+    return choices[value]
+
+
+def _count(asked: dict[str, str], name: str) -> int | None:
+    value = asked.get(name)
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdecimal()) or not 0 < int(value[:12]) < 10**9:
+        raise Refused(f"{name} is a number of at least 1, not {value[:40]!r}")
+    return int(value)
+
+
+def _name(asked: dict[str, str], name: str) -> str:
+    value = asked.get(name, "")
+    if value and not _NAME.fullmatch(value):
+        raise Refused(f"{name} has 1 to 128 letters, digits and ._~-, not {value[:40]!r}")
+    return value

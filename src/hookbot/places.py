@@ -1,0 +1,51 @@
+"""What a path of the hub means: publish to a topic, or subscribe to one."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from .errors import MethodNotAllowed, NotFound
+from .topics import RESERVED, UNSAFE, check_topic, decode_path
+
+Action = Literal["publish", "subscribe"]
+
+METHODS: dict[Action, str] = {"publish": "POST", "subscribe": "GET"}
+_PLACES: tuple[tuple[str, Action, str], ...] = (
+    ("/pub/", "publish", ""),
+    ("/sub/", "subscribe", ""),
+    ("/unsafe/pub/", "publish", UNSAFE),
+    ("/unsafe/sub/", "subscribe", UNSAFE),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An action and the topic it is for; tokens are made of `path`."""
+
+    action: Action
+    path: str
+    topic: str
+
+
+@lru_cache(maxsize=2048)
+def find(method: str, raw_path: bytes) -> Place:
+    """Read the path of a request; raises `InvalidTopic`, `NotFound` or `MethodNotAllowed`.
+
+    A path that begins with neither is a topic by itself: POST publishes, GET subscribes.
+    """
+    path = decode_path(raw_path)
+    place = _place(method, path)
+    if method != METHODS[place.action]:
+        raise MethodNotAllowed(f"{method[:20]} is not for {path!r}", allow=METHODS[place.action])
+    if place.action == "publish":
+        check_topic(place.topic)
+    return place
+
+
+def _place(method: str, path: str) -> Place:
+    for prefix, action, unsafe in _PLACES:
+        if path.startswith(prefix):
+            return Place(action, path, unsafe + path.removeprefix(prefix))
+    if path == "/" or path[1:].partition("/")[0] in RESERVED:
+        raise NotFound(f"nothing lives at {path!r}; publish to /pub/<topic>, subscribe to /sub/<topic>")
+    return Place("publish" if method == "POST" else "subscribe", path, path[1:])

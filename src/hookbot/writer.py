@@ -1,0 +1,127 @@
+"""The writer: the one task that writes the log.
+
+Whoever publishes waits in line, and everyone in line shares one commit. Retention works in the same
+task, in small steps between the commits.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from .errors import Unavailable
+from .log import Log, Outcome, Retention
+from .message import Draft, Message
+
+QUEUE_BYTES = 64 << 20
+BATCH_BYTES = 8 << 20
+TRIM_INTERVAL_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+Done = Callable[[Sequence[Outcome] | Unavailable], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    drafts: Sequence[Draft]
+    cursors: Mapping[str, int | None]
+    size: int
+    done: Done
+
+
+class Writer:
+    """Appends what stands in line, batch by batch, answers those who wait, and announces what was committed."""
+
+    def __init__(
+        self, log: Log, retention: Retention, announce: Callable[[Sequence[Message]], None], clock_us: Callable[[], int]
+    ) -> None:
+        self._log = log
+        self._retention = retention
+        self._announce = announce
+        self._clock_us = clock_us
+        self._queue: deque[_Waiting] = deque()
+        self._queued_bytes = 0
+        self._news = trio.Event()
+        self._closing = False
+
+    def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None]) -> None:
+        """Stand in line for the next commit; `done` is called once, with the outcomes or with `Unavailable`.
+
+        Raises `Unavailable` at once when the line is too long already or the hub is closing.
+        """
+        size = sum(draft.size for draft in drafts)
+        if self._closing:
+            raise Unavailable("the hub is shutting down; try again")
+        if self._queued_bytes and self._queued_bytes + size > QUEUE_BYTES:
+            raise Unavailable("too much is waiting to be stored; try again")
+        self._queue.append(_Waiting(drafts, cursors, size, done))
+        self._queued_bytes += size
+        self._news.set()
+
+    def close(self) -> None:
+        """Refuse further publishes; what stands in line is still stored."""
+        self._closing = True
+        self._news.set()
+
+    async def run(self) -> None:
+        """Write until the writer is closed and the line is empty."""
+        next_trim = trio.current_time()
+        try:
+            while self._queue or not self._closing:
+                if self._queue:
+                    await self._write_batch()
+                if trio.current_time() >= next_trim:
+                    more = await self._trim()
+                    next_trim = trio.current_time() + (0 if more else TRIM_INTERVAL_S)
+                if not self._queue and not self._closing:
+                    self._news = trio.Event()
+                    with trio.move_on_at(next_trim):
+                        await self._news.wait()
+        finally:
+            self._closing = True
+            _fail(self._queue, Unavailable("the hub is shutting down; try again"))
+
+    async def _write_batch(self) -> None:
+        batch = self._next_batch()
+        try:
+            outcomes = await self._append(batch)
+        except Unavailable as error:
+            logger.error("%d publishes were not stored: %s", len(batch), error)
+            _fail(batch, error)
+            return
+        except BaseException:
+            _fail(batch, Unavailable("the hub failed"))
+            raise
+        answers = iter(outcomes)
+        for waiting in batch:
+            waiting.done([next(answers) for _ in waiting.drafts])
+        self._announce([outcome for outcome in outcomes if isinstance(outcome, Message)])
+
+    def _next_batch(self) -> Sequence[_Waiting]:
+        batch: list[_Waiting] = []
+        size = 0
+        while self._queue and (not batch or size + self._queue[0].size <= BATCH_BYTES):
+            batch.append(self._queue.popleft())
+            size += batch[-1].size
+        self._queued_bytes -= size
+        return batch
+
+    async def _append(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
+        drafts = [draft for waiting in batch for draft in waiting.drafts]
+        cursors = {name: position for waiting in batch for name, position in waiting.cursors.items()}
+        return await self._log.append(drafts, cursors=cursors)
+
+    async def _trim(self) -> bool:
+        try:
+            return await self._log.trim(self._retention, now_us=self._clock_us())
+        except Unavailable as error:
+            logger.warning("what is too old could not be deleted: %s", error)
+            return False
+
+
+def _fail(waiting: Iterable[_Waiting], error: Unavailable) -> None:
+    for one in waiting:
+        one.done(error)
