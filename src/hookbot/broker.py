@@ -147,7 +147,7 @@ class Broker:
         return result
 
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None] | None = None) -> None:
-        """Like `commit`, without waiting; `done` is told what became of it. Raises `Unavailable` if the line is full."""
+        """Like `commit`, without waiting; `done` is told the outcome. Raises `Unavailable` if the line is full."""
         self.writer.submit(drafts, done, cursors=cursors or {})
 
     async def start_at(self, since: Since | None, wanted: TopicFilter) -> Start:

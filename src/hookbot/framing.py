@@ -136,7 +136,7 @@ class CloudEvents:
 
 
 class ServerSentEvents:
-    """``text/event-stream`` (HTML Living Standard, section 9.2); a browser also resumes after heartbeats: they have ids."""
+    """``text/event-stream`` (HTML Living Standard, section 9.2); heartbeats have ids, to resume from."""
 
     key = "sse"
     text = True
