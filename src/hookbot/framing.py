@@ -9,10 +9,11 @@ from collections.abc import Hashable
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from .broker import Gap
+from . import __version__
+from .broker import Gap, Start
 from .channels import Entry
 from .listening import Listening
-from .message import Message, encode_go_json, encode_json, format_time, to_envelope
+from .message import Message, encode_go_json, encode_json, format_id, format_time, to_envelope
 
 _MEDIA_TYPE = re.compile(r"[!#$%&'*+.^`|~\w-]+/[!#$%&'*+.^`|~\w-]+(?:\s*;[\x20-\x7e]*)?", re.ASCII)
 
@@ -49,6 +50,15 @@ def framing_for(listening: Listening) -> Framing:
             return ServerSentEvents()
         case "jsonl":
             return JsonLines()
+
+
+def hello(listening: Listening, epoch: str, start: Start) -> dict[str, Any]:
+    """What the first object of a ``hookbot.v1`` connection says; everything up to `last_id` is before it."""
+    return {
+        "hub": f"hookbot/{__version__}",
+        "topic": listening.topic,
+        "last_id": format_id(epoch, start.position),
+    }
 
 
 def encoded(entry: Entry, framing: Framing) -> bytes:

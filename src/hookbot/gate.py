@@ -59,8 +59,10 @@ class Gate:
         digests: Sequence[Digest] = ("sha1", "sha256"),
         unsafe_prefixes: Sequence[str] = ("",),
         max_body_bytes: int = 25 << 20,
+        origins: Sequence[str] = (),
     ) -> None:
         self.max_body_bytes = max_body_bytes
+        self.origins = frozenset(origin.lower() for origin in origins)
         self._clock_us = clock_us
         self._unsafe = tuple(UNSAFE + prefix for prefix in unsafe_prefixes)
 
@@ -115,18 +117,19 @@ class Gate:
         tokens = _tokens(request)
         if not any(self._opens(token, path) for token in tokens):
             raise Unauthorized
-        if request.header("authorization").lower().startswith("basic ") and _is_foreign(request):
+        if request.header("authorization").lower().startswith("basic ") and self._is_foreign(request):
             raise Forbidden(f"pages of {request.header('origin')[:80]!r} may not use this hub with saved credentials")
 
     def check_length(self, request: Request) -> None:
         """Raises `BodyTooLarge` by the declared length, so that nothing has to be read."""
         declared = request.header("content-length")
         if declared.isdecimal() and int(declared[:18]) > self.max_body_bytes:
-            raise self.too_large()
+            raise BodyTooLarge(f"a body has at most {self.max_body_bytes} bytes")
 
-    def too_large(self) -> BodyTooLarge:
-        """What whoever sends more than the hub takes is told."""
-        return BodyTooLarge(f"a body has at most {self.max_body_bytes} bytes")
+    def _is_foreign(self, request: Request) -> bool:
+        origin = request.header("origin").lower()
+        own = origin.partition("//")[2] == request.header("host").lower()
+        return bool(origin) and not own and origin not in self.origins
 
     def _opens(self, token: bytes, path: str) -> bool:
         found = False
@@ -152,11 +155,6 @@ def _tokens(request: Request) -> Sequence[bytes]:
     if request.method == "GET" and "token=" in request.query:
         tokens.append(request.parameters.get("token", ""))
     return [token.encode("utf-8", "surrogatepass") for token in tokens]
-
-
-def _is_foreign(request: Request) -> bool:
-    origin = request.header("origin").lower()
-    return bool(origin) and origin.partition("//")[2] != request.header("host").lower()
 
 
 def _check_metadata(query: str) -> None:

@@ -23,6 +23,7 @@ class Listening:
 
     wanted: TopicFilter
     path: str
+    topic: str
     format: Format
     subprotocol: str | None = None
     since: Since | None = None
@@ -48,6 +49,7 @@ def read_listening(request: Request, place: Place, *, websocket: bool, now_us: i
     listening = Listening(
         wanted=TopicFilter.parse(place.topic),
         path=place.path,
+        topic=place.topic,
         format=SUBPROTOCOLS[subprotocol or "hookbot.raw"] if websocket else _streaming_format(request),
         subprotocol=subprotocol,
         since=parse_since(since, now_us=now_us) if since else None,

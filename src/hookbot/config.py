@@ -1,0 +1,123 @@
+"""What a hub is started with. Nothing else reads the environment or the files of the data directory.
+
+Secrets come, in this order, from the command line, from an environment variable ``NAME``, from the file that
+``NAME_FILE`` names, and from the data directory, where a first start puts what was given nowhere.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from .errors import ConfigError
+from .log import Retention
+
+KEY = "HOOKBOT_KEY"
+OLD_KEYS = "HOOKBOT_OLD_KEYS"
+GITHUB_SECRET = "HOOKBOT_GITHUB_SECRET"  # noqa: S105 - the variable's name
+KEY_FILE = "key"
+GITHUB_SECRET_FILE = "github-secret"  # noqa: S105 - the file's name
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret and, where it lies in a file, that file: what may be shown where the secret may not."""
+
+    value: str = field(repr=False)
+    path: Path | None = None
+    new: bool = False
+    """Whether it was made just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything a hub needs to know, checked."""
+
+    key: Secret
+    data_dir: Path
+    old_keys: tuple[str, ...] = field(default=(), repr=False)
+    github_secrets: tuple[Secret, ...] = ()
+    bind: str = ":8080"
+    store: str = "sqlite:"
+    routers: tuple[str, ...] = ()
+    router_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    retention: Retention = field(default_factory=Retention)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    unsafe_prefixes: tuple[str, ...] = ("",)
+    sha1_tokens: bool = True
+    cors_origins: tuple[str, ...] = ()
+    door: bool = True
+    max_body_bytes: int = 25 << 20
+    """GitHub's own cap is 25 MB."""
+    max_receiving_bytes: int = 256 << 20
+    """All bodies that are being received at once."""
+    heartbeat_s: float = 15
+    ping_s: float = 30
+    deaf_s: float = 90
+    """A websocket subscriber of whom nothing came for so long is gone."""
+    stall_s: float = 90
+    """A subscriber who takes nothing for so long is cut off (the ancestor's write deadline)."""
+    slow_s: float = 10
+    """A sender of whom nothing came for so long, in the middle of a request, is cut off."""
+    grace_s: float = 10
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key that makes tokens, then the old ones whose tokens are still good."""
+        return (self.key.value, *self.old_keys)
+
+
+def default_data_dir() -> Path:
+    """The platform's directory for the state of a program, for example ``~/.local/state/hookbot``."""
+    return Path(platformdirs.user_state_dir("hookbot"))
+
+
+def find_secret(given: str | None, name: str, environ: Mapping[str, str], kept_in: Path) -> Secret:
+    """A secret from wherever it is; made, and kept in the file `kept_in`, if it is nowhere."""
+    value = given or environ.get(name)
+    if value:
+        return Secret(value)
+    if file := environ.get(f"{name}_FILE"):
+        return Secret(read_secret_file(Path(file), f"{name}_FILE"), Path(file))
+    if not kept_in.exists():
+        _write_secret_file(kept_in, secrets.token_hex(32))
+        return Secret(read_secret_file(kept_in, "the data directory"), kept_in, new=True)
+    return Secret(read_secret_file(kept_in, "the data directory"), kept_in)
+
+
+def find_lines(name: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Several secrets, one a line, from the environment or from a file that it names."""
+    text = environ.get(name)
+    if text is None and (file := environ.get(f"{name}_FILE")):
+        text = _read(Path(file), f"{name}_FILE")
+    return tuple(line.strip() for line in (text or "").splitlines() if line.strip())
+
+
+def read_secret_file(path: Path, where: str) -> str:
+    """The first line of a file; raises `ConfigError` if there is none."""
+    lines = _read(path, where).split("\n")
+    if not lines[0].strip():
+        raise ConfigError(f"{path} (from {where}) is empty, it should hold a secret")
+    return lines[0].strip()
+
+
+def _read(path: Path, where: str) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} (from {where}) cannot be read: {error}") from None
+
+
+def _write_secret_file(path: Path, value: str) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(value + "\n")
+    except FileExistsError:
+        return  # somebody else was faster, and theirs is as good
+    except OSError as error:
+        raise ConfigError(f"a secret cannot be kept in {path}: {error}") from None
