@@ -116,8 +116,8 @@ class Fanout:
                 while self._dirty:
                     await self._deliver(self._dirty.popitem()[0])
 
-    def adopt(self, sock: socket.socket, listening: Listening, start: Start) -> None:
-        """Take over the socket of a subscriber whose handshake was answered."""
+    def adopt(self, sock: socket.socket, listening: Listening, start: Start, *, early: bytes = b"") -> None:
+        """Take over the socket of a subscriber whose handshake was answered; `early` came behind the handshake."""
         group = self._join(listening)
         subscriber = Subscriber(sock, self._poller, self, start.position)
         group.subscribers[subscriber] = None
@@ -127,6 +127,8 @@ class Fanout:
         if start.gap:
             self._send_gap(subscriber, group, start.gap)
         self._advance(subscriber, group, {})
+        if early and subscriber.open:
+            subscriber.received(early)
 
     async def close(self, deadline: float) -> None:
         """Say goodbye to everybody (1001), and wait until they have left or for `deadline`."""

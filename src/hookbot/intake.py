@@ -26,7 +26,7 @@ class Body:
         self._buffer = BytesIO()
         self._size = 0
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | bytearray) -> None:
         """Take a chunk; raises `BodyTooLarge`, or `Unavailable` when all bodies together are too large."""
         intake = self._intake
         if self._size + len(chunk) > intake.max_body_bytes:

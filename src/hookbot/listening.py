@@ -35,6 +35,11 @@ class Listening:
     takeover: bool = False
     by_topic: bool = False
 
+    @property
+    def needs_app(self) -> bool:
+        """Whether it keeps accounts (acknowledgements, a limit), which the fan-out does not."""
+        return bool(self.cursor or self.group or self.limit or not self.follow)
+
 
 def offered(request: Request) -> list[str]:
     """The subprotocols that a websocket handshake offers."""

@@ -27,6 +27,15 @@ class Place:
     topic: str
 
 
+_APP = frozenset({b"status", b"healthz", b"readyz", b"metrics", b"hookbot", b""})
+
+
+def is_for_app(raw_path: bytes) -> bool:
+    """Whether only the app knows this path: its first segment is the hub's own, or not plain to see."""
+    first = raw_path[1:].partition(b"/")[0]
+    return first in _APP or b"%" in first
+
+
 @lru_cache(maxsize=2048)
 def find(method: str, raw_path: bytes) -> Place:
     """Read the path of a request; raises `InvalidTopic`, `NotFound` or `MethodNotAllowed`.

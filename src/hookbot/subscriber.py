@@ -122,6 +122,14 @@ class Subscriber:
         if self.open and events & ~WRITE:
             self._receive()
 
+    def received(self, data: bytes) -> None:
+        """Take what the client sent."""
+        self.received_at = trio.current_time()
+        if self.closing_since is None:
+            self._parse(data)
+        elif is_one_control_frame(data) and data[0] == 0x88:
+            self.end("closed")
+
     def settle(self) -> None:
         """Be no longer busy, if nothing holds it any more."""
         self.busy = self.catching_up or not self.takes
@@ -153,11 +161,7 @@ class Subscriber:
         if not data:
             self.end("disconnected")
             return
-        self.received_at = trio.current_time()
-        if self.closing_since is None:
-            self._parse(data)
-        elif is_one_control_frame(data) and data[0] == 0x88:
-            self.end("closed")
+        self.received(data)
 
     def _parse(self, data: bytes) -> None:
         # A whole control frame leaves nothing behind in a parser: who only answers pings has none, and costs no memory.
