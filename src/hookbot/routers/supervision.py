@@ -1,0 +1,149 @@
+"""One router in a hub: a task that reads, routes, and comes back when it crashed."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Any
+
+import trio
+
+from ..broker import Broker, Gap, Start, Subscription
+from ..channels import Entry
+from ..message import Message, format_id
+from ..topics import TopicFilter
+from . import Router
+from .attempts import Attempts, Limits, Record
+from .backoff import Backoff
+from .failed import describe, failed_in
+from .outbox import Outbox
+from .turn import Turn
+
+CURSORS = "router/"
+FIRST_RESTART_S = 0.5
+LONGEST_RESTART_S = 60.0
+GOOD_S = 60.0
+"""A router that ran for so long before it crashed is restarted as quickly as the first time."""
+SETTLE_S = 60.0
+"""How often a quiet router's position is moved over what is not for it, lest retention overtakes it."""
+
+logger = logging.getLogger(__name__)
+
+
+class Supervised:
+    """Runs a router for as long as the hub does, whatever the router does. Its position is a cursor in the log.
+
+    What the router publishes for one message and its new position are one commit.
+    """
+
+    def __init__(self, broker: Broker, name: str, make: Callable[[], Router], limits: Limits, position: int) -> None:
+        self.name = name
+        self.state = "starting"
+        self.topics: Sequence[str] = ()
+        self.record = Record()
+        self._broker = broker
+        self._make = make
+        self._outbox = Outbox(broker, CURSORS + name, position)
+        self._turn = Turn()
+        self._attempts = Attempts(name, limits, self.record, self._turn)
+        self._waiting: Subscription | None = None
+        """Set while it has nothing in hand."""
+
+    async def run(self) -> None:
+        """Never returns, and raises nothing that the router raised."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._outbox.run)
+            await self._keep_running()
+
+    @property
+    def lag(self) -> int:
+        """How many messages of the log it has not looked at yet."""
+        return self._broker.head - (self._waiting.settle() if self._waiting else self._outbox.position)
+
+    def snapshot(self) -> dict[str, Any]:
+        """How it is, as JSON."""
+        return {
+            "name": self.name,
+            "state": self.state,
+            "topics": list(self.topics),
+            "position": format_id(self._broker.log.epoch, self._outbox.committed),
+            "lag": self.lag,
+            **asdict(self.record),
+        }
+
+    async def _keep_running(self) -> None:
+        backoff = Backoff(FIRST_RESTART_S, LONGEST_RESTART_S)
+        while True:
+            started = trio.current_time()
+            crash = await self._run_until_crash()
+            if trio.current_time() - started > GOOD_S:
+                backoff.reset()
+            delay_s = backoff.next_s()
+            self.state, self.record.error = "waiting for restart", describe(crash)
+            logger.error(
+                "router %s crashed, restart in %.1f s: %s", self.name, delay_s, self.record.error, exc_info=crash
+            )
+            await trio.sleep(delay_s)
+            self.record.restarts += 1
+
+    async def _run_until_crash(self) -> BaseException:
+        crashes: list[BaseException] = []
+
+        async def run() -> None:
+            try:
+                await self._run_once()
+            except BaseException as error:
+                crashes.append(error)
+                raise
+
+        try:
+            async with trio.open_nursery() as nursery:  # a task of its own: what a router leaves behind ends with it
+                nursery.start_soon(run)
+        except* (trio.Cancelled, KeyboardInterrupt):
+            raise
+        except* BaseException as group:
+            crashes.append(group)
+        return crashes[0]
+
+    async def _run_once(self) -> None:
+        router = self._make()
+        self.topics = tuple(router.topics)
+        async with _entered(router):
+            with self._broker.subscribe(TopicFilter(tuple(self.topics)), Start(self._outbox.position)) as subscription:
+                self.state = "running"
+                while True:
+                    for item in await self._take(subscription):
+                        await self._turn.maybe_end()
+                        await self._deal_with(router, item)
+
+    async def _take(self, subscription: Subscription) -> Sequence[Entry | Gap]:
+        self._waiting = subscription
+        try:
+            while True:
+                with trio.move_on_after(SETTLE_S):
+                    return await subscription.take()
+                await self._outbox.put([], max(subscription.settle(), self._outbox.position))
+        finally:
+            self._waiting = None
+
+    async def _deal_with(self, router: Router, item: Entry | Gap) -> None:
+        if isinstance(item, Gap):
+            self.record.gaps += 1
+            logger.warning("router %s missed what came before %s (%s)", self.name, item.before, item.reason)
+        elif self._is_its_own(item.message):
+            await self._outbox.put([], item.position)
+        else:
+            published = await self._attempts.route(router, item.message)
+            await self._outbox.put(list(published.values()), item.position)
+
+    def _is_its_own(self, message: Message) -> bool:
+        return self.name in message.hops or failed_in(message.topic) == self.name
+
+
+@asynccontextmanager
+async def _entered(router: Router) -> AsyncIterator[None]:
+    if hasattr(router, "__aenter__") and hasattr(router, "__aexit__"):
+        async with router:
+            yield
+    else:
+        yield

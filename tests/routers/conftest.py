@@ -1,0 +1,53 @@
+import pytest
+
+from hookbot.broker import open_broker
+from hookbot.channels import Entry
+from hookbot.log import MemoryLog
+from hookbot.message import Draft
+from hookbot.routers.attempts import Limits
+from hookbot.routers.running import RouterSpec, open_routers
+from hookbot.topics import TopicFilter
+
+ALL = TopicFilter(("", "/unsafe/"))
+
+
+@pytest.fixture
+async def broker():
+    async with open_broker(MemoryLog()) as broker:
+        yield broker
+
+
+@pytest.fixture
+def hub(broker):
+    return Hub(broker)
+
+
+class Hub:
+    """Routers over a broker, and what one sees of them from outside."""
+
+    def __init__(self, broker):
+        self.broker = broker
+
+    def run(self, **routers):
+        return open_routers(self.broker, [_spec(name, router) for name, router in routers.items()], str)
+
+    async def publish(self, topic, body=b"", **fields):
+        return await self.broker.publish(Draft(topic, body, **fields))
+
+    async def wait_for(self, topic, count=1):
+        """The first `count` messages of a topic or subtree, as soon as they are there."""
+        found = []
+        with self.broker.subscribe(TopicFilter((topic,))) as subscription:
+            subscription.position = 0
+            while len(found) < count:
+                found += [item.message for item in await subscription.take() if isinstance(item, Entry)]
+        return found
+
+    async def stored(self, topic):
+        page = await self.broker.log.read(TopicFilter((topic,)), after=0, limit=100_000, max_bytes=1 << 30)
+        return list(page.messages)
+
+
+def _spec(name, router):
+    make, limits = router if isinstance(router, tuple) else (router, Limits())
+    return RouterSpec(name, make if callable(make) else lambda: make, limits=limits)
