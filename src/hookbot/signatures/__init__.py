@@ -1,0 +1,21 @@
+"""How every provider signs, and what a signature proves. Pure: the time is passed, and nothing is fetched.
+
+provider = load_provider("slack", {"max_age": 60})
+request = SignedRequest(body, headers, "POST", url)
+reply = provider.handshake(request, secrets, now=now)   # the answer if the sender only asks who is there, or None
+proof = provider.verify(request, secrets, now=now)      # raises BadSignature, which says why
+"""
+
+from .provider import CertificateNeeded, Proof, Provider, Reply
+from .registry import load_provider, provider_names
+from .signed_request import SignedRequest
+
+__all__ = [
+    "CertificateNeeded",
+    "Proof",
+    "Provider",
+    "Reply",
+    "SignedRequest",
+    "load_provider",
+    "provider_names",
+]

@@ -1,0 +1,73 @@
+"""Adyen signs eight fields of every notification in the body, and other webhooks as a whole, in a header.
+
+https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from ..errors import BadSignature
+from .provider import Proof
+from .scheme import Scheme
+from .signed_request import SignedRequest
+
+_FIELDS = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adyen(Scheme):
+    """Platform and management webhooks follow the scheme; payment notifications carry their signatures within.
+
+    A payment notification can come again with the same signed fields and newer details, of which Adyen says the
+    latest count: so a repeat is marked by its ``delivery_id`` and not dropped.
+    """
+
+    @property
+    def covers(self) -> tuple[str, ...]:
+        """Only the fields: a payment notification is the common case."""
+        return ("fields",)
+
+    def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
+        """Raises `BadSignature` unless all of the body is signed, or every notification in it."""
+        if request.find_all(self.header):
+            return super().verify(request, secrets, now=now)
+        texts, keys = [], []
+        for item in _items(request):
+            texts.append(_signed_text(item))
+            keys.append(self._item_key(item, texts[-1], secrets))
+        fingerprint = sha256(b"\\n".join(texts)).hexdigest()
+        return Proof(key=keys[0], fingerprint=fingerprint, delivery_id=fingerprint)
+
+    def _item_key(self, item: dict[str, Any], text: bytes, secrets: Sequence[str]) -> int:
+        data = item.get("additionalData")
+        given = data.get("hmacSignature") if isinstance(data, dict) else None
+        if not isinstance(given, str) or not given:
+            raise BadSignature("a notification has no additionalData.hmacSignature")
+        return self._matching([self._decode(given)], text, secrets)
+
+
+def _items(request: SignedRequest) -> Iterator[dict[str, Any]]:
+    document = request.json()
+    wrapped = document.get("notificationItems") if isinstance(document, dict) else None
+    if not isinstance(wrapped, list) or not wrapped:
+        raise BadSignature("there is neither the header HmacSignature nor a notification in the body")
+    for wrapper in wrapped:
+        item = wrapper.get("NotificationRequestItem") if isinstance(wrapper, dict) else None
+        if not isinstance(item, dict):
+            raise BadSignature("notificationItems has something in it that is no NotificationRequestItem")
+        yield item
+
+
+def _signed_text(item: dict[str, Any]) -> bytes:
+    amount = item.get("amount")
+    amount = amount if isinstance(amount, dict) else {}
+    values = [
+        *(item.get(name) for name in _FIELDS),
+        amount.get("value"),
+        amount.get("currency"),
+        item.get("eventCode"),
+        item.get("success"),
+    ]
+    return ":".join("" if value is None else str(value) for value in values).encode("utf-8", "surrogatepass")

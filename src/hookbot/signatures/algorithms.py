@@ -1,0 +1,140 @@
+"""The algorithms behind signatures: each checks and makes one over bytes with a key that is bytes."""
+
+import hmac
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    load_der_private_key,
+    load_der_public_key,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+PEM = b"-----BEGIN"
+
+
+class Algorithm(Protocol):
+    """One way to sign bytes. Where signer and verifier hold different keys, `verify` takes the public one."""
+
+    @property
+    def title(self) -> str:
+        """Its name in an error message."""
+
+    def check(self, key: bytes) -> None:
+        """Raises `ValueError` if the key is none to verify with."""
+
+    def verify(self, key: bytes, content: bytes, signature: bytes) -> bool:
+        """Whether `signature` is right for `content`, in a time that does not tell how wrong it is."""
+
+    def sign(self, key: bytes, content: bytes) -> bytes:
+        """The signature; raises `ValueError` if the key is none to sign with."""
+
+
+@dataclass(frozen=True)
+class Hmac:
+    """A keyed digest (RFC 2104): both sides hold the same secret."""
+
+    title: str
+    digest: str
+
+    def check(self, key: bytes) -> None:
+        if not key:
+            raise ValueError("the secret is empty")
+
+    def verify(self, key: bytes, content: bytes, signature: bytes) -> bool:
+        return hmac.compare_digest(self.sign(key, content), signature)
+
+    def sign(self, key: bytes, content: bytes) -> bytes:
+        self.check(key)
+        return hmac.digest(key, content, self.digest)
+
+
+@dataclass(frozen=True)
+class Ed25519:
+    """RFC 8032; a key is PEM, DER or the bare 32 bytes."""
+
+    title: str = "Ed25519"
+
+    def check(self, key: bytes) -> None:
+        self._public(key)
+
+    def verify(self, key: bytes, content: bytes, signature: bytes) -> bool:
+        public = self._public(key)
+        try:
+            public.verify(signature, content)
+        except InvalidSignature:
+            return False
+        return True
+
+    def sign(self, key: bytes, content: bytes) -> bytes:
+        # 64 bytes are the seed followed by the public key, as libsodium and Standard Webhooks write them
+        private = Ed25519PrivateKey.from_private_bytes(key[:32]) if len(key) in (32, 64) else load_private(key)
+        if not isinstance(private, Ed25519PrivateKey):
+            raise ValueError("not an Ed25519 private key")
+        return private.sign(content)
+
+    @staticmethod
+    def _public(key: bytes) -> Ed25519PublicKey:
+        public = Ed25519PublicKey.from_public_bytes(key) if len(key) == 32 else load_public(key)
+        if not isinstance(public, Ed25519PublicKey):
+            raise ValueError("not an Ed25519 public key")
+        return public
+
+
+@dataclass(frozen=True)
+class EcdsaSha256:
+    """ECDSA (FIPS 186-5) with SHA-256, signatures in DER; a key is PEM or DER."""
+
+    title: str = "ECDSA-SHA256"
+
+    def check(self, key: bytes) -> None:
+        self._public(key)
+
+    def verify(self, key: bytes, content: bytes, signature: bytes) -> bool:
+        public = self._public(key)
+        try:
+            public.verify(signature, content, ECDSA(SHA256()))
+        except InvalidSignature:
+            return False
+        return True
+
+    def sign(self, key: bytes, content: bytes) -> bytes:
+        private = load_private(key)
+        if not isinstance(private, EllipticCurvePrivateKey):
+            raise ValueError("not an elliptic curve private key")
+        return private.sign(content, ECDSA(SHA256()))
+
+    @staticmethod
+    def _public(key: bytes) -> EllipticCurvePublicKey:
+        public = load_public(key)
+        if not isinstance(public, EllipticCurvePublicKey):
+            raise ValueError("not an elliptic curve public key")
+        return public
+
+
+def load_public(key: bytes) -> PublicKeyTypes:
+    """A public key in PEM or DER; raises `ValueError`."""
+    return load_pem_public_key(key) if key.startswith(PEM) else load_der_public_key(key)
+
+
+def load_private(key: bytes) -> PrivateKeyTypes:
+    """A private key without a password, in PEM or DER; raises `ValueError`."""
+    try:
+        return load_pem_private_key(key, None) if key.startswith(PEM) else load_der_private_key(key, None)
+    except TypeError:  # it has a password
+        raise ValueError("the private key is encrypted") from None
+
+
+ALGORITHMS: dict[str, Algorithm] = {
+    "hmac-sha1": Hmac("HMAC-SHA1", "sha1"),
+    "hmac-sha256": Hmac("HMAC-SHA256", "sha256"),
+    "hmac-sha512": Hmac("HMAC-SHA512", "sha512"),
+    "ed25519": Ed25519(),
+    "ecdsa-sha256": EcdsaSha256(),
+}

@@ -1,0 +1,125 @@
+"""Amazon SNS signs the fields of its messages with a key that Amazon publishes the certificate of.
+
+https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
+"""
+
+import re
+from base64 import b64decode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from ..errors import BadSignature, ConfigError
+from .certificates import CertificateProvider, is_signature
+from .freshness import check_fresh, parse_timestamp
+from .provider import Proof
+from .signed_request import SignedRequest, split_url
+
+# the rule of Amazon's own validators; a certificate of one region serves others too
+_HOST = re.compile(r"sns\.([a-z0-9-]{3,}\.)?amazonaws\.com(\.cn)?")
+_CERTIFICATE_PATH = re.compile(r"/SimpleNotificationService-[A-Za-z0-9]+\.pem")
+_NOTIFICATION = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
+_CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
+_SIGNED = {
+    "Notification": _NOTIFICATION,
+    "SubscriptionConfirmation": _CONFIRMATION,
+    "UnsubscribeConfirmation": _CONFIRMATION,
+}
+_DIGESTS = {"1": "sha1", "2": "sha256"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsSns(CertificateProvider):
+    """A secret is the ARN of a topic: anybody with an AWS account can make Amazon sign a message of another."""
+
+    allow_sha1: bool = True
+    """Whether SignatureVersion 1 will do, which topics have unless they are told otherwise."""
+    max_age: float = 3600.0
+    """Retries keep the time of the message, and end after an hour (the hard limit of SNS for HTTP)."""
+
+    @property
+    def covers(self) -> tuple[str, ...]:
+        """The fields that mean anything."""
+        return ("fields", "timestamp", "id")
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Trusted roots, and what is still good enough."""
+        return ("roots", "allow_sha1", "max_age")
+
+    def check(self, secret: str) -> None:
+        """Raises `ConfigError` unless the secret is the ARN of a topic."""
+        if not re.fullmatch(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:\S+", secret):
+            raise ConfigError("a secret of aws-sns is the ARN of a topic, such as arn:aws:sns:eu-west-1:123456789012:x")
+
+    def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
+        """Raises `BadSignature` unless Amazon signed the message, and lately, and it is of one of the topics.
+
+        The `confirm_url` of a SubscriptionConfirmation is at Amazon. Raises `CertificateNeeded`.
+        """
+        message = _message(request)
+        if message["TopicArn"] not in secrets:
+            raise BadSignature(f"not a topic of this source: {message['TopicArn'][:200]!r}")
+        content = _signed_text(message)
+        self._check_signature(message, content, now)
+        signed_at = parse_timestamp(message["Timestamp"], "rfc3339")
+        check_fresh(signed_at, now=now, max_age=self.max_age)
+        return Proof(
+            key=secrets.index(message["TopicArn"]),
+            fingerprint=sha256(content).hexdigest(),
+            signed_at=signed_at,
+            replay_key=message["MessageId"],
+            confirm_url=_confirm_url(message) if message["Type"] == "SubscriptionConfirmation" else None,
+        )
+
+    def _check_signature(self, message: dict[str, str], content: bytes, now: float) -> None:
+        digest = _DIGESTS.get(message["SignatureVersion"])
+        if digest is None or (digest == "sha1" and not self.allow_sha1):
+            raise BadSignature(f"SignatureVersion {message['SignatureVersion'][:20]!r} is not accepted")
+        url = message["SigningCertURL"]
+        scheme, host, path = split_url(url)
+        if (
+            scheme != "https"
+            or not _HOST.fullmatch(host)
+            or not _CERTIFICATE_PATH.fullmatch(path)
+            or not url.endswith(path)
+        ):
+            raise BadSignature(f"SigningCertURL is not an address of Amazon SNS: {url[:200]!r}")
+        key = self.signed_by(url, lambda name: _HOST.fullmatch(name) is not None, now)
+        try:
+            signature = b64decode(message["Signature"], validate=True)
+        except ValueError:
+            raise BadSignature("the field Signature is not base64") from None
+        if not is_signature(key, signature, content, digest):
+            raise BadSignature(f"the field Signature is not Amazon's over these {len(content)} bytes of fields")
+
+
+def _message(request: SignedRequest) -> dict[str, str]:
+    if request.find("x-amz-sns-rawdelivery"):
+        raise BadSignature("raw message delivery carries no signature; turn it off for this subscription")
+    document: Any = request.json()
+    if not isinstance(document, dict):
+        raise BadSignature("the body is not a message of SNS")
+    needed = (*_SIGNED.get(str(document.get("Type")), ("Type",)), "Signature", "SignatureVersion", "SigningCertURL")
+    for name in needed:
+        if name != "Subject" and not isinstance(document.get(name), str):
+            raise BadSignature(f"the body is not a message of SNS, {name} is missing")
+    if not isinstance(document.get("Subject"), str | None):
+        raise BadSignature("the body is not a message of SNS, Subject is no text")
+    if document["Type"] not in _SIGNED:
+        raise BadSignature(f"not a Type of SNS: {document['Type'][:40]!r}")
+    return {name: value for name, value in document.items() if isinstance(value, str)}
+
+
+def _signed_text(message: dict[str, str]) -> bytes:
+    pairs = ((name, message[name]) for name in _SIGNED[message["Type"]] if name in message)
+    return "".join(f"{name}\n{value}\n" for name, value in pairs).encode("utf-8", "surrogatepass")
+
+
+def _confirm_url(message: dict[str, str]) -> str:
+    url = message["SubscribeURL"]
+    scheme, host, path = split_url(url)
+    if scheme != "https" or not _HOST.fullmatch(host) or path != "/":
+        raise BadSignature(f"SubscribeURL is not an address of Amazon SNS: {url[:200]!r}")
+    return url

@@ -1,0 +1,90 @@
+"""Senders whose public key is in a certificate that they publish, at an address that the request names.
+
+The address is pinned to hosts of the sender, so that the certificate is as genuine as the TLS connection over which it
+is fetched. Its name and dates are checked, and its chain too where trusted roots are given.
+"""
+
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.x509 import verification
+
+from ..errors import BadSignature, ConfigError
+from .provider import CertificateNeeded, Provider
+
+MAX_CERTIFICATES = 64  # a sender has a few; more are somebody trying out addresses
+
+DIGESTS = {"sha1": SHA1, "sha256": SHA256}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateProvider(Provider):
+    """What such senders have in common."""
+
+    roots: str = field(default="", repr=False)
+    """Certificates in PEM that every chain has to end in; empty leaves that to TLS."""
+    cache: MutableMapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    """The certificates that were fetched, in PEM, by address. Whoever catches `CertificateNeeded` fills it."""
+
+    def signed_by(self, url: str, names: Callable[[str], bool], now: float) -> RSAPublicKey:
+        """The key of the certificate at `url`, an address that was found to be the sender's.
+
+        `names` says whether a name in it is the sender's. Raises `CertificateNeeded` if it is not there yet, and
+        `BadSignature` if it is not one to trust now.
+        """
+        if url not in self.cache:
+            if len(self.cache) >= MAX_CERTIFICATES:
+                self.cache.clear()
+            raise CertificateNeeded(url, self.cache)
+        try:
+            leaf, *others = x509.load_pem_x509_certificates(self.cache[url])
+            key = leaf.public_key()
+        except ValueError:
+            raise BadSignature(f"there is no certificate at {url}") from None
+        moment = datetime.fromtimestamp(now, UTC)
+        if not leaf.not_valid_before_utc <= moment <= leaf.not_valid_after_utc:
+            raise BadSignature(f"the certificate at {url} is not valid at this time")
+        name = next(filter(names, _names(leaf)), None)
+        if name is None or not isinstance(key, RSAPublicKey):
+            raise BadSignature(f"the certificate at {url} is not one of {self.name}")
+        if self.roots:
+            self._check_chain(leaf, others, name, moment, url)
+        return key
+
+    def _check_chain(
+        self, leaf: x509.Certificate, others: list[x509.Certificate], name: str, moment: datetime, url: str
+    ) -> None:
+        try:
+            store = verification.Store(x509.load_pem_x509_certificates(self.roots.encode()))
+        except ValueError:
+            raise ConfigError(f"the option roots of {self.name} has no certificates in PEM") from None
+        verifier = verification.PolicyBuilder().store(store).time(moment).build_server_verifier(x509.DNSName(name))
+        try:
+            verifier.verify(leaf, others)
+        except verification.VerificationError as error:
+            raise BadSignature(f"the certificate at {url} does not lead to a trusted root: {error}") from None
+
+
+def is_signature(key: RSAPublicKey, signature: bytes, content: bytes, digest: str) -> bool:
+    """Whether `signature` is right for `content`: RSA with PKCS #1 v1.5."""
+    try:
+        key.verify(signature, content, PKCS1v15(), DIGESTS[digest]())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = extension.value.get_values_for_type(x509.DNSName)
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        names = []
+    common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return [*names, *(str(attribute.value) for attribute in common)]

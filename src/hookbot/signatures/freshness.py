@@ -1,0 +1,41 @@
+"""Whether a signed time is near enough to now."""
+
+import re
+from datetime import UTC, datetime
+
+from ..errors import BadSignature
+
+MAX_AGE_S = 300.0  # Stripe's, Slack's and the Standard Webhooks libraries use five minutes
+UNITS = ("s", "ms", "rfc3339")
+
+_DIGITS = re.compile(r"[0-9]{1,15}", re.ASCII)
+
+
+def parse_timestamp(text: str, unit: str) -> float:
+    """Unix seconds of a timestamp written in `unit`; raises `BadSignature` if it is malformed."""
+    try:
+        if unit == "rfc3339":
+            moment = datetime.fromisoformat(text)
+            if moment.tzinfo is None or "T" not in text:
+                raise ValueError(text)
+            return moment.timestamp()
+        if not _DIGITS.fullmatch(text):
+            raise ValueError(text)
+        return int(text) / (1000 if unit == "ms" else 1)
+    except (ValueError, OverflowError):
+        raise BadSignature(f"the timestamp is malformed: {text[:40]!r}") from None
+
+
+def format_timestamp(now: float, unit: str) -> str:
+    """A timestamp as `parse_timestamp` reads it."""
+    if unit == "rfc3339":
+        return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return str(int(now * (1000 if unit == "ms" else 1)))
+
+
+def check_fresh(signed_at: float, *, now: float, max_age: float) -> None:
+    """Raises `BadSignature` if a request was signed more than `max_age` seconds ago, or from now."""
+    age = now - signed_at
+    if abs(age) > max_age:
+        when = f"{age:.0f} seconds ago" if age > 0 else f"{-age:.0f} seconds in the future"
+        raise BadSignature(f"the request was signed {when}, and may be at most {max_age:.0f} away")

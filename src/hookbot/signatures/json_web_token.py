@@ -1,0 +1,193 @@
+"""Senders that show a JSON Web Token (RFC 7519)."""
+
+import hmac
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, cast
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+from ..errors import BadSignature, ConfigError
+from .algorithms import PEM, load_private, load_public
+from .freshness import MAX_AGE_S, check_fresh
+from .provider import Proof, Provider
+from .signed_request import SignedRequest, describe, parse_place
+
+if TYPE_CHECKING:
+    from jwt.types import Options
+
+LEEWAY_S = 60  # how far the clocks of sender and hub may be apart
+
+_HMAC = {"HS256": 32, "HS384": 48, "HS512": 64}  # and the fewest bytes of their keys: RFC 7518, section 3.2
+_RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512", "secp256k1": "ES256K"}
+_OFF = dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_sub", "verify_jti"), False)  # they read clocks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jwt(Provider):
+    """A token in a header. The kind of the key, never the token, says which algorithms are allowed.
+
+    A secret is the text of a shared key, a public key in PEM, a JWK or a JWK set.
+    """
+
+    header: str = "Authorization"
+    prefix: str = "Bearer "
+    audience: str = ""
+    issuer: str = ""
+    body_claim: str = ""
+    """The claim that has the SHA-256 of the body in hex, such as ``payload_hash``; without one the token covers
+    nothing of the request."""
+    max_age: float = MAX_AGE_S
+    """How old a token without ``exp`` may be."""
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigError` if `header` is no place."""
+        parse_place(self.header)
+
+    @property
+    def covers(self) -> tuple[str, ...]:
+        """The time and, with a body claim, the body."""
+        return ("timestamp", "body") if self.body_claim else ("timestamp",)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Where the token stands and what has to be in it."""
+        return ("header", "prefix", "audience", "issuer", "body_claim", "max_age")
+
+    @property
+    def secret_in(self) -> tuple[str, ...]:
+        """The token: until it expires it is as good as a password."""
+        return (self.header,)
+
+    def check(self, secret: str) -> None:
+        """Raises `ConfigError` if `secret` is no key, or too short for any algorithm."""
+        list(_keys(secret, None))
+
+    def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
+        """Raises `BadSignature` unless the request shows a token that one of the secrets signed and that is valid now.
+
+        Its ``jti`` is no replay key unless the token has a body claim: senders use a token for many requests.
+        """
+        token = request.need_after(self.prefix, self.header)
+        key, claims = self._claims(token, secrets)
+        signed_at = _check_times(claims, now, self.max_age)
+        if not self.body_claim:
+            return Proof(key=key, fingerprint=sha256(request.body).hexdigest(), signed_at=signed_at)
+        self._check_body(claims, request.body)
+        fingerprint = sha256(token.rpartition(".")[0].encode()).hexdigest()  # a signature has several spellings
+        return Proof(key=key, fingerprint=fingerprint, signed_at=signed_at, replay_key=fingerprint)
+
+    def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
+        """The request with a token that is good for five minutes."""
+        claims: dict[str, Any] = {"iat": int(now), "exp": int(now) + int(MAX_AGE_S)}
+        claims |= {name: value for name, value in (("aud", self.audience), ("iss", self.issuer)) if value}
+        if self.body_claim:
+            claims[self.body_claim] = sha256(request.body).hexdigest()
+        try:
+            key, algorithm = _signing_key(secret)
+        except ValueError:
+            raise ConfigError("a JWT is signed with a shared key or with a private key in PEM") from None
+        return request.put(self.header, self.prefix + jwt.encode(claims, key, algorithm))
+
+    def _claims(self, token: str, secrets: Sequence[str]) -> tuple[int, dict[str, Any]]:
+        try:
+            header = jwt.get_unverified_header(token)
+        except (jwt.PyJWTError, ValueError, RecursionError):
+            raise BadSignature(f"{describe(self.header)} has no JSON Web Token in it") from None
+        reason = "none of the keys is one for it"
+        for index, secret in enumerate(secrets):
+            for key, algorithms in _keys(secret, header.get("kid")):
+                try:
+                    return index, self._decode(token, key, algorithms)
+                except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+                    reason = str(error) or type(error).__name__
+        raise BadSignature(f"the token is refused: {reason}")
+
+    def _decode(self, token: str, key: Any, algorithms: list[str]) -> dict[str, Any]:
+        return jwt.decode(
+            token,
+            key,
+            algorithms,
+            options=cast("Options", {**_OFF, "verify_aud": bool(self.audience), "verify_iss": bool(self.issuer)}),
+            audience=self.audience or None,
+            issuer=self.issuer or None,
+        )
+
+    def _check_body(self, claims: dict[str, Any], body: bytes) -> None:
+        given = claims.get(self.body_claim)
+        if not isinstance(given, str):
+            raise BadSignature(f"the token has no claim {self.body_claim!r} with the SHA-256 of the body")
+        if not hmac.compare_digest(given.lower().encode("utf-8", "surrogatepass"), sha256(body).hexdigest().encode()):
+            raise BadSignature(f"the claim {self.body_claim!r} is not the SHA-256 of the body")
+
+
+def _check_times(claims: dict[str, Any], now: float, max_age: float) -> float | None:
+    """When the token was issued; raises `BadSignature` if it is not yet valid, or not any more."""
+    expires, begins, issued = (_seconds(claims, name) for name in ("exp", "nbf", "iat"))
+    if expires is not None and now > expires + LEEWAY_S:
+        raise BadSignature(f"the token expired {now - expires:.0f} seconds ago")
+    for moment in (begins, issued):
+        if moment is not None and moment > now + LEEWAY_S:
+            raise BadSignature(f"the token is valid only in {moment - now:.0f} seconds")
+    if expires is None:
+        if issued is None:
+            raise BadSignature("the token has neither 'exp' nor 'iat', so that it would be good for ever")
+        check_fresh(issued, now=now, max_age=max_age)
+    return issued
+
+
+def _seconds(claims: dict[str, Any], name: str) -> float | None:
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadSignature(f"the claim {name!r} is not a time")
+    return float(value)
+
+
+def _keys(secret: str, kid: Any) -> Iterator[tuple[Any, list[str]]]:
+    """Every key of a secret that can be the one called `kid`, with the algorithms it is for; raises `ConfigError`."""
+    try:
+        if secret.lstrip().startswith("{"):
+            document = json.loads(secret)
+            keys = jwt.PyJWKSet.from_dict(document).keys if "keys" in document else [jwt.PyJWK.from_dict(document)]
+            yield from ((key.key, [key.algorithm_name]) for key in keys if kid in (None, key.key_id) or not key.key_id)
+        elif secret.startswith(PEM.decode()):
+            key = load_public(secret.encode())
+            yield key, _algorithms_of(key)
+        else:
+            yield secret.encode("utf-8", "surrogateescape"), _hmac_algorithms(secret)
+    except (ValueError, jwt.PyJWTError):  # whose text may show the key
+        raise ConfigError("a secret of jwt is a shared key, a public key in PEM, a JWK or a JWK set") from None
+
+
+def _signing_key(secret: str) -> tuple[Any, str]:
+    if secret.startswith(PEM.decode()):
+        key = load_private(secret.encode())
+        return key, _algorithms_of(key)[0]
+    return secret.encode("utf-8", "surrogateescape"), _hmac_algorithms(secret)[0]
+
+
+def _hmac_algorithms(secret: str) -> list[str]:
+    size = len(secret.encode("utf-8", "surrogateescape"))
+    algorithms = [name for name, least in _HMAC.items() if size >= least]
+    if not algorithms:
+        raise ConfigError(f"a shared key for a JWT has at least {min(_HMAC.values())} bytes, this one {size}")
+    return algorithms
+
+
+def _algorithms_of(key: object) -> list[str]:
+    if isinstance(key, RSAPublicKey | RSAPrivateKey):
+        return list(_RSA)
+    if isinstance(key, EllipticCurvePublicKey | EllipticCurvePrivateKey) and key.curve.name in _CURVES:
+        return [_CURVES[key.curve.name]]
+    if isinstance(key, Ed25519PublicKey | Ed25519PrivateKey):
+        return ["EdDSA"]
+    raise ValueError(f"no algorithm is known for a {type(key).__name__}")

@@ -1,0 +1,88 @@
+"""PayPal signs an id, the time, the id of the webhook and a checksum of the body, with a certificate that it publishes.
+
+The checksum is CRC-32, which anybody can keep while changing the body: what protects the body is that a
+transmission id is accepted once.
+
+https://developer.paypal.com/api/rest/webhooks/rest/
+"""
+
+import re
+import zlib
+from base64 import b64decode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from ..errors import BadSignature, ConfigError
+from .certificates import CertificateProvider, is_signature
+from .freshness import MAX_AGE_S, check_fresh, parse_timestamp
+from .provider import Proof
+from .signed_request import SignedRequest, split_url
+
+_HOSTS = frozenset({"api.paypal.com", "api.sandbox.paypal.com"})
+_PATH = re.compile(r"/v1/notifications/certs/[A-Za-z0-9-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PayPal(CertificateProvider):
+    """A secret is the id of the webhook, as PayPal's dashboard shows it."""
+
+    max_age: float = MAX_AGE_S
+
+    @property
+    def covers(self) -> tuple[str, ...]:
+        """The id of the transmission and its time; of the body only a checksum that can be met."""
+        return ("id", "timestamp", "checksum")
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Trusted roots and the age of a request."""
+        return ("roots", "max_age")
+
+    def check(self, secret: str) -> None:
+        """Raises `ConfigError` unless the secret looks like the id of a webhook."""
+        if not re.fullmatch(r"[A-Za-z0-9-]+", secret):
+            raise ConfigError("a secret of paypal is the id of a webhook, such as 1JE4291016473214C")
+
+    def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
+        """Raises `BadSignature` unless PayPal signed the request for one of the webhooks, and lately.
+
+        Raises `CertificateNeeded`.
+        """
+        transmission = request.need("Paypal-Transmission-Id")
+        time = request.need("Paypal-Transmission-Time")
+        if "|" in transmission + time:
+            raise BadSignature("the transmission id or time has a '|' in it")
+        if request.need("Paypal-Auth-Algo") != "SHA256withRSA":
+            raise BadSignature("the header Paypal-Auth-Algo is not SHA256withRSA")
+        try:
+            signature = b64decode(request.need("Paypal-Transmission-Sig"), validate=True)
+        except ValueError:
+            raise BadSignature("the header Paypal-Transmission-Sig is not base64") from None
+        key = self.signed_by(_certificate_url(request), lambda name: name.lower().endswith(".paypal.com"), now)
+        content, index = _signed(f"{transmission}|{time}", request.body, secrets, key, signature)
+        signed_at = parse_timestamp(time, "rfc3339")
+        check_fresh(signed_at, now=now, max_age=self.max_age)
+        return Proof(key=index, fingerprint=sha256(content).hexdigest(), signed_at=signed_at, replay_key=transmission)
+
+
+def _signed(
+    beginning: str, body: bytes, secrets: Sequence[str], key: RSAPublicKey, signature: bytes
+) -> tuple[bytes, int]:
+    """What PayPal signed, and for which webhook; raises `BadSignature` if it is none of them."""
+    checksum = zlib.crc32(body)
+    for index, secret in enumerate(secrets):
+        content = f"{beginning}|{secret}|{checksum}".encode("utf-8", "surrogatepass")
+        if is_signature(key, signature, content, "sha256"):
+            return content, index
+    raise BadSignature(f"the header Paypal-Transmission-Sig is not PayPal's over a body with the CRC-32 {checksum}")
+
+
+def _certificate_url(request: SignedRequest) -> str:
+    url = request.need("Paypal-Cert-Url")
+    scheme, host, path = split_url(url)
+    if scheme != "https" or host not in _HOSTS or not _PATH.fullmatch(path) or not url.endswith(path):
+        raise BadSignature(f"the header Paypal-Cert-Url is not an address of PayPal's certificates: {url[:200]!r}")
+    return url

@@ -1,0 +1,242 @@
+"""The scheme nearly every sender follows: one signature over a text made of parts of the request.
+
+A `Scheme` says where everything stands (places as in `signed_request`), so that a sender is a few lines of data:
+
+    Scheme(name="slack", header="X-Slack-Signature", prefix="v0=",
+           timestamp="X-Slack-Request-Timestamp", template="v0:{timestamp}:{body}", ...)
+"""
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from ..errors import BadSignature, ConfigError
+from .algorithms import ALGORITHMS, PEM, Algorithm
+from .freshness import MAX_AGE_S, UNITS, check_fresh, format_timestamp, parse_timestamp
+from .provider import Proof, Provider
+from .signed_request import SignedRequest, describe, parse_place
+
+MAX_SIGNATURES = 16  # a request may carry one for each key in rotation; an Ed25519 check is not free
+PLACEHOLDERS = ("method", "url", "body", "payload", "form", "timestamp", "id")
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheme(Provider):
+    """A signature over `template`, and where in the request it and its parts stand."""
+
+    header: str = "X-Signature"
+    """The place of the signature."""
+    prefix: str = ""
+    """What stands before the digits of a signature; others are of another version, and passed over."""
+    separator: str = ""
+    """What stands between several signatures in one header."""
+    algorithm: str = "hmac-sha256"
+    encoding: str = "hex"
+    template: str = "{body}"
+    """The signed text. ``{payload}`` is the only field of a form, if it has that name, and otherwise the body;
+    ``{form}`` is the name and value of each field of a form, sorted."""
+    timestamp: str = ""
+    """The place of the time of signing, if it is signed: in the template, or in a body that is."""
+    unit: str = "s"
+    id: str = ""
+    """The place of an id of the delivery that is signed."""
+    delivery: str = ""
+    """The place of an id that is not."""
+    key_prefix: str = ""
+    """What a secret may begin with that is no part of the key, alternatives separated by a bar."""
+    key_encoding: str = "text"
+    max_age: float = MAX_AGE_S
+    url: str = ""
+    """The address as the sender knows it, without query; empty means as the request has it."""
+    fallback: "Scheme | None" = None
+    """How to verify a request that has nothing at `header`."""
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigError` for what cannot be a scheme, such as a timestamp that nobody signs."""
+        self._one_of("algorithm", ALGORITHMS)
+        self._one_of("encoding", _ENCODERS)
+        self._one_of("key_encoding", _DECODERS)
+        self._one_of("unit", UNITS)
+        for place in (self.header, self.timestamp, self.id, self.delivery):
+            for alternative in place.split("|") if place else ():
+                parse_place(alternative)
+        if not self._parts:
+            raise ConfigError(f"the template {self.template!r} has nothing of the request in it, such as {{body}}")
+        if unknown := set(self._parts) - set(PLACEHOLDERS):
+            raise ConfigError(f"the template has an unknown {{{unknown.pop()}}}; it may have {', '.join(PLACEHOLDERS)}")
+        for part, place in (("timestamp", self.timestamp), ("id", self.id)):
+            if part in self._parts and not place:
+                raise ConfigError(f"the template has {{{part}}}, but the option {part} does not say where it stands")
+            if place and part not in self._parts and not (place.startswith("json:") and "body" in self._parts):
+                raise ConfigError(f"the template has no {{{part}}}: what is not signed protects from nothing")
+
+    @property
+    def covers(self) -> tuple[str, ...]:
+        """What the template names, and what stands in a body that it names."""
+        named = ("body" if part in ("payload", "form") else part for part in self._parts)
+        return (*named, *(p for p in ("timestamp", "id") if getattr(self, p) and p not in self._parts))
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """How old a signed time may be, and the address where it is signed."""
+        return ("max_age",) * bool(self.timestamp) + ("url",) * ("url" in self._parts)
+
+    def check(self, secret: str) -> None:
+        """Raises `ConfigError` if `secret` is no key to verify with."""
+        self._check(self._key(secret))
+
+    def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
+        """Raises `BadSignature` unless one of the secrets signed the request, and within `max_age` seconds of now."""
+        if self.fallback and not request.find_all(self.header):
+            return self.fallback.verify(request, secrets, now=now)
+        signatures = self._signatures(request)
+        content = self._content(request)
+        key = self._matching(signatures, content, secrets)
+        signed_at = parse_timestamp(request.need(self.timestamp), self.unit) if self.timestamp else None
+        if signed_at is not None:
+            check_fresh(signed_at, now=now, max_age=self.max_age)
+        fingerprint = sha256(content).hexdigest()
+        signed_id = request.find(self.id) if self.id else None
+        return Proof(
+            key=key,
+            fingerprint=fingerprint,
+            signed_at=signed_at,
+            replay_key=signed_id or (fingerprint if self.timestamp else None),
+            delivery_id=next(iter(request.find_all(self.delivery)), None) if self.delivery else None,
+        )
+
+    def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
+        """The request with time, id (where it has none) and signature put where they belong."""
+        if self.timestamp:
+            request = request.put(self.timestamp, format_timestamp(now, self.unit))
+        if self.id and not request.find(self.id) and "id" in self._parts:
+            request = request.put(self.id, f"msg_{sha256(str(now).encode() + request.body).hexdigest()[:24]}")
+        content = self._content(request)
+        try:
+            signature = self._algorithm.sign(self._key(secret), content)
+        except ValueError as error:
+            raise ConfigError(
+                f"{self.name} is signed with a private key for {self._algorithm.title}: {error}"
+            ) from None
+        value = self.prefix + _ENCODERS[self.encoding](signature)
+        if self.timestamp.startswith(f"{self.header}["):
+            value = f"{request.need(self.header)}{self.separator}{value}"
+        return request.put(self.header, value)
+
+    def value(self, part: str, request: SignedRequest) -> str | bytes:
+        """What a placeholder of the template stands for; raises `BadSignature` if the request lacks it."""
+        match part:
+            case "body":
+                return request.body
+            case "payload":
+                fields = request.form()
+                return fields[0][1] if [name for name, _ in fields] == ["payload"] else request.body
+            case "form":
+                return "".join(name + value for name, value in sorted(set(request.form())))
+            case "method":
+                return request.method
+            case "url":
+                return self._signed_url(request)
+        return request.need(self.timestamp if part == "timestamp" else self.id)
+
+    def _signed_url(self, request: SignedRequest) -> str:
+        url = f"{self.url}?{request.query}".removesuffix("?") if self.url else request.url
+        if not url:
+            raise BadSignature("the URL is signed, and it is not known how the sender wrote it")
+        return url
+
+    @property
+    def _algorithm(self) -> Algorithm:
+        return ALGORITHMS[self.algorithm]
+
+    @property
+    def _parts(self) -> tuple[str, ...]:
+        return tuple(_PLACEHOLDER.findall(self.template))
+
+    def _one_of(self, option: str, known: Collection[str]) -> None:
+        if getattr(self, option) not in known:
+            raise ConfigError(f"the option {option} is one of {', '.join(known)}, not {getattr(self, option)!r}")
+
+    def _signatures(self, request: SignedRequest) -> list[bytes]:
+        several = request.find_all(self.header) if self.header.endswith("*") else ()
+        values = several or [request.need(self.header)]
+        items = [item for value in values for item in (value.split(self.separator) if self.separator else [value])]
+        items = [item.strip().removeprefix(self.prefix) for item in items if item.strip().startswith(self.prefix)]
+        if not any(items):
+            raise BadSignature(f"{describe(self.header)} has no signature of the form {self.prefix}<{self.encoding}>")
+        return [self._decode(item) for item in items[:MAX_SIGNATURES]]
+
+    def _decode(self, item: str) -> bytes:
+        try:
+            return _DECODERS[self.encoding](item)
+        except ValueError:
+            raise BadSignature(f"the signature in {describe(self.header)} is not {self.encoding}") from None
+
+    def _content(self, request: SignedRequest) -> bytes:
+        first, *rest = _PLACEHOLDER.split(self.template)
+        content = [first.encode()]
+        for part, literal in zip(rest[::2], rest[1::2], strict=True):
+            value = self.value(part, request)
+            if isinstance(value, str):
+                if literal and literal in value and part in ("timestamp", "id"):
+                    raise BadSignature(f"the {part} has a {literal!r} in it, so that nobody knows where it ends")
+                value = value.encode("utf-8", "surrogatepass")
+            content += (value, literal.encode())
+        return b"".join(content)
+
+    def _matching(self, signatures: list[bytes], content: bytes, secrets: Sequence[str]) -> int:
+        for index, secret in enumerate(secrets):
+            key = self._key(secret)
+            self._check(key)
+            if any(self._algorithm.verify(key, content, signature) for signature in signatures):
+                return index
+        raise BadSignature(
+            f"the signature in {describe(self.header)} is not the {self._algorithm.title} of {self.template} here, "
+            f"which is {len(content)} bytes with the SHA-256 {sha256(content).hexdigest()}"
+        )
+
+    def _key(self, secret: str) -> bytes:
+        if secret.startswith(PEM.decode()):
+            return secret.encode()
+        try:
+            return _DECODERS[self.key_encoding](_without(secret, self.key_prefix))
+        except ValueError:
+            raise ConfigError(f"a secret of {self.name} is {self.key_encoding}, and this one is not") from None
+
+    def _check(self, key: bytes) -> None:
+        try:
+            self._algorithm.check(key)
+        except ValueError as error:
+            raise ConfigError(f"a secret of {self.name} is a key for {self._algorithm.title}: {error}") from None
+
+
+class AnyScheme(Scheme):
+    """The scheme as a user describes it, for senders that hookbot does not know."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Everything that makes up a scheme."""
+        return (
+            *("header", "prefix", "separator", "algorithm", "encoding", "template", "timestamp", "unit"),
+            *("id", "delivery", "key_prefix", "key_encoding", "max_age", "url"),
+        )
+
+
+def _without(secret: str, prefixes: str) -> str:
+    return next((secret.removeprefix(p) for p in prefixes.split("|") if secret.startswith(p)), secret)
+
+
+def _from_base64(text: str) -> bytes:
+    return b64decode(text + "=" * (-len(text) % 4), validate=True)  # some secrets come without their padding
+
+
+_DECODERS: dict[str, Callable[[str], bytes]] = {
+    "hex": bytes.fromhex,
+    "base64": _from_base64,
+    "text": lambda text: text.encode("utf-8", "surrogateescape"),
+}
+_ENCODERS: dict[str, Callable[[bytes], str]] = {"hex": bytes.hex, "base64": lambda data: b64encode(data).decode()}
