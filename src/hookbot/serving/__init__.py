@@ -1,0 +1,13 @@
+"""Hypercorn and Quart-Trio for the open internet: nothing a stranger sends ends the process, spins, hangs or fills it.
+
+`HookbotApp` is a Quart-Trio app, and `Server` serves one by Hypercorn's protocols. Both are mended where the
+libraries, at the versions the hub pins, trust strangers too much; nobody else in the hub touches what is theirs.
+Each class says which of their internals it relies on; the traps are numbered as in the tests.
+"""
+
+from .limits import Limits
+from .quart import HookbotApp, discard_incoming, plain_request
+from .server import Server
+from .streams import PrefixedStream
+
+__all__ = ["HookbotApp", "Limits", "PrefixedStream", "Server", "discard_incoming", "plain_request"]

@@ -1,0 +1,202 @@
+"""One connection, from its TLS handshake to its last byte: Hypercorn's `TCPServer` and `TaskGroup`, mended."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from .http1 import HTTP1
+from .http2 import HTTP2
+from .limits import ServingConfig
+from .streams import Stream
+
+CONTINUE = "hookbot.continue"
+"""An ASGI extension: an app that finds it in its scope sends a message of this type when it wants the body."""
+
+HALF_CLOSE_S = 1.0
+"""How long an answer may take once the client has ended its side: ``nc -N`` does that and waits for the answer."""
+
+_PIECE = 64 << 10
+
+logger = logging.getLogger("hookbot.serving")
+
+
+class Connection:
+    """Serves one accepted stream; `run` returns when it is over, at the latest `grace_s` after the shutdown began.
+
+    Tasks: `run` reads, and ends everything when there is no more to read; `_watch` closes the socket whatever
+    happens; the app has one for each request. Whoever writes waits for the peer inside a shield, because half a frame
+    must not be left behind; closing the socket is what ends that wait.
+    """
+
+    def __init__(self, app: Any, config: ServingConfig, context: WorkerContext, stream: Stream) -> None:
+        self._app = app
+        self._config = config
+        self._context = context
+        self._stream = stream
+        self._transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        self._protocol: HTTP1 | HTTP2 | None = None
+        self._nursery: trio.Nursery
+        self._reading = trio.CancelScope()
+        self._patience = trio.CancelScope()
+        self._send_lock = trio.Lock()
+        self._deaf = False
+        """Whether the peer takes nothing more, or is not to be told anything more."""
+
+    async def run(self) -> None:
+        """Serve; whatever fails beneath the app ends this connection only (trap 1), told in the log."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._watch)
+                protocol = await self._open()
+                if protocol:
+                    with self._reading:
+                        await self._read(protocol)
+                    await self._linger()
+                self._nursery.cancel_scope.cancel()
+        except* Exception as failures:  # a stranger's bytes found a bug in a library; the hub has others to serve
+            logger.warning("a connection failed: %r", failures.exceptions, exc_info=logger.isEnabledFor(logging.DEBUG))
+
+    async def spawn_app(
+        self, app: Any, config: Config, scope: Any, send: Callable[[Any], Awaitable[None]]
+    ) -> Callable[[Any], Awaitable[None]]:
+        """Begin a request (Hypercorn's `TaskGroup.spawn_app`); what is returned takes the events for its `receive`.
+
+        A disconnect never waits (traps 5 and 6): Hypercorn lets it wait in line behind what the app does not read,
+        and lets the app react to it before the connection is closed.
+        """
+        to_app, from_peer = trio.open_memory_channel[Any](config.max_app_queue_size)
+        over = trio.CancelScope()
+        scope["extensions"][CONTINUE] = {}
+        self._nursery.start_soon(self._run_app, scope, from_peer, send, over)
+
+        async def put(event: Any) -> None:
+            with suppress(trio.BrokenResourceError):  # the app has finished
+                if not event["type"].endswith(".disconnect"):
+                    return await to_app.send(event)
+                try:
+                    to_app.send_nowait(event)
+                except trio.WouldBlock:
+                    over.cancel()
+
+        return put
+
+    def spawn(self, task: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Begin a task of the protocol's (Hypercorn's `TaskGroup.spawn`)."""
+        self._nursery.start_soon(task, *args)
+
+    async def _run_app(
+        self, scope: Any, from_peer: trio.MemoryReceiveChannel[Any], send: Callable[[Any], Awaitable[None]], over: Any
+    ) -> None:
+        async def send_fairly(message: Any) -> None:
+            await trio.lowlevel.checkpoint()  # trap 2: Hypercorn's send returns at once when the peer is gone
+            if message["type"] == CONTINUE and self._protocol:
+                await self._protocol.invite_body()
+            else:
+                await send(message)
+
+        with over, from_peer:
+            try:
+                await self._app(scope, from_peer.receive, send_fairly)
+            except* Exception:
+                logger.exception("a request failed")
+            finally:
+                await send(None)
+
+    async def _watch(self) -> None:
+        try:
+            await self._context.terminated.wait()
+            self._nursery.cancel_scope.deadline = trio.current_time() + self._config.limits.grace_s
+            if self._protocol:
+                self._nursery.start_soon(self._protocol.shut_down)
+            else:
+                self._nursery.cancel_scope.cancel()
+            await trio.sleep_forever()
+        finally:
+            await trio.aclose_forcefully(self._transport)
+
+    async def _open(self) -> HTTP1 | HTTP2 | None:
+        """Shake hands and choose the protocol; None if the peer is gone, too slow, or speaks no TLS."""
+        stream, socket, certificate, alpn = self._stream, self._transport.socket, None, None
+        try:
+            if isinstance(stream, trio.SSLStream):
+                with trio.fail_after(self._config.limits.slow_s):
+                    await stream.do_handshake()
+                certificate, alpn = stream.getpeercert(binary_form=True), stream.selected_alpn_protocol()
+            with suppress(OSError):  # not TCP
+                milliseconds = int(self._config.limits.stall_s * 1000)
+                socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_USER_TIMEOUT, milliseconds)
+            client = parse_socket_addr(socket.family, socket.getpeername())
+            server = parse_socket_addr(socket.family, socket.getsockname())
+        except (OSError, trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
+            return None
+        protocol_class = HTTP2 if alpn == "h2" else HTTP1
+        state = ConnectionState({"certificate": certificate})
+        ssl = isinstance(stream, trio.SSLStream)
+        self._protocol = protocol_class(
+            self._app, self._config, self._context, self, state, ssl, client, server, self._send
+        )
+        await self._protocol.initiate()
+        return self._protocol
+
+    async def _read(self, protocol: HTTP1 | HTTP2) -> None:
+        """Hand what comes to the protocol until the peer has ended, is silent for too long, or is to be closed."""
+        while True:
+            with trio.CancelScope(deadline=protocol.deadline()) as self._patience:
+                try:
+                    data = bytes(await self._stream.receive_some(_PIECE))
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return
+            if self._patience.cancelled_caught:
+                await protocol.time_out()
+                return
+            await protocol.handle(RawData(data))
+            if not data:
+                await trio.sleep(HALF_CLOSE_S if protocol.answering else 0)
+                return
+
+    async def _send(self, event: Event) -> None:
+        """What the protocol has to say (Hypercorn's `TCPServer.protocol_send`). To close never waits (trap 5)."""
+        if isinstance(event, RawData):
+            await self._write(event.data)
+        elif isinstance(event, Closed):
+            self._reading.cancel()
+        elif isinstance(event, Updated) and self._protocol:
+            self._patience.deadline = self._protocol.deadline()
+            if event.idle and self._context.terminated.is_set():
+                self._reading.cancel()
+
+    async def _write(self, data: bytes) -> None:
+        """Write whole, or end the connection: a peer that takes nothing for `stall_s` is cut off (trap 3)."""
+        with trio.CancelScope(shield=True) as patience:
+            async with self._send_lock:
+                for start in range(0, len(data), _PIECE):
+                    if self._deaf:
+                        return
+                    patience.deadline = trio.current_time() + self._config.limits.stall_s
+                    try:
+                        await self._stream.send_all(memoryview(data)[start : start + _PIECE])
+                    except (trio.BrokenResourceError, trio.ClosedResourceError):
+                        self._deaf = True
+        if self._deaf or patience.cancelled_caught:
+            self._deaf = True
+            self._nursery.cancel_scope.cancel()
+
+    async def _linger(self) -> None:
+        linger_s = self._config.limits.linger_s
+        with trio.move_on_after(linger_s), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async with self._send_lock:
+                self._deaf = True
+                if isinstance(self._stream, trio.SSLStream):
+                    with trio.move_on_after(linger_s / 2), suppress(trio.BrokenResourceError):
+                        await self._stream.unwrap()
+                await self._transport.send_eof()
+            while await self._transport.receive_some(_PIECE):
+                pass
