@@ -4,6 +4,7 @@ Secrets come, in this order, from the command line, from an environment variable
 ``NAME_FILE`` names, and from the data directory, where a first start puts what was given nowhere.
 """
 
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -103,6 +104,16 @@ def read_secret_file(path: Path, where: str) -> str:
     if not lines[0].strip():
         raise ConfigError(f"{path} (from {where}) is empty, it should hold a secret")
     return lines[0].strip()
+
+
+def resolve_secret(value: str) -> str:
+    """What ``env:NAME`` or ``file:PATH`` in a configuration stands for; anything else stands for itself."""
+    kind, _, name = value.partition(":")
+    if kind == "env":
+        if not os.environ.get(name):
+            raise ConfigError(f"the environment has no {name}")
+        return os.environ[name]
+    return read_secret_file(Path(name), value) if kind == "file" else value
 
 
 def _read(path: Path, where: str) -> str:

@@ -14,6 +14,34 @@ from .listening import Listening
 from .message import format_id
 
 
+class Closing:
+    """Ends all streams of a hub that is shutting down, each between two batches."""
+
+    def __init__(self) -> None:
+        self._waiting: set[trio.CancelScope] = set()
+        self._begun = False
+
+    def begin(self) -> None:
+        """End them."""
+        self._begun = True
+        for scope in self._waiting:
+            scope.cancel()
+
+    @contextmanager
+    def wait(self, seconds: float) -> Iterator[None]:
+        """A block that ends after some seconds, or with the hub; raises `StopAsyncIteration` then."""
+        with trio.move_on_after(seconds) as scope:
+            self._waiting.add(scope)
+            try:
+                if self._begun:
+                    scope.cancel()
+                yield
+            finally:
+                self._waiting.discard(scope)
+        if self._begun:
+            raise StopAsyncIteration
+
+
 class _Source(Protocol):
     async def take(self) -> Sequence[Entry | Gap]:
         """What comes next; nothing at the end."""
@@ -24,15 +52,15 @@ class _Source(Protocol):
 
 @contextmanager
 def open_stream(
-    broker: Broker, listening: Listening, framing: Framing, start: Start, *, heartbeat_s: float
+    broker: Broker, listening: Listening, framing: Framing, start: Start, *, heartbeat_s: float, closing: Closing
 ) -> Iterator["Stream"]:
     """The frames of a subscription from `start` on, live or only what is stored."""
     epoch = broker.log.epoch
     if not listening.follow:
-        yield Stream(epoch, _Stored(broker, listening, start), framing, listening.limit, heartbeat_s)
+        yield Stream(epoch, _Stored(broker, listening, start), framing, listening.limit, heartbeat_s, closing)
         return
     with broker.subscribe(listening.wanted, start) as subscription:
-        yield Stream(epoch, subscription, framing, listening.limit, heartbeat_s)
+        yield Stream(epoch, subscription, framing, listening.limit, heartbeat_s, closing)
 
 
 class Stream:
@@ -42,12 +70,15 @@ class Stream:
     for a gap that the format cannot tell, and `Unavailable` when the log cannot be read.
     """
 
-    def __init__(self, epoch: str, source: _Source, framing: Framing, limit: int | None, heartbeat_s: float) -> None:
+    def __init__(
+        self, epoch: str, source: _Source, framing: Framing, limit: int | None, heartbeat_s: float, closing: Closing
+    ) -> None:
         self._epoch = epoch
         self._source = source
         self._framing = framing
         self._left = limit
         self._heartbeat_s = heartbeat_s
+        self._closing = closing
 
     def __aiter__(self) -> "Stream":
         return self
@@ -57,7 +88,7 @@ class Stream:
             if self._left == 0:
                 raise StopAsyncIteration
             taken: Sequence[Entry | Gap] | None = None
-            with trio.move_on_after(self._heartbeat_s):
+            with self._closing.wait(self._heartbeat_s):
                 taken = await self._source.take()
             if taken is None:
                 frame = self._framing.heartbeat(format_id(self._epoch, self._source.settle()))

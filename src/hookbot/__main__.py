@@ -1,0 +1,5 @@
+"""``python -m hookbot``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,179 @@
+"""The app: every route of the hub, for whatever the door does not answer, and for all of TLS and HTTP/2.
+
+Paths are decoded by ourselves (`hookbot.topics.decode_path`), so one route takes them all; the gate decides.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import trio
+from quart import Response, request, websocket
+from werkzeug.exceptions import HTTPException
+
+from .answers import PLAIN, Answer, failed, stored
+from .broker import Broker, Start
+from .errors import BodyTooLarge, HistoryLost, HookbotError, Unavailable
+from .framing import Framing, HookbotV1, framing_for, hello
+from .gate import Gate
+from .intake import Intake
+from .listening import Listening
+from .serving import HookbotApp, discard_incoming, plain_request
+from .streams import Closing, Stream, open_stream
+from .topics import decode_path
+from .websocket import TRY_AGAIN_LATER
+
+ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""No cache keeps a stream, and no nginx collects it before it passes it on."""
+MEDIA_TYPES = {"sse": "text/event-stream", "jsonl": "application/x-ndjson"}
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """What the app serves."""
+
+    broker: Broker
+    gate: Gate
+    intake: Intake
+    heartbeat_s: float
+    closing: Closing
+    is_ready: Callable[[], bool]
+
+
+def create_app(hub: Hub) -> HookbotApp:
+    """A Quart-Trio app that is a whole hub by itself, to be run by any ASGI server on Trio."""
+    app = HookbotApp("hookbot", max_body_bytes=hub.gate.max_body_bytes)
+    app.register_error_handler(HookbotError, _answer_error)
+    app.register_error_handler(HTTPException, _answer_http_error)
+
+    @app.before_request
+    async def check_path() -> None:
+        decode_path(plain_request(request).raw_path)  # werkzeug's own decoding is lenient
+
+    @app.after_request
+    async def allow_origin(response: Response) -> Response:
+        return _allow_origin(hub.gate, response)
+
+    @app.route("/status")
+    async def status() -> Response:
+        return _plain("OK\n")
+
+    @app.route("/healthz")
+    async def healthz() -> Response:
+        return _plain("ok\n")
+
+    @app.route("/readyz")
+    async def readyz() -> Response:
+        await hub.broker.log.check()
+        if not hub.is_ready():
+            raise Unavailable("not ready")
+        return _plain("ok\n")
+
+    @app.route("/", defaults={"path": ""}, methods=ALL_METHODS, provide_automatic_options=False)
+    @app.route("/<path:path>", methods=ALL_METHODS, provide_automatic_options=False)
+    async def serve(path: str) -> Response:
+        if request.method == "GET":
+            return await _stream(hub)
+        if request.method == "OPTIONS" and request.headers.get("origin", "").lower() in hub.gate.origins:
+            return Response(b"", HTTPStatus.NO_CONTENT)
+        return await _publish(hub)
+
+    @app.websocket("/", defaults={"path": ""})
+    @app.websocket("/<path:path>")
+    async def subscribe(path: str) -> None:
+        await _subscribe(hub)
+
+    return app
+
+
+async def _publish(hub: Hub) -> Response:
+    plain = plain_request(request)
+    publishing = hub.gate.publishing(plain)
+    with hub.intake.open() as body:
+        async for chunk in request.body:
+            body.write(chunk)
+        draft = publishing.draft(body.close())
+    return _response(stored(await hub.broker.publish(draft), plain))
+
+
+async def _stream(hub: Hub) -> Response:
+    listening = hub.gate.listening(plain_request(request), websocket=False)
+    start = await hub.broker.start_at(listening.since, listening.wanted)
+    response = Response(_chunks(hub, listening, start), content_type=MEDIA_TYPES[listening.format])
+    response.headers.update(STREAM_HEADERS)
+    return response
+
+
+async def _chunks(hub: Hub, listening: Listening, start: Start) -> AsyncIterator[bytes]:
+    with _open_stream(hub, listening, start) as stream:
+        async for frames in stream:
+            yield b"".join(frames)
+
+
+async def _subscribe(hub: Hub) -> None:
+    listening = hub.gate.listening(plain_request(websocket), websocket=True)
+    start = await hub.broker.start_at(listening.since, listening.wanted)
+    await websocket.accept(subprotocol=listening.subprotocol)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(discard_incoming, websocket)
+        await _send_stream(hub, listening, start)
+        nursery.cancel_scope.cancel()
+
+
+async def _send_stream(hub: Hub, listening: Listening, start: Start) -> None:
+    framing = framing_for(listening)
+    if isinstance(framing, HookbotV1):
+        await _send(framing, framing.hello(hello(listening, hub.broker.log.epoch, start)))
+    try:
+        with _open_stream(hub, listening, start) as stream:
+            async for frames in stream:
+                for frame in frames:
+                    await _send(framing, frame)
+    except (HistoryLost, Unavailable) as error:
+        await websocket.close(TRY_AGAIN_LATER, str(error))
+
+
+async def _send(framing: Framing, frame: bytes) -> None:
+    await websocket.send(frame.decode("ascii") if framing.text else frame)
+
+
+def _open_stream(hub: Hub, listening: Listening, start: Start) -> AbstractContextManager[Stream]:
+    framing = framing_for(listening)
+    return open_stream(hub.broker, listening, framing, start, heartbeat_s=hub.heartbeat_s, closing=hub.closing)
+
+
+async def _answer_error(error: HookbotError) -> Response:
+    return _response(failed(error, plain_request(request or websocket)))
+
+
+async def _answer_http_error(error: HTTPException) -> Response:
+    plain = plain_request(request or websocket)
+    if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return _response(failed(BodyTooLarge("the body is larger than this hub accepts"), plain))
+    answer = failed(HookbotError(HTTPStatus(error.code or 500).phrase), plain)
+    return _response(Answer(error.code or 500, answer.headers, answer.body))
+
+
+def _allow_origin(gate: Gate, response: Response) -> Response:
+    """Let the pages of `--cors-origin` read (Fetch Standard, section 3.2)."""
+    origin = request.headers.get("origin", "")
+    if origin.lower() in gate.origins:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Allow-Methods"] = "GET"
+        response.headers["Access-Control-Allow-Headers"] = "Authorization, Last-Event-ID"
+        response.headers["Vary"] = "Origin"
+    return response
+
+
+def _response(answer: Answer) -> Response:
+    response = Response(answer.body, answer.status)
+    del response.headers["Content-Type"]
+    for name, value in answer.headers:
+        response.headers.add(name, value)
+    return response
+
+
+def _plain(text: str) -> Response:
+    return _response(Answer(200, (PLAIN,), text.encode()))

@@ -1,0 +1,63 @@
+"""The command line: parse, call one function, print."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from . import __version__
+from .errors import ConfigError, HookbotError, Refused
+
+USAGE = 2
+REFUSED = 3
+FAILED = 1
+INTERRUPTED = 130
+
+COMMANDS = {
+    "serve": "hookbot.cli_serve:serve",
+    "make-tokens": "hookbot.cli_tokens:make_tokens",
+    "t": "hookbot.cli_tokens:make_tokens",
+}
+"""Where each command lives. Only the one that is called is imported: whoever listens needs no server."""
+
+
+class Commands(click.Group):
+    """The commands, each imported when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names that ``--help`` shows."""
+        return sorted(name for name in COMMANDS if len(name) > 1)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of that name."""
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--key", envvar="HOOKBOT_KEY", help="The key that tokens are made of. Better given as HOOKBOT_KEY_FILE.")
+@click.option("--github-secret", envvar="HOOKBOT_GITHUB_SECRET", help="The secret in GitHub's webhook form.")
+@click.version_option(__version__, prog_name="hookbot")
+@click.pass_context
+def cli(context: click.Context, key: str | None, github_secret: str | None) -> None:
+    """A webhook hub: senders POST to it, listeners hear everything over outbound connections."""
+    context.obj = {"key": key, "github_secret": github_secret}
+
+
+def main() -> None:
+    """The program. Exits with 0 done, 1 failed, 2 usage or configuration, 3 refused, 4 unreachable, 130 interrupted."""
+    try:
+        cli(prog_name="hookbot", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE)
+    except click.exceptions.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except HookbotError as error:
+        click.echo(f"hookbot: {error}", err=True)
+        sys.exit(USAGE if isinstance(error, ConfigError) else REFUSED if isinstance(error, Refused) else FAILED)

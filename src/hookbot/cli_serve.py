@@ -1,0 +1,146 @@
+"""``hookbot serve``: the hub."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from .cli_types import DURATION, SIZE, data_dir
+from .config import (
+    GITHUB_SECRET,
+    GITHUB_SECRET_FILE,
+    KEY,
+    KEY_FILE,
+    OLD_KEYS,
+    Config,
+    Secret,
+    find_lines,
+    find_secret,
+)
+from .errors import ConfigError
+from .log import Retention
+from .logs import set_up_logging
+from .server import Running, run_hub
+from .welcome import welcome
+
+EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command()
+@click.option("--bind", "-b", default=":8080", show_default=True, help="[HOST]:PORT to listen on.")
+@click.option("--sslkey", "-k", type=EXISTING_FILE, help="TLS: the private key.")
+@click.option("--sslcrt", "-c", type=EXISTING_FILE, help="TLS: the certificate chain.")
+@click.option("--router", "routers", multiple=True, metavar="NAME", help="Run this router. Repeatable.")
+@data_dir
+@click.option(
+    "--store",
+    default="sqlite:",
+    show_default=True,
+    help="sqlite: keeps the log in the data directory; memory: forgets.",
+)
+@click.option("--keep", type=DURATION, default="7d", show_default=True, help="Keep messages for so long.")
+@click.option("--keep-bytes", type=SIZE, default="1GiB", show_default=True, help="Keep so much of them.")
+@click.option("--keep-count", type=click.IntRange(1), help="Keep so many of them.")
+@click.option(
+    "--keep-unsafe-bytes", type=SIZE, default="256MiB", show_default=True, help="Keep so much of unsafe topics."
+)
+@click.option(
+    "--dedup-window", type=DURATION, default="24h", show_default=True, help="Remember idempotency keys for so long."
+)
+@click.option(
+    "--unsafe", "unsafe", multiple=True, metavar="PREFIX|none", help="Only these unsafe topics exist. Default: all."
+)
+@click.option("--no-sha1", is_flag=True, help="Refuse HMAC-SHA1 tokens; HMAC-SHA256 ones stay good.")
+@click.option("--max-body", type=SIZE, default="25MiB", show_default=True, help="The largest body of a publish.")
+@click.option(
+    "--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN", help="Let pages of this origin read streams."
+)
+@click.option(
+    "--heartbeat", type=DURATION, default="15s", show_default=True, help="Tell quiet subscriptions that they are alive."
+)
+@click.option(
+    "--stall-timeout", type=DURATION, default="90s", show_default=True, help="Cut off who takes nothing for so long."
+)
+@click.option("--grace", type=DURATION, default="10s", show_default=True, help="Time to finish in when told to stop.")
+@click.option("--no-door", is_flag=True, help="Serve everything through the web framework. Slower.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@click.pass_obj
+def serve(given: dict[str, str | None], /, **options: Any) -> None:
+    """Run the hub until it is told to stop (SIGTERM, Ctrl-C).
+
+    Without a key, one is made and kept in the data directory.
+
+    \b
+    Example:
+      hookbot serve --router github
+    """
+    set_up_logging(options["log_format"], options["log_level"])
+    raise_file_limit()
+    config = make_config(given, options)
+
+    def started(hub: Running) -> None:
+        click.echo(welcome(config, hub.urls[0], secrets=sys.stdout.isatty()))
+
+    trio.run(run_hub, config, started)
+
+
+def make_config(given: dict[str, str | None], options: dict[str, Any]) -> Config:
+    """What the options and the environment say; raises `ConfigError`."""
+    data_dir = options["data_dir"]
+    return Config(
+        key=find_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE),
+        old_keys=find_lines(OLD_KEYS, os.environ),
+        github_secrets=_github_secrets(given, options["routers"], data_dir),
+        data_dir=data_dir,
+        bind=options["bind"],
+        store=options["store"],
+        routers=options["routers"],
+        retention=Retention(
+            max_age_s=options["keep"],
+            max_bytes=options["keep_bytes"],
+            max_count=options["keep_count"],
+            max_unsafe_bytes=options["keep_unsafe_bytes"],
+            dedup_s=options["dedup_window"],
+        ),
+        tls_certificate=options["sslcrt"],
+        tls_key=options["sslkey"],
+        unsafe_prefixes=_unsafe_prefixes(options["unsafe"]),
+        sha1_tokens=not options["no_sha1"],
+        cors_origins=options["cors_origins"],
+        door=not options["no_door"],
+        max_body_bytes=options["max_body"],
+        heartbeat_s=options["heartbeat"],
+        stall_s=options["stall_timeout"],
+        grace_s=options["grace"],
+    )
+
+
+def raise_file_limit() -> None:
+    """Every connection is an open file: take as many as the system gives."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _github_secrets(given: dict[str, str | None], routers: tuple[str, ...], data_dir: Path) -> tuple[Secret, ...]:
+    if "github" not in routers:
+        return ()
+    first = find_secret(given["github_secret"], GITHUB_SECRET, os.environ, data_dir / GITHUB_SECRET_FILE)
+    return first, *(Secret(old) for old in find_lines("HOOKBOT_OLD_GITHUB_SECRETS", os.environ))
+
+
+def _unsafe_prefixes(given: tuple[str, ...]) -> tuple[str, ...]:
+    if "none" in given:
+        if len(given) > 1:
+            raise ConfigError("--unsafe none goes alone")
+        return ()
+    return tuple(prefix.removeprefix("/unsafe/").removeprefix("/") for prefix in given) or ("",)

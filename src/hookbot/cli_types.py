@@ -1,0 +1,55 @@
+"""What options of several commands have in common: durations, sizes, where the data lies."""
+
+import re
+from pathlib import Path
+
+import click
+
+from .config import default_data_dir
+from .since import parse_duration
+
+_SIZE = re.compile(r"([0-9]{1,15})(B|[KMGT]i?B?)?", re.IGNORECASE)
+_FACTORS = {"": 1, "b": 1, "k": 10, "m": 20, "g": 30, "t": 40}
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, as ``90s``, ``10m``, ``2h`` or ``7d``, or a bare number of seconds."""
+
+    name = "duration"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Called by click."""
+        try:
+            return float(value)
+        except ValueError:
+            pass
+        try:
+            return float(parse_duration(str(value)))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Size(click.ParamType[int]):
+    """Bytes, as ``25MiB`` or ``1GiB``, or a bare number of them; powers of 1024."""
+
+    name = "size"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Called by click."""
+        match = _SIZE.fullmatch(str(value))
+        if match is None:
+            self.fail(f"not a size such as 25MiB or 1GiB: {value!r}", param, ctx)
+        unit = (match[2] or "b")[0].lower()
+        return int(match[1]) << (0 if unit == "b" else _FACTORS[unit])
+
+
+DURATION = Duration()
+SIZE = Size()
+data_dir = click.option(
+    "--data-dir",
+    envvar="HOOKBOT_DATA_DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=default_data_dir,
+    show_default="the platform's state directory",
+    help="Where the log and the generated secrets are kept.",
+)
