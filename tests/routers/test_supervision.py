@@ -354,7 +354,7 @@ async def test_the_position_of_a_quiet_router_moves_on_so_that_retention_does_no
 
 
 async def test_lag_is_what_a_router_has_not_looked_at_yet(hub, autojump_clock):
-    async with hub.run(bad=(Misbehaving(hang), Limits(time_s=30))) as routers:
+    async with hub.run(bad=(Misbehaving(hang), Limits(time_limit=30))) as routers:
         await hub.publish("in/1", b"bad")
         for _ in range(4):
             await hub.publish("in/1", b"good")
@@ -369,7 +369,7 @@ async def test_lag_is_what_a_router_has_not_looked_at_yet(hub, autojump_clock):
 
 async def test_a_message_is_not_tried_for_longer_than_its_time(hub, autojump_clock):
     started = trio.current_time()
-    async with hub.run(bad=(Misbehaving(hang), Limits(time_s=7))):
+    async with hub.run(bad=(Misbehaving(hang), Limits(time_limit=7))):
         await hub.publish("in/1", b"bad")
         [failed] = await hub.wait_for("hookbot/failed/bad")
     assert 7 <= trio.current_time() - started < 7.5

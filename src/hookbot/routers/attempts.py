@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import trio
 
+from ..errors import ConfigError
 from ..message import Draft, Message
 from . import Router
 from .failed import describe, failed_draft, failed_in
@@ -22,10 +23,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a router may take for one message: time, for all attempts together, and publishes."""
+    """What a router may take for one message: seconds, for all attempts together, and publishes."""
 
-    time_s: float = 30.0
+    time_limit: float = 30.0
     max_publishes: int = MAX_PUBLISHES
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigError` for limits that nothing could keep."""
+        if self.time_limit <= 0 or self.max_publishes <= 0:
+            raise ConfigError("time_limit and max_publishes are greater than 0")
 
 
 @dataclass(slots=True)
@@ -68,7 +74,7 @@ class Attempts:
         """
         if self._id != message.id:
             self._id, self._failures = message.id, 0
-            self._deadline = trio.current_time() + self._limits.time_s
+            self._deadline = trio.current_time() + self._limits.time_limit
         while not self._over():
             published, error = await self._attempt(router, message)
             if error is None:
@@ -93,7 +99,7 @@ class Attempts:
                 await router.route(message, publisher)
             publisher.close()
             if scope.cancelled_caught:
-                raise TimeoutError(f"it took longer than {self._limits.time_s:g} s")
+                raise TimeoutError(f"it took longer than {self._limits.time_limit:g} s")
         except BaseException as error:
             publisher.abandon()
             if _has_to_pass(error):

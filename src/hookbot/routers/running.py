@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,5 @@ def _maker(spec: RouterSpec, resolve: Resolve) -> Callable[[], Router]:
 
 
 def _take_limits(options: dict[str, Any]) -> Limits:
-    names = {"time_limit": "time_s", "max_publishes": "max_publishes"}
-    taken = {names[name]: options.pop(name) for name in list(options) if name in names}
-    return Limits(**bind(Limits, taken, str))
+    names: list[str] = [limit.name for limit in fields(Limits)]
+    return Limits(**bind(Limits, {name: options.pop(name) for name in names if name in options}, str))

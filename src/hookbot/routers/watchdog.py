@@ -22,13 +22,13 @@ _IN_A_ROUTER = (Supervised._run_once.__code__, Attempts._attempt.__code__)
 
 
 @contextmanager
-def watch(routers: Mapping[str, Supervised], blocked_s: float = BLOCKED_S) -> Iterator[None]:
+def watch(routers: Mapping[str, Supervised]) -> Iterator[None]:
     """Until the block ends, a thread asks the loop for a sign of life; if none comes, it looks at where the loop is.
 
     Costs the loop one wake-up each interval, and routers nothing.
     """
     ended = threading.Event()
-    watchdog = _Watchdog(routers, trio.lowlevel.current_trio_token(), threading.get_ident(), ended, blocked_s)
+    watchdog = _Watchdog(routers, trio.lowlevel.current_trio_token(), threading.get_ident(), ended)
     thread = threading.Thread(target=watchdog.run, name="router watchdog", daemon=True)
     thread.start()
     try:
@@ -44,13 +44,11 @@ class _Watchdog:
         token: trio.lowlevel.TrioToken,
         loop_thread: int,
         ended: threading.Event,
-        blocked_s: float,
     ) -> None:
         self._routers = routers
         self._token = token
         self._loop_thread = loop_thread
         self._ended = ended
-        self._blocked_s = blocked_s
 
     def run(self) -> None:
         while not self._ended.wait(INTERVAL_S):
@@ -60,7 +58,7 @@ class _Watchdog:
                 self._token.run_sync_soon(alive.set)
             except trio.RunFinishedError:
                 return
-            if not alive.wait(self._blocked_s):
+            if not alive.wait(BLOCKED_S):
                 self._report(alive, asked)
 
     def _report(self, alive: threading.Event, asked: float) -> None:

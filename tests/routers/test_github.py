@@ -1,0 +1,206 @@
+import hmac
+import json
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote_plus
+
+import pytest
+
+from hookbot.errors import ConfigError
+from hookbot.message import Message, Verified
+from hookbot.routers import Secret
+from hookbot.routers.github import GitHubRouter
+from hookbot.routers.publisher import Publisher
+
+DELIVERIES = sorted((Path(__file__).parent.parent / "deliveries").glob("*.json"))
+SECRET = Secret("It's a Secret to Everybody")
+ZEROS = "0" * 40
+
+
+def body_of(name):
+    return next(path for path in DELIVERIES if path.name == name).read_bytes()
+
+
+def signed(body, event="push", secret=SECRET, digest="sha256", form=False, extra=(), **fields):
+    """A delivery as the log has it."""
+    if form:
+        body = b"payload=" + quote_plus(body).encode()
+    header = {"sha256": "X-Hub-Signature-256", "sha1": "X-Hub-Signature"}[digest]
+    signature = f"{digest}={hmac.new(secret.encode(), body, digest).hexdigest()}"
+    headers = (
+        ("Content-Type", "application/x-www-form-urlencoded" if form else "application/json"),
+        ("X-GitHub-Event", event),
+        ("X-GitHub-Delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958"),
+        (header, signature),
+        *extra,
+    )
+    return Message("/unsafe/github.com/org/acme", body, headers, id="abcdefgh-000000000000001", **fields)
+
+
+async def routed(message, *secrets, **options):
+    publisher = Publisher("github", message)
+    await GitHubRouter(secrets or [SECRET], **options).route(message, publisher)
+    return list(publisher.published.values())
+
+
+def push(**fields):
+    return json.dumps({**json.loads(body_of("push.1.json")), **fields}).encode()
+
+
+@pytest.mark.parametrize("form", [False, True], ids=["json", "form"])
+@pytest.mark.parametrize("path", DELIVERIES, ids=lambda path: path.stem)
+async def test_every_kind_of_delivery_is_published_whole_where_it_belongs(path, form):
+    body, event = path.read_bytes(), path.name.partition(".")[0]
+    payload = json.loads(body)
+    message = signed(body, event, form=form)
+
+    *summaries, whole = await routed(message) or [None]
+
+    if "repository" in payload:
+        assert whole.topic == f"github.com/repo/{payload['repository']['full_name']}"
+    elif "organization" in payload:
+        assert whole.topic == f"github.com/org/{payload['organization']['login']}"
+    elif "installation" in payload:
+        assert whole.topic == f"github.com/org/{payload['installation']['account']['login']}"
+    else:
+        assert (event, whole) == ("security_advisory", None)
+    if whole:
+        assert (whole.body, whole.headers, whole.query) == (message.body, message.headers, "extra-metadata=github")
+        assert whole.hops == ("github",)
+    assert len(summaries) == (event == "push")
+
+
+async def test_the_summary_of_a_push_is_the_ancestors_byte_for_byte():
+    body = push(
+        ref="refs/heads/feature/<&>",
+        after="a" * 40,
+        pusher={"name": "Zoë"},
+        repository={"full_name": "acme/app"},
+    )
+
+    summary, _ = await routed(signed(body))
+
+    assert summary.topic == "github.com/repo/acme/app/branch/feature/<&>"
+    assert summary.body == (
+        b'{"Branch":"feature/\\u003c\\u0026\\u003e","Repo":"acme/app","SHA":"' + b"a" * 40 + b'","Type":"push",'
+        b'"Who":"Zo\xc3\xab"}'
+    )
+    assert summary.headers == (("Content-Type", "application/json"),)
+    assert summary.query == ""
+
+
+async def test_a_push_by_nobody_is_by_unknown():
+    summary, _ = await routed(signed(push(pusher=None)))
+    assert json.loads(summary.body)["Who"] == "<unknown>"
+    assert b"\\u003cunknown\\u003e" in summary.body
+
+
+async def test_a_tag_keeps_its_prefix_and_can_be_left_out():
+    message = signed(push(ref="refs/tags/v1.0"))
+
+    summary, _ = await routed(message)
+    without = await routed(message, tags=False)
+
+    assert summary.topic.endswith("/branch/refs/tags/v1.0")
+    assert [draft.topic for draft in without] == ["github.com/repo/Codertocat/Hello-World"]
+
+
+async def test_a_deleted_branch_has_a_summary_of_zeros_which_can_be_left_out():
+    message = signed(push(deleted=True, after=ZEROS, head_commit=None))
+
+    summary, _ = await routed(message)
+    without = await routed(message, deleted_refs=False)
+
+    assert json.loads(summary.body)["SHA"] == ZEROS
+    assert len(without) == 1
+
+
+async def test_only_the_events_asked_for_are_published():
+    assert await routed(signed(body_of("star.0.json"), "star"), events=["push", "release"]) == []
+    assert len(await routed(signed(body_of("release.0.json"), "release"), events=["push", "release"])) == 1
+
+
+async def test_an_installation_belongs_to_its_account_and_an_enterprise_to_itself():
+    [app] = await routed(signed(body_of("installation.0.json"), "installation"))
+    [enterprise] = await routed(signed(b'{"enterprise": {"slug": "acme-inc"}}', "ping"))
+
+    assert app.topic == "github.com/org/" + json.loads(app.body)["installation"]["account"]["login"]
+    assert enterprise.topic == "github.com/enterprise/acme-inc"
+
+
+async def test_an_enterprise_server_has_topics_of_its_own():
+    router = GitHubRouter([SECRET], host="git.acme.example")
+    message = signed(push(), extra=(("X-GitHub-Enterprise-Host", "git.acme.example"),))
+    publisher = Publisher("ghes", message)
+
+    await router.route(message, publisher)
+
+    assert router.topics == ("/unsafe/git.acme.example/",)
+    assert [draft.topic for draft in publisher.published.values()] == [
+        "git.acme.example/repo/Codertocat/Hello-World/branch/master",
+        "git.acme.example/repo/Codertocat/Hello-World",
+    ]
+
+
+async def test_any_of_several_secrets_will_do():
+    message = signed(push(), secret=Secret("the new one"))
+    assert len(await routed(message, SECRET, Secret("the new one"))) == 2
+
+
+async def test_a_sha1_signature_will_do_where_there_is_no_other():
+    assert len(await routed(signed(push(), digest="sha1"))) == 2
+
+
+def forged():
+    good = signed(push())
+    empty = ("X-Hub-Signature-256", "")
+    return {
+        "another secret": signed(push(), secret=Secret("guessed")),
+        "one byte more": replace(good, body=good.body + b" "),
+        "no signature": replace(good, headers=good.headers[:-1]),
+        "an empty signature": replace(good, headers=(*good.headers[:-1], empty)),
+        "no hexadecimal": replace(good, headers=(*good.headers[:-1], ("X-Hub-Signature-256", "sha256=\xff"))),
+        "a good sha1 beside a bad sha256": signed(push(), digest="sha1", extra=[("X-Hub-Signature-256", "sha256=00")]),
+        "a good sha1 beside an empty sha256": signed(push(), digest="sha1", extra=[empty]),
+        "another provider's": signed(push(), secret=Secret("guessed"), verified=Verified("gitlab", "0")),
+    }
+
+
+@pytest.mark.parametrize("how", forged())
+async def test_a_forged_delivery_is_dropped_with_a_warning_that_gives_nothing_away(how, caplog):
+    message = forged()[how]
+
+    assert await routed(message) == []
+
+    [warning] = caplog.records
+    assert warning.levelname == "WARNING"
+    assert "72d3162e-cc78-11e3-81ab-4c9367dc0958" in warning.getMessage()
+    assert message.id in warning.getMessage()
+    assert SECRET not in caplog.text
+    for digest in ("sha1", "sha256"):
+        assert hmac.new(SECRET.encode(), message.body, digest).hexdigest() not in caplog.text
+
+
+async def test_a_delivery_that_the_hub_has_verified_is_believed_and_what_it_found_travels_along():
+    verified = Verified("github", "1")
+    message = signed(push(), secret=Secret("of a source in the configuration"), verified=verified)
+
+    _, whole = await routed(message)
+
+    assert whole.verified == verified
+
+
+NONSENSE = [b"", b"[]", b"null", b"not json", b'{"repository": {"id": 1}}', b'{"repository": {"full_name": null}}']
+
+
+@pytest.mark.parametrize("body", NONSENSE)
+async def test_a_signed_delivery_that_makes_no_sense_is_an_error(body):
+    with pytest.raises((ValueError, LookupError)):
+        await routed(signed(body))
+
+
+def test_a_router_without_a_secret_cannot_be_made():
+    with pytest.raises(ConfigError, match="secret"):
+        GitHubRouter([])
+    with pytest.raises(ConfigError, match="empty"):
+        GitHubRouter([Secret("")])

@@ -1,0 +1,106 @@
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pytest
+
+from hookbot.errors import ConfigError
+from hookbot.routers import Secret
+from hookbot.routers.options import bind
+
+
+def router(
+    host: str,
+    port: int = 1,
+    ratio: float = 0.5,
+    strict: bool = False,
+    events: Sequence[str] = (),
+    names: set[str] | None = None,
+    level: Literal["low", "high"] = "low",
+    secret: Secret | None = None,
+    secrets: tuple[Secret, ...] = (),
+    table: Mapping[str, int] = {},
+    rules: list[dict[str, Any]] = [],  # noqa: B006
+    anything=None,
+):
+    """Everything that an option can be."""
+
+
+def resolve(text):
+    if text == "env:MISSING":
+        raise ConfigError("the environment has no MISSING")
+    return {"env:TOKEN": "s3cret"}.get(text, text)
+
+
+GOOD = [
+    ("port", 8080, 8080),
+    ("ratio", 1, 1.0),
+    ("strict", True, True),
+    ("events", ["push"], ("push",)),
+    ("names", ["a", "a"], {"a"}),
+    ("level", "high", "high"),
+    ("secret", "env:TOKEN", "s3cret"),
+    ("secrets", ["env:TOKEN", "plain"], ("s3cret", "plain")),
+    ("table", {"a": 1}, {"a": 1}),
+    ("rules", [{"from": "a/", "keep": [1]}], [{"from": "a/", "keep": [1]}]),
+    ("anything", {"a": [1]}, {"a": [1]}),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "wanted"), GOOD)
+def test_an_option_becomes_what_its_annotation_says(name, given, wanted):
+    bound = bind(router, {"host": "h", name: given}, resolve)[name]
+    assert (type(bound), bound) == (type(wanted) if name != "secret" else Secret, wanted)
+
+
+BAD = [
+    ({}, "the option 'host' is missing"),
+    ({"host": 1}, "the option 'host' is text, not 1"),
+    ({"host": "h", "prot": 1}, "there is no option 'prot'; did you mean 'port'? Known: anything, events, host, "),
+    ({"host": "h", "zzz": 1}, "there is no option 'zzz'. Known: "),
+    ({"host": "h", "port": "80"}, "the option 'port' is a whole number, not '80'"),
+    ({"host": "h", "port": True}, "the option 'port' is a whole number, not True"),
+    ({"host": "h", "ratio": "x"}, "the option 'ratio' is a number, not 'x'"),
+    ({"host": "h", "strict": 1}, "the option 'strict' is true or false, not 1"),
+    ({"host": "h", "events": "push"}, "the option 'events' is a list of text, not 'push'"),
+    ({"host": "h", "events": ["push", 1]}, "the option 'events[1]' is text, not 1"),
+    ({"host": "h", "names": 1}, "the option 'names' is a list of text, not 1"),
+    ({"host": "h", "level": "mid"}, "the option 'level' is 'low' or 'high', not 'mid'"),
+    ({"host": "h", "table": {"a": "1"}}, "the option 'table.a' is a whole number, not '1'"),
+    ({"host": "h", "table": []}, "the option 'table' is a table, not []"),
+    ({"host": "h", "secret": "env:MISSING"}, "the environment has no MISSING"),
+    ({"host": "h", "secrets": [12345]}, "the option 'secrets[0]' is a secret, not ..."),
+]
+
+
+@pytest.mark.parametrize(("options", "error"), BAD)
+def test_what_is_wrong_with_an_option_is_said_with_what_would_be_right(options, error):
+    with pytest.raises(ConfigError) as caught:
+        bind(router, options, resolve)
+    assert str(caught.value).startswith(error)
+
+
+def test_a_secret_does_not_show_itself():
+    bound = bind(router, {"host": "h", "secrets": ["env:TOKEN"]}, resolve)
+    assert "s3cret" not in repr(bound)
+    assert bound["secrets"][0].encode() == b"s3cret"
+
+
+def test_a_secret_that_is_one_already_is_not_looked_up():
+    assert bind(router, {"host": "h", "secret": Secret("env:MISSING")}, resolve)["secret"] == "env:MISSING"
+
+
+def test_a_class_is_bound_by_its_constructor():
+    class Router:
+        def __init__(self, *, port: int = 1) -> None: ...
+
+    assert bind(Router, {"port": 2}, resolve) == {"port": 2}
+    with pytest.raises(ConfigError, match="whole number"):
+        bind(Router, {"port": "2"}, resolve)
+
+
+def test_a_router_without_options_has_none():
+    class Router: ...
+
+    assert bind(Router, {}, resolve) == {}
+    with pytest.raises(ConfigError, match=r"there is no option 'x'\. Known: none"):
+        bind(Router, {"x": 2}, resolve)
