@@ -17,6 +17,7 @@ Headers = tuple[tuple[str, str], ...]
 """Header fields in the order in which they came, as latin-1 text: repeated ones, odd cases and any bytes survive."""
 
 _ID = re.compile(r"([a-z]{8})-([0-9]{15})")
+_ENCODER = json.JSONEncoder(separators=(",", ":"))  # json.dumps would make a new one for every call
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -182,7 +183,7 @@ def from_envelope(envelope: dict[str, Any]) -> Message:
 
 def encode_json(value: Any) -> str:
     """Compact JSON in ASCII, so that no line reader trips over U+0085 or U+2028, and no proxy over the charset."""
-    return json.dumps(value, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def _body_fields(body: bytes) -> dict[str, str]:
