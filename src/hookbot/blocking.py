@@ -1,0 +1,112 @@
+"""`listen` and `publish` for scripts that have never heard of Trio: no async, no await.
+
+The listener lives in a thread of its own, which ends with the ``with`` block. Ctrl-C works as everywhere.
+"""
+
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
+from functools import partial, wraps
+from typing import Any, ParamSpec, Self, TypeVar
+
+import trio
+
+from . import client
+from .errors import HookbotError
+from .message import Message
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Messages:
+    """What a subscription brings: an iterator of `Message` and `Gap`, with the rules of `hookbot.client.Messages`."""
+
+    def __init__(self, opening: AbstractAsyncContextManager[client.Messages]) -> None:
+        self._opening = opening
+        self._running: Future[trio.lowlevel.TrioToken] = Future()
+        self._entered: Future[client.Messages] = Future()
+        self._next: Future[Message | client.Gap] | None = None
+        self._asking, self._asked = trio.open_memory_channel[Future[Message | client.Gap]](1)
+        self._scope = trio.CancelScope()
+        self._thread = threading.Thread(target=self._run, name="hookbot-listen", daemon=True)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Message | client.Gap:
+        """Waits for the next message or gap. After a Ctrl-C that does not end the program, call it again."""
+        if self._next is None:
+            self._next = Future()
+            self._in_thread(self._asking.send_nowait, self._next)
+        try:
+            item = self._next.result()
+        except StopAsyncIteration:
+            raise StopIteration from None
+        self._next = None
+        return item
+
+    def ack(self, message: Message) -> None:
+        """Say that a message has been dealt with; the hub is told soon, at the latest on leaving `listen`."""
+        self._in_thread(self._entered.result().ack, message)
+
+    def _start(self) -> None:
+        self._thread.start()
+        self._entered.result()
+
+    def _stop(self) -> None:
+        """End the thread, whatever it is doing; `client.listen` still says goodbye."""
+        with suppress(trio.RunFinishedError):
+            self._in_thread(self._scope.cancel)
+        self._thread.join()
+
+    def _in_thread(self, function: Callable[..., object], *args: object) -> None:
+        self._running.result().run_sync_soon(function, *args)
+
+    def _run(self) -> None:
+        try:
+            trio.run(self._listen)
+        except BaseException as error:  # belongs to whoever waits in the other thread
+            for waiting in (self._entered, self._next):
+                if waiting is not None and not waiting.done():
+                    waiting.set_exception(error)
+
+    async def _listen(self) -> None:
+        self._running.set_result(trio.lowlevel.current_trio_token())
+        with self._scope:
+            async with self._opening as messages:
+                self._entered.set_result(messages)
+                async for waiting in self._asked:
+                    try:
+                        waiting.set_result(await anext(messages))
+                    except (StopAsyncIteration, HookbotError) as end:
+                        waiting.set_exception(end)
+
+
+def _with_a_thread(
+    opens: Callable[P, AbstractAsyncContextManager[client.Messages]],
+) -> Callable[P, AbstractContextManager[Messages]]:
+    @wraps(opens)
+    @contextmanager
+    def listen(*args: P.args, **kwargs: P.kwargs) -> Iterator[Messages]:
+        messages = Messages(opens(*args, **kwargs))
+        try:
+            messages._start()
+            yield messages
+        finally:
+            messages._stop()
+
+    return listen
+
+
+def _to_the_end(works: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    @wraps(works)
+    def publish(*args: P.args, **kwargs: P.kwargs) -> T:
+        return trio.run(partial(works, *args, **kwargs))
+
+    return publish
+
+
+listen = _with_a_thread(client.listen)
+publish = _to_the_end(client.publish)

@@ -1,0 +1,20 @@
+"""A hub from outside: `listen` to it, `publish` to it. Runs on Trio; `hookbot.blocking` is the same without."""
+
+from .answers import Lost
+from .events import Connected, Disconnected, Event
+from .frames import Gap
+from .listening import Messages, listen
+from .publishing import Publisher, open_publisher, publish
+
+__all__ = [
+    "Connected",
+    "Disconnected",
+    "Event",
+    "Gap",
+    "Lost",
+    "Messages",
+    "Publisher",
+    "listen",
+    "open_publisher",
+    "publish",
+]

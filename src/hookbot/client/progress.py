@@ -1,0 +1,93 @@
+"""How far a listener is: where a new connection goes on, what is in hand, and what the hub has to be told of it."""
+
+from ..message import Message
+from ..since import parse_duration
+from .frames import Gap, Heartbeat, format_ack
+
+
+class Progress:
+    """Without a cursor: `since`, the place to go on, is kept here, and nobody is told of it."""
+
+    def __init__(self, since: str | None) -> None:
+        self.since = since
+
+    def subscribed(self, last_id: str | None) -> None:
+        """The hub sends what follows `last_id`: a place that stays, unlike "now" and "ten minutes ago"."""
+        if self.since is None or _is_duration(self.since):
+            self.since = last_id or self.since
+
+    def accept(self, item: Message | Gap | Heartbeat) -> bool:
+        """Note an item as it reaches the listener; False if there is nothing in it to handle."""
+        if not isinstance(item, Gap) and item.id:
+            self.since = item.id
+        return not isinstance(item, Heartbeat)
+
+    def done(self, id: str) -> None:
+        """A message has been dealt with."""
+
+    def take_ack(self) -> str | None:
+        """The next frame for the hub; None if it knows everything."""
+        return None
+
+    def reconnected(self) -> None:
+        """A new connection stands."""
+
+
+class AckedProgress(Progress):
+    """With a cursor or a group: the hub keeps the place, and is told what is done.
+
+    A cursor is acknowledged up to the last message before which none is still in hand, in whatever
+    order they are finished; the members of a group acknowledge `each` message by itself.
+    """
+
+    def __init__(self, since: str | None, *, each: bool) -> None:
+        super().__init__(since)
+        self._each = each
+        self._in_hand: dict[str, bool] = {}  # id → is it done; in the order of ids
+        self._finished: list[str] = []  # what the hub has to be told
+        self._up_to: str | None = None
+
+    def subscribed(self, last_id: str | None) -> None:
+        """The hub knows where to go on."""
+
+    def accept(self, item: Message | Gap | Heartbeat) -> bool:
+        """False also for a message that is in hand already: a hub that was not yet told of it sends it again."""
+        if not isinstance(item, Message):
+            return isinstance(item, Gap)
+        if item.id in self._in_hand:
+            return False
+        self._in_hand[item.id] = False
+        return True
+
+    def done(self, id: str) -> None:
+        """An id that is not in hand changes nothing."""
+        if id not in self._in_hand:
+            return
+        self._in_hand[id] = True
+        if self._each:
+            del self._in_hand[id]
+            self._finished.append(id)
+            return
+        while self._in_hand and self._in_hand[first := next(iter(self._in_hand))]:
+            del self._in_hand[first]
+            self._finished, self._up_to = [first], first
+
+    def take_ack(self) -> str | None:
+        """One frame tells everything there is."""
+        if not self._finished:
+            return None
+        ids, self._finished = self._finished, []
+        return format_ack(each=ids) if self._each else format_ack(up_to=ids[0])
+
+    def reconnected(self) -> None:
+        """The last word about a cursor may have been lost with the old connection: say it again."""
+        if self._up_to is not None:
+            self._finished = [self._up_to]
+
+
+def _is_duration(text: str) -> bool:
+    try:
+        parse_duration(text)
+    except ValueError:
+        return False
+    return True
