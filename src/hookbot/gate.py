@@ -5,18 +5,17 @@ The door and the app take requests in; both ask here, so that there is one answe
 
 from base64 import b64decode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from hmac import compare_digest
+from typing import Literal
 from urllib.parse import parse_qsl, urlencode
 
+from .authority import Action, Authority, Grant
 from .errors import BodyTooLarge, Forbidden, InvalidTopic, MethodNotAllowed, NotFound, Refused, Unauthorized
 from .listening import Listening, offered, read_listening
 from .message import Draft, Headers, Once
-from .places import METHODS, Action, Place, find
+from .places import METHODS, Place, find
 from .request import Request
-from .tokens import Digest, make_token, opening_paths
 from .topics import UNSAFE, is_own, is_unsafe
 
 MAX_HOPS = 16
@@ -53,29 +52,18 @@ class Gate:
 
     def __init__(
         self,
-        keys: Sequence[str],
+        authority: Authority,
         *,
         clock_us: Callable[[], int],
-        digests: Sequence[Digest] = ("sha1", "sha256"),
         unsafe_prefixes: Sequence[str] = ("",),
         max_body_bytes: int = 25 << 20,
         origins: Sequence[str] = (),
     ) -> None:
+        self.authority = authority
         self.max_body_bytes = max_body_bytes
         self.origins = frozenset(origin.lower() for origin in origins)
         self._clock_us = clock_us
         self._unsafe = tuple(UNSAFE + prefix for prefix in unsafe_prefixes)
-
-        @lru_cache(maxsize=2048)
-        def opening_tokens(path: str) -> tuple[bytes, ...]:
-            return tuple(
-                make_token(key, opening, digest).encode()
-                for digest in digests
-                for key in keys
-                for opening in opening_paths(path)
-            )
-
-        self._opening_tokens = opening_tokens
 
     def publishing(self, request: Request) -> Publishing:
         """Let a publish in, before its body is read."""
@@ -84,7 +72,7 @@ class Gate:
             raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {place.topic!r}")
         safe = not is_unsafe(place.topic)
         if safe:
-            self.authorize(request, place.path)
+            self.authorize(request, place.path, "publish")
         _check_metadata(request.query)
         self.check_length(request)
         return Publishing(
@@ -100,10 +88,12 @@ class Gate:
         place = self.place(request, "subscribe")
         if is_unsafe(place.topic) and request.header(UNSAFE_HEADER) != UNSAFE_HEADER_VALUE:
             raise Refused("400 Bad Request. X-Hookbot-Unsafe-Is-Ok header required.")
-        self.authorize(request, place.path)
-        return read_listening(request, place, websocket=websocket, now_us=self._clock_us())
+        grant = self.authorize(request, place.path, "subscribe")
+        listening = read_listening(request, place, websocket=websocket, now_us=self._clock_us())
+        _check_grant(grant, listening)
+        return replace(listening, grant=grant)
 
-    def place(self, request: Request, action: Action) -> Place:
+    def place(self, request: Request, action: Literal["publish", "subscribe"]) -> Place:
         """What the path means for this method; raises `InvalidTopic`, `NotFound` or `MethodNotAllowed`."""
         place = find(request.method, request.raw_path)
         if place.topic.startswith(UNSAFE) and not place.topic.startswith(self._unsafe):
@@ -112,13 +102,16 @@ class Gate:
             raise MethodNotAllowed(f"{request.method} is not for {place.path!r}", allow=METHODS[place.action])
         return place
 
-    def authorize(self, request: Request, path: str) -> None:
-        """Raises `Unauthorized` unless a token opens `path`, and `Forbidden` if a foreign page borrowed it."""
-        tokens = _tokens(request)
-        if not any(self._opens(token, path) for token in tokens):
+    def authorize(self, request: Request, path: str, action: Action) -> Grant:
+        """What the request's token grants; raises `Unauthorized`, or `Forbidden` if a foreign page borrowed it."""
+        now_s = self._clock_us() / 1e6
+        grants = (self.authority.grant(token, path, action, now_s=now_s) for token in _tokens(request))
+        grant = next((grant for grant in grants if grant), None)
+        if grant is None:
             raise Unauthorized
         if request.header("authorization").lower().startswith("basic ") and self._is_foreign(request):
             raise Forbidden(f"pages of {request.header('origin')[:80]!r} may not use this hub with saved credentials")
+        return grant
 
     def check_length(self, request: Request) -> None:
         """Raises `BodyTooLarge` by the declared length, so that nothing has to be read."""
@@ -131,14 +124,8 @@ class Gate:
         own = origin.partition("//")[2] == request.header("host").lower()
         return bool(origin) and not own and origin not in self.origins
 
-    def _opens(self, token: bytes, path: str) -> bool:
-        found = False
-        for expected in self._opening_tokens(path):
-            found |= compare_digest(token, expected)
-        return found
 
-
-def _tokens(request: Request) -> Sequence[bytes]:
+def _tokens(request: Request) -> Sequence[str]:
     """All tokens that a request shows: Basic user name, Bearer, a websocket's subprotocol, ``?token=`` of a GET."""
     scheme, _, credentials = request.header("authorization").partition(" ")
     tokens = []
@@ -154,7 +141,17 @@ def _tokens(request: Request) -> Sequence[bytes]:
             tokens.append(protocol.removeprefix(TOKEN_PROTOCOL))
     if request.method == "GET" and "token=" in request.query:
         tokens.append(request.parameters.get("token", ""))
-    return [token.encode("utf-8", "surrogatepass") for token in tokens]
+    return tokens
+
+
+def _check_grant(grant: Grant, listening: Listening) -> None:
+    name = listening.cursor or listening.group
+    if grant.cursor and name != grant.cursor:
+        raise Forbidden(f"this token is for the cursor or group {grant.cursor!r}")
+    if grant.live_only and (listening.since or name or not listening.follow):
+        raise Forbidden("this token shows what is new, and no history")
+    if grant.since_us and name and name != grant.cursor:
+        raise Forbidden("this token shows a part of the history, and so cannot use any cursor or group")
 
 
 def _check_metadata(query: str) -> None:

@@ -16,6 +16,7 @@ import trio
 
 from . import poller
 from .app import Hub, create_app
+from .authority import Authority
 from .broker import Broker, open_broker
 from .config import Config, resolve_secret
 from .door import Door, HandOn
@@ -119,9 +120,8 @@ def open_log(config: Config) -> AbstractAsyncContextManager[Log]:
 def make_gate(config: Config) -> Gate:
     """The gate that the configuration describes."""
     return Gate(
-        config.keys,
+        Authority(config.keys, digests=("sha1", "sha256") if config.sha1_tokens else ("sha256",)),
         clock_us=lambda: time_ns() // 1000,
-        digests=("sha1", "sha256") if config.sha1_tokens else ("sha256",),
         unsafe_prefixes=config.unsafe_prefixes,
         max_body_bytes=config.max_body_bytes,
         origins=config.cors_origins,

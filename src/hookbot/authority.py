@@ -1,0 +1,114 @@
+"""The authority: which tokens the hub honours, and for what."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hmac import compare_digest
+from math import inf
+from typing import Literal
+
+from .narrowed import Narrowed
+from .tokens import Digest, make_token, opening_paths
+
+Action = Literal["publish", "subscribe", "operate"]
+_ONLY: dict[str, Action] = {"pub": "publish", "sub": "subscribe"}
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a good token allows, beside the path that it opens."""
+
+    key: str = ""
+    """What it was made with: a grant ends with its key."""
+    names: tuple[str, ...] = ()
+    """What it can be revoked by."""
+    expires_s: float = inf
+    """When it ends, in seconds since 1970."""
+    since_us: int = 0
+    """Nothing that was stored before is shown."""
+    live_only: bool = False
+    cursor: str = ""
+    """The only cursor or group that it may use; empty: any."""
+
+    @property
+    def shows_all_history(self) -> bool:
+        """Whether it sets no limit on how far back a subscription may start."""
+        return not self.live_only and not self.since_us
+
+
+class Authority:
+    """Says what a token allows. The tokens of several keys are good; only the first makes new ones."""
+
+    def __init__(
+        self,
+        keys: Sequence[str],
+        *,
+        digests: Sequence[Digest] = ("sha1", "sha256"),
+        revoked: Collection[str] = (),
+        plain_live_only: bool = False,
+    ) -> None:
+        self._keys = tuple(keys)
+        self._digests = tuple(digests)
+        self._revoked = frozenset(revoked)
+        self._plain = {key: Grant(key, live_only=plain_live_only) for key in keys}
+
+        @lru_cache(maxsize=2048)
+        def opening_tokens(path: str) -> tuple[tuple[bytes, str], ...]:
+            return tuple(
+                (make_token(key, opening, digest).encode(), key)
+                for digest in digests
+                for key in keys
+                for opening in opening_paths(path)
+            )
+
+        self._opening_tokens = opening_tokens
+
+    def grant(self, token: str, path: str, action: Action, *, now_s: float) -> Grant | None:
+        """What the token allows at `path`; None if that is nothing. Every comparison takes constant time."""
+        return self._plain_grant(token, path) or self._narrowed_grant(token, path, action, now_s)
+
+    def stands(self, grant: Grant, *, now_s: float) -> bool:
+        """Whether what was granted once still is: its key, its names, its time."""
+        return grant.key in self._keys and now_s < grant.expires_s and self._revoked.isdisjoint(grant.names)
+
+    def _plain_grant(self, token: str, path: str) -> Grant | None:
+        given = token.encode("utf-8", "surrogatepass")
+        found = None
+        for expected, key in self._opening_tokens(path):
+            if compare_digest(given, expected):
+                found = key
+        return None if found is None else self._plain[found]
+
+    def _narrowed_grant(self, token: str, path: str, action: Action, now_s: float) -> Grant | None:
+        try:
+            narrowed = Narrowed.parse(token)
+            opening = frozenset(opening_paths(path))
+            if narrowed.path not in opening or narrowed.digest not in self._digests:
+                return None
+            keys = [key for key in self._keys if narrowed.is_made_with(key)]
+            grant = _grant(narrowed.caveats, opening, action, keys[0]) if keys else None
+        except ValueError:
+            return None
+        return grant if grant and self.stands(grant, now_s=now_s) else None
+
+
+def _grant(caveats: Sequence[str], opening: Collection[str], action: Action, key: str) -> Grant | None:
+    """What the caveats leave, of which each can only take away; None for nothing. Raises `ValueError`."""
+    values: dict[str, list[str]] = {}
+    for caveat in caveats:
+        name, _, value = caveat.partition("=")
+        values.setdefault(name, []).append(value)
+    allowed = (
+        all(path in opening for path in values.pop("path", ()))
+        and all(_ONLY.get(only) == action for only in values.pop("only", ()))
+        and len(set(values.get("cursor", ()))) <= 1
+    )
+    grant = Grant(
+        key=key,
+        names=tuple(values.pop("name", ())),
+        expires_s=min(map(float, values.pop("expires", ())), default=inf),
+        since_us=max((int(since) * 1_000_000 for since in values.pop("since", ())), default=0),
+        live_only=bool(values.pop("live", ())),
+        cursor=values.pop("cursor", [""])[0],
+    )
+    return grant if allowed and not values else None  # a caveat that this hub does not know takes everything away

@@ -1,0 +1,55 @@
+"""What the hub counts, for Prometheus: plain numbers while it works, read when somebody asks for ``/metrics``."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+Kind = Literal["counter", "gauge"]
+Read = Callable[[], float | Mapping[str, float]]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Counts:
+    """Incremented by whoever does the thing."""
+
+    __slots__ = ("duplicates", "published", "published_bytes", "refused")
+
+    def __init__(self) -> None:
+        self.published = 0
+        self.published_bytes = 0
+        self.duplicates = 0
+        self.refused: Counter[str] = Counter()
+        """Requests that were refused, by status."""
+
+
+class Metrics(Collector):
+    """The metrics of one hub, on a registry of its own. Each is read when it is asked for, and costs nothing before."""
+
+    def __init__(self) -> None:
+        self._reads: list[tuple[Kind, str, str, str, Read]] = []
+
+    def add(self, kind: Kind, name: str, help: str, read: Read, *, label: str = "") -> None:
+        """Add one metric, `hookbot_<name>`; with a `label`, `read` returns a number for each of its values."""
+        self._reads.append((kind, f"hookbot_{name}", help, label, read))
+
+    def render(self) -> bytes:
+        """All of them in the text format of Prometheus."""
+        registry = CollectorRegistry()
+        registry.register(self)
+        return generate_latest(registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry."""
+        families = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
+        for kind, name, help, label, read in self._reads:
+            family = families[kind](name, help, labels=[label] if label else [])
+            value = read()
+            values = value if isinstance(value, Mapping) else {"": value}
+            for label_value, number in values.items():
+                family.add_metric([label_value] if label else [], number)
+            yield family
