@@ -100,7 +100,7 @@ async def _publish(hub: Hub) -> Response:
 
 async def _stream(hub: Hub) -> Response:
     listening = hub.gate.listening(plain_request(request), websocket=False)
-    start = await hub.broker.start_at(listening.since, listening.wanted)
+    start = await hub.broker.start_at(listening.since, listening.wanted, not_before_us=listening.grant.since_us)
     response = Response(_chunks(hub, listening, start), content_type=MEDIA_TYPES[listening.format])
     response.headers.update(STREAM_HEADERS)
     return response
@@ -114,7 +114,7 @@ async def _chunks(hub: Hub, listening: Listening, start: Start) -> AsyncIterator
 
 async def _subscribe(hub: Hub) -> None:
     listening = hub.gate.listening(plain_request(websocket), websocket=True)
-    start = await hub.broker.start_at(listening.since, listening.wanted)
+    start = await hub.broker.start_at(listening.since, listening.wanted, not_before_us=listening.grant.since_us)
     await websocket.accept(subprotocol=listening.subprotocol)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(discard_incoming, websocket)

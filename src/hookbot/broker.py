@@ -150,20 +150,17 @@ class Broker:
         """Like `commit`, without waiting; `done` is told the outcome. Raises `Unavailable` if the line is full."""
         self.writer.submit(drafts, done, cursors=cursors or {})
 
-    async def start_at(self, since: Since | None, wanted: TopicFilter) -> Start:
-        """Turn what a client asked for into a place in this log, with the gap that it must be told of, if any."""
-        match since:
-            case None:
-                return Start(self.head)
-            case FromOldest():
-                return Start(self.log.lost_up_to(wanted))
-            case SinceTime(time_us):
-                return self._start_after(wanted, await self.log.position_before(time_us))
-            case AfterId(epoch, position) if epoch == self.log.epoch and position <= self.log.head:
-                return self._start_after(wanted, position)
-            case AfterId(epoch, _):
-                start = self.head if epoch == self.log.epoch else self.log.lost_up_to(wanted)
-                return Start(start, Gap("other-log", None, format_id(self.log.epoch, start + 1)))
+    async def start_at(self, since: Since | None, wanted: TopicFilter, *, not_before_us: int = 0) -> Start:
+        """Turn what a client asked for into a place in this log, with the gap that it must be told of, if any.
+
+        Whoever may not see what was stored before `not_before_us` starts there, and is told of no gap before it.
+        """
+        start = await self._start_at(since, wanted)
+        if not_before_us:
+            earliest = await self.log.position_before(not_before_us)
+            if start.position < earliest:
+                return Start(earliest)
+        return start
 
     def gap_after(self, wanted: TopicFilter, position: int) -> Gap | None:
         """The gap that whoever goes on after `position` has to be told of."""
@@ -201,6 +198,20 @@ class Broker:
         while len(self._pages) > CACHED_PAGES:
             self._pages.popitem(last=False)
         return page.entries, page.next_after
+
+    async def _start_at(self, since: Since | None, wanted: TopicFilter) -> Start:
+        match since:
+            case None:
+                return Start(self.head)
+            case FromOldest():
+                return Start(self.log.lost_up_to(wanted))
+            case SinceTime(time_us):
+                return self._start_after(wanted, await self.log.position_before(time_us))
+            case AfterId(epoch, position) if epoch == self.log.epoch and position <= self.log.head:
+                return self._start_after(wanted, position)
+            case AfterId(epoch, _):
+                start = self.head if epoch == self.log.epoch else self.log.lost_up_to(wanted)
+                return Start(start, Gap("other-log", None, format_id(self.log.epoch, start + 1)))
 
     def _start_after(self, wanted: TopicFilter, position: int) -> Start:
         gap = self.gap_after(wanted, position)

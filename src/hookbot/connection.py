@@ -211,7 +211,9 @@ class Connection:
 
     async def _find_start(self, answer: bytes, listening: "Listening") -> None:
         try:
-            start = await self._door.broker.start_at(listening.since, listening.wanted)
+            start = await self._door.broker.start_at(
+                listening.since, listening.wanted, not_before_us=listening.grant.since_us
+            )
         except Unavailable as error:
             self.waiting = False
             if self.open:
