@@ -1,5 +1,6 @@
 """Clients of a served app, on real sockets, that can be as rude as a test wants."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -22,14 +23,23 @@ HANDSHAKE = (
 class Served:
     """A server of an app, on a port of its own."""
 
-    def __init__(self, server, port):
+    def __init__(self, server, port, trust):
         self.server = server
         self.port = port
+        self.trust = trust
         self.wires = []
 
-    async def connect(self):
-        """A connection; closed at the end of the test, if not before."""
-        self.wires.append(Wire(await trio.open_tcp_stream("127.0.0.1", self.port)))
+    async def connect(self, *, alpn="http/1.1", certificate=None):
+        """A connection, with TLS if the server has it; closed at the end of the test, if not before."""
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        if self.trust:
+            context = ssl.create_default_context(cafile=self.trust)
+            context.set_alpn_protocols([alpn])
+            if certificate:
+                context.load_cert_chain(certificate)
+            stream = trio.SSLStream(stream, context, server_hostname="hub")
+            await stream.do_handshake()
+        self.wires.append(Wire(stream))
         return self.wires[-1]
 
     async def ask(self, request):
@@ -122,16 +132,27 @@ def client_frames(*payloads):
 
 
 @asynccontextmanager
-async def serve(app, **limits) -> AsyncIterator[Served]:
+async def serve(app, *, certificate=None, clients=None, **limits) -> AsyncIterator[Served]:
+    """The app behind a `Server`, with TLS if there is a certificate; `clients` is the authority of theirs."""
     with trio.fail_after(GUARD_S):
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        server = Server(app, Limits(**limits))
+        port = listeners[0].socket.getsockname()[1]
+        if certificate:
+            listeners = [trio.SSLListener(listeners[0], _tls(certificate, clients))]
+        served = Served(Server(app, Limits(**limits)), port, certificate)
         async with trio.open_nursery() as nursery:
-            await nursery.start(server.serve_listeners, listeners)
-            served = Served(server, listeners[0].socket.getsockname()[1])
+            await nursery.start(served.server.serve_listeners, listeners)
             try:
                 yield served
             finally:
                 for wire in served.wires:
                     await trio.aclose_forcefully(wire.stream)
                 nursery.cancel_scope.cancel()
+
+
+def _tls(certificate, clients):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=clients)
+    context.load_cert_chain(certificate)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.verify_mode = ssl.CERT_OPTIONAL if clients else ssl.CERT_NONE
+    return context

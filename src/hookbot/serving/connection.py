@@ -170,8 +170,6 @@ class Connection:
             self._reading.cancel()
         elif isinstance(event, Updated) and self._protocol:
             self._patience.deadline = self._protocol.deadline()
-            if event.idle and self._context.terminated.is_set():
-                self._reading.cancel()
 
     async def _write(self, data: bytes) -> None:
         """Write whole, or end the connection: a peer that takes nothing for `stall_s` is cut off (trap 3)."""

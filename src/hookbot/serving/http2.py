@@ -16,6 +16,7 @@ from h2.settings import SettingCodes
 from hypercorn.events import Closed
 from hypercorn.protocol.events import Body, Event
 from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.trio.worker_context import WorkerContext
 
 from .limits import ServingConfig
 from .strict import path_and_query
@@ -23,14 +24,14 @@ from .strict import path_and_query
 MAX_RESETS = 100
 """Streams that a peer may open and reset on one connection before that is taken for an attack (CVE-2023-44487)."""
 
-_PART = 32 << 10  # what Hypercorn's buffer of a stream takes before it waits for the peer
+_PART = 32 << 10  # what may wait for a stream's flow control; Hypercorn waits from here on
 
 
 class HTTP2(H2Protocol):
     """One HTTP/2 connection: requests only, websockets have a connection each.
 
-    Relies on `connection` being h2's, on `streams` holding what is being answered, and on `_handle_events` being able
-    to take one event at a time.
+    Relies on `connection` being h2's, on `streams` holding what is being answered and `stream_buffers` what is still
+    to be sent of it, by `_send_data`, and on `_handle_events` being able to take one event at a time.
     """
 
     config: ServingConfig
@@ -41,6 +42,8 @@ class HTTP2(H2Protocol):
         self._limits = self.config.limits
         self._receiving: set[int] = set()
         self._resets = 0
+        self._leaving = False
+        self.context = WorkerContext(None)  # one that is never told of a shutdown: Hypercorn would cut the last answer
         self.connection.local_settings = h2.settings.Settings(
             client=False,
             initial_values={
@@ -64,22 +67,38 @@ class HTTP2(H2Protocol):
         """Nothing: in HTTP/2 a body is held back by flow control."""
 
     async def shut_down(self) -> None:
-        """Go away if nothing is being answered; Hypercorn does it after the last answer."""
-        if self.idle:
+        """Take no more requests, and go away after the last answer."""
+        self._leaving = True
+        await self._leave_if_done()
+
+    async def _leave_if_done(self) -> None:
+        if self._leaving and not self.streams and not self.stream_buffers:
             await self.time_out()
             await self.send(Closed())
+
+    async def _send_data(self, stream_id: int) -> None:
+        await super()._send_data(stream_id)
+        await self._leave_if_done()
 
     async def stream_send(self, event: Event) -> None:
         """Drop a stream whose peer takes nothing for too long; Hypercorn waits for flow control for ever (trap 3)."""
         for part in _parts(event):
             with trio.move_on_after(self._limits.stall_s) as patience:
                 await super().stream_send(part)
+                await self._wait_for_window(part)
             if patience.cancelled_caught:
                 with suppress(h2.exceptions.ProtocolError):
                     self.connection.reset_stream(event.stream_id, ErrorCodes.CANCEL)
                 await self._flush()
                 await self._close_stream(event.stream_id)
                 return
+
+    async def _wait_for_window(self, part: Event) -> None:
+        """Hypercorn's buffer takes the next part as soon as it has sent anything of the last, or tried to."""
+        buffer = self.stream_buffers.get(part.stream_id)
+        while buffer and len(buffer.buffer) >= _PART:
+            await buffer._paused.wait()
+            await buffer._paused.clear()
 
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
         """Answer 400 to what Hypercorn cannot decode, and to CONNECT, which it takes for a websocket."""
@@ -96,8 +115,13 @@ class HTTP2(H2Protocol):
         """One by one: Hypercorn fails on a body that goes on after its answer, and counts no resets."""
         for event in events:
             match event:
+                case h2.events.RequestReceived() if self._leaving:
+                    self.connection.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+                    await self._flush()
+                    continue
                 case h2.events.DataReceived() if event.stream_id not in self.streams:
                     self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                    continue
                 case h2.events.StreamEnded():
                     self._receiving.discard(event.stream_id)
                 case h2.events.StreamReset():
