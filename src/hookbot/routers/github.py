@@ -1,12 +1,11 @@
 """One GitHub webhook, of an organisation or of an app, rebroadcast as a topic for each repository and branch."""
 
-import json
 import logging
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import parse_qs
 
 from ..errors import BadSignature, ConfigError
+from ..expressions import parse_body
 from ..message import Message, encode_go_json
 from ..signatures import SignedRequest, load_provider
 from . import Publish, Secret
@@ -85,12 +84,7 @@ class GitHubRouter:
 
 
 def _payload(message: Message) -> dict[str, Any]:
-    """The JSON object that was delivered, by itself or as the field ``payload`` of a form."""
-    text = message.body
-    content_type = (message.header("content-type") or "").lower()
-    if content_type.startswith("application/x-www-form-urlencoded") or text.startswith(b"payload="):
-        text = parse_qs(text, strict_parsing=True)[b"payload"][0]
-    payload = json.loads(text)
+    payload = parse_body(message)
     if not isinstance(payload, dict):
         raise ValueError(f"a delivery is a JSON object, not {type(payload).__name__}")
     return payload

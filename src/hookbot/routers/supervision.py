@@ -57,8 +57,9 @@ class Supervised:
 
     @property
     def lag(self) -> int:
-        """How many messages of the log it has not looked at yet."""
-        return self._broker.head - (self._waiting.settle() if self._waiting else self._outbox.position)
+        """How many messages of the log it is not done with."""
+        idle = self._outbox.committed == self._outbox.position
+        return self._broker.head - (self._waiting.settle() if self._waiting and idle else self._outbox.committed)
 
     def snapshot(self) -> dict[str, Any]:
         """How it is, as JSON."""

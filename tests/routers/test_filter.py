@@ -1,0 +1,64 @@
+import json
+
+import pytest
+
+from hookbot.errors import ConfigError
+from hookbot.message import Message
+from hookbot.routers.filter import FilterRouter
+from hookbot.routers.publisher import Publisher
+from hookbot.routers.running import RouterSpec, open_routers
+
+PUSH = Message(
+    "github.com/repo/acme/app",
+    b'{"ref": "refs/heads/main", "after": "abc", "repository": {"full_name": "acme/app"}}',
+    (("X-GitHub-Event", "push"),),
+    "extra-metadata=github",
+    id="abcdefgh-000000000000001",
+)
+
+
+async def routed(message=PUSH, **options):
+    publisher = Publisher("filter", message)
+    await FilterRouter(**{"reads": ["github.com/repo/"], "topic": "copy"} | options).route(message, publisher)
+    return list(publisher.published.values())
+
+
+async def test_what_meets_the_condition_is_passed_on_whole_where_the_template_says():
+    [draft] = await routed(topic="deploy/{body.repository.full_name}", where="body.ref == 'refs/heads/main'")
+
+    assert draft.topic == "deploy/acme/app"
+    assert (draft.body, draft.headers, draft.query) == (PUSH.body, PUSH.headers, PUSH.query)
+
+
+async def test_what_does_not_meet_the_condition_is_dropped():
+    assert await routed(where="body.ref == 'refs/heads/next'") == []
+
+
+async def test_a_body_can_be_reshaped_to_json_or_to_text():
+    [shaped] = await routed(body="{repo: body.repository.full_name, sha: body.after}")
+    [text] = await routed(body="join('@', [body.repository.full_name, body.after])")
+
+    assert json.loads(shaped.body) == {"repo": "acme/app", "sha": "abc"}
+    assert (shaped.headers, shaped.query) == ((("Content-Type", "application/json"),), "")
+    assert text.body == b"acme/app@abc"
+    assert text.headers == (("Content-Type", "text/plain; charset=utf-8"),)
+
+
+async def test_mistakes_in_the_configuration_stop_the_hub_from_starting(broker):
+    for options, error in [
+        ({"topic": "copy"}, "router x: the option 'reads' is missing"),
+        ({"reads": ["in/"], "topic": "{nobody}"}, "router x: a message has no 'nobody'"),
+        ({"reads": ["in/"], "topic": "copy", "where": "("}, "router x: not a JMESPath expression"),
+        ({"reads": [], "topic": "copy"}, "router x: its `topics` is a tuple"),
+    ]:
+        with pytest.raises(ConfigError, match=error):
+            async with open_routers(broker, [RouterSpec("x", "filter", options)], str):
+                pass
+
+
+async def test_two_filters_route_one_message_to_two_places(hub):
+    specs = [RouterSpec(name, "filter", {"reads": ["in/"], "topic": f"{name}/{{body.x}}"}) for name in ("a", "b")]
+    async with open_routers(hub.broker, specs, str):
+        await hub.publish("in/1", b'{"x": 1}')
+        [[a], [b]] = await hub.wait_for("a/"), await hub.wait_for("b/")
+    assert (a.topic, b.topic) == ("a/1", "b/1")
