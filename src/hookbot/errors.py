@@ -14,6 +14,7 @@
     │   ├── UpgradeRequired  a subscription asked for as a plain page            426
     │   └── TooManyRequests  try again after ``retry_after_s``                   429
     ├── Unavailable        ours, for now: retry with jittered backoff            503
+    ├── Ended              the hub ends a subscription that stands               a close code
     └── ConfigError        the hub does not start                                exit code 2
 
 The message of an error is one plain sentence for the person who caused it. It
@@ -124,6 +125,14 @@ class Unavailable(HookbotError):
     """The hub cannot do this now; nothing was stored, and a later attempt may succeed."""
 
     status = 503
+
+
+class Ended(HookbotError):
+    """The hub ends a subscription that stands; its websocket is closed with `code`, and the text as the reason."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class ConfigError(HookbotError):

@@ -1,17 +1,22 @@
 """What a subscription asks for: to what, from where, how far, and in which format."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from .authority import Grant
 from .errors import Refused, UpgradeRequired
 from .places import Place
 from .request import Request
-from .since import Since, parse_since
+from .since import Since, parse_duration, parse_since
 from .topics import TopicFilter
 
 Format = Literal["raw", "v1", "cloudevents", "sse", "jsonl"]
 SUBPROTOCOLS: dict[str, Format] = {"hookbot.raw": "raw", "hookbot.v1": "v1", "cloudevents.json": "cloudevents"}
+
+MAX_UNACKED = 1000
+ACK_TIMEOUT_S = 60
+MAX_ACK_TIMEOUT_S = 12 * 3600
 
 _HISTORY = frozenset({"since", "limit", "follow"})
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
@@ -34,6 +39,10 @@ class Listening:
     group: str = ""
     takeover: bool = False
     by_topic: bool = False
+    max_unacked: int = MAX_UNACKED
+    ack_timeout_s: int = ACK_TIMEOUT_S
+    grant: Grant = field(default_factory=Grant)
+    """What the token of the subscription allows."""
 
     @property
     def needs_app(self) -> bool:
@@ -65,6 +74,8 @@ def read_listening(request: Request, place: Place, *, websocket: bool, now_us: i
         group=_name(asked, "group"),
         takeover=_choice(asked, "takeover", {"1": True, "0": False}, False),
         by_topic=_choice(asked, "key", {"topic": True}, False),
+        max_unacked=_count(asked, "max_unacked", MAX_UNACKED) or MAX_UNACKED,
+        ack_timeout_s=_ack_timeout_s(asked),
     )
     _check_combination(listening)
     return listening
@@ -88,6 +99,10 @@ def _check_combination(listening: Listening) -> None:
         raise Refused("a cursor or a group needs acknowledgements: ask for the websocket subprotocol hookbot.v1")
     if listening.newest and listening.follow:
         raise Refused("order=newest goes with follow=0")
+    if listening.cursor and listening.newest:
+        raise Refused("a cursor goes forward: not together with order=newest")
+    if listening.group and not listening.follow:
+        raise Refused("a group follows: not together with follow=0")
 
 
 def _choice(asked: dict[str, str], name: str, choices: dict[str, bool], default: bool) -> bool:
@@ -99,13 +114,24 @@ def _choice(asked: dict[str, str], name: str, choices: dict[str, bool], default:
     return choices[value]
 
 
-def _count(asked: dict[str, str], name: str) -> int | None:
+def _count(asked: dict[str, str], name: str, at_most: int = 10**9) -> int | None:
     value = asked.get(name)
     if value is None:
         return None
-    if not (value.isascii() and value.isdecimal()) or not 0 < int(value[:12]) < 10**9:
-        raise Refused(f"{name} is a number of at least 1, not {value[:40]!r}")
+    if not (value.isascii() and value.isdecimal()) or not 0 < int(value[:12]) <= at_most:
+        raise Refused(f"{name} is a number from 1 to {at_most}, not {value[:40]!r}")
     return int(value)
+
+
+def _ack_timeout_s(asked: dict[str, str]) -> int:
+    value = asked.get("ack_timeout", f"{ACK_TIMEOUT_S}s")
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        seconds = 0
+    if not 1 <= seconds <= MAX_ACK_TIMEOUT_S:
+        raise Refused(f"ack_timeout is a duration from 1s to 12h, not {value[:40]!r}")
+    return seconds
 
 
 def _name(asked: dict[str, str], name: str) -> str:
