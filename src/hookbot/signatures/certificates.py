@@ -4,9 +4,10 @@ The address is pinned to hosts of the sender, so that the certificate is as genu
 is fetched. Its name and dates are checked, and its chain too where trusted roots are given.
 """
 
-from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any, Self
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -31,6 +32,10 @@ class CertificateProvider(Provider):
     """Certificates in PEM that every chain has to end in; empty leaves that to TLS."""
     cache: MutableMapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
     """The certificates that were fetched, in PEM, by address. Whoever catches `CertificateNeeded` fills it."""
+
+    def with_options(self, options: Mapping[str, Any]) -> Self:
+        """The same provider with some options set and a cache of its own; raises `ConfigError`."""
+        return replace(super().with_options(options), cache={})
 
     def signed_by(self, url: str, names: Callable[[str], bool], now: float) -> RSAPublicKey:
         """The key of the certificate at `url`, an address that was found to be the sender's.

@@ -44,7 +44,7 @@ class SignedRequest:
     @property
     def query(self) -> str:
         """The query of the URL, as it was sent."""
-        return self.url.partition("?")[2].partition("#")[0]
+        return self.url.partition("?")[2]
 
     def find(self, place: str) -> str | None:
         """The value at a place, None if it is not there; raises `BadSignature` if it is there twice."""

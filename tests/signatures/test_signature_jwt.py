@@ -1,0 +1,157 @@
+"""JSON Web Tokens: which key, which algorithm, how old."""
+
+import json
+from contextlib import suppress
+from dataclasses import replace
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
+from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from hookbot.errors import BadSignature, ConfigError
+from hookbot.signatures import SignedRequest, load_provider
+
+NOW = 1_700_000_000.0
+SHARED = "0123456789abcdef0123456789abcdef"
+BODY = b'{"a": 1}'
+
+
+def pem(key):
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    return private, public
+
+
+RSA, EC, ED = (pem(key) for key in (generate_rsa(65537, 2048), generate_ec(SECP256R1()), Ed25519PrivateKey.generate()))
+
+
+def request(claims, key=SHARED, algorithm="HS256", **headers):
+    token = jwt.encode(claims, key, algorithm, headers=headers or None)
+    return SignedRequest(BODY, (("Authorization", f"bearer {token}"),))
+
+
+def verify(request, *secrets, now=NOW, **options):
+    return load_provider("jwt", options).verify(request, secrets or [SHARED], now=now)
+
+
+@pytest.mark.parametrize("keys", [RSA, EC, ED], ids=["RS256", "ES256", "EdDSA"])
+def test_the_kind_of_the_key_says_the_algorithm(keys):
+    private, public = keys
+    signed = load_provider("jwt").sign(SignedRequest(BODY), private, now=NOW)
+
+    assert verify(signed, SHARED, public).key == 1
+    load_provider("jwt").check(public)
+
+
+def test_a_public_key_is_never_taken_for_a_shared_one():
+    forged = SignedRequest(BODY, (("Authorization", f"Bearer {_hs256_with(RSA[1])}"),))
+
+    with pytest.raises(BadSignature, match="alg"):
+        verify(forged, RSA[1])
+
+
+def _hs256_with(key: str) -> str:
+    unsigned = jwt.encode({"iat": NOW, "exp": NOW + 60}, SHARED, "HS256").rpartition(".")[0]
+    algorithm = jwt.get_algorithm_by_name("HS256")
+    return f"{unsigned}.{jwt.utils.base64url_encode(algorithm.sign(unsigned.encode(), key.encode())).decode()}"
+
+
+def test_a_token_without_a_signature_is_refused():
+    with pytest.raises(BadSignature):
+        verify(request({"exp": NOW + 60}, None, "none"))
+
+
+def test_a_key_of_a_set_is_found_by_its_id():
+    keys = [json.loads(jwt.get_algorithm_by_name(name).to_jwk(load(pair[1]))) | {"kid": name} for name, pair, load in (
+        ("RS256", RSA, _public), ("ES256", EC, _public), ("EdDSA", ED, _public))]  # fmt: skip
+    jwks = json.dumps({"keys": keys})
+
+    for name, (private, _) in (("RS256", RSA), ("ES256", EC), ("EdDSA", ED)):
+        assert verify(request({"exp": NOW + 60}, private, name, kid=name), jwks).key == 0
+    assert verify(request({"exp": NOW + 60}, EC[0], "ES256"), jwks).key == 0
+    assert verify(request({"exp": NOW + 60}, EC[0], "ES256"), json.dumps(keys[1])).key == 0
+    with pytest.raises(BadSignature, match="none of the keys is one for it"):
+        verify(request({"exp": NOW + 60}, EC[0], "ES256", kid="unknown"), jwks)
+
+
+def _public(text):
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    return load_pem_public_key(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({"exp": NOW - 61}, "expired 61 seconds ago"),
+        ({"exp": NOW + 60, "nbf": NOW + 61}, "valid only in 61 seconds"),
+        ({"exp": NOW + 60, "iat": NOW + 61}, "valid only in 61 seconds"),
+        ({"iat": NOW - 301}, "signed 301 seconds ago"),
+        ({}, "good for ever"),
+        ({"exp": "tomorrow"}, "the claim 'exp' is not a time"),
+        ({"exp": True}, "the claim 'exp' is not a time"),
+        ({"exp": NOW + 60, "nbf": [1]}, "the claim 'nbf' is not a time"),
+    ],
+)
+def test_a_token_is_valid_for_a_time(claims, reason):
+    token = jwt.api_jws.encode(json.dumps(claims).encode(), SHARED, "HS256")
+
+    with pytest.raises(BadSignature) as caught:
+        verify(SignedRequest(BODY, (("Authorization", f"Bearer {token}"),)))
+
+    assert reason in str(caught.value)
+
+
+def test_clocks_may_be_a_minute_apart():
+    assert verify(request({"exp": NOW - 59, "iat": NOW + 59})).signed_at == NOW + 59
+
+
+def test_audience_and_issuer_are_checked_where_they_are_given():
+    signed = request({"exp": NOW + 60, "aud": "hub", "iss": "acme"})
+
+    assert verify(signed).key == 0
+    assert verify(signed, audience="hub", issuer="acme").key == 0
+    for options in ({"audience": "other"}, {"issuer": "other"}):
+        with pytest.raises(BadSignature, match="the token is refused"):
+            verify(signed, **options)
+
+
+def test_a_body_claim_binds_the_token_to_the_body_and_makes_it_single():
+    options = {"body_claim": "payload_hash"}
+    signed = load_provider("jwt", options).sign(SignedRequest(BODY), SHARED, now=NOW)
+
+    assert verify(signed, **options).replay_key is not None
+    assert verify(signed).replay_key is None
+    with pytest.raises(BadSignature, match="is not the SHA-256 of the body"):
+        verify(replace(signed, body=b"{}"), **options)
+    with pytest.raises(BadSignature, match="no claim 'payload_hash'"):
+        verify(request({"exp": NOW + 60}), **options)
+
+
+def test_another_spelling_of_the_signature_is_no_other_delivery():
+    options = {"body_claim": "payload_hash"}
+    signed = load_provider("jwt", options).sign(SignedRequest(BODY), SHARED, now=NOW)
+    value = signed.need("Authorization")
+    last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    respelled = value[:-1] + last[last.index(value[-1]) ^ 1]  # 43 digits hold two bits more than 32 bytes
+
+    proofs = {verify(signed, **options)}
+    with suppress(BadSignature):  # a library may accept only one spelling
+        proofs.add(verify(signed.put("Authorization", respelled), **options))
+    assert len(proofs) == 1
+
+
+def test_a_key_too_short_for_any_algorithm_is_refused_at_the_start():
+    with pytest.raises(ConfigError, match="at least 32 bytes, this one 5"):
+        load_provider("jwt").check("short")
+    with pytest.raises(BadSignature, match="alg"):
+        verify(request({"exp": NOW + 60}, "x" * 64, "HS512"), "x" * 40)
+
+
+def test_signing_with_something_else_is_an_error_of_the_configuration():
+    with pytest.raises(ConfigError):
+        load_provider("jwt").sign(SignedRequest(BODY), RSA[1], now=NOW)
