@@ -96,7 +96,7 @@ def test_a_router_in_a_file_is_called_like_the_file():
 
 BAD_SECTIONS = [
     ("a/b", {}, "a router's name has letters"),
-    ("x", {"router": 1}, "a router's name"),
+    ("x", {"router": 1}, r"\[routers.x\]: router is the name of one, not 1"),
     ("x", {"time_limit": "long"}, r"\[routers.x\]: the option 'time_limit' is a number, not 'long'"),
     ("x", {"max_publishes": 0}, r"\[routers.x\]: time_limit and max_publishes are greater than 0"),
 ]

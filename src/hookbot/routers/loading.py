@@ -4,7 +4,8 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,16 @@ def check(router: Router) -> None:
             check_topic(topic)
         except (InvalidTopic, AttributeError, TypeError) as error:
             raise ConfigError(f"its `topics` are wrong: {error}") from None
+
+
+@asynccontextmanager
+async def entered(router: Router) -> AsyncIterator[None]:
+    """Enters a router that is an asynchronous context manager; any other is simply there."""
+    if hasattr(router, "__aenter__") and hasattr(router, "__aexit__"):
+        async with router:
+            yield
+    else:
+        yield
 
 
 def _load_file(kind: str) -> Any:

@@ -41,8 +41,10 @@ class RouterSpec:
         options = dict(section)
         kind = options.pop("router", given)
         name = Path(given.partition(":")[0]).stem if is_file(given) else given
-        if not NAME.fullmatch(name) or not isinstance(kind, str):
+        if not NAME.fullmatch(name):
             raise ConfigError(f"a router's name has letters, digits, '.', '_', '-', at most 64: {name!r}")
+        if not isinstance(kind, str) and not callable(kind):
+            raise ConfigError(f"[routers.{name}]: router is the name of one, not {kind!r}")
         try:
             return cls(name, kind, options, _take_limits(options))
         except ConfigError as error:

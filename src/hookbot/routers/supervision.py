@@ -1,8 +1,7 @@
 """One router in a hub: a task that reads, routes, and comes back when it crashed."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +15,7 @@ from . import Router
 from .attempts import Attempts, Limits, Record
 from .backoff import Backoff
 from .failed import describe, failed_in
+from .loading import entered
 from .outbox import Outbox
 from .turn import Turn
 
@@ -109,7 +109,7 @@ class Supervised:
     async def _run_once(self) -> None:
         router = self._make()
         self.topics = tuple(router.topics)
-        async with _entered(router):
+        async with entered(router):
             with self._broker.subscribe(TopicFilter(tuple(self.topics)), Start(self._outbox.position)) as subscription:
                 self.state = "running"
                 while True:
@@ -139,12 +139,3 @@ class Supervised:
 
     def _is_its_own(self, message: Message) -> bool:
         return self.name in message.hops or failed_in(message.topic) == self.name
-
-
-@asynccontextmanager
-async def _entered(router: Router) -> AsyncIterator[None]:
-    if hasattr(router, "__aenter__") and hasattr(router, "__aexit__"):
-        async with router:
-            yield
-    else:
-        yield
