@@ -63,7 +63,6 @@ class ScriptedHub:
         self.url = f"ws://127.0.0.1:{port}/sub/t"
         self.pub = f"http://127.0.0.1:{port}/pub/t"
         self.peers = []  # everyone who came, in order
-        self.finished = []  # scripts that came to their end
 
 
 @asynccontextmanager
@@ -78,19 +77,17 @@ async def scripted_hub(*scripts, ssl_context=None):
         script = waiting.pop(0) if len(waiting) > 1 else waiting[0]
         if ssl_context:
             stream = trio.SSLStream(stream, ssl_context, server_side=True, https_compatible=True)
-        with suppress(ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
-            async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
+            with suppress(ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
                 if getattr(script, "on_bytes", False):
                     hub.peers.append(stream)
                     await script(stream)
                 else:
-                    with suppress(ConnectionClosed):
-                        peer = Peer(await wrap_server_stream(nursery, stream))
-                        hub.peers.append(peer)
-                        await script(peer)
-                hub.finished.append(script)
-                await trio.aclose_forcefully(stream)
-                nursery.cancel_scope.cancel()
+                    peer = Peer(await wrap_server_stream(nursery, stream))
+                    hub.peers.append(peer)
+                    await script(peer)
+            await trio.aclose_forcefully(stream)
+            nursery.cancel_scope.cancel()
 
     with trio.fail_after(DEADLINE_S):
         async with trio.open_nursery() as nursery:

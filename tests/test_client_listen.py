@@ -354,20 +354,35 @@ async def test_a_deaf_connection_is_noticed_by_its_silence(monkeypatch, caplog):
     assert "not a word from the hub" in caplog.text
 
 
+def after_pings(peer, count, *, answer):
+    """An event that is set after so many pings."""
+    reached = trio.Event()
+    send = peer.websocket._send
+    pongs = []
+
+    async def counted(pong):
+        pongs.append(pong)
+        if len(pongs) == count:
+            peer.websocket._send = send
+            reached.set()
+        if answer:
+            await send(pong)
+
+    peer.websocket._send = counted
+    return reached
+
+
 async def test_a_hub_that_answers_pings_is_not_taken_for_deaf(monkeypatch):
     monkeypatch.setattr(connection, "SILENCE_S", 0.4)
-    monkeypatch.setattr(connection, "PING_S", 0.05)
-    go_on = trio.Event()
+    monkeypatch.setattr(connection, "PING_S", 0.02)
 
     async def script(peer):
         await peer.hello()
-        await go_on.wait()
+        await after_pings(peer, 40, answer=True).wait()
         await peer.messages(1)
         await peer.stay()
 
     async with scripted_hub(script) as hub, listen(hub.url) as messages:
-        await trio.sleep(1)
-        go_on.set()
         assert await taken(messages, 1) == [1]
     assert len(hub.peers) == 1
 
@@ -375,18 +390,12 @@ async def test_a_hub_that_answers_pings_is_not_taken_for_deaf(monkeypatch):
 async def test_pings_go_out_while_the_listener_is_busy(monkeypatch):
     monkeypatch.setattr(connection, "PING_S", 0.02)
     pinged = trio.Event()
-    pongs = []
 
     async def script(peer):
         await peer.hello()
         await peer.messages(1, 2, 3, 4, 5, 6)
-
-        async def counted(pong):
-            pongs.append(pong)
-            if len(pongs) == 5:
-                pinged.set()
-
-        peer.websocket._send = counted
+        await after_pings(peer, 5, answer=False).wait()
+        pinged.set()
         await peer.stay()
 
     async with scripted_hub(script) as hub, listen(hub.url) as messages:
@@ -480,12 +489,9 @@ async def test_with_a_cursor_a_message_is_acknowledged_when_the_next_one_is_aske
 
 async def test_a_limit_acknowledges_the_last_message_too_before_leaving():
     acks = []
-    async with scripted_hub(recording(acks, 1, 2, 3)) as hub:
-        async with listen(hub.url, cursor="c", limit=2) as messages:
-            async for _ in messages:
-                pass
-        while not hub.finished and {"type": "ack", "id": mid(2)} not in acks:
-            await trio.sleep(0)
+    async with scripted_hub(recording(acks, 1, 2, 3)) as hub, listen(hub.url, cursor="c", limit=2) as messages:
+        async for _ in messages:
+            pass
     assert acks[-1] == {"type": "ack", "id": mid(2)}
 
 
@@ -635,6 +641,17 @@ async def test_the_token_is_never_told(caplog):
     assert len(hub.peers) == 3
 
 
+async def test_what_breaks_in_a_callback_breaks_the_program_and_not_only_the_stream():
+    def on_event(event):
+        if isinstance(event, Disconnected):
+            raise ZeroDivisionError
+
+    async with scripted_hub(sending_then_cut(1)) as hub:
+        with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+            async with listen(hub.url, on_event=on_event) as messages:
+                await taken(messages, 2)
+
+
 # -- leaving
 
 
@@ -657,6 +674,29 @@ async def test_leaving_says_goodbye():
 
     async with scripted_hub(script) as hub, listen(hub.url):
         pass
+    assert codes == [1000]
+
+
+async def test_being_cancelled_still_tells_the_hub_what_is_done_and_says_goodbye():
+    acks = []
+    codes = []
+
+    async def script(peer):
+        await peer.hello()
+        await peer.messages(1)
+        try:
+            while True:
+                acks.append(await peer.receive())
+        finally:
+            codes.append(peer.websocket.closed.code)
+
+    async with scripted_hub(script) as hub:
+        with trio.CancelScope() as scope:
+            async with listen(hub.url, cursor="c", manual_ack=True) as messages:
+                messages.ack(await anext(messages))
+                scope.cancel()
+                await trio.sleep_forever()
+    assert acks == [{"type": "ack", "id": mid(1)}]
     assert codes == [1000]
 
 

@@ -30,6 +30,7 @@ class Messages:
         self._next: Future[Message | client.Gap] | None = None
         self._asking, self._asked = trio.open_memory_channel[Future[Message | client.Gap]](1)
         self._scope = trio.CancelScope()
+        self._crash: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="hookbot-listen", daemon=True)
 
     def __iter__(self) -> Self:
@@ -60,6 +61,8 @@ class Messages:
         with suppress(trio.RunFinishedError):
             self._in_thread(self._scope.cancel)
         self._thread.join()
+        if self._crash is not None:
+            raise self._crash
 
     def _in_thread(self, function: Callable[..., object], *args: object) -> None:
         self._running.result().run_sync_soon(function, *args)
@@ -67,7 +70,8 @@ class Messages:
     def _run(self) -> None:
         try:
             trio.run(self._listen)
-        except BaseException as error:  # belongs to whoever waits in the other thread
+        except BaseException as error:  # it belongs to the other thread
+            self._crash = error
             for waiting in (self._entered, self._next):
                 if waiting is not None and not waiting.done():
                     waiting.set_exception(error)

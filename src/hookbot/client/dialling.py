@@ -40,7 +40,7 @@ async def open_stream(address: Address, tls: ssl.SSLContext) -> trio.abc.Stream:
         else:
             stream = await trio.open_tcp_stream(proxy.host, proxy.port)
     except OSError as error:
-        raise Lost(f"cannot connect to {(proxy or address).netloc}: {_reason(error)}") from None
+        raise Lost(f"cannot connect to {(proxy or address).netloc}: {reason_of(error)}") from None
     try:
         if proxy is not None:
             stream = await _secured(stream, proxy, tls)
@@ -58,7 +58,7 @@ async def _secured(stream: trio.abc.Stream, address: Address, tls: ssl.SSLContex
     try:
         await secured.do_handshake()
     except (trio.BrokenResourceError, ssl.SSLError, ssl.CertificateError) as error:
-        raise Lost(f"no TLS with {address.netloc}: {_reason(error)}") from None
+        raise Lost(f"no TLS with {address.netloc}: {reason_of(error)}") from None
     return secured
 
 
@@ -75,18 +75,19 @@ async def _ask_proxy(stream: trio.abc.Stream, proxy: Address, address: Address) 
         while (event := http.next_event()) is h11.NEED_DATA:
             http.receive_data(bytes(await stream.receive_some()))
     except (trio.BrokenResourceError, h11.RemoteProtocolError) as error:
-        raise Lost(f"the proxy {proxy.netloc} does not answer: {_reason(error)}") from None
+        raise Lost(f"the proxy {proxy.netloc} does not answer: {reason_of(error)}") from None
     if not isinstance(event, h11.Response) or event.status_code >= 300:
         status = getattr(event, "status_code", "nothing")
         raise Lost(f"the proxy {proxy.netloc} does not let us through to {authority}: it answers {status}")
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost reason, in the words of the operating system or of OpenSSL."""
+def reason_of(error: BaseException) -> str:
+    """The innermost reason of a failed connection, in the words of the operating system or of OpenSSL."""
     if isinstance(error, BaseExceptionGroup):
-        return _reason(error.exceptions[0])
-    if isinstance(error.__cause__, Exception):
-        return _reason(error.__cause__)
+        return reason_of(error.exceptions[0])
+    beneath = error.__cause__ or error.__context__
+    if isinstance(beneath, Exception):
+        return reason_of(beneath)
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not valid: {error.verify_message}"
     return (error.strerror if isinstance(error, OSError) else "") or str(error) or "the connection was cut"

@@ -58,17 +58,17 @@ class Keeper:
 
     async def run(self) -> None:
         """Until there is nothing more to come. Whatever happens ends in `items` and `failure`."""
-        with self._put:
-            while not self._leaving:
-                try:
-                    await self._listen_once()
-                    break
-                except PASSING as problem:
-                    delay_s = self._note_loss(problem)
-                except HookbotError as problem:
-                    self.failure = problem
-                    break
-                await trio.sleep(delay_s)
+        while not self._leaving:
+            try:
+                await self._listen_once()
+                break
+            except PASSING as problem:
+                delay_s = self._note_loss(problem)
+            except HookbotError as problem:
+                self.failure = problem
+                break
+            await trio.sleep(delay_s)
+        self._put.close()
         self.standing.set()
 
     async def leave(self) -> None:

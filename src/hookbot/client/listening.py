@@ -161,18 +161,26 @@ def _max_chars(max_body_bytes: int) -> int:
 
 
 class _Alongside:
-    """Runs a task while a body runs. Unlike with a bare nursery, what the body raises is not wrapped into a group."""
+    """Runs a task while a body runs, and until it has been left: a cancelled body can still say goodbye.
+
+    Unlike with a bare nursery, what the body raises is not wrapped into a group.
+    """
 
     def __init__(self, task: Callable[[], Awaitable[object]]) -> None:
         self._task = task
+        self._scope = trio.CancelScope(shield=True)
         self._opened = trio.open_nursery()
 
     async def __aenter__(self) -> None:
-        self._nursery = await self._opened.__aenter__()
-        self._nursery.start_soon(self._task)
+        nursery = await self._opened.__aenter__()
+        nursery.start_soon(self._run)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._nursery.cancel_scope.cancel()
+        self._scope.cancel()
         await self._opened.__aexit__(None, None, None)
+
+    async def _run(self) -> None:
+        with self._scope:
+            await self._task()

@@ -14,7 +14,7 @@ from ..errors import HookbotError, Refused
 from .address import Address, check_publishable
 from .answers import PASSING, Lost, error_of, retry_after
 from .backoff import Backoff
-from .dialling import proxy_of, tls_context
+from .dialling import proxy_of, reason_of, tls_context
 
 PATIENCE_S = 30.0
 TIMEOUT_S = 30.0
@@ -69,8 +69,10 @@ class Publisher:
             answer = await self._client.send(httpx.Request("POST", url, headers=headers, content=body))
         except httpx.LocalProtocolError as error:
             raise Refused(f"not a request: {error}") from None
+        except httpx.TimeoutException:
+            raise Lost(f"cannot publish to {self._address}: no answer within {TIMEOUT_S:.0f} s") from None
         except httpx.TransportError as error:
-            raise Lost(f"cannot publish to {self._address}: {str(error) or type(error).__name__}") from None
+            raise Lost(f"cannot publish to {self._address}: {reason_of(error)}") from None
         if answer.status_code != 200:
             raise _refusal(answer)
         return str(answer.headers.get("Hookbot-Message-Id", ""))
