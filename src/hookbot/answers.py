@@ -3,10 +3,19 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from .errors import HookbotError, MethodNotAllowed, TooManyRequests, Unauthorized, Unavailable, UpgradeRequired
+from .errors import (
+    BadSignature,
+    HookbotError,
+    MethodNotAllowed,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    UpgradeRequired,
+)
 from .log import Duplicate
 from .message import Message, encode_json
 from .request import Request
+from .signatures import Reply
 
 RETRY_AFTER_S = 1
 
@@ -34,6 +43,11 @@ def stored(outcome: Message | Duplicate, request: Request) -> Answer:
     return Answer(200, (PLAIN, *headers), b"OK\n")
 
 
+def greeted(reply: Reply) -> Answer:
+    """What a sender who only asked who is there wants to hear."""
+    return Answer(reply.status, reply.headers, reply.body)
+
+
 def failed(error: HookbotError, request: Request) -> Answer:
     """One plain sentence, or problem+json (RFC 9457) for those who accept JSON."""
     headers = _headers_of(error)
@@ -49,7 +63,7 @@ def _accepts_json(request: Request) -> bool:
 
 def _headers_of(error: HookbotError) -> tuple[tuple[str, str], ...]:
     match error:
-        case Unauthorized():
+        case Unauthorized() | BadSignature():  # RFC 9110, section 15.5.2
             return (("WWW-Authenticate", 'Basic realm="hookbot"'),)
         case MethodNotAllowed(allow=allow):
             return (("Allow", allow),)

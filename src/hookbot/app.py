@@ -12,16 +12,18 @@ import trio
 from quart import Response, request, websocket
 from werkzeug.exceptions import HTTPException
 
-from .answers import PLAIN, Answer, failed, stored
+from .answers import PLAIN, Answer, failed, greeted, stored
 from .broker import Broker, Start
 from .errors import BodyTooLarge, HistoryLost, HookbotError, Unavailable
 from .framing import Framing, HookbotV1, framing_for, hello
 from .gate import Gate
 from .intake import Intake
 from .listening import Listening
+from .message import Draft
 from .serving import HookbotApp, discard_incoming, plain_request
 from .streams import Closing, Stream, open_stream
 from .topics import decode_path
+from .verifying import verify
 from .websocket import TRY_AGAIN_LATER
 
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -75,7 +77,8 @@ def create_app(hub: Hub) -> HookbotApp:
     @app.route("/<path:path>", methods=ALL_METHODS, provide_automatic_options=False)
     async def serve(path: str) -> Response:
         if request.method == "GET":
-            return await _stream(hub)
+            reply = hub.gate.handshake(plain_request(request))
+            return _response(greeted(reply)) if reply else await _stream(hub)
         if request.method == "OPTIONS" and request.headers.get("origin", "").lower() in hub.gate.origins:
             return Response(b"", HTTPStatus.NO_CONTENT)
         return await _publish(hub)
@@ -94,8 +97,11 @@ async def _publish(hub: Hub) -> Response:
     with hub.intake.open() as body:
         async for chunk in request.body:
             body.write(chunk)
-        draft = publishing.draft(body.close())
-    return _response(stored(await hub.broker.publish(draft), plain))
+        whole = body.close()
+    accepted = await verify(publishing, whole, now_s=hub.gate.now_s)
+    if not isinstance(accepted, Draft):
+        return _response(greeted(accepted))
+    return _response(stored(await hub.broker.publish(accepted), plain))
 
 
 async def _stream(hub: Hub) -> Response:

@@ -1,7 +1,7 @@
 """The authority: which tokens the hub honours, and for what."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hmac import compare_digest
 from math import inf
@@ -18,8 +18,10 @@ _ONLY: dict[str, Action] = {"pub": "publish", "sub": "subscribe"}
 class Grant:
     """What a good token allows, beside the path that it opens."""
 
-    key: str = ""
+    key: str = field(default="", repr=False)
     """What it was made with: a grant ends with its key."""
+    path: str = ""
+    """What it was made for."""
     names: tuple[str, ...] = ()
     """What it can be revoked by."""
     expires_s: float = inf
@@ -50,12 +52,11 @@ class Authority:
         self._keys = tuple(keys)
         self._digests = tuple(digests)
         self._revoked = frozenset(revoked)
-        self._plain = {key: Grant(key, live_only=plain_live_only) for key in keys}
 
         @lru_cache(maxsize=2048)
-        def opening_tokens(path: str) -> tuple[tuple[bytes, str], ...]:
+        def opening_tokens(path: str) -> tuple[tuple[bytes, Grant], ...]:
             return tuple(
-                (make_token(key, opening, digest).encode(), key)
+                (make_token(key, opening, digest).encode(), Grant(key, opening, live_only=plain_live_only))
                 for digest in digests
                 for key in keys
                 for opening in opening_paths(path)
@@ -74,10 +75,10 @@ class Authority:
     def _plain_grant(self, token: str, path: str) -> Grant | None:
         given = token.encode("utf-8", "surrogatepass")
         found = None
-        for expected, key in self._opening_tokens(path):
+        for expected, grant in self._opening_tokens(path):
             if compare_digest(given, expected):
-                found = key
-        return None if found is None else self._plain[found]
+                found = grant
+        return found
 
     def _narrowed_grant(self, token: str, path: str, action: Action, now_s: float) -> Grant | None:
         try:
@@ -86,16 +87,16 @@ class Authority:
             if narrowed.path not in opening or narrowed.digest not in self._digests:
                 return None
             keys = [key for key in self._keys if narrowed.is_made_with(key)]
-            grant = _grant(narrowed.caveats, opening, action, keys[0]) if keys else None
+            grant = _grant(narrowed, opening, action, keys[0]) if keys else None
         except ValueError:
             return None
         return grant if grant and self.stands(grant, now_s=now_s) else None
 
 
-def _grant(caveats: Sequence[str], opening: Collection[str], action: Action, key: str) -> Grant | None:
+def _grant(narrowed: Narrowed, opening: Collection[str], action: Action, key: str) -> Grant | None:
     """What the caveats leave, of which each can only take away; None for nothing. Raises `ValueError`."""
     values: dict[str, list[str]] = {}
-    for caveat in caveats:
+    for caveat in narrowed.caveats:
         name, _, value = caveat.partition("=")
         values.setdefault(name, []).append(value)
     allowed = (
@@ -105,6 +106,7 @@ def _grant(caveats: Sequence[str], opening: Collection[str], action: Action, key
     )
     grant = Grant(
         key=key,
+        path=narrowed.path,
         names=tuple(values.pop("name", ())),
         expires_s=min(map(float, values.pop("expires", ())), default=inf),
         since_us=max((int(since) * 1_000_000 for since in values.pop("since", ())), default=0),

@@ -5,23 +5,25 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .answers import Answer, failed, stored
+from .answers import Answer, failed, greeted, stored
 from .broker import Start
 from .errors import HookbotError, RequestTimeout, Unavailable
 from .http1 import BadRequest, Head, encode_answer, head_end
+from .message import Draft
 from .places import is_for_app
 from .poller import READ, WRITE
 from .request import Request
+from .verifying import verify
 from .websocket import accept_handshake, is_handshake
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .door import Door
-    from .gate import Publishing
     from .intake import Body
     from .listening import Listening
     from .log import Outcome
+    from .publishing import Publishing
 
 RECEIVE_BYTES = 64 << 10
 MAX_BUFFERED = 64 << 10  # of requests that wait for those before them
@@ -247,22 +249,45 @@ class Connection:
             self._left -= len(here)
             complete = self._left == 0
         if complete:
-            draft = publishing.draft(body.close())
             self._body = None
-            self._door.broker.submit([draft], self._published)
-            self.waiting = True
+            self._publish(publishing, body.close())
         return False
 
-    def _published(self, result: "Sequence[Outcome] | Unavailable") -> None:
-        self.waiting = False
-        if not self.open or not self._request:
-            return
-        outcome = result if isinstance(result, Unavailable) else result[0]
-        if isinstance(outcome, HookbotError):
-            self._answer(failed(outcome, self._request), last=False)
+    def _publish(self, publishing: "Publishing", body: bytes) -> None:
+        if publishing.source:  # who signs has to be verified, which may take its time
+            self.waiting = True
+            self._door.start_soon(self._verify, publishing, body)
         else:
-            self._answer(stored(outcome, self._request), last=False)
-        self._advance()
+            self._submit(publishing.draft(body))
+
+    async def _verify(self, publishing: "Publishing", body: bytes) -> None:
+        try:
+            accepted = await verify(publishing, body, now_s=self._door.gate.now_s)
+            if isinstance(accepted, Draft):
+                self._submit(accepted)
+            else:
+                self._finish(greeted(accepted))
+        except HookbotError as error:
+            self._finish(failed(error, publishing.request))
+
+    def _submit(self, draft: Draft) -> None:
+        self._door.broker.submit([draft], self._published)
+        self.waiting = True
+
+    def _published(self, result: "Sequence[Outcome] | Unavailable") -> None:
+        outcome = result if isinstance(result, Unavailable) else result[0]
+        if self._request:
+            if isinstance(outcome, HookbotError):
+                self._finish(failed(outcome, self._request))
+            else:
+                self._finish(stored(outcome, self._request))
+
+    def _finish(self, answer: Answer) -> None:
+        """Answer the request that was waited for, and go on with what came behind it."""
+        self.waiting = False
+        if self.open:
+            self._answer(answer, last=False)
+            self._advance()
 
     def _refuse(self, error: HookbotError, *, last: bool) -> None:
         """Answer an error; what has not arrived yet of the request's body is not waited for."""

@@ -5,42 +5,30 @@ The door and the app take requests in; both ask here, so that there is one answe
 
 from base64 import b64decode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import replace
+from functools import partial
 from typing import Literal
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 from .authority import Action, Authority, Grant
 from .errors import BodyTooLarge, Forbidden, InvalidTopic, MethodNotAllowed, NotFound, Refused, Unauthorized
 from .listening import Listening, offered, read_listening
-from .message import Draft, Headers, Once
 from .places import METHODS, Place, find
+from .proxies import TrustedProxies
+from .publishing import Publishing
 from .request import Request
+from .signatures import Reply
+from .sources import Source, Sources
+from .throttle import Rate, Throttle
 from .topics import UNSAFE, is_own, is_unsafe
 
 MAX_HOPS = 16
 MAX_KEY = 255
+FAILURES = Rate(100, 60)
+"""How often one address may come without a good token or signature."""
 UNSAFE_HEADER = "x-hookbot-unsafe-is-ok"
 UNSAFE_HEADER_VALUE = "I understand the security implications"
 TOKEN_PROTOCOL = "hookbot.token."  # noqa: S105 - a prefix, not a token
-SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-gitlab-token"})
-"""Headers that are a secret by themselves: whoever reads one could pose as the sender. Never stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Publishing:
-    """A publish that was let in and may now send its body."""
-
-    topic: str
-    headers: Headers
-    query: str
-    hops: tuple[str, ...]
-    idempotency_key: str
-
-    def draft(self, body: bytes) -> Draft:
-        """The draft for the log."""
-        once = (Once(self.topic, key, fingerprint=sha256(body).digest()),) if (key := self.idempotency_key) else ()
-        return Draft(self.topic, body, self.headers, self.query, hops=self.hops, once=once)
 
 
 class Gate:
@@ -55,6 +43,10 @@ class Gate:
         authority: Authority,
         *,
         clock_us: Callable[[], int],
+        sources: Sources | None = None,
+        proxies: TrustedProxies | None = None,
+        failures: Rate = FAILURES,
+        publishes: Rate | None = None,
         unsafe_prefixes: Sequence[str] = ("",),
         max_body_bytes: int = 25 << 20,
         origins: Sequence[str] = (),
@@ -62,8 +54,17 @@ class Gate:
         self.authority = authority
         self.max_body_bytes = max_body_bytes
         self.origins = frozenset(origin.lower() for origin in origins)
+        self.sources = sources or Sources()
+        self._proxies = proxies or TrustedProxies()
+        self._failures = Throttle(failures)
+        self._publishes = Throttle(publishes) if publishes else None
         self._clock_us = clock_us
         self._unsafe = tuple(UNSAFE + prefix for prefix in unsafe_prefixes)
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since 1970."""
+        return self._clock_us() / 1e6
 
     def publishing(self, request: Request) -> Publishing:
         """Let a publish in, before its body is read."""
@@ -75,13 +76,30 @@ class Gate:
             self.authorize(request, place.path, "publish")
         _check_metadata(request.query)
         self.check_length(request)
+        self._check_rate(request)
         return Publishing(
+            request,
             place.topic,
-            tuple(pair for pair in request.headers if pair[0].lower() not in SECRET_HEADERS),
-            _without_token(request.query),
             _hops(request) if safe else (),
             _idempotency_key(request),
+            self._source(request, place.topic),
+            partial(self._count_failure, request),
         )
+
+    def handshake(self, request: Request) -> Reply | None:
+        """The answer to a sender who asks by GET who is there; None if the request is nothing of the kind."""
+        if not self.sources:
+            return None
+        try:
+            place = find("POST", request.raw_path)
+        except MethodNotAllowed:  # a subscription
+            return None
+        source = self._source(request, place.topic)
+        if source is None:
+            return None
+        if not is_unsafe(place.topic):
+            self.authorize(request, place.path, "publish")
+        return source.handshake(source.signed(request, b""), now_s=self.now_s)
 
     def listening(self, request: Request, *, websocket: bool) -> Listening:
         """Let a subscription in, with everything its query and headers ask for."""
@@ -104,10 +122,10 @@ class Gate:
 
     def authorize(self, request: Request, path: str, action: Action) -> Grant:
         """What the request's token grants; raises `Unauthorized`, or `Forbidden` if a foreign page borrowed it."""
-        now_s = self._clock_us() / 1e6
-        grants = (self.authority.grant(token, path, action, now_s=now_s) for token in _tokens(request))
+        grants = (self.authority.grant(token, path, action, now_s=self.now_s) for token in _tokens(request))
         grant = next((grant for grant in grants if grant), None)
         if grant is None:
+            self._count_failure(request)
             raise Unauthorized
         if request.header("authorization").lower().startswith("basic ") and self._is_foreign(request):
             raise Forbidden(f"pages of {request.header('origin')[:80]!r} may not use this hub with saved credentials")
@@ -118,6 +136,23 @@ class Gate:
         declared = request.header("content-length")
         if declared.isdecimal() and int(declared[:18]) > self.max_body_bytes:
             raise BodyTooLarge(f"a body has at most {self.max_body_bytes} bytes")
+
+    def _client(self, request: Request) -> str:
+        return self._proxies.client(request.client, request.header("x-forwarded-for"))
+
+    def _source(self, request: Request, topic: str) -> Source | None:
+        source = self.sources.find(topic)
+        if source:
+            source.check_sender(self._client(request), request.certificate)
+        return source
+
+    def _check_rate(self, request: Request) -> None:
+        if self._publishes:
+            self._publishes.use(self._client(request), "publishes", now_s=self.now_s)
+
+    def _count_failure(self, request: Request) -> None:
+        """Whoever fails too often is told to wait; what they send with a good token or signature still comes in."""
+        self._failures.use(self._client(request), "requests without a good token or signature", now_s=self.now_s)
 
     def _is_foreign(self, request: Request) -> bool:
         origin = request.header("origin").lower()
@@ -172,9 +207,3 @@ def _hops(request: Request) -> tuple[str, ...]:
     if len(hops) > MAX_HOPS:
         raise Refused(f"a message goes through at most {MAX_HOPS} routers, this one came through {len(hops)}")
     return hops
-
-
-def _without_token(query: str) -> str:
-    if "token" not in query:
-        return query
-    return urlencode([pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != "token"])

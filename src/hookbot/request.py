@@ -29,6 +29,11 @@ class Request:
             return b"/" + path.partition(b"://")[2].partition(b"/")[2]
         return path
 
+    @property
+    def relative_target(self) -> str:
+        """Path and query, as they were sent."""
+        return self.raw_path.decode("latin-1") + (f"?{self.query}" if self.query else "")
+
     @cached_property
     def query(self) -> str:
         """What follows the first ``?``, as it was sent."""

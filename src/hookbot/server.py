@@ -6,7 +6,7 @@ What nobody expected, in any of them, ends the process, loudly. A router's failu
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,8 @@ from .log_sqlite import open_sqlite_log
 from .routers.running import RouterSpec, open_routers
 from .serving import Limits, PrefixedStream, Server
 from .serving.streams import Stream
+from .signatures import load_provider
+from .sources import Source, Sources
 from .streams import Closing
 
 BACKLOG = 8192  # a storm of reconnecting subscribers waits here (Linux caps it at net.core.somaxconn)
@@ -122,10 +124,18 @@ def make_gate(config: Config) -> Gate:
     return Gate(
         Authority(config.keys, digests=("sha1", "sha256") if config.sha1_tokens else ("sha256",)),
         clock_us=lambda: time_ns() // 1000,
+        sources=Sources(make_sources(config)),
         unsafe_prefixes=config.unsafe_prefixes,
         max_body_bytes=config.max_body_bytes,
         origins=config.cors_origins,
     )
+
+
+def make_sources(config: Config) -> Iterator[Source]:
+    """Who has to prove themselves where: whom the GitHub router serves does, by itself."""
+    if "github" in config.routers:
+        secrets = [secret.value for secret in config.github_secrets]
+        yield Source("/unsafe/github.com/", load_provider("github"), secrets)
 
 
 def router_specs(config: Config) -> Sequence[RouterSpec]:
