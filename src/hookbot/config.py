@@ -113,7 +113,12 @@ def resolve_secret(value: str) -> str:
         if not os.environ.get(name):
             raise ConfigError(f"the environment has no {name}")
         return os.environ[name]
-    return read_secret_file(Path(name), value) if kind == "file" else value
+    if kind == "file":
+        text = _read(Path(name), value).strip()  # all of it: a key in PEM or a JWK set has many lines
+        if not text:
+            raise ConfigError(f"{name} (from {value}) is empty, it should hold a secret")
+        return text
+    return value
 
 
 def _read(path: Path, where: str) -> str:
