@@ -20,6 +20,18 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A draft whose sender begins to send once somebody has fetched a URL."""
+
+    draft: Draft
+    url: str
+
+
+Accepted = Draft | Confirmation | Reply
+"""What a publish comes to; a `Reply` answers a sender who only asks who is there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Publishing:
     """A publish that was let in and may now send its body."""
 
@@ -32,8 +44,8 @@ class Publishing:
     count_failure: Callable[[], None] = lambda: None
     """Called for a bad signature; raises `TooManyRequests` when there were too many."""
 
-    def accept(self, body: bytes, *, now_s: float) -> Draft | Reply:
-        """The draft for the log, or the answer to a sender who only asks who is there.
+    def accept(self, body: bytes, *, now_s: float) -> Accepted:
+        """What the whole publish comes to.
 
         Raises `BadSignature`, `BodyTooLarge` or `CertificateNeeded`. Takes long for a large body that is signed.
         """
@@ -51,7 +63,7 @@ class Publishing:
         """The draft, of a publish that does not have to come from anywhere."""
         return self._draft(body, self.request.headers, self.request.query, once=self._once(body))
 
-    def _verify(self, source: Source, body: bytes, now_s: float) -> Draft | Reply:
+    def _verify(self, source: Source, body: bytes, now_s: float) -> Accepted:
         signed = source.signed(self.request, body)
         reply = source.handshake(signed, now_s=now_s)
         if reply is not None:
@@ -59,7 +71,8 @@ class Publishing:
         verification = source.verify(signed, now_s=now_s)
         stripped = verification.stripped
         once = verification.once + self._once(body)
-        return self._draft(body, stripped.headers, stripped.query, once=once, verified=verification.verified)
+        draft = self._draft(body, stripped.headers, stripped.query, once=once, verified=verification.verified)
+        return Confirmation(draft, verification.confirm_url) if verification.confirm_url else draft
 
     def _draft(self, body: bytes, headers: Headers, query: str, **proof: Any) -> Draft:
         kept = tuple(pair for pair in headers if pair[0].lower() not in SECRET_HEADERS)

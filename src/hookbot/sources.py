@@ -4,18 +4,19 @@ A publish beneath a source's topic has to verify before it is stored. What the h
 the body and the headers as they came, so that a listener may trust it or check again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
 
 from cryptography.x509 import load_der_x509_certificate
 
-from .errors import BodyTooLarge, Forbidden
+from .errors import BodyTooLarge, ConfigError, Forbidden, InvalidTopic
 from .message import Once, Verified
 from .request import Request
-from .signatures import Proof, Provider, Reply, SignedRequest
-from .topics import patterns_of
+from .signatures import Proof, Provider, Reply, SignedRequest, load_provider
+from .topics import check_topic, patterns_of
 
 Network = IPv4Network | IPv6Network
 
@@ -36,6 +37,34 @@ class Source:
     certificates: Sequence[str] = ()
     """SHA-256 fingerprints (hex) or subjects (RFC 4514) of client certificates of which one has to be shown."""
     max_body_bytes: int | None = None
+    confirm: bool = False
+    """Whether to fetch what a sender wants fetched before it begins (AWS SNS)."""
+
+    @classmethod
+    def parse(cls, section: Mapping[str, Any], resolve: Callable[[str], str]) -> "Source":
+        """Read a ``[[sources]]`` section; whatever is not of every source is an option of the provider.
+
+        `resolve` turns ``env:NAME`` and ``file:PATH`` into the secret. Raises `ConfigError`.
+        """
+        options = dict(section)
+        topic, name = _take(options, "topic", str), _take(options, "provider", str)
+        secrets = [resolve(secret) for secret in _take_list(options, "secrets")]
+        source = cls(
+            topic=_topic(topic),
+            secrets=secrets,
+            single_use=_take(options, "single_use", bool, False),
+            confirm=_take(options, "confirm", bool, False),
+            url=_take(options, "url", str, "").rstrip("/"),
+            allow_from=[_network(text) for text in _take_list(options, "allow_from", ())],
+            certificates=[_certificate(text) for text in _take_list(options, "certificates", ())],
+            max_body_bytes=_take(options, "max_body_bytes", int, None),
+            provider=load_provider(name, options),
+        )
+        if not secrets:
+            raise ConfigError(f"the source {topic!r} has no secrets")
+        for secret in secrets:
+            source.provider.check(secret)
+        return source
 
     def check_sender(self, client: str, certificate: bytes | None) -> None:
         """Raises `Forbidden` unless a request comes from an address, and with a certificate, that may."""
@@ -63,7 +92,7 @@ class Source:
         proof = self.provider.verify(signed, self.secrets, now=now_s)
         stripped = signed.without(self.provider.secret_in)
         verified = Verified(self.provider.name, str(proof.key), proof.signed_at)
-        return Verification(verified, stripped, self._once(proof))
+        return Verification(verified, stripped, self._once(proof), proof.confirm_url if self.confirm else None)
 
     def _once(self, proof: Proof) -> tuple[Once, ...]:
         if proof.replay_key is not None:
@@ -82,6 +111,7 @@ class Verification:
     verified: Verified
     stripped: SignedRequest
     once: tuple[Once, ...]
+    confirm_url: str | None
 
 
 class Sources:
@@ -115,3 +145,40 @@ def _is_shown(certificate: bytes | None, wanted: Sequence[str]) -> bool:
         return False
     subject = load_der_x509_certificate(certificate).subject.rfc4514_string()
     return sha256(certificate).hexdigest() in wanted or subject in wanted
+
+
+_NOT_GIVEN = object()
+
+
+def _take(options: dict[str, Any], name: str, kind: type, default: Any = _NOT_GIVEN) -> Any:
+    value = options.pop(name, default)
+    if value is _NOT_GIVEN:
+        raise ConfigError(f"a source has a {name!r}")
+    if value is not default and type(value) is not kind:
+        raise ConfigError(f"{name!r} of a source is a {kind.__name__}, not {value!r}")
+    return value
+
+
+def _take_list(options: dict[str, Any], name: str, default: Any = _NOT_GIVEN) -> Sequence[str]:
+    values: Sequence[str] = _take(options, name, list, default)
+    if not all(isinstance(value, str) for value in values):
+        raise ConfigError(f"{name!r} of a source is a list of texts, not {values!r}")
+    return values
+
+
+def _topic(text: str) -> str:
+    try:
+        return check_topic(text)
+    except InvalidTopic as error:
+        raise ConfigError(str(error)) from None
+
+
+def _network(text: str) -> Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise ConfigError(f"not a network such as 192.0.2.0/24: {error}") from None
+
+
+def _certificate(text: str) -> str:
+    return text if "=" in text else text.replace(":", "").lower()

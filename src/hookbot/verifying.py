@@ -7,29 +7,34 @@ import trio
 
 from .errors import Unavailable
 from .message import Draft
-from .publishing import Publishing
+from .publishing import Accepted, Confirmation, Publishing
 from .signatures import CertificateNeeded, Reply
 
 LARGE_BODY = 256 << 10  # takes more than a millisecond or so to verify
 FETCH_TIMEOUT_S = 10
-MAX_CERTIFICATE_BYTES = 64 << 10
+MAX_FETCHED_BYTES = 64 << 10
 
 Fetch = Callable[[str], Awaitable[bytes]]
 
 
 async def verify(publishing: Publishing, body: bytes, *, now_s: float, fetch: Fetch | None = None) -> Draft | Reply:
-    """`Publishing.accept`, without holding up the loop, and with the certificates that it needs.
+    """`Publishing.accept`, without holding up the loop, and with whatever has to be fetched for it.
 
-    Raises `BadSignature`, `BodyTooLarge`, or `Unavailable` when a certificate cannot be fetched.
+    Raises `BadSignature`, `BodyTooLarge`, or `Unavailable` when something cannot be fetched.
     """
+    fetch = fetch or fetch_small
     try:
-        return await _accept(publishing, body, now_s)
+        accepted = await _accept(publishing, body, now_s)
     except CertificateNeeded as needed:
-        needed.cache[needed.url] = await (fetch or fetch_certificate)(needed.url)
-    return await _accept(publishing, body, now_s)
+        needed.cache[needed.url] = await fetch(needed.url)
+        accepted = await _accept(publishing, body, now_s)
+    if isinstance(accepted, Confirmation):
+        await fetch(accepted.url)
+        return accepted.draft
+    return accepted
 
 
-async def fetch_certificate(url: str) -> bytes:
+async def fetch_small(url: str) -> bytes:
     """What is at a URL whose host the provider's rule has pinned; raises `Unavailable`."""
     try:
         async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S) as client, client.stream("GET", url) as response:
@@ -37,14 +42,14 @@ async def fetch_certificate(url: str) -> bytes:
             data = b""
             async for chunk in response.aiter_bytes():
                 data += chunk
-                if len(data) > MAX_CERTIFICATE_BYTES:
-                    raise Unavailable(f"what is at {url} is no certificate, it is too long")
+                if len(data) > MAX_FETCHED_BYTES:
+                    raise Unavailable(f"what is at {url} is longer than {MAX_FETCHED_BYTES} bytes")
             return data
     except httpx.HTTPError as error:
-        raise Unavailable(f"the certificate at {url} cannot be fetched: {error!r}") from None
+        raise Unavailable(f"{url} cannot be fetched: {error!r}") from None
 
 
-async def _accept(publishing: Publishing, body: bytes, now_s: float) -> Draft | Reply:
+async def _accept(publishing: Publishing, body: bytes, now_s: float) -> Accepted:
     if len(body) <= LARGE_BODY:
         await trio.lowlevel.checkpoint()
         return publishing.accept(body, now_s=now_s)
