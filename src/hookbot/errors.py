@@ -8,11 +8,13 @@
     │   ├── Forbidden      known, and still not allowed                          403
     │   ├── NotFound       no such path                                          404
     │   ├── MethodNotAllowed                                                     405
+    │   ├── RequestTimeout the request did not arrive in time                    408
+    │   ├── HistoryLost    the log keeps it no longer; mostly told as a gap instead      410
     │   ├── BodyTooLarge                                                         413
-    │   ├── HistoryLost    retention took what the listener still wanted; mostly told as a gap, not as a failure
     │   ├── KeyReused      an Idempotency-Key came back with another body        422
     │   ├── UpgradeRequired  a subscription asked for as a plain page            426
-    │   └── TooManyRequests  try again after ``retry_after_s``                   429
+    │   ├── TooManyRequests  try again after ``retry_after_s``                   429
+    │   └── HeadersTooLarge                                                      431
     ├── Unavailable        ours, for now: retry with jittered backoff            503
     ├── Ended              the hub ends a subscription that stands               a close code
     └── ConfigError        the hub does not start                                exit code 2

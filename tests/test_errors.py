@@ -1,0 +1,37 @@
+"""The tree of errors, as it is drawn and as it is."""
+
+import inspect
+import re
+
+import pytest
+
+from hookbot import errors
+from hookbot.errors import HookbotError, Refused
+
+CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if cls.__module__ == errors.__name__]
+DRAWN = [
+    (len(indent) // 4, name, rest.split()[-1] if rest.split() else "")
+    for indent, name, rest in re.findall(r"^ {4}([│├└─ ]*)(\w+)(.*)$", errors.__doc__, re.MULTILINE)
+]
+
+
+def test_every_error_is_drawn_in_the_tree_once():
+    assert sorted(name for _, name, _ in DRAWN) == sorted(cls.__name__ for cls in CLASSES)
+
+
+def test_the_tree_is_drawn_as_it_is():
+    path = []
+    for depth, name, _ in DRAWN:
+        path[depth:] = [name]
+        bases = [cls.__name__ for cls in getattr(errors, name).__mro__ if issubclass(cls, HookbotError)]
+        assert bases == path[::-1]
+
+
+@pytest.mark.parametrize(("name", "status"), [(name, status) for _, name, status in DRAWN if len(status) == 3])
+def test_an_error_has_the_status_that_is_drawn_beside_it(name, status):
+    assert getattr(errors, name).status == int(status)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_whose_fault_it_is_shows_in_the_status(cls):
+    assert issubclass(cls, Refused) == (400 <= cls.status < 500)
