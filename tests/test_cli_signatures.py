@@ -172,7 +172,7 @@ def test_a_certificate_that_is_needed_is_fetched(monkeypatch):
         fetched.append(url)
         return b"<html>"
 
-    monkeypatch.setattr(cli_signatures, "fetch_certificate", fetch)
+    monkeypatch.setattr(cli_signatures, "fetch_small", fetch)
     names = ("Transmission-Id: 1", "Transmission-Time: 2023-11-14T22:13:20Z", "Transmission-Sig: AAAA")
     certificate = "https://api.paypal.com/v1/notifications/certs/CERT-1"
     given = (*names, "Auth-Algo: SHA256withRSA", f"Cert-Url: {certificate}")

@@ -14,7 +14,7 @@ import trio
 from .config import resolve_secret
 from .message import format_time, parse_time
 from .signatures import CertificateNeeded, Proof, Provider, Reply, SignedRequest, load_provider, provider_names
-from .verifying import fetch_certificate
+from .verifying import fetch_small
 
 
 @click.command("providers")
@@ -125,7 +125,7 @@ def _verify(rule: Provider, request: SignedRequest, secrets: Sequence[str], now:
     try:
         return rule.handshake(request, secrets, now=now) or rule.verify(request, secrets, now=now)
     except CertificateNeeded as needed:
-        needed.cache[needed.url] = trio.run(fetch_certificate, needed.url)
+        needed.cache[needed.url] = trio.run(fetch_small, needed.url)
     return rule.verify(request, secrets, now=now)
 
 
