@@ -5,7 +5,7 @@ import logging
 import pytest
 import trio
 
-from hookbot.client import Connected, Disconnected, Gap, backoff, connection, listen
+from hookbot.client import Connected, Disconnected, Gap, Waiting, backoff, connection, keeping, listen
 from hookbot.errors import (
     BodyTooLarge,
     Forbidden,
@@ -91,6 +91,17 @@ async def test_a_gap_is_handed_over_in_its_place():
         items = [await anext(messages) for _ in range(3)]
     assert items[1] == Gap("retention", mid(1), mid(5))
     assert [items[0].id, items[2].id] == [mid(1), mid(5)]
+
+
+async def test_a_hub_that_does_not_say_hello_first_is_left(caplog):
+    async def script(peer):
+        await peer.accept()
+        await peer.messages(1)
+        await peer.stay()
+
+    async with scripted_hub(script, sending(2)) as hub, listen(hub.url) as messages:
+        assert await taken(messages, 1) == [2]
+    assert "hello" in caplog.text
 
 
 async def test_frames_of_a_later_version_are_passed_over():
@@ -572,6 +583,54 @@ async def test_without_a_cursor_nobody_is_told_anything():
         messages.ack(await anext(messages))
         await anext(messages)
     assert acks == []
+
+
+async def test_a_hub_that_does_not_begin_is_waited_for_and_the_cursor_is_named(monkeypatch):
+    monkeypatch.setattr(keeping, "HELLO_S", 0.05)
+    told = trio.Event()
+    events = []
+
+    async def script(peer):
+        await peer.accept()
+        await told.wait()
+        await peer.send("hello", hub="hookbot/test", last_id=mid(0), cursor="deploy", position=mid(0))
+        await peer.stay()
+
+    def on_event(event):
+        events.append(event)
+        told.set()
+
+    async with scripted_hub(script) as hub, listen(hub.url, cursor="deploy", on_event=on_event):
+        pass
+    assert [type(event) for event in events] == [Waiting, Connected]
+    assert "'deploy'" in str(events[0])
+
+
+async def test_a_cursor_that_was_taken_over_is_not_taken_back():
+    async def script(peer):
+        await peer.hello()
+        await peer.close(4001, "another connection took over the cursor c")
+
+    async with scripted_hub(script) as hub, listen(hub.url, cursor="c") as messages:
+        with pytest.raises(Refused, match="took over"):
+            await anext(messages)
+    assert len(hub.peers) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "ahead"),
+    [
+        ({"cursor": "c"}, None),
+        ({"group": "g"}, "1"),
+        ({"group": "g", "manual_ack": True}, None),
+        ({"group": "g", "max_unacked": 5}, "5"),
+        ({"cursor": "c", "max_unacked": 5}, "5"),
+    ],
+)
+async def test_a_member_of_a_group_who_works_step_by_step_leases_step_by_step(asked, ahead):
+    async with scripted_hub(sending()) as hub, listen(hub.url, **asked):
+        pass
+    assert hub.peers[0].query.get("max_unacked") == ahead
 
 
 # -- an ancestor

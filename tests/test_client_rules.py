@@ -10,7 +10,7 @@ from hookbot import errors
 from hookbot.client.address import Address, check_publishable, subscription_of
 from hookbot.client.answers import MAX_RETRY_AFTER_S, PASSING, error_of, retry_after
 from hookbot.client.backoff import GOOD_S, LONGEST_S, SHORTEST_S, Backoff
-from hookbot.client.frames import Gap, Heartbeat, parse_raw
+from hookbot.client.frames import Gap, Heartbeat, Hello, parse_raw
 from hookbot.client.progress import AckedProgress, Progress
 from hookbot.message import Message, format_id
 from hookbot.topics import TopicFilter
@@ -179,7 +179,7 @@ def message(n):
 )
 def test_a_beginning_that_would_move_is_pinned_to_the_place_that_the_hub_names(since, after_hello):
     progress = Progress(since)
-    progress.subscribed(mid(9))
+    progress.subscribed(Hello("", mid(9)))
     assert progress.since == after_hello
 
 
@@ -208,13 +208,22 @@ def test_a_cursor_is_never_acknowledged_past_what_is_in_hand_and_in_the_end_comp
             assert ack["type"] == "ack"
             assert acked <= (acked := int(ack["id"][-15:])) < min(open_, default=out + 1)
         elif step == "cut":
-            progress.reconnected()
+            progress.subscribed(Hello("", mid(0), mid(0)))
             assert not any(progress.accept(message(n)) for n in open_)  # the hub sends them again
     for n in open_:
         progress.done(mid(n))
-    progress.reconnected()
+    progress.subscribed(Hello("", mid(0), mid(0)))
     last = progress.take_ack()
     assert (json.loads(last)["id"] if last else None) == (mid(out) if out else None)
+
+
+def test_a_cursor_whose_last_acknowledgement_arrived_says_nothing_again():
+    progress = AckedProgress(None, each=False)
+    progress.accept(message(1))
+    progress.done(mid(1))
+    progress.take_ack()
+    progress.subscribed(Hello("", mid(1), mid(1)))
+    assert progress.take_ack() is None
 
 
 def test_a_group_is_told_of_each_message_once():
@@ -234,5 +243,5 @@ def test_a_group_gets_a_message_again_whose_acknowledgement_was_lost():
     progress.accept(message(1))
     progress.done(mid(1))
     progress.take_ack()
-    progress.reconnected()
+    progress.subscribed(Hello("", mid(0), mid(0)))
     assert progress.accept(message(1))

@@ -1,7 +1,7 @@
 """A hub from outside: `listen` to it, `publish` to it. Runs on Trio; `hookbot.blocking` is the same without."""
 
 from .answers import Lost
-from .events import Connected, Disconnected, Event
+from .events import Connected, Disconnected, Event, Waiting
 from .frames import Gap
 from .listening import Messages, listen
 from .publishing import Publisher, open_publisher, publish
@@ -14,6 +14,7 @@ __all__ = [
     "Lost",
     "Messages",
     "Publisher",
+    "Waiting",
     "listen",
     "open_publisher",
     "publish",

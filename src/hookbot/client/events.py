@@ -21,6 +21,18 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """There is a connection, but the hub does not begin: as a rule somebody else has the `cursor`."""
+
+    address: str
+    cursor: str | None
+
+    def __str__(self) -> str:
+        why = f"until nobody else has the cursor {self.cursor!r}" if self.cursor else "for the hub to begin"
+        return f"connected to {self.address}, waiting {why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Disconnected:
     """There is no connection, `why`, and the next attempt follows after `retry_in_s`."""
 
@@ -32,4 +44,4 @@ class Disconnected:
         return f"not listening to {self.address}: {self.why}; trying again in {self.retry_in_s:.1f} s"
 
 
-Event = Connected | Disconnected
+Event = Connected | Waiting | Disconnected

@@ -17,10 +17,11 @@ SUBPROTOCOL = "hookbot.v1"
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The first frame. A subscription without `since` hears everything after `last_id`."""
+    """The first frame. Everything after `last_id` will come; up to `position`, the hub knows it to be done."""
 
     hub: str
     last_id: str | None
+    position: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def parse_frame(data: str | bytes) -> Frame | None:
             case "gap":
                 return Gap(fields["reason"], fields.get("after"), fields.get("before"))
             case "hello":
-                return Hello(fields.get("hub", ""), fields.get("last_id"))
+                return Hello(fields.get("hub", ""), fields.get("last_id"), fields.get("position"))
             case "error":
                 return Trouble(fields.get("title", ""))
     except (KeyError, TypeError, AttributeError) as error:

@@ -17,9 +17,11 @@ from ..topics import TopicFilter
 from .answers import PASSING, Lost, retry_after
 from .backoff import Backoff
 from .connection import Connection, Dial, open_connection
-from .events import Connected, Disconnected, Event
-from .frames import Gap, Heartbeat, Hello, Trouble, parse_frame, parse_raw
+from .events import Connected, Disconnected, Event, Waiting
+from .frames import Frame, Gap, Heartbeat, Hello, Trouble, parse_frame, parse_raw
 from .progress import Progress
+
+HELLO_S = 5.0  # a hub that takes longer to begin is waiting for something
 
 _NEEDS_V1 = {"cursor": "a cursor", "group": "a group", "follow": "to end where history ends"}
 
@@ -85,36 +87,41 @@ class Keeper:
         since = self._progress.since
         query = {**self._query, "since": since} if since else self._query
         async with open_connection(self._dial, query) as connection, trio.open_nursery() as nursery:
-            if connection.raw:
-                self._check_raw_will_do()
-                self._stand(connection, Connected(str(self._dial.address), "", resumable=False))
-            else:
-                nursery.start_soon(self._send_acks, connection)
+            await self._begin(connection, nursery)
             while (data := await connection.receive()) is not None:
                 await self._take(connection, data)
             if query.get("follow") != "0":
                 raise Lost("the hub said goodbye")
             nursery.cancel_scope.cancel()
 
+    async def _begin(self, connection: Connection, nursery: trio.Nursery) -> None:
+        if connection.raw:
+            self._check_raw_will_do()
+            self._stand(connection, Connected(str(self._dial.address), "", resumable=False))
+            return
+        with trio.move_on_after(HELLO_S) as waiting:
+            data = await connection.receive()
+        if waiting.cancelled_caught:
+            self._tell(logging.WARNING, Waiting(str(self._dial.address), self._query.get("cursor")))
+            data = await connection.receive()
+        hello = _understood(data)
+        if not isinstance(hello, Hello):
+            raise Lost("the hub did not say hello")
+        self._progress.subscribed(hello)
+        self._stand(connection, Connected(str(self._dial.address), hello.hub))
+        nursery.start_soon(self._send_acks, connection)
+
     async def _take(self, connection: Connection, data: str | bytes) -> None:
         if connection.raw:
             await self._put.send(parse_raw(data, self._wanted, time_us=time.time_ns() // 1000))
             return
-        try:
-            frame = parse_frame(data)
-        except ValueError as error:
-            raise Lost(f"the hub sent what cannot be understood: {error}") from None
-        match frame:
-            case Message() | Gap() | Heartbeat():
-                await self._put.send(frame)
-            case Hello():
-                self._progress.subscribed(frame.last_id)
-                self._stand(connection, Connected(str(self._dial.address), frame.hub))
-            case Trouble():
-                logger.warning("%s says: %s", self._dial.address, frame.title)
+        match _understood(data):
+            case Message() | Gap() | Heartbeat() as item:
+                await self._put.send(item)
+            case Trouble(title):
+                logger.warning("%s says: %s", self._dial.address, title)
 
     async def _send_acks(self, connection: Connection) -> None:
-        self._progress.reconnected()
         while True:
             while text := self._progress.take_ack():
                 await connection.send(text)
@@ -143,3 +150,10 @@ class Keeper:
         logger.log(level, "%s", event)
         if self._on_event is not None:
             self._on_event(event)
+
+
+def _understood(data: str | bytes | None) -> Frame | None:
+    try:
+        return None if data is None else parse_frame(data)
+    except ValueError as error:
+        raise Lost(f"the hub sent what cannot be understood: {error}") from None

@@ -85,6 +85,7 @@ async def listen(
     limit: int | None = None,
     follow: bool = True,
     manual_ack: bool = False,
+    max_unacked: int | None = None,
     token: str | None = None,
     unsafe: bool = False,
     ca_file: str | Path | None = None,
@@ -97,6 +98,7 @@ async def listen(
     `Refused` (`Unauthorized`, `NotFound`, ...) when the hub says that trying again is no use. Everything else is
     tried again for ever, with growing delays, and each new connection goes on where the last one broke off.
     A hole that cannot be filled is handed over as a `Gap`, in its place. Cancelling is safe at any time.
+    What the hub can be asked for besides (``key=topic``, ``takeover=1``, ...) stands in the query of the URL.
 
     - `since`: what to begin with: a message id (what follows it), ``90s``, ``10m``, ``2h``, ``7d``, a time such as
       ``2026-01-02T03:04:05Z``, or ``all``; without it, what is published from now on
@@ -105,27 +107,26 @@ async def listen(
     - `limit`: end after so many messages
     - `follow`: False ends after what is stored now
     - `manual_ack`: see `Messages`
+    - `max_unacked`: how far the hub may be ahead of what is acknowledged; 1 for a group without `manual_ack`, so
+      that nobody holds what others could be working on, otherwise up to the hub
     - `token`: in place of the user name of the URL
     - `unsafe`: needed for ``/unsafe/sub/...``, where anybody may have sent a message without a token
     - `ca_file`: trust these certificate authorities (PEM) in place of the system's
     - `max_body_bytes`: of one message; a larger one raises `BodyTooLarge`
-    - `on_event`: is called with each `Connected` and `Disconnected`, which are also logged to ``hookbot.client``
+    - `on_event`: is called with each `Connected`, `Waiting` and `Disconnected`; the logger ``hookbot.client`` is told
+      of them as well
     """
     address = Address.parse(url, token)
     wanted = subscription_of(address)
     if wanted.unsafe and not unsafe:
         raise Refused(f"anybody may publish to {address} without a token: say unsafe if you check every message")
-    asked = {"cursor": cursor, "group": group, "since": since, "follow": None if follow else "0"}
-    query = {**address.query, **{name: value for name, value in asked.items() if value is not None}}
+    query = _query(address, since=since, cursor=cursor, group=group, follow=follow, max_unacked=max_unacked)
+    if "group" in query and not manual_ack:
+        query.setdefault("max_unacked", "1")
     limit = _limit(query.pop("limit", None)) if limit is None else limit
     progress = _progress(query.pop("since", None), query)
-    keeper = Keeper(
-        Dial(address, _headers(address, unsafe), tls_context(ca_file), _max_chars(max_body_bytes)),
-        wanted,
-        query,
-        progress,
-        on_event,
-    )
+    dial = Dial(address, _headers(address, unsafe), tls_context(ca_file), _max_chars(max_body_bytes))
+    keeper = Keeper(dial, wanted, query, progress, on_event)
     async with _Alongside(keeper.run):
         try:
             await keeper.standing.wait()
@@ -135,6 +136,21 @@ async def listen(
         finally:
             with trio.move_on_after(GOODBYE_S, shield=True):
                 await keeper.leave()
+
+
+def _query(
+    address: Address,
+    *,
+    since: str | None,
+    cursor: str | None,
+    group: str | None,
+    follow: bool,
+    max_unacked: int | None,
+) -> dict[str, str]:
+    """What the hub is asked for: what stands in the URL, unless it was said otherwise."""
+    said = {"since": since, "cursor": cursor, "group": group, "follow": None if follow else "0"}
+    said["max_unacked"] = None if max_unacked is None else str(max_unacked)
+    return {**address.query, **{name: value for name, value in said.items() if value is not None}}
 
 
 def _progress(since: str | None, query: dict[str, str]) -> Progress:

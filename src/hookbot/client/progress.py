@@ -2,7 +2,7 @@
 
 from ..message import Message
 from ..since import parse_duration
-from .frames import Gap, Heartbeat, format_ack
+from .frames import Gap, Heartbeat, Hello, format_ack
 
 
 class Progress:
@@ -11,10 +11,10 @@ class Progress:
     def __init__(self, since: str | None) -> None:
         self.since = since
 
-    def subscribed(self, last_id: str | None) -> None:
-        """The hub sends what follows `last_id`: a place that stays, unlike "now" and "ten minutes ago"."""
+    def subscribed(self, hello: Hello) -> None:
+        """The hub names the place where it begins; it stays, unlike "now" and "ten minutes ago"."""
         if self.since is None or _is_duration(self.since):
-            self.since = last_id or self.since
+            self.since = hello.last_id or self.since
 
     def accept(self, item: Message | Gap | Heartbeat) -> bool:
         """Note an item as it reaches the listener; False if there is nothing in it to handle."""
@@ -28,9 +28,6 @@ class Progress:
     def take_ack(self) -> str | None:
         """The next frame for the hub; None if it knows everything."""
         return None
-
-    def reconnected(self) -> None:
-        """A new connection stands."""
 
 
 class AckedProgress(Progress):
@@ -47,8 +44,10 @@ class AckedProgress(Progress):
         self._finished: list[str] = []  # what the hub has to be told
         self._up_to: str | None = None
 
-    def subscribed(self, last_id: str | None) -> None:
-        """The hub knows where to go on."""
+    def subscribed(self, hello: Hello) -> None:
+        """The hub goes on by itself, unless the last word about a cursor was lost with the old connection."""
+        if self._up_to not in (None, hello.position):
+            self._finished = [self._up_to]
 
     def accept(self, item: Message | Gap | Heartbeat) -> bool:
         """False also for a message that is in hand already: a hub that was not yet told of it sends it again."""
@@ -78,11 +77,6 @@ class AckedProgress(Progress):
             return None
         ids, self._finished = self._finished, []
         return format_ack(each=ids) if self._each else format_ack(up_to=ids[0])
-
-    def reconnected(self) -> None:
-        """The last word about a cursor may have been lost with the old connection: say it again."""
-        if self._up_to is not None:
-            self._finished = [self._up_to]
 
 
 def _is_duration(text: str) -> bool:
