@@ -47,12 +47,16 @@ def decode_path(raw: bytes) -> str:
 
 def check_topic(topic: str) -> str:
     """Return `topic` if a message may be published to it; raises `InvalidTopic` otherwise."""
-    rest = topic.removeprefix(UNSAFE)
-    _check_segments(rest, topic[:100])
-    if len(topic.encode("utf-8", "surrogatepass")) > MAX_TOPIC_BYTES:
-        raise InvalidTopic(f"a topic has at most {MAX_TOPIC_BYTES} bytes: {topic[:100]!r}...")
+    shown = topic[:100]
+    _check_segments(topic.removeprefix(UNSAFE), shown)
+    try:
+        size = len(topic.encode())
+    except UnicodeEncodeError:  # what a router found in JSON may have half a surrogate pair
+        raise InvalidTopic(f"not a topic, it cannot be UTF-8: {shown!r}") from None
+    if size > MAX_TOPIC_BYTES:
+        raise InvalidTopic(f"a topic has at most {MAX_TOPIC_BYTES} bytes, not {size}: {shown!r}...")
     if topic.endswith(RECURSIVE):
-        raise InvalidTopic(f"only a subscription may end in {RECURSIVE}: {topic!r}")
+        raise InvalidTopic(f"only a subscription may end in {RECURSIVE}: {shown!r}")
     return topic
 
 
