@@ -29,7 +29,10 @@ def _load_plugin(name: str) -> Provider:
     if not found:
         raise ConfigError(f"there is no provider {name!r}; there are {', '.join(provider_names())}")
     entry = next(iter(found))
-    provider = entry.load()
+    try:
+        provider = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"the provider {name!r} cannot be loaded from {entry.value}: {error}") from None
     if not isinstance(provider, Provider):
         raise ConfigError(f"the entry point {entry.value} of the provider {name!r} is not a Provider")
     return provider

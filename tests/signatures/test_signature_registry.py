@@ -1,0 +1,90 @@
+"""Providers by name, those of plugins too, and the page that tells about them."""
+
+import re
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+
+import pytest
+
+from hookbot.errors import ConfigError
+from hookbot.signatures import SignedRequest, load_provider, provider_names, registry
+from hookbot.signatures.scheme import Scheme
+
+PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
+SECTIONS = dict(re.findall(r"^### (\S+)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
+
+ACME = Scheme(name="acme", documentation="https://acme.example/webhooks")
+NOT_A_PROVIDER = "acme"
+
+
+@pytest.fixture
+def plugins(monkeypatch):
+    installed = EntryPoints(
+        EntryPoint(name, value, registry.GROUP)
+        for name, value in [
+            ("acme", f"{__name__}:ACME"),
+            ("broken", f"{__name__}:NOT_A_PROVIDER"),
+            ("github", f"{__name__}:ACME"),
+            ("missing", "no_such_module:ACME"),
+        ]
+    )
+    monkeypatch.setattr(registry, "entry_points", installed.select)
+
+
+def test_a_plugin_adds_a_provider(plugins):
+    assert load_provider("acme") == ACME
+    assert "acme" in provider_names()
+
+
+def test_a_plugin_cannot_take_the_name_of_a_provider_that_is_there(plugins):
+    assert load_provider("github").documentation.startswith("https://docs.github.com/")
+    assert provider_names().count("github") == 1
+
+
+def test_a_plugin_that_is_broken_harms_only_who_asks_for_it(plugins):
+    assert load_provider("stripe").name == "stripe"
+    with pytest.raises(ConfigError, match="is not a Provider"):
+        load_provider("broken")
+    with pytest.raises(ConfigError, match="cannot be loaded from no_such_module"):
+        load_provider("missing")
+
+
+def test_a_name_that_nobody_has_is_told_with_those_that_there_are():
+    with pytest.raises(ConfigError, match=r"there is no provider 'gitbub'; there are adyen, .*zoom"):
+        load_provider("gitbub")
+
+
+def test_every_provider_has_its_section_and_every_section_its_provider():
+    assert sorted(SECTIONS) == provider_names()
+
+
+@pytest.mark.parametrize("name", provider_names())
+def test_the_section_of_a_provider_has_its_link_its_options_and_what_a_replay_can_do(name):
+    provider = load_provider(name)
+
+    assert f"<{provider.documentation}>" in SECTIONS[name]
+    assert "Replay: " in SECTIONS[name]
+    for option in provider.options:
+        assert f"`{option}" in SECTIONS[name]
+
+
+@pytest.mark.parametrize("name", provider_names())
+def test_the_section_of_a_provider_says_of_a_replay_what_is_true(name):
+    provider = load_provider(name)
+    section = SECTIONS[name]
+
+    if {"id", "timestamp"} & set(provider.covers) and name not in ("hmac", "jwt", "gitlab"):
+        assert "Replay: nothing" in section
+    elif "body" in provider.covers and name not in ("hmac", "jwt", "gitlab"):
+        assert "Replay: passes" in section
+
+
+def test_the_example_of_a_plugin_runs():
+    example = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
+    namespace = {}
+
+    exec(example, namespace)
+
+    acme = namespace["ACME"]
+    signed = acme.sign(SignedRequest(b"{}"), "secret", now=1_700_000_000)
+    assert acme.verify(signed, ["secret"], now=1_700_000_000).signed_at == 1_700_000_000
