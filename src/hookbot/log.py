@@ -159,7 +159,7 @@ class MemoryLog:
         self._halves = [self._halves[unsafe].grown(admission.rows(unsafe=unsafe)) for unsafe in HALVES]
         for row, message in admission.stored:
             self._entries[is_unsafe(message.topic)].append((row, message))
-            self._newest.add(message.topic, message.position)
+        self._newest.add((message.topic, row[0]) for row, message in admission.stored)
         for key, first in admission.keys.items():
             self._keys[first.unsafe][key] = first
         for name, position in cursors.items():

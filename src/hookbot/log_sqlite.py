@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TypeVar
 
 import trio
@@ -17,7 +16,7 @@ from . import log_tables as tables
 from .admission import Admission, Outcome
 from .errors import Unavailable
 from .log import Cursor, Page, Stretch, wall_clock_us
-from .log_file import READERS, LogFile, open_log_file
+from .log_file import LogFile, open_log_file
 from .message import Draft
 from .newest import Newest
 from .retention import HALVES, Half, Limits, Retention, lost_before, lost_up_to, passed_up_to
@@ -51,17 +50,14 @@ class SqliteLog:
     def __init__(self, file: LogFile, clock_us: Callable[[], int]) -> None:
         self._clock_us = clock_us
         self._writer = file.writer
-        self._readers: SimpleQueue[sqlite3.Connection] = SimpleQueue()
-        for reader in file.readers:
-            self._readers.put(reader)
-        self._one_writes = trio.CapacityLimiter(1)
-        self._some_read = trio.CapacityLimiter(READERS)
+        self._readers = list(file.readers)
+        self._may_write = trio.CapacityLimiter(1)
+        self._may_read = trio.CapacityLimiter(len(self._readers))
         self.epoch = tables.load_epoch(self._writer)
         self._halves = tables.load_halves(self._writer)
         primed_from = max(0, self.head - PRIMED)
         self._newest = Newest(primed_from)
-        for topic, position in tables.load_topics(self._writer, primed_from):
-            self._newest.add(topic, position)
+        self._newest.add(tables.load_topics(self._writer, primed_from))
         self._rests_until_us = 0
 
     @property
@@ -72,8 +68,7 @@ class SqliteLog:
     async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = {}) -> Sequence[Outcome]:
         """Store all drafts and cursors in one durable commit."""
         self._halves, admission, outcomes = await self._write(partial(self._append, drafts, cursors))
-        for topic, position in {message.topic: row[0] for row, message in admission.stored}.items():
-            self._newest.add(topic, position)
+        self._newest.add((message.topic, row[0]) for row, message in admission.stored)
         return outcomes
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
@@ -88,7 +83,7 @@ class SqliteLog:
         )
         if stretch.low >= stretch.high:
             await trio.lowlevel.checkpoint()
-            return Page((), stretch.end)
+            return Page([], stretch.end)
         load = partial(tables.load_page, limit=limit, max_bytes=max_bytes, newest=newest)
         return await self._read(lambda reader: load(reader, self.epoch, wanted, stretch))
 
@@ -124,20 +119,20 @@ class SqliteLog:
 
     async def _write(self, work: Callable[[], T]) -> T:
         try:
-            return await trio.to_thread.run_sync(work, limiter=self._one_writes)
+            return await trio.to_thread.run_sync(work, limiter=self._may_write)
         except sqlite3.OperationalError as error:
             raise Unavailable(f"the log cannot be written to: {error}") from error
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def borrow() -> T:
-            reader = self._readers.get_nowait()
+            reader = self._readers.pop()
             try:
                 return work(reader)
             finally:
-                self._readers.put(reader)
+                self._readers.append(reader)
 
         try:
-            return await trio.to_thread.run_sync(borrow, limiter=self._some_read)
+            return await trio.to_thread.run_sync(borrow, limiter=self._may_read)
         except sqlite3.OperationalError as error:
             raise Unavailable(f"the log cannot be read: {error}") from error
 

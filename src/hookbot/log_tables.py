@@ -134,7 +134,7 @@ def load_page(
     ).fetchone()
     positions, sizes = map(json.loads, found)
     if not positions:
-        return Page((), stretch.end)
+        return Page([], stretch.end)
     fitting = max(1, bisect_right(list(accumulate(sizes)), max_bytes))
     last = positions[fitting - 1]
     low, high = (last - 1, stretch.high) if newest else (stretch.low, last)

@@ -1,5 +1,8 @@
 """What is newest, and where: answers "nothing new here" without a look at the disk."""
 
+from collections.abc import Iterable
+from operator import itemgetter
+
 from .topics import TopicFilter, patterns_of
 
 PATTERNS = 1 << 15  # of 100 bytes each, some 10 MiB in both generations
@@ -18,13 +21,14 @@ class Newest:
         self._turned = head
         self._forgotten = head
 
-    def add(self, topic: str, position: int) -> None:
-        """Take note of a message."""
-        for pattern in patterns_of(topic):
-            self._young[pattern] = position
-        if len(self._young) >= PATTERNS:
-            self._old, self._young = self._young, {}
-            self._forgotten, self._turned = self._turned, position
+    def add(self, places: Iterable[tuple[str, int]]) -> None:
+        """Take note of topics and positions of messages, in the order of positions."""
+        for topic, position in sorted(dict(places).items(), key=itemgetter(1)):
+            for pattern in patterns_of(topic):
+                self._young[pattern] = position
+            if len(self._young) >= PATTERNS:
+                self._old, self._young = self._young, {}
+                self._forgotten, self._turned = self._turned, position
 
     def of(self, wanted: TopicFilter) -> int:
         """A position after which `wanted` selects nothing."""
