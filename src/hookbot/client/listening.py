@@ -1,7 +1,7 @@
 """`listen`: everything that is published to a topic, over as many connections as it takes."""
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -88,6 +88,7 @@ async def listen(
     max_unacked: int | None = None,
     token: str | None = None,
     unsafe: bool = False,
+    headers: Iterable[tuple[str, str]] = (),
     ca_file: str | Path | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     on_event: Callable[[Event], object] | None = None,
@@ -111,6 +112,7 @@ async def listen(
       that nobody holds what others could be working on, otherwise up to the hub
     - `token`: in place of the user name of the URL
     - `unsafe`: needed for ``/unsafe/sub/...``, where anybody may have sent a message without a token
+    - `headers`: more of them, for the handshake
     - `ca_file`: trust these certificate authorities (PEM) in place of the system's
     - `max_body_bytes`: of one message; a larger one raises `BodyTooLarge`
     - `on_event`: is called with each `Connected`, `Waiting` and `Disconnected`; the logger ``hookbot.client`` is told
@@ -125,7 +127,7 @@ async def listen(
         query.setdefault("max_unacked", "1")
     limit = _limit(query.pop("limit", None)) if limit is None else limit
     progress = _progress(query.pop("since", None), query)
-    dial = Dial(address, _headers(address, unsafe), tls_context(ca_file), _max_chars(max_body_bytes))
+    dial = Dial(address, (*_headers(address, unsafe), *headers), tls_context(ca_file), _max_chars(max_body_bytes))
     keeper = Keeper(dial, wanted, query, progress, on_event)
     async with _Alongside(keeper.run):
         try:

@@ -85,10 +85,17 @@ async def open_publisher(
     """For whoever publishes often to one topic. Raises `Refused` for a URL that is not for publishing."""
     address = Address.parse(url, token)
     check_publishable(address)
+    async with open_client(address, ca_file) as client:
+        yield Publisher(address, client, patience_s)
+
+
+@asynccontextmanager
+async def open_client(address: Address, ca_file: str | Path | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """Connections to the hub at `address` that stay open, for publishers to any of its topics."""
     tls = tls_context(ca_file)
     proxy = _for_httpx(proxy_of(address), tls)
     async with httpx.AsyncClient(verify=tls, proxy=proxy, timeout=TIMEOUT_S, trust_env=False) as client:
-        yield Publisher(address, client, patience_s)
+        yield client
 
 
 async def publish(
