@@ -68,7 +68,7 @@ class Provider(ABC):
     @property
     @abstractmethod
     def covers(self) -> tuple[str, ...]:
-        """What the signature covers, of: method, url, body, fields (some of the body), timestamp, id."""
+        """What the signature covers, of: method, url, body, fields or checksum (of the body), timestamp, id."""
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -108,12 +108,11 @@ class Provider(ABC):
             known = ", ".join(self.options) or "none"
             raise ConfigError(f"{self.name} has no option {name!r} (it has: {known})")
         current = getattr(self, name)
-        if isinstance(current, tuple) and isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
-            return tuple(value)
         if isinstance(current, float) and isinstance(value, int | float) and not isinstance(value, bool):
             return self._positive(name, float(value))
         if type(value) is not type(current):
-            raise ConfigError(f"the option {name} of {self.name} is a {type(current).__name__}, not {value!r}")
+            kinds = (type(current).__name__, type(value).__name__)
+            raise ConfigError(f"the option {name} of {self.name} is a {kinds[0]}, not a {kinds[1]}")
         return value
 
     def _positive(self, name: str, value: float) -> float:

@@ -50,8 +50,6 @@ class Scheme(Provider):
     """What a secret may begin with that is no part of the key, alternatives separated by a bar."""
     key_encoding: str = "text"
     max_age: float = MAX_AGE_S
-    url: str = ""
-    """The address as the sender knows it, without query; empty means as the request has it."""
     fallback: "Scheme | None" = None
     """How to verify a request that has nothing at `header`."""
 
@@ -82,8 +80,8 @@ class Scheme(Provider):
 
     @property
     def options(self) -> tuple[str, ...]:
-        """How old a signed time may be, and the address where it is signed."""
-        return ("max_age",) * bool(self.timestamp) + ("url",) * ("url" in self._parts)
+        """How old a signed time may be."""
+        return ("max_age",) if self.timestamp else ()
 
     def check(self, secret: str) -> None:
         """Raises `ConfigError` if `secret` is no key to verify with."""
@@ -140,14 +138,8 @@ class Scheme(Provider):
             case "method":
                 return request.method
             case "url":
-                return self._signed_url(request)
+                return request.need_url()
         return request.need(self.timestamp if part == "timestamp" else self.id)
-
-    def _signed_url(self, request: SignedRequest) -> str:
-        url = f"{self.url}?{request.query}".removesuffix("?") if self.url else request.url
-        if not url:
-            raise BadSignature("the URL is signed, and it is not known how the sender wrote it")
-        return url
 
     @property
     def _algorithm(self) -> Algorithm:
@@ -222,7 +214,7 @@ class AnyScheme(Scheme):
         """Everything that makes up a scheme."""
         return (
             *("header", "prefix", "separator", "algorithm", "encoding", "template", "timestamp", "unit"),
-            *("id", "delivery", "key_prefix", "key_encoding", "max_age", "url"),
+            *("id", "delivery", "key_prefix", "key_encoding", "max_age"),
         )
 
 

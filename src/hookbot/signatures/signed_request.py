@@ -75,6 +75,12 @@ class SignedRequest:
             raise BadSignature(f"{describe(place)} does not begin with {prefix!r}")
         return value[len(prefix) :]
 
+    def need_url(self) -> str:
+        """The URL; raises `BadSignature` if nobody knows it."""
+        if not self.url:
+            raise BadSignature("the URL is signed, and it is not known how the sender wrote it")
+        return self.url
+
     def json(self) -> Any:
         """The body read as JSON; raises `BadSignature` if it is none."""
         try:

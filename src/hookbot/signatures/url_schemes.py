@@ -38,8 +38,8 @@ class Twilio(Scheme):
         _check_body(request)
         settings = (request.find("X-Twilio-Webhooks-Signature-Settings") or "").split(",")
         algorithm = "hmac-sha256" if "algorithm=HMAC_SHA256" in settings else self.algorithm
-        rule = replace(self, url="", algorithm=algorithm)
-        bare, with_port = (replace(request, url=url) for url in _spellings(str(self.value("url", request))))
+        rule = replace(self, algorithm=algorithm)
+        bare, with_port = (replace(request, url=url) for url in _spellings(request.need_url()))
         try:
             return Scheme.verify(rule, bare, secrets, now=now)
         except BadSignature:
@@ -47,10 +47,9 @@ class Twilio(Scheme):
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
         """The request with its signature and, unless it is a form, with the hash of its body in the URL."""
-        request = replace(request, url=str(self.value("url", request)))
         if request.body and not request.form():
             request = request.put("query:bodySHA256", sha256(request.body).hexdigest())
-        return Scheme.sign(replace(self, url=""), request, secret, now=now)
+        return super().sign(request, secret, now=now)
 
 
 def _check_body(request: SignedRequest) -> None:
