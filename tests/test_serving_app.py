@@ -61,6 +61,20 @@ async def test_a_handler_sees_the_target_as_it_was_sent_and_nothing_is_redirecte
         assert text in answer
 
 
+@pytest.mark.parametrize("target", [b"/path//a", b"/path//a/", b"/path/a//b"])
+async def test_slashes_are_not_merged_by_a_redirect(target):
+    app = HookbotApp("test", max_body_bytes=100)
+
+    @app.get("/path/<path:rest>")
+    async def routed(rest):
+        return f"routed {rest}"
+
+    async with serve(app) as hub:
+        answer = await hub.ask(b"GET %b HTTP/1.0\r\n\r\n" % target)
+
+        assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 404 "))
+
+
 async def test_headers_keep_their_order_their_case_and_their_bytes(app):
     seen = []
     app.before_request_funcs[None].insert(0, lambda: seen.append(plain_request(request)))

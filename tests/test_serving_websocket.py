@@ -164,6 +164,15 @@ async def test_a_message_that_is_too_big_ends_the_connection_also_while_it_goes_
         await app.ended.wait()
 
 
+async def test_a_message_that_is_too_big_ends_the_connection_also_behind_messages_that_nobody_reads(app):
+    async with serve(app) as hub:
+        socket = await (await hub.websocket("/silent")).accepted()
+        unread = [b"x"] * 21  # ten in Hypercorn's queue, ten in Quart-Trio's, one between them
+        await socket.wire.send(client_frames(*unread, bytes(65537)))
+
+        assert await socket.receive_close() == 1009
+
+
 @pytest.mark.parametrize(
     ("frame", "code"),
     [

@@ -69,22 +69,19 @@ class Connection:
     ) -> Callable[[Any], Awaitable[None]]:
         """Begin a request (Hypercorn's `TaskGroup.spawn_app`); what is returned takes the events for its `receive`.
 
-        A disconnect never waits (traps 5 and 6): Hypercorn lets it wait in line behind what the app does not read,
-        and lets the app react to it before the connection is closed.
+        A disconnect does not wait behind what the app does not read (trap 6), nor for the app, which by ending would
+        keep Hypercorn from closing the connection (trap 5); where it finds no room, the app is cancelled soon.
         """
         to_app, from_peer = trio.open_memory_channel[Any](config.max_app_queue_size)
-        over = trio.CancelScope()
         scope["extensions"][CONTINUE] = {}
-        self._nursery.start_soon(self._run_app, scope, from_peer, send, over)
+        self._nursery.start_soon(self._run_app, scope, from_peer, send)
 
         async def put(event: Any) -> None:
-            with suppress(trio.BrokenResourceError):  # the app has finished
-                if not event["type"].endswith(".disconnect"):
-                    return await to_app.send(event)
-                try:
+            with suppress(trio.BrokenResourceError, trio.WouldBlock):  # the app has finished, or does not read
+                if event["type"].endswith(".disconnect"):
                     to_app.send_nowait(event)
-                except trio.WouldBlock:
-                    over.cancel()
+                else:
+                    await to_app.send(event)
 
         return put
 
@@ -92,9 +89,7 @@ class Connection:
         """Begin a task of the protocol's (Hypercorn's `TaskGroup.spawn`)."""
         self._nursery.start_soon(task, *args)
 
-    async def _run_app(
-        self, scope: Any, from_peer: trio.MemoryReceiveChannel[Any], send: Callable[[Any], Awaitable[None]], over: Any
-    ) -> None:
+    async def _run_app(self, scope: Any, from_peer: trio.MemoryReceiveChannel[Any], send: Any) -> None:
         async def send_fairly(message: Any) -> None:
             await trio.lowlevel.checkpoint()  # trap 2: Hypercorn's send returns at once when the peer is gone
             if message["type"] == CONTINUE and self._protocol:
@@ -102,7 +97,7 @@ class Connection:
             else:
                 await send(message)
 
-        with over, from_peer:
+        with from_peer:
             try:
                 await self._app(scope, from_peer.receive, send_fairly)
             except* Exception:
