@@ -7,7 +7,7 @@ that ids of one log sort as text, and no id can be read as a duration, a time or
 import json
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ Headers = tuple[tuple[str, str], ...]
 """Header fields in the order in which they came, as latin-1 text: repeated ones, odd cases and any bytes survive."""
 
 _ID = re.compile(r"([a-z]{8})-([0-9]{15})")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
 _ENCODER = json.JSONEncoder(separators=(",", ":"))  # json.dumps would make a new one for every call
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -59,9 +60,7 @@ class Draft:
     @property
     def size(self) -> int:
         """About how many bytes it takes in memory and on disk."""
-        return (
-            len(self.body) + len(self.topic) + len(self.query) + sum(len(n) + len(v) + 8 for n, v in self.headers) + 64
-        )
+        return _size(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +79,11 @@ class Message:
     """Microseconds since 1970, UTC; never runs backwards in the order of ids."""
     redelivered: bool = field(default=False, compare=False)
     """Whether another member of the same group was given it before and did not acknowledge it."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in memory and on disk."""
+        return _size(self)
 
     @property
     def time(self) -> datetime:
@@ -131,22 +135,30 @@ def format_time(time_us: int) -> str:
 
 
 def parse_time(text: str) -> int:
-    """Microseconds since 1970 of an RFC 3339 time; raises `ValueError`."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None or "T" not in text.upper():
-        raise ValueError(f"not an RFC 3339 time: {text!r}")
+    """Microseconds since 1970 of an RFC 3339 time, section 5.6; raises `ValueError`."""
+    try:
+        moment = datetime.fromisoformat(text.upper())  # which reads all of ISO 8601
+    except ValueError:
+        moment = None
+    if moment is None or not _TIME.fullmatch(text.upper()):
+        raise ValueError(f"not an RFC 3339 time: {text[:80]!r}")
     return (moment - _EPOCH_START) // timedelta(microseconds=1)
 
 
 def to_envelope(message: Message) -> dict[str, Any]:
     """The message as the JSON object that every format but raw frames carries; empty optional fields are left out."""
+    return envelope_around(message, _body_fields(message.body))
+
+
+def envelope_around(message: Message, body_fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The envelope of a message whose body somebody else has encoded."""
     envelope: dict[str, Any] = {
         "id": message.id,
         "topic": message.topic,
         "time": format_time(message.time_us),
         "headers": message.headers,
         "query": message.query,
-        **_body_fields(message.body),
+        **body_fields,
     }
     if message.verified:
         envelope["verified"] = _verified_fields(message.verified)
@@ -162,23 +174,20 @@ def to_envelope(message: Message) -> dict[str, Any]:
 def from_envelope(envelope: dict[str, Any]) -> Message:
     """The message that `to_envelope` made the object of; raises `ValueError` if the object is no envelope."""
     try:
-        verified = envelope.get("verified")
         return Message(
-            topic=envelope["topic"],
-            body=b64decode(envelope["body_base64"], validate=True)
-            if "body_base64" in envelope
-            else envelope["body"].encode(),
-            headers=_pairs(envelope["headers"]),
-            query=envelope["query"],
-            verified=Verified(**verified) if verified else None,
-            hops=tuple(envelope.get("hops", ())),
-            duplicate_of=envelope.get("duplicate_of"),
-            id=envelope["id"],
+            topic=_text(envelope["topic"]),
+            body=_body(envelope),
+            headers=tuple((_text(name), _text(value)) for name, value in envelope["headers"]),
+            query=_text(envelope["query"]),
+            verified=_verified(verified) if (verified := envelope.get("verified")) else None,
+            hops=tuple(map(_text, envelope.get("hops", ()))),
+            duplicate_of=_text(first) if (first := envelope.get("duplicate_of")) else None,
+            id=_text(envelope["id"]),
             time_us=parse_time(envelope["time"]),
-            redelivered=envelope.get("redelivered", False),
+            redelivered=envelope.get("redelivered") is True,
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not an envelope: {error!r}") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"not an envelope: {error!r:.200}") from None
 
 
 def encode_json(value: Any) -> str:
@@ -197,14 +206,34 @@ def _verified_fields(verified: Verified) -> dict[str, Any]:
     return {f.name: value for f in fields(verified) if (value := getattr(verified, f.name)) is not None}
 
 
-def _pairs(headers: Iterable[Any]) -> Headers:
-    return tuple((str(name), str(value)) for name, value in headers)
+def _body(envelope: dict[str, Any]) -> bytes:
+    if "body_base64" in envelope:
+        return b64decode(envelope["body_base64"], validate=True)
+    return _text(envelope["body"]).encode()
 
 
-def encode_go_json(fields: dict[str, str]) -> str:
-    """Compact JSON as Go's encoding/json writes a map: keys sorted, ``<``, ``>``, ``&``, U+2028 and U+2029 escaped."""
-    text = json.dumps(fields, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+def _verified(verified: dict[str, Any]) -> Verified:
+    return Verified(_text(verified["provider"]), _text(verified["key"]), verified.get("signed_at"))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"not text: {value!r:.80}")
+    return value
+
+
+def _size(of: Draft | Message) -> int:
+    return len(of.body) + len(of.topic) + len(of.query) + sum(len(n) + len(v) + 8 for n, v in of.headers) + 64
+
+
+def encode_go_json(value: str | dict[str, str]) -> str:
+    """Compact JSON as Go's encoding/json writes a string, or a map: keys sorted, ``<``, ``>``, ``&`` escaped.
+
+    What is not Unicode (bytes decoded with ``surrogateescape``) becomes the escaped replacement character, each byte.
+    """
+    text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     return text.translate(_GO_ESCAPES)
 
 
 _GO_ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+_GO_ESCAPES |= dict.fromkeys(range(0xD800, 0xE000), "\\ufffd")

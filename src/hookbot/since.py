@@ -40,7 +40,7 @@ def parse_since(text: str, *, now_us: int) -> Since:
     if text == "all":
         return FromOldest()
     if _DURATION.fullmatch(text):
-        return SinceTime(now_us - parse_duration(text) * 1_000_000)
+        return _since(now_us - parse_duration(text) * 1_000_000)
     for parse in (_after_id, _since_time):
         try:
             return parse(text)
@@ -62,4 +62,8 @@ def _after_id(text: str) -> Since:
 
 
 def _since_time(text: str) -> Since:
-    return SinceTime(parse_time(text.replace(" ", "+")))  # an unescaped '+' of an offset arrives as a space
+    return _since(parse_time(text.replace(" ", "+")))  # an unescaped '+' of an offset arrives as a space
+
+
+def _since(time_us: int) -> SinceTime:
+    return SinceTime(max(time_us, 0))  # a store's integers have 64 bits, and no log is older than 1970
