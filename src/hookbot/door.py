@@ -8,31 +8,29 @@ import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 
 from .broker import Broker
-from .connection import Connection
+from .connection import Connection, HandOn, Lobby
 from .fanout import Fanout
 from .gate import Gate
 from .intake import Intake
-from .poller import Poller
+from .poller import READ, Poller
+
+__all__ = ["Door", "HandOn"]
 
 ACCEPTS_PER_ROUND = 64
-OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
 OUT_OF_FILES_PAUSE_S = 0.2
-IDLE_S = 75.0
 SWEEP_S = 1.0
 
 logger = logging.getLogger(__name__)
 
-HandOn = Callable[[socket.socket, bytes], None]
-"""Takes a connection over, with what was read of it."""
-
 
 class Door:
-    """Everything that a connection needs, and all connections."""
+    """Accepts connections, ends those that are too slow, and all of them at the end."""
 
     def __init__(
         self,
@@ -45,102 +43,98 @@ class Door:
         *,
         slow_s: float,
     ) -> None:
-        self.broker = broker
-        self.gate = gate
-        self.intake = intake
-        self.fanout = fanout
-        self.poller = poller
-        self.hand_on = hand_on
-        self.connections: set[Connection] = set()
-        self.closing = False
-        self._slow_s = slow_s
+        self._lobby = Lobby(broker, gate, intake, fanout, poller, hand_on, self._start_soon, slow_s)
         self._listeners: list[_Listener] = []
         self._nursery: trio.Nursery | None = None
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """End connections that are too slow, until cancelled."""
+    def __len__(self) -> int:
+        return len(self._lobby.connections)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Look after the connections until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
             while True:
                 await trio.sleep(SWEEP_S)
-                self._sweep()
+                now = trio.current_time()
+                for connection in tuple(self._lobby.connections):
+                    if connection.deadline < now:
+                        connection.time_out()
 
     def listen(self, sock: socket.socket) -> None:
         """Accept connections from a listening socket."""
-        self._listeners.append(_Listener(self, sock))
-
-    def start_soon(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        """Run what has to wait."""
-        if self._nursery:
-            self._nursery.start_soon(function, *args)
+        self._listeners.append(_Listener(sock, self._lobby))
 
     async def close(self, deadline: float) -> None:
         """Accept no more, answer what was sent whole, and end everything until `deadline`."""
-        self.closing = True
+        lobby = self._lobby
+        lobby.closing = True
         for listener in self._listeners:
             listener.close()
-        while self.connections and trio.current_time() < deadline:
-            for connection in tuple(self.connections):
-                if connection.idle:
-                    connection.end()
-            await trio.sleep(0.01)
-        for connection in tuple(self.connections):
-            connection.end()
-
-    def _sweep(self) -> None:
-        now = trio.current_time()
-        for connection in tuple(self.connections):
-            if connection.waiting:
-                continue
+        for connection in tuple(lobby.connections):
             if connection.idle:
-                if now - connection.moved_at > IDLE_S:
-                    connection.end()
-            elif now - connection.moved_at > self._slow_s:
-                connection.give_up()
+                connection.end("the hub is shutting down")
+        with trio.move_on_at(deadline):
+            while lobby.connections:
+                lobby.empty = trio.Event()
+                await lobby.empty.wait()
+        for connection in tuple(lobby.connections):
+            connection.end("the hub shut down")
+
+    def _start_soon(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        if self._nursery:
+            self._nursery.start_soon(function, *args)
 
 
 class _Listener:
     """A listening socket in the poller."""
 
-    def __init__(self, door: Door, sock: socket.socket) -> None:
-        self._door = door
+    def __init__(self, sock: socket.socket, lobby: Lobby) -> None:
         self._sock = sock
+        self._lobby = lobby
         self._open = True
         sock.setblocking(False)
-        door.poller.add(sock.fileno(), self)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted has it from here
+        lobby.poller.add(sock.fileno(), self)
 
     def ready(self, events: int) -> None:
         """Called by the poller."""
         for _ in range(ACCEPTS_PER_ROUND):
             try:
                 sock, address = self._sock.accept()
+                self._let_in(sock, address[0] if address else "")
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno in OUT_OF_FILES:
                     self._pause(error)
                     return
-                continue  # that one has gone again (accept(2): network errors of the new socket)
-            sock.setblocking(False)
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._door.connections.add(Connection(self._door, sock, address[0] if address else ""))
+                # that one has gone again (accept(2): network errors of the new socket)
 
     def close(self) -> None:
         """Accept no more."""
         if self._open:
             self._open = False
-            self._door.poller.remove(self._sock.fileno())
+            self._lobby.poller.remove(self._sock.fileno())
             self._sock.close()
+
+    def _let_in(self, sock: socket.socket, client: str) -> None:
+        try:
+            sock.setblocking(False)
+            Connection(self._lobby, sock, client.removeprefix("::ffff:"))  # an IPv4 address on a socket for both
+        except OSError:
+            sock.close()
+            raise
 
     def _pause(self, error: OSError) -> None:
         """Out of file descriptors: what waits to be accepted goes on waiting."""
         logger.warning("no connection can be accepted for now: %s", error.strerror)
-        self._door.poller.change(self._sock.fileno(), 0)
-        self._door.start_soon(self._resume)
+        self._lobby.poller.change(self._sock.fileno(), 0)
+        self._lobby.start_soon(self._resume)
 
     async def _resume(self) -> None:
         await trio.sleep(OUT_OF_FILES_PAUSE_S)
         if self._open:
-            self._door.poller.change(self._sock.fileno(), 1)
+            self._lobby.poller.change(self._sock.fileno(), READ)

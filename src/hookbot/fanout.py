@@ -7,276 +7,264 @@ comes back (*catching up*). One that takes nothing costs nothing: it is looked a
 
 import logging
 import socket
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import MutableMapping
+from typing import NoReturn
 
 import trio
 
+from .audience import Audience, Send
 from .broker import Broker, Gap, Start
-from .channels import Channel, Entry
+from .channels import Entry
 from .errors import Unavailable
-from .framing import Framing, HookbotV1, framing_for, hello
+from .framing import HookbotV1, framing_for, hello
 from .listening import Listening
 from .message import format_id
 from .poller import Poller
+from .standing import Standing
 from .subscriber import Subscriber
 from .topics import TopicFilter
-from .websocket import BINARY, GOING_AWAY, TEXT, TRY_AGAIN_LATER, frame
+from .websocket import GOING_AWAY, TRY_AGAIN_LATER
 
-SEND_BYTES = 128 << 10  # joined for one send, and so the most that is kept for a subscriber who is slow
 ROUND_COST = 4 << 20  # then the loop gets a turn, after about 5 ms: a send costs as much as copying 16 KiB
 SEND_COST = 16 << 10
-LARGE_BODY = 256 << 10  # encoded in a thread
 SWEEP_S = 1.0
 GOODBYE_S = 5.0
+SHUTTING_DOWN = "the hub is shutting down; reconnect and resume"
 
-Sends = MutableMapping[int, tuple[bytes, int] | None]
-"""What follows a position, and the position after it: made once for all who stand at the same place."""
+Sends = MutableMapping[int, Send | None]
+"""What follows a position: made once for all who stand at the same place."""
 
 logger = logging.getLogger(__name__)
-
-
-class Group:
-    """All subscribers of one channel in one format: they are sent the same bytes."""
-
-    def __init__(self, channel: Channel, framing: Framing, fanout: "Fanout") -> None:
-        self.channel = channel
-        self.framing = framing
-        self.subscribers: dict[Subscriber, None] = {}
-        self._fanout = fanout
-        self._opcode = TEXT if framing.text else BINARY
-        self._key = "websocket", framing.key
-
-    def wake(self) -> None:
-        """Called by the broker when the channel has news."""
-        self._fanout.mark(self)
-
-    def frame(self, payload: bytes) -> bytes:
-        """A payload of this format as a websocket frame."""
-        return frame(self._opcode, payload)
-
-    def frames(self, entries: Sequence[Entry]) -> Iterator[tuple[bytes, int]]:
-        """The entries as sends of about `SEND_BYTES`, each with the position that it reaches."""
-        parts: list[bytes] = []
-        size = 0
-        for entry in entries:
-            part = entry.frames.get(self._key)
-            if part is None:
-                part = entry.frames[self._key] = self._encode(entry)
-            parts.append(part)
-            size += len(part)
-            if size >= SEND_BYTES or entry is entries[-1]:
-                yield (parts[0] if len(parts) == 1 else b"".join(parts)), entry.position
-                parts, size = [], 0
-
-    async def prepare(self, entries: Sequence[Entry]) -> None:
-        """Encode large ones in a thread, so that they do not hold up everybody else."""
-        for entry in entries:
-            if len(entry.message.body) > LARGE_BODY and self._key not in entry.frames:
-                entry.frames[self._key] = await trio.to_thread.run_sync(self._encode, entry)
-
-    def next_send(self, position: int) -> tuple[bytes, int] | None:
-        """What follows `position` in the channel, if anything does."""
-        return next(self.frames(self.channel.after(position)), None)
-
-    def _encode(self, entry: Entry) -> bytes:
-        return self.frame(self.framing.message(entry.message))
 
 
 class Fanout:
     """All subscribers in the poller. `adopt` hands it a socket; `run` does the rest."""
 
     def __init__(
-        self, broker: Broker, poller: Poller, *, heartbeat_s: float, ping_s: float, deaf_s: float, stall_s: float
+        self,
+        broker: Broker,
+        poller: Poller,
+        standing: Standing,
+        *,
+        heartbeat_s: float,
+        ping_s: float,
+        deaf_s: float,
+        stall_s: float,
     ) -> None:
         self._broker = broker
         self._poller = poller
+        self._standing = standing
         self._heartbeat_s = heartbeat_s
         self._ping_s = ping_s
         self._deaf_s = deaf_s
         self._stall_s = stall_s
-        self._groups: dict[tuple[TopicFilter, object], Group] = {}
-        self._subscribers: dict[Subscriber, Group] = {}
-        self._dirty: dict[Group, None] = {}
-        self._news = trio.Event()
+        self._audiences: dict[tuple[TopicFilter, object], Audience] = {}
+        self._subscribers: dict[Subscriber, Audience] = {}
+        self._news: dict[Audience, None] = {}
+        """Whom there may be something to send to, first come, first served."""
+        self._has_news = trio.Event()
         self._empty = trio.Event()
+        self._closing = False
         self._nursery: trio.Nursery | None = None
 
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Send until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._sweep)
             task_status.started()
             while True:
-                await self._news.wait()
-                self._news = trio.Event()
-                while self._dirty:
-                    await self._deliver(self._dirty.popitem()[0])
+                await self._has_news.wait()
+                self._has_news = trio.Event()
+                while self._news:
+                    audience = next(iter(self._news))
+                    del self._news[audience]
+                    await self._deliver(audience)
 
-    def adopt(self, sock: socket.socket, listening: Listening, start: Start, *, early: bytes = b"") -> None:
-        """Take over the socket of a subscriber whose handshake was answered; `early` came behind the handshake."""
-        group = self._join(listening)
-        subscriber = Subscriber(sock, self._poller, self, start.position)
-        group.subscribers[subscriber] = None
-        self._subscribers[subscriber] = group
-        if isinstance(group.framing, HookbotV1):
-            subscriber.send(group.frame(group.framing.hello(hello(listening, self._broker.log.epoch, start))))
-        if start.gap:
-            self._send_gap(subscriber, group, start.gap)
-        self._advance(subscriber, group, {})
+    def adopt(self, sock: socket.socket, listening: Listening, start: Start, *, answer: bytes, early: bytes) -> None:
+        """Take over the socket of a client that is let in by `answer`; `early` is what it has already said."""
+        audience = self._join(listening)
+        subscriber = Subscriber(sock, self._poller, self, start.position, listening.grant)
+        audience.subscribers[subscriber] = None
+        self._subscribers[subscriber] = audience
+        self._standing.add(listening.grant, subscriber, subscriber.lose_grant)
+        if isinstance(audience.framing, HookbotV1):
+            answer += audience.frame(audience.framing.hello(hello(listening, self._broker.log.epoch, start)))
+        told = audience.framing.gap(start.gap) if start.gap else None
+        subscriber.send(answer + audience.frame(told) if told is not None else answer)
+        if start.gap and told is None:
+            self._tell_gap(subscriber, audience, start.gap)
+        if self._closing:
+            subscriber.close(GOING_AWAY, SHUTTING_DOWN)
+        self._advance(subscriber, audience, {})
         if early and subscriber.open:
             subscriber.received(early)
 
     async def close(self, deadline: float) -> None:
         """Say goodbye to everybody (1001), and wait until they have left or for `deadline`."""
-        self._empty = trio.Event()
+        self._closing = True
         for subscriber in tuple(self._subscribers):
-            subscriber.close(GOING_AWAY, "the hub is shutting down; reconnect and resume")
+            subscriber.close(GOING_AWAY, SHUTTING_DOWN)
         with trio.move_on_at(deadline):
             while self._subscribers:
+                self._empty = trio.Event()
                 await self._empty.wait()
         for subscriber in tuple(self._subscribers):
             subscriber.end("the hub shut down")
 
-    def mark(self, group: Group) -> None:
-        """There may be something to send to a group."""
-        self._dirty[group] = None
-        self._news.set()
-
-    def writable(self, subscriber: Subscriber) -> None:
+    def taken(self, subscriber: Subscriber) -> None:
         """Called by a subscriber that was stalled."""
         subscriber.settle()
         self._advance(subscriber, self._subscribers[subscriber], {})
 
     def gone(self, subscriber: Subscriber, reason: str) -> None:
         """Called by a subscriber whose socket is closed."""
-        group = self._subscribers.pop(subscriber)
-        logger.debug("a subscriber of %s left: %s", group.channel.wanted, reason)
-        del group.subscribers[subscriber]
-        if not group.subscribers:
-            self._leave(group)
+        audience = self._subscribers.pop(subscriber)
+        self._standing.remove(subscriber.grant, subscriber)
+        logger.debug("a subscriber of %s left: %s", audience.channel.wanted, reason)
+        del audience.subscribers[subscriber]
+        if not audience.subscribers:
+            self._leave(audience)
         if not self._subscribers:
             self._empty.set()
 
-    async def _deliver(self, group: Group) -> None:
-        await group.prepare(group.channel.entries[-1:])
+    def _mark(self, audience: Audience) -> None:
+        self._news[audience] = None
+        self._has_news.set()
+
+    async def _deliver(self, audience: Audience) -> None:
         sends: Sends = {}
         cost = 0
-        for subscriber in tuple(group.subscribers):
+        for subscriber in tuple(audience.subscribers):
             if not subscriber.busy:
-                cost += self._advance(subscriber, group, sends)
+                cost += self._advance(subscriber, audience, sends)
                 if cost > ROUND_COST:
                     cost = 0
                     await trio.lowlevel.checkpoint()
         await trio.lowlevel.checkpoint()
 
-    def _advance(self, subscriber: Subscriber, group: Group, sends: Sends) -> int:
+    def _advance(self, subscriber: Subscriber, audience: Audience, sends: Sends) -> int:
         """Send what it takes now of what it misses; returns what that cost."""
         cost = 0
         while not subscriber.busy:
             position = subscriber.position
-            if position < group.channel.floor:
-                self._start_catching_up(subscriber, group)
+            if position < audience.channel.floor:
+                self._start_catching_up(subscriber, audience)
                 break
             try:
                 send = sends[position]
             except KeyError:
-                send = sends[position] = group.next_send(position)
+                send = sends[position] = audience.next_send(position)
             if send is None:
                 break
             data, subscriber.position = send
             subscriber.send(data)
             cost += SEND_COST + len(data)
+        if audience.unprepared:
+            self._start_preparing(audience)
         return cost
 
-    def _start_catching_up(self, subscriber: Subscriber, group: Group) -> None:
+    def _start_preparing(self, audience: Audience) -> None:
+        if self._nursery:
+            entries, audience.unprepared = audience.unprepared, {}
+            self._nursery.start_soon(self._prepare, audience, tuple(entries))
+
+    async def _prepare(self, audience: Audience, entries: tuple[Entry, ...]) -> None:
+        await audience.prepare(entries)
+        self._mark(audience)
+
+    def _start_catching_up(self, subscriber: Subscriber, audience: Audience) -> None:
         if self._nursery:
             subscriber.catching_up = subscriber.busy = True
-            self._nursery.start_soon(self._catch_up, subscriber, group)
+            self._nursery.start_soon(self._catch_up, subscriber, audience)
 
-    async def _catch_up(self, subscriber: Subscriber, group: Group) -> None:
+    async def _catch_up(self, subscriber: Subscriber, audience: Audience) -> None:
         try:
-            while subscriber.takes and subscriber.position < group.channel.floor:
-                await self._send_page(subscriber, group)
+            while subscriber.takes and subscriber.position < audience.channel.floor:
+                await self._send_page(subscriber, audience)
         except Unavailable as error:
             subscriber.close(TRY_AGAIN_LATER, str(error))
         subscriber.catching_up = False
         subscriber.settle()
-        if subscriber.open:
-            self._advance(subscriber, group, {})
+        self._advance(subscriber, audience, {})
 
-    async def _send_page(self, subscriber: Subscriber, group: Group) -> None:
-        wanted = group.channel.wanted
-        position = subscriber.position
-        entries, next_after = await self._broker.read(wanted, after=position)
-        await group.prepare(entries)
-        gap = self._broker.gap_after(wanted, position)
-        if gap:
-            self._send_gap(subscriber, group, gap)
-        for data, reached in group.frames(entries):
+    async def _send_page(self, subscriber: Subscriber, audience: Audience) -> None:
+        wanted, position = audience.channel.wanted, subscriber.position
+        entries, end = await self._broker.read(wanted, after=position)
+        gap, lost = self._broker.gap_after(wanted, position), self._broker.log.lost_up_to(wanted)
+        await audience.prepare(entries)
+        if gap and subscriber.takes:
+            subscriber.position = lost
+            self._tell_gap(subscriber, audience, gap)
+            entries = [entry for entry in entries if entry.position > lost]
+        for data, reached in audience.sends(entries):
             if not subscriber.takes:
                 return
             subscriber.position = reached
             subscriber.send(data)
-        subscriber.position = max(next_after, self._broker.log.lost_up_to(wanted))
+        subscriber.position = max(end, lost)
 
-    def _send_gap(self, subscriber: Subscriber, group: Group, gap: Gap) -> None:
-        if not subscriber.takes:
+    def _tell_gap(self, subscriber: Subscriber, audience: Audience, gap: Gap) -> None:
+        payload = audience.framing.gap(gap)
+        if payload is not None:
+            subscriber.send(audience.frame(payload))
             return
-        payload = group.framing.gap(gap)
-        if payload is None:
-            reason = f"messages before {gap.before} are no longer kept ({gap.reason})"
-            logger.warning("a raw subscriber of %s fell behind: %s", group.channel.wanted, reason)
-            subscriber.close(TRY_AGAIN_LATER, reason)
-        else:
-            subscriber.send(group.frame(payload))
+        reason = f"messages before {gap.before} are no longer kept ({gap.reason})"
+        logger.warning(
+            "a subscriber of %s fell behind, and its format cannot tell: %s", audience.channel.wanted, reason
+        )
+        subscriber.close(TRY_AGAIN_LATER, reason)
 
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(SWEEP_S)
-            for n, (subscriber, group) in enumerate(tuple(self._subscribers.items()), 1):
+            for n, (subscriber, audience) in enumerate(tuple(self._subscribers.items()), 1):
                 if subscriber.open:
-                    self._look_after(subscriber, group)
+                    self._look_after(subscriber, audience)
                 if n % 1000 == 0:
                     await trio.lowlevel.checkpoint()
 
-    def _look_after(self, subscriber: Subscriber, group: Group) -> None:
+    def _look_after(self, subscriber: Subscriber, audience: Audience) -> None:
         now = trio.current_time()
         if subscriber.closing_since is not None:
             if now - subscriber.closing_since > GOODBYE_S:
                 subscriber.end("did not say goodbye")
-        elif subscriber.stalled and now - subscriber.moved_at > self._stall_s:
-            logger.info("a subscriber of %s took nothing for %.0f s", group.channel.wanted, self._stall_s)
-            subscriber.end("stalled")
-        elif now - subscriber.received_at > self._deaf_s:
+        elif subscriber.stalled:
+            if now - subscriber.moved_at > self._stall_s:
+                logger.info("a subscriber of %s took nothing for %.0f s", audience.channel.wanted, self._stall_s)
+                subscriber.end("stalled")
+        elif now - subscriber.heard_at > self._deaf_s:
             subscriber.end(f"nothing came from it for {self._deaf_s:.0f} s")
-        elif not subscriber.stalled and now - subscriber.pinged_at > self._ping_s:
-            subscriber.ping()
-        elif not subscriber.busy and now - subscriber.sent_at > self._heartbeat_s:
-            self._send_heartbeat(subscriber, group)
+        else:
+            if now - subscriber.pinged_at > self._ping_s:
+                subscriber.ping()
+            if not subscriber.busy and now - subscriber.sent_at > self._heartbeat_s:
+                self._send_heartbeat(subscriber, audience)
 
-    def _send_heartbeat(self, subscriber: Subscriber, group: Group) -> None:
+    def _send_heartbeat(self, subscriber: Subscriber, audience: Audience) -> None:
         """Everything of this subscription up to the head has been sent: a resuming client starts from here."""
         head = self._broker.head
-        if group.next_send(subscriber.position) is None and subscriber.position <= head:
-            payload = group.framing.heartbeat(format_id(self._broker.log.epoch, head))
+        if audience.has_told_all(subscriber.position) and subscriber.position <= head:
+            subscriber.position = head
+            subscriber.sent_at = trio.current_time()
+            payload = audience.framing.heartbeat(format_id(self._broker.log.epoch, head))
             if payload is not None:
-                subscriber.position = head
-                subscriber.send(group.frame(payload))
+                subscriber.send(audience.frame(payload))
 
-    def _join(self, listening: Listening) -> Group:
+    def _join(self, listening: Listening) -> Audience:
         framing = framing_for(listening)
         key = listening.wanted, framing.key
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = Group(self._broker.channels.hold(listening.wanted), framing, self)
-            group.channel.listeners.add(group.wake)
-        return group
+        audience = self._audiences.get(key)
+        if audience is None:
+            channel = self._broker.channels.hold(listening.wanted)
+            audience = self._audiences[key] = Audience(channel, framing, self._mark)
+            channel.listeners.add(audience.wake)
+        return audience
 
-    def _leave(self, group: Group) -> None:
-        group.channel.listeners.discard(group.wake)
-        self._broker.channels.release(group.channel)
-        del self._groups[group.channel.wanted, group.framing.key]
+    def _leave(self, audience: Audience) -> None:
+        audience.channel.listeners.discard(audience.wake)
+        self._broker.channels.release(audience.channel)
+        del self._audiences[audience.channel.wanted, audience.framing.key]

@@ -1,25 +1,36 @@
-"""HTTP/1.1 (RFC 9112) for the door: request heads and chunked bodies are parsed by httptools, answers written here.
+"""HTTP/1.1 (RFC 9112) for the door, on bytes: requests are read strictly, answers are written.
 
-A body's end is found before the parser sees what follows it, so that a connection can be handed
-on, with all that was read, at the beginning of any request.
+What two readers could understand in two ways is refused: that is how requests are smuggled (section 11.2). Bodies
+are taken from a buffer up to their end and no further, so that a connection can be handed on, with all that was
+read, at the beginning of any request.
 """
 
 import re
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from time import time
 
-import httptools
-
 from .answers import Answer
-from .errors import HeadersTooLarge, HookbotError, Refused
-from .intake import Body
+from .errors import HeadersTooLarge, Refused
+from .request import Request
 
 MAX_HEAD_BYTES = 32 << 10
-MAX_CHUNK_LINE = 4 << 10
+MAX_LINE_BYTES = 4 << 10
+"""Of a line between two chunks, and of all trailers together."""
 
-_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_TEXT = rb"[\t -~\x80-\xff]*+"
+_REQUEST_LINE = re.compile(rb"(GET|POST) (?:(?i:https?)://[^/?#\s]++)?+(/[!-~]*+) HTTP/1\.([01])\r\n")
+_FIELDS = re.compile(rb"(?:%b:%b\r\n)*+\r\n" % (_TOKEN, _TEXT))
+_HOST = re.compile(r"[A-Za-z0-9._~:\[\]%!$&'()*+,;=-]*")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;%b)?\r\n" % _TEXT)
+_CHUNK_END = re.compile(rb"\r\n")
+_TRAILER = re.compile(rb"(?:%b:%b)?\r\n" % (_TOKEN, _TEXT))
+
+Write = Callable[[bytes], None]
 
 
 class BadRequest(Refused):
@@ -29,123 +40,113 @@ class BadRequest(Refused):
 def head_end(buffer: bytearray) -> int:
     """Where the head of the request in the buffer ends; 0 if there is more to come. Raises `Refused`."""
     end = buffer.find(b"\r\n\r\n") + 4
-    head = buffer[:end] if end > 3 else buffer
-    if _BARE_LINE_FEED.search(head):
+    size = end if end > 3 else len(buffer)
+    if buffer.count(b"\n", 0, size) != buffer.count(b"\r\n", 0, size):
         raise BadRequest("a line of a request ends with CR LF")
-    if len(head) > MAX_HEAD_BYTES:
+    if size > MAX_HEAD_BYTES:
         raise HeadersTooLarge(f"the request line and the headers have at most {MAX_HEAD_BYTES} bytes together")
     return end if end > 3 else 0
 
 
 class Head:
-    """The request line and the headers of one request, and what they say of its body."""
+    """The request line and the headers of a GET or POST, and what they say of its body and of the connection."""
 
-    def __init__(self, data: bytes) -> None:
-        """Parse a whole head; raises `BadRequest`."""
-        self.target = b""
-        self.chunks: Chunks | None = None
-        self.body: Body | None = None
-        """Where the parser puts what it finds in a chunked body."""
-        self._fields: list[tuple[str, str]] = []
-        parser = httptools.HttpRequestParser(self)
-        try:
-            parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass
-        except httptools.HttpParserError as error:
-            raise BadRequest(f"not an HTTP/1.1 request: {error}") from None
-        self.method: str = parser.get_method().decode("ascii")
-        self.version: str = parser.get_http_version()
-        self.keep_alive: bool = parser.should_keep_alive()
-        self.upgrade: bool = parser.should_upgrade()
-        self.headers = tuple(self._fields)
-        self._check()
-        if self._values("transfer-encoding"):
-            self.chunks = Chunks(parser)
+    __slots__ = ("body", "expects_continue", "keep_alive", "request", "version")
 
-    @property
-    def length(self) -> int:
-        """The declared length of the body; 0 where none is declared."""
-        return int("".join(self._values("content-length"))[:18] or 0)
-
-    @property
-    def expects_continue(self) -> bool:
+    def __init__(self, data: bytes, client: str = "") -> None:
+        """Read a whole head; raises `BadRequest`."""
+        line = _REQUEST_LINE.match(data)
+        if line is None or not _FIELDS.fullmatch(data, line.end()):
+            raise BadRequest("the request line or a header is not as HTTP/1.1 wants it")
+        fields = (field.partition(":") for field in data[line.end() : -2].decode("latin-1").split("\r\n")[:-1])
+        headers = tuple([(name, value.strip(" \t")) for name, _, value in fields])
+        self.request = request = Request(line[1].decode("ascii"), line[2], headers, client)
+        self.version = f"1.{line[3].decode('ascii')}"
+        self.body = self._body(request)
+        options = request.tokens("connection")
+        self.keep_alive = "close" not in options and (self.version == "1.1" or "keep-alive" in options)
+        self.expects_continue = self.version == "1.1" and request.header("expect").lower() == "100-continue"
         """Whether the client waits for ``100 Continue`` before it sends the body (RFC 9110, section 10.1.1)."""
-        return self.version == "1.1" and [value.lower() for value in self._values("expect")] == ["100-continue"]
 
-    def on_url(self, url: bytes) -> None:
-        """Called by the parser, with the target or a part of it."""
-        self.target += url
+    @property
+    def has_body(self) -> bool:
+        """Whether anything of a body is to come."""
+        return not isinstance(self.body, Counted) or self.body.left > 0
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by the parser."""
-        self._fields.append((name.decode("latin-1"), value.decode("latin-1")))
-
-    def on_body(self, chunk: bytes) -> None:
-        """Called by the parser, with what a chunk holds."""
-        if self.body:
-            self.body.write(chunk)
-
-    def _values(self, name: str) -> list[str]:
-        return [value for key, value in self.headers if key.lower() == name]
-
-    def _check(self) -> None:
-        """What the parser lets pass."""
-        if self.version not in ("1.0", "1.1"):
-            raise BadRequest(f"this hub speaks HTTP/1.1, not {self.version[:10]!r}")
-        hosts = len(self._values("host"))
-        if hosts > 1 or (hosts == 0 and self.version == "1.1"):
-            raise BadRequest("a request has one Host header")
-        codings = self._values("transfer-encoding")
-        if codings and (codings != ["chunked"] or self.version == "1.0"):
-            raise BadRequest("the only transfer coding of a request is chunked")
+    def _body(self, request: Request) -> "Counted | Chunked":
+        """How the end of the body is found; repeated headers are joined by a comma, and so match nothing here."""
+        host = request.sent("host")
+        if not _HOST.fullmatch(host or "") or (host is None and self.version == "1.1"):
+            raise BadRequest("a request has one Host header, with a host")
+        coding, length = request.sent("transfer-encoding"), request.sent("content-length")
+        if coding is not None:
+            if coding.lower() != "chunked" or length is not None or self.version == "1.0":
+                raise BadRequest("the only transfer coding of a request is chunked, without a Content-Length")
+            return Chunked()
+        if length is not None and not _LENGTH.fullmatch(length):
+            raise BadRequest("a Content-Length is one number")
+        return Counted(int(length or 0))
 
 
-class Chunks:
-    """A chunked body (RFC 9112, section 7.1), fed to the parser up to its end and no further."""
+class Counted:
+    """A body whose length was declared; nothing, where none was."""
 
-    def __init__(self, parser: httptools.HttpRequestParser) -> None:
-        self._parser = parser
-        self._left = 0
-        self._in_trailer = False
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self, buffer: bytearray, write: Write) -> bool:
+        """Move what is here of the body from the buffer; whether that was all. What `write` raises takes nothing."""
+        if self.left:
+            here = bytes(buffer[: self.left])
+            write(here)
+            del buffer[: len(here)]
+            self.left -= len(here)
+        return not self.left
+
+
+class Chunked:
+    """A chunked body (RFC 9112, section 7.1); its extensions and trailers are checked and forgotten."""
+
+    __slots__ = ("_chunk", "_line", "_trailer_bytes")
+
+    def __init__(self) -> None:
+        self._chunk = Counted(0)
+        self._line = _CHUNK_SIZE
+        """What the line after the present chunk has to look like."""
         self._trailer_bytes = 0
 
-    def take(self, buffer: bytearray) -> bool:
-        """Move what belongs to the body from the buffer to the parser; whether that was all. Raises `Refused`."""
-        while buffer:
-            size = min(self._left, len(buffer)) if self._left else self._line_size(buffer)
-            if not size:
+    def take(self, buffer: bytearray, write: Write) -> bool:
+        """As `Counted.take`; raises `BadRequest`, too."""
+        while self._chunk.take(buffer, write):
+            end = buffer.find(b"\n") + 1
+            if (end or len(buffer)) > MAX_LINE_BYTES:
+                raise BadRequest(f"a line between two chunks has at most {MAX_LINE_BYTES} bytes")
+            if not end:
                 return False
-            data = bytes(buffer[:size])
-            del buffer[:size]
-            self._feed(data)
-            if self._left:
-                self._left -= size
-            elif self._in_trailer:
-                if data == b"\r\n":
-                    return True
-            else:
-                chunk = int(data.partition(b";")[0], 16)
-                self._in_trailer = chunk == 0
-                self._left = chunk + 2 if chunk else 0
+            line = bytes(buffer[:end])
+            del buffer[:end]
+            if self._read(line):
+                return True
         return False
 
-    def _line_size(self, buffer: bytearray) -> int:
-        size = buffer.find(b"\r\n") + 2
-        self._trailer_bytes += size if self._in_trailer else 0
-        if max(size, self._trailer_bytes) > MAX_CHUNK_LINE or (size < 2 and len(buffer) > MAX_CHUNK_LINE):
-            raise BadRequest(f"the lines between chunks have at most {MAX_CHUNK_LINE} bytes")
-        return size if size > 1 else 0
-
-    def _feed(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError as error:
-            if isinstance(error.__context__, HookbotError):
-                raise error.__context__ from None
-            raise
-        except httptools.HttpParserError as error:
-            raise BadRequest(f"not a chunked body: {error}") from None
+    def _read(self, line: bytes) -> bool:
+        """Read a line between chunks; whether it was the last."""
+        match = self._line.fullmatch(line)
+        if match is None:
+            raise BadRequest("not a chunked body")
+        if self._line is _CHUNK_END:
+            self._line = _CHUNK_SIZE
+        elif self._line is _CHUNK_SIZE:
+            self._chunk = Counted(int(match[1], 16))
+            self._line = _CHUNK_END if self._chunk.left else _TRAILER
+        else:
+            self._trailer_bytes += len(line)
+            if self._trailer_bytes > MAX_LINE_BYTES:
+                raise BadRequest(f"trailers have at most {MAX_LINE_BYTES} bytes together")
+            return line == b"\r\n"
+        return False
 
 
 def encode_answer(answer: Answer, *, version: str, close: bool) -> bytes:

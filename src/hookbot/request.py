@@ -59,3 +59,11 @@ class Request:
     def header(self, name: str) -> str:
         """The value of a header given in lower case, repeated ones joined by ``, ``; empty if there is none."""
         return self._fields.get(name, "")
+
+    def sent(self, name: str) -> str | None:
+        """As `header`, but None if there is none."""
+        return self._fields.get(name)
+
+    def tokens(self, name: str) -> frozenset[str]:
+        """The elements of a header that is a list of tokens, in lower case (RFC 9110, section 5.6.1)."""
+        return frozenset(token.strip() for token in self.header(name).lower().split(",")) - {""}

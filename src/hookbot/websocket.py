@@ -16,6 +16,8 @@ PING = 0x9
 PONG = 0xA
 
 GOING_AWAY = 1001
+NO_CODE = 1005
+"""Stands for a goodbye without a code, and is never sent (section 7.1.5)."""
 POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
@@ -26,8 +28,9 @@ _MAX_REASON = 123
 
 
 def is_handshake(request: Request) -> bool:
-    """Whether a GET asks to become a websocket (section 4.1)."""
-    return request.header("upgrade").lower() == "websocket" and "upgrade" in request.header("connection").lower()
+    """Whether a request asks to become a websocket (section 4.1)."""
+    upgrades = "upgrade" in request.tokens("connection") and "websocket" in request.tokens("upgrade")
+    return upgrades and request.method == "GET"
 
 
 def accept_handshake(request: Request, subprotocol: str | None) -> bytes:
@@ -60,7 +63,9 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """A goodbye; a reason longer than the protocol allows is cut."""
+    """A goodbye; a reason longer than the protocol allows is cut. The answer to one without a code has none."""
+    if code == NO_CODE:
+        return frame(CLOSE, b"")
     return frame(CLOSE, code.to_bytes(2, "big") + reason.encode()[:_MAX_REASON].decode(errors="ignore").encode())
 
 
