@@ -31,16 +31,19 @@ def make_tokens(
     if key.new:
         click.echo(f"A new key was made, in {key.path}", err=True)
     for uri in uris:
-        click.echo(token_url(key.value, uri, url_base, "sha256" if sha256 else "sha1", bare=bare))
+        try:
+            click.echo(token_url(key.value, uri, url_base, "sha256" if sha256 else "sha1", bare=bare))
+        except ValueError as error:
+            raise click.UsageError(f"{uri}: {error}") from None
 
 
 def token_url(key: str, uri: str, url_base: str, digest: Digest = "sha1", *, bare: bool = False) -> str:
     """The URI as a URL whose user name is its token; a subscription is ws(s), where the URI has no scheme itself.
 
-    As the ancestor does it: the token is of the decoded path, and path and query are kept.
+    As the ancestor does it: the token is of the decoded path, and path and query are kept. Raises `ValueError`.
     """
     asked, base = urlsplit(uri), urlsplit(url_base)
-    path = unquote(asked.path)
+    path = unquote(asked.path, errors="surrogateescape")
     token = make_token(key, path, digest)
     if bare:
         return token
@@ -48,4 +51,7 @@ def token_url(key: str, uri: str, url_base: str, digest: Digest = "sha1", *, bar
     if not asked.scheme and path.startswith(("/sub/", "/unsafe/sub/")):
         scheme = {"http": "ws", "https": "wss"}.get(scheme, scheme)
     host = (asked.netloc or base.netloc).rpartition("@")[2]
-    return urlunsplit((scheme, f"{token}@{host}", quote(path, safe="/:@!$&'()*+,;=~"), asked.query, ""))
+    if not scheme or not host:
+        raise ValueError(f"the base of a URL is like http://localhost:8080, not {url_base!r}")
+    shown = quote(asked.path, safe="/%:@!$&'()*+,;=", errors="surrogateescape")
+    return urlunsplit((scheme, f"{token}@{host}", shown, asked.query, ""))
