@@ -16,7 +16,7 @@ DIGESTS: dict[Digest, int] = {"sha1": 40, "sha256": 64}
 
 def make_token(key: str, path: str, digest: Digest = "sha1") -> str:
     """The token that opens `path` (decoded, without query) and, if it ends in ``/``, everything beneath it."""
-    return hmac.new(key.encode(), path.encode("utf-8", "surrogatepass"), digest).hexdigest()
+    return hmac.digest(_bytes(key), _bytes(path), digest).hex()
 
 
 def opening_paths(path: str) -> Iterator[str]:
@@ -34,3 +34,8 @@ def _prefixes(path: str) -> Iterator[str]:
         end = path.find("/", end + 1)
     if not path.endswith("/"):
         yield path
+
+
+def _bytes(text: str) -> bytes:
+    """What the text was before it was decoded: the environment and command lines hold any bytes."""
+    return text.encode("utf-8", "surrogateescape")
