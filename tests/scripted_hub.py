@@ -25,7 +25,7 @@ class Peer:
         parts = urlsplit(request.path)
         self.path = parts.path
         self.query = dict(parse_qsl(parts.query))
-        self.headers = {name.decode(): value.decode() for name, value in request.headers}
+        self.headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
         self.headers["host"] = request._event.host
 
     async def accept(self, subprotocol="hookbot.v1"):

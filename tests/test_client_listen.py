@@ -213,6 +213,19 @@ async def test_a_url_that_cannot_work_is_refused_before_connecting(url, error, s
             pass
 
 
+async def test_headers_of_ones_own_go_along():
+    async with scripted_hub(sending()) as hub, listen(hub.url, headers=[("X-A", "ü"), ("x-b", "2")]):
+        pass
+    assert (hub.peers[0].headers["x-a"], hub.peers[0].headers["x-b"]) == ("ü", "2")
+
+
+@pytest.mark.parametrize("header", [("X A", "1"), ("X-A", "1\r\nX-B: 2"), ("X-A", "\N{SNOWMAN}"), ("", "1")])
+async def test_what_is_no_header_is_refused_before_connecting(header):
+    with pytest.raises(Refused, match="not a header"):
+        async with listen("http://hub/sub/a", headers=[header]):
+            pass
+
+
 async def test_a_ca_file_that_is_not_there_is_refused_before_connecting():
     with pytest.raises(Refused, match=r"/nowhere\.pem"):
         async with listen("https://hub/sub/a", ca_file="/nowhere.pem"):

@@ -3,9 +3,14 @@
 What routers and listeners are written with is here; everything else is the hub's own business.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .errors import BadSignature, ConfigError, HookbotError, InvalidTopic, Refused, Unavailable
 from .message import Headers, Message, Verified
 from .routers import API_VERSION, Publish, Router, Secret
+
+if TYPE_CHECKING:
+    from .client import Gap, listen, publish
 
 __version__ = "1.0.0"
 
@@ -13,6 +18,7 @@ __all__ = [
     "API_VERSION",
     "BadSignature",
     "ConfigError",
+    "Gap",
     "Headers",
     "HookbotError",
     "InvalidTopic",
@@ -23,4 +29,15 @@ __all__ = [
     "Secret",
     "Unavailable",
     "Verified",
+    "listen",
+    "publish",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The client is imported by the first who asks for it: the hub does without."""
+    if name in ("Gap", "listen", "publish"):
+        from . import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

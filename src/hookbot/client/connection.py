@@ -2,9 +2,9 @@
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import h11
@@ -43,7 +43,7 @@ class Dial:
     """How to reach a subscription: the same for every attempt."""
 
     address: Address
-    headers: tuple[tuple[str, str], ...]
+    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)  # the token is one of them
     tls: ssl.SSLContext
     max_frame_chars: int
 
@@ -114,7 +114,7 @@ async def _shake_hands(
         dial.address.netloc,
         dial.address.target(query),
         subprotocols=[SUBPROTOCOL],
-        extra_headers=[(name.encode(), value.encode("latin-1")) for name, value in dial.headers],
+        extra_headers=list(dial.headers),
         max_message_size=dial.max_frame_chars,
         receive_buffer_size=_RECEIVE_BYTES,
     )

@@ -1,5 +1,6 @@
 """A byte stream to a host: through a proxy where the environment names one, with TLS where the URL asks for it."""
 
+import os
 import ssl
 from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
@@ -90,4 +91,6 @@ def reason_of(error: BaseException) -> str:
         return reason_of(beneath)
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not valid: {error.verify_message}"
-    return (error.strerror if isinstance(error, OSError) else "") or str(error) or "the connection was cut"
+    if isinstance(error, OSError) and error.errno and error.errno > 0:  # those of getaddrinfo are negative
+        return os.strerror(error.errno)
+    return getattr(error, "strerror", None) or str(error) or "the connection was cut"

@@ -16,6 +16,7 @@ from .connection import Dial
 from .dialling import tls_context
 from .events import Event
 from .frames import Gap, Heartbeat
+from .headers import encoded
 from .keeping import Keeper
 from .progress import AckedProgress, Progress
 
@@ -127,7 +128,8 @@ async def listen(
         query.setdefault("max_unacked", "1")
     limit = _limit(query.pop("limit", None)) if limit is None else limit
     progress = _progress(query.pop("since", None), query)
-    dial = Dial(address, (*_headers(address, unsafe), *headers), tls_context(ca_file), _max_chars(max_body_bytes))
+    fields = encoded((*_headers(address, unsafe), *headers))
+    dial = Dial(address, fields, tls_context(ca_file), _max_chars(max_body_bytes))
     keeper = Keeper(dial, wanted, query, progress, on_event)
     async with _Alongside(keeper.run):
         try:

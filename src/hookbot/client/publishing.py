@@ -10,11 +10,12 @@ import httpx
 import trio
 
 from .. import __version__
-from ..errors import HookbotError, Refused
+from ..errors import HookbotError
 from .address import Address, check_publishable
 from .answers import PASSING, Lost, error_of, retry_after
 from .backoff import Backoff
 from .dialling import proxy_of, reason_of, tls_context
+from .headers import encoded
 
 PATIENCE_S = 30.0
 TIMEOUT_S = 30.0
@@ -43,13 +44,14 @@ class Publisher:
         hops: Sequence[str] = (),
     ) -> str:
         """The same as the function `publish`."""
-        fields = [("Host", self._address.netloc), *_passed_on(headers)]
+        data = body.encode() if isinstance(body, str) else body
+        fields = [("Host", self._address.netloc), ("Content-Length", str(len(data))), *_passed_on(headers)]
         fields.append(("Idempotency-Key", idempotency_key or uuid.uuid4().hex))
         if self._address.authorization:
             fields.append(("Authorization", self._address.authorization))
         if hops:
             fields.append(("Hookbot-Hops", ",".join(hops)))
-        return await self._until_it_works(_encoded(fields), body.encode() if isinstance(body, str) else body)
+        return await self._until_it_works(encoded(fields), data)
 
     async def _until_it_works(self, headers: list[tuple[bytes, bytes]], body: bytes) -> str:
         backoff = Backoff()
@@ -66,9 +68,7 @@ class Publisher:
     async def _post(self, headers: list[tuple[bytes, bytes]], body: bytes) -> str:
         url = str(self._address) + self._address.target(self._address.query).removeprefix(self._address.path)
         try:
-            answer = await self._client.send(httpx.Request("POST", url, headers=headers, content=body))
-        except httpx.LocalProtocolError as error:
-            raise Refused(f"not a request: {error}") from None
+            answer = await self._client.send(httpx.Request("POST", url, headers=headers, stream=_Body(body)))
         except httpx.TimeoutException:
             raise Lost(f"cannot publish to {self._address}: no answer within {TIMEOUT_S:.0f} s") from None
         except httpx.TransportError as error:
@@ -123,18 +123,26 @@ async def publish(
         return await publisher.publish(body, headers=headers, idempotency_key=idempotency_key, hops=hops)
 
 
+class _Body(httpx.AsyncByteStream):
+    """The body of one attempt. That of httpx is a generator, left behind unfinished when a hub refuses early."""
+
+    def __init__(self, body: bytes) -> None:
+        self._rest = [body]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._rest:
+            raise StopAsyncIteration
+        return self._rest.pop()
+
+
 def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     kept = [(name, value) for name, value in headers if name.lower() not in _OF_THE_CONNECTION]
     if not any(name.lower() == "user-agent" for name, _ in kept):
         kept.append(("User-Agent", f"hookbot/{__version__}"))
     return kept
-
-
-def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    try:
-        return [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
-    except UnicodeEncodeError as error:
-        raise Refused(f"not a header: {error.object[:80]!r}") from None
 
 
 def _refusal(answer: httpx.Response) -> HookbotError:
