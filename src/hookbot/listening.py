@@ -8,7 +8,7 @@ from .authority import Grant
 from .errors import Refused, UpgradeRequired
 from .places import Place
 from .request import Request
-from .since import Since, parse_duration, parse_since
+from .since import FromOldest, Since, parse_duration, parse_since
 from .topics import TopicFilter
 
 Format = Literal["raw", "v1", "cloudevents", "sse", "jsonl"]
@@ -19,6 +19,7 @@ ACK_TIMEOUT_S = 60
 MAX_ACK_TIMEOUT_S = 12 * 3600
 
 _HISTORY = frozenset({"since", "limit", "follow"})
+_NUMBER = re.compile(r"[0-9]{1,10}")
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
@@ -59,14 +60,13 @@ def read_listening(request: Request, place: Place, *, websocket: bool, now_us: i
     """Read what the query and the headers of a subscription ask for; raises `Refused`."""
     subprotocol = next((offer for offer in offered(request) if offer in SUBPROTOCOLS), None) if websocket else None
     asked = request.parameters
-    since = request.header("last-event-id") or asked.get("since", "")
     listening = Listening(
         wanted=TopicFilter.parse(place.topic),
         path=place.path,
         topic=place.topic,
         format=SUBPROTOCOLS[subprotocol or "hookbot.raw"] if websocket else _streaming_format(request),
         subprotocol=subprotocol,
-        since=parse_since(since, now_us=now_us) if since else None,
+        since=_since(request, now_us),
         follow=_choice(asked, "follow", {"1": True, "0": False}, True),
         limit=_count(asked, "limit"),
         newest=_choice(asked, "order", {"newest": True, "oldest": False}, False),
@@ -79,6 +79,14 @@ def read_listening(request: Request, place: Place, *, websocket: bool, now_us: i
     )
     _check_combination(listening)
     return listening
+
+
+def _since(request: Request, now_us: int) -> Since | None:
+    asked = request.parameters
+    since = request.header("last-event-id") or asked.get("since")
+    if since is not None:
+        return parse_since(since, now_us=now_us)
+    return FromOldest() if asked.get("follow") == "0" and "cursor" not in asked else None
 
 
 def _streaming_format(request: Request) -> Format:
@@ -118,7 +126,7 @@ def _count(asked: dict[str, str], name: str, at_most: int = 10**9) -> int | None
     value = asked.get(name)
     if value is None:
         return None
-    if not (value.isascii() and value.isdecimal()) or not 0 < int(value[:12]) <= at_most:
+    if not _NUMBER.fullmatch(value) or not 0 < int(value) <= at_most:
         raise Refused(f"{name} is a number from 1 to {at_most}, not {value[:40]!r}")
     return int(value)
 
@@ -135,7 +143,9 @@ def _ack_timeout_s(asked: dict[str, str]) -> int:
 
 
 def _name(asked: dict[str, str], name: str) -> str:
-    value = asked.get(name, "")
-    if value and not _NAME.fullmatch(value):
+    value = asked.get(name)
+    if value is None:
+        return ""
+    if not _NAME.fullmatch(value):
         raise Refused(f"{name} has 1 to 128 letters, digits and ._~-, not {value[:40]!r}")
     return value
