@@ -15,6 +15,7 @@ from urllib.parse import quote
 from .broker import Broker, Start
 from .channels import Entry
 from .config import Config, Secret
+from .config_file import ConfigFile
 from .message import Draft, Headers, Message, Verified
 from .routers import Router
 from .routers.loading import check, entered
@@ -184,7 +185,7 @@ async def open_test_hub(*routers: Router) -> AsyncIterator[TestHub]:
             bind="127.0.0.1:0",
             store="memory:",
             routers=tuple(router.name for router in routers),
-            router_options={router.name: {"router": _always(router)} for router in routers},
+            file=ConfigFile(routers={router.name: {"router": _always(router)} for router in routers}),
         )
         async with open_hub(config) as hub:
             yield _test_hub(hub)

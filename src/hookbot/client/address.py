@@ -58,6 +58,11 @@ class Address:
         """Path and query, as a request line has them."""
         return f"{self.path}?{urlencode(query)}" if query else self.path
 
+    @property
+    def url(self) -> str:
+        """With the query, but without credentials."""
+        return f"{'https' if self.secure else 'http'}://{self.netloc}{self.target(self.query)}"
+
     def __str__(self) -> str:
         return f"{'https' if self.secure else 'http'}://{self.netloc}{self.path}"
 

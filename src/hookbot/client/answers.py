@@ -47,6 +47,10 @@ class Lost(Unavailable):
         self.retry_after_s = retry_after_s
 
 
+class OnlyRaw(Refused):
+    """The hub speaks only raw frames, as the ancestor does, which cannot do what was asked."""
+
+
 def error_of(status: int, headers: Mapping[str, str], body: bytes) -> HookbotError:
     """The error behind an answer other than success; `headers` have lower-case names."""
     text = _sentence(status, body)

@@ -11,10 +11,10 @@ from contextlib import suppress
 
 import trio
 
-from ..errors import HookbotError, Refused
+from ..errors import HookbotError
 from ..message import Message
 from ..topics import TopicFilter
-from .answers import PASSING, Lost, retry_after
+from .answers import PASSING, Lost, OnlyRaw, retry_after
 from .backoff import Backoff
 from .connection import Connection, Dial, open_connection
 from .events import Connected, Disconnected, Event, Waiting
@@ -130,7 +130,7 @@ class Keeper:
     def _check_raw_will_do(self) -> None:
         for name, what in _NEEDS_V1.items():
             if name in self._query:
-                raise Refused(f"{self._dial.address} speaks only raw frames, which cannot do {what}")
+                raise OnlyRaw(f"{self._dial.address} speaks only raw frames, which cannot do {what}")
 
     def _stand(self, connection: Connection, event: Connected) -> None:
         self._connection = connection

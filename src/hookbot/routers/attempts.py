@@ -11,6 +11,7 @@ from ..message import Draft, Message
 from . import Router
 from .failed import describe, failed_draft, failed_in
 from .publisher import MAX_PUBLISHES, Publisher
+from .record import Record
 from .turn import Turn
 
 RETRY_WAITS_S = (0.1, 0.5, 2.0)
@@ -32,22 +33,6 @@ class Limits:
         """Raises `ConfigError` for limits that nothing could keep."""
         if self.time_limit <= 0 or self.max_publishes <= 0:
             raise ConfigError("time_limit and max_publishes are greater than 0")
-
-
-@dataclass(slots=True)
-class Record:
-    """What a router has done since the hub started."""
-
-    routed: int = 0
-    published: int = 0
-    retried: int = 0
-    failed: int = 0
-    gaps: int = 0
-    restarts: int = 0
-    blocked: int = 0
-    """How often it held up the event loop."""
-    error: str = ""
-    """What went wrong last."""
 
 
 class Crash(Exception):

@@ -16,7 +16,9 @@ _JSON = (("Content-Type", "application/json"),)
 
 
 class GitHubRouter:
-    """Reads ``/unsafe/github.com/`` and publishes what GitHub signed, and nothing else:
+    """Rebroadcasts one GitHub webhook as a topic for each repository, branch and account.
+
+    Reads ``/unsafe/github.com/`` and publishes what GitHub signed, and nothing else:
 
     - a push: the ancestor's summary on ``github.com/repo/OWNER/NAME/branch/REF``
     - what is about a repository: the delivery, whole, on ``github.com/repo/OWNER/NAME``
@@ -24,6 +26,7 @@ class GitHubRouter:
     """
 
     name = "github"
+    topics: Sequence[str] = ("/unsafe/github.com/",)
 
     def __init__(
         self,

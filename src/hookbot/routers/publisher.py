@@ -79,10 +79,6 @@ def _check_publishable(topic: str) -> None:
         raise TypeError(f"a topic is text, not {type(topic).__name__}")
     if is_own(check_topic(topic)):
         raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {topic!r}")
-    try:
-        topic.encode()
-    except UnicodeEncodeError:
-        raise InvalidTopic(f"not a topic, it cannot be written as UTF-8: {topic!r}") from None
 
 
 def _check_types(draft: Draft) -> None:

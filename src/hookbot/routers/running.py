@@ -60,7 +60,7 @@ class Routers:
     @property
     def running(self) -> bool:
         """Whether each of them takes messages."""
-        return all(one.state == "running" for one in self._supervised)
+        return all(one.record.state == "running" for one in self._supervised)
 
     def snapshot(self) -> list[dict[str, Any]]:
         """How each of them is, as JSON."""

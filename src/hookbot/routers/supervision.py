@@ -12,18 +12,15 @@ from ..channels import Entry
 from ..message import Message, format_id
 from ..topics import TopicFilter
 from . import Router
-from .attempts import Attempts, Limits, Record
-from .backoff import Backoff
-from .failed import describe, failed_in
+from .attempts import Attempts, Limits
+from .failed import failed_in
 from .loading import entered
 from .outbox import Outbox
+from .record import Record
+from .restarts import keep_running
 from .turn import Turn
 
 CURSORS = "router/"
-FIRST_RESTART_S = 0.5
-LONGEST_RESTART_S = 60.0
-GOOD_S = 60.0
-"""A router that ran for so long before it crashed is restarted as quickly as the first time."""
 SETTLE_S = 60.0
 """How often a quiet router's position is moved over what is not for it, lest retention overtakes it."""
 
@@ -38,7 +35,6 @@ class Supervised:
 
     def __init__(self, broker: Broker, name: str, make: Callable[[], Router], limits: Limits, position: int) -> None:
         self.name = name
-        self.state = "starting"
         self.topics: Sequence[str] = ()
         self.record = Record()
         self._broker = broker
@@ -53,7 +49,7 @@ class Supervised:
         """Never returns, and raises nothing that the router raised."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._outbox.run)
-            await self._keep_running()
+            await keep_running(self.name, self._run_once, self.record)
 
     @property
     def lag(self) -> int:
@@ -65,53 +61,18 @@ class Supervised:
         """How it is, as JSON."""
         return {
             "name": self.name,
-            "state": self.state,
             "topics": list(self.topics),
             "position": format_id(self._broker.log.epoch, self._outbox.committed),
             "lag": self.lag,
             **asdict(self.record),
         }
 
-    async def _keep_running(self) -> None:
-        backoff = Backoff(FIRST_RESTART_S, LONGEST_RESTART_S)
-        while True:
-            started = trio.current_time()
-            crash = await self._run_until_crash()
-            if trio.current_time() - started > GOOD_S:
-                backoff.reset()
-            delay_s = backoff.next_s()
-            self.state, self.record.error = "waiting for restart", describe(crash)
-            logger.error(
-                "router %s crashed, restart in %.1f s: %s", self.name, delay_s, self.record.error, exc_info=crash
-            )
-            await trio.sleep(delay_s)
-            self.record.restarts += 1
-
-    async def _run_until_crash(self) -> BaseException:
-        crashes: list[BaseException] = []
-
-        async def run() -> None:
-            try:
-                await self._run_once()
-            except BaseException as error:
-                crashes.append(error)
-                raise
-
-        try:
-            async with trio.open_nursery() as nursery:  # a task of its own: what a router leaves behind ends with it
-                nursery.start_soon(run)
-        except* (trio.Cancelled, KeyboardInterrupt):
-            raise
-        except* BaseException as group:
-            crashes.append(group)
-        return crashes[0]
-
     async def _run_once(self) -> None:
         router = self._make()
         self.topics = tuple(router.topics)
         async with entered(router):
             with self._broker.subscribe(TopicFilter(tuple(self.topics)), Start(self._outbox.position)) as subscription:
-                self.state = "running"
+                self.record.state = "running"
                 while True:
                     for item in await self._take(subscription):
                         await self._turn.maybe_end()

@@ -1,0 +1,22 @@
+"""Rebroadcast Jira's one webhook as one topic per project."""
+
+from hookbot import Message, Publish
+
+
+class JiraRouter:
+    """Rebroadcasts one Jira webhook as a topic for each project.
+
+    Passes what happens to an issue on to ``jira-project/KEY``, whole."""
+
+    name = "jira"
+    topics = ("jira/",)
+
+    def __init__(self, ignore: str = "") -> None:
+        """`ignore`: the keys of projects that nobody wants to hear of, with spaces between."""
+        self.ignore = set(ignore.split())
+
+    async def route(self, message: Message, publish: Publish) -> None:
+        """Publish one delivery on the topic of its project."""
+        project = message.json()["issue"]["fields"]["project"]["key"]
+        if project not in self.ignore:
+            await publish(f"jira-project/{project}", message)

@@ -1,0 +1,79 @@
+import json
+
+import pytest
+from hookbot_gitlab import GitLabRouter
+
+from hookbot.testing import make_message, open_test_hub, route, routed, signed_delivery
+
+PROJECT = {"path_with_namespace": "acme/web/app"}
+ON_PROJECT = ["gitlab.com/project/acme/web/app"]
+
+
+def topics(published):
+    return [topic for topic, _ in published]
+
+
+async def route_json(payload, topic="/unsafe/gitlab.com/acme", verified="gitlab", **options):
+    return await route(GitLabRouter(**options), topic, json.dumps(payload).encode(), verified=verified)
+
+
+async def test_a_push_goes_to_its_project_and_its_branch():
+    delivery = signed_delivery("gitlab", "s3cret")
+
+    published = await route(GitLabRouter(), "/unsafe/gitlab.com/acme", *delivery, verified="gitlab")
+
+    assert published == [
+        ("gitlab.com/project/acme/web/app/branch/main", delivery.body),
+        ("gitlab.com/project/acme/web/app", delivery.body),
+    ]
+
+
+async def test_a_tag_keeps_its_prefix():
+    published = await route_json({"object_kind": "tag_push", "ref": "refs/tags/v1", "project": PROJECT})
+    assert topics(published) == ["gitlab.com/project/acme/web/app/branch/refs/tags/v1", *ON_PROJECT]
+
+
+OTHERS = [
+    ({"object_kind": "merge_request", "project": PROJECT}, ON_PROJECT),
+    ({"object_kind": "build", "repository": {"homepage": "https://gitlab.com/acme/web/app"}}, ON_PROJECT),
+    ({"event_name": "project_create", "path_with_namespace": "acme/web/app"}, ON_PROJECT),
+    ({"event_name": "subgroup_create", "full_path": "acme/web"}, ["gitlab.com/group/acme/web"]),
+    ({"event_name": "user_add_to_group", "group_path": "acme"}, ["gitlab.com/group/acme"]),
+    ({"object_kind": "access_token", "group": {"full_path": "acme/web"}}, ["gitlab.com/group/acme/web"]),
+    ({"object_kind": "something new"}, []),
+]
+
+
+@pytest.mark.parametrize(("payload", "expected"), OTHERS)
+async def test_any_event_goes_where_it_belongs(payload, expected):
+    assert topics(await route_json(payload)) == expected
+
+
+async def test_an_instance_of_ones_own_has_topics_of_its_own():
+    published = await route_json(
+        {"object_kind": "issue", "project": PROJECT}, topic="/unsafe/git.acme.example/x", host="git.acme.example"
+    )
+    assert topics(published) == ["git.acme.example/project/acme/web/app"]
+
+
+@pytest.mark.parametrize("verified", [None, "github"])
+async def test_what_nobody_has_verified_as_gitlabs_is_dropped_with_a_warning(verified, caplog):
+    assert await route_json({"project": PROJECT}, verified=verified) == []
+    assert "no source of this hub has verified it" in caplog.text
+
+
+async def test_what_came_with_a_token_of_the_hub_needs_no_signature():
+    assert topics(await route_json({"project": PROJECT}, topic="gitlab/acme", verified=None)) == ON_PROJECT
+
+
+async def test_deliveries_are_passed_on_whole():
+    message = make_message("gitlab/acme", *signed_delivery("gitlab", "s3cret"))
+    [_, copy] = await routed(GitLabRouter(), message)
+    assert (copy.body, copy.headers) == (message.body, message.headers)
+
+
+async def test_it_runs_in_a_hub():
+    async with open_test_hub(GitLabRouter()) as hub:
+        await hub.publish("gitlab/acme", *signed_delivery("gitlab", "s3cret"))
+        [message] = await hub.wait_for("gitlab.com/project/acme/web/app")
+    assert message.hops == ("gitlab",)

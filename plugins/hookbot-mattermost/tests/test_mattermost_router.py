@@ -1,0 +1,140 @@
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import hookbot_mattermost
+import pytest
+import trio
+from hookbot_mattermost import MattermostRouter, text_of
+
+from hookbot import ConfigError, Secret
+from hookbot.testing import open_test_hub, route
+
+SHA = "1f2e3d4c5b6a798897a6b5c4d3e2f10f1e2d3c4b"
+PUSH = {"Type": "push", "Repo": "acme/app", "Branch": "main", "SHA": SHA, "Who": "ann"}
+TOPIC = "github.com/repo/acme/app/branch/main"
+
+
+class Mattermost(ThreadingHTTPServer):
+    """A server that takes posts, or answers as it is told first."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.posts = []
+        self.answers = []
+        self.secret = Secret(f"http://127.0.0.1:{self.server_port}/hooks/s3cret")
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        status, headers = self.server.answers.pop(0) if self.server.answers else (200, {})
+        self.send_response(status)
+        for name, value in {"Content-Length": "0", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def mattermost():
+    with Mattermost() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """How long the router waited between attempts; it does not in fact."""
+    waits = []
+
+    async def sleep(seconds):
+        waits.append(seconds)
+
+    monkeypatch.setattr(hookbot_mattermost, "sleep", sleep)
+    return waits
+
+
+async def tell(server, push=PUSH, topic=TOPIC, **options):
+    return await route(MattermostRouter(server.secret, **options), topic, json.dumps(push).encode())
+
+
+async def test_a_push_is_posted_and_nothing_published(mattermost):
+    assert await tell(mattermost) == []
+    assert mattermost.posts == [
+        {"text": f"ann pushed [`1f2e3d4`](https://github.com/acme/app/commit/{SHA}) to `main` of acme/app"}
+    ]
+
+
+async def test_another_channel_can_be_told(mattermost):
+    await tell(mattermost, channel="deploys")
+    assert mattermost.posts[0]["channel"] == "deploys"
+
+
+async def test_what_is_no_summary_of_a_push_is_not_told(mattermost):
+    await tell(mattermost, topic="github.com/repo/acme/app")
+    assert mattermost.posts == []
+
+
+async def test_a_server_that_is_busy_is_asked_again_when_it_says(mattermost, waits):
+    mattermost.answers = [(429, {"Retry-After": "2"}), (503, {})]
+    await tell(mattermost)
+    assert len(mattermost.posts) == 3
+    assert waits == [2.0, 2.0]
+
+
+async def test_no_server_may_ask_for_a_longer_wait_than_the_hub_has_patience(mattermost, waits):
+    mattermost.answers = [(429, {"Retry-After": "3600"})]
+    await tell(mattermost)
+    assert waits == [hookbot_mattermost.LONGEST_WAIT_S]
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(500, 3), (429, 3), (403, 1), (400, 1)])
+async def test_what_is_not_taken_is_an_error_that_does_not_show_the_address(mattermost, waits, status, attempts):
+    mattermost.answers = [(status, {})] * attempts
+    with pytest.raises(RuntimeError, match=f"Mattermost did not take it: status {status}") as caught:
+        await tell(mattermost)
+    assert len(mattermost.posts) == attempts
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_a_server_that_is_not_there_is_an_error(waits):
+    with Mattermost() as gone:
+        pass
+    with pytest.raises(RuntimeError, match="ConnectError"):
+        await tell(gone)
+
+
+async def test_a_server_that_never_answers_is_not_waited_for(waits):
+    with trio.socket.socket() as silent:
+        await silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        router = MattermostRouter(Secret(f"http://127.0.0.1:{silent.getsockname()[1]}/"), timeout=0.05)
+        with pytest.raises(RuntimeError, match="ReadTimeout"):
+            await route(router, TOPIC, json.dumps(PUSH).encode())
+
+
+def test_a_deleted_branch_is_told_as_such():
+    assert text_of({**PUSH, "SHA": "0" * 40}) == "ann deleted `main` of acme/app"
+
+
+def test_nobody_can_call_for_everybodys_attention_with_the_name_of_a_branch():
+    assert "@channel" not in text_of({**PUSH, "Branch": "`@channel"})
+
+
+def test_what_is_no_address_is_told_when_the_hub_starts():
+    with pytest.raises(ConfigError, match="incoming webhook"):
+        MattermostRouter(Secret("chat.example.org"))
+
+
+async def test_it_runs_in_a_hub(mattermost):
+    async with open_test_hub(MattermostRouter(mattermost.secret)) as hub:
+        mattermost.answers = [(400, {})] * 4
+        await hub.publish(TOPIC, json.dumps(PUSH).encode())
+        [failed] = await hub.wait_for("hookbot/failed/mattermost")
+    assert failed.header("Hookbot-Failed-Error") == "RuntimeError: Mattermost did not take it: status 400"

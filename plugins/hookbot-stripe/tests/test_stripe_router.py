@@ -1,0 +1,60 @@
+import json
+
+import pytest
+from hookbot_stripe import StripeRouter
+
+from hookbot.testing import make_message, open_test_hub, route, routed, signed_delivery
+
+INVOICE = {"type": "invoice.paid", "livemode": True}
+
+
+def topics(published):
+    return [topic for topic, _ in published]
+
+
+async def route_json(event, topic="/unsafe/stripe/", verified="stripe", **options):
+    return await route(StripeRouter(**options), topic, json.dumps(event).encode(), verified=verified)
+
+
+async def test_an_event_of_a_connected_account_goes_to_its_type_and_its_account():
+    delivery = signed_delivery("stripe", "whsec_s3cret")
+
+    published = await route(StripeRouter(), "/unsafe/stripe/", *delivery, verified="stripe")
+
+    assert published == [
+        ("stripe-event/invoice/paid", delivery.body),
+        ("stripe-account/acct_1032D82eZvKYlo2C/invoice/paid", delivery.body),
+    ]
+
+
+async def test_an_event_of_ones_own_goes_to_its_type():
+    assert topics(await route_json(INVOICE)) == ["stripe-event/invoice/paid"]
+
+
+async def test_test_events_can_be_left_out():
+    assert await route_json({**INVOICE, "livemode": False}, test_events=False) == []
+    assert topics(await route_json({**INVOICE, "livemode": False})) == ["stripe-event/invoice/paid"]
+    assert topics(await route_json(INVOICE, test_events=False)) == ["stripe-event/invoice/paid"]
+
+
+@pytest.mark.parametrize("verified", [None, "github"])
+async def test_what_nobody_has_verified_as_stripes_is_dropped_with_a_warning(verified, caplog):
+    assert await route_json(INVOICE, verified=verified) == []
+    assert "no source of this hub has verified it" in caplog.text
+
+
+async def test_what_came_with_a_token_of_the_hub_needs_no_signature():
+    assert topics(await route_json(INVOICE, topic="stripe/", verified=None)) == ["stripe-event/invoice/paid"]
+
+
+async def test_an_event_is_passed_on_whole_so_that_its_signature_can_be_checked_again():
+    message = make_message("stripe/", *signed_delivery("stripe", "whsec_s3cret"))
+    [copy, _] = await routed(StripeRouter(), message)
+    assert (copy.body, copy.header("Stripe-Signature")) == (message.body, message.header("Stripe-Signature"))
+
+
+async def test_it_runs_in_a_hub():
+    async with open_test_hub(StripeRouter()) as hub:
+        await hub.publish("stripe/", *signed_delivery("stripe", "whsec_s3cret"))
+        [message] = await hub.wait_for("stripe-event/invoice/")
+    assert message.hops == ("stripe",)

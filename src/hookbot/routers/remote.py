@@ -1,0 +1,56 @@
+"""A hub, as a router outside of it knows it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, unquote
+
+from ..client.address import Address
+from ..message import Draft, Headers
+from ..tokens import make_token
+from ..topics import UNSAFE
+
+_NOT_QUOTED = "/:@!$&'()*+,;=~"
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Where a hub is, and what opens it: the tokens in its URL, or the key that all tokens are made of."""
+
+    address: Address
+    """The hub's, or that of a subscription there, which then is the only one."""
+    key: str | None = field(default=None, repr=False)
+    publish_token: str | None = field(default=None, repr=False)
+    headers: Headers = field(default=(), repr=False)
+    """More of them, for the handshake of a subscription."""
+    ca_file: Path | None = None
+
+    def subscriptions(self, topics: Sequence[str]) -> list[Address]:
+        """Where to listen, to hear these topics."""
+        if self.address.path != "/":
+            return [self.address if self.address.authorization else self.at(unquote(self.address.path))]
+        return [self.at(_path("sub", topic)) for topic in topics]
+
+    def publishing(self, draft: Draft) -> Address:
+        """Where to post a draft. The URL's token is for listening, and used only where there is nothing better."""
+        path = _path("pub", draft.topic)
+        address = self._address(path, self.publish_token or self._made_token(path))
+        return replace(address, query=dict(parse_qsl(draft.query, keep_blank_values=True)))
+
+    def at(self, path: str) -> Address:
+        """The address of a path, with the URL's token, or with one that is made."""
+        return self._address(path, None if self.address.authorization else self._made_token(path))
+
+    def _made_token(self, path: str) -> str | None:
+        return make_token(self.key, path) if self.key else None
+
+    def _address(self, path: str, token: str | None) -> Address:
+        url = f"{'https' if self.address.secure else 'http'}://{self.address.netloc}{quote(path, safe=_NOT_QUOTED)}"
+        address = Address.parse(url, token)
+        return address if token else replace(address, authorization=self.address.authorization)
+
+
+def _path(action: str, topic: str) -> str:
+    if topic.startswith(UNSAFE):
+        return f"{UNSAFE}{action}/{topic.removeprefix(UNSAFE)}"
+    return f"/{action}/{topic}"
