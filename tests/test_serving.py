@@ -221,9 +221,17 @@ async def test_whoever_connects_and_says_nothing_is_closed(app):
         assert await hub.ask(b"") == b""
 
 
-async def test_a_head_that_comes_byte_by_byte_has_to_be_whole_in_time(app):
-    async with serve(app, slow_s=0.2, linger_s=0.05) as hub, await hub.connect() as wire:
-        await wire.send(b"GET / HTTP/1.1\r\nX: ")
+@pytest.mark.parametrize(
+    ("begun", "limits"),
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nX: ", {"slow_s": 0.2}, id="head"),
+        pytest.param(GET + b"GET / HTTP/1.1\r\nX: ", {"slow_s": 0.2}, id="second head"),
+        pytest.param(POST + b"Content-Length: 1000000\r\n\r\n", {"body_s": 0.2}, id="body"),
+    ],
+)
+async def test_a_request_that_comes_byte_by_byte_has_to_be_whole_in_time(app, begun, limits):
+    async with serve(app, linger_s=0.05, **limits) as hub, await hub.connect() as wire:
+        await wire.send(begun)
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until the hub has had enough
             while True:
                 await wire.send(b"x")

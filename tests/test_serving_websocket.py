@@ -17,6 +17,7 @@ def app():
     app = HookbotApp("test", max_body_bytes=1000)
     app.ended = trio.Event()
     app.begun = trio.Event()
+    app.go_on = trio.Event()
     app.sent = 0
 
     @app.websocket("/ws")
@@ -46,6 +47,8 @@ def app():
     @app.websocket("/undecided")
     async def undecided():
         app.begun.set()
+        await app.go_on.wait()
+        await websocket.accept()
         await trio.sleep_forever()
 
     @app.websocket("/flood")
@@ -203,6 +206,16 @@ async def test_a_shutdown_says_1001(app):
         hub.server.shut_down()
 
         assert [await socket.receive_close() for socket in sockets] == [1001] * 3
+
+
+async def test_a_shutdown_says_1001_also_to_whom_it_finds_at_the_door(app):
+    async with serve(app, grace_s=GUARD_S) as hub:
+        socket = await hub.websocket("/undecided")
+        await app.begun.wait()
+        hub.server.shut_down()
+        app.go_on.set()
+
+        assert await (await socket.accepted()).receive_close() == 1001
 
 
 async def test_a_shutdown_does_not_wait_for_one_who_takes_nothing(app):

@@ -23,7 +23,8 @@ CONTINUE = "hookbot.continue"
 HALF_CLOSE_S = 1.0
 """How long an answer may take once the client has ended its side: ``nc -N`` does that and waits for the answer."""
 
-_PIECE = 64 << 10
+_RECEIVE = 16 << 10  # what Hypercorn parses without a pause, tens of milliseconds of tiny frames at worst
+_SEND = 64 << 10
 
 logger = logging.getLogger("hookbot.serving")
 
@@ -125,7 +126,7 @@ class Connection:
                 with trio.fail_after(self._config.limits.slow_s):
                     await stream.do_handshake()
                 certificate, alpn = stream.getpeercert(binary_form=True), stream.selected_alpn_protocol()
-            with suppress(OSError):  # not TCP
+            with suppress(OSError, AttributeError):  # not TCP, or not Linux
                 milliseconds = int(self._config.limits.stall_s * 1000)
                 socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_USER_TIMEOUT, milliseconds)
             client = parse_socket_addr(socket.family, socket.getpeername())
@@ -146,7 +147,7 @@ class Connection:
         while True:
             with trio.CancelScope(deadline=protocol.deadline()) as self._patience:
                 try:
-                    data = bytes(await self._stream.receive_some(_PIECE))
+                    data = bytes(await self._stream.receive_some(_RECEIVE))
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return
             if self._patience.cancelled_caught:
@@ -170,12 +171,12 @@ class Connection:
         """Write whole, or end the connection: a peer that takes nothing for `stall_s` is cut off (trap 3)."""
         with trio.CancelScope(shield=True) as patience:
             async with self._send_lock:
-                for start in range(0, len(data), _PIECE):
+                for start in range(0, len(data), _SEND):
                     if self._deaf:
                         return
                     patience.deadline = trio.current_time() + self._config.limits.stall_s
                     try:
-                        await self._stream.send_all(memoryview(data)[start : start + _PIECE])
+                        await self._stream.send_all(memoryview(data)[start : start + _SEND])
                     except (trio.BrokenResourceError, trio.ClosedResourceError):
                         self._deaf = True
         if self._deaf or patience.cancelled_caught:
@@ -191,5 +192,5 @@ class Connection:
                     with trio.move_on_after(linger_s / 2), suppress(trio.BrokenResourceError):
                         await self._stream.unwrap()
                 await self._transport.send_eof()
-            while await self._transport.receive_some(_PIECE):
+            while await self._transport.receive_some(_RECEIVE):
                 pass

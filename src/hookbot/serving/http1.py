@@ -8,7 +8,7 @@ from typing import Any
 import h11
 import trio
 from hypercorn.events import Closed, RawData, Updated
-from hypercorn.protocol.events import Event, Request, Response
+from hypercorn.protocol.events import Data, Event, Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
 
@@ -28,13 +28,14 @@ class HTTP1(H11Protocol):
     """
 
     config: ServingConfig
-    connection: StrictConnection | H11WSConnection
+    connection: "StrictConnection | _Upgraded"
     stream: "HTTPStream | WebSocketStream | None"
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._limits = self.config.limits
         self._head_by: float | None = trio.current_time() + self._limits.slow_s
+        self._body_by: float | None = None
         self.connection = StrictConnection(self._limits.max_header_bytes)
 
     @property
@@ -45,21 +46,24 @@ class HTTP1(H11Protocol):
     def deadline(self) -> float:
         """Until when the peer has to be heard of: a head has to come whole, a body has to go on coming."""
         now, connection = trio.current_time(), self.connection
-        if isinstance(connection, H11WSConnection):
+        if isinstance(connection, _Upgraded):
             return now + self._limits.deaf_s
         if connection.their_state is h11.IDLE:
+            self._body_by = None
             if self._head_by is None and not connection.trailing_data[0]:
                 return now + self._limits.keep_alive_s
             self._head_by = self._head_by or now + self._limits.slow_s
             return self._head_by
         self._head_by = None
-        waits_for_body = connection.their_state is h11.SEND_BODY and not connection.client_is_waiting_for_100_continue
-        return now + self._limits.slow_s if waits_for_body else inf
+        if connection.their_state is not h11.SEND_BODY or connection.client_is_waiting_for_100_continue:
+            return inf
+        self._body_by = self._body_by or now + self._limits.body_s
+        return min(self._body_by, now + self._limits.slow_s)
 
     async def time_out(self) -> None:
         """Answer half a request by 408, and nothing by nothing."""
         connection = self.connection
-        if isinstance(connection, H11WSConnection) or connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+        if isinstance(connection, _Upgraded) or connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         if connection.their_state is h11.SEND_BODY or connection.trailing_data[0]:
             await self._send_error_response(HTTPStatus.REQUEST_TIMEOUT)
@@ -93,21 +97,12 @@ class HTTP1(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         """As Hypercorn's, with our stream, the raw headers and a target without scheme and host."""
-        websocket = wants_websocket(request)
-        stream_class = WebSocketStream if websocket else HTTPStream
-        self.stream = stream_class(
-            self.app,
-            self.config,
-            self.context,
-            self.task_group,
-            self.ssl,
-            self.client,
-            self.server,
-            self.stream_send,
-            STREAM_ID,
-        )
-        if websocket:
-            self.connection = H11WSConnection(self.connection)  # type: ignore[arg-type]  # it was a StrictConnection
+        told = (self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server)
+        if wants_websocket(request) and isinstance(self.connection, StrictConnection):
+            self.stream = websocket = WebSocketStream(*told, self.stream_send, STREAM_ID)
+            self.connection = _Upgraded(self.connection, websocket)
+        else:
+            self.stream = HTTPStream(*told, self.stream_send, STREAM_ID)
         version, method = request.http_version.decode(), request.method.decode()
         target = path_and_query(request.target)
         headers = request.headers.raw_items()
@@ -119,13 +114,39 @@ class HTTP1(H11Protocol):
 
     async def _send_error_response(self, status_code: int) -> None:
         """One sentence, and always 4xx: h11 hints at 501 for a transfer coding that it does not know."""
-        assert isinstance(self.connection, StrictConnection)
         self.connection.send_failed()
         answer = failed(_REFUSALS.get(status_code, _MALFORMED), PlainRequest("", b"", ()))
         head = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n"
         fields = (*answer.headers, ("Content-Length", str(len(answer.body))), ("Connection", "close"))
         head += "".join(f"{name}: {value}\r\n" for name, value in fields)
         await self.send(RawData(f"{head}\r\n".encode() + answer.body))
+
+
+class _Upgraded(H11WSConnection):
+    """A connection on which a websocket was asked for; frames before the answer are refused (trap 1)."""
+
+    def __init__(self, http: StrictConnection, stream: WebSocketStream) -> None:
+        super().__init__(http)
+        self._http = http
+        self._stream = stream
+
+    @property
+    def our_state(self) -> Any:  # type: ignore[override]  # Hypercorn's is always None
+        """How far the answer to the handshake is."""
+        return self._http.our_state
+
+    def send_failed(self) -> None:
+        """Say nothing more."""
+        self._http.send_failed()
+
+    def next_event(self) -> Any:
+        """What was received, as it is."""
+        event = super().next_event()
+        if not isinstance(event, Data) or self._stream.handshake.accepted:
+            return event
+        if self.our_state is h11.SEND_RESPONSE:
+            raise h11.RemoteProtocolError("frames before the handshake is answered")
+        return h11.NEED_DATA  # it is being answered by a refusal
 
 
 _MALFORMED = Refused("the request is malformed")

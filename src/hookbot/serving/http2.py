@@ -40,7 +40,7 @@ class HTTP2(H2Protocol):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._limits = self.config.limits
-        self._receiving: set[int] = set()
+        self._receiving: dict[int, float] = {}
         self._resets = 0
         self._leaving = False
         self.context = WorkerContext(None)  # one that is never told of a shutdown: Hypercorn would cut the last answer
@@ -56,7 +56,8 @@ class HTTP2(H2Protocol):
         """Until when the peer has to be heard of: a body has to go on coming."""
         if not self.streams:
             return trio.current_time() + self._limits.keep_alive_s
-        return trio.current_time() + self._limits.slow_s if self._receiving & self.streams.keys() else inf
+        receiving = [by for stream_id, by in self._receiving.items() if stream_id in self.streams]
+        return min(*receiving, trio.current_time() + self._limits.slow_s) if receiving else inf
 
     async def time_out(self) -> None:
         """Go away."""
@@ -77,6 +78,9 @@ class HTTP2(H2Protocol):
             await self.send(Closed())
 
     async def _send_data(self, stream_id: int) -> None:
+        if stream_id not in self.stream_buffers:  # a peer may give a priority to a stream that is over
+            self.priority.block(stream_id)
+            return
         await super()._send_data(stream_id)
         await self._leave_if_done()
 
@@ -108,7 +112,7 @@ class HTTP2(H2Protocol):
         except h11.RemoteProtocolError:
             self.connection.send_headers(request.stream_id, [(b":status", b"400")], end_stream=True)
         else:
-            self._receiving.add(request.stream_id)
+            self._receiving[request.stream_id] = trio.current_time() + self._limits.body_s
             await super()._create_stream(request)
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
@@ -123,9 +127,9 @@ class HTTP2(H2Protocol):
                     self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                     continue
                 case h2.events.StreamEnded():
-                    self._receiving.discard(event.stream_id)
+                    self._receiving.pop(event.stream_id, None)
                 case h2.events.StreamReset():
-                    self._receiving.discard(event.stream_id)
+                    self._receiving.pop(event.stream_id, None)
                     self._resets += 1
                     if self._resets > MAX_RESETS:
                         self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)

@@ -17,6 +17,8 @@ class Limits:
     """Between two requests on one connection."""
     slow_s: float = 10
     """For a TLS handshake; for a whole request line with its headers; between two pieces of a body."""
+    body_s: float = 300
+    """For a whole body: 25 MiB in five minutes are 0.7 Mbit/s."""
     stall_s: float = 90
     """Without taking anything of what is being sent."""
     ping_s: float = 30

@@ -15,9 +15,6 @@ from ..request import Request as PlainRequest
 from ..websocket import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER
 from .connection import CONTINUE
 
-BODY_TIMEOUT_S = 300
-"""For a whole body: 25 MiB in five minutes are 0.7 Mbit/s. A sender that stops altogether ends sooner (`slow_s`)."""
-
 
 def plain_request(request: Request | Websocket) -> PlainRequest:
     """The request as it was sent: target undecoded (trap 12), headers in their order and case.
@@ -100,7 +97,7 @@ class HookbotApp(QuartTrio):
     def __init__(self, name: str, *, max_body_bytes: int) -> None:
         super().__init__(name, static_folder=None)
         self.config["MAX_CONTENT_LENGTH"] = max_body_bytes
-        self.config["BODY_TIMEOUT"] = BODY_TIMEOUT_S
+        self.config["BODY_TIMEOUT"] = None  # the server has deadlines for it, also where a handler has none
         self.config["RESPONSE_TIMEOUT"] = None  # trap 15: Quart ends streams after a minute
         self.url_map.merge_slashes = False  # trap 12: Quart redirects /pub//a
         self.url_map.strict_slashes = False

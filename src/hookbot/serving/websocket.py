@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from hypercorn.protocol.events import Data, Event, StreamClosed
+import trio
+from hypercorn.protocol.events import Event, Request, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
 from hypercorn.typing import WebsocketAcceptEvent
 from wsproto.connection import ConnectionState
@@ -27,12 +28,9 @@ class WebSocketStream(WSStream):
             await self._close(GOING_AWAY)
 
     async def handle(self, event: Event) -> None:
-        """As Hypercorn's, and end the connection after an error, which Hypercorn leaves open (trap 1)."""
-        rejected = self.state in (ASGIWebsocketState.RESPONSE, ASGIWebsocketState.HTTPCLOSED)
-        if self.closed or (rejected and isinstance(event, Data)):
-            return
+        """As Hypercorn's, and end the connection after a refused handshake, which Hypercorn leaves open (trap 1)."""
         await super().handle(event)
-        if self.closed and not isinstance(event, StreamClosed):
+        if self.closed and isinstance(event, Request):
             await self.send(StreamClosed(self.stream_id))
 
     async def _accept(self, message: WebsocketAcceptEvent) -> None:
@@ -47,6 +45,7 @@ class WebSocketStream(WSStream):
     async def _handle_events(self) -> None:
         """As Hypercorn's, with a close code for what is malformed (trap 8) and an end for what is too big (trap 4)."""
         for event in self.connection.events():
+            await trio.lowlevel.checkpoint()
             if isinstance(event, CloseConnection):
                 await self._send_wsproto_event(event.response())
                 await self.send(StreamClosed(self.stream_id))
