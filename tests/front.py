@@ -3,7 +3,7 @@
 from base64 import b64encode
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from socket import SO_LINGER, SO_RCVBUF, SOL_SOCKET, create_server
+from socket import SO_LINGER, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, create_server
 from struct import pack
 from time import time_ns
 
@@ -35,6 +35,7 @@ class Front:
 
     port: int
     broker: Broker
+    gate: Gate
     door: Door
     fanout: Fanout
     intake: Intake
@@ -72,7 +73,7 @@ class Front:
 
 
 @asynccontextmanager
-async def open_front(*, log=None, hand_on=None, retention=None, **limits):
+async def open_front(*, log=None, hand_on=None, retention=None, send_buffer=None, **limits):
     """A front on a port of its own; the handed-on connections are answered by ``299``, unless `hand_on` takes them."""
     handed_on = []
 
@@ -82,6 +83,8 @@ async def open_front(*, log=None, hand_on=None, retention=None, **limits):
             sock.send(b"HTTP/1.1 299 Handed On\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     sock = create_server(("127.0.0.1", 0), backlog=4096)
+    if send_buffer:
+        sock.setsockopt(SOL_SOCKET, SO_SNDBUF, send_buffer)
     standing = Standing()
     max_body_bytes = limits.pop("max_body_bytes", 1 << 20)
     intake = Intake(max_body_bytes, limits.pop("max_receiving_bytes", 16 << 20))
@@ -99,7 +102,7 @@ async def open_front(*, log=None, hand_on=None, retention=None, **limits):
             poller = Poller()
             fanout = Fanout(broker, poller, standing, **{**times, **limits})
             door = Door(broker, gate, intake, fanout, poller, hand_on or answer_handed_on, slow_s=slow_s)
-            front = Front(sock.getsockname()[1], broker, door, fanout, intake, standing, handed_on, [])
+            front = Front(sock.getsockname()[1], broker, gate, door, fanout, intake, standing, handed_on, [])
             nursery.start_soon(poller.run)
             await nursery.start(fanout.run)
             await nursery.start(door.run)
@@ -119,7 +122,11 @@ async def connect(port, *, receive_buffer=None):
     sock = trio.socket.socket()
     if receive_buffer:
         sock.setsockopt(SOL_SOCKET, SO_RCVBUF, receive_buffer)
-    await sock.connect(("127.0.0.1", port))
+    try:
+        await sock.connect(("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
     return trio.SocketStream(sock)
 
 

@@ -94,6 +94,7 @@ class _Listener:
         self._sock = sock
         self._lobby = lobby
         self._open = True
+        self._full = False
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted has it from here
@@ -105,6 +106,7 @@ class _Listener:
             try:
                 sock, address = self._sock.accept()
                 self._let_in(sock, address[0] if address else "")
+                self._full = False
             except BlockingIOError:
                 return
             except OSError as error:
@@ -130,7 +132,9 @@ class _Listener:
 
     def _pause(self, error: OSError) -> None:
         """Out of file descriptors: what waits to be accepted goes on waiting."""
-        logger.warning("no connection can be accepted for now: %s", error.strerror)
+        if not self._full:
+            self._full = True
+            logger.warning("no connection can be accepted for now: %s", error.strerror)
         self._lobby.poller.change(self._sock.fileno(), 0)
         self._lobby.start_soon(self._resume)
 
