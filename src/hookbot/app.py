@@ -3,28 +3,24 @@
 Paths are decoded by ourselves (`hookbot.topics.decode_path`), so one route takes them all; the gate decides.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-import trio
 from quart import Response, request, websocket
 from werkzeug.exceptions import HTTPException
 
 from .answers import PLAIN, Answer, failed, greeted, stored
-from .broker import Broker, Start
-from .errors import BodyTooLarge, HistoryLost, HookbotError, Unavailable
-from .framing import Framing, HookbotV1, framing_for, hello
+from .api import Office, create_api
+from .broker import Broker
+from .errors import BodyTooLarge, HookbotError, Unavailable
 from .gate import Gate
 from .intake import Intake
-from .listening import Listening
 from .message import Draft
-from .serving import HookbotApp, discard_incoming, plain_request
-from .streams import Closing, Stream, open_stream
+from .serving import HookbotApp, plain_request
+from .subscriptions import Subscriptions
 from .topics import decode_path
 from .verifying import verify
-from .websocket import TRY_AGAIN_LATER
 
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -39,8 +35,8 @@ class Hub:
     broker: Broker
     gate: Gate
     intake: Intake
-    heartbeat_s: float
-    closing: Closing
+    subscriptions: Subscriptions
+    office: Office
     is_ready: Callable[[], bool]
 
 
@@ -50,12 +46,16 @@ def create_app(hub: Hub) -> HookbotApp:
     app.register_error_handler(HookbotError, _answer_error)
     app.register_error_handler(HTTPException, _answer_http_error)
 
+    app.register_blueprint(create_api(hub.office))
+
     @app.before_request
     async def check_path() -> None:
         decode_path(plain_request(request).raw_path)  # werkzeug's own decoding is lenient
 
     @app.after_request
-    async def allow_origin(response: Response) -> Response:
+    async def finish(response: Response) -> Response:
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            hub.broker.counts.refused[str(response.status_code)] += 1
         return _allow_origin(hub.gate, response)
 
     @app.route("/status")
@@ -86,7 +86,7 @@ def create_app(hub: Hub) -> HookbotApp:
     @app.websocket("/", defaults={"path": ""})
     @app.websocket("/<path:path>")
     async def subscribe(path: str) -> None:
-        await _subscribe(hub)
+        await hub.subscriptions.serve(hub.gate.listening(plain_request(websocket), websocket=True))
 
     return app
 
@@ -106,48 +106,10 @@ async def _publish(hub: Hub) -> Response:
 
 async def _stream(hub: Hub) -> Response:
     listening = hub.gate.listening(plain_request(request), websocket=False)
-    start = await hub.broker.start_at(listening.since, listening.wanted, not_before_us=listening.grant.since_us)
-    response = Response(_chunks(hub, listening, start), content_type=MEDIA_TYPES[listening.format])
+    start = await hub.subscriptions.start(listening)
+    response = Response(hub.subscriptions.chunks(listening, start), content_type=MEDIA_TYPES[listening.format])
     response.headers.update(STREAM_HEADERS)
     return response
-
-
-async def _chunks(hub: Hub, listening: Listening, start: Start) -> AsyncIterator[bytes]:
-    with _open_stream(hub, listening, start) as stream:
-        async for frames in stream:
-            yield b"".join(frames)
-
-
-async def _subscribe(hub: Hub) -> None:
-    listening = hub.gate.listening(plain_request(websocket), websocket=True)
-    start = await hub.broker.start_at(listening.since, listening.wanted, not_before_us=listening.grant.since_us)
-    await websocket.accept(subprotocol=listening.subprotocol)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(discard_incoming, websocket)
-        await _send_stream(hub, listening, start)
-        nursery.cancel_scope.cancel()
-
-
-async def _send_stream(hub: Hub, listening: Listening, start: Start) -> None:
-    framing = framing_for(listening)
-    if isinstance(framing, HookbotV1):
-        await _send(framing, framing.hello(hello(listening, hub.broker.log.epoch, start)))
-    try:
-        with _open_stream(hub, listening, start) as stream:
-            async for frames in stream:
-                for frame in frames:
-                    await _send(framing, frame)
-    except (HistoryLost, Unavailable) as error:
-        await websocket.close(TRY_AGAIN_LATER, str(error))
-
-
-async def _send(framing: Framing, frame: bytes) -> None:
-    await websocket.send(frame.decode("ascii") if framing.text else frame)
-
-
-def _open_stream(hub: Hub, listening: Listening, start: Start) -> AbstractContextManager[Stream]:
-    framing = framing_for(listening)
-    return open_stream(hub.broker, listening, framing, start, heartbeat_s=hub.heartbeat_s, closing=hub.closing)
 
 
 async def _answer_error(error: HookbotError) -> Response:

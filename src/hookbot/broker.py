@@ -12,6 +12,7 @@ from .channels import Channel, Channels, Entry
 from .errors import Refused, Unavailable
 from .log import Duplicate, Log, Outcome, Retention
 from .message import Draft, Message, format_id
+from .metrics import Counts
 from .since import AfterId, FromOldest, Since, SinceTime
 from .topics import TopicFilter
 from .writer import Done, Writer
@@ -108,8 +109,9 @@ class Broker:
 
     def __init__(self, log: Log, retention: Retention, clock_us: Callable[[], int]) -> None:
         self.log = log
+        self.counts = Counts()
         self.channels = Channels(log.head)
-        self.writer = Writer(log, retention, self.channels.announce, clock_us)
+        self.writer = Writer(log, retention, self._announce, clock_us)
         self._pages: OrderedDict[tuple[TopicFilter, int], _CachedPage] = OrderedDict()
 
     @property
@@ -212,6 +214,13 @@ class Broker:
             case AfterId(epoch, _):
                 start = self.head if epoch == self.log.epoch else self.log.lost_up_to(wanted)
                 return Start(start, Gap("other-log", None, format_id(self.log.epoch, start + 1)))
+
+    def _announce(self, outcomes: Sequence[Outcome]) -> None:
+        messages = [outcome for outcome in outcomes if isinstance(outcome, Message)]
+        self.counts.published += len(messages)
+        self.counts.published_bytes += sum(len(message.body) for message in messages)
+        self.counts.duplicates += sum(isinstance(outcome, Duplicate) for outcome in outcomes)
+        self.channels.announce(messages)
 
     def _start_after(self, wanted: TopicFilter, position: int) -> Start:
         gap = self.gap_after(wanted, position)

@@ -16,6 +16,14 @@ INTERRUPTED = 130
 COMMANDS = {
     "serve": "hookbot.cli_serve:serve",
     "make-tokens": "hookbot.cli_tokens:make_tokens",
+    "check-config": "hookbot.cli_config:check_config",
+    "providers": "hookbot.cli_signatures:providers",
+    "verify": "hookbot.cli_signatures:verify",
+    "sign": "hookbot.cli_signatures:sign",
+    "routers": "hookbot.cli_routers:routers",
+    "new-router": "hookbot.cli_routers:new_router",
+    "route": "hookbot.cli_route:route",
+    "route-github": "hookbot.cli_route:route_github",
     "t": "hookbot.cli_tokens:make_tokens",
 }
 """Where each command lives. Only the one that is called is imported: whoever listens needs no server."""

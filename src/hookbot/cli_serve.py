@@ -8,7 +8,8 @@ from typing import Any
 import click
 import trio
 
-from .cli_types import DURATION, SIZE, data_dir
+from .cli_config import ARGUMENTS, FILE, ConfiguredCommand, config_file
+from .cli_types import DURATION, EXISTING_FILE, SIZE, data_dir
 from .config import (
     GITHUB_SECRET,
     GITHUB_SECRET_FILE,
@@ -19,20 +20,23 @@ from .config import (
     Secret,
     find_lines,
     find_secret,
+    read_lines,
 )
 from .errors import ConfigError
-from .log import Retention
 from .logs import set_up_logging
+from .proxies import TrustedProxies
+from .retention import Retention
 from .server import Running, run_hub
+from .throttle import Rate
 from .welcome import welcome
 
-EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
-
-@click.command()
+@click.command(cls=ConfiguredCommand)
+@config_file
 @click.option("--bind", "-b", default=":8080", show_default=True, help="[HOST]:PORT to listen on.")
 @click.option("--sslkey", "-k", type=EXISTING_FILE, help="TLS: the private key.")
 @click.option("--sslcrt", "-c", type=EXISTING_FILE, help="TLS: the certificate chain.")
+@click.option("--sslca", type=EXISTING_FILE, help="TLS: who signs the certificates of clients.")
 @click.option("--router", "routers", multiple=True, metavar="NAME", help="Run this router. Repeatable.")
 @data_dir
 @click.option(
@@ -54,6 +58,15 @@ EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--unsafe", "unsafe", multiple=True, metavar="PREFIX|none", help="Only these unsafe topics exist. Default: all."
 )
 @click.option("--no-sha1", is_flag=True, help="Refuse HMAC-SHA1 tokens; HMAC-SHA256 ones stay good.")
+@click.option(
+    "--plain-tokens", type=click.Choice(["all", "live"]), default="all", help="live: plain tokens show no history."
+)
+@click.option("--revoked", type=EXISTING_FILE, help="Names of narrowed tokens that are good no more, one a line.")
+@click.option("--trust-proxy", default="0", metavar="N|NETWORKS", help="Whose X-Forwarded-For to believe.")
+@click.option("--failure-rate", default="100/m", show_default=True, help="Bad tokens and signatures from one address.")
+@click.option("--publish-rate", metavar="N/s|N/m|N/h", help="Publishes from one address. Default: no limit.")
+@click.option("--max-subscribers", type=click.IntRange(1), help="In all. Default: no limit.")
+@click.option("--max-subscribers-per-token", type=click.IntRange(1), help="Default: no limit.")
 @click.option("--max-body", type=SIZE, default="25MiB", show_default=True, help="The largest body of a publish.")
 @click.option(
     "--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN", help="Let pages of this origin read streams."
@@ -70,11 +83,12 @@ EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
-@click.pass_obj
-def serve(given: dict[str, str | None], /, **options: Any) -> None:
+@click.pass_context
+def serve(context: click.Context, /, **options: Any) -> None:
     """Run the hub until it is told to stop (SIGTERM, Ctrl-C).
 
-    Without a key, one is made and kept in the data directory.
+    Without a key, one is made and kept in the data directory. SIGHUP rereads the configuration file, keys,
+    secrets and certificates.
 
     \b
     Example:
@@ -82,18 +96,25 @@ def serve(given: dict[str, str | None], /, **options: Any) -> None:
     """
     set_up_logging(options["log_format"], options["log_level"])
     raise_file_limit()
-    config = make_config(given, options)
+    config = make_config(context)
 
     def started(hub: Running) -> None:
         click.echo(welcome(config, hub.urls[0], secrets=sys.stdout.isatty()))
 
-    trio.run(run_hub, config, started)
+    def reread() -> Config:
+        with serve.make_context("serve", list(context.meta[ARGUMENTS]), parent=context.parent) as again:
+            return make_config(again)
+
+    trio.run(run_hub, config, started, reread)
 
 
-def make_config(given: dict[str, str | None], options: dict[str, Any]) -> Config:
-    """What the options and the environment say; raises `ConfigError`."""
+def make_config(context: click.Context) -> Config:
+    """What the options, the environment and the configuration file say; raises `ConfigError`."""
+    given, options = context.obj, context.params
     data_dir = options["data_dir"]
+    file = context.meta[FILE]
     return Config(
+        file=file,
         key=find_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE),
         old_keys=find_lines(OLD_KEYS, os.environ),
         github_secrets=_github_secrets(given, options["routers"], data_dir),
@@ -110,6 +131,14 @@ def make_config(given: dict[str, str | None], options: dict[str, Any]) -> Config
         ),
         tls_certificate=options["sslcrt"],
         tls_key=options["sslkey"],
+        tls_client_authorities=options["sslca"],
+        revoked=frozenset(read_lines(options["revoked"], "--revoked") if options["revoked"] else ()),
+        plain_tokens_live_only=options["plain_tokens"] == "live",
+        trusted_proxies=TrustedProxies.parse(options["trust_proxy"]),
+        failure_rate=Rate.parse(options["failure_rate"]),
+        publish_rate=Rate.parse(options["publish_rate"]) if options["publish_rate"] else None,
+        max_subscribers=options["max_subscribers"],
+        max_subscribers_per_token=options["max_subscribers_per_token"],
         unsafe_prefixes=_unsafe_prefixes(options["unsafe"]),
         sha1_tokens=not options["no_sha1"],
         cors_origins=options["cors_origins"],

@@ -43,6 +43,7 @@ class Size(click.ParamType[int]):
         return int(match[1]) << (0 if unit == "b" else _FACTORS[unit])
 
 
+EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 DURATION = Duration()
 SIZE = Size()
 data_dir = click.option(

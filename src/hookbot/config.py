@@ -9,12 +9,14 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 
+from .config_file import ConfigFile
 from .errors import ConfigError
-from .log import Retention
+from .proxies import TrustedProxies
+from .retention import Retention
+from .throttle import FAILURES, Rate
 
 KEY = "HOOKBOT_KEY"
 OLD_KEYS = "HOOKBOT_OLD_KEYS"
@@ -44,10 +46,22 @@ class Config:
     bind: str = ":8080"
     store: str = "sqlite:"
     routers: tuple[str, ...] = ()
-    router_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    file: ConfigFile = field(default_factory=ConfigFile)
     retention: Retention = field(default_factory=Retention)
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    tls_client_authorities: Path | None = None
+    """Who signs the certificates that clients may show."""
+    revoked: frozenset[str] = frozenset()
+    """Names of narrowed tokens that are good no more."""
+    plain_tokens_live_only: bool = False
+    trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    failure_rate: Rate = FAILURES
+    """How often one address may come without a good token or signature."""
+    publish_rate: Rate | None = None
+    """How often one address may publish."""
+    max_subscribers: int | None = None
+    max_subscribers_per_token: int | None = None
     unsafe_prefixes: tuple[str, ...] = ("",)
     sha1_tokens: bool = True
     cors_origins: tuple[str, ...] = ()
@@ -90,12 +104,24 @@ def find_secret(given: str | None, name: str, environ: Mapping[str, str], kept_i
     return Secret(read_secret_file(kept_in, "the data directory"), kept_in)
 
 
+def known_secret(given: str | None, name: str, environ: Mapping[str, str], kept_in: Path) -> str | None:
+    """Like `find_secret`, but None if it is nowhere: for those who only use what a hub has made."""
+    if given or environ.get(name) or environ.get(f"{name}_FILE") or kept_in.exists():
+        return find_secret(given, name, environ, kept_in).value
+    return None
+
+
 def find_lines(name: str, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Several secrets, one a line, from the environment or from a file that it names."""
-    text = environ.get(name)
-    if text is None and (file := environ.get(f"{name}_FILE")):
-        text = _read(Path(file), f"{name}_FILE")
-    return tuple(line.strip() for line in (text or "").splitlines() if line.strip())
+    if name in environ:
+        return _lines(environ[name])
+    file = environ.get(f"{name}_FILE")
+    return read_lines(Path(file), f"{name}_FILE") if file else ()
+
+
+def read_lines(path: Path, where: str) -> tuple[str, ...]:
+    """What the lines of a file say; raises `ConfigError`."""
+    return _lines(_read(path, where))
 
 
 def read_secret_file(path: Path, where: str) -> str:
@@ -126,6 +152,10 @@ def _read(path: Path, where: str) -> str:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} (from {where}) cannot be read: {error}") from None
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 def _write_secret_file(path: Path, value: str) -> None:

@@ -19,13 +19,12 @@ from .publishing import Publishing
 from .request import Request
 from .signatures import Reply
 from .sources import Source, Sources
-from .throttle import Rate, Throttle
+from .standing import Standing
+from .throttle import FAILURES, Rate, Throttle
 from .topics import UNSAFE, is_own, is_unsafe
 
 MAX_HOPS = 16
 MAX_KEY = 255
-FAILURES = Rate(100, 60)
-"""How often one address may come without a good token or signature."""
 UNSAFE_HEADER = "x-hookbot-unsafe-is-ok"
 UNSAFE_HEADER_VALUE = "I understand the security implications"
 TOKEN_PROTOCOL = "hookbot.token."  # noqa: S105 - a prefix, not a token
@@ -44,6 +43,7 @@ class Gate:
         *,
         clock_us: Callable[[], int],
         sources: Sources | None = None,
+        standing: Standing | None = None,
         proxies: TrustedProxies | None = None,
         failures: Rate = FAILURES,
         publishes: Rate | None = None,
@@ -55,6 +55,7 @@ class Gate:
         self.max_body_bytes = max_body_bytes
         self.origins = frozenset(origin.lower() for origin in origins)
         self.sources = sources or Sources()
+        self.standing = standing or Standing()
         self._proxies = proxies or TrustedProxies()
         self._failures = Throttle(failures)
         self._publishes = Throttle(publishes) if publishes else None
@@ -109,6 +110,7 @@ class Gate:
         grant = self.authorize(request, place.path, "subscribe")
         listening = read_listening(request, place, websocket=websocket, now_us=self._clock_us())
         _check_grant(grant, listening)
+        self.standing.check(grant)
         return replace(listening, grant=grant)
 
     def place(self, request: Request, action: Literal["publish", "subscribe"]) -> Place:

@@ -3,10 +3,11 @@
 What nobody expected, in any of them, ends the process, loudly. A router's failure does not.
 """
 
+import logging
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +16,12 @@ from time import time_ns
 import trio
 
 from . import poller
+from .api import Office
 from .app import Hub, create_app
 from .authority import Authority
 from .broker import Broker, open_broker
-from .config import Config, resolve_secret
+from .config import Config, Secret, resolve_secret
+from .config_sections import read_routers, read_sources, unless_wrong
 from .door import Door, HandOn
 from .errors import ConfigError
 from .fanout import Fanout
@@ -26,14 +29,31 @@ from .gate import Gate
 from .intake import Intake
 from .log import Log, MemoryLog
 from .log_sqlite import open_sqlite_log
-from .routers.running import RouterSpec, open_routers
+from .metrics import Kind, Metrics
+from .routers.running import Routers, open_routers
 from .serving import Limits, PrefixedStream, Server
 from .serving.streams import Stream
+from .sessions import open_sessions
 from .signatures import load_provider
 from .sources import Source, Sources
-from .streams import Closing
+from .standing import Standing
+from .streams import Streams
+from .subscriptions import Subscriptions
 
+RELOAD = frozenset({signal.SIGHUP} if hasattr(signal, "SIGHUP") else ())
+STANDING_INTERVAL_S = 1.0
+ROUTER_METRICS = {
+    "lag": "How many messages of the log it has not looked at yet.",
+    "routed": "Messages dealt with.",
+    "published": "Messages published.",
+    "failed": "Messages given up.",
+    "restarts": "Times it crashed and was made anew.",
+    "blocked": "Times it held up the event loop.",
+}
 BACKLOG = 8192  # a storm of reconnecting subscribers waits here (Linux caps it at net.core.somaxconn)
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +63,55 @@ class Running:
     urls: Sequence[str]
     """Where, for example ``http://127.0.0.1:8080``."""
     broker: Broker
+    gate: Gate
+    tls: ssl.SSLContext | None
+
+    def reload(self, config: Config) -> None:
+        """Take over keys, sources and certificates; raises `ConfigError`, and then everything stays as it was."""
+        sources = Sources(make_sources(config))
+        if self.tls:
+            load_certificates(self.tls, config)
+        self.gate.sources, self.gate.authority = sources, make_authority(config)
 
 
-async def run_hub(config: Config, started: Callable[[Running], None]) -> None:
-    """Run a hub until SIGTERM or SIGINT; then finish what was accepted, within `grace_s`. Raises `ConfigError`."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+async def run_hub(config: Config, started: Callable[[Running], None], reread: Callable[[], Config]) -> None:
+    """Run a hub until SIGTERM or SIGINT; then finish what was accepted, within `grace_s`. Raises `ConfigError`.
+
+    At SIGHUP, what `reread` returns is taken over.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *RELOAD) as signals:
         async with open_hub(config) as hub:
             started(hub)
-            await anext(signals)
+            async for signum in signals:
+                if signum not in RELOAD:
+                    return
+                try:
+                    hub.reload(reread())
+                    logger.info("the configuration was read again")
+                except ConfigError as error:
+                    logger.error("the configuration stays as it was: %s", error)
 
 
 @asynccontextmanager
 async def open_hub(config: Config) -> AsyncIterator[Running]:
     """A hub that listens for as long as the block lasts. Raises `ConfigError`."""
-    sockets = bind(config.bind)
+    gate = make_gate(config)
+    specs = unless_wrong(read_routers(config.file, config.routers, _values(config.github_secrets)))
     context = tls_context(config)
+    sockets = bind(config.bind)
     async with (
         open_log(config) as log,
         open_broker(log, config.retention) as broker,
-        open_routers(broker, router_specs(config), resolve_secret) as routers,
+        open_sessions(broker) as sessions,
+        open_routers(broker, specs, resolve_secret) as routers,
+        trio.open_nursery() as services,
     ):
-        gate = make_gate(config)
+        services.start_soon(_end_what_is_not_granted, gate)
         intake = Intake(config.max_body_bytes, config.max_receiving_bytes)
-        closing = Closing()
-        app = create_app(Hub(broker, gate, intake, config.heartbeat_s, closing, lambda: routers.running))
+        streams = Streams(broker, gate.standing, config.heartbeat_s)
+        subscriptions = Subscriptions(broker, sessions, streams)
+        office = Office(broker, gate, sessions, hub_metrics(broker, gate, routers), routers.snapshot)
+        app = create_app(Hub(broker, gate, intake, subscriptions, office, lambda: routers.running))
         server = Server(app, limits(config))
         async with trio.open_nursery() as connections:
             hand_on = partial(_serve_soon, connections, server)
@@ -76,20 +121,27 @@ async def open_hub(config: Config) -> AsyncIterator[Running]:
                 await connections.start(server.serve_listeners, [_listener(sock, context) for sock in sockets])
                 front = nullcontext(None)
             async with front:
-                yield Running([_url(sock, context) for sock in sockets], broker)
-                closing.begin()
+                yield Running([_url(sock, context) for sock in sockets], broker, gate, context)
+                streams.close()
                 server.shut_down()
+        services.cancel_scope.cancel()
 
 
 @asynccontextmanager
 async def open_front(
-    config: Config, broker: Broker, gate: Gate, intake: Intake, sockets: Sequence[socket.socket], hand_on: HandOn
+    config: Config,
+    broker: Broker,
+    gate: Gate,
+    intake: Intake,
+    sockets: Sequence[socket.socket],
+    hand_on: HandOn,
 ) -> AsyncIterator[None]:
     """The poller and what lies in it. When the block ends, everybody there is told, and has `grace_s` to leave."""
     own = poller.Poller()
     fanout = Fanout(
         broker,
         own,
+        gate.standing,
         heartbeat_s=config.heartbeat_s,
         ping_s=config.ping_s,
         deaf_s=config.deaf_s,
@@ -122,31 +174,57 @@ def open_log(config: Config) -> AbstractAsyncContextManager[Log]:
 def make_gate(config: Config) -> Gate:
     """The gate that the configuration describes."""
     return Gate(
-        Authority(config.keys, digests=("sha1", "sha256") if config.sha1_tokens else ("sha256",)),
+        make_authority(config),
+        standing=Standing(max_subscribers=config.max_subscribers, max_per_token=config.max_subscribers_per_token),
         clock_us=lambda: time_ns() // 1000,
         sources=Sources(make_sources(config)),
+        proxies=config.trusted_proxies,
+        failures=config.failure_rate,
+        publishes=config.publish_rate,
         unsafe_prefixes=config.unsafe_prefixes,
         max_body_bytes=config.max_body_bytes,
         origins=config.cors_origins,
     )
 
 
-def make_sources(config: Config) -> Iterator[Source]:
-    """Who has to prove themselves where: whom the GitHub router serves does, by itself."""
-    if "github" in config.routers:
-        secrets = [secret.value for secret in config.github_secrets]
-        yield Source("/unsafe/github.com/", load_provider("github"), secrets)
+def make_authority(config: Config) -> Authority:
+    """Whose tokens the hub honours."""
+    return Authority(
+        config.keys,
+        digests=("sha1", "sha256") if config.sha1_tokens else ("sha256",),
+        revoked=config.revoked,
+        plain_live_only=config.plain_tokens_live_only,
+    )
 
 
-def router_specs(config: Config) -> Sequence[RouterSpec]:
-    """The routers to run; a GitHub router without secrets of its own gets the hub's."""
-    specs = []
-    for name in config.routers:
-        options = dict(config.router_options.get(name, {}))
-        if options.get("router", name) == "github":
-            options.setdefault("secrets", [secret.value for secret in config.github_secrets])
-        specs.append(RouterSpec.parse(name, options))
-    return specs
+def make_sources(config: Config) -> Sequence[Source]:
+    """Who has to prove themselves where: the configured ones, and by itself whom the GitHub router serves."""
+    own = [Source("/unsafe/github.com/", load_provider("github"), _values(config.github_secrets))]
+    return (own if config.github_secrets else []) + unless_wrong(read_sources(config.file))
+
+
+def hub_metrics(broker: Broker, gate: Gate, routers: Routers) -> Metrics:
+    """What ``/metrics`` tells."""
+    metrics = Metrics()
+    counts = broker.counts
+    metrics.add("counter", "published", "Messages stored.", lambda: counts.published)
+    metrics.add("counter", "published_bytes", "Bytes of their bodies.", lambda: counts.published_bytes)
+    metrics.add("counter", "duplicates", "Publishes whose key was known: not stored again.", lambda: counts.duplicates)
+    metrics.add("counter", "refused", "Requests answered with an error.", lambda: counts.refused, label="status")
+    metrics.add("gauge", "head", "Position of the newest message.", lambda: broker.head)
+    metrics.add("gauge", "subscribers", "Subscriptions that stand.", lambda: len(gate.standing))
+    for field, help in ROUTER_METRICS.items():
+        kind: Kind = "gauge" if field == "lag" else "counter"
+        metrics.add(kind, f"router_{field}", help, partial(_by_router, routers, field), label="router")
+    return metrics
+
+
+def _by_router(routers: Routers, field: str) -> Mapping[str, float]:
+    return {one["name"]: one[field] for one in routers.snapshot()}
+
+
+def _values(secrets: Sequence[Secret]) -> Sequence[str]:
+    return [secret.value for secret in secrets]
 
 
 def limits(config: Config) -> Limits:
@@ -168,11 +246,19 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["h2", "http/1.1"])
+    load_certificates(context, config)
+    return context
+
+
+def load_certificates(context: ssl.SSLContext, config: Config) -> None:
+    """Show this certificate from the next handshake on, and ask clients for theirs; raises `ConfigError`."""
     try:
-        context.load_cert_chain(config.tls_certificate, config.tls_key)
+        context.load_cert_chain(str(config.tls_certificate), str(config.tls_key))
+        if config.tls_client_authorities:
+            context.load_verify_locations(str(config.tls_client_authorities))
+            context.verify_mode = ssl.CERT_OPTIONAL
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"no TLS with {config.tls_certificate} and {config.tls_key}: {error}") from None
-    return context
 
 
 def bind(address: str) -> Sequence[socket.socket]:
@@ -188,6 +274,12 @@ def bind(address: str) -> Sequence[socket.socket]:
         return [socket.create_server((host, int(port)), family=family, backlog=BACKLOG)]
     except (OSError, OverflowError) as error:
         raise ConfigError(f"cannot listen on {address!r}: {error}") from None
+
+
+async def _end_what_is_not_granted(gate: Gate) -> None:
+    while True:
+        await trio.sleep(STANDING_INTERVAL_S)
+        gate.standing.sweep(gate.authority, now_s=gate.now_s)
 
 
 def _serve_soon(connections: trio.Nursery, server: Server, sock: socket.socket, prefix: bytes) -> None:

@@ -7,6 +7,7 @@ from .authority import Authority, Grant
 from .errors import TooManyRequests
 
 RETRY_AFTER_S = 30
+GRANT_ENDED = "the token is no longer valid"
 
 End = Callable[[], None]
 

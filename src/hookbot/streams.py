@@ -2,47 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
 import trio
 
 from .broker import PAGE_BYTES, PAGE_MESSAGES, Broker, Gap, Start
 from .channels import Entry
-from .errors import HistoryLost
-from .framing import Framing, encoded
+from .errors import Ended, HistoryLost
+from .framing import Framing, encoded, framing_for
 from .listening import Listening
 from .message import format_id
+from .standing import GRANT_ENDED, Standing
+from .websocket import GOING_AWAY, POLICY_VIOLATION
+
+SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resume")
 
 
-class Closing:
-    """Ends all streams of a hub that is shutting down, each between two batches."""
-
-    def __init__(self) -> None:
-        self._waiting: set[trio.CancelScope] = set()
-        self._begun = False
-
-    def begin(self) -> None:
-        """End them."""
-        self._begun = True
-        for scope in self._waiting:
-            scope.cancel()
-
-    @contextmanager
-    def wait(self, seconds: float) -> Iterator[None]:
-        """A block that ends after some seconds, or with the hub; raises `StopAsyncIteration` then."""
-        with trio.move_on_after(seconds) as scope:
-            self._waiting.add(scope)
-            try:
-                if self._begun:
-                    scope.cancel()
-                yield
-            finally:
-                self._waiting.discard(scope)
-        if self._begun:
-            raise StopAsyncIteration
-
-
-class _Source(Protocol):
+class Source(Protocol):
     async def take(self) -> Sequence[Entry | Gap]:
         """What comes next; nothing at the end."""
 
@@ -50,35 +27,26 @@ class _Source(Protocol):
         """The position up to which everything has been taken."""
 
 
-@contextmanager
-def open_stream(
-    broker: Broker, listening: Listening, framing: Framing, start: Start, *, heartbeat_s: float, closing: Closing
-) -> Iterator["Stream"]:
-    """The frames of a subscription from `start` on, live or only what is stored."""
-    epoch = broker.log.epoch
-    if not listening.follow:
-        yield Stream(epoch, _Stored(broker, listening, start), framing, listening.limit, heartbeat_s, closing)
-        return
-    with broker.subscribe(listening.wanted, start) as subscription:
-        yield Stream(epoch, subscription, framing, listening.limit, heartbeat_s, closing)
-
-
 class Stream:
-    """Frames in batches, as soon as there are any: an asynchronous iterator, made by `open_stream`.
+    """Frames in batches, as soon as there are any: an asynchronous iterator, made by `Streams.open`.
 
     Ends after `limit` messages, or with the stored ones where the subscription does not follow. Raises `HistoryLost`
-    for a gap that the format cannot tell, and `Unavailable` when the log cannot be read.
+    for a gap that the format cannot tell, `Unavailable` when the log cannot be read, and `Ended` when the hub ends it.
     """
 
-    def __init__(
-        self, epoch: str, source: _Source, framing: Framing, limit: int | None, heartbeat_s: float, closing: Closing
-    ) -> None:
+    def __init__(self, epoch: str, source: Source, framing: Framing, limit: int | None, heartbeat_s: float) -> None:
         self._epoch = epoch
         self._source = source
         self._framing = framing
         self._left = limit
         self._heartbeat_s = heartbeat_s
-        self._closing = closing
+        self._waiting = trio.CancelScope()
+        self._ended: Ended | None = None
+
+    def end(self, reason: Ended) -> None:
+        """Raise `reason` where the next batch is, or would be, waited for."""
+        self._ended = reason
+        self._waiting.cancel()
 
     def __aiter__(self) -> "Stream":
         return self
@@ -87,9 +55,9 @@ class Stream:
         while True:
             if self._left == 0:
                 raise StopAsyncIteration
-            taken: Sequence[Entry | Gap] | None = None
-            with self._closing.wait(self._heartbeat_s):
-                taken = await self._source.take()
+            taken = await self._take()
+            if self._ended:
+                raise self._ended
             if taken is None:
                 frame = self._framing.heartbeat(format_id(self._epoch, self._source.settle()))
                 if frame:
@@ -98,6 +66,12 @@ class Stream:
                 return [self._frame(item) for item in self._within_limit(taken)]
             else:
                 raise StopAsyncIteration
+
+    async def _take(self) -> Sequence[Entry | Gap] | None:
+        """What comes next; None when it is time for a heartbeat, or it was ended."""
+        with trio.move_on_after(self._heartbeat_s) as self._waiting:
+            return None if self._ended else await self._source.take()
+        return None
 
     def _within_limit(self, taken: Sequence[Entry | Gap]) -> Sequence[Entry | Gap]:
         if self._left is not None:
@@ -113,6 +87,51 @@ class Stream:
         if frame is None:
             raise HistoryLost(f"messages before {item.before} are no longer kept ({item.reason}); resume from there")
         return frame
+
+
+class Streams:
+    """All streams of a hub."""
+
+    def __init__(self, broker: Broker, standing: Standing, heartbeat_s: float) -> None:
+        self._broker = broker
+        self._standing = standing
+        self._heartbeat_s = heartbeat_s
+        self._open: set[Stream] = set()
+        self._closing = False
+
+    @contextmanager
+    def open(self, listening: Listening, start: Start) -> Iterator[Stream]:
+        """The frames of a subscription from `start` on: live, or only what is stored."""
+        if not listening.follow:
+            with self.open_from(_Stored(self._broker, listening, start), listening) as stream:
+                yield stream
+            return
+        with (
+            self._broker.subscribe(listening.wanted, start) as subscription,
+            self.open_from(subscription, listening) as stream,
+        ):
+            yield stream
+
+    @contextmanager
+    def open_from(self, source: Source, listening: Listening) -> Iterator[Stream]:
+        """The frames of whatever a subscription takes its messages from."""
+        framing = framing_for(listening)
+        stream = Stream(self._broker.log.epoch, source, framing, listening.limit, self._heartbeat_s)
+        not_granted = partial(stream.end, Ended(POLICY_VIOLATION, GRANT_ENDED))
+        self._open.add(stream)
+        try:
+            if self._closing:
+                stream.end(SHUTTING_DOWN)
+            with self._standing.stand(listening.grant, not_granted):
+                yield stream
+        finally:
+            self._open.discard(stream)
+
+    def close(self) -> None:
+        """End them all: the hub is shutting down."""
+        self._closing = True
+        for stream in self._open:
+            stream.end(SHUTTING_DOWN)
 
 
 class _Stored:

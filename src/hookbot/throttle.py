@@ -27,6 +27,10 @@ class Rate:
         return cls(int(count), _PERIODS[unit])
 
 
+FAILURES = Rate(100, 60)
+"""How often one address may come without a good token or signature, unless the configuration says otherwise."""
+
+
 class Throttle:
     """Counts what each key does against one rate. The keys that did something last are remembered, up to `MAX_KEYS`."""
 

@@ -13,7 +13,7 @@ import trio
 
 from .errors import Unavailable
 from .log import Log, Outcome, Retention
-from .message import Draft, Message
+from .message import Draft
 
 QUEUE_BYTES = 64 << 20
 BATCH_BYTES = 8 << 20
@@ -36,7 +36,7 @@ class Writer:
     """Appends what stands in line, batch by batch, answers those who wait, and announces what was committed."""
 
     def __init__(
-        self, log: Log, retention: Retention, announce: Callable[[Sequence[Message]], None], clock_us: Callable[[], int]
+        self, log: Log, retention: Retention, announce: Callable[[Sequence[Outcome]], None], clock_us: Callable[[], int]
     ) -> None:
         self._log = log
         self._retention = retention
@@ -98,7 +98,7 @@ class Writer:
         answers = iter(outcomes)
         for waiting in batch:
             waiting.done([next(answers) for _ in waiting.drafts])
-        self._announce([outcome for outcome in outcomes if isinstance(outcome, Message)])
+        self._announce(outcomes)
 
     def _next_batch(self) -> Sequence[_Waiting]:
         batch: list[_Waiting] = []
