@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 from quart import abort, websocket
 from wsproto.events import BytesMessage, CloseConnection, RejectConnection, TextMessage
 from wsproto.extensions import PerMessageDeflate
@@ -76,6 +77,7 @@ def app():
         pytest.param(b"Sec-WebSocket-Protocol: \xff\r\n", id="subprotocol that is not ASCII"),
         pytest.param(b"Sec-WebSocket-Extensions: \xff\r\n", id="extension that is not ASCII"),
         pytest.param(b"Content-Length: 3\r\n\r\nabc", id="with a body"),
+        pytest.param(b"Content-Length: 3\r\n", id="announcing a body"),
         pytest.param(b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", id="with a chunked body"),
     ],
 )
@@ -213,6 +215,7 @@ async def test_a_shutdown_says_1001_also_to_whom_it_finds_at_the_door(app):
         socket = await hub.websocket("/undecided")
         await app.begun.wait()
         hub.server.shut_down()
+        await trio.testing.wait_all_tasks_blocked()
         app.go_on.set()
 
         assert await (await socket.accepted()).receive_close() == 1001
