@@ -3,13 +3,25 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test lint format clean
+.PHONY: run test demo crash-test bench bench-full lint format constraints clean
 
 run: $(VENV)/.installed
 	$(BIN)/hookbot serve --router github
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/demo.py
+
+crash-test: $(VENV)/.installed-dev
+	$(BIN)/python tests/crash.py
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks
+
+bench-full: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks --full
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
@@ -28,6 +40,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# The versions that everything was tested with; run it on Python 3.11, in a clean checkout.
+constraints:
+	rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip freeze --exclude-editable --exclude hookbot > constraints.txt
 
 clean:
 	rm -rf $(VENV)

@@ -1,0 +1,87 @@
+"""A hub, two listeners and one organisation-wide webhook: who receives what?
+
+Starts a hub of its own on a free port, lets two listeners connect to it, and posts signed GitHub deliveries
+to the one address that an organisation would give to GitHub. `make demo` runs it.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import trio
+
+import hookbot
+from hookbot.signatures import SignedRequest, load_provider
+from hookbot.tokens import make_token
+
+KEY, SECRET = "demo-key", "demo-secret"
+DELIVERIES = Path(__file__).parent.parent / "tests" / "deliveries"
+EVENTS = ("push", "issues", "pull_request", "star", "release", "check_run", "organization")
+REPOSITORY = "Codertocat/Hello-World"
+
+
+def main() -> None:
+    """Run the demo."""
+    with hub() as url:
+        click.secho(f"A hub listens on {url}, with the GitHub router.\n", bold=True)
+        trio.run(demo, url)
+
+
+@contextmanager
+def hub() -> Iterator[str]:
+    """A hub as a process of its own; where it listens."""
+    with tempfile.TemporaryDirectory() as data_dir:
+        serve = [sys.executable, "-m", "hookbot", "--key", KEY, "--github-secret", SECRET]
+        serve += ["serve", "--bind", "127.0.0.1:0", "--data-dir", data_dir, "--router", "github"]
+        with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield process.stdout.readline().split()[-1]
+            finally:
+                process.terminate()
+
+
+async def demo(url: str) -> None:
+    """Two listeners, then deliveries, then a forged one."""
+    async with trio.open_nursery() as nursery:
+        exact, subtree = f"github.com/repo/{REPOSITORY}", "github.com/"
+        await nursery.start(listen, url, "one repository", exact, "green")
+        await nursery.start(listen, url, "everything", subtree, "cyan")
+        click.echo("Now GitHub posts, to one address for the whole organisation:\n")
+        for event in EVENTS:
+            await deliver(url, event, SECRET)
+        click.echo("")
+        await deliver(url, "push", "not the secret")
+        nursery.cancel_scope.deadline = trio.current_time() + 1  # by now everybody has everything
+
+
+async def listen(url: str, name: str, topic: str, color: str, *, task_status: trio.TaskStatus[None]) -> None:
+    """Print what comes to a topic."""
+    address = f"{url}/sub/{topic}"
+    async with hookbot.listen(address, token=make_token(KEY, f"/sub/{topic}")) as messages:
+        click.secho(f"  {name:15} listens to {topic}", fg=color)
+        task_status.started()
+        async for message in messages:
+            click.secho(f"  {name:15} <- {message.topic}", fg=color)
+
+
+async def deliver(url: str, event: str, secret: str) -> None:
+    """Post a delivery as GitHub does."""
+    body = next(DELIVERIES.glob(f"{event}.*.json")).read_bytes()
+    headers = (("Content-Type", "application/json"), ("X-GitHub-Event", event), ("X-GitHub-Delivery", f"demo-{event}"))
+    signed = load_provider("github").sign(SignedRequest(body, headers), secret, now=0)
+    about = json.loads(body).get("repository", {}).get("full_name", "the organisation")
+    click.secho(f"POST /unsafe/pub/github.com/org/demo  {event}, about {about}", bold=True)
+    try:
+        await hookbot.publish(f"{url}/unsafe/pub/github.com/org/demo", body, headers=signed.headers)
+    except hookbot.Refused as error:
+        click.secho(f"  refused, it is signed with another secret: {error}", fg="red")
+    await trio.sleep(0.1)  # so that who received what stands beneath it
+
+
+if __name__ == "__main__":
+    main()
