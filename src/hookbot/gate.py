@@ -5,6 +5,7 @@ The door and the app take requests in; both ask here, so that there is one answe
 
 from base64 import b64decode
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Literal
@@ -21,7 +22,7 @@ from .signatures import Reply
 from .sources import Source, Sources
 from .standing import Standing
 from .throttle import FAILURES, Rate, Throttle
-from .topics import UNSAFE, is_own, is_unsafe
+from .topics import RECURSIVE, UNSAFE, TopicFilter, is_own, is_unsafe
 
 MAX_HOPS = 16
 MAX_KEY = 255
@@ -60,7 +61,8 @@ class Gate:
         self._failures = Throttle(failures)
         self._publishes = Throttle(publishes) if publishes else None
         self._clock_us = clock_us
-        self._unsafe = tuple(UNSAFE + prefix for prefix in unsafe_prefixes)
+        beneath = [TopicFilter.parse(f"{UNSAFE}{prefix}{RECURSIVE}") for prefix in unsafe_prefixes]
+        self._unsafe = TopicFilter(tuple(pattern for wanted in beneath for pattern in wanted.patterns))
 
     @property
     def now_s(self) -> float:
@@ -116,7 +118,7 @@ class Gate:
     def place(self, request: Request, action: Literal["publish", "subscribe"]) -> Place:
         """What the path means for this method; raises `InvalidTopic`, `NotFound` or `MethodNotAllowed`."""
         place = find(request.method, request.raw_path)
-        if place.topic.startswith(UNSAFE) and not place.topic.startswith(self._unsafe):
+        if is_unsafe(place.topic) and not self._may_exist(place):
             raise NotFound(f"this hub has no such unsafe topic: {place.topic!r}")
         if place.action != action:
             raise MethodNotAllowed(f"{request.method} is not for {place.path!r}", allow=METHODS[place.action])
@@ -139,6 +141,13 @@ class Gate:
         if declared.isdecimal() and int(declared[:18]) > self.max_body_bytes:
             raise BodyTooLarge(f"a body has at most {self.max_body_bytes} bytes")
 
+    def _may_exist(self, unsafe: Place) -> bool:
+        """Whether the hub has this unsafe topic, or some of those that a subscription asks for."""
+        if unsafe.action == "publish":
+            return self._unsafe.matches(unsafe.topic)
+        asked = TopicFilter.parse(unsafe.topic)
+        return any(map(self._unsafe.matches, asked.patterns)) or any(map(asked.matches, self._unsafe.patterns))
+
     def _client(self, request: Request) -> str:
         return self._proxies.client(request.client, request.header("x-forwarded-for"))
 
@@ -158,8 +167,8 @@ class Gate:
 
     def _is_foreign(self, request: Request) -> bool:
         origin = request.header("origin").lower()
-        own = origin.partition("//")[2] == request.header("host").lower()
-        return bool(origin) and not own and origin not in self.origins
+        own = f"//{request.header('host').lower()}"
+        return bool(origin) and not origin.endswith(own) and origin not in self.origins
 
 
 def _tokens(request: Request) -> Sequence[str]:
@@ -169,10 +178,8 @@ def _tokens(request: Request) -> Sequence[str]:
     if scheme.lower() == "bearer":
         tokens.append(credentials.strip())
     elif scheme.lower() == "basic":
-        try:
-            tokens.append(b64decode(credentials, validate=True).decode("latin-1").partition(":")[0])
-        except ValueError:
-            raise Unauthorized from None
+        with suppress(ValueError):
+            tokens.append(b64decode(credentials.strip(), validate=True).decode("latin-1").partition(":")[0])
     for protocol in offered(request):
         if protocol.startswith(TOKEN_PROTOCOL):
             tokens.append(protocol.removeprefix(TOKEN_PROTOCOL))

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
 
 from .errors import BadSignature
 from .message import Draft, Headers, Once
@@ -85,6 +84,4 @@ class Publishing:
 
 
 def _without_token(query: str) -> str:
-    if "token" not in query:
-        return query
-    return urlencode([pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != "token"])
+    return "&".join(part for part in query.split("&") if part.partition("=")[0] != "token")

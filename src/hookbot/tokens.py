@@ -6,7 +6,7 @@ for a path without the leading ``/pub`` or ``/sub`` is good for both.
 """
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal
 
 Digest = Literal["sha1", "sha256"]
@@ -16,7 +16,24 @@ DIGESTS: dict[Digest, int] = {"sha1": 40, "sha256": 64}
 
 def make_token(key: str, path: str, digest: Digest = "sha1") -> str:
     """The token that opens `path` (decoded, without query) and, if it ends in ``/``, everything beneath it."""
-    return hmac.digest(_bytes(key), _bytes(path), digest).hex()
+    return hmac.new(_bytes(key), _bytes(path), digest).hexdigest()
+
+
+def find_opening(token: str, key: str, path: str, digests: Collection[Digest]) -> str | None:
+    """Of the paths that open `path`, the one that `token` was made for, if any. Each comparison takes constant time.
+
+    Which digest it was made with shows in its length; one of another length costs nothing.
+    """
+    given = token.encode("utf-8", "replace")
+    for digest in digests:
+        if DIGESTS[digest] == len(given):
+            keyed = hmac.new(_bytes(key), digestmod=digest)
+            for opening in opening_paths(path):
+                made = keyed.copy()
+                made.update(_bytes(opening))
+                if hmac.compare_digest(given, made.hexdigest().encode()):
+                    return opening
+    return None
 
 
 def opening_paths(path: str) -> Iterator[str]:
