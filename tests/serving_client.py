@@ -138,7 +138,7 @@ async def serve(app, *, certificate=None, clients=None, **limits) -> AsyncIterat
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listeners[0].socket.getsockname()[1]
         if certificate:
-            listeners = [trio.SSLListener(listeners[0], _tls(certificate, clients))]
+            listeners = [trio.SSLListener(listeners[0], _tls(certificate, clients), https_compatible=True)]
         served = Served(Server(app, Limits(**limits)), port, certificate)
         async with trio.open_nursery() as nursery:
             await nursery.start(served.server.serve_listeners, listeners)

@@ -8,6 +8,6 @@ Each class says which of their internals it relies on; the traps are numbered as
 from .limits import Limits
 from .quart import HookbotApp, discard_incoming, plain_request
 from .server import Server
-from .streams import PrefixedStream
+from .streams import PrefixedStream, Stream
 
-__all__ = ["HookbotApp", "Limits", "PrefixedStream", "Server", "discard_incoming", "plain_request"]
+__all__ = ["HookbotApp", "Limits", "PrefixedStream", "Server", "Stream", "discard_incoming", "plain_request"]
