@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from .message import Message
 from .topics import TopicFilter, patterns_of
 
-WINDOW_BYTES = 16 << 20
+WINDOW_BYTES = 16 << 20  # or one message, however large: it is sent to everybody from here, not read for each
 WINDOW_MESSAGES = 10_000
 
 
@@ -56,7 +56,7 @@ class Channels:
         """The position of the newest message announced."""
         self._channels: dict[TopicFilter, Channel] = {}
         self._heard: dict[str, list[Channel]] = {}
-        self._window: deque[Entry] = deque()
+        self._window: deque[tuple[Entry, int]] = deque()
         self._window_bytes = 0
 
     def announce(self, messages: Sequence[Message]) -> None:
@@ -110,10 +110,11 @@ class Channels:
         return dict.fromkeys(channel for pattern in patterns_of(topic) for channel in heard.get(pattern, ()))
 
     def _remember(self, entry: Entry) -> None:
-        self._window.append(entry)
-        self._window_bytes += len(entry.message.body)
-        while self._window_bytes > WINDOW_BYTES or len(self._window) > WINDOW_MESSAGES:
-            oldest = self._window.popleft()
-            self._window_bytes -= len(oldest.message.body)
+        size = entry.message.size
+        self._window.append((entry, size))
+        self._window_bytes += size
+        while len(self._window) > 1 and (self._window_bytes > WINDOW_BYTES or len(self._window) > WINDOW_MESSAGES):
+            oldest, size = self._window.popleft()
+            self._window_bytes -= size
             for channel in self._channels_of(oldest.message.topic):
                 channel.forget(oldest)
