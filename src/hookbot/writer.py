@@ -43,9 +43,13 @@ class Writer:
         self._announce = announce
         self._clock_us = clock_us
         self._queue: deque[_Waiting] = deque()
+        self._batch: deque[_Waiting] = deque()
+        """What is being written."""
         self._queued_bytes = 0
         self._news = trio.Event()
         self._closing = False
+        self._storing = _Work("storing what is published")
+        self._trimming = _Work("deleting what is too old")
 
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None]) -> None:
         """Stand in line for the next commit; `done` is called once, with the outcomes or with `Unavailable`.
@@ -82,46 +86,64 @@ class Writer:
                         await self._news.wait()
         finally:
             self._closing = True
+            _fail(self._batch, Unavailable("the hub failed"))
             _fail(self._queue, Unavailable("the hub is shutting down; try again"))
 
     async def _write_batch(self) -> None:
-        batch = self._next_batch()
+        self._fill_batch()
         try:
-            outcomes = await self._append(batch)
+            outcomes = await self._append(self._batch)
         except Unavailable as error:
-            logger.error("%d publishes were not stored: %s", len(batch), error)
-            _fail(batch, error)
+            self._storing.fails(error)
+            _fail(self._batch, error)
             return
-        except BaseException:
-            _fail(batch, Unavailable("the hub failed"))
-            raise
+        self._storing.works()
         answers = iter(outcomes)
-        for waiting in batch:
+        while self._batch:
+            waiting = self._batch.popleft()
             waiting.done([next(answers) for _ in waiting.drafts])
         self._announce(outcomes)
 
-    def _next_batch(self) -> Sequence[_Waiting]:
-        batch: list[_Waiting] = []
+    def _fill_batch(self) -> None:
         size = 0
-        while self._queue and (not batch or size + self._queue[0].size <= BATCH_BYTES):
-            batch.append(self._queue.popleft())
-            size += batch[-1].size
+        while self._queue and (not self._batch or size + self._queue[0].size <= BATCH_BYTES):
+            self._batch.append(self._queue.popleft())
+            size += self._batch[-1].size
         self._queued_bytes -= size
-        return batch
 
-    async def _append(self, batch: Sequence[_Waiting]) -> Sequence[Outcome]:
+    async def _append(self, batch: Iterable[_Waiting]) -> Sequence[Outcome]:
         drafts = [draft for waiting in batch for draft in waiting.drafts]
         cursors = {name: position for waiting in batch for name, position in waiting.cursors.items()}
         return await self._log.append(drafts, cursors=cursors)
 
     async def _trim(self) -> bool:
         try:
-            return await self._log.trim(self._retention, now_us=self._clock_us())
+            more = await self._log.trim(self._retention, now_us=self._clock_us())
         except Unavailable as error:
-            logger.warning("what is too old could not be deleted: %s", error)
+            self._trimming.fails(error)
             return False
+        self._trimming.works()
+        return more
 
 
-def _fail(waiting: Iterable[_Waiting], error: Unavailable) -> None:
-    for one in waiting:
-        one.done(error)
+class _Work:
+    """Work that may fail for a while: logged when it begins to, and when it is over, not each time."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._failing = False
+
+    def fails(self, error: Unavailable) -> None:
+        if not self._failing:
+            logger.error("%s fails: %s", self._name, error)
+        self._failing = True
+
+    def works(self) -> None:
+        if self._failing:
+            logger.info("%s works again", self._name)
+        self._failing = False
+
+
+def _fail(line: deque[_Waiting], error: Unavailable) -> None:
+    while line:
+        line.popleft().done(error)
