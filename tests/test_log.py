@@ -146,14 +146,15 @@ async def test_ids_go_on_after_retention_has_taken_everything(log, clock):
 
 
 header_text = st.text(st.characters(max_codepoint=255), max_size=20)
+any_text = st.text(st.characters(exclude_categories=()), max_size=20)  # halves of surrogate pairs, too
 drafts = st.builds(
     Draft,
     topic=st.sampled_from(["", "a", "a/", "a/b", "/unsafe/a", "ä/\U0001f600", 'quo"te\\']),
     body=st.binary(max_size=200),
     headers=st.lists(st.tuples(header_text, header_text), max_size=4).map(tuple),
-    query=st.text(max_size=20),
-    verified=st.none() | st.builds(Verified, st.text(), st.text(), st.none() | st.floats(0, 1e12)),
-    hops=st.lists(st.text(), max_size=3).map(tuple),
+    query=any_text,
+    verified=st.none() | st.builds(Verified, any_text, any_text, st.none() | st.floats(0, 1e12)),
+    hops=st.lists(any_text, max_size=3).map(tuple),
 )
 
 
@@ -197,7 +198,9 @@ async def test_appending_nothing_changes_nothing(log):
 # Reading
 
 
-segments = st.lists(st.sampled_from(["a", "a0", "a.", "b", "unsafe", "\U0001f600"]), min_size=1, max_size=3).map("/".join)
+segments = st.lists(st.sampled_from(["a", "a0", "a.", "b", "unsafe", "\U0001f600"]), min_size=1, max_size=3).map(
+    "/".join
+)
 topics = st.just("") | st.builds(
     "{}{}{}".format, st.sampled_from(["", "/unsafe/"]), segments, st.sampled_from(["", "/"])
 )
