@@ -22,7 +22,7 @@ from .routers.github import GitHubRouter
 from .routers.loading import make
 from .routers.outside import Outside
 from .routers.remote import Remote
-from .routers.running import RouterSpec
+from .routers.running import RouterSpec, name_of
 
 
 @click.command()
@@ -105,13 +105,13 @@ def _run(outside: Outside) -> None:
         raise error from None
 
 
-def _section(name: str, path: Path | None) -> dict[str, Any]:
+def _section(router: str, path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     from .cli_serve import serve  # its options may stand in the same file
 
     known = {opt.lstrip("-").replace("-", "_") for option in serve.params for opt in option.opts}
-    return dict(ConfigFile.read(path, known).routers.get(name, {}))
+    return dict(ConfigFile.read(path, known).routers.get(name_of(router), {}))
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -6,7 +6,8 @@ from typing import TypeVar
 from .config import resolve_secret
 from .config_file import ConfigFile
 from .errors import ConfigError
-from .routers.running import RouterSpec
+from .routers import Secret
+from .routers.running import RouterSpec, name_of
 from .sources import Source
 
 
@@ -24,13 +25,13 @@ def read_routers(
 ) -> Iterator[RouterSpec | ConfigError]:
     """Each router that is to run, or what is wrong with its section; a GitHub router may use the hub's secrets."""
     for name in names:
-        options = dict(file.routers.get(name, {}))
+        options = dict(file.routers.get(name_of(name), {}))
         if options.get("router", name) == "github" and github_secrets:
-            options.setdefault("secrets", list(github_secrets))
+            options.setdefault("secrets", [Secret(secret) for secret in github_secrets])
         try:
             yield RouterSpec.parse(name, options)
         except ConfigError as error:
-            yield ConfigError(f"{file.path}:{file.line_of(f'routers.{name}')}: {error}") if options else error
+            yield ConfigError(f"{file.path}:{file.line_of(f'routers.{name_of(name)}')}: {error}") if options else error
 
 
 T = TypeVar("T")

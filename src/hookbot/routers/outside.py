@@ -5,7 +5,6 @@ posted again after a crash reaches nobody twice.
 """
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +13,7 @@ import trio
 
 from ..client import Gap, Publisher, listen
 from ..client.address import Address
-from ..client.answers import OnlyRaw
+from ..client.answers import PASSING, OnlyRaw
 from ..client.publishing import open_client
 from ..errors import Forbidden, NotFound, Refused, Unauthorized
 from ..message import Draft, Message
@@ -31,6 +30,9 @@ from .turn import Turn
 
 HOPELESS = (Unauthorized, Forbidden, NotFound)
 """What every further post would be answered, too: the process ends, and the message stays with the hub's cursor."""
+
+PATIENCE_S = 10.0
+"""How long a post is tried before somebody is told."""
 
 _FAILED = "failed/"
 _Errors = tuple[type[Exception], ...]
@@ -116,16 +118,24 @@ class Outside:
         return replace(draft, topic=draft.topic.replace(OWN, "", 1), hops=(*draft.hops, self._name))
 
     async def _post(self, draft: Draft, key: str | None, client: httpx.AsyncClient, final: _Errors) -> None:
-        publisher = Publisher(self._remote.publishing(draft), client, math.inf)
         try:
             if is_unsafe(draft.topic) and TopicFilter(tuple(self._router.topics)).matches(draft.topic):
                 raise Refused("it reads this topic itself, and a hub does not believe the hops of unsafe messages")
-            await publisher.publish(draft.body, headers=draft.headers, idempotency_key=key, hops=draft.hops)
+            await self._post_until_stored(draft, key, Publisher(self._remote.publishing(draft), client, PATIENCE_S))
         except final:
             raise
         except Refused as error:
             self.record.error = f"{draft.topic!r} was not published: {error}"
             logger.error("router %s: %s", self._name, self.record.error)
+
+    async def _post_until_stored(self, draft: Draft, key: str | None, publisher: Publisher) -> None:
+        while True:
+            try:
+                await publisher.publish(draft.body, headers=draft.headers, idempotency_key=key, hops=draft.hops)
+            except PASSING as error:
+                logger.warning("router %s: %r is not published yet: %s", self._name, draft.topic, error)
+            else:
+                return
 
 
 def _authorization(address: Address) -> tuple[tuple[str, str], ...]:

@@ -40,7 +40,7 @@ class RouterSpec:
         """
         options = dict(section)
         kind = options.pop("router", given)
-        name = Path(given.partition(":")[0]).stem if is_file(given) else given
+        name = name_of(given)
         if not NAME.fullmatch(name):
             raise ConfigError(f"a router's name has letters, digits, '.', '_', '-', at most 64: {name!r}")
         if not isinstance(kind, str) and not callable(kind):
@@ -49,6 +49,11 @@ class RouterSpec:
             return cls(name, kind, options, _take_limits(options))
         except ConfigError as error:
             raise ConfigError(f"[routers.{name}]: {error}") from None
+
+
+def name_of(given: str) -> str:
+    """What a router is called that was asked for by name, or by the file that it is in."""
+    return Path(given.partition(":")[0]).stem if is_file(given) else given
 
 
 class Routers:
