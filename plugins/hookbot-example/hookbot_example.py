@@ -4,9 +4,7 @@ from hookbot import Message, Publish
 
 
 class JiraRouter:
-    """Rebroadcasts one Jira webhook as a topic for each project.
-
-    Passes what happens to an issue on to ``jira-project/KEY``, whole."""
+    """Rebroadcasts one Jira webhook as a topic for each project: ``jira-project/KEY``."""
 
     name = "jira"
     topics = ("jira/",)
