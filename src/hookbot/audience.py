@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 import trio
 
 from .channels import Channel, Entry
-from .framing import Framing
+from .framing import LARGE_BODY, Framing
 from .subscriber import Subscriber
 from .websocket import BINARY, TEXT, frame
 
 SEND_BYTES = 128 << 10  # joined for one send, and so the most that is kept for a subscriber who is slow
-LARGE_BODY = 256 << 10  # encoded in a thread
 
 Send = tuple[bytes, int]
 """Whole frames, and the position that they reach."""

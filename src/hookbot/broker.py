@@ -1,9 +1,8 @@
 """The broker: publish to the log, subscribe to what the log says."""
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import time_ns
 
 import trio
@@ -13,13 +12,10 @@ from .errors import Refused, Unavailable
 from .log import Duplicate, Log, Outcome, Retention
 from .message import Draft, Message, format_id
 from .metrics import Counts
+from .pages import Pages
 from .since import AfterId, FromOldest, Since, SinceTime
 from .topics import TopicFilter
 from .writer import Done, Writer
-
-PAGE_MESSAGES = 512
-PAGE_BYTES = 512 << 10
-CACHED_PAGES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +36,6 @@ class Start:
 
     position: int
     gap: Gap | None = None
-
-
-@dataclass(slots=True)
-class _CachedPage:
-    lock: trio.Lock = field(default_factory=trio.Lock)
-    entries: list[Entry] | None = None
-    next_after: int = 0
 
 
 class Subscription:
@@ -72,7 +61,7 @@ class Subscription:
                 gap, self._gap = self._gap, None
                 return [gap]
             if self.position < self._channel.floor:
-                taken = await self._take_from_log()
+                taken, self.position = await self._broker.read_on(self.wanted, self.position)
             else:
                 taken = self._channel.after(self.position)
                 if not taken:
@@ -96,13 +85,6 @@ class Subscription:
         self._news = trio.Event()
         await self._news.wait()
 
-    async def _take_from_log(self) -> Sequence[Entry | Gap]:
-        position = self.position
-        entries, next_after = await self._broker.read(self.wanted, after=position)
-        gap = self._broker.gap_after(self.wanted, position)
-        self.position = max(next_after, self._broker.log.lost_up_to(self.wanted))
-        return [gap, *entries] if gap else entries
-
 
 class Broker:
     """Stores drafts, and lets subscriptions follow. Made by `open_broker`."""
@@ -112,7 +94,7 @@ class Broker:
         self.counts = Counts()
         self.channels = Channels(log.head)
         self.writer = Writer(log, retention, self._announce, clock_us)
-        self._pages: OrderedDict[tuple[TopicFilter, int], _CachedPage] = OrderedDict()
+        self._pages = Pages(log)
 
     @property
     def head(self) -> int:
@@ -184,22 +166,19 @@ class Broker:
                 channel.listeners.discard(subscription.wake)
 
     async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry], int]:
-        """The next page of the log after `after`, and the position up to which it reaches.
+        """The next page of the log after `after`, and the position up to which it reaches. Raises `Unavailable`.
 
         A page that many ask for, at once or shortly after each other, is read and encoded once.
         """
-        key = wanted, after
-        page = self._pages.setdefault(key, _CachedPage())
-        async with page.lock:
-            if page.entries is None:
-                read = await self.log.read(wanted, after=after, limit=PAGE_MESSAGES, max_bytes=PAGE_BYTES)
-                page.entries = [Entry(message, message.position) for message in read.messages]
-                page.next_after = read.next_after
-                if page.next_after >= self.log.head:
-                    self._pages.pop(key, None)  # the end of the log: soon there will be more to read from here
-        while len(self._pages) > CACHED_PAGES:
-            self._pages.popitem(last=False)
-        return page.entries, page.next_after
+        return await self._pages.read(wanted, after=after)
+
+    async def read_on(self, wanted: TopicFilter, position: int) -> tuple[Sequence[Entry | Gap], int]:
+        """What follows a position in the log, behind the gap if there is one, and the position that it reaches."""
+        entries, end = await self.read(wanted, after=position)
+        gap, lost = self.gap_after(wanted, position), self.log.lost_up_to(wanted)
+        if gap is None:
+            return entries, end
+        return [gap, *(entry for entry in entries if entry.position > lost)], max(end, lost)
 
     async def _start_at(self, since: Since | None, wanted: TopicFilter) -> Start:
         match since:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import trio
+
 from .message import Message
 from .topics import TopicFilter, patterns_of
 
@@ -25,6 +27,14 @@ class Entry:
     message: Message
     position: int
     frames: dict[object, bytes] = field(default_factory=dict)
+    _encoding: trio.Lock | None = None
+
+    @property
+    def encoding(self) -> trio.Lock:
+        """To be held while a frame is made in a thread, so that nobody makes it a second time."""
+        if self._encoding is None:  # most need none
+            self._encoding = trio.Lock()
+        return self._encoding
 
 
 class Channel:

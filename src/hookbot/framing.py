@@ -9,11 +9,15 @@ from collections.abc import Hashable
 from typing import Any, Protocol
 from urllib.parse import quote
 
+import trio
+
 from . import __version__
 from .broker import Gap, Start
 from .channels import Entry
 from .listening import Listening
 from .message import Message, encode_go_json, encode_json, format_id, format_time, to_envelope
+
+LARGE_BODY = 256 << 10  # takes more than a millisecond or so to encode
 
 _MEDIA_TYPE = re.compile(r"[!#$%&'*+.^`|~\w-]+/[!#$%&'*+.^`|~\w-]+(?:\s*;[\x20-\x7e]*)?", re.ASCII)
 
@@ -67,6 +71,14 @@ def encoded(entry: Entry, framing: Framing) -> bytes:
     if frame is None:
         frame = entry.frames[framing.key] = framing.message(entry.message)
     return frame
+
+
+async def prepare(entry: Entry, framing: Framing) -> None:
+    """Encode a large message in a thread, so that nobody else has to wait for it."""
+    if len(entry.message.body) > LARGE_BODY:
+        async with entry.encoding:
+            if framing.key not in entry.frames:
+                await trio.to_thread.run_sync(encoded, entry, framing)
 
 
 class Raw:

@@ -7,12 +7,13 @@ from typing import Protocol
 
 import trio
 
-from .broker import PAGE_BYTES, PAGE_MESSAGES, Broker, Gap, Start
+from .broker import Broker, Gap, Start
 from .channels import Entry
 from .errors import Ended, HistoryLost
-from .framing import Framing, encoded, framing_for
+from .framing import Framing, encoded, framing_for, prepare
 from .listening import Listening
 from .message import format_id
+from .pages import PAGE_BYTES, PAGE_MESSAGES
 from .standing import GRANT_ENDED, Standing
 from .websocket import GOING_AWAY, POLICY_VIOLATION
 
@@ -63,7 +64,7 @@ class Stream:
                 if frame:
                     return [frame]
             elif taken:
-                return [self._frame(item) for item in self._within_limit(taken)]
+                return await self._frames(self._within_limit(taken))
             else:
                 raise StopAsyncIteration
 
@@ -79,6 +80,12 @@ class Stream:
             taken = taken[: self._left + gaps]
             self._left -= len(taken) - gaps
         return taken
+
+    async def _frames(self, items: Sequence[Entry | Gap]) -> Sequence[bytes]:
+        for item in items:
+            if isinstance(item, Entry):
+                await prepare(item, self._framing)
+        return [self._frame(item) for item in items]
 
     def _frame(self, item: Entry | Gap) -> bytes:
         if isinstance(item, Entry):
@@ -103,7 +110,8 @@ class Streams:
     def open(self, listening: Listening, start: Start) -> Iterator[Stream]:
         """The frames of a subscription from `start` on: live, or only what is stored."""
         if not listening.follow:
-            with self.open_from(_Stored(self._broker, listening, start), listening) as stream:
+            stored = _Newest if listening.newest else _Stored
+            with self.open_from(stored(self._broker, listening, start), listening) as stream:
                 yield stream
             return
         with (
@@ -135,33 +143,54 @@ class Streams:
 
 
 class _Stored:
-    """What the log holds now after a start, in either direction."""
+    """What the log holds now after a start."""
 
     def __init__(self, broker: Broker, listening: Listening, start: Start) -> None:
         self._broker = broker
         self._wanted = listening.wanted
-        self._newest = listening.newest
         self._gap = start.gap
-        self._oldest = start.position
+        self._position = start.position
         self._head = broker.head
-        self._position = self._head + 1 if self._newest else start.position
 
     async def take(self) -> Sequence[Entry | Gap]:
         if self._gap:
             gap, self._gap = self._gap, None
             return [gap]
-        while not self._at_end():
-            page = await self._broker.log.read(
-                self._wanted, after=self._position, limit=PAGE_MESSAGES, max_bytes=PAGE_BYTES, newest=self._newest
-            )
-            self._position = page.next_after
-            entries = [Entry(message, message.position) for message in page.messages]
-            if taken := [entry for entry in entries if self._oldest < entry.position <= self._head]:
+        while self._position < self._head:
+            items, self._position = await self._broker.read_on(self._wanted, self._position)
+            if taken := [item for item in items if isinstance(item, Gap) or item.position <= self._head]:
                 return taken
         return []
 
     def settle(self) -> int:
-        return self._position
+        return min(self._position, self._head)
 
-    def _at_end(self) -> bool:
-        return self._position <= self._oldest + 1 if self._newest else self._position >= self._head
+
+class _Newest:
+    """What the log holds now after a start, the newest first."""
+
+    def __init__(self, broker: Broker, listening: Listening, start: Start) -> None:
+        self._log = broker.log
+        self._wanted = listening.wanted
+        self._limit = min(listening.limit or PAGE_MESSAGES, PAGE_MESSAGES)
+        self._gap = start.gap
+        self._oldest = start.position
+        self._before = broker.head + 1
+
+    async def take(self) -> Sequence[Entry | Gap]:
+        if self._gap:
+            gap, self._gap = self._gap, None
+            return [gap]
+        while self._before > self._oldest + 1:
+            page = await self._log.read(
+                self._wanted, after=self._before, limit=self._limit, max_bytes=PAGE_BYTES, newest=True
+            )
+            self._before = page.next_after
+            if taken := [
+                Entry(message, message.position) for message in page.messages if message.position > self._oldest
+            ]:
+                return taken
+        return []
+
+    def settle(self) -> int:
+        return self._oldest
