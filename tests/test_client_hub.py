@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from hookbot import client
-from hookbot.client import backoff, connection
+from hookbot.client import backoff, connection, keeping
 from hookbot.errors import BodyTooLarge, InvalidTopic, NotFound, Refused, Unauthorized
 from hookbot.testing import KEY, open_test_hub
 from hookbot.tokens import make_token
@@ -119,6 +119,61 @@ async def test_an_unsafe_topic_takes_a_token_and_a_word():
         async with client.listen(url, since="all", unsafe=True) as messages:
             message = await anext(messages)
     assert (message.topic, message.body) == ("/unsafe/a", b"from a stranger")
+
+
+# -- cursors and groups
+
+
+async def test_a_cursor_gives_what_came_while_nobody_listened_and_what_was_in_hand():
+    async with hub_within() as hub:
+        async with client.listen(hub.url_for("/sub/a"), cursor="c") as messages:
+            for n in range(4):
+                await hub.publish("a", str(n).encode())
+            assert await bodies(messages, 3) == [b"0", b"1", b"2"]
+        await hub.publish("a", b"4")
+        async with client.listen(hub.url_for("/sub/a"), cursor="c", follow=False) as messages:
+            assert [message.body async for message in messages] == [b"2", b"3", b"4"]
+        async with client.listen(hub.url_for("/sub/a"), cursor="c", follow=False) as messages:
+            assert [message.body async for message in messages] == []
+
+
+async def test_a_cursor_is_waited_for_and_can_be_taken_over(monkeypatch):
+    monkeypatch.setattr(keeping, "HELLO_S", 0.1)
+    async with hub_within() as hub:
+        url = hub.url_for("/sub/a")
+        waiting = trio.Event()
+
+        def on_event(event):
+            if isinstance(event, client.Waiting):
+                waiting.set()
+
+        async with client.listen(url, cursor="c"), trio.open_nursery() as nursery:
+
+            async def wait():
+                async with client.listen(url, cursor="c", on_event=on_event):
+                    pytest.fail("the first one has it")
+
+            nursery.start_soon(wait)
+            await waiting.wait()
+            nursery.cancel_scope.cancel()
+        async with client.listen(url, cursor="c") as first, client.listen(f"{url}?takeover=1", cursor="c") as second:
+            await hub.publish("a", b"1")
+            assert await bodies(second, 1) == [b"1"]
+            with pytest.raises(Refused, match="took over"):
+                await anext(first)
+
+
+async def test_a_group_shares_the_work_and_what_a_member_leaves_undone_goes_to_another():
+    async with hub_within() as hub:
+        url = hub.url_for("/sub/a")
+        async with client.listen(url, group="g") as one:
+            async with client.listen(url, group="g") as other:
+                for n in range(2):
+                    await hub.publish("a", str(n).encode())
+                in_hand, undone = await anext(one), await anext(other)
+            again = await anext(one)
+    assert {in_hand.body, undone.body} == {b"0", b"1"}
+    assert (again.body, again.redelivered) == (undone.body, True)
 
 
 # -- a network that goes dead

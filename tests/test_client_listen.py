@@ -536,6 +536,15 @@ async def test_with_manual_ack_a_cursor_moves_only_over_what_is_done():
         assert await acks[1].receive() == {"type": "ack", "id": mid(3)}
 
 
+async def test_acknowledgements_are_collected_where_the_hub_does_not_wait_for_them():
+    acks = []
+    async with scripted_hub(recording(acks, *range(1, 501))) as hub, listen(hub.url, cursor="c", limit=500) as messages:
+        async for _ in messages:
+            pass
+    assert len(acks) < 250
+    assert acks[-1] == {"type": "ack", "id": mid(500)}
+
+
 async def test_a_group_is_told_of_each_message():
     acks = trio.open_memory_channel(10)
 
