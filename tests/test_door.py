@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 import trio
 
-from front import GUARD_S, Listener, basic, open_front, post
+from front import GUARD_S, Listener, handshake, open_front, post
 from hookbot import connection, door
 from hookbot.errors import Unavailable
 from hookbot.log import MemoryLog
@@ -32,19 +32,6 @@ def nothing_unexpected(caplog):
 def chunks(*parts, trailer=b""):
     sent = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
     return sent + b"0\r\n" + trailer + b"\r\n"
-
-
-def handshake(path="/sub/topic", *fields, token=None):
-    lines = [
-        f"GET {path} HTTP/1.1",
-        "Host: hub",
-        f"Authorization: Basic {token or basic(path.partition('?')[0])}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    ]
-    return "\r\n".join([*lines, *fields, "", ""]).encode()
 
 
 # --- publishing
