@@ -6,6 +6,14 @@ from datetime import UTC, datetime
 from typing import Literal
 
 
+class TextFormatter(logging.Formatter):
+    """One line, and what else belongs to it indented: nothing that a stranger sent can look like a line of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Called by `logging`."""
+        return super().format(record).replace("\n", "\n    ")
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object in each line."""
 
@@ -28,6 +36,6 @@ def set_up_logging(form: Literal["text", "json"], level: str) -> None:
     if form == "json":
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        handler.setFormatter(TextFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("hookbot").setLevel(level.upper())

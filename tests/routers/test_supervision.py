@@ -376,6 +376,23 @@ async def test_a_message_is_not_tried_for_longer_than_its_time(hub, autojump_clo
     assert failed.header("Hookbot-Failed-Error") == "TimeoutError: it took longer than 7 s"
 
 
+async def test_a_router_that_publishes_without_end_lets_the_rest_run_and_is_stopped(hub):
+    async def publish_for_ever(publish):
+        while True:
+            try:
+                await publish("flood", b"")
+            except Exception:
+                continue
+
+    async with hub.run(bad=(Misbehaving(publish_for_ever), Limits(time_limit=0.2)), good=Copy()):
+        await hub.publish("in/1", b"bad")
+        [copy] = await hub.wait_for("copy")
+        [failed] = await hub.wait_for("hookbot/failed/bad")
+
+    assert copy.hops == ("good",)
+    assert failed.header("Hookbot-Failed-Error") == "Refused: a router publishes at most 1000 times for one message"
+
+
 async def test_a_failure_that_lies_in_the_message_is_not_waited_for(hub, autojump_clock):
     class Json(Copy):
         async def route(self, message, publish):
