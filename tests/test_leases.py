@@ -21,15 +21,15 @@ def filled(count, *, lane=lambda position: position):
     return leases
 
 
-def fetch(leases, taker):
+def fetch(leases, taker, *, now=0.0):
     """What a member was given, and whether each comes again."""
-    return [(position, leases.send(taker, position)) for position in tuple(taker.given)]
+    return [(position, leases.send(taker, position, now)) for position in tuple(taker.given)]
 
 
 def give(leases, taker, count, *, now=0.0):
     leases.ask(taker, count)
     leases.grant(now)
-    fetched = fetch(leases, taker)
+    fetched = fetch(leases, taker, now=now)
     leases.ask(taker, 0)
     return [position for position, _ in fetched]
 
@@ -98,7 +98,7 @@ def test_what_a_member_had_is_given_to_another_when_it_leaves_and_marked_if_it_w
     leaving, staying = member(leases), member(leases)
     leases.ask(leaving, 2)
     leases.grant(0)
-    leases.send(leaving, 1)
+    leases.send(leaving, 1, 0)
 
     leases.leave(leaving)
     leases.ask(staying, 2)
@@ -118,6 +118,18 @@ def test_a_lease_ends_when_its_time_is_over_and_not_before():
 
     other = member(leases)
     assert give(leases, other, 5, now=10) == [1]
+
+
+def test_the_time_of_a_lease_begins_when_the_message_is_fetched():
+    leases = filled(2)
+    taker = member(leases, timeout_s=10)
+    leases.ask(taker, 2)
+    leases.grant(0)
+    leases.send(taker, 1, 7)
+
+    assert leases.expire(10)  # the other one, which nobody has fetched
+    assert list(taker.leased) == [1]
+    assert leases.expire(17)
 
 
 def test_a_message_whose_lease_ended_is_given_to_another_rather_than_to_the_same():
@@ -189,7 +201,7 @@ def test_a_message_that_is_taken_back_before_it_was_fetched_is_not_sent():
     leases.grant(0)
     leases.expire(10)
 
-    assert leases.send(taker, 1) is None
+    assert leases.send(taker, 1, 10) is None
 
 
 def test_by_topic_the_messages_of_a_topic_go_to_one_member_until_it_has_acknowledged_them():
@@ -310,7 +322,7 @@ class Group(RuleBasedStateMachine):
     def take(self, taker, count):
         self.ask(taker, count)
         for position in tuple(taker.given):
-            assert self.leases.send(taker, position) == (position in self.sent)
+            assert self.leases.send(taker, position, self.now) == (position in self.sent)
             self.sent.add(position)
         self.leases.ask(taker, 0)
 

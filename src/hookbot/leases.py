@@ -124,12 +124,17 @@ class Leases:
             self._lease(item.lane, taker, now)
             self._grant_reserved(taker, now)
 
-    def send(self, taker: Taker, position: int) -> bool | None:
-        """A member fetches what it was given: whether somebody was sent it before; None if it is no longer its own."""
+    def send(self, taker: Taker, position: int, now: float) -> bool | None:
+        """A member fetches what it was given, and its time begins.
+
+        Returns whether somebody was sent it before; None if it is no longer the member's.
+        """
         taker.given.pop(position, None)
         item = self._items.get(position)
         if item is None or item.taker is not taker:
             return None
+        item.deadline = now + taker.timeout_s
+        taker.leased.move_to_end(position)
         before, item.sent = item.sent, True
         return before
 
