@@ -112,11 +112,8 @@ async def test_a_router_that_misbehaves_goes_on_with_the_next_message_and_distur
         [failed] = await hub.wait_for("hookbot/failed/bad")
         [state, good] = routers.snapshot()
 
-    assert [(copy.hops, copy.body) for copy in copies] == [
-        (("good",), b"bad"),
-        (("good",), b"next"),
-        (("bad",), b"next"),
-    ]
+    assert [copy.body for copy in copies if copy.hops == ("good",)] == [b"bad", b"next"]
+    assert [copy.body for copy in copies if copy.hops == ("bad",)] == [b"next"]
     assert (failed.body, failed.header("x-kind"), failed.hops) == (b"bad", "test", ())
     assert failed.header("Hookbot-Failed-Router") == "bad"
     assert failed.header("Hookbot-Failed-Id") == bad.id
@@ -393,14 +390,24 @@ async def test_a_router_that_publishes_without_end_lets_the_rest_run_and_is_stop
     assert failed.header("Hookbot-Failed-Error") == "Refused: a router publishes at most 1000 times for one message"
 
 
-async def test_a_failure_that_lies_in_the_message_is_not_waited_for(hub, autojump_clock):
+NOT_AS_EXPECTED = {
+    "no JSON": b"no json",
+    "JSON too deep": b"[" * 100_000,
+    "an empty name": b'{"project": ""}',
+    "no object": b"[]",
+    "no such field": b"{}",
+}
+
+
+@pytest.mark.parametrize("body", NOT_AS_EXPECTED.values(), ids=NOT_AS_EXPECTED)
+async def test_a_failure_that_lies_in_the_message_is_not_waited_for(hub, autojump_clock, body):
     class Json(Copy):
         async def route(self, message, publish):
-            message.json()
+            await publish(f"a/{message.json()['project']}/b", message)
 
     started = trio.current_time()
     async with hub.run(json=Json()) as routers:
-        await hub.publish("in/1", b"not json")
+        await hub.publish("in/1", body)
         await hub.wait_for("hookbot/failed/json")
         assert trio.current_time() == started
         [state] = routers.snapshot()

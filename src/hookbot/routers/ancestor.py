@@ -30,7 +30,7 @@ def unwrap(message: Message) -> Message:
         body = b64decode(fields["Payload"], validate=True)
         found = [(_HEADERS[name], value) for name, value in fields.items() if name in _HEADERS and value]
         event, signature = fields["Event"], fields["Signature"]
-    except (ValueError, TypeError, LookupError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return message
     if not isinstance(event, str) or not isinstance(signature, str):
         return message

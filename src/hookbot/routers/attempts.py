@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import trio
 
-from ..errors import ConfigError
+from ..errors import ConfigError, Refused
 from ..message import Draft, Message
 from . import Router
 from .failed import describe, failed_draft, failed_in
@@ -16,7 +16,7 @@ from .turn import Turn
 
 RETRY_WAITS_S = (0.1, 0.5, 2.0)
 """Before the second, third and fourth attempt at a message whose failure may pass by itself."""
-HOPELESS = (ValueError, LookupError, TypeError, AttributeError)
+UNEXPECTED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, Refused)
 """What a message that is not as expected raises. Tried again at once: waiting would only delay the ones behind it."""
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Attempts:
             if not self._over():
                 self._record.retried += 1
                 with trio.move_on_at(self._deadline):
-                    await trio.sleep(0 if isinstance(error, HOPELESS) else RETRY_WAITS_S[self._failures - 1])
+                    await trio.sleep(0 if isinstance(error, UNEXPECTED) else RETRY_WAITS_S[self._failures - 1])
         return self._give_up(message)
 
     async def _attempt(self, router: Router, message: Message) -> tuple[Mapping[str, Draft], BaseException | None]:
