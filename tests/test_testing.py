@@ -1,8 +1,12 @@
+from time import sleep, time
+
 import httpx
 import pytest
+import trio
 
-from hookbot import ConfigError, InvalidTopic, Message
+from hookbot import ConfigError, InvalidTopic, Message, testing
 from hookbot.routers.github import GitHubRouter
+from hookbot.signatures import SignedRequest, load_provider
 from hookbot.testing import make_message, open_test_hub, route, routed, signed_delivery
 
 BODY = b'{"issue": {"fields": {"project": {"key": "OPS"}}}}'
@@ -42,6 +46,24 @@ async def test_a_router_is_checked_as_a_hub_would():
         await route(router, "jira/cloud", BODY)
 
 
+async def test_a_router_that_blocks_is_told_to_use_a_thread(monkeypatch):
+    class Sleepy(JiraRouter):
+        async def route(self, message, publish):
+            await trio.lowlevel.checkpoint()
+            sleep(0.2)
+
+    class Patient(JiraRouter):
+        async def route(self, message, publish):
+            await trio.to_thread.run_sync(sleep, 0.2)
+
+    monkeypatch.setattr(testing, "BLOCKED_S", 0.1)
+    with pytest.raises(
+        RuntimeError, match=r"jira blocked the event loop for 0\.[0-9] s; use trio\.to_thread\.run_sync"
+    ):
+        await route(Sleepy(), "jira/cloud", BODY)
+    assert await route(Patient(), "jira/cloud", BODY) == []
+
+
 async def test_a_message_can_be_seen_whole():
     message = make_message("jira/x", BODY, {"X-Kind": "test"}, verified="jira", query="a=1")
 
@@ -54,10 +76,6 @@ async def test_a_message_can_be_seen_whole():
 
 @pytest.mark.parametrize("provider", ["github", "gitlab", "stripe"])
 def test_a_sample_delivery_is_one_that_the_provider_could_have_signed(provider):
-    from time import time
-
-    from hookbot.signatures import SignedRequest, load_provider
-
     delivery = signed_delivery(provider, "s3cret")
     load_provider(provider).verify(SignedRequest(*delivery), ["s3cret"], now=time())
 

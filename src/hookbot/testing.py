@@ -4,13 +4,16 @@
 """
 
 import json
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import time
+from time import perf_counter, time
 from typing import Any, NamedTuple
 from urllib.parse import quote
+
+import trio
 
 from .broker import Broker, Start
 from .channels import Entry
@@ -20,6 +23,7 @@ from .message import Draft, Headers, Message, Verified
 from .routers import Router
 from .routers.loading import check, entered
 from .routers.publisher import Publisher
+from .routers.watchdog import BLOCKED_S
 from .server import Running, open_hub
 from .signatures import SignedRequest, load_provider
 from .tokens import make_token
@@ -109,13 +113,15 @@ def make_message(
 async def routed(router: Router, message: Message) -> list[Message]:
     """What a router publishes for one message, with headers and all, checked as a hub would check it.
 
-    What the router raises is raised. Raises `ValueError` for a message that the router would not be given.
+    What the router raises is raised. Raises `ValueError` for a message that the router would not be given, and
+    `RuntimeError` for a router that blocks a hub: what takes long belongs into a thread, as in
+    ``await trio.to_thread.run_sync(shrink, message.body)``.
     """
     check(router)
     if not TopicFilter(tuple(router.topics)).matches(message.topic):
         raise ValueError(f"{message.topic!r} is none of the topics of this router: {router.topics!r}")
     publisher = Publisher(router.name, message)
-    async with entered(router):
+    async with entered(router), _unblocked(router.name):
         await router.route(message, publisher)
     publisher.close()
     return [
@@ -189,6 +195,33 @@ async def open_test_hub(*routers: Router) -> AsyncIterator[TestHub]:
         )
         async with open_hub(config) as hub:
             yield _test_hub(hub)
+
+
+@asynccontextmanager
+async def _unblocked(name: str) -> AsyncIterator[None]:
+    steps = _Steps()
+    trio.lowlevel.add_instrument(steps)
+    try:
+        await trio.lowlevel.checkpoint()  # a step begins here, whatever the test did before
+        yield
+        await trio.lowlevel.checkpoint()
+    finally:
+        trio.lowlevel.remove_instrument(steps)
+    if steps.longest_s > BLOCKED_S:
+        raise RuntimeError(f"{name} blocked the event loop for {steps.longest_s:.1f} s; use trio.to_thread.run_sync")
+
+
+class _Steps(trio.abc.Instrument):
+    """Measures for how long tasks run without a pause."""
+
+    longest_s = 0.0
+    _began = math.inf
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._began = perf_counter()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.longest_s = max(self.longest_s, perf_counter() - self._began)
 
 
 def _test_hub(hub: Running) -> TestHub:

@@ -16,7 +16,7 @@ from hookbot.topics import TopicFilter
 
 DELIVERIES = 2000
 REPOSITORIES = 20
-KILLS = 5
+KILLS = 3
 SECRET = "s3cret"
 
 HUB = """
