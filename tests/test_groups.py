@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from hookbot import group as group_module
 from hookbot.broker import Gap
-from hookbot.errors import Ended, Refused
+from hookbot.errors import Ended, Refused, Unavailable
 from hookbot.log import MemoryLog
 from hookbot.log_sqlite import open_sqlite_log
 from hookbot.pages import PAGE_MESSAGES
@@ -440,6 +440,33 @@ async def test_two_who_make_the_same_group_at_once_are_members_of_one(hub):
         nursery.start_soon(work)
 
     assert sorted(received) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_group_that_cannot_be_saved_is_not_opened_and_can_be_later(memory_hub, autojump_clock):
+    hub = memory_hub
+    hub.log.broken = True
+    with pytest.raises(Unavailable, match="disk is full"):
+        async with join(hub):
+            pass
+
+    hub.log.broken = False
+    await hub.publish("t")
+    async with join(hub) as member:
+        assert await take(member, 1) == [1]  # since the first time it was asked for
+
+
+async def test_nothing_is_remembered_of_a_group_that_was_deleted(memory_hub, autojump_clock):
+    hub = memory_hub
+    async with join(hub) as member:
+        await hub.publish("t", "t")
+        await take(member, 2)
+        ack_each(member, hub, 2)
+    await hub.sessions.delete("group", "/sub/t", "g")
+    await trio.sleep(2)
+
+    assert not hub.sessions._groups._resting
+    async with join(hub, since=FromOldest()) as member:
+        assert await take_marked(member, 2) == [(1, False), (2, False)]
 
 
 async def test_members_are_sent_away_while_the_log_cannot_be_read_and_find_everything_when_they_come_back(

@@ -1,12 +1,13 @@
 """When positions are saved, how quiet ones follow the head, and when unused ones end."""
 
+from contextlib import AsyncExitStack
+
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
 from hookbot.keys import Key
 from hookbot.positions import SWEEP_INTERVAL_S
-from hookbot.since import FromOldest
+from hookbot.since import AfterId, FromOldest
 from session_hub import Clock, WorkingLog, ack, open_hub, shown, take
 
 SWEPT_S = SWEEP_INTERVAL_S + 1
@@ -183,17 +184,28 @@ async def test_that_the_hub_moves_a_quiet_cursor_does_not_count_as_use(log, auto
     assert left == []
 
 
-async def test_a_cursor_that_ends_or_moves_while_all_are_looked_after_is_left_alone(hub, autojump_clock):
-    async with hub.open(cursor="a"), hub.open(cursor="b"):
-        pass
+async def test_cursors_that_are_deleted_moved_or_used_while_all_are_looked_after_are_left_alone(
+    hub, autojump_clock, monkeypatch
+):
+    for name in "abc":
+        async with hub.open(cursor=name):
+            pass
     await hub.publish("other", "other")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(hub.sessions._positions.sweep)
-        await wait_all_tasks_blocked(0)
-        nursery.start_soon(hub.sessions.delete, "cursor", "/sub/t", "b")
-        nursery.start_soon(hub.sessions.move, "cursor", "/sub/t", "a", FromOldest())
+    cursors = AsyncExitStack()
+    read = hub.log.read
 
-    assert [(listed.name, listed.lag) for listed in hub.sessions.list()] == [("a", 2)]
+    async def meddle_and_read(*args, **options):
+        monkeypatch.undo()
+        await hub.sessions.move("cursor", "/sub/t", "a", AfterId(hub.log.epoch, 1))
+        await hub.sessions.delete("cursor", "/sub/t", "b")
+        await cursors.enter_async_context(hub.open(cursor="c"))
+        return await read(*args, **options)
+
+    monkeypatch.setattr(hub.log, "read", meddle_and_read)
+    async with cursors:
+        await trio.sleep(SWEPT_S)
+
+        assert await hub.saved() == {"cursor /sub/t a": 1, "cursor /sub/t c": 0}
 
 
 @pytest.mark.parametrize("path", ["/sub/", "/sub/a b/c", "/unsafe/sub/a/", "/sub/group x/cursor y?recursive"])
