@@ -272,6 +272,13 @@ async def test_only_the_owner_can_read_the_files(directory):
     assert modes == dict.fromkeys(["hookbot.sqlite3", "hookbot.sqlite3-wal", "hookbot.sqlite3-shm"], 0o600)
 
 
+async def test_a_commit_waits_for_the_disk(directory):
+    async with open_sqlite_log(directory) as log:
+        settings = [log._writer.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+
+    assert settings == ["wal", 2]
+
+
 # When the disk does not take it
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -42,17 +43,15 @@ STEPS = (
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """An open log file: one connection that writes, a few that read, and the lock that keeps other hubs away."""
+    """An open log file: a connection that writes, a few that read."""
 
     writer: sqlite3.Connection
     readers: tuple[sqlite3.Connection, ...]
-    lock: IO[str]
+    opened: ExitStack
 
     def close(self) -> None:
-        """Close the connections, the writer last, so that it can fold the write-ahead log in; then unlock."""
-        for connection in (*self.readers, self.writer):
-            connection.close()
-        self.lock.close()
+        """Close the readers, then the writer, which folds the write-ahead log in; then let other hubs have it."""
+        self.opened.close()
 
 
 def open_log_file(directory: Path) -> LogFile:
@@ -62,53 +61,50 @@ def open_log_file(directory: Path) -> LogFile:
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _lock(directory)
-        try:
+        with ExitStack() as opened:
+            _lock(opened.enter_context((directory / LOCK).open("a+")), directory)
             path = directory.resolve() / FILE
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            writer = _connect_writer(path)
-            return LogFile(writer, tuple(_connect_reader(path) for _ in range(READERS)), lock)
-        except BaseException:
-            lock.close()
-            raise
+            writer = opened.enter_context(closing(_connect(path.as_uri())))
+            _bring_forward(writer, path)
+            readers = tuple(opened.enter_context(closing(_connect_reader(path))) for _ in range(READERS))
+            return LogFile(writer, readers, opened.pop_all())
     except OSError as error:
         raise ConfigError(f"the log in {directory} cannot be opened: {error.strerror}") from error
     except sqlite3.DatabaseError as error:
         raise ConfigError(f"the log in {directory} cannot be opened: {error}") from error
 
 
-def _lock(directory: Path) -> IO[str]:
+def _lock(lock: IO[str], directory: Path) -> None:
     """Held by the open file, so that the kernel lets go of it however the process ends."""
-    lock = (directory / LOCK).open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
-        owner = lock.read().strip()
-        lock.close()
-        raise ConfigError(f"the log in {directory} is in use by process {owner or 'unknown'}") from None
+        raise ConfigError(f"the log in {directory} is in use by process {lock.read().strip() or 'unknown'}") from None
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
     lock.flush()
-    return lock
 
 
-def _connect_writer(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-    try:
-        version = _check_version(connection, path)
-        _configure(connection)
-        _upgrade(connection, version)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def _connect(database: str) -> sqlite3.Connection:
+    return sqlite3.connect(database, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
 
 
 def _connect_reader(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    connection = _connect(f"{path.as_uri()}?mode=ro")
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def _bring_forward(connection: sqlite3.Connection, path: Path) -> None:
+    version = _check_version(connection, path)
+    _configure(connection)
+    for number, step in enumerate(STEPS[version:], start=version + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {step}PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT;"
+        )
+    connection.execute("INSERT INTO identity SELECT ? WHERE NOT EXISTS (SELECT * FROM identity)", (new_epoch(),))
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:
@@ -130,14 +126,6 @@ def _configure(connection: sqlite3.Connection) -> None:
         "synchronous = FULL",  # what is answered is on the disk
         "wal_autocheckpoint = 1000",
         f"journal_size_limit = {64 << 20}",
-        "secure_delete = FAST",
+        "secure_delete = FAST",  # full, some distributions' default, writes every page of a large body once more
     ):
         connection.execute(f"PRAGMA {setting}")
-
-
-def _upgrade(connection: sqlite3.Connection, version: int) -> None:
-    for number, step in enumerate(STEPS[version:], start=version + 1):
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {step}PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT;"
-        )
-    connection.execute("INSERT INTO identity SELECT ? WHERE NOT EXISTS (SELECT * FROM identity)", (new_epoch(),))
