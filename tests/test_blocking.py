@@ -21,16 +21,13 @@ def quick(monkeypatch):
     monkeypatch.setattr(backoff, "LONGEST_S", 0.02)
 
 
-def sending(*numbers, acks=None, then_cut=False):
+def sending(*numbers, then_cut=False):
     async def script(peer):
         await peer.hello()
         await peer.messages(*numbers)
         if then_cut:
             await peer.cut()
-        while True:
-            ack = await peer.receive()
-            if acks is not None:
-                acks.append(ack)
+        await peer.stay()
 
     return script
 
@@ -56,15 +53,20 @@ async def test_messages_come_over_several_connections_and_the_thread_ends_with_t
 
 
 async def test_leaving_early_ends_the_thread_and_tells_the_hub_what_is_done():
-    acks = []
+    told, acks = trio.open_memory_channel(10)
 
     def script(url):
         with blocking.listen(url, cursor="c", manual_ack=True) as messages:
             messages.ack(next(messages))
 
-    async with scripted_hub(sending(1, 2, 3, acks=acks)) as hub:
+    async def peer_script(peer):
+        await peer.hello()
+        await peer.messages(1, 2, 3)
+        await told.send(await peer.receive())
+
+    async with scripted_hub(peer_script) as hub:
         await in_thread(script, hub.url)
-    assert acks == [{"type": "ack", "id": mid(1)}]
+        assert await acks.receive() == {"type": "ack", "id": mid(1)}
     assert listeners() == []
 
 
@@ -146,7 +148,7 @@ with hookbot.blocking.listen(sys.argv[1], cursor="c") as messages:
 
 async def test_ctrl_c_ends_a_script_that_waits_and_the_hub_knows_what_is_done():
     acked = trio.Event()
-    goodbye = []
+    goodbye, said = trio.open_memory_channel(1)
 
     async def script(peer):
         await peer.hello()
@@ -157,7 +159,7 @@ async def test_ctrl_c_ends_a_script_that_waits_and_the_hub_knows_what_is_done():
         try:
             await peer.stay()
         finally:
-            goodbye.append(peer.websocket.closed.code)
+            goodbye.send_nowait(peer.websocket.closed.code)
 
     async with scripted_hub(script) as hub:
         command = [sys.executable, "-c", SCRIPT, hub.url]
@@ -167,7 +169,7 @@ async def test_ctrl_c_ends_a_script_that_waits_and_the_hub_knows_what_is_done():
         await process.wait()
         printed = await process.stdout.receive_some()
         complained = await process.stderr.receive_some()
+        assert await said.receive() == 1000
     assert printed.decode().split() == [mid(1), mid(2)]
     assert process.returncode == -signal.SIGINT
     assert complained.rstrip().endswith(b"KeyboardInterrupt")
-    assert goodbye == [1000]

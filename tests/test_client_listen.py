@@ -485,89 +485,93 @@ async def test_a_refusal_after_hours_of_service_reaches_the_loop():
 # -- acknowledging
 
 
-async def acks_of(peer, send):
-    while True:
-        await send.send(await peer.receive())
+class Acks:
+    """What a hub is told, in order."""
+
+    def __init__(self):
+        self._put, self._taken = trio.open_memory_channel(1000)
+
+    async def take(self):
+        return await self._taken.receive()
+
+    async def until(self, **ack):
+        """The frames up to this one."""
+        frames = []
+        while not frames or frames[-1] != {"type": "ack", **ack}:
+            frames.append(await self.take())
+        return frames
+
+    async def record(self, peer):
+        while True:
+            await self._put.send(await peer.receive())
 
 
-def recording(acks, *numbers, then=None):
+def recording(acks, *numbers):
     """A hub that writes down what is acknowledged."""
 
     async def script(peer):
         await peer.hello()
         await peer.messages(*numbers)
-        if then:
-            await then(peer)
-        while True:
-            acks.append(await peer.receive())
+        await acks.record(peer)
 
     return script
 
 
 async def test_with_a_cursor_a_message_is_acknowledged_when_the_next_one_is_asked_for():
-    acks = []
-    async with scripted_hub(recording(acks, 1, 2, 3)) as hub, listen(hub.url, cursor="c") as messages:
-        assert await taken(messages, 3) == [1, 2, 3]
-    assert acks[-1] == {"type": "ack", "id": mid(2)}  # the third was in hand when the loop was left
+    acks = Acks()
+    async with scripted_hub(recording(acks, 1, 2, 3)) as hub:
+        async with listen(hub.url, cursor="c") as messages:
+            assert await taken(messages, 3) == [1, 2, 3]
+        told = await acks.until(id=mid(2))
+    assert mid(3) not in [ack["id"] for ack in told]  # it was in hand when the loop was left
 
 
 async def test_a_limit_acknowledges_the_last_message_too_before_leaving():
-    acks = []
-    async with scripted_hub(recording(acks, 1, 2, 3)) as hub, listen(hub.url, cursor="c", limit=2) as messages:
-        async for _ in messages:
-            pass
-    assert acks[-1] == {"type": "ack", "id": mid(2)}
+    acks = Acks()
+    async with scripted_hub(recording(acks, 1, 2, 3)) as hub:
+        async with listen(hub.url, cursor="c", limit=2) as messages:
+            async for _ in messages:
+                pass
+        await acks.until(id=mid(2))
 
 
 async def test_with_manual_ack_a_cursor_moves_only_over_what_is_done():
-    acks = trio.open_memory_channel(10)
-
-    async def script(peer):
-        await peer.hello()
-        await peer.messages(1, 2, 3)
-        await acks_of(peer, acks[0])
-
-    async with scripted_hub(script) as hub, listen(hub.url, cursor="c", manual_ack=True) as messages:
+    acks = Acks()
+    async with scripted_hub(recording(acks, 1, 2, 3)) as hub, listen(hub.url, cursor="c", manual_ack=True) as messages:
         first, second, third = [await anext(messages) for _ in range(3)]
         messages.ack(second)
         messages.ack(first)
-        assert await acks[1].receive() == {"type": "ack", "id": mid(2)}
+        assert await acks.take() == {"type": "ack", "id": mid(2)}
         messages.ack(third)
-        assert await acks[1].receive() == {"type": "ack", "id": mid(3)}
+        assert await acks.take() == {"type": "ack", "id": mid(3)}
 
 
 async def test_acknowledgements_are_collected_where_the_hub_does_not_wait_for_them():
-    acks = []
-    async with scripted_hub(recording(acks, *range(1, 501))) as hub, listen(hub.url, cursor="c", limit=500) as messages:
-        async for _ in messages:
-            pass
-    assert len(acks) < 250
-    assert acks[-1] == {"type": "ack", "id": mid(500)}
+    acks = Acks()
+    async with scripted_hub(recording(acks, *range(1, 501))) as hub:
+        async with listen(hub.url, cursor="c", limit=500) as messages:
+            async for _ in messages:
+                pass
+        assert len(await acks.until(id=mid(500))) < 250
 
 
 async def test_a_group_is_told_of_each_message():
-    acks = trio.open_memory_channel(10)
-
-    async def script(peer):
-        await peer.hello()
-        await peer.messages(1, 2, 3)
-        await acks_of(peer, acks[0])
-
-    async with scripted_hub(script) as hub, listen(hub.url, group="g", manual_ack=True) as messages:
+    acks = Acks()
+    async with scripted_hub(recording(acks, 1, 2, 3)) as hub, listen(hub.url, group="g", manual_ack=True) as messages:
         _, second, third = [await anext(messages) for _ in range(3)]
         messages.ack(third)
-        assert await acks[1].receive() == {"type": "ack", "ids": [mid(3)]}
+        assert await acks.take() == {"type": "ack", "ids": [mid(3)]}
         messages.ack(second)
-        assert await acks[1].receive() == {"type": "ack", "ids": [mid(2)]}
+        assert await acks.take() == {"type": "ack", "ids": [mid(2)]}
 
 
 async def test_a_message_in_hand_is_not_handed_out_again_after_a_reconnection():
-    acks = trio.open_memory_channel(10)
+    acks = Acks()
 
     async def again(peer):
         await peer.hello()
         await peer.messages(1, 2, 3)
-        await acks_of(peer, acks[0])
+        await acks.record(peer)
 
     async with (
         scripted_hub(sending_then_cut(1, 2), again) as hub,
@@ -577,12 +581,12 @@ async def test_a_message_in_hand_is_not_handed_out_again_after_a_reconnection():
         third = await anext(messages)
         for message in (first, second, third):
             messages.ack(message)
-        assert await acks[1].receive() == {"type": "ack", "id": mid(3)}
+        assert await acks.take() == {"type": "ack", "id": mid(3)}
     assert third.id == mid(3)
 
 
 async def test_the_last_acknowledgement_is_repeated_on_a_new_connection():
-    acks = trio.open_memory_channel(10)
+    acks = Acks()
 
     async def deaf_then_cut(peer):
         await peer.hello()
@@ -592,19 +596,25 @@ async def test_the_last_acknowledgement_is_repeated_on_a_new_connection():
 
     async def again(peer):
         await peer.hello()
-        await acks_of(peer, acks[0])
+        await acks.record(peer)
 
     async with scripted_hub(deaf_then_cut, again) as hub, listen(hub.url, cursor="c", manual_ack=True) as messages:
         messages.ack(await anext(messages))
-        assert await acks[1].receive() == {"type": "ack", "id": mid(1)}
+        assert await acks.take() == {"type": "ack", "id": mid(1)}
 
 
 async def test_without_a_cursor_nobody_is_told_anything():
-    acks = []
-    async with scripted_hub(recording(acks, 1, 2)) as hub, listen(hub.url) as messages:
+    frames = []
+
+    async def script(peer):
+        await peer.hello()
+        await peer.messages(1, 2)
+        frames.append(await peer.receive())
+
+    async with scripted_hub(script) as hub, listen(hub.url) as messages:
         messages.ack(await anext(messages))
         await anext(messages)
-    assert acks == []
+    assert frames == []
 
 
 async def test_a_hub_that_does_not_begin_is_waited_for_and_the_cursor_is_named(monkeypatch):
@@ -745,6 +755,7 @@ async def test_an_error_in_the_body_comes_out_as_it_is():
 
 async def test_leaving_says_goodbye():
     codes = []
+    gone = trio.Event()
 
     async def script(peer):
         await peer.hello()
@@ -752,33 +763,24 @@ async def test_leaving_says_goodbye():
             await peer.stay()
         finally:
             codes.append(peer.websocket.closed.code)
+            gone.set()
 
-    async with scripted_hub(script) as hub, listen(hub.url):
-        pass
+    async with scripted_hub(script) as hub:
+        async with listen(hub.url):
+            pass
+        await gone.wait()
     assert codes == [1000]
 
 
-async def test_being_cancelled_still_tells_the_hub_what_is_done_and_says_goodbye():
-    acks = []
-    codes = []
-
-    async def script(peer):
-        await peer.hello()
-        await peer.messages(1)
-        try:
-            while True:
-                acks.append(await peer.receive())
-        finally:
-            codes.append(peer.websocket.closed.code)
-
-    async with scripted_hub(script) as hub:
+async def test_being_cancelled_still_tells_the_hub_what_is_done():
+    acks = Acks()
+    async with scripted_hub(recording(acks, 1)) as hub:
         with trio.CancelScope() as scope:
             async with listen(hub.url, cursor="c", manual_ack=True) as messages:
                 messages.ack(await anext(messages))
                 scope.cancel()
                 await trio.sleep_forever()
-    assert acks == [{"type": "ack", "id": mid(1)}]
-    assert codes == [1000]
+        await acks.until(id=mid(1))
 
 
 async def test_cancelling_while_waiting_loses_nothing():
