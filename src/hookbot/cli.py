@@ -6,15 +6,22 @@ from importlib import import_module
 import click
 
 from . import __version__
-from .errors import ConfigError, HookbotError, Refused
+from .errors import ConfigError, HookbotError, Refused, Unavailable
 
 USAGE = 2
 REFUSED = 3
+UNREACHABLE = 4
 FAILED = 1
 INTERRUPTED = 130
 
+EXIT_CODES = {ConfigError: USAGE, Refused: REFUSED, Unavailable: UNREACHABLE}
+
 COMMANDS = {
     "serve": "hookbot.cli_serve:serve",
+    "listen": "hookbot.cli_listen:listen",
+    "latest": "hookbot.cli_listen:latest",
+    "publish": "hookbot.cli_publish:publish",
+    "forward": "hookbot.cli_forward:forward",
     "make-tokens": "hookbot.cli_tokens:make_tokens",
     "check-config": "hookbot.cli_config:check_config",
     "providers": "hookbot.cli_signatures:providers",
@@ -68,4 +75,4 @@ def main() -> None:
         sys.exit(leaving.exit_code)
     except HookbotError as error:
         click.echo(f"hookbot: {error}", err=True)
-        sys.exit(USAGE if isinstance(error, ConfigError) else REFUSED if isinstance(error, Refused) else FAILED)
+        sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FAILED))

@@ -15,16 +15,13 @@ from .address import Address, check_publishable
 from .answers import PASSING, Lost, error_of, retry_after
 from .backoff import Backoff
 from .dialling import proxy_of, reason_of, tls_context
-from .headers import encoded
+from .headers import encoded, end_to_end
 
 PATIENCE_S = 30.0
 TIMEOUT_S = 30.0
 
-_OF_THE_CONNECTION = frozenset(
-    {"authorization", "connection", "content-length", "expect", "host", "hookbot-hops", "idempotency-key", "keep-alive"}
-    | {"proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
-)
-"""What never passes from one connection to the next (RFC 9110, section 7.6.1), or is set here by other means."""
+_SET_HERE = frozenset({"authorization", "hookbot-hops", "idempotency-key"})
+"""What says something about this publish, and not about the message."""
 
 
 class Publisher:
@@ -68,7 +65,7 @@ class Publisher:
     async def _post(self, headers: list[tuple[bytes, bytes]], body: bytes) -> str:
         url = str(self._address) + self._address.target(self._address.query).removeprefix(self._address.path)
         try:
-            answer = await self._client.send(httpx.Request("POST", url, headers=headers, stream=_Body(body)))
+            answer = await self._client.send(httpx.Request("POST", url, headers=headers, stream=Body(body)))
         except httpx.TimeoutException:
             raise Lost(f"cannot publish to {self._address}: no answer within {TIMEOUT_S:.0f} s") from None
         except httpx.TransportError as error:
@@ -89,13 +86,11 @@ async def open_publisher(
         yield Publisher(address, client, patience_s)
 
 
-@asynccontextmanager
-async def open_client(address: Address, ca_file: str | Path | None = None) -> AsyncIterator[httpx.AsyncClient]:
-    """Connections to the hub at `address` that stay open, for publishers to any of its topics."""
+def open_client(address: Address, ca_file: str | Path | None = None) -> httpx.AsyncClient:
+    """Connections to the hub at `address` that stay open, for publishers to any of its topics: a context manager."""
     tls = tls_context(ca_file)
-    proxy = _for_httpx(proxy_of(address), tls)
-    async with httpx.AsyncClient(verify=tls, proxy=proxy, timeout=TIMEOUT_S, trust_env=False) as client:
-        yield client
+    proxy = proxy_for_httpx(proxy_of(address), tls)
+    return httpx.AsyncClient(verify=tls, proxy=proxy, timeout=TIMEOUT_S, trust_env=False)
 
 
 async def publish(
@@ -123,7 +118,7 @@ async def publish(
         return await publisher.publish(body, headers=headers, idempotency_key=idempotency_key, hops=hops)
 
 
-class _Body(httpx.AsyncByteStream):
+class Body(httpx.AsyncByteStream):
     """The body of one attempt. That of httpx is a generator, left behind unfinished when a hub refuses early."""
 
     def __init__(self, body: bytes) -> None:
@@ -139,7 +134,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    kept = [(name, value) for name, value in headers if name.lower() not in _OF_THE_CONNECTION]
+    kept = [(name, value) for name, value in end_to_end(headers) if name.lower() not in _SET_HERE]
     if not any(name.lower() == "user-agent" for name, _ in kept):
         kept.append(("User-Agent", f"hookbot/{__version__}"))
     return kept
@@ -149,7 +144,8 @@ def _refusal(answer: httpx.Response) -> HookbotError:
     return error_of(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, answer.content)
 
 
-def _for_httpx(proxy: Address | None, tls: ssl.SSLContext) -> httpx.Proxy | None:
+def proxy_for_httpx(proxy: Address | None, tls: ssl.SSLContext) -> httpx.Proxy | None:
+    """The proxy as httpx wants it."""
     if proxy is None:
         return None
     headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
