@@ -8,7 +8,8 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "hookbot"
 
 FLOORS = {
-    0: "errors topics message since tokens narrowed places request proxies throttle config_file signatures expressions",
+    0: "errors topics message slices since tokens narrowed places request proxies throttle config_file signatures "
+    "expressions",
     1: "retention admission newest log log_tables log_file log_sqlite metrics poller websocket authority standing "
     "sources publishing verifying listening intake config answers",
     2: "gate channels writer pages broker wire",

@@ -15,7 +15,9 @@ from . import __version__
 from .broker import Gap, Start
 from .channels import Entry
 from .listening import Listening
-from .message import Message, encode_go_json, encode_json, format_id, format_time, to_envelope
+from .message import Message, encode_go_json, encode_json, envelope_around, format_id, format_time, to_envelope
+from .slices import Sliced, base64_in_slices, body_in_slices, join_object
+from .topics import UNSAFE, is_unsafe
 
 LARGE_BODY = 256 << 10  # takes more than a millisecond or so to encode
 
@@ -49,7 +51,7 @@ def framing_for(listening: Listening) -> Framing:
         case "v1":
             return HookbotV1()
         case "cloudevents":
-            return CloudEvents(listening.path)
+            return CloudEvents(_path_of(listening.topic))
         case "sse":
             return ServerSentEvents()
         case "jsonl":
@@ -92,7 +94,7 @@ class Raw:
 
     def message(self, message: Message) -> bytes:
         body = _github_metadata(message) if message.wrapped else message.body
-        return message.topic.encode() + b"\0" + body if self._subtree else body
+        return b"".join((message.topic.encode(), b"\0", body)) if self._subtree else body
 
     def gap(self, gap: Gap) -> None:
         return None
@@ -108,7 +110,7 @@ class HookbotV1:
     text = True
 
     def message(self, message: Message) -> bytes:
-        return _object("message", to_envelope(message))
+        return _envelope(message, type="message")
 
     def gap(self, gap: Gap) -> bytes:
         return _object("gap", _gap_fields(gap))
@@ -143,11 +145,11 @@ class CloudEvents:
             "type": "hookbot.message",
             "time": format_time(message.time_us),
             "datacontenttype": content_type if _MEDIA_TYPE.fullmatch(content_type) else "application/octet-stream",
-            "data_base64": b64encode(message.body).decode("ascii"),
+            "data_base64": _base64(message.body),
         }
         if message.topic:
             event["subject"] = message.topic
-        return encode_json(event).encode("ascii")
+        return join_object(event)
 
     def gap(self, gap: Gap) -> bytes:
         event = {"specversion": "1.0", "id": f"gap-before-{gap.before}", "source": self._source, "type": "hookbot.gap"}
@@ -164,13 +166,13 @@ class ServerSentEvents:
     text = True
 
     def message(self, message: Message) -> bytes:
-        return _event("message", to_envelope(message), message.id)
+        return _event("message", _envelope(message), message.id)
 
     def gap(self, gap: Gap) -> bytes:
-        return _event("gap", _gap_fields(gap))
+        return _event("gap", encode_json(_gap_fields(gap)).encode("ascii"))
 
     def heartbeat(self, id: str) -> bytes:
-        return _event("heartbeat", {"id": id}, id)
+        return _event("heartbeat", encode_json({"id": id}).encode("ascii"), id)
 
 
 class JsonLines:
@@ -180,7 +182,7 @@ class JsonLines:
     text = True
 
     def message(self, message: Message) -> bytes:
-        return encode_json(to_envelope(message)).encode("ascii") + b"\n"
+        return b"".join((_envelope(message), b"\n"))
 
     def gap(self, gap: Gap) -> bytes:
         return _object("gap", _gap_fields(gap)) + b"\n"
@@ -189,13 +191,19 @@ class JsonLines:
         return _object("heartbeat", {"id": id}) + b"\n"
 
 
+def _envelope(message: Message, **first: str) -> bytes:
+    if len(message.body) > LARGE_BODY:
+        return join_object({**first, **envelope_around(message, body_in_slices(message.body))})
+    return encode_json({**first, **to_envelope(message)}).encode("ascii")
+
+
 def _object(type: str, fields: dict[str, Any]) -> bytes:
     return encode_json({"type": type, **fields}).encode("ascii")
 
 
-def _event(event: str, data: dict[str, Any], id: str = "") -> bytes:
-    head = f"id: {id}\n" if id else ""
-    return f"{head}event: {event}\ndata: {encode_json(data)}\n\n".encode("ascii")
+def _event(event: str, data: bytes, id: str = "") -> bytes:
+    head = f"id: {id}\nevent: {event}\ndata: " if id else f"event: {event}\ndata: "
+    return b"".join((head.encode("ascii"), data, b"\n\n"))
 
 
 def _gap_fields(gap: Gap) -> dict[str, Any]:
@@ -203,12 +211,28 @@ def _gap_fields(gap: Gap) -> dict[str, Any]:
 
 
 def _github_metadata(message: Message) -> bytes:
-    """What the ancestor makes of ``extra-metadata=github``, and the newer signature."""
-    fields = {
-        "Delivery": message.header("x-github-delivery") or "",
-        "Event": message.header("x-github-event") or "",
-        "Payload": b64encode(message.body).decode("ascii"),
-        "Signature": message.header("x-hub-signature") or "",
-        "Signature256": message.header("x-hub-signature-256") or "",
-    }
-    return encode_go_json(fields).encode()
+    """What the ancestor makes of ``extra-metadata=github``, and the newer signature; Go sorts the keys of a map."""
+    return join_object(
+        {
+            "Delivery": _go_header(message, "x-github-delivery"),
+            "Event": _go_header(message, "x-github-event"),
+            "Payload": _base64(message.body),
+            "Signature": _go_header(message, "x-hub-signature"),
+            "Signature256": _go_header(message, "x-hub-signature-256"),
+        },
+        encode=encode_go_json,
+    )
+
+
+def _go_header(message: Message, name: str) -> str:
+    """The bytes of a header are UTF-8 to Go."""
+    return (message.header(name) or "").encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+
+
+def _base64(body: bytes) -> str | Sliced:
+    return base64_in_slices(body) if len(body) > LARGE_BODY else b64encode(body).decode("ascii")
+
+
+def _path_of(topic: str) -> str:
+    """The longest path that subscribes to a topic."""
+    return f"{UNSAFE}sub/{topic.removeprefix(UNSAFE)}" if is_unsafe(topic) else f"/sub/{topic}"

@@ -59,7 +59,7 @@ def frame(opcode: int, payload: bytes) -> bytes:
         return bytes((0x80 | opcode, size)) + payload
     if size < 1 << 16:
         return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + payload
+    return b"".join((bytes((0x80 | opcode, 127)), size.to_bytes(8, "big"), payload))  # lets others run meanwhile
 
 
 def close_frame(code: int, reason: str) -> bytes:
