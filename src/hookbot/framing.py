@@ -14,10 +14,10 @@ import trio
 from . import __version__
 from .broker import Gap, Start
 from .channels import Entry
+from .keys import path_of
 from .listening import Listening
 from .message import Message, encode_go_json, encode_json, envelope_around, format_id, format_time, to_envelope
 from .slices import Sliced, base64_in_slices, body_in_slices, join_object
-from .topics import UNSAFE, is_unsafe
 
 LARGE_BODY = 256 << 10  # takes more than a millisecond or so to encode
 
@@ -51,7 +51,7 @@ def framing_for(listening: Listening) -> Framing:
         case "v1":
             return HookbotV1()
         case "cloudevents":
-            return CloudEvents(_path_of(listening.topic))
+            return CloudEvents(path_of(listening.wanted))
         case "sse":
             return ServerSentEvents()
         case "jsonl":
@@ -231,8 +231,3 @@ def _go_header(message: Message, name: str) -> str:
 
 def _base64(body: bytes) -> str | Sliced:
     return base64_in_slices(body) if len(body) > LARGE_BODY else b64encode(body).decode("ascii")
-
-
-def _path_of(topic: str) -> str:
-    """The longest path that subscribes to a topic."""
-    return f"{UNSAFE}sub/{topic.removeprefix(UNSAFE)}" if is_unsafe(topic) else f"/sub/{topic}"
