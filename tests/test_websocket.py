@@ -129,7 +129,7 @@ def test_a_malformed_handshake_is_refused(changed):
     [
         ({}, True),
         ({"upgrade": "WebSocket"}, True),
-        ({"upgrade": "h2c, websocket"}, True),
+        ({"upgrade": "h2c, websocket"}, False),
         ({"connection": "keep-alive, UPGRADE"}, True),
         ({"upgrade": "websockets"}, False),
         ({"connection": "noupgrade"}, False),

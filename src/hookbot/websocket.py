@@ -29,8 +29,16 @@ _MAX_REASON = 123
 
 def is_handshake(request: Request) -> bool:
     """Whether a request asks to become a websocket (section 4.1)."""
-    upgrades = "upgrade" in request.tokens("connection") and "websocket" in request.tokens("upgrade")
+    upgrades = "upgrade" in request.tokens("connection") and request.header("upgrade").lower() == "websocket"
     return upgrades and request.method == "GET"
+
+
+def is_key(text: str) -> bool:
+    """Whether a Sec-WebSocket-Key is one (section 4.2.1)."""
+    try:
+        return len(b64decode(text, validate=True)) == 16
+    except ValueError:
+        return False
 
 
 def accept_handshake(request: Request, subprotocol: str | None) -> bytes:
@@ -38,11 +46,7 @@ def accept_handshake(request: Request, subprotocol: str | None) -> bytes:
     key = request.header("sec-websocket-key")
     if request.header("sec-websocket-version") != "13":
         raise Refused("this hub speaks version 13 of the websocket protocol")
-    try:
-        well_formed = len(b64decode(key, validate=True)) == 16
-    except ValueError:
-        well_formed = False
-    if not well_formed:
+    if not is_key(key):
         raise Refused("Sec-WebSocket-Key is 16 bytes in base64")
     accept = b64encode(sha1(key.encode() + _GUID, usedforsecurity=False).digest())
     chosen = f"Sec-WebSocket-Protocol: {subprotocol}\r\n".encode() if subprotocol else b""

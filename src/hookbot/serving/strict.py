@@ -9,8 +9,11 @@ import re
 
 import h11
 
+from ..websocket import is_key
+
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FOLD = re.compile(rb"\r\n[ \t]")
 _LENGTH = re.compile(rb"\ncontent-length:([^\r\n]*)", re.IGNORECASE)
 _TARGET = re.compile(rb"(?:https?://[^/?#]+)?(/[!-~]*)", re.IGNORECASE)
@@ -49,8 +52,8 @@ def check_head(received: bytes, max_bytes: int) -> None:
     head = received[: end.end()] if end else received
     if len(head) > max_bytes:
         raise h11.RemoteProtocolError("request line and headers are too long", error_status_hint=431)
-    if _BARE_LF.search(head) or _FOLD.search(head):
-        raise h11.RemoteProtocolError("a line feed without carriage return, or a folded header")
+    if _BARE_LF.search(head) or _FOLD.search(head) or _CONTROL.search(head):
+        raise h11.RemoteProtocolError("a line feed without carriage return, a folded header or a control character")
     lengths = _LENGTH.findall(head)
     if len(lengths) > 1 or any(b"," in length for length in lengths):
         raise h11.RemoteProtocolError("Content-Length is repeated")
@@ -90,3 +93,7 @@ def _check_handshake(request: h11.Request, has_body: bool) -> None:
     decoded = (value for name, value in request.headers if name.startswith((b"sec-websocket-", b"connection")))
     if has_body or not all(value.isascii() for value in decoded):
         raise h11.RemoteProtocolError("a websocket handshake with a body, or with headers that are not ASCII")
+    headers = dict(request.headers)
+    version, key = headers.get(b"sec-websocket-version"), headers.get(b"sec-websocket-key", b"")
+    if headers[b"upgrade"].lower() != b"websocket" or version != b"13" or not is_key(key.decode("ascii")):
+        raise h11.RemoteProtocolError("not a websocket handshake of RFC 6455")
