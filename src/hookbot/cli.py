@@ -65,14 +65,23 @@ def cli(context: click.Context, key: str | None, github_secret: str | None) -> N
 def main() -> None:
     """The program. Exits with 0 done, 1 failed, 2 usage or configuration, 3 refused, 4 unreachable, 130 interrupted."""
     try:
-        cli(prog_name="hookbot", standalone_mode=False)
+        code = cli(prog_name="hookbot", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(USAGE)
-    except click.exceptions.Exit as leaving:
-        sys.exit(leaving.exit_code)
-    except HookbotError as error:
-        click.echo(f"hookbot: {error}", err=True)
-        sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FAILED))
+    except (HookbotError, ExceptionGroup) as error:
+        known = _alone(error)
+        if not isinstance(known, HookbotError):
+            raise
+        click.echo(f"hookbot: {known}", err=True)
+        sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(known, kind)), FAILED))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _alone(error: BaseException) -> BaseException:
+    """The one error that nurseries, each around the other, have made groups of; or what there is."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        [error] = error.exceptions
+    return error
