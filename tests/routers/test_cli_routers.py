@@ -1,5 +1,6 @@
 import json
 import sys
+from functools import partial
 
 import pytest
 import trio
@@ -107,14 +108,15 @@ def test_route_github_needs_its_secrets_and_headers_that_are_some(tmp_path):
     )
 
 
-async def test_a_router_runs_as_a_process_of_its_own_with_options_from_a_file_and_stops_when_told(file, tmp_path):
+async def test_a_router_runs_as_a_process_of_its_own_with_options_from_a_file(file, tmp_path):
     (tmp_path / "hookbot.toml").write_text('bind = ":0"\n[routers.copy]\nto = "there"\n')
     with trio.fail_after(60):
         async with open_test_hub() as hub:
             command = [sys.executable, "-m", "hookbot", "route", file, "--url", hub.url_for("/")]
             command += ["--config", tmp_path / "hookbot.toml", "--data-dir", tmp_path]
-            process = await trio.lowlevel.open_process([str(word) for word in command])
             async with trio.open_nursery() as nursery:
+                run = partial(trio.run_process, [str(word) for word in command], check=False)
+                nursery.start_soon(run)  # ends with the block
 
                 async def publish():
                     while True:
@@ -124,6 +126,4 @@ async def test_a_router_runs_as_a_process_of_its_own_with_options_from_a_file_an
                 nursery.start_soon(publish)
                 [message] = await hub.wait_for("there")
                 nursery.cancel_scope.cancel()
-            process.terminate()
-            await process.wait()
     assert message.hops == ("copy",)
