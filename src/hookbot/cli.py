@@ -22,6 +22,8 @@ COMMANDS = {
     "latest": "hookbot.cli_listen:latest",
     "publish": "hookbot.cli_publish:publish",
     "forward": "hookbot.cli_forward:forward",
+    "exec": "hookbot.cli_exec:exec_",
+    "replay": "hookbot.cli_replay:replay",
     "make-tokens": "hookbot.cli_tokens:make_tokens",
     "check-config": "hookbot.cli_config:check_config",
     "providers": "hookbot.cli_signatures:providers",

@@ -1,6 +1,5 @@
 """What all commands that handle messages have in common: how often it is tried, how many at once, what then."""
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
@@ -9,7 +8,7 @@ from typing import Any
 
 import click
 
-from .cli_subscribing import Subscribing
+from .cli_subscribing import Subscribing, find_publish_token
 from .cli_types import DURATION
 from .errors import ConfigError
 from .handling import DeadLetters, Handling, Policy, Stop, Stopping, Totals, Work
@@ -45,7 +44,7 @@ class Trying:
         if self.dead_letter == "stop":
             return Stopping()
         if "://" in self.dead_letter:
-            return ToTopic(self.dead_letter, os.environ.get("HOOKBOT_PUBLISH_TOKEN"), subscribing.ca_file, hop)
+            return ToTopic(self.dead_letter, find_publish_token(self.dead_letter), subscribing.ca_file, hop)
         return ToFile(Path(self.dead_letter))
 
 

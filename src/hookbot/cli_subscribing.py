@@ -115,11 +115,16 @@ def subscription_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return described
 
 
-def find_token(url: str, token_file: Path | None, variable: str = "HOOKBOT_TOKEN") -> str | None:
+def find_token(url: str, token_file: Path | None) -> str | None:
     """The token in the file; None for one in the URL; or that of the environment. Raises `ConfigError`."""
     if token_file:
         return read_secret_file(token_file, "--token-file")
-    return None if "@" in urlsplit(url).netloc else os.environ.get(variable)
+    return _find_token(url, "HOOKBOT_TOKEN")
+
+
+def find_publish_token(url: str) -> str | None:
+    """None for a token in the URL; or that of the environment, for what is published by who listens."""
+    return _find_token(url, "HOOKBOT_PUBLISH_TOKEN")
 
 
 def take_url(words: tuple[str, ...], is_url: bool) -> tuple[str, tuple[str, ...]]:
@@ -156,6 +161,10 @@ def set_up_saying(*, quiet: bool = False) -> None:
     logging.getLogger("hookbot").setLevel(logging.WARNING if quiet else logging.INFO)
 
 
+def _find_token(url: str, variable: str) -> str | None:
+    return None if "@" in urlsplit(url).netloc else os.environ.get(variable)
+
+
 class _Saying(logging.Formatter):
     """A line for people: the time of day, and what is said; what should not happen is yellow on a terminal."""
 
@@ -165,7 +174,10 @@ class _Saying(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
-        return click.style(line, fg="yellow") if self._colours and record.levelno >= logging.WARNING else line
+        if not sys.stderr.isatty():
+            return line
+        cleared = f"\r\x1b[K{line}"  # a progress bar may stand there
+        return click.style(cleared, fg="yellow") if self._colours and record.levelno >= logging.WARNING else cleared
 
 
 class _Where(click.ParamType[Expression]):

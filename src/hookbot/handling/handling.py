@@ -174,6 +174,9 @@ class Handling:
             outcome = await self._work(message, attempt)
         except Failed as failure:
             return failure
+        except HookbotError as error:  # no message would do better
+            self._end(error)
+            return None
         logger.info("%s %s: %s", message.topic, message.id, outcome)
         self.totals.done += 1
         self._ack(message)

@@ -1,8 +1,13 @@
 """Standard output and standard error, whose readers may be slow, or leave."""
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 
 import trio
+
+PIPE_BYTES = 1 << 20  # the most that a pipe holds for an ordinary user (Linux: fs.pipe-max-size)
+MAX_LINE_BYTES = 1 << 16
 
 
 class Output:
@@ -25,3 +30,55 @@ class Output:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
+
+
+class Prefixed:
+    """Passes on what a process writes to a pipe, line by line, with a prefix. What nobody reads any more is dropped."""
+
+    def __init__(self, pipe: trio.lowlevel.FdStream, output: Output, prefix: bytes) -> None:
+        self._pipe = pipe
+        self._output = output
+        self._prefix = prefix
+        self._rest = b""
+        self._waiting = trio.CancelScope()
+        self._ended = False
+
+    def finish(self) -> None:
+        """The process has ended: pass on what it has written, and do not wait for what it left running."""
+        self._ended = True
+        self._waiting.cancel()
+
+    async def run(self) -> None:
+        """Until the end of the pipe, or `finish`."""
+        while chunk := await self._receive():
+            await self._pass_on(chunk)
+        for chunk in self._left():
+            await self._pass_on(chunk)
+        if self._rest:
+            await self._write([self._rest])
+
+    async def _receive(self) -> bytes:
+        if not self._ended:
+            with trio.CancelScope() as self._waiting:
+                return bytes(await self._pipe.receive_some())
+        return b""
+
+    def _left(self) -> Iterator[bytes]:
+        """What the pipe holds now; a process in the background may go on filling it."""
+        left = PIPE_BYTES
+        with suppress(BlockingIOError):
+            while left > 0 and (chunk := os.read(self._pipe.fileno(), left)):
+                yield chunk
+                left -= len(chunk)
+
+    async def _pass_on(self, chunk: bytes) -> None:
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if len(self._rest) > MAX_LINE_BYTES:
+            lines.append(self._rest)
+            self._rest = b""
+        await self._write(lines)
+
+    async def _write(self, lines: list[bytes]) -> None:
+        if lines:
+            with suppress(BrokenPipeError):
+                await self._output.write(b"".join(self._prefix + line + b"\n" for line in lines))

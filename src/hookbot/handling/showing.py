@@ -26,9 +26,14 @@ def show(message: Message, headers: Sequence[str] = ()) -> str:
     """The message as some lines of text, with colours; the values of `headers` stand below the heading."""
     wanted = {name.lower() for name in headers}
     lines = [_heading(message)]
-    lines += [f"{_INDENT}{name}: {_safe(value)}" for name, value in message.headers if name.lower() in wanted]
+    lines += [f"{_INDENT}{name}: {safe(value)}" for name, value in message.headers if name.lower() in wanted]
     lines += [f"{_INDENT}{line}" for line in _body(message.body).split("\n") if message.body]
     return "\n".join(lines) + "\n"
+
+
+def safe(text: str) -> str:
+    """The text with everything escaped that is not meant to be seen."""
+    return "".join(c if c.isprintable() or c in _ALLOWED else c.encode("unicode_escape").decode() for c in text)
 
 
 def event_of(message: Message) -> str:
@@ -54,11 +59,11 @@ def size_of(size: int) -> str:
 
 def _heading(message: Message) -> str:
     moment = datetime.fromtimestamp(message.time_us / 1e6).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    event = _safe(event_of(message))[:80]
+    event = safe(event_of(message))[:80]
     verified = click.style(f"verified by {message.verified.provider}", fg="green") if message.verified else ""
     parts = [
         moment,
-        click.style(_safe(message.topic), fg="cyan", bold=True),
+        click.style(safe(message.topic), fg="cyan", bold=True),
         event and click.style(event, fg="yellow"),
         size_of(len(message.body)),
         verified,
@@ -72,7 +77,7 @@ def _body(body: bytes) -> str:
     except UnicodeDecodeError:
         more = ", ..." if len(body) > SHOWN_BYTES else ""
         return click.style(f"not text: {body[:SHOWN_BYTES].hex(' ')}{more}", dim=True)
-    pretty = _safe(_cut(_indented(text))).removesuffix("\n")
+    pretty = safe(_cut(_indented(text))).removesuffix("\n")
     return _KEY.sub(lambda match: f"{match[1]}{click.style(match[2], fg='blue')}{match[3]}", pretty)
 
 
@@ -88,7 +93,3 @@ def _cut(text: str) -> str:
     if len(text) <= SHOWN_CHARS:
         return text
     return f"{text[:SHOWN_CHARS]}\n... and {len(text) - SHOWN_CHARS} characters more; --raw shows everything"
-
-
-def _safe(text: str) -> str:
-    return "".join(c if c.isprintable() or c in _ALLOWED else c.encode("unicode_escape").decode() for c in text)
