@@ -1,7 +1,10 @@
 """What a hub says when it has started: on a terminal everything ready to paste, elsewhere no secret at all."""
 
+import shlex
+
 from .cli_tokens import token_url
-from .config import Config
+from .config import KEY_FILE, Config, default_data_dir
+from .tokens import Digest
 
 TOPIC = "hello"
 
@@ -12,6 +15,7 @@ def welcome(config: Config, url: str, *, secrets: bool) -> str:
     lines += _about_key(config)
     if secrets:
         lines += _to_paste(config, url)
+    lines += [f"Tokens:     {_make_tokens(config, url)}"]
     if config.github_secrets:
         lines += _about_github(config, url, secrets=secrets)
     return "\n".join(lines)
@@ -25,15 +29,19 @@ def _about_key(config: Config) -> list[str]:
 
 
 def _to_paste(config: Config, url: str) -> list[str]:
-    key = config.key.value
-    publish = token_url(key, f"/pub/{TOPIC}", url)
-    return [
-        "",
-        f"Publish:    {publish}",
-        f"Subscribe:  {token_url(key, f'/sub/{TOPIC}', url)}",
-        f"Try it:     curl -d 'hello, world' {publish}",
-        f"Tokens:     hookbot make-tokens -U {url} /pub/TOPIC /sub/TOPIC",
-    ]
+    digest: Digest = "sha1" if config.sha1_tokens else "sha256"
+    publish, subscribe = (token_url(config.key.value, f"/{way}/{TOPIC}", url, digest) for way in ("pub", "sub"))
+    return ["", f"Publish:    {publish}", f"Subscribe:  {subscribe}", f"Try it:     curl -d 'hello, world' {publish}"]
+
+
+def _make_tokens(config: Config, url: str) -> str:
+    """The command that makes more tokens, with the same key."""
+    command = ["hookbot", "make-tokens", "-U", url]
+    if config.key.path == config.data_dir / KEY_FILE and config.data_dir != default_data_dir():
+        command += ["--data-dir", str(config.data_dir)]
+    if not config.sha1_tokens:
+        command.append("--sha256")
+    return shlex.join([*command, "/pub/TOPIC", "/sub/TOPIC"])
 
 
 def _about_github(config: Config, url: str, *, secrets: bool) -> list[str]:
