@@ -9,12 +9,12 @@ SOURCE = Path(__file__).parent.parent / "src" / "hookbot"
 
 FLOORS = {
     0: "errors topics message slices since tokens narrowed places request proxies throttle config_file signatures "
-    "expressions",
+    "expressions fetching ranges",
     1: "retention admission newest log log_tables log_file log_sqlite metrics poller websocket authority standing "
-    "sources publishing verifying listening intake config answers",
-    2: "gate channels writer pages broker wire",
+    "sources publishing listening intake config answers",
+    2: "gate verifying channels writer pages broker wire",
     3: "framing streams subscriber audience fanout keys holds positions leases cursors group groups sessions routers "
-    "config_sections",
+    "config_sections tls reloading",
     4: "http1 connection door serving subscriptions api app",
     5: "server logs welcome testing cli",
 }

@@ -94,11 +94,11 @@ def create_app(hub: Hub) -> HookbotApp:
 async def _publish(hub: Hub) -> Response:
     plain = plain_request(request)
     publishing = hub.gate.publishing(plain)
-    with hub.intake.open() as body:
+    with hub.intake.open(publishing.max_body_bytes) as body:
         async for chunk in request.body:
             body.write(chunk)
         whole = body.close()
-    accepted = await verify(publishing, whole, now_s=hub.gate.now_s)
+    accepted = await verify(hub.gate, publishing, whole)
     if not isinstance(accepted, Draft):
         return _response(greeted(accepted))
     return _response(stored(await hub.broker.publish(accepted), plain))

@@ -1,17 +1,17 @@
 """The authority: which tokens the hub honours, and for what."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import inf
 from typing import Literal
 
 from .errors import Unauthorized
-from .narrowed import Narrowed
-from .tokens import Digest, find_opening, opening_paths
+from .narrowed import CAVEATS, Narrowed
+from .tokens import DIGESTS, Digest, find_opening, opening_paths
 
 Action = Literal["publish", "subscribe", "operate"]
-_ONLY: dict[str, Action] = {"pub": "publish", "sub": "subscribe"}
+_ONLY: dict[Action, str] = {"publish": "pub", "subscribe": "sub"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Grant:
 
     key: str = field(default="", repr=False)
     """What it was made with: a grant ends with its key."""
+    digest: Digest = "sha1"
     path: str = ""
     """What it was made for."""
     names: tuple[str, ...] = ()
@@ -33,9 +34,9 @@ class Grant:
     """The only cursor or group that it may use; empty: any."""
 
     @property
-    def shows_all_history(self) -> bool:
-        """Whether it sets no limit on how far back a subscription may start."""
-        return not self.live_only and not self.since_us
+    def holder(self) -> object:
+        """Whom it was given to: all that is narrowed from one token is one holder's, until it gets a name."""
+        return self.key, self.path, self.names[:1]
 
 
 class Authority:
@@ -46,11 +47,13 @@ class Authority:
         keys: Sequence[str],
         *,
         digests: Sequence[Digest] = ("sha1", "sha256"),
+        live_only: Collection[Digest] = (),
         revoked: Collection[str] = (),
-        plain_live_only: bool = False,
     ) -> None:
+        """`live_only`: plain tokens of these digests, and what is narrowed from them, show no history."""
         self._keys = tuple(keys)
         self._digests = tuple(digests)
+        self._live_only = frozenset(live_only)
         self._revoked = frozenset(revoked)
 
         @lru_cache(maxsize=4096)
@@ -62,7 +65,8 @@ class Authority:
             for key in keys:
                 opening = find_opening(token, key, path, digests)
                 if opening is not None:
-                    return Grant(key, opening, live_only=plain_live_only)
+                    digest = next(digest for digest, length in DIGESTS.items() if length == len(token))
+                    return Grant(key, digest, opening, live_only=digest in live_only)
             raise Unauthorized
 
         self._plain_grant = plain_grant
@@ -75,40 +79,66 @@ class Authority:
             return self._narrowed_grant(token, path, action, now_s)
 
     def stands(self, grant: Grant, *, now_s: float) -> bool:
-        """Whether what was granted once still is: its key, its names, its time."""
-        return grant.key in self._keys and now_s < grant.expires_s and self._revoked.isdisjoint(grant.names)
+        """Whether what was granted once still is: its key, its digest, its names, its time."""
+        return (
+            grant.key in self._keys
+            and grant.digest in self._digests
+            and now_s < grant.expires_s
+            and self._revoked.isdisjoint(grant.names)
+        )
 
     def _narrowed_grant(self, token: str, path: str, action: Action, now_s: float) -> Grant | None:
         try:
             narrowed = Narrowed.parse(token)
-            opening = frozenset(opening_paths(path))
-            if narrowed.path not in opening or narrowed.digest not in self._digests:
-                return None
-            keys = [key for key in self._keys if narrowed.is_made_with(key)]
-            grant = _grant(narrowed, opening, action, keys[0]) if keys else None
         except ValueError:
             return None
-        return grant if grant and self.stands(grant, now_s=now_s) else None
+        opening = frozenset(opening_paths(path))
+        caveats = _read(narrowed.caveats)
+        if narrowed.path not in opening or caveats is None or not _allow(caveats, opening, action):
+            return None
+        for key in self._keys:
+            if narrowed.is_made_with(key):
+                grant = self._grant(key, narrowed, caveats)
+                return grant if self.stands(grant, now_s=now_s) else None
+        return None
+
+    def _grant(self, key: str, narrowed: Narrowed, caveats: "Caveats") -> Grant:
+        """What the caveats leave, each of which can only take away."""
+        return Grant(
+            key,
+            narrowed.digest,
+            narrowed.path,
+            names=tuple(caveats["name"]),
+            expires_s=min(map(int, caveats["expires"]), default=inf),
+            since_us=max(map(int, caveats["since"]), default=0) * 1_000_000,
+            live_only=bool(caveats["live"]) or narrowed.digest in self._live_only,
+            cursor="".join(set(caveats["cursor"])),
+        )
 
 
-def _grant(narrowed: Narrowed, opening: Collection[str], action: Action, key: str) -> Grant | None:
-    """What the caveats leave, of which each can only take away; None for nothing. Raises `ValueError`."""
-    values: dict[str, list[str]] = {}
-    for caveat in narrowed.caveats:
+Caveats = Mapping[str, Sequence[str]]
+"""For each name of a caveat what all caveats of that name say."""
+
+
+def _read(caveats: Sequence[str]) -> Caveats | None:
+    """The caveats by name; None if there is one that this hub does not understand, which takes everything away."""
+    values: dict[str, list[str]] = {name: [] for name in CAVEATS}
+    for caveat in caveats:
         name, _, value = caveat.partition("=")
-        values.setdefault(name, []).append(value)
-    allowed = (
-        all(path in opening for path in values.pop("path", ()))
-        and all(_ONLY.get(only) == action for only in values.pop("only", ()))
-        and len(set(values.get("cursor", ()))) <= 1
+        if name not in CAVEATS or not CAVEATS[name].fullmatch(value):
+            return None
+        values[name].append(value)
+    return values
+
+
+def _allow(caveats: Caveats, opening: Collection[str], action: Action) -> bool:
+    """Whether all caveats allow the action where any of the `opening` paths opens.
+
+    What shows a part of the history, or one cursor, is for a subscription: an operator sees, and moves, all of them.
+    """
+    return (
+        all(path in opening for path in caveats["path"])
+        and all(only == _ONLY.get(action) for only in caveats["only"])
+        and len(set(caveats["cursor"])) <= 1
+        and not (action == "operate" and any(caveats[name] for name in ("live", "since", "cursor")))
     )
-    grant = Grant(
-        key=key,
-        path=narrowed.path,
-        names=tuple(values.pop("name", ())),
-        expires_s=min(map(float, values.pop("expires", ())), default=inf),
-        since_us=max((int(since) * 1_000_000 for since in values.pop("since", ())), default=0),
-        live_only=bool(values.pop("live", ())),
-        cursor=values.pop("cursor", [""])[0],
-    )
-    return grant if allowed and not values else None  # a caveat that this hub does not know takes everything away

@@ -1,41 +1,73 @@
 """The configuration file on the command line: ``--config``, and ``hookbot check-config``."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .cli_types import EXISTING_FILE
-from .config_file import ConfigFile
+from .config_file import ConfigFile, kind_of, suggestion
 from .config_sections import read_routers, read_sources
 from .errors import ConfigError
+from .tls import make_context
 
 FILE = "hookbot.config_file"
 ARGUMENTS = "hookbot.arguments"
 
 
 class ConfiguredCommand(click.Command):
-    """A command whose options can also stand in a file; the environment and the command line override it."""
+    """A command whose options can also stand in a file, and in the environment, which overrides the file.
+
+    The variable of an option is its name with ``HOOKBOT_`` before it.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As click's, after the command's options were made."""
+        super().__init__(*args, **kwargs)
+        for name, option in self.named_options().items():
+            option.envvar = option.envvar or f"HOOKBOT_{name.replace('-', '_').upper()}"
+
+    def named_options(self) -> Mapping[str, click.Option]:
+        """The options that a file may have, by their names without dashes before them."""
+        return {
+            opt.removeprefix("--"): option
+            for option in self.params
+            if isinstance(option, click.Option) and option.name != "config"
+            for opt in option.opts
+            if opt.startswith("--")
+        }
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Called by click; remembers what it was called with, to be read again later."""
         ctx.meta[ARGUMENTS] = tuple(args)
-        ctx.meta.setdefault(FILE, ConfigFile())
+        ctx.meta[FILE] = ConfigFile()
         return super().parse_args(ctx, args)
+
+    def read_options(self, file: ConfigFile) -> Iterator[tuple[str, Any] | ConfigError]:
+        """Each option of a file, by the name of its parameter, or what is wrong with it."""
+        known = self.named_options()
+        context = click.Context(self)
+        for written, value in file.options.items():
+            option = known.get(written.replace("_", "-"))
+            if option is None:
+                close = suggestion(written.replace("_", "-"), known.keys())
+                yield file.error(f"there is no option {written!r}{close}", written)
+            elif (reason := _wrong_kind(option, value)) or (reason := _wrong_value(option, value, context)):
+                yield file.error(f"{written}: {reason}", written)
+            else:
+                yield str(option.name), value
 
 
 def read_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Called by click for ``--config``, before it looks at other options."""
-    if path is not None:
-        names = {
-            opt.lstrip("-").replace("-", "_"): option.name
-            for option in ctx.command.params
-            for opt in option.opts
-            if opt.startswith("--")
-        }
-        file = ctx.meta[FILE] = ConfigFile.read(path, names.keys())
-        ctx.default_map = {str(names[name]): value for name, value in file.options.items()}
+    """Called by click for ``--config``, before it looks at other options; raises `ConfigError`."""
+    if path is not None and isinstance(ctx.command, ConfiguredCommand):
+        file = ctx.meta[FILE] = ConfigFile.read(path)
+        read = list(ctx.command.read_options(file))
+        if wrong := [str(one) for one in read if isinstance(one, ConfigError)]:
+            raise ConfigError("\n".join(wrong))
+        ctx.default_map = dict(one for one in read if not isinstance(one, ConfigError))
     return path
 
 
@@ -60,7 +92,7 @@ def check_config(path: Path) -> None:
     Example:
       hookbot check-config hookbot.toml
     """
-    problems = list(_problems(path))
+    problems = list(dict.fromkeys(_problems(path)))
     for problem in problems:
         click.echo(problem, err=True)
     if problems:
@@ -69,18 +101,46 @@ def check_config(path: Path) -> None:
 
 
 def _problems(path: Path) -> Iterator[str]:
-    from .cli_serve import serve  # it uses this module
+    from .cli_serve import make_config, serve  # it uses this module
 
     try:
-        with serve.make_context("serve", ["--config", str(path)]) as context:
-            file: ConfigFile = context.meta[FILE]
-            routers = context.params["routers"]
-    except click.BadParameter as error:
-        yield f"{path}: {error.format_message()}"
+        file = ConfigFile.read(path)
+        read = list(serve.read_options(file))
+        yield from (str(one) for one in read if isinstance(one, ConfigError))
+        options = dict(one for one in read if not isinstance(one, ConfigError))
+        with serve.make_context("serve", [], default_map=options) as context:
+            config = make_config(context.params, file)
+    except click.ClickException as error:  # of the environment: the file has been read
+        yield error.format_message()
         return
     except ConfigError as error:
         yield str(error)
         return
-    for read in (*read_sources(file), *read_routers(file, routers)):
-        if isinstance(read, ConfigError):
-            yield str(read)
+    for one in (*read_sources(config), *read_routers(config)):
+        if isinstance(one, ConfigError):
+            yield str(one)
+    try:
+        make_context(config.tls_certificate, config.tls_key, config.tls_client_authorities)
+    except ConfigError as error:
+        yield str(error)
+
+
+def _wrong_kind(option: click.Option, value: Any) -> str:
+    """What is wrong with the kind of a value; click itself would take nearly anything."""
+    if option.multiple:
+        right = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        return "" if right else f"a list of texts, not {kind_of(value)}"
+    if option.is_flag:
+        return "" if isinstance(value, bool) else f"true or false, not {kind_of(value)}"
+    if isinstance(option.type, click.types.IntParamType):
+        return "" if type(value) is int else f"a whole number, not {kind_of(value)}"
+    numbers = (int, float) if option.type.name in ("duration", "size") else ()
+    return "" if type(value) in (str, *numbers) else f"text, not {kind_of(value)}"
+
+
+def _wrong_value(option: click.Option, value: Any, context: click.Context) -> str:
+    try:
+        option.type_cast_value(context, value)
+    except click.BadParameter as error:
+        return error.message
+    return ""

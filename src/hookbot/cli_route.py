@@ -108,10 +108,7 @@ def _run(outside: Outside) -> None:
 def _section(router: str, path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    from .cli_serve import serve  # its options may stand in the same file
-
-    known = {opt.lstrip("-").replace("-", "_") for option in serve.params for opt in option.opts}
-    return dict(ConfigFile.read(path, known).routers.get(name_of(router), {}))
+    return dict(ConfigFile.read(path).routers.get(name_of(router), {}))
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,31 +10,36 @@ import click
 import trio
 
 from .cli_config import ARGUMENTS, FILE, ConfiguredCommand, config_file
-from .cli_types import DURATION, EXISTING_FILE, SIZE, data_dir
+from .cli_types import ADDRESS, DURATION, EXISTING_FILE, PROXIES, RATE, SIZE, data_dir
 from .config import (
     GITHUB_SECRET,
     GITHUB_SECRET_FILE,
     KEY,
     KEY_FILE,
+    OLD_GITHUB_SECRETS,
+    OLD_GITHUB_SECRETS_FILE,
     OLD_KEYS,
+    OLD_KEYS_FILE,
     Config,
     Secret,
     find_lines,
     find_secret,
     read_lines,
 )
+from .config_file import ConfigFile
+from .config_sections import needs_github_secret
 from .errors import ConfigError
 from .logs import set_up_logging
-from .proxies import TrustedProxies
 from .retention import Retention
 from .server import Running, run_hub
-from .throttle import Rate
 from .welcome import welcome
+
+NO_KEY = Secret("")
 
 
 @click.command(cls=ConfiguredCommand)
 @config_file
-@click.option("--bind", "-b", default=":8080", show_default=True, help="[HOST]:PORT to listen on.")
+@click.option("--bind", "-b", type=ADDRESS, default=":8080", show_default=True, help="[HOST]:PORT to listen on.")
 @click.option("--sslkey", "-k", type=EXISTING_FILE, help="TLS: the private key.")
 @click.option("--sslcrt", "-c", type=EXISTING_FILE, help="TLS: the certificate chain.")
 @click.option("--sslca", type=EXISTING_FILE, help="TLS: who signs the certificates of clients.")
@@ -59,12 +65,20 @@ from .welcome import welcome
 )
 @click.option("--no-sha1", is_flag=True, help="Refuse HMAC-SHA1 tokens; HMAC-SHA256 ones stay good.")
 @click.option(
-    "--plain-tokens", type=click.Choice(["all", "live"]), default="all", help="live: plain tokens show no history."
+    "--plain-tokens",
+    type=click.Choice(["all", "live"]),
+    default="all",
+    show_default=True,
+    help="live: HMAC-SHA1 tokens show no history; HMAC-SHA256 ones do.",
 )
 @click.option("--revoked", type=EXISTING_FILE, help="Names of narrowed tokens that are good no more, one a line.")
-@click.option("--trust-proxy", default="0", metavar="N|NETWORKS", help="Whose X-Forwarded-For to believe.")
-@click.option("--failure-rate", default="100/m", show_default=True, help="Bad tokens and signatures from one address.")
-@click.option("--publish-rate", metavar="N/s|N/m|N/h", help="Publishes from one address. Default: no limit.")
+@click.option(
+    "--trust-proxy", type=PROXIES, default="0", metavar="N|NETWORKS", help="Whose X-Forwarded-For to believe."
+)
+@click.option(
+    "--failure-rate", type=RATE, default="100/m", show_default=True, help="Bad tokens and signatures from one address."
+)
+@click.option("--publish-rate", type=RATE, help="Publishes from one address, as 100/s. Default: no limit.")
 @click.option("--max-subscribers", type=click.IntRange(1), help="In all. Default: no limit.")
 @click.option("--max-subscribers-per-token", type=click.IntRange(1), help="Default: no limit.")
 @click.option("--max-body", type=SIZE, default="25MiB", show_default=True, help="The largest body of a publish.")
@@ -87,8 +101,8 @@ from .welcome import welcome
 def serve(context: click.Context, /, **options: Any) -> None:
     """Run the hub until it is told to stop (SIGTERM, Ctrl-C).
 
-    Without a key, one is made and kept in the data directory. SIGHUP rereads the configuration file, keys,
-    secrets and certificates.
+    Without a key, one is made and kept in the data directory. Every option can stand in the configuration file,
+    and in a variable, --bind in HOOKBOT_BIND. SIGHUP rereads the file, keys, secrets and certificates.
 
     \b
     Example:
@@ -96,29 +110,54 @@ def serve(context: click.Context, /, **options: Any) -> None:
     """
     set_up_logging(options["log_format"], options["log_level"])
     raise_file_limit()
-    config = make_config(context)
+    config = find_config(context)
 
     def started(hub: Running) -> None:
         click.echo(welcome(config, hub.urls[0], secrets=sys.stdout.isatty()))
 
     def reread() -> Config:
-        with serve.make_context("serve", list(context.meta[ARGUMENTS]), parent=context.parent) as again:
-            return make_config(again)
+        try:
+            with serve.make_context("serve", list(context.meta[ARGUMENTS]), parent=context.parent) as again:
+                return find_config(again, make=False)
+        except click.ClickException as error:
+            raise ConfigError(error.format_message()) from None
 
     trio.run(run_hub, config, started, reread)
 
 
-def make_config(context: click.Context) -> Config:
-    """What the options, the environment and the configuration file say; raises `ConfigError`."""
+def find_config(context: click.Context, *, make: bool = True) -> Config:
+    """What the options, the environment and the configuration file say, with the secrets; raises `ConfigError`.
+
+    A key and a secret for GitHub that are nowhere are made.
+    """
     given, options = context.obj, context.params
-    data_dir = options["data_dir"]
-    file = context.meta[FILE]
+    data_dir: Path = options["data_dir"]
+    file: ConfigFile = context.meta[FILE]
+    github = needs_github_secret(options["routers"], file.routers)
+    return make_config(
+        options,
+        file,
+        key=find_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE, make=make),
+        old_keys=find_lines(OLD_KEYS, os.environ, data_dir / OLD_KEYS_FILE),
+        github_secrets=_github_secrets(given, data_dir, make) if github else (),
+    )
+
+
+def make_config(
+    options: Mapping[str, Any],
+    file: ConfigFile,
+    *,
+    key: Secret = NO_KEY,
+    old_keys: tuple[str, ...] = (),
+    github_secrets: tuple[Secret, ...] = (),
+) -> Config:
+    """The options as a hub wants them; raises `ConfigError`."""
     return Config(
         file=file,
-        key=find_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE),
-        old_keys=find_lines(OLD_KEYS, os.environ),
-        github_secrets=_github_secrets(given, options["routers"], data_dir),
-        data_dir=data_dir,
+        key=key,
+        old_keys=old_keys,
+        github_secrets=github_secrets,
+        data_dir=options["data_dir"],
         bind=options["bind"],
         store=options["store"],
         routers=options["routers"],
@@ -133,10 +172,10 @@ def make_config(context: click.Context) -> Config:
         tls_key=options["sslkey"],
         tls_client_authorities=options["sslca"],
         revoked=frozenset(read_lines(options["revoked"], "--revoked") if options["revoked"] else ()),
-        plain_tokens_live_only=options["plain_tokens"] == "live",
-        trusted_proxies=TrustedProxies.parse(options["trust_proxy"]),
-        failure_rate=Rate.parse(options["failure_rate"]),
-        publish_rate=Rate.parse(options["publish_rate"]) if options["publish_rate"] else None,
+        sha1_tokens_live_only=options["plain_tokens"] == "live",
+        trusted_proxies=options["trust_proxy"],
+        failure_rate=options["failure_rate"],
+        publish_rate=options["publish_rate"],
         max_subscribers=options["max_subscribers"],
         max_subscribers_per_token=options["max_subscribers_per_token"],
         unsafe_prefixes=_unsafe_prefixes(options["unsafe"]),
@@ -160,11 +199,11 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _github_secrets(given: dict[str, str | None], routers: tuple[str, ...], data_dir: Path) -> tuple[Secret, ...]:
-    if "github" not in routers:
-        return ()
-    first = find_secret(given["github_secret"], GITHUB_SECRET, os.environ, data_dir / GITHUB_SECRET_FILE)
-    return first, *(Secret(old) for old in find_lines("HOOKBOT_OLD_GITHUB_SECRETS", os.environ))
+def _github_secrets(given: Mapping[str, str | None], data_dir: Path, make: bool) -> tuple[Secret, ...]:
+    kept_in = data_dir / GITHUB_SECRET_FILE
+    first = find_secret(given["github_secret"], GITHUB_SECRET, os.environ, kept_in, make=make)
+    old = find_lines(OLD_GITHUB_SECRETS, os.environ, data_dir / OLD_GITHUB_SECRETS_FILE)
+    return first, *map(Secret, old)
 
 
 def _unsafe_prefixes(given: tuple[str, ...]) -> tuple[str, ...]:

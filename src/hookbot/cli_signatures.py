@@ -12,9 +12,9 @@ import click
 import trio
 
 from .config import resolve_secret
+from .fetching import fetch_small
 from .message import format_time, parse_time
 from .signatures import CertificateNeeded, Proof, Provider, Reply, SignedRequest, load_provider, provider_names
-from .verifying import fetch_small
 
 
 @click.command("providers")

@@ -1,12 +1,17 @@
 """What options of several commands have in common: durations, sizes, where the data lies."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from .config import default_data_dir
+from .config import default_data_dir, parse_address
+from .errors import ConfigError
+from .proxies import TrustedProxies
 from .since import parse_duration
+from .throttle import Rate
 
 _SIZE = re.compile(r"([0-9]{1,15})(B|[KMGT]i?B?)?", re.IGNORECASE)
 _FACTORS = {"": 1, "b": 1, "k": 10, "m": 20, "g": 30, "t": 40}
@@ -43,9 +48,29 @@ class Size(click.ParamType[int]):
         return int(match[1]) << (0 if unit == "b" else _FACTORS[unit])
 
 
+class Parsed(click.ParamType[Any]):
+    """Whatever a function makes of text; it raises `ConfigError`."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Called by click."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
 EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 DURATION = Duration()
 SIZE = Size()
+ADDRESS = Parsed("address", lambda text: (parse_address(text), text)[1])
+RATE = Parsed("rate", Rate.parse)
+PROXIES = Parsed("proxies", TrustedProxies.parse)
 data_dir = click.option(
     "--data-dir",
     envvar="HOOKBOT_DATA_DIR",

@@ -21,8 +21,12 @@ from .throttle import FAILURES, Rate
 KEY = "HOOKBOT_KEY"
 OLD_KEYS = "HOOKBOT_OLD_KEYS"
 GITHUB_SECRET = "HOOKBOT_GITHUB_SECRET"  # noqa: S105 - the variable's name
+OLD_GITHUB_SECRETS = "HOOKBOT_OLD_GITHUB_SECRETS"
 KEY_FILE = "key"
+OLD_KEYS_FILE = "old-keys"
 GITHUB_SECRET_FILE = "github-secret"  # noqa: S105 - the file's name
+OLD_GITHUB_SECRETS_FILE = "old-github-secrets"
+RANGES_FILE = "ranges.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,8 @@ class Config:
     """Who signs the certificates that clients may show."""
     revoked: frozenset[str] = frozenset()
     """Names of narrowed tokens that are good no more."""
-    plain_tokens_live_only: bool = False
+    sha1_tokens_live_only: bool = False
+    """Whether tokens as the ancestor makes them, and what is narrowed from them, show no history."""
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     failure_rate: Rate = FAILURES
     """How often one address may come without a good token or signature."""
@@ -86,22 +91,32 @@ class Config:
         return (self.key.value, *self.old_keys)
 
 
+def parse_address(text: str) -> tuple[str, int]:
+    """Host (empty: every address) and port of ``:PORT``, ``HOST:PORT`` or ``[IPV6]:PORT``; raises `ConfigError`."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"an address to listen on is [HOST]:PORT, not {text!r}")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
 def default_data_dir() -> Path:
     """The platform's directory for the state of a program, for example ``~/.local/state/hookbot``."""
     return Path(platformdirs.user_state_dir("hookbot"))
 
 
-def find_secret(given: str | None, name: str, environ: Mapping[str, str], kept_in: Path) -> Secret:
-    """A secret from wherever it is; made, and kept in the file `kept_in`, if it is nowhere."""
+def find_secret(
+    given: str | None, name: str, environ: Mapping[str, str], kept_in: Path, *, make: bool = True
+) -> Secret:
+    """A secret from wherever it is. Nowhere: it is made and kept in the file `kept_in`, or `ConfigError` is raised."""
     value = given or environ.get(name)
     if value:
         return Secret(value)
     if file := environ.get(f"{name}_FILE"):
         return Secret(read_secret_file(Path(file), f"{name}_FILE"), Path(file))
-    if not kept_in.exists():
+    new = make and not kept_in.exists()
+    if new:
         _write_secret_file(kept_in, secrets.token_hex(32))
-        return Secret(read_secret_file(kept_in, "the data directory"), kept_in, new=True)
-    return Secret(read_secret_file(kept_in, "the data directory"), kept_in)
+    return Secret(read_secret_file(kept_in, "the data directory"), kept_in, new)
 
 
 def known_secret(given: str | None, name: str, environ: Mapping[str, str], kept_in: Path) -> str | None:
@@ -111,12 +126,13 @@ def known_secret(given: str | None, name: str, environ: Mapping[str, str], kept_
     return None
 
 
-def find_lines(name: str, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Several secrets, one a line, from the environment or from a file that it names."""
+def find_lines(name: str, environ: Mapping[str, str], kept_in: Path) -> tuple[str, ...]:
+    """Several secrets, one a line, from wherever they are; none, if they are nowhere."""
     if name in environ:
         return _lines(environ[name])
-    file = environ.get(f"{name}_FILE")
-    return read_lines(Path(file), f"{name}_FILE") if file else ()
+    if file := environ.get(f"{name}_FILE"):
+        return read_lines(Path(file), f"{name}_FILE")
+    return read_lines(kept_in, "the data directory") if kept_in.exists() else ()
 
 
 def read_lines(path: Path, where: str) -> tuple[str, ...]:

@@ -5,13 +5,63 @@ What is wrong is told with the line on which it stands.
 
 import re
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
+
+_HEADER = re.compile(r"\s*\[+\s*([^\]]*?)\s*\]")
+_SYNTAX_ERROR = re.compile(r"(.*?) \(at (?:line ([0-9]+), column [0-9]+|end of document)\)")
+_KINDS = {str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
+_REQUIRED = object()
+
+
+class Mistakes(ConfigError):
+    """What is wrong with a table: the keys, and why."""
+
+    def __init__(self, mistakes: Sequence[tuple[str, str]]) -> None:
+        super().__init__("\n".join(f"{key}: {reason}" for key, reason in mistakes))
+        self.mistakes = mistakes
+
+
+class Table:
+    """One table of a file, taken apart key by key. What is wrong is collected, and raised by `check`."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = dict(values)
+        """What was not taken yet."""
+        self._mistakes: list[tuple[str, str]] = []
+
+    def take(
+        self, key: str, kind: type, convert: Callable[[Any], Any] | None = None, *, default: Any = _REQUIRED
+    ) -> Any:
+        """The value of a key, converted; None for now, where something is wrong. `convert` raises `ConfigError`."""
+        value = self.values.pop(key, default)
+        if value is _REQUIRED:
+            self.wrong(key, f"the key {key!r} is missing")
+            return None
+        if value is default:
+            return value
+        if type(value) is not kind:
+            self.wrong(key, f"{key} is {_KINDS[kind]}, not {kind_of(value)}")  # and not which, it may be a secret
+            return None
+        try:
+            return convert(value) if convert else value
+        except ConfigError as error:
+            self.wrong(key, str(error))
+            return None
+
+    def wrong(self, key: str, reason: str) -> None:
+        """Something is wrong with a key."""
+        self._mistakes.append((key, reason))
+
+    def check(self) -> None:
+        """Raises `Mistakes` if anything was wrong."""
+        if self._mistakes:
+            raise Mistakes(self._mistakes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,51 +71,61 @@ class ConfigFile:
     path: Path | None = None
     text: str = field(default="", repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
-    """The options of `serve`, by their names without dashes."""
+    """The options of `serve`, as they are written."""
     sources: Sequence[Mapping[str, Any]] = ()
     routers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path, known: Collection[str]) -> "ConfigFile":
-        """Read a file; `known` are the options that there are. Raises `ConfigError`."""
+    def read(cls, path: Path) -> "ConfigFile":
+        """Read a file; raises `ConfigError`."""
         try:
             text = path.read_text()
             tables = tomllib.loads(text)
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except tomllib.TOMLDecodeError as error:
+            raise _syntax_error(path, str(error)) from None
+        except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from None
         sources, routers = tables.pop("sources", []), tables.pop("routers", {})
-        if not _are_tables(sources, list) or not _are_tables(routers, dict):
-            raise ConfigError(f"{path}: sources are [[sources]], and routers [routers.NAME]")
-        file = cls(path, text, {name.replace("-", "_"): value for name, value in tables.items()}, sources, routers)
-        for name in tables:
-            if name.replace("-", "_") not in known:
-                raise file.error(name, f"there is no option {name!r}{suggestion(name, known)}")
+        file = cls(path, text, tables, sources, routers)
+        if not _are_tables(sources, list):
+            raise file.error("a source is a section [[sources]]", "sources")
+        if not _are_tables(routers, dict):
+            raise file.error("the options of a router are a section [routers.NAME]", "routers")
         return file
 
-    def error(self, key: str, reason: str, *, after: int = 0) -> ConfigError:
-        """What is wrong with `key`, the first one after line `after`, as the error that says so."""
-        return ConfigError(f"{self.path}:{self.line_of(key, after=after)}: {reason}")
+    def error(self, reason: str, key: str = "", header: str = "", index: int = 0) -> ConfigError:
+        """Why `key` is wrong, in the table with the `index`-th such header or before all tables, with its line."""
+        return ConfigError(f"{self.path}:{self._line(key, header, index)}: {reason}")
 
-    def line_of(self, key: str, *, after: int = 0) -> int:
-        """The line on which a key or the header of a table stands, from line `after` on; `after` itself if nowhere."""
-        pattern = re.compile(rf"\s*(?:{re.escape(key)}\s*=|\[+{re.escape(key)}\]+)".replace("_", "[-_]"))
-        lines = self.text.splitlines()
-        return next((n for n in range(after + 1, len(lines) + 1) if pattern.match(lines[n - 1])), max(after, 1))
-
-    def line_of_source(self, index: int) -> int:
-        """The line on which a source begins, counting sources from 0."""
-        line = 0
-        for _ in range(index + 1):
-            line = self.line_of("sources", after=line)
-        return line
+    def _line(self, key: str, header: str, index: int) -> int:
+        lines = list(enumerate(self.text.splitlines(), 1))
+        headers = [n for n, line in lines if (match := _HEADER.match(line)) and match[1].replace('"', "") == header]
+        start = headers[index] if index < len(headers) else 0
+        pattern = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
+        for n, line in lines[start:]:
+            if pattern.match(line):
+                return n
+            if _HEADER.match(line):
+                break
+        return max(start, 1)
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
     """`, did you mean ...`, where something is close."""
-    close = get_close_matches(name.replace("-", "_"), known, n=1)
+    close = get_close_matches(name, known, n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 
 
+def kind_of(value: Any) -> str:
+    """What kind of value it is, in words that do not show it."""
+    return _KINDS.get(type(value), f"a {type(value).__name__}")
+
+
+def _syntax_error(path: Path, text: str) -> ConfigError:
+    match = _SYNTAX_ERROR.fullmatch(text)
+    return ConfigError(f"{path}:{match[2]}: {match[1]}" if match and match[2] else f"{path}: {text}")
+
+
 def _are_tables(value: Any, kind: type) -> bool:
-    values = value.values() if isinstance(value, dict) else value
-    return isinstance(value, kind) and all(isinstance(table, dict) for table in values)
+    tables: Any = value.values() if isinstance(value, dict) else value
+    return isinstance(value, kind) and all(isinstance(table, dict) for table in tables)

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from math import inf
 
 import trio
@@ -182,7 +183,7 @@ class Connection(Wire):
         head = Head(data, self._client)
         request = head.request
         websocket = head.version == "1.1" and is_handshake(request)
-        publish = request.method == "POST" and request.sent("upgrade") is None
+        publish = request.method == "POST" and request.sent("upgrade") is None and request.sent("origin") is None
         if is_for_app(request.raw_path) or not (websocket or publish):
             self._hand_on(data)
             return
@@ -194,7 +195,7 @@ class Connection(Wire):
 
     def _let_publish(self, arriving: "_Arriving") -> None:
         arriving.publishing = self._lobby.gate.publishing(arriving.head.request)
-        arriving.body = self._lobby.intake.open()
+        arriving.body = self._lobby.intake.open(arriving.publishing.max_body_bytes)
         if arriving.head.expects_continue and arriving.head.has_body and not self._buffer:
             self.transmit(CONTINUE)
 
@@ -249,7 +250,7 @@ class Connection(Wire):
 
     async def _verify(self, publishing: Publishing, body: bytes) -> None:
         try:
-            accepted = await verify(publishing, body, now_s=self._lobby.gate.now_s)
+            accepted = await verify(self._lobby.gate, publishing, body)
             if isinstance(accepted, Draft):
                 self._submit(accepted, publishing.request)
             else:
@@ -303,6 +304,8 @@ class Connection(Wire):
             arriving.close()
             version = arriving.head.version
             last = last or not arriving.head.keep_alive
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            self._lobby.broker.counts.refused[str(answer.status)] += 1
         self._last = last or self._lobby.closing or (self._ended_by_client and not self._buffer)
         self.transmit(encode_answer(answer, version=version, close=self._last))
         if self.open and not self.stalled:

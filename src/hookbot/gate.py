@@ -3,22 +3,34 @@
 The door and the app take requests in; both ask here, so that there is one answer. Nothing here waits or reads.
 """
 
+import logging
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Literal
 from urllib.parse import parse_qsl
 
 from .authority import Action, Authority, Grant
-from .errors import BodyTooLarge, Forbidden, InvalidTopic, MethodNotAllowed, NotFound, Refused, Unauthorized
+from .errors import (
+    BadSignature,
+    BodyTooLarge,
+    Forbidden,
+    InvalidTopic,
+    MethodNotAllowed,
+    NotFound,
+    Refused,
+    Unauthorized,
+)
+from .fetching import Fetches
 from .listening import Listening, offered, read_listening
+from .message import format_time
 from .places import METHODS, Place, find
-from .proxies import TrustedProxies
+from .proxies import TrustedProxies, neighbourhood
 from .publishing import Publishing
 from .request import Request
 from .signatures import Reply
+from .since import AfterId
 from .sources import Source, Sources
 from .standing import Standing
 from .throttle import FAILURES, Rate, Throttle
@@ -29,6 +41,9 @@ MAX_KEY = 255
 UNSAFE_HEADER = "x-hookbot-unsafe-is-ok"
 UNSAFE_HEADER_VALUE = "I understand the security implications"
 TOKEN_PROTOCOL = "hookbot.token."  # noqa: S105 - a prefix, not a token
+FAILED = "requests without a good token or signature"
+
+logger = logging.getLogger(__name__)
 
 
 class Gate:
@@ -45,6 +60,7 @@ class Gate:
         clock_us: Callable[[], int],
         sources: Sources | None = None,
         standing: Standing | None = None,
+        fetches: Fetches | None = None,
         proxies: TrustedProxies | None = None,
         failures: Rate = FAILURES,
         publishes: Rate | None = None,
@@ -57,12 +73,21 @@ class Gate:
         self.origins = frozenset(origin.lower() for origin in origins)
         self.sources = sources or Sources()
         self.standing = standing or Standing()
+        self.fetches = fetches or Fetches()
         self._proxies = proxies or TrustedProxies()
         self._failures = Throttle(failures)
         self._publishes = Throttle(publishes) if publishes else None
         self._clock_us = clock_us
         beneath = [TopicFilter.parse(f"{UNSAFE}{prefix}{RECURSIVE}") for prefix in unsafe_prefixes]
         self._unsafe = TopicFilter(tuple(pattern for wanted in beneath for pattern in wanted.patterns))
+
+    def adopt(self, other: "Gate") -> None:
+        """Decide as `other` does from now on, but for the size of bodies; the subscriptions that stand are kept."""
+        self.authority, self.sources, self.origins = other.authority, other.sources, other.origins
+        self._proxies, self._unsafe = other._proxies, other._unsafe
+        self._failures, self._publishes = other._failures, other._publishes
+        self.standing.max_subscribers = other.standing.max_subscribers
+        self.standing.max_per_token = other.standing.max_per_token
 
     @property
     def now_s(self) -> float:
@@ -74,35 +99,56 @@ class Gate:
         place = self.place(request, "publish")
         if is_own(place.topic):
             raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {place.topic!r}")
+        source = self._source(request, place.topic)
         safe = not is_unsafe(place.topic)
         if safe:
             self.authorize(request, place.path, "publish")
+        if self._publishes:
+            self._publishes.use(self._neighbourhood(request), "publishes", now_s=self.now_s)
         _check_metadata(request.query)
-        self.check_length(request)
-        self._check_rate(request)
         return Publishing(
             request,
             place.topic,
+            self._neighbourhood(request) if source else "",
+            self._check_length(request, source),
             _hops(request) if safe else (),
             _idempotency_key(request),
-            self._source(request, place.topic),
-            partial(self._count_failure, request),
+            source,
         )
 
     def handshake(self, request: Request) -> Reply | None:
         """The answer to a sender who asks by GET who is there; None if the request is nothing of the kind."""
-        if not self.sources:
-            return None
         try:
             place = find("POST", request.raw_path)
         except MethodNotAllowed:  # a subscription
             return None
-        source = self._source(request, place.topic)
+        source = self.sources.find(place.topic)
         if source is None:
             return None
-        if not is_unsafe(place.topic):
-            self.authorize(request, place.path, "publish")
-        return source.handshake(source.signed(request, b""), now_s=self.now_s)
+        publishing = Publishing(request, place.topic, self._neighbourhood(request), source=source)
+        try:
+            reply = source.handshake(source.signed(request, b""), now_s=self.now_s)
+        except BadSignature as error:
+            self.distrust(publishing, error)
+            raise
+        if reply is not None:
+            self._check_existence(place)
+            self._source(request, place.topic)
+            if not is_unsafe(place.topic):
+                self.authorize(request, place.path, "publish")
+        return reply
+
+    def distrust(self, publishing: Publishing, error: BadSignature) -> None:
+        """A sender could not prove who it is. Raises `TooManyRequests` for whom that happens too often."""
+        self._failures.use(publishing.client, FAILED, now_s=self.now_s)
+        provider = publishing.source.provider.name if publishing.source else ""
+        logger.warning("not from %s, refused on %s: %s", provider, publishing.topic, error)
+
+    def count_genuine(self, publishing: Publishing) -> None:
+        """A sender has proved who it is. Raises `TooManyRequests` if it publishes too often."""
+        source = publishing.source
+        if source and source.publishes:
+            source.publishes.use(source.topic, "publishes", now_s=self.now_s)
 
     def listening(self, request: Request, *, websocket: bool) -> Listening:
         """Let a subscription in, with everything its query and headers ask for."""
@@ -111,15 +157,14 @@ class Gate:
             raise Refused("400 Bad Request. X-Hookbot-Unsafe-Is-Ok header required.")
         grant = self.authorize(request, place.path, "subscribe")
         listening = read_listening(request, place, websocket=websocket, now_us=self._clock_us())
-        _check_grant(grant, listening)
+        listening = _within(grant, listening, now_us=self._clock_us())
         self.standing.check(grant)
-        return replace(listening, grant=grant)
+        return listening
 
     def place(self, request: Request, action: Literal["publish", "subscribe"]) -> Place:
         """What the path means for this method; raises `InvalidTopic`, `NotFound` or `MethodNotAllowed`."""
         place = find(request.method, request.raw_path)
-        if is_unsafe(place.topic) and not self._may_exist(place):
-            raise NotFound(f"this hub has no such unsafe topic: {place.topic!r}")
+        self._check_existence(place)
         if place.action != action:
             raise MethodNotAllowed(f"{request.method} is not for {place.path!r}", allow=METHODS[place.action])
         return place
@@ -129,17 +174,15 @@ class Gate:
         grants = (self.authority.grant(token, path, action, now_s=self.now_s) for token in _tokens(request))
         grant = next((grant for grant in grants if grant), None)
         if grant is None:
-            self._count_failure(request)
+            self._failures.use(self._neighbourhood(request), FAILED, now_s=self.now_s)
             raise Unauthorized
         if request.header("authorization").lower().startswith("basic ") and self._is_foreign(request):
             raise Forbidden(f"pages of {request.header('origin')[:80]!r} may not use this hub with saved credentials")
         return grant
 
-    def check_length(self, request: Request) -> None:
-        """Raises `BodyTooLarge` by the declared length, so that nothing has to be read."""
-        declared = request.header("content-length")
-        if declared.isdecimal() and int(declared[:18]) > self.max_body_bytes:
-            raise BodyTooLarge(f"a body has at most {self.max_body_bytes} bytes")
+    def _check_existence(self, place: Place) -> None:
+        if is_unsafe(place.topic) and not self._may_exist(place):
+            raise NotFound(f"this hub has no such unsafe topic: {place.topic!r}")
 
     def _may_exist(self, unsafe: Place) -> bool:
         """Whether the hub has this unsafe topic, or some of those that a subscription asks for."""
@@ -151,19 +194,26 @@ class Gate:
     def _client(self, request: Request) -> str:
         return self._proxies.client(request.client, request.header("x-forwarded-for"))
 
+    def _neighbourhood(self, request: Request) -> str:
+        """Whom to count a request for."""
+        return neighbourhood(self._client(request))
+
     def _source(self, request: Request, topic: str) -> Source | None:
+        """The source of a topic; raises `Forbidden` for who is none of its senders."""
         source = self.sources.find(topic)
         if source:
             source.check_sender(self._client(request), request.certificate)
         return source
 
-    def _check_rate(self, request: Request) -> None:
-        if self._publishes:
-            self._publishes.use(self._client(request), "publishes", now_s=self.now_s)
-
-    def _count_failure(self, request: Request) -> None:
-        """Whoever fails too often is told to wait; what they send with a good token or signature still comes in."""
-        self._failures.use(self._client(request), "requests without a good token or signature", now_s=self.now_s)
+    def _check_length(self, request: Request, source: Source | None) -> int:
+        """How long a body may be; raises `BodyTooLarge` by the declared length, so that nothing has to be read."""
+        at_most = self.max_body_bytes
+        if source and source.max_body_bytes:
+            at_most = min(at_most, source.max_body_bytes)
+        declared = request.header("content-length")
+        if declared.isdecimal() and int(declared[:18]) > at_most:
+            raise BodyTooLarge(f"a body has at most {at_most} bytes")
+        return at_most
 
     def _is_foreign(self, request: Request) -> bool:
         origin = request.header("origin").lower()
@@ -188,14 +238,20 @@ def _tokens(request: Request) -> Sequence[str]:
     return tokens
 
 
-def _check_grant(grant: Grant, listening: Listening) -> None:
+def _within(grant: Grant, listening: Listening, *, now_us: int) -> Listening:
+    """The subscription as the grant allows it; raises `Forbidden` for more than that."""
     name = listening.cursor or listening.group
     if grant.cursor and name != grant.cursor:
         raise Forbidden(f"this token is for the cursor or group {grant.cursor!r}")
-    if grant.live_only and (listening.since or name or not listening.follow):
+    if grant.since_us > now_us:
+        raise Forbidden(f"this token shows nothing before {format_time(grant.since_us)}")
+    if name and (grant.since_us or grant.live_only):
+        raise Forbidden("this token does not show all of the history, and so cannot use a cursor or group")
+    if grant.live_only and isinstance(listening.since, AfterId):  # who comes back goes on with what is new
+        listening = replace(listening, since=None)
+    if grant.live_only and (listening.since or not listening.follow):
         raise Forbidden("this token shows what is new, and no history")
-    if grant.since_us and name and name != grant.cursor:
-        raise Forbidden("this token shows a part of the history, and so cannot use any cursor or group")
+    return replace(listening, grant=grant)
 
 
 def _check_metadata(query: str) -> None:

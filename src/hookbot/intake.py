@@ -13,24 +13,25 @@ class Intake:
         self.max_receiving_bytes = max_receiving_bytes
         self.receiving_bytes = 0
 
-    def open(self) -> "Body":
-        """A new body; to be used as a block, or closed."""
-        return Body(self)
+    def open(self, max_body_bytes: int | None = None) -> "Body":
+        """A new body, perhaps one that may not be as large as others; to be used as a block, or closed."""
+        return Body(self, min(max_body_bytes or self.max_body_bytes, self.max_body_bytes))
 
 
 class Body:
     """One body, chunk by chunk, held once in memory."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, max_bytes: int) -> None:
         self._intake = intake
+        self._max_bytes = max_bytes
         self._buffer = BytesIO()
         self._size = 0
 
     def write(self, chunk: bytes | bytearray) -> None:
         """Take a chunk; raises `BodyTooLarge`, or `Unavailable` when all bodies together are too large."""
         intake = self._intake
-        if self._size + len(chunk) > intake.max_body_bytes:
-            raise BodyTooLarge(f"a body has at most {intake.max_body_bytes} bytes")
+        if self._size + len(chunk) > self._max_bytes:
+            raise BodyTooLarge(f"a body has at most {self._max_bytes} bytes")
         if intake.receiving_bytes + len(chunk) > intake.max_receiving_bytes:
             raise Unavailable("too much is being received at once; try again")
         self._size += len(chunk)

@@ -7,18 +7,36 @@ the body and the headers as they came, so that a listener may trust it or check 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
-from cryptography.x509 import load_der_x509_certificate
+from cryptography.x509 import Name, load_der_x509_certificate
 
-from .errors import BodyTooLarge, ConfigError, Forbidden, InvalidTopic
+from .config_file import Table, suggestion
+from .errors import ConfigError, Forbidden, InvalidTopic
 from .message import Once, Verified
+from .proxies import Network, is_within
 from .request import Request
 from .signatures import Proof, Provider, Reply, SignedRequest, load_provider
+from .throttle import Rate, Throttle
 from .topics import check_topic, patterns_of
 
-Network = IPv4Network | IPv6Network
+KEYS = (
+    "topic",
+    "provider",
+    "secrets",
+    "url",
+    "single_use",
+    "allow_from",
+    "certificates",
+    "max_body_bytes",
+    "publish_rate",
+    "confirm",
+)
+"""What a ``[[sources]]`` section may say, beside the options of its provider."""
+
+Ranges = Mapping[str, Sequence[Network]]
+"""Networks that senders publish, by the name that stands for them in `allow_from`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,54 +47,49 @@ class Source:
     """A topic or, ending in ``/``, everything beneath it; as stored, so unsafe ones begin with ``/unsafe/``."""
     provider: Provider
     secrets: Sequence[str] = field(repr=False)
-    single_use: bool = False
-    """Whether a signature counts once, although it covers neither an id nor a time."""
     url: str = ""
     """The scheme and host that the sender knows the hub by, where it signs the URL; empty: those of the request."""
-    allow_from: Sequence[Network] = ()
+    single_use: bool = False
+    """Whether a signature counts once, although it covers neither an id nor a time."""
+    allow_from: tuple[Network, ...] = ()
     certificates: Sequence[str] = ()
     """SHA-256 fingerprints (hex) or subjects (RFC 4514) of client certificates of which one has to be shown."""
     max_body_bytes: int | None = None
+    publishes: Throttle | None = None
+    """How often it may publish."""
     confirm: bool = False
     """Whether to fetch what a sender wants fetched before it begins (AWS SNS)."""
 
     @classmethod
-    def parse(cls, section: Mapping[str, Any], resolve: Callable[[str], str]) -> "Source":
+    def parse(cls, section: Mapping[str, Any], resolve: Callable[[str], str], ranges: Ranges | None = None) -> "Source":
         """Read a ``[[sources]]`` section; whatever is not of every source is an option of the provider.
 
-        `resolve` turns ``env:NAME`` and ``file:PATH`` into the secret. Raises `ConfigError`.
+        `resolve` turns ``env:NAME`` and ``file:PATH`` into the secret. Raises `Mistakes`, which has all of them.
         """
-        options = dict(section)
-        topic, name = _take(options, "topic", str), _take(options, "provider", str)
-        secrets = [resolve(secret) for secret in _take_list(options, "secrets")]
+        table = Table(section)
+        provider = _provider(table, resolve)
+        rate = table.take("publish_rate", str, Rate.parse, default=None)
         source = cls(
-            topic=_topic(topic),
-            secrets=secrets,
-            single_use=_take(options, "single_use", bool, False),
-            confirm=_take(options, "confirm", bool, False),
-            url=_take(options, "url", str, "").rstrip("/"),
-            allow_from=[_network(text) for text in _take_list(options, "allow_from", ())],
-            certificates=[_certificate(text) for text in _take_list(options, "certificates", ())],
-            max_body_bytes=_take(options, "max_body_bytes", int, None),
-            provider=load_provider(name, options),
+            topic=table.take("topic", str, _topic),
+            provider=provider,
+            secrets=table.take("secrets", list, lambda secrets: _secrets(secrets, provider, resolve)),
+            url=table.take("url", str, _url, default=""),
+            single_use=table.take("single_use", bool, default=False),
+            allow_from=table.take("allow_from", list, lambda texts: _networks(texts, ranges or {}), default=()),
+            certificates=table.take("certificates", list, _certificates, default=()),
+            max_body_bytes=table.take("max_body_bytes", int, _positive, default=None),
+            publishes=Throttle(rate) if rate else None,
+            confirm=table.take("confirm", bool, default=False),
         )
-        if not secrets:
-            raise ConfigError(f"the source {topic!r} has no secrets")
-        for secret in secrets:
-            source.provider.check(secret)
+        table.check()
         return source
 
     def check_sender(self, client: str, certificate: bytes | None) -> None:
         """Raises `Forbidden` unless a request comes from an address, and with a certificate, that may."""
-        if self.allow_from and not _is_within(client, self.allow_from):
+        if self.allow_from and not is_within(client, self.allow_from):
             raise Forbidden(f"{client} may not publish here")
         if self.certificates and not _is_shown(certificate, self.certificates):
             raise Forbidden("publishing here needs a client certificate that this hub knows")
-
-    def check_size(self, size: int) -> None:
-        """Raises `BodyTooLarge` for more than this source may send."""
-        if self.max_body_bytes is not None and size > self.max_body_bytes:
-            raise BodyTooLarge(f"a body has at most {self.max_body_bytes} bytes here")
 
     def signed(self, request: Request, body: bytes) -> SignedRequest:
         """The request as its signer saw it."""
@@ -120,9 +133,6 @@ class Sources:
     def __init__(self, sources: Iterable[Source] = ()) -> None:
         self._sources = {source.topic: source for source in sources}
 
-    def __bool__(self) -> bool:
-        return bool(self._sources)
-
     def find(self, topic: str) -> Source | None:
         """The source that a publish to the topic has to come from, if any."""
         if not self._sources:
@@ -132,14 +142,6 @@ class Sources:
         return None if longest is None else self._sources[longest]
 
 
-def _is_within(client: str, networks: Sequence[Network]) -> bool:
-    try:
-        address = ip_address(client)
-    except ValueError:
-        return False
-    return any(address in network for network in networks)
-
-
 def _is_shown(certificate: bytes | None, wanted: Sequence[str]) -> bool:
     if certificate is None:
         return False
@@ -147,38 +149,89 @@ def _is_shown(certificate: bytes | None, wanted: Sequence[str]) -> bool:
     return sha256(certificate).hexdigest() in wanted or subject in wanted
 
 
-_NOT_GIVEN = object()
+def _provider(table: Table, resolve: Callable[[str], str]) -> Any:
+    """The provider with its options, of which there is no list until it is known; None if something is wrong."""
+    provider: Provider | None = table.take("provider", str, load_provider)
+    options = {key: table.values.pop(key) for key in tuple(table.values) if key not in KEYS}
+    if provider is None:
+        return None
+    for name in options.keys() - set(provider.options):
+        close = suggestion(name, (*KEYS, *provider.options))
+        table.wrong(name, f"neither sources nor {provider.name} have the option {name!r}{close}")
+    try:
+        known = {name: options[name] for name in provider.options if name in options}
+        resolved = {name: resolve(value) if isinstance(value, str) else value for name, value in known.items()}
+        return provider.with_options(resolved)
+    except ConfigError as error:
+        table.wrong(next((name for name in known if f"option {name} " in str(error)), "provider"), str(error))
+        return None
 
 
-def _take(options: dict[str, Any], name: str, kind: type, default: Any = _NOT_GIVEN) -> Any:
-    value = options.pop(name, default)
-    if value is _NOT_GIVEN:
-        raise ConfigError(f"a source has a {name!r}")
-    if value is not default and type(value) is not kind:
-        raise ConfigError(f"{name!r} of a source is a {kind.__name__}, not {value!r}")
-    return value
+def _secrets(secrets: list[Any], provider: Provider | None, resolve: Callable[[str], str]) -> Sequence[str]:
+    if not secrets:
+        raise ConfigError("a source has at least one secret")
+    resolved = [resolve(secret) for secret in _texts(secrets)]
+    if provider:
+        for secret in resolved:
+            provider.check(secret)
+    return resolved
 
 
-def _take_list(options: dict[str, Any], name: str, default: Any = _NOT_GIVEN) -> Sequence[str]:
-    values: Sequence[str] = _take(options, name, list, default)
+def _texts(values: list[Any]) -> Sequence[str]:
     if not all(isinstance(value, str) for value in values):
-        raise ConfigError(f"{name!r} of a source is a list of texts, not {values!r}")
+        raise ConfigError("this is a list of texts")
     return values
 
 
 def _topic(text: str) -> str:
+    for place, topic in (("/unsafe/pub/", "/unsafe/"), ("/pub/", ""), ("pub/", "")):
+        if text.startswith(place):
+            raise ConfigError(f"what is posted to {text} has the topic {topic}{text.removeprefix(place)}: write that")
     try:
         return check_topic(text)
     except InvalidTopic as error:
         raise ConfigError(str(error)) from None
 
 
-def _network(text: str) -> Network:
-    try:
-        return ip_network(text)
-    except ValueError as error:
-        raise ConfigError(f"not a network such as 192.0.2.0/24: {error}") from None
+def _url(text: str) -> str:
+    if not text.startswith(("https://", "http://")):
+        raise ConfigError("the URL of a hub is like https://hooks.example.com")
+    return text.rstrip("/")
+
+
+def _positive(number: int) -> int:
+    if number < 1:
+        raise ConfigError(f"this is a number from 1 on, not {number}")
+    return number
+
+
+def _networks(texts: list[Any], ranges: Ranges) -> tuple[Network, ...]:
+    networks: list[Network] = []
+    for text in _texts(texts):
+        try:
+            networks += ranges[text] if text in ranges else [ip_network(text)]
+        except ValueError as error:
+            raise ConfigError(
+                f"{error}; a network is like 192.0.2.0/24, or a name that `hookbot update-ranges` was called with"
+            ) from None
+    return tuple(networks)
+
+
+def _certificates(texts: list[Any]) -> Sequence[str]:
+    return [_certificate(text) for text in _texts(texts)]
 
 
 def _certificate(text: str) -> str:
-    return text if "=" in text else text.replace(":", "").lower()
+    """A fingerprint in lower case and without colons, or a subject in the one spelling that `_is_shown` compares."""
+    digits = text.replace(":", "").lower()
+    try:
+        if len(bytes.fromhex(digits)) == sha256().digest_size:
+            return digits
+    except ValueError:
+        pass
+    try:
+        return Name.from_rfc4514_string(text).rfc4514_string()
+    except ValueError:
+        raise ConfigError(
+            f"a certificate is told by its SHA-256 (64 hexadecimal digits) or its subject (CN=...): {text!r}"
+        ) from None

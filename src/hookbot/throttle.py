@@ -1,5 +1,6 @@
 """Throttles: how often somebody may do something. Leaky buckets, as many as there are busy strangers, and bounded."""
 
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from math import ceil
@@ -8,6 +9,7 @@ from .errors import ConfigError, TooManyRequests
 
 MAX_KEYS = 10_000
 ROUNDING_S = 1e-6
+_RATE = re.compile(r"([1-9][0-9]{0,8})/([smh])")
 _PERIODS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -21,10 +23,10 @@ class Rate:
     @classmethod
     def parse(cls, text: str) -> "Rate":
         """Read ``100/s``, ``60/m`` or ``1000/h``; raises `ConfigError`."""
-        count, _, unit = text.partition("/")
-        if not count.isdecimal() or int(count) < 1 or unit not in _PERIODS:
+        match = _RATE.fullmatch(text)
+        if match is None:
             raise ConfigError(f"a rate is like 100/s, 60/m or 1000/h, not {text!r}")
-        return cls(int(count), _PERIODS[unit])
+        return cls(int(match[1]), _PERIODS[match[2]])
 
 
 FAILURES = Rate(100, 60)
@@ -35,16 +37,18 @@ class Throttle:
     """Counts what each key does against one rate. The keys that did something last are remembered, up to `MAX_KEYS`."""
 
     def __init__(self, rate: Rate) -> None:
-        self._rate = rate
-        self._full_until: OrderedDict[str, float] = OrderedDict()
+        self.rate = rate
+        self._empty_at: OrderedDict[str, float] = OrderedDict()
+        """When the bucket of each key will have run out."""
 
     def use(self, key: str, what: str, *, now_s: float) -> None:
         """Count one; raises `TooManyRequests`, and counts nothing, if it is too many."""
-        cost = self._rate.period_s / self._rate.count
-        until = max(self._full_until.pop(key, now_s), now_s) + cost
-        too_much = until - now_s - self._rate.period_s - ROUNDING_S
-        self._full_until[key] = until - cost if too_much > 0 else until
-        if len(self._full_until) > MAX_KEYS:
-            self._full_until.popitem(last=False)
-        if too_much > 0:
-            raise TooManyRequests(f"too many {what} from you", retry_after_s=ceil(too_much))
+        period_s = self.rate.period_s
+        level = min(max(self._empty_at.pop(key, now_s) - now_s, 0), period_s)  # no more, if the clock was set back
+        filled = level + period_s / self.rate.count
+        fits = filled <= period_s + ROUNDING_S
+        self._empty_at[key] = now_s + (filled if fits else level)
+        if len(self._empty_at) > MAX_KEYS:
+            self._empty_at.popitem(last=False)
+        if not fits:
+            raise TooManyRequests(f"too many {what} from you", retry_after_s=ceil(filled - period_s))

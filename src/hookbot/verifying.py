@@ -1,55 +1,45 @@
 """What verifying a publish may have to wait for: a thread for large bodies, and the certificates of some senders."""
 
-from collections.abc import Awaitable, Callable
-
-import httpx
 import trio
 
-from .errors import Unavailable
+from .errors import BadSignature
+from .gate import Gate
 from .message import Draft
 from .publishing import Accepted, Confirmation, Publishing
 from .signatures import CertificateNeeded, Reply
 
 LARGE_BODY = 256 << 10  # takes more than a millisecond or so to verify
-FETCH_TIMEOUT_S = 10
-MAX_FETCHED_BYTES = 64 << 10
-
-Fetch = Callable[[str], Awaitable[bytes]]
 
 
-async def verify(publishing: Publishing, body: bytes, *, now_s: float, fetch: Fetch | None = None) -> Draft | Reply:
+async def verify(gate: Gate, publishing: Publishing, body: bytes) -> Draft | Reply:
     """`Publishing.accept`, without holding up the loop, and with whatever has to be fetched for it.
 
-    Raises `BadSignature`, `BodyTooLarge`, or `Unavailable` when something cannot be fetched.
+    Raises `BadSignature`; `TooManyRequests` where there were too many of those, or too much was published;
+    `Unavailable` when something cannot be fetched.
     """
-    fetch = fetch or fetch_small
     try:
-        accepted = await _accept(publishing, body, now_s)
-    except CertificateNeeded as needed:
-        needed.cache[needed.url] = await fetch(needed.url)
-        accepted = await _accept(publishing, body, now_s)
+        accepted = await _accept(gate, publishing, body)
+    except BadSignature as error:
+        gate.distrust(publishing, error)
+        raise
+    if isinstance(accepted, Reply):
+        return accepted
+    gate.count_genuine(publishing)
     if isinstance(accepted, Confirmation):
-        await fetch(accepted.url)
+        await gate.fetches.get(accepted.url, publishing.client, now_s=gate.now_s)
         return accepted.draft
     return accepted
 
 
-async def fetch_small(url: str) -> bytes:
-    """What is at a URL whose host the provider's rule has pinned; raises `Unavailable`."""
+async def _accept(gate: Gate, publishing: Publishing, body: bytes) -> Accepted:
     try:
-        async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S) as client, client.stream("GET", url) as response:
-            response.raise_for_status()
-            data = b""
-            async for chunk in response.aiter_bytes():
-                data += chunk
-                if len(data) > MAX_FETCHED_BYTES:
-                    raise Unavailable(f"what is at {url} is longer than {MAX_FETCHED_BYTES} bytes")
-            return data
-    except httpx.HTTPError as error:
-        raise Unavailable(f"{url} cannot be fetched: {error!r}") from None
+        return await _accept_known(publishing, body, gate.now_s)
+    except CertificateNeeded as needed:
+        await gate.fetches.fill(needed.cache, needed.url, publishing.client, now_s=gate.now_s)
+    return await _accept_known(publishing, body, gate.now_s)
 
 
-async def _accept(publishing: Publishing, body: bytes, now_s: float) -> Accepted:
+async def _accept_known(publishing: Publishing, body: bytes, now_s: float) -> Accepted:
     if len(body) <= LARGE_BODY:
         await trio.lowlevel.checkpoint()
         return publishing.accept(body, now_s=now_s)

@@ -26,6 +26,11 @@ class Choice(Provider):
         return tuple(dict.fromkeys(option for _, provider in self.rules for option in provider.options))
 
     @property
+    def window_s(self) -> float:
+        """That of the rule that takes the longest."""
+        return max(provider.window_s for _, provider in self.rules)
+
+    @property
     def secret_in(self) -> tuple[str, ...]:
         """Wherever one of the rules has its secret, whichever was used."""
         return tuple(place for _, provider in self.rules for place in provider.secret_in)

@@ -76,6 +76,11 @@ class Provider(ABC):
         return ()
 
     @property
+    def window_s(self) -> float:
+        """For how long a request is good, counting from the earliest moment: `max_age` before its time."""
+        return 2 * getattr(self, "max_age", 0.0) if "timestamp" in self.covers else 0.0
+
+    @property
     def secret_in(self) -> tuple[str, ...]:
         """Places that carry a secret by themselves: whoever reads them can pose as the sender."""
         return ()

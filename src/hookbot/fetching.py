@@ -1,0 +1,68 @@
+"""What strangers can have the hub fetch: never twice at once, and only so often."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+
+import httpx
+import trio
+
+from .errors import Unavailable
+from .throttle import Rate, Throttle
+
+TIMEOUT_S = 10
+MAX_BYTES = 64 << 10
+FETCHES = Rate(20, 60)
+"""How often one address may cause one. A hub needs one in a while: senders change their certificates once a year."""
+
+Fetch = Callable[[str], Awaitable[bytes]]
+
+
+async def fetch_small(url: str) -> bytes:
+    """What is at a URL; raises `Unavailable`. Redirects are not followed: they lead away from a pinned host."""
+    try:
+        with trio.fail_after(TIMEOUT_S):
+            return await _fetch(url)
+    except trio.TooSlowError:
+        raise Unavailable(f"{url} cannot be fetched: it takes longer than {TIMEOUT_S} seconds") from None
+    except httpx.HTTPError as error:
+        raise Unavailable(f"{url} cannot be fetched: {error!r}") from None
+
+
+class Fetches:
+    """Everything that is fetched to verify what came."""
+
+    def __init__(self, fetch: Fetch = fetch_small, rate: Rate = FETCHES) -> None:
+        self._fetch = fetch
+        self._throttle = Throttle(rate)
+        self._under_way: dict[str, trio.Event] = {}
+
+    async def get(self, url: str, whose: str, *, now_s: float) -> bytes:
+        """What is at `url`; raises `Unavailable`, or `TooManyRequests` where `whose` requests cause too many."""
+        self._throttle.use(whose, "requests that make this hub fetch something", now_s=now_s)
+        return await self._fetch(url)
+
+    async def fill(self, cache: MutableMapping[str, bytes], url: str, whose: str, *, now_s: float) -> None:
+        """Put what is at `url` into the cache; whoever needs the same meanwhile waits, and finds it there or not.
+
+        Raises like `get`.
+        """
+        if under_way := self._under_way.get(url):
+            await under_way.wait()
+            return
+        done = self._under_way[url] = trio.Event()
+        try:
+            cache[url] = await self.get(url, whose, now_s=now_s)
+        finally:
+            del self._under_way[url]
+            done.set()
+
+
+async def _fetch(url: str) -> bytes:
+    headers = {"Accept-Encoding": "identity"}
+    async with httpx.AsyncClient(headers=headers) as client, client.stream("GET", url) as response:
+        response.raise_for_status()
+        data = b""
+        async for chunk in response.aiter_raw():
+            data += chunk
+            if len(data) > MAX_BYTES:
+                raise Unavailable(f"what is at {url} is longer than {MAX_BYTES} bytes")
+        return data
