@@ -109,8 +109,9 @@ def number(entry):
 async def take(session, count):
     """The next `count` items, shown."""
     taken = []
-    while len(taken) < count:
-        taken += shown(await session.take())
+    with trio.fail_after(20):
+        while len(taken) < count:
+            taken += shown(await session.take())
     return taken
 
 

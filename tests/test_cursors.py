@@ -338,6 +338,15 @@ async def test_a_gap_is_told_when_retention_has_overtaken_a_cursor_and_again_unt
         assert await take(cursor, 1) == [5]
 
 
+async def test_a_gap_takes_no_room_from_the_message_after_it(hub):
+    async with hub.open(cursor="c"):
+        await hub.publish("t", "t")
+        await hub.trim(1)
+
+    async with hub.open(cursor="c", max_unacked=1) as cursor:
+        assert await take(cursor, 2) == [(None, 2), 2]
+
+
 async def test_a_gap_before_the_first_message_of_a_new_cursor_is_not_forgotten_either(hub):
     await hub.publish("t", "t", "t")
     await hub.trim(1)

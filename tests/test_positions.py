@@ -8,7 +8,7 @@ import trio
 from hookbot.keys import Key
 from hookbot.positions import SWEEP_INTERVAL_S
 from hookbot.since import AfterId, FromOldest
-from session_hub import Clock, WorkingLog, ack, open_hub, shown, take
+from session_hub import Clock, WorkingLog, ack, open_hub, take
 
 SWEPT_S = SWEEP_INTERVAL_S + 1
 
@@ -89,6 +89,20 @@ async def test_a_cursor_for_which_messages_wait_stays_before_them(hub, autojump_
         assert await take(cursor, 1) == [2]
 
 
+async def test_a_cursor_that_had_messages_follows_the_head_again_when_it_is_done_with_them(hub, autojump_clock):
+    async with hub.open(cursor="c"):
+        pass
+    await hub.publish("t")
+    await trio.sleep(SWEPT_S)
+    async with hub.open(cursor="c") as cursor:
+        await take(cursor, 1)
+        ack(cursor, hub, 1)
+    await hub.publish("other")
+    await trio.sleep(SWEPT_S)
+
+    assert await hub.saved() == {"cursor /sub/t c": 2}
+
+
 async def test_a_cursor_that_retention_has_overtaken_stays_where_it_is_so_that_the_gap_is_told(hub, autojump_clock):
     async with hub.open(cursor="c"):
         pass
@@ -97,7 +111,7 @@ async def test_a_cursor_that_retention_has_overtaken_stays_where_it_is_so_that_t
     await trio.sleep(2 * SWEPT_S)
 
     async with hub.open(cursor="c") as cursor:
-        assert shown(await cursor.take()) == [(None, 3)]
+        assert await take(cursor, 1) == [(None, 3)]
 
 
 async def test_a_cursor_is_not_moved_while_the_log_cannot_be_read(hub, autojump_clock):
@@ -156,6 +170,17 @@ async def test_a_cursor_that_nobody_has_used_for_thirty_days_ends(log, autojump_
 
         async with hub.open(cursor="c") as cursor:
             assert cursor.hello["position"] == hub.id(1)
+
+
+async def test_the_thirty_days_begin_when_the_connection_ends(log, autojump_clock):
+    clock = Clock()
+    async with open_hub(log, clock=clock) as hub:
+        async with hub.open(cursor="c"):
+            clock.skip(days=0.9)
+        clock.skip(days=29.5)
+        await trio.sleep(SWEPT_S)
+
+        assert await hub.saved() == {"cursor /sub/t c": 0}
 
 
 async def test_a_cursor_that_is_connected_is_in_use_however_quiet_it_is_and_whenever_the_hub_dies(log, autojump_clock):

@@ -64,6 +64,7 @@ class Cursor:
         self._subscription = subscription
         self._ready: deque[Entry | Gap] = deque([gap] if gap else ())
         self._unacked: deque[int] = deque()
+        self._gap = 0  # told, and told again to the next connection unless something after it is acknowledged
         self._max_unacked = listening.max_unacked
         self._end = None if listening.follow else positions.broker.head
         self._acked = trio.Event()
@@ -81,7 +82,7 @@ class Cursor:
         """Move over what is not of the subscription; the position up to which everything has been taken."""
         if not self._ready:
             self._sent_up_to(self._subscription.settle())
-            if not self._unacked and not self._hold.ended:
+            if not self._unacked and self._place.position >= self._gap:
                 self._positions.advance(self._place, self._sent)
         return self._sent
 
@@ -122,10 +123,14 @@ class Cursor:
         while self._ready and len(taken) < room:
             item = self._ready.popleft()
             position = position_of(item)
-            if position > self._place.position or isinstance(item, Gap):  # else acknowledged on a connection before
-                taken.append(item)
+            if isinstance(item, Gap):
+                self._gap = position
+            elif position > self._place.position:
                 self._unacked.append(position)
-                self._sent_up_to(position)
+            else:
+                continue  # acknowledged on a connection before
+            taken.append(item)
+            self._sent_up_to(position)
         return taken
 
     def _sent_up_to(self, position: int) -> None:

@@ -117,13 +117,10 @@ class Group:
     async def _feed(self) -> None:
         with self._broker.subscribe(self._wanted, Start(self.leases.reached)) as subscription:
             self._subscription = subscription
-            try:
-                while True:
-                    await self._hunger.wait()
-                    self._hunger = trio.Event()
-                    self._add(await take_page(subscription))
-            finally:
-                self._subscription = None  # it no longer hears what comes
+            while True:
+                await self._hunger.wait()
+                self._hunger = trio.Event()
+                self._add(await take_page(subscription))
 
     def _add(self, items: Sequence[Entry | Gap]) -> None:
         self._entries = {item.position: item for item in items if isinstance(item, Entry)}
