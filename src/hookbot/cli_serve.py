@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 import trio
 
 from .cli_config import ARGUMENTS, FILE, ConfiguredCommand, config_file
-from .cli_types import ADDRESS, DURATION, EXISTING_FILE, PROXIES, RATE, SIZE, data_dir
+from .cli_types import ADDRESS, DURATION, EXISTING_FILE, INTERVAL, PROXIES, RATE, SIZE, data_dir
 from .config import (
     GITHUB_SECRET,
     GITHUB_SECRET_FILE,
@@ -86,7 +87,7 @@ NO_KEY = Secret("")
     "--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN", help="Let pages of this origin read streams."
 )
 @click.option(
-    "--heartbeat", type=DURATION, default="15s", show_default=True, help="Tell quiet subscriptions that they are alive."
+    "--heartbeat", type=INTERVAL, default="15s", show_default=True, help="Tell quiet subscriptions that they are alive."
 )
 @click.option(
     "--stall-timeout", type=DURATION, default="90s", show_default=True, help="Cut off who takes nothing for so long."
@@ -196,7 +197,8 @@ def raise_file_limit() -> None:
     except ImportError:  # Windows has no such limit
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with suppress(ValueError, OSError):  # a system may refuse what it calls its limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _github_secrets(given: Mapping[str, str | None], data_dir: Path, make: bool) -> tuple[Secret, ...]:

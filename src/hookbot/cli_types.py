@@ -14,7 +14,8 @@ from .since import parse_duration
 from .throttle import Rate
 
 _SIZE = re.compile(r"([0-9]{1,15})(B|[KMGT]i?B?)?", re.IGNORECASE)
-_FACTORS = {"": 1, "b": 1, "k": 10, "m": 20, "g": 30, "t": 40}
+_SHIFTS = {"b": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 class Duration(click.ParamType[float]):
@@ -22,16 +23,19 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
 
+    def __init__(self, *, positive: bool = False) -> None:
+        self._positive = positive
+
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Called by click."""
+        text = str(value)
         try:
-            return float(value)
-        except ValueError:
-            pass
-        try:
-            return float(parse_duration(str(value)))
+            seconds = float(text if _SECONDS.fullmatch(text) else parse_duration(text))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if self._positive and not seconds:
+            self.fail("it has to be more than 0", param, ctx)
+        return seconds
 
 
 class Size(click.ParamType[int]):
@@ -44,8 +48,7 @@ class Size(click.ParamType[int]):
         match = _SIZE.fullmatch(str(value))
         if match is None:
             self.fail(f"not a size such as 25MiB or 1GiB: {value!r}", param, ctx)
-        unit = (match[2] or "b")[0].lower()
-        return int(match[1]) << (0 if unit == "b" else _FACTORS[unit])
+        return int(match[1]) << _SHIFTS[(match[2] or "b")[0].lower()]
 
 
 class Parsed(click.ParamType[Any]):
@@ -67,6 +70,7 @@ class Parsed(click.ParamType[Any]):
 
 EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 DURATION = Duration()
+INTERVAL = Duration(positive=True)
 SIZE = Size()
 ADDRESS = Parsed("address", lambda text: (parse_address(text), text)[1])
 RATE = Parsed("rate", Rate.parse)
