@@ -29,10 +29,11 @@ from .config import (
 )
 from .config_file import ConfigFile
 from .config_sections import needs_github_secret
-from .errors import ConfigError
+from .errors import ConfigError, InvalidTopic
 from .logs import set_up_logging
 from .retention import Retention
 from .server import Running, run_hub
+from .topics import UNSAFE, check_topic
 from .welcome import welcome
 
 NO_KEY = Secret("")
@@ -213,4 +214,10 @@ def _unsafe_prefixes(given: tuple[str, ...]) -> tuple[str, ...]:
         if len(given) > 1:
             raise ConfigError("--unsafe none goes alone")
         return ()
-    return tuple(prefix.removeprefix("/unsafe/").removeprefix("/") for prefix in given) or ("",)
+    prefixes = tuple(prefix.removeprefix(UNSAFE).removeprefix("/") for prefix in given)
+    try:
+        for prefix in prefixes:
+            check_topic(UNSAFE + prefix)
+    except InvalidTopic as error:
+        raise ConfigError(f"--unsafe: {error}") from None
+    return prefixes or ("",)

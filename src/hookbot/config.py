@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import platformdirs
 
@@ -113,26 +114,24 @@ def find_secret(
         return Secret(value)
     if file := environ.get(f"{name}_FILE"):
         return Secret(read_secret_file(Path(file), f"{name}_FILE"), Path(file))
-    new = make and not kept_in.exists()
-    if new:
-        _write_secret_file(kept_in, secrets.token_hex(32))
+    new = make and not os.path.exists(kept_in) and _keep_secret(kept_in, secrets.token_hex(32))
     return Secret(read_secret_file(kept_in, "the data directory"), kept_in, new)
 
 
 def known_secret(given: str | None, name: str, environ: Mapping[str, str], kept_in: Path) -> str | None:
     """Like `find_secret`, but None if it is nowhere: for those who only use what a hub has made."""
-    if given or environ.get(name) or environ.get(f"{name}_FILE") or kept_in.exists():
+    if given or environ.get(name) or environ.get(f"{name}_FILE") or os.path.exists(kept_in):
         return find_secret(given, name, environ, kept_in).value
     return None
 
 
 def find_lines(name: str, environ: Mapping[str, str], kept_in: Path) -> tuple[str, ...]:
     """Several secrets, one a line, from wherever they are; none, if they are nowhere."""
-    if name in environ:
-        return _lines(environ[name])
+    if text := environ.get(name):
+        return _lines(text)
     if file := environ.get(f"{name}_FILE"):
         return read_lines(Path(file), f"{name}_FILE")
-    return read_lines(kept_in, "the data directory") if kept_in.exists() else ()
+    return read_lines(kept_in, "the data directory") if os.path.exists(kept_in) else ()
 
 
 def read_lines(path: Path, where: str) -> tuple[str, ...]:
@@ -165,7 +164,7 @@ def resolve_secret(value: str) -> str:
 
 def _read(path: Path, where: str) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} (from {where}) cannot be read: {error}") from None
 
@@ -174,12 +173,17 @@ def _lines(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
-def _write_secret_file(path: Path, value: str) -> None:
+def _keep_secret(path: Path, value: str) -> bool:
+    """Make a file that only its owner can read, with all of it there at once; False if somebody else was faster."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_text(value + "\n")
+        with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8") as draft:
+            draft.write(value + "\n")
+            draft.flush()
+            os.fsync(draft.fileno())
+            os.link(draft.name, path)
     except FileExistsError:
-        return  # somebody else was faster, and theirs is as good
+        return False
     except OSError as error:
         raise ConfigError(f"a secret cannot be kept in {path}: {error}") from None
+    return True
