@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 import click
 import trio
 
+from .cli_tables import table
 from .cli_types import data_dir
 from .client.address import Address
-from .client.answers import error_of
-from .client.publishing import open_client
+from .client.asking import ask
 from .config import KEY, KEY_FILE, known_secret
 from .routers import API_VERSION
 from .routers.failed import describe
@@ -45,7 +45,7 @@ def routers(given: dict[str, str | None], url: str | None, as_json: bool, data_d
         key = known_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE)
         rows = trio.run(fetch_snapshots, Remote(Address.parse(url), key))
         columns = COLUMNS
-    click.echo(json.dumps(rows, indent=2) if as_json else _table(columns, rows))
+    click.echo(json.dumps(rows, indent=2) if as_json else table(columns, rows))
     if url is None and not as_json:
         click.echo(f"\nRun one with: hookbot serve --router NAME   (router API {API_VERSION})")
 
@@ -67,13 +67,7 @@ def new_router(name: str, directory: Path) -> None:
 
 async def fetch_snapshots(remote: Remote) -> list[dict[str, Any]]:
     """How the routers of a hub are. Raises `Refused` or `Lost`."""
-    address = remote.at(SNAPSHOTS)
-    async with open_client(address) as client:
-        headers = {"Authorization": address.authorization} if address.authorization else {}
-        answer = await client.get(address.url, headers=headers)
-    if answer.status_code != 200:
-        raise error_of(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content)
-    snapshots: list[dict[str, Any]] = answer.json()["routers"]
+    snapshots: list[dict[str, Any]] = (await ask(remote.at(SNAPSHOTS)))["routers"]
     return snapshots
 
 
@@ -91,15 +85,3 @@ def _describe(entry: EntryPoint) -> dict[str, Any]:
         "package": package,
         "about": about,
     }
-
-
-def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    cells = [[column.upper() for column in columns], *([_text(row.get(column)) for column in columns] for row in rows)]
-    widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _text(value: Any) -> str:
-    text = ", ".join(value) if isinstance(value, list) else str(value)
-    return "".join(char if char.isprintable() else " " for char in text)

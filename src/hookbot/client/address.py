@@ -7,7 +7,7 @@ from typing import Self
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ..errors import Refused
-from ..topics import UNSAFE, TopicFilter, decode_path
+from ..topics import UNSAFE, TopicFilter, check_topic, decode_path
 
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _PORTS = {False: 80, True: 443}
@@ -75,6 +75,16 @@ def subscription_of(address: Address) -> TopicFilter:
     for prefix, root in (("/sub/", ""), (f"{UNSAFE}sub/", UNSAFE), ("/", "")):
         if path.startswith(prefix):
             return TopicFilter.parse(root + path.removeprefix(prefix))
+    raise AssertionError("decode_path only returns paths that begin with a slash")
+
+
+def topic_of(address: Address) -> str:
+    """What a publisher to this address publishes to; raises `Refused` for a URL that is for listening."""
+    check_publishable(address)
+    path = decode_path(address.path.encode())
+    for prefix, root in (("/pub/", ""), (f"{UNSAFE}pub/", UNSAFE), ("/", "")):
+        if path.startswith(prefix):
+            return check_topic(root + path.removeprefix(prefix))
     raise AssertionError("decode_path only returns paths that begin with a slash")
 
 

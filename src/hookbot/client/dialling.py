@@ -91,6 +91,8 @@ def reason_of(error: BaseException) -> str:
         return reason_of(beneath)
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not valid: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason:  # its errno is not the system's
+        return error.reason.replace("_", " ").lower()
     if isinstance(error, OSError) and error.errno and error.errno > 0:  # those of getaddrinfo are negative
         return os.strerror(error.errno)
     return getattr(error, "strerror", None) or str(error) or "the connection was cut"

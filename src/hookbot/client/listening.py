@@ -121,15 +121,12 @@ async def listen(
     """
     address = Address.parse(url, token)
     wanted = subscription_of(address)
-    if wanted.unsafe and not unsafe:
-        raise Refused(f"anybody may publish to {address} without a token: say unsafe if you check every message")
     query = _query(address, since=since, cursor=cursor, group=group, follow=follow, max_unacked=max_unacked)
     if "group" in query and not manual_ack:
         query.setdefault("max_unacked", "1")
     limit = _limit(query.pop("limit", None)) if limit is None else limit
     progress = _progress(query.pop("since", None), query)
-    fields = encoded((*_headers(address, unsafe), *headers))
-    dial = Dial(address, fields, tls_context(ca_file), _max_chars(max_body_bytes))
+    dial = dial_to(address, unsafe=unsafe, headers=headers, ca_file=ca_file, max_body_bytes=max_body_bytes)
     keeper = Keeper(dial, wanted, query, progress, on_event)
     async with _Alongside(keeper.run):
         try:
@@ -140,6 +137,21 @@ async def listen(
         finally:
             with trio.move_on_after(GOODBYE_S, shield=True):
                 await keeper.leave()
+
+
+def dial_to(
+    address: Address,
+    *,
+    unsafe: bool = False,
+    headers: Iterable[tuple[str, str]] = (),
+    ca_file: str | Path | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> Dial:
+    """How `listen` reaches a subscription; raises `Refused` if it is an unsafe one and nobody said `unsafe`."""
+    if subscription_of(address).unsafe and not unsafe:
+        raise Refused(f"anybody may publish to {address} without a token: say unsafe if you check every message")
+    fields = encoded((*_headers(address, unsafe), *headers))
+    return Dial(address, fields, tls_context(ca_file), _max_chars(max_body_bytes))
 
 
 def _query(
