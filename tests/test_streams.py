@@ -343,9 +343,9 @@ async def test_a_stream_ends_when_what_granted_it_does(streams, standing):
     grant = Grant(key="key", expires_s=100)
     asked = Listening(TopicFilter.parse("a"), "/sub/a", "a", "jsonl", grant=grant)
     with streams.open(asked, Start(0)) as stream:
-        standing.sweep(authority, now_s=99)
-        assert len(standing) == 1
-        standing.sweep(authority, now_s=100)
+        assert standing.over(authority, now_s=99) == []
+        [end] = standing.over(authority, now_s=100)
+        end()
         with pytest.raises(Ended) as caught:
             await anext(stream)
         assert caught.value.code == 1008
