@@ -4,9 +4,11 @@ import json
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qsl, urlsplit
 
+import pytest
 import trio
 from trio_websocket import ConnectionClosed, wrap_server_stream
 
+from hookbot.client import backoff
 from hookbot.message import Message, encode_json, format_id, to_envelope
 
 DEADLINE_S = 20
@@ -67,7 +69,7 @@ class ScriptedHub:
 
 @asynccontextmanager
 async def scripted_hub(*scripts, ssl_context=None):
-    """Serve each connection by the next script; the last one serves all that follow.
+    """Serve each connection by the next script; the last one serves all that follow. Clients come back at once.
 
     A script takes a `Peer`, or with `on_bytes` the bare stream.
     """
@@ -89,7 +91,9 @@ async def scripted_hub(*scripts, ssl_context=None):
             await trio.aclose_forcefully(stream)
             nursery.cancel_scope.cancel()
 
-    with trio.fail_after(DEADLINE_S):
+    with trio.fail_after(DEADLINE_S), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backoff, "SHORTEST_S", 0.01)
+        patch.setattr(backoff, "LONGEST_S", 0.02)
         async with trio.open_nursery() as nursery:
             [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
             hub = ScriptedHub(listener.socket.getsockname()[1])
@@ -122,5 +126,30 @@ def answering(status, body=b"", *headers):
         await read_head(stream)
         lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", "Connection: close", *headers]
         await stream.send_all("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+    return script
+
+
+async def taken(messages, count):
+    """The numbers of the next messages."""
+    return [int((await anext(messages)).id[-3:]) for _ in range(count)]
+
+
+def sending(*numbers, last=0, **fields):
+    """A hub that sends some messages, and then nothing."""
+
+    async def script(peer):
+        await peer.hello(last)
+        await peer.messages(*numbers, **fields)
+        await peer.stay()
+
+    return script
+
+
+def sending_then_cut(*numbers, last=0):
+    async def script(peer):
+        await peer.hello(last)
+        await peer.messages(*numbers)
+        await peer.cut()
 
     return script

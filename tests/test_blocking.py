@@ -10,15 +10,8 @@ import pytest
 import trio
 
 from hookbot import blocking, client
-from hookbot.client import backoff
 from hookbot.errors import Unauthorized
 from scripted_hub import answering, mid, on_bytes, read_head, scripted_hub
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(backoff, "SHORTEST_S", 0.01)
-    monkeypatch.setattr(backoff, "LONGEST_S", 0.02)
 
 
 def sending(*numbers, then_cut=False):

@@ -8,7 +8,6 @@ import trio
 import trustme
 
 from hookbot import client
-from hookbot.client import backoff
 from hookbot.client.address import Address
 from hookbot.client.dialling import proxy_of
 from hookbot.errors import Refused, Unavailable
@@ -22,12 +21,6 @@ def no_proxy_of_ours(monkeypatch):
     for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(backoff, "SHORTEST_S", 0.01)
-    monkeypatch.setattr(backoff, "LONGEST_S", 0.02)
 
 
 @pytest.fixture(scope="module")

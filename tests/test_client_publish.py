@@ -3,15 +3,9 @@
 import pytest
 import trio
 
-from hookbot.client import backoff, open_publisher, publish
+from hookbot.client import open_publisher, publish
 from hookbot.errors import BodyTooLarge, Refused, TooManyRequests, Unauthorized, Unavailable
 from scripted_hub import answering, on_bytes, read_head, scripted_hub
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(backoff, "SHORTEST_S", 0.01)
-    monkeypatch.setattr(backoff, "LONGEST_S", 0.02)
 
 
 class Recorder:
