@@ -31,6 +31,8 @@ class FirstUse:
     position: int
     time_us: int
     unsafe: bool
+    """Whether a stranger brought it, so that it goes with its message. One of a verified sender does not: strangers
+    who fill the unsafe topics must not make a replay pass."""
     fingerprint: bytes
 
 
@@ -92,5 +94,6 @@ class Admission:
         self.stored.append(((self.head, self.time_us, draft.size), message))
         for key, once in {digest(once): once for once in draft.once}.items():
             if self._first_use(key) is None:
-                self.keys[key] = FirstUse(self.head, self.time_us, is_unsafe(draft.topic), once.fingerprint)
+                strange = is_unsafe(draft.topic) and draft.verified is None
+                self.keys[key] = FirstUse(self.head, self.time_us, strange, once.fingerprint)
         return message

@@ -18,7 +18,7 @@ from .metrics import CONTENT_TYPE, Metrics
 from .serving import plain_request
 from .sessions import Listed, Sessions
 from .since import parse_since
-from .topics import UNSAFE, TopicFilter, decode_path
+from .topics import UNSAFE, TopicFilter
 
 EVERYTHING = TopicFilter(("", UNSAFE))
 
@@ -40,8 +40,7 @@ def create_api(office: Office) -> Blueprint:
 
     @api.before_request
     async def authorize() -> None:
-        plain = plain_request(request)
-        office.gate.authorize(plain, decode_path(plain.raw_path), "operate")
+        office.gate.operating(plain_request(request))
 
     @api.get("/metrics")
     async def metrics() -> Response:

@@ -8,13 +8,18 @@ from typing import Any
 import click
 
 from .cli_types import EXISTING_FILE
+from .config import Config, Secret, resolve_secret
 from .config_file import ConfigFile, kind_of, suggestion
 from .config_sections import read_routers, read_sources
 from .errors import ConfigError
-from .tls import make_context
+from .reloading import make_tls
+from .routers.loading import make
+from .routers.running import RouterSpec
 
 FILE = "hookbot.config_file"
 ARGUMENTS = "hookbot.arguments"
+ANY_SECRET = Secret("0" * 64)
+"""In place of those that a hub would look for, or make."""
 
 
 class ConfiguredCommand(click.Command):
@@ -54,7 +59,9 @@ class ConfiguredCommand(click.Command):
             if option is None:
                 close = suggestion(written.replace("_", "-"), known.keys())
                 yield file.error(f"there is no option {written!r}{close}", written)
-            elif (reason := _wrong_kind(option, value)) or (reason := _wrong_value(option, value, context)):
+            elif kind := _wrong_kind(option, value):
+                yield file.error(f"{written} is {kind}, not {kind_of(value)}", written)
+            elif reason := _wrong_value(option, value, context):
                 yield file.error(f"{written}: {reason}", written)
             else:
                 yield str(option.name), value
@@ -109,33 +116,46 @@ def _problems(path: Path) -> Iterator[str]:
         yield from (str(one) for one in read if isinstance(one, ConfigError))
         options = dict(one for one in read if not isinstance(one, ConfigError))
         with serve.make_context("serve", [], default_map=options) as context:
-            config = make_config(context.params, file)
+            config = make_config(context.params, file, key=ANY_SECRET, github_secrets=(ANY_SECRET,))
     except click.ClickException as error:  # of the environment: the file has been read
         yield error.format_message()
-        return
     except ConfigError as error:
         yield str(error)
-        return
+    else:
+        yield from _problems_of(config)
+
+
+def _problems_of(config: Config) -> Iterator[str]:
     for one in (*read_sources(config), *read_routers(config)):
         if isinstance(one, ConfigError):
             yield str(one)
+        elif isinstance(one, RouterSpec):
+            yield from _problems_of_router(one, config)
     try:
-        make_context(config.tls_certificate, config.tls_key, config.tls_client_authorities)
+        make_tls(config)
     except ConfigError as error:
         yield str(error)
 
 
+def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[str]:
+    try:
+        make(spec.kind, spec.options, resolve_secret)
+    except Exception as error:  # whatever a plugin raises
+        reason = str(error) if isinstance(error, ConfigError) else f"it cannot be made: {error!r}"
+        yield str(config.file.error(f"[routers.{spec.name}]: {reason}", header=f"routers.{spec.name}"))
+
+
 def _wrong_kind(option: click.Option, value: Any) -> str:
-    """What is wrong with the kind of a value; click itself would take nearly anything."""
+    """What kind of value it should be, if it is not; click itself would take nearly anything."""
     if option.multiple:
         right = isinstance(value, list) and all(isinstance(one, str) for one in value)
-        return "" if right else f"a list of texts, not {kind_of(value)}"
+        return "" if right else "a list of texts"
     if option.is_flag:
-        return "" if isinstance(value, bool) else f"true or false, not {kind_of(value)}"
+        return "" if isinstance(value, bool) else "true or false"
     if isinstance(option.type, click.types.IntParamType):
-        return "" if type(value) is int else f"a whole number, not {kind_of(value)}"
+        return "" if type(value) is int else "a whole number"
     numbers = (int, float) if option.type.name in ("duration", "size") else ()
-    return "" if type(value) in (str, *numbers) else f"text, not {kind_of(value)}"
+    return "" if type(value) in (str, *numbers) else "text"
 
 
 def _wrong_value(option: click.Option, value: Any, context: click.Context) -> str:

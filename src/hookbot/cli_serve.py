@@ -36,8 +36,6 @@ from .server import Running, run_hub
 from .topics import UNSAFE, check_topic
 from .welcome import welcome
 
-NO_KEY = Secret("")
-
 
 @click.command(cls=ConfiguredCommand)
 @config_file
@@ -149,9 +147,9 @@ def make_config(
     options: Mapping[str, Any],
     file: ConfigFile,
     *,
-    key: Secret = NO_KEY,
+    key: Secret,
+    github_secrets: tuple[Secret, ...],
     old_keys: tuple[str, ...] = (),
-    github_secrets: tuple[Secret, ...] = (),
 ) -> Config:
     """The options as a hub wants them; raises `ConfigError`."""
     return Config(

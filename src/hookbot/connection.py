@@ -218,7 +218,8 @@ class Connection(Wire):
             start = await self._lobby.broker.start_at(
                 listening.since, listening.wanted, not_before_us=listening.grant.since_us
             )
-        except Unavailable as error:
+            self._lobby.gate.standing.check(listening.grant)  # others have come meanwhile
+        except HookbotError as error:
             self._finish(error)
         else:
             if self.open:

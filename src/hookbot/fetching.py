@@ -16,11 +16,11 @@ FETCHES = Rate(20, 60)
 Fetch = Callable[[str], Awaitable[bytes]]
 
 
-async def fetch_small(url: str) -> bytes:
+async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES) -> bytes:
     """What is at a URL; raises `Unavailable`. Redirects are not followed: they lead away from a pinned host."""
     try:
         with trio.fail_after(TIMEOUT_S):
-            return await _fetch(url)
+            return await _fetch(url, max_bytes)
     except trio.TooSlowError:
         raise Unavailable(f"{url} cannot be fetched: it takes longer than {TIMEOUT_S} seconds") from None
     except httpx.HTTPError as error:
@@ -56,13 +56,13 @@ class Fetches:
             done.set()
 
 
-async def _fetch(url: str) -> bytes:
+async def _fetch(url: str, max_bytes: int) -> bytes:
     headers = {"Accept-Encoding": "identity"}
     async with httpx.AsyncClient(headers=headers) as client, client.stream("GET", url) as response:
         response.raise_for_status()
         data = b""
         async for chunk in response.aiter_raw():
             data += chunk
-            if len(data) > MAX_BYTES:
-                raise Unavailable(f"what is at {url} is longer than {MAX_BYTES} bytes")
+            if len(data) > max_bytes:
+                raise Unavailable(f"what is at {url} is longer than {max_bytes} bytes")
         return data

@@ -34,10 +34,11 @@ from .since import AfterId
 from .sources import Source, Sources
 from .standing import Standing
 from .throttle import FAILURES, Rate, Throttle
-from .topics import RECURSIVE, UNSAFE, TopicFilter, is_own, is_unsafe
+from .topics import RECURSIVE, UNSAFE, TopicFilter, decode_path, is_own, is_unsafe
 
 MAX_HOPS = 16
 MAX_KEY = 255
+MESSAGES = "/hookbot/v1/messages/"
 UNSAFE_HEADER = "x-hookbot-unsafe-is-ok"
 UNSAFE_HEADER_VALUE = "I understand the security implications"
 TOKEN_PROTOCOL = "hookbot.token."  # noqa: S105 - a prefix, not a token
@@ -160,6 +161,13 @@ class Gate:
         listening = _within(grant, listening, now_us=self._clock_us())
         self.standing.check(grant)
         return listening
+
+    def operating(self, request: Request) -> None:
+        """Let an operator in, to one of the hub's own paths."""
+        path = decode_path(request.raw_path)
+        grant = self.authorize(request, path, "operate")
+        if grant.live_only and path.startswith(MESSAGES):
+            raise Forbidden("this token shows what is new, and no history")
 
     def place(self, request: Request, action: Literal["publish", "subscribe"]) -> Place:
         """What the path means for this method; raises `InvalidTopic`, `NotFound` or `MethodNotAllowed`."""

@@ -26,7 +26,7 @@ class Retention:
 
     Unsafe topics, where strangers publish, count against budgets of their own (`max_unsafe_bytes`, and `max_count`
     once more), so that they can never push out a safe message. Idempotency keys live for `dedup_s`; those
-    of unsafe messages go with their messages at the latest.
+    that strangers bring go with their messages at the latest.
     """
 
     max_age_s: float | None = 7 * 86400

@@ -101,7 +101,7 @@ class Streams:
 
     def __init__(self, broker: Broker, standing: Standing, heartbeat_s: float) -> None:
         self._broker = broker
-        self._standing = standing
+        self.standing = standing
         self._heartbeat_s = heartbeat_s
         self._open: set[Stream] = set()
         self._closing = False
@@ -130,7 +130,7 @@ class Streams:
         try:
             if self._closing:
                 stream.end(SHUTTING_DOWN)
-            with self._standing.stand(listening.grant, not_granted):
+            with self.standing.stand(listening.grant, not_granted):
                 yield stream
         finally:
             self._open.discard(stream)

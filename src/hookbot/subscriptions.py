@@ -28,7 +28,10 @@ class Subscriptions:
 
     async def start(self, listening: Listening) -> Start:
         """Where the subscription begins."""
-        return await self.broker.start_at(listening.since, listening.wanted, not_before_us=listening.grant.since_us)
+        not_before_us = listening.grant.since_us
+        start = await self.broker.start_at(listening.since, listening.wanted, not_before_us=not_before_us)
+        self.streams.standing.check(listening.grant)  # others have come meanwhile
+        return start
 
     async def chunks(self, listening: Listening, start: Start) -> AsyncIterator[bytes]:
         """The body of a streaming answer."""
