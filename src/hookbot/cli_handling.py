@@ -34,6 +34,7 @@ class Trying:
         return Policy(
             hop=hop,
             wanted=subscribing.wants,
+            limit=subscribing.limit,
             concurrency=self.concurrency,
             max_attempts=self.max_attempts,
             dead_letters=self._dead_letters(subscribing, hop),

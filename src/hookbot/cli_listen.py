@@ -32,12 +32,9 @@ _HEADER = click.option("--header", "-H", "headers", multiple=True, metavar="NAME
 @_RAW
 @_JSON
 @_HEADER
-@click.option("--limit", "-n", type=click.IntRange(1), help="End after so many messages.")
 @click.option("--no-follow", is_flag=True, help="End after what is stored now.")
 @subscription_options
-def listen(
-    subscribing: Subscribing, url: str, form: Form | None, headers: tuple[str, ...], limit: int | None, no_follow: bool
-) -> None:
+def listen(subscribing: Subscribing, url: str, form: Form | None, headers: tuple[str, ...], no_follow: bool) -> None:
     """Print the messages of a topic as they come; of all topics beneath it, if URL ends in "/".
 
     \b
@@ -46,7 +43,7 @@ def listen(
       hookbot listen --since 2h --where "body.action == 'opened'" --header X-GitHub-Event URL
     """
     set_up_saying(quiet=subscribing.quiet or no_follow)
-    run(partial(_print, subscribing, url, _printing(form, headers), limit, not no_follow))
+    run(partial(_print, subscribing, url, _printing(form, headers), subscribing.limit, not no_follow))
 
 
 @click.command()
@@ -56,7 +53,7 @@ def listen(
 @_HEADER
 @subscription_options
 def latest(subscribing: Subscribing, url: str, form: Form | None, headers: tuple[str, ...]) -> None:
-    """Print the newest message of a topic; the newest for which --where holds.
+    """Print the newest message of a topic, or the newest for which --where holds; with --limit, that many.
 
     \b
     Example:
@@ -71,7 +68,7 @@ def latest(subscribing: Subscribing, url: str, form: Form | None, headers: tuple
 
 
 async def _print_latest(subscribing: Subscribing, url: str, printing: Callable[[Message], bytes], stop: Stop) -> None:
-    if not await _print(subscribing, url, printing, 1, False, stop):
+    if not await _print(subscribing, url, printing, subscribing.limit or 1, False, stop):
         raise HookbotError("there is no such message")
 
 

@@ -39,6 +39,7 @@ class Subscribing:
     group: str | None
     unsafe: bool
     where: Expression | None
+    limit: int | None
     token_file: Path | None
     ca_file: Path | None
     quiet: bool
@@ -101,16 +102,17 @@ def subscription_options(command: Callable[..., Any]) -> Callable[..., Any]:
         group: str | None,
         unsafe: bool,
         where: Expression | None,
+        limit: int | None,
         token_file: Path | None,
         cafile: Path | None,
         quiet: bool,
         **others: Any,
     ) -> Any:
         set_up_saying(quiet=quiet)
-        subscribing = Subscribing(since, cursor, group, unsafe, where, token_file, cafile, quiet)
+        subscribing = Subscribing(since, cursor, group, unsafe, where, limit, token_file, cafile, quiet)
         return command(subscribing=subscribing, **others)
 
-    for option in (quiet, cafile, token_file, _WHERE, _UNSAFE, _GROUP, _CURSOR, _SINCE):
+    for option in (quiet, cafile, token_file, _LIMIT, _WHERE, _UNSAFE, _GROUP, _CURSOR, _SINCE):
         described = option(described)
     return described
 
@@ -202,6 +204,7 @@ _UNSAFE = click.option("--unsafe", is_flag=True, help="Needed for /unsafe/sub/..
 _WHERE = click.option(
     "--where", type=_Where(), metavar="EXPRESSION", help="Only messages for which this holds (JMESPath)."
 )
+_LIMIT = click.option("--limit", "-n", type=click.IntRange(1), help="End after so many messages.")
 token_file = click.option(
     "--token-file", type=EXISTING_FILE, envvar="HOOKBOT_TOKEN_FILE", help="Has the token. Or set HOOKBOT_TOKEN."
 )

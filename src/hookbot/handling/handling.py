@@ -2,9 +2,10 @@
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 
 import trio
 
@@ -29,6 +30,8 @@ class Policy:
     hop: str
     """What has this among its hops has been here before: it went in a circle."""
     wanted: Callable[[Message], bool] = lambda message: True
+    limit: int | None = None
+    """How many to handle."""
     concurrency: int = 1
     in_order: bool = True
     """Whether the messages of a topic wait for each other."""
@@ -82,7 +85,7 @@ class Handling:
         self._leaving = False
         self._failure: HookbotError | None = None
 
-    async def run(self, messages: AsyncIterable[Message | Gap], stop: Stop) -> None:
+    async def run(self, messages: AsyncIterator[Message | Gap], stop: Stop) -> None:
         """Until the messages end, or it is time to leave: then what is in hand is finished, and nothing begun.
 
         Raises what the subscription raises, and what the dead letters raise.
@@ -94,13 +97,15 @@ class Handling:
         if self._failure:
             raise self._failure
 
-    async def _read(self, messages: AsyncIterable[Message | Gap], nursery: trio.Nursery) -> None:
+    async def _read(self, messages: AsyncIterator[Message | Gap], nursery: trio.Nursery) -> None:
+        left = inf if self._policy.limit is None else self._policy.limit
         try:
-            async for item in messages:
+            while left > 0 and (item := await anext(messages, None)):
                 if isinstance(item, Gap):
                     self.totals.gaps += 1
                     logger.warning("messages before %s are missing (%s)", item.before, item.reason)
                 elif self._is_to_be_handled(item):
+                    left -= 1
                     await self._put(item, nursery)
                 else:
                     self._skip(item)

@@ -55,7 +55,7 @@ async def _heed_signals(stop: Stop, task_status: trio.TaskStatus[None]) -> None:
 
 
 def run_until_stopped(main: Callable[[Stop], Awaitable[object]]) -> bool:
-    """Run `main`; whether it came to its own end. Raises what it raises, out of any groups."""
+    """Run `main`; whether it came to its own end. Raises what it raises, out of groups of one."""
 
     async def run() -> bool:
         async with trio.open_nursery() as nursery:
@@ -69,6 +69,6 @@ def run_until_stopped(main: Callable[[Stop], Awaitable[object]]) -> bool:
         return trio.run(run)
     except BaseExceptionGroup as group:
         error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            [error] = error.exceptions
         raise error from None
