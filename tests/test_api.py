@@ -25,7 +25,7 @@ async def hub(tmp_path):
     with trio.fail_after(30):
         async with (
             open_hub(config) as running,
-            httpx.AsyncClient(base_url=running.urls[0], headers={"Authorization": f"Bearer {token}"}) as client,
+            httpx.AsyncClient(base_url=running.url, headers={"Authorization": f"Bearer {token}"}) as client,
         ):
             yield running, client
 
@@ -81,7 +81,7 @@ async def test_a_cursor_is_listed_moved_and_deleted(tmp_path):
     async with hub(tmp_path) as (running, client):
         await running.broker.publish(Draft("a", b"1"))
         query = {"path": "/sub/a", "name": "c"}
-        async with listen(f"{running.urls[0]}/sub/a", token=make_token(KEY, "/sub/a"), cursor="c", since="all"):
+        async with listen(f"{running.url}/sub/a", token=make_token(KEY, "/sub/a"), cursor="c", since="all"):
             pass
 
         [listed] = (await client.get("/hookbot/v1/cursors")).json()["cursors"]

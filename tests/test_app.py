@@ -23,7 +23,7 @@ GUARD_S = 30
 async def hub(tmp_path, **options):
     config = Config(Secret(KEY), tmp_path, store="memory:", bind="127.0.0.1:0", **{"heartbeat_s": 60.0, **options})
     with trio.fail_after(GUARD_S):
-        async with open_hub(config) as running, httpx.AsyncClient(base_url=running.urls[0]) as client:
+        async with open_hub(config) as running, httpx.AsyncClient(base_url=running.url) as client:
             yield running, client
 
 
@@ -58,7 +58,7 @@ class Streaming:
 
 @asynccontextmanager
 async def streaming(running, target, headers):
-    url = urlsplit(running.urls[0])
+    url = urlsplit(running.url)
     async with await trio.open_tcp_stream(url.hostname, url.port) as connection:
         stream = Streaming(connection)
         await stream.ask(target, headers)
@@ -148,14 +148,14 @@ async def test_streams_end_when_the_hub_shuts_down(tmp_path):
 
     with trio.fail_after(GUARD_S):
         async with trio.open_nursery() as nursery, open_hub(config) as running:
-            await nursery.start(read, f"{running.urls[0]}/sub/a")
+            await nursery.start(read, f"{running.url}/sub/a")
 
     assert over.is_set()
 
 
 @asynccontextmanager
 async def session(running, path, query):
-    url = running.urls[0].replace("http", "ws") + f"{path}?{query}&token={make_token(KEY, path)}"
+    url = running.url.replace("http", "ws") + f"{path}?{query}&token={make_token(KEY, path)}"
     async with open_websocket_url(url, subprotocols=["hookbot.v1"]) as websocket:
         yield websocket
 
@@ -201,7 +201,7 @@ async def test_what_a_member_of_a_group_leaves_goes_to_another(tmp_path):
 async def test_a_websocket_with_a_limit_ends_after_it(tmp_path):
     async with hub(tmp_path) as (running, _):
         await publish(running, b"1", b"2", b"3")
-        port = urlsplit(running.urls[0]).port
+        port = urlsplit(running.url).port
         client = Client(await connect(port))
 
         async with client.stream:

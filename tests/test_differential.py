@@ -80,7 +80,7 @@ def running(*, door):
             grace_s=0,
         )
         async with open_hub(config) as running:
-            port, token = int(running.urls[0].rpartition(":")[2]), trio.lowlevel.current_trio_token()
+            port, token = int(running.url.rpartition(":")[2]), trio.lowlevel.current_trio_token()
             hub = Hub(port, running.broker, token, trio.Event())
             started.set()
             await hub.stop.wait()

@@ -113,7 +113,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
     config = find_config(context)
 
     def started(hub: Running) -> None:
-        click.echo(welcome(config, hub.urls[0], secrets=sys.stdout.isatty()))
+        click.echo(welcome(config, hub.url, secrets=sys.stdout.isatty()))
 
     def reread() -> Config:
         try:

@@ -6,7 +6,7 @@ What nobody expected, in any of them, ends the process, loudly. A router's failu
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 class Running:
     """A hub that is listening."""
 
-    urls: Sequence[str]
+    url: str
     """Where, for example ``http://127.0.0.1:8080``."""
     broker: Broker
     reload: Callable[[Config], None]
@@ -88,8 +88,8 @@ async def open_hub(config: Config) -> AsyncIterator[Running]:
     specs = unless_wrong(read_routers(config))
     context = make_tls(config)
     tls = Tls(context) if context else None
-    sockets = bind(config.bind)
     async with (
+        _closing(bind(config.bind)) as sock,
         open_log(config) as log,
         open_broker(log, config.retention) as broker,
         open_sessions(broker) as sessions,
@@ -106,13 +106,13 @@ async def open_hub(config: Config) -> AsyncIterator[Running]:
         async with trio.open_nursery() as connections:
             hand_on = partial(_serve_soon, connections, server)
             if tls is None and config.door and poller.AVAILABLE:
-                front: AbstractAsyncContextManager[None] = open_front(config, broker, gate, intake, sockets, hand_on)
+                front: AbstractAsyncContextManager[None] = open_front(config, broker, gate, intake, sock, hand_on)
             else:
-                await connections.start(server.serve_listeners, [_listener(sock, tls) for sock in sockets])
+                await connections.start(server.serve_listeners, [_listener(sock, tls)])
                 front = nullcontext(None)
             async with front:
-                urls = [_url(sock, encrypted=tls is not None) for sock in sockets]
-                yield Running(urls, broker, partial(reload, gate, tls, config))
+                url = _url(sock, encrypted=tls is not None)
+                yield Running(url, broker, partial(reload, gate, tls, config))
                 streams.close()
                 server.shut_down()
         services.cancel_scope.cancel()
@@ -124,7 +124,7 @@ async def open_front(
     broker: Broker,
     gate: Gate,
     intake: Intake,
-    sockets: Sequence[socket.socket],
+    sock: socket.socket,
     hand_on: HandOn,
 ) -> AsyncIterator[None]:
     """The poller and what lies in it. When the block ends, everybody there is told, and has `grace_s` to leave."""
@@ -143,8 +143,7 @@ async def open_front(
         nursery.start_soon(own.run)
         await nursery.start(fanout.run)
         await nursery.start(door.run)
-        for sock in sockets:
-            door.listen(sock)
+        door.listen(sock)
         yield
         deadline = trio.current_time() + config.grace_s
         async with trio.open_nursery() as leaving:
@@ -193,16 +192,21 @@ def limits(config: Config) -> Limits:
     )
 
 
-def bind(address: str) -> Sequence[socket.socket]:
-    """Listening sockets for ``:PORT`` (every address), ``HOST:PORT`` or ``[IPV6]:PORT``. Raises `ConfigError`."""
+def bind(address: str) -> socket.socket:
+    """A listening socket for ``:PORT`` (every address), ``HOST:PORT`` or ``[IPV6]:PORT``. Raises `ConfigError`."""
     host, port = parse_address(address)
+    everywhere = not host and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if everywhere or ":" in host else socket.AF_INET
     try:
-        if not host and socket.has_dualstack_ipv6():
-            return [socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)]
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return [socket.create_server((host, port), family=family, backlog=BACKLOG)]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=everywhere)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"cannot listen on {address!r}: {error}") from None
+
+
+@asynccontextmanager
+async def _closing(sock: socket.socket) -> AsyncIterator[socket.socket]:
+    with sock:
+        yield sock
 
 
 async def _end_what_is_not_granted(gate: Gate) -> None:

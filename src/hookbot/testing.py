@@ -225,7 +225,7 @@ class _Steps(trio.abc.Instrument):
 
 
 def _test_hub(hub: Running) -> TestHub:
-    return TestHub(hub.urls[0], hub.broker)
+    return TestHub(hub.url, hub.broker)
 
 
 def _always(router: Router) -> Any:
