@@ -1,0 +1,119 @@
+"""Who is compared, and how each is started."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from .processes import Process, free_port, running
+from .protocols import KEY, HttpAndWebsockets, Nats, OnlyWebsockets, Protocol
+
+SETTLING_S = 10.0
+QUIET_S = 0.1
+
+HTTP = HttpAndWebsockets()
+
+Command = Callable[[int, Path], Sequence[str]]
+"""How to start it on a port, with a directory of its own."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A program that takes publishes and has subscribers."""
+
+    name: str
+    command: Command
+    protocol: Protocol = HTTP
+    program: str = sys.executable
+
+    @property
+    def installed(self) -> bool:
+        """Whether it can be started on this machine."""
+        return shutil.which(self.program) is not None
+
+
+def hub(*options: str) -> Command:
+    """``hookbot serve`` with these options."""
+
+    def command(port: int, directory: Path) -> Sequence[str]:
+        listen = ("--bind", f"127.0.0.1:{port}", "--data-dir", str(directory))
+        return [sys.executable, "-m", "hookbot", "--key", KEY, "serve", *listen, *options]
+
+    return command
+
+
+def server(module: str) -> Command:
+    """One of `benchmarks.servers`."""
+    return lambda port, directory: [sys.executable, "-m", f"benchmarks.servers.{module}", str(port)]
+
+
+def nats(port: int, directory: Path) -> Sequence[str]:
+    """nats-server, with a websocket listener."""
+    file = directory / "nats.conf"
+    file.write_text(f'listen: "127.0.0.1:-1"\nwebsocket {{ listen: "127.0.0.1:{port}", no_tls: true }}\n')
+    return ["nats-server", "--config", str(file)]
+
+
+def ancestor(port: int, directory: Path) -> Sequence[str]:
+    """The first hookbot, written in Go."""
+    return ["hookbot-go", "--key", KEY, "serve", "--bind", f"127.0.0.1:{port}"]
+
+
+FORGETS = ("--store", "memory:", "--keep-bytes", "64MiB")
+HOOKBOT = Contestant("hookbot", hub(*FORGETS))
+DURABLE = Contestant("hookbot, durable", hub())
+NO_DOOR = Contestant("hookbot --no-door", hub("--no-door", *FORGETS))
+QUART = Contestant("Quart-Trio", server("quart_trio"))
+STARLETTE = Contestant("Starlette, uvicorn", server("starlette_uvicorn"))
+WEBSOCKETS = Contestant("websockets.broadcast", server("websockets_broadcast"), OnlyWebsockets())
+NATS = Contestant("nats-server", nats, Nats(), "nats-server")
+ANCESTOR = Contestant("hookbot 0.13 (Go)", ancestor, program="hookbot-go")
+BARE = Contestant("bare socket.send", server("bare_send"))
+
+ALL = (HOOKBOT, DURABLE, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, BARE)
+
+
+class Stage:
+    """Starts contestants, each at most once, and ends them all when the block ends."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._running: dict[Contestant, Process] = {}
+        self._stack = ExitStack()
+        self._numbers = count()
+
+    def __enter__(self) -> "Stage":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def start(self, contestant: Contestant) -> Process:
+        """The one process of a contestant that several measures use."""
+        if contestant not in self._running:
+            self._running[contestant] = self._stack.enter_context(self.fresh(contestant))
+        return self._running[contestant]
+
+    def settle(self) -> None:
+        """Wait until nobody does anything any more: closed connections take a while to be cleaned up after."""
+        deadline = time.monotonic() + SETTLING_S
+        used, before = self._cpu_s(), -1.0
+        while used > before and time.monotonic() < deadline:
+            time.sleep(QUIET_S)
+            used, before = self._cpu_s(), used
+
+    def _cpu_s(self) -> float:
+        return sum(process.cpu_s for process in self._running.values())
+
+    @contextmanager
+    def fresh(self, contestant: Contestant, directory: Path | None = None) -> Iterator[Process]:
+        """A process that nothing has been asked of, until the block ends."""
+        own = directory or self.directory / str(next(self._numbers))
+        own.mkdir(exist_ok=True)
+        port = free_port()
+        with running(contestant.command(port, own), port, own / "output.log") as process:
+            yield process

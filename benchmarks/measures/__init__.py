@@ -1,0 +1,1 @@
+"""What is measured: a module each, whose `measure` yields samples, round by round."""

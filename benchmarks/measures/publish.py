@@ -1,0 +1,69 @@
+"""Publishes a second without subscribers, one on the way on each connection; and how long a sync of the disk takes."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from ..contestants import ANCESTOR, BARE, DURABLE, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, Stage
+from ..plan import Plan
+from ..processes import Meter, Process
+from ..room import Room
+from ..samples import Cell, Sample
+
+CONTESTANTS = (DURABLE, HOOKBOT, NO_DOOR, QUART, STARLETTE, NATS, ANCESTOR, BARE)
+REFERENCES = {"publishes/s": QUART, "µs of CPU per publish": QUART, "ms for a sync": None}
+CASE = "1 KB"
+BODY = bytes(1000)
+SYNCS = 100
+
+
+def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
+    """For each number of connections everybody takes turns."""
+    contestants = [one for one in CONTESTANTS if one.installed]
+    with ExitStack() as stack:
+        rooms = {
+            one: stack.enter_context(Room(stage.start(one).port, one.protocol, "bench/publish", 0))
+            for one in contestants
+        }
+        for connections in plan.connections:
+            for round in range(plan.rounds):
+                for one in contestants:
+                    cell = Cell("publish", CASE, connections, one.name)
+                    yield sample(cell, round, stage.start(one), rooms[one], plan.seconds)
+    for round in range(plan.rounds):
+        yield Sample(Cell("publish", CASE, 1, "the disk"), round, {"ms for a sync": sync_s(stage.directory) * 1e3})
+
+
+def sample(cell: Cell, round: int, process: Process, room: Room, seconds: float) -> Sample:
+    """Publish for so long."""
+    refused = room.refused
+    with room.publishers(cell.n):
+        room.publish_for(seconds / 10, BODY)
+        meter = Meter(process)
+        published = room.publish_for(seconds, BODY)
+        wall_s, cpu_s, generator = meter.wall_s, meter.cpu_s, meter.generator
+    return Sample(
+        cell,
+        round,
+        {
+            "publishes/s": published / wall_s,
+            "µs of CPU per publish": cpu_s / published * 1e6,
+            "generator": generator,
+            "refused": room.refused - refused,
+        },
+    )
+
+
+def sync_s(directory: Path) -> float:
+    """How long the disk takes to have another 4 KiB of a file for sure, on average."""
+    file = directory / "sync"
+    with file.open("wb", buffering=0) as writing:
+        start = time.perf_counter()
+        for _ in range(SYNCS):
+            writing.write(bytes(4096))
+            os.fdatasync(writing.fileno())
+        taken_s = time.perf_counter() - start
+    file.unlink()
+    return taken_s / SYNCS

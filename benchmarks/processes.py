@@ -1,0 +1,98 @@
+"""Processes that are measured: started, waited for, read from ``/proc``, ended."""
+
+import os
+import resource
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+START_S = 20.0
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A running contestant."""
+
+    pid: int
+    port: int
+
+    @property
+    def cpu_s(self) -> float:
+        """What it has used of all processors, in user and system mode, all threads together.
+
+        The same as utime and stime in ``/proc/PID/stat``, but in nanoseconds instead of ticks of 10 ms.
+        """
+        return time.clock_gettime(~self.pid << 3 | 2)  # what clock_getcpuclockid(3) makes of a process id
+
+    @property
+    def rss_bytes(self) -> int:
+        """What it holds of the memory."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE_BYTES
+
+
+@contextmanager
+def running(command: Sequence[str], port: int, log: Path) -> Iterator[Process]:
+    """A process that listens on `port`; what it says goes into the file `log`."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    try:
+        _wait_for(port, process, log)
+        yield Process(process.pid, port)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def raise_file_limit() -> int:
+    """Every connection is an open file: take as many as the system gives. Returns how many that is."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+class Meter:
+    """What a contestant and the generator, which is this process, use from now on."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._cpu_s = process.cpu_s
+        self._own_s = time.process_time()
+        self._start_s = time.perf_counter()
+
+    @property
+    def wall_s(self) -> float:
+        """Time passed."""
+        return time.perf_counter() - self._start_s
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time of the contestant."""
+        return self._process.cpu_s - self._cpu_s
+
+    @property
+    def generator(self) -> float:
+        """The part of the time in which the generator was busy. Near 1, it is the generator that was measured."""
+        return (time.process_time() - self._own_s) / self.wall_s
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+    raise RuntimeError(f"{process.args!r} does not listen:\n{log.read_text()[-2000:]}")

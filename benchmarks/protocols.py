@@ -1,0 +1,127 @@
+"""How the generator speaks to a contestant. Everything is bytes, made before the clock runs."""
+
+from dataclasses import dataclass
+from typing import Protocol as Interface
+
+from hookbot.tokens import make_token
+
+KEY = "benchmark"
+
+Dialogue = list[tuple[bytes, bytes]]
+"""What to say to a new connection, and how the answer ends; in turns."""
+
+
+class Protocol(Interface):
+    """What the generator has to know of a contestant's protocol."""
+
+    answer: bytes
+    """What every answer to a publish contains, once; empty if there are none."""
+    accepted: bytes
+    """What an answer contains that does not refuse."""
+
+    def subscribing(self, topic: str) -> Dialogue:
+        """Open a subscription."""
+
+    def publishing(self, topic: str) -> Dialogue:
+        """Open a connection to publish on."""
+
+    def publish(self, topic: str, body: bytes) -> bytes:
+        """Publish once."""
+
+    def delivered(self, topic: str, body: bytes) -> int:
+        """How many bytes a subscriber gets of it, at least."""
+
+
+@dataclass(frozen=True)
+class HttpAndWebsockets:
+    """Publishes are POSTed to ``/pub/TOPIC``, and come out of a websocket at ``/sub/TOPIC``. Tokens as hookbot's."""
+
+    answer = b"HTTP/1.1 "
+    accepted = b"HTTP/1.1 200"
+
+    def subscribing(self, topic: str, query: str = "") -> Dialogue:
+        return [(handshake(f"/sub/{topic}", query), b"\r\n\r\n")]
+
+    def publishing(self, topic: str) -> Dialogue:
+        return []
+
+    def publish(self, topic: str, body: bytes) -> bytes:
+        path = f"/pub/{topic}"
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {make_token(KEY, path)}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+    def delivered(self, topic: str, body: bytes) -> int:
+        return frame_size(len(body))
+
+
+@dataclass(frozen=True)
+class OnlyWebsockets:
+    """Publishes are frames to ``/pub/TOPIC``, which are not answered."""
+
+    answer = accepted = b""
+
+    def subscribing(self, topic: str) -> Dialogue:
+        return [(handshake(f"/sub/{topic}"), b"\r\n\r\n")]
+
+    def publishing(self, topic: str) -> Dialogue:
+        return [(handshake(f"/pub/{topic}"), b"\r\n\r\n")]
+
+    def publish(self, topic: str, body: bytes) -> bytes:
+        return client_frame(body)
+
+    def delivered(self, topic: str, body: bytes) -> int:
+        return frame_size(len(body))
+
+
+@dataclass(frozen=True)
+class Nats:
+    """The NATS protocol in websocket frames; a frame from the server may hold several of its messages."""
+
+    answer = accepted = b"+OK\r\n"
+
+    def subscribing(self, topic: str) -> Dialogue:
+        hello = b'CONNECT {"verbose":false}\r\nSUB %b 1\r\nPING\r\n' % subject(topic)
+        return [(handshake("/"), b"INFO"), (client_frame(hello), b"PONG\r\n")]
+
+    def publishing(self, topic: str) -> Dialogue:
+        return [(handshake("/"), b"INFO"), (client_frame(b'CONNECT {"verbose":true}\r\nPING\r\n'), b"PONG\r\n")]
+
+    def publish(self, topic: str, body: bytes) -> bytes:
+        return client_frame(b"PUB %b %d\r\n%b\r\n" % (subject(topic), len(body), body))
+
+    def delivered(self, topic: str, body: bytes) -> int:
+        return len(b"MSG %b 1 %d\r\n\r\n" % (subject(topic), len(body))) + len(body)
+
+
+def handshake(path: str, query: str = "") -> bytes:
+    """A websocket handshake."""
+    return (
+        f"GET {path}{query} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {make_token(KEY, path)}\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ).encode()
+
+
+def client_frame(payload: bytes) -> bytes:
+    """A binary frame from a client, masked with zeros."""
+    size = len(payload)
+    if size < 126:
+        head = bytes((0x82, 0x80 | size))
+    elif size < 1 << 16:
+        head = b"\x82\xfe" + size.to_bytes(2, "big")
+    else:
+        head = b"\x82\xff" + size.to_bytes(8, "big")
+    return head + bytes(4) + payload
+
+
+def frame_size(payload_size: int) -> int:
+    """How many bytes a frame from a server has."""
+    return payload_size + (2 if payload_size < 126 else 4 if payload_size < 1 << 16 else 10)
+
+
+def subject(topic: str) -> bytes:
+    """What NATS calls this topic."""
+    return topic.replace("/", ".").encode()

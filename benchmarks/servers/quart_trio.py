@@ -1,0 +1,48 @@
+"""A hub written with Quart-Trio, on Hypercorn: ``python -m benchmarks.servers.quart_trio PORT``."""
+
+import math
+import sys
+
+import hypercorn.trio
+import trio
+from quart import request, websocket
+from quart_trio import QuartTrio
+
+
+def make_app() -> QuartTrio:
+    """The hub: a queue for each subscriber."""
+    app = QuartTrio(__name__)
+    subscribers: set[trio.MemorySendChannel[bytes]] = set()
+
+    @app.post("/pub/<path:topic>")
+    async def publish(topic: str) -> str:
+        body: bytes = await request.get_data(as_text=False)
+        for subscriber in subscribers:
+            subscriber.send_nowait(body)
+        return "OK\n"
+
+    @app.websocket("/sub/<path:topic>")
+    async def subscribe(topic: str) -> None:
+        messages, queue = trio.open_memory_channel[bytes](math.inf)
+        subscribers.add(messages)
+        try:
+            await websocket.accept()
+            async for body in queue:
+                await websocket.send(body)
+        finally:
+            subscribers.discard(messages)
+
+    return app
+
+
+def main(port: str, certificate: str | None = None, key: str | None = None) -> None:
+    """Serve until killed."""
+    config = hypercorn.Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    config.backlog = 8192
+    config.certfile, config.keyfile = certificate, key
+    trio.run(hypercorn.trio.serve, make_app(), config)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

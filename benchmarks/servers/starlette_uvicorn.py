@@ -1,0 +1,69 @@
+"""A hub written with Starlette: ``python -m benchmarks.servers.starlette_uvicorn PORT``.
+
+On uvicorn, with uvloop and httptools.
+"""
+
+import asyncio
+import sys
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+
+def make_app() -> Starlette:
+    """The hub: a queue for each subscriber."""
+    subscribers: set[asyncio.Queue[bytes]] = set()
+
+    async def publish(request: Request) -> Response:
+        body = await request.body()
+        for subscriber in subscribers:
+            subscriber.put_nowait(body)
+        return PlainTextResponse("OK\n")
+
+    async def subscribe(websocket: WebSocket) -> None:
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        subscribers.add(queue)
+        await websocket.accept()
+        sending = asyncio.create_task(send(websocket, queue))
+        try:
+            while True:
+                await websocket.receive_bytes()
+        except WebSocketDisconnect:
+            sending.cancel()
+        finally:
+            subscribers.discard(queue)
+
+    async def send(websocket: WebSocket, queue: asyncio.Queue[bytes]) -> None:
+        while True:
+            await websocket.send_bytes(await queue.get())
+
+    return Starlette(
+        routes=[
+            Route("/pub/{topic:path}", publish, methods=["POST"]),
+            WebSocketRoute("/sub/{topic:path}", subscribe),
+        ]
+    )
+
+
+def main(port: str) -> None:
+    """Serve until killed."""
+    uvicorn.run(
+        make_app(),
+        host="127.0.0.1",
+        port=int(port),
+        loop="uvloop",
+        http="httptools",
+        backlog=8192,
+        access_log=False,
+        log_level="warning",
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

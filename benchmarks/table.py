@@ -1,0 +1,93 @@
+"""A run, as Markdown."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from .plan import Plan
+from .samples import Cell, Samples, Spread
+from .targets import targets
+
+References = Mapping[str, Mapping[str, str | None]]
+"""By measure and quantity: the contestant to whom the others are compared; None for no comparison."""
+
+
+def render(samples: Samples, machine: Mapping[str, str], plan: Plan, references: References) -> str:
+    """The whole report."""
+    return "\n".join(
+        [
+            "# Results",
+            "",
+            *(f"- {name}: {value}" for name, value in machine.items()),
+            "",
+            "Middle of the rounds; in brackets the ratio to the reference, round by round: middle, least to greatest.",
+            "",
+            *_targets(samples, plan),
+            *_measures(samples, references),
+        ]
+    )
+
+
+def number(value: float) -> str:
+    """Three digits that matter."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def ratio(spread: Spread) -> str:
+    """The middle and the outermost values of a ratio."""
+    if len(spread.values) == 1:
+        return f"{spread.middle:.2f}×"
+    return f"{spread.middle:.2f}×, {spread.low:.2f}–{spread.high:.2f}"
+
+
+def _targets(samples: Samples, plan: Plan) -> Iterator[str]:
+    yield from _row(["target", "bound", "measured", ""])
+    yield from _row(["---"] * 4)
+    for target in targets(plan):
+        spread = target.reached(samples)
+        bound = f"≤ {target.at_most:g}" if target.at_most is not None else f"≥ {target.at_least:g}"
+        if spread is None:
+            yield from _row([target.name, bound, "not measured", ""])
+        else:
+            measured = ratio(spread) if target.reference else number(spread.middle)
+            yield from _row([target.name, bound, measured, "reached" if target.holds(spread.middle) else "**missed**"])
+    yield ""
+
+
+def _measures(samples: Samples, references: References) -> Iterator[str]:
+    cells = samples.cells()
+    for measure, case in dict.fromkeys((cell.measure, cell.case) for cell in cells):
+        yield from [f"## {measure}: {case}", ""]
+        these = [cell for cell in cells if (cell.measure, cell.case) == (measure, case)]
+        for quantity, reference in references[measure].items():
+            yield from _quantity(samples, these, quantity, reference)
+        for fault in ("refused", "lost"):
+            total = sum(sum(samples.by_round(cell, fault).values()) for cell in these)
+            yield f"{fault}: {total:.0f}  "
+        busiest = max((max(samples.by_round(cell, "generator").values(), default=0.0) for cell in these), default=0.0)
+        yield from [f"generator: at most {busiest:.0%} of one processor", ""]
+
+
+def _quantity(samples: Samples, cells: Sequence[Cell], quantity: str, reference: str | None) -> Iterator[str]:
+    cells = [cell for cell in cells if samples.spread(cell, quantity)]
+    if not cells:
+        return
+    columns = list(dict.fromkeys(cell.n for cell in cells))
+    yield from _row([quantity, *(f"{n:,}" for n in columns)])
+    yield from _row(["---", *("---:" for _ in columns)])
+    for contestant in dict.fromkeys(cell.contestant for cell in cells):
+        row = [contestant]
+        for n in columns:
+            cell = next((one for one in cells if (one.n, one.contestant) == (n, contestant)), None)
+            row.append(_value(samples, cell, quantity, reference) if cell else "")
+        yield from _row(row)
+    yield ""
+
+
+def _value(samples: Samples, cell: Cell, quantity: str, reference: str | None) -> str:
+    spread = samples.spread(cell, quantity)
+    assert spread
+    against = samples.ratio(cell, cell._replace(contestant=reference), quantity) if reference else None
+    return number(spread.middle) + (f" ({ratio(against)})" if against and cell.contestant != reference else "")
+
+
+def _row(cells: Sequence[str]) -> Iterator[str]:
+    yield f"| {' | '.join(cells)} |"
