@@ -20,7 +20,7 @@ async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES) -> bytes:
     """What is at a URL; raises `Unavailable`. Redirects are not followed: they lead away from a pinned host."""
     try:
         with trio.fail_after(TIMEOUT_S):
-            return await _fetch(url, max_bytes)
+            return await trio.to_thread.run_sync(_fetch, url, max_bytes, abandon_on_cancel=True)
     except trio.TooSlowError:
         raise Unavailable(f"{url} cannot be fetched: it takes longer than {TIMEOUT_S} seconds") from None
     except httpx.HTTPError as error:
@@ -45,8 +45,8 @@ class Fetches:
 
         Raises like `get`.
         """
-        if under_way := self._under_way.get(url):
-            await under_way.wait()
+        if url in self._under_way:
+            await self._under_way[url].wait()
             return
         done = self._under_way[url] = trio.Event()
         try:
@@ -56,12 +56,13 @@ class Fetches:
             done.set()
 
 
-async def _fetch(url: str, max_bytes: int) -> bytes:
+def _fetch(url: str, max_bytes: int) -> bytes:
+    """In a thread, since httpx leaves asynchronous generators behind when it is stopped half-way."""
     headers = {"Accept-Encoding": "identity"}
-    async with httpx.AsyncClient(headers=headers) as client, client.stream("GET", url) as response:
+    with httpx.Client(headers=headers, timeout=TIMEOUT_S) as client, client.stream("GET", url) as response:
         response.raise_for_status()
         data = b""
-        async for chunk in response.aiter_raw():
+        for chunk in response.iter_raw():
             data += chunk
             if len(data) > max_bytes:
                 raise Unavailable(f"what is at {url} is longer than {max_bytes} bytes")

@@ -108,6 +108,13 @@ class Sns(Authority):
         signature = self.signature(text, SHA256() if version == "2" else SHA1())
         return {**fields, "SignatureVersion": version, "Signature": signature, "SigningCertURL": self.url}
 
+    def confirmation(self, now: float, url: str) -> dict[str, str]:
+        """A signed message that wants `url` to be fetched. Its type has no Subject."""
+        message = self.message(now, Type="SubscriptionConfirmation", Token="2336412f", SubscribeURL=url)
+        del message["Subject"]
+        keys = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
+        return {**message, "Signature": self.signature("".join(f"{key}\n{message[key]}\n" for key in keys), SHA256())}
+
     def sign(self, request: SignedRequest, now: float) -> SignedRequest:
         """A notification."""
         return replace(request, body=json.dumps(self.message(now)).encode())
