@@ -124,7 +124,6 @@ SEGMENTS = [
     "status",
     "hookbot",
     "%20",
-    "ä",
     "%C3%A4",
     "%41",
     "%2F",

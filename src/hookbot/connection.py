@@ -30,6 +30,7 @@ from .wire import Wire
 
 MAX_BUFFERED = 64 << 10  # of requests that wait for those before them
 MAX_DRAINED = 64 << 20  # who sends a body reads the answer behind it, if at all
+OURS = (b"POST ", b"GET ")
 IDLE_S = 75.0
 LINGER_S = 2.0
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -168,7 +169,7 @@ class Connection(Wire):
         buffer = self._buffer
         while buffer.startswith(b"\r\n"):  # RFC 9112, section 2.2
             del buffer[:2]
-        if not any(start.startswith(buffer[: len(start)]) for start in (b"POST ", b"GET ", b"\r\n")):
+        if not buffer.startswith(OURS) and not any(start.startswith(buffer) for start in (*OURS, b"\r\n")):
             self._hand_on(b"")
             return False
         end = head_end(buffer)
@@ -182,7 +183,7 @@ class Connection(Wire):
     def _read_head(self, data: bytes) -> None:
         head = Head(data, self._client)
         request = head.request
-        websocket = head.version == "1.1" and is_handshake(request)
+        websocket = is_handshake(request) and head.version == "1.1"
         publish = request.method == "POST" and request.sent("upgrade") is None and request.sent("origin") is None
         if is_for_app(request.raw_path) or not (websocket or publish):
             self._hand_on(data)

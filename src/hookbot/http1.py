@@ -22,8 +22,9 @@ MAX_LINE_BYTES = 4 << 10
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _TEXT = rb"[\t -~\x80-\xff]*+"
-_REQUEST_LINE = re.compile(rb"(GET|POST) (?:(?i:https?)://[^/?#\s]++)?+(/[!-~]*+) HTTP/1\.([01])\r\n")
+_REQUEST_LINE = re.compile(rb"(GET|POST) (?:(?i:https?)://[^/?#\s]++)?+(/[!-~]*+) HTTP/(1\.[01])\r\n")
 _FIELDS = re.compile(rb"(?:%b:%b\r\n)*+\r\n" % (_TOKEN, _TEXT))
+_FIELD = re.compile(r"([^:\r]++):[\t ]*+((?:[^\r]*[^\r\t ])?)[\t ]*\r\n")  # of those that are as they should be
 _HOST = re.compile(r"[A-Za-z0-9._~:\[\]%!$&'()*+,;=-]*")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;%b)?\r\n" % _TEXT)
@@ -58,10 +59,10 @@ class Head:
         line = _REQUEST_LINE.match(data)
         if line is None or not _FIELDS.fullmatch(data, line.end()):
             raise BadRequest("the request line or a header is not as HTTP/1.1 wants it")
-        fields = (field.partition(":") for field in data[line.end() : -2].decode("latin-1").split("\r\n")[:-1])
-        headers = tuple([(name, value.strip(" \t")) for name, _, value in fields])
-        self.request = request = Request(line[1].decode("ascii"), line[2], headers, client)
-        self.version = f"1.{line[3].decode('ascii')}"
+        method, target, version = line.groups()
+        headers = tuple(_FIELD.findall(data[line.end() :].decode("latin-1")))
+        self.request = request = Request(method.decode("ascii"), target, headers, client)
+        self.version = version.decode("ascii")
         self.body = self._body(request)
         options = request.tokens("connection")
         self.keep_alive = "close" not in options and (self.version == "1.1" or "keep-alive" in options)

@@ -29,8 +29,11 @@ _MAX_REASON = 123
 
 def is_handshake(request: Request) -> bool:
     """Whether a request asks to become a websocket (section 4.1)."""
-    upgrades = "upgrade" in request.tokens("connection") and request.header("upgrade").lower() == "websocket"
-    return upgrades and request.method == "GET"
+    return (
+        request.method == "GET"
+        and request.header("upgrade").lower() == "websocket"
+        and "upgrade" in request.tokens("connection")
+    )
 
 
 def is_key(text: str) -> bool:
