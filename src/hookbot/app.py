@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from quart import Response, request, websocket
+from quart import Response, current_app, request, websocket
 from werkzeug.exceptions import HTTPException
 
 from .answers import PLAIN, Answer, failed, greeted, stored
@@ -119,7 +119,9 @@ async def _answer_error(error: HookbotError) -> Response:
 async def _answer_http_error(error: HTTPException) -> Response:
     plain = plain_request(request or websocket)
     if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return _response(failed(BodyTooLarge("the body is larger than this hub accepts"), plain))
+        return _response(
+            failed(BodyTooLarge(f"a body has at most {current_app.config['MAX_CONTENT_LENGTH']} bytes"), plain)
+        )
     answer = failed(HookbotError(HTTPStatus(error.code or 500).phrase), plain)
     return _response(Answer(error.code or 500, answer.headers, answer.body))
 
