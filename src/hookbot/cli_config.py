@@ -117,8 +117,8 @@ def _problems(path: Path) -> Iterator[str]:
         options = dict(one for one in read if not isinstance(one, ConfigError))
         with serve.make_context("serve", [], default_map=options) as context:
             config = make_config(context.params, file, key=ANY_SECRET, github_secrets=(ANY_SECRET,))
-    except click.ClickException as error:  # of the environment: the file has been read
-        yield error.format_message()
+    except click.ClickException as error:  # what the file says has been looked at
+        yield f"from the environment: {error.format_message()}"
     except ConfigError as error:
         yield str(error)
     else:

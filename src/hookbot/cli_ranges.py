@@ -45,7 +45,7 @@ def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, d
         try:
             ranges[name] = trio.run(_fetch, published)
             write_ranges(path, ranges)
-            click.echo(f"{name}: {len(ranges[name].networks)} networks")
+            click.echo(f"{name}: {', '.join(ranges[name].networks)}")
         except Unavailable as error:
             failed = True
             click.echo(f"{name}: {error}", err=True)

@@ -88,9 +88,9 @@ class ConfigFile:
         sources, routers = tables.pop("sources", []), tables.pop("routers", {})
         file = cls(path, text, tables, sources, routers)
         if not _are_tables(sources, list):
-            raise file.error("a source is a section [[sources]]", "sources")
+            raise file.error("a source is a section [[sources]]", "sources", "sources")
         if not _are_tables(routers, dict):
-            raise file.error("the options of a router are a section [routers.NAME]", "routers")
+            raise file.error("the options of a router are a section [routers.NAME]", "routers", "routers")
         return file
 
     def error(self, reason: str, key: str = "", header: str = "", index: int = 0) -> ConfigError:

@@ -30,10 +30,12 @@ class Published:
     """When it said so, RFC 3339."""
 
 
+_ATLASSIAN = "items[?contains(product, '%s') && (!direction || contains(direction, 'egress'))].cidr"
+
 KNOWN = {
     "github": Published("https://api.github.com/meta", "hooks"),
-    "bitbucket": Published("https://ip-ranges.atlassian.com/", "items[?contains(product, 'bitbucket')].cidr"),
-    "jira": Published("https://ip-ranges.atlassian.com/", "items[?contains(product, 'jira')].cidr"),
+    "bitbucket": Published("https://ip-ranges.atlassian.com/", _ATLASSIAN % "bitbucket"),
+    "jira": Published("https://ip-ranges.atlassian.com/", _ATLASSIAN % "jira"),
     "stripe": Published("https://stripe.com/files/ips/ips_webhooks.json", "WEBHOOKS"),
     "pagerduty": Published("https://app.pagerduty.com/webhook_ips", "@"),
 }
