@@ -55,7 +55,7 @@ class Prefixed:
         for chunk in self._left():
             await self._pass_on(chunk)
         if self._rest:
-            await self._write([self._rest])
+            await self._write(self._rest)
 
     async def _receive(self) -> bytes:
         if not self._ended:
@@ -72,13 +72,12 @@ class Prefixed:
                 left -= len(chunk)
 
     async def _pass_on(self, chunk: bytes) -> None:
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        lines, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
         if len(self._rest) > MAX_LINE_BYTES:
-            lines.append(self._rest)
-            self._rest = b""
-        await self._write(lines)
+            lines, self._rest = lines + newline + self._rest, b""
+        if newline or lines:
+            await self._write(lines)
 
-    async def _write(self, lines: list[bytes]) -> None:
-        if lines:
-            with suppress(BrokenPipeError):
-                await self._output.write(b"".join(self._prefix + line + b"\n" for line in lines))
+    async def _write(self, lines: bytes) -> None:
+        with suppress(BrokenPipeError):
+            await self._output.write(self._prefix + lines.replace(b"\n", b"\n" + self._prefix) + b"\n")

@@ -25,7 +25,7 @@ from .work import Failed
 
 _UNIX = "unix:"
 _SHOWN_BYTES = 2000  # of an answer, to find the reason of a failure in
-_DRAINED_BYTES = 1 << 16  # of an answer, so that the connection can be used again
+_DRAIN_S = 2.0  # an answer that is read to its end leaves a connection that can be used again
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +126,16 @@ class Poster:
     async def _send(self, request: httpx.Request) -> str:
         answer = await self._client.send(request, stream=True)
         try:
-            said = bytearray()
-            async for chunk in answer.aiter_raw():
-                said += chunk
-                if len(said) > _DRAINED_BYTES:
-                    break
+            said = b""
+            with trio.move_on_after(_DRAIN_S):
+                async for chunk in answer.aiter_raw():
+                    said = (said + chunk)[:_SHOWN_BYTES]
         finally:
             with trio.CancelScope(shield=True):
                 await answer.aclose()
         if not answer.is_success:
             headers = {name.lower(): value for name, value in answer.headers.items()}
-            error = error_of(answer.status_code, headers, bytes(said[:_SHOWN_BYTES]))
+            error = error_of(answer.status_code, headers, said)
             raise Failed(f"{self._target} answers {error}", retry_after_s=retry_after(error))
         return f"{answer.status_code} {HTTPStatus(answer.status_code).phrase}"
 
