@@ -162,6 +162,7 @@ def test_a_hub_that_is_told_to_stop_says_goodbye_and_answers_what_was_sent_whole
         assert everything(idle) == b""
         busy.sendall(b"last")
         assert everything(busy).startswith(b"HTTP/1.1 200 OK\r\n")
+        busy.close()
         assert list(listener) == []
 
         assert listener.protocol.close_rcvd.code == 1001
