@@ -17,7 +17,7 @@ from .plan import FULL, QUICK, TINY, Plan
 from .processes import raise_file_limit
 from .samples import Samples
 
-MEASURES = ("fanout", "publish")
+MEASURES = ("fanout", "publish", "latency", "handshakes", "idle", "stalled", "secure", "topics", "history")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -36,14 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     raise_file_limit()
     machine = describe()
     samples = Samples()
+    report = ""
     with tempfile.TemporaryDirectory(dir=options.disk) as directory, Stage(Path(directory)) as stage:
         for name, measure in measures.items():
             start = time.monotonic()
             for sample in measure.measure(stage, plan):
                 samples.add(sample)
             print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr)
-    report = table.render(samples, machine, plan, references)
-    _write(options.to, report, samples, machine, plan, references)
+            report = table.render(samples, machine, plan, references)
+            _write(options.to, report, samples, machine, plan, references)
     print(report)
     return int(any(sample.values.get("refused") or sample.values.get("lost") for sample in samples.samples))
 

@@ -8,74 +8,75 @@ import time
 from .protocols import Dialogue
 
 PATIENCE_S = 60.0
-SMALL_BUFFER = 4 << 10
 
 
 class Lost(Exception):
-    """Something did not arrive, or was refused."""
+    """Something did not arrive in time, or a connection was refused or cut off."""
+
+    def __init__(self, what: str, count: int = 1) -> None:
+        super().__init__(what)
+        self.count = count
+
+
+class Connection:
+    """A connection and the dialogue that opens it; what comes after that is `early`."""
+
+    def __init__(self, port: int, dialogue: Dialogue, tls: ssl.SSLContext | None) -> None:
+        self.sock = _open(port, tls)
+        self.early = b""
+        self._turns = iter(dialogue)
+        self._expected = b""
+        self.opened = not self._say_next()
+
+    def listen(self) -> None:
+        """Take what came. Raises `Lost` if that is a refusal."""
+        try:
+            data = self.sock.recv(1 << 16)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        self.early += data
+        if not data or self.early.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5")):
+            raise Lost(f"a handshake was answered {self.early[:200]!r}")
+        _, expected, rest = self.early.partition(self._expected)
+        if expected:
+            self.early = rest
+            self.opened = not self._say_next()
+
+    def _say_next(self) -> bool:
+        say, self._expected = next(self._turns, (b"", b""))
+        self.sock.sendall(say)
+        return bool(say)
 
 
 def connect(
     port: int, dialogue: Dialogue, count: int, *, at_once: int = 200, tls: ssl.SSLContext | None = None
-) -> list[socket.socket]:
-    """Open `count` connections and go through the dialogue on each; at most `at_once` of them are under way.
-
-    Raises `Lost` if the server refuses one.
-    """
-    finished: list[socket.socket] = []
-    talks: dict[int, _Talk] = {}
-    started = 0
+) -> list[Connection]:
+    """Open `count` connections, at most `at_once` of them under way. Raises `Lost` if the server refuses one."""
+    connections: list[Connection] = []
+    opening: dict[int, Connection] = {}
     deadline = time.monotonic() + PATIENCE_S
     with select.epoll() as poll:
-        while len(finished) < count:
-            while started < count and len(talks) < at_once:
-                talk = _Talk(_open(port, tls), dialogue)
-                started += 1
-                if talk.finished:
-                    finished.append(talk.sock)
-                else:
-                    talks[talk.sock.fileno()] = talk
-                    poll.register(talk.sock, select.EPOLLIN)
-            for fd, _ in poll.poll(1.0) if talks else ():
-                if talks[fd].listen():
+        while opening or len(connections) < count:
+            while len(connections) < count and len(opening) < at_once:
+                connection = Connection(port, dialogue, tls)
+                connections.append(connection)
+                if not connection.opened:
+                    opening[connection.sock.fileno()] = connection
+                    poll.register(connection.sock, select.EPOLLIN)
+            for fd, _ in poll.poll(1.0) if opening else ():
+                opening[fd].listen()
+                if opening[fd].opened:
                     poll.unregister(fd)
-                    finished.append(talks.pop(fd).sock)
+                    del opening[fd]
             if time.monotonic() > deadline:
-                raise Lost(f"only {len(finished)} of {count} connections were accepted")
-    return finished
-
-
-class _Talk:
-    """A dialogue under way."""
-
-    def __init__(self, sock: socket.socket, dialogue: Dialogue) -> None:
-        self.sock = sock
-        self._heard = b""
-        self._turns = iter(dialogue)
-        self._until = b""
-        self.finished = not self._say_next()
-
-    def listen(self) -> bool:
-        """Take what came; whether that was the end of the dialogue."""
-        try:
-            data = self.sock.recv(1 << 16)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return False
-        self._heard += data
-        if not data or not self._heard.startswith(b"HTTP/1.1 101"[: len(self._heard)]):
-            raise Lost(f"a handshake was answered {self._heard[:200]!r}")
-        return self._until in self._heard and not self._say_next()
-
-    def _say_next(self) -> bool:
-        say, self._until = next(self._turns, (b"", b""))
-        self.sock.sendall(say)
-        return bool(say)
+                raise Lost(f"{len(opening)} of {count} connections were not accepted", len(opening))
+    return connections
 
 
 def _open(port: int, tls: ssl.SSLContext | None) -> socket.socket:
     sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if tls:
-        sock = tls.wrap_socket(sock)
+        sock = tls.wrap_socket(sock, server_hostname="localhost")
     sock.setblocking(False)
     return sock

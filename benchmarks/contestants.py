@@ -2,18 +2,14 @@
 
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from .processes import Process, free_port, running
+from .processes import Process, free_port, running, settle
 from .protocols import KEY, HttpAndWebsockets, Nats, OnlyWebsockets, Protocol
-
-SETTLING_S = 10.0
-QUIET_S = 0.1
 
 HTTP = HttpAndWebsockets()
 
@@ -46,9 +42,9 @@ def hub(*options: str) -> Command:
     return command
 
 
-def server(module: str) -> Command:
+def server(module: str, *arguments: str) -> Command:
     """One of `benchmarks.servers`."""
-    return lambda port, directory: [sys.executable, "-m", f"benchmarks.servers.{module}", str(port)]
+    return lambda port, directory: [sys.executable, "-m", f"benchmarks.servers.{module}", str(port), *arguments]
 
 
 def nats(port: int, directory: Path) -> Sequence[str]:
@@ -100,14 +96,7 @@ class Stage:
 
     def settle(self) -> None:
         """Wait until nobody does anything any more: closed connections take a while to be cleaned up after."""
-        deadline = time.monotonic() + SETTLING_S
-        used, before = self._cpu_s(), -1.0
-        while used > before and time.monotonic() < deadline:
-            time.sleep(QUIET_S)
-            used, before = self._cpu_s(), used
-
-    def _cpu_s(self) -> float:
-        return sum(process.cpu_s for process in self._running.values())
+        settle(list(self._running.values()))
 
     @contextmanager
     def fresh(self, contestant: Contestant, directory: Path | None = None) -> Iterator[Process]:

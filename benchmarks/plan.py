@@ -13,6 +13,8 @@ class Plan:
     subscribers: tuple[int, ...] = (1, 10, 100, 1000)
     sizes: tuple[int, ...] = (200,)
     connections: tuple[int, ...] = (1, 16, 64)
+    listeners: int = 100
+    """Subscribers, where only one number of them is measured."""
     burst: int = 20
     """So many messages at once."""
     idle: int = 5000
@@ -35,6 +37,7 @@ TINY = Plan(
     seconds=0.01,
     subscribers=(1, 4),
     connections=(1, 4),
+    listeners=3,
     burst=3,
     idle=10,
     handshakes=10,

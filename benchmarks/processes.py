@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 START_S = 20.0
+SETTLING_S = 20.0
+QUIET_S = 0.1
+QUIET = 0.1
+"""Of one processor."""
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -60,6 +64,16 @@ def raise_file_limit() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
+
+
+def settle(processes: Sequence[Process]) -> None:
+    """Wait until none of them does anything worth mentioning any more."""
+    deadline = time.monotonic() + SETTLING_S
+    busy = True
+    while busy and time.monotonic() < deadline:
+        before = sum(process.cpu_s for process in processes)
+        time.sleep(QUIET_S)
+        busy = sum(process.cpu_s for process in processes) - before > QUIET_S * QUIET
 
 
 class Meter:

@@ -19,7 +19,7 @@ class Protocol(Interface):
     accepted: bytes
     """What an answer contains that does not refuse."""
 
-    def subscribing(self, topic: str) -> Dialogue:
+    def subscribing(self, topic: str, query: str = "") -> Dialogue:
         """Open a subscription."""
 
     def publishing(self, topic: str) -> Dialogue:
@@ -63,8 +63,8 @@ class OnlyWebsockets:
 
     answer = accepted = b""
 
-    def subscribing(self, topic: str) -> Dialogue:
-        return [(handshake(f"/sub/{topic}"), b"\r\n\r\n")]
+    def subscribing(self, topic: str, query: str = "") -> Dialogue:
+        return [(handshake(f"/sub/{topic}", query), b"\r\n\r\n")]
 
     def publishing(self, topic: str) -> Dialogue:
         return [(handshake(f"/pub/{topic}"), b"\r\n\r\n")]
@@ -82,7 +82,7 @@ class Nats:
 
     answer = accepted = b"+OK\r\n"
 
-    def subscribing(self, topic: str) -> Dialogue:
+    def subscribing(self, topic: str, query: str = "") -> Dialogue:
         hello = b'CONNECT {"verbose":false}\r\nSUB %b 1\r\nPING\r\n' % subject(topic)
         return [(handshake("/"), b"INFO"), (client_frame(hello), b"PONG\r\n")]
 

@@ -13,38 +13,50 @@ from .connecting import PATIENCE_S, Lost, connect
 from .protocols import Protocol
 
 RECEIVE_BYTES = 1 << 18
-STALLED_BUFFER = 4 << 10
 STAMP = b"\xffSENT AT\xff"
 SAMPLED = 10
 """One subscriber in so many is asked when its messages came."""
 
 
 class Room:
-    """Subscribers of one topic, and connections to publish on it. Counts bytes; looks into none but for latencies."""
+    """Subscribers of one topic, and connections to publish on it, or on the topic `to`.
+
+    Counts bytes; looks into none but for latencies.
+
+    Everything that waits raises `Lost` when something does not come within a minute.
+    """
 
     def __init__(
-        self, port: int, protocol: Protocol, topic: str, subscribers: int, *, tls: ssl.SSLContext | None = None
+        self,
+        port: int,
+        protocol: Protocol,
+        topic: str,
+        subscribers: int,
+        *,
+        query: str = "",
+        to: str = "",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._port = port
         self._protocol = protocol
-        self._topic = topic
+        self._subscribing = protocol.subscribing(topic, query)
+        self._topic = to or topic
         self._tls = tls
         self._poll = select.epoll()
-        self._buffer = bytearray(RECEIVE_BYTES)
-        self._view = memoryview(self._buffer)
-        self._subscribers = connect(port, protocol.subscribing(topic), subscribers, tls=tls)
-        self._readers = {sock.fileno(): reader(sock) for sock in self._subscribers}
-        self._left = [0] * (max(self._readers, default=0) + 1)
-        """How many bytes each subscriber still misses, by file descriptor."""
-        for fd in self._readers:
-            self._poll.register(fd, select.EPOLLIN)
+        self._view = memoryview(bytearray(RECEIVE_BYTES))
+        self._subscribers: list[socket.socket] = []
+        self._readers: dict[int, Callable[[memoryview], int]] = {}
+        self._left: dict[int, int] = {}
+        """How many bytes each subscriber still misses."""
+        self._stalled: set[int] = set()
         self._publishers: dict[int, socket.socket] = {}
         self._idle: list[socket.socket] = []
         self._waiting = 0
         """How many subscribers miss something."""
         self._unanswered = 0
-        self._stalled: set[int] = set()
+        self._message_size = 0
         self.refused = 0
+        self.join(subscribers)
 
     def __enter__(self) -> "Room":
         return self
@@ -54,35 +66,49 @@ class Room:
             sock.close()
         self._poll.close()
 
+    def join(self, subscribers: int) -> None:
+        """Let more subscribers in."""
+        for connection in connect(self._port, self._subscribing, subscribers, tls=self._tls):
+            sock, fd = connection.sock, connection.sock.fileno()
+            self._subscribers.append(sock)
+            self._readers[fd] = reader(sock)
+            self._left[fd] = -len(connection.early)
+            self._poll.register(fd, select.EPOLLIN)
+
+    @property
+    def received(self) -> int:
+        """How many bytes came, before any were expected."""
+        return -sum(self._left.values())
+
     @contextmanager
     def publishers(self, count: int) -> Iterator[None]:
         """Connections to publish on; one publish at a time on each."""
-        socks = connect(self._port, self._protocol.publishing(self._topic), count, tls=self._tls)
-        for sock in socks:
+        connections = connect(self._port, self._protocol.publishing(self._topic), count, tls=self._tls)
+        self._publishers = {connection.sock.fileno(): connection.sock for connection in connections}
+        self._idle = list(self._publishers.values())
+        for sock in self._idle:
             sock.setblocking(True)
             self._poll.register(sock, select.EPOLLIN)
-        self._publishers = {sock.fileno(): sock for sock in socks}
-        self._idle = list(socks)
         gc.collect()
         gc.disable()
         try:
             yield
         finally:
             gc.enable()
-            for sock in socks:
+            for sock in self._publishers.values():
                 self._poll.unregister(sock)
                 sock.close()
 
     def deliver(self, body: bytes, messages: int) -> None:
         """Publish so many at once, each on its own connection; return when every subscriber has all of them."""
         request = self._protocol.publish(self._topic, body)
-        self._expect(messages * self._protocol.delivered(self._topic, body))
+        self._expect(messages, body)
         for _ in range(messages):
             self._send(request)
-        self._wait()
+        self.wait()
 
     def publish_for(self, seconds: float, body: bytes) -> int:
-        """Keep every publishing connection busy for so long; returns how many publishes were answered."""
+        """Keep every publishing connection busy for so long; returns, when all are answered, how many that were."""
         request = self._protocol.publish(self._topic, body)
         end = time.perf_counter() + seconds
         published = 0
@@ -91,58 +117,63 @@ class Room:
                 self._send(request)
                 published += 1
             self._receive(1.0)
-        answered = published - self._unanswered
-        self._wait()
-        return answered
+        self.wait()
+        return published
 
     def pace(self, rate: float, seconds: float, size: int) -> list[float]:
         """Publish on a timetable, and tell for a sample of the deliveries how long after it they came, in seconds.
 
         A publish that finds no free connection waits, and that counts: the clock runs from the timetable on.
         """
-        total = max(1, int(rate * seconds))
-        self._expect(total * self._protocol.delivered(self._topic, stamped(0.0, size)))
+        total = max(2, int(rate * seconds))
+        self._expect(total, stamped(0.0, size))
         sampled = {sock.fileno() for sock in self._subscribers[::SAMPLED]}
         delays: list[float] = []
         start = time.perf_counter() + 0.01
         sent = 0
-        deadline = start + seconds + PATIENCE_S
-        while self._waiting or self._unanswered:
+        while sent < total:
             while sent < total and self._idle and start + sent / rate <= time.perf_counter():
                 self._send(self._protocol.publish(self._topic, stamped(start + sent / rate, size)))
                 sent += 1
-            self._receive(0.0 if sent < total else 1.0, sampled, delays)
-            if time.perf_counter() > deadline:
-                raise Lost(f"{self._waiting} subscribers miss messages")
+            self._receive(0.0, sampled, delays)  # epoll's own clock has steps of a millisecond
+        self.wait(sampled, delays)
         return delays
 
-    def stall(self, count: int) -> None:
-        """The first `count` subscribers take nothing any more. Who takes the rest is not waited for them."""
-        for sock in self._subscribers[:count]:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STALLED_BUFFER)
+    def catch_up(self, size: int) -> None:
+        """Return when every subscriber has got so many bytes in all."""
+        for fd in self._readers:
+            self._left[fd] += size
+        self._waiting = sum(self._left[fd] > 0 for fd in self._readers)
+        self.wait()
+
+    def stall(self) -> None:
+        """Who is here takes nothing any more; nobody waits for them."""
+        for sock in self._subscribers:
             self._poll.unregister(sock)
             self._stalled.add(sock.fileno())
-            self._left[sock.fileno()] = 0
 
     def revive(self) -> None:
-        """Those who had stalled take what they have missed. Raises `Lost` if that is not everything."""
+        """Those who had stalled take what they have missed; return when that is everything."""
         self._waiting = len(self._stalled)
         for fd in self._stalled:
             self._poll.register(fd, select.EPOLLIN)
         self._stalled.clear()
-        self._wait()
+        self.wait()
 
-    def _expect(self, size: int) -> None:
-        for fd in self._readers:
-            self._left[fd] = size + (self._left[fd] if fd in self._stalled else 0)
-        self._waiting = len(self._readers) - len(self._stalled)
-
-    def _wait(self) -> None:
+    def wait(self, sampled: "set[int] | tuple[()]" = (), delays: list[float] | None = None) -> None:
+        """Return when nobody misses anything, and every publish is answered."""
         deadline = time.monotonic() + PATIENCE_S
         while self._waiting or self._unanswered:
-            self._receive(1.0)
+            self._receive(1.0, sampled, delays)
             if time.monotonic() > deadline:
-                raise Lost(f"{self._waiting} subscribers miss messages, {self._unanswered} publishes are unanswered")
+                what = f"{self._waiting} subscribers miss messages, {self._unanswered} publishes are unanswered"
+                raise Lost(what, self._waiting + self._unanswered)
+
+    def _expect(self, messages: int, body: bytes) -> None:
+        self._message_size = self._protocol.delivered(self._topic, body)
+        for fd in self._readers:
+            self._left[fd] = messages * self._message_size + (self._left[fd] if fd in self._stalled else 0)
+        self._waiting = len(self._readers) - len(self._stalled)
 
     def _send(self, request: bytes) -> None:
         sock = self._idle.pop()
@@ -176,10 +207,19 @@ class Room:
         if not data:
             raise Lost("a publishing connection was cut off")
         answers = data.count(self._protocol.answer) if self._protocol.answer else 0
-        if answers:
-            self._unanswered -= answers
-            self._idle += [self._publishers[fd]] * answers
-            self.refused += answers - data.count(self._protocol.accepted)
+        refused = answers - data.count(self._protocol.accepted) if answers else 0
+        self._unanswered -= answers
+        self._idle += [self._publishers[fd]] * answers
+        if refused:
+            self._expect_less(refused)
+
+    def _expect_less(self, refused: int) -> None:
+        self.refused += refused
+        for fd in self._readers:
+            before = self._left[fd]
+            self._left[fd] = before - refused * self._message_size
+            if before > 0 >= self._left[fd] and fd not in self._stalled:
+                self._waiting -= 1
 
 
 def reader(sock: socket.socket) -> Callable[[memoryview], int]:

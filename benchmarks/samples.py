@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
+Values = Mapping[str, float]
+"""What was measured at once, by quantity; with "refused" and "lost", and "generator": how busy that was."""
+
 
 class Cell(NamedTuple):
     """What was measured: for example ``fanout``, ``200 B, one at a time``, 1000 subscribers, ``hookbot``."""
@@ -17,11 +20,11 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """One round of one cell; `values` by quantity."""
+    """One round of one cell."""
 
     cell: Cell
     round: int
-    values: Mapping[str, float]
+    values: Values
 
 
 @dataclass(frozen=True)

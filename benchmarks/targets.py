@@ -64,7 +64,7 @@ def _others(plan: Plan) -> list[Target]:
     topic = Cell("topics", "one topic", 1, HOOKBOT.name)
     healthy = Cell("stalled", "none stalled", 1000, HOOKBOT.name)
     return [
-        Target("RSS of an idle subscriber, kB", Cell("idle", "idle", 5000, HOOKBOT.name), "kB each", None, at_most=3),
+        Target("RSS of an idle subscriber, kB", Cell("idle", "RSS", 5000, HOOKBOT.name), "kB each", None, at_most=3),
         ratio("publishes/s, 64 connections, durable / Quart-Trio", "publish", "1 KB", 64, DURABLE, "publishes/s", 14),
         ratio("publishes/s, 64 connections, memory / Quart-Trio", "publish", "1 KB", 64, HOOKBOT, "publishes/s", 30),
         Target(

@@ -21,7 +21,7 @@ def test_a_tiny_run_writes_a_table_the_samples_and_pictures_and_loses_nothing(tm
     assert run.returncode == 0, run.stderr
     assert "| hookbot, durable |" in (tmp_path / "results.md").read_text()
     samples = json.loads((tmp_path / "results.json").read_text())["samples"]
-    assert {sample["measure"] for sample in samples} >= {"fanout", "publish"}
+    assert {sample["measure"] for sample in samples} >= {"fanout", "publish", "stalled", "history"}
     assert not any(sample.get("refused") or sample.get("lost") for sample in samples)
     assert all(b"<svg" in picture.read_bytes() for picture in tmp_path.glob("*.svg"))
     assert list(tmp_path.glob("*.svg"))

@@ -12,18 +12,18 @@ from quart_trio import QuartTrio
 def make_app() -> QuartTrio:
     """The hub: a queue for each subscriber."""
     app = QuartTrio(__name__)
-    subscribers: set[trio.MemorySendChannel[bytes]] = set()
+    subscribers: set[trio.MemorySendChannel[str | bytes]] = set()
 
     @app.post("/pub/<path:topic>")
     async def publish(topic: str) -> str:
-        body: bytes = await request.get_data(as_text=False)
+        body = await request.get_data(as_text=False)
         for subscriber in subscribers:
             subscriber.send_nowait(body)
         return "OK\n"
 
     @app.websocket("/sub/<path:topic>")
     async def subscribe(topic: str) -> None:
-        messages, queue = trio.open_memory_channel[bytes](math.inf)
+        messages, queue = trio.open_memory_channel[str | bytes](math.inf)
         subscribers.add(messages)
         try:
             await websocket.accept()

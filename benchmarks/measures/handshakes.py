@@ -1,0 +1,30 @@
+"""Websocket handshakes a second: subscribers who come all at once."""
+
+from collections.abc import Iterator
+
+from ..contestants import ANCESTOR, BARE, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Stage
+from ..plan import Plan
+from ..processes import Meter
+from ..room import Room
+from ..samples import Cell, Sample
+
+CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, BARE)
+REFERENCES = {"handshakes/s": QUART, "µs of CPU per handshake": QUART}
+
+
+def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
+    """Everybody takes turns; the next when the connections of the last one are cleaned up after."""
+    count = plan.handshakes
+    for round in range(plan.rounds):
+        for one in CONTESTANTS:
+            if one.installed:
+                process = stage.start(one)
+                meter = Meter(process)
+                with Room(process.port, one.protocol, "bench/handshakes", count):
+                    values = {
+                        "handshakes/s": count / meter.wall_s,
+                        "µs of CPU per handshake": meter.cpu_s / count * 1e6,
+                        "generator": meter.generator,
+                    }
+                yield Sample(Cell("handshakes", "websocket", count, one.name), round, values)
+                stage.settle()

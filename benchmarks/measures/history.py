@@ -1,0 +1,135 @@
+"""Resuming from a long log: how soon it starts, how fast it goes, and what it costs those who publish."""
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import trio
+
+from hookbot.log_sqlite import open_sqlite_log
+from hookbot.message import Draft, Message
+
+from ..connecting import PATIENCE_S, Lost
+from ..contestants import Contestant, Stage, hub
+from ..plan import Plan
+from ..processes import Meter, Process, settle
+from ..protocols import frame_size
+from ..room import Room
+from ..samples import Cell, Sample, Values
+from .publish import sync_s
+
+KEEPS = Contestant("hookbot, durable", hub("--keep-bytes", "16GiB"))
+REFERENCES = {
+    "ms to the first message": None,
+    "messages/s": None,
+    "publishes/s": None,
+    "MiB": None,
+    "ms for a sync": None,
+}
+TOPIC = "bench/history"
+BODY = bytes(1000)
+FRAME = frame_size(len(BODY))
+BATCH = 1000
+PUBLISHERS = 64
+
+
+def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
+    """A hub with a long log; beside it, one whose log holds a single message."""
+    long, short = stage.directory / "long", stage.directory / "short"
+    ids = trio.run(fill, long, plan.history)
+    trio.run(fill, short, 1)
+    with stage.fresh(KEEPS, long) as process, stage.fresh(KEEPS, short) as other:
+        for round in range(plan.rounds):
+            for n, one, since in ((1, other, "all"), (plan.history, process, ids[int(plan.history * 0.99)])):
+                taken = median(first_message_s(one, since) for _ in range(plan.resumes))
+                yield _sample("resume: log of so many messages", n, round, {"ms to the first message": taken * 1e3})
+            yield _sample("catching up: one reader", 1, round, catching_up(process, plan))
+            for readers in (0, 2):
+                yield _sample("publishing: so many readers", readers, round, publishing(process, readers, plan))
+            yield _sample("the disk", 1, round, {"ms for a sync": sync_s(stage.directory) * 1e3})
+        yield _sample("behind: one who takes nothing", plan.history, 0, {"MiB": behind_bytes(process) / (1 << 20)})
+        if plan.resuming:
+            yield _sample("resuming at once", plan.resuming, 0, resuming(process, plan, ids[-plan.behind]))
+
+
+def first_message_s(process: Process, since: str) -> float:
+    """How long it takes from connecting to the end of the first message."""
+    start = time.perf_counter()
+    [(hello, end)] = KEEPS.protocol.subscribing(TOPIC, f"?since={since}")
+    with socket.create_connection(("127.0.0.1", process.port), timeout=PATIENCE_S) as sock:
+        sock.sendall(hello)
+        received = b""
+        while len(received.partition(end)[2]) < FRAME:
+            data = sock.recv(1 << 16)
+            if not data:
+                raise Lost(f"resuming was answered {received[:200]!r}")
+            received += data
+        return time.perf_counter() - start
+
+
+def catching_up(process: Process, plan: Plan) -> Values:
+    """One reader of everything."""
+    meter = Meter(process)
+    with Room(process.port, KEEPS.protocol, TOPIC, 1, query="?since=all") as room:
+        room.catch_up(plan.history * FRAME)
+        return {"messages/s": plan.history / meter.wall_s, "generator": meter.generator}
+
+
+def publishing(process: Process, readers: int, plan: Plan) -> Values:
+    """Publish to another topic while some read everything."""
+    with (
+        Room(process.port, KEEPS.protocol, TOPIC, readers, query="?since=all", to="bench/other") as room,
+        room.publishers(PUBLISHERS),
+    ):
+        meter, before = Meter(process), room.received
+        published = room.publish_for(plan.seconds, BODY)
+        wall_s, generator = meter.wall_s, meter.generator
+        values = {"publishes/s": published / wall_s, "generator": generator, "refused": room.refused}
+        return {**values, "messages/s": (room.received - before) / FRAME / wall_s} if readers else values
+
+
+def behind_bytes(process: Process) -> int:
+    """What the hub holds for a subscriber of everything who takes nothing."""
+    [(hello, _)] = KEEPS.protocol.subscribing(TOPIC, "?since=all")
+    settle([process])
+    before = process.rss_bytes
+    with socket.create_connection(("127.0.0.1", process.port)) as sock:
+        sock.sendall(hello)
+        settle([process])
+        return process.rss_bytes - before
+
+
+def resuming(process: Process, plan: Plan, since: str) -> Values:
+    """Many resume from the same place, while publishing goes on; all of them get everything."""
+    meter = Meter(process)
+    with (
+        Room(process.port, KEEPS.protocol, TOPIC, plan.resuming, query=f"?since={since}") as room,
+        room.publishers(1),
+    ):
+        published = room.publish_for(plan.seconds, BODY)
+        published_s = meter.wall_s
+        messages = plan.behind - 1 + published
+        room.catch_up(messages * FRAME)
+        return {
+            "messages/s": messages * plan.resuming / meter.wall_s,
+            "publishes/s": published / published_s,
+            "generator": meter.generator,
+            "refused": room.refused,
+        }
+
+
+async def fill(directory: Path, count: int) -> list[str]:
+    """Make a log with so many messages; returns their ids."""
+    directory.mkdir(mode=0o700)
+    ids: list[str] = []
+    async with open_sqlite_log(directory) as log:
+        while len(ids) < count:
+            outcomes = await log.append([Draft(TOPIC, BODY)] * min(BATCH, count - len(ids)))
+            ids += [outcome.id for outcome in outcomes if isinstance(outcome, Message)]
+    return ids
+
+
+def _sample(case: str, n: int, round: int, values: Values) -> Sample:
+    return Sample(Cell("history", case, n, KEEPS.name), round, values)

@@ -1,0 +1,24 @@
+"""What a subscriber who is sent nothing holds of the memory."""
+
+from collections.abc import Iterator
+
+from ..contestants import ANCESTOR, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Stage
+from ..plan import Plan
+from ..room import Room
+from ..samples import Cell, Sample
+
+CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR)
+REFERENCES = {"kB each": QUART}
+FIRST = 50
+"""Whatever is made once is made for these."""
+
+
+def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
+    """A new process for each contestant, so that nothing is used again that others have left."""
+    for one in CONTESTANTS:
+        if one.installed:
+            with stage.fresh(one) as process, Room(process.port, one.protocol, "bench/idle", FIRST):
+                before = process.rss_bytes
+                with Room(process.port, one.protocol, "bench/idle", plan.idle):
+                    each = (process.rss_bytes - before) / plan.idle
+            yield Sample(Cell("idle", "RSS", plan.idle, one.name), 0, {"kB each": each / 1000})

@@ -1,0 +1,41 @@
+"""Deliveries a second through TLS, which the door leaves to the web framework."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import trustme
+
+from ..contestants import FORGETS, HOOKBOT, QUART, Contestant, Stage, hub, server
+from ..plan import Plan
+from ..room import Room
+from ..samples import Cell, Sample
+from .fanout import cases, deliveries
+
+REFERENCES = {"deliveries/s": QUART, "µs of CPU per delivery": QUART}
+
+
+def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
+    """Both take turns."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    certificate, key = stage.directory / "certificate.pem", stage.directory / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    contestants = (
+        Contestant(HOOKBOT.name, hub(*FORGETS, "--sslcrt", str(certificate), "--sslkey", str(key))),
+        Contestant(QUART.name, server("quart_trio", str(certificate), str(key))),
+    )
+    with ExitStack() as stack:
+        rooms = {
+            one: stack.enter_context(Room(stage.start(one).port, one.protocol, "bench/tls", plan.listeners, tls=client))
+            for one in contestants
+        }
+        for round in range(plan.rounds):
+            for case, messages in cases(200, plan):
+                for one, room in rooms.items():
+                    values = deliveries(stage.start(one), room, plan.listeners, 200, messages, plan.seconds)
+                    yield Sample(Cell("secure", f"TLS, {case}", plan.listeners, one.name), round, values)
+    stage.settle()

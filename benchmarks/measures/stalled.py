@@ -1,0 +1,40 @@
+"""Deliveries a second while some subscribers take nothing; afterwards they get everything."""
+
+from collections.abc import Iterator
+
+from ..contestants import HOOKBOT, Stage
+from ..plan import Plan
+from ..room import Room
+from ..samples import Cell, Sample
+from .fanout import deliveries
+
+REFERENCES = {"deliveries/s": None, "µs of CPU per delivery": None}
+SIZE = 200
+FILLING = bytes(100_000)
+FILLINGS = 100
+"""So many of them are more than the buffers of a socket take (net.ipv4.tcp_wmem)."""
+
+
+def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
+    """Two rooms with as many subscribers, in one of them 5 % are stalled; they take turns."""
+    subscribers = plan.subscribers[-1]
+    stalled = max(1, subscribers // 20)
+    process = stage.start(HOOKBOT)
+    with (
+        Room(process.port, HOOKBOT.protocol, "bench/healthy", subscribers) as healthy,
+        Room(process.port, HOOKBOT.protocol, "bench/stalled", stalled) as partly,
+    ):
+        partly.stall()
+        with partly.publishers(1):
+            for _ in range(FILLINGS):
+                partly.deliver(FILLING, 1)
+        partly.join(subscribers - stalled)
+        for round in range(plan.rounds):
+            for case, room, taking in (
+                ("none stalled", healthy, subscribers),
+                ("5 % stalled", partly, subscribers - stalled),
+            ):
+                values = deliveries(process, room, taking, SIZE, plan.burst, plan.seconds)
+                yield Sample(Cell("stalled", case, subscribers, HOOKBOT.name), round, values)
+        partly.revive()
+    stage.settle()
