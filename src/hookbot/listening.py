@@ -53,7 +53,8 @@ class Listening:
 
 def offered(request: Request) -> list[str]:
     """The subprotocols that a websocket handshake offers."""
-    return [offer.strip() for offer in request.header("sec-websocket-protocol").split(",") if offer.strip()]
+    sent = request.sent("sec-websocket-protocol")
+    return [offer.strip() for offer in sent.split(",") if offer.strip()] if sent else []
 
 
 def read_listening(request: Request, place: Place, *, websocket: bool, now_us: int) -> Listening:

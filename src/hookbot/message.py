@@ -223,7 +223,7 @@ def _text(value: Any) -> str:
 
 
 def _size(of: Draft | Message) -> int:
-    return len(of.body) + len(of.topic) + len(of.query) + sum(len(n) + len(v) + 8 for n, v in of.headers) + 64
+    return len(of.body) + len(of.topic) + len(of.query) + sum([len(n) + len(v) + 8 for n, v in of.headers]) + 64
 
 
 def encode_go_json(value: str | dict[str, str]) -> str:

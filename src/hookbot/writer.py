@@ -56,7 +56,7 @@ class Writer:
 
         Raises `Unavailable` at once when the line is too long already or the hub is closing.
         """
-        size = sum(draft.size for draft in drafts)
+        size = sum([draft.size for draft in drafts])
         if self._closing:
             raise Unavailable("the hub is shutting down; try again")
         if self._queued_bytes and self._queued_bytes + size > QUEUE_BYTES:
