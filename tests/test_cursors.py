@@ -265,6 +265,17 @@ async def test_what_was_sent_on_the_connection_before_may_be_acknowledged_on_the
         assert await take(cursor, 1) == [3]
 
 
+async def test_what_a_hub_has_sent_before_it_died_may_be_acknowledged_to_the_next(log):
+    async with open_hub(log) as hub:
+        await hub.publish("t", "t", "t")
+        async with hub.open(cursor="c", since=FromOldest()) as cursor:
+            await take(cursor, 2)
+
+    async with open_hub(log) as hub, hub.open(cursor="c") as cursor:
+        ack(cursor, hub, 2)
+        assert await take(cursor, 1) == [3]
+
+
 async def test_names_and_paths_are_cursors_of_their_own(hub):
     async with (
         hub.open("a", cursor="x") as a,

@@ -41,7 +41,7 @@ class Place:
     used_us: int
     saved: int | None = None
     sent: int = 0
-    """Up to where the client of a cursor was sent everything, on whichever connection."""
+    """Up to where the client of a cursor may have been sent everything, on whichever connection, by whichever process."""
     waiting: bool = False
     """Whether it is known that messages wait for it."""
 
@@ -64,7 +64,7 @@ class Positions:
         for cursor in [*await log.cursors("cursor "), *await log.cursors("group ")]:
             key = Key.parse(cursor.name)
             used_us = used[cursor.name] * 1_000_000 if cursor.name in used else cursor.updated_us
-            self._places[key] = Place(key, cursor.position, used_us, saved=cursor.position, sent=cursor.position)
+            self._places[key] = Place(key, cursor.position, used_us, saved=cursor.position, sent=self.broker.head)
 
     def find(self, key: Key) -> Place | None:
         """The place of a key, if it has one."""
