@@ -1,4 +1,4 @@
-"""HTTP/1.1 (RFC 9112) for the door, on bytes: requests are read strictly, answers are written.
+"""HTTP/1.1 (RFC 9112) for the door, on bytes: httptools reads requests, and answers are written here.
 
 What two readers could understand in two ways is refused: that is how requests are smuggled (section 11.2). Bodies
 are taken from a buffer up to their end and no further, so that a connection can be handed on, with all that was
@@ -12,6 +12,8 @@ from functools import lru_cache
 from http import HTTPStatus
 from time import time
 
+import httptools
+
 from .answers import Answer
 from .errors import HeadersTooLarge, Refused
 from .request import Request
@@ -20,16 +22,10 @@ MAX_HEAD_BYTES = 32 << 10
 MAX_LINE_BYTES = 4 << 10
 """Of a line between two chunks, and of all trailers together."""
 
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_TEXT = rb"[\t -~\x80-\xff]*+"
-_REQUEST_LINE = re.compile(rb"(GET|POST) (?:(?i:https?)://[^/?#\s]++)?+(/[!-~]*+) HTTP/(1\.[01])\r\n")
-_FIELDS = re.compile(rb"(?:%b:%b\r\n)*+\r\n" % (_TOKEN, _TEXT))
-_FIELD = re.compile(r"([^:\r]++):[\t ]*+((?:[^\r]*[^\r\t ])?)[\t ]*\r\n")  # of those that are as they should be
+MAX_LENGTH_DIGITS = 18
+
+_REQUEST_LINE = re.compile(rb"[A-Z]+ (?:(?i:https?)://[^/?#\s]+)?(/[!-~]*) HTTP/1\.[01]\r\n")
 _HOST = re.compile(r"[A-Za-z0-9._~:\[\]%!$&'()*+,;=-]*")
-_LENGTH = re.compile(r"[0-9]{1,18}")
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;%b)?\r\n" % _TEXT)
-_CHUNK_END = re.compile(rb"\r\n")
-_TRAILER = re.compile(rb"(?:%b:%b)?\r\n" % (_TOKEN, _TEXT))
 
 Write = Callable[[bytes], None]
 
@@ -52,18 +48,21 @@ def head_end(buffer: bytearray) -> int:
 class Head:
     """The request line and the headers of a GET or POST, and what they say of its body and of the connection."""
 
-    __slots__ = ("body", "expects_continue", "keep_alive", "request", "version")
+    __slots__ = ("_parsing", "chunked", "expects_continue", "keep_alive", "length", "request", "version")
 
     def __init__(self, data: bytes, client: str = "") -> None:
         """Read a whole head; raises `BadRequest`."""
         line = _REQUEST_LINE.match(data)
-        if line is None or not _FIELDS.fullmatch(data, line.end()):
-            raise BadRequest("the request line or a header is not as HTTP/1.1 wants it")
-        method, target, version = line.groups()
-        headers = tuple(_FIELD.findall(data[line.end() :].decode("latin-1")))
-        self.request = request = Request(method.decode("ascii"), target, headers, client)
-        self.version = version.decode("ascii")
-        self.body = self._body(request)
+        if line is None:  # httptools also knows other protocols and versions
+            raise BadRequest("a request begins with a method, a path and HTTP/1.1, a space between them")
+        self._parsing = parsing = _Parsing()
+        parsing.feed(data)
+        self.version: str = parsing.parser.get_http_version()
+        method: bytes = parsing.parser.get_method()
+        self.request = request = Request(method.decode("ascii"), line[1], tuple(parsing.fields), client)
+        self._check(request)
+        self.chunked = request.sent("transfer-encoding") is not None
+        self.length = int(request.header("content-length") or 0)
         options = request.tokens("connection")
         self.keep_alive = "close" not in options and (self.version == "1.1" or "keep-alive" in options)
         self.expects_continue = self.version == "1.1" and request.header("expect").lower() == "100-continue"
@@ -72,21 +71,55 @@ class Head:
     @property
     def has_body(self) -> bool:
         """Whether anything of a body is to come."""
-        return not isinstance(self.body, Counted) or self.body.left > 0
+        return self.chunked or self.length > 0
 
-    def _body(self, request: Request) -> "Counted | Chunked":
-        """How the end of the body is found; repeated headers are joined by a comma, and so match nothing here."""
+    def body(self) -> "Counted | Chunked":
+        """Finds the end of the body. A chunked one can be had once."""
+        return Chunked(self._parsing) if self.chunked else Counted(self.length)
+
+    def _check(self, request: Request) -> None:
+        """What httptools lets pass, and two readers could understand in two ways. Repeated headers are joined here."""
         host = request.sent("host")
         if not _HOST.fullmatch(host or "") or (host is None and self.version == "1.1"):
             raise BadRequest("a request has one Host header, with a host")
-        coding, length = request.sent("transfer-encoding"), request.sent("content-length")
-        if coding is not None:
-            if coding.lower() != "chunked" or length is not None or self.version == "1.0":
-                raise BadRequest("the only transfer coding of a request is chunked, without a Content-Length")
-            return Chunked()
-        if length is not None and not _LENGTH.fullmatch(length):
-            raise BadRequest("a Content-Length is one number")
-        return Counted(int(length or 0))
+        coding = request.sent("transfer-encoding")
+        if coding is not None and (coding.lower() != "chunked" or self.version == "1.0"):
+            raise BadRequest("the only transfer coding of a request is chunked")
+        if len(request.header("content-length")) > MAX_LENGTH_DIGITS:
+            raise BadRequest("a Content-Length is a number that makes sense")
+
+
+class _Parsing:
+    """Collects what httptools finds in one request."""
+
+    __slots__ = ("chunks", "complete", "fields", "parser")
+
+    def __init__(self) -> None:
+        self.fields: list[tuple[str, str]] = []
+        self.chunks: list[bytes] = []
+        self.complete = False
+        self.parser = httptools.HttpRequestParser(self)
+
+    def feed(self, data: bytes) -> None:
+        """Raises `BadRequest`."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # said of any Upgrade header; whether it is one of ours is seen later
+        except httptools.HttpParserError as error:
+            raise BadRequest(f"this is not HTTP/1.1: {error}") from None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        self.fields.append((name.decode("latin-1"), value.decode("latin-1").rstrip("\t ")))
+
+    def on_body(self, chunk: bytes) -> None:
+        """Called by the parser."""
+        self.chunks.append(chunk)
+
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        self.complete = True
 
 
 class Counted:
@@ -108,46 +141,57 @@ class Counted:
 
 
 class Chunked:
-    """A chunked body (RFC 9112, section 7.1); its extensions and trailers are checked and forgotten."""
+    """A chunked body (RFC 9112, section 7.1), fed to the parser up to its end and no further.
 
-    __slots__ = ("_chunk", "_line", "_trailer_bytes")
+    Its extensions and trailers are checked and forgotten.
+    """
 
-    def __init__(self) -> None:
-        self._chunk = Counted(0)
-        self._line = _CHUNK_SIZE
-        """What the line after the present chunk has to look like."""
-        self._trailer_bytes = 0
+    __slots__ = ("_left", "_line_bytes", "_parsing")
+
+    def __init__(self, parsing: _Parsing) -> None:
+        self._parsing = parsing
+        self._left = 0
+        """Of the present chunk, with its end of line."""
+        self._line_bytes = 0
 
     def take(self, buffer: bytearray, write: Write) -> bool:
         """As `Counted.take`; raises `BadRequest`, too."""
-        while self._chunk.take(buffer, write):
-            end = buffer.find(b"\n") + 1
-            if (end or len(buffer)) > MAX_LINE_BYTES:
-                raise BadRequest(f"a line between two chunks has at most {MAX_LINE_BYTES} bytes")
-            if not end:
+        while not self._parsing.complete:
+            size = min(self._left, len(buffer)) or self._line_size(buffer)
+            if not size:
                 return False
-            line = bytes(buffer[:end])
-            del buffer[:end]
-            if self._read(line):
-                return True
-        return False
+            data = bytes(buffer[:size])
+            self._parsing.feed(data)
+            del buffer[:size]
+            if self._left:
+                self._left -= size
+                self._write(write)
+            elif not self._parsing.complete:
+                self._begin_chunk(data)
+        return True
 
-    def _read(self, line: bytes) -> bool:
-        """Read a line between chunks; whether it was the last."""
-        match = self._line.fullmatch(line)
-        if match is None:
-            raise BadRequest("not a chunked body")
-        if self._line is _CHUNK_END:
-            self._line = _CHUNK_SIZE
-        elif self._line is _CHUNK_SIZE:
-            self._chunk = Counted(int(match[1], 16))
-            self._line = _CHUNK_END if self._chunk.left else _TRAILER
-        else:
-            self._trailer_bytes += len(line)
-            if self._trailer_bytes > MAX_LINE_BYTES:
-                raise BadRequest(f"trailers have at most {MAX_LINE_BYTES} bytes together")
-            return line == b"\r\n"
-        return False
+    def _line_size(self, buffer: bytearray) -> int:
+        """How long the line at the beginning of the buffer is; 0 if it is not whole yet, or a chunk is awaited."""
+        if self._left:
+            return 0
+        end = buffer.find(b"\n") + 1
+        if self._line_bytes + (end or len(buffer)) > MAX_LINE_BYTES:
+            raise BadRequest(f"what is between two chunks, or behind the last, has at most {MAX_LINE_BYTES} bytes")
+        return end
+
+    def _begin_chunk(self, line: bytes) -> None:
+        """Behind the size of a chunk comes the chunk; behind the last one come lines until the parser has enough."""
+        if self._line_bytes:
+            self._line_bytes += len(line)
+            return
+        size = int(line.partition(b";")[0], 16)
+        self._left = size + 2 if size else 0
+        self._line_bytes = 0 if size else len(line)
+
+    def _write(self, write: Write) -> None:
+        chunks, self._parsing.chunks = self._parsing.chunks, []
+        for chunk in chunks:
+            write(chunk)
 
 
 def encode_answer(answer: Answer, *, version: str, close: bool) -> bytes:
