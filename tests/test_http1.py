@@ -12,7 +12,6 @@ from hookbot.http1 import (
     MAX_HEAD_BYTES,
     MAX_LINE_BYTES,
     BadRequest,
-    Chunked,
     Counted,
     Head,
     encode_answer,
@@ -169,6 +168,10 @@ def take(coding, data, *, pieces):
     return complete, bytes(body), bytes(buffer)
 
 
+def chunked():
+    return Head(POST + b"Transfer-Encoding: chunked\r\n\r\n").body()
+
+
 def bytewise(data):
     return [data[n : n + 1] for n in range(len(data))]
 
@@ -177,18 +180,18 @@ def whole(data):
     return [data]
 
 
-CHUNKED = b'5\r\nhello\r\n1;a=b;c="d"\r\n \r\n00005 \r\nworld\r\n0;last\r\nX-Trailer: yes\r\nY:\r\n\r\n'
+CHUNKED = b'5\r\nhello\r\n1;a=b;c="d"\r\n \r\n00005\r\nworld\r\n0;last\r\nX-Trailer: yes\r\nY:\r\n\r\n'
 
 
 @pytest.mark.parametrize("pieces", [whole, bytewise])
 def test_a_chunked_body_is_taken_to_its_end_and_no_further(pieces):
-    assert take(Chunked(), CHUNKED + b"POST /next", pieces=pieces) == (True, b"hello world", b"POST /next")
+    assert take(chunked(), CHUNKED + b"POST /next", pieces=pieces) == (True, b"hello world", b"POST /next")
 
 
 def test_a_chunked_body_may_be_split_anywhere():
     for split in range(len(CHUNKED)):
         cut = [CHUNKED[:split], CHUNKED[split:]]
-        assert take(Chunked(), CHUNKED, pieces=lambda _, cut=cut: cut) == (True, b"hello world", b"")
+        assert take(chunked(), CHUNKED, pieces=lambda _, cut=cut: cut) == (True, b"hello world", b"")
 
 
 @given(st.lists(st.binary(min_size=1)), st.data())
@@ -197,7 +200,7 @@ def test_chunks_come_back_as_one_body_however_they_are_cut(chunks, data):
     cuts = sorted(data.draw(st.sets(st.integers(0, len(sent)))) | {0, len(sent)})
     pieces = [sent[start:end] for start, end in pairwise(cuts)]
 
-    assert take(Chunked(), sent, pieces=lambda _: pieces) == (True, b"".join(chunks), b"")
+    assert take(chunked(), sent, pieces=lambda _: pieces) == (True, b"".join(chunks), b"")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +212,7 @@ def test_chunks_come_back_as_one_body_however_they_are_cut(chunks, data):
         pytest.param(b" 1\r\na\r\n", id="space before"),
         pytest.param(b"\r\n", id="no size"),
         pytest.param(b"1_0\r\n", id="underscore"),
-        pytest.param(b"1" * 16 + b"\r\n", id="more than memory"),
+        pytest.param(b"1" * 17 + b"\r\n", id="more than memory"),
         pytest.param(b"1\na\r\n", id="bare LF after the size"),
         pytest.param(b"1\r\nab\r\n", id="longer than it says"),
         pytest.param(b"2\r\na\r\n0\r\n\r\n", id="shorter than it says"),
@@ -229,7 +232,7 @@ def test_chunks_come_back_as_one_body_however_they_are_cut(chunks, data):
 @pytest.mark.parametrize("pieces", [whole, bytewise])
 def test_what_is_no_chunked_body_is_refused(data, pieces):
     with pytest.raises(BadRequest):
-        take(Chunked(), data, pieces=pieces)
+        take(chunked(), data, pieces=pieces)
 
 
 @pytest.mark.parametrize("pieces", [whole, bytewise])
@@ -238,7 +241,7 @@ def test_a_counted_body_is_taken_to_its_end_and_no_further(pieces):
     assert take(Counted(5), b"hell", pieces=pieces) == (False, b"hell", b"")
 
 
-@pytest.mark.parametrize(("coding", "sent"), [(Counted(5), b"hello"), (Chunked(), b"5\r\nhello\r\n0\r\n\r\n")])
+@pytest.mark.parametrize(("coding", "sent"), [(Counted(5), b"hello"), (chunked(), b"5\r\nhello\r\n0\r\n\r\n")])
 def test_what_could_not_be_written_is_still_there_to_be_thrown_away(coding, sent):
     def refuse(data):
         raise BodyTooLarge

@@ -29,6 +29,7 @@ from .websocket import accept_handshake, is_handshake
 from .wire import Wire
 
 MAX_BUFFERED = 64 << 10  # of requests that wait for those before them
+MAX_USUAL = 2 << 10  # of a head that is kept to be recognised
 MAX_DRAINED = 64 << 20  # who sends a body reads the answer behind it, if at all
 OURS = (b"POST ", b"GET ")
 IDLE_S = 75.0
@@ -71,7 +72,17 @@ class Connection(Wire):
     What fails here ends this connection only: strangers decide what comes.
     """
 
-    __slots__ = ("_arriving", "_buffer", "_client", "_drained", "_ended_by_client", "_last", "_lobby", "_waiting")
+    __slots__ = (
+        "_arriving",
+        "_buffer",
+        "_client",
+        "_drained",
+        "_ended_by_client",
+        "_last",
+        "_lobby",
+        "_usual",
+        "_waiting",
+    )
 
     def __init__(self, lobby: Lobby, sock: socket.socket, client: str) -> None:
         super().__init__(sock, lobby.poller)
@@ -79,6 +90,7 @@ class Connection(Wire):
         self._client = client
         self._buffer = bytearray()
         self._arriving: _Arriving | None = None
+        self._usual: _Usual | None = None
         self._waiting = False
         """Whether somebody else is busy with the request: the log, mostly."""
         self._last = False
@@ -181,6 +193,10 @@ class Connection(Wire):
         return True
 
     def _read_head(self, data: bytes) -> None:
+        usual = self._usual
+        if usual and usual.data == data and self._lobby.gate.admits_again(usual.publishing):
+            self._let_publish(usual.head, usual.publishing)
+            return
         head = Head(data, self._client)
         request = head.request
         websocket = is_handshake(request) and head.version == "1.1"
@@ -191,13 +207,17 @@ class Connection(Wire):
         self._arriving = _Arriving(head)
         if websocket:
             self._let_subscribe(head, data)
-        else:
-            self._let_publish(self._arriving)
+            return
+        publishing = self._lobby.gate.publishing(request)
+        if not head.chunked and len(data) <= MAX_USUAL:
+            self._usual = _Usual(data, head, publishing)
+        self._let_publish(head, publishing)
 
-    def _let_publish(self, arriving: "_Arriving") -> None:
-        arriving.publishing = self._lobby.gate.publishing(arriving.head.request)
-        arriving.body = self._lobby.intake.open(arriving.publishing.max_body_bytes)
-        if arriving.head.expects_continue and arriving.head.has_body and not self._buffer:
+    def _let_publish(self, head: Head, publishing: Publishing) -> None:
+        arriving = self._arriving = _Arriving(head)
+        arriving.publishing = publishing
+        arriving.body = self._lobby.intake.open(publishing.max_body_bytes)
+        if head.expects_continue and head.has_body and not self._buffer:
             self.transmit(CONTINUE)
 
     def _let_subscribe(self, head: Head, data: bytes) -> None:
@@ -239,7 +259,7 @@ class Connection(Wire):
     def _read_body(self, arriving: "_Arriving") -> bool:
         """Take what is here of the body, and publish it when that is all."""
         body, publishing = arriving.body, arriving.publishing
-        if body and publishing and arriving.head.body.take(self._buffer, body.write):
+        if body and publishing and arriving.coming.take(self._buffer, body.write):
             self._publish(publishing, body.close())
         return False
 
@@ -294,7 +314,7 @@ class Connection(Wire):
             return
         head = self._arriving.head
         try:
-            whole = head.body.take(self._buffer, _discard)
+            whole = self._arriving.coming.take(self._buffer, _discard)
         except Refused:
             whole = False
         self._answer(failed(error, head.request), last=last or not whole)
@@ -321,13 +341,24 @@ class Connection(Wire):
             self.say_no_more()
 
 
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    """A head that was let in: who keeps a connection mostly sends the same one again."""
+
+    data: bytes
+    head: Head
+    publishing: Publishing
+
+
 class _Arriving:
     """A request from its head to its answer."""
 
-    __slots__ = ("body", "head", "publishing")
+    __slots__ = ("body", "coming", "head", "publishing")
 
     def __init__(self, head: Head) -> None:
         self.head = head
+        self.coming = head.body()
+        """Finds the end of what is coming."""
         self.publishing: Publishing | None = None
         """Set when it is let in; then `body` takes what comes."""
         self.body: Body | None = None

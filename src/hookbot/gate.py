@@ -4,7 +4,7 @@ The door and the app take requests in; both ask here, so that there is one answe
 """
 
 import logging
-from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -73,7 +73,7 @@ class Gate:
         self.max_body_bytes = max_body_bytes
         self.origins = frozenset(origin.lower() for origin in origins)
         self.sources = sources or Sources()
-        self.standing = standing or Standing()
+        self.standing = Standing() if standing is None else standing  # one without subscriptions is empty
         self.fetches = fetches or Fetches()
         self._proxies = proxies or TrustedProxies()
         self._failures = Throttle(failures)
@@ -102,10 +102,8 @@ class Gate:
             raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {place.topic!r}")
         source = self._source(request, place.topic)
         safe = not is_unsafe(place.topic)
-        if safe:
-            self.authorize(request, place.path, "publish")
-        if self._publishes:
-            self._publishes.use(self._neighbourhood(request), "publishes", now_s=self.now_s)
+        grant = self.authorize(request, place.path, "publish") if safe else Grant()
+        self._count_publish(request)
         _check_metadata(request.query)
         return Publishing(
             request,
@@ -115,7 +113,16 @@ class Gate:
             _hops(request) if safe else (),
             _idempotency_key(request),
             source,
+            self.authority,
+            grant.expires_s,
         )
+
+    def admits_again(self, publishing: Publishing) -> bool:
+        """Whether the same head, on the same connection, is still let in as it was; then it is counted."""
+        if publishing.authority is not self.authority or publishing.expires_s <= self.now_s:
+            return False
+        self._count_publish(publishing.request)
+        return True
 
     def handshake(self, request: Request) -> Reply | None:
         """The answer to a sender who asks by GET who is there; None if the request is nothing of the kind."""
@@ -179,12 +186,18 @@ class Gate:
 
     def authorize(self, request: Request, path: str, action: Action) -> Grant:
         """What the request's token grants; raises `Unauthorized`, or `Forbidden` if a foreign page borrowed it."""
-        grants = (self.authority.grant(token, path, action, now_s=self.now_s) for token in _tokens(request))
-        grant = next((grant for grant in grants if grant), None)
-        if grant is None:
-            self._failures.use(self._neighbourhood(request), FAILED, now_s=self.now_s)
+        now_s = self.now_s
+        for token in _tokens(request):
+            if grant := self.authority.grant(token, path, action, now_s=now_s):
+                break
+        else:
+            self._failures.use(self._neighbourhood(request), FAILED, now_s=now_s)
             raise Unauthorized
-        if request.header("authorization").lower().startswith("basic ") and self._is_foreign(request):
+        if (
+            request.sent("origin")
+            and request.header("authorization").lower().startswith("basic ")
+            and self._is_foreign(request)
+        ):
             raise Forbidden(f"pages of {request.header('origin')[:80]!r} may not use this hub with saved credentials")
         return grant
 
@@ -198,6 +211,10 @@ class Gate:
             return self._unsafe.matches(unsafe.topic)
         asked = TopicFilter.parse(unsafe.topic)
         return any(map(self._unsafe.matches, asked.patterns)) or any(map(asked.matches, self._unsafe.patterns))
+
+    def _count_publish(self, request: Request) -> None:
+        if self._publishes:
+            self._publishes.use(self._neighbourhood(request), "publishes", now_s=self.now_s)
 
     def _client(self, request: Request) -> str:
         return self._proxies.client(request.client, request.header("x-forwarded-for"))
@@ -237,7 +254,7 @@ def _tokens(request: Request) -> Sequence[str]:
         tokens.append(credentials.strip())
     elif scheme.lower() == "basic":
         with suppress(ValueError):
-            tokens.append(b64decode(credentials.strip(), validate=True).decode("latin-1").partition(":")[0])
+            tokens.append(a2b_base64(credentials.strip(), strict_mode=True).decode("latin-1").partition(":")[0])
     for protocol in offered(request):
         if protocol.startswith(TOKEN_PROTOCOL):
             tokens.append(protocol.removeprefix(TOKEN_PROTOCOL))
@@ -263,7 +280,7 @@ def _within(grant: Grant, listening: Listening, *, now_us: int) -> Listening:
 
 
 def _check_metadata(query: str) -> None:
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for name, value in parse_qsl(query, keep_blank_values=True) if query else ():
         if name == "extra-metadata" and value != "github":
             raise Refused(f"400 Bad Request (bad ?extra-metadata=): it can be 'github', not {value[:40]!r}")
 
@@ -276,7 +293,8 @@ def _idempotency_key(request: Request) -> str:
 
 
 def _hops(request: Request) -> tuple[str, ...]:
-    hops = tuple(hop.strip() for hop in request.header("hookbot-hops").split(",") if hop.strip())
+    sent = request.sent("hookbot-hops")
+    hops = tuple(hop.strip() for hop in sent.split(",") if hop.strip()) if sent else ()
     if len(hops) > MAX_HOPS:
         raise Refused(f"a message goes through at most {MAX_HOPS} routers, this one came through {len(hops)}")
     return hops

@@ -1,10 +1,12 @@
 """A publish, from being let in until it is a draft."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
-from typing import Any
+from math import inf
 from urllib.parse import unquote_plus
 
+from .authority import Authority
 from .message import Draft, Headers, Once
 from .request import Request
 from .signatures import Reply
@@ -35,7 +37,7 @@ Accepted = Draft | Confirmation | Reply
 """What a publish comes to; a `Reply` answers a sender who only asks who is there."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Publishing:
     """A publish that was let in and may now send its body."""
 
@@ -48,6 +50,10 @@ class Publishing:
     idempotency_key: str = ""
     source: Source | None = None
     """Where it has to come from; then `accept` verifies it."""
+    authority: Authority | None = None
+    """Whose word it was let in by; that of another has to be asked for anew."""
+    expires_s: float = inf
+    """Until when its token is good, in seconds since 1970."""
 
     def accept(self, body: bytes, *, now_s: float) -> Accepted:
         """What the whole publish comes to; takes long for a large body that is signed.
@@ -63,20 +69,27 @@ class Publishing:
         verification = self.source.verify(signed, now_s=now_s)
         stripped = verification.stripped
         # What makes a repeat is for the provider to say: an Idempotency-Key beside a signature is anybody's to write.
-        draft = self._draft(
-            body, stripped.headers, stripped.query, once=verification.once, verified=verification.verified
-        )
+        headers, query = _without_secrets(stripped.headers, stripped.query)
+        draft = Draft(self.topic, body, headers, query, verification.verified, self.hops, verification.once)
         return Confirmation(draft, verification.confirm_url) if verification.confirm_url else draft
 
     def draft(self, body: bytes) -> Draft:
         """The draft, of a publish that does not have to come from anywhere."""
-        once = [Once(self.topic, key, fingerprint=sha256(body).digest()) for key in (self.idempotency_key,) if key]
-        return self._draft(body, self.request.headers, self.request.query, once=tuple(once))
+        key = self.idempotency_key
+        once = (Once(self.topic, key, fingerprint=sha256(body).digest()),) if key else ()
+        headers, query = self._kept
+        return Draft(self.topic, body, headers, query, hops=self.hops, once=once)
 
-    def _draft(self, body: bytes, headers: Headers, query: str, **proof: Any) -> Draft:
-        kept = tuple(pair for pair in headers if pair[0].lower() not in SECRET_HEADERS)
-        return Draft(self.topic, body, kept, _without_token(query), hops=self.hops, **proof)
+    @cached_property
+    def _kept(self) -> tuple[Headers, str]:
+        return _without_secrets(self.request.headers, self.request.query)
+
+
+def _without_secrets(headers: Headers, query: str) -> tuple[Headers, str]:
+    return tuple(pair for pair in headers if pair[0].lower() not in SECRET_HEADERS), _without_token(query)
 
 
 def _without_token(query: str) -> str:
+    if not query:
+        return query
     return "&".join(part for part in query.split("&") if unquote_plus(part.partition("=")[0]) != "token")
