@@ -41,7 +41,7 @@ class Place:
     used_us: int
     saved: int | None = None
     sent: int = 0
-    """Up to where the client of a cursor may have been sent everything, on whichever connection, by whichever process."""
+    """Up to where the client of a cursor may have been sent everything, on whichever connection, by whichever hub."""
     waiting: bool = False
     """Whether it is known that messages wait for it."""
 
