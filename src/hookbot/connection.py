@@ -179,6 +179,8 @@ class Connection(Wire):
 
     def _find_head(self) -> bool:
         buffer = self._buffer
+        if not buffer:
+            return False
         while buffer.startswith(b"\r\n"):  # RFC 9112, section 2.2
             del buffer[:2]
         if not buffer.startswith(OURS) and not any(start.startswith(buffer) for start in (*OURS, b"\r\n")):
