@@ -12,6 +12,7 @@ from front import GUARD_S, Listener, handshake, open_front, post
 from hookbot import connection, door
 from hookbot.errors import Unavailable
 from hookbot.log import MemoryLog
+from hookbot.throttle import Rate
 from hookbot.wire import RECEIVE_BYTES
 
 PATH = "/pub/topic"
@@ -334,6 +335,20 @@ async def test_more_than_the_hub_can_receive_at_once_is_answered_by_503_and_welc
         assert hub.intake.receiving_bytes == 0
         await second.send(post(PATH, bytes(300)))
         assert (await second.answer()).status == 200
+
+
+async def test_whoever_publishes_too_often_is_told_so_and_the_connection_goes_on():
+    async with open_front(gate={"publishes": Rate(2, 60)}) as hub:
+        client = await hub.connect()
+        for _ in range(4):
+            await client.send(post(PATH, b"hello", "Accept: application/json"))
+
+        answers = [await client.answer() for _ in range(4)]
+
+        assert [answer.status for answer in answers] == [200, 200, 429, 429]
+        assert answers[2].headers["content-type"] == "application/problem+json"
+        assert "connection" not in answers[3].headers
+        assert len(hub.stored()) == 2
 
 
 # --- time

@@ -196,9 +196,11 @@ class Connection(Wire):
 
     def _read_head(self, data: bytes) -> None:
         usual = self._usual
-        if usual and usual.data == data and self._lobby.gate.admits_again(usual.publishing):
-            self._let_publish(usual.head, usual.publishing)
-            return
+        if usual and usual.data == data:
+            self._arriving = _Arriving(usual.head)
+            if self._lobby.gate.admits_again(usual.publishing):
+                self._let_publish(self._arriving, usual.publishing)
+                return
         head = Head(data, self._client)
         request = head.request
         websocket = is_handshake(request) and head.version == "1.1"
@@ -213,12 +215,12 @@ class Connection(Wire):
         publishing = self._lobby.gate.publishing(request)
         if not head.chunked and len(data) <= MAX_USUAL:
             self._usual = _Usual(data, head, publishing)
-        self._let_publish(head, publishing)
+        self._let_publish(self._arriving, publishing)
 
-    def _let_publish(self, head: Head, publishing: Publishing) -> None:
-        arriving = self._arriving = _Arriving(head)
+    def _let_publish(self, arriving: "_Arriving", publishing: Publishing) -> None:
         arriving.publishing = publishing
         arriving.body = self._lobby.intake.open(publishing.max_body_bytes)
+        head = arriving.head
         if head.expects_continue and head.has_body and not self._buffer:
             self.transmit(CONTINUE)
 
