@@ -13,6 +13,7 @@ from websockets.frames import Close, Frame, Opcode
 from front import GUARD_S, open_front
 from hookbot import audience, channels, fanout
 from hookbot.framing import HookbotV1, Raw
+from hookbot.log import MemoryLog
 from hookbot.message import Draft, format_id
 from hookbot.retention import Retention
 from hookbot.websocket import BINARY, frame
@@ -163,7 +164,7 @@ async def test_subscribers_that_never_read_delay_nobody_and_lose_nothing(stalled
 
 async def test_a_subscriber_that_takes_nothing_is_cut_off_after_a_while(caplog):
     caplog.set_level(logging.INFO)
-    async with open_front(**STALLS, stall_s=0.2) as hub:
+    async with open_front(**STALLS, stall_s=1) as hub:
         lazy = await hub.listen(**SLOW)
         eager = await hub.listen()
         for _ in range(10):
@@ -188,6 +189,23 @@ async def test_a_slow_subscriber_that_takes_a_little_now_and_then_stays():
         for _ in range(15):
             await trio.sleep(0.1)
             await listener.client.exactly(4000)
+        assert subscriber.open
+
+
+async def test_a_subscriber_that_was_busy_taking_has_time_to_answer_a_ping():
+    async with open_front(**STALLS, ping_s=0.05, deaf_s=0.5) as hub:
+        listener = await hub.listen(**SLOW)
+        await hub.publish("topic", bytes(BIG))
+        subscriber = the_subscriber(hub)
+        while trio.current_time() - subscriber.received_at < 0.8:
+            await trio.sleep(0.05)
+            await listener.client.exactly(4000)
+
+        await listener.client.until(b"\x89\0")
+        received_at = subscriber.received_at
+        await listener.client.send(masked(Opcode.PONG))
+        await settled(lambda: subscriber.received_at > received_at)
+
         assert subscriber.open
 
 
@@ -235,6 +253,24 @@ async def test_a_v1_subscriber_that_retention_overtook_is_told_of_the_gap(monkey
         assert (gap["reason"], gap["after"], gap["before"]) == ("retention", before, after)
         assert [one["id"] for one in told[1 : kinds.index("gap")]] == ids[: ids.index(before) + 1]
         assert [one["id"] for one in told[kinds.index("gap") + 1 : -1]] == ids[-5:]
+
+
+async def test_what_retention_takes_while_it_is_read_is_not_told_behind_the_gap():
+    class TrimmedLog(MemoryLog):
+        async def read(self, *args, **limits):
+            page = await super().read(*args, **limits)
+            while await self.trim(Retention(max_count=5), now_us=0):
+                pass
+            return page
+
+    async with open_front(log=TrimmedLog()) as hub:
+        ids = [(await hub.publish("topic", b"hello")).id for _ in range(100)]
+        listener = await hub.listen("/sub/topic?since=all", subprotocol="hookbot.v1")
+
+        _, gap, *told = [json.loads(payload) for payload in await listener.payloads(7)]
+
+        assert (gap["type"], gap["before"]) == ("gap", ids[95])
+        assert [one["id"] for one in told] == ids[95:]
 
 
 @pytest.mark.parametrize("subprotocol", [None, "hookbot.raw"])
