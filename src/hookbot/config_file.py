@@ -80,11 +80,12 @@ class ConfigFile:
         """Read a file; raises `ConfigError`."""
         try:
             text = path.read_text()
-            tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise _syntax_error(path, str(error)) from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from None
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise _syntax_error(path, text, str(error)) from None
         sources, routers = tables.pop("sources", []), tables.pop("routers", {})
         file = cls(path, text, tables, sources, routers)
         if not _are_tables(sources, list):
@@ -121,9 +122,11 @@ def kind_of(value: Any) -> str:
     return _KINDS.get(type(value), f"a {type(value).__name__}")
 
 
-def _syntax_error(path: Path, text: str) -> ConfigError:
-    match = _SYNTAX_ERROR.fullmatch(text)
-    return ConfigError(f"{path}:{match[2]}: {match[1]}" if match and match[2] else f"{path}: {text}")
+def _syntax_error(path: Path, text: str, reason: str) -> ConfigError:
+    match = _SYNTAX_ERROR.fullmatch(reason)
+    if match is None:
+        return ConfigError(f"{path}: {reason}")
+    return ConfigError(f"{path}:{match[2] or len(text.splitlines())}: {match[1]}")
 
 
 def _are_tables(value: Any, kind: type) -> bool:

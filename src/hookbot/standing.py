@@ -52,7 +52,8 @@ class Standing:
 
     @contextmanager
     def stand(self, grant: Grant, end: End) -> Iterator[None]:
-        """A subscription that lasts as long as the block."""
+        """A subscription that lasts as long as the block; raises `TooManyRequests`."""
+        self.check(grant)
         key = object()
         self.add(grant, key, end)
         try:
