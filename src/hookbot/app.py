@@ -3,18 +3,18 @@
 Paths are decoded by ourselves (`hookbot.topics.decode_path`), so one route takes them all; the gate decides.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from quart import Response, current_app, request, websocket
 from werkzeug.exceptions import HTTPException
 
-from .answers import PLAIN, Answer, failed, greeted, stored
+from .answers import Answer, failed, greeted, stored
 from .api import Office, create_api
 from .broker import Broker
-from .errors import BodyTooLarge, HookbotError, Unavailable
+from .errors import BodyTooLarge, HookbotError
 from .gate import Gate
+from .health import Readiness, create_health
 from .intake import Intake
 from .message import Draft
 from .serving import HookbotApp, plain_request
@@ -37,7 +37,7 @@ class Hub:
     intake: Intake
     subscriptions: Subscriptions
     office: Office
-    is_ready: Callable[[], bool]
+    readiness: Readiness
 
 
 def create_app(hub: Hub) -> HookbotApp:
@@ -45,7 +45,7 @@ def create_app(hub: Hub) -> HookbotApp:
     app = HookbotApp("hookbot", max_body_bytes=hub.gate.max_body_bytes)
     app.register_error_handler(HookbotError, _answer_error)
     app.register_error_handler(HTTPException, _answer_http_error)
-
+    app.register_blueprint(create_health(hub.readiness))
     app.register_blueprint(create_api(hub.office))
 
     @app.before_request
@@ -57,21 +57,6 @@ def create_app(hub: Hub) -> HookbotApp:
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             hub.broker.counts.refused[str(response.status_code)] += 1
         return _allow_origin(hub.gate, response)
-
-    @app.route("/status")
-    async def status() -> Response:
-        return _plain("OK\n")
-
-    @app.route("/healthz")
-    async def healthz() -> Response:
-        return _plain("ok\n")
-
-    @app.route("/readyz")
-    async def readyz() -> Response:
-        await hub.broker.log.check()
-        if not hub.is_ready():
-            raise Unavailable("not ready")
-        return _plain("ok\n")
 
     @app.route("/", defaults={"path": ""}, methods=ALL_METHODS, provide_automatic_options=False)
     @app.route("/<path:path>", methods=ALL_METHODS, provide_automatic_options=False)
@@ -143,7 +128,3 @@ def _response(answer: Answer) -> Response:
     for name, value in answer.headers:
         response.headers.add(name, value)
     return response
-
-
-def _plain(text: str) -> Response:
-    return _response(Answer(200, (PLAIN,), text.encode()))

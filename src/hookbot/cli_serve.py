@@ -161,13 +161,7 @@ def make_config(
         bind=options["bind"],
         store=options["store"],
         routers=options["routers"],
-        retention=Retention(
-            max_age_s=options["keep"],
-            max_bytes=options["keep_bytes"],
-            max_count=options["keep_count"],
-            max_unsafe_bytes=options["keep_unsafe_bytes"],
-            dedup_s=options["dedup_window"],
-        ),
+        retention=_retention(options),
         tls_certificate=options["sslcrt"],
         tls_key=options["sslkey"],
         tls_client_authorities=options["sslca"],
@@ -186,6 +180,16 @@ def make_config(
         heartbeat_s=options["heartbeat"],
         stall_s=options["stall_timeout"],
         grace_s=options["grace"],
+    )
+
+
+def _retention(options: Mapping[str, Any]) -> Retention:
+    return Retention(
+        max_age_s=options["keep"],
+        max_bytes=options["keep_bytes"],
+        max_count=options["keep_count"],
+        max_unsafe_bytes=options["keep_unsafe_bytes"],
+        dedup_s=options["dedup_window"],
     )
 
 

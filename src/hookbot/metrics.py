@@ -39,9 +39,9 @@ class Metrics(Collector):
 
     def render(self) -> bytes:
         """All of them in the text format of Prometheus."""
-        registry = CollectorRegistry()
-        registry.register(self)
-        return generate_latest(registry)
+        once = CollectorRegistry()
+        once.register(self)
+        return generate_latest(once)
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""

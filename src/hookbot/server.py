@@ -23,6 +23,7 @@ from .door import Door, HandOn
 from .errors import ConfigError
 from .fanout import Fanout
 from .gate import Gate
+from .health import Readiness
 from .intake import Intake
 from .log import Log, MemoryLog
 from .log_sqlite import open_sqlite_log
@@ -101,7 +102,7 @@ async def open_hub(config: Config) -> AsyncIterator[Running]:
         streams = Streams(broker, gate.standing, config.heartbeat_s)
         subscriptions = Subscriptions(broker, sessions, streams)
         office = Office(broker, gate, sessions, hub_metrics(broker, gate, routers), routers.snapshot)
-        app = create_app(Hub(broker, gate, intake, subscriptions, office, lambda: routers.running))
+        app = create_app(Hub(broker, gate, intake, subscriptions, office, Readiness(log, lambda: routers.running)))
         server = Server(app, limits(config))
         async with trio.open_nursery() as connections:
             hand_on = partial(_serve_soon, connections, server)

@@ -21,6 +21,8 @@ SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resum
 
 
 class Source(Protocol):
+    """What a stream takes its messages from: a subscription, a session, or what is stored."""
+
     async def take(self) -> Sequence[Entry | Gap]:
         """What comes next; nothing at the end."""
 
