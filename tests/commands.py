@@ -1,15 +1,18 @@
 """Commands as processes, and what they talk to: hubs that can be killed, targets that can be down."""
 
+import logging
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from threading import Event, Thread
 
 import h11
 import trio
 
-from hookbot.testing import KEY
+from hookbot.cli import main
+from hookbot.testing import KEY, open_test_hub
 from hookbot.tokens import make_token
 
 DEADLINE_S = 50  # only ever reached by a test that fails
@@ -99,11 +102,75 @@ async def running(*words, **options):
         yield await start(*words, **options)
 
 
-async def run(*words, **options):
-    """A command that has ended: exit code, output, complaints."""
-    async with running(*words, **options) as process:
-        code = await process.ended()
-        return code, process.out, process.err.decode()
+class ThreadHub:
+    """A hub in a thread of its own, for tests that call commands as functions."""
+
+    def __init__(self):
+        self._ready = Event()
+        self._thread = Thread(target=trio.run, args=[self._run], daemon=True)
+        self._thread.start()
+        assert self._ready.wait(DEADLINE_S)
+
+    async def _run(self):
+        self._trio = trio.lowlevel.current_trio_token()
+        with trio.CancelScope() as self._scope:
+            async with open_test_hub() as self.hub:
+                self._ready.set()
+                await trio.sleep_forever()
+
+    def publish(self, topic, *bodies, **options):
+        for body in bodies:
+            trio.from_thread.run(partial(self.hub.publish, topic, body, **options), trio_token=self._trio)
+
+    def wait_for(self, topic, count=1):
+        return trio.from_thread.run(self.hub.wait_for, topic, count, trio_token=self._trio)
+
+    @property
+    def url(self):
+        return self.hub.url
+
+    def url_for(self, path):
+        return self.hub.url_for(path)
+
+    def close(self):
+        trio.from_thread.run_sync(self._scope.cancel, trio_token=self._trio)
+        self._thread.join()
+
+
+class Caller:
+    """Calls the program as a function: exit code, output, complaints."""
+
+    def __init__(self, monkeypatch, capfdbinary):
+        self._monkeypatch = monkeypatch
+        self._capture = capfdbinary
+
+    def __call__(self, *words, **env):
+        self._capture.readouterr()
+        with self._monkeypatch.context() as patch, kept_logging():
+            patch.setattr(sys, "argv", ["hookbot", *map(str, words)])
+            for name, value in env.items():
+                patch.setenv(name, value)
+            try:
+                main()
+            except SystemExit as leaving:
+                code = leaving.code
+        sys.stdout.flush()
+        out, err = self._capture.readouterr()
+        return code, out, err.decode()
+
+
+@contextmanager
+def kept_logging():
+    """Whatever a command does to the root logger is undone."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers = []
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
+        logging.getLogger("hookbot").setLevel(logging.NOTSET)
 
 
 class HubProcess:

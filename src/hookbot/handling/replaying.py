@@ -6,10 +6,12 @@ from typing import Self
 import trio
 
 from ..client import Gap, Publisher
-from ..client.answers import PASSING
-from ..errors import BodyTooLarge
+from ..errors import Forbidden, HookbotError, NotFound, Unauthorized
 from ..message import Headers, Message
 from .work import Failed
+
+HOPELESS = (Unauthorized, Forbidden, NotFound)
+"""What every message would be answered, too."""
 
 
 class Replaying:
@@ -40,7 +42,7 @@ class Replaying:
 
 
 class Republisher:
-    """Publishes messages to a topic of a hub, as they were."""
+    """Publishes messages to a topic of a hub as they were, but for `headers`, which replace those of the same names."""
 
     def __init__(self, publisher: Publisher, headers: Headers, hop: str) -> None:
         self._publisher = publisher
@@ -49,8 +51,13 @@ class Republisher:
 
     async def publish(self, message: Message, attempt: int) -> str:
         """One attempt. What would be refused for every message is raised as it is."""
+        replaced = {name.lower() for name, _ in self._headers}
+        kept = [(name, value) for name, value in message.headers if name.lower() not in replaced]
+        hops = (*message.hops, self._hop)
         try:
-            id = await self._publisher.publish(message.body, headers=message.headers, hops=(*message.hops, self._hop))
-        except (*PASSING, BodyTooLarge) as error:
+            id = await self._publisher.publish(message.body, headers=(*kept, *self._headers), hops=hops)
+        except HOPELESS:
+            raise
+        except HookbotError as error:
             raise Failed(str(error)) from None
         return f"published as {id}"
