@@ -13,6 +13,12 @@ import httpx
 import pytest
 import trio
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509 import load_pem_x509_certificate
 
 from hookbot import reloading, server
@@ -209,8 +215,8 @@ async def test_a_certificate_that_is_none_leaves_the_old_one(tmp_path, pair, bro
         elif broken == "another key":
             pair.key.write_bytes(trustme.CA().issue_cert("127.0.0.1").private_key_pem.bytes())
         elif broken == "encrypted":
-            command = ["openssl", "pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", "pass:x", "-in", pair.key]
-            pair.key.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
+            key = load_pem_private_key(pair.key.read_bytes(), None)
+            pair.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")))
         else:
             pair.certificate.write_bytes({"empty": b"", "nonsense": b"-----BEGIN CERTIFICATE-----\n"}[broken])
         with pytest.raises(ConfigError, match=r"no TLS with .*hub\.crt"):
