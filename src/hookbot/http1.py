@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
-from http import HTTPStatus
+from http.client import responses
 from time import time
 
 import httptools
@@ -196,7 +196,7 @@ class Chunked:
 
 def encode_answer(answer: Answer, *, version: str, close: bool) -> bytes:
     """The answer's bytes, with what HTTP wants to be said besides."""
-    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+    lines = [f"HTTP/1.1 {answer.status} {responses[answer.status]}"]
     lines += [f"{name}: {value}" for name, value in answer.headers]
     lines += [f"Date: {_date(int(time()))}", f"Content-Length: {len(answer.body)}"]
     if close:
