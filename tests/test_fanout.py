@@ -255,22 +255,38 @@ async def test_a_v1_subscriber_that_retention_overtook_is_told_of_the_gap(monkey
         assert [one["id"] for one in told[kinds.index("gap") + 1 : -1]] == ids[-5:]
 
 
-async def test_what_retention_takes_while_it_is_read_is_not_told_behind_the_gap():
-    class TrimmedLog(MemoryLog):
-        async def read(self, *args, **limits):
-            page = await super().read(*args, **limits)
-            while await self.trim(Retention(max_count=5), now_us=0):
-                pass
-            return page
+class TrimmedLog(MemoryLog):
+    """Retention takes all but five messages while the log is read for the first time."""
 
+    async def read(self, *args, **limits):
+        page = await super().read(*args, **limits)
+        while await self.trim(Retention(max_count=5), now_us=0):
+            pass
+        return page
+
+
+async def test_what_retention_takes_while_it_is_read_is_not_told_behind_the_gap():
     async with open_front(log=TrimmedLog()) as hub:
-        ids = [(await hub.publish("topic", b"hello")).id for _ in range(100)]
+        ids = [message.id for message in await hub.broker.commit([Draft("topic", b"hello")] * 1000)]
         listener = await hub.listen("/sub/topic?since=all", subprotocol="hookbot.v1")
 
         _, gap, *told = [json.loads(payload) for payload in await listener.payloads(7)]
 
-        assert (gap["type"], gap["before"]) == ("gap", ids[95])
-        assert [one["id"] for one in told] == ids[95:]
+        assert (gap["type"], gap["before"]) == ("gap", ids[995])
+        assert [one["id"] for one in told] == ids[995:]
+
+
+async def test_a_gap_is_told_once_even_to_who_is_slow_to_take_it(monkeypatch):
+    gap = HookbotV1.gap
+    monkeypatch.setattr(HookbotV1, "gap", lambda self, lost: gap(self, lost) + b" " * BIG)
+    async with open_front(log=TrimmedLog(), **STALLS) as hub:
+        await hub.broker.commit([Draft("topic", b"hello")] * 100)
+        listener = await hub.listen("/sub/topic?since=all", subprotocol="hookbot.v1", **SLOW)
+        await settled(lambda: the_subscriber(hub).stalled)
+
+        told = [json.loads(payload)["type"] for payload in await listener.payloads(7)]
+
+        assert told == ["hello", "gap"] + ["message"] * 5
 
 
 @pytest.mark.parametrize("subprotocol", [None, "hookbot.raw"])
