@@ -188,7 +188,7 @@ class HubProcess:
         options = ["--bind", f"127.0.0.1:{self.port}", "--data-dir", self._directory]
         self.process = await self._start("--key", KEY, "serve", *options)
         await self.process.until("\n", "out")
-        self.port = int(self.process.out.split()[-1].rpartition(b":")[2])
+        self.port = int(self.process.out.splitlines()[0].rpartition(b":")[2])
 
     async def kill(self):
         self.process.signal(signal.SIGKILL)
