@@ -62,6 +62,8 @@ class Head:
         self.request = request = Request(method.decode("ascii"), line[1], tuple(parsing.fields), client)
         self._check(request)
         self.chunked = request.sent("transfer-encoding") is not None
+        if not self.chunked:
+            parsing.let_go()
         self.length = int(request.header("content-length") or 0)
         options = request.tokens("connection")
         self.keep_alive = "close" not in options and (self.version == "1.1" or "keep-alive" in options)
@@ -108,6 +110,10 @@ class _Parsing:
             pass  # said of any Upgrade header; whether it is one of ours is seen later
         except httptools.HttpParserError as error:
             raise BadRequest(f"this is not HTTP/1.1: {error}") from None
+
+    def let_go(self) -> None:
+        """No more is to come. (The parser holds its callbacks: a circle that would wait for the garbage collector.)"""
+        del self.parser
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser."""
@@ -166,7 +172,9 @@ class Chunked:
             if self._left:
                 self._left -= size
                 self._write(write)
-            elif not self._parsing.complete:
+            elif self._parsing.complete:
+                self._parsing.let_go()
+            else:
                 self._begin_chunk(data)
         return True
 
