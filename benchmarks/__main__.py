@@ -24,27 +24,23 @@ RESULTS = Path(__file__).parent / "results"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what was asked for; 1 if something was lost or refused."""
     options = _parser().parse_args(arguments)
-    plan: Plan = FULL if options.full else TINY if options.tiny else QUICK
-    measures = {name: import_module(f".measures.{name}", __package__) for name in options.only or MEASURES}
-    references = {
-        name: {quantity: one and one.name for quantity, one in measure.REFERENCES.items()}
-        for name, measure in measures.items()
-    }
     for one in ALL:
-        if not one.installed:
-            print(f"{one.name} is left out: there is no {one.program} here", file=sys.stderr)
+        if one.name in options.contestants and not one.installed:
+            _say(f"{one.name} is left out: there is no {one.program} here")
     raise_file_limit()
-    machine = describe()
-    samples = Samples()
-    report = ""
-    with tempfile.TemporaryDirectory(dir=options.disk) as directory, Stage(Path(directory)) as stage:
-        for name, measure in measures.items():
+    plan: Plan = FULL if options.full else TINY if options.tiny else QUICK
+    modules = {name: import_module(f".measures.{name}", __package__) for name in options.only or MEASURES}
+    machine, samples, report = describe(), Samples(), ""
+    with tempfile.TemporaryDirectory(dir=options.disk) as disk, Stage(Path(disk), options.contestants) as stage:
+        for name, module in modules.items():
             start = time.monotonic()
-            for sample in measure.measure(stage, plan):
+            for sample in module.measure(stage, plan):
                 samples.add(sample)
-            print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr)
-            report = table.render(samples, machine, plan, references)
-            _write(options.to, report, samples, machine, plan, references)
+            _say(f"{name}: {time.monotonic() - start:.0f} s")
+            headings = {each: table.Heading.of(one.COUNTED, one.REFERENCES) for each, one in modules.items()}
+            report = table.render(samples, machine, plan, headings)
+            _write(options.to, report, samples, machine, plan)
+            plots.draw(samples, headings, options.to)
     print(report)
     return int(any(sample.values.get("refused") or sample.values.get("lost") for sample in samples.samples))
 
@@ -52,28 +48,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast hookbot is, beside others.")
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--full", action="store_true", help="everything, and longer: an hour")
+    size.add_argument("--full", action="store_true", help="everything, and longer")
     size.add_argument("--tiny", action="store_true", help="only to see that everything works")
     parser.add_argument("--only", action="append", choices=MEASURES, help="measure this; repeatable")
+    names = [one.name for one in ALL]
+    parser.add_argument("--with", dest="contestants", nargs="+", choices=names, default=names, help="compare these")
     parser.add_argument("--to", type=Path, default=RESULTS, help="the directory for the results")
     parser.add_argument("--disk", type=Path, default=Path("/var/tmp"), help="a directory on the disk to store on")
     return parser
 
 
-def _write(
-    directory: Path,
-    report: str,
-    samples: Samples,
-    machine: dict[str, str],
-    plan: Plan,
-    references: table.References,
-) -> None:
+def _write(directory: Path, report: str, samples: Samples, machine: dict[str, str], plan: Plan) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "results.md").write_text(report)
     values = [{**sample.cell._asdict(), "round": sample.round, **sample.values} for sample in samples.samples]
     document = {"machine": machine, "plan": asdict(plan), "samples": values}
     (directory / "results.json").write_text(json.dumps(document, indent=1, ensure_ascii=False))
-    plots.draw(samples, references, directory)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -76,8 +76,9 @@ ALL = (HOOKBOT, DURABLE, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, 
 class Stage:
     """Starts contestants, each at most once, and ends them all when the block ends."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, names: Collection[str]) -> None:
         self.directory = directory
+        self._names = names
         self._running: dict[Contestant, Process] = {}
         self._stack = ExitStack()
         self._numbers = count()
@@ -87,6 +88,10 @@ class Stage:
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+    def present(self, contestants: Iterable[Contestant]) -> Sequence[Contestant]:
+        """Those of them who are asked for, and installed."""
+        return [one for one in contestants if one.name in self._names and one.installed]
 
     def start(self, contestant: Contestant) -> Process:
         """The one process of a contestant that several measures use."""

@@ -1,16 +1,34 @@
 """A run, as Markdown."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from .contestants import Contestant
 from .plan import Plan
 from .samples import Cell, Samples, Spread
 from .targets import targets
 
-References = Mapping[str, Mapping[str, str | None]]
-"""By measure and quantity: the contestant to whom the others are compared; None for no comparison."""
+
+@dataclass(frozen=True)
+class Heading:
+    """What there is to know of a measure to show it."""
+
+    counted: str
+    """Of what there are more and more."""
+    references: Mapping[str, str | None]
+    """By quantity: the contestant to whom the others are compared; None for no comparison."""
+
+    @classmethod
+    def of(cls, counted: str, references: Mapping[str, Contestant | None]) -> "Heading":
+        """What a measure says of itself."""
+        return cls(counted, {quantity: one.name if one else None for quantity, one in references.items()})
 
 
-def render(samples: Samples, machine: Mapping[str, str], plan: Plan, references: References) -> str:
+Headings = Mapping[str, Heading]
+"""By measure."""
+
+
+def render(samples: Samples, machine: Mapping[str, str], plan: Plan, headings: Headings) -> str:
     """The whole report."""
     return "\n".join(
         [
@@ -21,7 +39,7 @@ def render(samples: Samples, machine: Mapping[str, str], plan: Plan, references:
             "Middle of the rounds; in brackets the ratio to the reference, round by round: middle, least to greatest.",
             "",
             *_targets(samples, plan),
-            *_measures(samples, references),
+            *_measures(samples, headings),
         ]
     )
 
@@ -52,13 +70,13 @@ def _targets(samples: Samples, plan: Plan) -> Iterator[str]:
     yield ""
 
 
-def _measures(samples: Samples, references: References) -> Iterator[str]:
+def _measures(samples: Samples, headings: Headings) -> Iterator[str]:
     cells = samples.cells()
     for measure, case in dict.fromkeys((cell.measure, cell.case) for cell in cells):
         yield from [f"## {measure}: {case}", ""]
         these = [cell for cell in cells if (cell.measure, cell.case) == (measure, case)]
-        for quantity, reference in references[measure].items():
-            yield from _quantity(samples, these, quantity, reference)
+        for quantity in headings[measure].references:
+            yield from _quantity(samples, these, quantity, headings[measure])
         for fault in ("refused", "lost"):
             total = sum(sum(samples.by_round(cell, fault).values()) for cell in these)
             yield f"{fault}: {total:.0f}  "
@@ -66,18 +84,18 @@ def _measures(samples: Samples, references: References) -> Iterator[str]:
         yield from [f"generator: at most {busiest:.0%} of one processor", ""]
 
 
-def _quantity(samples: Samples, cells: Sequence[Cell], quantity: str, reference: str | None) -> Iterator[str]:
+def _quantity(samples: Samples, cells: Sequence[Cell], quantity: str, heading: Heading) -> Iterator[str]:
     cells = [cell for cell in cells if samples.spread(cell, quantity)]
     if not cells:
         return
     columns = list(dict.fromkeys(cell.n for cell in cells))
-    yield from _row([quantity, *(f"{n:,}" for n in columns)])
+    yield from _row([f"{quantity}; {heading.counted}:" if heading.counted else quantity, *(f"{n:,}" for n in columns)])
     yield from _row(["---", *("---:" for _ in columns)])
     for contestant in dict.fromkeys(cell.contestant for cell in cells):
         row = [contestant]
         for n in columns:
             cell = next((one for one in cells if (one.n, one.contestant) == (n, contestant)), None)
-            row.append(_value(samples, cell, quantity, reference) if cell else "")
+            row.append(_value(samples, cell, quantity, heading.references[quantity]) if cell else "")
         yield from _row(row)
     yield ""
 

@@ -12,6 +12,7 @@ from ..samples import Cell, Sample, Values
 
 CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, BARE)
 REFERENCES = {"deliveries/s": QUART, "µs of CPU per delivery": BARE}
+COUNTED = "subscribers"
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
@@ -20,8 +21,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
         with ExitStack() as stack:
             rooms = {
                 one: stack.enter_context(Room(stage.start(one).port, one.protocol, "bench/fanout", subscribers))
-                for one in CONTESTANTS
-                if one.installed
+                for one in stage.present(CONTESTANTS)
             }
             for round in range(plan.rounds):
                 for size in plan.sizes:

@@ -10,21 +10,21 @@ from ..samples import Cell, Sample
 
 CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, BARE)
 REFERENCES = {"handshakes/s": QUART, "µs of CPU per handshake": QUART}
+COUNTED = "connections"
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
     """Everybody takes turns; the next when the connections of the last one are cleaned up after."""
     count = plan.handshakes
     for round in range(plan.rounds):
-        for one in CONTESTANTS:
-            if one.installed:
-                process = stage.start(one)
-                meter = Meter(process)
-                with Room(process.port, one.protocol, "bench/handshakes", count):
-                    values = {
-                        "handshakes/s": count / meter.wall_s,
-                        "µs of CPU per handshake": meter.cpu_s / count * 1e6,
-                        "generator": meter.generator,
-                    }
-                yield Sample(Cell("handshakes", "websocket", count, one.name), round, values)
-                stage.settle()
+        for one in stage.present(CONTESTANTS):
+            process = stage.start(one)
+            meter = Meter(process)
+            with Room(process.port, one.protocol, "bench/handshakes", count):
+                values = {
+                    "handshakes/s": count / meter.wall_s,
+                    "µs of CPU per handshake": meter.cpu_s / count * 1e6,
+                    "generator": meter.generator,
+                }
+            yield Sample(Cell("handshakes", "websocket", count, one.name), round, values)
+            stage.settle()

@@ -28,6 +28,7 @@ REFERENCES = {
     "MiB": None,
     "ms for a sync": None,
 }
+COUNTED = ""
 TOPIC = "bench/history"
 BODY = bytes(1000)
 FRAME = frame_size(len(BODY))

@@ -9,16 +9,16 @@ from ..samples import Cell, Sample
 
 CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR)
 REFERENCES = {"kB each": QUART}
+COUNTED = "subscribers"
 FIRST = 50
 """Whatever is made once is made for these."""
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
     """A new process for each contestant, so that nothing is used again that others have left."""
-    for one in CONTESTANTS:
-        if one.installed:
-            with stage.fresh(one) as process, Room(process.port, one.protocol, "bench/idle", FIRST):
-                before = process.rss_bytes
-                with Room(process.port, one.protocol, "bench/idle", plan.idle):
-                    each = (process.rss_bytes - before) / plan.idle
-            yield Sample(Cell("idle", "RSS", plan.idle, one.name), 0, {"kB each": each / 1000})
+    for one in stage.present(CONTESTANTS):
+        with stage.fresh(one) as process, Room(process.port, one.protocol, "bench/idle", FIRST):
+            before = process.rss_bytes
+            with Room(process.port, one.protocol, "bench/idle", plan.idle):
+                each = (process.rss_bytes - before) / plan.idle
+        yield Sample(Cell("idle", "RSS", plan.idle, one.name), 0, {"kB each": each / 1000})

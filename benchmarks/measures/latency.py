@@ -1,4 +1,4 @@
-"""From publishing to receiving, with half of the messages a second that each contestant can take at most."""
+"""From publishing to receiving: with half of what each contestant can take, and with little to do."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -7,12 +7,15 @@ from statistics import quantiles
 from ..contestants import ANCESTOR, BARE, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Stage
 from ..plan import Plan
 from ..room import Room
-from ..samples import Cell, Sample
+from ..samples import Cell, Sample, Values
 from .fanout import deliveries
 
 CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, BARE)
 REFERENCES = {"ms, p50": QUART, "ms, p99": QUART, "messages/s": None}
+COUNTED = "subscribers"
 SIZE = 200
+LITTLE = 20
+"""Messages a second that everybody can take."""
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
@@ -21,16 +24,20 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
     with ExitStack() as stack:
         rooms = {
             one: stack.enter_context(Room(stage.start(one).port, one.protocol, "bench/latency", subscribers))
-            for one in CONTESTANTS
-            if one.installed
+            for one in stage.present(CONTESTANTS)
         }
         for round in range(plan.rounds):
             for one, room in rooms.items():
                 most = deliveries(stage.start(one), room, subscribers, SIZE, plan.burst, plan.seconds)
-                rate = most["deliveries/s"] / subscribers / 2
-                with room.publishers(plan.burst):
-                    delays = room.pace(rate, plan.seconds, SIZE)
-                cuts = quantiles(delays, n=100, method="inclusive")
-                values = {"ms, p50": cuts[49] * 1e3, "ms, p99": cuts[98] * 1e3, "messages/s": rate}
-                yield Sample(Cell("latency", f"{SIZE} B, at half of saturation", subscribers, one.name), round, values)
+                half = most.get("deliveries/s", 0) / subscribers / 2
+                for case, rate in (("at half of saturation", half), (f"{LITTLE} messages/s", LITTLE)):
+                    values = delays(room, rate, plan) if rate else most
+                    yield Sample(Cell("latency", f"{SIZE} B, {case}", subscribers, one.name), round, values)
     stage.settle()
+
+
+def delays(room: Room, rate: float, plan: Plan) -> Values:
+    """So many messages a second."""
+    with room.publishers(plan.burst):
+        cuts = quantiles(room.pace(rate, plan.seconds, SIZE), n=100, method="inclusive")
+    return {"ms, p50": cuts[49] * 1e3, "ms, p99": cuts[98] * 1e3, "messages/s": rate}

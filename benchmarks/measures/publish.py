@@ -14,6 +14,7 @@ from ..samples import Cell, Sample
 
 CONTESTANTS = (DURABLE, HOOKBOT, NO_DOOR, QUART, STARLETTE, NATS, ANCESTOR, BARE)
 REFERENCES = {"publishes/s": QUART, "µs of CPU per publish": QUART, "ms for a sync": None}
+COUNTED = "connections"
 CASE = "1 KB"
 BODY = bytes(1000)
 SYNCS = 100
@@ -21,7 +22,7 @@ SYNCS = 100
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
     """For each number of connections everybody takes turns."""
-    contestants = [one for one in CONTESTANTS if one.installed]
+    contestants = stage.present(CONTESTANTS)
     with ExitStack() as stack:
         rooms = {
             one: stack.enter_context(Room(stage.start(one).port, one.protocol, "bench/publish", 0))

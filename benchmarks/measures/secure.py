@@ -13,6 +13,7 @@ from ..samples import Cell, Sample
 from .fanout import cases, deliveries
 
 REFERENCES = {"deliveries/s": QUART, "µs of CPU per delivery": QUART}
+COUNTED = "subscribers"
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
@@ -31,7 +32,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
     with ExitStack() as stack:
         rooms = {
             one: stack.enter_context(Room(stage.start(one).port, one.protocol, "bench/tls", plan.listeners, tls=client))
-            for one in contestants
+            for one in stage.present(contestants)
         }
         for round in range(plan.rounds):
             for case, messages in cases(200, plan):

@@ -9,6 +9,7 @@ from ..samples import Cell, Sample
 from .fanout import deliveries
 
 REFERENCES = {"deliveries/s": None, "µs of CPU per delivery": None}
+COUNTED = "subscribers"
 SIZE = 200
 FILLING = bytes(100_000)
 FILLINGS = 100
