@@ -58,11 +58,11 @@ class Front:
         await client.stream.send_eof()
         return await client.rest()
 
-    async def listen(self, path="/sub/topic", *, headers=(), subprotocol=None, early=b"", receive_buffer=None):
+    async def listen(self, path="/sub/topic", *, headers=(), subprotocol=None, receive_buffer=None):
         """A websocket whose handshake was answered."""
         client = await self.connect(receive_buffer=receive_buffer)
         listener = Listener(client, self.port, path, subprotocol)
-        await listener.shake_hands(headers, early)
+        await listener.shake_hands(headers)
         return listener
 
     async def subscribe(self, path="/sub/topic", *fields):
@@ -159,8 +159,8 @@ class Client:
         self.received = b""
 
     async def send(self, data, *, bytewise=False):
-        for start in range(0, len(data), 1) if bytewise else [slice(None)]:
-            await self.stream.send_all(data[start] if isinstance(start, slice) else data[start : start + 1])
+        for start in range(0, len(data), 1 if bytewise else len(data) or 1):
+            await self.stream.send_all(data[start : start + 1] if bytewise else data)
 
     async def until(self, mark):
         """What comes up to `mark` and with it; what comes after it stays for the next."""
@@ -213,19 +213,16 @@ class Listener:
         self.frames = []
         self.pongs = True
 
-    async def shake_hands(self, headers=(), early=b""):
-        self.send_handshake(headers)
-        await self.client.send(b"".join(self.protocol.data_to_send()) + early)
-        response = (await self.events(1))[0]
-        assert response.status_code == 101, response
-        assert self.protocol.handshake_exc is None, self.protocol.handshake_exc
-
-    def send_handshake(self, headers=()):
+    async def shake_hands(self, headers=()):
         request = self.protocol.connect()
         request.headers["Authorization"] = f"Basic {basic(request.path)}"
         for name, value in headers:
             request.headers[name] = value
         self.protocol.send_request(request)
+        await self.flush()
+        response = (await self.events(1))[0]
+        assert response.status_code == 101, response
+        assert self.protocol.handshake_exc is None, self.protocol.handshake_exc
 
     async def events(self, count):
         """At least so many events of the protocol."""

@@ -1,8 +1,9 @@
 """The same bytes through the door and through the app: the same answers, and the same in the log."""
 
+import re
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from websockets.sync.client import connect
 
 from front import KEY, basic, handshake, post
 from hookbot.broker import Broker
@@ -21,6 +23,7 @@ from hookbot.tokens import make_token
 from hookbot.topics import TopicFilter
 
 TIMEOUT_S = 10
+UNSAFE = "I understand the security implications"
 OF_THE_CONNECTION = {"date", "connection", "keep-alive", "server"}
 """What may differ: whether a connection is kept, and what is said of it. Names in any case."""
 
@@ -316,6 +319,36 @@ def test_every_kind_of_handshake_is_answered_equally(hubs, sent):
     answers = [hub.ask(sent) for hub in hubs]
 
     assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("path", ["/sub/a", "/sub/a/", "/a%3Frecursive", "/unsafe/sub/a/", "/sub/a/?since=all"])
+@pytest.mark.parametrize("subprotocol", [None, "hookbot.v1", "cloudevents.json"])
+def test_every_kind_of_subscription_hears_the_same(hubs, path, subprotocol):
+    wrapped = "?extra-metadata=github"
+    sent = [
+        post("/pub/a", b"\0\xff", "X-Odd: \xe4"),
+        post(f"/pub/a/b{wrapped}", b"{}", "X-GitHub-Event: push"),
+        post("/unsafe/pub/a/b", b"x" * 5000),
+        post("/pub/a/", b"", "Content-Type: text/plain", "Hookbot-Hops: one"),
+    ]
+
+    assert hear(hubs[0], path, subprotocol, sent) == hear(hubs[1], path, subprotocol, sent) != []
+    assert hubs[0].taken() == hubs[1].taken()
+
+
+def hear(hub, path, subprotocol, sent):
+    """What a subscriber is told until the last of what is sent, without what no two logs have in common."""
+    headers = {"Authorization": f"Basic {basic(path)}", "X-Hookbot-Unsafe-Is-Ok": UNSAFE}
+    url = f"ws://127.0.0.1:{hub.port}{path}"
+    subprotocols = [subprotocol] if subprotocol else None
+    with connect(url, additional_headers=headers, subprotocols=subprotocols, proxy=None) as listener:
+        for request in sent:
+            assert hub.ask(request)[0] == 200
+        told = []
+        with suppress(TimeoutError):
+            while True:
+                told.append(listener.recv(timeout=0.1))
+    return [re.sub(r"[a-z]{8}-(\d{15})|\d{4}-\d\d-\d\dT[\d:.]+Z", r"\1", str(one)) for one in told]
 
 
 # --- what is malformed

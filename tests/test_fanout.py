@@ -10,7 +10,7 @@ import pytest
 import trio
 from websockets.frames import Close, Frame, Opcode
 
-from front import GUARD_S, open_front
+from front import GUARD_S, handshake, open_front
 from hookbot import audience, channels, fanout
 from hookbot.framing import HookbotV1, Raw
 from hookbot.log import MemoryLog
@@ -397,13 +397,14 @@ async def test_what_clients_send_is_read_and_forgotten_however_it_is_cut():
         assert await listener.payload() == b"hello"
 
 
-async def test_frames_behind_the_handshake_are_heard():
+@pytest.mark.parametrize("path", ["/sub/topic", "/sub/topic?since=all"])
+async def test_frames_behind_the_handshake_are_heard(path):
     async with open_front() as hub:
-        listener = await hub.listen(early=masked(Opcode.PING, b"early"))
-        assert listener.frames == []
-        assert await listener.client.exactly(0) == b""
-        await hub.publish()
-        assert await listener.payload() == b"hello"
+        client = await hub.connect()
+        await client.send(handshake(path) + masked(Opcode.PING, b"early"))
+
+        await client.until(b"\r\n\r\n")
+        assert await client.exactly(7) == b"\x8a\x05early"
 
 
 @pytest.mark.parametrize("close", [Close(1000, ""), Close(1001, "bye"), Close(4000, "mine"), None])
