@@ -4,16 +4,15 @@ import gc
 import select
 import socket
 import ssl
-import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .connecting import PATIENCE_S, Lost, connect
 from .protocols import Protocol
+from .stamps import delays_of, stamped
 
 RECEIVE_BYTES = 1 << 18
-STAMP = b"\xffSENT AT\xff"
 SAMPLED = 10
 """One subscriber in so many is asked when its messages came."""
 
@@ -237,19 +236,3 @@ def reader(sock: socket.socket) -> Callable[[memoryview], int]:
         return total
 
     return read
-
-
-def stamped(sent_at: float, size: int) -> bytes:
-    """A body that says when it was to be sent."""
-    return (STAMP + struct.pack("<d", sent_at)).ljust(size, b".")
-
-
-def delays_of(data: bytes) -> list[float]:
-    """How long ago the messages were to be sent that are in what was received just now."""
-    now = time.perf_counter()
-    delays = []
-    place = data.find(STAMP)
-    while 0 <= place <= len(data) - len(STAMP) - 8:
-        delays.append(now - struct.unpack_from("<d", data, place + len(STAMP))[0])
-        place = data.find(STAMP, place + 1)
-    return delays

@@ -34,6 +34,7 @@ BODY = bytes(1000)
 FRAME = frame_size(len(BODY))
 BATCH = 1000
 PUBLISHERS = 64
+PUBLISHING_S = 0.1
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
@@ -104,18 +105,19 @@ def behind_bytes(process: Process) -> int:
 
 def resuming(process: Process, plan: Plan, since: str) -> Values:
     """Many resume from the same place, while publishing goes on; all of them get everything."""
-    meter = Meter(process)
+    missed, published = plan.behind - 1, 0
+    meter, deadline = Meter(process), time.monotonic() + PATIENCE_S
     with (
         Room(process.port, KEEPS.protocol, TOPIC, plan.resuming, query=f"?since={since}") as room,
         room.publishers(1),
     ):
-        published = room.publish_for(plan.seconds, BODY)
-        published_s = meter.wall_s
-        messages = plan.behind - 1 + published
-        room.catch_up(messages * FRAME)
+        while room.received < missed * FRAME * plan.resuming and time.monotonic() < deadline:
+            published += room.publish_for(PUBLISHING_S, BODY)
+        wall_s = meter.wall_s
+        room.catch_up((missed + published) * FRAME)
         return {
-            "messages/s": messages * plan.resuming / meter.wall_s,
-            "publishes/s": published / published_s,
+            "messages/s": missed * plan.resuming / wall_s,
+            "publishes/s": published / wall_s,
             "generator": meter.generator,
             "refused": room.refused,
         }
