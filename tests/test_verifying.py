@@ -115,6 +115,17 @@ async def test_a_reason_is_in_the_log_with_the_sources_name_and_no_secret(caplog
     assert "a guess" not in caplog.text
 
 
+@pytest.mark.parametrize("provider", ["github", "gitlab"])
+async def test_the_log_names_the_delivery_that_was_refused(caplog, provider):
+    source = Source("/unsafe/acme", load_provider(provider), [SECRET])
+    signed = load_provider(provider).sign(SignedRequest(b"{}"), "a guess", now=NOW_S)
+    headers = (*signed.headers, ("X-GitHub-Delivery", "0b989ba4"), ("Idempotency-Key", "0b989ba4"))
+    with pytest.raises(BadSignature):
+        await publish(make_gate(source), b"{}", headers)
+    [record] = caplog.records
+    assert f"not from {provider}, refused on /unsafe/acme (delivery '0b989ba4'): the s" in record.message
+
+
 async def test_whoever_fails_too_often_waits_but_what_is_genuine_comes_in(caplog):
     gate = make_gate(github(), failures=Rate(2, 60))
     for _ in range(2):

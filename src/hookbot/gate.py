@@ -149,8 +149,10 @@ class Gate:
     def distrust(self, publishing: Publishing, error: BadSignature) -> None:
         """A sender could not prove who it is. Raises `TooManyRequests` for whom that happens too often."""
         self._failures.use(publishing.client, FAILED, now_s=self.now_s)
-        provider = publishing.source.provider.name if publishing.source else ""
-        logger.warning("not from %s, refused on %s: %s", provider, publishing.topic, error)
+        if source := publishing.source:
+            delivery = source.provider.delivery_of(source.signed(publishing.request, b""))
+            named = f" (delivery {delivery[:80]!r})" if delivery else ""
+            logger.warning("not from %s, refused on %s%s: %s", source.provider.name, publishing.topic, named, error)
 
     def count_genuine(self, publishing: Publishing) -> None:
         """A sender has proved who it is. Raises `TooManyRequests` if it publishes too often."""

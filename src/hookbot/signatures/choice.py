@@ -57,6 +57,10 @@ class Choice(Provider):
                 return replace(proof, key=index)
         raise refusals[0] if refusals else BadSignature("there is no secret to check with")
 
+    def delivery_of(self, request: SignedRequest) -> str | None:
+        """That of the first rule that finds one."""
+        return next(filter(None, (provider.delivery_of(request) for _, provider in self.rules)), None)
+
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
         """The request signed by the rule that the secret's prefix chooses."""
         return self._rule(secret).sign(request, secret, now=now)

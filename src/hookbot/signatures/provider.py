@@ -96,6 +96,10 @@ class Provider(ABC):
         Two providers raise `CertificateNeeded`. An unusable secret is a `ConfigError`.
         """
 
+    def delivery_of(self, request: SignedRequest) -> str | None:
+        """The id that the sender gave this delivery without signing it; None if it gave none."""
+        return None
+
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
         """The request as the sender would send it; raises `ConfigError` where only the sender can do that."""
         raise ConfigError(f"{self.name} signs with a key that only the sender has")

@@ -104,8 +104,12 @@ class Scheme(Provider):
             fingerprint=fingerprint,
             signed_at=signed_at,
             replay_key=signed_id or (fingerprint if self.timestamp else None),
-            delivery_id=next(iter(request.find_all(self.delivery)), None) if self.delivery else None,
+            delivery_id=self.delivery_of(request),
         )
+
+    def delivery_of(self, request: SignedRequest) -> str | None:
+        """What stands at `delivery`."""
+        return request.first(self.delivery)
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
         """The request with time, id (where it has none) and signature put where they belong."""

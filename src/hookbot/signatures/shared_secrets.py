@@ -45,8 +45,12 @@ class SharedSecret(Provider):
         return Proof(
             key=self.match(self._shown(request.need_after(self.prefix, self.header)), secrets),
             fingerprint=sha256(request.body).hexdigest(),
-            delivery_id=next(iter(request.find_all(self.delivery)), None) if self.delivery else None,
+            delivery_id=self.delivery_of(request),
         )
+
+    def delivery_of(self, request: SignedRequest) -> str | None:
+        """What stands at `delivery`."""
+        return request.first(self.delivery)
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
         """The request with the secret in it."""

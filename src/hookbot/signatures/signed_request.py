@@ -68,6 +68,10 @@ class SignedRequest:
                 return values
         return []
 
+    def first(self, place: str) -> str | None:
+        """The first value at a place; None if it is not there, or there is no such place."""
+        return next(iter(self.find_all(place)), None) if place else None
+
     def need_after(self, prefix: str, place: str) -> str:
         """What follows `prefix` (in any case, as in ``Bearer``) at a place; raises `BadSignature`."""
         value = self.need(place)
