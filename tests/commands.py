@@ -102,6 +102,13 @@ async def running(*words, **options):
         yield await start(*words, **options)
 
 
+async def run(*words, **options):
+    """A command that has ended: exit code, output, complaints."""
+    async with running(*words, **options) as process:
+        code = await process.ended()
+        return code, process.out, process.err.decode()
+
+
 class ThreadHub:
     """A hub in a thread of its own, for tests that call commands as functions."""
 
@@ -113,10 +120,9 @@ class ThreadHub:
 
     async def _run(self):
         self._trio = trio.lowlevel.current_trio_token()
-        with trio.CancelScope() as self._scope:
-            async with open_test_hub() as self.hub:
-                self._ready.set()
-                await trio.sleep_forever()
+        async with open_test_hub() as self.hub, trio.open_nursery() as self._nursery:
+            self._ready.set()
+            await trio.sleep_forever()
 
     def publish(self, topic, *bodies, **options):
         for body in bodies:
@@ -132,8 +138,14 @@ class ThreadHub:
     def url_for(self, path):
         return self.hub.url_for(path)
 
+    def target(self, *answers):
+        """A target that is up until the end."""
+        made = Target(*answers)
+        trio.from_thread.run(made.up, self._nursery, trio_token=self._trio)
+        return made
+
     def close(self):
-        trio.from_thread.run_sync(self._scope.cancel, trio_token=self._trio)
+        trio.from_thread.run_sync(self._nursery.cancel_scope.cancel, trio_token=self._trio)
         self._thread.join()
 
 
@@ -212,7 +224,7 @@ class Request:
 class Target:
     """An HTTP server that keeps what it gets. `answers` are the statuses of the first answers; then it is 204.
 
-    A number in `answers` may stand with headers: ``(503, ("Retry-After", "1"))``; None is no answer at all.
+    A number in `answers` may stand with headers: ``(503, ("Retry-After", "1"))``; None is a 204 after `go`.
     """
 
     def __init__(self, *answers):
@@ -221,6 +233,10 @@ class Target:
         self.port = 0
         self._arrived = trio.Event()
         self._nursery = None
+        self._go = trio.Event()
+
+    def go(self):
+        self._go.set()
 
     @property
     def url(self):
@@ -278,7 +294,8 @@ class Target:
     async def _answer(self, stream, connection):
         status = self.answers.pop(0) if self.answers else 204
         if status is None:
-            await trio.sleep_forever()
+            await self._go.wait()
+            status = 204
         status, *headers = status if isinstance(status, tuple) else (status,)
         body = b"" if status == 204 else b"because"
         fields = [("Content-Length", str(len(body)))] if body else []
