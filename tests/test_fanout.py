@@ -383,7 +383,7 @@ async def test_a_ping_in_the_middle_of_a_large_message_is_answered_behind_it():
 
 
 async def test_what_clients_send_is_read_and_forgotten_however_it_is_cut():
-    said = masked(Opcode.TEXT, "grüße".encode()) + masked(Opcode.BINARY, bytes(60_000))
+    said = masked(Opcode.TEXT, "grüße".encode()) + masked(Opcode.BINARY, bytes(60_000)) * 2
     said += masked(Opcode.TEXT, b"a", fin=False) + masked(Opcode.PING, b"!") + masked(Opcode.CONT, b"b")
     async with open_front() as hub:
         listener = await hub.listen()
