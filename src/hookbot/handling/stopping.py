@@ -50,7 +50,7 @@ async def _heed_signals(stop: Stop, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
         async for _ in signals:
             if not stop.asked:
-                logger.info("leaving as soon as what is in hand is done; once more to leave at once")
+                logger.warning("leaving as soon as what is in hand is done; once more to leave at once")
             stop.ask()
 
 
