@@ -48,22 +48,20 @@ class Connection:
         return bool(say)
 
 
-def connect(
-    port: int, dialogue: Dialogue, count: int, *, at_once: int = 200, tls: ssl.SSLContext | None = None
-) -> list[Connection]:
-    """Open `count` connections, at most `at_once` of them under way. Raises `Lost` if the server refuses one."""
+def connect(port: int, dialogue: Dialogue, count: int, *, tls: ssl.SSLContext | None = None) -> list[Connection]:
+    """Open `count` connections, all at once. Raises `Lost` if the server refuses one."""
     connections: list[Connection] = []
     opening: dict[int, Connection] = {}
     deadline = time.monotonic() + PATIENCE_S
     with select.epoll() as poll:
-        while opening or len(connections) < count:
-            while len(connections) < count and len(opening) < at_once:
-                connection = Connection(port, dialogue, tls)
-                connections.append(connection)
-                if not connection.opened:
-                    opening[connection.sock.fileno()] = connection
-                    poll.register(connection.sock, select.EPOLLIN)
-            for fd, _ in poll.poll(1.0) if opening else ():
+        for _ in range(count):
+            connection = Connection(port, dialogue, tls)
+            connections.append(connection)
+            if not connection.opened:
+                opening[connection.sock.fileno()] = connection
+                poll.register(connection.sock, select.EPOLLIN)
+        while opening:
+            for fd, _ in poll.poll(1.0):
                 opening[fd].listen()
                 if opening[fd].opened:
                     poll.unregister(fd)

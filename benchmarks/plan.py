@@ -31,7 +31,7 @@ class Plan:
 
 
 QUICK = Plan(rounds=3, seconds=0.3)
-FULL = Plan(rounds=5, seconds=1.0, sizes=(200, 10_000), handshakes=2000, history=1_000_000, resuming=200, resumes=100)
+FULL = Plan(rounds=5, seconds=1.0, sizes=(200, 10_000), handshakes=5000, history=1_000_000, resuming=200, resumes=100)
 TINY = Plan(
     rounds=1,
     seconds=0.01,
