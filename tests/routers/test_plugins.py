@@ -118,19 +118,25 @@ def test_the_installed_routers_are_listed_with_their_topics_and_packages(python)
         assert package in line
 
 
-DELIVERIES = [
-    ("/unsafe/pub/gitlab.com/acme", signed_delivery("gitlab", "s3cret"), "gitlab.com/project/acme/web/app"),
-    ("/unsafe/pub/stripe/", signed_delivery("stripe", SECRET), "stripe-account/acct_1032D82eZvKYlo2C/invoice/paid"),
-    ("/unsafe/pub/github.com/org/acme", signed_delivery("github", "s3cret"), "github.com/repo/acme/app/branch/main"),
-    ("/pub/jira/cloud", (b'{"issue": {"fields": {"project": {"key": "OPS"}}}}', ()), "jira-project/OPS"),
-    ("/pub/hello/try", (b'{"kind": "hello"}', ()), "hello-kind/hello"),
-]
+def deliveries():
+    """Paths, what is posted there, signed now, and the topics on which it arrives."""
+    return [
+        ("/unsafe/pub/gitlab.com/acme", signed_delivery("gitlab", "s3cret"), "gitlab.com/project/acme/web/app"),
+        ("/unsafe/pub/stripe/", signed_delivery("stripe", SECRET), "stripe-account/acct_1032D82eZvKYlo2C/invoice/paid"),
+        (
+            "/unsafe/pub/github.com/org/acme",
+            signed_delivery("github", "s3cret"),
+            "github.com/repo/acme/app/branch/main",
+        ),
+        ("/pub/jira/cloud", (b'{"issue": {"fields": {"project": {"key": "OPS"}}}}', ()), "jira-project/OPS"),
+        ("/pub/hello/try", (b'{"kind": "hello"}', ()), "hello-kind/hello"),
+    ]
 
 
 async def test_all_of_them_run_in_one_hub_that_knows_nothing_of_them(python, tmp_path):
     with trio.fail_after(60), hub(python, tmp_path) as url:
         async with httpx.AsyncClient() as http:
-            for path, (body, headers), topic in DELIVERIES:
+            for path, (body, headers), topic in deliveries():
                 answer = await http.post(url_for(url, path), content=body, headers=headers)
                 assert answer.status_code == 200, answer.text
                 async with client.listen(url_for(url, f"/sub/{topic}"), since="all") as messages:
