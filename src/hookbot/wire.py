@@ -64,8 +64,7 @@ class Wire:
         if sent == len(data):
             self._unsent = None
             return
-        if sent or self._unsent is None:
-            self.moved_at = trio.current_time()
+        self.moved_at = trio.current_time()
         self._unsent = memoryview(data)[sent:]
 
     def watch(self, events: int) -> None:
