@@ -14,8 +14,9 @@ from front import GUARD_S, handshake, open_front
 from hookbot import audience, channels, fanout
 from hookbot.framing import HookbotV1, Raw
 from hookbot.log import MemoryLog
-from hookbot.message import Draft, format_id
+from hookbot.message import Draft, Message, format_id
 from hookbot.retention import Retention
+from hookbot.topics import TopicFilter
 from hookbot.websocket import BINARY, frame
 
 UNSAFE = {"X-Hookbot-Unsafe-Is-Ok": "I understand the security implications"}.items()
@@ -141,6 +142,18 @@ async def test_a_burst_arrives_whole_and_in_order():
 
         for listener in listeners:
             assert await listener.payloads(3000) == [b"t/%d\0%d" % (n, n) for n in range(3000)]
+
+
+def test_what_is_joined_for_one_send_is_bounded():
+    messages = [Message("topic", bytes(1000), id=format_id("somelogs", n)) for n in range(1, 501)]
+    channel = channels.Channel(TopicFilter(("topic",)), 0)
+    some = audience.Audience(channel, Raw(False), lambda _: None)
+
+    sends = list(some.sends([channels.Entry(message, message.position) for message in messages]))
+
+    assert all(len(data) < audience.SEND_BYTES + 2000 for data, _ in sends)
+    assert b"".join(data for data, _ in sends) == b"".join(frame(BINARY, message.body) for message in messages)
+    assert [reached for _, reached in sends][-1] == 500
 
 
 # --- who is slow
