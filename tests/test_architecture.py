@@ -15,7 +15,7 @@ FLOORS = {
     2: "gate verifying channels writer pages broker wire",
     3: "framing streams subscriber audience fanout keys holds positions leases cursors group groups sessions routers "
     "config_sections tls reloading",
-    4: "http1 connection door serving subscriptions api health app",
+    4: "http1 arriving lobby connection door serving subscriptions api health app",
     5: "server logs welcome testing cli",
 }
 """Rooms from the ground up; ``cli`` stands for every ``cli_*``. A room may use its own floor, and those below."""

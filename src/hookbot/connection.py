@@ -2,8 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 from math import inf
@@ -11,17 +10,16 @@ from math import inf
 import trio
 
 from .answers import Answer, failed, greeted, stored
-from .broker import Broker, Start
-from .errors import HookbotError, Refused, RequestTimeout, Unavailable
-from .fanout import Fanout
-from .gate import Gate
+from .arriving import Arriving, Usual
+from .broker import Start
+from .errors import HookbotError, RequestTimeout, Unavailable
 from .http1 import BadRequest, Head, encode_answer, head_end
-from .intake import Body, Intake
 from .listening import Listening
+from .lobby import Lobby
 from .log import Outcome
 from .message import Draft
 from .places import is_for_app
-from .poller import READ, WRITE, Poller
+from .poller import READ, WRITE
 from .publishing import Publishing
 from .request import Request
 from .verifying import verify
@@ -37,33 +35,6 @@ LINGER_S = 2.0
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 logger = logging.getLogger(__name__)
-
-HandOn = Callable[[socket.socket, bytes], None]
-"""Takes a connection over, with what was read of it."""
-
-
-@dataclass(slots=True, eq=False)
-class Lobby:
-    """What all connections share, and themselves."""
-
-    broker: Broker
-    gate: Gate
-    intake: Intake
-    fanout: Fanout
-    poller: Poller
-    hand_on: HandOn
-    start_soon: Callable[..., None]
-    """Runs what has to wait."""
-    slow_s: float
-    closing: bool = False
-    connections: set["Connection"] = field(default_factory=set)
-    empty: trio.Event = field(default_factory=trio.Event)
-
-    def leave(self, connection: "Connection") -> None:
-        """A connection is over, here at least."""
-        self.connections.discard(connection)
-        if not self.connections:
-            self.empty.set()
 
 
 class Connection(Wire):
@@ -89,8 +60,8 @@ class Connection(Wire):
         self._lobby = lobby
         self._client = client
         self._buffer = bytearray()
-        self._arriving: _Arriving | None = None
-        self._usual: _Usual | None = None
+        self._arriving: Arriving | None = None
+        self._usual: Usual | None = None
         self._waiting = False
         """Whether somebody else is busy with the request: the log, mostly."""
         self._last = False
@@ -197,7 +168,7 @@ class Connection(Wire):
     def _read_head(self, data: bytes) -> None:
         usual = self._usual
         if usual and usual.data == data:
-            self._arriving = _Arriving(usual.head)
+            self._arriving = Arriving(usual.head)
             if self._lobby.gate.admits_again(usual.publishing):
                 self._let_publish(self._arriving, usual.publishing)
                 return
@@ -208,16 +179,16 @@ class Connection(Wire):
         if is_for_app(request.raw_path) or not (websocket or publish):
             self._hand_on(data)
             return
-        self._arriving = _Arriving(head)
+        self._arriving = Arriving(head)
         if websocket:
             self._let_subscribe(head, data)
             return
         publishing = self._lobby.gate.publishing(request)
         if not head.chunked and len(data) <= MAX_USUAL:
-            self._usual = _Usual(data, head, publishing)
+            self._usual = Usual(data, head, publishing)
         self._let_publish(self._arriving, publishing)
 
-    def _let_publish(self, arriving: "_Arriving", publishing: Publishing) -> None:
+    def _let_publish(self, arriving: Arriving, publishing: Publishing) -> None:
         arriving.publishing = publishing
         arriving.body = self._lobby.intake.open(publishing.max_body_bytes)
         head = arriving.head
@@ -260,11 +231,10 @@ class Connection(Wire):
         self._lobby.leave(self)
         self._lobby.hand_on(sock, head + self._buffer)
 
-    def _read_body(self, arriving: "_Arriving") -> bool:
+    def _read_body(self, arriving: Arriving) -> bool:
         """Take what is here of the body, and publish it when that is all."""
-        body, publishing = arriving.body, arriving.publishing
-        if body and publishing and arriving.coming.take(self._buffer, body.write):
-            self._publish(publishing, body.close())
+        if arriving.take(self._buffer) and arriving.publishing and arriving.body:
+            self._publish(arriving.publishing, arriving.body.close())
         return False
 
     def _publish(self, publishing: Publishing, body: bytes) -> None:
@@ -313,15 +283,10 @@ class Connection(Wire):
 
     def _refuse(self, error: HookbotError, *, last: bool) -> None:
         """Answer an error; what has not arrived yet of the request's body is not waited for."""
-        if self._arriving is None:
-            self._answer(failed(error, Request("", b"", ())), last=True)
-            return
-        head = self._arriving.head
-        try:
-            whole = self._arriving.coming.take(self._buffer, _discard)
-        except Refused:
-            whole = False
-        self._answer(failed(error, head.request), last=last or not whole)
+        arriving = self._arriving
+        request = arriving.head.request if arriving else Request("", b"", ())
+        whole = arriving is not None and arriving.skip(self._buffer)
+        self._answer(failed(error, request), last=last or not whole)
 
     def _answer(self, answer: Answer, *, last: bool) -> None:
         arriving, self._arriving = self._arriving, None
@@ -343,35 +308,3 @@ class Connection(Wire):
             self._buffer.clear()
             self._drained = 0
             self.say_no_more()
-
-
-@dataclass(frozen=True, slots=True)
-class _Usual:
-    """A head that was let in: who keeps a connection mostly sends the same one again."""
-
-    data: bytes
-    head: Head
-    publishing: Publishing
-
-
-class _Arriving:
-    """A request from its head to its answer."""
-
-    __slots__ = ("body", "coming", "head", "publishing")
-
-    def __init__(self, head: Head) -> None:
-        self.head = head
-        self.coming = head.body()
-        """Finds the end of what is coming."""
-        self.publishing: Publishing | None = None
-        """Set when it is let in; then `body` takes what comes."""
-        self.body: Body | None = None
-
-    def close(self) -> None:
-        """The body is no longer received."""
-        if self.body:
-            self.body.close()
-
-
-def _discard(data: bytes) -> None:
-    """Where the rest of a refused body goes."""

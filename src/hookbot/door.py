@@ -13,10 +13,11 @@ from typing import Any, NoReturn
 import trio
 
 from .broker import Broker
-from .connection import Connection, HandOn, Lobby
+from .connection import Connection
 from .fanout import Fanout
 from .gate import Gate
 from .intake import Intake
+from .lobby import HandOn, Lobby
 from .poller import READ, Poller
 
 __all__ = ["Door", "HandOn"]
