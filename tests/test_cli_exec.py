@@ -117,6 +117,22 @@ async def test_ctrl_c_lets_the_command_finish_and_the_second_one_kills_it(hub, t
         await trio.sleep(0.01)
 
 
+async def test_a_terminal_that_is_closed_leaves_no_command_behind_unless_it_was_told_to_stay(hub, tmp_path):
+    script = f"cat; echo; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done"
+    words = ("exec", "--since", "all", hub.url_for("/sub/a"), "--", "sh", "-c", script)
+    ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"  # as nohup does
+    await hub.publish("a", b"1")
+    async with running(*words) as process, running(*words, settings=ignoring) as staying:
+        for each in (process, staying):
+            await each.until("a | 1", "out")
+            each.signal(signal.SIGHUP)
+        await process.until("once more to leave at once")
+        (tmp_path / "go").touch()
+        assert await process.ended() == 130
+        await hub.publish("a", b"2")
+        await staying.until("a | 2", "out")
+
+
 async def test_a_command_may_publish_and_does_not_hear_itself(hub):
     publish = (
         f"cat; echo; {Path(__import__('sys').executable).parent}/hookbot publish {hub.url_for('/pub/a')} /dev/null"

@@ -225,6 +225,15 @@ def test_tokens_come_from_the_environment_or_a_file_and_are_never_shown(hub, top
         assert token[:8] not in err
 
 
+def test_whoever_listens_needs_no_server():
+    modules = [
+        f"hookbot.cli_{name}" for name in ("listen", "publish", "forward", "exec", "replay", "doctor", "cursors")
+    ]
+    server = ("hookbot.server", "hookbot.app", "hookbot.broker", "hookbot.poller", "quart", "hypercorn", "cryptography")
+    code = f"import {', '.join(modules)}, sys; print([name for name in {server} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"[]\n"
+
+
 # -- latest
 
 

@@ -1,6 +1,7 @@
 """Standard output and standard error, whose readers may be slow, or leave."""
 
 import os
+import select
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -8,6 +9,7 @@ import trio
 
 PIPE_BYTES = 1 << 20  # the most that a pipe holds for an ordinary user (Linux: fs.pipe-max-size)
 MAX_LINE_BYTES = 1 << 16
+SMALL_BYTES = 4096  # PIPE_BUF of Linux: what a pipe takes whole once it is writable
 
 
 class Output:
@@ -24,7 +26,14 @@ class Output:
     async def write(self, data: bytes) -> None:
         """Write all of it; what several tasks write does not mix."""
         async with self._lock:
-            await trio.to_thread.run_sync(self._write_all, data, abandon_on_cancel=True)
+            if self._takes(len(data)):
+                self._write_all(data)
+            else:
+                await trio.to_thread.run_sync(self._write_all, data, abandon_on_cancel=True)
+
+    def _takes(self, size: int) -> bool:
+        """Whether so many bytes can be written without waiting: a pipe or a terminal that is ready takes that many."""
+        return size <= SMALL_BYTES and bool(select.select([], [self._descriptor], [], 0)[1])
 
     def _write_all(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -79,5 +88,5 @@ class Prefixed:
             await self._write(lines)
 
     async def _write(self, lines: bytes) -> None:
-        with suppress(BrokenPipeError):
+        with suppress(OSError):
             await self._output.write(self._prefix + lines.replace(b"\n", b"\n" + self._prefix) + b"\n")

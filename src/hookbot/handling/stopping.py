@@ -10,7 +10,8 @@ import trio
 
 T = TypeVar("T")
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+"""A terminal that is closed (SIGHUP) must not leave a command behind that nobody waits for."""
 
 logger = logging.getLogger("hookbot.handling")
 
@@ -46,7 +47,8 @@ class Stop:
 
 
 async def _heed_signals(stop: Stop, task_status: trio.TaskStatus[None]) -> None:
-    with trio.open_signal_receiver(*SIGNALS) as signals:
+    known = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]  # Windows has fewer
+    with trio.open_signal_receiver(*(each for each in known if signal.getsignal(each) != signal.SIG_IGN)) as signals:
         task_status.started()
         async for _ in signals:
             if not stop.asked:
