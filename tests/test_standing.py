@@ -3,7 +3,7 @@
 import pytest
 
 from hookbot.authority import Authority, Grant
-from hookbot.errors import TooManyRequests
+from hookbot.errors import TooManyRequests, Unauthorized
 from hookbot.standing import Standing
 
 KEY = "key"
@@ -15,48 +15,100 @@ def nothing():
     """Ends nothing."""
 
 
-def over(standing, *, now_s=0, authority=AUTHORITY):
-    for end in standing.over(authority, now_s=now_s):
-        end()
+class Moment:
+    """When, and by whose word, grants are good."""
+
+    def __init__(self, standing, now_s=0, authority=AUTHORITY):
+        self.now_s = now_s
+        self.authority = authority
+        standing.is_granted = lambda grant: self.authority.stands(grant, now_s=self.now_s)
+
+
+def end_what_is_over(standing):
+    for end in standing.over():
+        if end:
+            end()
 
 
 def test_what_is_granted_stands():
     standing, ended = Standing(), []
+    Moment(standing, now_s=99)
     for grant in (PLAIN, Grant(KEY, names=("ann",)), Grant(KEY, expires_s=100)):
         standing.add(grant, object(), lambda: ended.append(1))
-    over(standing, now_s=99)
+    standing.review()
+    end_what_is_over(standing)
     assert ended == []
     assert len(standing) == 3
 
 
 @pytest.mark.parametrize(
     "grant",
-    [Grant("another key"), Grant(KEY, names=("ann", "gone")), Grant(KEY, expires_s=100), Grant(KEY, expires_s=50)],
+    [
+        Grant("another key"),
+        Grant(KEY, digest="sha256"),
+        Grant(KEY, names=("ann", "gone")),
+        Grant(KEY, expires_s=100),
+        Grant(KEY, expires_s=50),
+    ],
 )
 def test_what_is_no_longer_granted_ends_and_nothing_else(grant):
     standing, ended = Standing(), []
+    Moment(standing, now_s=100, authority=Authority([KEY], digests=["sha1"], revoked=["gone"]))
     for which in (PLAIN, grant, grant, Grant(KEY, expires_s=101)):
         standing.add(which, object(), lambda which=which: ended.append(which))
-    over(standing, now_s=100)
+    standing.review()
+    end_what_is_over(standing)
     assert ended == [grant, grant]
 
 
+def test_what_expires_ends_without_anything_else_being_looked_at():
+    standing, ended, looked_at = Standing(), [], []
+    moment = Moment(standing, now_s=99)
+    is_granted, standing.is_granted = standing.is_granted, lambda grant: looked_at.append(grant) or is_granted(grant)
+    soon, later = Grant(KEY, expires_s=100), Grant(KEY, expires_s=200)
+    for which in (PLAIN, soon, later):
+        standing.add(which, "key", lambda which=which: ended.append(which))
+    end_what_is_over(standing)
+    moment.now_s = 100
+    end_what_is_over(standing)
+    assert ended == [soon]
+    assert looked_at == [soon, later] * 2
+    standing.remove(soon, "key")
+    end_what_is_over(standing)
+    assert looked_at[4:] == [later]
+
+
 def test_a_subscription_may_leave_while_others_are_ended():
-    standing = Standing()
+    standing, grant = Standing(), Grant("another key")
+    Moment(standing)
     for key in range(3):
-        standing.add(Grant("another key"), key, lambda key=key: standing.remove(Grant("another key"), key))
-    over(standing)
+        standing.add(grant, key, lambda key=key: standing.remove(grant, key))
+    standing.review()
+    end_what_is_over(standing)
     assert len(standing) == 0
 
 
-def test_a_subscription_that_takes_its_time_is_told_again():
-    standing, ended = Standing(), []
-    with standing.stand(Grant("another key"), lambda: ended.append(1)):
-        over(standing)
-        over(standing)
-        assert len(ended) == 2
-    over(standing)
-    assert len(ended) == 2
+def test_all_may_leave_between_two_of_them():
+    standing = Standing()
+    Moment(standing)
+    standing.add(Grant("one"), 1, nothing)
+    standing.add(Grant("two"), 2, nothing)
+    standing.review()
+    over = standing.over()
+    assert next(over) is nothing
+    standing.remove(Grant("one"), 1)
+    standing.remove(Grant("two"), 2)
+    assert list(over) == []
+
+
+def test_what_is_no_longer_granted_does_not_begin():
+    standing = Standing()
+    Moment(standing)
+    with pytest.raises(Unauthorized):
+        standing.check(Grant("another key"))
+    with pytest.raises(Unauthorized), standing.stand(Grant("another key"), nothing):
+        """Never reached."""
+    assert len(standing) == 0
 
 
 def test_there_are_only_so_many_in_all():
@@ -99,8 +151,9 @@ def test_limits_may_change_while_subscriptions_stand():
 def test_nothing_is_left_of_those_who_have_left():
     standing = Standing()
     for number in range(3):
-        with standing.stand(Grant(KEY, names=(str(number),)), nothing):
+        with standing.stand(Grant(KEY, names=(str(number),), expires_s=100), nothing):
             assert len(standing) == 1
     assert len(standing) == 0
     assert not standing._ends
+    assert not standing._expiring
     assert not standing._held

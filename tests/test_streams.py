@@ -339,12 +339,14 @@ async def test_a_stream_that_is_opened_while_the_hub_closes_ends_at_once(listen,
 
 
 async def test_a_stream_ends_when_what_granted_it_does(streams, standing):
-    authority = Authority(["key"])
+    authority, now_s = Authority(["key"]), 99
+    standing.is_granted = lambda grant: authority.stands(grant, now_s=now_s)
     grant = Grant(key="key", expires_s=100)
     asked = Listening(TopicFilter.parse("a"), "/sub/a", "a", "jsonl", grant=grant)
     with streams.open(asked, Start(0)) as stream:
-        assert standing.over(authority, now_s=99) == []
-        [end] = standing.over(authority, now_s=100)
+        assert list(standing.over()) == [None]
+        now_s = 100
+        [end] = standing.over()
         end()
         with pytest.raises(Ended) as caught:
             await anext(stream)

@@ -85,7 +85,9 @@ class Socket:
 
     def __init__(self, connection, form):
         self._connection = connection
+        self.status = None
         self._form = form
+        self._code = None
         self._websocket = WSConnection(ConnectionType.CLIENT)
 
     async def begin(self, path, headers):
@@ -114,8 +116,8 @@ class Socket:
 
     async def ended(self):
         """The code of the hub's goodbye."""
-        while await self.take() is not None:
-            pass
+        while self._code is None:
+            await self.take()
         return self._code
 
     async def _send(self, event):

@@ -74,6 +74,7 @@ class Gate:
         self.origins = frozenset(origin.lower() for origin in origins)
         self.sources = sources or Sources()
         self.standing = Standing() if standing is None else standing  # one without subscriptions is empty
+        self.standing.is_granted = lambda grant: self.authority.stands(grant, now_s=self.now_s)
         self.fetches = fetches or Fetches()
         self._proxies = proxies or TrustedProxies()
         self._failures = Throttle(failures)
@@ -89,6 +90,7 @@ class Gate:
         self._failures, self._publishes = other._failures, other._publishes
         self.standing.max_subscribers = other.standing.max_subscribers
         self.standing.max_per_token = other.standing.max_per_token
+        self.standing.review()
 
     @property
     def now_s(self) -> float:

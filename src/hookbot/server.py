@@ -213,8 +213,9 @@ async def _closing(sock: socket.socket) -> AsyncIterator[socket.socket]:
 async def _end_what_is_not_granted(gate: Gate) -> None:
     while True:
         await trio.sleep(STANDING_INTERVAL_S)
-        for n, end in enumerate(gate.standing.over(gate.authority, now_s=gate.now_s), 1):
-            end()
+        for n, end in enumerate(gate.standing.over(), 1):
+            if end:
+                end()
             if n % STANDING_BATCH == 0:
                 await trio.lowlevel.checkpoint()
 

@@ -9,7 +9,7 @@ import trio
 from quart import websocket
 
 from .broker import Broker, Start
-from .errors import Ended, HistoryLost, HookbotError, Refused, TooManyRequests, Unavailable
+from .errors import Ended, HistoryLost, HookbotError, Refused, TooManyRequests, Unauthorized, Unavailable
 from .framing import HookbotV1, framing_for, hello
 from .listening import Listening
 from .serving import discard_incoming
@@ -35,7 +35,7 @@ class Subscriptions:
 
     async def chunks(self, listening: Listening, start: Start) -> AsyncIterator[bytes]:
         """The body of a streaming answer."""
-        with suppress(Ended, TooManyRequests, Unavailable), self.streams.open(listening, start) as stream:
+        with suppress(Ended, TooManyRequests, Unauthorized, Unavailable), self.streams.open(listening, start) as stream:
             async for frames in stream:
                 yield b"".join(frames)
 
