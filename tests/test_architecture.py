@@ -11,7 +11,7 @@ FLOORS = {
     0: "errors topics message slices since tokens narrowed places request proxies throttle config_file signatures "
     "expressions fetching ranges",
     1: "retention admission newest log log_tables log_file log_sqlite metrics poller websocket authority standing "
-    "sources publishing listening intake config answers",
+    "credentials sources publishing listening intake config answers",
     2: "gate verifying channels writer pages broker wire",
     3: "framing streams subscriber audience fanout keys holds positions leases cursors group groups sessions routers "
     "config_sections tls reloading",

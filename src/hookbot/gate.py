@@ -4,14 +4,13 @@ The door and the app take requests in; both ask here, so that there is one answe
 """
 
 import logging
-from binascii import a2b_base64
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Literal
 from urllib.parse import parse_qsl
 
 from .authority import Action, Authority, Grant
+from .credentials import tokens_of
 from .errors import (
     BadSignature,
     BodyTooLarge,
@@ -23,7 +22,7 @@ from .errors import (
     Unauthorized,
 )
 from .fetching import Fetches
-from .listening import Listening, offered, read_listening
+from .listening import Listening, read_listening
 from .message import format_time
 from .places import METHODS, Place, find
 from .proxies import TrustedProxies, neighbourhood
@@ -41,7 +40,6 @@ MAX_KEY = 255
 MESSAGES = "/hookbot/v1/messages/"
 UNSAFE_HEADER = "x-hookbot-unsafe-is-ok"
 UNSAFE_HEADER_VALUE = "I understand the security implications"
-TOKEN_PROTOCOL = "hookbot.token."  # noqa: S105 - a prefix, not a token
 FAILED = "requests without a good token or signature"
 
 logger = logging.getLogger(__name__)
@@ -191,7 +189,7 @@ class Gate:
     def authorize(self, request: Request, path: str, action: Action) -> Grant:
         """What the request's token grants; raises `Unauthorized`, or `Forbidden` if a foreign page borrowed it."""
         now_s = self.now_s
-        for token in _tokens(request):
+        for token in tokens_of(request):
             if grant := self.authority.grant(token, path, action, now_s=now_s):
                 break
         else:
@@ -248,23 +246,6 @@ class Gate:
         origin = request.header("origin").lower()
         own = f"//{request.header('host').lower()}"
         return bool(origin) and not origin.endswith(own) and origin not in self.origins
-
-
-def _tokens(request: Request) -> Sequence[str]:
-    """All tokens that a request shows: Basic user name, Bearer, a websocket's subprotocol, ``?token=`` of a GET."""
-    scheme, _, credentials = request.header("authorization").partition(" ")
-    tokens = []
-    if scheme.lower() == "bearer":
-        tokens.append(credentials.strip())
-    elif scheme.lower() == "basic":
-        with suppress(ValueError):
-            tokens.append(a2b_base64(credentials.strip(), strict_mode=True).decode("latin-1").partition(":")[0])
-    for protocol in offered(request):
-        if protocol.startswith(TOKEN_PROTOCOL):
-            tokens.append(protocol.removeprefix(TOKEN_PROTOCOL))
-    if request.method == "GET" and "token=" in request.query:
-        tokens.append(request.parameters.get("token", ""))
-    return tokens
 
 
 def _within(grant: Grant, listening: Listening, *, now_us: int) -> Listening:
