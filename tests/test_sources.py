@@ -1,5 +1,6 @@
 """Sections of sources, and what each source makes of a request."""
 
+from contextlib import suppress
 from hashlib import sha256
 from ipaddress import ip_network
 
@@ -7,12 +8,14 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hookbot.config_file import Mistakes
 from hookbot.errors import BadSignature, ConfigError, Forbidden
 from hookbot.message import Once, Verified
 from hookbot.request import Request
-from hookbot.signatures import SignedRequest, load_provider
+from hookbot.signatures import SignedRequest, load_provider, provider_names
 from hookbot.sources import KEYS, Source, Sources
 from hookbot.throttle import Rate
 
@@ -146,6 +149,23 @@ def test_what_is_wrong_is_told_without_any_secret(section):
     assert SECRET not in told
     assert "tooshort!secret" not in told
     assert SECRET not in repr(parse())
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+OPTIONS = sorted({option for name in provider_names() for option in load_provider(name).options})
+
+
+@given(
+    st.sampled_from(provider_names()),
+    st.dictionaries(st.sampled_from([*KEYS, *OPTIONS]), ANYTHING | st.lists(st.text(), max_size=3), max_size=5),
+)
+def test_whatever_a_section_says_it_is_a_source_or_a_mistake(name, section):
+    with suppress(ConfigError):
+        Source.parse({**SECTION, "provider": name, **section}, resolve, RANGES)
 
 
 # --- finding
