@@ -35,6 +35,7 @@ FRAME = frame_size(len(BODY))
 BATCH = 1000
 PUBLISHERS = 64
 PUBLISHING_S = 0.1
+BEHIND = 10
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
@@ -51,7 +52,12 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
             for readers in (0, 2):
                 yield _sample("publishing: so many readers", readers, round, publishing(process, readers, plan))
             yield _sample("the disk", 1, round, {"ms for a sync": sync_s(stage.directory) * 1e3})
-        yield _sample("behind: one who takes nothing", plan.history, 0, {"MiB": behind_bytes(process) / (1 << 20)})
+        yield _sample(
+            "behind: a subscriber who takes nothing of so many",
+            plan.history,
+            0,
+            {"MiB": behind_bytes(process) / (1 << 20)},
+        )
         if plan.resuming:
             yield _sample("resuming at once", plan.resuming, 0, resuming(process, plan, ids[-plan.behind]))
 
@@ -92,15 +98,14 @@ def publishing(process: Process, readers: int, plan: Plan) -> Values:
         return {**values, "messages/s": (room.received - before) / FRAME / wall_s} if readers else values
 
 
-def behind_bytes(process: Process) -> int:
-    """What the hub holds for a subscriber of everything who takes nothing."""
-    [(hello, _)] = KEEPS.protocol.subscribing(TOPIC, "?since=all")
-    settle([process])
-    before = process.rss_bytes
-    with socket.create_connection(("127.0.0.1", process.port)) as sock:
-        sock.sendall(hello)
+def behind_bytes(process: Process) -> float:
+    """What the hub holds for a subscriber of everything who takes nothing; for each of several, after a first one."""
+    with Room(process.port, KEEPS.protocol, TOPIC, 1, query="?since=all"):
         settle([process])
-        return process.rss_bytes - before
+        before = process.rss_bytes
+        with Room(process.port, KEEPS.protocol, TOPIC, BEHIND, query="?since=all"):
+            settle([process])
+            return (process.rss_bytes - before) / BEHIND
 
 
 def resuming(process: Process, plan: Plan, since: str) -> Values:
