@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from .contestants import BARE, DURABLE, HOOKBOT, QUART, STARLETTE, WEBSOCKETS, Contestant
+from .measures.history import BEHIND, CATCHING_UP, PUBLISHING
 from .plan import Plan
 from .samples import Cell, Samples, Spread
 
@@ -31,7 +32,7 @@ class Target:
 
 def targets(plan: Plan) -> list[Target]:
     """Everything that hookbot has to reach; what was not measured is there, too."""
-    return [*_fanout(plan), *_others(plan)]
+    return [*_fanout(plan), *_others(plan), *_history(plan)]
 
 
 def _fanout(plan: Plan) -> list[Target]:
@@ -82,4 +83,21 @@ def _others(plan: Plan) -> list[Target]:
             at_least=0.9,
         ),
         ratio("handshakes/s / Quart-Trio", "handshakes", "websocket", plan.handshakes, HOOKBOT, "handshakes/s", 5),
+    ]
+
+
+def _history(plan: Plan) -> list[Target]:
+    reading = Cell("history", CATCHING_UP, 1, DURABLE.name)
+    publishing = Cell("history", PUBLISHING, 2, DURABLE.name)
+    behind = Cell("history", BEHIND, plan.history, DURABLE.name)
+    return [
+        Target("messages/s of one who catches up", reading, "messages/s", None, at_least=30_000),
+        Target(
+            "publishes/s, durable, while two catch up / nobody does",
+            publishing,
+            "publishes/s",
+            publishing._replace(n=0),
+            at_least=0.5,
+        ),
+        Target(f"memory for a subscriber who is {plan.history:,} behind, MiB", behind, "MiB", None, at_most=1),
     ]

@@ -29,13 +29,16 @@ REFERENCES = {
     "ms for a sync": None,
 }
 COUNTED = ""
+CATCHING_UP = "catching up: one reader"
+PUBLISHING = "publishing: so many readers"
+BEHIND = "behind: a subscriber who takes nothing of so many"
 TOPIC = "bench/history"
 BODY = bytes(1000)
 FRAME = frame_size(len(BODY))
 BATCH = 1000
 PUBLISHERS = 64
 PUBLISHING_S = 0.1
-BEHIND = 10
+STALLED = 10
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
@@ -48,12 +51,12 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
             for n, one, since in ((1, other, "all"), (plan.history, process, ids[int(plan.history * 0.99)])):
                 taken = median(first_message_s(one, since) for _ in range(plan.resumes))
                 yield _sample("resume: log of so many messages", n, round, {"ms to the first message": taken * 1e3})
-            yield _sample("catching up: one reader", 1, round, catching_up(process, plan))
+            yield _sample(CATCHING_UP, 1, round, catching_up(process, plan))
             for readers in (0, 2):
-                yield _sample("publishing: so many readers", readers, round, publishing(process, readers, plan))
+                yield _sample(PUBLISHING, readers, round, publishing(process, readers, plan))
             yield _sample("the disk", 1, round, {"ms for a sync": sync_s(stage.directory) * 1e3})
         yield _sample(
-            "behind: a subscriber who takes nothing of so many",
+            BEHIND,
             plan.history,
             0,
             {"MiB": behind_bytes(process) / (1 << 20)},
@@ -103,9 +106,9 @@ def behind_bytes(process: Process) -> float:
     with Room(process.port, KEEPS.protocol, TOPIC, 1, query="?since=all"):
         settle([process])
         before = process.rss_bytes
-        with Room(process.port, KEEPS.protocol, TOPIC, BEHIND, query="?since=all"):
+        with Room(process.port, KEEPS.protocol, TOPIC, STALLED, query="?since=all"):
             settle([process])
-            return (process.rss_bytes - before) / BEHIND
+            return (process.rss_bytes - before) / STALLED
 
 
 def resuming(process: Process, plan: Plan, since: str) -> Values:
