@@ -53,14 +53,15 @@ async def test_what_several_write_does_not_mix(pipe):
 
 async def test_a_slow_reader_holds_up_nothing_else(pipe):
     read, write = pipe
+    lock = trio.Lock()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Output(write).write, b"x" * (1 << 20))
+        nursery.start_soon(Output(write, lock).write, b"x" * (1 << 20))
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(Output(write).write, b"small")
+        nursery.start_soon(Output(write, lock).write, b"small")
         for _ in range(10):
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
-        os.close(read)  # so that the threads come to an end
+        os.close(read)  # so that the thread comes to an end
 
 
 async def test_a_pipe_that_takes_nothing_more_is_not_waited_for_in_place(pipe):

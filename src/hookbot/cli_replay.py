@@ -11,14 +11,7 @@ import click
 
 from .cli_exec import check_command
 from .cli_handling import HEADERS, Trying, handling_options, read_headers
-from .cli_subscribing import (
-    Subscribing,
-    find_publish_token,
-    run,
-    set_up_saying,
-    subscription_options,
-    take_url,
-)
+from .cli_subscribing import Subscribing, find_publish_token, run, set_up_saying, subscription_options, take_url
 from .client import open_publisher
 from .client.address import Address
 from .errors import Refused
@@ -38,20 +31,22 @@ _Ack = Callable[[Message], None]
 class _Sink:
     """Where history goes: exactly one of these."""
 
-    target: str | None
+    target: Target | None
     topic: str | None
     command: tuple[str, ...]
     headers: Headers
 
     @property
     def name(self) -> str:
-        return self.target or self.topic or " ".join(self.command)
+        if self.target:
+            return str(self.target)
+        return str(Address.parse(self.topic)) if self.topic else "\0".join(self.command)
 
     @asynccontextmanager
     async def open(self, subscribing: Subscribing, hop: str, timeout_s: float) -> AsyncIterator[Work]:
         if self.target:
             style = Style(hop, timeout_s, headers=self.headers, once=False, ca_file=subscribing.ca_file)
-            async with open_poster(Target.parse(self.target), style) as poster:
+            async with open_poster(self.target, style) as poster:
                 yield poster.post
         elif self.topic:
             token = find_publish_token(self.topic)
@@ -117,7 +112,12 @@ def replay(
     if command and not executes:
         raise click.UsageError("COMMAND needs --exec.")
     set_up_saying(quiet=True)
-    sink = _Sink(target, topic, check_command(command) if executes else (), read_headers(headers))
+    sink = _Sink(
+        Target.parse(target) if target else None,
+        topic,
+        check_command(command) if executes else (),
+        read_headers(headers),
+    )
     run(partial(_replay, subscribing, trying, url, sink, until_us, speed))
 
 
@@ -134,8 +134,8 @@ async def _replay(
     began, totals = time.monotonic(), Totals()
     try:
         async with (
-            subscribing.open(url, follow=False) as messages,
             sink.open(subscribing, hop, trying.timeout_s) as work,
+            subscribing.open(url, follow=False) as messages,
         ):
             with _progress(until_us, shown=sys.stderr.isatty() and not sink.command) as note:
                 handling = Handling(work, trying.policy(subscribing, hop), note(messages.ack))

@@ -19,9 +19,10 @@ class Output:
     written in two.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, lock: trio.Lock | None = None) -> None:
+        """Outputs that may lead to the same place share a `lock`: what one of them fills, the other has to wait for."""
         self._descriptor = descriptor
-        self._lock = trio.Lock()
+        self._lock = lock or trio.Lock()
 
     async def write(self, data: bytes) -> None:
         """Write all of it; what several tasks write does not mix."""

@@ -30,7 +30,8 @@ class Runner:
         self._hop = hop
         self._timeout_s = timeout_s
         self._directory = directory
-        self._outputs = Output(1), Output(2)
+        lock = trio.Lock()
+        self._outputs = Output(1, lock), Output(2, lock)
         self._runs = 0
 
     async def run(self, message: Message, attempt: int) -> str:
