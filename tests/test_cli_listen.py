@@ -14,6 +14,7 @@ from commands import Caller, ThreadHub, running, starting, target
 from hookbot import cli_subscribing
 from hookbot.message import from_envelope
 from hookbot.testing import open_test_hub
+from scripted_hub import mid, scripted_hub
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,19 @@ async def test_what_is_published_is_printed_as_it_comes():
         assert b'\n    {\n      "x": 1\n    }\n' in listener.out
         assert b"\x1b" not in listener.out
         assert await listener.interrupted() == 130
+
+
+async def test_a_gap_is_told_beside_what_is_printed():
+    async def script(peer):
+        await peer.hello(9)
+        await peer.send("gap", reason="retention", after=None, before=mid(7))
+        await peer.messages(7, body=b"7")
+        await peer.stay()
+
+    async with scripted_hub(script) as hub, running("listen", "--raw", "--limit", "1", hub.url) as listener:
+        assert await listener.ended() == 0
+    assert listener.out == b"7"
+    assert f"messages before {mid(7)} are missing (retention)".encode() in listener.err
 
 
 async def test_a_reader_who_leaves_is_no_error():
