@@ -162,6 +162,7 @@ async def test_a_lost_cursor_ends_it_when_what_is_in_hand_is_done(hub):
         (["http://h/sub/a", "localhost:3000"], 3, "a target begins with http://"),
         (["http://h/pub/a", "http://t/"], 3, "is for publishing"),
         (["--dead-letter", "file", "http://h/sub/a", "http://t/"], 2, "--dead-letter needs --max-attempts"),
+        (["--timeout", "0", "http://h/sub/a", "http://t/"], 2, "more than 0"),
         (["--concurrency", "0", "http://h/sub/a", "http://t/"], 2, "--concurrency"),
         (["--header", "nonsense", "http://h/sub/a", "http://t/"], 2, "a header is 'Name: value'"),
     ],

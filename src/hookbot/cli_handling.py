@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .cli_subscribing import Subscribing, find_publish_token
-from .cli_types import DURATION
+from .cli_types import INTERVAL
 from .errors import ConfigError
 from .handling import DeadLetters, Handling, Policy, Stop, Stopping, Totals, Work
 from .handling.dead_letters import ToFile, ToTopic
@@ -70,7 +70,7 @@ def handling_options(timeout: str) -> Callable[[Callable[..., Any]], Callable[..
                 help="What to do after --max-attempts: append to a file, publish to a topic, or stop.",
             ),
             click.option("--max-attempts", type=click.IntRange(1), help="Of each message. Default: no limit."),
-            click.option("--timeout", type=DURATION, default=timeout, show_default=True, help="Of one attempt."),
+            click.option("--timeout", type=INTERVAL, default=timeout, show_default=True, help="Of one attempt."),
             click.option(
                 "--concurrency", "-j", type=click.IntRange(1), default=1, show_default=True, help="So many at once."
             ),

@@ -113,7 +113,7 @@ class Handling:
             self._end(error)
 
     def _is_to_be_handled(self, message: Message) -> bool:
-        if self._policy.hop in message.hops:
+        if self._policy.hop in _hops(message):
             logger.warning("%s %s went in a circle: it was here before", message.topic, message.id)
             return False
         return self._policy.wanted(message)
@@ -222,6 +222,12 @@ class Handling:
         self._reading.cancel()
         for lane in self._lanes.values():
             lane.wake()
+
+
+def _hops(message: Message) -> set[str]:
+    """Those that the hub believes, and those that it does not, since a circle may go through unsafe topics."""
+    said = message.header("Hookbot-Hops") or ""
+    return {*message.hops, *(hop.strip() for hop in said.split(","))}
 
 
 def _times(attempts: int) -> str:
