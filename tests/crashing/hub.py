@@ -2,7 +2,6 @@
 
 import random
 import re
-import signal
 import socket
 import sqlite3
 import subprocess
@@ -20,7 +19,7 @@ from hookbot.tokens import make_token
 
 KEY = "crash-key"
 SECRET = "crash-secret"
-START_S = 30  # only ever reached by a hub that does not start
+START_S = STOP_S = 30  # only ever reached by a hub that does not
 SEARCHED_PORTS = range(20_000, 32_000)  # beneath those that outgoing connections get
 
 CONFIGURATION = """
@@ -99,9 +98,12 @@ class Hub:
 
     async def stop(self):
         """In good order."""
-        self._process.send_signal(signal.SIGTERM)
-        assert await trio.to_thread.run_sync(self._process.wait, 30) == 0, self.log()
-        self._process = None
+        process, self._process = self._process, None
+        process.terminate()
+        try:
+            assert await trio.to_thread.run_sync(process.wait, STOP_S) == 0, self.log()
+        finally:
+            process.kill()
 
     @contextmanager
     def running(self):

@@ -87,7 +87,7 @@ def make_listeners(hub, seed):
 
 
 async def keep_killing(hub, kills, life_s, chance):
-    """Kill it at any moment, one in six times while it starts; and leave it alive."""
+    """Kill it at any moment, one in six times while it starts; then stop it in good order; and leave it alive."""
     for _ in range(kills):
         hub.start()
         if chance.random() < 1 / 6:
@@ -96,9 +96,12 @@ async def keep_killing(hub, kills, life_s, chance):
             await hub.ready()
             await trio.sleep(chance.uniform(0, life_s))
         hub.kill()
-    hub.start()
-    await hub.ready()
-    await trio.sleep(life_s / 2)
+    for stopped in (True, False):
+        hub.start()
+        await hub.ready()
+        await trio.sleep(life_s / 2)
+        if stopped:
+            await hub.stop()
 
 
 async def until_nothing_moves(hub, listeners):
