@@ -200,3 +200,7 @@ def test_the_data_lies_where_the_platform_keeps_state(monkeypatch, tmp_path):
     if os.name == "posix" and "darwin" not in os.uname().sysname.lower():
         assert default_data_dir() == tmp_path / "hookbot"
     assert isinstance(default_data_dir(), Path)
+
+
+def test_connections_have_to_end_before_the_grace_does(tmp_path):
+    assert Config(Secret("the key"), tmp_path, grace_s=10).leave_s == 9

@@ -87,6 +87,11 @@ class Config:
     grace_s: float = 10
 
     @property
+    def leave_s(self) -> float:
+        """How long connections have to end when the hub is told to stop. The rest of the grace is for saving."""
+        return 0.9 * self.grace_s
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """The key that makes tokens, then the old ones whose tokens are still good."""
         return (self.key.value, *self.old_keys)

@@ -128,7 +128,7 @@ async def open_front(
     sock: socket.socket,
     hand_on: HandOn,
 ) -> AsyncIterator[None]:
-    """The poller and what lies in it. When the block ends, everybody there is told, and has `grace_s` to leave."""
+    """The poller and what lies in it. When the block ends, everybody there is told, and has `leave_s` to leave."""
     own = poller.Poller()
     fanout = Fanout(
         broker,
@@ -146,7 +146,7 @@ async def open_front(
         await nursery.start(door.run)
         door.listen(sock)
         yield
-        deadline = trio.current_time() + config.grace_s
+        deadline = trio.current_time() + config.leave_s
         async with trio.open_nursery() as leaving:
             leaving.start_soon(door.close, deadline)
             leaving.start_soon(fanout.close, deadline)
@@ -189,7 +189,7 @@ def limits(config: Config) -> Limits:
         stall_s=config.stall_s,
         ping_s=config.ping_s,
         deaf_s=config.deaf_s,
-        grace_s=config.grace_s,
+        grace_s=config.leave_s,
     )
 
 
