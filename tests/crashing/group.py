@@ -4,7 +4,8 @@ import json
 from collections import defaultdict
 from typing import NamedTuple
 
-from .listeners import DIES, V1, compare
+from .listeners import compare
+from .websocket_listeners import DIES, V1
 
 
 class Delivery(NamedTuple):

@@ -9,11 +9,13 @@ import trio
 
 from hookbot.client import backoff
 
+from .client_listeners import Client, ClientCursor
 from .group import Group
 from .hub import Hub
-from .listeners import V1, Client, ClientCursor, CloudEvents, Cursor, JsonLines, Raw, ServerSentEvents
+from .listeners import JsonLines, ServerSentEvents
 from .senders import ClientSender, GitHub, HttpxSender, Pipeliner
 from .verdict import audible, check_github, check_kept, check_log, check_senders
+from .websocket_listeners import V1, CloudEvents, Cursor, Raw
 
 CATCHING_UP_S = 40  # only ever reached by a test that fails
 STARTING_S = 1.5

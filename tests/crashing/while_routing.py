@@ -4,11 +4,12 @@ import random
 
 import trio
 
+from .client_listeners import Client
 from .hub import Hub
-from .listeners import V1, Client
 from .senders import GitHub
 from .under_load import listening, until_nothing_moves
 from .verdict import audible, check_github, check_log, check_senders
+from .websocket_listeners import V1
 
 SENDERS = 50  # whose deliveries share their commits
 REPOSITORIES = [f"acme/app-{number}" for number in range(20)]
