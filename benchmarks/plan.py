@@ -18,7 +18,7 @@ class Plan:
     burst: int = 20
     """So many messages at once."""
     idle: int = 5000
-    handshakes: int = 500
+    handshakes: int = 1000
     """In each round."""
     topics: int = 100_000
     history: int = 100_000

@@ -77,11 +77,22 @@ def _measures(samples: Samples, headings: Headings) -> Iterator[str]:
         these = [cell for cell in cells if (cell.measure, cell.case) == (measure, case)]
         for quantity in headings[measure].references:
             yield from _quantity(samples, these, quantity, headings[measure])
-        for fault in ("refused", "lost"):
-            total = sum(sum(samples.by_round(cell, fault).values()) for cell in these)
-            yield f"{fault}: {total:.0f}  "
-        busiest = max((max(samples.by_round(cell, "generator").values(), default=0.0) for cell in these), default=0.0)
-        yield from [f"generator: at most {busiest:.0%} of one processor", ""]
+        yield f"Refused: {_total(samples, these, 'refused'):.0f}, lost: {_total(samples, these, 'lost'):.0f}."
+        if busy := _generator(samples, these):
+            yield f"Generator, of one processor: {busy}."
+        yield ""
+
+
+def _total(samples: Samples, cells: Sequence[Cell], fault: str) -> float:
+    return sum(sum(samples.by_round(cell, fault).values()) for cell in cells)
+
+
+def _generator(samples: Samples, cells: Sequence[Cell]) -> str:
+    busiest: dict[str, float] = {}
+    for cell in cells:
+        if spread := samples.spread(cell, "generator"):
+            busiest[cell.contestant] = max(busiest.get(cell.contestant, 0.0), spread.middle)
+    return ", ".join(f"{contestant} {share:.0%}" for contestant, share in busiest.items())
 
 
 def _quantity(samples: Samples, cells: Sequence[Cell], quantity: str, heading: Heading) -> Iterator[str]:

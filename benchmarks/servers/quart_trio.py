@@ -40,6 +40,7 @@ def main(port: str, certificate: str | None = None, key: str | None = None) -> N
     config = hypercorn.Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.backlog = 8192
+    config.keep_alive_max_requests = sys.maxsize
     config.certfile, config.keyfile = certificate, key
     trio.run(hypercorn.trio.serve, make_app(), config)
 
