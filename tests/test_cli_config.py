@@ -266,7 +266,8 @@ def test_a_variable_that_is_wrong_is_told(environment):
 
 def test_a_router_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "broken.py").write_text(
-        "class Broken:\n    def __init__(self):\n        raise OSError('no luck')\n    async def route(self, m, p): ...\n"
+        "class Broken:\n    def __init__(self):\n        raise OSError('no luck')\n"
+        "    async def route(self, m, p): ...\n"
     )
     result = CliRunner().invoke(cli, ["check-config", write('router = ["broken.py"]')])
     assert result.exit_code == 2

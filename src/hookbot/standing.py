@@ -32,7 +32,7 @@ class Standing:
         return self._count
 
     def check(self, grant: Grant) -> None:
-        """Raises `TooManyRequests` if there is no room for one more, `Unauthorized` if its grant has ended meanwhile."""
+        """Raises `TooManyRequests` if there is no room for one more, `Unauthorized` if its grant has ended."""
         if not self.is_granted(grant):
             raise Unauthorized
         if self.max_subscribers is not None and self._count >= self.max_subscribers:
