@@ -97,25 +97,28 @@ async def test_the_ancestors_tokens_end_when_they_are_refused(tmp_path, ways, qu
 
 async def test_who_waits_for_a_cursor_does_not_get_it_by_a_token_that_has_ended(tmp_path, ways, quick):
     path = "/sub/x?cursor=deploy"
-    async with whole_hub(tmp_path, old_keys=(OLD_KEY,), **ways) as hub, trio.open_nursery() as nursery:
-        async with await trio.open_tcp_stream("127.0.0.1", hub.port) as connection:
-            waiting = Socket(connection, "v1")
-            async with hub.listen(path, "v1"):
-                headers = [("Authorization", f"Bearer {make_token(OLD_KEY, '/sub/x')}")]
-                begun = trio.Event()
+    async with (
+        whole_hub(tmp_path, old_keys=(OLD_KEY,), **ways) as hub,
+        trio.open_nursery() as nursery,
+        await trio.open_tcp_stream("127.0.0.1", hub.port) as connection,
+    ):
+        waiting = Socket(connection, "v1")
+        async with hub.listen(path, "v1"):
+            headers = [("Authorization", f"Bearer {make_token(OLD_KEY, '/sub/x')}")]
+            begun = trio.Event()
 
-                async def wait():
-                    await waiting.begin(path, headers)  # until it hears hello, or goodbye
-                    begun.set()
+            async def wait():
+                await waiting.begin(path, headers)  # until it hears hello, or goodbye
+                begun.set()
 
-                nursery.start_soon(wait)
-                while waiting.status is None:
-                    await trio.lowlevel.checkpoint()
-                hub.running.reload(configured(tmp_path, **ways))
-                await hub.post("/pub/x", b"not for you", token=make_token(KEY, "/pub/x"))
-            await begun.wait()
-            assert await waiting.take() is None
-            assert await waiting.ended() == 1008
+            nursery.start_soon(wait)
+            while waiting.status is None:
+                await trio.lowlevel.checkpoint()
+            hub.running.reload(configured(tmp_path, **ways))
+            await hub.post("/pub/x", b"not for you", token=make_token(KEY, "/pub/x"))
+        await begun.wait()
+        assert await waiting.take() is None
+        assert await waiting.ended() == 1008
 
 
 async def test_sources_and_their_secrets_are_replaced(tmp_path, ways):
