@@ -6,6 +6,7 @@ from typing import Protocol as Interface
 from hookbot.tokens import make_token
 
 KEY = "benchmark"
+PONG = b"\x8a\x80\0\0\0\0"
 
 Dialogue = list[tuple[bytes, bytes]]
 """What to say to a new connection, and how the answer ends; in turns."""
@@ -18,6 +19,9 @@ class Protocol(Interface):
     """What every answer to a publish contains, once; empty if there are none."""
     accepted: bytes
     """What an answer contains that does not refuse."""
+
+    alive: bytes
+    """What a subscriber says now and then, so that it is not taken for dead: the answer to a ping."""
 
     def subscribing(self, topic: str, query: str = "") -> Dialogue:
         """Open a subscription."""
@@ -38,6 +42,7 @@ class HttpAndWebsockets:
 
     answer = b"HTTP/1.1 "
     accepted = b"HTTP/1.1 200"
+    alive = PONG
 
     def subscribing(self, topic: str, query: str = "") -> Dialogue:
         return [(handshake(f"/sub/{topic}", query), b"\r\n\r\n")]
@@ -62,6 +67,7 @@ class OnlyWebsockets:
     """Publishes are frames to ``/pub/TOPIC``, which are not answered."""
 
     answer = accepted = b""
+    alive = PONG
 
     def subscribing(self, topic: str, query: str = "") -> Dialogue:
         return [(handshake(f"/sub/{topic}", query), b"\r\n\r\n")]
@@ -81,6 +87,7 @@ class Nats:
     """The NATS protocol in websocket frames; a frame from the server may hold several of its messages."""
 
     answer = accepted = b"+OK\r\n"
+    alive = b"\x82\x86\0\0\0\0PONG\r\n"
 
     def subscribing(self, topic: str, query: str = "") -> Dialogue:
         hello = b'CONNECT {"verbose":false}\r\nSUB %b 1\r\nPING\r\n' % subject(topic)

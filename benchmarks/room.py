@@ -13,6 +13,7 @@ from .protocols import Protocol
 from .stamps import delays_of, stamped
 
 RECEIVE_BYTES = 1 << 18
+ALIVE_S = 15.0
 EPOLL_STEP_S = 0.002
 """It may wait longer than it is told to, by so much at most."""
 SAMPLED = 10
@@ -56,6 +57,7 @@ class Room:
         """How many subscribers miss something."""
         self._unanswered = 0
         self._message_size = 0
+        self._shown_at = time.monotonic()
         self.refused = 0
         self.join(subscribers)
 
@@ -90,6 +92,7 @@ class Room:
         for sock in self._idle:
             sock.setblocking(True)
             self._poll.register(sock, select.EPOLLIN)
+        self._show_life()
         gc.collect()
         gc.disable()
         try:
@@ -170,6 +173,12 @@ class Room:
             if time.monotonic() > deadline:
                 what = f"{self._waiting} subscribers miss messages, {self._unanswered} publishes are unanswered"
                 raise Lost(what, self._waiting + self._unanswered)
+
+    def _show_life(self) -> None:
+        if time.monotonic() - self._shown_at > ALIVE_S:
+            self._shown_at = time.monotonic()
+            for sock in self._subscribers:
+                sock.send(self._protocol.alive)
 
     def _expect(self, messages: int, body: bytes) -> None:
         self._message_size = self._protocol.delivered(self._topic, body)

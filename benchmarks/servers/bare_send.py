@@ -31,6 +31,8 @@ def run(port: int) -> None:
             if not data:
                 subscribers.pop(fd, None)
                 clients.pop(fd).close()
+            elif fd in subscribers:
+                continue
             elif data.startswith(b"GET"):
                 clients[fd].send(SWITCHING)
                 subscribers[fd] = clients[fd]
