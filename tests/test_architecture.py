@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "hookbot"
 
 FLOORS = {
-    0: "errors topics message slices since tokens narrowed places request proxies throttle config_file signatures "
+    0: "errors version topics message slices since tokens narrowed places request proxies throttle config_file signatures "
     "expressions fetching ranges",
     1: "retention admission newest log log_tables log_file log_sqlite metrics poller websocket authority standing "
     "credentials sources publishing listening intake config answers",

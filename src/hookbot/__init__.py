@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from .errors import BadSignature, ConfigError, HookbotError, InvalidTopic, Refused, Unavailable
 from .message import Headers, Message, Verified
 from .routers import API_VERSION, Publish, Router, Secret
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .client import Gap, listen, publish
-
-__version__ = "1.0.0"
 
 __all__ = [
     "API_VERSION",

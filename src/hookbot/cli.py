@@ -5,8 +5,8 @@ from importlib import import_module
 
 import click
 
-from . import __version__
 from .errors import ConfigError, HookbotError, Refused, Unavailable
+from .version import __version__
 
 USAGE = 2
 REFUSED = 3

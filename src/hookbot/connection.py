@@ -34,7 +34,7 @@ IDLE_S = 75.0
 LINGER_S = 2.0
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("hookbot.connection")
 
 
 class Connection(Wire):

@@ -27,7 +27,7 @@ OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 OUT_OF_FILES_PAUSE_S = 0.2
 SWEEP_S = 1.0
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("hookbot.door")
 
 
 class Door:

@@ -34,7 +34,7 @@ SHUTTING_DOWN = "the hub is shutting down; reconnect and resume"
 Sends = MutableMapping[int, Send | None]
 """What follows a position: made once for all who stand at the same place."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("hookbot.fanout")
 
 
 class Fanout:

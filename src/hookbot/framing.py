@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 import trio
 
-from . import __version__
 from .broker import Gap, Start
 from .channels import Entry
 from .keys import path_of
 from .listening import Listening
 from .message import Message, encode_go_json, encode_json, envelope_around, format_id, format_time, to_envelope
 from .slices import Sliced, base64_in_slices, body_in_slices, join_object
+from .version import __version__
 
 LARGE_BODY = 256 << 10  # takes more than a millisecond or so to encode
 

@@ -42,7 +42,7 @@ UNSAFE_HEADER = "x-hookbot-unsafe-is-ok"
 UNSAFE_HEADER_VALUE = "I understand the security implications"
 FAILED = "requests without a good token or signature"
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("hookbot.gate")
 
 
 class Gate:

@@ -29,7 +29,7 @@ UNUSED_US = 30 * DAY_US
 USED = "used "
 """Under a key's name with this before it, the log remembers when it was used last, in seconds since 1970."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("hookbot.positions")
 
 
 @dataclass(slots=True, eq=False)

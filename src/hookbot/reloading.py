@@ -22,7 +22,7 @@ NEED_RESTART = frozenset(
 )
 """The parts of a `Config` that a running hub does not take over."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("hookbot.reloading")
 
 
 def make_gate(config: Config) -> Gate:

@@ -51,7 +51,7 @@ ROUTER_METRICS = {
 BACKLOG = 8192  # a storm of reconnecting subscribers waits here (Linux caps it at net.core.somaxconn)
 
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("hookbot.server")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from .wire import Wire
 
 MAX_CLIENT_MESSAGE = 64 << 10
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("hookbot.subscriber")
 
 
 class Owner(Protocol):

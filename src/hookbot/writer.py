@@ -19,7 +19,7 @@ QUEUE_BYTES = 64 << 20
 BATCH_BYTES = 8 << 20
 TRIM_INTERVAL_S = 1.0
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("hookbot.writer")
 
 Done = Callable[[Sequence[Outcome] | Unavailable], None]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import trio
 
-from .. import __version__
 from ..errors import HookbotError
+from ..version import __version__
 from .address import Address, check_publishable
 from .answers import PASSING, Lost, error_of, retry_after
 from .backoff import Backoff

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import httpx
 import trio
 
-from .. import __version__
 from ..client.address import Address
 from ..client.answers import error_of, retry_after
 from ..client.dialling import proxy_of, reason_of, tls_context
@@ -21,6 +20,7 @@ from ..client.headers import encoded, end_to_end
 from ..client.publishing import Body, proxy_for_httpx
 from ..errors import Refused
 from ..message import Headers, Message
+from ..version import __version__
 from .work import Failed
 
 _UNIX = "unix:"

@@ -37,7 +37,7 @@ PATIENCE_S = 10.0
 _FAILED = "failed/"
 _Errors = tuple[type[Exception], ...]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("hookbot.routers.outside")
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ LONGEST_RESTART_S = 60.0
 GOOD_S = 60.0
 """What ran for so long before it crashed is restarted as quickly as the first time."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("hookbot.routers.restarts")
 
 
 async def keep_running(name: str, run: Callable[[], Awaitable[None]], record: Record) -> NoReturn:

@@ -18,7 +18,7 @@ from .options import Resolve, bind
 from .supervision import CURSORS, Supervised
 from .watchdog import watch
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("hookbot.routers.running")
 
 
 @dataclass(frozen=True, slots=True)
