@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
 
 crash-test: $(VENV)/.installed-dev
-	$(BIN)/python tests/crash.py
+	PYTHONPATH=tests $(BIN)/python -m end_to_end.crash
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks

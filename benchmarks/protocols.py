@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol as Interface
 
-from hookbot.tokens import make_token
+from hookbot.access.tokens import make_token
 
 KEY = "benchmark"
 PONG = b"\x8a\x80\0\0\0\0"

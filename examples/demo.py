@@ -16,8 +16,8 @@ import click
 import trio
 
 import hookbot
+from hookbot.access.tokens import make_token
 from hookbot.signatures import SignedRequest, load_provider
-from hookbot.tokens import make_token
 
 KEY, SECRET = "demo-key", "demo-secret"
 DELIVERIES = Path(__file__).parent.parent / "tests" / "deliveries"

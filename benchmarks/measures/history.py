@@ -8,8 +8,8 @@ from statistics import median
 
 import trio
 
-from hookbot.log_sqlite import open_sqlite_log
-from hookbot.message import Draft, Message
+from hookbot.log.sqlite import open_sqlite_log
+from hookbot.protocol.message import Draft, Message
 
 from ..connecting import PATIENCE_S, Lost
 from ..contestants import Contestant, Stage, hub

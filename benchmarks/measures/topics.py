@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 
 import trio
 
-from hookbot.broker import Broker, open_broker
-from hookbot.log import MemoryLog
-from hookbot.message import Draft
-from hookbot.topics import TopicFilter
+from hookbot.broker.broker import Broker, open_broker
+from hookbot.log.contract import MemoryLog
+from hookbot.protocol.message import Draft
+from hookbot.protocol.topics import TopicFilter
 
 from ..contestants import HOOKBOT, Stage
 from ..plan import Plan

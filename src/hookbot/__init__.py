@@ -6,7 +6,7 @@ What routers and listeners are written with is here; everything else is the hub'
 from typing import TYPE_CHECKING, Any
 
 from .errors import BadSignature, ConfigError, HookbotError, InvalidTopic, Refused, Unavailable
-from .message import Headers, Message, Verified
+from .protocol.message import Headers, Message, Verified
 from .routers import API_VERSION, Publish, Router, Secret
 from .version import __version__ as __version__
 

@@ -1,5 +1,5 @@
 """``python -m hookbot``."""
 
-from .cli import main
+from .cli.main import main
 
 main()

@@ -14,7 +14,7 @@ import trio
 
 from . import client
 from .errors import HookbotError
-from .message import Message
+from .protocol.message import Message
 
 P = ParamSpec("P")
 T = TypeVar("T")

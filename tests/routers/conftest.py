@@ -1,12 +1,12 @@
 import pytest
 
-from hookbot.broker import open_broker
-from hookbot.channels import Entry
-from hookbot.log import MemoryLog
-from hookbot.message import Draft
+from hookbot.broker.broker import open_broker
+from hookbot.broker.channels import Entry
+from hookbot.log.contract import MemoryLog
+from hookbot.protocol.message import Draft
+from hookbot.protocol.topics import TopicFilter
 from hookbot.routers.attempts import Limits
-from hookbot.routers.running import RouterSpec, open_routers
-from hookbot.topics import TopicFilter
+from hookbot.routers.runner import RouterSpec, open_routers
 
 ALL = TopicFilter(("", "/unsafe/"))
 

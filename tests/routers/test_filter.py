@@ -3,10 +3,10 @@ import json
 import pytest
 
 from hookbot.errors import ConfigError
-from hookbot.message import Message
+from hookbot.protocol.message import Message
 from hookbot.routers.filter import FilterRouter
 from hookbot.routers.publisher import Publisher
-from hookbot.routers.running import RouterSpec, open_routers
+from hookbot.routers.runner import RouterSpec, open_routers
 
 PUSH = Message(
     "github.com/repo/acme/app",

@@ -7,7 +7,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from hookbot.errors import ConfigError
-from hookbot.message import Message, Verified
+from hookbot.protocol.message import Message, Verified
 from hookbot.routers import Secret
 from hookbot.routers.github import GitHubRouter
 from hookbot.routers.publisher import Publisher

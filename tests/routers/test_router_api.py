@@ -5,7 +5,7 @@ import inspect
 
 import hookbot
 import hookbot.testing
-from hookbot.message import Message, Verified
+from hookbot import Message, Verified
 from hookbot.routers import loading
 
 SIGNATURES = {

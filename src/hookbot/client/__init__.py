@@ -1,10 +1,10 @@
 """A hub from outside: `listen` to it, `publish` to it. Runs on Trio; `hookbot.blocking` is the same without."""
 
-from .answers import Lost
+from .errors import Lost
 from .events import Connected, Disconnected, Event, Waiting
 from .frames import Gap
-from .listening import Messages, listen
-from .publishing import Publisher, open_publisher, publish
+from .listener import Messages, listen
+from .publisher import Publisher, open_publisher, publish
 
 __all__ = [
     "Connected",

@@ -7,7 +7,7 @@ from typing import Self
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ..errors import Refused
-from ..topics import UNSAFE, TopicFilter, check_topic, decode_path
+from ..protocol.topics import UNSAFE, TopicFilter, check_topic, decode_path
 
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _PORTS = {False: 80, True: 443}

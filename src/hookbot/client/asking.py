@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 
 from .address import Address
-from .answers import Lost, error_of
-from .dialling import reason_of
-from .publishing import open_client
+from .connect import reason_of
+from .errors import Lost, error_of
+from .publisher import open_client
 
 
 async def ask(

@@ -9,8 +9,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..message import Message, encode_json, from_envelope
-from ..topics import TopicFilter
+from ..protocol.message import Message, encode_json, from_envelope
+from ..protocol.topics import TopicFilter
 
 SUBPROTOCOL = "hookbot.v1"
 

@@ -1,7 +1,7 @@
 """How far a listener is: where a new connection goes on, what is in hand, and what the hub has to be told of it."""
 
-from ..message import Message
-from ..since import parse_duration
+from ..protocol.message import Message
+from ..protocol.since import parse_duration
 from .frames import Gap, Heartbeat, Hello, format_ack
 
 

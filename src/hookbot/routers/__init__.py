@@ -7,7 +7,7 @@ only added, and what is there keeps its meaning. `hookbot` exports all of it.
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..message import Headers, Message
+from ..protocol.message import Headers, Message
 
 API_VERSION = 1
 

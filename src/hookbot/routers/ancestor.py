@@ -5,7 +5,7 @@ from base64 import b64decode
 from dataclasses import replace
 from itertools import count
 
-from ..message import Message
+from ..protocol.message import Message
 
 RAW = "raw-"
 """What the ids begin with that are made here."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import trio
 
 from ..errors import ConfigError, Refused
-from ..message import Draft, Message
+from ..protocol.message import Draft, Message
 from . import Router
 from .failed import describe, failed_draft, failed_in
 from .publisher import MAX_PUBLISHES, Publisher

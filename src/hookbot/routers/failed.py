@@ -1,7 +1,7 @@
 """Messages that a router could not deal with: kept whole, on a topic of the hub's own, with the reason."""
 
-from ..message import Draft, Message
-from ..topics import UNSAFE, is_unsafe
+from ..protocol.message import Draft, Message
+from ..protocol.topics import UNSAFE, is_unsafe
 
 FAILED = "hookbot/failed/"
 _PREFIX = "hookbot-failed-"

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from ..expressions import Expression, Template, document
-from ..message import Headers, Message, encode_json
+from ..protocol.message import Headers, Message, encode_json
 from . import Publish
+from .expressions import Expression, Template, document
 
 _TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
 _JSON = (("Content-Type", "application/json"),)

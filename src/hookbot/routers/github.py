@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import BadSignature, ConfigError
-from ..expressions import parse_body
-from ..message import Message, encode_go_json
+from ..protocol.message import Message, encode_go_json
 from ..signatures import SignedRequest, load_provider
 from . import Publish, Secret
+from .expressions import parse_body
 
 logger = logging.getLogger(__name__)
 

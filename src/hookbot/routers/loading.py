@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, InvalidTopic
-from ..topics import check_topic
+from ..protocol.topics import check_topic
 from . import Router
 from .options import Resolve, bind, suggest
 

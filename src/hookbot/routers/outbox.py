@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import trio
 
-from ..broker import Broker
+from ..broker.broker import Broker
 from ..errors import Unavailable
-from ..message import Draft
+from ..protocol.message import Draft
 from .backoff import Backoff
 
 MAX_WAITING = 1000

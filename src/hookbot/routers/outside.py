@@ -13,11 +13,11 @@ import trio
 
 from ..client import Gap, Publisher, listen
 from ..client.address import Address
-from ..client.answers import PASSING, OnlyRaw
-from ..client.publishing import open_client
+from ..client.errors import PASSING, OnlyRaw
+from ..client.publisher import open_client
 from ..errors import Forbidden, NotFound, Refused, Unauthorized
-from ..message import Draft, Message
-from ..topics import OWN, UNSAFE, TopicFilter, is_unsafe
+from ..protocol.message import Draft, Message
+from ..protocol.topics import OWN, UNSAFE, TopicFilter, is_unsafe
 from . import Router
 from .ancestor import RAW, unwrap
 from .attempts import Attempts, Limits

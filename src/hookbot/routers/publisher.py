@@ -1,9 +1,9 @@
 """What a router publishes for one message, collected until it is done with it."""
 
+from ..access.control import MAX_HOPS
 from ..errors import InvalidTopic, Refused
-from ..gate import MAX_HOPS
-from ..message import Draft, Headers, Message, Verified
-from ..topics import check_topic, is_own
+from ..protocol.message import Draft, Headers, Message, Verified
+from ..protocol.topics import check_topic, is_own
 from .turn import Turn
 
 MAX_PUBLISHES = 1000

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote
 
+from ..access.tokens import make_token
 from ..client.address import Address
-from ..message import Draft, Headers
-from ..tokens import make_token
-from ..topics import UNSAFE
+from ..protocol.message import Draft, Headers
+from ..protocol.topics import UNSAFE
 
 _NOT_QUOTED = "/:@!$&'()*+,;=~"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import trio
 
-from ..broker import Broker, Gap, Start, Subscription
-from ..channels import Entry
-from ..message import Message, format_id
-from ..topics import TopicFilter
+from ..broker.broker import Broker, Gap, Start, Subscription
+from ..broker.channels import Entry
+from ..protocol.message import Message, format_id
+from ..protocol.topics import TopicFilter
 from . import Router
 from .attempts import Attempts, Limits
 from .failed import failed_in

@@ -8,7 +8,7 @@ proof = provider.verify(request, secrets, now=now)      # raises BadSignature, w
 
 from .provider import CertificateNeeded, Proof, Provider, Reply
 from .registry import load_provider, provider_names
-from .signed_request import SignedRequest
+from .request import SignedRequest
 
 __all__ = [
     "CertificateNeeded",

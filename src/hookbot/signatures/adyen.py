@@ -10,8 +10,8 @@ from typing import Any
 
 from ..errors import BadSignature
 from .provider import Proof
+from .request import SignedRequest
 from .scheme import Scheme
-from .signed_request import SignedRequest
 
 _FIELDS = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
 

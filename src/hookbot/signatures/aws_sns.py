@@ -12,9 +12,9 @@ from typing import Any
 
 from ..errors import BadSignature, ConfigError
 from .certificates import CertificateProvider, is_signature
-from .freshness import check_fresh, parse_timestamp
 from .provider import Proof
-from .signed_request import SignedRequest, split_url
+from .request import SignedRequest, split_url
+from .timestamps import check_fresh, parse_timestamp
 
 # the rule of Amazon's own validators; a certificate of one region serves others too
 _HOST = re.compile(r"sns\.([a-z0-9-]{3,}\.)?amazonaws\.com(\.cn)?")

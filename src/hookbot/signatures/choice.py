@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import BadSignature, ConfigError
 from .provider import Proof, Provider
-from .signed_request import SignedRequest
+from .request import SignedRequest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 
 from ..errors import BadSignature, ConfigError
 from .algorithms import PEM, load_private, load_public
-from .freshness import MAX_AGE_S, check_fresh
 from .provider import Proof, Provider
-from .signed_request import SignedRequest, describe, parse_place
+from .request import SignedRequest, describe, parse_place
+from .timestamps import MAX_AGE_S, check_fresh
 
 if TYPE_CHECKING:
     from jwt.types import Options

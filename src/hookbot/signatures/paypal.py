@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from ..errors import BadSignature, ConfigError
 from .certificates import CertificateProvider, is_signature
-from .freshness import MAX_AGE_S, check_fresh, parse_timestamp
 from .provider import Proof
-from .signed_request import SignedRequest, split_url
+from .request import SignedRequest, split_url
+from .timestamps import MAX_AGE_S, check_fresh, parse_timestamp
 
 _HOSTS = frozenset({"api.paypal.com", "api.sandbox.paypal.com"})
 _PATH = re.compile(r"/v1/notifications/certs/[A-Za-z0-9-]+")

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from ..errors import ConfigError, Unavailable
-from ..message import Headers
-from .signed_request import SignedRequest
+from ..protocol.message import Headers
+from .request import SignedRequest
 
 _PLAIN_TEXT: Headers = (("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"))
 

@@ -14,9 +14,9 @@ from hashlib import sha256
 
 from ..errors import BadSignature, ConfigError
 from .algorithms import ALGORITHMS, PEM, Algorithm
-from .freshness import MAX_AGE_S, UNITS, check_fresh, format_timestamp, parse_timestamp
 from .provider import Proof, Provider
-from .signed_request import SignedRequest, describe, parse_place
+from .request import SignedRequest, describe, parse_place
+from .timestamps import MAX_AGE_S, UNITS, check_fresh, format_timestamp, parse_timestamp
 
 MAX_SIGNATURES = 16  # a request may carry one for each key in rotation; an Ed25519 check is not free
 PLACEHOLDERS = ("method", "url", "body", "payload", "form", "timestamp", "id")

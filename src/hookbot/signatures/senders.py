@@ -1,8 +1,8 @@
 """The senders that follow the scheme, each as data, with the page where it describes its rule."""
 
-from .handshakes import Discord, Dropbox, Meta, Slack, Twitch, X, Zoom
+from .challenges import Discord, Dropbox, Meta, Slack, Twitch, X, Zoom
 from .scheme import Scheme
-from .url_schemes import HubSpot, Twilio
+from .signed_urls import HubSpot, Twilio
 
 FORGES = (  # the body, or the JSON in it where it is a form
     Scheme(

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from ..errors import BadSignature, ConfigError
 from .provider import Proof, Provider, Reply
-from .signed_request import SignedRequest, describe, parse_place
+from .request import SignedRequest, describe, parse_place
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,46 @@
+"""What verifying a publish may have to wait for: a thread for large bodies, and the certificates of some senders."""
+
+import trio
+
+from ..errors import BadSignature
+from ..protocol.message import Draft
+from ..signatures import CertificateNeeded, Reply
+from .admitted import Accepted, Confirmation, Publishing
+from .control import Gate
+
+LARGE_BODY = 256 << 10  # takes more than a millisecond or so to verify
+
+
+async def verify(gate: Gate, publishing: Publishing, body: bytes) -> Draft | Reply:
+    """`Publishing.accept`, without holding up the loop, and with whatever has to be fetched for it.
+
+    Raises `BadSignature`; `TooManyRequests` where there were too many of those, or too much was published;
+    `Unavailable` when something cannot be fetched.
+    """
+    try:
+        accepted = await _accept(gate, publishing, body)
+    except BadSignature as error:
+        gate.distrust(publishing, error)
+        raise
+    if isinstance(accepted, Reply):
+        return accepted
+    gate.count_genuine(publishing)
+    if isinstance(accepted, Confirmation):
+        await gate.fetches.get(accepted.url, publishing.client, now_s=gate.now_s)
+        return accepted.draft
+    return accepted
+
+
+async def _accept(gate: Gate, publishing: Publishing, body: bytes) -> Accepted:
+    try:
+        return await _accept_known(publishing, body, gate.now_s)
+    except CertificateNeeded as needed:
+        await gate.fetches.fill(needed.cache, needed.url, publishing.client, now_s=gate.now_s)
+    return await _accept_known(publishing, body, gate.now_s)
+
+
+async def _accept_known(publishing: Publishing, body: bytes, now_s: float) -> Accepted:
+    if len(body) <= LARGE_BODY:
+        await trio.lowlevel.checkpoint()
+        return publishing.accept(body, now_s=now_s)
+    return await trio.to_thread.run_sync(lambda: publishing.accept(body, now_s=now_s))

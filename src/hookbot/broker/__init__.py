@@ -1,0 +1,1 @@
+"""One task writes the log; subscriptions, cursors and groups follow it."""

@@ -1,0 +1,220 @@
+"""The broker: publish to the log, subscribe to what the log says."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from time import time_ns
+
+import trio
+
+from ..errors import Refused, Unavailable
+from ..log.contract import Duplicate, Log, Outcome, Retention
+from ..protocol.message import Draft, Message, format_id
+from ..protocol.since import AfterId, FromOldest, Since, SinceTime
+from ..protocol.topics import TopicFilter
+from ..web.metrics import Counts
+from .channels import Channel, Channels, Entry
+from .page_cache import Pages
+from .writer import Done, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A hole in a subscription: what came after `after` (None: not known) and before `before` may be lost.
+
+    The reason is ``retention`` (the log keeps it no longer) or ``other-log`` (the id asked for is not of this log).
+    """
+
+    reason: str
+    after: str | None
+    before: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a subscription starts, and the gap that it has to be told of first."""
+
+    position: int
+    gap: Gap | None = None
+
+
+class Subscription:
+    """A cursor over the log: every message of a filter, in order, once.
+
+    A reader slower than the window in memory goes on in the log, and comes back. What retention took
+    meanwhile is told as a `Gap` before the first message after it. Cancelling `take` loses nothing.
+    """
+
+    def __init__(self, broker: "Broker", channel: Channel, start: Start) -> None:
+        self._broker = broker
+        self._channel = channel
+        self._gap = start.gap
+        self._news = trio.Event()
+        self.wanted = channel.wanted
+        self.position = start.position
+
+    async def take(self) -> Sequence[Entry | Gap]:
+        """What comes next, at least one, as soon as there is any. Raises `Unavailable` when the log cannot be read."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self._gap:
+                gap, self._gap = self._gap, None
+                return [gap]
+            if self.position < self._channel.floor:
+                taken, self.position = await self._broker.read_on(self.wanted, self.position)
+            else:
+                taken = self._channel.after(self.position)
+                if not taken:
+                    await self._wait()
+                    continue
+                self.position = taken[-1].position
+            if taken:
+                return taken
+
+    def settle(self) -> int:
+        """Move over what is not of this filter; the position up to which everything has been taken."""
+        if self.position >= self._channel.floor and not self._channel.after(self.position):
+            self.position = max(self.position, self._broker.head)
+        return self.position
+
+    def wake(self) -> None:
+        """Called once per batch when the channel has news."""
+        self._news.set()
+
+    async def _wait(self) -> None:
+        self._news = trio.Event()
+        await self._news.wait()
+
+
+class Broker:
+    """Stores drafts, and lets subscriptions follow. Made by `open_broker`."""
+
+    def __init__(self, log: Log, retention: Retention, clock_us: Callable[[], int]) -> None:
+        self.log = log
+        self.counts = Counts()
+        self.channels = Channels(log.head)
+        self.writer = Writer(log, retention, self._announce, clock_us)
+        self._pages = Pages(log)
+
+    @property
+    def head(self) -> int:
+        """The position of the newest message that subscriptions were told of."""
+        return self.channels.head
+
+    async def publish(self, draft: Draft) -> Message | Duplicate:
+        """Store a draft durably; returns when it is. Raises `Refused` or `Unavailable`, and then nothing is stored."""
+        [outcome] = await self.commit([draft])
+        if isinstance(outcome, Refused):
+            raise outcome
+        return outcome
+
+    async def commit(
+        self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] | None = None
+    ) -> Sequence[Outcome]:
+        """Store all drafts and cursors in one commit; raises `Unavailable`, and then nothing is stored.
+
+        Once in line it cannot be cancelled any more: the caller always learns what became of it.
+        """
+        answer: list[Sequence[Outcome] | Unavailable] = []
+        answered = trio.Event()
+
+        def done(result: Sequence[Outcome] | Unavailable) -> None:
+            answer.append(result)
+            answered.set()
+
+        self.submit(drafts, done, cursors=cursors)
+        with trio.CancelScope(shield=True):
+            await answered.wait()
+        [result] = answer
+        if isinstance(result, Unavailable):
+            raise result
+        return result
+
+    def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None] | None = None) -> None:
+        """Like `commit`, without waiting; `done` is told the outcome. Raises `Unavailable` if the line is full."""
+        self.writer.submit(drafts, done, cursors=cursors or {})
+
+    async def start_at(self, since: Since | None, wanted: TopicFilter, *, not_before_us: int = 0) -> Start:
+        """Turn what a client asked for into a place in this log, with the gap that it must be told of, if any.
+
+        Whoever may not see what was stored before `not_before_us` starts there, and is told of no gap before it.
+        """
+        start = await self._start_at(since, wanted)
+        if not_before_us:
+            earliest = await self.log.position_before(not_before_us)
+            if start.position < earliest:
+                return Start(earliest)
+        return start
+
+    def gap_after(self, wanted: TopicFilter, position: int) -> Gap | None:
+        """The gap that whoever goes on after `position` has to be told of."""
+        lost = self.log.lost_up_to(wanted)
+        if position >= lost:
+            return None
+        epoch = self.log.epoch
+        return Gap("retention", format_id(epoch, position) if position else None, format_id(epoch, lost + 1))
+
+    @contextmanager
+    def subscribe(self, wanted: TopicFilter, start: Start | None = None) -> Iterator[Subscription]:
+        """Listen from `start` (default: from now) until the block ends."""
+        with self.channels.open(wanted) as channel:
+            subscription = Subscription(self, channel, start or Start(self.head))
+            channel.listeners.add(subscription.wake)
+            try:
+                yield subscription
+            finally:
+                channel.listeners.discard(subscription.wake)
+
+    async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry], int]:
+        """The next page of the log after `after`, and the position up to which it reaches. Raises `Unavailable`.
+
+        A page that many ask for, at once or shortly after each other, is read and encoded once.
+        """
+        return await self._pages.read(wanted, after=after)
+
+    async def read_on(self, wanted: TopicFilter, position: int) -> tuple[Sequence[Entry | Gap], int]:
+        """What follows a position in the log, behind the gap if there is one, and the position that it reaches."""
+        entries, end = await self.read(wanted, after=position)
+        gap, lost = self.gap_after(wanted, position), self.log.lost_up_to(wanted)
+        if gap is None:
+            return entries, end
+        return [gap, *(entry for entry in entries if entry.position > lost)], max(end, lost)
+
+    async def _start_at(self, since: Since | None, wanted: TopicFilter) -> Start:
+        match since:
+            case None:
+                return Start(self.head)
+            case FromOldest():
+                return Start(self.log.lost_up_to(wanted))
+            case SinceTime(time_us):
+                return self._start_after(wanted, await self.log.position_before(time_us))
+            case AfterId(epoch, position) if epoch == self.log.epoch and position <= self.log.head:
+                return self._start_after(wanted, position)
+            case AfterId(epoch, _):
+                start = self.head if epoch == self.log.epoch else self.log.lost_up_to(wanted)
+                return Start(start, Gap("other-log", None, format_id(self.log.epoch, start + 1)))
+
+    def _announce(self, outcomes: Sequence[Outcome]) -> None:
+        messages = [outcome for outcome in outcomes if isinstance(outcome, Message)]
+        self.counts.published += len(messages)
+        self.counts.published_bytes += sum(len(message.body) for message in messages)
+        self.counts.duplicates += sum(isinstance(outcome, Duplicate) for outcome in outcomes)
+        self.channels.announce(messages)
+
+    def _start_after(self, wanted: TopicFilter, position: int) -> Start:
+        gap = self.gap_after(wanted, position)
+        return Start(max(position, self.log.lost_up_to(wanted)), gap)
+
+
+@asynccontextmanager
+async def open_broker(
+    log: Log, retention: Retention | None = None, *, clock_us: Callable[[], int] = lambda: time_ns() // 1000
+) -> AsyncIterator[Broker]:
+    """A broker over `log`. When the block ends, what stands in line is still stored; later publishes are refused."""
+    broker = Broker(log, retention or Retention(), clock_us)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(broker.writer.run)
+        try:
+            yield broker
+        finally:
+            broker.writer.close()

@@ -1,0 +1,130 @@
+"""Channels: who listens to what, and the newest messages, which wait for them in memory.
+
+There is one channel for each filter that somebody listens to. Finding the channels of a topic is a look-up of the
+topic and of each of its prefixes, however many channels there are. All channels together keep one window of recent
+messages; whoever is further behind than that reads the log.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from ..protocol.message import Message
+from ..protocol.topics import TopicFilter, patterns_of
+
+WINDOW_BYTES = 16 << 20  # or one message, however large: it is sent to everybody from here, not read for each
+WINDOW_MESSAGES = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A message on its way out, with the frames that were made of it: each once, for all who want it."""
+
+    message: Message
+    position: int
+    frames: dict[object, bytes] = field(default_factory=dict)
+    _encoding: trio.Lock | None = None
+
+    @property
+    def encoding(self) -> trio.Lock:
+        """To be held while a frame is made in a thread, so that nobody makes it a second time."""
+        if self._encoding is None:  # most need none
+            self._encoding = trio.Lock()
+        return self._encoding
+
+
+class Channel:
+    """All who listen to one filter, and the newest messages that it selects: every one after `floor`."""
+
+    def __init__(self, wanted: TopicFilter, floor: int) -> None:
+        self.wanted = wanted
+        self.floor = floor
+        self.entries: list[Entry] = []
+        self.listeners: set[Callable[[], None]] = set()
+        self.holders = 0
+
+    def after(self, position: int) -> list[Entry]:
+        """Everything after `position`, which must not be below `floor`."""
+        return self.entries[bisect_right(self.entries, position, key=lambda entry: entry.position) :]
+
+    def forget(self, entry: Entry) -> None:
+        """Leave to the log what has become too old for the window."""
+        if self.entries and self.entries[0] is entry:
+            del self.entries[0]
+            self.floor = entry.position
+
+
+class Channels:
+    """All channels of a hub, and the window of recent messages that they share."""
+
+    def __init__(self, head: int) -> None:
+        self.head = head
+        """The position of the newest message announced."""
+        self._channels: dict[TopicFilter, Channel] = {}
+        self._heard: dict[str, list[Channel]] = {}
+        self._window: deque[tuple[Entry, int]] = deque()
+        self._window_bytes = 0
+
+    def announce(self, messages: Sequence[Message]) -> None:
+        """Hand over what is newly committed, in order; wakes each listener once."""
+        told: dict[Channel, None] = {}
+        for message in messages:
+            self.head = message.position
+            channels = self._channels_of(message.topic)
+            if channels:
+                entry = Entry(message, message.position)
+                for channel in channels:
+                    channel.entries.append(entry)
+                    told[channel] = None
+                self._remember(entry)
+        for channel in told:
+            for wake in channel.listeners:
+                wake()
+
+    @contextmanager
+    def open(self, wanted: TopicFilter) -> Iterator[Channel]:
+        """The channel of this filter, which exists as long as somebody holds it."""
+        channel = self.hold(wanted)
+        try:
+            yield channel
+        finally:
+            self.release(channel)
+
+    def hold(self, wanted: TopicFilter) -> Channel:
+        """Like `open`, for those who cannot use a block: to be paired with `release`."""
+        channel = self._channels.get(wanted)
+        if channel is None:
+            channel = self._channels[wanted] = Channel(wanted, self.head)
+            for pattern in wanted.patterns:
+                self._heard.setdefault(pattern, []).append(channel)
+        channel.holders += 1
+        return channel
+
+    def release(self, channel: Channel) -> None:
+        """Let go of a held channel; the last one to leave takes it with them."""
+        channel.holders -= 1
+        if channel.holders:
+            return
+        del self._channels[channel.wanted]
+        for pattern in channel.wanted.patterns:
+            self._heard[pattern].remove(channel)
+            if not self._heard[pattern]:
+                del self._heard[pattern]
+
+    def _channels_of(self, topic: str) -> Collection[Channel]:
+        heard = self._heard
+        return dict.fromkeys(channel for pattern in patterns_of(topic) for channel in heard.get(pattern, ()))
+
+    def _remember(self, entry: Entry) -> None:
+        size = entry.message.size
+        self._window.append((entry, size))
+        self._window_bytes += size
+        while len(self._window) > 1 and (self._window_bytes > WINDOW_BYTES or len(self._window) > WINDOW_MESSAGES):
+            oldest, size = self._window.popleft()
+            self._window_bytes -= size
+            for channel in self._channels_of(oldest.message.topic):
+                channel.forget(oldest)

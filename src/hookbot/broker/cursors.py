@@ -1,0 +1,169 @@
+"""Cursors: a subscription that goes on after what its client has acknowledged.
+
+One connection at a time has a cursor. A second one waits until the first has gone, or takes over: from that moment on
+the first has nothing any more, whether it notices or not.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from ..errors import Ended, Refused
+from ..protocol.message import format_id, parse_id
+from ..protocol.subscribe import Listening
+from .broker import Gap, Start, Subscription
+from .channels import Entry
+from .claims import GONE, Hold
+from .consumer_id import Key
+from .page_cache import PAGE_BYTES, PAGE_MESSAGES
+from .positions import Place, Positions
+
+
+@asynccontextmanager
+async def open_cursor(positions: Positions, listening: Listening) -> AsyncIterator["Cursor"]:
+    """Have a cursor until the block ends, as soon as nobody else has it. When the block begins, it is saved.
+
+    Raises `Refused` if its path has too many, `Unavailable` if the log fails, `Ended` if it was taken away again.
+    """
+    key = Key.of(listening)
+    if listening.takeover:
+        positions.holds.take_away(key, Ended(GONE, f"another connection took over the cursor {key.name}"))
+    await positions.holds.until_free(key)
+    hold = positions.holds.claim(key)
+    try:
+        place, start = await positions.restore(key, listening.since)
+        hold.check()
+        with positions.broker.subscribe(listening.wanted, Start(start.position)) as subscription:
+            cursor = Cursor(positions, place, hold, subscription, start.gap, listening)
+            hold.settle = cursor.settle
+            yield cursor
+            cursor.settle()
+    finally:
+        positions.release(hold)
+
+
+class Cursor:
+    """A connection that has a cursor, made by `open_cursor`: one task takes, another may acknowledge."""
+
+    def __init__(
+        self,
+        positions: Positions,
+        place: Place,
+        hold: Hold,
+        subscription: Subscription,
+        gap: Gap | None,
+        listening: Listening,
+    ) -> None:
+        self._positions = positions
+        self._place = place
+        self._sent = place.position
+        self._epoch = positions.broker.log.epoch
+        self._hold = hold
+        self._subscription = subscription
+        self._ready: deque[Entry | Gap] = deque([gap] if gap else ())
+        self._unacked: deque[int] = deque()
+        self._gap = 0  # told, and told again to the next connection unless something after it is acknowledged
+        self._max_unacked = listening.max_unacked
+        self._end = None if listening.follow else positions.broker.head
+        self._acked = trio.Event()
+        self.hello = {"cursor": listening.cursor, "position": format_id(self._epoch, place.position)}
+        """What the first object of the connection says about the cursor."""
+
+    async def take(self) -> Sequence[Entry | Gap]:
+        """What comes next, as soon as there is any and not too much is unacknowledged; cancelling loses nothing.
+
+        Nothing, once all is acknowledged of a subscription that does not follow. Raises `Ended` and `Unavailable`.
+        """
+        return await self._hold.work(self._take)
+
+    def settle(self) -> int:
+        """Move over what is not of the subscription; the position up to which everything has been taken."""
+        if not self._ready:
+            self._sent_up_to(self._subscription.settle())
+            if not self._unacked and self._place.position >= self._gap:
+                self._positions.advance(self._place, self._sent)
+        return self._sent
+
+    def ack(self, answer: object) -> None:
+        """Take note that the client has dealt with everything up to an id; raises `Refused`, and then nothing changes.
+
+        The position is saved soon. A connection that no longer has the cursor is not listened to.
+        """
+        match answer:
+            case {"type": "ack", "id": id}:
+                position = read_position(id, self._epoch)
+            case _:
+                raise Refused('a cursor is acknowledged by {"type": "ack", "id": "..."}')
+        if position > self._place.sent:
+            raise Refused("an ack is of what was sent, this message was not sent yet")
+        if not self._hold.ended:
+            while self._unacked and self._unacked[0] <= position:
+                self._unacked.popleft()
+            self._positions.advance(self._place, position, soon=True)
+            self._acked.set()
+
+    async def _take(self) -> Sequence[Entry | Gap]:
+        while True:
+            room = self._max_unacked - len(self._unacked)
+            if room and self._ready:
+                if taken := self._hand_out(room):
+                    return taken
+            elif room and not self._at_end():
+                self._ready.extend(await take_page(self._subscription))
+            elif self._unacked:
+                self._acked = trio.Event()
+                await self._acked.wait()
+            else:
+                return ()
+
+    def _hand_out(self, room: int) -> Sequence[Entry | Gap]:
+        taken: list[Entry | Gap] = []
+        while self._ready and len(taken) < room:
+            item = self._ready.popleft()
+            position = position_of(item)
+            if isinstance(item, Gap):
+                self._gap = position
+            elif position > self._place.position:
+                self._unacked.append(position)
+            else:
+                continue  # acknowledged on a connection before
+            taken.append(item)
+            self._sent_up_to(position)
+        return taken
+
+    def _sent_up_to(self, position: int) -> None:
+        self._sent = max(self._sent, position)
+        self._place.sent = max(self._place.sent, position)
+
+    def _at_end(self) -> bool:
+        return self._end is not None and self._subscription.settle() >= self._end
+
+
+async def take_page(subscription: Subscription) -> Sequence[Entry | Gap]:
+    """What comes next, but no more than a page of it: the rest stays where it is, in the window or in the log."""
+    taken = await subscription.take()
+    size = 0
+    for n, item in enumerate(taken):
+        size += len(item.message.body) if isinstance(item, Entry) else 0
+        if n > PAGE_MESSAGES or (n and size > PAGE_BYTES):
+            subscription.position = position_of(taken[n - 1])
+            return taken[:n]
+    return taken
+
+
+def position_of(item: Entry | Gap) -> int:
+    """The position up to which everything is told with an item."""
+    return item.position if isinstance(item, Entry) else parse_id(item.before)[1] - 1
+
+
+def read_position(id: object, epoch: str) -> int:
+    """The position that an id stands for; raises `Refused` if it is none of this log."""
+    try:
+        its_epoch, position = parse_id(id if isinstance(id, str) else "")
+    except ValueError:
+        raise Refused(f"an ack has ids of messages, this is none: {str(id)[:80]!r}") from None
+    if its_epoch != epoch:
+        raise Refused(f"an ack has ids of this log, this is of another one: {id!r}")
+    return position

@@ -1,0 +1,218 @@
+"""A group and its members: each message of a subscription is leased to one of them, until it is acknowledged."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import trio
+
+from ..errors import Ended, Refused, Unavailable
+from ..protocol.message import format_id
+from ..protocol.subscribe import Listening
+from ..protocol.websocket import TRY_AGAIN_LATER
+from .broker import Gap, Start, Subscription
+from .channels import Entry
+from .claims import Hold
+from .cursors import read_position, take_page
+from .leases import Leases, Taker
+from .positions import Place, Positions
+
+BATCH = 64  # messages for one member at a time, so that the others get theirs
+MAX_WAITING = 10_000  # messages in line behind others of their topics
+
+
+class Group:
+    """A group that has members."""
+
+    def __init__(
+        self, positions: Positions, place: Place, hold: Hold, leases: Leases, gap: Gap | None, listening: Listening
+    ) -> None:
+        self.place = place
+        self.hold = hold
+        self.leases = leases
+        self.by_topic = listening.by_topic
+        self.members: set[Member] = set()
+        self._positions = positions
+        self._broker = positions.broker
+        self._wanted = listening.wanted
+        self._subscription: Subscription | None = None
+        self._entries: dict[int, Entry] = {}
+        """What was read last, as far as it was not sent."""
+        self._gap = gap
+        """Of which all members are told, until somebody acknowledges what came after it."""
+        self._hunger = trio.Event()
+        self._feeding = trio.CancelScope()
+        hold.settle = self.settle
+
+    async def feed(self) -> None:
+        """Read what the members ask for, until the group is stopped or taken away."""
+        try:
+            with self._feeding:
+                await self.hold.work(self._feed)
+        except Unavailable as error:
+            self._positions.holds.take_away(self.place.key, Ended(TRY_AGAIN_LATER, str(error)))
+        except Ended:
+            pass  # the members are told
+
+    def stop(self) -> None:
+        """The last member has gone."""
+        self.settle()
+        self._feeding.cancel()
+        self._positions.release(self.hold)
+
+    def join(self, listening: Listening) -> "Member":
+        """A new member."""
+        member = Member(self, listening, format_id(self._broker.log.epoch, self.leases.floor))
+        self.members.add(member)
+        self.leases.join(member.taker)
+        if self._gap:
+            member.tell(self._gap)
+        return member
+
+    def leave(self, member: "Member") -> None:
+        """A member goes; what it has not acknowledged is for others."""
+        self.members.discard(member)
+        self.leases.leave(member.taker)
+        self._grant()
+
+    def ask(self, taker: Taker) -> None:
+        """A member waits for messages."""
+        self.leases.ask(taker, BATCH)
+        self._grant()
+
+    async def fetch(self, taker: Taker) -> Sequence[Entry | Gap]:
+        """What a member was given; perhaps nothing, if it is late. Raises `Unavailable`; cancelling loses nothing."""
+        positions = tuple(taker.given)
+        entries = await self._load(positions)
+        fetched: list[Entry | Gap] = []
+        for position in positions:
+            redelivered = self.leases.send(taker, position, trio.current_time())
+            if redelivered is not None:
+                fetched.append(self._fetched(position, entries.get(position), redelivered))
+        return fetched
+
+    def ack(self, ids: Sequence[object]) -> None:
+        """Messages are dealt with; raises `Refused`, and then none is."""
+        positions = [read_position(id, self._broker.log.epoch) for id in ids]
+        if not all(map(self.leases.was_sent, positions)):
+            raise Refused("an ack is of what was sent, one of these messages was not sent yet")
+        if positions and not self.hold.ended:
+            for position in positions:
+                self.leases.ack(position)
+            self._gap = None
+            self._positions.advance(self.place, self.leases.floor, soon=True)
+            self._grant()
+
+    def expire(self) -> None:
+        """Give to others what was not acknowledged in time."""
+        if self.leases.expire(trio.current_time()):
+            self._grant()
+
+    def settle(self) -> int:
+        """Move over what is not of the group's subscription; the position up to which all is acknowledged."""
+        if self._subscription and not self._gap:
+            self.leases.reached = max(self.leases.reached, self._subscription.settle())
+            self._positions.advance(self.place, self.leases.floor)
+        return self.leases.floor
+
+    async def _feed(self) -> None:
+        with self._broker.subscribe(self._wanted, Start(self.leases.reached)) as subscription:
+            self._subscription = subscription
+            while True:
+                await self._hunger.wait()
+                self._hunger = trio.Event()
+                self._add(await take_page(subscription))
+
+    def _add(self, items: Sequence[Entry | Gap]) -> None:
+        self._entries = {item.position: item for item in items if isinstance(item, Entry)}
+        for item in items:
+            if isinstance(item, Entry):
+                self.leases.add(item.position, item.message.topic if self.by_topic else item.position)
+            else:
+                self._gap = item
+                for member in self.members:
+                    member.tell(item)
+        self._grant()
+
+    def _grant(self) -> None:
+        self.leases.grant(trio.current_time())
+        if self.leases.hungry and self.leases.waiting < MAX_WAITING:
+            self._hunger.set()
+
+    async def _load(self, positions: Sequence[int]) -> dict[int, Entry]:
+        entries = {position: self._entries[position] for position in positions if position in self._entries}
+        missing = sorted(set(positions) - entries.keys())
+        while missing:
+            page, reached = await self._broker.read(self._wanted, after=missing[0] - 1)
+            entries.update((entry.position, entry) for entry in page)
+            missing = [position for position in missing[1:] if position > reached]
+        return entries
+
+    def _fetched(self, position: int, entry: Entry | None, redelivered: bool) -> Entry | Gap:
+        if entry is None:  # retention was faster than its member
+            self.leases.ack(position)
+            epoch = self._broker.log.epoch
+            after = format_id(epoch, position - 1) if position > 1 else None
+            return Gap("retention", after, format_id(epoch, position + 1))
+        self._entries.pop(position, None)
+        return Entry(replace(entry.message, redelivered=True), position) if redelivered else entry
+
+
+class Member:
+    """A connection that is a member of a group, made by `Groups.open`: one task takes, another may acknowledge."""
+
+    def __init__(self, group: Group, listening: Listening, position: str) -> None:
+        self.taker = Taker(listening.max_unacked, listening.ack_timeout_s, self._wake)
+        self.hello = {"group": listening.group, "position": position}
+        """What the first object of the connection says about the group."""
+        self._group = group
+        self._gap: Gap | None = None
+        self._news = trio.Event()
+
+    async def take(self) -> Sequence[Entry | Gap]:
+        """What this member is to do next, as soon as there is any; cancelling loses nothing.
+
+        Raises `Ended` and `Unavailable`.
+        """
+        return await self._group.hold.work(self._take)
+
+    def settle(self) -> int:
+        """The position up to which the group has acknowledged everything."""
+        return self._group.settle()
+
+    def ack(self, answer: object) -> None:
+        """Take note that messages are dealt with; raises `Refused`, and then nothing changes.
+
+        A message whose lease has ended, and that perhaps another member has now, is dealt with all the same.
+        """
+        match answer:
+            case {"type": "ack", "ids": [*ids]}:
+                self._group.ack(ids)
+            case _:
+                raise Refused('the messages of a group are acknowledged by {"type": "ack", "ids": ["...", "..."]}')
+
+    def tell(self, gap: Gap) -> None:
+        """There is a hole before the next message."""
+        self._gap = Gap(gap.reason, self._gap.after, gap.before) if self._gap else gap
+        self._wake()
+
+    async def _take(self) -> Sequence[Entry | Gap]:
+        while True:
+            if self._gap:
+                gap, self._gap = self._gap, None
+                return [gap]
+            if self.taker.given:
+                if fetched := await self._group.fetch(self.taker):
+                    return fetched
+            else:
+                await self._wait()
+
+    async def _wait(self) -> None:
+        self._news = trio.Event()
+        self._group.ask(self.taker)
+        try:
+            await self._news.wait()
+        finally:
+            self._group.leases.ask(self.taker, 0)
+
+    def _wake(self) -> None:
+        self._news.set()

@@ -1,0 +1,105 @@
+"""Groups: a position that several connections share. Each message is leased to one of them.
+
+What lies between the oldest message that is not acknowledged and the newest that was read is known in memory
+(`leases.py`); the log remembers the former. After a crash, what was acknowledged beyond it comes again.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from ..errors import Refused
+from ..protocol.subscribe import Listening
+from .consumer_id import Key
+from .group import Group, Member
+from .leases import Leases
+from .positions import Place, Positions
+
+MAX_REMEMBERED = 1000  # messages of a group that nobody is a member of now
+TICK_S = 1.0
+
+
+class Groups:
+    """All groups with members. `run` ends leases."""
+
+    def __init__(self, positions: Positions, nursery: trio.Nursery) -> None:
+        self._positions = positions
+        self._nursery = nursery
+        self._groups: dict[Key, Group] = {}
+        self._resting: dict[Key, _Resting] = {}
+        self._opening = trio.Lock()
+
+    def check(self, listening: Listening) -> None:
+        """Raises `Refused` if a group has members who want it ordered in another way."""
+        group = self._groups.get(Key.of(listening))
+        if group and not group.hold.ended and group.by_topic != listening.by_topic:
+            ordered = "with" if group.by_topic else "without"
+            raise Refused(f"the other members of the group {listening.group} are {ordered} key=topic")
+
+    @asynccontextmanager
+    async def open(self, listening: Listening) -> AsyncIterator[Member]:
+        """Be a member of a group until the block ends. When the block begins, the group's position is saved.
+
+        Raises `Refused` if the path has too many groups or this one is ordered in another way, `Unavailable` if the
+        log fails, `Ended` if the group was taken away.
+        """
+        async with self._opening:
+            self.check(listening)
+            group = self._groups.get(Key.of(listening))
+            if group is None or group.hold.ended:
+                group = await self._start(listening)
+        member = group.join(listening)
+        try:
+            yield member
+        finally:
+            group.leave(member)
+            if not group.members:
+                self._stop(group)
+
+    async def run(self) -> None:
+        """Look for leases that have ended, until cancelled."""
+        while True:
+            await trio.sleep(TICK_S)
+            for group in self._groups.values():
+                group.expire()
+            for resting in tuple(self._resting.values()):
+                if self._positions.find(resting.place.key) is not resting.place:
+                    del self._resting[resting.place.key]
+
+    async def _start(self, listening: Listening) -> Group:
+        key = Key.of(listening)
+        hold = self._positions.holds.claim(key)
+        try:
+            place, start = await self._positions.restore(key, listening.since)
+            hold.check()
+        except BaseException:
+            self._positions.release(hold)
+            raise
+        leases = self._remembered(place, listening) or Leases(start.position)
+        gap = start.gap if leases.floor >= start.position else None  # else it is told message by message
+        group = self._groups[key] = Group(self._positions, place, hold, leases, gap, listening)
+        self._nursery.start_soon(group.feed)
+        return group
+
+    def _remembered(self, place: Place, listening: Listening) -> Leases | None:
+        resting = self._resting.pop(place.key, None)
+        if resting and resting.place is place and resting.by_topic == listening.by_topic:
+            return resting.leases
+        return None
+
+    def _stop(self, group: Group) -> None:
+        group.stop()
+        key = group.place.key
+        if self._groups.get(key) is group:
+            del self._groups[key]
+            if group.leases:
+                self._resting[key] = _Resting(group.place, group.leases.remembered(MAX_REMEMBERED), group.by_topic)
+
+
+@dataclass(frozen=True, slots=True)
+class _Resting:
+    place: Place
+    leases: Leases
+    by_topic: bool

@@ -1,0 +1,149 @@
+"""The writer: the one task that writes the log.
+
+Whoever publishes waits in line, and everyone in line shares one commit. Retention works in the same
+task, in small steps between the commits.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from ..errors import Unavailable
+from ..log.contract import Log, Outcome, Retention
+from ..protocol.message import Draft
+
+QUEUE_BYTES = 64 << 20
+BATCH_BYTES = 8 << 20
+TRIM_INTERVAL_S = 1.0
+
+logger = logging.getLogger("hookbot.writer")
+
+Done = Callable[[Sequence[Outcome] | Unavailable], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    drafts: Sequence[Draft]
+    cursors: Mapping[str, int | None]
+    size: int
+    done: Done
+
+
+class Writer:
+    """Appends what stands in line, batch by batch, answers those who wait, and announces what was committed."""
+
+    def __init__(
+        self, log: Log, retention: Retention, announce: Callable[[Sequence[Outcome]], None], clock_us: Callable[[], int]
+    ) -> None:
+        self._log = log
+        self._retention = retention
+        self._announce = announce
+        self._clock_us = clock_us
+        self._queue: deque[_Waiting] = deque()
+        self._batch: deque[_Waiting] = deque()
+        """What is being written."""
+        self._queued_bytes = 0
+        self._news = trio.Event()
+        self._closing = False
+        self._storing = _Work("storing what is published")
+        self._trimming = _Work("deleting what is too old")
+
+    def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None]) -> None:
+        """Stand in line for the next commit; `done` is called once, with the outcomes or with `Unavailable`.
+
+        Raises `Unavailable` at once when the line is too long already or the hub is closing.
+        """
+        size = sum([draft.size for draft in drafts])
+        if self._closing:
+            raise Unavailable("the hub is shutting down; try again")
+        if self._queued_bytes and self._queued_bytes + size > QUEUE_BYTES:
+            raise Unavailable("too much is waiting to be stored; try again")
+        self._queue.append(_Waiting(drafts, cursors, size, done))
+        self._queued_bytes += size
+        self._news.set()
+
+    def close(self) -> None:
+        """Refuse further publishes; what stands in line is still stored."""
+        self._closing = True
+        self._news.set()
+
+    async def run(self) -> None:
+        """Write until the writer is closed and the line is empty."""
+        next_trim = trio.current_time()
+        try:
+            while self._queue or not self._closing:
+                if self._queue:
+                    await self._write_batch()
+                if trio.current_time() >= next_trim:
+                    more = await self._trim()
+                    next_trim = trio.current_time() + (0 if more else TRIM_INTERVAL_S)
+                if not self._queue and not self._closing:
+                    self._news = trio.Event()
+                    with trio.move_on_at(next_trim):
+                        await self._news.wait()
+        finally:
+            self._closing = True
+            _fail(self._batch, Unavailable("the hub failed"))
+            _fail(self._queue, Unavailable("the hub is shutting down; try again"))
+
+    async def _write_batch(self) -> None:
+        self._fill_batch()
+        try:
+            outcomes = await self._append(self._batch)
+        except Unavailable as error:
+            self._storing.fails(error)
+            _fail(self._batch, error)
+            return
+        self._storing.works()
+        answers = iter(outcomes)
+        while self._batch:
+            waiting = self._batch.popleft()
+            waiting.done([next(answers) for _ in waiting.drafts])
+        self._announce(outcomes)
+
+    def _fill_batch(self) -> None:
+        size = 0
+        while self._queue and (not self._batch or size + self._queue[0].size <= BATCH_BYTES):
+            self._batch.append(self._queue.popleft())
+            size += self._batch[-1].size
+        self._queued_bytes -= size
+
+    async def _append(self, batch: Iterable[_Waiting]) -> Sequence[Outcome]:
+        drafts = [draft for waiting in batch for draft in waiting.drafts]
+        cursors = {name: position for waiting in batch for name, position in waiting.cursors.items()}
+        return await self._log.append(drafts, cursors=cursors)
+
+    async def _trim(self) -> bool:
+        try:
+            more = await self._log.trim(self._retention, now_us=self._clock_us())
+        except Unavailable as error:
+            self._trimming.fails(error)
+            return False
+        self._trimming.works()
+        return more
+
+
+class _Work:
+    """Work that may fail for a while: logged when it begins to, and when it is over, not each time."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._failing = False
+
+    def fails(self, error: Unavailable) -> None:
+        if not self._failing:
+            logger.error("%s fails: %s", self._name, error)
+        self._failing = True
+
+    def works(self) -> None:
+        if self._failing:
+            logger.info("%s works again", self._name)
+        self._failing = False
+
+
+def _fail(line: deque[_Waiting], error: Unavailable) -> None:
+    while line:
+        line.popleft().done(error)

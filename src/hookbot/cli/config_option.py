@@ -1,0 +1,166 @@
+"""The configuration file on the command line: ``--config``, and ``hookbot check-config``."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import ConfigError
+from ..hub.config import Config, Secret, resolve_secret
+from ..hub.config_file import ConfigFile, kind_of, suggestion
+from ..hub.reload import make_tls
+from ..hub.sections import read_routers, read_sources
+from ..routers.loading import make
+from ..routers.runner import RouterSpec
+from .parameters import EXISTING_FILE
+
+FILE = "hookbot.config_file"
+ARGUMENTS = "hookbot.arguments"
+ANY_SECRET = Secret("0" * 64)
+"""In place of those that a hub would look for, or make."""
+
+
+class ConfiguredCommand(click.Command):
+    """A command whose options can also stand in a file, and in the environment, which overrides the file.
+
+    The variable of an option is its name with ``HOOKBOT_`` before it.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As click's, after the command's options were made."""
+        super().__init__(*args, **kwargs)
+        for name, option in self.named_options().items():
+            option.envvar = option.envvar or f"HOOKBOT_{name.replace('-', '_').upper()}"
+
+    def named_options(self) -> Mapping[str, click.Option]:
+        """The options that a file may have, by their names without dashes before them."""
+        return {
+            opt.removeprefix("--"): option
+            for option in self.params
+            if isinstance(option, click.Option) and option.name != "config"
+            for opt in option.opts
+            if opt.startswith("--")
+        }
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Called by click; remembers what it was called with, to be read again later."""
+        ctx.meta[ARGUMENTS] = tuple(args)
+        ctx.meta[FILE] = ConfigFile()
+        return super().parse_args(ctx, args)
+
+    def read_options(self, file: ConfigFile) -> Iterator[tuple[str, Any] | ConfigError]:
+        """Each option of a file, by the name of its parameter, or what is wrong with it."""
+        known = self.named_options()
+        context = click.Context(self)
+        for written, value in file.options.items():
+            option = known.get(written.replace("_", "-"))
+            if option is None:
+                close = suggestion(written.replace("_", "-"), known.keys())
+                yield file.error(f"there is no option {written!r}{close}", written)
+            elif kind := _wrong_kind(option, value):
+                yield file.error(f"{written} is {kind}, not {kind_of(value)}", written)
+            elif reason := _wrong_value(option, value, context):
+                yield file.error(f"{written}: {reason}", written)
+            else:
+                yield str(option.name), value
+
+
+def read_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
+    """Called by click for ``--config``, before it looks at other options; raises `ConfigError`."""
+    if path is not None and isinstance(ctx.command, ConfiguredCommand):
+        file = ctx.meta[FILE] = ConfigFile.read(path)
+        read = list(ctx.command.read_options(file))
+        if wrong := [str(one) for one in read if isinstance(one, ConfigError)]:
+            raise ConfigError("\n".join(wrong))
+        ctx.default_map = dict(one for one in read if not isinstance(one, ConfigError))
+    return path
+
+
+config_file = click.option(
+    "--config",
+    type=EXISTING_FILE,
+    envvar="HOOKBOT_CONFIG",
+    is_eager=True,
+    expose_value=False,
+    callback=read_file,
+    metavar="FILE",
+    help="Read options from this TOML file, and sources and routers.",
+)
+
+
+@click.command("check-config")
+@click.argument("path", type=EXISTING_FILE, metavar="FILE")
+def check_config(path: Path) -> None:
+    """Say what is wrong with a configuration file, with line and reason; exit with 2 if anything is.
+
+    \b
+    Example:
+      hookbot check-config hookbot.toml
+    """
+    problems = list(dict.fromkeys(_problems(path)))
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        sys.exit(2)
+    click.echo(f"{path}: nothing is wrong")
+
+
+def _problems(path: Path) -> Iterator[str]:
+    from .serve import make_config, serve  # it uses this module
+
+    try:
+        file = ConfigFile.read(path)
+        read = list(serve.read_options(file))
+        yield from (str(one) for one in read if isinstance(one, ConfigError))
+        options = dict(one for one in read if not isinstance(one, ConfigError))
+        with serve.make_context("serve", [], default_map=options) as context:
+            config = make_config(context.params, file, key=ANY_SECRET, github_secrets=(ANY_SECRET,))
+    except click.ClickException as error:  # what the file says has been looked at
+        yield f"from the environment: {error.format_message()}"
+    except ConfigError as error:
+        yield str(error)
+    else:
+        yield from _problems_of(config)
+
+
+def _problems_of(config: Config) -> Iterator[str]:
+    for one in (*read_sources(config), *read_routers(config)):
+        if isinstance(one, ConfigError):
+            yield str(one)
+        elif isinstance(one, RouterSpec):
+            yield from _problems_of_router(one, config)
+    try:
+        make_tls(config)
+    except ConfigError as error:
+        yield str(error)
+
+
+def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[str]:
+    try:
+        make(spec.kind, spec.options, resolve_secret)
+    except Exception as error:  # whatever a plugin raises
+        reason = str(error) if isinstance(error, ConfigError) else f"it cannot be made: {error!r}"
+        yield str(config.file.error(f"[routers.{spec.name}]: {reason}", header=f"routers.{spec.name}"))
+
+
+def _wrong_kind(option: click.Option, value: Any) -> str:
+    """What kind of value it should be, if it is not; click itself would take nearly anything."""
+    if option.multiple:
+        right = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        return "" if right else "a list of texts"
+    if option.is_flag:
+        return "" if isinstance(value, bool) else "true or false"
+    if isinstance(option.type, click.types.IntParamType):
+        return "" if type(value) is int else "a whole number"
+    numbers = (int, float) if option.type.name in ("duration", "size") else ()
+    return "" if type(value) in (str, *numbers) else "text"
+
+
+def _wrong_value(option: click.Option, value: Any, context: click.Context) -> str:
+    try:
+        option.type_cast_value(context, value)
+    except click.BadParameter as error:
+        return error.message
+    return ""

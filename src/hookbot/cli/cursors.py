@@ -1,0 +1,111 @@
+"""``hookbot cursors``: what a hub remembers of its listeners."""
+
+import json
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from ..client.address import Address
+from ..client.asking import ask
+from ..hub.config import KEY, KEY_FILE, known_secret
+from ..protocol.message import format_time, parse_time
+from ..routers.remote import Remote
+from .parameters import data_dir
+from .subscribing import cafile
+from .tables import table
+
+CURSORS = "/hookbot/v1/cursors"
+COLUMNS = ("kind", "path", "name", "lag", "connected", "used", "position")
+
+
+def _of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which hub; it is called with a function to ask it with."""
+
+    @wraps(command)
+    @click.pass_obj
+    def described(
+        given: dict[str, str | None], /, url: str, data_dir: Path, cafile: Path | None, **others: Any
+    ) -> None:
+        key = known_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE)
+        address = Remote(Address.parse(url), key).at(CURSORS)
+
+        async def ask_hub(method: str, query: dict[str, str]) -> Any:
+            return await ask(address, method, query=query, ca_file=cafile)
+
+        command(lambda method, **query: trio.run(ask_hub, method, query), **others)
+
+    url = click.option("--url", "-u", envvar="HOOKBOT_URL", required=True, help="Of the hub, with a token for this.")
+    for option in (cafile, data_dir, url):
+        described = option(described)
+    return described
+
+
+def _of_one(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the arguments that name a cursor or a group."""
+    for parameter in (
+        click.option("--group", "kind", flag_value="group", default="cursor", help="It is a group, not a cursor."),
+        click.argument("name"),
+        click.argument("path"),
+    ):
+        command = parameter(command)
+    return command
+
+
+@click.group()
+def cursors() -> None:
+    """List, move and delete the cursors and groups that a hub remembers.
+
+    The token in the URL has to open /hookbot/v1/cursors; without one, it is made of the key (HOOKBOT_KEY).
+    """
+
+
+@cursors.command("list")
+@_of_a_hub
+@click.option("--path", help="Only those of one subscription, such as /sub/deploy.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(ask: Callable[..., Any], path: str | None, as_json: bool) -> None:
+    """List them, with how many messages of the log, of whatever topic, each is behind.
+
+    \b
+    Example:
+      hookbot cursors list --url https://TOKEN@hub.example.com
+    """
+    rows = ask("GET", **({"path": path} if path else {}))["cursors"]
+    click.echo(json.dumps(rows, indent=2) if as_json else table(COLUMNS, [_shown(row) for row in rows]))
+
+
+@cursors.command()
+@_of_a_hub
+@_of_one
+@click.option("--since", required=True, metavar="WHEN", help="An id, 90s, 10m, 2h, 7d, a time, all, or now.")
+def move(ask: Callable[..., Any], path: str, name: str, kind: str, since: str) -> None:
+    """Let the cursor NAME of the subscription PATH go on from somewhere else. Who listens there, comes back there.
+
+    \b
+    Example:
+      hookbot cursors move --url https://TOKEN@hub.example.com --since 2h /sub/deploy laptop
+    """
+    click.echo(table(COLUMNS, [_shown(ask("POST", kind=kind, path=path, name=name, since=since))]))
+
+
+@cursors.command()
+@_of_a_hub
+@_of_one
+def delete(ask: Callable[..., Any], path: str, name: str, kind: str) -> None:
+    """Forget the cursor NAME of the subscription PATH. Who listens there, is sent away.
+
+    \b
+    Example:
+      hookbot cursors delete --url https://TOKEN@hub.example.com /sub/deploy laptop
+    """
+    ask("DELETE", kind=kind, path=path, name=name)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    used = format_time(parse_time(row["used"]))[:19].replace("T", " ")
+    return {**row, "connected": "yes" if row["connected"] else "no", "used": f"{used} UTC"}

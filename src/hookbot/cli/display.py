@@ -1,0 +1,95 @@
+"""Messages for people: a heading, some headers, and the body as far as it can be read.
+
+Whoever may publish may publish anything: what would do something to a terminal is escaped.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+import click
+
+from ..protocol.message import Message
+
+SHOWN_CHARS = 20_000
+SHOWN_BYTES = 64
+READ_BYTES = 1 << 20
+_INDENT = "    "
+_EVENT_HEADERS = ("X-GitHub-Event", "X-Gitlab-Event", "X-Gitea-Event", "X-Event-Key", "X-Shopify-Topic", "ce-type")
+_EVENT_FIELDS = ("type", "event", "event_type", "eventType")
+_KEY = re.compile(r'^( *)("(?:[^"\\]|\\.)*")(: )', re.MULTILINE)
+_ALLOWED = "\n\t\u200c\u200d"  # the joiners are parts of emoji and of words
+
+
+def show(message: Message, headers: Sequence[str] = ()) -> str:
+    """The message as some lines of text, with colours; the values of `headers` stand below the heading."""
+    wanted = {name.lower() for name in headers}
+    lines = [_heading(message)]
+    lines += [f"{_INDENT}{name}: {safe(value)}" for name, value in message.headers if name.lower() in wanted]
+    lines += [f"{_INDENT}{line}" for line in _body(message.body).split("\n") if message.body]
+    return "\n".join(lines) + "\n"
+
+
+def safe(text: str) -> str:
+    """The text with everything escaped that is not meant to be seen."""
+    return "".join(c if c.isprintable() or c in _ALLOWED else c.encode("unicode_escape").decode() for c in text)
+
+
+def event_of(message: Message) -> str:
+    """What the sender calls this kind of event; "" if it does not say."""
+    for name in _EVENT_HEADERS:
+        if value := message.header(name):
+            return value
+    try:
+        body = message.json() if len(message.body) < READ_BYTES else None
+    except (ValueError, RecursionError):
+        return ""
+    values = [body.get(name) for name in _EVENT_FIELDS] if isinstance(body, dict) else []
+    return next((value for value in values if isinstance(value, str)), "")
+
+
+def size_of(size: int) -> str:
+    """A number of bytes for people."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} B"
+
+
+def _heading(message: Message) -> str:
+    moment = datetime.fromtimestamp(message.time_us / 1e6).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    event = safe(event_of(message))[:80]
+    verified = click.style(f"verified by {message.verified.provider}", fg="green") if message.verified else ""
+    parts = [
+        moment,
+        click.style(safe(message.topic), fg="cyan", bold=True),
+        event and click.style(event, fg="yellow"),
+        size_of(len(message.body)),
+        verified,
+    ]
+    return "  ".join([*filter(None, parts), message.id and click.style(message.id, dim=True)]).rstrip()
+
+
+def _body(body: bytes) -> str:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        more = ", ..." if len(body) > SHOWN_BYTES else ""
+        return click.style(f"not text: {body[:SHOWN_BYTES].hex(' ')}{more}", dim=True)
+    pretty = safe(_cut(_indented(text))).removesuffix("\n")
+    return _KEY.sub(lambda match: f"{match[1]}{click.style(match[2], fg='blue')}{match[3]}", pretty)
+
+
+def _indented(text: str) -> str:
+    """JSON over several lines; anything else, and what is too long to be shown anyway, as it is."""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False) if len(text) < READ_BYTES else text
+    except (ValueError, RecursionError):
+        return text
+
+
+def _cut(text: str) -> str:
+    if len(text) <= SHOWN_CHARS:
+        return text
+    return f"{text[:SHOWN_CHARS]}\n... and {len(text) - SHOWN_CHARS} characters more; --raw shows everything"

@@ -1,0 +1,64 @@
+"""``hookbot forward``: webhooks for a server that the internet cannot reach."""
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from ..client.address import Address
+from ..delivery import Stop
+from ..delivery.forwarder import Style, Target, open_poster
+from ..delivery.work import hop_name
+from .parameters import EXISTING_FILE
+from .subscribing import Subscribing, run, subscription_options, take_url
+from .working import HEADERS, Trying, handle, handling_options, read_headers
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="URL TARGET")
+@HEADERS
+@click.option("--keep-host", is_flag=True, help="Keep the Host header; otherwise it is TARGET's.")
+@click.option("--insecure", is_flag=True, help="Do not check the certificate of TARGET.")
+@click.option("--cert", type=EXISTING_FILE, help="Show TARGET this certificate (PEM, with its key).")
+@handling_options(timeout="30s")
+@subscription_options
+def forward(
+    subscribing: Subscribing,
+    trying: Trying,
+    words: tuple[str, ...],
+    headers: tuple[str, ...],
+    keep_host: bool,
+    insecure: bool,
+    cert: Path | None,
+) -> None:
+    """Post each message to TARGET as it came: the same bytes, headers and query, so that signatures still verify.
+
+    TARGET is an http(s) URL, or unix:/run/app.sock:/path. What it answers with 2xx is done; everything else is
+    tried again, while the messages of the same topic wait. With --cursor, the hub keeps what TARGET has not had.
+
+    \b
+    Example:
+      hookbot forward --cursor laptop https://TOKEN@hub.example.com/sub/stripe http://localhost:3000/webhook
+    """
+    url, rest = take_url(words, len(words) != 1)
+    if len(rest) != 1:
+        raise click.UsageError("Needs URL and TARGET.")
+    target = Target.parse(rest[0])
+    hop = hop_name("forward", str(Address.parse(url)), str(target))
+    style = Style(
+        hop=hop,
+        timeout_s=trying.timeout_s,
+        headers=read_headers(headers),
+        keep_host=keep_host,
+        ca_file=subscribing.ca_file,
+        certificate=cert,
+        insecure=insecure,
+    )
+    run(partial(_forward, subscribing, trying, url, target, style))
+
+
+async def _forward(
+    subscribing: Subscribing, trying: Trying, url: str, target: Target, style: Style, stop: Stop
+) -> None:
+    async with open_poster(target, style) as poster:
+        await handle(subscribing, url, trying, trying.policy(subscribing, style.hop), poster.post, stop)

@@ -1,0 +1,121 @@
+"""``hookbot listen`` and ``hookbot latest``: messages on standard output."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import click
+
+from ..client import Gap
+from ..delivery import Stop
+from ..delivery.output import Output
+from ..errors import HookbotError
+from ..protocol.message import Message, encode_json, to_envelope
+from .display import show
+from .subscribing import Subscribing, run, set_up_saying, subscription_options, with_query
+
+logger = logging.getLogger("hookbot.handling")
+
+Form = Literal["text", "raw", "json"]
+
+_URL = click.argument("url", envvar="HOOKBOT_URL", metavar="URL")
+_RAW = click.option("--raw", "form", flag_value="raw", help="Print the bodies, byte for byte, and nothing else.")
+_JSON = click.option("--json", "form", flag_value="json", help="Print a line of JSON for each message: the envelope.")
+_HEADER = click.option("--header", "-H", "headers", multiple=True, metavar="NAME", help="Show this header, too.")
+
+
+@click.command()
+@_URL
+@_RAW
+@_JSON
+@_HEADER
+@click.option("--no-follow", is_flag=True, help="End after what is stored now.")
+@subscription_options
+def listen(subscribing: Subscribing, url: str, form: Form | None, headers: tuple[str, ...], no_follow: bool) -> None:
+    """Print the messages of a topic as they come; of all topics beneath it, if URL ends in "/".
+
+    \b
+    Examples:
+      hookbot listen https://TOKEN@hub.example.com/sub/github.com/
+      hookbot listen --since 2h --where "body.action == 'opened'" --header X-GitHub-Event URL
+    """
+    set_up_saying(quiet=subscribing.quiet or no_follow)
+    run(partial(_print, subscribing, url, _printing(form, headers), subscribing.limit, not no_follow))
+
+
+@click.command()
+@_URL
+@_RAW
+@_JSON
+@_HEADER
+@subscription_options
+def latest(subscribing: Subscribing, url: str, form: Form | None, headers: tuple[str, ...]) -> None:
+    """Print the newest message of a topic, or the newest for which --where holds; with --limit, that many.
+
+    \b
+    Example:
+      hookbot latest --raw https://TOKEN@hub.example.com/sub/deployed/shop
+    """
+    if subscribing.cursor or subscribing.group:
+        raise click.UsageError("the newest message has nothing to do with a cursor or a group")
+    set_up_saying(quiet=True)
+    since = "" if subscribing.since else "since=all"
+    newest = with_query(url, "&".join(filter(None, (since, "order=newest"))))
+    run(partial(_print_latest, subscribing, newest, _printing(form, headers)))
+
+
+async def _print_latest(subscribing: Subscribing, url: str, printing: Callable[[Message], bytes], stop: Stop) -> None:
+    if not await _print(subscribing, url, printing, subscribing.limit or 1, False, stop):
+        raise HookbotError("there is no such message")
+
+
+async def _print(
+    subscribing: Subscribing,
+    url: str,
+    printing: Callable[[Message], bytes],
+    limit: int | None,
+    follow: bool,
+    stop: Stop,
+) -> int:
+    """How many were printed. A message is acknowledged when it is written out."""
+    printed = 0
+    output = Output(sys.stdout.fileno())
+    async with subscribing.open(url, follow=follow, max_unacked=1) as messages:
+        with stop.gently(lambda: None):
+            while printed != limit and (item := await stop.next_of(messages)):
+                if isinstance(item, Gap):
+                    logger.warning("messages before %s are missing (%s)", item.before, item.reason)
+                    continue
+                if subscribing.wants(item):
+                    await output.write(printing(item))
+                    printed += 1
+                messages.ack(item)
+    return printed
+
+
+def _printing(form: Form | None, headers: tuple[str, ...]) -> Callable[[Message], bytes]:
+    if form == "raw":
+        return _raw_on_terminal if sys.stdout.isatty() else _raw
+    if form == "json":
+        return _json
+    return partial(_text, headers, sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+
+
+def _raw(message: Message) -> bytes:
+    return message.body
+
+
+def _raw_on_terminal(message: Message) -> bytes:
+    return message.body if message.body.endswith(b"\n") else message.body + b"\n"
+
+
+def _json(message: Message) -> bytes:
+    return encode_json(to_envelope(message)).encode() + b"\n"
+
+
+def _text(headers: tuple[str, ...], colours: bool, message: Message) -> bytes:
+    text = show(message, headers)
+    return (text if colours else click.unstyle(text)).encode("utf-8", "backslashreplace")

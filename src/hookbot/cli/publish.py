@@ -1,0 +1,59 @@
+"""``hookbot publish``: a message from a file or from standard input."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from .. import client
+from ..delivery import Stop
+from .subscribing import cafile, find_token, run, set_up_saying, token_file
+from .working import HEADERS, read_headers
+
+
+@click.command()
+@click.argument("url", envvar="HOOKBOT_URL", metavar="URL")
+@click.argument("file", type=click.File("rb"), default="-")
+@HEADERS
+@click.option("--type", "-t", "content_type", metavar="TYPE", help="The Content-Type, such as application/json.")
+@click.option("--key", metavar="TEXT", help="Publish once, however often it is tried under this Idempotency-Key.")
+@token_file
+@cafile
+def publish(
+    url: str,
+    file: BinaryIO,
+    headers: tuple[str, ...],
+    content_type: str | None,
+    key: str | None,
+    token_file: Path | None,
+    cafile: Path | None,
+) -> None:
+    """Publish FILE, or standard input, and print the id of the message: it is stored.
+
+    A hub that cannot be reached is tried again for half a minute. What is published by a command of `hookbot exec`
+    carries the hops of the message that it was run for.
+
+    \b
+    Examples:
+      echo hello | hookbot publish https://TOKEN@hub.example.com/pub/greetings
+      hookbot publish --type application/json https://TOKEN@hub.example.com/pub/builds build.json
+    """
+    set_up_saying()
+    fields = [*read_headers(headers), *([("Content-Type", content_type)] if content_type else [])]
+    publishing = partial(
+        client.publish,
+        url,
+        file.read(),
+        headers=fields,
+        token=find_token(url, token_file),
+        idempotency_key=key,
+        hops=tuple(filter(None, os.environ.get("HOOKBOT_HOPS", "").split(","))),
+        ca_file=cafile,
+    )
+
+    async def main(stop: Stop) -> None:
+        click.echo(await publishing())
+
+    run(main)

@@ -1,0 +1,176 @@
+"""``hookbot replay``: history, handled once more."""
+
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import click
+
+from ..client import open_publisher
+from ..client.address import Address
+from ..delivery import GaveUp, Handling, Stop, Totals, Work
+from ..delivery.command import open_runner
+from ..delivery.forwarder import Style, Target, open_poster
+from ..delivery.replayer import Replaying, Republisher
+from ..delivery.work import hop_name
+from ..errors import Refused
+from ..protocol.message import Headers, Message
+from ..protocol.since import SinceTime, parse_since
+from .exec import check_command
+from .subscribing import Subscribing, find_publish_token, run, set_up_saying, subscription_options, take_url
+from .working import HEADERS, Trying, handling_options, read_headers
+
+_STEPS = 1000  # of the bar
+_Ack = Callable[[Message], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sink:
+    """Where history goes: exactly one of these."""
+
+    target: Target | None
+    topic: str | None
+    command: tuple[str, ...]
+    headers: Headers
+
+    @property
+    def name(self) -> str:
+        if self.target:
+            return str(self.target)
+        return str(Address.parse(self.topic)) if self.topic else "\0".join(self.command)
+
+    @asynccontextmanager
+    async def open(self, subscribing: Subscribing, hop: str, timeout_s: float) -> AsyncIterator[Work]:
+        if self.target:
+            style = Style(hop, timeout_s, headers=self.headers, once=False, ca_file=subscribing.ca_file)
+            async with open_poster(self.target, style) as poster:
+                yield poster.post
+        elif self.topic:
+            token = find_publish_token(self.topic)
+            async with open_publisher(self.topic, token=token, ca_file=subscribing.ca_file) as publisher:
+                yield Republisher(publisher, self.headers, hop).publish
+        else:
+            async with open_runner(self.command, hop, timeout_s) as runner:
+                yield runner.run
+
+
+class _Moment(click.ParamType[int]):
+    name = "when"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            moment = parse_since(str(value), now_us=time.time_ns() // 1000)
+        except Refused:
+            moment = None
+        if not isinstance(moment, SinceTime):
+            self.fail(f"not a time such as 2026-01-02T03:04:05Z, nor how long ago: {value!r}", param, ctx)
+        return moment.time_us
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="URL [COMMAND [ARGS]...]")
+@click.option("--to", "target", metavar="TARGET", help="Post to this server, as `forward` does.")
+@click.option("--exec", "executes", is_flag=True, help="Run COMMAND, as `exec` does.")
+@click.option("--publish", "topic", metavar="URL", help="Publish to this topic of a hub.")
+@click.option("--until", "until_us", type=_Moment(), metavar="WHEN", help="End there: 10m, 2h, a time. Default: now.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, min_open=True),
+    help="So many times as fast as it was. Default: as fast as it goes.",
+)
+@HEADERS
+@handling_options(timeout="30s")
+@subscription_options
+def replay(
+    subscribing: Subscribing,
+    trying: Trying,
+    words: tuple[str, ...],
+    target: str | None,
+    executes: bool,
+    topic: str | None,
+    until_us: int | None,
+    speed: float | None,
+    headers: tuple[str, ...],
+) -> None:
+    """Handle what is stored once more: post it, run a command for it, or publish it again.
+
+    \b
+    Examples:
+      hookbot replay --since 2h --to http://localhost:3000/webhook https://TOKEN@hub.example.com/sub/stripe
+      hookbot replay --since 1d --until 1h --speed 60 https://TOKEN@hub.example.com/sub/ --exec -- ./load.sh
+    """
+    if (target is not None) + (topic is not None) + executes != 1:
+        raise click.UsageError("Needs one of --to, --exec and --publish.")
+    if subscribing.since is None and subscribing.cursor is None:
+        raise click.UsageError("Needs --since: 2h, 7d, a time, an id, or all.")
+    if subscribing.group:
+        raise click.UsageError("--group follows what comes; a replay has an end.")
+    url, command = take_url(words, "://" in "".join(words[:1]))
+    if command and not executes:
+        raise click.UsageError("COMMAND needs --exec.")
+    set_up_saying(quiet=True)
+    sink = _Sink(
+        Target.parse(target) if target else None,
+        topic,
+        check_command(command) if executes else (),
+        read_headers(headers),
+    )
+    run(partial(_replay, subscribing, trying, url, sink, until_us, speed))
+
+
+async def _replay(
+    subscribing: Subscribing,
+    trying: Trying,
+    url: str,
+    sink: _Sink,
+    until_us: int | None,
+    speed: float | None,
+    stop: Stop,
+) -> None:
+    hop = hop_name("replay", str(Address.parse(url)), sink.name)
+    began, totals = time.monotonic(), Totals()
+    try:
+        async with (
+            sink.open(subscribing, hop, trying.timeout_s) as work,
+            subscribing.open(url, follow=False) as messages,
+        ):
+            with _progress(until_us, shown=sys.stderr.isatty() and not sink.command) as note:
+                handling = Handling(work, trying.policy(subscribing, hop), note(messages.ack))
+                totals = handling.totals
+                await handling.run(Replaying(messages, until_us, speed), stop)
+    finally:
+        click.echo(f"{_told(totals)}, in {time.monotonic() - began:.1f} s", err=True)
+    if totals.failed:
+        raise GaveUp("not everything could be handled")
+
+
+@contextmanager
+def _progress(until_us: int | None, *, shown: bool) -> Iterator[Callable[[_Ack], _Ack]]:
+    """A bar over the time that is replayed, which moves with each acknowledgement."""
+    if not shown:
+        yield lambda ack: ack
+        return
+    end_us = until_us or time.time_ns() // 1000
+    began_us = 0
+    with click.progressbar(length=_STEPS, label="Replaying", file=sys.stderr) as bar:
+
+        def moving(ack: _Ack) -> _Ack:
+            def moved(message: Message) -> None:
+                nonlocal began_us
+                began_us = began_us or message.time_us
+                share = (message.time_us - began_us) / max(1, end_us - began_us)
+                bar.update(max(0, min(_STEPS, round(share * _STEPS)) - bar.pos))
+                ack(message)
+
+            return moved
+
+        yield moving
+        bar.update(_STEPS - bar.pos)
+
+
+def _told(totals: Totals) -> str:
+    counts = {"failed": totals.failed, "skipped": totals.skipped, "gaps": totals.gaps}
+    return ", ".join([f"{totals.done} replayed", *(f"{count} {what}" for what, count in counts.items() if count)])

@@ -1,0 +1,227 @@
+"""``hookbot serve``: the hub."""
+
+import gc
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from ..errors import ConfigError, InvalidTopic
+from ..hub.config import (
+    GITHUB_SECRET,
+    GITHUB_SECRET_FILE,
+    KEY,
+    KEY_FILE,
+    OLD_GITHUB_SECRETS,
+    OLD_GITHUB_SECRETS_FILE,
+    OLD_KEYS,
+    OLD_KEYS_FILE,
+    Config,
+    Secret,
+    find_lines,
+    find_secret,
+    read_lines,
+)
+from ..hub.config_file import ConfigFile
+from ..hub.hub import Running, run_hub
+from ..hub.logging_setup import set_up_logging
+from ..hub.sections import needs_github_secret
+from ..log.retention import Retention
+from ..protocol.topics import UNSAFE, check_topic
+from .banner import welcome
+from .config_option import ARGUMENTS, FILE, ConfiguredCommand, config_file
+from .parameters import ADDRESS, DURATION, EXISTING_FILE, INTERVAL, PROXIES, RATE, SIZE, data_dir
+
+
+@click.command(cls=ConfiguredCommand)
+@config_file
+@click.option("--bind", "-b", type=ADDRESS, default=":8080", show_default=True, help="[HOST]:PORT to listen on.")
+@click.option("--sslkey", "-k", type=EXISTING_FILE, help="TLS: the private key.")
+@click.option("--sslcrt", "-c", type=EXISTING_FILE, help="TLS: the certificate chain.")
+@click.option("--sslca", type=EXISTING_FILE, help="TLS: who signs the certificates of clients.")
+@click.option("--router", "routers", multiple=True, metavar="NAME", help="Run this router. Repeatable.")
+@data_dir
+@click.option(
+    "--store",
+    default="sqlite:",
+    show_default=True,
+    help="sqlite: keeps the log in the data directory; memory: forgets.",
+)
+@click.option("--keep", type=DURATION, default="7d", show_default=True, help="Keep messages for so long.")
+@click.option("--keep-bytes", type=SIZE, default="1GiB", show_default=True, help="Keep so much of them.")
+@click.option("--keep-count", type=click.IntRange(1), help="Keep so many of them.")
+@click.option(
+    "--keep-unsafe-bytes", type=SIZE, default="256MiB", show_default=True, help="Keep so much of unsafe topics."
+)
+@click.option(
+    "--dedup-window", type=DURATION, default="24h", show_default=True, help="Remember idempotency keys for so long."
+)
+@click.option(
+    "--unsafe", "unsafe", multiple=True, metavar="PREFIX|none", help="Only these unsafe topics exist. Default: all."
+)
+@click.option("--no-sha1", is_flag=True, help="Refuse HMAC-SHA1 tokens; HMAC-SHA256 ones stay good.")
+@click.option(
+    "--plain-tokens",
+    type=click.Choice(["all", "live"]),
+    default="all",
+    show_default=True,
+    help="live: HMAC-SHA1 tokens show no history; HMAC-SHA256 ones do.",
+)
+@click.option("--revoked", type=EXISTING_FILE, help="Names of narrowed tokens that are good no more, one a line.")
+@click.option(
+    "--trust-proxy", type=PROXIES, default="0", metavar="N|NETWORKS", help="Whose X-Forwarded-For to believe."
+)
+@click.option(
+    "--failure-rate", type=RATE, default="100/m", show_default=True, help="Bad tokens and signatures from one address."
+)
+@click.option("--publish-rate", type=RATE, help="Publishes from one address, as 100/s. Default: no limit.")
+@click.option("--max-subscribers", type=click.IntRange(1), help="In all. Default: no limit.")
+@click.option("--max-subscribers-per-token", type=click.IntRange(1), help="Default: no limit.")
+@click.option("--max-body", type=SIZE, default="25MiB", show_default=True, help="The largest body of a publish.")
+@click.option(
+    "--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN", help="Let pages of this origin read streams."
+)
+@click.option(
+    "--heartbeat", type=INTERVAL, default="15s", show_default=True, help="Tell quiet subscriptions that they are alive."
+)
+@click.option(
+    "--stall-timeout", type=DURATION, default="90s", show_default=True, help="Cut off who takes nothing for so long."
+)
+@click.option("--grace", type=DURATION, default="10s", show_default=True, help="Time to finish in when told to stop.")
+@click.option("--no-door", is_flag=True, help="Serve everything through the web framework. Slower.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@click.pass_context
+def serve(context: click.Context, /, **options: Any) -> None:
+    """Run the hub until it is told to stop (SIGTERM, Ctrl-C).
+
+    Without a key, one is made and kept in the data directory. Every option can stand in the configuration file,
+    and in a variable, --bind in HOOKBOT_BIND. SIGHUP rereads the file, keys, secrets and certificates.
+
+    \b
+    Example:
+      hookbot serve --router github
+    """
+    set_up_logging(options["log_format"], options["log_level"])
+    raise_file_limit()
+    config = find_config(context)
+
+    def started(hub: Running) -> None:
+        gc.freeze()  # what is there now stays: to look through it for garbage again and again is a tenth of the time
+        click.echo(welcome(config, hub.url, secrets=sys.stdout.isatty()))
+
+    def reread() -> Config:
+        try:
+            with serve.make_context("serve", list(context.meta[ARGUMENTS]), parent=context.parent) as again:
+                return find_config(again, make=False)
+        except click.ClickException as error:
+            raise ConfigError(error.format_message()) from None
+
+    trio.run(run_hub, config, started, reread)
+
+
+def find_config(context: click.Context, *, make: bool = True) -> Config:
+    """What the options, the environment and the configuration file say, with the secrets; raises `ConfigError`.
+
+    A key and a secret for GitHub that are nowhere are made.
+    """
+    given, options = context.obj, context.params
+    data_dir: Path = options["data_dir"]
+    file: ConfigFile = context.meta[FILE]
+    github = needs_github_secret(options["routers"], file.routers)
+    return make_config(
+        options,
+        file,
+        key=find_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE, make=make),
+        old_keys=find_lines(OLD_KEYS, os.environ, data_dir / OLD_KEYS_FILE),
+        github_secrets=_github_secrets(given, data_dir, make) if github else (),
+    )
+
+
+def make_config(
+    options: Mapping[str, Any],
+    file: ConfigFile,
+    *,
+    key: Secret,
+    github_secrets: tuple[Secret, ...],
+    old_keys: tuple[str, ...] = (),
+) -> Config:
+    """The options as a hub wants them; raises `ConfigError`."""
+    return Config(
+        file=file,
+        key=key,
+        old_keys=old_keys,
+        github_secrets=github_secrets,
+        data_dir=options["data_dir"],
+        bind=options["bind"],
+        store=options["store"],
+        routers=options["routers"],
+        retention=_retention(options),
+        tls_certificate=options["sslcrt"],
+        tls_key=options["sslkey"],
+        tls_client_authorities=options["sslca"],
+        revoked=frozenset(read_lines(options["revoked"], "--revoked") if options["revoked"] else ()),
+        sha1_tokens_live_only=options["plain_tokens"] == "live",
+        trusted_proxies=options["trust_proxy"],
+        failure_rate=options["failure_rate"],
+        publish_rate=options["publish_rate"],
+        max_subscribers=options["max_subscribers"],
+        max_subscribers_per_token=options["max_subscribers_per_token"],
+        unsafe_prefixes=_unsafe_prefixes(options["unsafe"]),
+        sha1_tokens=not options["no_sha1"],
+        cors_origins=options["cors_origins"],
+        door=not options["no_door"],
+        max_body_bytes=options["max_body"],
+        heartbeat_s=options["heartbeat"],
+        stall_s=options["stall_timeout"],
+        grace_s=options["grace"],
+    )
+
+
+def _retention(options: Mapping[str, Any]) -> Retention:
+    return Retention(
+        max_age_s=options["keep"],
+        max_bytes=options["keep_bytes"],
+        max_count=options["keep_count"],
+        max_unsafe_bytes=options["keep_unsafe_bytes"],
+        dedup_s=options["dedup_window"],
+    )
+
+
+def raise_file_limit() -> None:
+    """Every connection is an open file: take as many as the system gives."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # a system may refuse what it calls its limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _github_secrets(given: Mapping[str, str | None], data_dir: Path, make: bool) -> tuple[Secret, ...]:
+    kept_in = data_dir / GITHUB_SECRET_FILE
+    first = find_secret(given["github_secret"], GITHUB_SECRET, os.environ, kept_in, make=make)
+    old = find_lines(OLD_GITHUB_SECRETS, os.environ, data_dir / OLD_GITHUB_SECRETS_FILE)
+    return first, *map(Secret, old)
+
+
+def _unsafe_prefixes(given: tuple[str, ...]) -> tuple[str, ...]:
+    if "none" in given:
+        if len(given) > 1:
+            raise ConfigError("--unsafe none goes alone")
+        return ()
+    prefixes = tuple(prefix.removeprefix(UNSAFE).removeprefix("/") for prefix in given)
+    try:
+        for prefix in prefixes:
+            check_topic(UNSAFE + prefix)
+    except InvalidTopic as error:
+        raise ConfigError(f"--unsafe: {error}") from None
+    return prefixes or ("",)

@@ -1,0 +1,163 @@
+"""``hookbot providers``, ``verify`` and ``sign``: for people who look for the reason of a 401."""
+
+import os
+import shlex
+import time
+import tomllib
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, BinaryIO
+
+import click
+import trio
+
+from ..access.fetching import fetch_small
+from ..hub.config import resolve_secret
+from ..protocol.message import format_time, parse_time
+from ..signatures import CertificateNeeded, Proof, Provider, Reply, SignedRequest, load_provider, provider_names
+
+
+@click.command("providers")
+def providers() -> None:
+    """List the providers: what the signature of each covers, and where its rule is described."""
+    width = max(map(len, provider_names()))
+    for name in provider_names():
+        provider = load_provider(name)
+        click.echo(f"{name:{width}}  {', '.join(provider.covers) or 'nothing':28}  {provider.documentation}")
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = os.fsencode(text).decode("latin-1").partition(":")
+    if not colon or not name.strip():
+        raise click.BadParameter(f"a header is 'Name: value', not {text!r}")
+    return name.strip(), value.strip()
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"an option is NAME=VALUE, not {text!r}")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value
+
+
+def _moment(value: str | float) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        pass
+    try:
+        return parse_time(str(value)) / 1_000_000
+    except ValueError:
+        raise click.BadParameter(f"a time is Unix seconds or RFC 3339, not {value!r}") from None
+
+
+def _of_a_request(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the parameters that describe a request; it is called with provider, request and time."""
+
+    @wraps(command)
+    def described(
+        provider: str, file: BinaryIO, headers: Any, url: str, method: str, options: Any, now: float, **others: Any
+    ) -> None:
+        request = SignedRequest(file.read(), headers, method, url)
+        command(load_provider(provider, dict(options)), request, now, **others)
+
+    for parameter in (
+        click.option("--at", "now", type=_moment, default=time.time, help="Pretend that it is this time."),
+        click.option("--option", "-o", "options", multiple=True, type=_option, help="An option, as NAME=VALUE."),
+        click.option("--method", default="POST", show_default=True),
+        click.option("--url", default="", help="The address as the sender wrote it, with its query."),
+        click.option("--header", "-H", "headers", multiple=True, type=_header, help="A header, as 'Name: value'."),
+        click.argument("file", type=click.File("rb"), default="-"),
+        click.argument("provider"),
+    ):
+        described = parameter(described)
+    return described
+
+
+@click.command("verify")
+@_of_a_request
+@click.option("--secret", "secrets", multiple=True, required=True, help="A secret, env:NAME or file:PATH; repeatable.")
+def verify(rule: Provider, request: SignedRequest, now: float, secrets: tuple[str, ...]) -> None:
+    """Say whether a request is genuine, and if not, why not. FILE has its body, byte for byte; "-" is standard input.
+
+    \b
+    Example:
+      hookbot verify github --secret env:GITHUB_SECRET -H "X-Hub-Signature-256: sha256=..." body.json
+    """
+    resolved = [resolve_secret(secret) for secret in secrets]
+    for secret in resolved:
+        rule.check(secret)
+    found = _verify(rule, request, resolved, now)
+    click.echo("\n".join(_reply_lines(found) if isinstance(found, Reply) else _proof_lines(rule, found, now)))
+
+
+@click.command("sign")
+@_of_a_request
+@click.option("--secret", required=True, help="The secret, env:NAME or file:PATH; a private key where there are two.")
+@click.option("--curl", is_flag=True, help="Print the command that sends the request to --url.")
+def sign(rule: Provider, request: SignedRequest, now: float, secret: str, curl: bool) -> None:
+    """Sign a request as the provider would, and print its headers. FILE has its body; "-" is standard input.
+
+    \b
+    Example:
+      hookbot sign slack --secret env:SLACK_SECRET --curl --url https://hub.example.com/unsafe/pub/slack body.json
+    """
+    if curl and not request.url:
+        raise click.UsageError("--curl needs --url")
+    signed = rule.sign(request, resolve_secret(secret), now=now)
+    if curl:
+        click.echo(_curl(signed, signed.body == request.body))
+        return
+    for name, value in signed.headers:
+        if (name, value) not in request.headers:
+            click.echo(f"{name}: {value}")
+    if signed.url != request.url:
+        click.echo(f"The URL becomes {signed.url}", err=True)
+    if signed.body != request.body:
+        click.echo("The signature stands in the body, which becomes", err=True)
+        click.echo(signed.body)
+
+
+def _verify(rule: Provider, request: SignedRequest, secrets: Sequence[str], now: float) -> Proof | Reply:
+    try:
+        return rule.handshake(request, secrets, now=now) or rule.verify(request, secrets, now=now)
+    except CertificateNeeded as needed:
+        needed.cache[needed.url] = trio.run(fetch_small, needed.url)
+    return rule.verify(request, secrets, now=now)
+
+
+def _reply_lines(reply: Reply) -> list[str]:
+    return [f"A question, which the hub answers with {reply.status} and", repr(reply.body)]
+
+
+def _proof_lines(rule: Provider, proof: Proof, now: float) -> list[str]:
+    lines = [f"Genuine: {rule.name}, with the secret {proof.key} (counting from 0)"]
+    if proof.signed_at is not None:
+        lines.append(f"signed {format_time(int(proof.signed_at * 1_000_000))}, {now - proof.signed_at:.0f} seconds ago")
+    if proof.delivery_id:
+        lines.append(f"delivery id, not signed: {proof.delivery_id}")
+    if proof.confirm_url:
+        lines.append(f"wants to be confirmed: {proof.confirm_url}")
+    lines.append(f"a repeat is known by: {proof.replay_key or 'nothing that is signed'}")
+    return lines
+
+
+def _curl(request: SignedRequest, unchanged: bool) -> str:
+    file = getattr(click.get_current_context().params["file"], "name", "<stdin>")
+    data = ["--data-binary", f"@{file}"] if unchanged and not file.startswith("<") else ["--data-raw", _text(request)]
+    headers = [f"{name}: {value}" for name, value in request.headers]
+    if not request.find_all("Content-Type"):
+        headers.append("Content-Type:")  # or curl would say that it is a form
+    return shlex.join(
+        ["curl", "-X", request.method, *(part for header in headers for part in ("-H", header)), *data, request.url]
+    )
+
+
+def _text(request: SignedRequest) -> str:
+    try:
+        return request.body.decode()
+    except UnicodeDecodeError:
+        raise click.UsageError("the body is not UTF-8: keep it in a file for --curl") from None

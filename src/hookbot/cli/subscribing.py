@@ -1,0 +1,212 @@
+"""What all commands that listen have in common: the subscription, what they say meanwhile, how they end."""
+
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import wraps
+from math import inf
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import click
+import trio
+
+from ..client import Disconnected, Event, Lost, Messages, listen
+from ..client.address import Address, subscription_of
+from ..delivery import Stop, run_until_stopped
+from ..errors import ConfigError, Refused
+from ..hub.config import read_secret_file
+from ..protocol.message import Message
+from ..routers.expressions import Expression, document
+from .parameters import EXISTING_FILE
+
+PATIENCE_S = 30.0  # of commands that come to an end: as long as a publish is tried
+MAX_ACK_TIMEOUT_S = 12 * 3600
+
+logger = logging.getLogger("hookbot.handling")
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribing:
+    """What to listen to, and from where; made by the options of `subscription_options`."""
+
+    since: str | None
+    cursor: str | None
+    group: str | None
+    unsafe: bool
+    where: Expression | None
+    limit: int | None
+    token_file: Path | None
+    ca_file: Path | None
+    quiet: bool
+
+    def wants(self, message: Message) -> bool:
+        """Whether ``--where`` holds for a message; where it makes no sense, it does not."""
+        if self.where is None:
+            return True
+        try:
+            return self.where.holds(document(message))
+        except ValueError as error:
+            logger.warning("--where does not fit %s %s: %s", message.topic, message.id, error)
+            return False
+
+    @asynccontextmanager
+    async def open(
+        self, url: str, *, follow: bool = True, max_unacked: int | None = None, ack_timeout_s: float = 0
+    ) -> AsyncIterator[Messages]:
+        """Subscribe; what comes has to be acknowledged. Raises `Refused`; without `follow`, also `Lost`."""
+        address = Address.parse(url)
+        if subscription_of(address).unsafe and not self.unsafe:
+            raise Refused(f"anybody may publish to {address}: say --unsafe if what reads it checks every message")
+        query = "" if not self.group or "ack_timeout" in address.query else _ack_timeout(ack_timeout_s)
+        with trio.CancelScope() as patience:
+            lost = ""
+
+            def note(event: Event) -> None:
+                nonlocal lost
+                if isinstance(event, Disconnected) and not follow:
+                    lost = lost or event.why
+                    patience.deadline = min(patience.deadline, trio.current_time() + PATIENCE_S)
+                else:
+                    patience.deadline, lost = inf, ""
+
+            async with listen(
+                with_query(url, query),
+                since=self.since,
+                cursor=self.cursor,
+                group=self.group,
+                follow=follow,
+                manual_ack=True,
+                max_unacked=max_unacked if self.group else None,
+                token=find_token(url, self.token_file),
+                unsafe=self.unsafe,
+                ca_file=self.ca_file,
+                on_event=note,
+            ) as messages:
+                yield messages
+        if patience.cancelled_caught:
+            raise Lost(f"{address}: {lost}")
+
+
+def subscription_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a subscription; it is called with them as `subscribing`."""
+
+    @wraps(command)
+    def described(
+        since: str | None,
+        cursor: str | None,
+        group: str | None,
+        unsafe: bool,
+        where: Expression | None,
+        limit: int | None,
+        token_file: Path | None,
+        cafile: Path | None,
+        quiet: bool,
+        **others: Any,
+    ) -> Any:
+        set_up_saying(quiet=quiet)
+        subscribing = Subscribing(since, cursor, group, unsafe, where, limit, token_file, cafile, quiet)
+        return command(subscribing=subscribing, **others)
+
+    for option in (quiet, cafile, token_file, _LIMIT, _WHERE, _UNSAFE, _GROUP, _CURSOR, _SINCE):
+        described = option(described)
+    return described
+
+
+def find_token(url: str, token_file: Path | None) -> str | None:
+    """The token in the file; None for one in the URL; or that of the environment. Raises `ConfigError`."""
+    if token_file:
+        return read_secret_file(token_file, "--token-file")
+    return _find_token(url, "HOOKBOT_TOKEN")
+
+
+def find_publish_token(url: str) -> str | None:
+    """None for a token in the URL; or that of the environment, for what is published by who listens."""
+    return _find_token(url, "HOOKBOT_PUBLISH_TOKEN")
+
+
+def take_url(words: tuple[str, ...], is_url: bool) -> tuple[str, tuple[str, ...]]:
+    """The URL, which is the first of the words or in HOOKBOT_URL, and the other words."""
+    if is_url and words:
+        return words[0], words[1:]
+    url = os.environ.get("HOOKBOT_URL")
+    if not url:
+        raise click.UsageError("Missing argument 'URL': give it, or set HOOKBOT_URL.")
+    return url, words
+
+
+def with_query(url: str, query: str) -> str:
+    """The URL with more behind its query."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, query))))) if query else url
+
+
+def run(main: Callable[[Stop], Awaitable[object]]) -> None:
+    """Run a command until it ends, or is told to; then the exit code says so. A reader who left is a good end, too."""
+    try:
+        finished = run_until_stopped(main)
+    except BrokenPipeError:
+        return
+    if not finished:
+        raise click.exceptions.Abort
+
+
+def set_up_saying(*, quiet: bool = False) -> None:
+    """Say on standard error what happens; `quiet`, only what should not."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Saying())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("hookbot").setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+def _find_token(url: str, variable: str) -> str | None:
+    return None if "@" in urlsplit(url).netloc else os.environ.get(variable)
+
+
+class _Saying(logging.Formatter):
+    """A line for people: the time of day, and what is said; what should not happen is yellow on a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
+        self._colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        if not sys.stderr.isatty():
+            return line
+        cleared = f"\r\x1b[K{line}"  # a progress bar may stand there
+        return click.style(cleared, fg="yellow") if self._colours and record.levelno >= logging.WARNING else cleared
+
+
+class _Where(click.ParamType[Expression]):
+    name = "expression"
+
+    def convert(self, value: str | Expression, param: click.Parameter | None, ctx: click.Context | None) -> Expression:
+        try:
+            return value if isinstance(value, Expression) else Expression(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _ack_timeout(seconds: float) -> str:
+    """How long a group waits for an acknowledgement: longer than an attempt takes."""
+    return f"ack_timeout={min(round(seconds) + 30, MAX_ACK_TIMEOUT_S)}s" if seconds else ""
+
+
+_SINCE = click.option("--since", metavar="WHEN", help="Begin in the past: an id, 90s, 10m, 2h, 7d, a time, or all.")
+_CURSOR = click.option("--cursor", metavar="NAME", help="The hub remembers under this name what was handled.")
+_GROUP = click.option("--group", metavar="NAME", help="The same, shared: each message goes to one member.")
+_UNSAFE = click.option("--unsafe", is_flag=True, help="Needed for /unsafe/sub/...: anybody may have sent it.")
+_WHERE = click.option(
+    "--where", type=_Where(), metavar="EXPRESSION", help="Only messages for which this holds (JMESPath)."
+)
+_LIMIT = click.option("--limit", "-n", type=click.IntRange(1), help="End after so many messages.")
+token_file = click.option(
+    "--token-file", type=EXISTING_FILE, envvar="HOOKBOT_TOKEN_FILE", help="Has the token. Or set HOOKBOT_TOKEN."
+)
+cafile = click.option("--cafile", type=EXISTING_FILE, help="Trust these certificate authorities (PEM).")
+quiet = click.option("--quiet", "-q", is_flag=True, help="Say only what goes wrong.")

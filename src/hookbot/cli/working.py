@@ -1,0 +1,109 @@
+"""What all commands that handle messages have in common: how often it is tried, how many at once, what then."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..delivery import DeadLetters, Handling, Policy, Stop, Stopping, Totals, Work
+from ..delivery.dead_letters import ToFile, ToTopic
+from ..errors import ConfigError
+from ..protocol.message import Headers
+from .parameters import INTERVAL
+from .subscribing import Subscribing, find_publish_token
+
+HEADERS = click.option(
+    "--header", "-H", "headers", multiple=True, metavar="'K: V'", help="Set a header; @FILE has many."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trying:
+    """How messages are handled; made by the options of `handling_options`."""
+
+    concurrency: int
+    max_attempts: int | None
+    dead_letter: str
+    timeout_s: float
+
+    def policy(self, subscribing: Subscribing, hop: str, **more: Any) -> Policy:
+        """The policy of a command, under the name that it adds to hops."""
+        return Policy(
+            hop=hop,
+            wanted=subscribing.wants,
+            limit=subscribing.limit,
+            concurrency=self.concurrency,
+            max_attempts=self.max_attempts,
+            dead_letters=self._dead_letters(subscribing, hop),
+            **more,
+        )
+
+    def _dead_letters(self, subscribing: Subscribing, hop: str) -> DeadLetters:
+        if self.dead_letter == "stop":
+            return Stopping()
+        if "://" in self.dead_letter:
+            return ToTopic(self.dead_letter, find_publish_token(self.dead_letter), subscribing.ca_file, hop)
+        return ToFile(Path(self.dead_letter))
+
+
+def handling_options(timeout: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the options of handling messages; it is called with them as one `trying`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def described(
+            concurrency: int, max_attempts: int | None, dead_letter: str, timeout: float, **others: Any
+        ) -> Any:
+            if max_attempts is None and dead_letter != "stop":
+                raise click.UsageError("--dead-letter needs --max-attempts: without, nothing is ever given up.")
+            return command(trying=Trying(concurrency, max_attempts, dead_letter, timeout), **others)
+
+        for option in (
+            click.option(
+                "--dead-letter",
+                default="stop",
+                show_default=True,
+                metavar="FILE|URL|stop",
+                help="What to do after --max-attempts: append to a file, publish to a topic, or stop.",
+            ),
+            click.option("--max-attempts", type=click.IntRange(1), help="Of each message. Default: no limit."),
+            click.option("--timeout", type=INTERVAL, default=timeout, show_default=True, help="Of one attempt."),
+            click.option(
+                "--concurrency", "-j", type=click.IntRange(1), default=1, show_default=True, help="So many at once."
+            ),
+        ):
+            described = option(described)
+        return described
+
+    return decorate
+
+
+async def handle(subscribing: Subscribing, url: str, trying: Trying, policy: Policy, work: Work, stop: Stop) -> Totals:
+    """Handle what is published, until told to stop."""
+    async with subscribing.open(url, max_unacked=trying.concurrency, ack_timeout_s=trying.timeout_s) as messages:
+        handling = Handling(work, policy, messages.ack)
+        await handling.run(messages, stop)
+    return handling.totals
+
+
+def read_headers(given: Iterable[str]) -> Headers:
+    """The headers of ``--header 'Name: value'`` and ``--header @FILE``; raises `ConfigError`."""
+    lines = [line for text in given for line in (_lines(text[1:]) if text.startswith("@") else [text])]
+    return tuple(map(_header, lines))
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return [line for line in Path(path).read_text("latin-1").splitlines() if line.strip()]
+    except OSError as error:
+        raise ConfigError(f"cannot read the headers in {path!r}: {error.strerror}") from None
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ConfigError("a header is 'Name: value'")
+    return name.strip(), value.strip()

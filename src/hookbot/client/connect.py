@@ -1,0 +1,98 @@
+"""A byte stream to a host: through a proxy where the environment names one, with TLS where the URL asks for it."""
+
+import os
+import ssl
+from pathlib import Path
+from urllib.request import getproxies, proxy_bypass
+
+import h11
+import trio
+
+from ..errors import Refused
+from .address import Address
+from .errors import Lost
+
+
+def proxy_of(address: Address) -> Address | None:
+    """The proxy that ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``ALL_PROXY``, minus ``NO_PROXY``, name for this address."""
+    proxies = getproxies()
+    url = proxies.get("https" if address.secure else "http") or proxies.get("all")
+    if not url or proxy_bypass(address.host if ":" in address.host else f"{address.host}:{address.port}"):
+        return None
+    if "://" in url and not url.lower().startswith(("http://", "https://")):
+        raise Refused(f"only http:// and https:// proxies can be used, not {url.split('://')[0]}://")
+    return Address.parse(url if "://" in url else f"http://{url}")
+
+
+def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
+    """Trust what the system trusts or, in its place, the authorities in `ca_file` (PEM); raises `Refused`."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise Refused(f"cannot read the CA file {str(ca_file)!r}: {error.strerror or error}") from None
+
+
+async def open_stream(address: Address, tls: ssl.SSLContext) -> trio.abc.Stream:
+    """Connect. Raises `Lost`, with a sentence for people, when that fails; cancelling leaves nothing open."""
+    proxy = proxy_of(address)
+    try:
+        if proxy is None:
+            stream: trio.abc.Stream = await trio.open_tcp_stream(address.host, address.port)
+        else:
+            stream = await trio.open_tcp_stream(proxy.host, proxy.port)
+    except OSError as error:
+        raise Lost(f"cannot connect to {(proxy or address).netloc}: {reason_of(error)}") from None
+    try:
+        if proxy is not None:
+            stream = await _secured(stream, proxy, tls)
+            await _ask_proxy(stream, proxy, address)
+        return await _secured(stream, address, tls)
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+
+
+async def _secured(stream: trio.abc.Stream, address: Address, tls: ssl.SSLContext) -> trio.abc.Stream:
+    if not address.secure:
+        return stream
+    secured = trio.SSLStream(stream, tls, server_hostname=address.host, https_compatible=True)
+    try:
+        await secured.do_handshake()
+    except (trio.BrokenResourceError, ssl.SSLError, ssl.CertificateError) as error:
+        raise Lost(f"no TLS with {address.netloc}: {reason_of(error)}") from None
+    return secured
+
+
+async def _ask_proxy(stream: trio.abc.Stream, proxy: Address, address: Address) -> None:
+    """Have the proxy connect us through (RFC 9110, section 9.3.6)."""
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    authority = f"{host}:{address.port}"
+    headers = [("Host", authority)]
+    if proxy.authorization:
+        headers.append(("Proxy-Authorization", proxy.authorization))
+    http = h11.Connection(h11.CLIENT)
+    try:
+        await stream.send_all(http.send(h11.Request(method="CONNECT", target=authority, headers=headers)) or b"")
+        while (event := http.next_event()) is h11.NEED_DATA:
+            http.receive_data(bytes(await stream.receive_some()))
+    except (trio.BrokenResourceError, h11.RemoteProtocolError) as error:
+        raise Lost(f"the proxy {proxy.netloc} does not answer: {reason_of(error)}") from None
+    if not isinstance(event, h11.Response) or event.status_code >= 300:
+        status = getattr(event, "status_code", "nothing")
+        raise Lost(f"the proxy {proxy.netloc} does not let us through to {authority}: it answers {status}")
+
+
+def reason_of(error: BaseException) -> str:
+    """The innermost reason of a failed connection, in the words of the operating system or of OpenSSL."""
+    if isinstance(error, BaseExceptionGroup):
+        return reason_of(error.exceptions[0])
+    beneath = error.__cause__ or error.__context__
+    if isinstance(beneath, Exception):
+        return reason_of(beneath)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not valid: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason:  # its errno is not the system's
+        return error.reason.replace("_", " ").lower()
+    if isinstance(error, OSError) and error.errno and error.errno > 0:  # those of getaddrinfo are negative
+        return os.strerror(error.errno)
+    return getattr(error, "strerror", None) or str(error) or "the connection was cut"

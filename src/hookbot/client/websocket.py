@@ -1,0 +1,209 @@
+"""One websocket to a hub. However it fails, it fails with `Lost` (come again) or another `HookbotError` (do not)."""
+
+import re
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import cast
+
+import h11
+import trio
+import wsproto.utilities
+from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+
+from ..errors import BodyTooLarge, HookbotError, Refused
+from .address import Address
+from .connect import open_stream
+from .errors import Lost, error_of
+from .frames import SUBPROTOCOL
+
+HANDSHAKE_S = 20.0
+PING_S = 15.0
+SILENCE_S = 45.0  # three times the heartbeat of a hub, and three of our pings without an answer
+
+_LARGEST_ANSWER = 1 << 20
+_RECEIVE_BYTES = 1 << 16
+_NONSENSE = (h11.ProtocolError, wsproto.utilities.ProtocolError)  # what trio-websocket lets through
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
+_NO_WEBSOCKET = "the hub does not answer as a websocket server does"
+_GONE = 4001  # a cursor that was taken over or deleted: whoever comes back would take it from whoever has it now
+_WHY_CLOSED = {
+    1001: "the hub is shutting down",
+    1006: "the connection was cut",
+    1008: "the hub ended the subscription",
+    1011: "the hub failed",
+    1012: "the hub is restarting",
+    1013: "the hub asks to try again later",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """How to reach a subscription: the same for every attempt."""
+
+    address: Address
+    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)  # the token is one of them
+    tls: ssl.SSLContext
+    max_frame_chars: int
+
+
+class Connection:
+    """An open websocket. Cancelling `receive` is safe; cancelling `send` may cut a frame in two."""
+
+    def __init__(self, websocket: WebSocketConnection) -> None:
+        self._websocket = websocket
+
+    @property
+    def raw(self) -> bool:
+        """Whether the hub knows nothing but the ancestor's raw frames."""
+        return self._websocket.subprotocol != SUBPROTOCOL
+
+    async def receive(self) -> str | bytes | None:
+        """The next frame; None after an orderly end; raises `Lost`, or `BodyTooLarge` for a frame over the limit."""
+        try:
+            message: str | bytes = await self._websocket.get_message()
+        except ConnectionClosed as error:
+            if error.reason is None:
+                raise Lost("the hub breaks the websocket protocol") from None
+            if error.reason.code == 1000:
+                return None
+            raise _why_closed(error.reason.code, error.reason.reason) from None
+        return message
+
+    async def send(self, text: str) -> None:
+        """Send a text frame; raises `Lost`."""
+        try:
+            await self._websocket.send_message(text)
+        except ConnectionClosed:
+            raise Lost("the connection was cut") from None
+
+    async def close(self) -> None:
+        """Say goodbye and wait until the hub has read everything that was sent."""
+        await self._websocket.aclose()
+
+
+@asynccontextmanager
+async def open_connection(dial: Dial, query: Mapping[str, str]) -> AsyncIterator[Connection]:
+    """Connect and shake hands. Raises `Lost`, at any time, also from within the body, or why the hub refused."""
+    failure: HookbotError | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            with trio.fail_after(HANDSHAKE_S):
+                line = _Line(await open_stream(dial.address, dial.tls))
+            try:
+                with trio.fail_after(HANDSHAKE_S):
+                    websocket = await _shake_hands(nursery, line, dial, query)
+                nursery.start_soon(_keep_pinging, nursery, websocket)
+                yield Connection(websocket)
+            finally:
+                await trio.aclose_forcefully(line.stream)  # before cancelling, or Cancelled would hide what was raised
+                nursery.cancel_scope.cancel()
+    except* (HookbotError, ConnectionRejected, trio.TooSlowError, *_NONSENSE) as group:
+        failure = _failure(group)
+    if failure is not None:
+        raise failure from None
+
+
+async def _shake_hands(
+    nursery: trio.Nursery, line: "_Line", dial: Dial, query: Mapping[str, str]
+) -> WebSocketConnection:
+    websocket = await wrap_client_stream(
+        nursery,
+        cast("trio.SocketStream", line),  # any stream will do, says its documentation
+        dial.address.netloc,
+        dial.address.target(query),
+        subprotocols=[SUBPROTOCOL],
+        extra_headers=list(dial.headers),
+        max_message_size=dial.max_frame_chars,
+        receive_buffer_size=_RECEIVE_BYTES,
+    )
+    line.shaken = True
+    return websocket
+
+
+async def _keep_pinging(nursery: trio.Nursery, websocket: WebSocketConnection) -> None:
+    """Tell the hub that we live, also while we read nothing, and give it something to answer, heartbeats or not."""
+    while True:
+        await trio.sleep(PING_S)
+        nursery.start_soon(_ping, websocket)
+
+
+async def _ping(websocket: WebSocketConnection) -> None:
+    with suppress(ConnectionClosed):
+        await websocket.ping()
+
+
+def _failure(group: BaseExceptionGroup[BaseException]) -> HookbotError:
+    """The one error in a nest of groups, as one of ours."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, ConnectionRejected):
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in error.headers}
+        return error_of(error.status_code, headers, error.body or b"")
+    if isinstance(error, _NONSENSE):
+        return Lost(_NO_WEBSOCKET)
+    return error if isinstance(error, HookbotError) else Lost(f"no answer within {HANDSHAKE_S:.0f} s")
+
+
+def _why_closed(code: int, reason: str | None) -> HookbotError:
+    if code == 1009:
+        return BodyTooLarge("the hub has a message that is larger than this listener accepts: raise max_body_bytes")
+    said = "".join(c for c in (reason or "")[:200] if c.isprintable())
+    if code == _GONE:
+        return Refused(said or "the hub ended the subscription for good")
+    why = _WHY_CLOSED.get(code, f"the hub closed the connection with code {code}")
+    return Lost(f"{why} ({said})" if said else why)
+
+
+class _Line(trio.abc.Stream):
+    """The stream beneath a websocket, with the two things that trio-websocket does not notice.
+
+    Not a byte within `SILENCE_S` while we wait for one means that nobody is there, even if the connection still
+    looks open. And a peer that hangs up or talks nonsense before the handshake is `shaken` would be waited for.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self.shaken = False
+        self._answer = b""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        with trio.move_on_after(SILENCE_S):
+            if self.shaken:
+                return await self.stream.receive_some(max_bytes)
+            return await self._receive_answer(max_bytes)
+        raise Lost(f"not a word from the hub for {SILENCE_S:.0f} s")
+
+    async def _receive_answer(self, max_bytes: int | None) -> bytes | bytearray:
+        try:
+            data = await self.stream.receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            data = b""
+        self._answer += data
+        if not data or len(self._answer) > _LARGEST_ANSWER:
+            self._give_up()
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        try:
+            await self.stream.send_all(data)
+        except trio.BrokenResourceError:
+            if self.shaken:
+                raise
+            self._give_up()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await trio.aclose_forcefully(self.stream)
+        if not self.shaken:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        status = _STATUS_LINE.match(self._answer)
+        if status and status[1] != b"101":
+            raise error_of(int(status[1]), {}, b"")
+        raise Lost(_NO_WEBSOCKET)

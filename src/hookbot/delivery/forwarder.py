@@ -1,0 +1,174 @@
+"""Posting messages to an HTTP server as they came in: the same bytes, headers and query."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+import httpx
+import trio
+
+from ..client.address import Address
+from ..client.connect import proxy_of, reason_of, tls_context
+from ..client.errors import error_of, retry_after
+from ..client.headers import encoded, end_to_end
+from ..client.publisher import Body, proxy_for_httpx
+from ..errors import Refused
+from ..protocol.message import Headers, Message
+from ..version import __version__
+from .work import Failed
+
+_UNIX = "unix:"
+_SHOWN_BYTES = 2000  # of an answer, to find the reason of a failure in
+_DRAIN_S = 2.0  # an answer that is read to its end leaves a connection that can be used again
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where messages are posted to. `str()` has neither credentials nor query, so that it is fit for any log."""
+
+    address: Address
+    query: str = field(default="", repr=False)
+    socket: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an http or https URL, or ``unix:/run/app.sock``, with ``:/path`` behind it or not; raises `Refused`."""
+        if text.startswith(_UNIX):
+            socket, _, target = text.removeprefix(_UNIX).partition(":")
+            return cls(Address.parse(f"http://localhost{target}"), urlsplit(target).query, socket)
+        if not text.startswith(("http://", "https://")):
+            raise Refused(
+                "a target begins with http:// or https:// and a host, or with unix:/ and the path of a socket"
+            )
+        return cls(Address.parse(text), urlsplit(text).query)
+
+    def request_target(self, message: Message) -> bytes:
+        """Path and query, that of the message, byte by byte, behind its own."""
+        query = "&".join(filter(None, (self.query, message.query)))
+        return (f"{self.address.path}?{query}" if query else self.address.path).encode("utf-8", "surrogateescape")
+
+    def __str__(self) -> str:
+        return f"{_UNIX}{self.socket}:{self.address.path}" if self.socket else str(self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How messages are posted."""
+
+    hop: str
+    timeout_s: float = 30.0
+    headers: Headers = field(default=(), repr=False)
+    """In place of those of the same names, or beside the others."""
+    keep_host: bool = False
+    once: bool = True
+    """Whether a message without an ``Idempotency-Key`` gets one, for targets that heed it."""
+    ca_file: Path | None = None
+    certificate: Path | None = None
+    insecure: bool = False
+
+
+class Poster:
+    """Posts to one target over connections that stay open; made by `open_poster`."""
+
+    def __init__(self, target: Target, style: Style, client: httpx.AsyncClient) -> None:
+        self._target = target
+        self._style = style
+        self._client = client
+
+    async def post(self, message: Message, attempt: int) -> str:
+        """One attempt: returns what the target answered, 2xx; raises `Failed` for anything else."""
+        started = trio.current_time()
+        request = httpx.Request(
+            "POST",
+            str(self._target.address),
+            headers=self._headers(message),
+            stream=Body(message.body),
+            extensions={"target": self._target.request_target(message)},
+        )
+        try:
+            with trio.fail_after(self._style.timeout_s):
+                status = await self._send(request)
+        except trio.TooSlowError:
+            raise Failed(f"no answer from {self._target} within {self._style.timeout_s:g} s") from None
+        except httpx.TransportError as error:
+            raise Failed(f"cannot post to {self._target}: {reason_of(error)}") from None
+        return f"{status} from {self._target} in {(trio.current_time() - started) * 1000:.0f} ms"
+
+    def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
+        """Those of the message in their order; `Refused` ones cannot be sent, so that the attempt fails."""
+        address, style = self._target.address, self._style
+        fields = [*style.headers]
+        fields += [("Authorization", address.authorization)] if address.authorization else []
+        fields.append(("Hookbot-Hops", ",".join((*message.hops, style.hop))))
+        if message.id:
+            fields.append(("Hookbot-Message-Id", message.id))
+        said = {name.lower() for name, _ in fields}
+        host = (message.header("Host") if style.keep_host else None) or address.netloc
+        own = [] if "host" in said else [("Host", host)]
+        kept = [(name, value) for name, value in end_to_end(message.headers) if name.lower() not in said]
+        named = said | {name.lower() for name, _ in kept}
+        if "user-agent" not in named:
+            fields.append(("User-Agent", f"hookbot/{__version__}"))
+        if style.once and message.id and "idempotency-key" not in named:
+            fields.append(("Idempotency-Key", message.id))
+        fields.append(("Content-Length", str(len(message.body))))
+        try:
+            return encoded((*own, *kept, *fields))
+        except Refused as error:
+            raise Failed(f"cannot be posted as it is: {error}") from None
+
+    async def _send(self, request: httpx.Request) -> str:
+        answer = await self._client.send(request, stream=True)
+        try:
+            said = b""
+            with trio.move_on_after(_DRAIN_S):
+                async for chunk in answer.aiter_raw():
+                    said = (said + chunk)[:_SHOWN_BYTES]
+        finally:
+            with trio.CancelScope(shield=True):
+                await answer.aclose()
+        if not answer.is_success:
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            error = error_of(answer.status_code, headers, said)
+            raise Failed(f"{self._target} answers {error}", retry_after_s=retry_after(error))
+        return f"{answer.status_code} {HTTPStatus(answer.status_code).phrase}"
+
+
+@asynccontextmanager
+async def open_poster(target: Target, style: Style) -> AsyncIterator[Poster]:
+    """For whoever posts to a target. Raises `Refused` for certificates that cannot be read."""
+    tls = _tls(style)
+    if target.socket:
+        transport = httpx.AsyncHTTPTransport(uds=target.socket, verify=tls, trust_env=False)
+    else:
+        proxy = None if _is_near(target.address.host) else proxy_for_httpx(proxy_of(target.address), tls)
+        transport = httpx.AsyncHTTPTransport(verify=tls, proxy=proxy, trust_env=False)
+    async with httpx.AsyncClient(transport=transport, timeout=None, trust_env=False) as client:  # noqa: S113 - `post` has one
+        yield Poster(target, style, client)
+
+
+def _tls(style: Style) -> ssl.SSLContext:
+    context = tls_context(style.ca_file)
+    if style.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if style.certificate:
+        try:
+            context.load_cert_chain(style.certificate)
+        except (OSError, ssl.SSLError) as error:
+            raise Refused(f"cannot use the certificate {str(style.certificate)!r}: {error.strerror or error}") from None
+    return context
+
+
+def _is_near(host: str) -> bool:
+    """Whether a host is this machine, for which no proxy is asked."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

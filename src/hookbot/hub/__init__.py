@@ -1,0 +1,1 @@
+"""The running whole: configuration, the one nursery, reload, shutdown."""

@@ -1,0 +1,134 @@
+"""The configuration file: TOML, in which every option of ``hookbot serve`` can stand, and sources and routers besides.
+
+What is wrong is told with the line on which it stands.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+
+_HEADER = re.compile(r"\s*\[+\s*([^\]]*?)\s*\]")
+_SYNTAX_ERROR = re.compile(r"(.*?) \(at (?:line ([0-9]+), column [0-9]+|end of document)\)")
+_KINDS = {str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
+_REQUIRED = object()
+
+
+class Mistakes(ConfigError):
+    """What is wrong with a table: the keys, and why."""
+
+    def __init__(self, mistakes: Sequence[tuple[str, str]]) -> None:
+        super().__init__("\n".join(f"{key}: {reason}" for key, reason in mistakes))
+        self.mistakes = mistakes
+
+
+class Table:
+    """One table of a file, taken apart key by key. What is wrong is collected, and raised by `check`."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = dict(values)
+        """What was not taken yet."""
+        self._mistakes: list[tuple[str, str]] = []
+
+    def take(
+        self, key: str, kind: type, convert: Callable[[Any], Any] | None = None, *, default: Any = _REQUIRED
+    ) -> Any:
+        """The value of a key, converted; None for now, where something is wrong. `convert` raises `ConfigError`."""
+        value = self.values.pop(key, default)
+        if value is _REQUIRED:
+            self.wrong(key, f"the key {key!r} is missing")
+            return None
+        if value is default:
+            return value
+        if type(value) is not kind:
+            self.wrong(key, f"{key} is {_KINDS[kind]}, not {kind_of(value)}")  # and not which, it may be a secret
+            return None
+        try:
+            return convert(value) if convert else value
+        except ConfigError as error:
+            self.wrong(key, str(error))
+            return None
+
+    def wrong(self, key: str, reason: str) -> None:
+        """Something is wrong with a key."""
+        self._mistakes.append((key, reason))
+
+    def check(self) -> None:
+        """Raises `Mistakes` if anything was wrong."""
+        if self._mistakes:
+            raise Mistakes(self._mistakes)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A file, read and sorted, but not understood."""
+
+    path: Path | None = None
+    text: str = field(default="", repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The options of `serve`, as they are written."""
+    sources: Sequence[Mapping[str, Any]] = ()
+    routers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> "ConfigFile":
+        """Read a file; raises `ConfigError`."""
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: {error}") from None
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise _syntax_error(path, text, str(error)) from None
+        sources, routers = tables.pop("sources", []), tables.pop("routers", {})
+        file = cls(path, text, tables, sources, routers)
+        if not _are_tables(sources, list):
+            raise file.error("a source is a section [[sources]]", "sources", "sources")
+        if not _are_tables(routers, dict):
+            raise file.error("the options of a router are a section [routers.NAME]", "routers", "routers")
+        return file
+
+    def error(self, reason: str, key: str = "", header: str = "", index: int = 0) -> ConfigError:
+        """Why `key` is wrong, in the table with the `index`-th such header or before all tables, with its line."""
+        return ConfigError(f"{self.path}:{self._line(key, header, index)}: {reason}")
+
+    def _line(self, key: str, header: str, index: int) -> int:
+        lines = list(enumerate(self.text.splitlines(), 1))
+        headers = [n for n, line in lines if (match := _HEADER.match(line)) and match[1].replace('"', "") == header]
+        start = headers[index] if index < len(headers) else 0
+        pattern = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
+        for n, line in lines[start:]:
+            if pattern.match(line):
+                return n
+            if _HEADER.match(line):
+                break
+        return max(start, 1)
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """`, did you mean ...`, where something is close."""
+    close = get_close_matches(name, known, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def kind_of(value: Any) -> str:
+    """What kind of value it is, in words that do not show it."""
+    return _KINDS.get(type(value), f"a {type(value).__name__}")
+
+
+def _syntax_error(path: Path, text: str, reason: str) -> ConfigError:
+    match = _SYNTAX_ERROR.fullmatch(reason)
+    if match is None:
+        return ConfigError(f"{path}: {reason}")
+    return ConfigError(f"{path}:{match[2] or len(text.splitlines())}: {match[1]}")
+
+
+def _are_tables(value: Any, kind: type) -> bool:
+    tables: Any = value.values() if isinstance(value, dict) else value
+    return isinstance(value, kind) and all(isinstance(table, dict) for table in tables)

@@ -1,0 +1,237 @@
+"""The whole hub: log, broker, routers, fan-out, door and app, as siblings under one nursery.
+
+What nobody expected, in any of them, ends the process, loudly. A router's failure does not.
+"""
+
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from ..access.control import Gate
+from ..broker.broker import Broker, open_broker
+from ..broker.consumers import open_sessions
+from ..errors import ConfigError
+from ..log.contract import Log, MemoryLog
+from ..log.sqlite import open_sqlite_log
+from ..routers.runner import Routers, open_routers
+from ..web.app import Hub, create_app
+from ..web.asgi import Limits, PrefixedStream, Server
+from ..web.asgi.streams import Stream
+from ..web.body import Intake
+from ..web.fastpath import epoll as poller
+from ..web.fastpath.fanout import Fanout
+from ..web.fastpath.listener import Door, HandOn
+from ..web.health import Readiness
+from ..web.metrics import Kind, Metrics
+from ..web.operations import Office
+from ..web.streams import Streams
+from ..web.subscribe import Subscriptions
+from ..web.tls import Tls
+from .config import Config, parse_address, resolve_secret
+from .reload import make_gate, make_tls, reload
+from .sections import read_routers, unless_wrong
+
+RELOAD = frozenset({signal.SIGHUP} if hasattr(signal, "SIGHUP") else ())
+STANDING_INTERVAL_S = 1.0
+STANDING_BATCH = 500  # a goodbye takes some ten microseconds
+ROUTER_METRICS = {
+    "lag": "How many messages of the log it has not looked at yet.",
+    "routed": "Messages dealt with.",
+    "published": "Messages published.",
+    "failed": "Messages given up.",
+    "restarts": "Times it crashed and was made anew.",
+    "blocked": "Times it held up the event loop.",
+}
+BACKLOG = 8192  # a storm of reconnecting subscribers waits here (Linux caps it at net.core.somaxconn)
+
+
+logger = logging.getLogger("hookbot.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A hub that is listening."""
+
+    url: str
+    """Where, for example ``http://127.0.0.1:8080``."""
+    broker: Broker
+    reload: Callable[[Config], None]
+    """Takes over keys, sources, limits and certificates; raises `ConfigError`, and then everything stays as it was."""
+
+
+async def run_hub(config: Config, started: Callable[[Running], None], reread: Callable[[], Config]) -> None:
+    """Run a hub until SIGTERM or SIGINT; then finish what was accepted, within `grace_s`. Raises `ConfigError`.
+
+    At SIGHUP, what `reread` returns is taken over.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *RELOAD) as signals:
+        async with open_hub(config) as hub:
+            started(hub)
+            async for signum in signals:
+                if signum not in RELOAD:
+                    return
+                try:
+                    hub.reload(reread())
+                except ConfigError as error:
+                    logger.error("the configuration stays as it was: %s", error)
+
+
+@asynccontextmanager
+async def open_hub(config: Config) -> AsyncIterator[Running]:
+    """A hub that listens for as long as the block lasts. Raises `ConfigError`."""
+    gate = make_gate(config)
+    specs = unless_wrong(read_routers(config))
+    context = make_tls(config)
+    tls = Tls(context) if context else None
+    async with (
+        _closing(bind(config.bind)) as sock,
+        open_log(config) as log,
+        open_broker(log, config.retention) as broker,
+        open_sessions(broker) as sessions,
+        open_routers(broker, specs, resolve_secret) as routers,
+        trio.open_nursery() as services,
+    ):
+        services.start_soon(_end_what_is_not_granted, gate)
+        intake = Intake(config.max_body_bytes, config.max_receiving_bytes)
+        streams = Streams(broker, gate.standing, config.heartbeat_s)
+        subscriptions = Subscriptions(broker, sessions, streams)
+        office = Office(broker, gate, sessions, hub_metrics(broker, gate, routers), routers.snapshot)
+        app = create_app(Hub(broker, gate, intake, subscriptions, office, Readiness(log, lambda: routers.running)))
+        server = Server(app, limits(config))
+        async with trio.open_nursery() as connections:
+            hand_on = partial(_serve_soon, connections, server)
+            if tls is None and config.door and poller.AVAILABLE:
+                front: AbstractAsyncContextManager[None] = open_front(config, broker, gate, intake, sock, hand_on)
+            else:
+                await connections.start(server.serve_listeners, [_listener(sock, tls)])
+                front = nullcontext(None)
+            async with front:
+                url = _url(sock, encrypted=tls is not None)
+                yield Running(url, broker, partial(reload, gate, tls, config))
+                streams.close()
+                server.shut_down()
+        services.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_front(
+    config: Config,
+    broker: Broker,
+    gate: Gate,
+    intake: Intake,
+    sock: socket.socket,
+    hand_on: HandOn,
+) -> AsyncIterator[None]:
+    """The poller and what lies in it. When the block ends, everybody there is told, and has `leave_s` to leave."""
+    own = poller.Poller()
+    fanout = Fanout(
+        broker,
+        own,
+        gate.standing,
+        heartbeat_s=config.heartbeat_s,
+        ping_s=config.ping_s,
+        deaf_s=config.deaf_s,
+        stall_s=config.stall_s,
+    )
+    door = Door(broker, gate, intake, fanout, own, hand_on, slow_s=config.slow_s)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(own.run)
+        await nursery.start(fanout.run)
+        await nursery.start(door.run)
+        door.listen(sock)
+        yield
+        deadline = trio.current_time() + config.leave_s
+        async with trio.open_nursery() as leaving:
+            leaving.start_soon(door.close, deadline)
+            leaving.start_soon(fanout.close, deadline)
+        nursery.cancel_scope.cancel()
+
+
+def open_log(config: Config) -> AbstractAsyncContextManager[Log]:
+    """The log that the configuration names."""
+    if config.store == "memory:":
+        return nullcontext(MemoryLog())
+    if config.store == "sqlite:":
+        return open_sqlite_log(config.data_dir)
+    raise ConfigError(f"a store is 'sqlite:' or 'memory:', not {config.store!r}")
+
+
+def hub_metrics(broker: Broker, gate: Gate, routers: Routers) -> Metrics:
+    """What ``/metrics`` tells."""
+    metrics = Metrics()
+    counts = broker.counts
+    metrics.add("counter", "published", "Messages stored.", lambda: counts.published)
+    metrics.add("counter", "published_bytes", "Bytes of their bodies.", lambda: counts.published_bytes)
+    metrics.add("counter", "duplicates", "Publishes whose key was known: not stored again.", lambda: counts.duplicates)
+    metrics.add("counter", "refused", "Requests answered with an error.", lambda: counts.refused, label="status")
+    metrics.add("gauge", "head", "Position of the newest message.", lambda: broker.head)
+    metrics.add("gauge", "subscribers", "Subscriptions that stand.", lambda: len(gate.standing))
+    for field, help in ROUTER_METRICS.items():
+        kind: Kind = "gauge" if field == "lag" else "counter"
+        metrics.add(kind, f"router_{field}", help, partial(_by_router, routers, field), label="router")
+    return metrics
+
+
+def _by_router(routers: Routers, field: str) -> Mapping[str, float]:
+    return {one["name"]: one[field] for one in routers.snapshot()}
+
+
+def limits(config: Config) -> Limits:
+    """How much, and how long, a stranger may on the app's connections."""
+    return Limits(
+        slow_s=config.slow_s,
+        stall_s=config.stall_s,
+        ping_s=config.ping_s,
+        deaf_s=config.deaf_s,
+        grace_s=config.leave_s,
+    )
+
+
+def bind(address: str) -> socket.socket:
+    """A listening socket for ``:PORT`` (every address), ``HOST:PORT`` or ``[IPV6]:PORT``. Raises `ConfigError`."""
+    host, port = parse_address(address)
+    everywhere = not host and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if everywhere or ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=everywhere)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"cannot listen on {address!r}: {error}") from None
+
+
+@asynccontextmanager
+async def _closing(sock: socket.socket) -> AsyncIterator[socket.socket]:
+    with sock:
+        yield sock
+
+
+async def _end_what_is_not_granted(gate: Gate) -> None:
+    while True:
+        await trio.sleep(STANDING_INTERVAL_S)
+        for n, end in enumerate(gate.standing.over(), 1):
+            if end:
+                end()
+            if n % STANDING_BATCH == 0:
+                await trio.lowlevel.checkpoint()
+
+
+def _serve_soon(connections: trio.Nursery, server: Server, sock: socket.socket, prefix: bytes) -> None:
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+    connections.start_soon(server.serve_connection, PrefixedStream(prefix, stream))
+
+
+def _listener(sock: socket.socket, tls: Tls | None) -> trio.abc.Listener[Stream]:
+    sock.setblocking(False)
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+    return listener if tls is None else tls.listen(listener)
+
+
+def _url(sock: socket.socket, *, encrypted: bool) -> str:
+    host, port = sock.getsockname()[:2]
+    shown = "localhost" if host in ("::", "0.0.0.0") else f"[{host}]" if ":" in host else host  # noqa: S104
+    return f"{'https' if encrypted else 'http'}://{shown}:{port}"

@@ -1,0 +1,99 @@
+"""What becomes of drafts as they come into a log: messages, or duplicates of earlier ones.
+
+The same in whichever engine they are stored; an engine brings what it remembers of their keys.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from ..errors import KeyReused
+from ..protocol.message import Draft, Message, Once, encode_json, format_id
+from ..protocol.topics import is_unsafe
+from .retention import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The answer to a draft whose `Once` key was known: nothing was stored; `id` is the first message's."""
+
+    id: str
+
+
+Outcome = Message | Duplicate | KeyReused
+"""What became of one draft. A `KeyReused` is handed back, not raised: the rest of its batch is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstUse:
+    """Which message brought a key first, when, and with what fingerprint."""
+
+    position: int
+    time_us: int
+    unsafe: bool
+    """Whether a stranger brought it, so that it goes with its message. One of a verified sender does not: strangers
+    who fill the unsafe topics must not make a replay pass."""
+    fingerprint: bytes
+
+
+def digest(once: Once) -> bytes:
+    """Sixteen bytes that stand for scope and key, so that a long key costs no more than a short one."""
+    return blake2b(encode_json([once.scope, once.key]).encode(), digest_size=16).digest()
+
+
+@dataclass(slots=True)
+class Admission:
+    """Gives drafts their positions, one after the other, unless a key says that they were here before."""
+
+    epoch: str
+    head: int
+    time_us: int
+    known: Mapping[bytes, FirstUse]
+    """What the log remembers of the keys of these drafts."""
+    keys: dict[bytes, FirstUse] = field(default_factory=dict)
+    """What it has to remember from now on."""
+    stored: list[tuple[Row, Message]] = field(default_factory=list)
+    """The messages that it has to store."""
+
+    def admit(self, draft: Draft) -> Outcome:
+        """The draft as a message with the next id; or why it is not stored."""
+        duplicate_of = None
+        for once in draft.once:
+            first = self._first_use(digest(once))
+            if first and once.exclusive:
+                return self._refuse(once, first)
+            if first and duplicate_of is None:
+                duplicate_of = format_id(self.epoch, first.position)
+        return self._store(draft, duplicate_of)
+
+    def rows(self, *, unsafe: bool) -> list[Row]:
+        """The rows of what was stored in one half of the log."""
+        return [row for row, message in self.stored if is_unsafe(message.topic) is unsafe]
+
+    def _first_use(self, key: bytes) -> FirstUse | None:
+        return self.known.get(key) or self.keys.get(key)
+
+    def _refuse(self, once: Once, first: FirstUse) -> Duplicate | KeyReused:
+        if once.fingerprint and first.fingerprint and once.fingerprint != first.fingerprint:
+            return KeyReused(f"the key {once.key[:80]!r} was used before, with another body")
+        return Duplicate(format_id(self.epoch, first.position))
+
+    def _store(self, draft: Draft, duplicate_of: str | None) -> Message:
+        self.head += 1
+        message = Message(
+            topic=draft.topic,
+            body=draft.body,
+            headers=draft.headers,
+            query=draft.query,
+            verified=draft.verified,
+            hops=draft.hops,
+            duplicate_of=duplicate_of,
+            id=format_id(self.epoch, self.head),
+            time_us=self.time_us,
+        )
+        self.stored.append(((self.head, self.time_us, draft.size), message))
+        for key, once in {digest(once): once for once in draft.once}.items():
+            if self._first_use(key) is None:
+                strange = is_unsafe(draft.topic) and draft.verified is None
+                self.keys[key] = FirstUse(self.head, self.time_us, strange, once.fingerprint)
+        return message

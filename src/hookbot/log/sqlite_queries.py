@@ -1,0 +1,280 @@
+"""What is read from and written to the tables of the SQLite log, always in a worker thread.
+
+The `sqlite3` module lets go of the interpreter for every row that it steps over, and a busy event loop may take
+milliseconds to give it back. So a batch is written by few statements of many rows, and a page comes as
+one row: its messages as one JSON text, their bodies as one blob.
+"""
+
+# ruff: noqa: S608 - what is formatted into statements are constants of this file; all else is bound
+
+import json
+import sqlite3
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, fields, replace
+from functools import cache
+from itertools import accumulate, chain
+from time import sleep
+from typing import Any, TypeVar
+
+from ..protocol.message import Draft, Message, Verified, encode_json, format_id
+from ..protocol.topics import UNSAFE, TopicFilter, is_subtree
+from .contract import Cursor, Page, Stretch
+from .deduplication import Admission, FirstUse, digest
+from .retention import STEP_ROWS, Half, Limits, Row
+
+STRETCH = 50_000  # positions; searching them takes some five milliseconds
+ROWS_AT_ONCE = 128  # of one statement; beyond this its cost is that of its rows
+SPARE_PAGES = 1024  # free pages that are kept for the next messages
+VACUUM_PAGES = 64  # one MiB
+TURN = 64  # messages that are decoded in half a millisecond
+BREAK_S = 1e-6  # the system makes it some 50 µs, enough for another thread to take over
+
+_META = ("headers", "query", "hops", "duplicate_of")
+_HALF = [field.name for field in fields(Half)]
+_IS_UNSAFE = f"(topic >= '{UNSAFE}' AND topic < '{UNSAFE[:-1]}0')"  # '0' follows '/'
+_HALF_CONDITIONS = {False: f"NOT {_IS_UNSAFE}", True: _IS_UNSAFE}
+
+T = TypeVar("T")
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of what happens inside, durably, or nothing."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("COMMIT")
+    finally:
+        connection.rollback()
+
+
+def load_epoch(connection: sqlite3.Connection) -> str:
+    """The name of this log."""
+    [epoch] = connection.execute("SELECT epoch FROM identity").fetchone()
+    return str(epoch)
+
+
+def load_halves(connection: sqlite3.Connection) -> list[Half]:
+    """The accounts of both halves."""
+    return [Half(*row) for row in connection.execute(f"SELECT {', '.join(_HALF)} FROM half ORDER BY unsafe")]
+
+
+def load_topics(connection: sqlite3.Connection, after: int) -> list[tuple[str, int]]:
+    """Topic and position of every message after `after`."""
+    return connection.execute(
+        "SELECT topic, position FROM log WHERE position > ? ORDER BY position", (after,)
+    ).fetchall()
+
+
+def first_uses(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> dict[bytes, FirstUse]:
+    """What is remembered of the keys of `drafts`."""
+    found = {}
+    for keys in _runs(list({digest(once) for draft in drafts for once in draft.once})):
+        marks = ", ".join("?" * len(keys))
+        columns = "key, position, time_us, unsafe, fingerprint"
+        for key, *use in connection.execute(f"SELECT {columns} FROM once WHERE key IN ({marks})", keys):
+            found[key] = FirstUse(*use)
+    return found
+
+
+def insert_admitted(connection: sqlite3.Connection, admission: Admission) -> None:
+    """Write the messages that were admitted, and the keys to be remembered."""
+    stored = admission.stored
+    _insert(
+        connection,
+        "INSERT INTO log",
+        [(position, time_us, message.topic, size) for (position, time_us, size), message in stored],
+    )
+    _insert(connection, "INSERT INTO body", [(row[0], _encode_meta(message), message.body) for row, message in stored])
+    uses = [(use.unsafe, use.position, key, use.time_us, use.fingerprint) for key, use in admission.keys.items()]
+    _insert(connection, "INSERT INTO once", uses)
+
+
+def save_halves(connection: sqlite3.Connection, halves: Sequence[Half]) -> None:
+    """Write the accounts of both halves."""
+    rows = [(unsafe, *(getattr(half, name) for name in _HALF)) for unsafe, half in enumerate(halves)]
+    _insert(connection, "REPLACE INTO half", rows)
+
+
+def save_cursors(connection: sqlite3.Connection, cursors: Mapping[str, int | None], now_us: int) -> None:
+    """Write cursors, and delete those whose position is None."""
+    saved = [(name, position, now_us) for name, position in cursors.items() if position is not None]
+    _insert(connection, "REPLACE INTO cursor", saved)
+    for names in _runs([name for name, position in cursors.items() if position is None]):
+        connection.execute(f"DELETE FROM cursor WHERE name IN ({', '.join('?' * len(names))})", names)
+
+
+def load_cursors(connection: sqlite3.Connection, prefix: str) -> list[Cursor]:
+    """All saved cursors whose name begins with `prefix`, by name."""
+    rows = connection.execute(
+        "SELECT name, position, updated_us FROM cursor"
+        " WHERE name >= ?1 AND substr(name, 1, length(?1)) = ?1 ORDER BY name",
+        (prefix,),
+    )
+    return [Cursor(*row) for row in rows]
+
+
+def load_page(
+    connection: sqlite3.Connection,
+    epoch: str,
+    wanted: TopicFilter,
+    stretch: Stretch,
+    *,
+    limit: int,
+    max_bytes: int,
+    newest: bool,
+) -> Page:
+    """The messages that `wanted` selects in `stretch`: at most `limit`, of `max_bytes`, but one."""
+    condition, topics = _condition(wanted)
+    order = "DESC" if newest else "ASC"
+    these = (
+        f"(SELECT * FROM log WHERE position > ? AND position <= ? AND ({condition}) ORDER BY position {order} LIMIT ?)"
+    )
+    found = connection.execute(
+        f"SELECT json_group_array(position), json_group_array(size) FROM {these}",
+        (stretch.low, stretch.high, *topics, limit),
+    ).fetchone()
+    positions, sizes = map(json.loads, found)
+    if not positions:
+        return Page([], stretch.end)
+    fitting = max(1, bisect_right(list(accumulate(sizes)), max_bytes))
+    last = positions[fitting - 1]
+    low, high = (last - 1, stretch.high) if newest else (stretch.low, last)
+    rows, bodies = connection.execute(
+        "SELECT json_group_array(json_array(position, time_us, topic, length(body), json(meta))),"
+        f" CAST(group_concat(body, '') AS BLOB) FROM {these} CROSS JOIN body USING (position)",
+        (low, high, *topics, fitting),
+    ).fetchone()
+    complete = fitting == len(positions) < limit
+    return Page(list(_decode(epoch, json.loads(rows), bodies or b"")), stretch.end if complete else last)
+
+
+def position_before(connection: sqlite3.Connection, head: int, time_us: int) -> int:
+    """The position up to `head` after which everything that is there was stored at or after `time_us`."""
+
+    def time_at(position: int) -> int:
+        row = connection.execute(
+            "SELECT time_us FROM log WHERE position >= ? ORDER BY position LIMIT 1", (position,)
+        ).fetchone()
+        return int(row[0]) if row else time_us
+
+    return bisect_left(range(1, head + 1), time_us, key=time_at)
+
+
+def trim_half(connection: sqlite3.Connection, half: Half, limits: Limits, *, unsafe: bool) -> Half:
+    """Delete one step of the messages of a half that `limits` do not allow; its account after that."""
+    high = min(half.passed + STRETCH, half.head)
+    oldest = _oldest(connection, half.passed, high, unsafe=unsafe)
+    if not oldest:
+        return replace(half, passed=high)
+    taken = half.doomed(oldest, limits)
+    if taken:
+        last = oldest[taken - 1][0]
+        these = f"FROM log WHERE position > ? AND position <= ? AND {_HALF_CONDITIONS[unsafe]}"
+        connection.execute(f"DELETE FROM body WHERE position IN (SELECT position {these})", (half.passed, last))
+        connection.execute(f"DELETE {these}", (half.passed, last))
+    return half.shrunk(oldest, taken)
+
+
+def forget_keys(connection: sqlite3.Connection, limits: Limits, *, lost: int, unsafe: bool) -> bool:
+    """Delete one step of the keys that have expired or came with messages up to `lost`; True when there may be more."""
+    last, count = connection.execute(
+        "SELECT max(position), count(*) FROM"
+        " (SELECT position, time_us FROM once WHERE unsafe = ? ORDER BY position LIMIT ?)"
+        " WHERE time_us < ? OR position <= ?",
+        (unsafe, STEP_ROWS, limits.keys_before_us, lost),
+    ).fetchone()
+    if count:
+        connection.execute("DELETE FROM once WHERE unsafe = ? AND position <= ?", (unsafe, last))
+    return bool(count == STEP_ROWS)
+
+
+def give_back(connection: sqlite3.Connection) -> bool:
+    """Give one step of what is free in the file back to the disk; True when there is more."""
+    [free] = connection.execute("PRAGMA freelist_count").fetchone()
+    pages = min(free - SPARE_PAGES, VACUUM_PAGES)
+    if pages > 0:
+        connection.executescript(
+            f"PRAGMA incremental_vacuum({pages})"
+        )  # a row a page, and each would have to be fetched
+    return bool(pages == VACUUM_PAGES)
+
+
+def probe(connection: sqlite3.Connection) -> None:
+    """Take some pages, write them to the disk, and leave nothing behind."""
+    connection.execute("INSERT INTO body VALUES (0, '', zeroblob(65536))")
+    connection.execute("DELETE FROM body WHERE position = 0")
+
+
+def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    for run in _runs(rows):
+        connection.execute(_values(into, len(run[0]), len(run)), list(chain.from_iterable(run)))
+
+
+@cache
+def _values(into: str, columns: int, rows: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return f"{into} VALUES {', '.join([row] * rows)}"
+
+
+def _runs(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut into lengths that are powers of two, so that few different statements have to be prepared."""
+    start = 0
+    while rest := len(items) - start:
+        length = min(1 << (rest.bit_length() - 1), ROWS_AT_ONCE)
+        yield items[start : start + length]
+        start += length
+
+
+def _oldest(connection: sqlite3.Connection, low: int, high: int, *, unsafe: bool) -> list[Row]:
+    [rows] = connection.execute(
+        "SELECT json_group_array(json_array(position, time_us, size)) FROM"
+        f" (SELECT * FROM log WHERE position > ? AND position <= ? AND {_HALF_CONDITIONS[unsafe]}"
+        " ORDER BY position LIMIT ?)",
+        (low, high, STEP_ROWS),
+    ).fetchone()
+    return [(position, time_us, size) for position, time_us, size in json.loads(rows)]
+
+
+def _condition(wanted: TopicFilter) -> tuple[str, list[str]]:
+    conditions: list[str] = []
+    topics: list[str] = []
+    for pattern in wanted.patterns:
+        if pattern == "":
+            conditions.append("topic < '/' OR topic >= '0'")
+        elif is_subtree(pattern):
+            conditions.append("topic >= ? AND topic < ?")
+            topics += pattern, f"{pattern[:-1]}0"
+        else:
+            conditions.append("topic = ?")
+            topics.append(pattern)
+    return " OR ".join(conditions), topics
+
+
+def _encode_meta(message: Message) -> str:
+    meta: dict[str, Any] = {name: value for name in _META if (value := getattr(message, name))}
+    if message.verified:
+        meta["verified"] = astuple(message.verified)
+    return encode_json(meta) if meta else "{}"
+
+
+def _decode(epoch: str, rows: list[Any], bodies: bytes) -> Iterator[Message]:
+    start = 0
+    for number, (position, time_us, topic, length, meta) in enumerate(rows, start=1):
+        if number % TURN == 0:
+            sleep(BREAK_S)  # or else the event loop and the writer wait for the interpreter until the page is done
+        verified = meta.get("verified")
+        yield Message(
+            topic=topic,
+            body=bodies[start : start + length],
+            headers=tuple(map(tuple, meta.get("headers", ()))),
+            query=meta.get("query", ""),
+            verified=Verified(*verified) if verified else None,
+            hops=tuple(meta.get("hops", ())),
+            duplicate_of=meta.get("duplicate_of"),
+            id=format_id(epoch, position),
+            time_us=time_us,
+        )
+        start += length

@@ -1,0 +1,233 @@
+"""The formats that a message can leave in: each says how messages, gaps and heartbeats look in it.
+
+Encoding is pure and costs time; `encoded` does it once for all who listen in the same way.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Hashable
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import trio
+
+from ..broker.broker import Gap, Start
+from ..broker.channels import Entry
+from ..broker.consumer_id import path_of
+from ..version import __version__
+from .envelope import Sliced, base64_in_slices, body_in_slices, join_object
+from .message import Message, encode_go_json, encode_json, envelope_around, format_id, format_time, to_envelope
+from .subscribe import Listening
+
+LARGE_BODY = 256 << 10  # takes more than a millisecond or so to encode
+
+_MEDIA_TYPE = re.compile(r"[!#$%&'*+.^`|~\w-]+/[!#$%&'*+.^`|~\w-]+(?:\s*;[\x20-\x7e]*)?", re.ASCII)
+
+
+class Framing(Protocol):
+    """One format. `text` is the kind of websocket frame that it goes into."""
+
+    text: bool
+
+    @property
+    def key(self) -> Hashable:
+        """Names what its encoding of a message depends on besides the message."""
+
+    def message(self, message: Message) -> bytes:
+        """A message."""
+
+    def gap(self, gap: Gap) -> bytes | None:
+        """A hole before the next message; None where the format cannot tell."""
+
+    def heartbeat(self, id: str) -> bytes | None:
+        """Everything up to `id` has been sent; None where the format cannot tell."""
+
+
+def framing_for(listening: Listening) -> Framing:
+    """The format that a subscription asked for."""
+    match listening.format:
+        case "raw":
+            return Raw(listening.wanted.subtree)
+        case "v1":
+            return HookbotV1()
+        case "cloudevents":
+            return CloudEvents(path_of(listening.wanted))
+        case "sse":
+            return ServerSentEvents()
+        case "jsonl":
+            return JsonLines()
+
+
+def hello(listening: Listening, epoch: str, start: Start) -> dict[str, Any]:
+    """What the first object of a ``hookbot.v1`` connection says; everything up to `last_id` is before it."""
+    return {
+        "hub": f"hookbot/{__version__}",
+        "topic": listening.topic,
+        "last_id": format_id(epoch, start.position),
+    }
+
+
+def encoded(entry: Entry, framing: Framing) -> bytes:
+    """The message in this format, encoded at most once."""
+    frame = entry.frames.get(framing.key)
+    if frame is None:
+        frame = entry.frames[framing.key] = framing.message(entry.message)
+    return frame
+
+
+async def prepare(entry: Entry, framing: Framing) -> None:
+    """Encode a large message in a thread, so that nobody else has to wait for it."""
+    if len(entry.message.body) > LARGE_BODY:
+        async with entry.encoding:
+            if framing.key not in entry.frames:
+                await trio.to_thread.run_sync(encoded, entry, framing)
+
+
+class Raw:
+    """The ancestor's frames: the body as posted, on a subtree behind ``topic NUL``."""
+
+    text = False
+
+    def __init__(self, subtree: bool) -> None:
+        self.key = "raw", subtree
+        self._subtree = subtree
+
+    def message(self, message: Message) -> bytes:
+        body = _github_metadata(message) if message.wrapped else message.body
+        return b"".join((message.topic.encode(), b"\0", body)) if self._subtree else body
+
+    def gap(self, gap: Gap) -> None:
+        return None
+
+    def heartbeat(self, id: str) -> None:
+        return None
+
+
+class HookbotV1:
+    """``hookbot.v1``: one JSON object in each text frame."""
+
+    key = "v1"
+    text = True
+
+    def message(self, message: Message) -> bytes:
+        return _envelope(message, type="message")
+
+    def gap(self, gap: Gap) -> bytes:
+        return _object("gap", _gap_fields(gap))
+
+    def heartbeat(self, id: str) -> bytes:
+        return _object("heartbeat", {"id": id})
+
+    def hello(self, hello: dict[str, Any]) -> bytes:
+        """The first object of every connection."""
+        return _object("hello", hello)
+
+    def error(self, title: str) -> bytes:
+        """The answer to what the client should not have sent."""
+        return _object("error", {"title": title})
+
+
+class CloudEvents:
+    """``cloudevents.json``: CloudEvents 1.0 in JSON, an event in each text frame (CloudEvents WebSockets binding)."""
+
+    text = True
+
+    def __init__(self, path: str) -> None:
+        self.key = "cloudevents", path
+        self._source = quote(path)
+
+    def message(self, message: Message) -> bytes:
+        content_type = message.header("content-type") or ""
+        event = {
+            "specversion": "1.0",
+            "id": message.id,
+            "source": self._source,
+            "type": "hookbot.message",
+            "time": format_time(message.time_us),
+            "datacontenttype": content_type if _MEDIA_TYPE.fullmatch(content_type) else "application/octet-stream",
+            "data_base64": _base64(message.body),
+        }
+        if message.topic:
+            event["subject"] = message.topic
+        return join_object(event)
+
+    def gap(self, gap: Gap) -> bytes:
+        event = {"specversion": "1.0", "id": f"gap-before-{gap.before}", "source": self._source, "type": "hookbot.gap"}
+        return encode_json({**event, "datacontenttype": "application/json", "data": _gap_fields(gap)}).encode("ascii")
+
+    def heartbeat(self, id: str) -> None:
+        return None
+
+
+class ServerSentEvents:
+    """``text/event-stream`` (HTML Living Standard, section 9.2); heartbeats have ids, to resume from."""
+
+    key = "sse"
+    text = True
+
+    def message(self, message: Message) -> bytes:
+        return _event("message", _envelope(message), message.id)
+
+    def gap(self, gap: Gap) -> bytes:
+        return _event("gap", encode_json(_gap_fields(gap)).encode("ascii"))
+
+    def heartbeat(self, id: str) -> bytes:
+        return _event("heartbeat", encode_json({"id": id}).encode("ascii"), id)
+
+
+class JsonLines:
+    """``application/x-ndjson``: a line for each message."""
+
+    key = "jsonl"
+    text = True
+
+    def message(self, message: Message) -> bytes:
+        return b"".join((_envelope(message), b"\n"))
+
+    def gap(self, gap: Gap) -> bytes:
+        return _object("gap", _gap_fields(gap)) + b"\n"
+
+    def heartbeat(self, id: str) -> bytes:
+        return _object("heartbeat", {"id": id}) + b"\n"
+
+
+def _envelope(message: Message, **first: str) -> bytes:
+    if len(message.body) > LARGE_BODY:
+        return join_object({**first, **envelope_around(message, body_in_slices(message.body))})
+    return encode_json({**first, **to_envelope(message)}).encode("ascii")
+
+
+def _object(type: str, fields: dict[str, Any]) -> bytes:
+    return encode_json({"type": type, **fields}).encode("ascii")
+
+
+def _event(event: str, data: bytes, id: str = "") -> bytes:
+    head = f"id: {id}\nevent: {event}\ndata: " if id else f"event: {event}\ndata: "
+    return b"".join((head.encode("ascii"), data, b"\n\n"))
+
+
+def _gap_fields(gap: Gap) -> dict[str, Any]:
+    return {"reason": gap.reason, "after": gap.after, "before": gap.before}
+
+
+def _github_metadata(message: Message) -> bytes:
+    """What the ancestor makes of ``extra-metadata=github``, and the newer signature; Go sorts the keys of a map."""
+    return join_object(
+        {
+            "Delivery": _go_header(message, "x-github-delivery"),
+            "Event": _go_header(message, "x-github-event"),
+            "Payload": _base64(message.body),
+            "Signature": _go_header(message, "x-hub-signature"),
+            "Signature256": _go_header(message, "x-hub-signature-256"),
+        },
+        encode=encode_go_json,
+    )
+
+
+def _go_header(message: Message, name: str) -> str:
+    """The bytes of a header are UTF-8 to Go."""
+    return (message.header(name) or "").encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+
+
+def _base64(body: bytes) -> str | Sliced:
+    return base64_in_slices(body) if len(body) > LARGE_BODY else b64encode(body).decode("ascii")

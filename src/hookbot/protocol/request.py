@@ -1,0 +1,95 @@
+"""A request as its sender wrote it, whichever way it came in."""
+
+from urllib.parse import parse_qsl
+
+from ..errors import Refused
+from .message import Headers
+
+
+class Request:
+    """Method, target and headers as they were sent, and the address of whoever sent them. Nothing in it changes.
+
+    Plain attributes, all set at once: there is one of these for every publish.
+    """
+
+    __slots__ = (
+        "_fields",
+        "_parameters",
+        "certificate",
+        "client",
+        "headers",
+        "method",
+        "query",
+        "raw_path",
+        "secure",
+        "target",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        headers: Headers,
+        client: str = "",
+        secure: bool = False,
+        certificate: bytes | None = None,
+    ) -> None:
+        path, _, query = target.partition(b"?")
+        if path[:1] != b"/" and b"://" in path:
+            path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+        fields = {name.lower(): value for name, value in headers}
+        if len(fields) < len(headers):
+            fields = _joined(headers)
+        self.method = method
+        self.target = target
+        """The request target, undecoded: usually path and query, or a whole URL (RFC 9112, section 3.2.2)."""
+        self.headers = headers
+        self.client = client
+        self.secure = secure
+        self.certificate = certificate
+        """The client's TLS certificate, DER, if it showed one that the hub's authorities signed."""
+        self.raw_path = path
+        """The path of the target, still percent-encoded."""
+        self.query = query.decode("latin-1")
+        """What follows the first ``?``, as it was sent."""
+        self._fields = fields
+        self._parameters: dict[str, str] | None = None
+
+    @property
+    def relative_target(self) -> str:
+        """Path and query, as they were sent."""
+        return self.raw_path.decode("latin-1") + (f"?{self.query}" if self.query else "")
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The query's parameters; raises `Refused` where one is given twice with different values."""
+        if self._parameters is None:
+            parameters: dict[str, str] = {}
+            for name, value in parse_qsl(self.query, keep_blank_values=True):
+                if parameters.setdefault(name, value) != value:
+                    raise Refused(f"the query has {name[:40]!r} twice, with different values")
+            self._parameters = parameters
+        return self._parameters
+
+    def header(self, name: str) -> str:
+        """The value of a header given in lower case, repeated ones joined by ``, ``; empty if there is none."""
+        return self._fields.get(name, "")
+
+    def sent(self, name: str) -> str | None:
+        """As `header`, but None if there is none."""
+        return self._fields.get(name)
+
+    def tokens(self, name: str) -> frozenset[str]:
+        """The elements of a header that is a list of tokens, in lower case (RFC 9110, section 5.6.1)."""
+        value = self._fields.get(name)
+        if not value:
+            return frozenset()
+        return frozenset(token.strip() for token in value.lower().split(",")) - {""}
+
+
+def _joined(headers: Headers) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for name, value in headers:
+        name = name.lower()
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields

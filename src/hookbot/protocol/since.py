@@ -1,0 +1,69 @@
+"""Where a subscription starts: the values of ``?since=`` and ``Last-Event-ID``."""
+
+import re
+from dataclasses import dataclass
+
+from ..errors import Refused
+from .message import parse_id, parse_time
+
+ACCEPTED = "an id, a duration (90s, 10m, 2h, 7d), an RFC 3339 time (2026-01-02T03:04:05Z) or 'all'"
+
+_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True, slots=True)
+class AfterId:
+    """Start after this message; the hub tells of a gap when the id is from another log."""
+
+    epoch: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class SinceTime:
+    """Start with the first message stored at or after this time, in microseconds since 1970."""
+
+    time_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class FromOldest:
+    """Start with the oldest message that the log still has."""
+
+
+Since = AfterId | SinceTime | FromOldest
+
+
+def parse_since(text: str, *, now_us: int) -> Since:
+    """Read a value of ``since``; raises `Refused` with the accepted forms."""
+    if text == "all":
+        return FromOldest()
+    if _DURATION.fullmatch(text):
+        return _since(now_us - parse_duration(text) * 1_000_000)
+    for parse in (_after_id, _since_time):
+        try:
+            return parse(text)
+        except ValueError:
+            continue
+    raise Refused(f"since is {ACCEPTED}, not {text[:80]!r}")
+
+
+def parse_duration(text: str) -> int:
+    """Seconds of ``90s``, ``10m``, ``2h`` or ``7d``; raises `ValueError`."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not a duration such as 90s, 10m, 2h or 7d: {text[:80]!r}")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def _after_id(text: str) -> Since:
+    return AfterId(*parse_id(text))
+
+
+def _since_time(text: str) -> Since:
+    return _since(parse_time(text.replace(" ", "+")))  # an unescaped '+' of an offset arrives as a space
+
+
+def _since(time_us: int) -> SinceTime:
+    return SinceTime(max(time_us, 0))  # a store's integers have 64 bits, and no log is older than 1970

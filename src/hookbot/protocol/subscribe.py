@@ -1,0 +1,152 @@
+"""What a subscription asks for: to what, from where, how far, and in which format."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..access.authorizer import Grant
+from ..errors import Refused, UpgradeRequired
+from .paths import Place
+from .request import Request
+from .since import FromOldest, Since, parse_duration, parse_since
+from .topics import TopicFilter
+
+Format = Literal["raw", "v1", "cloudevents", "sse", "jsonl"]
+SUBPROTOCOLS: dict[str, Format] = {"hookbot.raw": "raw", "hookbot.v1": "v1", "cloudevents.json": "cloudevents"}
+
+MAX_UNACKED = 1000
+ACK_TIMEOUT_S = 60
+MAX_ACK_TIMEOUT_S = 12 * 3600
+
+_HISTORY = frozenset({"since", "limit", "follow"})
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A subscription as it was asked for."""
+
+    wanted: TopicFilter
+    path: str
+    topic: str
+    format: Format
+    subprotocol: str | None = None
+    since: Since | None = None
+    follow: bool = True
+    limit: int | None = None
+    newest: bool = False
+    cursor: str = ""
+    group: str = ""
+    takeover: bool = False
+    by_topic: bool = False
+    max_unacked: int = MAX_UNACKED
+    ack_timeout_s: int = ACK_TIMEOUT_S
+    grant: Grant = field(default_factory=Grant)
+    """What the token of the subscription allows."""
+
+    @property
+    def needs_app(self) -> bool:
+        """Whether it keeps accounts (acknowledgements, a limit), which the fan-out does not."""
+        return bool(self.cursor or self.group or self.limit or not self.follow)
+
+
+def offered(request: Request) -> list[str]:
+    """The subprotocols that a websocket handshake offers."""
+    sent = request.sent("sec-websocket-protocol")
+    return [offer.strip() for offer in sent.split(",") if offer.strip()] if sent else []
+
+
+def read_listening(request: Request, place: Place, *, websocket: bool, now_us: int) -> Listening:
+    """Read what the query and the headers of a subscription ask for; raises `Refused`."""
+    subprotocol = next((offer for offer in offered(request) if offer in SUBPROTOCOLS), None) if websocket else None
+    asked = request.parameters
+    listening = Listening(
+        wanted=TopicFilter.parse(place.topic),
+        path=place.path,
+        topic=place.topic,
+        format=SUBPROTOCOLS[subprotocol or "hookbot.raw"] if websocket else _streaming_format(request),
+        subprotocol=subprotocol,
+        since=_since(request, now_us),
+        follow=_choice(asked, "follow", {"1": True, "0": False}, True),
+        limit=_count(asked, "limit"),
+        newest=_choice(asked, "order", {"newest": True, "oldest": False}, False),
+        cursor=_name(asked, "cursor"),
+        group=_name(asked, "group"),
+        takeover=_choice(asked, "takeover", {"1": True, "0": False}, False),
+        by_topic=_choice(asked, "key", {"topic": True}, False),
+        max_unacked=_count(asked, "max_unacked", MAX_UNACKED) or MAX_UNACKED,
+        ack_timeout_s=_ack_timeout_s(asked),
+    )
+    _check_combination(listening)
+    return listening
+
+
+def _since(request: Request, now_us: int) -> Since | None:
+    asked = request.parameters
+    since = request.header("last-event-id") or asked.get("since")
+    if since is not None:
+        return parse_since(since, now_us=now_us)
+    return FromOldest() if asked.get("follow") == "0" and "cursor" not in asked else None
+
+
+def _streaming_format(request: Request) -> Format:
+    accept = request.header("accept").lower()
+    if "text/event-stream" in accept:
+        return "sse"
+    if "ndjson" in accept or "application/json" in accept or not _HISTORY.isdisjoint(request.parameters):
+        return "jsonl"
+    raise UpgradeRequired(
+        "a subscription is a websocket, or a stream with 'Accept: text/event-stream' or 'application/x-ndjson'"
+    )
+
+
+def _check_combination(listening: Listening) -> None:
+    if listening.cursor and listening.group:
+        raise Refused("a subscription has a cursor or a group, not both")
+    if (listening.cursor or listening.group) and listening.format != "v1":
+        raise Refused("a cursor or a group needs acknowledgements: ask for the websocket subprotocol hookbot.v1")
+    if listening.newest and listening.follow:
+        raise Refused("order=newest goes with follow=0")
+    if listening.cursor and listening.newest:
+        raise Refused("a cursor goes forward: not together with order=newest")
+    if listening.group and not listening.follow:
+        raise Refused("a group follows: not together with follow=0")
+
+
+def _choice(asked: dict[str, str], name: str, choices: dict[str, bool], default: bool) -> bool:
+    value = asked.get(name)
+    if value is None:
+        return default
+    if value not in choices:
+        raise Refused(f"{name} is one of {', '.join(choices)}, not {value[:40]!r}")
+    return choices[value]
+
+
+def _count(asked: dict[str, str], name: str, at_most: int = 10**9) -> int | None:
+    value = asked.get(name)
+    if value is None:
+        return None
+    if not _NUMBER.fullmatch(value) or not 0 < int(value) <= at_most:
+        raise Refused(f"{name} is a number from 1 to {at_most}, not {value[:40]!r}")
+    return int(value)
+
+
+def _ack_timeout_s(asked: dict[str, str]) -> int:
+    value = asked.get("ack_timeout", f"{ACK_TIMEOUT_S}s")
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        seconds = 0
+    if not 1 <= seconds <= MAX_ACK_TIMEOUT_S:
+        raise Refused(f"ack_timeout is a duration from 1s to 12h, not {value[:40]!r}")
+    return seconds
+
+
+def _name(asked: dict[str, str], name: str) -> str:
+    value = asked.get(name)
+    if value is None:
+        return ""
+    if not _NAME.fullmatch(value):
+        raise Refused(f"{name} has 1 to 128 letters, digits and ._~-, not {value[:40]!r}")
+    return value

@@ -1,0 +1,193 @@
+"""A request as its signer saw it, and where in it a value stands.
+
+A *place* is written as
+
+    X-Signature             a header, in any case
+    X-Signature-*           every header whose name begins so
+    Stripe-Signature[t]     the item ``t=`` of a header whose items are separated by commas or semicolons
+    json:event.id           a field of the JSON body
+    query:token             a parameter of the query
+    webhook-id|svix-id      the first of these that is there
+
+Whatever a stranger may have sent, looking into it raises nothing but `BadSignature`.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
+
+from ..errors import BadSignature, ConfigError
+from ..protocol.message import Headers
+
+_PLACE = re.compile(r"(?:(json|query):)?([^\s\[\]*|:]+)(\*|\[\w+\])?")
+_VISIBLE = re.compile(r"[!-~]+", re.ASCII)
+_ITEM = re.compile(r"[,;]")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """What a sender signed, or said that it did.
+
+    `url` is the whole address as the sender wrote it, query included: some sign it. Behind a proxy it is not
+    what the hub sees, and has to be given.
+    """
+
+    body: bytes = b""
+    headers: Headers = ()
+    method: str = "POST"
+    url: str = ""
+
+    @property
+    def query(self) -> str:
+        """The query of the URL, as it was sent."""
+        return self.url.partition("?")[2]
+
+    def find(self, place: str) -> str | None:
+        """The value at a place, None if it is not there; raises `BadSignature` if it is there twice."""
+        values = self.find_all(place)
+        if len(values) > 1:
+            raise BadSignature(f"{describe(place)} is there {len(values)} times, it may be there once")
+        return values[0] if values else None
+
+    def need(self, place: str) -> str:
+        """The value at a place; raises `BadSignature`, which names the place, if it is missing or empty."""
+        value = self.find(place)
+        if not value:
+            raise BadSignature(f"{describe(place)} is {'missing' if value is None else 'empty'}")
+        return value
+
+    def find_all(self, place: str) -> list[str]:
+        """Every value at a place, in order; of alternative places, at the first that has any."""
+        for alternative in place.split("|"):
+            values = list(self._values(*parse_place(alternative)))
+            if values:
+                return values
+        return []
+
+    def first(self, place: str) -> str | None:
+        """The first value at a place; None if it is not there, or there is no such place."""
+        return next(iter(self.find_all(place)), None) if place else None
+
+    def need_after(self, prefix: str, place: str) -> str:
+        """What follows `prefix` (in any case, as in ``Bearer``) at a place; raises `BadSignature`."""
+        value = self.need(place)
+        if value[: len(prefix)].lower() != prefix.lower():
+            raise BadSignature(f"{describe(place)} does not begin with {prefix!r}")
+        return value[len(prefix) :]
+
+    def need_url(self) -> str:
+        """The URL; raises `BadSignature` if nobody knows it."""
+        if not self.url:
+            raise BadSignature("the URL is signed, and it is not known how the sender wrote it")
+        return self.url
+
+    def json(self) -> Any:
+        """The body read as JSON; raises `BadSignature` if it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise BadSignature("the body is not JSON") from None
+
+    def form(self) -> list[tuple[str, str]]:
+        """The body read as a form, in order; empty unless that is what its Content-Type says."""
+        if not (self.find("Content-Type") or "").lower().startswith("application/x-www-form-urlencoded"):
+            return []
+        return parse_qsl(self.body.decode("utf-8", "surrogateescape"), keep_blank_values=True)
+
+    def put(self, place: str, value: str) -> "SignedRequest":
+        """The same request with a value put at a place; raises `ConfigError` if the body cannot take it."""
+        kind, name, suffix = parse_place(place.partition("|")[0])
+        if kind == "json":
+            return replace(self, body=_with_field(self.body, name.split("."), value))
+        if kind == "query":
+            return replace(self, url=f"{self.url}{'&' if '?' in self.url else '?'}{quote(name)}={quote(value)}")
+        if suffix == "*":
+            name += "1"
+        elif suffix:
+            value = f"{suffix[1:-1]}={value}"
+        others = tuple(pair for pair in self.headers if pair[0].lower() != name.lower())
+        return replace(self, headers=(*others, (name, value)))
+
+    def without(self, places: Iterable[str]) -> "SignedRequest":
+        """The same request with the headers and query parameters at these places taken out."""
+        parsed = [parse_place(place) for place in places]
+        names = {name.lower() for kind, name, _ in parsed if not kind}
+        parameters = {name for kind, name, _ in parsed if kind == "query"}
+        path, mark, query = self.url.partition("?")
+        kept = "&".join(item for item in query.split("&") if unquote_plus(item.partition("=")[0]) not in parameters)
+        headers = tuple(pair for pair in self.headers if pair[0].lower() not in names)
+        return replace(self, headers=headers, url=f"{path}{mark if kept else ''}{kept}")
+
+    def _values(self, kind: str, name: str, suffix: str) -> Iterator[str]:
+        if kind == "json":
+            value = self._json_field(name.split("."))
+            yield from () if value is None else (value,)
+        elif kind == "query":
+            yield from (value for key, value in parse_qsl(self.query, keep_blank_values=True) if key == name)
+        else:
+            wanted = name.lower()
+            for key, value in self.headers:
+                if key.lower() == wanted or (suffix == "*" and key.lower().startswith(wanted)):
+                    yield from _items(value, suffix) if suffix.startswith("[") else (value,)
+
+    def _json_field(self, path: list[str]) -> str | None:
+        try:
+            value = self.json()
+        except BadSignature:
+            return None
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+@lru_cache
+def parse_place(place: str) -> tuple[str, str, str]:
+    """Kind, name and suffix of a place without alternatives; raises `ConfigError` if it is none."""
+    match = _PLACE.fullmatch(place)
+    if match is None or (match[1] and match[3]):
+        raise ConfigError(f"not a place in a request, such as X-Signature or json:event.id: {place!r}")
+    return match[1] or "", match[2], match[3] or ""
+
+
+def describe(place: str) -> str:
+    """A place in words, for an error message."""
+    kind, name, suffix = parse_place(place.partition("|")[0])
+    if kind == "json":
+        return f"{name!r} in the JSON body"
+    if kind == "query":
+        return f"the query parameter {name!r}"
+    return f"{suffix[1:-1]!r} in the header {name}" if suffix.startswith("[") else f"the header {name}{suffix}"
+
+
+def split_url(url: str) -> tuple[str, str, str]:
+    """Scheme, host in lower case and path of a URL that a stranger wrote; raises `BadSignature` if it is none."""
+    try:
+        if not _VISIBLE.fullmatch(url):
+            raise ValueError("urlsplit overlooks some characters that others may not")
+        parts = urlsplit(url)
+        return parts.scheme, parts.netloc.lower(), parts.path
+    except ValueError:
+        raise BadSignature(f"not a URL: {url[:200]!r}") from None
+
+
+def _items(value: str, suffix: str) -> Iterator[str]:
+    for item in _ITEM.split(value):
+        name, equals, rest = item.strip().partition("=")
+        if equals and name == suffix[1:-1]:
+            yield rest
+
+
+def _with_field(body: bytes, path: list[str], value: str) -> bytes:
+    try:
+        document = json.loads(body)
+        inner = document
+        for name in path[:-1]:
+            inner = inner.setdefault(name, {})
+        inner[path[-1]] = int(value) if value.isdecimal() else value
+    except (ValueError, AttributeError, TypeError):
+        raise ConfigError(f"{'.'.join(path)!r} stands in the body here, which must be a JSON object") from None
+    return json.dumps(document, separators=(",", ":")).encode()

@@ -1,0 +1,71 @@
+"""Senders that sign the address they post to, each with ideas of its own about how it is written."""
+
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+
+from ..errors import BadSignature
+from .provider import Proof
+from .request import SignedRequest
+from .scheme import Scheme
+
+# the table of https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests
+_HUBSPOT_DECODES = re.compile(r"%(?:3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
+_AFTER_HOST = re.compile(r"[/?#]")
+
+
+class HubSpot(Scheme):
+    """HubSpot signs its URL with twelve percent-escapes decoded, and the others not."""
+
+    def value(self, part: str, request: SignedRequest) -> str | bytes:
+        """The URL as HubSpot signs it, everything else as it is."""
+        value = super().value(part, request)
+        if part == "url" and isinstance(value, str):
+            return _HUBSPOT_DECODES.sub(lambda escape: chr(int(escape[0][1:], 16)), value)
+        return value
+
+
+class Twilio(Scheme):
+    """Twilio signs the URL and the form; of any other body the URL has the SHA-256, as ``bodySHA256``.
+
+    The URL may have been signed with or without its port, and a request can name HMAC-SHA256 as its algorithm.
+    """
+
+    def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
+        """Raises `BadSignature` unless one of the secrets signed the URL and all of the body."""
+        _check_body(request)
+        settings = (request.find("X-Twilio-Webhooks-Signature-Settings") or "").split(",")
+        algorithm = "hmac-sha256" if "algorithm=HMAC_SHA256" in settings else self.algorithm
+        rule = replace(self, algorithm=algorithm)
+        bare, with_port = (replace(request, url=url) for url in _spellings(request.need_url()))
+        try:
+            return Scheme.verify(rule, bare, secrets, now=now)
+        except BadSignature:
+            return Scheme.verify(rule, with_port, secrets, now=now)
+
+    def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
+        """The request with its signature and, unless it is a form, with the hash of its body in the URL."""
+        if request.body and not request.form():
+            request = request.put("query:bodySHA256", sha256(request.body).hexdigest())
+        return super().sign(request, secret, now=now)
+
+
+def _check_body(request: SignedRequest) -> None:
+    if request.form() or not request.body:
+        return
+    given = request.need("query:bodySHA256")
+    if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), sha256(request.body).hexdigest().encode()):
+        raise BadSignature("the query parameter 'bodySHA256' is not the SHA-256 of the body")
+
+
+def _spellings(url: str) -> tuple[str, str]:
+    """The URL without a port and with one."""
+    scheme, _, after = url.partition("://")
+    host = _AFTER_HOST.split(after, maxsplit=1)[0]
+    bare, colon, port = host.rpartition(":")
+    if not colon or not port.isdecimal():
+        bare, port = host, "80" if scheme == "http" else "443"
+    rest = after[len(host) :]
+    return f"{scheme}://{bare}{rest}", f"{scheme}://{bare}:{port}{rest}"

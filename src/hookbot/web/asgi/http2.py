@@ -1,0 +1,147 @@
+"""Hypercorn's HTTP/2 protocol, mended."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+import h2.events
+import h2.exceptions
+import h2.settings
+import h11
+import trio
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
+from hypercorn.events import Closed
+from hypercorn.protocol.events import Body, Event
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.trio.worker_context import WorkerContext
+
+from .limits import ServingConfig
+from .strict_h11 import path_and_query
+
+MAX_RESETS = 100
+"""Streams that a peer may open and reset on one connection before that is taken for an attack (CVE-2023-44487)."""
+
+_PART = 32 << 10  # what may wait for a stream's flow control; Hypercorn waits from here on
+
+
+class HTTP2(H2Protocol):
+    """One HTTP/2 connection: requests only, websockets have a connection each.
+
+    Relies on `connection` being h2's, on `streams` holding what is being answered and `stream_buffers` what is still
+    to be sent of it, by `_send_data`, and on `_handle_events` being able to take one event at a time.
+    """
+
+    config: ServingConfig
+    answering = False
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._limits = self.config.limits
+        self._receiving: dict[int, float] = {}
+        self._resets = 0
+        self._leaving = False
+        self.context = WorkerContext(None)  # one that is never told of a shutdown: Hypercorn would cut the last answer
+        self.connection.local_settings = h2.settings.Settings(
+            client=False,
+            initial_values={
+                SettingCodes.MAX_CONCURRENT_STREAMS: self.config.h2_max_concurrent_streams,
+                SettingCodes.MAX_HEADER_LIST_SIZE: self.config.h2_max_header_list_size,
+            },
+        )
+
+    def deadline(self) -> float:
+        """Until when the peer has to be heard of: a body has to go on coming."""
+        if not self.streams:
+            return trio.current_time() + self._limits.keep_alive_s
+        receiving = [by for stream_id, by in self._receiving.items() if stream_id in self.streams]
+        return min(*receiving, trio.current_time() + self._limits.slow_s) if receiving else inf
+
+    async def time_out(self) -> None:
+        """Go away."""
+        self.connection.close_connection()
+        await self._flush()
+
+    async def invite_body(self) -> None:
+        """Nothing: in HTTP/2 a body is held back by flow control."""
+
+    async def shut_down(self) -> None:
+        """Take no more requests, and go away after the last answer."""
+        self._leaving = True
+        await self._leave_if_done()
+
+    async def _leave_if_done(self) -> None:
+        if self._leaving and not self.streams and not self.stream_buffers:
+            await self.time_out()
+            await self.send(Closed())
+
+    async def _send_data(self, stream_id: int) -> None:
+        if stream_id not in self.stream_buffers:  # a peer may give a priority to a stream that is over
+            self.priority.block(stream_id)
+            return
+        await super()._send_data(stream_id)
+        await self._leave_if_done()
+
+    async def stream_send(self, event: Event) -> None:
+        """Drop a stream whose peer takes nothing for too long; Hypercorn waits for flow control for ever (trap 3)."""
+        for part in _parts(event):
+            with trio.move_on_after(self._limits.stall_s) as patience:
+                await super().stream_send(part)
+                await self._wait_for_window(part)
+            if patience.cancelled_caught:
+                with suppress(h2.exceptions.ProtocolError):
+                    self.connection.reset_stream(event.stream_id, ErrorCodes.CANCEL)
+                await self._flush()
+                await self._close_stream(event.stream_id)
+                return
+
+    async def _wait_for_window(self, part: Event) -> None:
+        """Hypercorn's buffer takes the next part as soon as it has sent anything of the last, or tried to."""
+        buffer = self.stream_buffers.get(part.stream_id)
+        while buffer and len(buffer.buffer) >= _PART:
+            await buffer._paused.wait()
+            await buffer._paused.clear()
+
+    async def _create_stream(self, request: h2.events.RequestReceived) -> None:
+        """Answer 400 to what Hypercorn cannot decode, and to CONNECT, which it takes for a websocket."""
+        fields = dict(request.headers)
+        try:
+            path_and_query(fields.get(b":path", b""))
+        except h11.RemoteProtocolError:
+            self.connection.send_headers(request.stream_id, [(b":status", b"400")], end_stream=True)
+        else:
+            self._receiving[request.stream_id] = trio.current_time() + self._limits.body_s
+            await super()._create_stream(request)
+
+    async def _handle_events(self, events: list[h2.events.Event]) -> None:
+        """One by one: Hypercorn fails on a body that goes on after its answer, and counts no resets."""
+        for event in events:
+            match event:
+                case h2.events.RequestReceived() if self._leaving:
+                    self.connection.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+                    await self._flush()
+                    continue
+                case h2.events.DataReceived() if event.stream_id not in self.streams:
+                    self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                    continue
+                case h2.events.StreamEnded():
+                    self._receiving.pop(event.stream_id, None)
+                case h2.events.StreamReset():
+                    self._receiving.pop(event.stream_id, None)
+                    self._resets += 1
+                    if self._resets > MAX_RESETS:
+                        self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+                        await self._flush()
+                        await self.send(Closed())
+                        return
+            await super()._handle_events([event])
+
+
+def _parts(event: Event) -> Iterator[Event]:
+    if not isinstance(event, Body):
+        yield event
+    else:
+        for start in range(0, len(event.data), _PART):
+            yield replace(event, data=event.data[start : start + _PART])

@@ -1,0 +1,85 @@
+"""All who listen to the same thing in the same way: they are sent the same bytes, which are made once."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import trio
+
+from ...broker.channels import Channel, Entry
+from ...protocol.frames import LARGE_BODY, Framing
+from ...protocol.websocket import BINARY, TEXT, frame
+from .subscriber import Subscriber
+
+SEND_BYTES = 128 << 10  # joined for one send, and so the most that is kept for a subscriber who is slow
+
+Send = tuple[bytes, int]
+"""Whole frames, and the position that they reach."""
+
+
+class Audience:
+    """The subscribers of one channel in one format."""
+
+    def __init__(self, channel: Channel, framing: Framing, on_news: Callable[["Audience"], None]) -> None:
+        self.channel = channel
+        self.framing = framing
+        self.subscribers: dict[Subscriber, None] = {}
+        self.unprepared: dict[Entry, None] = {}
+        """Large messages that stand in the way, to be prepared."""
+        self._on_news = on_news
+        self._opcode = TEXT if framing.text else BINARY
+        self._key = "websocket", framing.key
+        self._preparing = trio.Lock()
+
+    def wake(self) -> None:
+        """Called by the broker when the channel has news."""
+        self._on_news(self)
+
+    def frame(self, payload: bytes) -> bytes:
+        """A payload of this format as a websocket frame."""
+        return frame(self._opcode, payload)
+
+    def next_send(self, position: int) -> Send | None:
+        """What follows `position`, not below the channel's floor; None if nothing does, or it is `unprepared`."""
+        return next(self.sends(self.channel.after(position)), None)
+
+    def sends(self, entries: Sequence[Entry]) -> Iterator[Send]:
+        """The entries in pieces of about `SEND_BYTES`, up to a large one that is not prepared."""
+        parts: list[bytes] = []
+        size = reached = 0
+        for entry in entries:
+            part = self._part(entry)
+            if part is None:
+                break
+            parts.append(part)
+            size, reached = size + len(part), entry.position
+            if size >= SEND_BYTES:
+                yield _join(parts), reached
+                parts, size = [], 0
+        if parts:
+            yield _join(parts), reached
+
+    def has_told_all(self, position: int) -> bool:
+        """Whether there is nothing after `position`, neither here nor in the log."""
+        return position >= self.channel.floor and not self.channel.after(position)
+
+    async def prepare(self, entries: Sequence[Entry]) -> None:
+        """Encode the large ones in a thread, so that they do not hold up everybody else."""
+        async with self._preparing:
+            for entry in entries:
+                if len(entry.message.body) > LARGE_BODY and self._key not in entry.frames:
+                    entry.frames[self._key] = await trio.to_thread.run_sync(self._encode, entry)
+
+    def _part(self, entry: Entry) -> bytes | None:
+        part = entry.frames.get(self._key)
+        if part is None:
+            if len(entry.message.body) > LARGE_BODY:
+                self.unprepared[entry] = None
+                return None
+            part = entry.frames[self._key] = self._encode(entry)
+        return part
+
+    def _encode(self, entry: Entry) -> bytes:
+        return self.frame(self.framing.message(entry.message))
+
+
+def _join(parts: Sequence[bytes]) -> bytes:
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,0 +1,270 @@
+"""The fan-out: plain websocket subscribers, without a task for any of them.
+
+A subscriber is *live* while the messages that it wants are in its channel: one task writes each batch to all of them,
+the same bytes to all who listen in the same way. One that is further behind reads the log, in a task of its own, and
+comes back (*catching up*). One that takes nothing costs nothing: it is looked at again when its socket is writable.
+"""
+
+import logging
+import socket
+from collections.abc import MutableMapping
+from typing import NoReturn
+
+import trio
+
+from ...access.active_subscriptions import Standing
+from ...broker.broker import Broker, Gap, Start
+from ...broker.channels import Entry
+from ...errors import Unavailable
+from ...protocol.frames import HookbotV1, framing_for, hello
+from ...protocol.message import format_id
+from ...protocol.subscribe import Listening
+from ...protocol.topics import TopicFilter
+from ...protocol.websocket import GOING_AWAY, TRY_AGAIN_LATER
+from .audience import Audience, Send
+from .epoll import Poller
+from .subscriber import Subscriber
+
+ROUND_COST = 4 << 20  # then the loop gets a turn, after about 5 ms: a send costs as much as copying 16 KiB
+SEND_COST = 16 << 10
+SWEEP_S = 1.0
+GOODBYE_S = 5.0
+SHUTTING_DOWN = "the hub is shutting down; reconnect and resume"
+
+Sends = MutableMapping[int, Send | None]
+"""What follows a position: made once for all who stand at the same place."""
+
+logger = logging.getLogger("hookbot.fanout")
+
+
+class Fanout:
+    """All subscribers in the poller. `adopt` hands it a socket; `run` does the rest."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        poller: Poller,
+        standing: Standing,
+        *,
+        heartbeat_s: float,
+        ping_s: float,
+        deaf_s: float,
+        stall_s: float,
+    ) -> None:
+        self._broker = broker
+        self._poller = poller
+        self._standing = standing
+        self._heartbeat_s = heartbeat_s
+        self._ping_s = ping_s
+        self._deaf_s = deaf_s
+        self._stall_s = stall_s
+        self._audiences: dict[tuple[TopicFilter, object], Audience] = {}
+        self._subscribers: dict[Subscriber, Audience] = {}
+        self._news: dict[Audience, None] = {}
+        """Whom there may be something to send to, first come, first served."""
+        self._has_news = trio.Event()
+        self._empty = trio.Event()
+        self._closing = False
+        self._nursery: trio.Nursery | None = None
+
+    def __len__(self) -> int:
+        return len(self._subscribers)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Send until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._sweep)
+            task_status.started()
+            while True:
+                await self._has_news.wait()
+                self._has_news = trio.Event()
+                while self._news:
+                    audience = next(iter(self._news))
+                    del self._news[audience]
+                    await self._deliver(audience)
+
+    def adopt(self, sock: socket.socket, listening: Listening, start: Start, *, answer: bytes, early: bytes) -> None:
+        """Take over the socket of a client that is let in by `answer`; `early` is what it has already said."""
+        audience = self._join(listening)
+        subscriber = Subscriber(sock, self._poller, self, start.position, listening.grant)
+        audience.subscribers[subscriber] = None
+        self._subscribers[subscriber] = audience
+        self._standing.add(listening.grant, subscriber, subscriber.lose_grant)
+        if isinstance(audience.framing, HookbotV1):
+            answer += audience.frame(audience.framing.hello(hello(listening, self._broker.log.epoch, start)))
+        told = audience.framing.gap(start.gap) if start.gap else None
+        subscriber.send(answer + audience.frame(told) if told is not None else answer)
+        if start.gap and told is None:
+            self._tell_gap(subscriber, audience, start.gap)
+        if self._closing:
+            subscriber.close(GOING_AWAY, SHUTTING_DOWN)
+        self._advance(subscriber, audience, {})
+        if early and subscriber.open:
+            subscriber.received(early)
+
+    async def close(self, deadline: float) -> None:
+        """Say goodbye to everybody (1001), and wait until they have left or for `deadline`."""
+        self._closing = True
+        for subscriber in tuple(self._subscribers):
+            subscriber.close(GOING_AWAY, SHUTTING_DOWN)
+        with trio.move_on_at(deadline):
+            while self._subscribers:
+                self._empty = trio.Event()
+                await self._empty.wait()
+        for subscriber in tuple(self._subscribers):
+            subscriber.end("the hub shut down")
+
+    def taken(self, subscriber: Subscriber) -> None:
+        """Called by a subscriber that was stalled."""
+        subscriber.settle()
+        self._advance(subscriber, self._subscribers[subscriber], {})
+
+    def gone(self, subscriber: Subscriber, reason: str) -> None:
+        """Called by a subscriber whose socket is closed."""
+        audience = self._subscribers.pop(subscriber)
+        self._standing.remove(subscriber.grant, subscriber)
+        logger.debug("a subscriber of %s left: %s", audience.channel.wanted, reason)
+        del audience.subscribers[subscriber]
+        if not audience.subscribers:
+            self._leave(audience)
+        if not self._subscribers:
+            self._empty.set()
+
+    def _mark(self, audience: Audience) -> None:
+        self._news[audience] = None
+        self._has_news.set()
+
+    async def _deliver(self, audience: Audience) -> None:
+        sends: Sends = {}
+        cost = 0
+        for subscriber in tuple(audience.subscribers):
+            if not subscriber.busy:
+                cost += self._advance(subscriber, audience, sends)
+                if cost > ROUND_COST:
+                    cost = 0
+                    await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+
+    def _advance(self, subscriber: Subscriber, audience: Audience, sends: Sends) -> int:
+        """Send what it takes now of what it misses; returns what that cost."""
+        cost = 0
+        while not subscriber.busy:
+            position = subscriber.position
+            if position < audience.channel.floor:
+                self._start_catching_up(subscriber, audience)
+                break
+            try:
+                send = sends[position]
+            except KeyError:
+                send = sends[position] = audience.next_send(position)
+            if send is None:
+                break
+            data, subscriber.position = send
+            subscriber.send(data)
+            cost += SEND_COST + len(data)
+        if audience.unprepared:
+            self._start_preparing(audience)
+        return cost
+
+    def _start_preparing(self, audience: Audience) -> None:
+        if self._nursery:
+            entries, audience.unprepared = audience.unprepared, {}
+            self._nursery.start_soon(self._prepare, audience, tuple(entries))
+
+    async def _prepare(self, audience: Audience, entries: tuple[Entry, ...]) -> None:
+        await audience.prepare(entries)
+        self._mark(audience)
+
+    def _start_catching_up(self, subscriber: Subscriber, audience: Audience) -> None:
+        if self._nursery:
+            subscriber.catching_up = subscriber.busy = True
+            self._nursery.start_soon(self._catch_up, subscriber, audience)
+
+    async def _catch_up(self, subscriber: Subscriber, audience: Audience) -> None:
+        try:
+            while subscriber.takes and subscriber.position < audience.channel.floor:
+                await self._send_page(subscriber, audience)
+        except Unavailable as error:
+            subscriber.close(TRY_AGAIN_LATER, str(error))
+        subscriber.catching_up = False
+        subscriber.settle()
+        self._advance(subscriber, audience, {})
+
+    async def _send_page(self, subscriber: Subscriber, audience: Audience) -> None:
+        wanted, position = audience.channel.wanted, subscriber.position
+        entries, end = await self._broker.read(wanted, after=position)
+        gap, lost = self._broker.gap_after(wanted, position), self._broker.log.lost_up_to(wanted)
+        await audience.prepare(entries)
+        if gap and subscriber.takes:
+            subscriber.position = lost
+            self._tell_gap(subscriber, audience, gap)
+            entries = [entry for entry in entries if entry.position > lost]
+        for data, reached in audience.sends(entries):
+            if not subscriber.takes:
+                return
+            subscriber.position = reached
+            subscriber.send(data)
+        subscriber.position = max(end, lost)
+
+    def _tell_gap(self, subscriber: Subscriber, audience: Audience, gap: Gap) -> None:
+        payload = audience.framing.gap(gap)
+        if payload is not None:
+            subscriber.send(audience.frame(payload))
+            return
+        reason = f"messages before {gap.before} are no longer kept ({gap.reason})"
+        logger.warning(
+            "a subscriber of %s fell behind, and its format cannot tell: %s", audience.channel.wanted, reason
+        )
+        subscriber.close(TRY_AGAIN_LATER, reason)
+
+    async def _sweep(self) -> None:
+        while True:
+            await trio.sleep(SWEEP_S)
+            for n, (subscriber, audience) in enumerate(tuple(self._subscribers.items()), 1):
+                if subscriber.open:
+                    self._look_after(subscriber, audience)
+                if n % 1000 == 0:
+                    await trio.lowlevel.checkpoint()
+
+    def _look_after(self, subscriber: Subscriber, audience: Audience) -> None:
+        now = trio.current_time()
+        if subscriber.closing_since is not None:
+            if now - subscriber.closing_since > GOODBYE_S:
+                subscriber.end("did not say goodbye")
+        elif subscriber.stalled:
+            if now - subscriber.moved_at > self._stall_s:
+                logger.info("a subscriber of %s took nothing for %.0f s", audience.channel.wanted, self._stall_s)
+                subscriber.end("stalled")
+        elif now - subscriber.heard_at > self._deaf_s:
+            subscriber.end(f"nothing came from it for {self._deaf_s:.0f} s")
+        else:
+            if now - subscriber.pinged_at > self._ping_s:
+                subscriber.ping()
+            if not subscriber.busy and now - subscriber.sent_at > self._heartbeat_s:
+                self._send_heartbeat(subscriber, audience)
+
+    def _send_heartbeat(self, subscriber: Subscriber, audience: Audience) -> None:
+        """Everything of this subscription up to the head has been sent: a resuming client starts from here."""
+        head = self._broker.head
+        if audience.has_told_all(subscriber.position) and subscriber.position <= head:
+            subscriber.position = head
+            subscriber.sent_at = trio.current_time()
+            payload = audience.framing.heartbeat(format_id(self._broker.log.epoch, head))
+            if payload is not None:
+                subscriber.send(audience.frame(payload))
+
+    def _join(self, listening: Listening) -> Audience:
+        framing = framing_for(listening)
+        key = listening.wanted, framing.key
+        audience = self._audiences.get(key)
+        if audience is None:
+            channel = self._broker.channels.hold(listening.wanted)
+            audience = self._audiences[key] = Audience(channel, framing, self._mark)
+            channel.listeners.add(audience.wake)
+        return audience
+
+    def _leave(self, audience: Audience) -> None:
+        audience.channel.listeners.discard(audience.wake)
+        self._broker.channels.release(audience.channel)
+        del self._audiences[audience.channel.wanted, audience.framing.key]

@@ -1,0 +1,145 @@
+"""The door: accepts plain HTTP/1.1 connections, and keeps them in the poller.
+
+Publishes and websocket handshakes are answered here; anything else goes on, with what was read of it,
+to the app. Both ask the same gate and give the same answers.
+"""
+
+import errno
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+import trio
+
+from ...access.control import Gate
+from ...broker.broker import Broker
+from ..body import Intake
+from .connection import Connection
+from .context import HandOn, Lobby
+from .epoll import READ, Poller
+from .fanout import Fanout
+
+__all__ = ["Door", "HandOn"]
+
+ACCEPTS_PER_ROUND = 64
+OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
+OUT_OF_FILES_PAUSE_S = 0.2
+SWEEP_S = 1.0
+
+logger = logging.getLogger("hookbot.door")
+
+
+class Door:
+    """Accepts connections, ends those that are too slow, and all of them at the end."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        gate: Gate,
+        intake: Intake,
+        fanout: Fanout,
+        poller: Poller,
+        hand_on: HandOn,
+        *,
+        slow_s: float,
+    ) -> None:
+        self._lobby = Lobby(broker, gate, intake, fanout, poller, hand_on, self._start_soon, slow_s)
+        self._listeners: list[_Listener] = []
+        self._nursery: trio.Nursery | None = None
+
+    def __len__(self) -> int:
+        return len(self._lobby.connections)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Look after the connections until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            while True:
+                await trio.sleep(SWEEP_S)
+                now = trio.current_time()
+                for connection in tuple(self._lobby.connections):
+                    if connection.deadline < now:
+                        connection.time_out()
+
+    def listen(self, sock: socket.socket) -> None:
+        """Accept connections from a listening socket."""
+        self._listeners.append(_Listener(sock, self._lobby))
+
+    async def close(self, deadline: float) -> None:
+        """Accept no more, answer what was sent whole, and end everything until `deadline`."""
+        lobby = self._lobby
+        lobby.closing = True
+        for listener in self._listeners:
+            listener.close()
+        for connection in tuple(lobby.connections):
+            if connection.idle:
+                connection.end("the hub is shutting down")
+        with trio.move_on_at(deadline):
+            while lobby.connections:
+                lobby.empty = trio.Event()
+                await lobby.empty.wait()
+        for connection in tuple(lobby.connections):
+            connection.end("the hub shut down")
+
+    def _start_soon(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        if self._nursery:
+            self._nursery.start_soon(function, *args)
+
+
+class _Listener:
+    """A listening socket in the poller."""
+
+    def __init__(self, sock: socket.socket, lobby: Lobby) -> None:
+        self._sock = sock
+        self._lobby = lobby
+        self._open = True
+        self._full = False
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted has it from here
+        lobby.poller.add(sock.fileno(), self)
+
+    def ready(self, events: int) -> None:
+        """Called by the poller."""
+        for _ in range(ACCEPTS_PER_ROUND):
+            try:
+                sock, address = self._sock.accept()
+                self._let_in(sock, address[0] if address else "")
+                self._full = False
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in OUT_OF_FILES:
+                    self._pause(error)
+                    return
+                # that one has gone again (accept(2): network errors of the new socket)
+
+    def close(self) -> None:
+        """Accept no more."""
+        if self._open:
+            self._open = False
+            self._lobby.poller.remove(self._sock.fileno())
+            self._sock.close()
+
+    def _let_in(self, sock: socket.socket, client: str) -> None:
+        try:
+            sock.setblocking(False)
+            Connection(self._lobby, sock, client.removeprefix("::ffff:"))  # an IPv4 address on a socket for both
+        except OSError:
+            sock.close()
+            raise
+
+    def _pause(self, error: OSError) -> None:
+        """Out of file descriptors: what waits to be accepted goes on waiting."""
+        if not self._full:
+            self._full = True
+            logger.warning("no connection can be accepted for now: %s", error.strerror)
+        self._lobby.poller.change(self._sock.fileno(), 0)
+        self._lobby.start_soon(self._resume)
+
+    async def _resume(self) -> None:
+        await trio.sleep(OUT_OF_FILES_PAUSE_S)
+        if self._open:
+            self._lobby.poller.change(self._sock.fileno(), READ)

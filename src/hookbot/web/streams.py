@@ -1,0 +1,198 @@
+"""One subscription as a stream of frames, whatever carries them: a websocket, server-sent events or JSON lines."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Protocol
+
+import trio
+
+from ..access.active_subscriptions import GRANT_ENDED, Standing
+from ..broker.broker import Broker, Gap, Start
+from ..broker.channels import Entry
+from ..broker.page_cache import PAGE_BYTES, PAGE_MESSAGES
+from ..errors import Ended, HistoryLost
+from ..protocol.frames import Framing, encoded, framing_for, prepare
+from ..protocol.message import format_id
+from ..protocol.subscribe import Listening
+from ..protocol.websocket import GOING_AWAY, POLICY_VIOLATION
+
+SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resume")
+
+
+class Source(Protocol):
+    """What a stream takes its messages from: a subscription, a session, or what is stored."""
+
+    async def take(self) -> Sequence[Entry | Gap]:
+        """What comes next; nothing at the end."""
+
+    def settle(self) -> int:
+        """The position up to which everything has been taken."""
+
+
+class Stream:
+    """Frames in batches, as soon as there are any: an asynchronous iterator, made by `Streams.open`.
+
+    Ends after `limit` messages, or with the stored ones where the subscription does not follow. Raises `HistoryLost`
+    for a gap that the format cannot tell, `Unavailable` when the log cannot be read, and `Ended` when the hub ends it.
+    """
+
+    def __init__(self, epoch: str, source: Source, framing: Framing, limit: int | None, heartbeat_s: float) -> None:
+        self._epoch = epoch
+        self._source = source
+        self._framing = framing
+        self._left = limit
+        self._heartbeat_s = heartbeat_s
+        self._waiting = trio.CancelScope()
+        self._ended: Ended | None = None
+
+    def end(self, reason: Ended) -> None:
+        """Raise `reason` where the next batch is, or would be, waited for."""
+        self._ended = reason
+        self._waiting.cancel()
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> Sequence[bytes]:
+        while True:
+            if self._left == 0:
+                raise StopAsyncIteration
+            taken = await self._take()
+            if self._ended:
+                raise self._ended
+            if taken is None:
+                frame = self._framing.heartbeat(format_id(self._epoch, self._source.settle()))
+                if frame:
+                    return [frame]
+            elif taken:
+                return await self._frames(self._within_limit(taken))
+            else:
+                raise StopAsyncIteration
+
+    async def _take(self) -> Sequence[Entry | Gap] | None:
+        """What comes next; None when it is time for a heartbeat, or it was ended."""
+        with trio.move_on_after(self._heartbeat_s) as self._waiting:
+            return None if self._ended else await self._source.take()
+        return None
+
+    def _within_limit(self, taken: Sequence[Entry | Gap]) -> Sequence[Entry | Gap]:
+        if self._left is not None:
+            gaps = sum(isinstance(item, Gap) for item in taken)
+            taken = taken[: self._left + gaps]
+            self._left -= len(taken) - gaps
+        return taken
+
+    async def _frames(self, items: Sequence[Entry | Gap]) -> Sequence[bytes]:
+        for item in items:
+            if isinstance(item, Entry):
+                await prepare(item, self._framing)
+        return [self._frame(item) for item in items]
+
+    def _frame(self, item: Entry | Gap) -> bytes:
+        if isinstance(item, Entry):
+            return encoded(item, self._framing)
+        frame = self._framing.gap(item)
+        if frame is None:
+            raise HistoryLost(f"messages before {item.before} are no longer kept ({item.reason}); resume from there")
+        return frame
+
+
+class Streams:
+    """All streams of a hub."""
+
+    def __init__(self, broker: Broker, standing: Standing, heartbeat_s: float) -> None:
+        self._broker = broker
+        self.standing = standing
+        self._heartbeat_s = heartbeat_s
+        self._open: set[Stream] = set()
+        self._closing = False
+
+    @contextmanager
+    def open(self, listening: Listening, start: Start) -> Iterator[Stream]:
+        """The frames of a subscription from `start` on: live, or only what is stored."""
+        if not listening.follow:
+            stored = _Newest if listening.newest else _Stored
+            with self.open_from(stored(self._broker, listening, start), listening) as stream:
+                yield stream
+            return
+        with (
+            self._broker.subscribe(listening.wanted, start) as subscription,
+            self.open_from(subscription, listening) as stream,
+        ):
+            yield stream
+
+    @contextmanager
+    def open_from(self, source: Source, listening: Listening) -> Iterator[Stream]:
+        """The frames of whatever a subscription takes its messages from."""
+        framing = framing_for(listening)
+        stream = Stream(self._broker.log.epoch, source, framing, listening.limit, self._heartbeat_s)
+        not_granted = partial(stream.end, Ended(POLICY_VIOLATION, GRANT_ENDED))
+        self._open.add(stream)
+        try:
+            if self._closing:
+                stream.end(SHUTTING_DOWN)
+            with self.standing.stand(listening.grant, not_granted):
+                yield stream
+        finally:
+            self._open.discard(stream)
+
+    def close(self) -> None:
+        """End them all: the hub is shutting down."""
+        self._closing = True
+        for stream in self._open:
+            stream.end(SHUTTING_DOWN)
+
+
+class _Stored:
+    """What the log holds now after a start."""
+
+    def __init__(self, broker: Broker, listening: Listening, start: Start) -> None:
+        self._broker = broker
+        self._wanted = listening.wanted
+        self._gap = start.gap
+        self._position = start.position
+        self._head = broker.head
+
+    async def take(self) -> Sequence[Entry | Gap]:
+        if self._gap:
+            gap, self._gap = self._gap, None
+            return [gap]
+        while self._position < self._head:
+            items, self._position = await self._broker.read_on(self._wanted, self._position)
+            if taken := [item for item in items if isinstance(item, Gap) or item.position <= self._head]:
+                return taken
+        return []
+
+    def settle(self) -> int:
+        return min(self._position, self._head)
+
+
+class _Newest:
+    """What the log holds now after a start, the newest first."""
+
+    def __init__(self, broker: Broker, listening: Listening, start: Start) -> None:
+        self._log = broker.log
+        self._wanted = listening.wanted
+        self._limit = min(listening.limit or PAGE_MESSAGES, PAGE_MESSAGES)
+        self._gap = start.gap
+        self._oldest = start.position
+        self._before = broker.head + 1
+
+    async def take(self) -> Sequence[Entry | Gap]:
+        if self._gap:
+            gap, self._gap = self._gap, None
+            return [gap]
+        while self._before > self._oldest + 1:
+            page = await self._log.read(
+                self._wanted, after=self._before, limit=self._limit, max_bytes=PAGE_BYTES, newest=True
+            )
+            self._before = page.next_after
+            if taken := [
+                Entry(message, message.position) for message in page.messages if message.position > self._oldest
+            ]:
+                return taken
+        return []
+
+    def settle(self) -> int:
+        return self._oldest

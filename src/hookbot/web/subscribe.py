@@ -1,0 +1,103 @@
+"""Subscriptions through the app: streaming answers, and every kind of websocket."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import trio
+from quart import websocket
+
+from ..broker.broker import Broker, Start
+from ..broker.consumers import Session, Sessions
+from ..errors import Ended, HistoryLost, HookbotError, Refused, TooManyRequests, Unauthorized, Unavailable
+from ..protocol.frames import HookbotV1, framing_for, hello
+from ..protocol.subscribe import Listening
+from ..protocol.websocket import POLICY_VIOLATION, TRY_AGAIN_LATER
+from .asgi import discard_incoming
+from .streams import Stream, Streams
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriptions:
+    """All that subscriptions need."""
+
+    broker: Broker
+    sessions: Sessions
+    streams: Streams
+
+    async def start(self, listening: Listening) -> Start:
+        """Where the subscription begins."""
+        not_before_us = listening.grant.since_us
+        start = await self.broker.start_at(listening.since, listening.wanted, not_before_us=not_before_us)
+        self.streams.standing.check(listening.grant)  # others have come meanwhile
+        return start
+
+    async def chunks(self, listening: Listening, start: Start) -> AsyncIterator[bytes]:
+        """The body of a streaming answer."""
+        with suppress(Ended, TooManyRequests, Unauthorized, Unavailable), self.streams.open(listening, start) as stream:
+            async for frames in stream:
+                yield b"".join(frames)
+
+    async def serve(self, listening: Listening) -> None:
+        """Answer the handshake of a websocket, and send until one side has enough."""
+        acknowledged = bool(listening.cursor or listening.group)
+        if acknowledged:
+            self.sessions.check(listening)
+        start = Start(0) if acknowledged else await self.start(listening)
+        await websocket.accept(subprotocol=listening.subprotocol)
+        try:
+            await (self._serve_session(listening) if acknowledged else self._serve_stream(listening, start))
+        except Ended as error:
+            await websocket.close(error.code, str(error))
+        except (HistoryLost, TooManyRequests, Unavailable) as error:
+            await websocket.close(TRY_AGAIN_LATER, str(error))
+        except Refused as error:
+            await websocket.close(POLICY_VIOLATION, str(error))
+
+    async def _serve_stream(self, listening: Listening, start: Start) -> None:
+        if listening.format == "v1":
+            await _send(HookbotV1().hello(hello(listening, self.broker.log.epoch, start)), text=True)
+        with self.streams.open(listening, start) as stream:
+            await _converse(listening, stream, None)
+
+    async def _serve_session(self, listening: Listening) -> None:
+        async with self.sessions.open(listening) as session:
+            said = {**hello(listening, self.broker.log.epoch, Start(0)), "last_id": session.hello["position"]}
+            await _send(HookbotV1().hello({**said, **session.hello}), text=True)
+            with self.streams.open_from(session, listening) as stream:
+                await _converse(listening, stream, session)
+
+
+async def _converse(listening: Listening, stream: Stream, session: Session | None) -> None:
+    """Send until the stream ends, and read meanwhile; raises what ended it."""
+    error: HookbotError | None = None
+    async with trio.open_nursery() as nursery:
+        if session is None:
+            nursery.start_soon(discard_incoming, websocket)
+        else:
+            nursery.start_soon(_receive, session)
+        try:
+            async for frames in stream:
+                for frame in frames:
+                    await _send(frame, text=framing_for(listening).text)
+        except HookbotError as caught:  # beyond the nursery, it would be in a group
+            error = caught
+        nursery.cancel_scope.cancel()
+    if error:
+        raise error
+
+
+async def _receive(session: Session) -> None:
+    while True:
+        answer = await websocket.receive()
+        try:
+            session.ack(json.loads(answer))
+        except (ValueError, RecursionError):
+            await _send(HookbotV1().error("what a client sends is a JSON object"), text=True)
+        except Refused as error:
+            await _send(HookbotV1().error(str(error)), text=True)
+
+
+async def _send(frame: bytes, *, text: bool) -> None:
+    await websocket.send(frame.decode("ascii") if text else frame)

@@ -1,0 +1,144 @@
+"""What a publish comes to, once its body is there."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from hookbot.access.admitted import SECRET_HEADERS, Confirmation, Publishing
+from hookbot.access.sources import Source
+from hookbot.errors import BadSignature
+from hookbot.protocol.message import Draft, Once, Verified
+from hookbot.protocol.request import Request
+from hookbot.signatures import CertificateNeeded, Proof, Reply, SignedRequest, load_provider
+from support.certificate_authority import SNS
+from support.certificate_authority import TOPIC as SNS_TOPIC
+
+NOW_S = 1_700_000_000.0
+SECRET = "the secret of the tests"
+CONFIRM = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=x&Token=2336412f"
+
+
+def request(*headers, query="", method="POST"):
+    return Request(method, b"/unsafe/pub/acme" + (f"?{query}".encode() if query else b""), (("Host", "hub"), *headers))
+
+
+def publishing(provider, of, *, secret=SECRET, **source):
+    return Publishing(of, "/unsafe/acme", source=Source("/unsafe/acme", load_provider(provider), [secret], **source))
+
+
+def signed(provider, body, *headers, secret=SECRET):
+    made = load_provider(provider).sign(SignedRequest(body, (("Host", "hub"), *headers), "POST"), secret, now=NOW_S)
+    return Request("POST", b"/unsafe/pub/acme", made.headers)
+
+
+# --- without a source
+
+
+def test_a_publish_is_what_came():
+    of = request(("X-Odd", "\xe9"), ("x-odd", "2"), query="a=%20b&extra-metadata=github")
+    assert Publishing(of, "/unsafe/acme", hops=("github",)).accept(b"\xff\x00", now_s=NOW_S) == Draft(
+        "/unsafe/acme",
+        b"\xff\x00",
+        (("Host", "hub"), ("X-Odd", "\xe9"), ("x-odd", "2")),
+        "a=%20b&extra-metadata=github",
+        hops=("github",),
+    )
+
+
+@pytest.mark.parametrize("name", SECRET_HEADERS)
+def test_a_header_that_is_a_secret_by_itself_is_left_out(name):
+    of = request((name.title(), "secret"), (f"{name}-2", "kept"))
+    assert Publishing(of, "x").draft(b"").headers == (("Host", "hub"), (f"{name}-2", "kept"))
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("token=secret", ""),
+        ("a=1&token=secret&b=%2f+", "a=1&b=%2f+"),
+        ("tok%65n=secret&a", "a"),
+        ("token", ""),
+        ("mytoken=1&tokens=2", "mytoken=1&tokens=2"),
+        ("a=token", "a=token"),
+    ],
+)
+def test_a_token_in_the_query_is_left_out_and_all_else_stays_as_it_is(query, kept):
+    assert Publishing(request(query=query), "x").draft(b"").query == kept
+
+
+def test_a_key_makes_a_repeat_known_with_its_body():
+    [once] = Publishing(request(), "x", idempotency_key="k").draft(b"one").once
+    [other] = Publishing(request(), "x", idempotency_key="k").draft(b"two").once
+    assert (once.scope, once.key, once.exclusive) == ("x", "k", True)
+    assert once.fingerprint
+    assert replace(other, fingerprint=once.fingerprint) == once
+    assert other != once
+
+
+# --- with one
+
+
+def test_a_genuine_publish_says_who_it_is_from_and_keeps_what_a_listener_needs_to_check_again():
+    body = b'{"zen": "Keep it logically awesome."}'
+    of = signed("github", body, ("X-GitHub-Delivery", "one"))
+    draft = publishing("github", of).accept(body, now_s=NOW_S)
+    assert draft.verified == Verified("github", "0")
+    assert draft.once == (Once("delivery /unsafe/acme", "one", exclusive=False),)
+    again = SignedRequest(draft.body, draft.headers)
+    assert load_provider("github").verify(again, [SECRET], now=NOW_S).key == 0
+
+
+@pytest.mark.parametrize("body", [b"{}", b"", b"{ }"])
+def test_what_is_not_genuine_is_no_draft(body):
+    of = signed("github", b'{"a": 1}')
+    with pytest.raises(BadSignature):
+        publishing("github", of).accept(body, now_s=NOW_S)
+
+
+def test_a_question_is_answered_and_is_no_draft():
+    body = b'{"type": "url_verification", "challenge": "3eZbrw1aB"}'
+    reply = publishing("slack", signed("slack", body)).accept(body, now_s=NOW_S)
+    assert isinstance(reply, Reply)
+    assert reply.body == b"3eZbrw1aB"
+
+
+def test_what_makes_a_repeat_is_signed_and_no_header_that_anybody_could_have_written():
+    of = signed("slack", b"{}", ("Idempotency-Key", "k"))
+    [once] = replace(publishing("slack", of), idempotency_key="k").accept(b"{}", now_s=NOW_S).once
+    assert once.scope == "replay /unsafe/acme"
+
+
+def test_the_secret_of_a_sender_is_left_out_wherever_it_stood():
+    of = request(("X-Gitlab-Token", SECRET), ("X-Gitlab-Event", "Push Hook"))
+    draft = publishing("gitlab", of).accept(b"{}", now_s=NOW_S)
+    assert draft.headers == (("Host", "hub"), ("X-Gitlab-Event", "Push Hook"))
+
+
+# --- certificates and confirmations
+
+
+def sns(message, **source):
+    of = publishing("aws-sns", request(), secret=SNS_TOPIC, **source)
+    body = json.dumps(message).encode()
+    of.source.provider.cache.update(SNS.published())
+    return of.accept(body, now_s=NOW_S)
+
+
+def test_a_certificate_that_is_needed_is_asked_for():
+    of = publishing("aws-sns", request(), secret=SNS_TOPIC)
+    with pytest.raises(CertificateNeeded):
+        of.accept(json.dumps(SNS.message(NOW_S)).encode(), now_s=NOW_S)
+
+
+def test_a_confirmation_is_stored_and_confirmed_only_where_that_is_allowed():
+    message = SNS.confirmation(NOW_S, CONFIRM)
+    asked = sns(message, confirm=True)
+    assert isinstance(asked, Confirmation)
+    assert asked.url == CONFIRM
+    assert asked.draft == sns(message)
+    assert asked.draft.verified.provider == "aws-sns"
+
+
+def test_a_proof_without_anything_that_makes_a_repeat_makes_none():
+    assert Source("x", load_provider("github"), [SECRET])._once(Proof(0, "f")) == ()

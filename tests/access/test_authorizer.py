@@ -1,0 +1,311 @@
+"""What each token allows: plain ones, and every kind of narrowed one at the gate."""
+
+from base64 import b64encode, urlsafe_b64encode
+from itertools import combinations
+from math import inf
+
+import pytest
+
+from hookbot.access.authorizer import Authority, Grant
+from hookbot.access.control import UNSAFE_HEADER_VALUE, Gate
+from hookbot.access.narrowed_tokens import SIGNATURE_BYTES, Narrowed
+from hookbot.access.rate_limits import Rate
+from hookbot.access.tokens import make_token
+from hookbot.errors import Forbidden, Refused, Unauthorized
+from hookbot.protocol.request import Request
+
+KEY = "key"
+OLD_KEY = "old key"
+NOW_S = 1_700_000_000
+HOUR = 3600
+SINCE = str(NOW_S - HOUR)
+V1 = {"Sec-WebSocket-Protocol": "hookbot.v1"}
+
+
+def make_gate(**options):
+    return Gate(Authority([KEY, OLD_KEY], **options), clock_us=lambda: NOW_S * 1_000_000, failures=Rate(10**9, 1))
+
+
+def narrowed(*caveats, path="/", key=KEY, digest="sha1"):
+    token = Narrowed.of(make_token(key, path, digest), path)
+    for caveat in caveats:
+        token = token.narrow(*caveat.split("=", 1))
+    return str(token)
+
+
+def with_unknown(caveat):
+    """A token with a caveat that `Narrowed.narrow` would not bind, bound all the same."""
+    return str(Narrowed.parse(narrowed())._bind(caveat))
+
+
+def ask(gate, target, token, headers=()):
+    method, _, path = target.partition(" ")
+    fields = {"X-Hookbot-Unsafe-Is-Ok": UNSAFE_HEADER_VALUE, "Authorization": f"Bearer {token}", **dict(headers)}
+    request = Request(method, path.encode(), tuple(fields.items()))
+    if path.startswith(("/hookbot/", "/metrics")):
+        return gate.operating(request)
+    return gate.publishing(request) if method == "POST" else gate.listening(request, websocket=True)
+
+
+def is_let_in(gate, target, token, headers=()):
+    try:
+        ask(gate, target, token, headers)
+    except Unauthorized:
+        return False
+    return True
+
+
+# --- the matrix: what is left of a token for a path when it is narrowed
+
+TARGETS = [
+    "POST /pub/foo",
+    "POST /pub/foo/bar",
+    "POST /pub/foobar",
+    "POST /foo/bar",
+    "GET /sub/foo",
+    "GET /sub/foo/",
+    "GET /sub/foo/bar",
+    "GET /sub/",
+    "GET /foo/bar",
+    "GET /unsafe/sub/foo/bar",
+    "GET /metrics",
+    "GET /hookbot/v1/cursors",
+]
+PUBLISH = {target for target in TARGETS if target.startswith("POST")}
+OPERATE = {"GET /metrics", "GET /hookbot/v1/cursors"}
+SUBSCRIBE = set(TARGETS) - PUBLISH - OPERATE
+FOO = {"POST /pub/foo/bar", "POST /foo/bar", "GET /sub/foo/", "GET /sub/foo/bar", "GET /foo/bar"}
+"""What a token for ``/foo/`` opens."""
+
+OPENED = {
+    "/": set(TARGETS),
+    "/pub/": {"POST /pub/foo", "POST /pub/foo/bar", "POST /pub/foobar"},
+    "/sub/": {"GET /sub/foo", "GET /sub/foo/", "GET /sub/foo/bar", "GET /sub/"},
+    "/foo/": FOO,
+    "/sub/foo/": {"GET /sub/foo/", "GET /sub/foo/bar"},
+    "/foo/bar": {"POST /pub/foo/bar", "POST /foo/bar", "GET /sub/foo/bar", "GET /foo/bar"},
+    "/unsafe/": {"GET /unsafe/sub/foo/bar"},
+    "/hookbot/": {"GET /hookbot/v1/cursors"},
+    "/nothing/": set(),
+}
+LEFT = {
+    "only=pub": PUBLISH,
+    "only=sub": SUBSCRIBE,
+    f"expires={NOW_S + 1}": set(TARGETS),
+    f"expires={NOW_S}": set(),
+    "name=ann": set(TARGETS),
+    "name=revoked": set(),
+    "live=1": PUBLISH | SUBSCRIBE,
+    f"since={SINCE}": PUBLISH | SUBSCRIBE,
+    **{f"path={path}": opened for path, opened in OPENED.items()},
+}
+
+
+@pytest.fixture(scope="module")
+def gate():
+    return make_gate(revoked=["revoked"])
+
+
+def opened_by(gate, token):
+    return {target for target in TARGETS if is_let_in(gate, target, token)}
+
+
+@pytest.mark.parametrize("digest", ["sha1", "sha256"])
+@pytest.mark.parametrize("key", [KEY, OLD_KEY])
+@pytest.mark.parametrize("path", OPENED)
+def test_a_narrowed_token_opens_what_its_root_opens_as_far_as_its_caveats_leave(gate, path, key, digest):
+    assert opened_by(gate, narrowed(path=path, key=key, digest=digest)) == OPENED[path]
+    for caveat, left in LEFT.items():
+        assert opened_by(gate, narrowed(caveat, path=path, key=key, digest=digest)) == OPENED[path] & left, caveat
+
+
+def test_caveats_together_leave_what_each_of_them_leaves(gate):
+    for one, other in combinations(LEFT, 2):
+        assert opened_by(gate, narrowed(one, other)) == LEFT[one] & LEFT[other], (one, other)
+        assert opened_by(gate, narrowed(other, one)) == LEFT[one] & LEFT[other], (other, one)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_token_made_with_another_key_opens_nothing(gate, target):
+    assert not is_let_in(gate, target, narrowed(key="another key"))
+    assert not is_let_in(gate, target, narrowed(path=target.split()[1], key="another key"))
+
+
+@pytest.mark.parametrize("caveat", ["colour=blue", "", "live", "live=", "live=0", "only=", "expires=nan", "since=-1"])
+def test_a_caveat_that_this_hub_does_not_understand_takes_everything_away(gate, caveat):
+    assert opened_by(gate, with_unknown(caveat)) == set()
+
+
+def test_the_ancestors_kind_of_token_can_be_refused_narrowed_or_not():
+    gate = make_gate(digests=["sha256"])
+    assert opened_by(gate, narrowed(digest="sha1")) == set()
+    assert opened_by(gate, narrowed(digest="sha256")) == set(TARGETS)
+
+
+def test_a_narrowed_token_as_long_as_a_plain_one_is_told_from_it(gate):
+    """64 characters, all of which could be hexadecimal."""
+    path = "/" + "a" * (48 - SIGNATURE_BYTES - len("sha1\n/\n"))
+    token = narrowed(path=path)
+    assert len(token) == 64
+    assert is_let_in(gate, f"GET {path}", token)
+
+
+# --- how it is shown
+
+
+SHOWN = {
+    "Basic": lambda token: ("", {"Authorization": f"Basic {b64encode(f'{token}:'.encode()).decode()}"}),
+    "Bearer": lambda token: ("", {"Authorization": f"Bearer {token}"}),
+    "subprotocol": lambda token: ("", {"Sec-WebSocket-Protocol": f"hookbot.v1, hookbot.token.{token}"}),
+    "query": lambda token: (f"?token={token}", {}),
+}
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+def test_the_longest_token_can_be_shown_in_every_way(gate, shown):
+    token = narrowed(*["name=" + "n" * 120] * 5, "only=sub")
+    assert 900 < len(token) <= 1024
+    query, headers = SHOWN[shown](token)
+    request = Request("GET", f"/sub/foo{query}".encode(), tuple(headers.items()))
+    assert gate.listening(request, websocket=True).grant.names[0] == "n" * 120
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+def test_a_forged_token_can_be_shown_in_no_way(gate, shown):
+    forged = narrowed("only=sub")[:-4] + "AAAA"
+    query, headers = SHOWN[shown](forged)
+    with pytest.raises(Unauthorized):
+        gate.listening(Request("GET", f"/sub/foo{query}".encode(), tuple(headers.items())), websocket=True)
+
+
+# --- history
+
+
+NO_HISTORY = ["?since=10m", "?since=all", "?since=2023-01-01T00:00:00Z", "?follow=0", "?follow=0&order=newest"]
+
+
+@pytest.mark.parametrize("query", NO_HISTORY)
+def test_a_live_token_shows_no_history(gate, query):
+    with pytest.raises(Forbidden, match="no history"):
+        ask(gate, f"GET /sub/foo{query}", narrowed("live=1"))
+    assert ask(gate, f"GET /sub/foo{query}", narrowed("name=ann"))
+
+
+@pytest.mark.parametrize(
+    "how", [("?since=abcdefgh-000000000000001", {}), ("", {"Last-Event-ID": "abcdefgh-000000000000001"})]
+)
+def test_who_comes_back_with_a_live_token_goes_on_with_what_is_new(gate, how):
+    query, headers = how
+    assert ask(gate, f"GET /sub/foo{query}", narrowed("live=1"), headers).since is None
+    assert ask(gate, f"GET /sub/foo{query}", narrowed("name=ann"), headers).since is not None
+
+
+@pytest.mark.parametrize("caveat", ["live=1", f"since={SINCE}"])
+@pytest.mark.parametrize("query", ["?cursor=deploy", "?group=deploy"])
+def test_a_token_that_hides_history_cannot_use_what_remembers_a_place_in_it(gate, caveat, query):
+    for caveats in ([caveat], [caveat, "cursor=deploy"]):
+        with pytest.raises(Forbidden, match="cursor or group"):
+            ask(gate, f"GET /sub/foo{query}", narrowed(*caveats), V1)
+
+
+def test_nothing_before_the_latest_since_is_shown(gate):
+    token = narrowed(f"since={NOW_S - 60}", f"since={SINCE}", f"since={NOW_S - 30}")
+    assert ask(gate, "GET /sub/foo?since=all", token).grant.since_us == (NOW_S - 30) * 1_000_000
+
+
+def test_a_token_whose_since_is_to_come_shows_nothing_yet(gate):
+    with pytest.raises(Forbidden, match="shows nothing before 2023-11-14T22:13:21"):
+        ask(gate, "GET /sub/foo", narrowed(f"since={NOW_S + 1}"))
+    assert ask(gate, "GET /sub/foo", narrowed(f"since={NOW_S}"))
+
+
+@pytest.mark.parametrize("digest", ["sha1", "sha256"])
+def test_the_ancestors_tokens_can_be_kept_from_history_and_all_that_is_narrowed_from_them(digest):
+    gate = make_gate(live_only=["sha1"])
+    for token in (make_token(KEY, "/", digest), narrowed(digest=digest), narrowed("name=ann", digest=digest)):
+        assert ask(gate, "GET /sub/foo", token).grant.live_only is (digest == "sha1")
+        for target in ("GET /sub/foo?since=all", "GET /hookbot/v1/messages/abcdefgh-000000000000001"):
+            if digest == "sha1":
+                with pytest.raises(Forbidden, match="no history"):
+                    ask(gate, target, token)
+            else:
+                ask(gate, target, token)
+
+
+# --- cursors
+
+
+@pytest.mark.parametrize(
+    ("query", "allowed"),
+    [("?cursor=deploy", True), ("?group=deploy", True), ("?cursor=other", False), ("?group=other", False), ("", False)],
+)
+def test_a_token_for_a_cursor_is_for_that_one(gate, query, allowed):
+    if allowed:
+        assert ask(gate, f"GET /sub/foo{query}", narrowed("cursor=deploy", "cursor=deploy"), V1)
+    else:
+        with pytest.raises(Forbidden, match="deploy"):
+            ask(gate, f"GET /sub/foo{query}", narrowed("cursor=deploy"), V1)
+
+
+def test_a_token_for_two_cursors_is_for_none(gate):
+    for query in ("?cursor=one", "?cursor=two", ""):
+        assert not is_let_in(gate, f"GET /sub/foo{query}", narrowed("cursor=one", "cursor=two"), V1)
+
+
+# --- what ends
+
+
+@pytest.mark.parametrize(
+    ("caveats", "stands_with"),
+    [
+        ([], {}),
+        (["name=ann"], {"revoked": ["bob"]}),
+        ([f"expires={NOW_S + 1}", f"expires={NOW_S + HOUR}"], {}),
+    ],
+)
+def test_a_grant_stands_for_as_long_as_its_token_would(caveats, stands_with):
+    grant = Authority([KEY]).grant(narrowed(*caveats), "/sub/foo", "subscribe", now_s=NOW_S)
+    assert Authority([KEY, "new"], **stands_with).stands(grant, now_s=NOW_S)
+    assert not Authority(["new"]).stands(grant, now_s=NOW_S)
+    assert not Authority([KEY], digests=["sha256"]).stands(grant, now_s=NOW_S)
+    assert Authority([KEY], revoked=["ann"]).stands(grant, now_s=NOW_S) is (grant.names == ())
+    assert Authority([KEY]).stands(grant, now_s=NOW_S + 1) is (grant.expires_s == inf)
+
+
+def test_a_name_revokes_everything_that_was_narrowed_after_it():
+    grant = Authority([KEY]).grant(narrowed("name=ann", "name=phone"), "/sub/foo", "subscribe", now_s=NOW_S)
+    for name in ("ann", "phone"):
+        assert not Authority([KEY], revoked=[name]).stands(grant, now_s=NOW_S)
+
+
+def test_one_holder_is_whoever_has_the_same_token_or_what_is_narrowed_from_it_until_it_has_a_name():
+    def holder(*caveats, **of):
+        grant = Authority([KEY, OLD_KEY]).grant(narrowed(*caveats, **of), "/sub/foo", "subscribe", now_s=NOW_S)
+        return grant.holder
+
+    plain = Authority([KEY]).grant(make_token(KEY, "/"), "/sub/foo", "subscribe", now_s=NOW_S)
+    assert holder() == holder("live=1") == holder(f"expires={NOW_S + 1}") == plain.holder
+    assert holder("name=ann") == holder("name=ann", "name=phone") == holder("name=ann", "live=1")
+    assert len({holder(), holder("name=ann"), holder("name=bob"), holder(path="/sub/"), holder(key=OLD_KEY)}) == 5
+
+
+def test_no_representation_shows_a_key():
+    assert "secret" not in repr(Grant(key="secret"))
+
+
+def test_a_plain_token_is_looked_up_with_each_key():
+    authority = Authority([KEY, OLD_KEY])
+    for key in (KEY, OLD_KEY):
+        grant = authority.grant(make_token(key, "/sub/"), "/sub/foo", "subscribe", now_s=NOW_S)
+        assert (grant.key, grant.digest, grant.path) == (key, "sha1", "/sub/")
+
+
+def test_a_narrowed_token_with_more_segments_than_anybody_needs_is_still_only_refused(gate):
+    path = "/sub" + "/a" * 500
+    assert not is_let_in(gate, f"GET {path}", urlsafe_b64encode(b"sha1\n/\n" + bytes(SIGNATURE_BYTES)).decode())
+
+
+def test_whatever_is_refused_is_refused_on_purpose(gate):
+    for token in ("\xe9", "=", "A" * 2000, "sha1", "c2hhMQo"):
+        with pytest.raises(Refused):
+            ask(gate, "GET /sub/foo", token)

@@ -1,0 +1,381 @@
+"""Who may do what: every kind of token, shown in every way, at every path."""
+
+import tracemalloc
+from base64 import b64encode
+from itertools import product
+
+import pytest
+
+from hookbot.access.authorizer import Authority
+from hookbot.access.control import UNSAFE_HEADER_VALUE, Gate
+from hookbot.access.rate_limits import Rate
+from hookbot.access.tokens import make_token
+from hookbot.errors import (
+    BodyTooLarge,
+    Forbidden,
+    InvalidTopic,
+    MethodNotAllowed,
+    NotFound,
+    Refused,
+    TooManyRequests,
+    Unauthorized,
+    UpgradeRequired,
+)
+from hookbot.protocol.message import Draft, Once
+from hookbot.protocol.request import Request
+
+KEY = "key"
+OLD_KEY = "old key"
+I_UNDERSTAND = {"X-Hookbot-Unsafe-Is-Ok": UNSAFE_HEADER_VALUE}
+
+# For each request the paths whose tokens let it in; all other paths in the table must not.
+OPENED_BY = {
+    "POST /pub/x": {"/", "/pub/", "/pub/x", "/x"},
+    "POST /pub/foo/bar": {"/", "/pub/", "/pub/foo/", "/foo/", "/pub/foo/bar", "/foo/bar"},
+    "POST /pub/foo/": {"/", "/pub/", "/pub/foo/", "/foo/"},
+    "POST /pub/foo": {"/", "/pub/", "/pub/foo", "/foo"},
+    "POST /pub/foobar": {"/", "/pub/"},
+    "POST /pub/": {"/", "/pub/"},
+    "POST /pub/sub/x": {"/", "/pub/", "/pub/sub/", "/pub/sub/x", "/sub/", "/sub/x"},
+    "POST /pub/pub/x": {"/", "/pub/", "/pub/x"},
+    "POST /foo/bar": {"/", "/foo/", "/foo/bar"},
+    "POST /x": {"/", "/x"},
+    "POST /public/x": {"/"},
+    "GET /sub/x": {"/", "/sub/", "/sub/x", "/x"},
+    "GET /sub/foo/bar": {"/", "/sub/", "/sub/foo/", "/foo/", "/foo/bar"},
+    "GET /sub/foo/": {"/", "/sub/", "/sub/foo/", "/foo/"},
+    "GET /sub/foo%3Frecursive": {"/", "/sub/", "/sub/foo?recursive"},
+    "GET /sub/": {"/", "/sub/"},
+    "GET /foo/": {"/", "/foo/"},
+    "GET /foo/bar": {"/", "/foo/", "/foo/bar"},
+    "GET /x": {"/", "/x"},
+    "GET /unsafe/sub/x": {"/", "/unsafe/", "/unsafe/sub/", "/unsafe/sub/x"},
+    "GET /unsafe/sub/": {"/", "/unsafe/", "/unsafe/sub/"},
+}
+TOKEN_PATHS = sorted(
+    set().union(*OPENED_BY.values()) | {"", "/pub", "/sub", "pub/x", "/unsafe/pub/", "/unsafe/x", "/unsafe/pub/x"}
+)
+
+
+def basic(token):
+    return {"Authorization": "Basic " + b64encode(f"{token}:".encode()).decode()}
+
+
+SHOWN = {
+    "Basic": basic,
+    "Bearer": lambda token: {"Authorization": f"Bearer {token}"},
+    "subprotocol": lambda token: {"Sec-WebSocket-Protocol": f"hookbot.raw, hookbot.token.{token}"},
+}
+
+
+@pytest.fixture
+def gate():
+    return make_gate()
+
+
+def make_gate(keys=(KEY, OLD_KEY), digests=("sha1", "sha256"), **options):
+    options = {"clock_us": lambda: 1_700_000_000_000_000, "failures": Rate(10**9, 1), **options}
+    return Gate(Authority(keys, digests=digests), **options)
+
+
+def ask(gate, target, headers=()):
+    method, _, path = target.partition(" ")
+    request = Request(method, path.encode(), tuple(dict(headers).items()), client="192.0.2.1")
+    return gate.publishing(request) if method == "POST" else gate.listening(request, websocket=True)
+
+
+def is_let_in(gate, target, headers):
+    try:
+        ask(gate, target, headers)
+    except Unauthorized:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+@pytest.mark.parametrize("digest", ["sha1", "sha256"])
+@pytest.mark.parametrize("key", [KEY, OLD_KEY])
+@pytest.mark.parametrize("target", OPENED_BY)
+def test_a_token_opens_its_path_and_nothing_else(gate, target, key, digest, shown):
+    tokens = {path: make_token(key, path, digest) for path in TOKEN_PATHS}
+    headers = {path: {**I_UNDERSTAND, **SHOWN[shown](token)} for path, token in tokens.items()}
+
+    assert {path for path in TOKEN_PATHS if is_let_in(gate, target, headers[path])} == OPENED_BY[target]
+
+
+@pytest.mark.parametrize("target", OPENED_BY)
+def test_without_a_good_token_nobody_comes_in(gate, target):
+    good = make_token(KEY, "/")
+    bad = [
+        make_token("another key", "/"),
+        good.upper(),
+        good[:-1],
+        good + "0",
+        f" {good}",
+        "",
+        "é" * 40,
+        KEY,
+        make_token("", "/"),
+    ]
+    for shown, token in product(SHOWN.values(), bad):
+        if not (shown is SHOWN["Bearer"] and token == f" {good}"):
+            assert not is_let_in(gate, target, {**I_UNDERSTAND, **shown(token)})
+    assert not is_let_in(gate, target, I_UNDERSTAND)
+
+
+def test_strangers_with_long_paths_leave_nothing_behind(gate):
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            assert not is_let_in(gate, f"POST /pub/{number}{'/a' * 500}", basic(make_token("another key", "/")))
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "Basic",
+        "Basic !!!",
+        "Basic " + b64encode(make_token(KEY, "/").encode()).decode()[:-3],
+        "Basic " + b64encode(f":{make_token(KEY, '/')}".encode()).decode(),
+        "Digest " + make_token(KEY, "/"),
+        make_token(KEY, "/"),
+        "Bearer",
+        "\xff",
+    ],
+)
+def test_malformed_credentials_are_none(gate, authorization):
+    assert not is_let_in(gate, "POST /pub/x", {"Authorization": authorization})
+
+
+def test_credentials_are_found_however_they_are_written(gate):
+    token = make_token(KEY, "/pub/x")
+    for credentials in (f"{token}:", f"{token}:password", f"{token}:with:colons", token):
+        encoded = b64encode(credentials.encode()).decode()
+        assert is_let_in(gate, "POST /pub/x", {"authorization": f"bAsIc {encoded}"})
+    assert is_let_in(gate, "POST /pub/x", {"AUTHORIZATION": f"bearer {token}"})
+
+
+def test_one_good_token_among_several_is_enough(gate):
+    headers = {"Authorization": "Bearer nonsense", "Sec-WebSocket-Protocol": f"hookbot.token.{make_token(KEY, '/')}"}
+    assert is_let_in(gate, "GET /sub/x", headers)
+
+
+def test_a_get_may_bring_its_token_in_the_query_and_nothing_else_may(gate):
+    token = make_token(KEY, "/x")
+    assert is_let_in(gate, f"GET /sub/x?token={token}", {})
+    assert not is_let_in(gate, f"GET /sub/x?mytoken={token}", {})
+    assert not is_let_in(gate, f"POST /pub/x?token={token}", {})
+
+
+def test_a_token_made_with_a_key_that_is_gone_is_good_no_more():
+    gate = make_gate(keys=[KEY])
+    assert is_let_in(gate, "POST /pub/x", basic(make_token(KEY, "/pub/x")))
+    assert not is_let_in(gate, "POST /pub/x", basic(make_token(OLD_KEY, "/pub/x")))
+
+
+def test_the_ancestors_kind_of_token_can_be_refused():
+    gate = make_gate(digests=["sha256"])
+    assert not is_let_in(gate, "POST /pub/x", basic(make_token(KEY, "/pub/x", "sha1")))
+    assert is_let_in(gate, "POST /pub/x", basic(make_token(KEY, "/pub/x", "sha256")))
+
+
+def test_anybody_may_publish_to_an_unsafe_topic(gate):
+    assert ask(gate, "POST /unsafe/pub/x").topic == "/unsafe/x"
+    assert ask(gate, "POST /unsafe/pub/x", basic("nonsense")).topic == "/unsafe/x"
+
+
+@pytest.mark.parametrize(
+    "value", ["", "yes", UNSAFE_HEADER_VALUE.lower(), f"{UNSAFE_HEADER_VALUE}!", f"{UNSAFE_HEADER_VALUE} "]
+)
+@pytest.mark.parametrize("token", ["", make_token(KEY, "/")])
+def test_who_hears_unsafe_topics_says_first_that_they_understand(gate, value, token):
+    with pytest.raises(Refused, match=r"400 Bad Request\. X-Hookbot-Unsafe-Is-Ok header required\.") as caught:
+        ask(gate, "GET /unsafe/sub/x", {"X-Hookbot-Unsafe-Is-Ok": value, **basic(token)})
+    assert caught.value.status == 400
+
+
+def test_who_hears_safe_topics_need_not_understand(gate):
+    assert is_let_in(gate, "GET /sub/x", basic(make_token(KEY, "/sub/x")))
+
+
+@pytest.mark.parametrize(
+    ("target", "error"),
+    [
+        ("POST /sub/x", MethodNotAllowed),
+        ("GET /pub/x", MethodNotAllowed),
+        ("POST /unsafe/sub/x", MethodNotAllowed),
+        ("GET /unsafe/pub/x", MethodNotAllowed),
+        ("GET /", NotFound),
+        ("POST /status", NotFound),
+        ("POST /unsafe/x", NotFound),
+        ("POST /hookbot/v1/cursors", NotFound),
+        ("POST /pub/hookbot/routers", InvalidTopic),
+        ("POST /unsafe/pub/hookbot/routers", InvalidTopic),
+        ("POST /pub/a//b", InvalidTopic),
+        ("POST /pub/../sub/x", InvalidTopic),
+        ("GET /sub/%2e%2e/x", InvalidTopic),
+        ("POST /pub/foo%3Frecursive", InvalidTopic),
+    ],
+)
+def test_the_path_is_looked_at_before_the_token(gate, target, error):
+    for headers in ({}, basic(make_token(KEY, "/"))):
+        with pytest.raises(error):
+            ask(gate, target, {**I_UNDERSTAND, **headers})
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "error"),
+    [
+        ("POST /pub/x?extra-metadata=gitlab", {}, "bad"),
+        ("POST /pub/x?extra-metadata=", {}, "bad"),
+        ("POST /pub/x", {"Idempotency-Key": "k" * 256}, "Idempotency-Key"),
+        ("POST /pub/x", {"Hookbot-Hops": ",".join("abcdefghijklmnopq")}, "16 routers"),
+        ("GET /sub/x?since=yesterday", {}, "since"),
+    ],
+)
+def test_the_query_and_the_headers_are_looked_at_after_the_token(gate, target, headers, error):
+    with pytest.raises(Unauthorized):
+        ask(gate, target, headers)
+    with pytest.raises(Refused, match=error):
+        ask(gate, target, {**headers, **basic(make_token(KEY, "/"))})
+
+
+def test_a_stream_is_let_in_like_a_websocket(gate):
+    request = Request(
+        "GET", b"/sub/x", tuple({**basic(make_token(KEY, "/sub/x")), "Accept": "text/event-stream"}.items())
+    )
+    assert gate.listening(request, websocket=False).format == "sse"
+    with pytest.raises(UpgradeRequired):
+        gate.listening(Request("GET", b"/sub/x", request.headers[:1]), websocket=False)
+    with pytest.raises(Unauthorized):
+        gate.listening(Request("GET", b"/sub/x", request.headers[1:]), websocket=False)
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("https://hub.example:8080", True),
+        ("http://HUB.example:8080", True),
+        ("https://friend.example", True),
+        ("https://evil.example", False),
+        ("https://evilhub.example:8080", False),
+        ("https://hub.example", False),
+        ("https://hub.example:8080.evil.example", False),
+        ("null", False),
+        ("", True),
+    ],
+)
+@pytest.mark.parametrize("target", ["GET /sub/x", "POST /pub/x"])
+def test_a_foreign_page_may_not_use_saved_credentials(target, origin, allowed):
+    gate = make_gate(origins=["https://Friend.example"])
+    headers = {"Host": "hub.example:8080", "Origin": origin, **basic(make_token(KEY, "/"))}
+    if allowed:
+        ask(gate, target, headers)
+    else:
+        with pytest.raises(Forbidden):
+            ask(gate, target, headers)
+
+
+def test_a_foreign_page_that_knows_a_token_may_use_it(gate):
+    headers = {"Host": "hub.example", "Origin": "https://evil.example"}
+    for show in (SHOWN["Bearer"], SHOWN["subprotocol"]):
+        assert is_let_in(gate, "GET /sub/x", {**headers, **show(make_token(KEY, "/x"))})
+    assert is_let_in(gate, f"GET /sub/x?token={make_token(KEY, '/x')}", headers)
+
+
+def test_a_foreign_page_without_a_token_learns_nothing_else(gate):
+    assert not is_let_in(
+        gate, "GET /sub/x", {"Host": "hub.example", "Origin": "https://evil.example", **basic("nonsense")}
+    )
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "existing", "missing"),
+    [
+        ([""], ["POST /unsafe/pub/x", "POST /unsafe/pub/", "GET /unsafe/sub/"], []),
+        ([], [], ["POST /unsafe/pub/x", "POST /unsafe/pub/", "GET /unsafe/sub/", "GET /unsafe/sub/x"]),
+        (
+            ["github.com"],
+            [
+                "POST /unsafe/pub/github.com",
+                "POST /unsafe/pub/github.com/org/x",
+                "GET /unsafe/sub/github.com/",
+                "GET /unsafe/sub/github.com/org/",
+                "GET /unsafe/sub/",
+                "GET /unsafe/sub/github.com%3Frecursive",
+            ],
+            ["POST /unsafe/pub/github.com.evil/x", "POST /unsafe/pub/x", "POST /unsafe/pub/", "GET /unsafe/sub/x/"],
+        ),
+        (
+            ["a/b/", "c"],
+            ["POST /unsafe/pub/a/b/x", "POST /unsafe/pub/c", "GET /unsafe/sub/a/"],
+            ["POST /unsafe/pub/a/b", "POST /unsafe/pub/a/", "POST /unsafe/pub/a/c", "GET /unsafe/sub/a"],
+        ),
+    ],
+)
+def test_only_the_unsafe_topics_that_were_asked_for_exist(prefixes, existing, missing):
+    gate = make_gate(unsafe_prefixes=prefixes)
+    headers = {**I_UNDERSTAND, **basic(make_token(KEY, "/"))}
+    for target in existing:
+        ask(gate, target, headers)
+    for target in missing:
+        with pytest.raises(NotFound):
+            ask(gate, target, headers)
+
+
+def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent():
+    gate = make_gate(max_body_bytes=1000)
+    assert ask(gate, "POST /unsafe/pub/x", {"Content-Length": "1000"})
+    for declared in ("1001", "9" * 5000):
+        with pytest.raises(BodyTooLarge, match="1000 bytes"):
+            ask(gate, "POST /unsafe/pub/x", {"Content-Length": declared})
+
+
+def test_a_publish_keeps_what_came_with_it_and_no_secret(gate):
+    headers = {
+        "Host": "hub.example",
+        "X-GitHub-Event": "push",
+        "Cookie": "c",
+        "Proxy-Authorization": "p",
+        "X-Gitlab-Token": "t",
+        "Hookbot-Hops": "github, filter,",
+        "Idempotency-Key": "once",
+        **basic(make_token(KEY, "/")),
+    }
+    draft = ask(gate, "POST /pub/x?a=%20b&token=secret&extra-metadata=github&token", headers).draft(b"body")
+
+    assert draft == Draft(
+        "x",
+        b"body",
+        headers=(
+            ("Host", "hub.example"),
+            ("X-GitHub-Event", "push"),
+            ("Hookbot-Hops", "github, filter,"),
+            ("Idempotency-Key", "once"),
+        ),
+        query="a=%20b&extra-metadata=github",
+        hops=("github", "filter"),
+        once=(Once("x", "once", fingerprint=draft.once[0].fingerprint),),
+    )
+
+
+def test_the_same_key_with_another_body_has_another_fingerprint(gate):
+    publishing = ask(gate, "POST /unsafe/pub/x", {"Idempotency-Key": "once"})
+    assert publishing.draft(b"one").once != publishing.draft(b"two").once
+    assert ask(gate, "POST /unsafe/pub/x").draft(b"one").once == ()
+
+
+def test_a_stranger_cannot_say_which_routers_a_message_went_through(gate):
+    assert ask(gate, "POST /unsafe/pub/x", {"Hookbot-Hops": "github"}).hops == ()
+
+
+def test_whoever_fails_too_often_is_told_to_wait_but_a_good_token_still_comes_in():
+    gate = make_gate(failures=Rate(3, 60))
+    for _ in range(3):
+        assert not is_let_in(gate, "POST /pub/x", basic("nonsense"))
+    with pytest.raises(TooManyRequests):
+        ask(gate, "POST /pub/x", {"Authorization": "Basic !!!"})
+    assert is_let_in(gate, "POST /pub/x", basic(make_token(KEY, "/pub/x")))

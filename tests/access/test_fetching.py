@@ -1,0 +1,137 @@
+"""What the hub fetches for others: small, in time, from where it was told to, and not too often."""
+
+import pytest
+import trio
+
+from hookbot.access import fetching
+from hookbot.access.fetching import Fetches, fetch_small
+from hookbot.access.rate_limits import Rate
+from hookbot.errors import TooManyRequests, Unavailable
+from support.commands import Target, target
+
+NOW_S = 1_700_000_000.0
+
+
+class Fetcher:
+    """Fetches when it is told to, and counts."""
+
+    def __init__(self):
+        self.urls = []
+        self.go_on = trio.Event()
+        self.error = None
+
+    async def __call__(self, url):
+        self.urls.append(url)
+        await self.go_on.wait()
+        if self.error:
+            raise self.error
+        return b"what is at " + url.encode()
+
+
+# --- one
+
+
+async def test_what_is_there_is_fetched():
+    async with target(200) as there:
+        assert await fetch_small(there.url) == b"because"
+    [asked] = there.requests
+    assert asked.all("accept-encoding") == ["identity"]
+
+
+@pytest.mark.parametrize("status", [301, 307, 404, 500, 204, (302, ("Location", "http://127.0.0.1:1/elsewhere"))])
+async def test_anything_but_what_is_there_is_none(status):
+    async with target(status) as there:
+        if status == 204:
+            assert await fetch_small(there.url) == b""
+        else:
+            with pytest.raises(Unavailable, match="cannot be fetched"):
+                await fetch_small(there.url)
+    assert len(there.requests) == 1
+
+
+async def test_nobody_there_is_unavailable():
+    with pytest.raises(Unavailable, match="cannot be fetched"):
+        await fetch_small("http://127.0.0.1:1/")
+
+
+async def test_more_than_is_wanted_is_not_taken():
+    async with target(200, 200) as there:
+        assert await fetch_small(there.url, max_bytes=len(b"because")) == b"because"
+        with pytest.raises(Unavailable, match="longer than 6 bytes"):
+            await fetch_small(there.url, max_bytes=len(b"because") - 1)
+
+
+async def test_who_does_not_answer_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(fetching, "TIMEOUT_S", 0.05)
+    async with target(None) as silent:
+        with pytest.raises(Unavailable, match="takes longer"):
+            await fetch_small(silent.url)
+    assert isinstance(silent, Target)
+
+
+# --- many
+
+
+async def test_who_needs_the_same_meanwhile_waits_for_it():
+    fetch, cache = Fetcher(), {}
+    fetches = Fetches(fetch)
+    async with trio.open_nursery() as nursery:
+        for client in "abc":
+            nursery.start_soon(lambda client=client: fetches.fill(cache, "https://x", client, now_s=NOW_S))
+        await trio.testing.wait_all_tasks_blocked()
+        assert fetch.urls == ["https://x"]
+        fetch.go_on.set()
+    assert cache == {"https://x": b"what is at https://x"}
+    assert fetch.urls == ["https://x"]
+
+
+async def test_different_ones_are_fetched_side_by_side():
+    fetch, cache = Fetcher(), {}
+    fetches = Fetches(fetch)
+    async with trio.open_nursery() as nursery:
+        for url in ("https://x", "https://y"):
+            nursery.start_soon(lambda url=url: fetches.fill(cache, url, "a", now_s=NOW_S))
+        await trio.testing.wait_all_tasks_blocked()
+        assert sorted(fetch.urls) == ["https://x", "https://y"]
+        fetch.go_on.set()
+
+
+async def test_what_cannot_be_fetched_is_tried_again_by_the_next():
+    fetch, cache = Fetcher(), {}
+    fetches = Fetches(fetch)
+    fetch.go_on.set()
+    fetch.error = Unavailable("gone")
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="gone"):
+            await fetches.fill(cache, "https://x", "a", now_s=NOW_S)
+    fetch.error = None
+    await fetches.fill(cache, "https://x", "a", now_s=NOW_S)
+    assert cache.keys() == {"https://x"}
+    assert len(fetch.urls) == 3
+
+
+async def test_nobody_waits_for_ever_for_one_who_was_cancelled():
+    fetch, cache = Fetcher(), {}
+    fetches = Fetches(fetch)
+    with trio.CancelScope() as first:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: fetches.fill(cache, "https://x", "a", now_s=NOW_S))
+            await trio.testing.wait_all_tasks_blocked()
+            first.cancel()
+    fetch.go_on.set()
+    await fetches.fill(cache, "https://x", "b", now_s=NOW_S)
+    assert cache.keys() == {"https://x"}
+
+
+async def test_one_address_causes_only_so_many_and_others_can_go_on():
+    fetch, cache = Fetcher(), {}
+    fetches = Fetches(fetch, Rate(2, 60))
+    fetch.go_on.set()
+    for number in range(2):
+        await fetches.fill(cache, f"https://{number}", "a", now_s=NOW_S)
+    with pytest.raises(TooManyRequests):
+        await fetches.fill(cache, "https://2", "a", now_s=NOW_S)
+    with pytest.raises(TooManyRequests):
+        await fetches.get("https://confirm", "a", now_s=NOW_S)
+    await fetches.fill(cache, "https://2", "b", now_s=NOW_S)
+    assert len(fetch.urls) == 3

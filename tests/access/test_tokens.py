@@ -1,0 +1,68 @@
+"""Tokens, and which path they open."""
+
+import hashlib
+import hmac
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hookbot.access.tokens import DIGESTS, make_token, opening_paths
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors/tokens.json").read_text())["vectors"]
+PATHS = st.lists(st.sampled_from(["pub", "sub", "unsafe", "x", "foo"]), max_size=6).map(
+    lambda parts: "/" + "/".join(parts)
+)
+
+
+@pytest.mark.parametrize(
+    "vector", [vector for vector in VECTORS if "%" not in vector["uri"] and "?" not in vector["uri"]]
+)
+def test_tokens_are_those_of_the_ancestor(vector):
+    assert make_token(vector["key"], vector["uri"]) == vector["token"]
+
+
+@pytest.mark.parametrize("digest", DIGESTS)
+def test_a_token_is_the_hmac_of_the_path_in_hexadecimal(digest):
+    expected = hmac.new(b"key", "/pub/été".encode(), getattr(hashlib, digest)).hexdigest()
+    assert make_token("key", "/pub/été", digest) == expected
+    assert len(expected) == DIGESTS[digest]
+
+
+def test_a_key_of_any_bytes_makes_tokens():
+    key = b"\xff\xfe".decode("utf-8", "surrogateescape")  # as the environment has it
+    assert make_token(key, "/pub/foo") == hmac.new(b"\xff\xfe", b"/pub/foo", "sha1").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("path", "opening"),
+    [
+        ("/pub/foo/bar", {"/", "/pub/", "/pub/foo/", "/pub/foo/bar", "/foo/", "/foo/bar"}),
+        ("/sub/foo/", {"/", "/sub/", "/sub/foo/", "/foo/"}),
+        ("/sub/", {"/", "/sub/"}),
+        ("/foo/bar", {"/", "/foo/", "/foo/bar"}),
+        ("/unsafe/sub/foo", {"/", "/unsafe/", "/unsafe/sub/", "/unsafe/sub/foo"}),
+        ("/pub/sub/x", {"/", "/pub/", "/pub/sub/", "/pub/sub/x", "/sub/", "/sub/x"}),
+        ("/pub/pub/x", {"/", "/pub/", "/pub/pub/", "/pub/pub/x", "/pub/x"}),
+        ("/public/x", {"/", "/public/", "/public/x"}),
+        ("/subway", {"/", "/subway"}),
+        ("/a/pub/x", {"/", "/a/", "/a/pub/", "/a/pub/x"}),
+        ("/sub/foo?recursive", {"/", "/sub/", "/sub/foo?recursive", "/foo?recursive"}),
+    ],
+)
+def test_a_path_is_opened_by_its_own_token_and_those_of_the_subtrees_around_it(path, opening):
+    assert set(opening_paths(path)) == opening
+
+
+@given(PATHS)
+def test_a_token_opens_what_is_beneath_it_with_or_without_pub_or_sub(path):
+    stripped = path[4:] if path.startswith(("/pub/", "/sub/")) else path
+    expected = {
+        whole[:end]
+        for whole in (path, stripped)
+        for end in range(1, len(whole) + 1)
+        if end == len(whole) or whole[end - 1] == "/"
+    }
+    assert set(opening_paths(path)) == expected

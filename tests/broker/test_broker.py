@@ -1,0 +1,463 @@
+"""Publishing to the log, and subscriptions to what it says."""
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from hookbot.broker import channels as channels_module
+from hookbot.broker import page_cache as pages_module
+from hookbot.broker import writer as writer_module
+from hookbot.broker.broker import Gap, Start, open_broker
+from hookbot.broker.channels import Entry
+from hookbot.errors import KeyReused, Unavailable
+from hookbot.log.contract import Duplicate, MemoryLog, Retention
+from hookbot.protocol.message import Draft, Once, format_id
+from hookbot.protocol.since import AfterId, FromOldest, SinceTime
+from hookbot.protocol.topics import TopicFilter
+
+A = TopicFilter.parse("a")
+ALL = TopicFilter(("", "/unsafe/"))
+KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
+
+
+class StubbornLog(MemoryLog):
+    """A log that can be slow and can fail."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.error = None
+        self.may_append = trio.Event()
+        self.may_append.set()
+
+    async def append(self, drafts, *, cursors=None):
+        await self.may_append.wait()
+        if self.error:
+            raise self.error
+        return await super().append(drafts, cursors=cursors or {})
+
+    async def read(self, wanted, **how):
+        if self.error:
+            raise self.error
+        return await super().read(wanted, **how)
+
+
+class Clock:
+    def __init__(self):
+        self.now_us = 1_700_000_000_000_000
+
+    def __call__(self):
+        return self.now_us
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def log(clock):
+    return StubbornLog(clock_us=clock)
+
+
+@pytest.fixture
+async def broker(log, clock):
+    async with open_broker(log, KEEP_ALL, clock_us=clock) as broker:
+        yield broker
+
+
+@pytest.fixture
+def small_window(monkeypatch):
+    monkeypatch.setattr(channels_module, "WINDOW_MESSAGES", 10)
+    monkeypatch.setattr(pages_module, "PAGE_MESSAGES", 7)
+
+
+async def publish(broker, count=1, topic="a", body=b""):
+    return list(await broker.commit([Draft(topic, body) for _ in range(count)]))
+
+
+async def take(subscription, count):
+    """The positions of the next messages, and the gaps between them."""
+    taken = []
+    with trio.fail_after(5):
+        while sum(isinstance(item, int) for item in taken) < count:
+            taken += [item if isinstance(item, Gap) else item.position for item in await subscription.take()]
+    return taken
+
+
+async def take_now(subscription):
+    """What there is to take without waiting."""
+    taken = []
+
+    async def take_once():
+        taken.extend(await subscription.take())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_once)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    return taken
+
+
+def id_of(log, position):
+    return format_id(log.epoch, position)
+
+
+async def test_a_publish_returns_when_the_message_is_stored(broker, log):
+    message = await broker.publish(Draft("a", b"body"))
+    page = await log.read(A, after=0, limit=10, max_bytes=100)
+    assert page.messages == [message]
+    assert message.id == id_of(log, 1)
+
+
+async def test_messages_have_the_order_in_which_they_were_published(broker, nursery):
+    results = {}
+
+    async def publish_one(number):
+        results[number] = (await broker.publish(Draft("a"))).position
+
+    for number in range(50):
+        nursery.start_soon(publish_one, number)
+        await trio.lowlevel.checkpoint()
+    await wait_all_tasks_blocked()
+    assert sorted(results.values()) == list(range(1, 51))
+
+
+async def test_a_repeat_is_a_duplicate_and_another_body_under_its_key_is_refused(broker):
+    def draft(body):
+        return Draft("a", body, once=(Once("a", "key", fingerprint=body),))
+
+    first = await broker.publish(draft(b"1"))
+    assert await broker.publish(draft(b"1")) == Duplicate(first.id)
+    with pytest.raises(KeyReused):
+        await broker.publish(draft(b"2"))
+    assert (broker.counts.published, broker.counts.duplicates) == (1, 1)
+
+
+async def test_a_commit_holds_messages_and_cursors(broker, log):
+    await broker.commit([Draft("a"), Draft("b")], cursors={"mine": 1})
+    assert log.head == 2
+    assert [(cursor.name, cursor.position) for cursor in await log.cursors()] == [("mine", 1)]
+
+
+async def test_too_much_at_once_is_unavailable(broker, log, monkeypatch):
+    monkeypatch.setattr(writer_module, "QUEUE_BYTES", 1000)
+    log.may_append = trio.Event()
+    results = []
+    broker.submit([Draft("a")], results.append)
+    await wait_all_tasks_blocked()
+    broker.submit([Draft("a", b"x" * 900)], results.append)
+    with pytest.raises(Unavailable):
+        await broker.publish(Draft("a", b"x" * 900))
+    log.may_append.set()
+    await wait_all_tasks_blocked()
+    assert len(results) == 2
+
+
+async def test_when_the_log_fails_publishers_are_told_and_the_hub_lives_on(broker, log, nursery):
+    told = []
+
+    async def publish_one():
+        try:
+            await broker.publish(Draft("a"))
+        except Unavailable as error:
+            told.append(str(error))
+
+    log.error = Unavailable("disk full")
+    for _ in range(3):
+        nursery.start_soon(publish_one)
+    await wait_all_tasks_blocked()
+    assert told == ["disk full"] * 3
+
+    log.error = None
+    assert (await broker.publish(Draft("a"))).position == 1
+
+
+async def test_a_publisher_in_line_cannot_be_cancelled_and_learns_the_outcome(broker, log, nursery):
+    log.may_append = trio.Event()
+    with trio.CancelScope() as scope:
+        nursery.start_soon(wait_and_do, scope.cancel, log.may_append.set)
+        message = await broker.publish(Draft("a"))
+    assert message.position == log.head == 1
+
+
+async def wait_and_do(*things):
+    await wait_all_tasks_blocked()
+    for thing in things:
+        thing()
+
+
+async def test_when_the_broker_closes_what_is_in_line_is_stored_and_more_is_refused(log):
+    log.may_append = trio.Event()
+    results = []
+    async with open_broker(log) as broker:
+        broker.submit([Draft("a")], results.append)
+        broker.writer.close()
+        with pytest.raises(Unavailable, match="shutting down"):
+            await broker.publish(Draft("a"))
+        log.may_append.set()
+    assert [message.position for message in results[0]] == [1]
+
+
+async def test_a_subscription_hears_what_is_new_and_of_its_filter(broker):
+    await publish(broker, 2)
+    with broker.subscribe(A) as subscription:
+        await publish(broker, 2, topic="b")
+        await publish(broker, 2)
+        assert await take(subscription, 2) == [5, 6]
+
+
+async def test_a_subscription_that_waits_is_woken(broker, nursery):
+    with broker.subscribe(A) as subscription:
+        nursery.start_soon(publish, broker)
+        assert await take(subscription, 1) == [1]
+
+
+async def test_cancelling_a_wait_loses_nothing(broker):
+    with broker.subscribe(A) as subscription:
+        assert await take_now(subscription) == []
+        await publish(broker)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await subscription.take()
+        assert await take(subscription, 1) == [1]
+
+
+async def test_all_who_listen_share_the_entries(broker):
+    with broker.subscribe(A) as one, broker.subscribe(A) as other:
+        await publish(broker)
+        assert (await one.take())[0] is (await other.take())[0]
+
+
+async def test_from_history_to_live_there_is_no_seam_while_others_publish(broker, small_window, autojump_clock):
+    await publish(broker, 100)
+    total = 2000
+    heard = []
+
+    async def publish_all(nursery):
+        for number in range(100, total):
+            nursery.start_soon(broker.publish, Draft("b" if number % 10 == 0 else "a"))
+            if number % 7 == 0:
+                await trio.lowlevel.checkpoint()
+
+    async def listen():
+        with broker.subscribe(ALL, await broker.start_at(FromOldest(), ALL)) as subscription:
+            heard.append(await take(subscription, total))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(listen)
+        nursery.start_soon(publish_all, nursery)
+
+    assert heard == [list(range(1, total + 1))] * 5
+
+
+async def test_who_is_slower_than_the_window_goes_on_in_the_log_and_comes_back(broker, small_window):
+    with broker.subscribe(A) as slow, broker.subscribe(A) as fast:
+        await publish(broker, 5)
+        assert await take(fast, 5) == await take(slow, 5)
+        for _ in range(20):
+            await publish(broker, 3)
+            await publish(broker, 1, topic="b")
+            await take(fast, 3)
+
+        heard = await take(slow, 60)
+        assert heard == [n for n in range(6, 86) if (n - 5) % 4]
+        await publish(broker)
+        assert await take(slow, 1) == [86]
+
+
+async def test_a_stalled_subscription_delays_nobody(broker, small_window):
+    with broker.subscribe(A), broker.subscribe(A) as fast:
+        for number in range(100):
+            await publish(broker)
+            assert await take(fast, 1) == [number + 1]
+
+
+async def test_what_retention_took_meanwhile_is_told_as_a_gap_before_what_follows(broker, log, small_window):
+    await publish(broker, 3)
+    with broker.subscribe(A, Start(0)) as subscription:
+        assert await take(subscription, 3) == [1, 2, 3]
+        await publish(broker, 97)
+        await log.trim(Retention(max_count=20), now_us=0)
+        gap = Gap("retention", id_of(log, 3), id_of(log, 81))
+        assert await take(subscription, 20) == [gap, *range(81, 101)]
+
+
+async def test_a_hole_in_the_middle_of_catching_up_is_told(broker, log, small_window):
+    await publish(broker, 100)
+    with broker.subscribe(A, Start(0)) as subscription:
+        assert await take(subscription, 7) == list(range(1, 8))
+        await log.trim(Retention(max_count=50), now_us=0)
+        gap = Gap("retention", id_of(log, 7), id_of(log, 51))
+        assert await take(subscription, 50) == [gap, *range(51, 101)]
+
+
+async def test_a_hole_that_opens_while_a_page_is_read_is_told_and_nothing_of_it_is_sent(broker, log, small_window):
+    class TrimmingLog:
+        """Retention comes just after the page was read."""
+
+        async def read(self, wanted, **how):
+            page = await MemoryLog.read(log, wanted, **how)
+            await log.trim(Retention(max_count=96), now_us=0)
+            return page
+
+    await publish(broker, 100)
+    log.read = TrimmingLog().read
+    with broker.subscribe(A, Start(0)) as subscription:
+        assert await take(subscription, 5) == [Gap("retention", None, id_of(log, 5)), 5, 6, 7, *range(8, 15)]
+
+
+async def test_even_when_nothing_is_left_the_gap_is_told_at_once(broker, log, small_window):
+    await publish(broker, 100)
+    with broker.subscribe(A, Start(2)) as subscription:
+        await log.trim(Retention(max_count=0), now_us=0)
+        assert await subscription.take() == [Gap("retention", id_of(log, 2), id_of(log, 101))]
+        await publish(broker)
+        assert await take(subscription, 1) == [101]
+
+
+async def test_a_log_that_cannot_be_read_is_told_and_tried_again(broker, log, small_window):
+    await publish(broker, 100)
+    with broker.subscribe(A, Start(0)) as subscription:
+        log.error = Unavailable("no disk")
+        with pytest.raises(Unavailable, match="no disk"):
+            await subscription.take()
+        log.error = None
+        assert await take(subscription, 7) == list(range(1, 8))
+
+
+async def test_a_quiet_subscription_settles_at_the_head(broker, log):
+    with broker.subscribe(A) as subscription:
+        await publish(broker, 5, topic="b")
+        assert subscription.settle() == 5
+        await publish(broker, 1)
+        await publish(broker, 1, topic="b")
+        assert subscription.settle() == 5
+        assert await take(subscription, 1) == [6]
+        assert subscription.settle() == 7
+
+        await log.trim(Retention(max_count=0), now_us=0)
+        await publish(broker)
+        assert await take(subscription, 1) == [8]
+
+
+async def test_who_catches_up_does_not_settle_ahead_of_what_was_taken(broker, small_window):
+    await publish(broker, 100)
+    with broker.subscribe(A, Start(0)) as subscription:
+        assert subscription.settle() == 0
+        assert await take(subscription, 7) == list(range(1, 8))
+        assert subscription.settle() == 7
+
+
+async def test_a_start_is_now_unless_something_else_is_asked_for(broker):
+    await publish(broker, 5)
+    assert await broker.start_at(None, A) == Start(5)
+
+
+async def test_a_start_after_an_id_is_just_there(broker, log):
+    await publish(broker, 5)
+    assert await broker.start_at(AfterId(log.epoch, 3), A) == Start(3)
+    assert await broker.start_at(AfterId(log.epoch, 5), A) == Start(5)
+
+
+async def test_a_start_after_an_id_that_retention_took_is_told_of_the_gap(broker, log):
+    await publish(broker, 10)
+    await log.trim(Retention(max_count=4), now_us=0)
+    gap = Gap("retention", id_of(log, 3), id_of(log, 7))
+    assert await broker.start_at(AfterId(log.epoch, 3), A) == Start(6, gap)
+    assert await broker.start_at(AfterId(log.epoch, 6), A) == Start(6)
+    assert await broker.start_at(FromOldest(), A) == Start(6)
+
+
+async def test_an_id_of_another_log_starts_with_the_oldest_and_is_told(broker, log):
+    await publish(broker, 10)
+    await log.trim(Retention(max_count=4), now_us=0)
+    assert await broker.start_at(AfterId("zzzzzzzz", 3), A) == Start(6, Gap("other-log", None, id_of(log, 7)))
+
+
+async def test_an_id_from_the_future_is_not_believed(broker, log):
+    await publish(broker, 10)
+    assert await broker.start_at(AfterId(log.epoch, 11), A) == Start(10, Gap("other-log", None, id_of(log, 11)))
+
+
+async def test_a_start_at_a_time_is_what_was_stored_since(broker, log, clock):
+    start_us = clock.now_us
+    for _ in range(10):
+        clock.now_us += 1_000_000
+        await publish(broker)
+    assert await broker.start_at(SinceTime(start_us + 4_000_000), A) == Start(3)
+    assert await broker.start_at(SinceTime(0), A) == Start(0)
+    assert await broker.start_at(SinceTime(clock.now_us + 1), A) == Start(10)
+
+    await log.trim(Retention(max_count=4), now_us=0)
+    assert await broker.start_at(SinceTime(start_us + 8_000_000), A) == Start(7)
+    gap = (await broker.start_at(SinceTime(start_us + 2_000_000), A)).gap
+    assert (gap.reason, gap.before) == ("retention", id_of(log, 7))
+
+
+async def test_who_may_not_see_the_past_starts_after_it(broker, log, clock):
+    for _ in range(10):
+        clock.now_us += 1_000_000
+        await publish(broker)
+    earliest_us = clock.now_us - 3_000_000
+    assert await broker.start_at(FromOldest(), A, not_before_us=earliest_us) == Start(6)
+    assert await broker.start_at(AfterId("zzzzzzzz", 3), A, not_before_us=earliest_us) == Start(6)
+    assert await broker.start_at(AfterId(log.epoch, 8), A, not_before_us=earliest_us) == Start(8)
+
+
+async def test_unsafe_history_that_was_lost_is_no_gap_for_the_safe(broker, log):
+    await publish(broker, 10, topic="/unsafe/a")
+    await publish(broker, 1)
+    await log.trim(Retention(max_unsafe_bytes=0, max_bytes=None), now_us=0)
+    assert (await broker.start_at(AfterId(log.epoch, 3), A)).gap is None
+    assert (await broker.start_at(AfterId(log.epoch, 3), TopicFilter.parse("/unsafe/"))).gap is not None
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("publish"), st.integers(1, 15)),
+            st.tuples(st.just("trim"), st.integers(0, 40)),
+            st.tuples(st.just("take"), st.integers(1, 5)),
+            st.tuples(st.just("settle"), st.just(0)),
+        ),
+        max_size=25,
+    )
+)
+async def test_a_subscription_gets_everything_in_order_once_or_is_told_of_the_hole(operations):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(channels_module, "WINDOW_MESSAGES", 6)
+        patch.setattr(pages_module, "PAGE_MESSAGES", 4)
+        log, published, reached = MemoryLog(), [], 0
+        async with open_broker(log, KEEP_ALL) as broker:
+            with broker.subscribe(A) as subscription:
+                for operation, number in [*operations, ("take", 1000)]:
+                    if operation == "publish":
+                        published += await broker.commit([Draft("a" if n % 3 else "b") for n in range(number)])
+                    elif operation == "trim":
+                        await log.trim(Retention(max_count=number), now_us=0)
+                    elif operation == "settle":
+                        reached = max(reached, subscription.settle())
+                    else:
+                        places = [message.position for message in published if message.topic == "a"]
+                        reached = await check_takes(subscription, log, places, reached, number)
+
+
+async def check_takes(subscription, log, places, reached, count):
+    """Take until there is nothing left, at most `count` times; whatever is skipped was lost, and told."""
+    for _ in range(count):
+        items = await take_now(subscription)
+        if not items:
+            break
+        for item in items:
+            if isinstance(item, Entry):
+                assert item.position == next(place for place in places if place > reached)
+                reached = item.position
+            else:
+                before = int(item.before[-15:])
+                assert reached < before - 1 == log.lost_up_to(A)
+                reached = before - 1
+    return reached

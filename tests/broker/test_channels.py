@@ -1,0 +1,186 @@
+"""Who listens to what, and the window of recent messages."""
+
+import gc
+import weakref
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hookbot.broker import channels as module
+from hookbot.broker.channels import Channels
+from hookbot.protocol.message import Message, format_id
+from hookbot.protocol.topics import TopicFilter
+
+NAMES = ["a", "a/b", "a/b/c", "b", "", "/unsafe/a", "/unsafe/a/b"]
+FILTERS = ["a", "a/", "a?recursive", "a/b", "", "/unsafe/", "/unsafe/a", "b"]
+
+
+def message(position, topic="a", body=b"", **fields):
+    return Message(topic, body, id=format_id("abcdefgh", position), **fields)
+
+
+def positions(entries):
+    return [entry.position for entry in entries]
+
+
+@pytest.fixture
+def channels():
+    return Channels(head=0)
+
+
+@pytest.fixture
+def window(monkeypatch):
+    """Sets how much the window holds."""
+
+    def set_window(*, messages=1000, size=1 << 30):
+        monkeypatch.setattr(module, "WINDOW_MESSAGES", messages)
+        monkeypatch.setattr(module, "WINDOW_BYTES", size)
+
+    return set_window
+
+
+def test_a_channel_has_what_its_filter_selects_from_now_on(channels):
+    channels.announce([message(1, "a/x")])
+    with channels.open(TopicFilter.parse("a/")) as channel:
+        channels.announce([message(2, "a/x"), message(3, "b"), message(4, "a/y"), message(5, "a")])
+
+        assert channel.floor == 1
+        assert positions(channel.after(1)) == [2, 4]
+        assert positions(channel.after(2)) == [4]
+        assert positions(channel.after(4)) == []
+        assert channels.head == 5
+
+
+def test_all_who_listen_to_the_same_thing_share_a_channel_and_its_frames(channels):
+    with channels.open(TopicFilter.parse("a")) as one, channels.open(TopicFilter.parse("a")) as other:
+        assert one is other
+        with channels.open(TopicFilter.parse("a/")) as another, channels.open(TopicFilter.parse("a?recursive")) as both:
+            channels.announce([message(1, "a/x")])
+            assert another is not one
+            assert another.entries[0] is both.entries[0]
+
+
+def test_a_message_is_heard_once_by_a_filter_with_several_patterns_for_it(channels):
+    with channels.open(TopicFilter(("", "a/", "a/b"))) as channel:
+        channels.announce([message(1, "a/b")])
+        assert positions(channel.entries) == [1]
+
+
+def test_each_listener_is_woken_once_for_each_batch_that_has_something_for_it(channels):
+    woken = []
+    with channels.open(TopicFilter.parse("a")) as a, channels.open(TopicFilter.parse("b")) as b:
+        a.listeners.update({lambda: woken.append("first of a"), lambda: woken.append("second of a")})
+        b.listeners.add(lambda: woken.append("b"))
+
+        channels.announce([message(1, "a"), message(2, "c"), message(3, "a")])
+
+        assert sorted(woken) == ["first of a", "second of a"]
+
+
+def test_a_listener_that_is_woken_sees_the_whole_batch(channels):
+    seen = []
+    with channels.open(TopicFilter.parse("a")) as channel:
+        channel.listeners.add(lambda: seen.append((channels.head, positions(channel.entries))))
+        channels.announce([message(1), message(2), message(3, "b")])
+    assert seen == [(3, [1, 2])]
+
+
+def test_the_last_one_to_leave_takes_the_channel_with_them(channels):
+    wanted = TopicFilter.parse("a")
+    first, second = channels.hold(wanted), channels.hold(wanted)
+    channels.release(first)
+    channels.announce([message(1)])
+    assert positions(second.entries) == [1]
+    channels.release(second)
+
+    gone = weakref.ref(first)
+    del first, second
+    gc.collect()
+    assert gone() is None
+    with channels.open(wanted) as channel:
+        assert channel.floor == 1
+        assert channel.entries == []
+
+
+def test_the_window_forgets_the_oldest_first_and_raises_the_floor(channels, window):
+    window(messages=3)
+    with channels.open(TopicFilter.parse("a")) as a, channels.open(TopicFilter.parse("b")) as b:
+        channels.announce([message(n, "a" if n % 2 else "b") for n in range(1, 7)])
+
+        assert (a.floor, positions(a.entries)) == (3, [5])
+        assert (b.floor, positions(b.entries)) == (2, [4, 6])
+
+
+def test_messages_that_nobody_hears_do_not_push_out_others(channels, window):
+    window(messages=2)
+    with channels.open(TopicFilter.parse("a")) as channel:
+        channels.announce([message(1), message(2), *(message(n, "b") for n in range(3, 100))])
+        assert (channel.floor, positions(channel.entries)) == (0, [1, 2])
+
+
+@pytest.mark.parametrize("fields", [{"body": b"x" * 1000}, {"headers": (("Name", "x" * 1000),)}, {"query": "x" * 1000}])
+def test_the_window_holds_so_many_bytes_of_whatever_kind(channels, window, fields):
+    window(size=5000)
+    with channels.open(TopicFilter.parse("a")) as channel:
+        channels.announce([message(n, **fields) for n in range(1, 10)])
+        assert (channel.floor, positions(channel.entries)) == (5, [6, 7, 8, 9])
+
+
+def test_a_message_larger_than_the_window_is_there_until_the_next_one(channels, window):
+    window(size=1000)
+    with channels.open(TopicFilter.parse("a")) as channel:
+        channels.announce([message(1), message(2, body=b"x" * 5000)])
+        assert (channel.floor, positions(channel.entries)) == (1, [2])
+        channels.announce([message(3)])
+        assert (channel.floor, positions(channel.entries)) == (2, [3])
+
+
+def test_a_channel_that_came_later_is_not_confused_by_what_is_older(channels, window):
+    window(messages=2)
+    with channels.open(TopicFilter.parse("a")) as early:
+        channels.announce([message(1), message(2)])
+        with channels.open(TopicFilter.parse("a?recursive")) as late:
+            channels.announce([message(3), message(4), message(5)])
+            assert (early.floor, positions(early.entries)) == (3, [4, 5])
+            assert (late.floor, positions(late.entries)) == (3, [4, 5])
+
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("open"), st.sampled_from(FILTERS)),
+        st.tuples(st.just("close"), st.integers(0, 20)),
+        st.tuples(st.just("announce"), st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 400)), max_size=4)),
+    ),
+    max_size=60,
+)
+
+
+@given(OPERATIONS, st.integers(1, 6), st.integers(200, 2000))
+def test_no_channel_ever_misses_doubles_or_reorders_a_message(operations, max_messages, max_bytes):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "WINDOW_MESSAGES", max_messages)
+        patch.setattr(module, "WINDOW_BYTES", max_bytes)
+        channels, log, holders = Channels(head=0), [], []
+        for operation, argument in operations:
+            if operation == "open":
+                holders.append((TopicFilter.parse(argument), channels.hold(TopicFilter.parse(argument))))
+            elif operation == "close" and holders:
+                channels.release(holders.pop(argument % len(holders))[1])
+            elif operation == "announce":
+                batch = [message(len(log) + n, topic, b"x" * size) for n, (topic, size) in enumerate(argument, 1)]
+                log += batch
+                channels.announce(batch)
+            check(channels, log, holders, max_messages, max_bytes)
+
+
+def check(channels, log, holders, max_messages, max_bytes):
+    kept = {}
+    for wanted, channel in holders:
+        expected = [each.position for each in log if wanted.matches(each.topic) and each.position > channel.floor]
+        assert positions(channel.after(channel.floor)) == expected
+        assert positions(channel.entries) == expected
+        kept.update((entry.position, entry.message.size) for entry in channel.entries)
+    assert channels.head == len(log)
+    assert len(kept) <= max_messages
+    assert len(kept) == 1 or sum(kept.values()) <= max_bytes

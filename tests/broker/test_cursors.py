@@ -1,0 +1,429 @@
+"""A cursor goes on where its client has acknowledged everything before, whatever happens in between."""
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from hookbot.broker.broker import Start
+from hookbot.broker.cursors import take_page
+from hookbot.broker.page_cache import PAGE_BYTES, PAGE_MESSAGES
+from hookbot.errors import Ended, Refused, Unavailable
+from hookbot.log.contract import MemoryLog
+from hookbot.log.sqlite import open_sqlite_log
+from hookbot.protocol.since import AfterId, FromOldest
+from hookbot.protocol.topics import TopicFilter
+from support.session_hub import WorkingLog, ack, listening, open_hub, shown, take, takes_nothing
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def log(request, tmp_path):
+    if request.param == "memory":
+        yield MemoryLog()
+    else:
+        async with open_sqlite_log(tmp_path) as log:
+            yield log
+
+
+@pytest.fixture
+async def hub(log):
+    async with open_hub(log) as hub:
+        yield hub
+
+
+@pytest.fixture
+async def memory_hub():
+    async with open_hub(WorkingLog()) as hub:
+        yield hub
+
+
+async def test_a_new_cursor_starts_now_and_is_saved_before_its_client_hears_of_it(hub):
+    await hub.publish("t", "t")
+
+    async with hub.open(cursor="c") as cursor:
+        assert cursor.hello == {"cursor": "c", "position": hub.id(2)}
+        assert await hub.saved() == {"cursor /sub/t c": 2}
+        await hub.publish("t")
+        assert await take(cursor, 1) == [3]
+
+
+async def test_a_new_cursor_starts_where_it_was_asked_to(hub):
+    await hub.publish("t", "t", "t")
+
+    async with hub.open(cursor="all", since=FromOldest()) as cursor:
+        assert await take(cursor, 3) == [1, 2, 3]
+    async with hub.open(cursor="some", since=AfterId(hub.log.epoch, 2)) as cursor:
+        assert await take(cursor, 1) == [3]
+
+
+async def test_a_cursor_goes_on_after_what_was_acknowledged_wherever_it_asks_to_start(hub):
+    await hub.publish("t", "t", "t")
+    async with hub.open(cursor="c", since=FromOldest()) as cursor:
+        assert await take(cursor, 3) == [1, 2, 3]
+        ack(cursor, hub, 2)
+
+    async with hub.open(cursor="c", since=FromOldest()) as cursor:
+        assert cursor.hello["position"] == hub.id(2)
+        assert await take(cursor, 1) == [3]
+
+
+async def test_a_cursor_goes_on_in_a_hub_that_was_restarted(log):
+    async with open_hub(log) as hub:
+        await hub.publish("t", "t", "t")
+        async with hub.open(cursor="c", since=FromOldest()) as cursor:
+            await take(cursor, 3)
+            ack(cursor, hub, 1)
+
+    async with open_hub(log) as hub, hub.open(cursor="c") as cursor:
+        assert await take(cursor, 2) == [2, 3]
+
+
+async def test_what_comes_while_nobody_is_connected_waits(hub):
+    async with hub.open(cursor="c"):
+        pass
+    await hub.publish("t", "other", "t")
+
+    async with hub.open(cursor="c") as cursor:
+        assert await take(cursor, 2) == [1, 3]
+
+
+async def test_an_ack_is_of_everything_up_to_it_and_an_older_one_changes_nothing(hub):
+    await hub.publish("t", "t", "t")
+    async with hub.open(cursor="c", since=FromOldest()) as cursor:
+        await take(cursor, 3)
+        ack(cursor, hub, 3)
+        ack(cursor, hub, 3)
+        ack(cursor, hub, 1)
+
+    async with hub.open(cursor="c") as cursor:
+        assert cursor.hello["position"] == hub.id(3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ("ack", "acknowledged by"),
+        ({"type": "nack", "id": "x"}, "acknowledged by"),
+        ({"type": "ack"}, "acknowledged by"),
+        ({"type": "ack", "ids": ["x"]}, "acknowledged by"),
+        ({"type": "ack", "id": 1}, "this is none"),
+        ({"type": "ack", "id": None}, "this is none"),
+        ({"type": "ack", "id": "tomorrow"}, "this is none"),
+        ({"type": "ack", "id": "zzzzzzzz-000000000000001"}, "another one"),
+    ],
+)
+async def test_an_ack_that_is_none_is_refused_and_changes_nothing(memory_hub, answer, why, autojump_clock):
+    await memory_hub.publish("t")
+    async with memory_hub.open(cursor="c", since=FromOldest()) as cursor:
+        await take(cursor, 1)
+        with pytest.raises(Refused, match=why):
+            cursor.ack(answer)
+
+    assert await memory_hub.saved() == {"cursor /sub/t c": 0}
+
+
+async def test_what_was_not_sent_yet_cannot_be_acknowledged(hub):
+    await hub.publish("t", "t")
+    async with hub.open(cursor="c", since=FromOldest(), max_unacked=1) as cursor:
+        await take(cursor, 1)
+
+        with pytest.raises(Refused, match="not sent yet"):
+            ack(cursor, hub, 2)
+
+        ack(cursor, hub, 1)
+        assert await take(cursor, 1) == [2]
+
+
+async def test_no_more_is_sent_than_may_be_unacknowledged(memory_hub, autojump_clock):
+    hub = memory_hub
+    await hub.publish(*["t"] * 5)
+    async with hub.open(cursor="c", since=FromOldest(), max_unacked=2) as cursor:
+        assert await take(cursor, 2) == [1, 2]
+        assert await takes_nothing(cursor)
+
+        ack(cursor, hub, 1)
+        assert await take(cursor, 1) == [3]
+        assert await takes_nothing(cursor)
+
+
+async def test_an_ack_lets_a_client_that_waits_have_more(hub):
+    await hub.publish("t", "t")
+    async with hub.open(cursor="c", since=FromOldest(), max_unacked=1) as cursor, trio.open_nursery() as nursery:
+        await take(cursor, 1)
+
+        @nursery.start_soon
+        async def ack_later():
+            await wait_all_tasks_blocked()
+            ack(cursor, hub, 1)
+
+        assert await take(cursor, 1) == [2]
+
+
+async def test_a_client_that_acknowledges_one_by_one_gets_a_long_history_in_order(hub):
+    await hub.publish(*["t"] * 40)
+    received = []
+    async with hub.open(cursor="c", since=FromOldest(), max_unacked=3) as cursor:
+        while len(received) < 40:
+            received += shown(await cursor.take())
+            ack(cursor, hub, received[-1])
+
+    assert received == list(range(1, 41))
+
+
+async def test_a_wait_that_is_cut_short_loses_nothing(memory_hub, autojump_clock):
+    async with memory_hub.open(cursor="c") as cursor:
+        assert await takes_nothing(cursor)
+        await memory_hub.publish("t")
+        assert await take(cursor, 1) == [1]
+
+
+async def test_a_second_connection_waits_for_the_first(hub):
+    await hub.publish("t", "t")
+    opened = trio.Event()
+
+    async def connect_second():
+        async with hub.open(cursor="c") as cursor:
+            opened.set()
+            assert await take(cursor, 1) == [2]
+
+    async with trio.open_nursery() as nursery, hub.open(cursor="c", since=FromOldest()) as first:
+        nursery.start_soon(connect_second)
+        await wait_all_tasks_blocked()
+        assert not opened.is_set()
+        await take(first, 2)
+        ack(first, hub, 1)
+
+
+async def test_of_many_connections_that_wait_each_gets_its_turn(hub):
+    turns = []
+
+    async def connect(n):
+        async with hub.open(cursor="c"):
+            turns.append(n)
+            await wait_all_tasks_blocked()
+
+    async with trio.open_nursery() as nursery:
+        for n in range(5):
+            nursery.start_soon(connect, n)
+
+    assert sorted(turns) == [0, 1, 2, 3, 4]
+
+
+async def test_a_connection_that_takes_over_has_the_cursor_at_once_and_the_first_has_nothing_any_more(hub):
+    await hub.publish("t", "t")
+    async with hub.open(cursor="c", since=FromOldest()) as first:
+        await take(first, 2)
+        ack(first, hub, 1)
+
+        async with hub.open(cursor="c", takeover=True) as second:
+            ack(first, hub, 2)
+            assert await take(second, 1) == [2]
+            with pytest.raises(Ended, match="took over") as ended:
+                await first.take()
+
+    assert ended.value.code == 4001
+
+
+async def test_a_connection_that_waits_for_messages_hears_that_the_cursor_was_taken_over(hub):
+    heard = []
+    opened = trio.Event()
+
+    async def connect_first():
+        async with hub.open(cursor="c") as first:
+            opened.set()
+            try:
+                await first.take()
+            except Ended as ended:
+                heard.append(ended.code)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connect_first)
+        await opened.wait()
+        await wait_all_tasks_blocked()
+        async with hub.open(cursor="c", takeover=True):
+            await wait_all_tasks_blocked()
+            assert heard == [4001]
+
+
+async def test_a_connection_that_was_taken_over_does_not_free_the_cursor_by_leaving(hub):
+    first = hub.open(cursor="c")
+    await first.__aenter__()
+    async with hub.open(cursor="c", takeover=True) as second:
+        await first.__aexit__(None, None, None)
+        assert hub.sessions.list()[0].connected
+        await hub.publish("t")
+        assert await take(second, 1) == [1]
+
+
+async def test_what_was_sent_on_the_connection_before_may_be_acknowledged_on_the_next(memory_hub, autojump_clock):
+    hub = memory_hub
+    await hub.publish("t", "t", "t")
+    async with hub.open(cursor="c", since=FromOldest(), max_unacked=2) as cursor:
+        await take(cursor, 2)
+
+    async with hub.open(cursor="c") as cursor:
+        ack(cursor, hub, 2)
+        assert await take(cursor, 1) == [3]
+
+
+async def test_what_a_hub_has_sent_before_it_died_may_be_acknowledged_to_the_next(log):
+    async with open_hub(log) as hub:
+        await hub.publish("t", "t", "t")
+        async with hub.open(cursor="c", since=FromOldest()) as cursor:
+            await take(cursor, 2)
+
+    async with open_hub(log) as hub, hub.open(cursor="c") as cursor:
+        ack(cursor, hub, 2)
+        assert await take(cursor, 1) == [3]
+
+
+async def test_names_and_paths_are_cursors_of_their_own(hub):
+    async with (
+        hub.open("a", cursor="x") as a,
+        hub.open("a/", cursor="x") as below_a,
+        hub.open("a?recursive", cursor="x") as all_a,
+        hub.open("/unsafe/a", cursor="x") as unsafe_a,
+        hub.open("a", cursor="y"),
+    ):
+        await hub.publish("a", "a/b", "/unsafe/a")
+        assert await take(a, 1) == [1]
+        assert await take(below_a, 1) == [2]
+        assert await take(all_a, 2) == [1, 2]
+        assert await take(unsafe_a, 1) == [3]
+
+    assert set(await hub.saved()) == {
+        "cursor /sub/a x",
+        "cursor /sub/a/ x",
+        "cursor /sub/a?recursive x",
+        "cursor /unsafe/sub/a x",
+        "cursor /sub/a y",
+    }
+
+
+async def test_a_connected_cursor_moves_over_what_is_not_of_its_subscription(hub):
+    await hub.publish("t")
+    async with hub.open(cursor="c", since=FromOldest()) as cursor:
+        await take(cursor, 1)
+        await hub.publish("other", "other")
+        assert cursor.settle() == 3  # all of it was sent
+
+        assert hub.sessions.list()[0].position == hub.id(0)
+        ack(cursor, hub, 1)
+        assert cursor.settle() == 3
+        assert hub.sessions.list()[0].position == hub.id(3)
+
+
+async def test_what_waits_for_room_is_not_told_as_sent(memory_hub, autojump_clock):
+    hub = memory_hub
+    async with hub.open(cursor="c", max_unacked=1) as cursor:
+        await hub.publish("t", "t", "other")
+        assert await take(cursor, 1) == [1]
+        assert await takes_nothing(cursor)
+
+        assert cursor.settle() == 1
+
+
+async def test_the_id_of_a_heartbeat_may_be_acknowledged(hub):
+    async with hub.open(cursor="c") as cursor:
+        await hub.publish("other", "other")
+
+        ack(cursor, hub, cursor.settle())
+
+    assert hub.sessions.list()[0].lag == 0
+
+
+async def test_a_gap_is_told_when_retention_has_overtaken_a_cursor_and_again_until_something_is_acknowledged(hub):
+    async with hub.open(cursor="c"):
+        await hub.publish("t", "t", "t", "t")
+        await hub.trim(1)
+
+    for _ in range(2):
+        async with hub.open(cursor="c") as cursor:
+            assert await take(cursor, 2) == [(None, 4), 4]
+            cursor.settle()
+
+    async with hub.open(cursor="c") as cursor:
+        await take(cursor, 2)
+        ack(cursor, hub, 4)
+    async with hub.open(cursor="c") as cursor:
+        await hub.publish("t")
+        assert await take(cursor, 1) == [5]
+
+
+async def test_a_gap_takes_no_room_from_the_message_after_it(hub):
+    async with hub.open(cursor="c"):
+        await hub.publish("t", "t")
+        await hub.trim(1)
+
+    async with hub.open(cursor="c", max_unacked=1) as cursor:
+        assert await take(cursor, 2) == [(None, 2), 2]
+
+
+async def test_a_gap_before_the_first_message_of_a_new_cursor_is_not_forgotten_either(hub):
+    await hub.publish("t", "t", "t")
+    await hub.trim(1)
+    for _ in range(2):
+        async with hub.open(cursor="c", since=AfterId(hub.log.epoch, 1)) as cursor:
+            assert await take(cursor, 2) == [(1, 3), 3]
+
+
+async def test_a_new_cursor_that_starts_at_an_id_of_another_log_is_told_so(hub):
+    await hub.publish("t", "t")
+    async with hub.open(cursor="c", since=AfterId("zzzzzzzz", 7)) as cursor:
+        [gap] = await cursor.take()
+        assert (gap.reason, gap.before) == ("other-log", hub.id(1))
+        assert await take(cursor, 2) == [1, 2]
+
+
+async def test_a_subscription_to_what_is_stored_ends_when_all_of_it_is_acknowledged(hub):
+    await hub.publish("t", "t")
+    async with hub.open(cursor="c", since=FromOldest(), follow=False) as cursor, trio.open_nursery() as nursery:
+        await hub.publish("other")
+        assert await take(cursor, 2) == [1, 2]
+
+        @nursery.start_soon
+        async def ack_later():
+            await wait_all_tasks_blocked()
+            ack(cursor, hub, 2)
+
+        assert await cursor.take() == ()
+
+
+async def test_a_path_has_at_most_a_hundred_cursors(hub):
+    for n in range(100):
+        async with hub.open(cursor=f"c{n}"):
+            pass
+
+    hub.sessions.check(listening(cursor="c7"))
+    hub.sessions.check(listening("other", cursor="one-more"))
+    with pytest.raises(Refused, match="has 100 cursors and groups already"):
+        hub.sessions.check(listening(cursor="one-more"))
+    with pytest.raises(Refused, match="has 100 cursors and groups already"):
+        async with hub.open(cursor="one-more"):
+            pass
+    async with hub.open(cursor="c7"):
+        pass
+
+
+async def test_a_cursor_that_cannot_be_saved_is_not_opened_and_can_be_later(memory_hub, autojump_clock):
+    hub = memory_hub
+    hub.log.broken = True
+    with pytest.raises(Unavailable, match="disk is full"):
+        async with hub.open(cursor="c"):
+            pass
+
+    hub.log.broken = False
+    await hub.publish("t")
+    async with hub.open(cursor="c") as cursor:
+        assert await take(cursor, 1) == [1]  # since the first time it was asked for
+
+
+async def test_a_page_is_no_more_than_a_page_and_the_next_one_goes_on_after_it(memory_hub, autojump_clock):
+    hub = memory_hub
+    with hub.broker.subscribe(TopicFilter(("t",)), Start(0)) as subscription:
+        await hub.publish(*["t"] * (PAGE_MESSAGES + 3))
+        await hub.publish(*["t"] * 3, size=PAGE_BYTES // 2)
+
+        pages = [shown(await take_page(subscription)) for _ in range(3)]
+
+    assert [len(page) for page in pages] == [PAGE_MESSAGES + 1, 3, 2]
+    assert [n for page in pages for n in page] == list(range(1, PAGE_MESSAGES + 7))

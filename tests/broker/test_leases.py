@@ -1,0 +1,413 @@
+"""Who has which message: every rule of `hookbot.leases`, one by one and then all at once, at random."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
+
+from hookbot.broker.leases import Leases, Taker
+
+
+def member(leases, *, room=1000, timeout_s=60.0):
+    taker = Taker(room, timeout_s, wake=lambda: None)
+    leases.join(taker)
+    return taker
+
+
+def filled(count, *, lane=lambda position: position):
+    leases = Leases(0)
+    for position in range(1, count + 1):
+        leases.add(position, lane(position))
+    return leases
+
+
+def fetch(leases, taker, *, now=0.0):
+    """What a member was given, and whether each comes again."""
+    return [(position, leases.send(taker, position, now)) for position in tuple(taker.given)]
+
+
+def give(leases, taker, count, *, now=0.0):
+    leases.ask(taker, count)
+    leases.grant(now)
+    fetched = fetch(leases, taker, now=now)
+    leases.ask(taker, 0)
+    return [position for position, _ in fetched]
+
+
+def test_those_who_ask_are_given_messages_in_turn():
+    leases = filled(6)
+    first, second, third = (member(leases) for _ in range(3))
+    for taker in (first, second, third):
+        leases.ask(taker, 10)
+
+    leases.grant(0)
+
+    assert [list(taker.given) for taker in (first, second, third)] == [[1, 4], [2, 5], [3, 6]]
+
+
+def test_who_does_not_ask_is_given_nothing():
+    leases = filled(2)
+    quiet, asking = member(leases), member(leases)
+
+    assert give(leases, asking, 10) == [1, 2]
+    assert not quiet.given
+
+
+def test_nobody_has_more_than_there_is_room_for():
+    leases = filled(5)
+    taker = member(leases, room=2)
+
+    assert give(leases, taker, 10) == [1, 2]
+    assert give(leases, taker, 10) == []
+
+    leases.ack(1)
+    assert give(leases, taker, 10) == [3]
+
+
+def test_somebody_who_asked_for_more_than_there_was_is_given_it_later():
+    leases = filled(1)
+    taker = member(leases)
+    leases.ask(taker, 2)
+    leases.grant(0)
+    assert leases.hungry
+
+    leases.add(2, 2)
+    leases.grant(0)
+
+    assert list(taker.given) == [1, 2]
+    assert not leases.hungry
+
+
+def test_the_floor_is_before_the_oldest_that_is_not_acknowledged():
+    leases = filled(3)
+    give(leases, member(leases), 3)
+
+    leases.ack(2)
+    assert leases.floor == 0
+
+    leases.ack(1)
+    assert leases.floor == 2
+
+    leases.ack(3)
+    leases.reached = 7
+    assert leases.floor == 7
+
+
+def test_what_a_member_had_is_given_to_another_when_it_leaves_and_marked_if_it_was_sent():
+    leases = filled(2)
+    leaving, staying = member(leases), member(leases)
+    leases.ask(leaving, 2)
+    leases.grant(0)
+    leases.send(leaving, 1, 0)
+
+    leases.leave(leaving)
+    leases.ask(staying, 2)
+    leases.grant(0)
+
+    assert fetch(leases, staying) == [(1, True), (2, False)]
+
+
+def test_a_lease_ends_when_its_time_is_over_and_not_before():
+    leases = filled(2)
+    slow = member(leases, timeout_s=10)
+    give(leases, slow, 1, now=0)
+    give(leases, slow, 1, now=5)
+
+    assert not leases.expire(9.9)
+    assert leases.expire(10)
+
+    other = member(leases)
+    assert give(leases, other, 5, now=10) == [1]
+
+
+def test_the_time_of_a_lease_begins_when_the_message_is_fetched():
+    leases = filled(2)
+    taker = member(leases, timeout_s=10)
+    leases.ask(taker, 2)
+    leases.grant(0)
+    leases.send(taker, 1, 7)
+
+    assert leases.expire(10)  # the other one, which nobody has fetched
+    assert list(taker.leased) == [1]
+    assert leases.expire(17)
+
+
+def test_a_message_whose_lease_ended_is_given_to_another_rather_than_to_the_same():
+    leases = filled(1)
+    slow, other = member(leases, timeout_s=10), member(leases)
+    give(leases, slow, 1)
+    leases.expire(10)
+    leases.ask(slow, 1)
+    leases.ask(other, 1)
+
+    leases.grant(10)
+
+    assert list(other.given) == [1]
+    assert not slow.given
+
+
+def test_a_message_whose_lease_ended_is_given_to_the_same_if_there_is_no_other():
+    leases = filled(1)
+    slow = member(leases, timeout_s=10)
+    give(leases, slow, 1)
+    leases.expire(10)
+
+    assert give(leases, slow, 1, now=10) == [1]
+
+
+def test_a_late_ack_counts_while_the_message_waits_for_another():
+    leases = filled(2)
+    slow, other = member(leases, timeout_s=10), member(leases)
+    give(leases, slow, 1)
+    leases.expire(10)
+
+    leases.ack(1)
+
+    assert leases.floor == 1
+    assert give(leases, other, 5) == [2]
+
+
+def test_a_late_ack_counts_while_another_has_the_message_who_is_then_free_for_more():
+    leases = filled(2)
+    slow, other = member(leases, timeout_s=10), member(leases, room=1)
+    give(leases, slow, 1)
+    leases.expire(10)
+    assert give(leases, other, 1) == [1]
+
+    leases.ack(1)
+
+    assert give(leases, other, 1) == [2]
+    leases.ack(1)  # the other one, too; it changes nothing
+    assert leases.floor == 1
+
+
+def test_only_what_was_sent_or_is_acknowledged_counts_as_sent():
+    leases = filled(3)
+    taker = member(leases)
+    give(leases, taker, 1)
+    leases.ask(taker, 1)
+    leases.grant(0)
+
+    assert [leases.was_sent(position) for position in (1, 2, 3, 4)] == [True, False, False, False]
+
+    leases.ack(1)
+    assert leases.was_sent(1)
+
+
+def test_a_message_that_is_taken_back_before_it_was_fetched_is_not_sent():
+    leases = filled(1)
+    taker = member(leases, timeout_s=10)
+    leases.ask(taker, 1)
+    leases.grant(0)
+    leases.expire(10)
+
+    assert leases.send(taker, 1, 10) is None
+
+
+def test_by_topic_the_messages_of_a_topic_go_to_one_member_until_it_has_acknowledged_them():
+    leases = filled(6, lane=lambda position: "ab"[position % 2])
+    first, second = member(leases), member(leases)
+
+    assert give(leases, first, 1) == [1]
+    assert give(leases, second, 10) == [2, 4, 6]
+
+    leases.add(7, "b")
+    assert give(leases, second, 10) == []
+    assert give(leases, first, 10) == [3, 5, 7]
+
+
+def test_by_topic_the_rest_of_a_topic_is_for_anybody_once_its_holder_has_acknowledged_everything():
+    leases = filled(3, lane=lambda position: "a")
+    first, second = member(leases), member(leases)
+    give(leases, first, 1)
+    leases.ack(1)
+
+    assert give(leases, second, 1) == [2]
+    assert give(leases, first, 1) == []
+
+
+def test_by_topic_a_lease_that_ends_takes_the_later_ones_of_its_topic_with_it():
+    leases = filled(3, lane=lambda position: "a")
+    slow, other = member(leases, timeout_s=10), member(leases)
+    give(leases, slow, 1, now=0)
+    give(leases, slow, 1, now=8)
+
+    leases.expire(10)
+
+    assert give(leases, other, 5, now=10) == [1, 2, 3]
+
+
+def test_by_topic_a_busy_topic_does_not_hold_up_the_others():
+    leases = filled(5, lane=lambda position: "a" if position < 5 else "b")
+    stuck, other = member(leases), member(leases)
+    give(leases, stuck, 1)
+
+    assert give(leases, other, 10) == [5]
+    assert leases.waiting == 3
+
+
+def test_remembered_leases_begin_with_what_is_not_acknowledged():
+    leases = filled(4)
+    leaving = member(leases)
+    give(leases, leaving, 3)
+    leases.ack(1)
+    leases.ack(3)
+    leases.leave(leaving)
+
+    again = leases.remembered(10)
+    newcomer = member(again)
+    again.ask(newcomer, 10)
+    again.grant(0)
+
+    assert (again.floor, again.reached) == (1, 4)
+    assert fetch(again, newcomer) == [(2, True), (4, False)]
+
+
+def test_remembered_leases_know_no_more_than_their_limit():
+    leases = filled(4)
+
+    again = leases.remembered(2)
+    assert (again.floor, again.reached) == (0, 2)
+
+    again.add(3, 3)
+    assert give(again, member(again), 10) == [1, 2, 3]
+
+
+class Group(RuleBasedStateMachine):
+    """Members come and go, acknowledge late, twice, or never: compared with a plain account of what they have."""
+
+    members = Bundle("members")
+
+    @initialize(by_topic=st.booleans())
+    def begin(self, by_topic):
+        self.by_topic = by_topic
+        self.leases = Leases(0)
+        self.takers = []
+        self.now = 0.0
+        self.topics = {}
+        self.sent = set()
+        self.acked = set()
+
+    @rule(topics=st.text("ab", min_size=1, max_size=4))
+    def add(self, topics):
+        for topic in topics:
+            position = self.leases.reached + 1
+            self.topics[position] = topic
+            self.leases.add(position, topic if self.by_topic else position)
+        self.leases.grant(self.now)
+
+    @rule(target=members, room=st.integers(1, 6), timeout_s=st.sampled_from([4.0, 6.0]))
+    def join(self, room, timeout_s):
+        taker = member(self.leases, room=room, timeout_s=timeout_s)
+        self.takers.append(taker)
+        return taker
+
+    @rule(taker=consumes(members))
+    def leave(self, taker):
+        self.leases.leave(taker)
+        self.takers.remove(taker)
+        assert not taker.leased
+        assert not taker.given
+
+    @rule(taker=members, count=st.integers(0, 3))
+    def ask(self, taker, count):
+        self.leases.ask(taker, count)
+        self.leases.grant(self.now)
+        for taker in self.takers:
+            if taker.wants > 0:
+                assert not self.free_lanes(), "somebody asks for what lies there"
+                assert not taker.reserved
+
+    @rule(taker=members, count=st.integers(1, 3))
+    def take(self, taker, count):
+        self.ask(taker, count)
+        for position in tuple(taker.given):
+            assert self.leases.send(taker, position, self.now) == (position in self.sent)
+            self.sent.add(position)
+        self.leases.ask(taker, 0)
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def ack(self, data):
+        position = data.draw(st.sampled_from(sorted(self.sent)))
+        assert self.leases.was_sent(position)
+        self.leases.ack(position)
+        self.acked.add(position)
+        self.leases.grant(self.now)
+
+    @rule(seconds=st.sampled_from([1.0, 3.0]))
+    def wait(self, seconds):
+        self.now += seconds
+        self.leases.expire(self.now)
+        assert all(item.deadline > self.now for taker in self.takers for item in taker.leased.values())
+
+    @rule()
+    def everybody_leaves_and_the_group_rests(self):
+        for taker in tuple(self.takers):
+            self.leases.leave(taker)
+        self.leases = self.leases.remembered(1000)
+        for taker in self.takers:
+            self.leases.join(taker)
+
+    @invariant()
+    def nothing_is_lost_and_nobody_has_what_another_has(self):
+        unacked = self.topics.keys() - self.acked
+        leased = [position for taker in self.takers for position in taker.leased]
+        assert len(leased) == len(set(leased))
+        assert set(leased) <= unacked
+        assert len(self.leases) == len(unacked)
+        assert self.leases.waiting == len(unacked) - len(leased)
+        assert self.leases.floor == (min(unacked) - 1 if unacked else self.leases.reached)
+        assert all(len(taker.leased) <= taker.room for taker in self.takers)
+
+    @invariant()
+    def a_topic_stays_in_order_on_one_member(self):
+        if self.by_topic:
+            for topic in "ab":
+                holders = [taker for taker in self.takers if self.of(topic, taker.leased)]
+                assert len(holders) <= 1
+                if holders:
+                    leased = self.of(topic, holders[0].leased)
+                    waiting = self.of(topic, self.topics.keys() - self.acked - set(leased))
+                    assert not waiting or min(waiting) > max(leased)
+
+    def of(self, topic, positions):
+        return [position for position in positions if self.topics[position] == topic]
+
+    def free_lanes(self):
+        leased = {position for taker in self.takers for position in taker.leased}
+        waiting = self.topics.keys() - self.acked - leased
+        busy = {self.topics[position] for position in leased} if self.by_topic else set()
+        return {position for position in waiting if self.topics[position] not in busy}
+
+    def teardown(self):
+        if not hasattr(self, "leases"):
+            return
+        for taker in self.takers:
+            self.leases.leave(taker)
+        last = member(self.leases, room=10_000)
+        rest = give(self.leases, last, 10_000, now=self.now)
+        assert sorted(rest) == sorted(self.topics.keys() - self.acked)
+        for position in rest:
+            self.leases.ack(position)
+        assert self.leases.floor == self.leases.reached
+        assert not self.leases._lanes
+
+
+TestGroup = Group.TestCase
+TestGroup.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+
+
+@pytest.mark.parametrize("by_topic", [False, True])
+def test_a_long_line_is_given_out_completely(by_topic):
+    leases = filled(3000, lane=lambda position: position % 7 if by_topic else position)
+    takers = [member(leases, room=10) for _ in range(5)]
+
+    done = []
+    while leases:
+        for taker in takers:
+            for position in give(leases, taker, 64):
+                leases.ack(position)
+                done.append(position)
+
+    assert sorted(done) == list(range(1, 3001))

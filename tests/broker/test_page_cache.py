@@ -1,0 +1,216 @@
+"""Pages of the log that many read at once."""
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from hookbot.broker import page_cache as module
+from hookbot.broker.page_cache import Pages
+from hookbot.errors import Unavailable
+from hookbot.log.contract import MemoryLog, Retention
+from hookbot.protocol.message import Draft
+from hookbot.protocol.topics import TopicFilter
+
+A = TopicFilter.parse("a")
+
+
+class CountedLog(MemoryLog):
+    """Says what was read of it, and may be slow or fail."""
+
+    def __init__(self):
+        super().__init__()
+        self.reads = []
+        self.may_read = trio.Event()
+        self.may_read.set()
+        self.errors = []
+
+    async def read(self, wanted, *, after, limit, max_bytes, newest=False):
+        self.reads.append(after)
+        await self.may_read.wait()
+        if self.errors:
+            raise self.errors.pop()
+        return await super().read(wanted, after=after, limit=limit, max_bytes=max_bytes, newest=newest)
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch):
+    monkeypatch.setattr(module, "PAGE_MESSAGES", 10)
+
+
+@pytest.fixture
+def log():
+    return CountedLog()
+
+
+@pytest.fixture
+def pages(log):
+    return Pages(log)
+
+
+async def fill(log, count, topic="a", body=b""):
+    await log.append([Draft(topic, body) for _ in range(count)])
+
+
+def positions(entries):
+    return [entry.position for entry in entries]
+
+
+async def test_a_page_is_what_comes_next_and_how_far_it_reaches(log, pages):
+    await fill(log, 15)
+    entries, end = await pages.read(A, after=3)
+    assert (positions(entries), end) == ([4, 5, 6, 7, 8, 9, 10, 11, 12, 13], 13)
+    entries, end = await pages.read(A, after=end)
+    assert (positions(entries), end) == ([14, 15], 15)
+    assert await pages.read(A, after=15) == ([], 15)
+
+
+async def test_many_who_read_at_once_share_one_read_and_its_entries(log, pages, nursery):
+    await fill(log, 20)
+    log.may_read = trio.Event()
+    results = []
+
+    async def read():
+        results.append((await pages.read(A, after=0))[0])
+
+    for _ in range(50):
+        nursery.start_soon(read)
+    await wait_all_tasks_blocked()
+    log.may_read.set()
+    await wait_all_tasks_blocked()
+
+    assert log.reads == [0]
+    assert len(results) == 50
+    assert all(entry is first for entries in results for entry, first in zip(entries, results[0], strict=True))
+
+
+async def test_who_stands_in_the_middle_of_a_page_shares_it(log, pages, nursery):
+    await fill(log, 20)
+    first, _ = await pages.read(A, after=2)
+    second, end = await pages.read(A, after=7)
+
+    assert log.reads == [2]
+    assert (positions(second), end) == ([8, 9, 10, 11, 12], 12)
+    assert second[-1] is first[-1]
+
+
+async def test_what_is_new_follows_a_page_that_once_was_the_last(log, pages):
+    await fill(log, 3)
+    assert await pages.read(A, after=0) == (await pages.read(A, after=0))
+    await fill(log, 3)
+
+    entries, end = await pages.read(A, after=0)
+    assert (positions(entries), end) == ([1, 2, 3], 3)
+    entries, end = await pages.read(A, after=3)
+    assert (positions(entries), end) == ([4, 5, 6], 6)
+    assert log.reads == [0, 3]
+
+
+async def test_who_waits_for_a_page_that_does_not_reach_them_reads_their_own(log, pages, nursery):
+    await fill(log, 30)
+    log.may_read = trio.Event()
+    results = {}
+
+    async def read(after):
+        results[after] = await pages.read(A, after=after)
+
+    for after in (0, 15):
+        nursery.start_soon(read, after)
+        await wait_all_tasks_blocked()
+    log.may_read.set()
+    await wait_all_tasks_blocked()
+
+    assert positions(results[15][0]) == list(range(16, 26))
+    assert positions(results[0][0]) == list(range(1, 11))
+
+
+async def test_filters_do_not_share_pages(log, pages):
+    await fill(log, 2)
+    await fill(log, 2, topic="b")
+    assert positions((await pages.read(A, after=0))[0]) == [1, 2]
+    assert positions((await pages.read(TopicFilter.parse("b"), after=0))[0]) == [3, 4]
+    assert positions((await pages.read(TopicFilter.parse(""), after=0))[0]) == [1, 2, 3, 4]
+
+
+async def test_a_page_whose_messages_retention_took_is_not_served_again(log, pages):
+    await fill(log, 10)
+    await pages.read(A, after=0)
+    await log.trim(Retention(max_count=4), now_us=0)
+    assert positions((await pages.read(A, after=0))[0]) == [7, 8, 9, 10]
+
+
+async def test_after_a_failure_the_next_one_tries_again(log, pages, nursery):
+    await fill(log, 3)
+    log.errors = [Unavailable("no disk")]
+    log.may_read = trio.Event()
+    results = []
+
+    async def read():
+        try:
+            results.append(positions((await pages.read(A, after=0))[0]))
+        except Unavailable as error:
+            results.append(str(error))
+
+    for _ in range(3):
+        nursery.start_soon(read)
+    await wait_all_tasks_blocked()
+    log.may_read.set()
+    await wait_all_tasks_blocked()
+
+    assert results == ["no disk", [1, 2, 3], [1, 2, 3]]
+
+
+async def test_who_is_cancelled_while_they_read_leaves_it_to_the_next(log, pages, nursery):
+    await fill(log, 3)
+    log.may_read = trio.Event()
+    with trio.CancelScope() as scope:
+        nursery.start_soon(wait_and_cancel, scope)
+        await pages.read(A, after=0)
+    log.may_read.set()
+    assert positions((await pages.read(A, after=0))[0]) == [1, 2, 3]
+
+
+async def wait_and_cancel(scope):
+    await wait_all_tasks_blocked()
+    scope.cancel()
+
+
+async def test_only_so_many_pages_are_kept(log, pages, monkeypatch):
+    monkeypatch.setattr(module, "CACHED_PAGES", 3)
+    await fill(log, 50)
+    for after in (0, 10, 20, 30, 40):
+        await pages.read(A, after=after)
+    for after in (20, 30, 40):
+        await pages.read(A, after=after)
+    assert log.reads == [0, 10, 20, 30, 40]
+    await pages.read(A, after=0)
+    assert log.reads == [0, 10, 20, 30, 40, 0]
+
+
+async def test_only_so_many_bytes_are_kept_but_at_least_the_last_page(log, pages, monkeypatch):
+    monkeypatch.setattr(module, "CACHED_BYTES", 15_000)
+    await fill(log, 20, body=b"x" * 1000)
+    for after in (0, 10, 10, 0):
+        await pages.read(A, after=after)
+    assert log.reads == [0, 10, 0]
+
+
+@given(
+    st.lists(st.sampled_from(["append", "trim", "a", "b", ""]), max_size=30),
+    st.lists(st.integers(0, 60), min_size=30, max_size=30),
+)
+async def test_a_page_never_misses_doubles_or_reorders_a_message(operations, numbers):
+    log = MemoryLog()
+    pages = Pages(log)
+    for operation, number in zip(operations, numbers, strict=False):
+        if operation == "append":
+            await log.append([Draft("ab"[(number + n) % 2]) for n in range(number % 17)])
+        elif operation == "trim":
+            await log.trim(Retention(max_count=number), now_us=0)
+        else:
+            wanted = TopicFilter.parse(operation)
+            entries, end = await pages.read(wanted, after=number)
+            page = await log.read(wanted, after=number, limit=1000, max_bytes=1 << 30)
+            assert positions(entries) == [m.position for m in page.messages if m.position <= end]
+            assert end > number or end >= log.head or number > log.head

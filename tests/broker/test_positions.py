@@ -1,0 +1,241 @@
+"""When positions are saved, how quiet ones follow the head, and when unused ones end."""
+
+from contextlib import AsyncExitStack
+
+import pytest
+import trio
+
+from hookbot.broker.consumer_id import Key
+from hookbot.broker.positions import SWEEP_INTERVAL_S
+from hookbot.protocol.since import AfterId, FromOldest
+from support.session_hub import Clock, WorkingLog, ack, open_hub, take
+
+SWEPT_S = SWEEP_INTERVAL_S + 1
+
+
+@pytest.fixture
+def log():
+    return WorkingLog()
+
+
+@pytest.fixture
+async def hub(log):
+    async with open_hub(log) as hub:
+        yield hub
+
+
+async def test_many_acks_become_few_commits(hub, autojump_clock):
+    await hub.publish(*["t"] * 200)
+    async with hub.open(cursor="a", since=FromOldest()) as a, hub.open(cursor="b", since=FromOldest()) as b:
+        await take(a, 200)
+        await take(b, 200)
+        hub.log.cursor_commits = 0
+
+        for position in range(1, 201):
+            ack(a, hub, position)
+            ack(b, hub, position)
+            await trio.sleep(0.001)
+        await trio.sleep(1)
+
+        assert hub.log.cursor_commits == 3
+        assert await hub.saved() == {"cursor /sub/t a": 200, "cursor /sub/t b": 200}
+
+
+async def test_an_ack_is_saved_soon_while_its_client_stays_connected(hub, autojump_clock):
+    await hub.publish("t", "t")
+    async with hub.open(cursor="c", since=FromOldest()) as cursor:
+        await take(cursor, 2)
+        ack(cursor, hub, 1)
+        await trio.sleep(0.2)
+
+        assert await hub.saved() == {"cursor /sub/t c": 1}
+
+
+async def test_a_quiet_cursor_that_is_connected_follows_the_head_without_a_commit_for_each_step(hub, autojump_clock):
+    async with hub.open(cursor="c") as cursor:
+        await trio.sleep(1)
+        hub.log.cursor_commits = 0
+        for _ in range(20):
+            await hub.publish("other")
+            cursor.settle()
+            await trio.sleep(0.5)
+        assert hub.log.cursor_commits == 0
+
+        await trio.sleep(SWEPT_S)
+        assert await hub.saved() == {"cursor /sub/t c": 20}
+        assert hub.log.cursor_commits == 1
+
+
+async def test_a_quiet_cursor_of_which_nobody_holds_on_follows_the_head_so_that_no_false_gap_opens(hub, autojump_clock):
+    async with hub.open(cursor="c"):
+        pass
+    await hub.publish("other", "other", "other")
+    await trio.sleep(SWEPT_S)
+    await hub.trim(0)
+
+    async with hub.open(cursor="c") as cursor:
+        await hub.publish("t")
+        assert await take(cursor, 1) == [4]
+
+
+async def test_a_cursor_for_which_messages_wait_stays_before_them(hub, autojump_clock):
+    async with hub.open(cursor="c"):
+        pass
+    await hub.publish("other", "t", "other")
+    await trio.sleep(2 * SWEPT_S)
+
+    assert await hub.saved() == {"cursor /sub/t c": 1}
+    async with hub.open(cursor="c") as cursor:
+        assert await take(cursor, 1) == [2]
+
+
+async def test_a_cursor_that_had_messages_follows_the_head_again_when_it_is_done_with_them(hub, autojump_clock):
+    async with hub.open(cursor="c"):
+        pass
+    await hub.publish("t")
+    await trio.sleep(SWEPT_S)
+    async with hub.open(cursor="c") as cursor:
+        await take(cursor, 1)
+        ack(cursor, hub, 1)
+    await hub.publish("other")
+    await trio.sleep(SWEPT_S)
+
+    assert await hub.saved() == {"cursor /sub/t c": 2}
+
+
+async def test_a_cursor_that_retention_has_overtaken_stays_where_it_is_so_that_the_gap_is_told(hub, autojump_clock):
+    async with hub.open(cursor="c"):
+        pass
+    await hub.publish("t", "other")
+    await hub.trim(0)
+    await trio.sleep(2 * SWEPT_S)
+
+    async with hub.open(cursor="c") as cursor:
+        assert await take(cursor, 1) == [(None, 3)]
+
+
+async def test_a_cursor_is_not_moved_while_the_log_cannot_be_read(hub, autojump_clock):
+    async with hub.open(cursor="c"):
+        await trio.sleep(1)
+    await trio.sleep(1)
+    await hub.publish("other")
+    hub.log.broken = True
+    await trio.sleep(SWEPT_S)
+    hub.log.broken = False
+
+    assert await hub.saved() == {"cursor /sub/t c": 0}
+    await trio.sleep(SWEPT_S)
+    assert await hub.saved() == {"cursor /sub/t c": 1}
+
+
+async def test_what_could_not_be_saved_is_saved_when_the_log_works_again(hub, autojump_clock, caplog):
+    await hub.publish("t")
+    async with hub.open(cursor="c", since=FromOldest()) as cursor:
+        await take(cursor, 1)
+        hub.log.broken = True
+        ack(cursor, hub, 1)
+        await trio.sleep(5)
+        hub.log.broken = False
+        await trio.sleep(5)
+
+        assert await hub.saved() == {"cursor /sub/t c": 1}
+    assert "positions of cursors could not be saved: the disk is full" in caplog.text
+
+
+async def test_everything_is_saved_when_the_hub_shuts_down(log, autojump_clock):
+    async with open_hub(log) as hub:
+        await hub.publish("t")
+        async with hub.open(cursor="c", since=FromOldest()) as cursor:
+            await take(cursor, 1)
+            ack(cursor, hub, 1)
+            await hub.publish("other")
+            cursor.settle()
+
+    assert [cursor.position for cursor in await log.cursors("cursor ")] == [2]
+
+
+async def test_a_cursor_that_nobody_has_used_for_thirty_days_ends(log, autojump_clock):
+    clock = Clock()
+    async with open_hub(log, clock=clock) as hub:
+        async with hub.open(cursor="c"):
+            pass
+        await hub.publish("t")
+        clock.skip(days=29.9)
+        await trio.sleep(SWEPT_S)
+        assert await hub.saved() == {"cursor /sub/t c": 0}
+
+        clock.skip(days=0.2)
+        await trio.sleep(SWEPT_S)
+        assert await log.cursors() == []
+
+        async with hub.open(cursor="c") as cursor:
+            assert cursor.hello["position"] == hub.id(1)
+
+
+async def test_the_thirty_days_begin_when_the_connection_ends(log, autojump_clock):
+    clock = Clock()
+    async with open_hub(log, clock=clock) as hub:
+        async with hub.open(cursor="c"):
+            clock.skip(days=0.9)
+        clock.skip(days=29.5)
+        await trio.sleep(SWEPT_S)
+
+        assert await hub.saved() == {"cursor /sub/t c": 0}
+
+
+async def test_a_cursor_that_is_connected_is_in_use_however_quiet_it_is_and_whenever_the_hub_dies(log, autojump_clock):
+    clock = Clock()
+    async with open_hub(log, clock=clock) as hub, hub.open(cursor="c"):
+        for _ in range(40):
+            clock.skip(days=1)
+            await trio.sleep(SWEPT_S)
+        saved = {cursor.name: cursor.position for cursor in await log.cursors("used ")}
+
+    assert saved["used cursor /sub/t c"] > clock() // 1_000_000 - 3 * 86400
+
+
+async def test_that_the_hub_moves_a_quiet_cursor_does_not_count_as_use(log, autojump_clock):
+    clock = Clock()
+    for _ in range(4):  # the hub is restarted in between
+        async with open_hub(log, clock=clock) as hub:
+            if not await log.cursors("cursor "):
+                async with hub.open(cursor="c"):
+                    pass
+            await hub.publish("other")
+            clock.skip(days=9)
+            await trio.sleep(SWEPT_S)
+            left = list(await hub.saved())
+
+    assert left == []
+
+
+async def test_cursors_that_are_deleted_moved_or_used_while_all_are_looked_after_are_left_alone(
+    hub, autojump_clock, monkeypatch
+):
+    for name in "abc":
+        async with hub.open(cursor=name):
+            pass
+    await hub.publish("other", "other")
+    cursors = AsyncExitStack()
+    read = hub.log.read
+
+    async def meddle_and_read(*args, **options):
+        monkeypatch.undo()
+        await hub.sessions.move("cursor", "/sub/t", "a", AfterId(hub.log.epoch, 1))
+        await hub.sessions.delete("cursor", "/sub/t", "b")
+        await cursors.enter_async_context(hub.open(cursor="c"))
+        return await read(*args, **options)
+
+    monkeypatch.setattr(hub.log, "read", meddle_and_read)
+    async with cursors:
+        await trio.sleep(SWEPT_S)
+
+        assert await hub.saved() == {"cursor /sub/t a": 1, "cursor /sub/t c": 0}
+
+
+@pytest.mark.parametrize("path", ["/sub/", "/sub/a b/c", "/unsafe/sub/a/", "/sub/group x/cursor y?recursive"])
+@pytest.mark.parametrize("kind", ["cursor", "group"])
+def test_a_key_survives_being_saved(kind, path):
+    key = Key(kind, path, "na.me")
+
+    assert Key.parse(str(key)) == key

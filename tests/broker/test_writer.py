@@ -1,0 +1,296 @@
+"""The one task that writes the log."""
+
+import logging
+from itertools import pairwise
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from hookbot.broker import writer as module
+from hookbot.broker.writer import TRIM_INTERVAL_S, Writer
+from hookbot.errors import Unavailable
+from hookbot.log.contract import MemoryLog, Retention
+from hookbot.protocol.message import Draft, Message, Once
+
+KIB = 1024
+
+
+class ObservedLog(MemoryLog):
+    """A log that says what it is asked to do, and does it when it may."""
+
+    def __init__(self):
+        super().__init__()
+        self.commits = []
+        self.trims = []
+        self.done = []
+        self.error = None
+        self.more_to_trim = 0
+        self.may_append = trio.Event()
+        self.may_append.set()
+
+    async def append(self, drafts, *, cursors=None):
+        self.commits.append(([draft.topic for draft in drafts], dict(cursors or {})))
+        self.done.append("append")
+        await self.may_append.wait()
+        if self.error:
+            raise self.error
+        return await super().append(drafts, cursors=cursors or {})
+
+    async def trim(self, retention, *, now_us):
+        self.trims.append((trio.current_time(), retention, now_us))
+        self.done.append("trim")
+        await trio.lowlevel.checkpoint()
+        if self.error:
+            raise self.error
+        self.more_to_trim -= 1
+        return self.more_to_trim >= 0
+
+
+class Line:
+    """A writer, who stands in its line, and what they were told."""
+
+    def __init__(self):
+        self.log = ObservedLog()
+        self.announced = []
+        self.told = {}
+        self.retention = Retention(max_count=7)
+        self.writer = Writer(self.log, self.retention, self._announce, lambda: 42)
+
+    def submit(self, *topics, size=0, **cursors):
+        def done(result):
+            assert topics not in self.told
+            self.told[topics] = result
+
+        self.writer.submit([Draft(topic, b"x" * size) for topic in topics], done, cursors=cursors)
+
+    def _announce(self, outcomes):
+        self.announced.append([outcome.topic for outcome in outcomes if isinstance(outcome, Message)])
+
+
+@pytest.fixture
+def line():
+    return Line()
+
+
+@pytest.fixture
+async def running(line, nursery):
+    nursery.start_soon(line.writer.run)
+    await wait_all_tasks_blocked()
+    yield line
+    line.writer.close()
+
+
+def topics(outcomes):
+    return [outcome.topic for outcome in outcomes]
+
+
+async def test_everyone_in_line_shares_one_commit(line, nursery):
+    for topic in "abc":
+        line.submit(topic)
+    nursery.start_soon(line.writer.run)
+    await wait_all_tasks_blocked()
+
+    assert [topics for topics, _ in line.log.commits] == [["a", "b", "c"]]
+    assert line.announced == [["a", "b", "c"]]
+    line.writer.close()
+
+
+async def test_who_comes_while_a_commit_is_under_way_shares_the_next(running):
+    running.log.may_append = trio.Event()
+    running.submit("first")
+    await wait_all_tasks_blocked()
+    running.submit("second")
+    running.submit("third", "fourth")
+    assert running.told == {}
+
+    running.log.may_append.set()
+    await wait_all_tasks_blocked()
+
+    assert [topics for topics, _ in running.log.commits] == [["first"], ["second", "third", "fourth"]]
+    assert topics(running.told["third", "fourth"]) == ["third", "fourth"]
+
+
+async def test_messages_are_stored_in_the_order_in_which_they_stood_in_line(running):
+    for number in range(100):
+        running.submit(str(number))
+    await wait_all_tasks_blocked()
+    positions = [running.told[(str(number),)][0].position for number in range(100)]
+    assert positions == list(range(1, 101))
+
+
+async def test_what_was_stored_is_answered_before_it_is_announced(line, nursery):
+    order = []
+    writer = Writer(line.log, line.retention, lambda _: order.append("announced"), lambda: 42)
+    writer.submit([Draft("a")], lambda _: order.append("answered"), cursors={})
+    nursery.start_soon(writer.run)
+    await wait_all_tasks_blocked()
+    assert order == ["answered", "announced"]
+    writer.close()
+
+
+async def test_cursors_go_into_the_same_commit(running):
+    running.submit("a", mine=1)
+    running.submit(yours=2)
+    await wait_all_tasks_blocked()
+
+    assert running.log.commits == [(["a"], {"mine": 1, "yours": 2})]
+    assert [cursor.name for cursor in await running.log.cursors()] == ["mine", "yours"]
+    assert running.told[()] == []
+
+
+async def test_everyone_is_told_what_became_of_their_own(running):
+    def keyed(topic, results):
+        running.writer.submit([Draft(topic, once=(Once("s", "k"),))], results.append, cursors={})
+
+    first, second, third = [], [], []
+    keyed("a", first)
+    keyed("b", second)
+    running.writer.submit([Draft("c")], third.append, cursors={})
+    await wait_all_tasks_blocked()
+
+    assert (first[0][0].topic, second[0][0].id, third[0][0].topic) == ("a", first[0][0].id, "c")
+    assert running.announced == [["a", "c"]]
+
+
+async def test_a_batch_is_bounded(running, monkeypatch):
+    monkeypatch.setattr(module, "BATCH_BYTES", 10 * KIB)
+    for number in range(6):
+        running.submit(str(number), size=4 * KIB)
+    await wait_all_tasks_blocked()
+    assert [len(topics) for topics, _ in running.log.commits] == [2, 2, 2]
+
+
+async def test_what_is_larger_than_a_batch_goes_alone(running, monkeypatch):
+    monkeypatch.setattr(module, "BATCH_BYTES", 10 * KIB)
+    for topic, size in (("small", 1), ("large", 50 * KIB), ("small too", 1)):
+        running.submit(topic, size=size)
+    await wait_all_tasks_blocked()
+    assert [topics for topics, _ in running.log.commits] == [["small"], ["large"], ["small too"]]
+
+
+async def test_who_comes_to_a_line_that_is_too_long_is_sent_away(running, monkeypatch):
+    monkeypatch.setattr(module, "QUEUE_BYTES", 10 * KIB)
+    running.submit("a", size=6 * KIB)
+    with pytest.raises(Unavailable, match="too much"):
+        running.submit("b", size=6 * KIB)
+    running.submit("c")
+    await wait_all_tasks_blocked()
+    running.submit("b", size=6 * KIB)
+    await wait_all_tasks_blocked()
+
+    assert topics(running.told[("b",)]) == ["b"]
+
+
+async def test_what_is_larger_than_the_whole_line_still_comes_in(running, monkeypatch):
+    monkeypatch.setattr(module, "QUEUE_BYTES", 10 * KIB)
+    running.submit("large", size=50 * KIB)
+    await wait_all_tasks_blocked()
+    assert topics(running.told[("large",)]) == ["large"]
+
+
+async def test_when_the_log_fails_everyone_is_told_and_the_writer_lives_on(running, caplog):
+    caplog.set_level(logging.INFO)
+    running.log.error = Unavailable("disk full")
+    for topic in "abc":
+        running.submit(topic)
+        await wait_all_tasks_blocked()
+    assert [str(running.told[(topic,)]) for topic in "abc"] == ["disk full"] * 3
+    assert running.announced == []
+
+    running.log.error = None
+    running.submit("d")
+    await wait_all_tasks_blocked()
+
+    assert topics(running.told[("d",)]) == ["d"]
+    storing = [record for record in caplog.records if "storing" in record.message]
+    assert [record.message for record in storing] == [
+        "storing what is published fails: disk full",
+        "storing what is published works again",
+    ]
+
+
+async def test_what_nobody_expected_ends_the_writer_and_everyone_in_line_is_told(line):
+    line.log.error = ZeroDivisionError()
+    line.submit("a")
+    with pytest.raises(ZeroDivisionError):
+        await line.writer.run()
+    assert isinstance(line.told[("a",)], Unavailable)
+    with pytest.raises(Unavailable):
+        line.submit("b")
+
+
+async def test_when_an_answer_fails_everyone_else_is_told_nevertheless(line):
+    def fail(_):
+        raise ZeroDivisionError
+
+    line.submit("a")
+    line.writer.submit([Draft("b")], fail, cursors={})
+    line.submit("c")
+    with pytest.raises(ZeroDivisionError):
+        await line.writer.run()
+    assert topics(line.told[("a",)]) == ["a"]
+    assert isinstance(line.told[("c",)], Unavailable)
+
+
+async def test_who_stands_in_line_when_the_writer_is_cancelled_is_told(line):
+    line.log.may_append = trio.Event()
+    with trio.CancelScope() as scope:
+        line.submit("a")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(line.writer.run)
+            await wait_all_tasks_blocked()
+            line.submit("b")
+            scope.cancel()
+    assert [type(line.told[(topic,)]) for topic in "ab"] == [Unavailable, Unavailable]
+
+
+async def test_what_stands_in_line_when_the_writer_is_closed_is_stored(running):
+    running.submit("a")
+    running.writer.close()
+    with pytest.raises(Unavailable, match="shutting down"):
+        running.submit("b")
+    await wait_all_tasks_blocked()
+    assert topics(running.told[("a",)]) == ["a"]
+
+
+async def test_a_writer_that_waits_can_be_closed(line):
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(line.writer.run)
+        await wait_all_tasks_blocked()
+        line.writer.close()
+
+
+async def test_what_is_too_old_is_looked_for_now_and_then(running, autojump_clock):
+    await trio.sleep(10 * TRIM_INTERVAL_S)
+    assert [when - running.log.trims[0][0] for when, _, _ in running.log.trims] == pytest.approx(
+        [n * TRIM_INTERVAL_S for n in range(len(running.log.trims))]
+    )
+    assert 10 <= len(running.log.trims) <= 11
+    assert running.log.trims[0][1:] == (running.retention, 42)
+
+
+async def test_while_there_is_more_to_delete_it_goes_on_between_the_commits(line, nursery):
+    line.log.more_to_trim = 1000
+    nursery.start_soon(line.writer.run)
+    for number in range(1000):
+        line.submit(str(number))
+        await trio.lowlevel.checkpoint()
+        if line.log.done.count("append") > 10:
+            break
+    line.writer.close()
+
+    trims = [n for n, done in enumerate(line.log.done) if done == "trim"]
+    assert 5 < len(trims) < 990
+    assert max(later - earlier for earlier, later in pairwise(trims)) <= 2
+
+
+async def test_when_deleting_fails_publishing_goes_on_and_it_is_said_once(running, autojump_clock, caplog):
+    running.log.error = Unavailable("disk full")
+    await trio.sleep(5 * TRIM_INTERVAL_S)
+    running.log.error = None
+    running.submit("a")
+    await wait_all_tasks_blocked()
+
+    assert topics(running.told[("a",)]) == ["a"]
+    assert [record.message for record in caplog.records] == ["deleting what is too old fails: disk full"]

@@ -1,0 +1,90 @@
+"""``hookbot cursors``."""
+
+import json
+
+import pytest
+
+from hookbot.testing import KEY
+from support.commands import Caller, ThreadHub
+
+MINE = "/hookbot/v1/cursors"
+
+
+@pytest.fixture(scope="module")
+def hub():
+    hub = ThreadHub()
+    yield hub
+    hub.close()
+
+
+@pytest.fixture
+def call(monkeypatch, capfdbinary, tmp_path):
+    monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path))
+    return Caller(monkeypatch, capfdbinary)
+
+
+@pytest.fixture
+def listened(hub, call, request):
+    """The path of a subscription whose cursor ``c`` and group ``g`` have had one of three messages."""
+    topic = request.node.name
+    hub.publish(topic, b"1", b"2", b"3")
+    for kind, name in (("--cursor", "c"), ("--group", "g")):
+        call("listen", "--raw", "--since", "all", "-n", "1", kind, name, hub.url_for(f"/sub/{topic}"))
+    return f"/sub/{topic}"
+
+
+def listed(call, hub, path):
+    code, out, err = call("cursors", "list", "--json", "--path", path, "--url", hub.url_for("/"))
+    assert code == 0, err
+    return {row["kind"]: row for row in json.loads(out)}
+
+
+def test_cursors_and_groups_are_listed_with_how_far_they_are_behind(hub, call, listened):
+    code, out, _ = call("cursors", "list", "--url", hub.url_for(MINE), "--path", listened)
+    heading, cursor, group = out.decode().splitlines()
+    assert code == 0
+    assert heading.split() == ["KIND", "PATH", "NAME", "LAG", "CONNECTED", "USED", "POSITION"]
+    assert cursor.split()[:5] == ["cursor", listened, "c", "2", "no"]
+    assert group.split()[:5] == ["group", listened, "g", "2", "no"]
+
+
+def test_a_cursor_is_moved_and_goes_on_from_there(hub, call, listened):
+    code, out, _ = call("cursors", "move", "--url", hub.url_for("/"), "--since", "now", listened, "c")
+    assert code == 0
+    assert out.decode().splitlines()[1].split()[3] == "0"
+    call("cursors", "move", "--url", hub.url_for("/"), "--since", "all", "--group", listened, "g")
+    lags = {kind: row["lag"] for kind, row in listed(call, hub, listened).items()}
+    assert lags["cursor"] == 0
+    assert lags["group"] >= 3
+
+
+def test_a_group_is_deleted_and_the_cursor_stays(hub, call, listened):
+    assert call("cursors", "delete", "--url", hub.url_for("/"), "--group", listened, "g")[0] == 0
+    assert set(listed(call, hub, listened)) == {"cursor"}
+    code, _, err = call("cursors", "delete", "--url", hub.url_for("/"), "--group", listened, "g")
+    assert code == 3
+    assert "there is no group 'g'" in err
+
+
+def test_without_a_token_it_is_made_of_the_key(hub, call):
+    assert call("--key", KEY, "cursors", "list", "--url", hub.url)[0] == 0
+    assert call("cursors", "list", HOOKBOT_URL=hub.url, HOOKBOT_KEY=KEY)[0] == 0
+    code, _, err = call("cursors", "list", "--url", hub.url)
+    assert (code, err) == (3, "hookbot: 401 Unauthorized\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["list"], 2, "Missing option '--url'"),
+        (["list", "--url", "http://127.0.0.1:1"], 4, "Connection refused"),
+        (["move", "--url", "{root}", "/sub/a", "c"], 2, "Missing option '--since'"),
+        (["move", "--url", "{root}", "--since", "soon", "/sub/a", "c"], 3, "since is an id"),
+        (["list", "--url", "{root}", "--path", "/pub/a"], 3, "/pub/a"),
+        (["list", "--url", "nonsense"], 3, "a URL begins with"),
+    ],
+)
+def test_what_cannot_be_done_is_said(hub, call, words, code, said):
+    ended, _, err = call("cursors", *(word.format(root=hub.url_for("/")) for word in words))
+    assert ended == code
+    assert said in err

@@ -1,0 +1,97 @@
+"""Messages, as people see them."""
+
+import json
+
+import click
+import pytest
+
+from hookbot.cli import display as showing
+from hookbot.cli.display import event_of, show, size_of
+from hookbot.protocol.message import Message, Verified
+
+
+def make(body=b"", headers=(), topic="a/b", **fields):
+    return Message(topic, body, tuple(headers), id="abcdefgh-000000000000001", time_us=1_700_000_000_000_000, **fields)
+
+
+def plain(message, headers=()):
+    return click.unstyle(show(message, headers))
+
+
+def test_a_message_has_a_heading_and_its_json_in_many_lines(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    message = make(b'{"a":[1,{"b":"\xc3\xbc"}]}', [("X-GitHub-Event", "push")], verified=Verified("github", "0"))
+    heading, *body = plain(message).splitlines()
+    assert heading.split("  ")[1:] == ["a/b", "push", "20 B", "verified by github", message.id]
+    assert json.loads("\n".join(body)) == {"a": [1, {"b": "ü"}]}
+    assert len(body) == 8
+    assert {line[:4] for line in body} == {"    "}
+
+
+def test_headers_that_are_asked_for_stand_below_the_heading():
+    shown = plain(make(headers=[("X-A", "1"), ("X-B", "2"), ("x-a", "3")]), ["X-a"])
+    assert shown.splitlines()[1:] == ["    X-A: 1", "    x-a: 3"]
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"", []),
+        (b"plain\ntext\n", ["plain", "text"]),
+        (b"a=1&b=2", ["a=1&b=2"]),
+        (b"\xff\x00", ["not text: ff 00"]),
+        (b"\xff" * 100, ["not text: " + " ".join(["ff"] * 64) + ", ..."]),
+        (b"[" * 100_000, None),
+        (b'"\xed\xa0\x80"', ["not text: 22 ed a0 80 22"]),
+    ],
+)
+def test_a_body_is_shown_as_far_as_it_can_be_read(body, shown):
+    lines = [line.removeprefix("    ") for line in plain(make(body)).splitlines()[1:]]
+    assert shown is None or lines == shown
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "\x9b2J", "\u202e", "\x07", "\r", "\x00", "\u2028"])
+@pytest.mark.parametrize("where", ["body", "json", "topic", "header", "event"])
+def test_nothing_does_anything_to_the_terminal(text, where):
+    message = {
+        "body": lambda: make(text.encode()),
+        "json": lambda: make(json.dumps({"a": text}, ensure_ascii=False).encode()),
+        "topic": lambda: make(topic=text),
+        "header": lambda: make(headers=[("X-A", text)]),
+        "event": lambda: make(json.dumps({"type": text}).encode()),
+    }[where]()
+    assert text not in plain(message, ["X-A"])
+
+
+def test_what_people_write_is_left_alone():
+    text = "Grüße, 你好, 👨\u200d👩\u200d👧"
+    assert text in plain(make(text.encode()))
+
+
+def test_of_a_long_body_the_beginning_is_shown():
+    shown = plain(make(b"x" * (30 << 20)))
+    assert len(shown) < showing.SHOWN_CHARS + 500
+    assert "characters more; --raw shows everything" in shown
+
+
+@pytest.mark.parametrize(
+    ("message", "event"),
+    [
+        (make(headers=[("X-Gitlab-Event", "Push Hook")]), "Push Hook"),
+        (make(headers=[("Ce-Type", "com.example.x")]), "com.example.x"),
+        (make(b'{"type": "invoice.paid"}'), "invoice.paid"),
+        (make(b'{"event": {"type": "x"}, "event_type": "y"}'), "y"),
+        (make(b'["type"]'), ""),
+        (make(b"\xff"), ""),
+        (make(b"[" * 100_000), ""),
+    ],
+)
+def test_the_kind_of_event_is_where_its_sender_puts_it(message, event):
+    assert event_of(message) == event
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (25 << 20, "26.2 MB"), (5_000_000_000, "5.0 GB")]
+)
+def test_sizes_are_for_people(size, shown):
+    assert size_of(size) == shown

@@ -1,0 +1,162 @@
+"""``hookbot exec``."""
+
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+
+from hookbot.client import backoff
+from hookbot.testing import open_test_hub
+from support.commands import Caller, ThreadHub, running
+
+HISTORY = ("exec", "--since", "all", "--limit")
+
+
+@pytest.fixture(scope="module")
+def thread():
+    thread = ThreadHub()
+    yield thread
+    thread.close()
+
+
+@pytest.fixture
+def call(monkeypatch, capfdbinary):
+    monkeypatch.setattr(backoff, "SHORTEST_S", 0.02)
+    monkeypatch.setattr(backoff, "LONGEST_S", 0.05)
+    return Caller(monkeypatch, capfdbinary)
+
+
+@pytest.fixture
+async def hub(nursery):
+    """A hub, and a deadline for what happens with it."""
+    with trio.fail_after(50):
+        async with open_test_hub() as hub:
+            yield hub
+
+
+def test_the_command_is_run_for_each_message_and_its_output_is_prefixed(thread, call):
+    thread.publish("each", b"1", b"2", headers={"X-A": "yes"})
+    script = 'cat; echo " $HOOKBOT_HEADER_X_A $0"; echo oops >&2'
+    code, out, err = call(*HISTORY, 2, thread.url_for("/sub/each"), "--", "sh", "-c", script, "--flag")
+    assert (code, out) == (0, b"each | 1 yes --flag\neach | 2 yes --flag\n")
+    assert err.count("each | oops\n") == 2
+    assert err.count("sh is done in") == 2
+
+
+def test_what_fails_is_run_again_and_told_how_often(thread, call):
+    thread.publish("again", b"1")
+    script = 'echo "$HOOKBOT_ATTEMPT"; test "$HOOKBOT_ATTEMPT" = 3'
+    code, out, err = call(*HISTORY, 1, thread.url_for("/sub/again"), "--", "sh", "-c", script)
+    assert (code, out) == (0, b"again | 1\nagain | 2\nagain | 3\n")
+    assert err.count("sh exited with 1; trying again in") == 2
+
+
+def test_what_takes_too_long_or_fails_too_often_ends_it(thread, call):
+    thread.publish("long", b"1")
+    options = ("--timeout", "0.2", "--max-attempts", "1")
+    code, _, err = call(*HISTORY, 1, *options, thread.url_for("/sub/long"), "--", "sleep", "30")
+    assert code == 1
+    assert "sleep took longer than 0.2 s, and was ended (1 attempt)" in err
+
+
+def test_the_hub_may_be_known_already_and_is_not_told_to_the_command(thread, call):
+    thread.publish("known", b"1")
+    code, out, _ = call(*HISTORY, 1, "--", "env", HOOKBOT_URL=thread.url_for("/sub/known"), HOOKBOT_TOKEN="secret")
+    assert code == 0
+    assert b"HOOKBOT_TOPIC=known" in out
+    assert b"secret" not in out
+    assert b"127.0.0.1" not in out
+
+
+def test_several_run_at_once_in_any_order_if_it_is_said_so(thread, call, tmp_path):
+    thread.publish("once", b"1", b"2")
+    script = f"n=$(cat); touch {tmp_path}/$n; while [ ! -e {tmp_path}/$((3 - n)) ]; do sleep 0.02; done"
+    options = ("--concurrency", "2", "--no-per-topic-serial", "--timeout", "20s")
+    assert call(*HISTORY, 2, *options, thread.url_for("/sub/once"), "--", "sh", "-c", script)[0] == 0
+
+
+async def test_a_deployment_skips_to_the_latest(hub, tmp_path):
+    script = f"cat; echo; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done"
+    async with running("exec", "--latest-only", hub.url_for("/sub/a"), "--", "sh", "-c", script) as process:
+        await process.until("listening to")
+        await hub.publish("a", b"1")
+        await process.until("a | 1", "out")
+        await hub.publish("a", b"2")
+        await hub.publish("a", b"3")
+        await process.until("skipped, there is a newer one")
+        (tmp_path / "go").touch()
+        await process.until("a | 3", "out")
+        assert await process.interrupted() == 130
+    assert b"a | 2" not in process.out
+
+
+async def test_ctrl_c_lets_the_command_finish_and_the_second_one_kills_it(hub, tmp_path):
+    await hub.publish("a", b"1")
+    await hub.publish("a", b"2")
+    wait = f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done"
+    script = f"cat; echo; sleep 100 & echo $! > {tmp_path}/pid; {wait}; echo end; kill $!"
+    words = ("exec", "--cursor", "c", "--since", "all", hub.url_for("/sub/a"), "--", "sh", "-c", script)
+    async with running(*words) as process:
+        await process.until("a | 1", "out")
+        process.signal(signal.SIGTERM)
+        await process.until("once more to leave at once")
+        (tmp_path / "go").touch()
+        assert await process.ended() == 130
+        assert process.out == b"a | 1\na | end\n"
+    (tmp_path / "go").unlink()
+    async with running(*words) as process:
+        await process.until("a | 2", "out")
+        while not (pid := (tmp_path / "pid").read_text()):
+            await trio.sleep(0.01)
+        process.signal(signal.SIGINT)
+        await process.until("once more to leave at once")
+        assert await process.interrupted() == 130
+        assert process.out == b"a | 2\n"
+    while Path(f"/proc/{int(pid)}").exists() and "\nState:\tZ" not in Path(f"/proc/{int(pid)}/status").read_text():
+        await trio.sleep(0.01)
+
+
+async def test_a_terminal_that_is_closed_leaves_no_command_behind_unless_it_was_told_to_stay(hub, tmp_path):
+    script = f"cat; echo; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done"
+    words = ("exec", "--since", "all", hub.url_for("/sub/a"), "--", "sh", "-c", script)
+    ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"  # as nohup does
+    await hub.publish("a", b"1")
+    async with running(*words) as process, running(*words, settings=ignoring) as staying:
+        for each in (process, staying):
+            await each.until("a | 1", "out")
+            each.signal(signal.SIGHUP)
+        await process.until("once more to leave at once")
+        (tmp_path / "go").touch()
+        assert await process.ended() == 130
+        await hub.publish("a", b"2")
+        await staying.until("a | 2", "out")
+
+
+async def test_a_command_may_publish_and_does_not_hear_itself(hub):
+    publish = (
+        f"cat; echo; {Path(__import__('sys').executable).parent}/hookbot publish {hub.url_for('/pub/a')} /dev/null"
+    )
+    async with running("exec", hub.url_for("/sub/a"), "--", "sh", "-c", publish) as process:
+        await process.until("listening to")
+        await hub.publish("a", b"1")
+        await process.until("went in a circle: it was here before")
+        assert await process.interrupted() == 130
+    first, second = await hub.wait_for("a", 2)
+    assert (first.hops, len(second.hops)) == ((), 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["http://h/sub/a"], 2, "Missing argument 'COMMAND'"),
+        (["--", "true"], 2, "Missing argument 'URL'"),
+        (["http://h/sub/a", "--", "there-is-no-such-command"], 2, "there is no command 'there-is-no-such-command'"),
+        (["--latest-only", "--no-per-topic-serial", "http://h/sub/a", "--", "true"], 2, "--latest-only keeps"),
+        (["http://h/unsafe/sub/a", "--", "true"], 3, "say --unsafe"),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_anything_is_run(call, words, code, said):
+    ended, _, err = call("exec", *words)
+    assert ended == code
+    assert said in err

@@ -1,0 +1,173 @@
+"""``hookbot forward``, with a hub in this process and a real target."""
+
+import json
+import signal
+
+import pytest
+import trio
+
+from hookbot import blocking
+from hookbot.client import backoff
+from hookbot.client.address import Address
+from hookbot.client.asking import ask
+from hookbot.protocol.message import from_envelope
+from hookbot.testing import open_test_hub
+from support.commands import Caller, ThreadHub, run, running, starting, target
+
+BODIES = [b"", b"{}", b"a=1&b=%20", bytes(range(256)), b"x" * (25 << 20)]
+HISTORY = ("forward", "--since", "all", "--limit")
+
+
+@pytest.fixture(scope="module")
+def thread():
+    thread = ThreadHub()
+    yield thread
+    thread.close()
+
+
+@pytest.fixture
+def call(monkeypatch, capfdbinary):
+    monkeypatch.setattr(backoff, "SHORTEST_S", 0.02)
+    monkeypatch.setattr(backoff, "LONGEST_S", 0.05)
+    return Caller(monkeypatch, capfdbinary)
+
+
+@pytest.fixture
+async def hub(nursery):
+    """A hub, and a deadline for what happens with it."""
+    with trio.fail_after(50):
+        async with open_test_hub() as hub:
+            yield hub
+
+
+def test_what_is_posted_to_the_hub_arrives_at_the_target_as_it_was(thread, call):
+    headers = [("X-A", "1"), ("x-a", "2"), ("Content-Type", "text/x; charset=ü"), ("X-Hub-Signature-256", "sha256=00")]
+    for body in BODIES:
+        blocking.publish(thread.url_for("/pub/as/was") + "?q=%5B1", body, headers=headers)
+    server = thread.target()
+    code, out, said = call(*HISTORY, len(BODIES), thread.url_for("/sub/as/"), server.url + "?own=1")
+    assert (code, out) == (0, b"")
+    assert [request.body for request in server.requests] == BODIES
+    for request in server.requests:
+        assert request.target == b"/hook?own=1&q=%5B1"
+        assert [pair for pair in request.headers if pair in headers] == headers
+    assert said.count(f"204 No Content from {server.url} in") == len(BODIES)
+
+
+def test_the_options_of_the_target_reach_it(thread, call, tmp_path):
+    (tmp_path / "headers").write_text("X-Gitlab-Token: secret\n")
+    blocking.publish(thread.url_for("/pub/options"), b"1")
+    server = thread.target()
+    options = ("--keep-host", "--header", f"@{tmp_path}/headers", "-H", "X-B: 2")
+    call(*HISTORY, 1, *options, thread.url_for("/sub/options"), server.url)
+    [request] = server.requests
+    assert request.all("Host") == [thread.url.removeprefix("http://")]
+    assert request.all("X-Gitlab-Token") == ["secret"]
+    assert request.all("X-B") == ["2"]
+
+
+def test_what_is_tried_often_enough_is_kept_in_a_file_or_a_topic_or_ends_it(thread, call, tmp_path):
+    thread.publish("again", b"\xff", b"2")
+    words = (*HISTORY, 2, "--max-attempts", "2", thread.url_for("/sub/again"))
+
+    to_file, to_topic, stopping = (thread.target(500, 500, 204) for _ in range(3))
+    assert call(*words, "--dead-letter", tmp_path / "dead", to_file.url)[0] == 0
+    assert call(*words, "--dead-letter", thread.url_for("/pub/dead"), to_topic.url)[0] == 0
+    code, _, said = call(*words, stopping.url)
+
+    [line] = (tmp_path / "dead").read_text().splitlines()
+    [dead] = thread.wait_for("dead")
+    assert from_envelope(json.loads(line)).body == dead.body == b"\xff"
+    assert "500" in dead.header("Hookbot-Failure")
+    assert [len(server.requests) for server in (to_file, to_topic, stopping)] == [3, 3, 2]
+    assert code == 1
+    assert "gives up again" in said
+
+
+def test_only_what_the_expression_holds_for_is_posted(thread, call):
+    thread.publish("only", b"0", b"1", b"2", b"3")
+    server = thread.target()
+    call(*HISTORY, 1, "--where", "body > `1`", thread.url_for("/sub/only"), server.url)
+    assert [request.body for request in server.requests] == [b"2"]
+
+
+def test_a_target_may_be_told_alone_where_the_hub_is_known(thread, call):
+    thread.publish("known", b"1")
+    server = thread.target()
+    call(*HISTORY, 1, server.url, HOOKBOT_URL=thread.url_for("/sub/known"))
+    assert [request.body for request in server.requests] == [b"1"]
+
+
+async def test_ctrl_c_finishes_the_message_in_hand_and_leaves_the_others_to_the_cursor(hub):
+    for n in range(3):
+        await hub.publish("a", str(n).encode())
+    words = ("forward", "--cursor", "c", "--since", "all", hub.url_for("/sub/a"))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        async with target(None) as server, running(*words, server.url) as process:
+            await server.arrived(1)
+            process.signal(number)
+            await process.until("once more to leave at once")
+            server.go()
+            assert await process.ended() == 130
+            assert len(server.requests) == 1
+    async with target() as server:
+        await run(*words, server.url, "--limit", "1")
+    assert [request.body for request in server.requests] == [b"2"]
+
+
+async def test_the_second_ctrl_c_does_not_wait(hub):
+    await hub.publish("a", b"1")
+    words = ("forward", "--cursor", "c", "--since", "all", hub.url_for("/sub/a"))
+    async with target(None) as server, running(*words, server.url) as process:
+        await server.arrived(1)
+        process.signal(signal.SIGINT)
+        await process.until("once more to leave at once")
+        assert await process.interrupted() == 130
+    async with target() as server:
+        await run(*words, server.url, "--limit", "1")
+    assert [request.body for request in server.requests] == [b"1"]
+
+
+async def test_a_circle_of_forwards_ends(hub):
+    forth = (hub.url_for("/sub/a"), hub.url_for("/pub/b"))
+    back = (hub.url_for("/sub/b"), hub.url_for("/pub/a"))
+    async with starting() as start:
+        processes = [await start("forward", *urls) for urls in (forth, back)]
+        for process in processes:
+            await process.until("listening to")
+        await hub.publish("a", b"round")
+        await processes[0].until("went in a circle")
+    first, second = await hub.wait_for("a", 2)
+    assert (first.hops, len(second.hops)) == ((), 2)
+
+
+async def test_a_lost_cursor_ends_it_when_what_is_in_hand_is_done(hub):
+    await hub.publish("a", b"1")
+    words = ("forward", "--cursor", "c", "--since", "all", hub.url_for("/sub/a"))
+    async with target(None) as server, running(*words, server.url) as process:
+        await server.arrived(1)
+        address = Address.parse(hub.url_for("/hookbot/v1/cursors"))
+        await ask(address, "DELETE", query={"path": "/sub/a", "name": "c"})
+        server.go()
+        assert await process.ended() == 3
+    assert b"204 No Content" in process.err
+    assert b"hookbot: the cursor c was deleted" in process.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["http://h/sub/a"], 2, "Missing argument 'URL'"),
+        (["http://h/sub/a", "http://t/", "more"], 2, "Needs URL and TARGET"),
+        (["http://h/sub/a", "localhost:3000"], 3, "a target begins with http://"),
+        (["http://h/pub/a", "http://t/"], 3, "is for publishing"),
+        (["--dead-letter", "file", "http://h/sub/a", "http://t/"], 2, "--dead-letter needs --max-attempts"),
+        (["--timeout", "0", "http://h/sub/a", "http://t/"], 2, "more than 0"),
+        (["--concurrency", "0", "http://h/sub/a", "http://t/"], 2, "--concurrency"),
+        (["--header", "nonsense", "http://h/sub/a", "http://t/"], 2, "a header is 'Name: value'"),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_anything_is_connected(call, words, code, said):
+    ended, _, err = call("forward", *words)
+    assert ended == code
+    assert said in err

@@ -1,0 +1,149 @@
+"""``hookbot replay``."""
+
+import os
+import pty
+import re
+import signal
+import sys
+
+import pytest
+import trio
+
+from hookbot.client import backoff
+from hookbot.protocol.message import format_time
+from hookbot.testing import open_test_hub
+from support.commands import Caller, ThreadHub, running, target
+
+
+@pytest.fixture(scope="module")
+def thread():
+    thread = ThreadHub()
+    yield thread
+    thread.close()
+
+
+@pytest.fixture
+def call(monkeypatch, capfdbinary):
+    monkeypatch.setattr(backoff, "SHORTEST_S", 0.02)
+    monkeypatch.setattr(backoff, "LONGEST_S", 0.05)
+    return Caller(monkeypatch, capfdbinary)
+
+
+HISTORY = ("replay", "--since", "all")
+
+
+def test_history_is_posted_and_counted(thread, call):
+    thread.publish("post", b"1", b"2", b"3", headers={"X-A": "1"})
+    server = thread.target()
+    code, out, err = call(*HISTORY, "--to", server.url, "-H", "X-B: 2", thread.url_for("/sub/post"))
+    assert (code, out) == (0, b"")
+    assert re.fullmatch(r"3 replayed, in [0-9.]+ s\n", err)
+    assert [request.body for request in server.requests] == [b"1", b"2", b"3"]
+    assert {request.all(name)[0] for request in server.requests for name in ("X-A", "X-B")} == {"1", "2"}
+
+
+def test_a_command_is_run_for_history(thread, call):
+    thread.publish("run", b"1", b"2")
+    code, out, _ = call(*HISTORY, thread.url_for("/sub/run"), "--exec", "--", "sh", "-c", "cat; echo")
+    assert (code, out) == (0, b"run | 1\nrun | 2\n")
+
+
+def test_history_is_published_again_also_to_where_it_was(thread, call):
+    thread.publish("publish", b"1", b"2")
+    for _ in range(2):
+        assert call(*HISTORY, "--publish", thread.url_for("/pub/publish"), thread.url_for("/sub/publish"))[0] == 0
+    messages = thread.wait_for("publish", 6)
+    assert [message.body for message in messages] == [b"1", b"2"] * 3
+    assert {len(message.hops) for message in messages[2:]} == {1}
+
+
+def test_the_token_for_publishing_may_be_in_the_environment(thread, call):
+    thread.publish("env", b"1")
+    url = thread.url_for("/pub/env-copy")
+    token = url.partition("//")[2].partition("@")[0]
+    words = (*HISTORY, "--publish", url.replace(f"{token}@", ""), thread.url_for("/sub/env"))
+    assert call(*words)[0] == 3
+    assert call(*words, HOOKBOT_PUBLISH_TOKEN=token)[0] == 0
+
+
+def test_it_ends_where_it_is_told_to(thread, call):
+    thread.publish("until", b"1", b"2", b"3")
+    second = thread.wait_for("until", 3)[1]
+    server = thread.target()
+    options = ("--until", format_time(second.time_us), "--speed", "100")
+    assert call(*HISTORY, *options, "--to", server.url, thread.url_for("/sub/until"))[0] == 0
+    assert [request.body for request in server.requests] == [b"1", b"2"]
+    assert "0 replayed" in call(*HISTORY, "--until", "1d", "--to", server.url, thread.url_for("/sub/until"))[2]
+
+
+def test_a_cursor_makes_it_go_on_where_it_was_stopped(thread, call):
+    thread.publish("cursor", b"1", b"2", b"3")
+    words = (*HISTORY, "--cursor", "again", "--max-attempts", "1", thread.url_for("/sub/cursor"))
+    failing, working = thread.target(204, 500), thread.target()
+    code, _, err = call(*words, "--to", failing.url)
+    assert code == 1
+    assert "1 replayed, in" in err
+    assert "gives up cursor" in err
+    assert call(*words, "--to", working.url)[0] == 0
+    assert [request.body for request in working.requests] == [b"2", b"3"]
+
+
+def test_what_is_given_up_is_counted_and_makes_it_fail(thread, call, tmp_path):
+    thread.publish("dead", b"1", b"2", b"skip")
+    server = thread.target(500)
+    options = ("--max-attempts", "1", "--dead-letter", tmp_path / "dead", "--where", "body != 'skip'")
+    code, _, err = call(*HISTORY, *options, "--to", server.url, thread.url_for("/sub/dead"))
+    assert code == 1
+    assert "1 replayed, 1 failed, 1 skipped, in" in err
+
+
+async def test_ctrl_c_finishes_the_message_in_hand_and_tells_the_total():
+    with trio.fail_after(50):
+        async with open_test_hub() as hub, target(204, None) as server:
+            for n in range(3):
+                await hub.publish("a", str(n).encode())
+            async with running(*HISTORY, "--to", server.url, hub.url_for("/sub/a")) as process:
+                await server.arrived(2)
+                process.signal(signal.SIGINT)
+                await process.until("once more to leave at once")
+                server.go()
+                assert await process.ended() == 130
+    assert b"2 replayed, in" in process.err
+
+
+async def test_a_terminal_gets_a_bar():
+    ours, theirs = pty.openpty()
+    with trio.fail_after(50):
+        async with open_test_hub() as hub, target() as server:
+            for n in range(3):
+                await hub.publish("a", str(n).encode())
+            words = [*HISTORY, "--to", server.url, hub.url_for("/sub/a")]
+            command = [sys.executable, "-m", "hookbot", *words]
+            process = await trio.lowlevel.open_process(command, stderr=theirs)
+            os.close(theirs)
+            assert await process.wait() == 0
+    printed = os.read(ours, 1 << 16)
+    os.close(ours)
+    assert b"Replaying" in printed
+    assert b"100%" in printed
+    assert b"3 replayed, in" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--since", "1h", "http://h/sub/a"], "Needs one of --to, --exec and --publish"),
+        (["--since", "1h", "--to", "http://t/", "--publish", "http://h/pub/a", "http://h/sub/a"], "Needs one of"),
+        (["--to", "http://t/", "http://h/sub/a"], "Needs --since"),
+        (["--since", "1h", "--group", "g", "--to", "http://t/", "http://h/sub/a"], "--group follows"),
+        (["--since", "1h", "--to", "http://t/", "http://h/sub/a", "more"], "COMMAND needs --exec"),
+        (["--since", "1h", "--exec", "http://h/sub/a"], "Missing argument 'COMMAND'"),
+        (["--since", "1h", "--until", "all", "--to", "http://t/", "http://h/sub/a"], "not a time"),
+        (["--since", "1h", "--until", "soon", "--to", "http://t/", "http://h/sub/a"], "not a time"),
+        (["--since", "1h", "--speed", "0", "--to", "http://t/", "http://h/sub/a"], "--speed"),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_anything_is_connected(call, words, said):
+    code, _, err = call("replay", *words)
+    assert code == 2
+    assert said in err

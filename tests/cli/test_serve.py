@@ -1,0 +1,247 @@
+"""``hookbot serve``: what its options mean, and what it says."""
+
+import os
+import pty
+import re
+import resource
+import signal
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from hookbot.access.client_address import TrustedProxies
+from hookbot.access.rate_limits import Rate
+from hookbot.access.tokens import make_token
+from hookbot.cli.main import cli
+from hookbot.cli.serve import find_config, raise_file_limit, serve
+from hookbot.errors import ConfigError
+from hookbot.hub.config import Secret
+from hookbot.log.retention import Retention
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, tmp_path):
+    for name in [name for name in os.environ if name.startswith("HOOKBOT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path / "data"))
+    return monkeypatch
+
+
+def configure(*args, key=None, github_secret=None):
+    parent = click.Context(cli, obj={"key": key, "github_secret": github_secret})
+    with serve.make_context("serve", list(args), parent=parent) as context:
+        return find_config(context)
+
+
+def test_without_options_the_defaults_are_those_that_are_documented(tmp_path):
+    config = configure(key="k")
+
+    assert config.bind == ":8080"
+    assert config.data_dir == tmp_path / "data"
+    assert config.store == "sqlite:"
+    assert config.retention == Retention(
+        max_age_s=7 * 86400, max_bytes=1 << 30, max_count=None, max_unsafe_bytes=256 << 20, dedup_s=86400
+    )
+    assert (config.max_body_bytes, config.heartbeat_s, config.stall_s, config.grace_s) == (25 << 20, 15, 90, 10)
+    assert (config.routers, config.unsafe_prefixes, config.sha1_tokens, config.door) == ((), ("",), True, True)
+
+
+def test_every_option_arrives(tmp_path):
+    for name in ("key.pem", "crt.pem", "ca.pem"):
+        (tmp_path / name).touch()
+    (tmp_path / "revoked").write_text("lost laptop\nold ci\n")
+    options = {
+        "-b": "127.0.0.1:81",
+        "-k": str(tmp_path / "key.pem"),
+        "-c": str(tmp_path / "crt.pem"),
+        "--sslca": str(tmp_path / "ca.pem"),
+        "--data-dir": str(tmp_path / "elsewhere"),
+        "--store": "memory:",
+        "--keep": "1h",
+        "--keep-bytes": "1MiB",
+        "--keep-count": "5",
+        "--keep-unsafe-bytes": "2MiB",
+        "--dedup-window": "2h",
+        "--plain-tokens": "live",
+        "--revoked": str(tmp_path / "revoked"),
+        "--trust-proxy": "1",
+        "--failure-rate": "5/m",
+        "--publish-rate": "9/s",
+        "--max-subscribers": "7",
+        "--max-subscribers-per-token": "3",
+        "--max-body": "1MiB",
+        "--cors-origin": "https://a.example",
+        "--heartbeat": "5s",
+        "--stall-timeout": "6s",
+        "--grace": "7s",
+        "--unsafe": "github.com/",
+    }
+    config = configure(*(word for option in options.items() for word in option), "--no-sha1", "--no-door", key="k")
+
+    assert config.bind == "127.0.0.1:81"
+    assert (config.tls_key, config.tls_certificate) == (tmp_path / "key.pem", tmp_path / "crt.pem")
+    assert config.tls_client_authorities == tmp_path / "ca.pem"
+    assert (config.data_dir, config.store) == (tmp_path / "elsewhere", "memory:")
+    assert config.retention == Retention(
+        max_age_s=3600, max_bytes=1 << 20, max_count=5, max_unsafe_bytes=2 << 20, dedup_s=7200
+    )
+    assert config.revoked == {"lost laptop", "old ci"}
+    assert config.trusted_proxies == TrustedProxies.parse("1")
+    assert (config.failure_rate, config.publish_rate) == (Rate(5, 60), Rate(9, 1))
+    assert (config.max_subscribers, config.max_subscribers_per_token) == (7, 3)
+    assert (config.max_body_bytes, config.heartbeat_s, config.stall_s, config.grace_s) == (1 << 20, 5, 6, 7)
+    assert config.cors_origins == ("https://a.example",)
+    assert (config.sha1_tokens, config.sha1_tokens_live_only, config.door) == (False, True, False)
+    assert config.unsafe_prefixes == ("github.com/",)
+
+
+def test_every_option_can_stand_in_the_environment(environment):
+    environment.setenv("HOOKBOT_BIND", "127.0.0.1:82")
+    environment.setenv("HOOKBOT_KEEP", "1d")
+    environment.setenv("HOOKBOT_NO_SHA1", "1")
+    config = configure(key="k")
+    assert (config.bind, config.retention.max_age_s, config.sha1_tokens) == ("127.0.0.1:82", 86400, False)
+
+
+def test_without_a_key_one_is_made_and_make_tokens_finds_it():
+    config = configure()
+    result = CliRunner().invoke(cli, ["make-tokens", "--bare", "/pub/foo"])
+
+    assert config.key.new
+    assert result.stdout.strip() == make_token(config.key.value, "/pub/foo")
+    assert configure().key == Secret(config.key.value, config.key.path)
+
+
+def test_a_key_that_make_tokens_made_is_the_hubs():
+    result = CliRunner().invoke(cli, ["make-tokens", "--bare", "/pub/foo"])
+    assert result.stdout.strip() == make_token(configure().key.value, "/pub/foo")
+
+
+@pytest.mark.parametrize("how", ["variable", "file", "kept"])
+def test_earlier_keys_are_honoured(environment, tmp_path, how):
+    file = tmp_path / ("data/old-keys" if how == "kept" else "mounted")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("older\noldest\n")
+    if how == "variable":
+        environment.setenv("HOOKBOT_OLD_KEYS", "older\noldest")
+    elif how == "file":
+        environment.setenv("HOOKBOT_OLD_KEYS_FILE", str(file))
+    assert configure(key="k").keys == ("k", "older", "oldest")
+
+
+def test_github_has_a_secret_only_where_its_router_runs(tmp_path):
+    assert configure(key="k").github_secrets == ()
+    assert not (tmp_path / "data/github-secret").exists()
+
+    [secret] = configure("--router", "github", key="k").github_secrets
+    assert (secret.path, secret.new) == (tmp_path / "data/github-secret", True)
+
+
+def test_a_secret_of_github_can_be_given_and_older_ones_stay_good(environment):
+    environment.setenv("HOOKBOT_OLD_GITHUB_SECRETS", "older\noldest")
+    secrets = configure("--router", "github", key="k", github_secret="given").github_secrets
+    assert secrets == (Secret("given"), Secret("older"), Secret("oldest"))
+
+
+@pytest.mark.parametrize(
+    ("given", "prefixes"),
+    [
+        ([], ("",)),
+        (["none"], ()),
+        (["github.com"], ("github.com",)),
+        (["/github.com/", "/unsafe/jira/"], ("github.com/", "jira/")),
+    ],
+)
+def test_unsafe_topics_are_all_some_or_none(given, prefixes):
+    args = [word for prefix in given for word in ("--unsafe", prefix)]
+    assert configure(*args, key="k").unsafe_prefixes == prefixes
+
+
+@pytest.mark.parametrize("given", [["none", "jira"], ["a//b"], [".."], ["x" * 2000]])
+def test_nonsense_about_unsafe_topics_is_refused(given):
+    args = [word for prefix in given for word in ("--unsafe", prefix)]
+    with pytest.raises(ConfigError, match="--unsafe"):
+        configure(*args, key="k")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--bind", "8080"],
+        ["--keep", "soon"],
+        ["--keep-count", "0"],
+        ["--max-body", "much"],
+        ["--heartbeat", "0"],
+        ["--sslkey", "/no/such/file"],
+        ["--log-format", "xml"],
+        ["--publish-rate", "fast"],
+        ["something"],
+    ],
+)
+def test_nonsense_is_a_usage_error(args):
+    with pytest.raises(click.UsageError):
+        configure(*args, key="k")
+
+
+def test_as_many_files_as_the_system_gives_can_be_open():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        raise_file_limit()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert soft == hard
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def start(data_dir, stdout):
+    args = ["--bind", "127.0.0.1:0", "--data-dir", str(data_dir), "--store", "memory:", "--router", "github"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "hookbot", "serve", *args], stdout=stdout, stderr=subprocess.PIPE, text=True
+    )
+
+
+def stop(hub):
+    hub.send_signal(signal.SIGTERM)
+    _, log = hub.communicate(timeout=30)
+    return hub.returncode, log
+
+
+def secrets_in(data_dir):
+    return [(data_dir / name).read_text().strip() for name in ("key", "github-secret")]
+
+
+def test_where_nobody_watches_a_hub_shows_files_and_no_secret(tmp_path):
+    hub = start(tmp_path, subprocess.PIPE)
+    said = "".join(
+        iter(hub.stdout.readline, "  Events:        whichever you like; then listen to github.com/repo/OWNER/NAME\n")
+    )
+    code, log = stop(hub)
+
+    key, github_secret = secrets_in(tmp_path)
+    assert code == 0
+    assert str(tmp_path / "key") in said
+    assert f"the contents of {tmp_path / 'github-secret'}" in said
+    for secret in (key, github_secret, make_token(key, "/pub/hello"), make_token(key, "/sub/hello")):
+        assert secret not in said
+        assert secret not in log
+
+
+def test_on_a_terminal_a_hub_shows_what_to_paste(tmp_path):
+    ours, theirs = pty.openpty()
+    hub = start(tmp_path, theirs)
+    os.close(theirs)
+    said = ""
+    while "Events:" not in said:
+        said += os.read(ours, 4096).decode()
+    code, log = stop(hub)
+    os.close(ours)
+
+    key, github_secret = secrets_in(tmp_path)
+    assert code == 0
+    assert re.search(rf"curl .* http://{make_token(key, '/pub/hello')}@127\.0\.0\.1:\d+/pub/hello", said)
+    assert github_secret in said
+    assert key not in said
+    assert github_secret not in log

@@ -1,0 +1,188 @@
+"""What people see who look for the reason of a 401."""
+
+import json
+import re
+import shlex
+from hashlib import sha256
+
+import pytest
+from click.testing import CliRunner
+
+from hookbot.cli import signatures as cli_signatures
+from hookbot.errors import BadSignature, ConfigError
+from hookbot.signatures import SignedRequest, load_provider, provider_names
+
+NOW = 1_700_000_000
+SECRET = "correct-secret"
+BODY = b'{"a": 1}'
+
+
+@pytest.fixture
+def body(tmp_path):
+    path = tmp_path / "body.json"
+    path.write_bytes(BODY)
+    return str(path)
+
+
+def run(command, *arguments, stdin=b"", **environ):
+    result = CliRunner().invoke(
+        getattr(cli_signatures, command), [str(a) for a in arguments], input=stdin, env=environ, standalone_mode=True
+    )
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert SECRET not in result.output
+    return result
+
+
+def headers(result):
+    return [argument for line in result.stdout.splitlines() for argument in ("-H", line)]
+
+
+def test_every_provider_is_listed_with_what_it_covers_and_where_it_is_described():
+    lines = run("providers").output.splitlines()
+
+    assert [line.split()[0] for line in lines] == provider_names()
+    assert "timestamp, body, id" in next(line for line in lines if line.startswith("stripe"))
+    assert "nothing" in next(line for line in lines if line.startswith("basic"))
+    assert all("https://" in line for line in lines)
+
+
+def test_what_was_signed_verifies(body):
+    signed = run("sign", "slack", "--secret", SECRET, "--at", NOW, body)
+
+    result = run("verify", "slack", "--secret", "other", "--secret", SECRET, "--at", NOW + 12, *headers(signed), body)
+
+    assert result.exit_code == 0
+    assert "Genuine: slack, with the secret 1" in result.output
+    assert "signed 2023-11-14T22:13:20.000000Z, 12 seconds ago" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((), "the header X-Slack-Signature is missing"),
+        (("--at", NOW + 600), "signed 600 seconds ago, and may be at most 300 away"),
+        (("--at", "2023-11-14T22:03:20Z"), "signed 600 seconds in the future"),
+        (("--at", NOW, "-o", "max_age=0.5", "--at", NOW + 1), "may be at most 0 away"),
+    ],
+)
+def test_what_does_not_verify_says_why(body, arguments, reason):
+    signed = run("sign", "slack", "--secret", SECRET, "--at", NOW, body)
+
+    with pytest.raises(BadSignature, match=reason):
+        run("verify", "slack", "--secret", SECRET, *(headers(signed) if arguments else ()), *arguments, body)
+
+
+def test_a_mismatch_says_what_was_computed_over_which_bytes(body):
+    computed = f"is not the HMAC-SHA256 of {{body}} here, which is 8 bytes with the SHA-256 {sha256(BODY).hexdigest()}"
+
+    with pytest.raises(BadSignature, match=re.escape(computed)):
+        run("verify", "github", "--secret", SECRET, "-H", "X-Hub-Signature-256: sha256=" + "0" * 64, body)
+
+
+def test_secrets_come_from_the_environment_and_from_files(tmp_path, body):
+    key = tmp_path / "secret"
+    key.write_text(f"{SECRET}\n")
+    signed = run("sign", "github", "--secret", "env:GITHUB_SECRET", body, GITHUB_SECRET=SECRET)
+
+    assert "Genuine" in run("verify", "github", "--secret", f"file:{key}", *headers(signed), body).output
+    with pytest.raises(ConfigError, match="no GITHUB_SECRET"):
+        run("sign", "github", "--secret", "env:GITHUB_SECRET", body)
+
+
+def test_a_secret_that_cannot_be_one_is_told_before_anything_else(body):
+    with pytest.raises(ConfigError, match="a secret of adyen is hex"):
+        run("verify", "adyen", "--secret", SECRET, body)
+    with pytest.raises(ConfigError, match="there is no provider 'gitbub'"):
+        run("verify", "gitbub", "--secret", SECRET, body)
+
+
+def test_a_delivery_id_and_a_repeat_are_told(body):
+    signed = run("sign", "github", "--secret", SECRET, body)
+
+    output = run("verify", "github", "--secret", SECRET, *headers(signed), "-H", "X-GitHub-Delivery: 72d3", body).output
+
+    assert "delivery id, not signed: 72d3" in output
+    assert "a repeat is known by: nothing that is signed" in output
+
+
+def test_a_handshake_is_told_with_its_answer():
+    question = json.dumps({"type": "url_verification", "challenge": "3eZb"}).encode()
+    signed = run("sign", "slack", "--secret", SECRET, "--at", NOW, stdin=question)
+
+    output = run("verify", "slack", "--secret", SECRET, "--at", NOW, *headers(signed), stdin=question).output
+
+    assert "answers with 200 and\nb'3eZb'" in output
+
+
+def test_options_of_the_generic_scheme_are_written_as_in_the_configuration(body):
+    options = (
+        "-o",
+        "header=X-Acme",
+        "-o",
+        'template="{timestamp}.{body}"',
+        "-o",
+        "timestamp=X-Time",
+        "-o",
+        "max_age=5",
+    )
+    signed = run("sign", "hmac", "--secret", SECRET, "--at", NOW, *options, body)
+
+    assert [line.split(":")[0] for line in signed.stdout.splitlines()] == ["X-Time", "X-Acme"]
+    assert "Genuine" in run("verify", "hmac", "--secret", SECRET, "--at", NOW, *options, *headers(signed), body).output
+
+
+def test_a_curl_line_sends_the_file_with_the_signature(body):
+    url = "https://hub.example.com/unsafe/pub/stripe"
+
+    line = shlex.split(run("sign", "stripe", "--secret", SECRET, "--at", NOW, "--curl", "--url", url, body).output)
+
+    assert (line[0], line[-1]) == ("curl", url)
+    assert line[line.index("--data-binary") + 1] == f"@{body}"
+    assert "Content-Type:" in line
+    name, value = next(part for part in line if part.startswith("Stripe-Signature")).split(": ")
+    request = SignedRequest(BODY, ((name, value),))
+    assert load_provider("stripe").verify(request, [SECRET], now=NOW).signed_at == NOW
+
+
+def test_a_curl_line_has_the_body_in_it_where_that_is_signed_or_comes_from_standard_input(body):
+    url = "https://hub.example.com/in"
+
+    mailgun = shlex.split(run("sign", "mailgun", "--secret", SECRET, "--curl", "--url", url, body).output)
+    piped = shlex.split(run("sign", "github", "--secret", SECRET, "--curl", "--url", url, stdin=b"@it's").output)
+
+    assert json.loads(mailgun[mailgun.index("--data-raw") + 1])["signature"]["token"]
+    assert piped[piped.index("--data-raw") + 1] == "@it's"
+    assert run("sign", "github", "--secret", SECRET, "--curl", "--url", url, stdin=b"\xff").exit_code == 2
+    assert run("sign", "github", "--secret", SECRET, "--curl", stdin=b"a").exit_code == 2
+
+
+def test_a_body_or_an_address_that_signing_changes_is_printed(body):
+    mailgun = run("sign", "mailgun", "--secret", SECRET, body)
+    twilio = run("sign", "twilio", "--secret", SECRET, "--url", "https://example.com/in", body)
+
+    assert json.loads(mailgun.stdout)["signature"]["signature"]
+    assert "The URL becomes https://example.com/in?bodySHA256=" in twilio.stderr
+
+
+def test_a_certificate_that_is_needed_is_fetched(monkeypatch):
+    fetched = []
+
+    async def fetch(url):
+        fetched.append(url)
+        return b"<html>"
+
+    monkeypatch.setattr(cli_signatures, "fetch_small", fetch)
+    names = ("Transmission-Id: 1", "Transmission-Time: 2023-11-14T22:13:20Z", "Transmission-Sig: AAAA")
+    certificate = "https://api.paypal.com/v1/notifications/certs/CERT-1"
+    given = (*names, "Auth-Algo: SHA256withRSA", f"Cert-Url: {certificate}")
+
+    with pytest.raises(BadSignature, match="there is no certificate"):
+        run("verify", "paypal", "--secret", "WH1", *(a for name in given for a in ("-H", f"Paypal-{name}")), stdin=BODY)
+
+    assert fetched == [certificate]
+
+
+@pytest.mark.parametrize("arguments", [("-H", "nocolon"), ("-H", ": x"), ("-o", "max_age"), ("--at", "yesterday")])
+def test_what_is_written_wrongly_is_an_error_of_usage(body, arguments):
+    assert run("verify", "slack", "--secret", "s", *arguments, body).exit_code == 2

@@ -1,0 +1,168 @@
+"""Scripts without async, against a hub that lives in another thread or process."""
+
+import signal
+import subprocess
+import sys
+import threading
+from functools import partial
+
+import pytest
+import trio
+
+from hookbot import blocking, client
+from hookbot.errors import Unauthorized
+from support.scripted_hub import answering, mid, on_bytes, read_head, scripted_hub
+
+
+def sending(*numbers, then_cut=False):
+    async def script(peer):
+        await peer.hello()
+        await peer.messages(*numbers)
+        if then_cut:
+            await peer.cut()
+        await peer.stay()
+
+    return script
+
+
+def listeners():
+    return [thread for thread in threading.enumerate() if thread.name == "hookbot-listen"]
+
+
+async def in_thread(function, *args, **kwargs):
+    """Run a script; what it raises comes out."""
+    return await trio.to_thread.run_sync(partial(function, *args, **kwargs))
+
+
+async def test_messages_come_over_several_connections_and_the_thread_ends_with_the_block():
+    def script(url):
+        with blocking.listen(url, limit=3) as messages:
+            assert len(listeners()) == 1
+            return [message.id for message in messages]
+
+    async with scripted_hub(sending(1, 2, then_cut=True), sending(3)) as hub:
+        assert await in_thread(script, hub.url) == [mid(1), mid(2), mid(3)]
+    assert listeners() == []
+
+
+async def test_leaving_early_ends_the_thread_and_tells_the_hub_what_is_done():
+    told, acks = trio.open_memory_channel(10)
+
+    def script(url):
+        with blocking.listen(url, cursor="c", manual_ack=True) as messages:
+            messages.ack(next(messages))
+
+    async def peer_script(peer):
+        await peer.hello()
+        await peer.messages(1, 2, 3)
+        await told.send(await peer.receive())
+
+    async with scripted_hub(peer_script) as hub:
+        await in_thread(script, hub.url)
+        assert await acks.receive() == {"type": "ack", "id": mid(1)}
+    assert listeners() == []
+
+
+async def test_an_exhausted_stream_stays_exhausted():
+    def script(url):
+        with blocking.listen(url, limit=1) as messages:
+            return list(messages), list(messages), next(messages, "nothing")
+
+    async with scripted_hub(sending(1)) as hub:
+        [[_], nothing, default] = await in_thread(script, hub.url)
+    assert (nothing, default) == ([], "nothing")
+
+
+async def test_a_refusal_comes_out_on_entering():
+    def script(url):
+        with pytest.raises(Unauthorized), blocking.listen(url):
+            pass
+
+    async with scripted_hub(answering(401)) as hub:
+        await in_thread(script, hub.url)
+    assert listeners() == []
+
+
+async def test_a_refusal_comes_out_of_the_loop():
+    def script(url):
+        with blocking.listen(url) as messages:
+            next(messages)
+            with pytest.raises(Unauthorized):
+                next(messages)
+
+    async with scripted_hub(sending(1, then_cut=True), answering(401)) as hub:
+        await in_thread(script, hub.url)
+
+
+async def test_what_breaks_inside_comes_out_as_well_and_nobody_waits_for_ever():
+    def on_event(event):
+        if isinstance(event, client.Disconnected):
+            raise ZeroDivisionError
+
+    def script(url):
+        with blocking.listen(url, on_event=on_event) as messages:
+            for _ in messages:
+                pass
+
+    async with scripted_hub(sending(1, then_cut=True)) as hub:
+        with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+            await in_thread(script, hub.url)
+    assert listeners() == []
+
+
+async def test_publish_returns_the_id():
+    @on_bytes
+    async def stored(stream):
+        await read_head(stream)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nHookbot-Message-Id: id\r\n\r\nOK\n")
+
+    async with scripted_hub(stored) as hub:
+        assert await in_thread(blocking.publish, hub.pub, b"") == "id"
+
+
+async def test_publish_raises_what_the_hub_raised():
+    async with scripted_hub(answering(401)) as hub:
+        with pytest.raises(Unauthorized):
+            await in_thread(blocking.publish, hub.pub, b"x")
+
+
+def test_both_are_documented_like_what_they_stand_for():
+    assert blocking.listen.__doc__ == client.listen.__doc__
+    assert blocking.publish.__doc__ == client.publish.__doc__
+
+
+SCRIPT = """
+import sys, hookbot.blocking
+with hookbot.blocking.listen(sys.argv[1], cursor="c") as messages:
+    for message in messages:
+        print(message.id, flush=True)
+"""
+
+
+async def test_ctrl_c_ends_a_script_that_waits_and_the_hub_knows_what_is_done():
+    acked = trio.Event()
+    goodbye, said = trio.open_memory_channel(1)
+
+    async def script(peer):
+        await peer.hello()
+        await peer.messages(1, 2)
+        while (await peer.receive())["id"] != mid(1):
+            pass
+        acked.set()
+        try:
+            await peer.stay()
+        finally:
+            goodbye.send_nowait(peer.websocket.closed.code)
+
+    async with scripted_hub(script) as hub:
+        command = [sys.executable, "-c", SCRIPT, hub.url]
+        process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        await acked.wait()
+        process.send_signal(signal.SIGINT)
+        await process.wait()
+        printed = await process.stdout.receive_some()
+        complained = await process.stderr.receive_some()
+        assert await said.receive() == 1000
+    assert printed.decode().split()[0] == mid(1)
+    assert process.returncode == -signal.SIGINT
+    assert complained.rstrip().endswith(b"KeyboardInterrupt")

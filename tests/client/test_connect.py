@@ -1,0 +1,210 @@
+"""Proxies and certificates."""
+
+import base64
+import ssl
+
+import pytest
+import trio
+import trustme
+
+from hookbot import client
+from hookbot.client.address import Address
+from hookbot.client.connect import proxy_of
+from hookbot.errors import Refused, Unavailable
+from support.scripted_hub import on_bytes, read_head, scripted_hub
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def no_proxy_of_ours(monkeypatch):
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def tls(authority):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def ca_file(authority, tmp_path):
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+async def one_message(peer):
+    await peer.hello()
+    await peer.messages(1)
+    await peer.stay()
+
+
+@on_bytes
+async def stored(stream):
+    await read_head(stream)
+    await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nHookbot-Message-Id: id\r\n\r\nOK\n")
+
+
+class Proxy:
+    """A CONNECT proxy that lets everything through, or answers with a status of its own."""
+
+    def __init__(self, answer=b"HTTP/1.1 200 Connection established\r\n\r\n"):
+        self.answer = answer
+        self.heads = []
+
+    on_bytes = True
+
+    async def __call__(self, stream):
+        head = await read_head(stream)
+        self.heads.append(head)
+        await stream.send_all(self.answer)
+        if b" 200 " not in self.answer:
+            return
+        host, port = head.split()[1].rsplit(b":", 1)
+        async with await trio.open_tcp_stream(host.decode(), int(port)) as beyond, trio.open_nursery() as nursery:
+            for source, sink in ((stream, beyond), (beyond, stream)):
+                nursery.start_soon(self._pump, source, sink, nursery.cancel_scope)
+
+    async def _pump(self, source, sink, scope):
+        async for data in source:
+            await sink.send_all(data)
+        scope.cancel()
+
+
+# -- which proxy
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "proxy"),
+    [
+        ({}, "https://hub/", None),
+        ({"HTTPS_PROXY": "http://p:3128"}, "https://hub/", "http://p:3128/"),
+        ({"https_proxy": "p:3128"}, "wss://hub/", "http://p:3128/"),
+        ({"HTTPS_PROXY": "https://p"}, "wss://hub/", "https://p/"),
+        ({"HTTPS_PROXY": "http://p:3128"}, "http://hub/", None),
+        ({"http_proxy": "http://p:3128"}, "ws://hub/", "http://p:3128/"),
+        ({"ALL_PROXY": "http://p:3128"}, "wss://hub/", "http://p:3128/"),
+        ({"HTTPS_PROXY": "http://p:3128", "NO_PROXY": "hub"}, "https://hub/", None),
+        ({"HTTPS_PROXY": "http://p:3128", "NO_PROXY": "example.com"}, "https://a.example.com:8443/", None),
+        ({"HTTPS_PROXY": "http://p:3128", "NO_PROXY": "::1"}, "https://[::1]/", None),
+        ({"HTTPS_PROXY": "http://p:3128", "NO_PROXY": "*"}, "https://hub/", None),
+        ({"HTTPS_PROXY": "http://p:3128", "NO_PROXY": "other"}, "https://hub/", "http://p:3128/"),
+    ],
+)
+def test_the_environment_names_the_proxy_as_for_every_other_program(monkeypatch, environment, url, proxy):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    found = proxy_of(Address.parse(url))
+    assert (None if found is None else str(found)) == proxy
+
+
+def test_a_proxy_of_another_kind_is_refused_and_not_gone_around(monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://user:s3cret@p:1080")
+    with pytest.raises(Refused, match="socks5") as caught:
+        proxy_of(Address.parse("https://hub/"))
+    assert "s3cret" not in str(caught.value)
+
+
+# -- through it
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_listening_goes_through_a_proxy(monkeypatch, tls, ca_file, secure):
+    proxy = Proxy()
+    async with scripted_hub(one_message, ssl_context=tls if secure else None) as hub, scripted_hub(proxy) as at:
+        monkeypatch.setenv("HTTPS_PROXY" if secure else "http_proxy", f"http://user:pa%20ss@127.0.0.1:{at.port}")
+        url = hub.url.replace("ws:", "wss:") if secure else hub.url
+        async with client.listen(url, ca_file=ca_file) as messages:
+            await anext(messages)
+    [head] = proxy.heads
+    assert head.startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n" % hub.port)
+    assert base64.b64encode(b"user:pa ss") in head
+    assert len(hub.peers) == 1
+
+
+async def test_publishing_goes_through_a_proxy(monkeypatch, tls, ca_file):
+    proxy = Proxy()
+    async with scripted_hub(stored, ssl_context=tls) as hub, scripted_hub(proxy) as at:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:pa%20ss@127.0.0.1:{at.port}")
+        assert await client.publish(hub.pub.replace("http:", "https:"), b"x", ca_file=ca_file) == "id"
+    [head] = proxy.heads
+    assert head.startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n" % hub.port)
+    assert base64.b64encode(b"user:pa ss") in head
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 407 Who are you?\r\nContent-Length: 0\r\n\r\n", b"", b"\0\1\2\r\n\r\n"])
+async def test_a_proxy_that_does_not_let_us_through_is_named(monkeypatch, answer):
+    events = []
+    async with scripted_hub(one_message) as hub, scripted_hub(Proxy(answer)) as at, trio.open_nursery() as nursery:
+        monkeypatch.setenv("http_proxy", f"http://user:s3cret@127.0.0.1:{at.port}")
+
+        def on_event(event):
+            events.append(event)
+            nursery.cancel_scope.cancel()
+
+        async with client.listen(hub.url, on_event=on_event):
+            pass
+    assert f"the proxy 127.0.0.1:{at.port}" in events[0].why
+    assert "s3cret" not in events[0].why
+
+
+# -- certificates
+
+
+async def test_a_hub_with_a_certificate_of_our_own_authority_is_listened_to_and_published_to(tls, ca_file):
+    async with scripted_hub(one_message, stored, ssl_context=tls) as hub:
+        async with client.listen(hub.url.replace("ws:", "wss:"), ca_file=ca_file) as messages:
+            assert (await anext(messages)).topic == "t"
+        assert await client.publish(hub.pub.replace("http:", "https:"), b"x", ca_file=ca_file) == "id"
+
+
+async def test_a_hub_with_a_certificate_of_a_stranger_is_not_talked_to(tls):
+    events = []
+    async with scripted_hub(one_message, ssl_context=tls) as hub, trio.open_nursery() as nursery:
+
+        def on_event(event):
+            events.append(event)
+            nursery.cancel_scope.cancel()
+
+        async with client.listen(hub.url.replace("ws:", "wss:"), on_event=on_event):
+            pass
+        assert "the certificate is not valid" in events[0].why
+        with pytest.raises(Unavailable, match=r"(?i)certificate"):
+            await client.publish(hub.pub.replace("http:", "https:"), b"x", patience_s=0)
+    assert hub.peers == []
+
+
+async def test_a_hub_without_tls_is_not_mistaken_for_one_with_it(ca_file):
+    events = []
+    async with scripted_hub(one_message) as hub, trio.open_nursery() as nursery:
+
+        def on_event(event):
+            events.append(event)
+            nursery.cancel_scope.cancel()
+
+        async with client.listen(hub.url.replace("ws:", "wss:"), ca_file=ca_file, on_event=on_event):
+            pass
+    assert "no TLS with" in events[0].why
+
+
+async def test_a_name_that_does_not_exist_is_said_to_be_so():
+    events = []
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+
+            def on_event(event):
+                events.append(event)
+                nursery.cancel_scope.cancel()
+
+            async with client.listen("http://hub.invalid/sub/a", on_event=on_event):
+                pass
+    assert "cannot connect to hub.invalid: " in events[0].why

@@ -1,0 +1,194 @@
+"""Publishing, against a hub that misbehaves as scripted."""
+
+import pytest
+import trio
+
+from hookbot.client import open_publisher, publish
+from hookbot.errors import BodyTooLarge, Refused, TooManyRequests, Unauthorized, Unavailable
+from support.scripted_hub import answering, on_bytes, read_head, scripted_hub
+
+
+class Recorder:
+    """A hub that stores everything."""
+
+    on_bytes = True
+
+    def __init__(self, headers=b"Hookbot-Message-Id: id-1\r\n"):
+        self.headers = headers
+        self.requests = []
+
+    async def __call__(self, stream):
+        while True:
+            head, _, body = (await read_head(stream)).partition(b"\r\n\r\n")
+            line, *fields = head.decode("latin-1").split("\r\n")
+            headers = [tuple(field.split(": ", 1)) for field in fields]
+            length = next(int(value) for name, value in headers if name.lower() == "content-length")
+            while len(body) < length:
+                body += await stream.receive_some()
+            self.requests.append((line, headers, body))
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n" + self.headers + b"\r\nOK\n")
+
+    def header(self, name, n=0):
+        return [value for field, value in self.requests[n][1] if field.lower() == name.lower()]
+
+
+async def test_a_body_arrives_as_it_is_and_the_id_comes_back():
+    hub_ = Recorder()
+    body = bytes(range(256)) * 4096
+    async with scripted_hub(hub_) as hub:
+        assert await publish(hub.pub, body) == "id-1"
+    assert hub_.requests[0][0] == "POST /pub/t HTTP/1.1"
+    assert hub_.requests[0][2] == body
+
+
+async def test_text_is_published_as_utf8_and_nothing_as_nothing():
+    hub_ = Recorder()
+    async with scripted_hub(hub_) as hub:
+        await publish(hub.pub, "ü")
+        await publish(hub.pub, b"")
+    assert [body for _, _, body in hub_.requests] == ["ü".encode(), b""]
+
+
+async def test_headers_arrive_in_order_repeated_and_with_any_latin_1():
+    hub_ = Recorder()
+    headers = [("X-One", "1"), ("x-Two", "2"), ("X-One", "ü"), ("User-Agent", "GitHub-Hookshot/1")]
+    async with scripted_hub(hub_) as hub:
+        await publish(hub.pub, b"x", headers=headers)
+    sent = [pair for pair in hub_.requests[0][1] if pair[0].lower() in {"x-one", "x-two", "user-agent"}]
+    assert sent == headers
+
+
+async def test_the_headers_of_a_message_can_be_passed_on_as_they_are():
+    hub_ = Recorder()
+    of_a_message = [
+        ("Host", "elsewhere"),
+        ("Content-Length", "999"),
+        ("Transfer-Encoding", "chunked"),
+        ("Connection", "close"),
+        ("Content-Type", "application/json"),
+    ]
+    async with scripted_hub(hub_) as hub:
+        await publish(hub.pub, b"{}", headers=of_a_message)
+    assert hub_.header("host") == [f"127.0.0.1:{hub.port}"]
+    assert hub_.header("content-length") == ["2"]
+    assert hub_.header("transfer-encoding") == hub_.header("connection") == []
+    assert hub_.header("content-type") == ["application/json"]
+
+
+async def test_query_token_hops_and_key_are_sent():
+    hub_ = Recorder()
+    async with scripted_hub(hub_) as hub:
+        url = f"ws://token@127.0.0.1:{hub.port}/pub/a b?extra-metadata=github"
+        await publish(url, b"x", hops=("github", "filter"), idempotency_key="k")
+    assert hub_.requests[0][0] == "POST /pub/a%20b?extra-metadata=github HTTP/1.1"
+    assert hub_.header("authorization") == ["Basic dG9rZW46"]
+    assert hub_.header("hookbot-hops") == ["github,filter"]
+    assert hub_.header("idempotency-key") == ["k"]
+
+
+async def test_every_publish_has_a_key_of_its_own():
+    hub_ = Recorder()
+    async with scripted_hub(hub_) as hub:
+        await publish(hub.pub, b"x")
+        await publish(hub.pub, b"x")
+    assert hub_.header("idempotency-key", 0) != hub_.header("idempotency-key", 1)
+
+
+async def test_a_hub_older_than_1_0_gives_no_id():
+    async with scripted_hub(Recorder(headers=b"")) as hub:
+        assert await publish(hub.pub, b"x") == ""
+
+
+async def test_a_publisher_keeps_its_connection():
+    hub_ = Recorder()
+    async with scripted_hub(hub_) as hub, open_publisher(hub.pub) as publisher:
+        for _ in range(3):
+            await publisher.publish(b"x")
+    assert (len(hub_.requests), len(hub.peers)) == (3, 1)
+
+
+@on_bytes
+async def cut_before_the_answer(stream):
+    await read_head(stream)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [cut_before_the_answer]
+    + [answering(status, b"later\n", "Retry-After: 0") for status in (408, 409, 429, 500, 502, 503)],
+)
+async def test_a_publish_that_may_work_later_is_tried_again_with_the_same_key(script):
+    keys = []
+
+    @on_bytes
+    async def first(stream):
+        keys.append(next(line for line in (await read_head(stream)).split(b"\r\n") if b"Idempotency" in line))
+        await script(_Read(stream))
+
+    hub_ = Recorder()
+    async with scripted_hub(first, hub_) as hub:
+        assert await publish(hub.pub, b"") == "id-1"
+    assert keys == [f"Idempotency-Key: {hub_.header('idempotency-key')[0]}".encode()]
+
+
+class _Read:
+    """A stream whose request has been read already."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    async def receive_some(self):
+        return b"\r\n\r\n"
+
+    async def send_all(self, data):
+        await self._stream.send_all(data)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(400, Refused), (401, Unauthorized), (413, BodyTooLarge), (302, Refused), (201, Refused)]
+)
+async def test_a_refusal_is_raised_at_once(status, error):
+    async with scripted_hub(answering(status, b"since this\n")) as hub:
+        with pytest.raises(error, match="since this"):
+            await publish(hub.pub, b"x")
+    assert len(hub.peers) == 1
+
+
+async def test_patience_ends():
+    async with scripted_hub(answering(503, b"no room\n")) as hub:
+        with pytest.raises(Unavailable, match="no room"):
+            await publish(hub.pub, b"x", patience_s=0.1)
+    assert len(hub.peers) > 1
+
+
+async def test_a_hub_that_asks_for_more_patience_than_there_is_is_not_waited_for():
+    async with scripted_hub(answering(429, b"slowly\n", "Retry-After: 60")) as hub:
+        with pytest.raises(TooManyRequests) as caught:
+            await publish(hub.pub, b"x")
+    assert caught.value.retry_after_s == 60
+
+
+async def test_a_hub_that_is_not_there_is_unavailable_and_the_token_stays_secret(caplog):
+    caplog.set_level("DEBUG")
+    async with scripted_hub(answering(200)) as gone:
+        pass
+    with (
+        trio.fail_after(20),
+        pytest.raises(Unavailable, match=r"cannot publish to http://127.*: Connection refused$") as caught,
+    ):
+        await publish(gone.pub.replace("127", "s3cret@127"), b"x", patience_s=0)
+    assert "s3cret" not in caplog.text + repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    "headers", [[("X-A", "1\r\nX-B: 2")], [("X A", "1")], [("X-Ü", "1")], [("X-A", "\N{SNOWMAN}")]]
+)
+async def test_what_is_no_header_is_refused(headers):
+    async with scripted_hub(answering(200)) as hub:
+        with pytest.raises(Refused, match="not a"):
+            await publish(hub.pub, b"x", headers=headers)
+
+
+async def test_a_url_for_listening_is_refused():
+    with pytest.raises(Refused, match="for listening"):
+        await publish("http://hub/sub/a", b"x")

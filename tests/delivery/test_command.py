@@ -1,0 +1,244 @@
+"""Running commands: what they are given, how they end, and what is left of them."""
+
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from hookbot.delivery import Failed
+from hookbot.delivery import command as running
+from hookbot.delivery.command import open_runner
+from hookbot.protocol.message import Message, Verified
+
+SHOW_ENVIRONMENT = "import os; print([(k, v) for k, v in os.environb.items() if k[:8] == b'HOOKBOT_'])"
+ID = "abcdefgh-000000000000001"
+
+
+def make(body=b"{}", topic="t", headers=(), **fields):
+    return Message(topic, body, tuple(headers), id=ID, time_us=1_000_000, **fields)
+
+
+@asynccontextmanager
+async def runner(*command, timeout_s=20.0):
+    with trio.fail_after(30):
+        async with open_runner(command, "exec-test", timeout_s) as made:
+            yield made
+
+
+async def run(*command, message=None, attempt=1, **options):
+    async with runner(*command, **options) as made:
+        return await made.run(message or make(), attempt)
+
+
+def python(code):
+    return sys.executable, "-c", code
+
+
+def sh(script):
+    return "sh", "-c", script
+
+
+def lines(text):
+    return [line.removeprefix("t | ") for line in text.splitlines()]
+
+
+# -- what it is given
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", bytes(range(256)), b"x" * (25 << 20)], ids=["empty", "json", "binary", "25 MiB"]
+)
+async def test_the_body_is_its_standard_input_and_a_file(body, tmp_path):
+    await run(*sh(f'cd {tmp_path}; cat > stdin; cp "$HOOKBOT_BODY_FILE" file'), message=make(body))
+    assert (tmp_path / "stdin").read_bytes() == (tmp_path / "file").read_bytes() == body
+
+
+async def test_what_it_may_know_is_in_its_environment(capfd):
+    headers = [("X-GitHub-Event", "push"), ("X-A", "1"), ("x-a", "2"), ("Content-Type", "text/\xfc")]
+    message = make(topic="a/ü", headers=headers, query="x=%20", hops=("b",), verified=Verified("github", "0"))
+    await run(
+        *python("import os; print(sorted((k, v) for k, v in os.environb.items() if k[:8] == b'HOOKBOT_'))"),
+        message=message,
+    )
+    seen = dict(eval(capfd.readouterr().out.partition(" | ")[2]))
+    assert Path(os.fsdecode(seen.pop(b"HOOKBOT_BODY_FILE"))).is_absolute()
+    assert seen == {
+        b"HOOKBOT_ATTEMPT": b"1",
+        b"HOOKBOT_HEADER_CONTENT_TYPE": b"text/\xfc",
+        b"HOOKBOT_HEADER_X_A": b"1, 2",
+        b"HOOKBOT_HEADER_X_GITHUB_EVENT": b"push",
+        b"HOOKBOT_HOPS": b"b,exec-test",
+        b"HOOKBOT_ID": ID.encode(),
+        b"HOOKBOT_QUERY": b"x=%20",
+        b"HOOKBOT_TIME": b"1970-01-01T00:00:01.000000Z",
+        b"HOOKBOT_TOPIC": "a/ü".encode(),
+        b"HOOKBOT_VERIFIED": b"github",
+    }
+
+
+async def test_nothing_else_of_hookbot_is_in_its_environment_and_everything_else_is(monkeypatch, capfd):
+    for name in ("HOOKBOT_TOKEN", "HOOKBOT_URL", "HOOKBOT_KEY", "HOOKBOT_HEADER_X_OLD"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("MINE", "here")
+    await run("env")
+    printed = capfd.readouterr().out
+    assert "secret" not in printed
+    assert "MINE=here" in printed
+
+
+async def test_no_header_can_pose_as_another(capfd):
+    headers = [("X_GitHub_Event", "liar"), ("X-GitHub-Event", "push"), ("X.Y", "odd"), ("X-Nul", "a\0b")]
+    await run("env", message=make(headers=headers))
+    printed = lines(capfd.readouterr().out)
+    assert "HOOKBOT_HEADER_X_GITHUB_EVENT=push" in printed
+    assert "HOOKBOT_HEADER_X_NUL=ab" in printed
+    assert not any("liar" in line or "odd" in line for line in printed)
+
+
+async def test_no_shell_reads_anything_of_it(tmp_path, capfd):
+    evil = f"$(touch {tmp_path}/evil); `touch {tmp_path}/evil`"
+    await run(
+        "echo", evil, message=make(evil.encode(), evil.replace("/", "-"), [("X-A", "() { :; }; " + evil)], query=evil)
+    )
+    assert evil in capfd.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_body_is_gone_afterwards_and_nobody_else_can_read_it_meanwhile(capfd):
+    await run(*sh('echo "$HOOKBOT_BODY_FILE"; stat -c %a "$(dirname "$HOOKBOT_BODY_FILE")"'))
+    path, mode = lines(capfd.readouterr().out)
+    assert mode == "700"
+    assert not Path(path).exists()
+
+
+# -- how it ends
+
+
+async def test_exit_0_is_done():
+    assert (await run("true")).startswith("true is done in")
+
+
+@pytest.mark.parametrize(
+    ("script", "why"), [("exit 3", "sh exited with 3"), ("kill -SEGV $$", "sh was killed by SIGSEGV")]
+)
+async def test_everything_else_failed(script, why):
+    with pytest.raises(Failed, match=why):
+        await run(*sh(script))
+
+
+async def test_a_command_that_cannot_be_run_failed(tmp_path):
+    with pytest.raises(Failed, match="cannot be run: No such file"):
+        await run(str(tmp_path / "nothing"))
+    with pytest.raises(Failed, match="cannot be run: Permission denied"):
+        await run(str(tmp_path))
+
+
+async def test_more_than_an_environment_can_hold_failed():
+    with pytest.raises(Failed, match="cannot be run: Argument list too long"):
+        await run("true", message=make(query="x" * (1 << 20)))
+
+
+async def test_a_command_that_hangs_is_asked_to_end(capfd):
+    with pytest.raises(Failed, match=r"took longer than 0\.3 s"):
+        await run(*sh("trap 'echo told; exit 0' TERM; echo $$; while :; do sleep 0.05; done"), timeout_s=0.3)
+    assert lines(capfd.readouterr().out)[-1] == "told"
+
+
+async def test_a_command_that_does_not_end_when_asked_is_killed_with_all_that_it_started(monkeypatch, capfd):
+    monkeypatch.setattr(running, "KILL_AFTER_S", 0.2)
+    child = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
+    with pytest.raises(Failed, match="was ended"):
+        await run(*sh(f'sh -c "{child.replace("$$", chr(92) + "$$")}" & {child}'), timeout_s=0.5)
+    pids = list(map(int, lines(capfd.readouterr().out)))
+    assert len(pids) == 2
+    for pid in pids:
+        await gone(pid)
+
+
+async def gone(pid):
+    """Wait until there is no such process, or only its remains."""
+    with trio.fail_after(10):
+        while is_running(pid):
+            await trio.sleep(0.01)
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_when_it_is_cancelled_nothing_of_it_goes_on(tmp_path):
+    script = f"sleep 100 & echo $! $$ > {tmp_path}/x; mv {tmp_path}/x {tmp_path}/pids; wait"
+    async with runner(*sh(script)) as made, trio.open_nursery() as nursery:
+        nursery.start_soon(made.run, make(), 1)
+        while not (tmp_path / "pids").exists():
+            await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    for pid in map(int, (tmp_path / "pids").read_text().split()):
+        await gone(pid)
+
+
+async def test_ctrl_c_on_the_terminal_does_not_reach_it():
+    code = "import os; raise SystemExit(os.getpgid(0) != os.getpid() or os.getsid(0) != os.getpid())"
+    await run(*python(code))
+
+
+async def test_what_it_leaves_in_the_background_is_not_waited_for_and_goes_on(tmp_path, capfd):
+    pid_file = tmp_path / "pid"
+    await run(*sh(f"sleep 100 & echo $! > {pid_file}; echo done"))
+    pid = int(pid_file.read_text())
+    try:
+        assert lines(capfd.readouterr().out) == ["done"]
+        assert is_running(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+# -- what it says
+
+
+async def test_each_line_stands_behind_the_topic(capfd):
+    await run(*sh("echo one; printf 'two\\n\\nthree'; echo oops >&2"), message=make(topic="a/b"))
+    assert capfd.readouterr() == ("a/b | one\na/b | two\na/b | \na/b | three\n", "a/b | oops\n")
+
+
+async def test_a_topic_does_nothing_to_the_terminal(capfd):
+    await run("echo", "x", message=make(topic="a\u202eb"))
+    assert capfd.readouterr().out == "a\\u202eb | x\n"
+
+
+async def test_what_it_says_last_is_not_lost(capfd):
+    for _ in range(5):
+        await run(*python("import sys; sys.stdout.write('x' * 60000 + '\\nend')"))
+    assert capfd.readouterr().out.count("t | end\n") == 5
+
+
+async def test_a_lot_of_output_passes_through_without_being_kept(tmp_path):
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with open(os.devnull, "wb") as nowhere:
+        kept = os.dup(1)
+        os.dup2(nowhere.fileno(), 1)
+        try:
+            await run(*sh("head -c 60000000 /dev/zero; yes | head -c 20000000"))
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+async def test_a_command_goes_on_when_nobody_reads_its_output(tmp_path, monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    async with runner(*sh(f"echo 1; echo 2; echo 3; touch {tmp_path}/done")) as made:
+        made._outputs = (running.Output(write), running.Output(write))
+        await made.run(make(), 1)
+    os.close(write)
+    assert (tmp_path / "done").exists()

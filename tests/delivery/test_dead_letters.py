@@ -1,0 +1,64 @@
+"""What is given up is kept."""
+
+import json
+import os
+
+import pytest
+import trio
+
+from hookbot.delivery import GaveUp, Stopping
+from hookbot.delivery.dead_letters import ToFile, ToTopic
+from hookbot.errors import Unauthorized
+from hookbot.protocol.message import Message, from_envelope
+from hookbot.testing import open_test_hub
+
+ID = "abcdefgh-000000000000001"
+MESSAGE = Message("a/b", b"\xff\0", (("X-A", "1"), ("X-A", "2")), hops=("one",), id=ID, time_us=1)
+
+
+async def test_a_file_gets_a_line_for_each_with_the_whole_message_and_the_reason(tmp_path):
+    path = tmp_path / "dead.jsonl"
+    async with trio.open_nursery() as nursery:
+        for n in range(5):
+            nursery.start_soon(ToFile(path).take, MESSAGE, f"reason\n{n}")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [from_envelope(line) for line in lines] == [MESSAGE] * 5
+    assert {line["failure"] for line in lines} == {f"reason\n{n}" for n in range(5)}
+
+
+async def test_only_its_owner_can_read_the_file(tmp_path):
+    path = tmp_path / "dead.jsonl"
+    assert await ToFile(path).take(MESSAGE, "x") == str(path)
+    assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+async def test_a_file_that_cannot_be_written_keeps_nothing(tmp_path):
+    with pytest.raises(GaveUp, match=rf"cannot write {ID} to .*: Is a directory"):
+        await ToFile(tmp_path).take(MESSAGE, "x")
+
+
+async def test_a_topic_gets_the_message_with_the_reason_in_a_header_once():
+    with trio.fail_after(20):
+        async with open_test_hub() as hub:
+            letters = ToTopic(hub.url_for("/pub/dead"), None, None, "forward-test")
+            for _ in range(2):
+                place = await letters.take(MESSAGE, "because \u2028 of\r\nthat")
+            await hub.publish("dead", b"the next")
+            kept, following = await hub.wait_for("dead", 2)
+    assert (kept.body, kept.hops) == (MESSAGE.body, ("one", "forward-test"))
+    assert [value for name, value in kept.headers if name == "X-A"] == ["1", "2"]
+    assert kept.header("Hookbot-Failure") == "because \\u2028 of\\r\\nthat"
+    assert place == f"the hub, as {kept.id}"
+    assert following.body == b"the next"
+
+
+async def test_a_topic_that_refuses_keeps_nothing():
+    with trio.fail_after(20):
+        async with open_test_hub() as hub:
+            with pytest.raises(Unauthorized):
+                await ToTopic(f"{hub.url}/pub/dead", "wrong", None, "x").take(MESSAGE, "x")
+
+
+async def test_nobody_to_keep_it_says_so():
+    with pytest.raises(GaveUp, match="a/b abcdefgh-000000000000001: because"):
+        await Stopping().take(MESSAGE, "because")

@@ -1,0 +1,323 @@
+"""Posting: what arrives at the target is what was posted to the hub."""
+
+import ssl
+import time
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import pytest
+import trio
+import trustme
+
+from hookbot.delivery import Failed
+from hookbot.delivery import forwarder as posting
+from hookbot.delivery.forwarder import Style, Target, open_poster
+from hookbot.errors import Refused
+from hookbot.protocol.message import Message
+from hookbot.signatures import SignedRequest, load_provider
+from hookbot.testing import signed_delivery
+from support.commands import Target as Server
+from support.commands import target
+
+ID = "abcdefgh-000000000000001"
+
+
+def make(body=b"{}", headers=(), **fields):
+    return Message("t", body, tuple(headers), id=ID, **fields)
+
+
+async def post(url, message, **style):
+    style = Style(hop="forward-test", **style)
+    with trio.fail_after(30):
+        async with open_poster(Target.parse(url), style) as poster:
+            return await poster.post(message, 1)
+
+
+# -- targets
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://a.example/x?y=1", "http://a.example/x"),
+        ("https://user:secret@a.example:81", "https://a.example:81/"),
+        ("unix:/run/app.sock", "unix:/run/app.sock:/"),
+        ("unix:/run/app.sock:/hook/x?y=1", "unix:/run/app.sock:/hook/x"),
+    ],
+)
+def test_a_target_is_shown_without_secrets(text, shown):
+    assert str(Target.parse(text)) == shown
+    assert "secret" not in repr(Target.parse(text))
+
+
+@pytest.mark.parametrize("text", ["localhost:3000", "ftp://a.example/", "http://", "", "ws://a.example/", "/path"])
+def test_what_is_no_target_is_refused(text):
+    with pytest.raises(Refused):
+        Target.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "query", "asked"),
+    [
+        ("http://a/hook", "", b"/hook"),
+        ("http://a/hook?own=1", "", b"/hook?own=1"),
+        ("http://a/hook", "a=%5b&b=[x]&a=&c", b"/hook?a=%5b&b=[x]&a=&c"),
+        ("http://a/hook?own=1", "a=1", b"/hook?own=1&a=1"),
+        ("http://a/h%C3%A4/%2f", "", b"/h%C3%A4/%2f"),
+    ],
+)
+def test_the_query_of_the_message_stands_behind_that_of_the_target_byte_by_byte(url, query, asked):
+    assert Target.parse(url).request_target(make(query=query)) == asked
+
+
+# -- what arrives
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b"a=1&b=%20", bytes(range(256)) * 10, "ü\u2028\0".encode(), b"x" * (25 << 20)],
+    ids=["empty", "json", "form", "binary", "text", "25 MiB"],
+)
+async def test_bodies_arrive_as_they_are(body):
+    async with target() as server:
+        await post(server.url, make(body))
+    [request] = server.requests
+    assert request.body == body
+    assert request.all("Content-Length") == [str(len(body))]
+
+
+async def test_headers_arrive_in_their_order_and_case_repeated_ones_too():
+    headers = [
+        ("X-b", "2"), ("x-B", "1"), ("Content-Type", "text/plain; charset=\xfc"), ("Content-Encoding", "gzip"),
+        ("X-Empty", ""), ("User-Agent", "GitHub-Hookshot/1"), ("X-b", "3"), ("Accept", "*/*"),
+        ("Accept-Encoding", "br"), ("Idempotency-Key", "k"),
+    ]  # fmt: skip
+    async with target() as server:
+        await post(server.url, make(headers=headers))
+    [request] = server.requests
+    assert request.headers[0] == ("Host", f"127.0.0.1:{server.port}")
+    assert request.headers[1 : 1 + len(headers)] == headers
+    added = request.headers[1 + len(headers) :]
+    assert added == [("Hookbot-Hops", "forward-test"), ("Hookbot-Message-Id", ID), ("Content-Length", "2")]
+
+
+async def test_what_belongs_to_the_first_connection_stays_there():
+    headers = [
+        ("Host", "hub.example"), ("Content-Length", "99"), ("Transfer-Encoding", "chunked"),
+        ("Connection", "close, X-Hop"), ("X-Hop", "1"), ("Keep-Alive", "5"), ("TE", "trailers"), ("Upgrade", "h2c"),
+        ("Expect", "100-continue"), ("X-Kept", "1"),
+        ("Proxy-Authorization", "Basic eA=="), ("Hookbot-Hops", "liar"),
+    ]  # fmt: skip
+    async with target() as server:
+        await post(server.url, make(headers=headers, hops=("a", "b")))
+    [request] = server.requests
+    names = [name for name, _ in request.headers]
+    assert names == [
+        "Host",
+        "X-Kept",
+        "Hookbot-Hops",
+        "Hookbot-Message-Id",
+        "User-Agent",
+        "Idempotency-Key",
+        "Content-Length",
+    ]
+    assert request.all("Hookbot-Hops") == ["a,b,forward-test"]
+    assert request.all("Idempotency-Key") == [ID]
+
+
+async def test_a_message_that_is_replayed_is_no_repeat():
+    async with target() as server:
+        await post(server.url, make(), once=False)
+    assert server.requests[0].all("Idempotency-Key") == []
+
+
+async def test_the_host_can_be_kept_and_headers_set_in_place_of_others():
+    headers = [("host", "hub.example"), ("X-Gitlab-Token", "old"), ("x-gitlab-token", "older")]
+    async with target() as server:
+        await post(server.url, make(headers=headers), keep_host=True, headers=(("X-GITLAB-TOKEN", "new"), ("X-A", "1")))
+    [request] = server.requests
+    assert request.all("Host") == ["hub.example"]
+    assert request.all("X-Gitlab-Token") == ["new"]
+    assert request.all("X-A") == ["1"]
+
+
+async def test_credentials_of_the_target_reach_it():
+    async with target() as server:
+        await post(server.url.replace("//", "//user:pass@"), make())
+    assert server.requests[0].all("Authorization") == ["Basic dXNlcjpwYXNz"]
+
+
+@pytest.mark.parametrize("provider", ["github", "stripe", "slack", "standard-webhooks"])
+async def test_the_signature_of_a_provider_still_verifies_at_the_target(provider):
+    secret = {"standard-webhooks": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}.get(provider, "secret")
+    body = '{"a":  "ü\\u2028"}\r\n'.encode()
+    delivery = signed_delivery(provider, secret, body)
+    async with target() as server:
+        await post(server.url, make(delivery.body, delivery.headers))
+    [request] = server.requests
+    arrived = SignedRequest(request.body, tuple(request.headers), "POST", server.url)
+    assert load_provider(provider).verify(arrived, [secret], now=time.time())
+
+
+async def test_connections_are_used_again():
+    connections = 0
+
+    class Counting(Server):
+        async def serve(self, stream):
+            nonlocal connections
+            connections += 1
+            await super().serve(stream)
+
+    async with trio.open_nursery() as nursery:
+        server = Counting()
+        await server.up(nursery)
+        async with open_poster(Target.parse(server.url), Style(hop="x")) as poster:
+            for _ in range(5):
+                await poster.post(make(), 1)
+        nursery.cancel_scope.cancel()
+    assert (len(server.requests), connections) == (5, 1)
+
+
+# -- ways there
+
+
+async def test_a_unix_socket_can_be_a_target(tmp_path):
+    path = str(tmp_path / "app.sock")
+    server = Server()
+    sock = trio.socket.socket(trio.socket.AF_UNIX)
+    await sock.bind(path)
+    sock.listen()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, server.serve, [trio.SocketListener(sock)])
+        said = await post(f"unix:{path}:/hook?a=1", make(b"through a file", query="b=2"))
+        nursery.cancel_scope.cancel()
+    assert (server.requests[0].target, server.requests[0].body) == (b"/hook?a=1&b=2", b"through a file")
+    assert server.requests[0].all("Host") == ["localhost"]
+    assert said.startswith(f"204 No Content from unix:{path}:/hook in")
+
+
+@asynccontextmanager
+async def tls_target(authority, *, ask=False):
+    """A target with TLS; with `ask`, only for those who have a certificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    if ask:
+        authority.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+    server = Server()
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_ssl_over_tcp, server.serve, 0, context, host="127.0.0.1", https_compatible=True)
+        [listener] = await nursery.start(serve)
+        port = listener.transport_listener.socket.getsockname()[1]
+        yield server, f"https://localhost:{port}/hook"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_certificate_is_checked_unless_it_is_said_otherwise(tmp_path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with tls_target(authority) as (server, url):
+        with pytest.raises(Failed, match="certificate is not valid"):
+            await post(url, make())
+        await post(url, make(), ca_file=tmp_path / "ca.pem")
+        await post(url, make(), insecure=True)
+    assert len(server.requests) == 2
+
+
+async def test_a_target_that_asks_for_a_certificate_is_shown_one(tmp_path):
+    authority = trustme.CA()
+    authority.issue_cert("client.example").private_key_and_cert_chain_pem.write_to_path(tmp_path / "me.pem")
+    async with tls_target(authority, ask=True) as (server, url):
+        with pytest.raises(Failed):
+            await post(url, make(), insecure=True)
+        await post(url, make(), insecure=True, certificate=tmp_path / "me.pem")
+    assert len(server.requests) == 1
+
+
+async def test_a_certificate_that_cannot_be_used_is_refused(tmp_path):
+    (tmp_path / "me.pem").write_text("not a certificate")
+    with pytest.raises(Refused, match=r"me\.pem"):
+        await post("https://localhost/", make(), certificate=tmp_path / "me.pem")
+
+
+async def test_no_proxy_is_asked_for_this_machine(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    async with target() as server:
+        await post(server.url, make())
+    assert len(server.requests) == 1
+
+
+# -- what goes wrong
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+async def test_only_2xx_is_done(status):
+    async with target(status) as server:
+        assert (await post(server.url, make())).startswith(str(status))
+
+
+@pytest.mark.parametrize("status", [301, 308, 400, 404, 410, 422, 500, 502])
+async def test_everything_else_failed(status):
+    async with target(status) as server:
+        with pytest.raises(Failed, match=f"http://127.0.0.1:{server.port}/hook answers {status}"):
+            await post(server.url, make())
+
+
+async def test_the_target_may_ask_to_wait():
+    async with target((503, ("Retry-After", "7")), (429, ("Retry-After", "100000"))) as server:
+        for seconds in (7, 300):
+            with pytest.raises(Failed, match="because") as failed:
+                await post(server.url, make())
+            assert failed.value.retry_after_s == seconds
+
+
+async def test_a_target_that_does_not_answer_is_not_waited_for_for_ever():
+    async with target(None) as server:
+        with pytest.raises(Failed, match=r"no answer from .* within 0.2 s"):
+            await post(server.url, make(), timeout_s=0.2)
+
+
+async def test_a_target_that_is_not_there_failed():
+    async with target() as server:
+        server.down()
+        with pytest.raises(Failed, match="Connection refused"):
+            await post(server.url, make())
+
+
+async def test_a_target_that_hangs_up_failed():
+    async def hang_up(stream):
+        await stream.receive_some()
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, hang_up, 0, host="127.0.0.1"))
+        with pytest.raises(Failed):
+            await post(f"http://127.0.0.1:{listener.socket.getsockname()[1]}/", make())
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_without_end_is_read_only_so_far(monkeypatch):
+    monkeypatch.setattr(posting, "_DRAIN_S", 0.1)
+
+    async def talk(stream):
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n")
+        while True:
+            await stream.send_all(b"x" * 65536)
+
+    async def serve(stream):
+        with suppress(trio.BrokenResourceError):
+            await talk(stream)
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        assert (await post(f"http://127.0.0.1:{listener.socket.getsockname()[1]}/", make())).startswith("200 OK")
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("header", [("X-A", "1\r\nX-B: 2"), ("X A", "1"), ("X-A", "\u2028")])
+async def test_headers_that_would_be_something_else_there_are_not_sent(header):
+    async with target() as server:
+        with pytest.raises(Failed, match="cannot be posted as it is"):
+            await post(server.url, make(headers=[header]))
+    assert server.requests == []

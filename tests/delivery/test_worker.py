@@ -1,0 +1,366 @@
+"""Handling: in order, at once, again, and to the end."""
+
+import logging
+import math
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from hookbot import Gap, Message
+from hookbot.delivery import Failed, GaveUp, Handling, Policy, Stop
+from hookbot.delivery import worker as module
+from hookbot.errors import Refused
+from hookbot.protocol.message import format_id
+
+TEST = Policy(hop="test")
+
+
+def make(n, topic="t", **fields):
+    return Message(topic, str(n).encode(), id=format_id("abcdefgh", n), **fields)
+
+
+class Work:
+    """Work that notes what it does, and goes on when the test says so, for what the test holds up."""
+
+    def __init__(self, *, fails=None, holds=()):
+        self.begun = []
+        self.done = []
+        self.cancelled = []
+        self._fails = dict(fails or {})  # number of a message → how often it fails, or how
+        self._gates = {n: trio.Event() for n in holds}
+        self._changed = trio.Event()
+
+    def release(self, n):
+        self._gates.pop(n).set()
+
+    async def begun_with(self, *numbers):
+        while not set(numbers) <= set(self.begun):
+            await self._changed.wait()
+
+    async def __call__(self, message, attempt):
+        n = int(message.body)
+        self.begun.append(n)
+        self._changed.set()
+        self._changed = trio.Event()
+        try:
+            if n in self._gates:
+                await self._gates[n].wait()
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            self.cancelled.append(n)
+            raise
+        left = self._fails.get(n, 0)
+        if isinstance(left, Exception):
+            raise left
+        if left:
+            self._fails[n] = left - 1
+            raise Failed("it does not work")
+        self.done.append(n)
+        return "done"
+
+
+class Scene:
+    """A handling that runs, and everything around it."""
+
+    def __init__(self, work, policy):
+        self.work = work
+        self.acked = []
+        self.error = None
+        self.ended = trio.Event()
+        self.put, self._messages = trio.open_memory_channel(math.inf)
+        self.handling = Handling(work, policy, self._ack)
+        self.totals = self.handling.totals
+
+    def _ack(self, message):
+        self.acked.append(int(message.body))
+
+    def send(self, *messages):
+        for message in messages:
+            self.put.send_nowait(message)
+
+    async def end(self):
+        self.put.close()
+        await self.ended.wait()
+
+    async def run(self, task_status):
+        async with trio.open_nursery() as nursery:
+            self.stop = Stop(nursery.cancel_scope)
+            task_status.started()
+            try:
+                await self.handling.run(self._messages, self.stop)
+            except Exception as error:
+                self.error = error
+        self.ended.set()
+
+
+@asynccontextmanager
+async def handling(work, **policy):
+    with trio.fail_after(3600):  # of the test's clock
+        async with trio.open_nursery() as nursery:
+            scene = Scene(work, Policy(**{"hop": "test", **policy}))
+            await nursery.start(scene.run)
+            yield scene
+            nursery.cancel_scope.cancel()
+
+
+async def test_messages_are_handled_in_order_and_acknowledged_when_they_are_done():
+    async with handling(Work(holds=[1])) as scene:
+        scene.send(make(1), make(2), make(3))
+        await scene.work.begun_with(1)
+        assert scene.acked == []
+        scene.work.release(1)
+        await scene.end()
+    assert scene.work.done == scene.acked == [1, 2, 3]
+    assert scene.totals.done == 3
+
+
+async def test_several_topics_at_once_as_many_as_allowed_each_in_order():
+    async with handling(Work(holds=[1, 2, 3, 4]), concurrency=2) as scene:
+        scene.send(make(1, "a"), make(2, "a"), make(3, "b"), make(4, "c"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert scene.work.begun == [1, 3]
+        scene.work.release(3)
+        await trio.testing.wait_all_tasks_blocked()
+        assert scene.work.begun == [1, 3, 4]
+        for n in (1, 2, 4):
+            scene.work.release(n)
+        await scene.end()
+    assert scene.work.begun.index(1) < scene.work.begun.index(2)
+    assert sorted(scene.acked) == [1, 2, 3, 4]
+
+
+async def test_in_any_order_the_messages_of_a_topic_do_not_wait_for_each_other():
+    async with handling(Work(holds=[1]), concurrency=2, in_order=False) as scene:
+        scene.send(make(1), make(2))
+        await trio.testing.wait_all_tasks_blocked()
+        assert scene.acked == [2]
+
+
+async def test_what_fails_is_tried_again_while_its_topic_waits_and_others_do_not(autojump_clock):
+    async with handling(Work(fails={1: 3})) as scene:
+        scene.send(make(1, "a"), make(2, "a"), make(3, "b"))
+        await scene.end()
+    assert scene.work.begun.count(1) == 4
+    assert scene.work.done == [3, 1, 2]
+
+
+async def test_between_attempts_it_waits_longer_and_longer_and_as_long_as_it_is_asked_to(autojump_clock):
+    async with handling(Work(fails={1: 2})) as scene:
+        scene.send(make(1))
+        await scene.end()
+        assert 1 <= trio.current_time() <= 3
+    began = trio.current_time()
+    async with handling(Work(fails={1: Failed("later", retry_after_s=120)}), max_attempts=2) as scene:
+        scene.send(make(1))
+        await scene.end()
+    assert trio.current_time() - began >= 120
+
+
+async def test_nothing_is_given_up_unless_it_is_said_so(autojump_clock):
+    async with handling(Work(fails={1: 50})) as scene:
+        scene.send(make(1))
+        await scene.end()
+    assert scene.work.done == [1]
+
+
+async def test_what_was_tried_often_enough_ends_it_all_and_is_not_acknowledged(autojump_clock):
+    async with handling(Work(fails={1: 9}), max_attempts=2) as scene:
+        scene.send(make(1), make(2))
+        await scene.ended.wait()
+    assert isinstance(scene.error, GaveUp)
+    assert "it does not work (2 attempts)" in str(scene.error)
+    assert (scene.work.begun, scene.acked) == ([1, 1], [])
+
+
+async def test_when_it_all_ends_what_is_in_hand_is_still_finished(autojump_clock):
+    async with handling(Work(fails={1: 9}, holds=[1, 2]), max_attempts=1, concurrency=2) as scene:
+        scene.send(make(1, "a"), make(2, "b"), make(3, "b"))
+        await scene.work.begun_with(1, 2)
+        scene.work.release(1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not scene.ended.is_set()
+        scene.work.release(2)
+        await scene.ended.wait()
+    assert isinstance(scene.error, GaveUp)
+    assert (scene.work.done, scene.acked) == ([2], [2])
+
+
+class Kept:
+    def __init__(self, error=None):
+        self.taken = []
+        self._error = error
+
+    async def take(self, message, why):
+        if self._error:
+            raise self._error
+        self.taken.append((int(message.body), why))
+        return "a drawer"
+
+
+async def test_what_is_given_up_is_acknowledged_when_it_is_kept_elsewhere(autojump_clock, caplog):
+    kept = Kept()
+    async with handling(Work(fails={1: 9}), max_attempts=1, dead_letters=kept) as scene:
+        scene.send(make(1), make(2))
+        await scene.end()
+    assert kept.taken == [(1, "it does not work (1 attempt)")]
+    assert scene.acked == [1, 2]
+    assert (scene.totals.done, scene.totals.failed) == (1, 1)
+    assert "given up, and kept in a drawer" in caplog.text
+
+
+async def test_what_cannot_be_kept_is_not_acknowledged(autojump_clock):
+    async with handling(Work(fails={1: 9}), max_attempts=1, dead_letters=Kept(GaveUp("full"))) as scene:
+        scene.send(make(1))
+        await scene.ended.wait()
+    assert (str(scene.error), scene.acked) == ("full", [])
+
+
+async def test_of_several_that_wait_only_the_latest_is_handled():
+    async with handling(Work(holds=[1]), latest_only=True) as scene:
+        scene.send(make(1, "a"))
+        await scene.work.begun_with(1)
+        scene.send(make(2, "a"), make(3, "b"), make(4, "a"))
+        await trio.testing.wait_all_tasks_blocked()
+        scene.work.release(1)
+        await scene.end()
+    assert sorted(scene.work.done) == [1, 3, 4]
+    assert sorted(scene.acked) == [1, 2, 3, 4]
+    assert scene.totals.skipped == 1
+
+
+async def test_what_waits_for_another_attempt_gives_way_to_something_newer(autojump_clock):
+    async with handling(Work(fails={1: Failed("later", retry_after_s=1e9)}), latest_only=True) as scene:
+        scene.send(make(1))
+        await scene.work.begun_with(1)
+        await trio.testing.wait_all_tasks_blocked()
+        scene.send(make(2))
+        await scene.end()
+    assert (scene.work.begun, scene.acked) == ([1, 2], [1, 2])
+
+
+async def test_what_fails_while_something_newer_waits_is_not_tried_again(autojump_clock):
+    async with handling(Work(fails={1: 9}, holds=[1]), latest_only=True) as scene:
+        scene.send(make(1))
+        await scene.work.begun_with(1)
+        scene.send(make(2))
+        await trio.testing.wait_all_tasks_blocked()
+        scene.work.release(1)
+        await scene.end()
+    assert (scene.work.begun, scene.acked) == ([1, 2], [1, 2])
+
+
+async def test_what_is_not_wanted_and_what_went_in_a_circle_is_acknowledged_only(caplog):
+    async with handling(Work(), hop="me", wanted=lambda message: message.topic == "t") as scene:
+        scene.send(make(1, "other"), make(2, hops=("someone", "me")), make(3, hops=("someone",)))
+        scene.send(make(4, headers=(("hookbot-hops", "someone, me"),)))  # which a hub does not believe on unsafe topics
+        await scene.end()
+    assert (scene.work.done, sorted(scene.acked), scene.totals.skipped) == ([3], [1, 2, 3, 4], 3)
+    assert "circle" in caplog.text
+
+
+async def test_a_gap_is_told_and_counted(caplog):
+    async with handling(Work()) as scene:
+        scene.send(Gap("retention", None, "x"), make(1))
+        await scene.end()
+    assert scene.totals.gaps == 1
+    assert "messages before x are missing (retention)" in caplog.text
+
+
+async def test_it_ends_after_as_many_as_wanted():
+    async with handling(Work(), limit=2, wanted=lambda message: message.body != b"2") as scene:
+        scene.send(*map(make, range(1, 10)))
+        await scene.ended.wait()
+    assert scene.work.done == [1, 3]
+
+
+async def test_the_first_word_to_leave_lets_it_finish_what_is_in_hand_and_begin_nothing():
+    async with handling(Work(holds=[1])) as scene:
+        scene.send(make(1, "a"), make(2, "a"), make(3, "b"))
+        await scene.work.begun_with(1)
+        scene.stop.ask()
+        scene.work.release(1)
+        await scene.ended.wait()
+    assert (scene.work.begun, scene.acked, scene.error) == ([1], [1], None)
+
+
+async def test_the_second_word_to_leave_ends_what_is_in_hand():
+    async with handling(Work(holds=[1])) as scene:
+        scene.send(make(1))
+        await scene.work.begun_with(1)
+        scene.stop.ask()
+        scene.stop.ask()
+        await scene.ended.wait()
+    assert (scene.work.cancelled, scene.acked) == ([1], [])
+
+
+async def test_whoever_leaves_does_not_wait_for_another_attempt(autojump_clock):
+    async with handling(Work(fails={1: Failed("later", retry_after_s=1e9)})) as scene:
+        scene.send(make(1))
+        await scene.work.begun_with(1)
+        await trio.testing.wait_all_tasks_blocked()
+        scene.stop.ask()
+        await scene.ended.wait()
+    assert scene.acked == []
+
+
+async def test_whoever_leaves_while_an_attempt_fails_does_not_try_again(autojump_clock):
+    async with handling(Work(fails={1: 9}, holds=[1])) as scene:
+        scene.send(make(1))
+        await scene.work.begun_with(1)
+        scene.stop.ask()
+        scene.work.release(1)
+        await scene.ended.wait()
+    assert (scene.work.begun, scene.acked) == ([1], [])
+
+
+async def test_when_the_subscription_is_refused_what_is_in_hand_is_finished_first():
+    work = Work(holds=[1])
+
+    async def messages():
+        yield make(1)
+        await work.begun_with(1)
+        work.release(1)
+        raise Refused("taken over")
+
+    acked = []
+    with pytest.raises(Refused, match="taken over"):
+        await Handling(work, TEST, acked.append).run(messages(), Stop(trio.CancelScope()))
+    assert acked == [make(1)]
+
+
+async def test_an_error_that_no_attempt_would_change_ends_it_all(autojump_clock):
+    async with handling(Work(fails={1: Refused("never")})) as scene:
+        scene.send(make(1))
+        await scene.ended.wait()
+    assert (str(scene.error), scene.acked) == ("never", [])
+
+
+@pytest.mark.parametrize(("setting", "value", "ahead"), [("MAX_HELD", 3, 3), ("MAX_HELD_BYTES", 150, 2)])
+async def test_it_reads_only_so_far_ahead(monkeypatch, setting, value, ahead):
+    monkeypatch.setattr(module, setting, value)
+    async with handling(Work(holds=[1])) as scene:
+        scene.send(*(make(n) for n in range(1, 10)))
+        await trio.testing.wait_all_tasks_blocked()
+        assert scene.put.statistics().current_buffer_used == 9 - ahead - 1
+        scene.work.release(1)
+        await scene.end()
+    assert scene.work.done == list(range(1, 10))
+
+
+async def test_a_message_that_is_larger_than_the_room_is_handled_alone(monkeypatch):
+    monkeypatch.setattr(module, "MAX_HELD_BYTES", 10)
+    async with handling(Work()) as scene:
+        scene.send(make(1, "a"), make(2, "b"))
+        await scene.end()
+    assert scene.acked == [1, 2]
+
+
+async def test_every_outcome_is_told(autojump_clock, caplog):
+    caplog.set_level(logging.INFO)
+    async with handling(Work(fails={1: 1})) as scene:
+        scene.send(make(1))
+        await scene.end()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "t abcdefgh-000000000000001: it does not work; trying again in" in caplog.text
+    assert "t abcdefgh-000000000000001: done" in caplog.text

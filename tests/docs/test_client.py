@@ -1,0 +1,67 @@
+"""docs/client.md: its programs run, against a real hub."""
+
+import inspect
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from hookbot import client
+from hookbot.access.tokens import make_token
+from hookbot.testing import KEY, open_test_hub
+
+PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
+PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+def topic_of(program):
+    """A topic that a program hears."""
+    topic = re.search(r"/(?:sub|pub)/([^\"]*)\"", program)[1]
+    return topic + "main" if topic.endswith("/") else topic
+
+
+def is_endless(program):
+    return "async for" in program and "follow=False" not in program
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=[topic_of(program) for program in PROGRAMS])
+async def test_a_program_of_the_page_runs_and_prints_something(program):
+    with trio.fail_after(30):
+        async with open_test_hub() as hub:
+            await hub.publish(topic_of(program), b"body")
+            address = hub.url.replace("://", f"://{make_token(KEY, '/')}@")
+            script = program.replace("https://TOKEN@hub.example", address)
+            command = [sys.executable, "-u", "-c", script]
+            process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            printed = await printed_first(process, hub, topic_of(program))
+            if is_endless(program):
+                process.send_signal(signal.SIGINT)
+            await process.wait()
+            complained = (await process.stderr.receive_some(1 << 20)).decode()
+    assert printed, complained
+    assert process.returncode == 0 or "KeyboardInterrupt" in complained, complained
+
+
+async def printed_first(process, hub, topic):
+    """What the program prints first, while messages go on coming."""
+    async with trio.open_nursery() as nursery:
+
+        async def keep_publishing():
+            while True:
+                await hub.publish(topic, b"body")
+                await trio.sleep(0.1)
+
+        nursery.start_soon(keep_publishing)
+        printed = await process.stdout.receive_some()
+        nursery.cancel_scope.cancel()
+    return printed
+
+
+def test_every_public_name_and_option_of_the_client_is_on_the_page():
+    names = set(client.__all__) - {"Event", "Lost", "Messages", "Publisher"}
+    names |= set(inspect.signature(client.listen).parameters) | set(inspect.signature(client.publish).parameters)
+    assert [name for name in sorted(names - {"url"}) if name not in PAGE] == []

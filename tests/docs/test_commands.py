@@ -1,0 +1,132 @@
+"""docs/commands.md and its neighbours: everything is there, and everything that is there can be typed."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from hookbot.cli.diagnosis import Hop
+from hookbot.cli.main import UNREACHABLE, USAGE, cli
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "commands.md").read_text()
+OF_SERVE = (ROOT / "docs" / "configuration.md").read_text()
+SHARED, *SECTIONS = re.split(r"(?m)^## `", PAGE)
+SECTION = {section.partition("`")[0]: section for section in SECTIONS}
+
+LISTENING = {"listen", "latest", "forward", "exec", "replay"}
+
+
+def commands():
+    """Name and command, those of groups too."""
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {below}", command.commands[below]) for below in command.commands)
+        else:
+            yield name, command
+
+
+COMMANDS = dict(commands())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_section_with_an_example_and_all_of_its_options(name):
+    section = SECTION[name.split()[0]]
+    where = section + (SHARED if name in LISTENING else "") + (OF_SERVE if name == "serve" else "")
+    options = [option for parameter in COMMANDS[name].params for option in parameter.opts if option.startswith("--")]
+    assert f"hookbot {name}" in section
+    assert [option for option in options if option not in where] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_with_an_example_that_can_be_typed(name, files):
+    help = COMMANDS[name].help
+    examples = re.findall(r"(?m)^ *(?:.*\| )?(hookbot .*)$", help)
+    assert name == "providers" or examples
+    for line in examples:
+        parse(line)
+
+
+@pytest.mark.parametrize("option", [parameter.opts[0] for parameter in cli.params if parameter.opts[0] != "--version"])
+def test_every_option_before_the_command_is_there(option):
+    assert f"`{option}`" in PAGE
+
+
+def test_every_exit_code_is_there():
+    for code in (0, 1, USAGE, 3, UNREACHABLE, 130):
+        assert f"| {code} |" in SHARED
+    for hop in Hop:
+        assert f"| {hop.value} | {hop.name.lower()} |" in SECTION["doctor"]
+        assert str(hop.value) in COMMANDS["doctor"].help
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """The files that the examples name."""
+    for name in ("hookbot.toml", "body.json", "build.json", "deployed.json", "token", "client.pem"):
+        (tmp_path / name).write_text("x = 1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path))
+
+
+def parse(line):
+    """Read a command line as the program does, up to the point where it would do something."""
+    line = re.sub(r'"\$\(hookbot [^)]*\)"', "https://TOKEN@hub.example.com/", line)
+    words = []
+    for word in shlex.split(line, comments=True):
+        if word in ("|", ">", "&&", "&"):
+            break
+        words.append(word.rstrip(";"))
+    context = cli.make_context("hookbot", words[1:], resilient_parsing=False)
+    words = [*context._protected_args, *context.args]
+    command = cli
+    while isinstance(command, click.Group):
+        name, command, words = command.resolve_command(context, words)
+        assert command is not None
+        if isinstance(command, click.Group):
+            context = command.make_context(name, words, parent=context)
+            words = [*context._protected_args, *context.args]
+    if "--config" in words:
+        return  # it would be read
+    with command.make_context(name, words, parent=context):  # which closes files
+        pass
+
+
+def lines_of(page):
+    text = (ROOT / page).read_text()
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)) if page.endswith(".md") else text
+    return re.findall(r"(?m)(?:^|\| |ExecStart=\S*/|=\$\()(hookbot .*)$", blocks)
+
+
+EXAMPLES = [
+    (page, line)
+    for page in (
+        "docs/commands.md",
+        "docs/how-to.md",
+        "README.md",
+        *(f"deploy/{u.name}" for u in ROOT.glob("deploy/*")),
+    )
+    for line in lines_of(page)
+]
+
+
+@pytest.mark.parametrize(("page", "line"), EXAMPLES, ids=[f"{page}: {line[:60]}" for page, line in EXAMPLES])
+def test_every_example_can_be_typed(page, line, files, tmp_path):
+    parse(line.removesuffix(")").replace("/etc/hookbot.toml", "hookbot.toml").replace("${CREDENTIALS_DIRECTORY}/", ""))
+
+
+def test_examples_are_found():
+    assert {page.partition("/")[0] for page, _ in EXAMPLES} == {"docs", "README.md", "deploy"}
+    assert len(EXAMPLES) > 60
+
+
+def test_units_do_not_wait_for_what_only_a_person_can_mend_and_let_the_message_in_hand_finish():
+    for unit in ("hookbot-forward.service", "hookbot-exec.service"):
+        text = (ROOT / "deploy" / unit).read_text()
+        assert f"RestartPreventExitStatus={USAGE} 3" in text
+        assert "SuccessExitStatus=130" in text
+        assert f"](../deploy/{unit})" in (ROOT / "docs" / "how-to.md").read_text()

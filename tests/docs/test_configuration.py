@@ -1,0 +1,107 @@
+"""Configuration and security, as documented: every option and key is there, and every example is right."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hookbot.access.ip_ranges import KNOWN, Published, write_ranges
+from hookbot.access.narrowed_tokens import CAVEATS, Narrowed
+from hookbot.access.sources import KEYS
+from hookbot.access.tokens import make_token
+from hookbot.cli.main import cli
+from hookbot.cli.narrow import narrow
+from hookbot.cli.serve import serve
+from hookbot.hub import config
+from hookbot.routers.attempts import Limits
+
+DOCS = Path(__file__).parents[2] / "docs"
+CONFIGURATION = (DOCS / "configuration.md").read_text()
+SECURITY = (DOCS / "security.md").read_text()
+
+
+def section(text, title):
+    """What stands beneath a heading, up to the next one of its rank."""
+    return re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)[1]
+
+
+def rows(text):
+    """The first cell of every row of the tables in a text."""
+    return re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+
+
+OPTIONS = section(CONFIGURATION, "Options of `serve`")
+
+
+@pytest.mark.parametrize("name", serve.named_options())
+def test_every_option_of_serve_has_a_row_with_its_variable_and_its_default(name):
+    option = serve.named_options()[name]
+    row = next(line for line in OPTIONS.splitlines() if line.startswith(f"| `--{name}`"))
+    _, names, variable, default, meaning, _ = re.split(r"(?<!\\)\|", row, maxsplit=5)
+    assert re.findall(r"`(.*?)`", names) == [f"--{name}", *(opt for opt in option.opts if not opt.startswith("--"))]
+    assert variable.strip() == f"`{option.envvar}`"
+    assert len(meaning.strip()) > 5
+    if isinstance(option.default, str):
+        assert default.strip() in (f"`{option.default}`", "the platform's")
+
+
+def test_no_row_is_of_an_option_that_there_is_not():
+    assert {row.split("`")[1].removeprefix("--") for row in rows(OPTIONS)} == serve.named_options().keys()
+
+
+def test_every_secret_is_there_with_its_variables_and_its_file():
+    text = section(CONFIGURATION, "Secrets of the hub")
+    for variable in (config.KEY, config.OLD_KEYS, config.GITHUB_SECRET, config.OLD_GITHUB_SECRETS):
+        assert f"`{variable}`" in text
+        assert f"`{variable}_FILE`" in text
+    for file in (config.KEY_FILE, config.OLD_KEYS_FILE, config.GITHUB_SECRET_FILE, config.OLD_GITHUB_SECRETS_FILE):
+        assert f"`{file}`" in text
+    assert f"`{config.RANGES_FILE}`" in text
+
+
+def test_every_key_of_a_source_has_a_row():
+    assert {row.strip("`") for row in rows(section(CONFIGURATION, "`[[sources]]`"))} == set(KEYS)
+
+
+def test_every_key_of_a_router_has_a_row():
+    known = {"router", *(field.name for field in fields(Limits))}
+    assert {row.strip("`") for row in rows(section(CONFIGURATION, "`[routers.NAME]`"))} == known
+
+
+def test_every_option_of_narrow_and_every_caveat_is_there():
+    tokens = section(SECURITY, "Tokens")
+    for option in narrow.params:
+        if option.name not in ("token", "root"):
+            assert f"| `--{option.name}` |" in tokens
+    for name in CAVEATS:
+        assert f"`{name}`" in section(SECURITY, "Tokens").partition("### What its bytes are")[2]
+
+
+def test_every_list_of_networks_that_is_known_is_there():
+    for name in KNOWN:
+        assert name in section(SECURITY, "From where")
+
+
+def test_the_token_that_is_shown_is_right():
+    plain, narrowed = re.search(r"^    ([0-9a-f]{40})\n    (\S+)$", SECURITY, re.MULTILINE).groups()
+    assert plain == make_token("key", "/sub/")
+    assert narrowed == str(Narrowed.of(plain, "/sub/").narrow("only", "sub").narrow("expires", "1800000000"))
+
+
+@pytest.mark.parametrize("page", ["configuration.md", "security.md"])
+def test_every_configuration_that_is_shown_is_right(page, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path))
+    write_ranges(tmp_path / "ranges.json", {name: Published("", "", ("192.0.2.0/24",)) for name in KNOWN})
+    blocks = re.findall(r"^```toml\n(.*?)^```", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
+    for number, block in enumerate(blocks):
+        for name in re.findall(r"env:(\w+)", block):
+            monkeypatch.setenv(name, "a secret that is long enough for anybody")
+        for path in re.findall(r'(?:file:|")(/run/secrets/\w+|/etc/hookbot/\w+)', block):
+            (tmp_path / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path[1:]).write_text("a secret that is long enough for anybody")
+        file = tmp_path / f"{number}.toml"
+        file.write_text(block.replace("/run/secrets", f"{tmp_path}/run/secrets").replace("/etc/", f"{tmp_path}/etc/"))
+        result = CliRunner().invoke(cli, ["check-config", str(file)])
+        assert result.exit_code == 0, f"{block}\n{result.output}"

@@ -1,0 +1,43 @@
+"""The documentation names everything that there is."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+import hookbot
+from hookbot import errors
+from hookbot.access.control import Gate
+from hookbot.broker.broker import open_broker
+from hookbot.hub.hub import hub_metrics
+from hookbot.log.contract import MemoryLog
+from hookbot.routers.runner import Routers
+
+ROOT = Path(__file__).parents[2]
+PAGES = {page.name: page.read_text() for page in (ROOT / "docs").glob("*.md")}
+EVERYTHING = "".join(PAGES.values())
+
+
+async def test_every_metric_is_documented():
+    async with open_broker(MemoryLog()) as broker:
+        gate = Gate(None, clock_us=lambda: 0)
+        rendered = hub_metrics(broker, gate, Routers(())).render().decode()
+
+    names = {line.split()[2] for line in rendered.splitlines() if line.startswith("# TYPE")}
+    assert {name for name in names if name not in PAGES["operations.md"]} == set()
+
+
+@pytest.mark.parametrize("status", sorted({error.status for _, error in inspect.getmembers(errors, inspect.isclass)}))
+def test_every_status_of_an_error_is_documented(status):
+    assert str(status) in PAGES["protocol.md"] or status == 500
+
+
+@pytest.mark.parametrize("name", [name for name in hookbot.__all__ if name != "API_VERSION"])
+def test_every_public_name_is_documented(name):
+    assert name in EVERYTHING
+
+
+def test_every_page_can_be_found_from_readme():
+    readme = (ROOT / "README.md").read_text()
+
+    assert {name for name in PAGES if f"docs/{name}" not in readme} == set()

@@ -1,0 +1,122 @@
+"""What README.md and the tutorial show works as they show it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()
+
+
+def shell_blocks(text):
+    return re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.fixture
+def port():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return sock.getsockname()[1]
+
+
+@pytest.fixture
+def shell(tmp_path, port):
+    """Runs a script in bash as a reader would type it; on another port, and with data of its own."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("HOOKBOT_")}
+    environ |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOOKBOT_DATA_DIR": str(tmp_path),
+        "TMPDIR": str(tmp_path),
+    }
+    started = []
+
+    def run(script):
+        process = subprocess.Popen(
+            ["bash", "-m"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environ,
+            start_new_session=True,
+        )
+        started.append(process)
+        output, _ = process.communicate(script.replace("8080", str(port)), timeout=60)
+        return output
+
+    yield run
+    for process in started:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def wait_until_ready(port):
+    return f"until curl -fs -o /dev/null http://127.0.0.1:{port}/readyz; do sleep 0.1; done\n"
+
+
+def test_the_tutorial_can_be_typed_from_its_first_line_to_its_last(shell):
+    output = shell("".join(shell_blocks(TUTORIAL)))
+
+    assert [text for text in TUTORIAL_SAYS if text not in output] == [], output
+
+
+TUTORIAL_SAYS = ("the first message", "while you were away", "another one", "to the east", "to the west", "http://")
+
+
+def test_what_is_published_as_readme_says_is_heard_as_it_says(shell):
+    first, *_ = shell_blocks(README)
+
+    output = shell(f"{first}\nkill %1\n")
+
+    assert "hello, world" in output
+
+
+def test_forward_and_exec_work_as_readme_shows_them(shell, port, tmp_path):
+    received = []
+
+    class Target(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    first, second, _ = shell_blocks(README)
+    forward, run = second.strip().split("\n")
+    with HTTPServer(("127.0.0.1", 0), Target) as target:
+        Thread(target=target.serve_forever, daemon=True).start()
+        forward = forward.replace("localhost:3000", f"127.0.0.1:{target.server_port}")
+        run = run.replace("./deploy.sh", "cat")
+        serve, setup = first.split("\n", 1)
+        setup = setup.replace("hookbot listen --since all --limit 1 ", ": ")
+        limited = [line.replace("--cursor", "--since all --limit 1 --cursor") for line in (forward, run)]
+
+        output = shell("\n".join([serve, wait_until_ready(port), setup, *limited, "kill %1\n"]))
+        target.shutdown()
+
+    assert received == [b"hello, world"], output
+    assert "hello, world" in output
+
+
+def test_every_page_that_is_linked_to_is_there():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    broken = [
+        f"{page.name}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+        if "://" not in link and not (page.parent / link).exists()
+    ]
+
+    assert broken == []

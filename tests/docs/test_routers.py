@@ -1,0 +1,152 @@
+"""docs/routers.md: every step of it works, and it leaves nothing out."""
+
+import dataclasses
+import inspect
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import hookbot
+import hookbot.testing
+from hookbot import Secret
+from hookbot.cli.route import route as route_command
+from hookbot.cli.route import route_github
+from hookbot.protocol.message import Message
+from hookbot.routers.attempts import Limits
+from hookbot.routers.expressions import FIELDS
+from hookbot.routers.filter import FilterRouter
+from hookbot.routers.github import GitHubRouter
+from hookbot.routers.loading import make
+from hookbot.routers.record import Record
+from hookbot.routers.runner import RouterSpec
+from hookbot.testing import route, signed_delivery
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "routers.md").read_text()
+BLOCKS = dict(re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
+BODY = b'{"issue": {"fields": {"project": {"key": "OPS"}}}}'
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    """Where somebody has typed in everything on the page."""
+    for name, text in BLOCKS.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JIRA_TOKEN", "s3cret")
+    return tmp_path
+
+
+def secret_of(text):
+    return Secret({"env:JIRA_TOKEN": "s3cret"}[text])
+
+
+def test_the_page_has_all_steps():
+    assert set(BLOCKS) == {
+        "hookbot.toml",
+        "jira.py",
+        "test_jira.py",
+        "test_jira_in_a_hub.py",
+        "jira_with_options.py",
+        "jira.toml",
+        "thumbnails.py",
+        "careful.py",
+        "pyproject.toml",
+        "hookbot_example.py",
+    }
+
+
+async def test_the_ten_lines_are_a_router(directory):
+    assert len(BLOCKS["jira.py"].splitlines()) <= 10
+    assert await route(make("./jira.py", {}, str), "jira/cloud", BODY) == [("jira-project/OPS", BODY)]
+
+
+def test_the_tests_pass(directory):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("file", ["hookbot.toml", "jira.toml"])
+def test_the_configuration_makes_routers(directory, file):
+    config = tomllib.loads(BLOCKS[file])
+    for name in config["router"]:
+        section = config["routers"].get(name, {"secrets": [Secret("s3cret")]})
+        spec = RouterSpec.parse(name, section)
+        made = make(spec.kind, spec.options, secret_of)
+        assert made.topics
+    assert file != "jira.toml" or (made.api_token, spec.limits) == ("s3cret", Limits(60, 5000))
+
+
+async def test_the_filters_filter(directory):
+    sections = tomllib.loads(BLOCKS["hookbot.toml"])["routers"]
+    deploys, issues = (
+        make("filter", {k: v for k, v in sections[name].items() if k != "router"}, str)
+        for name in ("deploys", "big-issues")
+    )
+    body, headers = signed_delivery("github", "s3cret")
+    issue = b'{"action": "opened", "issue": {"title": "%s"}, "repository": {"name": "app"}}' % (b"x" * 81)
+
+    [(topic, deploy)] = await route(deploys, "github.com/repo/acme/app", body, headers)
+
+    assert topic == "deploy/acme/app"
+    assert deploy == b'{"repo":"acme/app","sha":"1f2e3d4c5b6a798897a6b5c4d3e2f10f1e2d3c4b"}'
+    assert await route(issues, "github.com/repo/acme/app", issue) == [("wordy/app", issue)]
+    assert await route(issues, "github.com/repo/acme/app", issue.replace(b"opened", b"closed")) == []
+
+
+async def test_the_other_routers_do_what_the_page_says(directory):
+    assert await route(make("jira_with_options.py", {"ignore": ["OPS"]}, str), "jira/cloud", BODY) == []
+    assert await route(make("thumbnails.py", {}, str), "images/a", b"x" * 2000) == [
+        ("thumbnails/images/a", b"x" * 1000)
+    ]
+    careful = make("careful.py", {}, str)
+    headers = {"X-Gitlab-Event": "Push Hook"}
+    assert await route(careful, "/unsafe/gitlab.com/x", b"", headers) == []
+    assert await route(careful, "/unsafe/gitlab.com/x", b"", headers, verified="gitlab") == [
+        ("gitlab-event/Push Hook", b"")
+    ]
+
+
+def test_the_package_is_the_one_in_plugins():
+    example = ROOT / "plugins" / "hookbot-example"
+    assert BLOCKS["hookbot_example.py"] == (example / "hookbot_example.py").read_text()
+    assert BLOCKS["pyproject.toml"] == (example / "pyproject.toml").read_text()
+
+
+def options_of(router):
+    return list(inspect.signature(router).parameters)
+
+
+MENTIONED = [
+    *(f"`{name}`" for router in (GitHubRouter, FilterRouter) for name in options_of(router)),
+    *(f"`{field.name}`" for field in dataclasses.fields(Record)),
+    *(f"`{field.name}`" for field in dataclasses.fields(Limits)),
+    *(f"`{name}`" for name in FIELDS),
+    *(
+        option.opts[0]
+        for command in (route_command, route_github)
+        for option in command.params
+        if option.opts[0][0] == "-"
+    ),
+    *(name for name in hookbot.__all__ if name not in ("Gap", "listen")),
+    *hookbot.testing.__all__,
+    *(
+        name
+        for name in dir(Message)
+        if not name.startswith("_") and name not in ("position", "wrapped", "time_us", "redelivered", "size")
+    ),
+    "Hookbot-Failed-Router",
+    "Hookbot-Failed-Id",
+    "Hookbot-Failed-Topic",
+    "Hookbot-Failed-Error",
+]
+
+
+@pytest.mark.parametrize("name", sorted(set(MENTIONED)))
+def test_everything_a_user_can_say_or_see_is_on_the_page(name):
+    assert name in PAGE

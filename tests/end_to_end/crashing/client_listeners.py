@@ -1,0 +1,50 @@
+"""Our own client as a listener: it does by itself what the others do here."""
+
+import trio
+
+import hookbot
+from end_to_end.crashing.hub import KEY
+from end_to_end.crashing.listeners import Heard, Listener
+from end_to_end.crashing.senders import digest
+from hookbot.access.tokens import make_token
+from hookbot.client import Connected
+from hookbot.protocol.message import format_time
+
+
+class Client(Listener):
+    """Our own client, which does by itself what the others do here."""
+
+    async def run(self):
+        with self._running:
+            await self.listen_with(since="all")
+
+    def __init__(self, hub, name, topic, *, seed=0):
+        super().__init__(hub, name, topic, seed=seed)
+        self._running = trio.CancelScope()
+
+    def end(self):
+        self._running.cancel()
+
+    async def listen_with(self, **options):
+        token = make_token(KEY, self.path)
+        async with hookbot.listen(self.hub.url(self.path), token=token, on_event=self._on_event, **options) as messages:
+            async for message in messages:
+                assert isinstance(message, hookbot.Message), f"{self.name} was told {message}"
+                self.note(Heard(message.id, format_time(message.time_us), message.topic, digest(message.body)))
+
+    def _on_event(self, event):
+        if isinstance(event, Connected):
+            self.begin(self.hub.life, "")
+
+
+class ClientCursor(Client):
+    """Our own client with a cursor, in a program that is restarted every few seconds."""
+
+    async def run(self):
+        with self._running:
+            while True:
+                with trio.move_on_after(self.random.uniform(1, 6)):
+                    await self.listen_with(cursor=self.name, since="all")
+
+    def check(self, expected):
+        return self.check_acknowledged(expected)

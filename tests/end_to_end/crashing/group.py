@@ -1,0 +1,106 @@
+"""A group: members that share what comes, acknowledge it one by one, in any order, and die now and then."""
+
+import json
+from collections import defaultdict
+from typing import NamedTuple
+
+from end_to_end.crashing.listeners import compare
+from end_to_end.crashing.websocket_listeners import DIES, V1
+
+
+class Delivery(NamedTuple):
+    """A message that was given to a member."""
+
+    life: int
+    id: str
+    topic: str
+    redelivered: bool
+
+
+class Group:
+    """What its members were given, all in all."""
+
+    def __init__(self, hub, name, topic, *, members=3, by_topic=False, seed=0):
+        self.name = name
+        self.topic = topic
+        self.by_topic = by_topic
+        self.deliveries = []
+        self.acked = []
+        self.abandoned = set()
+        """What a member had, and had not acknowledged, when it died: in which life of the hub, and the id."""
+        self.members = [Member(hub, self, f"{name} {number}", topic, seed=seed) for number in range(members)]
+
+    @property
+    def heard(self):
+        return [heard for member in self.members for heard in member.heard]
+
+    @property
+    def sessions(self):
+        return [session for member in self.members for session in member.sessions]
+
+    def check(self, expected):
+        """Everything is acknowledged in the end, and what was given twice is told from what got lost."""
+        compare(self.name, sorted(set(self.heard)), expected)
+        assert set(self.acked) == {message.id for message in expected}, f"{self.name} has not acknowledged everything"
+        self._check_repeats()
+        for session in self.sessions:
+            assert all(heard.id > session.since for heard in session.heard), f"{self.name} was given what it was past"
+            acked = set(self.acked[: session.acked])
+            passed = [message.id for message in expected if message.id <= session.since]
+            assert acked.issuperset(passed), (
+                f"{self.name}: the hub was at {session.since}, not all of that acknowledged"
+            )
+        if self.by_topic:
+            self._check_order()
+        return len(self.deliveries) - len(expected)
+
+    def _check_repeats(self):
+        """In one life of the hub a message goes to a second member only if the first has died with it."""
+        given = set()
+        for delivery in self.deliveries:
+            this = delivery.life, delivery.id
+            if this in given:
+                assert delivery.redelivered, f"{self.name} was given {delivery} twice, and not told so"
+                assert this in self.abandoned, f"{self.name} was given {delivery} twice, without a reason"
+            given.add(this)
+
+    def _check_order(self):
+        last = defaultdict(str)
+        for life, id, topic, redelivered in self.deliveries:
+            assert redelivered or id > last[life, topic], f"{self.name} was given {id} after {last[life, topic]}"
+            last[life, topic] = id
+
+
+class Member(V1):
+    """One of a group."""
+
+    def __init__(self, hub, group, name, topic, *, seed):
+        super().__init__(hub, name, topic, seed=seed)
+        self.group = group
+
+    def listen(self):
+        order = {"key": "topic"} if self.group.by_topic else {}
+        with self.connected(group=self.group.name, since="all", max_unacked=50, **order) as (websocket, life):
+            self.begin(life, self.read_hello(websocket)["position"], len(self.group.acked))
+            self._held = []
+            for frame in self.frames(websocket):
+                if frame:
+                    self.hear_object(json.loads(frame))
+                if self._held and (frame is None or self.random.random() < 0.1):
+                    self._ack(websocket, some=0 if frame is None else self.random.randrange(len(self._held)))
+                if frame and self.random.random() < DIES:
+                    self.group.abandoned.update((life, id) for id in self._held)
+                    return
+
+    def hear(self, envelope):
+        super().hear(envelope)
+        delivery = Delivery(self.sessions[-1].life, envelope["id"], envelope["topic"], "redelivered" in envelope)
+        self.group.deliveries.append(delivery)
+        self._held.append(envelope["id"])
+
+    def _ack(self, websocket, *, some):
+        """Acknowledge what it has, but for `some` of it, whichever."""
+        self.random.shuffle(self._held)
+        acked, self._held = self._held[some:], self._held[:some]
+        self.group.acked.extend(acked)  # before the hub can know of it
+        websocket.send(json.dumps({"type": "ack", "ids": acked}))

@@ -1,0 +1,179 @@
+"""A hub process that is killed and comes back, on the same port and with the same data."""
+
+import random
+import re
+import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import httpx
+import trio
+
+from hookbot.access.tokens import make_token
+
+KEY = "crash-key"
+SECRET = "crash-secret"
+START_S = STOP_S = 30  # only ever reached by a hub that does not
+SEARCHED_PORTS = range(20_000, 32_000)  # beneath those that outgoing connections get
+
+CONFIGURATION = """
+[routers.kept]
+router = "filter"
+reads = ["load/"]
+where = "body.keep"
+topic = "kept/{body.sender}"
+body = "{of: id}"
+"""
+
+http_client = partial(httpx.AsyncClient, verify=False)  # or else it would read all certificates that there are first
+
+
+class Stored(NamedTuple):
+    """A message as it lies in the file of the log."""
+
+    position: int
+    id: str
+    time_us: int
+    topic: str
+    meta: str
+    body: bytes
+
+
+class Hub:
+    """A hub that is killed as often as one likes."""
+
+    def __init__(self, directory: Path):
+        self.life = 0
+        self.kills = 0
+        self._process = None
+        self.port = free_port()
+        self._directory = directory
+        (directory / "hookbot.toml").write_text(CONFIGURATION)
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.port}{quote(path)}"
+
+    def start(self, *, routers=("github", "kept")):
+        """Begin another life."""
+        self.life += 1
+        options = {
+            "--config": self._directory / "hookbot.toml",
+            "--data-dir": self._directory,
+            "--bind": f"127.0.0.1:{self.port}",
+            "--heartbeat": "1s",
+        }
+        command = [sys.executable, "-m", "hookbot", "--key", KEY, "--github-secret", SECRET, "serve"]
+        command += [str(part) for option in options.items() for part in option]
+        command += [part for router in routers for part in ("--router", router)]
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+
+    async def ready(self):
+        """Wait until it serves."""
+        async with http_client() as client:
+            with trio.fail_after(START_S):
+                while True:
+                    self.check_alive()
+                    try:
+                        if (await client.get(self.url("/readyz"))).status_code == 200:
+                            return
+                    except httpx.TransportError:
+                        await trio.sleep(0.02)
+
+    def check_alive(self):
+        """It ends when it is killed, and never by itself."""
+        assert self._process is None or self._process.poll() is None, f"the hub ended by itself: {self.log()}"
+
+    def kill(self):
+        """As a power cut would, but for what the system's memory holds."""
+        self.check_alive()
+        self._end()
+        self.kills += 1
+
+    async def stop(self):
+        """In good order."""
+        process, self._process = self._process, None
+        process.terminate()
+        try:
+            assert await trio.to_thread.run_sync(process.wait, STOP_S) == 0, self.log()
+        finally:
+            process.kill()
+
+    @contextmanager
+    def running(self):
+        """Whatever happens, no process is left behind."""
+        try:
+            yield
+        finally:
+            self._end()
+
+    def _end(self):
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def log(self):
+        """What it wrote to stderr, in all its lives."""
+        return (self._directory / "log").read_text()
+
+    def check_log(self):
+        """Nothing in it is worse than a warning."""
+        for line in self.log().splitlines():
+            assert not re.search(" ERROR |Traceback", line), self.log()
+
+    async def ask(self, path):
+        """What it tells operators."""
+        async with httpx.AsyncClient(
+            verify=False, headers={"Authorization": f"Bearer {make_token(KEY, path)}"}
+        ) as client:
+            return (await client.get(self.url(path))).raise_for_status().json()
+
+    def stored(self):
+        """All messages, past the hub, straight from the file."""
+        with closing(self._open()) as file:
+            [epoch] = file.execute("SELECT epoch FROM identity").fetchone()
+            rows = file.execute(
+                "SELECT position, time_us, topic, meta, body FROM log JOIN body USING (position) ORDER BY position"
+            )
+            return [Stored(position, f"{epoch}-{position:015}", *rest) for position, *rest in rows]
+
+    def head(self):
+        """The position of the newest message, past the hub."""
+        with closing(self._open()) as file:
+            return file.execute("SELECT max(position) FROM log").fetchone()[0] or 0
+
+    def check_integrity(self):
+        """What SQLite says of its file, and that it holds a body for each message and a message for each body."""
+        with closing(self._open()) as file:
+            assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            [[lonely]] = file.execute(
+                "SELECT count(*) FROM log FULL JOIN body b USING (position) WHERE b.position IS NULL"
+            )
+            [[bodies], [messages]] = file.execute("SELECT count(*) FROM body UNION ALL SELECT count(*) FROM log")
+            assert (lonely, bodies) == (0, messages)
+
+    def _open(self):
+        return sqlite3.connect(f"file:{self._directory / 'hookbot.sqlite3'}?mode=ro", uri=True)
+
+
+def free_port():
+    """A port that stays free while nobody serves there.
+
+    The system gives those above to outgoing connections, and one that tries again and again to reach a port from
+    which nobody serves is given that very port in the end, and talks to itself.
+    """
+    for port in random.sample(SEARCHED_PORTS, 100):
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no port is free")

@@ -1,0 +1,153 @@
+"""Everything at once, and the hub killed at any moment: in the end nobody has missed anything."""
+
+import random
+from collections import Counter
+from contextlib import asynccontextmanager
+from unittest.mock import patch
+
+import trio
+
+from end_to_end.crashing.client_listeners import Client, ClientCursor
+from end_to_end.crashing.group import Group
+from end_to_end.crashing.hub import Hub
+from end_to_end.crashing.listeners import JsonLines, ServerSentEvents
+from end_to_end.crashing.senders import ClientSender, GitHub, HttpxSender, Pipeliner
+from end_to_end.crashing.verdict import audible, check_github, check_kept, check_log, check_senders
+from end_to_end.crashing.websocket_listeners import V1, CloudEvents, Cursor, Raw
+from hookbot.client import backoff
+
+CATCHING_UP_S = 40  # only ever reached by a test that fails
+STARTING_S = 1.5
+
+
+async def crash_under_load(directory, *, kills, seed, life_s=2.0):
+    """Kill a hub so often, and return a report. Raises `AssertionError`."""
+    hub = Hub(directory)
+    senders = make_senders(hub, seed)
+    listeners, groups = make_listeners(hub, seed)
+    members = [member for group in groups for member in group.members]
+    with hub.running():
+        async with listening(*listeners, *members):
+            async with trio.open_nursery() as sending:
+                stop = trio.Event()
+                for sender in senders:
+                    sending.start_soon(sender.run, stop)
+                await keep_killing(hub, kills, life_s, random.Random(seed))
+                stop.set()
+            await until_nothing_moves(hub, [*listeners, *groups])
+        await hub.stop()
+    return report(hub, senders, [*listeners, *groups])
+
+
+@asynccontextmanager
+async def listening(*listeners):
+    """They listen until the block ends; our own client comes back as soon as the others."""
+    with patch.multiple(backoff, SHORTEST_S=0.05, LONGEST_S=0.5):
+        async with trio.open_nursery() as nursery:
+            for listener in listeners:
+                nursery.start_soon(listener.run)
+            try:
+                yield
+            finally:
+                for listener in listeners:
+                    listener.end()
+
+
+def make_senders(hub, seed):
+    return [
+        *(Pipeliner(hub, f"bursts, with keys {n}", "load/a", seed=seed) for n in range(6)),
+        *(Pipeliner(hub, f"bursts, without {n}", "load/b", keyed=False, seed=seed) for n in range(6)),
+        HttpxSender(hub, "httpx, with keys", "load/a", seed=seed),
+        HttpxSender(hub, "httpx, without", "load/b/c", keyed=False, seed=seed),
+        ClientSender(hub, "our client", "load/d", seed=seed),
+        HttpxSender(hub, "now and then", "quiet", pause_s=1.5, seed=seed),
+        *(GitHub(hub, f"GitHub {n}", ["acme/app", "acme/site", "acme/ops"], seed=seed) for n in range(4)),
+    ]
+
+
+def make_listeners(hub, seed):
+    listeners = [
+        Raw(hub, "raw, one topic", "load/a", seed=seed),
+        Raw(hub, "raw, a subtree", "load/", seed=seed),
+        V1(hub, "hookbot.v1", "load/", seed=seed),
+        V1(hub, "hookbot.v1, quiet", "quiet", seed=seed),
+        Cursor(hub, "cursor", "load/", seed=seed),
+        CloudEvents(hub, "cloudevents.json", "load/b", seed=seed),
+        ServerSentEvents(hub, "server-sent events", "load/", seed=seed),
+        JsonLines(hub, "JSON lines", "", seed=seed),
+        JsonLines(hub, "JSON lines, routed", "kept/", seed=seed),
+        Client(hub, "our client", "load/", seed=seed),
+        Client(hub, "our client, routed", "github.com/repo/acme/app", seed=seed),
+        ClientCursor(hub, "our-cursor", "load/b/", seed=seed),
+    ]
+    groups = [
+        Group(hub, "group", "load/a", seed=seed),
+        Group(hub, "ordered-group", "load/", by_topic=True, seed=seed),
+    ]
+    return listeners, groups
+
+
+async def keep_killing(hub, kills, life_s, chance):
+    """Kill it at any moment, one in six times while it starts; then stop it in good order; and leave it alive."""
+    for _ in range(kills):
+        hub.start()
+        if chance.random() < 1 / 6:
+            await trio.sleep(chance.uniform(0, STARTING_S))
+        else:
+            await hub.ready()
+            await trio.sleep(chance.uniform(0, life_s))
+        hub.kill()
+    for stopped in (True, False):
+        hub.start()
+        await hub.ready()
+        await trio.sleep(life_s / 2)
+        if stopped:
+            await hub.stop()
+
+
+async def until_nothing_moves(hub, listeners):
+    """Wait until routers and listeners have caught up; raises what is still wrong when it should no longer be."""
+    with trio.move_on_after(CATCHING_UP_S):
+        while any(router["lag"] for router in (await hub.ask("/hookbot/v1/routers"))["routers"]):
+            await trio.sleep(0.1)
+    stored = hub.stored()
+    deadline = trio.current_time() + CATCHING_UP_S
+    for listener in listeners:
+        while True:
+            try:
+                listener.check(audible(stored, listener.topic))
+                break
+            except AssertionError:
+                hub.check_alive()
+                if trio.current_time() > deadline:
+                    raise
+            await trio.sleep(0.2)
+    while any(cursor["lag"] for cursor in (await hub.ask("/hookbot/v1/cursors"))["cursors"]):
+        assert trio.current_time() < deadline, "a cursor stays behind"
+        await trio.sleep(0.1)
+
+
+def report(hub, senders, listeners):
+    """Check everything, and tell how much it was."""
+    stored = check_log(hub)
+    twice = check_senders(senders, stored)
+    kept, routed = check_kept(stored), check_github(stored)
+    lines = [
+        f"{hub.kills} kills, {len(stored)} messages in the log; its integrity check passes",
+        f"{twice} of them are there twice: the answer was lost, and who sends without a key has to send again",
+        "",
+        "acknowledged",
+    ]
+    acknowledged, attempts = Counter(), Counter()
+    for sender in senders:
+        kind = sender.name.rstrip(" 0123456789")
+        acknowledged[kind] += len(sender.acknowledged)
+        attempts[kind] += sender.attempts.total()
+    lines += [f"  {kind:22}{n:8}, {attempts[kind] - n:6} sent again" for kind, n in acknowledged.items()]
+    lines += ["", "published by routers, each once", f"  {'filter':22}{kept:8}", f"  {'github':22}{routed:8}"]
+    lines += ["", "heard"]
+    for listener in listeners:
+        again = listener.check(audible(stored, listener.topic))
+        connections = f"on {len(listener.sessions)} connections"
+        lines.append(f"  {listener.name:22}{len(listener.heard):8}, {again:6} of them again, {connections}")
+    return "\n".join(lines)

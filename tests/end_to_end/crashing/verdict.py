@@ -1,0 +1,94 @@
+"""What must be true of the log, whatever happened to the hub."""
+
+import json
+from collections import Counter
+from itertools import pairwise
+
+from end_to_end.crashing.listeners import Heard, compare
+from end_to_end.crashing.senders import digest
+from hookbot.protocol.message import format_time
+
+
+def check_log(hub):
+    """The file is sound; ids strictly increase, time does not run backwards; and nothing went wrong on the way.
+
+    Returns all messages.
+    """
+    hub.check_integrity()
+    hub.check_log()
+    stored = hub.stored()
+    for one, other in pairwise(stored):
+        assert one.position < other.position
+        assert one.id < other.id
+        assert one.time_us <= other.time_us
+    return stored
+
+
+def check_senders(senders, stored):
+    """What was acknowledged is there, with the id that was told; nothing is there that was not sent so often.
+
+    Returns how many messages are there twice: those without a key whose answer got lost.
+    """
+    by_id = {message.id: message for message in stored}
+    copies = Counter((message.topic, digest(message.body)) for message in stored)
+    twice = 0
+    for sender in senders:
+        ids = [acknowledged.id for acknowledged in sender.acknowledged]
+        assert ids == sorted(set(ids)), f"{sender.name} was told ids out of order"
+        for id, body in sender.acknowledged:
+            assert id in by_id, f"{sender.name} was told that {id} is stored, it is not"
+            assert (by_id[id].topic, digest(by_id[id].body)) == (sender.topic, body), f"{id} is another message"
+        for body, attempts in sender.attempts.items():
+            found = copies.pop((sender.topic, body), 0)
+            assert 1 <= found <= (1 if sender.keyed else attempts), (
+                f"{sender.name}: {attempts} times sent, {found} stored"
+            )
+            twice += found - 1
+    unknown = {topic for topic, _ in copies if topic.startswith(("load/", "quiet", "/unsafe/"))}
+    assert not unknown, f"nobody has sent what is on {unknown}"
+    return twice
+
+
+def check_kept(stored):
+    """The filter has published each message that it keeps once, in order."""
+    kept = [message.id for message in stored if message.topic.startswith("load/") and is_kept(message.body)]
+    published = [json.loads(message.body)["of"] for message in stored if message.topic.startswith("kept/")]
+    compare("the filter's output", published, kept)
+    return len(published)
+
+
+def is_kept(body):
+    try:
+        return json.loads(body)["keep"]
+    except ValueError:
+        return False
+
+
+def check_github(stored):
+    """The GitHub router has published each delivery once, in order, and a summary of each push before it."""
+    expected = []
+    for message in stored:
+        if message.topic.startswith("/unsafe/github.com/"):
+            payload = json.loads(message.body)
+            topic = f"github.com/repo/{payload['repository']['full_name']}"
+            if "ref" in payload:
+                expected.append((f"{topic}/branch/main", payload["after"]))
+            expected.append((topic, payload["n"]))
+    published = [(m.topic, told(json.loads(m.body))) for m in stored if m.topic.startswith("github.com/")]
+    compare("the GitHub router's output", published, expected)
+    return len(published)
+
+
+def told(published):
+    """The SHA of a summary, the number of a whole delivery."""
+    return published["SHA"] if "SHA" in published else published["n"]
+
+
+def audible(stored, topic):
+    """What a listener to a safe topic, or to a subtree of them, hears of the log."""
+    subtree = not topic or topic.endswith("/")
+    return [
+        Heard(message.id, format_time(message.time_us), message.topic, digest(message.body))
+        for message in stored
+        if message.topic == topic or (subtree and message.topic.startswith(topic) and message.topic[0] != "/")
+    ]

@@ -1,0 +1,150 @@
+"""Listeners by the `websockets` library, in each of the formats that a websocket can have."""
+
+import json
+from base64 import b64decode
+from bisect import bisect_left, bisect_right
+from contextlib import contextmanager
+from urllib.parse import urlencode
+
+from websockets.sync.client import connect
+
+from end_to_end.crashing.listeners import SILENCE_S, Heard, Listener, compare
+from end_to_end.crashing.senders import digest
+from hookbot.protocol.message import format_time
+
+POLL_S = 0.1
+DIES = 0.0005
+"""How often a client with a cursor or in a group dies, by message."""
+
+
+class WebSocket(Listener):
+    """By the `websockets` library."""
+
+    subprotocol = None
+
+    @contextmanager
+    def connected(self, **query):
+        """A websocket, and the life of the hub that it belongs to."""
+        life = self.hub.life
+        with connect(
+            f"{self.hub.url(self.path).replace('http', 'ws')}?{urlencode(query)}",
+            subprotocols=[self.subprotocol] if self.subprotocol else None,
+            additional_headers=self.headers,
+            compression=None,
+            proxy=None,
+            max_size=None,
+            close_timeout=2,
+        ) as websocket:
+            yield websocket, life
+
+    def frames(self, websocket):
+        """What comes; None when nothing does for a while."""
+        while not self.over.is_set():
+            try:
+                frame = websocket.recv(POLL_S)
+            except TimeoutError:
+                frame = None
+            yield frame
+
+
+class Raw(WebSocket):
+    """The ancestor's frames, which have no ids: resumes from the time at which the last message was sent.
+
+    That was before it was stored, so that nothing is missed; what was stored in between comes again.
+    """
+
+    def listen(self):
+        with self.connected(since=self.since) as (websocket, life):
+            self.begin(life, self.since)
+            for frame in filter(None, self.frames(websocket)):
+                topic, _, body = (
+                    frame.partition(b"\0") if self.topic.endswith("/") else (self.topic.encode(), b"", frame)
+                )
+                self.note(Heard("", "", topic.decode(), digest(body)))
+                self.since = format_time(json.loads(body.partition(b"\n")[0])["at_us"])
+
+    def check(self, expected):
+        times = [message.time for message in expected]
+        bare = [message._replace(id="", time="") for message in expected]
+        reached = 0
+        for session in self.sessions:
+            start = 0 if session.since == "all" else bisect_left(times, session.since)
+            assert start <= reached, f"{self.name} missed {reached} to {start} of what it should have heard"
+            end = start + len(session.heard)
+            compare(self.name, session.heard, bare[start:end])
+            reached = max(reached, end)
+        assert reached == len(expected), f"{self.name} heard {reached} of {len(expected)}"
+        return len(self.heard) - len(expected)
+
+
+class V1(WebSocket):
+    """``hookbot.v1``: resumes after the last message, or heartbeat."""
+
+    subprotocol = "hookbot.v1"
+
+    def listen(self):
+        with self.connected(since=self.since) as (websocket, life):
+            self.read_hello(websocket)
+            self.begin(life, self.since)
+            for frame in filter(None, self.frames(websocket)):
+                self.hear_object(json.loads(frame))
+
+    def read_hello(self, websocket):
+        hello = json.loads(websocket.recv(SILENCE_S))
+        assert hello["type"] == "hello", hello
+        return hello
+
+    def hear_object(self, said):
+        if said["type"] == "message":
+            self.hear(said)
+        else:
+            self.hear_other(said)
+
+
+class Cursor(V1):
+    """``hookbot.v1`` with a cursor: acknowledges one of its last messages now and then, and dies now and then."""
+
+    def __init__(self, hub, name, topic, *, seed=0):
+        super().__init__(hub, name, topic, seed=seed)
+        self.acks = [""]
+
+    def listen(self):
+        with self.connected(cursor=self.name, since="all", max_unacked=200) as (websocket, life):
+            self.begin(life, self.read_hello(websocket)["position"], len(self.acks))
+            for frame in self.frames(websocket):
+                if frame:
+                    self.hear_object(json.loads(frame))
+                    if self.random.random() < 0.05:
+                        self.ack(websocket, self.random.choice(self.sessions[-1].heard[-20:]).id)
+                    if self.random.random() < DIES:
+                        return
+                elif self.heard:
+                    self.ack(websocket, self.heard[-1].id)
+
+    def ack(self, websocket, id):
+        """Say how far it is; never less than before, as the hub may have died before it was saved."""
+        self.acks.append(max(id, self.acks[-1]))
+        websocket.send(json.dumps({"type": "ack", "id": self.acks[-1]}))
+
+    def check(self, expected):
+        ids = [message.id for message in expected]
+        for session in self.sessions:
+            acked = self.acks[session.acked - 1]
+            assert bisect_right(ids, session.since) <= bisect_right(ids, acked), (
+                f"{self.name}: the hub was at {session.since}, the client at {acked}"
+            )
+        return self.check_acknowledged(expected)
+
+
+class CloudEvents(WebSocket):
+    """``cloudevents.json``."""
+
+    subprotocol = "cloudevents.json"
+
+    def listen(self):
+        with self.connected(since=self.since) as (websocket, life):
+            self.begin(life, self.since)
+            for frame in filter(None, self.frames(websocket)):
+                event = json.loads(frame)
+                assert event["type"] == "hookbot.message", f"{self.name} was told {event}"
+                self.note(Heard(event["id"], event["time"], event["subject"], digest(b64decode(event["data_base64"]))))

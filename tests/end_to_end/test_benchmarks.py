@@ -1,0 +1,22 @@
+"""The benchmarks work: nothing of what they measure is asserted."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TINY = [sys.executable, "-m", "benchmarks", "--tiny", "--with", "hookbot", "bare socket.send"]
+
+
+def test_a_tiny_run_writes_a_table_the_samples_and_pictures_and_loses_nothing(tmp_path):
+    command = [*TINY, "--to", tmp_path / "results", "--disk", tmp_path]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+    assert run.returncode == 0, run.stderr
+    assert "| bare socket.send |" in (tmp_path / "results/results.md").read_text()
+    samples = json.loads((tmp_path / "results/results.json").read_text())["samples"]
+    measures = {sample["measure"] for sample in samples}
+    assert measures >= {"fanout", "publish", "latency", "handshakes", "idle", "stalled", "secure", "topics", "history"}
+    assert not any(sample.get("refused") or sample.get("lost") for sample in samples)
+    assert {picture.stem for picture in tmp_path.glob("results/*.svg")} == measures

@@ -1,0 +1,83 @@
+"""kill -9 in the middle of routing, again and again: nothing is lost, nothing is doubled."""
+
+import hmac
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from hookbot.broker.broker import open_broker
+from hookbot.log.sqlite import open_sqlite_log
+from hookbot.protocol.message import Draft
+from hookbot.protocol.topics import TopicFilter
+
+DELIVERIES = 2000
+REPOSITORIES = 20
+KILLS = 3
+SECRET = "s3cret"
+
+HUB = """
+import sys, trio
+from pathlib import Path
+from hookbot.broker.broker import open_broker
+from hookbot.log.sqlite import open_sqlite_log
+from hookbot.routers.runner import RouterSpec, open_routers
+
+async def main():
+    spec = RouterSpec("github", "github", {"secrets": ["s3cret"]})
+    async with open_sqlite_log(Path(sys.argv[1])) as log, open_broker(log) as broker:
+        async with open_routers(broker, [spec], str) as routers:
+            while True:
+                [state] = routers.snapshot()
+                print(int(state["position"][-15:]), state["lag"], flush=True)
+                await trio.sleep(0.002)
+
+trio.run(main)
+"""
+
+
+def delivery(number):
+    body = json.dumps({"repository": {"full_name": f"acme/repo{number % REPOSITORIES}"}, "number": number}).encode()
+    signature = hmac.new(SECRET.encode(), body, "sha256").hexdigest()
+    headers = (("X-Hub-Signature-256", f"sha256={signature}"), ("X-GitHub-Delivery", str(number)))
+    return Draft("/unsafe/github.com/org/acme", body, headers)
+
+
+async def publish_deliveries(directory):
+    async with open_sqlite_log(directory) as log, open_broker(log) as broker:
+        await broker.commit([], cursors={"router/github": 0})
+        for start in range(0, DELIVERIES, 500):
+            await broker.commit([delivery(number) for number in range(start, start + 500)])
+
+
+def route_until(directory, enough):
+    """Run a hub until what it says is enough; then end it as a power cut would."""
+    with subprocess.Popen([sys.executable, "-c", HUB, str(directory)], stdout=subprocess.PIPE, text=True) as hub:
+        try:
+            for line in hub.stdout:
+                position, lag = map(int, line.split())
+                if enough(position, lag):
+                    return position
+        finally:
+            hub.send_signal(signal.SIGKILL)
+    pytest.fail("the hub ended by itself")
+
+
+async def test_a_hub_that_is_killed_in_the_middle_of_routing_loses_and_doubles_nothing(tmp_path):
+    await publish_deliveries(tmp_path)
+    reached = [0]
+    for kill in range(1, KILLS + 1):
+        reached.append(
+            route_until(tmp_path, lambda position, lag, kill=kill: position >= kill * DELIVERIES // (KILLS + 1))
+        )
+    route_until(tmp_path, lambda position, lag: lag == 0)
+
+    async with open_sqlite_log(tmp_path) as log:
+        page = await log.read(TopicFilter(("github.com/repo/",)), after=0, limit=100_000, max_bytes=1 << 30)
+    published = Counter((message.topic, message.header("X-GitHub-Delivery")) for message in page.messages)
+
+    assert published == {(f"github.com/repo/acme/repo{n % REPOSITORIES}", str(n)): 1 for n in range(DELIVERIES)}
+    assert max(reached) < DELIVERIES  # or nothing was killed in the middle

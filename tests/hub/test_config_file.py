@@ -1,0 +1,160 @@
+"""A configuration file, read and sorted, and the line on which something stands."""
+
+import pytest
+
+from hookbot.errors import ConfigError
+from hookbot.hub.config_file import ConfigFile, Mistakes, Table, kind_of, suggestion
+
+FILE = """\
+# a comment
+bind = ":80"
+keep-bytes = "1GiB"   # topic = "not a key"
+"router" = [
+    "github",
+]
+
+[[sources]]
+topic = "/unsafe/stripe/"
+provider = "stripe"
+secrets = [
+    "env:STRIPE",
+]
+
+[[ sources ]]
+  provider = "slack"
+  topic = "/unsafe/slack/"
+
+[routers.github]
+topic = 5
+events = ["push"]
+
+[routers."other one"]
+events = []
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "hookbot.toml"
+    path.write_text(FILE)
+    return ConfigFile.read(path)
+
+
+def line(file, *args, **options):
+    path, number, reason = str(file.error("wrong", *args, **options)).rsplit(":", 2)
+    assert (path, reason) == (str(file.path), " wrong")
+    return int(number)
+
+
+def test_a_file_is_sorted_into_options_sources_and_routers(file):
+    assert file.options == {"bind": ":80", "keep-bytes": "1GiB", "router": ["github"]}
+    assert [source["provider"] for source in file.sources] == ["stripe", "slack"]
+    assert file.routers == {"github": {"topic": 5, "events": ["push"]}, "other one": {"events": []}}
+
+
+def test_no_file_has_nothing():
+    assert (ConfigFile().options, ConfigFile().sources, ConfigFile().routers) == ({}, (), {})
+
+
+def test_what_is_wrong_is_told_with_its_line(file):
+    assert line(file, "bind") == 2
+    assert line(file, "keep-bytes") == 3
+    assert line(file, "router") == 4
+    assert line(file, "topic", "sources", 0) == 9
+    assert line(file, "secrets", "sources", 0) == 11
+    assert line(file, "topic", "sources", 1) == 17
+    assert line(file, "topic", "routers.github") == 20
+    assert line(file, "events", "routers.other one") == 24
+
+
+def test_what_is_missing_is_told_with_the_line_of_its_table(file):
+    assert line(file, "topic") == 1
+    assert line(file, "url", "sources", 0) == 8
+    assert line(file, "secrets", "sources", 1) == 15
+    assert line(file, header="routers.github") == 19
+    assert line(file, header="routers.nobody") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("bind = \n", ":1: Invalid value"),
+        ("a = 1\nbind = :80\n", ":2: Invalid value"),
+        ("a = 1\na = 2\n", ":2: Cannot overwrite a value"),
+        ('a = 1\nb = "', ":2: "),
+        ("a = 1\nb =", ":2: Invalid value"),
+        ("sources = 5\n", ":1: a source is a section [[sources]]"),
+        ('a = 1\n[sources]\ntopic = "x"\n', ":2: a source is a section [[sources]]"),
+        ("sources = [5]\n", ":1: a source is a section [[sources]]"),
+        ("a = 1\nrouters = []\n", ":2: the options of a router are a section [routers.NAME]"),
+        ("[routers]\ngithub = 5\n", ":1: the options of a router are a section [routers.NAME]"),
+    ],
+)
+def test_a_file_that_is_none_is_told_with_the_line(tmp_path, text, reason):
+    path = tmp_path / "hookbot.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        ConfigFile.read(path)
+    assert str(caught.value).startswith(f"{path}{reason}")
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path):
+    (tmp_path / "latin").write_bytes(b"bind = '\xff'")
+    for path in (tmp_path / "nothing", tmp_path, tmp_path / "latin"):
+        with pytest.raises(ConfigError, match=str(path)):
+            ConfigFile.read(path)
+
+
+# --- tables
+
+
+def half(number):
+    if number % 2:
+        raise ConfigError("it is odd")
+    return number // 2
+
+
+def test_what_is_taken_from_a_table_is_converted_and_gone():
+    table = Table({"a": "text", "b": 4, "c": True, "d": ["x"], "e": 1})
+    assert table.take("a", str) == "text"
+    assert table.take("b", int, half) == 2
+    assert table.take("c", bool) is True
+    assert table.take("d", list, tuple) == ("x",)
+    assert table.take("f", int, half, default=None) is None
+    assert table.values == {"e": 1}
+    table.check()
+
+
+def test_all_that_is_wrong_with_a_table_is_told_at_once():
+    table = Table({"a": 1, "b": 3, "c": 1})
+    assert (table.take("a", str), table.take("b", int, half), table.take("d", int)) == (None, None, None)
+    assert table.take("c", bool, default=False) is None
+    table.wrong("e", "who knows")
+    with pytest.raises(Mistakes) as caught:
+        table.check()
+    assert caught.value.mistakes == [
+        ("a", "a is text, not a whole number"),
+        ("b", "it is odd"),
+        ("d", "the key 'd' is missing"),
+        ("c", "c is true or false, not a whole number"),
+        ("e", "who knows"),
+    ]
+    assert str(caught.value).splitlines()[1] == "b: it is odd"
+
+
+def test_a_value_of_a_wrong_kind_is_not_shown():
+    table = Table({"secrets": "a secret"})
+    table.take("secrets", list)
+    with pytest.raises(Mistakes) as caught:
+        table.check()
+    assert "a secret" not in str(caught.value)
+
+
+def test_kinds_have_names_that_people_know():
+    kinds = [kind_of(value) for value in ("", 1, True, [], {}, 1.5)]
+    assert kinds == ["text", "a whole number", "true or false", "a list", "a table", "a float"]
+
+
+def test_what_was_probably_meant_is_suggested():
+    assert suggestion("alow_from", ["allow_from", "topic"]) == ", did you mean 'allow_from'?"
+    assert suggestion("colour", ["allow_from", "topic"]) == ""

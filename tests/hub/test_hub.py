@@ -1,0 +1,310 @@
+"""A whole hub in a process of its own: under attack, out of files, in a storm, at its end."""
+
+import random
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+
+from support.front import KEY, basic, handshake, post
+
+GUARD_S = 30  # only ever reached by a test that fails
+SECOND = 100  # of a process's time, as /proc counts it
+MIB = 1 << 20
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+class Hub:
+    """A running `hookbot serve`."""
+
+    def __init__(self, process, port):
+        self.process = process
+        self.port = port
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=GUARD_S)
+
+    def ask(self, sent):
+        """The whole answer, of a connection that is used once."""
+        with self.connect() as sock:
+            sock.sendall(sent)
+            sock.shutdown(socket.SHUT_WR)
+            return everything(sock)
+
+    def listen(self, path="/sub/topic", **options):
+        headers = {"Authorization": f"Basic {basic(path)}"}
+        return connect(f"ws://127.0.0.1:{self.port}{path}", additional_headers=headers, proxy=None, **options)
+
+    def publish(self, body=b"hello", topic="topic"):
+        answer = self.ask(post(f"/pub/{topic}", body))
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer
+
+    def memory(self, kind="VmRSS"):
+        """Bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith(kind))
+
+    def time_used(self):
+        """In hundredths of a second."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    def is_at_rest(self):
+        """Whether it does next to nothing for a while."""
+        used = self.time_used()
+        time.sleep(0.5)
+        return self.time_used() - used < SECOND / 4
+
+    def stop(self):
+        """Ask it to end; returns what it said on standard error."""
+        self.process.send_signal(signal.SIGTERM)
+        _, said = self.process.communicate(timeout=GUARD_S)
+        return said
+
+
+def everything(sock):
+    received = b""
+    while data := sock.recv(65536):
+        received += data
+    return received
+
+
+@contextmanager
+def running(tmp_path, *options, files=None):
+    """A hub on a port of its own; its log is in memory."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+    command = [sys.executable, "-m", "hookbot", "serve", "-b", "127.0.0.1:0", "--data-dir", str(tmp_path)]
+    process = subprocess.Popen(
+        [*command, "--store", "memory:", *options],
+        env={"HOOKBOT_KEY": KEY},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limit if files else None,
+    )
+    with process:
+        try:
+            line = process.stdout.readline()
+            yield Hub(process, int(line.strip().rpartition(":")[2]))
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def hub(tmp_path):
+    with running(tmp_path) as hub:
+        yield hub
+
+
+# --- the whole
+
+
+def test_the_door_and_the_app_take_turns_on_one_connection(hub):
+    status = b"GET /status HTTP/1.1\r\nHost: hub\r\n\r\n"
+    with hub.connect() as sock, sock.makefile("rb") as reader:
+        sock.sendall(post(body=b"one") + status + post(body=b"two") + status)
+        bodies = []
+        for _ in range(4):
+            assert reader.readline().split()[1] == b"200"
+            headers = dict(line.rstrip().lower().split(b": ") for line in iter(reader.readline, b"\r\n"))
+            bodies.append(reader.read(int(headers[b"content-length"])))
+
+    assert bodies == [b"OK\n"] * 4
+
+
+@pytest.mark.parametrize("subprotocol", [None, "hookbot.v1", "cloudevents.json"])
+def test_the_websockets_client_hears_what_is_published(hub, subprotocol):
+    with hub.listen(subprotocols=[subprotocol] if subprotocol else None) as listener:
+        assert listener.subprotocol == subprotocol
+        if subprotocol == "hookbot.v1":
+            assert '"type":"hello"' in listener.recv(timeout=GUARD_S)
+        hub.publish(b"\0\xff")
+        told = listener.recv(timeout=GUARD_S)
+        listener.ping().wait(GUARD_S)
+
+    assert told == b"\0\xff" if subprotocol is None else "AP8=" in told
+
+
+def test_history_comes_before_what_is_new(hub):
+    for n in range(3):
+        hub.publish(b"%d" % n)
+    with hub.listen("/sub/topic?since=all") as listener:
+        hub.publish(b"3")
+        assert [listener.recv(timeout=GUARD_S) for _ in range(4)] == [b"0", b"1", b"2", b"3"]
+
+
+# --- its end
+
+
+def test_a_hub_that_is_told_to_stop_says_goodbye_and_answers_what_was_sent_whole(tmp_path):
+    with (
+        running(tmp_path, "--grace", "5s") as hub,
+        hub.listen() as listener,
+        hub.connect() as idle,
+        hub.connect() as busy,
+    ):
+        busy.sendall(post("/pub/topic", None, "Content-Length: 4", "Expect: 100-continue"))
+        assert busy.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        hub.process.send_signal(signal.SIGTERM)
+        assert everything(idle) == b""
+        busy.sendall(b"last")
+        assert everything(busy).startswith(b"HTTP/1.1 200 OK\r\n")
+        busy.close()
+        assert list(listener) == []
+
+        assert listener.protocol.close_rcvd.code == 1001
+        assert hub.process.wait(GUARD_S) == 0
+
+
+def test_a_hub_with_subscribers_that_never_read_stops_within_the_grace(tmp_path):
+    with running(tmp_path, "--grace", "1s") as hub:
+        stalled = []
+        for _ in range(20):
+            sock = socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", hub.port))
+            sock.sendall(handshake())
+            assert sock.recv(12) == b"HTTP/1.1 101"
+            stalled.append(sock)
+        for _ in range(10):
+            hub.publish(bytes(MIB))
+
+        assert "Traceback" not in hub.stop()
+
+        assert hub.process.returncode == 0
+        for sock in stalled:
+            sock.close()
+
+
+# --- what strangers do
+
+
+def test_a_large_body_is_held_once_while_it_arrives(hub):
+    hub.publish()
+    before = hub.memory()
+    size = 24 * MIB
+    with hub.connect() as sock:
+        sock.sendall(post(body=bytes(size))[:-1])
+        while not hub.is_at_rest():
+            pass
+        held = hub.memory("VmHWM") - before
+        sock.sendall(b"\0")
+        assert sock.recv(12) == b"HTTP/1.1 200"
+
+    assert size / 2 < held < 1.5 * size
+
+
+def test_out_of_files_waits_and_costs_nothing(tmp_path):
+    with running(tmp_path, files=60) as hub:
+        crowd = [hub.connect() for _ in range(100)]
+        for sock in crowd:
+            sock.sendall(post())
+        assert hub.is_at_rest()
+        answered = select.select(crowd, [], [], GUARD_S)[0]
+        assert 20 < len(answered) < 60
+
+        for sock in answered:
+            sock.close()
+
+        for sock in crowd:
+            if sock not in answered:
+                assert sock.recv(12) == b"HTTP/1.1 200"
+                sock.close()
+        hub.publish()
+        assert "too many open files" in hub.stop().lower()
+
+
+def test_a_storm_of_three_thousand_subscribers_is_absorbed(hub):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    storm = []
+    for _ in range(3000):
+        sock = socket.socket()
+        sock.setblocking(False)
+        with suppress(BlockingIOError):
+            sock.connect(("127.0.0.1", hub.port))
+        storm.append(sock)
+    for sock in storm:
+        sock.settimeout(GUARD_S)
+        sock.sendall(handshake())
+    for sock in storm:
+        received = b""
+        while not received.endswith(b"\r\n\r\n"):
+            received += sock.recv(4096)
+        assert received.startswith(b"HTTP/1.1 101 ")
+    hub.publish(b"for all")
+    for sock in storm:
+        assert sock.recv(100) == b"\x82\x07for all"
+        sock.close()
+
+
+PIECES = [
+    b"POST ", b"GET ", b"PUT ", b"/", b"/pub/a", b"/unsafe/pub/a", b"/sub/a", b"/status", b"?token=x", b"%ff",
+    b" HTTP/1.1", b" HTTP/1.0", b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\x00", b"\xff", b" ", b":", b",", b";",
+    b"Host: a\r\n", b"Content-Length: ", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n", b"Connection: Upgrade\r\n", b"Upgrade: websocket\r\n", b"Upgrade: h2c\r\n",
+    b"Expect: 100-continue\r\n", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", b"Sec-WebSocket-Version: 13\r\n",
+    b"Authorization: Basic ", b"Accept: application/json\r\n", b"Origin: a\r\n", b"Idempotency-Key: k\r\n",
+    b"5\r\nhello\r\n", b"0\r\n\r\n", b"ffffffffffffffff\r\n", b"x" * 5000, b"99999999999999999999",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00", b"\x81\x85abcdefghi", b"\x88\x80abcd",
+    b"\x89\x80abcd", b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xffabcd",
+]  # fmt: skip
+
+
+def garbage(rng):
+    """Something that a stranger might send: a good request that was changed, or pieces of some."""
+    if rng.random() < 0.5:
+        sent = bytearray(rng.choice([post("/unsafe/pub/a"), post(), handshake(), handshake() + b"\x82\x85abcdhello"]))
+        for _ in range(rng.randrange(1, 6)):
+            place = rng.randrange(len(sent))
+            sent[place : place + rng.randrange(3)] = rng.choice([*PIECES, bytes([rng.randrange(256)]), b""])
+        return bytes(sent)
+    return b"".join(rng.choice(PIECES) for _ in range(rng.randrange(1, 30)))
+
+
+def attack(hub, seed, until):
+    rng = random.Random(seed)
+    while time.monotonic() < until:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", hub.port), timeout=1) as sock:
+            for _ in range(rng.randrange(1, 5)):
+                sent = garbage(rng)
+                cut = rng.randrange(len(sent) + 1)
+                sock.sendall(sent[:cut])
+                sock.sendall(sent[cut:])
+            if rng.random() < 0.5:
+                sock.shutdown(socket.SHUT_WR)
+                sock.settimeout(0.05)
+                everything(sock)
+
+
+def test_nothing_that_strangers_send_ends_the_hub_spins_it_or_fills_it(hub):
+    hub.publish()
+    before = hub.memory()
+    with hub.listen("/sub/apart") as listener:
+        until = time.monotonic() + 4
+        attackers = [threading.Thread(target=attack, args=(hub, seed, until)) for seed in range(8)]
+        for attacker in attackers:
+            attacker.start()
+        for attacker in attackers:
+            attacker.join()
+
+        assert hub.process.poll() is None
+        assert hub.is_at_rest()
+        assert hub.memory() - before < 64 * MIB
+        hub.publish(b"still there", "apart")
+        assert listener.recv(timeout=GUARD_S) == b"still there"
+    said = hub.stop()
+    assert "Traceback" not in said
+    assert " failed" not in said

@@ -1,0 +1,118 @@
+"""How the process logs, and what it never logs."""
+
+import json
+import logging
+import subprocess
+import sys
+from base64 import b64encode
+from urllib.parse import urlsplit
+
+import trio
+
+from hookbot.hub.logging_setup import JsonFormatter, TextFormatter
+from hookbot.testing import open_test_hub
+
+SAY = """
+import logging
+from hookbot.hub.logging_setup import set_up_logging
+set_up_logging({form!r}, {level!r})
+for name in ("hookbot.x", "somebody.else"):
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING):
+        logging.getLogger(name).log(level, "%s said", name)
+"""
+
+
+def record(message, error=None):
+    exc_info = (type(error), error, None) if error else None
+    return logging.LogRecord("hookbot.x", logging.ERROR, __file__, 1, message, (), exc_info)
+
+
+def test_what_a_stranger_sent_cannot_look_like_a_line_of_its_own():
+    text = TextFormatter("%(levelname)s %(message)s").format(record("bad", ValueError("x\nERROR forged")))
+    assert not any(line.startswith("ERROR forged") for line in text.splitlines())
+    assert "    ERROR forged" in text
+
+
+def test_a_record_is_one_line_of_json():
+    [line] = JsonFormatter().format(record("bad\nthing", ValueError("x\ny"))).splitlines()
+    fields = json.loads(line)
+    assert (fields["level"], fields["logger"], fields["message"]) == ("error", "hookbot.x", "bad\nthing")
+    assert fields["exception"].endswith("ValueError: x\ny")
+
+
+def say(form, level):
+    script = SAY.format(form=form, level=level)
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert said.stdout == ""
+    return said.stderr.splitlines()
+
+
+def test_the_log_is_text_on_standard_error_and_others_only_say_what_is_wrong():
+    lines = say("text", "info")
+    assert [line.split()[2:] for line in lines] == [
+        ["INFO", "hookbot.x:", "hookbot.x", "said"],
+        ["WARNING", "hookbot.x:", "hookbot.x", "said"],
+        ["WARNING", "somebody.else:", "somebody.else", "said"],
+    ]
+
+
+def test_the_log_is_json_on_request_from_any_level_on():
+    fields = [json.loads(line) for line in say("json", "debug")]
+    assert [(each["level"], each["message"]) for each in fields] == [
+        ("debug", "hookbot.x said"),
+        ("info", "hookbot.x said"),
+        ("warning", "hookbot.x said"),
+        ("warning", "somebody.else said"),
+    ]
+    assert fields[0]["time"].endswith("+00:00")
+
+
+def requests(token):
+    """A token, shown in every way, and in some where it should not be."""
+    basic = b64encode(f"{token}:".encode()).decode()
+    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    upgrade += "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    host = "Host: hub\r\n"
+    length = "Content-Length: 4\r\n"
+    return [
+        f"POST /pub/x HTTP/1.1\r\n{host}Authorization: Basic {basic}\r\n{length}\r\nbody",
+        f"POST /pub/x HTTP/1.1\r\n{host}Authorization: Bearer {token}\r\n{length}\r\nbody",
+        f"POST /pub/x?token={token} HTTP/1.1\r\n{host}{length}\r\nbody",
+        f"POST /unsafe/pub/x?token={token} HTTP/1.1\r\n{host}{length}\r\nbody",
+        f"GET /sub/x?token={token}&since=all&follow=0 HTTP/1.1\r\n{host}\r\n",
+        f"GET /sub/x?token={token}&since=nonsense HTTP/1.1\r\n{host}Accept: text/event-stream\r\n\r\n",
+        f"GET /sub/x?token={token} HTTP/1.1\r\n{host}Accept: text/event-stream\r\n\r\n",
+        f"GET /sub/x HTTP/1.1\r\n{host}{upgrade}Sec-WebSocket-Protocol: hookbot.token.{token}\r\n\r\n",
+        f"GET /sub/x HTTP/1.1\r\n{host}{upgrade}Authorization: Basic {basic}\r\n\r\nnonsense" + "x" * 99,
+        f"GET /sub/x?limit=1&token={token} HTTP/1.1\r\n{host}{upgrade}\r\n",
+        f"GET /status?token={token} HTTP/1.1\r\n{host}\r\n",
+        f"GET /sub/x?token={token}\r\n\r\n",
+        f"GET /sub/x HTTP/1.1\r\n{host}Authorization Basic {basic}\r\n\r\n",
+        f"BREW /sub/x?token={token} HTTP/1.1\r\n{host}\r\n",
+    ]
+
+
+async def send(url, request):
+    """Send a request, and wait for an answer."""
+    address = urlsplit(url)
+    stream = await trio.open_tcp_stream(address.hostname, address.port)
+    async with stream:
+        await stream.send_all(request.encode())
+        with trio.fail_after(10):
+            await stream.receive_some()
+
+
+async def test_a_token_is_in_no_line_of_the_log(caplog):
+    caplog.set_level(logging.DEBUG)
+    async with open_test_hub() as hub:
+        tokens = [urlsplit(hub.url_for("/")).username, "0123456789abcdef0123456789abcdef01234567"]
+        for token in tokens:
+            for request in requests(token):
+                await send(hub.url, request)
+
+    formatter = logging.Formatter("%(name)s %(message)s")
+    said = "\n".join(formatter.format(record) for record in caplog.records)
+    assert said
+    for token in tokens:
+        assert token not in said
+        assert b64encode(f"{token}:".encode()).decode() not in said

@@ -1,0 +1,416 @@
+"""What a running hub takes over at SIGHUP: keys, secrets, sources, limits, certificates. All of it, or nothing."""
+
+import logging
+import os
+import signal
+import ssl
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import fields
+
+import httpx
+import pytest
+import trio
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509 import load_pem_x509_certificate
+
+from hookbot.access.narrowed_tokens import Narrowed
+from hookbot.access.rate_limits import Rate
+from hookbot.access.tokens import make_token
+from hookbot.errors import ConfigError
+from hookbot.hub import hub as server
+from hookbot.hub import reload as reloading
+from hookbot.hub.config import Config, Secret
+from hookbot.log.retention import Retention
+from hookbot.signatures import SignedRequest, load_provider
+from support.whole_hub import FORMATS, GUARD_S, KEY, SECRET, Socket, configured, no_groups, whole_hub
+
+OLD_KEY = "an older key"
+
+
+@pytest.fixture(params=["door", "app"])
+def ways(request):
+    return {"door": request.param == "door"}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(server, "STANDING_INTERVAL_S", 0.01)
+
+
+def github(secret, topic="/unsafe/acme/", **options):
+    lines = "".join(f"{key} = {value}\n" for key, value in options.items())
+    return f'[[sources]]\ntopic = "{topic}"\nprovider = "github"\nsecrets = ["{secret}"]\n{lines}'
+
+
+def named(name):
+    return str(Narrowed.of(make_token(KEY, "/"), "/").narrow("name", name))
+
+
+# --- in this process
+
+
+@pytest.mark.parametrize("form", FORMATS)
+async def test_removing_a_key_ends_the_subscriptions_made_with_its_tokens(tmp_path, ways, quick, form):
+    async with whole_hub(tmp_path, old_keys=(OLD_KEY,), **ways) as hub:
+        old, new = make_token(OLD_KEY, "/sub/x"), make_token(KEY, "/sub/x")
+        async with hub.listen("/sub/x", form, old) as ending, hub.listen("/sub/x", form, new) as staying:
+            hub.running.reload(configured(tmp_path, **ways))
+            assert await ending.ended() == (None if form in ("sse", "jsonl") else 1008)
+            await hub.post("/pub/x", b"still here", token=make_token(KEY, "/pub/x"))
+            assert await staying.take()
+        async with hub.listen("/sub/x", form, old) as again:
+            assert again.status == 401
+
+
+async def test_a_new_key_is_good_at_once_and_the_old_one_for_as_long_as_it_is_listed(tmp_path, ways, quick):
+    old = make_token(OLD_KEY, "/sub/x")
+    async with whole_hub(tmp_path, key=Secret(OLD_KEY), **ways) as hub, hub.listen("/sub/x", "raw", old) as listener:
+        hub.running.reload(configured(tmp_path, key=Secret(KEY), old_keys=(OLD_KEY,), **ways))
+        for key in (KEY, OLD_KEY):
+            answer = await hub.post("/pub/x", key.encode(), token=make_token(key, "/pub/x"))
+            assert answer.status_code == 200
+            assert await listener.take() == key.encode()
+
+
+async def test_a_revoked_name_ends_its_subscriptions(tmp_path, ways, quick):
+    async with whole_hub(tmp_path, **ways) as hub:
+        async with hub.listen("/sub/x", "raw", named("ann")) as ann, hub.listen("/sub/x", "raw", named("bob")) as bob:
+            hub.running.reload(configured(tmp_path, revoked=frozenset({"ann"}), **ways))
+            assert await ann.ended() == 1008
+            await hub.post("/pub/x", b"1", token=make_token(KEY, "/pub/x"))
+            assert await bob.take() == b"1"
+        assert (await hub.post("/pub/x", b"", token=named("ann"))).status_code == 401
+
+
+async def test_the_ancestors_tokens_end_when_they_are_refused(tmp_path, ways, quick):
+    async with whole_hub(tmp_path, **ways) as hub, hub.listen("/sub/x", "raw") as listener:
+        hub.running.reload(configured(tmp_path, sha1_tokens=False, **ways))
+        assert await listener.ended() == 1008
+
+
+async def test_who_waits_for_a_cursor_does_not_get_it_by_a_token_that_has_ended(tmp_path, ways, quick):
+    path = "/sub/x?cursor=deploy"
+    async with (
+        whole_hub(tmp_path, old_keys=(OLD_KEY,), **ways) as hub,
+        trio.open_nursery() as nursery,
+        await trio.open_tcp_stream("127.0.0.1", hub.port) as connection,
+    ):
+        waiting = Socket(connection, "v1")
+        async with hub.listen(path, "v1"):
+            headers = [("Authorization", f"Bearer {make_token(OLD_KEY, '/sub/x')}")]
+            begun = trio.Event()
+
+            async def wait():
+                await waiting.begin(path, headers)  # until it hears hello, or goodbye
+                begun.set()
+
+            nursery.start_soon(wait)
+            while waiting.status is None:
+                await trio.lowlevel.checkpoint()
+            hub.running.reload(configured(tmp_path, **ways))
+            await hub.post("/pub/x", b"not for you", token=make_token(KEY, "/pub/x"))
+        await begun.wait()
+        assert await waiting.take() is None
+        assert await waiting.ended() == 1008
+
+
+async def test_sources_and_their_secrets_are_replaced(tmp_path, ways):
+    async with whole_hub(tmp_path, github("old secret"), **ways) as hub:
+        assert (await hub.deliver("github", "/unsafe/pub/acme/x", secret="old secret")).status_code == 200
+        hub.running.reload(configured(tmp_path, github(SECRET) + github(SECRET, "/unsafe/more/"), **ways))
+        for topic in ("acme", "more"):
+            for secret, status in (("old secret", 401), (SECRET, 200)):
+                answer = await hub.deliver("github", f"/unsafe/pub/{topic}/x", secret=secret)
+                assert answer.status_code == status
+
+
+async def test_limits_are_replaced(tmp_path, ways):
+    async with whole_hub(tmp_path, **ways) as hub, hub.listen("/sub/x", "raw"):
+        hub.running.reload(
+            configured(
+                tmp_path,
+                max_subscribers=1,
+                publish_rate=Rate(1, 3600),
+                unsafe_prefixes=("acme/",),
+                cors_origins=("https://pages.example",),
+                **ways,
+            )
+        )
+        async with hub.listen("/sub/x", "raw") as second:
+            assert second.status == 429
+        statuses = [
+            (await hub.post(path)).status_code for path in ("/unsafe/pub/x", "/unsafe/pub/acme/x", "/unsafe/pub/acme/x")
+        ]
+        assert statuses == [404, 200, 429]
+        answer = await hub.http.get("/status", headers={"Origin": "https://pages.example"})
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://pages.example"
+
+
+@pytest.mark.parametrize("wrong", ["source", "tls"])
+async def test_what_is_broken_changes_nothing(tmp_path, ways, wrong):
+    async with whole_hub(tmp_path, github(SECRET), **ways) as hub:
+        broken = {
+            "source": lambda: configured(tmp_path, github("env:NOBODY"), key=Secret("new"), **ways),
+            "tls": lambda: configured(tmp_path, key=Secret("new"), tls_certificate=tmp_path / "nothing", **ways),
+        }
+        with pytest.raises(ConfigError):
+            hub.running.reload(broken[wrong]())
+        assert (await hub.deliver("github", "/unsafe/pub/acme/x")).status_code == 200
+        assert (await hub.post("/pub/x", b"", token=make_token(KEY, "/pub/x"))).status_code == 200
+        assert (await hub.post("/pub/x", b"", token=make_token("new", "/pub/x"))).status_code == 401
+
+
+async def test_what_needs_a_restart_is_told(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    async with whole_hub(tmp_path, "[routers.x]\na = 1\n") as hub:
+        hub.running.reload(configured(tmp_path, "[routers.x]\na = 1\n", publish_rate=Rate(9, 1)))
+        assert "restart" not in caplog.text
+        changed = configured(tmp_path, "[routers.x]\na = 2\n", retention=Retention(max_count=5), grace_s=3)
+        hub.running.reload(changed)
+    assert "need a restart: grace_s, retention, routers" in caplog.text
+
+
+def test_every_part_of_a_configuration_is_taken_over_or_told():
+    taken_over = {
+        *("key", "old_keys", "github_secrets", "file", "tls_certificate", "tls_key", "tls_client_authorities"),
+        *("revoked", "sha1_tokens", "sha1_tokens_live_only", "trusted_proxies", "failure_rate", "publish_rate"),
+        *("max_subscribers", "max_subscribers_per_token", "unsafe_prefixes", "cors_origins"),
+    }
+    assert {field.name for field in fields(Config)} == taken_over | reloading.NEED_RESTART
+    assert not taken_over & reloading.NEED_RESTART
+
+
+# --- TLS
+
+
+class Pair:
+    """A certificate and its key, as files."""
+
+    def __init__(self, directory, authority):
+        self.authority = authority
+        self.certificate, self.key = directory / "hub.crt", directory / "hub.key"
+        self.issue()
+
+    def issue(self, authority=None):
+        issued = (authority or self.authority).issue_cert("127.0.0.1")
+        self.certificate.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+        self.key.write_bytes(issued.private_key_pem.bytes())
+
+    @property
+    def options(self):
+        return {"tls_certificate": self.certificate, "tls_key": self.key}
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return Pair(tmp_path, trustme.CA())
+
+
+def trust(authority):
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+async def test_a_new_certificate_is_shown_from_the_next_handshake_on(tmp_path, pair):
+    old, new = trust(pair.authority), trust(another := trustme.CA())
+    async with whole_hub(tmp_path, client={"verify": old}, **pair.options) as hub:
+        assert (await hub.http.get("/status")).status_code == 200
+        pair.issue(another)
+        hub.running.reload(configured(tmp_path, **pair.options))
+        async with httpx.AsyncClient(base_url=hub.running.url, verify=new) as client:
+            assert (await client.get("/status")).status_code == 200
+        assert (await hub.http.get("/status")).status_code == 200  # on the connection that stands
+        async with httpx.AsyncClient(base_url=hub.running.url, verify=old) as client:
+            with pytest.raises(httpx.ConnectError):
+                await client.get("/status")
+
+
+@pytest.mark.parametrize("broken", ["nothing", "empty", "nonsense", "another key", "encrypted"])
+async def test_a_certificate_that_is_none_leaves_the_old_one(tmp_path, pair, broken):
+    async with whole_hub(tmp_path, client={"verify": trust(pair.authority)}, **pair.options) as hub:
+        if broken == "nothing":
+            pair.certificate.unlink()
+        elif broken == "another key":
+            pair.key.write_bytes(trustme.CA().issue_cert("127.0.0.1").private_key_pem.bytes())
+        elif broken == "encrypted":
+            key = load_pem_private_key(pair.key.read_bytes(), None)
+            pair.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")))
+        else:
+            pair.certificate.write_bytes({"empty": b"", "nonsense": b"-----BEGIN CERTIFICATE-----\n"}[broken])
+        with pytest.raises(ConfigError, match=r"no TLS with .*hub\.crt"):
+            hub.running.reload(configured(tmp_path, key=Secret("new"), **pair.options))
+        async with httpx.AsyncClient(base_url=hub.running.url, verify=trust(pair.authority)) as client:
+            headers = {"Authorization": f"Bearer {make_token(KEY, '/pub/x')}"}
+            assert (await client.post("/pub/x", headers=headers)).status_code == 200
+
+
+async def test_whose_certificates_are_accepted_is_replaced(tmp_path, pair):
+    mine, theirs = trustme.CA(), trustme.CA()
+    authorities = tmp_path / "clients.pem"
+    mine.cert_pem.write_to_path(authorities)
+    robot = mine.issue_cert("robot.example", common_name="robot")
+    subject = load_pem_x509_certificate(robot.cert_chain_pems[0].bytes()).subject.rfc4514_string()
+    text = github(SECRET, certificates=[subject])
+    options = {"tls_client_authorities": authorities, **pair.options}
+
+    def deliver(url):
+        context = trust(pair.authority)
+        robot.configure_cert(context)
+        signed = load_provider("github").sign(SignedRequest(b"{}"), SECRET, now=0)
+        return httpx.post(f"{url}/unsafe/pub/acme/x", content=b"{}", headers=dict(signed.headers), verify=context)
+
+    async with whole_hub(tmp_path, text, **options) as hub:
+        assert (await trio.to_thread.run_sync(deliver, hub.running.url)).status_code == 200
+        theirs.cert_pem.write_to_path(authorities)
+        hub.running.reload(configured(tmp_path, text, **options))
+        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):  # the hub ends the handshake
+            await trio.to_thread.run_sync(deliver, hub.running.url)
+
+
+@pytest.mark.parametrize("began_with_tls", [True, False])
+async def test_whether_it_speaks_tls_is_decided_when_a_hub_starts(tmp_path, pair, began_with_tls):
+    options = [pair.options, {}]
+    async with whole_hub(tmp_path, **options[not began_with_tls]) as hub:
+        with pytest.raises(ConfigError, match="when it starts"):
+            hub.running.reload(configured(tmp_path, **options[began_with_tls]))
+
+
+# --- a process
+
+
+class Process:
+    """``hookbot serve``, and what it says."""
+
+    def __init__(self, process):
+        self.process = process
+        self._said = b""
+
+    async def started(self):
+        self.url = (await self._line(self.process.stdout, b"listens on ")).split()[-1].decode()
+
+    async def hup(self, answer):
+        """Send SIGHUP, and wait for what it says about that."""
+        self.process.send_signal(signal.SIGHUP)
+        return (await self._line(self.process.stderr, answer)).decode()
+
+    async def _line(self, stream, mark):
+        said = b""
+        while True:
+            *lines, said = (said + await stream.receive_some()).split(b"\n")
+            for line in lines:
+                if mark in line:
+                    return line
+            assert self.process.poll() is None, said
+
+
+@asynccontextmanager
+async def hub_process(tmp_path, **variables):
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("HOOKBOT_")}
+    command = [sys.executable, "-m", "hookbot", "serve", "--bind", "127.0.0.1:0", "--store", "memory:"]
+    command += ["--data-dir", str(tmp_path / "data"), "--config", str(tmp_path / "hookbot.toml")]
+    with no_groups(), trio.fail_after(GUARD_S):
+        process = await trio.lowlevel.open_process(
+            command, env={**environ, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        try:
+            hub = Process(process)
+            await hub.started()
+            yield hub
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+                await process.stdout.aclose()
+                await process.stderr.aclose()
+
+
+REREAD = b"was read again"
+KEPT = b"stays as it was"
+
+
+async def post(hub, path, key):
+    async with httpx.AsyncClient(base_url=hub.url) as client:
+        return (await client.post(path, headers={"Authorization": f"Bearer {make_token(key, path)}"})).status_code
+
+
+@asynccontextmanager
+async def listening(hub, key):
+    async with await trio.open_tcp_stream("127.0.0.1", int(hub.url.rpartition(":")[2])) as connection:
+        socket = Socket(connection, "raw")
+        await socket.begin("/sub/x", [("Authorization", f"Bearer {make_token(key, '/sub/x')}")])
+        yield socket
+
+
+async def test_keys_are_rotated_without_a_restart(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (tmp_path / "hookbot.toml").touch()
+    (data / "key").write_text("first\n")
+    async with hub_process(tmp_path) as hub, listening(hub, "first") as old:
+        (data / "key").write_text("second\n")
+        (data / "old-keys").write_text("first\n")
+        await hub.hup(REREAD)
+        assert await post(hub, "/pub/x", "first") == 200
+        assert await post(hub, "/pub/x", "second") == 200
+        assert await old.take() == b""
+
+        async with listening(hub, "second") as new:
+            (data / "old-keys").unlink()
+            await hub.hup(REREAD)
+            assert await old.ended() == 1008
+            assert await post(hub, "/pub/x", "first") == 401
+            assert await post(hub, "/pub/x", "second") == 200
+            assert await new.take() == b""
+
+
+@pytest.mark.parametrize(
+    ("break_it", "reason"),
+    [
+        (lambda path: (path / "hookbot.toml").write_text("bind ="), "hookbot.toml:1: "),
+        (
+            lambda path: (path / "hookbot.toml").write_text("keep = 'long'\nbnd = 5"),
+            "hookbot.toml:1: keep: not a duration",
+        ),
+        (lambda path: (path / "hookbot.toml").unlink(), "does not exist"),
+        (lambda path: (path / "data" / "key").unlink(), "key"),
+        (lambda path: (path / "data" / "key").write_text("\n"), "is empty"),
+        (lambda path: (path / "hookbot.toml").write_text("revoked = 'nowhere'"), "'nowhere' does not exist"),
+    ],
+)
+async def test_what_is_broken_is_told_and_everything_stays_as_it_was(tmp_path, break_it, reason):
+    (tmp_path / "hookbot.toml").write_text("unsafe = ['acme/']\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "key").write_text("first\n")
+    async with hub_process(tmp_path) as hub, listening(hub, "first") as listener:
+        break_it(tmp_path)
+        assert reason in await hub.hup(KEPT)
+        assert await post(hub, "/pub/x", "first") == 200
+        assert await listener.take() == b""
+        assert await post(hub, "/unsafe/pub/other", "first") == 404
+    assert (tmp_path / "data" / "key").exists() is (reason != "key")
+
+
+async def test_names_are_revoked_and_sources_added_without_a_restart(tmp_path):
+    revoked = tmp_path / "revoked"
+    revoked.touch()
+    (tmp_path / "hookbot.toml").write_text(f"revoked = '{revoked}'\n")
+    async with hub_process(tmp_path, HOOKBOT_KEY=KEY) as hub, httpx.AsyncClient(base_url=hub.url) as client:
+        headers = {"Authorization": f"Bearer {named('ann')}"}
+        assert (await client.post("/pub/x", headers=headers)).status_code == 200
+        assert (await client.post("/unsafe/pub/acme/x")).status_code == 200
+        revoked.write_text("# a lost laptop\nann\n")
+        (tmp_path / "hookbot.toml").write_text(f"revoked = '{revoked}'\n" + github(SECRET))
+        await hub.hup(REREAD)
+        assert (await client.post("/pub/x", headers=headers)).status_code == 401
+        assert (await client.post("/unsafe/pub/acme/x")).status_code == 401

@@ -1,0 +1,614 @@
+"""What every log promises. A new engine is a new parameter of the fixture `log`, not a new file."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hookbot.errors import KeyReused
+from hookbot.log import contract as memory
+from hookbot.log import sqlite_queries as log_tables
+from hookbot.log.contract import Log, MemoryLog, Page, Retention
+from hookbot.log.deduplication import Duplicate, Outcome
+from hookbot.log.retention import STEP_ROWS
+from hookbot.log.sqlite import open_sqlite_log
+from hookbot.protocol.message import Draft, Message, Once, Verified, format_id, parse_id
+from hookbot.protocol.topics import TopicFilter
+
+DAY_US = 86400 * 1_000_000
+EVERYTHING = TopicFilter(("", "/unsafe/"))
+KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
+
+engines = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+class Clock:
+    """A clock that stands still unless it is told to move."""
+
+    def __init__(self) -> None:
+        self.now_us = 1_700_000_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def open_log(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
+) -> Callable[[], AbstractAsyncContextManager[Log]]:
+    if request.param == "memory":
+        return lambda: nullcontext(MemoryLog(clock_us=clock))
+    return lambda: open_sqlite_log(tmp_path, clock_us=clock)
+
+
+@pytest.fixture
+async def log(open_log: Callable[[], AbstractAsyncContextManager[Log]]) -> AsyncIterator[Log]:
+    async with open_log() as log:
+        yield log
+
+
+@pytest.fixture
+def short_stretches(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(memory, "STRETCH", 10)
+    monkeypatch.setattr(log_tables, "STRETCH", 10)
+    return 10
+
+
+async def store(log: Log, *topics: str, body: bytes = b"") -> list[int]:
+    """Append an empty message to each topic; their positions."""
+    return [message.position for message in stored(await log.append([Draft(topic, body) for topic in topics]))]
+
+
+def stored(outcomes: object) -> list[Message]:
+    return [outcome for outcome in outcomes if isinstance(outcome, Message)]
+
+
+async def read(
+    log: Log, *patterns: str, after: int = 0, limit: int = 1000, max_bytes: int = 1 << 20, newest: bool = False
+) -> Page:
+    return await log.read(TopicFilter(patterns), after=after, limit=limit, max_bytes=max_bytes, newest=newest)
+
+
+async def pages(log: Log, wanted: TopicFilter, after: int = 0, limit: int = 1000) -> AsyncIterator[Page]:
+    """Every page from `after` to the head."""
+    while after < log.head:
+        page = await log.read(wanted, after=after, limit=limit, max_bytes=1 << 20)
+        assert page.next_after > after
+        after = page.next_after
+        yield page
+
+
+async def positions(log: Log, *patterns: str, after: int = 0) -> list[int]:
+    """Of everything that the patterns select after `after`."""
+    wanted = TopicFilter(patterns)
+    return [message.position async for page in pages(log, wanted, after) for message in page.messages]
+
+
+async def trim(log: Log, retention: Retention, now_us: int) -> None:
+    while await log.trim(retention, now_us=now_us):
+        pass
+
+
+# Ids and times
+
+
+async def test_ids_name_the_log_and_count_from_one(log):
+    assert log.head == 0
+
+    outcomes = await log.append([Draft("a"), Draft("b")])
+
+    assert [parse_id(message.id) for message in stored(outcomes)] == [(log.epoch, 1), (log.epoch, 2)]
+    assert log.head == 2
+
+
+async def test_an_epoch_is_eight_letters_that_no_other_log_has(log):
+    assert parse_id(format_id(log.epoch, 1)) == (log.epoch, 1)
+    assert log.epoch != MemoryLog().epoch
+
+
+async def test_a_message_is_given_the_time_of_its_commit(log, clock):
+    clock.now_us += 5
+
+    [message] = stored(await log.append([Draft("a")]))
+
+    assert message.time_us == clock.now_us
+
+
+async def test_times_do_not_run_backwards_when_the_clock_does(log, clock):
+    [before] = stored(await log.append([Draft("a")]))
+    clock.now_us -= 3600 * 1_000_000
+
+    [after] = stored(await log.append([Draft("/unsafe/a")]))
+
+    assert after.time_us == before.time_us
+
+
+async def test_ids_go_on_after_retention_has_taken_everything(log, clock):
+    await store(log, "a", "/unsafe/a")
+    await trim(log, Retention(max_count=0), clock.now_us)
+    assert await positions(log, *EVERYTHING.patterns) == []
+
+    assert await store(log, "a") == [3]
+    assert await positions(log, "a") == [3]
+
+
+# What is stored
+
+
+header_text = st.text(st.characters(max_codepoint=255), max_size=20)
+any_text = st.text(st.characters(exclude_categories=()), max_size=20)  # halves of surrogate pairs, too
+drafts = st.builds(
+    Draft,
+    topic=st.sampled_from(["", "a", "a/", "a/b", "/unsafe/a", "ä/\U0001f600", 'quo"te\\']),
+    body=st.binary(max_size=200),
+    headers=st.lists(st.tuples(header_text, header_text), max_size=4).map(tuple),
+    query=any_text,
+    verified=st.none() | st.builds(Verified, any_text, any_text, st.none() | st.floats(0, 1e12)),
+    hops=st.lists(any_text, max_size=3).map(tuple),
+)
+
+
+@engines
+@given(batch=st.lists(drafts, min_size=1, max_size=9))
+async def test_what_is_read_is_what_was_published(open_log, batch):
+    async with open_log() as log:
+        before = log.head
+        answered = stored(await log.append(batch))
+        read_back = [m async for page in pages(log, EVERYTHING, before) for m in page.messages]
+
+    assert read_back == answered
+    for draft, message in zip(batch, read_back, strict=True):
+        for name in ("topic", "body", "headers", "query", "verified", "hops"):
+            assert getattr(message, name) == getattr(draft, name)
+
+
+async def test_a_body_of_many_megabytes_survives(log):
+    body = bytes(range(256)) * (25 << 12)
+
+    await store(log, "a", body=body)
+
+    page = await read(log, "a", max_bytes=1)
+    assert [message.body for message in page.messages] == [body]
+
+
+async def test_a_large_batch_is_stored_in_order(log):
+    await log.append([Draft("a", b"%d" % number) for number in range(777)])
+
+    messages = [m async for page in pages(log, EVERYTHING, limit=100) for m in page.messages]
+
+    assert [message.body for message in messages] == [b"%d" % number for number in range(777)]
+    assert [message.position for message in messages] == list(range(1, 778))
+
+
+async def test_appending_nothing_changes_nothing(log):
+    assert list(await log.append([])) == []
+    assert log.head == 0
+
+
+# Reading
+
+
+segments = st.lists(st.sampled_from(["a", "a0", "a.", "b", "unsafe", "\U0001f600"]), min_size=1, max_size=3).map(
+    "/".join
+)
+topics = st.just("") | st.builds(
+    "{}{}{}".format, st.sampled_from(["", "/unsafe/"]), segments, st.sampled_from(["", "/"])
+)
+patterns = topics | st.sampled_from(["/unsafe/"]) | segments.map("{}/".format)
+
+
+@engines
+@given(batch=st.lists(topics, min_size=1, max_size=20), wanted=st.lists(patterns, min_size=1, max_size=3))
+async def test_a_filter_selects_what_it_matches_and_nothing_else(open_log, batch, wanted):
+    async with open_log() as log:
+        before = log.head
+        placed = dict(zip(await store(log, *batch), batch, strict=True))
+        selected = await positions(log, *wanted, after=before)
+
+    matches = TopicFilter(tuple(wanted)).matches
+    assert selected == [position for position, topic in placed.items() if matches(topic)]
+
+
+async def test_a_page_ends_at_its_limit_and_the_next_one_goes_on_there(log):
+    await store(log, "a", "b", "a", "a")
+
+    first = await read(log, "a", limit=2)
+    second = await read(log, "a", limit=2, after=first.next_after)
+
+    assert ([m.position for m in first.messages], first.next_after) == ([1, 3], 3)
+    assert ([m.position for m in second.messages], second.next_after) == ([4], 4)
+
+
+async def test_a_page_holds_about_max_bytes(log):
+    await store(log, "a", "a", "a", body=bytes(1000))
+
+    page = await read(log, "a", max_bytes=2500)
+
+    assert ([m.position for m in page.messages], page.next_after) == ([1, 2], 2)
+
+
+async def test_a_message_larger_than_max_bytes_comes_alone(log):
+    await store(log, "a", body=bytes(1000))
+    await store(log, "a")
+
+    page = await read(log, "a", max_bytes=10)
+
+    assert ([m.position for m in page.messages], page.next_after) == ([1], 1)
+
+
+async def test_the_last_page_reaches_the_head_whatever_other_topics_had_since(log):
+    await store(log, "a", "b", "b")
+
+    assert (await read(log, "a")).next_after == 3
+
+
+async def test_a_page_after_the_head_is_empty(log):
+    await store(log, "a")
+
+    assert await read(log, "a", after=1) == await read(log, "a", after=99) == Page([], 1)
+
+
+async def test_nothing_is_selected_by_no_pattern(log):
+    await store(log, "a")
+
+    assert await read(log) == Page([], 1)
+
+
+async def test_the_newest_come_first_when_reading_backwards(log):
+    await store(log, "a", "b", "a", "a", "b")
+
+    first = await read(log, "a", after=log.head + 1, limit=2, newest=True)
+    second = await read(log, "a", after=first.next_after, limit=2, newest=True)
+
+    assert ([m.position for m in first.messages], first.next_after) == ([4, 3], 3)
+    assert ([m.position for m in second.messages], second.next_after) == ([1], 0)
+
+
+async def test_a_page_read_backwards_holds_about_max_bytes(log):
+    await store(log, "a", "a", "a", body=bytes(1000))
+
+    page = await read(log, "a", after=4, max_bytes=2500, newest=True)
+
+    assert ([m.position for m in page.messages], page.next_after) == ([3, 2], 2)
+
+
+async def test_a_rare_topic_is_found_stretch_by_stretch(log, short_stretches):
+    await store(log, *["rare", *["busy"] * 6] * 6)
+
+    found = [page async for page in pages(log, TopicFilter(("rare",)))]
+
+    assert len(found) > 2
+    assert [m.position for page in found for m in page.messages] == [1, 8, 15, 22, 29, 36]
+
+
+async def test_a_rare_topic_is_found_backwards_stretch_by_stretch(log, short_stretches):
+    await store(log, *["rare", *["busy"] * 6] * 6)
+    found, after = [], log.head + 1
+
+    while after:
+        page = await read(log, "rare", after=after, newest=True)
+        assert page.next_after < after
+        found.append(page)
+        after = page.next_after
+
+    assert len(found) > 2
+    assert [m.position for page in found for m in page.messages] == [36, 29, 22, 15, 8, 1]
+
+
+async def test_a_reader_misses_nothing_while_others_publish(log):
+    found: list[int] = []
+
+    async def publish() -> None:
+        for number in range(60):
+            await store(log, *["a", "b"] * (number % 5 + 1))
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(publish)
+            while len(found) < 60 * 3:
+                page = await read(log, "a", after=found[-1] if found else 0, limit=10)
+                found += [message.position for message in page.messages]
+
+    assert found == list(range(1, log.head, 2))
+
+
+# Where a time is
+
+
+async def test_the_position_before_a_time_has_everything_since_after_it(log, clock):
+    start = clock.now_us
+    for _ in range(5):
+        clock.now_us += 10
+        await store(log, "a", "/unsafe/a")
+
+    assert await log.position_before(start) == 0
+    assert await log.position_before(start + 10) == 0
+    assert await log.position_before(start + 11) == 2
+    assert await log.position_before(start + 50) == 8
+    assert await log.position_before(start + 51) == 10
+
+
+async def test_the_position_before_a_time_finds_its_way_through_what_retention_left(log, clock):
+    start = clock.now_us
+    for topic in ("/unsafe/a", "a", "/unsafe/a", "/unsafe/a", "a"):
+        clock.now_us += 10
+        await store(log, topic)
+    await trim(log, replace(KEEP_ALL, max_unsafe_bytes=0), clock.now_us)
+
+    since = [await positions(log, "a", after=await log.position_before(start + 10 * n)) for n in range(1, 7)]
+    assert since == [[2, 5], [2, 5], [5], [5], [5], []]
+
+
+async def test_a_time_after_all_that_retention_took_leads_into_no_gap(log, clock):
+    await store(log, "a")
+    clock.now_us += 8 * DAY_US
+    await store(log, "a")
+    await trim(log, Retention(), clock.now_us)
+    a = TopicFilter(("a",))
+
+    assert await log.position_before(clock.now_us - DAY_US) >= log.lost_up_to(a) == 1
+    assert await log.position_before(clock.now_us - 9 * DAY_US) == 0
+
+
+# Cursors
+
+
+async def test_cursors_are_saved_with_the_drafts_of_their_commit(log, clock):
+    await log.append([Draft("a")], cursors={"router/github": 0, "sub/é": 7})
+    clock.now_us += 1
+    await log.append([], cursors={"router/github": 1})
+
+    assert [(c.name, c.position, c.updated_us) for c in await log.cursors()] == [
+        ("router/github", 1, clock.now_us),
+        ("sub/é", 7, clock.now_us - 1),
+    ]
+
+
+async def test_cursors_are_listed_by_the_beginning_of_their_name(log):
+    await log.append([], cursors={"a": 1, "a/": 2, "a/b": 3, "a0": 4, "%": 5, "a_": 6})
+
+    assert [cursor.name for cursor in await log.cursors("a/")] == ["a/", "a/b"]
+    assert [cursor.name for cursor in await log.cursors("%")] == ["%"]
+    assert [cursor.name for cursor in await log.cursors("_")] == []
+
+
+async def test_a_cursor_of_none_is_deleted(log):
+    await log.append([], cursors={"a": 1, "b": 2})
+    await log.append([], cursors={"a": None, "never": None})
+
+    assert [cursor.name for cursor in await log.cursors()] == ["b"]
+
+
+# Publishing once
+
+
+def once(key: str, *, scope: str = "a", exclusive: bool = True, fingerprint: bytes = b"") -> tuple[Once, ...]:
+    return (Once(scope, key, exclusive, fingerprint),)
+
+
+async def test_a_draft_whose_key_is_known_is_not_stored_again(log):
+    [first] = stored(await log.append([Draft("a", b"1", once=once("k"))]))
+
+    outcomes = await log.append([Draft("a", b"2", once=once("k")), Draft("a", b"3")])
+
+    assert outcomes[0] == Duplicate(first.id)
+    assert stored(outcomes)[0].position == log.head == 2
+    assert await positions(log, "a") == [1, 2]
+
+
+async def test_the_same_key_twice_in_one_batch_is_stored_once(log):
+    outcomes = await log.append([Draft("a", once=once("k")), Draft("b"), Draft("a", once=once("k"))])
+
+    assert [type(outcome) for outcome in outcomes] == [Message, Message, Duplicate]
+    assert outcomes[2] == Duplicate(stored(outcomes)[0].id)
+
+
+async def test_a_key_belongs_to_its_scope(log):
+    outcomes = await log.append([Draft("a", once=once("k", scope=scope)) for scope in ("a", "b", 'a","k')])
+
+    assert len(stored(outcomes)) == 3
+
+
+async def test_a_key_with_another_fingerprint_is_refused_and_the_rest_of_the_batch_stored(log):
+    await log.append([Draft("a", once=once("k", fingerprint=b"1"))])
+
+    outcomes = await log.append([Draft("a", once=once("k", fingerprint=b"2")), Draft("b")])
+
+    assert isinstance(outcomes[0], KeyReused)
+    assert await positions(log, "a", "b") == [1, 2]
+
+
+@pytest.mark.parametrize(("first", "second"), [(b"", b"1"), (b"1", b""), (b"1", b"1")])
+async def test_without_two_different_fingerprints_a_repeat_is_a_duplicate(log, first, second):
+    await log.append([Draft("a", once=once("k", fingerprint=first))])
+
+    [outcome] = await log.append([Draft("a", once=once("k", fingerprint=second))])
+
+    assert isinstance(outcome, Duplicate)
+
+
+async def test_a_repeat_that_is_passed_on_names_the_first_message(log):
+    [first] = stored(await log.append([Draft("a", once=once("k", exclusive=False))]))
+
+    outcomes: list[Outcome] = []
+    for _ in range(2):
+        outcomes += await log.append([Draft("a", once=once("k", exclusive=False))])
+
+    assert [message.duplicate_of for message in stored(outcomes)] == [first.id, first.id]
+    assert [m.duplicate_of for m in (await read(log, "a")).messages] == [None, first.id, first.id]
+
+
+async def test_a_draft_with_two_keys_is_known_by_either(log):
+    [first] = stored(await log.append([Draft("a", once=once("k") + once("other"))]))
+
+    assert list(await log.append([Draft("a", once=once("other"))])) == [Duplicate(first.id)]
+
+
+async def test_the_keys_of_a_duplicate_are_not_remembered(log):
+    await log.append([Draft("a", once=once("k"))])
+    await log.append([Draft("a", once=once("k") + once("new"))])
+
+    assert len(stored(await log.append([Draft("a", once=once("new"))]))) == 1
+
+
+async def test_a_batch_of_many_keys_finds_each_of_them(log):
+    batch = [Draft("a", once=once(str(number))) for number in range(300)]
+    first = stored(await log.append(batch))
+
+    assert list(await log.append(batch)) == [Duplicate(message.id) for message in first]
+
+
+async def test_a_key_is_forgotten_after_its_time(log, clock):
+    await log.append([Draft("a", once=once("old"))])
+    clock.now_us += DAY_US // 2
+    await log.append([Draft("a", once=once("young"))])
+    clock.now_us += DAY_US // 2 + 1
+    await trim(log, Retention(dedup_s=86400), clock.now_us)
+
+    outcomes = await log.append([Draft("a", once=once("old")), Draft("a", once=once("young"))])
+
+    assert [type(outcome) for outcome in outcomes] == [Message, Duplicate]
+
+
+async def test_a_key_outlives_a_safe_message_but_not_an_unsafe_one(log, clock):
+    await log.append([Draft("a", once=once("k")), Draft("/unsafe/a", once=once("k", scope="u"))])
+    await trim(log, Retention(max_count=0), clock.now_us)
+
+    outcomes = await log.append([Draft("a", once=once("k")), Draft("/unsafe/a", once=once("k", scope="u"))])
+
+    assert [type(outcome) for outcome in outcomes] == [Duplicate, Message]
+
+
+async def test_more_keys_than_one_step_are_forgotten_in_several(log, clock):
+    batch = [Draft("a", once=once(str(number))) for number in range(STEP_ROWS + 1)]
+    await log.append(batch)
+    later = clock.now_us + 2 * DAY_US
+
+    assert await log.trim(Retention(), now_us=later)
+    await trim(log, Retention(), later)
+
+    assert len(stored(await log.append(batch))) == len(batch)
+
+
+# Retention
+
+
+async def test_what_is_too_old_goes(log, clock):
+    await store(log, "a", "/unsafe/a")
+    clock.now_us += 10 * 1_000_000
+    await store(log, "a", "/unsafe/a")
+
+    await trim(log, replace(KEEP_ALL, max_age_s=10), clock.now_us + 1)
+
+    assert await positions(log, *EVERYTHING.patterns) == [3, 4]
+
+
+async def test_what_is_too_many_goes_oldest_first(log, clock):
+    await store(log, *["a"] * 5)
+
+    await trim(log, replace(KEEP_ALL, max_count=2), clock.now_us)
+
+    assert await positions(log, "a") == [4, 5]
+
+
+async def test_what_is_too_much_goes_until_the_rest_fits(log, clock):
+    await store(log, *["a"] * 5, body=bytes(1000))
+
+    await trim(log, replace(KEEP_ALL, max_bytes=2500), clock.now_us)
+
+    assert await positions(log, "a") == [4, 5]
+
+
+async def test_without_limits_everything_stays(log, clock):
+    await store(log, *["a"] * 5, "/unsafe/a")
+
+    assert not await log.trim(KEEP_ALL, now_us=clock.now_us + 1000 * DAY_US)
+
+    assert await positions(log, *EVERYTHING.patterns) == [1, 2, 3, 4, 5, 6]
+    assert log.lost_up_to(EVERYTHING) == 0
+
+
+async def test_unsafe_messages_never_push_out_a_safe_one(log, clock):
+    await store(log, "safe", body=bytes(1000))
+    await store(log, *["/unsafe/a"] * 20, body=bytes(1000))
+
+    await trim(log, Retention(max_bytes=5000, max_unsafe_bytes=5000, max_count=3), clock.now_us)
+
+    assert await positions(log, *EVERYTHING.patterns) == [1, 19, 20, 21]
+
+
+async def test_only_those_who_could_have_heard_it_are_told_of_a_loss(log, clock):
+    await store(log, "a", "/unsafe/a", "a", "/unsafe/a", "a")
+
+    await trim(log, replace(KEEP_ALL, max_unsafe_bytes=0), clock.now_us)
+
+    assert log.lost_up_to(TopicFilter(("",))) == log.lost_up_to(TopicFilter(("a",))) == 0
+    assert log.lost_up_to(TopicFilter(("/unsafe/b/",))) == 4
+    assert log.lost_up_to(EVERYTHING) == 4
+    assert await positions(log, *EVERYTHING.patterns) == [1, 3, 5]
+
+
+async def test_retention_goes_in_bounded_steps(log, clock):
+    await store(log, *["a"] * (STEP_ROWS * 2 + 1))
+    nothing = replace(KEEP_ALL, max_count=0)
+    left = []
+
+    while await log.trim(nothing, now_us=clock.now_us):
+        left.append(len(await positions(log, "a")))
+
+    assert left == [STEP_ROWS + 1, 1]
+    assert await positions(log, "a") == []
+
+
+async def test_a_step_of_large_bodies_deletes_few(log, clock):
+    await store(log, *["a"] * 4, body=bytes(5 << 20))
+
+    assert await log.trim(replace(KEEP_ALL, max_bytes=0), now_us=clock.now_us)
+
+    assert await positions(log, "a") == [3, 4]
+
+
+async def test_a_few_unsafe_messages_among_many_safe_ones_are_found(log, clock, short_stretches):
+    await store(log, *["a"] * short_stretches * 3, "/unsafe/a", *["a"] * short_stretches, "/unsafe/a")
+
+    await trim(log, replace(KEEP_ALL, max_unsafe_bytes=0), clock.now_us)
+
+    assert await positions(log, "/unsafe/") == []
+    assert len(await positions(log, "")) == short_stretches * 4
+
+
+async def test_a_reader_behind_retention_goes_on_with_what_is_left(log, clock, short_stretches):
+    await store(log, *["a"] * short_stretches * 5)
+    await trim(log, replace(KEEP_ALL, max_count=2), clock.now_us)
+
+    page = await read(log, "a")
+
+    assert [message.position for message in page.messages] == [49, 50]
+    assert await read(log, "a", after=49, newest=True) == Page([], 0)
+
+
+async def test_retention_goes_on_where_it_stopped(log, clock):
+    for _ in range(4):
+        clock.now_us += DAY_US
+        await store(log, "a")
+        await trim(log, Retention(max_age_s=1.5 * 86400), clock.now_us)
+
+    assert await positions(log, "a") == [3, 4]
+    assert log.lost_up_to(TopicFilter(("a",))) == 2
+
+
+async def test_a_log_that_works_can_be_written_to(log):
+    await log.check()
+
+    assert log.head == 0
+    assert await store(log, "a") == [1]

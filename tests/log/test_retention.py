@@ -1,0 +1,92 @@
+from dataclasses import replace
+from itertools import accumulate
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hookbot.log.retention import STEP_BYTES, Half, Limits, Retention
+
+KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_count=None, max_unsafe_bytes=None)
+
+
+def limits(*, unsafe: bool = False, now_us: int = 0, **kept: object) -> Limits:
+    return Limits.of(replace(KEEP_ALL, **kept), unsafe=unsafe, now_us=now_us)
+
+
+def test_without_limits_nothing_is_due():
+    half = Half().grown([(1, 5, 100)])
+
+    assert not half.due(limits(now_us=1 << 60))
+
+
+def test_the_bytes_of_each_half_have_their_own_limit():
+    half = Half().grown([(1, 5, 100)])
+
+    assert half.due(limits(max_bytes=99))
+    assert not half.due(limits(max_bytes=99, unsafe=True))
+    assert half.due(limits(max_unsafe_bytes=99, unsafe=True))
+    assert not half.due(limits(max_unsafe_bytes=99))
+
+
+def test_a_limit_that_is_just_reached_is_kept():
+    half = Half().grown([(1, 5_000_000, 100)])
+
+    assert not half.due(limits(max_bytes=100, max_count=1, max_age_s=5, now_us=10_000_000))
+    assert half.due(limits(max_age_s=5, now_us=10_000_001))
+
+
+def test_an_empty_half_is_never_due():
+    half = Half().grown([(1, 5, 100)])
+
+    assert not half.shrunk([(1, 5, 100)], 1).due(limits(max_bytes=-1, max_count=-1, max_age_s=0, now_us=1 << 60))
+
+
+def test_one_step_takes_few_large_messages():
+    rows = [(position, 0, STEP_BYTES // 2) for position in range(1, 10)]
+
+    assert Half().grown(rows).doomed(rows, limits(max_count=0)) == 2
+
+
+rows = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 5), st.integers(1, 100)), min_size=1, max_size=30).map(
+    lambda steps: list(
+        zip(
+            accumulate(step[0] for step in steps),
+            accumulate(step[1] for step in steps),
+            (step[2] for step in steps),
+            strict=True,
+        )
+    )
+)
+
+
+@given(
+    rows=rows,
+    max_count=st.none() | st.integers(0, 30),
+    max_bytes=st.none() | st.integers(0, 1000),
+    max_age_us=st.none() | st.integers(0, 100),
+    step=st.integers(1, 40),
+)
+def test_what_is_kept_is_the_longest_end_that_all_limits_allow(rows, max_count, max_bytes, max_age_us, step):
+    now_us = rows[-1][1]
+    age_s = None if max_age_us is None else max_age_us / 1_000_000
+    allowed = limits(max_count=max_count, max_bytes=max_bytes, max_age_s=age_s, now_us=now_us)
+    half, kept = Half().grown(rows), rows
+
+    while half.due(allowed):
+        oldest = kept[:step]
+        taken = half.doomed(oldest, allowed)
+        half, kept = half.shrunk(oldest, taken), kept[taken:]
+
+    assert kept == next(
+        rows[start:]
+        for start in range(len(rows) + 1)
+        if (max_count is None or len(rows[start:]) <= max_count)
+        and (max_bytes is None or sum(row[2] for row in rows[start:]) <= max_bytes)
+        and all(row[1] >= allowed.before_us for row in rows[start : start + 1])
+    )
+    gone = rows[: len(rows) - len(kept)]
+    assert (half.count, half.size) == (len(kept), sum(row[2] for row in kept))
+    assert (half.lost, half.lost_us) == (gone[-1][:2] if gone else (0, 0))
+    assert half.lost <= half.passed
+    assert all(row[0] > half.passed and row[1] >= half.oldest_us for row in kept)
+    assert (half.head, half.head_us) == rows[-1][:2]

@@ -1,0 +1,399 @@
+"""What only a log on disk can promise: it survives its process, the disk that is full, and other hubs."""
+
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from hookbot.errors import ConfigError, Unavailable
+from hookbot.log import sqlite_file as log_file
+from hookbot.log.contract import Log, Retention
+from hookbot.log.deduplication import Duplicate
+from hookbot.log.sqlite import SqliteLog, open_sqlite_log
+from hookbot.protocol.message import Draft, Message, Once
+from hookbot.protocol.topics import TopicFilter
+
+START_US = 1_700_000_000_000_000
+EVERYTHING = TopicFilter(("", "/unsafe/"))
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "hookbot"
+
+
+async def bodies(log: Log) -> list[bytes]:
+    found: list[bytes] = []
+    after = 0
+    while after < log.head:
+        page = await log.read(EVERYTHING, after=after, limit=1000, max_bytes=8 << 20)
+        found += [message.body for message in page.messages]
+        after = page.next_after
+    return found
+
+
+@contextmanager
+def database(directory: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(directory / log_file.FILE)
+    try:
+        yield connection
+        connection.commit()
+    finally:
+        connection.close()
+
+
+def assert_sound(directory: Path) -> None:
+    """The file is whole, and the accounts are those of the messages that are there."""
+    with database(directory) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        counted = connection.execute(
+            "SELECT unsafe, (SELECT count(*) FROM log WHERE (topic LIKE '/unsafe/%') = unsafe),"
+            " (SELECT coalesce(sum(size), 0) FROM log WHERE (topic LIKE '/unsafe/%') = unsafe) FROM half"
+        ).fetchall()
+        assert connection.execute("SELECT unsafe, count, size FROM half").fetchall() == counted
+        assert connection.execute("SELECT position FROM log EXCEPT SELECT position FROM body").fetchall() == []
+        assert connection.execute("SELECT position FROM body EXCEPT SELECT position FROM log").fetchall() == []
+
+
+# Over a restart
+
+
+async def test_a_log_is_the_same_after_a_restart(directory):
+    async with open_sqlite_log(directory) as log:
+        epoch = log.epoch
+        await log.append([Draft("a", b"1"), Draft("/unsafe/a", b"2")], cursors={"c": 2})
+
+    async with open_sqlite_log(directory) as log:
+        assert (log.epoch, log.head) == (epoch, 2)
+        assert await bodies(log) == [b"1", b"2"]
+        assert [cursor.position for cursor in await log.cursors()] == [2]
+    assert_sound(directory)
+
+
+async def test_a_wiped_log_has_another_epoch(directory, tmp_path):
+    async with open_sqlite_log(directory) as log, open_sqlite_log(tmp_path / "other") as other:
+        assert log.epoch != other.epoch
+
+
+async def test_times_do_not_run_backwards_over_a_restart(directory):
+    async with open_sqlite_log(directory, clock_us=lambda: START_US) as log:
+        await log.append([Draft("a")])
+        await log.trim(Retention(max_count=0), now_us=START_US)
+
+    async with open_sqlite_log(directory, clock_us=lambda: START_US - 1) as log:
+        [message] = await log.append([Draft("a")])
+
+    assert isinstance(message, Message)
+    assert message.time_us == START_US
+
+
+async def test_after_a_restart_ids_are_not_used_again_and_losses_are_remembered(directory):
+    async with open_sqlite_log(directory, clock_us=lambda: START_US) as log:
+        await log.append([Draft("a"), Draft("a"), Draft("/unsafe/a")])
+        while await log.trim(Retention(max_count=0), now_us=START_US):
+            pass
+
+    async with open_sqlite_log(directory, clock_us=lambda: START_US) as log:
+        assert log.lost_up_to(TopicFilter(("a",))) == 2
+        assert log.lost_up_to(TopicFilter(("/unsafe/a",))) == 3
+        [message] = await log.append([Draft("a")])
+
+    assert isinstance(message, Message)
+    assert message.position == 4
+
+
+async def test_keys_are_remembered_over_a_restart(directory):
+    draft = Draft("a", once=(Once("a", "k"),))
+    async with open_sqlite_log(directory) as log:
+        [first] = await log.append([draft])
+
+    async with open_sqlite_log(directory) as log:
+        assert isinstance(first, Message)
+        assert list(await log.append([draft])) == [Duplicate(first.id)]
+
+
+async def test_what_was_stored_before_a_restart_is_found_however_long_ago(directory, monkeypatch):
+    monkeypatch.setattr("hookbot.log.sqlite.PRIMED", 2)
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("rare"), *[Draft("a")] * 5])
+
+    async with open_sqlite_log(directory) as log:
+        page = await log.read(TopicFilter(("rare",)), after=0, limit=1, max_bytes=1)
+
+    assert [message.position for message in page.messages] == [1]
+
+
+async def test_a_commit_that_has_begun_is_finished_whoever_cancels_it(directory):
+    with trio.CancelScope() as scope:
+
+        def cancel_meanwhile() -> int:
+            trio.from_thread.run_sync(scope.cancel)
+            return START_US
+
+        async with open_sqlite_log(directory, clock_us=cancel_meanwhile) as log:
+            [message] = await log.append([Draft("a")])
+
+    assert isinstance(message, Message)
+    async with open_sqlite_log(directory) as log:
+        assert log.head == message.position == 1
+
+
+APPEND_FOR_EVER = """
+import itertools, sys, trio
+from pathlib import Path
+from hookbot.log.contract import Retention
+from hookbot.log.sqlite import open_sqlite_log
+from hookbot.protocol.message import Draft
+
+async def main():
+    async with open_sqlite_log(Path(sys.argv[1])) as log:
+        for number in itertools.count():
+            drafts = [Draft(topic, b"%d" % number) for topic in ("a", "/unsafe/a") * (number % 5 + 1)]
+            outcomes = await log.append(drafts, cursors={"router": number})
+            print(number, outcomes[-1].position, flush=True)
+            await log.trim(Retention(max_unsafe_bytes=2000), now_us=0)
+
+trio.run(main)
+"""
+
+
+@pytest.mark.parametrize("acknowledged", [1, 40, 150])
+async def test_what_was_acknowledged_is_there_after_kill_9(directory, acknowledged):
+    command = [sys.executable, "-c", APPEND_FOR_EVER, str(directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        lines = [process.stdout.readline() for _ in range(acknowledged)]
+        process.kill()
+        lines += process.stdout.readlines()
+
+    numbers, positions = zip(*(map(int, line.split()) for line in lines if line.endswith("\n")), strict=True)
+    async with open_sqlite_log(directory) as log:
+        assert log.head >= positions[-1]
+        page = await log.read(TopicFilter(("a",)), after=0, limit=10_000, max_bytes=64 << 20)
+        assert {message.body for message in page.messages} >= {b"%d" % number for number in numbers}
+        [cursor] = await log.cursors()
+        assert b"%d" % cursor.position == page.messages[-1].body
+    assert_sound(directory)
+
+
+# Alone with its file
+
+
+async def test_a_second_hub_is_refused_and_told_who_is_there(directory):
+    async with open_sqlite_log(directory):
+        with pytest.raises(ConfigError, match=f"in use by process {os.getpid()}$"):
+            async with open_sqlite_log(directory):
+                pass
+
+    async with open_sqlite_log(directory) as log:
+        assert log.head == 0
+
+
+async def test_a_file_from_a_newer_hookbot_is_refused(directory):
+    async with open_sqlite_log(directory):
+        pass
+    with database(directory) as connection:
+        connection.execute("PRAGMA user_version = 99")
+
+    with pytest.raises(ConfigError, match="newer hookbot: its schema is 99"):
+        async with open_sqlite_log(directory):
+            pass
+
+
+async def test_an_older_file_is_brought_forward(directory, monkeypatch):
+    async with open_sqlite_log(directory) as log:
+        epoch = log.epoch
+        await log.append([Draft("a", b"1")])
+    monkeypatch.setattr(log_file, "STEPS", (*log_file.STEPS, "CREATE TABLE novelty (x);"))
+
+    async with open_sqlite_log(directory) as log:
+        assert log.epoch == epoch
+        assert await bodies(log) == [b"1"]
+
+    with database(directory) as connection:
+        assert connection.execute("SELECT count(*) FROM novelty").fetchone() == (0,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(log_file.STEPS),)
+
+
+async def test_a_step_forward_that_fails_changes_nothing(directory, monkeypatch):
+    async with open_sqlite_log(directory):
+        pass
+    with monkeypatch.context() as patch:
+        patch.setattr(log_file, "STEPS", (*log_file.STEPS, "CREATE TABLE novelty (x); CREATE TABLE log (x);"))
+        with pytest.raises(ConfigError, match="table log already exists"):
+            async with open_sqlite_log(directory):
+                pass
+
+    async with open_sqlite_log(directory) as log:
+        assert log.head == 0
+
+
+async def test_another_programs_database_is_refused(directory):
+    directory.mkdir(parents=True)
+    with database(directory) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+
+    with pytest.raises(ConfigError, match="is not a log of hookbot"):
+        async with open_sqlite_log(directory):
+            pass
+
+
+async def test_a_file_that_is_no_database_is_refused(directory):
+    directory.mkdir(parents=True)
+    (directory / log_file.FILE).write_bytes(b"not a database" * 100)
+
+    with pytest.raises(ConfigError, match="file is not a database"):
+        async with open_sqlite_log(directory):
+            pass
+
+
+async def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(ConfigError, match="Not a directory"):
+        async with open_sqlite_log(tmp_path / "file" / "hookbot"):
+            pass
+
+
+async def test_only_the_owner_can_read_the_files(directory):
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("a")])
+
+        modes = {path.name: path.stat().st_mode & 0o777 for path in directory.glob("*.sqlite3*")}
+
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert modes == dict.fromkeys(["hookbot.sqlite3", "hookbot.sqlite3-wal", "hookbot.sqlite3-shm"], 0o600)
+
+
+async def test_a_commit_waits_for_the_disk(directory):
+    async with open_sqlite_log(directory) as log:
+        settings = [log._writer.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+
+    assert settings == ["wal", 2]
+
+
+# When the disk does not take it
+
+
+@contextmanager
+def full_database(log: SqliteLog) -> Iterator[None]:
+    """The file may not grow any more: SQLITE_FULL, as from a full disk."""
+    [pages] = log._writer.execute("PRAGMA page_count").fetchone()
+    log._writer.execute(f"PRAGMA max_page_count = {pages}")
+    try:
+        yield
+    finally:
+        log._writer.execute(f"PRAGMA max_page_count = {1 << 30}")
+
+
+@contextmanager
+def failing_disk(log: SqliteLog) -> Iterator[None]:
+    """No file can be written to beyond its first page: every commit ends in an I/O error of the operating system."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16384, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("broken", [full_database, failing_disk])
+async def test_a_disk_that_is_full_refuses_the_batch_whole_and_takes_the_next(directory, broken):
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("a", b"before")], cursors={"c": 1})
+
+        with broken(log):
+            for _ in range(3):
+                with pytest.raises(Unavailable, match="cannot be written"):
+                    await log.append(
+                        [Draft("a", bytes(100_000), once=(Once("a", str(n)),)) for n in range(5)], cursors={"c": 5}
+                    )
+            assert log.head == 1
+            assert await bodies(log) == [b"before"]
+
+        outcomes = await log.append([Draft("a", b"after", once=(Once("a", "4"),))])
+        assert [type(outcome) for outcome in outcomes] == [Message]
+
+    async with open_sqlite_log(directory) as log:
+        assert log.head == 2
+        assert await bodies(log) == [b"before", b"after"]
+        assert [cursor.position for cursor in await log.cursors()] == [1]
+    assert_sound(directory)
+
+
+@pytest.mark.parametrize("broken", [full_database, failing_disk])
+async def test_a_check_fails_as_long_as_the_disk_does_not_take_anything(directory, broken):
+    async with open_sqlite_log(directory) as log:
+        with broken(log), pytest.raises(Unavailable):
+            await log.check()
+
+        await log.check()
+    assert_sound(directory)
+
+
+async def test_retention_that_fails_deletes_nothing_and_goes_on_later(directory):
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("a", b"1"), Draft("a", b"2")])
+        with failing_disk(log), pytest.raises(Unavailable):
+            await log.trim(Retention(max_count=1), now_us=0)
+        assert log.lost_up_to(EVERYTHING) == 0
+        assert await bodies(log) == [b"1", b"2"]
+
+        await log.trim(Retention(max_count=1), now_us=0)
+
+        assert log.lost_up_to(EVERYTHING) == 1
+        assert await bodies(log) == [b"2"]
+    assert_sound(directory)
+
+
+# What it costs
+
+
+async def test_disk_space_is_given_back(directory):
+    async with open_sqlite_log(directory) as log:
+        for _ in range(10):
+            await log.append([Draft("a", os.urandom(1 << 20)) for _ in range(4)])
+    before = (directory / log_file.FILE).stat().st_size
+
+    async with open_sqlite_log(directory) as log:
+        while await log.trim(Retention(max_count=1), now_us=START_US):
+            pass
+
+    assert before > 40 << 20
+    assert (directory / log_file.FILE).stat().st_size < 20 << 20
+    assert_sound(directory)
+
+
+async def test_nothing_new_is_answered_without_the_disk(directory):
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("quiet"), *[Draft("busy/a")] * 5])
+        for _ in log._readers:  # nobody else can read meanwhile
+            await log._may_read.acquire_on_behalf_of(object())
+
+        with trio.fail_after(10):
+            old = await log.read(TopicFilter(("quiet",)), after=1, limit=10, max_bytes=1000)
+            unheard = await log.read(TopicFilter(("never/",)), after=0, limit=10, max_bytes=1000)
+
+    assert (list(old.messages), old.next_after) == (list(unheard.messages), unheard.next_after) == ([], 6)
+
+
+async def test_many_who_read_at_the_same_time_all_get_their_page(directory):
+    pages = []
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("a")] * 100)
+
+        async def read(after: int) -> None:
+            pages.append(await log.read(EVERYTHING, after=after, limit=10, max_bytes=100_000))
+
+        async with trio.open_nursery() as nursery:
+            for after in range(50):
+                nursery.start_soon(read, after)
+
+    assert sorted(page.next_after for page in pages) == list(range(10, 60))

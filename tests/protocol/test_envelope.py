@@ -1,0 +1,62 @@
+"""Large bodies as JSON, slice by slice: the same text as in one go."""
+
+import json
+from base64 import b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hookbot.protocol import envelope as module
+from hookbot.protocol.envelope import SLICE_BYTES, base64_in_slices, body_in_slices, join_object
+from hookbot.protocol.message import encode_go_json, encode_json
+
+BODIES = st.binary() | st.text().map(str.encode)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_slices():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SLICE_BYTES", 3)
+        yield
+
+
+def test_base64_of_a_slice_has_no_padding():
+    assert SLICE_BYTES % 3 == 0
+
+
+@given(st.text())
+def test_text_is_what_json_makes_of_it(text):
+    assert join_object(body_in_slices(text.encode())) == encode_json({"body": text}).encode()
+
+
+@given(BODIES)
+def test_a_body_is_text_or_base64_and_never_harmed(body):
+    fields = json.loads(join_object(body_in_slices(body)))
+    try:
+        assert fields == {"body": body.decode()}
+    except UnicodeDecodeError:
+        assert fields == {"body_base64": b64encode(body).decode()}
+
+
+@pytest.mark.parametrize("body", [b"abc\xff", b"abcdef\xe2\x82", b"\xe2\x82", b"ab\xf0\x9f\x98", b"abcde\xed\xa0\x80"])
+def test_what_is_broken_in_the_last_slice_or_between_two_is_no_text(body):
+    assert list(body_in_slices(body)) == ["body_base64"]
+
+
+@given(st.binary())
+def test_base64_is_the_same_as_in_one_go(body):
+    assert b"".join(base64_in_slices(body)) == b'"' + b64encode(body) + b'"'
+
+
+@given(
+    st.dictionaries(st.text(), st.text() | st.none() | st.lists(st.text()), min_size=1),
+    st.text(),
+    st.text(),
+    st.sampled_from([encode_json, encode_go_json]),
+)
+def test_an_object_of_slices_and_other_values_is_encoded_as_a_whole(fields, name, text, encode):
+    fields = dict(sorted({name: "", **fields}.items()))
+    sliced = {**fields, name: base64_in_slices(text.encode())}
+    whole = {**fields, name: b64encode(text.encode()).decode()}
+    assert join_object(sliced, encode) == encode(whole).encode()

@@ -1,0 +1,302 @@
+"""What a message looks like in each format."""
+
+import json
+from base64 import b64decode
+from dataclasses import replace
+
+import pytest
+import trio
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hookbot.broker.broker import Gap, Start
+from hookbot.broker.channels import Entry
+from hookbot.protocol import frames as module
+from hookbot.protocol.frames import (
+    CloudEvents,
+    HookbotV1,
+    JsonLines,
+    Raw,
+    ServerSentEvents,
+    encoded,
+    framing_for,
+    hello,
+    prepare,
+)
+from hookbot.protocol.message import Message, Verified, format_id, from_envelope
+from hookbot.protocol.subscribe import Listening
+from hookbot.protocol.topics import TopicFilter
+
+ID = format_id("abcdefgh", 7)
+MESSAGE = Message(
+    "github.com/repo/acme/app",
+    b'{"ref": "refs/heads/main"}',
+    headers=(("Content-Type", "application/json"), ("X-GitHub-Event", "push")),
+    id=ID,
+    time_us=1767323045_678901,
+)
+GAP = Gap("retention", None, ID)
+FRAMINGS = [
+    Raw(subtree=True),
+    Raw(subtree=False),
+    HookbotV1(),
+    CloudEvents("/sub/foo"),
+    ServerSentEvents(),
+    JsonLines(),
+]
+LATIN = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=20)
+MESSAGES = st.builds(
+    Message,
+    topic=st.text(st.characters(exclude_categories=["Cs", "Cc"])),
+    body=st.binary() | st.text().map(str.encode),
+    headers=st.lists(st.tuples(st.sampled_from(["Content-Type", "X-Hub-Signature", "Other"]), LATIN), max_size=3).map(
+        tuple
+    ),
+    query=st.sampled_from(["", "a=b", "extra-metadata=github"]),
+    verified=st.none() | st.just(Verified("github", "0")),
+    id=st.integers(1, 10**15 - 1).map(lambda position: format_id("abcdefgh", position)),
+    time_us=st.integers(0, 253402300799_999999),
+)
+
+
+def listening(format, path="/sub/foo", topic="foo"):
+    return Listening(TopicFilter.parse(topic), path, topic, format)
+
+
+@pytest.fixture
+def every_body_is_large(monkeypatch):
+    monkeypatch.setattr(module, "LARGE_BODY", -1)
+
+
+def read_events(stream):
+    """The events of a stream as a browser sees them (HTML Living Standard, section 9.2.6), and the last id."""
+    events, last_id = [], ""
+    fields = {}
+    for line in stream.decode("utf-8").splitlines():
+        if line:
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            fields[name] = f"{fields['data']}\n{value}" if name == "data" and "data" in fields else value
+        elif fields:
+            last_id = fields.get("id", last_id)
+            if "data" in fields:
+                events.append((fields.get("event", "message"), fields["data"], last_id))
+            fields = {}
+    return events, last_id
+
+
+@given(MESSAGES)
+def test_a_raw_frame_of_one_topic_is_the_body_byte_for_byte(message):
+    message = replace(message, query="")
+    assert Raw(subtree=False).message(message) == message.body
+
+
+@given(MESSAGES)
+def test_a_raw_frame_of_a_subtree_is_the_topic_nul_and_the_body(message):
+    message = replace(message, query="")
+    topic, nul, body = Raw(subtree=True).message(message).partition(b"\0")
+    assert (topic.decode(), nul, body) == (message.topic, b"\0", message.body)
+
+
+def test_the_topic_of_an_unsafe_message_says_so():
+    assert Raw(subtree=True).message(replace(MESSAGE, topic="/unsafe/x", body=b"\0a\0")) == b"/unsafe/x\0\0a\0"
+
+
+def test_extra_metadata_is_what_go_makes_of_it():
+    message = replace(
+        MESSAGE,
+        body=b'{"a": "<b>"}\xff',
+        query="a=b&extra-metadata=github",
+        headers=(
+            ("X-Hub-Signature-256", "sha256=<2>"),
+            ("x-hub-signature", "sha1=1&2"),
+            ("X-GitHub-Delivery", "id \xc3\xa9 \xff"),
+            ("X-GITHUB-EVENT", 'pu"sh\\'),
+            ("X-GitHub-Event", "second"),
+        ),
+    )
+    expected = (
+        b'{"Delivery":"id \xc3\xa9 \\ufffd","Event":"pu\\"sh\\\\","Payload":"eyJhIjogIjxiPiJ9/w==",'
+        b'"Signature":"sha1=1\\u00262","Signature256":"sha256=\\u003c2\\u003e"}'
+    )
+    assert Raw(subtree=False).message(message) == expected
+    assert Raw(subtree=True).message(message) == b"github.com/repo/acme/app\0" + expected
+
+
+def test_extra_metadata_that_is_missing_is_empty():
+    message = Message("foo", b"", query="extra-metadata=github", id=ID)
+    assert Raw(subtree=False).message(message) == (
+        b'{"Delivery":"","Event":"","Payload":"","Signature":"","Signature256":""}'
+    )
+
+
+@given(MESSAGES)
+def test_every_other_format_carries_the_original_whatever_raw_frames_look_like(message):
+    v1 = json.loads(HookbotV1().message(message))
+    assert v1.pop("type") == "message"
+    assert from_envelope(v1) == message
+
+    line = JsonLines().message(message)
+    assert line.endswith(b"\n")
+    assert len(line.decode().splitlines()) == 1
+    assert from_envelope(json.loads(line)) == message
+
+    [(event, data, last_id)], _ = read_events(ServerSentEvents().message(message))
+    assert (event, last_id) == ("message", message.id)
+    assert from_envelope(json.loads(data)) == message
+
+
+@given(MESSAGES)
+def test_cloud_events_are_valid(message):
+    event = JSONFormat().read(CloudEvent, CloudEvents("/sub/x").message(message))
+
+    assert event.get_data() == message.body
+    assert event.get_id() == message.id
+    assert event.get_source() == "/sub/x"
+    assert event.get_type() == "hookbot.message"
+    assert event.get_subject() == (message.topic or None)
+    assert event.get_time() == message.time
+    assert event.get_specversion() == "1.0"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "shown"),
+    [
+        ("application/json; charset=utf-8", "application/json; charset=utf-8"),
+        ("text/plain", "text/plain"),
+        ("application/vnd.github+json", "application/vnd.github+json"),
+        ("nonsense", "application/octet-stream"),
+        ("text/plain\xe9", "application/octet-stream"),
+        ("text/", "application/octet-stream"),
+        ("", "application/octet-stream"),
+        (None, "application/octet-stream"),
+    ],
+)
+def test_a_cloud_event_says_what_its_data_is(content_type, shown):
+    headers = () if content_type is None else (("content-type", content_type),)
+    event = json.loads(CloudEvents("/sub/x").message(replace(MESSAGE, headers=headers)))
+    assert event["datacontenttype"] == shown
+    assert b64decode(event["data_base64"]) == MESSAGE.body
+
+
+def test_a_cloud_events_gap_is_a_valid_event_too():
+    event = JSONFormat().read(CloudEvent, CloudEvents("/sub/x").gap(GAP))
+    assert event.get_type() == "hookbot.gap"
+    assert event.get_data() == {"reason": "retention", "after": None, "before": ID}
+
+
+@pytest.mark.parametrize(
+    ("path", "topic", "source"),
+    [
+        ("/sub/foo/", "foo/", "/sub/foo/"),
+        ("/foo/", "foo/", "/sub/foo/"),
+        ("/unsafe/sub/foo", "/unsafe/foo", "/unsafe/sub/foo"),
+        ("/sub/é a", "é a", "/sub/%C3%A9%20a"),
+        ("/sub/foo?recursive", "foo?recursive", "/sub/foo%3Frecursive"),
+    ],
+)
+def test_the_source_of_a_cloud_event_is_the_path_of_the_subscription(path, topic, source):
+    framing = framing_for(listening("cloudevents", path, topic))
+    assert json.loads(framing.message(MESSAGE))["source"] == source
+
+
+def test_a_stream_of_events_can_be_read_by_a_browser():
+    framing = ServerSentEvents()
+    message = replace(MESSAGE, body="a\nb\r\u2028".encode())
+    beat = format_id("abcdefgh", 9)
+    events, last_id = read_events(framing.message(message) + framing.gap(GAP) + framing.heartbeat(beat))
+
+    assert [(event, id) for event, _, id in events] == [("message", ID), ("gap", ID), ("heartbeat", beat)]
+    assert [json.loads(data) for _, data, _ in events[1:]] == [
+        {"reason": "retention", "after": None, "before": ID},
+        {"id": beat},
+    ]
+    assert last_id == beat
+
+
+def test_gaps_and_heartbeats_are_objects_with_a_type():
+    gap = {"type": "gap", "reason": "retention", "after": None, "before": ID}
+    beat = {"type": "heartbeat", "id": ID}
+    assert json.loads(HookbotV1().gap(GAP)) == gap
+    assert json.loads(HookbotV1().heartbeat(ID)) == beat
+    assert JsonLines().gap(GAP) == json.dumps(gap, separators=(",", ":")).encode() + b"\n"
+    assert JsonLines().heartbeat(ID) == json.dumps(beat, separators=(",", ":")).encode() + b"\n"
+
+
+def test_an_object_of_the_hub_says_its_type():
+    first = hello(listening("v1"), "abcdefgh", Start(7))
+    assert json.loads(HookbotV1().hello(first)) == {"type": "hello", **first}
+    assert (first["topic"], first["last_id"]) == ("foo", ID)
+    assert first["hub"].startswith("hookbot/")
+    assert json.loads(HookbotV1().error("no such thing")) == {"type": "error", "title": "no such thing"}
+
+
+@pytest.mark.parametrize("framing", [Raw(subtree=True), Raw(subtree=False), CloudEvents("/sub/x")])
+def test_some_formats_have_no_heartbeat(framing):
+    assert framing.heartbeat(ID) is None
+
+
+def test_raw_frames_cannot_tell_a_gap():
+    assert Raw(subtree=False).gap(GAP) is None
+
+
+@pytest.mark.parametrize(
+    ("format", "framing"),
+    [("v1", HookbotV1), ("cloudevents", CloudEvents), ("sse", ServerSentEvents), ("jsonl", JsonLines), ("raw", Raw)],
+)
+def test_each_format_has_its_framing(format, framing):
+    assert isinstance(framing_for(listening(format)), framing)
+
+
+def test_framings_have_different_keys_where_they_make_different_frames():
+    keys = [framing.key for framing in (*FRAMINGS, CloudEvents("/sub/bar"))]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_path_of_a_raw_subscription_does_not_matter_only_whether_it_has_several_topics():
+    assert framing_for(listening("raw", topic="foo")).key == framing_for(listening("raw", topic="bar")).key
+    assert framing_for(listening("raw", topic="foo?recursive")).key == framing_for(listening("raw", topic="")).key
+
+
+@given(message=MESSAGES, framing=st.sampled_from(FRAMINGS))
+def test_a_large_body_makes_the_same_frame_slice_by_slice(message, framing):
+    whole = framing.message(message)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "LARGE_BODY", -1)
+        assert framing.message(message) == whole
+
+
+def test_a_frame_is_made_once():
+    entry = Entry(MESSAGE, 7)
+    assert encoded(entry, HookbotV1()) is encoded(entry, HookbotV1())
+    assert encoded(entry, CloudEvents("/sub/a")) is not encoded(entry, CloudEvents("/sub/b"))
+
+
+async def test_a_large_frame_is_made_once_in_a_thread_however_many_want_it(every_body_is_large, nursery):
+    class Slow(JsonLines):
+        made = 0
+        in_thread = False
+
+        def message(self, message):
+            self.made += 1
+            try:
+                trio.lowlevel.current_task()
+            except RuntimeError:
+                self.in_thread = True
+            return super().message(message)
+
+    entry, framing = Entry(MESSAGE, 7), Slow()
+    async with trio.open_nursery() as wanting:
+        for _ in range(10):
+            wanting.start_soon(prepare, entry, framing)
+    assert (framing.made, framing.in_thread) == (1, True)
+    assert encoded(entry, framing) == JsonLines().message(MESSAGE)
+    assert framing.made == 1
+
+
+async def test_a_small_frame_is_not_made_before_it_is_wanted():
+    entry = Entry(MESSAGE, 7)
+    await prepare(entry, JsonLines())
+    assert entry.frames == {}

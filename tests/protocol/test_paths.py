@@ -1,0 +1,103 @@
+"""What the paths of a hub mean."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hookbot.errors import InvalidTopic, MethodNotAllowed, NotFound, Refused
+from hookbot.protocol.paths import Place, find, is_for_app
+from hookbot.protocol.topics import RESERVED
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "place"),
+    [
+        ("POST", b"/pub/foo/bar", Place("publish", "/pub/foo/bar", "foo/bar")),
+        ("POST", b"/pub/", Place("publish", "/pub/", "")),
+        ("POST", b"/pub/foo/", Place("publish", "/pub/foo/", "foo/")),
+        ("POST", b"/pub/sub/x", Place("publish", "/pub/sub/x", "sub/x")),
+        ("POST", b"/pub/pub/x", Place("publish", "/pub/pub/x", "pub/x")),
+        ("POST", b"/unsafe/pub/foo", Place("publish", "/unsafe/pub/foo", "/unsafe/foo")),
+        ("POST", b"/unsafe/pub/", Place("publish", "/unsafe/pub/", "/unsafe/")),
+        ("POST", b"/foo/bar", Place("publish", "/foo/bar", "foo/bar")),
+        ("POST", b"/public", Place("publish", "/public", "public")),
+        ("POST", b"/%70ub/foo", Place("publish", "/pub/foo", "foo")),
+        ("GET", b"/sub/foo", Place("subscribe", "/sub/foo", "foo")),
+        ("GET", b"/sub/", Place("subscribe", "/sub/", "")),
+        ("GET", b"/sub/foo%3Frecursive", Place("subscribe", "/sub/foo?recursive", "foo?recursive")),
+        ("GET", b"/sub/unsafe/foo", Place("subscribe", "/sub/unsafe/foo", "unsafe/foo")),
+        ("GET", b"/unsafe/sub/foo/", Place("subscribe", "/unsafe/sub/foo/", "/unsafe/foo/")),
+        ("GET", b"/foo/", Place("subscribe", "/foo/", "foo/")),
+        ("GET", b"/foo%3Frecursive", Place("subscribe", "/foo?recursive", "foo?recursive")),
+    ],
+)
+def test_a_path_is_a_place(method, path, place):
+    assert find(method, path) == place
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", b"/pub/foo", "POST"),
+        ("PUT", b"/pub/foo", "POST"),
+        ("POST", b"/sub/foo", "GET"),
+        ("HEAD", b"/sub/foo", "GET"),
+        ("GET", b"/unsafe/pub/foo", "POST"),
+        ("POST", b"/unsafe/sub/foo", "GET"),
+        ("DELETE", b"/foo", "POST, GET"),
+        ("get", b"/foo", "POST, GET"),
+    ],
+)
+def test_a_place_says_which_methods_it_is_for(method, path, allow):
+    with pytest.raises(MethodNotAllowed) as caught:
+        find(method, path)
+    assert caught.value.allow == allow
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "path", ["/", "/unsafe/foo", *(f"/{name}" for name in RESERVED), *(f"/{name}/x" for name in ("status", "hookbot"))]
+)
+def test_reserved_paths_are_not_topics(method, path):
+    with pytest.raises(NotFound):
+        find(method, path.encode())
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "path", [b"", b"*", b"//", b"/x//y", b"/pub/x//y", b"/sub/../x", b"/%2Fx", b"/unsafe/pub//x", b"/unsafe/sub//x"]
+)
+def test_what_is_no_path_is_refused(method, path):
+    with pytest.raises(InvalidTopic):
+        find(method, path)
+
+
+@pytest.mark.parametrize(("method", "prefix"), [("POST", b"/pub/"), ("GET", b"/sub/"), ("POST", b"/"), ("GET", b"/")])
+def test_a_topic_that_is_too_long_is_refused_before_anybody_remembers_it(method, prefix):
+    with pytest.raises(InvalidTopic, match="1024 bytes"):
+        find(method, prefix + b"x" * 1025)
+
+
+def test_only_a_subscription_may_be_recursive():
+    with pytest.raises(InvalidTopic):
+        find("POST", b"/pub/foo%3Frecursive")
+
+
+@given(st.sampled_from(["GET", "POST", "PUT"]), st.binary(max_size=3000))
+def test_a_refusal_is_one_short_sentence(method, path):
+    refusal = ""
+    try:
+        find(method, b"/" + path)
+    except Refused as error:
+        refusal = str(error)
+    assert len(refusal) < 600
+
+
+@pytest.mark.parametrize("path", [b"/", b"/status", b"/hookbot/v1/cursors", b"/readyz", b"//pub/x", b"/%70ub/foo"])
+def test_the_door_hands_on_what_only_the_app_knows(path):
+    assert is_for_app(path)
+
+
+@pytest.mark.parametrize("path", [b"/pub/x", b"/sub/x", b"/unsafe/pub/x", b"/foo", b"/statusbar", b"/pub/status"])
+def test_the_door_answers_the_rest_itself(path):
+    assert not is_for_app(path)

@@ -1,0 +1,60 @@
+"""A request, as both ways in hand it over."""
+
+import pytest
+
+from hookbot.errors import Refused
+from hookbot.protocol.request import Request
+
+
+def request(target=b"/", headers=()):
+    return Request("GET", target, tuple(headers))
+
+
+@pytest.mark.parametrize(
+    ("target", "raw_path", "query"),
+    [
+        (b"/pub/foo", b"/pub/foo", ""),
+        (b"/pub/foo?", b"/pub/foo", ""),
+        (b"/pub/foo?a=b?c", b"/pub/foo", "a=b?c"),
+        (b"/pub/f%20o?a=%20", b"/pub/f%20o", "a=%20"),
+        (b"//pub/foo", b"//pub/foo", ""),
+        (b"http://hub.example/pub/foo?a=b", b"/pub/foo", "a=b"),
+        (b"http://hub.example", b"/", ""),
+        (b"http://hub.example?a=b", b"/", "a=b"),
+        (b"HTTPS://hub.example//x", b"//x", ""),
+        (b"/pub/http://x/y", b"/pub/http://x/y", ""),
+        (b"/pub/foo?at=http://x/y", b"/pub/foo", "at=http://x/y"),
+        (b"*", b"*", ""),
+        (b"", b"", ""),
+        (b"/pub/foo?\xff", b"/pub/foo", "\xff"),
+    ],
+)
+def test_a_target_is_a_path_and_a_query(target, raw_path, query):
+    assert (request(target).raw_path, request(target).query) == (raw_path, query)
+
+
+@pytest.mark.parametrize("target", ["/pub/foo", "/pub/foo?a=b%20c"])
+def test_the_relative_target_is_what_was_sent(target):
+    assert request(target.encode()).relative_target == target
+    assert request(f"http://hub.example{target}".encode()).relative_target == target
+
+
+def test_headers_are_found_in_any_case_and_joined():
+    asked = request(headers=[("Accept", "a"), ("ACCEPT", "b"), ("Host", "h")])
+    assert asked.header("accept") == "a, b"
+    assert asked.header("host") == "h"
+    assert asked.header("origin") == ""
+
+
+def test_parameters_are_decoded():
+    assert request(b"/?a=%C3%A9&b=x+y&c=&d").parameters == {"a": "é", "b": "x y", "c": "", "d": ""}
+
+
+def test_the_same_parameter_may_be_given_twice_but_not_with_two_meanings():
+    assert request(b"/?a=1&a=1").parameters == {"a": "1"}
+    with pytest.raises(Refused, match="'a' twice"):
+        _ = request(b"/?a=1&a=2").parameters
+
+
+def test_a_certificate_does_not_show():
+    assert "secret" not in repr(Request("GET", b"/", (), certificate=b"secret"))

@@ -1,0 +1,99 @@
+"""What requests are answered."""
+
+import json
+from http import HTTPStatus
+
+import pytest
+
+from hookbot import errors
+from hookbot.errors import HookbotError, MethodNotAllowed, TooManyRequests, Unauthorized, Unavailable, UpgradeRequired
+from hookbot.log.contract import Duplicate
+from hookbot.protocol.message import Message, format_id
+from hookbot.protocol.request import Request
+from hookbot.protocol.response import failed, greeted, stored
+from hookbot.signatures import Reply
+
+ID = format_id("abcdefgh", 1)
+PLAIN = Request("POST", b"/pub/foo", (("Accept", "*/*"),))
+JSON = Request("POST", b"/pub/foo", (("Accept", "application/json"),))
+
+
+def everything():
+    for cls in vars(errors).values():
+        if isinstance(cls, type) and issubclass(cls, HookbotError):
+            match cls.__name__:
+                case "MethodNotAllowed":
+                    yield cls("why", allow="GET")
+                case "TooManyRequests":
+                    yield cls("why", retry_after_s=7)
+                case "Ended":
+                    yield cls(1001, "why")
+                case _:
+                    yield cls("why")
+
+
+def test_a_publish_is_answered_as_the_ancestor_does_and_with_its_id():
+    answer = stored(Message("foo", id=ID), PLAIN)
+    assert (answer.status, answer.body) == (200, b"OK\n")
+    assert dict(answer.headers) == {"Content-Type": "text/plain; charset=utf-8", "Hookbot-Message-Id": ID}
+
+
+def test_who_accepts_json_gets_the_id_as_json():
+    answer = stored(Message("foo", id=ID), JSON)
+    assert json.loads(answer.body) == {"id": ID}
+    assert dict(answer.headers) == {"Content-Type": "application/json", "Hookbot-Message-Id": ID}
+
+
+@pytest.mark.parametrize("asked", [PLAIN, JSON])
+def test_a_duplicate_is_marked(asked):
+    answer = stored(Duplicate(ID), asked)
+    assert answer.status == 200
+    assert ("Hookbot-Duplicate", "true") in answer.headers
+    assert ("Hookbot-Message-Id", ID) in answer.headers
+
+
+def test_who_asks_who_is_there_hears_what_they_want():
+    assert greeted(Reply(b"challenge")).body == b"challenge"
+
+
+@pytest.mark.parametrize("error", [*everything()], ids=lambda error: type(error).__name__)
+def test_an_error_is_one_sentence(error):
+    answer = failed(error, PLAIN)
+    assert (answer.status, answer.body) == (error.status, b"why\n")
+    assert answer.headers[0] == ("Content-Type", "text/plain; charset=utf-8")
+
+
+@pytest.mark.parametrize("error", [*everything()], ids=lambda error: type(error).__name__)
+def test_an_error_is_a_problem_for_those_who_accept_json(error):
+    answer = failed(error, JSON)
+    assert answer.headers[0] == ("Content-Type", "application/problem+json")
+    assert json.loads(answer.body) == {
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": "why",
+    }
+
+
+def test_a_missing_token_is_answered_as_the_ancestor_does():
+    answer = failed(Unauthorized(), PLAIN)
+    assert (answer.status, answer.body) == (401, b"401 Unauthorized\n")
+    assert ("WWW-Authenticate", 'Basic realm="hookbot"') in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("error", "header"),
+    [
+        (MethodNotAllowed("no", allow="GET"), ("Allow", "GET")),
+        (UpgradeRequired("no"), ("Upgrade", "websocket")),
+        (UpgradeRequired("no"), ("Connection", "Upgrade")),
+        (TooManyRequests("no", retry_after_s=7), ("Retry-After", "7")),
+        (Unavailable("no"), ("Retry-After", "1")),
+    ],
+)
+def test_an_error_says_what_to_do_instead(error, header):
+    assert header in failed(error, PLAIN).headers
+
+
+def test_whatever_the_sentence_shows_can_be_sent():
+    assert failed(HookbotError("half a pair \ud83d"), PLAIN).body == b"half a pair \\ud83d\n"
+    assert failed(HookbotError("half a pair \ud83d"), JSON).body.isascii()

@@ -1,0 +1,249 @@
+import hmac
+import json
+from base64 import b64encode
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import trio
+from trio_websocket import ConnectionClosed, serve_websocket
+
+from hookbot.access.tokens import make_token
+from hookbot.client import backoff
+from hookbot.client.address import Address
+from hookbot.client.publisher import open_client
+from hookbot.errors import Unauthorized
+from hookbot.protocol.message import Message
+from hookbot.routers.ancestor import unwrap
+from hookbot.routers.attempts import Limits
+from hookbot.routers.github import GitHubRouter
+from hookbot.routers.outside import Outside
+from hookbot.routers.remote import Remote
+from hookbot.testing import KEY, open_test_hub
+
+SECRET = "s3cret"
+PUSH = json.dumps({"ref": "refs/heads/main", "after": "abc", "repository": {"full_name": "acme/app"}}).encode()
+SIGNATURE = "sha256=" + hmac.new(SECRET.encode(), PUSH, "sha256").hexdigest()
+HEADERS = (("X-GitHub-Event", "push"), ("X-Hub-Signature-256", SIGNATURE))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(backoff, "SHORTEST_S", 0.05)
+    monkeypatch.setattr(backoff, "LONGEST_S", 0.1)
+
+
+class Copy:
+    name = "copy"
+    topics = ("in/", "more/")
+
+    async def route(self, message, publish):
+        if message.body == b"bad":
+            raise ValueError("a bad one")
+        await publish(f"copy/{message.topic}", message)
+
+
+@asynccontextmanager
+async def outside(hub, router, path="/", key=KEY, **fields):
+    remote = Remote(Address.parse(hub.url + path), key, **fields)
+    async with trio.open_nursery() as nursery:
+        running = Outside(router.name, router, remote, None, Limits())
+        nursery.start_soon(running.run)
+        yield running
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def within(seconds=20):
+    with trio.fail_after(seconds):
+        async with open_test_hub() as hub:
+            yield hub
+
+
+async def publish_until(hub, topic, body, found, **fields):
+    """Publish again and again, since nobody tells when a subscription over there stands."""
+    with trio.move_on_after(10) as scope:
+        async with trio.open_nursery() as nursery:
+
+            async def publish():
+                while True:
+                    await hub.publish(topic, body, **fields)
+                    await trio.sleep(0.05)
+
+            nursery.start_soon(publish)
+            messages = await hub.wait_for(found)
+            nursery.cancel_scope.cancel()
+    assert not scope.cancelled_caught
+    return messages
+
+
+async def test_a_router_outside_reads_all_its_topics_and_posts_with_hops_and_headers():
+    async with within() as hub, outside(hub, Copy()):
+        [one] = await publish_until(hub, "in/1", b"x", "copy/in/1", headers={"X-Kind": "test"})
+        [more] = await publish_until(hub, "more/2", b"y", "copy/more/2")
+
+    assert (one.body, one.hops, one.header("X-Kind")) == (b"x", ("copy",), "test")
+    assert (more.body, more.hops) == (b"y", ("copy",))
+
+
+async def test_what_was_published_while_nobody_routed_is_routed_later_and_once():
+    async with within() as hub:
+        async with outside(hub, Copy()):
+            await publish_until(hub, "in/1", b"first", "copy/in/1")
+        for number in range(5):
+            await hub.publish("in/later", b"%d" % number)
+        async with outside(hub, Copy()):
+            copies = await hub.wait_for("copy/in/later", 5)
+    assert [copy.body for copy in copies] == [b"0", b"1", b"2", b"3", b"4"]
+
+
+async def test_what_is_posted_again_after_a_crash_reaches_nobody_twice():
+    async with within() as hub:
+        async with outside(hub, Copy()):
+            await publish_until(hub, "in/1", b"first", "copy/in/1")
+        await hub.publish("in/last", b"x")
+        async with outside(hub, Copy()) as router:
+            [message] = await hub.wait_for("copy/in/last")
+            source = (await hub.wait_for("in/last"))[0]
+            async with open_client(Address.parse(hub.url)) as client:
+                await router._deal_with(source, client)
+        await hub.publish("copy/in/last", b"the end")
+        copies = await hub.wait_for("copy/in/last", 2)
+    assert [copy.body for copy in copies] == [b"x", b"the end"]
+    assert message.id == copies[0].id
+
+
+async def test_a_message_that_fails_goes_to_a_topic_for_that_and_the_next_is_routed():
+    async with within() as hub, outside(hub, Copy()) as router:
+        [failed] = await publish_until(hub, "in/1", b"bad", "failed/copy")
+        await publish_until(hub, "in/2", b"good", "copy/in/2")
+
+    assert failed.body == b"bad"
+    assert failed.header("Hookbot-Failed-Error") == "ValueError: a bad one"
+    assert failed.hops == ("copy",)
+    assert router.record.failed >= 1
+
+
+async def test_what_the_hub_refuses_for_its_topic_is_logged_and_the_next_is_routed(caplog):
+    class Circle(Copy):
+        topics = ("/unsafe/in/",)
+
+        async def route(self, message, publish):
+            await publish(message.topic if message.body == b"bad" else f"copy/{message.body.decode()}", message)
+
+    async with within() as hub, outside(hub, Circle()) as router:
+        await publish_until(hub, "/unsafe/in/1", b"first", "copy/first")
+        await hub.publish("/unsafe/in/1", b"bad")
+        await hub.publish("/unsafe/in/1", b"last")
+        await hub.wait_for("copy/last")
+
+    assert router.record.error.startswith("'/unsafe/in/1' was not published: it reads this topic itself")
+    assert router.record.error in caplog.text
+
+
+async def test_a_token_that_opens_nothing_ends_it():
+    async with within() as hub:
+        remote = Remote(Address.parse(hub.url.replace("//", "//wrong@")), None)
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await Outside("copy", Copy(), remote, None, Limits()).run()
+    assert caught.group_contains(Unauthorized)
+
+
+async def test_the_github_router_outside_verifies_and_publishes_like_the_one_inside():
+    async with within() as hub, outside(hub, GitHubRouter([SECRET]), "/unsafe/sub/github.com/"):
+        [whole] = await publish_until(hub, "/unsafe/github.com/org", PUSH, "github.com/repo/acme/app", headers=HEADERS)
+        [summary] = await hub.wait_for("github.com/repo/acme/app/branch/main")
+
+    assert (whole.body, whole.query, whole.header("X-Hub-Signature-256")) == (PUSH, "extra-metadata=github", SIGNATURE)
+    assert json.loads(summary.body)["Repo"] == "acme/app"
+
+
+# -- the ancestor
+
+
+def frame(**fields):
+    wrapped = {"Delivery": "1", "Event": "push", "Payload": b64encode(PUSH).decode(), "Signature": "sha1=00"}
+    return b"/unsafe/github.com/org\0" + json.dumps({**wrapped, **fields}).encode()
+
+
+def test_a_frame_with_metadata_is_the_delivery_again():
+    topic, _, body = frame(Signature256=SIGNATURE).partition(b"\0")
+
+    message = unwrap(Message(topic.decode(), body))
+
+    assert message.body == PUSH
+    assert message.header("X-GitHub-Event") == "push"
+    assert message.header("X-Hub-Signature-256") == SIGNATURE
+    assert message.header("Content-Type") == "application/json"
+    assert message.wrapped
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b'{"Payload": "!"}', b'{"Payload": "", "Event": 1, "Signature": ""}']
+)
+def test_any_other_frame_stays_as_it_is(body):
+    assert unwrap(Message("t", body)).body == body
+
+
+@asynccontextmanager
+async def ancestor(*frames):
+    """A hub that knows raw frames only, and no cursors; what is posted to it is kept."""
+    posts = []
+
+    async def serve(stream):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += await stream.receive_some()
+        head, _, body = head.partition(b"\r\n\r\n")
+        lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+        while len(body) < int(headers["content-length"]):
+            body += await stream.receive_some()
+        posts.append((lines[0], headers, body))
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nOK\n")
+        await stream.aclose()
+
+    async def subscribe(request):
+        requests.append(request)
+        websocket = await request.accept()
+        with suppress(ConnectionClosed):
+            for one in frames:
+                await websocket.send_message(one)
+            await websocket.get_message()
+
+    requests = []
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(serve_websocket, subscribe, "127.0.0.1", 0, None)
+            [publishing] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            nursery.start_soon(trio.serve_listeners, serve, [publishing])
+            yield server.port, publishing.socket.getsockname()[1], requests, posts
+            nursery.cancel_scope.cancel()
+
+
+async def test_against_the_ancestor_raw_frames_are_understood_and_verified(monkeypatch, caplog):
+    good = frame(Signature256=SIGNATURE)
+    forged = frame(Signature256=SIGNATURE.replace("sha256=", "sha256=0"), Delivery="forged")
+    async with ancestor(forged, good) as (port, publish_port, requests, posts):
+        remote = Remote(
+            Address.parse(f"ws://tok@127.0.0.1:{port}/unsafe/sub/github.com/"), KEY, headers=(("Origin", "//h"),)
+        )
+        publishing = Remote(Address.parse(f"http://127.0.0.1:{publish_port}"), KEY)
+        monkeypatch.setattr(Remote, "publishing", lambda self, draft, found=Remote.publishing: found(publishing, draft))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Outside("github", GitHubRouter([SECRET]), remote, None, Limits()).run)
+            while len(posts) < 2:
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+
+    [(summary, headers, body), (whole, _, whole_body)] = posts
+    assert summary == "POST /pub/github.com/repo/acme/app/branch/main HTTP/1.1"
+    assert headers["hookbot-hops"] == "github"
+    token = make_token(KEY, "/pub/github.com/repo/acme/app/branch/main")
+    assert headers["authorization"] == "Basic " + b64encode(f"{token}:".encode()).decode()
+    assert json.loads(body)["Type"] == "push"
+    assert whole == "POST /pub/github.com/repo/acme/app?extra-metadata=github HTTP/1.1"
+    assert whole_body == PUSH
+    assert "dropped delivery 'forged'" in caplog.text
+    handshake = {name.decode().lower(): value.decode() for name, value in requests[-1].headers}
+    assert handshake["x-hookbot-unsafe-is-ok"] == "I understand the security implications"
+    assert handshake["origin"] == "//h"

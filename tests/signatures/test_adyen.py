@@ -1,0 +1,75 @@
+"""Adyen's payment notifications, which carry their signatures within."""
+
+import json
+from copy import deepcopy
+
+import pytest
+from Adyen.util import generate_notification_sig
+
+from hookbot.errors import BadSignature
+from hookbot.signatures import SignedRequest, load_provider
+from support.signature_samples import ADYEN_ITEM, JSON, NOW
+
+KEY, OTHER = "44" * 32, "55" * 32
+
+
+def signed(*items, key=KEY):
+    items = deepcopy(items)
+    for item in items:
+        unsigned = {name: value for name, value in item.items() if name != "additionalData"}
+        item["additionalData"] = {"hmacSignature": generate_notification_sig(unsigned, key).decode()}
+    return {"live": "false", "notificationItems": [{"NotificationRequestItem": item} for item in items]}
+
+
+def verify(document, *keys):
+    return load_provider("adyen").verify(SignedRequest(json.dumps(document).encode(), JSON), keys or [KEY], now=NOW)
+
+
+def test_every_notification_of_the_body_has_to_be_signed():
+    good, forged = signed(ADYEN_ITEM, ADYEN_ITEM), signed(ADYEN_ITEM, {**ADYEN_ITEM, "eventCode": "REFUND"}, key=OTHER)
+
+    assert verify(good, OTHER, KEY).key == 1
+    with pytest.raises(BadSignature, match="HMAC-SHA256"):
+        verify({"notificationItems": [good["notificationItems"][0], forged["notificationItems"][1]]})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pspReference": "x"},
+        {"originalReference": "x"},
+        {"merchantAccountCode": "x"},
+        {"merchantReference": "x"},
+        {"amount": {"value": 1, "currency": "EUR"}},
+        {"amount": {"value": 1130, "currency": "USD"}},
+        {"amount": None},
+        {"eventCode": "REFUND"},
+        {"success": "false"},
+        {"additionalData": {}},
+        {"additionalData": {"hmacSignature": ""}},
+        {"additionalData": {"hmacSignature": 5}},
+        {"additionalData": {"hmacSignature": "***"}},
+        {"additionalData": None},
+    ],
+)
+def test_a_changed_field_is_refused(change):
+    document = signed(ADYEN_ITEM)
+    document["notificationItems"][0]["NotificationRequestItem"] |= change
+
+    with pytest.raises(BadSignature):
+        verify(document)
+
+
+def test_a_repeat_with_newer_details_is_marked_and_not_dropped():
+    document = signed(ADYEN_ITEM)
+    first = verify(document)
+    document["notificationItems"][0]["NotificationRequestItem"]["reason"] = "033899:1111:03/2030"
+
+    assert verify(document) == first
+    assert (first.delivery_id, first.replay_key) == (first.fingerprint, None)
+
+
+@pytest.mark.parametrize("document", [[], {}, {"notificationItems": []}, {"notificationItems": [5]}, {"a": None}, "x"])
+def test_a_body_without_a_notification_is_refused(document):
+    with pytest.raises(BadSignature):
+        verify(document)

@@ -1,0 +1,120 @@
+"""Who asks who is there gets the answer that its documentation wants."""
+
+import hmac
+import json
+from base64 import b64encode
+
+import pytest
+
+from hookbot.errors import BadSignature
+from hookbot.signatures import SignedRequest, load_provider
+from support.signature_samples import NOW, PUBLIC, SEED
+
+SECRET = "correct-secret"
+
+
+def signed(name: str, document: object, *headers: tuple[str, str], secret: str = SECRET) -> SignedRequest:
+    return load_provider(name).sign(SignedRequest(json.dumps(document).encode(), headers), secret, now=NOW)
+
+
+def handshake(name: str, request: SignedRequest, secret: str = SECRET, **options: str):
+    return load_provider(name, options).handshake(request, ["another-secret", secret], now=NOW)
+
+
+def get(query: str) -> SignedRequest:
+    return SignedRequest(method="GET", url=f"https://hooks.example.com/in?{query}")
+
+
+SIGNED_QUESTIONS = {
+    "slack": ({"type": "url_verification", "challenge": "3eZbrw1aB"}, ()),
+    "zoom": ({"event": "endpoint.url_validation", "payload": {"plainToken": "qgg8vlvZRS6UYooatFL8Aw"}}, ()),
+    "twitch": ({"challenge": "pogchamp"}, (("Twitch-Eventsub-Message-Type", "webhook_callback_verification"),)),
+}
+
+
+def test_slack_gets_its_challenge_back():
+    reply = handshake("slack", signed("slack", SIGNED_QUESTIONS["slack"][0]))
+
+    assert (reply.status, reply.body) == (200, b"3eZbrw1aB")
+    assert ("X-Content-Type-Options", "nosniff") in reply.headers
+
+
+def test_zoom_gets_its_token_back_encrypted_with_the_secret_that_fits():
+    reply = handshake("zoom", signed("zoom", SIGNED_QUESTIONS["zoom"][0]))
+
+    encrypted = hmac.new(SECRET.encode(), b"qgg8vlvZRS6UYooatFL8Aw", "sha256").hexdigest()
+    assert json.loads(reply.body) == {"plainToken": "qgg8vlvZRS6UYooatFL8Aw", "encryptedToken": encrypted}
+
+
+def test_twitch_gets_its_challenge_back_as_plain_text():
+    document, headers = SIGNED_QUESTIONS["twitch"]
+
+    reply = handshake("twitch", signed("twitch", document, *headers))
+
+    assert reply.body == b"pogchamp"
+    assert ("Content-Type", "text/plain; charset=utf-8") in reply.headers
+
+
+@pytest.mark.parametrize("name", SIGNED_QUESTIONS)
+def test_a_signed_question_is_answered_to_nobody_but_its_sender(name):
+    document, headers = SIGNED_QUESTIONS[name]
+
+    with pytest.raises(BadSignature):
+        handshake(name, signed(name, document, *headers, secret="mine"))
+
+
+@pytest.mark.parametrize(("document", "status", "body"), [({"type": 0}, 204, b""), ({"type": 1}, 200, b'{"type": 1}')])
+def test_discord_is_told_that_somebody_is_there(document, status, body):
+    request = signed("discord", document, secret=SEED.hex())
+
+    reply = load_provider("discord").handshake(request, [PUBLIC.hex()], now=NOW)
+
+    assert (reply.status, reply.body) == (status, body)
+    with pytest.raises(BadSignature):
+        load_provider("discord").handshake(SignedRequest(request.body), [PUBLIC.hex()], now=NOW)
+
+
+def test_x_gets_the_hmac_of_its_token():
+    reply = handshake("x", get("crc_token=9b4507b3-9040-4669-9ca3-6b94edb50553"), "ignored")
+
+    digest = hmac.digest(b"another-secret", b"9b4507b3-9040-4669-9ca3-6b94edb50553", "sha256")
+    assert json.loads(reply.body) == {"response_token": f"sha256={b64encode(digest).decode()}"}
+
+
+def test_the_answer_to_x_is_never_the_signature_of_an_event():
+    with pytest.raises(BadSignature, match="not a word"):
+        handshake("x", get("crc_token=%7B%22tweet%22%3A1%7D"))
+
+    answer = json.loads(load_provider("x").handshake(get("crc_token=12345"), [SECRET], now=NOW).body)["response_token"]
+    with pytest.raises(BadSignature, match="not a JSON object"):
+        load_provider("x").verify(
+            SignedRequest(b"12345", (("X-Twitter-Webhooks-Signature", answer),)), [SECRET], now=NOW
+        )
+
+
+def test_dropbox_gets_its_challenge_back():
+    assert handshake("dropbox", get("challenge=abc%20def")).body == b"abc def"
+    assert handshake("dropbox", SignedRequest(url="https://hooks.example.com/?challenge=abc")) is None
+
+
+def test_microsoft_graph_gets_its_token_back_decoded():
+    request = SignedRequest(url="https://hooks.example.com/in?validationToken=Validation%3A+Testing+client")
+
+    assert handshake("microsoft-graph", request).body == b"Validation: Testing client"
+
+
+def test_meta_gets_its_challenge_back_if_it_knows_the_verify_token():
+    request = get("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=meaty")
+
+    assert handshake("meta", request, verify_token="meaty").body == b"1158201444"
+    for options in ({}, {"verify_token": "other"}):
+        with pytest.raises(BadSignature, match="verify_token"):
+            handshake("meta", request, **options)
+
+
+@pytest.mark.parametrize("name", ["slack", "zoom", "twitch", "discord", "x", "dropbox", "meta", "github", "aws-sns"])
+def test_an_event_is_not_taken_for_a_question(name):
+    event = SignedRequest(b'{"type": 1, "event": {"type": "ENTITLEMENT_CREATE"}}')
+
+    assert load_provider(name).handshake(event, [SECRET], now=NOW) is None
+    assert load_provider(name).handshake(get("a=b"), [SECRET], now=NOW) is None

@@ -1,0 +1,144 @@
+"""The providers' own libraries agree with hookbot about what a signature is."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from Adyen.util import generate_notification_sig, is_valid_hmac_payload
+from discord_interactions import verify_key
+from hubspot.utils.signature import Signature
+from paddle_billing.Notifications.PaddleSignature import PaddleSignature
+from paddle_billing.Notifications.Secret import Secret
+from sendgrid.helpers.eventwebhook import EventWebhook
+from slack_sdk.signature import Clock, SignatureVerifier
+from square.utils.webhooks_helper import verify_signature
+from standardwebhooks import Webhook
+from stripe import WebhookSignature
+from twilio.request_validator import RequestValidator
+
+from hookbot.signatures import SignedRequest, load_provider
+from support.signature_samples import BODY, FORM_REQUEST, JSON, NOW, SAMPLES, URL, sample_id
+
+SAMPLE = {sample_id(sample): sample for sample in SAMPLES}
+
+
+class Then(Clock):
+    """A clock that stands still."""
+
+    def now(self) -> float:
+        return NOW
+
+
+def stripe(request: SignedRequest, secret: str) -> bool:
+    return WebhookSignature.verify_header(request.body, request.find("Stripe-Signature"), secret)
+
+
+def slack(request: SignedRequest, secret: str) -> bool:
+    return SignatureVerifier(secret, Then()).is_valid_request(request.body, dict(request.headers))
+
+
+def twilio(request: SignedRequest, secret: str) -> bool:
+    body = dict(request.form()) or request.body.decode()
+    return RequestValidator(secret).validate(request.url, body, request.find("X-Twilio-Signature"))
+
+
+def square(request: SignedRequest, secret: str) -> bool:
+    return verify_signature(
+        request_body=request.body.decode(),
+        signature_header=request.find("x-square-hmacsha256-signature"),
+        signature_key=secret,
+        notification_url=request.url,
+    )
+
+
+def paddle(request: SignedRequest, secret: str) -> bool:
+    return PaddleSignature().verify(request.find("Paddle-Signature"), request.body.decode(), Secret(secret))
+
+
+def discord(request: SignedRequest, secret: str) -> bool:
+    signature, timestamp = request.find("X-Signature-Ed25519"), request.find("X-Signature-Timestamp")
+    return verify_key(request.body, signature, timestamp, secret)
+
+
+def sendgrid(request: SignedRequest, secret: str) -> bool:
+    signature, timestamp = (request.find(f"X-Twilio-Email-Event-Webhook-{name}") for name in ("Signature", "Timestamp"))
+    return EventWebhook(secret).verify_signature(request.body.decode(), signature, timestamp)
+
+
+def hubspot(request: SignedRequest, secret: str) -> bool:
+    body, timestamp = request.body.decode(), request.find("X-HubSpot-Request-Timestamp")
+    expected = Signature.get_signature(secret, body, "v3", request.url, request.method, timestamp)
+    return expected == request.find("X-HubSpot-Signature-v3")
+
+
+def adyen(request: SignedRequest, secret: str) -> bool:
+    return is_valid_hmac_payload(request.find("HmacSignature"), secret, request.body)
+
+
+@pytest.mark.parametrize(
+    ("name", "accepts"),
+    [
+        ("stripe", stripe),
+        ("slack", slack),
+        ("twilio", twilio),
+        ("twilio-form", twilio),
+        ("square", square),
+        ("paddle", paddle),
+        ("discord", discord),
+        ("sendgrid", sendgrid),
+        ("hubspot", hubspot),
+        ("adyen", adyen),
+    ],
+)
+def test_what_hookbot_signs_the_senders_library_accepts(name, accepts):
+    assert accepts(SAMPLE[name].signed(), SAMPLE[name].secret)
+
+
+def test_hookbot_accepts_what_stripe_signs():
+    header = WebhookSignature.generate_signature_header(BODY.decode(), "whsec_test", int(NOW))
+    request = SignedRequest(BODY, (("Stripe-Signature", f"{header},v0=6ffbb59b2300aae63f272406069a9788"),))
+
+    proof = load_provider("stripe").verify(request, ["whsec_test"], now=NOW)
+
+    assert (proof.signed_at, proof.replay_key) == (NOW, "evt_1")
+
+
+def test_hookbot_accepts_what_standard_webhooks_signs():
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    signature = Webhook(secret).sign("msg_1", datetime.fromtimestamp(NOW, UTC), BODY.decode())
+    headers = (("webhook-id", "msg_1"), ("webhook-timestamp", str(int(NOW))), ("webhook-signature", signature))
+
+    proof = load_provider("standard-webhooks").verify(SignedRequest(BODY, headers), [secret], now=NOW)
+
+    assert (proof.signed_at, proof.replay_key) == (NOW, "msg_1")
+
+
+@pytest.mark.parametrize("url", ["https://example.com/in?a=b", "https://example.com:443/in", "http://example.com:8080"])
+@pytest.mark.parametrize("signs_the_port", [True, False])
+def test_hookbot_accepts_what_twilio_signs_with_or_without_the_port(url, signs_the_port):
+    signed_url = url if signs_the_port else url.replace(":443", "").replace(":8080", "")
+    signature = RequestValidator("token").compute_signature(signed_url, dict(FORM_REQUEST.form()))
+    request = replace(FORM_REQUEST, url=url, headers=(*FORM_REQUEST.headers, ("X-Twilio-Signature", signature)))
+
+    assert load_provider("twilio").verify(request, ["token"], now=NOW).key == 0
+
+
+def test_hookbot_accepts_what_twilio_signs_with_a_shared_key():
+    signature = RequestValidator("token").compute_signature(URL, dict(FORM_REQUEST.form()), "HMAC_SHA256")
+    settings = ("X-Twilio-Webhooks-Signature-Settings", "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256")
+    headers = (*FORM_REQUEST.headers, ("X-Twilio-Signature", signature), settings)
+
+    assert load_provider("twilio").verify(replace(FORM_REQUEST, headers=headers), ["token"], now=NOW).key == 0
+
+
+def test_hookbot_accepts_the_notifications_that_adyen_signs_with_colons_and_without_values_in_them():
+    key = "44" * 32
+    items = []
+    for reference in ("a:b", "a\\b/c", "plain"):
+        item = {"merchantReference": reference, "amount": {"value": 5, "currency": "EUR"}, "eventCode": "CAPTURE"}
+        signature = generate_notification_sig(item, key).decode()
+        items.append({"NotificationRequestItem": {**item, "additionalData": {"hmacSignature": signature}}})
+    body = json.dumps({"live": "false", "notificationItems": items}).encode()
+
+    assert load_provider("adyen").verify(SignedRequest(body, JSON), [key], now=NOW).key == 0

@@ -1,0 +1,1 @@
+"""What tests of several packages start, talk to and measure time with."""

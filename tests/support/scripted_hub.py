@@ -1,0 +1,155 @@
+"""A hub that follows a script, so that it can misbehave precisely: real sockets, a script for each connection."""
+
+import json
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import trio
+from trio_websocket import ConnectionClosed, wrap_server_stream
+
+from hookbot.client import backoff
+from hookbot.protocol.message import Message, encode_json, format_id, to_envelope
+
+DEADLINE_S = 20
+
+
+def mid(n):
+    """The id of the n-th message."""
+    return format_id("abcdefgh", n)
+
+
+class Peer:
+    """One listener, as a script sees it."""
+
+    def __init__(self, request):
+        self.request = request
+        parts = urlsplit(request.path)
+        self.path = parts.path
+        self.query = dict(parse_qsl(parts.query))
+        self.headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+        self.headers["host"] = request._event.host
+
+    async def accept(self, subprotocol="hookbot.v1"):
+        self.websocket = await self.request.accept(subprotocol=subprotocol)
+
+    async def hello(self, last=0):
+        await self.accept()
+        await self.send("hello", hub="hookbot/test", topic="t", last_id=mid(last))
+
+    async def send(self, type, **fields):
+        await self.websocket.send_message(encode_json({"type": type, **fields}))
+
+    async def messages(self, *numbers, body=b"", **fields):
+        for n in numbers:
+            await self.send("message", **to_envelope(Message("t", body, id=mid(n), time_us=n, **fields)))
+
+    async def receive(self):
+        return json.loads(await self.websocket.get_message())
+
+    async def close(self, code=1000, reason=None):
+        await self.websocket.aclose(code, reason)
+
+    async def cut(self):
+        await trio.aclose_forcefully(self.websocket._stream)
+
+    async def stay(self):
+        """Until the listener leaves; what it sends is not looked at."""
+        while True:
+            await self.websocket.get_message()
+
+
+class ScriptedHub:
+    def __init__(self, port):
+        self.port = port
+        self.url = f"ws://127.0.0.1:{port}/sub/t"
+        self.pub = f"http://127.0.0.1:{port}/pub/t"
+        self.peers = []  # everyone who came, in order
+
+
+@asynccontextmanager
+async def scripted_hub(*scripts, ssl_context=None):
+    """Serve each connection by the next script; the last one serves all that follow. Clients come back at once.
+
+    A script takes a `Peer`, or with `on_bytes` the bare stream.
+    """
+    waiting = list(scripts)
+
+    async def serve(stream):
+        script = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        if ssl_context:
+            stream = trio.SSLStream(stream, ssl_context, server_side=True, https_compatible=True)
+        async with trio.open_nursery() as nursery:
+            with suppress(ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
+                if getattr(script, "on_bytes", False):
+                    hub.peers.append(stream)
+                    await script(stream)
+                else:
+                    peer = Peer(await wrap_server_stream(nursery, stream))
+                    hub.peers.append(peer)
+                    await script(peer)
+            await trio.aclose_forcefully(stream)
+            nursery.cancel_scope.cancel()
+
+    with trio.fail_after(DEADLINE_S), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backoff, "SHORTEST_S", 0.01)
+        patch.setattr(backoff, "LONGEST_S", 0.02)
+        async with trio.open_nursery() as nursery:
+            [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            hub = ScriptedHub(listener.socket.getsockname()[1])
+            nursery.start_soon(trio.serve_listeners, serve, [listener])
+            yield hub
+            nursery.cancel_scope.cancel()
+
+
+def on_bytes(script):
+    script.on_bytes = True
+    return script
+
+
+async def read_head(stream):
+    """Request line and headers of an HTTP request."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = await stream.receive_some()
+        if not more:
+            raise trio.BrokenResourceError
+        data += more
+    return data
+
+
+def answering(status, body=b"", *headers):
+    """A script that answers any request with one HTTP response."""
+
+    @on_bytes
+    async def script(stream):
+        await read_head(stream)
+        lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", "Connection: close", *headers]
+        await stream.send_all("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+    return script
+
+
+async def taken(messages, count):
+    """The numbers of the next messages."""
+    return [int((await anext(messages)).id[-3:]) for _ in range(count)]
+
+
+def sending(*numbers, last=0, **fields):
+    """A hub that sends some messages, and then nothing."""
+
+    async def script(peer):
+        await peer.hello(last)
+        await peer.messages(*numbers, **fields)
+        await peer.stay()
+
+    return script
+
+
+def sending_then_cut(*numbers, last=0):
+    async def script(peer):
+        await peer.hello(last)
+        await peer.messages(*numbers)
+        await peer.cut()
+
+    return script

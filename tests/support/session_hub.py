@@ -1,0 +1,130 @@
+"""A broker with sessions, over any log, and short words for what clients of it do."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import trio
+
+from hookbot.broker.broker import Broker, Gap, open_broker
+from hookbot.broker.consumers import Sessions, open_sessions
+from hookbot.errors import Unavailable
+from hookbot.log.contract import MemoryLog, Retention
+from hookbot.protocol.message import Draft, format_id
+from hookbot.protocol.subscribe import Listening
+from hookbot.protocol.topics import TopicFilter
+
+START_US = 1_800_000_000_000_000
+KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
+
+
+class WorkingLog(MemoryLog):
+    """A log in memory that counts the commits of cursors, and fails when it is told to."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.cursor_commits = 0
+        self.broken = False
+
+    async def append(self, drafts, *, cursors={}):  # noqa: B006 - as in the protocol
+        if self.broken:
+            await trio.lowlevel.checkpoint()
+            raise Unavailable("the disk is full")
+        self.cursor_commits += bool(cursors)
+        return await super().append(drafts, cursors=cursors)
+
+    async def read(self, *args, **options):
+        if self.broken:
+            await trio.lowlevel.checkpoint()
+            raise Unavailable("the disk is gone")
+        return await super().read(*args, **options)
+
+
+class Clock:
+    """Microseconds since 1970; moves with Trio's clock, and when it is told to."""
+
+    def __init__(self):
+        self.skipped_us = 0
+        self.began = trio.current_time()
+
+    def __call__(self):
+        return START_US + self.skipped_us + int((trio.current_time() - self.began) * 1e6)
+
+    def skip(self, *, days):
+        self.skipped_us += int(days * 86_400_000_000)
+
+
+class SessionHub:
+    def __init__(self, broker: Broker, sessions: Sessions):
+        self.broker = broker
+        self.log = broker.log
+        self.sessions = sessions
+
+    async def publish(self, *topics, size=None):
+        """Messages whose bodies count them: ``b"1"`` is the first of the log."""
+        messages = []
+        for topic in topics:
+            body = str(self.log.head + 1).encode()
+            messages.append(await self.broker.publish(Draft(topic, body.ljust(size or 0))))
+        return messages
+
+    async def trim(self, count):
+        """Let retention take all but the newest `count` messages."""
+        while await self.log.trim(replace(KEEP_ALL, max_count=count), now_us=START_US):
+            pass
+
+    def id(self, position):
+        return format_id(self.log.epoch, position)
+
+    def open(self, topic="t", **asked):
+        return self.sessions.open(listening(topic, **asked))
+
+    async def saved(self, kind="cursor"):
+        """What the log remembers: where every cursor is."""
+        return {cursor.name: cursor.position for cursor in await self.log.cursors(f"{kind} ")}
+
+
+def listening(topic="t", **asked):
+    return Listening(TopicFilter.parse(topic), path=f"/sub/{topic}", topic=topic, format="v1", **asked)
+
+
+@asynccontextmanager
+async def open_hub(log, *, clock=None) -> AsyncIterator[SessionHub]:
+    async with open_broker(log, KEEP_ALL) as broker, open_sessions(broker, clock_us=clock or Clock()) as sessions:
+        yield SessionHub(broker, sessions)
+
+
+def shown(items):
+    """Numbers of messages, and gaps as (after, before)."""
+    return [
+        (item.after and int(item.after[-15:]), int(item.before[-15:])) if isinstance(item, Gap) else number(item)
+        for item in items
+    ]
+
+
+def number(entry):
+    return int(entry.message.body)
+
+
+async def take(session, count):
+    """The next `count` items, shown."""
+    taken = []
+    with trio.fail_after(20):
+        while len(taken) < count:
+            taken += shown(await session.take())
+    return taken
+
+
+async def takes_nothing(session):
+    """Whether the session waits although all tasks that could help have run."""
+    with trio.move_on_after(1) as scope:
+        await session.take()
+    return scope.cancelled_caught
+
+
+def ack(session, hub, position):
+    session.ack({"type": "ack", "id": hub.id(position)})
+
+
+def ack_each(session, hub, *positions):
+    session.ack({"type": "ack", "ids": [hub.id(position) for position in positions]})

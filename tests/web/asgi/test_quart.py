@@ -1,0 +1,121 @@
+"""The Quart side of `hookbot.serving`: what a handler sees of a request, exactly as it was sent."""
+
+import pytest
+from quart import request, websocket
+
+from hookbot.errors import Refused
+from hookbot.protocol.topics import decode_path
+from hookbot.web.asgi import HookbotApp, plain_request
+from support.serving_client import HANDSHAKE, serve
+
+
+@pytest.fixture
+def app():
+    """An app that answers by what it was asked, before any route."""
+    app = HookbotApp("test", max_body_bytes=100)
+
+    @app.before_request
+    async def tell():
+        plain = plain_request(request)
+        try:
+            path = decode_path(plain.raw_path)
+        except Refused as refused:
+            return f"{plain.target!r} {refused}", refused.status
+        if path.startswith("/before/"):
+            return f"{plain.target!r} {path}"
+        return None
+
+    @app.get("/path/<path:rest>")
+    async def routed(rest):
+        return f"routed {rest}"
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "text"),
+    [
+        (b"/before/a", b"200", b"b'/before/a' /before/a"),
+        (b"/before/a/", b"200", b"b'/before/a/' /before/a/"),
+        (b"/before/%61?x=%61", b"200", b"b'/before/%61?x=%61' /before/a"),
+        (b"http://elsewhere:80/before/a?b", b"200", b"b'/before/a?b' /before/a"),
+        (b"HTTPS://elsewhere/before/a", b"200", b"b'/before/a' /before/a"),
+        (b"//before/a", b"400", b"b'//before/a' a topic has no empty"),
+        (b"/before//a", b"400", b"b'/before//a' a topic has no empty"),
+        (b"http://elsewhere//before/a", b"400", b"b'//before/a' a topic has no empty"),
+        (b"/before/../a", b"400", b"b'/before/../a' a topic has no empty"),
+        (b"/before/%ff", b"400", b"not UTF-8"),
+        (b"/before/a%2Fb", b"400", b"it has %2F"),
+        (b"/before/%00", b"400", b"it has %2F, %00"),
+        (b"/before/%zz", b"400", b"a broken escape"),
+        (b"/path/a%20b", b"200", b"routed a b"),
+        (b"/path/a/", b"200", b"routed a/"),
+        (b"/nowhere", b"404", b"Not Found"),
+    ],
+)
+async def test_a_handler_sees_the_target_as_it_was_sent_and_nothing_is_redirected(app, target, status, text):
+    async with serve(app) as hub:
+        answer = await hub.ask(b"GET %b HTTP/1.0\r\n\r\n" % target)
+
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert text in answer
+
+
+@pytest.mark.parametrize("target", [b"/path//a", b"/path//a/", b"/path/a//b"])
+async def test_slashes_are_not_merged_by_a_redirect(target):
+    app = HookbotApp("test", max_body_bytes=100)
+
+    @app.get("/path/<path:rest>")
+    async def routed(rest):
+        return f"routed {rest}"
+
+    async with serve(app) as hub:
+        answer = await hub.ask(b"GET %b HTTP/1.0\r\n\r\n" % target)
+
+        assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 404 "))
+
+
+async def test_headers_keep_their_order_their_case_and_their_bytes(app):
+    seen = []
+    app.before_request_funcs[None].insert(0, lambda: seen.append(plain_request(request)))
+    async with serve(app) as hub:
+        await hub.ask(
+            b"GET /before/ HTTP/1.1\r\nhOST: hub\r\nX-B: 1\r\nx-a: \xff\r\nX-B: 2\r\nConnection: close\r\n\r\n"
+        )
+
+    [plain] = seen
+    assert plain.headers == (("hOST", "hub"), ("X-B", "1"), ("x-a", "\xff"), ("X-B", "2"), ("Connection", "close"))
+    assert (plain.method, plain.client, plain.secure, plain.certificate) == ("GET", "127.0.0.1", False, None)
+
+
+async def test_a_websocket_can_be_seen_as_it_was_sent_too(app):
+    seen = []
+
+    @app.websocket("/ws/<path:rest>")
+    async def handler(rest):
+        seen.append(plain_request(websocket))
+        await websocket.accept()
+
+    async with serve(app) as hub:
+        await hub.ask(HANDSHAKE % (b"/ws/%61?b", b"X-Hookbot-Unsafe-Is-Ok: I do\r\n"))
+
+    [plain] = seen
+    assert (plain.method, plain.target) == ("GET", b"/ws/%61?b")
+    assert ("X-Hookbot-Unsafe-Is-Ok", "I do") in plain.headers
+
+
+@pytest.mark.parametrize("host", [b"", b"a..b", b"x" * 70, b"[", b"::", b"hub:99999999", b"a:b:c", b"%41", b"-"])
+async def test_a_host_that_is_none_does_no_harm(app, host, caplog):
+    async with serve(app) as hub:
+        answer = await hub.ask(b"GET /path/a HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % host)
+
+        assert answer.endswith(b"routed a")
+    assert caplog.text == ""
+
+
+async def test_the_app_answers_quarts_own_test_client(app):
+    client = app.test_client()
+
+    assert await (await client.get("/path/a%20b")).get_data() == b"routed a b"
+    assert (await client.get("/before//a")).status_code == 400
+    assert (await client.post("/path/a", data=bytes(101))).status_code == 405

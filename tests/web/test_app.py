@@ -1,0 +1,244 @@
+"""The app's own business, over real sockets: streams, sessions on websockets, health, other origins."""
+
+import json
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import h11
+import httpx
+import pytest
+import trio
+from trio_websocket import open_websocket_url
+
+from hookbot.access.tokens import make_token
+from hookbot.hub.config import Config, Secret
+from hookbot.hub.hub import open_hub
+from hookbot.protocol.message import Draft
+from support.front import KEY, Client, Listener, connect
+
+GUARD_S = 30
+
+
+@asynccontextmanager
+async def hub(tmp_path, **options):
+    config = Config(Secret(KEY), tmp_path, store="memory:", bind="127.0.0.1:0", **{"heartbeat_s": 60.0, **options})
+    with trio.fail_after(GUARD_S):
+        async with open_hub(config) as running, httpx.AsyncClient(base_url=running.url) as client:
+            yield running, client
+
+
+def auth(path):
+    return {"Authorization": f"Bearer {make_token(KEY, path)}"}
+
+
+class Streaming:
+    """An answer that goes on, read line by line."""
+
+    def __init__(self, connection):
+        self._connection = connection
+        self._http = h11.Connection(h11.CLIENT)
+        self._text = ""
+
+    async def ask(self, target, headers):
+        request = h11.Request(method="GET", target=target, headers=[("Host", "hub"), *headers.items()])
+        await self._connection.send_all(self._http.send(request) + self._http.send(h11.EndOfMessage()))
+        self.headers = {name.decode(): value.decode() for name, value in (await self._next()).headers}
+
+    async def take(self, count):
+        while self._text.count("\n") < count:
+            self._text += (await self._next()).data.decode()
+        *lines, self._text = self._text.split("\n", count)
+        return lines
+
+    async def _next(self):
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(await self._connection.receive_some())
+        return event
+
+
+@asynccontextmanager
+async def streaming(running, target, headers):
+    url = urlsplit(running.url)
+    async with await trio.open_tcp_stream(url.hostname, url.port) as connection:
+        stream = Streaming(connection)
+        await stream.ask(target, headers)
+        yield stream
+
+
+async def publish(running, *bodies, topic="a"):
+    return [await running.broker.publish(Draft(topic, body)) for body in bodies]
+
+
+async def test_json_lines_go_from_history_to_live_without_a_seam(tmp_path):
+    async with hub(tmp_path) as (running, _):
+        await publish(running, b"1", b"2")
+
+        async with streaming(running, "/sub/a?since=all", auth("/sub/a")) as stream:
+            stored = await stream.take(2)
+            await publish(running, b"3")
+            [live] = await stream.take(1)
+
+    assert [json.loads(line)["body"] for line in (*stored, live)] == ["1", "2", "3"]
+    assert stream.headers["content-type"] == "application/x-ndjson"
+    assert stream.headers["cache-control"] == "no-store"
+    assert stream.headers["x-accel-buffering"] == "no"
+
+
+async def test_an_event_source_resumes_after_the_last_id_that_it_has_seen(tmp_path):
+    async with hub(tmp_path) as (running, _):
+        first, second = await publish(running, b"1", b"2")
+        headers = {**auth("/sub/a"), "Accept": "text/event-stream", "Last-Event-ID": first.id}
+
+        async with streaming(running, "/sub/a?since=all", headers) as stream:
+            event = await stream.take(4)
+
+    assert event[:2] == [f"id: {second.id}", "event: message"]
+    assert json.loads(event[2].removeprefix("data: "))["body"] == "2"
+    assert event[3] == ""
+
+
+async def test_a_quiet_stream_has_heartbeats_to_resume_from(tmp_path):
+    async with hub(tmp_path, heartbeat_s=0.01) as (running, _):
+        [elsewhere] = await publish(running, b"for others", topic="b")
+
+        async with streaming(running, "/sub/a?since=all", auth("/sub/a")) as stream:
+            [beat] = await stream.take(1)
+
+    assert json.loads(beat) == {"type": "heartbeat", "id": elsewhere.id}
+
+
+@pytest.mark.parametrize(
+    ("query", "bodies"),
+    [
+        ("since=all&follow=0", ["1", "2", "3"]),
+        ("since=all&follow=0&limit=2", ["1", "2"]),
+        ("since=all&follow=0&limit=1&order=newest", ["3"]),
+        ("since=all&follow=0&order=newest", ["3", "2", "1"]),
+        ("since=all&limit=3", ["1", "2", "3"]),
+        ("follow=0&since=2999-01-01T00:00:00Z", []),
+    ],
+)
+async def test_a_stream_ends_where_it_was_asked_to(tmp_path, query, bodies):
+    async with hub(tmp_path) as (running, client):
+        await publish(running, b"1", b"2", b"3")
+
+        answer = await client.get(f"/sub/a?{query}", headers=auth("/sub/a"))
+
+    assert [json.loads(line)["body"] for line in answer.text.splitlines()] == bodies
+
+
+async def test_a_browser_may_show_its_token_in_the_query_of_a_stream(tmp_path):
+    async with hub(tmp_path) as (_, client):
+        good = await client.get(f"/sub/a?follow=0&since=all&token={make_token(KEY, '/sub/a')}")
+        bad = await client.get("/sub/a?follow=0&since=all&token=0000")
+
+    assert (good.status_code, bad.status_code) == (200, 401)
+
+
+async def test_streams_end_when_the_hub_shuts_down(tmp_path):
+    config = Config(Secret(KEY), tmp_path, store="memory:", bind="127.0.0.1:0", grace_s=GUARD_S * 2)
+    over = trio.Event()
+
+    async def read(url, *, task_status):
+        headers = {**auth("/sub/a"), "Accept": "text/event-stream"}
+        async with httpx.AsyncClient(timeout=None) as client, client.stream("GET", url, headers=headers) as response:
+            task_status.started()
+            assert await response.aread() == b""
+        over.set()
+
+    with trio.fail_after(GUARD_S):
+        async with trio.open_nursery() as nursery, open_hub(config) as running:
+            await nursery.start(read, f"{running.url}/sub/a")
+
+    assert over.is_set()
+
+
+@asynccontextmanager
+async def session(running, path, query):
+    url = running.url.replace("http", "ws") + f"{path}?{query}&token={make_token(KEY, path)}"
+    async with open_websocket_url(url, subprotocols=["hookbot.v1"]) as websocket:
+        yield websocket
+
+
+async def receive(websocket):
+    return json.loads(await websocket.get_message())
+
+
+async def test_a_cursor_goes_on_behind_what_was_acknowledged(tmp_path):
+    async with hub(tmp_path) as (running, _):
+        ids = [message.id for message in await publish(running, b"1", b"2", b"3")]
+
+        async with session(running, "/sub/a", "cursor=c&since=all") as websocket:
+            hello = await receive(websocket)
+            assert [(await receive(websocket))["body"] for _ in ids] == ["1", "2", "3"]
+            await websocket.send_message(json.dumps({"type": "ack", "id": ids[1]}))
+            await websocket.send_message("not an acknowledgement")
+            error = await receive(websocket)
+        async with session(running, "/sub/a", "cursor=c&since=all") as websocket:
+            again = await receive(websocket)
+            message = await receive(websocket)
+
+    assert (hello["type"], hello["cursor"]) == ("hello", "c")
+    assert error["type"] == "error"
+    assert (again["position"], message["body"]) == (ids[1], "3")
+
+
+async def test_what_a_member_of_a_group_leaves_goes_to_another(tmp_path):
+    async with hub(tmp_path) as (running, _):
+        await publish(running, b"1")
+
+        async with session(running, "/sub/a", "group=g&since=all") as first:
+            assert (await receive(first))["type"] == "hello"
+            taken = await receive(first)
+        async with session(running, "/sub/a", "group=g") as second:
+            assert (await receive(second))["type"] == "hello"
+            given = await receive(second)
+
+    assert (taken["body"], "redelivered" in taken) == ("1", False)
+    assert (given["body"], given["redelivered"]) == ("1", True)
+
+
+async def test_a_websocket_with_a_limit_ends_after_it(tmp_path):
+    async with hub(tmp_path) as (running, _):
+        await publish(running, b"1", b"2", b"3")
+        port = urlsplit(running.url).port
+        client = Client(await connect(port))
+
+        async with client.stream:
+            listener = Listener(client, port, "/sub/a?since=all&limit=2", "hookbot.v1")
+            await listener.shake_hands()
+            received = [json.loads(payload).get("body") for payload in await listener.payloads(3)]
+            code = await listener.closed()
+
+    assert received == [None, "1", "2"]
+    assert code == 1000
+
+
+async def test_health_says_ok_and_nothing_else(tmp_path):
+    async with hub(tmp_path) as (_, client):
+        answers = [await client.get(path) for path in ("/status", "/healthz", "/readyz")]
+
+    assert [(answer.status_code, answer.text) for answer in answers] == [(200, "OK\n"), (200, "ok\n"), (200, "ok\n")]
+
+
+async def test_a_page_of_a_listed_origin_may_read_and_others_may_not(tmp_path):
+    async with hub(tmp_path, cors_origins=("https://app.example",)) as (_, client):
+        query = "/sub/a?follow=0&since=all"
+        listed = await client.get(query, headers={**auth("/sub/a"), "Origin": "https://app.example"})
+        asked = await client.options(query, headers={"Origin": "https://app.example"})
+        other = await client.get(query, headers={**auth("/sub/a"), "Origin": "https://evil.example"})
+
+    assert listed.headers["access-control-allow-origin"] == "https://app.example"
+    assert (asked.status_code, asked.headers["access-control-allow-headers"]) == (204, "Authorization, Last-Event-ID")
+    assert "access-control-allow-origin" not in other.headers
+
+
+async def test_saved_credentials_are_of_no_use_to_a_foreign_page(tmp_path):
+    async with hub(tmp_path) as (_, client):
+        answer = await client.get(
+            "/sub/a?follow=0&since=all",
+            auth=(make_token(KEY, "/sub/a"), ""),
+            headers={"Origin": "https://evil.example"},
+        )
+
+    assert answer.status_code == 403

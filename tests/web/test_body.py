@@ -1,0 +1,67 @@
+"""Bodies on their way in."""
+
+from contextlib import suppress
+
+import pytest
+
+from hookbot.errors import BodyTooLarge, Unavailable
+from hookbot.web.body import Intake
+
+
+@pytest.fixture
+def intake():
+    return Intake(max_body_bytes=10, max_receiving_bytes=15)
+
+
+def test_a_body_is_whole_when_it_is_closed(intake):
+    body = intake.open()
+    body.write(b"abc")
+    body.write(bytearray(b"def"))
+    assert body.close() == b"abcdef"
+    assert intake.receiving_bytes == 0
+
+
+def test_a_body_may_be_as_large_as_is_allowed_and_no_larger(intake):
+    body = intake.open()
+    body.write(b"x" * 10)
+    with pytest.raises(BodyTooLarge, match="10 bytes"):
+        body.write(b"x")
+
+
+def test_all_bodies_together_are_bounded(intake):
+    first, second = intake.open(), intake.open()
+    first.write(b"x" * 10)
+    second.write(b"x" * 5)
+    with pytest.raises(Unavailable):
+        second.write(b"x")
+
+
+def test_a_body_that_has_arrived_makes_room(intake):
+    first, second = intake.open(), intake.open()
+    first.write(b"x" * 10)
+    first.close()
+    second.write(b"x" * 10)
+    assert intake.receiving_bytes == 10
+
+
+def test_a_body_that_was_refused_counts_until_it_is_closed(intake):
+    with intake.open() as body:
+        body.write(b"x" * 8)
+        with pytest.raises(BodyTooLarge):
+            body.write(b"x" * 8)
+        assert intake.receiving_bytes == 8
+    assert intake.receiving_bytes == 0
+
+
+def test_a_sender_that_vanishes_leaves_nothing_behind(intake):
+    with suppress(ConnectionError), intake.open() as body:
+        body.write(b"x" * 8)
+        raise ConnectionError
+    assert intake.receiving_bytes == 0
+
+
+def test_a_body_may_be_closed_twice(intake):
+    with intake.open() as body:
+        body.write(b"abc")
+        assert body.close() == b"abc"
+    assert intake.receiving_bytes == 0

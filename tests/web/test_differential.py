@@ -1,0 +1,401 @@
+"""The same bytes through the door and through the app: the same answers, and the same in the log."""
+
+import re
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from websockets.sync.client import connect
+
+from hookbot.access.rate_limits import Rate
+from hookbot.access.tokens import make_token
+from hookbot.broker.broker import Broker
+from hookbot.hub.config import Config, Secret
+from hookbot.hub.hub import open_hub
+from hookbot.protocol.topics import TopicFilter
+from support.front import KEY, basic, handshake, post
+
+TIMEOUT_S = 10
+UNSAFE = "I understand the security implications"
+OF_THE_CONNECTION = {"date", "connection", "keep-alive", "server"}
+"""What may differ: whether a connection is kept, and what is said of it. Names in any case."""
+
+
+@dataclass
+class Hub:
+    """A hub that runs in another thread."""
+
+    port: int
+    broker: Broker
+    token: trio.lowlevel.TrioToken
+    stop: trio.Event
+    seen: int = 0
+
+    def ask(self, sent):
+        """The first answer: status, headers, body."""
+        with (
+            socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S) as sock,
+            sock.makefile("rb") as reader,
+        ):
+            sock.sendall(sent)
+            status = int(reader.readline().split()[1])  # the phrase behind it means nothing (RFC 9112, section 4)
+            headers = {}
+            while line := reader.readline().decode("latin-1").rstrip("\r\n"):
+                name, _, value = line.partition(": ")
+                headers[name.lower()] = value.replace(self.broker.log.epoch, "epoch")
+            if "upgrade" in headers:
+                headers["upgrade"] = headers["upgrade"].lower()
+            body = reader.read(int(headers.get("content-length", 0)))
+            kept = {name: value for name, value in headers.items() if name not in OF_THE_CONNECTION}
+            return status, kept, body.replace(self.broker.log.epoch.encode(), b"epoch")
+
+    def taken(self):
+        """What the log has got since it was asked last, without what no two logs have in common."""
+        read = partial(self.broker.log.read, after=self.seen, limit=1000, max_bytes=1 << 30)
+        page = trio.from_thread.run(read, TopicFilter(("", "/unsafe/")), trio_token=self.token)
+        self.seen = page.next_after
+        return [replace(message, id=message.id[8:], time_us=0) for message in page.messages]
+
+
+@contextmanager
+def running(*, door):
+    """A hub in a thread of its own, so that the tests can block."""
+    started, hub = threading.Event(), None
+
+    async def run():
+        nonlocal hub
+        config = Config(
+            key=Secret(KEY),
+            data_dir=Path(),
+            bind="127.0.0.1:0",
+            store="memory:",
+            door=door,
+            max_body_bytes=10_000,
+            failure_rate=Rate(10**6, 1),
+            cors_origins=("https://pages.example",),
+            grace_s=0,
+        )
+        async with open_hub(config) as running:
+            port, token = int(running.url.rpartition(":")[2]), trio.lowlevel.current_trio_token()
+            hub = Hub(port, running.broker, token, trio.Event())
+            started.set()
+            await hub.stop.wait()
+
+    thread = threading.Thread(target=trio.run, args=(run,))
+    thread.start()
+    assert started.wait(TIMEOUT_S)
+    try:
+        yield hub
+    finally:
+        hub.token.run_sync_soon(hub.stop.set)
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def hubs():
+    with running(door=True) as door, running(door=False) as app:
+        yield door, app
+
+
+def compare(hubs, sent):
+    """Send it both ways; returns what both had to say."""
+    answers = [hub.ask(sent) for hub in hubs]
+    taken = [hub.taken() for hub in hubs]
+    assert answers[0] == answers[1]
+    assert taken[0] == taken[1]
+    assert (answers[0][0] == 200) == (len(taken[0]) == 1) or "duplicate" in str(answers[0][1])
+    return answers[0]
+
+
+def chunked(body):
+    return b"%x;x=y\r\n%b\r\n0\r\nX-Trailer: y\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+
+
+SEGMENTS = [
+    "a",
+    "b.c",
+    "pub",
+    "sub",
+    "unsafe",
+    "status",
+    "hookbot",
+    "%20",
+    "%C3%A4",
+    "%41",
+    "%2F",
+    "%00",
+    "%ff",
+    "%zz",
+]
+SEGMENTS += ["", ".", "..", "%2e%2e", "a%3Fb", "a%3Frecursive", "~", "a:b", "a;b", "a&b=c", "x" * 1100, "%", "+", "#a"]
+PREFIXES = ["/pub/", "/unsafe/pub/", "/", "/sub/", "/unsafe/sub/", "/unsafe/", "//pub/", "/pub//", "/PUB/", "/%70ub/"]
+QUERIES = [
+    "",
+    "?",
+    "?a=b",
+    "?extra-metadata=github",
+    "?extra-metadata=no",
+    "?token=abc",
+    "?a=b&token=x&c",
+    "?a=1&a=2",
+    "?%ff",
+    "??",
+]
+FIELDS = [
+    "Accept: application/json",
+    "Accept: */*",
+    "Content-Type: application/json",
+    "Idempotency-Key: key",
+    "Idempotency-Key: " + "k" * 300,
+    "Hookbot-Hops: a, b",
+    "Hookbot-Hops: " + ",".join("abcdefghijklmnopqrstu"),
+    "Origin: https://pages.example",
+    "Origin: https://elsewhere.example",
+    "Origin: http://hub",
+    "Cookie: secret",
+    "X-Gitlab-Token: secret",
+    "X-Twice: 1",
+    "X-Twice:  2  ",
+    "x-odd: \xe4\xff",
+    "X-Empty:",
+    "Expect: 100-something",
+    "Connection: keep-alive",
+    "Upgrade: h2c",
+    "Upgrade: websocket",
+    "Last-Event-ID: all",
+]
+TOKENS = ["right", "wrong", "none", "bearer", "sha256", "garbage", "empty", "prefix", "lower"]
+
+
+def authorization(kind, path):
+    right = make_token(KEY, path)
+    return {
+        "right": [f"Authorization: Basic {basic(path)}"],
+        "wrong": ["Authorization: Basic Zm9vOg=="],
+        "none": [],
+        "bearer": [f"Authorization: Bearer {right}"],
+        "sha256": [f"Authorization: bearer {make_token(KEY, path, 'sha256')}"],
+        "garbage": ["Authorization: Basic \xff\xfe"],
+        "empty": ["Authorization:"],
+        "prefix": [f"Authorization: Bearer {make_token(KEY, '/')}"],
+        "lower": [f"authorization: basic {basic('/pub/')}"],
+    }[kind]
+
+
+def request(path, fields, body, coding, version):
+    lines = [f"POST {path} HTTP/{version}", "Host: hub", *fields]
+    lines.append(f"Content-Length: {len(body)}" if coding == "counted" else "Transfer-Encoding: chunked")
+    head = "\r\n".join([*lines, "", ""])
+    return head.encode("latin-1") + (body if coding == "counted" else chunked(body))
+
+
+# --- publishing
+
+
+@pytest.mark.parametrize(
+    "path", [prefix + segment for prefix in PREFIXES for segment in (*SEGMENTS[:3], "a/", "a/b", "")]
+)
+@pytest.mark.parametrize("token", ["right", "none"])
+def test_every_kind_of_path_is_answered_equally(hubs, path, token):
+    compare(hubs, request(path, authorization(token, path), b"hello", "counted", "1.1"))
+
+
+@pytest.mark.parametrize("segment", SEGMENTS)
+def test_every_spelling_of_a_topic_is_answered_equally(hubs, segment):
+    compare(hubs, request(f"/unsafe/pub/{segment}", [], b"hello", "counted", "1.1"))
+    compare(hubs, request(f"/unsafe/pub/a/{segment}/b", [], b"hello", "chunked", "1.1"))
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_every_kind_of_token_is_answered_equally(hubs, token):
+    compare(hubs, request("/pub/a/b", authorization(token, "/pub/a/b"), b"hello", "counted", "1.1"))
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("token", ["right", "none"])
+def test_every_kind_of_header_is_answered_equally(hubs, field, token):
+    compare(hubs, request("/pub/a", [*authorization(token, "/pub/a"), field], b"hello", "counted", "1.1"))
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_kind_of_query_is_answered_equally(hubs, query):
+    compare(hubs, request(f"/pub/a{query}", authorization("right", "/pub/a"), b"hello", "counted", "1.1"))
+
+
+@pytest.mark.parametrize("target", ["http://hub/pub/a", "HTTPS://other:1/pub/a?b", "http://user@hub/pub/a"])
+def test_a_whole_url_is_answered_equally(hubs, target):
+    compare(hubs, request(target, authorization("right", "/pub/a"), b"hello", "counted", "1.1"))
+
+
+@pytest.mark.parametrize("size", [0, 1, 9_999, 10_000, 10_001, 70_000])
+@pytest.mark.parametrize(("coding", "version"), [("counted", "1.1"), ("chunked", "1.1"), ("counted", "1.0")])
+def test_every_kind_of_body_is_answered_equally(hubs, size, coding, version):
+    compare(hubs, request("/unsafe/pub/a", [], bytes(size), coding, version))
+
+
+@pytest.mark.parametrize("accept", [[], ["Accept: application/json"]])
+def test_a_repeated_publish_is_answered_equally(hubs, accept):
+    fields = [*authorization("right", "/pub/a"), f"Idempotency-Key: again{len(accept)}", *accept]
+    answers = [compare(hubs, request("/pub/a", fields, body, "counted", "1.1")) for body in (b"1", b"1", b"2")]
+
+    assert [status for status, _, _ in answers] == [200, 200, 422]
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE", "BREW", "POSTS", "GETS"])
+def test_every_other_method_is_answered_equally(hubs, method):
+    answers = [hub.ask(f"{method} /pub/a HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n".encode()) for hub in hubs]
+
+    assert answers[0] == answers[1]
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from(PREFIXES),
+    st.lists(st.sampled_from(SEGMENTS), max_size=3),
+    st.sampled_from(QUERIES),
+    st.sampled_from(TOKENS),
+    st.lists(st.sampled_from(FIELDS), max_size=4),
+    st.binary(max_size=40),
+    st.sampled_from([("counted", "1.1"), ("chunked", "1.1"), ("counted", "1.0")]),
+)
+def test_whatever_is_published_in_good_form_is_answered_equally(
+    hubs, prefix, segments, query, token, fields, body, form
+):
+    path = prefix + "/".join(segments)
+    compare(hubs, request(path + query, [*authorization(token, path), *fields], body, *form))
+
+
+# --- websockets
+
+
+HANDSHAKES = [
+    handshake("/sub/a"),
+    handshake("/sub/a/"),
+    handshake("/a"),
+    handshake("/sub/"),
+    handshake("/sub/a%3Frecursive"),
+    handshake("/sub/a", token="Zm9vOg=="),
+    handshake("/sub/a?since=all"),
+    handshake("/sub/a?since=nonsense"),
+    handshake("/sub/a?limit=2"),
+    handshake("/sub/a?follow=0"),
+    handshake("/sub/a?group=g"),
+    handshake("/sub/a?cursor=c", "Sec-WebSocket-Protocol: hookbot.v1"),
+    handshake("/sub/a?a=1&a=2"),
+    handshake("/sub/a", "Sec-WebSocket-Protocol: hookbot.v1"),
+    handshake("/sub/a", "Sec-WebSocket-Protocol: nothing, cloudevents.json, hookbot.v1"),
+    handshake("/sub/a", "Sec-WebSocket-Protocol: nothing"),
+    handshake("/sub/a", f"Sec-WebSocket-Protocol: hookbot.token.{make_token(KEY, '/sub/a')}", token="Zm9vOg=="),
+    handshake("/sub/a", "Sec-WebSocket-Extensions: permessage-deflate"),
+    handshake("/sub/a", "Origin: https://elsewhere.example"),
+    handshake("/sub/a", "Accept: application/json", token="Zm9vOg=="),
+    handshake("/unsafe/sub/a"),
+    handshake("/unsafe/sub/a", "X-Hookbot-Unsafe-Is-Ok: I understand the security implications"),
+    handshake("/pub/a"),
+    handshake("/sub/a//b"),
+    handshake("/sub/%2F"),
+    handshake("/status"),
+    handshake("/hookbot/v1/cursors"),
+    handshake("/sub/hookbot/a"),
+    handshake("/sub/a").replace(b"Upgrade: websocket", b"Upgrade: WebSocket, h2c"),
+    handshake("/sub/a").replace(b"Connection: Upgrade", b"Connection: keep-alive, upgrade"),
+    handshake("/sub/a").replace(b"Upgrade: websocket", b"Upgrade: websockets"),
+    handshake("/sub/a").replace(b"Connection: Upgrade", b"Connection: close"),
+    handshake("/sub/a").replace(b"HTTP/1.1", b"HTTP/1.0"),
+    handshake("/sub/a").replace(b"GET", b"POST"),
+    handshake("/sub/a", "Content-Length: 0"),
+]
+
+
+@pytest.mark.parametrize("sent", HANDSHAKES)
+def test_every_kind_of_handshake_is_answered_equally(hubs, sent):
+    answers = [hub.ask(sent) for hub in hubs]
+
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("path", ["/sub/a", "/sub/a/", "/a%3Frecursive", "/unsafe/sub/a/", "/sub/a/?since=all"])
+@pytest.mark.parametrize("subprotocol", [None, "hookbot.v1", "cloudevents.json"])
+def test_every_kind_of_subscription_hears_the_same(hubs, path, subprotocol):
+    wrapped = "?extra-metadata=github"
+    sent = [
+        post("/pub/a", b"\0\xff", "X-Odd: \xe4"),
+        post(f"/pub/a/b{wrapped}", b"{}", "X-GitHub-Event: push"),
+        post("/unsafe/pub/a/b", b"x" * 5000),
+        post("/pub/a/", b"", "Content-Type: text/plain", "Hookbot-Hops: one"),
+    ]
+
+    assert hear(hubs[0], path, subprotocol, sent) == hear(hubs[1], path, subprotocol, sent) != []
+    assert hubs[0].taken() == hubs[1].taken()
+
+
+def hear(hub, path, subprotocol, sent):
+    """What a subscriber is told until the last of what is sent, without what no two logs have in common."""
+    headers = {"Authorization": f"Basic {basic(path)}", "X-Hookbot-Unsafe-Is-Ok": UNSAFE}
+    url = f"ws://127.0.0.1:{hub.port}{path}"
+    subprotocols = [subprotocol] if subprotocol else None
+    with connect(url, additional_headers=headers, subprotocols=subprotocols, proxy=None) as listener:
+        for request in sent:
+            assert hub.ask(request)[0] == 200
+        told = []
+        with suppress(TimeoutError):
+            while True:
+                told.append(listener.recv(timeout=0.1))
+    return [re.sub(r"[a-z]{8}-(\d{15})|\d{4}-\d\d-\d\dT[\d:.]+Z", r"\1", str(one)) for one in told]
+
+
+# --- what is malformed
+
+
+MALFORMED = [
+    post("/unsafe/pub/ä"),
+    post("/unsafe/pub/a", None, "Transfer-Encoding: chunked", version="1.0") + chunked(b"hello"),
+    post("/unsafe/pub/a", b"hello", "Transfer-Encoding: chunked"),
+    post("/unsafe/pub/a", b"hello", "Content-Length: 5"),
+    post("/unsafe/pub/a", b"hello", "Host: again"),
+    post("/unsafe/pub/a", b"hello", "X: a\r\n b"),
+    post("/unsafe/pub/a", b"hello").replace(b"\r\n", b"\n"),
+    post("/unsafe/pub/a", b"hello", "X: \0"),
+    post("/unsafe/pub/a", b"hello", "X: \x01"),
+    post("/unsafe/pub/a", b"hello", "X : a"),
+    post("/unsafe/pub/a", b"hello", "X"),
+    post("/unsafe/pub/a", None, "Content-Length: +5") + b"hello",
+    post("/unsafe/pub/a", None, "Transfer-Encoding: gzip") + b"hello",
+    post("/unsafe/pub/a", None, "Transfer-Encoding: gzip, chunked") + chunked(b"hello"),
+    post("/unsafe/pub/a", None, "Transfer-Encoding: chunked") + b"x\r\nhello\r\n0\r\n\r\n",
+    post("/unsafe/pub/a", None, "Transfer-Encoding: chunked") + b"2\r\nhello\r\n0\r\n\r\n",
+    post("/unsafe/pub/a", None, "Transfer-Encoding: chunked") + b"0x5\r\nhello\r\n0\r\n\r\n",
+    post("/unsafe/pub/a", version="1.2"),
+    post("/unsafe/pub/a", version="2.0"),
+    post("unsafe/pub/a"),
+    post("*"),
+    post("http:///unsafe/pub/a"),
+    handshake("/sub/a").replace(b"Version: 13", b"Version: 12"),
+    handshake("/sub/a").replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"c2hvcnQ="),
+    handshake("/sub/a").replace(b"dGhlIHNhbXBsZSBub25jZQ==", b""),
+    b"POST  /unsafe/pub/a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+    b"POST /unsafe/pub/a HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+    b"POST /unsafe/pub/a HTTP/1.1\r\nHost: a b\r\nContent-Length: 0\r\n\r\n",
+    b"POST /unsafe/pub/a\r\n\r\n",
+    b"post /unsafe/pub/a HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    b"POST /unsafe/pub/a HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 40_000 + b"\r\n\r\n",
+    handshake("/sub/a", "Content-Length: 5") + b"hello",
+    handshake("/sub/a", "Transfer-Encoding: chunked") + chunked(b"hello"),
+]
+
+
+@pytest.mark.parametrize("sent", MALFORMED)
+def test_what_is_malformed_gets_the_same_status_and_is_published_by_neither(hubs, sent):
+    answers = [hub.ask(sent) for hub in hubs]
+
+    assert answers[0][0] == answers[1][0]
+    assert answers[0][0] in (400, 431)
+    assert [hub.taken() for hub in hubs] == [[], []]

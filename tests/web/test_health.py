@@ -1,0 +1,50 @@
+"""Whether a hub says how it is, and what it costs to ask."""
+
+import pytest
+import trio.testing
+
+from hookbot.errors import Unavailable
+from hookbot.log.contract import MemoryLog
+from hookbot.web.health import CHECK_INTERVAL_S, Readiness
+
+
+class CountedLog(MemoryLog):
+    """Counts how often it is checked; it fails when told to."""
+
+    checks, fails = 0, False
+
+    async def check(self):
+        await trio.lowlevel.checkpoint()
+        self.checks += 1
+        if self.fails:
+            raise Unavailable("the disk is full")
+
+
+async def test_the_log_is_asked_once_a_second_however_many_want_to_know(autojump_clock):
+    log = CountedLog()
+    readiness = Readiness(log, lambda: True)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(readiness.check)
+    assert log.checks == 1
+
+    autojump_clock.jump(CHECK_INTERVAL_S)
+    await readiness.check()
+    assert log.checks == 2
+
+
+async def test_a_log_that_cannot_be_written_is_not_ready_until_it_can():
+    log = CountedLog()
+    log.fails = True
+    readiness = Readiness(log, lambda: True)
+
+    with pytest.raises(Unavailable, match="full"):
+        await readiness.check()
+    log.fails = False
+    await readiness.check()
+
+
+async def test_a_router_that_does_not_run_is_not_ready():
+    with pytest.raises(Unavailable, match="router"):
+        await Readiness(CountedLog(), lambda: False).check()

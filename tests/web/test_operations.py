@@ -1,0 +1,95 @@
+"""The operators' paths, over real sockets."""
+
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import trio
+
+from hookbot.access.tokens import make_token
+from hookbot.client import listen
+from hookbot.hub.config import Config, Secret
+from hookbot.hub.hub import open_hub
+from hookbot.protocol.message import Draft
+
+KEY = "the key of the tests"
+GITHUB = Secret("the secret of the tests")
+
+
+@asynccontextmanager
+async def hub(tmp_path):
+    config = Config(
+        Secret(KEY), tmp_path, store="memory:", bind="127.0.0.1:0", routers=("github",), github_secrets=(GITHUB,)
+    )
+    token = make_token(KEY, "/")
+    with trio.fail_after(30):
+        async with (
+            open_hub(config) as running,
+            httpx.AsyncClient(base_url=running.url, headers={"Authorization": f"Bearer {token}"}) as client,
+        ):
+            yield running, client
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/hookbot/v1/routers", "/hookbot/v1/cursors", "/hookbot/v1/messages/x"])
+async def test_each_path_needs_a_token_of_its_own(tmp_path, path):
+    async with hub(tmp_path) as (_, client):
+        without = await client.get(path, headers={"Authorization": ""})
+        other = await client.get(path, headers={"Authorization": f"Bearer {make_token(KEY, '/pub/')}"})
+        own = await client.get(path, headers={"Authorization": f"Bearer {make_token(KEY, path)}"})
+
+    assert (without.status_code, other.status_code) == (401, 401)
+    assert own.status_code != 401
+
+
+async def test_metrics_count_what_was_published_and_refused(tmp_path):
+    async with hub(tmp_path) as (_, client):
+        await client.post("/pub/a", content=b"12345")
+        await client.post("/pub/a", content=b"", headers={"Authorization": ""})
+        await client.put("/pub/a")
+
+        metrics = (await client.get("/metrics")).text.splitlines()
+
+    assert {
+        "hookbot_published_total 1.0",
+        "hookbot_published_bytes_total 5.0",
+        'hookbot_refused_total{status="401"} 1.0',
+        'hookbot_refused_total{status="405"} 1.0',
+        'hookbot_router_lag{router="github"} 0.0',
+    } <= set(metrics)
+
+
+async def test_a_message_can_be_looked_up_by_its_id(tmp_path):
+    async with hub(tmp_path) as (running, client):
+        message = await running.broker.publish(Draft("/unsafe/a", b"hello"))
+
+        found = await client.get(f"/hookbot/v1/messages/{message.id}")
+        missing = await client.get(f"/hookbot/v1/messages/{message.id[:-1]}9")
+        malformed = await client.get("/hookbot/v1/messages/7")
+
+    assert (found.json()["topic"], found.json()["body"]) == ("/unsafe/a", "hello")
+    assert (missing.status_code, malformed.status_code) == (404, 400)
+
+
+async def test_the_routers_tell_how_they_are(tmp_path):
+    async with hub(tmp_path) as (_, client):
+        [router] = (await client.get("/hookbot/v1/routers")).json()["routers"]
+
+    assert (router["name"], router["state"], router["lag"]) == ("github", "running", 0)
+
+
+async def test_a_cursor_is_listed_moved_and_deleted(tmp_path):
+    async with hub(tmp_path) as (running, client):
+        await running.broker.publish(Draft("a", b"1"))
+        query = {"path": "/sub/a", "name": "c"}
+        async with listen(f"{running.url}/sub/a", token=make_token(KEY, "/sub/a"), cursor="c", since="all"):
+            pass
+
+        [listed] = (await client.get("/hookbot/v1/cursors")).json()["cursors"]
+        moved = await client.post("/hookbot/v1/cursors", params={**query, "since": "now"})
+        gone = await client.delete("/hookbot/v1/cursors", params=query)
+        again = await client.delete("/hookbot/v1/cursors", params=query)
+        none = (await client.get("/hookbot/v1/cursors", params={"path": "/sub/a"})).json()["cursors"]
+
+    assert (listed["path"], listed["name"], listed["lag"], listed["connected"]) == ("/sub/a", "c", 1, False)
+    assert moved.json()["lag"] == 0
+    assert (gone.status_code, again.status_code, none) == (200, 404, [])

@@ -1,0 +1,395 @@
+"""One subscription as a stream of frames."""
+
+import json
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from hookbot.access.active_subscriptions import Standing
+from hookbot.access.authorizer import Authority, Grant
+from hookbot.broker import channels as channels_module
+from hookbot.broker import page_cache as pages_module
+from hookbot.broker.broker import Gap, Start, open_broker
+from hookbot.errors import Ended, HistoryLost, Unavailable
+from hookbot.log.contract import MemoryLog, Retention
+from hookbot.protocol import frames as framing_module
+from hookbot.protocol.message import Draft, format_id
+from hookbot.protocol.since import AfterId, FromOldest
+from hookbot.protocol.subscribe import Listening
+from hookbot.protocol.topics import TopicFilter
+from hookbot.web.streams import Streams
+
+HEARTBEAT_S = 15
+KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
+
+
+@pytest.fixture
+def log():
+    return MemoryLog()
+
+
+@pytest.fixture
+async def broker(log):
+    async with open_broker(log, KEEP_ALL) as broker:
+        yield broker
+
+
+@pytest.fixture
+def standing():
+    return Standing()
+
+
+@pytest.fixture
+def streams(broker, standing):
+    return Streams(broker, standing, HEARTBEAT_S)
+
+
+@pytest.fixture
+def publish(broker):
+    async def publish(count=1, topic="a", body=b"x"):
+        await broker.commit([Draft(topic, body) for _ in range(count)])
+
+    return publish
+
+
+@pytest.fixture
+def listen(streams):
+    """Opens the stream of a subscription to `a`, from a position."""
+
+    def listen(start=0, format="jsonl", **asked):
+        start = start if isinstance(start, Start) else Start(start)
+        return streams.open(Listening(TopicFilter.parse("a"), "/sub/a", "a", format, **asked), start)
+
+    return listen
+
+
+def read(frames):
+    """Positions of messages, and whatever else there is as it is."""
+    objects = [json.loads(frame) for frame in frames]
+    return [int(each["id"][-15:]) if "topic" in each else each for each in objects]
+
+
+async def take(stream, count):
+    taken = []
+    while len(taken) < count:
+        taken += read(await anext(stream))
+    return taken
+
+
+async def rest(stream):
+    return [item async for frames in stream for item in read(frames)]
+
+
+def beat(log, position):
+    return {"type": "heartbeat", "id": format_id(log.epoch, position)}
+
+
+async def test_frames_come_in_batches_history_first_and_then_what_is_new(listen, publish):
+    await publish(3)
+    with listen() as stream:
+        assert read(await anext(stream)) == [1, 2, 3]
+        await publish(2)
+        assert read(await anext(stream)) == [4, 5]
+
+
+@pytest.mark.parametrize(
+    ("format", "frame"),
+    [
+        ("raw", b"x"),
+        ("v1", b'{"type":"message"'),
+        ("cloudevents", b'{"specversion"'),
+        ("sse", b"id: "),
+        ("jsonl", b'{"id"'),
+    ],
+)
+async def test_any_format_can_be_streamed(listen, publish, format, frame):
+    await publish()
+    with listen(format=format) as stream:
+        assert (await anext(stream))[0].startswith(frame)
+
+
+async def test_after_some_silence_there_is_a_heartbeat(listen, publish, log, autojump_clock):
+    with listen() as stream:
+        await publish()
+        assert await take(stream, 1) == [1]
+        before = trio.current_time()
+        assert await take(stream, 2) == [beat(log, 1), beat(log, 1)]
+        assert trio.current_time() - before == 2 * HEARTBEAT_S
+
+
+async def test_a_heartbeat_says_that_everything_up_to_it_was_sent(listen, publish, log, autojump_clock):
+    with listen() as stream:
+        await publish(5, topic="b")
+        assert await take(stream, 1) == [beat(log, 5)]
+        await publish(1)
+        await publish(1, topic="b")
+        assert await take(stream, 2) == [6, beat(log, 7)]
+
+
+async def test_who_resumes_from_a_heartbeat_is_told_of_no_gap(listen, publish, broker, log, autojump_clock):
+    with listen() as stream:
+        await publish(50, topic="b")
+        [heartbeat] = await take(stream, 1)
+    await log.trim(Retention(max_count=10), now_us=0)
+    epoch, _, position = heartbeat["id"].partition("-")
+    start = await broker.start_at(AfterId(epoch, int(position)), TopicFilter.parse("a"))
+    assert start.gap is None
+
+
+async def test_something_that_comes_puts_the_heartbeat_off(listen, publish, autojump_clock, nursery):
+    async def publish_now_and_then():
+        for _ in range(10):
+            await trio.sleep(HEARTBEAT_S - 1)
+            await publish()
+
+    with listen() as stream:
+        nursery.start_soon(publish_now_and_then)
+        assert await take(stream, 10) == list(range(1, 11))
+
+
+@pytest.mark.parametrize("format", ["raw", "cloudevents"])
+async def test_a_format_without_heartbeats_is_silent(listen, publish, nursery, autojump_clock, format):
+    async def publish_late():
+        await trio.sleep(10 * HEARTBEAT_S)
+        await publish()
+
+    with listen(format=format) as stream:
+        nursery.start_soon(publish_late)
+        assert len(await anext(stream)) == 1
+
+
+async def test_no_heartbeat_runs_ahead_of_a_reader_who_is_behind(listen, publish, log, monkeypatch, autojump_clock):
+    monkeypatch.setattr(channels_module, "WINDOW_MESSAGES", 5)
+    monkeypatch.setattr(pages_module, "PAGE_MESSAGES", 10)
+    await publish(100)
+    slow = SlowLog(log)
+    with listen() as stream:
+        assert await take(stream, 10) == list(range(1, 11))
+        slow.seconds = HEARTBEAT_S + 1
+        assert await take(stream, 1) == [beat(log, 10)]
+        slow.seconds = 0
+        assert await take(stream, 10) == list(range(11, 21))
+
+
+class SlowLog:
+    """Makes reading a log slow."""
+
+    def __init__(self, log):
+        self.seconds = 0
+        self.read = log.read
+        log.read = self.read_slowly
+
+    async def read_slowly(self, wanted, **how):
+        await trio.sleep(self.seconds)
+        return await self.read(wanted, **how)
+
+
+async def test_a_limit_ends_the_stream(listen, publish):
+    await publish(10)
+    with listen(limit=3) as stream:
+        assert await rest(stream) == [1, 2, 3]
+    with listen(limit=12) as stream:
+        assert await take(stream, 10) == list(range(1, 11))
+        await publish(5)
+        assert await rest(stream) == [11, 12]
+
+
+async def test_a_gap_does_not_count_for_the_limit(listen, publish, log):
+    await publish(10)
+    await log.trim(Retention(max_count=5), now_us=0)
+    gap = {"type": "gap", "reason": "retention", "after": format_id(log.epoch, 2), "before": format_id(log.epoch, 6)}
+    with listen(2, limit=3) as stream:
+        assert await rest(stream) == [gap, 6, 7, 8]
+
+
+async def test_what_is_stored_ends_where_the_log_ended_when_it_was_asked_for(listen, publish):
+    await publish(10)
+    await publish(5, topic="b")
+    with listen(3, follow=False) as stream:
+        await publish(5)
+        assert await rest(stream) == [4, 5, 6, 7, 8, 9, 10]
+
+
+async def test_nothing_stored_is_an_empty_stream(listen, publish):
+    for topic in ("b", "b", "c"):
+        with listen(follow=False) as stream:
+            assert await rest(stream) == []
+        await publish(topic=topic)
+    with listen(3, follow=False) as stream:
+        assert await rest(stream) == []
+
+
+async def test_all_pages_of_what_is_stored_are_read(listen, publish, monkeypatch):
+    monkeypatch.setattr(pages_module, "PAGE_MESSAGES", 7)
+    await publish(100)
+    with listen(follow=False) as stream:
+        assert await rest(stream) == list(range(1, 101))
+
+
+async def test_a_hole_that_opens_while_what_is_stored_is_read_is_told(listen, publish, log, monkeypatch):
+    monkeypatch.setattr(pages_module, "PAGE_MESSAGES", 7)
+    await publish(100)
+    with listen(follow=False) as stream:
+        assert await take(stream, 7) == list(range(1, 8))
+        await log.trim(Retention(max_count=3), now_us=0)
+        gap = {
+            "type": "gap",
+            "reason": "retention",
+            "after": format_id(log.epoch, 7),
+            "before": format_id(log.epoch, 98),
+        }
+        assert await rest(stream) == [gap, 98, 99, 100]
+
+
+async def test_the_newest_come_first_on_request(listen, publish, monkeypatch):
+    monkeypatch.setattr("hookbot.web.streams.PAGE_MESSAGES", 7)
+    await publish(20)
+    await publish(5, topic="b")
+    with listen(follow=False, newest=True) as stream:
+        await publish(5)
+        assert await rest(stream) == list(range(20, 0, -1))
+    with listen(12, follow=False, newest=True) as stream:
+        assert await rest(stream) == [30, 29, 28, 27, 26, *range(20, 12, -1)]
+
+
+async def test_the_newest_message_of_a_topic_is_one_small_read(listen, publish, log):
+    await publish(1000)
+    reads = []
+    read = log.read
+
+    async def counted(wanted, **how):
+        page = await read(wanted, **how)
+        reads.append(len(page.messages))
+        return page
+
+    log.read = counted
+    with listen(follow=False, newest=True, limit=1) as stream:
+        assert await rest(stream) == [1000]
+    assert reads == [1]
+
+
+async def test_backwards_a_heartbeat_does_not_claim_that_anything_is_complete(listen, publish, log, autojump_clock):
+    await publish(10)
+    slow = SlowLog(log)
+    slow.seconds = HEARTBEAT_S + 1
+    with listen(3, follow=False, newest=True) as stream:
+        assert await take(stream, 1) == [beat(log, 3)]
+
+
+@pytest.mark.parametrize("follow", [True, False])
+async def test_a_gap_comes_before_what_follows_it(listen, publish, broker, log, follow):
+    await publish(3)
+    start = await broker.start_at(AfterId("zzzzzzzz", 99), TopicFilter.parse("a"))
+    gap = {"type": "gap", "reason": "other-log", "after": None, "before": format_id(log.epoch, 1)}
+    with listen(start, follow=follow) as stream:
+        assert await take(stream, 4) == [gap, 1, 2, 3]
+
+
+@pytest.mark.parametrize("follow", [True, False])
+async def test_a_gap_that_cannot_be_told_ends_the_stream(listen, publish, log, follow):
+    await publish(3)
+    gap = Gap("retention", None, format_id(log.epoch, 2))
+    with (
+        listen(Start(1, gap), format="raw", follow=follow) as stream,
+        pytest.raises(HistoryLost, match=f"before {gap.before} .*retention"),
+    ):
+        await anext(stream)
+
+
+async def test_a_log_that_cannot_be_read_ends_the_stream(listen, publish, log):
+    await publish(3)
+
+    async def fail(wanted, **how):
+        raise Unavailable("no disk")
+
+    log.read = fail
+    with listen() as stream, pytest.raises(Unavailable, match="no disk"):
+        await anext(stream)
+
+
+async def test_streams_end_when_the_hub_closes_wherever_they_are(listen, streams, publish, nursery):
+    ended = []
+
+    async def listen_until_the_end():
+        with listen() as stream:
+            try:
+                await rest(stream)
+            except Ended as error:
+                ended.append(error.code)
+
+    with listen() as busy, listen(follow=False) as stored:
+        for _ in range(3):
+            nursery.start_soon(listen_until_the_end)
+        await wait_all_tasks_blocked()
+        await publish()
+        streams.close()
+        await wait_all_tasks_blocked()
+        assert ended == [1001] * 3
+        for stream in (busy, stored):
+            with pytest.raises(Ended):
+                await anext(stream)
+
+
+async def test_a_stream_that_is_opened_while_the_hub_closes_ends_at_once(listen, streams):
+    streams.close()
+    with listen() as stream, pytest.raises(Ended) as caught:
+        await anext(stream)
+    assert caught.value.code == 1001
+
+
+async def test_a_stream_ends_when_what_granted_it_does(streams, standing):
+    authority, now_s = Authority(["key"]), 99
+    standing.is_granted = lambda grant: authority.stands(grant, now_s=now_s)
+    grant = Grant(key="key", expires_s=100)
+    asked = Listening(TopicFilter.parse("a"), "/sub/a", "a", "jsonl", grant=grant)
+    with streams.open(asked, Start(0)) as stream:
+        assert list(standing.over()) == [None]
+        now_s = 100
+        [end] = standing.over()
+        end()
+        with pytest.raises(Ended) as caught:
+            await anext(stream)
+        assert caught.value.code == 1008
+    assert len(standing) == 0
+
+
+async def test_a_stream_that_is_over_is_not_remembered(listen, streams, standing, broker):
+    with listen():
+        assert len(standing) == 1
+    with listen(follow=False):
+        assert len(standing) == 1
+    assert len(standing) == 0
+    streams.close()
+
+
+async def test_cancelling_a_wait_loses_nothing(listen, publish):
+    with listen() as stream:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await anext(stream)
+        await publish()
+        assert await take(stream, 1) == [1]
+
+
+async def test_large_messages_are_encoded_once_for_all_streams(listen, publish, monkeypatch):
+    monkeypatch.setattr(framing_module, "LARGE_BODY", 10)
+    encodings = []
+    encode = framing_module.JsonLines.message
+    monkeypatch.setattr(
+        framing_module.JsonLines, "message", lambda self, message: encodings.append(message) or encode(self, message)
+    )
+    frames = []
+
+    async def listen_for_one():
+        with listen(since=FromOldest()) as stream:
+            frames.extend(await anext(stream))
+
+    async with trio.open_nursery() as listeners:
+        for _ in range(10):
+            listeners.start_soon(listen_for_one)
+        await wait_all_tasks_blocked()
+        await publish(body=b"x" * 100)
+    assert len(frames) == 10
+    assert len(encodings) == 1
+    assert all(frame is frames[0] for frame in frames)

@@ -1,0 +1,145 @@
+"""Client certificates: whole hubs over TLS, HTTP/1.1 and HTTP/2, with certificates made here."""
+
+import ssl
+from hashlib import sha256
+
+import httpx
+import pytest
+import trio
+import trustme
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificate
+
+from hookbot.errors import ConfigError
+from hookbot.signatures import SignedRequest, load_provider
+from hookbot.web.tls import make_context
+from support.whole_hub import SECRET, configured, whole_hub
+
+HUB = trustme.CA()
+CLIENTS = trustme.CA()
+STRANGERS = trustme.CA()
+ROBOT = CLIENTS.issue_cert("robot.example", common_name="robot")
+OTHER = CLIENTS.issue_cert("other.example", common_name="other")
+STRANGER = STRANGERS.issue_cert("robot.example", common_name="robot")
+
+
+def certificate_of(issued):
+    return load_pem_x509_certificate(issued.cert_chain_pems[0].bytes())
+
+
+def told_by(issued):
+    """The two ways to tell a certificate."""
+    certificate = certificate_of(issued)
+    return {
+        "fingerprint": sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
+        "subject": certificate.subject.rfc4514_string(),
+    }
+
+
+@pytest.fixture
+def files(tmp_path):
+    issued = HUB.issue_cert("127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "hub.pem")
+    CLIENTS.cert_pem.write_to_path(tmp_path / "clients.pem")
+    return {
+        "tls_certificate": tmp_path / "hub.pem",
+        "tls_key": tmp_path / "hub.pem",
+        "tls_client_authorities": tmp_path / "clients.pem",
+    }
+
+
+def section(*certificates):
+    source = f'topic = "/unsafe/acme/"\nprovider = "github"\nsecrets = ["{SECRET}"]'
+    return f"[[sources]]\n{source}\ncertificates = {list(certificates)}\n"
+
+
+def deliver(hub, shown, path="/unsafe/pub/acme/x", *, http2=False):
+    """Post a signed delivery from a thread; its answer."""
+    context = ssl.create_default_context()
+    HUB.configure_trust(context)
+    if shown:
+        shown.configure_cert(context)
+    signed = load_provider("github").sign(SignedRequest(b"{}"), SECRET, now=0)
+    with httpx.Client(base_url=hub.running.url, verify=context, http2=http2) as client:
+        answer = client.post(path, content=b"{}", headers=dict(signed.headers))
+        assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+        return answer
+
+
+async def asked(*args, **options):
+    return await trio.to_thread.run_sync(lambda: deliver(*args, **options))
+
+
+@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.parametrize("how", ["fingerprint", "subject"])
+async def test_a_source_takes_what_comes_with_a_certificate_that_it_knows(tmp_path, files, how, http2):
+    async with whole_hub(tmp_path, section("CN=nobody", told_by(ROBOT)[how]), **files) as hub:
+        assert (await asked(hub, ROBOT, http2=http2)).status_code == 200
+        for shown in (None, OTHER):
+            answer = await asked(hub, shown, http2=http2)
+            assert (answer.status_code, answer.text) == (
+                403,
+                "publishing here needs a client certificate that this hub knows\n",
+            )
+        assert hub.head == 1
+
+
+async def test_a_certificate_does_not_stand_in_for_a_signature(tmp_path, files):
+    async with whole_hub(tmp_path, section(told_by(ROBOT)["subject"]).replace(SECRET, "another"), **files) as hub:
+        assert (await asked(hub, ROBOT)).status_code == 401
+        assert hub.head == 0
+
+
+async def test_nobody_else_is_asked_for_a_certificate(tmp_path, files):
+    async with whole_hub(tmp_path, section(told_by(ROBOT)["subject"]), **files) as hub:
+        for shown in (None, OTHER):
+            assert (await asked(hub, shown, "/unsafe/pub/elsewhere")).status_code == 200
+
+
+async def test_a_certificate_of_another_authority_is_none(tmp_path, files):
+    assert told_by(STRANGER)["subject"].startswith("CN=robot")
+    async with whole_hub(tmp_path, section(told_by(STRANGER)["fingerprint"]), **files) as hub:
+        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+            await asked(hub, STRANGER)
+        assert hub.head == 0
+        assert (await asked(hub, ROBOT)).status_code == 403
+
+
+async def test_a_certificate_that_nobody_asks_for_would_let_nobody_in(tmp_path, files):
+    del files["tls_client_authorities"]
+    with pytest.raises(ConfigError, match="--sslca"):
+        async with whole_hub(tmp_path, section("CN=robot"), **files):
+            """Never reached."""
+
+
+async def test_a_secure_hub_knows_its_own_scheme(tmp_path, files):
+    text = f'[[sources]]\ntopic = "/unsafe/acme/"\nprovider = "square"\nsecrets = ["{SECRET}"]\n'
+    context = ssl.create_default_context()
+    HUB.configure_trust(context)
+    async with whole_hub(tmp_path, text, client={"verify": context}, **files) as hub:
+        assert hub.running.url.startswith("https://")
+        assert (await hub.deliver("square", "/unsafe/pub/acme/x", b'{"event_id": "1"}')).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"tls_certificate": "hub.pem"},
+        {"tls_key": "hub.pem"},
+        {"tls_client_authorities": "hub.pem"},
+        {"tls_certificate": "hub.pem", "tls_client_authorities": "clients.pem"},
+        {"tls_certificate": "clients.pem", "tls_key": "clients.pem"},
+        {"tls_certificate": "hub.pem", "tls_key": "nothing"},
+        {"tls_certificate": "hub.pem", "tls_key": "hub.pem", "tls_client_authorities": "nothing"},
+        {"tls_certificate": "hub.pem", "tls_key": "hub.pem", "tls_client_authorities": "empty"},
+    ],
+)
+def test_files_that_make_no_tls_are_refused(tmp_path, files, given):
+    (tmp_path / "empty").touch()
+    config = configured(tmp_path, **{name: tmp_path / file for name, file in given.items()})
+    with pytest.raises(ConfigError):
+        make_context(config.tls_certificate, config.tls_key, config.tls_client_authorities)
+
+
+def test_without_files_there_is_no_tls():
+    assert make_context(None, None, None) is None
