@@ -10,12 +10,12 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-from . import plots, table
-from .contestants import ALL, Stage
-from .machine import describe
-from .plan import FULL, QUICK, TINY, Plan
-from .processes import raise_file_limit
-from .samples import Samples
+from benchmarks import plots, table
+from benchmarks.contestants import ALL, Stage
+from benchmarks.machine import describe
+from benchmarks.plan import FULL, QUICK, TINY, Plan
+from benchmarks.processes import raise_file_limit
+from benchmarks.samples import Samples
 
 MEASURES = ("fanout", "publish", "latency", "handshakes", "idle", "stalled", "secure", "topics", "history")
 RESULTS = Path(__file__).parent / "results"

@@ -5,7 +5,7 @@ import socket
 import ssl
 import time
 
-from .protocols import Dialogue
+from benchmarks.protocols import Dialogue
 
 PATIENCE_S = 60.0
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from .processes import Process, free_port, running, settle
-from .protocols import KEY, HttpAndWebsockets, Nats, OnlyWebsockets, Protocol
+from benchmarks.processes import Process, free_port, running, settle
+from benchmarks.protocols import KEY, HttpAndWebsockets, Nats, OnlyWebsockets, Protocol
 
 HTTP = HttpAndWebsockets()
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from .samples import Cell, Samples
-from .table import Heading, Headings, number
+from benchmarks.samples import Cell, Samples
+from benchmarks.table import Heading, Headings, number
 
 PANEL_WIDTH = 400
 LABEL_WIDTH = 150

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .connecting import PATIENCE_S, Lost, connect
-from .protocols import Protocol
-from .stamps import delays_of, stamped
+from benchmarks.connecting import PATIENCE_S, Lost, connect
+from benchmarks.protocols import Protocol
+from benchmarks.stamps import delays_of, stamped
 
 RECEIVE_BYTES = 1 << 18
 ALIVE_S = 15.0

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from .contestants import Contestant
-from .plan import Plan
-from .samples import Cell, Samples, Spread
-from .targets import targets
+from benchmarks.contestants import Contestant
+from benchmarks.plan import Plan
+from benchmarks.samples import Cell, Samples, Spread
+from benchmarks.targets import targets
 
 
 @dataclass(frozen=True)

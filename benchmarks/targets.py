@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from .contestants import BARE, DURABLE, HOOKBOT, QUART, STARLETTE, WEBSOCKETS, Contestant
-from .measures.history import BEHIND, CATCHING_UP, PUBLISHING
-from .plan import Plan
-from .samples import Cell, Samples, Spread
+from benchmarks.contestants import BARE, DURABLE, HOOKBOT, QUART, STARLETTE, WEBSOCKETS, Contestant
+from benchmarks.measures.history import BEHIND, CATCHING_UP, PUBLISHING
+from benchmarks.plan import Plan
+from benchmarks.samples import Cell, Samples, Spread
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ..connecting import Lost
-from ..contestants import ANCESTOR, BARE, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Stage
-from ..plan import Plan
-from ..processes import Meter, Process
-from ..room import Room
-from ..samples import Cell, Sample, Values
+from benchmarks.connecting import Lost
+from benchmarks.contestants import ANCESTOR, BARE, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Stage
+from benchmarks.plan import Plan
+from benchmarks.processes import Meter, Process
+from benchmarks.room import Room
+from benchmarks.samples import Cell, Sample, Values
 
 CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, BARE)
 REFERENCES = {"deliveries/s": QUART, "µs of CPU per delivery": BARE}

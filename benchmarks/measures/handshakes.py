@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from ..contestants import ANCESTOR, BARE, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Stage
-from ..plan import Plan
-from ..processes import Meter
-from ..room import Room
-from ..samples import Cell, Sample
+from benchmarks.contestants import ANCESTOR, BARE, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Stage
+from benchmarks.plan import Plan
+from benchmarks.processes import Meter
+from benchmarks.room import Room
+from benchmarks.samples import Cell, Sample
 
 CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, BARE)
 REFERENCES = {"handshakes/s": QUART, "µs of CPU per handshake": QUART}

@@ -8,17 +8,16 @@ from statistics import median
 
 import trio
 
+from benchmarks.connecting import PATIENCE_S, Lost
+from benchmarks.contestants import Contestant, Stage, hub
+from benchmarks.measures.publish import sync_s
+from benchmarks.plan import Plan
+from benchmarks.processes import Meter, Process, settle
+from benchmarks.protocols import frame_size
+from benchmarks.room import Room
+from benchmarks.samples import Cell, Sample, Values
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.message import Draft, Message
-
-from ..connecting import PATIENCE_S, Lost
-from ..contestants import Contestant, Stage, hub
-from ..plan import Plan
-from ..processes import Meter, Process, settle
-from ..protocols import frame_size
-from ..room import Room
-from ..samples import Cell, Sample, Values
-from .publish import sync_s
 
 KEEPS = Contestant("hookbot, durable", hub("--keep-bytes", "16GiB"))
 REFERENCES = {

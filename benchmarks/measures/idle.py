@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from ..contestants import ANCESTOR, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Stage
-from ..plan import Plan
-from ..room import Room
-from ..samples import Cell, Sample
+from benchmarks.contestants import ANCESTOR, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Stage
+from benchmarks.plan import Plan
+from benchmarks.room import Room
+from benchmarks.samples import Cell, Sample
 
 CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR)
 REFERENCES = {"kB each": QUART}

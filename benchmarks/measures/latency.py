@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from statistics import quantiles
 
-from ..contestants import ANCESTOR, BARE, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Stage
-from ..plan import Plan
-from ..room import Room
-from ..samples import Cell, Sample, Values
-from .fanout import deliveries
+from benchmarks.contestants import ANCESTOR, BARE, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, Stage
+from benchmarks.measures.fanout import deliveries
+from benchmarks.plan import Plan
+from benchmarks.room import Room
+from benchmarks.samples import Cell, Sample, Values
 
 CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, BARE)
 REFERENCES = {"ms, p50": QUART, "ms, p99": QUART, "messages/s": None}

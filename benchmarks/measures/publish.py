@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..contestants import ANCESTOR, BARE, DURABLE, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, Stage
-from ..plan import Plan
-from ..processes import Meter, Process
-from ..room import Room
-from ..samples import Cell, Sample
+from benchmarks.contestants import ANCESTOR, BARE, DURABLE, HOOKBOT, NATS, NO_DOOR, QUART, STARLETTE, Stage
+from benchmarks.plan import Plan
+from benchmarks.processes import Meter, Process
+from benchmarks.room import Room
+from benchmarks.samples import Cell, Sample
 
 CONTESTANTS = (DURABLE, HOOKBOT, NO_DOOR, QUART, STARLETTE, NATS, ANCESTOR, BARE)
 REFERENCES = {"publishes/s": QUART, "µs of CPU per publish": QUART, "ms for a sync": None}

@@ -6,11 +6,11 @@ from contextlib import ExitStack
 
 import trustme
 
-from ..contestants import FORGETS, HOOKBOT, QUART, Contestant, Stage, hub, server
-from ..plan import Plan
-from ..room import Room
-from ..samples import Cell, Sample
-from .fanout import cases, deliveries
+from benchmarks.contestants import FORGETS, HOOKBOT, QUART, Contestant, Stage, hub, server
+from benchmarks.measures.fanout import cases, deliveries
+from benchmarks.plan import Plan
+from benchmarks.room import Room
+from benchmarks.samples import Cell, Sample
 
 REFERENCES = {"deliveries/s": QUART, "µs of CPU per delivery": QUART}
 COUNTED = "subscribers"

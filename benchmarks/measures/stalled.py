@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from ..contestants import HOOKBOT, Stage
-from ..plan import Plan
-from ..room import Room
-from ..samples import Cell, Sample
-from .fanout import deliveries
+from benchmarks.contestants import HOOKBOT, Stage
+from benchmarks.measures.fanout import deliveries
+from benchmarks.plan import Plan
+from benchmarks.room import Room
+from benchmarks.samples import Cell, Sample
 
 REFERENCES = {"deliveries/s": None, "µs of CPU per delivery": None}
 COUNTED = "subscribers"

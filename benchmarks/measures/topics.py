@@ -7,14 +7,13 @@ from contextlib import AsyncExitStack
 
 import trio
 
+from benchmarks.contestants import HOOKBOT, Stage
+from benchmarks.plan import Plan
+from benchmarks.samples import Cell, Sample
 from hookbot.broker.broker import Broker, open_broker
 from hookbot.log.contract import MemoryLog
 from hookbot.protocol.message import Draft
 from hookbot.protocol.topics import TopicFilter
-
-from ..contestants import HOOKBOT, Stage
-from ..plan import Plan
-from ..samples import Cell, Sample
 
 REFERENCES = {"µs per publish": None}
 COUNTED = "subscribed topics"

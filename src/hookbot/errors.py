@@ -16,6 +16,7 @@
     │   ├── TooManyRequests  try again after ``retry_after_s``                   429
     │   └── HeadersTooLarge                                                      431
     ├── Unavailable        ours, for now: retry with jittered backoff            503
+    │   └── Lost           no answer, or not any more; told to listeners and publishers
     ├── Ended              the hub ends a subscription that stands               a close code
     └── ConfigError        the hub does not start                                exit code 2
 
@@ -127,6 +128,14 @@ class Unavailable(HookbotError):
     """The hub cannot do this now; nothing was stored, and a later attempt may succeed."""
 
     status = 503
+
+
+class Lost(Unavailable):
+    """The hub cannot be reached, or not any more, or asks to come again; `retry_after_s` is what it asks for."""
+
+    def __init__(self, why: str, *, retry_after_s: float = 0) -> None:
+        super().__init__(why)
+        self.retry_after_s = retry_after_s
 
 
 class Ended(HookbotError):

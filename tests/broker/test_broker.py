@@ -9,11 +9,12 @@ from trio.testing import wait_all_tasks_blocked
 from hookbot.broker import channels as channels_module
 from hookbot.broker import page_cache as pages_module
 from hookbot.broker import writer as writer_module
-from hookbot.broker.broker import Gap, Start, open_broker
+from hookbot.broker.broker import Start, open_broker
 from hookbot.broker.channels import Entry
 from hookbot.errors import KeyReused, Unavailable
-from hookbot.log.contract import Duplicate, MemoryLog, Retention
-from hookbot.protocol.message import Draft, Once, format_id
+from hookbot.log.contract import MemoryLog
+from hookbot.log.retention import Retention
+from hookbot.protocol.message import Draft, Duplicate, Gap, Once, format_id
 from hookbot.protocol.since import AfterId, FromOldest, SinceTime
 from hookbot.protocol.topics import TopicFilter
 

@@ -10,9 +10,9 @@ from hookbot import errors
 from hookbot.client.address import Address, check_publishable, subscription_of
 from hookbot.client.backoff import GOOD_S, LONGEST_S, SHORTEST_S, Backoff
 from hookbot.client.errors import MAX_RETRY_AFTER_S, PASSING, error_of, retry_after
-from hookbot.client.frames import Gap, Heartbeat, Hello, parse_raw
+from hookbot.client.frames import Heartbeat, Hello, parse_raw
 from hookbot.client.progress import AckedProgress, Progress
-from hookbot.protocol.message import Message, format_id
+from hookbot.protocol.message import Gap, Message, format_id
 from hookbot.protocol.topics import TopicFilter
 
 # -- addresses

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hookbot.errors import KeyReused
 from hookbot.log import contract as memory
 from hookbot.log import sqlite_queries as log_tables
-from hookbot.log.contract import Log, MemoryLog, Page, Retention
-from hookbot.log.deduplication import Duplicate, Outcome
-from hookbot.log.retention import STEP_ROWS
+from hookbot.log.contract import Log, MemoryLog, Page
+from hookbot.log.deduplication import Outcome
+from hookbot.log.retention import STEP_ROWS, Retention
 from hookbot.log.sqlite import open_sqlite_log
-from hookbot.protocol.message import Draft, Message, Once, Verified, format_id, parse_id
+from hookbot.protocol.message import Draft, Duplicate, Message, Once, Verified, format_id, parse_id
 from hookbot.protocol.topics import TopicFilter
 
 DAY_US = 86400 * 1_000_000

@@ -14,10 +14,10 @@ import trio
 
 from hookbot.errors import ConfigError, Unavailable
 from hookbot.log import sqlite_file as log_file
-from hookbot.log.contract import Log, Retention
-from hookbot.log.deduplication import Duplicate
+from hookbot.log.contract import Log
+from hookbot.log.retention import Retention
 from hookbot.log.sqlite import SqliteLog, open_sqlite_log
-from hookbot.protocol.message import Draft, Message, Once
+from hookbot.protocol.message import Draft, Duplicate, Message, Once
 from hookbot.protocol.topics import TopicFilter
 
 START_US = 1_700_000_000_000_000

@@ -11,7 +11,7 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.broker.broker import Gap, Start
+from hookbot.broker.broker import Start
 from hookbot.broker.channels import Entry
 from hookbot.protocol import frames as module
 from hookbot.protocol.frames import (
@@ -25,7 +25,7 @@ from hookbot.protocol.frames import (
     hello,
     prepare,
 )
-from hookbot.protocol.message import Message, Verified, format_id, from_envelope
+from hookbot.protocol.message import Gap, Message, Verified, format_id, from_envelope
 from hookbot.protocol.subscribe import Listening
 from hookbot.protocol.topics import TopicFilter
 

@@ -7,8 +7,7 @@ import pytest
 
 from hookbot import errors
 from hookbot.errors import HookbotError, MethodNotAllowed, TooManyRequests, Unauthorized, Unavailable, UpgradeRequired
-from hookbot.log.contract import Duplicate
-from hookbot.protocol.message import Message, format_id
+from hookbot.protocol.message import Duplicate, Message, format_id
 from hookbot.protocol.request import Request
 from hookbot.protocol.response import failed, greeted, stored
 from hookbot.signatures import Reply

@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from hookbot.errors import Unavailable
-from hookbot.log.contract import Retention
+from hookbot.log.retention import Retention
 from hookbot.routers.attempts import Limits
 
 

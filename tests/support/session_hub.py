@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import trio
 
-from hookbot.broker.broker import Broker, Gap, open_broker
+from hookbot.broker.broker import Broker, open_broker
 from hookbot.broker.consumers import Sessions, open_sessions
 from hookbot.errors import Unavailable
-from hookbot.log.contract import MemoryLog, Retention
-from hookbot.protocol.message import Draft, format_id
+from hookbot.log.contract import MemoryLog
+from hookbot.log.retention import Retention
+from hookbot.protocol.message import Draft, Gap, format_id
 from hookbot.protocol.subscribe import Listening
 from hookbot.protocol.topics import TopicFilter
 

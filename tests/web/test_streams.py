@@ -10,11 +10,12 @@ from hookbot.access.active_subscriptions import Standing
 from hookbot.access.authorizer import Authority, Grant
 from hookbot.broker import channels as channels_module
 from hookbot.broker import page_cache as pages_module
-from hookbot.broker.broker import Gap, Start, open_broker
+from hookbot.broker.broker import Start, open_broker
 from hookbot.errors import Ended, HistoryLost, Unavailable
-from hookbot.log.contract import MemoryLog, Retention
+from hookbot.log.contract import MemoryLog
+from hookbot.log.retention import Retention
 from hookbot.protocol import frames as framing_module
-from hookbot.protocol.message import Draft, format_id
+from hookbot.protocol.message import Draft, Gap, format_id
 from hookbot.protocol.since import AfterId, FromOldest
 from hookbot.protocol.subscribe import Listening
 from hookbot.protocol.topics import TopicFilter

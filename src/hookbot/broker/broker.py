@@ -1,5 +1,6 @@
 """The broker: publish to the log, subscribe to what the log says."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -8,26 +9,15 @@ from time import time_ns
 import trio
 
 from ..errors import Refused, Unavailable
-from ..log.contract import Duplicate, Log, Outcome, Retention
-from ..protocol.message import Draft, Message, format_id
+from ..log.contract import Log
+from ..log.deduplication import Outcome
+from ..log.retention import Retention
+from ..protocol.message import Draft, Duplicate, Gap, Message, format_id
 from ..protocol.since import AfterId, FromOldest, Since, SinceTime
 from ..protocol.topics import TopicFilter
-from ..web.metrics import Counts
 from .channels import Channel, Channels, Entry
 from .page_cache import Pages
 from .writer import Done, Writer
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A hole in a subscription: what came after `after` (None: not known) and before `before` may be lost.
-
-    The reason is ``retention`` (the log keeps it no longer) or ``other-log`` (the id asked for is not of this log).
-    """
-
-    reason: str
-    after: str | None
-    before: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +74,19 @@ class Subscription:
     async def _wait(self) -> None:
         self._news = trio.Event()
         await self._news.wait()
+
+
+class Counts:
+    """Incremented by whoever does the thing."""
+
+    __slots__ = ("duplicates", "published", "published_bytes", "refused")
+
+    def __init__(self) -> None:
+        self.published = 0
+        self.published_bytes = 0
+        self.duplicates = 0
+        self.refused: Counter[str] = Counter()
+        """Requests that were refused, by status."""
 
 
 class Broker:

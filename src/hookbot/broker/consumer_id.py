@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import quote
 
-from ..protocol.paths import find
+from ..protocol.paths import path_of, wanted_at
 from ..protocol.subscribe import Listening
-from ..protocol.topics import RECURSIVE, UNSAFE, TopicFilter
+from ..protocol.topics import TopicFilter
 
 Kind = Literal["cursor", "group"]
 
@@ -39,14 +38,3 @@ class Key:
     def wanted(self) -> TopicFilter:
         """What its subscription hears."""
         return wanted_at(self.path)
-
-
-def path_of(wanted: TopicFilter) -> str:
-    """The path that subscribes to `wanted`."""
-    topic = wanted.patterns[0] + (RECURSIVE if len(wanted.patterns) > 1 else "")
-    return f"{UNSAFE}sub/{topic.removeprefix(UNSAFE)}" if wanted.unsafe else f"/sub/{topic}"
-
-
-def wanted_at(path: str) -> TopicFilter:
-    """What a subscription to `path`, percent-decoded, hears; raises `Refused` if there is none."""
-    return TopicFilter.parse(find("GET", quote(path).encode()).topic)

@@ -9,14 +9,15 @@ from typing import Protocol
 import trio
 
 from ..errors import Ended, NotFound
-from ..protocol.message import format_id
+from ..protocol.message import Gap, format_id
+from ..protocol.paths import path_of, wanted_at
 from ..protocol.since import Since
 from ..protocol.subscribe import Listening
 from ..protocol.websocket import TRY_AGAIN_LATER
-from .broker import Broker, Gap
+from .broker import Broker
 from .channels import Entry
 from .claims import GONE
-from .consumer_id import Key, Kind, path_of, wanted_at
+from .consumer_id import Key, Kind
 from .cursors import open_cursor
 from .groups import Groups
 from .positions import Place, Positions

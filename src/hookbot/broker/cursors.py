@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 import trio
 
 from ..errors import Ended, Refused
-from ..protocol.message import format_id, parse_id
+from ..protocol.message import Gap, format_id, parse_id
 from ..protocol.subscribe import Listening
-from .broker import Gap, Start, Subscription
+from .broker import Start, Subscription
 from .channels import Entry
 from .claims import GONE, Hold
 from .consumer_id import Key

@@ -6,10 +6,10 @@ from dataclasses import replace
 import trio
 
 from ..errors import Ended, Refused, Unavailable
-from ..protocol.message import format_id
+from ..protocol.message import Gap, format_id
 from ..protocol.subscribe import Listening
 from ..protocol.websocket import TRY_AGAIN_LATER
-from .broker import Gap, Start, Subscription
+from .broker import Start, Subscription
 from .channels import Entry
 from .claims import Hold
 from .cursors import read_position, take_page

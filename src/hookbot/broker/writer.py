@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import trio
 
 from ..errors import Unavailable
-from ..log.contract import Log, Outcome, Retention
+from ..log.contract import Log
+from ..log.deduplication import Outcome
+from ..log.retention import Retention
 from ..protocol.message import Draft
 
 QUEUE_BYTES = 64 << 20

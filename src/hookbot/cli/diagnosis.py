@@ -16,13 +16,13 @@ import trio
 
 from ..client.address import Address, subscription_of, topic_of
 from ..client.connect import open_stream, proxy_of, reason_of
-from ..client.errors import Lost, error_of
+from ..client.errors import error_of
 from ..client.frames import Frame, Heartbeat, Hello, parse_frame
 from ..client.headers import encoded
 from ..client.listener import dial_to
 from ..client.publisher import Publisher, open_client
 from ..client.websocket import Connection, open_connection
-from ..errors import HookbotError, Refused
+from ..errors import HookbotError, Lost, Refused
 from ..protocol.message import Message
 
 PATIENCE_S = 10.0  # with each hop

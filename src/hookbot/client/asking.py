@@ -6,9 +6,10 @@ from typing import Any
 
 import httpx
 
+from ..errors import Lost
 from .address import Address
 from .connect import reason_of
-from .errors import Lost, error_of
+from .errors import error_of
 from .publisher import open_client
 
 

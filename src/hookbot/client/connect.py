@@ -8,9 +8,8 @@ from urllib.request import getproxies, proxy_bypass
 import h11
 import trio
 
-from ..errors import Refused
+from ..errors import Lost, Refused
 from .address import Address
-from .errors import Lost
 
 
 def proxy_of(address: Address) -> Address | None:

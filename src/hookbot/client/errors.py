@@ -11,6 +11,7 @@ from ..errors import (
     HistoryLost,
     HookbotError,
     KeyReused,
+    Lost,
     MethodNotAllowed,
     NotFound,
     Refused,
@@ -37,14 +38,6 @@ _BY_STATUS: Mapping[int, Callable[[str], HookbotError]] = {
     426: UpgradeRequired,
     431: HeadersTooLarge,
 }
-
-
-class Lost(Unavailable):
-    """The hub cannot be reached, or not any more, or asks to come again; `retry_after_s` is what it asks for."""
-
-    def __init__(self, why: str, *, retry_after_s: float = 0) -> None:
-        super().__init__(why)
-        self.retry_after_s = retry_after_s
 
 
 class OnlyRaw(Refused):

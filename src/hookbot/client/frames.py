@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..protocol.message import Message, encode_json, from_envelope
+from ..protocol.message import Gap, Message, encode_json, from_envelope
 from ..protocol.topics import TopicFilter
 
 SUBPROTOCOL = "hookbot.v1"
@@ -22,15 +22,6 @@ class Hello:
     hub: str
     last_id: str | None
     position: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Messages between `after` (None: from the beginning) and `before` are gone: ``retention``, or ``other-log``."""
-
-    reason: str
-    after: str | None
-    before: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +53,7 @@ def parse_frame(data: str | bytes) -> Frame | None:
             case "heartbeat":
                 return Heartbeat(fields["id"])
             case "gap":
-                return Gap(fields["reason"], fields.get("after"), fields.get("before"))
+                return Gap(fields["reason"], fields.get("after"), fields["before"])
             case "hello":
                 return Hello(fields.get("hub", ""), fields.get("last_id"), fields.get("position"))
             case "error":

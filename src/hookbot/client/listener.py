@@ -10,11 +10,11 @@ from typing import Self
 import trio
 
 from ..errors import Refused
-from ..protocol.message import Message
+from ..protocol.message import Gap, Message
 from .address import Address, subscription_of
 from .connect import tls_context
 from .events import Event
-from .frames import Gap, Heartbeat
+from .frames import Heartbeat
 from .headers import encoded
 from .progress import AckedProgress, Progress
 from .session import Keeper

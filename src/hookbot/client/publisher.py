@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx
 import trio
 
-from ..errors import HookbotError
+from ..errors import HookbotError, Lost
 from ..version import __version__
 from .address import Address, check_publishable
 from .backoff import Backoff
 from .connect import proxy_of, reason_of, tls_context
-from .errors import PASSING, Lost, error_of, retry_after
+from .errors import PASSING, error_of, retry_after
 from .headers import encoded, end_to_end
 
 PATIENCE_S = 30.0

@@ -11,13 +11,13 @@ from contextlib import suppress
 
 import trio
 
-from ..errors import HookbotError
-from ..protocol.message import Message
+from ..errors import HookbotError, Lost
+from ..protocol.message import Gap, Message
 from ..protocol.topics import TopicFilter
 from .backoff import Backoff
-from .errors import PASSING, Lost, OnlyRaw, retry_after
+from .errors import PASSING, OnlyRaw, retry_after
 from .events import Connected, Disconnected, Event, Waiting
-from .frames import Frame, Gap, Heartbeat, Hello, Trouble, parse_frame, parse_raw
+from .frames import Frame, Heartbeat, Hello, Trouble, parse_frame, parse_raw
 from .progress import Progress
 from .websocket import Connection, Dial, open_connection
 

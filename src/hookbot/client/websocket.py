@@ -12,10 +12,10 @@ import trio
 import wsproto.utilities
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
-from ..errors import BodyTooLarge, HookbotError, Refused
+from ..errors import BodyTooLarge, HookbotError, Lost, Refused
 from .address import Address
 from .connect import open_stream
-from .errors import Lost, error_of
+from .errors import error_of
 from .frames import SUBPROTOCOL
 
 HANDSHAKE_S = 20.0

@@ -18,9 +18,9 @@ from typing import Protocol
 
 import trio
 
-from ..protocol.message import Draft, Message
+from ..protocol.message import Draft, Duplicate, Message
 from ..protocol.topics import TopicFilter, is_unsafe
-from .deduplication import Admission, Duplicate, FirstUse, Outcome
+from .deduplication import Admission, FirstUse, Outcome
 from .engine import Newest
 from .retention import HALVES, STEP_ROWS, Half, Limits, Retention, Row, lost_before, lost_up_to, passed_up_to
 

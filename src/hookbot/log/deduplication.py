@@ -8,17 +8,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from ..errors import KeyReused
-from ..protocol.message import Draft, Message, Once, encode_json, format_id
+from ..protocol.message import Draft, Duplicate, Message, Once, encode_json, format_id
 from ..protocol.topics import is_unsafe
 from .retention import Row
-
-
-@dataclass(frozen=True, slots=True)
-class Duplicate:
-    """The answer to a draft whose `Once` key was known: nothing was stored; `id` is the first message's."""
-
-    id: str
-
 
 Outcome = Message | Duplicate | KeyReused
 """What became of one draft. A `KeyReused` is handed back, not raised: the rest of its batch is stored."""

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 import trio
 
-from ..broker.broker import Gap, Start
+from ..broker.broker import Start
 from ..broker.channels import Entry
-from ..broker.consumer_id import path_of
 from ..version import __version__
 from .envelope import Sliced, base64_in_slices, body_in_slices, join_object
-from .message import Message, encode_go_json, encode_json, envelope_around, format_id, format_time, to_envelope
+from .message import Gap, Message, encode_go_json, encode_json, envelope_around, format_id, format_time, to_envelope
+from .paths import path_of
 from .subscribe import Listening
 
 LARGE_BODY = 256 << 10  # takes more than a millisecond or so to encode

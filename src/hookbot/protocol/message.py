@@ -110,6 +110,25 @@ class Message:
         return wants_metadata(self.query)
 
 
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The answer to a draft whose `Once` key was known: nothing was stored; `id` is the first message's."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A hole in a subscription: messages after `after` (None: not known) and before `before` may be lost.
+
+    The reason is ``retention`` (the log keeps them no longer) or ``other-log`` (the id asked for is not of this log).
+    """
+
+    reason: str
+    after: str | None
+    before: str
+
+
 def wants_metadata(query: str) -> bool:
     """Whether a query asks for ``extra-metadata=github``."""
     return "extra-metadata" in query and ("extra-metadata", "github") in parse_qsl(query)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+from urllib.parse import quote
 
 from ..errors import MethodNotAllowed, NotFound
-from .topics import RESERVED, UNSAFE, TopicFilter, check_topic, decode_path
+from .topics import RECURSIVE, RESERVED, UNSAFE, TopicFilter, check_topic, decode_path
 
 Action = Literal["publish", "subscribe"]
 
@@ -50,6 +51,17 @@ def find(method: str, raw_path: bytes) -> Place:
     else:
         TopicFilter.parse(place.topic)
     return place
+
+
+def path_of(wanted: TopicFilter) -> str:
+    """The path that subscribes to `wanted`."""
+    topic = wanted.patterns[0] + (RECURSIVE if len(wanted.patterns) > 1 else "")
+    return f"{UNSAFE}sub/{topic.removeprefix(UNSAFE)}" if wanted.unsafe else f"/sub/{topic}"
+
+
+def wanted_at(path: str) -> TopicFilter:
+    """What a subscription to `path`, percent-decoded, hears; raises `Refused` if there is none."""
+    return TopicFilter.parse(find("GET", quote(path).encode()).topic)
 
 
 def _place(method: str, path: str) -> Place:

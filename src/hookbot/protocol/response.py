@@ -12,9 +12,8 @@ from ..errors import (
     Unavailable,
     UpgradeRequired,
 )
-from ..log.contract import Duplicate
 from ..signatures import Reply
-from .message import Message, encode_json
+from .message import Duplicate, Message, encode_json
 from .request import Request
 
 RETRY_AFTER_S = 1

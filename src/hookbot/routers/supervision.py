@@ -7,9 +7,9 @@ from typing import Any
 
 import trio
 
-from ..broker.broker import Broker, Gap, Start, Subscription
+from ..broker.broker import Broker, Start, Subscription
 from ..broker.channels import Entry
-from ..protocol.message import Message, format_id
+from ..protocol.message import Gap, Message, format_id
 from ..protocol.topics import TopicFilter
 from . import Router
 from .attempts import Attempts, Limits

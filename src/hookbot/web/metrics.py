@@ -1,6 +1,5 @@
 """What the hub counts, for Prometheus: plain numbers while it works, read when somebody asks for ``/metrics``."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
@@ -12,19 +11,6 @@ Kind = Literal["counter", "gauge"]
 Read = Callable[[], float | Mapping[str, float]]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-class Counts:
-    """Incremented by whoever does the thing."""
-
-    __slots__ = ("duplicates", "published", "published_bytes", "refused")
-
-    def __init__(self) -> None:
-        self.published = 0
-        self.published_bytes = 0
-        self.duplicates = 0
-        self.refused: Counter[str] = Counter()
-        """Requests that were refused, by status."""
 
 
 class Metrics(Collector):

@@ -8,12 +8,12 @@ from typing import Protocol
 import trio
 
 from ..access.active_subscriptions import GRANT_ENDED, Standing
-from ..broker.broker import Broker, Gap, Start
+from ..broker.broker import Broker, Start
 from ..broker.channels import Entry
 from ..broker.page_cache import PAGE_BYTES, PAGE_MESSAGES
 from ..errors import Ended, HistoryLost
 from ..protocol.frames import Framing, encoded, framing_for, prepare
-from ..protocol.message import format_id
+from ..protocol.message import Gap, format_id
 from ..protocol.subscribe import Listening
 from ..protocol.websocket import GOING_AWAY, POLICY_VIOLATION
 

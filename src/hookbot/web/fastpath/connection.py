@@ -13,7 +13,7 @@ from ...access.admitted import Publishing
 from ...access.verification import verify
 from ...broker.broker import Start
 from ...errors import HookbotError, RequestTimeout, Unavailable
-from ...log.contract import Outcome
+from ...log.deduplication import Outcome
 from ...protocol.http1 import BadRequest, Head, encode_answer, head_end
 from ...protocol.message import Draft
 from ...protocol.paths import is_for_app

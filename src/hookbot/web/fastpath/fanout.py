@@ -13,11 +13,11 @@ from typing import NoReturn
 import trio
 
 from ...access.active_subscriptions import Standing
-from ...broker.broker import Broker, Gap, Start
+from ...broker.broker import Broker, Start
 from ...broker.channels import Entry
 from ...errors import Unavailable
 from ...protocol.frames import HookbotV1, framing_for, hello
-from ...protocol.message import format_id
+from ...protocol.message import Gap, format_id
 from ...protocol.subscribe import Listening
 from ...protocol.topics import TopicFilter
 from ...protocol.websocket import GOING_AWAY, TRY_AGAIN_LATER
