@@ -2,12 +2,12 @@
 
 import pytest
 
-from hookbot.access.active_subscriptions import Standing
-from hookbot.access.authorizer import Authority, Grant
+from hookbot.access.active_subscriptions import ActiveSubscriptions
+from hookbot.access.authorizer import Authorizer, Grant
 from hookbot.errors import TooManyRequests, Unauthorized
 
 KEY = "key"
-AUTHORITY = Authority([KEY], revoked=["gone"])
+AUTHORITY = Authorizer([KEY], revoked=["gone"])
 PLAIN = Grant(KEY, path="/sub/")
 
 
@@ -31,7 +31,7 @@ def end_what_is_over(standing):
 
 
 def test_what_is_granted_stands():
-    standing, ended = Standing(), []
+    standing, ended = ActiveSubscriptions(), []
     Moment(standing, now_s=99)
     for grant in (PLAIN, Grant(KEY, names=("ann",)), Grant(KEY, expires_s=100)):
         standing.add(grant, object(), lambda: ended.append(1))
@@ -52,8 +52,8 @@ def test_what_is_granted_stands():
     ],
 )
 def test_what_is_no_longer_granted_ends_and_nothing_else(grant):
-    standing, ended = Standing(), []
-    Moment(standing, now_s=100, authority=Authority([KEY], digests=["sha1"], revoked=["gone"]))
+    standing, ended = ActiveSubscriptions(), []
+    Moment(standing, now_s=100, authority=Authorizer([KEY], digests=["sha1"], revoked=["gone"]))
     for which in (PLAIN, grant, grant, Grant(KEY, expires_s=101)):
         standing.add(which, object(), lambda which=which: ended.append(which))
     standing.review()
@@ -62,7 +62,7 @@ def test_what_is_no_longer_granted_ends_and_nothing_else(grant):
 
 
 def test_what_expires_ends_without_anything_else_being_looked_at():
-    standing, ended, looked_at = Standing(), [], []
+    standing, ended, looked_at = ActiveSubscriptions(), [], []
     moment = Moment(standing, now_s=99)
     is_granted, standing.is_granted = standing.is_granted, lambda grant: looked_at.append(grant) or is_granted(grant)
     soon, later = Grant(KEY, expires_s=100), Grant(KEY, expires_s=200)
@@ -79,7 +79,7 @@ def test_what_expires_ends_without_anything_else_being_looked_at():
 
 
 def test_a_subscription_may_leave_while_others_are_ended():
-    standing, grant = Standing(), Grant("another key")
+    standing, grant = ActiveSubscriptions(), Grant("another key")
     Moment(standing)
     for key in range(3):
         standing.add(grant, key, lambda key=key: standing.remove(grant, key))
@@ -89,7 +89,7 @@ def test_a_subscription_may_leave_while_others_are_ended():
 
 
 def test_all_may_leave_between_two_of_them():
-    standing = Standing()
+    standing = ActiveSubscriptions()
     Moment(standing)
     standing.add(Grant("one"), 1, nothing)
     standing.add(Grant("two"), 2, nothing)
@@ -102,7 +102,7 @@ def test_all_may_leave_between_two_of_them():
 
 
 def test_what_is_no_longer_granted_does_not_begin():
-    standing = Standing()
+    standing = ActiveSubscriptions()
     Moment(standing)
     with pytest.raises(Unauthorized):
         standing.check(Grant("another key"))
@@ -112,7 +112,7 @@ def test_what_is_no_longer_granted_does_not_begin():
 
 
 def test_there_are_only_so_many_in_all():
-    standing = Standing(max_subscribers=2)
+    standing = ActiveSubscriptions(max_subscribers=2)
     standing.add(PLAIN, "one", nothing)
     standing.check(PLAIN)
     standing.add(Grant(KEY, path="/"), "two", nothing)
@@ -124,7 +124,7 @@ def test_there_are_only_so_many_in_all():
 
 
 def test_there_are_only_so_many_for_a_token_however_it_is_narrowed():
-    standing = Standing(max_per_token=2)
+    standing = ActiveSubscriptions(max_per_token=2)
     standing.add(PLAIN, "one", nothing)
     standing.add(Grant(KEY, path="/sub/", expires_s=100), "two", nothing)
     for same in (PLAIN, Grant(KEY, path="/sub/", live_only=True)):
@@ -137,7 +137,7 @@ def test_there_are_only_so_many_for_a_token_however_it_is_narrowed():
 
 
 def test_limits_may_change_while_subscriptions_stand():
-    standing = Standing()
+    standing = ActiveSubscriptions()
     for key in range(3):
         standing.add(PLAIN, key, nothing)
     standing.check(PLAIN)
@@ -149,7 +149,7 @@ def test_limits_may_change_while_subscriptions_stand():
 
 
 def test_nothing_is_left_of_those_who_have_left():
-    standing = Standing()
+    standing = ActiveSubscriptions()
     for number in range(3):
         with standing.stand(Grant(KEY, names=(str(number),), expires_s=100), nothing):
             assert len(standing) == 1

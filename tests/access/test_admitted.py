@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hookbot.access.admitted import SECRET_HEADERS, Confirmation, Publishing
+from hookbot.access.admitted import SECRET_HEADERS, AdmittedPublish, Confirmation
 from hookbot.access.sources import Source
 from hookbot.errors import BadSignature
 from hookbot.protocol.message import Draft, Once, Verified
@@ -24,7 +24,9 @@ def request(*headers, query="", method="POST"):
 
 
 def publishing(provider, of, *, secret=SECRET, **source):
-    return Publishing(of, "/unsafe/acme", source=Source("/unsafe/acme", load_provider(provider), [secret], **source))
+    return AdmittedPublish(
+        of, "/unsafe/acme", source=Source("/unsafe/acme", load_provider(provider), [secret], **source)
+    )
 
 
 def signed(provider, body, *headers, secret=SECRET):
@@ -37,7 +39,7 @@ def signed(provider, body, *headers, secret=SECRET):
 
 def test_a_publish_is_what_came():
     of = request(("X-Odd", "\xe9"), ("x-odd", "2"), query="a=%20b&extra-metadata=github")
-    assert Publishing(of, "/unsafe/acme", hops=("github",)).accept(b"\xff\x00", now_s=NOW_S) == Draft(
+    assert AdmittedPublish(of, "/unsafe/acme", hops=("github",)).accept(b"\xff\x00", now_s=NOW_S) == Draft(
         "/unsafe/acme",
         b"\xff\x00",
         (("Host", "hub"), ("X-Odd", "\xe9"), ("x-odd", "2")),
@@ -49,7 +51,7 @@ def test_a_publish_is_what_came():
 @pytest.mark.parametrize("name", SECRET_HEADERS)
 def test_a_header_that_is_a_secret_by_itself_is_left_out(name):
     of = request((name.title(), "secret"), (f"{name}-2", "kept"))
-    assert Publishing(of, "x").draft(b"").headers == (("Host", "hub"), (f"{name}-2", "kept"))
+    assert AdmittedPublish(of, "x").draft(b"").headers == (("Host", "hub"), (f"{name}-2", "kept"))
 
 
 @pytest.mark.parametrize(
@@ -64,12 +66,12 @@ def test_a_header_that_is_a_secret_by_itself_is_left_out(name):
     ],
 )
 def test_a_token_in_the_query_is_left_out_and_all_else_stays_as_it_is(query, kept):
-    assert Publishing(request(query=query), "x").draft(b"").query == kept
+    assert AdmittedPublish(request(query=query), "x").draft(b"").query == kept
 
 
 def test_a_key_makes_a_repeat_known_with_its_body():
-    [once] = Publishing(request(), "x", idempotency_key="k").draft(b"one").once
-    [other] = Publishing(request(), "x", idempotency_key="k").draft(b"two").once
+    [once] = AdmittedPublish(request(), "x", idempotency_key="k").draft(b"one").once
+    [other] = AdmittedPublish(request(), "x", idempotency_key="k").draft(b"two").once
     assert (once.scope, once.key, once.exclusive) == ("x", "k", True)
     assert once.fingerprint
     assert replace(other, fingerprint=once.fingerprint) == once

@@ -6,9 +6,9 @@ from math import inf
 
 import pytest
 
-from hookbot.access.authorizer import Authority, Grant
-from hookbot.access.control import UNSAFE_HEADER_VALUE, Gate
-from hookbot.access.narrowed_tokens import SIGNATURE_BYTES, Narrowed
+from hookbot.access.authorizer import Authorizer, Grant
+from hookbot.access.control import UNSAFE_HEADER_VALUE, AccessControl
+from hookbot.access.narrowed_tokens import SIGNATURE_BYTES, NarrowedToken
 from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
 from hookbot.errors import Forbidden, Refused, Unauthorized
@@ -23,19 +23,21 @@ V1 = {"Sec-WebSocket-Protocol": "hookbot.v1"}
 
 
 def make_gate(**options):
-    return Gate(Authority([KEY, OLD_KEY], **options), clock_us=lambda: NOW_S * 1_000_000, failures=Rate(10**9, 1))
+    return AccessControl(
+        Authorizer([KEY, OLD_KEY], **options), clock_us=lambda: NOW_S * 1_000_000, failures=Rate(10**9, 1)
+    )
 
 
 def narrowed(*caveats, path="/", key=KEY, digest="sha1"):
-    token = Narrowed.of(make_token(key, path, digest), path)
+    token = NarrowedToken.of(make_token(key, path, digest), path)
     for caveat in caveats:
         token = token.narrow(*caveat.split("=", 1))
     return str(token)
 
 
 def with_unknown(caveat):
-    """A token with a caveat that `Narrowed.narrow` would not bind, bound all the same."""
-    return str(Narrowed.parse(narrowed())._bind(caveat))
+    """A token with a caveat that `NarrowedToken.narrow` would not bind, bound all the same."""
+    return str(NarrowedToken.parse(narrowed())._bind(caveat))
 
 
 def ask(gate, target, token, headers=()):
@@ -264,26 +266,26 @@ def test_a_token_for_two_cursors_is_for_none(gate):
     ],
 )
 def test_a_grant_stands_for_as_long_as_its_token_would(caveats, stands_with):
-    grant = Authority([KEY]).grant(narrowed(*caveats), "/sub/foo", "subscribe", now_s=NOW_S)
-    assert Authority([KEY, "new"], **stands_with).stands(grant, now_s=NOW_S)
-    assert not Authority(["new"]).stands(grant, now_s=NOW_S)
-    assert not Authority([KEY], digests=["sha256"]).stands(grant, now_s=NOW_S)
-    assert Authority([KEY], revoked=["ann"]).stands(grant, now_s=NOW_S) is (grant.names == ())
-    assert Authority([KEY]).stands(grant, now_s=NOW_S + 1) is (grant.expires_s == inf)
+    grant = Authorizer([KEY]).grant(narrowed(*caveats), "/sub/foo", "subscribe", now_s=NOW_S)
+    assert Authorizer([KEY, "new"], **stands_with).stands(grant, now_s=NOW_S)
+    assert not Authorizer(["new"]).stands(grant, now_s=NOW_S)
+    assert not Authorizer([KEY], digests=["sha256"]).stands(grant, now_s=NOW_S)
+    assert Authorizer([KEY], revoked=["ann"]).stands(grant, now_s=NOW_S) is (grant.names == ())
+    assert Authorizer([KEY]).stands(grant, now_s=NOW_S + 1) is (grant.expires_s == inf)
 
 
 def test_a_name_revokes_everything_that_was_narrowed_after_it():
-    grant = Authority([KEY]).grant(narrowed("name=ann", "name=phone"), "/sub/foo", "subscribe", now_s=NOW_S)
+    grant = Authorizer([KEY]).grant(narrowed("name=ann", "name=phone"), "/sub/foo", "subscribe", now_s=NOW_S)
     for name in ("ann", "phone"):
-        assert not Authority([KEY], revoked=[name]).stands(grant, now_s=NOW_S)
+        assert not Authorizer([KEY], revoked=[name]).stands(grant, now_s=NOW_S)
 
 
 def test_one_holder_is_whoever_has_the_same_token_or_what_is_narrowed_from_it_until_it_has_a_name():
     def holder(*caveats, **of):
-        grant = Authority([KEY, OLD_KEY]).grant(narrowed(*caveats, **of), "/sub/foo", "subscribe", now_s=NOW_S)
+        grant = Authorizer([KEY, OLD_KEY]).grant(narrowed(*caveats, **of), "/sub/foo", "subscribe", now_s=NOW_S)
         return grant.holder
 
-    plain = Authority([KEY]).grant(make_token(KEY, "/"), "/sub/foo", "subscribe", now_s=NOW_S)
+    plain = Authorizer([KEY]).grant(make_token(KEY, "/"), "/sub/foo", "subscribe", now_s=NOW_S)
     assert holder() == holder("live=1") == holder(f"expires={NOW_S + 1}") == plain.holder
     assert holder("name=ann") == holder("name=ann", "name=phone") == holder("name=ann", "live=1")
     assert len({holder(), holder("name=ann"), holder("name=bob"), holder(path="/sub/"), holder(key=OLD_KEY)}) == 5
@@ -294,7 +296,7 @@ def test_no_representation_shows_a_key():
 
 
 def test_a_plain_token_is_looked_up_with_each_key():
-    authority = Authority([KEY, OLD_KEY])
+    authority = Authorizer([KEY, OLD_KEY])
     for key in (KEY, OLD_KEY):
         grant = authority.grant(make_token(key, "/sub/"), "/sub/foo", "subscribe", now_s=NOW_S)
         assert (grant.key, grant.digest, grant.path) == (key, "sha1", "/sub/")

@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from hookbot.access.authorizer import Authority
-from hookbot.access.control import UNSAFE_HEADER_VALUE, Gate
+from hookbot.access.authorizer import Authorizer
+from hookbot.access.control import UNSAFE_HEADER_VALUE, AccessControl
 from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
 from hookbot.errors import (
@@ -75,7 +75,7 @@ def gate():
 
 def make_gate(keys=(KEY, OLD_KEY), digests=("sha1", "sha256"), **options):
     options = {"clock_us": lambda: 1_700_000_000_000_000, "failures": Rate(10**9, 1), **options}
-    return Gate(Authority(keys, digests=digests), **options)
+    return AccessControl(Authorizer(keys, digests=digests), **options)
 
 
 def ask(gate, target, headers=()):

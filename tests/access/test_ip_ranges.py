@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 from click.testing import CliRunner
 
-from hookbot.access.ip_ranges import KNOWN, Published, networks_of, read_ranges, select_networks, write_ranges
+from hookbot.access.ip_ranges import KNOWN, RangeList, networks_of, read_ranges, select_networks, write_ranges
 from hookbot.access.sources import Source
 from hookbot.cli.main import cli
 from hookbot.errors import ConfigError, Unavailable
@@ -83,7 +83,7 @@ def test_an_expression_that_is_none_is_refused():
 
 def test_what_was_written_is_read_again(tmp_path):
     path = tmp_path / "data" / "ranges.json"
-    ranges = {"acme": Published("https://acme.example", "@", ("192.0.2.0/24",), "2026-01-02T03:04:05.000000Z")}
+    ranges = {"acme": RangeList("https://acme.example", "@", ("192.0.2.0/24",), "2026-01-02T03:04:05.000000Z")}
     assert read_ranges(path) == {}
     write_ranges(path, ranges)
     assert read_ranges(path) == ranges
@@ -103,7 +103,7 @@ def test_a_file_that_is_none_is_told(tmp_path, text):
 
 def test_a_network_that_is_none_is_told():
     with pytest.raises(ConfigError):
-        networks_of({"acme": Published("", "", ("192.0.2.1/24",))})
+        networks_of({"acme": RangeList("", "", ("192.0.2.1/24",))})
 
 
 # --- the command
@@ -144,7 +144,7 @@ def local(pages, monkeypatch):
     """Everything that is known is published here."""
     with web(pages) as url:
         for name, one in KNOWN.items():
-            monkeypatch.setitem(KNOWN, name, Published(f"{url}/{name}", one.select))
+            monkeypatch.setitem(KNOWN, name, RangeList(f"{url}/{name}", one.select))
         yield url
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from hookbot.access.narrowed_tokens import CAVEATS, MAX_LENGTH, SIGNATURE_BYTES, Narrowed
+from hookbot.access.narrowed_tokens import CAVEATS, MAX_LENGTH, SIGNATURE_BYTES, NarrowedToken
 from hookbot.access.tokens import make_token
 
 KEY = "key"
@@ -28,7 +28,7 @@ PAIRS = st.lists(CAVEAT, min_size=1, max_size=6)
 
 
 def root(path=PATH, digest="sha1", key=KEY):
-    return Narrowed.of(make_token(key, path, digest), path)
+    return NarrowedToken.of(make_token(key, path, digest), path)
 
 
 def chain(pairs, **of):
@@ -49,7 +49,7 @@ def decode(text):
 def is_read(text):
     """Whether the text has the form of a token."""
     try:
-        Narrowed.parse(text)
+        NarrowedToken.parse(text)
     except ValueError:
         return False
     return True
@@ -58,7 +58,7 @@ def is_read(text):
 def is_good(text, key=KEY):
     """Whether a hub would believe the text."""
     try:
-        return Narrowed.parse(text).is_made_with(key)
+        return NarrowedToken.parse(text).is_made_with(key)
     except ValueError:
         return False
 
@@ -78,7 +78,7 @@ def test_the_bytes_are_as_documented():
 def test_what_is_written_is_read_again_and_genuine(pairs, digest, path):
     narrowed = chain(pairs, digest=digest, path=path)
 
-    read = Narrowed.parse(str(narrowed))
+    read = NarrowedToken.parse(str(narrowed))
 
     assert read == narrowed
     assert read.caveats == tuple(f"{name}={value}" for name, value in pairs)
@@ -88,7 +88,7 @@ def test_what_is_written_is_read_again_and_genuine(pairs, digest, path):
 
 @given(PAIRS, CAVEAT)
 def test_whoever_has_one_can_narrow_it_further_without_the_key(pairs, more):
-    received = Narrowed.parse(str(chain(pairs)))
+    received = NarrowedToken.parse(str(chain(pairs)))
     assert str(received.narrow(*more)) == str(chain([*pairs, more]))
 
 
@@ -97,7 +97,7 @@ def test_no_caveat_can_be_taken_away(pairs):
     narrowed = chain(pairs)
     for n in range(len(pairs)):
         for fewer in (narrowed.caveats[:n], narrowed.caveats[:n] + narrowed.caveats[n + 1 :]):
-            assert not is_good(str(Narrowed("sha1", PATH, fewer, narrowed.signature)))
+            assert not is_good(str(NarrowedToken("sha1", PATH, fewer, narrowed.signature)))
 
 
 @given(PAIRS)
@@ -105,7 +105,7 @@ def test_the_order_of_caveats_cannot_be_changed(pairs):
     narrowed = chain(pairs[:4])
     for others in permutations(narrowed.caveats):
         if others != narrowed.caveats:
-            assert not is_good(str(Narrowed("sha1", PATH, others, narrowed.signature)))
+            assert not is_good(str(NarrowedToken("sha1", PATH, others, narrowed.signature)))
 
 
 @given(PAIRS, PAIRS)
@@ -113,7 +113,7 @@ def test_no_caveat_can_be_changed(pairs, others):
     assume(pairs != others)
     narrowed = chain(pairs)
     altered = tuple(f"{name}={value}" for name, value in others)
-    assert not is_good(str(Narrowed("sha1", PATH, altered, narrowed.signature)))
+    assert not is_good(str(NarrowedToken("sha1", PATH, altered, narrowed.signature)))
 
 
 @given(PAIRS, st.data())
@@ -157,7 +157,7 @@ def test_bits_that_decode_to_nothing_are_another_spelling():
 def test_neither_path_nor_digest_nor_key_can_be_another(pairs):
     narrowed = chain(pairs)
     for digest, path in (("sha256", PATH), ("sha1", "/"), ("sha1", "/sub/a/"), ("sha1", "")):
-        assert not is_good(str(Narrowed(digest, path, narrowed.caveats, narrowed.signature)))
+        assert not is_good(str(NarrowedToken(digest, path, narrowed.caveats, narrowed.signature)))
     assert not is_good(str(narrowed), key="another key")
 
 
@@ -166,14 +166,14 @@ def test_a_caveat_cannot_become_a_part_of_the_path_nor_the_other_way_round():
     assert not is_good(encode(b"sha1\n/a\nonly=sub\n" + root(path="/a").signature))
     assert not is_good(encode(b"sha1\n/a only=sub\n" + narrowed.signature))
     with pytest.raises(ValueError, match="neither"):
-        Narrowed.of(make_token(KEY, "/a\nonly=sub"), "/a\nonly=sub")
+        NarrowedToken.of(make_token(KEY, "/a\nonly=sub"), "/a\nonly=sub")
 
 
 def test_a_signature_is_not_the_root_of_another_chain():
     narrowed = chain([("only", "sub")])
     hexadecimal = narrowed.signature.hex()
-    assert not is_good(str(Narrowed.of(hexadecimal, PATH)))
-    assert not is_good(str(Narrowed.of(hexadecimal, PATH).narrow("only", "pub")))
+    assert not is_good(str(NarrowedToken.of(hexadecimal, PATH)))
+    assert not is_good(str(NarrowedToken.of(hexadecimal, PATH).narrow("only", "pub")))
 
 
 @given(st.binary(max_size=200))
@@ -236,4 +236,4 @@ def test_every_kind_of_caveat_can_be_bound():
 @pytest.mark.parametrize("token", ["", "a" * 39, "A" * 40, "g" * 40, "0" * 41, "0" * 65, make_token(KEY, "/") + "\n"])
 def test_only_a_plain_token_is_a_root(token):
     with pytest.raises(ValueError, match="neither"):
-        Narrowed.of(token, "/")
+        NarrowedToken.of(token, "/")

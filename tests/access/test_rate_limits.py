@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.access.rate_limits import MAX_KEYS, Rate, Throttle
+from hookbot.access.rate_limits import MAX_KEYS, Rate, RateLimiter
 from hookbot.errors import ConfigError, TooManyRequests
 
 NOW_S = 1_700_000_000.0
@@ -35,7 +35,7 @@ def test_what_is_no_rate_is_refused(text):
 
 
 def test_so_many_pass_at_once_and_then_one_for_each_part_of_the_time():
-    throttle = Throttle(Rate(5, 60))
+    throttle = RateLimiter(Rate(5, 60))
     assert [passes(throttle) for _ in range(7)] == [True] * 5 + [False] * 2
     assert not passes(throttle, now_s=NOW_S + 11)
     assert [passes(throttle, now_s=NOW_S + 12) for _ in range(2)] == [True, False]
@@ -43,14 +43,14 @@ def test_so_many_pass_at_once_and_then_one_for_each_part_of_the_time():
 
 
 def test_each_key_is_counted_by_itself():
-    throttle = Throttle(Rate(1, 60))
+    throttle = RateLimiter(Rate(1, 60))
     assert passes(throttle, "a")
     assert passes(throttle, "b")
     assert not passes(throttle, "a")
 
 
 def test_who_has_to_wait_is_told_for_how_long_and_then_passes():
-    throttle = Throttle(Rate(2, 60))
+    throttle = RateLimiter(Rate(2, 60))
     assert passes(throttle)
     assert passes(throttle)
     with pytest.raises(TooManyRequests, match="too many things") as refused:
@@ -60,7 +60,7 @@ def test_who_has_to_wait_is_told_for_how_long_and_then_passes():
 
 
 def test_who_goes_on_trying_does_not_wait_longer():
-    throttle = Throttle(Rate(1, 60))
+    throttle = RateLimiter(Rate(1, 60))
     assert passes(throttle)
     for second in range(60):
         assert not passes(throttle, now_s=NOW_S + second)
@@ -68,7 +68,7 @@ def test_who_goes_on_trying_does_not_wait_longer():
 
 
 def test_a_clock_that_was_set_back_makes_nobody_wait_longer_than_the_time():
-    throttle = Throttle(Rate(2, 60))
+    throttle = RateLimiter(Rate(2, 60))
     assert passes(throttle)
     with pytest.raises(TooManyRequests) as refused:
         throttle.use("a", "things", now_s=NOW_S - 86400)
@@ -78,7 +78,7 @@ def test_a_clock_that_was_set_back_makes_nobody_wait_longer_than_the_time():
 
 @given(st.integers(1, 50), st.lists(st.floats(0, 100), max_size=200))
 def test_never_more_than_the_rate_allows_pass(count, moments):
-    throttle = Throttle(Rate(count, 10))
+    throttle = RateLimiter(Rate(count, 10))
     passed = [moment for moment in sorted(moments) if passes(throttle, now_s=NOW_S + moment)]
     for first, start in enumerate(passed):
         within = [moment for moment in passed[first:] if moment - start <= 10]
@@ -86,7 +86,7 @@ def test_never_more_than_the_rate_allows_pass(count, moments):
 
 
 def test_who_did_something_long_ago_is_forgotten_when_there_are_too_many():
-    throttle = Throttle(Rate(1, 3600))
+    throttle = RateLimiter(Rate(1, 3600))
     assert passes(throttle, "first")
     for number in range(MAX_KEYS - 1):
         assert passes(throttle, str(number))

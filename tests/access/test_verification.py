@@ -5,10 +5,10 @@ import json
 import pytest
 import trio
 
-from hookbot.access.authorizer import Authority
-from hookbot.access.control import Gate
+from hookbot.access.authorizer import Authorizer
+from hookbot.access.control import AccessControl
 from hookbot.access.fetching import Fetches
-from hookbot.access.rate_limits import Rate, Throttle
+from hookbot.access.rate_limits import Rate, RateLimiter
 from hookbot.access.sources import Source, Sources
 from hookbot.access.verification import LARGE_BODY, verify
 from hookbot.errors import BadSignature, TooManyRequests, Unavailable
@@ -45,7 +45,9 @@ def web():
 
 def make_gate(*sources, web=None, **options):
     fetches = Fetches(web.fetch, Rate(3, 60)) if web else None
-    return Gate(Authority([]), clock_us=lambda: NOW_S * 1_000_000, sources=Sources(sources), fetches=fetches, **options)
+    return AccessControl(
+        Authorizer([]), clock_us=lambda: NOW_S * 1_000_000, sources=Sources(sources), fetches=fetches, **options
+    )
 
 
 def github(**options):
@@ -141,7 +143,7 @@ async def test_whoever_fails_too_often_waits_but_what_is_genuine_comes_in(caplog
 
 
 async def test_a_source_publishes_so_often_and_forgeries_do_not_count():
-    gate = make_gate(github(publishes=Throttle(Rate(2, 60))))
+    gate = make_gate(github(publishes=RateLimiter(Rate(2, 60))))
     for _ in range(5):
         with pytest.raises(BadSignature):
             await publish_signed(gate, secret="a guess")

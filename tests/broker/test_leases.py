@@ -5,11 +5,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-from hookbot.broker.leases import Leases, Taker
+from hookbot.broker.leases import LeaseHolder, Leases
 
 
 def member(leases, *, room=1000, timeout_s=60.0):
-    taker = Taker(room, timeout_s, wake=lambda: None)
+    taker = LeaseHolder(room, timeout_s, wake=lambda: None)
     leases.join(taker)
     return taker
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from hookbot.broker import page_cache as module
-from hookbot.broker.page_cache import Pages
+from hookbot.broker.page_cache import PageCache
 from hookbot.errors import Unavailable
 from hookbot.log.contract import MemoryLog
 from hookbot.log.retention import Retention
@@ -47,7 +47,7 @@ def log():
 
 @pytest.fixture
 def pages(log):
-    return Pages(log)
+    return PageCache(log)
 
 
 async def fill(log, count, topic="a", body=b""):
@@ -203,7 +203,7 @@ async def test_only_so_many_bytes_are_kept_but_at_least_the_last_page(log, pages
 )
 async def test_a_page_never_misses_doubles_or_reorders_a_message(operations, numbers):
     log = MemoryLog()
-    pages = Pages(log)
+    pages = PageCache(log)
     for operation, number in zip(operations, numbers, strict=False):
         if operation == "append":
             await log.append([Draft("ab"[(number + n) % 2]) for n in range(number % 17)])

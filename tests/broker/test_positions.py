@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 import pytest
 import trio
 
-from hookbot.broker.consumer_id import Key
+from hookbot.broker.consumer_id import ConsumerId
 from hookbot.broker.positions import SWEEP_INTERVAL_S
 from hookbot.protocol.since import AfterId, FromOldest
 from support.session_hub import Clock, WorkingLog, ack, open_hub, take
@@ -236,6 +236,6 @@ async def test_cursors_that_are_deleted_moved_or_used_while_all_are_looked_after
 @pytest.mark.parametrize("path", ["/sub/", "/sub/a b/c", "/unsafe/sub/a/", "/sub/group x/cursor y?recursive"])
 @pytest.mark.parametrize("kind", ["cursor", "group"])
 def test_a_key_survives_being_saved(kind, path):
-    key = Key(kind, path, "na.me")
+    key = ConsumerId(kind, path, "na.me")
 
-    assert Key.parse(str(key)) == key
+    assert ConsumerId.parse(str(key)) == key

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from hookbot.access.tokens import make_token
 from hookbot.cli.banner import welcome
 from hookbot.cli.main import cli
-from hookbot.hub.config import Config, Secret
+from hookbot.hub.config import Config, StoredSecret
 
 URL = "http://localhost:8080"
 KEY = "the key of the hub"
@@ -17,7 +17,7 @@ KEY = "the key of the hub"
 
 def config(tmp_path, **options):
     (tmp_path / "key").write_text(f"{KEY}\n")
-    return Config(**{"key": Secret(KEY, tmp_path / "key"), "data_dir": tmp_path, **options})
+    return Config(**{"key": StoredSecret(KEY, tmp_path / "key"), "data_dir": tmp_path, **options})
 
 
 def lines_of(text):
@@ -35,7 +35,9 @@ def test_on_a_terminal_everything_is_ready_to_paste(tmp_path):
     assert shlex.split(lines["Try it"]) == ["curl", "-d", "hello, world", publish]
 
 
-@pytest.mark.parametrize("github_secrets", [(), (Secret("the secret of GitHub", Path("/var/lib/github-secret")),)])
+@pytest.mark.parametrize(
+    "github_secrets", [(), (StoredSecret("the secret of GitHub", Path("/var/lib/github-secret")),)]
+)
 def test_elsewhere_there_is_no_secret_and_no_token(tmp_path, github_secrets):
     text = welcome(config(tmp_path, github_secrets=github_secrets), URL, secrets=False)
 
@@ -71,25 +73,25 @@ def test_a_hub_that_refuses_the_old_kind_of_token_shows_the_new_one(tmp_path):
 
 def test_a_new_key_is_told_of(tmp_path):
     old = config(tmp_path)
-    new = config(tmp_path, key=Secret(KEY, tmp_path / "key", new=True))
+    new = config(tmp_path, key=StoredSecret(KEY, tmp_path / "key", new=True))
     assert "A new key was made in" in welcome(new, URL, secrets=False)
     assert "A new key was made in" not in welcome(old, URL, secrets=False)
 
 
 def test_a_key_that_lies_in_no_file_is_not_told_of(tmp_path):
-    text = welcome(config(tmp_path, key=Secret(KEY)), URL, secrets=False)
+    text = welcome(config(tmp_path, key=StoredSecret(KEY)), URL, secrets=False)
     assert "key" not in text.lower()
 
 
 @pytest.mark.parametrize(
     ("secret", "shown", "hidden"),
     [
-        (Secret("s3cret", Path("/var/lib/github-secret")), "s3cret", "the contents of /var/lib/github-secret"),
-        (Secret("s3cret"), "s3cret", "the one that the hub was given"),
+        (StoredSecret("s3cret", Path("/var/lib/github-secret")), "s3cret", "the contents of /var/lib/github-secret"),
+        (StoredSecret("s3cret"), "s3cret", "the one that the hub was given"),
     ],
 )
 def test_the_form_of_github_can_be_filled_in(tmp_path, secret, shown, hidden):
-    given = config(tmp_path, github_secrets=(secret, Secret("an older one")))
+    given = config(tmp_path, github_secrets=(secret, StoredSecret("an older one")))
     on_terminal = lines_of(welcome(given, URL, secrets=True))
     elsewhere = lines_of(welcome(given, URL, secrets=False))
 

@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from hookbot.access.ip_ranges import Published, write_ranges
+from hookbot.access.ip_ranges import RangeList, write_ranges
 from hookbot.access.rate_limits import Rate
 from hookbot.cli.config_option import ConfiguredCommand
 from hookbot.cli.main import cli
@@ -228,7 +228,7 @@ def test_all_that_is_wrong_is_told_at_once():
 def test_published_networks_are_known_once_they_were_fetched(tmp_path):
     text = SOURCE + "allow_from = ['github']"
     assert check(text)[0] == 2
-    write_ranges(tmp_path / "data" / "ranges.json", {"github": Published("", "", ("192.0.2.0/24",))})
+    write_ranges(tmp_path / "data" / "ranges.json", {"github": RangeList("", "", ("192.0.2.0/24",))})
     assert check(text) == (0, [])
 
 

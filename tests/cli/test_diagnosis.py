@@ -10,7 +10,7 @@ import trio
 import trustme
 
 from hookbot.cli import diagnosis as checkup
-from hookbot.cli.diagnosis import Checkup, Hop
+from hookbot.cli.diagnosis import Diagnosis, Hop
 from hookbot.client.address import Address
 from hookbot.errors import Refused
 from hookbot.testing import open_test_hub
@@ -25,7 +25,7 @@ async def check(url, publish_to=None, **options):
     """The first broken hop, and the findings by hop."""
     findings = []
     address = Address.parse(publish_to) if publish_to else None
-    examined = Checkup(Address.parse(url), findings.append, publish_to=address, **{"wait_s": 0, **options})
+    examined = Diagnosis(Address.parse(url), findings.append, publish_to=address, **{"wait_s": 0, **options})
     with trio.fail_after(30):
         await examined.run()
     return examined.broken, {finding.hop: finding for finding in findings}

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
-from hookbot.access.authorizer import Authority
-from hookbot.access.narrowed_tokens import MAX_LENGTH, Narrowed
+from hookbot.access.authorizer import Authorizer
+from hookbot.access.narrowed_tokens import MAX_LENGTH, NarrowedToken
 from hookbot.access.tokens import make_token
 from hookbot.cli import narrow as cli_narrow
 from hookbot.cli.main import cli
@@ -41,7 +41,7 @@ def narrow(*args, stdin=""):
 
 
 def caveats(token):
-    narrowed = Narrowed.parse(token)
+    narrowed = NarrowedToken.parse(token)
     assert narrowed.is_made_with(KEY)
     return narrowed.caveats
 
@@ -74,7 +74,7 @@ def test_options_go_together():
 
 def test_a_hub_honours_what_comes_out():
     token = narrow(ROOT, "--of", "/sub/", "--path", "/sub/a/", "--expires", "1h")
-    authority = Authority([KEY])
+    authority = Authorizer([KEY])
     assert authority.grant(token, "/sub/a/b", "subscribe", now_s=NOW_S).expires_s == NOW_S + 3600
     assert authority.grant(token, "/sub/b", "subscribe", now_s=NOW_S) is None
 
@@ -89,7 +89,7 @@ def test_of_a_url_comes_a_url():
         "since=all",
     )
     assert out.password is None
-    assert Narrowed.parse(out.username).path == "/sub/"
+    assert NarrowedToken.parse(out.username).path == "/sub/"
 
 
 def test_of_a_url_comes_the_url_of_the_narrower_path():
@@ -100,7 +100,7 @@ def test_of_a_url_comes_the_url_of_the_narrower_path():
 
 def test_the_token_of_a_url_may_be_for_more_than_its_path():
     out = urlsplit(narrow(f"https://{ROOT}@hub/sub/a/b", "--of", "/sub/", "--live"))
-    assert (out.path, Narrowed.parse(out.username).path) == ("/sub/a/b", "/sub/")
+    assert (out.path, NarrowedToken.parse(out.username).path) == ("/sub/a/b", "/sub/")
 
 
 def test_a_narrowed_token_is_narrowed_further():
@@ -109,12 +109,12 @@ def test_a_narrowed_token_is_narrowed_further():
     assert caveats(twice) == ("name=ann", "name=phone")
     url = narrow(f"https://{once}@hub/sub/a", "--live")
     assert caveats(urlsplit(url).username) == ("name=ann", "live=1")
-    assert Narrowed.parse(urlsplit(url).username).path == "/sub/"
+    assert NarrowedToken.parse(urlsplit(url).username).path == "/sub/"
 
 
 def test_a_token_of_sha_256_is_a_root_as_well():
     token = narrow(make_token(KEY, "/sub/", "sha256"), "--of", "/sub/", "--live")
-    assert Narrowed.parse(token).digest == "sha256"
+    assert NarrowedToken.parse(token).digest == "sha256"
     assert caveats(token) == ("live=1",)
 
 

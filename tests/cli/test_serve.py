@@ -18,7 +18,7 @@ from hookbot.access.tokens import make_token
 from hookbot.cli.main import cli
 from hookbot.cli.serve import find_config, raise_file_limit, serve
 from hookbot.errors import ConfigError
-from hookbot.hub.config import Secret
+from hookbot.hub.config import StoredSecret
 from hookbot.log.retention import Retention
 
 
@@ -112,7 +112,7 @@ def test_without_a_key_one_is_made_and_make_tokens_finds_it():
 
     assert config.key.new
     assert result.stdout.strip() == make_token(config.key.value, "/pub/foo")
-    assert configure().key == Secret(config.key.value, config.key.path)
+    assert configure().key == StoredSecret(config.key.value, config.key.path)
 
 
 def test_a_key_that_make_tokens_made_is_the_hubs():
@@ -143,7 +143,7 @@ def test_github_has_a_secret_only_where_its_router_runs(tmp_path):
 def test_a_secret_of_github_can_be_given_and_older_ones_stay_good(environment):
     environment.setenv("HOOKBOT_OLD_GITHUB_SECRETS", "older\noldest")
     secrets = configure("--router", "github", key="k", github_secret="given").github_secrets
-    assert secrets == (Secret("given"), Secret("older"), Secret("oldest"))
+    assert secrets == (StoredSecret("given"), StoredSecret("older"), StoredSecret("oldest"))
 
 
 @pytest.mark.parametrize(

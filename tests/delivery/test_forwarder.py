@@ -11,7 +11,7 @@ import trustme
 
 from hookbot.delivery import Failed
 from hookbot.delivery import forwarder as posting
-from hookbot.delivery.forwarder import Style, Target, open_poster
+from hookbot.delivery.forwarder import ForwardOptions, Target, open_forwarder
 from hookbot.errors import Refused
 from hookbot.protocol.message import Message
 from hookbot.signatures import SignedRequest, load_provider
@@ -27,9 +27,9 @@ def make(body=b"{}", headers=(), **fields):
 
 
 async def post(url, message, **style):
-    style = Style(hop="forward-test", **style)
+    style = ForwardOptions(hop="forward-test", **style)
     with trio.fail_after(30):
-        async with open_poster(Target.parse(url), style) as poster:
+        async with open_forwarder(Target.parse(url), style) as poster:
             return await poster.post(message, 1)
 
 
@@ -171,7 +171,7 @@ async def test_connections_are_used_again():
     async with trio.open_nursery() as nursery:
         server = Counting()
         await server.up(nursery)
-        async with open_poster(Target.parse(server.url), Style(hop="x")) as poster:
+        async with open_forwarder(Target.parse(server.url), ForwardOptions(hop="x")) as poster:
             for _ in range(5):
                 await poster.post(make(), 1)
         nursery.cancel_scope.cancel()

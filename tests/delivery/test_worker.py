@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from hookbot import Gap, Message
-from hookbot.delivery import Failed, GaveUp, Handling, Policy, Stop
+from hookbot.delivery import Failed, GaveUp, Policy, Stop, Worker
 from hookbot.delivery import worker as module
 from hookbot.errors import Refused
 from hookbot.protocol.message import format_id
@@ -69,7 +69,7 @@ class Scene:
         self.error = None
         self.ended = trio.Event()
         self.put, self._messages = trio.open_memory_channel(math.inf)
-        self.handling = Handling(work, policy, self._ack)
+        self.handling = Worker(work, policy, self._ack)
         self.totals = self.handling.totals
 
     def _ack(self, message):
@@ -325,7 +325,7 @@ async def test_when_the_subscription_is_refused_what_is_in_hand_is_finished_firs
 
     acked = []
     with pytest.raises(Refused, match="taken over"):
-        await Handling(work, TEST, acked.append).run(messages(), Stop(trio.CancelScope()))
+        await Worker(work, TEST, acked.append).run(messages(), Stop(trio.CancelScope()))
     assert acked == [make(1)]
 
 

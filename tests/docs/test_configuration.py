@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hookbot.access.ip_ranges import KNOWN, Published, write_ranges
-from hookbot.access.narrowed_tokens import CAVEATS, Narrowed
+from hookbot.access.ip_ranges import KNOWN, RangeList, write_ranges
+from hookbot.access.narrowed_tokens import CAVEATS, NarrowedToken
 from hookbot.access.sources import KEYS
 from hookbot.access.tokens import make_token
 from hookbot.cli.main import cli
 from hookbot.cli.narrow import narrow
 from hookbot.cli.serve import serve
 from hookbot.hub import config
-from hookbot.routers.attempts import Limits
+from hookbot.routers.attempts import RouterLimits
 
 DOCS = Path(__file__).parents[2] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text()
@@ -66,7 +66,7 @@ def test_every_key_of_a_source_has_a_row():
 
 
 def test_every_key_of_a_router_has_a_row():
-    known = {"router", *(field.name for field in fields(Limits))}
+    known = {"router", *(field.name for field in fields(RouterLimits))}
     assert {row.strip("`") for row in rows(section(CONFIGURATION, "`[routers.NAME]`"))} == known
 
 
@@ -87,13 +87,13 @@ def test_every_list_of_networks_that_is_known_is_there():
 def test_the_token_that_is_shown_is_right():
     plain, narrowed = re.search(r"^    ([0-9a-f]{40})\n    (\S+)$", SECURITY, re.MULTILINE).groups()
     assert plain == make_token("key", "/sub/")
-    assert narrowed == str(Narrowed.of(plain, "/sub/").narrow("only", "sub").narrow("expires", "1800000000"))
+    assert narrowed == str(NarrowedToken.of(plain, "/sub/").narrow("only", "sub").narrow("expires", "1800000000"))
 
 
 @pytest.mark.parametrize("page", ["configuration.md", "security.md"])
 def test_every_configuration_that_is_shown_is_right(page, tmp_path, monkeypatch):
     monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path))
-    write_ranges(tmp_path / "ranges.json", {name: Published("", "", ("192.0.2.0/24",)) for name in KNOWN})
+    write_ranges(tmp_path / "ranges.json", {name: RangeList("", "", ("192.0.2.0/24",)) for name in KNOWN})
     blocks = re.findall(r"^```toml\n(.*?)^```", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
     for number, block in enumerate(blocks):
         for name in re.findall(r"env:(\w+)", block):

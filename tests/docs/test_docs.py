@@ -7,7 +7,7 @@ import pytest
 
 import hookbot
 from hookbot import errors
-from hookbot.access.control import Gate
+from hookbot.access.control import AccessControl
 from hookbot.broker.broker import open_broker
 from hookbot.hub.hub import hub_metrics
 from hookbot.log.contract import MemoryLog
@@ -20,7 +20,7 @@ EVERYTHING = "".join(PAGES.values())
 
 async def test_every_metric_is_documented():
     async with open_broker(MemoryLog()) as broker:
-        gate = Gate(None, clock_us=lambda: 0)
+        gate = AccessControl(None, clock_us=lambda: 0)
         rendered = hub_metrics(broker, gate, Routers(())).render().decode()
 
     names = {line.split()[2] for line in rendered.splitlines() if line.startswith("# TYPE")}

@@ -16,7 +16,7 @@ from hookbot import Secret
 from hookbot.cli.route import route as route_command
 from hookbot.cli.route import route_github
 from hookbot.protocol.message import Message
-from hookbot.routers.attempts import Limits
+from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.expressions import FIELDS
 from hookbot.routers.filter import FilterRouter
 from hookbot.routers.github import GitHubRouter
@@ -79,7 +79,7 @@ def test_the_configuration_makes_routers(directory, file):
         spec = RouterSpec.parse(name, section)
         made = make(spec.kind, spec.options, secret_of)
         assert made.topics
-    assert file != "jira.toml" or (made.api_token, spec.limits) == ("s3cret", Limits(60, 5000))
+    assert file != "jira.toml" or (made.api_token, spec.limits) == ("s3cret", RouterLimits(60, 5000))
 
 
 async def test_the_filters_filter(directory):
@@ -125,7 +125,7 @@ def options_of(router):
 MENTIONED = [
     *(f"`{name}`" for router in (GitHubRouter, FilterRouter) for name in options_of(router)),
     *(f"`{field.name}`" for field in dataclasses.fields(Record)),
-    *(f"`{field.name}`" for field in dataclasses.fields(Limits)),
+    *(f"`{field.name}`" for field in dataclasses.fields(RouterLimits)),
     *(f"`{name}`" for name in FIELDS),
     *(
         option.opts[0]

@@ -10,8 +10,8 @@ import trio
 
 from hookbot.access import fetching
 from hookbot.access.client_address import TrustedProxies
-from hookbot.access.ip_ranges import Published, write_ranges
-from hookbot.access.narrowed_tokens import Narrowed
+from hookbot.access.ip_ranges import RangeList, write_ranges
+from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
 from hookbot.errors import Unavailable
@@ -45,7 +45,7 @@ def token(path):
 
 
 def narrowed(*caveats, path="/"):
-    made = Narrowed.of(token(path), path)
+    made = NarrowedToken.of(token(path), path)
     for caveat in caveats:
         made = made.narrow(*caveat.split("=", 1))
     return str(made)
@@ -371,7 +371,7 @@ async def test_a_stranger_cannot_have_a_hub_fetch_without_end(tmp_path, ways, cl
 
 
 async def test_a_source_takes_what_comes_from_its_networks(tmp_path, ways):
-    write_ranges(tmp_path / "ranges.json", {"acme": Published("", "", ("127.0.0.0/8",))})
+    write_ranges(tmp_path / "ranges.json", {"acme": RangeList("", "", ("127.0.0.0/8",))})
     text = source("github", allow_from=["acme"]) + source("github", topic="/unsafe/far/", allow_from=["192.0.2.0/24"])
     async with whole_hub(tmp_path, text, **ways) as hub:
         assert (await hub.deliver("github", "/unsafe/pub/acme/x")).status_code == 200

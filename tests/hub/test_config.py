@@ -11,7 +11,7 @@ import pytest
 from hookbot.errors import ConfigError
 from hookbot.hub.config import (
     Config,
-    Secret,
+    StoredSecret,
     default_data_dir,
     find_lines,
     find_secret,
@@ -38,19 +38,19 @@ def file(tmp_path):
 
 def test_a_secret_on_the_command_line_comes_first(kept_in, file):
     environ = {NAME: "from the environment", f"{NAME}_FILE": str(file)}
-    assert find_secret("given", NAME, environ, kept_in) == Secret("given")
+    assert find_secret("given", NAME, environ, kept_in) == StoredSecret("given")
 
 
 def test_then_the_environment_then_the_file_that_it_names(kept_in, file):
     environ = {NAME: "from the environment", f"{NAME}_FILE": str(file)}
-    assert find_secret(None, NAME, environ, kept_in) == Secret("from the environment")
-    assert find_secret("", NAME, {**environ, NAME: ""}, kept_in) == Secret("from a file", file)
+    assert find_secret(None, NAME, environ, kept_in) == StoredSecret("from the environment")
+    assert find_secret("", NAME, {**environ, NAME: ""}, kept_in) == StoredSecret("from a file", file)
 
 
 def test_then_the_data_directory(kept_in):
     kept_in.parent.mkdir()
     kept_in.write_text("kept\n")
-    assert find_secret(None, NAME, {}, kept_in) == Secret("kept", kept_in)
+    assert find_secret(None, NAME, {}, kept_in) == StoredSecret("kept", kept_in)
 
 
 def test_a_secret_that_is_nowhere_is_made_and_kept(kept_in):
@@ -169,7 +169,9 @@ def test_a_secret_that_is_not_where_it_should_be_is_refused(value):
 
 
 def test_a_configuration_does_not_show_its_secrets(tmp_path):
-    config = Config(Secret("the key"), tmp_path, old_keys=("an old key",), github_secrets=(Secret("the secret"),))
+    config = Config(
+        StoredSecret("the key"), tmp_path, old_keys=("an old key",), github_secrets=(StoredSecret("the secret"),)
+    )
     assert "the key" not in repr(config)
     assert "an old key" not in repr(config)
     assert "the secret" not in repr(config)
@@ -203,4 +205,4 @@ def test_the_data_lies_where_the_platform_keeps_state(monkeypatch, tmp_path):
 
 
 def test_connections_have_to_end_before_the_grace_does(tmp_path):
-    assert Config(Secret("the key"), tmp_path, grace_s=10).leave_s == 9
+    assert Config(StoredSecret("the key"), tmp_path, grace_s=10).leave_s == 9

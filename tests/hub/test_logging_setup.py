@@ -103,7 +103,7 @@ async def send(url, request):
 
 
 async def test_a_token_is_in_no_line_of_the_log(caplog):
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "hookbot")
     async with open_test_hub() as hub:
         tokens = [urlsplit(hub.url_for("/")).username, "0123456789abcdef0123456789abcdef01234567"]
         for token in tokens:

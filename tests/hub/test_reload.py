@@ -21,13 +21,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509 import load_pem_x509_certificate
 
-from hookbot.access.narrowed_tokens import Narrowed
+from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
 from hookbot.errors import ConfigError
 from hookbot.hub import hub as server
 from hookbot.hub import reload as reloading
-from hookbot.hub.config import Config, Secret
+from hookbot.hub.config import Config, StoredSecret
 from hookbot.log.retention import Retention
 from hookbot.signatures import SignedRequest, load_provider
 from support.whole_hub import FORMATS, GUARD_S, KEY, SECRET, Socket, configured, no_groups, whole_hub
@@ -51,7 +51,7 @@ def github(secret, topic="/unsafe/acme/", **options):
 
 
 def named(name):
-    return str(Narrowed.of(make_token(KEY, "/"), "/").narrow("name", name))
+    return str(NarrowedToken.of(make_token(KEY, "/"), "/").narrow("name", name))
 
 
 # --- in this process
@@ -72,8 +72,11 @@ async def test_removing_a_key_ends_the_subscriptions_made_with_its_tokens(tmp_pa
 
 async def test_a_new_key_is_good_at_once_and_the_old_one_for_as_long_as_it_is_listed(tmp_path, ways, quick):
     old = make_token(OLD_KEY, "/sub/x")
-    async with whole_hub(tmp_path, key=Secret(OLD_KEY), **ways) as hub, hub.listen("/sub/x", "raw", old) as listener:
-        hub.running.reload(configured(tmp_path, key=Secret(KEY), old_keys=(OLD_KEY,), **ways))
+    async with (
+        whole_hub(tmp_path, key=StoredSecret(OLD_KEY), **ways) as hub,
+        hub.listen("/sub/x", "raw", old) as listener,
+    ):
+        hub.running.reload(configured(tmp_path, key=StoredSecret(KEY), old_keys=(OLD_KEY,), **ways))
         for key in (KEY, OLD_KEY):
             answer = await hub.post("/pub/x", key.encode(), token=make_token(key, "/pub/x"))
             assert answer.status_code == 200
@@ -158,8 +161,8 @@ async def test_limits_are_replaced(tmp_path, ways):
 async def test_what_is_broken_changes_nothing(tmp_path, ways, wrong):
     async with whole_hub(tmp_path, github(SECRET), **ways) as hub:
         broken = {
-            "source": lambda: configured(tmp_path, github("env:NOBODY"), key=Secret("new"), **ways),
-            "tls": lambda: configured(tmp_path, key=Secret("new"), tls_certificate=tmp_path / "nothing", **ways),
+            "source": lambda: configured(tmp_path, github("env:NOBODY"), key=StoredSecret("new"), **ways),
+            "tls": lambda: configured(tmp_path, key=StoredSecret("new"), tls_certificate=tmp_path / "nothing", **ways),
         }
         with pytest.raises(ConfigError):
             hub.running.reload(broken[wrong]())
@@ -247,7 +250,7 @@ async def test_a_certificate_that_is_none_leaves_the_old_one(tmp_path, pair, bro
         else:
             pair.certificate.write_bytes({"empty": b"", "nonsense": b"-----BEGIN CERTIFICATE-----\n"}[broken])
         with pytest.raises(ConfigError, match=r"no TLS with .*hub\.crt"):
-            hub.running.reload(configured(tmp_path, key=Secret("new"), **pair.options))
+            hub.running.reload(configured(tmp_path, key=StoredSecret("new"), **pair.options))
         async with httpx.AsyncClient(base_url=hub.running.url, verify=trust(pair.authority)) as client:
             headers = {"Authorization": f"Bearer {make_token(KEY, '/pub/x')}"}
             assert (await client.post("/pub/x", headers=headers)).status_code == 200

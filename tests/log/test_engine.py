@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot.log import engine as newest
-from hookbot.log.engine import Newest
+from hookbot.log.engine import TopicHeads
 from hookbot.protocol.topics import TopicFilter
 
 
@@ -13,12 +13,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> int:
     return 10
 
 
-def of(known: Newest, *patterns: str) -> int:
+def of(known: TopicHeads, *patterns: str) -> int:
     return known.of(TopicFilter(patterns))
 
 
 def test_every_pattern_that_hears_a_message_knows_its_position():
-    known = Newest(0)
+    known = TopicHeads(0)
 
     known.add([("a/b/c", 1), ("/unsafe/a", 2)])
 
@@ -34,7 +34,7 @@ def test_every_pattern_that_hears_a_message_knows_its_position():
 
 
 def test_several_patterns_know_the_newest_of_them():
-    known = Newest(0)
+    known = TopicHeads(0)
 
     known.add([("a", 1), ("b", 2)])
 
@@ -42,7 +42,7 @@ def test_several_patterns_know_the_newest_of_them():
 
 
 def test_a_topic_that_comes_again_does_not_hide_one_in_between():
-    known = Newest(0)
+    known = TopicHeads(0)
 
     known.add([("a", 1), ("b", 2), ("a", 3)])
 
@@ -50,11 +50,11 @@ def test_a_topic_that_comes_again_does_not_hide_one_in_between():
 
 
 def test_before_it_began_anything_may_have_been():
-    assert of(Newest(7), "a") == 7
+    assert of(TopicHeads(7), "a") == 7
 
 
 def test_what_is_forgotten_is_not_newer_than_what_is_said(small):
-    known = Newest(0)
+    known = TopicHeads(0)
     known.add([("early", 1)])
 
     known.add((f"t{position}", position) for position in range(2, 100))
@@ -64,7 +64,7 @@ def test_what_is_forgotten_is_not_newer_than_what_is_said(small):
 
 
 def test_however_many_topics_there_are_few_are_remembered(small):
-    known = Newest(0)
+    known = TopicHeads(0)
 
     known.add((f"t{position}", position) for position in range(1, 10_000))
 
@@ -75,7 +75,7 @@ def test_however_many_topics_there_are_few_are_remembered(small):
 def test_nothing_is_ever_newer_than_it_says(topics, batch):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(newest, "PATTERNS", 10)
-        known = Newest(0)
+        known = TopicHeads(0)
         places = [(f"t/{topic}", position) for position, topic in enumerate(topics, start=1)]
         for start in range(0, len(places), batch):
             known.add(places[start : start + batch])

@@ -4,23 +4,23 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.log.retention import STEP_BYTES, Half, Limits, Retention
+from hookbot.log.retention import STEP_BYTES, Partition, Retention, RetentionLimits
 
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_count=None, max_unsafe_bytes=None)
 
 
-def limits(*, unsafe: bool = False, now_us: int = 0, **kept: object) -> Limits:
-    return Limits.of(replace(KEEP_ALL, **kept), unsafe=unsafe, now_us=now_us)
+def limits(*, unsafe: bool = False, now_us: int = 0, **kept: object) -> RetentionLimits:
+    return RetentionLimits.of(replace(KEEP_ALL, **kept), unsafe=unsafe, now_us=now_us)
 
 
 def test_without_limits_nothing_is_due():
-    half = Half().grown([(1, 5, 100)])
+    half = Partition().grown([(1, 5, 100)])
 
     assert not half.due(limits(now_us=1 << 60))
 
 
 def test_the_bytes_of_each_half_have_their_own_limit():
-    half = Half().grown([(1, 5, 100)])
+    half = Partition().grown([(1, 5, 100)])
 
     assert half.due(limits(max_bytes=99))
     assert not half.due(limits(max_bytes=99, unsafe=True))
@@ -29,14 +29,14 @@ def test_the_bytes_of_each_half_have_their_own_limit():
 
 
 def test_a_limit_that_is_just_reached_is_kept():
-    half = Half().grown([(1, 5_000_000, 100)])
+    half = Partition().grown([(1, 5_000_000, 100)])
 
     assert not half.due(limits(max_bytes=100, max_count=1, max_age_s=5, now_us=10_000_000))
     assert half.due(limits(max_age_s=5, now_us=10_000_001))
 
 
 def test_an_empty_half_is_never_due():
-    half = Half().grown([(1, 5, 100)])
+    half = Partition().grown([(1, 5, 100)])
 
     assert not half.shrunk([(1, 5, 100)], 1).due(limits(max_bytes=-1, max_count=-1, max_age_s=0, now_us=1 << 60))
 
@@ -44,7 +44,7 @@ def test_an_empty_half_is_never_due():
 def test_one_step_takes_few_large_messages():
     rows = [(position, 0, STEP_BYTES // 2) for position in range(1, 10)]
 
-    assert Half().grown(rows).doomed(rows, limits(max_count=0)) == 2
+    assert Partition().grown(rows).doomed(rows, limits(max_count=0)) == 2
 
 
 rows = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 5), st.integers(1, 100)), min_size=1, max_size=30).map(
@@ -70,7 +70,7 @@ def test_what_is_kept_is_the_longest_end_that_all_limits_allow(rows, max_count, 
     now_us = rows[-1][1]
     age_s = None if max_age_us is None else max_age_us / 1_000_000
     allowed = limits(max_count=max_count, max_bytes=max_bytes, max_age_s=age_s, now_us=now_us)
-    half, kept = Half().grown(rows), rows
+    half, kept = Partition().grown(rows), rows
 
     while half.due(allowed):
         oldest = kept[:step]

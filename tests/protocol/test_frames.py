@@ -26,7 +26,7 @@ from hookbot.protocol.frames import (
     prepare,
 )
 from hookbot.protocol.message import Gap, Message, Verified, format_id, from_envelope
-from hookbot.protocol.subscribe import Listening
+from hookbot.protocol.subscribe import SubscribeRequest
 from hookbot.protocol.topics import TopicFilter
 
 ID = format_id("abcdefgh", 7)
@@ -62,7 +62,7 @@ MESSAGES = st.builds(
 
 
 def listening(format, path="/sub/foo", topic="foo"):
-    return Listening(TopicFilter.parse(topic), path, topic, format)
+    return SubscribeRequest(TopicFilter.parse(topic), path, topic, format)
 
 
 @pytest.fixture

@@ -5,30 +5,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot.errors import InvalidTopic, MethodNotAllowed, NotFound, Refused
-from hookbot.protocol.paths import Place, find, is_for_app
+from hookbot.protocol.paths import Route, find, is_for_app
 from hookbot.protocol.topics import RESERVED
 
 
 @pytest.mark.parametrize(
     ("method", "path", "place"),
     [
-        ("POST", b"/pub/foo/bar", Place("publish", "/pub/foo/bar", "foo/bar")),
-        ("POST", b"/pub/", Place("publish", "/pub/", "")),
-        ("POST", b"/pub/foo/", Place("publish", "/pub/foo/", "foo/")),
-        ("POST", b"/pub/sub/x", Place("publish", "/pub/sub/x", "sub/x")),
-        ("POST", b"/pub/pub/x", Place("publish", "/pub/pub/x", "pub/x")),
-        ("POST", b"/unsafe/pub/foo", Place("publish", "/unsafe/pub/foo", "/unsafe/foo")),
-        ("POST", b"/unsafe/pub/", Place("publish", "/unsafe/pub/", "/unsafe/")),
-        ("POST", b"/foo/bar", Place("publish", "/foo/bar", "foo/bar")),
-        ("POST", b"/public", Place("publish", "/public", "public")),
-        ("POST", b"/%70ub/foo", Place("publish", "/pub/foo", "foo")),
-        ("GET", b"/sub/foo", Place("subscribe", "/sub/foo", "foo")),
-        ("GET", b"/sub/", Place("subscribe", "/sub/", "")),
-        ("GET", b"/sub/foo%3Frecursive", Place("subscribe", "/sub/foo?recursive", "foo?recursive")),
-        ("GET", b"/sub/unsafe/foo", Place("subscribe", "/sub/unsafe/foo", "unsafe/foo")),
-        ("GET", b"/unsafe/sub/foo/", Place("subscribe", "/unsafe/sub/foo/", "/unsafe/foo/")),
-        ("GET", b"/foo/", Place("subscribe", "/foo/", "foo/")),
-        ("GET", b"/foo%3Frecursive", Place("subscribe", "/foo?recursive", "foo?recursive")),
+        ("POST", b"/pub/foo/bar", Route("publish", "/pub/foo/bar", "foo/bar")),
+        ("POST", b"/pub/", Route("publish", "/pub/", "")),
+        ("POST", b"/pub/foo/", Route("publish", "/pub/foo/", "foo/")),
+        ("POST", b"/pub/sub/x", Route("publish", "/pub/sub/x", "sub/x")),
+        ("POST", b"/pub/pub/x", Route("publish", "/pub/pub/x", "pub/x")),
+        ("POST", b"/unsafe/pub/foo", Route("publish", "/unsafe/pub/foo", "/unsafe/foo")),
+        ("POST", b"/unsafe/pub/", Route("publish", "/unsafe/pub/", "/unsafe/")),
+        ("POST", b"/foo/bar", Route("publish", "/foo/bar", "foo/bar")),
+        ("POST", b"/public", Route("publish", "/public", "public")),
+        ("POST", b"/%70ub/foo", Route("publish", "/pub/foo", "foo")),
+        ("GET", b"/sub/foo", Route("subscribe", "/sub/foo", "foo")),
+        ("GET", b"/sub/", Route("subscribe", "/sub/", "")),
+        ("GET", b"/sub/foo%3Frecursive", Route("subscribe", "/sub/foo?recursive", "foo?recursive")),
+        ("GET", b"/sub/unsafe/foo", Route("subscribe", "/sub/unsafe/foo", "unsafe/foo")),
+        ("GET", b"/unsafe/sub/foo/", Route("subscribe", "/unsafe/sub/foo/", "/unsafe/foo/")),
+        ("GET", b"/foo/", Route("subscribe", "/foo/", "foo/")),
+        ("GET", b"/foo%3Frecursive", Route("subscribe", "/foo?recursive", "foo?recursive")),
     ],
 )
 def test_a_path_is_a_place(method, path, place):

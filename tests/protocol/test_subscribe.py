@@ -9,7 +9,7 @@ from hookbot.protocol.message import format_id
 from hookbot.protocol.paths import find
 from hookbot.protocol.request import Request
 from hookbot.protocol.since import ACCEPTED, AfterId, FromOldest, SinceTime
-from hookbot.protocol.subscribe import Listening, offered, read_listening
+from hookbot.protocol.subscribe import SubscribeRequest, offered, read_listening
 from hookbot.protocol.topics import TopicFilter
 
 NOW_US = 1_700_000_000_000_000
@@ -24,7 +24,7 @@ def read(query="", headers=(), *, path="/sub/foo", websocket=True):
 
 
 def test_a_plain_websocket_hears_raw_frames_from_now_on():
-    assert read() == Listening(TopicFilter(("foo",)), path="/sub/foo", topic="foo", format="raw")
+    assert read() == SubscribeRequest(TopicFilter(("foo",)), path="/sub/foo", topic="foo", format="raw")
 
 
 def test_what_is_heard_comes_from_the_path():

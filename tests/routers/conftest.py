@@ -5,7 +5,7 @@ from hookbot.broker.channels import Entry
 from hookbot.log.contract import MemoryLog
 from hookbot.protocol.message import Draft
 from hookbot.protocol.topics import TopicFilter
-from hookbot.routers.attempts import Limits
+from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.runner import RouterSpec, open_routers
 
 ALL = TopicFilter(("", "/unsafe/"))
@@ -49,5 +49,5 @@ class Hub:
 
 
 def _spec(name, router):
-    make, limits = router if isinstance(router, tuple) else (router, Limits())
+    make, limits = router if isinstance(router, tuple) else (router, RouterLimits())
     return RouterSpec(name, make if callable(make) else lambda: make, limits=limits)

@@ -5,7 +5,7 @@ import pytest
 from hookbot.errors import ConfigError
 from hookbot.protocol.message import Message
 from hookbot.routers.filter import FilterRouter
-from hookbot.routers.publisher import Publisher
+from hookbot.routers.publisher import DraftCollector
 from hookbot.routers.runner import RouterSpec, open_routers
 
 PUSH = Message(
@@ -18,7 +18,7 @@ PUSH = Message(
 
 
 async def routed(message=PUSH, **options):
-    publisher = Publisher("filter", message)
+    publisher = DraftCollector("filter", message)
     await FilterRouter(**{"reads": ["github.com/repo/"], "topic": "copy"} | options).route(message, publisher)
     return list(publisher.published.values())
 

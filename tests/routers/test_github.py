@@ -10,7 +10,7 @@ from hookbot.errors import ConfigError
 from hookbot.protocol.message import Message, Verified
 from hookbot.routers import Secret
 from hookbot.routers.github import GitHubRouter
-from hookbot.routers.publisher import Publisher
+from hookbot.routers.publisher import DraftCollector
 
 DELIVERIES = sorted((Path(__file__).parent.parent / "deliveries").glob("*.json"))
 SECRET = Secret("It's a Secret to Everybody")
@@ -38,7 +38,7 @@ def signed(body, event="push", secret=SECRET, digest="sha256", form=False, extra
 
 
 async def routed(message, *secrets, **options):
-    publisher = Publisher("github", message)
+    publisher = DraftCollector("github", message)
     await GitHubRouter(secrets or [SECRET], **options).route(message, publisher)
     return list(publisher.published.values())
 
@@ -131,7 +131,7 @@ async def test_an_installation_belongs_to_its_account_and_an_enterprise_to_itsel
 async def test_an_enterprise_server_has_topics_of_its_own():
     router = GitHubRouter([SECRET], host="git.acme.example")
     message = signed(push(), extra=(("X-GitHub-Enterprise-Host", "git.acme.example"),))
-    publisher = Publisher("ghes", message)
+    publisher = DraftCollector("ghes", message)
 
     await router.route(message, publisher)
 

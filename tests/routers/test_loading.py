@@ -5,7 +5,7 @@ import trio
 
 from hookbot.errors import ConfigError
 from hookbot.routers import loading
-from hookbot.routers.attempts import Limits
+from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.github import GitHubRouter
 from hookbot.routers.runner import RouterSpec, open_routers
 
@@ -87,7 +87,7 @@ def test_what_is_no_router_is_told_what_it_lacks(file, old, new, error):
 
 def test_a_section_of_the_configuration_says_which_router_and_with_which_limits():
     spec = RouterSpec.parse("ghes", {"router": "github", "time_limit": 5, "max_publishes": 10, "host": "git.acme"})
-    assert spec == RouterSpec("ghes", "github", {"host": "git.acme"}, Limits(5.0, 10))
+    assert spec == RouterSpec("ghes", "github", {"host": "git.acme"}, RouterLimits(5.0, 10))
 
 
 def test_a_router_in_a_file_is_called_like_the_file():

@@ -14,10 +14,10 @@ from hookbot.client.publisher import open_client
 from hookbot.errors import Unauthorized
 from hookbot.protocol.message import Message
 from hookbot.routers.ancestor import unwrap
-from hookbot.routers.attempts import Limits
+from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.github import GitHubRouter
-from hookbot.routers.outside import Outside
-from hookbot.routers.remote import Remote
+from hookbot.routers.outside import RemoteRunner
+from hookbot.routers.remote import HubUrl
 from hookbot.testing import KEY, open_test_hub
 
 SECRET = "s3cret"
@@ -44,9 +44,9 @@ class Copy:
 
 @asynccontextmanager
 async def outside(hub, router, path="/", key=KEY, **fields):
-    remote = Remote(Address.parse(hub.url + path), key, **fields)
+    remote = HubUrl(Address.parse(hub.url + path), key, **fields)
     async with trio.open_nursery() as nursery:
-        running = Outside(router.name, router, remote, None, Limits())
+        running = RemoteRunner(router.name, router, remote, None, RouterLimits())
         nursery.start_soon(running.run)
         yield running
         nursery.cancel_scope.cancel()
@@ -142,9 +142,9 @@ async def test_what_the_hub_refuses_for_its_topic_is_logged_and_the_next_is_rout
 
 async def test_a_token_that_opens_nothing_ends_it():
     async with within() as hub:
-        remote = Remote(Address.parse(hub.url.replace("//", "//wrong@")), None)
+        remote = HubUrl(Address.parse(hub.url.replace("//", "//wrong@")), None)
         with pytest.raises(BaseExceptionGroup) as caught:
-            await Outside("copy", Copy(), remote, None, Limits()).run()
+            await RemoteRunner("copy", Copy(), remote, None, RouterLimits()).run()
     assert caught.group_contains(Unauthorized)
 
 
@@ -224,13 +224,13 @@ async def test_against_the_ancestor_raw_frames_are_understood_and_verified(monke
     good = frame(Signature256=SIGNATURE)
     forged = frame(Signature256=SIGNATURE.replace("sha256=", "sha256=0"), Delivery="forged")
     async with ancestor(forged, good) as (port, publish_port, requests, posts):
-        remote = Remote(
+        remote = HubUrl(
             Address.parse(f"ws://tok@127.0.0.1:{port}/unsafe/sub/github.com/"), KEY, headers=(("Origin", "//h"),)
         )
-        publishing = Remote(Address.parse(f"http://127.0.0.1:{publish_port}"), KEY)
-        monkeypatch.setattr(Remote, "publishing", lambda self, draft, found=Remote.publishing: found(publishing, draft))
+        publishing = HubUrl(Address.parse(f"http://127.0.0.1:{publish_port}"), KEY)
+        monkeypatch.setattr(HubUrl, "publishing", lambda self, draft, found=HubUrl.publishing: found(publishing, draft))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Outside("github", GitHubRouter([SECRET]), remote, None, Limits()).run)
+            nursery.start_soon(RemoteRunner("github", GitHubRouter([SECRET]), remote, None, RouterLimits()).run)
             while len(posts) < 2:
                 await trio.sleep(0.01)
             nursery.cancel_scope.cancel()

@@ -5,7 +5,7 @@ import trio
 
 from hookbot.errors import Unavailable
 from hookbot.log.retention import Retention
-from hookbot.routers.attempts import Limits
+from hookbot.routers.attempts import RouterLimits
 
 
 class Copy:
@@ -351,7 +351,7 @@ async def test_the_position_of_a_quiet_router_moves_on_so_that_retention_does_no
 
 
 async def test_lag_is_what_a_router_has_not_looked_at_yet(hub, autojump_clock):
-    async with hub.run(bad=(Misbehaving(hang), Limits(time_limit=30))) as routers:
+    async with hub.run(bad=(Misbehaving(hang), RouterLimits(time_limit=30))) as routers:
         await hub.publish("in/1", b"bad")
         for _ in range(4):
             await hub.publish("in/1", b"good")
@@ -366,7 +366,7 @@ async def test_lag_is_what_a_router_has_not_looked_at_yet(hub, autojump_clock):
 
 async def test_a_message_is_not_tried_for_longer_than_its_time(hub, autojump_clock):
     started = trio.current_time()
-    async with hub.run(bad=(Misbehaving(hang), Limits(time_limit=7))):
+    async with hub.run(bad=(Misbehaving(hang), RouterLimits(time_limit=7))):
         await hub.publish("in/1", b"bad")
         [failed] = await hub.wait_for("hookbot/failed/bad")
     assert 7 <= trio.current_time() - started < 7.5
@@ -381,7 +381,7 @@ async def test_a_router_that_publishes_without_end_lets_the_rest_run_and_is_stop
             except Exception:
                 continue
 
-    async with hub.run(bad=(Misbehaving(publish_for_ever), Limits(time_limit=0.2)), good=Copy()):
+    async with hub.run(bad=(Misbehaving(publish_for_ever), RouterLimits(time_limit=0.2)), good=Copy()):
         await hub.publish("in/1", b"bad")
         [copy] = await hub.wait_for("copy")
         [failed] = await hub.wait_for("hookbot/failed/bad")
@@ -417,11 +417,11 @@ async def test_a_failure_that_lies_in_the_message_is_not_waited_for(hub, autojum
 async def test_what_is_published_after_route_has_returned_is_an_error(hub, autojump_clock, caplog):
     kept = []
 
-    class Keeper(Copy):
+    class Session(Copy):
         async def route(self, message, publish):
             kept.append(publish)
 
-    async with hub.run(keeper=Keeper()):
+    async with hub.run(keeper=Session()):
         await hub.publish("in/1", b"x")
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(RuntimeError, match="it can publish no more for it"):

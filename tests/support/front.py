@@ -14,17 +14,17 @@ from websockets.client import ClientProtocol
 from websockets.frames import Opcode
 from websockets.uri import parse_uri
 
-from hookbot.access.active_subscriptions import Standing
-from hookbot.access.authorizer import Authority
-from hookbot.access.control import Gate
+from hookbot.access.active_subscriptions import ActiveSubscriptions
+from hookbot.access.authorizer import Authorizer
+from hookbot.access.control import AccessControl
 from hookbot.access.tokens import make_token
 from hookbot.broker.broker import Broker, open_broker
 from hookbot.log.contract import MemoryLog
 from hookbot.protocol.message import Draft
-from hookbot.web.body import Intake
-from hookbot.web.fastpath.epoll import AVAILABLE, Poller
+from hookbot.web.body import BodyBudget
+from hookbot.web.fastpath.epoll import AVAILABLE, EpollLoop
 from hookbot.web.fastpath.fanout import Fanout
-from hookbot.web.fastpath.listener import Door
+from hookbot.web.fastpath.listener import FastPath
 
 GUARD_S = 30  # only ever reached by a test that fails
 KEY = "the key of the tests"
@@ -37,11 +37,11 @@ class Front:
 
     port: int
     broker: Broker
-    gate: Gate
-    door: Door
+    gate: AccessControl
+    door: FastPath
     fanout: Fanout
-    intake: Intake
-    standing: Standing
+    intake: BodyBudget
+    standing: ActiveSubscriptions
     handed_on: list
     """What was handed on to the app: each the bytes that were read already."""
     clients: list
@@ -97,11 +97,11 @@ async def open_front(*, log=None, hand_on=None, retention=None, send_buffer=None
     sock = create_server(("127.0.0.1", 0), backlog=4096)
     if send_buffer:
         sock.setsockopt(SOL_SOCKET, SO_SNDBUF, send_buffer)
-    standing = Standing()
+    standing = ActiveSubscriptions()
     max_body_bytes = limits.pop("max_body_bytes", 1 << 20)
-    intake = Intake(max_body_bytes, limits.pop("max_receiving_bytes", 16 << 20))
-    gate = Gate(
-        Authority([KEY]),
+    intake = BodyBudget(max_body_bytes, limits.pop("max_receiving_bytes", 16 << 20))
+    gate = AccessControl(
+        Authorizer([KEY]),
         clock_us=lambda: time_ns() // 1000,
         standing=standing,
         max_body_bytes=max_body_bytes,
@@ -111,9 +111,9 @@ async def open_front(*, log=None, hand_on=None, retention=None, send_buffer=None
     times = dict.fromkeys(("heartbeat_s", "ping_s", "deaf_s", "stall_s"), NEVER_S)
     with trio.fail_after(GUARD_S):
         async with open_broker(log or MemoryLog(), retention) as broker, trio.open_nursery() as nursery:
-            poller = Poller()
+            poller = EpollLoop()
             fanout = Fanout(broker, poller, standing, **{**times, **limits})
-            door = Door(broker, gate, intake, fanout, poller, hand_on or answer_handed_on, slow_s=slow_s)
+            door = FastPath(broker, gate, intake, fanout, poller, hand_on or answer_handed_on, slow_s=slow_s)
             front = Front(sock.getsockname()[1], broker, gate, door, fanout, intake, standing, handed_on, [])
             nursery.start_soon(poller.run)
             await nursery.start(fanout.run)

@@ -10,7 +10,7 @@ from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request
 from wsproto.frame_protocol import FrameProtocol
 
-from hookbot.web.asgi import Limits, Server
+from hookbot.web.asgi import ConnectionLimits, Server
 
 GUARD_S = 20  # only ever reached by a test that fails
 
@@ -139,7 +139,7 @@ async def serve(app, *, certificate=None, clients=None, **limits) -> AsyncIterat
         port = listeners[0].socket.getsockname()[1]
         if certificate:
             listeners = [trio.SSLListener(listeners[0], _tls(certificate, clients), https_compatible=True)]
-        served = Served(Server(app, Limits(**limits)), port, certificate)
+        served = Served(Server(app, ConnectionLimits(**limits)), port, certificate)
         async with trio.open_nursery() as nursery:
             await nursery.start(served.server.serve_listeners, listeners)
             try:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import trio
 
 from hookbot.broker.broker import Broker, open_broker
-from hookbot.broker.consumers import Sessions, open_sessions
+from hookbot.broker.consumers import Consumers, open_sessions
 from hookbot.errors import Unavailable
 from hookbot.log.contract import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Gap, format_id
-from hookbot.protocol.subscribe import Listening
+from hookbot.protocol.subscribe import SubscribeRequest
 from hookbot.protocol.topics import TopicFilter
 
 START_US = 1_800_000_000_000_000
@@ -56,7 +56,7 @@ class Clock:
 
 
 class SessionHub:
-    def __init__(self, broker: Broker, sessions: Sessions):
+    def __init__(self, broker: Broker, sessions: Consumers):
         self.broker = broker
         self.log = broker.log
         self.sessions = sessions
@@ -86,7 +86,7 @@ class SessionHub:
 
 
 def listening(topic="t", **asked):
-    return Listening(TopicFilter.parse(topic), path=f"/sub/{topic}", topic=topic, format="v1", **asked)
+    return SubscribeRequest(TopicFilter.parse(topic), path=f"/sub/{topic}", topic=topic, format="v1", **asked)
 
 
 @asynccontextmanager

@@ -13,9 +13,9 @@ from wsproto import ConnectionType, WSConnection, events
 from hookbot.access.control import UNSAFE_HEADER_VALUE
 from hookbot.access.tokens import make_token
 from hookbot.hub import reload as reloading
-from hookbot.hub.config import Config, Secret
+from hookbot.hub.config import Config, StoredSecret
 from hookbot.hub.config_file import ConfigFile
-from hookbot.hub.hub import Running, open_hub
+from hookbot.hub.hub import RunningHub, open_hub
 from hookbot.protocol.topics import TopicFilter
 from hookbot.signatures import SignedRequest, load_provider
 
@@ -40,7 +40,7 @@ class Clock:
 class WholeHub:
     """A hub that runs."""
 
-    running: Running
+    running: RunningHub
     http: httpx.AsyncClient
 
     @property
@@ -194,7 +194,7 @@ def configured(tmp_path, text="", **options):
     path = tmp_path / "hookbot.toml"
     path.write_text(text)
     options = {"bind": "127.0.0.1:0", "store": "memory:", "grace_s": 1, **options}
-    return Config(**{"key": Secret(KEY), "data_dir": tmp_path, "file": ConfigFile.read(path), **options})
+    return Config(**{"key": StoredSecret(KEY), "data_dir": tmp_path, "file": ConfigFile.read(path), **options})
 
 
 @asynccontextmanager

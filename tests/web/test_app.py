@@ -11,7 +11,7 @@ import trio
 from trio_websocket import open_websocket_url
 
 from hookbot.access.tokens import make_token
-from hookbot.hub.config import Config, Secret
+from hookbot.hub.config import Config, StoredSecret
 from hookbot.hub.hub import open_hub
 from hookbot.protocol.message import Draft
 from support.front import KEY, Client, Listener, connect
@@ -21,7 +21,9 @@ GUARD_S = 30
 
 @asynccontextmanager
 async def hub(tmp_path, **options):
-    config = Config(Secret(KEY), tmp_path, store="memory:", bind="127.0.0.1:0", **{"heartbeat_s": 60.0, **options})
+    config = Config(
+        StoredSecret(KEY), tmp_path, store="memory:", bind="127.0.0.1:0", **{"heartbeat_s": 60.0, **options}
+    )
     with trio.fail_after(GUARD_S):
         async with open_hub(config) as running, httpx.AsyncClient(base_url=running.url) as client:
             yield running, client
@@ -136,7 +138,7 @@ async def test_a_browser_may_show_its_token_in_the_query_of_a_stream(tmp_path):
 
 
 async def test_streams_end_when_the_hub_shuts_down(tmp_path):
-    config = Config(Secret(KEY), tmp_path, store="memory:", bind="127.0.0.1:0", grace_s=GUARD_S * 2)
+    config = Config(StoredSecret(KEY), tmp_path, store="memory:", bind="127.0.0.1:0", grace_s=GUARD_S * 2)
     over = trio.Event()
 
     async def read(url, *, task_status):

@@ -5,12 +5,12 @@ from contextlib import suppress
 import pytest
 
 from hookbot.errors import BodyTooLarge, Unavailable
-from hookbot.web.body import Intake
+from hookbot.web.body import BodyBudget
 
 
 @pytest.fixture
 def intake():
-    return Intake(max_body_bytes=10, max_receiving_bytes=15)
+    return BodyBudget(max_body_bytes=10, max_receiving_bytes=15)
 
 
 def test_a_body_is_whole_when_it_is_closed(intake):

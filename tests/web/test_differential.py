@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
 from hookbot.broker.broker import Broker
-from hookbot.hub.config import Config, Secret
+from hookbot.hub.config import Config, StoredSecret
 from hookbot.hub.hub import open_hub
 from hookbot.protocol.topics import TopicFilter
 from support.front import KEY, basic, handshake, post
@@ -72,7 +72,7 @@ def running(*, door):
     async def run():
         nonlocal hub
         config = Config(
-            key=Secret(KEY),
+            key=StoredSecret(KEY),
             data_dir=Path(),
             bind="127.0.0.1:0",
             store="memory:",

@@ -8,18 +8,18 @@ import trio
 
 from hookbot.access.tokens import make_token
 from hookbot.client import listen
-from hookbot.hub.config import Config, Secret
+from hookbot.hub.config import Config, StoredSecret
 from hookbot.hub.hub import open_hub
 from hookbot.protocol.message import Draft
 
 KEY = "the key of the tests"
-GITHUB = Secret("the secret of the tests")
+GITHUB = StoredSecret("the secret of the tests")
 
 
 @asynccontextmanager
 async def hub(tmp_path):
     config = Config(
-        Secret(KEY), tmp_path, store="memory:", bind="127.0.0.1:0", routers=("github",), github_secrets=(GITHUB,)
+        StoredSecret(KEY), tmp_path, store="memory:", bind="127.0.0.1:0", routers=("github",), github_secrets=(GITHUB,)
     )
     token = make_token(KEY, "/")
     with trio.fail_after(30):

@@ -6,8 +6,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from hookbot.access.active_subscriptions import Standing
-from hookbot.access.authorizer import Authority, Grant
+from hookbot.access.active_subscriptions import ActiveSubscriptions
+from hookbot.access.authorizer import Authorizer, Grant
 from hookbot.broker import channels as channels_module
 from hookbot.broker import page_cache as pages_module
 from hookbot.broker.broker import Start, open_broker
@@ -17,7 +17,7 @@ from hookbot.log.retention import Retention
 from hookbot.protocol import frames as framing_module
 from hookbot.protocol.message import Draft, Gap, format_id
 from hookbot.protocol.since import AfterId, FromOldest
-from hookbot.protocol.subscribe import Listening
+from hookbot.protocol.subscribe import SubscribeRequest
 from hookbot.protocol.topics import TopicFilter
 from hookbot.web.streams import Streams
 
@@ -38,7 +38,7 @@ async def broker(log):
 
 @pytest.fixture
 def standing():
-    return Standing()
+    return ActiveSubscriptions()
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def listen(streams):
 
     def listen(start=0, format="jsonl", **asked):
         start = start if isinstance(start, Start) else Start(start)
-        return streams.open(Listening(TopicFilter.parse("a"), "/sub/a", "a", format, **asked), start)
+        return streams.open(SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", format, **asked), start)
 
     return listen
 
@@ -340,10 +340,10 @@ async def test_a_stream_that_is_opened_while_the_hub_closes_ends_at_once(listen,
 
 
 async def test_a_stream_ends_when_what_granted_it_does(streams, standing):
-    authority, now_s = Authority(["key"]), 99
+    authority, now_s = Authorizer(["key"]), 99
     standing.is_granted = lambda grant: authority.stands(grant, now_s=now_s)
     grant = Grant(key="key", expires_s=100)
-    asked = Listening(TopicFilter.parse("a"), "/sub/a", "a", "jsonl", grant=grant)
+    asked = SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", "jsonl", grant=grant)
     with streams.open(asked, Start(0)) as stream:
         assert list(standing.over()) == [None]
         now_s = 100

@@ -14,7 +14,7 @@ GRANT_ENDED = "the token is no longer valid"
 End = Callable[[], None]
 
 
-class Standing:
+class ActiveSubscriptions:
     """All subscriptions of a hub, by what grants them. None means without limit."""
 
     def __init__(self, *, max_subscribers: int | None = None, max_per_token: int | None = None) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 from ..protocol.message import Draft, Headers, Once
 from ..protocol.request import Request
 from ..signatures import Reply
-from .authorizer import Authority
+from .authorizer import Authorizer
 from .sources import Source
 
 SECRET_HEADERS = frozenset(
@@ -38,7 +38,7 @@ Accepted = Draft | Confirmation | Reply
 
 
 @dataclass(frozen=True)
-class Publishing:
+class AdmittedPublish:
     """A publish that was let in and may now send its body."""
 
     request: Request
@@ -50,7 +50,7 @@ class Publishing:
     idempotency_key: str = ""
     source: Source | None = None
     """Where it has to come from; then `accept` verifies it."""
-    authority: Authority | None = None
+    authority: Authorizer | None = None
     """Whose word it was let in by; that of another has to be asked for anew."""
     expires_s: float = inf
     """Until when its token is good, in seconds since 1970."""

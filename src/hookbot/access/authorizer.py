@@ -7,7 +7,7 @@ from math import inf
 from typing import Literal
 
 from ..errors import Unauthorized
-from .narrowed_tokens import CAVEATS, Narrowed
+from .narrowed_tokens import CAVEATS, NarrowedToken
 from .tokens import DIGESTS, Digest, find_opening, opening_paths
 
 Action = Literal["publish", "subscribe", "operate"]
@@ -39,7 +39,7 @@ class Grant:
         return self.key, self.path, self.names[:1]
 
 
-class Authority:
+class Authorizer:
     """Says what a token allows. The tokens of several keys are good; only the first makes new ones."""
 
     def __init__(
@@ -70,9 +70,9 @@ class Authority:
             raise Unauthorized
 
         @lru_cache(maxsize=4096)
-        def genuine(token: str) -> tuple[Narrowed, str]:
+        def genuine(token: str) -> tuple[NarrowedToken, str]:
             """A narrowed token and the key that it begins with; raises `ValueError`, and remembers nothing then."""
-            narrowed = Narrowed.parse(token)
+            narrowed = NarrowedToken.parse(token)
             for key in keys:
                 if narrowed.is_made_with(key):
                     return narrowed, key
@@ -109,7 +109,7 @@ class Authority:
         grant = self._grant(key, narrowed, caveats)
         return grant if self.stands(grant, now_s=now_s) else None
 
-    def _grant(self, key: str, narrowed: Narrowed, caveats: "Caveats") -> Grant:
+    def _grant(self, key: str, narrowed: NarrowedToken, caveats: "Caveats") -> Grant:
         """What the caveats leave, each of which can only take away."""
         return Grant(
             key,

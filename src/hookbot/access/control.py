@@ -20,19 +20,19 @@ from ..errors import (
     Unauthorized,
 )
 from ..protocol.message import format_time
-from ..protocol.paths import METHODS, Place, find
+from ..protocol.paths import METHODS, Route, find
 from ..protocol.request import Request
 from ..protocol.since import AfterId
-from ..protocol.subscribe import Listening, read_listening
+from ..protocol.subscribe import SubscribeRequest, read_listening
 from ..protocol.topics import RECURSIVE, UNSAFE, TopicFilter, decode_path, is_own, is_unsafe
 from ..signatures import Reply
-from .active_subscriptions import Standing
-from .admitted import Publishing
-from .authorizer import Action, Authority, Grant
+from .active_subscriptions import ActiveSubscriptions
+from .admitted import AdmittedPublish
+from .authorizer import Action, Authorizer, Grant
 from .client_address import TrustedProxies, neighbourhood
 from .credentials import tokens_of
 from .fetching import Fetches
-from .rate_limits import FAILURES, Rate, Throttle
+from .rate_limits import FAILURES, Rate, RateLimiter
 from .sources import Source, Sources
 
 MAX_HOPS = 16
@@ -45,7 +45,7 @@ FAILED = "requests without a good token or signature"
 logger = logging.getLogger("hookbot.gate")
 
 
-class Gate:
+class AccessControl:
     """Decides about requests, by the hub's keys and limits.
 
     Every refusal is a `Refused`, whose text is the answer. In this order: the path (400, 404, 405), the address
@@ -54,11 +54,11 @@ class Gate:
 
     def __init__(
         self,
-        authority: Authority,
+        authority: Authorizer,
         *,
         clock_us: Callable[[], int],
         sources: Sources | None = None,
-        standing: Standing | None = None,
+        standing: ActiveSubscriptions | None = None,
         fetches: Fetches | None = None,
         proxies: TrustedProxies | None = None,
         failures: Rate = FAILURES,
@@ -71,17 +71,17 @@ class Gate:
         self.max_body_bytes = max_body_bytes
         self.origins = frozenset(origin.lower() for origin in origins)
         self.sources = sources or Sources()
-        self.standing = Standing() if standing is None else standing  # one without subscriptions is empty
+        self.standing = ActiveSubscriptions() if standing is None else standing  # one without subscriptions is empty
         self.standing.is_granted = lambda grant: self.authority.stands(grant, now_s=self.now_s)
         self.fetches = fetches or Fetches()
         self._proxies = proxies or TrustedProxies()
-        self._failures = Throttle(failures)
-        self._publishes = Throttle(publishes) if publishes else None
+        self._failures = RateLimiter(failures)
+        self._publishes = RateLimiter(publishes) if publishes else None
         self._clock_us = clock_us
         beneath = [TopicFilter.parse(f"{UNSAFE}{prefix}{RECURSIVE}") for prefix in unsafe_prefixes]
         self._unsafe = TopicFilter(tuple(pattern for wanted in beneath for pattern in wanted.patterns))
 
-    def adopt(self, other: "Gate") -> None:
+    def adopt(self, other: "AccessControl") -> None:
         """Decide as `other` does from now on, but for the size of bodies; the subscriptions that stand are kept."""
         self.authority, self.sources, self.origins = other.authority, other.sources, other.origins
         self._proxies, self._unsafe = other._proxies, other._unsafe
@@ -95,7 +95,7 @@ class Gate:
         """Seconds since 1970."""
         return self._clock_us() / 1e6
 
-    def publishing(self, request: Request) -> Publishing:
+    def publishing(self, request: Request) -> AdmittedPublish:
         """Let a publish in, before its body is read."""
         place = self.place(request, "publish")
         if is_own(place.topic):
@@ -105,7 +105,7 @@ class Gate:
         grant = self.authorize(request, place.path, "publish") if safe else Grant()
         self._count_publish(request)
         _check_metadata(request.query)
-        return Publishing(
+        return AdmittedPublish(
             request,
             place.topic,
             self._neighbourhood(request) if source else "",
@@ -117,7 +117,7 @@ class Gate:
             grant.expires_s,
         )
 
-    def admits_again(self, publishing: Publishing) -> bool:
+    def admits_again(self, publishing: AdmittedPublish) -> bool:
         """Whether the same head, on the same connection, is still let in as it was; then it is counted."""
         if publishing.authority is not self.authority or publishing.expires_s <= self.now_s:
             return False
@@ -133,7 +133,7 @@ class Gate:
         source = self.sources.find(place.topic)
         if source is None:
             return None
-        publishing = Publishing(request, place.topic, self._neighbourhood(request), source=source)
+        publishing = AdmittedPublish(request, place.topic, self._neighbourhood(request), source=source)
         try:
             reply = source.handshake(source.signed(request, b""), now_s=self.now_s)
         except BadSignature as error:
@@ -146,7 +146,7 @@ class Gate:
                 self.authorize(request, place.path, "publish")
         return reply
 
-    def distrust(self, publishing: Publishing, error: BadSignature) -> None:
+    def distrust(self, publishing: AdmittedPublish, error: BadSignature) -> None:
         """A sender could not prove who it is. Raises `TooManyRequests` for whom that happens too often."""
         self._failures.use(publishing.client, FAILED, now_s=self.now_s)
         if source := publishing.source:
@@ -154,13 +154,13 @@ class Gate:
             named = f" (delivery {delivery[:80]!r})" if delivery else ""
             logger.warning("not from %s, refused on %s%s: %s", source.provider.name, publishing.topic, named, error)
 
-    def count_genuine(self, publishing: Publishing) -> None:
+    def count_genuine(self, publishing: AdmittedPublish) -> None:
         """A sender has proved who it is. Raises `TooManyRequests` if it publishes too often."""
         source = publishing.source
         if source and source.publishes:
             source.publishes.use(source.topic, "publishes", now_s=self.now_s)
 
-    def listening(self, request: Request, *, websocket: bool) -> Listening:
+    def listening(self, request: Request, *, websocket: bool) -> SubscribeRequest:
         """Let a subscription in, with everything its query and headers ask for."""
         place = self.place(request, "subscribe")
         if is_unsafe(place.topic) and request.header(UNSAFE_HEADER) != UNSAFE_HEADER_VALUE:
@@ -178,7 +178,7 @@ class Gate:
         if grant.live_only and path.startswith(MESSAGES):
             raise Forbidden("this token shows what is new, and no history")
 
-    def place(self, request: Request, action: Literal["publish", "subscribe"]) -> Place:
+    def place(self, request: Request, action: Literal["publish", "subscribe"]) -> Route:
         """What the path means for this method; raises `InvalidTopic`, `NotFound` or `MethodNotAllowed`."""
         place = find(request.method, request.raw_path)
         self._check_existence(place)
@@ -203,11 +203,11 @@ class Gate:
             raise Forbidden(f"pages of {request.header('origin')[:80]!r} may not use this hub with saved credentials")
         return grant
 
-    def _check_existence(self, place: Place) -> None:
+    def _check_existence(self, place: Route) -> None:
         if is_unsafe(place.topic) and not self._may_exist(place):
             raise NotFound(f"this hub has no such unsafe topic: {place.topic!r}")
 
-    def _may_exist(self, unsafe: Place) -> bool:
+    def _may_exist(self, unsafe: Route) -> bool:
         """Whether the hub has this unsafe topic, or some of those that a subscription asks for."""
         if unsafe.action == "publish":
             return self._unsafe.matches(unsafe.topic)
@@ -248,7 +248,7 @@ class Gate:
         return bool(origin) and not origin.endswith(own) and origin not in self.origins
 
 
-def _within(grant: Grant, listening: Listening, *, now_us: int) -> Listening:
+def _within(grant: Grant, listening: SubscribeRequest, *, now_us: int) -> SubscribeRequest:
     """The subscription as the grant allows it; raises `Forbidden` for more than that."""
     name = listening.cursor or listening.group
     if grant.cursor and name != grant.cursor:

@@ -6,7 +6,7 @@ import httpx
 import trio
 
 from ..errors import Unavailable
-from .rate_limits import Rate, Throttle
+from .rate_limits import Rate, RateLimiter
 
 TIMEOUT_S = 10
 MAX_BYTES = 64 << 10
@@ -32,7 +32,7 @@ class Fetches:
 
     def __init__(self, fetch: Fetch = fetch_small, rate: Rate = FETCHES) -> None:
         self._fetch = fetch
-        self._throttle = Throttle(rate)
+        self._throttle = RateLimiter(rate)
         self._under_way: dict[str, trio.Event] = {}
 
     async def get(self, url: str, whose: str, *, now_s: float) -> bytes:

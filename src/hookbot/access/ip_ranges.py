@@ -19,7 +19,7 @@ WIDEST = {4: 8, 6: 16}
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class RangeList:
     """A list that a sender publishes: where, which part of it, and what it said at last."""
 
     url: str
@@ -33,27 +33,27 @@ class Published:
 _ATLASSIAN = "items[?contains(product, '%s') && (!direction || contains(direction, 'egress'))].cidr"
 
 KNOWN = {
-    "github": Published("https://api.github.com/meta", "hooks"),
-    "bitbucket": Published("https://ip-ranges.atlassian.com/", _ATLASSIAN % "bitbucket"),
-    "jira": Published("https://ip-ranges.atlassian.com/", _ATLASSIAN % "jira"),
-    "stripe": Published("https://stripe.com/files/ips/ips_webhooks.json", "WEBHOOKS"),
-    "pagerduty": Published("https://app.pagerduty.com/webhook_ips", "@"),
+    "github": RangeList("https://api.github.com/meta", "hooks"),
+    "bitbucket": RangeList("https://ip-ranges.atlassian.com/", _ATLASSIAN % "bitbucket"),
+    "jira": RangeList("https://ip-ranges.atlassian.com/", _ATLASSIAN % "jira"),
+    "stripe": RangeList("https://stripe.com/files/ips/ips_webhooks.json", "WEBHOOKS"),
+    "pagerduty": RangeList("https://app.pagerduty.com/webhook_ips", "@"),
 }
 """What senders document of themselves."""
 
 
-def read_ranges(path: Path) -> dict[str, Published]:
+def read_ranges(path: Path) -> dict[str, RangeList]:
     """All lists that a file has; raises `ConfigError`. No file has none."""
     try:
         document = json.loads(path.read_text()) if path.exists() else {}
         return {
-            name: Published(**{**fields, "networks": tuple(fields["networks"])}) for name, fields in document.items()
+            name: RangeList(**{**fields, "networks": tuple(fields["networks"])}) for name, fields in document.items()
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{path} is not as `hookbot update-ranges` writes it: {error!r}") from None
 
 
-def write_ranges(path: Path, ranges: Mapping[str, Published]) -> None:
+def write_ranges(path: Path, ranges: Mapping[str, RangeList]) -> None:
     """Replace a file, in one step; raises `ConfigError`."""
     new = path.with_suffix(".new")
     try:
@@ -64,7 +64,7 @@ def write_ranges(path: Path, ranges: Mapping[str, Published]) -> None:
         raise ConfigError(f"{path} cannot be written: {error}") from None
 
 
-def networks_of(ranges: Mapping[str, Published]) -> dict[str, Sequence[Network]]:
+def networks_of(ranges: Mapping[str, RangeList]) -> dict[str, Sequence[Network]]:
     """The networks of each list; raises `ConfigError`."""
     try:
         return {name: [ip_network(text) for text in one.networks] for name, one in ranges.items()}

@@ -42,7 +42,7 @@ _PLAIN = re.compile(r"[0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowed:
+class NarrowedToken:
     """A narrowed token, taken apart. That it could be read says nothing of whether it is genuine."""
 
     digest: Digest
@@ -51,7 +51,7 @@ class Narrowed:
     signature: bytes
 
     @classmethod
-    def of(cls, token: str, path: str) -> "Narrowed":
+    def of(cls, token: str, path: str) -> "NarrowedToken":
         """The root of a chain: a plain token and the path that it was made for; raises `ValueError` if it is none."""
         for digest, length in DIGESTS.items():
             if len(token) == length and _PLAIN.fullmatch(token) and "\n" not in path:
@@ -59,7 +59,7 @@ class Narrowed:
         raise ValueError("neither a narrowed token nor a plain one, of 40 or 64 hexadecimal digits")
 
     @classmethod
-    def parse(cls, text: str) -> "Narrowed":
+    def parse(cls, text: str) -> "NarrowedToken":
         """Take a narrowed token apart; raises `ValueError` if it is none."""
         if len(text) > MAX_LENGTH:
             raise ValueError(f"a token has at most {MAX_LENGTH} characters")
@@ -71,7 +71,7 @@ class Narrowed:
             raise ValueError("a narrowed token has one spelling")
         return narrowed
 
-    def narrow(self, name: str, value: str) -> "Narrowed":
+    def narrow(self, name: str, value: str) -> "NarrowedToken":
         """A weaker token; raises `ValueError` for a caveat that no hub understands."""
         if name not in CAVEATS or not CAVEATS[name].fullmatch(value):
             raise ValueError(f"no token can be narrowed to {name}={value}")
@@ -84,9 +84,9 @@ class Narrowed:
             signature = _sign(signature, caveat.encode())
         return hmac.compare_digest(signature, self.signature)
 
-    def _bind(self, caveat: str) -> "Narrowed":
+    def _bind(self, caveat: str) -> "NarrowedToken":
         signature = _sign(self.signature, caveat.encode())
-        return Narrowed(self.digest, self.path, (*self.caveats, caveat), signature)
+        return NarrowedToken(self.digest, self.path, (*self.caveats, caveat), signature)
 
     def __str__(self) -> str:
         head = "".join(f"{line}\n" for line in (self.digest, self.path, *self.caveats))

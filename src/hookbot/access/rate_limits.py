@@ -33,7 +33,7 @@ FAILURES = Rate(100, 60)
 """How often one address may come without a good token or signature, unless the configuration says otherwise."""
 
 
-class Throttle:
+class RateLimiter:
     """Counts what each key does against one rate. The keys that did something last are remembered, up to `MAX_KEYS`."""
 
     def __init__(self, rate: Rate) -> None:

@@ -19,7 +19,7 @@ from ..protocol.request import Request
 from ..protocol.topics import check_topic, patterns_of
 from ..signatures import Proof, Provider, Reply, SignedRequest, load_provider
 from .client_address import Network, is_within
-from .rate_limits import Rate, Throttle
+from .rate_limits import Rate, RateLimiter
 
 KEYS = (
     "topic",
@@ -55,7 +55,7 @@ class Source:
     certificates: Sequence[str] = ()
     """SHA-256 fingerprints (hex) or subjects (RFC 4514) of client certificates of which one has to be shown."""
     max_body_bytes: int | None = None
-    publishes: Throttle | None = None
+    publishes: RateLimiter | None = None
     """How often it may publish."""
     confirm: bool = False
     """Whether to fetch what a sender wants fetched before it begins (AWS SNS)."""
@@ -78,7 +78,7 @@ class Source:
             allow_from=table.take("allow_from", list, lambda texts: _networks(texts, ranges or {}), default=()),
             certificates=table.take("certificates", list, _certificates, default=()),
             max_body_bytes=table.take("max_body_bytes", int, _positive, default=None),
-            publishes=Throttle(rate) if rate else None,
+            publishes=RateLimiter(rate) if rate else None,
             confirm=table.take("confirm", bool, default=False),
         )
         table.check()

@@ -5,14 +5,14 @@ import trio
 from ..errors import BadSignature
 from ..protocol.message import Draft
 from ..signatures import CertificateNeeded, Reply
-from .admitted import Accepted, Confirmation, Publishing
-from .control import Gate
+from .admitted import Accepted, AdmittedPublish, Confirmation
+from .control import AccessControl
 
 LARGE_BODY = 256 << 10  # takes more than a millisecond or so to verify
 
 
-async def verify(gate: Gate, publishing: Publishing, body: bytes) -> Draft | Reply:
-    """`Publishing.accept`, without holding up the loop, and with whatever has to be fetched for it.
+async def verify(gate: AccessControl, publishing: AdmittedPublish, body: bytes) -> Draft | Reply:
+    """`AdmittedPublish.accept`, without holding up the loop, and with whatever has to be fetched for it.
 
     Raises `BadSignature`; `TooManyRequests` where there were too many of those, or too much was published;
     `Unavailable` when something cannot be fetched.
@@ -31,7 +31,7 @@ async def verify(gate: Gate, publishing: Publishing, body: bytes) -> Draft | Rep
     return accepted
 
 
-async def _accept(gate: Gate, publishing: Publishing, body: bytes) -> Accepted:
+async def _accept(gate: AccessControl, publishing: AdmittedPublish, body: bytes) -> Accepted:
     try:
         return await _accept_known(publishing, body, gate.now_s)
     except CertificateNeeded as needed:
@@ -39,7 +39,7 @@ async def _accept(gate: Gate, publishing: Publishing, body: bytes) -> Accepted:
     return await _accept_known(publishing, body, gate.now_s)
 
 
-async def _accept_known(publishing: Publishing, body: bytes, now_s: float) -> Accepted:
+async def _accept_known(publishing: AdmittedPublish, body: bytes, now_s: float) -> Accepted:
     if len(body) <= LARGE_BODY:
         await trio.lowlevel.checkpoint()
         return publishing.accept(body, now_s=now_s)

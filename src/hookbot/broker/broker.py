@@ -16,7 +16,7 @@ from ..protocol.message import Draft, Duplicate, Gap, Message, format_id
 from ..protocol.since import AfterId, FromOldest, Since, SinceTime
 from ..protocol.topics import TopicFilter
 from .channels import Channel, Channels, Entry
-from .page_cache import Pages
+from .page_cache import PageCache
 from .writer import Done, Writer
 
 
@@ -97,7 +97,7 @@ class Broker:
         self.counts = Counts()
         self.channels = Channels(log.head)
         self.writer = Writer(log, retention, self._announce, clock_us)
-        self._pages = Pages(log)
+        self._pages = PageCache(log)
 
     @property
     def head(self) -> int:

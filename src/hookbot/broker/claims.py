@@ -6,17 +6,17 @@ from typing import TypeVar
 import trio
 
 from ..errors import Ended
-from .consumer_id import Key
+from .consumer_id import ConsumerId
 
 GONE = 4001  # a close code for private use (RFC 6455, section 7.4.2): do not come back by yourself
 
 T = TypeVar("T")
 
 
-class Hold:
-    """A key that somebody has, until they let go of it or it is taken away. Made by `Holds.claim`."""
+class Claim:
+    """A key that somebody has, until they let go of it or it is taken away. Made by `Claims.claim`."""
 
-    def __init__(self, key: Key) -> None:
+    def __init__(self, key: ConsumerId) -> None:
         self.key = key
         self.ended: Ended | None = None
         self.settle: Callable[[], object] = lambda: None
@@ -48,34 +48,34 @@ class Hold:
         raise self.ended
 
 
-class Holds:
+class Claims:
     """All keys that somebody has."""
 
     def __init__(self) -> None:
-        self._holds: dict[Key, Hold] = {}
+        self._holds: dict[ConsumerId, Claim] = {}
         self._freed = trio.Event()
 
-    def find(self, key: Key) -> Hold | None:
+    def find(self, key: ConsumerId) -> Claim | None:
         """Who has a key."""
         return self._holds.get(key)
 
-    def claim(self, key: Key) -> Hold:
+    def claim(self, key: ConsumerId) -> Claim:
         """Have a key that nobody has."""
-        hold = self._holds[key] = Hold(key)
+        hold = self._holds[key] = Claim(key)
         return hold
 
-    async def until_free(self, key: Key) -> None:
+    async def until_free(self, key: ConsumerId) -> None:
         """Wait until nobody has a key."""
         while key in self._holds:
             await self._freed.wait()
 
-    def take_away(self, key: Key, reason: Ended) -> None:
+    def take_away(self, key: ConsumerId, reason: Ended) -> None:
         """Nobody has the key any more; whoever had it is told why."""
         if hold := self._holds.get(key):
             self.release(hold)
             hold.end(reason)
 
-    def release(self, hold: Hold) -> bool:
+    def release(self, hold: Claim) -> bool:
         """Let go; returns whether it had not been taken away before."""
         if self._holds.get(hold.key) is not hold:
             return False

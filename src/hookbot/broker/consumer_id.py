@@ -4,28 +4,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..protocol.paths import path_of, wanted_at
-from ..protocol.subscribe import Listening
+from ..protocol.subscribe import SubscribeRequest
 from ..protocol.topics import TopicFilter
 
-Kind = Literal["cursor", "group"]
+ConsumerKind = Literal["cursor", "group"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Key:
+class ConsumerId:
     """A name beneath the path of a subscription; `/foo` and `/sub/foo` are the same path, the longer one."""
 
-    kind: Kind
+    kind: ConsumerKind
     path: str
     name: str
 
     @classmethod
-    def of(cls, listening: Listening) -> "Key":
+    def of(cls, listening: SubscribeRequest) -> "ConsumerId":
         """The key of the cursor or the group that a subscription asks for."""
         path = path_of(listening.wanted)
         return cls("group", path, listening.group) if listening.group else cls("cursor", path, listening.cursor)
 
     @classmethod
-    def parse(cls, text: str) -> "Key":
+    def parse(cls, text: str) -> "ConsumerId":
         """The key that `str` made this text of; neither a kind nor a name has a space in it."""
         kind, _, rest = text.partition(" ")
         path, _, name = rest.rpartition(" ")

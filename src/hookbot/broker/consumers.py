@@ -12,18 +12,18 @@ from ..errors import Ended, NotFound
 from ..protocol.message import Gap, format_id
 from ..protocol.paths import path_of, wanted_at
 from ..protocol.since import Since
-from ..protocol.subscribe import Listening
+from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import TRY_AGAIN_LATER
 from .broker import Broker
 from .channels import Entry
 from .claims import GONE
-from .consumer_id import Key, Kind
+from .consumer_id import ConsumerId, ConsumerKind
 from .cursors import open_cursor
 from .groups import Groups
-from .positions import Place, Positions
+from .positions import ConsumerState, Positions
 
 
-class Session(Protocol):
+class Consumer(Protocol):
     """One acknowledged subscription, while its client is connected."""
 
     hello: dict[str, str]
@@ -40,10 +40,10 @@ class Session(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ConsumerInfo:
     """A cursor or a group, as whoever looks after a hub sees it."""
 
-    kind: Kind
+    kind: ConsumerKind
     path: str
     name: str
     position: str
@@ -57,7 +57,7 @@ class Listed:
 @asynccontextmanager
 async def open_sessions(
     broker: Broker, *, clock_us: Callable[[], int] = lambda: time_ns() // 1000
-) -> AsyncIterator["Sessions"]:
+) -> AsyncIterator["Consumers"]:
     """The sessions of a hub. When the block ends, everything that was acknowledged is saved."""
     positions = Positions(broker, clock_us)
     await positions.load()
@@ -66,38 +66,38 @@ async def open_sessions(
         nursery.start_soon(positions.run)
         nursery.start_soon(groups.run)
         try:
-            yield Sessions(positions, groups)
+            yield Consumers(positions, groups)
         finally:
             nursery.cancel_scope.cancel()
             await positions.close()
 
 
-class Sessions:
+class Consumers:
     """All sessions of a hub, made by `open_sessions`."""
 
     def __init__(self, positions: Positions, groups: Groups) -> None:
         self._positions = positions
         self._groups = groups
 
-    def check(self, listening: Listening) -> None:
+    def check(self, listening: SubscribeRequest) -> None:
         """Raises `Refused` for what `open` would refuse now, so that a handshake can be answered with it."""
-        self._positions.check(Key.of(listening))
+        self._positions.check(ConsumerId.of(listening))
         self._groups.check(listening)
 
-    def open(self, listening: Listening) -> AbstractAsyncContextManager[Session]:
+    def open(self, listening: SubscribeRequest) -> AbstractAsyncContextManager[Consumer]:
         """Have a cursor, or be a member of a group, until the block ends. May wait long for the block to begin.
 
         Raises `Refused`, `Unavailable`, or `Ended` if it was taken away meanwhile.
         """
         return self._groups.open(listening) if listening.group else open_cursor(self._positions, listening)
 
-    def list(self, path: str | None = None) -> Sequence[Listed]:
+    def list(self, path: str | None = None) -> Sequence[ConsumerInfo]:
         """All cursors and groups, or those of one subscription path; raises `Refused` if it is none."""
         wanted = None if path is None else path_of(wanted_at(path))
         places = [place for place in self._positions.all() if wanted in (None, place.key.path)]
         return [self._listed(place) for place in sorted(places, key=lambda place: place.key)]
 
-    async def move(self, kind: Kind, path: str, name: str, since: Since | None) -> Listed:
+    async def move(self, kind: ConsumerKind, path: str, name: str, since: Since | None) -> ConsumerInfo:
         """Let one go on from `since`, or from now; connected clients are closed and come back there.
 
         Raises `NotFound`, `Refused` and `Unavailable`.
@@ -107,21 +107,21 @@ class Sessions:
         moved = Ended(TRY_AGAIN_LATER, f"the {kind} {name} was moved: come back and go on from there")
         return self._listed(await self._positions.move(key, start.position, moved))
 
-    async def delete(self, kind: Kind, path: str, name: str) -> None:
+    async def delete(self, kind: ConsumerKind, path: str, name: str) -> None:
         """Forget one; connected clients are closed for good. Raises `NotFound`, `Refused` and `Unavailable`."""
         await self._positions.delete(self._find(kind, path, name), Ended(GONE, f"the {kind} {name} was deleted"))
 
-    def _find(self, kind: Kind, path: str, name: str) -> Key:
-        key = Key(kind, path_of(wanted_at(path)), name)
+    def _find(self, kind: ConsumerKind, path: str, name: str) -> ConsumerId:
+        key = ConsumerId(kind, path_of(wanted_at(path)), name)
         if self._positions.find(key) is None:
             raise NotFound(f"there is no {kind} {name[:80]!r} at {key.path!r}")
         return key
 
-    def _listed(self, place: Place) -> Listed:
+    def _listed(self, place: ConsumerState) -> ConsumerInfo:
         positions, key = self._positions, place.key
         if hold := positions.holds.find(key):
             hold.settle()
-        return Listed(
+        return ConsumerInfo(
             kind=key.kind,
             path=key.path,
             name=key.name,

@@ -12,22 +12,22 @@ import trio
 
 from ..errors import Ended, Refused
 from ..protocol.message import Gap, format_id, parse_id
-from ..protocol.subscribe import Listening
+from ..protocol.subscribe import SubscribeRequest
 from .broker import Start, Subscription
 from .channels import Entry
-from .claims import GONE, Hold
-from .consumer_id import Key
+from .claims import GONE, Claim
+from .consumer_id import ConsumerId
 from .page_cache import PAGE_BYTES, PAGE_MESSAGES
-from .positions import Place, Positions
+from .positions import ConsumerState, Positions
 
 
 @asynccontextmanager
-async def open_cursor(positions: Positions, listening: Listening) -> AsyncIterator["Cursor"]:
+async def open_cursor(positions: Positions, listening: SubscribeRequest) -> AsyncIterator["CursorConsumer"]:
     """Have a cursor until the block ends, as soon as nobody else has it. When the block begins, it is saved.
 
     Raises `Refused` if its path has too many, `Unavailable` if the log fails, `Ended` if it was taken away again.
     """
-    key = Key.of(listening)
+    key = ConsumerId.of(listening)
     if listening.takeover:
         positions.holds.take_away(key, Ended(GONE, f"another connection took over the cursor {key.name}"))
     await positions.holds.until_free(key)
@@ -36,7 +36,7 @@ async def open_cursor(positions: Positions, listening: Listening) -> AsyncIterat
         place, start = await positions.restore(key, listening.since)
         hold.check()
         with positions.broker.subscribe(listening.wanted, Start(start.position)) as subscription:
-            cursor = Cursor(positions, place, hold, subscription, start.gap, listening)
+            cursor = CursorConsumer(positions, place, hold, subscription, start.gap, listening)
             hold.settle = cursor.settle
             yield cursor
             cursor.settle()
@@ -44,17 +44,17 @@ async def open_cursor(positions: Positions, listening: Listening) -> AsyncIterat
         positions.release(hold)
 
 
-class Cursor:
+class CursorConsumer:
     """A connection that has a cursor, made by `open_cursor`: one task takes, another may acknowledge."""
 
     def __init__(
         self,
         positions: Positions,
-        place: Place,
-        hold: Hold,
+        place: ConsumerState,
+        hold: Claim,
         subscription: Subscription,
         gap: Gap | None,
-        listening: Listening,
+        listening: SubscribeRequest,
     ) -> None:
         self._positions = positions
         self._place = place

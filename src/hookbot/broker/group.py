@@ -7,14 +7,14 @@ import trio
 
 from ..errors import Ended, Refused, Unavailable
 from ..protocol.message import Gap, format_id
-from ..protocol.subscribe import Listening
+from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import TRY_AGAIN_LATER
 from .broker import Start, Subscription
 from .channels import Entry
-from .claims import Hold
+from .claims import Claim
 from .cursors import read_position, take_page
-from .leases import Leases, Taker
-from .positions import Place, Positions
+from .leases import LeaseHolder, Leases
+from .positions import ConsumerState, Positions
 
 BATCH = 64  # messages for one member at a time, so that the others get theirs
 MAX_WAITING = 10_000  # messages in line behind others of their topics
@@ -24,7 +24,13 @@ class Group:
     """A group that has members."""
 
     def __init__(
-        self, positions: Positions, place: Place, hold: Hold, leases: Leases, gap: Gap | None, listening: Listening
+        self,
+        positions: Positions,
+        place: ConsumerState,
+        hold: Claim,
+        leases: Leases,
+        gap: Gap | None,
+        listening: SubscribeRequest,
     ) -> None:
         self.place = place
         self.hold = hold
@@ -59,7 +65,7 @@ class Group:
         self._feeding.cancel()
         self._positions.release(self.hold)
 
-    def join(self, listening: Listening) -> "Member":
+    def join(self, listening: SubscribeRequest) -> "Member":
         """A new member."""
         member = Member(self, listening, format_id(self._broker.log.epoch, self.leases.floor))
         self.members.add(member)
@@ -74,12 +80,12 @@ class Group:
         self.leases.leave(member.taker)
         self._grant()
 
-    def ask(self, taker: Taker) -> None:
+    def ask(self, taker: LeaseHolder) -> None:
         """A member waits for messages."""
         self.leases.ask(taker, BATCH)
         self._grant()
 
-    async def fetch(self, taker: Taker) -> Sequence[Entry | Gap]:
+    async def fetch(self, taker: LeaseHolder) -> Sequence[Entry | Gap]:
         """What a member was given; perhaps nothing, if it is late. Raises `Unavailable`; cancelling loses nothing."""
         positions = tuple(taker.given)
         entries = await self._load(positions)
@@ -160,8 +166,8 @@ class Group:
 class Member:
     """A connection that is a member of a group, made by `Groups.open`: one task takes, another may acknowledge."""
 
-    def __init__(self, group: Group, listening: Listening, position: str) -> None:
-        self.taker = Taker(listening.max_unacked, listening.ack_timeout_s, self._wake)
+    def __init__(self, group: Group, listening: SubscribeRequest, position: str) -> None:
+        self.taker = LeaseHolder(listening.max_unacked, listening.ack_timeout_s, self._wake)
         self.hello = {"group": listening.group, "position": position}
         """What the first object of the connection says about the group."""
         self._group = group

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import trio
 
 from ..errors import Refused
-from ..protocol.subscribe import Listening
-from .consumer_id import Key
+from ..protocol.subscribe import SubscribeRequest
+from .consumer_id import ConsumerId
 from .group import Group, Member
 from .leases import Leases
-from .positions import Place, Positions
+from .positions import ConsumerState, Positions
 
 MAX_REMEMBERED = 1000  # messages of a group that nobody is a member of now
 TICK_S = 1.0
@@ -27,19 +27,19 @@ class Groups:
     def __init__(self, positions: Positions, nursery: trio.Nursery) -> None:
         self._positions = positions
         self._nursery = nursery
-        self._groups: dict[Key, Group] = {}
-        self._resting: dict[Key, _Resting] = {}
+        self._groups: dict[ConsumerId, Group] = {}
+        self._resting: dict[ConsumerId, _Resting] = {}
         self._opening = trio.Lock()
 
-    def check(self, listening: Listening) -> None:
+    def check(self, listening: SubscribeRequest) -> None:
         """Raises `Refused` if a group has members who want it ordered in another way."""
-        group = self._groups.get(Key.of(listening))
+        group = self._groups.get(ConsumerId.of(listening))
         if group and not group.hold.ended and group.by_topic != listening.by_topic:
             ordered = "with" if group.by_topic else "without"
             raise Refused(f"the other members of the group {listening.group} are {ordered} key=topic")
 
     @asynccontextmanager
-    async def open(self, listening: Listening) -> AsyncIterator[Member]:
+    async def open(self, listening: SubscribeRequest) -> AsyncIterator[Member]:
         """Be a member of a group until the block ends. When the block begins, the group's position is saved.
 
         Raises `Refused` if the path has too many groups or this one is ordered in another way, `Unavailable` if the
@@ -47,7 +47,7 @@ class Groups:
         """
         async with self._opening:
             self.check(listening)
-            group = self._groups.get(Key.of(listening))
+            group = self._groups.get(ConsumerId.of(listening))
             if group is None or group.hold.ended:
                 group = await self._start(listening)
         member = group.join(listening)
@@ -68,8 +68,8 @@ class Groups:
                 if self._positions.find(resting.place.key) is not resting.place:
                     del self._resting[resting.place.key]
 
-    async def _start(self, listening: Listening) -> Group:
-        key = Key.of(listening)
+    async def _start(self, listening: SubscribeRequest) -> Group:
+        key = ConsumerId.of(listening)
         hold = self._positions.holds.claim(key)
         try:
             place, start = await self._positions.restore(key, listening.since)
@@ -83,7 +83,7 @@ class Groups:
         self._nursery.start_soon(group.feed)
         return group
 
-    def _remembered(self, place: Place, listening: Listening) -> Leases | None:
+    def _remembered(self, place: ConsumerState, listening: SubscribeRequest) -> Leases | None:
         resting = self._resting.pop(place.key, None)
         if resting and resting.place is place and resting.by_topic == listening.by_topic:
             return resting.leases
@@ -100,6 +100,6 @@ class Groups:
 
 @dataclass(frozen=True, slots=True)
 class _Resting:
-    place: Place
+    place: ConsumerState
     leases: Leases
     by_topic: bool

@@ -13,7 +13,7 @@ from itertools import islice
 
 
 @dataclass(slots=True, eq=False)
-class Taker:
+class LeaseHolder:
     """A member that takes messages: at most `room` at once, each to be acknowledged within `timeout_s`.
 
     `wake` is called when it was given something it has asked for.
@@ -39,7 +39,7 @@ class Taker:
 @dataclass(slots=True, eq=False)
 class _Lane:
     key: Hashable
-    holder: Taker | None = None
+    holder: LeaseHolder | None = None
     leased: "dict[int, _Item]" = field(default_factory=dict)
     waiting: list[int] = field(default_factory=list)
     """A heap. May begin with messages that were acknowledged late."""
@@ -51,10 +51,10 @@ class _Lane:
 class _Item:
     position: int
     lane: _Lane
-    taker: Taker | None = None
+    taker: LeaseHolder | None = None
     deadline: float = 0
     sent: bool = False
-    failed: Taker | None = None
+    failed: LeaseHolder | None = None
     """Who let its lease end."""
 
 
@@ -67,8 +67,8 @@ class Leases:
         self._items: OrderedDict[int, _Item] = OrderedDict()
         self._lanes: dict[Hashable, _Lane] = {}
         self._free: list[int] = []
-        self._takers: dict[Taker, None] = {}
-        self._asking: OrderedDict[Taker, None] = OrderedDict()
+        self._takers: dict[LeaseHolder, None] = {}
+        self._asking: OrderedDict[LeaseHolder, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -98,18 +98,18 @@ class Leases:
         heappush(its_lane.waiting, position)
         self._sort(its_lane)
 
-    def join(self, taker: Taker) -> None:
+    def join(self, taker: LeaseHolder) -> None:
         """A new member."""
         self._takers[taker] = None
 
-    def leave(self, taker: Taker) -> None:
+    def leave(self, taker: LeaseHolder) -> None:
         """A member goes; what it has is for others."""
         self.ask(taker, 0)
         for item in tuple(taker.leased.values()):
             self._give_back(item)
         self._takers.pop(taker, None)
 
-    def ask(self, taker: Taker, count: int) -> None:
+    def ask(self, taker: LeaseHolder, count: int) -> None:
         """A member waits for up to `count` messages, all in all; 0: it does not wait any more."""
         taker.asked = count
         self._queue(taker)
@@ -124,7 +124,7 @@ class Leases:
             self._lease(item.lane, taker, now)
             self._grant_reserved(taker, now)
 
-    def send(self, taker: Taker, position: int, now: float) -> bool | None:
+    def send(self, taker: LeaseHolder, position: int, now: float) -> bool | None:
         """A member fetches what it was given, and its time begins.
 
         Returns whether somebody was sent it before; None if it is no longer the member's.
@@ -171,7 +171,7 @@ class Leases:
             leases.reached = self.reached
         return leases
 
-    def _lease(self, lane: _Lane, taker: Taker, now: float) -> None:
+    def _lease(self, lane: _Lane, taker: LeaseHolder, now: float) -> None:
         item = self._items[heappop(lane.waiting)]
         item.taker, item.deadline = taker, now + taker.timeout_s
         lane.holder = taker
@@ -181,7 +181,7 @@ class Leases:
         self._queue(taker)
         taker.wake()
 
-    def _grant_reserved(self, taker: Taker, now: float) -> None:
+    def _grant_reserved(self, taker: LeaseHolder, now: float) -> None:
         while taker.reserved and taker.wants > 0:
             self._lease(next(iter(taker.reserved)), taker, now)
 
@@ -197,7 +197,7 @@ class Leases:
             taker.given.pop(item.position, None)
             self._queue(taker)
 
-    def _queue(self, taker: Taker) -> None:
+    def _queue(self, taker: LeaseHolder) -> None:
         if taker.wants > 0:
             self._asking.setdefault(taker)
         else:

@@ -32,7 +32,7 @@ class _Page:
         return self.wanted == wanted and self.after <= position and (self.end < 0 or position < self.end)
 
 
-class Pages:
+class PageCache:
     """The pages of one log that were read last."""
 
     def __init__(self, log: Log) -> None:

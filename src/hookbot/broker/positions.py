@@ -15,8 +15,8 @@ from ..errors import Ended, Refused, Unavailable
 from ..protocol.message import parse_id
 from ..protocol.since import AfterId, Since
 from .broker import Broker, Start
-from .claims import Hold, Holds
-from .consumer_id import Key
+from .claims import Claim, Claims
+from .consumer_id import ConsumerId
 
 MAX_PER_PATH = 100
 SAVE_INTERVAL_S = 0.1
@@ -33,10 +33,10 @@ logger = logging.getLogger("hookbot.positions")
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class ConsumerState:
     """A position as it is now. One that is set anew by hand becomes another place."""
 
-    key: Key
+    key: ConsumerId
     position: int
     used_us: int
     saved: int | None = None
@@ -51,10 +51,10 @@ class Positions:
 
     def __init__(self, broker: Broker, clock_us: Callable[[], int]) -> None:
         self.broker = broker
-        self.holds = Holds()
+        self.holds = Claims()
         self._clock_us = clock_us
-        self._places: dict[Key, Place] = {}
-        self._marked: set[Key] = set()
+        self._places: dict[ConsumerId, ConsumerState] = {}
+        self._marked: set[ConsumerId] = set()
         self._news = trio.Event()
 
     async def load(self) -> None:
@@ -62,24 +62,26 @@ class Positions:
         log = self.broker.log
         used = {cursor.name.removeprefix(USED): cursor.position for cursor in await log.cursors(USED)}
         for cursor in [*await log.cursors("cursor "), *await log.cursors("group ")]:
-            key = Key.parse(cursor.name)
+            key = ConsumerId.parse(cursor.name)
             used_us = used[cursor.name] * 1_000_000 if cursor.name in used else cursor.updated_us
-            self._places[key] = Place(key, cursor.position, used_us, saved=cursor.position, sent=self.broker.head)
+            self._places[key] = ConsumerState(
+                key, cursor.position, used_us, saved=cursor.position, sent=self.broker.head
+            )
 
-    def find(self, key: Key) -> Place | None:
+    def find(self, key: ConsumerId) -> ConsumerState | None:
         """The place of a key, if it has one."""
         return self._places.get(key)
 
-    def all(self) -> Collection[Place]:
+    def all(self) -> Collection[ConsumerState]:
         """All places."""
         return self._places.values()
 
-    def check(self, key: Key) -> None:
+    def check(self, key: ConsumerId) -> None:
         """Raises `Refused` if `key` would be one too many."""
         if key not in self._places and sum(other.path == key.path for other in self._places) >= MAX_PER_PATH:
             raise Refused(f"{key.path!r} has {MAX_PER_PATH} cursors and groups already; delete one of them first")
 
-    async def restore(self, key: Key, since: Since | None) -> tuple[Place, Start]:
+    async def restore(self, key: ConsumerId, since: Since | None) -> tuple[ConsumerState, Start]:
         """The place of a key and where to go on; a new one starts at `since`, and is saved before this returns.
 
         Raises `Refused` if there are too many, and `Unavailable` if the log fails.
@@ -95,27 +97,27 @@ class Positions:
             await self._save([key])
         return place, start or await self.broker.start_at(AfterId(self.broker.log.epoch, place.position), key.wanted)
 
-    def advance(self, place: Place, position: int, *, soon: bool = False) -> None:
+    def advance(self, place: ConsumerState, position: int, *, soon: bool = False) -> None:
         """Move a place forward, to be saved with the next sweep or, if it should be, `soon`."""
         if position > place.position:
             place.position = position
             if soon:
                 self._mark(place.key)
 
-    def release(self, hold: Hold) -> None:
+    def release(self, hold: Claim) -> None:
         """Somebody has gone, perhaps long after the key was taken away from them."""
         if self.holds.release(hold) and (place := self._places.get(hold.key)):
             place.used_us, place.waiting = self._clock_us(), False
             self._mark(hold.key)
 
-    async def move(self, key: Key, position: int, reason: Ended) -> Place:
+    async def move(self, key: ConsumerId, position: int, reason: Ended) -> ConsumerState:
         """Set a place anew, in either direction; whoever has it is told the reason. Raises `Unavailable`."""
         self.holds.take_away(key, reason)
         place = self._places[key] = self._new(key, position)
         await self._save([key])
         return place
 
-    async def delete(self, key: Key, reason: Ended) -> None:
+    async def delete(self, key: ConsumerId, reason: Ended) -> None:
         """Forget a place; whoever has it is told the reason. Raises `Unavailable`."""
         self.holds.take_away(key, reason)
         self._places.pop(key, None)
@@ -156,7 +158,7 @@ class Positions:
             await trio.sleep(SWEEP_INTERVAL_S)
             await self.sweep()
 
-    async def _follow(self, place: Place) -> None:
+    async def _follow(self, place: ConsumerState) -> None:
         """Move a place that nobody holds up to what waits for it, so that retention makes no hole where nothing was."""
         before = place.position
         try:
@@ -168,7 +170,7 @@ class Positions:
             place.position = before if hole else position
             place.waiting = waiting or hole is not None
 
-    async def _next_after(self, place: Place) -> tuple[int, bool]:
+    async def _next_after(self, place: ConsumerState) -> tuple[int, bool]:
         position, wanted = place.position, place.key.wanted
         while position < self.broker.head:
             page = await self.broker.log.read(wanted, after=position, limit=1, max_bytes=1)
@@ -177,16 +179,16 @@ class Positions:
             position = page.next_after
         return position, False
 
-    def _new(self, key: Key, position: int) -> Place:
-        return Place(key, position, self._clock_us(), sent=position)
+    def _new(self, key: ConsumerId, position: int) -> ConsumerState:
+        return ConsumerState(key, position, self._clock_us(), sent=position)
 
-    def _use(self, place: Place) -> None:
+    def _use(self, place: ConsumerState) -> None:
         now_us = self._clock_us()
         if now_us - place.used_us > DAY_US:
             place.used_us = now_us
             self._mark(place.key)
 
-    def _mark(self, *keys: Key) -> None:
+    def _mark(self, *keys: ConsumerId) -> None:
         self._marked.update(keys)
         self._news.set()
 
@@ -203,7 +205,7 @@ class Positions:
             return False
         return True
 
-    async def _save(self, keys: Sequence[Key]) -> None:
+    async def _save(self, keys: Sequence[ConsumerId]) -> None:
         """Store these places as they are, or that they are no more; raises `Unavailable`, and they stay marked."""
         self._marked.difference_update(keys)
         places = [self._places.get(key) for key in keys]

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import ConfigError
-from ..hub.config import Config, Secret, resolve_secret
+from ..hub.config import Config, StoredSecret, resolve_secret
 from ..hub.config_file import ConfigFile, kind_of, suggestion
 from ..hub.reload import make_tls
 from ..hub.sections import read_routers, read_sources
@@ -18,7 +18,7 @@ from .parameters import EXISTING_FILE
 
 FILE = "hookbot.config_file"
 ARGUMENTS = "hookbot.arguments"
-ANY_SECRET = Secret("0" * 64)
+ANY_SECRET = StoredSecret("0" * 64)
 """In place of those that a hub would look for, or make."""
 
 

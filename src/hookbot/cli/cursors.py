@@ -14,7 +14,7 @@ from ..client.address import Address
 from ..client.asking import ask
 from ..hub.config import KEY, KEY_FILE, known_secret
 from ..protocol.message import format_time, parse_time
-from ..routers.remote import Remote
+from ..routers.remote import HubUrl
 from .parameters import data_dir
 from .subscribing import cafile
 from .tables import table
@@ -32,7 +32,7 @@ def _of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
         given: dict[str, str | None], /, url: str, data_dir: Path, cafile: Path | None, **others: Any
     ) -> None:
         key = known_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE)
-        address = Remote(Address.parse(url), key).at(CURSORS)
+        address = HubUrl(Address.parse(url), key).at(CURSORS)
 
         async def ask_hub(method: str, query: dict[str, str]) -> Any:
             return await ask(address, method, query=query, ca_file=cafile)

@@ -21,7 +21,7 @@ from ..client.frames import Frame, Heartbeat, Hello, parse_frame
 from ..client.headers import encoded
 from ..client.listener import dial_to
 from ..client.publisher import Publisher, open_client
-from ..client.websocket import Connection, open_connection
+from ..client.websocket import HubConnection, open_connection
 from ..errors import HookbotError, Lost, Refused
 from ..protocol.message import Message
 
@@ -70,7 +70,7 @@ class Finding:
     advice: str = ""
 
 
-class Checkup:
+class Diagnosis:
     """Walks the hops to one subscription, and tells each finding as soon as it is there."""
 
     def __init__(
@@ -176,7 +176,7 @@ class Checkup:
             await self._frames(connection)
             await self._heartbeat(connection)
 
-    async def _frames(self, connection: Connection) -> None:
+    async def _frames(self, connection: HubConnection) -> None:
         self._at = Hop.FRAMES
         with _patience():
             hello = await _next(connection)
@@ -196,7 +196,7 @@ class Checkup:
                 pass
         self._tell(True, f"a message is published and comes back in {_ms(began)}")
 
-    async def _heartbeat(self, connection: Connection) -> None:
+    async def _heartbeat(self, connection: HubConnection) -> None:
         """What comes on a busy topic is as good a sign of life."""
         self._at = Hop.HEARTBEAT
         if self._wait_s == 0:
@@ -222,7 +222,7 @@ class Checkup:
             raise Lost(reason_of(error)) from None
 
 
-async def _next(connection: Connection) -> Frame | None:
+async def _next(connection: HubConnection) -> Frame | None:
     data = await connection.receive()
     if data is None:
         raise Lost("the hub said goodbye")

@@ -7,7 +7,7 @@ import click
 
 from ..client.address import Address
 from ..delivery import Stop
-from .diagnosis import Checkup, Finding
+from .diagnosis import Diagnosis, Finding
 from .parameters import DURATION
 from .subscribing import cafile, find_publish_token, find_token, run, set_up_saying, token_file
 
@@ -33,7 +33,7 @@ def doctor(
       hookbot doctor https://TOKEN@hub.example.com/sub/deploy --pub-url https://TOKEN@hub.example.com/pub/deploy
     """
     set_up_saying()
-    checkup = Checkup(
+    checkup = Diagnosis(
         Address.parse(url, find_token(url, token_file)),
         _tell,
         unsafe=unsafe,

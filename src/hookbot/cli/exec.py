@@ -10,8 +10,8 @@ from ..delivery import Policy, Stop
 from ..delivery.command import open_runner
 from ..delivery.work import hop_name
 from ..errors import ConfigError
-from .subscribing import Subscribing, run, subscription_options, take_url
-from .working import Trying, handle, handling_options
+from .subscribing import SubscribeOptions, run, subscription_options, take_url
+from .working import RetryOptions, handle, handling_options
 
 
 @click.command("exec")
@@ -26,7 +26,9 @@ from .working import Trying, handle, handling_options
 @click.option("--latest-only", is_flag=True, help="Of several that wait on a topic, run only for the newest.")
 @handling_options(timeout="10m")
 @subscription_options
-def exec_(subscribing: Subscribing, trying: Trying, words: tuple[str, ...], in_order: bool, latest_only: bool) -> None:
+def exec_(
+    subscribing: SubscribeOptions, trying: RetryOptions, words: tuple[str, ...], in_order: bool, latest_only: bool
+) -> None:
     """Run COMMAND for each message, without a shell; exit 0 is done, everything else is tried again.
 
     The body is its standard input, and the file HOOKBOT_BODY_FILE. HOOKBOT_ID, HOOKBOT_TOPIC, HOOKBOT_TIME,
@@ -56,7 +58,7 @@ def check_command(command: tuple[str, ...]) -> tuple[str, ...]:
 
 
 async def _exec(
-    subscribing: Subscribing, trying: Trying, url: str, command: tuple[str, ...], policy: Policy, stop: Stop
+    subscribing: SubscribeOptions, trying: RetryOptions, url: str, command: tuple[str, ...], policy: Policy, stop: Stop
 ) -> None:
     async with open_runner(command, policy.hop, trying.timeout_s) as runner:
         await handle(subscribing, url, trying, policy, runner.run, stop)

@@ -7,11 +7,11 @@ import click
 
 from ..client.address import Address
 from ..delivery import Stop
-from ..delivery.forwarder import Style, Target, open_poster
+from ..delivery.forwarder import ForwardOptions, Target, open_forwarder
 from ..delivery.work import hop_name
 from .parameters import EXISTING_FILE
-from .subscribing import Subscribing, run, subscription_options, take_url
-from .working import HEADERS, Trying, handle, handling_options, read_headers
+from .subscribing import SubscribeOptions, run, subscription_options, take_url
+from .working import HEADERS, RetryOptions, handle, handling_options, read_headers
 
 
 @click.command()
@@ -23,8 +23,8 @@ from .working import HEADERS, Trying, handle, handling_options, read_headers
 @handling_options(timeout="30s")
 @subscription_options
 def forward(
-    subscribing: Subscribing,
-    trying: Trying,
+    subscribing: SubscribeOptions,
+    trying: RetryOptions,
     words: tuple[str, ...],
     headers: tuple[str, ...],
     keep_host: bool,
@@ -45,7 +45,7 @@ def forward(
         raise click.UsageError("Needs URL and TARGET.")
     target = Target.parse(rest[0])
     hop = hop_name("forward", str(Address.parse(url)), str(target))
-    style = Style(
+    style = ForwardOptions(
         hop=hop,
         timeout_s=trying.timeout_s,
         headers=read_headers(headers),
@@ -58,7 +58,7 @@ def forward(
 
 
 async def _forward(
-    subscribing: Subscribing, trying: Trying, url: str, target: Target, style: Style, stop: Stop
+    subscribing: SubscribeOptions, trying: RetryOptions, url: str, target: Target, style: ForwardOptions, stop: Stop
 ) -> None:
-    async with open_poster(target, style) as poster:
+    async with open_forwarder(target, style) as poster:
         await handle(subscribing, url, trying, trying.policy(subscribing, style.hop), poster.post, stop)

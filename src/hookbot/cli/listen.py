@@ -15,7 +15,7 @@ from ..delivery.output import Output
 from ..errors import HookbotError
 from ..protocol.message import Message, encode_json, to_envelope
 from .display import show
-from .subscribing import Subscribing, run, set_up_saying, subscription_options, with_query
+from .subscribing import SubscribeOptions, run, set_up_saying, subscription_options, with_query
 
 logger = logging.getLogger("hookbot.handling")
 
@@ -34,7 +34,9 @@ _HEADER = click.option("--header", "-H", "headers", multiple=True, metavar="NAME
 @_HEADER
 @click.option("--no-follow", is_flag=True, help="End after what is stored now.")
 @subscription_options
-def listen(subscribing: Subscribing, url: str, form: Form | None, headers: tuple[str, ...], no_follow: bool) -> None:
+def listen(
+    subscribing: SubscribeOptions, url: str, form: Form | None, headers: tuple[str, ...], no_follow: bool
+) -> None:
     """Print the messages of a topic as they come; of all topics beneath it, if URL ends in "/".
 
     \b
@@ -52,7 +54,7 @@ def listen(subscribing: Subscribing, url: str, form: Form | None, headers: tuple
 @_JSON
 @_HEADER
 @subscription_options
-def latest(subscribing: Subscribing, url: str, form: Form | None, headers: tuple[str, ...]) -> None:
+def latest(subscribing: SubscribeOptions, url: str, form: Form | None, headers: tuple[str, ...]) -> None:
     """Print the newest message of a topic, or the newest for which --where holds; with --limit, that many.
 
     \b
@@ -67,13 +69,15 @@ def latest(subscribing: Subscribing, url: str, form: Form | None, headers: tuple
     run(partial(_print_latest, subscribing, newest, _printing(form, headers)))
 
 
-async def _print_latest(subscribing: Subscribing, url: str, printing: Callable[[Message], bytes], stop: Stop) -> None:
+async def _print_latest(
+    subscribing: SubscribeOptions, url: str, printing: Callable[[Message], bytes], stop: Stop
+) -> None:
     if not await _print(subscribing, url, printing, subscribing.limit or 1, False, stop):
         raise HookbotError("there is no such message")
 
 
 async def _print(
-    subscribing: Subscribing,
+    subscribing: SubscribeOptions,
     url: str,
     printing: Callable[[Message], bytes],
     limit: int | None,

@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import click
 
-from ..access.narrowed_tokens import MAX_LENGTH, Narrowed
+from ..access.narrowed_tokens import MAX_LENGTH, NarrowedToken
 from ..access.tokens import opening_paths
 from ..hub.config import resolve_secret
 from ..protocol.message import parse_time
@@ -67,19 +67,19 @@ def narrow(token: str, root: str | None, path: str | None, live: bool, **caveats
     click.echo(_with_token(url, str(narrowed), path or url.path) if url else str(narrowed))
 
 
-def _take(given: str, url: SplitResult | None, root: str | None) -> Narrowed:
+def _take(given: str, url: SplitResult | None, root: str | None) -> NarrowedToken:
     """The token that was given; raises `ValueError` if it is none."""
     token = (url.username or "") if url else given
     try:
-        return Narrowed.parse(token)
+        return NarrowedToken.parse(token)
     except ValueError:
         path = root or (url.path if url else "")
     if not path:
         raise ValueError("a plain token does not say what it was made for: add --of PATH, or give its URL")
-    return Narrowed.of(token, _decoded(path))
+    return NarrowedToken.of(token, _decoded(path))
 
 
-def _check(narrowed: Narrowed) -> None:
+def _check(narrowed: NarrowedToken) -> None:
     """Raises `ValueError` for a token that would be good for nothing, or nothing less than the one it is made of."""
     values = [caveat.partition("=")[::2] for caveat in narrowed.caveats]
     names = {name for name, _ in values}

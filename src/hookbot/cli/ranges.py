@@ -9,7 +9,7 @@ import click
 import trio
 
 from ..access.fetching import fetch_small
-from ..access.ip_ranges import KNOWN, MAX_BYTES, Published, read_ranges, select_networks, write_ranges
+from ..access.ip_ranges import KNOWN, MAX_BYTES, RangeList, read_ranges, select_networks, write_ranges
 from ..errors import Unavailable
 from ..hub.config import RANGES_FILE
 from ..protocol.message import format_time
@@ -53,16 +53,16 @@ def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, d
         sys.exit(1)
 
 
-def _place(name: str, before: Published | None, url: str | None, select: str | None) -> Published:
+def _place(name: str, before: RangeList | None, url: str | None, select: str | None) -> RangeList:
     """Where a list is published: as the options say, or as before, or as is known."""
-    place = before or KNOWN.get(name) or Published("", "")
+    place = before or KNOWN.get(name) or RangeList("", "")
     place = replace(place, url=url or place.url, select=select or place.select)
     if not place.url or not place.select:
         raise click.UsageError(f"{name!r} is not known: add --url and --select (known: {', '.join(KNOWN)})")
     return place
 
 
-async def _fetch(place: Published) -> Published:
+async def _fetch(place: RangeList) -> RangeList:
     document = await fetch_small(place.url, max_bytes=MAX_BYTES)
     networks = select_networks(document, place.select, place.url)
     return replace(place, networks=networks, updated=format_time(time_ns() // 1000))

@@ -11,17 +11,17 @@ import click
 
 from ..client import open_publisher
 from ..client.address import Address
-from ..delivery import GaveUp, Handling, Stop, Totals, Work
+from ..delivery import GaveUp, Stop, Totals, Work, Worker
 from ..delivery.command import open_runner
-from ..delivery.forwarder import Style, Target, open_poster
+from ..delivery.forwarder import ForwardOptions, Target, open_forwarder
 from ..delivery.replayer import Replaying, Republisher
 from ..delivery.work import hop_name
 from ..errors import Refused
 from ..protocol.message import Headers, Message
 from ..protocol.since import SinceTime, parse_since
 from .exec import check_command
-from .subscribing import Subscribing, find_publish_token, run, set_up_saying, subscription_options, take_url
-from .working import HEADERS, Trying, handling_options, read_headers
+from .subscribing import SubscribeOptions, find_publish_token, run, set_up_saying, subscription_options, take_url
+from .working import HEADERS, RetryOptions, handling_options, read_headers
 
 _STEPS = 1000  # of the bar
 _Ack = Callable[[Message], None]
@@ -43,10 +43,10 @@ class _Sink:
         return str(Address.parse(self.topic)) if self.topic else "\0".join(self.command)
 
     @asynccontextmanager
-    async def open(self, subscribing: Subscribing, hop: str, timeout_s: float) -> AsyncIterator[Work]:
+    async def open(self, subscribing: SubscribeOptions, hop: str, timeout_s: float) -> AsyncIterator[Work]:
         if self.target:
-            style = Style(hop, timeout_s, headers=self.headers, once=False, ca_file=subscribing.ca_file)
-            async with open_poster(self.target, style) as poster:
+            style = ForwardOptions(hop, timeout_s, headers=self.headers, once=False, ca_file=subscribing.ca_file)
+            async with open_forwarder(self.target, style) as poster:
                 yield poster.post
         elif self.topic:
             token = find_publish_token(self.topic)
@@ -85,8 +85,8 @@ class _Moment(click.ParamType[int]):
 @handling_options(timeout="30s")
 @subscription_options
 def replay(
-    subscribing: Subscribing,
-    trying: Trying,
+    subscribing: SubscribeOptions,
+    trying: RetryOptions,
     words: tuple[str, ...],
     target: str | None,
     executes: bool,
@@ -122,8 +122,8 @@ def replay(
 
 
 async def _replay(
-    subscribing: Subscribing,
-    trying: Trying,
+    subscribing: SubscribeOptions,
+    trying: RetryOptions,
     url: str,
     sink: _Sink,
     until_us: int | None,
@@ -138,7 +138,7 @@ async def _replay(
             subscribing.open(url, follow=False) as messages,
         ):
             with _progress(until_us, shown=sys.stderr.isatty() and not sink.command) as note:
-                handling = Handling(work, trying.policy(subscribing, hop), note(messages.ack))
+                handling = Worker(work, trying.policy(subscribing, hop), note(messages.ack))
                 totals = handling.totals
                 await handling.run(Replaying(messages, until_us, speed), stop)
     finally:

@@ -19,8 +19,8 @@ from ..protocol.message import Message
 from ..routers import Publish, Secret
 from ..routers.github import GitHubRouter
 from ..routers.loading import make
-from ..routers.outside import Outside
-from ..routers.remote import Remote
+from ..routers.outside import RemoteRunner
+from ..routers.remote import HubUrl
 from ..routers.runner import RouterSpec, name_of
 from .parameters import EXISTING_FILE, data_dir
 
@@ -52,8 +52,8 @@ def route(given: dict[str, str | None], /, router: str, url: str, options: Seque
     key = given["key"]
     if not key and not address.authorization:
         key = known_secret(None, KEY, os.environ, others["data_dir"] / KEY_FILE)
-    remote = Remote(address, key, others["publish_token"], ca_file=others["cafile"])
-    _run(Outside(spec.name, make(spec.kind, spec.options, resolve_secret), remote, others["cursor"], spec.limits))
+    remote = HubUrl(address, key, others["publish_token"], ca_file=others["cafile"])
+    _run(RemoteRunner(spec.name, make(spec.kind, spec.options, resolve_secret), remote, others["cursor"], spec.limits))
 
 
 @click.command("route-github")
@@ -78,9 +78,11 @@ def route_github(
     if not secret or not key:
         raise ConfigError("route-github needs HOOKBOT_GITHUB_SECRET, to verify, and HOOKBOT_KEY, to publish")
     origin = f"//{address.netloc}" if origin == "samehost" else origin
-    remote = Remote(address, key, headers=(*map(_header, headers), ("Origin", origin)))
+    remote = HubUrl(address, key, headers=(*map(_header, headers), ("Origin", origin)))
     _run(
-        Outside("github", VerifyingGitHubRouter([Secret(secret)]), remote, None, RouterSpec("github", "github").limits)
+        RemoteRunner(
+            "github", VerifyingGitHubRouter([Secret(secret)]), remote, None, RouterSpec("github", "github").limits
+        )
     )
 
 
@@ -92,7 +94,7 @@ class VerifyingGitHubRouter(GitHubRouter):
         await super().route(replace(message, verified=None), publish)
 
 
-def _run(outside: Outside) -> None:
+def _run(outside: RemoteRunner) -> None:
     """Until Ctrl-C; raises what ended it."""
     try:
         trio.run(outside.run)

@@ -16,7 +16,7 @@ from ..hub.config import KEY, KEY_FILE, known_secret
 from ..routers import API_VERSION
 from ..routers.failed import describe
 from ..routers.loading import installed_routers
-from ..routers.remote import Remote
+from ..routers.remote import HubUrl
 from .new_router import write_new_router
 from .parameters import data_dir
 from .tables import table
@@ -43,7 +43,7 @@ def routers(given: dict[str, str | None], url: str | None, as_json: bool, data_d
         columns: Sequence[str] = ("name", "topics", "package", "about")
     else:
         key = known_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE)
-        rows = trio.run(fetch_snapshots, Remote(Address.parse(url), key))
+        rows = trio.run(fetch_snapshots, HubUrl(Address.parse(url), key))
         columns = COLUMNS
     click.echo(json.dumps(rows, indent=2) if as_json else table(columns, rows))
     if url is None and not as_json:
@@ -65,7 +65,7 @@ def new_router(name: str, directory: Path) -> None:
     click.echo(f"\nNext: cd {directory}; pip install -e '.[test]'; pytest; hookbot serve --router {name}")
 
 
-async def fetch_snapshots(remote: Remote) -> list[dict[str, Any]]:
+async def fetch_snapshots(remote: HubUrl) -> list[dict[str, Any]]:
     """How the routers of a hub are. Raises `Refused` or `Lost`."""
     snapshots: list[dict[str, Any]] = (await ask(remote.at(SNAPSHOTS)))["routers"]
     return snapshots

@@ -22,13 +22,13 @@ from ..hub.config import (
     OLD_KEYS,
     OLD_KEYS_FILE,
     Config,
-    Secret,
+    StoredSecret,
     find_lines,
     find_secret,
     read_lines,
 )
 from ..hub.config_file import ConfigFile
-from ..hub.hub import Running, run_hub
+from ..hub.hub import RunningHub, run_hub
 from ..hub.logging_setup import set_up_logging
 from ..hub.sections import needs_github_secret
 from ..log.retention import Retention
@@ -113,7 +113,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
     raise_file_limit()
     config = find_config(context)
 
-    def started(hub: Running) -> None:
+    def started(hub: RunningHub) -> None:
         gc.freeze()  # what is there now stays: to look through it for garbage again and again is a tenth of the time
         click.echo(welcome(config, hub.url, secrets=sys.stdout.isatty()))
 
@@ -149,8 +149,8 @@ def make_config(
     options: Mapping[str, Any],
     file: ConfigFile,
     *,
-    key: Secret,
-    github_secrets: tuple[Secret, ...],
+    key: StoredSecret,
+    github_secrets: tuple[StoredSecret, ...],
     old_keys: tuple[str, ...] = (),
 ) -> Config:
     """The options as a hub wants them; raises `ConfigError`."""
@@ -206,11 +206,11 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _github_secrets(given: Mapping[str, str | None], data_dir: Path, make: bool) -> tuple[Secret, ...]:
+def _github_secrets(given: Mapping[str, str | None], data_dir: Path, make: bool) -> tuple[StoredSecret, ...]:
     kept_in = data_dir / GITHUB_SECRET_FILE
     first = find_secret(given["github_secret"], GITHUB_SECRET, os.environ, kept_in, make=make)
     old = find_lines(OLD_GITHUB_SECRETS, os.environ, data_dir / OLD_GITHUB_SECRETS_FILE)
-    return first, *map(Secret, old)
+    return first, *map(StoredSecret, old)
 
 
 def _unsafe_prefixes(given: tuple[str, ...]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ logger = logging.getLogger("hookbot.handling")
 
 
 @dataclass(frozen=True, slots=True)
-class Subscribing:
+class SubscribeOptions:
     """What to listen to, and from where; made by the options of `subscription_options`."""
 
     since: str | None
@@ -109,7 +109,7 @@ def subscription_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         set_up_saying(quiet=quiet)
-        subscribing = Subscribing(since, cursor, group, unsafe, where, limit, token_file, cafile, quiet)
+        subscribing = SubscribeOptions(since, cursor, group, unsafe, where, limit, token_file, cafile, quiet)
         return command(subscribing=subscribing, **others)
 
     for option in (quiet, cafile, token_file, _LIMIT, _WHERE, _UNSAFE, _GROUP, _CURSOR, _SINCE):

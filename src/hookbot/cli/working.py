@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from ..delivery import DeadLetters, Handling, Policy, Stop, Stopping, Totals, Work
+from ..delivery import DeadLetters, Policy, Stop, Stopping, Totals, Work, Worker
 from ..delivery.dead_letters import ToFile, ToTopic
 from ..errors import ConfigError
 from ..protocol.message import Headers
 from .parameters import INTERVAL
-from .subscribing import Subscribing, find_publish_token
+from .subscribing import SubscribeOptions, find_publish_token
 
 HEADERS = click.option(
     "--header", "-H", "headers", multiple=True, metavar="'K: V'", help="Set a header; @FILE has many."
@@ -21,7 +21,7 @@ HEADERS = click.option(
 
 
 @dataclass(frozen=True, slots=True)
-class Trying:
+class RetryOptions:
     """How messages are handled; made by the options of `handling_options`."""
 
     concurrency: int
@@ -29,7 +29,7 @@ class Trying:
     dead_letter: str
     timeout_s: float
 
-    def policy(self, subscribing: Subscribing, hop: str, **more: Any) -> Policy:
+    def policy(self, subscribing: SubscribeOptions, hop: str, **more: Any) -> Policy:
         """The policy of a command, under the name that it adds to hops."""
         return Policy(
             hop=hop,
@@ -41,7 +41,7 @@ class Trying:
             **more,
         )
 
-    def _dead_letters(self, subscribing: Subscribing, hop: str) -> DeadLetters:
+    def _dead_letters(self, subscribing: SubscribeOptions, hop: str) -> DeadLetters:
         if self.dead_letter == "stop":
             return Stopping()
         if "://" in self.dead_letter:
@@ -59,7 +59,7 @@ def handling_options(timeout: str) -> Callable[[Callable[..., Any]], Callable[..
         ) -> Any:
             if max_attempts is None and dead_letter != "stop":
                 raise click.UsageError("--dead-letter needs --max-attempts: without, nothing is ever given up.")
-            return command(trying=Trying(concurrency, max_attempts, dead_letter, timeout), **others)
+            return command(trying=RetryOptions(concurrency, max_attempts, dead_letter, timeout), **others)
 
         for option in (
             click.option(
@@ -81,10 +81,12 @@ def handling_options(timeout: str) -> Callable[[Callable[..., Any]], Callable[..
     return decorate
 
 
-async def handle(subscribing: Subscribing, url: str, trying: Trying, policy: Policy, work: Work, stop: Stop) -> Totals:
+async def handle(
+    subscribing: SubscribeOptions, url: str, trying: RetryOptions, policy: Policy, work: Work, stop: Stop
+) -> Totals:
     """Handle what is published, until told to stop."""
     async with subscribing.open(url, max_unacked=trying.concurrency, ack_timeout_s=trying.timeout_s) as messages:
-        handling = Handling(work, policy, messages.ack)
+        handling = Worker(work, policy, messages.ack)
         await handling.run(messages, stop)
     return handling.totals
 

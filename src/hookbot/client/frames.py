@@ -32,13 +32,13 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class ErrorFrame:
     """The hub did not understand something."""
 
     title: str
 
 
-Frame = Hello | Message | Gap | Heartbeat | Trouble
+Frame = Hello | Message | Gap | Heartbeat | ErrorFrame
 
 
 def parse_frame(data: str | bytes) -> Frame | None:
@@ -57,7 +57,7 @@ def parse_frame(data: str | bytes) -> Frame | None:
             case "hello":
                 return Hello(fields.get("hub", ""), fields.get("last_id"), fields.get("position"))
             case "error":
-                return Trouble(fields.get("title", ""))
+                return ErrorFrame(fields.get("title", ""))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a frame of {SUBPROTOCOL}: {error!r}") from None
     return None

@@ -17,8 +17,8 @@ from .events import Event
 from .frames import Heartbeat
 from .headers import encoded
 from .progress import AckedProgress, Progress
-from .session import Keeper
-from .websocket import Dial
+from .session import Session
+from .websocket import Endpoint
 
 MAX_BODY_BYTES = 34 << 20
 GOODBYE_S = 2.0
@@ -36,7 +36,7 @@ class Messages:
     so that several messages can be in work at once. Raw frames of an old hub have no id, and nothing to acknowledge.
     """
 
-    def __init__(self, keeper: Keeper, progress: Progress, limit: int | None, manual_ack: bool) -> None:
+    def __init__(self, keeper: Session, progress: Progress, limit: int | None, manual_ack: bool) -> None:
         self._keeper = keeper
         self._progress = progress
         self._left = math.inf if limit is None else limit
@@ -127,7 +127,7 @@ async def listen(
     limit = _limit(query.pop("limit", None)) if limit is None else limit
     progress = _progress(query.pop("since", None), query)
     dial = dial_to(address, unsafe=unsafe, headers=headers, ca_file=ca_file, max_body_bytes=max_body_bytes)
-    keeper = Keeper(dial, wanted, query, progress, on_event)
+    keeper = Session(dial, wanted, query, progress, on_event)
     async with _Alongside(keeper.run):
         try:
             await keeper.standing.wait()
@@ -146,12 +146,12 @@ def dial_to(
     headers: Iterable[tuple[str, str]] = (),
     ca_file: str | Path | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
-) -> Dial:
+) -> Endpoint:
     """How `listen` reaches a subscription; raises `Refused` if it is an unsafe one and nobody said `unsafe`."""
     if subscription_of(address).unsafe and not unsafe:
         raise Refused(f"anybody may publish to {address} without a token: say unsafe if you check every message")
     fields = encoded((*_headers(address, unsafe), *headers))
-    return Dial(address, fields, tls_context(ca_file), _max_chars(max_body_bytes))
+    return Endpoint(address, fields, tls_context(ca_file), _max_chars(max_body_bytes))
 
 
 def _query(

@@ -65,7 +65,7 @@ class Publisher:
     async def _post(self, headers: list[tuple[bytes, bytes]], body: bytes) -> str:
         url = str(self._address) + self._address.target(self._address.query).removeprefix(self._address.path)
         try:
-            answer = await self._client.send(httpx.Request("POST", url, headers=headers, stream=Body(body)))
+            answer = await self._client.send(httpx.Request("POST", url, headers=headers, stream=RequestBody(body)))
         except httpx.TimeoutException:
             raise Lost(f"cannot publish to {self._address}: no answer within {TIMEOUT_S:.0f} s") from None
         except httpx.TransportError as error:
@@ -118,7 +118,7 @@ async def publish(
         return await publisher.publish(body, headers=headers, idempotency_key=idempotency_key, hops=hops)
 
 
-class Body(httpx.AsyncByteStream):
+class RequestBody(httpx.AsyncByteStream):
     """The body of one attempt. That of httpx is a generator, left behind unfinished when a hub refuses early."""
 
     def __init__(self, body: bytes) -> None:

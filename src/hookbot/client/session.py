@@ -17,9 +17,9 @@ from ..protocol.topics import TopicFilter
 from .backoff import Backoff
 from .errors import PASSING, OnlyRaw, retry_after
 from .events import Connected, Disconnected, Event, Waiting
-from .frames import Frame, Heartbeat, Hello, Trouble, parse_frame, parse_raw
+from .frames import ErrorFrame, Frame, Heartbeat, Hello, parse_frame, parse_raw
 from .progress import Progress
-from .websocket import Connection, Dial, open_connection
+from .websocket import Endpoint, HubConnection, open_connection
 
 HELLO_S = 5.0  # a hub that takes longer to begin is waiting for something
 ACK_PAUSE_S = 0.01  # what is acknowledged meanwhile is told in one frame: five times the throughput
@@ -30,12 +30,12 @@ _NEEDS_V1 = {"cursor": "a cursor", "group": "a group", "follow": "to end where h
 logger = logging.getLogger("hookbot.client")
 
 
-class Keeper:
+class Session:
     """Keeps a subscription standing. `items` is what comes; when it ends, `failure` says why, unless all is told."""
 
     def __init__(
         self,
-        dial: Dial,
+        dial: Endpoint,
         wanted: TopicFilter,
         query: Mapping[str, str],
         progress: Progress,
@@ -50,7 +50,7 @@ class Keeper:
         self._progress = progress
         self._on_event = on_event
         self._backoff = Backoff()
-        self._connection: Connection | None = None
+        self._connection: HubConnection | None = None
         self._connected_at = 0.0
         self._leaving = False
         self._acks_waiting = trio.lowlevel.ParkingLot()
@@ -97,7 +97,7 @@ class Keeper:
                 raise Lost("the hub said goodbye")
             nursery.cancel_scope.cancel()
 
-    async def _begin(self, connection: Connection, nursery: trio.Nursery) -> None:
+    async def _begin(self, connection: HubConnection, nursery: trio.Nursery) -> None:
         if connection.raw:
             self._check_raw_will_do()
             self._stand(connection, Connected(str(self._dial.address), "", resumable=False))
@@ -114,17 +114,17 @@ class Keeper:
         self._stand(connection, Connected(str(self._dial.address), hello.hub))
         nursery.start_soon(self._send_acks, connection)
 
-    async def _take(self, connection: Connection, data: str | bytes) -> None:
+    async def _take(self, connection: HubConnection, data: str | bytes) -> None:
         if connection.raw:
             await self._put.send(parse_raw(data, self._wanted, time_us=time.time_ns() // 1000))
             return
         match _understood(data):
             case Message() | Gap() | Heartbeat() as item:
                 await self._put.send(item)
-            case Trouble(title):
+            case ErrorFrame(title):
                 logger.warning("%s says: %s", self._dial.address, title)
 
-    async def _send_acks(self, connection: Connection) -> None:
+    async def _send_acks(self, connection: HubConnection) -> None:
         while True:
             while text := self._progress.take_ack():
                 await connection.send(text)
@@ -136,7 +136,7 @@ class Keeper:
             if name in self._query:
                 raise OnlyRaw(f"{self._dial.address} speaks only raw frames, which cannot do {what}")
 
-    def _stand(self, connection: Connection, event: Connected) -> None:
+    def _stand(self, connection: HubConnection, event: Connected) -> None:
         self._connection = connection
         self._connected_at = trio.current_time()
         self._tell(logging.INFO if event.resumable else logging.WARNING, event)

@@ -39,7 +39,7 @@ _WHY_CLOSED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Dial:
+class Endpoint:
     """How to reach a subscription: the same for every attempt."""
 
     address: Address
@@ -48,7 +48,7 @@ class Dial:
     max_frame_chars: int
 
 
-class Connection:
+class HubConnection:
     """An open websocket. Cancelling `receive` is safe; cancelling `send` may cut a frame in two."""
 
     def __init__(self, websocket: WebSocketConnection) -> None:
@@ -84,7 +84,7 @@ class Connection:
 
 
 @asynccontextmanager
-async def open_connection(dial: Dial, query: Mapping[str, str]) -> AsyncIterator[Connection]:
+async def open_connection(dial: Endpoint, query: Mapping[str, str]) -> AsyncIterator[HubConnection]:
     """Connect and shake hands. Raises `Lost`, at any time, also from within the body, or why the hub refused."""
     failure: HookbotError | None = None
     try:
@@ -95,7 +95,7 @@ async def open_connection(dial: Dial, query: Mapping[str, str]) -> AsyncIterator
                 with trio.fail_after(HANDSHAKE_S):
                     websocket = await _shake_hands(nursery, line, dial, query)
                 nursery.start_soon(_keep_pinging, nursery, websocket)
-                yield Connection(websocket)
+                yield HubConnection(websocket)
             finally:
                 await trio.aclose_forcefully(line.stream)  # before cancelling, or Cancelled would hide what was raised
                 nursery.cancel_scope.cancel()
@@ -106,7 +106,7 @@ async def open_connection(dial: Dial, query: Mapping[str, str]) -> AsyncIterator
 
 
 async def _shake_hands(
-    nursery: trio.Nursery, line: "_Line", dial: Dial, query: Mapping[str, str]
+    nursery: trio.Nursery, line: "_Line", dial: Endpoint, query: Mapping[str, str]
 ) -> WebSocketConnection:
     websocket = await wrap_client_stream(
         nursery,

@@ -17,7 +17,7 @@ from ..client.address import Address
 from ..client.connect import proxy_of, reason_of, tls_context
 from ..client.errors import error_of, retry_after
 from ..client.headers import encoded, end_to_end
-from ..client.publisher import Body, proxy_for_httpx
+from ..client.publisher import RequestBody, proxy_for_httpx
 from ..errors import Refused
 from ..protocol.message import Headers, Message
 from ..version import __version__
@@ -58,7 +58,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
+class ForwardOptions:
     """How messages are posted."""
 
     hop: str
@@ -73,10 +73,10 @@ class Style:
     insecure: bool = False
 
 
-class Poster:
-    """Posts to one target over connections that stay open; made by `open_poster`."""
+class Forwarder:
+    """Posts to one target over connections that stay open; made by `open_forwarder`."""
 
-    def __init__(self, target: Target, style: Style, client: httpx.AsyncClient) -> None:
+    def __init__(self, target: Target, style: ForwardOptions, client: httpx.AsyncClient) -> None:
         self._target = target
         self._style = style
         self._client = client
@@ -88,7 +88,7 @@ class Poster:
             "POST",
             str(self._target.address),
             headers=self._headers(message),
-            stream=Body(message.body),
+            stream=RequestBody(message.body),
             extensions={"target": self._target.request_target(message)},
         )
         try:
@@ -141,7 +141,7 @@ class Poster:
 
 
 @asynccontextmanager
-async def open_poster(target: Target, style: Style) -> AsyncIterator[Poster]:
+async def open_forwarder(target: Target, style: ForwardOptions) -> AsyncIterator[Forwarder]:
     """For whoever posts to a target. Raises `Refused` for certificates that cannot be read."""
     tls = _tls(style)
     if target.socket:
@@ -150,10 +150,10 @@ async def open_poster(target: Target, style: Style) -> AsyncIterator[Poster]:
         proxy = None if _is_near(target.address.host) else proxy_for_httpx(proxy_of(target.address), tls)
         transport = httpx.AsyncHTTPTransport(verify=tls, proxy=proxy, trust_env=False)
     async with httpx.AsyncClient(transport=transport, timeout=None, trust_env=False) as client:  # noqa: S113 - `post` has one
-        yield Poster(target, style, client)
+        yield Forwarder(target, style, client)
 
 
-def _tls(style: Style) -> ssl.SSLContext:
+def _tls(style: ForwardOptions) -> ssl.SSLContext:
     context = tls_context(style.ca_file)
     if style.insecure:
         context.check_hostname = False

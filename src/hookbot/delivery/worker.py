@@ -65,7 +65,7 @@ class _Lane:
         self.changed = trio.Event()
 
 
-class Handling:
+class Worker:
     """Handles what a subscription brings, and acknowledges it when it is done, or kept elsewhere for good.
 
     What fails is tried again after growing delays, up to `max_attempts`; meanwhile the messages of its topic wait, and

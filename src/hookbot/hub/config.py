@@ -31,7 +31,7 @@ RANGES_FILE = "ranges.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Secret:
+class StoredSecret:
     """A secret and, where it lies in a file, that file: what may be shown where the secret may not."""
 
     value: str = field(repr=False)
@@ -44,10 +44,10 @@ class Secret:
 class Config:
     """Everything a hub needs to know, checked."""
 
-    key: Secret
+    key: StoredSecret
     data_dir: Path
     old_keys: tuple[str, ...] = field(default=(), repr=False)
-    github_secrets: tuple[Secret, ...] = ()
+    github_secrets: tuple[StoredSecret, ...] = ()
     bind: str = ":8080"
     store: str = "sqlite:"
     routers: tuple[str, ...] = ()
@@ -112,15 +112,15 @@ def default_data_dir() -> Path:
 
 def find_secret(
     given: str | None, name: str, environ: Mapping[str, str], kept_in: Path, *, make: bool = True
-) -> Secret:
+) -> StoredSecret:
     """A secret from wherever it is. Nowhere: it is made and kept in the file `kept_in`, or `ConfigError` is raised."""
     value = given or environ.get(name)
     if value:
-        return Secret(value)
+        return StoredSecret(value)
     if file := environ.get(f"{name}_FILE"):
-        return Secret(read_secret_file(Path(file), f"{name}_FILE"), Path(file))
+        return StoredSecret(read_secret_file(Path(file), f"{name}_FILE"), Path(file))
     new = make and not os.path.exists(kept_in) and _keep_secret(kept_in, secrets.token_hex(32))
-    return Secret(read_secret_file(kept_in, "the data directory"), kept_in, new)
+    return StoredSecret(read_secret_file(kept_in, "the data directory"), kept_in, new)
 
 
 def known_secret(given: str | None, name: str, environ: Mapping[str, str], kept_in: Path) -> str | None:

@@ -13,7 +13,7 @@ from functools import partial
 
 import trio
 
-from ..access.control import Gate
+from ..access.control import AccessControl
 from ..broker.broker import Broker, open_broker
 from ..broker.consumers import open_sessions
 from ..errors import ConfigError
@@ -21,14 +21,14 @@ from ..log.contract import Log, MemoryLog
 from ..log.sqlite import open_sqlite_log
 from ..routers.runner import Routers, open_routers
 from ..web.app import Hub, create_app
-from ..web.asgi import Limits, PrefixedStream, Server
+from ..web.asgi import ConnectionLimits, PrefixedStream, Server
 from ..web.asgi.streams import Stream
-from ..web.body import Intake
+from ..web.body import BodyBudget
 from ..web.fastpath import epoll as poller
 from ..web.fastpath.fanout import Fanout
-from ..web.fastpath.listener import Door, HandOn
+from ..web.fastpath.listener import FastPath, HandOver
 from ..web.health import Readiness
-from ..web.metrics import Kind, Metrics
+from ..web.metrics import MetricKind, Metrics
 from ..web.operations import Office
 from ..web.streams import Streams
 from ..web.subscribe import Subscriptions
@@ -55,7 +55,7 @@ logger = logging.getLogger("hookbot.server")
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningHub:
     """A hub that is listening."""
 
     url: str
@@ -65,7 +65,7 @@ class Running:
     """Takes over keys, sources, limits and certificates; raises `ConfigError`, and then everything stays as it was."""
 
 
-async def run_hub(config: Config, started: Callable[[Running], None], reread: Callable[[], Config]) -> None:
+async def run_hub(config: Config, started: Callable[[RunningHub], None], reread: Callable[[], Config]) -> None:
     """Run a hub until SIGTERM or SIGINT; then finish what was accepted, within `grace_s`. Raises `ConfigError`.
 
     At SIGHUP, what `reread` returns is taken over.
@@ -83,7 +83,7 @@ async def run_hub(config: Config, started: Callable[[Running], None], reread: Ca
 
 
 @asynccontextmanager
-async def open_hub(config: Config) -> AsyncIterator[Running]:
+async def open_hub(config: Config) -> AsyncIterator[RunningHub]:
     """A hub that listens for as long as the block lasts. Raises `ConfigError`."""
     gate = make_gate(config)
     specs = unless_wrong(read_routers(config))
@@ -98,7 +98,7 @@ async def open_hub(config: Config) -> AsyncIterator[Running]:
         trio.open_nursery() as services,
     ):
         services.start_soon(_end_what_is_not_granted, gate)
-        intake = Intake(config.max_body_bytes, config.max_receiving_bytes)
+        intake = BodyBudget(config.max_body_bytes, config.max_receiving_bytes)
         streams = Streams(broker, gate.standing, config.heartbeat_s)
         subscriptions = Subscriptions(broker, sessions, streams)
         office = Office(broker, gate, sessions, hub_metrics(broker, gate, routers), routers.snapshot)
@@ -113,7 +113,7 @@ async def open_hub(config: Config) -> AsyncIterator[Running]:
                 front = nullcontext(None)
             async with front:
                 url = _url(sock, encrypted=tls is not None)
-                yield Running(url, broker, partial(reload, gate, tls, config))
+                yield RunningHub(url, broker, partial(reload, gate, tls, config))
                 streams.close()
                 server.shut_down()
         services.cancel_scope.cancel()
@@ -123,13 +123,13 @@ async def open_hub(config: Config) -> AsyncIterator[Running]:
 async def open_front(
     config: Config,
     broker: Broker,
-    gate: Gate,
-    intake: Intake,
+    gate: AccessControl,
+    intake: BodyBudget,
     sock: socket.socket,
-    hand_on: HandOn,
+    hand_on: HandOver,
 ) -> AsyncIterator[None]:
     """The poller and what lies in it. When the block ends, everybody there is told, and has `leave_s` to leave."""
-    own = poller.Poller()
+    own = poller.EpollLoop()
     fanout = Fanout(
         broker,
         own,
@@ -139,7 +139,7 @@ async def open_front(
         deaf_s=config.deaf_s,
         stall_s=config.stall_s,
     )
-    door = Door(broker, gate, intake, fanout, own, hand_on, slow_s=config.slow_s)
+    door = FastPath(broker, gate, intake, fanout, own, hand_on, slow_s=config.slow_s)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(own.run)
         await nursery.start(fanout.run)
@@ -162,7 +162,7 @@ def open_log(config: Config) -> AbstractAsyncContextManager[Log]:
     raise ConfigError(f"a store is 'sqlite:' or 'memory:', not {config.store!r}")
 
 
-def hub_metrics(broker: Broker, gate: Gate, routers: Routers) -> Metrics:
+def hub_metrics(broker: Broker, gate: AccessControl, routers: Routers) -> Metrics:
     """What ``/metrics`` tells."""
     metrics = Metrics()
     counts = broker.counts
@@ -173,7 +173,7 @@ def hub_metrics(broker: Broker, gate: Gate, routers: Routers) -> Metrics:
     metrics.add("gauge", "head", "Position of the newest message.", lambda: broker.head)
     metrics.add("gauge", "subscribers", "Subscriptions that stand.", lambda: len(gate.standing))
     for field, help in ROUTER_METRICS.items():
-        kind: Kind = "gauge" if field == "lag" else "counter"
+        kind: MetricKind = "gauge" if field == "lag" else "counter"
         metrics.add(kind, f"router_{field}", help, partial(_by_router, routers, field), label="router")
     return metrics
 
@@ -182,9 +182,9 @@ def _by_router(routers: Routers, field: str) -> Mapping[str, float]:
     return {one["name"]: one[field] for one in routers.snapshot()}
 
 
-def limits(config: Config) -> Limits:
+def limits(config: Config) -> ConnectionLimits:
     """How much, and how long, a stranger may on the app's connections."""
-    return Limits(
+    return ConnectionLimits(
         slow_s=config.slow_s,
         stall_s=config.stall_s,
         ping_s=config.ping_s,
@@ -210,7 +210,7 @@ async def _closing(sock: socket.socket) -> AsyncIterator[socket.socket]:
         yield sock
 
 
-async def _end_what_is_not_granted(gate: Gate) -> None:
+async def _end_what_is_not_granted(gate: AccessControl) -> None:
     while True:
         await trio.sleep(STANDING_INTERVAL_S)
         for n, end in enumerate(gate.standing.over(), 1):

@@ -5,9 +5,9 @@ import ssl
 from dataclasses import fields
 from time import time_ns
 
-from ..access.active_subscriptions import Standing
-from ..access.authorizer import Authority
-from ..access.control import Gate
+from ..access.active_subscriptions import ActiveSubscriptions
+from ..access.authorizer import Authorizer
+from ..access.control import AccessControl
 from ..access.sources import Sources
 from ..errors import ConfigError
 from ..web.tls import Tls, make_context
@@ -25,11 +25,13 @@ NEED_RESTART = frozenset(
 logger = logging.getLogger("hookbot.reloading")
 
 
-def make_gate(config: Config) -> Gate:
+def make_gate(config: Config) -> AccessControl:
     """The gate that the configuration describes; raises `ConfigError`."""
-    return Gate(
+    return AccessControl(
         make_authority(config),
-        standing=Standing(max_subscribers=config.max_subscribers, max_per_token=config.max_subscribers_per_token),
+        standing=ActiveSubscriptions(
+            max_subscribers=config.max_subscribers, max_per_token=config.max_subscribers_per_token
+        ),
         clock_us=lambda: time_ns() // 1000,
         sources=Sources(unless_wrong(read_sources(config))),
         proxies=config.trusted_proxies,
@@ -41,9 +43,9 @@ def make_gate(config: Config) -> Gate:
     )
 
 
-def make_authority(config: Config) -> Authority:
+def make_authority(config: Config) -> Authorizer:
     """Whose tokens the hub honours."""
-    return Authority(
+    return Authorizer(
         config.keys,
         digests=("sha1", "sha256") if config.sha1_tokens else ("sha256",),
         live_only={"sha1"} if config.sha1_tokens_live_only else (),
@@ -56,7 +58,7 @@ def make_tls(config: Config) -> ssl.SSLContext | None:
     return make_context(config.tls_certificate, config.tls_key, config.tls_client_authorities)
 
 
-def reload(gate: Gate, tls: Tls | None, began: Config, config: Config) -> None:
+def reload(gate: AccessControl, tls: Tls | None, began: Config, config: Config) -> None:
     """Take over keys, sources, limits and certificates, all or, when `ConfigError` is raised, none of them.
 
     `began`: what the hub was started with. What it cannot take over is logged.

@@ -20,11 +20,21 @@ import trio
 
 from ..protocol.message import Draft, Duplicate, Message
 from ..protocol.topics import TopicFilter, is_unsafe
-from .deduplication import Admission, FirstUse, Outcome
-from .engine import Newest
-from .retention import HALVES, STEP_ROWS, Half, Limits, Retention, Row, lost_before, lost_up_to, passed_up_to
+from .deduplication import Batch, FirstUse, Outcome
+from .engine import TopicHeads
+from .retention import (
+    PARTITIONS,
+    STEP_ROWS,
+    Partition,
+    Retention,
+    RetentionLimits,
+    Row,
+    lost_before,
+    lost_up_to,
+    passed_up_to,
+)
 
-__all__ = ["Cursor", "Duplicate", "Log", "MemoryLog", "Outcome", "Page", "Retention"]
+__all__ = ["Duplicate", "Log", "MemoryLog", "Outcome", "Page", "Retention", "SavedCursor"]
 
 STRETCH = 20_000  # looking at this many messages takes a few milliseconds
 
@@ -43,7 +53,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class SavedCursor:
     """A place in the log that somebody asked the hub to remember."""
 
     name: str
@@ -86,7 +96,7 @@ class Log(Protocol):
         Whoever continues after a lower position has to be told of a gap.
         """
 
-    async def cursors(self, prefix: str = "") -> Sequence[Cursor]:
+    async def cursors(self, prefix: str = "") -> Sequence[SavedCursor]:
         """All saved cursors whose name begins with `prefix`, by name. Raises `Unavailable`."""
 
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
@@ -111,7 +121,7 @@ def wall_clock_us() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class ScanRange:
     """The positions after `low`, up to and including `high`, which one call of `read` searches.
 
     `end` is what `Page.next_after` becomes when all that was found there fits into the page.
@@ -122,7 +132,7 @@ class Stretch:
     end: int
 
     @classmethod
-    def of(cls, *, after: int, newest: bool, floor: int, top: int, head: int, length: int) -> "Stretch":
+    def of(cls, *, after: int, newest: bool, floor: int, top: int, head: int, length: int) -> "ScanRange":
         """At most `length` positions from `after` on, or back; nothing is to be found up to `floor` or after `top`."""
         if newest:
             high = min(after - 1, top)
@@ -139,11 +149,11 @@ class MemoryLog:
     def __init__(self, *, clock_us: Callable[[], int] = wall_clock_us) -> None:
         self.epoch = new_epoch()
         self._clock_us = clock_us
-        self._newest = Newest(0)
-        self._halves = [Half() for _ in HALVES]
+        self._newest = TopicHeads(0)
+        self._halves = [Partition() for _ in PARTITIONS]
         self._entries: tuple[list[_Entry], list[_Entry]] = [], []
         self._keys: tuple[dict[bytes, FirstUse], dict[bytes, FirstUse]] = {}, {}
-        self._cursors: dict[str, Cursor] = {}
+        self._cursors: dict[str, SavedCursor] = {}
 
     @property
     def head(self) -> int:
@@ -154,9 +164,9 @@ class MemoryLog:
         """Store all drafts and cursors at once."""
         await trio.lowlevel.checkpoint()
         time_us = max(self._clock_us(), *(half.head_us for half in self._halves))
-        admission = Admission(self.epoch, self.head, time_us, ChainMap(*self._keys))
+        admission = Batch(self.epoch, self.head, time_us, ChainMap(*self._keys))
         outcomes = [admission.admit(draft) for draft in drafts]
-        self._halves = [self._halves[unsafe].grown(admission.rows(unsafe=unsafe)) for unsafe in HALVES]
+        self._halves = [self._halves[unsafe].grown(admission.rows(unsafe=unsafe)) for unsafe in PARTITIONS]
         for row, message in admission.stored:
             self._entries[is_unsafe(message.topic)].append((row, message))
         self._newest.add((message.topic, row[0]) for row, message in admission.stored)
@@ -169,7 +179,7 @@ class MemoryLog:
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         """The next messages that `wanted` selects after position `after`."""
         await trio.lowlevel.checkpoint()
-        stretch = Stretch.of(
+        stretch = ScanRange.of(
             after=after,
             newest=newest,
             floor=passed_up_to(wanted, self._halves),
@@ -195,7 +205,7 @@ class MemoryLog:
         """The highest position that retention may have taken from what `wanted` selects; 0 if nothing was."""
         return lost_up_to(wanted, self._halves)
 
-    async def cursors(self, prefix: str = "") -> Sequence[Cursor]:
+    async def cursors(self, prefix: str = "") -> Sequence[SavedCursor]:
         """All saved cursors whose name begins with `prefix`, by name."""
         await trio.lowlevel.checkpoint()
         return [cursor for name, cursor in sorted(self._cursors.items()) if name.startswith(prefix)]
@@ -203,7 +213,7 @@ class MemoryLog:
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
         """Delete one bounded step of what `retention` no longer keeps; True when there is more to do."""
         await trio.lowlevel.checkpoint()
-        return any(self._trim_half(retention, now_us, unsafe=unsafe) for unsafe in HALVES)
+        return any(self._trim_half(retention, now_us, unsafe=unsafe) for unsafe in PARTITIONS)
 
     async def check(self) -> None:
         """Memory can always be written to."""
@@ -213,10 +223,10 @@ class MemoryLog:
         if position is None:
             self._cursors.pop(name, None)
         else:
-            self._cursors[name] = Cursor(name, position, time_us)
+            self._cursors[name] = SavedCursor(name, position, time_us)
 
     def _trim_half(self, retention: Retention, now_us: int, *, unsafe: bool) -> bool:
-        limits = Limits.of(retention, unsafe=unsafe, now_us=now_us)
+        limits = RetentionLimits.of(retention, unsafe=unsafe, now_us=now_us)
         half, entries = self._halves[unsafe], self._entries[unsafe]
         if half.due(limits):
             oldest = [row for row, _ in entries[:STEP_ROWS]]
@@ -225,7 +235,7 @@ class MemoryLog:
             del entries[:taken]
         return self._forget_keys(half.lost if unsafe else 0, limits, self._keys[unsafe]) or half.due(limits)
 
-    def _forget_keys(self, lost: int, limits: Limits, keys: dict[bytes, FirstUse]) -> bool:
+    def _forget_keys(self, lost: int, limits: RetentionLimits, keys: dict[bytes, FirstUse]) -> bool:
         oldest = list(islice(keys.items(), STEP_ROWS))
         expired = [key for key, use in oldest if use.time_us < limits.keys_before_us or use.position <= lost]
         for key in expired:
@@ -244,7 +254,7 @@ def _time_us(entry: _Entry) -> int:
     return entry[0][1]
 
 
-def _within(entries: list[_Entry], stretch: Stretch, *, newest: bool) -> Iterator[_Entry]:
+def _within(entries: list[_Entry], stretch: ScanRange, *, newest: bool) -> Iterator[_Entry]:
     first = bisect_right(entries, stretch.low, key=_position)
     last = bisect_right(entries, stretch.high, key=_position)
     places = range(last - 1, first - 1, -1) if newest else range(first, last)

@@ -34,7 +34,7 @@ def digest(once: Once) -> bytes:
 
 
 @dataclass(slots=True)
-class Admission:
+class Batch:
     """Gives drafts their positions, one after the other, unless a key says that they were here before."""
 
     epoch: str

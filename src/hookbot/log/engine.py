@@ -8,7 +8,7 @@ from ..protocol.topics import TopicFilter, patterns_of
 PATTERNS = 1 << 15  # of 100 bytes each, some 10 MiB in both generations
 
 
-class Newest:
+class TopicHeads:
     """The newest position that each pattern selects, for the patterns that were in use last.
 
     It remembers two generations of at least `PATTERNS` patterns. What has dropped out of both selects

@@ -10,7 +10,7 @@ from math import inf
 
 from ..protocol.topics import TopicFilter, is_unsafe
 
-HALVES = (False, True)
+PARTITIONS = (False, True)
 """Whether the messages of a half are unsafe ones; a half's place in a sequence of both."""
 
 STEP_ROWS = 500  # a step of this many 1 KB messages holds up the writer for a few milliseconds
@@ -37,7 +37,7 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RetentionLimits:
     """What a `Retention` means for one half at one moment."""
 
     before_us: float
@@ -46,7 +46,7 @@ class Limits:
     keys_before_us: int
 
     @classmethod
-    def of(cls, retention: Retention, *, unsafe: bool, now_us: int) -> "Limits":
+    def of(cls, retention: Retention, *, unsafe: bool, now_us: int) -> "RetentionLimits":
         """The limits of the safe or the unsafe half at `now_us`."""
         max_bytes = retention.max_unsafe_bytes if unsafe else retention.max_bytes
         return cls(
@@ -62,7 +62,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Half:
+class Partition:
     """The account of one half of a log; an engine keeps it in the same commit as the messages it counts."""
 
     head: int = 0
@@ -78,7 +78,7 @@ class Half:
     oldest_us: int = 0
     """No message that is left is older than this."""
 
-    def grown(self, rows: Sequence[Row]) -> "Half":
+    def grown(self, rows: Sequence[Row]) -> "Partition":
         """The account after these messages were appended."""
         if not rows:
             return self
@@ -87,11 +87,11 @@ class Half:
         oldest_us = self.oldest_us if self.count else rows[0][1]
         return replace(self, head=head, head_us=head_us, count=self.count + len(rows), size=size, oldest_us=oldest_us)
 
-    def due(self, limits: Limits) -> bool:
+    def due(self, limits: RetentionLimits) -> bool:
         """Whether there may be something to delete."""
         return self.passed < self.head and limits.exceeded(self.count, self.size, self.oldest_us)
 
-    def doomed(self, oldest: Sequence[Row], limits: Limits) -> int:
+    def doomed(self, oldest: Sequence[Row], limits: RetentionLimits) -> int:
         """How many of its `oldest` messages have to go now; one step never takes more than about `STEP_BYTES`."""
         count, size = self.count, self.size
         for taken, (_, time_us, row_size) in enumerate(oldest):
@@ -100,7 +100,7 @@ class Half:
             count, size = count - 1, size - row_size
         return len(oldest)
 
-    def shrunk(self, oldest: Sequence[Row], taken: int) -> "Half":
+    def shrunk(self, oldest: Sequence[Row], taken: int) -> "Partition":
         """The account after the first `taken` of its `oldest` messages (at least one) were deleted."""
         gone, rest = oldest[:taken], oldest[taken:]
         passed, oldest_us, _ = rest[0] if rest else oldest[-1]
@@ -114,16 +114,16 @@ class Half:
         return replace(half, lost=gone[-1][0], lost_us=gone[-1][1]) if gone else half
 
 
-def lost_before(halves: Sequence[Half], time_us: int) -> int:
+def lost_before(halves: Sequence[Partition], time_us: int) -> int:
     """The newest position that retention took of what was stored before `time_us`."""
     return max((half.lost for half in halves if half.lost_us < time_us), default=0)
 
 
-def lost_up_to(wanted: TopicFilter, halves: Sequence[Half]) -> int:
+def lost_up_to(wanted: TopicFilter, halves: Sequence[Partition]) -> int:
     """The newest position that retention took from the halves that `wanted` selects from."""
     return max((halves[is_unsafe(pattern)].lost for pattern in wanted.patterns), default=0)
 
 
-def passed_up_to(wanted: TopicFilter, halves: Sequence[Half]) -> int:
+def passed_up_to(wanted: TopicFilter, halves: Sequence[Partition]) -> int:
     """The position up to which nothing is left that `wanted` could select."""
     return min((halves[is_unsafe(pattern)].passed for pattern in wanted.patterns), default=0)

@@ -16,10 +16,10 @@ from ..errors import Unavailable
 from ..protocol.message import Draft
 from ..protocol.topics import TopicFilter
 from . import sqlite_queries as tables
-from .contract import Cursor, Page, Stretch, wall_clock_us
-from .deduplication import Admission, Outcome
-from .engine import Newest
-from .retention import HALVES, Half, Limits, Retention, lost_before, lost_up_to, passed_up_to
+from .contract import Page, SavedCursor, ScanRange, wall_clock_us
+from .deduplication import Batch, Outcome
+from .engine import TopicHeads
+from .retention import PARTITIONS, Partition, Retention, RetentionLimits, lost_before, lost_up_to, passed_up_to
 from .sqlite_file import LogFile, open_log_file
 
 PRIMED = 10_000  # messages that are noted as newest at the start, when all listeners come back at once
@@ -56,7 +56,7 @@ class SqliteLog:
         self.epoch = tables.load_epoch(self._writer)
         self._halves = tables.load_halves(self._writer)
         primed_from = max(0, self.head - PRIMED)
-        self._newest = Newest(primed_from)
+        self._newest = TopicHeads(primed_from)
         self._newest.add(tables.load_topics(self._writer, primed_from))
         self._rests_until_us = 0
 
@@ -73,7 +73,7 @@ class SqliteLog:
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         """The next messages that `wanted` selects after position `after`."""
-        stretch = Stretch.of(
+        stretch = ScanRange.of(
             after=after,
             newest=newest,
             floor=passed_up_to(wanted, self._halves),
@@ -97,13 +97,13 @@ class SqliteLog:
         """The highest position that retention may have taken from what `wanted` selects; 0 if nothing was."""
         return lost_up_to(wanted, self._halves)
 
-    async def cursors(self, prefix: str = "") -> Sequence[Cursor]:
+    async def cursors(self, prefix: str = "") -> Sequence[SavedCursor]:
         """All saved cursors whose name begins with `prefix`, by name."""
         return await self._read(lambda reader: tables.load_cursors(reader, prefix))
 
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
         """Delete one bounded step of what `retention` no longer keeps; True when there is more to do."""
-        limits = [Limits.of(retention, unsafe=unsafe, now_us=now_us) for unsafe in HALVES]
+        limits = [RetentionLimits.of(retention, unsafe=unsafe, now_us=now_us) for unsafe in PARTITIONS]
         due = any(half.due(limit) for half, limit in zip(self._halves, limits, strict=True))
         if not due and now_us < self._rests_until_us:
             await trio.lowlevel.checkpoint()
@@ -138,21 +138,21 @@ class SqliteLog:
 
     def _append(
         self, drafts: Sequence[Draft], cursors: Mapping[str, int | None]
-    ) -> tuple[list[Half], Admission, Sequence[Outcome]]:
+    ) -> tuple[list[Partition], Batch, Sequence[Outcome]]:
         time_us = max(self._clock_us(), *(half.head_us for half in self._halves))
         with tables.transaction(self._writer):
-            admission = Admission(self.epoch, self.head, time_us, tables.first_uses(self._writer, drafts))
+            admission = Batch(self.epoch, self.head, time_us, tables.first_uses(self._writer, drafts))
             outcomes = [admission.admit(draft) for draft in drafts]
-            halves = [self._halves[unsafe].grown(admission.rows(unsafe=unsafe)) for unsafe in HALVES]
+            halves = [self._halves[unsafe].grown(admission.rows(unsafe=unsafe)) for unsafe in PARTITIONS]
             tables.insert_admitted(self._writer, admission)
             tables.save_halves(self._writer, halves)
             tables.save_cursors(self._writer, cursors, time_us)
         return halves, admission, outcomes
 
-    def _trim(self, limits: Sequence[Limits]) -> tuple[list[Half], bool]:
+    def _trim(self, limits: Sequence[RetentionLimits]) -> tuple[list[Partition], bool]:
         halves, more = list(self._halves), False
         with tables.transaction(self._writer):
-            for unsafe, limit in zip(HALVES, limits, strict=True):
+            for unsafe, limit in zip(PARTITIONS, limits, strict=True):
                 if halves[unsafe].due(limit):
                     halves[unsafe] = tables.trim_half(self._writer, halves[unsafe], limit, unsafe=unsafe)
                 lost = halves[unsafe].lost if unsafe else 0

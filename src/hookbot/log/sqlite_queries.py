@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 
 from ..protocol.message import Draft, Message, Verified, encode_json, format_id
 from ..protocol.topics import UNSAFE, TopicFilter, is_subtree
-from .contract import Cursor, Page, Stretch
-from .deduplication import Admission, FirstUse, digest
-from .retention import STEP_ROWS, Half, Limits, Row
+from .contract import Page, SavedCursor, ScanRange
+from .deduplication import Batch, FirstUse, digest
+from .retention import STEP_ROWS, Partition, RetentionLimits, Row
 
 STRETCH = 50_000  # positions; searching them takes some five milliseconds
 ROWS_AT_ONCE = 128  # of one statement; beyond this its cost is that of its rows
@@ -32,7 +32,7 @@ TURN = 64  # messages that are decoded in half a millisecond
 BREAK_S = 1e-6  # the system makes it some 50 µs, enough for another thread to take over
 
 _META = ("headers", "query", "hops", "duplicate_of")
-_HALF = [field.name for field in fields(Half)]
+_HALF = [field.name for field in fields(Partition)]
 _IS_UNSAFE = f"(topic >= '{UNSAFE}' AND topic < '{UNSAFE[:-1]}0')"  # '0' follows '/'
 _HALF_CONDITIONS = {False: f"NOT {_IS_UNSAFE}", True: _IS_UNSAFE}
 
@@ -56,9 +56,9 @@ def load_epoch(connection: sqlite3.Connection) -> str:
     return str(epoch)
 
 
-def load_halves(connection: sqlite3.Connection) -> list[Half]:
+def load_halves(connection: sqlite3.Connection) -> list[Partition]:
     """The accounts of both halves."""
-    return [Half(*row) for row in connection.execute(f"SELECT {', '.join(_HALF)} FROM half ORDER BY unsafe")]
+    return [Partition(*row) for row in connection.execute(f"SELECT {', '.join(_HALF)} FROM half ORDER BY unsafe")]
 
 
 def load_topics(connection: sqlite3.Connection, after: int) -> list[tuple[str, int]]:
@@ -79,7 +79,7 @@ def first_uses(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> dict[
     return found
 
 
-def insert_admitted(connection: sqlite3.Connection, admission: Admission) -> None:
+def insert_admitted(connection: sqlite3.Connection, admission: Batch) -> None:
     """Write the messages that were admitted, and the keys to be remembered."""
     stored = admission.stored
     _insert(
@@ -92,7 +92,7 @@ def insert_admitted(connection: sqlite3.Connection, admission: Admission) -> Non
     _insert(connection, "INSERT INTO once", uses)
 
 
-def save_halves(connection: sqlite3.Connection, halves: Sequence[Half]) -> None:
+def save_halves(connection: sqlite3.Connection, halves: Sequence[Partition]) -> None:
     """Write the accounts of both halves."""
     rows = [(unsafe, *(getattr(half, name) for name in _HALF)) for unsafe, half in enumerate(halves)]
     _insert(connection, "REPLACE INTO half", rows)
@@ -106,21 +106,21 @@ def save_cursors(connection: sqlite3.Connection, cursors: Mapping[str, int | Non
         connection.execute(f"DELETE FROM cursor WHERE name IN ({', '.join('?' * len(names))})", names)
 
 
-def load_cursors(connection: sqlite3.Connection, prefix: str) -> list[Cursor]:
+def load_cursors(connection: sqlite3.Connection, prefix: str) -> list[SavedCursor]:
     """All saved cursors whose name begins with `prefix`, by name."""
     rows = connection.execute(
         "SELECT name, position, updated_us FROM cursor"
         " WHERE name >= ?1 AND substr(name, 1, length(?1)) = ?1 ORDER BY name",
         (prefix,),
     )
-    return [Cursor(*row) for row in rows]
+    return [SavedCursor(*row) for row in rows]
 
 
 def load_page(
     connection: sqlite3.Connection,
     epoch: str,
     wanted: TopicFilter,
-    stretch: Stretch,
+    stretch: ScanRange,
     *,
     limit: int,
     max_bytes: int,
@@ -163,7 +163,7 @@ def position_before(connection: sqlite3.Connection, head: int, time_us: int) -> 
     return bisect_left(range(1, head + 1), time_us, key=time_at)
 
 
-def trim_half(connection: sqlite3.Connection, half: Half, limits: Limits, *, unsafe: bool) -> Half:
+def trim_half(connection: sqlite3.Connection, half: Partition, limits: RetentionLimits, *, unsafe: bool) -> Partition:
     """Delete one step of the messages of a half that `limits` do not allow; its account after that."""
     high = min(half.passed + STRETCH, half.head)
     oldest = _oldest(connection, half.passed, high, unsafe=unsafe)
@@ -178,7 +178,7 @@ def trim_half(connection: sqlite3.Connection, half: Half, limits: Limits, *, uns
     return half.shrunk(oldest, taken)
 
 
-def forget_keys(connection: sqlite3.Connection, limits: Limits, *, lost: int, unsafe: bool) -> bool:
+def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost: int, unsafe: bool) -> bool:
     """Delete one step of the keys that have expired or came with messages up to `lost`; True when there may be more."""
     last, count = connection.execute(
         "SELECT max(position), count(*) FROM"

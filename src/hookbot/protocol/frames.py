@@ -17,7 +17,7 @@ from ..version import __version__
 from .envelope import Sliced, base64_in_slices, body_in_slices, join_object
 from .message import Gap, Message, encode_go_json, encode_json, envelope_around, format_id, format_time, to_envelope
 from .paths import path_of
-from .subscribe import Listening
+from .subscribe import SubscribeRequest
 
 LARGE_BODY = 256 << 10  # takes more than a millisecond or so to encode
 
@@ -43,7 +43,7 @@ class Framing(Protocol):
         """Everything up to `id` has been sent; None where the format cannot tell."""
 
 
-def framing_for(listening: Listening) -> Framing:
+def framing_for(listening: SubscribeRequest) -> Framing:
     """The format that a subscription asked for."""
     match listening.format:
         case "raw":
@@ -58,7 +58,7 @@ def framing_for(listening: Listening) -> Framing:
             return JsonLines()
 
 
-def hello(listening: Listening, epoch: str, start: Start) -> dict[str, Any]:
+def hello(listening: SubscribeRequest, epoch: str, start: Start) -> dict[str, Any]:
     """What the first object of a ``hookbot.v1`` connection says; everything up to `last_id` is before it."""
     return {
         "hub": f"hookbot/{__version__}",

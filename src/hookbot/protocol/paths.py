@@ -8,12 +8,12 @@ from urllib.parse import quote
 from ..errors import MethodNotAllowed, NotFound
 from .topics import RECURSIVE, RESERVED, UNSAFE, TopicFilter, check_topic, decode_path
 
-Action = Literal["publish", "subscribe"]
+RouteAction = Literal["publish", "subscribe"]
 
-METHODS: dict[Action, str] = {"publish": "POST", "subscribe": "GET"}
+METHODS: dict[RouteAction, str] = {"publish": "POST", "subscribe": "GET"}
 _ACTIONS = {method: action for action, method in METHODS.items()}
 _APP = frozenset({b"status", b"healthz", b"readyz", b"metrics", b"hookbot", b""})
-_PLACES: tuple[tuple[str, Action, str], ...] = (
+_PLACES: tuple[tuple[str, RouteAction, str], ...] = (
     ("/pub/", "publish", ""),
     ("/sub/", "subscribe", ""),
     ("/unsafe/pub/", "publish", UNSAFE),
@@ -22,10 +22,10 @@ _PLACES: tuple[tuple[str, Action, str], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Route:
     """An action and the topic it is for; tokens are made of `path`."""
 
-    action: Action
+    action: RouteAction
     path: str
     topic: str
 
@@ -37,7 +37,7 @@ def is_for_app(raw_path: bytes) -> bool:
 
 
 @lru_cache(maxsize=2048)
-def find(method: str, raw_path: bytes) -> Place:
+def find(method: str, raw_path: bytes) -> Route:
     """Read the path of a request; raises `InvalidTopic`, `NotFound` or `MethodNotAllowed`.
 
     A path that begins with neither is a topic by itself: POST publishes, GET subscribes.
@@ -64,15 +64,15 @@ def wanted_at(path: str) -> TopicFilter:
     return TopicFilter.parse(find("GET", quote(path).encode()).topic)
 
 
-def _place(method: str, path: str) -> Place:
+def _place(method: str, path: str) -> Route:
     for prefix, action, unsafe in _PLACES:
         if path.startswith(prefix):
-            return Place(action, path, unsafe + path.removeprefix(prefix))
+            return Route(action, path, unsafe + path.removeprefix(prefix))
     if path == "/" or path[1:].partition("/")[0] in RESERVED:
         raise NotFound(f"nothing lives at {path[:100]!r}; publish to /pub/<topic>, subscribe to /sub/<topic>")
     if method not in _ACTIONS:
         raise _not_for(method, path, ", ".join(_ACTIONS))
-    return Place(_ACTIONS[method], path, path[1:])
+    return Route(_ACTIONS[method], path, path[1:])
 
 
 def _not_for(method: str, path: str, allow: str) -> MethodNotAllowed:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..access.authorizer import Grant
 from ..errors import Refused, UpgradeRequired
-from .paths import Place
+from .paths import Route
 from .request import Request
 from .since import FromOldest, Since, parse_duration, parse_since
 from .topics import TopicFilter
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
+class SubscribeRequest:
     """A subscription as it was asked for."""
 
     wanted: TopicFilter
@@ -57,11 +57,11 @@ def offered(request: Request) -> list[str]:
     return [offer.strip() for offer in sent.split(",") if offer.strip()] if sent else []
 
 
-def read_listening(request: Request, place: Place, *, websocket: bool, now_us: int) -> Listening:
+def read_listening(request: Request, place: Route, *, websocket: bool, now_us: int) -> SubscribeRequest:
     """Read what the query and the headers of a subscription ask for; raises `Refused`."""
     subprotocol = next((offer for offer in offered(request) if offer in SUBPROTOCOLS), None) if websocket else None
     asked = request.parameters
-    listening = Listening(
+    listening = SubscribeRequest(
         wanted=TopicFilter.parse(place.topic),
         path=place.path,
         topic=place.topic,
@@ -101,7 +101,7 @@ def _streaming_format(request: Request) -> Format:
     )
 
 
-def _check_combination(listening: Listening) -> None:
+def _check_combination(listening: SubscribeRequest) -> None:
     if listening.cursor and listening.group:
         raise Refused("a subscription has a cursor or a group, not both")
     if (listening.cursor or listening.group) and listening.format != "v1":

@@ -10,9 +10,9 @@ from ..errors import ConfigError, Refused
 from ..protocol.message import Draft, Message
 from . import Router
 from .failed import describe, failed_draft, failed_in
-from .publisher import MAX_PUBLISHES, Publisher
-from .record import Record
-from .turn import Turn
+from .publisher import MAX_PUBLISHES, DraftCollector
+from .record import RouterStats
+from .turn import TimeSlice
 
 RETRY_WAITS_S = (0.1, 0.5, 2.0)
 """Before the second, third and fourth attempt at a message whose failure may pass by itself."""
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RouterLimits:
     """What a router may take for one message: seconds, for all attempts together, and publishes."""
 
     time_limit: float = 30.0
@@ -39,10 +39,10 @@ class Crash(Exception):
     """What is wrong with a router is not a matter of one message: it has to be made anew."""
 
 
-class Attempts:
+class RetryPolicy:
     """Has routers that are made one after the other, each when the last one crashed, deal with messages in order."""
 
-    def __init__(self, name: str, limits: Limits, record: Record, turn: Turn) -> None:
+    def __init__(self, name: str, limits: RouterLimits, record: RouterStats, turn: TimeSlice) -> None:
         self.name = name
         self._limits = limits
         self._record = record
@@ -76,7 +76,7 @@ class Attempts:
         return self._give_up(message)
 
     async def _attempt(self, router: Router, message: Message) -> tuple[Mapping[str, Draft], BaseException | None]:
-        publisher = Publisher(self.name, message, self._limits.max_publishes, self._turn)
+        publisher = DraftCollector(self.name, message, self._limits.max_publishes, self._turn)
         task = trio.lowlevel.current_task()
         nurseries = len(task.child_nurseries)
         try:

@@ -20,13 +20,13 @@ from ..protocol.message import Draft, Message
 from ..protocol.topics import OWN, UNSAFE, TopicFilter, is_unsafe
 from . import Router
 from .ancestor import RAW, unwrap
-from .attempts import Attempts, Limits
+from .attempts import RetryPolicy, RouterLimits
 from .failed import failed_in
 from .loading import entered
-from .record import Record
-from .remote import Remote
+from .record import RouterStats
+from .remote import HubUrl
 from .restarts import keep_running
-from .turn import Turn
+from .turn import TimeSlice
 
 HOPELESS = (Unauthorized, Forbidden, NotFound)
 """What every further post would be answered, too: the process ends, and the message stays with the hub's cursor."""
@@ -47,19 +47,19 @@ class _Job:
     done: trio.Event = field(default_factory=trio.Event)
 
 
-class Outside:
+class RemoteRunner:
     """Runs a router against a remote hub: one message at a time, however many topics it reads.
 
     Where the hub refuses what the router publishes, that is logged, and the next message is dealt with.
     """
 
-    def __init__(self, name: str, router: Router, remote: Remote, cursor: str | None, limits: Limits) -> None:
-        self.record = Record()
+    def __init__(self, name: str, router: Router, remote: HubUrl, cursor: str | None, limits: RouterLimits) -> None:
+        self.record = RouterStats()
         self._name = name
         self._router = router
         self._remote = remote
         self._cursor = cursor or f"router-{name}"
-        self._attempts = Attempts(name, limits, self.record, Turn())
+        self._attempts = RetryPolicy(name, limits, self.record, TimeSlice())
         self._put, self._jobs = trio.open_memory_channel[_Job](0)
         self._job: _Job | None = None
 

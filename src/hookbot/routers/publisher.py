@@ -4,7 +4,7 @@ from ..access.control import MAX_HOPS
 from ..errors import InvalidTopic, Refused
 from ..protocol.message import Draft, Headers, Message, Verified
 from ..protocol.topics import check_topic, is_own
-from .turn import Turn
+from .turn import TimeSlice
 
 MAX_PUBLISHES = 1000
 MAX_BYTES = 128 << 20
@@ -13,11 +13,11 @@ MAX_BYTES = 128 << 20
 _WRAPPED = "extra-metadata=github"
 
 
-class Publisher:
+class DraftCollector:
     """Collects drafts, checked and marked with the router's name: the `Publish` that routers are given."""
 
     def __init__(
-        self, router: str, message: Message, max_publishes: int = MAX_PUBLISHES, turn: Turn | None = None
+        self, router: str, message: Message, max_publishes: int = MAX_PUBLISHES, turn: TimeSlice | None = None
     ) -> None:
         self.published: dict[str, Draft] = {}
         """Each draft, by the name that tells it from the others."""
@@ -28,7 +28,7 @@ class Publisher:
         self._max_publishes = max_publishes
         self._bytes = 0
         self._closed = False
-        self._turn = turn or Turn()
+        self._turn = turn or TimeSlice()
 
     async def __call__(
         self, topic: str, what: bytes | Message, /, *, headers: Headers = (), wrapped: bool = False, name: str = ""

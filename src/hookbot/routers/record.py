@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Record:
+class RouterStats:
     """What a router has done since its process started, and how it is."""
 
     state: str = "starting"

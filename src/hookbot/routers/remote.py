@@ -14,7 +14,7 @@ _NOT_QUOTED = "/:@!$&'()*+,;=~"
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
+class HubUrl:
     """Where a hub is, and what opens it: the tokens in its URL, or the key that all tokens are made of."""
 
     address: Address

@@ -8,7 +8,7 @@ import trio
 
 from .backoff import Backoff
 from .failed import describe
-from .record import Record
+from .record import RouterStats
 
 FIRST_RESTART_S = 0.5
 LONGEST_RESTART_S = 60.0
@@ -18,7 +18,7 @@ GOOD_S = 60.0
 logger = logging.getLogger("hookbot.routers.restarts")
 
 
-async def keep_running(name: str, run: Callable[[], Awaitable[None]], record: Record) -> NoReturn:
+async def keep_running(name: str, run: Callable[[], Awaitable[None]], record: RouterStats) -> NoReturn:
     """Run the router `name` again and again; what `run` raises, but for a cancellation, goes into log and record."""
     backoff = Backoff(FIRST_RESTART_S, LONGEST_RESTART_S)
     while True:

@@ -12,10 +12,10 @@ import trio
 from ..broker.broker import Broker
 from ..errors import ConfigError
 from . import Router
-from .attempts import Limits
+from .attempts import RouterLimits
 from .loading import NAME, is_file, make
 from .options import Resolve, bind
-from .supervision import CURSORS, Supervised
+from .supervision import CURSORS, SupervisedRouter
 from .watchdog import watch
 
 logger = logging.getLogger("hookbot.routers.running")
@@ -29,7 +29,7 @@ class RouterSpec:
     kind: str | Callable[..., Router]
     """The name it is installed under, the file that it is in, or the class itself."""
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    limits: Limits = field(default_factory=Limits)
+    limits: RouterLimits = field(default_factory=RouterLimits)
 
     @classmethod
     def parse(cls, given: str, section: Mapping[str, Any]) -> "RouterSpec":
@@ -59,7 +59,7 @@ def name_of(given: str) -> str:
 class Routers:
     """All routers of a hub."""
 
-    def __init__(self, supervised: Sequence[Supervised]) -> None:
+    def __init__(self, supervised: Sequence[SupervisedRouter]) -> None:
         self._supervised = supervised
 
     @property
@@ -82,7 +82,9 @@ async def open_routers(broker: Broker, specs: Sequence[RouterSpec], resolve: Res
     """
     makers = [(spec, _maker(spec, resolve)) for spec in specs]
     positions = await _positions(broker, [spec.name for spec in specs])
-    supervised = [Supervised(broker, spec.name, maker, spec.limits, positions[spec.name]) for spec, maker in makers]
+    supervised = [
+        SupervisedRouter(broker, spec.name, maker, spec.limits, positions[spec.name]) for spec, maker in makers
+    ]
     if not supervised:
         yield Routers(())
         return
@@ -120,6 +122,6 @@ def _maker(spec: RouterSpec, resolve: Resolve) -> Callable[[], Router]:
     return make_router
 
 
-def _take_limits(options: dict[str, Any]) -> Limits:
-    names: list[str] = [limit.name for limit in fields(Limits)]
-    return Limits(**bind(Limits, {name: options.pop(name) for name in names if name in options}, str))
+def _take_limits(options: dict[str, Any]) -> RouterLimits:
+    names: list[str] = [limit.name for limit in fields(RouterLimits)]
+    return RouterLimits(**bind(RouterLimits, {name: options.pop(name) for name in names if name in options}, str))

@@ -12,13 +12,13 @@ from ..broker.channels import Entry
 from ..protocol.message import Gap, Message, format_id
 from ..protocol.topics import TopicFilter
 from . import Router
-from .attempts import Attempts, Limits
+from .attempts import RetryPolicy, RouterLimits
 from .failed import failed_in
 from .loading import entered
 from .outbox import Outbox
-from .record import Record
+from .record import RouterStats
 from .restarts import keep_running
-from .turn import Turn
+from .turn import TimeSlice
 
 CURSORS = "router/"
 SETTLE_S = 60.0
@@ -27,21 +27,23 @@ SETTLE_S = 60.0
 logger = logging.getLogger(__name__)
 
 
-class Supervised:
+class SupervisedRouter:
     """Runs a router for as long as the hub does, whatever the router does. Its position is a cursor in the log.
 
     What the router publishes for one message and its new position are one commit.
     """
 
-    def __init__(self, broker: Broker, name: str, make: Callable[[], Router], limits: Limits, position: int) -> None:
+    def __init__(
+        self, broker: Broker, name: str, make: Callable[[], Router], limits: RouterLimits, position: int
+    ) -> None:
         self.name = name
         self.topics: Sequence[str] = ()
-        self.record = Record()
+        self.record = RouterStats()
         self._broker = broker
         self._make = make
         self._outbox = Outbox(broker, CURSORS + name, position)
-        self._turn = Turn()
-        self._attempts = Attempts(name, limits, self.record, self._turn)
+        self._turn = TimeSlice()
+        self._attempts = RetryPolicy(name, limits, self.record, self._turn)
         self._waiting: Subscription | None = None
         """Set while it has nothing in hand."""
 

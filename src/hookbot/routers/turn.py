@@ -8,7 +8,7 @@ TURN_S = 0.002
 """For so long a router may go on before the rest of the hub has its turn."""
 
 
-class Turn:
+class TimeSlice:
     """Lets everybody else run as soon as a router has run for long enough; costs next to nothing before that."""
 
     def __init__(self) -> None:

@@ -10,19 +10,19 @@ from types import FrameType
 
 import trio
 
-from .attempts import Attempts
-from .supervision import Supervised
+from .attempts import RetryPolicy
+from .supervision import SupervisedRouter
 
 BLOCKED_S = 1.0
 INTERVAL_S = 0.5
 
 logger = logging.getLogger(__name__)
 
-_IN_A_ROUTER = (Supervised._run_once.__code__, Attempts._attempt.__code__)
+_IN_A_ROUTER = (SupervisedRouter._run_once.__code__, RetryPolicy._attempt.__code__)
 
 
 @contextmanager
-def watch(routers: Mapping[str, Supervised]) -> Iterator[None]:
+def watch(routers: Mapping[str, SupervisedRouter]) -> Iterator[None]:
     """Until the block ends, a thread asks the loop for a sign of life; if none comes, it looks at where the loop is.
 
     Costs the loop one wake-up each interval, and routers nothing.
@@ -40,7 +40,7 @@ def watch(routers: Mapping[str, Supervised]) -> Iterator[None]:
 class _Watchdog:
     def __init__(
         self,
-        routers: Mapping[str, Supervised],
+        routers: Mapping[str, SupervisedRouter],
         token: trio.lowlevel.TrioToken,
         loop_thread: int,
         ended: threading.Event,

@@ -18,14 +18,14 @@ import trio
 from ..access.tokens import make_token
 from ..broker.broker import Broker, Start
 from ..broker.channels import Entry
-from ..hub.config import Config, Secret
+from ..hub.config import Config, StoredSecret
 from ..hub.config_file import ConfigFile
-from ..hub.hub import Running, open_hub
+from ..hub.hub import RunningHub, open_hub
 from ..protocol.message import Draft, Headers, Message, Verified
 from ..protocol.topics import TopicFilter
 from ..routers import Router
 from ..routers.loading import check, entered
-from ..routers.publisher import Publisher
+from ..routers.publisher import DraftCollector
 from ..routers.watchdog import BLOCKED_S
 from ..signatures import SignedRequest, load_provider
 
@@ -120,7 +120,7 @@ async def routed(router: Router, message: Message) -> list[Message]:
     check(router)
     if not TopicFilter(tuple(router.topics)).matches(message.topic):
         raise ValueError(f"{message.topic!r} is none of the topics of this router: {router.topics!r}")
-    publisher = Publisher(router.name, message)
+    publisher = DraftCollector(router.name, message)
     async with entered(router), _unblocked(router.name):
         await router.route(message, publisher)
     publisher.close()
@@ -186,7 +186,7 @@ async def open_test_hub(*routers: Router) -> AsyncIterator[TestHub]:
     """A whole hub with these routers, until the block ends."""
     with TemporaryDirectory() as directory:
         config = Config(
-            key=Secret(KEY),
+            key=StoredSecret(KEY),
             data_dir=Path(directory),
             bind="127.0.0.1:0",
             store="memory:",
@@ -224,7 +224,7 @@ class _Steps(trio.abc.Instrument):
         self.longest_s = max(self.longest_s, perf_counter() - self._began)
 
 
-def _test_hub(hub: Running) -> TestHub:
+def _test_hub(hub: RunningHub) -> TestHub:
     return TestHub(hub.url, hub.broker)
 
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from quart import Response, current_app, request, websocket
 from werkzeug.exceptions import HTTPException
 
-from ..access.control import Gate
+from ..access.control import AccessControl
 from ..access.verification import verify
 from ..broker.broker import Broker
 from ..errors import BodyTooLarge, HookbotError
@@ -17,7 +17,7 @@ from ..protocol.message import Draft
 from ..protocol.response import Answer, failed, greeted, stored
 from ..protocol.topics import decode_path
 from .asgi import HookbotApp, plain_request
-from .body import Intake
+from .body import BodyBudget
 from .health import Readiness, create_health
 from .operations import Office, create_api
 from .subscribe import Subscriptions
@@ -33,8 +33,8 @@ class Hub:
     """What the app serves."""
 
     broker: Broker
-    gate: Gate
-    intake: Intake
+    gate: AccessControl
+    intake: BodyBudget
     subscriptions: Subscriptions
     office: Office
     readiness: Readiness
@@ -111,7 +111,7 @@ async def _answer_http_error(error: HTTPException) -> Response:
     return _response(Answer(error.code or 500, answer.headers, answer.body))
 
 
-def _allow_origin(gate: Gate, response: Response) -> Response:
+def _allow_origin(gate: AccessControl, response: Response) -> Response:
     """Let the pages of `--cors-origin` read (Fetch Standard, section 3.2)."""
     origin = request.headers.get("origin", "")
     if origin.lower() in gate.origins:

@@ -5,7 +5,7 @@ from io import BytesIO
 from ..errors import BodyTooLarge, Unavailable
 
 
-class Intake:
+class BodyBudget:
     """How much may be in memory of bodies that have not arrived whole."""
 
     def __init__(self, max_body_bytes: int, max_receiving_bytes: int) -> None:
@@ -13,15 +13,15 @@ class Intake:
         self.max_receiving_bytes = max_receiving_bytes
         self.receiving_bytes = 0
 
-    def open(self, max_body_bytes: int | None = None) -> "Body":
+    def open(self, max_body_bytes: int | None = None) -> "IncomingBody":
         """A new body, perhaps one that may not be as large as others; to be used as a block, or closed."""
-        return Body(self, min(max_body_bytes or self.max_body_bytes, self.max_body_bytes))
+        return IncomingBody(self, min(max_body_bytes or self.max_body_bytes, self.max_body_bytes))
 
 
-class Body:
+class IncomingBody:
     """One body, chunk by chunk, held once in memory."""
 
-    def __init__(self, intake: Intake, max_bytes: int) -> None:
+    def __init__(self, intake: BodyBudget, max_bytes: int) -> None:
         self._intake = intake
         self._max_bytes = max_bytes
         self._buffer = BytesIO()
@@ -44,7 +44,7 @@ class Body:
         self._size = 0
         return self._buffer.getvalue()
 
-    def __enter__(self) -> "Body":
+    def __enter__(self) -> "IncomingBody":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-Kind = Literal["counter", "gauge"]
+MetricKind = Literal["counter", "gauge"]
 Read = Callable[[], float | Mapping[str, float]]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -17,9 +17,9 @@ class Metrics(Collector):
     """The metrics of one hub, on a registry of its own. Each is read when it is asked for, and costs nothing before."""
 
     def __init__(self) -> None:
-        self._reads: list[tuple[Kind, str, str, str, Read]] = []
+        self._reads: list[tuple[MetricKind, str, str, str, Read]] = []
 
-    def add(self, kind: Kind, name: str, help: str, read: Read, *, label: str = "") -> None:
+    def add(self, kind: MetricKind, name: str, help: str, read: Read, *, label: str = "") -> None:
         """Add one metric, `hookbot_<name>`; with a `label`, `read` returns a number for each of its values."""
         self._reads.append((kind, f"hookbot_{name}", help, label, read))
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from quart import Blueprint, Response, request
 
-from ..access.control import Gate
+from ..access.control import AccessControl
 from ..broker.broker import Broker
-from ..broker.consumer_id import Kind
-from ..broker.consumers import Listed, Sessions
+from ..broker.consumer_id import ConsumerKind
+from ..broker.consumers import ConsumerInfo, Consumers
 from ..errors import NotFound, Refused
 from ..protocol.message import encode_json, format_id, format_time, parse_id, to_envelope
 from ..protocol.since import parse_since
@@ -28,8 +28,8 @@ class Office:
     """What operators ask about."""
 
     broker: Broker
-    gate: Gate
-    sessions: Sessions
+    gate: AccessControl
+    sessions: Consumers
     metrics: Metrics
     routers: Callable[[], Sequence[Mapping[str, Any]]]
 
@@ -84,13 +84,13 @@ async def _find_message(broker: Broker, id: str) -> dict[str, Any]:
     return to_envelope(page.messages[0])
 
 
-def _listed(listed: Listed) -> dict[str, Any]:
+def _listed(listed: ConsumerInfo) -> dict[str, Any]:
     fields = asdict(listed)
     return {**fields, "used": format_time(fields.pop("used_us"))}
 
 
-def _kind() -> Kind:
-    kinds: dict[str, Kind] = {"cursor": "cursor", "group": "group"}
+def _kind() -> ConsumerKind:
+    kinds: dict[str, ConsumerKind] = {"cursor": "cursor", "group": "group"}
     asked = request.args.get("kind", "cursor")
     if asked not in kinds:
         raise Refused(f"a kind is cursor or group, not {asked[:40]!r}")

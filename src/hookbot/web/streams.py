@@ -7,20 +7,20 @@ from typing import Protocol
 
 import trio
 
-from ..access.active_subscriptions import GRANT_ENDED, Standing
+from ..access.active_subscriptions import GRANT_ENDED, ActiveSubscriptions
 from ..broker.broker import Broker, Start
 from ..broker.channels import Entry
 from ..broker.page_cache import PAGE_BYTES, PAGE_MESSAGES
 from ..errors import Ended, HistoryLost
 from ..protocol.frames import Framing, encoded, framing_for, prepare
 from ..protocol.message import Gap, format_id
-from ..protocol.subscribe import Listening
+from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import GOING_AWAY, POLICY_VIOLATION
 
 SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resume")
 
 
-class Source(Protocol):
+class MessageSource(Protocol):
     """What a stream takes its messages from: a subscription, a session, or what is stored."""
 
     async def take(self) -> Sequence[Entry | Gap]:
@@ -37,7 +37,9 @@ class Stream:
     for a gap that the format cannot tell, `Unavailable` when the log cannot be read, and `Ended` when the hub ends it.
     """
 
-    def __init__(self, epoch: str, source: Source, framing: Framing, limit: int | None, heartbeat_s: float) -> None:
+    def __init__(
+        self, epoch: str, source: MessageSource, framing: Framing, limit: int | None, heartbeat_s: float
+    ) -> None:
         self._epoch = epoch
         self._source = source
         self._framing = framing
@@ -101,7 +103,7 @@ class Stream:
 class Streams:
     """All streams of a hub."""
 
-    def __init__(self, broker: Broker, standing: Standing, heartbeat_s: float) -> None:
+    def __init__(self, broker: Broker, standing: ActiveSubscriptions, heartbeat_s: float) -> None:
         self._broker = broker
         self.standing = standing
         self._heartbeat_s = heartbeat_s
@@ -109,7 +111,7 @@ class Streams:
         self._closing = False
 
     @contextmanager
-    def open(self, listening: Listening, start: Start) -> Iterator[Stream]:
+    def open(self, listening: SubscribeRequest, start: Start) -> Iterator[Stream]:
         """The frames of a subscription from `start` on: live, or only what is stored."""
         if not listening.follow:
             stored = _Newest if listening.newest else _Stored
@@ -123,7 +125,7 @@ class Streams:
             yield stream
 
     @contextmanager
-    def open_from(self, source: Source, listening: Listening) -> Iterator[Stream]:
+    def open_from(self, source: MessageSource, listening: SubscribeRequest) -> Iterator[Stream]:
         """The frames of whatever a subscription takes its messages from."""
         framing = framing_for(listening)
         stream = Stream(self._broker.log.epoch, source, framing, listening.limit, self._heartbeat_s)
@@ -147,7 +149,7 @@ class Streams:
 class _Stored:
     """What the log holds now after a start."""
 
-    def __init__(self, broker: Broker, listening: Listening, start: Start) -> None:
+    def __init__(self, broker: Broker, listening: SubscribeRequest, start: Start) -> None:
         self._broker = broker
         self._wanted = listening.wanted
         self._gap = start.gap
@@ -171,7 +173,7 @@ class _Stored:
 class _Newest:
     """What the log holds now after a start, the newest first."""
 
-    def __init__(self, broker: Broker, listening: Listening, start: Start) -> None:
+    def __init__(self, broker: Broker, listening: SubscribeRequest, start: Start) -> None:
         self._log = broker.log
         self._wanted = listening.wanted
         self._limit = min(listening.limit or PAGE_MESSAGES, PAGE_MESSAGES)

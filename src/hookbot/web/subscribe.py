@@ -9,10 +9,10 @@ import trio
 from quart import websocket
 
 from ..broker.broker import Broker, Start
-from ..broker.consumers import Session, Sessions
+from ..broker.consumers import Consumer, Consumers
 from ..errors import Ended, HistoryLost, HookbotError, Refused, TooManyRequests, Unauthorized, Unavailable
 from ..protocol.frames import HookbotV1, framing_for, hello
-from ..protocol.subscribe import Listening
+from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import POLICY_VIOLATION, TRY_AGAIN_LATER
 from .asgi import discard_incoming
 from .streams import Stream, Streams
@@ -23,23 +23,23 @@ class Subscriptions:
     """All that subscriptions need."""
 
     broker: Broker
-    sessions: Sessions
+    sessions: Consumers
     streams: Streams
 
-    async def start(self, listening: Listening) -> Start:
+    async def start(self, listening: SubscribeRequest) -> Start:
         """Where the subscription begins."""
         not_before_us = listening.grant.since_us
         start = await self.broker.start_at(listening.since, listening.wanted, not_before_us=not_before_us)
         self.streams.standing.check(listening.grant)  # others have come meanwhile
         return start
 
-    async def chunks(self, listening: Listening, start: Start) -> AsyncIterator[bytes]:
+    async def chunks(self, listening: SubscribeRequest, start: Start) -> AsyncIterator[bytes]:
         """The body of a streaming answer."""
         with suppress(Ended, TooManyRequests, Unauthorized, Unavailable), self.streams.open(listening, start) as stream:
             async for frames in stream:
                 yield b"".join(frames)
 
-    async def serve(self, listening: Listening) -> None:
+    async def serve(self, listening: SubscribeRequest) -> None:
         """Answer the handshake of a websocket, and send until one side has enough."""
         acknowledged = bool(listening.cursor or listening.group)
         if acknowledged:
@@ -55,13 +55,13 @@ class Subscriptions:
         except Refused as error:
             await websocket.close(POLICY_VIOLATION, str(error))
 
-    async def _serve_stream(self, listening: Listening, start: Start) -> None:
+    async def _serve_stream(self, listening: SubscribeRequest, start: Start) -> None:
         if listening.format == "v1":
             await _send(HookbotV1().hello(hello(listening, self.broker.log.epoch, start)), text=True)
         with self.streams.open(listening, start) as stream:
             await _converse(listening, stream, None)
 
-    async def _serve_session(self, listening: Listening) -> None:
+    async def _serve_session(self, listening: SubscribeRequest) -> None:
         async with self.sessions.open(listening) as session:
             said = {**hello(listening, self.broker.log.epoch, Start(0)), "last_id": session.hello["position"]}
             await _send(HookbotV1().hello({**said, **session.hello}), text=True)
@@ -69,7 +69,7 @@ class Subscriptions:
                 await _converse(listening, stream, session)
 
 
-async def _converse(listening: Listening, stream: Stream, session: Session | None) -> None:
+async def _converse(listening: SubscribeRequest, stream: Stream, session: Consumer | None) -> None:
     """Send until the stream ends, and read meanwhile; raises what ended it."""
     error: HookbotError | None = None
     async with trio.open_nursery() as nursery:
@@ -88,7 +88,7 @@ async def _converse(listening: Listening, stream: Stream, session: Session | Non
         raise error
 
 
-async def _receive(session: Session) -> None:
+async def _receive(session: Consumer) -> None:
     while True:
         answer = await websocket.receive()
         try:

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from quart import Response, request
 
-from hookbot.web.asgi import HookbotApp, Limits, PrefixedStream, Server
+from hookbot.web.asgi import ConnectionLimits, HookbotApp, PrefixedStream, Server
 from hookbot.web.asgi.strict_h11 import StrictConnection
 from support.serving_client import GUARD_S, Wire, serve
 
@@ -244,7 +244,7 @@ async def test_a_response_whose_reader_takes_nothing_is_cut_off():
     with trio.fail_after(GUARD_S):
         async with theirs:
             await theirs.send_all(GET.replace(b"/ ", b"/flood "))
-            await Server(app, Limits(stall_s=0.05)).serve_connection(ours)
+            await Server(app, ConnectionLimits(stall_s=0.05)).serve_connection(ours)
 
     assert app.ended.is_set()
 
@@ -432,7 +432,7 @@ async def test_a_shutdown_closes_what_is_idle_and_lets_answers_finish():
 async def test_a_shutdown_cuts_what_does_not_end_also_when_its_reader_takes_nothing():
     app = endless_app()
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    server = Server(app, Limits(grace_s=0.05, stall_s=1000))
+    server = Server(app, ConnectionLimits(grace_s=0.05, stall_s=1000))
     with trio.fail_after(GUARD_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve_listeners, listeners)

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from hookbot.web.fastpath import epoll as poller
-from hookbot.web.fastpath.epoll import AVAILABLE, READ, WRITE, Poller
+from hookbot.web.fastpath.epoll import AVAILABLE, READ, WRITE, EpollLoop
 
 
 class Watched:
@@ -35,7 +35,7 @@ async def running():
     if not AVAILABLE:
         pytest.skip("no epoll here: the hub runs on the app alone")
     async with trio.open_nursery() as nursery:
-        poller = Poller()
+        poller = EpollLoop()
         nursery.start_soon(poller.run)
         yield poller
         nursery.cancel_scope.cancel()

@@ -29,7 +29,7 @@ _SEND = 64 << 10
 logger = logging.getLogger("hookbot.serving")
 
 
-class Connection:
+class AsgiConnection:
     """Serves one accepted stream; `run` returns when it is over, at the latest `grace_s` after the shutdown began.
 
     Tasks: `run` reads, and ends everything when there is no more to read; `_watch` closes the socket whatever

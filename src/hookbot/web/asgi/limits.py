@@ -7,7 +7,7 @@ from hypercorn.config import Config
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """How much, and how long, a stranger may. Seconds and bytes."""
 
     max_header_bytes: int = 32 << 10
@@ -34,7 +34,7 @@ class Limits:
 class ServingConfig(Config):
     """Hypercorn's configuration for such limits: no access log, no request count, HTTP/1.1 headers as they came."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self.h11_max_incomplete_size = limits.max_header_bytes
         self.h2_max_header_list_size = limits.max_header_bytes

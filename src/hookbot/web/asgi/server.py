@@ -7,8 +7,8 @@ from typing import Any
 import trio
 from hypercorn.trio.worker_context import WorkerContext
 
-from .connection import Connection
-from .limits import Limits, ServingConfig
+from .connection import AsgiConnection
+from .limits import ConnectionLimits, ServingConfig
 from .streams import Stream
 
 
@@ -19,7 +19,7 @@ class Server:
     it, to end before it is cut.
     """
 
-    def __init__(self, app: Any, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+    def __init__(self, app: Any, limits: ConnectionLimits = ConnectionLimits()) -> None:  # noqa: B008 - frozen
         self.closing = trio.Event()
         self._app = app
         self._config = ServingConfig(limits)
@@ -32,7 +32,7 @@ class Server:
 
     async def serve_connection(self, stream: Stream) -> None:
         """Serve one accepted connection until it is over, and close it. TLS may still have to shake hands."""
-        await Connection(self._app, self._config, self._context, stream).run()
+        await AsgiConnection(self._app, self._config, self._context, stream).run()
 
     async def serve_listeners(
         self,

@@ -9,7 +9,7 @@ from math import inf
 
 import trio
 
-from ...access.admitted import Publishing
+from ...access.admitted import AdmittedPublish
 from ...access.verification import verify
 from ...broker.broker import Start
 from ...errors import HookbotError, RequestTimeout, Unavailable
@@ -19,12 +19,12 @@ from ...protocol.message import Draft
 from ...protocol.paths import is_for_app
 from ...protocol.request import Request
 from ...protocol.response import Answer, failed, greeted, stored
-from ...protocol.subscribe import Listening
+from ...protocol.subscribe import SubscribeRequest
 from ...protocol.websocket import accept_handshake, is_handshake
-from .context import Lobby
+from .context import Context
 from .epoll import READ, WRITE
-from .exchange import Arriving, Usual
-from .nonblocking_socket import Wire
+from .exchange import CachedHead, Exchange
+from .nonblocking_socket import NonblockingSocket
 
 MAX_BUFFERED = 64 << 10  # of requests that wait for those before them
 MAX_USUAL = 2 << 10  # of a head that is kept to be recognised
@@ -37,7 +37,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 logger = logging.getLogger("hookbot.connection")
 
 
-class Connection(Wire):
+class HttpConnection(NonblockingSocket):
     """A connection until it ends, becomes a subscriber or is handed on to the app. Nothing here waits.
 
     What fails here ends this connection only: strangers decide what comes.
@@ -55,13 +55,13 @@ class Connection(Wire):
         "_waiting",
     )
 
-    def __init__(self, lobby: Lobby, sock: socket.socket, client: str) -> None:
+    def __init__(self, lobby: Context, sock: socket.socket, client: str) -> None:
         super().__init__(sock, lobby.poller)
         self._lobby = lobby
         self._client = client
         self._buffer = bytearray()
-        self._arriving: Arriving | None = None
-        self._usual: Usual | None = None
+        self._arriving: Exchange | None = None
+        self._usual: CachedHead | None = None
         self._waiting = False
         """Whether somebody else is busy with the request: the log, mostly."""
         self._last = False
@@ -168,7 +168,7 @@ class Connection(Wire):
     def _read_head(self, data: bytes) -> None:
         usual = self._usual
         if usual and usual.data == data:
-            self._arriving = Arriving(usual.head)
+            self._arriving = Exchange(usual.head)
             if self._lobby.gate.admits_again(usual.publishing):
                 self._let_publish(self._arriving, usual.publishing)
                 return
@@ -179,16 +179,16 @@ class Connection(Wire):
         if is_for_app(request.raw_path) or not (websocket or publish):
             self._hand_on(data)
             return
-        self._arriving = Arriving(head)
+        self._arriving = Exchange(head)
         if websocket:
             self._let_subscribe(head, data)
             return
         publishing = self._lobby.gate.publishing(request)
         if not head.chunked and len(data) <= MAX_USUAL:
-            self._usual = Usual(data, head, publishing)
+            self._usual = CachedHead(data, head, publishing)
         self._let_publish(self._arriving, publishing)
 
-    def _let_publish(self, arriving: Arriving, publishing: Publishing) -> None:
+    def _let_publish(self, arriving: Exchange, publishing: AdmittedPublish) -> None:
         arriving.publishing = publishing
         arriving.body = self._lobby.intake.open(publishing.max_body_bytes)
         head = arriving.head
@@ -209,7 +209,7 @@ class Connection(Wire):
             self._waiting = True
             self._lobby.start_soon(self._find_start, answer, listening)
 
-    async def _find_start(self, answer: bytes, listening: Listening) -> None:
+    async def _find_start(self, answer: bytes, listening: SubscribeRequest) -> None:
         try:
             start = await self._lobby.broker.start_at(
                 listening.since, listening.wanted, not_before_us=listening.grant.since_us
@@ -221,7 +221,7 @@ class Connection(Wire):
             if self.open:
                 self._become_subscriber(answer, listening, start)
 
-    def _become_subscriber(self, answer: bytes, listening: Listening, start: Start) -> None:
+    def _become_subscriber(self, answer: bytes, listening: SubscribeRequest, start: Start) -> None:
         sock = self.release()
         self._lobby.leave(self)
         self._lobby.fanout.adopt(sock, listening, start, answer=answer, early=bytes(self._buffer))
@@ -231,20 +231,20 @@ class Connection(Wire):
         self._lobby.leave(self)
         self._lobby.hand_on(sock, head + self._buffer)
 
-    def _read_body(self, arriving: Arriving) -> bool:
+    def _read_body(self, arriving: Exchange) -> bool:
         """Take what is here of the body, and publish it when that is all."""
         if arriving.take(self._buffer) and arriving.publishing and arriving.body:
             self._publish(arriving.publishing, arriving.body.close())
         return False
 
-    def _publish(self, publishing: Publishing, body: bytes) -> None:
+    def _publish(self, publishing: AdmittedPublish, body: bytes) -> None:
         if publishing.source:  # who signs has to be verified, which may take its time
             self._waiting = True
             self._lobby.start_soon(self._verify, publishing, body)
         else:
             self._submit(publishing.draft(body), publishing.request)
 
-    async def _verify(self, publishing: Publishing, body: bytes) -> None:
+    async def _verify(self, publishing: AdmittedPublish, body: bytes) -> None:
         try:
             accepted = await verify(self._lobby.gate, publishing, body)
             if isinstance(accepted, Draft):

@@ -7,17 +7,17 @@ from typing import Protocol
 
 import trio
 
-from ...access.control import Gate
+from ...access.control import AccessControl
 from ...broker.broker import Broker
-from ..body import Intake
-from .epoll import Poller
+from ..body import BodyBudget
+from .epoll import EpollLoop
 from .fanout import Fanout
 
-HandOn = Callable[[socket.socket, bytes], None]
+HandOver = Callable[[socket.socket, bytes], None]
 """Takes a connection over, with what was read of it."""
 
 
-class Visitor(Protocol):
+class ClientConnection(Protocol):
     """A connection, as the door sees it."""
 
     @property
@@ -36,23 +36,23 @@ class Visitor(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Lobby:
+class Context:
     """What lies behind the door, and everybody who is there."""
 
     broker: Broker
-    gate: Gate
-    intake: Intake
+    gate: AccessControl
+    intake: BodyBudget
     fanout: Fanout
-    poller: Poller
-    hand_on: HandOn
+    poller: EpollLoop
+    hand_on: HandOver
     start_soon: Callable[..., None]
     """Runs what has to wait."""
     slow_s: float
     closing: bool = False
-    connections: set[Visitor] = field(default_factory=set)
+    connections: set[ClientConnection] = field(default_factory=set)
     empty: trio.Event = field(default_factory=trio.Event)
 
-    def leave(self, connection: Visitor) -> None:
+    def leave(self, connection: ClientConnection) -> None:
         """A connection is over, here at least."""
         self.connections.discard(connection)
         if not self.connections:

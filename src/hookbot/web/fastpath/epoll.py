@@ -23,7 +23,7 @@ class Watched(Protocol):
         """Called when the socket is ready for what was asked, or in error. Must not wait."""
 
 
-class Poller:
+class EpollLoop:
     """Calls `ready` of whatever has a socket that is ready."""
 
     def __init__(self) -> None:

@@ -2,31 +2,31 @@
 
 from dataclasses import dataclass
 
-from ...access.admitted import Publishing
+from ...access.admitted import AdmittedPublish
 from ...errors import Refused
 from ...protocol.http1 import Head
-from ..body import Body
+from ..body import IncomingBody
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class CachedHead:
     """A head that was let in: who keeps a connection mostly sends the same one again."""
 
     data: bytes
     head: Head
-    publishing: Publishing
+    publishing: AdmittedPublish
 
 
-class Arriving:
+class Exchange:
     """A request whose head is here, and what becomes of its body."""
 
     __slots__ = ("_coming", "body", "head", "publishing")
 
     def __init__(self, head: Head) -> None:
         self.head = head
-        self.publishing: Publishing | None = None
+        self.publishing: AdmittedPublish | None = None
         """Set, with `body`, when it is let in."""
-        self.body: Body | None = None
+        self.body: IncomingBody | None = None
         self._coming = head.body()
 
     def take(self, buffer: bytearray) -> bool:

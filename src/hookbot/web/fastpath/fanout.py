@@ -12,17 +12,17 @@ from typing import NoReturn
 
 import trio
 
-from ...access.active_subscriptions import Standing
+from ...access.active_subscriptions import ActiveSubscriptions
 from ...broker.broker import Broker, Start
 from ...broker.channels import Entry
 from ...errors import Unavailable
 from ...protocol.frames import HookbotV1, framing_for, hello
 from ...protocol.message import Gap, format_id
-from ...protocol.subscribe import Listening
+from ...protocol.subscribe import SubscribeRequest
 from ...protocol.topics import TopicFilter
 from ...protocol.websocket import GOING_AWAY, TRY_AGAIN_LATER
 from .audience import Audience, Send
-from .epoll import Poller
+from .epoll import EpollLoop
 from .subscriber import Subscriber
 
 ROUND_COST = 4 << 20  # then the loop gets a turn, after about 5 ms: a send costs as much as copying 16 KiB
@@ -43,8 +43,8 @@ class Fanout:
     def __init__(
         self,
         broker: Broker,
-        poller: Poller,
-        standing: Standing,
+        poller: EpollLoop,
+        standing: ActiveSubscriptions,
         *,
         heartbeat_s: float,
         ping_s: float,
@@ -84,7 +84,9 @@ class Fanout:
                     del self._news[audience]
                     await self._deliver(audience)
 
-    def adopt(self, sock: socket.socket, listening: Listening, start: Start, *, answer: bytes, early: bytes) -> None:
+    def adopt(
+        self, sock: socket.socket, listening: SubscribeRequest, start: Start, *, answer: bytes, early: bytes
+    ) -> None:
         """Take over the socket of a client that is let in by `answer`; `early` is what it has already said."""
         audience = self._join(listening)
         subscriber = Subscriber(sock, self._poller, self, start.position, listening.grant)
@@ -254,7 +256,7 @@ class Fanout:
             if payload is not None:
                 subscriber.send(audience.frame(payload))
 
-    def _join(self, listening: Listening) -> Audience:
+    def _join(self, listening: SubscribeRequest) -> Audience:
         framing = framing_for(listening)
         key = listening.wanted, framing.key
         audience = self._audiences.get(key)

@@ -12,15 +12,15 @@ from typing import Any, NoReturn
 
 import trio
 
-from ...access.control import Gate
+from ...access.control import AccessControl
 from ...broker.broker import Broker
-from ..body import Intake
-from .connection import Connection
-from .context import HandOn, Lobby
-from .epoll import READ, Poller
+from ..body import BodyBudget
+from .connection import HttpConnection
+from .context import Context, HandOver
+from .epoll import READ, EpollLoop
 from .fanout import Fanout
 
-__all__ = ["Door", "HandOn"]
+__all__ = ["FastPath", "HandOver"]
 
 ACCEPTS_PER_ROUND = 64
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
@@ -30,21 +30,21 @@ SWEEP_S = 1.0
 logger = logging.getLogger("hookbot.door")
 
 
-class Door:
+class FastPath:
     """Accepts connections, ends those that are too slow, and all of them at the end."""
 
     def __init__(
         self,
         broker: Broker,
-        gate: Gate,
-        intake: Intake,
+        gate: AccessControl,
+        intake: BodyBudget,
         fanout: Fanout,
-        poller: Poller,
-        hand_on: HandOn,
+        poller: EpollLoop,
+        hand_on: HandOver,
         *,
         slow_s: float,
     ) -> None:
-        self._lobby = Lobby(broker, gate, intake, fanout, poller, hand_on, self._start_soon, slow_s)
+        self._lobby = Context(broker, gate, intake, fanout, poller, hand_on, self._start_soon, slow_s)
         self._listeners: list[_Listener] = []
         self._nursery: trio.Nursery | None = None
 
@@ -91,7 +91,7 @@ class Door:
 class _Listener:
     """A listening socket in the poller."""
 
-    def __init__(self, sock: socket.socket, lobby: Lobby) -> None:
+    def __init__(self, sock: socket.socket, lobby: Context) -> None:
         self._sock = sock
         self._lobby = lobby
         self._open = True
@@ -126,7 +126,7 @@ class _Listener:
     def _let_in(self, sock: socket.socket, client: str) -> None:
         try:
             sock.setblocking(False)
-            Connection(self._lobby, sock, client.removeprefix("::ffff:"))  # an IPv4 address on a socket for both
+            HttpConnection(self._lobby, sock, client.removeprefix("::ffff:"))  # an IPv4 address on a socket for both
         except OSError:
             sock.close()
             raise

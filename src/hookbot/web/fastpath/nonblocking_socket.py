@@ -4,18 +4,18 @@ import socket
 
 import trio
 
-from .epoll import READ, WRITE, Poller
+from .epoll import READ, WRITE, EpollLoop
 
 RECEIVE_BYTES = 16 << 10
 """At once: so much of the smallest requests, chunks or frames holds the loop for a few milliseconds."""
 
 
-class Wire:
+class NonblockingSocket:
     """A connected socket. Whoever derives from it says what becomes of `received`, `taken` and `gone`."""
 
     __slots__ = ("_events", "_poller", "_sock", "_unsent", "fd", "moved_at", "open")
 
-    def __init__(self, sock: socket.socket, poller: Poller) -> None:
+    def __init__(self, sock: socket.socket, poller: EpollLoop) -> None:
         self.fd = sock.fileno()
         self.open = True
         self.moved_at = trio.current_time()

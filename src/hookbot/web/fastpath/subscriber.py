@@ -20,8 +20,8 @@ from ...protocol.websocket import (
     frame,
     is_one_control_frame,
 )
-from .epoll import READ, WRITE, Poller
-from .nonblocking_socket import Wire
+from .epoll import READ, WRITE, EpollLoop
+from .nonblocking_socket import NonblockingSocket
 
 MAX_CLIENT_MESSAGE = 64 << 10
 
@@ -38,7 +38,7 @@ class Owner(Protocol):
         """The connection ended; the socket is closed."""
 
 
-class Subscriber(Wire):
+class Subscriber(NonblockingSocket):
     """A connected client. Nothing here waits: what the socket does not take is kept until it does.
 
     Whoever says goodbye first, our side is closed after our goodbye, and the socket with the client's side.
@@ -59,7 +59,7 @@ class Subscriber(Wire):
         "sent_at",
     )
 
-    def __init__(self, sock: socket.socket, poller: Poller, owner: Owner, position: int, grant: Grant) -> None:
+    def __init__(self, sock: socket.socket, poller: EpollLoop, owner: Owner, position: int, grant: Grant) -> None:
         super().__init__(sock, poller)
         self.position = position
         self.grant = grant
