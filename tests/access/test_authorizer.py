@@ -22,7 +22,7 @@ SINCE = str(NOW_S - HOUR)
 V1 = {"Sec-WebSocket-Protocol": "hookbot.v1"}
 
 
-def make_gate(**options):
+def make_access(**options):
     return AccessControl(
         Authorizer([KEY, OLD_KEY], **options), clock_us=lambda: NOW_S * 1_000_000, failures=Rate(10**9, 1)
     )
@@ -40,18 +40,18 @@ def with_unknown(caveat):
     return str(NarrowedToken.parse(narrowed())._bind(caveat))
 
 
-def ask(gate, target, token, headers=()):
+def ask(access, target, token, headers=()):
     method, _, path = target.partition(" ")
     fields = {"X-Hookbot-Unsafe-Is-Ok": UNSAFE_HEADER_VALUE, "Authorization": f"Bearer {token}", **dict(headers)}
     request = Request(method, path.encode(), tuple(fields.items()))
     if path.startswith(("/hookbot/", "/metrics")):
-        return gate.operating(request)
-    return gate.publishing(request) if method == "POST" else gate.listening(request, websocket=True)
+        return access.operating(request)
+    return access.publishing(request) if method == "POST" else access.listening(request, websocket=True)
 
 
-def is_let_in(gate, target, token, headers=()):
+def is_let_in(access, target, token, headers=()):
     try:
-        ask(gate, target, token, headers)
+        ask(access, target, token, headers)
     except Unauthorized:
         return False
     return True
@@ -104,52 +104,52 @@ LEFT = {
 
 
 @pytest.fixture(scope="module")
-def gate():
-    return make_gate(revoked=["revoked"])
+def access():
+    return make_access(revoked=["revoked"])
 
 
-def opened_by(gate, token):
-    return {target for target in TARGETS if is_let_in(gate, target, token)}
+def opened_by(access, token):
+    return {target for target in TARGETS if is_let_in(access, target, token)}
 
 
 @pytest.mark.parametrize("digest", ["sha1", "sha256"])
 @pytest.mark.parametrize("key", [KEY, OLD_KEY])
 @pytest.mark.parametrize("path", OPENED)
-def test_a_narrowed_token_opens_what_its_root_opens_as_far_as_its_caveats_leave(gate, path, key, digest):
-    assert opened_by(gate, narrowed(path=path, key=key, digest=digest)) == OPENED[path]
+def test_a_narrowed_token_opens_what_its_root_opens_as_far_as_its_caveats_leave(access, path, key, digest):
+    assert opened_by(access, narrowed(path=path, key=key, digest=digest)) == OPENED[path]
     for caveat, left in LEFT.items():
-        assert opened_by(gate, narrowed(caveat, path=path, key=key, digest=digest)) == OPENED[path] & left, caveat
+        assert opened_by(access, narrowed(caveat, path=path, key=key, digest=digest)) == OPENED[path] & left, caveat
 
 
-def test_caveats_together_leave_what_each_of_them_leaves(gate):
+def test_caveats_together_leave_what_each_of_them_leaves(access):
     for one, other in combinations(LEFT, 2):
-        assert opened_by(gate, narrowed(one, other)) == LEFT[one] & LEFT[other], (one, other)
-        assert opened_by(gate, narrowed(other, one)) == LEFT[one] & LEFT[other], (other, one)
+        assert opened_by(access, narrowed(one, other)) == LEFT[one] & LEFT[other], (one, other)
+        assert opened_by(access, narrowed(other, one)) == LEFT[one] & LEFT[other], (other, one)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_token_made_with_another_key_opens_nothing(gate, target):
-    assert not is_let_in(gate, target, narrowed(key="another key"))
-    assert not is_let_in(gate, target, narrowed(path=target.split()[1], key="another key"))
+def test_a_token_made_with_another_key_opens_nothing(access, target):
+    assert not is_let_in(access, target, narrowed(key="another key"))
+    assert not is_let_in(access, target, narrowed(path=target.split()[1], key="another key"))
 
 
 @pytest.mark.parametrize("caveat", ["colour=blue", "", "live", "live=", "live=0", "only=", "expires=nan", "since=-1"])
-def test_a_caveat_that_this_hub_does_not_understand_takes_everything_away(gate, caveat):
-    assert opened_by(gate, with_unknown(caveat)) == set()
+def test_a_caveat_that_this_hub_does_not_understand_takes_everything_away(access, caveat):
+    assert opened_by(access, with_unknown(caveat)) == set()
 
 
 def test_the_ancestors_kind_of_token_can_be_refused_narrowed_or_not():
-    gate = make_gate(digests=["sha256"])
-    assert opened_by(gate, narrowed(digest="sha1")) == set()
-    assert opened_by(gate, narrowed(digest="sha256")) == set(TARGETS)
+    access = make_access(digests=["sha256"])
+    assert opened_by(access, narrowed(digest="sha1")) == set()
+    assert opened_by(access, narrowed(digest="sha256")) == set(TARGETS)
 
 
-def test_a_narrowed_token_as_long_as_a_plain_one_is_told_from_it(gate):
+def test_a_narrowed_token_as_long_as_a_plain_one_is_told_from_it(access):
     """64 characters, all of which could be hexadecimal."""
     path = "/" + "a" * (48 - SIGNATURE_BYTES - len("sha1\n/\n"))
     token = narrowed(path=path)
     assert len(token) == 64
-    assert is_let_in(gate, f"GET {path}", token)
+    assert is_let_in(access, f"GET {path}", token)
 
 
 # --- how it is shown
@@ -164,20 +164,20 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("shown", SHOWN)
-def test_the_longest_token_can_be_shown_in_every_way(gate, shown):
+def test_the_longest_token_can_be_shown_in_every_way(access, shown):
     token = narrowed(*["name=" + "n" * 120] * 5, "only=sub")
     assert 900 < len(token) <= 1024
     query, headers = SHOWN[shown](token)
     request = Request("GET", f"/sub/foo{query}".encode(), tuple(headers.items()))
-    assert gate.listening(request, websocket=True).grant.names[0] == "n" * 120
+    assert access.listening(request, websocket=True).grant.names[0] == "n" * 120
 
 
 @pytest.mark.parametrize("shown", SHOWN)
-def test_a_forged_token_can_be_shown_in_no_way(gate, shown):
+def test_a_forged_token_can_be_shown_in_no_way(access, shown):
     forged = narrowed("only=sub")[:-4] + "AAAA"
     query, headers = SHOWN[shown](forged)
     with pytest.raises(Unauthorized):
-        gate.listening(Request("GET", f"/sub/foo{query}".encode(), tuple(headers.items())), websocket=True)
+        access.listening(Request("GET", f"/sub/foo{query}".encode(), tuple(headers.items())), websocket=True)
 
 
 # --- history
@@ -187,51 +187,51 @@ NO_HISTORY = ["?since=10m", "?since=all", "?since=2023-01-01T00:00:00Z", "?follo
 
 
 @pytest.mark.parametrize("query", NO_HISTORY)
-def test_a_live_token_shows_no_history(gate, query):
+def test_a_live_token_shows_no_history(access, query):
     with pytest.raises(Forbidden, match="no history"):
-        ask(gate, f"GET /sub/foo{query}", narrowed("live=1"))
-    assert ask(gate, f"GET /sub/foo{query}", narrowed("name=ann"))
+        ask(access, f"GET /sub/foo{query}", narrowed("live=1"))
+    assert ask(access, f"GET /sub/foo{query}", narrowed("name=ann"))
 
 
 @pytest.mark.parametrize(
     "how", [("?since=abcdefgh-000000000000001", {}), ("", {"Last-Event-ID": "abcdefgh-000000000000001"})]
 )
-def test_who_comes_back_with_a_live_token_goes_on_with_what_is_new(gate, how):
+def test_who_comes_back_with_a_live_token_goes_on_with_what_is_new(access, how):
     query, headers = how
-    assert ask(gate, f"GET /sub/foo{query}", narrowed("live=1"), headers).since is None
-    assert ask(gate, f"GET /sub/foo{query}", narrowed("name=ann"), headers).since is not None
+    assert ask(access, f"GET /sub/foo{query}", narrowed("live=1"), headers).since is None
+    assert ask(access, f"GET /sub/foo{query}", narrowed("name=ann"), headers).since is not None
 
 
 @pytest.mark.parametrize("caveat", ["live=1", f"since={SINCE}"])
 @pytest.mark.parametrize("query", ["?cursor=deploy", "?group=deploy"])
-def test_a_token_that_hides_history_cannot_use_what_remembers_a_place_in_it(gate, caveat, query):
+def test_a_token_that_hides_history_cannot_use_what_remembers_a_place_in_it(access, caveat, query):
     for caveats in ([caveat], [caveat, "cursor=deploy"]):
         with pytest.raises(Forbidden, match="cursor or group"):
-            ask(gate, f"GET /sub/foo{query}", narrowed(*caveats), V1)
+            ask(access, f"GET /sub/foo{query}", narrowed(*caveats), V1)
 
 
-def test_nothing_before_the_latest_since_is_shown(gate):
+def test_nothing_before_the_latest_since_is_shown(access):
     token = narrowed(f"since={NOW_S - 60}", f"since={SINCE}", f"since={NOW_S - 30}")
-    assert ask(gate, "GET /sub/foo?since=all", token).grant.since_us == (NOW_S - 30) * 1_000_000
+    assert ask(access, "GET /sub/foo?since=all", token).grant.since_us == (NOW_S - 30) * 1_000_000
 
 
-def test_a_token_whose_since_is_to_come_shows_nothing_yet(gate):
+def test_a_token_whose_since_is_to_come_shows_nothing_yet(access):
     with pytest.raises(Forbidden, match="shows nothing before 2023-11-14T22:13:21"):
-        ask(gate, "GET /sub/foo", narrowed(f"since={NOW_S + 1}"))
-    assert ask(gate, "GET /sub/foo", narrowed(f"since={NOW_S}"))
+        ask(access, "GET /sub/foo", narrowed(f"since={NOW_S + 1}"))
+    assert ask(access, "GET /sub/foo", narrowed(f"since={NOW_S}"))
 
 
 @pytest.mark.parametrize("digest", ["sha1", "sha256"])
 def test_the_ancestors_tokens_can_be_kept_from_history_and_all_that_is_narrowed_from_them(digest):
-    gate = make_gate(live_only=["sha1"])
+    access = make_access(live_only=["sha1"])
     for token in (make_token(KEY, "/", digest), narrowed(digest=digest), narrowed("name=ann", digest=digest)):
-        assert ask(gate, "GET /sub/foo", token).grant.live_only is (digest == "sha1")
+        assert ask(access, "GET /sub/foo", token).grant.live_only is (digest == "sha1")
         for target in ("GET /sub/foo?since=all", "GET /hookbot/v1/messages/abcdefgh-000000000000001"):
             if digest == "sha1":
                 with pytest.raises(Forbidden, match="no history"):
-                    ask(gate, target, token)
+                    ask(access, target, token)
             else:
-                ask(gate, target, token)
+                ask(access, target, token)
 
 
 # --- cursors
@@ -241,17 +241,17 @@ def test_the_ancestors_tokens_can_be_kept_from_history_and_all_that_is_narrowed_
     ("query", "allowed"),
     [("?cursor=deploy", True), ("?group=deploy", True), ("?cursor=other", False), ("?group=other", False), ("", False)],
 )
-def test_a_token_for_a_cursor_is_for_that_one(gate, query, allowed):
+def test_a_token_for_a_cursor_is_for_that_one(access, query, allowed):
     if allowed:
-        assert ask(gate, f"GET /sub/foo{query}", narrowed("cursor=deploy", "cursor=deploy"), V1)
+        assert ask(access, f"GET /sub/foo{query}", narrowed("cursor=deploy", "cursor=deploy"), V1)
     else:
         with pytest.raises(Forbidden, match="deploy"):
-            ask(gate, f"GET /sub/foo{query}", narrowed("cursor=deploy"), V1)
+            ask(access, f"GET /sub/foo{query}", narrowed("cursor=deploy"), V1)
 
 
-def test_a_token_for_two_cursors_is_for_none(gate):
+def test_a_token_for_two_cursors_is_for_none(access):
     for query in ("?cursor=one", "?cursor=two", ""):
-        assert not is_let_in(gate, f"GET /sub/foo{query}", narrowed("cursor=one", "cursor=two"), V1)
+        assert not is_let_in(access, f"GET /sub/foo{query}", narrowed("cursor=one", "cursor=two"), V1)
 
 
 # --- what ends
@@ -296,18 +296,18 @@ def test_no_representation_shows_a_key():
 
 
 def test_a_plain_token_is_looked_up_with_each_key():
-    authority = Authorizer([KEY, OLD_KEY])
+    authorizer = Authorizer([KEY, OLD_KEY])
     for key in (KEY, OLD_KEY):
-        grant = authority.grant(make_token(key, "/sub/"), "/sub/foo", "subscribe", now_s=NOW_S)
+        grant = authorizer.grant(make_token(key, "/sub/"), "/sub/foo", "subscribe", now_s=NOW_S)
         assert (grant.key, grant.digest, grant.path) == (key, "sha1", "/sub/")
 
 
-def test_a_narrowed_token_with_more_segments_than_anybody_needs_is_still_only_refused(gate):
+def test_a_narrowed_token_with_more_segments_than_anybody_needs_is_still_only_refused(access):
     path = "/sub" + "/a" * 500
-    assert not is_let_in(gate, f"GET {path}", urlsafe_b64encode(b"sha1\n/\n" + bytes(SIGNATURE_BYTES)).decode())
+    assert not is_let_in(access, f"GET {path}", urlsafe_b64encode(b"sha1\n/\n" + bytes(SIGNATURE_BYTES)).decode())
 
 
-def test_whatever_is_refused_is_refused_on_purpose(gate):
+def test_whatever_is_refused_is_refused_on_purpose(access):
     for token in ("\xe9", "=", "A" * 2000, "sha1", "c2hhMQo"):
         with pytest.raises(Refused):
-            ask(gate, "GET /sub/foo", token)
+            ask(access, "GET /sub/foo", token)

@@ -69,24 +69,24 @@ SHOWN = {
 
 
 @pytest.fixture
-def gate():
-    return make_gate()
+def access():
+    return make_access()
 
 
-def make_gate(keys=(KEY, OLD_KEY), digests=("sha1", "sha256"), **options):
+def make_access(keys=(KEY, OLD_KEY), digests=("sha1", "sha256"), **options):
     options = {"clock_us": lambda: 1_700_000_000_000_000, "failures": Rate(10**9, 1), **options}
     return AccessControl(Authorizer(keys, digests=digests), **options)
 
 
-def ask(gate, target, headers=()):
+def ask(access, target, headers=()):
     method, _, path = target.partition(" ")
     request = Request(method, path.encode(), tuple(dict(headers).items()), client="192.0.2.1")
-    return gate.publishing(request) if method == "POST" else gate.listening(request, websocket=True)
+    return access.publishing(request) if method == "POST" else access.listening(request, websocket=True)
 
 
-def is_let_in(gate, target, headers):
+def is_let_in(access, target, headers):
     try:
-        ask(gate, target, headers)
+        ask(access, target, headers)
     except Unauthorized:
         return False
     return True
@@ -96,15 +96,15 @@ def is_let_in(gate, target, headers):
 @pytest.mark.parametrize("digest", ["sha1", "sha256"])
 @pytest.mark.parametrize("key", [KEY, OLD_KEY])
 @pytest.mark.parametrize("target", OPENED_BY)
-def test_a_token_opens_its_path_and_nothing_else(gate, target, key, digest, shown):
+def test_a_token_opens_its_path_and_nothing_else(access, target, key, digest, shown):
     tokens = {path: make_token(key, path, digest) for path in TOKEN_PATHS}
     headers = {path: {**I_UNDERSTAND, **SHOWN[shown](token)} for path, token in tokens.items()}
 
-    assert {path for path in TOKEN_PATHS if is_let_in(gate, target, headers[path])} == OPENED_BY[target]
+    assert {path for path in TOKEN_PATHS if is_let_in(access, target, headers[path])} == OPENED_BY[target]
 
 
 @pytest.mark.parametrize("target", OPENED_BY)
-def test_without_a_good_token_nobody_comes_in(gate, target):
+def test_without_a_good_token_nobody_comes_in(access, target):
     good = make_token(KEY, "/")
     bad = [
         make_token("another key", "/"),
@@ -119,15 +119,15 @@ def test_without_a_good_token_nobody_comes_in(gate, target):
     ]
     for shown, token in product(SHOWN.values(), bad):
         if not (shown is SHOWN["Bearer"] and token == f" {good}"):
-            assert not is_let_in(gate, target, {**I_UNDERSTAND, **shown(token)})
-    assert not is_let_in(gate, target, I_UNDERSTAND)
+            assert not is_let_in(access, target, {**I_UNDERSTAND, **shown(token)})
+    assert not is_let_in(access, target, I_UNDERSTAND)
 
 
-def test_strangers_with_long_paths_leave_nothing_behind(gate):
+def test_strangers_with_long_paths_leave_nothing_behind(access):
     tracemalloc.start()
     try:
         for number in range(20):
-            assert not is_let_in(gate, f"POST /pub/{number}{'/a' * 500}", basic(make_token("another key", "/")))
+            assert not is_let_in(access, f"POST /pub/{number}{'/a' * 500}", basic(make_token("another key", "/")))
         assert tracemalloc.get_traced_memory()[0] < 1_000_000
     finally:
         tracemalloc.stop()
@@ -146,59 +146,59 @@ def test_strangers_with_long_paths_leave_nothing_behind(gate):
         "\xff",
     ],
 )
-def test_malformed_credentials_are_none(gate, authorization):
-    assert not is_let_in(gate, "POST /pub/x", {"Authorization": authorization})
+def test_malformed_credentials_are_none(access, authorization):
+    assert not is_let_in(access, "POST /pub/x", {"Authorization": authorization})
 
 
-def test_credentials_are_found_however_they_are_written(gate):
+def test_credentials_are_found_however_they_are_written(access):
     token = make_token(KEY, "/pub/x")
     for credentials in (f"{token}:", f"{token}:password", f"{token}:with:colons", token):
         encoded = b64encode(credentials.encode()).decode()
-        assert is_let_in(gate, "POST /pub/x", {"authorization": f"bAsIc {encoded}"})
-    assert is_let_in(gate, "POST /pub/x", {"AUTHORIZATION": f"bearer {token}"})
+        assert is_let_in(access, "POST /pub/x", {"authorization": f"bAsIc {encoded}"})
+    assert is_let_in(access, "POST /pub/x", {"AUTHORIZATION": f"bearer {token}"})
 
 
-def test_one_good_token_among_several_is_enough(gate):
+def test_one_good_token_among_several_is_enough(access):
     headers = {"Authorization": "Bearer nonsense", "Sec-WebSocket-Protocol": f"hookbot.token.{make_token(KEY, '/')}"}
-    assert is_let_in(gate, "GET /sub/x", headers)
+    assert is_let_in(access, "GET /sub/x", headers)
 
 
-def test_a_get_may_bring_its_token_in_the_query_and_nothing_else_may(gate):
+def test_a_get_may_bring_its_token_in_the_query_and_nothing_else_may(access):
     token = make_token(KEY, "/x")
-    assert is_let_in(gate, f"GET /sub/x?token={token}", {})
-    assert not is_let_in(gate, f"GET /sub/x?mytoken={token}", {})
-    assert not is_let_in(gate, f"POST /pub/x?token={token}", {})
+    assert is_let_in(access, f"GET /sub/x?token={token}", {})
+    assert not is_let_in(access, f"GET /sub/x?mytoken={token}", {})
+    assert not is_let_in(access, f"POST /pub/x?token={token}", {})
 
 
 def test_a_token_made_with_a_key_that_is_gone_is_good_no_more():
-    gate = make_gate(keys=[KEY])
-    assert is_let_in(gate, "POST /pub/x", basic(make_token(KEY, "/pub/x")))
-    assert not is_let_in(gate, "POST /pub/x", basic(make_token(OLD_KEY, "/pub/x")))
+    access = make_access(keys=[KEY])
+    assert is_let_in(access, "POST /pub/x", basic(make_token(KEY, "/pub/x")))
+    assert not is_let_in(access, "POST /pub/x", basic(make_token(OLD_KEY, "/pub/x")))
 
 
 def test_the_ancestors_kind_of_token_can_be_refused():
-    gate = make_gate(digests=["sha256"])
-    assert not is_let_in(gate, "POST /pub/x", basic(make_token(KEY, "/pub/x", "sha1")))
-    assert is_let_in(gate, "POST /pub/x", basic(make_token(KEY, "/pub/x", "sha256")))
+    access = make_access(digests=["sha256"])
+    assert not is_let_in(access, "POST /pub/x", basic(make_token(KEY, "/pub/x", "sha1")))
+    assert is_let_in(access, "POST /pub/x", basic(make_token(KEY, "/pub/x", "sha256")))
 
 
-def test_anybody_may_publish_to_an_unsafe_topic(gate):
-    assert ask(gate, "POST /unsafe/pub/x").topic == "/unsafe/x"
-    assert ask(gate, "POST /unsafe/pub/x", basic("nonsense")).topic == "/unsafe/x"
+def test_anybody_may_publish_to_an_unsafe_topic(access):
+    assert ask(access, "POST /unsafe/pub/x").topic == "/unsafe/x"
+    assert ask(access, "POST /unsafe/pub/x", basic("nonsense")).topic == "/unsafe/x"
 
 
 @pytest.mark.parametrize(
     "value", ["", "yes", UNSAFE_HEADER_VALUE.lower(), f"{UNSAFE_HEADER_VALUE}!", f"{UNSAFE_HEADER_VALUE} "]
 )
 @pytest.mark.parametrize("token", ["", make_token(KEY, "/")])
-def test_who_hears_unsafe_topics_says_first_that_they_understand(gate, value, token):
+def test_who_hears_unsafe_topics_says_first_that_they_understand(access, value, token):
     with pytest.raises(Refused, match=r"400 Bad Request\. X-Hookbot-Unsafe-Is-Ok header required\.") as caught:
-        ask(gate, "GET /unsafe/sub/x", {"X-Hookbot-Unsafe-Is-Ok": value, **basic(token)})
+        ask(access, "GET /unsafe/sub/x", {"X-Hookbot-Unsafe-Is-Ok": value, **basic(token)})
     assert caught.value.status == 400
 
 
-def test_who_hears_safe_topics_need_not_understand(gate):
-    assert is_let_in(gate, "GET /sub/x", basic(make_token(KEY, "/sub/x")))
+def test_who_hears_safe_topics_need_not_understand(access):
+    assert is_let_in(access, "GET /sub/x", basic(make_token(KEY, "/sub/x")))
 
 
 @pytest.mark.parametrize(
@@ -220,10 +220,10 @@ def test_who_hears_safe_topics_need_not_understand(gate):
         ("POST /pub/foo%3Frecursive", InvalidTopic),
     ],
 )
-def test_the_path_is_looked_at_before_the_token(gate, target, error):
+def test_the_path_is_looked_at_before_the_token(access, target, error):
     for headers in ({}, basic(make_token(KEY, "/"))):
         with pytest.raises(error):
-            ask(gate, target, {**I_UNDERSTAND, **headers})
+            ask(access, target, {**I_UNDERSTAND, **headers})
 
 
 @pytest.mark.parametrize(
@@ -236,22 +236,22 @@ def test_the_path_is_looked_at_before_the_token(gate, target, error):
         ("GET /sub/x?since=yesterday", {}, "since"),
     ],
 )
-def test_the_query_and_the_headers_are_looked_at_after_the_token(gate, target, headers, error):
+def test_the_query_and_the_headers_are_looked_at_after_the_token(access, target, headers, error):
     with pytest.raises(Unauthorized):
-        ask(gate, target, headers)
+        ask(access, target, headers)
     with pytest.raises(Refused, match=error):
-        ask(gate, target, {**headers, **basic(make_token(KEY, "/"))})
+        ask(access, target, {**headers, **basic(make_token(KEY, "/"))})
 
 
-def test_a_stream_is_let_in_like_a_websocket(gate):
+def test_a_stream_is_let_in_like_a_websocket(access):
     request = Request(
         "GET", b"/sub/x", tuple({**basic(make_token(KEY, "/sub/x")), "Accept": "text/event-stream"}.items())
     )
-    assert gate.listening(request, websocket=False).format == "sse"
+    assert access.listening(request, websocket=False).format == "sse"
     with pytest.raises(UpgradeRequired):
-        gate.listening(Request("GET", b"/sub/x", request.headers[:1]), websocket=False)
+        access.listening(Request("GET", b"/sub/x", request.headers[:1]), websocket=False)
     with pytest.raises(Unauthorized):
-        gate.listening(Request("GET", b"/sub/x", request.headers[1:]), websocket=False)
+        access.listening(Request("GET", b"/sub/x", request.headers[1:]), websocket=False)
 
 
 @pytest.mark.parametrize(
@@ -270,25 +270,25 @@ def test_a_stream_is_let_in_like_a_websocket(gate):
 )
 @pytest.mark.parametrize("target", ["GET /sub/x", "POST /pub/x"])
 def test_a_foreign_page_may_not_use_saved_credentials(target, origin, allowed):
-    gate = make_gate(origins=["https://Friend.example"])
+    access = make_access(origins=["https://Friend.example"])
     headers = {"Host": "hub.example:8080", "Origin": origin, **basic(make_token(KEY, "/"))}
     if allowed:
-        ask(gate, target, headers)
+        ask(access, target, headers)
     else:
         with pytest.raises(Forbidden):
-            ask(gate, target, headers)
+            ask(access, target, headers)
 
 
-def test_a_foreign_page_that_knows_a_token_may_use_it(gate):
+def test_a_foreign_page_that_knows_a_token_may_use_it(access):
     headers = {"Host": "hub.example", "Origin": "https://evil.example"}
     for show in (SHOWN["Bearer"], SHOWN["subprotocol"]):
-        assert is_let_in(gate, "GET /sub/x", {**headers, **show(make_token(KEY, "/x"))})
-    assert is_let_in(gate, f"GET /sub/x?token={make_token(KEY, '/x')}", headers)
+        assert is_let_in(access, "GET /sub/x", {**headers, **show(make_token(KEY, "/x"))})
+    assert is_let_in(access, f"GET /sub/x?token={make_token(KEY, '/x')}", headers)
 
 
-def test_a_foreign_page_without_a_token_learns_nothing_else(gate):
+def test_a_foreign_page_without_a_token_learns_nothing_else(access):
     assert not is_let_in(
-        gate, "GET /sub/x", {"Host": "hub.example", "Origin": "https://evil.example", **basic("nonsense")}
+        access, "GET /sub/x", {"Host": "hub.example", "Origin": "https://evil.example", **basic("nonsense")}
     )
 
 
@@ -317,24 +317,24 @@ def test_a_foreign_page_without_a_token_learns_nothing_else(gate):
     ],
 )
 def test_only_the_unsafe_topics_that_were_asked_for_exist(prefixes, existing, missing):
-    gate = make_gate(unsafe_prefixes=prefixes)
+    access = make_access(unsafe_prefixes=prefixes)
     headers = {**I_UNDERSTAND, **basic(make_token(KEY, "/"))}
     for target in existing:
-        ask(gate, target, headers)
+        ask(access, target, headers)
     for target in missing:
         with pytest.raises(NotFound):
-            ask(gate, target, headers)
+            ask(access, target, headers)
 
 
 def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent():
-    gate = make_gate(max_body_bytes=1000)
-    assert ask(gate, "POST /unsafe/pub/x", {"Content-Length": "1000"})
+    access = make_access(max_body_bytes=1000)
+    assert ask(access, "POST /unsafe/pub/x", {"Content-Length": "1000"})
     for declared in ("1001", "9" * 5000):
         with pytest.raises(BodyTooLarge, match="1000 bytes"):
-            ask(gate, "POST /unsafe/pub/x", {"Content-Length": declared})
+            ask(access, "POST /unsafe/pub/x", {"Content-Length": declared})
 
 
-def test_a_publish_keeps_what_came_with_it_and_no_secret(gate):
+def test_a_publish_keeps_what_came_with_it_and_no_secret(access):
     headers = {
         "Host": "hub.example",
         "X-GitHub-Event": "push",
@@ -345,7 +345,7 @@ def test_a_publish_keeps_what_came_with_it_and_no_secret(gate):
         "Idempotency-Key": "once",
         **basic(make_token(KEY, "/")),
     }
-    draft = ask(gate, "POST /pub/x?a=%20b&token=secret&extra-metadata=github&token", headers).draft(b"body")
+    draft = ask(access, "POST /pub/x?a=%20b&token=secret&extra-metadata=github&token", headers).draft(b"body")
 
     assert draft == Draft(
         "x",
@@ -362,20 +362,20 @@ def test_a_publish_keeps_what_came_with_it_and_no_secret(gate):
     )
 
 
-def test_the_same_key_with_another_body_has_another_fingerprint(gate):
-    publishing = ask(gate, "POST /unsafe/pub/x", {"Idempotency-Key": "once"})
+def test_the_same_key_with_another_body_has_another_fingerprint(access):
+    publishing = ask(access, "POST /unsafe/pub/x", {"Idempotency-Key": "once"})
     assert publishing.draft(b"one").once != publishing.draft(b"two").once
-    assert ask(gate, "POST /unsafe/pub/x").draft(b"one").once == ()
+    assert ask(access, "POST /unsafe/pub/x").draft(b"one").once == ()
 
 
-def test_a_stranger_cannot_say_which_routers_a_message_went_through(gate):
-    assert ask(gate, "POST /unsafe/pub/x", {"Hookbot-Hops": "github"}).hops == ()
+def test_a_stranger_cannot_say_which_routers_a_message_went_through(access):
+    assert ask(access, "POST /unsafe/pub/x", {"Hookbot-Hops": "github"}).hops == ()
 
 
 def test_whoever_fails_too_often_is_told_to_wait_but_a_good_token_still_comes_in():
-    gate = make_gate(failures=Rate(3, 60))
+    access = make_access(failures=Rate(3, 60))
     for _ in range(3):
-        assert not is_let_in(gate, "POST /pub/x", basic("nonsense"))
+        assert not is_let_in(access, "POST /pub/x", basic("nonsense"))
     with pytest.raises(TooManyRequests):
-        ask(gate, "POST /pub/x", {"Authorization": "Basic !!!"})
-    assert is_let_in(gate, "POST /pub/x", basic(make_token(KEY, "/pub/x")))
+        ask(access, "POST /pub/x", {"Authorization": "Basic !!!"})
+    assert is_let_in(access, "POST /pub/x", basic(make_token(KEY, "/pub/x")))

@@ -43,7 +43,7 @@ def web():
     return Web()
 
 
-def make_gate(*sources, web=None, **options):
+def make_access(*sources, web=None, **options):
     fetches = Fetches(web.fetch, Rate(3, 60)) if web else None
     return AccessControl(
         Authorizer([]), clock_us=lambda: NOW_S * 1_000_000, sources=Sources(sources), fetches=fetches, **options
@@ -58,24 +58,24 @@ def sns(**options):
     return Source("/unsafe/acme", load_provider("aws-sns", {}), [SNS_TOPIC], **options)
 
 
-async def publish(gate, body, headers=(), client="192.0.2.1"):
+async def publish(access, body, headers=(), client="192.0.2.1"):
     request = Request("POST", b"/unsafe/pub/acme", (("Host", "hub"), *headers), client=client)
-    return await verify(gate, gate.publishing(request), body)
+    return await verify(access, access.publishing(request), body)
 
 
-async def publish_signed(gate, body=b"{}", secret=SECRET, client="192.0.2.1"):
+async def publish_signed(access, body=b"{}", secret=SECRET, client="192.0.2.1"):
     signed = load_provider("github").sign(SignedRequest(body), secret, now=NOW_S)
-    return await publish(gate, body, signed.headers, client)
+    return await publish(access, body, signed.headers, client)
 
 
 @pytest.mark.parametrize("size", [10, LARGE_BODY, LARGE_BODY + 1, 1 << 20])
 async def test_a_body_of_any_size_is_verified(size):
-    gate = make_gate(github())
-    draft = await publish_signed(gate, b"x" * size)
+    access = make_access(github())
+    draft = await publish_signed(access, b"x" * size)
     assert isinstance(draft, Draft)
     assert draft.verified.provider == "github"
     with pytest.raises(BadSignature):
-        await publish_signed(gate, b"x" * size, secret="another")
+        await publish_signed(access, b"x" * size, secret="another")
 
 
 async def test_a_large_body_does_not_hold_up_the_loop():
@@ -86,21 +86,21 @@ async def test_a_large_body_does_not_hold_up_the_loop():
 
     threads = []
     provider = Seen(name="github", documentation="", header="X-Hub-Signature-256", prefix="sha256=")
-    gate = make_gate(Source("/unsafe/acme", provider, [SECRET]))
-    await publish_signed(gate, b"x" * LARGE_BODY)
-    await publish_signed(gate, b"x" * (LARGE_BODY + 1))
+    access = make_access(Source("/unsafe/acme", provider, [SECRET]))
+    await publish_signed(access, b"x" * LARGE_BODY)
+    await publish_signed(access, b"x" * (LARGE_BODY + 1))
     assert threads == [True, False]
 
 
 async def test_a_publish_without_a_source_is_what_it_is():
-    assert await publish(make_gate(), b"{}") == Draft("/unsafe/acme", b"{}", (("Host", "hub"),))
+    assert await publish(make_access(), b"{}") == Draft("/unsafe/acme", b"{}", (("Host", "hub"),))
 
 
 async def test_a_question_is_answered():
-    gate = make_gate(Source("/unsafe/acme", load_provider("slack"), [SECRET]))
+    access = make_access(Source("/unsafe/acme", load_provider("slack"), [SECRET]))
     body = b'{"type": "url_verification", "challenge": "c"}'
     signed = load_provider("slack").sign(SignedRequest(body), SECRET, now=NOW_S)
-    assert isinstance(await publish(gate, body, signed.headers), Reply)
+    assert isinstance(await publish(access, body, signed.headers), Reply)
 
 
 # --- who fails, and who sends too much
@@ -109,7 +109,7 @@ async def test_a_question_is_answered():
 @pytest.mark.parametrize("size", [10, LARGE_BODY + 1])
 async def test_a_reason_is_in_the_log_with_the_sources_name_and_no_secret(caplog, size):
     with pytest.raises(BadSignature):
-        await publish_signed(make_gate(github()), b"x" * size, secret="a guess")
+        await publish_signed(make_access(github()), b"x" * size, secret="a guess")
     [record] = caplog.records
     assert record.levelname == "WARNING"
     assert "not from github, refused on /unsafe/acme: the signature in the header X-Hub-Signature-256" in record.message
@@ -123,75 +123,75 @@ async def test_the_log_names_the_delivery_that_was_refused(caplog, provider):
     signed = load_provider(provider).sign(SignedRequest(b"{}"), "a guess", now=NOW_S)
     headers = (*signed.headers, ("X-GitHub-Delivery", "0b989ba4"), ("Idempotency-Key", "0b989ba4"))
     with pytest.raises(BadSignature):
-        await publish(make_gate(source), b"{}", headers)
+        await publish(make_access(source), b"{}", headers)
     [record] = caplog.records
     assert f"not from {provider}, refused on /unsafe/acme (delivery '0b989ba4'): the s" in record.message
 
 
 async def test_whoever_fails_too_often_waits_but_what_is_genuine_comes_in(caplog):
-    gate = make_gate(github(), failures=Rate(2, 60))
+    access = make_access(github(), failures=Rate(2, 60))
     for _ in range(2):
         with pytest.raises(BadSignature):
-            await publish_signed(gate, secret="a guess")
+            await publish_signed(access, secret="a guess")
     with pytest.raises(TooManyRequests) as refused:
-        await publish_signed(gate, secret="a guess")
+        await publish_signed(access, secret="a guess")
     assert refused.value.retry_after_s == 30
-    assert await publish_signed(gate)
+    assert await publish_signed(access)
     with pytest.raises(BadSignature):
-        await publish_signed(gate, secret="a guess", client="192.0.2.2")
+        await publish_signed(access, secret="a guess", client="192.0.2.2")
     assert len(caplog.records) == 3  # and not one for each that was told to wait
 
 
 async def test_a_source_publishes_so_often_and_forgeries_do_not_count():
-    gate = make_gate(github(publishes=RateLimiter(Rate(2, 60))))
+    access = make_access(github(publishes=RateLimiter(Rate(2, 60))))
     for _ in range(5):
         with pytest.raises(BadSignature):
-            await publish_signed(gate, secret="a guess")
+            await publish_signed(access, secret="a guess")
     for client in ("192.0.2.1", "192.0.2.2"):
-        assert await publish_signed(gate, client=client)
+        assert await publish_signed(access, client=client)
     with pytest.raises(TooManyRequests):
-        await publish_signed(gate, client="192.0.2.3")
+        await publish_signed(access, client="192.0.2.3")
 
 
 # --- certificates
 
 
 async def test_a_certificate_is_fetched_once(web):
-    gate = make_gate(sns(), web=web)
+    access = make_access(sns(), web=web)
     body = json.dumps(SNS.message(NOW_S)).encode()
     for _ in range(3):
-        assert (await publish(gate, body)).verified.provider == "aws-sns"
+        assert (await publish(access, body)).verified.provider == "aws-sns"
     assert web.asked == [SNS_CERTIFICATE]
 
 
 async def test_many_at_once_wait_for_one_certificate(web):
-    gate = make_gate(sns(), web=web)
+    access = make_access(sns(), web=web)
     body = json.dumps(SNS.message(NOW_S)).encode()
     async with trio.open_nursery() as nursery:
         for _ in range(20):
-            nursery.start_soon(publish, gate, body)
+            nursery.start_soon(publish, access, body)
     assert web.asked == [SNS_CERTIFICATE]
 
 
 async def test_without_the_certificate_the_sender_is_asked_to_try_again(web):
-    gate = make_gate(sns(), web=web)
+    access = make_access(sns(), web=web)
     body = json.dumps(SNS.message(NOW_S)).encode()
     del web.pages[SNS_CERTIFICATE]
     with pytest.raises(Unavailable, match="cannot be fetched"):
-        await publish(gate, body)
+        await publish(access, body)
     web.pages.update(SNS.published())
-    assert await publish(gate, body)
+    assert await publish(access, body)
 
 
 async def test_a_stranger_cannot_have_the_hub_fetch_without_end(web):
-    gate = make_gate(sns(), web=web)
+    access = make_access(sns(), web=web)
 
     async def forge(number):
         message = {
             **SNS.message(NOW_S),
             "SigningCertURL": f"https://sns.us-east-1.amazonaws.com/SimpleNotificationService-{number}.pem",
         }
-        await publish(gate, json.dumps(message).encode(), client="203.0.113.9")
+        await publish(access, json.dumps(message).encode(), client="203.0.113.9")
 
     for number in range(3):
         with pytest.raises(Unavailable):
@@ -200,14 +200,14 @@ async def test_a_stranger_cannot_have_the_hub_fetch_without_end(web):
         with pytest.raises(TooManyRequests):
             await forge(number)
     assert len(web.asked) == 3
-    assert await publish(gate, json.dumps(SNS.message(NOW_S)).encode())
+    assert await publish(access, json.dumps(SNS.message(NOW_S)).encode())
 
 
 async def test_what_is_at_a_certificates_address_and_is_none_is_a_bad_signature(web):
-    gate = make_gate(sns(), web=web)
+    access = make_access(sns(), web=web)
     web.pages[SNS_CERTIFICATE] = b"<html>"
     with pytest.raises(BadSignature, match="no certificate"):
-        await publish(gate, json.dumps(SNS.message(NOW_S)).encode())
+        await publish(access, json.dumps(SNS.message(NOW_S)).encode())
 
 
 # --- confirmations
@@ -215,22 +215,22 @@ async def test_what_is_at_a_certificates_address_and_is_none_is_a_bad_signature(
 
 async def test_a_subscription_is_confirmed_where_that_is_allowed_and_stored_either_way(web):
     body = json.dumps(SNS.confirmation(NOW_S, CONFIRM)).encode()
-    assert isinstance(await publish(make_gate(sns(), web=web), body), Draft)
+    assert isinstance(await publish(make_access(sns(), web=web), body), Draft)
     assert CONFIRM not in web.asked
-    assert isinstance(await publish(make_gate(sns(confirm=True), web=web), body), Draft)
+    assert isinstance(await publish(make_access(sns(confirm=True), web=web), body), Draft)
     assert web.asked[-1] == CONFIRM
 
 
 async def test_a_subscription_that_cannot_be_confirmed_is_asked_for_again(web):
-    gate = make_gate(sns(confirm=True), web=web)
+    access = make_access(sns(confirm=True), web=web)
     del web.pages[CONFIRM]
     with pytest.raises(Unavailable):
-        await publish(gate, json.dumps(SNS.confirmation(NOW_S, CONFIRM)).encode())
+        await publish(access, json.dumps(SNS.confirmation(NOW_S, CONFIRM)).encode())
 
 
 async def test_nothing_is_fetched_for_a_forged_confirmation(web):
-    gate = make_gate(sns(confirm=True), web=web)
+    access = make_access(sns(confirm=True), web=web)
     message = {**SNS.confirmation(NOW_S, CONFIRM), "Message": "another"}
     with pytest.raises(BadSignature):
-        await publish(gate, json.dumps(message).encode())
+        await publish(access, json.dumps(message).encode())
     assert CONFIRM not in web.asked

@@ -109,10 +109,10 @@ def answering(status, body=b"OK\n", **headers):
 
 
 async def test_a_certificate_that_is_not_valid_is_found(tmp_path):
-    authority = trustme.CA()
+    authorizer = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(context)
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authorizer.issue_cert("localhost").configure_cert(context)
+    authorizer.cert_pem.write_to_path(tmp_path / "ca.pem")
     async with served(answering(502), tls=context) as port:
         broken, found = await check(f"https://localhost:{port}/sub/a")
         assert broken is Hop.TLS
@@ -127,11 +127,11 @@ async def test_a_certificate_that_is_not_valid_is_found(tmp_path):
 async def test_a_certificate_that_ends_soon_is_told(tmp_path):
     import datetime
 
-    authority = trustme.CA()
+    authorizer = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3)
-    authority.issue_cert("localhost", not_after=soon).configure_cert(context)
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authorizer.issue_cert("localhost", not_after=soon).configure_cert(context)
+    authorizer.cert_pem.write_to_path(tmp_path / "ca.pem")
     async with served(answering(502), tls=context) as port:
         _, found = await check(f"https://localhost:{port}/sub/a", ca_file=tmp_path / "ca.pem")
     assert (found[Hop.TLS].good, found[Hop.TLS].advice) == (True, "Renew it soon.")

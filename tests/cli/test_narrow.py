@@ -74,9 +74,9 @@ def test_options_go_together():
 
 def test_a_hub_honours_what_comes_out():
     token = narrow(ROOT, "--of", "/sub/", "--path", "/sub/a/", "--expires", "1h")
-    authority = Authorizer([KEY])
-    assert authority.grant(token, "/sub/a/b", "subscribe", now_s=NOW_S).expires_s == NOW_S + 3600
-    assert authority.grant(token, "/sub/b", "subscribe", now_s=NOW_S) is None
+    authorizer = Authorizer([KEY])
+    assert authorizer.grant(token, "/sub/a/b", "subscribe", now_s=NOW_S).expires_s == NOW_S + 3600
+    assert authorizer.grant(token, "/sub/b", "subscribe", now_s=NOW_S) is None
 
 
 def test_of_a_url_comes_a_url():

@@ -197,12 +197,12 @@ async def test_a_unix_socket_can_be_a_target(tmp_path):
 
 
 @asynccontextmanager
-async def tls_target(authority, *, ask=False):
+async def tls_target(authorizer, *, ask=False):
     """A target with TLS; with `ask`, only for those who have a certificate."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(context)
+    authorizer.issue_cert("localhost").configure_cert(context)
     if ask:
-        authority.configure_trust(context)
+        authorizer.configure_trust(context)
         context.verify_mode = ssl.CERT_REQUIRED
     server = Server()
     async with trio.open_nursery() as nursery:
@@ -214,9 +214,9 @@ async def tls_target(authority, *, ask=False):
 
 
 async def test_a_certificate_is_checked_unless_it_is_said_otherwise(tmp_path):
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    async with tls_target(authority) as (server, url):
+    authorizer = trustme.CA()
+    authorizer.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with tls_target(authorizer) as (server, url):
         with pytest.raises(Failed, match="certificate is not valid"):
             await post(url, make())
         await post(url, make(), ca_file=tmp_path / "ca.pem")
@@ -225,9 +225,9 @@ async def test_a_certificate_is_checked_unless_it_is_said_otherwise(tmp_path):
 
 
 async def test_a_target_that_asks_for_a_certificate_is_shown_one(tmp_path):
-    authority = trustme.CA()
-    authority.issue_cert("client.example").private_key_and_cert_chain_pem.write_to_path(tmp_path / "me.pem")
-    async with tls_target(authority, ask=True) as (server, url):
+    authorizer = trustme.CA()
+    authorizer.issue_cert("client.example").private_key_and_cert_chain_pem.write_to_path(tmp_path / "me.pem")
+    async with tls_target(authorizer, ask=True) as (server, url):
         with pytest.raises(Failed):
             await post(url, make(), insecure=True)
         await post(url, make(), insecure=True, certificate=tmp_path / "me.pem")

@@ -20,8 +20,8 @@ EVERYTHING = "".join(PAGES.values())
 
 async def test_every_metric_is_documented():
     async with open_broker(MemoryLog()) as broker:
-        gate = AccessControl(None, clock_us=lambda: 0)
-        rendered = hub_metrics(broker, gate, Routers(())).render().decode()
+        access = AccessControl(None, clock_us=lambda: 0)
+        rendered = hub_metrics(broker, access, Routers(())).render().decode()
 
     names = {line.split()[2] for line in rendered.splitlines() if line.startswith("# TYPE")}
     assert {name for name in names if name not in PAGES["operations.md"]} == set()

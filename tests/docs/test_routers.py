@@ -21,7 +21,7 @@ from hookbot.routers.expressions import FIELDS
 from hookbot.routers.filter import FilterRouter
 from hookbot.routers.github import GitHubRouter
 from hookbot.routers.loading import make
-from hookbot.routers.record import Record
+from hookbot.routers.record import RouterStats
 from hookbot.routers.runner import RouterSpec
 from hookbot.testing import route, signed_delivery
 
@@ -124,7 +124,7 @@ def options_of(router):
 
 MENTIONED = [
     *(f"`{name}`" for router in (GitHubRouter, FilterRouter) for name in options_of(router)),
-    *(f"`{field.name}`" for field in dataclasses.fields(Record)),
+    *(f"`{field.name}`" for field in dataclasses.fields(RouterStats)),
     *(f"`{field.name}`" for field in dataclasses.fields(RouterLimits)),
     *(f"`{name}`" for name in FIELDS),
     *(

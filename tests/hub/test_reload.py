@@ -197,13 +197,13 @@ def test_every_part_of_a_configuration_is_taken_over_or_told():
 class Pair:
     """A certificate and its key, as files."""
 
-    def __init__(self, directory, authority):
-        self.authority = authority
+    def __init__(self, directory, authorizer):
+        self.authorizer = authorizer
         self.certificate, self.key = directory / "hub.crt", directory / "hub.key"
         self.issue()
 
-    def issue(self, authority=None):
-        issued = (authority or self.authority).issue_cert("127.0.0.1")
+    def issue(self, authorizer=None):
+        issued = (authorizer or self.authorizer).issue_cert("127.0.0.1")
         self.certificate.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
         self.key.write_bytes(issued.private_key_pem.bytes())
 
@@ -217,14 +217,14 @@ def pair(tmp_path):
     return Pair(tmp_path, trustme.CA())
 
 
-def trust(authority):
+def trust(authorizer):
     context = ssl.create_default_context()
-    authority.configure_trust(context)
+    authorizer.configure_trust(context)
     return context
 
 
 async def test_a_new_certificate_is_shown_from_the_next_handshake_on(tmp_path, pair):
-    old, new = trust(pair.authority), trust(another := trustme.CA())
+    old, new = trust(pair.authorizer), trust(another := trustme.CA())
     async with whole_hub(tmp_path, client={"verify": old}, **pair.options) as hub:
         assert (await hub.http.get("/status")).status_code == 200
         pair.issue(another)
@@ -239,7 +239,7 @@ async def test_a_new_certificate_is_shown_from_the_next_handshake_on(tmp_path, p
 
 @pytest.mark.parametrize("broken", ["nothing", "empty", "nonsense", "another key", "encrypted"])
 async def test_a_certificate_that_is_none_leaves_the_old_one(tmp_path, pair, broken):
-    async with whole_hub(tmp_path, client={"verify": trust(pair.authority)}, **pair.options) as hub:
+    async with whole_hub(tmp_path, client={"verify": trust(pair.authorizer)}, **pair.options) as hub:
         if broken == "nothing":
             pair.certificate.unlink()
         elif broken == "another key":
@@ -251,7 +251,7 @@ async def test_a_certificate_that_is_none_leaves_the_old_one(tmp_path, pair, bro
             pair.certificate.write_bytes({"empty": b"", "nonsense": b"-----BEGIN CERTIFICATE-----\n"}[broken])
         with pytest.raises(ConfigError, match=r"no TLS with .*hub\.crt"):
             hub.running.reload(configured(tmp_path, key=StoredSecret("new"), **pair.options))
-        async with httpx.AsyncClient(base_url=hub.running.url, verify=trust(pair.authority)) as client:
+        async with httpx.AsyncClient(base_url=hub.running.url, verify=trust(pair.authorizer)) as client:
             headers = {"Authorization": f"Bearer {make_token(KEY, '/pub/x')}"}
             assert (await client.post("/pub/x", headers=headers)).status_code == 200
 
@@ -266,7 +266,7 @@ async def test_whose_certificates_are_accepted_is_replaced(tmp_path, pair):
     options = {"tls_client_authorities": authorities, **pair.options}
 
     def deliver(url):
-        context = trust(pair.authority)
+        context = trust(pair.authorizer)
         robot.configure_cert(context)
         signed = load_provider("github").sign(SignedRequest(b"{}"), SECRET, now=0)
         return httpx.post(f"{url}/unsafe/pub/acme/x", content=b"{}", headers=dict(signed.headers), verify=context)

@@ -37,11 +37,11 @@ class Front:
 
     port: int
     broker: Broker
-    gate: AccessControl
+    access: AccessControl
     door: FastPath
     fanout: Fanout
-    intake: BodyBudget
-    standing: ActiveSubscriptions
+    bodies: BodyBudget
+    active: ActiveSubscriptions
     handed_on: list
     """What was handed on to the app: each the bytes that were read already."""
     clients: list
@@ -83,8 +83,8 @@ class Front:
 
 
 @asynccontextmanager
-async def open_front(*, log=None, hand_on=None, retention=None, send_buffer=None, **limits):
-    """A front on a port of its own; the handed-on connections are answered by ``299``, unless `hand_on` takes them."""
+async def open_front(*, log=None, hand_over=None, retention=None, send_buffer=None, **limits):
+    """A front on a port of its own; what is handed over is answered by ``299``, unless `hand_over` takes them."""
     if not AVAILABLE:
         pytest.skip("no epoll here: the hub runs on the app alone")
     handed_on = []
@@ -97,25 +97,25 @@ async def open_front(*, log=None, hand_on=None, retention=None, send_buffer=None
     sock = create_server(("127.0.0.1", 0), backlog=4096)
     if send_buffer:
         sock.setsockopt(SOL_SOCKET, SO_SNDBUF, send_buffer)
-    standing = ActiveSubscriptions()
+    active = ActiveSubscriptions()
     max_body_bytes = limits.pop("max_body_bytes", 1 << 20)
-    intake = BodyBudget(max_body_bytes, limits.pop("max_receiving_bytes", 16 << 20))
-    gate = AccessControl(
+    bodies = BodyBudget(max_body_bytes, limits.pop("max_receiving_bytes", 16 << 20))
+    access = AccessControl(
         Authorizer([KEY]),
         clock_us=lambda: time_ns() // 1000,
-        standing=standing,
+        active=active,
         max_body_bytes=max_body_bytes,
-        **limits.pop("gate", {}),
+        **limits.pop("access", {}),
     )
     slow_s = limits.pop("slow_s", NEVER_S)
     times = dict.fromkeys(("heartbeat_s", "ping_s", "deaf_s", "stall_s"), NEVER_S)
     with trio.fail_after(GUARD_S):
         async with open_broker(log or MemoryLog(), retention) as broker, trio.open_nursery() as nursery:
-            poller = EpollLoop()
-            fanout = Fanout(broker, poller, standing, **{**times, **limits})
-            door = FastPath(broker, gate, intake, fanout, poller, hand_on or answer_handed_on, slow_s=slow_s)
-            front = Front(sock.getsockname()[1], broker, gate, door, fanout, intake, standing, handed_on, [])
-            nursery.start_soon(poller.run)
+            epoll = EpollLoop()
+            fanout = Fanout(broker, epoll, active, **{**times, **limits})
+            door = FastPath(broker, access, bodies, fanout, epoll, hand_over or answer_handed_on, slow_s=slow_s)
+            front = Front(sock.getsockname()[1], broker, access, door, fanout, bodies, active, handed_on, [])
+            nursery.start_soon(epoll.run)
             await nursery.start(fanout.run)
             await nursery.start(door.run)
             door.listen(sock)

@@ -9,59 +9,59 @@ from hookbot.web.body import BodyBudget
 
 
 @pytest.fixture
-def intake():
+def bodies():
     return BodyBudget(max_body_bytes=10, max_receiving_bytes=15)
 
 
-def test_a_body_is_whole_when_it_is_closed(intake):
-    body = intake.open()
+def test_a_body_is_whole_when_it_is_closed(bodies):
+    body = bodies.open()
     body.write(b"abc")
     body.write(bytearray(b"def"))
     assert body.close() == b"abcdef"
-    assert intake.receiving_bytes == 0
+    assert bodies.receiving_bytes == 0
 
 
-def test_a_body_may_be_as_large_as_is_allowed_and_no_larger(intake):
-    body = intake.open()
+def test_a_body_may_be_as_large_as_is_allowed_and_no_larger(bodies):
+    body = bodies.open()
     body.write(b"x" * 10)
     with pytest.raises(BodyTooLarge, match="10 bytes"):
         body.write(b"x")
 
 
-def test_all_bodies_together_are_bounded(intake):
-    first, second = intake.open(), intake.open()
+def test_all_bodies_together_are_bounded(bodies):
+    first, second = bodies.open(), bodies.open()
     first.write(b"x" * 10)
     second.write(b"x" * 5)
     with pytest.raises(Unavailable):
         second.write(b"x")
 
 
-def test_a_body_that_has_arrived_makes_room(intake):
-    first, second = intake.open(), intake.open()
+def test_a_body_that_has_arrived_makes_room(bodies):
+    first, second = bodies.open(), bodies.open()
     first.write(b"x" * 10)
     first.close()
     second.write(b"x" * 10)
-    assert intake.receiving_bytes == 10
+    assert bodies.receiving_bytes == 10
 
 
-def test_a_body_that_was_refused_counts_until_it_is_closed(intake):
-    with intake.open() as body:
+def test_a_body_that_was_refused_counts_until_it_is_closed(bodies):
+    with bodies.open() as body:
         body.write(b"x" * 8)
         with pytest.raises(BodyTooLarge):
             body.write(b"x" * 8)
-        assert intake.receiving_bytes == 8
-    assert intake.receiving_bytes == 0
+        assert bodies.receiving_bytes == 8
+    assert bodies.receiving_bytes == 0
 
 
-def test_a_sender_that_vanishes_leaves_nothing_behind(intake):
-    with suppress(ConnectionError), intake.open() as body:
+def test_a_sender_that_vanishes_leaves_nothing_behind(bodies):
+    with suppress(ConnectionError), bodies.open() as body:
         body.write(b"x" * 8)
         raise ConnectionError
-    assert intake.receiving_bytes == 0
+    assert bodies.receiving_bytes == 0
 
 
-def test_a_body_may_be_closed_twice(intake):
-    with intake.open() as body:
+def test_a_body_may_be_closed_twice(bodies):
+    with bodies.open() as body:
         body.write(b"abc")
         assert body.close() == b"abc"
-    assert intake.receiving_bytes == 0
+    assert bodies.receiving_bytes == 0

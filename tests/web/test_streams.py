@@ -37,13 +37,13 @@ async def broker(log):
 
 
 @pytest.fixture
-def standing():
+def active():
     return ActiveSubscriptions()
 
 
 @pytest.fixture
-def streams(broker, standing):
-    return Streams(broker, standing, HEARTBEAT_S)
+def streams(broker, active):
+    return Streams(broker, active, HEARTBEAT_S)
 
 
 @pytest.fixture
@@ -339,28 +339,28 @@ async def test_a_stream_that_is_opened_while_the_hub_closes_ends_at_once(listen,
     assert caught.value.code == 1001
 
 
-async def test_a_stream_ends_when_what_granted_it_does(streams, standing):
-    authority, now_s = Authorizer(["key"]), 99
-    standing.is_granted = lambda grant: authority.stands(grant, now_s=now_s)
+async def test_a_stream_ends_when_what_granted_it_does(streams, active):
+    authorizer, now_s = Authorizer(["key"]), 99
+    active.is_granted = lambda grant: authorizer.stands(grant, now_s=now_s)
     grant = Grant(key="key", expires_s=100)
     asked = SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", "jsonl", grant=grant)
     with streams.open(asked, Start(0)) as stream:
-        assert list(standing.over()) == [None]
+        assert list(active.over()) == [None]
         now_s = 100
-        [end] = standing.over()
+        [end] = active.over()
         end()
         with pytest.raises(Ended) as caught:
             await anext(stream)
         assert caught.value.code == 1008
-    assert len(standing) == 0
+    assert len(active) == 0
 
 
-async def test_a_stream_that_is_over_is_not_remembered(listen, streams, standing, broker):
+async def test_a_stream_that_is_over_is_not_remembered(listen, streams, active, broker):
     with listen():
-        assert len(standing) == 1
+        assert len(active) == 1
     with listen(follow=False):
-        assert len(standing) == 1
-    assert len(standing) == 0
+        assert len(active) == 1
+    assert len(active) == 0
     streams.close()
 
 

@@ -50,7 +50,7 @@ class AdmittedPublish:
     idempotency_key: str = ""
     source: Source | None = None
     """Where it has to come from; then `accept` verifies it."""
-    authority: Authorizer | None = None
+    authorizer: Authorizer | None = None
     """Whose word it was let in by; that of another has to be asked for anew."""
     expires_s: float = inf
     """Until when its token is good, in seconds since 1970."""

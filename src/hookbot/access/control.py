@@ -23,7 +23,7 @@ from ..protocol.message import format_time
 from ..protocol.paths import METHODS, Route, find
 from ..protocol.request import Request
 from ..protocol.since import AfterId
-from ..protocol.subscribe import SubscribeRequest, read_listening
+from ..protocol.subscribe import SubscribeRequest, read_subscribe_request
 from ..protocol.topics import RECURSIVE, UNSAFE, TopicFilter, decode_path, is_own, is_unsafe
 from ..signatures import Reply
 from .active_subscriptions import ActiveSubscriptions
@@ -54,11 +54,11 @@ class AccessControl:
 
     def __init__(
         self,
-        authority: Authorizer,
+        authorizer: Authorizer,
         *,
         clock_us: Callable[[], int],
         sources: Sources | None = None,
-        standing: ActiveSubscriptions | None = None,
+        active: ActiveSubscriptions | None = None,
         fetches: Fetches | None = None,
         proxies: TrustedProxies | None = None,
         failures: Rate = FAILURES,
@@ -67,12 +67,12 @@ class AccessControl:
         max_body_bytes: int = 25 << 20,
         origins: Sequence[str] = (),
     ) -> None:
-        self.authority = authority
+        self.authorizer = authorizer
         self.max_body_bytes = max_body_bytes
         self.origins = frozenset(origin.lower() for origin in origins)
         self.sources = sources or Sources()
-        self.standing = ActiveSubscriptions() if standing is None else standing  # one without subscriptions is empty
-        self.standing.is_granted = lambda grant: self.authority.stands(grant, now_s=self.now_s)
+        self.active = ActiveSubscriptions() if active is None else active  # one without subscriptions is empty
+        self.active.is_granted = lambda grant: self.authorizer.stands(grant, now_s=self.now_s)
         self.fetches = fetches or Fetches()
         self._proxies = proxies or TrustedProxies()
         self._failures = RateLimiter(failures)
@@ -83,12 +83,12 @@ class AccessControl:
 
     def adopt(self, other: "AccessControl") -> None:
         """Decide as `other` does from now on, but for the size of bodies; the subscriptions that stand are kept."""
-        self.authority, self.sources, self.origins = other.authority, other.sources, other.origins
+        self.authorizer, self.sources, self.origins = other.authorizer, other.sources, other.origins
         self._proxies, self._unsafe = other._proxies, other._unsafe
         self._failures, self._publishes = other._failures, other._publishes
-        self.standing.max_subscribers = other.standing.max_subscribers
-        self.standing.max_per_token = other.standing.max_per_token
-        self.standing.review()
+        self.active.max_subscribers = other.active.max_subscribers
+        self.active.max_per_token = other.active.max_per_token
+        self.active.review()
 
     @property
     def now_s(self) -> float:
@@ -113,13 +113,13 @@ class AccessControl:
             _hops(request) if safe else (),
             _idempotency_key(request),
             source,
-            self.authority,
+            self.authorizer,
             grant.expires_s,
         )
 
     def admits_again(self, publishing: AdmittedPublish) -> bool:
         """Whether the same head, on the same connection, is still let in as it was; then it is counted."""
-        if publishing.authority is not self.authority or publishing.expires_s <= self.now_s:
+        if publishing.authorizer is not self.authorizer or publishing.expires_s <= self.now_s:
             return False
         self._count_publish(publishing.request)
         return True
@@ -166,9 +166,9 @@ class AccessControl:
         if is_unsafe(place.topic) and request.header(UNSAFE_HEADER) != UNSAFE_HEADER_VALUE:
             raise Refused("400 Bad Request. X-Hookbot-Unsafe-Is-Ok header required.")
         grant = self.authorize(request, place.path, "subscribe")
-        listening = read_listening(request, place, websocket=websocket, now_us=self._clock_us())
+        listening = read_subscribe_request(request, place, websocket=websocket, now_us=self._clock_us())
         listening = _within(grant, listening, now_us=self._clock_us())
-        self.standing.check(grant)
+        self.active.check(grant)
         return listening
 
     def operating(self, request: Request) -> None:
@@ -190,7 +190,7 @@ class AccessControl:
         """What the request's token grants; raises `Unauthorized`, or `Forbidden` if a foreign page borrowed it."""
         now_s = self.now_s
         for token in tokens_of(request):
-            if grant := self.authority.grant(token, path, action, now_s=now_s):
+            if grant := self.authorizer.grant(token, path, action, now_s=now_s):
                 break
         else:
             self._failures.use(self._neighbourhood(request), FAILED, now_s=now_s)

@@ -11,32 +11,32 @@ from .control import AccessControl
 LARGE_BODY = 256 << 10  # takes more than a millisecond or so to verify
 
 
-async def verify(gate: AccessControl, publishing: AdmittedPublish, body: bytes) -> Draft | Reply:
+async def verify(access: AccessControl, publishing: AdmittedPublish, body: bytes) -> Draft | Reply:
     """`AdmittedPublish.accept`, without holding up the loop, and with whatever has to be fetched for it.
 
     Raises `BadSignature`; `TooManyRequests` where there were too many of those, or too much was published;
     `Unavailable` when something cannot be fetched.
     """
     try:
-        accepted = await _accept(gate, publishing, body)
+        accepted = await _accept(access, publishing, body)
     except BadSignature as error:
-        gate.distrust(publishing, error)
+        access.distrust(publishing, error)
         raise
     if isinstance(accepted, Reply):
         return accepted
-    gate.count_genuine(publishing)
+    access.count_genuine(publishing)
     if isinstance(accepted, Confirmation):
-        await gate.fetches.get(accepted.url, publishing.client, now_s=gate.now_s)
+        await access.fetches.get(accepted.url, publishing.client, now_s=access.now_s)
         return accepted.draft
     return accepted
 
 
-async def _accept(gate: AccessControl, publishing: AdmittedPublish, body: bytes) -> Accepted:
+async def _accept(access: AccessControl, publishing: AdmittedPublish, body: bytes) -> Accepted:
     try:
-        return await _accept_known(publishing, body, gate.now_s)
+        return await _accept_known(publishing, body, access.now_s)
     except CertificateNeeded as needed:
-        await gate.fetches.fill(needed.cache, needed.url, publishing.client, now_s=gate.now_s)
-    return await _accept_known(publishing, body, gate.now_s)
+        await access.fetches.fill(needed.cache, needed.url, publishing.client, now_s=access.now_s)
+    return await _accept_known(publishing, body, access.now_s)
 
 
 async def _accept_known(publishing: AdmittedPublish, body: bytes, now_s: float) -> Accepted:

@@ -19,10 +19,10 @@ class ConsumerId:
     name: str
 
     @classmethod
-    def of(cls, listening: SubscribeRequest) -> "ConsumerId":
+    def of(cls, request: SubscribeRequest) -> "ConsumerId":
         """The key of the cursor or the group that a subscription asks for."""
-        path = path_of(listening.wanted)
-        return cls("group", path, listening.group) if listening.group else cls("cursor", path, listening.cursor)
+        path = path_of(request.wanted)
+        return cls("group", path, request.group) if request.group else cls("cursor", path, request.cursor)
 
     @classmethod
     def parse(cls, text: str) -> "ConsumerId":

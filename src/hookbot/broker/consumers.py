@@ -79,17 +79,17 @@ class Consumers:
         self._positions = positions
         self._groups = groups
 
-    def check(self, listening: SubscribeRequest) -> None:
+    def check(self, request: SubscribeRequest) -> None:
         """Raises `Refused` for what `open` would refuse now, so that a handshake can be answered with it."""
-        self._positions.check(ConsumerId.of(listening))
-        self._groups.check(listening)
+        self._positions.check(ConsumerId.of(request))
+        self._groups.check(request)
 
-    def open(self, listening: SubscribeRequest) -> AbstractAsyncContextManager[Consumer]:
+    def open(self, request: SubscribeRequest) -> AbstractAsyncContextManager[Consumer]:
         """Have a cursor, or be a member of a group, until the block ends. May wait long for the block to begin.
 
         Raises `Refused`, `Unavailable`, or `Ended` if it was taken away meanwhile.
         """
-        return self._groups.open(listening) if listening.group else open_cursor(self._positions, listening)
+        return self._groups.open(request) if request.group else open_cursor(self._positions, request)
 
     def list(self, path: str | None = None) -> Sequence[ConsumerInfo]:
         """All cursors and groups, or those of one subscription path; raises `Refused` if it is none."""

@@ -22,21 +22,21 @@ from .positions import ConsumerState, Positions
 
 
 @asynccontextmanager
-async def open_cursor(positions: Positions, listening: SubscribeRequest) -> AsyncIterator["CursorConsumer"]:
+async def open_cursor(positions: Positions, request: SubscribeRequest) -> AsyncIterator["CursorConsumer"]:
     """Have a cursor until the block ends, as soon as nobody else has it. When the block begins, it is saved.
 
     Raises `Refused` if its path has too many, `Unavailable` if the log fails, `Ended` if it was taken away again.
     """
-    key = ConsumerId.of(listening)
-    if listening.takeover:
+    key = ConsumerId.of(request)
+    if request.takeover:
         positions.holds.take_away(key, Ended(GONE, f"another connection took over the cursor {key.name}"))
     await positions.holds.until_free(key)
     hold = positions.holds.claim(key)
     try:
-        place, start = await positions.restore(key, listening.since)
+        place, start = await positions.restore(key, request.since)
         hold.check()
-        with positions.broker.subscribe(listening.wanted, Start(start.position)) as subscription:
-            cursor = CursorConsumer(positions, place, hold, subscription, start.gap, listening)
+        with positions.broker.subscribe(request.wanted, Start(start.position)) as subscription:
+            cursor = CursorConsumer(positions, place, hold, subscription, start.gap, request)
             hold.settle = cursor.settle
             yield cursor
             cursor.settle()
@@ -54,7 +54,7 @@ class CursorConsumer:
         hold: Claim,
         subscription: Subscription,
         gap: Gap | None,
-        listening: SubscribeRequest,
+        request: SubscribeRequest,
     ) -> None:
         self._positions = positions
         self._place = place
@@ -65,10 +65,10 @@ class CursorConsumer:
         self._ready: deque[Entry | Gap] = deque([gap] if gap else ())
         self._unacked: deque[int] = deque()
         self._gap = 0  # told, and told again to the next connection unless something after it is acknowledged
-        self._max_unacked = listening.max_unacked
-        self._end = None if listening.follow else positions.broker.head
+        self._max_unacked = request.max_unacked
+        self._end = None if request.follow else positions.broker.head
         self._acked = trio.Event()
-        self.hello = {"cursor": listening.cursor, "position": format_id(self._epoch, place.position)}
+        self.hello = {"cursor": request.cursor, "position": format_id(self._epoch, place.position)}
         """What the first object of the connection says about the cursor."""
 
     async def take(self) -> Sequence[Entry | Gap]:

@@ -30,16 +30,16 @@ class Group:
         hold: Claim,
         leases: Leases,
         gap: Gap | None,
-        listening: SubscribeRequest,
+        request: SubscribeRequest,
     ) -> None:
         self.place = place
         self.hold = hold
         self.leases = leases
-        self.by_topic = listening.by_topic
+        self.by_topic = request.by_topic
         self.members: set[Member] = set()
         self._positions = positions
         self._broker = positions.broker
-        self._wanted = listening.wanted
+        self._wanted = request.wanted
         self._subscription: Subscription | None = None
         self._entries: dict[int, Entry] = {}
         """What was read last, as far as it was not sent."""
@@ -65,9 +65,9 @@ class Group:
         self._feeding.cancel()
         self._positions.release(self.hold)
 
-    def join(self, listening: SubscribeRequest) -> "Member":
+    def join(self, request: SubscribeRequest) -> "Member":
         """A new member."""
-        member = Member(self, listening, format_id(self._broker.log.epoch, self.leases.floor))
+        member = Member(self, request, format_id(self._broker.log.epoch, self.leases.floor))
         self.members.add(member)
         self.leases.join(member.taker)
         if self._gap:
@@ -166,9 +166,9 @@ class Group:
 class Member:
     """A connection that is a member of a group, made by `Groups.open`: one task takes, another may acknowledge."""
 
-    def __init__(self, group: Group, listening: SubscribeRequest, position: str) -> None:
-        self.taker = LeaseHolder(listening.max_unacked, listening.ack_timeout_s, self._wake)
-        self.hello = {"group": listening.group, "position": position}
+    def __init__(self, group: Group, request: SubscribeRequest, position: str) -> None:
+        self.taker = LeaseHolder(request.max_unacked, request.ack_timeout_s, self._wake)
+        self.hello = {"group": request.group, "position": position}
         """What the first object of the connection says about the group."""
         self._group = group
         self._gap: Gap | None = None

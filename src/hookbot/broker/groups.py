@@ -31,26 +31,26 @@ class Groups:
         self._resting: dict[ConsumerId, _Resting] = {}
         self._opening = trio.Lock()
 
-    def check(self, listening: SubscribeRequest) -> None:
+    def check(self, request: SubscribeRequest) -> None:
         """Raises `Refused` if a group has members who want it ordered in another way."""
-        group = self._groups.get(ConsumerId.of(listening))
-        if group and not group.hold.ended and group.by_topic != listening.by_topic:
+        group = self._groups.get(ConsumerId.of(request))
+        if group and not group.hold.ended and group.by_topic != request.by_topic:
             ordered = "with" if group.by_topic else "without"
-            raise Refused(f"the other members of the group {listening.group} are {ordered} key=topic")
+            raise Refused(f"the other members of the group {request.group} are {ordered} key=topic")
 
     @asynccontextmanager
-    async def open(self, listening: SubscribeRequest) -> AsyncIterator[Member]:
+    async def open(self, request: SubscribeRequest) -> AsyncIterator[Member]:
         """Be a member of a group until the block ends. When the block begins, the group's position is saved.
 
         Raises `Refused` if the path has too many groups or this one is ordered in another way, `Unavailable` if the
         log fails, `Ended` if the group was taken away.
         """
         async with self._opening:
-            self.check(listening)
-            group = self._groups.get(ConsumerId.of(listening))
+            self.check(request)
+            group = self._groups.get(ConsumerId.of(request))
             if group is None or group.hold.ended:
-                group = await self._start(listening)
-        member = group.join(listening)
+                group = await self._start(request)
+        member = group.join(request)
         try:
             yield member
         finally:
@@ -68,24 +68,24 @@ class Groups:
                 if self._positions.find(resting.place.key) is not resting.place:
                     del self._resting[resting.place.key]
 
-    async def _start(self, listening: SubscribeRequest) -> Group:
-        key = ConsumerId.of(listening)
+    async def _start(self, request: SubscribeRequest) -> Group:
+        key = ConsumerId.of(request)
         hold = self._positions.holds.claim(key)
         try:
-            place, start = await self._positions.restore(key, listening.since)
+            place, start = await self._positions.restore(key, request.since)
             hold.check()
         except BaseException:
             self._positions.release(hold)
             raise
-        leases = self._remembered(place, listening) or Leases(start.position)
+        leases = self._remembered(place, request) or Leases(start.position)
         gap = start.gap if leases.floor >= start.position else None  # else it is told message by message
-        group = self._groups[key] = Group(self._positions, place, hold, leases, gap, listening)
+        group = self._groups[key] = Group(self._positions, place, hold, leases, gap, request)
         self._nursery.start_soon(group.feed)
         return group
 
-    def _remembered(self, place: ConsumerState, listening: SubscribeRequest) -> Leases | None:
+    def _remembered(self, place: ConsumerState, request: SubscribeRequest) -> Leases | None:
         resting = self._resting.pop(place.key, None)
-        if resting and resting.place is place and resting.by_topic == listening.by_topic:
+        if resting and resting.place is place and resting.by_topic == request.by_topic:
             return resting.leases
         return None
 

@@ -24,7 +24,7 @@ from ..web.app import Hub, create_app
 from ..web.asgi import ConnectionLimits, PrefixedStream, Server
 from ..web.asgi.streams import Stream
 from ..web.body import BodyBudget
-from ..web.fastpath import epoll as poller
+from ..web.fastpath import epoll as epoll
 from ..web.fastpath.fanout import Fanout
 from ..web.fastpath.listener import FastPath, HandOver
 from ..web.health import Readiness
@@ -34,7 +34,7 @@ from ..web.streams import Streams
 from ..web.subscribe import Subscriptions
 from ..web.tls import Tls
 from .config import Config, parse_address, resolve_secret
-from .reload import make_gate, make_tls, reload
+from .reload import make_access, make_tls, reload
 from .sections import read_routers, unless_wrong
 
 RELOAD = frozenset({signal.SIGHUP} if hasattr(signal, "SIGHUP") else ())
@@ -85,7 +85,7 @@ async def run_hub(config: Config, started: Callable[[RunningHub], None], reread:
 @asynccontextmanager
 async def open_hub(config: Config) -> AsyncIterator[RunningHub]:
     """A hub that listens for as long as the block lasts. Raises `ConfigError`."""
-    gate = make_gate(config)
+    access = make_access(config)
     specs = unless_wrong(read_routers(config))
     context = make_tls(config)
     tls = Tls(context) if context else None
@@ -97,23 +97,23 @@ async def open_hub(config: Config) -> AsyncIterator[RunningHub]:
         open_routers(broker, specs, resolve_secret) as routers,
         trio.open_nursery() as services,
     ):
-        services.start_soon(_end_what_is_not_granted, gate)
-        intake = BodyBudget(config.max_body_bytes, config.max_receiving_bytes)
-        streams = Streams(broker, gate.standing, config.heartbeat_s)
+        services.start_soon(_end_what_is_not_granted, access)
+        bodies = BodyBudget(config.max_body_bytes, config.max_receiving_bytes)
+        streams = Streams(broker, access.active, config.heartbeat_s)
         subscriptions = Subscriptions(broker, sessions, streams)
-        office = Office(broker, gate, sessions, hub_metrics(broker, gate, routers), routers.snapshot)
-        app = create_app(Hub(broker, gate, intake, subscriptions, office, Readiness(log, lambda: routers.running)))
+        office = Office(broker, access, sessions, hub_metrics(broker, access, routers), routers.snapshot)
+        app = create_app(Hub(broker, access, bodies, subscriptions, office, Readiness(log, lambda: routers.running)))
         server = Server(app, limits(config))
         async with trio.open_nursery() as connections:
-            hand_on = partial(_serve_soon, connections, server)
-            if tls is None and config.door and poller.AVAILABLE:
-                front: AbstractAsyncContextManager[None] = open_front(config, broker, gate, intake, sock, hand_on)
+            hand_over = partial(_serve_soon, connections, server)
+            if tls is None and config.door and epoll.AVAILABLE:
+                front: AbstractAsyncContextManager[None] = open_front(config, broker, access, bodies, sock, hand_over)
             else:
                 await connections.start(server.serve_listeners, [_listener(sock, tls)])
                 front = nullcontext(None)
             async with front:
                 url = _url(sock, encrypted=tls is not None)
-                yield RunningHub(url, broker, partial(reload, gate, tls, config))
+                yield RunningHub(url, broker, partial(reload, access, tls, config))
                 streams.close()
                 server.shut_down()
         services.cancel_scope.cancel()
@@ -123,23 +123,23 @@ async def open_hub(config: Config) -> AsyncIterator[RunningHub]:
 async def open_front(
     config: Config,
     broker: Broker,
-    gate: AccessControl,
-    intake: BodyBudget,
+    access: AccessControl,
+    bodies: BodyBudget,
     sock: socket.socket,
-    hand_on: HandOver,
+    hand_over: HandOver,
 ) -> AsyncIterator[None]:
     """The poller and what lies in it. When the block ends, everybody there is told, and has `leave_s` to leave."""
-    own = poller.EpollLoop()
+    own = epoll.EpollLoop()
     fanout = Fanout(
         broker,
         own,
-        gate.standing,
+        access.active,
         heartbeat_s=config.heartbeat_s,
         ping_s=config.ping_s,
         deaf_s=config.deaf_s,
         stall_s=config.stall_s,
     )
-    door = FastPath(broker, gate, intake, fanout, own, hand_on, slow_s=config.slow_s)
+    door = FastPath(broker, access, bodies, fanout, own, hand_over, slow_s=config.slow_s)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(own.run)
         await nursery.start(fanout.run)
@@ -162,7 +162,7 @@ def open_log(config: Config) -> AbstractAsyncContextManager[Log]:
     raise ConfigError(f"a store is 'sqlite:' or 'memory:', not {config.store!r}")
 
 
-def hub_metrics(broker: Broker, gate: AccessControl, routers: Routers) -> Metrics:
+def hub_metrics(broker: Broker, access: AccessControl, routers: Routers) -> Metrics:
     """What ``/metrics`` tells."""
     metrics = Metrics()
     counts = broker.counts
@@ -171,7 +171,7 @@ def hub_metrics(broker: Broker, gate: AccessControl, routers: Routers) -> Metric
     metrics.add("counter", "duplicates", "Publishes whose key was known: not stored again.", lambda: counts.duplicates)
     metrics.add("counter", "refused", "Requests answered with an error.", lambda: counts.refused, label="status")
     metrics.add("gauge", "head", "Position of the newest message.", lambda: broker.head)
-    metrics.add("gauge", "subscribers", "Subscriptions that stand.", lambda: len(gate.standing))
+    metrics.add("gauge", "subscribers", "Subscriptions that stand.", lambda: len(access.active))
     for field, help in ROUTER_METRICS.items():
         kind: MetricKind = "gauge" if field == "lag" else "counter"
         metrics.add(kind, f"router_{field}", help, partial(_by_router, routers, field), label="router")
@@ -210,10 +210,10 @@ async def _closing(sock: socket.socket) -> AsyncIterator[socket.socket]:
         yield sock
 
 
-async def _end_what_is_not_granted(gate: AccessControl) -> None:
+async def _end_what_is_not_granted(access: AccessControl) -> None:
     while True:
         await trio.sleep(STANDING_INTERVAL_S)
-        for n, end in enumerate(gate.standing.over(), 1):
+        for n, end in enumerate(access.active.over(), 1):
             if end:
                 end()
             if n % STANDING_BATCH == 0:

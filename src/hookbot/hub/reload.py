@@ -25,11 +25,11 @@ NEED_RESTART = frozenset(
 logger = logging.getLogger("hookbot.reloading")
 
 
-def make_gate(config: Config) -> AccessControl:
+def make_access(config: Config) -> AccessControl:
     """The gate that the configuration describes; raises `ConfigError`."""
     return AccessControl(
-        make_authority(config),
-        standing=ActiveSubscriptions(
+        make_authorizer(config),
+        active=ActiveSubscriptions(
             max_subscribers=config.max_subscribers, max_per_token=config.max_subscribers_per_token
         ),
         clock_us=lambda: time_ns() // 1000,
@@ -43,7 +43,7 @@ def make_gate(config: Config) -> AccessControl:
     )
 
 
-def make_authority(config: Config) -> Authorizer:
+def make_authorizer(config: Config) -> Authorizer:
     """Whose tokens the hub honours."""
     return Authorizer(
         config.keys,
@@ -58,17 +58,17 @@ def make_tls(config: Config) -> ssl.SSLContext | None:
     return make_context(config.tls_certificate, config.tls_key, config.tls_client_authorities)
 
 
-def reload(gate: AccessControl, tls: Tls | None, began: Config, config: Config) -> None:
+def reload(access: AccessControl, tls: Tls | None, began: Config, config: Config) -> None:
     """Take over keys, sources, limits and certificates, all or, when `ConfigError` is raised, none of them.
 
     `began`: what the hub was started with. What it cannot take over is logged.
     """
-    new, context = make_gate(config), make_tls(config)
+    new, context = make_access(config), make_tls(config)
     if (context is None) is not (tls is None):
         raise ConfigError("whether the hub speaks TLS is decided when it starts")
     if tls and context:
         tls.context = context
-    gate.adopt(new)
+    access.adopt(new)
     logger.info("the configuration was read again")
     changed = {field.name for field in fields(Config) if getattr(began, field.name) != getattr(config, field.name)}
     if began.file.routers != config.file.routers:

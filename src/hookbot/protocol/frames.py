@@ -43,26 +43,26 @@ class Framing(Protocol):
         """Everything up to `id` has been sent; None where the format cannot tell."""
 
 
-def framing_for(listening: SubscribeRequest) -> Framing:
+def framing_for(request: SubscribeRequest) -> Framing:
     """The format that a subscription asked for."""
-    match listening.format:
+    match request.format:
         case "raw":
-            return Raw(listening.wanted.subtree)
+            return Raw(request.wanted.subtree)
         case "v1":
             return HookbotV1()
         case "cloudevents":
-            return CloudEvents(path_of(listening.wanted))
+            return CloudEvents(path_of(request.wanted))
         case "sse":
             return ServerSentEvents()
         case "jsonl":
             return JsonLines()
 
 
-def hello(listening: SubscribeRequest, epoch: str, start: Start) -> dict[str, Any]:
+def hello(request: SubscribeRequest, epoch: str, start: Start) -> dict[str, Any]:
     """What the first object of a ``hookbot.v1`` connection says; everything up to `last_id` is before it."""
     return {
         "hub": f"hookbot/{__version__}",
-        "topic": listening.topic,
+        "topic": request.topic,
         "last_id": format_id(epoch, start.position),
     }
 

@@ -57,11 +57,11 @@ def offered(request: Request) -> list[str]:
     return [offer.strip() for offer in sent.split(",") if offer.strip()] if sent else []
 
 
-def read_listening(request: Request, place: Route, *, websocket: bool, now_us: int) -> SubscribeRequest:
+def read_subscribe_request(request: Request, place: Route, *, websocket: bool, now_us: int) -> SubscribeRequest:
     """Read what the query and the headers of a subscription ask for; raises `Refused`."""
     subprotocol = next((offer for offer in offered(request) if offer in SUBPROTOCOLS), None) if websocket else None
     asked = request.parameters
-    listening = SubscribeRequest(
+    subscribe = SubscribeRequest(
         wanted=TopicFilter.parse(place.topic),
         path=place.path,
         topic=place.topic,
@@ -78,8 +78,8 @@ def read_listening(request: Request, place: Route, *, websocket: bool, now_us: i
         max_unacked=_count(asked, "max_unacked", MAX_UNACKED) or MAX_UNACKED,
         ack_timeout_s=_ack_timeout_s(asked),
     )
-    _check_combination(listening)
-    return listening
+    _check_combination(subscribe)
+    return subscribe
 
 
 def _since(request: Request, now_us: int) -> Since | None:
@@ -101,16 +101,16 @@ def _streaming_format(request: Request) -> Format:
     )
 
 
-def _check_combination(listening: SubscribeRequest) -> None:
-    if listening.cursor and listening.group:
+def _check_combination(request: SubscribeRequest) -> None:
+    if request.cursor and request.group:
         raise Refused("a subscription has a cursor or a group, not both")
-    if (listening.cursor or listening.group) and listening.format != "v1":
+    if (request.cursor or request.group) and request.format != "v1":
         raise Refused("a cursor or a group needs acknowledgements: ask for the websocket subprotocol hookbot.v1")
-    if listening.newest and listening.follow:
+    if request.newest and request.follow:
         raise Refused("order=newest goes with follow=0")
-    if listening.cursor and listening.newest:
+    if request.cursor and request.newest:
         raise Refused("a cursor goes forward: not together with order=newest")
-    if listening.group and not listening.follow:
+    if request.group and not request.follow:
         raise Refused("a group follows: not together with follow=0")
 
 

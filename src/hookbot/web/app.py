@@ -33,8 +33,8 @@ class Hub:
     """What the app serves."""
 
     broker: Broker
-    gate: AccessControl
-    intake: BodyBudget
+    access: AccessControl
+    bodies: BodyBudget
     subscriptions: Subscriptions
     office: Office
     readiness: Readiness
@@ -42,7 +42,7 @@ class Hub:
 
 def create_app(hub: Hub) -> HookbotApp:
     """A Quart-Trio app that is a whole hub by itself, to be run by any ASGI server on Trio."""
-    app = HookbotApp("hookbot", max_body_bytes=hub.gate.max_body_bytes)
+    app = HookbotApp("hookbot", max_body_bytes=hub.access.max_body_bytes)
     app.register_error_handler(HookbotError, _answer_error)
     app.register_error_handler(HTTPException, _answer_http_error)
     app.register_blueprint(create_health(hub.readiness))
@@ -56,41 +56,41 @@ def create_app(hub: Hub) -> HookbotApp:
     async def finish(response: Response) -> Response:
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             hub.broker.counts.refused[str(response.status_code)] += 1
-        return _allow_origin(hub.gate, response)
+        return _allow_origin(hub.access, response)
 
     @app.route("/", defaults={"path": ""}, methods=ALL_METHODS, provide_automatic_options=False)
     @app.route("/<path:path>", methods=ALL_METHODS, provide_automatic_options=False)
     async def serve(path: str) -> Response:
         if request.method == "GET":
-            reply = hub.gate.handshake(plain_request(request))
+            reply = hub.access.handshake(plain_request(request))
             return _response(greeted(reply)) if reply else await _stream(hub)
-        if request.method == "OPTIONS" and request.headers.get("origin", "").lower() in hub.gate.origins:
+        if request.method == "OPTIONS" and request.headers.get("origin", "").lower() in hub.access.origins:
             return Response(b"", HTTPStatus.NO_CONTENT)
         return await _publish(hub)
 
     @app.websocket("/", defaults={"path": ""})
     @app.websocket("/<path:path>")
     async def subscribe(path: str) -> None:
-        await hub.subscriptions.serve(hub.gate.listening(plain_request(websocket), websocket=True))
+        await hub.subscriptions.serve(hub.access.listening(plain_request(websocket), websocket=True))
 
     return app
 
 
 async def _publish(hub: Hub) -> Response:
     plain = plain_request(request)
-    publishing = hub.gate.publishing(plain)
-    with hub.intake.open(publishing.max_body_bytes) as body:
+    publishing = hub.access.publishing(plain)
+    with hub.bodies.open(publishing.max_body_bytes) as body:
         async for chunk in request.body:
             body.write(chunk)
         whole = body.close()
-    accepted = await verify(hub.gate, publishing, whole)
+    accepted = await verify(hub.access, publishing, whole)
     if not isinstance(accepted, Draft):
         return _response(greeted(accepted))
     return _response(stored(await hub.broker.publish(accepted), plain))
 
 
 async def _stream(hub: Hub) -> Response:
-    listening = hub.gate.listening(plain_request(request), websocket=False)
+    listening = hub.access.listening(plain_request(request), websocket=False)
     start = await hub.subscriptions.start(listening)
     response = Response(hub.subscriptions.chunks(listening, start), content_type=MEDIA_TYPES[listening.format])
     response.headers.update(STREAM_HEADERS)
@@ -111,10 +111,10 @@ async def _answer_http_error(error: HTTPException) -> Response:
     return _response(Answer(error.code or 500, answer.headers, answer.body))
 
 
-def _allow_origin(gate: AccessControl, response: Response) -> Response:
+def _allow_origin(access: AccessControl, response: Response) -> Response:
     """Let the pages of `--cors-origin` read (Fetch Standard, section 3.2)."""
     origin = request.headers.get("origin", "")
-    if origin.lower() in gate.origins:
+    if origin.lower() in access.origins:
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Allow-Methods"] = "GET"
         response.headers["Access-Control-Allow-Headers"] = "Authorization, Last-Event-ID"

@@ -21,26 +21,26 @@ class BodyBudget:
 class IncomingBody:
     """One body, chunk by chunk, held once in memory."""
 
-    def __init__(self, intake: BodyBudget, max_bytes: int) -> None:
-        self._intake = intake
+    def __init__(self, bodies: BodyBudget, max_bytes: int) -> None:
+        self._bodies = bodies
         self._max_bytes = max_bytes
         self._buffer = BytesIO()
         self._size = 0
 
     def write(self, chunk: bytes | bytearray) -> None:
         """Take a chunk; raises `BodyTooLarge`, or `Unavailable` when all bodies together are too large."""
-        intake = self._intake
+        bodies = self._bodies
         if self._size + len(chunk) > self._max_bytes:
             raise BodyTooLarge(f"a body has at most {self._max_bytes} bytes")
-        if intake.receiving_bytes + len(chunk) > intake.max_receiving_bytes:
+        if bodies.receiving_bytes + len(chunk) > bodies.max_receiving_bytes:
             raise Unavailable("too much is being received at once; try again")
         self._size += len(chunk)
-        intake.receiving_bytes += len(chunk)
+        bodies.receiving_bytes += len(chunk)
         self._buffer.write(chunk)
 
     def close(self) -> bytes:
         """The whole body, which no longer counts as being received."""
-        self._intake.receiving_bytes -= self._size
+        self._bodies.receiving_bytes -= self._size
         self._size = 0
         return self._buffer.getvalue()
 

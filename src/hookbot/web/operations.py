@@ -28,7 +28,7 @@ class Office:
     """What operators ask about."""
 
     broker: Broker
-    gate: AccessControl
+    access: AccessControl
     sessions: Consumers
     metrics: Metrics
     routers: Callable[[], Sequence[Mapping[str, Any]]]
@@ -40,7 +40,7 @@ def create_api(office: Office) -> Blueprint:
 
     @api.before_request
     async def authorize() -> None:
-        office.gate.operating(plain_request(request))
+        office.access.operating(plain_request(request))
 
     @api.get("/metrics")
     async def metrics() -> Response:
@@ -62,7 +62,7 @@ def create_api(office: Office) -> Blueprint:
     @api.post("/hookbot/v1/cursors")
     async def move_cursor() -> Response:
         since = _need("since")
-        start = None if since == "now" else parse_since(since, now_us=int(office.gate.now_s * 1e6))
+        start = None if since == "now" else parse_since(since, now_us=int(office.access.now_s * 1e6))
         return _json(_listed(await office.sessions.move(_kind(), _need("path"), _need("name"), start)))
 
     @api.delete("/hookbot/v1/cursors")

@@ -103,38 +103,38 @@ class Stream:
 class Streams:
     """All streams of a hub."""
 
-    def __init__(self, broker: Broker, standing: ActiveSubscriptions, heartbeat_s: float) -> None:
+    def __init__(self, broker: Broker, active: ActiveSubscriptions, heartbeat_s: float) -> None:
         self._broker = broker
-        self.standing = standing
+        self.active = active
         self._heartbeat_s = heartbeat_s
         self._open: set[Stream] = set()
         self._closing = False
 
     @contextmanager
-    def open(self, listening: SubscribeRequest, start: Start) -> Iterator[Stream]:
+    def open(self, request: SubscribeRequest, start: Start) -> Iterator[Stream]:
         """The frames of a subscription from `start` on: live, or only what is stored."""
-        if not listening.follow:
-            stored = _Newest if listening.newest else _Stored
-            with self.open_from(stored(self._broker, listening, start), listening) as stream:
+        if not request.follow:
+            stored = _Newest if request.newest else _Stored
+            with self.open_from(stored(self._broker, request, start), request) as stream:
                 yield stream
             return
         with (
-            self._broker.subscribe(listening.wanted, start) as subscription,
-            self.open_from(subscription, listening) as stream,
+            self._broker.subscribe(request.wanted, start) as subscription,
+            self.open_from(subscription, request) as stream,
         ):
             yield stream
 
     @contextmanager
-    def open_from(self, source: MessageSource, listening: SubscribeRequest) -> Iterator[Stream]:
+    def open_from(self, source: MessageSource, request: SubscribeRequest) -> Iterator[Stream]:
         """The frames of whatever a subscription takes its messages from."""
-        framing = framing_for(listening)
-        stream = Stream(self._broker.log.epoch, source, framing, listening.limit, self._heartbeat_s)
+        framing = framing_for(request)
+        stream = Stream(self._broker.log.epoch, source, framing, request.limit, self._heartbeat_s)
         not_granted = partial(stream.end, Ended(POLICY_VIOLATION, GRANT_ENDED))
         self._open.add(stream)
         try:
             if self._closing:
                 stream.end(SHUTTING_DOWN)
-            with self.standing.stand(listening.grant, not_granted):
+            with self.active.stand(request.grant, not_granted):
                 yield stream
         finally:
             self._open.discard(stream)
@@ -149,9 +149,9 @@ class Streams:
 class _Stored:
     """What the log holds now after a start."""
 
-    def __init__(self, broker: Broker, listening: SubscribeRequest, start: Start) -> None:
+    def __init__(self, broker: Broker, request: SubscribeRequest, start: Start) -> None:
         self._broker = broker
-        self._wanted = listening.wanted
+        self._wanted = request.wanted
         self._gap = start.gap
         self._position = start.position
         self._head = broker.head
@@ -173,10 +173,10 @@ class _Stored:
 class _Newest:
     """What the log holds now after a start, the newest first."""
 
-    def __init__(self, broker: Broker, listening: SubscribeRequest, start: Start) -> None:
+    def __init__(self, broker: Broker, request: SubscribeRequest, start: Start) -> None:
         self._log = broker.log
-        self._wanted = listening.wanted
-        self._limit = min(listening.limit or PAGE_MESSAGES, PAGE_MESSAGES)
+        self._wanted = request.wanted
+        self._limit = min(request.limit or PAGE_MESSAGES, PAGE_MESSAGES)
         self._gap = start.gap
         self._oldest = start.position
         self._before = broker.head + 1

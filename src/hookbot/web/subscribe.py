@@ -26,28 +26,28 @@ class Subscriptions:
     sessions: Consumers
     streams: Streams
 
-    async def start(self, listening: SubscribeRequest) -> Start:
+    async def start(self, request: SubscribeRequest) -> Start:
         """Where the subscription begins."""
-        not_before_us = listening.grant.since_us
-        start = await self.broker.start_at(listening.since, listening.wanted, not_before_us=not_before_us)
-        self.streams.standing.check(listening.grant)  # others have come meanwhile
+        not_before_us = request.grant.since_us
+        start = await self.broker.start_at(request.since, request.wanted, not_before_us=not_before_us)
+        self.streams.active.check(request.grant)  # others have come meanwhile
         return start
 
-    async def chunks(self, listening: SubscribeRequest, start: Start) -> AsyncIterator[bytes]:
+    async def chunks(self, request: SubscribeRequest, start: Start) -> AsyncIterator[bytes]:
         """The body of a streaming answer."""
-        with suppress(Ended, TooManyRequests, Unauthorized, Unavailable), self.streams.open(listening, start) as stream:
+        with suppress(Ended, TooManyRequests, Unauthorized, Unavailable), self.streams.open(request, start) as stream:
             async for frames in stream:
                 yield b"".join(frames)
 
-    async def serve(self, listening: SubscribeRequest) -> None:
+    async def serve(self, request: SubscribeRequest) -> None:
         """Answer the handshake of a websocket, and send until one side has enough."""
-        acknowledged = bool(listening.cursor or listening.group)
+        acknowledged = bool(request.cursor or request.group)
         if acknowledged:
-            self.sessions.check(listening)
-        start = Start(0) if acknowledged else await self.start(listening)
-        await websocket.accept(subprotocol=listening.subprotocol)
+            self.sessions.check(request)
+        start = Start(0) if acknowledged else await self.start(request)
+        await websocket.accept(subprotocol=request.subprotocol)
         try:
-            await (self._serve_session(listening) if acknowledged else self._serve_stream(listening, start))
+            await (self._serve_session(request) if acknowledged else self._serve_stream(request, start))
         except Ended as error:
             await websocket.close(error.code, str(error))
         except (HistoryLost, TooManyRequests, Unavailable) as error:
@@ -55,21 +55,21 @@ class Subscriptions:
         except Refused as error:
             await websocket.close(POLICY_VIOLATION, str(error))
 
-    async def _serve_stream(self, listening: SubscribeRequest, start: Start) -> None:
-        if listening.format == "v1":
-            await _send(HookbotV1().hello(hello(listening, self.broker.log.epoch, start)), text=True)
-        with self.streams.open(listening, start) as stream:
-            await _converse(listening, stream, None)
+    async def _serve_stream(self, request: SubscribeRequest, start: Start) -> None:
+        if request.format == "v1":
+            await _send(HookbotV1().hello(hello(request, self.broker.log.epoch, start)), text=True)
+        with self.streams.open(request, start) as stream:
+            await _converse(request, stream, None)
 
-    async def _serve_session(self, listening: SubscribeRequest) -> None:
-        async with self.sessions.open(listening) as session:
-            said = {**hello(listening, self.broker.log.epoch, Start(0)), "last_id": session.hello["position"]}
+    async def _serve_session(self, request: SubscribeRequest) -> None:
+        async with self.sessions.open(request) as session:
+            said = {**hello(request, self.broker.log.epoch, Start(0)), "last_id": session.hello["position"]}
             await _send(HookbotV1().hello({**said, **session.hello}), text=True)
-            with self.streams.open_from(session, listening) as stream:
-                await _converse(listening, stream, session)
+            with self.streams.open_from(session, request) as stream:
+                await _converse(request, stream, session)
 
 
-async def _converse(listening: SubscribeRequest, stream: Stream, session: Consumer | None) -> None:
+async def _converse(request: SubscribeRequest, stream: Stream, session: Consumer | None) -> None:
     """Send until the stream ends, and read meanwhile; raises what ended it."""
     error: HookbotError | None = None
     async with trio.open_nursery() as nursery:
@@ -80,7 +80,7 @@ async def _converse(listening: SubscribeRequest, stream: Stream, session: Consum
         try:
             async for frames in stream:
                 for frame in frames:
-                    await _send(frame, text=framing_for(listening).text)
+                    await _send(frame, text=framing_for(request).text)
         except HookbotError as caught:  # beyond the nursery, it would be in a group
             error = caught
         nursery.cancel_scope.cancel()

@@ -118,7 +118,7 @@ async def test_a_request_for_the_app_in_the_middle_takes_what_is_behind_it_along
 @pytest.mark.parametrize("bytewise", [False, True])
 async def test_whatever_else_goes_on_to_the_app_with_all_its_bytes(sent, bytewise):
     handed_on = []
-    async with open_front(hand_on=lambda *taken: handed_on.append(taken)) as hub:
+    async with open_front(hand_over=lambda *taken: handed_on.append(taken)) as hub:
         client = await hub.connect()
         await client.send(sent, bytewise=bytewise)
         await client.stream.send_eof()
@@ -186,7 +186,7 @@ async def test_half_a_request_of_a_client_that_has_ended_its_side_is_nothing(sen
 
         assert answers.count(b"HTTP/1.1 ") == len(hub.stored()) == (1 if sent.startswith(post(PATH)) else 0)
         assert len(hub.door) == 0
-        assert hub.intake.receiving_bytes == 0
+        assert hub.bodies.receiving_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(sent):
             client = await hub.connect()
             await client.send(sent)
             await client.reset()
-        while len(hub.door) or len(hub.fanout) or hub.intake.receiving_bytes:
+        while len(hub.door) or len(hub.fanout) or hub.bodies.receiving_bytes:
             await trio.sleep(0.001)
 
         assert (await hub.ask(post(PATH))).startswith(b"HTTP/1.1 200 ")
@@ -237,9 +237,9 @@ async def test_answers_that_are_not_read_are_not_made():
         client = await hub.connect(receive_buffer=4096)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.send, post("/pub/..", b"") * 3_000)
-            while not any(connection.stalled for connection in hub.door._lobby.connections):
+            while not any(connection.stalled for connection in hub.door._context.connections):
                 await trio.sleep(0.001)
-            [stalled] = hub.door._lobby.connections
+            [stalled] = hub.door._context.connections
             assert len(stalled._buffer) <= RECEIVE_BYTES
 
             for _ in range(3_000):
@@ -311,7 +311,7 @@ async def test_chunks_that_are_too_much_together_are_refused_when_they_are():
         assert (await client.answer()).status == 413
         await client.closed()
         assert hub.stored() == []
-        assert hub.intake.receiving_bytes == 0
+        assert hub.bodies.receiving_bytes == 0
 
 
 async def test_a_body_of_exactly_the_limit_is_taken():
@@ -324,7 +324,7 @@ async def test_more_than_the_hub_can_receive_at_once_is_answered_by_503_and_welc
     async with open_front(max_receiving_bytes=1000) as hub:
         first, second = await hub.connect(), await hub.connect()
         await first.send(post(PATH, None, "Content-Length: 900") + bytes(800))
-        while hub.intake.receiving_bytes < 800:
+        while hub.bodies.receiving_bytes < 800:
             await trio.sleep(0.001)
 
         await second.send(post(PATH, bytes(300)))
@@ -333,13 +333,13 @@ async def test_more_than_the_hub_can_receive_at_once_is_answered_by_503_and_welc
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         await first.send(bytes(100))
         assert (await first.answer()).status == 200
-        assert hub.intake.receiving_bytes == 0
+        assert hub.bodies.receiving_bytes == 0
         await second.send(post(PATH, bytes(300)))
         assert (await second.answer()).status == 200
 
 
 async def test_whoever_publishes_too_often_is_told_so_and_the_connection_goes_on():
-    async with open_front(gate={"publishes": Rate(2, 60)}) as hub:
+    async with open_front(access={"publishes": Rate(2, 60)}) as hub:
         client = await hub.connect()
         for _ in range(4):
             await client.send(post(PATH, b"hello", "Accept: application/json"))
@@ -376,7 +376,7 @@ async def test_a_sender_who_stops_in_the_middle_is_answered_by_408(sent):
         assert (answer.status, answer.headers["connection"]) == (408, "close")
         await client.closed()
         assert hub.stored() == []
-        assert hub.intake.receiving_bytes == 0
+        assert hub.bodies.receiving_bytes == 0
 
 
 async def test_a_head_that_comes_byte_by_byte_has_to_be_whole_in_time():
@@ -529,7 +529,7 @@ async def test_a_bug_that_a_stranger_finds_is_answered_by_500_and_ends_only_that
         await other.send(post(PATH)[:-1])
         await trio.testing.wait_all_tasks_blocked()
         with monkeypatch.context() as patched:
-            patched.setattr(hub.gate, "publishing", fail)
+            patched.setattr(hub.access, "publishing", fail)
             client = await hub.connect()
             await client.send(post(PATH) * 2)
             answer = await client.answer()
@@ -577,9 +577,9 @@ async def test_while_the_log_has_a_request_only_so_much_is_read_behind_it():
         client = await hub.connect()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.send, post(PATH) * 3_000)
-            while not any(connection._buffer for connection in hub.door._lobby.connections):
+            while not any(connection._buffer for connection in hub.door._context.connections):
                 await trio.sleep(0.001)
-            [waiting] = hub.door._lobby.connections
+            [waiting] = hub.door._context.connections
             while waiting._events:
                 await trio.sleep(0.001)
             assert len(waiting._buffer) <= connection.MAX_BUFFERED + RECEIVE_BYTES
@@ -627,7 +627,7 @@ async def test_at_the_end_the_idle_are_closed_and_what_is_under_way_is_answered(
     async with open_front() as hub:
         idle, busy = await hub.connect(), await hub.connect()
         await busy.send(post(PATH)[:-1])
-        while hub.intake.receiving_bytes < 4:
+        while hub.bodies.receiving_bytes < 4:
             await trio.sleep(0.001)
 
         async with trio.open_nursery() as nursery:
@@ -647,7 +647,7 @@ async def test_at_the_end_nobody_is_waited_for_longer_than_the_deadline():
     async with open_front() as hub:
         client = await hub.connect()
         await client.send(post(PATH)[:-1])
-        while hub.intake.receiving_bytes < 4:
+        while hub.bodies.receiving_bytes < 4:
             await trio.sleep(0.001)
 
         await hub.door.close(trio.current_time() + 0.05)

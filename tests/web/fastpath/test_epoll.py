@@ -6,19 +6,19 @@ from socket import socketpair
 import pytest
 import trio
 
-from hookbot.web.fastpath import epoll as poller
+from hookbot.web.fastpath import epoll as epoll
 from hookbot.web.fastpath.epoll import AVAILABLE, READ, WRITE, EpollLoop
 
 
 class Watched:
     """Counts what it is told, and does something then."""
 
-    def __init__(self, poller, do=lambda: None):
+    def __init__(self, epoll, do=lambda: None):
         self.ours, self.theirs = socketpair()
         self.ours.setblocking(False)
         self.told = []
         self.do = do
-        poller.add(self.ours.fileno(), self)
+        epoll.add(self.ours.fileno(), self)
 
     def ready(self, events):
         self.told.append(events)
@@ -35,9 +35,9 @@ async def running():
     if not AVAILABLE:
         pytest.skip("no epoll here: the hub runs on the app alone")
     async with trio.open_nursery() as nursery:
-        poller = EpollLoop()
-        nursery.start_soon(poller.run)
-        yield poller
+        epoll = EpollLoop()
+        nursery.start_soon(epoll.run)
+        yield epoll
         nursery.cancel_scope.cancel()
 
 
@@ -47,8 +47,8 @@ async def until(condition):
 
 
 async def test_whoever_has_a_socket_that_is_ready_is_told():
-    async with running() as poller:
-        one, other = Watched(poller), Watched(poller)
+    async with running() as epoll:
+        one, other = Watched(epoll), Watched(epoll)
         one.theirs.send(b"x")
         await until(lambda: one.told)
 
@@ -58,17 +58,17 @@ async def test_whoever_has_a_socket_that_is_ready_is_told():
 
 
 async def test_only_what_is_watched_for_is_told():
-    async with running() as poller:
-        one = Watched(poller)
-        poller.change(one.ours.fileno(), 0)
-        other = Watched(poller)
+    async with running() as epoll:
+        one = Watched(epoll)
+        epoll.change(one.ours.fileno(), 0)
+        other = Watched(epoll)
         one.theirs.send(b"x")
         other.theirs.send(b"x")
         await until(lambda: other.told)
         assert one.told == []
 
-        one.do = lambda: poller.remove(one.ours.fileno())
-        poller.change(one.ours.fileno(), READ | WRITE)
+        one.do = lambda: epoll.remove(one.ours.fileno())
+        epoll.change(one.ours.fileno(), READ | WRITE)
         await until(lambda: one.told)
 
         assert one.told == [READ | WRITE]
@@ -77,12 +77,12 @@ async def test_only_what_is_watched_for_is_told():
 
 
 async def test_who_was_removed_by_another_in_the_same_round_is_not_told():
-    async with running() as poller:
-        pair = [Watched(poller), Watched(poller)]
+    async with running() as epoll:
+        pair = [Watched(epoll), Watched(epoll)]
         for one, other in (pair, pair[::-1]):
-            one.do = lambda other=other: poller.remove(other.ours.fileno())
+            one.do = lambda other=other: epoll.remove(other.ours.fileno())
             one.theirs.send(b"x")
-        third = Watched(poller)
+        third = Watched(epoll)
         third.theirs.send(b"x")
         await until(lambda: third.told)
 
@@ -92,7 +92,7 @@ async def test_who_was_removed_by_another_in_the_same_round_is_not_told():
 
 
 async def test_a_round_is_bounded_and_nobody_starves(monkeypatch):
-    monkeypatch.setattr(poller, "EVENTS_PER_ROUND", 3)
+    monkeypatch.setattr(epoll, "EVENTS_PER_ROUND", 3)
     async with running() as own:
         everybody = [Watched(own) for _ in range(20)]
         for one in everybody:
@@ -105,9 +105,9 @@ async def test_a_round_is_bounded_and_nobody_starves(monkeypatch):
 
 
 async def test_a_hang_up_is_told_even_to_who_watches_for_nothing():
-    async with running() as poller:
-        one = Watched(poller, do=lambda: poller.remove(one.ours.fileno()))
-        poller.change(one.ours.fileno(), 0)
+    async with running() as epoll:
+        one = Watched(epoll, do=lambda: epoll.remove(one.ours.fileno()))
+        epoll.change(one.ours.fileno(), 0)
         one.theirs.close()
         await until(lambda: one.told)
         one.close()

@@ -523,7 +523,7 @@ async def test_a_subscriber_that_vanishes_is_gone():
 
         assert await listeners[0].payload() == b"hello"
         await settled(lambda: len(hub.fanout) == 1)
-        assert len(hub.standing) == 1
+        assert len(hub.active) == 1
 
 
 # --- silence
@@ -688,7 +688,7 @@ async def test_when_the_hub_ends_nobody_is_waited_for_longer_than_the_deadline()
 
         await hub.fanout.close(trio.current_time() + 0.05)
 
-        assert len(hub.fanout) == len(hub.standing) == 0
+        assert len(hub.fanout) == len(hub.active) == 0
         for listener in listeners:
             with suppress(trio.BrokenResourceError):
                 await listener.client.rest()
@@ -726,4 +726,4 @@ async def test_nothing_is_left_of_who_has_gone():
 
         assert not hub.fanout._audiences
         assert not hub.broker.channels._channels
-        assert len(hub.standing) == 0
+        assert len(hub.active) == 0

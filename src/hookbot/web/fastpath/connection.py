@@ -47,17 +47,17 @@ class HttpConnection(NonblockingSocket):
         "_arriving",
         "_buffer",
         "_client",
+        "_context",
         "_drained",
         "_ended_by_client",
         "_last",
-        "_lobby",
         "_usual",
         "_waiting",
     )
 
-    def __init__(self, lobby: Context, sock: socket.socket, client: str) -> None:
-        super().__init__(sock, lobby.poller)
-        self._lobby = lobby
+    def __init__(self, context: Context, sock: socket.socket, client: str) -> None:
+        super().__init__(sock, context.epoll)
+        self._context = context
         self._client = client
         self._buffer = bytearray()
         self._arriving: Exchange | None = None
@@ -69,7 +69,7 @@ class HttpConnection(NonblockingSocket):
         self._drained: int | None = None
         """After the last answer: how much was thrown away of what still came."""
         self._ended_by_client = False
-        lobby.connections.add(self)
+        context.connections.add(self)
 
     @property
     def idle(self) -> bool:
@@ -83,7 +83,7 @@ class HttpConnection(NonblockingSocket):
             return inf
         if self._drained is not None:
             return self.moved_at + LINGER_S
-        return self.moved_at + (IDLE_S if self.idle else self._lobby.slow_s)
+        return self.moved_at + (IDLE_S if self.idle else self._context.slow_s)
 
     def time_out(self) -> None:
         """The deadline has passed: say so, if it can still be said."""
@@ -116,7 +116,7 @@ class HttpConnection(NonblockingSocket):
         """Called when the socket is closed."""
         if self._arriving:
             self._arriving.close()
-        self._lobby.leave(self)
+        self._context.leave(self)
 
     @property
     def _reading(self) -> bool:
@@ -155,7 +155,7 @@ class HttpConnection(NonblockingSocket):
         while buffer.startswith(b"\r\n"):  # RFC 9112, section 2.2
             del buffer[:2]
         if not buffer.startswith(OURS) and not any(start.startswith(buffer) for start in (*OURS, b"\r\n")):
-            self._hand_on(b"")
+            self._hand_over(b"")
             return False
         end = head_end(buffer)
         if not end:
@@ -169,7 +169,7 @@ class HttpConnection(NonblockingSocket):
         usual = self._usual
         if usual and usual.data == data:
             self._arriving = Exchange(usual.head)
-            if self._lobby.gate.admits_again(usual.publishing):
+            if self._context.access.admits_again(usual.publishing):
                 self._let_publish(self._arriving, usual.publishing)
                 return
         head = Head(data, self._client)
@@ -177,20 +177,20 @@ class HttpConnection(NonblockingSocket):
         websocket = is_handshake(request) and head.version == "1.1"
         publish = request.method == "POST" and request.sent("upgrade") is None and request.sent("origin") is None
         if is_for_app(request.raw_path) or not (websocket or publish):
-            self._hand_on(data)
+            self._hand_over(data)
             return
         self._arriving = Exchange(head)
         if websocket:
             self._let_subscribe(head, data)
             return
-        publishing = self._lobby.gate.publishing(request)
+        publishing = self._context.access.publishing(request)
         if not head.chunked and len(data) <= MAX_USUAL:
             self._usual = CachedHead(data, head, publishing)
         self._let_publish(self._arriving, publishing)
 
     def _let_publish(self, arriving: Exchange, publishing: AdmittedPublish) -> None:
         arriving.publishing = publishing
-        arriving.body = self._lobby.intake.open(publishing.max_body_bytes)
+        arriving.body = self._context.bodies.open(publishing.max_body_bytes)
         head = arriving.head
         if head.expects_continue and head.has_body and not self._buffer:
             self.transmit(CONTINUE)
@@ -198,23 +198,23 @@ class HttpConnection(NonblockingSocket):
     def _let_subscribe(self, head: Head, data: bytes) -> None:
         if head.has_body:
             raise BadRequest("a websocket handshake has no body")
-        listening = self._lobby.gate.listening(head.request, websocket=True)
+        listening = self._context.access.listening(head.request, websocket=True)
         if listening.needs_app:
-            self._hand_on(data)
+            self._hand_over(data)
             return
         answer = accept_handshake(head.request, listening.subprotocol)
         if listening.since is None:
-            self._become_subscriber(answer, listening, Start(self._lobby.broker.head))
+            self._become_subscriber(answer, listening, Start(self._context.broker.head))
         else:
             self._waiting = True
-            self._lobby.start_soon(self._find_start, answer, listening)
+            self._context.start_soon(self._find_start, answer, listening)
 
     async def _find_start(self, answer: bytes, listening: SubscribeRequest) -> None:
         try:
-            start = await self._lobby.broker.start_at(
+            start = await self._context.broker.start_at(
                 listening.since, listening.wanted, not_before_us=listening.grant.since_us
             )
-            self._lobby.gate.standing.check(listening.grant)  # others have come meanwhile
+            self._context.access.active.check(listening.grant)  # others have come meanwhile
         except HookbotError as error:
             self._finish(error)
         else:
@@ -223,13 +223,13 @@ class HttpConnection(NonblockingSocket):
 
     def _become_subscriber(self, answer: bytes, listening: SubscribeRequest, start: Start) -> None:
         sock = self.release()
-        self._lobby.leave(self)
-        self._lobby.fanout.adopt(sock, listening, start, answer=answer, early=bytes(self._buffer))
+        self._context.leave(self)
+        self._context.fanout.adopt(sock, listening, start, answer=answer, early=bytes(self._buffer))
 
-    def _hand_on(self, head: bytes) -> None:
+    def _hand_over(self, head: bytes) -> None:
         sock = self.release()
-        self._lobby.leave(self)
-        self._lobby.hand_on(sock, head + self._buffer)
+        self._context.leave(self)
+        self._context.hand_over(sock, head + self._buffer)
 
     def _read_body(self, arriving: Exchange) -> bool:
         """Take what is here of the body, and publish it when that is all."""
@@ -240,13 +240,13 @@ class HttpConnection(NonblockingSocket):
     def _publish(self, publishing: AdmittedPublish, body: bytes) -> None:
         if publishing.source:  # who signs has to be verified, which may take its time
             self._waiting = True
-            self._lobby.start_soon(self._verify, publishing, body)
+            self._context.start_soon(self._verify, publishing, body)
         else:
             self._submit(publishing.draft(body), publishing.request)
 
     async def _verify(self, publishing: AdmittedPublish, body: bytes) -> None:
         try:
-            accepted = await verify(self._lobby.gate, publishing, body)
+            accepted = await verify(self._context.access, publishing, body)
             if isinstance(accepted, Draft):
                 self._submit(accepted, publishing.request)
             else:
@@ -255,7 +255,7 @@ class HttpConnection(NonblockingSocket):
             self._finish(error)
 
     def _submit(self, draft: Draft, request: Request) -> None:
-        self._lobby.broker.submit([draft], partial(self._published, request))
+        self._context.broker.submit([draft], partial(self._published, request))
         self._waiting = True
 
     def _published(self, request: Request, result: Sequence[Outcome] | Unavailable) -> None:
@@ -296,8 +296,8 @@ class HttpConnection(NonblockingSocket):
             version = arriving.head.version
             last = last or not arriving.head.keep_alive
         if answer.status >= HTTPStatus.BAD_REQUEST:
-            self._lobby.broker.counts.refused[str(answer.status)] += 1
-        self._last = last or self._lobby.closing or (self._ended_by_client and not self._buffer)
+            self._context.broker.counts.refused[str(answer.status)] += 1
+        self._last = last or self._context.closing or (self._ended_by_client and not self._buffer)
         self.transmit(encode_answer(answer, version=version, close=self._last))
         if self.open and not self.stalled:
             self._sent()

@@ -40,11 +40,11 @@ class Context:
     """What lies behind the door, and everybody who is there."""
 
     broker: Broker
-    gate: AccessControl
-    intake: BodyBudget
+    access: AccessControl
+    bodies: BodyBudget
     fanout: Fanout
-    poller: EpollLoop
-    hand_on: HandOver
+    epoll: EpollLoop
+    hand_over: HandOver
     start_soon: Callable[..., None]
     """Runs what has to wait."""
     slow_s: float

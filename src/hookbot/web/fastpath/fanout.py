@@ -43,8 +43,8 @@ class Fanout:
     def __init__(
         self,
         broker: Broker,
-        poller: EpollLoop,
-        standing: ActiveSubscriptions,
+        epoll: EpollLoop,
+        active: ActiveSubscriptions,
         *,
         heartbeat_s: float,
         ping_s: float,
@@ -52,8 +52,8 @@ class Fanout:
         stall_s: float,
     ) -> None:
         self._broker = broker
-        self._poller = poller
-        self._standing = standing
+        self._epoll = epoll
+        self._active = active
         self._heartbeat_s = heartbeat_s
         self._ping_s = ping_s
         self._deaf_s = deaf_s
@@ -85,16 +85,16 @@ class Fanout:
                     await self._deliver(audience)
 
     def adopt(
-        self, sock: socket.socket, listening: SubscribeRequest, start: Start, *, answer: bytes, early: bytes
+        self, sock: socket.socket, request: SubscribeRequest, start: Start, *, answer: bytes, early: bytes
     ) -> None:
         """Take over the socket of a client that is let in by `answer`; `early` is what it has already said."""
-        audience = self._join(listening)
-        subscriber = Subscriber(sock, self._poller, self, start.position, listening.grant)
+        audience = self._join(request)
+        subscriber = Subscriber(sock, self._epoll, self, start.position, request.grant)
         audience.subscribers[subscriber] = None
         self._subscribers[subscriber] = audience
-        self._standing.add(listening.grant, subscriber, subscriber.lose_grant)
+        self._active.add(request.grant, subscriber, subscriber.lose_grant)
         if isinstance(audience.framing, HookbotV1):
-            answer += audience.frame(audience.framing.hello(hello(listening, self._broker.log.epoch, start)))
+            answer += audience.frame(audience.framing.hello(hello(request, self._broker.log.epoch, start)))
         told = audience.framing.gap(start.gap) if start.gap else None
         subscriber.send(answer + audience.frame(told) if told is not None else answer)
         if start.gap and told is None:
@@ -125,7 +125,7 @@ class Fanout:
     def gone(self, subscriber: Subscriber, reason: str) -> None:
         """Called by a subscriber whose socket is closed."""
         audience = self._subscribers.pop(subscriber)
-        self._standing.remove(subscriber.grant, subscriber)
+        self._active.remove(subscriber.grant, subscriber)
         logger.debug("a subscriber of %s left: %s", audience.channel.wanted, reason)
         del audience.subscribers[subscriber]
         if not audience.subscribers:
@@ -256,12 +256,12 @@ class Fanout:
             if payload is not None:
                 subscriber.send(audience.frame(payload))
 
-    def _join(self, listening: SubscribeRequest) -> Audience:
-        framing = framing_for(listening)
-        key = listening.wanted, framing.key
+    def _join(self, request: SubscribeRequest) -> Audience:
+        framing = framing_for(request)
+        key = request.wanted, framing.key
         audience = self._audiences.get(key)
         if audience is None:
-            channel = self._broker.channels.hold(listening.wanted)
+            channel = self._broker.channels.hold(request.wanted)
             audience = self._audiences[key] = Audience(channel, framing, self._mark)
             channel.listeners.add(audience.wake)
         return audience

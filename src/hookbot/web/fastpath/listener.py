@@ -36,20 +36,20 @@ class FastPath:
     def __init__(
         self,
         broker: Broker,
-        gate: AccessControl,
-        intake: BodyBudget,
+        access: AccessControl,
+        bodies: BodyBudget,
         fanout: Fanout,
-        poller: EpollLoop,
-        hand_on: HandOver,
+        epoll: EpollLoop,
+        hand_over: HandOver,
         *,
         slow_s: float,
     ) -> None:
-        self._lobby = Context(broker, gate, intake, fanout, poller, hand_on, self._start_soon, slow_s)
+        self._context = Context(broker, access, bodies, fanout, epoll, hand_over, self._start_soon, slow_s)
         self._listeners: list[_Listener] = []
         self._nursery: trio.Nursery | None = None
 
     def __len__(self) -> int:
-        return len(self._lobby.connections)
+        return len(self._context.connections)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Look after the connections until cancelled."""
@@ -59,28 +59,28 @@ class FastPath:
             while True:
                 await trio.sleep(SWEEP_S)
                 now = trio.current_time()
-                for connection in tuple(self._lobby.connections):
+                for connection in tuple(self._context.connections):
                     if connection.deadline < now:
                         connection.time_out()
 
     def listen(self, sock: socket.socket) -> None:
         """Accept connections from a listening socket."""
-        self._listeners.append(_Listener(sock, self._lobby))
+        self._listeners.append(_Listener(sock, self._context))
 
     async def close(self, deadline: float) -> None:
         """Accept no more, answer what was sent whole, and end everything until `deadline`."""
-        lobby = self._lobby
-        lobby.closing = True
+        context = self._context
+        context.closing = True
         for listener in self._listeners:
             listener.close()
-        for connection in tuple(lobby.connections):
+        for connection in tuple(context.connections):
             if connection.idle:
                 connection.end("the hub is shutting down")
         with trio.move_on_at(deadline):
-            while lobby.connections:
-                lobby.empty = trio.Event()
-                await lobby.empty.wait()
-        for connection in tuple(lobby.connections):
+            while context.connections:
+                context.empty = trio.Event()
+                await context.empty.wait()
+        for connection in tuple(context.connections):
             connection.end("the hub shut down")
 
     def _start_soon(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
@@ -91,15 +91,15 @@ class FastPath:
 class _Listener:
     """A listening socket in the poller."""
 
-    def __init__(self, sock: socket.socket, lobby: Context) -> None:
+    def __init__(self, sock: socket.socket, context: Context) -> None:
         self._sock = sock
-        self._lobby = lobby
+        self._context = context
         self._open = True
         self._full = False
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted has it from here
-        lobby.poller.add(sock.fileno(), self)
+        context.epoll.add(sock.fileno(), self)
 
     def ready(self, events: int) -> None:
         """Called by the poller."""
@@ -120,13 +120,13 @@ class _Listener:
         """Accept no more."""
         if self._open:
             self._open = False
-            self._lobby.poller.remove(self._sock.fileno())
+            self._context.epoll.remove(self._sock.fileno())
             self._sock.close()
 
     def _let_in(self, sock: socket.socket, client: str) -> None:
         try:
             sock.setblocking(False)
-            HttpConnection(self._lobby, sock, client.removeprefix("::ffff:"))  # an IPv4 address on a socket for both
+            HttpConnection(self._context, sock, client.removeprefix("::ffff:"))  # an IPv4 address on a socket for both
         except OSError:
             sock.close()
             raise
@@ -136,10 +136,10 @@ class _Listener:
         if not self._full:
             self._full = True
             logger.warning("no connection can be accepted for now: %s", error.strerror)
-        self._lobby.poller.change(self._sock.fileno(), 0)
-        self._lobby.start_soon(self._resume)
+        self._context.epoll.change(self._sock.fileno(), 0)
+        self._context.start_soon(self._resume)
 
     async def _resume(self) -> None:
         await trio.sleep(OUT_OF_FILES_PAUSE_S)
         if self._open:
-            self._lobby.poller.change(self._sock.fileno(), READ)
+            self._context.epoll.change(self._sock.fileno(), READ)

@@ -13,18 +13,18 @@ RECEIVE_BYTES = 16 << 10
 class NonblockingSocket:
     """A connected socket. Whoever derives from it says what becomes of `received`, `taken` and `gone`."""
 
-    __slots__ = ("_events", "_poller", "_sock", "_unsent", "fd", "moved_at", "open")
+    __slots__ = ("_epoll", "_events", "_sock", "_unsent", "fd", "moved_at", "open")
 
-    def __init__(self, sock: socket.socket, poller: EpollLoop) -> None:
+    def __init__(self, sock: socket.socket, epoll: EpollLoop) -> None:
         self.fd = sock.fileno()
         self.open = True
         self.moved_at = trio.current_time()
         """When it last took a part of what waits to be sent; before that, when it began."""
         self._sock = sock
-        self._poller = poller
+        self._epoll = epoll
         self._events = READ
         self._unsent: memoryview | None = None
-        poller.add(self.fd, self)
+        epoll.add(self.fd, self)
 
     @property
     def stalled(self) -> bool:
@@ -71,7 +71,7 @@ class NonblockingSocket:
         """Be told of these; errors and hang-ups are always told."""
         if events != self._events:
             self._events = events
-            self._poller.change(self.fd, events)
+            self._epoll.change(self.fd, events)
 
     def say_no_more(self) -> None:
         """Close our side; what comes can still be read."""
@@ -83,7 +83,7 @@ class NonblockingSocket:
     def release(self) -> socket.socket:
         """Let go of the socket, for somebody else to use."""
         self.open = False
-        self._poller.remove(self.fd)
+        self._epoll.remove(self.fd)
         return self._sock
 
     def end(self, reason: str) -> None:

@@ -59,8 +59,8 @@ class Subscriber(NonblockingSocket):
         "sent_at",
     )
 
-    def __init__(self, sock: socket.socket, poller: EpollLoop, owner: Owner, position: int, grant: Grant) -> None:
-        super().__init__(sock, poller)
+    def __init__(self, sock: socket.socket, epoll: EpollLoop, owner: Owner, position: int, grant: Grant) -> None:
+        super().__init__(sock, epoll)
         self.position = position
         self.grant = grant
         self.busy = False
