@@ -24,6 +24,9 @@ The message of an error is one plain sentence for the person who caused it. It
 shows the offending value and never a token, a secret or an expected signature.
 """
 
+from collections.abc import Collection
+from difflib import get_close_matches
+
 
 class HookbotError(Exception):
     """The root of all errors that hookbot raises on purpose."""
@@ -148,3 +151,23 @@ class Ended(HookbotError):
 
 class ConfigError(HookbotError):
     """The hub was started with something it cannot work with."""
+
+
+def sole_error(error: BaseException) -> BaseException:
+    """The one error that nurseries, each around the other, have made groups of; a group of several as it is."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        [error] = error.exceptions
+    return error
+
+
+def first_error(error: BaseException) -> BaseException:
+    """The first error in groups of errors, however many they hold."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """``did you mean 'name'?`` for what is close to a known name; empty where nothing is."""
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else ""

@@ -7,12 +7,13 @@ from math import inf
 import pytest
 
 from hookbot.access.authorizer import Authorizer, Grant
-from hookbot.access.control import UNSAFE_HEADER_VALUE, AccessControl
+from hookbot.access.control import AccessControl
 from hookbot.access.narrowed_tokens import SIGNATURE_BYTES, NarrowedToken
 from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
 from hookbot.errors import Forbidden, Refused, Unauthorized
 from hookbot.protocol.request import Request
+from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
 
 KEY = "key"
 OLD_KEY = "old key"

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from hookbot.access.authorizer import Authorizer
-from hookbot.access.control import UNSAFE_HEADER_VALUE, AccessControl
+from hookbot.access.control import AccessControl
 from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
 from hookbot.errors import (
@@ -23,6 +23,7 @@ from hookbot.errors import (
 )
 from hookbot.protocol.message import Draft, Once
 from hookbot.protocol.request import Request
+from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
 
 KEY = "key"
 OLD_KEY = "old key"

@@ -10,8 +10,9 @@ from hookbot.access.control import AccessControl
 from hookbot.access.fetching import Fetches
 from hookbot.access.rate_limits import Rate, RateLimiter
 from hookbot.access.sources import Source, Sources
-from hookbot.access.verification import LARGE_BODY, verify
+from hookbot.access.verification import verify
 from hookbot.errors import BadSignature, TooManyRequests, Unavailable
+from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.message import Draft
 from hookbot.protocol.request import Request
 from hookbot.signatures import Reply, SignedRequest, load_provider

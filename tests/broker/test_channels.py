@@ -4,11 +4,13 @@ import gc
 import weakref
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot.broker import channels as module
-from hookbot.broker.channels import Channels
+from hookbot.broker.channels import Channels, Entry
+from hookbot.protocol.frames import CloudEvents, HookbotV1, JsonLines
 from hookbot.protocol.message import Message, format_id
 from hookbot.protocol.topics import TopicFilter
 
@@ -184,3 +186,54 @@ def check(channels, log, holders, max_messages, max_bytes):
     assert channels.head == len(log)
     assert len(kept) <= max_messages
     assert len(kept) == 1 or sum(kept.values()) <= max_bytes
+
+
+# -- frames, made once for all who want them
+
+MESSAGE = message(7, body=b'{"ref": "refs/heads/main"}')
+
+
+@pytest.fixture
+def every_body_is_large(monkeypatch):
+    monkeypatch.setattr(module, "LARGE_BODY", -1)
+
+
+class Counting(JsonLines):
+    """Lines of JSON that count how often they are made, and see where."""
+
+    made = 0
+    in_thread = False
+
+    def message(self, message):
+        self.made += 1
+        try:
+            trio.lowlevel.current_task()
+        except RuntimeError:
+            self.in_thread = True
+        return super().message(message)
+
+
+def framed(entry, framing):
+    return entry.frame(framing.key, framing.message)
+
+
+def test_a_frame_is_made_once():
+    entry = Entry(MESSAGE, 7)
+    assert framed(entry, HookbotV1()) is framed(entry, HookbotV1())
+    assert framed(entry, CloudEvents("/sub/a")) is not framed(entry, CloudEvents("/sub/b"))
+
+
+async def test_a_large_frame_is_made_once_in_a_thread_however_many_want_it(every_body_is_large):
+    entry, framing = Entry(MESSAGE, 7), Counting()
+    async with trio.open_nursery() as wanting:
+        for _ in range(10):
+            wanting.start_soon(entry.prepare, framing.key, framing.message)
+    assert (framing.made, framing.in_thread) == (1, True)
+    assert framed(entry, framing) == JsonLines().message(MESSAGE)
+    assert framing.made == 1
+
+
+async def test_a_small_frame_is_not_made_before_it_is_wanted():
+    framing = Counting()
+    await Entry(MESSAGE, 7).prepare(framing.key, framing.message)
+    assert framing.made == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from hookbot.client import backoff
+from hookbot import backoff
 from hookbot.testing import open_test_hub
 from support.commands import Caller, ThreadHub, running
 

@@ -6,11 +6,10 @@ import signal
 import pytest
 import trio
 
-from hookbot import blocking
-from hookbot.client import backoff
+from hookbot import backoff, blocking
 from hookbot.client.address import Address
 from hookbot.client.asking import ask
-from hookbot.protocol.message import from_envelope
+from hookbot.protocol.envelope import from_envelope
 from hookbot.testing import open_test_hub
 from support.commands import Caller, ThreadHub, run, running, starting, target
 

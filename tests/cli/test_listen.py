@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from hookbot.cli import subscribing as cli_subscribing
-from hookbot.protocol.message import from_envelope
+from hookbot.protocol.envelope import from_envelope
 from hookbot.testing import open_test_hub
 from support.commands import Caller, ThreadHub, running, starting, target
 from support.scripted_hub import mid, scripted_hub

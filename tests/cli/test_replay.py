@@ -9,7 +9,7 @@ import sys
 import pytest
 import trio
 
-from hookbot.client import backoff
+from hookbot import backoff
 from hookbot.protocol.message import format_time
 from hookbot.testing import open_test_hub
 from support.commands import Caller, ThreadHub, running, target

@@ -10,9 +10,8 @@ from functools import partial
 import pytest
 import trio
 
-from hookbot import client
+from hookbot import backoff, client
 from hookbot.access.tokens import make_token
-from hookbot.client import backoff
 from hookbot.client import session as keeping
 from hookbot.client import websocket as connection
 from hookbot.errors import BodyTooLarge, InvalidTopic, NotFound, Refused, Unauthorized

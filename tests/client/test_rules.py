@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot import errors
+from hookbot.backoff import GOOD_S, LONGEST_S, SHORTEST_S, Backoff
 from hookbot.client.address import Address, check_publishable, subscription_of
-from hookbot.client.backoff import GOOD_S, LONGEST_S, SHORTEST_S, Backoff
-from hookbot.client.errors import MAX_RETRY_AFTER_S, PASSING, error_of, retry_after
-from hookbot.client.frames import Heartbeat, Hello, parse_raw
+from hookbot.client.errors import PASSING, retry_after
 from hookbot.client.progress import AckedProgress, Progress
+from hookbot.protocol.frames import Heartbeat, Hello, parse_raw
 from hookbot.protocol.message import Gap, Message, format_id
+from hookbot.protocol.response import MAX_RETRY_AFTER_S, error_of
 from hookbot.protocol.topics import TopicFilter
 
 # -- addresses

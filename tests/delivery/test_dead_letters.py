@@ -9,7 +9,8 @@ import trio
 from hookbot.delivery import GaveUp, Stopping
 from hookbot.delivery.dead_letters import ToFile, ToTopic
 from hookbot.errors import Unauthorized
-from hookbot.protocol.message import Message, from_envelope
+from hookbot.protocol.envelope import from_envelope
+from hookbot.protocol.message import Message
 from hookbot.testing import open_test_hub
 
 ID = "abcdefgh-000000000000001"

@@ -8,8 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot.protocol import envelope as module
-from hookbot.protocol.envelope import SLICE_BYTES, base64_in_slices, body_in_slices, join_object
-from hookbot.protocol.message import encode_go_json, encode_json
+from hookbot.protocol.envelope import (
+    SLICE_BYTES,
+    base64_in_slices,
+    body_in_slices,
+    encode_go_json,
+    encode_json,
+    join_object,
+)
 
 BODIES = st.binary() | st.text().map(str.encode)
 

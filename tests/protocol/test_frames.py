@@ -5,27 +5,23 @@ from base64 import b64decode
 from dataclasses import replace
 
 import pytest
-import trio
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.broker.broker import Start
-from hookbot.broker.channels import Entry
 from hookbot.protocol import frames as module
+from hookbot.protocol.envelope import from_envelope
 from hookbot.protocol.frames import (
     CloudEvents,
     HookbotV1,
     JsonLines,
     Raw,
     ServerSentEvents,
-    encoded,
     framing_for,
     hello,
-    prepare,
 )
-from hookbot.protocol.message import Gap, Message, Verified, format_id, from_envelope
+from hookbot.protocol.message import Gap, Message, Verified, format_id
 from hookbot.protocol.subscribe import SubscribeRequest
 from hookbot.protocol.topics import TopicFilter
 
@@ -226,7 +222,7 @@ def test_gaps_and_heartbeats_are_objects_with_a_type():
 
 
 def test_an_object_of_the_hub_says_its_type():
-    first = hello(listening("v1"), "abcdefgh", Start(7))
+    first = hello(listening("v1"), "abcdefgh", 7)
     assert json.loads(HookbotV1().hello(first)) == {"type": "hello", **first}
     assert (first["topic"], first["last_id"]) == ("foo", ID)
     assert first["hub"].startswith("hookbot/")
@@ -266,37 +262,3 @@ def test_a_large_body_makes_the_same_frame_slice_by_slice(message, framing):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LARGE_BODY", -1)
         assert framing.message(message) == whole
-
-
-def test_a_frame_is_made_once():
-    entry = Entry(MESSAGE, 7)
-    assert encoded(entry, HookbotV1()) is encoded(entry, HookbotV1())
-    assert encoded(entry, CloudEvents("/sub/a")) is not encoded(entry, CloudEvents("/sub/b"))
-
-
-async def test_a_large_frame_is_made_once_in_a_thread_however_many_want_it(every_body_is_large, nursery):
-    class Slow(JsonLines):
-        made = 0
-        in_thread = False
-
-        def message(self, message):
-            self.made += 1
-            try:
-                trio.lowlevel.current_task()
-            except RuntimeError:
-                self.in_thread = True
-            return super().message(message)
-
-    entry, framing = Entry(MESSAGE, 7), Slow()
-    async with trio.open_nursery() as wanting:
-        for _ in range(10):
-            wanting.start_soon(prepare, entry, framing)
-    assert (framing.made, framing.in_thread) == (1, True)
-    assert encoded(entry, framing) == JsonLines().message(MESSAGE)
-    assert framing.made == 1
-
-
-async def test_a_small_frame_is_not_made_before_it_is_wanted():
-    entry = Entry(MESSAGE, 7)
-    await prepare(entry, JsonLines())
-    assert entry.frames == {}

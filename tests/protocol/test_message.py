@@ -9,18 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hookbot.protocol.envelope import encode_go_json, encode_json, from_envelope, to_envelope
 from hookbot.protocol.message import (
     Draft,
     Message,
     Verified,
-    encode_go_json,
-    encode_json,
     format_id,
     format_time,
-    from_envelope,
     parse_id,
     parse_time,
-    to_envelope,
     wants_metadata,
 )
 

@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, serve_websocket
 
+from hookbot import backoff
 from hookbot.access.tokens import make_token
-from hookbot.client import backoff
 from hookbot.client.address import Address
 from hookbot.client.publisher import open_client
 from hookbot.errors import Unauthorized

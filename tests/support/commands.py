@@ -72,9 +72,8 @@ async def starting():
         async with trio.open_nursery() as nursery:
 
             async def start(*words, settings="", env=None, stdin=None):
-                code = (
-                    f"from hookbot.client import backoff, websocket\n{settings}\nfrom hookbot.cli import main; main()"
-                )
+                imports = "from hookbot import backoff\nfrom hookbot.client import websocket"
+                code = f"{imports}\n{settings}\nfrom hookbot.cli import main; main()"
                 process = await trio.lowlevel.open_process(
                     [sys.executable, "-c", code, *map(str, words)],
                     stdin=stdin or subprocess.DEVNULL,

@@ -8,8 +8,9 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, wrap_server_stream
 
-from hookbot.client import backoff
-from hookbot.protocol.message import Message, encode_json, format_id, to_envelope
+from hookbot import backoff
+from hookbot.protocol.envelope import encode_json, to_envelope
+from hookbot.protocol.message import Message, format_id
 
 DEADLINE_S = 20
 

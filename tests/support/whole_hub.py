@@ -10,12 +10,12 @@ import httpx
 import trio
 from wsproto import ConnectionType, WSConnection, events
 
-from hookbot.access.control import UNSAFE_HEADER_VALUE
 from hookbot.access.tokens import make_token
 from hookbot.hub import reload as reloading
 from hookbot.hub.config import Config, StoredSecret
 from hookbot.hub.config_file import ConfigFile
 from hookbot.hub.hub import RunningHub, open_hub
+from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
 from hookbot.protocol.topics import TopicFilter
 from hookbot.signatures import SignedRequest, load_provider
 

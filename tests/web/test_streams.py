@@ -374,7 +374,7 @@ async def test_cancelling_a_wait_loses_nothing(listen, publish):
 
 
 async def test_large_messages_are_encoded_once_for_all_streams(listen, publish, monkeypatch):
-    monkeypatch.setattr(framing_module, "LARGE_BODY", 10)
+    monkeypatch.setattr(channels_module, "LARGE_BODY", 10)
     encodings = []
     encode = framing_module.JsonLines.message
     monkeypatch.setattr(

@@ -23,7 +23,7 @@ from ..protocol.message import format_time
 from ..protocol.paths import METHODS, Route, find
 from ..protocol.request import Request
 from ..protocol.since import AfterId
-from ..protocol.subscribe import SubscribeRequest, read_subscribe_request
+from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE, SubscribeRequest, read_subscribe_request
 from ..protocol.topics import RECURSIVE, UNSAFE, TopicFilter, decode_path, is_own, is_unsafe
 from ..signatures import Reply
 from .active_subscriptions import ActiveSubscriptions
@@ -38,8 +38,6 @@ from .sources import Source, Sources
 MAX_HOPS = 16
 MAX_KEY = 255
 MESSAGES = "/hookbot/v1/messages/"
-UNSAFE_HEADER = "x-hookbot-unsafe-is-ok"
-UNSAFE_HEADER_VALUE = "I understand the security implications"
 FAILED = "requests without a good token or signature"
 
 logger = logging.getLogger("hookbot.gate")
@@ -163,7 +161,7 @@ class AccessControl:
     def listening(self, request: Request, *, websocket: bool) -> SubscribeRequest:
         """Let a subscription in, with everything its query and headers ask for."""
         place = self.place(request, "subscribe")
-        if is_unsafe(place.topic) and request.header(UNSAFE_HEADER) != UNSAFE_HEADER_VALUE:
+        if is_unsafe(place.topic) and request.header(UNSAFE_HEADER.lower()) != UNSAFE_HEADER_VALUE:
             raise Refused("400 Bad Request. X-Hookbot-Unsafe-Is-Ok header required.")
         grant = self.authorize(request, place.path, "subscribe")
         listening = read_subscribe_request(request, place, websocket=websocket, now_us=self._clock_us())

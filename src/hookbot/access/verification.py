@@ -3,12 +3,11 @@
 import trio
 
 from ..errors import BadSignature
+from ..protocol.envelope import LARGE_BODY
 from ..protocol.message import Draft
 from ..signatures import CertificateNeeded, Reply
 from .admitted import Accepted, AdmittedPublish, Confirmation
 from .control import AccessControl
-
-LARGE_BODY = 256 << 10  # takes more than a millisecond or so to verify
 
 
 async def verify(access: AccessControl, publishing: AdmittedPublish, body: bytes) -> Draft | Reply:

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from time import time_ns
 
 import trio
 
@@ -12,7 +11,7 @@ from ..errors import Refused, Unavailable
 from ..log.contract import Log
 from ..log.deduplication import Outcome
 from ..log.retention import Retention
-from ..protocol.message import Draft, Duplicate, Gap, Message, format_id
+from ..protocol.message import Draft, Duplicate, Gap, Message, format_id, wall_clock_us
 from ..protocol.since import AfterId, FromOldest, Since, SinceTime
 from ..protocol.topics import TopicFilter
 from .channels import Channel, Channels, Entry
@@ -211,7 +210,7 @@ class Broker:
 
 @asynccontextmanager
 async def open_broker(
-    log: Log, retention: Retention | None = None, *, clock_us: Callable[[], int] = lambda: time_ns() // 1000
+    log: Log, retention: Retention | None = None, *, clock_us: Callable[[], int] = wall_clock_us
 ) -> AsyncIterator[Broker]:
     """A broker over `log`. When the block ends, what stands in line is still stored; later publishes are refused."""
     broker = Broker(log, retention or Retention(), clock_us)

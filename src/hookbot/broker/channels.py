@@ -7,34 +7,51 @@ messages; whoever is further behind than that reads the log.
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import trio
 
+from ..protocol.envelope import LARGE_BODY
 from ..protocol.message import Message
 from ..protocol.topics import TopicFilter, patterns_of
 
 WINDOW_BYTES = 16 << 20  # or one message, however large: it is sent to everybody from here, not read for each
 WINDOW_MESSAGES = 10_000
 
+Encode = Callable[[Message], bytes]
+
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A message on its way out, with the frames that were made of it: each once, for all who want it."""
+    """A message on its way out, with the frames made of it: each is encoded once, for all who want it."""
 
     message: Message
     position: int
-    frames: dict[object, bytes] = field(default_factory=dict)
-    _encoding: trio.Lock | None = None
+    _frames: dict[Hashable, bytes] = field(default_factory=dict)
+    _preparing: dict[Hashable, trio.Lock] | None = None
 
-    @property
-    def encoding(self) -> trio.Lock:
-        """To be held while a frame is made in a thread, so that nobody makes it a second time."""
-        if self._encoding is None:  # most need none
-            self._encoding = trio.Lock()
-        return self._encoding
+    def is_ready(self, key: Hashable) -> bool:
+        """Whether `frame` takes no time to speak of: the message is small, or its frame is there."""
+        return len(self.message.body) <= LARGE_BODY or key in self._frames
+
+    def frame(self, key: Hashable, encode: Encode) -> bytes:
+        """The message as `encode` writes it; `key` names that encoding."""
+        frame = self._frames.get(key)
+        if frame is None:
+            frame = self._frames[key] = encode(self.message)
+        return frame
+
+    async def prepare(self, key: Hashable, encode: Encode) -> None:
+        """Encode a large message in a thread, so that nobody else has to wait for it."""
+        if self.is_ready(key):
+            return
+        if self._preparing is None:  # most messages need none
+            self._preparing = {}
+        async with self._preparing.setdefault(key, trio.Lock()):
+            if not self.is_ready(key):
+                await trio.to_thread.run_sync(self.frame, key, encode)
 
 
 class Channel:

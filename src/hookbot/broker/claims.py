@@ -8,8 +8,6 @@ import trio
 from ..errors import Ended
 from .consumer_id import ConsumerId
 
-GONE = 4001  # a close code for private use (RFC 6455, section 7.4.2): do not come back by yourself
-
 T = TypeVar("T")
 
 

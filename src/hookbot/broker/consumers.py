@@ -3,20 +3,18 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from time import time_ns
 from typing import Protocol
 
 import trio
 
 from ..errors import Ended, NotFound
-from ..protocol.message import Gap, format_id
+from ..protocol.message import Gap, format_id, wall_clock_us
 from ..protocol.paths import path_of, wanted_at
 from ..protocol.since import Since
 from ..protocol.subscribe import SubscribeRequest
-from ..protocol.websocket import TRY_AGAIN_LATER
+from ..protocol.websocket import GONE, TRY_AGAIN_LATER
 from .broker import Broker
 from .channels import Entry
-from .claims import GONE
 from .consumer_id import ConsumerId, ConsumerKind
 from .cursors import open_cursor
 from .groups import Groups
@@ -55,9 +53,7 @@ class ConsumerInfo:
 
 
 @asynccontextmanager
-async def open_sessions(
-    broker: Broker, *, clock_us: Callable[[], int] = lambda: time_ns() // 1000
-) -> AsyncIterator["Consumers"]:
+async def open_sessions(broker: Broker, *, clock_us: Callable[[], int] = wall_clock_us) -> AsyncIterator["Consumers"]:
     """The sessions of a hub. When the block ends, everything that was acknowledged is saved."""
     positions = Positions(broker, clock_us)
     await positions.load()

@@ -13,9 +13,10 @@ import trio
 from ..errors import Ended, Refused
 from ..protocol.message import Gap, format_id, parse_id
 from ..protocol.subscribe import SubscribeRequest
+from ..protocol.websocket import GONE
 from .broker import Start, Subscription
 from .channels import Entry
-from .claims import GONE, Claim
+from .claims import Claim
 from .consumer_id import ConsumerId
 from .page_cache import PAGE_BYTES, PAGE_MESSAGES
 from .positions import ConsumerState, Positions

@@ -16,14 +16,14 @@ import trio
 
 from ..client.address import Address, subscription_of, topic_of
 from ..client.connect import open_stream, proxy_of, reason_of
-from ..client.errors import error_of
-from ..client.frames import Frame, Heartbeat, Hello, parse_frame
 from ..client.headers import encoded
 from ..client.listener import dial_to
 from ..client.publisher import Publisher, open_client
 from ..client.websocket import HubConnection, open_connection
 from ..errors import HookbotError, Lost, Refused
+from ..protocol.frames import Frame, Heartbeat, Hello, parse_frame
 from ..protocol.message import Message
+from ..protocol.response import error_of
 
 PATIENCE_S = 10.0  # with each hop
 MAX_SKEW_S = 5.0  # Date has whole seconds, and the answer took its time

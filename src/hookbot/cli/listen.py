@@ -13,7 +13,8 @@ from ..client import Gap
 from ..delivery import Stop
 from ..delivery.output import Output
 from ..errors import HookbotError
-from ..protocol.message import Message, encode_json, to_envelope
+from ..protocol.envelope import encode_json, to_envelope
+from ..protocol.message import Message
 from .display import show
 from .subscribing import SubscribeOptions, run, set_up_saying, subscription_options, with_query
 

@@ -3,7 +3,6 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from time import time_ns
 
 import click
 import trio
@@ -12,7 +11,7 @@ from ..access.fetching import fetch_small
 from ..access.ip_ranges import KNOWN, MAX_BYTES, RangeList, read_ranges, select_networks, write_ranges
 from ..errors import Unavailable
 from ..hub.config import RANGES_FILE
-from ..protocol.message import format_time
+from ..protocol.message import format_time, wall_clock_us
 from .parameters import data_dir
 
 
@@ -65,4 +64,4 @@ def _place(name: str, before: RangeList | None, url: str | None, select: str | N
 async def _fetch(place: RangeList) -> RangeList:
     document = await fetch_small(place.url, max_bytes=MAX_BYTES)
     networks = select_networks(document, place.select, place.url)
-    return replace(place, networks=networks, updated=format_time(time_ns() // 1000))
+    return replace(place, networks=networks, updated=format_time(wall_clock_us()))

@@ -17,7 +17,7 @@ from ..delivery.forwarder import ForwardOptions, Target, open_forwarder
 from ..delivery.replayer import Replaying, Republisher
 from ..delivery.work import hop_name
 from ..errors import Refused
-from ..protocol.message import Headers, Message
+from ..protocol.message import Headers, Message, wall_clock_us
 from ..protocol.since import SinceTime, parse_since
 from .exec import check_command
 from .subscribing import SubscribeOptions, find_publish_token, run, set_up_saying, subscription_options, take_url
@@ -62,7 +62,7 @@ class _Moment(click.ParamType[int]):
 
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
-            moment = parse_since(str(value), now_us=time.time_ns() // 1000)
+            moment = parse_since(str(value), now_us=wall_clock_us())
         except Refused:
             moment = None
         if not isinstance(moment, SinceTime):
@@ -153,7 +153,7 @@ def _progress(until_us: int | None, *, shown: bool) -> Iterator[Callable[[_Ack],
     if not shown:
         yield lambda ack: ack
         return
-    end_us = until_us or time.time_ns() // 1000
+    end_us = until_us or wall_clock_us()
     began_us = 0
     with click.progressbar(length=_STEPS, label="Replaying", file=sys.stderr) as bar:
 

@@ -21,11 +21,11 @@ from ..delivery import Stop, run_until_stopped
 from ..errors import ConfigError, Refused
 from ..hub.config import read_secret_file
 from ..protocol.message import Message
+from ..protocol.subscribe import MAX_ACK_TIMEOUT_S
 from ..routers.expressions import Expression, document
 from .parameters import EXISTING_FILE
 
 PATIENCE_S = 30.0  # of commands that come to an end: as long as a publish is tried
-MAX_ACK_TIMEOUT_S = 12 * 3600
 
 logger = logging.getLogger("hookbot.handling")
 

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 
 from ..errors import Lost
+from ..protocol.response import error_of
 from .address import Address
 from .connect import reason_of
-from .errors import error_of
 from .publisher import open_client
 
 

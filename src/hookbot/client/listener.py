@@ -10,11 +10,12 @@ from typing import Self
 import trio
 
 from ..errors import Refused
+from ..protocol.frames import Heartbeat
 from ..protocol.message import Gap, Message
+from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE
 from .address import Address, subscription_of
 from .connect import tls_context
 from .events import Event
-from .frames import Heartbeat
 from .headers import encoded
 from .progress import AckedProgress, Progress
 from .session import Session
@@ -23,7 +24,6 @@ from .websocket import Endpoint
 MAX_BODY_BYTES = 34 << 20
 GOODBYE_S = 2.0
 
-_UNSAFE_HEADER = ("X-Hookbot-Unsafe-Is-Ok", "I understand the security implications")
 _CHARS_A_BYTE = 6  # JSON writes a control character as \u0001
 _ENVELOPE_CHARS = 1 << 20
 
@@ -185,7 +185,7 @@ def _limit(text: str | None) -> int | None:
 
 def _headers(address: Address, unsafe: bool) -> tuple[tuple[str, str], ...]:
     authorization = (("Authorization", address.authorization),) if address.authorization else ()
-    return (*authorization, _UNSAFE_HEADER) if unsafe else authorization
+    return (*authorization, (UNSAFE_HEADER, UNSAFE_HEADER_VALUE)) if unsafe else authorization
 
 
 def _max_chars(max_body_bytes: int) -> int:

@@ -1,8 +1,8 @@
 """How far a listener is: where a new connection goes on, what is in hand, and what the hub has to be told of it."""
 
+from ..protocol.frames import Heartbeat, Hello, format_ack
 from ..protocol.message import Gap, Message
 from ..protocol.since import parse_duration
-from .frames import Heartbeat, Hello, format_ack
 
 
 class Progress:

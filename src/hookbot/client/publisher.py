@@ -9,12 +9,13 @@ from pathlib import Path
 import httpx
 import trio
 
+from ..backoff import Backoff
 from ..errors import HookbotError, Lost
+from ..protocol.response import error_of
 from ..version import __version__
 from .address import Address, check_publishable
-from .backoff import Backoff
 from .connect import proxy_of, reason_of, tls_context
-from .errors import PASSING, error_of, retry_after
+from .errors import PASSING, retry_after
 from .headers import encoded, end_to_end
 
 PATIENCE_S = 30.0

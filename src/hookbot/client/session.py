@@ -5,19 +5,18 @@ waited for by the hub, which goes back to its log for it.
 """
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import trio
 
+from ..backoff import Backoff
 from ..errors import HookbotError, Lost
-from ..protocol.message import Gap, Message
+from ..protocol.frames import ErrorFrame, Frame, Heartbeat, Hello, parse_frame, parse_raw
+from ..protocol.message import Gap, Message, wall_clock_us
 from ..protocol.topics import TopicFilter
-from .backoff import Backoff
 from .errors import PASSING, OnlyRaw, retry_after
 from .events import Connected, Disconnected, Event, Waiting
-from .frames import ErrorFrame, Frame, Heartbeat, Hello, parse_frame, parse_raw
 from .progress import Progress
 from .websocket import Endpoint, HubConnection, open_connection
 
@@ -116,7 +115,7 @@ class Session:
 
     async def _take(self, connection: HubConnection, data: str | bytes) -> None:
         if connection.raw:
-            await self._put.send(parse_raw(data, self._wanted, time_us=time.time_ns() // 1000))
+            await self._put.send(parse_raw(data, self._wanted, time_us=wall_clock_us()))
             return
         match _understood(data):
             case Message() | Gap() | Heartbeat() as item:

@@ -13,10 +13,11 @@ import wsproto.utilities
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
 from ..errors import BodyTooLarge, HookbotError, Lost, Refused
+from ..protocol.frames import SUBPROTOCOL
+from ..protocol.response import error_of
+from ..protocol.websocket import GONE
 from .address import Address
 from .connect import open_stream
-from .errors import error_of
-from .frames import SUBPROTOCOL
 
 HANDSHAKE_S = 20.0
 PING_S = 15.0
@@ -27,7 +28,6 @@ _RECEIVE_BYTES = 1 << 16
 _NONSENSE = (h11.ProtocolError, wsproto.utilities.ProtocolError)  # what trio-websocket lets through
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
 _NO_WEBSOCKET = "the hub does not answer as a websocket server does"
-_GONE = 4001  # a cursor that was taken over or deleted: whoever comes back would take it from whoever has it now
 _WHY_CLOSED = {
     1001: "the hub is shutting down",
     1006: "the connection was cut",
@@ -151,7 +151,7 @@ def _why_closed(code: int, reason: str | None) -> HookbotError:
     if code == 1009:
         return BodyTooLarge("the hub has a message that is larger than this listener accepts: raise max_body_bytes")
     said = "".join(c for c in (reason or "")[:200] if c.isprintable())
-    if code == _GONE:
+    if code == GONE:
         return Refused(said or "the hub ended the subscription for good")
     why = _WHY_CLOSED.get(code, f"the hub closed the connection with code {code}")
     return Lost(f"{why} ({said})" if said else why)

@@ -9,7 +9,8 @@ import trio
 
 from ..client import publish
 from ..errors import HookbotError
-from ..protocol.message import Message, encode_json, to_envelope
+from ..protocol.envelope import encode_json, to_envelope
+from ..protocol.message import Message
 
 _REASON = "Hookbot-Failure"
 

@@ -9,8 +9,8 @@ from math import inf
 
 import trio
 
+from ..backoff import Backoff
 from ..client import Gap
-from ..client.backoff import Backoff
 from ..errors import HookbotError
 from ..protocol.message import Message
 from .dead_letters import DeadLetters, Stopping

@@ -13,12 +13,11 @@ from functools import cache
 from heapq import merge
 from itertools import islice
 from string import ascii_lowercase
-from time import time_ns
 from typing import Protocol
 
 import trio
 
-from ..protocol.message import Draft, Duplicate, Message
+from ..protocol.message import Draft, Duplicate, Message, wall_clock_us
 from ..protocol.topics import TopicFilter, is_unsafe
 from .deduplication import Batch, FirstUse, Outcome
 from .engine import TopicHeads
@@ -113,11 +112,6 @@ class Log(Protocol):
 def new_epoch() -> str:
     """Eight random letters, for a log that begins."""
     return "".join(secrets.choice(ascii_lowercase) for _ in range(8))
-
-
-def wall_clock_us() -> int:
-    """Microseconds since 1970."""
-    return time_ns() // 1000
 
 
 @dataclass(frozen=True, slots=True)

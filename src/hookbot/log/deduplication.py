@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from ..errors import KeyReused
-from ..protocol.message import Draft, Duplicate, Message, Once, encode_json, format_id
+from ..protocol.envelope import encode_json
+from ..protocol.message import Draft, Duplicate, Message, Once, format_id
 from ..protocol.topics import is_unsafe
 from .retention import Row
 

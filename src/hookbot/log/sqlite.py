@@ -13,10 +13,10 @@ from typing import TypeVar
 import trio
 
 from ..errors import Unavailable
-from ..protocol.message import Draft
+from ..protocol.message import Draft, wall_clock_us
 from ..protocol.topics import TopicFilter
 from . import sqlite_queries as tables
-from .contract import Page, SavedCursor, ScanRange, wall_clock_us
+from .contract import Page, SavedCursor, ScanRange
 from .deduplication import Batch, Outcome
 from .engine import TopicHeads
 from .retention import PARTITIONS, Partition, Retention, RetentionLimits, lost_before, lost_up_to, passed_up_to

@@ -18,7 +18,8 @@ from itertools import accumulate, chain
 from time import sleep
 from typing import Any, TypeVar
 
-from ..protocol.message import Draft, Message, Verified, encode_json, format_id
+from ..protocol.envelope import encode_json
+from ..protocol.message import Draft, Message, Verified, format_id
 from ..protocol.topics import UNSAFE, TopicFilter, is_subtree
 from .contract import Page, SavedCursor, ScanRange
 from .deduplication import Batch, FirstUse, digest

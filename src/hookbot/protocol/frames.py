@@ -3,23 +3,31 @@
 Encoding is pure and costs time; `encoded` does it once for all who listen in the same way.
 """
 
+import json
 import re
 from base64 import b64encode
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote
 
-import trio
-
-from ..broker.broker import Start
-from ..broker.channels import Entry
 from ..version import __version__
-from .envelope import Sliced, base64_in_slices, body_in_slices, join_object
-from .message import Gap, Message, encode_go_json, encode_json, envelope_around, format_id, format_time, to_envelope
+from .envelope import (
+    LARGE_BODY,
+    Sliced,
+    base64_in_slices,
+    body_in_slices,
+    encode_go_json,
+    encode_json,
+    envelope_around,
+    from_envelope,
+    join_object,
+    to_envelope,
+)
+from .message import Gap, Message, format_id, format_time
 from .paths import path_of
 from .subscribe import SubscribeRequest
-
-LARGE_BODY = 256 << 10  # takes more than a millisecond or so to encode
+from .topics import TopicFilter
 
 _MEDIA_TYPE = re.compile(r"[!#$%&'*+.^`|~\w-]+/[!#$%&'*+.^`|~\w-]+(?:\s*;[\x20-\x7e]*)?", re.ASCII)
 
@@ -58,29 +66,13 @@ def framing_for(request: SubscribeRequest) -> Framing:
             return JsonLines()
 
 
-def hello(request: SubscribeRequest, epoch: str, start: Start) -> dict[str, Any]:
+def hello(request: SubscribeRequest, epoch: str, position: int) -> dict[str, Any]:
     """What the first object of a ``hookbot.v1`` connection says; everything up to `last_id` is before it."""
     return {
         "hub": f"hookbot/{__version__}",
         "topic": request.topic,
-        "last_id": format_id(epoch, start.position),
+        "last_id": format_id(epoch, position),
     }
-
-
-def encoded(entry: Entry, framing: Framing) -> bytes:
-    """The message in this format, encoded at most once."""
-    frame = entry.frames.get(framing.key)
-    if frame is None:
-        frame = entry.frames[framing.key] = framing.message(entry.message)
-    return frame
-
-
-async def prepare(entry: Entry, framing: Framing) -> None:
-    """Encode a large message in a thread, so that nobody else has to wait for it."""
-    if len(entry.message.body) > LARGE_BODY:
-        async with entry.encoding:
-            if framing.key not in entry.frames:
-                await trio.to_thread.run_sync(encoded, entry, framing)
 
 
 class Raw:
@@ -231,3 +223,69 @@ def _go_header(message: Message, name: str) -> str:
 
 def _base64(body: bytes) -> str | Sliced:
     return base64_in_slices(body) if len(body) > LARGE_BODY else b64encode(body).decode("ascii")
+
+
+SUBPROTOCOL = "hookbot.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first frame. Everything after `last_id` will come; up to `position`, the hub knows it to be done."""
+
+    hub: str
+    last_id: str | None
+    position: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Everything of this subscription up to `id` has been sent."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFrame:
+    """The hub did not understand something."""
+
+    title: str
+
+
+Frame = Hello | Message | Gap | Heartbeat | ErrorFrame
+
+
+def parse_frame(data: str | bytes) -> Frame | None:
+    """Read a frame of ``hookbot.v1``; None for a type that this version does not know; raises `ValueError`."""
+    if isinstance(data, bytes):
+        raise ValueError("a binary frame")
+    fields = json.loads(data)
+    try:
+        match fields["type"]:
+            case "message":
+                return from_envelope(fields)
+            case "heartbeat":
+                return Heartbeat(fields["id"])
+            case "gap":
+                return Gap(fields["reason"], fields.get("after"), fields["before"])
+            case "hello":
+                return Hello(fields.get("hub", ""), fields.get("last_id"), fields.get("position"))
+            case "error":
+                return ErrorFrame(fields.get("title", ""))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a frame of {SUBPROTOCOL}: {error!r}") from None
+    return None
+
+
+def parse_raw(data: str | bytes, wanted: TopicFilter, *, time_us: int) -> Message:
+    """Read a raw frame, which has no id and no headers; `time_us` is when it arrived."""
+    body = data.encode() if isinstance(data, str) else data
+    topic = wanted.patterns[0]
+    if wanted.subtree:
+        name, _, body = body.partition(b"\0")
+        topic = name.decode("utf-8", "replace")
+    return Message(topic, body, time_us=time_us)
+
+
+def format_ack(*, up_to: str | None = None, each: Sequence[str] = ()) -> str:
+    """The acknowledgement of everything up to an id (a cursor), or of each id (a group)."""
+    return encode_json({"type": "ack", "ids": each} if up_to is None else {"type": "ack", "id": up_to})

@@ -1,4 +1,4 @@
-"""What is published (`Draft`), what the log makes of it (`Message`), and its one JSON form, the envelope.
+"""Drafts, which publishers hand over, and messages, which the log makes of them.
 
 An id is ``<epoch>-<position>``: eight letters that name the log, and fifteen digits that count its messages, so
 that ids of one log sort as text, and no id can be read as a duration, a time or a word. To a client it is opaque.
@@ -6,10 +6,9 @@ that ids of one log sort as text, and no id can be read as a duration, a time or
 
 import json
 import re
-from base64 import b64decode, b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from time import time_ns
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,7 +17,6 @@ Headers = tuple[tuple[str, str], ...]
 
 _ID = re.compile(r"([a-z]{8})-([0-9]{15})")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
-_ENCODER = json.JSONEncoder(separators=(",", ":"))  # json.dumps would make a new one for every call
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -147,6 +145,11 @@ def parse_id(text: str) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
+def wall_clock_us() -> int:
+    """Microseconds since 1970, by the clock of this machine."""
+    return time_ns() // 1000
+
+
 def format_time(time_us: int) -> str:
     """RFC 3339 in UTC with microseconds."""
     moment = _EPOCH_START + timedelta(microseconds=time_us)
@@ -164,95 +167,5 @@ def parse_time(text: str) -> int:
     return (moment - _EPOCH_START) // timedelta(microseconds=1)
 
 
-def to_envelope(message: Message) -> dict[str, Any]:
-    """The message as the JSON object that every format but raw frames carries; empty optional fields are left out."""
-    return envelope_around(message, _body_fields(message.body))
-
-
-def envelope_around(message: Message, body_fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The envelope of a message whose body somebody else has encoded."""
-    envelope: dict[str, Any] = {
-        "id": message.id,
-        "topic": message.topic,
-        "time": format_time(message.time_us),
-        "headers": message.headers,
-        "query": message.query,
-        **body_fields,
-    }
-    if message.verified:
-        envelope["verified"] = _verified_fields(message.verified)
-    if message.hops:
-        envelope["hops"] = message.hops
-    if message.duplicate_of:
-        envelope["duplicate_of"] = message.duplicate_of
-    if message.redelivered:
-        envelope["redelivered"] = True
-    return envelope
-
-
-def from_envelope(envelope: dict[str, Any]) -> Message:
-    """The message that `to_envelope` made the object of; raises `ValueError` if the object is no envelope."""
-    try:
-        return Message(
-            topic=_text(envelope["topic"]),
-            body=_body(envelope),
-            headers=tuple((_text(name), _text(value)) for name, value in envelope["headers"]),
-            query=_text(envelope["query"]),
-            verified=_verified(verified) if (verified := envelope.get("verified")) else None,
-            hops=tuple(map(_text, envelope.get("hops", ()))),
-            duplicate_of=_text(first) if (first := envelope.get("duplicate_of")) else None,
-            id=_text(envelope["id"]),
-            time_us=parse_time(envelope["time"]),
-            redelivered=envelope.get("redelivered") is True,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"not an envelope: {error!r:.200}") from None
-
-
-def encode_json(value: Any) -> str:
-    """Compact JSON in ASCII, so that no line reader trips over U+0085 or U+2028, and no proxy over the charset."""
-    return _ENCODER.encode(value)
-
-
-def _body_fields(body: bytes) -> dict[str, str]:
-    try:
-        return {"body": body.decode("utf-8")}
-    except UnicodeDecodeError:
-        return {"body_base64": b64encode(body).decode("ascii")}
-
-
-def _verified_fields(verified: Verified) -> dict[str, Any]:
-    return {f.name: value for f in fields(verified) if (value := getattr(verified, f.name)) is not None}
-
-
-def _body(envelope: dict[str, Any]) -> bytes:
-    if "body_base64" in envelope:
-        return b64decode(envelope["body_base64"], validate=True)
-    return _text(envelope["body"]).encode()
-
-
-def _verified(verified: dict[str, Any]) -> Verified:
-    return Verified(_text(verified["provider"]), _text(verified["key"]), verified.get("signed_at"))
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"not text: {value!r:.80}")
-    return value
-
-
 def _size(of: Draft | Message) -> int:
     return len(of.body) + len(of.topic) + len(of.query) + sum([len(n) + len(v) + 8 for n, v in of.headers]) + 64
-
-
-def encode_go_json(value: str | dict[str, str]) -> str:
-    """Compact JSON as Go's encoding/json writes a string, or a map: keys sorted, ``<``, ``>``, ``&`` escaped.
-
-    What is not Unicode (bytes decoded with ``surrogateescape``) becomes the escaped replacement character, each byte.
-    """
-    text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
-    return text.translate(_GO_ESCAPES)
-
-
-_GO_ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
-_GO_ESCAPES |= dict.fromkeys(range(0xD800, 0xE000), "\\ufffd")

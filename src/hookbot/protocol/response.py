@@ -1,19 +1,31 @@
 """What a request is answered: the same status, headers and sentence whichever way it came in."""
 
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from ..errors import (
     BadSignature,
+    BodyTooLarge,
+    Forbidden,
+    HeadersTooLarge,
+    HistoryLost,
     HookbotError,
+    KeyReused,
+    Lost,
     MethodNotAllowed,
+    NotFound,
+    Refused,
+    RequestTimeout,
     TooManyRequests,
     Unauthorized,
     Unavailable,
     UpgradeRequired,
 )
 from ..signatures import Reply
-from .message import Duplicate, Message, encode_json
+from .envelope import encode_json
+from .message import Duplicate, Message
 from .request import Request
 
 RETRY_AFTER_S = 1
@@ -73,3 +85,53 @@ def _headers_of(error: HookbotError) -> tuple[tuple[str, str], ...]:
         case Unavailable():
             return (("Retry-After", str(RETRY_AFTER_S)),)
     return ()
+
+
+MAX_RETRY_AFTER_S = 300  # a hub, or a proxy in front of it, that asks for more is asked again anyway
+
+_BY_STATUS: Mapping[int, Callable[[str], HookbotError]] = {
+    error.status: error
+    for error in (
+        *(Unauthorized, Forbidden, NotFound, RequestTimeout, HistoryLost),
+        *(BodyTooLarge, KeyReused, UpgradeRequired, HeadersTooLarge),
+    )
+}
+
+
+def error_of(status: int, headers: Mapping[str, str], body: bytes) -> HookbotError:
+    """The error behind an answer other than success; `headers` have lower-case names."""
+    text = _sentence(status, body)
+    if 300 <= status < 400:
+        return Refused(f"{text}: it lives at {headers.get('location', 'another place').split('?')[0]}")
+    if status == 405:
+        return MethodNotAllowed(text, allow=headers.get("allow", ""))
+    if status == 429:
+        return TooManyRequests(text, retry_after_s=_retry_after(headers))
+    if status == 409 or status >= 500 or status < 200:  # 409: the first attempt is still in flight
+        return Lost(text, retry_after_s=_retry_after(headers))
+    return _BY_STATUS.get(status, Refused)(text)
+
+
+def _retry_after(headers: Mapping[str, str]) -> int:
+    asked = headers.get("retry-after", "")
+    return min(int(asked), MAX_RETRY_AFTER_S) if asked.isascii() and asked.isdigit() else 0
+
+
+def _sentence(status: int, body: bytes) -> str:
+    """The first line of what was said, or the usual name of the status where that is a web page or nothing."""
+    text = body[:2000].decode("utf-8", "replace").strip()
+    if text.startswith("{"):
+        text = _problem(body)
+    if not text or text.startswith("<"):
+        text = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
+    line = "".join(c for c in text.split("\n")[0][:300] if c.isprintable())
+    return line if line.startswith(str(status)) else f"{status} {line}".strip()
+
+
+def _problem(body: bytes) -> str:
+    """The sentence of an ``application/problem+json`` (RFC 9457)."""
+    try:
+        problem = json.loads(body)
+        return str(problem.get("detail") or problem.get("title") or "")
+    except ValueError:
+        return ""

@@ -18,6 +18,10 @@ MAX_UNACKED = 1000
 ACK_TIMEOUT_S = 60
 MAX_ACK_TIMEOUT_S = 12 * 3600
 
+UNSAFE_HEADER = "X-Hookbot-Unsafe-Is-Ok"
+UNSAFE_HEADER_VALUE = "I understand the security implications"
+"""What a subscription to unsafe topics has to say, where anybody may have published."""
+
 _HISTORY = frozenset({"since", "limit", "follow"})
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")

@@ -22,6 +22,8 @@ POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 TRY_AGAIN_LATER = 1013
+GONE = 4001
+"""For private use (section 7.4.2): a cursor or group was taken over or deleted; do not come back by yourself."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _MAX_REASON = 123

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from ..protocol.message import Headers, Message, encode_json
+from ..protocol.envelope import encode_json
+from ..protocol.message import Headers, Message
 from . import Publish
 from .expressions import Expression, Template, document
 

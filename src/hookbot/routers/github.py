@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import BadSignature, ConfigError
-from ..protocol.message import Message, encode_go_json
+from ..protocol.envelope import encode_go_json
+from ..protocol.message import Message
 from ..signatures import SignedRequest, load_provider
 from . import Publish, Secret
 from .expressions import parse_body

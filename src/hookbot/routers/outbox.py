@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import trio
 
+from ..backoff import Backoff
 from ..broker.broker import Broker
 from ..errors import Unavailable
 from ..protocol.message import Draft
-from .backoff import Backoff
 
 MAX_WAITING = 1000
 MAX_WAITING_BYTES = 8 << 20

@@ -6,27 +6,22 @@ from typing import NoReturn
 
 import trio
 
-from .backoff import Backoff
+from ..backoff import Backoff
 from .failed import describe
 from .record import RouterStats
 
-FIRST_RESTART_S = 0.5
 LONGEST_RESTART_S = 60.0
-GOOD_S = 60.0
-"""What ran for so long before it crashed is restarted as quickly as the first time."""
 
 logger = logging.getLogger("hookbot.routers.restarts")
 
 
 async def keep_running(name: str, run: Callable[[], Awaitable[None]], record: RouterStats) -> NoReturn:
     """Run the router `name` again and again; what `run` raises, but for a cancellation, goes into log and record."""
-    backoff = Backoff(FIRST_RESTART_S, LONGEST_RESTART_S)
+    backoff = Backoff(longest_s=LONGEST_RESTART_S)
     while True:
         started = trio.current_time()
         crash = await _run_until_crash(run)
-        if trio.current_time() - started > GOOD_S:
-            backoff.reset()
-        delay_s = backoff.next_s()
+        delay_s = backoff.next_s(lasted_s=trio.current_time() - started)
         record.state, record.error = "waiting for restart", describe(crash)
         logger.error("router %s crashed, restart in %.1f s: %s", name, delay_s, record.error, exc_info=crash)
         await trio.sleep(delay_s)

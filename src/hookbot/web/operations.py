@@ -14,7 +14,8 @@ from ..broker.broker import Broker
 from ..broker.consumer_id import ConsumerKind
 from ..broker.consumers import ConsumerInfo, Consumers
 from ..errors import NotFound, Refused
-from ..protocol.message import encode_json, format_id, format_time, parse_id, to_envelope
+from ..protocol.envelope import encode_json, to_envelope
+from ..protocol.message import format_id, format_time, parse_id
 from ..protocol.since import parse_since
 from ..protocol.topics import UNSAFE, TopicFilter
 from .asgi import plain_request

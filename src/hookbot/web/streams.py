@@ -12,7 +12,7 @@ from ..broker.broker import Broker, Start
 from ..broker.channels import Entry
 from ..broker.page_cache import PAGE_BYTES, PAGE_MESSAGES
 from ..errors import Ended, HistoryLost
-from ..protocol.frames import Framing, encoded, framing_for, prepare
+from ..protocol.frames import Framing, framing_for
 from ..protocol.message import Gap, format_id
 from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import GOING_AWAY, POLICY_VIOLATION
@@ -88,12 +88,12 @@ class Stream:
     async def _frames(self, items: Sequence[Entry | Gap]) -> Sequence[bytes]:
         for item in items:
             if isinstance(item, Entry):
-                await prepare(item, self._framing)
+                await item.prepare(self._framing.key, self._framing.message)
         return [self._frame(item) for item in items]
 
     def _frame(self, item: Entry | Gap) -> bytes:
         if isinstance(item, Entry):
-            return encoded(item, self._framing)
+            return item.frame(self._framing.key, self._framing.message)
         frame = self._framing.gap(item)
         if frame is None:
             raise HistoryLost(f"messages before {item.before} are no longer kept ({item.reason}); resume from there")

@@ -57,13 +57,13 @@ class Subscriptions:
 
     async def _serve_stream(self, request: SubscribeRequest, start: Start) -> None:
         if request.format == "v1":
-            await _send(HookbotV1().hello(hello(request, self.broker.log.epoch, start)), text=True)
+            await _send(HookbotV1().hello(hello(request, self.broker.log.epoch, start.position)), text=True)
         with self.streams.open(request, start) as stream:
             await _converse(request, stream, None)
 
     async def _serve_session(self, request: SubscribeRequest) -> None:
         async with self.sessions.open(request) as session:
-            said = {**hello(request, self.broker.log.epoch, Start(0)), "last_id": session.hello["position"]}
+            said = {**hello(request, self.broker.log.epoch, 0), "last_id": session.hello["position"]}
             await _send(HookbotV1().hello({**said, **session.hello}), text=True)
             with self.streams.open_from(session, request) as stream:
                 await _converse(request, stream, session)

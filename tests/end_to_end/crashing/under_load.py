@@ -14,7 +14,7 @@ from end_to_end.crashing.listeners import JsonLines, ServerSentEvents
 from end_to_end.crashing.senders import ClientSender, GitHub, HttpxSender, Pipeliner
 from end_to_end.crashing.verdict import audible, check_github, check_kept, check_log, check_senders
 from end_to_end.crashing.websocket_listeners import V1, CloudEvents, Cursor, Raw
-from hookbot.client import backoff
+from hookbot import backoff
 
 CATCHING_UP_S = 40  # only ever reached by a test that fails
 STARTING_S = 1.5

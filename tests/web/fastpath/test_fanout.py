@@ -13,6 +13,7 @@ from websockets.frames import Close, Frame, Opcode
 from hookbot.broker import channels
 from hookbot.log.contract import MemoryLog
 from hookbot.log.retention import Retention
+from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.frames import HookbotV1, Raw
 from hookbot.protocol.message import Draft, Message, format_id
 from hookbot.protocol.topics import TopicFilter
@@ -344,7 +345,7 @@ async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monke
 
     def slow(self, message):
         threads.append(threading.current_thread() is threading.main_thread())
-        if len(message.body) > audience.LARGE_BODY:
+        if len(message.body) > LARGE_BODY:
             assert go_on.wait(GUARD_S)
         return original(self, message)
 
@@ -353,7 +354,7 @@ async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monke
         listener = await hub.listen(subprotocol="hookbot.v1")
         other = await hub.listen()
         await listener.payload()
-        for body in (b"1", b"2" * (audience.LARGE_BODY + 1), b"3"):
+        for body in (b"1", b"2" * (LARGE_BODY + 1), b"3"):
             await hub.publish("topic", body)
 
         assert [payload[:1] for payload in await other.payloads(3)] == [b"1", b"2", b"3"]

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-import trio
-
 from ...broker.channels import Channel, Entry
-from ...protocol.frames import LARGE_BODY, Framing
+from ...protocol.frames import Framing
+from ...protocol.message import Message
 from ...protocol.websocket import BINARY, TEXT, frame
 from .subscriber import Subscriber
 
@@ -27,7 +26,6 @@ class Audience:
         self._on_news = on_news
         self._opcode = TEXT if framing.text else BINARY
         self._key = "websocket", framing.key
-        self._preparing = trio.Lock()
 
     def wake(self) -> None:
         """Called by the broker when the channel has news."""
@@ -63,22 +61,17 @@ class Audience:
 
     async def prepare(self, entries: Sequence[Entry]) -> None:
         """Encode the large ones in a thread, so that they do not hold up everybody else."""
-        async with self._preparing:
-            for entry in entries:
-                if len(entry.message.body) > LARGE_BODY and self._key not in entry.frames:
-                    entry.frames[self._key] = await trio.to_thread.run_sync(self._encode, entry)
+        for entry in entries:
+            await entry.prepare(self._key, self._encode)
 
     def _part(self, entry: Entry) -> bytes | None:
-        part = entry.frames.get(self._key)
-        if part is None:
-            if len(entry.message.body) > LARGE_BODY:
-                self.unprepared[entry] = None
-                return None
-            part = entry.frames[self._key] = self._encode(entry)
-        return part
+        if entry.is_ready(self._key):
+            return entry.frame(self._key, self._encode)
+        self.unprepared[entry] = None
+        return None
 
-    def _encode(self, entry: Entry) -> bytes:
-        return self.frame(self.framing.message(entry.message))
+    def _encode(self, message: Message) -> bytes:
+        return self.frame(self.framing.message(message))
 
 
 def _join(parts: Sequence[bytes]) -> bytes:

@@ -94,7 +94,7 @@ class Fanout:
         self._subscribers[subscriber] = audience
         self._active.add(request.grant, subscriber, subscriber.lose_grant)
         if isinstance(audience.framing, HookbotV1):
-            answer += audience.frame(audience.framing.hello(hello(request, self._broker.log.epoch, start)))
+            answer += audience.frame(audience.framing.hello(hello(request, self._broker.log.epoch, start.position)))
         told = audience.framing.gap(start.gap) if start.gap else None
         subscriber.send(answer + audience.frame(told) if told is not None else answer)
         if start.gap and told is None:

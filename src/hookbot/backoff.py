@@ -1,0 +1,25 @@
+"""Delays between attempts that fail."""
+
+from random import SystemRandom
+
+SHORTEST_S = 0.5
+LONGEST_S = 30.0
+GOOD_S = 60.0  # an attempt that lasted this long was a good one: begin again with short delays
+
+
+class Backoff:
+    """Random delays between a shortest one and a bound that doubles with every failure, up to a longest one.
+
+    Wholly random, so that a thousand listeners whose hub restarts do not come back in step.
+    """
+
+    def __init__(self, shortest_s: float | None = None, longest_s: float | None = None) -> None:
+        self._shortest_s = SHORTEST_S if shortest_s is None else shortest_s
+        self._longest_s = LONGEST_S if longest_s is None else longest_s
+        self._failures = 0
+
+    def next_s(self, *, lasted_s: float = 0, at_least_s: float = 0) -> float:
+        """Seconds to wait after an attempt that was good for `lasted_s`; never less than the other side asked for."""
+        self._failures = 1 if lasted_s >= GOOD_S else self._failures + 1
+        bound = min(self._longest_s, self._shortest_s * 2 ** min(self._failures, 16))
+        return max(at_least_s, SystemRandom().uniform(self._shortest_s, bound))
