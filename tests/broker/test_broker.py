@@ -329,27 +329,27 @@ async def test_a_log_that_cannot_be_read_is_told_and_tried_again(broker, log, sm
         assert await take(subscription, 7) == list(range(1, 8))
 
 
-async def test_a_quiet_subscription_settles_at_the_head(broker, log):
+async def test_a_quiet_subscription_skips_to_the_head(broker, log):
     with broker.subscribe(A) as subscription:
         await publish(broker, 5, topic="b")
-        assert subscription.settle() == 5
+        assert subscription.skip_unwanted() == 5
         await publish(broker, 1)
         await publish(broker, 1, topic="b")
-        assert subscription.settle() == 5
+        assert subscription.skip_unwanted() == 5
         assert await take(subscription, 1) == [6]
-        assert subscription.settle() == 7
+        assert subscription.skip_unwanted() == 7
 
         await log.trim(Retention(max_count=0), now_us=0)
         await publish(broker)
         assert await take(subscription, 1) == [8]
 
 
-async def test_who_catches_up_does_not_settle_ahead_of_what_was_taken(broker, small_window):
+async def test_who_catches_up_does_not_skip_ahead_of_what_was_taken(broker, small_window):
     await publish(broker, 100)
     with broker.subscribe(A, Start(0)) as subscription:
-        assert subscription.settle() == 0
+        assert subscription.skip_unwanted() == 0
         assert await take(subscription, 7) == list(range(1, 8))
-        assert subscription.settle() == 7
+        assert subscription.skip_unwanted() == 7
 
 
 async def test_a_start_is_now_unless_something_else_is_asked_for(broker):
@@ -423,7 +423,7 @@ async def test_unsafe_history_that_was_lost_is_no_gap_for_the_safe(broker, log):
             st.tuples(st.just("publish"), st.integers(1, 15)),
             st.tuples(st.just("trim"), st.integers(0, 40)),
             st.tuples(st.just("take"), st.integers(1, 5)),
-            st.tuples(st.just("settle"), st.just(0)),
+            st.tuples(st.just("skip"), st.just(0)),
         ),
         max_size=25,
     )
@@ -440,8 +440,8 @@ async def test_a_subscription_gets_everything_in_order_once_or_is_told_of_the_ho
                         published += await broker.commit([Draft("a" if n % 3 else "b") for n in range(number)])
                     elif operation == "trim":
                         await log.trim(Retention(max_count=number), now_us=0)
-                    elif operation == "settle":
-                        reached = max(reached, subscription.settle())
+                    elif operation == "skip":
+                        reached = max(reached, subscription.skip_unwanted())
                     else:
                         places = [message.position for message in published if message.topic == "a"]
                         reached = await check_takes(subscription, log, places, reached, number)

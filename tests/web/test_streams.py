@@ -244,7 +244,7 @@ async def test_a_hole_that_opens_while_what_is_stored_is_read_is_told(listen, pu
 
 
 async def test_the_newest_come_first_on_request(listen, publish, monkeypatch):
-    monkeypatch.setattr("hookbot.web.streams.PAGE_MESSAGES", 7)
+    monkeypatch.setattr("hookbot.broker.history.PAGE_MESSAGES", 7)
     await publish(20)
     await publish(5, topic="b")
     with listen(follow=False, newest=True) as stream:

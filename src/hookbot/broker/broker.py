@@ -60,7 +60,7 @@ class Subscription:
             if taken:
                 return taken
 
-    def settle(self) -> int:
+    def skip_unwanted(self) -> int:
         """Move over what is not of this filter; the position up to which everything has been taken."""
         if self.position >= self._channel.floor and not self._channel.after(self.position):
             self.position = max(self.position, self._broker.head)

@@ -17,7 +17,7 @@ class Claim:
     def __init__(self, key: ConsumerId) -> None:
         self.key = key
         self.ended: Ended | None = None
-        self.settle: Callable[[], object] = lambda: None
+        self.skip_unwanted: Callable[[], object] = lambda: None
         """Moves the position over what is not of the subscription; set by whoever holds."""
         self._working: set[trio.CancelScope] = set()
 

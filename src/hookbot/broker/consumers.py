@@ -30,7 +30,7 @@ class Consumer(Protocol):
     async def take(self) -> Sequence[Entry | Gap]:
         """What is to be sent next; nothing at the end. Raises `Ended` and `Unavailable`; cancelling loses nothing."""
 
-    def settle(self) -> int:
+    def skip_unwanted(self) -> int:
         """The position for a heartbeat."""
 
     def ack(self, answer: object) -> None:
@@ -116,7 +116,7 @@ class Consumers:
     def _listed(self, place: ConsumerState) -> ConsumerInfo:
         positions, key = self._positions, place.key
         if hold := positions.holds.find(key):
-            hold.settle()
+            hold.skip_unwanted()
         return ConsumerInfo(
             kind=key.kind,
             path=key.path,

@@ -38,9 +38,9 @@ async def open_cursor(positions: Positions, request: SubscribeRequest) -> AsyncI
         hold.check()
         with positions.broker.subscribe(request.wanted, Start(start.position)) as subscription:
             cursor = CursorConsumer(positions, place, hold, subscription, start.gap, request)
-            hold.settle = cursor.settle
+            hold.skip_unwanted = cursor.skip_unwanted
             yield cursor
-            cursor.settle()
+            cursor.skip_unwanted()
     finally:
         positions.release(hold)
 
@@ -79,10 +79,10 @@ class CursorConsumer:
         """
         return await self._hold.work(self._take)
 
-    def settle(self) -> int:
+    def skip_unwanted(self) -> int:
         """Move over what is not of the subscription; the position up to which everything has been taken."""
         if not self._ready:
-            self._sent_up_to(self._subscription.settle())
+            self._sent_up_to(self._subscription.skip_unwanted())
             if not self._unacked and self._place.position >= self._gap:
                 self._positions.advance(self._place, self._sent)
         return self._sent
@@ -139,7 +139,7 @@ class CursorConsumer:
         self._place.sent = max(self._place.sent, position)
 
     def _at_end(self) -> bool:
-        return self._end is not None and self._subscription.settle() >= self._end
+        return self._end is not None and self._subscription.skip_unwanted() >= self._end
 
 
 async def take_page(subscription: Subscription) -> Sequence[Entry | Gap]:

@@ -47,7 +47,7 @@ class Group:
         """Of which all members are told, until somebody acknowledges what came after it."""
         self._hunger = trio.Event()
         self._feeding = trio.CancelScope()
-        hold.settle = self.settle
+        hold.skip_unwanted = self.skip_unwanted
 
     async def feed(self) -> None:
         """Read what the members ask for, until the group is stopped or taken away."""
@@ -61,7 +61,7 @@ class Group:
 
     def stop(self) -> None:
         """The last member has gone."""
-        self.settle()
+        self.skip_unwanted()
         self._feeding.cancel()
         self._positions.release(self.hold)
 
@@ -113,10 +113,10 @@ class Group:
         if self.leases.expire(trio.current_time()):
             self._grant()
 
-    def settle(self) -> int:
+    def skip_unwanted(self) -> int:
         """Move over what is not of the group's subscription; the position up to which all is acknowledged."""
         if self._subscription and not self._gap:
-            self.leases.reached = max(self.leases.reached, self._subscription.settle())
+            self.leases.reached = max(self.leases.reached, self._subscription.skip_unwanted())
             self._positions.advance(self.place, self.leases.floor)
         return self.leases.floor
 
@@ -181,9 +181,9 @@ class Member:
         """
         return await self._group.hold.work(self._take)
 
-    def settle(self) -> int:
+    def skip_unwanted(self) -> int:
         """The position up to which the group has acknowledged everything."""
-        return self._group.settle()
+        return self._group.skip_unwanted()
 
     def ack(self, answer: object) -> None:
         """Take note that messages are dealt with; raises `Refused`, and then nothing changes.

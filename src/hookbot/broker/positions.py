@@ -143,7 +143,7 @@ class Positions:
             if self._places.get(place.key) is not place:
                 continue  # deleted or moved since
             if hold := self.holds.find(place.key):
-                hold.settle()
+                hold.skip_unwanted()
                 self._use(place)
             elif self._clock_us() - place.used_us > UNUSED_US:
                 logger.info("nobody has used this for 30 days, it ends: %s", place.key)

@@ -57,7 +57,7 @@ class SupervisedRouter:
     def lag(self) -> int:
         """How many messages of the log it is not done with."""
         idle = self._outbox.committed == self._outbox.position
-        return self._broker.head - (self._waiting.settle() if self._waiting and idle else self._outbox.committed)
+        return self._broker.head - (self._waiting.skip_unwanted() if self._waiting and idle else self._outbox.committed)
 
     def snapshot(self) -> dict[str, Any]:
         """How it is, as JSON."""
@@ -86,7 +86,7 @@ class SupervisedRouter:
             while True:
                 with trio.move_on_after(SETTLE_S):
                     return await subscription.take()
-                await self._outbox.put([], max(subscription.settle(), self._outbox.position))
+                await self._outbox.put([], max(subscription.skip_unwanted(), self._outbox.position))
         finally:
             self._waiting = None
 

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Protocol
 
 import trio
 
 from ..access.active_subscriptions import GRANT_ENDED, ActiveSubscriptions
 from ..broker.broker import Broker, Start
 from ..broker.channels import Entry
-from ..broker.page_cache import PAGE_BYTES, PAGE_MESSAGES
+from ..broker.history import MessageSource, NewestMessages, StoredMessages
 from ..errors import Ended, HistoryLost
 from ..protocol.frames import Framing, framing_for
 from ..protocol.message import Gap, format_id
@@ -18,16 +17,6 @@ from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import GOING_AWAY, POLICY_VIOLATION
 
 SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resume")
-
-
-class MessageSource(Protocol):
-    """What a stream takes its messages from: a subscription, a session, or what is stored."""
-
-    async def take(self) -> Sequence[Entry | Gap]:
-        """What comes next; nothing at the end."""
-
-    def settle(self) -> int:
-        """The position up to which everything has been taken."""
 
 
 class Stream:
@@ -64,7 +53,7 @@ class Stream:
             if self._ended:
                 raise self._ended
             if taken is None:
-                frame = self._framing.heartbeat(format_id(self._epoch, self._source.settle()))
+                frame = self._framing.heartbeat(format_id(self._epoch, self._source.skip_unwanted()))
                 if frame:
                     return [frame]
             elif taken:
@@ -114,7 +103,7 @@ class Streams:
     def open(self, request: SubscribeRequest, start: Start) -> Iterator[Stream]:
         """The frames of a subscription from `start` on: live, or only what is stored."""
         if not request.follow:
-            stored = _Newest if request.newest else _Stored
+            stored = NewestMessages if request.newest else StoredMessages
             with self.open_from(stored(self._broker, request, start), request) as stream:
                 yield stream
             return
@@ -144,57 +133,3 @@ class Streams:
         self._closing = True
         for stream in self._open:
             stream.end(SHUTTING_DOWN)
-
-
-class _Stored:
-    """What the log holds now after a start."""
-
-    def __init__(self, broker: Broker, request: SubscribeRequest, start: Start) -> None:
-        self._broker = broker
-        self._wanted = request.wanted
-        self._gap = start.gap
-        self._position = start.position
-        self._head = broker.head
-
-    async def take(self) -> Sequence[Entry | Gap]:
-        if self._gap:
-            gap, self._gap = self._gap, None
-            return [gap]
-        while self._position < self._head:
-            items, self._position = await self._broker.read_on(self._wanted, self._position)
-            if taken := [item for item in items if isinstance(item, Gap) or item.position <= self._head]:
-                return taken
-        return []
-
-    def settle(self) -> int:
-        return min(self._position, self._head)
-
-
-class _Newest:
-    """What the log holds now after a start, the newest first."""
-
-    def __init__(self, broker: Broker, request: SubscribeRequest, start: Start) -> None:
-        self._log = broker.log
-        self._wanted = request.wanted
-        self._limit = min(request.limit or PAGE_MESSAGES, PAGE_MESSAGES)
-        self._gap = start.gap
-        self._oldest = start.position
-        self._before = broker.head + 1
-
-    async def take(self) -> Sequence[Entry | Gap]:
-        if self._gap:
-            gap, self._gap = self._gap, None
-            return [gap]
-        while self._before > self._oldest + 1:
-            page = await self._log.read(
-                self._wanted, after=self._before, limit=self._limit, max_bytes=PAGE_BYTES, newest=True
-            )
-            self._before = page.next_after
-            if taken := [
-                Entry(message, message.position) for message in page.messages if message.position > self._oldest
-            ]:
-                return taken
-        return []
-
-    def settle(self) -> int:
-        return self._oldest

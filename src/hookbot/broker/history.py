@@ -1,0 +1,76 @@
+"""Stored messages, for whoever wants what the log holds now and nothing that comes later."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..protocol.message import Gap
+from ..protocol.subscribe import SubscribeRequest
+from .broker import Broker, Start
+from .channels import Entry
+from .page_cache import PAGE_BYTES, PAGE_MESSAGES
+
+
+class MessageSource(Protocol):
+    """Messages in the order in which they are to be sent: a `Subscription`, a `Consumer`, or stored messages."""
+
+    async def take(self) -> Sequence[Entry | Gap]:
+        """What comes next; nothing at the end. Raises `Ended` and `Unavailable`; cancelling loses nothing."""
+
+    def skip_unwanted(self) -> int:
+        """The position up to which everything has been taken; what is not of the subscription does not count."""
+
+
+class StoredMessages:
+    """Messages that the log holds now after a start, the oldest first."""
+
+    def __init__(self, broker: Broker, request: SubscribeRequest, start: Start) -> None:
+        self._broker = broker
+        self._wanted = request.wanted
+        self._gap = start.gap
+        self._position = start.position
+        self._head = broker.head
+
+    async def take(self) -> Sequence[Entry | Gap]:
+        """The next page, behind the gap if retention has taken something meanwhile."""
+        if self._gap:
+            gap, self._gap = self._gap, None
+            return [gap]
+        while self._position < self._head:
+            items, self._position = await self._broker.read_on(self._wanted, self._position)
+            if taken := [item for item in items if isinstance(item, Gap) or item.position <= self._head]:
+                return taken
+        return []
+
+    def skip_unwanted(self) -> int:
+        """The position up to which everything has been taken."""
+        return min(self._position, self._head)
+
+
+class NewestMessages:
+    """Messages that the log holds now after a start, the newest first."""
+
+    def __init__(self, broker: Broker, request: SubscribeRequest, start: Start) -> None:
+        self._log = broker.log
+        self._wanted = request.wanted
+        self._limit = min(request.limit or PAGE_MESSAGES, PAGE_MESSAGES)
+        self._gap = start.gap
+        self._oldest = start.position
+        self._before = broker.head + 1
+
+    async def take(self) -> Sequence[Entry | Gap]:
+        """The next page backwards: no more than is asked for, and not from the cache, where nothing lies backwards."""
+        if self._gap:
+            gap, self._gap = self._gap, None
+            return [gap]
+        while self._before > self._oldest + 1:
+            page = await self._log.read(
+                self._wanted, after=self._before, limit=self._limit, max_bytes=PAGE_BYTES, newest=True
+            )
+            self._before = page.next_after
+            if messages := [message for message in page.messages if message.position > self._oldest]:
+                return [Entry(message, message.position) for message in messages]
+        return []
+
+    def skip_unwanted(self) -> int:
+        """The start: whoever resumes there misses nothing, wherever this was broken off."""
+        return self._oldest
