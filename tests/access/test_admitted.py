@@ -9,8 +9,10 @@ from hookbot.access.admitted import SECRET_HEADERS, AdmittedPublish, Confirmatio
 from hookbot.access.sources import Source
 from hookbot.errors import BadSignature
 from hookbot.protocol.message import Draft, Once, Verified
+from hookbot.protocol.publish import PublishRequest
 from hookbot.protocol.request import Request
-from hookbot.signatures import CertificateNeeded, Proof, Reply, SignedRequest, load_provider
+from hookbot.protocol.response import Response
+from hookbot.signatures import CertificateNeeded, Proof, SignedRequest, load_provider
 from support.certificate_authority import SNS
 from support.certificate_authority import TOPIC as SNS_TOPIC
 
@@ -24,9 +26,8 @@ def request(*headers, query="", method="POST"):
 
 
 def publishing(provider, of, *, secret=SECRET, **source):
-    return AdmittedPublish(
-        of, "/unsafe/acme", source=Source("/unsafe/acme", load_provider(provider), [secret], **source)
-    )
+    source = Source("/unsafe/acme", load_provider(provider), [secret], **source)
+    return AdmittedPublish(PublishRequest(of, "/unsafe/acme"), source=source)
 
 
 def signed(provider, body, *headers, secret=SECRET):
@@ -39,7 +40,8 @@ def signed(provider, body, *headers, secret=SECRET):
 
 def test_a_publish_is_what_came():
     of = request(("X-Odd", "\xe9"), ("x-odd", "2"), query="a=%20b&extra-metadata=github")
-    assert AdmittedPublish(of, "/unsafe/acme", hops=("github",)).accept(b"\xff\x00", now_s=NOW_S) == Draft(
+    admitted = AdmittedPublish(PublishRequest(of, "/unsafe/acme", hops=("github",)))
+    assert admitted.accept(b"\xff\x00", now_s=NOW_S) == Draft(
         "/unsafe/acme",
         b"\xff\x00",
         (("Host", "hub"), ("X-Odd", "\xe9"), ("x-odd", "2")),
@@ -51,7 +53,7 @@ def test_a_publish_is_what_came():
 @pytest.mark.parametrize("name", SECRET_HEADERS)
 def test_a_header_that_is_a_secret_by_itself_is_left_out(name):
     of = request((name.title(), "secret"), (f"{name}-2", "kept"))
-    assert AdmittedPublish(of, "x").draft(b"").headers == (("Host", "hub"), (f"{name}-2", "kept"))
+    assert AdmittedPublish(PublishRequest(of, "x")).draft(b"").headers == (("Host", "hub"), (f"{name}-2", "kept"))
 
 
 @pytest.mark.parametrize(
@@ -66,12 +68,12 @@ def test_a_header_that_is_a_secret_by_itself_is_left_out(name):
     ],
 )
 def test_a_token_in_the_query_is_left_out_and_all_else_stays_as_it_is(query, kept):
-    assert AdmittedPublish(request(query=query), "x").draft(b"").query == kept
+    assert AdmittedPublish(PublishRequest(request(query=query), "x")).draft(b"").query == kept
 
 
 def test_a_key_makes_a_repeat_known_with_its_body():
-    [once] = AdmittedPublish(request(), "x", idempotency_key="k").draft(b"one").once
-    [other] = AdmittedPublish(request(), "x", idempotency_key="k").draft(b"two").once
+    [once] = AdmittedPublish(PublishRequest(request(), "x", idempotency_key="k")).draft(b"one").once
+    [other] = AdmittedPublish(PublishRequest(request(), "x", idempotency_key="k")).draft(b"two").once
     assert (once.scope, once.key, once.exclusive) == ("x", "k", True)
     assert once.fingerprint
     assert replace(other, fingerprint=once.fingerprint) == once
@@ -101,13 +103,15 @@ def test_what_is_not_genuine_is_no_draft(body):
 def test_a_question_is_answered_and_is_no_draft():
     body = b'{"type": "url_verification", "challenge": "3eZbrw1aB"}'
     reply = publishing("slack", signed("slack", body)).accept(body, now_s=NOW_S)
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, Response)
     assert reply.body == b"3eZbrw1aB"
 
 
 def test_what_makes_a_repeat_is_signed_and_no_header_that_anybody_could_have_written():
     of = signed("slack", b"{}", ("Idempotency-Key", "k"))
-    [once] = replace(publishing("slack", of), idempotency_key="k").accept(b"{}", now_s=NOW_S).once
+    admitted = publishing("slack", of)
+    admitted = replace(admitted, request=replace(admitted.request, idempotency_key="k"))
+    [once] = admitted.accept(b"{}", now_s=NOW_S).once
     assert once.scope == "replay /unsafe/acme"
 
 

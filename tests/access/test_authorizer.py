@@ -46,8 +46,8 @@ def ask(access, target, token, headers=()):
     fields = {"X-Hookbot-Unsafe-Is-Ok": UNSAFE_HEADER_VALUE, "Authorization": f"Bearer {token}", **dict(headers)}
     request = Request(method, path.encode(), tuple(fields.items()))
     if path.startswith(("/hookbot/", "/metrics")):
-        return access.operating(request)
-    return access.publishing(request) if method == "POST" else access.listening(request, websocket=True)
+        return access.admit_operator(request)
+    return access.admit_publish(request) if method == "POST" else access.admit_subscription(request, websocket=True)
 
 
 def is_let_in(access, target, token, headers=()):
@@ -170,7 +170,7 @@ def test_the_longest_token_can_be_shown_in_every_way(access, shown):
     assert 900 < len(token) <= 1024
     query, headers = SHOWN[shown](token)
     request = Request("GET", f"/sub/foo{query}".encode(), tuple(headers.items()))
-    assert access.listening(request, websocket=True).grant.names[0] == "n" * 120
+    assert access.admit_subscription(request, websocket=True).grant.names[0] == "n" * 120
 
 
 @pytest.mark.parametrize("shown", SHOWN)
@@ -178,7 +178,7 @@ def test_a_forged_token_can_be_shown_in_no_way(access, shown):
     forged = narrowed("only=sub")[:-4] + "AAAA"
     query, headers = SHOWN[shown](forged)
     with pytest.raises(Unauthorized):
-        access.listening(Request("GET", f"/sub/foo{query}".encode(), tuple(headers.items())), websocket=True)
+        access.admit_subscription(Request("GET", f"/sub/foo{query}".encode(), tuple(headers.items())), websocket=True)
 
 
 # --- history
@@ -199,8 +199,8 @@ def test_a_live_token_shows_no_history(access, query):
 )
 def test_who_comes_back_with_a_live_token_goes_on_with_what_is_new(access, how):
     query, headers = how
-    assert ask(access, f"GET /sub/foo{query}", narrowed("live=1"), headers).since is None
-    assert ask(access, f"GET /sub/foo{query}", narrowed("name=ann"), headers).since is not None
+    assert ask(access, f"GET /sub/foo{query}", narrowed("live=1"), headers).request.since is None
+    assert ask(access, f"GET /sub/foo{query}", narrowed("name=ann"), headers).request.since is not None
 
 
 @pytest.mark.parametrize("caveat", ["live=1", f"since={SINCE}"])

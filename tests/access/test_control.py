@@ -82,7 +82,7 @@ def make_access(keys=(KEY, OLD_KEY), digests=("sha1", "sha256"), **options):
 def ask(access, target, headers=()):
     method, _, path = target.partition(" ")
     request = Request(method, path.encode(), tuple(dict(headers).items()), client="192.0.2.1")
-    return access.publishing(request) if method == "POST" else access.listening(request, websocket=True)
+    return access.admit_publish(request) if method == "POST" else access.admit_subscription(request, websocket=True)
 
 
 def is_let_in(access, target, headers):
@@ -184,8 +184,8 @@ def test_the_ancestors_kind_of_token_can_be_refused():
 
 
 def test_anybody_may_publish_to_an_unsafe_topic(access):
-    assert ask(access, "POST /unsafe/pub/x").topic == "/unsafe/x"
-    assert ask(access, "POST /unsafe/pub/x", basic("nonsense")).topic == "/unsafe/x"
+    assert ask(access, "POST /unsafe/pub/x").request.topic == "/unsafe/x"
+    assert ask(access, "POST /unsafe/pub/x", basic("nonsense")).request.topic == "/unsafe/x"
 
 
 @pytest.mark.parametrize(
@@ -248,11 +248,11 @@ def test_a_stream_is_let_in_like_a_websocket(access):
     request = Request(
         "GET", b"/sub/x", tuple({**basic(make_token(KEY, "/sub/x")), "Accept": "text/event-stream"}.items())
     )
-    assert access.listening(request, websocket=False).format == "sse"
+    assert access.admit_subscription(request, websocket=False).request.format == "sse"
     with pytest.raises(UpgradeRequired):
-        access.listening(Request("GET", b"/sub/x", request.headers[:1]), websocket=False)
+        access.admit_subscription(Request("GET", b"/sub/x", request.headers[:1]), websocket=False)
     with pytest.raises(Unauthorized):
-        access.listening(Request("GET", b"/sub/x", request.headers[1:]), websocket=False)
+        access.admit_subscription(Request("GET", b"/sub/x", request.headers[1:]), websocket=False)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_the_same_key_with_another_body_has_another_fingerprint(access):
 
 
 def test_a_stranger_cannot_say_which_routers_a_message_went_through(access):
-    assert ask(access, "POST /unsafe/pub/x", {"Hookbot-Hops": "github"}).hops == ()
+    assert ask(access, "POST /unsafe/pub/x", {"Hookbot-Hops": "github"}).request.hops == ()
 
 
 def test_whoever_fails_too_often_is_told_to_wait_but_a_good_token_still_comes_in():

@@ -222,9 +222,9 @@ def test_gaps_and_heartbeats_are_objects_with_a_type():
 
 
 def test_an_object_of_the_hub_says_its_type():
-    first = hello(listening("v1"), "abcdefgh", 7)
-    assert json.loads(HookbotV1().hello(first)) == {"type": "hello", **first}
-    assert (first["topic"], first["last_id"]) == ("foo", ID)
+    first = json.loads(hello(listening("v1"), ID, cursor="c"))
+    assert list(first) == ["type", "hub", "topic", "last_id", "cursor"]
+    assert (first["type"], first["topic"], first["last_id"], first["cursor"]) == ("hello", "foo", ID, "c")
     assert first["hub"].startswith("hookbot/")
     assert json.loads(HookbotV1().error("no such thing")) == {"type": "error", "title": "no such thing"}
 

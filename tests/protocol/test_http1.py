@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot.errors import BodyTooLarge, HeadersTooLarge
-from hookbot.protocol.http1 import MAX_HEAD_BYTES, MAX_LINE_BYTES, BadRequest, Counted, Head, encode_answer, head_end
-from hookbot.protocol.response import Answer
+from hookbot.protocol.http1 import MAX_HEAD_BYTES, MAX_LINE_BYTES, BadRequest, Counted, Head, encode_response, head_end
+from hookbot.protocol.response import Response
 
 POST = b"POST /a HTTP/1.1\r\nHost: a\r\n"
 
@@ -250,11 +250,11 @@ def test_what_could_not_be_written_is_still_there_to_be_thrown_away(coding, sent
 
 
 def test_an_answer_says_what_becomes_of_the_connection():
-    answer = Answer(404, (("X", "y"),), b"no\n")
+    answer = Response(b"no\n", 404, (("X", "y"),))
 
-    kept = encode_answer(answer, version="1.1", close=False)
+    kept = encode_response(answer, version="1.1", close=False)
 
     assert kept.startswith(b"HTTP/1.1 404 Not Found\r\nX: y\r\nDate: ")
     assert kept.endswith(b" GMT\r\nContent-Length: 3\r\n\r\nno\n")
-    assert b"\r\nConnection: close\r\n" in encode_answer(answer, version="1.0", close=True)
-    assert b"\r\nConnection: keep-alive\r\n" in encode_answer(answer, version="1.0", close=False)
+    assert b"\r\nConnection: close\r\n" in encode_response(answer, version="1.0", close=True)
+    assert b"\r\nConnection: keep-alive\r\n" in encode_response(answer, version="1.0", close=False)

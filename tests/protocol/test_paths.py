@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot.errors import InvalidTopic, MethodNotAllowed, NotFound, Refused
-from hookbot.protocol.paths import Route, find, is_for_app
+from hookbot.protocol.paths import Route, find_route, is_for_app
 from hookbot.protocol.topics import RESERVED
 
 
@@ -32,7 +32,7 @@ from hookbot.protocol.topics import RESERVED
     ],
 )
 def test_a_path_is_a_place(method, path, place):
-    assert find(method, path) == place
+    assert find_route(method, path) == place
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_path_is_a_place(method, path, place):
 )
 def test_a_place_says_which_methods_it_is_for(method, path, allow):
     with pytest.raises(MethodNotAllowed) as caught:
-        find(method, path)
+        find_route(method, path)
     assert caught.value.allow == allow
 
 
@@ -60,7 +60,7 @@ def test_a_place_says_which_methods_it_is_for(method, path, allow):
 )
 def test_reserved_paths_are_not_topics(method, path):
     with pytest.raises(NotFound):
-        find(method, path.encode())
+        find_route(method, path.encode())
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -69,25 +69,25 @@ def test_reserved_paths_are_not_topics(method, path):
 )
 def test_what_is_no_path_is_refused(method, path):
     with pytest.raises(InvalidTopic):
-        find(method, path)
+        find_route(method, path)
 
 
 @pytest.mark.parametrize(("method", "prefix"), [("POST", b"/pub/"), ("GET", b"/sub/"), ("POST", b"/"), ("GET", b"/")])
 def test_a_topic_that_is_too_long_is_refused_before_anybody_remembers_it(method, prefix):
     with pytest.raises(InvalidTopic, match="1024 bytes"):
-        find(method, prefix + b"x" * 1025)
+        find_route(method, prefix + b"x" * 1025)
 
 
 def test_only_a_subscription_may_be_recursive():
     with pytest.raises(InvalidTopic):
-        find("POST", b"/pub/foo%3Frecursive")
+        find_route("POST", b"/pub/foo%3Frecursive")
 
 
 @given(st.sampled_from(["GET", "POST", "PUT"]), st.binary(max_size=3000))
 def test_a_refusal_is_one_short_sentence(method, path):
     refusal = ""
     try:
-        find(method, b"/" + path)
+        find_route(method, b"/" + path)
     except Refused as error:
         refusal = str(error)
     assert len(refusal) < 600

@@ -9,7 +9,7 @@ from hookbot import errors
 from hookbot.errors import HookbotError, MethodNotAllowed, TooManyRequests, Unauthorized, Unavailable, UpgradeRequired
 from hookbot.protocol.message import Duplicate, Message, format_id
 from hookbot.protocol.request import Request
-from hookbot.protocol.response import failed, greeted, stored
+from hookbot.protocol.response import Response, refused, stored
 from hookbot.signatures import Reply
 
 ID = format_id("abcdefgh", 1)
@@ -51,20 +51,23 @@ def test_a_duplicate_is_marked(asked):
     assert ("Hookbot-Message-Id", ID) in answer.headers
 
 
-def test_who_asks_who_is_there_hears_what_they_want():
-    assert greeted(Reply(b"challenge")).body == b"challenge"
+def test_a_challenge_is_answered_by_text_that_no_browser_takes_for_anything_else():
+    assert Reply is Response
+    assert Response(b"challenge") == Response(
+        b"challenge", 200, (("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"))
+    )
 
 
 @pytest.mark.parametrize("error", [*everything()], ids=lambda error: type(error).__name__)
 def test_an_error_is_one_sentence(error):
-    answer = failed(error, PLAIN)
+    answer = refused(error, PLAIN)
     assert (answer.status, answer.body) == (error.status, b"why\n")
     assert answer.headers[0] == ("Content-Type", "text/plain; charset=utf-8")
 
 
 @pytest.mark.parametrize("error", [*everything()], ids=lambda error: type(error).__name__)
 def test_an_error_is_a_problem_for_those_who_accept_json(error):
-    answer = failed(error, JSON)
+    answer = refused(error, JSON)
     assert answer.headers[0] == ("Content-Type", "application/problem+json")
     assert json.loads(answer.body) == {
         "title": HTTPStatus(error.status).phrase,
@@ -74,7 +77,7 @@ def test_an_error_is_a_problem_for_those_who_accept_json(error):
 
 
 def test_a_missing_token_is_answered_as_the_ancestor_does():
-    answer = failed(Unauthorized(), PLAIN)
+    answer = refused(Unauthorized(), PLAIN)
     assert (answer.status, answer.body) == (401, b"401 Unauthorized\n")
     assert ("WWW-Authenticate", 'Basic realm="hookbot"') in answer.headers
 
@@ -90,9 +93,9 @@ def test_a_missing_token_is_answered_as_the_ancestor_does():
     ],
 )
 def test_an_error_says_what_to_do_instead(error, header):
-    assert header in failed(error, PLAIN).headers
+    assert header in refused(error, PLAIN).headers
 
 
 def test_whatever_the_sentence_shows_can_be_sent():
-    assert failed(HookbotError("half a pair \ud83d"), PLAIN).body == b"half a pair \\ud83d\n"
-    assert failed(HookbotError("half a pair \ud83d"), JSON).body.isascii()
+    assert refused(HookbotError("half a pair \ud83d"), PLAIN).body == b"half a pair \\ud83d\n"
+    assert refused(HookbotError("half a pair \ud83d"), JSON).body.isascii()

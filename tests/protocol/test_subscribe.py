@@ -6,10 +6,10 @@ import pytest
 
 from hookbot.errors import Refused, UpgradeRequired
 from hookbot.protocol.message import format_id
-from hookbot.protocol.paths import find
+from hookbot.protocol.paths import find_route
 from hookbot.protocol.request import Request
 from hookbot.protocol.since import ACCEPTED, AfterId, FromOldest, SinceTime
-from hookbot.protocol.subscribe import SubscribeRequest, offered, read_subscribe_request
+from hookbot.protocol.subscribe import SubscribeRequest, offered
 from hookbot.protocol.topics import TopicFilter
 
 NOW_US = 1_700_000_000_000_000
@@ -20,7 +20,7 @@ LINES = {"Accept": "application/x-ndjson"}
 
 def read(query="", headers=(), *, path="/sub/foo", websocket=True):
     request = Request("GET", f"{path}?{query}".encode(), tuple(dict(headers).items()))
-    return read_subscribe_request(request, find("GET", request.raw_path), websocket=websocket, now_us=NOW_US)
+    return SubscribeRequest.read(request, find_route("GET", request.raw_path), websocket=websocket, now_us=NOW_US)
 
 
 def test_a_plain_websocket_hears_raw_frames_from_now_on():

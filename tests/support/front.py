@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from socket import SO_LINGER, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET, create_server
 from struct import pack
-from time import time_ns
 from urllib.parse import unquote
 
 import pytest
@@ -19,12 +18,16 @@ from hookbot.access.authorizer import Authorizer
 from hookbot.access.control import AccessControl
 from hookbot.access.tokens import make_token
 from hookbot.broker.broker import Broker, open_broker
+from hookbot.broker.consumers import open_sessions
 from hookbot.log.contract import MemoryLog
-from hookbot.protocol.message import Draft
-from hookbot.web.body import BodyBudget
+from hookbot.protocol.message import Draft, wall_clock_us
 from hookbot.web.fastpath.epoll import AVAILABLE, EpollLoop
 from hookbot.web.fastpath.fanout import Fanout
 from hookbot.web.fastpath.listener import FastPath
+from hookbot.web.limits import BodyBudget, ConnectionLimits
+from hookbot.web.metrics import Metrics
+from hookbot.web.services import Readiness, Services
+from hookbot.web.streams import Streams
 
 GUARD_S = 30  # only ever reached by a test that fails
 KEY = "the key of the tests"
@@ -97,24 +100,26 @@ async def open_front(*, log=None, hand_over=None, retention=None, send_buffer=No
     sock = create_server(("127.0.0.1", 0), backlog=4096)
     if send_buffer:
         sock.setsockopt(SOL_SOCKET, SO_SNDBUF, send_buffer)
-    active = ActiveSubscriptions()
     max_body_bytes = limits.pop("max_body_bytes", 1 << 20)
     bodies = BodyBudget(max_body_bytes, limits.pop("max_receiving_bytes", 16 << 20))
     access = AccessControl(
-        Authorizer([KEY]),
-        clock_us=lambda: time_ns() // 1000,
-        active=active,
-        max_body_bytes=max_body_bytes,
-        **limits.pop("access", {}),
+        Authorizer([KEY]), clock_us=wall_clock_us, max_body_bytes=max_body_bytes, **limits.pop("access", {})
     )
-    slow_s = limits.pop("slow_s", NEVER_S)
-    times = dict.fromkeys(("heartbeat_s", "ping_s", "deaf_s", "stall_s"), NEVER_S)
+    heartbeat_s = limits.pop("heartbeat_s", NEVER_S)
+    limits = ConnectionLimits(**{**dict.fromkeys(("slow_s", "ping_s", "deaf_s", "stall_s"), NEVER_S), **limits})
     with trio.fail_after(GUARD_S):
-        async with open_broker(log or MemoryLog(), retention) as broker, trio.open_nursery() as nursery:
+        async with (
+            open_broker(log or MemoryLog(), retention) as broker,
+            open_sessions(broker) as consumers,
+            trio.open_nursery() as nursery,
+        ):
+            streams = Streams(broker, access.active, heartbeat_s)
+            readiness = Readiness(broker.log, lambda: True)
+            services = Services(broker, access, bodies, consumers, streams, readiness, Metrics(), list)
             epoll = EpollLoop()
-            fanout = Fanout(broker, epoll, active, **{**times, **limits})
-            door = FastPath(broker, access, bodies, fanout, epoll, hand_over or answer_handed_on, slow_s=slow_s)
-            front = Front(sock.getsockname()[1], broker, access, door, fanout, bodies, active, handed_on, [])
+            fanout = Fanout(services, epoll, limits)
+            door = FastPath(services, fanout, epoll, limits, hand_over or answer_handed_on)
+            front = Front(sock.getsockname()[1], broker, access, door, fanout, bodies, access.active, handed_on, [])
             nursery.start_soon(epoll.run)
             await nursery.start(fanout.run)
             await nursery.start(door.run)

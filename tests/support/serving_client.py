@@ -10,7 +10,8 @@ from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request
 from wsproto.frame_protocol import FrameProtocol
 
-from hookbot.web.asgi import ConnectionLimits, Server
+from hookbot.web.asgi import Server
+from hookbot.web.limits import ConnectionLimits
 
 GUARD_S = 20  # only ever reached by a test that fails
 

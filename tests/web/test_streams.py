@@ -7,6 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from hookbot.access.active_subscriptions import ActiveSubscriptions
+from hookbot.access.admitted import AdmittedSubscription
 from hookbot.access.authorizer import Authorizer, Grant
 from hookbot.broker import channels as channels_module
 from hookbot.broker import page_cache as pages_module
@@ -60,7 +61,8 @@ def listen(streams):
 
     def listen(start=0, format="jsonl", **asked):
         start = start if isinstance(start, Start) else Start(start)
-        return streams.open(SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", format, **asked), start)
+        asked = SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", format, **asked)
+        return streams.open(AdmittedSubscription(asked, Grant()), start)
 
     return listen
 
@@ -343,8 +345,8 @@ async def test_a_stream_ends_when_what_granted_it_does(streams, active):
     authorizer, now_s = Authorizer(["key"]), 99
     active.is_granted = lambda grant: authorizer.stands(grant, now_s=now_s)
     grant = Grant(key="key", expires_s=100)
-    asked = SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", "jsonl", grant=grant)
-    with streams.open(asked, Start(0)) as stream:
+    asked = SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", "jsonl")
+    with streams.open(AdmittedSubscription(asked, grant), Start(0)) as stream:
         assert list(active.over()) == [None]
         now_s = 100
         [end] = active.over()

@@ -1,4 +1,4 @@
-"""A publish, from being let in until it is a draft."""
+"""Publishes and subscriptions that were admitted, and what they were granted."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,9 +7,10 @@ from math import inf
 from urllib.parse import unquote_plus
 
 from ..protocol.message import Draft, Headers, Once
-from ..protocol.request import Request
-from ..signatures import Reply
-from .authorizer import Authorizer
+from ..protocol.publish import PublishRequest
+from ..protocol.response import Response
+from ..protocol.subscribe import SubscribeRequest
+from .authorizer import Authorizer, Grant
 from .sources import Source
 
 SECRET_HEADERS = frozenset(
@@ -26,6 +27,14 @@ SECRET_HEADERS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class AdmittedSubscription:
+    """A subscription that was admitted: what it asks for, as far as its token grants it."""
+
+    request: SubscribeRequest
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmation:
     """A draft whose sender begins to send once somebody has fetched a URL."""
 
@@ -33,56 +42,53 @@ class Confirmation:
     url: str
 
 
-Accepted = Draft | Confirmation | Reply
-"""What a publish comes to; a `Reply` answers a sender who only asks who is there."""
+Accepted = Draft | Confirmation | Response
+"""The outcome of a publish; a `Response` is for a sender whose request was a challenge."""
 
 
 @dataclass(frozen=True)
 class AdmittedPublish:
-    """A publish that was let in and may now send its body."""
+    """A publish that was admitted and may now send its body."""
 
-    request: Request
-    topic: str
-    client: str = ""
-    """Whom to count it for."""
+    request: PublishRequest
     max_body_bytes: int | None = None
-    hops: tuple[str, ...] = ()
-    idempotency_key: str = ""
     source: Source | None = None
-    """Where it has to come from; then `accept` verifies it."""
+    """The source that it has to come from; then `accept` verifies it."""
     authorizer: Authorizer | None = None
-    """Whose word it was let in by; that of another has to be asked for anew."""
+    """The authorizer that admitted it; another one has to be asked anew."""
     expires_s: float = inf
-    """Until when its token is good, in seconds since 1970."""
+    """The end of its token, in seconds since 1970."""
 
     def accept(self, body: bytes, *, now_s: float) -> Accepted:
-        """What the whole publish comes to; takes long for a large body that is signed.
+        """The outcome of the whole publish; takes long for a large body that is signed.
 
         Raises `BadSignature` or `CertificateNeeded`.
         """
         if self.source is None:
             return self.draft(body)
-        signed = self.source.signed(self.request, body)
-        reply = self.source.handshake(signed, now_s=now_s)
-        if reply is not None:
-            return reply
+        publish, signed = self.request, self.source.signed(self.request.http, body)
+        response = self.source.handshake(signed, now_s=now_s)
+        if response is not None:
+            return response
         verification = self.source.verify(signed, now_s=now_s)
         stripped = verification.stripped
         # What makes a repeat is for the provider to say: an Idempotency-Key beside a signature is anybody's to write.
         headers, query = _without_secrets(stripped.headers, stripped.query)
-        draft = Draft(self.topic, body, headers, query, verification.verified, self.hops, verification.once)
+        draft = Draft(publish.topic, body, headers, query, verification.verified, publish.hops, verification.once)
         return Confirmation(draft, verification.confirm_url) if verification.confirm_url else draft
 
     def draft(self, body: bytes) -> Draft:
-        """The draft, of a publish that does not have to come from anywhere."""
-        key = self.idempotency_key
-        once = (Once(self.topic, key, fingerprint=sha256(body).digest()),) if key else ()
+        """The draft of a publish that does not have to come from a source."""
+        publish = self.request
+        key = publish.idempotency_key
+        once = (Once(publish.topic, key, fingerprint=sha256(body).digest()),) if key else ()
         headers, query = self._kept
-        return Draft(self.topic, body, headers, query, hops=self.hops, once=once)
+        return Draft(publish.topic, body, headers, query, hops=publish.hops, once=once)
 
     @cached_property
     def _kept(self) -> tuple[Headers, str]:
-        return _without_secrets(self.request.headers, self.request.query)
+        http = self.request.http
+        return _without_secrets(http.headers, http.query)
 
 
 def _without_secrets(headers: Headers, query: str) -> tuple[Headers, str]:

@@ -1,13 +1,13 @@
-"""The gate: what a request asks for, and whether it may.
+"""Access control: whether a request may do what it asks for.
 
-The door and the app take requests in; both ask here, so that there is one answer. Nothing here waits or reads.
+Both ways in ask here, so that there is one decision. Nothing here waits, and nothing is parsed here: `hookbot.protocol`
+reads requests.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
-from urllib.parse import parse_qsl
 
 from ..errors import (
     BadSignature,
@@ -20,14 +20,15 @@ from ..errors import (
     Unauthorized,
 )
 from ..protocol.message import format_time
-from ..protocol.paths import METHODS, Route, find
+from ..protocol.paths import MESSAGES, METHODS, Route, find_route
+from ..protocol.publish import PublishRequest
 from ..protocol.request import Request
+from ..protocol.response import Response
 from ..protocol.since import AfterId
-from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE, SubscribeRequest, read_subscribe_request
+from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE, SubscribeRequest
 from ..protocol.topics import RECURSIVE, UNSAFE, TopicFilter, decode_path, is_own, is_unsafe
-from ..signatures import Reply
 from .active_subscriptions import ActiveSubscriptions
-from .admitted import AdmittedPublish
+from .admitted import AdmittedPublish, AdmittedSubscription
 from .authorizer import Action, Authorizer, Grant
 from .client_address import TrustedProxies, neighbourhood
 from .credentials import tokens_of
@@ -35,19 +36,16 @@ from .fetching import Fetches
 from .rate_limits import FAILURES, Rate, RateLimiter
 from .sources import Source, Sources
 
-MAX_HOPS = 16
-MAX_KEY = 255
-MESSAGES = "/hookbot/v1/messages/"
 FAILED = "requests without a good token or signature"
 
 logger = logging.getLogger("hookbot.gate")
 
 
 class AccessControl:
-    """Decides about requests, by the hub's keys and limits.
+    """Decisions about requests, by the hub's keys and limits.
 
     Every refusal is a `Refused`, whose text is the answer. In this order: the path (400, 404, 405), the address
-    and the token (403, 401), the query and the headers (400), the declared length (413).
+    and the token (403, 401), how often (429), the query and the headers (400), the declared length (413).
     """
 
     def __init__(
@@ -76,11 +74,10 @@ class AccessControl:
         self._failures = RateLimiter(failures)
         self._publishes = RateLimiter(publishes) if publishes else None
         self._clock_us = clock_us
-        beneath = [TopicFilter.parse(f"{UNSAFE}{prefix}{RECURSIVE}") for prefix in unsafe_prefixes]
-        self._unsafe = TopicFilter(tuple(pattern for wanted in beneath for pattern in wanted.patterns))
+        self._unsafe = _beneath(unsafe_prefixes)
 
     def adopt(self, other: "AccessControl") -> None:
-        """Decide as `other` does from now on, but for the size of bodies; the subscriptions that stand are kept."""
+        """Decide as `other` does from now on, but for the size of bodies; active subscriptions are kept."""
         self.authorizer, self.sources, self.origins = other.authorizer, other.sources, other.origins
         self._proxies, self._unsafe = other._proxies, other._unsafe
         self._failures, self._publishes = other._failures, other._publishes
@@ -93,105 +90,93 @@ class AccessControl:
         """Seconds since 1970."""
         return self._clock_us() / 1e6
 
-    def publishing(self, request: Request) -> AdmittedPublish:
-        """Let a publish in, before its body is read."""
-        place = self.place(request, "publish")
-        if is_own(place.topic):
-            raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {place.topic!r}")
-        source = self._source(request, place.topic)
-        safe = not is_unsafe(place.topic)
-        grant = self.authorize(request, place.path, "publish") if safe else Grant()
-        self._count_publish(request)
-        _check_metadata(request.query)
-        return AdmittedPublish(
-            request,
-            place.topic,
-            self._neighbourhood(request) if source else "",
-            self._check_length(request, source),
-            _hops(request) if safe else (),
-            _idempotency_key(request),
-            source,
-            self.authorizer,
-            grant.expires_s,
-        )
+    def resolve_client(self, request: Request) -> Request:
+        """The request with its client's address in place of that of a trusted proxy; once, where it comes in."""
+        request.client = self._proxies.client(request.client, request.header("x-forwarded-for"))
+        return request
 
-    def admits_again(self, publishing: AdmittedPublish) -> bool:
-        """Whether the same head, on the same connection, is still let in as it was; then it is counted."""
-        if publishing.authorizer is not self.authorizer or publishing.expires_s <= self.now_s:
+    def admit_publish(self, request: Request) -> AdmittedPublish:
+        """Admit a publish, before its body is read."""
+        route = self._route(request, "publish")
+        if is_own(route.topic):
+            raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {route.topic!r}")
+        source = self._source(request, route.topic)
+        grant = Grant() if is_unsafe(route.topic) else self.authorize(request, route.path, "publish")
+        self._count_publish(request)
+        publish = PublishRequest.read(request, route)
+        max_body_bytes = min(self.max_body_bytes, (source and source.max_body_bytes) or self.max_body_bytes)
+        if publish.declared_bytes > max_body_bytes:  # so that nothing has to be read
+            raise BodyTooLarge(f"a body has at most {max_body_bytes} bytes")
+        return AdmittedPublish(publish, max_body_bytes, source, self.authorizer, grant.expires_s)
+
+    def admits_again(self, admitted: AdmittedPublish) -> bool:
+        """Whether the same head, on the same connection, is still admitted as it was; then it is counted."""
+        if admitted.authorizer is not self.authorizer or admitted.expires_s <= self.now_s:
             return False
-        self._count_publish(publishing.request)
+        self._count_publish(admitted.request.http)
         return True
 
-    def handshake(self, request: Request) -> Reply | None:
-        """The answer to a sender who asks by GET who is there; None if the request is nothing of the kind."""
+    def answer_challenge(self, request: Request) -> Response | None:
+        """The response to a sender who asks by GET who is there; None if the request is nothing of the kind."""
         try:
-            place = find("POST", request.raw_path)
+            route = find_route("POST", request.raw_path)
         except MethodNotAllowed:  # a subscription
             return None
-        source = self.sources.find(place.topic)
+        source = self.sources.find(route.topic)
         if source is None:
             return None
-        publishing = AdmittedPublish(request, place.topic, self._neighbourhood(request), source=source)
         try:
-            reply = source.handshake(source.signed(request, b""), now_s=self.now_s)
+            response = source.handshake(source.signed(request, b""), now_s=self.now_s)
         except BadSignature as error:
-            self.distrust(publishing, error)
+            self.distrust(request, route.topic, source, error)
             raise
-        if reply is not None:
-            self._check_existence(place)
-            self._source(request, place.topic)
-            if not is_unsafe(place.topic):
-                self.authorize(request, place.path, "publish")
-        return reply
+        if response is not None:
+            self._check_existence(route)
+            self._source(request, route.topic)
+            if not is_unsafe(route.topic):
+                self.authorize(request, route.path, "publish")
+        return response
 
-    def distrust(self, publishing: AdmittedPublish, error: BadSignature) -> None:
-        """A sender could not prove who it is. Raises `TooManyRequests` for whom that happens too often."""
-        self._failures.use(publishing.client, FAILED, now_s=self.now_s)
-        if source := publishing.source:
-            delivery = source.provider.delivery_of(source.signed(publishing.request, b""))
+    def distrust(self, request: Request, topic: str, source: Source | None, error: BadSignature) -> None:
+        """Count a sender that could not prove who it is. Raises `TooManyRequests` where that happens too often."""
+        self._failures.use(neighbourhood(request.client), FAILED, now_s=self.now_s)
+        if source:
+            delivery = source.provider.delivery_of(source.signed(request, b""))
             named = f" (delivery {delivery[:80]!r})" if delivery else ""
-            logger.warning("not from %s, refused on %s%s: %s", source.provider.name, publishing.topic, named, error)
+            logger.warning("not from %s, refused on %s%s: %s", source.provider.name, topic, named, error)
 
-    def count_genuine(self, publishing: AdmittedPublish) -> None:
-        """A sender has proved who it is. Raises `TooManyRequests` if it publishes too often."""
-        source = publishing.source
+    def count_genuine(self, source: Source | None) -> None:
+        """Count a sender that has proved who it is. Raises `TooManyRequests` if it publishes too often."""
         if source and source.publishes:
             source.publishes.use(source.topic, "publishes", now_s=self.now_s)
 
-    def listening(self, request: Request, *, websocket: bool) -> SubscribeRequest:
-        """Let a subscription in, with everything its query and headers ask for."""
-        place = self.place(request, "subscribe")
-        if is_unsafe(place.topic) and request.header(UNSAFE_HEADER.lower()) != UNSAFE_HEADER_VALUE:
+    def admit_subscription(self, request: Request, *, websocket: bool) -> AdmittedSubscription:
+        """Admit a subscription, with everything that its query and headers ask for."""
+        route = self._route(request, "subscribe")
+        if is_unsafe(route.topic) and request.header(UNSAFE_HEADER.lower()) != UNSAFE_HEADER_VALUE:
             raise Refused("400 Bad Request. X-Hookbot-Unsafe-Is-Ok header required.")
-        grant = self.authorize(request, place.path, "subscribe")
-        listening = read_subscribe_request(request, place, websocket=websocket, now_us=self._clock_us())
-        listening = _within(grant, listening, now_us=self._clock_us())
+        grant = self.authorize(request, route.path, "subscribe")
+        now_us = self._clock_us()
+        subscribe = SubscribeRequest.read(request, route, websocket=websocket, now_us=now_us)
+        admitted = AdmittedSubscription(_within(grant, subscribe, now_us=now_us), grant)
         self.active.check(grant)
-        return listening
+        return admitted
 
-    def operating(self, request: Request) -> None:
-        """Let an operator in, to one of the hub's own paths."""
+    def admit_operator(self, request: Request) -> None:
+        """Admit an operator to one of the hub's own paths."""
         path = decode_path(request.raw_path)
         grant = self.authorize(request, path, "operate")
         if grant.live_only and path.startswith(MESSAGES):
             raise Forbidden("this token shows what is new, and no history")
 
-    def place(self, request: Request, action: Literal["publish", "subscribe"]) -> Route:
-        """What the path means for this method; raises `InvalidTopic`, `NotFound` or `MethodNotAllowed`."""
-        place = find(request.method, request.raw_path)
-        self._check_existence(place)
-        if place.action != action:
-            raise MethodNotAllowed(f"{request.method} is not for {place.path!r}", allow=METHODS[place.action])
-        return place
-
     def authorize(self, request: Request, path: str, action: Action) -> Grant:
-        """What the request's token grants; raises `Unauthorized`, or `Forbidden` if a foreign page borrowed it."""
+        """The grant of the request's token; raises `Unauthorized`, or `Forbidden` if a foreign page borrowed it."""
         now_s = self.now_s
         for token in tokens_of(request):
             if grant := self.authorizer.grant(token, path, action, now_s=now_s):
                 break
         else:
-            self._failures.use(self._neighbourhood(request), FAILED, now_s=now_s)
+            self._failures.use(neighbourhood(request.client), FAILED, now_s=now_s)
             raise Unauthorized
         if (
             request.sent("origin")
@@ -201,9 +186,17 @@ class AccessControl:
             raise Forbidden(f"pages of {request.header('origin')[:80]!r} may not use this hub with saved credentials")
         return grant
 
-    def _check_existence(self, place: Route) -> None:
-        if is_unsafe(place.topic) and not self._may_exist(place):
-            raise NotFound(f"this hub has no such unsafe topic: {place.topic!r}")
+    def _route(self, request: Request, action: Literal["publish", "subscribe"]) -> Route:
+        """The route of the request; raises `InvalidTopic`, `NotFound`, or `MethodNotAllowed` for another action."""
+        route = find_route(request.method, request.raw_path)
+        self._check_existence(route)
+        if route.action != action:
+            raise MethodNotAllowed(f"{request.method} is not for {route.path!r}", allow=METHODS[route.action])
+        return route
+
+    def _check_existence(self, route: Route) -> None:
+        if is_unsafe(route.topic) and not self._may_exist(route):
+            raise NotFound(f"this hub has no such unsafe topic: {route.topic!r}")
 
     def _may_exist(self, unsafe: Route) -> bool:
         """Whether the hub has this unsafe topic, or some of those that a subscription asks for."""
@@ -214,31 +207,14 @@ class AccessControl:
 
     def _count_publish(self, request: Request) -> None:
         if self._publishes:
-            self._publishes.use(self._neighbourhood(request), "publishes", now_s=self.now_s)
-
-    def _client(self, request: Request) -> str:
-        return self._proxies.client(request.client, request.header("x-forwarded-for"))
-
-    def _neighbourhood(self, request: Request) -> str:
-        """Whom to count a request for."""
-        return neighbourhood(self._client(request))
+            self._publishes.use(neighbourhood(request.client), "publishes", now_s=self.now_s)
 
     def _source(self, request: Request, topic: str) -> Source | None:
-        """The source of a topic; raises `Forbidden` for who is none of its senders."""
+        """The source of a topic; raises `Forbidden` for a client that is none of its senders."""
         source = self.sources.find(topic)
         if source:
-            source.check_sender(self._client(request), request.certificate)
+            source.check_sender(request.client, request.certificate)
         return source
-
-    def _check_length(self, request: Request, source: Source | None) -> int:
-        """How long a body may be; raises `BodyTooLarge` by the declared length, so that nothing has to be read."""
-        at_most = self.max_body_bytes
-        if source and source.max_body_bytes:
-            at_most = min(at_most, source.max_body_bytes)
-        declared = request.header("content-length")
-        if declared.isdecimal() and int(declared[:18]) > at_most:
-            raise BodyTooLarge(f"a body has at most {at_most} bytes")
-        return at_most
 
     def _is_foreign(self, request: Request) -> bool:
         origin = request.header("origin").lower()
@@ -246,38 +222,23 @@ class AccessControl:
         return bool(origin) and not origin.endswith(own) and origin not in self.origins
 
 
-def _within(grant: Grant, listening: SubscribeRequest, *, now_us: int) -> SubscribeRequest:
+def _beneath(unsafe_prefixes: Sequence[str]) -> TopicFilter:
+    """The unsafe topics that exist: these, and all beneath them."""
+    filters = [TopicFilter.parse(f"{UNSAFE}{prefix}{RECURSIVE}") for prefix in unsafe_prefixes]
+    return TopicFilter(tuple(pattern for wanted in filters for pattern in wanted.patterns))
+
+
+def _within(grant: Grant, request: SubscribeRequest, *, now_us: int) -> SubscribeRequest:
     """The subscription as the grant allows it; raises `Forbidden` for more than that."""
-    name = listening.cursor or listening.group
+    name = request.cursor or request.group
     if grant.cursor and name != grant.cursor:
         raise Forbidden(f"this token is for the cursor or group {grant.cursor!r}")
     if grant.since_us > now_us:
         raise Forbidden(f"this token shows nothing before {format_time(grant.since_us)}")
     if name and (grant.since_us or grant.live_only):
         raise Forbidden("this token does not show all of the history, and so cannot use a cursor or group")
-    if grant.live_only and isinstance(listening.since, AfterId):  # who comes back goes on with what is new
-        listening = replace(listening, since=None)
-    if grant.live_only and (listening.since or not listening.follow):
+    if grant.live_only and isinstance(request.since, AfterId):  # who comes back goes on with what is new
+        request = replace(request, since=None)
+    if grant.live_only and (request.since or not request.follow):
         raise Forbidden("this token shows what is new, and no history")
-    return replace(listening, grant=grant)
-
-
-def _check_metadata(query: str) -> None:
-    for name, value in parse_qsl(query, keep_blank_values=True) if query else ():
-        if name == "extra-metadata" and value != "github":
-            raise Refused(f"400 Bad Request (bad ?extra-metadata=): it can be 'github', not {value[:40]!r}")
-
-
-def _idempotency_key(request: Request) -> str:
-    key = request.header("idempotency-key")
-    if len(key) > MAX_KEY:
-        raise Refused(f"an Idempotency-Key has at most {MAX_KEY} characters, not {len(key)}")
-    return key
-
-
-def _hops(request: Request) -> tuple[str, ...]:
-    sent = request.sent("hookbot-hops")
-    hops = tuple(hop.strip() for hop in sent.split(",") if hop.strip()) if sent else ()
-    if len(hops) > MAX_HOPS:
-        raise Refused(f"a message goes through at most {MAX_HOPS} routers, this one came through {len(hops)}")
-    return hops
+    return request

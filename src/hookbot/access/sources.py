@@ -16,8 +16,9 @@ from ..errors import ConfigError, Forbidden, InvalidTopic
 from ..hub.config_file import Table, suggestion
 from ..protocol.message import Once, Verified
 from ..protocol.request import Request
+from ..protocol.response import Response
 from ..protocol.topics import check_topic, patterns_of
-from ..signatures import Proof, Provider, Reply, SignedRequest, load_provider
+from ..signatures import Proof, Provider, SignedRequest, load_provider
 from .client_address import Network, is_within
 from .rate_limits import Rate, RateLimiter
 
@@ -96,7 +97,7 @@ class Source:
         base = self.url or f"{'https' if request.secure else 'http'}://{request.header('host')}"
         return SignedRequest(body, request.headers, request.method, base + request.relative_target)
 
-    def handshake(self, signed: SignedRequest, *, now_s: float) -> Reply | None:
+    def handshake(self, signed: SignedRequest, *, now_s: float) -> Response | None:
         """The answer to a sender who only asks who is there. Raises `BadSignature`."""
         return self.provider.handshake(signed, self.secrets, now=now_s)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import trio
 
@@ -86,6 +87,11 @@ class Counts:
         self.duplicates = 0
         self.refused: Counter[str] = Counter()
         """Requests that were refused, by status."""
+
+    def count_response(self, status: int) -> None:
+        """Count the response to a request, if it is a refusal."""
+        if status >= HTTPStatus.BAD_REQUEST:
+            self.refused[str(status)] += 1
 
 
 class Broker:

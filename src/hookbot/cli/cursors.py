@@ -14,12 +14,12 @@ from ..client.address import Address
 from ..client.asking import ask
 from ..hub.config import KEY, KEY_FILE, known_secret
 from ..protocol.message import format_time, parse_time
+from ..protocol.paths import CURSORS
 from ..routers.remote import HubUrl
 from .parameters import data_dir
 from .subscribing import cafile
 from .tables import table
 
-CURSORS = "/hookbot/v1/cursors"
 COLUMNS = ("kind", "path", "name", "lag", "connected", "used", "position")
 
 

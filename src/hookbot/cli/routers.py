@@ -13,6 +13,7 @@ import trio
 from ..client.address import Address
 from ..client.asking import ask
 from ..hub.config import KEY, KEY_FILE, known_secret
+from ..protocol.paths import ROUTERS
 from ..routers import API_VERSION
 from ..routers.failed import describe
 from ..routers.loading import installed_routers
@@ -21,7 +22,6 @@ from .new_router import write_new_router
 from .parameters import data_dir
 from .tables import table
 
-SNAPSHOTS = "/hookbot/v1/routers"
 COLUMNS = ("name", "state", "lag", "routed", "published", "failed", "retried", "restarts", "error")
 
 
@@ -67,7 +67,7 @@ def new_router(name: str, directory: Path) -> None:
 
 async def fetch_snapshots(remote: HubUrl) -> list[dict[str, Any]]:
     """How the routers of a hub are. Raises `Refused` or `Lost`."""
-    snapshots: list[dict[str, Any]] = (await ask(remote.at(SNAPSHOTS)))["routers"]
+    snapshots: list[dict[str, Any]] = (await ask(remote.at(ROUTERS)))["routers"]
     return snapshots
 
 

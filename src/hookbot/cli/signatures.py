@@ -14,7 +14,8 @@ import trio
 from ..access.fetching import fetch_small
 from ..hub.config import resolve_secret
 from ..protocol.message import format_time, parse_time
-from ..signatures import CertificateNeeded, Proof, Provider, Reply, SignedRequest, load_provider, provider_names
+from ..protocol.response import Response
+from ..signatures import CertificateNeeded, Proof, Provider, SignedRequest, load_provider, provider_names
 
 
 @click.command("providers")
@@ -91,7 +92,7 @@ def verify(rule: Provider, request: SignedRequest, now: float, secrets: tuple[st
     for secret in resolved:
         rule.check(secret)
     found = _verify(rule, request, resolved, now)
-    click.echo("\n".join(_reply_lines(found) if isinstance(found, Reply) else _proof_lines(rule, found, now)))
+    click.echo("\n".join(_reply_lines(found) if isinstance(found, Response) else _proof_lines(rule, found, now)))
 
 
 @click.command("sign")
@@ -121,7 +122,7 @@ def sign(rule: Provider, request: SignedRequest, now: float, secret: str, curl: 
         click.echo(signed.body)
 
 
-def _verify(rule: Provider, request: SignedRequest, secrets: Sequence[str], now: float) -> Proof | Reply:
+def _verify(rule: Provider, request: SignedRequest, secrets: Sequence[str], now: float) -> Proof | Response:
     try:
         return rule.handshake(request, secrets, now=now) or rule.verify(request, secrets, now=now)
     except CertificateNeeded as needed:
@@ -129,7 +130,7 @@ def _verify(rule: Provider, request: SignedRequest, secrets: Sequence[str], now:
     return rule.verify(request, secrets, now=now)
 
 
-def _reply_lines(reply: Reply) -> list[str]:
+def _reply_lines(reply: Response) -> list[str]:
     return [f"A question, which the hub answers with {reply.status} and", repr(reply.body)]
 
 

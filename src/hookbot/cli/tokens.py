@@ -8,6 +8,7 @@ import click
 
 from ..access.tokens import Digest, make_token
 from ..hub.config import KEY, KEY_FILE, find_secret
+from ..protocol.paths import split_path
 from .parameters import data_dir
 
 
@@ -48,7 +49,7 @@ def token_url(key: str, uri: str, url_base: str, digest: Digest = "sha1", *, bar
     if bare:
         return token
     scheme = asked.scheme or base.scheme
-    if not asked.scheme and path.startswith(("/sub/", "/unsafe/sub/")):
+    if not asked.scheme and split_path(path)[0] == "subscribe":
         scheme = {"http": "ws", "https": "wss"}.get(scheme, scheme)
     host = (asked.netloc or base.netloc).rpartition("@")[2]
     if not scheme or not host:

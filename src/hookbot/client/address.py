@@ -7,6 +7,7 @@ from typing import Self
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ..errors import Refused
+from ..protocol.paths import split_path
 from ..protocol.topics import UNSAFE, TopicFilter, check_topic, decode_path
 
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
@@ -68,29 +69,22 @@ class Address:
 
 
 def subscription_of(address: Address) -> TopicFilter:
-    """What a listener at this address hears; raises `Refused` for a URL that is not for listening."""
-    path = decode_path(address.path.encode())
-    if path.startswith(("/pub/", f"{UNSAFE}pub/")):
+    """The topics that a listener at this address hears; raises `Refused` for a URL that is not for listening."""
+    action, topic = split_path(decode_path(address.path.encode()))
+    if action == "publish":
         raise Refused(f"{address} is for publishing; to listen, say /sub/ in place of /pub/, with a token for that")
-    for prefix, root in (("/sub/", ""), (f"{UNSAFE}sub/", UNSAFE), ("/", "")):
-        if path.startswith(prefix):
-            return TopicFilter.parse(root + path.removeprefix(prefix))
-    raise AssertionError("decode_path only returns paths that begin with a slash")
+    return TopicFilter.parse(topic)
 
 
 def topic_of(address: Address) -> str:
-    """What a publisher to this address publishes to; raises `Refused` for a URL that is for listening."""
+    """The topic that a publisher to this address publishes to; raises `Refused` for a URL that is for listening."""
     check_publishable(address)
-    path = decode_path(address.path.encode())
-    for prefix, root in (("/pub/", ""), (f"{UNSAFE}pub/", UNSAFE), ("/", "")):
-        if path.startswith(prefix):
-            return check_topic(root + path.removeprefix(prefix))
-    raise AssertionError("decode_path only returns paths that begin with a slash")
+    return check_topic(split_path(decode_path(address.path.encode()))[1])
 
 
 def check_publishable(address: Address) -> None:
     """Raises `Refused` for a URL that is for listening."""
-    if address.path.startswith(("/sub/", f"{UNSAFE}sub/")):
+    if split_path(address.path)[0] == "subscribe":
         raise Refused(f"{address} is for listening; to publish, say /pub/ in place of /sub/, with a token for that")
 
 

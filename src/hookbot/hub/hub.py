@@ -20,18 +20,17 @@ from ..errors import ConfigError
 from ..log.contract import Log, MemoryLog
 from ..log.sqlite import open_sqlite_log
 from ..routers.runner import Routers, open_routers
-from ..web.app import Hub, create_app
-from ..web.asgi import ConnectionLimits, PrefixedStream, Server
-from ..web.asgi.streams import Stream
-from ..web.body import BodyBudget
+from ..web.app import create_app
+from ..web.asgi import PrefixedStream, Server, Stream
 from ..web.fastpath import epoll as epoll
+from ..web.fastpath.context import HandOver
+from ..web.fastpath.epoll import AVAILABLE, EpollLoop
 from ..web.fastpath.fanout import Fanout
-from ..web.fastpath.listener import FastPath, HandOver
-from ..web.health import Readiness
+from ..web.fastpath.listener import FastPath
+from ..web.limits import BodyBudget, ConnectionLimits
 from ..web.metrics import MetricKind, Metrics
-from ..web.operations import Office
+from ..web.services import Readiness, Services
 from ..web.streams import Streams
-from ..web.subscribe import Subscriptions
 from ..web.tls import Tls
 from .config import Config, parse_address, resolve_secret
 from .reload import make_access, make_tls, reload
@@ -93,62 +92,55 @@ async def open_hub(config: Config) -> AsyncIterator[RunningHub]:
         _closing(bind(config.bind)) as sock,
         open_log(config) as log,
         open_broker(log, config.retention) as broker,
-        open_sessions(broker) as sessions,
+        open_sessions(broker) as consumers,
         open_routers(broker, specs, resolve_secret) as routers,
-        trio.open_nursery() as services,
+        trio.open_nursery() as background,
     ):
-        services.start_soon(_end_what_is_not_granted, access)
-        bodies = BodyBudget(config.max_body_bytes, config.max_receiving_bytes)
-        streams = Streams(broker, access.active, config.heartbeat_s)
-        subscriptions = Subscriptions(broker, sessions, streams)
-        office = Office(broker, access, sessions, hub_metrics(broker, access, routers), routers.snapshot)
-        app = create_app(Hub(broker, access, bodies, subscriptions, office, Readiness(log, lambda: routers.running)))
+        background.start_soon(_end_what_is_not_granted, access)
+        services = Services(
+            broker,
+            access,
+            BodyBudget(config.max_body_bytes, config.max_receiving_bytes),
+            consumers,
+            Streams(broker, access.active, config.heartbeat_s),
+            Readiness(log, lambda: routers.running),
+            hub_metrics(broker, access, routers),
+            routers.snapshot,
+        )
+        app = create_app(services)
         server = Server(app, limits(config))
         async with trio.open_nursery() as connections:
             hand_over = partial(_serve_soon, connections, server)
-            if tls is None and config.door and epoll.AVAILABLE:
-                front: AbstractAsyncContextManager[None] = open_front(config, broker, access, bodies, sock, hand_over)
+            if tls is None and config.door and AVAILABLE:
+                front: AbstractAsyncContextManager[None] = open_fast_path(config, services, sock, hand_over)
             else:
                 await connections.start(server.serve_listeners, [_listener(sock, tls)])
                 front = nullcontext(None)
             async with front:
                 url = _url(sock, encrypted=tls is not None)
                 yield RunningHub(url, broker, partial(reload, access, tls, config))
-                streams.close()
+                services.streams.close()
                 server.shut_down()
-        services.cancel_scope.cancel()
+        background.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def open_front(
-    config: Config,
-    broker: Broker,
-    access: AccessControl,
-    bodies: BodyBudget,
-    sock: socket.socket,
-    hand_over: HandOver,
+async def open_fast_path(
+    config: Config, services: Services, sock: socket.socket, hand_over: HandOver
 ) -> AsyncIterator[None]:
-    """The poller and what lies in it. When the block ends, everybody there is told, and has `leave_s` to leave."""
-    own = epoll.EpollLoop()
-    fanout = Fanout(
-        broker,
-        own,
-        access.active,
-        heartbeat_s=config.heartbeat_s,
-        ping_s=config.ping_s,
-        deaf_s=config.deaf_s,
-        stall_s=config.stall_s,
-    )
-    door = FastPath(broker, access, bodies, fanout, own, hand_over, slow_s=config.slow_s)
+    """The epoll loop and what lies in it. When the block ends, every client is told, and has `leave_s` to leave."""
+    epoll = EpollLoop()
+    fanout = Fanout(services, epoll, limits(config))
+    fast_path = FastPath(services, fanout, epoll, limits(config), hand_over)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(own.run)
+        nursery.start_soon(epoll.run)
         await nursery.start(fanout.run)
-        await nursery.start(door.run)
-        door.listen(sock)
+        await nursery.start(fast_path.run)
+        fast_path.listen(sock)
         yield
         deadline = trio.current_time() + config.leave_s
         async with trio.open_nursery() as leaving:
-            leaving.start_soon(door.close, deadline)
+            leaving.start_soon(fast_path.close, deadline)
             leaving.start_soon(fanout.close, deadline)
         nursery.cancel_scope.cancel()
 
@@ -183,7 +175,7 @@ def _by_router(routers: Routers, field: str) -> Mapping[str, float]:
 
 
 def limits(config: Config) -> ConnectionLimits:
-    """How much, and how long, a stranger may on the app's connections."""
+    """The limits on untrusted clients."""
     return ConnectionLimits(
         slow_s=config.slow_s,
         stall_s=config.stall_s,

@@ -24,7 +24,7 @@ from .envelope import (
     join_object,
     to_envelope,
 )
-from .message import Gap, Message, format_id, format_time
+from .message import Gap, Message, format_time
 from .paths import path_of
 from .subscribe import SubscribeRequest
 from .topics import TopicFilter
@@ -66,13 +66,9 @@ def framing_for(request: SubscribeRequest) -> Framing:
             return JsonLines()
 
 
-def hello(request: SubscribeRequest, epoch: str, position: int) -> dict[str, Any]:
-    """What the first object of a ``hookbot.v1`` connection says; everything up to `last_id` is before it."""
-    return {
-        "hub": f"hookbot/{__version__}",
-        "topic": request.topic,
-        "last_id": format_id(epoch, position),
-    }
+def hello(request: SubscribeRequest, last_id: str, **more: str) -> bytes:
+    """The first frame of a ``hookbot.v1`` connection; everything up to `last_id` is before the subscription."""
+    return _object("hello", {"hub": f"hookbot/{__version__}", "topic": request.topic, "last_id": last_id, **more})
 
 
 class Raw:
@@ -109,10 +105,6 @@ class HookbotV1:
 
     def heartbeat(self, id: str) -> bytes:
         return _object("heartbeat", {"id": id})
-
-    def hello(self, hello: dict[str, Any]) -> bytes:
-        """The first object of every connection."""
-        return _object("hello", hello)
 
     def error(self, title: str) -> bytes:
         """The answer to what the client should not have sent."""

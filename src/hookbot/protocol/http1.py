@@ -1,4 +1,4 @@
-"""HTTP/1.1 (RFC 9112) for the door, on bytes: httptools reads requests, and answers are written here.
+"""HTTP/1.1 (RFC 9112) for the fast path, on bytes: httptools reads requests, and responses are written here.
 
 What two readers could understand in two ways is refused: that is how requests are smuggled (section 11.2). Bodies
 are taken from a buffer up to their end and no further, so that a connection can be handed on, with all that was
@@ -16,7 +16,7 @@ import httptools
 
 from ..errors import HeadersTooLarge, Refused
 from .request import Request
-from .response import Answer
+from .response import Response
 
 MAX_HEAD_BYTES = 32 << 10
 MAX_LINE_BYTES = 4 << 10
@@ -31,7 +31,7 @@ Write = Callable[[bytes], None]
 
 
 class BadRequest(Refused):
-    """What came is not HTTP/1.1; the connection ends after the answer."""
+    """What came is not HTTP/1.1; the connection ends after the response."""
 
 
 def head_end(buffer: bytearray) -> int:
@@ -202,16 +202,16 @@ class Chunked:
             write(chunk)
 
 
-def encode_answer(answer: Answer, *, version: str, close: bool) -> bytes:
-    """The answer's bytes, with what HTTP wants to be said besides."""
-    lines = [f"HTTP/1.1 {answer.status} {responses[answer.status]}"]
-    lines += [f"{name}: {value}" for name, value in answer.headers]
-    lines += [f"Date: {_date(int(time()))}", f"Content-Length: {len(answer.body)}"]
+def encode_response(response: Response, *, version: str, close: bool) -> bytes:
+    """The bytes of a response, with the headers that HTTP asks for besides."""
+    lines = [f"HTTP/1.1 {response.status} {responses[response.status]}"]
+    lines += [f"{name}: {value}" for name, value in response.headers]
+    lines += [f"Date: {_date(int(time()))}", f"Content-Length: {len(response.body)}"]
     if close:
         lines.append("Connection: close")
     elif version == "1.0":
         lines.append("Connection: keep-alive")
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + answer.body
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + response.body
 
 
 @lru_cache(maxsize=1)

@@ -126,6 +126,11 @@ class Gap:
     after: str | None
     before: str
 
+    @property
+    def position(self) -> int:
+        """The position before the first message after the hole. Only the hub may look inside an id."""
+        return parse_id(self.before)[1] - 1
+
 
 def wants_metadata(query: str) -> bool:
     """Whether a query asks for ``extra-metadata=github``."""

@@ -1,4 +1,4 @@
-"""What a request is answered: the same status, headers and sentence whichever way it came in."""
+"""HTTP responses, the same whichever way a request came in, and the way back from one to the error behind it."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -23,56 +23,55 @@ from ..errors import (
     Unavailable,
     UpgradeRequired,
 )
-from ..signatures import Reply
 from .envelope import encode_json
-from .message import Duplicate, Message
+from .message import Duplicate, Headers, Message
 from .request import Request
 
 RETRY_AFTER_S = 1
 
-PLAIN = ("Content-Type", "text/plain; charset=utf-8")
-JSON = ("Content-Type", "application/json")
-PROBLEM = ("Content-Type", "application/problem+json")  # RFC 9457
+PLAIN: Headers = (("Content-Type", "text/plain; charset=utf-8"),)
+JSON: Headers = (("Content-Type", "application/json"),)
+PROBLEM: Headers = (("Content-Type", "application/problem+json"),)  # RFC 9457
+NO_SNIFFING: Headers = (("X-Content-Type-Options", "nosniff"),)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP response without its Content-Length."""
+class Response:
+    """An HTTP response without its Content-Length.
 
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+    By default what a provider's challenge is answered with: text that an untrusted client chose.
+    """
+
+    body: bytes = b""
+    status: int = 200
+    headers: Headers = PLAIN + NO_SNIFFING
 
 
-def stored(outcome: Message | Duplicate, request: Request) -> Answer:
-    """A publish was stored: ``OK``, as the ancestor says it, or the id as JSON for those who accept it."""
-    headers = [("Hookbot-Message-Id", outcome.id)]
+def stored(outcome: Message | Duplicate, request: Request) -> Response:
+    """The response to a stored publish: ``OK``, as the ancestor says it, or the id for those who accept JSON."""
+    headers: Headers = (("Hookbot-Message-Id", outcome.id),)
     if isinstance(outcome, Duplicate):
-        headers.append(("Hookbot-Duplicate", "true"))
+        headers = (*headers, ("Hookbot-Duplicate", "true"))
     if _accepts_json(request):
-        return Answer(200, (JSON, *headers), encode_json({"id": outcome.id}).encode() + b"\n")
-    return Answer(200, (PLAIN, *headers), b"OK\n")
+        return Response(encode_json({"id": outcome.id}).encode() + b"\n", 200, JSON + headers)
+    return Response(b"OK\n", 200, PLAIN + headers)
 
 
-def greeted(reply: Reply) -> Answer:
-    """What a sender who only asked who is there wants to hear."""
-    return Answer(reply.status, reply.headers, reply.body)
-
-
-def failed(error: HookbotError, request: Request) -> Answer:
-    """One plain sentence, or problem+json (RFC 9457) for those who accept JSON."""
+def refused(error: HookbotError, request: Request, status: int | None = None) -> Response:
+    """The response to an error: one plain sentence, or problem+json (RFC 9457) for those who accept JSON."""
+    status = status or error.status
     headers = _headers_of(error)
     if _accepts_json(request):
         problem = {"title": HTTPStatus(error.status).phrase, "status": error.status, "detail": str(error)}
-        return Answer(error.status, (PROBLEM, *headers), encode_json(problem).encode() + b"\n")
-    return Answer(error.status, (PLAIN, *headers), f"{error}\n".encode("utf-8", "backslashreplace"))
+        return Response(encode_json(problem).encode() + b"\n", status, PROBLEM + headers)
+    return Response(f"{error}\n".encode("utf-8", "backslashreplace"), status, PLAIN + headers)
 
 
 def _accepts_json(request: Request) -> bool:
     return "json" in request.header("accept").lower()
 
 
-def _headers_of(error: HookbotError) -> tuple[tuple[str, str], ...]:
+def _headers_of(error: HookbotError) -> Headers:
     match error:
         case Unauthorized() | BadSignature():  # RFC 9110, section 15.5.2
             return (("WWW-Authenticate", 'Basic realm="hookbot"'),)
@@ -99,7 +98,7 @@ _BY_STATUS: Mapping[int, Callable[[str], HookbotError]] = {
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes) -> HookbotError:
-    """The error behind an answer other than success; `headers` have lower-case names."""
+    """The error behind a response other than success; `headers` have lower-case names."""
     text = _sentence(status, body)
     if 300 <= status < 400:
         return Refused(f"{text}: it lives at {headers.get('location', 'another place').split('?')[0]}")

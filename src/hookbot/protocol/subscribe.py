@@ -1,10 +1,9 @@
-"""What a subscription asks for: to what, from where, how far, and in which format."""
+"""Subscriptions as they are asked for: the topics, the start, the end, the format and the acknowledgements."""
 
 import re
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, Self
 
-from ..access.authorizer import Grant
 from ..errors import Refused, UpgradeRequired
 from .paths import Route
 from .request import Request
@@ -46,12 +45,35 @@ class SubscribeRequest:
     by_topic: bool = False
     max_unacked: int = MAX_UNACKED
     ack_timeout_s: int = ACK_TIMEOUT_S
-    grant: Grant = field(default_factory=Grant)
-    """What the token of the subscription allows."""
+
+    @classmethod
+    def read(cls, request: Request, route: Route, *, websocket: bool, now_us: int) -> Self:
+        """Read what query and headers of a subscription ask for; raises `Refused`."""
+        subprotocol = next((offer for offer in offered(request) if offer in SUBPROTOCOLS), None) if websocket else None
+        asked = request.parameters
+        subscribe = cls(
+            wanted=TopicFilter.parse(route.topic),
+            path=route.path,
+            topic=route.topic,
+            format=SUBPROTOCOLS[subprotocol or "hookbot.raw"] if websocket else _streaming_format(request),
+            subprotocol=subprotocol,
+            since=_since(request, now_us),
+            follow=_choice(asked, "follow", {"1": True, "0": False}, True),
+            limit=_count(asked, "limit"),
+            newest=_choice(asked, "order", {"newest": True, "oldest": False}, False),
+            cursor=_name(asked, "cursor"),
+            group=_name(asked, "group"),
+            takeover=_choice(asked, "takeover", {"1": True, "0": False}, False),
+            by_topic=_choice(asked, "key", {"topic": True}, False),
+            max_unacked=_count(asked, "max_unacked", MAX_UNACKED) or MAX_UNACKED,
+            ack_timeout_s=_ack_timeout_s(asked),
+        )
+        _check_combination(subscribe)
+        return subscribe
 
     @property
     def needs_app(self) -> bool:
-        """Whether it keeps accounts (acknowledgements, a limit), which the fan-out does not."""
+        """Whether it keeps count (acknowledgements, a limit), which the fan-out does not."""
         return bool(self.cursor or self.group or self.limit or not self.follow)
 
 
@@ -59,31 +81,6 @@ def offered(request: Request) -> list[str]:
     """The subprotocols that a websocket handshake offers."""
     sent = request.sent("sec-websocket-protocol")
     return [offer.strip() for offer in sent.split(",") if offer.strip()] if sent else []
-
-
-def read_subscribe_request(request: Request, place: Route, *, websocket: bool, now_us: int) -> SubscribeRequest:
-    """Read what the query and the headers of a subscription ask for; raises `Refused`."""
-    subprotocol = next((offer for offer in offered(request) if offer in SUBPROTOCOLS), None) if websocket else None
-    asked = request.parameters
-    subscribe = SubscribeRequest(
-        wanted=TopicFilter.parse(place.topic),
-        path=place.path,
-        topic=place.topic,
-        format=SUBPROTOCOLS[subprotocol or "hookbot.raw"] if websocket else _streaming_format(request),
-        subprotocol=subprotocol,
-        since=_since(request, now_us),
-        follow=_choice(asked, "follow", {"1": True, "0": False}, True),
-        limit=_count(asked, "limit"),
-        newest=_choice(asked, "order", {"newest": True, "oldest": False}, False),
-        cursor=_name(asked, "cursor"),
-        group=_name(asked, "group"),
-        takeover=_choice(asked, "takeover", {"1": True, "0": False}, False),
-        by_topic=_choice(asked, "key", {"topic": True}, False),
-        max_unacked=_count(asked, "max_unacked", MAX_UNACKED) or MAX_UNACKED,
-        ack_timeout_s=_ack_timeout_s(asked),
-    )
-    _check_combination(subscribe)
-    return subscribe
 
 
 def _since(request: Request, now_us: int) -> Since | None:

@@ -1,8 +1,8 @@
 """What a router publishes for one message, collected until it is done with it."""
 
-from ..access.control import MAX_HOPS
 from ..errors import InvalidTopic, Refused
 from ..protocol.message import Draft, Headers, Message, Verified
+from ..protocol.publish import MAX_HOPS
 from ..protocol.topics import check_topic, is_own
 from .turn import TimeSlice
 

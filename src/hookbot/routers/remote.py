@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote, unquote
 from ..access.tokens import make_token
 from ..client.address import Address
 from ..protocol.message import Draft, Headers
-from ..protocol.topics import UNSAFE
+from ..protocol.paths import path_to
 
 _NOT_QUOTED = "/:@!$&'()*+,;=~"
 
@@ -29,11 +29,11 @@ class HubUrl:
         """Where to listen, to hear these topics."""
         if self.address.path != "/":
             return [self.address if self.address.authorization else self.at(unquote(self.address.path))]
-        return [self.at(_path("sub", topic)) for topic in topics]
+        return [self.at(path_to("subscribe", topic)) for topic in topics]
 
     def publishing(self, draft: Draft) -> Address:
         """Where to post a draft. The URL's token is for listening, and used only where there is nothing better."""
-        path = _path("pub", draft.topic)
+        path = path_to("publish", draft.topic)
         address = self._address(path, self.publish_token or self._made_token(path))
         return replace(address, query=dict(parse_qsl(draft.query, keep_blank_values=True)))
 
@@ -48,9 +48,3 @@ class HubUrl:
         url = f"{'https' if self.address.secure else 'http'}://{self.address.netloc}{quote(path, safe=_NOT_QUOTED)}"
         address = Address.parse(url, token)
         return address if token else replace(address, authorization=self.address.authorization)
-
-
-def _path(action: str, topic: str) -> str:
-    if topic.startswith(UNSAFE):
-        return f"{UNSAFE}{action}/{topic.removeprefix(UNSAFE)}"
-    return f"/{action}/{topic}"

@@ -6,9 +6,13 @@ reply = provider.handshake(request, secrets, now=now)   # the answer if the send
 proof = provider.verify(request, secrets, now=now)      # raises BadSignature, which says why
 """
 
-from .provider import CertificateNeeded, Proof, Provider, Reply
+from ..protocol.response import Response
+from .provider import CertificateNeeded, Proof, Provider
 from .registry import load_provider, provider_names
 from .request import SignedRequest
+
+Reply = Response
+"""The name by which providers of other packages know the response to a challenge."""
 
 __all__ = [
     "CertificateNeeded",

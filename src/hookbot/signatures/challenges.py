@@ -14,7 +14,8 @@ from urllib.parse import parse_qs
 
 from ..errors import BadSignature
 from ..protocol.message import Headers
-from .provider import Proof, Reply
+from ..protocol.response import Response
+from .provider import Proof
 from .request import SignedRequest
 from .scheme import Scheme
 
@@ -28,7 +29,7 @@ class Slack(Scheme):
     https://docs.slack.dev/reference/events/url_verification
     """
 
-    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Reply | None:
+    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The challenge of a signed ``url_verification``."""
         if b'"url_verification"' not in request.body or request.find("json:type") != "url_verification":
             return None
@@ -42,7 +43,7 @@ class Zoom(Scheme):
     https://developers.zoom.us/docs/api/webhooks/#validate-your-webhook-endpoint
     """
 
-    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Reply | None:
+    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The plain and the encrypted token of a signed ``endpoint.url_validation``."""
         if b"endpoint.url_validation" not in request.body or request.find("json:event") != "endpoint.url_validation":
             return None
@@ -58,7 +59,7 @@ class Twitch(Scheme):
     https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#responding-to-a-challenge-request
     """
 
-    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Reply | None:
+    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The challenge of a signed verification."""
         if request.find("Twitch-Eventsub-Message-Type") != "webhook_callback_verification":
             return None
@@ -72,12 +73,12 @@ class Discord(Scheme):
     https://docs.discord.com/developers/events/webhook-events
     """
 
-    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Reply | None:
+    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The answer to a signed PING."""
         kind = request.find("json:type")
         if kind == "0":
             self.verify(request, secrets, now=now)
-            return Reply(status=204, headers=())
+            return Response(status=204, headers=())
         if kind == "1" and "event" not in request.json():  # an event is of type 1 too, and has an 'event'
             self.verify(request, secrets, now=now)
             return _json({"type": 1})
@@ -99,7 +100,7 @@ class X(Scheme):
             raise BadSignature("the body is not a JSON object, as every event of X is")
         return super().verify(request, secrets, now=now)
 
-    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Reply | None:
+    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The response token to a ``crc_token``, made with the first secret."""
         token = _parameter(request, "crc_token") if request.method == "GET" else None
         if token is None:
@@ -116,7 +117,7 @@ class Dropbox(Scheme):
     https://www.dropbox.com/developers/reference/webhooks
     """
 
-    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Reply | None:
+    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The challenge."""
         challenge = _parameter(request, "challenge") if request.method == "GET" else None
         return None if challenge is None else _plain(challenge)
@@ -136,7 +137,7 @@ class Meta(Scheme):
         """The verify token, as it was typed into Meta's dashboard."""
         return ("verify_token",)
 
-    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Reply | None:
+    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The challenge; raises `BadSignature` if the verify token is another, or not configured."""
         if request.method != "GET" or _parameter(request, "hub.mode") != "subscribe":
             return None
@@ -153,9 +154,9 @@ def _parameter(request: SignedRequest, name: str) -> str | None:
     return values[0] if values else None
 
 
-def _plain(text: str) -> Reply:
-    return Reply(text.encode("utf-8", "surrogatepass"))
+def _plain(text: str) -> Response:
+    return Response(text.encode("utf-8", "surrogatepass"))
 
 
-def _json(document: dict[str, Any]) -> Reply:
-    return Reply(json.dumps(document).encode(), headers=_JSON)
+def _json(document: dict[str, Any]) -> Response:
+    return Response(json.dumps(document).encode(), headers=_JSON)

@@ -10,10 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from ..errors import ConfigError, Unavailable
-from ..protocol.message import Headers
+from ..protocol.response import Response
 from .request import SignedRequest
-
-_PLAIN_TEXT: Headers = (("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +31,6 @@ class Proof:
     """An id that the sender gave without signing it: enough to mark a repeat, not enough to drop one."""
     confirm_url: str | None = None
     """What the sender wants fetched before it begins, at a host that is known to be the sender's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer to a handshake, which the hub gives by itself."""
-
-    body: bytes = b""
-    status: int = 200
-    headers: Headers = _PLAIN_TEXT
 
 
 class CertificateNeeded(Unavailable):
@@ -104,7 +93,7 @@ class Provider(ABC):
         """The request as the sender would send it; raises `ConfigError` where only the sender can do that."""
         raise ConfigError(f"{self.name} signs with a key that only the sender has")
 
-    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Reply | None:
+    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The answer if the sender only asks who is there, None for anything else; raises `BadSignature`."""
         return None
 

@@ -8,7 +8,8 @@ from hashlib import sha256
 from urllib.parse import parse_qs
 
 from ..errors import BadSignature, ConfigError
-from .provider import Proof, Provider, Reply
+from ..protocol.response import Response
+from .provider import Proof, Provider
 from .request import SignedRequest, describe, parse_place
 
 
@@ -121,10 +122,10 @@ class MicrosoftGraph(SharedSecret):
         """Raises `ConfigError`: the secret stands in the notifications, which are the body."""
         return Provider.sign(self, request, secret, now=now)
 
-    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Reply | None:
+    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The ``validationToken`` of a new subscription, as plain text."""
         tokens = parse_qs(request.query).get("validationToken")
-        return Reply(_shown(tokens[0])) if tokens else None
+        return Response(_shown(tokens[0])) if tokens else None
 
 
 def _to_bytes(secret: str) -> bytes:

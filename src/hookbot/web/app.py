@@ -1,26 +1,23 @@
-"""The app: every route of the hub, for whatever the door does not answer, and for all of TLS and HTTP/2.
+"""The app: every route of the hub, for whatever the fast path does not answer, and for all of TLS and HTTP/2.
 
-Paths are decoded by ourselves (`hookbot.protocol.topics.decode_path`), so one route takes them all; the gate decides.
+Paths are decoded by ourselves (`hookbot.protocol.topics.decode_path`), so one route takes them all.
 """
 
-from dataclasses import dataclass
 from http import HTTPStatus
 
-from quart import Response, current_app, request, websocket
+import quart
+from quart import current_app, request, websocket
 from werkzeug.exceptions import HTTPException
 
 from ..access.control import AccessControl
-from ..access.verification import verify
-from ..broker.broker import Broker
 from ..errors import BodyTooLarge, HookbotError
-from ..protocol.message import Draft
-from ..protocol.response import Answer, failed, greeted, stored
+from ..protocol.response import Response, refused
 from ..protocol.topics import decode_path
 from .asgi import HookbotApp, plain_request
-from .body import BodyBudget
-from .health import Readiness, create_health
-from .operations import Office, create_api
-from .subscribe import Subscriptions
+from .operations import create_api, create_health
+from .publish import publish
+from .services import Services
+from .subscribe import find_start, serve_websocket, stream_body
 
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -28,90 +25,79 @@ STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 MEDIA_TYPES = {"sse": "text/event-stream", "jsonl": "application/x-ndjson"}
 
 
-@dataclass(frozen=True, slots=True)
-class Hub:
-    """What the app serves."""
-
-    broker: Broker
-    access: AccessControl
-    bodies: BodyBudget
-    subscriptions: Subscriptions
-    office: Office
-    readiness: Readiness
-
-
-def create_app(hub: Hub) -> HookbotApp:
+def create_app(services: Services) -> HookbotApp:
     """A Quart-Trio app that is a whole hub by itself, to be run by any ASGI server on Trio."""
-    app = HookbotApp("hookbot", max_body_bytes=hub.access.max_body_bytes)
+    access = services.access
+    app = HookbotApp("hookbot", max_body_bytes=access.max_body_bytes)
     app.register_error_handler(HookbotError, _answer_error)
     app.register_error_handler(HTTPException, _answer_http_error)
-    app.register_blueprint(create_health(hub.readiness))
-    app.register_blueprint(create_api(hub.office))
+    app.register_blueprint(create_health(services.readiness))
+    app.register_blueprint(create_api(services))
 
     @app.before_request
-    async def check_path() -> None:
-        decode_path(plain_request(request).raw_path)  # werkzeug's own decoding is lenient
+    async def read_request() -> None:
+        plain = access.resolve_client(plain_request(request))
+        decode_path(plain.raw_path)  # werkzeug's own decoding is lenient
+
+    @app.before_websocket
+    async def read_handshake() -> None:
+        access.resolve_client(plain_request(websocket))
 
     @app.after_request
-    async def finish(response: Response) -> Response:
-        if response.status_code >= HTTPStatus.BAD_REQUEST:
-            hub.broker.counts.refused[str(response.status_code)] += 1
-        return _allow_origin(hub.access, response)
+    async def finish(response: quart.Response) -> quart.Response:
+        services.broker.counts.count_response(response.status_code)
+        return _allow_origin(access, response)
 
     @app.route("/", defaults={"path": ""}, methods=ALL_METHODS, provide_automatic_options=False)
     @app.route("/<path:path>", methods=ALL_METHODS, provide_automatic_options=False)
-    async def serve(path: str) -> Response:
+    async def serve(path: str) -> quart.Response:
         if request.method == "GET":
-            reply = hub.access.handshake(plain_request(request))
-            return _response(greeted(reply)) if reply else await _stream(hub)
-        if request.method == "OPTIONS" and request.headers.get("origin", "").lower() in hub.access.origins:
-            return Response(b"", HTTPStatus.NO_CONTENT)
-        return await _publish(hub)
+            response = access.answer_challenge(plain_request(request))
+            return _response(response) if response else await _stream(services)
+        if request.method == "OPTIONS" and request.headers.get("origin", "").lower() in access.origins:
+            return quart.Response(b"", HTTPStatus.NO_CONTENT)
+        return await _publish(services)
 
     @app.websocket("/", defaults={"path": ""})
     @app.websocket("/<path:path>")
     async def subscribe(path: str) -> None:
-        await hub.subscriptions.serve(hub.access.listening(plain_request(websocket), websocket=True))
+        await serve_websocket(services, access.admit_subscription(plain_request(websocket), websocket=True))
 
     return app
 
 
-async def _publish(hub: Hub) -> Response:
-    plain = plain_request(request)
-    publishing = hub.access.publishing(plain)
-    with hub.bodies.open(publishing.max_body_bytes) as body:
+async def _publish(services: Services) -> quart.Response:
+    admitted = services.access.admit_publish(plain_request(request))
+    with services.bodies.open(admitted.max_body_bytes) as body:
         async for chunk in request.body:
             body.write(chunk)
         whole = body.close()
-    accepted = await verify(hub.access, publishing, whole)
-    if not isinstance(accepted, Draft):
-        return _response(greeted(accepted))
-    return _response(stored(await hub.broker.publish(accepted), plain))
+    return _response(await publish(services, admitted, whole))
 
 
-async def _stream(hub: Hub) -> Response:
-    listening = hub.access.listening(plain_request(request), websocket=False)
-    start = await hub.subscriptions.start(listening)
-    response = Response(hub.subscriptions.chunks(listening, start), content_type=MEDIA_TYPES[listening.format])
+async def _stream(services: Services) -> quart.Response:
+    admitted = services.access.admit_subscription(plain_request(request), websocket=False)
+    start = await find_start(services, admitted)
+    content_type = MEDIA_TYPES[admitted.request.format]
+    response = quart.Response(stream_body(services, admitted, start), content_type=content_type)
     response.headers.update(STREAM_HEADERS)
     return response
 
 
-async def _answer_error(error: HookbotError) -> Response:
-    return _response(failed(error, plain_request(request or websocket)))
+async def _answer_error(error: HookbotError) -> quart.Response:
+    return _response(refused(error, plain_request(request or websocket)))
 
 
-async def _answer_http_error(error: HTTPException) -> Response:
+async def _answer_http_error(error: HTTPException) -> quart.Response:
     plain = plain_request(request or websocket)
     if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return _response(
-            failed(BodyTooLarge(f"a body has at most {current_app.config['MAX_CONTENT_LENGTH']} bytes"), plain)
-        )
-    answer = failed(HookbotError(HTTPStatus(error.code or 500).phrase), plain)
-    return _response(Answer(error.code or 500, answer.headers, answer.body))
+        max_bytes = current_app.config["MAX_CONTENT_LENGTH"]
+        return _response(refused(BodyTooLarge(f"a body has at most {max_bytes} bytes"), plain))
+    status = error.code or 500
+    return _response(refused(HookbotError(HTTPStatus(status).phrase), plain, status))
 
 
-def _allow_origin(access: AccessControl, response: Response) -> Response:
+def _allow_origin(access: AccessControl, response: quart.Response) -> quart.Response:
     """Let the pages of `--cors-origin` read (Fetch Standard, section 3.2)."""
     origin = request.headers.get("origin", "")
     if origin.lower() in access.origins:
@@ -122,9 +108,9 @@ def _allow_origin(access: AccessControl, response: Response) -> Response:
     return response
 
 
-def _response(answer: Answer) -> Response:
-    response = Response(answer.body, answer.status)
-    del response.headers["Content-Type"]
-    for name, value in answer.headers:
-        response.headers.add(name, value)
-    return response
+def _response(response: Response) -> quart.Response:
+    answer = quart.Response(response.body, response.status)
+    del answer.headers["Content-Type"]
+    for name, value in response.headers:
+        answer.headers.add(name, value)
+    return answer

@@ -1,74 +1,84 @@
-"""The hub's own paths, for those who look after it: ``/hookbot/v1/...`` and ``/metrics``.
+"""Operators' paths: health, which anybody may ask for, and ``/hookbot/v1/...`` and ``/metrics``.
 
-Each opens with a token for its path, or for a prefix of it, as every other path does.
+Each of the latter opens with a token for its path, or for a prefix of it, as every other path does.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from quart import Blueprint, Response, request
 
-from ..access.control import AccessControl
 from ..broker.broker import Broker
 from ..broker.consumer_id import ConsumerKind
-from ..broker.consumers import ConsumerInfo, Consumers
+from ..broker.consumers import ConsumerInfo
 from ..errors import NotFound, Refused
 from ..protocol.envelope import encode_json, to_envelope
 from ..protocol.message import format_id, format_time, parse_id
+from ..protocol.paths import CURSORS, MESSAGES, ROUTERS
 from ..protocol.since import parse_since
 from ..protocol.topics import UNSAFE, TopicFilter
 from .asgi import plain_request
-from .metrics import CONTENT_TYPE, Metrics
+from .metrics import CONTENT_TYPE
+from .services import Readiness, Services
 
 EVERYTHING = TopicFilter(("", UNSAFE))
 
 
-@dataclass(frozen=True, slots=True)
-class Office:
-    """What operators ask about."""
+def create_health(readiness: Readiness) -> Blueprint:
+    """Routes that say whether the process lives, and whether it can work; asking costs next to nothing."""
+    health = Blueprint("health", __name__)
 
-    broker: Broker
-    access: AccessControl
-    sessions: Consumers
-    metrics: Metrics
-    routers: Callable[[], Sequence[Mapping[str, Any]]]
+    @health.get("/status")
+    async def status() -> Response:
+        return _text("OK\n")
+
+    @health.get("/healthz")
+    async def healthz() -> Response:
+        return _text("ok\n")
+
+    @health.get("/readyz")
+    async def readyz() -> Response:
+        await readiness.check()
+        return _text("ok\n")
+
+    return health
 
 
-def create_api(office: Office) -> Blueprint:
-    """The routes."""
+def create_api(services: Services) -> Blueprint:
+    """Routes for operators with a token."""
     api = Blueprint("api", __name__)
 
     @api.before_request
     async def authorize() -> None:
-        office.access.operating(plain_request(request))
+        services.access.admit_operator(plain_request(request))
 
     @api.get("/metrics")
     async def metrics() -> Response:
-        return Response(office.metrics.render(), content_type=CONTENT_TYPE)
+        return Response(services.metrics.render(), content_type=CONTENT_TYPE)
 
-    @api.get("/hookbot/v1/routers")
+    @api.get(ROUTERS)
     async def routers() -> Response:
-        head = format_id(office.broker.log.epoch, office.broker.head)
-        return _json({"head": head, "routers": office.routers()})
+        head = format_id(services.broker.log.epoch, services.broker.head)
+        return _json({"head": head, "routers": services.routers()})
 
-    @api.get("/hookbot/v1/messages/<id>")
+    @api.get(f"{MESSAGES}<id>")
     async def message(id: str) -> Response:
-        return _json(await _find_message(office.broker, id))
+        return _json(await _find_message(services.broker, id))
 
-    @api.get("/hookbot/v1/cursors")
+    @api.get(CURSORS)
     async def cursors() -> Response:
-        return _json({"cursors": [_listed(listed) for listed in office.sessions.list(request.args.get("path"))]})
+        return _json({"cursors": [_listed(listed) for listed in services.consumers.list(request.args.get("path"))]})
 
-    @api.post("/hookbot/v1/cursors")
+    @api.post(CURSORS)
     async def move_cursor() -> Response:
         since = _need("since")
-        start = None if since == "now" else parse_since(since, now_us=int(office.access.now_s * 1e6))
-        return _json(_listed(await office.sessions.move(_kind(), _need("path"), _need("name"), start)))
+        start = None if since == "now" else parse_since(since, now_us=int(services.access.now_s * 1e6))
+        return _json(_listed(await services.consumers.move(_kind(), _need("path"), _need("name"), start)))
 
-    @api.delete("/hookbot/v1/cursors")
+    @api.delete(CURSORS)
     async def delete_cursor() -> Response:
-        await office.sessions.delete(_kind(), _need("path"), _need("name"))
+        await services.consumers.delete(_kind(), _need("path"), _need("name"))
         return _json({})
 
     return api
@@ -107,3 +117,7 @@ def _need(name: str) -> str:
 
 def _json(value: Mapping[str, Any]) -> Response:
     return Response(encode_json(value) + "\n", content_type="application/json")
+
+
+def _text(text: str) -> Response:
+    return Response(text, content_type="text/plain; charset=utf-8")

@@ -7,13 +7,13 @@ from functools import partial
 import trio
 
 from ..access.active_subscriptions import GRANT_ENDED, ActiveSubscriptions
+from ..access.admitted import AdmittedSubscription
 from ..broker.broker import Broker, Start
 from ..broker.channels import Entry
 from ..broker.history import MessageSource, NewestMessages, StoredMessages
 from ..errors import Ended, HistoryLost
 from ..protocol.frames import Framing, framing_for
 from ..protocol.message import Gap, format_id
-from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import GOING_AWAY, POLICY_VIOLATION
 
 SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resume")
@@ -85,8 +85,13 @@ class Stream:
             return item.frame(self._framing.key, self._framing.message)
         frame = self._framing.gap(item)
         if frame is None:
-            raise HistoryLost(f"messages before {item.before} are no longer kept ({item.reason}); resume from there")
+            raise history_lost(item)
         return frame
+
+
+def history_lost(gap: Gap) -> HistoryLost:
+    """The error that ends a subscription whose format has no way to tell a gap."""
+    return HistoryLost(f"messages before {gap.before} are no longer kept ({gap.reason}); resume from there")
 
 
 class Streams:
@@ -94,36 +99,37 @@ class Streams:
 
     def __init__(self, broker: Broker, active: ActiveSubscriptions, heartbeat_s: float) -> None:
         self._broker = broker
-        self.active = active
-        self._heartbeat_s = heartbeat_s
+        self._active = active
+        self.heartbeat_s = heartbeat_s
         self._open: set[Stream] = set()
         self._closing = False
 
     @contextmanager
-    def open(self, request: SubscribeRequest, start: Start) -> Iterator[Stream]:
+    def open(self, admitted: AdmittedSubscription, start: Start) -> Iterator[Stream]:
         """The frames of a subscription from `start` on: live, or only what is stored."""
+        request = admitted.request
         if not request.follow:
             stored = NewestMessages if request.newest else StoredMessages
-            with self.open_from(stored(self._broker, request, start), request) as stream:
+            with self.open_from(stored(self._broker, request, start), admitted) as stream:
                 yield stream
             return
         with (
             self._broker.subscribe(request.wanted, start) as subscription,
-            self.open_from(subscription, request) as stream,
+            self.open_from(subscription, admitted) as stream,
         ):
             yield stream
 
     @contextmanager
-    def open_from(self, source: MessageSource, request: SubscribeRequest) -> Iterator[Stream]:
+    def open_from(self, source: MessageSource, admitted: AdmittedSubscription) -> Iterator[Stream]:
         """The frames of whatever a subscription takes its messages from."""
-        framing = framing_for(request)
-        stream = Stream(self._broker.log.epoch, source, framing, request.limit, self._heartbeat_s)
-        not_granted = partial(stream.end, Ended(POLICY_VIOLATION, GRANT_ENDED))
+        request = admitted.request
+        stream = Stream(self._broker.log.epoch, source, framing_for(request), request.limit, self.heartbeat_s)
+        grant_ended = partial(stream.end, Ended(POLICY_VIOLATION, GRANT_ENDED))
         self._open.add(stream)
         try:
             if self._closing:
                 stream.end(SHUTTING_DOWN)
-            with self.active.stand(request.grant, not_granted):
+            with self._active.stand(admitted.grant, grant_ended):
                 yield stream
         finally:
             self._open.discard(stream)

@@ -1,86 +1,85 @@
-"""Subscriptions through the app: streaming answers, and every kind of websocket."""
+"""The one subscribe flow of both ways in: its start and, in the app, streaming responses and websockets."""
 
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
 
 import trio
 from quart import websocket
 
-from ..broker.broker import Broker, Start
-from ..broker.consumers import Consumer, Consumers
+from ..access.admitted import AdmittedSubscription
+from ..broker.broker import Start
+from ..broker.consumers import Consumer
 from ..errors import Ended, HistoryLost, HookbotError, Refused, TooManyRequests, Unauthorized, Unavailable
 from ..protocol.frames import HookbotV1, framing_for, hello
-from ..protocol.subscribe import SubscribeRequest
+from ..protocol.message import format_id
 from ..protocol.websocket import POLICY_VIOLATION, TRY_AGAIN_LATER
 from .asgi import discard_incoming
-from .streams import Stream, Streams
+from .services import Services
+from .streams import Stream
 
 
-@dataclass(frozen=True, slots=True)
-class Subscriptions:
-    """All that subscriptions need."""
-
-    broker: Broker
-    sessions: Consumers
-    streams: Streams
-
-    async def start(self, request: SubscribeRequest) -> Start:
-        """Where the subscription begins."""
-        not_before_us = request.grant.since_us
-        start = await self.broker.start_at(request.since, request.wanted, not_before_us=not_before_us)
-        self.streams.active.check(request.grant)  # others have come meanwhile
-        return start
-
-    async def chunks(self, request: SubscribeRequest, start: Start) -> AsyncIterator[bytes]:
-        """The body of a streaming answer."""
-        with suppress(Ended, TooManyRequests, Unauthorized, Unavailable), self.streams.open(request, start) as stream:
-            async for frames in stream:
-                yield b"".join(frames)
-
-    async def serve(self, request: SubscribeRequest) -> None:
-        """Answer the handshake of a websocket, and send until one side has enough."""
-        acknowledged = bool(request.cursor or request.group)
-        if acknowledged:
-            self.sessions.check(request)
-        start = Start(0) if acknowledged else await self.start(request)
-        await websocket.accept(subprotocol=request.subprotocol)
-        try:
-            await (self._serve_session(request) if acknowledged else self._serve_stream(request, start))
-        except Ended as error:
-            await websocket.close(error.code, str(error))
-        except (HistoryLost, TooManyRequests, Unavailable) as error:
-            await websocket.close(TRY_AGAIN_LATER, str(error))
-        except Refused as error:
-            await websocket.close(POLICY_VIOLATION, str(error))
-
-    async def _serve_stream(self, request: SubscribeRequest, start: Start) -> None:
-        if request.format == "v1":
-            await _send(HookbotV1().hello(hello(request, self.broker.log.epoch, start.position)), text=True)
-        with self.streams.open(request, start) as stream:
-            await _converse(request, stream, None)
-
-    async def _serve_session(self, request: SubscribeRequest) -> None:
-        async with self.sessions.open(request) as session:
-            said = {**hello(request, self.broker.log.epoch, 0), "last_id": session.hello["position"]}
-            await _send(HookbotV1().hello({**said, **session.hello}), text=True)
-            with self.streams.open_from(session, request) as stream:
-                await _converse(request, stream, session)
+async def find_start(services: Services, admitted: AdmittedSubscription) -> Start:
+    """The place where the subscription begins. Raises `Refused` if there is no more room for it, and `Unavailable`."""
+    request, grant = admitted.request, admitted.grant
+    start = await services.broker.start_at(request.since, request.wanted, not_before_us=grant.since_us)
+    services.access.active.check(grant)  # others have come meanwhile
+    return start
 
 
-async def _converse(request: SubscribeRequest, stream: Stream, session: Consumer | None) -> None:
+async def stream_body(services: Services, admitted: AdmittedSubscription, start: Start) -> AsyncIterator[bytes]:
+    """The body of a streaming response."""
+    with suppress(Ended, TooManyRequests, Unauthorized, Unavailable), services.streams.open(admitted, start) as stream:
+        async for frames in stream:
+            yield b"".join(frames)
+
+
+async def serve_websocket(services: Services, admitted: AdmittedSubscription) -> None:
+    """Answer the handshake of a websocket, and send until one side has enough."""
+    request = admitted.request
+    acknowledged = bool(request.cursor or request.group)
+    if acknowledged:
+        services.consumers.check(request)
+    start = Start(0) if acknowledged else await find_start(services, admitted)
+    await websocket.accept(subprotocol=request.subprotocol)
+    try:
+        await (_serve_consumer(services, admitted) if acknowledged else _serve_stream(services, admitted, start))
+    except Ended as error:
+        await websocket.close(error.code, str(error))
+    except (HistoryLost, TooManyRequests, Unavailable) as error:
+        await websocket.close(TRY_AGAIN_LATER, str(error))
+    except Refused as error:
+        await websocket.close(POLICY_VIOLATION, str(error))
+
+
+async def _serve_stream(services: Services, admitted: AdmittedSubscription, start: Start) -> None:
+    request = admitted.request
+    if request.format == "v1":
+        await _send(hello(request, format_id(services.broker.log.epoch, start.position)), text=True)
+    with services.streams.open(admitted, start) as stream:
+        await _converse(stream, None, text=framing_for(request).text)
+
+
+async def _serve_consumer(services: Services, admitted: AdmittedSubscription) -> None:
+    request = admitted.request
+    async with services.consumers.open(request) as consumer:
+        await _send(hello(request, consumer.hello["position"], **consumer.hello), text=True)
+        with services.streams.open_from(consumer, admitted) as stream:
+            await _converse(stream, consumer, text=True)
+
+
+async def _converse(stream: Stream, consumer: Consumer | None, *, text: bool) -> None:
     """Send until the stream ends, and read meanwhile; raises what ended it."""
     error: HookbotError | None = None
     async with trio.open_nursery() as nursery:
-        if session is None:
+        if consumer is None:
             nursery.start_soon(discard_incoming, websocket)
         else:
-            nursery.start_soon(_receive, session)
+            nursery.start_soon(_receive_acks, consumer)
         try:
             async for frames in stream:
                 for frame in frames:
-                    await _send(frame, text=framing_for(request).text)
+                    await _send(frame, text=text)
         except HookbotError as caught:  # beyond the nursery, it would be in a group
             error = caught
         nursery.cancel_scope.cancel()
@@ -88,11 +87,11 @@ async def _converse(request: SubscribeRequest, stream: Stream, session: Consumer
         raise error
 
 
-async def _receive(session: Consumer) -> None:
+async def _receive_acks(consumer: Consumer) -> None:
     while True:
-        answer = await websocket.receive()
+        received = await websocket.receive()
         try:
-            session.ack(json.loads(answer))
+            consumer.ack(json.loads(received))
         except (ValueError, RecursionError):
             await _send(HookbotV1().error("what a client sends is a JSON object"), text=True)
         except Refused as error:

@@ -9,8 +9,9 @@ import trio
 import trio.testing
 from quart import Response, request
 
-from hookbot.web.asgi import ConnectionLimits, HookbotApp, PrefixedStream, Server
+from hookbot.web.asgi import HookbotApp, PrefixedStream, Server
 from hookbot.web.asgi.strict_h11 import StrictConnection
+from hookbot.web.limits import ConnectionLimits
 from support.serving_client import GUARD_S, Wire, serve
 
 GET = b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n"

@@ -11,9 +11,9 @@ import trio
 from hookbot.access.rate_limits import Rate
 from hookbot.errors import Unavailable
 from hookbot.log.contract import MemoryLog
-from hookbot.web.fastpath import connection
+from hookbot.web.fastpath import http_connection
 from hookbot.web.fastpath import listener as door
-from hookbot.web.fastpath.nonblocking_socket import RECEIVE_BYTES
+from hookbot.web.fastpath.epoll import RECEIVE_BYTES
 from support.front import GUARD_S, Listener, handshake, open_front, post
 
 PATH = "/pub/topic"
@@ -223,7 +223,7 @@ async def test_the_answer_reaches_a_client_that_goes_on_sending_a_refused_body()
 
 
 async def test_a_client_that_never_stops_sending_is_cut_off(monkeypatch):
-    monkeypatch.setattr(connection, "MAX_DRAINED", 1 << 20)
+    monkeypatch.setattr(http_connection, "MAX_DRAINED", 1 << 20)
     async with open_front() as hub:
         client = await hub.connect()
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until the hub has had enough
@@ -416,9 +416,8 @@ async def test_who_does_not_read_the_answer_is_cut_off_in_time():
             await trio.sleep(0.001)
 
 
-async def test_an_idle_connection_is_closed_after_a_while(monkeypatch):
-    monkeypatch.setattr(connection, "IDLE_S", 0.05)
-    async with open_front(slow_s=GUARD_S) as hub:
+async def test_an_idle_connection_is_closed_after_a_while():
+    async with open_front(slow_s=GUARD_S, keep_alive_s=0.05) as hub:
         silent, idle = await hub.connect(), await hub.connect()
         await idle.send(post(PATH))
         assert (await idle.answer()).status == 200
@@ -427,9 +426,8 @@ async def test_an_idle_connection_is_closed_after_a_while(monkeypatch):
         await idle.closed()
 
 
-async def test_who_stays_after_the_last_answer_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(connection, "LINGER_S", 0.05)
-    async with open_front() as hub:
+async def test_who_stays_after_the_last_answer_is_not_waited_for():
+    async with open_front(linger_s=0.05) as hub:
         client = await hub.connect()
         await client.send(post(PATH, b"", "Connection: close"))
         await client.answer()
@@ -529,7 +527,7 @@ async def test_a_bug_that_a_stranger_finds_is_answered_by_500_and_ends_only_that
         await other.send(post(PATH)[:-1])
         await trio.testing.wait_all_tasks_blocked()
         with monkeypatch.context() as patched:
-            patched.setattr(hub.access, "publishing", fail)
+            patched.setattr(hub.access, "admit_publish", fail)
             client = await hub.connect()
             await client.send(post(PATH) * 2)
             answer = await client.answer()
@@ -582,7 +580,7 @@ async def test_while_the_log_has_a_request_only_so_much_is_read_behind_it():
             [waiting] = hub.door._context.connections
             while waiting._events:
                 await trio.sleep(0.001)
-            assert len(waiting._buffer) <= connection.MAX_BUFFERED + RECEIVE_BYTES
+            assert len(waiting._buffer) <= http_connection.MAX_BUFFERED + RECEIVE_BYTES
             stored.set()
 
             for _ in range(3_000):
@@ -622,9 +620,8 @@ async def test_a_thousand_clients_at_once_are_all_let_in():
             await trio.sleep(0.01)
 
 
-async def test_at_the_end_the_idle_are_closed_and_what_is_under_way_is_answered(monkeypatch):
-    monkeypatch.setattr(connection, "LINGER_S", 0.05)
-    async with open_front() as hub:
+async def test_at_the_end_the_idle_are_closed_and_what_is_under_way_is_answered():
+    async with open_front(linger_s=0.05) as hub:
         idle, busy = await hub.connect(), await hub.connect()
         await busy.send(post(PATH)[:-1])
         while hub.bodies.receiving_bytes < 4:

@@ -19,6 +19,7 @@ from hookbot.protocol.message import Draft, Message, format_id
 from hookbot.protocol.topics import TopicFilter
 from hookbot.protocol.websocket import BINARY, frame
 from hookbot.web.fastpath import audience, fanout
+from hookbot.web.fastpath import subscriber as subscriber_module
 from support.front import GUARD_S, handshake, open_front
 
 UNSAFE = {"X-Hookbot-Unsafe-Is-Ok": "I understand the security implications"}.items()
@@ -232,7 +233,7 @@ async def test_a_subscriber_that_falls_behind_the_window_reads_the_log_and_comes
         for body in sent:
             await hub.publish("topic", body)
         subscriber = the_subscriber(hub)
-        assert subscriber.position < next(iter(hub.fanout._audiences.values())).channel.floor
+        assert subscriber.position < next(iter(hub.fanout._audiences._audiences.values())).channel.floor
 
         objects = [json.loads(payload) for payload in await listener.payloads(301)]
         assert [one.get("body", "").encode() for one in objects[1:]] == sent
@@ -246,11 +247,11 @@ async def test_a_subscriber_that_reads_the_log_is_sent_nothing_else():
         await hub.listen()
         subscriber = the_subscriber(hub)
         subscriber.catching_up = True
-        subscriber.settle()
+        subscriber.update_busy()
         assert subscriber.busy
 
         subscriber.catching_up = False
-        subscriber.settle()
+        subscriber.update_busy()
         assert not subscriber.busy
 
 
@@ -368,7 +369,7 @@ async def test_one_busy_topic_does_not_keep_the_others_waiting():
     async with open_front() as hub:
         busy = [await hub.listen("/sub/busy") for _ in range(3)]
         quiet = await hub.listen("/sub/quiet")
-        audiences = {one.channel.wanted.patterns[0]: one for one in hub.fanout._audiences.values()}
+        audiences = {one.channel.wanted.patterns[0]: one for one in hub.fanout._audiences._audiences.values()}
         deliver, delivered = hub.fanout._deliver, []
 
         async def busily(one):
@@ -506,7 +507,7 @@ async def test_a_client_that_breaks_the_rules_is_told_and_the_connection_really_
 
 
 async def test_a_client_that_goes_on_after_the_goodbye_is_cut_off(monkeypatch):
-    monkeypatch.setattr(fanout, "GOODBYE_S", 0.05)
+    monkeypatch.setattr(subscriber_module, "CLOSE_S", 0.05)
     async with open_front() as hub:
         listener = await hub.listen()
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until the hub has had enough
@@ -725,6 +726,6 @@ async def test_nothing_is_left_of_who_has_gone():
             await listener.client.stream.aclose()
         await settled(lambda: not len(hub.fanout))
 
-        assert not hub.fanout._audiences
+        assert not hub.fanout._audiences._audiences
         assert not hub.broker.channels._channels
         assert len(hub.active) == 0

@@ -5,9 +5,8 @@ libraries, at the versions the hub pins, trust strangers too much; nobody else i
 Each class says which of their internals it relies on; the traps are numbered as in the tests.
 """
 
-from .limits import ConnectionLimits
+from .connection import PrefixedStream, Stream
 from .quart import HookbotApp, discard_incoming, plain_request
 from .server import Server
-from .streams import PrefixedStream, Stream
 
-__all__ = ["ConnectionLimits", "HookbotApp", "PrefixedStream", "Server", "Stream", "discard_incoming", "plain_request"]
+__all__ = ["HookbotApp", "PrefixedStream", "Server", "Stream", "discard_incoming", "plain_request"]

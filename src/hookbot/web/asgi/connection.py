@@ -12,10 +12,9 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from .config import ServingConfig
 from .http1 import HTTP1
 from .http2 import HTTP2
-from .limits import ServingConfig
-from .streams import Stream
 
 CONTINUE = "hookbot.continue"
 """An ASGI extension: an app that finds it in its scope sends a message of this type when it wants the body."""
@@ -27,6 +26,44 @@ _RECEIVE = 16 << 10  # what Hypercorn parses without a pause, tens of millisecon
 _SEND = 64 << 10
 
 logger = logging.getLogger("hookbot.serving")
+
+
+class PrefixedStream(trio.abc.HalfCloseableStream):
+    """A stream of which something was read already: `receive_some` gives back `prefix` first."""
+
+    def __init__(self, prefix: bytes, stream: trio.SocketStream) -> None:
+        self._prefix = prefix
+        self._stream = stream
+        self.socket = stream.socket
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """As the stream's, after the prefix."""
+        if not self._prefix:
+            return await self._stream.receive_some(max_bytes)
+        await trio.lowlevel.checkpoint()
+        size = max_bytes or len(self._prefix)
+        data, self._prefix = self._prefix[:size], self._prefix[size:]
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As the stream's."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As the stream's."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        """As the stream's."""
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        """As the stream's."""
+        await self._stream.aclose()
+
+
+Stream = trio.SocketStream | PrefixedStream | trio.SSLStream[Any]
+"""A connection that can be served: TCP, TCP of which something was read already, and TLS over it."""
 
 
 class AsgiConnection:

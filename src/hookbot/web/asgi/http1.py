@@ -14,8 +14,8 @@ from hypercorn.protocol.http_stream import HTTPStream
 
 from ...errors import HeadersTooLarge, Refused, RequestTimeout
 from ...protocol.request import Request as PlainRequest
-from ...protocol.response import failed
-from .limits import ServingConfig
+from ...protocol.response import refused
+from .config import ServingConfig
 from .strict_h11 import StrictConnection, path_and_query, wants_websocket
 from .websocket import WebSocketStream
 
@@ -36,7 +36,7 @@ class HTTP1(H11Protocol):
         self._limits = self.config.limits
         self._head_by: float | None = trio.current_time() + self._limits.slow_s
         self._body_by: float | None = None
-        self.connection = StrictConnection(self._limits.max_header_bytes)
+        self.connection = StrictConnection(self._limits.max_head_bytes)
 
     @property
     def answering(self) -> bool:
@@ -115,7 +115,7 @@ class HTTP1(H11Protocol):
     async def _send_error_response(self, status_code: int) -> None:
         """One sentence, and always 4xx: h11 hints at 501 for a transfer coding that it does not know."""
         self.connection.send_failed()
-        answer = failed(_REFUSALS.get(status_code, _MALFORMED), PlainRequest("", b"", ()))
+        answer = refused(_REFUSALS.get(status_code, _MALFORMED), PlainRequest("", b"", ()))
         head = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n"
         fields = (*answer.headers, ("Content-Length", str(len(answer.body))), ("Connection", "close"))
         head += "".join(f"{name}: {value}\r\n" for name, value in fields)

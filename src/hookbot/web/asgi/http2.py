@@ -18,7 +18,7 @@ from hypercorn.protocol.events import Body, Event
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.worker_context import WorkerContext
 
-from .limits import ServingConfig
+from .config import ServingConfig
 from .strict_h11 import path_and_query
 
 MAX_RESETS = 100

@@ -15,22 +15,27 @@ from ...protocol.request import Request as PlainRequest
 from ...protocol.websocket import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER
 from .connection import CONTINUE
 
+_PLAIN = "hookbot.request"
+
 
 def plain_request(request: Request | Websocket) -> PlainRequest:
-    """The request as it was sent: target undecoded (trap 12), headers in their order and case.
+    """The request as it was sent, read once: target undecoded (trap 12), headers in their order and case.
 
     Relies on ``scope["raw_path"]`` being what was sent, which Hypercorn, uvicorn and Quart's test client keep.
     """
     scope: Any = request.scope
-    query = scope["query_string"]
-    return PlainRequest(
-        scope.get("method", "GET"),
-        scope["raw_path"] + (b"?" + query if query else b""),
-        tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
-        client=(scope.get("client") or ("",))[0].removeprefix("::ffff:"),
-        secure=scope["scheme"] in ("https", "wss"),
-        certificate=scope.get("state", {}).get("certificate"),
-    )
+    if _PLAIN not in scope:
+        query = scope["query_string"]
+        scope[_PLAIN] = PlainRequest(
+            scope.get("method", "GET"),
+            scope["raw_path"] + (b"?" + query if query else b""),
+            tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
+            client=(scope.get("client") or ("",))[0].removeprefix("::ffff:"),
+            secure=scope["scheme"] in ("https", "wss"),
+            certificate=scope.get("state", {}).get("certificate"),
+        )
+    plain: PlainRequest = scope[_PLAIN]
+    return plain
 
 
 async def discard_incoming(websocket: Websocket) -> None:

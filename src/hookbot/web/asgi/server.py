@@ -7,9 +7,9 @@ from typing import Any
 import trio
 from hypercorn.trio.worker_context import WorkerContext
 
-from .connection import AsgiConnection
-from .limits import ConnectionLimits, ServingConfig
-from .streams import Stream
+from ..limits import ConnectionLimits
+from .config import ServingConfig
+from .connection import AsgiConnection, Stream
 
 
 class Server:

@@ -10,7 +10,7 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
 
 from ...protocol.websocket import GOING_AWAY, TOO_BIG
-from .limits import ServingConfig
+from .config import ServingConfig
 
 
 class WebSocketStream(WSStream):

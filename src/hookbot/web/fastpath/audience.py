@@ -1,10 +1,12 @@
-"""All who listen to the same thing in the same way: they are sent the same bytes, which are made once."""
+"""Audiences: all who listen to the same topics in the same format are sent the same bytes, which are made once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
-from ...broker.channels import Channel, Entry
-from ...protocol.frames import Framing
+from ...broker.channels import Channel, Channels, Entry
+from ...protocol.frames import Framing, framing_for
 from ...protocol.message import Message
+from ...protocol.subscribe import SubscribeRequest
+from ...protocol.topics import TopicFilter
 from ...protocol.websocket import BINARY, TEXT, frame
 from .subscriber import Subscriber
 
@@ -72,6 +74,32 @@ class Audience:
 
     def _encode(self, message: Message) -> bytes:
         return self.frame(self.framing.message(message))
+
+
+class Audiences:
+    """All audiences with subscribers, by filter and format."""
+
+    def __init__(self, channels: Channels, on_news: Callable[[Audience], None]) -> None:
+        self._channels = channels
+        self._on_news = on_news
+        self._audiences: dict[tuple[TopicFilter, Hashable], Audience] = {}
+
+    def join(self, request: SubscribeRequest) -> Audience:
+        """The audience of a new subscriber; to be left when it has no subscribers any more."""
+        framing = framing_for(request)
+        key = request.wanted, framing.key
+        audience = self._audiences.get(key)
+        if audience is None:
+            channel = self._channels.hold(request.wanted)
+            audience = self._audiences[key] = Audience(channel, framing, self._on_news)
+            channel.listeners.add(audience.wake)
+        return audience
+
+    def leave(self, audience: Audience) -> None:
+        """The last subscriber has gone."""
+        audience.channel.listeners.discard(audience.wake)
+        self._channels.release(audience.channel)
+        del self._audiences[audience.channel.wanted, audience.framing.key]
 
 
 def _join(parts: Sequence[bytes]) -> bytes:

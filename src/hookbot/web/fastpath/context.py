@@ -1,4 +1,4 @@
-"""What the connections at the door share, and who they are."""
+"""State of the fast path: the context that all connections share, and the exchange that one of them is in."""
 
 import socket
 from collections.abc import Callable
@@ -7,9 +7,11 @@ from typing import Protocol
 
 import trio
 
-from ...access.control import AccessControl
-from ...broker.broker import Broker
-from ..body import BodyBudget
+from ...access.admitted import AdmittedPublish
+from ...errors import Refused
+from ...protocol.http1 import Head
+from ..limits import BodyBudget, ConnectionLimits, IncomingBody
+from ..services import Services
 from .epoll import EpollLoop
 from .fanout import Fanout
 
@@ -18,7 +20,7 @@ HandOver = Callable[[socket.socket, bytes], None]
 
 
 class ClientConnection(Protocol):
-    """A connection, as the door sees it."""
+    """A connection, as the listener sees it."""
 
     @property
     def idle(self) -> bool:
@@ -37,17 +39,15 @@ class ClientConnection(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Context:
-    """What lies behind the door, and everybody who is there."""
+    """State that all fast-path connections share."""
 
-    broker: Broker
-    access: AccessControl
-    bodies: BodyBudget
+    services: Services
     fanout: Fanout
     epoll: EpollLoop
+    limits: ConnectionLimits
     hand_over: HandOver
     start_soon: Callable[..., None]
     """Runs what has to wait."""
-    slow_s: float
     closing: bool = False
     connections: set[ClientConnection] = field(default_factory=set)
     empty: trio.Event = field(default_factory=trio.Event)
@@ -57,3 +57,49 @@ class Context:
         self.connections.discard(connection)
         if not self.connections:
             self.empty.set()
+
+
+@dataclass(frozen=True, slots=True)
+class CachedHead:
+    """A request head that was admitted: clients that keep a connection mostly repeat it byte for byte."""
+
+    data: bytes
+    head: Head
+    admitted: AdmittedPublish
+
+
+class Exchange:
+    """A request whose head is here, its body as far as it came, and its response."""
+
+    __slots__ = ("_coming", "admitted", "body", "head")
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.admitted: AdmittedPublish | None = None
+        self.body: IncomingBody | None = None
+        self._coming = head.body()
+
+    def admit(self, admitted: AdmittedPublish, bodies: BodyBudget) -> None:
+        """Receive the body of a publish that was admitted."""
+        self.admitted = admitted
+        self.body = bodies.open(admitted.max_body_bytes)
+
+    def take(self, buffer: bytearray) -> bool:
+        """Take what is here of the body; whether that was the rest of it. Raises `Refused` and `Unavailable`."""
+        return self.body is not None and self._coming.take(buffer, self.body.write)
+
+    def skip(self, buffer: bytearray) -> bool:
+        """Throw away what is here of the body; whether that was the rest of it."""
+        try:
+            return self._coming.take(buffer, _throw_away)
+        except Refused:
+            return False
+
+    def close(self) -> None:
+        """The body is no longer received."""
+        if self.body:
+            self.body.close()
+
+
+def _throw_away(data: bytes) -> None:
+    """The sink of a refused request's body."""

@@ -12,24 +12,23 @@ from typing import NoReturn
 
 import trio
 
-from ...access.active_subscriptions import ActiveSubscriptions
-from ...broker.broker import Broker, Start
+from ...access.admitted import AdmittedSubscription
+from ...broker.broker import Start
 from ...broker.channels import Entry
 from ...errors import Unavailable
-from ...protocol.frames import HookbotV1, framing_for, hello
+from ...protocol.frames import HookbotV1, hello
 from ...protocol.message import Gap, format_id
-from ...protocol.subscribe import SubscribeRequest
-from ...protocol.topics import TopicFilter
-from ...protocol.websocket import GOING_AWAY, TRY_AGAIN_LATER
-from .audience import Audience, Send
+from ...protocol.websocket import TRY_AGAIN_LATER
+from ..limits import ConnectionLimits
+from ..services import Services
+from ..streams import SHUTTING_DOWN, history_lost
+from .audience import Audience, Audiences, Send
 from .epoll import EpollLoop
 from .subscriber import Subscriber
 
 ROUND_COST = 4 << 20  # then the loop gets a turn, after about 5 ms: a send costs as much as copying 16 KiB
 SEND_COST = 16 << 10
 SWEEP_S = 1.0
-GOODBYE_S = 5.0
-SHUTTING_DOWN = "the hub is shutting down; reconnect and resume"
 
 Sends = MutableMapping[int, Send | None]
 """What follows a position: made once for all who stand at the same place."""
@@ -38,27 +37,15 @@ logger = logging.getLogger("hookbot.fanout")
 
 
 class Fanout:
-    """All subscribers in the poller. `adopt` hands it a socket; `run` does the rest."""
+    """All subscribers in the epoll loop. `adopt` hands it a socket; `run` does the rest."""
 
-    def __init__(
-        self,
-        broker: Broker,
-        epoll: EpollLoop,
-        active: ActiveSubscriptions,
-        *,
-        heartbeat_s: float,
-        ping_s: float,
-        deaf_s: float,
-        stall_s: float,
-    ) -> None:
-        self._broker = broker
+    def __init__(self, services: Services, epoll: EpollLoop, limits: ConnectionLimits) -> None:
+        self.limits = limits
+        self._broker = services.broker
+        self._active = services.access.active
+        self._heartbeat_s = services.streams.heartbeat_s
         self._epoll = epoll
-        self._active = active
-        self._heartbeat_s = heartbeat_s
-        self._ping_s = ping_s
-        self._deaf_s = deaf_s
-        self._stall_s = stall_s
-        self._audiences: dict[tuple[TopicFilter, object], Audience] = {}
+        self._audiences = Audiences(services.broker.channels, self._mark)
         self._subscribers: dict[Subscriber, Audience] = {}
         self._news: dict[Audience, None] = {}
         """Whom there may be something to send to, first come, first served."""
@@ -85,31 +72,31 @@ class Fanout:
                     await self._deliver(audience)
 
     def adopt(
-        self, sock: socket.socket, request: SubscribeRequest, start: Start, *, answer: bytes, early: bytes
+        self, sock: socket.socket, admitted: AdmittedSubscription, start: Start, *, answer: bytes, early: bytes
     ) -> None:
-        """Take over the socket of a client that is let in by `answer`; `early` is what it has already said."""
-        audience = self._join(request)
-        subscriber = Subscriber(sock, self._epoll, self, start.position, request.grant)
+        """Take over the socket of a client that is admitted by `answer`; `early` is what it has already sent."""
+        audience = self._audiences.join(admitted.request)
+        subscriber = Subscriber(sock, self._epoll, self, start.position, admitted.grant)
         audience.subscribers[subscriber] = None
         self._subscribers[subscriber] = audience
-        self._active.add(request.grant, subscriber, subscriber.lose_grant)
+        self._active.add(admitted.grant, subscriber, subscriber.lose_grant)
         if isinstance(audience.framing, HookbotV1):
-            answer += audience.frame(audience.framing.hello(hello(request, self._broker.log.epoch, start.position)))
+            answer += audience.frame(hello(admitted.request, format_id(self._broker.log.epoch, start.position)))
         told = audience.framing.gap(start.gap) if start.gap else None
         subscriber.send(answer + audience.frame(told) if told is not None else answer)
         if start.gap and told is None:
             self._tell_gap(subscriber, audience, start.gap)
         if self._closing:
-            subscriber.close(GOING_AWAY, SHUTTING_DOWN)
+            _shut_down(subscriber)
         self._advance(subscriber, audience, {})
         if early and subscriber.open:
             subscriber.received(early)
 
     async def close(self, deadline: float) -> None:
-        """Say goodbye to everybody (1001), and wait until they have left or for `deadline`."""
+        """Send a close frame (1001) to everybody, and wait until they have left or for `deadline`."""
         self._closing = True
         for subscriber in tuple(self._subscribers):
-            subscriber.close(GOING_AWAY, SHUTTING_DOWN)
+            _shut_down(subscriber)
         with trio.move_on_at(deadline):
             while self._subscribers:
                 self._empty = trio.Event()
@@ -119,7 +106,7 @@ class Fanout:
 
     def taken(self, subscriber: Subscriber) -> None:
         """Called by a subscriber that was stalled."""
-        subscriber.settle()
+        subscriber.update_busy()
         self._advance(subscriber, self._subscribers[subscriber], {})
 
     def gone(self, subscriber: Subscriber, reason: str) -> None:
@@ -129,7 +116,7 @@ class Fanout:
         logger.debug("a subscriber of %s left: %s", audience.channel.wanted, reason)
         del audience.subscribers[subscriber]
         if not audience.subscribers:
-            self._leave(audience)
+            self._audiences.leave(audience)
         if not self._subscribers:
             self._empty.set()
 
@@ -190,35 +177,31 @@ class Fanout:
         except Unavailable as error:
             subscriber.close(TRY_AGAIN_LATER, str(error))
         subscriber.catching_up = False
-        subscriber.settle()
+        subscriber.update_busy()
         self._advance(subscriber, audience, {})
 
     async def _send_page(self, subscriber: Subscriber, audience: Audience) -> None:
-        wanted, position = audience.channel.wanted, subscriber.position
-        entries, end = await self._broker.read(wanted, after=position)
-        gap, lost = self._broker.gap_after(wanted, position), self._broker.log.lost_up_to(wanted)
+        items, end = await self._broker.read_on(audience.channel.wanted, subscriber.position)
+        entries = [item for item in items if isinstance(item, Entry)]
         await audience.prepare(entries)
-        if gap and subscriber.takes:
-            subscriber.position = lost
+        if len(entries) < len(items) and isinstance(gap := items[0], Gap) and subscriber.takes:
+            subscriber.position = gap.position
             self._tell_gap(subscriber, audience, gap)
-            entries = [entry for entry in entries if entry.position > lost]
         for data, reached in audience.sends(entries):
             if not subscriber.takes:
                 return
             subscriber.position = reached
             subscriber.send(data)
-        subscriber.position = max(end, lost)
+        subscriber.position = end
 
     def _tell_gap(self, subscriber: Subscriber, audience: Audience, gap: Gap) -> None:
         payload = audience.framing.gap(gap)
         if payload is not None:
             subscriber.send(audience.frame(payload))
             return
-        reason = f"messages before {gap.before} are no longer kept ({gap.reason})"
-        logger.warning(
-            "a subscriber of %s fell behind, and its format cannot tell: %s", audience.channel.wanted, reason
-        )
-        subscriber.close(TRY_AGAIN_LATER, reason)
+        lost = history_lost(gap)
+        logger.warning("a subscriber of %s fell behind, and its format cannot tell: %s", audience.channel.wanted, lost)
+        subscriber.close(TRY_AGAIN_LATER, str(lost))
 
     async def _sweep(self) -> None:
         while True:
@@ -231,17 +214,12 @@ class Fanout:
 
     def _look_after(self, subscriber: Subscriber, audience: Audience) -> None:
         now = trio.current_time()
-        if subscriber.closing_since is not None:
-            if now - subscriber.closing_since > GOODBYE_S:
-                subscriber.end("did not say goodbye")
-        elif subscriber.stalled:
-            if now - subscriber.moved_at > self._stall_s:
-                logger.info("a subscriber of %s took nothing for %.0f s", audience.channel.wanted, self._stall_s)
-                subscriber.end("stalled")
-        elif now - subscriber.heard_at > self._deaf_s:
-            subscriber.end(f"nothing came from it for {self._deaf_s:.0f} s")
-        else:
-            if now - subscriber.pinged_at > self._ping_s:
+        if reason := subscriber.overdue(now):
+            if subscriber.stalled and not subscriber.closing_since:
+                logger.info("a subscriber of %s took nothing for %.0f s", audience.channel.wanted, self.limits.stall_s)
+            subscriber.end(reason)
+        elif subscriber.takes:
+            if now - subscriber.pinged_at > self.limits.ping_s:
                 subscriber.ping()
             if not subscriber.busy and now - subscriber.sent_at > self._heartbeat_s:
                 self._send_heartbeat(subscriber, audience)
@@ -256,17 +234,6 @@ class Fanout:
             if payload is not None:
                 subscriber.send(audience.frame(payload))
 
-    def _join(self, request: SubscribeRequest) -> Audience:
-        framing = framing_for(request)
-        key = request.wanted, framing.key
-        audience = self._audiences.get(key)
-        if audience is None:
-            channel = self._broker.channels.hold(request.wanted)
-            audience = self._audiences[key] = Audience(channel, framing, self._mark)
-            channel.listeners.add(audience.wake)
-        return audience
 
-    def _leave(self, audience: Audience) -> None:
-        audience.channel.listeners.discard(audience.wake)
-        self._broker.channels.release(audience.channel)
-        del self._audiences[audience.channel.wanted, audience.framing.key]
+def _shut_down(subscriber: Subscriber) -> None:
+    subscriber.close(SHUTTING_DOWN.code, str(SHUTTING_DOWN))

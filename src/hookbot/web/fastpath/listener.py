@@ -1,7 +1,7 @@
-"""The door: accepts plain HTTP/1.1 connections, and keeps them in the poller.
+"""The fast path: accepts plain HTTP/1.1 connections, and keeps them in the epoll loop.
 
-Publishes and websocket handshakes are answered here; anything else goes on, with what was read of it,
-to the app. Both ask the same gate and give the same answers.
+Publishes and websocket handshakes are answered here; anything else is handed over to the app, with what was read of
+it. Both run the same flows (`hookbot.web.publish`, `hookbot.web.subscribe`).
 """
 
 import errno
@@ -12,15 +12,12 @@ from typing import Any, NoReturn
 
 import trio
 
-from ...access.control import AccessControl
-from ...broker.broker import Broker
-from ..body import BodyBudget
-from .connection import HttpConnection
+from ..limits import ConnectionLimits
+from ..services import Services
+from .connection import FastPathConnection
 from .context import Context, HandOver
 from .epoll import READ, EpollLoop
 from .fanout import Fanout
-
-__all__ = ["FastPath", "HandOver"]
 
 ACCEPTS_PER_ROUND = 64
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
@@ -34,17 +31,9 @@ class FastPath:
     """Accepts connections, ends those that are too slow, and all of them at the end."""
 
     def __init__(
-        self,
-        broker: Broker,
-        access: AccessControl,
-        bodies: BodyBudget,
-        fanout: Fanout,
-        epoll: EpollLoop,
-        hand_over: HandOver,
-        *,
-        slow_s: float,
+        self, services: Services, fanout: Fanout, epoll: EpollLoop, limits: ConnectionLimits, hand_over: HandOver
     ) -> None:
-        self._context = Context(broker, access, bodies, fanout, epoll, hand_over, self._start_soon, slow_s)
+        self._context = Context(services, fanout, epoll, limits, hand_over, self._start_soon)
         self._listeners: list[_Listener] = []
         self._nursery: trio.Nursery | None = None
 
@@ -89,7 +78,7 @@ class FastPath:
 
 
 class _Listener:
-    """A listening socket in the poller."""
+    """A listening socket in the epoll loop."""
 
     def __init__(self, sock: socket.socket, context: Context) -> None:
         self._sock = sock
@@ -102,11 +91,12 @@ class _Listener:
         context.epoll.add(sock.fileno(), self)
 
     def ready(self, events: int) -> None:
-        """Called by the poller."""
+        """Called by the epoll loop."""
         for _ in range(ACCEPTS_PER_ROUND):
             try:
                 sock, address = self._sock.accept()
-                self._let_in(sock, address[0] if address else "")
+                peer = address[0].removeprefix("::ffff:") if address else ""  # an IPv4 address on a socket for both
+                self._accept(sock, peer)
                 self._full = False
             except BlockingIOError:
                 return
@@ -123,10 +113,10 @@ class _Listener:
             self._context.epoll.remove(self._sock.fileno())
             self._sock.close()
 
-    def _let_in(self, sock: socket.socket, client: str) -> None:
+    def _accept(self, sock: socket.socket, peer: str) -> None:
         try:
             sock.setblocking(False)
-            HttpConnection(self._context, sock, client.removeprefix("::ffff:"))  # an IPv4 address on a socket for both
+            FastPathConnection(self._context, sock, peer)
         except OSError:
             sock.close()
             raise

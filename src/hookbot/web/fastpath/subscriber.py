@@ -1,4 +1,4 @@
-"""One websocket whose socket lies in the poller: what it is sent, what it says, and how it leaves."""
+"""One websocket in the epoll loop: what it is sent, what it says, and how it closes."""
 
 import logging
 import socket
@@ -20,16 +20,18 @@ from ...protocol.websocket import (
     frame,
     is_one_control_frame,
 )
-from .epoll import READ, WRITE, EpollLoop
-from .nonblocking_socket import NonblockingSocket
+from ..limits import ConnectionLimits
+from .epoll import READ, WRITE, EpollLoop, NonblockingSocket
 
-MAX_CLIENT_MESSAGE = 64 << 10
+CLOSE_S = 5.0  # for the client's half of the closing handshake
 
 logger = logging.getLogger("hookbot.subscriber")
 
 
 class Owner(Protocol):
-    """Who decides what a subscriber is sent."""
+    """The fan-out, which decides what a subscriber is sent."""
+
+    limits: ConnectionLimits
 
     def taken(self, subscriber: "Subscriber") -> None:
         """The subscriber, who was stalled, has taken everything that was sent."""
@@ -41,22 +43,13 @@ class Owner(Protocol):
 class Subscriber(NonblockingSocket):
     """A connected client. Nothing here waits: what the socket does not take is kept until it does.
 
-    Whoever says goodbye first, our side is closed after our goodbye, and the socket with the client's side.
+    Closing handshake (RFC 6455, section 7.1): whoever begins it, our side is closed after our close frame, and the
+    socket with the client's side.
     """
 
     __slots__ = (
-        "_incoming",
-        "_owed",
-        "_owner",
-        "_parser",
-        "busy",
-        "catching_up",
-        "closing_since",
-        "grant",
-        "pinged_at",
-        "position",
-        "received_at",
-        "sent_at",
+        *("_incoming", "_owed", "_owner", "_parser", "busy", "catching_up", "closing_since", "grant"),
+        *("pinged_at", "position", "received_at", "sent_at"),
     )
 
     def __init__(self, sock: socket.socket, epoll: EpollLoop, owner: Owner, position: int, grant: Grant) -> None:
@@ -84,6 +77,15 @@ class Subscriber(NonblockingSocket):
         """When there was a sign of life: something came from it, or was taken by it."""
         return max(self.received_at, self.moved_at)
 
+    def overdue(self, now: float) -> str | None:
+        """The reason to end it: nothing was taken or heard of it for too long; None if there is none."""
+        limits = self._owner.limits
+        if self.closing_since is not None:
+            return "did not say goodbye" if now - self.closing_since > CLOSE_S else None
+        if self.stalled:
+            return "stalled" if now - self.moved_at > limits.stall_s else None
+        return f"nothing came from it for {limits.deaf_s:.0f} s" if now - self.heard_at > limits.deaf_s else None
+
     def send(self, data: bytes) -> None:
         """Send whole frames; only when it `takes`."""
         self.sent_at = trio.current_time()
@@ -95,7 +97,7 @@ class Subscriber(NonblockingSocket):
         self._say(frame(PING, b""))
 
     def close(self, code: int, reason: str) -> None:
-        """Say goodbye, as soon as everything before it is taken."""
+        """Send a close frame, as soon as everything before it is taken."""
         if self.closing_since is None and self.open:
             self.closing_since = trio.current_time()
             self.busy = True
@@ -103,11 +105,11 @@ class Subscriber(NonblockingSocket):
             self._say(close_frame(code, reason))
 
     def lose_grant(self) -> None:
-        """What let it in is no longer valid."""
+        """Close: its token is no longer valid."""
         self.close(POLICY_VIOLATION, GRANT_ENDED)
 
-    def settle(self) -> None:
-        """Be no longer busy, if nothing holds it any more."""
+    def update_busy(self) -> None:
+        """Be no longer busy, if nothing keeps it from taking a batch."""
         self.busy = self.catching_up or not self.takes
 
     def received(self, data: bytes) -> None:
@@ -158,7 +160,7 @@ class Subscriber(NonblockingSocket):
                 self._handle(event)
                 if self.closing_since is not None or not self.open:
                     return
-        except Exception:  # a stranger's bytes found a bug; the hub has others to serve
+        except Exception:  # an untrusted client's bytes found a bug; the hub has others to serve
             logger.exception("a subscriber's frames could not be read")
             self.close(INTERNAL_ERROR, "the hub failed")
 
@@ -168,9 +170,11 @@ class Subscriber(NonblockingSocket):
                 self._say(frame(PONG, bytes(event.payload)))
             case wsproto.events.Message():
                 self._incoming += len(event.data.encode() if isinstance(event.data, str) else event.data)
-                if self._incoming > MAX_CLIENT_MESSAGE:
-                    self.close(TOO_BIG, f"a client sends at most {MAX_CLIENT_MESSAGE} bytes in a message")
+                if self._incoming > self._owner.limits.max_message_bytes:
+                    self.close(
+                        TOO_BIG, f"a client sends at most {self._owner.limits.max_message_bytes} bytes in a message"
+                    )
                 elif event.message_finished:
                     self._incoming = 0
-            case wsproto.events.CloseConnection():  # a goodbye, or what wsproto makes of a violated protocol
+            case wsproto.events.CloseConnection():  # a close frame, or what wsproto makes of a violated protocol
                 self.close(event.code, event.reason or "")

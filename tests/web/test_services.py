@@ -5,7 +5,7 @@ import trio.testing
 
 from hookbot.errors import Unavailable
 from hookbot.log.contract import MemoryLog
-from hookbot.web.health import CHECK_INTERVAL_S, Readiness
+from hookbot.web.services import CHECK_INTERVAL_S, Readiness
 
 
 class CountedLog(MemoryLog):

@@ -1,12 +1,19 @@
-"""Health: whether the process lives, and whether it can work. Anybody may ask, so asking costs next to nothing."""
+"""Services: the parts of a running hub that answer requests, however they come in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import trio
-from quart import Blueprint, Response
 
+from ..access.control import AccessControl
+from ..broker.broker import Broker
+from ..broker.consumers import Consumers
 from ..errors import Unavailable
 from ..log.contract import Log
+from .limits import BodyBudget
+from .metrics import Metrics
+from .streams import Streams
 
 CHECK_INTERVAL_S = 1.0
 
@@ -30,25 +37,16 @@ class Readiness:
             raise Unavailable("a router does not run")
 
 
-def create_health(readiness: Readiness) -> Blueprint:
-    """The routes."""
-    health = Blueprint("health", __name__)
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that requests are answered with; the app and the fast path share it."""
 
-    @health.get("/status")
-    async def status() -> Response:
-        return _text("OK\n")
-
-    @health.get("/healthz")
-    async def healthz() -> Response:
-        return _text("ok\n")
-
-    @health.get("/readyz")
-    async def readyz() -> Response:
-        await readiness.check()
-        return _text("ok\n")
-
-    return health
-
-
-def _text(text: str) -> Response:
-    return Response(text, content_type="text/plain; charset=utf-8")
+    broker: Broker
+    access: AccessControl
+    bodies: BodyBudget
+    consumers: Consumers
+    streams: Streams
+    readiness: Readiness
+    metrics: Metrics
+    routers: Callable[[], Sequence[Mapping[str, Any]]]
+    """The state of each router, as JSON."""

@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 
 from hookbot.errors import BodyTooLarge, Unavailable
-from hookbot.web.body import BodyBudget
+from hookbot.web.limits import BodyBudget
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ from hookbot.access.control import AccessControl
 from hookbot.access.fetching import Fetches
 from hookbot.access.rate_limits import Rate, RateLimiter
 from hookbot.access.sources import Source, Sources
-from hookbot.access.verification import verify
 from hookbot.errors import BadSignature, TooManyRequests, Unavailable
 from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.message import Draft
 from hookbot.protocol.request import Request
-from hookbot.signatures import Reply, SignedRequest, load_provider
+from hookbot.protocol.response import Response
+from hookbot.signatures import SignedRequest, load_provider
+from hookbot.web.publish import verify
 from support.certificate_authority import SNS, SNS_CERTIFICATE
 from support.certificate_authority import TOPIC as SNS_TOPIC
 
@@ -61,7 +62,7 @@ def sns(**options):
 
 async def publish(access, body, headers=(), client="192.0.2.1"):
     request = Request("POST", b"/unsafe/pub/acme", (("Host", "hub"), *headers), client=client)
-    return await verify(access, access.publishing(request), body)
+    return await verify(access, access.admit_publish(request), body)
 
 
 async def publish_signed(access, body=b"{}", secret=SECRET, client="192.0.2.1"):
@@ -101,7 +102,7 @@ async def test_a_question_is_answered():
     access = make_access(Source("/unsafe/acme", load_provider("slack"), [SECRET]))
     body = b'{"type": "url_verification", "challenge": "c"}'
     signed = load_provider("slack").sign(SignedRequest(body), SECRET, now=NOW_S)
-    assert isinstance(await publish(access, body, signed.headers), Reply)
+    assert isinstance(await publish(access, body, signed.headers), Response)
 
 
 # --- who fails, and who sends too much

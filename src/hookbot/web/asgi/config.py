@@ -1,0 +1,21 @@
+"""Hypercorn's configuration, from the hub's limits."""
+
+from sys import maxsize
+
+from hypercorn.config import Config
+
+from ..limits import ConnectionLimits
+
+
+class ServingConfig(Config):
+    """Hypercorn's configuration for such limits: no access log, no request count, HTTP/1.1 headers as they came."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.limits = limits
+        self.h11_max_incomplete_size = limits.max_head_bytes
+        self.h2_max_header_list_size = limits.max_head_bytes
+        self.websocket_max_message_size = limits.max_message_bytes
+        self.websocket_ping_interval = limits.ping_s
+        self.include_server_header = False
+        self.keep_alive_max_requests = maxsize
+        self.accesslog = self.errorlog = None
