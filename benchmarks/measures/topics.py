@@ -11,7 +11,7 @@ from benchmarks.contestants import HOOKBOT, Stage
 from benchmarks.plan import Plan
 from benchmarks.samples import Cell, Sample
 from hookbot.broker.broker import Broker, open_broker
-from hookbot.log.contract import MemoryLog
+from hookbot.log.memory import MemoryLog
 from hookbot.protocol.message import Draft
 from hookbot.protocol.topics import TopicFilter
 

@@ -12,7 +12,7 @@ from hookbot.broker import writer as writer_module
 from hookbot.broker.broker import Start, open_broker
 from hookbot.broker.channels import Entry
 from hookbot.errors import KeyReused, Unavailable
-from hookbot.log.contract import MemoryLog
+from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Duplicate, Gap, Once, format_id
 from hookbot.protocol.since import AfterId, FromOldest, SinceTime

@@ -8,7 +8,7 @@ from hookbot.broker.broker import Start
 from hookbot.broker.cursors import take_page
 from hookbot.broker.page_cache import PAGE_BYTES, PAGE_MESSAGES
 from hookbot.errors import Ended, Refused, Unavailable
-from hookbot.log.contract import MemoryLog
+from hookbot.log.memory import MemoryLog
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.since import AfterId, FromOldest
 from hookbot.protocol.topics import TopicFilter

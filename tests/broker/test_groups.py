@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from hookbot.broker import group as group_module
 from hookbot.broker.page_cache import PAGE_MESSAGES
 from hookbot.errors import Ended, Refused, Unavailable
-from hookbot.log.contract import MemoryLog
+from hookbot.log.memory import MemoryLog
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.message import Gap
 from hookbot.protocol.since import AfterId, FromOldest

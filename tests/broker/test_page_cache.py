@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 from hookbot.broker import page_cache as module
 from hookbot.broker.page_cache import PageCache
 from hookbot.errors import Unavailable
-from hookbot.log.contract import MemoryLog
+from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft
 from hookbot.protocol.topics import TopicFilter

@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from hookbot.broker import writer as module
 from hookbot.broker.writer import TRIM_INTERVAL_S, Writer
 from hookbot.errors import Unavailable
-from hookbot.log.contract import MemoryLog
+from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Message, Once
 

@@ -10,7 +10,7 @@ from hookbot import errors
 from hookbot.access.control import AccessControl
 from hookbot.broker.broker import open_broker
 from hookbot.hub.hub import hub_metrics
-from hookbot.log.contract import MemoryLog
+from hookbot.log.memory import MemoryLog
 from hookbot.routers.runner import Routers
 
 ROOT = Path(__file__).parents[2]

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hookbot.errors import KeyReused
-from hookbot.log import contract as memory
-from hookbot.log import sqlite_queries as log_tables
-from hookbot.log.contract import Log, MemoryLog, Page
+from hookbot.log import memory, sqlite_queries
+from hookbot.log.contract import Log, Page
 from hookbot.log.deduplication import Outcome
+from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import STEP_ROWS, Retention
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.message import Draft, Duplicate, Message, Once, Verified, format_id, parse_id
@@ -58,9 +58,9 @@ async def log(open_log: Callable[[], AbstractAsyncContextManager[Log]]) -> Async
 
 
 @pytest.fixture
-def short_stretches(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(memory, "STRETCH", 10)
-    monkeypatch.setattr(log_tables, "STRETCH", 10)
+def short_scans(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(memory, "SCAN_LENGTH", 10)
+    monkeypatch.setattr(sqlite_queries, "SCAN_LENGTH", 10)
     return 10
 
 
@@ -282,7 +282,7 @@ async def test_a_page_read_backwards_holds_about_max_bytes(log):
     assert ([m.position for m in page.messages], page.next_after) == ([3, 2], 2)
 
 
-async def test_a_rare_topic_is_found_stretch_by_stretch(log, short_stretches):
+async def test_a_rare_topic_is_found_scan_by_scan(log, short_scans):
     await store(log, *["rare", *["busy"] * 6] * 6)
 
     found = [page async for page in pages(log, TopicFilter(("rare",)))]
@@ -291,7 +291,7 @@ async def test_a_rare_topic_is_found_stretch_by_stretch(log, short_stretches):
     assert [m.position for page in found for m in page.messages] == [1, 8, 15, 22, 29, 36]
 
 
-async def test_a_rare_topic_is_found_backwards_stretch_by_stretch(log, short_stretches):
+async def test_a_rare_topic_is_found_backwards_scan_by_scan(log, short_scans):
     await store(log, *["rare", *["busy"] * 6] * 6)
     found, after = [], log.head + 1
 
@@ -578,17 +578,17 @@ async def test_a_step_of_large_bodies_deletes_few(log, clock):
     assert await positions(log, "a") == [3, 4]
 
 
-async def test_a_few_unsafe_messages_among_many_safe_ones_are_found(log, clock, short_stretches):
-    await store(log, *["a"] * short_stretches * 3, "/unsafe/a", *["a"] * short_stretches, "/unsafe/a")
+async def test_a_few_unsafe_messages_among_many_safe_ones_are_found(log, clock, short_scans):
+    await store(log, *["a"] * short_scans * 3, "/unsafe/a", *["a"] * short_scans, "/unsafe/a")
 
     await trim(log, replace(KEEP_ALL, max_unsafe_bytes=0), clock.now_us)
 
     assert await positions(log, "/unsafe/") == []
-    assert len(await positions(log, "")) == short_stretches * 4
+    assert len(await positions(log, "")) == short_scans * 4
 
 
-async def test_a_reader_behind_retention_goes_on_with_what_is_left(log, clock, short_stretches):
-    await store(log, *["a"] * short_stretches * 5)
+async def test_a_reader_behind_retention_goes_on_with_what_is_left(log, clock, short_scans):
+    await store(log, *["a"] * short_scans * 5)
     await trim(log, replace(KEEP_ALL, max_count=2), clock.now_us)
 
     page = await read(log, "a")
@@ -608,7 +608,7 @@ async def test_retention_goes_on_where_it_stopped(log, clock):
 
 
 async def test_a_log_that_works_can_be_written_to(log):
-    await log.check()
+    await log.probe()
 
     assert log.head == 0
     assert await store(log, "a") == [1]

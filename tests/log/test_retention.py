@@ -14,31 +14,31 @@ def limits(*, unsafe: bool = False, now_us: int = 0, **kept: object) -> Retentio
 
 
 def test_without_limits_nothing_is_due():
-    half = Partition().grown([(1, 5, 100)])
+    partition = Partition().grown([(1, 5, 100)])
 
-    assert not half.due(limits(now_us=1 << 60))
+    assert not partition.due(limits(now_us=1 << 60))
 
 
-def test_the_bytes_of_each_half_have_their_own_limit():
-    half = Partition().grown([(1, 5, 100)])
+def test_the_bytes_of_each_partition_have_their_own_limit():
+    partition = Partition().grown([(1, 5, 100)])
 
-    assert half.due(limits(max_bytes=99))
-    assert not half.due(limits(max_bytes=99, unsafe=True))
-    assert half.due(limits(max_unsafe_bytes=99, unsafe=True))
-    assert not half.due(limits(max_unsafe_bytes=99))
+    assert partition.due(limits(max_bytes=99))
+    assert not partition.due(limits(max_bytes=99, unsafe=True))
+    assert partition.due(limits(max_unsafe_bytes=99, unsafe=True))
+    assert not partition.due(limits(max_unsafe_bytes=99))
 
 
 def test_a_limit_that_is_just_reached_is_kept():
-    half = Partition().grown([(1, 5_000_000, 100)])
+    partition = Partition().grown([(1, 5_000_000, 100)])
 
-    assert not half.due(limits(max_bytes=100, max_count=1, max_age_s=5, now_us=10_000_000))
-    assert half.due(limits(max_age_s=5, now_us=10_000_001))
+    assert not partition.due(limits(max_bytes=100, max_count=1, max_age_s=5, now_us=10_000_000))
+    assert partition.due(limits(max_age_s=5, now_us=10_000_001))
 
 
-def test_an_empty_half_is_never_due():
-    half = Partition().grown([(1, 5, 100)])
+def test_an_empty_partition_is_never_due():
+    partition = Partition().grown([(1, 5, 100)])
 
-    assert not half.shrunk([(1, 5, 100)], 1).due(limits(max_bytes=-1, max_count=-1, max_age_s=0, now_us=1 << 60))
+    assert not partition.shrunk([(1, 5, 100)], 1).due(limits(max_bytes=-1, max_count=-1, max_age_s=0, now_us=1 << 60))
 
 
 def test_one_step_takes_few_large_messages():
@@ -70,12 +70,12 @@ def test_what_is_kept_is_the_longest_end_that_all_limits_allow(rows, max_count, 
     now_us = rows[-1][1]
     age_s = None if max_age_us is None else max_age_us / 1_000_000
     allowed = limits(max_count=max_count, max_bytes=max_bytes, max_age_s=age_s, now_us=now_us)
-    half, kept = Partition().grown(rows), rows
+    partition, kept = Partition().grown(rows), rows
 
-    while half.due(allowed):
+    while partition.due(allowed):
         oldest = kept[:step]
-        taken = half.doomed(oldest, allowed)
-        half, kept = half.shrunk(oldest, taken), kept[taken:]
+        taken = partition.doomed(oldest, allowed)
+        partition, kept = partition.shrunk(oldest, taken), kept[taken:]
 
     assert kept == next(
         rows[start:]
@@ -85,8 +85,8 @@ def test_what_is_kept_is_the_longest_end_that_all_limits_allow(rows, max_count, 
         and all(row[1] >= allowed.before_us for row in rows[start : start + 1])
     )
     gone = rows[: len(rows) - len(kept)]
-    assert (half.count, half.size) == (len(kept), sum(row[2] for row in kept))
-    assert (half.lost, half.lost_us) == (gone[-1][:2] if gone else (0, 0))
-    assert half.lost <= half.passed
-    assert all(row[0] > half.passed and row[1] >= half.oldest_us for row in kept)
-    assert (half.head, half.head_us) == rows[-1][:2]
+    assert (partition.count, partition.size) == (len(kept), sum(row[2] for row in kept))
+    assert (partition.lost, partition.lost_us) == (gone[-1][:2] if gone else (0, 0))
+    assert partition.lost <= partition.passed
+    assert all(row[0] > partition.passed and row[1] >= partition.oldest_us for row in kept)
+    assert (partition.head, partition.head_us) == rows[-1][:2]

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from hookbot.errors import ConfigError, Unavailable
-from hookbot.log import sqlite_file as log_file
+from hookbot.log import sqlite_file
 from hookbot.log.contract import Log
 from hookbot.log.retention import Retention
 from hookbot.log.sqlite import SqliteLog, open_sqlite_log
@@ -41,7 +41,7 @@ async def bodies(log: Log) -> list[bytes]:
 
 @contextmanager
 def database(directory: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(directory / log_file.FILE)
+    connection = sqlite3.connect(directory / sqlite_file.FILE)
     try:
         yield connection
         connection.commit()
@@ -148,7 +148,7 @@ async def test_a_commit_that_has_begun_is_finished_whoever_cancels_it(directory)
 APPEND_FOR_EVER = """
 import itertools, sys, trio
 from pathlib import Path
-from hookbot.log.contract import Retention
+from hookbot.log.retention import Retention
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.message import Draft
 
@@ -211,7 +211,7 @@ async def test_an_older_file_is_brought_forward(directory, monkeypatch):
     async with open_sqlite_log(directory) as log:
         epoch = log.epoch
         await log.append([Draft("a", b"1")])
-    monkeypatch.setattr(log_file, "STEPS", (*log_file.STEPS, "CREATE TABLE novelty (x);"))
+    monkeypatch.setattr(sqlite_file, "STEPS", (*sqlite_file.STEPS, "CREATE TABLE novelty (x);"))
 
     async with open_sqlite_log(directory) as log:
         assert log.epoch == epoch
@@ -219,14 +219,14 @@ async def test_an_older_file_is_brought_forward(directory, monkeypatch):
 
     with database(directory) as connection:
         assert connection.execute("SELECT count(*) FROM novelty").fetchone() == (0,)
-        assert connection.execute("PRAGMA user_version").fetchone() == (len(log_file.STEPS),)
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(sqlite_file.STEPS),)
 
 
 async def test_a_step_forward_that_fails_changes_nothing(directory, monkeypatch):
     async with open_sqlite_log(directory):
         pass
     with monkeypatch.context() as patch:
-        patch.setattr(log_file, "STEPS", (*log_file.STEPS, "CREATE TABLE novelty (x); CREATE TABLE log (x);"))
+        patch.setattr(sqlite_file, "STEPS", (*sqlite_file.STEPS, "CREATE TABLE novelty (x); CREATE TABLE log (x);"))
         with pytest.raises(ConfigError, match="table log already exists"):
             async with open_sqlite_log(directory):
                 pass
@@ -247,7 +247,7 @@ async def test_another_programs_database_is_refused(directory):
 
 async def test_a_file_that_is_no_database_is_refused(directory):
     directory.mkdir(parents=True)
-    (directory / log_file.FILE).write_bytes(b"not a database" * 100)
+    (directory / sqlite_file.FILE).write_bytes(b"not a database" * 100)
 
     with pytest.raises(ConfigError, match="file is not a database"):
         async with open_sqlite_log(directory):
@@ -332,9 +332,9 @@ async def test_a_disk_that_is_full_refuses_the_batch_whole_and_takes_the_next(di
 async def test_a_check_fails_as_long_as_the_disk_does_not_take_anything(directory, broken):
     async with open_sqlite_log(directory) as log:
         with broken(log), pytest.raises(Unavailable):
-            await log.check()
+            await log.probe()
 
-        await log.check()
+        await log.probe()
     assert_sound(directory)
 
 
@@ -360,14 +360,14 @@ async def test_disk_space_is_given_back(directory):
     async with open_sqlite_log(directory) as log:
         for _ in range(10):
             await log.append([Draft("a", os.urandom(1 << 20)) for _ in range(4)])
-    before = (directory / log_file.FILE).stat().st_size
+    before = (directory / sqlite_file.FILE).stat().st_size
 
     async with open_sqlite_log(directory) as log:
         while await log.trim(Retention(max_count=1), now_us=START_US):
             pass
 
     assert before > 40 << 20
-    assert (directory / log_file.FILE).stat().st_size < 20 << 20
+    assert (directory / sqlite_file.FILE).stat().st_size < 20 << 20
     assert_sound(directory)
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from hookbot.broker.broker import open_broker
 from hookbot.broker.channels import Entry
-from hookbot.log.contract import MemoryLog
+from hookbot.log.memory import MemoryLog
 from hookbot.protocol.message import Draft
 from hookbot.protocol.topics import TopicFilter
 from hookbot.routers.attempts import RouterLimits

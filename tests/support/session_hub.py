@@ -9,7 +9,7 @@ import trio
 from hookbot.broker.broker import Broker, open_broker
 from hookbot.broker.consumers import Consumers, open_sessions
 from hookbot.errors import Unavailable
-from hookbot.log.contract import MemoryLog
+from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Gap, format_id
 from hookbot.protocol.subscribe import SubscribeRequest

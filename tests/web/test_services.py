@@ -4,8 +4,8 @@ import pytest
 import trio.testing
 
 from hookbot.errors import Unavailable
-from hookbot.log.contract import MemoryLog
 from hookbot.web.services import CHECK_INTERVAL_S, Readiness
+from hookbot.log.memory import MemoryLog
 
 
 class CountedLog(MemoryLog):
@@ -13,7 +13,7 @@ class CountedLog(MemoryLog):
 
     checks, fails = 0, False
 
-    async def check(self):
+    async def probe(self):
         await trio.lowlevel.checkpoint()
         self.checks += 1
         if self.fails:

@@ -13,7 +13,7 @@ from hookbot.broker import channels as channels_module
 from hookbot.broker import page_cache as pages_module
 from hookbot.broker.broker import Start, open_broker
 from hookbot.errors import Ended, HistoryLost, Unavailable
-from hookbot.log.contract import MemoryLog
+from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol import frames as framing_module
 from hookbot.protocol.message import Draft, Gap, format_id

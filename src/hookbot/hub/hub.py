@@ -17,7 +17,8 @@ from ..access.control import AccessControl
 from ..broker.broker import Broker, open_broker
 from ..broker.consumers import open_sessions
 from ..errors import ConfigError
-from ..log.contract import Log, MemoryLog
+from ..log.contract import Log
+from ..log.memory import MemoryLog
 from ..log.sqlite import open_sqlite_log
 from ..routers.runner import Routers, open_routers
 from ..web.app import create_app

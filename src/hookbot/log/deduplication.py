@@ -1,6 +1,6 @@
-"""What becomes of drafts as they come into a log: messages, or duplicates of earlier ones.
+"""Deduplication: a draft becomes a message, or a duplicate of an earlier one that brought the same key.
 
-The same in whichever engine they are stored; an engine brings what it remembers of their keys.
+The same in every engine; each brings what it remembers of the keys.
 """
 
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ from ..protocol.topics import is_unsafe
 from .retention import Row
 
 Outcome = Message | Duplicate | KeyReused
-"""What became of one draft. A `KeyReused` is handed back, not raised: the rest of its batch is stored."""
+"""The result for one draft. A `KeyReused` is returned, not raised: the rest of its batch is stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class FirstUse:
-    """Which message brought a key first, when, and with what fingerprint."""
+    """The message that brought a key first."""
 
     position: int
     time_us: int
     unsafe: bool
-    """Whether a stranger brought it, so that it goes with its message. One of a verified sender does not: strangers
-    who fill the unsafe topics must not make a replay pass."""
+    """Whether an untrusted client brought it, so that it goes with its message. One of a verified sender does not:
+    whoever fills the unsafe topics must not make a replay pass."""
     fingerprint: bytes
 
 
@@ -36,19 +36,19 @@ def digest(once: Once) -> bytes:
 
 @dataclass(slots=True)
 class Batch:
-    """Gives drafts their positions, one after the other, unless a key says that they were here before."""
+    """The drafts of one commit: each is given the next position, unless a key says that it was here before."""
 
     epoch: str
     head: int
     time_us: int
     known: Mapping[bytes, FirstUse]
-    """What the log remembers of the keys of these drafts."""
+    """First uses of their keys that the log remembers."""
     keys: dict[bytes, FirstUse] = field(default_factory=dict)
-    """What it has to remember from now on."""
+    """First uses in this batch, for the log to remember."""
     stored: list[tuple[Row, Message]] = field(default_factory=list)
-    """The messages that it has to store."""
+    """Messages for the log to store."""
 
-    def admit(self, draft: Draft) -> Outcome:
+    def add(self, draft: Draft) -> Outcome:
         """The draft as a message with the next id; or why it is not stored."""
         duplicate_of = None
         for once in draft.once:
@@ -60,8 +60,13 @@ class Batch:
         return self._store(draft, duplicate_of)
 
     def rows(self, *, unsafe: bool) -> list[Row]:
-        """The rows of what was stored in one half of the log."""
+        """The rows for one partition of the log."""
         return [row for row, message in self.stored if is_unsafe(message.topic) is unsafe]
+
+    @property
+    def positions(self) -> list[tuple[str, int]]:
+        """Topic and position of each message."""
+        return [(message.topic, row[0]) for row, message in self.stored]
 
     def _first_use(self, key: bytes) -> FirstUse | None:
         return self.known.get(key) or self.keys.get(key)
@@ -87,6 +92,6 @@ class Batch:
         self.stored.append(((self.head, self.time_us, draft.size), message))
         for key, once in {digest(once): once for once in draft.once}.items():
             if self._first_use(key) is None:
-                strange = is_unsafe(draft.topic) and draft.verified is None
-                self.keys[key] = FirstUse(self.head, self.time_us, strange, once.fingerprint)
+                unsafe = is_unsafe(draft.topic) and draft.verified is None
+                self.keys[key] = FirstUse(self.head, self.time_us, unsafe, once.fingerprint)
         return message

@@ -1,6 +1,6 @@
-"""How much history is kept, and the account of it that says what has to go.
+"""Retention: how much history is kept, and the account of it that says what has to go.
 
-A log has two halves, the safe and the unsafe messages. Each has an account of its own, so that strangers,
+A log has two partitions, the safe and the unsafe messages. Each has limits of its own, so that untrusted clients,
 who may publish to unsafe topics, never push out a safe message.
 """
 
@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from ..protocol.topics import TopicFilter, is_unsafe
-
 PARTITIONS = (False, True)
-"""Whether the messages of a half are unsafe ones; a half's place in a sequence of both."""
+"""Whether the messages of a partition are unsafe ones; its index in a sequence of both."""
 
 STEP_ROWS = 500  # a step of this many 1 KB messages holds up the writer for a few milliseconds
 STEP_BYTES = 8 << 20  # the pages of a deleted body are touched one by one
@@ -24,9 +22,9 @@ Row = tuple[int, int, int]
 class Retention:
     """How much history is kept: whichever limit is reached first. None means without limit.
 
-    Unsafe topics, where strangers publish, count against budgets of their own (`max_unsafe_bytes`, and `max_count`
-    once more), so that they can never push out a safe message. Idempotency keys live for `dedup_s`; those
-    that strangers bring go with their messages at the latest.
+    Unsafe topics, where untrusted clients publish, count against budgets of their own (`max_unsafe_bytes`, and
+    `max_count` once more), so that they never push out a safe message. Idempotency keys live for `dedup_s`; those of
+    untrusted clients go with their messages at the latest.
     """
 
     max_age_s: float | None = 7 * 86400
@@ -38,7 +36,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class RetentionLimits:
-    """What a `Retention` means for one half at one moment."""
+    """The limits that a `Retention` sets for one partition at one moment."""
 
     before_us: float
     max_count: float
@@ -47,7 +45,7 @@ class RetentionLimits:
 
     @classmethod
     def of(cls, retention: Retention, *, unsafe: bool, now_us: int) -> "RetentionLimits":
-        """The limits of the safe or the unsafe half at `now_us`."""
+        """The limits of the safe or the unsafe partition at `now_us`."""
         max_bytes = retention.max_unsafe_bytes if unsafe else retention.max_bytes
         return cls(
             before_us=-inf if retention.max_age_s is None else now_us - retention.max_age_s * 1_000_000,
@@ -63,7 +61,7 @@ class RetentionLimits:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """The account of one half of a log; an engine keeps it in the same commit as the messages it counts."""
+    """The account of the safe or the unsafe messages of a log, stored in the same commit as the messages it counts."""
 
     head: int = 0
     """Position and time of the newest message ever appended."""
@@ -104,26 +102,11 @@ class Partition:
         """The account after the first `taken` of its `oldest` messages (at least one) were deleted."""
         gone, rest = oldest[:taken], oldest[taken:]
         passed, oldest_us, _ = rest[0] if rest else oldest[-1]
-        half = replace(
+        shrunk = replace(
             self,
             count=self.count - taken,
             size=self.size - sum(row[2] for row in gone),
             passed=passed - 1 if rest else passed,
             oldest_us=oldest_us,
         )
-        return replace(half, lost=gone[-1][0], lost_us=gone[-1][1]) if gone else half
-
-
-def lost_before(halves: Sequence[Partition], time_us: int) -> int:
-    """The newest position that retention took of what was stored before `time_us`."""
-    return max((half.lost for half in halves if half.lost_us < time_us), default=0)
-
-
-def lost_up_to(wanted: TopicFilter, halves: Sequence[Partition]) -> int:
-    """The newest position that retention took from the halves that `wanted` selects from."""
-    return max((halves[is_unsafe(pattern)].lost for pattern in wanted.patterns), default=0)
-
-
-def passed_up_to(wanted: TopicFilter, halves: Sequence[Partition]) -> int:
-    """The position up to which nothing is left that `wanted` could select."""
-    return min((halves[is_unsafe(pattern)].passed for pattern in wanted.patterns), default=0)
+        return replace(shrunk, lost=gone[-1][0], lost_us=gone[-1][1]) if gone else shrunk

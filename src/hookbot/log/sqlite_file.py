@@ -1,4 +1,4 @@
-"""The file of the SQLite log: who may open it, what is in it, and how an older one is brought forward."""
+"""The file of the SQLite log: its lock, its schema, and how an older one is brought forward."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import ConfigError
-from .contract import new_epoch
+from .engine import new_epoch
 
 FILE = "hookbot.sqlite3"
 LOCK = "hookbot.lock"
@@ -38,7 +38,7 @@ STEPS = (
     INSERT INTO half VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0), (1, 0, 0, 0, 0, 0, 0, 0, 0);
     """,
 )
-"""What brings a file from one version of the schema to the next, a new one from the first on."""
+"""Migrations from one version of the schema to the next; a new file takes all of them. `half` holds the partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class LogFile:
     opened: ExitStack
 
     def close(self) -> None:
-        """Close the readers, then the writer, which folds the write-ahead log in; then let other hubs have it."""
+        """Close the readers, then the writer, which folds the write-ahead log in; then let other hubs open it."""
         self.opened.close()
 
 

@@ -1,4 +1,4 @@
-"""What is read from and written to the tables of the SQLite log, always in a worker thread.
+"""Queries of the SQLite log: all that is read from and written to its tables, always in a worker thread.
 
 The `sqlite3` module lets go of the interpreter for every row that it steps over, and a busy event loop may take
 milliseconds to give it back. So a batch is written by few statements of many rows, and a page comes as
@@ -21,11 +21,12 @@ from typing import Any, TypeVar
 from ..protocol.envelope import encode_json
 from ..protocol.message import Draft, Message, Verified, format_id
 from ..protocol.topics import UNSAFE, TopicFilter, is_subtree
-from .contract import Page, SavedCursor, ScanRange
+from .contract import Page, SavedCursor
 from .deduplication import Batch, FirstUse, digest
+from .engine import ScanRange
 from .retention import STEP_ROWS, Partition, RetentionLimits, Row
 
-STRETCH = 50_000  # positions; searching them takes some five milliseconds
+SCAN_LENGTH = 50_000  # positions; scanning them takes some five milliseconds
 ROWS_AT_ONCE = 128  # of one statement; beyond this its cost is that of its rows
 SPARE_PAGES = 1024  # free pages that are kept for the next messages
 VACUUM_PAGES = 64  # one MiB
@@ -33,9 +34,9 @@ TURN = 64  # messages that are decoded in half a millisecond
 BREAK_S = 1e-6  # the system makes it some 50 µs, enough for another thread to take over
 
 _META = ("headers", "query", "hops", "duplicate_of")
-_HALF = [field.name for field in fields(Partition)]
+_ACCOUNT = [field.name for field in fields(Partition)]
 _IS_UNSAFE = f"(topic >= '{UNSAFE}' AND topic < '{UNSAFE[:-1]}0')"  # '0' follows '/'
-_HALF_CONDITIONS = {False: f"NOT {_IS_UNSAFE}", True: _IS_UNSAFE}
+_IN_PARTITION = {False: f"NOT {_IS_UNSAFE}", True: _IS_UNSAFE}
 
 T = TypeVar("T")
 
@@ -57,9 +58,9 @@ def load_epoch(connection: sqlite3.Connection) -> str:
     return str(epoch)
 
 
-def load_halves(connection: sqlite3.Connection) -> list[Partition]:
-    """The accounts of both halves."""
-    return [Partition(*row) for row in connection.execute(f"SELECT {', '.join(_HALF)} FROM half ORDER BY unsafe")]
+def load_partitions(connection: sqlite3.Connection) -> list[Partition]:
+    """The safe and the unsafe partition."""
+    return [Partition(*row) for row in connection.execute(f"SELECT {', '.join(_ACCOUNT)} FROM half ORDER BY unsafe")]
 
 
 def load_topics(connection: sqlite3.Connection, after: int) -> list[tuple[str, int]]:
@@ -80,22 +81,23 @@ def first_uses(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> dict[
     return found
 
 
-def insert_admitted(connection: sqlite3.Connection, admission: Batch) -> None:
-    """Write the messages that were admitted, and the keys to be remembered."""
-    stored = admission.stored
+def insert_batch(connection: sqlite3.Connection, batch: Batch) -> None:
+    """Write the messages of a batch, and the keys to be remembered."""
     _insert(
         connection,
         "INSERT INTO log",
-        [(position, time_us, message.topic, size) for (position, time_us, size), message in stored],
+        [(position, time_us, message.topic, size) for (position, time_us, size), message in batch.stored],
     )
-    _insert(connection, "INSERT INTO body", [(row[0], _encode_meta(message), message.body) for row, message in stored])
-    uses = [(use.unsafe, use.position, key, use.time_us, use.fingerprint) for key, use in admission.keys.items()]
+    _insert(
+        connection, "INSERT INTO body", [(row[0], _encode_meta(message), message.body) for row, message in batch.stored]
+    )
+    uses = [(use.unsafe, use.position, key, use.time_us, use.fingerprint) for key, use in batch.keys.items()]
     _insert(connection, "INSERT INTO once", uses)
 
 
-def save_halves(connection: sqlite3.Connection, halves: Sequence[Partition]) -> None:
-    """Write the accounts of both halves."""
-    rows = [(unsafe, *(getattr(half, name) for name in _HALF)) for unsafe, half in enumerate(halves)]
+def save_partitions(connection: sqlite3.Connection, partitions: Sequence[Partition]) -> None:
+    """Write the safe and the unsafe partition."""
+    rows = [(unsafe, *(getattr(partition, name) for name in _ACCOUNT)) for unsafe, partition in enumerate(partitions)]
     _insert(connection, "REPLACE INTO half", rows)
 
 
@@ -121,13 +123,13 @@ def load_page(
     connection: sqlite3.Connection,
     epoch: str,
     wanted: TopicFilter,
-    stretch: ScanRange,
+    scan: ScanRange,
     *,
     limit: int,
     max_bytes: int,
     newest: bool,
 ) -> Page:
-    """The messages that `wanted` selects in `stretch`: at most `limit`, of `max_bytes`, but one."""
+    """The messages that `wanted` selects in `scan`: at most `limit`, of `max_bytes`, but one."""
     condition, topics = _condition(wanted)
     order = "DESC" if newest else "ASC"
     these = (
@@ -135,21 +137,21 @@ def load_page(
     )
     found = connection.execute(
         f"SELECT json_group_array(position), json_group_array(size) FROM {these}",
-        (stretch.low, stretch.high, *topics, limit),
+        (scan.low, scan.high, *topics, limit),
     ).fetchone()
     positions, sizes = map(json.loads, found)
     if not positions:
-        return Page([], stretch.end)
+        return Page([], scan.end)
     fitting = max(1, bisect_right(list(accumulate(sizes)), max_bytes))
     last = positions[fitting - 1]
-    low, high = (last - 1, stretch.high) if newest else (stretch.low, last)
+    low, high = (last - 1, scan.high) if newest else (scan.low, last)
     rows, bodies = connection.execute(
         "SELECT json_group_array(json_array(position, time_us, topic, length(body), json(meta))),"
         f" CAST(group_concat(body, '') AS BLOB) FROM {these} CROSS JOIN body USING (position)",
         (low, high, *topics, fitting),
     ).fetchone()
     complete = fitting == len(positions) < limit
-    return Page(list(_decode(epoch, json.loads(rows), bodies or b"")), stretch.end if complete else last)
+    return Page(list(_decode(epoch, json.loads(rows), bodies or b"")), scan.end if complete else last)
 
 
 def position_before(connection: sqlite3.Connection, head: int, time_us: int) -> int:
@@ -164,19 +166,21 @@ def position_before(connection: sqlite3.Connection, head: int, time_us: int) -> 
     return bisect_left(range(1, head + 1), time_us, key=time_at)
 
 
-def trim_half(connection: sqlite3.Connection, half: Partition, limits: RetentionLimits, *, unsafe: bool) -> Partition:
-    """Delete one step of the messages of a half that `limits` do not allow; its account after that."""
-    high = min(half.passed + STRETCH, half.head)
-    oldest = _oldest(connection, half.passed, high, unsafe=unsafe)
+def trim_partition(
+    connection: sqlite3.Connection, partition: Partition, limits: RetentionLimits, *, unsafe: bool
+) -> Partition:
+    """Delete one step of the messages that `limits` do not allow; the partition after that."""
+    high = min(partition.passed + SCAN_LENGTH, partition.head)
+    oldest = _oldest(connection, partition.passed, high, unsafe=unsafe)
     if not oldest:
-        return replace(half, passed=high)
-    taken = half.doomed(oldest, limits)
+        return replace(partition, passed=high)
+    taken = partition.doomed(oldest, limits)
     if taken:
         last = oldest[taken - 1][0]
-        these = f"FROM log WHERE position > ? AND position <= ? AND {_HALF_CONDITIONS[unsafe]}"
-        connection.execute(f"DELETE FROM body WHERE position IN (SELECT position {these})", (half.passed, last))
-        connection.execute(f"DELETE {these}", (half.passed, last))
-    return half.shrunk(oldest, taken)
+        these = f"FROM log WHERE position > ? AND position <= ? AND {_IN_PARTITION[unsafe]}"
+        connection.execute(f"DELETE FROM body WHERE position IN (SELECT position {these})", (partition.passed, last))
+        connection.execute(f"DELETE {these}", (partition.passed, last))
+    return partition.shrunk(oldest, taken)
 
 
 def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost: int, unsafe: bool) -> bool:
@@ -232,7 +236,7 @@ def _runs(items: Sequence[T]) -> Iterator[Sequence[T]]:
 def _oldest(connection: sqlite3.Connection, low: int, high: int, *, unsafe: bool) -> list[Row]:
     [rows] = connection.execute(
         "SELECT json_group_array(json_array(position, time_us, size)) FROM"
-        f" (SELECT * FROM log WHERE position > ? AND position <= ? AND {_HALF_CONDITIONS[unsafe]}"
+        f" (SELECT * FROM log WHERE position > ? AND position <= ? AND {_IN_PARTITION[unsafe]}"
         " ORDER BY position LIMIT ?)",
         (low, high, STEP_ROWS),
     ).fetchone()

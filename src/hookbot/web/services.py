@@ -31,7 +31,7 @@ class Readiness:
         """Raises `Unavailable` unless it can. The log, which really writes for it, is asked once a second at most."""
         async with self._lock:
             if trio.current_time() >= self._checked_until:
-                await self._log.check()
+                await self._log.probe()
                 self._checked_until = trio.current_time() + CHECK_INTERVAL_S
         if not self._routers_run():
             raise Unavailable("a router does not run")

@@ -10,8 +10,9 @@ import trio
 
 from hookbot.access.rate_limits import Rate
 from hookbot.errors import Unavailable
-from hookbot.log.contract import MemoryLog
 from hookbot.web.fastpath import http_connection
+from hookbot.log.memory import MemoryLog
+from hookbot.web.fastpath import connection
 from hookbot.web.fastpath import listener as door
 from hookbot.web.fastpath.epoll import RECEIVE_BYTES
 from support.front import GUARD_S, Listener, handshake, open_front, post

@@ -11,7 +11,7 @@ import trio
 from websockets.frames import Close, Frame, Opcode
 
 from hookbot.broker import channels
-from hookbot.log.contract import MemoryLog
+from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.frames import HookbotV1, Raw

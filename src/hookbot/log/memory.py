@@ -1,0 +1,122 @@
+"""The log in memory, for tests and for hubs that need to remember nothing."""
+
+from bisect import bisect_left, bisect_right
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from heapq import merge
+from itertools import islice
+
+import trio
+
+from ..protocol.message import Draft, Message, wall_clock_us
+from ..protocol.topics import TopicFilter, is_unsafe
+from .contract import Page, SavedCursor
+from .deduplication import FirstUse, Outcome
+from .engine import Engine, ScanRange, new_epoch
+from .retention import PARTITIONS, STEP_ROWS, Partition, Retention, RetentionLimits, Row
+
+SCAN_LENGTH = 20_000  # scanning this many positions takes a few milliseconds
+
+
+class MemoryLog(Engine):
+    """A log that is gone when its process is. It uses no threads, so Trio's test clocks understand it."""
+
+    def __init__(self, *, clock_us: Callable[[], int] = wall_clock_us) -> None:
+        super().__init__(new_epoch(), [Partition() for _ in PARTITIONS], clock_us)
+        self._entries: tuple[list[_Entry], list[_Entry]] = [], []
+        self._keys: tuple[dict[bytes, FirstUse], dict[bytes, FirstUse]] = {}, {}
+        self._cursors: dict[str, SavedCursor] = {}
+
+    async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = {}) -> Sequence[Outcome]:
+        await trio.lowlevel.checkpoint()
+        batch = self._new_batch(ChainMap(*self._keys))
+        outcomes = [batch.add(draft) for draft in drafts]
+        self._partitions = self._grown(batch)
+        for row, message in batch.stored:
+            self._entries[is_unsafe(message.topic)].append((row, message))
+        self._heads.add(batch.positions)
+        for key, first in batch.keys.items():
+            self._keys[first.unsafe][key] = first
+        for name, position in cursors.items():
+            self._save(name, position, batch.time_us)
+        return outcomes
+
+    async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
+        await trio.lowlevel.checkpoint()
+        scan = self._scan_range(wanted, after=after, newest=newest, length=SCAN_LENGTH)
+        parts = [_within(entries, scan, newest=newest) for entries in self._entries]
+        selects = cache(wanted.matches)
+        found = (entry for entry in merge(*parts, key=_position, reverse=newest) if selects(entry[1].topic))
+        return _fill(found, limit, max_bytes, scan.end)
+
+    async def position_before(self, time_us: int) -> int:
+        await trio.lowlevel.checkpoint()
+        position = self._lost_before(time_us)
+        for entries in self._entries:
+            older = bisect_left(entries, time_us, key=_time_us)
+            position = max(position, _position(entries[older - 1]) if older else 0)
+        return position
+
+    async def cursors(self, prefix: str = "") -> Sequence[SavedCursor]:
+        await trio.lowlevel.checkpoint()
+        return [cursor for name, cursor in sorted(self._cursors.items()) if name.startswith(prefix)]
+
+    async def trim(self, retention: Retention, *, now_us: int) -> bool:
+        await trio.lowlevel.checkpoint()
+        return any(self._trim_partition(retention, now_us, unsafe=unsafe) for unsafe in PARTITIONS)
+
+    async def probe(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def _save(self, name: str, position: int | None, time_us: int) -> None:
+        if position is None:
+            self._cursors.pop(name, None)
+        else:
+            self._cursors[name] = SavedCursor(name, position, time_us)
+
+    def _trim_partition(self, retention: Retention, now_us: int, *, unsafe: bool) -> bool:
+        limits = RetentionLimits.of(retention, unsafe=unsafe, now_us=now_us)
+        partition, entries = self._partitions[unsafe], self._entries[unsafe]
+        if partition.due(limits):
+            oldest = [row for row, _ in entries[:STEP_ROWS]]
+            taken = partition.doomed(oldest, limits)
+            self._partitions[unsafe] = partition = partition.shrunk(oldest, taken)
+            del entries[:taken]
+        more = self._forget_keys(partition.lost if unsafe else 0, limits, self._keys[unsafe])
+        return more or partition.due(limits)
+
+    def _forget_keys(self, lost: int, limits: RetentionLimits, keys: dict[bytes, FirstUse]) -> bool:
+        oldest = list(islice(keys.items(), STEP_ROWS))
+        expired = [key for key, use in oldest if use.time_us < limits.keys_before_us or use.position <= lost]
+        for key in expired:
+            del keys[key]
+        return len(expired) == STEP_ROWS
+
+
+_Entry = tuple[Row, Message]
+
+
+def _position(entry: _Entry) -> int:
+    return entry[0][0]
+
+
+def _time_us(entry: _Entry) -> int:
+    return entry[0][1]
+
+
+def _within(entries: list[_Entry], scan: ScanRange, *, newest: bool) -> Iterator[_Entry]:
+    first = bisect_right(entries, scan.low, key=_position)
+    last = bisect_right(entries, scan.high, key=_position)
+    indices = range(last - 1, first - 1, -1) if newest else range(first, last)
+    return (entries[index] for index in indices)
+
+
+def _fill(found: Iterable[_Entry], limit: int, max_bytes: int, end: int) -> Page:
+    messages: list[Message] = []
+    for (_, _, size), message in found:
+        max_bytes -= size
+        if len(messages) >= limit or (messages and max_bytes < 0):
+            return Page(messages, messages[-1].position)
+        messages.append(message)
+    return Page(messages, end)
