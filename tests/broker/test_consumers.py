@@ -15,10 +15,10 @@ async def hub():
         yield hub
 
 
-async def until_closed(session, heard):
+async def until_closed(consumer, heard):
     try:
         while True:
-            await session.take()
+            await consumer.take()
     except Ended as ended:
         heard.append((ended.code, str(ended)))
 
@@ -28,7 +28,7 @@ async def test_listed_are_cursors_and_groups_with_their_lag_and_whether_somebody
         pass
     await hub.publish("b", "a/x", "x")
     async with hub.open("b", cursor="here"):
-        listed = hub.sessions.list()
+        listed = hub.consumers.list()
 
     assert [(one.kind, one.path, one.name, one.position, one.lag, one.connected) for one in listed] == [
         ("cursor", "/sub/b", "c", hub.id(0), 3, False),
@@ -42,15 +42,15 @@ async def test_listed_are_those_of_one_path_however_it_is_written(hub, path):
     async with hub.open("a", cursor="c"), hub.open("a/", cursor="c"), hub.open("a b", cursor="c"):
         pass
 
-    assert [one.path for one in hub.sessions.list(path)] == ["/sub/a"]
-    assert [one.path for one in hub.sessions.list("/sub/a b")] == ["/sub/a b"]
+    assert [one.path for one in hub.consumers.list(path)] == ["/sub/a"]
+    assert [one.path for one in hub.consumers.list("/sub/a b")] == ["/sub/a b"]
 
 
 async def test_a_path_that_is_none_is_refused(hub):
     with pytest.raises(NotFound):
-        hub.sessions.list("/status")
+        hub.consumers.list("/status")
     with pytest.raises(InvalidTopic):
-        hub.sessions.list("/sub//a")
+        hub.consumers.list("/sub//a")
 
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
@@ -58,57 +58,57 @@ async def test_a_moved_one_goes_on_from_where_it_was_moved_to_backwards_or_forwa
     async with hub.open(**{kind: "c"}):
         await hub.publish("t", "t", "t")
 
-    moved = await hub.sessions.move(kind, "/sub/t", "c", None)
+    moved = await hub.consumers.move(kind, "/sub/t", "c", None)
     assert (moved.position, moved.lag) == (hub.id(3), 0)
-    await hub.sessions.move(kind, "/t", "c", AfterId(hub.log.epoch, 1))
+    await hub.consumers.move(kind, "/t", "c", AfterId(hub.log.epoch, 1))
 
     assert await hub.saved(kind) == {f"{kind} /sub/t c": 1}
-    async with hub.open(**{kind: "c"}) as session:
-        assert await take(session, 2) == [2, 3]
+    async with hub.open(**{kind: "c"}) as consumer:
+        assert await take(consumer, 2) == [2, 3]
 
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
 async def test_who_is_connected_to_a_moved_one_is_closed_and_its_acks_come_too_late(hub, kind):
     heard = []
     await hub.publish("t", "t")
-    async with hub.open(**{kind: "c"}, since=FromOldest()) as session, trio.open_nursery() as nursery:
-        await take(session, 2)
-        nursery.start_soon(until_closed, session, heard)
+    async with hub.open(**{kind: "c"}, since=FromOldest()) as consumer, trio.open_nursery() as nursery:
+        await take(consumer, 2)
+        nursery.start_soon(until_closed, consumer, heard)
         await wait_all_tasks_blocked()
 
-        await hub.sessions.move(kind, "/sub/t", "c", FromOldest())
-        (ack if kind == "cursor" else ack_each)(session, hub, 2)
+        await hub.consumers.move(kind, "/sub/t", "c", FromOldest())
+        (ack if kind == "cursor" else ack_each)(consumer, hub, 2)
 
     assert heard == [(1013, f"the {kind} c was moved: come back and go on from there")]
-    async with hub.open(**{kind: "c"}) as session:
-        assert await take(session, 2) == [1, 2]
+    async with hub.open(**{kind: "c"}) as consumer:
+        assert await take(consumer, 2) == [1, 2]
 
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
 async def test_who_is_connected_to_a_deleted_one_is_closed_for_good(hub, kind):
     heard = []
-    async with hub.open(**{kind: "c"}) as session, trio.open_nursery() as nursery:
-        nursery.start_soon(until_closed, session, heard)
+    async with hub.open(**{kind: "c"}) as consumer, trio.open_nursery() as nursery:
+        nursery.start_soon(until_closed, consumer, heard)
         await wait_all_tasks_blocked()
-        await hub.sessions.delete(kind, "/sub/t", "c")
+        await hub.consumers.delete(kind, "/sub/t", "c")
 
     assert heard == [(4001, f"the {kind} c was deleted")]
-    assert hub.sessions.list() == []
+    assert hub.consumers.list() == []
     assert await hub.log.cursors() == []
 
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
 async def test_a_deleted_one_can_be_made_anew(hub, kind):
-    async with hub.open(**{kind: "c"}, since=FromOldest()) as session:
+    async with hub.open(**{kind: "c"}, since=FromOldest()) as consumer:
         await hub.publish("t", "t")
-        await take(session, 2)
-        (ack if kind == "cursor" else ack_each)(session, hub, 1)
-    await hub.sessions.delete(kind, "/sub/t", "c")
+        await take(consumer, 2)
+        (ack if kind == "cursor" else ack_each)(consumer, hub, 1)
+    await hub.consumers.delete(kind, "/sub/t", "c")
 
-    async with hub.open(**{kind: "c"}) as session:
-        assert session.hello["position"] == hub.id(2)
+    async with hub.open(**{kind: "c"}) as consumer:
+        assert consumer.hello["position"] == hub.id(2)
         await hub.publish("t")
-        assert await take(session, 1) == [3]
+        assert await take(consumer, 1) == [3]
 
 
 async def test_a_connection_that_waited_for_a_cursor_that_is_deleted_makes_it_anew(hub):
@@ -121,10 +121,10 @@ async def test_a_connection_that_waited_for_a_cursor_that_is_deleted_makes_it_an
     async with hub.open(cursor="c"), trio.open_nursery() as nursery:
         nursery.start_soon(connect)
         await wait_all_tasks_blocked()
-        await hub.sessions.delete("cursor", "/sub/t", "c")
+        await hub.consumers.delete("cursor", "/sub/t", "c")
         await opened.wait()
 
-    assert [one.name for one in hub.sessions.list()] == ["c"]
+    assert [one.name for one in hub.consumers.list()] == ["c"]
 
 
 @pytest.mark.parametrize("path", ["/sub/t", "/sub/other"])
@@ -133,9 +133,9 @@ async def test_what_is_not_there_can_be_neither_moved_nor_deleted(hub, path):
         pass
 
     with pytest.raises(NotFound, match=f"there is no group 'c' at '{path}'"):
-        await hub.sessions.move("group", path, "c", None)
+        await hub.consumers.move("group", path, "c", None)
     with pytest.raises(NotFound, match=f"there is no cursor 'd' at '{path}'"):
-        await hub.sessions.delete("cursor", path, "d")
+        await hub.consumers.delete("cursor", path, "d")
 
 
 async def test_whoever_deletes_while_the_log_is_broken_is_told_so(hub):
@@ -144,4 +144,4 @@ async def test_whoever_deletes_while_the_log_is_broken_is_told_so(hub):
     hub.log.broken = True
 
     with pytest.raises(Unavailable):
-        await hub.sessions.delete("cursor", "/sub/t", "c")
+        await hub.consumers.delete("cursor", "/sub/t", "c")

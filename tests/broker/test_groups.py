@@ -285,7 +285,7 @@ async def test_a_quiet_group_follows_the_head(hub):
         await hub.publish("other", "other")
 
         assert member.skip_unwanted() == 3
-        assert hub.sessions.list()[0].lag == 0
+        assert hub.consumers.list()[0].lag == 0
 
 
 async def test_by_topic_a_topic_stays_on_the_member_that_has_it(memory_hub, autojump_clock):
@@ -347,14 +347,14 @@ async def test_a_topic_that_is_held_up_does_not_fill_the_memory(memory_hub, auto
 async def test_the_members_of_a_group_want_the_same_order(hub):
     async with join(hub, by_topic=True):
         with pytest.raises(Refused, match="the other members of the group g are with key=topic"):
-            hub.sessions.check(listening(group="g"))
+            hub.consumers.check_request(listening(group="g"))
         with pytest.raises(Refused, match="key=topic"):
             async with join(hub):
                 pass
         async with join(hub, by_topic=True):
             pass
     async with join(hub):
-        hub.sessions.check(listening(group="g"))
+        hub.consumers.check_request(listening(group="g"))
 
 
 async def test_every_member_is_told_of_a_gap(hub):
@@ -463,10 +463,10 @@ async def test_nothing_is_remembered_of_a_group_that_was_deleted(memory_hub, aut
         await hub.publish("t", "t")
         await take(member, 2)
         ack_each(member, hub, 2)
-    await hub.sessions.delete("group", "/sub/t", "g")
+    await hub.consumers.delete("group", "/sub/t", "g")
     await trio.sleep(2)
 
-    assert not hub.sessions._groups._resting
+    assert not hub.consumers._groups._resting
     async with join(hub, since=FromOldest()) as member:
         assert await take_marked(member, 2) == [(1, False), (2, False)]
 
@@ -549,14 +549,14 @@ class Simulation:
             timeout_s = self.random.choice([5, 20]) if self.stalls else 3600
             room = self.random.choice([1, 3, 1000])
             asked = {"by_topic": self.by_topic, "ack_timeout_s": timeout_s, "max_unacked": room}
-            async with join(self.hub, "", **asked) as session:
+            async with join(self.hub, "", **asked) as consumer:
                 me = object()
                 for _ in range(self.random.randint(1, 30)):
                     items = []
                     with trio.move_on_after(1 if self.stalls else 0.02):
-                        items = await session.take()
+                        items = await consumer.take()
                     self.note(me, items, timeout_s)
-                    await self.work(session, items)
+                    await self.work(consumer, items)
                 for position in [position for position, (who, _) in self.holder.items() if who is me]:
                     self.holder[position] = me, trio.current_time()  # it leaves: others may have it now
 
@@ -591,12 +591,12 @@ class Simulation:
         topic = self.topics[position]
         return [other for other, its in self.topics.items() if its == topic and other not in self.acked]
 
-    async def work(self, session, items):
+    async def work(self, consumer, items):
         if self.stalls and self.random.random() < 0.1:
             await trio.sleep(self.random.choice([1, 10, 30]))
         done = [entry.position for entry in items if self.random.random() < 0.8]
         self.random.shuffle(done)
-        ack_each(session, self.hub, *done)
+        ack_each(consumer, self.hub, *done)
         for position in done:
             who, until = self.holder[position]
             if self.by_topic and until <= trio.current_time():  # too late to keep the topic
@@ -605,5 +605,5 @@ class Simulation:
 
     def check(self):
         assert self.acked == self.sent == self.topics.keys()
-        [listed] = self.hub.sessions.list()
+        [listed] = self.hub.consumers.list()
         assert listed.lag == 0

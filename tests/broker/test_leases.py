@@ -9,9 +9,9 @@ from hookbot.broker.leases import LeaseHolder, Leases
 
 
 def member(leases, *, room=1000, timeout_s=60.0):
-    taker = LeaseHolder(room, timeout_s, wake=lambda: None)
-    leases.join(taker)
-    return taker
+    holder = LeaseHolder(room, timeout_s, wake=lambda: None)
+    leases.join(holder)
+    return holder
 
 
 def filled(count, *, lane=lambda position: position):
@@ -21,28 +21,28 @@ def filled(count, *, lane=lambda position: position):
     return leases
 
 
-def fetch(leases, taker, *, now=0.0):
+def fetch(leases, holder, *, now=0.0):
     """What a member was given, and whether each comes again."""
-    return [(position, leases.send(taker, position, now)) for position in tuple(taker.given)]
+    return [(position, leases.send(holder, position, now)) for position in tuple(holder.given)]
 
 
-def give(leases, taker, count, *, now=0.0):
-    leases.ask(taker, count)
+def give(leases, holder, count, *, now=0.0):
+    leases.ask(holder, count)
     leases.grant(now)
-    fetched = fetch(leases, taker, now=now)
-    leases.ask(taker, 0)
+    fetched = fetch(leases, holder, now=now)
+    leases.ask(holder, 0)
     return [position for position, _ in fetched]
 
 
 def test_those_who_ask_are_given_messages_in_turn():
     leases = filled(6)
     first, second, third = (member(leases) for _ in range(3))
-    for taker in (first, second, third):
-        leases.ask(taker, 10)
+    for holder in (first, second, third):
+        leases.ask(holder, 10)
 
     leases.grant(0)
 
-    assert [list(taker.given) for taker in (first, second, third)] == [[1, 4], [2, 5], [3, 6]]
+    assert [list(holder.given) for holder in (first, second, third)] == [[1, 4], [2, 5], [3, 6]]
 
 
 def test_who_does_not_ask_is_given_nothing():
@@ -55,27 +55,27 @@ def test_who_does_not_ask_is_given_nothing():
 
 def test_nobody_has_more_than_there_is_room_for():
     leases = filled(5)
-    taker = member(leases, room=2)
+    holder = member(leases, room=2)
 
-    assert give(leases, taker, 10) == [1, 2]
-    assert give(leases, taker, 10) == []
+    assert give(leases, holder, 10) == [1, 2]
+    assert give(leases, holder, 10) == []
 
     leases.ack(1)
-    assert give(leases, taker, 10) == [3]
+    assert give(leases, holder, 10) == [3]
 
 
 def test_somebody_who_asked_for_more_than_there_was_is_given_it_later():
     leases = filled(1)
-    taker = member(leases)
-    leases.ask(taker, 2)
+    holder = member(leases)
+    leases.ask(holder, 2)
     leases.grant(0)
-    assert leases.hungry
+    assert leases.has_demand
 
     leases.add(2, 2)
     leases.grant(0)
 
-    assert list(taker.given) == [1, 2]
-    assert not leases.hungry
+    assert list(holder.given) == [1, 2]
+    assert not leases.has_demand
 
 
 def test_the_floor_is_before_the_oldest_that_is_not_acknowledged():
@@ -122,13 +122,13 @@ def test_a_lease_ends_when_its_time_is_over_and_not_before():
 
 def test_the_time_of_a_lease_begins_when_the_message_is_fetched():
     leases = filled(2)
-    taker = member(leases, timeout_s=10)
-    leases.ask(taker, 2)
+    holder = member(leases, timeout_s=10)
+    leases.ask(holder, 2)
     leases.grant(0)
-    leases.send(taker, 1, 7)
+    leases.send(holder, 1, 7)
 
     assert leases.expire(10)  # the other one, which nobody has fetched
-    assert list(taker.leased) == [1]
+    assert list(holder.leased) == [1]
     assert leases.expire(17)
 
 
@@ -183,9 +183,9 @@ def test_a_late_ack_counts_while_another_has_the_message_who_is_then_free_for_mo
 
 def test_only_what_was_sent_or_is_acknowledged_counts_as_sent():
     leases = filled(3)
-    taker = member(leases)
-    give(leases, taker, 1)
-    leases.ask(taker, 1)
+    holder = member(leases)
+    give(leases, holder, 1)
+    leases.ask(holder, 1)
     leases.grant(0)
 
     assert [leases.was_sent(position) for position in (1, 2, 3, 4)] == [True, False, False, False]
@@ -196,12 +196,12 @@ def test_only_what_was_sent_or_is_acknowledged_counts_as_sent():
 
 def test_a_message_that_is_taken_back_before_it_was_fetched_is_not_sent():
     leases = filled(1)
-    taker = member(leases, timeout_s=10)
-    leases.ask(taker, 1)
+    holder = member(leases, timeout_s=10)
+    leases.ask(holder, 1)
     leases.grant(0)
     leases.expire(10)
 
-    assert leases.send(taker, 1, 10) is None
+    assert leases.send(holder, 1, 10) is None
 
 
 def test_by_topic_the_messages_of_a_topic_go_to_one_member_until_it_has_acknowledged_them():
@@ -282,7 +282,7 @@ class Group(RuleBasedStateMachine):
     def begin(self, by_topic):
         self.by_topic = by_topic
         self.leases = Leases(0)
-        self.takers = []
+        self.holders = []
         self.now = 0.0
         self.topics = {}
         self.sent = set()
@@ -298,33 +298,33 @@ class Group(RuleBasedStateMachine):
 
     @rule(target=members, room=st.integers(1, 6), timeout_s=st.sampled_from([4.0, 6.0]))
     def join(self, room, timeout_s):
-        taker = member(self.leases, room=room, timeout_s=timeout_s)
-        self.takers.append(taker)
-        return taker
+        holder = member(self.leases, room=room, timeout_s=timeout_s)
+        self.holders.append(holder)
+        return holder
 
-    @rule(taker=consumes(members))
-    def leave(self, taker):
-        self.leases.leave(taker)
-        self.takers.remove(taker)
-        assert not taker.leased
-        assert not taker.given
+    @rule(holder=consumes(members))
+    def leave(self, holder):
+        self.leases.leave(holder)
+        self.holders.remove(holder)
+        assert not holder.leased
+        assert not holder.given
 
-    @rule(taker=members, count=st.integers(0, 3))
-    def ask(self, taker, count):
-        self.leases.ask(taker, count)
+    @rule(holder=members, count=st.integers(0, 3))
+    def ask(self, holder, count):
+        self.leases.ask(holder, count)
         self.leases.grant(self.now)
-        for taker in self.takers:
-            if taker.wants > 0:
+        for holder in self.holders:
+            if holder.wants > 0:
                 assert not self.free_lanes(), "somebody asks for what lies there"
-                assert not taker.reserved
+                assert not holder.reserved
 
-    @rule(taker=members, count=st.integers(1, 3))
-    def take(self, taker, count):
-        self.ask(taker, count)
-        for position in tuple(taker.given):
-            assert self.leases.send(taker, position, self.now) == (position in self.sent)
+    @rule(holder=members, count=st.integers(1, 3))
+    def take(self, holder, count):
+        self.ask(holder, count)
+        for position in tuple(holder.given):
+            assert self.leases.send(holder, position, self.now) == (position in self.sent)
             self.sent.add(position)
-        self.leases.ask(taker, 0)
+        self.leases.ask(holder, 0)
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data())
@@ -339,32 +339,32 @@ class Group(RuleBasedStateMachine):
     def wait(self, seconds):
         self.now += seconds
         self.leases.expire(self.now)
-        assert all(item.deadline > self.now for taker in self.takers for item in taker.leased.values())
+        assert all(item.deadline > self.now for holder in self.holders for item in holder.leased.values())
 
     @rule()
     def everybody_leaves_and_the_group_rests(self):
-        for taker in tuple(self.takers):
-            self.leases.leave(taker)
+        for holder in tuple(self.holders):
+            self.leases.leave(holder)
         self.leases = self.leases.remembered(1000)
-        for taker in self.takers:
-            self.leases.join(taker)
+        for holder in self.holders:
+            self.leases.join(holder)
 
     @invariant()
     def nothing_is_lost_and_nobody_has_what_another_has(self):
         unacked = self.topics.keys() - self.acked
-        leased = [position for taker in self.takers for position in taker.leased]
+        leased = [position for holder in self.holders for position in holder.leased]
         assert len(leased) == len(set(leased))
         assert set(leased) <= unacked
         assert len(self.leases) == len(unacked)
         assert self.leases.waiting == len(unacked) - len(leased)
         assert self.leases.floor == (min(unacked) - 1 if unacked else self.leases.reached)
-        assert all(len(taker.leased) <= taker.room for taker in self.takers)
+        assert all(len(holder.leased) <= holder.room for holder in self.holders)
 
     @invariant()
     def a_topic_stays_in_order_on_one_member(self):
         if self.by_topic:
             for topic in "ab":
-                holders = [taker for taker in self.takers if self.of(topic, taker.leased)]
+                holders = [holder for holder in self.holders if self.of(topic, holder.leased)]
                 assert len(holders) <= 1
                 if holders:
                     leased = self.of(topic, holders[0].leased)
@@ -375,7 +375,7 @@ class Group(RuleBasedStateMachine):
         return [position for position in positions if self.topics[position] == topic]
 
     def free_lanes(self):
-        leased = {position for taker in self.takers for position in taker.leased}
+        leased = {position for holder in self.holders for position in holder.leased}
         waiting = self.topics.keys() - self.acked - leased
         busy = {self.topics[position] for position in leased} if self.by_topic else set()
         return {position for position in waiting if self.topics[position] not in busy}
@@ -383,8 +383,8 @@ class Group(RuleBasedStateMachine):
     def teardown(self):
         if not hasattr(self, "leases"):
             return
-        for taker in self.takers:
-            self.leases.leave(taker)
+        for holder in self.holders:
+            self.leases.leave(holder)
         last = member(self.leases, room=10_000)
         rest = give(self.leases, last, 10_000, now=self.now)
         assert sorted(rest) == sorted(self.topics.keys() - self.acked)
@@ -401,12 +401,12 @@ TestGroup.settings = settings(max_examples=150, stateful_step_count=60, deadline
 @pytest.mark.parametrize("by_topic", [False, True])
 def test_a_long_line_is_given_out_completely(by_topic):
     leases = filled(3000, lane=lambda position: position % 7 if by_topic else position)
-    takers = [member(leases, room=10) for _ in range(5)]
+    holders = [member(leases, room=10) for _ in range(5)]
 
     done = []
     while leases:
-        for taker in takers:
-            for position in give(leases, taker, 64):
+        for holder in holders:
+            for position in give(leases, holder, 64):
                 leases.ack(position)
                 done.append(position)
 

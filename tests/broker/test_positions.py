@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 import pytest
 import trio
 
-from hookbot.broker.consumer_id import ConsumerId
+from hookbot.broker.claims import ConsumerId
 from hookbot.broker.positions import SWEEP_INTERVAL_S
 from hookbot.protocol.since import AfterId, FromOldest
 from support.session_hub import Clock, WorkingLog, ack, open_hub, take
@@ -221,8 +221,8 @@ async def test_cursors_that_are_deleted_moved_or_used_while_all_are_looked_after
 
     async def meddle_and_read(*args, **options):
         monkeypatch.undo()
-        await hub.sessions.move("cursor", "/sub/t", "a", AfterId(hub.log.epoch, 1))
-        await hub.sessions.delete("cursor", "/sub/t", "b")
+        await hub.consumers.move("cursor", "/sub/t", "a", AfterId(hub.log.epoch, 1))
+        await hub.consumers.delete("cursor", "/sub/t", "b")
         await cursors.enter_async_context(hub.open(cursor="c"))
         return await read(*args, **options)
 

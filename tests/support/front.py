@@ -18,7 +18,7 @@ from hookbot.access.authorizer import Authorizer
 from hookbot.access.control import AccessControl
 from hookbot.access.tokens import make_token
 from hookbot.broker.broker import Broker, open_broker
-from hookbot.broker.consumers import open_sessions
+from hookbot.broker.consumers import open_consumers
 from hookbot.protocol.message import Draft, wall_clock_us
 from hookbot.log.memory import MemoryLog
 from hookbot.protocol.message import Draft
@@ -111,7 +111,7 @@ async def open_front(*, log=None, hand_over=None, retention=None, send_buffer=No
     with trio.fail_after(GUARD_S):
         async with (
             open_broker(log or MemoryLog(), retention) as broker,
-            open_sessions(broker) as consumers,
+            open_consumers(broker) as consumers,
             trio.open_nursery() as nursery,
         ):
             streams = Streams(broker, access.active, heartbeat_s)

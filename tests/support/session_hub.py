@@ -1,4 +1,4 @@
-"""A broker with sessions, over any log, and short words for what clients of it do."""
+"""A broker with consumers, over any log, and short words for what clients of it do."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +7,7 @@ from dataclasses import replace
 import trio
 
 from hookbot.broker.broker import Broker, open_broker
-from hookbot.broker.consumers import Consumers, open_sessions
+from hookbot.broker.consumers import Consumers, open_consumers
 from hookbot.errors import Unavailable
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
@@ -56,10 +56,10 @@ class Clock:
 
 
 class SessionHub:
-    def __init__(self, broker: Broker, sessions: Consumers):
+    def __init__(self, broker: Broker, consumers: Consumers):
         self.broker = broker
         self.log = broker.log
-        self.sessions = sessions
+        self.consumers = consumers
 
     async def publish(self, *topics, size=None):
         """Messages whose bodies count them: ``b"1"`` is the first of the log."""
@@ -78,7 +78,7 @@ class SessionHub:
         return format_id(self.log.epoch, position)
 
     def open(self, topic="t", **asked):
-        return self.sessions.open(listening(topic, **asked))
+        return self.consumers.open(listening(topic, **asked))
 
     async def saved(self, kind="cursor"):
         """What the log remembers: where every cursor is."""
@@ -91,8 +91,8 @@ def listening(topic="t", **asked):
 
 @asynccontextmanager
 async def open_hub(log, *, clock=None) -> AsyncIterator[SessionHub]:
-    async with open_broker(log, KEEP_ALL) as broker, open_sessions(broker, clock_us=clock or Clock()) as sessions:
-        yield SessionHub(broker, sessions)
+    async with open_broker(log, KEEP_ALL) as broker, open_consumers(broker, clock_us=clock or Clock()) as consumers:
+        yield SessionHub(broker, consumers)
 
 
 def shown(items):
@@ -107,25 +107,25 @@ def number(entry):
     return int(entry.message.body)
 
 
-async def take(session, count):
+async def take(consumer, count):
     """The next `count` items, shown."""
     taken = []
     with trio.fail_after(20):
         while len(taken) < count:
-            taken += shown(await session.take())
+            taken += shown(await consumer.take())
     return taken
 
 
-async def takes_nothing(session):
+async def takes_nothing(consumer):
     """Whether the session waits although all tasks that could help have run."""
     with trio.move_on_after(1) as scope:
-        await session.take()
+        await consumer.take()
     return scope.cancelled_caught
 
 
-def ack(session, hub, position):
-    session.ack({"type": "ack", "id": hub.id(position)})
+def ack(consumer, hub, position):
+    consumer.ack({"type": "ack", "id": hub.id(position)})
 
 
-def ack_each(session, hub, *positions):
-    session.ack({"type": "ack", "ids": [hub.id(position) for position in positions]})
+def ack_each(consumer, hub, *positions):
+    consumer.ack({"type": "ack", "ids": [hub.id(position) for position in positions]})

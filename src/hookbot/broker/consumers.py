@@ -1,4 +1,4 @@
-"""Sessions: subscriptions whose client acknowledges. Opens cursors and groups, lists, moves and deletes them."""
+"""Consumers: subscriptions whose clients acknowledge, as cursors and groups; opened, listed, moved and deleted."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -8,30 +8,24 @@ from typing import Protocol
 import trio
 
 from ..errors import Ended, NotFound
-from ..protocol.message import Gap, format_id, wall_clock_us
+from ..protocol.message import format_id, wall_clock_us
 from ..protocol.paths import path_of, wanted_at
 from ..protocol.since import Since
 from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import GONE, TRY_AGAIN_LATER
 from .broker import Broker
-from .channels import Entry
-from .consumer_id import ConsumerId, ConsumerKind
+from .claims import ConsumerId, ConsumerKind
 from .cursors import open_cursor
 from .groups import Groups
+from .history import MessageSource
 from .positions import ConsumerState, Positions
 
 
-class Consumer(Protocol):
-    """One acknowledged subscription, while its client is connected."""
+class Consumer(MessageSource, Protocol):
+    """A source of messages whose client acknowledges, while it is connected."""
 
     hello: dict[str, str]
-    """What the first object of the connection says besides the usual: the name, and the position's id."""
-
-    async def take(self) -> Sequence[Entry | Gap]:
-        """What is to be sent next; nothing at the end. Raises `Ended` and `Unavailable`; cancelling loses nothing."""
-
-    def skip_unwanted(self) -> int:
-        """The position for a heartbeat."""
+    """Name and position, for the first object of the connection."""
 
     def ack(self, answer: object) -> None:
         """Hand over a JSON value that the client sent. Raises `Refused`, for an ``error`` object; nothing changed."""
@@ -39,22 +33,22 @@ class Consumer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConsumerInfo:
-    """A cursor or a group, as whoever looks after a hub sees it."""
+    """A cursor or a group, as the operator of a hub sees it."""
 
     kind: ConsumerKind
     path: str
     name: str
     position: str
     lag: int
-    """How many positions of the log, whatever their topics, it is behind the newest."""
+    """Distance from the head of the log, in positions of whatever topic."""
     connected: bool
     used_us: int
-    """When it was connected last; while it is, less than a day ago."""
+    """The time of its last connection; while it is connected, less than a day ago."""
 
 
 @asynccontextmanager
-async def open_sessions(broker: Broker, *, clock_us: Callable[[], int] = wall_clock_us) -> AsyncIterator["Consumers"]:
-    """The sessions of a hub. When the block ends, everything that was acknowledged is saved."""
+async def open_consumers(broker: Broker, *, clock_us: Callable[[], int] = wall_clock_us) -> AsyncIterator["Consumers"]:
+    """The consumers of a hub. When the block ends, everything that was acknowledged is saved."""
     positions = Positions(broker, clock_us)
     await positions.load()
     async with trio.open_nursery() as nursery:
@@ -69,60 +63,60 @@ async def open_sessions(broker: Broker, *, clock_us: Callable[[], int] = wall_cl
 
 
 class Consumers:
-    """All sessions of a hub, made by `open_sessions`."""
+    """All consumers of a hub, and the cursors and groups without any. Made by `open_consumers`."""
 
     def __init__(self, positions: Positions, groups: Groups) -> None:
         self._positions = positions
         self._groups = groups
 
-    def check(self, request: SubscribeRequest) -> None:
+    def check_request(self, request: SubscribeRequest) -> None:
         """Raises `Refused` for what `open` would refuse now, so that a handshake can be answered with it."""
-        self._positions.check(ConsumerId.of(request))
-        self._groups.check(request)
+        self._positions.check_room(ConsumerId.of(request))
+        self._groups.check_order(request)
 
     def open(self, request: SubscribeRequest) -> AbstractAsyncContextManager[Consumer]:
-        """Have a cursor, or be a member of a group, until the block ends. May wait long for the block to begin.
+        """Claim a cursor, or be a member of a group, until the block ends. May wait long for the block to begin.
 
-        Raises `Refused`, `Unavailable`, or `Ended` if it was taken away meanwhile.
+        Raises `Refused`, `Unavailable`, or `Ended` if it was revoked meanwhile.
         """
         return self._groups.open(request) if request.group else open_cursor(self._positions, request)
 
     def list(self, path: str | None = None) -> Sequence[ConsumerInfo]:
         """All cursors and groups, or those of one subscription path; raises `Refused` if it is none."""
         wanted = None if path is None else path_of(wanted_at(path))
-        places = [place for place in self._positions.all() if wanted in (None, place.key.path)]
-        return [self._listed(place) for place in sorted(places, key=lambda place: place.key)]
+        states = [state for state in self._positions.all() if wanted in (None, state.id.path)]
+        return [self._info(state) for state in sorted(states, key=lambda state: state.id)]
 
     async def move(self, kind: ConsumerKind, path: str, name: str, since: Since | None) -> ConsumerInfo:
         """Let one go on from `since`, or from now; connected clients are closed and come back there.
 
         Raises `NotFound`, `Refused` and `Unavailable`.
         """
-        key = self._find(kind, path, name)
-        start = await self._positions.broker.start_at(since, key.wanted)
+        id = self._find(kind, path, name)
+        start = await self._positions.broker.start_at(since, id.wanted)
         moved = Ended(TRY_AGAIN_LATER, f"the {kind} {name} was moved: come back and go on from there")
-        return self._listed(await self._positions.move(key, start.position, moved))
+        return self._info(await self._positions.move(id, start.position, moved))
 
     async def delete(self, kind: ConsumerKind, path: str, name: str) -> None:
         """Forget one; connected clients are closed for good. Raises `NotFound`, `Refused` and `Unavailable`."""
         await self._positions.delete(self._find(kind, path, name), Ended(GONE, f"the {kind} {name} was deleted"))
 
     def _find(self, kind: ConsumerKind, path: str, name: str) -> ConsumerId:
-        key = ConsumerId(kind, path_of(wanted_at(path)), name)
-        if self._positions.find(key) is None:
-            raise NotFound(f"there is no {kind} {name[:80]!r} at {key.path!r}")
-        return key
+        id = ConsumerId(kind, path_of(wanted_at(path)), name)
+        if self._positions.find(id) is None:
+            raise NotFound(f"there is no {kind} {name[:80]!r} at {id.path!r}")
+        return id
 
-    def _listed(self, place: ConsumerState) -> ConsumerInfo:
-        positions, key = self._positions, place.key
-        if hold := positions.holds.find(key):
-            hold.skip_unwanted()
+    def _info(self, state: ConsumerState) -> ConsumerInfo:
+        positions, id = self._positions, state.id
+        if claim := positions.claims.find(id):
+            claim.skip_unwanted()
         return ConsumerInfo(
-            kind=key.kind,
-            path=key.path,
-            name=key.name,
-            position=format_id(positions.broker.log.epoch, place.position),
-            lag=max(0, positions.broker.head - place.position),
-            connected=hold is not None,
-            used_us=place.used_us,
+            kind=id.kind,
+            path=id.path,
+            name=id.name,
+            position=format_id(positions.broker.log.epoch, state.position),
+            lag=max(0, positions.broker.head - state.position),
+            connected=claim is not None,
+            used_us=state.used_us,
         )

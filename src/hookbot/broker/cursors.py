@@ -1,7 +1,7 @@
-"""Cursors: a subscription that goes on after what its client has acknowledged.
+"""Cursors: subscriptions that go on after what their clients have acknowledged.
 
-One connection at a time has a cursor. A second one waits until the first has gone, or takes over: from that moment on
-the first has nothing any more, whether it notices or not.
+One connection at a time has the claim of a cursor. A second one waits until the first has gone, or takes over: from
+that moment on the first has nothing any more, whether it notices or not.
 """
 
 from collections import deque
@@ -16,52 +16,51 @@ from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import GONE
 from .broker import Start, Subscription
 from .channels import Entry
-from .claims import Claim
-from .consumer_id import ConsumerId
+from .claims import Claim, ConsumerId
 from .page_cache import PAGE_BYTES, PAGE_MESSAGES
 from .positions import ConsumerState, Positions
 
 
 @asynccontextmanager
 async def open_cursor(positions: Positions, request: SubscribeRequest) -> AsyncIterator["CursorConsumer"]:
-    """Have a cursor until the block ends, as soon as nobody else has it. When the block begins, it is saved.
+    """Claim a cursor until the block ends, as soon as nobody else has it. When the block begins, it is saved.
 
-    Raises `Refused` if its path has too many, `Unavailable` if the log fails, `Ended` if it was taken away again.
+    Raises `Refused` if its path has too many, `Unavailable` if the log fails, `Ended` if it was revoked again.
     """
-    key = ConsumerId.of(request)
+    id = ConsumerId.of(request)
     if request.takeover:
-        positions.holds.take_away(key, Ended(GONE, f"another connection took over the cursor {key.name}"))
-    await positions.holds.until_free(key)
-    hold = positions.holds.claim(key)
+        positions.claims.revoke(id, Ended(GONE, f"another connection took over the cursor {id.name}"))
+    await positions.claims.until_free(id)
+    claim = positions.claims.acquire(id)
     try:
-        place, start = await positions.restore(key, request.since)
-        hold.check()
+        state, start = await positions.restore(id, request.since)
+        claim.raise_if_ended()
         with positions.broker.subscribe(request.wanted, Start(start.position)) as subscription:
-            cursor = CursorConsumer(positions, place, hold, subscription, start.gap, request)
-            hold.skip_unwanted = cursor.skip_unwanted
+            cursor = CursorConsumer(positions, state, claim, subscription, start.gap, request)
+            claim.skip_unwanted = cursor.skip_unwanted
             yield cursor
             cursor.skip_unwanted()
     finally:
-        positions.release(hold)
+        positions.release(claim)
 
 
 class CursorConsumer:
-    """A connection that has a cursor, made by `open_cursor`: one task takes, another may acknowledge."""
+    """A connection that has a cursor: one task takes, another may acknowledge. Made by `open_cursor`."""
 
     def __init__(
         self,
         positions: Positions,
-        place: ConsumerState,
-        hold: Claim,
+        state: ConsumerState,
+        claim: Claim,
         subscription: Subscription,
         gap: Gap | None,
         request: SubscribeRequest,
     ) -> None:
         self._positions = positions
-        self._place = place
-        self._sent = place.position
+        self._state = state
+        self._sent = state.position
         self._epoch = positions.broker.log.epoch
-        self._hold = hold
+        self._claim = claim
         self._subscription = subscription
         self._ready: deque[Entry | Gap] = deque([gap] if gap else ())
         self._unacked: deque[int] = deque()
@@ -69,7 +68,7 @@ class CursorConsumer:
         self._max_unacked = request.max_unacked
         self._end = None if request.follow else positions.broker.head
         self._acked = trio.Event()
-        self.hello = {"cursor": request.cursor, "position": format_id(self._epoch, place.position)}
+        self.hello = {"cursor": request.cursor, "position": format_id(self._epoch, state.position)}
         """What the first object of the connection says about the cursor."""
 
     async def take(self) -> Sequence[Entry | Gap]:
@@ -77,14 +76,14 @@ class CursorConsumer:
 
         Nothing, once all is acknowledged of a subscription that does not follow. Raises `Ended` and `Unavailable`.
         """
-        return await self._hold.work(self._take)
+        return await self._claim.work(self._take)
 
     def skip_unwanted(self) -> int:
         """Move over what is not of the subscription; the position up to which everything has been taken."""
         if not self._ready:
             self._sent_up_to(self._subscription.skip_unwanted())
-            if not self._unacked and self._place.position >= self._gap:
-                self._positions.advance(self._place, self._sent)
+            if not self._unacked and self._state.position >= self._gap:
+                self._positions.advance(self._state, self._sent)
         return self._sent
 
     def ack(self, answer: object) -> None:
@@ -97,12 +96,12 @@ class CursorConsumer:
                 position = read_position(id, self._epoch)
             case _:
                 raise Refused('a cursor is acknowledged by {"type": "ack", "id": "..."}')
-        if position > self._place.sent:
+        if position > self._state.sent:
             raise Refused("an ack is of what was sent, this message was not sent yet")
-        if not self._hold.ended:
+        if not self._claim.ended:
             while self._unacked and self._unacked[0] <= position:
                 self._unacked.popleft()
-            self._positions.advance(self._place, position, soon=True)
+            self._positions.advance(self._state, position, soon=True)
             self._acked.set()
 
     async def _take(self) -> Sequence[Entry | Gap]:
@@ -126,7 +125,7 @@ class CursorConsumer:
             position = position_of(item)
             if isinstance(item, Gap):
                 self._gap = position
-            elif position > self._place.position:
+            elif position > self._state.position:
                 self._unacked.append(position)
             else:
                 continue  # acknowledged on a connection before
@@ -136,7 +135,7 @@ class CursorConsumer:
 
     def _sent_up_to(self, position: int) -> None:
         self._sent = max(self._sent, position)
-        self._place.sent = max(self._place.sent, position)
+        self._state.sent = max(self._state.sent, position)
 
     def _at_end(self) -> bool:
         return self._end is not None and self._subscription.skip_unwanted() >= self._end

@@ -1,4 +1,4 @@
-"""A group and its members: each message of a subscription is leased to one of them, until it is acknowledged."""
+"""One group and its members: each message is leased to a member, until it is acknowledged."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,19 +21,19 @@ MAX_WAITING = 10_000  # messages in line behind others of their topics
 
 
 class Group:
-    """A group that has members."""
+    """A group with members, as long as it has any. Made by `Groups.open`."""
 
     def __init__(
         self,
         positions: Positions,
-        place: ConsumerState,
-        hold: Claim,
+        state: ConsumerState,
+        claim: Claim,
         leases: Leases,
         gap: Gap | None,
         request: SubscribeRequest,
     ) -> None:
-        self.place = place
-        self.hold = hold
+        self.state = state
+        self.claim = claim
         self.leases = leases
         self.by_topic = request.by_topic
         self.members: set[Member] = set()
@@ -42,34 +42,34 @@ class Group:
         self._wanted = request.wanted
         self._subscription: Subscription | None = None
         self._entries: dict[int, Entry] = {}
-        """What was read last, as far as it was not sent."""
+        """The page that was read last, as far as it was not sent."""
         self._gap = gap
-        """Of which all members are told, until somebody acknowledges what came after it."""
-        self._hunger = trio.Event()
-        self._feeding = trio.CancelScope()
-        hold.skip_unwanted = self.skip_unwanted
+        """Told to each member, until one of them acknowledges what comes after it."""
+        self._demand = trio.Event()
+        self._reading = trio.CancelScope()
+        claim.skip_unwanted = self.skip_unwanted
 
-    async def feed(self) -> None:
-        """Read what the members ask for, until the group is stopped or taken away."""
+    async def read_on_demand(self) -> None:
+        """Read what the members ask for, until the group is stopped or revoked."""
         try:
-            with self._feeding:
-                await self.hold.work(self._feed)
+            with self._reading:
+                await self.claim.work(self._read_on_demand)
         except Unavailable as error:
-            self._positions.holds.take_away(self.place.key, Ended(TRY_AGAIN_LATER, str(error)))
+            self._positions.claims.revoke(self.state.id, Ended(TRY_AGAIN_LATER, str(error)))
         except Ended:
             pass  # the members are told
 
     def stop(self) -> None:
         """The last member has gone."""
         self.skip_unwanted()
-        self._feeding.cancel()
-        self._positions.release(self.hold)
+        self._reading.cancel()
+        self._positions.release(self.claim)
 
     def join(self, request: SubscribeRequest) -> "Member":
         """A new member."""
         member = Member(self, request, format_id(self._broker.log.epoch, self.leases.floor))
         self.members.add(member)
-        self.leases.join(member.taker)
+        self.leases.join(member.holder)
         if self._gap:
             member.tell(self._gap)
         return member
@@ -77,21 +77,21 @@ class Group:
     def leave(self, member: "Member") -> None:
         """A member goes; what it has not acknowledged is for others."""
         self.members.discard(member)
-        self.leases.leave(member.taker)
+        self.leases.leave(member.holder)
         self._grant()
 
-    def ask(self, taker: LeaseHolder) -> None:
+    def ask(self, holder: LeaseHolder) -> None:
         """A member waits for messages."""
-        self.leases.ask(taker, BATCH)
+        self.leases.ask(holder, BATCH)
         self._grant()
 
-    async def fetch(self, taker: LeaseHolder) -> Sequence[Entry | Gap]:
+    async def fetch(self, holder: LeaseHolder) -> Sequence[Entry | Gap]:
         """What a member was given; perhaps nothing, if it is late. Raises `Unavailable`; cancelling loses nothing."""
-        positions = tuple(taker.given)
+        positions = tuple(holder.given)
         entries = await self._load(positions)
         fetched: list[Entry | Gap] = []
         for position in positions:
-            redelivered = self.leases.send(taker, position, trio.current_time())
+            redelivered = self.leases.send(holder, position, trio.current_time())
             if redelivered is not None:
                 fetched.append(self._fetched(position, entries.get(position), redelivered))
         return fetched
@@ -101,11 +101,11 @@ class Group:
         positions = [read_position(id, self._broker.log.epoch) for id in ids]
         if not all(map(self.leases.was_sent, positions)):
             raise Refused("an ack is of what was sent, one of these messages was not sent yet")
-        if positions and not self.hold.ended:
+        if positions and not self.claim.ended:
             for position in positions:
                 self.leases.ack(position)
             self._gap = None
-            self._positions.advance(self.place, self.leases.floor, soon=True)
+            self._positions.advance(self.state, self.leases.floor, soon=True)
             self._grant()
 
     def expire(self) -> None:
@@ -117,15 +117,15 @@ class Group:
         """Move over what is not of the group's subscription; the position up to which all is acknowledged."""
         if self._subscription and not self._gap:
             self.leases.reached = max(self.leases.reached, self._subscription.skip_unwanted())
-            self._positions.advance(self.place, self.leases.floor)
+            self._positions.advance(self.state, self.leases.floor)
         return self.leases.floor
 
-    async def _feed(self) -> None:
+    async def _read_on_demand(self) -> None:
         with self._broker.subscribe(self._wanted, Start(self.leases.reached)) as subscription:
             self._subscription = subscription
             while True:
-                await self._hunger.wait()
-                self._hunger = trio.Event()
+                await self._demand.wait()
+                self._demand = trio.Event()
                 self._add(await take_page(subscription))
 
     def _add(self, items: Sequence[Entry | Gap]) -> None:
@@ -141,8 +141,8 @@ class Group:
 
     def _grant(self) -> None:
         self.leases.grant(trio.current_time())
-        if self.leases.hungry and self.leases.waiting < MAX_WAITING:
-            self._hunger.set()
+        if self.leases.has_demand and self.leases.waiting < MAX_WAITING:
+            self._demand.set()
 
     async def _load(self, positions: Sequence[int]) -> dict[int, Entry]:
         entries = {position: self._entries[position] for position in positions if position in self._entries}
@@ -167,7 +167,7 @@ class Member:
     """A connection that is a member of a group, made by `Groups.open`: one task takes, another may acknowledge."""
 
     def __init__(self, group: Group, request: SubscribeRequest, position: str) -> None:
-        self.taker = LeaseHolder(request.max_unacked, request.ack_timeout_s, self._wake)
+        self.holder = LeaseHolder(request.max_unacked, request.ack_timeout_s, self._wake)
         self.hello = {"group": request.group, "position": position}
         """What the first object of the connection says about the group."""
         self._group = group
@@ -179,7 +179,7 @@ class Member:
 
         Raises `Ended` and `Unavailable`.
         """
-        return await self._group.hold.work(self._take)
+        return await self._group.claim.work(self._take)
 
     def skip_unwanted(self) -> int:
         """The position up to which the group has acknowledged everything."""
@@ -206,19 +206,19 @@ class Member:
             if self._gap:
                 gap, self._gap = self._gap, None
                 return [gap]
-            if self.taker.given:
-                if fetched := await self._group.fetch(self.taker):
+            if self.holder.given:
+                if fetched := await self._group.fetch(self.holder):
                     return fetched
             else:
                 await self._wait()
 
     async def _wait(self) -> None:
         self._news = trio.Event()
-        self._group.ask(self.taker)
+        self._group.ask(self.holder)
         try:
             await self._news.wait()
         finally:
-            self._group.leases.ask(self.taker, 0)
+            self._group.leases.ask(self.holder, 0)
 
     def _wake(self) -> None:
         self._news.set()

@@ -1,4 +1,4 @@
-"""Groups: a position that several connections share. Each message is leased to one of them.
+"""Groups: several connections share one position, and each message is leased to one of them.
 
 What lies between the oldest message that is not acknowledged and the newest that was read is known in memory
 (`leases.py`); the log remembers the former. After a crash, what was acknowledged beyond it comes again.
@@ -12,7 +12,7 @@ import trio
 
 from ..errors import Refused
 from ..protocol.subscribe import SubscribeRequest
-from .consumer_id import ConsumerId
+from .claims import ConsumerId
 from .group import Group, Member
 from .leases import Leases
 from .positions import ConsumerState, Positions
@@ -22,7 +22,7 @@ TICK_S = 1.0
 
 
 class Groups:
-    """All groups with members. `run` ends leases."""
+    """All groups with members. `run` ends overdue leases."""
 
     def __init__(self, positions: Positions, nursery: trio.Nursery) -> None:
         self._positions = positions
@@ -31,10 +31,10 @@ class Groups:
         self._resting: dict[ConsumerId, _Resting] = {}
         self._opening = trio.Lock()
 
-    def check(self, request: SubscribeRequest) -> None:
+    def check_order(self, request: SubscribeRequest) -> None:
         """Raises `Refused` if a group has members who want it ordered in another way."""
         group = self._groups.get(ConsumerId.of(request))
-        if group and not group.hold.ended and group.by_topic != request.by_topic:
+        if group and not group.claim.ended and group.by_topic != request.by_topic:
             ordered = "with" if group.by_topic else "without"
             raise Refused(f"the other members of the group {request.group} are {ordered} key=topic")
 
@@ -43,12 +43,12 @@ class Groups:
         """Be a member of a group until the block ends. When the block begins, the group's position is saved.
 
         Raises `Refused` if the path has too many groups or this one is ordered in another way, `Unavailable` if the
-        log fails, `Ended` if the group was taken away.
+        log fails, `Ended` if the group was revoked.
         """
         async with self._opening:
-            self.check(request)
+            self.check_order(request)
             group = self._groups.get(ConsumerId.of(request))
-            if group is None or group.hold.ended:
+            if group is None or group.claim.ended:
                 group = await self._start(request)
         member = group.join(request)
         try:
@@ -65,41 +65,41 @@ class Groups:
             for group in self._groups.values():
                 group.expire()
             for resting in tuple(self._resting.values()):
-                if self._positions.find(resting.place.key) is not resting.place:
-                    del self._resting[resting.place.key]
+                if self._positions.find(resting.state.id) is not resting.state:
+                    del self._resting[resting.state.id]
 
     async def _start(self, request: SubscribeRequest) -> Group:
-        key = ConsumerId.of(request)
-        hold = self._positions.holds.claim(key)
+        id = ConsumerId.of(request)
+        claim = self._positions.claims.acquire(id)
         try:
-            place, start = await self._positions.restore(key, request.since)
-            hold.check()
+            state, start = await self._positions.restore(id, request.since)
+            claim.raise_if_ended()
         except BaseException:
-            self._positions.release(hold)
+            self._positions.release(claim)
             raise
-        leases = self._remembered(place, request) or Leases(start.position)
+        leases = self._remembered(state, request) or Leases(start.position)
         gap = start.gap if leases.floor >= start.position else None  # else it is told message by message
-        group = self._groups[key] = Group(self._positions, place, hold, leases, gap, request)
-        self._nursery.start_soon(group.feed)
+        group = self._groups[id] = Group(self._positions, state, claim, leases, gap, request)
+        self._nursery.start_soon(group.read_on_demand)
         return group
 
-    def _remembered(self, place: ConsumerState, request: SubscribeRequest) -> Leases | None:
-        resting = self._resting.pop(place.key, None)
-        if resting and resting.place is place and resting.by_topic == request.by_topic:
+    def _remembered(self, state: ConsumerState, request: SubscribeRequest) -> Leases | None:
+        resting = self._resting.pop(state.id, None)
+        if resting and resting.state is state and resting.by_topic == request.by_topic:
             return resting.leases
         return None
 
     def _stop(self, group: Group) -> None:
         group.stop()
-        key = group.place.key
-        if self._groups.get(key) is group:
-            del self._groups[key]
+        id = group.state.id
+        if self._groups.get(id) is group:
+            del self._groups[id]
             if group.leases:
-                self._resting[key] = _Resting(group.place, group.leases.remembered(MAX_REMEMBERED), group.by_topic)
+                self._resting[id] = _Resting(group.state, group.leases.remembered(MAX_REMEMBERED), group.by_topic)
 
 
 @dataclass(frozen=True, slots=True)
 class _Resting:
-    place: ConsumerState
+    state: ConsumerState
     leases: Leases
     by_topic: bool

@@ -51,7 +51,7 @@ class _Lane:
 class _Item:
     position: int
     lane: _Lane
-    taker: LeaseHolder | None = None
+    holder: LeaseHolder | None = None
     deadline: float = 0
     sent: bool = False
     failed: LeaseHolder | None = None
@@ -67,7 +67,7 @@ class Leases:
         self._items: OrderedDict[int, _Item] = OrderedDict()
         self._lanes: dict[Hashable, _Lane] = {}
         self._free: list[int] = []
-        self._takers: dict[LeaseHolder, None] = {}
+        self._holders: dict[LeaseHolder, None] = {}
         self._asking: OrderedDict[LeaseHolder, None] = OrderedDict()
 
     def __len__(self) -> int:
@@ -79,14 +79,14 @@ class Leases:
         return next(iter(self._items)) - 1 if self._items else self.reached
 
     @property
-    def hungry(self) -> bool:
+    def has_demand(self) -> bool:
         """Whether somebody could be given more than there is."""
         return bool(self._asking)
 
     @property
     def waiting(self) -> int:
         """How many messages nobody has."""
-        return len(self._items) - sum(len(taker.leased) for taker in self._takers)
+        return len(self._items) - sum(len(holder.leased) for holder in self._holders)
 
     def add(self, position: int, lane: Hashable) -> None:
         """A new message, after all others."""
@@ -98,43 +98,43 @@ class Leases:
         heappush(its_lane.waiting, position)
         self._sort(its_lane)
 
-    def join(self, taker: LeaseHolder) -> None:
+    def join(self, holder: LeaseHolder) -> None:
         """A new member."""
-        self._takers[taker] = None
+        self._holders[holder] = None
 
-    def leave(self, taker: LeaseHolder) -> None:
+    def leave(self, holder: LeaseHolder) -> None:
         """A member goes; what it has is for others."""
-        self.ask(taker, 0)
-        for item in tuple(taker.leased.values()):
+        self.ask(holder, 0)
+        for item in tuple(holder.leased.values()):
             self._give_back(item)
-        self._takers.pop(taker, None)
+        self._holders.pop(holder, None)
 
-    def ask(self, taker: LeaseHolder, count: int) -> None:
+    def ask(self, holder: LeaseHolder, count: int) -> None:
         """A member waits for up to `count` messages, all in all; 0: it does not wait any more."""
-        taker.asked = count
-        self._queue(taker)
+        holder.asked = count
+        self._queue(holder)
 
     def grant(self, now: float) -> None:
         """Give those who ask what there is: in the order of the log, to one after the other in turn."""
-        for taker in [taker for taker in self._asking if taker.reserved]:
-            self._grant_reserved(taker, now)
+        for holder in [holder for holder in self._asking if holder.reserved]:
+            self._grant_reserved(holder, now)
         while self._asking and (item := self._first_free()):
-            taker = next((taker for taker in self._asking if taker is not item.failed), next(iter(self._asking)))
-            self._asking.move_to_end(taker)
-            self._lease(item.lane, taker, now)
-            self._grant_reserved(taker, now)
+            holder = next((holder for holder in self._asking if holder is not item.failed), next(iter(self._asking)))
+            self._asking.move_to_end(holder)
+            self._lease(item.lane, holder, now)
+            self._grant_reserved(holder, now)
 
-    def send(self, taker: LeaseHolder, position: int, now: float) -> bool | None:
+    def send(self, holder: LeaseHolder, position: int, now: float) -> bool | None:
         """A member fetches what it was given, and its time begins.
 
         Returns whether somebody was sent it before; None if it is no longer the member's.
         """
-        taker.given.pop(position, None)
+        holder.given.pop(position, None)
         item = self._items.get(position)
-        if item is None or item.taker is not taker:
+        if item is None or item.holder is not holder:
             return None
-        item.deadline = now + taker.timeout_s
-        taker.leased.move_to_end(position)
+        item.deadline = now + holder.timeout_s
+        holder.leased.move_to_end(position)
         before, item.sent = item.sent, True
         return before
 
@@ -153,11 +153,11 @@ class Leases:
     def expire(self, now: float) -> bool:
         """Take back what was not acknowledged in time, with the rest of its lane; whether there was any."""
         ended = False
-        for taker in self._takers:
-            while taker.leased and (item := next(iter(taker.leased.values()))).deadline <= now:
+        for holder in self._holders:
+            while holder.leased and (item := next(iter(holder.leased.values()))).deadline <= now:
                 ended = True
                 for one in tuple(item.lane.leased.values()):
-                    one.failed = taker
+                    one.failed = holder
                     self._give_back(one)
         return ended
 
@@ -171,19 +171,19 @@ class Leases:
             leases.reached = self.reached
         return leases
 
-    def _lease(self, lane: _Lane, taker: LeaseHolder, now: float) -> None:
+    def _lease(self, lane: _Lane, holder: LeaseHolder, now: float) -> None:
         item = self._items[heappop(lane.waiting)]
-        item.taker, item.deadline = taker, now + taker.timeout_s
-        lane.holder = taker
-        lane.leased[item.position] = taker.leased[item.position] = item
-        taker.given[item.position] = None
+        item.holder, item.deadline = holder, now + holder.timeout_s
+        lane.holder = holder
+        lane.leased[item.position] = holder.leased[item.position] = item
+        holder.given[item.position] = None
         self._sort(lane)
-        self._queue(taker)
-        taker.wake()
+        self._queue(holder)
+        holder.wake()
 
-    def _grant_reserved(self, taker: LeaseHolder, now: float) -> None:
-        while taker.reserved and taker.wants > 0:
-            self._lease(next(iter(taker.reserved)), taker, now)
+    def _grant_reserved(self, holder: LeaseHolder, now: float) -> None:
+        while holder.reserved and holder.wants > 0:
+            self._lease(next(iter(holder.reserved)), holder, now)
 
     def _give_back(self, item: _Item) -> None:
         self._take_back(item)
@@ -191,17 +191,17 @@ class Leases:
         self._sort(item.lane)
 
     def _take_back(self, item: _Item) -> None:
-        if taker := item.taker:
-            item.taker = None
-            del item.lane.leased[item.position], taker.leased[item.position]
-            taker.given.pop(item.position, None)
-            self._queue(taker)
+        if holder := item.holder:
+            item.holder = None
+            del item.lane.leased[item.position], holder.leased[item.position]
+            holder.given.pop(item.position, None)
+            self._queue(holder)
 
-    def _queue(self, taker: LeaseHolder) -> None:
-        if taker.wants > 0:
-            self._asking.setdefault(taker)
+    def _queue(self, holder: LeaseHolder) -> None:
+        if holder.wants > 0:
+            self._asking.setdefault(holder)
         else:
-            self._asking.pop(taker, None)
+            self._asking.pop(holder, None)
 
     def _sort(self, lane: _Lane) -> None:
         """Put a lane where it belongs now: with its holder, among the free ones, or away."""

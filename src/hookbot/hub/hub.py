@@ -15,7 +15,7 @@ import trio
 
 from ..access.control import AccessControl
 from ..broker.broker import Broker, open_broker
-from ..broker.consumers import open_sessions
+from ..broker.consumers import open_consumers
 from ..errors import ConfigError
 from ..log.contract import Log
 from ..log.memory import MemoryLog
@@ -93,7 +93,7 @@ async def open_hub(config: Config) -> AsyncIterator[RunningHub]:
         _closing(bind(config.bind)) as sock,
         open_log(config) as log,
         open_broker(log, config.retention) as broker,
-        open_sessions(broker) as consumers,
+        open_consumers(broker) as consumers,
         open_routers(broker, specs, resolve_secret) as routers,
         trio.open_nursery() as background,
     ):

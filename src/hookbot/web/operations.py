@@ -10,8 +10,9 @@ from typing import Any
 from quart import Blueprint, Response, request
 
 from ..broker.broker import Broker
-from ..broker.consumer_id import ConsumerKind
 from ..broker.consumers import ConsumerInfo
+from ..broker.claims import ConsumerKind
+from ..broker.consumers import ConsumerInfo, Consumers
 from ..errors import NotFound, Refused
 from ..protocol.envelope import encode_json, to_envelope
 from ..protocol.message import format_id, format_time, parse_id

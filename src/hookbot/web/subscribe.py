@@ -39,7 +39,7 @@ async def serve_websocket(services: Services, admitted: AdmittedSubscription) ->
     request = admitted.request
     acknowledged = bool(request.cursor or request.group)
     if acknowledged:
-        services.consumers.check(request)
+        services.consumers.check_request(request)
     start = Start(0) if acknowledged else await find_start(services, admitted)
     await websocket.accept(subprotocol=request.subprotocol)
     try:
