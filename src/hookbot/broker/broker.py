@@ -1,4 +1,4 @@
-"""The broker: publish to the log, subscribe to what the log says."""
+"""The broker: publishes to the log, and lets subscriptions follow it."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from .writer import Done, Writer
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a subscription starts, and the gap that it has to be told of first."""
+    """The position after which a subscription starts, and the gap that it has to be told of first."""
 
     position: int
     gap: Gap | None = None
@@ -32,7 +32,7 @@ class Subscription:
     """A cursor over the log: every message of a filter, in order, once.
 
     A reader slower than the window in memory goes on in the log, and comes back. What retention took
-    meanwhile is told as a `Gap` before the first message after it. Cancelling `take` loses nothing.
+    meanwhile comes as a `Gap` before the first message after it. Cancelling `take` loses nothing.
     """
 
     def __init__(self, broker: "Broker", channel: Channel, start: Start) -> None:
@@ -44,7 +44,7 @@ class Subscription:
         self.position = start.position
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """What comes next, at least one, as soon as there is any. Raises `Unavailable` when the log cannot be read."""
+        """The next messages, as soon as there are any. Raises `Unavailable` when the log cannot be read."""
         await trio.lowlevel.checkpoint()
         while True:
             if self._gap:
@@ -77,7 +77,7 @@ class Subscription:
 
 
 class Counts:
-    """Incremented by whoever does the thing."""
+    """Counters of the hub, incremented by whoever does the thing."""
 
     __slots__ = ("duplicates", "published", "published_bytes", "refused")
 
@@ -121,7 +121,7 @@ class Broker:
     ) -> Sequence[Outcome]:
         """Store all drafts and cursors in one commit; raises `Unavailable`, and then nothing is stored.
 
-        Once in line it cannot be cancelled any more: the caller always learns what became of it.
+        Once queued it cannot be cancelled any more: the caller always learns what became of it.
         """
         answer: list[Sequence[Outcome] | Unavailable] = []
         answered = trio.Event()
@@ -139,13 +139,13 @@ class Broker:
         return result
 
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None] | None = None) -> None:
-        """Like `commit`, without waiting; `done` is told the outcome. Raises `Unavailable` if the line is full."""
+        """Like `commit`, without waiting; `done` is told the outcome. Raises `Unavailable` if the queue is full."""
         self.writer.submit(drafts, done, cursors=cursors or {})
 
     async def start_at(self, since: Since | None, wanted: TopicFilter, *, not_before_us: int = 0) -> Start:
-        """Turn what a client asked for into a place in this log, with the gap that it must be told of, if any.
+        """Turn what a client asked for into a position in this log, with the gap that it must be told of, if any.
 
-        Whoever may not see what was stored before `not_before_us` starts there, and is told of no gap before it.
+        A client that may not see what was stored before `not_before_us` starts there, and is told of no gap before.
         """
         start = await self._start_at(since, wanted)
         if not_before_us:
@@ -155,7 +155,7 @@ class Broker:
         return start
 
     def gap_after(self, wanted: TopicFilter, position: int) -> Gap | None:
-        """The gap that whoever goes on after `position` has to be told of."""
+        """The gap that a subscription which goes on after `position` has to be told of."""
         lost = self.log.lost_up_to(wanted)
         if position >= lost:
             return None
@@ -181,7 +181,7 @@ class Broker:
         return await self._pages.read(wanted, after=after)
 
     async def read_on(self, wanted: TopicFilter, position: int) -> tuple[Sequence[Entry | Gap], int]:
-        """What follows a position in the log, behind the gap if there is one, and the position that it reaches."""
+        """Like `read`, behind the gap that has to be told before it, if there is one."""
         entries, end = await self.read(wanted, after=position)
         gap, lost = self.gap_after(wanted, position), self.log.lost_up_to(wanted)
         if gap is None:
@@ -218,7 +218,7 @@ class Broker:
 async def open_broker(
     log: Log, retention: Retention | None = None, *, clock_us: Callable[[], int] = wall_clock_us
 ) -> AsyncIterator[Broker]:
-    """A broker over `log`. When the block ends, what stands in line is still stored; later publishes are refused."""
+    """A broker over `log`. When the block ends, what is queued is still stored; later publishes are refused."""
     broker = Broker(log, retention or Retention(), clock_us)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(broker.writer.run)

@@ -1,4 +1,4 @@
-"""Channels: who listens to what, and the newest messages, which wait for them in memory.
+"""Channels: the newest messages of each filter that somebody listens to, in memory.
 
 There is one channel for each filter that somebody listens to. Finding the channels of a topic is a look-up of the
 topic and of each of its prefixes, however many channels there are. All channels together keep one window of recent
@@ -25,7 +25,7 @@ Encode = Callable[[Message], bytes]
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A message on its way out, with the frames made of it: each is encoded once, for all who want it."""
+    """A message on its way out, with its frames: each is encoded once, for all who want it."""
 
     message: Message
     position: int
@@ -33,7 +33,7 @@ class Entry:
     _preparing: dict[Hashable, trio.Lock] | None = None
 
     def is_ready(self, key: Hashable) -> bool:
-        """Whether `frame` takes no time to speak of: the message is small, or its frame is there."""
+        """Whether `frame` returns at once: the message is small, or its frame is there."""
         return len(self.message.body) <= LARGE_BODY or key in self._frames
 
     def frame(self, key: Hashable, encode: Encode) -> bytes:
@@ -55,7 +55,7 @@ class Entry:
 
 
 class Channel:
-    """All who listen to one filter, and the newest messages that it selects: every one after `floor`."""
+    """One filter: its listeners, and every message after `floor` that it selects."""
 
     def __init__(self, wanted: TopicFilter, floor: int) -> None:
         self.wanted = wanted
@@ -69,7 +69,7 @@ class Channel:
         return self.entries[bisect_right(self.entries, position, key=lambda entry: entry.position) :]
 
     def forget(self, entry: Entry) -> None:
-        """Leave to the log what has become too old for the window."""
+        """Drop the oldest entry, which has left the window; it is in the log."""
         if self.entries and self.entries[0] is entry:
             del self.entries[0]
             self.floor = entry.position
@@ -82,12 +82,12 @@ class Channels:
         self.head = head
         """The position of the newest message announced."""
         self._channels: dict[TopicFilter, Channel] = {}
-        self._heard: dict[str, list[Channel]] = {}
+        self._by_pattern: dict[str, list[Channel]] = {}
         self._window: deque[tuple[Entry, int]] = deque()
         self._window_bytes = 0
 
     def announce(self, messages: Sequence[Message]) -> None:
-        """Hand over what is newly committed, in order; wakes each listener once."""
+        """Hand newly committed messages over, in order; wakes each listener once."""
         told: dict[Channel, None] = {}
         for message in messages:
             self.head = message.position
@@ -117,24 +117,24 @@ class Channels:
         if channel is None:
             channel = self._channels[wanted] = Channel(wanted, self.head)
             for pattern in wanted.patterns:
-                self._heard.setdefault(pattern, []).append(channel)
+                self._by_pattern.setdefault(pattern, []).append(channel)
         channel.holders += 1
         return channel
 
     def release(self, channel: Channel) -> None:
-        """Let go of a held channel; the last one to leave takes it with them."""
+        """Give a held channel up; it ends with its last holder."""
         channel.holders -= 1
         if channel.holders:
             return
         del self._channels[channel.wanted]
         for pattern in channel.wanted.patterns:
-            self._heard[pattern].remove(channel)
-            if not self._heard[pattern]:
-                del self._heard[pattern]
+            self._by_pattern[pattern].remove(channel)
+            if not self._by_pattern[pattern]:
+                del self._by_pattern[pattern]
 
     def _channels_of(self, topic: str) -> Collection[Channel]:
-        heard = self._heard
-        return dict.fromkeys(channel for pattern in patterns_of(topic) for channel in heard.get(pattern, ()))
+        channels = self._by_pattern
+        return dict.fromkeys(channel for pattern in patterns_of(topic) for channel in channels.get(pattern, ()))
 
     def _remember(self, entry: Entry) -> None:
         size = entry.message.size

@@ -69,7 +69,7 @@ class CursorConsumer:
         self._end = None if request.follow else positions.broker.head
         self._acked = trio.Event()
         self.hello = {"cursor": request.cursor, "position": format_id(self._epoch, state.position)}
-        """What the first object of the connection says about the cursor."""
+        """Name and position, for the first object of the connection."""
 
     async def take(self) -> Sequence[Entry | Gap]:
         """What comes next, as soon as there is any and not too much is unacknowledged; cancelling loses nothing.
@@ -87,9 +87,9 @@ class CursorConsumer:
         return self._sent
 
     def ack(self, answer: object) -> None:
-        """Take note that the client has dealt with everything up to an id; raises `Refused`, and then nothing changes.
+        """Acknowledge everything up to the id in a JSON value; raises `Refused`, and then nothing changes.
 
-        The position is saved soon. A connection that no longer has the cursor is not listened to.
+        The position is saved soon. From a connection that no longer has the cursor, it is ignored.
         """
         match answer:
             case {"type": "ack", "id": id}:

@@ -60,13 +60,13 @@ class Group:
             pass  # the members are told
 
     def stop(self) -> None:
-        """The last member has gone."""
+        """End the group after its last member has left."""
         self.skip_unwanted()
         self._reading.cancel()
         self._positions.release(self.claim)
 
     def join(self, request: SubscribeRequest) -> "Member":
-        """A new member."""
+        """Add a member."""
         member = Member(self, request, format_id(self._broker.log.epoch, self.leases.floor))
         self.members.add(member)
         self.leases.join(member.holder)
@@ -75,18 +75,18 @@ class Group:
         return member
 
     def leave(self, member: "Member") -> None:
-        """A member goes; what it has not acknowledged is for others."""
+        """Remove a member; what it has not acknowledged is for others."""
         self.members.discard(member)
         self.leases.leave(member.holder)
         self._grant()
 
     def ask(self, holder: LeaseHolder) -> None:
-        """A member waits for messages."""
+        """Let a member wait for messages."""
         self.leases.ask(holder, BATCH)
         self._grant()
 
     async def fetch(self, holder: LeaseHolder) -> Sequence[Entry | Gap]:
-        """What a member was given; perhaps nothing, if it is late. Raises `Unavailable`; cancelling loses nothing."""
+        """The messages that a member was given; none, if it is late. Raises `Unavailable`; cancelling loses nothing."""
         positions = tuple(holder.given)
         entries = await self._load(positions)
         fetched: list[Entry | Gap] = []
@@ -97,7 +97,7 @@ class Group:
         return fetched
 
     def ack(self, ids: Sequence[object]) -> None:
-        """Messages are dealt with; raises `Refused`, and then none is."""
+        """Acknowledge messages; raises `Refused`, and then none is acknowledged."""
         positions = [read_position(id, self._broker.log.epoch) for id in ids]
         if not all(map(self.leases.was_sent, positions)):
             raise Refused("an ack is of what was sent, one of these messages was not sent yet")
@@ -109,7 +109,7 @@ class Group:
             self._grant()
 
     def expire(self) -> None:
-        """Give to others what was not acknowledged in time."""
+        """End overdue leases; others get their messages."""
         if self.leases.expire(trio.current_time()):
             self._grant()
 
@@ -164,18 +164,18 @@ class Group:
 
 
 class Member:
-    """A connection that is a member of a group, made by `Groups.open`: one task takes, another may acknowledge."""
+    """A connection that is a member of a group: one task takes, another may acknowledge. Made by `Groups.open`."""
 
     def __init__(self, group: Group, request: SubscribeRequest, position: str) -> None:
         self.holder = LeaseHolder(request.max_unacked, request.ack_timeout_s, self._wake)
         self.hello = {"group": request.group, "position": position}
-        """What the first object of the connection says about the group."""
+        """Name and position, for the first object of the connection."""
         self._group = group
         self._gap: Gap | None = None
         self._news = trio.Event()
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """What this member is to do next, as soon as there is any; cancelling loses nothing.
+        """The next messages leased to this member, as soon as there are any; cancelling loses nothing.
 
         Raises `Ended` and `Unavailable`.
         """
@@ -186,9 +186,9 @@ class Member:
         return self._group.skip_unwanted()
 
     def ack(self, answer: object) -> None:
-        """Take note that messages are dealt with; raises `Refused`, and then nothing changes.
+        """Acknowledge messages, as a JSON value names them; raises `Refused`, and then nothing changes.
 
-        A message whose lease has ended, and that perhaps another member has now, is dealt with all the same.
+        A message whose lease has ended, and that perhaps another member has now, is acknowledged all the same.
         """
         match answer:
             case {"type": "ack", "ids": [*ids]}:
@@ -197,7 +197,7 @@ class Member:
                 raise Refused('the messages of a group are acknowledged by {"type": "ack", "ids": ["...", "..."]}')
 
     def tell(self, gap: Gap) -> None:
-        """There is a hole before the next message."""
+        """Put a gap before the next message."""
         self._gap = Gap(gap.reason, self._gap.after, gap.before) if self._gap else gap
         self._wake()
 

@@ -14,7 +14,7 @@ from itertools import islice
 
 @dataclass(slots=True, eq=False)
 class LeaseHolder:
-    """A member that takes messages: at most `room` at once, each to be acknowledged within `timeout_s`.
+    """A member of a group, as the leases see it: at most `room` messages, each to be acknowledged within `timeout_s`.
 
     `wake` is called when it was given something it has asked for.
     """
@@ -23,7 +23,7 @@ class LeaseHolder:
     timeout_s: float
     wake: Callable[[], object]
     given: dict[int, None] = field(default_factory=dict)
-    """What it was given and has not fetched yet."""
+    """Messages that it was given and has not fetched yet."""
     asked: int = 0
     leased: "OrderedDict[int, _Item]" = field(default_factory=OrderedDict)
     """In the order in which the leases end."""
@@ -44,7 +44,7 @@ class _Lane:
     waiting: list[int] = field(default_factory=list)
     """A heap. May begin with messages that were acknowledged late."""
     listed: int = 0
-    """With which message it stands in the heap of free lanes; 0 if it does not."""
+    """Its message in the heap of free lanes; 0 if it is not in there."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +55,7 @@ class _Item:
     deadline: float = 0
     sent: bool = False
     failed: LeaseHolder | None = None
-    """Who let its lease end."""
+    """The holder that let its lease end."""
 
 
 class Leases:
@@ -89,7 +89,7 @@ class Leases:
         return len(self._items) - sum(len(holder.leased) for holder in self._holders)
 
     def add(self, position: int, lane: Hashable) -> None:
-        """A new message, after all others."""
+        """Add a message after all others."""
         its_lane = self._lanes.get(lane)
         if its_lane is None:
             its_lane = self._lanes[lane] = _Lane(lane)
@@ -99,23 +99,23 @@ class Leases:
         self._sort(its_lane)
 
     def join(self, holder: LeaseHolder) -> None:
-        """A new member."""
+        """Add a member."""
         self._holders[holder] = None
 
     def leave(self, holder: LeaseHolder) -> None:
-        """A member goes; what it has is for others."""
+        """Remove a member; what it has is for others."""
         self.ask(holder, 0)
         for item in tuple(holder.leased.values()):
             self._give_back(item)
         self._holders.pop(holder, None)
 
     def ask(self, holder: LeaseHolder, count: int) -> None:
-        """A member waits for up to `count` messages, all in all; 0: it does not wait any more."""
+        """Let a member wait for up to `count` messages, all in all; 0: it does not wait any more."""
         holder.asked = count
         self._queue(holder)
 
     def grant(self, now: float) -> None:
-        """Give those who ask what there is: in the order of the log, to one after the other in turn."""
+        """Lease what there is to those who ask: in the order of the log, to one after the other in turn."""
         for holder in [holder for holder in self._asking if holder.reserved]:
             self._grant_reserved(holder, now)
         while self._asking and (item := self._first_free()):
@@ -125,9 +125,9 @@ class Leases:
             self._grant_reserved(holder, now)
 
     def send(self, holder: LeaseHolder, position: int, now: float) -> bool | None:
-        """A member fetches what it was given, and its time begins.
+        """Start the time of a message that its holder sends to its client now.
 
-        Returns whether somebody was sent it before; None if it is no longer the member's.
+        Returns whether it was sent to somebody before; None if the lease is no longer the holder's.
         """
         holder.given.pop(position, None)
         item = self._items.get(position)
@@ -144,7 +144,7 @@ class Leases:
         return item.sent if item else position <= self.reached
 
     def ack(self, position: int) -> None:
-        """A message is dealt with, whoever says so. One that is so already changes nothing."""
+        """Acknowledge a message, whoever does; a second time changes nothing."""
         item = self._items.pop(position, None)
         if item:
             self._take_back(item)

@@ -1,4 +1,4 @@
-"""Pages of the log: read once for all who catch up at the same place, at once or shortly after each other."""
+"""The page cache: pages of the log are read once for all who catch up at the same position."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ CACHED_BYTES = 32 << 20  # or one page, of messages; with their frames it is a f
 
 @dataclass(slots=True, eq=False)
 class _Page:
-    """What a filter selects after a position, up to and including `end`, which is below 0 until it has been read."""
+    """A page of a filter after a position, up to and including `end`, which is below 0 until it has been read."""
 
     wanted: TopicFilter
     after: int
@@ -28,19 +28,19 @@ class _Page:
     reading: trio.Lock = field(default_factory=trio.Lock)
 
     def may_follow(self, wanted: TopicFilter, position: int) -> bool:
-        """Whether it tells what follows a position, or will, perhaps."""
+        """Whether it contains what follows a position, or will, perhaps."""
         return self.wanted == wanted and self.after <= position and (self.end < 0 or position < self.end)
 
 
 class PageCache:
-    """The pages of one log that were read last."""
+    """The pages of a log that were read last."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._kept: list[_Page] = []
+        self._pages: list[_Page] = []
 
     async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry], int]:
-        """What `wanted` selects next after a position, and up to which position that is all. Raises `Unavailable`."""
+        """The next messages of `wanted` after a position, and the position that they reach. Raises `Unavailable`."""
         after = max(after, self._log.lost_up_to(wanted))
         while True:
             page = self._find(wanted, after)
@@ -51,15 +51,15 @@ class PageCache:
                 return _entries_after(page, after), page.end
 
     def _find(self, wanted: TopicFilter, after: int) -> _Page:
-        for page in reversed(self._kept):
+        for page in reversed(self._pages):
             if page.may_follow(wanted, after):
                 return page
-        self._kept.append(_Page(wanted, after))
-        return self._kept[-1]
+        self._pages.append(_Page(wanted, after))
+        return self._pages[-1]
 
     @property
     def _size(self) -> int:
-        return sum(page.size for page in self._kept)
+        return sum(page.size for page in self._pages)
 
     async def _load(self, page: _Page) -> None:
         read = await self._log.read(page.wanted, after=page.after, limit=PAGE_MESSAGES, max_bytes=PAGE_BYTES)
@@ -69,8 +69,8 @@ class PageCache:
         self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        while len(self._kept) > CACHED_PAGES or (len(self._kept) > 1 and self._size > CACHED_BYTES):
-            del self._kept[0]
+        while len(self._pages) > CACHED_PAGES or (len(self._pages) > 1 and self._size > CACHED_BYTES):
+            del self._pages[0]
 
 
 def _entries_after(page: _Page, position: int) -> Sequence[Entry]:

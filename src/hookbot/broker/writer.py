@@ -1,7 +1,7 @@
 """The writer: the one task that writes the log.
 
-Whoever publishes waits in line, and everyone in line shares one commit. Retention works in the same
-task, in small steps between the commits.
+Drafts queue up, and all that wait share one commit. Retention works in the same task, in small steps
+between the commits.
 """
 
 import logging
@@ -35,7 +35,7 @@ class _Waiting:
 
 
 class Writer:
-    """Appends what stands in line, batch by batch, answers those who wait, and announces what was committed."""
+    """The queue of drafts: appended batch by batch, answered, and announced."""
 
     def __init__(
         self, log: Log, retention: Retention, announce: Callable[[Sequence[Outcome]], None], clock_us: Callable[[], int]
@@ -46,7 +46,7 @@ class Writer:
         self._clock_us = clock_us
         self._queue: deque[_Waiting] = deque()
         self._batch: deque[_Waiting] = deque()
-        """What is being written."""
+        """The batch that is being written."""
         self._queued_bytes = 0
         self._news = trio.Event()
         self._closing = False
@@ -54,9 +54,9 @@ class Writer:
         self._trimming = _Work("deleting what is too old")
 
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None]) -> None:
-        """Stand in line for the next commit; `done` is called once, with the outcomes or with `Unavailable`.
+        """Queue drafts for the next commit; `done` is called once, with the outcomes or with `Unavailable`.
 
-        Raises `Unavailable` at once when the line is too long already or the hub is closing.
+        Raises `Unavailable` at once when the queue is too long already or the hub is closing.
         """
         size = sum([draft.size for draft in drafts])
         if self._closing:
@@ -68,12 +68,12 @@ class Writer:
         self._news.set()
 
     def close(self) -> None:
-        """Refuse further publishes; what stands in line is still stored."""
+        """Refuse further publishes; what is queued is still stored."""
         self._closing = True
         self._news.set()
 
     async def run(self) -> None:
-        """Write until the writer is closed and the line is empty."""
+        """Write until the writer is closed and the queue is empty."""
         next_trim = trio.current_time()
         try:
             while self._queue or not self._closing:
@@ -146,6 +146,6 @@ class _Work:
         self._failing = False
 
 
-def _fail(line: deque[_Waiting], error: Unavailable) -> None:
-    while line:
-        line.popleft().done(error)
+def _fail(queue: deque[_Waiting], error: Unavailable) -> None:
+    while queue:
+        queue.popleft().done(error)
