@@ -98,7 +98,7 @@ async def test_who_is_connected_to_a_deleted_one_is_closed_for_good(hub, kind):
 
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
-async def test_a_deleted_one_can_be_made_anew(hub, kind):
+async def test_a_deleted_one_can_be_recreated(hub, kind):
     async with hub.open(**{kind: "c"}, since=FromOldest()) as consumer:
         await hub.publish("t", "t")
         await take(consumer, 2)
@@ -111,7 +111,7 @@ async def test_a_deleted_one_can_be_made_anew(hub, kind):
         assert await take(consumer, 1) == [3]
 
 
-async def test_a_connection_that_waited_for_a_cursor_that_is_deleted_makes_it_anew(hub):
+async def test_a_connection_that_waited_for_a_cursor_that_is_deleted_recreates_it(hub):
     opened = trio.Event()
 
     async def connect():

@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack
 import pytest
 import trio
 
-from hookbot.broker.claims import ConsumerId
 from hookbot.broker.positions import SWEEP_INTERVAL_S
 from hookbot.protocol.since import AfterId, FromOldest
 from support.session_hub import Clock, WorkingLog, ack, open_hub, take
@@ -231,11 +230,3 @@ async def test_cursors_that_are_deleted_moved_or_used_while_all_are_looked_after
         await trio.sleep(SWEPT_S)
 
         assert await hub.saved() == {"cursor /sub/t a": 1, "cursor /sub/t c": 0}
-
-
-@pytest.mark.parametrize("path", ["/sub/", "/sub/a b/c", "/unsafe/sub/a/", "/sub/group x/cursor y?recursive"])
-@pytest.mark.parametrize("kind", ["cursor", "group"])
-def test_a_key_survives_being_saved(kind, path):
-    key = ConsumerId(kind, path, "na.me")
-
-    assert ConsumerId.parse(str(key)) == key

@@ -214,37 +214,6 @@ async def test_what_is_stored_ends_where_the_log_ended_when_it_was_asked_for(lis
         assert await rest(stream) == [4, 5, 6, 7, 8, 9, 10]
 
 
-async def test_nothing_stored_is_an_empty_stream(listen, publish):
-    for topic in ("b", "b", "c"):
-        with listen(follow=False) as stream:
-            assert await rest(stream) == []
-        await publish(topic=topic)
-    with listen(3, follow=False) as stream:
-        assert await rest(stream) == []
-
-
-async def test_all_pages_of_what_is_stored_are_read(listen, publish, monkeypatch):
-    monkeypatch.setattr(pages_module, "PAGE_MESSAGES", 7)
-    await publish(100)
-    with listen(follow=False) as stream:
-        assert await rest(stream) == list(range(1, 101))
-
-
-async def test_a_hole_that_opens_while_what_is_stored_is_read_is_told(listen, publish, log, monkeypatch):
-    monkeypatch.setattr(pages_module, "PAGE_MESSAGES", 7)
-    await publish(100)
-    with listen(follow=False) as stream:
-        assert await take(stream, 7) == list(range(1, 8))
-        await log.trim(Retention(max_count=3), now_us=0)
-        gap = {
-            "type": "gap",
-            "reason": "retention",
-            "after": format_id(log.epoch, 7),
-            "before": format_id(log.epoch, 98),
-        }
-        assert await rest(stream) == [gap, 98, 99, 100]
-
-
 async def test_the_newest_come_first_on_request(listen, publish, monkeypatch):
     monkeypatch.setattr("hookbot.broker.history.PAGE_MESSAGES", 7)
     await publish(20)
@@ -254,22 +223,6 @@ async def test_the_newest_come_first_on_request(listen, publish, monkeypatch):
         assert await rest(stream) == list(range(20, 0, -1))
     with listen(12, follow=False, newest=True) as stream:
         assert await rest(stream) == [30, 29, 28, 27, 26, *range(20, 12, -1)]
-
-
-async def test_the_newest_message_of_a_topic_is_one_small_read(listen, publish, log):
-    await publish(1000)
-    reads = []
-    read = log.read
-
-    async def counted(wanted, **how):
-        page = await read(wanted, **how)
-        reads.append(len(page.messages))
-        return page
-
-    log.read = counted
-    with listen(follow=False, newest=True, limit=1) as stream:
-        assert await rest(stream) == [1000]
-    assert reads == [1]
 
 
 async def test_backwards_a_heartbeat_does_not_claim_that_anything_is_complete(listen, publish, log, autojump_clock):

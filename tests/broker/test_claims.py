@@ -1,0 +1,63 @@
+"""One connection at a time has a cursor or a group."""
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from hookbot.broker.claims import Claims, ConsumerId
+from hookbot.errors import Ended
+
+CURSOR = ConsumerId("cursor", "/sub/t", "c")
+TAKEN_OVER = Ended(4001, "another connection took over")
+
+
+@pytest.mark.parametrize("path", ["/sub/", "/sub/a b/c", "/unsafe/sub/a/", "/sub/group x/cursor y?recursive"])
+@pytest.mark.parametrize("kind", ["cursor", "group"])
+def test_a_consumer_id_survives_being_saved(kind, path):
+    consumer_id = ConsumerId(kind, path, "na.me")
+
+    assert ConsumerId.parse(str(consumer_id)) == consumer_id
+
+
+async def test_a_released_claim_lets_those_who_wait_go_on(nursery):
+    claims, freed = Claims(), trio.Event()
+    claim = claims.acquire(CURSOR)
+
+    @nursery.start_soon
+    async def wait_for_it():
+        await claims.until_free(CURSOR)
+        freed.set()
+
+    await wait_all_tasks_blocked()
+    assert not freed.is_set()
+    assert claims.release(claim)
+    await freed.wait()
+
+
+async def test_a_revoked_claim_ends_what_is_done_with_it_and_everything_later(nursery):
+    claims, heard = Claims(), []
+    claim = claims.acquire(CURSOR)
+
+    @nursery.start_soon
+    async def work():
+        with pytest.raises(Ended) as ended:
+            await claim.work(trio.sleep_forever)
+        heard.append(ended.value)
+
+    await wait_all_tasks_blocked()
+    claims.revoke(CURSOR, TAKEN_OVER)
+    await wait_all_tasks_blocked()
+
+    assert heard == [TAKEN_OVER]
+    with pytest.raises(Ended):
+        await claim.work(trio.sleep_forever)
+
+
+def test_a_revoked_claim_does_not_release_the_next_one():
+    claims = Claims()
+    first = claims.acquire(CURSOR)
+    claims.revoke(CURSOR, TAKEN_OVER)
+    second = claims.acquire(CURSOR)
+
+    assert not claims.release(first)
+    assert claims.find(CURSOR) is second
