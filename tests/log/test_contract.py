@@ -1,23 +1,18 @@
-"""What every log promises. A new engine is a new parameter of the fixture `log`, not a new file."""
+"""What every log promises. A new engine is a new parameter of the fixture `open_log`, not a new file."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hookbot.errors import KeyReused
 from hookbot.log import memory, sqlite_queries
 from hookbot.log.contract import Log, Page
-from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import STEP_ROWS, Retention
-from hookbot.log.sqlite import open_sqlite_log
-from hookbot.protocol.message import Draft, Duplicate, Message, Once, Verified, format_id, parse_id
+from hookbot.protocol.message import Draft, Message, Verified, format_id, parse_id
 from hookbot.protocol.topics import TopicFilter
 
 DAY_US = 86400 * 1_000_000
@@ -25,36 +20,6 @@ EVERYTHING = TopicFilter(("", "/unsafe/"))
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
 
 engines = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-class Clock:
-    """A clock that stands still unless it is told to move."""
-
-    def __init__(self) -> None:
-        self.now_us = 1_700_000_000_000_000
-
-    def __call__(self) -> int:
-        return self.now_us
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def open_log(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
-) -> Callable[[], AbstractAsyncContextManager[Log]]:
-    if request.param == "memory":
-        return lambda: nullcontext(MemoryLog(clock_us=clock))
-    return lambda: open_sqlite_log(tmp_path, clock_us=clock)
-
-
-@pytest.fixture
-async def log(open_log: Callable[[], AbstractAsyncContextManager[Log]]) -> AsyncIterator[Log]:
-    async with open_log() as log:
-        yield log
 
 
 @pytest.fixture
@@ -387,117 +352,6 @@ async def test_a_cursor_of_none_is_deleted(log):
     await log.append([], cursors={"a": None, "never": None})
 
     assert [cursor.name for cursor in await log.cursors()] == ["b"]
-
-
-# Publishing once
-
-
-def once(key: str, *, scope: str = "a", exclusive: bool = True, fingerprint: bytes = b"") -> tuple[Once, ...]:
-    return (Once(scope, key, exclusive, fingerprint),)
-
-
-async def test_a_draft_whose_key_is_known_is_not_stored_again(log):
-    [first] = stored(await log.append([Draft("a", b"1", once=once("k"))]))
-
-    outcomes = await log.append([Draft("a", b"2", once=once("k")), Draft("a", b"3")])
-
-    assert outcomes[0] == Duplicate(first.id)
-    assert stored(outcomes)[0].position == log.head == 2
-    assert await positions(log, "a") == [1, 2]
-
-
-async def test_the_same_key_twice_in_one_batch_is_stored_once(log):
-    outcomes = await log.append([Draft("a", once=once("k")), Draft("b"), Draft("a", once=once("k"))])
-
-    assert [type(outcome) for outcome in outcomes] == [Message, Message, Duplicate]
-    assert outcomes[2] == Duplicate(stored(outcomes)[0].id)
-
-
-async def test_a_key_belongs_to_its_scope(log):
-    outcomes = await log.append([Draft("a", once=once("k", scope=scope)) for scope in ("a", "b", 'a","k')])
-
-    assert len(stored(outcomes)) == 3
-
-
-async def test_a_key_with_another_fingerprint_is_refused_and_the_rest_of_the_batch_stored(log):
-    await log.append([Draft("a", once=once("k", fingerprint=b"1"))])
-
-    outcomes = await log.append([Draft("a", once=once("k", fingerprint=b"2")), Draft("b")])
-
-    assert isinstance(outcomes[0], KeyReused)
-    assert await positions(log, "a", "b") == [1, 2]
-
-
-@pytest.mark.parametrize(("first", "second"), [(b"", b"1"), (b"1", b""), (b"1", b"1")])
-async def test_without_two_different_fingerprints_a_repeat_is_a_duplicate(log, first, second):
-    await log.append([Draft("a", once=once("k", fingerprint=first))])
-
-    [outcome] = await log.append([Draft("a", once=once("k", fingerprint=second))])
-
-    assert isinstance(outcome, Duplicate)
-
-
-async def test_a_repeat_that_is_passed_on_names_the_first_message(log):
-    [first] = stored(await log.append([Draft("a", once=once("k", exclusive=False))]))
-
-    outcomes: list[Outcome] = []
-    for _ in range(2):
-        outcomes += await log.append([Draft("a", once=once("k", exclusive=False))])
-
-    assert [message.duplicate_of for message in stored(outcomes)] == [first.id, first.id]
-    assert [m.duplicate_of for m in (await read(log, "a")).messages] == [None, first.id, first.id]
-
-
-async def test_a_draft_with_two_keys_is_known_by_either(log):
-    [first] = stored(await log.append([Draft("a", once=once("k") + once("other"))]))
-
-    assert list(await log.append([Draft("a", once=once("other"))])) == [Duplicate(first.id)]
-
-
-async def test_the_keys_of_a_duplicate_are_not_remembered(log):
-    await log.append([Draft("a", once=once("k"))])
-    await log.append([Draft("a", once=once("k") + once("new"))])
-
-    assert len(stored(await log.append([Draft("a", once=once("new"))]))) == 1
-
-
-async def test_a_batch_of_many_keys_finds_each_of_them(log):
-    batch = [Draft("a", once=once(str(number))) for number in range(300)]
-    first = stored(await log.append(batch))
-
-    assert list(await log.append(batch)) == [Duplicate(message.id) for message in first]
-
-
-async def test_a_key_is_forgotten_after_its_time(log, clock):
-    await log.append([Draft("a", once=once("old"))])
-    clock.now_us += DAY_US // 2
-    await log.append([Draft("a", once=once("young"))])
-    clock.now_us += DAY_US // 2 + 1
-    await trim(log, Retention(dedup_s=86400), clock.now_us)
-
-    outcomes = await log.append([Draft("a", once=once("old")), Draft("a", once=once("young"))])
-
-    assert [type(outcome) for outcome in outcomes] == [Message, Duplicate]
-
-
-async def test_a_key_outlives_a_safe_message_but_not_an_unsafe_one(log, clock):
-    await log.append([Draft("a", once=once("k")), Draft("/unsafe/a", once=once("k", scope="u"))])
-    await trim(log, Retention(max_count=0), clock.now_us)
-
-    outcomes = await log.append([Draft("a", once=once("k")), Draft("/unsafe/a", once=once("k", scope="u"))])
-
-    assert [type(outcome) for outcome in outcomes] == [Duplicate, Message]
-
-
-async def test_more_keys_than_one_step_are_forgotten_in_several(log, clock):
-    batch = [Draft("a", once=once(str(number))) for number in range(STEP_ROWS + 1)]
-    await log.append(batch)
-    later = clock.now_us + 2 * DAY_US
-
-    assert await log.trim(Retention(), now_us=later)
-    await trim(log, Retention(), later)
-
-    assert len(stored(await log.append(batch))) == len(batch)
 
 
 # Retention

@@ -1,0 +1,41 @@
+"""Fixtures of the contract: a log of every engine. A new engine is a new parameter of `open_log`."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
+
+import pytest
+
+from hookbot.log.contract import Log
+from hookbot.log.memory import MemoryLog
+from hookbot.log.sqlite import open_sqlite_log
+
+
+class Clock:
+    """A clock that stands still unless it is told to move."""
+
+    def __init__(self) -> None:
+        self.now_us = 1_700_000_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def open_log(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
+) -> Callable[[], AbstractAsyncContextManager[Log]]:
+    if request.param == "memory":
+        return lambda: nullcontext(MemoryLog(clock_us=clock))
+    return lambda: open_sqlite_log(tmp_path, clock_us=clock)
+
+
+@pytest.fixture
+async def log(open_log: Callable[[], AbstractAsyncContextManager[Log]]) -> AsyncIterator[Log]:
+    async with open_log() as log:
+        yield log
