@@ -11,26 +11,15 @@ from hookbot.protocol.message import Draft, Gap, format_id
 from hookbot.protocol.subscribe import SubscribeRequest
 from hookbot.protocol.topics import TopicFilter
 
-KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
-
 
 @pytest.fixture
-def log():
-    return MemoryLog()
-
-
-@pytest.fixture
-async def broker(log):
-    async with open_broker(log, KEEP_ALL) as broker:
+async def broker():
+    async with open_broker(MemoryLog()) as broker:
         yield broker
 
 
-@pytest.fixture
-def publish(broker):
-    async def publish(count=1, topic="a"):
-        await broker.commit([Draft(topic) for _ in range(count)])
-
-    return publish
+async def publish(broker, count=1, topic="a"):
+    await broker.commit([Draft(topic) for _ in range(count)])
 
 
 @pytest.fixture
@@ -55,79 +44,79 @@ async def take_all(source):
     return taken
 
 
-async def test_stored_messages_end_where_the_log_ended_when_they_were_asked_for(broker, publish):
-    await publish(10)
-    await publish(5, topic="b")
+async def test_stored_messages_end_where_the_log_ended_when_they_were_asked_for(broker):
+    await publish(broker, 10)
+    await publish(broker, 5, topic="b")
     stored = StoredMessages(broker, request(), Start(3))
 
-    await publish(5)
+    await publish(broker, 5)
 
     assert await take_all(stored) == [4, 5, 6, 7, 8, 9, 10]
     assert stored.skip_unwanted() == 15
 
 
 @pytest.mark.parametrize("kind", [StoredMessages, NewestMessages])
-async def test_nothing_stored_ends_at_once(broker, publish, kind):
+async def test_nothing_stored_ends_at_once(broker, kind):
     for topic in ("b", "b", "c"):
         assert await take_all(kind(broker, request(), Start(0))) == []
-        await publish(topic=topic)
+        await publish(broker, topic=topic)
 
     assert await take_all(kind(broker, request(), Start(3))) == []
 
 
-async def test_all_pages_of_what_is_stored_are_read(broker, publish, small_pages):
-    await publish(100)
+async def test_all_pages_of_what_is_stored_are_read(broker, small_pages):
+    await publish(broker, 100)
 
     assert await take_all(StoredMessages(broker, request(), Start(0))) == list(range(1, 101))
 
 
-async def test_a_hole_that_opens_while_what_is_stored_is_read_is_told(broker, publish, log, small_pages):
-    await publish(100)
+async def test_a_hole_that_opens_while_what_is_stored_is_read_is_told(broker, small_pages):
+    await publish(broker, 100)
     stored = StoredMessages(broker, request(), Start(0))
     assert shown(await stored.take()) == list(range(1, 8))
 
-    await log.trim(Retention(max_count=3), now_us=0)
+    await broker.log.trim(Retention(max_count=3), now_us=0)
 
-    gap = Gap("retention", format_id(log.epoch, 7), format_id(log.epoch, 98))
+    gap = Gap("retention", format_id(broker.log.epoch, 7), format_id(broker.log.epoch, 98))
     assert await take_all(stored) == [gap, 98, 99, 100]
 
 
 @pytest.mark.parametrize(("kind", "messages"), [(StoredMessages, [1, 2, 3]), (NewestMessages, [3, 2, 1])])
-async def test_the_gap_of_the_start_comes_first(broker, publish, log, kind, messages):
-    await publish(3)
-    gap = Gap("other-log", None, format_id(log.epoch, 1))
+async def test_the_gap_of_the_start_comes_first(broker, kind, messages):
+    await publish(broker, 3)
+    gap = Gap("other-log", None, format_id(broker.log.epoch, 1))
 
     assert await take_all(kind(broker, request(), Start(0, gap))) == [gap, *messages]
 
 
-async def test_the_newest_come_first_page_by_page(broker, publish, small_pages):
-    await publish(20)
-    await publish(5, topic="b")
+async def test_the_newest_come_first_page_by_page(broker, small_pages):
+    await publish(broker, 20)
+    await publish(broker, 5, topic="b")
     newest = NewestMessages(broker, request(), Start(0))
 
-    await publish(5)
+    await publish(broker, 5)
 
     assert await take_all(newest) == list(range(20, 0, -1))
     assert await take_all(NewestMessages(broker, request(), Start(12))) == [30, 29, 28, 27, 26, *range(20, 12, -1)]
 
 
-async def test_the_newest_message_of_a_topic_is_one_small_read(broker, publish, log):
-    await publish(1000)
+async def test_the_newest_message_of_a_topic_is_one_small_read(broker):
+    await publish(broker, 1000)
     reads = []
-    read = log.read
+    read = broker.log.read
 
     async def counted(wanted, **how):
         page = await read(wanted, **how)
         reads.append(len(page.messages))
         return page
 
-    log.read = counted
+    broker.log.read = counted
     assert shown(await NewestMessages(broker, request(limit=1), Start(0)).take()) == [1000]
     assert reads == [1]
 
 
-async def test_backwards_nothing_after_the_start_is_ever_complete(broker, publish):
-    await publish(10)
+async def test_backwards_nothing_after_the_start_is_ever_complete(broker):
+    await publish(broker, 10)
     newest = NewestMessages(broker, request(), Start(3))
 
     await newest.take()

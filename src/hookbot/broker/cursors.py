@@ -72,7 +72,7 @@ class CursorConsumer:
         """Name and position, for the first object of the connection."""
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """What comes next, as soon as there is any and not too much is unacknowledged; cancelling loses nothing.
+        """The next messages, as soon as there are any and not too much is unacknowledged; cancelling loses nothing.
 
         Nothing, once all is acknowledged of a subscription that does not follow. Raises `Ended` and `Unavailable`.
         """
@@ -142,7 +142,7 @@ class CursorConsumer:
 
 
 async def take_page(subscription: Subscription) -> Sequence[Entry | Gap]:
-    """What comes next, but no more than a page of it: the rest stays where it is, in the window or in the log."""
+    """The next messages, but no more than a page: the rest stays where it is, in the window or in the log."""
     taken = await subscription.take()
     size = 0
     for n, item in enumerate(taken):

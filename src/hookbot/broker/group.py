@@ -17,7 +17,7 @@ from .leases import LeaseHolder, Leases
 from .positions import ConsumerState, Positions
 
 BATCH = 64  # messages for one member at a time, so that the others get theirs
-MAX_WAITING = 10_000  # messages in line behind others of their topics
+MAX_WAITING = 10_000  # messages that wait behind others of their topics
 
 
 class Group:

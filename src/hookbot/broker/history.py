@@ -14,7 +14,10 @@ class MessageSource(Protocol):
     """Messages in the order in which they are to be sent: a `Subscription`, a `Consumer`, or stored messages."""
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """What comes next; nothing at the end. Raises `Ended` and `Unavailable`; cancelling loses nothing."""
+        """The next messages, as soon as there are any; none at the end. Cancelling loses nothing.
+
+        Raises `Ended` and `Unavailable`.
+        """
 
     def skip_unwanted(self) -> int:
         """The position up to which everything has been taken; what is not of the subscription does not count."""

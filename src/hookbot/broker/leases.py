@@ -32,7 +32,7 @@ class LeaseHolder:
 
     @property
     def wants(self) -> int:
-        """How many more it can be given now."""
+        """Messages that it can be given now, as a number."""
         return min(self.asked - len(self.given), self.room - len(self.leased))
 
 
@@ -80,12 +80,12 @@ class Leases:
 
     @property
     def has_demand(self) -> bool:
-        """Whether somebody could be given more than there is."""
+        """Whether a holder asks for more than there is."""
         return bool(self._asking)
 
     @property
     def waiting(self) -> int:
-        """How many messages nobody has."""
+        """The number of messages without a holder."""
         return len(self._items) - sum(len(holder.leased) for holder in self._holders)
 
     def add(self, position: int, lane: Hashable) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 PARTITIONS = (False, True)
-"""Whether the messages of a partition are unsafe ones; its index in a sequence of both."""
+"""The safe and the unsafe partition: whether its messages are unsafe is also its index in a sequence of both."""
 
 STEP_ROWS = 500  # a step of this many 1 KB messages holds up the writer for a few milliseconds
 STEP_BYTES = 8 << 20  # the pages of a deleted body are touched one by one

@@ -71,7 +71,7 @@ def load_topics(connection: sqlite3.Connection, after: int) -> list[tuple[str, i
 
 
 def first_uses(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> dict[bytes, FirstUse]:
-    """What is remembered of the keys of `drafts`."""
+    """First uses of the keys of `drafts`, as far as they are remembered."""
     found = {}
     for keys in _runs(list({digest(once) for draft in drafts for once in draft.once})):
         marks = ", ".join("?" * len(keys))
