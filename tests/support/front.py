@@ -19,9 +19,8 @@ from hookbot.access.control import AccessControl
 from hookbot.access.tokens import make_token
 from hookbot.broker.broker import Broker, open_broker
 from hookbot.broker.consumers import open_consumers
-from hookbot.protocol.message import Draft, wall_clock_us
 from hookbot.log.memory import MemoryLog
-from hookbot.protocol.message import Draft
+from hookbot.protocol.message import Draft, wall_clock_us
 from hookbot.web.fastpath.epoll import AVAILABLE, EpollLoop
 from hookbot.web.fastpath.fanout import Fanout
 from hookbot.web.fastpath.listener import FastPath

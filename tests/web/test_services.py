@@ -4,8 +4,8 @@ import pytest
 import trio.testing
 
 from hookbot.errors import Unavailable
-from hookbot.web.services import CHECK_INTERVAL_S, Readiness
 from hookbot.log.memory import MemoryLog
+from hookbot.web.services import CHECK_INTERVAL_S, Readiness
 
 
 class CountedLog(MemoryLog):

@@ -10,9 +10,8 @@ from typing import Any
 from quart import Blueprint, Response, request
 
 from ..broker.broker import Broker
-from ..broker.consumers import ConsumerInfo
 from ..broker.claims import ConsumerKind
-from ..broker.consumers import ConsumerInfo, Consumers
+from ..broker.consumers import ConsumerInfo
 from ..errors import NotFound, Refused
 from ..protocol.envelope import encode_json, to_envelope
 from ..protocol.message import format_id, format_time, parse_id

@@ -10,9 +10,8 @@ import trio
 
 from hookbot.access.rate_limits import Rate
 from hookbot.errors import Unavailable
-from hookbot.web.fastpath import http_connection
 from hookbot.log.memory import MemoryLog
-from hookbot.web.fastpath import connection
+from hookbot.web.fastpath import http_connection
 from hookbot.web.fastpath import listener as door
 from hookbot.web.fastpath.epoll import RECEIVE_BYTES
 from support.front import GUARD_S, Listener, handshake, open_front, post
