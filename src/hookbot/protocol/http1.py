@@ -24,8 +24,11 @@ MAX_LINE_BYTES = 4 << 10
 
 MAX_LENGTH_DIGITS = 18
 
-_REQUEST_LINE = re.compile(rb"[A-Z]+ (?:(?i:https?)://[^/?#\s]+)?(/[!-~]*) HTTP/1\.[01]\r\n")
-_HOST = re.compile(r"[A-Za-z0-9._~:\[\]%!$&'()*+,;=-]*")
+HOST = re.compile(r"[A-Za-z0-9._~:\[\]%!$&'()*+,;=-]*")
+TARGET = re.compile(rb"(?:(?i:https?)://[^/?#\s]+)?(/[!-~]*)")
+"""A request target: path and query, perhaps behind a scheme and a host, as for a proxy (section 3.2.2)."""
+
+_REQUEST_LINE = re.compile(rb"[A-Z]+ " + TARGET.pattern + rb" HTTP/1\.[01]\r\n")
 
 Write = Callable[[bytes], None]
 
@@ -82,7 +85,7 @@ class Head:
     def _check(self, request: Request) -> None:
         """What httptools lets pass, and two readers could understand in two ways. Repeated headers are joined here."""
         host = request.sent("host")
-        if not _HOST.fullmatch(host or "") or (host is None and self.version == "1.1"):
+        if not HOST.fullmatch(host or "") or (host is None and self.version == "1.1"):
             raise BadRequest("a request has one Host header, with a host")
         coding = request.sent("transfer-encoding")
         if coding is not None and (coding.lower() != "chunked" or self.version == "1.0"):

@@ -17,7 +17,7 @@ PONG = 0xA
 
 GOING_AWAY = 1001
 NO_CODE = 1005
-"""Stands for a goodbye without a code, and is never sent (section 7.1.5)."""
+"""Stands for a close frame without a code, and is never sent (section 7.1.5)."""
 POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
@@ -38,21 +38,22 @@ def is_handshake(request: Request) -> bool:
     )
 
 
-def is_key(text: str) -> bool:
-    """Whether a Sec-WebSocket-Key is one (section 4.2.1)."""
+def check_handshake(version: str, key: str) -> None:
+    """Raises `Refused` unless a handshake is of version 13, with a key that is one (section 4.2.1)."""
+    if version != "13":
+        raise Refused("this hub speaks version 13 of the websocket protocol")
     try:
-        return len(b64decode(text, validate=True)) == 16
+        size = len(b64decode(key, validate=True))
     except ValueError:
-        return False
+        size = 0
+    if size != 16:
+        raise Refused("Sec-WebSocket-Key is 16 bytes in base64")
 
 
 def accept_handshake(request: Request, subprotocol: str | None) -> bytes:
-    """The whole answer to a handshake; raises `Refused` for a malformed one. Extensions are never agreed to."""
+    """The whole response to a handshake; raises `Refused` for a malformed one. Extensions are never agreed to."""
     key = request.header("sec-websocket-key")
-    if request.header("sec-websocket-version") != "13":
-        raise Refused("this hub speaks version 13 of the websocket protocol")
-    if not is_key(key):
-        raise Refused("Sec-WebSocket-Key is 16 bytes in base64")
+    check_handshake(request.header("sec-websocket-version"), key)
     accept = b64encode(sha1(key.encode() + _GUID, usedforsecurity=False).digest())
     chosen = f"Sec-WebSocket-Protocol: {subprotocol}\r\n".encode() if subprotocol else b""
     return (
@@ -72,7 +73,7 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """A goodbye; a reason longer than the protocol allows is cut. The answer to one without a code has none."""
+    """A close frame; a reason longer than the protocol allows is cut. The answer to one without a code has none."""
     if code == NO_CODE:
         return frame(CLOSE, b"")
     return frame(CLOSE, code.to_bytes(2, "big") + reason.encode()[:_MAX_REASON].decode(errors="ignore").encode())

@@ -9,15 +9,15 @@ import re
 
 import h11
 
-from ...protocol.websocket import is_key
+from ...errors import Refused
+from ...protocol.http1 import HOST, TARGET
+from ...protocol.websocket import check_handshake
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FOLD = re.compile(rb"\r\n[ \t]")
 _LENGTH = re.compile(rb"\ncontent-length:([^\r\n]*)", re.IGNORECASE)
-_TARGET = re.compile(rb"(?:https?://[^/?#]+)?(/[!-~]*)", re.IGNORECASE)
-_HOST = re.compile(rb"[A-Za-z0-9._~:\[\]%!$&'()*+,;=-]*")
 
 
 class StrictConnection(h11.Connection):
@@ -67,7 +67,7 @@ def check_request(request: h11.Request) -> None:
         raise h11.RemoteProtocolError("not HTTP/1.1 or 1.0")
     if chunked and b"content-length" in headers:
         raise h11.RemoteProtocolError("Content-Length and Transfer-Encoding together")
-    if not _HOST.fullmatch(headers.get(b"host", b"")) or request.method != request.method.upper():
+    if not HOST.fullmatch(headers.get(b"host", b"").decode("latin-1")) or request.method != request.method.upper():
         raise h11.RemoteProtocolError("not a host, or not a method")
     path_and_query(request.target)
     if wants_websocket(request):
@@ -83,7 +83,7 @@ def wants_websocket(request: h11.Request) -> bool:
 
 def path_and_query(target: bytes) -> bytes:
     """A target without scheme and host, which clients may send as they would to a proxy (RFC 9112, section 3.2.2)."""
-    match = _TARGET.fullmatch(target)
+    match = TARGET.fullmatch(target)
     if match is None:
         raise h11.RemoteProtocolError("neither a path nor a URL")
     return match[1]
@@ -94,6 +94,10 @@ def _check_handshake(request: h11.Request, has_body: bool) -> None:
     if has_body or not all(value.isascii() for value in decoded):
         raise h11.RemoteProtocolError("a websocket handshake with a body, or with headers that are not ASCII")
     headers = dict(request.headers)
-    version, key = headers.get(b"sec-websocket-version"), headers.get(b"sec-websocket-key", b"")
-    if headers[b"upgrade"].lower() != b"websocket" or version != b"13" or not is_key(key.decode("ascii")):
+    version, key = (headers.get(name, b"").decode("ascii") for name in (b"sec-websocket-version", b"sec-websocket-key"))
+    if headers[b"upgrade"].lower() != b"websocket":
         raise h11.RemoteProtocolError("not a websocket handshake of RFC 6455")
+    try:
+        check_handshake(version, key)
+    except Refused as error:
+        raise h11.RemoteProtocolError(str(error)) from None
