@@ -12,10 +12,13 @@ from hookbot.protocol.envelope import (
     SLICE_BYTES,
     base64_in_slices,
     body_in_slices,
+    encode_github_metadata,
     encode_go_json,
     encode_json,
     join_object,
+    parse_github_metadata,
 )
+from hookbot.protocol.message import Message
 
 BODIES = st.binary() | st.text().map(str.encode)
 
@@ -66,3 +69,29 @@ def test_an_object_of_slices_and_other_values_is_encoded_as_a_whole(fields, name
     sliced = {**fields, name: base64_in_slices(text.encode())}
     whole = {**fields, name: b64encode(text.encode()).decode()}
     assert join_object(sliced, encode) == encode(whole).encode()
+
+
+# -- the ancestor's object with GitHub's headers
+
+PUSH = json.dumps({"ref": "refs/heads/main", "after": "abc", "repository": {"full_name": "acme/app"}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"), [(PUSH, "application/json"), (b"payload=%7B%7D", "application/x-www-form-urlencoded")]
+)
+def test_a_frame_with_metadata_is_the_delivery_again(body, content_type):
+    headers = (("X-GitHub-Event", "push"), ("X-Hub-Signature", "sha1=00"), ("X-Hub-Signature-256", "sha256=00"))
+    frame = Message("t", encode_github_metadata(Message("t", body, headers)))
+
+    message = parse_github_metadata(frame)
+
+    assert (message.topic, message.body) == ("t", body)
+    assert message.headers == (("Content-Type", content_type), *headers)
+    assert message.wrapped
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b'{"Payload": "!"}', b'{"Payload": "", "Event": 1, "Signature": ""}']
+)
+def test_any_other_frame_is_no_delivery(body):
+    assert parse_github_metadata(Message("t", body)) is None

@@ -10,7 +10,7 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.protocol import frames as module
+from hookbot.protocol import envelope as module
 from hookbot.protocol.envelope import from_envelope
 from hookbot.protocol.frames import (
     CloudEvents,

@@ -1,4 +1,4 @@
-"""The envelope: the one JSON form of a message, and large bodies in it.
+"""JSON forms of a message: the envelope, and the ancestor's object with GitHub's headers; large bodies in both.
 
 One call of `json` or `base64` on 25 MB holds the interpreter for a tenth of a second, in whichever thread
 it is made. So a large body becomes JSON slice by slice, and between slices everybody else gets a turn.
@@ -8,7 +8,7 @@ import json
 from base64 import b64decode, b64encode
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from time import sleep
 from typing import Any
 
@@ -18,6 +18,14 @@ LARGE_BODY = 256 << 10  # takes more than a millisecond or so to encode, to hash
 SLICE_BYTES = 48 << 10  # takes a fraction of a millisecond; a multiple of 3, so that base64 has no padding inside
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))  # json.dumps would make a new one for every call
+
+
+_GITHUB_HEADERS = {
+    "Delivery": "X-GitHub-Delivery",
+    "Event": "X-GitHub-Event",
+    "Signature": "X-Hub-Signature",
+    "Signature256": "X-Hub-Signature-256",
+}
 
 
 class Sliced(tuple[bytes, ...]):
@@ -50,6 +58,13 @@ def envelope_around(message: Message, body_fields: Mapping[str, Any]) -> dict[st
     return envelope
 
 
+def encode_envelope(message: Message, **first: str) -> bytes:
+    """The envelope as JSON, with the fields `first` before its own."""
+    if len(message.body) > LARGE_BODY:
+        return join_object({**first, **envelope_around(message, body_in_slices(message.body))})
+    return encode_json({**first, **to_envelope(message)}).encode("ascii")
+
+
 def from_envelope(envelope: dict[str, Any]) -> Message:
     """The message that `to_envelope` made the object of; raises `ValueError` if the object is no envelope."""
     try:
@@ -67,6 +82,35 @@ def from_envelope(envelope: dict[str, Any]) -> Message:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"not an envelope: {error!r:.200}") from None
+
+
+def encode_github_metadata(message: Message) -> bytes:
+    """The ancestor's object for ``extra-metadata=github``, and the newer signature; Go sorts the keys of a map."""
+    headers = {field: _go_header(message, name) for field, name in _GITHUB_HEADERS.items()}
+    metadata = {**headers, "Payload": base64_field(message.body)}
+    return join_object(dict(sorted(metadata.items())), encode=encode_go_json)
+
+
+def parse_github_metadata(message: Message) -> Message | None:
+    """The delivery in a raw frame that `encode_github_metadata` made; None for any other frame.
+
+    The object has GitHub's headers; the content type follows from the payload.
+    """
+    try:
+        metadata = json.loads(message.body)
+        body = b64decode(metadata["Payload"], validate=True)
+        headers = [
+            (_GITHUB_HEADERS[field], value) for field, value in metadata.items() if field in _GITHUB_HEADERS and value
+        ]
+        event, signature = metadata["Event"], metadata["Signature"]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
+    if not isinstance(event, str) or not isinstance(signature, str):
+        return None
+    content_type = "application/x-www-form-urlencoded" if body.startswith(b"payload=") else "application/json"
+    return replace(
+        message, body=body, headers=(("Content-Type", content_type), *headers), query="extra-metadata=github"
+    )
 
 
 def encode_json(value: Any) -> str:
@@ -89,6 +133,11 @@ def body_in_slices(body: bytes) -> dict[str, Sliced]:
         return {"body": Sliced((b'"', *_text_slices(body), b'"'))}
     except UnicodeDecodeError:
         return {"body_base64": base64_in_slices(body)}
+
+
+def base64_field(body: bytes) -> str | Sliced:
+    """The body in standard base64, as a value for `join_object`."""
+    return base64_in_slices(body) if len(body) > LARGE_BODY else b64encode(body).decode("ascii")
 
 
 def base64_in_slices(body: bytes) -> Sliced:
@@ -118,6 +167,11 @@ def _slices(body: bytes) -> Iterator[bytes]:
     for start in range(0, len(body), SLICE_BYTES):
         sleep(0)  # otherwise a thread that waits has to wait for the switch interval, 5 ms
         yield body[start : start + SLICE_BYTES]
+
+
+def _go_header(message: Message, name: str) -> str:
+    """The bytes of a header are UTF-8 to Go."""
+    return (message.header(name) or "").encode("latin-1", "replace").decode("utf-8", "surrogateescape")
 
 
 def _body_fields(body: bytes) -> dict[str, str]:

@@ -5,7 +5,6 @@ Encoding is pure and costs time; `encoded` does it once for all who listen in th
 
 import json
 import re
-from base64 import b64encode
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,16 +12,12 @@ from urllib.parse import quote
 
 from ..version import __version__
 from .envelope import (
-    LARGE_BODY,
-    Sliced,
-    base64_in_slices,
-    body_in_slices,
-    encode_go_json,
+    base64_field,
+    encode_envelope,
+    encode_github_metadata,
     encode_json,
-    envelope_around,
     from_envelope,
     join_object,
-    to_envelope,
 )
 from .message import Gap, Message, format_time
 from .paths import path_of
@@ -81,7 +76,7 @@ class Raw:
         self._subtree = subtree
 
     def message(self, message: Message) -> bytes:
-        body = _github_metadata(message) if message.wrapped else message.body
+        body = encode_github_metadata(message) if message.wrapped else message.body
         return b"".join((message.topic.encode(), b"\0", body)) if self._subtree else body
 
     def gap(self, gap: Gap) -> None:
@@ -98,7 +93,7 @@ class HookbotV1:
     text = True
 
     def message(self, message: Message) -> bytes:
-        return _envelope(message, type="message")
+        return encode_envelope(message, type="message")
 
     def gap(self, gap: Gap) -> bytes:
         return _object("gap", _gap_fields(gap))
@@ -129,7 +124,7 @@ class CloudEvents:
             "type": "hookbot.message",
             "time": format_time(message.time_us),
             "datacontenttype": content_type if _MEDIA_TYPE.fullmatch(content_type) else "application/octet-stream",
-            "data_base64": _base64(message.body),
+            "data_base64": base64_field(message.body),
         }
         if message.topic:
             event["subject"] = message.topic
@@ -150,7 +145,7 @@ class ServerSentEvents:
     text = True
 
     def message(self, message: Message) -> bytes:
-        return _event("message", _envelope(message), message.id)
+        return _event("message", encode_envelope(message), message.id)
 
     def gap(self, gap: Gap) -> bytes:
         return _event("gap", encode_json(_gap_fields(gap)).encode("ascii"))
@@ -166,19 +161,13 @@ class JsonLines:
     text = True
 
     def message(self, message: Message) -> bytes:
-        return b"".join((_envelope(message), b"\n"))
+        return b"".join((encode_envelope(message), b"\n"))
 
     def gap(self, gap: Gap) -> bytes:
         return _object("gap", _gap_fields(gap)) + b"\n"
 
     def heartbeat(self, id: str) -> bytes:
         return _object("heartbeat", {"id": id}) + b"\n"
-
-
-def _envelope(message: Message, **first: str) -> bytes:
-    if len(message.body) > LARGE_BODY:
-        return join_object({**first, **envelope_around(message, body_in_slices(message.body))})
-    return encode_json({**first, **to_envelope(message)}).encode("ascii")
 
 
 def _object(type: str, fields: dict[str, Any]) -> bytes:
@@ -192,29 +181,6 @@ def _event(event: str, data: bytes, id: str = "") -> bytes:
 
 def _gap_fields(gap: Gap) -> dict[str, Any]:
     return {"reason": gap.reason, "after": gap.after, "before": gap.before}
-
-
-def _github_metadata(message: Message) -> bytes:
-    """What the ancestor makes of ``extra-metadata=github``, and the newer signature; Go sorts the keys of a map."""
-    return join_object(
-        {
-            "Delivery": _go_header(message, "x-github-delivery"),
-            "Event": _go_header(message, "x-github-event"),
-            "Payload": _base64(message.body),
-            "Signature": _go_header(message, "x-hub-signature"),
-            "Signature256": _go_header(message, "x-hub-signature-256"),
-        },
-        encode=encode_go_json,
-    )
-
-
-def _go_header(message: Message, name: str) -> str:
-    """The bytes of a header are UTF-8 to Go."""
-    return (message.header(name) or "").encode("latin-1", "replace").decode("utf-8", "surrogateescape")
-
-
-def _base64(body: bytes) -> str | Sliced:
-    return base64_in_slices(body) if len(body) > LARGE_BODY else b64encode(body).decode("ascii")
 
 
 SUBPROTOCOL = "hookbot.v1"
