@@ -50,6 +50,10 @@ class Address:
         host = f"[{self.host}]" if ":" in self.host else self.host.encode("idna").decode("ascii")
         return host if self.port == _PORTS[self.secure] else f"{host}:{self.port}"
 
+    def authorization_header(self, name: str = "Authorization") -> tuple[tuple[str, str], ...]:
+        """The header that carries the token, or a proxy's credentials; no header without them."""
+        return ((name, self.authorization),) if self.authorization else ()
+
     @property
     def is_unsafe(self) -> bool:
         """Whether anybody may publish to what lives here."""

@@ -17,7 +17,7 @@ async def ask(
     address: Address, method: str = "GET", *, query: Mapping[str, str] = {}, ca_file: str | Path | None = None
 ) -> Any:
     """What the hub answers. Raises `Lost`, or why the hub refused."""
-    headers = {"Authorization": address.authorization} if address.authorization else {}
+    headers = dict(address.authorization_header())
     try:
         async with open_client(address, ca_file) as client:
             answer = await client.request(method, str(address), params=dict(query), headers=headers)

@@ -66,9 +66,7 @@ async def _ask_proxy(stream: trio.abc.Stream, proxy: Address, address: Address) 
     """Have the proxy connect us through (RFC 9110, section 9.3.6)."""
     host = f"[{address.host}]" if ":" in address.host else address.host
     authority = f"{host}:{address.port}"
-    headers = [("Host", authority)]
-    if proxy.authorization:
-        headers.append(("Proxy-Authorization", proxy.authorization))
+    headers = [("Host", authority), *proxy.authorization_header("Proxy-Authorization")]
     http = h11.Connection(h11.CLIENT)
     try:
         await stream.send_all(http.send(h11.Request(method="CONNECT", target=authority, headers=headers)) or b"")

@@ -1,9 +1,22 @@
-"""What a hub answers when it does not do what it was asked, turned back into the error that it raised."""
+"""Errors of a hub, sorted by what a client does about them."""
 
-from ..errors import HookbotError, Lost, Refused, RequestTimeout, TooManyRequests, Unavailable
+from ..errors import (
+    Forbidden,
+    HookbotError,
+    Lost,
+    NotFound,
+    Refused,
+    RequestTimeout,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
 
 PASSING = (Unavailable, TooManyRequests, RequestTimeout)
-"""What may be gone at the next attempt; every other error is final."""
+"""Errors that may be gone at the next attempt; every other one is final."""
+
+HOPELESS = (Unauthorized, Forbidden, NotFound)
+"""Refusals that do not depend on the message: every further publish to the same path would get the same answer."""
 
 
 class OnlyRaw(Refused):

@@ -184,8 +184,8 @@ def _limit(text: str | None) -> int | None:
 
 
 def _headers(address: Address, unsafe: bool) -> tuple[tuple[str, str], ...]:
-    authorization = (("Authorization", address.authorization),) if address.authorization else ()
-    return (*authorization, (UNSAFE_HEADER, UNSAFE_HEADER_VALUE)) if unsafe else authorization
+    token = address.authorization_header()
+    return (*token, (UNSAFE_HEADER, UNSAFE_HEADER_VALUE)) if unsafe else token
 
 
 def _max_chars(max_body_bytes: int) -> int:

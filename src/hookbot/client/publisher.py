@@ -45,8 +45,7 @@ class Publisher:
         data = body.encode() if isinstance(body, str) else body
         fields = [("Host", self._address.netloc), ("Content-Length", str(len(data))), *_passed_on(headers)]
         fields.append(("Idempotency-Key", idempotency_key or uuid.uuid4().hex))
-        if self._address.authorization:
-            fields.append(("Authorization", self._address.authorization))
+        fields += self._address.authorization_header()
         if hops:
             fields.append(("Hookbot-Hops", ",".join(hops)))
         return await self._until_it_works(encoded(fields), data)
@@ -149,5 +148,5 @@ def proxy_for_httpx(proxy: Address | None, tls: ssl.SSLContext) -> httpx.Proxy |
     """The proxy as httpx wants it."""
     if proxy is None:
         return None
-    headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+    headers = dict(proxy.authorization_header("Proxy-Authorization"))
     return httpx.Proxy(str(proxy), ssl_context=tls if proxy.secure else None, headers=headers)

@@ -104,8 +104,7 @@ class Forwarder:
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
         """Those of the message in their order; `Refused` ones cannot be sent, so that the attempt fails."""
         address, style = self._target.address, self._style
-        fields = [*style.headers]
-        fields += [("Authorization", address.authorization)] if address.authorization else []
+        fields = [*style.headers, *address.authorization_header()]
         fields.append(("Hookbot-Hops", ",".join((*message.hops, style.hop))))
         if message.id:
             fields.append(("Hookbot-Message-Id", message.id))

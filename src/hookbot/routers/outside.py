@@ -13,9 +13,9 @@ import trio
 
 from ..client import Gap, Publisher, listen
 from ..client.address import Address
-from ..client.errors import PASSING, OnlyRaw
+from ..client.errors import HOPELESS, PASSING, OnlyRaw
 from ..client.publisher import open_client
-from ..errors import Forbidden, NotFound, Refused, Unauthorized
+from ..errors import Refused
 from ..protocol.message import Draft, Message
 from ..protocol.topics import OWN, UNSAFE, TopicFilter, is_unsafe
 from . import Router
@@ -27,9 +27,6 @@ from .record import RouterStats
 from .remote import HubUrl
 from .restarts import keep_running
 from .turn import TimeSlice
-
-HOPELESS = (Unauthorized, Forbidden, NotFound)
-"""What every further post would be answered, too: the process ends, and the message stays with the hub's cursor."""
 
 PATIENCE_S = 10.0
 """How long a post is tried before somebody is told."""
@@ -92,7 +89,7 @@ class RemoteRunner:
             address.url,
             cursor=cursor,
             unsafe=True,
-            headers=(*_authorization(address), *self._remote.headers),
+            headers=(*address.authorization_header(), *self._remote.headers),
             ca_file=self._remote.ca_file,
         ) as messages:
             async for item in messages:
@@ -109,6 +106,7 @@ class RemoteRunner:
         for name, draft in job.published.items():
             key = None if message.id.startswith(RAW) else f"{self._name}:{message.id}:{name}"
             if failed_in(draft.topic) is None:
+                # what is hopeless ends the process, and the message stays with the hub's cursor
                 await self._post(draft, key, client, final=HOPELESS)
             elif not message.topic.removeprefix(UNSAFE).startswith(_FAILED):  # two must not feed on each other's
                 await self._post(self._complaint(draft), key, client, final=())
@@ -136,7 +134,3 @@ class RemoteRunner:
                 logger.warning("router %s: %r is not published yet: %s", self._name, draft.topic, error)
             else:
                 return
-
-
-def _authorization(address: Address) -> tuple[tuple[str, str], ...]:
-    return (("Authorization", address.authorization),) if address.authorization else ()
