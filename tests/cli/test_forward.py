@@ -8,7 +8,7 @@ import trio
 
 from hookbot import backoff, blocking
 from hookbot.client.address import Address
-from hookbot.client.asking import ask
+from hookbot.client.http import ask
 from hookbot.protocol.envelope import from_envelope
 from hookbot.testing import open_test_hub
 from support.commands import Caller, ThreadHub, run, running, starting, target

@@ -3,8 +3,7 @@
 import pytest
 import trio
 
-from hookbot.client import Connected, Waiting, listen
-from hookbot.client import session as keeping
+from hookbot.client import Connected, Waiting, listen, session
 from hookbot.errors import Refused
 from support.scripted_hub import mid, scripted_hub, sending, sending_then_cut, taken
 
@@ -142,7 +141,7 @@ async def test_without_a_cursor_nobody_is_told_anything():
 
 
 async def test_a_hub_that_does_not_begin_is_waited_for_and_the_cursor_is_named(monkeypatch):
-    monkeypatch.setattr(keeping, "HELLO_S", 0.05)
+    monkeypatch.setattr(session, "HELLO_S", 0.05)
     told = trio.Event()
     events = []
 

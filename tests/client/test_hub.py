@@ -12,8 +12,7 @@ import trio
 
 from hookbot import backoff, client
 from hookbot.access.tokens import make_token
-from hookbot.client import session as keeping
-from hookbot.client import websocket as connection
+from hookbot.client import session, websocket
 from hookbot.errors import BodyTooLarge, InvalidTopic, NotFound, Refused, Unauthorized
 from hookbot.testing import KEY, open_test_hub
 
@@ -139,7 +138,7 @@ async def test_a_cursor_gives_what_came_while_nobody_listened_and_what_was_in_ha
 
 
 async def test_a_cursor_is_waited_for_and_can_be_taken_over(monkeypatch):
-    monkeypatch.setattr(keeping, "HELLO_S", 0.1)
+    monkeypatch.setattr(session, "HELLO_S", 0.1)
     async with hub_within() as hub:
         url = hub.url_for("/sub/a")
         waiting = trio.Event()
@@ -206,7 +205,7 @@ class Line:
 
 
 async def test_a_connection_that_goes_dead_without_a_word_is_replaced_and_nothing_is_missing(monkeypatch, caplog):
-    monkeypatch.setattr(connection, "SILENCE_S", 0.5)
+    monkeypatch.setattr(websocket, "SILENCE_S", 0.5)
     async with hub_within() as hub, trio.open_nursery() as nursery:
         host, port = hub.url.removeprefix("http://").split(":")
         line = Line(host, int(port))

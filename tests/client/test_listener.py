@@ -5,8 +5,7 @@ import logging
 import pytest
 import trio
 
-from hookbot.client import Connected, Disconnected, Gap, listen
-from hookbot.client import listener as listening
+from hookbot.client import Connected, Disconnected, Gap, listen, listener
 from hookbot.errors import BodyTooLarge, InvalidTopic, Refused, Unauthorized
 from support.scripted_hub import answering, mid, scripted_hub, sending, sending_then_cut, taken
 
@@ -318,7 +317,7 @@ async def test_cancelling_while_waiting_loses_nothing():
 
 async def test_a_hub_that_does_not_say_goodbye_does_not_keep_anybody(monkeypatch):
 
-    monkeypatch.setattr(listening, "GOODBYE_S", 0.1)
+    monkeypatch.setattr(listener, "CLOSE_S", 0.1)
 
     async def script(peer):
         await peer.hello()

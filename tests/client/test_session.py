@@ -3,8 +3,7 @@
 import pytest
 import trio
 
-from hookbot.client import Connected, Disconnected, listen
-from hookbot.client import websocket as connection
+from hookbot.client import Connected, Disconnected, listen, websocket
 from hookbot.errors import Forbidden, NotFound, Refused, Unauthorized, UpgradeRequired
 from support.scripted_hub import answering, mid, on_bytes, read_head, scripted_hub, sending, sending_then_cut, taken
 
@@ -123,7 +122,7 @@ async def wrong_accept(stream):
     + [answering(status, b"not now\n", "Retry-After: 0") for status in (408, 429, 500, 502, 503)],
 )
 async def test_a_hub_that_does_not_answer_well_is_tried_again(script, monkeypatch):
-    monkeypatch.setattr(connection, "HANDSHAKE_S", 0.3)
+    monkeypatch.setattr(websocket, "HANDSHAKE_S", 0.3)
     events = []
     async with scripted_hub(script, script, sending(1)) as hub, listen(hub.url, on_event=events.append) as messages:
         assert await taken(messages, 1) == [1]
@@ -148,7 +147,7 @@ async def test_a_hub_that_is_not_there_is_tried_until_it_is():
 
 
 async def test_a_deaf_connection_is_noticed_by_its_silence(monkeypatch, caplog):
-    monkeypatch.setattr(connection, "SILENCE_S", 0.2)
+    monkeypatch.setattr(websocket, "SILENCE_S", 0.2)
     async with scripted_hub(sending(1), sending(2)) as hub, listen(hub.url) as messages:
         assert await taken(messages, 2) == [1, 2]
     assert "not a word from the hub" in caplog.text
@@ -173,8 +172,8 @@ def after_pings(peer, count, *, answer):
 
 
 async def test_a_hub_that_answers_pings_is_not_taken_for_deaf(monkeypatch):
-    monkeypatch.setattr(connection, "SILENCE_S", 0.4)
-    monkeypatch.setattr(connection, "PING_S", 0.02)
+    monkeypatch.setattr(websocket, "SILENCE_S", 0.4)
+    monkeypatch.setattr(websocket, "PING_S", 0.02)
 
     async def script(peer):
         await peer.hello()
@@ -188,7 +187,7 @@ async def test_a_hub_that_answers_pings_is_not_taken_for_deaf(monkeypatch):
 
 
 async def test_pings_go_out_while_the_listener_is_busy(monkeypatch):
-    monkeypatch.setattr(connection, "PING_S", 0.02)
+    monkeypatch.setattr(websocket, "PING_S", 0.02)
     pinged = trio.Event()
 
     async def script(peer):

@@ -16,12 +16,11 @@ from hookbot import Secret
 from hookbot.cli.route import route as route_command
 from hookbot.cli.route import route_github
 from hookbot.protocol.message import Message
-from hookbot.routers.attempts import RouterLimits
+from hookbot.routers.attempts import RouterLimits, RouterStats
 from hookbot.routers.expressions import FIELDS
 from hookbot.routers.filter import FilterRouter
 from hookbot.routers.github import GitHubRouter
 from hookbot.routers.loading import make
-from hookbot.routers.record import RouterStats
 from hookbot.routers.runner import RouterSpec
 from hookbot.testing import route, signed_delivery
 

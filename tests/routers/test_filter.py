@@ -5,7 +5,7 @@ import pytest
 from hookbot.errors import ConfigError
 from hookbot.protocol.message import Message
 from hookbot.routers.filter import FilterRouter
-from hookbot.routers.publisher import DraftCollector
+from hookbot.routers.outbox import DraftCollector
 from hookbot.routers.runner import RouterSpec, open_routers
 
 PUSH = Message(

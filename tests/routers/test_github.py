@@ -10,7 +10,7 @@ from hookbot.errors import ConfigError
 from hookbot.protocol.message import Message, Verified
 from hookbot.routers import Secret
 from hookbot.routers.github import GitHubRouter
-from hookbot.routers.publisher import DraftCollector
+from hookbot.routers.outbox import DraftCollector
 
 DELIVERIES = sorted((Path(__file__).parent.parent / "deliveries").glob("*.json"))
 SECRET = Secret("It's a Secret to Everybody")

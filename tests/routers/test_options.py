@@ -5,7 +5,7 @@ import pytest
 
 from hookbot.errors import ConfigError
 from hookbot.routers import Secret
-from hookbot.routers.options import bind
+from hookbot.routers.loading import bind
 
 
 def router(

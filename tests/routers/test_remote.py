@@ -10,14 +10,12 @@ from trio_websocket import ConnectionClosed, serve_websocket
 from hookbot import backoff
 from hookbot.access.tokens import make_token
 from hookbot.client.address import Address
-from hookbot.client.publisher import open_client
+from hookbot.client.http import open_client
 from hookbot.errors import Unauthorized
 from hookbot.protocol.message import Message
-from hookbot.routers.ancestor import unwrap
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.github import GitHubRouter
-from hookbot.routers.outside import RemoteRunner
-from hookbot.routers.remote import HubUrl
+from hookbot.routers.remote import HubUrl, RemoteRunner, unwrap
 from hookbot.testing import KEY, open_test_hub
 
 SECRET = "s3cret"
@@ -105,7 +103,7 @@ async def test_what_is_posted_again_after_a_crash_reaches_nobody_twice():
             [message] = await hub.wait_for("copy/in/last")
             source = (await hub.wait_for("in/last"))[0]
             async with open_client(Address.parse(hub.url)) as client:
-                await router._deal_with(source, client)
+                await router._handle(source, client)
         await hub.publish("copy/in/last", b"the end")
         copies = await hub.wait_for("copy/in/last", 2)
     assert [copy.body for copy in copies] == [b"x", b"the end"]
@@ -120,7 +118,7 @@ async def test_a_message_that_fails_goes_to_a_topic_for_that_and_the_next_is_rou
     assert failed.body == b"bad"
     assert failed.header("Hookbot-Failed-Error") == "ValueError: a bad one"
     assert failed.hops == ("copy",)
-    assert router.record.failed >= 1
+    assert router.stats.failed >= 1
 
 
 async def test_what_the_hub_refuses_for_its_topic_is_logged_and_the_next_is_routed(caplog):
@@ -136,8 +134,8 @@ async def test_what_the_hub_refuses_for_its_topic_is_logged_and_the_next_is_rout
         await hub.publish("/unsafe/in/1", b"last")
         await hub.wait_for("copy/last")
 
-    assert router.record.error.startswith("'/unsafe/in/1' was not published: it reads this topic itself")
-    assert router.record.error in caplog.text
+    assert router.stats.error.startswith("'/unsafe/in/1' was not published: it reads this topic itself")
+    assert router.stats.error in caplog.text
 
 
 async def test_a_token_that_opens_nothing_ends_it():
@@ -168,7 +166,7 @@ def frame(**fields):
 def test_a_frame_with_metadata_is_the_delivery_again():
     topic, _, body = frame(Signature256=SIGNATURE).partition(b"\0")
 
-    message = unwrap(Message(topic.decode(), body))
+    message = unwrap(Message(topic.decode(), body), "raw-1")
 
     assert message.body == PUSH
     assert message.header("X-GitHub-Event") == "push"
@@ -181,7 +179,7 @@ def test_a_frame_with_metadata_is_the_delivery_again():
     "body", [b"", b"{}", b"[]", b'{"Payload": "!"}', b'{"Payload": "", "Event": 1, "Signature": ""}']
 )
 def test_any_other_frame_stays_as_it_is(body):
-    assert unwrap(Message("t", body)).body == body
+    assert unwrap(Message("t", body), "raw-1") == Message("t", body, id="raw-1")
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import click
 import trio
 
 from ..client.address import Address
-from ..client.asking import ask
+from ..client.http import ask
 from ..hub.config import KEY, KEY_FILE, known_secret
 from ..protocol.message import format_time, parse_time
 from ..protocol.paths import CURSORS

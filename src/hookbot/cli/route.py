@@ -19,8 +19,7 @@ from ..protocol.message import Message
 from ..routers import Publish, Secret
 from ..routers.github import GitHubRouter
 from ..routers.loading import make
-from ..routers.outside import RemoteRunner
-from ..routers.remote import HubUrl
+from ..routers.remote import HubUrl, RemoteRunner
 from ..routers.runner import RouterSpec, name_of
 from .parameters import EXISTING_FILE, data_dir
 

@@ -11,11 +11,11 @@ import click
 import trio
 
 from ..client.address import Address
-from ..client.asking import ask
+from ..client.http import ask
 from ..hub.config import KEY, KEY_FILE, known_secret
 from ..protocol.paths import ROUTERS
 from ..routers import API_VERSION
-from ..routers.failed import describe
+from ..routers.attempts import describe
 from ..routers.loading import installed_routers
 from ..routers.remote import HubUrl
 from .new_router import write_new_router

@@ -1,4 +1,4 @@
-"""The URL of a topic, taken apart: where to connect, what to ask for, and what may be shown. Never shows a token."""
+"""The URL of a topic in its parts: where to connect, what to ask for, what may be shown. Never shows a token."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 
 from ..errors import Refused
 from ..protocol.paths import split_path
-from ..protocol.topics import UNSAFE, TopicFilter, check_topic, decode_path
+from ..protocol.topics import TopicFilter, check_topic, decode_path
 
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _PORTS = {False: 80, True: 443}
@@ -16,7 +16,7 @@ _PORTS = {False: 80, True: 443}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a topic, or a proxy, lives. `str()` has neither credentials nor query, so that it is fit for any log."""
+    """Address of a topic, or of a proxy. `str()` has neither credentials nor query, so that it is fit for any log."""
 
     secure: bool
     host: str
@@ -45,6 +45,11 @@ class Address:
         )
 
     @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return f"{'https' if self.secure else 'http'}://{self.netloc}"
+
+    @property
     def netloc(self) -> str:
         """Host and, unless it is the usual one, port: the value of a ``Host`` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host.encode("idna").decode("ascii")
@@ -54,22 +59,17 @@ class Address:
         """The header that carries the token, or a proxy's credentials; no header without them."""
         return ((name, self.authorization),) if self.authorization else ()
 
-    @property
-    def is_unsafe(self) -> bool:
-        """Whether anybody may publish to what lives here."""
-        return self.path.startswith(UNSAFE)
-
     def target(self, query: Mapping[str, str]) -> str:
         """Path and query, as a request line has them."""
         return f"{self.path}?{urlencode(query)}" if query else self.path
 
     @property
     def url(self) -> str:
-        """With the query, but without credentials."""
-        return f"{'https' if self.secure else 'http'}://{self.netloc}{self.target(self.query)}"
+        """The URL with its query, but without credentials."""
+        return f"{self.origin}{self.target(self.query)}"
 
     def __str__(self) -> str:
-        return f"{'https' if self.secure else 'http'}://{self.netloc}{self.path}"
+        return f"{self.origin}{self.path}"
 
 
 def subscription_of(address: Address) -> TopicFilter:

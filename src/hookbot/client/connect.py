@@ -8,7 +8,7 @@ from urllib.request import getproxies, proxy_bypass
 import h11
 import trio
 
-from ..errors import Lost, Refused
+from ..errors import Lost, Refused, first_error
 from .address import Address
 
 
@@ -81,8 +81,7 @@ async def _ask_proxy(stream: trio.abc.Stream, proxy: Address, address: Address) 
 
 def reason_of(error: BaseException) -> str:
     """The innermost reason of a failed connection, in the words of the operating system or of OpenSSL."""
-    if isinstance(error, BaseExceptionGroup):
-        return reason_of(error.exceptions[0])
+    error = first_error(error)
     beneath = error.__cause__ or error.__context__
     if isinstance(beneath, Exception):
         return reason_of(beneath)

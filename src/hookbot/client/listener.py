@@ -1,4 +1,4 @@
-"""`listen`: everything that is published to a topic, over as many connections as it takes."""
+"""`listen`: an async iterator over everything that is published to a topic, whatever happens to connections."""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -15,14 +15,13 @@ from ..protocol.message import Gap, Message
 from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE
 from .address import Address, subscription_of
 from .connect import tls_context
-from .events import Event
-from .headers import encoded
+from .http import encoded
 from .progress import AckedProgress, Progress
-from .session import Session
+from .session import Event, Session
 from .websocket import Endpoint
 
 MAX_BODY_BYTES = 34 << 20
-GOODBYE_S = 2.0
+CLOSE_S = 2.0
 
 _CHARS_A_BYTE = 6  # JSON writes a control character as \u0001
 _ENVELOPE_CHARS = 1 << 20
@@ -36,8 +35,8 @@ class Messages:
     so that several messages can be in work at once. Raw frames of an old hub have no id, and nothing to acknowledge.
     """
 
-    def __init__(self, keeper: Session, progress: Progress, limit: int | None, manual_ack: bool) -> None:
-        self._keeper = keeper
+    def __init__(self, session: Session, progress: Progress, limit: int | None, manual_ack: bool) -> None:
+        self._session = session
         self._progress = progress
         self._left = math.inf if limit is None else limit
         self._manual_ack = manual_ack
@@ -53,23 +52,23 @@ class Messages:
         self._last = None
         while self._left > 0:
             try:
-                item = await self._keeper.items.receive()
+                item = await self._session.items.receive()
             except trio.EndOfChannel:
                 break
             if self._progress.accept(item) and not isinstance(item, Heartbeat):
-                return self._handed_out(item)
-        if self._keeper.failure is not None:
-            raise self._keeper.failure
+                return self._hand_over(item)
+        if self._session.failure is not None:
+            raise self._session.failure
         raise StopAsyncIteration
 
     def ack(self, message: Message) -> None:
-        """Say that a message has been dealt with. The hub is told soon, at the latest on leaving `listen`.
+        """Acknowledge a message. The hub is told soon, at the latest on leaving `listen`.
 
-        Without a cursor or a group there is nobody to tell. Saying it twice changes nothing.
+        Without a cursor or a group there is nobody to tell. Acknowledging twice changes nothing.
         """
-        self._keeper.ack(message.id)
+        self._session.ack(message.id)
 
-    def _handed_out(self, item: Message | Gap) -> Message | Gap:
+    def _hand_over(self, item: Message | Gap) -> Message | Gap:
         if isinstance(item, Message):
             self._last = item
             self._left -= 1
@@ -96,7 +95,7 @@ async def listen(
 ) -> AsyncIterator[Messages]:
     """Subscribe to a topic, or to everything beneath one, and iterate over what is published there.
 
-    Once entered, the subscription stands: what is published from now on will come. Entering and iterating raise
+    Once entered, the subscription is active: what is published from now on will come. Entering and iterating raise
     `Refused` (`Unauthorized`, `NotFound`, ...) when the hub says that trying again is no use. Everything else is
     tried again for ever, with growing delays, and each new connection goes on where the last one broke off.
     A hole that cannot be filled is handed over as a `Gap`, in its place. Cancelling is safe at any time.
@@ -126,20 +125,20 @@ async def listen(
         query.setdefault("max_unacked", "1")
     limit = _limit(query.pop("limit", None)) if limit is None else limit
     progress = _progress(query.pop("since", None), query)
-    dial = dial_to(address, unsafe=unsafe, headers=headers, ca_file=ca_file, max_body_bytes=max_body_bytes)
-    keeper = Session(dial, wanted, query, progress, on_event)
-    async with _Alongside(keeper.run):
+    endpoint = endpoint_of(address, unsafe=unsafe, headers=headers, ca_file=ca_file, max_body_bytes=max_body_bytes)
+    session = Session(endpoint, wanted, query, progress, on_event)
+    async with _BackgroundTask(session.run):
         try:
-            await keeper.standing.wait()
-            if keeper.failure is not None:
-                raise keeper.failure
-            yield Messages(keeper, progress, limit, manual_ack)
+            await session.subscribed.wait()
+            if session.failure is not None:
+                raise session.failure
+            yield Messages(session, progress, limit, manual_ack)
         finally:
-            with trio.move_on_after(GOODBYE_S, shield=True):
-                await keeper.leave()
+            with trio.move_on_after(CLOSE_S, shield=True):
+                await session.close()
 
 
-def dial_to(
+def endpoint_of(
     address: Address,
     *,
     unsafe: bool = False,
@@ -147,7 +146,7 @@ def dial_to(
     ca_file: str | Path | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
 ) -> Endpoint:
-    """How `listen` reaches a subscription; raises `Refused` if it is an unsafe one and nobody said `unsafe`."""
+    """The endpoint that `listen` connects to; raises `Refused` for an unsafe topic without `unsafe`."""
     if subscription_of(address).unsafe and not unsafe:
         raise Refused(f"anybody may publish to {address} without a token: say unsafe if you check every message")
     fields = encoded((*_headers(address, unsafe), *headers))
@@ -163,10 +162,10 @@ def _query(
     follow: bool,
     max_unacked: int | None,
 ) -> dict[str, str]:
-    """What the hub is asked for: what stands in the URL, unless it was said otherwise."""
-    said = {"since": since, "cursor": cursor, "group": group, "follow": None if follow else "0"}
-    said["max_unacked"] = None if max_unacked is None else str(max_unacked)
-    return {**address.query, **{name: value for name, value in said.items() if value is not None}}
+    """The query of the subscription: that of the URL, where no argument says otherwise."""
+    given = {"since": since, "cursor": cursor, "group": group, "follow": None if follow else "0"}
+    given["max_unacked"] = None if max_unacked is None else str(max_unacked)
+    return {**address.query, **{name: value for name, value in given.items() if value is not None}}
 
 
 def _progress(since: str | None, query: dict[str, str]) -> Progress:
@@ -192,8 +191,8 @@ def _max_chars(max_body_bytes: int) -> int:
     return max_body_bytes * _CHARS_A_BYTE + _ENVELOPE_CHARS
 
 
-class _Alongside:
-    """Runs a task while a body runs, and until it has been left: a cancelled body can still say goodbye.
+class _BackgroundTask:
+    """Runs a task until the body is left, cancelled or not: the body can still close the connection in order.
 
     Unlike with a bare nursery, what the body raises is not wrapped into a group.
     """

@@ -1,6 +1,5 @@
-"""`publish`: hand a message to a hub, once, also when the answer gets lost on the way."""
+"""`publish`: hands a message over to a hub, once, also when the answer gets lost on the way."""
 
-import ssl
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -10,19 +9,17 @@ import httpx
 import trio
 
 from ..backoff import Backoff
-from ..errors import HookbotError, Lost
-from ..protocol.response import error_of
+from ..errors import Lost
 from ..version import __version__
 from .address import Address, check_publishable
-from .connect import proxy_of, reason_of, tls_context
+from .connect import reason_of
 from .errors import PASSING, retry_after
-from .headers import encoded, end_to_end
+from .http import TIMEOUT_S, RequestBody, encoded, end_to_end, open_client, refusal
 
 PATIENCE_S = 30.0
-TIMEOUT_S = 30.0
 
 _SET_HERE = frozenset({"authorization", "hookbot-hops", "idempotency-key"})
-"""What says something about this publish, and not about the message."""
+"""Header fields that say something about this publish, and not about the message."""
 
 
 class Publisher:
@@ -63,15 +60,15 @@ class Publisher:
             await trio.sleep(delay_s)
 
     async def _post(self, headers: list[tuple[bytes, bytes]], body: bytes) -> str:
-        url = str(self._address) + self._address.target(self._address.query).removeprefix(self._address.path)
+        request = httpx.Request("POST", self._address.url, headers=headers, stream=RequestBody(body))
         try:
-            answer = await self._client.send(httpx.Request("POST", url, headers=headers, stream=RequestBody(body)))
+            answer = await self._client.send(request)
         except httpx.TimeoutException:
             raise Lost(f"cannot publish to {self._address}: no answer within {TIMEOUT_S:.0f} s") from None
         except httpx.TransportError as error:
             raise Lost(f"cannot publish to {self._address}: {reason_of(error)}") from None
         if answer.status_code != 200:
-            raise _refusal(answer)
+            raise refusal(answer)
         return str(answer.headers.get("Hookbot-Message-Id", ""))
 
 
@@ -84,13 +81,6 @@ async def open_publisher(
     check_publishable(address)
     async with open_client(address, ca_file) as client:
         yield Publisher(address, client, patience_s)
-
-
-def open_client(address: Address, ca_file: str | Path | None = None) -> httpx.AsyncClient:
-    """Connections to the hub at `address` that stay open, for publishers to any of its topics: a context manager."""
-    tls = tls_context(ca_file)
-    proxy = proxy_for_httpx(proxy_of(address), tls)
-    return httpx.AsyncClient(verify=tls, proxy=proxy, timeout=TIMEOUT_S, trust_env=False)
 
 
 async def publish(
@@ -118,35 +108,8 @@ async def publish(
         return await publisher.publish(body, headers=headers, idempotency_key=idempotency_key, hops=hops)
 
 
-class RequestBody(httpx.AsyncByteStream):
-    """The body of one attempt. That of httpx is a generator, left behind unfinished when a hub refuses early."""
-
-    def __init__(self, body: bytes) -> None:
-        self._rest = [body]
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._rest:
-            raise StopAsyncIteration
-        return self._rest.pop()
-
-
 def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     kept = [(name, value) for name, value in end_to_end(headers) if name.lower() not in _SET_HERE]
     if not any(name.lower() == "user-agent" for name, _ in kept):
         kept.append(("User-Agent", f"hookbot/{__version__}"))
     return kept
-
-
-def _refusal(answer: httpx.Response) -> HookbotError:
-    return error_of(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, answer.content)
-
-
-def proxy_for_httpx(proxy: Address | None, tls: ssl.SSLContext) -> httpx.Proxy | None:
-    """The proxy as httpx wants it."""
-    if proxy is None:
-        return None
-    headers = dict(proxy.authorization_header("Proxy-Authorization"))
-    return httpx.Proxy(str(proxy), ssl_context=tls if proxy.secure else None, headers=headers)

@@ -1,12 +1,12 @@
-"""The task behind `listen`: keeps a connection to the hub, and hands over one by one what comes.
+"""The session of a listener: one subscription over as many connections as it takes, and the events of these.
 
-Nothing waits in between but what fits into the sockets: a slow listener is
-waited for by the hub, which goes back to its log for it.
+Nothing is buffered but what fits into the sockets: the hub waits for a slow listener, and goes back to its log for it.
 """
 
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 import trio
 
@@ -16,34 +16,80 @@ from ..protocol.frames import ErrorFrame, Frame, Heartbeat, Hello, parse_frame, 
 from ..protocol.message import Gap, Message, wall_clock_us
 from ..protocol.topics import TopicFilter
 from .errors import PASSING, OnlyRaw, retry_after
-from .events import Connected, Disconnected, Event, Waiting
 from .progress import Progress
 from .websocket import Endpoint, HubConnection, open_connection
 
-HELLO_S = 5.0  # a hub that takes longer to begin is waiting for something
-ACK_PAUSE_S = 0.01  # what is acknowledged meanwhile is told in one frame: five times the throughput
-_FEW = frozenset("123456789")  # but a hub that waits for it is told at once
+HELLO_S = 5.0  # a hub that takes longer to begin waits for another listener to leave
+ACK_PAUSE_S = 0.01  # what is acknowledged meanwhile goes into one frame: five times the throughput
+_FEW = frozenset("123456789")  # values of max_unacked for which the hub waits: those acknowledgements go at once
 
 _NEEDS_V1 = {"cursor": "a cursor", "group": "a group", "follow": "to end where history ends"}
 
 logger = logging.getLogger("hookbot.client")
 
 
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The subscription is active; nothing from now on is missed. `resumable` is False for a hub older than 1.0."""
+
+    address: str
+    hub: str
+    resumable: bool = True
+
+    def __str__(self) -> str:
+        if self.resumable:
+            return f"listening to {self.address} ({self.hub})"
+        return (
+            f"listening to {self.address}, which speaks only raw frames: "
+            "it cannot resume, what comes while disconnected is lost"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """There is a connection, but the hub does not begin: as a rule another listener has the `cursor`."""
+
+    address: str
+    cursor: str | None
+
+    def __str__(self) -> str:
+        why = f"until nobody else has the cursor {self.cursor!r}" if self.cursor else "for the hub to begin"
+        return f"connected to {self.address}, waiting {why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """There is no connection, `why`, and the next attempt follows after `retry_in_s`."""
+
+    address: str
+    why: str
+    retry_in_s: float
+
+    def __str__(self) -> str:
+        return f"not listening to {self.address}: {self.why}; trying again in {self.retry_in_s:.1f} s"
+
+
+Event = Connected | Waiting | Disconnected
+
+
 class Session:
-    """Keeps a subscription standing. `items` is what comes; when it ends, `failure` says why, unless all is told."""
+    """Keeps a subscription active: connects again when a connection breaks, and resumes where it was.
+
+    `items` is what comes, one by one. When it ends, `failure` says why; None after the orderly end of a subscription.
+    """
 
     def __init__(
         self,
-        dial: Endpoint,
+        endpoint: Endpoint,
         wanted: TopicFilter,
         query: Mapping[str, str],
         progress: Progress,
         on_event: Callable[[Event], object] | None,
     ) -> None:
-        self.standing = trio.Event()  # set when the subscription stands for the first time, or never will
+        self.subscribed = trio.Event()  # set when the subscription is active for the first time, or never will be
         self.failure: HookbotError | None = None
         self._put, self.items = trio.open_memory_channel[Message | Gap | Heartbeat](0)
-        self._dial = dial
+        self._endpoint = endpoint
         self._wanted = wanted
         self._query = query
         self._progress = progress
@@ -51,18 +97,18 @@ class Session:
         self._backoff = Backoff()
         self._connection: HubConnection | None = None
         self._connected_at = 0.0
-        self._leaving = False
+        self._closing = False
         self._acks_waiting = trio.lowlevel.ParkingLot()
         self._ack_pause_s = 0 if query.get("max_unacked") in _FEW else ACK_PAUSE_S
 
     def ack(self, id: str) -> None:
-        """Note that a message has been dealt with; the hub is told soon."""
+        """Note that a message is done; the acknowledgement is sent soon."""
         self._progress.done(id)
         self._acks_waiting.unpark()
 
     async def run(self) -> None:
-        """Until there is nothing more to come. Whatever happens ends in `items` and `failure`."""
-        while not self._leaving:
+        """Listen until nothing more can come. Every error ends up in `failure`."""
+        while not self._closing:
             try:
                 await self._listen_once()
                 break
@@ -73,11 +119,11 @@ class Session:
                 break
             await trio.sleep(delay_s)
         self._put.close()
-        self.standing.set()
+        self.subscribed.set()
 
-    async def leave(self) -> None:
-        """Tell the hub what it does not know yet, and say goodbye; cancelling cuts that short."""
-        self._leaving = True
+    async def close(self) -> None:
+        """Send the last acknowledgement, and close the connection in order; cancelling cuts that short."""
+        self._closing = True
         if self._connection is not None:
             with suppress(Lost):
                 if text := self._progress.take_ack():
@@ -88,7 +134,7 @@ class Session:
         """Returns after the orderly end of a subscription that has one; raises `Lost`, or why the hub refused."""
         since = self._progress.since
         query = {**self._query, "since": since} if since else self._query
-        async with open_connection(self._dial, query) as connection, trio.open_nursery() as nursery:
+        async with open_connection(self._endpoint, query) as connection, trio.open_nursery() as nursery:
             await self._begin(connection, nursery)
             while (data := await connection.receive()) is not None:
                 await self._take(connection, data)
@@ -99,29 +145,29 @@ class Session:
     async def _begin(self, connection: HubConnection, nursery: trio.Nursery) -> None:
         if connection.raw:
             self._check_raw_will_do()
-            self._stand(connection, Connected(str(self._dial.address), "", resumable=False))
+            self._note_subscription(connection, Connected(str(self._endpoint.address), "", resumable=False))
             return
         with trio.move_on_after(HELLO_S) as waiting:
             data = await connection.receive()
         if waiting.cancelled_caught:
-            self._tell(logging.WARNING, Waiting(str(self._dial.address), self._query.get("cursor")))
+            self._tell(logging.WARNING, Waiting(str(self._endpoint.address), self._query.get("cursor")))
             data = await connection.receive()
-        hello = _understood(data)
+        hello = _parse(data)
         if not isinstance(hello, Hello):
             raise Lost("the hub did not say hello")
         self._progress.subscribed(hello)
-        self._stand(connection, Connected(str(self._dial.address), hello.hub))
+        self._note_subscription(connection, Connected(str(self._endpoint.address), hello.hub))
         nursery.start_soon(self._send_acks, connection)
 
     async def _take(self, connection: HubConnection, data: str | bytes) -> None:
         if connection.raw:
             await self._put.send(parse_raw(data, self._wanted, time_us=wall_clock_us()))
             return
-        match _understood(data):
+        match _parse(data):
             case Message() | Gap() | Heartbeat() as item:
                 await self._put.send(item)
             case ErrorFrame(title):
-                logger.warning("%s says: %s", self._dial.address, title)
+                logger.warning("%s says: %s", self._endpoint.address, title)
 
     async def _send_acks(self, connection: HubConnection) -> None:
         while True:
@@ -133,20 +179,20 @@ class Session:
     def _check_raw_will_do(self) -> None:
         for name, what in _NEEDS_V1.items():
             if name in self._query:
-                raise OnlyRaw(f"{self._dial.address} speaks only raw frames, which cannot do {what}")
+                raise OnlyRaw(f"{self._endpoint.address} speaks only raw frames, which cannot do {what}")
 
-    def _stand(self, connection: HubConnection, event: Connected) -> None:
+    def _note_subscription(self, connection: HubConnection, event: Connected) -> None:
         self._connection = connection
         self._connected_at = trio.current_time()
         self._tell(logging.INFO if event.resumable else logging.WARNING, event)
-        self.standing.set()
+        self.subscribed.set()
 
     def _note_loss(self, problem: HookbotError) -> float:
         lasted_s = trio.current_time() - self._connected_at if self._connection else 0
         delay_s = self._backoff.next_s(lasted_s=lasted_s, at_least_s=retry_after(problem))
         self._connection = None
-        if not self._leaving:
-            self._tell(logging.WARNING, Disconnected(str(self._dial.address), str(problem), delay_s))
+        if not self._closing:
+            self._tell(logging.WARNING, Disconnected(str(self._endpoint.address), str(problem), delay_s))
         return delay_s
 
     def _tell(self, level: int, event: Event) -> None:
@@ -155,7 +201,7 @@ class Session:
             self._on_event(event)
 
 
-def _understood(data: str | bytes | None) -> Frame | None:
+def _parse(data: str | bytes | None) -> Frame | None:
     try:
         return None if data is None else parse_frame(data)
     except ValueError as error:

@@ -12,7 +12,7 @@ import trio
 import wsproto.utilities
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
-from ..errors import BodyTooLarge, HookbotError, Lost, Refused
+from ..errors import BodyTooLarge, HookbotError, Lost, Refused, first_error
 from ..protocol.frames import SUBPROTOCOL
 from ..protocol.response import error_of
 from ..protocol.websocket import GONE
@@ -40,7 +40,7 @@ _WHY_CLOSED = {
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """How to reach a subscription: the same for every attempt."""
+    """A subscription's address, headers and limits: the same for every connection."""
 
     address: Address
     headers: Sequence[tuple[bytes, bytes]] = field(repr=False)  # the token is one of them
@@ -56,7 +56,7 @@ class HubConnection:
 
     @property
     def raw(self) -> bool:
-        """Whether the hub knows nothing but the ancestor's raw frames."""
+        """Whether the hub speaks only the ancestor's raw frames."""
         return self._websocket.subprotocol != SUBPROTOCOL
 
     async def receive(self) -> str | bytes | None:
@@ -79,25 +79,25 @@ class HubConnection:
             raise Lost("the connection was cut") from None
 
     async def close(self) -> None:
-        """Say goodbye and wait until the hub has read everything that was sent."""
+        """Closing handshake (RFC 6455, section 7.1.2): when it is over, the hub has read everything that was sent."""
         await self._websocket.aclose()
 
 
 @asynccontextmanager
-async def open_connection(dial: Endpoint, query: Mapping[str, str]) -> AsyncIterator[HubConnection]:
-    """Connect and shake hands. Raises `Lost`, at any time, also from within the body, or why the hub refused."""
+async def open_connection(endpoint: Endpoint, query: Mapping[str, str]) -> AsyncIterator[HubConnection]:
+    """An open websocket. Raises `Lost`, at any time, also from within the body, or why the hub refused."""
     failure: HookbotError | None = None
     try:
         async with trio.open_nursery() as nursery:
             with trio.fail_after(HANDSHAKE_S):
-                line = _Line(await open_stream(dial.address, dial.tls))
+                stream = _WatchedStream(await open_stream(endpoint.address, endpoint.tls))
             try:
                 with trio.fail_after(HANDSHAKE_S):
-                    websocket = await _shake_hands(nursery, line, dial, query)
+                    websocket = await _shake_hands(nursery, stream, endpoint, query)
                 nursery.start_soon(_keep_pinging, nursery, websocket)
                 yield HubConnection(websocket)
             finally:
-                await trio.aclose_forcefully(line.stream)  # before cancelling, or Cancelled would hide what was raised
+                await trio.aclose_forcefully(stream.inner)  # before cancelling, or Cancelled would hide what was raised
                 nursery.cancel_scope.cancel()
     except* (HookbotError, ConnectionRejected, trio.TooSlowError, *_NONSENSE) as group:
         failure = _failure(group)
@@ -106,24 +106,24 @@ async def open_connection(dial: Endpoint, query: Mapping[str, str]) -> AsyncIter
 
 
 async def _shake_hands(
-    nursery: trio.Nursery, line: "_Line", dial: Endpoint, query: Mapping[str, str]
+    nursery: trio.Nursery, stream: "_WatchedStream", endpoint: Endpoint, query: Mapping[str, str]
 ) -> WebSocketConnection:
     websocket = await wrap_client_stream(
         nursery,
-        cast("trio.SocketStream", line),  # any stream will do, says its documentation
-        dial.address.netloc,
-        dial.address.target(query),
+        cast("trio.SocketStream", stream),  # any stream will do, says its documentation
+        endpoint.address.netloc,
+        endpoint.address.target(query),
         subprotocols=[SUBPROTOCOL],
-        extra_headers=list(dial.headers),
-        max_message_size=dial.max_frame_chars,
+        extra_headers=list(endpoint.headers),
+        max_message_size=endpoint.max_frame_chars,
         receive_buffer_size=_RECEIVE_BYTES,
     )
-    line.shaken = True
+    stream.handshake_done = True
     return websocket
 
 
 async def _keep_pinging(nursery: trio.Nursery, websocket: WebSocketConnection) -> None:
-    """Tell the hub that we live, also while we read nothing, and give it something to answer, heartbeats or not."""
+    """A sign of life for the hub, also while we read nothing; and its answers are one for us, heartbeats or not."""
     while True:
         await trio.sleep(PING_S)
         nursery.start_soon(_ping, websocket)
@@ -135,10 +135,8 @@ async def _ping(websocket: WebSocketConnection) -> None:
 
 
 def _failure(group: BaseExceptionGroup[BaseException]) -> HookbotError:
-    """The one error in a nest of groups, as one of ours."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    """The first error in groups of errors, as one of ours."""
+    error = first_error(group)
     if isinstance(error, ConnectionRejected):
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in error.headers}
         return error_of(error.status_code, headers, error.body or b"")
@@ -157,28 +155,28 @@ def _why_closed(code: int, reason: str | None) -> HookbotError:
     return Lost(f"{why} ({said})" if said else why)
 
 
-class _Line(trio.abc.Stream):
-    """The stream beneath a websocket, with the two things that trio-websocket does not notice.
+class _WatchedStream(trio.abc.Stream):
+    """The stream beneath a websocket, which notices two things that trio-websocket does not.
 
-    Not a byte within `SILENCE_S` while we wait for one means that nobody is there, even if the connection still
-    looks open. And a peer that hangs up or talks nonsense before the handshake is `shaken` would be waited for.
+    Silence: not a byte within `SILENCE_S` means that nobody is there, even if the connection still looks open.
+    And a peer that hangs up or answers no HTTP until `handshake_done`: trio-websocket would wait for it.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
-        self.stream = stream
-        self.shaken = False
+        self.inner = stream
+        self.handshake_done = False
         self._answer = b""
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         with trio.move_on_after(SILENCE_S):
-            if self.shaken:
-                return await self.stream.receive_some(max_bytes)
+            if self.handshake_done:
+                return await self.inner.receive_some(max_bytes)
             return await self._receive_answer(max_bytes)
         raise Lost(f"not a word from the hub for {SILENCE_S:.0f} s")
 
     async def _receive_answer(self, max_bytes: int | None) -> bytes | bytearray:
         try:
-            data = await self.stream.receive_some(max_bytes)
+            data = await self.inner.receive_some(max_bytes)
         except trio.BrokenResourceError:
             data = b""
         self._answer += data
@@ -188,18 +186,18 @@ class _Line(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         try:
-            await self.stream.send_all(data)
+            await self.inner.send_all(data)
         except trio.BrokenResourceError:
-            if self.shaken:
+            if self.handshake_done:
                 raise
             self._give_up()
 
     async def wait_send_all_might_not_block(self) -> None:
-        await self.stream.wait_send_all_might_not_block()
+        await self.inner.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        await trio.aclose_forcefully(self.stream)
-        if not self.shaken:
+        await trio.aclose_forcefully(self.inner)
+        if not self.handshake_done:
             self._give_up()
 
     def _give_up(self) -> None:

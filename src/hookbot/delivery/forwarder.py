@@ -16,8 +16,7 @@ import trio
 from ..client.address import Address
 from ..client.connect import proxy_of, reason_of, tls_context
 from ..client.errors import retry_after
-from ..client.headers import encoded, end_to_end
-from ..client.publisher import RequestBody, proxy_for_httpx
+from ..client.http import RequestBody, encoded, end_to_end, proxy_for_httpx
 from ..errors import Refused
 from ..protocol.message import Headers, Message
 from ..protocol.response import error_of

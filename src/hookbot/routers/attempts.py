@@ -1,4 +1,4 @@
-"""A router and one message: tried, tried again, given up."""
+"""Attempts of a router at one message: limited, counted, repeated, and in the end given up."""
 
 import logging
 from collections.abc import Mapping
@@ -6,25 +6,26 @@ from dataclasses import dataclass
 
 import trio
 
-from ..errors import ConfigError, Refused
+from ..errors import ConfigError, Refused, sole_error
 from ..protocol.message import Draft, Message
+from ..protocol.topics import UNSAFE, is_unsafe
 from . import Router
-from .failed import describe, failed_draft, failed_in
-from .publisher import MAX_PUBLISHES, DraftCollector
-from .record import RouterStats
-from .turn import TimeSlice
+from .outbox import MAX_PUBLISHES, DraftCollector, TimeSlice
+
+FAILED = "hookbot/failed/"
+_FAILED_HEADERS = "hookbot-failed-"
 
 RETRY_WAITS_S = (0.1, 0.5, 2.0)
 """Before the second, third and fourth attempt at a message whose failure may pass by itself."""
 UNEXPECTED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, Refused)
-"""What a message that is not as expected raises. Tried again at once: waiting would only delay the ones behind it."""
+"""Errors of a message that is not as expected. Tried again at once: waiting would only delay the ones behind it."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RouterLimits:
-    """What a router may take for one message: seconds, for all attempts together, and publishes."""
+    """Limits of a router for one message: seconds, for all attempts together, and publishes."""
 
     time_limit: float = 30.0
     max_publishes: int = MAX_PUBLISHES
@@ -35,48 +36,66 @@ class RouterLimits:
             raise ConfigError("time_limit and max_publishes are greater than 0")
 
 
+@dataclass(slots=True)
+class RouterStats:
+    """Counters and state of a router since its process started."""
+
+    state: str = "starting"
+    """Or ``running``, or ``waiting for restart``."""
+    routed: int = 0
+    published: int = 0
+    retried: int = 0
+    failed: int = 0
+    gaps: int = 0
+    restarts: int = 0
+    blocked: int = 0
+    """How often it held up the event loop."""
+    error: str = ""
+    """The last one."""
+
+
 class Crash(Exception):
-    """What is wrong with a router is not a matter of one message: it has to be made anew."""
+    """A failure that is not a matter of one message: the router has to be recreated."""
 
 
 class RetryPolicy:
-    """Has routers that are made one after the other, each when the last one crashed, deal with messages in order."""
+    """Repeats failed attempts at each message, in order; counts on when the router is recreated after a crash."""
 
-    def __init__(self, name: str, limits: RouterLimits, record: RouterStats, turn: TimeSlice) -> None:
+    def __init__(self, name: str, limits: RouterLimits, stats: RouterStats, time_slice: TimeSlice) -> None:
         self.name = name
         self._limits = limits
-        self._record = record
-        self._turn = turn
+        self._stats = stats
+        self._time_slice = time_slice
         self._id = ""
         self._failures = 0
         self._failure: BaseException | None = None
         self._deadline = 0.0
 
     async def route(self, router: Router, message: Message) -> Mapping[str, Draft]:
-        """All that is to be published for the message, by name: of the router, or by way of complaint.
+        """All drafts for the message, by name: those of the router or, after the last attempt, the message as failed.
 
         Raises what calls for another router; when called with that one, goes on with the attempts that are left.
         """
         if self._id != message.id:
             self._id, self._failures = message.id, 0
             self._deadline = trio.current_time() + self._limits.time_limit
-        while not self._over():
+        while not self._is_exhausted():
             published, error = await self._attempt(router, message)
             if error is None:
-                self._record.routed += 1
-                self._record.published += len(published)
+                self._stats.routed += 1
+                self._stats.published += len(published)
                 return published
-            self._note(message, error)
+            self._note_failure(message, error)
             if isinstance(error, Crash) or not isinstance(error, Exception):
                 raise error
-            if not self._over():
-                self._record.retried += 1
+            if not self._is_exhausted():
+                self._stats.retried += 1
                 with trio.move_on_at(self._deadline):
                     await trio.sleep(0 if isinstance(error, UNEXPECTED) else RETRY_WAITS_S[self._failures - 1])
         return self._give_up(message)
 
     async def _attempt(self, router: Router, message: Message) -> tuple[Mapping[str, Draft], BaseException | None]:
-        publisher = DraftCollector(self.name, message, self._limits.max_publishes, self._turn)
+        publisher = DraftCollector(self.name, message, self._limits.max_publishes, self._time_slice)
         task = trio.lowlevel.current_task()
         nurseries = len(task.child_nurseries)
         try:
@@ -87,26 +106,26 @@ class RetryPolicy:
                 raise TimeoutError(f"it took longer than {self._limits.time_limit:g} s")
         except BaseException as error:
             publisher.abandon()
-            if _has_to_pass(error):
+            if _ends_more_than_the_router(error):
                 raise
             if len(task.child_nurseries) != nurseries:
                 return {}, Crash("it left a nursery open")
             return {}, error
         return publisher.published, None
 
-    def _over(self) -> bool:
+    def _is_exhausted(self) -> bool:
         return self._failures > len(RETRY_WAITS_S) or (self._failures > 0 and trio.current_time() >= self._deadline)
 
-    def _note(self, message: Message, error: BaseException) -> None:
+    def _note_failure(self, message: Message, error: BaseException) -> None:
         self._failures += 1
         self._failure = error
-        self._record.error = f"{describe(error)} ({message.id})"
+        self._stats.error = f"{describe(error)} ({message.id})"
         level = logging.WARNING if self._failures == 1 else logging.DEBUG
         logger.log(level, "router %s failed on %s: %s", self.name, message.id, describe(error), exc_info=error)
 
     def _give_up(self, message: Message) -> Mapping[str, Draft]:
         assert self._failure
-        self._record.failed += 1
+        self._stats.failed += 1
         tried = f"{self._failures} attempts" if self._failures > 1 else "1 attempt"
         logger.error("router %s gives up %s after %s: %s", self.name, message.id, tried, describe(self._failure))
         if failed_in(message.topic):
@@ -114,7 +133,41 @@ class RetryPolicy:
         return {"failed": failed_draft(self.name, message, self._failure)}
 
 
-def _has_to_pass(error: BaseException) -> bool:
-    """Whether an exception ends, or a group holds one that ends, more than the router."""
-    beyond = (trio.Cancelled, KeyboardInterrupt)
-    return isinstance(error, beyond) or (isinstance(error, BaseExceptionGroup) and error.subgroup(beyond) is not None)
+def failed_in(topic: str) -> str | None:
+    """The router that messages of this topic failed in; None for any other topic."""
+    name = topic.removeprefix(UNSAFE)
+    return name.removeprefix(FAILED) if name.startswith(FAILED) else None
+
+
+def failed_draft(router: str, message: Message, error: BaseException) -> Draft:
+    """The message as it was, with headers that name the router, the error, and the message's id and topic.
+
+    Its hops are the message's: published again where it came from, it reaches the router again.
+    """
+    reasons = {"Router": router, "Id": message.id, "Topic": message.topic, "Error": describe(error)}
+    headers = (pair for pair in message.headers if not pair[0].lower().startswith(_FAILED_HEADERS))
+    return Draft(
+        f"{UNSAFE if is_unsafe(message.topic) else ''}{FAILED}{router}",
+        message.body,
+        (*headers, *((f"Hookbot-Failed-{name}", _header_text(value)) for name, value in reasons.items())),
+        message.query,
+        message.verified,
+        message.hops,
+    )
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line."""
+    error = sole_error(error)
+    text = " ".join(str(error).split())[:500]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _ends_more_than_the_router(error: BaseException) -> bool:
+    """Whether an error is a cancellation or Ctrl-C, alone or in a group."""
+    ending = (trio.Cancelled, KeyboardInterrupt)
+    return isinstance(error, ending) or (isinstance(error, BaseExceptionGroup) and error.subgroup(ending) is not None)
+
+
+def _header_text(value: str) -> str:
+    return value.encode("latin-1", "backslashreplace").decode("latin-1")

@@ -1,23 +1,29 @@
-"""Finding routers: installed ones by name, others by the file that they are in."""
+"""Making routers: found by name or file, configured by a section of the configuration, checked, entered."""
 
 import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..errors import ConfigError, InvalidTopic
+from ..errors import ConfigError, InvalidTopic, did_you_mean
 from ..protocol.topics import check_topic
-from . import Router
-from .options import Resolve, bind, suggest
+from . import Router, Secret
 
 GROUP = "hookbot.routers"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a router may be called: its name stands in topics and in a header."""
+"""Names that a router may have: topics and a header carry them."""
+
+Resolve = Callable[[str], str]
+"""Finds the secret that ``env:NAME`` or ``file:PATH`` stands for; raises `ConfigError`."""
+
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Secret: "a secret"}
 
 
 def installed_routers() -> dict[str, EntryPoint]:
@@ -46,7 +52,7 @@ def load(kind: str | Callable[..., Router]) -> Any:
         return _load_file(kind)
     installed = installed_routers()
     if kind not in installed:
-        raise ConfigError(f"no router {kind!r} is installed{suggest(kind, installed)}")
+        raise ConfigError(f"no router {kind!r} is installed{_suggestion(kind, installed)}")
     return installed[kind].load()
 
 
@@ -70,6 +76,24 @@ def check(router: Router) -> None:
             check_topic(topic)
         except (InvalidTopic, AttributeError, TypeError) as error:
             raise ConfigError(f"its `topics` are wrong: {error}") from None
+
+
+def bind(make: Callable[..., Any], options: Mapping[str, Any], resolve: Resolve) -> dict[str, Any]:
+    """Options as the arguments of `make`, by its signature and annotations.
+
+    Raises `ConfigError`, without naming the router, for what is unknown, missing or of another type.
+    """
+    parameters = inspect.signature(make).parameters
+    hints = _hints(make)
+    known = [name for name, one in parameters.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        for name in options:
+            if name not in known:
+                raise ConfigError(f"there is no option {name!r}{_suggestion(name, known)}")
+    for name in known:
+        if name not in options and parameters[name].default is inspect.Parameter.empty:
+            raise ConfigError(f"the option {name!r} is missing")
+    return {name: _convert(value, hints.get(name, Any), name, resolve) for name, value in options.items()}
 
 
 @asynccontextmanager
@@ -103,3 +127,70 @@ def _only_router(file: str, names: Mapping[str, Any], module: str) -> Any:
     if len(routers) != 1:
         raise ConfigError(f"{file} has {len(routers)} routers; say which one, as in {file}:MyRouter")
     return routers[0]
+
+
+def _suggestion(name: str, known: Collection[str]) -> str:
+    """The end of a sentence about an unknown name: the one that was probably meant, and all there are."""
+    meant = did_you_mean(name, known)
+    return f"{f'; {meant}' if meant else '.'} Known: {', '.join(sorted(known)) or 'none'}"
+
+
+def _hints(make: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(inspect.getattr_static(make, "__init__") if inspect.isclass(make) else make)
+    except NameError:  # annotations of names that exist only while a type checker looks
+        return {}
+
+
+def _convert(value: Any, wanted: Any, name: str, resolve: Resolve) -> Any:
+    """The value as its annotation wants it. TOML has text, whole and other numbers, booleans, lists and tables."""
+    origin, arguments = get_origin(wanted) or wanted, get_args(wanted)
+    if wanted is Any:
+        return value
+    if origin in (Union, UnionType):
+        return _convert_to_any(value, wanted, name, resolve)
+    if wanted is Secret and isinstance(value, str):
+        return value if isinstance(value, Secret) else Secret(resolve(value))
+    if origin is Literal and value in arguments:
+        return value
+    if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if _is_a(origin, Mapping) and isinstance(value, Mapping):
+        inner = arguments[1] if arguments else Any
+        return {key: _convert(item, inner, f"{name}.{key}", resolve) for key, item in value.items()}
+    if _is_a(origin, (Sequence, AbstractSet)) and origin is not str and isinstance(value, list | tuple):
+        inner = arguments[0] if arguments else Any
+        items = [_convert(item, inner, f"{name}[{index}]", resolve) for index, item in enumerate(value)]
+        return origin(items) if origin in (list, set, frozenset) else tuple(items)
+    if isinstance(origin, type) and type(value) is origin:
+        return value
+    raise ConfigError(f"the option {name!r} is {_in_words(wanted)}, not {'...' if wanted is Secret else repr(value)}")
+
+
+def _convert_to_any(value: Any, wanted: Any, name: str, resolve: Resolve) -> Any:
+    for alternative in get_args(wanted):
+        try:
+            return _convert(value, alternative, name, resolve)
+        except ConfigError as error:
+            if alternative is Secret and isinstance(value, str):
+                raise error  # a secret that cannot be found
+    raise ConfigError(f"the option {name!r} is {_in_words(wanted)}, not {value!r}")
+
+
+def _is_a(origin: Any, kinds: type | tuple[type, ...]) -> bool:
+    return isinstance(origin, type) and issubclass(origin, kinds)
+
+
+def _in_words(wanted: Any) -> str:
+    origin, arguments = get_origin(wanted) or wanted, get_args(wanted)
+    if wanted in _WORDS:
+        return _WORDS[wanted]
+    if origin in (Union, UnionType):
+        return " or ".join(_in_words(one) for one in arguments if one is not type(None))
+    if origin is Literal:
+        return " or ".join(repr(one) for one in arguments)
+    if _is_a(origin, Mapping):
+        return "a table"
+    if _is_a(origin, (Sequence, AbstractSet)):
+        return f"a list of {_in_words(arguments[0])}" if arguments and arguments[0] is not Any else "a list"
+    return f"a {getattr(wanted, '__name__', wanted)}"

@@ -1,38 +1,66 @@
-"""A hub, as a router outside of it knows it."""
+"""A router in a process of its own: it listens to a hub, and publishes to it over HTTP.
 
-from collections.abc import Sequence
+A cursor on the hub remembers the position, and each publish carries a key made of router, message and name, so that
+what is published again after a crash is stored once.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote
 
-from ..access.tokens import make_token
-from ..client.address import Address
-from ..protocol.message import Draft, Headers
-from ..protocol.paths import path_to
+import httpx
+import trio
 
+from ..access.tokens import make_token
+from ..client import Gap, Publisher, listen
+from ..client.address import Address
+from ..client.errors import HOPELESS, PASSING, OnlyRaw
+from ..client.http import open_client
+from ..errors import Refused
+from ..protocol.envelope import parse_github_metadata
+from ..protocol.message import Draft, Headers, Message
+from ..protocol.paths import path_to
+from ..protocol.topics import OWN, UNSAFE, TopicFilter, is_unsafe
+from . import Router
+from .attempts import RetryPolicy, RouterLimits, RouterStats, failed_in
+from .loading import entered
+from .outbox import TimeSlice
+from .supervision import restart_forever
+
+PATIENCE_S = 10.0
+"""How long a publish is tried before a warning is logged."""
+
+_FAILED = "failed/"
+_RAW_ID = "raw-"
 _NOT_QUOTED = "/:@!$&'()*+,;=~"
+_Errors = tuple[type[Exception], ...]
+
+logger = logging.getLogger("hookbot.routers.outside")
 
 
 @dataclass(frozen=True, slots=True)
 class HubUrl:
-    """Where a hub is, and what opens it: the tokens in its URL, or the key that all tokens are made of."""
+    """The URL of a hub with its credentials: the token in it, or the key that all tokens are made of."""
 
     address: Address
-    """The hub's, or that of a subscription there, which then is the only one."""
+    """The address of the hub, or of a subscription there, which then is the only one."""
     key: str | None = field(default=None, repr=False)
     publish_token: str | None = field(default=None, repr=False)
     headers: Headers = field(default=(), repr=False)
-    """More of them, for the handshake of a subscription."""
+    """More headers for the handshake of a subscription."""
     ca_file: Path | None = None
 
     def subscriptions(self, topics: Sequence[str]) -> list[Address]:
-        """Where to listen, to hear these topics."""
+        """The addresses of subscriptions to these topics."""
         if self.address.path != "/":
             return [self.address if self.address.authorization else self.at(unquote(self.address.path))]
         return [self.at(path_to("subscribe", topic)) for topic in topics]
 
     def publishing(self, draft: Draft) -> Address:
-        """Where to post a draft. The URL's token is for listening, and used only where there is nothing better."""
+        """The address to publish a draft to. The URL's token is for listening: used only where there is no other."""
         path = path_to("publish", draft.topic)
         address = self._address(path, self.publish_token or self._made_token(path))
         return replace(address, query=dict(parse_qsl(draft.query, keep_blank_values=True)))
@@ -45,6 +73,113 @@ class HubUrl:
         return make_token(self.key, path) if self.key else None
 
     def _address(self, path: str, token: str | None) -> Address:
-        url = f"{'https' if self.address.secure else 'http'}://{self.address.netloc}{quote(path, safe=_NOT_QUOTED)}"
-        address = Address.parse(url, token)
+        address = Address.parse(self.address.origin + quote(path, safe=_NOT_QUOTED), token)
         return address if token else replace(address, authorization=self.address.authorization)
+
+
+@dataclass(slots=True)
+class _Job:
+    message: Message
+    published: Mapping[str, Draft] = field(default_factory=dict)
+    done: trio.Event = field(default_factory=trio.Event)
+
+
+class RemoteRunner:
+    """Runs a router against a remote hub: one message at a time, however many topics it reads.
+
+    A publish that the hub refuses is logged, and the next message is routed.
+    """
+
+    def __init__(self, name: str, router: Router, hub: HubUrl, cursor: str | None, limits: RouterLimits) -> None:
+        self.stats = RouterStats()
+        self._name = name
+        self._router = router
+        self._hub = hub
+        self._cursor = cursor or f"router-{name}"
+        self._retries = RetryPolicy(name, limits, self.stats, TimeSlice())
+        self._put, self._jobs = trio.open_memory_channel[_Job](0)
+        self._job: _Job | None = None
+        self._raw_ids = (f"{_RAW_ID}{number}" for number in count(1))
+
+    async def run(self) -> None:
+        """Route until cancelled. Raises, in a group, errors that are final: `Refused`, above all."""
+        async with open_client(self._hub.address, self._hub.ca_file) as client, trio.open_nursery() as nursery:
+            nursery.start_soon(restart_forever, self._name, self._route_jobs, self.stats)
+            for address in self._hub.subscriptions(self._router.topics):
+                nursery.start_soon(self._follow, address, client)
+
+    async def _route_jobs(self) -> None:
+        """Route one job after the other; one that was in hand when the router crashed is the first of the next call."""
+        async with entered(self._router):
+            self.stats.state = "running"
+            while True:
+                self._job = self._job or await self._jobs.receive()
+                self._job.published = await self._retries.route(self._router, self._job.message)
+                self._job.done.set()
+                self._job = None
+
+    async def _follow(self, address: Address, client: httpx.AsyncClient) -> None:
+        try:
+            await self._listen(address, client, cursor=self._cursor)
+        except OnlyRaw:
+            await self._listen(address, client, cursor=None)
+
+    async def _listen(self, address: Address, client: httpx.AsyncClient, *, cursor: str | None) -> None:
+        """A message is acknowledged when the next one is asked for: all that was published for it is stored then."""
+        async with listen(
+            address.url,
+            cursor=cursor,
+            unsafe=True,
+            headers=(*address.authorization_header(), *self._hub.headers),
+            ca_file=self._hub.ca_file,
+        ) as messages:
+            async for item in messages:
+                if isinstance(item, Gap):
+                    self.stats.gaps += 1
+                    logger.warning("router %s missed what came before %s (%s)", self._name, item.before, item.reason)
+                elif self._name not in item.hops:
+                    await self._handle(item if item.id else unwrap(item, next(self._raw_ids)), client)
+
+    async def _handle(self, message: Message, client: httpx.AsyncClient) -> None:
+        job = _Job(message)
+        await self._put.send(job)
+        await job.done.wait()
+        for name, draft in job.published.items():
+            key = None if message.id.startswith(_RAW_ID) else f"{self._name}:{message.id}:{name}"
+            if failed_in(draft.topic) is None:
+                # what is hopeless ends the process, and the message stays with the hub's cursor
+                await self._post(draft, key, client, final=HOPELESS)
+            elif not message.topic.removeprefix(UNSAFE).startswith(
+                _FAILED
+            ):  # two must not feed on each other's failures
+                await self._post(self._failed_draft(draft), key, client, final=())
+
+    def _failed_draft(self, draft: Draft) -> Draft:
+        """Beneath ``hookbot/`` only the hub itself may publish: what failed here goes to ``failed/<router>``."""
+        return replace(draft, topic=draft.topic.replace(OWN, "", 1), hops=(*draft.hops, self._name))
+
+    async def _post(self, draft: Draft, key: str | None, client: httpx.AsyncClient, final: _Errors) -> None:
+        try:
+            if is_unsafe(draft.topic) and TopicFilter(tuple(self._router.topics)).matches(draft.topic):
+                raise Refused("it reads this topic itself, and a hub does not believe the hops of unsafe messages")
+            await self._post_until_stored(draft, key, Publisher(self._hub.publishing(draft), client, PATIENCE_S))
+        except final:
+            raise
+        except Refused as error:
+            self.stats.error = f"{draft.topic!r} was not published: {error}"
+            logger.error("router %s: %s", self._name, self.stats.error)
+
+    async def _post_until_stored(self, draft: Draft, key: str | None, publisher: Publisher) -> None:
+        while True:
+            try:
+                await publisher.publish(draft.body, headers=draft.headers, idempotency_key=key, hops=draft.hops)
+            except PASSING as error:
+                logger.warning("router %s: %r is not published yet: %s", self._name, draft.topic, error)
+            else:
+                return
+
+
+def unwrap(message: Message, id: str) -> Message:
+    """The message as it was posted, as far as a raw frame tells; its new `id` is good for log lines only."""
+    message = replace(message, id=id)
+    return parse_github_metadata(message) or message

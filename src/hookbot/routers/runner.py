@@ -1,4 +1,4 @@
-"""The routers of a hub, running."""
+"""All routers of a hub: specified, opened together, and run until the hub ends."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -13,8 +13,7 @@ from ..broker.broker import Broker
 from ..errors import ConfigError
 from . import Router
 from .attempts import RouterLimits
-from .loading import NAME, is_file, make
-from .options import Resolve, bind
+from .loading import NAME, Resolve, bind, is_file, make
 from .supervision import CURSORS, SupervisedRouter
 from .watchdog import watch
 
@@ -23,7 +22,7 @@ logger = logging.getLogger("hookbot.routers.running")
 
 @dataclass(frozen=True, slots=True)
 class RouterSpec:
-    """Which router is to run, under which name, with which options."""
+    """A router to run: its kind, the name it runs under, its options and limits."""
 
     name: str
     kind: str | Callable[..., Router]
@@ -52,7 +51,7 @@ class RouterSpec:
 
 
 def name_of(given: str) -> str:
-    """What a router is called that was asked for by name, or by the file that it is in."""
+    """The name of a router that is given by name, or by the file that it is in."""
     return Path(given.partition(":")[0]).stem if is_file(given) else given
 
 
@@ -64,11 +63,11 @@ class Routers:
 
     @property
     def running(self) -> bool:
-        """Whether each of them takes messages."""
-        return all(one.record.state == "running" for one in self._supervised)
+        """Whether all of them take messages."""
+        return all(one.stats.state == "running" for one in self._supervised)
 
     def snapshot(self) -> list[dict[str, Any]]:
-        """How each of them is, as JSON."""
+        """State and counters of each of them, as JSON."""
         return [one.snapshot() for one in self._supervised]
 
 
@@ -76,9 +75,9 @@ class Routers:
 async def open_routers(broker: Broker, specs: Sequence[RouterSpec], resolve: Resolve) -> AsyncIterator[Routers]:
     """Run routers until the block ends.
 
-    When it begins, the place of each in the log is saved (at its very first start: the end), so that what is published
-    from then on is routed. Raises `ConfigError` for what is wrong with a name or an option; what
-    else is wrong with a router is logged, and tried again for as long as the hub runs.
+    On entry, the position of each in the log is saved (at its very first start: the end), so that everything published
+    from then on is routed. Raises `ConfigError` for wrong names and options; any other failure of a
+    router is logged, and the router is restarted for as long as the hub runs.
     """
     makers = [(spec, _maker(spec, resolve)) for spec in specs]
     positions = await _positions(broker, [spec.name for spec in specs])
@@ -107,7 +106,7 @@ async def _positions(broker: Broker, names: Sequence[str]) -> dict[str, int]:
 
 
 def _maker(spec: RouterSpec, resolve: Resolve) -> Callable[[], Router]:
-    """Makes the router, again and again; the first one now, to find out whether its options are right."""
+    """A function that makes the router anew for each start; it makes the first one now, so that wrong options show."""
     made: list[Router] = []
 
     def make_router() -> Router:

@@ -1,34 +1,35 @@
-"""One router in a hub: a task that reads, routes, and comes back when it crashed."""
+"""One router in a hub: a task that reads, routes, and is restarted when it crashes."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 
+from ..backoff import Backoff
 from ..broker.broker import Broker, Start, Subscription
 from ..broker.channels import Entry
 from ..protocol.message import Gap, Message, format_id
 from ..protocol.topics import TopicFilter
 from . import Router
-from .attempts import RetryPolicy, RouterLimits
-from .failed import failed_in
+from .attempts import RetryPolicy, RouterLimits, RouterStats, describe, failed_in
 from .loading import entered
-from .outbox import Outbox
-from .record import RouterStats
-from .restarts import keep_running
-from .turn import TimeSlice
+from .outbox import Outbox, TimeSlice
 
 CURSORS = "router/"
-SETTLE_S = 60.0
-"""How often a quiet router's position is moved over what is not for it, lest retention overtakes it."""
+IDLE_S = 60.0
+"""How often the position of an idle router is moved over messages that are not for it, lest retention overtakes it."""
+
+FIRST_RESTART_S = 0.5
+LONGEST_RESTART_S = 60.0
 
 logger = logging.getLogger(__name__)
+_restart_logger = logging.getLogger("hookbot.routers.restarts")
 
 
 class SupervisedRouter:
-    """Runs a router for as long as the hub does, whatever the router does. Its position is a cursor in the log.
+    """Runs a router for as long as the hub runs, whatever the router does. Its position is a cursor in the log.
 
     What the router publishes for one message and its new position are one commit.
     """
@@ -38,35 +39,37 @@ class SupervisedRouter:
     ) -> None:
         self.name = name
         self.topics: Sequence[str] = ()
-        self.record = RouterStats()
+        self.stats = RouterStats()
         self._broker = broker
         self._make = make
         self._outbox = Outbox(broker, CURSORS + name, position)
-        self._turn = TimeSlice()
-        self._attempts = RetryPolicy(name, limits, self.record, self._turn)
-        self._waiting: Subscription | None = None
-        """Set while it has nothing in hand."""
+        self._time_slice = TimeSlice()
+        self._retries = RetryPolicy(name, limits, self.stats, self._time_slice)
+        self._idle: Subscription | None = None
+        """The subscription, while the router has no message in hand."""
 
     async def run(self) -> None:
         """Never returns, and raises nothing that the router raised."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._outbox.run)
-            await keep_running(self.name, self._run_once, self.record)
+            await restart_forever(self.name, self._run_once, self.stats)
 
     @property
     def lag(self) -> int:
         """How many messages of the log it is not done with."""
-        idle = self._outbox.committed == self._outbox.position
-        return self._broker.head - (self._waiting.skip_unwanted() if self._waiting and idle else self._outbox.committed)
+        committed = self._outbox.committed
+        if self._idle and committed == self._outbox.position:
+            return self._broker.head - self._idle.skip_unwanted()
+        return self._broker.head - committed
 
     def snapshot(self) -> dict[str, Any]:
-        """How it is, as JSON."""
+        """Its state and counters, as JSON."""
         return {
             "name": self.name,
             "topics": list(self.topics),
             "position": format_id(self._broker.log.epoch, self._outbox.committed),
             "lag": self.lag,
-            **asdict(self.record),
+            **asdict(self.stats),
         }
 
     async def _run_once(self) -> None:
@@ -74,31 +77,65 @@ class SupervisedRouter:
         self.topics = tuple(router.topics)
         async with entered(router):
             with self._broker.subscribe(TopicFilter(tuple(self.topics)), Start(self._outbox.position)) as subscription:
-                self.record.state = "running"
+                self.stats.state = "running"
                 while True:
                     for item in await self._take(subscription):
-                        await self._turn.maybe_end()
-                        await self._deal_with(router, item)
+                        await self._time_slice.yield_if_over()
+                        await self._handle(router, item)
 
     async def _take(self, subscription: Subscription) -> Sequence[Entry | Gap]:
-        self._waiting = subscription
+        self._idle = subscription
         try:
             while True:
-                with trio.move_on_after(SETTLE_S):
+                with trio.move_on_after(IDLE_S):
                     return await subscription.take()
                 await self._outbox.put([], max(subscription.skip_unwanted(), self._outbox.position))
         finally:
-            self._waiting = None
+            self._idle = None
 
-    async def _deal_with(self, router: Router, item: Entry | Gap) -> None:
+    async def _handle(self, router: Router, item: Entry | Gap) -> None:
         if isinstance(item, Gap):
-            self.record.gaps += 1
+            self.stats.gaps += 1
             logger.warning("router %s missed what came before %s (%s)", self.name, item.before, item.reason)
         elif self._is_its_own(item.message):
             await self._outbox.put([], item.position)
         else:
-            published = await self._attempts.route(router, item.message)
+            published = await self._retries.route(router, item.message)
             await self._outbox.put(list(published.values()), item.position)
 
     def _is_its_own(self, message: Message) -> bool:
         return self.name in message.hops or failed_in(message.topic) == self.name
+
+
+async def restart_forever(name: str, run: Callable[[], Awaitable[None]], stats: RouterStats) -> NoReturn:
+    """Restarts the router `name` with exponential backoff, whatever `run` raises but a cancellation."""
+    # the bound doubles from the first failure on: half of it gives delays up to 0.5 s, then 1 s, 2 s and so on
+    backoff = Backoff(FIRST_RESTART_S / 2, LONGEST_RESTART_S)
+    while True:
+        started = trio.current_time()
+        crash = await _run_until_crash(run)
+        delay_s = backoff.next_s(lasted_s=trio.current_time() - started)
+        stats.state, stats.error = "waiting for restart", describe(crash)
+        _restart_logger.error("router %s crashed, restart in %.1f s: %s", name, delay_s, stats.error, exc_info=crash)
+        await trio.sleep(delay_s)
+        stats.restarts += 1
+
+
+async def _run_until_crash(run: Callable[[], Awaitable[None]]) -> BaseException:
+    crashes: list[BaseException] = []
+
+    async def note_crash() -> None:
+        try:
+            await run()
+        except BaseException as error:
+            crashes.append(error)
+            raise
+
+    try:
+        async with trio.open_nursery() as nursery:  # a task of its own: what a router leaves behind ends with it
+            nursery.start_soon(note_crash)
+    except* (trio.Cancelled, KeyboardInterrupt):
+        raise
+    except* BaseException as group:
+        crashes.append(group)
+    return crashes[0]

@@ -23,7 +23,7 @@ _IN_A_ROUTER = (SupervisedRouter._run_once.__code__, RetryPolicy._attempt.__code
 
 @contextmanager
 def watch(routers: Mapping[str, SupervisedRouter]) -> Iterator[None]:
-    """Until the block ends, a thread asks the loop for a sign of life; if none comes, it looks at where the loop is.
+    """Watch the event loop from a thread until the block ends; a router that blocks it is logged with the line of code.
 
     Costs the loop one wake-up each interval, and routers nothing.
     """
@@ -65,7 +65,7 @@ class _Watchdog:
         found = _find_router(sys._current_frames().get(self._loop_thread))
         if found:
             name, place = found
-            self._routers[name].record.blocked += 1
+            self._routers[name].stats.blocked += 1
             logger.error("router %s blocks the hub, in %s; what takes long belongs into a thread", name, place)
         while not alive.wait(INTERVAL_S):
             if self._ended.is_set():
@@ -75,7 +75,7 @@ class _Watchdog:
 
 
 def _find_router(frame: FrameType | None) -> tuple[str, str] | None:
-    """The router in whose code the loop is, and the innermost place."""
+    """The router whose code the loop runs, and the innermost line."""
     place = f"{frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_qualname}" if frame else ""
     while frame:
         if frame.f_code in _IN_A_ROUTER:

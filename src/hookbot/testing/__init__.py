@@ -25,7 +25,7 @@ from ..protocol.message import Draft, Headers, Message, Verified
 from ..protocol.topics import TopicFilter
 from ..routers import Router
 from ..routers.loading import check, entered
-from ..routers.publisher import DraftCollector
+from ..routers.outbox import DraftCollector
 from ..routers.watchdog import BLOCKED_S
 from ..signatures import SignedRequest, load_provider
 
