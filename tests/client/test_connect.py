@@ -167,7 +167,7 @@ async def test_a_hub_with_a_certificate_of_our_own_authority_is_listened_to_and_
         assert await client.publish(hub.pub.replace("http:", "https:"), b"x", ca_file=ca_file) == "id"
 
 
-async def test_a_hub_with_a_certificate_of_a_stranger_is_not_talked_to(tls):
+async def test_a_hub_with_a_certificate_of_an_unknown_authority_is_not_talked_to(tls):
     events = []
     async with scripted_hub(one_message, ssl_context=tls) as hub, trio.open_nursery() as nursery:
 

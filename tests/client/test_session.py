@@ -1,13 +1,11 @@
-"""Connections that break, hubs that misbehave, and refusals that are final."""
+"""A subscription over several connections: resumed, acknowledged, and given up when a refusal is final."""
 
 import pytest
 import trio
 
-from hookbot.client import Connected, Disconnected, listen, websocket
-from hookbot.errors import Forbidden, NotFound, Refused, Unauthorized, UpgradeRequired
-from support.scripted_hub import answering, mid, on_bytes, read_head, scripted_hub, sending, sending_then_cut, taken
-
-# -- going on where it broke off
+from hookbot.client import Connected, Waiting, listen, session
+from hookbot.errors import Refused, Unauthorized
+from support.scripted_hub import answering, mid, scripted_hub, sending, sending_then_cut, taken
 
 
 async def test_after_a_cut_it_goes_on_after_the_last_message():
@@ -50,83 +48,18 @@ async def test_what_was_sent_but_not_yet_taken_is_asked_for_again():
         assert await taken(messages, 3) == [2, 3, 4]
 
 
-async def test_a_connection_cut_in_the_middle_of_a_frame_is_made_again():
-    async def script(peer):
+async def test_history_that_breaks_off_is_gone_on_with():
+    async def rest(peer):
         await peer.hello()
-        await peer.messages(1)
-        await peer.websocket._stream.send_all(b"\x81\x7e\x10\x00{")
-        await peer.cut()
+        await peer.messages(3)
+        await peer.close(1000)
 
-    async with scripted_hub(script, sending(2)) as hub, listen(hub.url) as messages:
-        assert await taken(messages, 2) == [1, 2]
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        b"\x81\x03{]}",  # no JSON
-        b"\x81\x02[]",  # no object
-        b'\x81\x12{"type":"message"}',  # no envelope
-        b"\x82\x02{}",  # not text
-        b"\x81\x02\xff\xff",  # not UTF-8
-        b"\xff\xff\xff\xff",  # no websocket frame
-    ],
-)
-async def test_garbage_makes_it_connect_again(frame, caplog):
-    async def script(peer):
-        await peer.hello()
-        await peer.messages(1)
-        await peer.websocket._stream.send_all(frame)
-        await peer.stay()
-
-    async with scripted_hub(script, sending(2)) as hub, listen(hub.url) as messages:
-        assert await taken(messages, 2) == [1, 2]
-    assert "trying again" in caplog.text
-
-
-@on_bytes
-async def silent(stream):
-    await read_head(stream)
-    await trio.sleep_forever()
-
-
-@on_bytes
-async def hanging_up(stream):
-    await read_head(stream)
-
-
-@on_bytes
-async def talking_nonsense(stream):
-    await read_head(stream)
-    await stream.send_all(b"220 mail.example ESMTP\r\n")
-    await stream.receive_some()
-
-
-@on_bytes
-async def rude(stream):
-    stream.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SOL_SOCKET, SO_LINGER: reset
-
-
-@on_bytes
-async def wrong_accept(stream):
-    await read_head(stream)
-    await stream.send_all(
-        b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: eA==\r\n\r\n"
-    )
-    await stream.receive_some()
-
-
-@pytest.mark.parametrize(
-    "script",
-    [silent, hanging_up, talking_nonsense, rude, wrong_accept]
-    + [answering(status, b"not now\n", "Retry-After: 0") for status in (408, 429, 500, 502, 503)],
-)
-async def test_a_hub_that_does_not_answer_well_is_tried_again(script, monkeypatch):
-    monkeypatch.setattr(websocket, "HANDSHAKE_S", 0.3)
-    events = []
-    async with scripted_hub(script, script, sending(1)) as hub, listen(hub.url, on_event=events.append) as messages:
-        assert await taken(messages, 1) == [1]
-    assert [type(event) for event in events] == [Disconnected, Disconnected, Connected]
+    async with (
+        scripted_hub(sending_then_cut(1, 2), rest) as hub,
+        listen(hub.url, since="all", follow=False) as messages,
+    ):
+        assert [message.id async for message in messages] == [mid(1), mid(2), mid(3)]
+    assert hub.peers[1].query == {"since": mid(2), "follow": "0"}
 
 
 async def test_a_hub_that_is_not_there_is_tried_until_it_is():
@@ -146,65 +79,8 @@ async def test_a_hub_that_is_not_there_is_tried_until_it_is():
     assert "Connection refused" in why[0].why
 
 
-async def test_a_deaf_connection_is_noticed_by_its_silence(monkeypatch, caplog):
-    monkeypatch.setattr(websocket, "SILENCE_S", 0.2)
-    async with scripted_hub(sending(1), sending(2)) as hub, listen(hub.url) as messages:
-        assert await taken(messages, 2) == [1, 2]
-    assert "not a word from the hub" in caplog.text
-
-
-def after_pings(peer, count, *, answer):
-    """An event that is set after so many pings."""
-    reached = trio.Event()
-    send = peer.websocket._send
-    pongs = []
-
-    async def counted(pong):
-        pongs.append(pong)
-        if len(pongs) == count:
-            peer.websocket._send = send
-            reached.set()
-        if answer:
-            await send(pong)
-
-    peer.websocket._send = counted
-    return reached
-
-
-async def test_a_hub_that_answers_pings_is_not_taken_for_deaf(monkeypatch):
-    monkeypatch.setattr(websocket, "SILENCE_S", 0.4)
-    monkeypatch.setattr(websocket, "PING_S", 0.02)
-
-    async def script(peer):
-        await peer.hello()
-        await after_pings(peer, 40, answer=True).wait()
-        await peer.messages(1)
-        await peer.stay()
-
-    async with scripted_hub(script) as hub, listen(hub.url) as messages:
-        assert await taken(messages, 1) == [1]
-    assert len(hub.peers) == 1
-
-
-async def test_pings_go_out_while_the_listener_is_busy(monkeypatch):
-    monkeypatch.setattr(websocket, "PING_S", 0.02)
-    pinged = trio.Event()
-
-    async def script(peer):
-        await peer.hello()
-        await peer.messages(1, 2, 3, 4, 5, 6)
-        await after_pings(peer, 5, answer=False).wait()
-        pinged.set()
-        await peer.stay()
-
-    async with scripted_hub(script) as hub, listen(hub.url) as messages:
-        await anext(messages)
-        await pinged.wait()  # nobody takes the next message meanwhile
-        assert await taken(messages, 5) == [2, 3, 4, 5, 6]
-
-
 @pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1012, 1013, 4000])
-async def test_any_goodbye_of_the_hub_is_followed_by_another_connection(code):
+async def test_any_close_frame_of_the_hub_is_followed_by_another_connection(code):
     async def script(peer):
         await peer.hello()
         await peer.messages(1)
@@ -214,44 +90,239 @@ async def test_any_goodbye_of_the_hub_is_followed_by_another_connection(code):
         assert await taken(messages, 2) == [1, 2]
 
 
-# -- being refused
-
-
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [(400, Refused), (401, Unauthorized), (403, Forbidden), (404, NotFound), (426, UpgradeRequired), (418, Refused)],
-)
-async def test_a_refusal_is_raised_at_once_as_the_error_that_the_hub_raised(status, error):
-    async with scripted_hub(answering(status, b"because of this\n")) as hub:
-        with pytest.raises(error, match="because of this") as caught:
-            async with listen(hub.url):
-                pass
-    assert type(caught.value) is error
-    assert len(hub.peers) == 1
-
-
-async def test_a_refusal_without_a_length_is_understood_as_well():
-    @on_bytes
-    async def script(stream):
-        await read_head(stream)
-        await stream.send_all(b"HTTP/1.0 401 Unauthorized\r\n\r\nno")
-
-    async with scripted_hub(script) as hub:
-        with pytest.raises(Unauthorized):
-            async with listen(hub.url):
-                pass
-
-
-async def test_a_redirection_is_not_followed_since_the_token_is_not_for_others():
-    script = answering(301, b"", "Location: https://elsewhere.example/sub/t?token=secret")
-    async with scripted_hub(script) as hub:
-        with pytest.raises(Refused, match=r"https://elsewhere\.example/sub/t$"):
-            async with listen(hub.url):
-                pass
-
-
 async def test_a_refusal_after_hours_of_service_reaches_the_loop():
     async with scripted_hub(sending_then_cut(1), answering(401)) as hub, listen(hub.url) as messages:
         assert await taken(messages, 1) == [1]
         with pytest.raises(Unauthorized):
             await anext(messages)
+
+
+# -- frames
+
+
+async def test_a_hub_that_does_not_say_hello_first_is_left(caplog):
+    async def script(peer):
+        await peer.accept()
+        await peer.messages(1)
+        await peer.stay()
+
+    async with scripted_hub(script, sending(2)) as hub, listen(hub.url) as messages:
+        assert await taken(messages, 1) == [2]
+    assert "hello" in caplog.text
+
+
+async def test_frames_of_a_later_version_are_passed_over():
+    async def script(peer):
+        await peer.hello()
+        await peer.send("weather", sky="blue")
+        await peer.messages(1)
+        await peer.stay()
+
+    async with scripted_hub(script) as hub, listen(hub.url) as messages:
+        assert await taken(messages, 1) == [1]
+
+
+async def test_what_the_hub_complains_about_is_logged(caplog):
+    async def script(peer):
+        await peer.hello()
+        await peer.send("error", title="that was no acknowledgement")
+        await peer.messages(1)
+        await peer.stay()
+
+    async with scripted_hub(script) as hub, listen(hub.url) as messages:
+        await anext(messages)
+    assert "that was no acknowledgement" in caplog.text
+
+
+# -- acknowledgements, and who has a cursor
+
+
+class Acks:
+    """What a hub is told, in order."""
+
+    def __init__(self):
+        self._put, self._taken = trio.open_memory_channel(1000)
+
+    async def take(self):
+        return await self._taken.receive()
+
+    async def until(self, **ack):
+        """The frames up to this one."""
+        frames = []
+        while not frames or frames[-1] != {"type": "ack", **ack}:
+            frames.append(await self.take())
+        return frames
+
+    async def record(self, peer):
+        while True:
+            await self._put.send(await peer.receive())
+
+
+def recording(acks, *numbers):
+    """A hub that writes down what is acknowledged."""
+
+    async def script(peer):
+        await peer.hello()
+        await peer.messages(*numbers)
+        await acks.record(peer)
+
+    return script
+
+
+async def test_with_a_cursor_a_message_is_acknowledged_when_the_next_one_is_asked_for():
+    acks = Acks()
+    async with scripted_hub(recording(acks, 1, 2, 3)) as hub:
+        async with listen(hub.url, cursor="c") as messages:
+            assert await taken(messages, 3) == [1, 2, 3]
+        told = await acks.until(id=mid(2))
+    assert mid(3) not in [ack["id"] for ack in told]  # it was in hand when the loop was left
+
+
+async def test_a_limit_acknowledges_the_last_message_too_before_leaving():
+    acks = Acks()
+    async with scripted_hub(recording(acks, 1, 2, 3)) as hub:
+        async with listen(hub.url, cursor="c", limit=2) as messages:
+            async for _ in messages:
+                pass
+        await acks.until(id=mid(2))
+
+
+async def test_with_manual_ack_a_cursor_moves_only_over_what_is_done():
+    acks = Acks()
+    async with scripted_hub(recording(acks, 1, 2, 3)) as hub, listen(hub.url, cursor="c", manual_ack=True) as messages:
+        first, second, third = [await anext(messages) for _ in range(3)]
+        messages.ack(second)
+        messages.ack(first)
+        assert await acks.take() == {"type": "ack", "id": mid(2)}
+        messages.ack(third)
+        assert await acks.take() == {"type": "ack", "id": mid(3)}
+
+
+async def test_acknowledgements_are_collected_where_the_hub_does_not_wait_for_them():
+    acks = Acks()
+    async with scripted_hub(recording(acks, *range(1, 501))) as hub:
+        async with listen(hub.url, cursor="c", limit=500) as messages:
+            async for _ in messages:
+                pass
+        assert len(await acks.until(id=mid(500))) < 250
+
+
+async def test_a_group_is_told_of_each_message():
+    acks = Acks()
+    async with scripted_hub(recording(acks, 1, 2, 3)) as hub, listen(hub.url, group="g", manual_ack=True) as messages:
+        _, second, third = [await anext(messages) for _ in range(3)]
+        messages.ack(third)
+        assert await acks.take() == {"type": "ack", "ids": [mid(3)]}
+        messages.ack(second)
+        assert await acks.take() == {"type": "ack", "ids": [mid(2)]}
+
+
+async def test_a_message_in_hand_is_not_handed_out_again_after_a_reconnection():
+    acks = Acks()
+
+    async def again(peer):
+        await peer.hello()
+        await peer.messages(1, 2, 3)
+        await acks.record(peer)
+
+    async with (
+        scripted_hub(sending_then_cut(1, 2), again) as hub,
+        listen(hub.url, cursor="c", manual_ack=True) as messages,
+    ):
+        first, second = await anext(messages), await anext(messages)
+        third = await anext(messages)
+        for message in (first, second, third):
+            messages.ack(message)
+        assert await acks.take() == {"type": "ack", "id": mid(3)}
+    assert third.id == mid(3)
+
+
+async def test_the_last_acknowledgement_is_repeated_on_a_new_connection():
+    acks = Acks()
+
+    async def deaf_then_cut(peer):
+        await peer.hello()
+        await peer.messages(1)
+        await peer.receive()  # and forget it
+        await peer.cut()
+
+    async def again(peer):
+        await peer.hello()
+        await acks.record(peer)
+
+    async with scripted_hub(deaf_then_cut, again) as hub, listen(hub.url, cursor="c", manual_ack=True) as messages:
+        messages.ack(await anext(messages))
+        assert await acks.take() == {"type": "ack", "id": mid(1)}
+
+
+async def test_without_a_cursor_nobody_is_told_anything():
+    frames = []
+
+    async def script(peer):
+        await peer.hello()
+        await peer.messages(1, 2)
+        frames.append(await peer.receive())
+
+    async with scripted_hub(script) as hub, listen(hub.url) as messages:
+        messages.ack(await anext(messages))
+        await anext(messages)
+    assert frames == []
+
+
+async def test_a_hub_that_does_not_begin_is_waited_for_and_the_cursor_is_named(monkeypatch):
+    monkeypatch.setattr(session, "HELLO_S", 0.05)
+    told = trio.Event()
+    events = []
+
+    async def script(peer):
+        await peer.accept()
+        await told.wait()
+        await peer.send("hello", hub="hookbot/test", last_id=mid(0), cursor="deploy", position=mid(0))
+        await peer.stay()
+
+    def on_event(event):
+        events.append(event)
+        told.set()
+
+    async with scripted_hub(script) as hub, listen(hub.url, cursor="deploy", on_event=on_event):
+        pass
+    assert [type(event) for event in events] == [Waiting, Connected]
+    assert "'deploy'" in str(events[0])
+
+
+async def test_a_cursor_that_was_taken_over_is_not_taken_back():
+    async def script(peer):
+        await peer.hello()
+        await peer.close(4001, "another connection took over the cursor c")
+
+    async with scripted_hub(script) as hub, listen(hub.url, cursor="c") as messages:
+        with pytest.raises(Refused, match="took over"):
+            await anext(messages)
+    assert len(hub.peers) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "ahead"),
+    [
+        ({"cursor": "c"}, None),
+        ({"group": "g"}, "1"),
+        ({"group": "g", "manual_ack": True}, None),
+        ({"group": "g", "max_unacked": 5}, "5"),
+        ({"cursor": "c", "max_unacked": 5}, "5"),
+    ],
+)
+async def test_a_member_of_a_group_who_works_step_by_step_leases_step_by_step(asked, ahead):
+    async with scripted_hub(sending()) as hub, listen(hub.url, **asked):
+        pass
+    assert hub.peers[0].query.get("max_unacked") == ahead
+
+
+async def test_being_cancelled_still_tells_the_hub_what_is_done():
+    acks = Acks()
+    async with scripted_hub(recording(acks, 1)) as hub:
+        with trio.CancelScope() as scope:
+            async with listen(hub.url, cursor="c", manual_ack=True) as messages:
+                messages.ack(await anext(messages))
+                scope.cancel()
+                await trio.sleep_forever()
+        await acks.until(id=mid(1))

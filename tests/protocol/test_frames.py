@@ -20,6 +20,7 @@ from hookbot.protocol.frames import (
     ServerSentEvents,
     framing_for,
     hello,
+    parse_raw,
 )
 from hookbot.protocol.message import Gap, Message, Verified, format_id
 from hookbot.protocol.subscribe import SubscribeRequest
@@ -262,3 +263,18 @@ def test_a_large_body_makes_the_same_frame_slice_by_slice(message, framing):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LARGE_BODY", -1)
         assert framing.message(message) == whole
+
+
+@pytest.mark.parametrize(
+    ("path", "frame", "topic", "body"),
+    [
+        ("a", b"x\0y", "a", b"x\0y"),
+        ("a", "text", "a", b"text"),
+        ("a/", b"a/b\0x\0y", "a/b", b"x\0y"),
+        ("", b"\0", "", b""),
+        ("a?recursive", b"a\0x", "a", b"x"),
+        ("a/", b"\xff\0x", "\ufffd", b"x"),
+    ],
+)
+def test_a_raw_frame_is_split_as_the_ancestor_joins_it(path, frame, topic, body):
+    assert parse_raw(frame, TopicFilter.parse(path), time_us=5) == Message(topic, body, time_us=5)

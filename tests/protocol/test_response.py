@@ -9,7 +9,7 @@ from hookbot import errors
 from hookbot.errors import HookbotError, MethodNotAllowed, TooManyRequests, Unauthorized, Unavailable, UpgradeRequired
 from hookbot.protocol.message import Duplicate, Message, format_id
 from hookbot.protocol.request import Request
-from hookbot.protocol.response import Response, refused, stored
+from hookbot.protocol.response import Response, error_of, refused, stored
 from hookbot.signatures import Reply
 
 ID = format_id("abcdefgh", 1)
@@ -99,3 +99,34 @@ def test_an_error_says_what_to_do_instead(error, header):
 def test_whatever_the_sentence_shows_can_be_sent():
     assert refused(HookbotError("half a pair \ud83d"), PLAIN).body == b"half a pair \\ud83d\n"
     assert refused(HookbotError("half a pair \ud83d"), JSON).body.isascii()
+
+
+def _statuses():
+    classes = [errors.Refused, errors.Unavailable]
+    for cls in classes:
+        classes.extend(sub for sub in cls.__subclasses__() if sub.__module__ == "hookbot.errors")
+    return {cls.status: cls for cls in reversed(classes)}
+
+
+@pytest.mark.parametrize(("status", "cls"), _statuses().items())
+def test_every_status_of_a_hub_is_turned_back_into_the_error_that_it_came_from(status, cls):
+    error = error_of(status, {"allow": "GET", "retry-after": "7"}, b"a sentence\n")
+    assert isinstance(error, cls)
+    assert (error.status, str(error)) == (status, f"{status} a sentence")
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"401 Unauthorized\n", "401 Unauthorized"),
+        (b'{"title": "Unauthorized", "detail": "no\\nsecond line"}', "401 no"),
+        (b'{"title": "Unauthorized"}', "401 Unauthorized"),
+        (b"{", "401 Unauthorized"),
+        (b"<html>nginx", "401 Unauthorized"),
+        (b"", "401 Unauthorized"),
+        (b"\x1b[31mred\xff", "401 [31mred\ufffd"),
+        (b"x" * 9999, "401 " + "x" * 300),
+    ],
+)
+def test_an_error_says_one_printable_line(body, text):
+    assert str(error_of(401, {}, body)) == text

@@ -1,4 +1,4 @@
-"""How far a listener is: where a new connection goes on, what is in hand, and what the hub has to be told of it."""
+"""The progress of a listener: where a new connection resumes, what is in hand, and what is to be acknowledged."""
 
 from ..protocol.frames import Heartbeat, Hello, format_ack
 from ..protocol.message import Gap, Message
@@ -6,32 +6,32 @@ from ..protocol.since import parse_duration
 
 
 class Progress:
-    """Without a cursor: `since`, the place to go on, is kept here, and nobody is told of it."""
+    """Progress without a cursor: the position to resume from, `since`, is kept here, and nothing is acknowledged."""
 
     def __init__(self, since: str | None) -> None:
         self.since = since
 
     def subscribed(self, hello: Hello) -> None:
-        """The hub names the place where it begins; it stays, unlike "now" and "ten minutes ago"."""
+        """Note where the hub begins: a fixed position, unlike "now" and "ten minutes ago"."""
         if self.since is None or _is_duration(self.since):
             self.since = hello.last_id or self.since
 
     def accept(self, item: Message | Gap | Heartbeat) -> bool:
-        """Note an item as it reaches the listener; False if there is nothing in it to handle."""
+        """Note an item as it reaches the listener; False if it is not to be handed over."""
         if not isinstance(item, Gap) and item.id:
             self.since = item.id
         return not isinstance(item, Heartbeat)
 
     def done(self, id: str) -> None:
-        """A message has been dealt with."""
+        """Note that a message is done."""
 
     def take_ack(self) -> str | None:
-        """The next frame for the hub; None if it knows everything."""
+        """The next acknowledgement as a frame; None if there is none to send."""
         return None
 
 
 class AckedProgress(Progress):
-    """With a cursor or a group: the hub keeps the place, and is told what is done.
+    """Progress with a cursor or in a group: the hub keeps the position, and every message is acknowledged.
 
     A cursor is acknowledged up to the last message before which none is still in hand, in whatever
     order they are finished; the members of a group acknowledge `each` message by itself.
@@ -41,16 +41,16 @@ class AckedProgress(Progress):
         super().__init__(since)
         self._each = each
         self._in_hand: dict[str, bool] = {}  # id → is it done; in the order of ids
-        self._finished: list[str] = []  # what the hub has to be told
+        self._finished: list[str] = []  # to be acknowledged
         self._up_to: str | None = None
 
     def subscribed(self, hello: Hello) -> None:
-        """The hub goes on by itself, unless the last word about a cursor was lost with the old connection."""
+        """Repeat the last acknowledgement of a cursor if the hub does not know it: the old connection broke before."""
         if self._up_to not in (None, hello.position):
             self._finished = [self._up_to]
 
     def accept(self, item: Message | Gap | Heartbeat) -> bool:
-        """False also for a message that is in hand already: a hub that was not yet told of it sends it again."""
+        """False also for a message in hand, which a hub sends again that has no acknowledgement of it yet."""
         if not isinstance(item, Message):
             return isinstance(item, Gap)
         if item.id in self._in_hand:
@@ -72,7 +72,7 @@ class AckedProgress(Progress):
             self._finished, self._up_to = [first], first
 
     def take_ack(self) -> str | None:
-        """One frame tells everything there is."""
+        """One frame for everything that is to be acknowledged."""
         if not self._finished:
             return None
         ids, self._finished = self._finished, []

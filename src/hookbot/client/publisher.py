@@ -45,9 +45,9 @@ class Publisher:
         fields += self._address.authorization_header()
         if hops:
             fields.append(("Hookbot-Hops", ",".join(hops)))
-        return await self._until_it_works(encoded(fields), data)
+        return await self._post_with_retries(encoded(fields), data)
 
-    async def _until_it_works(self, headers: list[tuple[bytes, bytes]], body: bytes) -> str:
+    async def _post_with_retries(self, headers: list[tuple[bytes, bytes]], body: bytes) -> str:
         backoff = Backoff()
         give_up_at = trio.current_time() + self._patience_s
         while True:

@@ -149,9 +149,7 @@ class RemoteRunner:
             if failed_in(draft.topic) is None:
                 # what is hopeless ends the process, and the message stays with the hub's cursor
                 await self._post(draft, key, client, final=HOPELESS)
-            elif not message.topic.removeprefix(UNSAFE).startswith(
-                _FAILED
-            ):  # two must not feed on each other's failures
+            elif not message.topic.removeprefix(UNSAFE).startswith(_FAILED):  # two must not feed on each other's
                 await self._post(self._failed_draft(draft), key, client, final=())
 
     def _failed_draft(self, draft: Draft) -> Draft:

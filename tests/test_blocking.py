@@ -141,7 +141,7 @@ with hookbot.blocking.listen(sys.argv[1], cursor="c") as messages:
 
 async def test_ctrl_c_ends_a_script_that_waits_and_the_hub_knows_what_is_done():
     acked = trio.Event()
-    goodbye, said = trio.open_memory_channel(1)
+    closed, said = trio.open_memory_channel(1)
 
     async def script(peer):
         await peer.hello()
@@ -152,7 +152,7 @@ async def test_ctrl_c_ends_a_script_that_waits_and_the_hub_knows_what_is_done():
         try:
             await peer.stay()
         finally:
-            goodbye.send_nowait(peer.websocket.closed.code)
+            closed.send_nowait(peer.websocket.closed.code)
 
     async with scripted_hub(script) as hub:
         command = [sys.executable, "-c", SCRIPT, hub.url]

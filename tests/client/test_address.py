@@ -1,0 +1,56 @@
+"""Addresses of topics and proxies."""
+
+import pytest
+
+from hookbot import errors
+from hookbot.client.address import Address, check_publishable, subscription_of
+from hookbot.protocol.topics import TopicFilter
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "netloc"),
+    [
+        ("http://hub/sub/a", "http://hub/sub/a", "hub"),
+        ("ws://hub:80/sub/a", "http://hub/sub/a", "hub"),
+        ("wss://hub:443/sub/a?x=1#y", "https://hub/sub/a", "hub"),
+        ("https://hub:80/sub/a", "https://hub:80/sub/a", "hub:80"),
+        ("https://tok:pass@HUB/", "https://hub/", "hub"),
+        ("https://hub", "https://hub/", "hub"),
+        ("http://[::1]:8080/sub/a", "http://[::1]:8080/sub/a", "[::1]:8080"),
+        ("http://bücher.example/sub/ü b", "http://xn--bcher-kva.example/sub/%C3%BC%20b", "xn--bcher-kva.example"),
+    ],
+)
+def test_an_address_is_shown_without_credentials_and_query(url, shown, netloc):
+    address = Address.parse(url)
+    assert (str(address), address.netloc) == (shown, netloc)
+
+
+def test_an_address_does_not_show_its_token_to_a_debugger_either():
+    assert "s3cret" not in repr(Address.parse("https://s3cret@hub/sub/a?token=s3cret"))
+
+
+@pytest.mark.parametrize("url", ["", "hub", "//hub/sub/a", "mailto:a@hub", "http://", "http://hub:x/", "http://[::1/"])
+def test_what_is_no_url_is_refused_without_repeating_it(url):
+    with pytest.raises(errors.Refused):
+        Address.parse(url)
+
+
+@pytest.mark.parametrize(
+    ("path", "patterns"),
+    [
+        ("/sub/a/b", ("a/b",)),
+        ("/sub/a/", ("a/",)),
+        ("/sub/", ("",)),
+        ("/a%20b", ("a b",)),
+        ("/unsafe/sub/a", ("/unsafe/a",)),
+        ("/sub/a%3Frecursive", ("a", "a/")),
+    ],
+)
+def test_an_address_says_what_is_listened_to(path, patterns):
+    assert subscription_of(Address.parse(f"http://hub{path}")) == TopicFilter(patterns)
+
+
+@pytest.mark.parametrize("path", ["/sub/a", "/unsafe/sub/a"])
+def test_a_url_for_listening_is_not_published_to(path):
+    with pytest.raises(errors.Refused, match="for listening"):
+        check_publishable(Address.parse(f"http://hub{path}"))
