@@ -8,13 +8,29 @@ from hookbot.protocol.topics import TopicFilter
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.runner import RouterSpec, open_routers
 
-ALL = TopicFilter(("", "/unsafe/"))
+JIRA = """
+class Jira:
+    name = "jira"
+    topics = ("jira/",)
+    def __init__(self, ignore: str = "") -> None:
+        self.ignore = ignore
+    async def route(self, message, publish):
+        await publish("copy", message)
+"""
 
 
 @pytest.fixture
 async def broker():
     async with open_broker(MemoryLog()) as broker:
         yield broker
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A file with one router, which copies what it reads beneath ``jira/``."""
+    path = tmp_path / "jira.py"
+    path.write_text(JIRA)
+    return path
 
 
 @pytest.fixture

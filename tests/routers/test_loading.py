@@ -1,34 +1,21 @@
+"""Routers by name or file, and the options that they are made with."""
+
+from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint
+from typing import Any, Literal
 
 import pytest
-import trio
 
 from hookbot.errors import ConfigError
-from hookbot.routers import loading
-from hookbot.routers.attempts import RouterLimits
+from hookbot.routers import Secret, loading
 from hookbot.routers.github import GitHubRouter
-from hookbot.routers.runner import RouterSpec, open_routers
-
-ONE = """
-class Jira:
-    name = "jira"
-    topics = ("jira/",)
-    def __init__(self, ignore: str = "") -> None:
-        self.ignore = ignore
-    async def route(self, message, publish):
-        await publish("copy", message)
-"""
+from hookbot.routers.loading import bind
 
 
 def resolve(text):
-    return text
-
-
-@pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "jira.py"
-    path.write_text(ONE)
-    return path
+    if text == "env:MISSING":
+        raise ConfigError("the environment has no MISSING")
+    return {"env:TOKEN": "s3cret"}.get(text, text)
 
 
 def test_github_is_installed():
@@ -52,7 +39,8 @@ def test_a_router_in_a_file_has_options_like_any_other(file):
 
 
 def test_of_several_routers_in_a_file_one_has_to_be_named(file):
-    file.write_text(ONE + ONE.replace("Jira", "Other"))
+    one = file.read_text()
+    file.write_text(one + one.replace("Jira", "Other"))
     with pytest.raises(ConfigError, match="has 2 routers; say which one"):
         loading.make(str(file), {}, resolve)
     assert type(loading.make(f"{file}:Other", {}, resolve)).__name__ == "Other"
@@ -80,78 +68,101 @@ NO_ROUTERS = [
 
 @pytest.mark.parametrize(("old", "new", "error"), NO_ROUTERS)
 def test_what_is_no_router_is_told_what_it_lacks(file, old, new, error):
-    file.write_text(ONE.replace('"', "'").replace(old, new))
+    file.write_text(file.read_text().replace('"', "'").replace(old, new))
     with pytest.raises(ConfigError, match=error):
         loading.make(str(file), {}, resolve)
 
 
-def test_a_section_of_the_configuration_says_which_router_and_with_which_limits():
-    spec = RouterSpec.parse("ghes", {"router": "github", "time_limit": 5, "max_publishes": 10, "host": "git.acme"})
-    assert spec == RouterSpec("ghes", "github", {"host": "git.acme"}, RouterLimits(5.0, 10))
+# -- options
 
 
-def test_a_router_in_a_file_is_called_like_the_file():
-    assert RouterSpec.parse("./routers/jira.py:Jira", {}) == RouterSpec("jira", "./routers/jira.py:Jira")
+def router(
+    host: str,
+    port: int = 1,
+    ratio: float = 0.5,
+    strict: bool = False,
+    events: Sequence[str] = (),
+    names: set[str] | None = None,
+    level: Literal["low", "high"] = "low",
+    secret: Secret | None = None,
+    secrets: tuple[Secret, ...] = (),
+    table: Mapping[str, int] = {},
+    rules: list[dict[str, Any]] = [],  # noqa: B006
+    anything=None,
+):
+    """Everything that an option can be."""
 
 
-BAD_SECTIONS = [
-    ("a/b", {}, "a router's name has letters"),
-    ("x", {"router": 1}, r"\[routers.x\]: router is the name of one, not 1"),
-    ("x", {"time_limit": "long"}, r"\[routers.x\]: the option 'time_limit' is a number, not 'long'"),
-    ("x", {"max_publishes": 0}, r"\[routers.x\]: time_limit and max_publishes are greater than 0"),
+GOOD = [
+    ("port", 8080, 8080),
+    ("ratio", 1, 1.0),
+    ("strict", True, True),
+    ("events", ["push"], ("push",)),
+    ("names", ["a", "a"], {"a"}),
+    ("level", "high", "high"),
+    ("secret", "env:TOKEN", "s3cret"),
+    ("secrets", ["env:TOKEN", "plain"], ("s3cret", "plain")),
+    ("table", {"a": 1}, {"a": 1}),
+    ("rules", [{"from": "a/", "keep": [1]}], [{"from": "a/", "keep": [1]}]),
+    ("anything", {"a": [1]}, {"a": [1]}),
 ]
 
 
-@pytest.mark.parametrize(("name", "section", "error"), BAD_SECTIONS)
-def test_a_section_that_makes_no_sense_is_an_error(name, section, error):
-    with pytest.raises(ConfigError, match=error):
-        RouterSpec.parse(name, section)
+@pytest.mark.parametrize(("name", "given", "wanted"), GOOD)
+def test_an_option_becomes_what_its_annotation_says(name, given, wanted):
+    bound = bind(router, {"host": "h", name: given}, resolve)[name]
+    assert (type(bound), bound) == (type(wanted) if name != "secret" else Secret, wanted)
 
 
-async def test_a_hub_does_not_start_with_a_router_that_is_not_configured_rightly(broker):
-    for spec, error in [
-        (RouterSpec("gihub", "gihub"), "router gihub: no router 'gihub' is installed"),
-        (RouterSpec("github", "github", {"sekrets": []}), "router github: there is no option 'sekrets'; did you mean"),
-        (RouterSpec("github", "github", {"secrets": []}), "router github: it needs a secret"),
-    ]:
-        with pytest.raises(ConfigError, match=error):
-            async with open_routers(broker, [spec], resolve):
-                pass
+BAD = [
+    ({}, "the option 'host' is missing"),
+    ({"host": 1}, "the option 'host' is text, not 1"),
+    ({"host": "h", "prot": 1}, "there is no option 'prot'; did you mean 'port'? Known: anything, events, host, "),
+    ({"host": "h", "zzz": 1}, "there is no option 'zzz'. Known: "),
+    ({"host": "h", "port": "80"}, "the option 'port' is a whole number, not '80'"),
+    ({"host": "h", "port": True}, "the option 'port' is a whole number, not True"),
+    ({"host": "h", "ratio": "x"}, "the option 'ratio' is a number, not 'x'"),
+    ({"host": "h", "strict": 1}, "the option 'strict' is true or false, not 1"),
+    ({"host": "h", "events": "push"}, "the option 'events' is a list of text, not 'push'"),
+    ({"host": "h", "events": ["push", 1]}, "the option 'events[1]' is text, not 1"),
+    ({"host": "h", "names": 1}, "the option 'names' is a list of text, not 1"),
+    ({"host": "h", "level": "mid"}, "the option 'level' is 'low' or 'high', not 'mid'"),
+    ({"host": "h", "table": {"a": "1"}}, "the option 'table.a' is a whole number, not '1'"),
+    ({"host": "h", "table": []}, "the option 'table' is a table, not []"),
+    ({"host": "h", "secret": "env:MISSING"}, "the environment has no MISSING"),
+    ({"host": "h", "secrets": [12345]}, "the option 'secrets[0]' is a secret, not ..."),
+]
 
 
-async def test_two_routers_cannot_have_one_name(broker, file):
-    spec = RouterSpec("jira", str(file))
-    with pytest.raises(ConfigError, match="two routers have the same name: jira"):
-        async with open_routers(broker, [spec, spec], resolve):
-            pass
+@pytest.mark.parametrize(("options", "error"), BAD)
+def test_what_is_wrong_with_an_option_is_said_with_what_would_be_right(options, error):
+    with pytest.raises(ConfigError) as caught:
+        bind(router, options, resolve)
+    assert str(caught.value).startswith(error)
 
 
-async def test_one_router_runs_under_several_names_with_options_of_their_own(hub, file):
-    specs = [RouterSpec(name, str(file), {"ignore": name}) for name in ("one", "two")]
-    async with open_routers(hub.broker, specs, resolve) as routers:
-        await hub.publish("jira/x")
-        copies = await hub.wait_for("copy", 2)
-    assert {copy.hops for copy in copies} == {("one",), ("two",)}
-    assert [state["name"] for state in routers.snapshot()] == ["one", "two"]
+def test_a_secret_does_not_show_itself():
+    bound = bind(router, {"host": "h", "secrets": ["env:TOKEN"]}, resolve)
+    assert "s3cret" not in repr(bound)
+    assert bound["secrets"][0].encode() == b"s3cret"
 
 
-@pytest.mark.parametrize("crash", ["raise RuntimeError('at import')", "import sys; sys.exit(3)", "this is no python"])
-async def test_a_router_that_crashes_at_import_is_named_and_the_hub_lives(hub, file, autojump_clock, caplog, crash):
-    good = file.with_name("good.py")
-    good.write_text(ONE)
-    file.write_text(crash)
-    specs = [RouterSpec("bad", str(file)), RouterSpec("good", str(good))]
+def test_a_secret_that_is_one_already_is_not_looked_up():
+    assert bind(router, {"host": "h", "secret": Secret("env:MISSING")}, resolve)["secret"] == "env:MISSING"
 
-    async with open_routers(hub.broker, specs, resolve) as routers:
-        await hub.publish("jira/x")
-        [copy] = await hub.wait_for("copy")
-        await trio.testing.wait_all_tasks_blocked()
-        [bad, _] = routers.snapshot()
-        assert not routers.running
-        file.write_text(ONE)
-        [_, second] = await hub.wait_for("copy", 2)
 
-    assert (copy.hops, second.hops) == (("good",), ("bad",))
-    assert bad["state"] == "waiting for restart"
-    assert bad["error"]
-    assert "router bad cannot be made" in caplog.text
+def test_a_class_is_bound_by_its_constructor():
+    class Router:
+        def __init__(self, *, port: int = 1) -> None: ...
+
+    assert bind(Router, {"port": 2}, resolve) == {"port": 2}
+    with pytest.raises(ConfigError, match="whole number"):
+        bind(Router, {"port": "2"}, resolve)
+
+
+def test_a_router_without_options_has_none():
+    class Router: ...
+
+    assert bind(Router, {}, resolve) == {}
+    with pytest.raises(ConfigError, match=r"there is no option 'x'\. Known: none"):
+        bind(Router, {"x": 2}, resolve)

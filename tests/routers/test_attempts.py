@@ -1,0 +1,189 @@
+"""Attempts at one message: repeated, limited, and given up; then the next one has its turn."""
+
+import logging
+
+import pytest
+import trio
+
+from hookbot.routers.attempts import RouterLimits
+from support.misbehaving_routers import Copy, Misbehaving, hang, raise_error
+
+
+async def exit_process(publish):
+    raise SystemExit(1)
+
+
+async def flood(publish):
+    for number in range(10_000):
+        await publish(f"flood/{number}", b"")
+
+
+async def flood_without_a_care(publish):
+    for number in range(10_000):
+        try:
+            await publish(f"flood/{number}", b"")
+        except Exception:
+            continue
+
+
+async def garbage_topic(publish):
+    await publish("not//a topic", b"")
+
+
+async def own_topic(publish):
+    await publish("hookbot/failed/other", b"")
+
+
+async def text(publish):
+    await publish("copy", "text")
+
+
+async def headers_of_another_type(publish):
+    await publish("copy", b"", headers={"Content-Type": "text/plain"})
+
+
+async def leave_a_nursery_open(publish):
+    nursery = await trio.open_nursery().__aenter__()
+    nursery.start_soon(trio.sleep_forever)
+
+
+async def raise_in_a_nursery(publish):
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        raise OSError("in a nursery")
+
+
+MISBEHAVIOURS = [
+    (raise_error, "OSError: no such luck"),
+    (hang, "TimeoutError: it took longer than 30 s"),
+    (exit_process, "SystemExit: 1"),
+    (flood, "Refused: a router publishes at most 1000 times for one message"),
+    (flood_without_a_care, "Refused: a router publishes at most 1000 times for one message"),
+    (garbage_topic, "InvalidTopic: a topic has no empty, '.' or '..' segments: 'not//a topic'"),
+    (own_topic, "InvalidTopic: topics beneath hookbot/ are the hub's own: 'hookbot/failed/other'"),
+    (text, "TypeError: what is published is bytes or a message, not str"),
+    (headers_of_another_type, "TypeError: headers are pairs of text"),
+    (leave_a_nursery_open, "Crash: it left a nursery open"),
+    (raise_in_a_nursery, "OSError: in a nursery"),
+]
+
+
+@pytest.mark.parametrize(("how", "error"), MISBEHAVIOURS)
+async def test_a_router_that_misbehaves_goes_on_with_the_next_message_and_disturbs_nobody(
+    hub, autojump_clock, caplog, how, error
+):
+    async with hub.run(bad=Misbehaving(how), good=Copy()) as routers:
+        bad = await hub.publish("in/1", b"bad", headers=(("X-Kind", "test"),))
+        await hub.publish("in/2", b"next")
+        copies = await hub.wait_for("copy", 3)
+
+        [failed] = await hub.wait_for("hookbot/failed/bad")
+        [state, good] = routers.snapshot()
+
+    assert [copy.body for copy in copies if copy.hops == ("good",)] == [b"bad", b"next"]
+    assert [copy.body for copy in copies if copy.hops == ("bad",)] == [b"next"]
+    assert (failed.body, failed.header("x-kind"), failed.hops) == (b"bad", "test", ())
+    assert failed.header("Hookbot-Failed-Router") == "bad"
+    assert failed.header("Hookbot-Failed-Id") == bad.id
+    assert failed.header("Hookbot-Failed-Topic") == "in/1"
+    assert failed.header("Hookbot-Failed-Error").startswith(error)
+    assert state["failed"] == 1
+    assert state["error"].startswith(error)
+    assert (good["routed"], good["failed"], good["restarts"], good["lag"]) == (2, 0, 0, 0)
+    assert any("bad" in record.message and bad.id in record.message for record in caplog.records)
+
+
+@pytest.mark.parametrize("how", [raise_error, exit_process, leave_a_nursery_open, raise_in_a_nursery])
+async def test_a_message_that_fails_once_is_routed_at_the_second_attempt(hub, autojump_clock, how):
+    async with hub.run(bad=Misbehaving(how, times=1)) as routers:
+        await hub.publish("in/1", b"bad")
+        [copy] = await hub.wait_for("copy")
+        [state] = routers.snapshot()
+
+    assert copy.body == b"bad"
+    assert (state["routed"], state["failed"]) == (1, 0)
+    assert await hub.stored("hookbot/") == []
+
+
+async def test_a_message_that_failed_is_unsafe_where_it_was_unsafe(hub, autojump_clock):
+    class Unsafe(Misbehaving):
+        topics = ("/unsafe/in/",)
+
+    async with hub.run(bad=Unsafe(raise_error)):
+        await hub.publish("/unsafe/in/1", b"bad")
+        [failed] = await hub.wait_for("/unsafe/hookbot/failed/bad")
+
+    assert failed.body == b"bad"
+
+
+async def test_two_routers_that_hear_everything_and_always_fail_do_not_feed_on_each_others_failures(
+    hub, autojump_clock
+):
+    class Everything(Misbehaving):
+        topics = ("",)
+
+    async with hub.run(one=Everything(raise_error), two=Everything(raise_error)):
+        await hub.publish("in/1", b"bad")
+        await hub.wait_for("hookbot/failed/one")
+        await hub.wait_for("hookbot/failed/two")
+        await trio.sleep(1000)
+
+    assert len(await hub.stored("")) == 3
+
+
+async def test_a_message_is_not_tried_for_longer_than_its_time(hub, autojump_clock):
+    started = trio.current_time()
+    async with hub.run(bad=(Misbehaving(hang), RouterLimits(time_limit=7))):
+        await hub.publish("in/1", b"bad")
+        [failed] = await hub.wait_for("hookbot/failed/bad")
+    assert 7 <= trio.current_time() - started < 7.5
+    assert failed.header("Hookbot-Failed-Error") == "TimeoutError: it took longer than 7 s"
+
+
+async def test_a_router_that_publishes_without_end_lets_the_rest_run_and_is_stopped(hub):
+    async def publish_for_ever(publish):
+        while True:
+            try:
+                await publish("flood", b"")
+            except Exception:
+                continue
+
+    async with hub.run(bad=(Misbehaving(publish_for_ever), RouterLimits(time_limit=0.2)), good=Copy()):
+        await hub.publish("in/1", b"bad")
+        [copy] = await hub.wait_for("copy")
+        [failed] = await hub.wait_for("hookbot/failed/bad")
+
+    assert copy.hops == ("good",)
+    assert failed.header("Hookbot-Failed-Error") == "Refused: a router publishes at most 1000 times for one message"
+
+
+NOT_AS_EXPECTED = {
+    "no JSON": b"no json",
+    "JSON too deep": b"[" * 100_000,
+    "an empty name": b'{"project": ""}',
+    "no object": b"[]",
+    "no such field": b"{}",
+}
+
+
+@pytest.mark.parametrize("body", NOT_AS_EXPECTED.values(), ids=NOT_AS_EXPECTED)
+async def test_a_failure_that_lies_in_the_message_is_not_waited_for(hub, autojump_clock, body):
+    class Json(Copy):
+        async def route(self, message, publish):
+            await publish(f"a/{message.json()['project']}/b", message)
+
+    started = trio.current_time()
+    async with hub.run(json=Json()) as routers:
+        await hub.publish("in/1", body)
+        await hub.wait_for("hookbot/failed/json")
+        assert trio.current_time() == started
+        [state] = routers.snapshot()
+    assert state["retried"] == 3
+
+
+async def test_no_secret_of_a_message_is_logged_when_all_goes_well(hub, caplog):
+    caplog.set_level(logging.DEBUG)
+    async with hub.run(copy=Copy()):
+        await hub.publish("in/1", b"private")
+        await hub.wait_for("copy")
+    assert "private" not in caplog.text

@@ -1,0 +1,94 @@
+"""What a router publishes: collected for a message, and committed with its position."""
+
+import pytest
+import trio
+
+from hookbot.errors import Unavailable
+from support.misbehaving_routers import Copy
+
+
+async def test_the_seventeenth_router_of_a_message_fails_with_a_clear_error(hub, autojump_clock):
+    before = tuple(f"r{number}" for number in range(16))
+    async with hub.run(copy=Copy()):
+        await hub.publish("in/1", b"x", hops=before)
+        [failed] = await hub.wait_for("hookbot/failed/copy")
+
+    assert failed.header("Hookbot-Failed-Error").startswith("Refused: a message goes through at most 16 routers: r0, ")
+
+
+async def test_what_is_published_after_route_has_returned_is_an_error(hub, autojump_clock, caplog):
+    kept = []
+
+    class Keeping(Copy):
+        async def route(self, message, publish):
+            kept.append(publish)
+
+    async with hub.run(keeping=Keeping()):
+        await hub.publish("in/1", b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(RuntimeError, match="it can publish no more for it"):
+            await kept[0]("copy", b"late")
+
+
+async def test_what_is_published_for_a_message_and_the_new_position_are_one_commit(hub, monkeypatch):
+    commits = []
+    append = hub.broker.log.append
+
+    async def recording_append(drafts, *, cursors):
+        commits.append((len(drafts), dict(cursors)))
+        return await append(drafts, cursors=cursors)
+
+    class Twice(Copy):
+        async def route(self, message, publish):
+            await publish("copy", message)
+            await publish("copy", message)
+
+    async with hub.run(twice=Twice()):
+        monkeypatch.setattr(hub.broker.log, "append", recording_append)
+        await hub.publish("in/1", b"x")
+        await hub.wait_for("copy", 2)
+
+    assert commits == [(1, {}), (2, {"router/twice": 1})]
+
+
+async def test_what_the_log_cannot_take_is_stored_later_once_and_in_order(hub, autojump_clock, monkeypatch, caplog):
+    append = hub.broker.log.append
+    failures = [Unavailable("disk full")] * 3
+
+    async def failing_append(drafts, *, cursors):
+        if cursors and failures:
+            raise failures.pop()
+        return await append(drafts, cursors=cursors)
+
+    async with hub.run(copy=Copy()):
+        pass
+    for number in range(10):
+        await hub.publish("in/1", b"%d" % number)
+    monkeypatch.setattr(hub.broker.log, "append", failing_append)
+    async with hub.run(copy=Copy()):
+        copies = await hub.wait_for("copy", 10)
+        await trio.sleep(1000)
+
+    assert [copy.body for copy in copies] == [b"%d" % number for number in range(10)]
+    assert len(await hub.stored("copy")) == 10
+    assert "disk full" in caplog.text
+
+
+async def test_a_backlog_is_routed_in_few_commits(hub, monkeypatch):
+    async with hub.run(copy=Copy()):
+        pass
+    for number in range(1000):
+        await hub.publish("in/1", b"%d" % number)
+    commits = []
+    append = hub.broker.log.append
+
+    async def counting_append(drafts, *, cursors):
+        commits.append(len(drafts))
+        return await append(drafts, cursors=cursors)
+
+    monkeypatch.setattr(hub.broker.log, "append", counting_append)
+    async with hub.run(copy=Copy()):
+        copies = await hub.wait_for("copy", 1000)
+
+    assert [copy.body for copy in copies] == [b"%d" % number for number in range(1000)]
+    assert len(commits) < 100

@@ -1,0 +1,106 @@
+"""All routers of a hub: named, configured, and run together."""
+
+import pytest
+import trio
+
+from hookbot.errors import ConfigError
+from hookbot.routers.attempts import RouterLimits
+from hookbot.routers.runner import RouterSpec, open_routers
+from support.misbehaving_routers import Copy
+
+
+def resolve(text):
+    return text
+
+
+def test_a_section_of_the_configuration_says_which_router_and_with_which_limits():
+    spec = RouterSpec.parse("ghes", {"router": "github", "time_limit": 5, "max_publishes": 10, "host": "git.acme"})
+    assert spec == RouterSpec("ghes", "github", {"host": "git.acme"}, RouterLimits(5.0, 10))
+
+
+def test_a_router_in_a_file_is_called_like_the_file():
+    assert RouterSpec.parse("./routers/jira.py:Jira", {}) == RouterSpec("jira", "./routers/jira.py:Jira")
+
+
+BAD_SECTIONS = [
+    ("a/b", {}, "a router's name has letters"),
+    ("x", {"router": 1}, r"\[routers.x\]: router is the name of one, not 1"),
+    ("x", {"time_limit": "long"}, r"\[routers.x\]: the option 'time_limit' is a number, not 'long'"),
+    ("x", {"max_publishes": 0}, r"\[routers.x\]: time_limit and max_publishes are greater than 0"),
+]
+
+
+@pytest.mark.parametrize(("name", "section", "error"), BAD_SECTIONS)
+def test_a_section_that_makes_no_sense_is_an_error(name, section, error):
+    with pytest.raises(ConfigError, match=error):
+        RouterSpec.parse(name, section)
+
+
+async def test_a_hub_does_not_start_with_a_router_that_is_not_configured_rightly(broker):
+    for spec, error in [
+        (RouterSpec("gihub", "gihub"), "router gihub: no router 'gihub' is installed"),
+        (RouterSpec("github", "github", {"sekrets": []}), "router github: there is no option 'sekrets'; did you mean"),
+        (RouterSpec("github", "github", {"secrets": []}), "router github: it needs a secret"),
+    ]:
+        with pytest.raises(ConfigError, match=error):
+            async with open_routers(broker, [spec], resolve):
+                pass
+
+
+async def test_two_routers_cannot_have_one_name(broker, file):
+    spec = RouterSpec("jira", str(file))
+    with pytest.raises(ConfigError, match="two routers have the same name: jira"):
+        async with open_routers(broker, [spec, spec], resolve):
+            pass
+
+
+async def test_one_router_runs_under_several_names_with_options_of_their_own(hub, file):
+    specs = [RouterSpec(name, str(file), {"ignore": name}) for name in ("one", "two")]
+    async with open_routers(hub.broker, specs, resolve) as routers:
+        await hub.publish("jira/x")
+        copies = await hub.wait_for("copy", 2)
+    assert {copy.hops for copy in copies} == {("one",), ("two",)}
+    assert [state["name"] for state in routers.snapshot()] == ["one", "two"]
+
+
+@pytest.mark.parametrize("crash", ["raise RuntimeError('at import')", "import sys; sys.exit(3)", "this is no python"])
+async def test_a_router_that_crashes_at_import_is_named_and_the_hub_lives(hub, file, autojump_clock, caplog, crash):
+    good = file.with_name("good.py")
+    works = file.read_text()
+    good.write_text(works)
+    file.write_text(crash)
+    specs = [RouterSpec("bad", str(file)), RouterSpec("good", str(good))]
+
+    async with open_routers(hub.broker, specs, resolve) as routers:
+        await hub.publish("jira/x")
+        [copy] = await hub.wait_for("copy")
+        await trio.testing.wait_all_tasks_blocked()
+        [bad, _] = routers.snapshot()
+        assert not routers.running
+        file.write_text(works)
+        [_, second] = await hub.wait_for("copy", 2)
+
+    assert (copy.hops, second.hops) == (("good",), ("bad",))
+    assert bad["state"] == "waiting for restart"
+    assert bad["error"]
+    assert "router bad cannot be made" in caplog.text
+
+
+async def test_a_new_router_begins_at_the_head_and_an_old_one_where_it_was(hub):
+    await hub.publish("in/1", b"before")
+    async with hub.run(copy=Copy()):
+        await hub.publish("in/1", b"first")
+        await hub.wait_for("copy")
+    await hub.publish("in/1", b"meanwhile")
+    async with hub.run(copy=Copy()):
+        copies = await hub.wait_for("copy", 2)
+
+    assert [copy.body for copy in copies] == [b"first", b"meanwhile"]
+
+
+async def test_the_place_of_a_new_router_is_saved_before_anything_can_be_published(hub):
+    await hub.publish("in/1", b"before")
+    async with hub.run(copy=Copy()):
+        [cursor] = await hub.broker.log.cursors("router/")
+
+    assert (cursor.name, cursor.position) == ("router/copy", 1)
