@@ -34,13 +34,11 @@ def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
 async def open_stream(address: Address, tls: ssl.SSLContext) -> trio.abc.Stream:
     """Connect. Raises `Lost`, with a sentence for people, when that fails; cancelling leaves nothing open."""
     proxy = proxy_of(address)
+    next_hop = proxy or address
     try:
-        if proxy is None:
-            stream: trio.abc.Stream = await trio.open_tcp_stream(address.host, address.port)
-        else:
-            stream = await trio.open_tcp_stream(proxy.host, proxy.port)
+        stream: trio.abc.Stream = await trio.open_tcp_stream(next_hop.host, next_hop.port)
     except OSError as error:
-        raise Lost(f"cannot connect to {(proxy or address).netloc}: {reason_of(error)}") from None
+        raise Lost(f"cannot connect to {next_hop.netloc}: {reason_of(error)}") from None
     try:
         if proxy is not None:
             stream = await _secured(stream, proxy, tls)

@@ -24,5 +24,5 @@ class OnlyRaw(Refused):
 
 
 def retry_after(error: HookbotError) -> float:
-    """How many seconds the hub asked to wait; 0 if it did not."""
+    """Seconds that the hub asked to wait; 0 if it did not."""
     return error.retry_after_s if isinstance(error, (Lost, TooManyRequests)) else 0

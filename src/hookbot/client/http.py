@@ -51,7 +51,7 @@ async def ask(
 
 def refusal(answer: httpx.Response) -> HookbotError:
     """The error that the hub raised before it answered like this."""
-    return error_of(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, answer.content)
+    return error_of(answer.status_code, dict(answer.headers), answer.content)  # httpx has names in lower case
 
 
 def proxy_for_httpx(proxy: Address | None, tls: ssl.SSLContext) -> httpx.Proxy | None:

@@ -28,7 +28,7 @@ _ENVELOPE_CHARS = 1 << 20
 
 
 class Messages:
-    """What a subscription brings, in the order of ids: an async iterator of `Message` and `Gap`.
+    """An async iterator over the messages and gaps of a subscription, `Message` and `Gap`, in the order of ids.
 
     With a cursor or a group, a message is acknowledged when the next one is asked for: what was in hand
     when the process died, or when the loop was left early, comes again. With `manual_ack`, only `ack` acknowledges,
@@ -149,8 +149,9 @@ def endpoint_of(
     """The endpoint that `listen` connects to; raises `Refused` for an unsafe topic without `unsafe`."""
     if subscription_of(address).unsafe and not unsafe:
         raise Refused(f"anybody may publish to {address} without a token: say unsafe if you check every message")
-    fields = encoded((*_headers(address, unsafe), *headers))
-    return Endpoint(address, fields, tls_context(ca_file), _max_chars(max_body_bytes))
+    unsafe_header = ((UNSAFE_HEADER, UNSAFE_HEADER_VALUE),) if unsafe else ()
+    fields = encoded((*address.authorization_header(), *unsafe_header, *headers))
+    return Endpoint(address, fields, tls_context(ca_file), max_body_bytes * _CHARS_A_BYTE + _ENVELOPE_CHARS)
 
 
 def _query(
@@ -180,15 +181,6 @@ def _limit(text: str | None) -> int | None:
         return None if text is None else int(text)
     except ValueError:
         raise Refused(f"limit is a number, not {text!r}") from None
-
-
-def _headers(address: Address, unsafe: bool) -> tuple[tuple[str, str], ...]:
-    token = address.authorization_header()
-    return (*token, (UNSAFE_HEADER, UNSAFE_HEADER_VALUE)) if unsafe else token
-
-
-def _max_chars(max_body_bytes: int) -> int:
-    return max_body_bytes * _CHARS_A_BYTE + _ENVELOPE_CHARS
 
 
 class _BackgroundTask:

@@ -56,7 +56,7 @@ class HubConnection:
 
     @property
     def raw(self) -> bool:
-        """Whether the hub speaks only the ancestor's raw frames."""
+        """True for a hub that speaks only the ancestor's raw frames."""
         return self._websocket.subprotocol != SUBPROTOCOL
 
     async def receive(self) -> str | bytes | None:

@@ -49,7 +49,7 @@ class RouterStats:
     gaps: int = 0
     restarts: int = 0
     blocked: int = 0
-    """How often it held up the event loop."""
+    """Counts how often it held up the event loop."""
     error: str = ""
     """The last one."""
 
@@ -164,7 +164,7 @@ def describe(error: BaseException) -> str:
 
 
 def _ends_more_than_the_router(error: BaseException) -> bool:
-    """Whether an error is a cancellation or Ctrl-C, alone or in a group."""
+    """True for a cancellation and Ctrl-C, alone or in a group."""
     ending = (trio.Cancelled, KeyboardInterrupt)
     return isinstance(error, ending) or (isinstance(error, BaseExceptionGroup) and error.subgroup(ending) is not None)
 

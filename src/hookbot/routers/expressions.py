@@ -17,7 +17,7 @@ from ..errors import ConfigError
 from ..protocol.message import Message, format_time
 
 FIELDS = ("id", "topic", "time", "headers", "query", "body", "verified", "hops")
-"""What an expression may begin with."""
+"""Names that an expression may begin with."""
 
 _FORM = "application/x-www-form-urlencoded"
 _PLACE = re.compile(r"\{([^{}]*)\}")
@@ -51,11 +51,11 @@ class Expression:
                 )
 
     def value(self, document: Mapping[str, Any]) -> Any:
-        """What it makes of a document; None for what is not there. Raises `ValueError` for wrong arguments."""
+        """Its value for a document; None for what is not there. Raises `ValueError` for wrong arguments."""
         return self._compiled.search(document)
 
     def holds(self, document: Mapping[str, Any]) -> bool:
-        """Whether its value counts as true: anything but null, false, and empty text, lists and objects."""
+        """True where its value is anything but null, false, and empty text, lists and objects."""
         value = self.value(document)
         return value is not None and value is not False and value not in _FALSE
 
@@ -97,7 +97,7 @@ def document(message: Message) -> dict[str, Any]:
 
 
 def parse_body(message: Message) -> Any:
-    """What the body says: JSON; a form as an object, or what its only field ``payload`` says; otherwise the text.
+    """The value of a body: JSON; a form as an object, or the value of its only field ``payload``; otherwise the text.
 
     None if it is no text.
     """

@@ -14,7 +14,7 @@ _JSON = (("Content-Type", "application/json"),)
 class FilterRouter:
     """Publishes what it reads elsewhere, if a condition holds: whole, or with another body.
 
-    Expressions are JMESPath over the message (see `hookbot.expressions`).
+    Expressions are JMESPath over the message (see `hookbot.routers.expressions`).
     """
 
     name = "filter"

@@ -114,7 +114,7 @@ def _name(value: Any) -> str:
 
 
 def _summary(push: dict[str, Any]) -> bytes:
-    """What the ancestor publishes of a push, byte for byte."""
+    """The ancestor's summary of a push, byte for byte."""
     return encode_go_json(
         {
             "Type": "push",

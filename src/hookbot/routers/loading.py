@@ -37,7 +37,7 @@ def installed_routers() -> dict[str, EntryPoint]:
 
 
 def is_file(kind: str) -> bool:
-    """Whether a router is named by its file, ``jira.py`` or ``jira.py:JiraRouter``."""
+    """True for a router that is named by its file, ``jira.py`` or ``jira.py:JiraRouter``."""
     return kind.partition(":")[0].endswith(".py")
 
 

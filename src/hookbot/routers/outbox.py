@@ -1,4 +1,4 @@
-"""What a router publishes: collected for each message, checked, and committed to the log."""
+"""Drafts of a router: collected for each message, checked, and committed to the log."""
 
 import logging
 from collections.abc import Sequence

@@ -31,7 +31,7 @@ from .outbox import TimeSlice
 from .supervision import restart_forever
 
 PATIENCE_S = 10.0
-"""How long a publish is tried before a warning is logged."""
+"""A publish is tried for so long before a warning is logged."""
 
 _FAILED = "failed/"
 _RAW_ID = "raw-"

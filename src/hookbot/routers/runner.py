@@ -63,7 +63,7 @@ class Routers:
 
     @property
     def running(self) -> bool:
-        """Whether all of them take messages."""
+        """True while all of them take messages."""
         return all(one.stats.state == "running" for one in self._supervised)
 
     def snapshot(self) -> list[dict[str, Any]]:
@@ -106,7 +106,7 @@ async def _positions(broker: Broker, names: Sequence[str]) -> dict[str, int]:
 
 
 def _maker(spec: RouterSpec, resolve: Resolve) -> Callable[[], Router]:
-    """A function that makes the router anew for each start; it makes the first one now, so that wrong options show."""
+    """A function that makes the router for each start; the first one is made now, so that wrong options show."""
     made: list[Router] = []
 
     def make_router() -> Router:

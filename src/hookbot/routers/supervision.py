@@ -19,7 +19,7 @@ from .outbox import Outbox, TimeSlice
 
 CURSORS = "router/"
 IDLE_S = 60.0
-"""How often the position of an idle router is moved over messages that are not for it, lest retention overtakes it."""
+"""Interval at which an idle router's position moves over messages that are not for it, lest retention overtakes it."""
 
 FIRST_RESTART_S = 0.5
 LONGEST_RESTART_S = 60.0
@@ -56,7 +56,7 @@ class SupervisedRouter:
 
     @property
     def lag(self) -> int:
-        """How many messages of the log it is not done with."""
+        """Messages of the log that it is not done with."""
         committed = self._outbox.committed
         if self._idle and committed == self._outbox.position:
             return self._broker.head - self._idle.skip_unwanted()
