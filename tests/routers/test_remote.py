@@ -15,7 +15,8 @@ from hookbot.errors import Unauthorized
 from hookbot.protocol.message import Message
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.github import GitHubRouter
-from hookbot.routers.remote import HubUrl, RemoteRunner, unwrap
+from hookbot.routers.hub_url import HubUrl
+from hookbot.routers.remote import RemoteRunner, unwrap
 from hookbot.testing import KEY, open_test_hub
 
 SECRET = "s3cret"

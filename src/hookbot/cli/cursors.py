@@ -15,7 +15,7 @@ from ..client.http import ask
 from ..hub.config import KEY, KEY_FILE, known_secret
 from ..protocol.message import format_time, parse_time
 from ..protocol.paths import CURSORS
-from ..routers.remote import HubUrl
+from ..routers.hub_url import HubUrl
 from .parameters import data_dir
 from .subscribing import cafile
 from .tables import table

@@ -18,8 +18,9 @@ from ..hub.logging_setup import set_up_logging
 from ..protocol.message import Message
 from ..routers import Publish, Secret
 from ..routers.github import GitHubRouter
+from ..routers.hub_url import HubUrl
 from ..routers.loading import make
-from ..routers.remote import HubUrl, RemoteRunner
+from ..routers.remote import RemoteRunner
 from ..routers.runner import RouterSpec, name_of
 from .parameters import EXISTING_FILE, data_dir
 

@@ -16,8 +16,8 @@ from ..hub.config import KEY, KEY_FILE, known_secret
 from ..protocol.paths import ROUTERS
 from ..routers import API_VERSION
 from ..routers.attempts import describe
+from ..routers.hub_url import HubUrl
 from ..routers.loading import installed_routers
-from ..routers.remote import HubUrl
 from .new_router import write_new_router
 from .parameters import data_dir
 from .tables import table
