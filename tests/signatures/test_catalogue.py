@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hookbot.errors import ConfigError
-from hookbot.signatures import SignedRequest, load_provider, provider_names, registry
+from hookbot.signatures import SignedRequest, catalogue, load_provider, provider_names
 from hookbot.signatures.scheme import Scheme
 
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
@@ -20,7 +20,7 @@ NOT_A_PROVIDER = "acme"
 @pytest.fixture
 def plugins(monkeypatch):
     installed = EntryPoints(
-        EntryPoint(name, value, registry.GROUP)
+        EntryPoint(name, value, catalogue.GROUP)
         for name, value in [
             ("acme", f"{__name__}:ACME"),
             ("broken", f"{__name__}:NOT_A_PROVIDER"),
@@ -28,7 +28,7 @@ def plugins(monkeypatch):
             ("missing", "no_such_module:ACME"),
         ]
     )
-    monkeypatch.setattr(registry, "entry_points", installed.select)
+    monkeypatch.setattr(catalogue, "entry_points", installed.select)
 
 
 def test_a_plugin_adds_a_provider(plugins):

@@ -1,18 +1,26 @@
-"""Every provider that comes with hookbot, by name."""
+"""The catalogue of providers by name: those that come with hookbot, then those of plugins.
+
+A plugin's entry point (group ``hookbot.providers``) names a `Provider`. It is loaded when it is asked for, and cannot
+take a name that is taken.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.metadata import entry_points
 from types import MappingProxyType
+from typing import Any
 
+from ..errors import ConfigError
 from .adyen import Adyen
 from .aws_sns import AwsSns
-from .choice import Choice
 from .json_web_token import Jwt
 from .paypal import PayPal
-from .provider import Provider
+from .provider import Choice, Provider
 from .scheme import AnyScheme, Scheme
 from .senders import BODY_ONLY, FORGES, TIMED, WITH_URL
 from .shared_secrets import Basic, Header, MicrosoftGraph, SharedSecret
+
+GROUP = "hookbot.providers"
 
 _GITLAB = "https://docs.gitlab.com/user/project/integrations/webhooks/"
 
@@ -95,3 +103,27 @@ _OTHERS: tuple[Provider, ...] = (
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     {provider.name: provider for provider in (*FORGES, *BODY_ONLY, *TIMED, *WITH_URL, *_OTHERS)}
 )
+
+
+def provider_names() -> list[str]:
+    """The names of all providers, sorted."""
+    return sorted({*PROVIDERS, *entry_points(group=GROUP).names})
+
+
+def load_provider(name: str, options: Mapping[str, Any] | None = None) -> Provider:
+    """The provider `name` with options set; raises `ConfigError` for a name, option or value that is not known."""
+    return (PROVIDERS.get(name) or _load_plugin(name)).with_options(options or {})
+
+
+def _load_plugin(name: str) -> Provider:
+    found = entry_points(group=GROUP, name=name)
+    if not found:
+        raise ConfigError(f"there is no provider {name!r}; there are {', '.join(provider_names())}")
+    entry = next(iter(found))
+    try:
+        provider = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"the provider {name!r} cannot be loaded from {entry.value}: {error}") from None
+    if not isinstance(provider, Provider):
+        raise ConfigError(f"the entry point {entry.value} of the provider {name!r} is not a Provider")
+    return provider

@@ -26,7 +26,7 @@ DIGESTS = {"sha1": SHA1, "sha256": SHA256}
 
 @dataclass(frozen=True, kw_only=True)
 class CertificateProvider(Provider):
-    """What such senders have in common."""
+    """A provider whose certificates are fetched, cached and checked."""
 
     roots: str = field(default="", repr=False)
     """Certificates in PEM that every chain has to end in; empty leaves that to TLS."""

@@ -1,6 +1,6 @@
-"""Senders that ask who is there before they send, and what they want to hear.
+"""Challenges: senders that check who answers at an address before they post to it, and the response that each expects.
 
-The hub answers by itself, after the signature was checked wherever the question is signed.
+The hub answers by itself, after the signature was verified wherever the challenge is signed.
 """
 
 import hmac
@@ -86,9 +86,9 @@ class Discord(Scheme):
 
 
 class X(Scheme):
-    """Challenge-Response Check: X asks for the HMAC of a token, without signing the question.
+    """Challenge-Response Check: X asks for the HMAC of a token, without signing the request.
 
-    That makes whoever answers it sign what strangers send, in the same way in which X signs its events. So a token
+    Whoever answers it signs what untrusted clients send, in the same way in which X signs its events. So a token
     that could be the body of an event is not answered, nor is anything but an object taken for an event.
 
     https://docs.x.com/x-api/webhooks/quickstart

@@ -1,4 +1,4 @@
-"""What a provider is: the rule by which one kind of sender signs.
+"""The provider: the rule by which one kind of sender signs, and what its signature proves.
 
 Pure: no clock, file or socket. Whoever verifies passes the time, and what a provider would like to fetch it asks for
 with `CertificateNeeded`.
@@ -9,14 +9,14 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from ..errors import ConfigError, Unavailable
+from ..errors import BadSignature, ConfigError, Unavailable
 from ..protocol.response import Response
 from .request import SignedRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """That a request is genuine, and what is known from that."""
+    """The result of a verification: the request is genuine, and this is known of it."""
 
     key: int
     """Which of the secrets fitted, counting from 0."""
@@ -66,7 +66,7 @@ class Provider(ABC):
 
     @property
     def window_s(self) -> float:
-        """For how long a request is good, counting from the earliest moment: `max_age` before its time."""
+        """Seconds for which a request is valid, counting from the earliest moment: `max_age` before its time."""
         return 2 * getattr(self, "max_age", 0.0) if "timestamp" in self.covers else 0.0
 
     @property
@@ -94,7 +94,7 @@ class Provider(ABC):
         raise ConfigError(f"{self.name} signs with a key that only the sender has")
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
-        """The answer if the sender only asks who is there, None for anything else; raises `BadSignature`."""
+        """The response if the request is a challenge, None for anything else; raises `BadSignature`."""
         return None
 
     def with_options(self, options: Mapping[str, Any]) -> Self:
@@ -117,3 +117,67 @@ class Provider(ABC):
         if not value > 0:
             raise ConfigError(f"the option {name} of {self.name} is more than 0, not {value}")
         return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice(Provider):
+    """A provider with several rules: each secret is tried by the first of `rules` whose prefix it has."""
+
+    rules: tuple[tuple[str, Provider], ...]
+
+    @property
+    def covers(self) -> tuple[str, ...]:
+        """What the first rule covers, the one to prefer."""
+        return self.rules[0][1].covers
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Every option of one of the rules."""
+        return tuple(dict.fromkeys(option for _, provider in self.rules for option in provider.options))
+
+    @property
+    def window_s(self) -> float:
+        """The longest window of the rules."""
+        return max(provider.window_s for _, provider in self.rules)
+
+    @property
+    def secret_in(self) -> tuple[str, ...]:
+        """The places of the secrets of all rules, whichever was used."""
+        return tuple(place for _, provider in self.rules for place in provider.secret_in)
+
+    def with_options(self, options: Mapping[str, Any]) -> "Choice":
+        """The same choice, each rule with those of the options that it has; raises `ConfigError`."""
+        if unknown := [name for name in options if name not in self.options]:
+            raise ConfigError(f"{self.name} has no option {unknown[0]!r} (it has: {', '.join(self.options)})")
+        return replace(self, rules=tuple((prefix, _set(provider, options)) for prefix, provider in self.rules))
+
+    def check(self, secret: str) -> None:
+        """Raises `ConfigError` if `secret` is none for the rule that its prefix chooses."""
+        self._rule(secret).check(secret)
+
+    def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
+        """Raises `BadSignature`, the one of the first secret, unless one of the secrets fits by its rule."""
+        refusals = []
+        for index, secret in enumerate(secrets):
+            try:
+                proof = self._rule(secret).verify(request, [secret], now=now)
+            except BadSignature as refusal:
+                refusals.append(refusal)
+            else:
+                return replace(proof, key=index)
+        raise refusals[0] if refusals else BadSignature("there is no secret to check with")
+
+    def delivery_of(self, request: SignedRequest) -> str | None:
+        """The id that the first rule finds."""
+        return next(filter(None, (provider.delivery_of(request) for _, provider in self.rules)), None)
+
+    def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
+        """The request signed by the rule that the secret's prefix chooses."""
+        return self._rule(secret).sign(request, secret, now=now)
+
+    def _rule(self, secret: str) -> Provider:
+        return next(provider for prefix, provider in self.rules if secret.startswith(prefix))
+
+
+def _set(provider: Provider, options: Mapping[str, Any]) -> Provider:
+    return provider.with_options({name: value for name, value in options.items() if name in provider.options})

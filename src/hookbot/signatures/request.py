@@ -1,4 +1,4 @@
-"""A request as its signer saw it, and where in it a value stands.
+"""A request as its signer saw it, and the places in it where values stand.
 
 A *place* is written as
 
@@ -9,7 +9,7 @@ A *place* is written as
     query:token             a parameter of the query
     webhook-id|svix-id      the first of these that is there
 
-Whatever a stranger may have sent, looking into it raises nothing but `BadSignature`.
+Whatever an untrusted client may have sent, looking into it raises nothing but `BadSignature`.
 """
 
 import json
@@ -30,7 +30,7 @@ _ITEM = re.compile(r"[,;]")
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """What a sender signed, or said that it did.
+    """A request that a sender signed, or says that it did.
 
     `url` is the whole address as the sender wrote it, query included: some sign it. Behind a proxy it is not
     what the hub sees, and has to be given.
@@ -164,7 +164,7 @@ def describe(place: str) -> str:
 
 
 def split_url(url: str) -> tuple[str, str, str]:
-    """Scheme, host in lower case and path of a URL that a stranger wrote; raises `BadSignature` if it is none."""
+    """Scheme, host in lower case and path of a URL from an untrusted client; raises `BadSignature` if it is none."""
     try:
         if not _VISIBLE.fullmatch(url):
             raise ValueError("urlsplit overlooks some characters that others may not")

@@ -1,6 +1,6 @@
 """The scheme nearly every sender follows: one signature over a text made of parts of the request.
 
-A `Scheme` says where everything stands (places as in `signed_request`), so that a sender is a few lines of data:
+A `Scheme` says where everything stands (places as in `request`), so that a sender is a few lines of data:
 
     Scheme(name="slack", header="X-Slack-Signature", prefix="v0=",
            timestamp="X-Slack-Request-Timestamp", template="v0:{timestamp}:{body}", ...)

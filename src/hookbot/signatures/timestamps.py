@@ -1,4 +1,4 @@
-"""Whether a signed time is near enough to now."""
+"""Timestamps of signatures: how they are written, and how far from now they may be."""
 
 import re
 from datetime import UTC, datetime
