@@ -9,7 +9,8 @@ from click.testing import CliRunner
 from hookbot.access.tokens import make_token
 from hookbot.cli.banner import welcome
 from hookbot.cli.main import cli
-from hookbot.hub.config import Config, StoredSecret
+from hookbot.hub.config import Config
+from hookbot.hub.secret_store import StoredSecret
 
 URL = "http://localhost:8080"
 KEY = "the key of the hub"

@@ -14,7 +14,8 @@ from hookbot.access.tokens import make_token
 from hookbot.cli.main import cli
 from hookbot.cli.narrow import narrow
 from hookbot.cli.serve import serve
-from hookbot.hub import config
+from hookbot.hub import secret_store as store
+from hookbot.hub.config import RANGES_FILE
 from hookbot.routers.attempts import RouterLimits
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -53,12 +54,12 @@ def test_no_row_is_of_an_option_that_there_is_not():
 
 def test_every_secret_is_there_with_its_variables_and_its_file():
     text = section(CONFIGURATION, "Secrets of the hub")
-    for variable in (config.KEY, config.OLD_KEYS, config.GITHUB_SECRET, config.OLD_GITHUB_SECRETS):
+    for variable in (store.KEY, store.OLD_KEYS, store.GITHUB_SECRET, store.OLD_GITHUB_SECRETS):
         assert f"`{variable}`" in text
         assert f"`{variable}_FILE`" in text
-    for file in (config.KEY_FILE, config.OLD_KEYS_FILE, config.GITHUB_SECRET_FILE, config.OLD_GITHUB_SECRETS_FILE):
+    for file in (store.KEY_FILE, store.OLD_KEYS_FILE, store.GITHUB_SECRET_FILE, store.OLD_GITHUB_SECRETS_FILE):
         assert f"`{file}`" in text
-    assert f"`{config.RANGES_FILE}`" in text
+    assert f"`{RANGES_FILE}`" in text
 
 
 def test_every_key_of_a_source_has_a_row():

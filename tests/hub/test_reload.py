@@ -27,7 +27,8 @@ from hookbot.access.tokens import make_token
 from hookbot.errors import ConfigError
 from hookbot.hub import hub as server
 from hookbot.hub import reload as reloading
-from hookbot.hub.config import Config, StoredSecret
+from hookbot.hub.config import Config
+from hookbot.hub.secret_store import StoredSecret
 from hookbot.log.retention import Retention
 from hookbot.signatures import SignedRequest, load_provider
 from support.whole_hub import FORMATS, GUARD_S, KEY, SECRET, Socket, configured, no_groups, whole_hub

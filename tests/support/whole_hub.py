@@ -12,9 +12,10 @@ from wsproto import ConnectionType, WSConnection, events
 
 from hookbot.access.tokens import make_token
 from hookbot.hub import reload as reloading
-from hookbot.hub.config import Config, StoredSecret
+from hookbot.hub.config import Config
 from hookbot.hub.config_file import ConfigFile
 from hookbot.hub.hub import RunningHub, open_hub
+from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
 from hookbot.protocol.topics import TopicFilter
 from hookbot.signatures import SignedRequest, load_provider

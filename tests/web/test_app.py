@@ -11,8 +11,9 @@ import trio
 from trio_websocket import open_websocket_url
 
 from hookbot.access.tokens import make_token
-from hookbot.hub.config import Config, StoredSecret
+from hookbot.hub.config import Config
 from hookbot.hub.hub import open_hub
+from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.message import Draft
 from support.front import KEY, Client, Listener, connect
 

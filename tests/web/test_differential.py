@@ -17,8 +17,9 @@ from websockets.sync.client import connect
 from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
 from hookbot.broker.broker import Broker
-from hookbot.hub.config import Config, StoredSecret
+from hookbot.hub.config import Config
 from hookbot.hub.hub import open_hub
+from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.topics import TopicFilter
 from support.front import KEY, basic, handshake, post
 

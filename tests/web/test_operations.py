@@ -8,8 +8,9 @@ import trio
 
 from hookbot.access.tokens import make_token
 from hookbot.client import listen
-from hookbot.hub.config import Config, StoredSecret
+from hookbot.hub.config import Config
 from hookbot.hub.hub import open_hub
+from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.message import Draft
 
 KEY = "the key of the tests"

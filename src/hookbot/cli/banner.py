@@ -3,7 +3,8 @@
 import shlex
 
 from ..access.tokens import Digest
-from ..hub.config import KEY_FILE, Config, default_data_dir
+from ..hub.config import Config, default_data_dir
+from ..hub.secret_store import KEY_FILE
 from .tokens import token_url
 
 TOPIC = "hello"

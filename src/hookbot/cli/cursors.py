@@ -12,7 +12,7 @@ import trio
 
 from ..client.address import Address
 from ..client.http import ask
-from ..hub.config import KEY, KEY_FILE, known_secret
+from ..hub.secret_store import KEY, KEY_FILE, known_secret
 from ..protocol.message import format_time, parse_time
 from ..protocol.paths import CURSORS
 from ..routers.hub_url import HubUrl

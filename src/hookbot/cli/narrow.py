@@ -8,7 +8,7 @@ import click
 
 from ..access.narrowed_tokens import MAX_LENGTH, NarrowedToken
 from ..access.tokens import opening_paths
-from ..hub.config import resolve_secret
+from ..hub.secret_store import resolve_secret
 from ..protocol.message import parse_time
 from ..protocol.since import parse_duration
 

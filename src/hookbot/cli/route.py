@@ -12,9 +12,9 @@ import trio
 
 from ..client.address import Address
 from ..errors import ConfigError
-from ..hub.config import GITHUB_SECRET, GITHUB_SECRET_FILE, KEY, KEY_FILE, known_secret, resolve_secret
 from ..hub.config_file import ConfigFile
 from ..hub.logging_setup import set_up_logging
+from ..hub.secret_store import GITHUB_SECRET, GITHUB_SECRET_FILE, KEY, KEY_FILE, known_secret, resolve_secret
 from ..protocol.message import Message
 from ..routers import Publish, Secret
 from ..routers.github import GitHubRouter

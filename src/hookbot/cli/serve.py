@@ -12,7 +12,11 @@ import click
 import trio
 
 from ..errors import ConfigError, InvalidTopic
-from ..hub.config import (
+from ..hub.config import Config
+from ..hub.config_file import ConfigFile
+from ..hub.hub import RunningHub, run_hub
+from ..hub.logging_setup import set_up_logging
+from ..hub.secret_store import (
     GITHUB_SECRET,
     GITHUB_SECRET_FILE,
     KEY,
@@ -21,15 +25,11 @@ from ..hub.config import (
     OLD_GITHUB_SECRETS_FILE,
     OLD_KEYS,
     OLD_KEYS_FILE,
-    Config,
     StoredSecret,
     find_lines,
     find_secret,
     read_lines,
 )
-from ..hub.config_file import ConfigFile
-from ..hub.hub import RunningHub, run_hub
-from ..hub.logging_setup import set_up_logging
 from ..hub.sections import needs_github_secret
 from ..log.retention import Retention
 from ..protocol.topics import UNSAFE, check_topic

@@ -12,7 +12,7 @@ import click
 import trio
 
 from ..access.fetching import fetch_small
-from ..hub.config import resolve_secret
+from ..hub.secret_store import resolve_secret
 from ..protocol.message import format_time, parse_time
 from ..protocol.response import Response
 from ..signatures import CertificateNeeded, Proof, Provider, SignedRequest, load_provider, provider_names

@@ -19,7 +19,7 @@ from ..client import Disconnected, Event, Lost, Messages, listen
 from ..client.address import Address, subscription_of
 from ..delivery import Stop, run_until_stopped
 from ..errors import ConfigError, Refused
-from ..hub.config import read_secret_file
+from ..hub.secret_store import read_secret_file
 from ..protocol.message import Message
 from ..protocol.subscribe import MAX_ACK_TIMEOUT_S
 from ..routers.expressions import Expression, document

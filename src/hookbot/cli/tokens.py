@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 import click
 
 from ..access.tokens import Digest, make_token
-from ..hub.config import KEY, KEY_FILE, find_secret
+from ..hub.secret_store import KEY, KEY_FILE, find_secret
 from ..protocol.paths import split_path
 from .parameters import data_dir
 

@@ -1,15 +1,7 @@
-"""What a hub is started with. Nothing else reads the environment or the files of the data directory.
+"""The configuration of a hub: everything that it is started with, checked."""
 
-Secrets come, in this order, from the command line, from an environment variable ``NAME``, from the file that
-``NAME_FILE`` names, and from the data directory, where a first start puts what was given nowhere.
-"""
-
-import os
-import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import platformdirs
 
@@ -18,31 +10,14 @@ from ..access.rate_limits import FAILURES, Rate
 from ..errors import ConfigError
 from ..log.retention import Retention
 from .config_file import ConfigFile
+from .secret_store import StoredSecret
 
-KEY = "HOOKBOT_KEY"
-OLD_KEYS = "HOOKBOT_OLD_KEYS"
-GITHUB_SECRET = "HOOKBOT_GITHUB_SECRET"  # noqa: S105 - the variable's name
-OLD_GITHUB_SECRETS = "HOOKBOT_OLD_GITHUB_SECRETS"
-KEY_FILE = "key"
-OLD_KEYS_FILE = "old-keys"
-GITHUB_SECRET_FILE = "github-secret"  # noqa: S105 - the file's name
-OLD_GITHUB_SECRETS_FILE = "old-github-secrets"
 RANGES_FILE = "ranges.json"
 
 
 @dataclass(frozen=True, slots=True)
-class StoredSecret:
-    """A secret and, where it lies in a file, that file: what may be shown where the secret may not."""
-
-    value: str = field(repr=False)
-    path: Path | None = None
-    new: bool = False
-    """Whether it was made just now."""
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
-    """Everything a hub needs to know, checked."""
+    """The options, secrets and sections that a hub runs with."""
 
     key: StoredSecret
     data_dir: Path
@@ -108,87 +83,3 @@ def parse_address(text: str) -> tuple[str, int]:
 def default_data_dir() -> Path:
     """The platform's directory for the state of a program, for example ``~/.local/state/hookbot``."""
     return Path(platformdirs.user_state_dir("hookbot"))
-
-
-def find_secret(
-    given: str | None, name: str, environ: Mapping[str, str], kept_in: Path, *, make: bool = True
-) -> StoredSecret:
-    """A secret from wherever it is. Nowhere: it is made and kept in the file `kept_in`, or `ConfigError` is raised."""
-    value = given or environ.get(name)
-    if value:
-        return StoredSecret(value)
-    if file := environ.get(f"{name}_FILE"):
-        return StoredSecret(read_secret_file(Path(file), f"{name}_FILE"), Path(file))
-    new = make and not os.path.exists(kept_in) and _keep_secret(kept_in, secrets.token_hex(32))
-    return StoredSecret(read_secret_file(kept_in, "the data directory"), kept_in, new)
-
-
-def known_secret(given: str | None, name: str, environ: Mapping[str, str], kept_in: Path) -> str | None:
-    """Like `find_secret`, but None if it is nowhere: for those who only use what a hub has made."""
-    if given or environ.get(name) or environ.get(f"{name}_FILE") or os.path.exists(kept_in):
-        return find_secret(given, name, environ, kept_in).value
-    return None
-
-
-def find_lines(name: str, environ: Mapping[str, str], kept_in: Path) -> tuple[str, ...]:
-    """Several secrets, one a line, from wherever they are; none, if they are nowhere."""
-    if text := environ.get(name):
-        return _lines(text)
-    if file := environ.get(f"{name}_FILE"):
-        return read_lines(Path(file), f"{name}_FILE")
-    return read_lines(kept_in, "the data directory") if os.path.exists(kept_in) else ()
-
-
-def read_lines(path: Path, where: str) -> tuple[str, ...]:
-    """What the lines of a file say; raises `ConfigError`."""
-    return _lines(_read(path, where))
-
-
-def read_secret_file(path: Path, where: str) -> str:
-    """The first line of a file; raises `ConfigError` if there is none."""
-    lines = _read(path, where).split("\n")
-    if not lines[0].strip():
-        raise ConfigError(f"{path} (from {where}) is empty, it should hold a secret")
-    return lines[0].strip()
-
-
-def resolve_secret(value: str) -> str:
-    """What ``env:NAME`` or ``file:PATH`` in a configuration stands for; anything else stands for itself."""
-    kind, _, name = value.partition(":")
-    if kind == "env":
-        if not os.environ.get(name):
-            raise ConfigError(f"the environment has no {name}")
-        return os.environ[name]
-    if kind == "file":
-        text = _read(Path(name), value).strip()  # all of it: a key in PEM or a JWK set has many lines
-        if not text:
-            raise ConfigError(f"{name} (from {value}) is empty, it should hold a secret")
-        return text
-    return value
-
-
-def _read(path: Path, where: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} (from {where}) cannot be read: {error}") from None
-
-
-def _lines(text: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
-
-
-def _keep_secret(path: Path, value: str) -> bool:
-    """Make a file that only its owner can read, with all of it there at once; False if somebody else was faster."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8") as draft:
-            draft.write(value + "\n")
-            draft.flush()
-            os.fsync(draft.fileno())
-            os.link(draft.name, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise ConfigError(f"a secret cannot be kept in {path}: {error}") from None
-    return True

@@ -33,8 +33,9 @@ from ..web.metrics import MetricKind, Metrics
 from ..web.services import Readiness, Services
 from ..web.streams import Streams
 from ..web.tls import Tls
-from .config import Config, parse_address, resolve_secret
+from .config import Config, parse_address
 from .reload import make_access, make_tls, reload
+from .secret_store import resolve_secret
 from .sections import read_routers, unless_wrong
 
 RELOAD = frozenset({signal.SIGHUP} if hasattr(signal, "SIGHUP") else ())

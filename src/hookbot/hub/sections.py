@@ -9,8 +9,9 @@ from ..errors import ConfigError
 from ..routers import Secret
 from ..routers.runner import RouterSpec, name_of
 from ..signatures import load_provider
-from .config import RANGES_FILE, Config, resolve_secret
+from .config import RANGES_FILE, Config
 from .config_file import Mistakes
+from .secret_store import resolve_secret
 
 GITHUB = "github"
 

@@ -18,9 +18,10 @@ import trio
 from ..access.tokens import make_token
 from ..broker.broker import Broker, Start
 from ..broker.channels import Entry
-from ..hub.config import Config, StoredSecret
+from ..hub.config import Config
 from ..hub.config_file import ConfigFile
 from ..hub.hub import RunningHub, open_hub
+from ..hub.secret_store import StoredSecret
 from ..protocol.message import Draft, Headers, Message, Verified
 from ..protocol.topics import TopicFilter
 from ..routers import Router

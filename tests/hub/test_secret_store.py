@@ -1,0 +1,163 @@
+"""Where a hub's secrets come from, and who may read those that it makes."""
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from hookbot.errors import ConfigError
+from hookbot.hub.secret_store import (
+    StoredSecret,
+    find_lines,
+    find_secret,
+    known_secret,
+    read_secret_file,
+    resolve_secret,
+)
+
+NAME = "HOOKBOT_KEY"
+
+
+@pytest.fixture
+def kept_in(tmp_path):
+    return tmp_path / "data" / "key"
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mounted"
+    path.write_text("from a file\n")
+    return path
+
+
+def test_a_secret_on_the_command_line_comes_first(kept_in, file):
+    environ = {NAME: "from the environment", f"{NAME}_FILE": str(file)}
+    assert find_secret("given", NAME, environ, kept_in) == StoredSecret("given")
+
+
+def test_then_the_environment_then_the_file_that_it_names(kept_in, file):
+    environ = {NAME: "from the environment", f"{NAME}_FILE": str(file)}
+    assert find_secret(None, NAME, environ, kept_in) == StoredSecret("from the environment")
+    assert find_secret("", NAME, {**environ, NAME: ""}, kept_in) == StoredSecret("from a file", file)
+
+
+def test_then_the_data_directory(kept_in):
+    kept_in.parent.mkdir()
+    kept_in.write_text("kept\n")
+    assert find_secret(None, NAME, {}, kept_in) == StoredSecret("kept", kept_in)
+
+
+def test_a_secret_that_is_nowhere_is_made_and_kept(kept_in):
+    made = find_secret(None, NAME, {}, kept_in)
+    found = find_secret(None, NAME, {}, kept_in)
+
+    assert (made.path, made.new) == (kept_in, True)
+    assert (found.value, found.path, found.new) == (made.value, kept_in, False)
+    assert len(made.value) == 64
+    assert list(kept_in.parent.iterdir()) == [kept_in]
+
+
+def test_nobody_else_can_read_a_secret_that_was_made(kept_in):
+    find_secret(None, NAME, {}, kept_in)
+    assert stat.S_IMODE(kept_in.stat().st_mode) == 0o600
+    assert stat.S_IMODE(kept_in.parent.stat().st_mode) == 0o700
+
+
+def test_each_secret_that_is_made_is_another(tmp_path):
+    assert len({find_secret(None, NAME, {}, tmp_path / str(n)).value for n in range(10)}) == 10
+
+
+def test_all_who_start_at_once_have_the_same_secret(tmp_path):
+    starters = 4
+    barrier = Barrier(starters)
+
+    def start(directory):
+        barrier.wait()
+        return find_secret(None, NAME, {}, directory / "key")
+
+    with ThreadPoolExecutor(starters) as pool:
+        for number in range(100):
+            directory = tmp_path / str(number)
+            found = list(pool.map(start, [directory] * starters))
+            assert len({secret.value for secret in found}) == 1
+            assert sum(secret.new for secret in found) == 1
+            assert [path.name for path in directory.iterdir()] == ["key"]
+
+
+def test_who_may_not_make_a_secret_is_told_that_there_is_none(kept_in):
+    with pytest.raises(ConfigError, match="key"):
+        find_secret(None, NAME, {}, kept_in, make=False)
+    assert not kept_in.exists()
+
+
+def test_who_only_uses_a_secret_makes_none(kept_in, file):
+    assert known_secret(None, NAME, {}, kept_in) is None
+    assert not kept_in.parent.exists()
+    assert known_secret("given", NAME, {}, kept_in) == "given"
+    assert known_secret(None, NAME, {NAME: "from the environment"}, kept_in) == "from the environment"
+    assert known_secret(None, NAME, {f"{NAME}_FILE": str(file)}, kept_in) == "from a file"
+    find_secret(None, NAME, {}, kept_in)
+    assert known_secret(None, NAME, {}, kept_in) == kept_in.read_text().strip()
+
+
+@pytest.mark.parametrize(
+    ("content", "secret"),
+    [("key", "key"), ("key\n", "key"), ("  key \r\n", "key"), ("key\nsomething else\n", "key"), ("clé\n", "clé")],
+)
+def test_the_secret_is_the_first_line_of_its_file(file, content, secret):
+    file.write_bytes(content.encode())
+    assert read_secret_file(file, "a test") == secret
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"  \nkey\n", b"\xff\xfe"])
+def test_a_file_without_a_secret_is_refused_by_name(file, content):
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=str(file)):
+        find_secret(None, NAME, {f"{NAME}_FILE": str(file)}, file)
+
+
+def test_a_file_that_is_not_there_is_not_replaced_by_a_new_secret(tmp_path, kept_in):
+    with pytest.raises(ConfigError, match=r"HOOKBOT_KEY_FILE.*cannot be read"):
+        find_secret(None, NAME, {f"{NAME}_FILE": str(tmp_path / "missing")}, kept_in)
+    assert not kept_in.exists()
+
+
+def test_a_place_where_nothing_can_be_kept_is_refused(tmp_path):
+    (tmp_path / "file").write_text("not a directory")
+    with pytest.raises(ConfigError, match="file/key"):
+        find_secret(None, NAME, {}, tmp_path / "file" / "key")
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [("a\nb\n", ("a", "b")), ("a", ("a",)), (" a \n\n\r\nb", ("a", "b")), ("\n \n", ())],
+)
+def test_several_secrets_are_a_line_each(tmp_path, text, lines):
+    name, file = "HOOKBOT_OLD_KEYS", tmp_path / "old-keys"
+    assert find_lines(name, {name: text}, file) == lines
+    file.write_text(text)
+    assert find_lines(name, {f"{name}_FILE": str(file)}, tmp_path / "missing") == lines
+    assert find_lines(name, {}, file) == lines
+
+
+def test_several_secrets_may_be_none(tmp_path, file):
+    name = "HOOKBOT_OLD_KEYS"
+    assert find_lines(name, {}, tmp_path / "missing") == ()
+    assert find_lines(name, {name: "", f"{name}_FILE": str(file)}, tmp_path / "missing") == ("from a file",)
+    with pytest.raises(ConfigError, match="HOOKBOT_OLD_KEYS_FILE"):
+        find_lines(name, {f"{name}_FILE": str(tmp_path / "missing")}, file)
+
+
+def test_a_configuration_says_where_a_secret_is(file, monkeypatch):
+    monkeypatch.setenv("A_SECRET", "from the environment")
+    file.write_text("-----BEGIN KEY-----\nmany lines\n")
+    assert resolve_secret("env:A_SECRET") == "from the environment"
+    assert resolve_secret(f"file:{file}") == "-----BEGIN KEY-----\nmany lines"
+    assert resolve_secret("itself: yes") == "itself: yes"
+
+
+@pytest.mark.parametrize("value", ["env:NO_SUCH_SECRET", "env:", "file:/no/such/file", "file:/dev/null"])
+def test_a_secret_that_is_not_where_it_should_be_is_refused(value):
+    with pytest.raises(ConfigError):
+        resolve_secret(value)
