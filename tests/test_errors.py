@@ -6,7 +6,7 @@ import re
 import pytest
 
 from hookbot import errors
-from hookbot.errors import HookbotError, Refused
+from hookbot.errors import HookbotError, Refused, did_you_mean
 
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if cls.__module__ == errors.__name__]
 DRAWN = [
@@ -35,3 +35,8 @@ def test_an_error_has_the_status_that_is_drawn_beside_it(name, status):
 @pytest.mark.parametrize("cls", CLASSES)
 def test_whose_fault_it_is_shows_in_the_status(cls):
     assert issubclass(cls, Refused) == (400 <= cls.status < 500)
+
+
+def test_what_was_probably_meant_is_suggested():
+    assert did_you_mean("alow_from", ["allow_from", "topic"]) == "did you mean 'allow_from'?"
+    assert did_you_mean("colour", ["allow_from", "topic"]) == ""

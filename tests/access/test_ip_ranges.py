@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from hookbot.access.ip_ranges import KNOWN, RangeList, networks_of, read_ranges, select_networks, write_ranges
-from hookbot.access.sources import Source
 from hookbot.cli.main import cli
 from hookbot.errors import ConfigError, Unavailable
+from hookbot.hub.sections import parse_source
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 FILES = {
@@ -166,7 +166,7 @@ def test_what_is_asked_for_is_fetched_and_a_source_can_name_it(local, tmp_path):
     assert kept(tmp_path) == {"github": NETWORKS["github"], "stripe": NETWORKS["stripe"]}
 
     section = {"topic": "/unsafe/x/", "provider": "github", "secrets": ["s"], "allow_from": ["github", "10.0.0.0/8"]}
-    source = Source.parse(section, str, networks_of(read_ranges(tmp_path / "ranges.json")))
+    source = parse_source(section, str, networks_of(read_ranges(tmp_path / "ranges.json")))
     assert {str(network) for network in source.allow_from} == {*NETWORKS["github"], "10.0.0.0/8"}
 
 

@@ -9,13 +9,13 @@ from click.testing import CliRunner
 
 from hookbot.access.ip_ranges import KNOWN, RangeList, write_ranges
 from hookbot.access.narrowed_tokens import CAVEATS, NarrowedToken
-from hookbot.access.sources import KEYS
 from hookbot.access.tokens import make_token
 from hookbot.cli.main import cli
 from hookbot.cli.narrow import narrow
 from hookbot.cli.serve import serve
 from hookbot.hub import secret_store as store
 from hookbot.hub.config import RANGES_FILE
+from hookbot.hub.sections import SOURCE_KEYS
 from hookbot.routers.attempts import RouterLimits
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -63,7 +63,7 @@ def test_every_secret_is_there_with_its_variables_and_its_file():
 
 
 def test_every_key_of_a_source_has_a_row():
-    assert {row.strip("`") for row in rows(section(CONFIGURATION, "`[[sources]]`"))} == set(KEYS)
+    assert {row.strip("`") for row in rows(section(CONFIGURATION, "`[[sources]]`"))} == set(SOURCE_KEYS)
 
 
 def test_every_key_of_a_router_has_a_row():

@@ -3,7 +3,7 @@
 import pytest
 
 from hookbot.errors import ConfigError
-from hookbot.hub.config_file import ConfigFile, Mistakes, Table, kind_of, suggestion
+from hookbot.hub.config_file import ConfigFile, Mistakes, Table, kind_of
 
 FILE = """\
 # a comment
@@ -153,8 +153,3 @@ def test_a_value_of_a_wrong_kind_is_not_shown():
 def test_kinds_have_names_that_people_know():
     kinds = [kind_of(value) for value in ("", 1, True, [], {}, 1.5)]
     assert kinds == ["text", "a whole number", "true or false", "a list", "a table", "a float"]
-
-
-def test_what_was_probably_meant_is_suggested():
-    assert suggestion("alow_from", ["allow_from", "topic"]) == ", did you mean 'allow_from'?"
-    assert suggestion("colour", ["allow_from", "topic"]) == ""

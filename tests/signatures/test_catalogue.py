@@ -88,3 +88,19 @@ def test_the_example_of_a_plugin_runs():
     acme = namespace["ACME"]
     signed = acme.sign(SignedRequest(b"{}"), "secret", now=1_700_000_000)
     assert acme.verify(signed, ["secret"], now=1_700_000_000).signed_at == 1_700_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "window_s"),
+    [
+        ("github", {}, 0),
+        ("stripe", {}, 600),
+        ("stripe", {"max_age": 60}, 120),
+        ("aws-sns", {}, 7200),
+        ("gitlab", {"max_age": 1000}, 2000),
+        ("hmac", {}, 0),
+        ("hmac", {"template": "{timestamp}{body}", "timestamp": "X-Time", "max_age": 50}, 100),
+    ],
+)
+def test_a_request_is_good_from_max_age_before_its_time_to_max_age_after_it(name, options, window_s):
+    assert load_provider(name, options).window_s == window_s

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from ..errors import ConfigError
+from ..errors import ConfigError, did_you_mean
 from ..hub.config import Config
-from ..hub.config_file import ConfigFile, kind_of, suggestion
+from ..hub.config_file import ConfigFile, kind_of
 from ..hub.reload import make_tls
 from ..hub.secret_store import StoredSecret, resolve_secret
 from ..hub.sections import read_routers, read_sources
@@ -58,8 +58,8 @@ class ConfiguredCommand(click.Command):
         for written, value in file.options.items():
             option = known.get(written.replace("_", "-"))
             if option is None:
-                close = suggestion(written.replace("_", "-"), known.keys())
-                yield file.error(f"there is no option {written!r}{close}", written)
+                close = did_you_mean(written.replace("_", "-"), known.keys())
+                yield file.error(f"there is no option {written!r}{close and f', {close}'}", written)
             elif kind := _wrong_kind(option, value):
                 yield file.error(f"{written} is {kind}, not {kind_of(value)}", written)
             elif reason := _wrong_value(option, value, context):

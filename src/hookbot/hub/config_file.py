@@ -1,13 +1,12 @@
-"""The configuration file: TOML, in which every option of ``hookbot serve`` can stand, and sources and routers besides.
+"""The configuration file: TOML with any option of ``hookbot serve``, and with sections of sources and routers.
 
-What is wrong is told with the line on which it stands.
+Every mistake is reported with its line.
 """
 
 import re
 import tomllib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ _REQUIRED = object()
 
 
 class Mistakes(ConfigError):
-    """What is wrong with a table: the keys, and why."""
+    """The mistakes in one table: a key and a reason for each."""
 
     def __init__(self, mistakes: Sequence[tuple[str, str]]) -> None:
         super().__init__("\n".join(f"{key}: {reason}" for key, reason in mistakes))
@@ -28,11 +27,11 @@ class Mistakes(ConfigError):
 
 
 class Table:
-    """One table of a file, taken apart key by key. What is wrong is collected, and raised by `check`."""
+    """One table of a file, read key by key. Mistakes are collected, and raised by `check`."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = dict(values)
-        """What was not taken yet."""
+        """The values that were not taken yet."""
         self._mistakes: list[tuple[str, str]] = []
 
     def take(
@@ -55,18 +54,18 @@ class Table:
             return None
 
     def wrong(self, key: str, reason: str) -> None:
-        """Something is wrong with a key."""
+        """Add a mistake, which `check` will raise."""
         self._mistakes.append((key, reason))
 
     def check(self) -> None:
-        """Raises `Mistakes` if anything was wrong."""
+        """Raises `Mistakes` if there are any."""
         if self._mistakes:
             raise Mistakes(self._mistakes)
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A file, read and sorted, but not understood."""
+    """A file, read and split into options and sections, whose values are not checked yet."""
 
     path: Path | None = None
     text: str = field(default="", repr=False)
@@ -95,7 +94,7 @@ class ConfigFile:
         return file
 
     def error(self, reason: str, key: str = "", header: str = "", index: int = 0) -> ConfigError:
-        """Why `key` is wrong, in the table with the `index`-th such header or before all tables, with its line."""
+        """The error for `key`, with its line: in the table with the `index`-th such header, or before all tables."""
         return ConfigError(f"{self.path}:{self._line(key, header, index)}: {reason}")
 
     def _line(self, key: str, header: str, index: int) -> int:
@@ -111,14 +110,8 @@ class ConfigFile:
         return max(start, 1)
 
 
-def suggestion(name: str, known: Collection[str]) -> str:
-    """`, did you mean ...`, where something is close."""
-    close = get_close_matches(name, known, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
 def kind_of(value: Any) -> str:
-    """What kind of value it is, in words that do not show it."""
+    """The kind of a value in words, which do not show the value."""
     return _KINDS.get(type(value), f"a {type(value).__name__}")
 
 

@@ -1,23 +1,43 @@
-"""The sections of a configuration file, sources and routers, understood one by one, so that every mistake is told."""
+"""The sections of a configuration file: sources and routers, parsed one by one, so that every mistake is reported."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from ipaddress import ip_network
 from typing import Any, TypeVar
 
+from cryptography.x509 import Name
+
+from ..access.client_address import Network
 from ..access.ip_ranges import networks_of, read_ranges
+from ..access.rate_limits import Rate, RateLimiter
 from ..access.sources import Source
-from ..errors import ConfigError
+from ..errors import ConfigError, InvalidTopic, did_you_mean
+from ..protocol.topics import check_topic
 from ..routers import Secret
 from ..routers.runner import RouterSpec, name_of
-from ..signatures import load_provider
+from ..signatures import Provider, load_provider
 from .config import RANGES_FILE, Config
-from .config_file import Mistakes
+from .config_file import Mistakes, Table
 from .secret_store import resolve_secret
 
 GITHUB = "github"
+SOURCE_KEYS = (
+    "topic",
+    "provider",
+    "secrets",
+    "url",
+    "single_use",
+    "allow_from",
+    "certificates",
+    "max_body_bytes",
+    "publish_rate",
+    "confirm",
+)
+"""The keys of a ``[[sources]]`` section, beside the options of its provider."""
 
 
 def read_sources(config: Config) -> Iterator[Source | ConfigError]:
-    """Whom the GitHub routers hear of, by themselves; then each configured source, or all that is wrong with it."""
+    """The sources that GitHub routers bring along; then each configured source, or all that is wrong with it."""
     yield from _github_sources(config)
     try:
         ranges = networks_of(read_ranges(config.data_dir / RANGES_FILE))
@@ -27,7 +47,7 @@ def read_sources(config: Config) -> Iterator[Source | ConfigError]:
     topics = set()
     for index, section in enumerate(config.file.sources):
         try:
-            source = Source.parse(section, resolve_secret, ranges)
+            source = parse_source(section, resolve_secret, ranges)
             _check(source, config)
             if source.topic in topics:
                 raise Mistakes([("topic", f"there is another source for {source.topic!r}")])
@@ -36,6 +56,33 @@ def read_sources(config: Config) -> Iterator[Source | ConfigError]:
         except Mistakes as error:
             for key, reason in error.mistakes:
                 yield config.file.error(reason, key, "sources", index)
+
+
+def parse_source(
+    section: Mapping[str, Any], resolve: Callable[[str], str], ranges: Mapping[str, Sequence[Network]]
+) -> Source:
+    """The source that a ``[[sources]]`` section describes; keys beside `SOURCE_KEYS` are options of the provider.
+
+    `resolve` turns ``env:NAME`` and ``file:PATH`` into the secret; `ranges` are networks that `allow_from` may name.
+    Raises `Mistakes`, which has all of them.
+    """
+    table = Table(section)
+    provider = _provider(table, resolve)
+    rate = table.take("publish_rate", str, Rate.parse, default=None)
+    source = Source(
+        topic=table.take("topic", str, _topic),
+        provider=provider,
+        secrets=table.take("secrets", list, lambda secrets: _secrets(secrets, provider, resolve)),
+        url=table.take("url", str, _url, default=""),
+        single_use=table.take("single_use", bool, default=False),
+        allow_from=table.take("allow_from", list, lambda texts: _networks(texts, ranges), default=()),
+        certificates=table.take("certificates", list, _certificates, default=()),
+        max_body_bytes=table.take("max_body_bytes", int, _positive, default=None),
+        publishes=RateLimiter(rate) if rate else None,
+        confirm=table.take("confirm", bool, default=False),
+    )
+    table.check()
+    return source
 
 
 def read_routers(config: Config) -> Iterator[RouterSpec | ConfigError]:
@@ -52,7 +99,7 @@ def read_routers(config: Config) -> Iterator[RouterSpec | ConfigError]:
 
 
 def needs_github_secret(routers: tuple[str, ...], sections: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether there is a GitHub router that has no secrets of its own."""
+    """Whether one of the routers is a GitHub router without secrets of its own."""
     with_names = ((name, sections.get(name_of(name), {})) for name in routers)
     return any(section.get("router", name) == GITHUB and "secrets" not in section for name, section in with_names)
 
@@ -61,7 +108,7 @@ T = TypeVar("T")
 
 
 def unless_wrong(read: Iterator[T | ConfigError]) -> list[T]:
-    """All that was read; raises a `ConfigError` that says everything that is wrong."""
+    """All sections that were read; raises one `ConfigError` with everything that is wrong."""
     everything = list(read)
     if wrong := [str(one) for one in everything if isinstance(one, ConfigError)]:
         raise ConfigError("\n".join(wrong))
@@ -73,7 +120,7 @@ def _section(config: Config, router: str) -> Mapping[str, Any]:
 
 
 def _github_sources(config: Config) -> Iterator[Source | ConfigError]:
-    """A topic of a GitHub router takes what is signed with one of its secrets, and nothing else."""
+    """A source for each topic of a GitHub router, which takes only what is signed with one of its secrets."""
     secrets: dict[str, list[str]] = {}
     for name in config.routers:
         section = _section(config, name)
@@ -89,7 +136,7 @@ def _github_sources(config: Config) -> Iterator[Source | ConfigError]:
 
 
 def _check(source: Source, config: Config) -> None:
-    """Raises `Mistakes` for what cannot be beside the other options."""
+    """Raises `Mistakes` for what conflicts with other options of the hub."""
     if source.certificates and not config.tls_client_authorities:
         raise Mistakes([("certificates", "certificates are only asked for with --sslca")])
     if source.provider.window_s > config.retention.dedup_s:
@@ -103,3 +150,91 @@ def _check(source: Source, config: Config) -> None:
                 )
             ]
         )
+
+
+def _provider(table: Table, resolve: Callable[[str], str]) -> Any:
+    """The provider with its options, of which there is no list until it is known; None if something is wrong."""
+    provider: Provider | None = table.take("provider", str, load_provider)
+    options = {key: table.values.pop(key) for key in tuple(table.values) if key not in SOURCE_KEYS}
+    if provider is None:
+        return None
+    for name in options.keys() - set(provider.options):
+        close = did_you_mean(name, (*SOURCE_KEYS, *provider.options))
+        table.wrong(name, f"neither sources nor {provider.name} have the option {name!r}{close and f', {close}'}")
+    try:
+        known = {name: options[name] for name in provider.options if name in options}
+        resolved = {name: resolve(value) if isinstance(value, str) else value for name, value in known.items()}
+        return provider.with_options(resolved)
+    except ConfigError as error:
+        table.wrong(next((name for name in known if f"option {name} " in str(error)), "provider"), str(error))
+        return None
+
+
+def _secrets(secrets: list[Any], provider: Provider | None, resolve: Callable[[str], str]) -> Sequence[str]:
+    if not secrets:
+        raise ConfigError("a source has at least one secret")
+    resolved = [resolve(secret) for secret in _strings(secrets)]
+    if provider:
+        for secret in resolved:
+            provider.check(secret)
+    return resolved
+
+
+def _strings(values: list[Any]) -> Sequence[str]:
+    if not all(isinstance(value, str) for value in values):
+        raise ConfigError("this is a list of texts")
+    return values
+
+
+def _topic(text: str) -> str:
+    for place, topic in (("/unsafe/pub/", "/unsafe/"), ("/pub/", ""), ("pub/", "")):
+        if text.startswith(place):
+            raise ConfigError(f"what is posted to {text} has the topic {topic}{text.removeprefix(place)}: write that")
+    try:
+        return check_topic(text)
+    except InvalidTopic as error:
+        raise ConfigError(str(error)) from None
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("https://", "http://")):
+        raise ConfigError("the URL of a hub is like https://hooks.example.com")
+    return text.rstrip("/")
+
+
+def _positive(number: int) -> int:
+    if number < 1:
+        raise ConfigError(f"this is a number from 1 on, not {number}")
+    return number
+
+
+def _networks(texts: list[Any], ranges: Mapping[str, Sequence[Network]]) -> tuple[Network, ...]:
+    networks: list[Network] = []
+    for text in _strings(texts):
+        try:
+            networks += ranges[text] if text in ranges else [ip_network(text)]
+        except ValueError as error:
+            raise ConfigError(
+                f"{error}; a network is like 192.0.2.0/24, or a name that `hookbot update-ranges` was called with"
+            ) from None
+    return tuple(networks)
+
+
+def _certificates(texts: list[Any]) -> Sequence[str]:
+    return [_certificate(text) for text in _strings(texts)]
+
+
+def _certificate(text: str) -> str:
+    """A fingerprint in lower case and without colons, or a subject spelled as `Source.check_sender` compares it."""
+    digits = text.replace(":", "").lower()
+    try:
+        if len(bytes.fromhex(digits)) == sha256().digest_size:
+            return digits
+    except ValueError:
+        pass
+    try:
+        return Name.from_rfc4514_string(text).rfc4514_string()
+    except ValueError:
+        raise ConfigError(
+            f"a certificate is told by its SHA-256 (64 hexadecimal digits) or its subject (CN=...): {text!r}"
+        ) from None

@@ -1,0 +1,181 @@
+"""Sections of sources: what each says, and what is wrong with it."""
+
+from contextlib import suppress
+from hashlib import sha256
+from ipaddress import ip_network
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificate
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hookbot.access.rate_limits import Rate
+from hookbot.errors import ConfigError, Forbidden
+from hookbot.hub.config_file import Mistakes
+from hookbot.hub.sections import SOURCE_KEYS, parse_source
+from hookbot.signatures import load_provider, provider_names
+
+SECRET = "the secret of the tests, not too short"
+SECTION = {"topic": "/unsafe/acme/", "provider": "github", "secrets": [SECRET]}
+RANGES = {"github": [ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")]}
+
+
+def resolve(text):
+    """As `hookbot.hub.secret_store.resolve_secret`, of an environment of the tests' own."""
+    kind, _, name = text.partition(":")
+    if kind == "env":
+        try:
+            return {"NEW": SECRET, "OLD": "an older one", "WORD": "a word"}[name]
+        except KeyError:
+            raise ConfigError(f"the environment has no {name}") from None
+    return text
+
+
+def parse(**section):
+    return parse_source({**SECTION, **section}, resolve, RANGES)
+
+
+def mistakes(**section):
+    section = {key: value for key, value in {**SECTION, **section}.items() if value is not None}
+    with pytest.raises(Mistakes) as caught:
+        parse_source(section, resolve, RANGES)
+    return dict(caught.value.mistakes)
+
+
+def test_a_section_says_what_a_source_is():
+    source = parse(
+        provider="stripe",
+        secrets=["env:NEW", "env:OLD"],
+        max_age=60,
+        url="https://hooks.example.com/",
+        single_use=True,
+        allow_from=["203.0.113.7", "github", "2001:db8:1::/48"],
+        certificates=["AB:" * 31 + "CD", "CN=robot,O=Acme"],
+        max_body_bytes=1000,
+        publish_rate="5/s",
+        confirm=True,
+    )
+    assert (source.topic, source.provider.name, source.provider.max_age) == ("/unsafe/acme/", "stripe", 60)
+    assert source.secrets == [SECRET, "an older one"]
+    assert source.url == "https://hooks.example.com"
+    assert source.single_use
+    assert source.confirm
+    assert source.allow_from == (ip_network("203.0.113.7/32"), *RANGES["github"], ip_network("2001:db8:1::/48"))
+    assert source.certificates == ["ab" * 31 + "cd", "CN=robot,O=Acme"]
+    assert source.max_body_bytes == 1000
+    assert source.publishes.rate == Rate(5, 1)
+
+
+def test_options_of_the_provider_can_be_secrets_as_well():
+    assert parse(provider="meta", verify_token="env:WORD").provider.verify_token == "a word"
+    assert "NOBODY" in mistakes(provider="meta", verify_token="env:NOBODY")["provider"]
+
+
+def test_every_key_of_a_source_is_read():
+    for key in SOURCE_KEYS:
+        assert key in mistakes(**{key: object()}), key
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "reason"),
+    [
+        ({"topic": None}, "topic", "missing"),
+        ({"provider": None}, "provider", "missing"),
+        ({"secrets": None}, "secrets", "missing"),
+        ({"topic": "a//b"}, "topic", "empty"),
+        ({"topic": "/acme"}, "topic", "empty"),
+        ({"topic": "/unsafe/pub/acme/"}, "topic", "/unsafe/acme/: write that"),
+        ({"topic": "/pub/acme"}, "topic", "acme: write that"),
+        ({"topic": "pub/acme/"}, "topic", "acme/: write that"),
+        ({"topic": 5}, "topic", "text, not a whole number"),
+        ({"provider": "githup"}, "provider", "no provider"),
+        ({"secrets": "text"}, "secrets", "a list, not text"),
+        ({"secrets": []}, "secrets", "at least one"),
+        ({"secrets": [5]}, "secrets", "list of texts"),
+        ({"secrets": ["env:NOBODY"]}, "secrets", "no NOBODY"),
+        ({"provider": "azure-devops", "secrets": ["no colon"]}, "secrets", "user:password"),
+        ({"url": "hooks.example.com"}, "url", "https://"),
+        ({"single_use": 1}, "single_use", "true or false"),
+        ({"allow_from": "10.0.0.0/8"}, "allow_from", "a list"),
+        ({"allow_from": ["10.0.0.1/8"]}, "allow_from", "host bits"),
+        ({"allow_from": ["gitlab"]}, "allow_from", "update-ranges"),
+        ({"certificates": ["robot"]}, "certificates", "SHA-256"),
+        ({"certificates": ["ab" * 31]}, "certificates", "SHA-256"),
+        ({"max_body_bytes": 0}, "max_body_bytes", "from 1 on"),
+        ({"max_body_bytes": "1MiB"}, "max_body_bytes", "a whole number, not text"),
+        ({"max_body_bytes": True}, "max_body_bytes", "not true or false"),
+        ({"publish_rate": "5"}, "publish_rate", "100/s"),
+        ({"confirm": "yes"}, "confirm", "true or false"),
+        ({"alow_from": []}, "alow_from", "have the option 'alow_from', did you mean 'allow_from'?"),
+        ({"provider": "stripe", "max_agee": 5}, "max_agee", "have the option 'max_agee', did you mean 'max_age'?"),
+        ({"provider": "stripe", "max_age": -5}, "max_age", "more than 0"),
+        ({"provider": "stripe", "max_age": "5"}, "max_age", "is a float, not a str"),
+        ({"provider": "hmac", "template": "{nothing}"}, "provider", "unknown"),
+    ],
+)
+def test_what_is_wrong_with_a_section_is_told_with_its_key(section, key, reason):
+    assert reason in mistakes(**section)[key]
+
+
+def test_all_that_is_wrong_is_told_at_once():
+    wrong = mistakes(topic="a//b", provider="stripe", secrets=[], max_agee=5, confirm=5, url="x")
+    assert wrong.keys() == {"topic", "secrets", "max_agee", "confirm", "url"}
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"secrets": SECRET},
+        {"secrets": [SECRET, 5]},
+        {"provider": "jwt", "secrets": ["tooshort!secret"]},
+        {"provider": "meta", "verify_token": ["tooshort!secret"]},
+        {"provider": "standard-webhooks", "secrets": ["tooshort!secret"]},
+    ],
+)
+def test_what_is_wrong_is_told_without_any_secret(section):
+    told = str(mistakes(**section))
+    assert SECRET not in told
+    assert "tooshort!secret" not in told
+    assert SECRET not in repr(parse())
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+OPTIONS = sorted({option for name in provider_names() for option in load_provider(name).options})
+
+
+@given(
+    st.sampled_from(provider_names()),
+    st.dictionaries(st.sampled_from([*SOURCE_KEYS, *OPTIONS]), ANYTHING | st.lists(st.text(), max_size=3), max_size=5),
+)
+def test_whatever_a_section_says_it_is_a_source_or_a_mistake(name, section):
+    with suppress(ConfigError):
+        parse_source({**SECTION, "provider": name, **section}, resolve, RANGES)
+
+
+@pytest.fixture(scope="module")
+def certificate():
+    """A client certificate, DER."""
+    issued = trustme.CA().issue_cert("robot.example", common_name="robot", organization_name="Acme, Inc.")
+    return load_pem_x509_certificate(issued.cert_chain_pems[0].bytes())
+
+
+def test_a_source_may_ask_for_a_certificate(certificate):
+    der = certificate.public_bytes(Encoding.DER)
+    fingerprint = sha256(der).hexdigest()
+    subject = certificate.subject.rfc4514_string()
+    assert "CN=robot" in subject
+    colons = ":".join(fingerprint[n : n + 2] for n in range(0, 64, 2)).upper()
+    for told in (fingerprint, colons, subject):
+        source = parse(certificates=["CN=another", told])
+        source.check_sender("192.0.2.1", der)
+        with pytest.raises(Forbidden):
+            source.check_sender("192.0.2.1", None)
+    for other in ("CN=robot", "CN=another", "ab" * 32):
+        with pytest.raises(Forbidden):
+            parse(certificates=[other]).check_sender("192.0.2.1", der)
