@@ -268,17 +268,17 @@ def test_a_token_for_two_cursors_is_for_none(access):
 )
 def test_a_grant_stands_for_as_long_as_its_token_would(caveats, stands_with):
     grant = Authorizer([KEY]).grant(narrowed(*caveats), "/sub/foo", "subscribe", now_s=NOW_S)
-    assert Authorizer([KEY, "new"], **stands_with).stands(grant, now_s=NOW_S)
-    assert not Authorizer(["new"]).stands(grant, now_s=NOW_S)
-    assert not Authorizer([KEY], digests=["sha256"]).stands(grant, now_s=NOW_S)
-    assert Authorizer([KEY], revoked=["ann"]).stands(grant, now_s=NOW_S) is (grant.names == ())
-    assert Authorizer([KEY]).stands(grant, now_s=NOW_S + 1) is (grant.expires_s == inf)
+    assert Authorizer([KEY, "new"], **stands_with).is_valid(grant, now_s=NOW_S)
+    assert not Authorizer(["new"]).is_valid(grant, now_s=NOW_S)
+    assert not Authorizer([KEY], digests=["sha256"]).is_valid(grant, now_s=NOW_S)
+    assert Authorizer([KEY], revoked=["ann"]).is_valid(grant, now_s=NOW_S) is (grant.names == ())
+    assert Authorizer([KEY]).is_valid(grant, now_s=NOW_S + 1) is (grant.expires_s == inf)
 
 
 def test_a_name_revokes_everything_that_was_narrowed_after_it():
     grant = Authorizer([KEY]).grant(narrowed("name=ann", "name=phone"), "/sub/foo", "subscribe", now_s=NOW_S)
     for name in ("ann", "phone"):
-        assert not Authorizer([KEY], revoked=[name]).stands(grant, now_s=NOW_S)
+        assert not Authorizer([KEY], revoked=[name]).is_valid(grant, now_s=NOW_S)
 
 
 def test_one_holder_is_whoever_has_the_same_token_or_what_is_narrowed_from_it_until_it_has_a_name():

@@ -31,8 +31,8 @@ def ways(request):
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    return Clock(monkeypatch, NOW_S)
+def clock():
+    return Clock(NOW_S)
 
 
 def source(provider, topic="/unsafe/acme/", secrets=(SECRET,), **options):
@@ -55,7 +55,7 @@ def narrowed(*caveats, path="/"):
 
 
 async def test_a_genuine_delivery_is_stored_with_how_it_is_known(tmp_path, ways, clock):
-    async with whole_hub(tmp_path, source("stripe", secrets=["old", SECRET]), **ways) as hub:
+    async with whole_hub(tmp_path, source("stripe", secrets=["old", SECRET]), clock=clock, **ways) as hub:
         answer = await hub.deliver(
             "stripe", "/unsafe/pub/acme/x", b'{"id": "evt_1"}', [("X-Seen", "1"), ("x-seen", "2")]
         )
@@ -71,7 +71,7 @@ async def test_a_genuine_delivery_is_stored_with_how_it_is_known(tmp_path, ways,
 
 @pytest.mark.parametrize("forged", ["body", "secret", "missing", "stale", "future"])
 async def test_a_forged_delivery_is_401_and_nothing_is_in_the_log(tmp_path, ways, clock, caplog, forged):
-    async with whole_hub(tmp_path, source("stripe"), **ways) as hub:
+    async with whole_hub(tmp_path, source("stripe"), clock=clock, **ways) as hub:
         if forged == "missing":
             answer = await hub.post("/unsafe/pub/acme/x", b"{}")
         elif forged == "body":
@@ -161,7 +161,7 @@ async def test_what_a_sender_shows_to_prove_itself_reaches_no_listener(tmp_path,
 async def test_a_replay_is_answered_like_the_first_time_and_not_heard_again(tmp_path, ways, clock, provider):
     secret = "whsec_" + b64encode(SECRET.encode()).decode() if provider == "standard-webhooks" else SECRET
     text = source(provider, secrets=[secret])
-    async with whole_hub(tmp_path, text, **ways) as hub:
+    async with whole_hub(tmp_path, text, clock=clock, **ways) as hub:
         first = await hub.deliver(provider, "/unsafe/pub/acme/x", b'{"a": 1}', secret=secret)
         clock.now_s += 299
         again = await hub.post("/unsafe/pub/acme/x", first.request.content, first.request.headers.multi_items())
@@ -175,7 +175,7 @@ async def test_a_replay_is_answered_like_the_first_time_and_not_heard_again(tmp_
 
 
 async def test_a_replay_on_another_topic_of_the_same_source_is_a_replay(tmp_path, ways, clock):
-    async with whole_hub(tmp_path, source("slack"), **ways) as hub:
+    async with whole_hub(tmp_path, source("slack"), clock=clock, **ways) as hub:
         first = await hub.deliver("slack", "/unsafe/pub/acme/x")
         again = await hub.post("/unsafe/pub/acme/y", first.request.content, first.request.headers.multi_items())
         assert again.headers["Hookbot-Duplicate"] == "true"
@@ -183,7 +183,7 @@ async def test_a_replay_on_another_topic_of_the_same_source_is_a_replay(tmp_path
 
 
 async def test_two_replays_at_once_are_heard_once(tmp_path, ways, clock):
-    async with whole_hub(tmp_path, source("slack"), **ways) as hub:
+    async with whole_hub(tmp_path, source("slack"), clock=clock, **ways) as hub:
         answers = []
 
         async def deliver():
@@ -197,9 +197,9 @@ async def test_two_replays_at_once_are_heard_once(tmp_path, ways, clock):
 
 
 async def test_a_replay_is_known_after_a_restart(tmp_path, clock):
-    async with whole_hub(tmp_path, source("slack"), store="sqlite:") as hub:
+    async with whole_hub(tmp_path, source("slack"), store="sqlite:", clock=clock) as hub:
         first = await hub.deliver("slack", "/unsafe/pub/acme/x")
-    async with whole_hub(tmp_path, source("slack"), store="sqlite:") as hub:
+    async with whole_hub(tmp_path, source("slack"), store="sqlite:", clock=clock) as hub:
         again = await hub.post("/unsafe/pub/acme/x", first.request.content, first.request.headers.multi_items())
         assert again.headers["Hookbot-Message-Id"] == first.headers["Hookbot-Message-Id"]
         assert hub.head == 1
@@ -208,7 +208,7 @@ async def test_a_replay_is_known_after_a_restart(tmp_path, clock):
 @pytest.mark.parametrize("store", ["memory:", "sqlite:"])
 async def test_strangers_who_fill_the_unsafe_topics_do_not_make_a_replay_pass(tmp_path, clock, store):
     retention = Retention(max_unsafe_bytes=2000)
-    async with whole_hub(tmp_path, source("slack"), store=store, retention=retention) as hub:
+    async with whole_hub(tmp_path, source("slack"), store=store, retention=retention, clock=clock) as hub:
         first = await hub.deliver("slack", "/unsafe/pub/acme/x")
         while [message.topic for message in await hub.stored()][:1] == ["/unsafe/acme/x"]:
             assert (await hub.post("/unsafe/pub/flood", b"x" * 1000)).status_code == 200
@@ -291,7 +291,7 @@ async def test_who_asks_with_a_wrong_word_is_refused_and_counted(tmp_path, ways,
 
 async def test_who_asks_by_post_is_answered_without_a_listener(tmp_path, ways, clock):
     text = source("slack") + source("microsoft-graph", topic="/unsafe/graph/")
-    async with whole_hub(tmp_path, text, **ways) as hub:
+    async with whole_hub(tmp_path, text, clock=clock, **ways) as hub:
         answer = await hub.deliver("slack", "/unsafe/pub/acme/x", b'{"type": "url_verification", "challenge": "3eZb"}')
         assert (answer.status_code, answer.content) == (200, b"3eZb")
         answer = await hub.post("/unsafe/pub/graph/x?validationToken=a%20b")
@@ -335,7 +335,7 @@ async def test_a_subscription_to_sns_is_stored_and_confirmed_where_that_is_allow
     pages, asked = web
     url = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Token=2336"
     pages[url] = b"<ok/>"
-    async with whole_hub(tmp_path, source("aws-sns", secrets=[SNS_TOPIC], confirm=confirm), **ways) as hub:
+    async with whole_hub(tmp_path, source("aws-sns", secrets=[SNS_TOPIC], confirm=confirm), clock=clock, **ways) as hub:
         answer = await hub.post("/unsafe/pub/acme/x", json.dumps(SNS.confirmation(NOW_S, url)).encode())
         assert answer.status_code == 200
         assert hub.head == 1
@@ -345,7 +345,7 @@ async def test_a_subscription_to_sns_is_stored_and_confirmed_where_that_is_allow
 async def test_without_amazons_certificate_the_sender_is_asked_to_try_again(tmp_path, ways, clock, web):
     pages, _ = web
     pages.clear()
-    async with whole_hub(tmp_path, source("aws-sns", secrets=[SNS_TOPIC]), **ways) as hub:
+    async with whole_hub(tmp_path, source("aws-sns", secrets=[SNS_TOPIC]), clock=clock, **ways) as hub:
         answer = await hub.post("/unsafe/pub/acme/x", json.dumps(SNS.message(NOW_S)).encode())
         assert answer.status_code == 503
         assert "cannot be fetched" in answer.text
@@ -357,7 +357,9 @@ async def test_without_amazons_certificate_the_sender_is_asked_to_try_again(tmp_
 
 async def test_a_stranger_cannot_have_a_hub_fetch_without_end(tmp_path, ways, clock, web):
     _, asked = web
-    async with whole_hub(tmp_path, source("aws-sns", secrets=[SNS_TOPIC]), failure_rate=Rate(10**6, 1), **ways) as hub:
+    async with whole_hub(
+        tmp_path, source("aws-sns", secrets=[SNS_TOPIC]), failure_rate=Rate(10**6, 1), clock=clock, **ways
+    ) as hub:
         statuses = []
         for number in range(30):
             url = f"https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-{number}.pem"
@@ -480,12 +482,12 @@ async def test_a_crowd_that_comes_at_once_does_not_get_past_the_limit(tmp_path, 
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(server, "STANDING_INTERVAL_S", 0.01)
+    monkeypatch.setattr(server, "SWEEP_INTERVAL_S", 0.01)
 
 
 @pytest.mark.parametrize("form", FORMATS)
 async def test_a_subscription_ends_with_its_token(tmp_path, ways, clock, quick, form):
-    async with whole_hub(tmp_path, **ways) as hub:
+    async with whole_hub(tmp_path, clock=clock, **ways) as hub:
         soon, later = narrowed(f"expires={NOW_S + 60}"), narrowed(f"expires={NOW_S + 61}")
         async with hub.listen("/sub/x", form, soon) as ending, hub.listen("/sub/x", form, later) as staying:
             await hub.post("/pub/x", b"1", token=token("/pub/x"))
@@ -501,7 +503,7 @@ async def test_a_subscription_ends_with_its_token(tmp_path, ways, clock, quick, 
 
 @pytest.mark.parametrize("query", ["?cursor=deploy", "?group=deploy"])
 async def test_an_acknowledged_subscription_ends_with_its_token(tmp_path, ways, clock, quick, query):
-    async with whole_hub(tmp_path, **ways) as hub:
+    async with whole_hub(tmp_path, clock=clock, **ways) as hub:
         ends = narrowed(f"expires={NOW_S + 60}", "cursor=deploy")
         async with hub.listen(f"/sub/x{query}", "v1", ends) as ending:
             clock.now_s += 60

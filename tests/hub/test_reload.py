@@ -43,7 +43,7 @@ def ways(request):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(server, "STANDING_INTERVAL_S", 0.01)
+    monkeypatch.setattr(server, "SWEEP_INTERVAL_S", 0.01)
 
 
 def github(secret, topic="/unsafe/acme/", **options):

@@ -1,6 +1,7 @@
 """A whole hub in this process, configured by a file, at the door or behind the app; and clients that show tokens."""
 
 import json
+from collections.abc import Callable
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -11,11 +12,11 @@ import trio
 from wsproto import ConnectionType, WSConnection, events
 
 from hookbot.access.tokens import make_token
-from hookbot.hub import reload as reloading
 from hookbot.hub.config import Config
 from hookbot.hub.config_file import ConfigFile
 from hookbot.hub.hub import RunningHub, open_hub
 from hookbot.hub.secret_store import StoredSecret
+from hookbot.protocol.message import wall_clock_us
 from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
 from hookbot.protocol.topics import TopicFilter
 from hookbot.signatures import SignedRequest, load_provider
@@ -30,11 +31,13 @@ ACCEPT = {"sse": "text/event-stream", "jsonl": "application/x-ndjson"}
 
 
 class Clock:
-    """Nanoseconds since 1970, as a hub sees them; they pass when they are told to."""
+    """Microseconds since 1970, as a hub sees them; they pass when they are told to."""
 
-    def __init__(self, monkeypatch, now_s=1_700_000_000):
+    def __init__(self, now_s=1_700_000_000):
         self.now_s = now_s
-        monkeypatch.setattr(reloading, "time_ns", lambda: self.now_s * 1_000_000_000)
+
+    def __call__(self):
+        return self.now_s * 1_000_000
 
 
 @dataclass
@@ -43,6 +46,7 @@ class WholeHub:
 
     running: RunningHub
     http: httpx.AsyncClient
+    clock_us: Callable[[], int]
 
     @property
     def port(self):
@@ -61,7 +65,7 @@ class WholeHub:
     async def deliver(self, provider, path, body=b"{}", headers=(), *, secret=SECRET, token=None, now=None):
         """Post what a provider signed; it is the hub's time, unless it says otherwise."""
         url = self.running.url + path
-        now = reloading.time_ns() / 1e9 if now is None else now
+        now = self.clock_us() / 1e6 if now is None else now
         signed = load_provider(provider).sign(SignedRequest(body, tuple(headers), "POST", url), secret, now=now)
         return await self.post(path, signed.body, signed.headers, token)
 
@@ -199,11 +203,11 @@ def configured(tmp_path, text="", **options):
 
 
 @asynccontextmanager
-async def whole_hub(tmp_path, text="", *, client=None, **options):
+async def whole_hub(tmp_path, text="", *, client=None, clock=wall_clock_us, **options):
     """A hub with the sections of a configuration file."""
     with no_groups(), trio.fail_after(GUARD_S):
         async with (
-            open_hub(configured(tmp_path, text, **options)) as running,
+            open_hub(configured(tmp_path, text, **options), clock_us=clock) as running,
             httpx.AsyncClient(base_url=running.url, timeout=GUARD_S, **(client or {})) as http,
         ):
-            yield WholeHub(running, http)
+            yield WholeHub(running, http, clock)

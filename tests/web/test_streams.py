@@ -38,8 +38,13 @@ async def broker(log):
 
 
 @pytest.fixture
-def active():
-    return ActiveSubscriptions()
+def now_us():
+    return [99_000_000]
+
+
+@pytest.fixture
+def active(now_us):
+    return ActiveSubscriptions(Authorizer([Grant().key, "key"]), clock_us=lambda: now_us[0])
 
 
 @pytest.fixture
@@ -294,16 +299,14 @@ async def test_a_stream_that_is_opened_while_the_hub_closes_ends_at_once(listen,
     assert caught.value.code == 1001
 
 
-async def test_a_stream_ends_when_what_granted_it_does(streams, active):
-    authorizer, now_s = Authorizer(["key"]), 99
-    active.is_granted = lambda grant: authorizer.stands(grant, now_s=now_s)
+async def test_a_stream_ends_when_what_granted_it_does(streams, active, now_us):
     grant = Grant(key="key", expires_s=100)
     asked = SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", "jsonl")
     with streams.open(AdmittedSubscription(asked, grant), Start(0)) as stream:
-        assert list(active.over()) == [None]
-        now_s = 100
-        [end] = active.over()
-        end()
+        assert len(list(active.sweep())) == 1
+        assert len(active) == 1
+        now_us[0] = 100_000_000
+        assert len(list(active.sweep())) == 1
         with pytest.raises(Ended) as caught:
             await anext(stream)
         assert caught.value.code == 1008

@@ -1,4 +1,4 @@
-"""Standing subscriptions: each ends when what it was granted by ends, and there are only so many."""
+"""Active subscriptions: capped in number, ended when their token expires or is revoked."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from math import inf
 
 from ..errors import TooManyRequests, Unauthorized
-from .authorizer import Grant
+from .authorizer import Authorizer, Grant
 
 RETRY_AFTER_S = 30
 GRANT_ENDED = "the token is no longer valid"
@@ -15,13 +15,20 @@ End = Callable[[], None]
 
 
 class ActiveSubscriptions:
-    """All subscriptions of a hub, by what grants them. None means without limit."""
+    """All subscriptions of a hub, by their grants. A limit of None is no limit."""
 
-    def __init__(self, *, max_subscribers: int | None = None, max_per_token: int | None = None) -> None:
+    def __init__(
+        self,
+        authorizer: Authorizer,
+        *,
+        clock_us: Callable[[], int],
+        max_subscribers: int | None = None,
+        max_per_token: int | None = None,
+    ) -> None:
+        self.authorizer = authorizer
         self.max_subscribers = max_subscribers
         self.max_per_token = max_per_token
-        self.is_granted: Callable[[Grant], bool] = lambda grant: True
-        """Whether what was granted still is; the gate knows."""
+        self._clock_us = clock_us
         self._ends: dict[Grant, dict[object, End]] = {}
         self._expiring: dict[Grant, None] = {}
         self._held: Counter[object] = Counter()
@@ -31,9 +38,15 @@ class ActiveSubscriptions:
     def __len__(self) -> int:
         return self._count
 
+    def adopt(self, other: "ActiveSubscriptions") -> None:
+        """Take over the authorizer and the limits of `other`; the next `sweep` looks at every subscription."""
+        self.authorizer = other.authorizer
+        self.max_subscribers, self.max_per_token = other.max_subscribers, other.max_per_token
+        self._changed = True
+
     def check(self, grant: Grant) -> None:
         """Raises `TooManyRequests` if there is no room for one more, `Unauthorized` if its grant has ended."""
-        if not self.is_granted(grant):
+        if not self._is_valid(grant):
             raise Unauthorized
         if self.max_subscribers is not None and self._count >= self.max_subscribers:
             raise TooManyRequests("this hub has all the subscribers that it takes", retry_after_s=RETRY_AFTER_S)
@@ -41,7 +54,7 @@ class ActiveSubscriptions:
             raise TooManyRequests("this token has all the subscribers that it may", retry_after_s=RETRY_AFTER_S)
 
     def add(self, grant: Grant, key: object, end: End) -> None:
-        """A subscription begins; `end` is for when its grant does."""
+        """Register a subscription, whatever the limits are; `sweep` calls `end` once its grant is no longer valid."""
         self._ends.setdefault(grant, {})[key] = end
         if grant.expires_s < inf:
             self._expiring[grant] = None
@@ -49,7 +62,7 @@ class ActiveSubscriptions:
         self._count += 1
 
     def remove(self, grant: Grant, key: object) -> None:
-        """A subscription is over."""
+        """Forget a subscription, which has ended."""
         ends = self._ends[grant]
         del ends[key]
         if not ends:
@@ -61,8 +74,8 @@ class ActiveSubscriptions:
         self._count -= 1
 
     @contextmanager
-    def stand(self, grant: Grant, end: End) -> Iterator[None]:
-        """A subscription that lasts as long as the block; raises as `check` does."""
+    def hold(self, grant: Grant, end: End) -> Iterator[None]:
+        """Register a subscription for as long as the block lasts; raises as `check` does."""
         self.check(grant)
         key = object()
         self.add(grant, key, end)
@@ -71,19 +84,20 @@ class ActiveSubscriptions:
         finally:
             self.remove(grant, key)
 
-    def review(self) -> None:
-        """Keys, or what else grants, have changed: the next `over` looks at every subscription."""
-        self._changed = True
+    def sweep(self) -> Iterator[None]:
+        """End all subscriptions whose grant is no longer valid; yields after each step, for others to run in between.
 
-    def over(self) -> Iterator[End | None]:
-        """What ends the subscriptions that are no longer granted, to be called; None for others that were looked at.
-
-        Without a change, only what expires is looked at. The caller may let others run in between.
+        Unless the authorizer was replaced since the last time, only grants that expire are looked at.
         """
         grants = tuple(self._ends if self._changed else self._expiring)
         self._changed = False
         for grant in grants:
-            if self.is_granted(grant):
-                yield None
-            else:
-                yield from tuple(self._ends.get(grant, {}).values())
+            if self._is_valid(grant):
+                yield
+                continue
+            for end in tuple(self._ends.get(grant, {}).values()):
+                end()
+                yield
+
+    def _is_valid(self, grant: Grant) -> bool:
+        return self.authorizer.is_valid(grant, now_s=self._clock_us() / 1e6)

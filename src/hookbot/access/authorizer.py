@@ -88,7 +88,7 @@ class Authorizer:
         except Unauthorized:
             return self._narrowed_grant(token, path, action, now_s)
 
-    def stands(self, grant: Grant, *, now_s: float) -> bool:
+    def is_valid(self, grant: Grant, *, now_s: float) -> bool:
         """Whether what was granted once still is: its key, its digest, its names, its time."""
         return (
             grant.key in self._keys
@@ -107,7 +107,7 @@ class Authorizer:
         if narrowed.path not in opening or caveats is None or not _allow(caveats, opening, action):
             return None
         grant = self._grant(key, narrowed, caveats)
-        return grant if self.stands(grant, now_s=now_s) else None
+        return grant if self.is_valid(grant, now_s=now_s) else None
 
     def _grant(self, key: str, narrowed: NarrowedToken, caveats: "Caveats") -> Grant:
         """What the caveats leave, each of which can only take away."""

@@ -54,11 +54,12 @@ class AccessControl:
         *,
         clock_us: Callable[[], int],
         sources: Sources | None = None,
-        active: ActiveSubscriptions | None = None,
         fetches: Fetches | None = None,
         proxies: TrustedProxies | None = None,
         failures: Rate = FAILURES,
         publishes: Rate | None = None,
+        max_subscribers: int | None = None,
+        max_subscribers_per_token: int | None = None,
         unsafe_prefixes: Sequence[str] = ("",),
         max_body_bytes: int = 25 << 20,
         origins: Sequence[str] = (),
@@ -67,8 +68,9 @@ class AccessControl:
         self.max_body_bytes = max_body_bytes
         self.origins = frozenset(origin.lower() for origin in origins)
         self.sources = sources or Sources()
-        self.active = ActiveSubscriptions() if active is None else active  # one without subscriptions is empty
-        self.active.is_granted = lambda grant: self.authorizer.stands(grant, now_s=self.now_s)
+        self.active = ActiveSubscriptions(
+            authorizer, clock_us=clock_us, max_subscribers=max_subscribers, max_per_token=max_subscribers_per_token
+        )
         self.fetches = fetches or Fetches()
         self._proxies = proxies or TrustedProxies()
         self._failures = RateLimiter(failures)
@@ -81,9 +83,7 @@ class AccessControl:
         self.authorizer, self.sources, self.origins = other.authorizer, other.sources, other.origins
         self._proxies, self._unsafe = other._proxies, other._unsafe
         self._failures, self._publishes = other._failures, other._publishes
-        self.active.max_subscribers = other.active.max_subscribers
-        self.active.max_per_token = other.active.max_per_token
-        self.active.review()
+        self.active.adopt(other.active)
 
     @property
     def now_s(self) -> float:

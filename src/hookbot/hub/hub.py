@@ -1,6 +1,6 @@
-"""The whole hub: log, broker, routers, fan-out, door and app, as siblings under one nursery.
+"""The whole hub: log, broker, routers, fast path and app, as siblings under one nursery.
 
-What nobody expected, in any of them, ends the process, loudly. A router's failure does not.
+An unexpected error in any of them ends the process, loudly. A router's failure does not.
 """
 
 import logging
@@ -13,6 +13,7 @@ from functools import partial
 
 import trio
 
+from ..access.active_subscriptions import ActiveSubscriptions
 from ..access.control import AccessControl
 from ..broker.broker import Broker, open_broker
 from ..broker.consumers import open_consumers
@@ -20,10 +21,10 @@ from ..errors import ConfigError
 from ..log.contract import Log
 from ..log.memory import MemoryLog
 from ..log.sqlite import open_sqlite_log
+from ..protocol.message import wall_clock_us
 from ..routers.runner import Routers, open_routers
 from ..web.app import create_app
 from ..web.asgi import PrefixedStream, Server, Stream
-from ..web.fastpath import epoll as epoll
 from ..web.fastpath.context import HandOver
 from ..web.fastpath.epoll import AVAILABLE, EpollLoop
 from ..web.fastpath.fanout import Fanout
@@ -34,13 +35,13 @@ from ..web.services import Readiness, Services
 from ..web.streams import Streams
 from ..web.tls import Tls
 from .config import Config, parse_address
-from .reload import make_access, make_tls, reload
+from .reload import make_access_control, make_tls, reload
 from .secret_store import resolve_secret
 from .sections import read_routers, unless_wrong
 
 RELOAD = frozenset({signal.SIGHUP} if hasattr(signal, "SIGHUP") else ())
-STANDING_INTERVAL_S = 1.0
-STANDING_BATCH = 500  # a goodbye takes some ten microseconds
+SWEEP_INTERVAL_S = 1.0
+SWEEP_BATCH = 500  # to send a close frame takes some ten microseconds
 ROUTER_METRICS = {
     "lag": "How many messages of the log it has not looked at yet.",
     "routed": "Messages dealt with.",
@@ -51,7 +52,6 @@ ROUTER_METRICS = {
 }
 BACKLOG = 8192  # a storm of reconnecting subscribers waits here (Linux caps it at net.core.somaxconn)
 
-
 logger = logging.getLogger("hookbot.server")
 
 
@@ -60,7 +60,7 @@ class RunningHub:
     """A hub that is listening."""
 
     url: str
-    """Where, for example ``http://127.0.0.1:8080``."""
+    """Its address, for example ``http://127.0.0.1:8080``."""
     broker: Broker
     reload: Callable[[Config], None]
     """Takes over keys, sources, limits and certificates; raises `ConfigError`, and then everything stays as it was."""
@@ -69,7 +69,7 @@ class RunningHub:
 async def run_hub(config: Config, started: Callable[[RunningHub], None], reread: Callable[[], Config]) -> None:
     """Run a hub until SIGTERM or SIGINT; then finish what was accepted, within `grace_s`. Raises `ConfigError`.
 
-    At SIGHUP, what `reread` returns is taken over.
+    At SIGHUP it takes over the configuration that `reread` returns.
     """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *RELOAD) as signals:
         async with open_hub(config) as hub:
@@ -84,21 +84,21 @@ async def run_hub(config: Config, started: Callable[[RunningHub], None], reread:
 
 
 @asynccontextmanager
-async def open_hub(config: Config) -> AsyncIterator[RunningHub]:
+async def open_hub(config: Config, *, clock_us: Callable[[], int] = wall_clock_us) -> AsyncIterator[RunningHub]:
     """A hub that listens for as long as the block lasts. Raises `ConfigError`."""
-    access = make_access(config)
+    access = make_access_control(config, clock_us)
     specs = unless_wrong(read_routers(config))
     context = make_tls(config)
     tls = Tls(context) if context else None
     async with (
         _closing(bind(config.bind)) as sock,
-        open_log(config) as log,
-        open_broker(log, config.retention) as broker,
-        open_consumers(broker) as consumers,
+        open_log(config, clock_us) as log,
+        open_broker(log, config.retention, clock_us=clock_us) as broker,
+        open_consumers(broker, clock_us=clock_us) as consumers,
         open_routers(broker, specs, resolve_secret) as routers,
         trio.open_nursery() as background,
     ):
-        background.start_soon(_end_what_is_not_granted, access)
+        background.start_soon(_sweep_subscriptions, access.active)
         services = Services(
             broker,
             access,
@@ -114,11 +114,11 @@ async def open_hub(config: Config) -> AsyncIterator[RunningHub]:
         async with trio.open_nursery() as connections:
             hand_over = partial(_serve_soon, connections, server)
             if tls is None and config.door and AVAILABLE:
-                front: AbstractAsyncContextManager[None] = open_fast_path(config, services, sock, hand_over)
+                fast_path: AbstractAsyncContextManager[None] = open_fast_path(config, services, sock, hand_over)
             else:
                 await connections.start(server.serve_listeners, [_listener(sock, tls)])
-                front = nullcontext(None)
-            async with front:
+                fast_path = nullcontext(None)
+            async with fast_path:
                 url = _url(sock, encrypted=tls is not None)
                 yield RunningHub(url, broker, partial(reload, access, tls, config))
                 services.streams.close()
@@ -130,7 +130,7 @@ async def open_hub(config: Config) -> AsyncIterator[RunningHub]:
 async def open_fast_path(
     config: Config, services: Services, sock: socket.socket, hand_over: HandOver
 ) -> AsyncIterator[None]:
-    """The epoll loop and what lies in it. When the block ends, every client is told, and has `leave_s` to leave."""
+    """The fast path, listening. When the block ends, its clients are told, and have `leave_s` to disconnect."""
     epoll = EpollLoop()
     fanout = Fanout(services, epoll, limits(config))
     fast_path = FastPath(services, fanout, epoll, limits(config), hand_over)
@@ -141,23 +141,23 @@ async def open_fast_path(
         fast_path.listen(sock)
         yield
         deadline = trio.current_time() + config.leave_s
-        async with trio.open_nursery() as leaving:
-            leaving.start_soon(fast_path.close, deadline)
-            leaving.start_soon(fanout.close, deadline)
+        async with trio.open_nursery() as closing:
+            closing.start_soon(fast_path.close, deadline)
+            closing.start_soon(fanout.close, deadline)
         nursery.cancel_scope.cancel()
 
 
-def open_log(config: Config) -> AbstractAsyncContextManager[Log]:
+def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContextManager[Log]:
     """The log that the configuration names."""
     if config.store == "memory:":
-        return nullcontext(MemoryLog())
+        return nullcontext(MemoryLog(clock_us=clock_us))
     if config.store == "sqlite:":
-        return open_sqlite_log(config.data_dir)
+        return open_sqlite_log(config.data_dir, clock_us=clock_us)
     raise ConfigError(f"a store is 'sqlite:' or 'memory:', not {config.store!r}")
 
 
 def hub_metrics(broker: Broker, access: AccessControl, routers: Routers) -> Metrics:
-    """What ``/metrics`` tells."""
+    """The metrics at ``/metrics``."""
     metrics = Metrics()
     counts = broker.counts
     metrics.add("counter", "published", "Messages stored.", lambda: counts.published)
@@ -177,7 +177,7 @@ def _by_router(routers: Routers, field: str) -> Mapping[str, float]:
 
 
 def limits(config: Config) -> ConnectionLimits:
-    """The limits on untrusted clients."""
+    """Limits on untrusted clients."""
     return ConnectionLimits(
         slow_s=config.slow_s,
         stall_s=config.stall_s,
@@ -204,13 +204,11 @@ async def _closing(sock: socket.socket) -> AsyncIterator[socket.socket]:
         yield sock
 
 
-async def _end_what_is_not_granted(access: AccessControl) -> None:
+async def _sweep_subscriptions(active: ActiveSubscriptions) -> None:
     while True:
-        await trio.sleep(STANDING_INTERVAL_S)
-        for n, end in enumerate(access.active.over(), 1):
-            if end:
-                end()
-            if n % STANDING_BATCH == 0:
+        await trio.sleep(SWEEP_INTERVAL_S)
+        for n, _ in enumerate(active.sweep(), 1):
+            if n % SWEEP_BATCH == 0:
                 await trio.lowlevel.checkpoint()
 
 

@@ -1,15 +1,15 @@
-"""What the configuration makes of the gate, when the hub starts and whenever it reads its configuration again."""
+"""Access control as configured, when the hub starts and whenever it reloads its configuration."""
 
 import logging
 import ssl
+from collections.abc import Callable
 from dataclasses import fields
-from time import time_ns
 
-from ..access.active_subscriptions import ActiveSubscriptions
 from ..access.authorizer import Authorizer
 from ..access.control import AccessControl
 from ..access.sources import Sources
 from ..errors import ConfigError
+from ..protocol.message import wall_clock_us
 from ..web.tls import Tls, make_context
 from .config import Config
 from .sections import read_sources, unless_wrong
@@ -20,23 +20,22 @@ NEED_RESTART = frozenset(
         *("heartbeat_s", "ping_s", "deaf_s", "stall_s", "slow_s", "grace_s"),
     }
 )
-"""The parts of a `Config` that a running hub does not take over."""
+"""The fields of a `Config` that a running hub does not take over."""
 
 logger = logging.getLogger("hookbot.reloading")
 
 
-def make_access(config: Config) -> AccessControl:
-    """The gate that the configuration describes; raises `ConfigError`."""
+def make_access_control(config: Config, clock_us: Callable[[], int] = wall_clock_us) -> AccessControl:
+    """The access control that the configuration describes; raises `ConfigError`."""
     return AccessControl(
         make_authorizer(config),
-        active=ActiveSubscriptions(
-            max_subscribers=config.max_subscribers, max_per_token=config.max_subscribers_per_token
-        ),
-        clock_us=lambda: time_ns() // 1000,
+        clock_us=clock_us,
         sources=Sources(unless_wrong(read_sources(config))),
         proxies=config.trusted_proxies,
         failures=config.failure_rate,
         publishes=config.publish_rate,
+        max_subscribers=config.max_subscribers,
+        max_subscribers_per_token=config.max_subscribers_per_token,
         unsafe_prefixes=config.unsafe_prefixes,
         max_body_bytes=config.max_body_bytes,
         origins=config.cors_origins,
@@ -44,7 +43,7 @@ def make_access(config: Config) -> AccessControl:
 
 
 def make_authorizer(config: Config) -> Authorizer:
-    """Whose tokens the hub honours."""
+    """The authorizer with the keys and revocations of the configuration."""
     return Authorizer(
         config.keys,
         digests=("sha1", "sha256") if config.sha1_tokens else ("sha256",),
@@ -54,24 +53,24 @@ def make_authorizer(config: Config) -> Authorizer:
 
 
 def make_tls(config: Config) -> ssl.SSLContext | None:
-    """What connections are encrypted with; None for plain ones. Raises `ConfigError`."""
+    """The TLS context for connections; None where they are not encrypted. Raises `ConfigError`."""
     return make_context(config.tls_certificate, config.tls_key, config.tls_client_authorities)
 
 
-def reload(access: AccessControl, tls: Tls | None, began: Config, config: Config) -> None:
+def reload(access: AccessControl, tls: Tls | None, initial: Config, config: Config) -> None:
     """Take over keys, sources, limits and certificates, all or, when `ConfigError` is raised, none of them.
 
-    `began`: what the hub was started with. What it cannot take over is logged.
+    Changes since the `initial` configuration that need a restart are logged.
     """
-    new, context = make_access(config), make_tls(config)
+    new, context = make_access_control(config), make_tls(config)
     if (context is None) is not (tls is None):
         raise ConfigError("whether the hub speaks TLS is decided when it starts")
     if tls and context:
         tls.context = context
     access.adopt(new)
     logger.info("the configuration was read again")
-    changed = {field.name for field in fields(Config) if getattr(began, field.name) != getattr(config, field.name)}
-    if began.file.routers != config.file.routers:
+    changed = {field.name for field in fields(Config) if getattr(initial, field.name) != getattr(config, field.name)}
+    if initial.file.routers != config.file.routers:
         changed.add("routers")
     if waiting := changed & NEED_RESTART:
         logger.warning("these have changed, and need a restart: %s", ", ".join(sorted(waiting)))

@@ -129,7 +129,7 @@ class Streams:
         try:
             if self._closing:
                 stream.end(SHUTTING_DOWN)
-            with self._active.stand(admitted.grant, grant_ended):
+            with self._active.hold(admitted.grant, grant_ended):
                 yield stream
         finally:
             self._open.discard(stream)
