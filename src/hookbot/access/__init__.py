@@ -6,4 +6,5 @@
 how often a client network may come (rate_limits, client_address). `ActiveSubscriptions` end with their grant.
 `Fetches` gets what a signature needs from elsewhere (fetching), and the `RangeList`s that senders publish are
 networks to admit (ip_ranges).
+`hookbot.web` asks about each request; `hookbot.hub` makes the control from its configuration.
 """

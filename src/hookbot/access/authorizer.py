@@ -1,4 +1,4 @@
-"""The authority: which tokens the hub honours, and for what."""
+"""Authorization: the grant that a token gives, and whether it is still valid."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,31 +16,31 @@ _ONLY: dict[Action, str] = {"publish": "pub", "subscribe": "sub"}
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a good token allows, beside the path that it opens."""
+    """The permissions of a valid token, beside the path that it opens."""
 
     key: str = field(default="", repr=False)
-    """What it was made with: a grant ends with its key."""
+    """The key that the token was made with: the grant ends with it."""
     digest: Digest = "sha1"
     path: str = ""
-    """What it was made for."""
+    """The path that the token was made for."""
     names: tuple[str, ...] = ()
-    """What it can be revoked by."""
+    """The names by which it can be revoked."""
     expires_s: float = inf
     """When it ends, in seconds since 1970."""
     since_us: int = 0
-    """Nothing that was stored before is shown."""
+    """Messages that were stored before are not shown."""
     live_only: bool = False
     cursor: str = ""
     """The only cursor or group that it may use; empty: any."""
 
     @property
     def holder(self) -> object:
-        """Whom it was given to: all that is narrowed from one token is one holder's, until it gets a name."""
+        """The holder of the token: all that is narrowed from one token has one holder, until it gets a name."""
         return self.key, self.path, self.names[:1]
 
 
 class Authorizer:
-    """Says what a token allows. The tokens of several keys are good; only the first makes new ones."""
+    """Grants by token. The tokens of several keys are valid; only the first key makes new ones."""
 
     def __init__(
         self,
@@ -58,9 +58,9 @@ class Authorizer:
 
         @lru_cache(maxsize=4096)
         def plain_grant(token: str, path: str) -> Grant:
-            """Raises `Unauthorized`, and so remembers nothing of strangers, who may come with any number of paths.
+            """Raises `Unauthorized`, and so caches nothing of untrusted clients, who may send any number of paths.
 
-            What was good before is found by its hash, which is randomly keyed, and so tells nothing of other tokens.
+            A token that is cached is found by its hash, which is randomly keyed, and so tells nothing of other tokens.
             """
             for key in keys:
                 opening = find_opening(token, key, path, digests)
@@ -71,7 +71,7 @@ class Authorizer:
 
         @lru_cache(maxsize=4096)
         def genuine(token: str) -> tuple[NarrowedToken, str]:
-            """A narrowed token and the key that it begins with; raises `ValueError`, and remembers nothing then."""
+            """A narrowed token and the key that it begins with; raises `ValueError`, and caches nothing then."""
             narrowed = NarrowedToken.parse(token)
             for key in keys:
                 if narrowed.is_made_with(key):
@@ -82,14 +82,14 @@ class Authorizer:
         self._genuine = genuine
 
     def grant(self, token: str, path: str, action: Action, *, now_s: float) -> Grant | None:
-        """What the token allows at `path`; None if that is nothing. Every comparison takes constant time."""
+        """The grant of a token for an action at `path`, None if it has none. Every comparison takes constant time."""
         try:
             return self._plain_grant(token, path)
         except Unauthorized:
             return self._narrowed_grant(token, path, action, now_s)
 
     def is_valid(self, grant: Grant, *, now_s: float) -> bool:
-        """Whether what was granted once still is: its key, its digest, its names, its time."""
+        """Whether a grant is still valid: its key, its digest, its names, its time."""
         return (
             grant.key in self._keys
             and grant.digest in self._digests
@@ -110,7 +110,7 @@ class Authorizer:
         return grant if self.is_valid(grant, now_s=now_s) else None
 
     def _grant(self, key: str, narrowed: NarrowedToken, caveats: "Caveats") -> Grant:
-        """What the caveats leave, each of which can only take away."""
+        """The grant that the caveats leave, each of which can only take away."""
         return Grant(
             key,
             narrowed.digest,
@@ -124,7 +124,7 @@ class Authorizer:
 
 
 Caveats = Mapping[str, Sequence[str]]
-"""For each name of a caveat what all caveats of that name say."""
+"""The values of all caveats, by the name of the caveat."""
 
 
 def _read(caveats: Sequence[str]) -> Caveats | None:

@@ -1,4 +1,4 @@
-"""Whose address a request came from, where proxies stand before the hub."""
+"""The address of a client, also where the hub is behind proxies."""
 
 import re
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from ..errors import ConfigError
 Network = IPv4Network | IPv6Network
 
 _ADDRESS = re.compile(r"([0-9.]+):[0-9]+|\[(.+)\](?::[0-9]+)?|(.+)")
-"""As proxies write it: some add the port, and an IPv6 address has brackets then."""
+"""An address as proxies write it: some add the port, and an IPv6 address has brackets then."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrustedProxies:
-    """Which hops of ``X-Forwarded-For`` are believed: what so many proxies, or those in these networks, added."""
+    """The proxies whose ``X-Forwarded-For`` is believed: so many of them, or those in these networks."""
 
     count: int = 0
     networks: tuple[Network, ...] = ()
@@ -30,9 +30,9 @@ class TrustedProxies:
             raise ConfigError(f"trusted proxies are a number, or networks such as 10.0.0.0/8: {error}") from None
 
     def client(self, peer: str, forwarded_for: str) -> str:
-        """The rightmost address that is not a trusted proxy's: what is to the left of it, anybody can write.
+        """The client's address, the rightmost that is not a trusted proxy's: anybody can forge those to the left of it.
 
-        What is no address is not believed: then the proxy that passed it on is as far as anybody knows.
+        An entry that is no address is not believed: the address is that of the proxy that passed it on.
         """
         hops = forwarded_for.split(",")
         trusted = 0
@@ -64,6 +64,6 @@ def is_within(client: str, networks: tuple[Network, ...]) -> bool:
 
 
 def neighbourhood(client: str) -> str:
-    """Whom to count as one: an IPv4 address, or the /64 of an IPv6 address, which one customer has whole."""
+    """The network that is rate-limited as one client: an IPv4 address, or the /64 that one IPv6 customer has."""
     address = read_address(client)
     return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else client

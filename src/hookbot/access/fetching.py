@@ -1,4 +1,4 @@
-"""What strangers can have the hub fetch: never twice at once, and only so often."""
+"""Fetches that untrusted clients can cause: small, never twice at once, and rate-limited."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 
@@ -11,13 +11,13 @@ from .rate_limits import Rate, RateLimiter
 TIMEOUT_S = 10
 MAX_BYTES = 64 << 10
 FETCHES = Rate(20, 60)
-"""How often one address may cause one. A hub needs one in a while: senders change their certificates once a year."""
+"""The limit for one client. A hub needs one in a while: senders change their certificates once a year."""
 
 Fetch = Callable[[str], Awaitable[bytes]]
 
 
 async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES) -> bytes:
-    """What is at a URL; raises `Unavailable`. Redirects are not followed: they lead away from a pinned host."""
+    """The content at a URL; raises `Unavailable`. Redirects are not followed: they lead away from a pinned host."""
     try:
         with trio.fail_after(TIMEOUT_S):
             return await trio.to_thread.run_sync(_fetch, url, max_bytes, abandon_on_cancel=True)
@@ -28,20 +28,20 @@ async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 class Fetches:
-    """Everything that is fetched to verify what came."""
+    """Fetches of certificates and confirmations, which verifying a publish may need."""
 
     def __init__(self, fetch: Fetch = fetch_small, rate: Rate = FETCHES) -> None:
         self._fetch = fetch
-        self._throttle = RateLimiter(rate)
+        self._limiter = RateLimiter(rate)
         self._under_way: dict[str, trio.Event] = {}
 
-    async def get(self, url: str, whose: str, *, now_s: float) -> bytes:
-        """What is at `url`; raises `Unavailable`, or `TooManyRequests` where `whose` requests cause too many."""
-        self._throttle.use(whose, "requests that make this hub fetch something", now_s=now_s)
+    async def get(self, url: str, client: str, *, now_s: float) -> bytes:
+        """The content at `url`; raises `Unavailable`, or `TooManyRequests` if requests of `client` cause too many."""
+        self._limiter.use(client, "requests that make this hub fetch something", now_s=now_s)
         return await self._fetch(url)
 
-    async def fill(self, cache: MutableMapping[str, bytes], url: str, whose: str, *, now_s: float) -> None:
-        """Put what is at `url` into the cache; whoever needs the same meanwhile waits, and finds it there or not.
+    async def fill(self, cache: MutableMapping[str, bytes], url: str, client: str, *, now_s: float) -> None:
+        """Put the content at `url` into the cache; whoever needs the same meanwhile waits, and finds it there or not.
 
         Raises like `get`.
         """
@@ -50,14 +50,14 @@ class Fetches:
             return
         done = self._under_way[url] = trio.Event()
         try:
-            cache[url] = await self.get(url, whose, now_s=now_s)
+            cache[url] = await self.get(url, client, now_s=now_s)
         finally:
             del self._under_way[url]
             done.set()
 
 
 def _fetch(url: str, max_bytes: int) -> bytes:
-    """In a thread, since httpx leaves asynchronous generators behind when it is stopped half-way."""
+    """Runs in a thread, since httpx leaves asynchronous generators behind when it is cancelled half-way."""
     headers = {"Accept-Encoding": "identity"}
     with httpx.Client(headers=headers, timeout=TIMEOUT_S) as client, client.stream("GET", url) as response:
         response.raise_for_status()

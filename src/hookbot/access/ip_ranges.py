@@ -1,4 +1,4 @@
-"""Where senders say that they send from: the networks that they publish, kept in a file of the data directory."""
+"""Networks that senders publish as theirs, kept in a file of the data directory."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,19 +15,19 @@ from .client_address import Network
 
 MAX_BYTES = 8 << 20
 WIDEST = {4: 8, 6: 16}
-"""Prefix lengths: wider networks than that nobody has, and a list that has one would let everybody in."""
+"""The shortest prefix for each IP version: no sender has a wider network, and a list with one would admit everybody."""
 
 
 @dataclass(frozen=True, slots=True)
 class RangeList:
-    """A list that a sender publishes: where, which part of it, and what it said at last."""
+    """A list of networks that a sender publishes: its URL, the part of it, and its content when last fetched."""
 
     url: str
     select: str
     """The networks in the JSON at `url`, as a JMESPath expression."""
     networks: tuple[str, ...] = ()
     updated: str = ""
-    """When it said so, RFC 3339."""
+    """When it was fetched, RFC 3339."""
 
 
 _ATLASSIAN = "items[?contains(product, '%s') && (!direction || contains(direction, 'egress'))].cidr"
@@ -39,11 +39,11 @@ KNOWN = {
     "stripe": RangeList("https://stripe.com/files/ips/ips_webhooks.json", "WEBHOOKS"),
     "pagerduty": RangeList("https://app.pagerduty.com/webhook_ips", "@"),
 }
-"""What senders document of themselves."""
+"""Lists that senders document."""
 
 
 def read_ranges(path: Path) -> dict[str, RangeList]:
-    """All lists that a file has; raises `ConfigError`. No file has none."""
+    """All lists in a file, none if there is no file; raises `ConfigError`."""
     try:
         document = json.loads(path.read_text()) if path.exists() else {}
         return {
@@ -54,7 +54,7 @@ def read_ranges(path: Path) -> dict[str, RangeList]:
 
 
 def write_ranges(path: Path, ranges: Mapping[str, RangeList]) -> None:
-    """Replace a file, in one step; raises `ConfigError`."""
+    """Write all lists to a file, which is replaced atomically; raises `ConfigError`."""
     new = path.with_suffix(".new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

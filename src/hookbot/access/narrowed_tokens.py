@@ -33,7 +33,7 @@ CAVEATS = {
     "cursor": re.compile(r"[A-Za-z0-9._~-]{1,128}"),
     "name": re.compile(r"[A-Za-z0-9._~@+-]{1,128}"),
 }
-"""What each can say. `path`: good for this path or, if it ends in ``/``, for what is beneath it. `only`: to publish or
+"""The form of each caveat. `path`: good for it or, if it ends in ``/``, for what is beneath it. `only`: to publish or
 to subscribe. `expires`, `since`: seconds since 1970; nothing older than `since` is shown. `live`: no history.
 `cursor`: the only cursor or group. `name`: by which it can be revoked."""
 
@@ -43,7 +43,7 @@ _PLAIN = re.compile(r"[0-9a-f]+")
 
 @dataclass(frozen=True, slots=True)
 class NarrowedToken:
-    """A narrowed token, taken apart. That it could be read says nothing of whether it is genuine."""
+    """A narrowed token, parsed, which does not mean that it is genuine."""
 
     digest: Digest
     path: str
@@ -60,7 +60,7 @@ class NarrowedToken:
 
     @classmethod
     def parse(cls, text: str) -> "NarrowedToken":
-        """Take a narrowed token apart; raises `ValueError` if it is none."""
+        """Parse a narrowed token; raises `ValueError` if it is none."""
         if len(text) > MAX_LENGTH:
             raise ValueError(f"a token has at most {MAX_LENGTH} characters")
         data = urlsafe_b64decode(text + "=" * (-len(text) % 4))

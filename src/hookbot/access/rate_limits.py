@@ -1,4 +1,4 @@
-"""Throttles: how often somebody may do something. Leaky buckets, as many as there are busy strangers, and bounded."""
+"""Rate limits: leaky buckets, one for each untrusted client that is busy, and bounded in number."""
 
 import re
 from collections import OrderedDict
@@ -15,7 +15,7 @@ _PERIODS = {"s": 1, "m": 60, "h": 3600}
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many in so many seconds, all at once if need be."""
+    """A number of uses in a period, all at once if need be."""
 
     count: int
     period_s: float
@@ -30,19 +30,19 @@ class Rate:
 
 
 FAILURES = Rate(100, 60)
-"""How often one address may come without a good token or signature, unless the configuration says otherwise."""
+"""The default limit of one client on requests without a valid token or signature."""
 
 
 class RateLimiter:
-    """Counts what each key does against one rate. The keys that did something last are remembered, up to `MAX_KEYS`."""
+    """Counts the uses of each key against one rate. The keys that were used last are remembered, up to `MAX_KEYS`."""
 
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
         self._empty_at: OrderedDict[str, float] = OrderedDict()
-        """When the bucket of each key will have run out."""
+        """When the bucket of each key will be empty."""
 
     def use(self, key: str, what: str, *, now_s: float) -> None:
-        """Count one; raises `TooManyRequests`, and counts nothing, if it is too many."""
+        """Count one use; raises `TooManyRequests`, and counts nothing, if that exceeds the rate."""
         period_s = self.rate.period_s
         level = min(max(self._empty_at.pop(key, now_s) - now_s, 0), period_s)  # no more, if the clock was set back
         filled = level + period_s / self.rate.count

@@ -1,4 +1,4 @@
-"""Tokens: whoever holds the HMAC of a path may do what lives at that path.
+"""Tokens: whoever holds the HMAC of a path may use that path.
 
 A token is the lower-case hex HMAC of the decoded path under the hub's key: HMAC-SHA1 as the ancestor makes them
 (40 digits), or HMAC-SHA256 (64 digits). A token for a path that ends in ``/`` opens everything beneath it; a token
@@ -54,5 +54,5 @@ def _prefixes(path: str) -> Iterator[str]:
 
 
 def _bytes(text: str) -> bytes:
-    """What the text was before it was decoded: the environment and command lines hold any bytes."""
+    """The bytes of a text before it was decoded: the environment and command lines hold any bytes."""
     return text.encode("utf-8", "surrogateescape")

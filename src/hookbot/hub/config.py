@@ -31,16 +31,16 @@ class Config:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_client_authorities: Path | None = None
-    """Who signs the certificates that clients may show."""
+    """The authorities of certificates that clients may show."""
     revoked: frozenset[str] = frozenset()
-    """Names of narrowed tokens that are good no more."""
+    """Names of narrowed tokens that are revoked."""
     sha1_tokens_live_only: bool = False
     """Whether tokens as the ancestor makes them, and what is narrowed from them, show no history."""
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     failure_rate: Rate = FAILURES
-    """How often one address may come without a good token or signature."""
+    """The limit for one client on requests without a valid token or signature."""
     publish_rate: Rate | None = None
-    """How often one address may publish."""
+    """The limit for one client on publishes."""
     max_subscribers: int | None = None
     max_subscribers_per_token: int | None = None
     unsafe_prefixes: tuple[str, ...] = ("",)
@@ -50,25 +50,25 @@ class Config:
     max_body_bytes: int = 25 << 20
     """GitHub's own cap is 25 MB."""
     max_receiving_bytes: int = 256 << 20
-    """All bodies that are being received at once."""
+    """The limit on all bodies that are being received at once."""
     heartbeat_s: float = 15
     ping_s: float = 30
     deaf_s: float = 90
-    """A websocket subscriber of whom nothing came for so long is gone."""
+    """A websocket subscriber that sends nothing for so long is disconnected."""
     stall_s: float = 90
-    """A subscriber who takes nothing for so long is cut off (the ancestor's write deadline)."""
+    """A subscriber that reads nothing for so long is disconnected (the ancestor's write deadline)."""
     slow_s: float = 10
-    """A sender of whom nothing came for so long, in the middle of a request, is cut off."""
+    """A client that sends nothing for so long in the middle of a request is disconnected."""
     grace_s: float = 10
 
     @property
     def leave_s(self) -> float:
-        """How long connections have to end when the hub is told to stop. The rest of the grace is for saving."""
+        """The part of the grace in which connections have to close. The rest of it is for saving."""
         return 0.9 * self.grace_s
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The key that makes tokens, then the old ones whose tokens are still good."""
+        """The key that makes tokens, then the old ones, whose tokens are still valid."""
         return (self.key.value, *self.old_keys)
 
 

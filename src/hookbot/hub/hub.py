@@ -57,7 +57,7 @@ logger = logging.getLogger("hookbot.server")
 
 @dataclass(frozen=True, slots=True)
 class RunningHub:
-    """A hub that is listening."""
+    """A hub that accepts connections."""
 
     url: str
     """Its address, for example ``http://127.0.0.1:8080``."""

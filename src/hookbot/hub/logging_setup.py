@@ -1,4 +1,4 @@
-"""How the process logs: a line of text, or of JSON, for each record, on standard error."""
+"""Logging of the process: a line of text, or of JSON, for each record, on standard error."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ from typing import Literal
 
 
 class TextFormatter(logging.Formatter):
-    """One line, and what else belongs to it indented: nothing that a stranger sent can look like a line of its own."""
+    """One line, with further lines indented: nothing that an untrusted client sent can look like a line of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Called by `logging`."""
