@@ -21,9 +21,9 @@ _REQUIRED = object()
 class Mistakes(ConfigError):
     """The mistakes in one table: a key and a reason for each."""
 
-    def __init__(self, mistakes: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, *mistakes: tuple[str, str]) -> None:
         super().__init__("\n".join(f"{key}: {reason}" for key, reason in mistakes))
-        self.mistakes = mistakes
+        self.mistakes = list(mistakes)
 
 
 class Table:
@@ -60,7 +60,7 @@ class Table:
     def check(self) -> None:
         """Raises `Mistakes` if there are any."""
         if self._mistakes:
-            raise Mistakes(self._mistakes)
+            raise Mistakes(*self._mistakes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def read_sources(config: Config) -> Iterator[Source | ConfigError]:
             source = parse_source(section, resolve_secret, ranges)
             _check(source, config)
             if source.topic in topics:
-                raise Mistakes([("topic", f"there is another source for {source.topic!r}")])
+                raise Mistakes(("topic", f"there is another source for {source.topic!r}"))
             topics.add(source.topic)
             yield source
         except Mistakes as error:
@@ -76,7 +76,9 @@ def parse_source(
         url=table.take("url", str, _url, default=""),
         single_use=table.take("single_use", bool, default=False),
         allow_from=table.take("allow_from", list, lambda texts: _networks(texts, ranges), default=()),
-        certificates=table.take("certificates", list, _certificates, default=()),
+        certificates=table.take(
+            "certificates", list, lambda texts: list(map(_certificate, _strings(texts))), default=()
+        ),
         max_body_bytes=table.take("max_body_bytes", int, _positive, default=None),
         publishes=RateLimiter(rate) if rate else None,
         confirm=table.take("confirm", bool, default=False),
@@ -87,21 +89,20 @@ def parse_source(
 
 def read_routers(config: Config) -> Iterator[RouterSpec | ConfigError]:
     """Each router that is to run, or what is wrong with its section; a GitHub router may use the hub's secrets."""
-    for name in config.routers:
-        options = dict(_section(config, name))
-        if options.get("router", name) == GITHUB and config.github_secrets:
+    for router in config.routers:
+        name = name_of(router)
+        options = dict(config.file.routers.get(name, {}))
+        if options.get("router", router) == GITHUB and config.github_secrets:
             options.setdefault("secrets", [Secret(secret.value) for secret in config.github_secrets])
         try:
-            yield RouterSpec.parse(name, options)
+            yield RouterSpec.parse(router, options)
         except ConfigError as error:
-            has_section = name_of(name) in config.file.routers
-            yield config.file.error(str(error), header=f"routers.{name_of(name)}") if has_section else error
+            yield config.file.error(str(error), header=f"routers.{name}") if name in config.file.routers else error
 
 
 def needs_github_secret(routers: tuple[str, ...], sections: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether one of the routers is a GitHub router without secrets of its own."""
-    with_names = ((name, sections.get(name_of(name), {})) for name in routers)
-    return any(section.get("router", name) == GITHUB and "secrets" not in section for name, section in with_names)
+    return any("secrets" not in section for _, section in _github_routers(routers, sections))
 
 
 T = TypeVar("T")
@@ -115,41 +116,41 @@ def unless_wrong(read: Iterator[T | ConfigError]) -> list[T]:
     return [one for one in everything if not isinstance(one, ConfigError)]
 
 
-def _section(config: Config, router: str) -> Mapping[str, Any]:
-    return config.file.routers.get(name_of(router), {})
+def _github_routers(
+    routers: tuple[str, ...], sections: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The GitHub routers among those that are to run, by the names of their sections."""
+    for router in routers:
+        section = sections.get(name_of(router), {})
+        if section.get("router", router) == GITHUB:
+            yield name_of(router), section
 
 
 def _github_sources(config: Config) -> Iterator[Source | ConfigError]:
     """A source for each topic of a GitHub router, which takes only what is signed with one of its secrets."""
     secrets: dict[str, list[str]] = {}
-    for name in config.routers:
-        section = _section(config, name)
-        if section.get("router", name) == GITHUB:
-            try:
-                own = [resolve_secret(str(secret)) for secret in section.get("secrets", ())]
-            except ConfigError as error:
-                yield config.file.error(str(error), "secrets", f"routers.{name_of(name)}")
-                continue
-            topic = f"/unsafe/{section.get('host', 'github.com')}/"
-            secrets.setdefault(topic, []).extend(own or [secret.value for secret in config.github_secrets])
+    for name, section in _github_routers(config.routers, config.file.routers):
+        try:
+            own = [resolve_secret(str(secret)) for secret in section.get("secrets", ())]
+        except ConfigError as error:
+            yield config.file.error(str(error), "secrets", f"routers.{name}")
+            continue
+        topic = f"/unsafe/{section.get('host', 'github.com')}/"
+        secrets.setdefault(topic, []).extend(own or [secret.value for secret in config.github_secrets])
     yield from (Source(topic, load_provider(GITHUB), these) for topic, these in secrets.items() if these)
 
 
 def _check(source: Source, config: Config) -> None:
     """Raises `Mistakes` for what conflicts with other options of the hub."""
     if source.certificates and not config.tls_client_authorities:
-        raise Mistakes([("certificates", "certificates are only asked for with --sslca")])
-    if source.provider.window_s > config.retention.dedup_s:
-        raise Mistakes(
-            [
-                (
-                    "max_age",
-                    f"a request stays good for {source.provider.window_s:.0f} seconds, from max_age before its time to "
-                    f"max_age after it: so long a repeat has to be remembered, and --dedup-window is "
-                    f"{config.retention.dedup_s:.0f} seconds",
-                )
-            ]
+        raise Mistakes(("certificates", "certificates are only asked for with --sslca"))
+    window_s, dedup_s = source.provider.window_s, config.retention.dedup_s
+    if window_s > dedup_s:
+        reason = (
+            f"a request stays good for {window_s:.0f} seconds, from max_age before its time to max_age after it: "
+            f"so long a repeat has to be remembered, and --dedup-window is {dedup_s:.0f} seconds"
         )
+        raise Mistakes(("max_age", reason))
 
 
 def _provider(table: Table, resolve: Callable[[str], str]) -> Any:
@@ -218,10 +219,6 @@ def _networks(texts: list[Any], ranges: Mapping[str, Sequence[Network]]) -> tupl
                 f"{error}; a network is like 192.0.2.0/24, or a name that `hookbot update-ranges` was called with"
             ) from None
     return tuple(networks)
-
-
-def _certificates(texts: list[Any]) -> Sequence[str]:
-    return [_certificate(text) for text in _strings(texts)]
 
 
 def _certificate(text: str) -> str:
