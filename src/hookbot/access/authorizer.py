@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf
 from typing import Literal
 
@@ -11,6 +11,9 @@ from .narrowed_tokens import CAVEATS, NarrowedToken
 from .tokens import DIGESTS, Digest, find_opening, opening_paths
 
 Action = Literal["publish", "subscribe", "operate"]
+CACHED = 4096
+"""How many valid tokens are cached of each kind."""
+
 _ONLY: dict[Action, str] = {"publish": "pub", "subscribe": "sub"}
 
 
@@ -55,31 +58,9 @@ class Authorizer:
         self._digests = tuple(digests)
         self._live_only = frozenset(live_only)
         self._revoked = frozenset(revoked)
-
-        @lru_cache(maxsize=4096)
-        def plain_grant(token: str, path: str) -> Grant:
-            """Raises `Unauthorized`, and so caches nothing of untrusted clients, who may send any number of paths.
-
-            A token that is cached is found by its hash, which is randomly keyed, and so tells nothing of other tokens.
-            """
-            for key in keys:
-                opening = find_opening(token, key, path, digests)
-                if opening is not None:
-                    digest = next(digest for digest, length in DIGESTS.items() if length == len(token))
-                    return Grant(key, digest, opening, live_only=digest in live_only)
-            raise Unauthorized
-
-        @lru_cache(maxsize=4096)
-        def genuine(token: str) -> tuple[NarrowedToken, str]:
-            """A narrowed token and the key that it begins with; raises `ValueError`, and caches nothing then."""
-            narrowed = NarrowedToken.parse(token)
-            for key in keys:
-                if narrowed.is_made_with(key):
-                    return narrowed, key
-            raise ValueError("not made with a key of this hub")
-
-        self._plain_grant = plain_grant
-        self._genuine = genuine
+        # errors are not cached, and so nothing of untrusted clients, who may send any number of tokens and paths
+        self._plain_grant = lru_cache(CACHED)(partial(_plain_grant, self._keys, self._digests, self._live_only))
+        self._genuine = lru_cache(CACHED)(partial(_genuine, self._keys))
 
     def grant(self, token: str, path: str, action: Action, *, now_s: float) -> Grant | None:
         """The grant of a token for an action at `path`, None if it has none. Every comparison takes constant time."""
@@ -121,6 +102,30 @@ class Authorizer:
             live_only=bool(caveats["live"]) or narrowed.digest in self._live_only,
             cursor="".join(set(caveats["cursor"])),
         )
+
+
+def _plain_grant(
+    keys: Sequence[str], digests: Collection[Digest], live_only: Collection[Digest], token: str, path: str
+) -> Grant:
+    """The grant of a plain token; raises `Unauthorized`.
+
+    A token that is cached is found by its hash, which is randomly keyed, and so tells nothing of other tokens.
+    """
+    for key in keys:
+        opening = find_opening(token, key, path, digests)
+        if opening is not None:
+            digest = next(digest for digest, length in DIGESTS.items() if length == len(token))
+            return Grant(key, digest, opening, live_only=digest in live_only)
+    raise Unauthorized
+
+
+def _genuine(keys: Sequence[str], token: str) -> tuple[NarrowedToken, str]:
+    """A narrowed token and the key that it begins with; raises `ValueError`."""
+    narrowed = NarrowedToken.parse(token)
+    for key in keys:
+        if narrowed.is_made_with(key):
+            return narrowed, key
+    raise ValueError("not made with a key of this hub")
 
 
 Caveats = Mapping[str, Sequence[str]]
