@@ -1,6 +1,5 @@
 """Senders that show a JSON Web Token (RFC 7519)."""
 
-import hmac
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 from ..errors import BadSignature, ConfigError
-from .algorithms import PEM, load_private, load_public
+from .algorithms import PEM, is_sha256, load_private, load_public
 from .provider import Proof, Provider
 from .request import SignedRequest, describe, parse_place
 from .timestamps import MAX_AGE_S, check_fresh
@@ -124,7 +123,7 @@ class Jwt(Provider):
         given = claims.get(self.body_claim)
         if not isinstance(given, str):
             raise BadSignature(f"the token has no claim {self.body_claim!r} with the SHA-256 of the body")
-        if not hmac.compare_digest(given.lower().encode("utf-8", "surrogatepass"), sha256(body).hexdigest().encode()):
+        if not is_sha256(given.lower(), body):
             raise BadSignature(f"the claim {self.body_claim!r} is not the SHA-256 of the body")
 
 

@@ -1,12 +1,12 @@
 """Senders that sign the address they post to, each with ideas of its own about how it is written."""
 
-import hmac
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 
 from ..errors import BadSignature
+from .algorithms import is_sha256
 from .provider import Proof
 from .request import SignedRequest
 from .scheme import Scheme
@@ -55,8 +55,7 @@ class Twilio(Scheme):
 def _check_body(request: SignedRequest) -> None:
     if request.form() or not request.body:
         return
-    given = request.need("query:bodySHA256")
-    if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), sha256(request.body).hexdigest().encode()):
+    if not is_sha256(request.need("query:bodySHA256"), request.body):
         raise BadSignature("the query parameter 'bodySHA256' is not the SHA-256 of the body")
 
 
