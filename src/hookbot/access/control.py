@@ -31,10 +31,10 @@ from .active_subscriptions import ActiveSubscriptions
 from .admitted import AdmittedPublish, AdmittedSubscription
 from .authorizer import Action, Authorizer, Grant
 from .client_address import TrustedProxies, neighbourhood
-from .credentials import tokens_of
 from .fetching import Fetches
 from .rate_limits import FAILURES, Rate, RateLimiter
 from .sources import Source, Sources
+from .tokens import tokens_of
 
 FAILED = "requests without a good token or signature"
 

@@ -6,12 +6,35 @@ for a path without the leading ``/pub`` or ``/sub`` is good for both.
 """
 
 import hmac
-from collections.abc import Collection, Iterator
+from binascii import a2b_base64
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from typing import Literal
+
+from ..protocol.request import Request
+from ..protocol.subscribe import offered
 
 Digest = Literal["sha1", "sha256"]
 DIGESTS: dict[Digest, int] = {"sha1": 40, "sha256": 64}
 """The kinds of plain tokens, and how many hexadecimal digits each has."""
+TOKEN_PROTOCOL = "hookbot.token."  # noqa: S105 - a prefix, not a token
+
+
+def tokens_of(request: Request) -> Sequence[str]:
+    """All tokens of a request: Basic user name, Bearer, a websocket's subprotocol, ``?token=`` of a GET."""
+    scheme, _, credentials = request.header("authorization").partition(" ")
+    tokens = []
+    if scheme.lower() == "bearer":
+        tokens.append(credentials.strip())
+    elif scheme.lower() == "basic":
+        with suppress(ValueError):
+            tokens.append(a2b_base64(credentials.strip(), strict_mode=True).decode("latin-1").partition(":")[0])
+    for protocol in offered(request):
+        if protocol.startswith(TOKEN_PROTOCOL):
+            tokens.append(protocol.removeprefix(TOKEN_PROTOCOL))
+    if request.method == "GET" and "token=" in request.query:
+        tokens.append(request.parameters.get("token", ""))
+    return tokens
 
 
 def make_token(key: str, path: str, digest: Digest = "sha1") -> str:
