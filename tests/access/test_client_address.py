@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.access.client_address import TrustedProxies, is_within, neighbourhood, read_address
+from hookbot.access.client_address import TrustedProxies, client_network, is_within, read_address
 from hookbot.errors import ConfigError
 
 
@@ -74,10 +74,10 @@ def test_an_address_lies_within_networks_of_its_own_kind():
 
 
 def test_neighbours_are_counted_as_one_where_one_customer_has_them_all():
-    assert neighbourhood("2001:db8:1:2::3") == neighbourhood("2001:db8:1:2:ffff::") == "2001:db8:1:2::/64"
-    assert neighbourhood("2001:db8:1:3::3") != neighbourhood("2001:db8:1:2::3")
-    assert neighbourhood("192.0.2.1") == "192.0.2.1"
-    assert neighbourhood("") == ""
+    assert client_network("2001:db8:1:2::3") == client_network("2001:db8:1:2:ffff::") == "2001:db8:1:2::/64"
+    assert client_network("2001:db8:1:3::3") != client_network("2001:db8:1:2::3")
+    assert client_network("192.0.2.1") == "192.0.2.1"
+    assert client_network("") == ""
 
 
 def test_what_is_no_address_is_none():

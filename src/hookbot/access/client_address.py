@@ -63,7 +63,7 @@ def is_within(client: str, networks: tuple[Network, ...]) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
-def neighbourhood(client: str) -> str:
+def client_network(client: str) -> str:
     """The network that is rate-limited as one client: an IPv4 address, or the /64 that one IPv6 customer has."""
     address = read_address(client)
     return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else client

@@ -30,7 +30,7 @@ from ..protocol.topics import RECURSIVE, UNSAFE, TopicFilter, decode_path, is_ow
 from .active_subscriptions import ActiveSubscriptions
 from .admitted import AdmittedPublish, AdmittedSubscription
 from .authorizer import Action, Authorizer, Grant
-from .client_address import TrustedProxies, neighbourhood
+from .client_address import TrustedProxies, client_network
 from .fetching import Fetches
 from .rate_limits import FAILURES, Rate, RateLimiter
 from .sources import Source, Sources
@@ -139,7 +139,7 @@ class AccessControl:
 
     def distrust(self, request: Request, topic: str, source: Source | None, error: BadSignature) -> None:
         """Count a sender that could not prove who it is. Raises `TooManyRequests` where that happens too often."""
-        self._failures.use(neighbourhood(request.client), FAILED, now_s=self.now_s)
+        self._failures.use(client_network(request.client), FAILED, now_s=self.now_s)
         if source:
             delivery = source.provider.delivery_of(source.signed(request, b""))
             named = f" (delivery {delivery[:80]!r})" if delivery else ""
@@ -176,7 +176,7 @@ class AccessControl:
             if grant := self.authorizer.grant(token, path, action, now_s=now_s):
                 break
         else:
-            self._failures.use(neighbourhood(request.client), FAILED, now_s=now_s)
+            self._failures.use(client_network(request.client), FAILED, now_s=now_s)
             raise Unauthorized
         if (
             request.sent("origin")
@@ -207,7 +207,7 @@ class AccessControl:
 
     def _count_publish(self, request: Request) -> None:
         if self._publishes:
-            self._publishes.use(neighbourhood(request.client), "publishes", now_s=self.now_s)
+            self._publishes.use(client_network(request.client), "publishes", now_s=self.now_s)
 
     def _source(self, request: Request, topic: str) -> Source | None:
         """The source of a topic; raises `Forbidden` for a client that is none of its senders."""

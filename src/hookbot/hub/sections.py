@@ -12,6 +12,7 @@ from ..access.ip_ranges import networks_of, read_ranges
 from ..access.rate_limits import Rate, RateLimiter
 from ..access.sources import Source
 from ..errors import ConfigError, InvalidTopic, did_you_mean
+from ..protocol.paths import split_path
 from ..protocol.topics import check_topic
 from ..routers import Secret
 from ..routers.runner import RouterSpec, name_of
@@ -188,9 +189,9 @@ def _strings(values: list[Any]) -> Sequence[str]:
 
 
 def _topic(text: str) -> str:
-    for place, topic in (("/unsafe/pub/", "/unsafe/"), ("/pub/", ""), ("pub/", "")):
-        if text.startswith(place):
-            raise ConfigError(f"what is posted to {text} has the topic {topic}{text.removeprefix(place)}: write that")
+    action, topic = split_path(f"/{text}" if text.startswith("pub/") else text)
+    if action == "publish":
+        raise ConfigError(f"what is posted to {text} has the topic {topic}: write that")
     try:
         return check_topic(text)
     except InvalidTopic as error:

@@ -6,7 +6,7 @@ from functools import partial
 import trio
 
 from ..access.admitted import Accepted, AdmittedPublish, Confirmation
-from ..access.client_address import neighbourhood
+from ..access.client_address import client_network
 from ..access.control import AccessControl
 from ..errors import BadSignature, HookbotError, Unavailable
 from ..log.deduplication import Outcome
@@ -52,7 +52,7 @@ async def verify(access: AccessControl, admitted: AdmittedPublish, body: bytes) 
         return accepted
     access.count_genuine(admitted.source)
     if isinstance(accepted, Confirmation):
-        await access.fetches.get(accepted.url, neighbourhood(request.http.client), now_s=access.now_s)
+        await access.fetches.get(accepted.url, client_network(request.http.client), now_s=access.now_s)
         return accepted.draft
     return accepted
 
@@ -61,7 +61,7 @@ async def _accept(access: AccessControl, admitted: AdmittedPublish, body: bytes)
     try:
         return await _accept_known(admitted, body, access.now_s)
     except CertificateNeeded as needed:
-        client = neighbourhood(admitted.request.http.client)
+        client = client_network(admitted.request.http.client)
         await access.fetches.fill(needed.cache, needed.url, client, now_s=access.now_s)
     return await _accept_known(admitted, body, access.now_s)
 
