@@ -6,7 +6,7 @@ An unexpected error in any of them ends the process, loudly. A router's failure 
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,6 @@ from functools import partial
 import trio
 
 from ..access.active_subscriptions import ActiveSubscriptions
-from ..access.control import AccessControl
 from ..broker.broker import Broker, open_broker
 from ..broker.consumers import open_consumers
 from ..errors import ConfigError
@@ -22,15 +21,13 @@ from ..log.contract import Log
 from ..log.memory import MemoryLog
 from ..log.sqlite import open_sqlite_log
 from ..protocol.message import wall_clock_us
-from ..routers.runner import Routers, open_routers
+from ..routers.runner import open_routers
 from ..web.app import create_app
 from ..web.asgi import PrefixedStream, Server, Stream
-from ..web.fastpath.context import HandOver
-from ..web.fastpath.epoll import AVAILABLE, EpollLoop
-from ..web.fastpath.fanout import Fanout
-from ..web.fastpath.listener import FastPath
+from ..web.fastpath.epoll import AVAILABLE
+from ..web.fastpath.listener import open_fast_path
 from ..web.limits import BodyBudget, ConnectionLimits
-from ..web.metrics import MetricKind, Metrics
+from ..web.metrics import hub_metrics
 from ..web.services import Readiness, Services
 from ..web.streams import Streams
 from ..web.tls import Tls
@@ -42,14 +39,6 @@ from .sections import read_routers, unless_wrong
 RELOAD = frozenset({signal.SIGHUP} if hasattr(signal, "SIGHUP") else ())
 SWEEP_INTERVAL_S = 1.0
 SWEEP_BATCH = 500  # to send a close frame takes some ten microseconds
-ROUTER_METRICS = {
-    "lag": "How many messages of the log it has not looked at yet.",
-    "routed": "Messages dealt with.",
-    "published": "Messages published.",
-    "failed": "Messages given up.",
-    "restarts": "Times it crashed and was made anew.",
-    "blocked": "Times it held up the event loop.",
-}
 BACKLOG = 8192  # a storm of reconnecting subscribers waits here (Linux caps it at net.core.somaxconn)
 
 logger = logging.getLogger("hookbot.server")
@@ -106,7 +95,7 @@ async def open_hub(config: Config, *, clock_us: Callable[[], int] = wall_clock_u
             consumers,
             Streams(broker, access.active, config.heartbeat_s),
             Readiness(log, lambda: routers.running),
-            hub_metrics(broker, access, routers),
+            hub_metrics(broker, access, routers.snapshot),
             routers.snapshot,
         )
         app = create_app(services)
@@ -114,7 +103,9 @@ async def open_hub(config: Config, *, clock_us: Callable[[], int] = wall_clock_u
         async with trio.open_nursery() as connections:
             hand_over = partial(_serve_soon, connections, server)
             if tls is None and config.door and AVAILABLE:
-                fast_path: AbstractAsyncContextManager[None] = open_fast_path(config, services, sock, hand_over)
+                fast_path: AbstractAsyncContextManager[None] = open_fast_path(
+                    services, limits(config), sock, hand_over, leave_s=config.leave_s
+                )
             else:
                 await connections.start(server.serve_listeners, [_listener(sock, tls)])
                 fast_path = nullcontext(None)
@@ -126,27 +117,6 @@ async def open_hub(config: Config, *, clock_us: Callable[[], int] = wall_clock_u
         background.cancel_scope.cancel()
 
 
-@asynccontextmanager
-async def open_fast_path(
-    config: Config, services: Services, sock: socket.socket, hand_over: HandOver
-) -> AsyncIterator[None]:
-    """The fast path, listening. When the block ends, its clients are told, and have `leave_s` to disconnect."""
-    epoll = EpollLoop()
-    fanout = Fanout(services, epoll, limits(config))
-    fast_path = FastPath(services, fanout, epoll, limits(config), hand_over)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(epoll.run)
-        await nursery.start(fanout.run)
-        await nursery.start(fast_path.run)
-        fast_path.listen(sock)
-        yield
-        deadline = trio.current_time() + config.leave_s
-        async with trio.open_nursery() as closing:
-            closing.start_soon(fast_path.close, deadline)
-            closing.start_soon(fanout.close, deadline)
-        nursery.cancel_scope.cancel()
-
-
 def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContextManager[Log]:
     """The log that the configuration names."""
     if config.store == "memory:":
@@ -154,26 +124,6 @@ def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContex
     if config.store == "sqlite:":
         return open_sqlite_log(config.data_dir, clock_us=clock_us)
     raise ConfigError(f"a store is 'sqlite:' or 'memory:', not {config.store!r}")
-
-
-def hub_metrics(broker: Broker, access: AccessControl, routers: Routers) -> Metrics:
-    """The metrics at ``/metrics``."""
-    metrics = Metrics()
-    counts = broker.counts
-    metrics.add("counter", "published", "Messages stored.", lambda: counts.published)
-    metrics.add("counter", "published_bytes", "Bytes of their bodies.", lambda: counts.published_bytes)
-    metrics.add("counter", "duplicates", "Publishes whose key was known: not stored again.", lambda: counts.duplicates)
-    metrics.add("counter", "refused", "Requests answered with an error.", lambda: counts.refused, label="status")
-    metrics.add("gauge", "head", "Position of the newest message.", lambda: broker.head)
-    metrics.add("gauge", "subscribers", "Subscriptions that stand.", lambda: len(access.active))
-    for field, help in ROUTER_METRICS.items():
-        kind: MetricKind = "gauge" if field == "lag" else "counter"
-        metrics.add(kind, f"router_{field}", help, partial(_by_router, routers, field), label="router")
-    return metrics
-
-
-def _by_router(routers: Routers, field: str) -> Mapping[str, float]:
-    return {one["name"]: one[field] for one in routers.snapshot()}
 
 
 def limits(config: Config) -> ConnectionLimits:

@@ -1,8 +1,7 @@
 """Services: the parts of a running hub that answer requests, however they come in."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import trio
 
@@ -12,7 +11,7 @@ from ..broker.consumers import Consumers
 from ..errors import Unavailable
 from ..log.contract import Log
 from .limits import BodyBudget
-from .metrics import Metrics
+from .metrics import Metrics, RouterStates
 from .streams import Streams
 
 CHECK_INTERVAL_S = 1.0
@@ -48,5 +47,4 @@ class Services:
     streams: Streams
     readiness: Readiness
     metrics: Metrics
-    routers: Callable[[], Sequence[Mapping[str, Any]]]
-    """The state of each router, as JSON."""
+    routers: RouterStates

@@ -7,7 +7,8 @@ it. Both run the same flows (`hookbot.web.publish`, `hookbot.web.subscribe`).
 import errno
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 import trio
@@ -25,6 +26,27 @@ OUT_OF_FILES_PAUSE_S = 0.2
 SWEEP_S = 1.0
 
 logger = logging.getLogger("hookbot.door")
+
+
+@asynccontextmanager
+async def open_fast_path(
+    services: Services, limits: ConnectionLimits, sock: socket.socket, hand_over: HandOver, *, leave_s: float
+) -> AsyncIterator[None]:
+    """The fast path, listening. When the block ends, its clients are told, and have `leave_s` to disconnect."""
+    epoll = EpollLoop()
+    fanout = Fanout(services, epoll, limits)
+    fast_path = FastPath(services, fanout, epoll, limits, hand_over)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(epoll.run)
+        await nursery.start(fanout.run)
+        await nursery.start(fast_path.run)
+        fast_path.listen(sock)
+        yield
+        deadline = trio.current_time() + leave_s
+        async with trio.open_nursery() as closing:
+            closing.start_soon(fast_path.close, deadline)
+            closing.start_soon(fanout.close, deadline)
+        nursery.cancel_scope.cancel()
 
 
 class FastPath:
