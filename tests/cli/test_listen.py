@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from hookbot.cli import subscribing as cli_subscribing
+from hookbot.cli import subscribe_options
 from hookbot.protocol.envelope import from_envelope
 from hookbot.testing import open_test_hub
 from support.commands import Caller, ThreadHub, running, starting, target
@@ -216,7 +216,7 @@ def test_what_cannot_be_done_is_said_in_a_line_with_an_exit_code(hub, call, word
 
 
 def test_a_hub_that_is_not_there_is_given_up_by_commands_that_end(call, monkeypatch):
-    monkeypatch.setattr(cli_subscribing, "PATIENCE_S", 0)
+    monkeypatch.setattr(subscribe_options, "PATIENCE_S", 0)
     code, _, err = call("latest", "http://127.0.0.1:1/sub/a")
     assert code == 4
     assert "hookbot: http://127.0.0.1:1/sub/a: cannot connect to 127.0.0.1:1: Connection refused" in err

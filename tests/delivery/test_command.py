@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from hookbot.delivery import Failed
-from hookbot.delivery import command as running
+from hookbot.delivery import command as module
 from hookbot.delivery.command import open_runner
+from hookbot.delivery.worker import Failed
 from hookbot.protocol.message import Message, Verified
 
 SHOW_ENVIRONMENT = "import os; print([(k, v) for k, v in os.environb.items() if k[:8] == b'HOOKBOT_'])"
@@ -149,7 +149,7 @@ async def test_a_command_that_hangs_is_asked_to_end(capfd):
 
 
 async def test_a_command_that_does_not_end_when_asked_is_killed_with_all_that_it_started(monkeypatch, capfd):
-    monkeypatch.setattr(running, "KILL_AFTER_S", 0.2)
+    monkeypatch.setattr(module, "KILL_AFTER_S", 0.2)
     child = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
     with pytest.raises(Failed, match="was ended"):
         await run(*sh(f'sh -c "{child.replace("$$", chr(92) + "$$")}" & {child}'), timeout_s=0.5)
@@ -238,7 +238,7 @@ async def test_a_command_goes_on_when_nobody_reads_its_output(tmp_path, monkeypa
     read, write = os.pipe()
     os.close(read)
     async with runner(*sh(f"echo 1; echo 2; echo 3; touch {tmp_path}/done")) as made:
-        made._outputs = (running.Output(write), running.Output(write))
+        made._outputs = (module.Output(write), module.Output(write))
         await made.run(make(), 1)
     os.close(write)
     assert (tmp_path / "done").exists()

@@ -6,8 +6,7 @@ import os
 import pytest
 import trio
 
-from hookbot.delivery import GaveUp, Stopping
-from hookbot.delivery.dead_letters import ToFile, ToTopic
+from hookbot.delivery.dead_letters import DeadLetterFile, DeadLetterTopic, GaveUp, NoDeadLetters
 from hookbot.errors import Unauthorized
 from hookbot.protocol.envelope import from_envelope
 from hookbot.protocol.message import Message
@@ -21,7 +20,7 @@ async def test_a_file_gets_a_line_for_each_with_the_whole_message_and_the_reason
     path = tmp_path / "dead.jsonl"
     async with trio.open_nursery() as nursery:
         for n in range(5):
-            nursery.start_soon(ToFile(path).take, MESSAGE, f"reason\n{n}")
+            nursery.start_soon(DeadLetterFile(path).take, MESSAGE, f"reason\n{n}")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [from_envelope(line) for line in lines] == [MESSAGE] * 5
     assert {line["failure"] for line in lines} == {f"reason\n{n}" for n in range(5)}
@@ -29,19 +28,19 @@ async def test_a_file_gets_a_line_for_each_with_the_whole_message_and_the_reason
 
 async def test_only_its_owner_can_read_the_file(tmp_path):
     path = tmp_path / "dead.jsonl"
-    assert await ToFile(path).take(MESSAGE, "x") == str(path)
+    assert await DeadLetterFile(path).take(MESSAGE, "x") == str(path)
     assert os.stat(path).st_mode & 0o777 == 0o600
 
 
 async def test_a_file_that_cannot_be_written_keeps_nothing(tmp_path):
     with pytest.raises(GaveUp, match=rf"cannot write {ID} to .*: Is a directory"):
-        await ToFile(tmp_path).take(MESSAGE, "x")
+        await DeadLetterFile(tmp_path).take(MESSAGE, "x")
 
 
 async def test_a_topic_gets_the_message_with_the_reason_in_a_header_once():
     with trio.fail_after(20):
         async with open_test_hub() as hub:
-            letters = ToTopic(hub.url_for("/pub/dead"), None, None, "forward-test")
+            letters = DeadLetterTopic(hub.url_for("/pub/dead"), None, None, "forward-test")
             for _ in range(2):
                 place = await letters.take(MESSAGE, "because \u2028 of\r\nthat")
             await hub.publish("dead", b"the next")
@@ -57,9 +56,9 @@ async def test_a_topic_that_refuses_keeps_nothing():
     with trio.fail_after(20):
         async with open_test_hub() as hub:
             with pytest.raises(Unauthorized):
-                await ToTopic(f"{hub.url}/pub/dead", "wrong", None, "x").take(MESSAGE, "x")
+                await DeadLetterTopic(f"{hub.url}/pub/dead", "wrong", None, "x").take(MESSAGE, "x")
 
 
 async def test_nobody_to_keep_it_says_so():
     with pytest.raises(GaveUp, match="a/b abcdefgh-000000000000001: because"):
-        await Stopping().take(MESSAGE, "because")
+        await NoDeadLetters().take(MESSAGE, "because")

@@ -9,9 +9,9 @@ import pytest
 import trio
 import trustme
 
-from hookbot.delivery import Failed
-from hookbot.delivery import forwarder as posting
+from hookbot.delivery import forwarder as module
 from hookbot.delivery.forwarder import ForwardOptions, Target, open_forwarder
+from hookbot.delivery.worker import Failed
 from hookbot.errors import Refused
 from hookbot.protocol.message import Message
 from hookbot.signatures import SignedRequest, load_provider
@@ -26,11 +26,11 @@ def make(body=b"{}", headers=(), **fields):
     return Message("t", body, tuple(headers), id=ID, **fields)
 
 
-async def post(url, message, **style):
-    style = ForwardOptions(hop="forward-test", **style)
+async def post(url, message, **options):
+    options = ForwardOptions(hop="forward-test", **options)
     with trio.fail_after(30):
-        async with open_forwarder(Target.parse(url), style) as poster:
-            return await poster.post(message, 1)
+        async with open_forwarder(Target.parse(url), options) as forwarder:
+            return await forwarder.post(message, 1)
 
 
 # -- targets
@@ -171,9 +171,9 @@ async def test_connections_are_used_again():
     async with trio.open_nursery() as nursery:
         server = Counting()
         await server.up(nursery)
-        async with open_forwarder(Target.parse(server.url), ForwardOptions(hop="x")) as poster:
+        async with open_forwarder(Target.parse(server.url), ForwardOptions(hop="x")) as forwarder:
             for _ in range(5):
-                await poster.post(make(), 1)
+                await forwarder.post(make(), 1)
         nursery.cancel_scope.cancel()
     assert (len(server.requests), connections) == (5, 1)
 
@@ -297,7 +297,7 @@ async def test_a_target_that_hangs_up_failed():
 
 
 async def test_an_answer_without_end_is_read_only_so_far(monkeypatch):
-    monkeypatch.setattr(posting, "_DRAIN_S", 0.1)
+    monkeypatch.setattr(module, "_DRAIN_S", 0.1)
 
     async def talk(stream):
         await stream.receive_some()

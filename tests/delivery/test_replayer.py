@@ -5,8 +5,8 @@ import trio
 
 from hookbot import Gap, Message
 from hookbot.client import open_publisher
-from hookbot.delivery import Failed
-from hookbot.delivery.replayer import Replaying, Republisher
+from hookbot.delivery.replayer import Replay, Republisher
+from hookbot.delivery.worker import Failed
 from hookbot.errors import Unauthorized
 from hookbot.protocol.message import format_id
 from hookbot.testing import open_test_hub
@@ -31,7 +31,7 @@ class History:
 async def replayed(items, until_us=None, speed=None):
     """What comes, and when."""
     began = trio.current_time()
-    return [(item, trio.current_time() - began) async for item in Replaying(History(items), until_us, speed)]
+    return [(item, trio.current_time() - began) async for item in Replay(History(items), until_us, speed)]
 
 
 async def test_without_a_speed_everything_comes_at_once(autojump_clock):

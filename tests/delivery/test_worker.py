@@ -1,4 +1,4 @@
-"""Handling: in order, at once, again, and to the end."""
+"""A worker: in order, at once, again, and to the end."""
 
 import logging
 import math
@@ -8,8 +8,10 @@ import pytest
 import trio
 
 from hookbot import Gap, Message
-from hookbot.delivery import Failed, GaveUp, Policy, Stop, Worker
 from hookbot.delivery import worker as module
+from hookbot.delivery.dead_letters import GaveUp
+from hookbot.delivery.shutdown import Stop
+from hookbot.delivery.worker import Failed, Policy, Worker
 from hookbot.errors import Refused
 from hookbot.protocol.message import format_id
 
@@ -61,7 +63,7 @@ class Work:
 
 
 class Scene:
-    """A handling that runs, and everything around it."""
+    """A worker that runs, and everything around it."""
 
     def __init__(self, work, policy):
         self.work = work
@@ -69,8 +71,8 @@ class Scene:
         self.error = None
         self.ended = trio.Event()
         self.put, self._messages = trio.open_memory_channel(math.inf)
-        self.handling = Worker(work, policy, self._ack)
-        self.totals = self.handling.totals
+        self.worker = Worker(work, policy, self._ack)
+        self.totals = self.worker.totals
 
     def _ack(self, message):
         self.acked.append(int(message.body))
@@ -88,14 +90,14 @@ class Scene:
             self.stop = Stop(nursery.cancel_scope)
             task_status.started()
             try:
-                await self.handling.run(self._messages, self.stop)
+                await self.worker.run(self._messages, self.stop)
             except Exception as error:
                 self.error = error
         self.ended.set()
 
 
 @asynccontextmanager
-async def handling(work, **policy):
+async def working(work, **policy):
     with trio.fail_after(3600):  # of the test's clock
         async with trio.open_nursery() as nursery:
             scene = Scene(work, Policy(**{"hop": "test", **policy}))
@@ -105,7 +107,7 @@ async def handling(work, **policy):
 
 
 async def test_messages_are_handled_in_order_and_acknowledged_when_they_are_done():
-    async with handling(Work(holds=[1])) as scene:
+    async with working(Work(holds=[1])) as scene:
         scene.send(make(1), make(2), make(3))
         await scene.work.begun_with(1)
         assert scene.acked == []
@@ -116,7 +118,7 @@ async def test_messages_are_handled_in_order_and_acknowledged_when_they_are_done
 
 
 async def test_several_topics_at_once_as_many_as_allowed_each_in_order():
-    async with handling(Work(holds=[1, 2, 3, 4]), concurrency=2) as scene:
+    async with working(Work(holds=[1, 2, 3, 4]), concurrency=2) as scene:
         scene.send(make(1, "a"), make(2, "a"), make(3, "b"), make(4, "c"))
         await trio.testing.wait_all_tasks_blocked()
         assert scene.work.begun == [1, 3]
@@ -131,14 +133,14 @@ async def test_several_topics_at_once_as_many_as_allowed_each_in_order():
 
 
 async def test_in_any_order_the_messages_of_a_topic_do_not_wait_for_each_other():
-    async with handling(Work(holds=[1]), concurrency=2, in_order=False) as scene:
+    async with working(Work(holds=[1]), concurrency=2, in_order=False) as scene:
         scene.send(make(1), make(2))
         await trio.testing.wait_all_tasks_blocked()
         assert scene.acked == [2]
 
 
 async def test_what_fails_is_tried_again_while_its_topic_waits_and_others_do_not(autojump_clock):
-    async with handling(Work(fails={1: 3})) as scene:
+    async with working(Work(fails={1: 3})) as scene:
         scene.send(make(1, "a"), make(2, "a"), make(3, "b"))
         await scene.end()
     assert scene.work.begun.count(1) == 4
@@ -146,26 +148,26 @@ async def test_what_fails_is_tried_again_while_its_topic_waits_and_others_do_not
 
 
 async def test_between_attempts_it_waits_longer_and_longer_and_as_long_as_it_is_asked_to(autojump_clock):
-    async with handling(Work(fails={1: 2})) as scene:
+    async with working(Work(fails={1: 2})) as scene:
         scene.send(make(1))
         await scene.end()
         assert 1 <= trio.current_time() <= 3
     began = trio.current_time()
-    async with handling(Work(fails={1: Failed("later", retry_after_s=120)}), max_attempts=2) as scene:
+    async with working(Work(fails={1: Failed("later", retry_after_s=120)}), max_attempts=2) as scene:
         scene.send(make(1))
         await scene.end()
     assert trio.current_time() - began >= 120
 
 
 async def test_nothing_is_given_up_unless_it_is_said_so(autojump_clock):
-    async with handling(Work(fails={1: 50})) as scene:
+    async with working(Work(fails={1: 50})) as scene:
         scene.send(make(1))
         await scene.end()
     assert scene.work.done == [1]
 
 
 async def test_what_was_tried_often_enough_ends_it_all_and_is_not_acknowledged(autojump_clock):
-    async with handling(Work(fails={1: 9}), max_attempts=2) as scene:
+    async with working(Work(fails={1: 9}), max_attempts=2) as scene:
         scene.send(make(1), make(2))
         await scene.ended.wait()
     assert isinstance(scene.error, GaveUp)
@@ -174,7 +176,7 @@ async def test_what_was_tried_often_enough_ends_it_all_and_is_not_acknowledged(a
 
 
 async def test_when_it_all_ends_what_is_in_hand_is_still_finished(autojump_clock):
-    async with handling(Work(fails={1: 9}, holds=[1, 2]), max_attempts=1, concurrency=2) as scene:
+    async with working(Work(fails={1: 9}, holds=[1, 2]), max_attempts=1, concurrency=2) as scene:
         scene.send(make(1, "a"), make(2, "b"), make(3, "b"))
         await scene.work.begun_with(1, 2)
         scene.work.release(1)
@@ -200,7 +202,7 @@ class Kept:
 
 async def test_what_is_given_up_is_acknowledged_when_it_is_kept_elsewhere(autojump_clock, caplog):
     kept = Kept()
-    async with handling(Work(fails={1: 9}), max_attempts=1, dead_letters=kept) as scene:
+    async with working(Work(fails={1: 9}), max_attempts=1, dead_letters=kept) as scene:
         scene.send(make(1), make(2))
         await scene.end()
     assert kept.taken == [(1, "it does not work (1 attempt)")]
@@ -210,14 +212,14 @@ async def test_what_is_given_up_is_acknowledged_when_it_is_kept_elsewhere(autoju
 
 
 async def test_what_cannot_be_kept_is_not_acknowledged(autojump_clock):
-    async with handling(Work(fails={1: 9}), max_attempts=1, dead_letters=Kept(GaveUp("full"))) as scene:
+    async with working(Work(fails={1: 9}), max_attempts=1, dead_letters=Kept(GaveUp("full"))) as scene:
         scene.send(make(1))
         await scene.ended.wait()
     assert (str(scene.error), scene.acked) == ("full", [])
 
 
 async def test_of_several_that_wait_only_the_latest_is_handled():
-    async with handling(Work(holds=[1]), latest_only=True) as scene:
+    async with working(Work(holds=[1]), latest_only=True) as scene:
         scene.send(make(1, "a"))
         await scene.work.begun_with(1)
         scene.send(make(2, "a"), make(3, "b"), make(4, "a"))
@@ -230,7 +232,7 @@ async def test_of_several_that_wait_only_the_latest_is_handled():
 
 
 async def test_what_waits_for_another_attempt_gives_way_to_something_newer(autojump_clock):
-    async with handling(Work(fails={1: Failed("later", retry_after_s=1e9)}), latest_only=True) as scene:
+    async with working(Work(fails={1: Failed("later", retry_after_s=1e9)}), latest_only=True) as scene:
         scene.send(make(1))
         await scene.work.begun_with(1)
         await trio.testing.wait_all_tasks_blocked()
@@ -240,7 +242,7 @@ async def test_what_waits_for_another_attempt_gives_way_to_something_newer(autoj
 
 
 async def test_what_fails_while_something_newer_waits_is_not_tried_again(autojump_clock):
-    async with handling(Work(fails={1: 9}, holds=[1]), latest_only=True) as scene:
+    async with working(Work(fails={1: 9}, holds=[1]), latest_only=True) as scene:
         scene.send(make(1))
         await scene.work.begun_with(1)
         scene.send(make(2))
@@ -251,7 +253,7 @@ async def test_what_fails_while_something_newer_waits_is_not_tried_again(autojum
 
 
 async def test_what_is_not_wanted_and_what_went_in_a_circle_is_acknowledged_only(caplog):
-    async with handling(Work(), hop="me", wanted=lambda message: message.topic == "t") as scene:
+    async with working(Work(), hop="me", wanted=lambda message: message.topic == "t") as scene:
         scene.send(make(1, "other"), make(2, hops=("someone", "me")), make(3, hops=("someone",)))
         scene.send(make(4, headers=(("hookbot-hops", "someone, me"),)))  # which a hub does not believe on unsafe topics
         await scene.end()
@@ -260,7 +262,7 @@ async def test_what_is_not_wanted_and_what_went_in_a_circle_is_acknowledged_only
 
 
 async def test_a_gap_is_told_and_counted(caplog):
-    async with handling(Work()) as scene:
+    async with working(Work()) as scene:
         scene.send(Gap("retention", None, "x"), make(1))
         await scene.end()
     assert scene.totals.gaps == 1
@@ -268,14 +270,14 @@ async def test_a_gap_is_told_and_counted(caplog):
 
 
 async def test_it_ends_after_as_many_as_wanted():
-    async with handling(Work(), limit=2, wanted=lambda message: message.body != b"2") as scene:
+    async with working(Work(), limit=2, wanted=lambda message: message.body != b"2") as scene:
         scene.send(*map(make, range(1, 10)))
         await scene.ended.wait()
     assert scene.work.done == [1, 3]
 
 
 async def test_the_first_word_to_leave_lets_it_finish_what_is_in_hand_and_begin_nothing():
-    async with handling(Work(holds=[1])) as scene:
+    async with working(Work(holds=[1])) as scene:
         scene.send(make(1, "a"), make(2, "a"), make(3, "b"))
         await scene.work.begun_with(1)
         scene.stop.ask()
@@ -285,7 +287,7 @@ async def test_the_first_word_to_leave_lets_it_finish_what_is_in_hand_and_begin_
 
 
 async def test_the_second_word_to_leave_ends_what_is_in_hand():
-    async with handling(Work(holds=[1])) as scene:
+    async with working(Work(holds=[1])) as scene:
         scene.send(make(1))
         await scene.work.begun_with(1)
         scene.stop.ask()
@@ -295,7 +297,7 @@ async def test_the_second_word_to_leave_ends_what_is_in_hand():
 
 
 async def test_whoever_leaves_does_not_wait_for_another_attempt(autojump_clock):
-    async with handling(Work(fails={1: Failed("later", retry_after_s=1e9)})) as scene:
+    async with working(Work(fails={1: Failed("later", retry_after_s=1e9)})) as scene:
         scene.send(make(1))
         await scene.work.begun_with(1)
         await trio.testing.wait_all_tasks_blocked()
@@ -305,7 +307,7 @@ async def test_whoever_leaves_does_not_wait_for_another_attempt(autojump_clock):
 
 
 async def test_whoever_leaves_while_an_attempt_fails_does_not_try_again(autojump_clock):
-    async with handling(Work(fails={1: 9}, holds=[1])) as scene:
+    async with working(Work(fails={1: 9}, holds=[1])) as scene:
         scene.send(make(1))
         await scene.work.begun_with(1)
         scene.stop.ask()
@@ -330,7 +332,7 @@ async def test_when_the_subscription_is_refused_what_is_in_hand_is_finished_firs
 
 
 async def test_an_error_that_no_attempt_would_change_ends_it_all(autojump_clock):
-    async with handling(Work(fails={1: Refused("never")})) as scene:
+    async with working(Work(fails={1: Refused("never")})) as scene:
         scene.send(make(1))
         await scene.ended.wait()
     assert (str(scene.error), scene.acked) == ("never", [])
@@ -339,7 +341,7 @@ async def test_an_error_that_no_attempt_would_change_ends_it_all(autojump_clock)
 @pytest.mark.parametrize(("setting", "value", "ahead"), [("MAX_HELD", 3, 3), ("MAX_HELD_BYTES", 150, 2)])
 async def test_it_reads_only_so_far_ahead(monkeypatch, setting, value, ahead):
     monkeypatch.setattr(module, setting, value)
-    async with handling(Work(holds=[1])) as scene:
+    async with working(Work(holds=[1])) as scene:
         scene.send(*(make(n) for n in range(1, 10)))
         await trio.testing.wait_all_tasks_blocked()
         assert scene.put.statistics().current_buffer_used == 9 - ahead - 1
@@ -350,7 +352,7 @@ async def test_it_reads_only_so_far_ahead(monkeypatch, setting, value, ahead):
 
 async def test_a_message_that_is_larger_than_the_room_is_handled_alone(monkeypatch):
     monkeypatch.setattr(module, "MAX_HELD_BYTES", 10)
-    async with handling(Work()) as scene:
+    async with working(Work()) as scene:
         scene.send(make(1, "a"), make(2, "b"))
         await scene.end()
     assert scene.acked == [1, 2]
@@ -358,7 +360,7 @@ async def test_a_message_that_is_larger_than_the_room_is_handled_alone(monkeypat
 
 async def test_every_outcome_is_told(autojump_clock, caplog):
     caplog.set_level(logging.INFO)
-    async with handling(Work(fails={1: 1})) as scene:
+    async with working(Work(fails={1: 1})) as scene:
         scene.send(make(1))
         await scene.end()
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]

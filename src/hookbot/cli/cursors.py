@@ -17,7 +17,7 @@ from ..protocol.message import format_time, parse_time
 from ..protocol.paths import CURSORS
 from ..routers.hub_url import HubUrl
 from .parameters import data_dir
-from .subscribing import cafile
+from .subscribe_options import cafile
 from .tables import table
 
 COLUMNS = ("kind", "path", "name", "lag", "connected", "used", "position")

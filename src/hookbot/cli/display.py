@@ -10,6 +10,7 @@ from datetime import datetime
 
 import click
 
+from ..delivery.output import safe
 from ..protocol.message import Message
 
 SHOWN_CHARS = 20_000
@@ -19,7 +20,6 @@ _INDENT = "    "
 _EVENT_HEADERS = ("X-GitHub-Event", "X-Gitlab-Event", "X-Gitea-Event", "X-Event-Key", "X-Shopify-Topic", "ce-type")
 _EVENT_FIELDS = ("type", "event", "event_type", "eventType")
 _KEY = re.compile(r'^( *)("(?:[^"\\]|\\.)*")(: )', re.MULTILINE)
-_ALLOWED = "\n\t\u200c\u200d"  # the joiners are parts of emoji and of words
 
 
 def show(message: Message, headers: Sequence[str] = ()) -> str:
@@ -29,11 +29,6 @@ def show(message: Message, headers: Sequence[str] = ()) -> str:
     lines += [f"{_INDENT}{name}: {safe(value)}" for name, value in message.headers if name.lower() in wanted]
     lines += [f"{_INDENT}{line}" for line in _body(message.body).split("\n") if message.body]
     return "\n".join(lines) + "\n"
-
-
-def safe(text: str) -> str:
-    """The text with everything escaped that is not meant to be seen."""
-    return "".join(c if c.isprintable() or c in _ALLOWED else c.encode("unicode_escape").decode() for c in text)
 
 
 def event_of(message: Message) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from ..client.address import Address
-from ..delivery import Stop
+from ..delivery.shutdown import Stop
 from .diagnosis import Diagnosis, Finding
 from .parameters import DURATION
-from .subscribing import cafile, find_publish_token, find_token, run, set_up_saying, token_file
+from .subscribe_options import cafile, find_publish_token, find_token, run, set_up_saying, token_file
 
 _SHOWN = {True: ("ok", "green"), False: ("failed", "red"), None: ("-", "bright_black")}
 

@@ -6,12 +6,12 @@ from functools import partial
 import click
 
 from ..client.address import Address
-from ..delivery import Policy, Stop
 from ..delivery.command import open_runner
-from ..delivery.work import hop_name
+from ..delivery.shutdown import Stop
+from ..delivery.worker import Policy, hop_name
 from ..errors import ConfigError
-from .subscribing import SubscribeOptions, run, subscription_options, take_url
-from .working import RetryOptions, handle, handling_options
+from .retry_options import RetryOptions, handle, handling_options
+from .subscribe_options import SubscribeOptions, run, subscription_options, take_url
 
 
 @click.command("exec")
@@ -27,7 +27,7 @@ from .working import RetryOptions, handle, handling_options
 @handling_options(timeout="10m")
 @subscription_options
 def exec_(
-    subscribing: SubscribeOptions, trying: RetryOptions, words: tuple[str, ...], in_order: bool, latest_only: bool
+    subscribe: SubscribeOptions, retry: RetryOptions, words: tuple[str, ...], in_order: bool, latest_only: bool
 ) -> None:
     """Run COMMAND for each message, without a shell; exit 0 is done, everything else is tried again.
 
@@ -44,8 +44,8 @@ def exec_(
     if latest_only and not in_order:
         raise click.UsageError("--latest-only keeps the messages of a topic in order")
     hop = hop_name("exec", str(Address.parse(url)), *check_command(command))
-    policy = trying.policy(subscribing, hop, in_order=in_order, latest_only=latest_only)
-    run(partial(_exec, subscribing, trying, url, command, policy))
+    policy = retry.policy(subscribe, hop, in_order=in_order, latest_only=latest_only)
+    run(partial(_exec, subscribe, retry, url, command, policy))
 
 
 def check_command(command: tuple[str, ...]) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ def check_command(command: tuple[str, ...]) -> tuple[str, ...]:
 
 
 async def _exec(
-    subscribing: SubscribeOptions, trying: RetryOptions, url: str, command: tuple[str, ...], policy: Policy, stop: Stop
+    subscribe: SubscribeOptions, retry: RetryOptions, url: str, command: tuple[str, ...], policy: Policy, stop: Stop
 ) -> None:
-    async with open_runner(command, policy.hop, trying.timeout_s) as runner:
-        await handle(subscribing, url, trying, policy, runner.run, stop)
+    async with open_runner(command, policy.hop, retry.timeout_s) as runner:
+        await handle(subscribe, url, retry, policy, runner.run, stop)

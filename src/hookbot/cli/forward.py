@@ -6,12 +6,12 @@ from pathlib import Path
 import click
 
 from ..client.address import Address
-from ..delivery import Stop
 from ..delivery.forwarder import ForwardOptions, Target, open_forwarder
-from ..delivery.work import hop_name
+from ..delivery.shutdown import Stop
+from ..delivery.worker import hop_name
 from .parameters import EXISTING_FILE
-from .subscribing import SubscribeOptions, run, subscription_options, take_url
-from .working import HEADERS, RetryOptions, handle, handling_options, read_headers
+from .retry_options import HEADERS, RetryOptions, handle, handling_options, read_headers
+from .subscribe_options import SubscribeOptions, run, subscription_options, take_url
 
 
 @click.command()
@@ -23,8 +23,8 @@ from .working import HEADERS, RetryOptions, handle, handling_options, read_heade
 @handling_options(timeout="30s")
 @subscription_options
 def forward(
-    subscribing: SubscribeOptions,
-    trying: RetryOptions,
+    subscribe: SubscribeOptions,
+    retry: RetryOptions,
     words: tuple[str, ...],
     headers: tuple[str, ...],
     keep_host: bool,
@@ -45,20 +45,20 @@ def forward(
         raise click.UsageError("Needs URL and TARGET.")
     target = Target.parse(rest[0])
     hop = hop_name("forward", str(Address.parse(url)), str(target))
-    style = ForwardOptions(
+    options = ForwardOptions(
         hop=hop,
-        timeout_s=trying.timeout_s,
+        timeout_s=retry.timeout_s,
         headers=read_headers(headers),
         keep_host=keep_host,
-        ca_file=subscribing.ca_file,
+        ca_file=subscribe.ca_file,
         certificate=cert,
         insecure=insecure,
     )
-    run(partial(_forward, subscribing, trying, url, target, style))
+    run(partial(_forward, subscribe, retry, url, target, options))
 
 
 async def _forward(
-    subscribing: SubscribeOptions, trying: RetryOptions, url: str, target: Target, style: ForwardOptions, stop: Stop
+    subscribe: SubscribeOptions, retry: RetryOptions, url: str, target: Target, options: ForwardOptions, stop: Stop
 ) -> None:
-    async with open_forwarder(target, style) as poster:
-        await handle(subscribing, url, trying, trying.policy(subscribing, style.hop), poster.post, stop)
+    async with open_forwarder(target, options) as forwarder:
+        await handle(subscribe, url, retry, retry.policy(subscribe, options.hop), forwarder.post, stop)

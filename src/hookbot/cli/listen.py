@@ -10,13 +10,13 @@ from typing import Literal
 import click
 
 from ..client import Gap
-from ..delivery import Stop
 from ..delivery.output import Output
+from ..delivery.shutdown import Stop
 from ..errors import HookbotError
 from ..protocol.envelope import encode_json, to_envelope
 from ..protocol.message import Message
 from .display import show
-from .subscribing import SubscribeOptions, run, set_up_saying, subscription_options, with_query
+from .subscribe_options import SubscribeOptions, run, set_up_saying, subscription_options, with_query
 
 logger = logging.getLogger("hookbot.handling")
 
@@ -35,9 +35,7 @@ _HEADER = click.option("--header", "-H", "headers", multiple=True, metavar="NAME
 @_HEADER
 @click.option("--no-follow", is_flag=True, help="End after what is stored now.")
 @subscription_options
-def listen(
-    subscribing: SubscribeOptions, url: str, form: Form | None, headers: tuple[str, ...], no_follow: bool
-) -> None:
+def listen(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tuple[str, ...], no_follow: bool) -> None:
     """Print the messages of a topic as they come; of all topics beneath it, if URL ends in "/".
 
     \b
@@ -45,8 +43,8 @@ def listen(
       hookbot listen https://TOKEN@hub.example.com/sub/github.com/
       hookbot listen --since 2h --where "body.action == 'opened'" --header X-GitHub-Event URL
     """
-    set_up_saying(quiet=subscribing.quiet or no_follow)
-    run(partial(_print, subscribing, url, _printing(form, headers), subscribing.limit, not no_follow))
+    set_up_saying(quiet=subscribe.quiet or no_follow)
+    run(partial(_print, subscribe, url, _printing(form, headers), subscribe.limit, not no_follow))
 
 
 @click.command()
@@ -55,30 +53,30 @@ def listen(
 @_JSON
 @_HEADER
 @subscription_options
-def latest(subscribing: SubscribeOptions, url: str, form: Form | None, headers: tuple[str, ...]) -> None:
+def latest(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tuple[str, ...]) -> None:
     """Print the newest message of a topic, or the newest for which --where holds; with --limit, that many.
 
     \b
     Example:
       hookbot latest --raw https://TOKEN@hub.example.com/sub/deployed/shop
     """
-    if subscribing.cursor or subscribing.group:
+    if subscribe.cursor or subscribe.group:
         raise click.UsageError("the newest message has nothing to do with a cursor or a group")
     set_up_saying(quiet=True)
-    since = "" if subscribing.since else "since=all"
+    since = "" if subscribe.since else "since=all"
     newest = with_query(url, "&".join(filter(None, (since, "order=newest"))))
-    run(partial(_print_latest, subscribing, newest, _printing(form, headers)))
+    run(partial(_print_latest, subscribe, newest, _printing(form, headers)))
 
 
 async def _print_latest(
-    subscribing: SubscribeOptions, url: str, printing: Callable[[Message], bytes], stop: Stop
+    subscribe: SubscribeOptions, url: str, printing: Callable[[Message], bytes], stop: Stop
 ) -> None:
-    if not await _print(subscribing, url, printing, subscribing.limit or 1, False, stop):
+    if not await _print(subscribe, url, printing, subscribe.limit or 1, False, stop):
         raise HookbotError("there is no such message")
 
 
 async def _print(
-    subscribing: SubscribeOptions,
+    subscribe: SubscribeOptions,
     url: str,
     printing: Callable[[Message], bytes],
     limit: int | None,
@@ -88,13 +86,13 @@ async def _print(
     """How many were printed. A message is acknowledged when it is written out."""
     printed = 0
     output = Output(sys.stdout.fileno())
-    async with subscribing.open(url, follow=follow, max_unacked=1) as messages:
+    async with subscribe.open(url, follow=follow, max_unacked=1) as messages:
         with stop.gently(lambda: None):
             while printed != limit and (item := await stop.next_of(messages)):
                 if isinstance(item, Gap):
                     logger.warning("messages before %s are missing (%s)", item.before, item.reason)
                     continue
-                if subscribing.wants(item):
+                if subscribe.wants(item):
                     await output.write(printing(item))
                     printed += 1
                 messages.ack(item)

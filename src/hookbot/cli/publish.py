@@ -8,9 +8,9 @@ from typing import BinaryIO
 import click
 
 from .. import client
-from ..delivery import Stop
-from .subscribing import cafile, find_token, run, set_up_saying, token_file
-from .working import HEADERS, read_headers
+from ..delivery.shutdown import Stop
+from .retry_options import HEADERS, read_headers
+from .subscribe_options import cafile, find_token, run, set_up_saying, token_file
 
 
 @click.command()

@@ -11,17 +11,25 @@ import click
 
 from ..client import open_publisher
 from ..client.address import Address
-from ..delivery import GaveUp, Stop, Totals, Work, Worker
 from ..delivery.command import open_runner
+from ..delivery.dead_letters import GaveUp
 from ..delivery.forwarder import ForwardOptions, Target, open_forwarder
-from ..delivery.replayer import Replaying, Republisher
-from ..delivery.work import hop_name
+from ..delivery.replayer import Replay, Republisher
+from ..delivery.shutdown import Stop
+from ..delivery.worker import Totals, Work, Worker, hop_name
 from ..errors import Refused
 from ..protocol.message import Headers, Message, wall_clock_us
 from ..protocol.since import SinceTime, parse_since
 from .exec import check_command
-from .subscribing import SubscribeOptions, find_publish_token, run, set_up_saying, subscription_options, take_url
-from .working import HEADERS, RetryOptions, handling_options, read_headers
+from .retry_options import HEADERS, RetryOptions, handling_options, read_headers
+from .subscribe_options import (
+    SubscribeOptions,
+    find_publish_token,
+    run,
+    set_up_saying,
+    subscription_options,
+    take_url,
+)
 
 _STEPS = 1000  # of the bar
 _Ack = Callable[[Message], None]
@@ -43,14 +51,14 @@ class _Sink:
         return str(Address.parse(self.topic)) if self.topic else "\0".join(self.command)
 
     @asynccontextmanager
-    async def open(self, subscribing: SubscribeOptions, hop: str, timeout_s: float) -> AsyncIterator[Work]:
+    async def open(self, subscribe: SubscribeOptions, hop: str, timeout_s: float) -> AsyncIterator[Work]:
         if self.target:
-            style = ForwardOptions(hop, timeout_s, headers=self.headers, once=False, ca_file=subscribing.ca_file)
-            async with open_forwarder(self.target, style) as poster:
-                yield poster.post
+            options = ForwardOptions(hop, timeout_s, headers=self.headers, once=False, ca_file=subscribe.ca_file)
+            async with open_forwarder(self.target, options) as forwarder:
+                yield forwarder.post
         elif self.topic:
             token = find_publish_token(self.topic)
-            async with open_publisher(self.topic, token=token, ca_file=subscribing.ca_file) as publisher:
+            async with open_publisher(self.topic, token=token, ca_file=subscribe.ca_file) as publisher:
                 yield Republisher(publisher, self.headers, hop).publish
         else:
             async with open_runner(self.command, hop, timeout_s) as runner:
@@ -85,8 +93,8 @@ class _Moment(click.ParamType[int]):
 @handling_options(timeout="30s")
 @subscription_options
 def replay(
-    subscribing: SubscribeOptions,
-    trying: RetryOptions,
+    subscribe: SubscribeOptions,
+    retry: RetryOptions,
     words: tuple[str, ...],
     target: str | None,
     executes: bool,
@@ -104,9 +112,9 @@ def replay(
     """
     if (target is not None) + (topic is not None) + executes != 1:
         raise click.UsageError("Needs one of --to, --exec and --publish.")
-    if subscribing.since is None and subscribing.cursor is None:
+    if subscribe.since is None and subscribe.cursor is None:
         raise click.UsageError("Needs --since: 2h, 7d, a time, an id, or all.")
-    if subscribing.group:
+    if subscribe.group:
         raise click.UsageError("--group follows what comes; a replay has an end.")
     url, command = take_url(words, "://" in "".join(words[:1]))
     if command and not executes:
@@ -118,12 +126,12 @@ def replay(
         check_command(command) if executes else (),
         read_headers(headers),
     )
-    run(partial(_replay, subscribing, trying, url, sink, until_us, speed))
+    run(partial(_replay, subscribe, retry, url, sink, until_us, speed))
 
 
 async def _replay(
-    subscribing: SubscribeOptions,
-    trying: RetryOptions,
+    subscribe: SubscribeOptions,
+    retry: RetryOptions,
     url: str,
     sink: _Sink,
     until_us: int | None,
@@ -134,13 +142,13 @@ async def _replay(
     began, totals = time.monotonic(), Totals()
     try:
         async with (
-            sink.open(subscribing, hop, trying.timeout_s) as work,
-            subscribing.open(url, follow=False) as messages,
+            sink.open(subscribe, hop, retry.timeout_s) as work,
+            subscribe.open(url, follow=False) as messages,
         ):
             with _progress(until_us, shown=sys.stderr.isatty() and not sink.command) as note:
-                handling = Worker(work, trying.policy(subscribing, hop), note(messages.ack))
-                totals = handling.totals
-                await handling.run(Replaying(messages, until_us, speed), stop)
+                worker = Worker(work, retry.policy(subscribe, hop), note(messages.ack))
+                totals = worker.totals
+                await worker.run(Replay(messages, until_us, speed), stop)
     finally:
         click.echo(f"{_told(totals)}, in {time.monotonic() - began:.1f} s", err=True)
     if totals.failed:

@@ -1,23 +1,8 @@
-"""What becomes of the messages that somebody listens for: handled in order, tried again, given up, acknowledged.
+"""Delivery: what is done with a message that was heard. Runs in commands; nothing here knows the command line.
 
-`Worker` (handling.py) takes them from `hookbot.client.listen` and hands each to a `Work`: posting it to a target
-(posting.py), or running a command for it (running.py). Whoever is told to leave does so as stopping.py says.
+A `Worker` (worker) takes messages from `hookbot.client.listen`, or from a `Replay` (replayer), under a `Policy`: in
+order per topic, several at once, again after a growing delay. For each attempt it calls a `Work`: a `Forwarder` posts
+the message to a target, a `CommandRunner` (command) runs a command and passes on its `Output`, a `Republisher`
+(replayer) publishes it again. What failed too often goes to `DeadLetters`. Only then is a message acknowledged.
+A `Stop` (shutdown) tells the worker to leave.
 """
-
-from .dead_letters import DeadLetters, GaveUp, Stopping
-from .shutdown import Stop, run_until_stopped
-from .work import Failed, Work
-from .worker import Policy, Totals, Worker
-
-__all__ = [
-    "DeadLetters",
-    "Failed",
-    "GaveUp",
-    "Policy",
-    "Stop",
-    "Stopping",
-    "Totals",
-    "Work",
-    "Worker",
-    "run_until_stopped",
-]

@@ -11,10 +11,9 @@ from tempfile import TemporaryDirectory
 
 import trio
 
-from ..cli.display import safe
 from ..protocol.message import Message, format_time
-from .output import Output, Prefixed
-from .work import Failed
+from .output import Output, PrefixedOutput, safe
+from .worker import Failed
 
 KILL_AFTER_S = 10.0  # a command that is asked to end has so long to do it
 
@@ -22,8 +21,8 @@ _OURS = "HOOKBOT_"
 _PLAIN = re.compile(r"[A-Za-z0-9-]+")  # X_A, which would look like X-A, is left out
 
 
-class Runner:
-    """Runs one command, in processes of its own session; made by `open_runner`."""
+class CommandRunner:
+    """A command that is run for each message, in processes of its own session; made by `open_runner`."""
 
     def __init__(self, command: Sequence[str], hop: str, timeout_s: float, directory: Path) -> None:
         self._command = command
@@ -69,7 +68,7 @@ class Runner:
         prefix = f"{safe(message.topic)} | ".encode("utf-8", "replace")
         pipes = [pipe for pipe in (process.stdout, process.stderr) if isinstance(pipe, trio.lowlevel.FdStream)]
         async with pipes[0], pipes[1], trio.open_nursery() as nursery:
-            passing = [Prefixed(pipe, output, prefix) for pipe, output in zip(pipes, self._outputs, strict=True)]
+            passing = [PrefixedOutput(pipe, output, prefix) for pipe, output in zip(pipes, self._outputs, strict=True)]
             for one in passing:
                 nursery.start_soon(one.run)
             in_time = await self._wait(process)
@@ -97,7 +96,7 @@ class Runner:
                     await process.wait()
 
     def _environment(self, message: Message, attempt: int, body: Path) -> Mapping[str, str]:
-        """Ours without any variable of hookbot's own, which may hold tokens, and the message's."""
+        """Our environment without any variable of hookbot's own, which may hold tokens, and the message's."""
         headers: dict[str, str] = {}
         for name, value in message.headers:
             if _PLAIN.fullmatch(name):
@@ -119,10 +118,10 @@ class Runner:
 
 
 @asynccontextmanager
-async def open_runner(command: Sequence[str], hop: str, timeout_s: float) -> AsyncIterator[Runner]:
-    """For whoever runs a command for messages; bodies lie in a directory that only this user can read."""
+async def open_runner(command: Sequence[str], hop: str, timeout_s: float) -> AsyncIterator[CommandRunner]:
+    """A runner of a command; bodies lie in a directory that only this user can read."""
     with TemporaryDirectory(prefix="hookbot-") as directory:
-        yield Runner(command, hop, timeout_s, Path(directory))
+        yield CommandRunner(command, hop, timeout_s, Path(directory))
 
 
 def _signal_group(process: trio.Process, number: signal.Signals) -> None:

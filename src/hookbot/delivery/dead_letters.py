@@ -1,4 +1,4 @@
-"""What becomes of a message that was tried often enough."""
+"""Dead letters: messages that were tried often enough."""
 
 import json
 import os
@@ -20,22 +20,22 @@ class GaveUp(HookbotError):
 
 
 class DeadLetters(Protocol):
-    """Takes what is given up. When `take` returns, the message is safe; it raises `HookbotError` if it cannot be."""
+    """A place for what is given up. When `take` returns, the message is safe; otherwise it raises `HookbotError`."""
 
     async def take(self, message: Message, why: str) -> str:
         """Keep the message, and why it failed; returns where it is, for people."""
 
 
-class Stopping:
-    """Keeps nothing: the process ends, and the message stays with the hub."""
+class NoDeadLetters:
+    """No place at all: the process ends, and the message stays with the hub."""
 
     async def take(self, message: Message, why: str) -> str:
         """Raises `GaveUp`."""
         raise GaveUp(f"gives up {message.topic} {message.id}: {why}")
 
 
-class ToFile:
-    """A line of JSON for each message in a file: the envelope, with `failure`. On disk before it is acknowledged."""
+class DeadLetterFile:
+    """A file with a line of JSON for each message: the envelope, with `failure`. On disk before it is acknowledged."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -58,8 +58,8 @@ class ToFile:
             os.fsync(descriptor)
 
 
-class ToTopic:
-    """Publishes it to a topic of a hub, with the reason in a header."""
+class DeadLetterTopic:
+    """A topic of a hub, to which they are published with the reason in a header."""
 
     def __init__(self, url: str, token: str | None, ca_file: Path | None, hop: str) -> None:
         self._url = url

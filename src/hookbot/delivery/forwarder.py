@@ -1,4 +1,4 @@
-"""Posting messages to an HTTP server as they came in: the same bytes, headers and query."""
+"""A forwarder: posts messages to an HTTP server as they came in, the same bytes, headers and query."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ from ..errors import Refused
 from ..protocol.message import Headers, Message
 from ..protocol.response import error_of
 from ..version import __version__
-from .work import Failed
+from .worker import Failed
 
 _UNIX = "unix:"
 _SHOWN_BYTES = 2000  # of an answer, to find the reason of a failure in
@@ -30,7 +30,7 @@ _DRAIN_S = 2.0  # an answer that is read to its end leaves a connection that can
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where messages are posted to. `str()` has neither credentials nor query, so that it is fit for any log."""
+    """A server that messages are posted to. `str()` has neither credentials nor query, so it is fit for any log."""
 
     address: Address
     query: str = field(default="", repr=False)
@@ -59,7 +59,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class ForwardOptions:
-    """How messages are posted."""
+    """Options of a forwarder."""
 
     hop: str
     timeout_s: float = 30.0
@@ -74,11 +74,11 @@ class ForwardOptions:
 
 
 class Forwarder:
-    """Posts to one target over connections that stay open; made by `open_forwarder`."""
+    """A client of one target, over connections that stay open; made by `open_forwarder`."""
 
-    def __init__(self, target: Target, style: ForwardOptions, client: httpx.AsyncClient) -> None:
+    def __init__(self, target: Target, options: ForwardOptions, client: httpx.AsyncClient) -> None:
         self._target = target
-        self._style = style
+        self._options = options
         self._client = client
 
     async def post(self, message: Message, attempt: int) -> str:
@@ -92,29 +92,29 @@ class Forwarder:
             extensions={"target": self._target.request_target(message)},
         )
         try:
-            with trio.fail_after(self._style.timeout_s):
+            with trio.fail_after(self._options.timeout_s):
                 status = await self._send(request)
         except trio.TooSlowError:
-            raise Failed(f"no answer from {self._target} within {self._style.timeout_s:g} s") from None
+            raise Failed(f"no answer from {self._target} within {self._options.timeout_s:g} s") from None
         except httpx.TransportError as error:
             raise Failed(f"cannot post to {self._target}: {reason_of(error)}") from None
         return f"{status} from {self._target} in {(trio.current_time() - started) * 1000:.0f} ms"
 
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
         """Those of the message in their order; `Refused` ones cannot be sent, so that the attempt fails."""
-        address, style = self._target.address, self._style
-        fields = [*style.headers, *address.authorization_header()]
-        fields.append(("Hookbot-Hops", ",".join((*message.hops, style.hop))))
+        address, options = self._target.address, self._options
+        fields = [*options.headers, *address.authorization_header()]
+        fields.append(("Hookbot-Hops", ",".join((*message.hops, options.hop))))
         if message.id:
             fields.append(("Hookbot-Message-Id", message.id))
         said = {name.lower() for name, _ in fields}
-        host = (message.header("Host") if style.keep_host else None) or address.netloc
+        host = (message.header("Host") if options.keep_host else None) or address.netloc
         own = [] if "host" in said else [("Host", host)]
         kept = [(name, value) for name, value in end_to_end(message.headers) if name.lower() not in said]
         named = said | {name.lower() for name, _ in kept}
         if "user-agent" not in named:
             fields.append(("User-Agent", f"hookbot/{__version__}"))
-        if style.once and message.id and "idempotency-key" not in named:
+        if options.once and message.id and "idempotency-key" not in named:
             fields.append(("Idempotency-Key", message.id))
         fields.append(("Content-Length", str(len(message.body))))
         try:
@@ -140,28 +140,29 @@ class Forwarder:
 
 
 @asynccontextmanager
-async def open_forwarder(target: Target, style: ForwardOptions) -> AsyncIterator[Forwarder]:
-    """For whoever posts to a target. Raises `Refused` for certificates that cannot be read."""
-    tls = _tls(style)
+async def open_forwarder(target: Target, options: ForwardOptions) -> AsyncIterator[Forwarder]:
+    """A forwarder to a target. Raises `Refused` for certificates that cannot be read."""
+    tls = _tls(options)
     if target.socket:
         transport = httpx.AsyncHTTPTransport(uds=target.socket, verify=tls, trust_env=False)
     else:
         proxy = None if _is_near(target.address.host) else proxy_for_httpx(proxy_of(target.address), tls)
         transport = httpx.AsyncHTTPTransport(verify=tls, proxy=proxy, trust_env=False)
     async with httpx.AsyncClient(transport=transport, timeout=None, trust_env=False) as client:  # noqa: S113 - `post` has one
-        yield Forwarder(target, style, client)
+        yield Forwarder(target, options, client)
 
 
-def _tls(style: ForwardOptions) -> ssl.SSLContext:
-    context = tls_context(style.ca_file)
-    if style.insecure:
+def _tls(options: ForwardOptions) -> ssl.SSLContext:
+    context = tls_context(options.ca_file)
+    if options.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if style.certificate:
+    if options.certificate:
         try:
-            context.load_cert_chain(style.certificate)
+            context.load_cert_chain(options.certificate)
         except (OSError, ssl.SSLError) as error:
-            raise Refused(f"cannot use the certificate {str(style.certificate)!r}: {error.strerror or error}") from None
+            reason = error.strerror or error
+            raise Refused(f"cannot use the certificate {str(options.certificate)!r}: {reason}") from None
     return context
 
 

@@ -1,19 +1,21 @@
-"""Standard output and standard error, whose readers may be slow, or leave."""
+"""Standard output and standard error, whose readers may be slow, or leave, or be terminals that obey what they get."""
 
 import os
 import select
 from collections.abc import Iterator
 from contextlib import suppress
+from weakref import finalize
 
 import trio
 
 PIPE_BYTES = 1 << 20  # the most that a pipe holds for an ordinary user (Linux: fs.pipe-max-size)
 MAX_LINE_BYTES = 1 << 16
 SMALL_BYTES = 4096  # PIPE_BUF of Linux: what a pipe takes whole once it is writable
+_SHOWN = "\n\t\u200c\u200d"  # the joiners are parts of emoji and of words
 
 
 class Output:
-    """Writes bytes to a file descriptor without holding up anything else.
+    """A file descriptor that is written to without holding up anything else.
 
     A slow reader is waited for. Raises `BrokenPipeError` when the reader is gone. Cancelling may cut what is being
     written in two.
@@ -21,7 +23,10 @@ class Output:
 
     def __init__(self, descriptor: int, lock: trio.Lock | None = None) -> None:
         """Outputs that may lead to the same place share a `lock`: what one of them fills, the other has to wait for."""
-        self._descriptor = descriptor
+        # A thread that is abandoned may go on when the descriptor is closed and its number belongs to another file:
+        # it writes to a duplicate, which lives as long as anybody holds the output.
+        self._descriptor = os.dup(descriptor)
+        finalize(self, os.close, self._descriptor)
         self._lock = lock or trio.Lock()
 
     async def write(self, data: bytes) -> None:
@@ -42,8 +47,8 @@ class Output:
             rest = rest[os.write(self._descriptor, rest) :]
 
 
-class Prefixed:
-    """Passes on what a process writes to a pipe, line by line, with a prefix. What nobody reads any more is dropped."""
+class PrefixedOutput:
+    """The output of a process, passed on line by line with a prefix. What nobody reads any more is dropped."""
 
     def __init__(self, pipe: trio.lowlevel.FdStream, output: Output, prefix: bytes) -> None:
         self._pipe = pipe
@@ -91,3 +96,8 @@ class Prefixed:
     async def _write(self, lines: bytes) -> None:
         with suppress(OSError):
             await self._output.write(self._prefix + lines.replace(b"\n", b"\n" + self._prefix) + b"\n")
+
+
+def safe(text: str) -> str:
+    """The text with everything escaped that would do something to a terminal."""
+    return "".join(c if c.isprintable() or c in _SHOWN else c.encode("unicode_escape").decode() for c in text)

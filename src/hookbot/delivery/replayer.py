@@ -1,4 +1,4 @@
-"""History once more: up to a moment, and at the pace at which it happened, or a multiple of it."""
+"""A replay: history once more, up to a moment, and at the pace at which it happened, or a multiple of it."""
 
 from collections.abc import AsyncIterator
 from typing import Self
@@ -6,15 +6,13 @@ from typing import Self
 import trio
 
 from ..client import Gap, Publisher
-from ..errors import Forbidden, HookbotError, NotFound, Unauthorized
+from ..client.errors import HOPELESS
+from ..errors import HookbotError
 from ..protocol.message import Headers, Message
-from .work import Failed
-
-HOPELESS = (Unauthorized, Forbidden, NotFound)
-"""What every message would be answered, too."""
+from .worker import Failed
 
 
-class Replaying:
+class Replay:
     """The messages of a subscription until `until_us`; with a `speed`, each as long after the first as it was then."""
 
     def __init__(self, messages: AsyncIterator[Message | Gap], until_us: int | None, speed: float | None) -> None:
@@ -42,7 +40,7 @@ class Replaying:
 
 
 class Republisher:
-    """Publishes messages to a topic of a hub as they were, but for `headers`, which replace those of the same names."""
+    """A publisher of messages as they were, but for `headers`, which replace those of the same names."""
 
     def __init__(self, publisher: Publisher, headers: Headers, hop: str) -> None:
         self._publisher = publisher

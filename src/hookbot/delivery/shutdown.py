@@ -1,4 +1,4 @@
-"""How a command ends that was told to: the first Ctrl-C lets it finish what is in hand, the second ends it at once."""
+"""Shutdown of a command: the first Ctrl-C lets it finish what is in hand, the second ends it at once."""
 
 import logging
 import signal
@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import trio
+
+from ..errors import sole_error
 
 T = TypeVar("T")
 
@@ -17,7 +19,7 @@ logger = logging.getLogger("hookbot.handling")
 
 
 class Stop:
-    """Whether, and how urgently, it is time to leave."""
+    """The word to leave: whether it was said, and how urgently."""
 
     def __init__(self, everything: trio.CancelScope) -> None:
         self.asked = False
@@ -70,7 +72,4 @@ def run_until_stopped(main: Callable[[Stop], Awaitable[object]]) -> bool:
     try:
         return trio.run(run)
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            [error] = error.exceptions
-        raise error from None
+        raise sole_error(group) from None

@@ -1,9 +1,10 @@
-"""Messages, handled several at once, those of one topic one after the other, each until it is done."""
+"""A worker: messages handled several at once, those of one topic one after the other, each until it is done."""
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import count
 from math import inf
 
@@ -13,9 +14,8 @@ from ..backoff import Backoff
 from ..client import Gap
 from ..errors import HookbotError
 from ..protocol.message import Message
-from .dead_letters import DeadLetters, Stopping
+from .dead_letters import DeadLetters, NoDeadLetters
 from .shutdown import Stop
-from .work import Failed, Work
 
 MAX_HELD = 1000  # as many as a hub sends ahead of what is acknowledged
 MAX_HELD_BYTES = 64 << 20
@@ -23,9 +23,23 @@ MAX_HELD_BYTES = 64 << 20
 logger = logging.getLogger("hookbot.handling")
 
 
+class Failed(Exception):
+    """An attempt that came to nothing, and why. `retry_after_s` is what the other side asked for."""
+
+    def __init__(self, why: str, *, retry_after_s: float = 0) -> None:
+        super().__init__(why)
+        self.retry_after_s = retry_after_s
+
+
+Work = Callable[[Message, int], Awaitable[str]]
+"""An attempt at a message, counting from 1: returns how it went in a few words, or raises `Failed`.
+
+When it is cancelled, nothing of it may go on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How messages are handled."""
+    """Rules of a worker: which messages it handles, in which order, and how often it tries."""
 
     hop: str
     """What has this among its hops has been here before: it went in a circle."""
@@ -38,12 +52,12 @@ class Policy:
     latest_only: bool = False
     """Whether, of several that wait on a topic, only the newest is handled."""
     max_attempts: int | None = None
-    dead_letters: DeadLetters = field(default_factory=Stopping)
+    dead_letters: DeadLetters = field(default_factory=NoDeadLetters)
 
 
 @dataclass(slots=True)
 class Totals:
-    """What became of the messages."""
+    """Counts of what became of the messages."""
 
     done: int = 0
     failed: int = 0
@@ -55,7 +69,7 @@ class Totals:
 
 @dataclass(slots=True)
 class _Lane:
-    """What waits on one topic, behind what is in hand."""
+    """Queue of one topic, behind what is in hand."""
 
     waiting: deque[Message] = field(default_factory=deque)
     changed: trio.Event = field(default_factory=trio.Event)
@@ -222,6 +236,11 @@ class Worker:
         self._reading.cancel()
         for lane in self._lanes.values():
             lane.wake()
+
+
+def hop_name(kind: str, *of: str) -> str:
+    """The name under which work adds itself to the hops of a message, so that it knows what comes back to it."""
+    return f"{kind}-{sha256(chr(0).join(of).encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
 def _hops(message: Message) -> set[str]:

@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
-from ..delivery import DeadLetters, Policy, Stop, Stopping, Totals, Work, Worker
-from ..delivery.dead_letters import ToFile, ToTopic
+from ..delivery.dead_letters import DeadLetterFile, DeadLetters, DeadLetterTopic, NoDeadLetters
+from ..delivery.shutdown import Stop
+from ..delivery.worker import Policy, Totals, Work, Worker
 from ..errors import ConfigError
 from ..protocol.message import Headers
 from .parameters import INTERVAL
-from .subscribing import SubscribeOptions, find_publish_token
+from .subscribe_options import SubscribeOptions, find_publish_token
 
 HEADERS = click.option(
     "--header", "-H", "headers", multiple=True, metavar="'K: V'", help="Set a header; @FILE has many."
@@ -29,28 +30,28 @@ class RetryOptions:
     dead_letter: str
     timeout_s: float
 
-    def policy(self, subscribing: SubscribeOptions, hop: str, **more: Any) -> Policy:
+    def policy(self, subscribe: SubscribeOptions, hop: str, **more: Any) -> Policy:
         """The policy of a command, under the name that it adds to hops."""
         return Policy(
             hop=hop,
-            wanted=subscribing.wants,
-            limit=subscribing.limit,
+            wanted=subscribe.wants,
+            limit=subscribe.limit,
             concurrency=self.concurrency,
             max_attempts=self.max_attempts,
-            dead_letters=self._dead_letters(subscribing, hop),
+            dead_letters=self._dead_letters(subscribe, hop),
             **more,
         )
 
-    def _dead_letters(self, subscribing: SubscribeOptions, hop: str) -> DeadLetters:
+    def _dead_letters(self, subscribe: SubscribeOptions, hop: str) -> DeadLetters:
         if self.dead_letter == "stop":
-            return Stopping()
+            return NoDeadLetters()
         if "://" in self.dead_letter:
-            return ToTopic(self.dead_letter, find_publish_token(self.dead_letter), subscribing.ca_file, hop)
-        return ToFile(Path(self.dead_letter))
+            return DeadLetterTopic(self.dead_letter, find_publish_token(self.dead_letter), subscribe.ca_file, hop)
+        return DeadLetterFile(Path(self.dead_letter))
 
 
 def handling_options(timeout: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command the options of handling messages; it is called with them as one `trying`."""
+    """Give a command the options of handling messages; it is called with them as one `retry`."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
@@ -59,7 +60,7 @@ def handling_options(timeout: str) -> Callable[[Callable[..., Any]], Callable[..
         ) -> Any:
             if max_attempts is None and dead_letter != "stop":
                 raise click.UsageError("--dead-letter needs --max-attempts: without, nothing is ever given up.")
-            return command(trying=RetryOptions(concurrency, max_attempts, dead_letter, timeout), **others)
+            return command(retry=RetryOptions(concurrency, max_attempts, dead_letter, timeout), **others)
 
         for option in (
             click.option(
@@ -82,13 +83,13 @@ def handling_options(timeout: str) -> Callable[[Callable[..., Any]], Callable[..
 
 
 async def handle(
-    subscribing: SubscribeOptions, url: str, trying: RetryOptions, policy: Policy, work: Work, stop: Stop
+    subscribe: SubscribeOptions, url: str, retry: RetryOptions, policy: Policy, work: Work, stop: Stop
 ) -> Totals:
     """Handle what is published, until told to stop."""
-    async with subscribing.open(url, max_unacked=trying.concurrency, ack_timeout_s=trying.timeout_s) as messages:
-        handling = Worker(work, policy, messages.ack)
-        await handling.run(messages, stop)
-    return handling.totals
+    async with subscribe.open(url, max_unacked=retry.concurrency, ack_timeout_s=retry.timeout_s) as messages:
+        worker = Worker(work, policy, messages.ack)
+        await worker.run(messages, stop)
+    return worker.totals
 
 
 def read_headers(given: Iterable[str]) -> Headers:

@@ -17,7 +17,7 @@ import trio
 
 from ..client import Disconnected, Event, Lost, Messages, listen
 from ..client.address import Address, subscription_of
-from ..delivery import Stop, run_until_stopped
+from ..delivery.shutdown import Stop, run_until_stopped
 from ..errors import ConfigError, Refused
 from ..hub.secret_store import read_secret_file
 from ..protocol.message import Message
@@ -93,7 +93,7 @@ class SubscribeOptions:
 
 
 def subscription_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a subscription; it is called with them as `subscribing`."""
+    """Give a command the options of a subscription; it is called with them as `subscribe`."""
 
     @wraps(command)
     def described(
@@ -109,8 +109,8 @@ def subscription_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         set_up_saying(quiet=quiet)
-        subscribing = SubscribeOptions(since, cursor, group, unsafe, where, limit, token_file, cafile, quiet)
-        return command(subscribing=subscribing, **others)
+        subscribe = SubscribeOptions(since, cursor, group, unsafe, where, limit, token_file, cafile, quiet)
+        return command(subscribe=subscribe, **others)
 
     for option in (quiet, cafile, token_file, _LIMIT, _WHERE, _UNSAFE, _GROUP, _CURSOR, _SINCE):
         described = option(described)
