@@ -1,15 +1,10 @@
-"""The configuration file on the command line: which of file, environment and options counts, and ``check-config``."""
+"""The configuration file on the command line: which of file, environment and options counts."""
 
-import os
-import re
 from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 
-from hookbot.access.ip_ranges import RangeList, write_ranges
-from hookbot.access.rate_limits import Rate
 from hookbot.cli.config_option import ConfiguredCommand
 from hookbot.cli.main import cli
 from hookbot.cli.serve import find_config, serve
@@ -17,12 +12,8 @@ from hookbot.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch, tmp_path):
-    for name in [name for name in os.environ if name.startswith("HOOKBOT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-    return monkeypatch
+def directory(environment, tmp_path):
+    environment.chdir(tmp_path)
 
 
 def write(text, name="hookbot.toml"):
@@ -34,9 +25,6 @@ def configure(*args):
     parent = click.Context(cli, obj={"key": "k", "github_secret": None})
     with serve.make_context("serve", list(args), parent=parent) as context:
         return find_config(context)
-
-
-# --- what counts
 
 
 def test_an_option_can_stand_in_the_file_under_its_name_with_dashes_or_underscores():
@@ -115,166 +103,3 @@ def test_a_hub_does_not_start_with_a_file_that_is_wrong_and_says_all_that_is():
 def test_a_file_that_is_not_there_is_a_mistake_of_the_command_line():
     with pytest.raises(click.BadParameter, match="nowhere"):
         configure("--config", "nowhere.toml")
-
-
-# --- check-config
-
-
-def check(text):
-    """The exit code, and what is told of each line: pairs of number and reason."""
-    result = CliRunner().invoke(cli, ["check-config", write(text)])
-    told = [re.fullmatch(r"hookbot\.toml:([0-9]+): (.*)", line) for line in result.stderr.splitlines()]
-    assert all(told), result.output
-    return result.exit_code, [(int(match[1]), match[2]) for match in told]
-
-
-def problem(text):
-    """What is told of the only line that is wrong."""
-    code, [(number, reason)] = check(text)
-    assert code == 2
-    assert "wrong" in text.splitlines()[number - 1], (number, reason)
-    return reason
-
-
-def test_a_file_in_which_nothing_is_wrong():
-    result = CliRunner().invoke(cli, ["check-config", write('keep = "1d"\nrouter = ["github"]\n')])
-    assert (result.exit_code, result.output) == (0, "hookbot.toml: nothing is wrong\n")
-
-
-def test_nothing_is_made_by_checking(tmp_path):
-    check('router = ["github"]')
-    assert not (tmp_path / "data").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("bnd = 5 # wrong", "there is no option 'bnd', did you mean 'bind'?"),
-        ("config = 'x' # wrong", "there is no option 'config'"),
-        ("help = true # wrong", "there is no option 'help'"),
-        ("colour = 5 # wrong", "there is no option 'colour'"),
-        ("keep_byte = 5 # wrong", "there is no option 'keep_byte', did you mean 'keep-bytes'?"),
-        ("bind = 8080 # wrong", "bind is text, not a whole number"),
-        ("bind = 'hub' # wrong", "bind: an address to listen on is [HOST]:PORT, not 'hub'"),
-        ("keep = 'long' # wrong", "keep: not a duration such as 90s, 10m, 2h or 7d: 'long'"),
-        ("keep = true # wrong", "keep is text, not true or false"),
-        ("keep-bytes = 'much' # wrong", "keep-bytes: not a size such as 25MiB or 1GiB: 'much'"),
-        ("keep-count = '5' # wrong", "keep-count is a whole number, not text"),
-        ("keep-count = true # wrong", "keep-count is a whole number, not true or false"),
-        ("keep-count = 0 # wrong", "keep-count: 0 is not in the range x>=1."),
-        ("no-door = 'yes' # wrong", "no-door is true or false, not text"),
-        ("no-door = 1 # wrong", "no-door is true or false, not a whole number"),
-        ("router = 'github' # wrong", "router is a list of texts, not text"),
-        ("router = [5] # wrong", "router is a list of texts, not a list"),
-        ("log-level = 'loud' # wrong", "log-level: 'loud' is not one of 'debug', 'info', 'warning', 'error'."),
-        ("failure-rate = '5/d' # wrong", "failure-rate: a rate is like 100/s, 60/m or 1000/h, not '5/d'"),
-        ("trust-proxy = 'all' # wrong", "trust-proxy: trusted proxies are a number, or networks"),
-        ("sslcrt = 'nowhere' # wrong", "sslcrt: File 'nowhere' does not exist."),
-        ("bind = # wrong", "Invalid value"),
-        ("[[source]] # wrong\ntopic = 'x'", "there is no option 'source', did you mean"),
-        ("[routers.github] # wrong\nhost = 5\n[routers.x]\n", "[routers.github]: the option 'host' is text, not 5"),
-    ],
-)
-def test_what_is_wrong_is_told_with_line_and_reason(text, reason):
-    if "[routers" in text:
-        text = f'router = ["github"]\n{text}'
-    assert problem(text).startswith(reason)
-
-
-SOURCE = '[[sources]]\ntopic = "/unsafe/x/"\nprovider = "stripe"\nsecrets = ["whsec"]\n'
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (SOURCE + "colour = 5 # wrong", "neither sources nor stripe have the option 'colour'"),
-        (SOURCE + "maxage = 5 # wrong", "neither sources nor stripe have the option 'maxage', did you mean 'max_age'?"),
-        (SOURCE + "allow_from = ['github'] # wrong", "'github' does not appear to be"),
-        (SOURCE + "certificates = ['CN=x'] # wrong", "certificates are only asked for with --sslca"),
-        (SOURCE + "max_age = 86400 # wrong", "a request stays good for 172800 seconds"),
-        (
-            "dedup-window = '9m'\n" + SOURCE.replace("[[sources]]", "[[sources]] # wrong"),
-            "a request stays good for 600",
-        ),
-        (SOURCE + SOURCE.replace("x/", 'x/" # wrong').replace('wrong"', "wrong"), "there is another source for"),
-        (SOURCE.replace('["whsec"]', '["env:NOBODY"] # wrong'), "the environment has no NOBODY"),
-        (SOURCE.replace('["whsec"]', '["file:nowhere"] # wrong'), "nowhere (from file:nowhere) cannot be read"),
-    ],
-)
-def test_what_is_wrong_with_a_source_is_told_with_line_and_reason(text, reason):
-    assert problem(text).startswith(reason)
-
-
-def test_all_that_is_wrong_is_told_at_once():
-    code, told = check(
-        'bnd = ":1"\n'
-        'keep = "long"\n'
-        'keep-count = "5"\n'
-        'router = ["github"]\n'
-        "[[sources]]\n"
-        'topic = "a//b"\n'
-        'provider = "stripe"\n'
-        "secrets = []\n"
-        "colour = 5\n"
-        "[[sources]]\n"
-        'topic = "x"\n'
-        "[routers.github]\n"
-        "evnts = []\n"
-    )
-    assert code == 2
-    assert sorted(number for number, _ in told) == [1, 2, 3, 6, 8, 9, 10, 10, 13 - 1]
-
-
-def test_published_networks_are_known_once_they_were_fetched(tmp_path):
-    text = SOURCE + "allow_from = ['github']"
-    assert check(text)[0] == 2
-    write_ranges(tmp_path / "data" / "ranges.json", {"github": RangeList("", "", ("192.0.2.0/24",))})
-    assert check(text) == (0, [])
-
-
-def test_a_broken_file_of_networks_is_told(tmp_path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "ranges.json").write_text("{")
-    result = CliRunner().invoke(cli, ["check-config", write(SOURCE)])
-    assert result.exit_code == 2
-    assert "ranges.json is not as `hookbot update-ranges` writes it" in result.output
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("sslcrt = 'hookbot.toml'", "--sslcrt and --sslkey go together"),
-        ("sslca = 'hookbot.toml'", "--sslcrt and --sslkey go together, and --sslca with them"),
-        ("sslcrt = 'hookbot.toml'\nsslkey = 'hookbot.toml'", "no TLS with hookbot.toml"),
-        ("unsafe = ['none', 'x']", "--unsafe none goes alone"),
-    ],
-)
-def test_options_that_do_not_go_together_are_told(text, reason):
-    result = CliRunner().invoke(cli, ["check-config", write(text)])
-    assert result.exit_code == 2
-    assert reason in result.stderr
-
-
-def test_a_variable_that_is_wrong_is_told(environment):
-    environment.setenv("HOOKBOT_KEEP", "long")
-    result = CliRunner().invoke(cli, ["check-config", write("")])
-    assert result.exit_code == 2
-    assert result.stderr == (
-        "from the environment: Invalid value for '--keep': not a duration such as 90s, 10m, 2h or 7d: 'long'\n"
-    )
-
-
-def test_a_router_that_cannot_be_made_is_told(tmp_path):
-    (tmp_path / "broken.py").write_text(
-        "class Broken:\n    def __init__(self):\n        raise OSError('no luck')\n"
-        "    async def route(self, m, p): ...\n"
-    )
-    result = CliRunner().invoke(cli, ["check-config", write('router = ["broken.py"]')])
-    assert result.exit_code == 2
-    assert "OSError('no luck')" in result.stderr
-
-
-def test_what_was_checked_is_what_a_hub_takes():
-    name = write('failure-rate = "7/m"\n' + SOURCE)
-    assert CliRunner().invoke(cli, ["check-config", name]).exit_code == 0
-    assert configure("--config", name).failure_rate == Rate(7, 60)

@@ -6,8 +6,7 @@ import pytest
 import trio
 from click.testing import CliRunner
 
-from hookbot.cli.route import route, route_github
-from hookbot.cli.routers import new_router, routers
+from hookbot.cli.routers import new_router, route, route_github, routers
 from hookbot.errors import Unauthorized
 from hookbot.testing import open_test_hub
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from hookbot.cli.diagnosis import Hop
+from hookbot.cli.findings import Check
 from hookbot.cli.main import UNREACHABLE, USAGE, cli
 
 ROOT = Path(__file__).parents[2]
@@ -59,9 +59,9 @@ def test_every_option_before_the_command_is_there(option):
 def test_every_exit_code_is_there():
     for code in (0, 1, USAGE, 3, UNREACHABLE, 130):
         assert f"| {code} |" in SHARED
-    for hop in Hop:
-        assert f"| {hop.value} | {hop.name.lower()} |" in SECTION["doctor"]
-        assert str(hop.value) in COMMANDS["doctor"].help
+    for check in Check:
+        assert f"| {check.value} | {check.name.lower()} |" in SECTION["doctor"]
+        assert str(check.value) in COMMANDS["doctor"].help
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """``hookbot cursors``: what a hub remembers of its listeners."""
 
 import json
-import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -12,48 +11,36 @@ import trio
 
 from ..client.address import Address
 from ..client.http import ask
-from ..hub.secret_store import KEY, KEY_FILE, known_secret
 from ..protocol.message import format_time, parse_time
 from ..protocol.paths import CURSORS
 from ..routers.hub_url import HubUrl
-from .parameters import data_dir
-from .subscribe_options import cafile
-from .tables import table
+from .display import table
+from .parameters import Given, cafile, data_dir, known_key, with_options
 
+_URL = click.option("--url", "-u", envvar="HOOKBOT_URL", required=True, help="Of the hub, with a token for this.")
+_of_one = with_options(
+    click.argument("path"),
+    click.argument("name"),
+    click.option("--group", "kind", flag_value="group", default="cursor", help="It is a group, not a cursor."),
+)
 COLUMNS = ("kind", "path", "name", "lag", "connected", "used", "position")
 
 
 def _of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say which hub; it is called with a function to ask it with."""
 
+    @with_options(_URL, data_dir, cafile)
     @wraps(command)
     @click.pass_obj
-    def described(
-        given: dict[str, str | None], /, url: str, data_dir: Path, cafile: Path | None, **others: Any
-    ) -> None:
-        key = known_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE)
-        address = HubUrl(Address.parse(url), key).at(CURSORS)
+    def described(given: Given, /, url: str, data_dir: Path, cafile: Path | None, **others: Any) -> None:
+        address = HubUrl(Address.parse(url), known_key(given, data_dir)).at(CURSORS)
 
         async def ask_hub(method: str, query: dict[str, str]) -> Any:
             return await ask(address, method, query=query, ca_file=cafile)
 
         command(lambda method, **query: trio.run(ask_hub, method, query), **others)
 
-    url = click.option("--url", "-u", envvar="HOOKBOT_URL", required=True, help="Of the hub, with a token for this.")
-    for option in (cafile, data_dir, url):
-        described = option(described)
     return described
-
-
-def _of_one(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the arguments that name a cursor or a group."""
-    for parameter in (
-        click.option("--group", "kind", flag_value="group", default="cursor", help="It is a group, not a cursor."),
-        click.argument("name"),
-        click.argument("path"),
-    ):
-        command = parameter(command)
-    return command
 
 
 @click.group()

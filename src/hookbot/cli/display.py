@@ -1,12 +1,16 @@
-"""Messages for people: a heading, some headers, and the body as far as it can be read.
+"""Display for people: messages, tables, and what a command says meanwhile.
 
 Whoever may publish may publish anything: what would do something to a terminal is escaped.
 """
 
 import json
+import logging
+import os
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import click
 
@@ -52,6 +56,22 @@ def size_of(size: int) -> str:
     return f"{size} B"
 
 
+def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The columns of the rows below their names; what would do something to a terminal is a space."""
+    cells = [[column.upper() for column in columns], *([_cell(row.get(column)) for column in columns] for row in rows)]
+    widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def set_up_saying(*, quiet: bool = False) -> None:
+    """Say on standard error what happens; `quiet`, only what should not."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Saying())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("hookbot").setLevel(logging.WARNING if quiet else logging.INFO)
+
+
 def _heading(message: Message) -> str:
     moment = datetime.fromtimestamp(message.time_us / 1e6).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     event = safe(event_of(message))[:80]
@@ -88,3 +108,23 @@ def _cut(text: str) -> str:
     if len(text) <= SHOWN_CHARS:
         return text
     return f"{text[:SHOWN_CHARS]}\n... and {len(text) - SHOWN_CHARS} characters more; --raw shows everything"
+
+
+def _cell(value: Any) -> str:
+    text = ", ".join(value) if isinstance(value, list) else str(value)
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+class _Saying(logging.Formatter):
+    """A line for people: the time of day, and what is said; what should not happen is yellow on a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
+        self._colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        if not sys.stderr.isatty():
+            return line
+        cleared = f"\r\x1b[K{line}"  # a progress bar may stand there
+        return click.style(cleared, fg="yellow") if self._colours and record.levelno >= logging.WARNING else cleared

@@ -1,17 +1,39 @@
-"""``hookbot doctor``: which hop to a hub is broken."""
+"""``hookbot doctor``: the way to a hub, checked step by step."""
 
+import math
+import socket
+import ssl
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import click
+import httpx
+import trio
 
-from ..client.address import Address
+from ..client.address import Address, subscription_of, topic_of
+from ..client.connect import open_stream, proxy_of, reason_of
+from ..client.headers import encoded
+from ..client.listener import dial_to
+from ..client.publisher import Publisher, open_client
+from ..client.websocket import HubConnection, open_connection
 from ..delivery.shutdown import Stop
-from .diagnosis import Diagnosis, Finding
-from .parameters import DURATION
-from .subscribe_options import cafile, find_publish_token, find_token, run, set_up_saying, token_file
+from ..errors import HookbotError, Lost, Refused
+from ..protocol.frames import Frame, Heartbeat, Hello, parse_frame
+from ..protocol.message import Message
+from ..protocol.response import error_of
+from .display import set_up_saying
+from .findings import ADVICE, Check, Finding
+from .parameters import DURATION, cafile, find_publish_token, find_token, token_file
+from .subscribe_options import run
 
-_SHOWN = {True: ("ok", "green"), False: ("failed", "red"), None: ("-", "bright_black")}
+PATIENCE_S = 10.0  # with each check
+MAX_SKEW_S = 5.0  # Date has whole seconds, and the answer took its time
+RENEW_DAYS = 14
+BODY = b"hookbot doctor\n"
 
 
 @click.command()
@@ -33,9 +55,9 @@ def doctor(
       hookbot doctor https://TOKEN@hub.example.com/sub/deploy --pub-url https://TOKEN@hub.example.com/pub/deploy
     """
     set_up_saying()
-    checkup = Diagnosis(
+    diagnosis = Diagnosis(
         Address.parse(url, find_token(url, token_file)),
-        _tell,
+        Finding.show,
         unsafe=unsafe,
         ca_file=cafile,
         publish_to=Address.parse(pub_url, find_publish_token(pub_url)) if pub_url else None,
@@ -43,16 +65,194 @@ def doctor(
     )
 
     async def main(stop: Stop) -> None:
-        await checkup.run()
+        await diagnosis.run()
 
     run(main)
-    if checkup.broken:
-        sys.exit(checkup.broken.value)
+    if diagnosis.broken:
+        sys.exit(diagnosis.broken.value)
 
 
-def _tell(finding: Finding) -> None:
-    word, colour = _SHOWN[finding.good]
-    shown = click.style(f"{word:7}", fg=colour)
-    click.echo(f"{shown} {finding.hop.name.lower():9}  {finding.text}")
-    if finding.advice:
-        click.echo(f"{'':17}  {finding.advice}")
+class Diagnosis:
+    """Run of all checks for one subscription; tells each finding as soon as it is there."""
+
+    def __init__(
+        self,
+        address: Address,
+        tell: Callable[[Finding], object],
+        *,
+        unsafe: bool = False,
+        ca_file: Path | None = None,
+        publish_to: Address | None = None,
+        wait_s: float = 20.0,
+    ) -> None:
+        """`publish_to` may be a topic that the subscription hears: then a message makes the round.
+
+        Raises `Refused` for addresses that are no such thing. A heartbeat is waited for `wait_s`, or not at all.
+        """
+        self.broken: Check | None = None
+        """The first check that failed."""
+        if publish_to and not subscription_of(address).matches(topic_of(publish_to)):
+            raise Refused(f"what is published to {publish_to} is not heard at {address}")
+        self._dial = dial_to(address, unsafe=unsafe, ca_file=ca_file)
+        self._address = address
+        self._near = proxy_of(address) or address
+        self._report = tell
+        self._ca_file = ca_file
+        self._publish_to = publish_to
+        self._wait_s = wait_s
+        self._at = Check.NAME
+
+    async def run(self) -> None:
+        """All checks, up to the first behind which nothing can be reached."""
+        try:
+            for look in (self._name, self._tcp, self._tls, self._http, self._token, self._stream):
+                await look()
+        except OSError as error:
+            self._tell(False, reason_of(error))
+        except HookbotError as error:
+            self._tell(False, str(error))
+
+    def _tell(self, good: bool | None, text: str, advice: str = "") -> None:
+        if good is False:
+            self.broken = self.broken or self._at
+            advice = advice or ADVICE[self._at]
+        self._report(Finding(self._at, good, text, advice))
+
+    async def _name(self) -> None:
+        self._at = Check.NAME
+        with _patience():
+            found = await trio.socket.getaddrinfo(self._near.host, self._near.port, type=socket.SOCK_STREAM)
+        addresses = ", ".join(sorted({str(entry[4][0]) for entry in found}))
+        proxy = "" if self._near is self._address else "the proxy "
+        self._tell(True, f"{proxy}{self._near.host} is {addresses}")
+
+    async def _tcp(self) -> None:
+        self._at = Check.TCP
+        began = trio.current_time()
+        with _patience():
+            stream = await trio.open_tcp_stream(self._near.host, self._near.port)
+        await trio.aclose_forcefully(stream)
+        self._tell(True, f"{self._near.netloc} answers in {_ms(began)}")
+
+    async def _tls(self) -> None:
+        self._at = Check.TLS
+        if not self._address.secure:
+            self._tell(None, "not encrypted: whoever is on the way can read the token")
+            return
+        with _patience():
+            stream = await open_stream(self._address, self._dial.tls)
+        until = stream.getpeercert()["notAfter"] if isinstance(stream, trio.SSLStream) else ""
+        await trio.aclose_forcefully(stream)
+        days = math.floor((ssl.cert_time_to_seconds(until) - time.time()) / 86400)
+        self._tell(True, f"the certificate is valid until {until}", "Renew it soon." if days < RENEW_DAYS else "")
+
+    async def _http(self) -> None:
+        self._at = Check.HTTP
+        answer = await self._get("/status")
+        if answer.status_code >= 500:
+            raise error_of(answer.status_code, {}, answer.content)
+        self._tell(True, f"/status answers {answer.status_code}")
+        self._at = Check.HUB
+        if answer.status_code != 200 or answer.content.strip() != b"OK":
+            raise Refused("what answers there is not a hookbot")
+        self._at = Check.CLOCK
+        self._tell(*_compared(answer.headers.get("date", "")))
+
+    async def _token(self) -> None:
+        """By a request without an upgrade, which a hub refuses as such (426) when the token is right."""
+        self._at = Check.TOKEN
+        answer = await self._get(self._address.path)
+        if answer.status_code in (401, 403, 404, 405, 429):
+            raise error_of(answer.status_code, {}, answer.content)
+        if answer.status_code == 426:
+            self._tell(True, f"the token opens {self._address.path}")
+
+    async def _stream(self) -> None:
+        self._at = Check.UPGRADE
+        async with open_connection(self._dial, {}) as connection:
+            self._tell(True, "the websocket stands")
+            if connection.raw:
+                self._at = Check.HUB
+                self._tell(True, "it is older than 1.0, and speaks only raw frames: nothing more can be looked at")
+                return
+            await self._frames(connection)
+            await self._heartbeat(connection)
+
+    async def _frames(self, connection: HubConnection) -> None:
+        self._at = Check.FRAMES
+        with _patience():
+            hello = await _next(connection)
+        if not isinstance(hello, Hello):
+            raise Lost("the hub does not say hello")
+        self._at = Check.HUB
+        self._tell(True, f"it is {hello.hub}")
+        self._at = Check.FRAMES
+        if self._publish_to is None:
+            self._tell(None, "frames come; --pub-url would send a message around")
+            return
+        began = trio.current_time()
+        with _patience():
+            async with open_client(self._publish_to, self._ca_file) as client:
+                id = await Publisher(self._publish_to, client, 0).publish(BODY)
+            while not (isinstance(frame := await _next(connection), Message) and frame.id == id):
+                pass
+        self._tell(True, f"a message is published and comes back in {_ms(began)}")
+
+    async def _heartbeat(self, connection: HubConnection) -> None:
+        """What comes on a busy topic is as good a sign of life."""
+        self._at = Check.HEARTBEAT
+        if self._wait_s == 0:
+            self._tell(None, "not waited for")
+            return
+        began = trio.current_time()
+        with trio.move_on_after(self._wait_s):
+            frame = await _next(connection)
+            what = "a heartbeat" if isinstance(frame, Heartbeat) else "a message"
+            self._tell(True, f"{what} came after {trio.current_time() - began:.1f} s")
+            return
+        self._tell(False, f"none came within {self._wait_s:g} s")
+
+    async def _get(self, path: str) -> httpx.Response:
+        url = f"{'https' if self._address.secure else 'http'}://{self._address.netloc}{path}"
+        try:
+            async with open_client(self._address, self._ca_file) as client:
+                fields = encoded([("Host", self._address.netloc)])
+                headers = [*fields, *self._dial.headers] if path == self._address.path else fields
+                with _patience():
+                    return await client.get(url, headers=headers)
+        except httpx.TransportError as error:
+            raise Lost(reason_of(error)) from None
+
+
+async def _next(connection: HubConnection) -> Frame | None:
+    data = await connection.receive()
+    if data is None:
+        raise Lost("the hub said goodbye")
+    try:
+        return parse_frame(data)
+    except ValueError as error:
+        raise Lost(str(error)) from None
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    try:
+        with trio.fail_after(PATIENCE_S):
+            yield
+    except trio.TooSlowError:
+        raise Lost(f"nothing comes within {PATIENCE_S:.0f} s") from None
+
+
+def _compared(date: str) -> tuple[bool | None, str]:
+    """Whether our clock agrees with the ``Date`` of an answer."""
+    try:
+        skew_s = time.time() - parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None, "the hub does not say what time it has"
+    if abs(skew_s) <= MAX_SKEW_S:
+        return True, "the clocks agree"
+    return False, f"the clock here is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the hub's"
+
+
+def _ms(began: float) -> str:
+    return f"{(trio.current_time() - began) * 1000:.0f} ms"

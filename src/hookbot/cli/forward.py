@@ -9,14 +9,14 @@ from ..client.address import Address
 from ..delivery.forwarder import ForwardOptions, Target, open_forwarder
 from ..delivery.shutdown import Stop
 from ..delivery.worker import hop_name
-from .parameters import EXISTING_FILE
-from .retry_options import HEADERS, RetryOptions, handle, handling_options, read_headers
+from .parameters import EXISTING_FILE, headers, read_headers
+from .retry_options import RetryOptions, handle, handling_options
 from .subscribe_options import SubscribeOptions, run, subscription_options, take_url
 
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="URL TARGET")
-@HEADERS
+@headers
 @click.option("--keep-host", is_flag=True, help="Keep the Host header; otherwise it is TARGET's.")
 @click.option("--insecure", is_flag=True, help="Do not check the certificate of TARGET.")
 @click.option("--cert", type=EXISTING_FILE, help="Show TARGET this certificate (PEM, with its key).")

@@ -15,8 +15,8 @@ from ..delivery.shutdown import Stop
 from ..errors import HookbotError
 from ..protocol.envelope import encode_json, to_envelope
 from ..protocol.message import Message
-from .display import show
-from .subscribe_options import SubscribeOptions, run, set_up_saying, subscription_options, with_query
+from .display import set_up_saying, show
+from .subscribe_options import SubscribeOptions, run, subscription_options, with_query
 
 logger = logging.getLogger("hookbot.handling")
 

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import click
 
-from ..errors import ConfigError, HookbotError, Refused, Unavailable
+from ..errors import ConfigError, HookbotError, Refused, Unavailable, sole_error
 from ..version import __version__
 
 USAGE = 2
@@ -27,16 +27,16 @@ COMMANDS = {
     "doctor": "hookbot.cli.doctor:doctor",
     "replay": "hookbot.cli.replay:replay",
     "make-tokens": "hookbot.cli.tokens:make_tokens",
-    "narrow": "hookbot.cli.narrow:narrow",
-    "check-config": "hookbot.cli.config_option:check_config",
+    "narrow": "hookbot.cli.tokens:narrow",
+    "check-config": "hookbot.cli.check_config:check_config",
     "update-ranges": "hookbot.cli.ranges:update_ranges",
     "providers": "hookbot.cli.signatures:providers",
     "verify": "hookbot.cli.signatures:verify",
     "sign": "hookbot.cli.signatures:sign",
     "routers": "hookbot.cli.routers:routers",
     "new-router": "hookbot.cli.routers:new_router",
-    "route": "hookbot.cli.route:route",
-    "route-github": "hookbot.cli.route:route_github",
+    "route": "hookbot.cli.routers:route",
+    "route-github": "hookbot.cli.routers:route_github",
     "t": "hookbot.cli.tokens:make_tokens",
 }
 """Where each command lives. Only the one that is called is imported: whoever listens needs no server."""
@@ -78,16 +78,9 @@ def main() -> None:
         error.show()
         sys.exit(USAGE)
     except (HookbotError, ExceptionGroup) as error:
-        known = _alone(error)
+        known = sole_error(error)
         if not isinstance(known, HookbotError):
             raise
         click.echo(f"hookbot: {known}", err=True)
         sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(known, kind)), FAILED))
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _alone(error: BaseException) -> BaseException:
-    """The one error that nurseries, each around the other, have made groups of; or what there is."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        [error] = error.exceptions
-    return error

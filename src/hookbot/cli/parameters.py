@@ -1,21 +1,41 @@
-"""What options of several commands have in common: durations, sizes, where the data lies."""
+"""Parameters of several commands: types of values, shared options, and where keys and tokens are found."""
 
+import os
 import re
-from collections.abc import Callable
+import time
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from ..access.client_address import TrustedProxies
 from ..access.rate_limits import Rate
 from ..errors import ConfigError
-from ..hub.config import default_data_dir, parse_address
+from ..hub.config import (
+    KEY,
+    KEY_FILE,
+    StoredSecret,
+    default_data_dir,
+    find_secret,
+    known_secret,
+    parse_address,
+    read_secret_file,
+)
+from ..protocol.message import Headers, parse_time
 from ..protocol.since import parse_duration
 
 _SIZE = re.compile(r"([0-9]{1,15})(B|[KMGT]i?B?)?", re.IGNORECASE)
 _SHIFTS = {"b": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+Given = Mapping[str, str | None]
+"""Options that stand before the command: ``--key`` and ``--github-secret``."""
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Duration(click.ParamType[float]):
@@ -38,6 +58,26 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
+class Moment(click.ParamType[float]):
+    """Seconds since 1970 of an RFC 3339 time, or of what `other` reads; `complaint` is about text that is neither."""
+
+    def __init__(self, name: str, other: Callable[[str], float], complaint: str) -> None:
+        self.name = name
+        self._other = other
+        self._complaint = complaint
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Called by click."""
+        if not isinstance(value, str):
+            return value
+        for read in (self._other, _time):
+            try:
+                return read(value)
+            except ValueError:
+                continue
+        raise click.BadParameter(self._complaint.format(value), ctx, param)
+
+
 class Size(click.ParamType[int]):
     """Bytes, as ``25MiB`` or ``1GiB``, or a bare number of them; powers of 1024."""
 
@@ -52,7 +92,7 @@ class Size(click.ParamType[int]):
 
 
 class Parsed(click.ParamType[Any]):
-    """Whatever a function makes of text; it raises `ConfigError`."""
+    """Result of a function of text, which raises `ConfigError`."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
@@ -66,6 +106,89 @@ class Parsed(click.ParamType[Any]):
             return self._parse(value)
         except ConfigError as error:
             self.fail(str(error), param, ctx)
+
+
+def ago(duration: str) -> float:
+    """The moment so long ago; raises `ValueError`."""
+    return time.time() - parse_duration(duration)
+
+
+def from_now(duration: str) -> float:
+    """The moment in so long; raises `ValueError`."""
+    return time.time() + parse_duration(duration)
+
+
+def parse_header(text: str, *, show: bool = True) -> tuple[str, str]:
+    """A header of ``Name: value``. Raises `ConfigError`, which shows the text unless a secret may be in it."""
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ConfigError("a header is 'Name: value'" + (f", not {text!r}" if show else ""))
+    return name.strip(), value.strip()
+
+
+def parse_option(text: str) -> tuple[str, Any]:
+    """An option of ``NAME=VALUE``, the value as in TOML, or plain text where it is none; raises `ConfigError`."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"an option is NAME=VALUE, not {text!r}")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value
+
+
+def read_headers(given: Iterable[str]) -> Headers:
+    """The headers of ``--header 'Name: value'`` and ``--header @FILE``; raises `ConfigError`."""
+    lines = [line for text in given for line in (_lines(text[1:]) if text.startswith("@") else [text])]
+    return tuple(map(partial(parse_header, show=False), lines))
+
+
+def with_options(*options: Decorator) -> Decorator:
+    """Give a command several options, which ``--help`` shows in this order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def find_key(given: Given, data_dir: Path, *, make: bool = True) -> StoredSecret:
+    """The key of the hub, from wherever it is. Nowhere: it is made, or `ConfigError` is raised."""
+    return find_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE, make=make)
+
+
+def known_key(given: Given, data_dir: Path) -> str | None:
+    """The key of the hub; None if it is nowhere."""
+    return known_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE)
+
+
+def find_token(url: str, token_file: Path | None) -> str | None:
+    """The token in the file; None for one in the URL; or that of the environment. Raises `ConfigError`."""
+    if token_file:
+        return read_secret_file(token_file, "--token-file")
+    return _find_token(url, "HOOKBOT_TOKEN")
+
+
+def find_publish_token(url: str) -> str | None:
+    """None for a token in the URL; or that of the environment, for what is published by who listens."""
+    return _find_token(url, "HOOKBOT_PUBLISH_TOKEN")
+
+
+def _find_token(url: str, variable: str) -> str | None:
+    return None if "@" in urlsplit(url).netloc else os.environ.get(variable)
+
+
+def _time(text: str) -> float:
+    return parse_time(text) / 1_000_000
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return [line for line in Path(path).read_text("latin-1").splitlines() if line.strip()]
+    except OSError as error:
+        raise ConfigError(f"cannot read the headers in {path!r}: {error.strerror}") from None
 
 
 EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -83,3 +206,10 @@ data_dir = click.option(
     show_default="the platform's state directory",
     help="Where the log and the generated secrets are kept.",
 )
+headers = click.option(
+    "--header", "-H", "headers", multiple=True, metavar="'K: V'", help="Set a header; @FILE has many."
+)
+token_file = click.option(
+    "--token-file", type=EXISTING_FILE, envvar="HOOKBOT_TOKEN_FILE", help="Has the token. Or set HOOKBOT_TOKEN."
+)
+cafile = click.option("--cafile", type=EXISTING_FILE, help="Trust these certificate authorities (PEM).")

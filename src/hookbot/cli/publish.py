@@ -9,14 +9,15 @@ import click
 
 from .. import client
 from ..delivery.shutdown import Stop
-from .retry_options import HEADERS, read_headers
-from .subscribe_options import cafile, find_token, run, set_up_saying, token_file
+from .display import set_up_saying
+from .parameters import cafile, find_token, headers, read_headers, token_file
+from .subscribe_options import run
 
 
 @click.command()
 @click.argument("url", envvar="HOOKBOT_URL", metavar="URL")
 @click.argument("file", type=click.File("rb"), default="-")
-@HEADERS
+@headers
 @click.option("--type", "-t", "content_type", metavar="TYPE", help="The Content-Type, such as application/json.")
 @click.option("--key", metavar="TEXT", help="Publish once, however often it is tried under this Idempotency-Key.")
 @token_file

@@ -17,20 +17,14 @@ from ..delivery.forwarder import ForwardOptions, Target, open_forwarder
 from ..delivery.replayer import Replay, Republisher
 from ..delivery.shutdown import Stop
 from ..delivery.worker import Totals, Work, Worker, hop_name
-from ..errors import Refused
 from ..protocol.message import Headers, Message, wall_clock_us
-from ..protocol.since import SinceTime, parse_since
+from .display import set_up_saying
 from .exec import check_command
-from .retry_options import HEADERS, RetryOptions, handling_options, read_headers
-from .subscribe_options import (
-    SubscribeOptions,
-    find_publish_token,
-    run,
-    set_up_saying,
-    subscription_options,
-    take_url,
-)
+from .parameters import Moment, ago, find_publish_token, headers, read_headers
+from .retry_options import RetryOptions, handling_options
+from .subscribe_options import SubscribeOptions, run, subscription_options, take_url
 
+_UNTIL = Moment("when", ago, "not a time such as 2026-01-02T03:04:05Z, nor how long ago: {!r}")
 _STEPS = 1000  # of the bar
 _Ack = Callable[[Message], None]
 
@@ -65,31 +59,18 @@ class _Sink:
                 yield runner.run
 
 
-class _Moment(click.ParamType[int]):
-    name = "when"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            moment = parse_since(str(value), now_us=wall_clock_us())
-        except Refused:
-            moment = None
-        if not isinstance(moment, SinceTime):
-            self.fail(f"not a time such as 2026-01-02T03:04:05Z, nor how long ago: {value!r}", param, ctx)
-        return moment.time_us
-
-
 @click.command()
 @click.argument("words", nargs=-1, metavar="URL [COMMAND [ARGS]...]")
 @click.option("--to", "target", metavar="TARGET", help="Post to this server, as `forward` does.")
 @click.option("--exec", "executes", is_flag=True, help="Run COMMAND, as `exec` does.")
 @click.option("--publish", "topic", metavar="URL", help="Publish to this topic of a hub.")
-@click.option("--until", "until_us", type=_Moment(), metavar="WHEN", help="End there: 10m, 2h, a time. Default: now.")
+@click.option("--until", "until", type=_UNTIL, metavar="WHEN", help="End there: 10m, 2h, a time. Default: now.")
 @click.option(
     "--speed",
     type=click.FloatRange(0, min_open=True),
     help="So many times as fast as it was. Default: as fast as it goes.",
 )
-@HEADERS
+@headers
 @handling_options(timeout="30s")
 @subscription_options
 def replay(
@@ -99,7 +80,7 @@ def replay(
     target: str | None,
     executes: bool,
     topic: str | None,
-    until_us: int | None,
+    until: float | None,
     speed: float | None,
     headers: tuple[str, ...],
 ) -> None:
@@ -126,6 +107,7 @@ def replay(
         check_command(command) if executes else (),
         read_headers(headers),
     )
+    until_us = None if until is None else round(until * 1_000_000)
     run(partial(_replay, subscribe, retry, url, sink, until_us, speed))
 
 

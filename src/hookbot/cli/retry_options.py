@@ -1,6 +1,6 @@
-"""What all commands that handle messages have in common: how often it is tried, how many at once, what then."""
+"""Options of all commands that handle messages: how often each is tried, how many at once, what then."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -11,19 +11,13 @@ import click
 from ..delivery.dead_letters import DeadLetterFile, DeadLetters, DeadLetterTopic, NoDeadLetters
 from ..delivery.shutdown import Stop
 from ..delivery.worker import Policy, Totals, Work, Worker
-from ..errors import ConfigError
-from ..protocol.message import Headers
-from .parameters import INTERVAL
-from .subscribe_options import SubscribeOptions, find_publish_token
-
-HEADERS = click.option(
-    "--header", "-H", "headers", multiple=True, metavar="'K: V'", help="Set a header; @FILE has many."
-)
+from .parameters import INTERVAL, Decorator, find_publish_token, with_options
+from .subscribe_options import SubscribeOptions
 
 
 @dataclass(frozen=True, slots=True)
 class RetryOptions:
-    """How messages are handled; made by the options of `handling_options`."""
+    """Options of a worker; made by those of `handling_options`."""
 
     concurrency: int
     max_attempts: int | None
@@ -50,10 +44,16 @@ class RetryOptions:
         return DeadLetterFile(Path(self.dead_letter))
 
 
-def handling_options(timeout: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def handling_options(timeout: str) -> Decorator:
     """Give a command the options of handling messages; it is called with them as one `retry`."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @with_options(
+            _CONCURRENCY,
+            click.option("--timeout", type=INTERVAL, default=timeout, show_default=True, help="Of one attempt."),
+            _MAX_ATTEMPTS,
+            _DEAD_LETTER,
+        )
         @wraps(command)
         def described(
             concurrency: int, max_attempts: int | None, dead_letter: str, timeout: float, **others: Any
@@ -62,21 +62,6 @@ def handling_options(timeout: str) -> Callable[[Callable[..., Any]], Callable[..
                 raise click.UsageError("--dead-letter needs --max-attempts: without, nothing is ever given up.")
             return command(retry=RetryOptions(concurrency, max_attempts, dead_letter, timeout), **others)
 
-        for option in (
-            click.option(
-                "--dead-letter",
-                default="stop",
-                show_default=True,
-                metavar="FILE|URL|stop",
-                help="What to do after --max-attempts: append to a file, publish to a topic, or stop.",
-            ),
-            click.option("--max-attempts", type=click.IntRange(1), help="Of each message. Default: no limit."),
-            click.option("--timeout", type=INTERVAL, default=timeout, show_default=True, help="Of one attempt."),
-            click.option(
-                "--concurrency", "-j", type=click.IntRange(1), default=1, show_default=True, help="So many at once."
-            ),
-        ):
-            described = option(described)
         return described
 
     return decorate
@@ -92,21 +77,14 @@ async def handle(
     return worker.totals
 
 
-def read_headers(given: Iterable[str]) -> Headers:
-    """The headers of ``--header 'Name: value'`` and ``--header @FILE``; raises `ConfigError`."""
-    lines = [line for text in given for line in (_lines(text[1:]) if text.startswith("@") else [text])]
-    return tuple(map(_header, lines))
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return [line for line in Path(path).read_text("latin-1").splitlines() if line.strip()]
-    except OSError as error:
-        raise ConfigError(f"cannot read the headers in {path!r}: {error.strerror}") from None
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise ConfigError("a header is 'Name: value'")
-    return name.strip(), value.strip()
+_CONCURRENCY = click.option(
+    "--concurrency", "-j", type=click.IntRange(1), default=1, show_default=True, help="So many at once."
+)
+_MAX_ATTEMPTS = click.option("--max-attempts", type=click.IntRange(1), help="Of each message. Default: no limit.")
+_DEAD_LETTER = click.option(
+    "--dead-letter",
+    default="stop",
+    show_default=True,
+    metavar="FILE|URL|stop",
+    help="What to do after --max-attempts: append to a file, publish to a topic, or stop.",
+)

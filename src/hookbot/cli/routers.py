@@ -1,8 +1,9 @@
-"""``hookbot routers`` and ``hookbot new-router``: for those who run routers, and those who write them."""
+"""``hookbot routers``, ``new-router``, ``route`` and ``route-github``: for those who run routers, or write them."""
 
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,18 @@ from ..routers import API_VERSION
 from ..routers.attempts import describe
 from ..routers.hub_url import HubUrl
 from ..routers.loading import installed_routers
+from ..errors import ConfigError, first_error
+from ..hub.config_file import ConfigFile
+from ..hub.logging_setup import set_up_logging
+from ..protocol.message import Message
+from ..routers import API_VERSION, Publish, Secret
+from ..routers.github import GitHubRouter
+from ..routers.loading import installed_routers, make
+from ..routers.remote import HubUrl
+from ..routers.runner import RouterSpec, name_of
+from .display import table
 from .new_router import write_new_router
-from .parameters import data_dir
-from .tables import table
+from .parameters import EXISTING_FILE, Given, data_dir, known_key, parse_header, parse_option
 
 COLUMNS = ("name", "state", "lag", "routed", "published", "failed", "retried", "restarts", "error")
 
@@ -30,7 +40,7 @@ COLUMNS = ("name", "state", "lag", "routed", "published", "failed", "retried", "
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @data_dir
 @click.pass_obj
-def routers(given: dict[str, str | None], url: str | None, as_json: bool, data_dir: Path) -> None:
+def routers(given: Given, url: str | None, as_json: bool, data_dir: Path) -> None:
     """List the routers that are installed, or with --url those that run in a hub.
 
     \b
@@ -42,8 +52,7 @@ def routers(given: dict[str, str | None], url: str | None, as_json: bool, data_d
         rows = [_describe(entry) for entry in installed_routers().values()]
         columns: Sequence[str] = ("name", "topics", "package", "about")
     else:
-        key = known_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE)
-        rows = trio.run(fetch_snapshots, HubUrl(Address.parse(url), key))
+        rows = trio.run(fetch_snapshots, HubUrl(Address.parse(url), known_key(given, data_dir)))
         columns = COLUMNS
     click.echo(json.dumps(rows, indent=2) if as_json else table(columns, rows))
     if url is None and not as_json:
@@ -69,6 +78,90 @@ async def fetch_snapshots(remote: HubUrl) -> list[dict[str, Any]]:
     """How the routers of a hub are. Raises `Refused` or `Lost`."""
     snapshots: list[dict[str, Any]] = (await ask(remote.at(ROUTERS)))["routers"]
     return snapshots
+
+
+@click.command()
+@click.argument("router", metavar="NAME")
+@click.option("--url", "-u", envvar="HOOKBOT_URL", required=True, help="Of the hub, or of the one topic to read there.")
+@click.option("--publish-token", envvar="HOOKBOT_PUBLISH_TOKEN", help="Opens what the router publishes to.")
+@click.option("--cursor", help="The hub remembers the place under this name. Default: the router's name.")
+@click.option("--config", type=EXISTING_FILE, envvar="HOOKBOT_CONFIG", help="Has the options, in [routers.NAME].")
+@click.option("--option", "-o", "options", multiple=True, metavar="NAME=VALUE", help="One of the router's options.")
+@click.option("--cafile", type=EXISTING_FILE, help="Trust these certificate authorities.")
+@data_dir
+@click.pass_obj
+def route(given: Given, /, router: str, url: str, options: Sequence[str], **others: Any) -> None:
+    """Run the router NAME (installed, or a file) here, beside a hub anywhere, as if it ran inside.
+
+    The token in the URL has to open what the router reads, and what it publishes to, unless there is another for
+    that, or the key (HOOKBOT_KEY), of which all are made.
+
+    \b
+    Examples:
+      hookbot route jira --url https://TOKEN@hub.example.org
+      hookbot route ./jira.py --url https://TOKEN@hub.example.org/sub/jira/ -o 'ignore="TEST"'
+    """
+    set_up_logging("text", "info")
+    spec = RouterSpec.parse(router, {**_section(router, others["config"]), **dict(map(parse_option, options))})
+    address = Address.parse(url)
+    key = given["key"]
+    if not key and not address.authorization:
+        key = known_key(given, others["data_dir"])
+    remote = HubUrl(address, key, others["publish_token"], ca_file=others["cafile"])
+    _run(RemoteRunner(spec.name, make(spec.kind, spec.options, resolve_secret), remote, others["cursor"], spec.limits))
+
+
+@click.command("route-github")
+@click.option("--monitor-url", "-u", required=True, help="The subscription to read, with its token.")
+@click.option("--origin", default="samehost", show_default=True, help="The Origin of the handshake.")
+@click.option("--header", "-H", "headers", multiple=True, metavar="'K: V'", help="A header of the handshake.")
+@data_dir
+@click.pass_obj
+def route_github(given: Given, monitor_url: str, origin: str, headers: Sequence[str], data_dir: Path) -> None:
+    """Run the GitHub router as a process of its own: read a subscription, verify, publish to the same host.
+
+    \b
+    Example:
+      hookbot route-github -u wss://TOKEN@hub.example.org/unsafe/sub/github.com/
+    """
+    set_up_logging("text", "info")
+    address = Address.parse(monitor_url)
+    secret = known_secret(given["github_secret"], GITHUB_SECRET, os.environ, data_dir / GITHUB_SECRET_FILE)
+    key = known_key(given, data_dir)
+    if not secret or not key:
+        raise ConfigError("route-github needs HOOKBOT_GITHUB_SECRET, to verify, and HOOKBOT_KEY, to publish")
+    origin = f"//{address.netloc}" if origin == "samehost" else origin
+    remote = HubUrl(address, key, headers=(*map(parse_header, headers), ("Origin", origin)))
+    _run(
+        RemoteRunner(
+            "github", VerifyingGitHubRouter([Secret(secret)]), remote, None, RouterSpec("github", "github").limits
+        )
+    )
+
+
+class VerifyingGitHubRouter(GitHubRouter):
+    """Believes nobody, not even a hub that says it has verified a message."""
+
+    async def route(self, message: Message, publish: Publish) -> None:
+        """Like the router in the hub, but the signature is always checked here."""
+        await super().route(replace(message, verified=None), publish)
+
+
+def _run(outside: RemoteRunner) -> None:
+    """Until Ctrl-C; raises what ended it."""
+    try:
+        trio.run(outside.run)
+    except BaseExceptionGroup as group:
+        error = first_error(group)
+        if isinstance(error, KeyboardInterrupt):
+            raise click.exceptions.Abort from None
+        raise error from None
+
+
+def _section(router: str, path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    return dict(ConfigFile.read(path).routers.get(name_of(router), {}))
 
 
 def _describe(entry: EntryPoint) -> dict[str, Any]:

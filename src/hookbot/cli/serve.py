@@ -1,7 +1,8 @@
-"""``hookbot serve``: the hub."""
+"""``hookbot serve``: the hub, and what it says when it has started."""
 
 import gc
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Any
 import click
 import trio
 
+from ..access.tokens import Digest
 from ..errors import ConfigError, InvalidTopic
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
@@ -19,13 +21,13 @@ from ..hub.logging_setup import set_up_logging
 from ..hub.secret_store import (
     GITHUB_SECRET,
     GITHUB_SECRET_FILE,
-    KEY,
     KEY_FILE,
     OLD_GITHUB_SECRETS,
     OLD_GITHUB_SECRETS_FILE,
     OLD_KEYS,
     OLD_KEYS_FILE,
     StoredSecret,
+    default_data_dir,
     find_lines,
     find_secret,
     read_lines,
@@ -33,9 +35,12 @@ from ..hub.secret_store import (
 from ..hub.sections import needs_github_secret
 from ..log.retention import Retention
 from ..protocol.topics import UNSAFE, check_topic
-from .banner import welcome
 from .config_option import ARGUMENTS, FILE, ConfiguredCommand, config_file
-from .parameters import ADDRESS, DURATION, EXISTING_FILE, INTERVAL, PROXIES, RATE, SIZE, data_dir
+from .parameters import ADDRESS, DURATION, EXISTING_FILE, INTERVAL, PROXIES, RATE, SIZE, Given, data_dir, find_key
+from .tokens import token_url
+
+TOPIC = "hello"
+"""The topic of what is ready to paste."""
 
 
 @click.command(cls=ConfiguredCommand)
@@ -139,7 +144,7 @@ def find_config(context: click.Context, *, make: bool = True) -> Config:
     return make_config(
         options,
         file,
-        key=find_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE, make=make),
+        key=find_key(given, data_dir, make=make),
         old_keys=find_lines(OLD_KEYS, os.environ, data_dir / OLD_KEYS_FILE),
         github_secrets=_github_secrets(given, data_dir, make) if github else (),
     )
@@ -206,7 +211,7 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _github_secrets(given: Mapping[str, str | None], data_dir: Path, make: bool) -> tuple[StoredSecret, ...]:
+def _github_secrets(given: Given, data_dir: Path, make: bool) -> tuple[StoredSecret, ...]:
     kept_in = data_dir / GITHUB_SECRET_FILE
     first = find_secret(given["github_secret"], GITHUB_SECRET, os.environ, kept_in, make=make)
     old = find_lines(OLD_GITHUB_SECRETS, os.environ, data_dir / OLD_GITHUB_SECRETS_FILE)
@@ -225,3 +230,51 @@ def _unsafe_prefixes(given: tuple[str, ...]) -> tuple[str, ...]:
     except InvalidTopic as error:
         raise ConfigError(f"--unsafe: {error}") from None
     return prefixes or ("",)
+
+
+def welcome(config: Config, url: str, *, secrets: bool) -> str:
+    """The text; with `secrets` it holds tokens, and so must go nowhere but to a person."""
+    lines = [f"hookbot listens on {url}"]
+    lines += _about_key(config)
+    if secrets:
+        lines += _to_paste(config, url)
+    lines += [f"Tokens:     {_make_tokens(config, url)}"]
+    if config.github_secrets:
+        lines += _about_github(config, url, secrets=secrets)
+    return "\n".join(lines)
+
+
+def _about_key(config: Config) -> list[str]:
+    if config.key.path is None:
+        return []
+    made = "A new key was made" if config.key.new else "The key is"
+    return [f"{made} in {config.key.path}"]
+
+
+def _to_paste(config: Config, url: str) -> list[str]:
+    digest: Digest = "sha1" if config.sha1_tokens else "sha256"
+    publish, subscribe = (token_url(config.key.value, f"/{way}/{TOPIC}", url, digest) for way in ("pub", "sub"))
+    return ["", f"Publish:    {publish}", f"Subscribe:  {subscribe}", f"Try it:     curl -d 'hello, world' {publish}"]
+
+
+def _make_tokens(config: Config, url: str) -> str:
+    """The command that makes more tokens, with the same key."""
+    command = ["hookbot", "make-tokens", "-U", url]
+    if config.key.path == config.data_dir / KEY_FILE and config.data_dir != default_data_dir():
+        command += ["--data-dir", str(config.data_dir)]
+    if not config.sha1_tokens:
+        command.append("--sha256")
+    return shlex.join([*command, "/pub/TOPIC", "/sub/TOPIC"])
+
+
+def _about_github(config: Config, url: str, *, secrets: bool) -> list[str]:
+    secret = config.github_secrets[0]
+    place = f"the contents of {secret.path}" if secret.path else "the one that the hub was given"
+    return [
+        "",
+        "In GitHub's webhook form (organisation or repository, Settings, Webhooks, Add webhook):",
+        f"  Payload URL:   {url}/unsafe/pub/github.com/org/YOUR-ORGANISATION",
+        "  Content type:  application/json",
+        f"  Secret:        {secret.value if secrets else place}",
+        "  Events:        whichever you like; then listen to github.com/repo/OWNER/NAME",
+    ]

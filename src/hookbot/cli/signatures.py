@@ -3,7 +3,6 @@
 import os
 import shlex
 import time
-import tomllib
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, BinaryIO
@@ -13,9 +12,14 @@ import trio
 
 from ..access.fetching import fetch_small
 from ..hub.secret_store import resolve_secret
-from ..protocol.message import format_time, parse_time
 from ..protocol.response import Response
+from ..protocol.message import format_time
 from ..signatures import CertificateNeeded, Proof, Provider, SignedRequest, load_provider, provider_names
+from .parameters import Moment, Parsed, parse_header, parse_option, with_options
+
+_HEADER = Parsed("_header", lambda text: _latin1(parse_header(text)))
+_OPTION = Parsed("_option", parse_option)
+_MOMENT = Moment("_moment", float, "a time is Unix seconds or RFC 3339, not {!r}")
 
 
 @click.command("providers")
@@ -27,37 +31,18 @@ def providers() -> None:
         click.echo(f"{name:{width}}  {', '.join(provider.covers) or 'nothing':28}  {provider.documentation}")
 
 
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = os.fsencode(text).decode("latin-1").partition(":")
-    if not colon or not name.strip():
-        raise click.BadParameter(f"a header is 'Name: value', not {text!r}")
-    return name.strip(), value.strip()
-
-
-def _option(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise click.BadParameter(f"an option is NAME=VALUE, not {text!r}")
-    try:
-        return name, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name, value
-
-
-def _moment(value: str | float) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        pass
-    try:
-        return parse_time(str(value)) / 1_000_000
-    except ValueError:
-        raise click.BadParameter(f"a time is Unix seconds or RFC 3339, not {value!r}") from None
-
-
 def _of_a_request(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the parameters that describe a request; it is called with provider, request and time."""
 
+    @with_options(
+        click.argument("provider"),
+        click.argument("file", type=click.File("rb"), default="-"),
+        click.option("--header", "-H", "headers", multiple=True, type=_HEADER, help="A header, as 'Name: value'."),
+        click.option("--url", default="", help="The address as the sender wrote it, with its query."),
+        click.option("--method", default="POST", show_default=True),
+        click.option("--option", "-o", "options", multiple=True, type=_OPTION, help="An option, as NAME=VALUE."),
+        click.option("--at", "now", type=_MOMENT, default=time.time, help="Pretend that it is this time."),
+    )
     @wraps(command)
     def described(
         provider: str, file: BinaryIO, headers: Any, url: str, method: str, options: Any, now: float, **others: Any
@@ -65,16 +50,6 @@ def _of_a_request(command: Callable[..., None]) -> Callable[..., None]:
         request = SignedRequest(file.read(), headers, method, url)
         command(load_provider(provider, dict(options)), request, now, **others)
 
-    for parameter in (
-        click.option("--at", "now", type=_moment, default=time.time, help="Pretend that it is this time."),
-        click.option("--option", "-o", "options", multiple=True, type=_option, help="An option, as NAME=VALUE."),
-        click.option("--method", default="POST", show_default=True),
-        click.option("--url", default="", help="The address as the sender wrote it, with its query."),
-        click.option("--header", "-H", "headers", multiple=True, type=_header, help="A header, as 'Name: value'."),
-        click.argument("file", type=click.File("rb"), default="-"),
-        click.argument("provider"),
-    ):
-        described = parameter(described)
     return described
 
 
@@ -162,3 +137,9 @@ def _text(request: SignedRequest) -> str:
         return request.body.decode()
     except UnicodeDecodeError:
         raise click.UsageError("the body is not UTF-8: keep it in a file for --curl") from None
+
+
+def _latin1(header: tuple[str, str]) -> tuple[str, str]:
+    """The header as it comes over the wire, where its bytes are read as Latin-1."""
+    name, value = (os.fsencode(part).decode("latin-1") for part in header)
+    return name, value

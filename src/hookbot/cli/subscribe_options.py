@@ -1,8 +1,7 @@
-"""What all commands that listen have in common: the subscription, what they say meanwhile, how they end."""
+"""Options of all commands that listen: the subscription, and how such a command ends."""
 
 import logging
 import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,10 +19,12 @@ from ..client.address import Address, subscription_of
 from ..delivery.shutdown import Stop, run_until_stopped
 from ..errors import ConfigError, Refused
 from ..hub.secret_store import read_secret_file
+from ..errors import Refused
 from ..protocol.message import Message
 from ..protocol.subscribe import MAX_ACK_TIMEOUT_S
 from ..routers.expressions import Expression, document
-from .parameters import EXISTING_FILE
+from .display import set_up_saying
+from .parameters import Parsed, cafile, find_token, token_file, with_options
 
 PATIENCE_S = 30.0  # of commands that come to an end: as long as a publish is tried
 
@@ -32,7 +33,7 @@ logger = logging.getLogger("hookbot.handling")
 
 @dataclass(frozen=True, slots=True)
 class SubscribeOptions:
-    """What to listen to, and from where; made by the options of `subscription_options`."""
+    """Options of a subscription: what to hear, and from where; made by those of `subscription_options`."""
 
     since: str | None
     cursor: str | None
@@ -95,6 +96,7 @@ class SubscribeOptions:
 def subscription_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of a subscription; it is called with them as `subscribe`."""
 
+    @with_options(_SINCE, _CURSOR, _GROUP, _UNSAFE, _WHERE, _LIMIT, token_file, cafile, _QUIET)
     @wraps(command)
     def described(
         since: str | None,
@@ -112,21 +114,7 @@ def subscription_options(command: Callable[..., Any]) -> Callable[..., Any]:
         subscribe = SubscribeOptions(since, cursor, group, unsafe, where, limit, token_file, cafile, quiet)
         return command(subscribe=subscribe, **others)
 
-    for option in (quiet, cafile, token_file, _LIMIT, _WHERE, _UNSAFE, _GROUP, _CURSOR, _SINCE):
-        described = option(described)
     return described
-
-
-def find_token(url: str, token_file: Path | None) -> str | None:
-    """The token in the file; None for one in the URL; or that of the environment. Raises `ConfigError`."""
-    if token_file:
-        return read_secret_file(token_file, "--token-file")
-    return _find_token(url, "HOOKBOT_TOKEN")
-
-
-def find_publish_token(url: str) -> str | None:
-    """None for a token in the URL; or that of the environment, for what is published by who listens."""
-    return _find_token(url, "HOOKBOT_PUBLISH_TOKEN")
 
 
 def take_url(words: tuple[str, ...], is_url: bool) -> tuple[str, tuple[str, ...]]:
@@ -155,43 +143,6 @@ def run(main: Callable[[Stop], Awaitable[object]]) -> None:
         raise click.exceptions.Abort
 
 
-def set_up_saying(*, quiet: bool = False) -> None:
-    """Say on standard error what happens; `quiet`, only what should not."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Saying())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("hookbot").setLevel(logging.WARNING if quiet else logging.INFO)
-
-
-def _find_token(url: str, variable: str) -> str | None:
-    return None if "@" in urlsplit(url).netloc else os.environ.get(variable)
-
-
-class _Saying(logging.Formatter):
-    """A line for people: the time of day, and what is said; what should not happen is yellow on a terminal."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
-        self._colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        if not sys.stderr.isatty():
-            return line
-        cleared = f"\r\x1b[K{line}"  # a progress bar may stand there
-        return click.style(cleared, fg="yellow") if self._colours and record.levelno >= logging.WARNING else cleared
-
-
-class _Where(click.ParamType[Expression]):
-    name = "expression"
-
-    def convert(self, value: str | Expression, param: click.Parameter | None, ctx: click.Context | None) -> Expression:
-        try:
-            return value if isinstance(value, Expression) else Expression(value)
-        except ConfigError as error:
-            self.fail(str(error), param, ctx)
-
-
 def _ack_timeout(seconds: float) -> str:
     """How long a group waits for an acknowledgement: longer than an attempt takes."""
     return f"ack_timeout={min(round(seconds) + 30, MAX_ACK_TIMEOUT_S)}s" if seconds else ""
@@ -202,11 +153,10 @@ _CURSOR = click.option("--cursor", metavar="NAME", help="The hub remembers under
 _GROUP = click.option("--group", metavar="NAME", help="The same, shared: each message goes to one member.")
 _UNSAFE = click.option("--unsafe", is_flag=True, help="Needed for /unsafe/sub/...: anybody may have sent it.")
 _WHERE = click.option(
-    "--where", type=_Where(), metavar="EXPRESSION", help="Only messages for which this holds (JMESPath)."
+    "--where",
+    type=Parsed("expression", Expression),
+    metavar="EXPRESSION",
+    help="Only messages for which this holds (JMESPath).",
 )
 _LIMIT = click.option("--limit", "-n", type=click.IntRange(1), help="End after so many messages.")
-token_file = click.option(
-    "--token-file", type=EXISTING_FILE, envvar="HOOKBOT_TOKEN_FILE", help="Has the token. Or set HOOKBOT_TOKEN."
-)
-cafile = click.option("--cafile", type=EXISTING_FILE, help="Trust these certificate authorities (PEM).")
-quiet = click.option("--quiet", "-q", is_flag=True, help="Say only what goes wrong.")
+_QUIET = click.option("--quiet", "-q", is_flag=True, help="Say only what goes wrong.")

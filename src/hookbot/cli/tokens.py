@@ -1,15 +1,21 @@
-"""``hookbot make-tokens``: URLs with the tokens that open them."""
+"""``hookbot make-tokens`` and ``hookbot narrow``: URLs with the tokens that open them, and weaker tokens of those."""
 
-import os
+import sys
+from math import floor
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 import click
 
-from ..access.tokens import Digest, make_token
-from ..hub.secret_store import KEY, KEY_FILE, find_secret
+from ..access.narrowed_tokens import MAX_LENGTH, NarrowedToken
+from ..access.tokens import Digest, make_token, opening_paths
+from ..hub.secret_store import resolve_secret
 from ..protocol.paths import split_path
-from .parameters import data_dir
+from .parameters import Given, Moment, ago, data_dir, find_key, from_now
+
+_NO_MOMENT = "neither a duration such as 24h nor an RFC 3339 time: {!r}"
+_EXPIRES = Moment("duration|time", from_now, _NO_MOMENT)
+_SINCE = Moment("duration|time", ago, _NO_MOMENT)
 
 
 @click.command("make-tokens")
@@ -19,16 +25,14 @@ from .parameters import data_dir
 @data_dir
 @click.argument("uris", nargs=-1, required=True, metavar="URI...")
 @click.pass_obj
-def make_tokens(
-    given: dict[str, str | None], bare: bool, url_base: str, sha256: bool, data_dir: Path, uris: tuple[str, ...]
-) -> None:
+def make_tokens(given: Given, bare: bool, url_base: str, sha256: bool, data_dir: Path, uris: tuple[str, ...]) -> None:
     """Print each URI with the token that opens it; one that ends in "/" opens everything beneath it.
 
     \b
     Example:
       hookbot make-tokens /pub/deploy /sub/deploy /unsafe/sub/github.com/
     """
-    key = find_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE)
+    key = find_key(given, data_dir)
     if key.new:
         click.echo(f"A new key was made, in {key.path}", err=True)
     for uri in uris:
@@ -56,3 +60,80 @@ def token_url(key: str, uri: str, url_base: str, digest: Digest = "sha1", *, bar
         raise ValueError(f"the base of a URL is like http://localhost:8080, not {url_base!r}")
     shown = quote(asked.path, safe="/%:@!$&'()*+,;=", errors="surrogateescape")
     return urlunsplit((scheme, f"{token}@{host}", shown, asked.query, ""))
+
+
+@click.command()
+@click.argument("token")
+@click.option("--of", "root", metavar="PATH", help="What a plain token was made for. Default: the path of the URL.")
+@click.option("--path", metavar="PATH", help="Good for this path only or, if it ends in /, for what is beneath it.")
+@click.option("--only", type=click.Choice(["pub", "sub"]), help="Good to publish only, or to subscribe only.")
+@click.option(
+    "--expires",
+    type=_EXPIRES,
+    help="Good until then; its subscriptions end as well.",
+)
+@click.option("--name", help="To be revoked by.")
+@click.option("--live", is_flag=True, help="Shows what is new, and no history.")
+@click.option("--since", type=_SINCE, help="Shows nothing older.")
+@click.option("--cursor", metavar="NAME", help="Good for this cursor or group only.")
+def narrow(token: str, root: str | None, path: str | None, live: bool, **caveats: str | float | None) -> None:
+    """Make a weaker token of TOKEN. Whoever holds a token can, and nobody can make it stronger again.
+
+    TOKEN is a token or a URL that has one as its user name, env:NAME, file:PATH or, so that nobody sees it in the list
+    of processes, "-" for standard input. Of a URL comes a URL.
+
+    \b
+    Examples:
+      hookbot make-tokens /sub/ | hookbot narrow - --path /sub/builds/ --expires 24h
+      hookbot narrow env:TOKEN --of /sub/ --live --name kiosk
+    """
+    given = sys.stdin.readline().strip() if token == "-" else resolve_secret(token)  # noqa: S105 - no password
+    url = urlsplit(given) if "://" in given else None
+    wanted = {**caveats, "path": path and _decoded(path), "live": "1" if live else None}
+    try:
+        narrowed = _take(given, url, root)
+        for name, value in wanted.items():
+            if value is not None:
+                narrowed = narrowed.narrow(name, value if isinstance(value, str) else str(floor(value)))
+        _check(narrowed)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(_with_token(url, str(narrowed), path or url.path) if url else str(narrowed))
+
+
+def _take(given: str, url: SplitResult | None, root: str | None) -> NarrowedToken:
+    """The token that was given; raises `ValueError` if it is none."""
+    token = (url.username or "") if url else given
+    try:
+        return NarrowedToken.parse(token)
+    except ValueError:
+        path = root or (url.path if url else "")
+    if not path:
+        raise ValueError("a plain token does not say what it was made for: add --of PATH, or give its URL")
+    return NarrowedToken.of(token, _decoded(path))
+
+
+def _check(narrowed: NarrowedToken) -> None:
+    """Raises `ValueError` for a token that would be good for nothing, or nothing less than the one it is made of."""
+    values = [caveat.partition("=")[::2] for caveat in narrowed.caveats]
+    names = {name for name, _ in values}
+    path = narrowed.path
+    if not names:
+        raise ValueError("this would be the same token: say what it is to be narrowed to")
+    for narrower in (value for name, value in values if name == "path"):
+        if path not in opening_paths(narrower):
+            raise ValueError(f"a token for {path!r} does not open {narrower!r}")
+        path = narrower
+    if "cursor" in names and names & {"live", "since"}:
+        raise ValueError("a cursor remembers where in the history it is: not together with --live or --since")
+    if len(str(narrowed)) > MAX_LENGTH:
+        raise ValueError(f"a token has at most {MAX_LENGTH} characters, this one would have {len(str(narrowed))}")
+
+
+def _with_token(url: SplitResult, token: str, path: str) -> str:
+    host = url.netloc.rpartition("@")[2]
+    return urlunsplit((url.scheme, f"{token}@{host}", path, url.query, ""))
+
+
+def _decoded(path: str) -> str:
+    return unquote(path, errors="surrogateescape")
