@@ -57,7 +57,7 @@ class Messages:
         self._entered.result()
 
     def _stop(self) -> None:
-        """End the thread, whatever it is doing; `client.listen` still says goodbye."""
+        """End the thread, whatever it is doing; `client.listen` still sends its close frame."""
         with suppress(trio.RunFinishedError):
             self._in_thread(self._scope.cancel)
         self._thread.join()

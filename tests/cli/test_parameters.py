@@ -3,7 +3,20 @@
 import click
 import pytest
 
-from hookbot.cli.parameters import DURATION, INTERVAL, SIZE
+from hookbot.cli import parameters
+from hookbot.cli.parameters import (
+    DURATION,
+    INTERVAL,
+    SIZE,
+    Moment,
+    ago,
+    from_now,
+    parse_header,
+    parse_option,
+    read_headers,
+    with_options,
+)
+from hookbot.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -60,3 +73,71 @@ def test_a_size_is_bytes(text, size):
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(click.BadParameter, match="not a size"):
         SIZE.convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("other", "text", "seconds"),
+    [
+        (ago, "10m", 1_700_000_000.5 - 600),
+        (from_now, "24h", 1_700_000_000.5 + 86400),
+        (float, "1700000000.25", 1_700_000_000.25),
+        (float, 1.5, 1.5),
+        (ago, "2026-01-02T03:04:05.000001Z", 1_767_323_045.000001),
+        (from_now, "2026-01-02t04:04:05+01:00", 1_767_323_045),
+    ],
+)
+def test_a_moment_is_seconds_since_1970(monkeypatch, other, text, seconds):
+    monkeypatch.setattr(parameters.time, "time", lambda: 1_700_000_000.5)
+    assert Moment("when", other, "not {!r}").convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "10", "2026-01-02", "all", "abcdefgh-000000000000001"])
+def test_what_is_no_moment_is_refused_with_what_it_should_be(text):
+    with pytest.raises(click.BadParameter, match=f"neither this nor that: {text!r}"):
+        Moment("when", ago, "neither this nor that: {!r}").convert(text, None, None)
+
+
+def test_headers_are_given_one_by_one_or_in_files(tmp_path):
+    (tmp_path / "headers").write_bytes(b"X-B: \xfc\n\nX-C:3\n")
+    assert parse_header(" X-A :  1:2 ") == ("X-A", "1:2")
+    assert read_headers(["X-A: 1", f"@{tmp_path}/headers"]) == (("X-A", "1"), ("X-B", "\xfc"), ("X-C", "3"))
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", ": x", " : x"])
+def test_what_is_no_header_is_shown_only_where_it_may_be(text):
+    with pytest.raises(ConfigError, match=f"^a header is 'Name: value', not {text!r}$"):
+        parse_header(text)
+    with pytest.raises(ConfigError, match=r"^a header is 'Name: value'$"):
+        read_headers([text])
+
+
+def test_a_file_of_headers_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read the headers in .*nowhere': No such file"):
+        read_headers([f"@{tmp_path}/nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("text", "option"),
+    [
+        ("a=1", ("a", 1)),
+        ("a = [1, 2]", ("a", [1, 2])),
+        ("a=b=c", ("a", "b=c")),
+        ("a='b'", ("a", "b")),
+        ("a=", ("a", "")),
+    ],
+)
+def test_the_value_of_an_option_is_toml_or_text(text, option):
+    assert parse_option(text) == option
+
+
+def test_an_option_has_a_value():
+    with pytest.raises(ConfigError, match=r"^an option is NAME=VALUE, not 'a'$"):
+        parse_option("a")
+
+
+def test_several_options_are_shown_in_their_order():
+    @click.command()
+    @with_options(click.option("--one"), click.option("--two"))
+    def command(one, two): ...
+
+    assert [option.name for option in command.params] == ["one", "two"]

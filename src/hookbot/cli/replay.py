@@ -64,7 +64,7 @@ class _Sink:
 @click.option("--to", "target", metavar="TARGET", help="Post to this server, as `forward` does.")
 @click.option("--exec", "executes", is_flag=True, help="Run COMMAND, as `exec` does.")
 @click.option("--publish", "topic", metavar="URL", help="Publish to this topic of a hub.")
-@click.option("--until", "until", type=_UNTIL, metavar="WHEN", help="End there: 10m, 2h, a time. Default: now.")
+@click.option("--until", type=_UNTIL, metavar="WHEN", help="End there: 10m, 2h, a time. Default: now.")
 @click.option(
     "--speed",
     type=click.FloatRange(0, min_open=True),

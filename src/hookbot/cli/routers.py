@@ -140,7 +140,7 @@ def route_github(given: Given, monitor_url: str, origin: str, headers: Sequence[
 
 
 class VerifyingGitHubRouter(GitHubRouter):
-    """Believes nobody, not even a hub that says it has verified a message."""
+    """A GitHub router that believes nobody, not even a hub that says it has verified a message."""
 
     async def route(self, message: Message, publish: Publish) -> None:
         """Like the router in the hub, but the signature is always checked here."""

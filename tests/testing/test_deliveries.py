@@ -1,0 +1,29 @@
+"""Deliveries are signed as their senders do it."""
+
+from time import time
+
+import pytest
+
+from hookbot.routers.github import GitHubRouter
+from hookbot.signatures import SignedRequest, load_provider
+from hookbot.testing import route, signed_delivery
+
+
+@pytest.mark.parametrize("provider", ["github", "gitlab", "stripe"])
+def test_a_sample_delivery_is_one_that_the_provider_could_have_signed(provider):
+    delivery = signed_delivery(provider, "s3cret")
+    load_provider(provider).verify(SignedRequest(*delivery), ["s3cret"], now=time())
+
+
+def test_a_body_of_ones_own_is_signed_with_headers_of_ones_own():
+    body, headers = signed_delivery("github", "s3cret", b"{}", {"X-GitHub-Event": "ping"})
+
+    assert body == b"{}"
+    assert [value for name, value in headers if name == "X-GitHub-Event"] == ["ping"]
+    assert {"X-Hub-Signature-256", "X-GitHub-Delivery"} <= {name for name, _ in headers}
+
+
+async def test_a_signed_delivery_passes_the_router_that_checks_it():
+    delivery = signed_delivery("github", "s3cret")
+    topics = [topic for topic, _ in await route(GitHubRouter(["s3cret"]), "/unsafe/github.com/org", *delivery)]
+    assert topics == ["github.com/repo/acme/app/branch/main", "github.com/repo/acme/app"]
