@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Messages:
-    """What a subscription brings: an iterator of `Message` and `Gap`, with the rules of `hookbot.client.Messages`."""
+    """Messages of a subscription: an iterator of `Message` and `Gap`, with the rules of `hookbot.client.Messages`."""
 
     def __init__(self, opening: AbstractAsyncContextManager[client.Messages]) -> None:
         self._opening = opening

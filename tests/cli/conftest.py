@@ -10,3 +10,9 @@ def environment(monkeypatch, tmp_path):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path / "data"))
     return monkeypatch
+
+
+@pytest.fixture
+def directory(environment, tmp_path):
+    """The working directory, empty."""
+    environment.chdir(tmp_path)

@@ -12,10 +12,7 @@ from hookbot.access.rate_limits import Rate
 from hookbot.cli.main import cli
 from hookbot.cli.serve import find_config, serve
 
-
-@pytest.fixture(autouse=True)
-def directory(environment, tmp_path):
-    environment.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("directory")
 
 
 def write(text, name="hookbot.toml"):

@@ -10,10 +10,7 @@ from hookbot.cli.main import cli
 from hookbot.cli.serve import find_config, serve
 from hookbot.errors import ConfigError
 
-
-@pytest.fixture(autouse=True)
-def directory(environment, tmp_path):
-    environment.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("directory")
 
 
 def write(text, name="hookbot.toml"):

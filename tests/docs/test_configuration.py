@@ -12,11 +12,10 @@ from hookbot.access.narrowed_tokens import CAVEATS, NarrowedToken
 from hookbot.access.tokens import make_token
 from hookbot.cli.main import cli
 from hookbot.cli.serve import serve
+from hookbot.cli.tokens import narrow
 from hookbot.hub import secret_store as store
 from hookbot.hub.config import RANGES_FILE
 from hookbot.hub.sections import SOURCE_KEYS
-from hookbot.cli.tokens import narrow
-from hookbot.hub import config
 from hookbot.routers.attempts import RouterLimits
 
 DOCS = Path(__file__).parents[2] / "docs"

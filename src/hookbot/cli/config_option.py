@@ -7,14 +7,6 @@ from typing import Any
 import click
 
 from ..errors import ConfigError, did_you_mean
-from ..hub.config import Config
-from ..hub.config_file import ConfigFile, kind_of
-from ..hub.reload import make_tls
-from ..hub.secret_store import StoredSecret, resolve_secret
-from ..hub.sections import read_routers, read_sources
-from ..routers.loading import make
-from ..routers.runner import RouterSpec
-from ..errors import ConfigError
 from ..hub.config_file import ConfigFile, kind_of
 from .parameters import EXISTING_FILE
 
@@ -91,7 +83,7 @@ config_file = click.option(
 
 
 def _wrong_kind(option: click.Option, value: Any) -> str:
-    """What kind of value it should be, if it is not; click itself would take nearly anything."""
+    """The right kind of value, if this is not it; click itself would take nearly anything."""
     if option.multiple:
         right = isinstance(value, list) and all(isinstance(one, str) for one in value)
         return "" if right else "a list of texts"

@@ -36,7 +36,7 @@ def show(message: Message, headers: Sequence[str] = ()) -> str:
 
 
 def event_of(message: Message) -> str:
-    """What the sender calls this kind of event; "" if it does not say."""
+    """The name that the sender gives this kind of event; "" if it gives none."""
     for name in _EVENT_HEADERS:
         if value := message.header(name):
             return value

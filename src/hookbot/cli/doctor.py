@@ -199,7 +199,7 @@ class Diagnosis:
         self._tell(True, f"a message is published and comes back in {_ms(began)}")
 
     async def _heartbeat(self, connection: HubConnection) -> None:
-        """What comes on a busy topic is as good a sign of life."""
+        """Wait for a heartbeat; a message of a busy topic is as good a sign of life."""
         self._at = Check.HEARTBEAT
         if self._wait_s == 0:
             self._tell(None, "not waited for")
@@ -244,7 +244,7 @@ def _patience() -> Iterator[None]:
 
 
 def _compared(date: str) -> tuple[bool | None, str]:
-    """Whether our clock agrees with the ``Date`` of an answer."""
+    """Comparison of our clock with the ``Date`` of an answer: good or not, and in words."""
     try:
         skew_s = time.time() - parsedate_to_datetime(date).timestamp()
     except ValueError:

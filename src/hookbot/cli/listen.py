@@ -83,7 +83,7 @@ async def _print(
     follow: bool,
     stop: Stop,
 ) -> int:
-    """How many were printed. A message is acknowledged when it is written out."""
+    """Print messages; returns how many. Each is acknowledged when it is written out."""
     printed = 0
     output = Output(sys.stdout.fileno())
     async with subscribe.open(url, follow=follow, max_unacked=1) as messages:

@@ -53,7 +53,7 @@ def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, d
 
 
 def _place(name: str, before: RangeList | None, url: str | None, select: str | None) -> RangeList:
-    """Where a list is published: as the options say, or as before, or as is known."""
+    """The list with the place where it is published: as the options say, or as before, or as is known."""
     place = before or KNOWN.get(name) or RangeList("", "")
     place = replace(place, url=url or place.url, select=select or place.select)
     if not place.url or not place.select:

@@ -30,8 +30,8 @@ _Ack = Callable[[Message], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Sink:
-    """Where history goes: exactly one of these."""
+class _Destination:
+    """Destination of the history: exactly one of these."""
 
     target: Target | None
     topic: str | None
@@ -101,33 +101,33 @@ def replay(
     if command and not executes:
         raise click.UsageError("COMMAND needs --exec.")
     set_up_saying(quiet=True)
-    sink = _Sink(
+    destination = _Destination(
         Target.parse(target) if target else None,
         topic,
         check_command(command) if executes else (),
         read_headers(headers),
     )
     until_us = None if until is None else round(until * 1_000_000)
-    run(partial(_replay, subscribe, retry, url, sink, until_us, speed))
+    run(partial(_replay, subscribe, retry, url, destination, until_us, speed))
 
 
 async def _replay(
     subscribe: SubscribeOptions,
     retry: RetryOptions,
     url: str,
-    sink: _Sink,
+    destination: _Destination,
     until_us: int | None,
     speed: float | None,
     stop: Stop,
 ) -> None:
-    hop = hop_name("replay", str(Address.parse(url)), sink.name)
+    hop = hop_name("replay", str(Address.parse(url)), destination.name)
     began, totals = time.monotonic(), Totals()
     try:
         async with (
-            sink.open(subscribe, hop, retry.timeout_s) as work,
+            destination.open(subscribe, hop, retry.timeout_s) as work,
             subscribe.open(url, follow=False) as messages,
         ):
-            with _progress(until_us, shown=sys.stderr.isatty() and not sink.command) as note:
+            with _progress(until_us, shown=sys.stderr.isatty() and not destination.command) as note:
                 worker = Worker(work, retry.policy(subscribe, hop), note(messages.ack))
                 totals = worker.totals
                 await worker.run(Replay(messages, until_us, speed), stop)

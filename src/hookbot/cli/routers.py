@@ -75,7 +75,7 @@ def new_router(name: str, directory: Path) -> None:
 
 
 async def fetch_snapshots(remote: HubUrl) -> list[dict[str, Any]]:
-    """How the routers of a hub are. Raises `Refused` or `Lost`."""
+    """States of the routers of a hub. Raises `Refused` or `Lost`."""
     snapshots: list[dict[str, Any]] = (await ask(remote.at(ROUTERS)))["routers"]
     return snapshots
 
@@ -148,7 +148,7 @@ class VerifyingGitHubRouter(GitHubRouter):
 
 
 def _run(outside: RemoteRunner) -> None:
-    """Until Ctrl-C; raises what ended it."""
+    """Run until Ctrl-C; raises what ended it."""
     try:
         trio.run(outside.run)
     except BaseExceptionGroup as group:

@@ -133,7 +133,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
 
 
 def find_config(context: click.Context, *, make: bool = True) -> Config:
-    """What the options, the environment and the configuration file say, with the secrets; raises `ConfigError`.
+    """Configuration of options, environment and file, with the secrets; raises `ConfigError`.
 
     A key and a secret for GitHub that are nowhere are made.
     """
@@ -233,7 +233,7 @@ def _unsafe_prefixes(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def welcome(config: Config, url: str, *, secrets: bool) -> str:
-    """The text; with `secrets` it holds tokens, and so must go nowhere but to a person."""
+    """Text for the start of a hub; with `secrets` it holds tokens, and so must go nowhere but to a person."""
     lines = [f"hookbot listens on {url}"]
     lines += _about_key(config)
     if secrets:

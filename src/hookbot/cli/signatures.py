@@ -12,8 +12,8 @@ import trio
 
 from ..access.fetching import fetch_small
 from ..hub.secret_store import resolve_secret
-from ..protocol.response import Response
 from ..protocol.message import format_time
+from ..protocol.response import Response
 from ..signatures import CertificateNeeded, Proof, Provider, SignedRequest, load_provider, provider_names
 from .parameters import Moment, Parsed, parse_header, parse_option, with_options
 

@@ -17,8 +17,6 @@ import trio
 from ..client import Disconnected, Event, Lost, Messages, listen
 from ..client.address import Address, subscription_of
 from ..delivery.shutdown import Stop, run_until_stopped
-from ..errors import ConfigError, Refused
-from ..hub.secret_store import read_secret_file
 from ..errors import Refused
 from ..protocol.message import Message
 from ..protocol.subscribe import MAX_ACK_TIMEOUT_S
@@ -144,7 +142,7 @@ def run(main: Callable[[Stop], Awaitable[object]]) -> None:
 
 
 def _ack_timeout(seconds: float) -> str:
-    """How long a group waits for an acknowledgement: longer than an attempt takes."""
+    """Query for the time that a group waits for an acknowledgement: longer than an attempt takes."""
     return f"ack_timeout={min(round(seconds) + 30, MAX_ACK_TIMEOUT_S)}s" if seconds else ""
 
 

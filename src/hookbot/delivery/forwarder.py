@@ -101,7 +101,7 @@ class Forwarder:
         return f"{status} from {self._target} in {(trio.current_time() - started) * 1000:.0f} ms"
 
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
-        """Those of the message in their order; `Refused` ones cannot be sent, so that the attempt fails."""
+        """Headers of the message in their order, and ours; where they cannot be sent, the attempt fails."""
         address, options = self._target.address, self._options
         fields = [*options.headers, *address.authorization_header()]
         fields.append(("Hookbot-Hops", ",".join((*message.hops, options.hop))))

@@ -64,7 +64,7 @@ class PrefixedOutput:
         self._waiting.cancel()
 
     async def run(self) -> None:
-        """Until the end of the pipe, or `finish`."""
+        """Pass it on until the end of the pipe, or `finish`."""
         while chunk := await self._receive():
             await self._pass_on(chunk)
         for chunk in self._left():
@@ -79,7 +79,7 @@ class PrefixedOutput:
         return b""
 
     def _left(self) -> Iterator[bytes]:
-        """What the pipe holds now; a process in the background may go on filling it."""
+        """Bytes that the pipe holds now; a process in the background may go on filling it."""
         left = PIPE_BYTES
         with suppress(BlockingIOError):
             while left > 0 and (chunk := os.read(self._pipe.fileno(), left)):

@@ -100,7 +100,7 @@ class Worker:
         self._failure: HookbotError | None = None
 
     async def run(self, messages: AsyncIterator[Message | Gap], stop: Stop) -> None:
-        """Until the messages end, or it is time to leave: then what is in hand is finished, and nothing begun.
+        """Work until the messages end, or it is time to leave: then what is in hand is finished, and nothing begun.
 
         Raises what the subscription raises, and what the dead letters raise.
         """
@@ -178,7 +178,7 @@ class Worker:
         return self._leaving
 
     async def _wait(self, message: Message, lane: _Lane, failure: Failed, delay_s: float) -> None:
-        """Until it is time for the next attempt, or there is none."""
+        """Sleep until it is time for the next attempt, or there is none."""
         if self._leaving or self._is_superseded(lane):
             return
         logger.warning("%s %s: %s; trying again in %.1f s", message.topic, message.id, failure, delay_s)
@@ -244,7 +244,7 @@ def hop_name(kind: str, *of: str) -> str:
 
 
 def _hops(message: Message) -> set[str]:
-    """Those that the hub believes, and those that it does not, since a circle may go through unsafe topics."""
+    """Hops that the hub believes, and those that it does not, since a circle may go through unsafe topics."""
     said = message.header("Hookbot-Hops") or ""
     return {*message.hops, *(hop.strip() for hop in said.split(","))}
 

@@ -48,7 +48,7 @@ _SAMPLES: dict[str, tuple[dict[str, Any], Headers]] = {
 
 
 class Delivery(NamedTuple):
-    """What a sender posts."""
+    """Request of a sender: body and headers."""
 
     body: bytes
     headers: Headers

@@ -32,7 +32,7 @@ def make_message(
 
 
 async def routed(router: Router, message: Message) -> list[Message]:
-    """What a router publishes for one message, with headers and all, checked as a hub would check it.
+    """Messages that a router publishes for one message, with headers and all, checked as a hub would check them.
 
     What the router raises is raised. Raises `ValueError` for a message that the router would not be given, and
     `RuntimeError` for a router that blocks a hub: what takes long belongs into a thread, as in
