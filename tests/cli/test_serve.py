@@ -20,7 +20,7 @@ from hookbot.access.tokens import make_token
 from hookbot.cli.main import cli
 from hookbot.cli.serve import find_config, raise_file_limit, serve, welcome
 from hookbot.errors import ConfigError
-from hookbot.hub.config import Config, StoredSecret
+from hookbot.hub.config import Config
 from hookbot.hub.secret_store import StoredSecret
 from hookbot.log.retention import Retention
 

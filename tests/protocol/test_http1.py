@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot.errors import BodyTooLarge, HeadersTooLarge
-from hookbot.protocol.http1 import MAX_HEAD_BYTES, MAX_LINE_BYTES, BadRequest, Counted, Head, encode_response, head_end
+from hookbot.protocol.http1 import (
+    MAX_HEAD_BYTES,
+    MAX_LINE_BYTES,
+    BadRequest,
+    Counted,
+    Head,
+    encode_response,
+    head_end,
+)
 from hookbot.protocol.response import Response
 
 POST = b"POST /a HTTP/1.1\r\nHost: a\r\n"

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from ..errors import ConfigError
-from ..hub.config import Config, StoredSecret, resolve_secret
+from ..hub.config import Config
 from ..hub.config_file import ConfigFile
 from ..hub.reload import make_tls
+from ..hub.secret_store import StoredSecret, resolve_secret
 from ..hub.sections import read_routers, read_sources
 from ..routers.loading import make
 from ..routers.runner import RouterSpec

@@ -16,9 +16,9 @@ import trio
 
 from ..client.address import Address, subscription_of, topic_of
 from ..client.connect import open_stream, proxy_of, reason_of
-from ..client.headers import encoded
-from ..client.listener import dial_to
-from ..client.publisher import Publisher, open_client
+from ..client.http import encoded, open_client
+from ..client.listener import endpoint_of
+from ..client.publisher import Publisher
 from ..client.websocket import HubConnection, open_connection
 from ..delivery.shutdown import Stop
 from ..errors import HookbotError, Lost, Refused
@@ -93,7 +93,7 @@ class Diagnosis:
         """The first check that failed."""
         if publish_to and not subscription_of(address).matches(topic_of(publish_to)):
             raise Refused(f"what is published to {publish_to} is not heard at {address}")
-        self._dial = dial_to(address, unsafe=unsafe, ca_file=ca_file)
+        self._endpoint = endpoint_of(address, unsafe=unsafe, ca_file=ca_file)
         self._address = address
         self._near = proxy_of(address) or address
         self._report = tell
@@ -140,7 +140,7 @@ class Diagnosis:
             self._tell(None, "not encrypted: whoever is on the way can read the token")
             return
         with _patience():
-            stream = await open_stream(self._address, self._dial.tls)
+            stream = await open_stream(self._address, self._endpoint.tls)
         until = stream.getpeercert()["notAfter"] if isinstance(stream, trio.SSLStream) else ""
         await trio.aclose_forcefully(stream)
         days = math.floor((ssl.cert_time_to_seconds(until) - time.time()) / 86400)
@@ -169,7 +169,7 @@ class Diagnosis:
 
     async def _stream(self) -> None:
         self._at = Check.UPGRADE
-        async with open_connection(self._dial, {}) as connection:
+        async with open_connection(self._endpoint, {}) as connection:
             self._tell(True, "the websocket stands")
             if connection.raw:
                 self._at = Check.HUB
@@ -217,7 +217,7 @@ class Diagnosis:
         try:
             async with open_client(self._address, self._ca_file) as client:
                 fields = encoded([("Host", self._address.netloc)])
-                headers = [*fields, *self._dial.headers] if path == self._address.path else fields
+                headers = [*fields, *self._endpoint.headers] if path == self._address.path else fields
                 with _patience():
                     return await client.get(url, headers=headers)
         except httpx.TransportError as error:

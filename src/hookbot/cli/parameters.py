@@ -15,16 +15,8 @@ import click
 from ..access.client_address import TrustedProxies
 from ..access.rate_limits import Rate
 from ..errors import ConfigError
-from ..hub.config import (
-    KEY,
-    KEY_FILE,
-    StoredSecret,
-    default_data_dir,
-    find_secret,
-    known_secret,
-    parse_address,
-    read_secret_file,
-)
+from ..hub.config import default_data_dir, parse_address
+from ..hub.secret_store import KEY, KEY_FILE, StoredSecret, find_secret, known_secret, read_secret_file
 from ..protocol.message import Headers, parse_time
 from ..protocol.since import parse_duration
 

@@ -13,20 +13,18 @@ import trio
 
 from ..client.address import Address
 from ..client.http import ask
-from ..hub.secret_store import KEY, KEY_FILE, known_secret
-from ..protocol.paths import ROUTERS
-from ..routers import API_VERSION
-from ..routers.attempts import describe
-from ..routers.hub_url import HubUrl
-from ..routers.loading import installed_routers
 from ..errors import ConfigError, first_error
 from ..hub.config_file import ConfigFile
 from ..hub.logging_setup import set_up_logging
+from ..hub.secret_store import GITHUB_SECRET, GITHUB_SECRET_FILE, known_secret, resolve_secret
 from ..protocol.message import Message
+from ..protocol.paths import ROUTERS
 from ..routers import API_VERSION, Publish, Secret
+from ..routers.attempts import describe
 from ..routers.github import GitHubRouter
+from ..routers.hub_url import HubUrl
 from ..routers.loading import installed_routers, make
-from ..routers.remote import HubUrl
+from ..routers.remote import RemoteRunner
 from ..routers.runner import RouterSpec, name_of
 from .display import table
 from .new_router import write_new_router

@@ -14,7 +14,7 @@ import trio
 
 from ..access.tokens import Digest
 from ..errors import ConfigError, InvalidTopic
-from ..hub.config import Config
+from ..hub.config import Config, default_data_dir
 from ..hub.config_file import ConfigFile
 from ..hub.hub import RunningHub, run_hub
 from ..hub.logging_setup import set_up_logging
@@ -27,7 +27,6 @@ from ..hub.secret_store import (
     OLD_KEYS,
     OLD_KEYS_FILE,
     StoredSecret,
-    default_data_dir,
     find_lines,
     find_secret,
     read_lines,

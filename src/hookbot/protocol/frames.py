@@ -11,14 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from ..version import __version__
-from .envelope import (
-    base64_field,
-    encode_envelope,
-    encode_github_metadata,
-    encode_json,
-    from_envelope,
-    join_object,
-)
+from .envelope import base64_field, encode_envelope, encode_github_metadata, encode_json, from_envelope, join_object
 from .message import Gap, Message, format_time
 from .paths import path_of
 from .subscribe import SubscribeRequest

@@ -10,9 +10,10 @@ from urllib.parse import quote
 from ..access.tokens import make_token
 from ..broker.broker import Broker, Start
 from ..broker.channels import Entry
-from ..hub.config import Config, StoredSecret
+from ..hub.config import Config
 from ..hub.config_file import ConfigFile
 from ..hub.hub import open_hub
+from ..hub.secret_store import StoredSecret
 from ..protocol.message import Draft, Headers, Message
 from ..protocol.topics import TopicFilter
 from ..routers import Router

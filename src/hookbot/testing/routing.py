@@ -11,7 +11,7 @@ from ..protocol.message import Headers, Message, Verified
 from ..protocol.topics import TopicFilter
 from ..routers import Router
 from ..routers.loading import check, entered
-from ..routers.publisher import DraftCollector
+from ..routers.outbox import DraftCollector
 from ..routers.watchdog import BLOCKED_S
 from .deliveries import header_pairs
 
