@@ -1,0 +1,156 @@
+"""The house: imports point one way through the packages, never in a circle, and docs/design.md is its map."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "hookbot"
+
+ORDER = (
+    {"__init__", "__main__", "blocking", "testing"},
+    {"cli"},
+    {"hub"},
+    {"web", "routers", "delivery"},
+    {"broker", "access", "client"},
+    {"log", "signatures"},
+    {"protocol"},
+    {"errors", "version", "backoff"},
+)
+"""A package imports what stands in a later row, and its own modules; nothing in its own row or an earlier one."""
+
+
+def name_of(path):
+    parts = ("hookbot", *path.relative_to(SOURCE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {name_of(path): path for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def imports_of(module):
+    """The modules of the house that a module imports, wherever in it the import stands."""
+    package = module if FILES[module].name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in FILES)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            if base in FILES:
+                names = {f"{base}.{alias.name}" for alias in node.names}
+                yield from {name if name in FILES else base for name in names}
+
+
+IMPORTS = {module: set(imports_of(module)) - {module} for module in FILES}
+
+
+def package_of(module):
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def row_of(module):
+    return next((row for row, packages in enumerate(ORDER) if package_of(module) in packages), None)
+
+
+def test_every_package_has_its_place_in_the_order():
+    assert [module for module in FILES if row_of(module) is None] == []
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_point_one_way(module):
+    others = {name for name in IMPORTS[module] if package_of(name) != package_of(module)}
+    assert {name for name in others if row_of(name) <= row_of(module)} == set()
+
+
+def test_no_imports_go_in_a_circle():
+    done, circles = set(), []
+
+    def visit(module, path):
+        if module in path:
+            circles.append(" -> ".join([*path[path.index(module) :], module]))
+        elif module not in done:
+            for imported in sorted(IMPORTS[module]):
+                visit(imported, [*path, module])
+            done.add(module)
+
+    for module in FILES:
+        visit(module, [])
+    assert circles == []
+
+
+def test_every_module_can_be_imported_with_nothing_but_what_hookbot_depends_on():
+    """Whatever only the extras of pyproject.toml bring is not there."""
+    script = """
+import importlib, importlib.metadata, re, sys
+
+def names(requirements):
+    return {re.match(r"[\\w.-]+", text)[0].lower().replace("_", "-") for text in requirements}
+
+required, waiting = set(), {"hookbot"}
+while waiting:
+    name = waiting.pop()
+    required.add(name)
+    try:
+        needs = importlib.metadata.requires(name) or ()
+    except importlib.metadata.PackageNotFoundError:
+        continue
+    waiting |= names(text for text in needs if "extra ==" not in text) - required
+distributions = importlib.metadata.packages_distributions()
+absent = {top for top, of in distributions.items() if not {name.lower().replace("_", "-") for name in of} & required}
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+"""
+    modules = [module for module in FILES if module != "hookbot.__main__"]
+    subprocess.run([sys.executable, "-c", script, *modules], check=True, timeout=60)
+
+
+def test_only_the_client_knows_trio_websocket():
+    users = {path.relative_to(SOURCE).parts[0] for path in SOURCE.rglob("*.py") if "trio_websocket" in path.read_text()}
+    assert users <= {"client"}
+
+
+# -- the map
+
+MAP = (ROOT / "docs" / "design.md").read_text()
+
+
+def packages():
+    return {path.parent.relative_to(SOURCE).as_posix() for path in SOURCE.glob("*/**/__init__.py")}
+
+
+def test_the_map_names_every_package():
+    assert {package for package in packages() if f"`{package}/`" not in MAP} == set()
+
+
+def test_every_place_that_the_map_names_exists():
+    places = set(re.findall(r"`([a-z_]+(?:/[a-z0-9_]+)*(?:/|\.py))(?:::[\w.]+)?`", MAP))
+    assert len(places) > len(packages())
+    assert {place for place in places if not (SOURCE / place).exists()} == set()
+
+
+def test_every_function_that_the_map_names_exists():
+    named = set(re.findall(r"`([a-z0-9_/]+)\.py::([\w.]+)`", MAP))
+    assert named
+    for file, dotted in named:
+        found = importlib.import_module(f"hookbot.{file.replace('/', '.')}")
+        for part in dotted.split("."):
+            found = getattr(found, part)
+
+
+@pytest.mark.parametrize("package", sorted(packages()))
+def test_every_package_says_what_it_is_for(package):
+    docstring = ast.get_docstring(ast.parse((SOURCE / package / "__init__.py").read_text()))
+    assert len(docstring.splitlines()) >= 3
