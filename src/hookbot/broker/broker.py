@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import trio
@@ -76,17 +76,15 @@ class Subscription:
         await self._news.wait()
 
 
+@dataclass(slots=True)
 class Counts:
     """Counters of the hub, incremented by whoever does the thing."""
 
-    __slots__ = ("duplicates", "published", "published_bytes", "refused")
-
-    def __init__(self) -> None:
-        self.published = 0
-        self.published_bytes = 0
-        self.duplicates = 0
-        self.refused: Counter[str] = Counter()
-        """Requests that were refused, by status."""
+    published: int = 0
+    published_bytes: int = 0
+    duplicates: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """Requests that were refused, by status."""
 
     def count_response(self, status: int) -> None:
         """Count the response to a request, if it is a refusal."""

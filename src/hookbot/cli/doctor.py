@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import click
@@ -26,12 +25,11 @@ from ..protocol.frames import Frame, Heartbeat, Hello, parse_frame
 from ..protocol.message import Message
 from ..protocol.response import error_of
 from .display import set_up_saying
-from .findings import ADVICE, Check, Finding
+from .findings import ADVICE, Check, Finding, compare_clocks
 from .parameters import DURATION, cafile, find_publish_token, find_token, token_file
 from .subscribe_options import run
 
 PATIENCE_S = 10.0  # with each check
-MAX_SKEW_S = 5.0  # Date has whole seconds, and the answer took its time
 RENEW_DAYS = 14
 BODY = b"hookbot doctor\n"
 
@@ -156,7 +154,7 @@ class Diagnosis:
         if answer.status_code != 200 or answer.content.strip() != b"OK":
             raise Refused("what answers there is not a hookbot")
         self._at = Check.CLOCK
-        self._tell(*_compared(answer.headers.get("date", "")))
+        self._tell(*compare_clocks(answer.headers.get("date", "")))
 
     async def _token(self) -> None:
         """By a request without an upgrade, which a hub refuses as such (426) when the token is right."""
@@ -241,17 +239,6 @@ def _patience() -> Iterator[None]:
             yield
     except trio.TooSlowError:
         raise Lost(f"nothing comes within {PATIENCE_S:.0f} s") from None
-
-
-def _compared(date: str) -> tuple[bool | None, str]:
-    """Comparison of our clock with the ``Date`` of an answer: good or not, and in words."""
-    try:
-        skew_s = time.time() - parsedate_to_datetime(date).timestamp()
-    except ValueError:
-        return None, "the hub does not say what time it has"
-    if abs(skew_s) <= MAX_SKEW_S:
-        return True, "the clocks agree"
-    return False, f"the clock here is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the hub's"
 
 
 def _ms(began: float) -> str:

@@ -1,10 +1,13 @@
 """Findings of ``hookbot doctor``: what is checked on the way to a hub, and what to do about what is broken."""
 
+import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from enum import IntEnum
 
 import click
 
+MAX_SKEW_S = 5.0  # Date has whole seconds, and the answer took its time
 _SHOWN = {True: ("ok", "green"), False: ("failed", "red"), None: ("-", "bright_black")}
 
 
@@ -52,3 +55,14 @@ class Finding:
         click.echo(f"{click.style(f'{word:7}', fg=colour)} {self.check.name.lower():9}  {self.text}")
         if self.advice:
             click.echo(f"{'':17}  {self.advice}")
+
+
+def compare_clocks(date: str) -> tuple[bool | None, str]:
+    """Comparison of our clock with the ``Date`` of an answer: good or not, and in words."""
+    try:
+        skew_s = time.time() - parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None, "the hub does not say what time it has"
+    if abs(skew_s) <= MAX_SKEW_S:
+        return True, "the clocks agree"
+    return False, f"the clock here is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the hub's"

@@ -67,11 +67,7 @@ def token_url(key: str, uri: str, url_base: str, digest: Digest = "sha1", *, bar
 @click.option("--of", "root", metavar="PATH", help="What a plain token was made for. Default: the path of the URL.")
 @click.option("--path", metavar="PATH", help="Good for this path only or, if it ends in /, for what is beneath it.")
 @click.option("--only", type=click.Choice(["pub", "sub"]), help="Good to publish only, or to subscribe only.")
-@click.option(
-    "--expires",
-    type=_EXPIRES,
-    help="Good until then; its subscriptions end as well.",
-)
+@click.option("--expires", type=_EXPIRES, help="Good until then; its subscriptions end as well.")
 @click.option("--name", help="To be revoked by.")
 @click.option("--live", is_flag=True, help="Shows what is new, and no history.")
 @click.option("--since", type=_SINCE, help="Shows nothing older.")

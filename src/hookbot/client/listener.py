@@ -155,13 +155,7 @@ def endpoint_of(
 
 
 def _query(
-    address: Address,
-    *,
-    since: str | None,
-    cursor: str | None,
-    group: str | None,
-    follow: bool,
-    max_unacked: int | None,
+    address: Address, *, since: str | None, cursor: str | None, group: str | None, follow: bool, max_unacked: int | None
 ) -> dict[str, str]:
     """The query of the subscription: that of the URL, where no argument says otherwise."""
     given = {"since": since, "cursor": cursor, "group": group, "follow": None if follow else "0"}

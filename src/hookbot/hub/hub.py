@@ -129,11 +129,7 @@ def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContex
 def limits(config: Config) -> ConnectionLimits:
     """Limits on untrusted clients."""
     return ConnectionLimits(
-        slow_s=config.slow_s,
-        stall_s=config.stall_s,
-        ping_s=config.ping_s,
-        deaf_s=config.deaf_s,
-        grace_s=config.leave_s,
+        slow_s=config.slow_s, stall_s=config.stall_s, ping_s=config.ping_s, deaf_s=config.deaf_s, grace_s=config.leave_s
     )
 
 

@@ -136,8 +136,7 @@ def load_page(
         f"(SELECT * FROM log WHERE position > ? AND position <= ? AND ({condition}) ORDER BY position {order} LIMIT ?)"
     )
     found = connection.execute(
-        f"SELECT json_group_array(position), json_group_array(size) FROM {these}",
-        (scan.low, scan.high, *topics, limit),
+        f"SELECT json_group_array(position), json_group_array(size) FROM {these}", (scan.low, scan.high, *topics, limit)
     ).fetchone()
     positions, sizes = map(json.loads, found)
     if not positions:

@@ -9,7 +9,9 @@ from .paths import Route
 from .request import Request
 from .topics import is_unsafe
 
+# A circle that goes through several hubs is seen by none of them: it ends after so many routers.
 MAX_HOPS = 16
+# The longest key that Stripe's API takes; the log remembers a digest of it.
 MAX_KEY = 255
 
 

@@ -20,12 +20,4 @@ from .request import SignedRequest
 Reply = Response
 """The name by which providers of other packages know the response to a challenge."""
 
-__all__ = [
-    "CertificateNeeded",
-    "Proof",
-    "Provider",
-    "Reply",
-    "SignedRequest",
-    "load_provider",
-    "provider_names",
-]
+__all__ = ["CertificateNeeded", "Proof", "Provider", "Reply", "SignedRequest", "load_provider", "provider_names"]

@@ -74,8 +74,7 @@ _OTHERS: tuple[Provider, ...] = (
         key_encoding="hex",
     ),
     AwsSns(
-        name="aws-sns",
-        documentation="https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html",
+        name="aws-sns", documentation="https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html"
     ),
     PayPal(name="paypal", documentation="https://developer.paypal.com/api/rest/webhooks/rest/"),
     MicrosoftGraph(
@@ -90,10 +89,7 @@ _OTHERS: tuple[Provider, ...] = (
         prefix="Basic ",
     ),
     Basic(
-        name="basic",
-        documentation="https://www.rfc-editor.org/rfc/rfc7617",
-        header="Authorization",
-        prefix="Basic ",
+        name="basic", documentation="https://www.rfc-editor.org/rfc/rfc7617", header="Authorization", prefix="Basic "
     ),
     Header(name="header", documentation="https://www.rfc-editor.org/rfc/rfc9110#section-5"),
     AnyScheme(name="hmac", documentation="https://www.rfc-editor.org/rfc/rfc2104"),
