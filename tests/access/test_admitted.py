@@ -50,7 +50,7 @@ def test_a_publish_is_what_came():
     )
 
 
-@pytest.mark.parametrize("name", SECRET_HEADERS)
+@pytest.mark.parametrize("name", sorted(SECRET_HEADERS))
 def test_a_header_that_is_a_secret_by_itself_is_left_out(name):
     of = request((name.title(), "secret"), (f"{name}-2", "kept"))
     assert AdmittedPublish(PublishRequest(of, "x")).draft(b"").headers == (("Host", "hub"), (f"{name}-2", "kept"))

@@ -56,7 +56,8 @@ def test_a_place_says_which_methods_it_is_for(method, path, allow):
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize(
-    "path", ["/", "/unsafe/foo", *(f"/{name}" for name in RESERVED), *(f"/{name}/x" for name in ("status", "hookbot"))]
+    "path",
+    ["/", "/unsafe/foo", *(f"/{name}" for name in sorted(RESERVED)), *(f"/{name}/x" for name in ("status", "hookbot"))],
 )
 def test_reserved_paths_are_not_topics(method, path):
     with pytest.raises(NotFound):
