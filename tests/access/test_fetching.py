@@ -7,7 +7,7 @@ from hookbot.access import fetching
 from hookbot.access.fetching import Fetches, fetch_small
 from hookbot.access.rate_limits import Rate
 from hookbot.errors import TooManyRequests, Unavailable
-from support.commands import Target, target
+from support.targets import Target, target
 
 NOW_S = 1_700_000_000.0
 

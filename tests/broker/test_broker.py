@@ -17,6 +17,7 @@ from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Duplicate, Gap, Once, format_id
 from hookbot.protocol.since import AfterId, FromOldest, SinceTime
 from hookbot.protocol.topics import TopicFilter
+from support.clock import Clock
 
 A = TopicFilter.parse("a")
 ALL = TopicFilter(("", "/unsafe/"))
@@ -42,14 +43,6 @@ class StubbornLog(MemoryLog):
         if self.error:
             raise self.error
         return await super().read(wanted, **how)
-
-
-class Clock:
-    def __init__(self):
-        self.now_us = 1_700_000_000_000_000
-
-    def __call__(self):
-        return self.now_us
 
 
 @pytest.fixture

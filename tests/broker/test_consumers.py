@@ -6,7 +6,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from hookbot.errors import Ended, InvalidTopic, NotFound, Unavailable
 from hookbot.protocol.since import AfterId, FromOldest
-from support.session_hub import WorkingLog, ack, ack_each, open_hub, take
+from support.consumers import WorkingLog, ack, ack_each, open_hub, take
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hookbot.log.memory import MemoryLog
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.since import AfterId, FromOldest
 from hookbot.protocol.topics import TopicFilter
-from support.session_hub import WorkingLog, ack, listening, open_hub, shown, take, takes_nothing
+from support.consumers import WorkingLog, ack, listening, open_hub, shown, take, takes_nothing
 
 
 @pytest.fixture(params=["memory", "sqlite"])

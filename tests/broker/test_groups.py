@@ -14,7 +14,7 @@ from hookbot.log.memory import MemoryLog
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.message import Gap
 from hookbot.protocol.since import AfterId, FromOldest
-from support.session_hub import WorkingLog, ack_each, listening, number, open_hub, shown, take, takes_nothing
+from support.consumers import WorkingLog, ack_each, listening, number, open_hub, shown, take, takes_nothing
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -7,7 +7,8 @@ import trio
 
 from hookbot.broker.positions import SWEEP_INTERVAL_S
 from hookbot.protocol.since import AfterId, FromOldest
-from support.session_hub import Clock, WorkingLog, ack, open_hub, take
+from support.clock import Clock
+from support.consumers import WorkingLog, ack, open_hub, take
 
 SWEPT_S = SWEEP_INTERVAL_S + 1
 
@@ -154,7 +155,7 @@ async def test_everything_is_saved_when_the_hub_shuts_down(log, autojump_clock):
 
 
 async def test_a_cursor_that_nobody_has_used_for_thirty_days_ends(log, autojump_clock):
-    clock = Clock()
+    clock = Clock(runs=True)
     async with open_hub(log, clock=clock) as hub:
         async with hub.open(cursor="c"):
             pass
@@ -172,7 +173,7 @@ async def test_a_cursor_that_nobody_has_used_for_thirty_days_ends(log, autojump_
 
 
 async def test_the_thirty_days_begin_when_the_connection_ends(log, autojump_clock):
-    clock = Clock()
+    clock = Clock(runs=True)
     async with open_hub(log, clock=clock) as hub:
         async with hub.open(cursor="c"):
             clock.skip(days=0.9)
@@ -183,7 +184,7 @@ async def test_the_thirty_days_begin_when_the_connection_ends(log, autojump_cloc
 
 
 async def test_a_cursor_that_is_connected_is_in_use_however_quiet_it_is_and_whenever_the_hub_dies(log, autojump_clock):
-    clock = Clock()
+    clock = Clock(runs=True)
     async with open_hub(log, clock=clock) as hub, hub.open(cursor="c"):
         for _ in range(40):
             clock.skip(days=1)
@@ -194,7 +195,7 @@ async def test_a_cursor_that_is_connected_is_in_use_however_quiet_it_is_and_when
 
 
 async def test_that_the_hub_moves_a_quiet_cursor_does_not_count_as_use(log, autojump_clock):
-    clock = Clock()
+    clock = Clock(runs=True)
     for _ in range(4):  # the hub is restarted in between
         async with open_hub(log, clock=clock) as hub:
             if not await log.cursors("cursor "):

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from hookbot.testing import KEY
-from support.commands import Caller, ThreadHub
+from support.commands import Caller
+from support.hubs import ThreadHub
 
 MINE = "/hookbot/v1/cursors"
 

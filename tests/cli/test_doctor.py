@@ -15,7 +15,8 @@ from hookbot.cli.findings import Check
 from hookbot.client.address import Address
 from hookbot.errors import Refused
 from hookbot.testing import open_test_hub
-from support.commands import Caller, ThreadHub
+from support.commands import Caller
+from support.hubs import ThreadHub
 
 
 @pytest.fixture(autouse=True)

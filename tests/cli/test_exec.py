@@ -8,7 +8,8 @@ import trio
 
 from hookbot import backoff
 from hookbot.testing import open_test_hub
-from support.commands import Caller, ThreadHub, running
+from support.commands import Caller, running
+from support.hubs import ThreadHub
 
 HISTORY = ("exec", "--since", "all", "--limit")
 

@@ -11,7 +11,9 @@ from hookbot.client.address import Address
 from hookbot.client.http import ask
 from hookbot.protocol.envelope import from_envelope
 from hookbot.testing import open_test_hub
-from support.commands import Caller, ThreadHub, run, running, starting, target
+from support.commands import Caller, run, running, starting
+from support.hubs import ThreadHub
+from support.targets import target
 
 BODIES = [b"", b"{}", b"a=1&b=%20", bytes(range(256)), b"x" * (25 << 20)]
 HISTORY = ("forward", "--since", "all", "--limit")

@@ -13,8 +13,10 @@ import trio
 from hookbot.cli import subscribe_options
 from hookbot.protocol.envelope import from_envelope
 from hookbot.testing import open_test_hub
-from support.commands import Caller, ThreadHub, running, starting, target
+from support.commands import Caller, running, starting
+from support.hubs import ThreadHub
 from support.scripted_hub import mid, scripted_hub
+from support.targets import target
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,9 @@ import trio
 from hookbot import backoff
 from hookbot.protocol.message import format_time
 from hookbot.testing import open_test_hub
-from support.commands import Caller, ThreadHub, running, target
+from support.commands import Caller, running
+from support.hubs import ThreadHub
+from support.targets import target
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from hookbot.errors import Refused
 from hookbot.protocol.message import Message
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.testing import signed_delivery
-from support.commands import Target as Server
-from support.commands import target
+from support.targets import Target as Server
+from support.targets import target
 
 ID = "abcdefgh-000000000000001"
 

@@ -8,7 +8,9 @@ import trio
 
 from hookbot.client import publish
 from hookbot.testing import open_test_hub
-from support.commands import HubProcess, starting, target
+from support.commands import starting
+from support.hubs import HubProcess
+from support.targets import target
 
 QUICK = "backoff.SHORTEST_S, backoff.LONGEST_S = 0.05, 0.2; websocket.SILENCE_S = 1.0"
 SUB, PUB = "/sub/a/", "/pub/a/b"

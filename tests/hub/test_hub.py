@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from support.front import KEY, basic, handshake, post
+from support import GUARD_S, KEY
+from support.clients import basic, handshake, post
 
-GUARD_S = 30  # only ever reached by a test that fails
 SECOND = 100  # of a process's time, as /proc counts it
 MIB = 1 << 20
 
@@ -112,7 +112,7 @@ def hub(tmp_path):
 # --- the whole
 
 
-def test_the_door_and_the_app_take_turns_on_one_connection(hub):
+def test_the_fast_path_and_the_app_take_turns_on_one_connection(hub):
     status = b"GET /status HTTP/1.1\r\nHost: hub\r\n\r\n"
     with hub.connect() as sock, sock.makefile("rb") as reader:
         sock.sendall(post(body=b"one") + status + post(body=b"two") + status)
@@ -149,7 +149,7 @@ def test_history_comes_before_what_is_new(hub):
 # --- its end
 
 
-def test_a_hub_that_is_told_to_stop_says_goodbye_and_answers_what_was_sent_whole(tmp_path):
+def test_a_hub_that_is_told_to_stop_closes_and_answers_what_was_sent_whole(tmp_path):
     with (
         running(tmp_path, "--grace", "5s") as hub,
         hub.listen() as listener,
@@ -189,7 +189,7 @@ def test_a_hub_with_subscribers_that_never_read_stops_within_the_grace(tmp_path)
             sock.close()
 
 
-# --- what strangers do
+# --- what untrusted clients do
 
 
 def test_a_large_body_is_held_once_while_it_arrives(hub):
@@ -264,7 +264,7 @@ PIECES = [
 
 
 def garbage(rng):
-    """Something that a stranger might send: a good request that was changed, or pieces of some."""
+    """Something that an untrusted client might send: a good request that was changed, or pieces of some."""
     if rng.random() < 0.5:
         sent = bytearray(rng.choice([post("/unsafe/pub/a"), post(), handshake(), handshake() + b"\x82\x85abcdhello"]))
         for _ in range(rng.randrange(1, 6)):
@@ -289,7 +289,7 @@ def attack(hub, seed, until):
                 everything(sock)
 
 
-def test_nothing_that_strangers_send_ends_the_hub_spins_it_or_fills_it(hub):
+def test_nothing_that_clients_send_ends_the_hub_spins_it_or_fills_it(hub):
     hub.publish()
     before = hub.memory()
     with hub.listen("/sub/apart") as listener:

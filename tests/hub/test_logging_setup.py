@@ -27,7 +27,7 @@ def record(message, error=None):
     return logging.LogRecord("hookbot.x", logging.ERROR, __file__, 1, message, (), exc_info)
 
 
-def test_what_a_stranger_sent_cannot_look_like_a_line_of_its_own():
+def test_what_a_client_sent_cannot_look_like_a_line_of_its_own():
     text = TextFormatter("%(levelname)s %(message)s").format(record("bad", ValueError("x\nERROR forged")))
     assert not any(line.startswith("ERROR forged") for line in text.splitlines())
     assert "    ERROR forged" in text

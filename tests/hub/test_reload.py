@@ -31,7 +31,9 @@ from hookbot.hub.config import Config
 from hookbot.hub.secret_store import StoredSecret
 from hookbot.log.retention import Retention
 from hookbot.signatures import SignedRequest, load_provider
-from support.whole_hub import FORMATS, GUARD_S, KEY, SECRET, Socket, configured, no_groups, whole_hub
+from support import GUARD_S, KEY, SECRET
+from support.clients import WebSocket, connect
+from support.hubs import FORMATS, configured, no_groups, open_whole_hub
 
 OLD_KEY = "an older key"
 
@@ -60,11 +62,11 @@ def named(name):
 
 @pytest.mark.parametrize("form", FORMATS)
 async def test_removing_a_key_ends_the_subscriptions_made_with_its_tokens(tmp_path, ways, quick, form):
-    async with whole_hub(tmp_path, old_keys=(OLD_KEY,), **ways) as hub:
+    async with open_whole_hub(tmp_path, old_keys=(OLD_KEY,), **ways) as hub:
         old, new = make_token(OLD_KEY, "/sub/x"), make_token(KEY, "/sub/x")
         async with hub.listen("/sub/x", form, old) as ending, hub.listen("/sub/x", form, new) as staying:
             hub.running.reload(configured(tmp_path, **ways))
-            assert await ending.ended() == (None if form in ("sse", "jsonl") else 1008)
+            assert await ending.closed() == (None if form in ("sse", "jsonl") else 1008)
             await hub.post("/pub/x", b"still here", token=make_token(KEY, "/pub/x"))
             assert await staying.take()
         async with hub.listen("/sub/x", form, old) as again:
@@ -74,7 +76,7 @@ async def test_removing_a_key_ends_the_subscriptions_made_with_its_tokens(tmp_pa
 async def test_a_new_key_is_good_at_once_and_the_old_one_for_as_long_as_it_is_listed(tmp_path, ways, quick):
     old = make_token(OLD_KEY, "/sub/x")
     async with (
-        whole_hub(tmp_path, key=StoredSecret(OLD_KEY), **ways) as hub,
+        open_whole_hub(tmp_path, key=StoredSecret(OLD_KEY), **ways) as hub,
         hub.listen("/sub/x", "raw", old) as listener,
     ):
         hub.running.reload(configured(tmp_path, key=StoredSecret(KEY), old_keys=(OLD_KEY,), **ways))
@@ -85,49 +87,38 @@ async def test_a_new_key_is_good_at_once_and_the_old_one_for_as_long_as_it_is_li
 
 
 async def test_a_revoked_name_ends_its_subscriptions(tmp_path, ways, quick):
-    async with whole_hub(tmp_path, **ways) as hub:
+    async with open_whole_hub(tmp_path, **ways) as hub:
         async with hub.listen("/sub/x", "raw", named("ann")) as ann, hub.listen("/sub/x", "raw", named("bob")) as bob:
             hub.running.reload(configured(tmp_path, revoked=frozenset({"ann"}), **ways))
-            assert await ann.ended() == 1008
+            assert await ann.closed() == 1008
             await hub.post("/pub/x", b"1", token=make_token(KEY, "/pub/x"))
             assert await bob.take() == b"1"
         assert (await hub.post("/pub/x", b"", token=named("ann"))).status_code == 401
 
 
 async def test_the_ancestors_tokens_end_when_they_are_refused(tmp_path, ways, quick):
-    async with whole_hub(tmp_path, **ways) as hub, hub.listen("/sub/x", "raw") as listener:
+    async with open_whole_hub(tmp_path, **ways) as hub, hub.listen("/sub/x", "raw") as listener:
         hub.running.reload(configured(tmp_path, sha1_tokens=False, **ways))
-        assert await listener.ended() == 1008
+        assert await listener.closed() == 1008
 
 
 async def test_who_waits_for_a_cursor_does_not_get_it_by_a_token_that_has_ended(tmp_path, ways, quick):
     path = "/sub/x?cursor=deploy"
-    async with (
-        whole_hub(tmp_path, old_keys=(OLD_KEY,), **ways) as hub,
-        trio.open_nursery() as nursery,
-        await trio.open_tcp_stream("127.0.0.1", hub.port) as connection,
-    ):
-        waiting = Socket(connection, "v1")
+    headers = [("Authorization", f"Bearer {make_token(OLD_KEY, '/sub/x')}")]
+    async with open_whole_hub(tmp_path, old_keys=(OLD_KEY,), **ways) as hub, await connect(hub.port) as client:
         async with hub.listen(path, "v1"):
-            headers = [("Authorization", f"Bearer {make_token(OLD_KEY, '/sub/x')}")]
-            begun = trio.Event()
-
-            async def wait():
-                await waiting.begin(path, headers)  # until it hears hello, or goodbye
-                begun.set()
-
-            nursery.start_soon(wait)
-            while waiting.status is None:
-                await trio.lowlevel.checkpoint()
+            waiting = WebSocket(client, path, "hookbot.v1", headers=headers)
+            await waiting.ask()
+            await waiting.accepted()
             hub.running.reload(configured(tmp_path, **ways))
             await hub.post("/pub/x", b"not for you", token=make_token(KEY, "/pub/x"))
-        await begun.wait()
+        await waiting.take()  # hello, or its end
         assert await waiting.take() is None
-        assert await waiting.ended() == 1008
+        assert await waiting.closed() == 1008
 
 
 async def test_sources_and_their_secrets_are_replaced(tmp_path, ways):
-    async with whole_hub(tmp_path, github("old secret"), **ways) as hub:
+    async with open_whole_hub(tmp_path, github("old secret"), **ways) as hub:
         assert (await hub.deliver("github", "/unsafe/pub/acme/x", secret="old secret")).status_code == 200
         hub.running.reload(configured(tmp_path, github(SECRET) + github(SECRET, "/unsafe/more/"), **ways))
         for topic in ("acme", "more"):
@@ -137,7 +128,7 @@ async def test_sources_and_their_secrets_are_replaced(tmp_path, ways):
 
 
 async def test_limits_are_replaced(tmp_path, ways):
-    async with whole_hub(tmp_path, **ways) as hub, hub.listen("/sub/x", "raw"):
+    async with open_whole_hub(tmp_path, **ways) as hub, hub.listen("/sub/x", "raw"):
         hub.running.reload(
             configured(
                 tmp_path,
@@ -160,7 +151,7 @@ async def test_limits_are_replaced(tmp_path, ways):
 
 @pytest.mark.parametrize("wrong", ["source", "tls"])
 async def test_what_is_broken_changes_nothing(tmp_path, ways, wrong):
-    async with whole_hub(tmp_path, github(SECRET), **ways) as hub:
+    async with open_whole_hub(tmp_path, github(SECRET), **ways) as hub:
         broken = {
             "source": lambda: configured(tmp_path, github("env:NOBODY"), key=StoredSecret("new"), **ways),
             "tls": lambda: configured(tmp_path, key=StoredSecret("new"), tls_certificate=tmp_path / "nothing", **ways),
@@ -174,7 +165,7 @@ async def test_what_is_broken_changes_nothing(tmp_path, ways, wrong):
 
 async def test_what_needs_a_restart_is_told(tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    async with whole_hub(tmp_path, "[routers.x]\na = 1\n") as hub:
+    async with open_whole_hub(tmp_path, "[routers.x]\na = 1\n") as hub:
         hub.running.reload(configured(tmp_path, "[routers.x]\na = 1\n", publish_rate=Rate(9, 1)))
         assert "restart" not in caplog.text
         changed = configured(tmp_path, "[routers.x]\na = 2\n", retention=Retention(max_count=5), grace_s=3)
@@ -226,13 +217,13 @@ def trust(authorizer):
 
 async def test_a_new_certificate_is_shown_from_the_next_handshake_on(tmp_path, pair):
     old, new = trust(pair.authorizer), trust(another := trustme.CA())
-    async with whole_hub(tmp_path, client={"verify": old}, **pair.options) as hub:
+    async with open_whole_hub(tmp_path, client={"verify": old}, **pair.options) as hub:
         assert (await hub.http.get("/status")).status_code == 200
         pair.issue(another)
         hub.running.reload(configured(tmp_path, **pair.options))
         async with httpx.AsyncClient(base_url=hub.running.url, verify=new) as client:
             assert (await client.get("/status")).status_code == 200
-        assert (await hub.http.get("/status")).status_code == 200  # on the connection that stands
+        assert (await hub.http.get("/status")).status_code == 200  # on the connection that there is
         async with httpx.AsyncClient(base_url=hub.running.url, verify=old) as client:
             with pytest.raises(httpx.ConnectError):
                 await client.get("/status")
@@ -240,7 +231,7 @@ async def test_a_new_certificate_is_shown_from_the_next_handshake_on(tmp_path, p
 
 @pytest.mark.parametrize("broken", ["nothing", "empty", "nonsense", "another key", "encrypted"])
 async def test_a_certificate_that_is_none_leaves_the_old_one(tmp_path, pair, broken):
-    async with whole_hub(tmp_path, client={"verify": trust(pair.authorizer)}, **pair.options) as hub:
+    async with open_whole_hub(tmp_path, client={"verify": trust(pair.authorizer)}, **pair.options) as hub:
         if broken == "nothing":
             pair.certificate.unlink()
         elif broken == "another key":
@@ -272,7 +263,7 @@ async def test_whose_certificates_are_accepted_is_replaced(tmp_path, pair):
         signed = load_provider("github").sign(SignedRequest(b"{}"), SECRET, now=0)
         return httpx.post(f"{url}/unsafe/pub/acme/x", content=b"{}", headers=dict(signed.headers), verify=context)
 
-    async with whole_hub(tmp_path, text, **options) as hub:
+    async with open_whole_hub(tmp_path, text, **options) as hub:
         assert (await trio.to_thread.run_sync(deliver, hub.running.url)).status_code == 200
         theirs.cert_pem.write_to_path(authorities)
         hub.running.reload(configured(tmp_path, text, **options))
@@ -283,7 +274,7 @@ async def test_whose_certificates_are_accepted_is_replaced(tmp_path, pair):
 @pytest.mark.parametrize("began_with_tls", [True, False])
 async def test_whether_it_speaks_tls_is_decided_when_a_hub_starts(tmp_path, pair, began_with_tls):
     options = [pair.options, {}]
-    async with whole_hub(tmp_path, **options[not began_with_tls]) as hub:
+    async with open_whole_hub(tmp_path, **options[not began_with_tls]) as hub:
         with pytest.raises(ConfigError, match="when it starts"):
             hub.running.reload(configured(tmp_path, **options[began_with_tls]))
 
@@ -350,10 +341,11 @@ async def post(hub, path, key):
 
 @asynccontextmanager
 async def listening(hub, key):
-    async with await trio.open_tcp_stream("127.0.0.1", int(hub.url.rpartition(":")[2])) as connection:
-        socket = Socket(connection, "raw")
-        await socket.begin("/sub/x", [("Authorization", f"Bearer {make_token(key, '/sub/x')}")])
-        yield socket
+    async with await connect(int(hub.url.rpartition(":")[2])) as client:
+        headers = [("Authorization", f"Bearer {make_token(key, '/sub/x')}")]
+        listener = WebSocket(client, "/sub/x", headers=headers)
+        await listener.ask()
+        yield await listener.accepted()
 
 
 async def test_keys_are_rotated_without_a_restart(tmp_path):
@@ -372,7 +364,7 @@ async def test_keys_are_rotated_without_a_restart(tmp_path):
         async with listening(hub, "second") as new:
             (data / "old-keys").unlink()
             await hub.hup(REREAD)
-            assert await old.ended() == 1008
+            assert await old.closed() == 1008
             assert await post(hub, "/pub/x", "first") == 401
             assert await post(hub, "/pub/x", "second") == 200
             assert await new.take() == b""

@@ -9,16 +9,7 @@ import pytest
 from hookbot.log.contract import Log
 from hookbot.log.memory import MemoryLog
 from hookbot.log.sqlite import open_sqlite_log
-
-
-class Clock:
-    """A clock that stands still unless it is told to move."""
-
-    def __init__(self) -> None:
-        self.now_us = 1_700_000_000_000_000
-
-    def __call__(self) -> int:
-        return self.now_us
+from support.clock import Clock
 
 
 @pytest.fixture

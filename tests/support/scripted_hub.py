@@ -11,8 +11,7 @@ from trio_websocket import ConnectionClosed, wrap_server_stream
 from hookbot import backoff
 from hookbot.protocol.envelope import encode_json, to_envelope
 from hookbot.protocol.message import Message, format_id
-
-DEADLINE_S = 20
+from support import GUARD_S
 
 
 def mid(n):
@@ -92,7 +91,7 @@ async def scripted_hub(*scripts, ssl_context=None):
             await trio.aclose_forcefully(stream)
             nursery.cancel_scope.cancel()
 
-    with trio.fail_after(DEADLINE_S), pytest.MonkeyPatch.context() as patch:
+    with trio.fail_after(GUARD_S), pytest.MonkeyPatch.context() as patch:
         patch.setattr(backoff, "SHORTEST_S", 0.01)
         patch.setattr(backoff, "LONGEST_S", 0.02)
         async with trio.open_nursery() as nursery:

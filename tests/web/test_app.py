@@ -1,71 +1,38 @@
-"""The app's own business, over real sockets: streams, sessions on websockets, health, other origins."""
+"""The app's own business, over real sockets: streams, consumers on websockets, health, other origins."""
 
 import json
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-import h11
 import httpx
 import pytest
 import trio
 from trio_websocket import open_websocket_url
 
 from hookbot.access.tokens import make_token
-from hookbot.hub.config import Config
 from hookbot.hub.hub import open_hub
-from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.message import Draft
-from support.front import KEY, Client, Listener, connect
-
-GUARD_S = 30
+from support import GUARD_S, KEY
+from support.clients import Stream, WebSocket, connect
+from support.hubs import configured, open_whole_hub
 
 
 @asynccontextmanager
 async def hub(tmp_path, **options):
-    config = Config(
-        StoredSecret(KEY), tmp_path, store="memory:", bind="127.0.0.1:0", **{"heartbeat_s": 60.0, **options}
-    )
-    with trio.fail_after(GUARD_S):
-        async with open_hub(config) as running, httpx.AsyncClient(base_url=running.url) as client:
-            yield running, client
+    async with open_whole_hub(tmp_path, **{"heartbeat_s": 60.0, **options}) as whole:
+        yield whole.running, whole.http
 
 
 def auth(path):
     return {"Authorization": f"Bearer {make_token(KEY, path)}"}
 
 
-class Streaming:
-    """An answer that goes on, read line by line."""
-
-    def __init__(self, connection):
-        self._connection = connection
-        self._http = h11.Connection(h11.CLIENT)
-        self._text = ""
-
-    async def ask(self, target, headers):
-        request = h11.Request(method="GET", target=target, headers=[("Host", "hub"), *headers.items()])
-        await self._connection.send_all(self._http.send(request) + self._http.send(h11.EndOfMessage()))
-        self.headers = {name.decode(): value.decode() for name, value in (await self._next()).headers}
-
-    async def take(self, count):
-        while self._text.count("\n") < count:
-            self._text += (await self._next()).data.decode()
-        *lines, self._text = self._text.split("\n", count)
-        return lines
-
-    async def _next(self):
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._connection.receive_some())
-        return event
-
-
 @asynccontextmanager
 async def streaming(running, target, headers):
-    url = urlsplit(running.url)
-    async with await trio.open_tcp_stream(url.hostname, url.port) as connection:
-        stream = Streaming(connection)
-        await stream.ask(target, headers)
-        yield stream
+    async with await connect(urlsplit(running.url).port) as client:
+        stream = Stream(client, target, headers.items())
+        await stream.ask()
+        yield await stream.answered()
 
 
 async def publish(running, *bodies, topic="a"):
@@ -77,9 +44,9 @@ async def test_json_lines_go_from_history_to_live_without_a_seam(tmp_path):
         await publish(running, b"1", b"2")
 
         async with streaming(running, "/sub/a?since=all", auth("/sub/a")) as stream:
-            stored = await stream.take(2)
+            stored = await stream.lines(2)
             await publish(running, b"3")
-            [live] = await stream.take(1)
+            [live] = await stream.lines(1)
 
     assert [json.loads(line)["body"] for line in (*stored, live)] == ["1", "2", "3"]
     assert stream.headers["content-type"] == "application/x-ndjson"
@@ -93,7 +60,7 @@ async def test_an_event_source_resumes_after_the_last_id_that_it_has_seen(tmp_pa
         headers = {**auth("/sub/a"), "Accept": "text/event-stream", "Last-Event-ID": first.id}
 
         async with streaming(running, "/sub/a?since=all", headers) as stream:
-            event = await stream.take(4)
+            event = await stream.lines(4)
 
     assert event[:2] == [f"id: {second.id}", "event: message"]
     assert json.loads(event[2].removeprefix("data: "))["body"] == "2"
@@ -105,7 +72,7 @@ async def test_a_quiet_stream_has_heartbeats_to_resume_from(tmp_path):
         [elsewhere] = await publish(running, b"for others", topic="b")
 
         async with streaming(running, "/sub/a?since=all", auth("/sub/a")) as stream:
-            [beat] = await stream.take(1)
+            [beat] = await stream.lines(1)
 
     assert json.loads(beat) == {"type": "heartbeat", "id": elsewhere.id}
 
@@ -139,7 +106,7 @@ async def test_a_browser_may_show_its_token_in_the_query_of_a_stream(tmp_path):
 
 
 async def test_streams_end_when_the_hub_shuts_down(tmp_path):
-    config = Config(StoredSecret(KEY), tmp_path, store="memory:", bind="127.0.0.1:0", grace_s=GUARD_S * 2)
+    config = configured(tmp_path, grace_s=GUARD_S * 2)
     over = trio.Event()
 
     async def read(url, *, task_status):
@@ -204,12 +171,11 @@ async def test_what_a_member_of_a_group_leaves_goes_to_another(tmp_path):
 async def test_a_websocket_with_a_limit_ends_after_it(tmp_path):
     async with hub(tmp_path) as (running, _):
         await publish(running, b"1", b"2", b"3")
-        port = urlsplit(running.url).port
-        client = Client(await connect(port))
 
-        async with client.stream:
-            listener = Listener(client, port, "/sub/a?since=all&limit=2", "hookbot.v1")
-            await listener.shake_hands()
+        async with await connect(urlsplit(running.url).port) as client:
+            listener = WebSocket(client, "/sub/a?since=all&limit=2", "hookbot.v1", headers=auth("/sub/a").items())
+            await listener.ask()
+            await listener.accepted()
             received = [json.loads(payload).get("body") for payload in await listener.payloads(3)]
             code = await listener.closed()
 

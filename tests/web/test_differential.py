@@ -1,4 +1,4 @@
-"""The same bytes through the door and through the app: the same answers, and the same in the log."""
+"""The same bytes through the fast path and through the app: the same answers, and the same in the log."""
 
 import re
 import socket
@@ -21,7 +21,8 @@ from hookbot.hub.config import Config
 from hookbot.hub.hub import open_hub
 from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.topics import TopicFilter
-from support.front import KEY, basic, handshake, post
+from support import KEY
+from support.clients import basic, handshake, post
 
 TIMEOUT_S = 10
 UNSAFE = "I understand the security implications"

@@ -2,33 +2,23 @@
 
 from contextlib import asynccontextmanager
 
-import httpx
 import pytest
-import trio
 
 from hookbot.access.tokens import make_token
 from hookbot.client import listen
-from hookbot.hub.config import Config
-from hookbot.hub.hub import open_hub
 from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.message import Draft
+from support import KEY
+from support.hubs import open_whole_hub
 
-KEY = "the key of the tests"
 GITHUB = StoredSecret("the secret of the tests")
 
 
 @asynccontextmanager
 async def hub(tmp_path):
-    config = Config(
-        StoredSecret(KEY), tmp_path, store="memory:", bind="127.0.0.1:0", routers=("github",), github_secrets=(GITHUB,)
-    )
-    token = make_token(KEY, "/")
-    with trio.fail_after(30):
-        async with (
-            open_hub(config) as running,
-            httpx.AsyncClient(base_url=running.url, headers={"Authorization": f"Bearer {token}"}) as client,
-        ):
-            yield running, client
+    client = {"headers": {"Authorization": f"Bearer {make_token(KEY, '/')}"}}
+    async with open_whole_hub(tmp_path, client=client, routers=("github",), github_secrets=(GITHUB,)) as whole:
+        yield whole.running, whole.http
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/hookbot/v1/routers", "/hookbot/v1/cursors", "/hookbot/v1/messages/x"])

@@ -13,14 +13,15 @@ from cryptography.x509 import load_pem_x509_certificate
 from hookbot.errors import ConfigError
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.web.tls import make_context
-from support.whole_hub import SECRET, configured, whole_hub
+from support import SECRET
+from support.hubs import configured, open_whole_hub
 
 HUB = trustme.CA()
 CLIENTS = trustme.CA()
-STRANGERS = trustme.CA()
+UNKNOWN = trustme.CA()
 ROBOT = CLIENTS.issue_cert("robot.example", common_name="robot")
 OTHER = CLIENTS.issue_cert("other.example", common_name="other")
-STRANGER = STRANGERS.issue_cert("robot.example", common_name="robot")
+FORGER = UNKNOWN.issue_cert("robot.example", common_name="robot")
 
 
 def certificate_of(issued):
@@ -73,7 +74,7 @@ async def asked(*args, **options):
 @pytest.mark.parametrize("http2", [False, True])
 @pytest.mark.parametrize("how", ["fingerprint", "subject"])
 async def test_a_source_takes_what_comes_with_a_certificate_that_it_knows(tmp_path, files, how, http2):
-    async with whole_hub(tmp_path, section("CN=nobody", told_by(ROBOT)[how]), **files) as hub:
+    async with open_whole_hub(tmp_path, section("CN=nobody", told_by(ROBOT)[how]), **files) as hub:
         assert (await asked(hub, ROBOT, http2=http2)).status_code == 200
         for shown in (None, OTHER):
             answer = await asked(hub, shown, http2=http2)
@@ -85,30 +86,30 @@ async def test_a_source_takes_what_comes_with_a_certificate_that_it_knows(tmp_pa
 
 
 async def test_a_certificate_does_not_stand_in_for_a_signature(tmp_path, files):
-    async with whole_hub(tmp_path, section(told_by(ROBOT)["subject"]).replace(SECRET, "another"), **files) as hub:
+    async with open_whole_hub(tmp_path, section(told_by(ROBOT)["subject"]).replace(SECRET, "another"), **files) as hub:
         assert (await asked(hub, ROBOT)).status_code == 401
         assert hub.head == 0
 
 
 async def test_nobody_else_is_asked_for_a_certificate(tmp_path, files):
-    async with whole_hub(tmp_path, section(told_by(ROBOT)["subject"]), **files) as hub:
+    async with open_whole_hub(tmp_path, section(told_by(ROBOT)["subject"]), **files) as hub:
         for shown in (None, OTHER):
             assert (await asked(hub, shown, "/unsafe/pub/elsewhere")).status_code == 200
 
 
 async def test_a_certificate_of_another_authority_is_none(tmp_path, files):
-    assert told_by(STRANGER)["subject"].startswith("CN=robot")
-    async with whole_hub(tmp_path, section(told_by(STRANGER)["fingerprint"]), **files) as hub:
+    assert told_by(FORGER)["subject"].startswith("CN=robot")
+    async with open_whole_hub(tmp_path, section(told_by(FORGER)["fingerprint"]), **files) as hub:
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
-            await asked(hub, STRANGER)
+            await asked(hub, FORGER)
         assert hub.head == 0
         assert (await asked(hub, ROBOT)).status_code == 403
 
 
-async def test_a_certificate_that_nobody_asks_for_would_let_nobody_in(tmp_path, files):
+async def test_a_certificate_that_nobody_asks_for_would_admit_nobody(tmp_path, files):
     del files["tls_client_authorities"]
     with pytest.raises(ConfigError, match="--sslca"):
-        async with whole_hub(tmp_path, section("CN=robot"), **files):
+        async with open_whole_hub(tmp_path, section("CN=robot"), **files):
             """Never reached."""
 
 
@@ -116,7 +117,7 @@ async def test_a_secure_hub_knows_its_own_scheme(tmp_path, files):
     text = f'[[sources]]\ntopic = "/unsafe/acme/"\nprovider = "square"\nsecrets = ["{SECRET}"]\n'
     context = ssl.create_default_context()
     HUB.configure_trust(context)
-    async with whole_hub(tmp_path, text, client={"verify": context}, **files) as hub:
+    async with open_whole_hub(tmp_path, text, client={"verify": context}, **files) as hub:
         assert hub.running.url.startswith("https://")
         assert (await hub.deliver("square", "/unsafe/pub/acme/x", b'{"event_id": "1"}')).status_code == 200
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 behind `hookbot.serving`: what strangers send, and that connections end."""
+"""HTTP/1.1 behind `hookbot.web.asgi`: what untrusted clients send, and that connections end."""
 
 import copy
 import errno
@@ -12,7 +12,9 @@ from quart import Response, request
 from hookbot.web.asgi import HookbotApp, PrefixedStream, Server
 from hookbot.web.asgi.strict_h11 import StrictConnection
 from hookbot.web.limits import ConnectionLimits
-from support.serving_client import GUARD_S, Wire, serve
+from support import GUARD_S
+from support.apps import open_app
+from support.clients import Client
 
 GET = b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n"
 POST = b"POST /pub HTTP/1.1\r\nHost: hub\r\n"
@@ -120,7 +122,7 @@ async def test_a_malformed_request_is_answered_by_400_and_never_reaches_the_app(
     seen = []
     app.before_request(lambda: seen.append(request.path))
 
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         answer = await hub.ask(sent)
 
         assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
@@ -132,13 +134,13 @@ async def test_a_malformed_request_is_answered_by_400_and_never_reaches_the_app(
 
 @pytest.mark.parametrize("more", [b"X: %b\r\n\r\n" % bytes(40000).replace(b"\0", b"x"), b"x" * 40000])
 async def test_headers_that_are_too_long_are_answered_by_431(app, more):
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         answer = await hub.ask(b"GET / HTTP/1.1\r\nHost: a\r\n" + more)
 
         assert answer.startswith(b"HTTP/1.1 431 ")
 
 
-async def test_a_bug_in_a_library_that_a_stranger_finds_ends_only_his_connection(app, monkeypatch, caplog):
+async def test_a_bug_in_a_library_that_a_client_finds_ends_only_its_connection(app, monkeypatch, caplog):
     next_event = StrictConnection.next_event
 
     def fail_on_boom(self):
@@ -147,7 +149,7 @@ async def test_a_bug_in_a_library_that_a_stranger_finds_ends_only_his_connection
         return next_event(self)
 
     monkeypatch.setattr(StrictConnection, "next_event", fail_on_boom)
-    async with serve(app) as hub, await hub.connect() as other:
+    async with open_app(app) as hub, await hub.connect() as other:
         assert await hub.ask(GET.replace(b"/ ", b"/boom ")) == b""
 
         await other.send(GET)
@@ -159,7 +161,7 @@ async def test_an_app_that_fails_beneath_the_framework_is_answered_by_500_and_lo
     async def app(scope, receive, send):
         raise KeyError("a bug")
 
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         assert (await hub.ask(GET)).startswith(b"HTTP/1.1 500 ")
     assert "KeyError: 'a bug'" in caplog.text
 
@@ -178,7 +180,7 @@ async def test_an_app_that_fails_beneath_the_framework_is_answered_by_500_and_lo
     ],
 )
 async def test_a_connection_is_closed_after_a_response_that_says_so(app, sent):
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         answer = await hub.ask(sent)
 
         assert b"\r\nconnection: close\r\n" in answer.lower()
@@ -186,19 +188,19 @@ async def test_a_connection_is_closed_after_a_response_that_says_so(app, sent):
 
 
 async def test_an_idle_connection_is_closed_after_a_while(app):
-    async with serve(app, keep_alive_s=0.05) as hub:
+    async with open_app(app, keep_alive_s=0.05) as hub:
         assert (await hub.ask(GET)).endswith(b"hello")
 
 
 async def test_a_connection_is_kept_for_more_requests_also_when_they_come_at_once(app):
-    async with serve(app) as hub, await hub.connect() as wire:
-        await wire.send(GET * 3)
+    async with open_app(app) as hub, await hub.connect() as client:
+        await client.send(GET * 3)
 
         for _ in range(3):
-            await wire.until(b"hello")
-        await wire.send(POST + b"Transfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX-Trailer: 1\r\n\r\n" + GET)
-        await wire.until(b"3 bytes")
-        await wire.until(b"hello")
+            await client.until(b"hello")
+        await client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX-Trailer: 1\r\n\r\n" + GET)
+        await client.until(b"3 bytes")
+        await client.until(b"hello")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +212,7 @@ async def test_a_connection_is_kept_for_more_requests_also_when_they_come_at_onc
     ],
 )
 async def test_a_sender_who_stops_in_the_middle_of_a_request_is_answered_by_408(app, sent, limits):
-    async with serve(app, **limits) as hub:
+    async with open_app(app, **limits) as hub:
         answer = await hub.ask(sent)
 
         assert b"HTTP/1.1 408 Request Timeout\r\n" in answer
@@ -218,7 +220,7 @@ async def test_a_sender_who_stops_in_the_middle_of_a_request_is_answered_by_408(
 
 
 async def test_whoever_connects_and_says_nothing_is_closed(app):
-    async with serve(app, slow_s=0.05, keep_alive_s=GUARD_S) as hub:
+    async with open_app(app, slow_s=0.05, keep_alive_s=GUARD_S) as hub:
         assert await hub.ask(b"") == b""
 
 
@@ -231,11 +233,11 @@ async def test_whoever_connects_and_says_nothing_is_closed(app):
     ],
 )
 async def test_a_request_that_comes_byte_by_byte_has_to_be_whole_in_time(app, begun, limits):
-    async with serve(app, linger_s=0.05, **limits) as hub, await hub.connect() as wire:
-        await wire.send(begun)
+    async with open_app(app, linger_s=0.05, **limits) as hub, await hub.connect() as client:
+        await client.send(begun)
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until the hub has had enough
             while True:
-                await wire.send(b"x")
+                await client.send(b"x")
                 await trio.sleep(0.01)
 
 
@@ -252,20 +254,20 @@ async def test_a_response_whose_reader_takes_nothing_is_cut_off():
 
 async def test_a_response_ends_when_its_reader_is_gone():
     app = endless_app()
-    async with serve(app) as hub, await hub.connect() as wire:
-        await wire.send(GET)
-        await wire.until(b"begun")
-        await trio.aclose_forcefully(wire.stream)
+    async with open_app(app) as hub, await hub.connect() as client:
+        await client.send(GET)
+        await client.until(b"begun")
+        await trio.aclose_forcefully(client.stream)
 
         await app.ended.wait()
 
 
 async def test_a_client_that_ends_its_side_after_the_request_still_gets_the_answer(app):
-    async with serve(app) as hub, await hub.connect() as wire:
-        await wire.send(POST + b"Content-Length: 3\r\n\r\nabc")
-        await wire.stream.send_eof()
+    async with open_app(app) as hub, await hub.connect() as client:
+        await client.send(POST + b"Content-Length: 3\r\n\r\nabc")
+        await client.stream.send_eof()
 
-        assert (await wire.rest()).endswith(b"3 bytes")
+        assert (await client.rest()).endswith(b"3 bytes")
 
 
 async def test_a_stream_may_last_longer_than_any_timeout_of_the_framework():
@@ -284,7 +286,7 @@ async def test_a_stream_may_last_longer_than_any_timeout_of_the_framework():
     ],
 )
 async def test_a_body_that_is_not_wanted_is_not_invited(app, path, length, status):
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         sent = b"POST %b HTTP/1.1\r\nHost: hub\r\nExpect: 100-continue\r\nContent-Length: %b\r\n\r\n" % (path, length)
         answer = await hub.ask(sent)
 
@@ -293,13 +295,13 @@ async def test_a_body_that_is_not_wanted_is_not_invited(app, path, length, statu
 
 
 async def test_a_body_is_invited_when_somebody_begins_to_read_it(app):
-    async with serve(app, slow_s=GUARD_S) as hub, await hub.connect() as wire:
-        await wire.send(POST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n")
-        assert (await wire.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
+    async with open_app(app, slow_s=GUARD_S) as hub, await hub.connect() as client:
+        await client.send(POST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+        assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
 
-        await wire.send(b"abc")
+        await client.send(b"abc")
 
-        assert (await wire.until(b"3 bytes")).startswith(b"HTTP/1.1 200")
+        assert (await client.until(b"3 bytes")).startswith(b"HTTP/1.1 200")
 
 
 async def test_a_client_that_waits_for_its_invitation_is_not_taken_for_a_slow_one(app):
@@ -308,14 +310,14 @@ async def test_a_client_that_waits_for_its_invitation_is_not_taken_for_a_slow_on
         await trio.sleep(0.2)
         return await request.get_data()
 
-    async with serve(app, slow_s=0.1) as hub, await hub.connect() as wire:
-        await wire.send(b"POST /slow HTTP/1.1\r\nHost: hub\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+    async with open_app(app, slow_s=0.1) as hub, await hub.connect() as client:
+        await client.send(b"POST /slow HTTP/1.1\r\nHost: hub\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
 
-        assert (await wire.until(b"\r\n")).startswith(b"HTTP/1.1 100 ")
+        assert (await client.until(b"\r\n")).startswith(b"HTTP/1.1 100 ")
 
 
 async def test_an_invited_body_that_does_not_come_is_answered_by_408(app):
-    async with serve(app, slow_s=0.05) as hub:
+    async with open_app(app, slow_s=0.05) as hub:
         answer = await hub.ask(POST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n")
 
         assert answer.startswith(b"HTTP/1.1 100 ")
@@ -326,7 +328,7 @@ async def test_an_invited_body_that_does_not_come_is_answered_by_408(app):
 
 
 async def test_an_upgrade_to_http2_on_cleartext_is_ignored(app):
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         upgrade = b"Connection: close, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
         answer = await hub.ask(b"GET / HTTP/1.1\r\nHost: hub\r\n" + upgrade + b"\r\n")
 
@@ -339,7 +341,7 @@ async def test_a_background_task_of_the_app_is_refused_so_that_none_can_die_unse
     async def task():
         app.add_background_task(trio.sleep_forever)
 
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         assert (await hub.ask(b"GET /task HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 500 ")
     assert "the hub's tasks live in its own nursery" in caplog.text
 
@@ -348,14 +350,14 @@ async def test_a_middleware_may_copy_the_scope_deeply(app):
     async def copying(scope, receive, send):
         await app(copy.deepcopy(scope), receive, send)
 
-    async with serve(copying) as hub:
+    async with open_app(copying) as hub:
         sent = POST + b"Connection: close\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n"
         assert (await hub.ask(sent)).endswith(b"0 bytes")
 
 
 async def test_nothing_is_written_to_the_log_for_a_request(app, caplog, capfd):
     caplog.set_level(logging.INFO)
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         await hub.ask(b"GET /secret?token=secret HTTP/1.0\r\n\r\n")
     assert "secret" not in caplog.text + "".join(capfd.readouterr())
 
@@ -364,16 +366,17 @@ async def test_nothing_is_written_to_the_log_for_a_request(app, caplog, capfd):
 
 
 async def test_a_connection_of_which_something_was_read_already_is_served(app):
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
-        async with Wire(await trio.testing.open_stream_to_socket_listener(listener)) as wire, trio.open_nursery() as n:
-            accepted = await listener.accept()
-            n.start_soon(hub.server.serve_connection, PrefixedStream(POST + b"Content-Length: 6\r\n\r\nab", accepted))
-            await wire.send(b"cdef" + GET)
+        stream = await trio.testing.open_stream_to_socket_listener(listener)
+        async with Client(stream) as client, trio.open_nursery() as nursery:
+            rest = PrefixedStream(POST + b"Content-Length: 6\r\n\r\nab", await listener.accept())
+            nursery.start_soon(hub.server.serve_connection, rest)
+            await client.send(b"cdef" + GET)
 
-            await wire.until(b"6 bytes")
-            await wire.until(b"hello")
-            await wire.stream.send_eof()
+            await client.until(b"6 bytes")
+            await client.until(b"hello")
+            await client.stream.send_eof()
         await listener.aclose()
 
 
@@ -400,9 +403,9 @@ async def test_running_out_of_file_descriptors_is_waited_out(app, code):
     with trio.fail_after(GUARD_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve_listeners, [Exhausted(listener, code)])
-            async with Wire(await trio.testing.open_stream_to_socket_listener(listener)) as wire:
-                await wire.send(GET)
-                await wire.until(b"hello")
+            async with Client(await trio.testing.open_stream_to_socket_listener(listener)) as client:
+                await client.send(GET)
+                await client.until(b"hello")
             server.shut_down()
 
 
@@ -416,7 +419,7 @@ async def test_a_shutdown_closes_what_is_idle_and_lets_answers_finish():
         await go_on.wait()
         return "hello"
 
-    async with serve(app, grace_s=GUARD_S) as hub, await hub.connect() as idle, await hub.connect() as busy:
+    async with open_app(app, grace_s=GUARD_S) as hub, await hub.connect() as idle, await hub.connect() as busy:
         await busy.send(GET)
         await begun.wait()
         hub.server.shut_down()
@@ -437,7 +440,7 @@ async def test_a_shutdown_cuts_what_does_not_end_also_when_its_reader_takes_noth
     with trio.fail_after(GUARD_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve_listeners, listeners)
-            stalled = Wire(await trio.testing.open_stream_to_socket_listener(listeners[0]))
+            stalled = Client(await trio.testing.open_stream_to_socket_listener(listeners[0]))
             await stalled.send(GET.replace(b"/ ", b"/flood "))
             await stalled.stream.receive_some(1)
             server.shut_down()

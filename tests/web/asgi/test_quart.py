@@ -1,4 +1,4 @@
-"""The Quart side of `hookbot.serving`: what a handler sees of a request, exactly as it was sent."""
+"""The Quart side of `hookbot.web.asgi`: what a handler sees of a request, exactly as it was sent."""
 
 import pytest
 from quart import request, websocket
@@ -6,7 +6,8 @@ from quart import request, websocket
 from hookbot.errors import Refused
 from hookbot.protocol.topics import decode_path
 from hookbot.web.asgi import HookbotApp, plain_request
-from support.serving_client import HANDSHAKE, serve
+from support.apps import open_app
+from support.clients import handshake
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def app():
     ],
 )
 async def test_a_handler_sees_the_target_as_it_was_sent_and_nothing_is_redirected(app, target, status, text):
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         answer = await hub.ask(b"GET %b HTTP/1.0\r\n\r\n" % target)
 
         assert answer.startswith(b"HTTP/1.1 " + status)
@@ -69,7 +70,7 @@ async def test_slashes_are_not_merged_by_a_redirect(target):
     async def routed(rest):
         return f"routed {rest}"
 
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         answer = await hub.ask(b"GET %b HTTP/1.0\r\n\r\n" % target)
 
         assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 404 "))
@@ -78,7 +79,7 @@ async def test_slashes_are_not_merged_by_a_redirect(target):
 async def test_headers_keep_their_order_their_case_and_their_bytes(app):
     seen = []
     app.before_request_funcs[None].insert(0, lambda: seen.append(plain_request(request)))
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         await hub.ask(
             b"GET /before/ HTTP/1.1\r\nhOST: hub\r\nX-B: 1\r\nx-a: \xff\r\nX-B: 2\r\nConnection: close\r\n\r\n"
         )
@@ -96,8 +97,8 @@ async def test_a_websocket_can_be_seen_as_it_was_sent_too(app):
         seen.append(plain_request(websocket))
         await websocket.accept()
 
-    async with serve(app) as hub:
-        await hub.ask(HANDSHAKE % (b"/ws/%61?b", b"X-Hookbot-Unsafe-Is-Ok: I do\r\n"))
+    async with open_app(app) as hub:
+        await hub.ask(handshake("/ws/%61?b", "X-Hookbot-Unsafe-Is-Ok: I do"))
 
     [plain] = seen
     assert (plain.method, plain.target) == ("GET", b"/ws/%61?b")
@@ -106,7 +107,7 @@ async def test_a_websocket_can_be_seen_as_it_was_sent_too(app):
 
 @pytest.mark.parametrize("host", [b"", b"a..b", b"x" * 70, b"[", b"::", b"hub:99999999", b"a:b:c", b"%41", b"-"])
 async def test_a_host_that_is_none_does_no_harm(app, host, caplog):
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         answer = await hub.ask(b"GET /path/a HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % host)
 
         assert answer.endswith(b"routed a")

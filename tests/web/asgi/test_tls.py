@@ -1,4 +1,4 @@
-"""TLS and HTTP/2 behind `hookbot.serving`."""
+"""TLS and HTTP/2 behind `hookbot.web.asgi`."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,8 @@ from quart import Response, request, websocket
 
 from hookbot.web.asgi import HookbotApp, plain_request
 from hookbot.web.asgi.http2 import MAX_RESETS
-from support.serving_client import GUARD_S, serve
+from support import GUARD_S
+from support.apps import open_app
 
 
 def self_signed(path, name):
@@ -89,7 +90,7 @@ def app():
 
 @pytest.mark.parametrize("sent", [b"", b"\x16", b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n"])
 async def test_a_handshake_that_does_not_come_is_not_waited_for(app, certificate, sent, caplog):
-    async with serve(app, certificate=certificate, slow_s=0.05) as hub:
+    async with open_app(app, certificate=certificate, slow_s=0.05) as hub:
         stream = await trio.open_tcp_stream("127.0.0.1", hub.port)
         await stream.send_all(sent)
         async with stream:
@@ -98,35 +99,35 @@ async def test_a_handshake_that_does_not_come_is_not_waited_for(app, certificate
 
 
 async def test_a_response_that_ends_with_the_connection_is_ended_for_tls_as_well(app, certificate):
-    async with serve(app, certificate=certificate) as hub:
+    async with open_app(app, certificate=certificate) as hub:
         assert (await hub.ask(b"GET / HTTP/1.0\r\n\r\n")).endswith(b"hello")
     assert app.seen[0].secure
 
 
 async def test_a_client_that_sends_more_than_it_may_can_read_why(app, certificate):
-    async with serve(app, certificate=certificate) as hub, await hub.connect() as wire:
-        await wire.send(b"POST /pub HTTP/1.1\r\nHost: hub\r\nContent-Length: 200000\r\n\r\n" + bytes(100000))
+    async with open_app(app, certificate=certificate) as hub, await hub.connect() as client:
+        await client.send(b"POST /pub HTTP/1.1\r\nHost: hub\r\nContent-Length: 200000\r\n\r\n" + bytes(100000))
 
-        assert (await wire.until(b"\r\n")).startswith(b"HTTP/1.1 413 ")
+        assert (await client.until(b"\r\n")).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_handler_sees_the_certificate_of_a_client_that_has_one(app, certificate, tmp_path):
     path, der = self_signed(tmp_path / "client.pem", "client")
-    async with serve(app, certificate=certificate, clients=path) as hub:
+    async with open_app(app, certificate=certificate, clients=path) as hub:
         for shown in (None, path):
-            wire = await hub.connect(certificate=shown)
-            await wire.send(b"GET / HTTP/1.0\r\n\r\n")
-            await wire.rest()
+            client = await hub.connect(certificate=shown)
+            await client.send(b"GET / HTTP/1.0\r\n\r\n")
+            await client.rest()
 
     assert [plain.certificate for plain in app.seen] == [None, der]
 
 
 async def test_a_websocket_hears_of_a_shutdown_also_through_tls(app, certificate):
-    async with serve(app, certificate=certificate) as hub:
+    async with open_app(app, certificate=certificate) as hub:
         socket = await (await hub.websocket()).accepted()
         hub.server.shut_down()
 
-        assert await socket.receive_close() == 1001
+        assert await socket.closed() == 1001
 
 
 # --- HTTP/2
@@ -135,8 +136,8 @@ async def test_a_websocket_hears_of_a_shutdown_also_through_tls(app, certificate
 class H2Client:
     """One HTTP/2 connection; the windows are opened as data comes."""
 
-    def __init__(self, wire):
-        self.wire = wire
+    def __init__(self, client):
+        self.client = client
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         self.events = []
 
@@ -148,7 +149,7 @@ class H2Client:
         return client
 
     async def flush(self):
-        await self.wire.send(self.h2.data_to_send())
+        await self.client.send(self.h2.data_to_send())
 
     async def ask(self, path="/", method="GET", *fields, end=True):
         """Begin a request; its stream."""
@@ -165,7 +166,7 @@ class H2Client:
                 if isinstance(event, kind) and stream in (None, getattr(event, "stream_id", None)):
                     self.events.remove(event)
                     return event
-            data = await self.wire.stream.receive_some(65536)
+            data = await self.client.stream.receive_some(65536)
             if not data:
                 return None
             self.events += self.h2.receive_data(data)
@@ -182,7 +183,7 @@ class H2Client:
 
 
 async def test_requests_are_answered_over_http2(app, certificate):
-    async with serve(app, certificate=certificate) as hub:
+    async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)
         first, second = await client.ask("/?a=%20"), await client.ask("/pub", "POST", end=False)
         client.h2.send_data(second, b"abc", end_stream=True)
@@ -195,15 +196,15 @@ async def test_requests_are_answered_over_http2(app, certificate):
 
 
 async def test_an_idle_http2_connection_is_closed_after_a_while(app, certificate):
-    async with serve(app, certificate=certificate, keep_alive_s=0.05) as hub:
+    async with open_app(app, certificate=certificate, keep_alive_s=0.05) as hub:
         client = await H2Client.connect(hub)
 
         assert (await client.wait(h2.events.ConnectionTerminated)).error_code == ErrorCodes.NO_ERROR
-        assert await client.wire.rest() == b""
+        assert await client.client.rest() == b""
 
 
 async def test_http2_offers_no_websockets(app, certificate):
-    async with serve(app, certificate=certificate) as hub:
+    async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)
 
         settings = (await client.wait(h2.events.RemoteSettingsChanged)).changed_settings
@@ -212,7 +213,7 @@ async def test_http2_offers_no_websockets(app, certificate):
 
 @pytest.mark.parametrize(("path", "method"), [("/\xff", "GET"), ("*", "OPTIONS"), ("/a b", "GET"), ("/", "CONNECT")])
 async def test_a_malformed_request_over_http2_is_answered_by_400_or_ends_alone(app, certificate, path, method, caplog):
-    async with serve(app, certificate=certificate) as hub:
+    async with open_app(app, certificate=certificate) as hub:
         client, other = await H2Client.connect(hub), await H2Client.connect(hub)
         client.h2.config.validate_outbound_headers = client.h2.config.normalize_outbound_headers = False
         await client.ask(path, method)
@@ -224,7 +225,7 @@ async def test_a_malformed_request_over_http2_is_answered_by_400_or_ends_alone(a
 
 
 async def test_a_body_that_goes_on_after_its_answer_disturbs_no_other_stream(app, certificate):
-    async with serve(app, certificate=certificate) as hub:
+    async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)
         locked = await client.ask("/locked", "POST", end=False)
         assert await client.answer(locked) == ("401", b"401 Unauthorized")
@@ -236,7 +237,7 @@ async def test_a_body_that_goes_on_after_its_answer_disturbs_no_other_stream(app
 
 
 async def test_a_body_that_stops_coming_ends_the_http2_connection(app, certificate):
-    async with serve(app, certificate=certificate, slow_s=0.05) as hub:
+    async with open_app(app, certificate=certificate, slow_s=0.05) as hub:
         client = await H2Client.connect(hub)
         await client.ask("/pub", "POST", end=False)
 
@@ -244,7 +245,7 @@ async def test_a_body_that_stops_coming_ends_the_http2_connection(app, certifica
 
 
 async def test_a_stream_whose_reader_opens_no_window_is_reset_and_no_other(app, certificate):
-    async with serve(app, certificate=certificate, stall_s=0.1) as hub:
+    async with open_app(app, certificate=certificate, stall_s=0.1) as hub:
         client = await H2Client.connect(hub)
         flood = await client.ask("/flood")
 
@@ -258,7 +259,7 @@ async def test_a_stream_whose_reader_opens_no_window_is_reset_and_no_other(app, 
 
 
 async def test_a_peer_that_only_opens_and_resets_streams_is_sent_away(app, certificate):
-    async with serve(app, certificate=certificate) as hub:
+    async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)
         for _ in range(MAX_RESETS + 1):
             client.h2.reset_stream(await client.ask())
@@ -269,7 +270,7 @@ async def test_a_peer_that_only_opens_and_resets_streams_is_sent_away(app, certi
 
 
 async def test_a_shutdown_goes_away_from_http2_and_does_not_wait_for_a_stalled_reader(app, certificate):
-    async with serve(app, certificate=certificate, grace_s=0.1, stall_s=1000) as hub:
+    async with open_app(app, certificate=certificate, grace_s=0.1, stall_s=1000) as hub:
         idle, stalled = await H2Client.connect(hub), await H2Client.connect(hub)
         assert await idle.answer(await idle.ask()) == ("200", b"hello")
         await stalled.wait(h2.events.DataReceived, await stalled.ask("/flood"))
@@ -288,7 +289,7 @@ async def test_a_shutdown_lets_an_answer_over_http2_finish(app, certificate):
         await go_on.wait()
         return "done"
 
-    async with serve(app, certificate=certificate, grace_s=GUARD_S) as hub:
+    async with open_app(app, certificate=certificate, grace_s=GUARD_S) as hub:
         client = await H2Client.connect(hub)
         stream = await client.ask("/slow")
         await begun.wait()

@@ -1,15 +1,17 @@
-"""Websockets behind `hookbot.serving`: goodbyes in both directions, and that nobody stays who does not answer."""
+"""Websockets behind `hookbot.web.asgi`: close frames in both directions, and that nobody stays who does not answer."""
 
 import pytest
 import trio
 import trio.testing
 from quart import abort, websocket
-from wsproto.events import BytesMessage, CloseConnection, RejectConnection, TextMessage
-from wsproto.extensions import PerMessageDeflate
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+from websockets.frames import Opcode
 
 from hookbot.errors import Unauthorized, Unavailable
 from hookbot.web.asgi import HookbotApp, discard_incoming
-from support.serving_client import GUARD_S, HANDSHAKE, client_frames, serve
+from support import GUARD_S
+from support.apps import open_app
+from support.clients import handshake, messages
 
 
 @pytest.fixture
@@ -68,22 +70,28 @@ def app():
     return app
 
 
+def close(socket):
+    """The close frame of a websocket, as bytes, to be sent together with others."""
+    socket.protocol.send_close(1000)
+    return b"".join(socket.protocol.data_to_send())
+
+
 # --- handshakes
 
 
 @pytest.mark.parametrize(
-    "more",
+    "sent",
     [
-        pytest.param(b"Sec-WebSocket-Protocol: \xff\r\n", id="subprotocol that is not ASCII"),
-        pytest.param(b"Sec-WebSocket-Extensions: \xff\r\n", id="extension that is not ASCII"),
-        pytest.param(b"Content-Length: 3\r\n\r\nabc", id="with a body"),
-        pytest.param(b"Content-Length: 3\r\n", id="announcing a body"),
-        pytest.param(b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", id="with a chunked body"),
+        pytest.param(handshake("/ws", "Sec-WebSocket-Protocol: \xff"), id="subprotocol that is not ASCII"),
+        pytest.param(handshake("/ws", "Sec-WebSocket-Extensions: \xff"), id="extension that is not ASCII"),
+        pytest.param(handshake("/ws", "Content-Length: 3") + b"abc\r\n", id="with a body"),
+        pytest.param(handshake("/ws", "Content-Length: 3"), id="announcing a body"),
+        pytest.param(handshake("/ws", "Transfer-Encoding: chunked") + b"3\r\nabc\r\n\r\n", id="with a chunked body"),
     ],
 )
-async def test_a_malformed_handshake_is_answered_by_400_and_ends_only_its_connection(app, more, caplog):
-    async with serve(app) as hub:
-        assert (await hub.ask(HANDSHAKE % (b"/ws", more))).startswith(b"HTTP/1.1 400 ")
+async def test_a_malformed_handshake_is_answered_by_400_and_ends_only_its_connection(app, sent, caplog):
+    async with open_app(app) as hub:
+        assert (await hub.ask(sent)).startswith(b"HTTP/1.1 400 ")
 
         await (await hub.websocket()).accepted()
     assert caplog.text == ""
@@ -91,44 +99,43 @@ async def test_a_malformed_handshake_is_answered_by_400_and_ends_only_its_connec
 
 @pytest.mark.parametrize("wrong", [(b"13", b"8"), (b"Sec-WebSocket-Key", b"X-Key"), (b"HTTP/1.1", b"HTTP/1.0")])
 async def test_a_handshake_of_another_version_is_answered_by_400_and_closed(app, wrong):
-    async with serve(app) as hub:
-        assert (await hub.ask((HANDSHAKE % (b"/ws", b"")).replace(*wrong))).startswith(b"HTTP/1.1 400 ")
+    async with open_app(app) as hub:
+        assert (await hub.ask(handshake("/ws").replace(*wrong))).startswith(b"HTTP/1.1 400 ")
 
 
 async def test_frames_before_the_handshake_is_answered_are_answered_by_400(app):
-    async with serve(app) as hub, await hub.connect() as wire:
-        await wire.send(HANDSHAKE % (b"/undecided", b""))
+    async with open_app(app) as hub, await hub.connect() as client:
+        await client.send(handshake("/undecided"))
         await app.begun.wait()
-        await wire.send(client_frames(b"too early"))
+        await client.send(messages(b"too early"))
 
-        assert (await wire.rest()).startswith(b"HTTP/1.1 400 ")
+        assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
 
 
 async def test_a_handshake_that_is_never_answered_does_not_hang_for_ever(app):
-    async with serve(app, deaf_s=0.05) as hub:
-        assert await hub.ask(HANDSHAKE % (b"/undecided", b"")) == b""
+    async with open_app(app, deaf_s=0.05) as hub:
+        assert await hub.ask(handshake("/undecided")) == b""
 
 
 async def test_a_refused_handshake_is_answered_and_closed(app):
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         socket = await hub.websocket("/refused")
 
-        assert isinstance(event := await socket.receive(), RejectConnection)
-        assert event.status_code == 403
+        assert (await socket.answered()).status == 403
 
 
 async def test_permessage_deflate_is_not_agreed_to(app):
-    async with serve(app) as hub:
-        socket = await hub.websocket(extensions=[PerMessageDeflate()])
+    async with open_app(app) as hub:
+        socket = await hub.websocket(extensions=[ClientPerMessageDeflateFactory()])
 
-        assert (await socket.receive()).extensions == []
+        assert (await socket.accepted()).protocol.extensions == []
 
 
 async def test_a_subprotocol_is_agreed_to(app):
-    async with serve(app) as hub:
-        socket = await hub.websocket(subprotocols=["hookbot.v1", "hookbot.raw"])
+    async with open_app(app) as hub:
+        socket = await hub.websocket(subprotocol=["hookbot.v1", "hookbot.raw"])
 
-        assert (await socket.receive()).subprotocol == "hookbot.v1"
+        assert (await socket.accepted()).protocol.subprotocol == "hookbot.v1"
 
 
 # --- messages
@@ -136,46 +143,44 @@ async def test_a_subprotocol_is_agreed_to(app):
 
 @pytest.mark.parametrize("data", [b"", b"\0", bytes(65536), "", "text", "\U0001f600" * 16384])
 async def test_a_message_arrives_as_it_was_sent(app, data):
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         socket = await (await hub.websocket()).accepted()
-        await socket.send(_message(data))
+        await socket.send(data)
 
-        received = type(data)()
-        while not (event := await socket.receive()).message_finished:
-            received += event.data
-        assert received + event.data == data
-
-
-def _message(data):
-    return TextMessage(data) if isinstance(data, str) else BytesMessage(data)
+        frames = [await socket.frame()]
+        while not frames[-1].fin:
+            frames.append(await socket.frame())
+        received = b"".join(frame.data for frame in frames)
+        assert frames[0].opcode is (Opcode.TEXT if isinstance(data, str) else Opcode.BINARY)
+        assert received == (data.encode() if isinstance(data, str) else data)
 
 
 @pytest.mark.parametrize("data", [bytes(65537), "x" * 65537, "\U0001f600" * 16385])
 async def test_a_message_that_is_too_big_is_answered_by_1009_and_nothing_more_of_it_is_kept(app, data):
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         socket = await (await hub.websocket()).accepted()
-        await socket.send(_message(data))
+        await socket.send(data)
 
-        assert await socket.receive_close() == 1009
+        assert await socket.closed() == 1009
 
 
 async def test_a_message_that_is_too_big_ends_the_connection_also_while_it_goes_on(app):
-    async with serve(app, linger_s=0.05) as hub:
+    async with open_app(app, linger_s=0.05) as hub:
         socket = await (await hub.websocket("/silent")).accepted()
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until the hub has had enough
             while True:
-                await socket.wire.send(client_frames(bytes(1 << 20)))
+                await socket.client.send(messages(bytes(1 << 20)))
 
         await app.ended.wait()
 
 
 async def test_a_message_that_is_too_big_ends_the_connection_also_behind_messages_that_nobody_reads(app):
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         socket = await (await hub.websocket("/silent")).accepted()
         unread = [b"x"] * 21  # ten in Hypercorn's queue, ten in Quart-Trio's, one between them
-        await socket.wire.send(client_frames(*unread, bytes(65537)))
+        await socket.client.send(messages(*unread, bytes(65537)))
 
-        assert await socket.receive_close() == 1009
+        assert await socket.closed() == 1009
 
 
 @pytest.mark.parametrize(
@@ -186,43 +191,43 @@ async def test_a_message_that_is_too_big_ends_the_connection_also_behind_message
         pytest.param(b"\xc2\x80abcd", 1002, id="reserved bit"),
         pytest.param(b"\x80\x80abcd", 1002, id="continuation of nothing"),
         pytest.param(b"\x89\xfe\x00\x7eabcd", 1002, id="ping too long"),
-        pytest.param(b"\x88\x81\0\0\0\0x", 1002, id="goodbye of one byte"),
+        pytest.param(b"\x88\x81\0\0\0\0x", 1002, id="close frame of one byte"),
         pytest.param(b"\x81\x81\0\0\0\0\xff", 1007, id="text that is not UTF-8"),
     ],
 )
 async def test_a_malformed_frame_is_answered_by_a_close_code(app, frame, code, caplog):
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         socket = await (await hub.websocket()).accepted()
-        await socket.wire.send(frame)
+        await socket.client.send(frame)
 
-        assert await socket.receive_close() == code
+        assert await socket.closed() == code
     assert caplog.text == ""
 
 
-# --- goodbyes
+# --- close frames
 
 
 async def test_a_shutdown_says_1001(app):
-    async with serve(app, grace_s=GUARD_S) as hub:
+    async with open_app(app, grace_s=GUARD_S) as hub:
         sockets = [await (await hub.websocket(path)).accepted() for path in ("/ws", "/silent", "/deaf")]
         hub.server.shut_down()
 
-        assert [await socket.receive_close() for socket in sockets] == [1001] * 3
+        assert [await socket.closed() for socket in sockets] == [1001] * 3
 
 
-async def test_a_shutdown_says_1001_also_to_whom_it_finds_at_the_door(app):
-    async with serve(app, grace_s=GUARD_S) as hub:
+async def test_a_shutdown_says_1001_also_to_whom_it_finds_undecided(app):
+    async with open_app(app, grace_s=GUARD_S) as hub:
         socket = await hub.websocket("/undecided")
         await app.begun.wait()
         hub.server.shut_down()
         await trio.testing.wait_all_tasks_blocked()
         app.go_on.set()
 
-        assert await (await socket.accepted()).receive_close() == 1001
+        assert await (await socket.accepted()).closed() == 1001
 
 
 async def test_a_shutdown_does_not_wait_for_one_who_takes_nothing(app):
-    async with serve(app, grace_s=0.05, stall_s=1000) as hub:
+    async with open_app(app, grace_s=0.05, stall_s=1000) as hub:
         await (await hub.websocket("/flood")).accepted()
         hub.server.shut_down()
 
@@ -244,10 +249,10 @@ async def test_a_handler_that_fails_says_so_by_its_close_code(app, error, code):
     async def answer(error):
         return str(error), error.status
 
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         socket = await (await hub.websocket("/fails")).accepted()
 
-        assert await socket.receive_close() == code
+        assert await socket.closed() == code
 
 
 async def test_a_handler_that_returns_or_closes_says_what_it_means(app):
@@ -260,24 +265,23 @@ async def test_a_handler_that_returns_or_closes_says_what_it_means(app):
         await websocket.accept()
         await websocket.close(4000, "enough")
 
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         for path, code in (("/returns", 1000), ("/closes", 4000)):
-            assert await (await (await hub.websocket(path)).accepted()).receive_close() == code
+            assert await (await (await hub.websocket(path)).accepted()).closed() == code
 
 
-async def test_both_sides_saying_goodbye_at_once_is_no_error(app, caplog):
+async def test_both_sides_closing_at_once_is_no_error(app, caplog):
     @app.websocket("/at-once")
     async def at_once():
         await websocket.accept()
         await websocket.receive()
         await websocket.close(1000)
 
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         for _ in range(10):
             socket = await (await hub.websocket("/at-once")).accepted()
-            goodbye = socket.protocol.send(CloseConnection(1000))
-            await socket.wire.send(client_frames(b"go") + goodbye)
-            await socket.wire.rest()
+            await socket.client.send(messages(b"go") + close(socket))
+            await socket.client.rest()
     assert caplog.text == ""
 
 
@@ -296,54 +300,54 @@ async def test_a_handler_that_sends_in_a_loop_notices_that_its_peer_is_gone(app)
         finally:
             app.ended.set()
 
-    async with serve(app) as hub:
+    async with open_app(app) as hub:
         socket = await (await hub.websocket("/loop")).accepted()
-        await socket.wire.send(client_frames(b"go"))
-        await trio.aclose_forcefully(socket.wire.stream)
+        await socket.client.send(messages(b"go"))
+        await trio.aclose_forcefully(socket.client.stream)
 
         await app.ended.wait()
         assert app.sent < 100_000
 
 
 async def test_a_peer_that_takes_nothing_is_cut_off(app):
-    async with serve(app, stall_s=0.05) as hub:
+    async with open_app(app, stall_s=0.05) as hub:
         await (await hub.websocket("/flood")).accepted()
 
         await app.ended.wait()
 
 
-async def test_a_goodbye_is_noticed_behind_many_messages_that_a_handler_does_not_want(app):
-    async with serve(app) as hub:
+async def test_a_close_frame_is_noticed_behind_many_messages_that_a_handler_does_not_want(app):
+    async with open_app(app) as hub:
         socket = await (await hub.websocket("/deaf")).accepted()
-        await socket.wire.send(client_frames(*[b"x"] * 100) + socket.protocol.send(CloseConnection(1000)))
+        await socket.client.send(messages(*[b"x"] * 100) + close(socket))
 
-        assert await socket.receive_close() == 1000
+        assert await socket.closed() == 1000
         await app.ended.wait()
 
 
 async def test_a_peer_that_is_gone_is_noticed_behind_messages_that_nobody_reads(app):
-    async with serve(app, ping_s=0.02) as hub:
+    async with open_app(app, ping_s=0.02) as hub:
         socket = await (await hub.websocket("/silent")).accepted()
-        await socket.wire.send(client_frames(*[b"x"] * 100))
-        await trio.aclose_forcefully(socket.wire.stream)
+        await socket.client.send(messages(*[b"x"] * 100))
+        await trio.aclose_forcefully(socket.client.stream)
 
         await app.ended.wait()
 
 
 async def test_a_peer_of_whom_nothing_comes_is_dropped_although_it_takes_its_pings(app):
-    async with serve(app, ping_s=0.02, deaf_s=0.1, linger_s=0.05) as hub:
+    async with open_app(app, ping_s=0.02, deaf_s=0.1, linger_s=0.05) as hub:
         socket = await (await hub.websocket("/silent")).accepted()
         socket.pongs = False
 
-        assert await socket.receive() is None
+        assert await socket.frame() is None
         await app.ended.wait()
 
 
 async def test_a_peer_that_answers_its_pings_stays(app):
-    async with serve(app, ping_s=0.05, deaf_s=1) as hub:
+    async with open_app(app, ping_s=0.05, deaf_s=1) as hub:
         socket = await (await hub.websocket()).accepted()
         with trio.move_on_after(1.2):
-            await socket.receive()
+            await socket.frame()
 
-        await socket.send(TextMessage("still here"))
-        assert (await socket.receive()).data == "still here"
+        await socket.send("still here")
+        assert await socket.payload() == b"still here"

@@ -1,4 +1,4 @@
-"""The door, on real sockets: publishes, handshakes, and what strangers send instead."""
+"""The fast path, on real sockets: publishes, handshakes, and what untrusted clients send instead."""
 
 import errno
 import logging
@@ -11,10 +11,11 @@ import trio
 from hookbot.access.rate_limits import Rate
 from hookbot.errors import Unavailable
 from hookbot.log.memory import MemoryLog
-from hookbot.web.fastpath import http_connection
-from hookbot.web.fastpath import listener as door
+from hookbot.web.fastpath import http_connection, listener
 from hookbot.web.fastpath.epoll import RECEIVE_BYTES
-from support.front import GUARD_S, Listener, handshake, open_front, post
+from support import GUARD_S
+from support.clients import WebSocket, handshake, post
+from support.fast_path import open_fast_path
 
 PATH = "/pub/topic"
 CHUNKED = "Transfer-Encoding: chunked"
@@ -22,7 +23,7 @@ CHUNKED = "Transfer-Encoding: chunked"
 
 @pytest.fixture(autouse=True)
 def quick_sweeps(monkeypatch):
-    monkeypatch.setattr(door, "SWEEP_S", 0.01)
+    monkeypatch.setattr(listener, "SWEEP_S", 0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def chunks(*parts, trailer=b""):
 
 
 async def test_a_publish_is_answered_when_it_is_stored():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(post(PATH, b"hello"))
 
@@ -53,7 +54,7 @@ async def test_a_publish_is_answered_when_it_is_stored():
 
 @pytest.mark.parametrize("bytewise", [False, True])
 async def test_requests_on_one_connection_are_answered_in_order(bytewise):
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(
             post(PATH, b"one")
@@ -76,7 +77,7 @@ async def test_requests_on_one_connection_are_answered_in_order(bytewise):
 
 async def test_a_chunked_body_may_be_split_at_every_byte():
     sent = post(PATH, None, CHUNKED) + chunks(b"hello", b" ", b"world", trailer=b"X-Trailer: yes\r\n")
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         for split in range(len(sent)):
             await client.send(sent[:split])
@@ -88,16 +89,16 @@ async def test_a_chunked_body_may_be_split_at_every_byte():
 
 
 async def test_a_request_for_the_app_in_the_middle_takes_what_is_behind_it_along():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         status = b"GET /status HTTP/1.1\r\nHost: hub\r\n\r\n"
         await client.send(post(PATH, b"one") + status + post(PATH, b"two"))
 
         assert (await client.answer()).status == 200
         assert (await client.answer()).status == 299
-        assert hub.handed_on == [status + post(PATH, b"two")]
+        assert hub.handed_over == [status + post(PATH, b"two")]
         assert hub.stored() == [("topic", b"one")]
-        assert len(hub.door) == 0
+        assert len(hub.fast_path) == 0
 
 
 @pytest.mark.parametrize(
@@ -116,19 +117,19 @@ async def test_a_request_for_the_app_in_the_middle_takes_what_is_behind_it_along
     ],
 )
 @pytest.mark.parametrize("bytewise", [False, True])
-async def test_whatever_else_goes_on_to_the_app_with_all_its_bytes(sent, bytewise):
-    handed_on = []
-    async with open_front(hand_over=lambda *taken: handed_on.append(taken)) as hub:
+async def test_whatever_else_is_handed_over_to_the_app_with_all_its_bytes(sent, bytewise):
+    handed_over = []
+    async with open_fast_path(hand_over=lambda *taken: handed_over.append(taken)) as hub:
         client = await hub.connect()
         await client.send(sent, bytewise=bytewise)
         await client.stream.send_eof()
-        while not handed_on:
+        while not handed_over:
             await trio.sleep(0.001)
-        [(sock, read)] = handed_on
+        [(sock, read)] = handed_over
 
         async with trio.SocketStream(trio.socket.from_stdlib_socket(sock)) as rest:
             assert read + b"".join([data async for data in rest]) == sent
-        assert len(hub.door) == 0
+        assert len(hub.fast_path) == 0
 
 
 # --- how connections end
@@ -149,7 +150,7 @@ async def test_whatever_else_goes_on_to_the_app_with_all_its_bytes(sent, bytewis
     ],
 )
 async def test_a_connection_is_kept_or_closed_as_the_answer_says(sent, closes):
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(sent)
         answer = await client.answer()
@@ -163,7 +164,7 @@ async def test_a_connection_is_kept_or_closed_as_the_answer_says(sent, closes):
 
 
 async def test_a_client_of_1_0_is_told_that_the_connection_is_kept():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(post(PATH, b"hello", "Connection: keep-alive", version="1.0"))
 
@@ -172,7 +173,7 @@ async def test_a_client_of_1_0_is_told_that_the_connection_is_kept():
 
 @pytest.mark.parametrize("count", [1, 3])
 async def test_a_client_that_ends_its_side_still_gets_every_answer(count):
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         answers = await hub.ask(post(PATH) * count)
 
         assert answers.count(b"HTTP/1.1 200 OK\r\n") == count
@@ -181,11 +182,11 @@ async def test_a_client_that_ends_its_side_still_gets_every_answer(count):
 
 @pytest.mark.parametrize("sent", [b"", b"PO", post(PATH)[:-1], post(PATH)[:40], post(PATH) + b"POST"])
 async def test_half_a_request_of_a_client_that_has_ended_its_side_is_nothing(sent):
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         answers = await hub.ask(sent)
 
         assert answers.count(b"HTTP/1.1 ") == len(hub.stored()) == (1 if sent.startswith(post(PATH)) else 0)
-        assert len(hub.door) == 0
+        assert len(hub.fast_path) == 0
         assert hub.bodies.receiving_bytes == 0
 
 
@@ -202,19 +203,19 @@ async def test_half_a_request_of_a_client_that_has_ended_its_side_is_nothing(sen
     ],
 )
 async def test_a_client_that_vanishes_leaves_nothing_behind(sent):
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         for _ in range(20):
             client = await hub.connect()
             await client.send(sent)
             await client.reset()
-        while len(hub.door) or len(hub.fanout) or hub.bodies.receiving_bytes:
+        while len(hub.fast_path) or len(hub.fanout) or hub.bodies.receiving_bytes:
             await trio.sleep(0.001)
 
         assert (await hub.ask(post(PATH))).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_the_answer_reaches_a_client_that_goes_on_sending_a_refused_body():
-    async with open_front(max_body_bytes=1000) as hub:
+    async with open_fast_path(max_body_bytes=1000) as hub:
         client = await hub.connect()
         await client.send(post(PATH, None, "Content-Length: 9000000") + bytes(9_000_000))
 
@@ -224,7 +225,7 @@ async def test_the_answer_reaches_a_client_that_goes_on_sending_a_refused_body()
 
 async def test_a_client_that_never_stops_sending_is_cut_off(monkeypatch):
     monkeypatch.setattr(http_connection, "MAX_DRAINED", 1 << 20)
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until the hub has had enough
             await client.send(post(PATH, None, "Content-Length: 9000000"))
@@ -233,13 +234,13 @@ async def test_a_client_that_never_stops_sending_is_cut_off(monkeypatch):
 
 
 async def test_answers_that_are_not_read_are_not_made():
-    async with open_front(send_buffer=4096) as hub:
+    async with open_fast_path(send_buffer=4096) as hub:
         client = await hub.connect(receive_buffer=4096)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.send, post("/pub/..", b"") * 3_000)
-            while not any(connection.stalled for connection in hub.door._context.connections):
+            while not any(connection.stalled for connection in hub.fast_path._context.connections):
                 await trio.sleep(0.001)
-            [stalled] = hub.door._context.connections
+            [stalled] = hub.fast_path._context.connections
             assert len(stalled._buffer) <= RECEIVE_BYTES
 
             for _ in range(3_000):
@@ -249,8 +250,8 @@ async def test_answers_that_are_not_read_are_not_made():
 # --- Expect: 100-continue
 
 
-async def test_a_body_is_invited_when_its_sender_was_let_in():
-    async with open_front() as hub:
+async def test_a_body_is_invited_when_its_sender_was_admitted():
+    async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(post(PATH, None, "Expect: 100-continue", "Content-Length: 5"))
         assert await client.until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -272,7 +273,7 @@ async def test_a_body_is_invited_when_its_sender_was_let_in():
     ],
 )
 async def test_a_body_is_not_invited_otherwise(sent, status):
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(sent)
 
@@ -284,7 +285,7 @@ async def test_a_body_is_not_invited_otherwise(sent, status):
 
 @pytest.mark.parametrize("size", [40_000, 200_000])
 async def test_a_head_that_is_too_long_is_answered_by_431(size):
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(post(PATH, None, "X: " + "x" * size))
 
@@ -293,7 +294,7 @@ async def test_a_head_that_is_too_long_is_answered_by_431(size):
 
 
 async def test_a_body_that_is_too_large_is_refused_by_its_declared_length_alone():
-    async with open_front(max_body_bytes=1000) as hub:
+    async with open_fast_path(max_body_bytes=1000) as hub:
         client = await hub.connect()
         await client.send(post(PATH, None, "Content-Length: 1001"))
 
@@ -302,7 +303,7 @@ async def test_a_body_that_is_too_large_is_refused_by_its_declared_length_alone(
 
 
 async def test_chunks_that_are_too_much_together_are_refused_when_they_are():
-    async with open_front(max_body_bytes=1000) as hub:
+    async with open_fast_path(max_body_bytes=1000) as hub:
         client = await hub.connect()
         await client.send(post(PATH, None, CHUNKED) + b"3e8\r\n" + bytes(1000) + b"\r\n")
         await trio.testing.wait_all_tasks_blocked()
@@ -315,13 +316,13 @@ async def test_chunks_that_are_too_much_together_are_refused_when_they_are():
 
 
 async def test_a_body_of_exactly_the_limit_is_taken():
-    async with open_front(max_body_bytes=100_000) as hub:
+    async with open_fast_path(max_body_bytes=100_000) as hub:
         assert b" 200 OK" in await hub.ask(post(PATH, bytes(100_000)))
         assert b" 200 OK" in await hub.ask(post(PATH, None, CHUNKED) + chunks(bytes(60_000), bytes(40_000)))
 
 
 async def test_more_than_the_hub_can_receive_at_once_is_answered_by_503_and_welcome_later():
-    async with open_front(max_receiving_bytes=1000) as hub:
+    async with open_fast_path(max_receiving_bytes=1000) as hub:
         first, second = await hub.connect(), await hub.connect()
         await first.send(post(PATH, None, "Content-Length: 900") + bytes(800))
         while hub.bodies.receiving_bytes < 800:
@@ -339,7 +340,7 @@ async def test_more_than_the_hub_can_receive_at_once_is_answered_by_503_and_welc
 
 
 async def test_whoever_publishes_too_often_is_told_so_and_the_connection_goes_on():
-    async with open_front(access={"publishes": Rate(2, 60)}) as hub:
+    async with open_fast_path(access={"publishes": Rate(2, 60)}) as hub:
         client = await hub.connect()
         for _ in range(4):
             await client.send(post(PATH, b"hello", "Accept: application/json"))
@@ -365,7 +366,7 @@ async def test_whoever_publishes_too_often_is_told_so_and_the_connection_goes_on
     ],
 )
 async def test_a_sender_who_stops_in_the_middle_is_answered_by_408(sent):
-    async with open_front(slow_s=0.05) as hub:
+    async with open_fast_path(slow_s=0.05) as hub:
         client = await hub.connect()
         await client.send(sent)
         if b"Expect" in sent:
@@ -380,7 +381,7 @@ async def test_a_sender_who_stops_in_the_middle_is_answered_by_408(sent):
 
 
 async def test_a_head_that_comes_byte_by_byte_has_to_be_whole_in_time():
-    async with open_front(slow_s=0.1) as hub:
+    async with open_fast_path(slow_s=0.1) as hub:
         client = await hub.connect()
 
         async def drip():
@@ -396,7 +397,7 @@ async def test_a_head_that_comes_byte_by_byte_has_to_be_whole_in_time():
 
 
 async def test_a_body_may_take_its_time_as_long_as_it_goes_on():
-    async with open_front(slow_s=1) as hub:
+    async with open_fast_path(slow_s=1) as hub:
         client = await hub.connect()
         await client.send(post(PATH, None, "Content-Length: 15"))
         for _ in range(15):
@@ -407,17 +408,17 @@ async def test_a_body_may_take_its_time_as_long_as_it_goes_on():
 
 
 async def test_who_does_not_read_the_answer_is_cut_off_in_time():
-    async with open_front(slow_s=0.05, send_buffer=4096) as hub:
+    async with open_fast_path(slow_s=0.05, send_buffer=4096) as hub:
         client = await hub.connect(receive_buffer=4096)
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until the hub has had enough
             while True:
                 await client.send(post("/pub/..", b"") * 100)
-        while len(hub.door):
+        while len(hub.fast_path):
             await trio.sleep(0.001)
 
 
 async def test_an_idle_connection_is_closed_after_a_while():
-    async with open_front(slow_s=GUARD_S, keep_alive_s=0.05) as hub:
+    async with open_fast_path(slow_s=GUARD_S, keep_alive_s=0.05) as hub:
         silent, idle = await hub.connect(), await hub.connect()
         await idle.send(post(PATH))
         assert (await idle.answer()).status == 200
@@ -427,11 +428,11 @@ async def test_an_idle_connection_is_closed_after_a_while():
 
 
 async def test_who_stays_after_the_last_answer_is_not_waited_for():
-    async with open_front(linger_s=0.05) as hub:
+    async with open_fast_path(linger_s=0.05) as hub:
         client = await hub.connect()
         await client.send(post(PATH, b"", "Connection: close"))
         await client.answer()
-        while len(hub.door):
+        while len(hub.fast_path):
             await trio.sleep(0.001)
 
 
@@ -470,7 +471,7 @@ MALFORMED = [
 @pytest.mark.parametrize("sent", MALFORMED)
 @pytest.mark.parametrize("bytewise", [False, True])
 async def test_a_malformed_request_is_answered_by_400_and_the_connection_ends(sent, bytewise):
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         with suppress(trio.BrokenResourceError):  # the hub may have gone away by now
             await client.send(sent + post(PATH, b"smuggled"), bytewise=bytewise)
@@ -480,11 +481,11 @@ async def test_a_malformed_request_is_answered_by_400_and_the_connection_ends(se
         assert (answer.status, answer.headers["connection"]) == (400, "close")
         await client.closed()
         assert hub.stored() == []
-        assert hub.handed_on == []
+        assert hub.handed_over == []
 
 
 async def test_a_malformed_request_behind_a_good_one_takes_only_itself_down():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(post(PATH) + post(PATH, b"", "Host: again") + post(PATH, b"never"))
 
@@ -504,7 +505,7 @@ async def test_a_malformed_request_behind_a_good_one_takes_only_itself_down():
 async def test_a_malformed_handshake_is_answered_by_400(field, value):
     sent = [line for line in handshake().split(b"\r\n") if not line.startswith(field.encode())]
     sent.insert(1, f"{field}: {value}".encode())
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(b"\r\n".join(sent))
 
@@ -513,12 +514,12 @@ async def test_a_malformed_handshake_is_answered_by_400(field, value):
 
 
 async def test_a_refused_handshake_is_answered_once():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         assert (await hub.ask(handshake(token="bm8="))).count(b"HTTP/1.1 ") == 1
 
 
-async def test_a_bug_that_a_stranger_finds_is_answered_by_500_and_ends_only_that_connection(monkeypatch, caplog):
-    async with open_front() as hub:
+async def test_a_bug_that_a_client_finds_is_answered_by_500_and_ends_only_that_connection(monkeypatch, caplog):
+    async with open_fast_path() as hub:
 
         def fail(request):
             raise RuntimeError("a bug")
@@ -553,7 +554,7 @@ async def test_a_publish_that_cannot_be_stored_is_answered_by_503_and_the_connec
             return await super().append(drafts, **cursors)
 
     log = FullLog()
-    async with open_front(log=log) as hub:
+    async with open_fast_path(log=log) as hub:
         client = await hub.connect()
         await client.send(post(PATH))
         assert (await client.answer()).status == 503
@@ -571,13 +572,13 @@ async def test_while_the_log_has_a_request_only_so_much_is_read_behind_it():
             await stored.wait()
             return await super().append(drafts, **cursors)
 
-    async with open_front(log=SlowLog()) as hub:
+    async with open_fast_path(log=SlowLog()) as hub:
         client = await hub.connect()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.send, post(PATH) * 3_000)
-            while not any(connection._buffer for connection in hub.door._context.connections):
+            while not any(connection._buffer for connection in hub.fast_path._context.connections):
                 await trio.sleep(0.001)
-            [waiting] = hub.door._context.connections
+            [waiting] = hub.fast_path._context.connections
             while waiting._events:
                 await trio.sleep(0.001)
             assert len(waiting._buffer) <= http_connection.MAX_BUFFERED + RECEIVE_BYTES
@@ -591,7 +592,7 @@ async def test_while_the_log_has_a_request_only_so_much_is_read_behind_it():
 
 
 async def test_running_out_of_files_is_waited_out(monkeypatch, caplog):
-    monkeypatch.setattr(door, "OUT_OF_FILES_PAUSE_S", 0.01)
+    monkeypatch.setattr(listener, "OUT_OF_FILES_PAUSE_S", 0.01)
     accept = socket.socket.accept
     full = OSError(errno.EMFILE, "too many open files")
     errors = [full, full, OSError(errno.ECONNABORTED, "gone")]
@@ -601,18 +602,18 @@ async def test_running_out_of_files_is_waited_out(monkeypatch, caplog):
             raise errors.pop(0)
         return accept(self)
 
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         monkeypatch.setattr(socket.socket, "accept", fail_first)
         assert b" 200 OK" in await hub.ask(post(PATH))
         assert caplog.text.count("no connection can be accepted for now: too many open files") == 1
         assert not errors
 
 
-async def test_a_thousand_clients_at_once_are_all_let_in():
-    async with open_front() as hub, trio.open_nursery() as nursery:
+async def test_a_thousand_clients_at_once_are_all_admitted():
+    async with open_fast_path() as hub, trio.open_nursery() as nursery:
 
         async def come():
-            assert isinstance(await hub.listen(), Listener)
+            assert isinstance(await hub.listen(), WebSocket)
 
         for _ in range(1000):
             nursery.start_soon(come)
@@ -621,14 +622,14 @@ async def test_a_thousand_clients_at_once_are_all_let_in():
 
 
 async def test_at_the_end_the_idle_are_closed_and_what_is_under_way_is_answered():
-    async with open_front(linger_s=0.05) as hub:
+    async with open_fast_path(linger_s=0.05) as hub:
         idle, busy = await hub.connect(), await hub.connect()
         await busy.send(post(PATH)[:-1])
         while hub.bodies.receiving_bytes < 4:
             await trio.sleep(0.001)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(hub.door.close, trio.current_time() + GUARD_S)
+            nursery.start_soon(hub.fast_path.close, trio.current_time() + GUARD_S)
             await idle.closed()
             await busy.send(b"o" + post(PATH))
             answer = await busy.answer()
@@ -641,13 +642,13 @@ async def test_at_the_end_the_idle_are_closed_and_what_is_under_way_is_answered(
 
 
 async def test_at_the_end_nobody_is_waited_for_longer_than_the_deadline():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(post(PATH)[:-1])
         while hub.bodies.receiving_bytes < 4:
             await trio.sleep(0.001)
 
-        await hub.door.close(trio.current_time() + 0.05)
+        await hub.fast_path.close(trio.current_time() + 0.05)
 
         await client.closed()
-        assert len(hub.door) == 0
+        assert len(hub.fast_path) == 0

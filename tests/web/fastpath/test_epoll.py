@@ -1,4 +1,4 @@
-"""The poller, on socket pairs."""
+"""The epoll loop, on socket pairs."""
 
 from contextlib import asynccontextmanager
 from socket import socketpair

@@ -20,7 +20,9 @@ from hookbot.protocol.topics import TopicFilter
 from hookbot.protocol.websocket import BINARY, frame
 from hookbot.web.fastpath import audience, fanout
 from hookbot.web.fastpath import subscriber as subscriber_module
-from support.front import GUARD_S, handshake, open_front
+from support import GUARD_S
+from support.clients import handshake, masked
+from support.fast_path import open_fast_path
 
 UNSAFE = {"X-Hookbot-Unsafe-Is-Ok": "I understand the security implications"}.items()
 STALLS = {"send_buffer": 4096}
@@ -39,10 +41,6 @@ def nothing_unexpected(caplog):
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-def masked(opcode, data=b"", fin=True):
-    return Frame(Opcode(opcode), data, fin).serialize(mask=True)
-
-
 async def settled(condition):
     while not condition():
         await trio.sleep(0.001)
@@ -58,7 +56,7 @@ def the_subscriber(hub):
 
 async def test_an_exact_subscription_gets_each_body_byte_for_byte():
     bodies = [b"", b"hello", bytes(range(256)), b"x" * 126, b"y" * 70_000]
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         listener = await hub.listen("/sub/topic")
         for body in bodies:
             await hub.publish("topic", body)
@@ -71,7 +69,7 @@ async def test_an_exact_subscription_gets_each_body_byte_for_byte():
 
 @pytest.mark.parametrize("path", ["/sub/a/", "/sub/", "/a/", "/sub/a%3Frecursive"])
 async def test_a_subtree_subscription_gets_the_topic_before_each_body(path):
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         listener = await hub.listen(path)
         await hub.publish("/unsafe/a/b", b"not heard")
         await hub.publish("a/b", b"he\0llo")
@@ -81,7 +79,7 @@ async def test_a_subtree_subscription_gets_the_topic_before_each_body(path):
 
 
 async def test_unsafe_topics_keep_their_prefix():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         listener = await hub.listen("/unsafe/sub/a/", headers=UNSAFE)
         await hub.publish("a/b", b"not heard")
         await hub.publish("/unsafe/a/b", b"hello")
@@ -90,7 +88,7 @@ async def test_unsafe_topics_keep_their_prefix():
 
 
 async def test_hookbot_v1_gets_hello_and_envelopes():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         await hub.publish("a/b", b"before")
         listener = await hub.listen("/sub/a/", subprotocol="hookbot.v1")
         message = await hub.broker.publish(Draft("a/b", b"\xff", (("X", "y"),), "q=1"))
@@ -104,7 +102,7 @@ async def test_hookbot_v1_gets_hello_and_envelopes():
 
 
 async def test_cloudevents_carry_the_path_of_their_subscription():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         some = await hub.listen("/sub/a/", subprotocol="cloudevents.json")
         one = await hub.listen("/sub/a/b", subprotocol="cloudevents.json")
         message = await hub.publish("a/b", b"hello")
@@ -125,7 +123,7 @@ async def test_a_message_is_encoded_once_for_all_who_listen_in_the_same_way(monk
             return original(self, message)
 
         monkeypatch.setattr(framing, "message", count)
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         listeners = [await hub.listen() for _ in range(20)]
         listeners += [await hub.listen(subprotocol="hookbot.v1") for _ in range(20)]
         for listener in listeners[20:]:
@@ -138,7 +136,7 @@ async def test_a_message_is_encoded_once_for_all_who_listen_in_the_same_way(monk
 
 
 async def test_a_burst_arrives_whole_and_in_order():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         listeners = [await hub.listen("/sub/") for _ in range(10)]
         outcomes = await hub.broker.commit([Draft(f"t/{n}", b"%d" % n) for n in range(3000)])
         assert len(outcomes) == 3000
@@ -166,7 +164,7 @@ def test_what_is_joined_for_one_send_is_bounded():
 async def test_subscribers_that_never_read_delay_nobody_and_lose_nothing(stalled, monkeypatch):
     monkeypatch.setattr(channels, "WINDOW_BYTES", 10 * BIG)
     bodies = [bytes([n]) * BIG for n in range(60)]
-    async with open_front(**STALLS) as hub:
+    async with open_fast_path(**STALLS) as hub:
         lazy = [await hub.listen(**SLOW) for _ in range(stalled)]
         eager = await hub.listen()
         for body in bodies:
@@ -180,7 +178,7 @@ async def test_subscribers_that_never_read_delay_nobody_and_lose_nothing(stalled
 
 async def test_a_subscriber_that_takes_nothing_is_cut_off_after_a_while(caplog):
     caplog.set_level(logging.INFO)
-    async with open_front(**STALLS, stall_s=1) as hub:
+    async with open_fast_path(**STALLS, stall_s=1) as hub:
         lazy = await hub.listen(**SLOW)
         eager = await hub.listen()
         for _ in range(10):
@@ -196,7 +194,7 @@ async def test_a_subscriber_that_takes_nothing_is_cut_off_after_a_while(caplog):
 
 
 async def test_a_slow_subscriber_that_takes_a_little_now_and_then_stays():
-    async with open_front(**STALLS, stall_s=0.5, deaf_s=0.5) as hub:
+    async with open_fast_path(**STALLS, stall_s=0.5, deaf_s=0.5) as hub:
         listener = await hub.listen(**SLOW)
         listener.pongs = False
         await hub.publish("topic", bytes(BIG))
@@ -209,7 +207,7 @@ async def test_a_slow_subscriber_that_takes_a_little_now_and_then_stays():
 
 
 async def test_a_subscriber_that_was_busy_taking_has_time_to_answer_a_ping():
-    async with open_front(**STALLS, ping_s=0.05, deaf_s=0.5) as hub:
+    async with open_fast_path(**STALLS, ping_s=0.05, deaf_s=0.5) as hub:
         listener = await hub.listen(**SLOW)
         await hub.publish("topic", bytes(BIG))
         subscriber = the_subscriber(hub)
@@ -227,7 +225,7 @@ async def test_a_subscriber_that_was_busy_taking_has_time_to_answer_a_ping():
 
 async def test_a_subscriber_that_falls_behind_the_window_reads_the_log_and_comes_back(monkeypatch):
     monkeypatch.setattr(channels, "WINDOW_MESSAGES", 10)
-    async with open_front(**STALLS) as hub:
+    async with open_fast_path(**STALLS) as hub:
         listener = await hub.listen(subprotocol="hookbot.v1", **SLOW)
         sent = [b"%d" % n * 1000 for n in range(300)]
         for body in sent:
@@ -243,7 +241,7 @@ async def test_a_subscriber_that_falls_behind_the_window_reads_the_log_and_comes
 
 
 async def test_a_subscriber_that_reads_the_log_is_sent_nothing_else():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         await hub.listen()
         subscriber = the_subscriber(hub)
         subscriber.catching_up = True
@@ -265,7 +263,7 @@ async def fall_behind_retention(hub, listener):
 
 async def test_a_v1_subscriber_that_retention_overtook_is_told_of_the_gap(monkeypatch):
     monkeypatch.setattr(channels, "WINDOW_MESSAGES", 3)
-    async with open_front(**STALLS, retention=Retention(max_count=None)) as hub:
+    async with open_fast_path(**STALLS, retention=Retention(max_count=None)) as hub:
         listener = await hub.listen(subprotocol="hookbot.v1", **SLOW)
         ids = await fall_behind_retention(hub, listener)
         await hub.publish("topic", b"last")
@@ -295,7 +293,7 @@ class TrimmedLog(MemoryLog):
 
 
 async def test_what_retention_takes_while_it_is_read_is_not_told_behind_the_gap():
-    async with open_front(log=TrimmedLog()) as hub:
+    async with open_fast_path(log=TrimmedLog()) as hub:
         ids = [message.id for message in await hub.broker.commit([Draft("topic", b"hello")] * 1000)]
         listener = await hub.listen("/sub/topic?since=all", subprotocol="hookbot.v1")
 
@@ -308,7 +306,7 @@ async def test_what_retention_takes_while_it_is_read_is_not_told_behind_the_gap(
 async def test_a_gap_is_told_once_even_to_who_is_slow_to_take_it(monkeypatch):
     gap = HookbotV1.gap
     monkeypatch.setattr(HookbotV1, "gap", lambda self, lost: gap(self, lost) + b" " * BIG)
-    async with open_front(log=TrimmedLog(), **STALLS) as hub:
+    async with open_fast_path(log=TrimmedLog(), **STALLS) as hub:
         await hub.broker.commit([Draft("topic", b"hello")] * 100)
         listener = await hub.listen("/sub/topic?since=all", subprotocol="hookbot.v1", **SLOW)
         await settled(lambda: the_subscriber(hub).stalled)
@@ -321,7 +319,7 @@ async def test_a_gap_is_told_once_even_to_who_is_slow_to_take_it(monkeypatch):
 @pytest.mark.parametrize("subprotocol", [None, "hookbot.raw"])
 async def test_a_raw_subscriber_that_retention_overtook_is_closed_with_1013(monkeypatch, subprotocol):
     monkeypatch.setattr(channels, "WINDOW_MESSAGES", 3)
-    async with open_front(**STALLS, retention=Retention(max_count=None)) as hub:
+    async with open_fast_path(**STALLS, retention=Retention(max_count=None)) as hub:
         listener = await hub.listen(subprotocol=subprotocol, **SLOW)
         await fall_behind_retention(hub, listener)
 
@@ -331,7 +329,7 @@ async def test_a_raw_subscriber_that_retention_overtook_is_closed_with_1013(monk
 
 async def test_a_message_larger_than_everything_arrives_whole_through_partial_writes():
     body = bytes(range(256)) * 20_000
-    async with open_front(**STALLS) as hub:
+    async with open_fast_path(**STALLS) as hub:
         listener = await hub.listen(**SLOW)
         await hub.publish("topic", b"before")
         await hub.publish("topic", body)
@@ -351,7 +349,7 @@ async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monke
         return original(self, message)
 
     monkeypatch.setattr(HookbotV1, "message", slow)
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         listener = await hub.listen(subprotocol="hookbot.v1")
         other = await hub.listen()
         await listener.payload()
@@ -366,7 +364,7 @@ async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monke
 
 
 async def test_one_busy_topic_does_not_keep_the_others_waiting():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         busy = [await hub.listen("/sub/busy") for _ in range(3)]
         quiet = await hub.listen("/sub/quiet")
         audiences = {one.channel.wanted.patterns[0]: one for one in hub.fanout._audiences._audiences.values()}
@@ -390,7 +388,7 @@ async def test_one_busy_topic_does_not_keep_the_others_waiting():
 
 
 async def test_a_ping_is_answered_with_its_payload():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         listener = await hub.listen()
         await listener.client.send(masked(Opcode.PING, b"are you there?") + masked(Opcode.PING, b"?"))
 
@@ -398,7 +396,7 @@ async def test_a_ping_is_answered_with_its_payload():
 
 
 async def test_who_only_answers_pings_costs_no_parser():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         listener = await hub.listen()
         for _ in range(3):
             await listener.client.send(masked(Opcode.PING, b"?"))
@@ -408,7 +406,7 @@ async def test_who_only_answers_pings_costs_no_parser():
 
 
 async def test_a_ping_in_the_middle_of_a_large_message_is_answered_behind_it():
-    async with open_front(**STALLS) as hub:
+    async with open_fast_path(**STALLS) as hub:
         listener = await hub.listen(**SLOW)
         await hub.publish("topic", bytes(BIG))
         await settled(lambda: the_subscriber(hub).stalled)
@@ -424,7 +422,7 @@ async def test_a_ping_in_the_middle_of_a_large_message_is_answered_behind_it():
 async def test_what_clients_send_is_read_and_forgotten_however_it_is_cut():
     said = masked(Opcode.TEXT, "grüße".encode()) + masked(Opcode.BINARY, bytes(60_000)) * 2
     said += masked(Opcode.TEXT, b"a", fin=False) + masked(Opcode.PING, b"!") + masked(Opcode.CONT, b"b")
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         listener = await hub.listen()
         await listener.client.send(said)
         assert await listener.client.exactly(3) == b"\x8a\x01!"
@@ -438,7 +436,7 @@ async def test_what_clients_send_is_read_and_forgotten_however_it_is_cut():
 
 @pytest.mark.parametrize("path", ["/sub/topic", "/sub/topic?since=all"])
 async def test_frames_behind_the_handshake_are_heard(path):
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(handshake(path) + masked(Opcode.PING, b"early"))
 
@@ -447,8 +445,8 @@ async def test_frames_behind_the_handshake_are_heard(path):
 
 
 @pytest.mark.parametrize("close", [Close(1000, ""), Close(1001, "bye"), Close(4000, "mine"), None])
-async def test_a_goodbye_is_answered_in_kind_and_the_hub_closes(close):
-    async with open_front() as hub:
+async def test_a_close_frame_is_answered_in_kind_and_the_hub_closes(close):
+    async with open_fast_path() as hub:
         listener = await hub.listen()
         await listener.client.send(masked(Opcode.CLOSE, close.serialize() if close else b""))
 
@@ -459,8 +457,8 @@ async def test_a_goodbye_is_answered_in_kind_and_the_hub_closes(close):
         await settled(lambda: not len(hub.fanout))
 
 
-async def test_a_goodbye_in_the_middle_of_a_large_message_is_answered_behind_it():
-    async with open_front(**STALLS) as hub:
+async def test_a_close_frame_in_the_middle_of_a_large_message_is_answered_behind_it():
+    async with open_fast_path(**STALLS) as hub:
         listener = await hub.listen(**SLOW)
         await hub.publish("topic", bytes(BIG))
         await settled(lambda: the_subscriber(hub).stalled)
@@ -494,7 +492,7 @@ async def test_a_goodbye_in_the_middle_of_a_large_message_is_answered_behind_it(
     ],
 )
 async def test_a_client_that_breaks_the_rules_is_told_and_the_connection_really_ends(said, code):
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         listener = await hub.listen()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listener.client.send, said)
@@ -506,9 +504,9 @@ async def test_a_client_that_breaks_the_rules_is_told_and_the_connection_really_
         assert Close.parse(answer[2:]).code == code
 
 
-async def test_a_client_that_goes_on_after_the_goodbye_is_cut_off(monkeypatch):
+async def test_a_client_that_goes_on_after_the_close_frame_is_cut_off(monkeypatch):
     monkeypatch.setattr(subscriber_module, "CLOSE_S", 0.05)
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         listener = await hub.listen()
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until the hub has had enough
             while True:
@@ -517,7 +515,7 @@ async def test_a_client_that_goes_on_after_the_goodbye_is_cut_off(monkeypatch):
 
 
 async def test_a_subscriber_that_vanishes_is_gone():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         listeners = [await hub.listen() for _ in range(10)]
         for listener in listeners[1:]:
             await listener.client.reset()
@@ -532,7 +530,7 @@ async def test_a_subscriber_that_vanishes_is_gone():
 
 
 async def test_a_peer_of_whom_nothing_comes_is_dropped_and_one_that_answers_pings_stays():
-    async with open_front(ping_s=0.05, deaf_s=0.4) as hub:
+    async with open_fast_path(ping_s=0.05, deaf_s=0.4) as hub:
         alive, dead = await hub.listen(), await hub.listen()
         dead.pongs = False
         async with trio.open_nursery() as nursery:
@@ -544,7 +542,7 @@ async def test_a_peer_of_whom_nothing_comes_is_dropped_and_one_that_answers_ping
 
 
 async def test_a_quiet_subscription_hears_a_heartbeat_to_resume_from_though_it_is_pinged():
-    async with open_front(heartbeat_s=0.05, ping_s=0.03) as hub:
+    async with open_fast_path(heartbeat_s=0.05, ping_s=0.03) as hub:
         listener = await hub.listen("/sub/quiet", subprotocol="hookbot.v1")
         await listener.payload()
         others = [await hub.publish("busy") for _ in range(3)]
@@ -565,7 +563,7 @@ async def test_a_quiet_subscription_hears_a_heartbeat_to_resume_from_though_it_i
 
 async def test_a_heartbeat_never_covers_what_has_not_been_sent(monkeypatch):
     monkeypatch.setattr(channels, "WINDOW_BYTES", 1000)
-    async with open_front(heartbeat_s=0) as hub:
+    async with open_fast_path(heartbeat_s=0) as hub:
         listener = await hub.listen(subprotocol="hookbot.v1")
         messages = [await hub.publish("topic", b"%d" % n * 2000) for n in range(200)]
 
@@ -582,7 +580,7 @@ async def test_a_heartbeat_never_covers_what_has_not_been_sent(monkeypatch):
 @pytest.mark.parametrize("subprotocol", [None, "cloudevents.json"])
 async def test_formats_without_heartbeats_get_none_and_no_gap_from_what_others_lost(monkeypatch, subprotocol):
     monkeypatch.setattr(channels, "WINDOW_BYTES", 1000)
-    async with open_front(heartbeat_s=0.01) as hub:
+    async with open_fast_path(heartbeat_s=0.01) as hub:
         listener = await hub.listen("/sub/quiet", subprotocol=subprotocol)
         others = [await hub.publish("busy") for _ in range(10)]
         await settled(lambda: the_subscriber(hub).position == others[-1].position)
@@ -600,7 +598,7 @@ async def test_formats_without_heartbeats_get_none_and_no_gap_from_what_others_l
 
 async def test_who_resumes_while_others_publish_misses_nothing_and_hears_nothing_twice(monkeypatch):
     monkeypatch.setattr(channels, "WINDOW_MESSAGES", 200)  # so that the log, the window and what is live take turns
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         first = await hub.publish("topic", b"0")
         sent = []
 
@@ -628,7 +626,7 @@ async def test_who_resumes_while_others_publish_misses_nothing_and_hears_nothing
 
 @pytest.mark.parametrize("since", ["all", "1h", "2020-01-01T00:00:00Z"])
 async def test_a_subscription_may_begin_with_what_is_stored_and_goes_on_live(since):
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         await hub.publish("topic", b"old")
         listener = await hub.listen(f"/sub/topic?since={since}")
         assert await listener.payload() == b"old"
@@ -637,7 +635,7 @@ async def test_a_subscription_may_begin_with_what_is_stored_and_goes_on_live(sin
 
 
 async def test_an_id_of_another_log_is_told_as_a_gap_or_closes_a_raw_subscription():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         message = await hub.publish("topic", b"here")
         foreign = format_id("otherlog", 7)
         listener = await hub.listen(f"/sub/topic?since={foreign}", subprotocol="hookbot.v1")
@@ -651,7 +649,7 @@ async def test_an_id_of_another_log_is_told_as_a_gap_or_closes_a_raw_subscriptio
 
 
 async def test_two_hundred_that_resume_at_once_from_ten_thousand_behind_all_get_everything():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         bodies = [b"%d" % n for n in range(10_000)]
         await hub.broker.commit([Draft("topic", body) for body in bodies])
         expected = b"".join(frame(BINARY, body) for body in bodies)
@@ -671,7 +669,7 @@ async def test_two_hundred_that_resume_at_once_from_ten_thousand_behind_all_get_
 
 
 async def test_when_the_hub_ends_everybody_is_told_1001_even_who_was_behind():
-    async with open_front(**STALLS) as hub:
+    async with open_fast_path(**STALLS) as hub:
         listeners = [await hub.listen() for _ in range(5)]
         slow = await hub.listen(**SLOW)
         await hub.publish("topic", bytes(BIG))
@@ -684,7 +682,7 @@ async def test_when_the_hub_ends_everybody_is_told_1001_even_who_was_behind():
 
 
 async def test_when_the_hub_ends_nobody_is_waited_for_longer_than_the_deadline():
-    async with open_front(**STALLS) as hub:
+    async with open_fast_path(**STALLS) as hub:
         listeners = [await hub.listen(**SLOW) for _ in range(5)]
         await hub.publish("topic", bytes(BIG))
 
@@ -697,7 +695,7 @@ async def test_when_the_hub_ends_nobody_is_waited_for_longer_than_the_deadline()
 
 
 async def test_who_comes_when_the_hub_is_ending_is_told_so():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         client = await hub.connect()
         await trio.testing.wait_all_tasks_blocked()
         async with trio.open_nursery() as nursery:
@@ -712,7 +710,7 @@ async def test_who_comes_when_the_hub_is_ending_is_told_so():
 
 
 async def test_whose_grant_ends_is_told_1008():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         listener = await hub.listen()
         the_subscriber(hub).lose_grant()
 
@@ -720,7 +718,7 @@ async def test_whose_grant_ends_is_told_1008():
 
 
 async def test_nothing_is_left_of_who_has_gone():
-    async with open_front() as hub:
+    async with open_fast_path() as hub:
         for subprotocol in (None, "hookbot.v1", "cloudevents.json"):
             listener = await hub.listen("/sub/a/", subprotocol=subprotocol)
             await listener.client.stream.aclose()

@@ -14,8 +14,9 @@ from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Gap, format_id
 from hookbot.protocol.subscribe import SubscribeRequest
 from hookbot.protocol.topics import TopicFilter
+from support import GUARD_S
+from support.clock import START_US, Clock
 
-START_US = 1_800_000_000_000_000
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
 
 
@@ -41,21 +42,7 @@ class WorkingLog(MemoryLog):
         return await super().read(*args, **options)
 
 
-class Clock:
-    """Microseconds since 1970; moves with Trio's clock, and when it is told to."""
-
-    def __init__(self):
-        self.skipped_us = 0
-        self.began = trio.current_time()
-
-    def __call__(self):
-        return START_US + self.skipped_us + int((trio.current_time() - self.began) * 1e6)
-
-    def skip(self, *, days):
-        self.skipped_us += int(days * 86_400_000_000)
-
-
-class SessionHub:
+class ConsumerHub:
     def __init__(self, broker: Broker, consumers: Consumers):
         self.broker = broker
         self.log = broker.log
@@ -90,9 +77,12 @@ def listening(topic="t", **asked):
 
 
 @asynccontextmanager
-async def open_hub(log, *, clock=None) -> AsyncIterator[SessionHub]:
-    async with open_broker(log, KEEP_ALL) as broker, open_consumers(broker, clock_us=clock or Clock()) as consumers:
-        yield SessionHub(broker, consumers)
+async def open_hub(log, *, clock=None) -> AsyncIterator[ConsumerHub]:
+    async with (
+        open_broker(log, KEEP_ALL) as broker,
+        open_consumers(broker, clock_us=clock or Clock(runs=True)) as consumers,
+    ):
+        yield ConsumerHub(broker, consumers)
 
 
 def shown(items):
@@ -110,7 +100,7 @@ def number(entry):
 async def take(consumer, count):
     """The next `count` items, shown."""
     taken = []
-    with trio.fail_after(20):
+    with trio.fail_after(GUARD_S):
         while len(taken) < count:
             taken += shown(await consumer.take())
     return taken

@@ -1,0 +1,286 @@
+"""Clients of hubs, on real sockets: as bytes, by a websocket, and of a stream; and the bytes of requests."""
+
+from base64 import b64encode
+from collections import deque
+from dataclasses import dataclass
+from socket import SO_LINGER, SO_RCVBUF, SOL_SOCKET
+from struct import pack
+from urllib.parse import unquote
+
+import h11
+import trio
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.uri import parse_uri
+
+from hookbot.access.tokens import make_token
+from support import KEY
+
+CHUNK_BYTES = 65536
+
+
+@dataclass
+class Answer:
+    """An HTTP response. The names of its headers are in lower case."""
+
+    status: int
+    headers: dict
+    body: bytes
+
+
+class Client:
+    """One connection to a hub, that can be as rude as a test wants."""
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.received = b""
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        await trio.aclose_forcefully(self.stream)
+
+    async def send(self, data, *, bytewise=False):
+        for start in range(0, len(data), 1 if bytewise else len(data) or 1):
+            await self.stream.send_all(data[start : start + 1] if bytewise else data)
+
+    async def send_eof(self):
+        """Close our side; TLS has no such thing."""
+        if isinstance(self.stream, trio.SocketStream):
+            await self.stream.send_eof()
+
+    async def until(self, mark):
+        """What comes up to `mark` and with it; what comes after it stays for the next."""
+        while mark not in self.received:
+            await self._more()
+        found, _, self.received = self.received.partition(mark)
+        return found + mark
+
+    async def exactly(self, size):
+        while len(self.received) < size:
+            await self._more()
+        found, self.received = self.received[:size], self.received[size:]
+        return found
+
+    async def _more(self):
+        data = await self.stream.receive_some(CHUNK_BYTES)
+        assert data, f"closed after {self.received!r}"
+        self.received += data
+
+    async def rest(self):
+        """What comes until the hub closes; a reset raises `trio.BrokenResourceError`."""
+        async for data in self.stream:
+            self.received += data
+        found, self.received = self.received, b""
+        return found
+
+    async def answer(self):
+        """The next whole response."""
+        status, *fields = (await self.until(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
+        return Answer(int(status.split()[1]), headers, await self.exactly(int(headers.get("content-length", 0))))
+
+    async def closed(self):
+        """Wait until the hub has closed the connection, with nothing more to say."""
+        assert await self.rest() == b""
+
+    async def reset(self):
+        """End the connection as a crash would."""
+        self.stream.socket.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
+        await trio.aclose_forcefully(self.stream)
+
+
+async def connect(port, *, receive_buffer=None, tls=None):
+    """A connection to a port of this machine; to a server called ``hub``, with the context of TLS if there is one."""
+    sock = trio.socket.socket()
+    if receive_buffer:
+        sock.setsockopt(SOL_SOCKET, SO_RCVBUF, receive_buffer)
+    try:
+        await sock.connect(("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
+    stream = trio.SocketStream(sock)
+    if tls:
+        stream = trio.SSLStream(stream, tls, server_hostname="hub")
+        await stream.do_handshake()
+    return Client(stream)
+
+
+class WebSocket:
+    """The `websockets` library's client protocol over a `Client`: pings answered, every other frame as it came."""
+
+    def __init__(self, client, path, subprotocol=None, *, headers=(), extensions=None):
+        subprotocols = [subprotocol] if isinstance(subprotocol, str) else subprotocol
+        uri = parse_uri(f"ws://hub{path}")
+        self.client = client
+        self.protocol = ClientProtocol(uri, subprotocols=subprotocols, extensions=extensions, max_size=None)
+        self.pongs = True
+        self.status = None
+        self.headers = {}
+        self._fields = headers
+        self._events = deque()
+
+    async def ask(self):
+        """Send the handshake."""
+        request = self.protocol.connect()
+        for name, value in self._fields:
+            request.headers[name] = value
+        self.protocol.send_request(request)
+        await self._flush()
+
+    async def answered(self):
+        """Itself, when the handshake was answered, which `status` and `headers` tell."""
+        response = await self.frame()
+        assert response is not None, self.protocol.handshake_exc or "closed without an answer"
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.raw_items()}
+        return self
+
+    async def accepted(self):
+        """Itself, when the handshake was answered as it should be."""
+        await self.answered()
+        assert self.protocol.handshake_exc is None, self.protocol.handshake_exc
+        return self
+
+    async def send(self, message):
+        """Send a message; a string is text."""
+        if isinstance(message, str):
+            self.protocol.send_text(message.encode())
+        else:
+            self.protocol.send_binary(message)
+        await self._flush()
+
+    async def frame(self):
+        """The next frame that is no ping or pong; None when the hub has closed the connection."""
+        while not self._events:
+            data = await self.client.stream.receive_some(CHUNK_BYTES)
+            if data:
+                self.protocol.receive_data(data)
+            else:
+                self.protocol.receive_eof()
+            self._events.extend(
+                event
+                for event in self.protocol.events_received()
+                if getattr(event, "opcode", None) not in (Opcode.PING, Opcode.PONG)
+            )
+            if self.pongs:
+                await self._flush()
+            if not data:
+                break
+        return self._events.popleft() if self._events else None
+
+    async def payload(self):
+        """The payload of the next frame."""
+        frame = await self.frame()
+        assert frame is not None, "closed"
+        return bytes(frame.data)
+
+    async def payloads(self, count):
+        return [await self.payload() for _ in range(count)]
+
+    async def take(self):
+        """The next message, as bytes; None at the end."""
+        taken = b""
+        while (frame := await self.frame()) is not None and frame.opcode is not Opcode.CLOSE:
+            taken += frame.data
+            if frame.fin:
+                return taken
+        return None
+
+    async def closed(self):
+        """The code of the hub's close frame, when the hub has closed the connection; None if there was none."""
+        while await self.frame() is not None:
+            pass
+        return self.protocol.close_rcvd and self.protocol.close_rcvd.code
+
+    async def _flush(self):
+        for data in self.protocol.data_to_send():
+            await (self.client.send(data) if data else self.client.send_eof())
+
+
+class Stream:
+    """An answer that goes on, as events or as lines of JSON."""
+
+    def __init__(self, client, path, headers=()):
+        self._client = client
+        self._request = h11.Request(method="GET", target=path, headers=[("Host", "hub"), *headers])
+        self._http = h11.Connection(h11.CLIENT)
+        self._received = b""
+        self.status = None
+        self.headers = {}
+
+    async def ask(self):
+        await self._client.send(self._http.send(self._request) + self._http.send(h11.EndOfMessage()))
+
+    async def answered(self):
+        """Itself, when its head has come, which `status` and `headers` tell."""
+        answer = await self._next()
+        self.status = answer.status_code
+        self.headers = {name.decode(): value.decode() for name, value in answer.headers}
+        return self
+
+    async def take(self):
+        """The next event or line, as bytes; None at the end."""
+        return await self._until(b"\n\n" if self.headers["content-type"].startswith("text/event-stream") else b"\n")
+
+    async def lines(self, count):
+        """The next lines, as strings."""
+        return [(await self._until(b"\n")).decode() for _ in range(count)]
+
+    async def closed(self):
+        """Wait for the end of the answer, in due form; no stream has a code, as a websocket has."""
+        while await self.take() is not None:
+            pass
+
+    async def _until(self, mark):
+        while mark not in self._received:
+            event = await self._next()
+            if not isinstance(event, h11.Data):
+                return None
+            self._received += bytes(event.data)
+        found, _, self._received = self._received.partition(mark)
+        return found
+
+    async def _next(self):
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(await self._client.stream.receive_some(CHUNK_BYTES))
+        return event
+
+
+def basic(path):
+    """Basic credentials for the path of a target."""
+    return b64encode(f"{make_token(KEY, unquote(path.partition('?')[0]))}:".encode()).decode()
+
+
+def post(path="/pub/topic", body=b"hello", *fields, version="1.1", token=None):
+    """The bytes of a publish; a body of None leaves the headers as they are."""
+    lines = [f"POST {path} HTTP/{version}", "Host: hub", f"Authorization: Basic {token or basic(path)}"]
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, *fields, "", ""]).encode("latin-1") + (body or b"")
+
+
+def handshake(path="/sub/topic", *fields, token=None):
+    """The bytes of a websocket handshake."""
+    lines = [
+        f"GET {path} HTTP/1.1",
+        "Host: hub",
+        f"Authorization: Basic {token or basic(path)}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ]
+    return "\r\n".join([*lines, *fields, "", ""]).encode("latin-1")
+
+
+def masked(opcode, data=b"", fin=True):
+    """A frame as clients have to send it."""
+    return Frame(Opcode(opcode), data, fin).serialize(mask=True)
+
+
+def messages(*payloads):
+    """Binary messages as clients have to send them."""
+    return b"".join(masked(Opcode.BINARY, payload) for payload in payloads)

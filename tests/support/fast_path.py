@@ -1,0 +1,130 @@
+"""A hub's fast path alone, in this process, on a real socket: log, broker, access control and fan-out."""
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from socket import SO_SNDBUF, SOL_SOCKET, create_server
+
+import pytest
+import trio
+
+from hookbot.access.active_subscriptions import ActiveSubscriptions
+from hookbot.access.authorizer import Authorizer
+from hookbot.access.control import AccessControl
+from hookbot.broker.broker import Broker, open_broker
+from hookbot.broker.consumers import open_consumers
+from hookbot.log.memory import MemoryLog
+from hookbot.protocol.message import Draft, wall_clock_us
+from hookbot.web.fastpath.epoll import AVAILABLE, EpollLoop
+from hookbot.web.fastpath.fanout import Fanout
+from hookbot.web.fastpath.listener import FastPath
+from hookbot.web.limits import BodyBudget, ConnectionLimits
+from hookbot.web.metrics import Metrics
+from hookbot.web.services import Readiness, Services
+from hookbot.web.streams import Streams
+from support import GUARD_S, KEY
+from support.clients import WebSocket, basic, connect, handshake
+
+NEVER_S = 10_000
+
+
+@dataclass
+class FastPathHub:
+    """A fast path that listens, and everything that it works with."""
+
+    port: int
+    broker: Broker
+    access: AccessControl
+    fast_path: FastPath
+    fanout: Fanout
+    bodies: BodyBudget
+    active: ActiveSubscriptions
+    handed_over: list
+    """What was handed over to the app: each the bytes that were read already."""
+    clients: list
+
+    async def connect(self, *, receive_buffer=None):
+        client = await connect(self.port, receive_buffer=receive_buffer)
+        self.clients.append(client)
+        return client
+
+    async def ask(self, sent):
+        """Everything that comes back until the hub closes; our side is closed behind what is sent."""
+        client = await self.connect()
+        await client.send(sent)
+        await client.stream.send_eof()
+        return await client.rest()
+
+    async def listen(self, path="/sub/topic", *, headers=(), subprotocol=None, receive_buffer=None):
+        """A websocket whose handshake was answered."""
+        client = await self.connect(receive_buffer=receive_buffer)
+        headers = [("Authorization", f"Basic {basic(path)}"), *headers]
+        listener = WebSocket(client, path, subprotocol, headers=headers)
+        await listener.ask()
+        return await listener.accepted()
+
+    async def subscribe(self, path="/sub/topic", *fields):
+        """A client behind whose handshake's answer there are only frames, as bytes."""
+        client = await self.connect()
+        await client.send(handshake(path, *fields))
+        answer = await client.until(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 101 "), answer
+        return client
+
+    async def publish(self, topic="topic", body=b"hello"):
+        return await self.broker.publish(Draft(topic, body))
+
+    def stored(self):
+        """What the log holds, as (topic, body)."""
+        entries = [entry for half in self.broker.log._entries for entry in half]
+        return [(message.topic, message.body) for _, message in sorted(entries, key=lambda entry: entry[0])]
+
+
+@asynccontextmanager
+async def open_fast_path(*, log=None, hand_over=None, retention=None, send_buffer=None, **limits):
+    """A fast path on a port of its own; what is handed over is answered by ``299``, unless `hand_over` takes them."""
+    if not AVAILABLE:
+        pytest.skip("no epoll here: the hub runs on the app alone")
+    handed_over = []
+
+    def answer_handed_over(sock, prefix):
+        handed_over.append(prefix)
+        with sock:
+            sock.send(b"HTTP/1.1 299 Handed Over\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    sock = create_server(("127.0.0.1", 0), backlog=4096)
+    if send_buffer:
+        sock.setsockopt(SOL_SOCKET, SO_SNDBUF, send_buffer)
+    max_body_bytes = limits.pop("max_body_bytes", 1 << 20)
+    bodies = BodyBudget(max_body_bytes, limits.pop("max_receiving_bytes", 16 << 20))
+    access = AccessControl(
+        Authorizer([KEY]), clock_us=wall_clock_us, max_body_bytes=max_body_bytes, **limits.pop("access", {})
+    )
+    heartbeat_s = limits.pop("heartbeat_s", NEVER_S)
+    limits = ConnectionLimits(**{**dict.fromkeys(("slow_s", "ping_s", "deaf_s", "stall_s"), NEVER_S), **limits})
+    with trio.fail_after(GUARD_S):
+        async with (
+            open_broker(log or MemoryLog(), retention) as broker,
+            open_consumers(broker) as consumers,
+            trio.open_nursery() as nursery,
+        ):
+            streams = Streams(broker, access.active, heartbeat_s)
+            readiness = Readiness(broker.log, lambda: True)
+            services = Services(broker, access, bodies, consumers, streams, readiness, Metrics(), list)
+            epoll = EpollLoop()
+            fanout = Fanout(services, epoll, limits)
+            fast_path = FastPath(services, fanout, epoll, limits, hand_over or answer_handed_over)
+            port = sock.getsockname()[1]
+            hub = FastPathHub(port, broker, access, fast_path, fanout, bodies, access.active, handed_over, [])
+            nursery.start_soon(epoll.run)
+            await nursery.start(fanout.run)
+            await nursery.start(fast_path.run)
+            fast_path.listen(sock)
+            try:
+                yield hub
+            finally:
+                with trio.CancelScope(shield=True):
+                    for client in hub.clients:
+                        await trio.aclose_forcefully(client.stream)
+                    await fast_path.close(trio.current_time())
+                    await fanout.close(trio.current_time())
+                nursery.cancel_scope.cancel()

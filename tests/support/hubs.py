@@ -1,0 +1,182 @@
+"""Whole hubs: in this process, in a thread of its own, and as a process of its own."""
+
+import json
+import signal
+from collections.abc import Callable
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from threading import Event, Thread
+from urllib.parse import urlsplit
+
+import httpx
+import trio
+
+from hookbot.access.tokens import make_token
+from hookbot.errors import sole_error
+from hookbot.hub.config import Config
+from hookbot.hub.config_file import ConfigFile
+from hookbot.hub.hub import RunningHub, open_hub
+from hookbot.hub.secret_store import StoredSecret
+from hookbot.protocol.message import wall_clock_us
+from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
+from hookbot.protocol.topics import TopicFilter
+from hookbot.signatures import SignedRequest, load_provider
+from hookbot.testing import open_test_hub
+from support import GUARD_S, KEY, SECRET
+from support.clients import Stream, WebSocket, connect
+from support.targets import Target
+
+I_UNDERSTAND = ("X-Hookbot-Unsafe-Is-Ok", UNSAFE_HEADER_VALUE)
+FORMATS = ["raw", "v1", "cloudevents", "sse", "jsonl"]
+SUBPROTOCOLS = {"raw": "hookbot.raw", "v1": "hookbot.v1", "cloudevents": "cloudevents.json"}
+ACCEPT = {"sse": "text/event-stream", "jsonl": "application/x-ndjson"}
+
+
+@dataclass
+class WholeHub:
+    """A hub that runs."""
+
+    running: RunningHub
+    http: httpx.AsyncClient
+    clock_us: Callable[[], int]
+
+    @property
+    def port(self):
+        return urlsplit(self.running.url).port
+
+    @property
+    def head(self):
+        """How many messages were ever stored."""
+        return self.running.broker.log.head
+
+    async def post(self, path, body=b"", headers=(), token=None):
+        if token:
+            headers = [*headers, ("Authorization", f"Bearer {token}")]
+        return await self.http.post(path, content=body, headers=list(headers))
+
+    async def deliver(self, provider, path, body=b"{}", headers=(), *, secret=SECRET, token=None, now=None):
+        """Post what a provider signed; it is the hub's time, unless it says otherwise."""
+        url = self.running.url + path
+        now = self.clock_us() / 1e6 if now is None else now
+        signed = load_provider(provider).sign(SignedRequest(body, tuple(headers), "POST", url), secret, now=now)
+        return await self.post(path, signed.body, signed.headers, token)
+
+    async def stored(self):
+        """All messages, safe and unsafe."""
+        page = await self.running.broker.log.read(TopicFilter(("", "/unsafe/")), after=0, limit=1000, max_bytes=1 << 30)
+        return page.messages
+
+    @asynccontextmanager
+    async def listen(self, path, form, token=None, headers=()):
+        """A subscription in one of `FORMATS`; its `status` says how it was answered."""
+        token = token or make_token(KEY, path.partition("?")[0])
+        headers = [("Authorization", f"Bearer {token}"), I_UNDERSTAND, *headers]
+        async with await connect(self.port) as client:
+            if form in ACCEPT:
+                listener = Stream(client, path, [("Accept", ACCEPT[form]), *headers])
+            else:
+                listener = WebSocket(client, path, SUBPROTOCOLS[form], headers=headers)
+            await listener.ask()
+            await listener.answered()
+            if form == "v1" and listener.status == 101:
+                await listener.take()  # hello
+            yield listener
+
+
+def envelope(form, frame):
+    """The envelope in a frame of a format that has one."""
+    text = frame.decode()
+    if form == "sse":
+        text = next(line.removeprefix("data:") for line in text.splitlines() if line.startswith("data:"))
+    return json.loads(text)
+
+
+@contextmanager
+def no_groups():
+    """Raises what is alone in groups of exceptions by itself."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise sole_error(group) from None
+
+
+def configured(tmp_path, text="", **options):
+    """A `Config` whose file has this text."""
+    path = tmp_path / "hookbot.toml"
+    path.write_text(text)
+    options = {"bind": "127.0.0.1:0", "store": "memory:", "grace_s": 1, **options}
+    return Config(**{"key": StoredSecret(KEY), "data_dir": tmp_path, "file": ConfigFile.read(path), **options})
+
+
+@asynccontextmanager
+async def open_whole_hub(tmp_path, text="", *, client=None, clock=wall_clock_us, **options):
+    """A hub with the sections of a configuration file."""
+    with no_groups(), trio.fail_after(GUARD_S):
+        async with (
+            open_hub(configured(tmp_path, text, **options), clock_us=clock) as running,
+            httpx.AsyncClient(base_url=running.url, timeout=GUARD_S, **(client or {})) as http,
+        ):
+            yield WholeHub(running, http, clock)
+
+
+class ThreadHub:
+    """A hub in a thread of its own, for tests that call commands as functions."""
+
+    def __init__(self):
+        self._ready = Event()
+        self._thread = Thread(target=trio.run, args=[self._run], daemon=True)
+        self._thread.start()
+        assert self._ready.wait(GUARD_S)
+
+    async def _run(self):
+        self._trio = trio.lowlevel.current_trio_token()
+        async with open_test_hub() as self.hub, trio.open_nursery() as self._nursery:
+            self._ready.set()
+            await trio.sleep_forever()
+
+    def publish(self, topic, *bodies, **options):
+        for body in bodies:
+            trio.from_thread.run(partial(self.hub.publish, topic, body, **options), trio_token=self._trio)
+
+    def wait_for(self, topic, count=1):
+        return trio.from_thread.run(self.hub.wait_for, topic, count, trio_token=self._trio)
+
+    @property
+    def url(self):
+        return self.hub.url
+
+    def url_for(self, path):
+        return self.hub.url_for(path)
+
+    def target(self, *answers):
+        """A target that is up until the end."""
+        made = Target(*answers)
+        trio.from_thread.run(made.up, self._nursery, trio_token=self._trio)
+        return made
+
+    def close(self):
+        trio.from_thread.run_sync(self._nursery.cancel_scope.cancel, trio_token=self._trio)
+        self._thread.join()
+
+
+class HubProcess:
+    """A hub with a store on disk, always at the same port."""
+
+    def __init__(self, start, directory):
+        self._start = start
+        self._directory = directory
+        self.port = 0
+
+    def url(self, path, port=None):
+        return f"http://{make_token(KEY, path)}@127.0.0.1:{port or self.port}{path}"
+
+    async def start(self):
+        options = ["--bind", f"127.0.0.1:{self.port}", "--data-dir", self._directory]
+        self.process = await self._start("--key", KEY, "serve", *options)
+        await self.process.until("\n", "out")
+        self.port = int(self.process.out.splitlines()[0].rpartition(b":")[2])
+
+    async def kill(self):
+        self.process.signal(signal.SIGKILL)
+        await self.process.ended()
