@@ -5,8 +5,8 @@ import pytest
 from hookbot.access.active_subscriptions import ActiveSubscriptions
 from hookbot.access.authorizer import Authorizer, Grant
 from hookbot.errors import TooManyRequests, Unauthorized
+from support import KEY
 
-KEY = "key"
 AUTHORIZER = Authorizer([KEY], revoked=["gone"])
 PLAIN = Grant(KEY, path="/sub/")
 

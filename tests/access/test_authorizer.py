@@ -14,8 +14,8 @@ from hookbot.access.tokens import make_token
 from hookbot.errors import Forbidden, Refused, Unauthorized
 from hookbot.protocol.request import Request
 from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
+from support import KEY
 
-KEY = "key"
 OLD_KEY = "old key"
 NOW_S = 1_700_000_000
 HOUR = 3600

@@ -24,8 +24,8 @@ from hookbot.errors import (
 from hookbot.protocol.message import Draft, Once
 from hookbot.protocol.request import Request
 from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
+from support import KEY
 
-KEY = "key"
 OLD_KEY = "old key"
 I_UNDERSTAND = {"X-Hookbot-Unsafe-Is-Ok": UNSAFE_HEADER_VALUE}
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hookbot.access.narrowed_tokens import CAVEATS, MAX_LENGTH, SIGNATURE_BYTES, NarrowedToken
 from hookbot.access.tokens import make_token
+from support import KEY
 
-KEY = "key"
 PATH = "/sub/"
 SAMPLES = {
     "path": ["/sub/a/", "/sub/ü"],

@@ -1,6 +1,6 @@
 """`make crash-test`: hubs are killed again and again, and nobody misses anything. It takes less than two minutes.
 
-`python tests/crash.py SEED` repeats the choices of another run, though not its timing.
+`PYTHONPATH=tests python -m end_to_end.crash SEED` repeats the choices of another run, though not its timing.
 """
 
 import logging

@@ -16,10 +16,10 @@ import trio
 from hookbot import client
 from hookbot.access.tokens import make_token
 from hookbot.testing import signed_delivery
+from support import KEY
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted((ROOT / "plugins").iterdir())
-KEY = "k"
 SECRET = "whsec_s3cret"
 CONFIG = """
 router = ["github", "gitlab", "stripe", "jira", "hello", "mattermost", "broken.py"]

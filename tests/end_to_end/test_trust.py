@@ -15,7 +15,6 @@ from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
 from hookbot.errors import Unavailable
-from hookbot.hub import hub as server
 from hookbot.log.retention import Retention
 from support import KEY, SECRET
 from support.certificate_authority import SNS
@@ -24,12 +23,6 @@ from support.clock import START_US, Clock
 from support.hubs import FORMATS, envelope, open_whole_hub
 
 NOW_S = START_US // 1_000_000
-
-
-@pytest.fixture(params=["door", "app"])
-def ways(request):
-    """How requests come in."""
-    return {"door": request.param == "door"}
 
 
 @pytest.fixture
@@ -482,11 +475,6 @@ async def test_a_crowd_that_comes_at_once_does_not_get_past_the_limit(tmp_path, 
 
 
 # --- tokens that end, and show less
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr(server, "SWEEP_INTERVAL_S", 0.01)
 
 
 @pytest.mark.parametrize("form", FORMATS)

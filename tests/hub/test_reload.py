@@ -25,7 +25,6 @@ from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
 from hookbot.errors import ConfigError
-from hookbot.hub import hub as server
 from hookbot.hub import reload as reloading
 from hookbot.hub.config import Config
 from hookbot.hub.secret_store import StoredSecret
@@ -36,16 +35,6 @@ from support.clients import WebSocket, connect
 from support.hubs import FORMATS, configured, no_groups, open_whole_hub
 
 OLD_KEY = "an older key"
-
-
-@pytest.fixture(params=["door", "app"])
-def ways(request):
-    return {"door": request.param == "door"}
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr(server, "SWEEP_INTERVAL_S", 0.01)
 
 
 def github(secret, topic="/unsafe/acme/", **options):

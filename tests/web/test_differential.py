@@ -67,7 +67,7 @@ class Hub:
 
 
 @contextmanager
-def running(*, door):
+def running(*, fast_path):
     """A hub in a thread of its own, so that the tests can block."""
     started, hub = threading.Event(), None
 
@@ -78,7 +78,7 @@ def running(*, door):
             data_dir=Path(),
             bind="127.0.0.1:0",
             store="memory:",
-            door=door,
+            door=fast_path,
             max_body_bytes=10_000,
             failure_rate=Rate(10**6, 1),
             cors_origins=("https://pages.example",),
@@ -102,8 +102,8 @@ def running(*, door):
 
 @pytest.fixture(scope="module")
 def hubs():
-    with running(door=True) as door, running(door=False) as app:
-        yield door, app
+    with running(fast_path=True) as fast_path, running(fast_path=False) as app:
+        yield fast_path, app
 
 
 def compare(hubs, sent):

@@ -16,8 +16,8 @@ import httpx
 import trio
 
 from hookbot.access.tokens import make_token
+from support import KEY
 
-KEY = "crash-key"
 SECRET = "crash-secret"
 START_S = STOP_S = 30  # only ever reached by a hub that does not
 SEARCHED_PORTS = range(20_000, 32_000)  # beneath those that outgoing connections get

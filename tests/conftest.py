@@ -1,0 +1,28 @@
+import logging
+
+import pytest
+
+from hookbot.hub import hub
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_they_were():
+    """What a test, or a command that it calls, does to the loggers is undone: it would change what others log."""
+    loggers = logging.getLogger(), logging.getLogger("hookbot")
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
+@pytest.fixture(params=["fast path", "app"])
+def ways(request):
+    """How requests come in, as options of a hub."""
+    return {"door": request.param == "fast path"}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A hub looks every moment whether the tokens of its subscriptions are still good."""
+    monkeypatch.setattr(hub, "SWEEP_INTERVAL_S", 0.01)
