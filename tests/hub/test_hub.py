@@ -1,5 +1,6 @@
 """A whole hub in a process of its own: under attack, out of files, in a storm, at its end."""
 
+import os
 import random
 import resource
 import select
@@ -89,7 +90,7 @@ def running(tmp_path, *options, files=None):
     command = [sys.executable, "-m", "hookbot", "serve", "-b", "127.0.0.1:0", "--data-dir", str(tmp_path)]
     process = subprocess.Popen(
         [*command, "--store", "memory:", *options],
-        env={"HOOKBOT_KEY": KEY},
+        env={"HOOKBOT_KEY": KEY, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

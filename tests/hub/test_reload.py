@@ -1,11 +1,7 @@
 """What a running hub takes over at SIGHUP: keys, secrets, sources, limits, certificates. All of it, or nothing."""
 
 import logging
-import os
-import signal
 import ssl
-import subprocess
-import sys
 from contextlib import asynccontextmanager
 from dataclasses import fields
 
@@ -30,9 +26,10 @@ from hookbot.hub.config import Config
 from hookbot.hub.secret_store import StoredSecret
 from hookbot.log.retention import Retention
 from hookbot.signatures import SignedRequest, load_provider
-from support import GUARD_S, KEY, SECRET
+from support import KEY, SECRET
 from support.clients import WebSocket, connect
-from support.hubs import FORMATS, configured, no_groups, open_whole_hub
+from support.commands import starting
+from support.hubs import FORMATS, HubProcess, configured, no_groups, open_whole_hub
 
 OLD_KEY = "an older key"
 
@@ -271,66 +268,33 @@ async def test_whether_it_speaks_tls_is_decided_when_a_hub_starts(tmp_path, pair
 # --- a process
 
 
-class Process:
-    """``hookbot serve``, and what it says."""
-
-    def __init__(self, process):
-        self.process = process
-        self._said = b""
-
-    async def started(self):
-        self.url = (await self._line(self.process.stdout, b"listens on ")).split()[-1].decode()
-
-    async def hup(self, answer):
-        """Send SIGHUP, and wait for what it says about that."""
-        self.process.send_signal(signal.SIGHUP)
-        return (await self._line(self.process.stderr, answer)).decode()
-
-    async def _line(self, stream, mark):
-        said = b""
-        while True:
-            *lines, said = (said + await stream.receive_some()).split(b"\n")
-            for line in lines:
-                if mark in line:
-                    return line
-            assert self.process.poll() is None, said
-
-
 @asynccontextmanager
-async def hub_process(tmp_path, **variables):
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("HOOKBOT_")}
-    command = [sys.executable, "-m", "hookbot", "serve", "--bind", "127.0.0.1:0", "--store", "memory:"]
-    command += ["--data-dir", str(tmp_path / "data"), "--config", str(tmp_path / "hookbot.toml")]
-    with no_groups(), trio.fail_after(GUARD_S):
-        process = await trio.lowlevel.open_process(
-            command, env={**environ, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        try:
-            hub = Process(process)
-            await hub.started()
+async def hub_process(tmp_path, key=None):
+    with no_groups():
+        async with starting() as start:
+            options = ("--store", "memory:", "--config", tmp_path / "hookbot.toml")
+            hub = HubProcess(start, tmp_path / "data", *options, key=key)
+            await hub.start()
             yield hub
-            process.send_signal(signal.SIGTERM)
-            assert await process.wait() == 0
-        finally:
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()
-                await process.stdout.aclose()
-                await process.stderr.aclose()
+            assert await hub.stop() == 0
 
 
-REREAD = b"was read again"
-KEPT = b"stays as it was"
+REREAD = "was read again"
+KEPT = "stays as it was"
+
+
+def http(hub):
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{hub.port}")
 
 
 async def post(hub, path, key):
-    async with httpx.AsyncClient(base_url=hub.url) as client:
+    async with http(hub) as client:
         return (await client.post(path, headers={"Authorization": f"Bearer {make_token(key, path)}"})).status_code
 
 
 @asynccontextmanager
 async def listening(hub, key):
-    async with await connect(int(hub.url.rpartition(":")[2])) as client:
+    async with await connect(hub.port) as client:
         headers = [("Authorization", f"Bearer {make_token(key, '/sub/x')}")]
         listener = WebSocket(client, "/sub/x", headers=headers)
         await listener.ask()
@@ -345,14 +309,14 @@ async def test_keys_are_rotated_without_a_restart(tmp_path):
     async with hub_process(tmp_path) as hub, listening(hub, "first") as old:
         (data / "key").write_text("second\n")
         (data / "old-keys").write_text("first\n")
-        await hub.hup(REREAD)
+        await hub.reload(REREAD)
         assert await post(hub, "/pub/x", "first") == 200
         assert await post(hub, "/pub/x", "second") == 200
         assert await old.take() == b""
 
         async with listening(hub, "second") as new:
             (data / "old-keys").unlink()
-            await hub.hup(REREAD)
+            await hub.reload(REREAD)
             assert await old.closed() == 1008
             assert await post(hub, "/pub/x", "first") == 401
             assert await post(hub, "/pub/x", "second") == 200
@@ -379,7 +343,7 @@ async def test_what_is_broken_is_told_and_everything_stays_as_it_was(tmp_path, b
     (tmp_path / "data" / "key").write_text("first\n")
     async with hub_process(tmp_path) as hub, listening(hub, "first") as listener:
         break_it(tmp_path)
-        assert reason in await hub.hup(KEPT)
+        assert reason in await hub.reload(KEPT)
         assert await post(hub, "/pub/x", "first") == 200
         assert await listener.take() == b""
         assert await post(hub, "/unsafe/pub/other", "first") == 404
@@ -390,12 +354,12 @@ async def test_names_are_revoked_and_sources_added_without_a_restart(tmp_path):
     revoked = tmp_path / "revoked"
     revoked.touch()
     (tmp_path / "hookbot.toml").write_text(f"revoked = '{revoked}'\n")
-    async with hub_process(tmp_path, HOOKBOT_KEY=KEY) as hub, httpx.AsyncClient(base_url=hub.url) as client:
+    async with hub_process(tmp_path, key=KEY) as hub, http(hub) as client:
         headers = {"Authorization": f"Bearer {named('ann')}"}
         assert (await client.post("/pub/x", headers=headers)).status_code == 200
         assert (await client.post("/unsafe/pub/acme/x")).status_code == 200
         revoked.write_text("# a lost laptop\nann\n")
         (tmp_path / "hookbot.toml").write_text(f"revoked = '{revoked}'\n" + github(SECRET))
-        await hub.hup(REREAD)
+        await hub.reload(REREAD)
         assert (await client.post("/pub/x", headers=headers)).status_code == 401
         assert (await client.post("/unsafe/pub/acme/x")).status_code == 401

@@ -18,6 +18,7 @@ class Process:
     def __init__(self, process, nursery):
         self.process = process
         self.out = self.err = b""
+        self._lines_read = 0
         self._more = trio.Event()
         self._read = [trio.Event(), trio.Event()]
         nursery.start_soon(self._collect, process.stdout, "out", self._read[0])
@@ -37,8 +38,21 @@ class Process:
     async def until(self, text, stream="err", count=1):
         """Wait until it has printed a text so often."""
         while getattr(self, stream).count(text.encode()) < count:
-            assert not all(done.is_set() for done in self._read), f"it ended: {self.out!r} {self.err!r}"
-            await self._more.wait()
+            await self._wait_for_more()
+
+    async def line(self, text):
+        """The next line on standard error with a text in it, behind the one that was read last."""
+        while True:
+            lines = self.err.split(b"\n")[self._lines_read : -1]
+            for line in lines:
+                self._lines_read += 1
+                if text.encode() in line:
+                    return line.decode()
+            await self._wait_for_more()
+
+    async def _wait_for_more(self):
+        assert not all(done.is_set() for done in self._read), f"it ended: {self.out!r} {self.err!r}"
+        await self._more.wait()
 
     def signal(self, number):
         self.process.send_signal(number)

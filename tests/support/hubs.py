@@ -1,6 +1,7 @@
 """Whole hubs: in this process, in a thread of its own, and as a process of its own."""
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from contextlib import asynccontextmanager, contextmanager
@@ -121,9 +122,10 @@ async def open_whole_hub(tmp_path, text="", *, client=None, clock=wall_clock_us,
 
 
 class ThreadHub:
-    """A hub in a thread of its own, for tests that call commands as functions."""
+    """A hub in a thread of its own, for tests that block: a test hub, or one that is `opened` there."""
 
-    def __init__(self):
+    def __init__(self, opened=None):
+        self._opened = opened or open_test_hub()
         self._ready = Event()
         self._thread = Thread(target=trio.run, args=[self._run], daemon=True)
         self._thread.start()
@@ -131,16 +133,20 @@ class ThreadHub:
 
     async def _run(self):
         self._trio = trio.lowlevel.current_trio_token()
-        async with open_test_hub() as self.hub, trio.open_nursery() as self._nursery:
+        async with self._opened as self.hub, trio.open_nursery() as self._nursery:
             self._ready.set()
             await trio.sleep_forever()
 
+    def call(self, function, *args, **options):
+        """What an async function returns in the thread of the hub."""
+        return trio.from_thread.run(partial(function, *args, **options), trio_token=self._trio)
+
     def publish(self, topic, *bodies, **options):
         for body in bodies:
-            trio.from_thread.run(partial(self.hub.publish, topic, body, **options), trio_token=self._trio)
+            self.call(self.hub.publish, topic, body, **options)
 
     def wait_for(self, topic, count=1):
-        return trio.from_thread.run(self.hub.wait_for, topic, count, trio_token=self._trio)
+        return self.call(self.hub.wait_for, topic, count)
 
     @property
     def url(self):
@@ -152,7 +158,7 @@ class ThreadHub:
     def target(self, *answers):
         """A target that is up until the end."""
         made = Target(*answers)
-        trio.from_thread.run(made.up, self._nursery, trio_token=self._trio)
+        self.call(made.up, self._nursery)
         return made
 
     def close(self):
@@ -161,21 +167,32 @@ class ThreadHub:
 
 
 class HubProcess:
-    """A hub with a store on disk, always at the same port."""
+    """``hookbot serve``, always at the same port; `start` is that of `commands.starting`."""
 
-    def __init__(self, start, directory):
+    def __init__(self, start, directory, *options, key=KEY):
         self._start = start
-        self._directory = directory
+        self._words = ["serve", "--data-dir", directory, *options]
+        self._env = {name: value for name, value in os.environ.items() if not name.startswith("HOOKBOT_")}
+        self._env |= {"HOOKBOT_KEY": key} if key else {}
         self.port = 0
 
     def url(self, path, port=None):
         return f"http://{make_token(KEY, path)}@127.0.0.1:{port or self.port}{path}"
 
     async def start(self):
-        options = ["--bind", f"127.0.0.1:{self.port}", "--data-dir", self._directory]
-        self.process = await self._start("--key", KEY, "serve", *options)
+        self.process = await self._start(*self._words, "--bind", f"127.0.0.1:{self.port}", env=self._env)
         await self.process.until("\n", "out")
         self.port = int(self.process.out.splitlines()[0].rpartition(b":")[2])
+
+    async def reload(self, answer):
+        """Send SIGHUP; returns what it says about that, which has this text in it."""
+        self.process.signal(signal.SIGHUP)
+        return await self.process.line(answer)
+
+    async def stop(self):
+        """Ask it to end; returns its exit code."""
+        self.process.signal(signal.SIGTERM)
+        return await self.process.ended()
 
     async def kill(self):
         self.process.signal(signal.SIGKILL)

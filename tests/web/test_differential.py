@@ -2,14 +2,11 @@
 
 import re
 import socket
-import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import pytest
-import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.sync.client import connect
@@ -23,6 +20,7 @@ from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.topics import TopicFilter
 from support import KEY
 from support.clients import basic, handshake, post
+from support.hubs import ThreadHub
 
 TIMEOUT_S = 10
 UNSAFE = "I understand the security implications"
@@ -34,10 +32,9 @@ OF_THE_CONNECTION = {"date", "connection", "keep-alive", "server"}
 class Hub:
     """A hub that runs in another thread."""
 
+    thread: ThreadHub
     port: int
     broker: Broker
-    token: trio.lowlevel.TrioToken
-    stop: trio.Event
     seen: int = 0
 
     def ask(self, sent):
@@ -60,8 +57,8 @@ class Hub:
 
     def taken(self):
         """What the log has got since it was asked last, without what no two logs have in common."""
-        read = partial(self.broker.log.read, after=self.seen, limit=1000, max_bytes=1 << 30)
-        page = trio.from_thread.run(read, TopicFilter(("", "/unsafe/")), trio_token=self.token)
+        everything = TopicFilter(("", "/unsafe/"))
+        page = self.thread.call(self.broker.log.read, everything, after=self.seen, limit=1000, max_bytes=1 << 30)
         self.seen = page.next_after
         return [replace(message, id=message.id[8:], time_us=0) for message in page.messages]
 
@@ -69,35 +66,22 @@ class Hub:
 @contextmanager
 def running(*, fast_path):
     """A hub in a thread of its own, so that the tests can block."""
-    started, hub = threading.Event(), None
-
-    async def run():
-        nonlocal hub
-        config = Config(
-            key=StoredSecret(KEY),
-            data_dir=Path(),
-            bind="127.0.0.1:0",
-            store="memory:",
-            door=fast_path,
-            max_body_bytes=10_000,
-            failure_rate=Rate(10**6, 1),
-            cors_origins=("https://pages.example",),
-            grace_s=0,
-        )
-        async with open_hub(config) as running:
-            port, token = int(running.url.rpartition(":")[2]), trio.lowlevel.current_trio_token()
-            hub = Hub(port, running.broker, token, trio.Event())
-            started.set()
-            await hub.stop.wait()
-
-    thread = threading.Thread(target=trio.run, args=(run,))
-    thread.start()
-    assert started.wait(TIMEOUT_S)
+    config = Config(
+        key=StoredSecret(KEY),
+        data_dir=Path(),
+        bind="127.0.0.1:0",
+        store="memory:",
+        door=fast_path,
+        max_body_bytes=10_000,
+        failure_rate=Rate(10**6, 1),
+        cors_origins=("https://pages.example",),
+        grace_s=0,
+    )
+    thread = ThreadHub(open_hub(config))
     try:
-        yield hub
+        yield Hub(thread, int(thread.url.rpartition(":")[2]), thread.hub.broker)
     finally:
-        hub.token.run_sync_soon(hub.stop.set)
-        thread.join()
+        thread.close()
 
 
 @pytest.fixture(scope="module")
