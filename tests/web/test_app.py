@@ -124,7 +124,7 @@ async def test_streams_end_when_the_hub_shuts_down(tmp_path):
 
 
 @asynccontextmanager
-async def session(running, path, query):
+async def consumer(running, path, query):
     url = running.url.replace("http", "ws") + f"{path}?{query}&token={make_token(KEY, path)}"
     async with open_websocket_url(url, subprotocols=["hookbot.v1"]) as websocket:
         yield websocket
@@ -138,13 +138,13 @@ async def test_a_cursor_goes_on_behind_what_was_acknowledged(tmp_path):
     async with hub(tmp_path) as (running, _):
         ids = [message.id for message in await publish(running, b"1", b"2", b"3")]
 
-        async with session(running, "/sub/a", "cursor=c&since=all") as websocket:
+        async with consumer(running, "/sub/a", "cursor=c&since=all") as websocket:
             hello = await receive(websocket)
             assert [(await receive(websocket))["body"] for _ in ids] == ["1", "2", "3"]
             await websocket.send_message(json.dumps({"type": "ack", "id": ids[1]}))
             await websocket.send_message("not an acknowledgement")
             error = await receive(websocket)
-        async with session(running, "/sub/a", "cursor=c&since=all") as websocket:
+        async with consumer(running, "/sub/a", "cursor=c&since=all") as websocket:
             again = await receive(websocket)
             message = await receive(websocket)
 
@@ -157,10 +157,10 @@ async def test_what_a_member_of_a_group_leaves_goes_to_another(tmp_path):
     async with hub(tmp_path) as (running, _):
         await publish(running, b"1")
 
-        async with session(running, "/sub/a", "group=g&since=all") as first:
+        async with consumer(running, "/sub/a", "group=g&since=all") as first:
             assert (await receive(first))["type"] == "hello"
             taken = await receive(first)
-        async with session(running, "/sub/a", "group=g") as second:
+        async with consumer(running, "/sub/a", "group=g") as second:
             assert (await receive(second))["type"] == "hello"
             given = await receive(second)
 

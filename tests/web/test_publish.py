@@ -185,7 +185,7 @@ async def test_without_the_certificate_the_sender_is_asked_to_try_again(web):
     assert await publish(access, body)
 
 
-async def test_a_stranger_cannot_have_the_hub_fetch_without_end(web):
+async def test_an_untrusted_client_cannot_have_the_hub_fetch_without_end(web):
     access = make_access(sns(), web=web)
 
     async def forge(number):
