@@ -4,6 +4,8 @@ import pytest
 import trio
 
 from hookbot.client import Connected, Disconnected, listen, websocket
+from hookbot.client.address import Address
+from hookbot.client.listener import endpoint_of
 from hookbot.errors import Forbidden, NotFound, Refused, Unauthorized, UpgradeRequired
 from support.scripted_hub import answering, on_bytes, read_head, scripted_hub, sending, taken
 
@@ -178,3 +180,19 @@ async def test_a_redirection_is_not_followed_since_the_token_is_not_for_others()
         with pytest.raises(Refused, match=r"https://elsewhere\.example/sub/t$"):
             async with listen(hub.url):
                 pass
+
+
+async def test_who_still_sends_to_a_hub_that_has_closed_for_good_hears_why():
+    async def script(peer):
+        await peer.hello()
+        await peer.close(4001, "the cursor c was deleted")
+
+    async with (
+        scripted_hub(script) as hub,
+        websocket.open_connection(endpoint_of(Address.parse(hub.url)), {}) as connection,
+    ):
+        await connection.receive()
+        with pytest.raises(Refused, match="the cursor c was deleted"):
+            await connection.receive()
+        with pytest.raises(Refused, match="the cursor c was deleted"):
+            await connection.send("an acknowledgement")

@@ -125,7 +125,7 @@ class Session:
         """Send the last acknowledgement, and close the connection in order; cancelling cuts that short."""
         self._closing = True
         if self._connection is not None:
-            with suppress(Lost):
+            with suppress(HookbotError):
                 if text := self._progress.take_ack():
                     await self._connection.send(text)
                 await self._connection.close()

@@ -72,11 +72,12 @@ class HubConnection:
         return message
 
     async def send(self, text: str) -> None:
-        """Send a text frame; raises `Lost`."""
+        """Send a text frame; raises `Lost`, or why the hub has closed the connection for good."""
         try:
             await self._websocket.send_message(text)
-        except ConnectionClosed:
-            raise Lost("the connection was cut") from None
+        except ConnectionClosed as error:
+            code, reason = (error.reason.code, error.reason.reason) if error.reason else (1006, None)
+            raise _why_closed(code, reason) from None
 
     async def close(self) -> None:
         """Closing handshake (RFC 6455, section 7.1.2): when it is over, the hub has read everything that was sent."""
