@@ -26,7 +26,7 @@ def call(command, *arguments, **given):
     return CliRunner().invoke(command, [str(word) for word in arguments], obj=GIVEN | given)
 
 
-def error_of(result):
+def error_from(result):
     assert result.exception is not None
     return str(result.exception)
 
@@ -66,12 +66,12 @@ def test_a_new_router_is_written_once_into_a_directory_that_is_new(tmp_path):
 
     assert written.exit_code == 0
     assert "class MyThingRouter" in (tmp_path / "new" / "hookbot_my_thing.py").read_text()
-    assert "is there already, and not empty" in error_of(again)
+    assert "is there already, and not empty" in error_from(again)
 
 
 @pytest.mark.parametrize("name", ["My", "a b", "-a", "a--b", "a/b", "ü", ""])
 def test_a_new_router_has_a_name_that_will_do(tmp_path, name):
-    assert "a router's name is of lower-case letters" in error_of(call(new_router, "--", name, tmp_path / "new"))
+    assert "a router's name is of lower-case letters" in error_from(call(new_router, "--", name, tmp_path / "new"))
 
 
 @pytest.fixture
@@ -91,18 +91,18 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("options", "error"), MISTAKES)
 def test_options_on_the_command_line_are_checked_like_those_in_a_file(file, options, error):
-    assert error in error_of(call(route, file, "--url", "http://x@127.0.0.1:9", *options))
+    assert error in error_from(call(route, file, "--url", "http://x@127.0.0.1:9", *options))
 
 
 def test_an_unknown_router_is_an_error():
-    assert "no router 'gihub' is installed" in error_of(call(route, "gihub", "--url", "http://x@127.0.0.1:9"))
+    assert "no router 'gihub' is installed" in error_from(call(route, "gihub", "--url", "http://x@127.0.0.1:9"))
 
 
 def test_route_github_needs_its_secrets_and_headers_that_are_some(tmp_path):
     url = ["-u", "ws://127.0.0.1:9/unsafe/sub/github.com/", "--data-dir", tmp_path]
 
-    assert "needs HOOKBOT_GITHUB_SECRET" in error_of(call(route_github, *url, key="k"))
-    assert "a header is 'Name: value', not 'x'" in error_of(
+    assert "needs HOOKBOT_GITHUB_SECRET" in error_from(call(route_github, *url, key="k"))
+    assert "a header is 'Name: value', not 'x'" in error_from(
         call(route_github, *url, "-H", "x", key="k", github_secret="s")
     )
 

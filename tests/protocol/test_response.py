@@ -9,7 +9,7 @@ from hookbot import errors
 from hookbot.errors import HookbotError, MethodNotAllowed, TooManyRequests, Unauthorized, Unavailable, UpgradeRequired
 from hookbot.protocol.message import Duplicate, Message, format_id
 from hookbot.protocol.request import Request
-from hookbot.protocol.response import Response, error_of, refused, stored
+from hookbot.protocol.response import Response, error_from, error_response, stored_response
 from hookbot.signatures import Reply
 
 ID = format_id("abcdefgh", 1)
@@ -32,20 +32,20 @@ def everything():
 
 
 def test_a_publish_is_answered_as_the_ancestor_does_and_with_its_id():
-    answer = stored(Message("foo", id=ID), PLAIN)
+    answer = stored_response(Message("foo", id=ID), PLAIN)
     assert (answer.status, answer.body) == (200, b"OK\n")
     assert dict(answer.headers) == {"Content-Type": "text/plain; charset=utf-8", "Hookbot-Message-Id": ID}
 
 
 def test_who_accepts_json_gets_the_id_as_json():
-    answer = stored(Message("foo", id=ID), JSON)
+    answer = stored_response(Message("foo", id=ID), JSON)
     assert json.loads(answer.body) == {"id": ID}
     assert dict(answer.headers) == {"Content-Type": "application/json", "Hookbot-Message-Id": ID}
 
 
 @pytest.mark.parametrize("asked", [PLAIN, JSON])
 def test_a_duplicate_is_marked(asked):
-    answer = stored(Duplicate(ID), asked)
+    answer = stored_response(Duplicate(ID), asked)
     assert answer.status == 200
     assert ("Hookbot-Duplicate", "true") in answer.headers
     assert ("Hookbot-Message-Id", ID) in answer.headers
@@ -60,14 +60,14 @@ def test_a_challenge_is_answered_by_text_that_no_browser_takes_for_anything_else
 
 @pytest.mark.parametrize("error", [*everything()], ids=lambda error: type(error).__name__)
 def test_an_error_is_one_sentence(error):
-    answer = refused(error, PLAIN)
+    answer = error_response(error, PLAIN)
     assert (answer.status, answer.body) == (error.status, b"why\n")
     assert answer.headers[0] == ("Content-Type", "text/plain; charset=utf-8")
 
 
 @pytest.mark.parametrize("error", [*everything()], ids=lambda error: type(error).__name__)
 def test_an_error_is_a_problem_for_those_who_accept_json(error):
-    answer = refused(error, JSON)
+    answer = error_response(error, JSON)
     assert answer.headers[0] == ("Content-Type", "application/problem+json")
     assert json.loads(answer.body) == {
         "title": HTTPStatus(error.status).phrase,
@@ -77,7 +77,7 @@ def test_an_error_is_a_problem_for_those_who_accept_json(error):
 
 
 def test_a_missing_token_is_answered_as_the_ancestor_does():
-    answer = refused(Unauthorized(), PLAIN)
+    answer = error_response(Unauthorized(), PLAIN)
     assert (answer.status, answer.body) == (401, b"401 Unauthorized\n")
     assert ("WWW-Authenticate", 'Basic realm="hookbot"') in answer.headers
 
@@ -93,12 +93,12 @@ def test_a_missing_token_is_answered_as_the_ancestor_does():
     ],
 )
 def test_an_error_says_what_to_do_instead(error, header):
-    assert header in refused(error, PLAIN).headers
+    assert header in error_response(error, PLAIN).headers
 
 
 def test_whatever_the_sentence_shows_can_be_sent():
-    assert refused(HookbotError("half a pair \ud83d"), PLAIN).body == b"half a pair \\ud83d\n"
-    assert refused(HookbotError("half a pair \ud83d"), JSON).body.isascii()
+    assert error_response(HookbotError("half a pair \ud83d"), PLAIN).body == b"half a pair \\ud83d\n"
+    assert error_response(HookbotError("half a pair \ud83d"), JSON).body.isascii()
 
 
 def _statuses():
@@ -110,7 +110,7 @@ def _statuses():
 
 @pytest.mark.parametrize(("status", "cls"), _statuses().items())
 def test_every_status_of_a_hub_is_turned_back_into_the_error_that_it_came_from(status, cls):
-    error = error_of(status, {"allow": "GET", "retry-after": "7"}, b"a sentence\n")
+    error = error_from(status, {"allow": "GET", "retry-after": "7"}, b"a sentence\n")
     assert isinstance(error, cls)
     assert (error.status, str(error)) == (status, f"{status} a sentence")
 
@@ -129,4 +129,4 @@ def test_every_status_of_a_hub_is_turned_back_into_the_error_that_it_came_from(s
     ],
 )
 def test_an_error_says_one_printable_line(body, text):
-    assert str(error_of(401, {}, body)) == text
+    assert str(error_from(401, {}, body)) == text

@@ -9,7 +9,7 @@ from hookbot.protocol.message import format_id
 from hookbot.protocol.paths import find_route
 from hookbot.protocol.request import Request
 from hookbot.protocol.since import ACCEPTED, AfterId, FromOldest, SinceTime
-from hookbot.protocol.subscribe import SubscribeRequest, offered
+from hookbot.protocol.subscribe import SubscribeRequest, offered_subprotocols
 from hookbot.protocol.topics import TopicFilter
 
 NOW_US = 1_700_000_000_000_000
@@ -53,7 +53,7 @@ def test_a_websocket_gets_the_first_subprotocol_that_is_known(offers, format, su
 
 def test_offers_may_be_spread_over_headers():
     request = Request("GET", b"/", (("Sec-WebSocket-Protocol", "a,b"), ("sec-websocket-protocol", " c ,")))
-    assert offered(request) == ["a", "b", "c"]
+    assert offered_subprotocols(request) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from .client_address import TrustedProxies, client_network
 from .fetching import Fetches
 from .rate_limits import FAILURES, Rate, RateLimiter
 from .sources import Source, Sources
-from .tokens import tokens_of
+from .tokens import find_tokens
 
 FAILED = "requests without a good token or signature"
 
@@ -76,7 +76,7 @@ class AccessControl:
         self._failures = RateLimiter(failures)
         self._publishes = RateLimiter(publishes) if publishes else None
         self._clock_us = clock_us
-        self._unsafe = _beneath(unsafe_prefixes)
+        self._unsafe = _unsafe_filter(unsafe_prefixes)
 
     def adopt(self, other: "AccessControl") -> None:
         """Decide as `other` does from now on, but for the size of bodies; active subscriptions are kept."""
@@ -116,7 +116,7 @@ class AccessControl:
         self._count_publish(admitted.request.http)
         return True
 
-    def answer_challenge(self, request: Request) -> Response | None:
+    def respond_to_challenge(self, request: Request) -> Response | None:
         """The response to a sender who asks by GET who is there; None if the request is nothing of the kind."""
         try:
             route = find_route("POST", request.raw_path)
@@ -128,7 +128,7 @@ class AccessControl:
         try:
             response = source.handshake(source.signed(request, b""), now_s=self.now_s)
         except BadSignature as error:
-            self.distrust(request, route.topic, source, error)
+            self.count_failure(request, route.topic, source, error)
             raise
         if response is not None:
             self._check_existence(route)
@@ -137,7 +137,7 @@ class AccessControl:
                 self.authorize(request, route.path, "publish")
         return response
 
-    def distrust(self, request: Request, topic: str, source: Source | None, error: BadSignature) -> None:
+    def count_failure(self, request: Request, topic: str, source: Source | None, error: BadSignature) -> None:
         """Count a sender that could not prove who it is. Raises `TooManyRequests` where that happens too often."""
         self._failures.use(client_network(request.client), FAILED, now_s=self.now_s)
         if source:
@@ -158,7 +158,7 @@ class AccessControl:
         grant = self.authorize(request, route.path, "subscribe")
         now_us = self._clock_us()
         subscribe = SubscribeRequest.read(request, route, websocket=websocket, now_us=now_us)
-        admitted = AdmittedSubscription(_within(grant, subscribe, now_us=now_us), grant)
+        admitted = AdmittedSubscription(_restrict(grant, subscribe, now_us=now_us), grant)
         self.active.check(grant)
         return admitted
 
@@ -172,7 +172,7 @@ class AccessControl:
     def authorize(self, request: Request, path: str, action: Action) -> Grant:
         """The grant of the request's token; raises `Unauthorized`, or `Forbidden` if a foreign page borrowed it."""
         now_s = self.now_s
-        for token in tokens_of(request):
+        for token in find_tokens(request):
             if grant := self.authorizer.grant(token, path, action, now_s=now_s):
                 break
         else:
@@ -222,13 +222,13 @@ class AccessControl:
         return bool(origin) and not origin.endswith(own) and origin not in self.origins
 
 
-def _beneath(unsafe_prefixes: Sequence[str]) -> TopicFilter:
+def _unsafe_filter(unsafe_prefixes: Sequence[str]) -> TopicFilter:
     """The unsafe topics that exist: these, and all beneath them."""
     filters = [TopicFilter.parse(f"{UNSAFE}{prefix}{RECURSIVE}") for prefix in unsafe_prefixes]
     return TopicFilter(tuple(pattern for wanted in filters for pattern in wanted.patterns))
 
 
-def _within(grant: Grant, request: SubscribeRequest, *, now_us: int) -> SubscribeRequest:
+def _restrict(grant: Grant, request: SubscribeRequest, *, now_us: int) -> SubscribeRequest:
     """The subscription as the grant allows it; raises `Forbidden` for more than that."""
     name = request.cursor or request.group
     if grant.cursor and name != grant.cursor:

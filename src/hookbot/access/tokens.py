@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Literal
 
 from ..protocol.request import Request
-from ..protocol.subscribe import offered
+from ..protocol.subscribe import offered_subprotocols
 
 Digest = Literal["sha1", "sha256"]
 DIGESTS: dict[Digest, int] = {"sha1": 40, "sha256": 64}
@@ -20,7 +20,7 @@ DIGESTS: dict[Digest, int] = {"sha1": 40, "sha256": 64}
 TOKEN_PROTOCOL = "hookbot.token."  # noqa: S105 - a prefix, not a token
 
 
-def tokens_of(request: Request) -> Sequence[str]:
+def find_tokens(request: Request) -> Sequence[str]:
     """All tokens of a request: Basic user name, Bearer, a websocket's subprotocol, ``?token=`` of a GET."""
     scheme, _, credentials = request.header("authorization").partition(" ")
     tokens = []
@@ -29,7 +29,7 @@ def tokens_of(request: Request) -> Sequence[str]:
     elif scheme.lower() == "basic":
         with suppress(ValueError):
             tokens.append(a2b_base64(credentials.strip(), strict_mode=True).decode("latin-1").partition(":")[0])
-    for protocol in offered(request):
+    for protocol in offered_subprotocols(request):
         if protocol.startswith(TOKEN_PROTOCOL):
             tokens.append(protocol.removeprefix(TOKEN_PROTOCOL))
     if request.method == "GET" and "token=" in request.query:

@@ -121,17 +121,17 @@ class Broker:
 
         Once queued it cannot be cancelled any more: the caller always learns what became of it.
         """
-        answer: list[Sequence[Outcome] | Unavailable] = []
-        answered = trio.Event()
+        results: list[Sequence[Outcome] | Unavailable] = []
+        finished = trio.Event()
 
         def done(result: Sequence[Outcome] | Unavailable) -> None:
-            answer.append(result)
-            answered.set()
+            results.append(result)
+            finished.set()
 
         self.submit(drafts, done, cursors=cursors)
         with trio.CancelScope(shield=True):
-            await answered.wait()
-        [result] = answer
+            await finished.wait()
+        [result] = results
         if isinstance(result, Unavailable):
             raise result
         return result

@@ -27,7 +27,7 @@ class Consumer(MessageSource, Protocol):
     hello: dict[str, str]
     """Name and position, for the first object of the connection."""
 
-    def ack(self, answer: object) -> None:
+    def ack(self, received: object) -> None:
         """Hand over a JSON value that the client sent. Raises `Refused`, for an ``error`` object; nothing changed."""
 
 

@@ -86,12 +86,12 @@ class CursorConsumer:
                 self._positions.advance(self._state, self._sent)
         return self._sent
 
-    def ack(self, answer: object) -> None:
+    def ack(self, received: object) -> None:
         """Acknowledge everything up to the id in a JSON value; raises `Refused`, and then nothing changes.
 
         The position is saved soon. From a connection that no longer has the cursor, it is ignored.
         """
-        match answer:
+        match received:
             case {"type": "ack", "id": id}:
                 position = read_position(id, self._epoch)
             case _:

@@ -185,12 +185,12 @@ class Member:
         """The position up to which the group has acknowledged everything."""
         return self._group.skip_unwanted()
 
-    def ack(self, answer: object) -> None:
+    def ack(self, received: object) -> None:
         """Acknowledge messages, as a JSON value names them; raises `Refused`, and then nothing changes.
 
         A message whose lease has ended, and that perhaps another member has now, is acknowledged all the same.
         """
-        match answer:
+        match received:
             case {"type": "ack", "ids": [*ids]}:
                 self._group.ack(ids)
             case _:

@@ -64,7 +64,7 @@ def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def set_up_saying(*, quiet: bool = False) -> None:
+def log_to_stderr(*, quiet: bool = False) -> None:
     """Say on standard error what happens; `quiet`, only what should not."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Saying())

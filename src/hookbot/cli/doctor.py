@@ -23,8 +23,8 @@ from ..delivery.shutdown import Stop
 from ..errors import HookbotError, Lost, Refused
 from ..protocol.frames import Frame, Heartbeat, Hello, parse_frame
 from ..protocol.message import Message
-from ..protocol.response import error_of
-from .display import set_up_saying
+from ..protocol.response import error_from
+from .display import log_to_stderr
 from .findings import ADVICE, Check, Finding, compare_clocks
 from .parameters import DURATION, cafile, find_publish_token, find_token, token_file
 from .subscribe_options import run
@@ -52,7 +52,7 @@ def doctor(
     Example:
       hookbot doctor https://TOKEN@hub.example.com/sub/deploy --pub-url https://TOKEN@hub.example.com/pub/deploy
     """
-    set_up_saying()
+    log_to_stderr()
     diagnosis = Diagnosis(
         Address.parse(url, find_token(url, token_file)),
         Finding.show,
@@ -146,23 +146,23 @@ class Diagnosis:
 
     async def _http(self) -> None:
         self._at = Check.HTTP
-        answer = await self._get("/status")
-        if answer.status_code >= 500:
-            raise error_of(answer.status_code, {}, answer.content)
-        self._tell(True, f"/status answers {answer.status_code}")
+        response = await self._get("/status")
+        if response.status_code >= 500:
+            raise error_from(response.status_code, {}, response.content)
+        self._tell(True, f"/status answers {response.status_code}")
         self._at = Check.HUB
-        if answer.status_code != 200 or answer.content.strip() != b"OK":
+        if response.status_code != 200 or response.content.strip() != b"OK":
             raise Refused("what answers there is not a hookbot")
         self._at = Check.CLOCK
-        self._tell(*compare_clocks(answer.headers.get("date", "")))
+        self._tell(*compare_clocks(response.headers.get("date", "")))
 
     async def _token(self) -> None:
         """By a request without an upgrade, which a hub refuses as such (426) when the token is right."""
         self._at = Check.TOKEN
-        answer = await self._get(self._address.path)
-        if answer.status_code in (401, 403, 404, 405, 429):
-            raise error_of(answer.status_code, {}, answer.content)
-        if answer.status_code == 426:
+        response = await self._get(self._address.path)
+        if response.status_code in (401, 403, 404, 405, 429):
+            raise error_from(response.status_code, {}, response.content)
+        if response.status_code == 426:
             self._tell(True, f"the token opens {self._address.path}")
 
     async def _stream(self) -> None:

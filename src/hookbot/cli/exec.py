@@ -10,7 +10,7 @@ from ..delivery.command import open_runner
 from ..delivery.shutdown import Stop
 from ..delivery.worker import Policy, hop_name
 from ..errors import ConfigError
-from .retry_options import RetryOptions, handle, handling_options
+from .retry_options import RetryOptions, handle, retry_options
 from .subscribe_options import SubscribeOptions, run, subscription_options, take_url
 
 
@@ -24,7 +24,7 @@ from .subscribe_options import SubscribeOptions, run, subscription_options, take
     help="Whether the messages of a topic wait for each other.",
 )
 @click.option("--latest-only", is_flag=True, help="Of several that wait on a topic, run only for the newest.")
-@handling_options(timeout="10m")
+@retry_options(timeout="10m")
 @subscription_options
 def exec_(
     subscribe: SubscribeOptions, retry: RetryOptions, words: tuple[str, ...], in_order: bool, latest_only: bool

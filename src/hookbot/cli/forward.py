@@ -10,7 +10,7 @@ from ..delivery.forwarder import ForwardOptions, Target, open_forwarder
 from ..delivery.shutdown import Stop
 from ..delivery.worker import hop_name
 from .parameters import EXISTING_FILE, headers, read_headers
-from .retry_options import RetryOptions, handle, handling_options
+from .retry_options import RetryOptions, handle, retry_options
 from .subscribe_options import SubscribeOptions, run, subscription_options, take_url
 
 
@@ -20,7 +20,7 @@ from .subscribe_options import SubscribeOptions, run, subscription_options, take
 @click.option("--keep-host", is_flag=True, help="Keep the Host header; otherwise it is TARGET's.")
 @click.option("--insecure", is_flag=True, help="Do not check the certificate of TARGET.")
 @click.option("--cert", type=EXISTING_FILE, help="Show TARGET this certificate (PEM, with its key).")
-@handling_options(timeout="30s")
+@retry_options(timeout="30s")
 @subscription_options
 def forward(
     subscribe: SubscribeOptions,

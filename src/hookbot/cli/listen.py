@@ -15,7 +15,7 @@ from ..delivery.shutdown import Stop
 from ..errors import HookbotError
 from ..protocol.envelope import encode_json, to_envelope
 from ..protocol.message import Message
-from .display import set_up_saying, show
+from .display import log_to_stderr, show
 from .subscribe_options import SubscribeOptions, run, subscription_options, with_query
 
 logger = logging.getLogger("hookbot.handling")
@@ -43,7 +43,7 @@ def listen(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tu
       hookbot listen https://TOKEN@hub.example.com/sub/github.com/
       hookbot listen --since 2h --where "body.action == 'opened'" --header X-GitHub-Event URL
     """
-    set_up_saying(quiet=subscribe.quiet or no_follow)
+    log_to_stderr(quiet=subscribe.quiet or no_follow)
     run(partial(_print, subscribe, url, _printing(form, headers), subscribe.limit, not no_follow))
 
 
@@ -62,7 +62,7 @@ def latest(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tu
     """
     if subscribe.cursor or subscribe.group:
         raise click.UsageError("the newest message has nothing to do with a cursor or a group")
-    set_up_saying(quiet=True)
+    log_to_stderr(quiet=True)
     since = "" if subscribe.since else "since=all"
     newest = with_query(url, "&".join(filter(None, (since, "order=newest"))))
     run(partial(_print_latest, subscribe, newest, _printing(form, headers)))

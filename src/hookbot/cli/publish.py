@@ -9,7 +9,7 @@ import click
 
 from .. import client
 from ..delivery.shutdown import Stop
-from .display import set_up_saying
+from .display import log_to_stderr
 from .parameters import cafile, find_token, headers, read_headers, token_file
 from .subscribe_options import run
 
@@ -41,7 +41,7 @@ def publish(
       echo hello | hookbot publish https://TOKEN@hub.example.com/pub/greetings
       hookbot publish --type application/json https://TOKEN@hub.example.com/pub/builds build.json
     """
-    set_up_saying()
+    log_to_stderr()
     fields = [*read_headers(headers), *([("Content-Type", content_type)] if content_type else [])]
     publishing = partial(
         client.publish,

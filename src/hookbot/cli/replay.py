@@ -18,10 +18,10 @@ from ..delivery.replayer import Replay, Republisher
 from ..delivery.shutdown import Stop
 from ..delivery.worker import Totals, Work, Worker, hop_name
 from ..protocol.message import Headers, Message, wall_clock_us
-from .display import set_up_saying
+from .display import log_to_stderr
 from .exec import check_command
 from .parameters import Moment, ago, find_publish_token, headers, read_headers
-from .retry_options import RetryOptions, handling_options
+from .retry_options import RetryOptions, retry_options
 from .subscribe_options import SubscribeOptions, run, subscription_options, take_url
 
 _UNTIL = Moment("when", ago, "not a time such as 2026-01-02T03:04:05Z, nor how long ago: {!r}")
@@ -71,7 +71,7 @@ class _Destination:
     help="So many times as fast as it was. Default: as fast as it goes.",
 )
 @headers
-@handling_options(timeout="30s")
+@retry_options(timeout="30s")
 @subscription_options
 def replay(
     subscribe: SubscribeOptions,
@@ -100,7 +100,7 @@ def replay(
     url, command = take_url(words, "://" in "".join(words[:1]))
     if command and not executes:
         raise click.UsageError("COMMAND needs --exec.")
-    set_up_saying(quiet=True)
+    log_to_stderr(quiet=True)
     destination = _Destination(
         Target.parse(target) if target else None,
         topic,

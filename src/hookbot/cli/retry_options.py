@@ -17,7 +17,7 @@ from .subscribe_options import SubscribeOptions
 
 @dataclass(frozen=True, slots=True)
 class RetryOptions:
-    """Options of a worker; made by those of `handling_options`."""
+    """Options of a worker; made by those of `retry_options`."""
 
     concurrency: int
     max_attempts: int | None
@@ -44,7 +44,7 @@ class RetryOptions:
         return DeadLetterFile(Path(self.dead_letter))
 
 
-def handling_options(timeout: str) -> Decorator:
+def retry_options(timeout: str) -> Decorator:
     """Give a command the options of handling messages; it is called with them as one `retry`."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -67,7 +67,7 @@ def verify(rule: Provider, request: SignedRequest, now: float, secrets: tuple[st
     for secret in resolved:
         rule.check(secret)
     found = _verify(rule, request, resolved, now)
-    click.echo("\n".join(_reply_lines(found) if isinstance(found, Response) else _proof_lines(rule, found, now)))
+    click.echo("\n".join(_response_lines(found) if isinstance(found, Response) else _proof_lines(rule, found, now)))
 
 
 @click.command("sign")
@@ -105,8 +105,8 @@ def _verify(rule: Provider, request: SignedRequest, secrets: Sequence[str], now:
     return rule.verify(request, secrets, now=now)
 
 
-def _reply_lines(reply: Response) -> list[str]:
-    return [f"A question, which the hub answers with {reply.status} and", repr(reply.body)]
+def _response_lines(response: Response) -> list[str]:
+    return [f"A question, which the hub answers with {response.status} and", repr(response.body)]
 
 
 def _proof_lines(rule: Provider, proof: Proof, now: float) -> list[str]:

@@ -21,7 +21,7 @@ from ..errors import Refused
 from ..protocol.message import Message
 from ..protocol.subscribe import MAX_ACK_TIMEOUT_S
 from ..routers.expressions import Expression, document
-from .display import set_up_saying
+from .display import log_to_stderr
 from .parameters import Parsed, cafile, find_token, token_file, with_options
 
 PATIENCE_S = 30.0  # of commands that come to an end: as long as a publish is tried
@@ -108,7 +108,7 @@ def subscription_options(command: Callable[..., Any]) -> Callable[..., Any]:
         quiet: bool,
         **others: Any,
     ) -> Any:
-        set_up_saying(quiet=quiet)
+        log_to_stderr(quiet=quiet)
         subscribe = SubscribeOptions(since, cursor, group, unsafe, where, limit, token_file, cafile, quiet)
         return command(subscribe=subscribe, **others)
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from ..errors import HookbotError, Lost, Refused
-from ..protocol.response import error_of
+from ..protocol.response import error_from
 from .address import Address
 from .connect import proxy_of, reason_of, tls_context
 
@@ -39,19 +39,19 @@ async def ask(
     headers = dict(address.authorization_header())
     try:
         async with open_client(address, ca_file) as client:
-            answer = await client.request(method, str(address), params=dict(query), headers=headers)
-            if answer.is_success:
-                return answer.json()
+            response = await client.request(method, str(address), params=dict(query), headers=headers)
+            if response.is_success:
+                return response.json()
     except httpx.TransportError as error:
         raise Lost(f"no answer from {address}: {reason_of(error)}") from None
     except ValueError:
         raise Lost(f"what answers at {address} is not a hub") from None
-    raise refusal(answer)
+    raise refusal(response)
 
 
-def refusal(answer: httpx.Response) -> HookbotError:
+def refusal(response: httpx.Response) -> HookbotError:
     """The error that the hub raised before it answered like this."""
-    return error_of(answer.status_code, dict(answer.headers), answer.content)  # httpx has names in lower case
+    return error_from(response.status_code, dict(response.headers), response.content)  # httpx has names in lower case
 
 
 def proxy_for_httpx(proxy: Address | None, tls: ssl.SSLContext) -> httpx.Proxy | None:

@@ -62,14 +62,14 @@ class Publisher:
     async def _post(self, headers: list[tuple[bytes, bytes]], body: bytes) -> str:
         request = httpx.Request("POST", self._address.url, headers=headers, stream=RequestBody(body))
         try:
-            answer = await self._client.send(request)
+            response = await self._client.send(request)
         except httpx.TimeoutException:
             raise Lost(f"cannot publish to {self._address}: no answer within {TIMEOUT_S:.0f} s") from None
         except httpx.TransportError as error:
             raise Lost(f"cannot publish to {self._address}: {reason_of(error)}") from None
-        if answer.status_code != 200:
-            raise refusal(answer)
-        return str(answer.headers.get("Hookbot-Message-Id", ""))
+        if response.status_code != 200:
+            raise refusal(response)
+        return str(response.headers.get("Hookbot-Message-Id", ""))
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 
 from ..errors import BodyTooLarge, HookbotError, Lost, Refused, first_error
 from ..protocol.frames import SUBPROTOCOL
-from ..protocol.response import error_of
+from ..protocol.response import error_from
 from ..protocol.websocket import GONE
 from .address import Address
 from .connect import open_stream
@@ -23,7 +23,7 @@ HANDSHAKE_S = 20.0
 PING_S = 15.0
 SILENCE_S = 45.0  # three times the heartbeat of a hub, and three of our pings without an answer
 
-_LARGEST_ANSWER = 1 << 20
+_LARGEST_RESPONSE = 1 << 20
 _RECEIVE_BYTES = 1 << 16
 _NONSENSE = (h11.ProtocolError, wsproto.utilities.ProtocolError)  # what trio-websocket lets through
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
@@ -140,7 +140,7 @@ def _failure(group: BaseExceptionGroup[BaseException]) -> HookbotError:
     error = first_error(group)
     if isinstance(error, ConnectionRejected):
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in error.headers}
-        return error_of(error.status_code, headers, error.body or b"")
+        return error_from(error.status_code, headers, error.body or b"")
     if isinstance(error, _NONSENSE):
         return Lost(_NO_WEBSOCKET)
     return error if isinstance(error, HookbotError) else Lost(f"no answer within {HANDSHAKE_S:.0f} s")
@@ -166,22 +166,22 @@ class _WatchedStream(trio.abc.Stream):
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.inner = stream
         self.handshake_done = False
-        self._answer = b""
+        self._response = b""
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         with trio.move_on_after(SILENCE_S):
             if self.handshake_done:
                 return await self.inner.receive_some(max_bytes)
-            return await self._receive_answer(max_bytes)
+            return await self._receive_response(max_bytes)
         raise Lost(f"not a word from the hub for {SILENCE_S:.0f} s")
 
-    async def _receive_answer(self, max_bytes: int | None) -> bytes | bytearray:
+    async def _receive_response(self, max_bytes: int | None) -> bytes | bytearray:
         try:
             data = await self.inner.receive_some(max_bytes)
         except trio.BrokenResourceError:
             data = b""
-        self._answer += data
-        if not data or len(self._answer) > _LARGEST_ANSWER:
+        self._response += data
+        if not data or len(self._response) > _LARGEST_RESPONSE:
             self._give_up()
         return data
 
@@ -202,7 +202,7 @@ class _WatchedStream(trio.abc.Stream):
             self._give_up()
 
     def _give_up(self) -> None:
-        status = _STATUS_LINE.match(self._answer)
+        status = _STATUS_LINE.match(self._response)
         if status and status[1] != b"101":
-            raise error_of(int(status[1]), {}, b"")
+            raise error_from(int(status[1]), {}, b"")
         raise Lost(_NO_WEBSOCKET)

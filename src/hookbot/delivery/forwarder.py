@@ -19,7 +19,7 @@ from ..client.errors import retry_after
 from ..client.http import RequestBody, encoded, end_to_end, proxy_for_httpx
 from ..errors import Refused
 from ..protocol.message import Headers, Message
-from ..protocol.response import error_of
+from ..protocol.response import error_from
 from ..version import __version__
 from .worker import Failed
 
@@ -123,20 +123,20 @@ class Forwarder:
             raise Failed(f"cannot be posted as it is: {error}") from None
 
     async def _send(self, request: httpx.Request) -> str:
-        answer = await self._client.send(request, stream=True)
+        response = await self._client.send(request, stream=True)
         try:
             said = b""
             with trio.move_on_after(_DRAIN_S):
-                async for chunk in answer.aiter_raw():
+                async for chunk in response.aiter_raw():
                     said = (said + chunk)[:_SHOWN_BYTES]
         finally:
             with trio.CancelScope(shield=True):
-                await answer.aclose()
-        if not answer.is_success:
-            headers = {name.lower(): value for name, value in answer.headers.items()}
-            error = error_of(answer.status_code, headers, said)
+                await response.aclose()
+        if not response.is_success:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            error = error_from(response.status_code, headers, said)
             raise Failed(f"{self._target} answers {error}", retry_after_s=retry_after(error))
-        return f"{answer.status_code} {HTTPStatus(answer.status_code).phrase}"
+        return f"{response.status_code} {HTTPStatus(response.status_code).phrase}"
 
 
 @asynccontextmanager

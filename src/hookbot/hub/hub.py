@@ -23,7 +23,7 @@ from ..log.sqlite import open_sqlite_log
 from ..protocol.message import wall_clock_us
 from ..routers.runner import open_routers
 from ..web.app import create_app
-from ..web.asgi import PrefixedStream, Server, Stream
+from ..web.asgi import PrefixedStream, Server, Transport
 from ..web.fastpath.epoll import AVAILABLE
 from ..web.fastpath.listener import open_fast_path
 from ..web.limits import BodyBudget, ConnectionLimits
@@ -99,12 +99,12 @@ async def open_hub(config: Config, *, clock_us: Callable[[], int] = wall_clock_u
             routers.snapshot,
         )
         app = create_app(services)
-        server = Server(app, limits(config))
+        server = Server(app, connection_limits(config))
         async with trio.open_nursery() as connections:
             hand_over = partial(_serve_soon, connections, server)
             if tls is None and config.door and AVAILABLE:
                 fast_path: AbstractAsyncContextManager[None] = open_fast_path(
-                    services, limits(config), sock, hand_over, leave_s=config.leave_s
+                    services, connection_limits(config), sock, hand_over, leave_s=config.leave_s
                 )
             else:
                 await connections.start(server.serve_listeners, [_listener(sock, tls)])
@@ -126,7 +126,7 @@ def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContex
     raise ConfigError(f"a store is 'sqlite:' or 'memory:', not {config.store!r}")
 
 
-def limits(config: Config) -> ConnectionLimits:
+def connection_limits(config: Config) -> ConnectionLimits:
     """Limits on untrusted clients."""
     return ConnectionLimits(
         slow_s=config.slow_s, stall_s=config.stall_s, ping_s=config.ping_s, deaf_s=config.deaf_s, grace_s=config.leave_s
@@ -163,7 +163,7 @@ def _serve_soon(connections: trio.Nursery, server: Server, sock: socket.socket, 
     connections.start_soon(server.serve_connection, PrefixedStream(prefix, stream))
 
 
-def _listener(sock: socket.socket, tls: Tls | None) -> trio.abc.Listener[Stream]:
+def _listener(sock: socket.socket, tls: Tls | None) -> trio.abc.Listener[Transport]:
     sock.setblocking(False)
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
     return listener if tls is None else tls.listen(listener)

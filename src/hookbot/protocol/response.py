@@ -47,7 +47,7 @@ class Response:
     headers: Headers = PLAIN + NO_SNIFFING
 
 
-def stored(outcome: Message | Duplicate, request: Request) -> Response:
+def stored_response(outcome: Message | Duplicate, request: Request) -> Response:
     """The response to a stored publish: ``OK``, as the ancestor says it, or the id for those who accept JSON."""
     headers: Headers = (("Hookbot-Message-Id", outcome.id),)
     if isinstance(outcome, Duplicate):
@@ -57,7 +57,7 @@ def stored(outcome: Message | Duplicate, request: Request) -> Response:
     return Response(b"OK\n", 200, PLAIN + headers)
 
 
-def refused(error: HookbotError, request: Request, status: int | None = None) -> Response:
+def error_response(error: HookbotError, request: Request, status: int | None = None) -> Response:
     """The response to an error: one plain sentence, or problem+json (RFC 9457) for those who accept JSON."""
     status = status or error.status
     headers = _headers_of(error)
@@ -97,7 +97,7 @@ _BY_STATUS: Mapping[int, Callable[[str], HookbotError]] = {
 }
 
 
-def error_of(status: int, headers: Mapping[str, str], body: bytes) -> HookbotError:
+def error_from(status: int, headers: Mapping[str, str], body: bytes) -> HookbotError:
     """The error behind a response other than success; `headers` have lower-case names."""
     text = _sentence(status, body)
     if 300 <= status < 400:

@@ -49,7 +49,11 @@ class SubscribeRequest:
     @classmethod
     def read(cls, request: Request, route: Route, *, websocket: bool, now_us: int) -> Self:
         """Read what query and headers of a subscription ask for; raises `Refused`."""
-        subprotocol = next((offer for offer in offered(request) if offer in SUBPROTOCOLS), None) if websocket else None
+        subprotocol = (
+            next((offer for offer in offered_subprotocols(request) if offer in SUBPROTOCOLS), None)
+            if websocket
+            else None
+        )
         asked = request.parameters
         subscribe = cls(
             wanted=TopicFilter.parse(route.topic),
@@ -77,7 +81,7 @@ class SubscribeRequest:
         return bool(self.cursor or self.group or self.limit or not self.follow)
 
 
-def offered(request: Request) -> list[str]:
+def offered_subprotocols(request: Request) -> list[str]:
     """The subprotocols that a websocket handshake offers."""
     sent = request.sent("sec-websocket-protocol")
     return [offer.strip() for offer in sent.split(",") if offer.strip()] if sent else []

@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from . import Router
 from .attempts import RouterLimits
 from .loading import NAME, Resolve, bind, is_file, make
-from .supervision import CURSORS, SupervisedRouter
+from .supervision import PREFIX, SupervisedRouter
 from .watchdog import watch
 
 logger = logging.getLogger("hookbot.routers.running")
@@ -98,8 +98,8 @@ async def open_routers(broker: Broker, specs: Sequence[RouterSpec], resolve: Res
 async def _positions(broker: Broker, names: Sequence[str]) -> dict[str, int]:
     if len(set(names)) < len(names):
         raise ConfigError(f"two routers have the same name: {', '.join(sorted(names))}")
-    saved = {cursor.name.removeprefix(CURSORS): cursor.position for cursor in await broker.log.cursors(CURSORS)}
-    new = {CURSORS + name: broker.head for name in names if name not in saved}
+    saved = {cursor.name.removeprefix(PREFIX): cursor.position for cursor in await broker.log.cursors(PREFIX)}
+    new = {PREFIX + name: broker.head for name in names if name not in saved}
     if new:
         await broker.commit([], cursors=new)
     return {name: saved.get(name, broker.head) for name in names}

@@ -17,7 +17,7 @@ from .attempts import RetryPolicy, RouterLimits, RouterStats, describe, failed_i
 from .loading import entered
 from .outbox import Outbox, TimeSlice
 
-CURSORS = "router/"
+PREFIX = "router/"
 IDLE_S = 60.0
 """Interval at which an idle router's position moves over messages that are not for it, lest retention overtakes it."""
 
@@ -42,7 +42,7 @@ class SupervisedRouter:
         self.stats = RouterStats()
         self._broker = broker
         self._make = make
-        self._outbox = Outbox(broker, CURSORS + name, position)
+        self._outbox = Outbox(broker, PREFIX + name, position)
         self._time_slice = TimeSlice()
         self._retries = RetryPolicy(name, limits, self.stats, self._time_slice)
         self._idle: Subscription | None = None

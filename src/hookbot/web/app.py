@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..access.control import AccessControl
 from ..errors import BodyTooLarge, HookbotError
-from ..protocol.response import Response, refused
+from ..protocol.response import Response, error_response
 from ..protocol.topics import decode_path
 from .asgi import HookbotApp, plain_request
 from .operations import create_api, create_health
@@ -29,8 +29,8 @@ def create_app(services: Services) -> HookbotApp:
     """A Quart-Trio app that is a whole hub by itself, to be run by any ASGI server on Trio."""
     access = services.access
     app = HookbotApp("hookbot", max_body_bytes=access.max_body_bytes)
-    app.register_error_handler(HookbotError, _answer_error)
-    app.register_error_handler(HTTPException, _answer_http_error)
+    app.register_error_handler(HookbotError, _error_response)
+    app.register_error_handler(HTTPException, _http_error_response)
     app.register_blueprint(create_health(services.readiness))
     app.register_blueprint(create_api(services))
 
@@ -52,7 +52,7 @@ def create_app(services: Services) -> HookbotApp:
     @app.route("/<path:path>", methods=ALL_METHODS, provide_automatic_options=False)
     async def serve(path: str) -> quart.Response:
         if request.method == "GET":
-            response = access.answer_challenge(plain_request(request))
+            response = access.respond_to_challenge(plain_request(request))
             return _response(response) if response else await _stream(services)
         if request.method == "OPTIONS" and request.headers.get("origin", "").lower() in access.origins:
             return quart.Response(b"", HTTPStatus.NO_CONTENT)
@@ -84,17 +84,17 @@ async def _stream(services: Services) -> quart.Response:
     return response
 
 
-async def _answer_error(error: HookbotError) -> quart.Response:
-    return _response(refused(error, plain_request(request or websocket)))
+async def _error_response(error: HookbotError) -> quart.Response:
+    return _response(error_response(error, plain_request(request or websocket)))
 
 
-async def _answer_http_error(error: HTTPException) -> quart.Response:
+async def _http_error_response(error: HTTPException) -> quart.Response:
     plain = plain_request(request or websocket)
     if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         max_bytes = current_app.config["MAX_CONTENT_LENGTH"]
-        return _response(refused(BodyTooLarge(f"a body has at most {max_bytes} bytes"), plain))
+        return _response(error_response(BodyTooLarge(f"a body has at most {max_bytes} bytes"), plain))
     status = error.code or 500
-    return _response(refused(HookbotError(HTTPStatus(status).phrase), plain, status))
+    return _response(error_response(HookbotError(HTTPStatus(status).phrase), plain, status))
 
 
 def _allow_origin(access: AccessControl, response: quart.Response) -> quart.Response:
@@ -109,8 +109,8 @@ def _allow_origin(access: AccessControl, response: quart.Response) -> quart.Resp
 
 
 def _response(response: Response) -> quart.Response:
-    answer = quart.Response(response.body, response.status)
-    del answer.headers["Content-Type"]
+    quart_response = quart.Response(response.body, response.status)
+    del quart_response.headers["Content-Type"]
     for name, value in response.headers:
-        answer.headers.add(name, value)
-    return answer
+        quart_response.headers.add(name, value)
+    return quart_response

@@ -68,13 +68,13 @@ def create_api(services: Services) -> Blueprint:
 
     @api.get(CURSORS)
     async def cursors() -> Response:
-        return _json({"cursors": [_listed(listed) for listed in services.consumers.list(request.args.get("path"))]})
+        return _json({"cursors": [_to_json(info) for info in services.consumers.list(request.args.get("path"))]})
 
     @api.post(CURSORS)
     async def move_cursor() -> Response:
         since = _need("since")
         start = None if since == "now" else parse_since(since, now_us=int(services.access.now_s * 1e6))
-        return _json(_listed(await services.consumers.move(_kind(), _need("path"), _need("name"), start)))
+        return _json(_to_json(await services.consumers.move(_kind(), _need("path"), _need("name"), start)))
 
     @api.delete(CURSORS)
     async def delete_cursor() -> Response:
@@ -95,8 +95,8 @@ async def _find_message(broker: Broker, id: str) -> dict[str, Any]:
     return to_envelope(page.messages[0])
 
 
-def _listed(listed: ConsumerInfo) -> dict[str, Any]:
-    fields = asdict(listed)
+def _to_json(info: ConsumerInfo) -> dict[str, Any]:
+    fields = asdict(info)
     return {**fields, "used": format_time(fields.pop("used_us"))}
 
 

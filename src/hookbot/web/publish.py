@@ -13,11 +13,11 @@ from ..log.deduplication import Outcome
 from ..protocol.envelope import LARGE_BODY
 from ..protocol.message import Draft
 from ..protocol.request import Request
-from ..protocol.response import Response, stored
+from ..protocol.response import Response, stored_response
 from ..signatures import CertificateNeeded
 from .services import Services
 
-Done = Callable[[Response | HookbotError], None]
+Answered = Callable[[Response | HookbotError], None]
 
 
 async def publish(services: Services, admitted: AdmittedPublish, body: bytes) -> Response:
@@ -25,10 +25,10 @@ async def publish(services: Services, admitted: AdmittedPublish, body: bytes) ->
     accepted = await verify(services.access, admitted, body)
     if isinstance(accepted, Response):
         return accepted
-    return stored(await services.broker.publish(accepted), admitted.request.http)
+    return stored_response(await services.broker.publish(accepted), admitted.request.http)
 
 
-def publish_soon(services: Services, admitted: AdmittedPublish, body: bytes, done: Done) -> None:
+def publish_soon(services: Services, admitted: AdmittedPublish, body: bytes, done: Answered) -> None:
     """`publish` without a task, for what needs no verification; `done` is told how it went.
 
     Raises `Unavailable` at once when too much waits to be stored.
@@ -46,7 +46,7 @@ async def verify(access: AccessControl, admitted: AdmittedPublish, body: bytes) 
     try:
         accepted = await _accept(access, admitted, body)
     except BadSignature as error:
-        access.distrust(request.http, request.topic, admitted.source, error)
+        access.count_failure(request.http, request.topic, admitted.source, error)
         raise
     if isinstance(accepted, Response):
         return accepted
@@ -73,6 +73,6 @@ async def _accept_known(admitted: AdmittedPublish, body: bytes, now_s: float) ->
     return await trio.to_thread.run_sync(lambda: admitted.accept(body, now_s=now_s))
 
 
-def _answer(request: Request, done: Done, result: Sequence[Outcome] | Unavailable) -> None:
+def _answer(request: Request, done: Answered, result: Sequence[Outcome] | Unavailable) -> None:
     outcome = result if isinstance(result, Unavailable) else result[0]
-    done(outcome if isinstance(outcome, HookbotError) else stored(outcome, request))
+    done(outcome if isinstance(outcome, HookbotError) else stored_response(outcome, request))

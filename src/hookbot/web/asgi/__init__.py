@@ -5,8 +5,8 @@ libraries, at the versions the hub pins, trust strangers too much; nobody else i
 Each class says which of their internals it relies on; the traps are numbered as in the tests.
 """
 
-from .connection import PrefixedStream, Stream
+from .connection import PrefixedStream, Transport
 from .quart import HookbotApp, discard_incoming, plain_request
 from .server import Server
 
-__all__ = ["HookbotApp", "PrefixedStream", "Server", "Stream", "discard_incoming", "plain_request"]
+__all__ = ["HookbotApp", "PrefixedStream", "Server", "Transport", "discard_incoming", "plain_request"]

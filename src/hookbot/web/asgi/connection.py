@@ -62,7 +62,7 @@ class PrefixedStream(trio.abc.HalfCloseableStream):
         await self._stream.aclose()
 
 
-Stream = trio.SocketStream | PrefixedStream | trio.SSLStream[Any]
+Transport = trio.SocketStream | PrefixedStream | trio.SSLStream[Any]
 """A connection that can be served: TCP, TCP of which something was read already, and TLS over it."""
 
 
@@ -74,7 +74,7 @@ class AsgiConnection:
     must not be left behind; closing the socket is what ends that wait.
     """
 
-    def __init__(self, app: Any, config: ServingConfig, context: WorkerContext, stream: Stream) -> None:
+    def __init__(self, app: Any, config: ServingConfig, context: WorkerContext, stream: Transport) -> None:
         self._app = app
         self._config = config
         self._context = context
@@ -85,7 +85,7 @@ class AsgiConnection:
         self._reading = trio.CancelScope()
         self._patience = trio.CancelScope()
         self._send_lock = trio.Lock()
-        self._deaf = False
+        self._write_closed = False
         """Whether the peer takes nothing more, or is not to be told anything more."""
 
     async def run(self) -> None:
@@ -192,7 +192,7 @@ class AsgiConnection:
                 return
             await protocol.handle(RawData(data))
             if not data:
-                await trio.sleep(HALF_CLOSE_S if protocol.answering else 0)
+                await trio.sleep(HALF_CLOSE_S if protocol.responding else 0)
                 return
 
     async def _send(self, event: Event) -> None:
@@ -209,22 +209,22 @@ class AsgiConnection:
         with trio.CancelScope(shield=True) as patience:
             async with self._send_lock:
                 for start in range(0, len(data), _SEND):
-                    if self._deaf:
+                    if self._write_closed:
                         return
                     patience.deadline = trio.current_time() + self._config.limits.stall_s
                     try:
                         await self._stream.send_all(memoryview(data)[start : start + _SEND])
                     except (trio.BrokenResourceError, trio.ClosedResourceError):
-                        self._deaf = True
-        if self._deaf or patience.cancelled_caught:
-            self._deaf = True
+                        self._write_closed = True
+        if self._write_closed or patience.cancelled_caught:
+            self._write_closed = True
             self._nursery.cancel_scope.cancel()
 
     async def _linger(self) -> None:
         linger_s = self._config.limits.linger_s
         with trio.move_on_after(linger_s), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with self._send_lock:
-                self._deaf = True
+                self._write_closed = True
                 if isinstance(self._stream, trio.SSLStream):
                     with trio.move_on_after(linger_s / 2), suppress(trio.BrokenResourceError):
                         await self._stream.unwrap()

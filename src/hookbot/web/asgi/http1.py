@@ -14,7 +14,7 @@ from hypercorn.protocol.http_stream import HTTPStream
 
 from ...errors import HeadersTooLarge, Refused, RequestTimeout
 from ...protocol.request import Request as PlainRequest
-from ...protocol.response import refused
+from ...protocol.response import error_response
 from .config import ServingConfig
 from .strict_h11 import StrictConnection, path_and_query, wants_websocket
 from .websocket import WebSocketStream
@@ -39,7 +39,7 @@ class HTTP1(H11Protocol):
         self.connection = StrictConnection(self._limits.max_head_bytes)
 
     @property
-    def answering(self) -> bool:
+    def responding(self) -> bool:
         """Whether an HTTP request is being answered."""
         return isinstance(self.stream, HTTPStream)
 
@@ -115,11 +115,11 @@ class HTTP1(H11Protocol):
     async def _send_error_response(self, status_code: int) -> None:
         """One sentence, and always 4xx: h11 hints at 501 for a transfer coding that it does not know."""
         self.connection.send_failed()
-        answer = refused(_REFUSALS.get(status_code, _MALFORMED), PlainRequest("", b"", ()))
-        head = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n"
-        fields = (*answer.headers, ("Content-Length", str(len(answer.body))), ("Connection", "close"))
+        response = error_response(_REFUSALS.get(status_code, _MALFORMED), PlainRequest("", b"", ()))
+        head = f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\n"
+        fields = (*response.headers, ("Content-Length", str(len(response.body))), ("Connection", "close"))
         head += "".join(f"{name}: {value}\r\n" for name, value in fields)
-        await self.send(RawData(f"{head}\r\n".encode() + answer.body))
+        await self.send(RawData(f"{head}\r\n".encode() + response.body))
 
 
 class _Upgraded(H11WSConnection):

@@ -35,7 +35,7 @@ class HTTP2(H2Protocol):
     """
 
     config: ServingConfig
-    answering = False
+    responding = False
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

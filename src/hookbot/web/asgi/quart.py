@@ -119,11 +119,11 @@ class HookbotApp(QuartTrio):
 
     async def handle_websocket(self, websocket: Websocket) -> Any:
         """Say by the close code how a handler failed after the handshake (trap 8: Quart says 1000, all is well)."""
-        answer = await super().handle_websocket(websocket)
+        response = await super().handle_websocket(websocket)
         connection: Any = getattr(websocket, "connection", None)
-        if answer is None or connection is None or not connection._accepted or connection._closed:
-            return answer
-        await websocket.close(_close_code(answer.status_code))
+        if response is None or connection is None or not connection._accepted or connection._closed:
+            return response
+        await websocket.close(_close_code(response.status_code))
         return None
 
 

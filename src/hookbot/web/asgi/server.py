@@ -9,7 +9,7 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from ..limits import ConnectionLimits
 from .config import ServingConfig
-from .connection import AsgiConnection, Stream
+from .connection import AsgiConnection, Transport
 
 
 class Server:
@@ -30,7 +30,7 @@ class Server:
         """Stop accepting, say 1001 to websockets, let answers finish; after `grace_s` cut what is left."""
         self.closing.set()
 
-    async def serve_connection(self, stream: Stream) -> None:
+    async def serve_connection(self, stream: Transport) -> None:
         """Serve one accepted connection until it is over, and close it. TLS may still have to shake hands."""
         await AsgiConnection(self._app, self._config, self._context, stream).run()
 

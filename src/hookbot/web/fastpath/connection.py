@@ -82,23 +82,23 @@ class FastPathConnection(HttpConnection):
         if admitted.request.needs_app:
             self._hand_over(data)
             return
-        answer = accept_handshake(head.request, admitted.request.subprotocol)
+        upgrade = accept_handshake(head.request, admitted.request.subprotocol)
         if admitted.request.since is None:
-            self._become_subscriber(answer, admitted, Start(services.broker.head))
+            self._become_subscriber(upgrade, admitted, Start(services.broker.head))
         else:
             self._waiting = True
-            self._context.start_soon(self._resume, answer, admitted)
+            self._context.start_soon(self._resume, upgrade, admitted)
 
-    async def _resume(self, answer: bytes, admitted: AdmittedSubscription) -> None:
+    async def _resume(self, upgrade: bytes, admitted: AdmittedSubscription) -> None:
         try:
             start = await find_start(self._context.services, admitted)
         except HookbotError as error:
             self._finish(error)
         else:
             if self.open:
-                self._become_subscriber(answer, admitted, start)
+                self._become_subscriber(upgrade, admitted, start)
 
-    def _become_subscriber(self, answer: bytes, admitted: AdmittedSubscription, start: Start) -> None:
+    def _become_subscriber(self, upgrade: bytes, admitted: AdmittedSubscription, start: Start) -> None:
         sock = self.release()
         self._context.leave(self)
-        self._context.fanout.adopt(sock, admitted, start, answer=answer, early=bytes(self._buffer))
+        self._context.fanout.adopt(sock, admitted, start, upgrade=upgrade, early=bytes(self._buffer))

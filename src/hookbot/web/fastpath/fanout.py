@@ -72,18 +72,24 @@ class Fanout:
                     await self._deliver(audience)
 
     def adopt(
-        self, sock: socket.socket, admitted: AdmittedSubscription, start: Start, *, answer: bytes, early: bytes
+        self,
+        sock: socket.socket,
+        admitted: AdmittedSubscription,
+        start: Start,
+        *,
+        upgrade: bytes,
+        early: bytes,
     ) -> None:
-        """Take over the socket of a client that is admitted by `answer`; `early` is what it has already sent."""
+        """Take over the socket of a client that is admitted by `upgrade`; `early` is what it has already sent."""
         audience = self._audiences.join(admitted.request)
         subscriber = Subscriber(sock, self._epoll, self, start.position, admitted.grant)
         audience.subscribers[subscriber] = None
         self._subscribers[subscriber] = audience
         self._active.add(admitted.grant, subscriber, subscriber.lose_grant)
         if isinstance(audience.framing, HookbotV1):
-            answer += audience.frame(hello(admitted.request, format_id(self._broker.log.epoch, start.position)))
+            upgrade += audience.frame(hello(admitted.request, format_id(self._broker.log.epoch, start.position)))
         told = audience.framing.gap(start.gap) if start.gap else None
-        subscriber.send(answer + audience.frame(told) if told is not None else answer)
+        subscriber.send(upgrade + audience.frame(told) if told is not None else upgrade)
         if start.gap and told is None:
             self._tell_gap(subscriber, audience, start.gap)
         if self._closing:

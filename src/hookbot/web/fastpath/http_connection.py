@@ -9,7 +9,7 @@ import trio
 from ...errors import HookbotError, RequestTimeout
 from ...protocol.http1 import BadRequest, encode_response, head_end
 from ...protocol.request import Request
-from ...protocol.response import Response, refused
+from ...protocol.response import Response, error_response
 from .context import Context, Exchange
 from .epoll import READ, WRITE, NonblockingSocket
 
@@ -157,7 +157,7 @@ class HttpConnection(NonblockingSocket):
         if not self.open:
             return
         if isinstance(outcome, Response):
-            self._answer(outcome, last=False)
+            self._respond(outcome, last=False)
         else:
             self._fail(outcome)
         self._advance()
@@ -175,9 +175,9 @@ class HttpConnection(NonblockingSocket):
         exchange = self._exchange
         request = exchange.head.request if exchange else Request("", b"", ())
         whole = exchange is not None and exchange.skip(self._buffer)
-        self._answer(refused(error, request), last=last or not whole)
+        self._respond(error_response(error, request), last=last or not whole)
 
-    def _answer(self, response: Response, *, last: bool) -> None:
+    def _respond(self, response: Response, *, last: bool) -> None:
         exchange, self._exchange = self._exchange, None
         version = "1.1"
         if exchange:
