@@ -17,7 +17,7 @@
     │   └── HeadersTooLarge                                                      431
     ├── Unavailable        ours, for now: retry with jittered backoff            503
     │   └── Lost           no answer, or not any more; told to listeners and publishers
-    ├── Ended              the hub ends a subscription that stands               a close code
+    ├── Ended              the hub ends an active subscription                   a close code
     └── ConfigError        the hub does not start                                exit code 2
 
 The message of an error is one plain sentence for the person who caused it. It
@@ -92,6 +92,11 @@ class BodyTooLarge(Refused):
 
     status = 413
 
+    @classmethod
+    def than(cls, max_bytes: int) -> "BodyTooLarge":
+        """The refusal of a publish whose body is larger than `max_bytes`."""
+        return cls(f"a body has at most {max_bytes} bytes")
+
 
 class HistoryLost(Refused):
     """Retention took what the listener still wanted, and its format has no way to tell a gap."""
@@ -142,7 +147,7 @@ class Lost(Unavailable):
 
 
 class Ended(HookbotError):
-    """The hub ends a subscription that stands; its websocket is closed with `code`, and the text as the reason."""
+    """The hub ends an active subscription; its websocket is closed with `code`, and the text as the reason."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)

@@ -21,7 +21,7 @@ from ..errors import (
 )
 from ..protocol.message import format_time
 from ..protocol.paths import MESSAGES, METHODS, Route, find_route
-from ..protocol.publish import PublishRequest
+from ..protocol.publish import MAX_BODY_BYTES, PublishRequest
 from ..protocol.request import Request
 from ..protocol.response import Response
 from ..protocol.since import AfterId
@@ -61,7 +61,7 @@ class AccessControl:
         max_subscribers: int | None = None,
         max_subscribers_per_token: int | None = None,
         unsafe_prefixes: Sequence[str] = ("",),
-        max_body_bytes: int = 25 << 20,
+        max_body_bytes: int = MAX_BODY_BYTES,
         origins: Sequence[str] = (),
     ) -> None:
         self.authorizer = authorizer
@@ -106,11 +106,11 @@ class AccessControl:
         publish = PublishRequest.read(request, route)
         max_body_bytes = min(self.max_body_bytes, (source and source.max_body_bytes) or self.max_body_bytes)
         if publish.declared_bytes > max_body_bytes:  # so that nothing has to be read
-            raise BodyTooLarge(f"a body has at most {max_body_bytes} bytes")
+            raise BodyTooLarge.than(max_body_bytes)
         return AdmittedPublish(publish, max_body_bytes, source, self.authorizer, grant.expires_s)
 
     def admits_again(self, admitted: AdmittedPublish) -> bool:
-        """Whether the same head, on the same connection, is still admitted as it was; then it is counted."""
+        """Admit the same head on the same connection again, and count it; False if it has to be admitted anew."""
         if admitted.authorizer is not self.authorizer or admitted.expires_s <= self.now_s:
             return False
         self._count_publish(admitted.request.http)

@@ -2,7 +2,8 @@
 
 A token is the lower-case hex HMAC of the decoded path under the hub's key: HMAC-SHA1 as the ancestor makes them
 (40 digits), or HMAC-SHA256 (64 digits). A token for a path that ends in ``/`` opens everything beneath it; a token
-for a path without the leading ``/pub`` or ``/sub`` is good for both.
+for a path without the leading ``/pub`` or ``/sub`` is good for both. It never expires; one narrowed from it may
+(`hookbot.access.narrowed_tokens`).
 """
 
 import hmac

@@ -1,4 +1,7 @@
-"""Claims: which connection has a cursor or a group now, and how it loses it again."""
+"""Claims: the exclusive use of a cursor by a connection, or of a group by its members, and how it is revoked.
+
+Who may take a cursor over is decided in `broker.cursors`.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

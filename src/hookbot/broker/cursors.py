@@ -122,7 +122,7 @@ class CursorConsumer:
         taken: list[Entry | Gap] = []
         while self._ready and len(taken) < room:
             item = self._ready.popleft()
-            position = position_of(item)
+            position = item.position
             if isinstance(item, Gap):
                 self._gap = position
             elif position > self._state.position:
@@ -148,14 +148,9 @@ async def take_page(subscription: Subscription) -> Sequence[Entry | Gap]:
     for n, item in enumerate(taken):
         size += len(item.message.body) if isinstance(item, Entry) else 0
         if n > PAGE_MESSAGES or (n and size > PAGE_BYTES):
-            subscription.position = position_of(taken[n - 1])
+            subscription.position = taken[n - 1].position
             return taken[:n]
     return taken
-
-
-def position_of(item: Entry | Gap) -> int:
-    """The position up to which everything is told with an item."""
-    return item.position if isinstance(item, Entry) else parse_id(item.before)[1] - 1
 
 
 def read_position(id: object, epoch: str) -> int:

@@ -1,4 +1,4 @@
-"""``hookbot exec``: a command for each message."""
+"""``hookbot exec``: a command for each message; its environment is made in `hookbot.delivery.command`."""
 
 import shutil
 from functools import partial

@@ -1,4 +1,4 @@
-"""The whole hub: log, broker, routers, fast path and app, as siblings under one nursery.
+"""The whole hub: log, broker, routers, fast path and app, each around the next.
 
 An unexpected error in any of them ends the process, loudly. A router's failure does not.
 """
@@ -74,7 +74,11 @@ async def run_hub(config: Config, started: Callable[[RunningHub], None], reread:
 
 @asynccontextmanager
 async def open_hub(config: Config, *, clock_us: Callable[[], int] = wall_clock_us) -> AsyncIterator[RunningHub]:
-    """A hub that listens for as long as the block lasts. Raises `ConfigError`."""
+    """A hub that listens for as long as the block lasts. Raises `ConfigError`.
+
+    Shut down from the inside out: connections end, with what they have in hand (within `leave_s`), then routers, then
+    consumers save their positions, then the broker writes what is in line, then the log is closed.
+    """
     access = make_access_control(config, clock_us)
     specs = unless_wrong(read_routers(config))
     context = make_tls(config)

@@ -20,7 +20,7 @@ Row = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How much history is kept: whichever limit is reached first. None means without limit.
+    """Limits on the history that is kept: the first one reached counts. None means without limit.
 
     Unsafe topics, where untrusted clients publish, count against budgets of their own (`max_unsafe_bytes`, and
     `max_count` once more), so that they never push out a safe message. Idempotency keys live for `dedup_s`; those of

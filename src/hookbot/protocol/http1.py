@@ -1,7 +1,7 @@
 """HTTP/1.1 (RFC 9112) for the fast path, on bytes: httptools reads requests, and responses are written here.
 
 What two readers could understand in two ways is refused: that is how requests are smuggled (section 11.2). Bodies
-are taken from a buffer up to their end and no further, so that a connection can be handed on, with all that was
+are taken from a buffer up to their end and no further, so that a connection can be handed over, with all that was
 read, at the beginning of any request.
 """
 
@@ -38,7 +38,7 @@ class BadRequest(Refused):
 
 
 def head_end(buffer: bytearray) -> int:
-    """Where the head of the request in the buffer ends; 0 if there is more to come. Raises `Refused`."""
+    """The length of the request head in the buffer; 0 if there is more to come. Raises `Refused`."""
     end = buffer.find(b"\r\n\r\n") + 4
     size = end if end > 3 else len(buffer)
     if buffer.count(b"\n", 0, size) != buffer.count(b"\r\n", 0, size):

@@ -22,7 +22,7 @@ _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """How the hub knows who sent a message: by which provider's rule, with which secret, signed when (Unix seconds)."""
+    """Proof of a message's sender: by which provider's rule, with which secret, signed when (Unix seconds)."""
 
     provider: str
     key: str
@@ -45,7 +45,7 @@ class Once:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a publisher hands over: a message that is not stored yet."""
+    """A message that a publisher hands over, not stored yet."""
 
     topic: str
     body: bytes = b""
@@ -85,7 +85,7 @@ class Message:
 
     @property
     def time(self) -> datetime:
-        """When the log took it, UTC."""
+        """The time at which the log took it, UTC."""
         return _EPOCH_START + timedelta(microseconds=self.time_us)
 
     @property
@@ -104,7 +104,7 @@ class Message:
 
     @property
     def wrapped(self) -> bool:
-        """Whether its raw frames carry the ancestor's ``extra-metadata=github`` object in place of the body."""
+        """True if its raw frames carry the ancestor's ``extra-metadata=github`` object in place of the body."""
         return wants_metadata(self.query)
 
 

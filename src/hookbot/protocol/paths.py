@@ -37,7 +37,7 @@ class Route:
 
 
 def is_for_app(raw_path: bytes) -> bool:
-    """Whether only the app knows this path: its first segment is the hub's own, or not plain to see."""
+    """True for paths that only the app knows: its first segment is the hub's own, or not plain to see."""
     first = raw_path[1:].partition(b"/")[0]
     return first in _APP or b"%" in first
 

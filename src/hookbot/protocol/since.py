@@ -1,4 +1,4 @@
-"""Where a subscription starts: the values of ``?since=`` and ``Last-Event-ID``."""
+"""Starts of subscriptions: ``?since=`` and ``Last-Event-ID``, whose values `protocol.subscribe` finds, parsed."""
 
 import re
 from dataclasses import dataclass

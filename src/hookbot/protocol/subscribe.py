@@ -77,7 +77,7 @@ class SubscribeRequest:
 
     @property
     def needs_app(self) -> bool:
-        """Whether it keeps count (acknowledgements, a limit), which the fan-out does not."""
+        """True if the fan-out cannot serve it: it acknowledges, has a limit, or ends with what is stored."""
         return bool(self.cursor or self.group or self.limit or not self.follow)
 
 

@@ -1,4 +1,4 @@
-"""What a topic is, and which subscription hears it.
+"""Topics, and the filters by which subscriptions select them.
 
 A topic is slash-separated text, ``github.com/repo/acme/app``. Topics of senders
 without a token begin with ``/unsafe/``; all others do not begin with a slash, so
@@ -83,7 +83,7 @@ def _check_segments(path: str, shown: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TopicFilter:
-    """What a subscription hears: topics, and subtrees where a pattern ends in ``/`` (``""``: all safe ones)."""
+    """The topics of a subscription: single ones, and subtrees where a pattern ends in ``/`` (``""``: all safe ones)."""
 
     patterns: tuple[str, ...]
 

@@ -51,7 +51,7 @@ def check_handshake(version: str, key: str) -> None:
 
 
 def accept_handshake(request: Request, subprotocol: str | None) -> bytes:
-    """The whole response to a handshake; raises `Refused` for a malformed one. Extensions are never agreed to."""
+    """The whole response to a handshake, without permessage-deflate; raises `Refused` if it is malformed."""
     key = request.header("sec-websocket-key")
     check_handshake(request.header("sec-websocket-version"), key)
     accept = b64encode(sha1(key.encode() + _GUID, usedforsecurity=False).digest())

@@ -48,7 +48,7 @@ class CertificateNeeded(Unavailable):
 
 @dataclass(frozen=True, kw_only=True)
 class Provider(ABC):
-    """How one kind of sender signs its requests. A plugin subclasses it."""
+    """The rule by which one kind of sender signs its requests. A plugin subclasses it."""
 
     name: str
     documentation: str
@@ -57,7 +57,7 @@ class Provider(ABC):
     @property
     @abstractmethod
     def covers(self) -> tuple[str, ...]:
-        """What the signature covers, of: method, url, body, fields or checksum (of the body), timestamp, id."""
+        """The parts that the signature covers: method, url, body, fields or checksum (of the body), timestamp, id."""
 
     @property
     def options(self) -> tuple[str, ...]:

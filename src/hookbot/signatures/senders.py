@@ -3,6 +3,7 @@
 from .challenges import Discord, Dropbox, Meta, Slack, Twitch, X, Zoom
 from .scheme import Scheme
 from .signed_urls import HubSpot, Twilio
+from .timestamps import MAX_AGE_S
 
 FORGES = (  # the body, or the JSON in it where it is a form
     Scheme(
@@ -116,6 +117,7 @@ TIMED = (  # with the time of signing
         template="{timestamp}.{body}",
         timestamp="Stripe-Signature[t]",
         id="json:id",
+        max_age=MAX_AGE_S,  # as Stripe's own libraries have it
     ),
     Slack(
         name="slack",

@@ -91,8 +91,7 @@ async def _error_response(error: HookbotError) -> quart.Response:
 async def _http_error_response(error: HTTPException) -> quart.Response:
     plain = plain_request(request or websocket)
     if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        max_bytes = current_app.config["MAX_CONTENT_LENGTH"]
-        return _response(error_response(BodyTooLarge(f"a body has at most {max_bytes} bytes"), plain))
+        return _response(error_response(BodyTooLarge.than(current_app.config["MAX_CONTENT_LENGTH"]), plain))
     status = error.code or 500
     return _response(error_response(HookbotError(HTTPStatus(status).phrase), plain, status))
 

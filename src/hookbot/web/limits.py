@@ -9,7 +9,7 @@ from ..protocol.http1 import MAX_HEAD_BYTES
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """How much one client may send, and how long it may take: bytes and seconds."""
+    """Limits on one client, in bytes and seconds: how much it may send, and how long it may take."""
 
     max_head_bytes: int = MAX_HEAD_BYTES
     max_message_bytes: int = 64 << 10
@@ -59,7 +59,7 @@ class IncomingBody:
         """Take a chunk; raises `BodyTooLarge`, or `Unavailable` when all bodies together are too large."""
         budget = self._budget
         if self._size + len(chunk) > self._max_bytes:
-            raise BodyTooLarge(f"a body has at most {self._max_bytes} bytes")
+            raise BodyTooLarge.than(self._max_bytes)
         if budget.receiving_bytes + len(chunk) > budget.max_receiving_bytes:
             raise Unavailable("too much is being received at once; try again")
         self._size += len(chunk)

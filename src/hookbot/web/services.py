@@ -18,7 +18,7 @@ CHECK_INTERVAL_S = 1.0
 
 
 class Readiness:
-    """Whether a hub can work now: its log can be written, and its routers run."""
+    """The check behind ``/readyz``: the log can be written to, and the routers run."""
 
     def __init__(self, log: Log, routers_run: Callable[[], bool]) -> None:
         self._log = log

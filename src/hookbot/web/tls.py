@@ -11,7 +11,7 @@ PROTOCOLS = ["h2", "http/1.1"]
 
 
 class Tls:
-    """What the next handshake is made with. Connections that stand keep what theirs was made with."""
+    """The TLS context for the next handshake; established connections keep theirs."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.context = context

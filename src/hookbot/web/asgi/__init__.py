@@ -1,7 +1,7 @@
-"""Hypercorn and Quart-Trio for the open internet: nothing a stranger sends ends the process, spins, hangs or fills it.
+"""Hypercorn and Quart-Trio for the open internet: no client ends, spins, hangs or fills the process.
 
 `HookbotApp` is a Quart-Trio app, and `Server` serves one by Hypercorn's protocols. Both are mended where the
-libraries, at the versions the hub pins, trust strangers too much; nobody else in the hub touches what is theirs.
+libraries, at the versions the hub pins, trust clients too much; nobody else in the hub touches what is theirs.
 Each class says which of their internals it relies on; the traps are numbered as in the tests.
 """
 

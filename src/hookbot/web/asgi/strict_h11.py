@@ -1,4 +1,4 @@
-"""What h11 lets pass and a hub must not: requests that two readers could read in two ways.
+"""Strict HTTP/1.1: refuses what h11 accepts, and what two readers could read in two ways.
 
 h11 takes bare line feeds, folded headers, Content-Length beside Transfer-Encoding or twice, and any version with one
 digit on each side of the dot. A proxy in front of the hub may see another request in the same bytes: that is how

@@ -31,7 +31,7 @@ SEND_COST = 16 << 10
 SWEEP_S = 1.0
 
 Sends = MutableMapping[int, Send | None]
-"""What follows a position: made once for all who stand at the same place."""
+"""The next send after a position: made once for all subscribers at the same position."""
 
 logger = logging.getLogger("hookbot.fanout")
 
@@ -48,7 +48,7 @@ class Fanout:
         self._audiences = Audiences(services.broker.channels, self._mark)
         self._subscribers: dict[Subscriber, Audience] = {}
         self._news: dict[Audience, None] = {}
-        """Whom there may be something to send to, first come, first served."""
+        """Audiences that may have something to send, first come, first served."""
         self._has_news = trio.Event()
         self._empty = trio.Event()
         self._closing = False
