@@ -39,7 +39,6 @@ class Duration(click.ParamType[float]):
         self._positive = positive
 
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Called by click."""
         text = str(value)
         try:
             seconds = float(text if _SECONDS.fullmatch(text) else parse_duration(text))
@@ -59,7 +58,6 @@ class Moment(click.ParamType[float]):
         self._complaint = complaint
 
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Called by click."""
         if not isinstance(value, str):
             return value
         for read in (self._other, _time):
@@ -76,7 +74,6 @@ class Size(click.ParamType[int]):
     name = "size"
 
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Called by click."""
         match = _SIZE.fullmatch(str(value))
         if match is None:
             self.fail(f"not a size such as 25MiB or 1GiB: {value!r}", param, ctx)
@@ -91,7 +88,6 @@ class Parsed(click.ParamType[Any]):
         self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Called by click."""
         if not isinstance(value, str):
             return value
         try:

@@ -14,14 +14,15 @@ from functools import partial
 import trio
 
 from ..access.active_subscriptions import ActiveSubscriptions
+from ..access.control import AccessControl
 from ..broker.broker import Broker, open_broker
-from ..broker.consumers import open_consumers
+from ..broker.consumers import Consumers, open_consumers
 from ..errors import ConfigError
 from ..log.contract import Log
 from ..log.memory import MemoryLog
 from ..log.sqlite import open_sqlite_log
 from ..protocol.message import wall_clock_us
-from ..routers.runner import open_routers
+from ..routers.runner import Routers, open_routers
 from ..web.app import create_app
 from ..web.asgi import PrefixedStream, Server, Transport
 from ..web.fastpath.epoll import AVAILABLE
@@ -92,18 +93,8 @@ async def open_hub(config: Config, *, clock_us: Callable[[], int] = wall_clock_u
         trio.open_nursery() as background,
     ):
         background.start_soon(_sweep_subscriptions, access.active)
-        services = Services(
-            broker,
-            access,
-            BodyBudget(config.max_body_bytes, config.max_receiving_bytes),
-            consumers,
-            Streams(broker, access.active, config.heartbeat_s),
-            Readiness(log, lambda: routers.running),
-            hub_metrics(broker, access, routers.snapshot),
-            routers.snapshot,
-        )
-        app = create_app(services)
-        server = Server(app, connection_limits(config))
+        services = _services(config, access, broker, consumers, routers)
+        server = Server(create_app(services), connection_limits(config))
         async with trio.open_nursery() as connections:
             hand_over = partial(_serve_soon, connections, server)
             if tls is None and config.door and AVAILABLE:
@@ -119,6 +110,16 @@ async def open_hub(config: Config, *, clock_us: Callable[[], int] = wall_clock_u
                 services.streams.close()
                 server.shut_down()
         background.cancel_scope.cancel()
+
+
+def _services(
+    config: Config, access: AccessControl, broker: Broker, consumers: Consumers, routers: Routers
+) -> Services:
+    bodies = BodyBudget(config.max_body_bytes, config.max_receiving_bytes)
+    streams = Streams(broker, access.active, config.heartbeat_s)
+    readiness = Readiness(broker.log, lambda: routers.running)
+    metrics = hub_metrics(broker, access, routers.snapshot)
+    return Services(broker, access, bodies, consumers, streams, readiness, metrics, routers.snapshot)
 
 
 def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContextManager[Log]:

@@ -10,7 +10,6 @@ class TextFormatter(logging.Formatter):
     """One line, with further lines indented: nothing that an untrusted client sent can look like a line of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Called by `logging`."""
         return super().format(record).replace("\n", "\n    ")
 
 
@@ -18,7 +17,6 @@ class JsonFormatter(logging.Formatter):
     """One JSON object in each line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Called by `logging`."""
         fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -95,7 +95,7 @@ class Head:
 
 
 class _Parsing:
-    """Collects what httptools finds in one request."""
+    """The findings of httptools in one request, which calls the ``on_`` methods."""
 
     __slots__ = ("chunks", "complete", "fields", "parser")
 
@@ -119,15 +119,12 @@ class _Parsing:
         del self.parser
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by the parser."""
         self.fields.append((name.decode("latin-1"), value.decode("latin-1").rstrip("\t ")))
 
     def on_body(self, chunk: bytes) -> None:
-        """Called by the parser."""
         self.chunks.append(chunk)
 
     def on_message_complete(self) -> None:
-        """Called by the parser."""
         self.complete = True
 
 

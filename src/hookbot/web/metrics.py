@@ -45,7 +45,6 @@ class Metrics(Collector):
         return generate_latest(once)
 
     def collect(self) -> Iterator[Metric]:
-        """Called by the registry."""
         families = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
         for kind, name, help, label, read in self._reads:
             family = families[kind](name, help, labels=[label] if label else [])

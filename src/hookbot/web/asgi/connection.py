@@ -29,7 +29,7 @@ logger = logging.getLogger("hookbot.serving")
 
 
 class PrefixedStream(trio.abc.HalfCloseableStream):
-    """A stream of which something was read already: `receive_some` gives back `prefix` first."""
+    """A stream of which something was read already: `receive_some` gives back `prefix` first, then the stream's."""
 
     def __init__(self, prefix: bytes, stream: trio.SocketStream) -> None:
         self._prefix = prefix
@@ -37,7 +37,6 @@ class PrefixedStream(trio.abc.HalfCloseableStream):
         self.socket = stream.socket
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """As the stream's, after the prefix."""
         if not self._prefix:
             return await self._stream.receive_some(max_bytes)
         await trio.lowlevel.checkpoint()
@@ -46,19 +45,15 @@ class PrefixedStream(trio.abc.HalfCloseableStream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As the stream's."""
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """As the stream's."""
         await self._stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        """As the stream's."""
         await self._stream.send_eof()
 
     async def aclose(self) -> None:
-        """As the stream's."""
         await self._stream.aclose()
 
 

@@ -72,13 +72,7 @@ class Fanout:
                     await self._deliver(audience)
 
     def adopt(
-        self,
-        sock: socket.socket,
-        admitted: AdmittedSubscription,
-        start: Start,
-        *,
-        upgrade: bytes,
-        early: bytes,
+        self, sock: socket.socket, admitted: AdmittedSubscription, start: Start, *, upgrade: bytes, early: bytes
     ) -> None:
         """Take over the socket of a client that is admitted by `upgrade`; `early` is what it has already sent."""
         audience = self._audiences.join(admitted.request)
