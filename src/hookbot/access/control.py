@@ -21,7 +21,7 @@ from ..errors import (
 )
 from ..protocol.message import format_time
 from ..protocol.paths import MESSAGES, METHODS, Route, find_route
-from ..protocol.publish import MAX_BODY_BYTES, PublishRequest
+from ..protocol.publish import DEFAULT_MAX_BODY_BYTES, PublishRequest
 from ..protocol.request import Request
 from ..protocol.response import Response
 from ..protocol.since import AfterId
@@ -61,7 +61,7 @@ class AccessControl:
         max_subscribers: int | None = None,
         max_subscribers_per_token: int | None = None,
         unsafe_prefixes: Sequence[str] = ("",),
-        max_body_bytes: int = MAX_BODY_BYTES,
+        max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
         origins: Sequence[str] = (),
     ) -> None:
         self.authorizer = authorizer

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from ..delivery.output import safe
+from ..delivery.output import escaped
 from ..protocol.message import Message
 
 SHOWN_CHARS = 20_000
@@ -30,7 +30,7 @@ def show(message: Message, headers: Sequence[str] = ()) -> str:
     """The message as some lines of text, with colours; the values of `headers` stand below the heading."""
     wanted = {name.lower() for name in headers}
     lines = [_heading(message)]
-    lines += [f"{_INDENT}{name}: {safe(value)}" for name, value in message.headers if name.lower() in wanted]
+    lines += [f"{_INDENT}{name}: {escaped(value)}" for name, value in message.headers if name.lower() in wanted]
     lines += [f"{_INDENT}{line}" for line in _body(message.body).split("\n") if message.body]
     return "\n".join(lines) + "\n"
 
@@ -74,11 +74,11 @@ def log_to_stderr(*, quiet: bool = False) -> None:
 
 def _heading(message: Message) -> str:
     moment = datetime.fromtimestamp(message.time_us / 1e6).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    event = safe(event_of(message))[:80]
+    event = escaped(event_of(message))[:80]
     verified = click.style(f"verified by {message.verified.provider}", fg="green") if message.verified else ""
     parts = [
         moment,
-        click.style(safe(message.topic), fg="cyan", bold=True),
+        click.style(escaped(message.topic), fg="cyan", bold=True),
         event and click.style(event, fg="yellow"),
         size_of(len(message.body)),
         verified,
@@ -92,7 +92,7 @@ def _body(body: bytes) -> str:
     except UnicodeDecodeError:
         more = ", ..." if len(body) > SHOWN_BYTES else ""
         return click.style(f"not text: {body[:SHOWN_BYTES].hex(' ')}{more}", dim=True)
-    pretty = safe(_cut(_indented(text))).removesuffix("\n")
+    pretty = escaped(_cut(_indented(text))).removesuffix("\n")
     return _KEY.sub(lambda match: f"{match[1]}{click.style(match[2], fg='blue')}{match[3]}", pretty)
 
 

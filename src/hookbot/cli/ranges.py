@@ -40,7 +40,7 @@ def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, d
         raise click.UsageError(f"say which: {', '.join(KNOWN)}")
     failed = False
     for name in names or tuple(ranges):
-        published = _place(name, ranges.get(name), url, select)
+        published = _find_list(name, ranges.get(name), url, select)
         try:
             ranges[name] = trio.run(_fetch, published)
             write_ranges(path, ranges)
@@ -52,16 +52,16 @@ def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, d
         sys.exit(1)
 
 
-def _place(name: str, before: RangeList | None, url: str | None, select: str | None) -> RangeList:
+def _find_list(name: str, before: RangeList | None, url: str | None, select: str | None) -> RangeList:
     """The list with the place where it is published: as the options say, or as before, or as is known."""
-    place = before or KNOWN.get(name) or RangeList("", "")
-    place = replace(place, url=url or place.url, select=select or place.select)
-    if not place.url or not place.select:
+    published = before or KNOWN.get(name) or RangeList("", "")
+    published = replace(published, url=url or published.url, select=select or published.select)
+    if not published.url or not published.select:
         raise click.UsageError(f"{name!r} is not known: add --url and --select (known: {', '.join(KNOWN)})")
-    return place
+    return published
 
 
-async def _fetch(place: RangeList) -> RangeList:
-    document = await fetch_small(place.url, max_bytes=MAX_BYTES)
-    networks = select_networks(document, place.select, place.url)
-    return replace(place, networks=networks, updated=format_time(wall_clock_us()))
+async def _fetch(published: RangeList) -> RangeList:
+    document = await fetch_small(published.url, max_bytes=MAX_BYTES)
+    networks = select_networks(document, published.select, published.url)
+    return replace(published, networks=networks, updated=format_time(wall_clock_us()))

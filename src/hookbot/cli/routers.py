@@ -145,10 +145,10 @@ class VerifyingGitHubRouter(GitHubRouter):
         await super().route(replace(message, verified=None), publish)
 
 
-def _run(outside: RemoteRunner) -> None:
+def _run(runner: RemoteRunner) -> None:
     """Run until Ctrl-C; raises what ended it."""
     try:
-        trio.run(outside.run)
+        trio.run(runner.run)
     except BaseExceptionGroup as group:
         error = first_error(group)
         if isinstance(error, KeyboardInterrupt):

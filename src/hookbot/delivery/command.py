@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import trio
 
 from ..protocol.message import Message, format_time
-from .output import Output, PrefixedOutput, safe
+from .output import Output, PrefixedOutput, escaped
 from .worker import Failed
 
 KILL_AFTER_S = 10.0  # a command that is asked to end has so long to do it
@@ -65,7 +65,7 @@ class CommandRunner:
                 )
         except OSError as error:
             raise Failed(f"{self._command[0]} cannot be run: {error.strerror}") from None
-        prefix = f"{safe(message.topic)} | ".encode("utf-8", "replace")
+        prefix = f"{escaped(message.topic)} | ".encode("utf-8", "replace")
         pipes = [pipe for pipe in (process.stdout, process.stderr) if isinstance(pipe, trio.lowlevel.FdStream)]
         async with pipes[0], pipes[1], trio.open_nursery() as nursery:
             passing = [PrefixedOutput(pipe, output, prefix) for pipe, output in zip(pipes, self._outputs, strict=True)]

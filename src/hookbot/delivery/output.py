@@ -98,6 +98,6 @@ class PrefixedOutput:
             await self._output.write(self._prefix + lines.replace(b"\n", b"\n" + self._prefix) + b"\n")
 
 
-def safe(text: str) -> str:
+def escaped(text: str) -> str:
     """The text with everything escaped that would do something to a terminal."""
     return "".join(c if c.isprintable() or c in _SHOWN else c.encode("unicode_escape").decode() for c in text)

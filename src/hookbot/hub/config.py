@@ -9,7 +9,7 @@ from ..access.client_address import TrustedProxies
 from ..access.rate_limits import FAILURES, Rate
 from ..errors import ConfigError
 from ..log.retention import Retention
-from ..protocol.publish import MAX_BODY_BYTES
+from ..protocol.publish import DEFAULT_MAX_BODY_BYTES
 from .config_file import ConfigFile
 from .secret_store import StoredSecret
 
@@ -48,7 +48,7 @@ class Config:
     sha1_tokens: bool = True
     cors_origins: tuple[str, ...] = ()
     door: bool = True
-    max_body_bytes: int = MAX_BODY_BYTES
+    max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     max_receiving_bytes: int = 256 << 20
     """The limit on all bodies that are being received at once."""
     heartbeat_s: float = 15

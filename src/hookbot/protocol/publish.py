@@ -10,7 +10,7 @@ from .request import Request
 from .topics import is_unsafe
 
 # GitHub's own cap is 25 MB.
-MAX_BODY_BYTES = 25 << 20
+DEFAULT_MAX_BODY_BYTES = 25 << 20
 # A circle that goes through several hubs is seen by none of them: it ends after so many routers.
 MAX_HOPS = 16
 # The longest key that Stripe's API takes; the log remembers a digest of it.
