@@ -30,9 +30,8 @@ def find_tokens(request: Request) -> Sequence[str]:
     elif scheme.lower() == "basic":
         with suppress(ValueError):
             tokens.append(a2b_base64(credentials.strip(), strict_mode=True).decode("latin-1").partition(":")[0])
-    for protocol in offered_subprotocols(request):
-        if protocol.startswith(TOKEN_PROTOCOL):
-            tokens.append(protocol.removeprefix(TOKEN_PROTOCOL))
+    offered = offered_subprotocols(request)
+    tokens += [protocol.removeprefix(TOKEN_PROTOCOL) for protocol in offered if protocol.startswith(TOKEN_PROTOCOL)]
     if request.method == "GET" and "token=" in request.query:
         tokens.append(request.parameters.get("token", ""))
     return tokens

@@ -208,8 +208,7 @@ class Broker:
         self.channels.announce(messages)
 
     def _start_after(self, wanted: TopicFilter, position: int) -> Start:
-        gap = self.gap_after(wanted, position)
-        return Start(max(position, self.log.lost_up_to(wanted)), gap)
+        return Start(max(position, self.log.lost_up_to(wanted)), self.gap_after(wanted, position))
 
 
 @asynccontextmanager

@@ -43,12 +43,16 @@ class Entry:
             frame = self._frames[key] = encode(self.message)
         return frame
 
+    def ready_frame(self, key: Hashable, encode: Encode) -> bytes | None:
+        """Like `frame`; None if the message is large and has not been prepared."""
+        frame = self._frames.get(key)
+        return self.frame(key, encode) if frame is None and self.is_ready(key) else frame
+
     async def prepare(self, key: Hashable, encode: Encode) -> None:
         """Encode a large message in a thread, so that nobody else has to wait for it."""
         if self.is_ready(key):
             return
-        if self._preparing is None:  # most messages need none
-            self._preparing = {}
+        self._preparing = self._preparing or {}  # most messages need none
         async with self._preparing.setdefault(key, trio.Lock()):
             if not self.is_ready(key):
                 await trio.to_thread.run_sync(self.frame, key, encode)

@@ -127,8 +127,7 @@ def _check(narrowed: NarrowedToken) -> None:
 
 
 def _with_token(url: SplitResult, token: str, path: str) -> str:
-    host = url.netloc.rpartition("@")[2]
-    return urlunsplit((url.scheme, f"{token}@{host}", path, url.query, ""))
+    return urlunsplit((url.scheme, f"{token}@{url.netloc.rpartition('@')[2]}", path, url.query, ""))
 
 
 def _decoded(path: str) -> str:

@@ -245,8 +245,7 @@ def hop_name(kind: str, *of: str) -> str:
 
 def _hops(message: Message) -> set[str]:
     """Hops that the hub believes, and those that it does not, since a circle may go through unsafe topics."""
-    said = message.header("Hookbot-Hops") or ""
-    return {*message.hops, *(hop.strip() for hop in said.split(","))}
+    return {*message.hops, *(hop.strip() for hop in (message.header("Hookbot-Hops") or "").split(","))}
 
 
 def _times(attempts: int) -> str:

@@ -157,8 +157,7 @@ def wall_clock_us() -> int:
 
 def format_time(time_us: int) -> str:
     """RFC 3339 in UTC with microseconds."""
-    moment = _EPOCH_START + timedelta(microseconds=time_us)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (_EPOCH_START + timedelta(microseconds=time_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def parse_time(text: str) -> int:

@@ -11,6 +11,7 @@ import trio
 from websockets.frames import Close, Frame, Opcode
 
 from hookbot.broker import channels
+from hookbot.broker.page_cache import PAGE_MESSAGES
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.envelope import LARGE_BODY
@@ -648,8 +649,23 @@ async def test_an_id_of_another_log_is_told_as_a_gap_or_closes_a_raw_subscriptio
         assert await raw.closed() == 1013
 
 
-async def test_two_hundred_that_resume_at_once_from_ten_thousand_behind_all_get_everything():
-    async with open_fast_path() as hub:
+class HeldLog(MemoryLog):
+    """A log that is read only once it is released, and counts the pages."""
+
+    def __init__(self):
+        super().__init__()
+        self.released = trio.Event()
+        self.pages = 0
+
+    async def read(self, wanted, *, after, limit, max_bytes):
+        await self.released.wait()
+        self.pages += 1
+        return await super().read(wanted, after=after, limit=limit, max_bytes=max_bytes)
+
+
+async def test_two_hundred_that_resume_at_once_all_get_everything_and_the_log_is_read_once_for_all():
+    log = HeldLog()
+    async with open_fast_path(log=log) as hub:
         bodies = [b"%d" % n for n in range(10_000)]
         await hub.broker.commit([Draft("topic", body) for body in bodies])
         expected = b"".join(frame(BINARY, body) for body in bodies)
@@ -662,7 +678,10 @@ async def test_two_hundred_that_resume_at_once_from_ten_thousand_behind_all_get_
         async with trio.open_nursery() as nursery:
             for _ in range(200):
                 nursery.start_soon(resume)
+            await settled(lambda: len(hub.fanout._subscribers) == 200)
+            log.released.set()
         assert complete == [True] * 200
+        assert log.pages == -(-len(bodies) // PAGE_MESSAGES)
 
 
 # --- the end

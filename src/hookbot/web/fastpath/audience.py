@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
+import trio
+
 from ...broker.channels import Channel, Channels, Entry
 from ...protocol.frames import Framing, framing_for
 from ...protocol.message import Message
@@ -28,6 +30,8 @@ class Audience:
         self._on_news = on_news
         self._opcode = TEXT if framing.text else BINARY
         self._key = "websocket", framing.key
+        # Also where nothing is large: it keeps all who catch up in step, so that each page of the log is read once.
+        self._preparing = trio.Lock()
 
     def wake(self) -> None:
         """Called by the broker when the channel has news."""
@@ -46,8 +50,9 @@ class Audience:
         parts: list[bytes] = []
         size = reached = 0
         for entry in entries:
-            part = self._part(entry)
+            part = entry.ready_frame(self._key, self._encode)
             if part is None:
+                self.unprepared[entry] = None
                 break
             parts.append(part)
             size, reached = size + len(part), entry.position
@@ -63,14 +68,10 @@ class Audience:
 
     async def prepare(self, entries: Sequence[Entry]) -> None:
         """Encode the large ones in a thread, so that they do not hold up everybody else."""
-        for entry in entries:
-            await entry.prepare(self._key, self._encode)
-
-    def _part(self, entry: Entry) -> bytes | None:
-        if entry.is_ready(self._key):
-            return entry.frame(self._key, self._encode)
-        self.unprepared[entry] = None
-        return None
+        async with self._preparing:
+            for entry in entries:
+                if not entry.is_ready(self._key):
+                    await entry.prepare(self._key, self._encode)
 
     def _encode(self, message: Message) -> bytes:
         return self.frame(self.framing.message(message))
