@@ -1,6 +1,8 @@
 import logging
 
 import pytest
+import trustme
+from cryptography.x509 import load_pem_x509_certificate
 
 from hookbot.hub import hub
 
@@ -26,3 +28,10 @@ def ways(request):
 def quick(monkeypatch):
     """A hub looks every moment whether the tokens of its subscriptions are still good."""
     monkeypatch.setattr(hub, "SWEEP_INTERVAL_S", 0.01)
+
+
+@pytest.fixture(scope="session")
+def certificate():
+    """A client certificate."""
+    issued = trustme.CA().issue_cert("robot.example", common_name="robot", organization_name="Acme, Inc.")
+    return load_pem_x509_certificate(issued.cert_chain_pems[0].bytes())

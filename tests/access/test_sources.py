@@ -4,9 +4,7 @@ from hashlib import sha256
 from ipaddress import ip_network
 
 import pytest
-import trustme
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_pem_x509_certificate
 
 from hookbot.access.sources import Source, Sources
 from hookbot.errors import BadSignature, Forbidden
@@ -72,13 +70,6 @@ def test_a_source_takes_requests_from_its_networks_only():
         with pytest.raises(Forbidden):
             source.check_sender(outside, None)
     make_source().check_sender("192.0.3.1", None)
-
-
-@pytest.fixture(scope="module")
-def certificate():
-    """A client certificate, DER."""
-    issued = trustme.CA().issue_cert("robot.example", common_name="robot", organization_name="Acme, Inc.")
-    return load_pem_x509_certificate(issued.cert_chain_pems[0].bytes())
 
 
 def test_a_source_may_ask_for_a_certificate(certificate):

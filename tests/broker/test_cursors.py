@@ -8,32 +8,9 @@ from hookbot.broker.broker import Start
 from hookbot.broker.cursors import take_page
 from hookbot.broker.page_cache import PAGE_BYTES, PAGE_MESSAGES
 from hookbot.errors import Ended, Refused, Unavailable
-from hookbot.log.memory import MemoryLog
-from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.since import AfterId, FromOldest
 from hookbot.protocol.topics import TopicFilter
-from support.consumers import WorkingLog, ack, listening, open_hub, shown, take, takes_nothing
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def log(request, tmp_path):
-    if request.param == "memory":
-        yield MemoryLog()
-    else:
-        async with open_sqlite_log(tmp_path) as log:
-            yield log
-
-
-@pytest.fixture
-async def hub(log):
-    async with open_hub(log) as hub:
-        yield hub
-
-
-@pytest.fixture
-async def memory_hub():
-    async with open_hub(WorkingLog()) as hub:
-        yield hub
+from support.consumers import ack, listening, open_hub, shown, take, takes_nothing
 
 
 async def test_a_new_cursor_starts_now_and_is_saved_before_its_client_hears_of_it(hub):

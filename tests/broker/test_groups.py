@@ -10,32 +10,10 @@ from trio.testing import wait_all_tasks_blocked
 from hookbot.broker import group as group_module
 from hookbot.broker.page_cache import PAGE_MESSAGES
 from hookbot.errors import Ended, Refused, Unavailable
-from hookbot.log.memory import MemoryLog
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.message import Gap
 from hookbot.protocol.since import AfterId, FromOldest
-from support.consumers import WorkingLog, ack_each, listening, number, open_hub, shown, take, takes_nothing
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def log(request, tmp_path):
-    if request.param == "memory":
-        yield MemoryLog()
-    else:
-        async with open_sqlite_log(tmp_path) as log:
-            yield log
-
-
-@pytest.fixture
-async def hub(log):
-    async with open_hub(log) as hub:
-        yield hub
-
-
-@pytest.fixture
-async def memory_hub():
-    async with open_hub(WorkingLog()) as hub:
-        yield hub
+from support.consumers import ack_each, listening, number, open_hub, shown, take, takes_nothing
 
 
 def join(hub, topic="t", **asked):

@@ -6,34 +6,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from hookbot import backoff
-from hookbot.testing import open_test_hub
-from support.commands import Caller, running
-from support.hubs import ThreadHub
+from support.commands import running
 
 HISTORY = ("exec", "--since", "all", "--limit")
-
-
-@pytest.fixture(scope="module")
-def thread():
-    thread = ThreadHub()
-    yield thread
-    thread.close()
-
-
-@pytest.fixture
-def call(monkeypatch, capfdbinary):
-    monkeypatch.setattr(backoff, "SHORTEST_S", 0.02)
-    monkeypatch.setattr(backoff, "LONGEST_S", 0.05)
-    return Caller(monkeypatch, capfdbinary)
-
-
-@pytest.fixture
-async def hub(nursery):
-    """A hub, and a deadline for what happens with it."""
-    with trio.fail_after(50):
-        async with open_test_hub() as hub:
-            yield hub
 
 
 def test_the_command_is_run_for_each_message_and_its_output_is_prefixed(thread, call):

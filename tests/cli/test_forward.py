@@ -4,41 +4,16 @@ import json
 import signal
 
 import pytest
-import trio
 
-from hookbot import backoff, blocking
+from hookbot import blocking
 from hookbot.client.address import Address
 from hookbot.client.http import ask
 from hookbot.protocol.envelope import from_envelope
-from hookbot.testing import open_test_hub
-from support.commands import Caller, run, running, starting
-from support.hubs import ThreadHub
+from support.commands import run, running, starting
 from support.targets import target
 
 BODIES = [b"", b"{}", b"a=1&b=%20", bytes(range(256)), b"x" * (25 << 20)]
 HISTORY = ("forward", "--since", "all", "--limit")
-
-
-@pytest.fixture(scope="module")
-def thread():
-    thread = ThreadHub()
-    yield thread
-    thread.close()
-
-
-@pytest.fixture
-def call(monkeypatch, capfdbinary):
-    monkeypatch.setattr(backoff, "SHORTEST_S", 0.02)
-    monkeypatch.setattr(backoff, "LONGEST_S", 0.05)
-    return Caller(monkeypatch, capfdbinary)
-
-
-@pytest.fixture
-async def hub(nursery):
-    """A hub, and a deadline for what happens with it."""
-    with trio.fail_after(50):
-        async with open_test_hub() as hub:
-            yield hub
 
 
 def test_what_is_posted_to_the_hub_arrives_at_the_target_as_it_was(thread, call):

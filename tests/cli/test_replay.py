@@ -9,27 +9,10 @@ import sys
 import pytest
 import trio
 
-from hookbot import backoff
 from hookbot.protocol.message import format_time
 from hookbot.testing import open_test_hub
-from support.commands import Caller, running
-from support.hubs import ThreadHub
+from support.commands import running
 from support.targets import target
-
-
-@pytest.fixture(scope="module")
-def thread():
-    thread = ThreadHub()
-    yield thread
-    thread.close()
-
-
-@pytest.fixture
-def call(monkeypatch, capfdbinary):
-    monkeypatch.setattr(backoff, "SHORTEST_S", 0.02)
-    monkeypatch.setattr(backoff, "LONGEST_S", 0.05)
-    return Caller(monkeypatch, capfdbinary)
-
 
 HISTORY = ("replay", "--since", "all")
 

@@ -5,9 +5,7 @@ from hashlib import sha256
 from ipaddress import ip_network
 
 import pytest
-import trustme
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_pem_x509_certificate
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,13 +154,6 @@ OPTIONS = sorted({option for name in provider_names() for option in load_provide
 def test_whatever_a_section_says_it_is_a_source_or_a_mistake(name, section):
     with suppress(ConfigError):
         parse_source({**SECTION, "provider": name, **section}, resolve, RANGES)
-
-
-@pytest.fixture(scope="module")
-def certificate():
-    """A client certificate, DER."""
-    issued = trustme.CA().issue_cert("robot.example", common_name="robot", organization_name="Acme, Inc.")
-    return load_pem_x509_certificate(issued.cert_chain_pems[0].bytes())
 
 
 def test_a_source_may_ask_for_a_certificate(certificate):

@@ -1,0 +1,29 @@
+import pytest
+
+from hookbot.log.memory import MemoryLog
+from hookbot.log.sqlite import open_sqlite_log
+from support.consumers import WorkingLog, open_hub
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def log(request, tmp_path):
+    """Each kind of log."""
+    if request.param == "memory":
+        yield MemoryLog()
+    else:
+        async with open_sqlite_log(tmp_path) as log:
+            yield log
+
+
+@pytest.fixture
+async def hub(log):
+    """A hub on each kind of log."""
+    async with open_hub(log) as hub:
+        yield hub
+
+
+@pytest.fixture
+async def memory_hub():
+    """A hub whose log can be made to fail."""
+    async with open_hub(WorkingLog()) as hub:
+        yield hub
