@@ -1,0 +1,111 @@
+"""A release: built into dist/ and checked, never uploaded. `make release` runs it."""
+
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+from hookbot.version import __version__
+
+ROOT = Path(__file__).parents[1]
+NOT_IN_SDIST = (".ci/", ".github/", ".pre-commit-config.yaml")
+"""Beginnings of tracked paths that are of use in a clone only."""
+
+
+class NotReady(Exception):
+    """A release that cannot be made, with what to do about it."""
+
+
+def main() -> None:
+    """Build the sdist and the wheel of the current commit, and run the demo with each."""
+    try:
+        check_tree(ROOT)
+        dist = ROOT / "dist"
+        sdist, wheel = build(ROOT, dist)
+        tracked = tracked_files(ROOT)
+        check_files(sdist.name, sdist_files(sdist), expected_in_sdist(tracked))
+        check_files(wheel.name, wheel_files(wheel), expected_in_wheel(tracked))
+        for archive in (sdist, wheel):
+            print(f"The demo, with {archive.name} in a clean environment:", flush=True)
+            run_demo(archive)
+    except NotReady as problem:
+        sys.exit(f"not released: {problem}")
+    print(f"\n{sdist} and {wheel} are good.")
+
+
+def check_tree(root: Path) -> None:
+    """Raise `NotReady` unless the working tree is the commit that would be tagged."""
+    if changes := git(root, "status", "--porcelain"):
+        raise NotReady(f"the working tree has changes; commit or remove them:\n{changes}")
+
+
+def build(root: Path, dist: Path) -> tuple[Path, Path]:
+    """Build the sdist and the wheel of a tree into a folder and return their paths."""
+    command = [sys.executable, "-m", "hatchling", "build", "--directory", str(dist)]
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    return dist / f"hookbot-{__version__}.tar.gz", dist / f"hookbot-{__version__}-py3-none-any.whl"
+
+
+def sdist_files(path: Path) -> set[str]:
+    """Paths of the files in an sdist, without its top folder."""
+    with tarfile.open(path) as archive:
+        return {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+
+
+def wheel_files(path: Path) -> set[str]:
+    """Paths of the files in a wheel."""
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())
+
+
+def tracked_files(root: Path) -> set[str]:
+    """Paths that git tracks."""
+    return set(git(root, "ls-files").splitlines())
+
+
+def expected_in_sdist(tracked: set[str]) -> set[str]:
+    """Paths that an sdist has to hold: the tracked ones that are of use outside a clone, and its metadata."""
+    return {path for path in tracked if not path.startswith(NOT_IN_SDIST)} | {"PKG-INFO"}
+
+
+def expected_in_wheel(tracked: set[str]) -> set[str]:
+    """Paths that a wheel has to hold: the package and its metadata."""
+    metadata = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
+    package = {path.removeprefix("src/") for path in tracked if path.startswith("src/")}
+    return package | {f"hookbot-{__version__}.dist-info/{name}" for name in metadata}
+
+
+def check_files(name: str, found: set[str], expected: set[str]) -> None:
+    """Raise `NotReady` with the differences unless an archive holds what it should."""
+    if found != expected:
+        differences = [f"lacks {path}" for path in sorted(expected - found)]
+        differences += [f"holds {path}" for path in sorted(found - expected)]
+        raise NotReady(f"{name}: {', '.join(differences)}; see [tool.hatch.build] in pyproject.toml")
+
+
+def run_demo(archive: Path) -> None:
+    """Install an archive into an environment of its own and run the demo there."""
+    with tempfile.TemporaryDirectory() as environment:
+        python = Path(environment) / "bin" / "python"
+        run(sys.executable, "-m", "venv", environment)
+        run(python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", archive)
+        # Outside the repository, so that `import hookbot` finds the archive's files and not src/.
+        run(python, ROOT / "examples" / "demo.py", directory=environment)
+
+
+def run(*command: str | Path, directory: str | None = None) -> None:
+    """Run a command to its end; raise `NotReady` if it fails."""
+    words = [str(word) for word in command]
+    if status := subprocess.run(words, cwd=directory, check=False).returncode:
+        raise NotReady(f"`{' '.join(words)}` failed with status {status}")
+
+
+def git(root: Path, *words: str) -> str:
+    """Output of a git command, without the last line's end."""
+    return subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, text=True).stdout.rstrip("\n")
+
+
+if __name__ == "__main__":
+    main()
