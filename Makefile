@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test demo crash-test bench bench-full lint format constraints clean
+.PHONY: run test demo crash-test bench bench-full lint format hooks constraints clean
 
 run: $(VENV)/.installed
 	$(BIN)/hookbot serve --router github
@@ -31,6 +31,12 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+# Before each commit git runs what .pre-commit-config.yaml names, with the tools of constraints.txt. Hooks are a matter of taste,
+# so pre-commit is installed here only.
+hooks: $(VENV)/.installed-dev
+	$(BIN)/pip install --quiet --constraint constraints.txt 'pre-commit==4.*' 'pre-commit-hooks==6.*'
+	$(BIN)/pre-commit install
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
