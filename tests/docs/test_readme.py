@@ -108,15 +108,3 @@ def test_forward_and_exec_work_as_readme_shows_them(shell, port, tmp_path):
 
     assert received == [b"hello, world"], output
     assert "hello, world" in output
-
-
-def test_every_page_that_is_linked_to_is_there():
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    broken = [
-        f"{page.name}: {link}"
-        for page in pages
-        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
-        if "://" not in link and not (page.parent / link).exists()
-    ]
-
-    assert broken == []
