@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test demo crash-test bench bench-full lint format hooks constraints clean
+.PHONY: run test demo crash-test bench bench-full lint format changelog hooks constraints clean
 
 run: $(VENV)/.installed
 	$(BIN)/hookbot serve --router github
@@ -31,6 +31,10 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+# Move the fragments of changes/ into CHANGELOG.md, beneath the version of src/hookbot/version.py.
+changelog: $(VENV)/.installed-dev
+	$(BIN)/towncrier build --yes
 
 # Before each commit git runs what .pre-commit-config.yaml names, with the tools of constraints.txt. Hooks are a matter of taste,
 # so pre-commit is installed here only.
