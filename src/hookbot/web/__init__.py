@@ -1,8 +1,8 @@
-"""Everything that answers HTTP, with the `Services` of a running hub.
+"""HTTP: the app, the fast path, and the publish and subscribe flows that both of them run.
 
-Two ways in, one set of rules. The app (app, on Quart-Trio, served by `asgi`) has every route; the fast path
-(`fastpath`) answers plain publishes and websockets without the framework, and hands everything else over to the app.
-Both admit requests by `hookbot.access`, run the flows of `publish` and `subscribe`, and keep to the same limits
-(limits, tls). `Streams` are subscriptions as frames (streams); operators ask for health, metrics, cursors and routers
-(operations, metrics).
+Two ways in, one set of rules. The app (`app`, on Quart-Trio, served by `asgi`) has every route; the fast path
+(`fastpath`) answers plain publishes and websockets without the framework, and hands all other connections over to the
+app. Both admit requests through `hookbot.access`, run the flows in `publish` and `subscribe`, and enforce the same
+`limits`. `Services` are the parts of a running hub that both share. A `Stream` is a subscription as frames
+(`streams`); operators read health, metrics, cursors and routers (`operations`, `metrics`).
 """

@@ -1,6 +1,7 @@
-"""The app: every route of the hub, for whatever the fast path does not answer, and for all of TLS and HTTP/2.
+"""The app: every route of the hub. It serves what the fast path hands over, and all of TLS and HTTP/2.
 
-Paths are decoded by ourselves (`hookbot.protocol.topics.decode_path`), so one route takes them all.
+One catch-all route takes every path to a topic, because `hookbot.protocol.topics.decode_path` decodes them, more
+strictly than werkzeug.
 """
 
 from http import HTTPStatus
@@ -21,12 +22,12 @@ from .subscribe import find_start, serve_websocket, stream_body
 
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-"""No cache keeps a stream, and no nginx collects it before it passes it on."""
+"""Headers that keep caches from storing a stream, and nginx from buffering it."""
 MEDIA_TYPES = {"sse": "text/event-stream", "jsonl": "application/x-ndjson"}
 
 
 def create_app(services: Services) -> HookbotApp:
-    """A Quart-Trio app that is a whole hub by itself, to be run by any ASGI server on Trio."""
+    """A Quart-Trio app that is a complete hub; any ASGI server on Trio can run it."""
     access = services.access
     app = HookbotApp("hookbot", max_body_bytes=access.max_body_bytes)
     app.register_error_handler(HookbotError, _error_response)
@@ -37,7 +38,8 @@ def create_app(services: Services) -> HookbotApp:
     @app.before_request
     async def read_request() -> None:
         plain = access.resolve_client(plain_request(request))
-        decode_path(plain.raw_path)  # werkzeug's own decoding is lenient
+        # Before any route: werkzeug decodes leniently, and ``%ff`` would become a replacement character.
+        decode_path(plain.raw_path)
 
     @app.before_websocket
     async def read_handshake() -> None:
@@ -97,7 +99,7 @@ async def _http_error_response(error: HTTPException) -> quart.Response:
 
 
 def _allow_origin(access: AccessControl, response: quart.Response) -> quart.Response:
-    """Let the pages of `--cors-origin` read (Fetch Standard, section 3.2)."""
+    """The response, readable for web pages of a `--cors-origin` (Fetch Standard, section 3.2)."""
     origin = request.headers.get("origin", "")
     if origin.lower() in access.origins:
         response.headers["Access-Control-Allow-Origin"] = origin

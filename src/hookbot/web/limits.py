@@ -1,4 +1,4 @@
-"""Limits on untrusted clients: one set for connections, whoever serves them, and a budget for incoming bodies."""
+"""Limits on untrusted clients: one set for the connections of both servers, and a memory budget for request bodies."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -9,32 +9,34 @@ from ..protocol.http1 import MAX_HEAD_BYTES
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Limits on one client, in bytes and seconds: how much it may send, and how long it may take."""
+    """Limits on one client connection, in bytes and seconds."""
 
     max_head_bytes: int = MAX_HEAD_BYTES
+    """Size of the request line and the headers together."""
     max_message_bytes: int = 64 << 10
-    """A websocket message from a client."""
+    """Size of a websocket message from a client; clients send acknowledgements, which are far smaller."""
     keep_alive_s: float = 75
-    """Between two requests on one connection."""
+    """Idle time between two requests. Above the 60 s of common load balancers, so that they close first: a request
+    sent into a connection that the hub is closing would be lost."""
     slow_s: float = 10
-    """For a TLS handshake; for a whole request line with its headers; between two pieces of a body."""
+    """Time for a TLS handshake; for a whole request head; between two chunks of a body."""
     body_s: float = 300
-    """For a whole body: 25 MiB in five minutes are 0.7 Mbit/s."""
+    """Time for a whole body: 25 MiB in five minutes are 0.7 Mbit/s."""
     stall_s: float = 90
-    """Without taking anything of what is being sent."""
+    """Time in which a client that has bytes to read reads none of them."""
     ping_s: float = 30
-    """Between two pings to a websocket."""
+    """Interval of pings to a websocket. nginx closes a proxied connection after 60 s without traffic."""
     deaf_s: float = 90
-    """Without sending anything, of a websocket, which has pings to answer."""
+    """Time in which a websocket sends nothing: three pings without a pong."""
     linger_s: float = 2
-    """While what a client goes on sending is discarded, so that it can read our last response: to close with bytes
-    unread resets the connection, and takes back what was sent (RFC 9112, section 9.6)."""
+    """Time for which incoming bytes are discarded after the last response. Closing a socket with bytes unread resets
+    the connection, and the client may lose the response (RFC 9112, section 9.6)."""
     grace_s: float = 10
-    """From the beginning of a shutdown until what is still open is cut."""
+    """Time from the beginning of a shutdown until the remaining connections are cut."""
 
 
 class BodyBudget:
-    """Memory for bodies that have not arrived whole: each of them, and all together, are bounded."""
+    """Memory budget for bodies that are being received: bounds each of them, and all of them together."""
 
     def __init__(self, max_body_bytes: int, max_receiving_bytes: int) -> None:
         self.max_body_bytes = max_body_bytes
@@ -42,12 +44,12 @@ class BodyBudget:
         self.receiving_bytes = 0
 
     def open(self, max_body_bytes: int | None = None) -> "IncomingBody":
-        """A new body, perhaps one that may not be as large as others; to be used as a block, or closed."""
+        """A new body, at most as large as the smaller of the two limits. Use it as a context manager, or close it."""
         return IncomingBody(self, min(max_body_bytes or self.max_body_bytes, self.max_body_bytes))
 
 
 class IncomingBody:
-    """One body, chunk by chunk, held once in memory."""
+    """A request body that is being received; its chunks are collected in one buffer."""
 
     def __init__(self, budget: BodyBudget, max_bytes: int) -> None:
         self._budget = budget
@@ -56,18 +58,18 @@ class IncomingBody:
         self._size = 0
 
     def write(self, chunk: bytes | bytearray) -> None:
-        """Take a chunk; raises `BodyTooLarge`, or `Unavailable` when all bodies together are too large."""
+        """Append a chunk. Raises `BodyTooLarge`, or `Unavailable` if all bodies together exceed the budget."""
         budget = self._budget
         if self._size + len(chunk) > self._max_bytes:
             raise BodyTooLarge.than(self._max_bytes)
         if budget.receiving_bytes + len(chunk) > budget.max_receiving_bytes:
-            raise Unavailable("too much is being received at once; try again")
+            raise Unavailable("the hub is receiving too many request bodies at once; try again")
         self._size += len(chunk)
         budget.receiving_bytes += len(chunk)
         self._buffer.write(chunk)
 
     def close(self) -> bytes:
-        """The whole body, which no longer counts as being received."""
+        """The whole body; its bytes no longer count against the budget."""
         self._budget.receiving_bytes -= self._size
         self._size = 0
         return self._buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: plain numbers while the hub works, read when somebody asks for ``/metrics``."""
+"""Metrics for Prometheus: plain numbers that the hub keeps anyway, read when ``/metrics`` is scraped."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,31 +15,32 @@ MetricKind = Literal["counter", "gauge"]
 Read = Callable[[], float | Mapping[str, float]]
 
 RouterStates = Callable[[], Sequence[Mapping[str, Any]]]
-"""The state of each router, as JSON; the web knows nothing else of them."""
+"""Function that returns the state of each router as JSON; `web` may not import `routers`."""
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ROUTER_METRICS = {
-    "lag": "How many messages of the log it has not looked at yet.",
-    "routed": "Messages dealt with.",
-    "published": "Messages published.",
-    "failed": "Messages given up.",
-    "restarts": "Times it crashed and was made anew.",
-    "blocked": "Times it held up the event loop.",
+    "lag": "Messages in the log that the router has not read yet.",
+    "routed": "Messages routed.",
+    "published": "Messages published by the router.",
+    "failed": "Messages given up after the last retry.",
+    "restarts": "Restarts after a crash.",
+    "blocked": "Times that the router blocked the event loop.",
 }
 
 
 class Metrics(Collector):
-    """The metrics of one hub, on a registry of its own. Each is read when it is asked for, and costs nothing before."""
+    """The metrics of one hub. Each is a function that is called at a scrape, and costs nothing before."""
 
     def __init__(self) -> None:
         self._reads: list[tuple[MetricKind, str, str, str, Read]] = []
 
     def add(self, kind: MetricKind, name: str, help: str, read: Read, *, label: str = "") -> None:
-        """Add one metric, `hookbot_<name>`; with a `label`, `read` returns a number for each of its values."""
+        """Add a metric, ``hookbot_<name>``; with a `label`, `read` returns a number for each of the label's values."""
         self._reads.append((kind, f"hookbot_{name}", help, label, read))
 
     def render(self) -> bytes:
-        """All of them in the text format of Prometheus."""
+        """All metrics in the text format of Prometheus."""
+        # A registry of its own: the library's global one would mix the hubs of one process.
         once = CollectorRegistry()
         once.register(self)
         return generate_latest(once)
@@ -56,15 +57,20 @@ class Metrics(Collector):
 
 
 def hub_metrics(broker: Broker, access: AccessControl, routers: RouterStates) -> Metrics:
-    """The metrics at ``/metrics``."""
+    """The metrics that a hub shows at ``/metrics``."""
     metrics = Metrics()
     counts = broker.counts
     metrics.add("counter", "published", "Messages stored.", lambda: counts.published)
-    metrics.add("counter", "published_bytes", "Bytes of their bodies.", lambda: counts.published_bytes)
-    metrics.add("counter", "duplicates", "Publishes whose key was known: not stored again.", lambda: counts.duplicates)
-    metrics.add("counter", "refused", "Requests answered with an error.", lambda: counts.refused, label="status")
+    metrics.add("counter", "published_bytes", "Bytes of the bodies of stored messages.", lambda: counts.published_bytes)
+    metrics.add(
+        "counter",
+        "duplicates",
+        "Publishes that repeated a stored message and were not stored again.",
+        lambda: counts.duplicates,
+    )
+    metrics.add("counter", "refused", "Requests answered with an error status.", lambda: counts.refused, label="status")
     metrics.add("gauge", "head", "Position of the newest message.", lambda: broker.head)
-    metrics.add("gauge", "subscribers", "Subscriptions that stand.", lambda: len(access.active))
+    metrics.add("gauge", "subscribers", "Active subscriptions.", lambda: len(access.active))
     for field, help in ROUTER_METRICS.items():
         kind: MetricKind = "gauge" if field == "lag" else "counter"
         metrics.add(kind, f"router_{field}", help, partial(_by_router, routers, field), label="router")

@@ -1,6 +1,6 @@
-"""Operators' paths: health, which anybody may ask for, and ``/hookbot/v1/...`` and ``/metrics``.
+"""Operators' paths: health checks without a token; ``/metrics`` and ``/hookbot/v1/...`` with one.
 
-Each of the latter opens with a token for its path, or for a prefix of it, as every other path does.
+As everywhere in the hub, a token opens the path that it was made for and everything beneath that.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ EVERYTHING = TopicFilter(("", UNSAFE))
 
 
 def create_health(readiness: Readiness) -> Blueprint:
-    """Routes that say whether the process lives, and whether it can work; asking costs next to nothing."""
+    """Health routes: ``/healthz`` if the process is alive, ``/readyz`` if it can work. Cheap to call."""
     health = Blueprint("health", __name__)
 
     @health.get("/status")
@@ -46,7 +46,7 @@ def create_health(readiness: Readiness) -> Blueprint:
 
 
 def create_api(services: Services) -> Blueprint:
-    """Routes for operators with a token."""
+    """Operators' routes, each of which needs a token."""
     api = Blueprint("api", __name__)
 
     @api.before_request
@@ -104,14 +104,14 @@ def _kind() -> ConsumerKind:
     kinds: dict[str, ConsumerKind] = {"cursor": "cursor", "group": "group"}
     asked = request.args.get("kind", "cursor")
     if asked not in kinds:
-        raise Refused(f"a kind is cursor or group, not {asked[:40]!r}")
+        raise Refused(f"kind has to be cursor or group, not {asked[:40]!r}")
     return kinds[asked]
 
 
 def _need(name: str) -> str:
     value = request.args.get(name)
     if not value:
-        raise Refused(f"the query needs a {name}")
+        raise Refused(f"the query parameter {name} is missing; add ?{name}=...")
     return value
 
 

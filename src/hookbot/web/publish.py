@@ -1,4 +1,4 @@
-"""The one publish flow of both ways in: verified where it has to come from a source, stored, answered."""
+"""The publish flow of both the app and the fast path: verify what has to come from a source, store, answer."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,10 +18,11 @@ from ..signatures import CertificateNeeded
 from .services import Services
 
 Answered = Callable[[Response | HookbotError], None]
+"""Callback for the outcome of a publish."""
 
 
 async def publish(services: Services, admitted: AdmittedPublish, body: bytes) -> Response:
-    """Verify, store and answer. Raises `Refused`, or `Unavailable`; then nothing is stored."""
+    """Verify and store a publish, and return its response. Raises `Refused` or `Unavailable` if nothing was stored."""
     accepted = await verify(services.access, admitted, body)
     if isinstance(accepted, Response):
         return accepted
@@ -29,18 +30,18 @@ async def publish(services: Services, admitted: AdmittedPublish, body: bytes) ->
 
 
 def publish_soon(services: Services, admitted: AdmittedPublish, body: bytes, done: Answered) -> None:
-    """`publish` without a task, for what needs no verification; `done` is told how it went.
+    """Store a publish that needs no verification, without a task; `done` is called with the outcome.
 
-    Raises `Unavailable` at once when too much waits to be stored.
+    Raises `Unavailable` at once if the writer's queue is full; then `done` is not called.
     """
     services.broker.submit([admitted.draft(body)], partial(_answer, admitted.request.http, done))
 
 
 async def verify(access: AccessControl, admitted: AdmittedPublish, body: bytes) -> Draft | Response:
-    """`AdmittedPublish.accept`, without holding up the loop, and with whatever has to be fetched for it.
+    """The draft to store, or the response to a provider's challenge, without blocking the loop.
 
-    Raises `BadSignature`; `TooManyRequests` where there were too many of those, or too much was published;
-    `Unavailable` when something cannot be fetched.
+    Fetches a certificate or a confirmation URL where the provider's scheme needs one. Raises `BadSignature`,
+    `TooManyRequests` after too many bad signatures or publishes, and `Unavailable` if a fetch fails.
     """
     request = admitted.request
     try:
@@ -50,6 +51,7 @@ async def verify(access: AccessControl, admitted: AdmittedPublish, body: bytes) 
         raise
     if isinstance(accepted, Response):
         return accepted
+    # Only now: before it is verified, anybody could use up the rate limit of a source.
     access.count_genuine(admitted.source)
     if isinstance(accepted, Confirmation):
         await access.fetches.get(accepted.url, client_network(request.http.client), now_s=access.now_s)
@@ -61,12 +63,14 @@ async def _accept(access: AccessControl, admitted: AdmittedPublish, body: bytes)
     try:
         return await _accept_known(admitted, body, access.now_s)
     except CertificateNeeded as needed:
+        # Verification is pure and cannot fetch: it names the certificate, and runs again once the cache has it.
         client = client_network(admitted.request.http.client)
         await access.fetches.fill(needed.cache, needed.url, client, now_s=access.now_s)
     return await _accept_known(admitted, body, access.now_s)
 
 
 async def _accept_known(admitted: AdmittedPublish, body: bytes, now_s: float) -> Accepted:
+    # Below LARGE_BODY, a signature takes about a millisecond; a thread is only worth it above.
     if len(body) <= LARGE_BODY:
         await trio.lowlevel.checkpoint()
         return admitted.accept(body, now_s=now_s)

@@ -1,4 +1,4 @@
-"""Services: the parts of a running hub that answer requests, however they come in."""
+"""Services: the parts of a running hub that answer requests, shared by the app and the fast path."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +14,12 @@ from .limits import BodyBudget
 from .metrics import Metrics, RouterStates
 from .streams import Streams
 
+# ``/readyz`` needs no token, and each probe is a write that is synced to disk.
 CHECK_INTERVAL_S = 1.0
 
 
 class Readiness:
-    """The check behind ``/readyz``: the log can be written to, and the routers run."""
+    """The check behind ``/readyz``: the log can be written to, and all routers run."""
 
     def __init__(self, log: Log, routers_run: Callable[[], bool]) -> None:
         self._log = log
@@ -27,18 +28,19 @@ class Readiness:
         self._checked_until = -CHECK_INTERVAL_S
 
     async def check(self) -> None:
-        """Raises `Unavailable` unless it can. The log, which really writes for it, is asked once a second at most."""
+        """Raise `Unavailable` unless the hub is ready. The log is probed, by a real write, at most once a second."""
+        # The lock makes all who ask meanwhile wait for one probe.
         async with self._lock:
             if trio.current_time() >= self._checked_until:
                 await self._log.probe()
                 self._checked_until = trio.current_time() + CHECK_INTERVAL_S
         if not self._routers_run():
-            raise Unavailable("a router does not run")
+            raise Unavailable("a router is not running")
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that requests are answered with; the app and the fast path share it."""
+    """The parts of a running hub that the app and the fast path share."""
 
     broker: Broker
     access: AccessControl

@@ -1,4 +1,4 @@
-"""One subscription as a stream of frames, whatever carries them: a websocket, server-sent events or JSON lines."""
+"""Streams: a subscription as frames, for a websocket, server-sent events or JSON lines alike."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,10 +20,10 @@ SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resum
 
 
 class Stream:
-    """Frames in batches, as soon as there are any: an asynchronous iterator, made by `Streams.open`.
+    """Asynchronous iterator over batches of frames, each as soon as there is one; made by `Streams.open`.
 
-    Ends after `limit` messages, or with the stored ones where the subscription does not follow. Raises `HistoryLost`
-    for a gap that the format cannot tell, `Unavailable` when the log cannot be read, and `Ended` when the hub ends it.
+    Ends after `limit` messages, or after the stored ones if the subscription does not follow. Raises `HistoryLost` at
+    a gap that the format cannot express, `Unavailable` if the log cannot be read, and `Ended` if the hub ends it.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Stream:
         self._ended: Ended | None = None
 
     def end(self, reason: Ended) -> None:
-        """Raise `reason` where the next batch is, or would be, waited for."""
+        """Make the present or next `__anext__` raise `reason`."""
         self._ended = reason
         self._waiting.cancel()
 
@@ -62,7 +62,7 @@ class Stream:
                 raise StopAsyncIteration
 
     async def _take(self) -> Sequence[Entry | Gap] | None:
-        """What comes next; None when it is time for a heartbeat, or it was ended."""
+        """The next entries and gaps; None when a heartbeat is due, or after `end`."""
         with trio.move_on_after(self._heartbeat_s) as self._waiting:
             return None if self._ended else await self._source.take()
         return None
@@ -75,6 +75,7 @@ class Stream:
         return taken
 
     async def _frames(self, items: Sequence[Entry | Gap]) -> Sequence[bytes]:
+        # Large messages are encoded in a thread first, so that the list below does not block the loop.
         for item in items:
             if isinstance(item, Entry):
                 await item.prepare(self._framing.key, self._framing.message)
@@ -90,12 +91,12 @@ class Stream:
 
 
 def history_lost(gap: Gap) -> HistoryLost:
-    """The error that ends a subscription whose format has no way to tell a gap."""
+    """The error that ends a subscription at a gap which its format cannot express."""
     return HistoryLost(f"messages before {gap.before} are no longer kept ({gap.reason}); resume from there")
 
 
 class Streams:
-    """All streams of a hub."""
+    """The open streams of a hub, which it ends at a shutdown."""
 
     def __init__(self, broker: Broker, active: ActiveSubscriptions, heartbeat_s: float) -> None:
         self._broker = broker
@@ -106,7 +107,7 @@ class Streams:
 
     @contextmanager
     def open(self, admitted: AdmittedSubscription, start: Start) -> Iterator[Stream]:
-        """The frames of a subscription from `start` on: live, or only what is stored."""
+        """A stream of a subscription from `start` on: stored messages, then live ones if the request follows."""
         request = admitted.request
         if not request.follow:
             stored = NewestMessages if request.newest else StoredMessages
@@ -121,12 +122,13 @@ class Streams:
 
     @contextmanager
     def open_from(self, source: MessageSource, admitted: AdmittedSubscription) -> Iterator[Stream]:
-        """The frames of whatever a subscription takes its messages from."""
+        """A stream of the messages of `source`, ended when the grant does. Raises as `ActiveSubscriptions.check`."""
         request = admitted.request
         stream = Stream(self._broker.log.epoch, source, framing_for(request), request.limit, self.heartbeat_s)
         grant_ended = partial(stream.end, Ended(POLICY_VIOLATION, GRANT_ENDED))
         self._open.add(stream)
         try:
+            # A handshake may have been answered after `close`.
             if self._closing:
                 stream.end(SHUTTING_DOWN)
             with self._active.hold(admitted.grant, grant_ended):
@@ -135,7 +137,7 @@ class Streams:
             self._open.discard(stream)
 
     def close(self) -> None:
-        """End them all: the hub is shutting down."""
+        """End all streams, and any that is opened from now on, because the hub is shutting down."""
         self._closing = True
         for stream in self._open:
             stream.end(SHUTTING_DOWN)

@@ -1,4 +1,4 @@
-"""The one subscribe flow of both ways in: its start and, in the app, streaming responses and websockets."""
+"""The subscribe flow: its start, for the app and the fast path, and the app's streaming responses and websockets."""
 
 import json
 from collections.abc import AsyncIterator
@@ -20,22 +20,26 @@ from .streams import Stream
 
 
 async def find_start(services: Services, admitted: AdmittedSubscription) -> Start:
-    """The place where the subscription begins. Raises `Refused` if there is no more room for it, and `Unavailable`."""
+    """The start of a subscription in the log. Raises `Refused` if there is a limit in the way, or `Unavailable`."""
     request, grant = admitted.request, admitted.grant
     start = await services.broker.start_at(request.since, request.wanted, not_before_us=grant.since_us)
-    services.access.active.check(grant)  # others have come meanwhile
+    # Again: while the log was read, others have subscribed and the token may have been revoked.
+    services.access.active.check(grant)
     return start
 
 
 async def stream_body(services: Services, admitted: AdmittedSubscription, start: Start) -> AsyncIterator[bytes]:
-    """The body of a streaming response."""
+    """The frames of a streaming response. It has no close code: the body just ends, and the client resumes."""
     with suppress(Ended, TooManyRequests, Unauthorized, Unavailable), services.streams.open(admitted, start) as stream:
         async for frames in stream:
             yield b"".join(frames)
 
 
 async def serve_websocket(services: Services, admitted: AdmittedSubscription) -> None:
-    """Answer the handshake of a websocket, and send until one side has enough."""
+    """Accept a websocket and send to it until one side closes; the close code says why the hub did.
+
+    Raises `HookbotError` before the handshake is answered, so that the client gets an HTTP status.
+    """
     request = admitted.request
     acknowledged = bool(request.cursor or request.group)
     if acknowledged:
@@ -69,7 +73,7 @@ async def _serve_consumer(services: Services, admitted: AdmittedSubscription) ->
 
 
 async def _converse(stream: Stream, consumer: Consumer | None, *, text: bool) -> None:
-    """Send until the stream ends, and read meanwhile; raises what ended it."""
+    """Send and receive at the same time until the stream ends; raises the error that ended it."""
     error: HookbotError | None = None
     async with trio.open_nursery() as nursery:
         if consumer is None:
@@ -80,7 +84,8 @@ async def _converse(stream: Stream, consumer: Consumer | None, *, text: bool) ->
             async for frames in stream:
                 for frame in frames:
                     await _send(frame, text=text)
-        except HookbotError as caught:  # beyond the nursery, it would be in a group
+        except HookbotError as caught:
+            # Raised after the nursery: it would wrap the error in an exception group.
             error = caught
         nursery.cancel_scope.cancel()
     if error:
@@ -93,7 +98,7 @@ async def _receive_acks(consumer: Consumer) -> None:
         try:
             consumer.ack(json.loads(received))
         except (ValueError, RecursionError):
-            await _send(HookbotV1().error("what a client sends is a JSON object"), text=True)
+            await _send(HookbotV1().error("a message from a client has to be a JSON object"), text=True)
         except Refused as error:
             await _send(HookbotV1().error(str(error)), text=True)
 

@@ -1,4 +1,4 @@
-"""TLS: the certificate that the hub shows, and those that it asks clients for."""
+"""TLS: the hub's certificate, and the authorities whose client certificates it accepts."""
 
 import ssl
 from pathlib import Path
@@ -11,37 +11,38 @@ PROTOCOLS = ["h2", "http/1.1"]
 
 
 class Tls:
-    """The TLS context for the next handshake; established connections keep theirs."""
+    """The TLS context for new connections. A reload replaces it; established connections keep the old one."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.context = context
 
     def listen(self, listener: trio.SocketListener) -> "TlsListener":
-        """A listener that speaks TLS."""
+        """A listener that accepts TLS connections from a plain one."""
         return TlsListener(listener, self)
 
 
 class TlsListener(trio.abc.Listener[trio.SSLStream[trio.SocketStream]]):
-    """Accepts connections, which have to shake hands yet."""
+    """A listener for TLS connections. Accepting does not handshake: a slow client must not hold up the next one."""
 
     def __init__(self, listener: trio.SocketListener, tls: Tls) -> None:
         self._listener = listener
         self._tls = tls
 
     async def accept(self) -> trio.SSLStream[trio.SocketStream]:
-        """The next connection."""
+        """The next connection, before its handshake."""
         stream = await self._listener.accept()
+        # HTTP clients end without a TLS close_notify (https_compatible); HTTP has its own end of message.
         return trio.SSLStream(stream, self._tls.context, server_side=True, https_compatible=True)
 
     async def aclose(self) -> None:
-        """Accept no more."""
+        """Close the listening socket."""
         await self._listener.aclose()
 
 
 def make_context(certificate: Path | None, key: Path | None, client_authorities: Path | None) -> ssl.SSLContext | None:
-    """TLS with these files, None without; raises `ConfigError` for files that are none.
+    """The TLS context for PEM files, or None without any. Raises `ConfigError` if a file is missing or invalid.
 
-    Clients may show a certificate that one of the authorities signed, and need not.
+    With `client_authorities`, a client may present a certificate that one of them signed, but need not.
     """
     if certificate is None or key is None:
         if certificate or key or client_authorities:
@@ -55,9 +56,11 @@ def make_context(certificate: Path | None, key: Path | None, client_authorities:
             context.load_verify_locations(str(client_authorities))
             context.verify_mode = ssl.CERT_OPTIONAL
     except (OSError, ssl.SSLError, ValueError) as error:
-        raise ConfigError(f"no TLS with {certificate}, {key} and {client_authorities}: {error}") from None
+        files = ", ".join(str(file) for file in (certificate, key, client_authorities) if file)
+        raise ConfigError(f"no TLS with {files}: {error}") from None
     return context
 
 
 def _no_password() -> str:
-    raise ValueError("the key is encrypted")  # else OpenSSL asks on the terminal
+    # Without a callback, OpenSSL would ask for the password on the terminal.
+    raise ValueError("the key is encrypted; the hub needs one without a password")

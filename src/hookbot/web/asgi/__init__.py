@@ -1,8 +1,8 @@
-"""Hypercorn and Quart-Trio for the open internet: no client ends, spins, hangs or fills the process.
+"""Hypercorn and Quart-Trio, hardened for the open internet: no client can end, spin, hang or fill the process.
 
-`HookbotApp` is a Quart-Trio app, and `Server` serves one by Hypercorn's protocols. Both are mended where the
-libraries, at the versions the hub pins, trust clients too much; nobody else in the hub touches what is theirs.
-Each class says which of their internals it relies on; the traps are numbered as in the tests.
+`HookbotApp` is a Quart-Trio app, and `Server` serves one over Hypercorn's protocols. Their subclasses here fix what the
+libraries, at the versions that the hub pins, get wrong with untrusted clients. Each says what goes wrong without it,
+and which internals it relies on; nothing outside this package touches those.
 """
 
 from .connection import PrefixedStream, Transport

@@ -1,4 +1,4 @@
-"""Hypercorn's configuration, from the hub's limits."""
+"""Hypercorn's configuration, made from the hub's limits."""
 
 from sys import maxsize
 
@@ -8,7 +8,7 @@ from ..limits import ConnectionLimits
 
 
 class ServingConfig(Config):
-    """Hypercorn's configuration for such limits: no access log, no request count, HTTP/1.1 headers as they came."""
+    """Hypercorn's configuration for the given limits, without logs of its own."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
@@ -17,5 +17,6 @@ class ServingConfig(Config):
         self.websocket_max_message_size = limits.max_message_bytes
         self.websocket_ping_interval = limits.ping_s
         self.include_server_header = False
+        # Connections end by `ConnectionLimits.keep_alive_s`, not after a number of requests.
         self.keep_alive_max_requests = maxsize
         self.accesslog = self.errorlog = None

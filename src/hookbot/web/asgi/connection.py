@@ -1,4 +1,4 @@
-"""One connection, from its TLS handshake to its last byte: Hypercorn's `TCPServer` and `TaskGroup`, mended."""
+"""Connections of the app, from TLS handshake to last byte; in place of Hypercorn's `TCPServer` and `TaskGroup`."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -17,19 +17,22 @@ from .http1 import HTTP1
 from .http2 import HTTP2
 
 CONTINUE = "hookbot.continue"
-"""An ASGI extension: an app that finds it in its scope sends a message of this type when it wants the body."""
+"""ASGI extension for ``Expect: 100-continue``: the app sends a message of this type before it reads the body."""
 
 HALF_CLOSE_S = 1.0
-"""How long an answer may take once the client has ended its side: ``nc -N`` does that and waits for the answer."""
+"""Time for a response after the client has closed its side, as ``nc -N`` does. Most clients that do so are gone."""
 
-_RECEIVE = 16 << 10  # what Hypercorn parses without a pause, tens of milliseconds of tiny frames at worst
+# Hypercorn parses what was received without a pause: tens of milliseconds if it is all tiny frames.
+_RECEIVE = 16 << 10
+
+# A client has `stall_s` for each piece, so that a slow one that goes on reading is not cut off.
 _SEND = 64 << 10
 
 logger = logging.getLogger("hookbot.serving")
 
 
 class PrefixedStream(trio.abc.HalfCloseableStream):
-    """A stream of which something was read already: `receive_some` gives back `prefix` first, then the stream's."""
+    """A stream that was already read from: `receive_some` returns those bytes, `prefix`, first."""
 
     def __init__(self, prefix: bytes, stream: trio.SocketStream) -> None:
         self._prefix = prefix
@@ -58,15 +61,15 @@ class PrefixedStream(trio.abc.HalfCloseableStream):
 
 
 Transport = trio.SocketStream | PrefixedStream | trio.SSLStream[Any]
-"""A connection that can be served: TCP, TCP of which something was read already, and TLS over it."""
+"""A connection that can be served: TCP, TCP handed over by the fast path, or TLS."""
 
 
 class AsgiConnection:
-    """Serves one accepted stream; `run` returns when it is over, at the latest `grace_s` after the shutdown began.
+    """One accepted connection; `run` serves it, and returns at the latest `grace_s` after the shutdown began.
 
-    Tasks: `run` reads, and ends everything when there is no more to read; `_watch` closes the socket whatever
-    happens; the app has one for each request. Whoever writes waits for the peer inside a shield, because half a frame
-    must not be left behind; closing the socket is what ends that wait.
+    Tasks: `run` reads, and cancels the others when there is no more to read; `_watch` closes the socket whatever
+    happens; the app has one for each request. A write is shielded from cancellation, because half a frame must not be
+    left behind; a client that stops reading is cut off by closing the socket.
     """
 
     def __init__(self, app: Any, config: ServingConfig, context: WorkerContext, stream: Transport) -> None:
@@ -81,10 +84,10 @@ class AsgiConnection:
         self._patience = trio.CancelScope()
         self._send_lock = trio.Lock()
         self._write_closed = False
-        """Whether the peer takes nothing more, or is not to be told anything more."""
+        """True once the client takes nothing more, or has been sent the last byte."""
 
     async def run(self) -> None:
-        """Serve; whatever fails beneath the app ends this connection only (trap 1), told in the log."""
+        """Serve the connection until it is over. Failures beneath the app are logged and end this connection only."""
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._watch)
@@ -94,23 +97,26 @@ class AsgiConnection:
                         await self._read(protocol)
                     await self._linger()
                 self._nursery.cancel_scope.cancel()
-        except* Exception as failures:  # a stranger's bytes found a bug in a library; the hub has others to serve
+        # An untrusted client may find a bug in a library: an upgrade with a subprotocol that is not ASCII is one. In
+        # Hypercorn that ends the whole server.
+        except* Exception as failures:
             logger.warning("a connection failed: %r", failures.exceptions, exc_info=logger.isEnabledFor(logging.DEBUG))
 
     async def spawn_app(
         self, app: Any, config: Config, scope: Any, send: Callable[[Any], Awaitable[None]]
     ) -> Callable[[Any], Awaitable[None]]:
-        """Begin a request (Hypercorn's `TaskGroup.spawn_app`); what is returned takes the events for its `receive`.
+        """Start the app for a request, and return the function that takes events for it (`TaskGroup.spawn_app`).
 
-        A disconnect does not wait behind what the app does not read (trap 6), nor for the app, which by ending would
-        keep Hypercorn from closing the connection (trap 5); where it finds no room, the app is cancelled soon.
+        Other events wait until the app has read those before. A disconnect must not: an app that never receives would
+        not notice it, and the connection would not be closed. Where it finds no room, the app is cancelled soon.
         """
-        to_app, from_peer = trio.open_memory_channel[Any](config.max_app_queue_size)
+        to_app, from_client = trio.open_memory_channel[Any](config.max_app_queue_size)
         scope["extensions"][CONTINUE] = {}
-        self._nursery.start_soon(self._run_app, scope, from_peer, send)
+        self._nursery.start_soon(self._run_app, scope, from_client, send)
 
         async def put(event: Any) -> None:
-            with suppress(trio.BrokenResourceError, trio.WouldBlock):  # the app has finished, or does not read
+            # The app has returned, or does not read.
+            with suppress(trio.BrokenResourceError, trio.WouldBlock):
                 if event["type"].endswith(".disconnect"):
                     to_app.send_nowait(event)
                 else:
@@ -119,26 +125,28 @@ class AsgiConnection:
         return put
 
     def spawn(self, task: Callable[..., Awaitable[None]], *args: Any) -> None:
-        """Begin a task of the protocol's (Hypercorn's `TaskGroup.spawn`)."""
+        """Start a task for the protocol (Hypercorn's `TaskGroup.spawn`)."""
         self._nursery.start_soon(task, *args)
 
-    async def _run_app(self, scope: Any, from_peer: trio.MemoryReceiveChannel[Any], send: Any) -> None:
+    async def _run_app(self, scope: Any, from_client: trio.MemoryReceiveChannel[Any], send: Any) -> None:
         async def send_fairly(message: Any) -> None:
-            await trio.lowlevel.checkpoint()  # trap 2: Hypercorn's send returns at once when the peer is gone
+            # Hypercorn's send returns without a checkpoint once the client is gone: a loop of sends would never end.
+            await trio.lowlevel.checkpoint()
             if message["type"] == CONTINUE and self._protocol:
                 await self._protocol.invite_body()
             else:
                 await send(message)
 
-        with from_peer:
+        with from_client:
             try:
-                await self._app(scope, from_peer.receive, send_fairly)
+                await self._app(scope, from_client.receive, send_fairly)
             except* Exception:
-                logger.exception("a request failed")
+                logger.exception("a request failed with a bug in the hub")
             finally:
                 await send(None)
 
     async def _watch(self) -> None:
+        """Begin the shutdown of the connection when the server's begins; close the socket in any case."""
         try:
             await self._context.terminated.wait()
             self._nursery.cancel_scope.deadline = trio.current_time() + self._config.limits.grace_s
@@ -151,14 +159,16 @@ class AsgiConnection:
             await trio.aclose_forcefully(self._transport)
 
     async def _open(self) -> HTTP1 | HTTP2 | None:
-        """Shake hands and choose the protocol; None if the peer is gone, too slow, or speaks no TLS."""
+        """Do the TLS handshake and choose the protocol; None if the client is gone, too slow, or does not speak TLS."""
         stream, socket, certificate, alpn = self._stream, self._transport.socket, None, None
         try:
             if isinstance(stream, trio.SSLStream):
                 with trio.fail_after(self._config.limits.slow_s):
                     await stream.do_handshake()
                 certificate, alpn = stream.getpeercert(binary_form=True), stream.selected_alpn_protocol()
-            with suppress(OSError, AttributeError):  # not TCP, or not Linux
+            # The kernel drops a connection whose client is unreachable, which no write would notice. A Unix socket and
+            # other platforms lack the option.
+            with suppress(OSError, AttributeError):
                 milliseconds = int(self._config.limits.stall_s * 1000)
                 socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_USER_TIMEOUT, milliseconds)
             client = parse_socket_addr(socket.family, socket.getpeername())
@@ -175,7 +185,7 @@ class AsgiConnection:
         return self._protocol
 
     async def _read(self, protocol: HTTP1 | HTTP2) -> None:
-        """Hand what comes to the protocol until the peer has ended, is silent for too long, or is to be closed."""
+        """Pass received bytes to the protocol until the client closes its side or exceeds the protocol's deadline."""
         while True:
             with trio.CancelScope(deadline=protocol.deadline()) as self._patience:
                 try:
@@ -191,7 +201,7 @@ class AsgiConnection:
                 return
 
     async def _send(self, event: Event) -> None:
-        """What the protocol has to say (Hypercorn's `TCPServer.protocol_send`). To close never waits (trap 5)."""
+        """Handle an event of the protocol (Hypercorn's `TCPServer.protocol_send`). Closing never waits for the app."""
         if isinstance(event, RawData):
             await self._write(event.data)
         elif isinstance(event, Closed):
@@ -200,7 +210,8 @@ class AsgiConnection:
             self._patience.deadline = self._protocol.deadline()
 
     async def _write(self, data: bytes) -> None:
-        """Write whole, or end the connection: a peer that takes nothing for `stall_s` is cut off (trap 3)."""
+        """Write all of the data; end the connection if the client takes nothing for `stall_s`."""
+        # Hypercorn's own shield has no deadline: a client that stops reading would hold up the shutdown for ever.
         with trio.CancelScope(shield=True) as patience:
             async with self._send_lock:
                 for start in range(0, len(data), _SEND):
@@ -216,6 +227,7 @@ class AsgiConnection:
             self._nursery.cancel_scope.cancel()
 
     async def _linger(self) -> None:
+        """Half-close, and discard what still arrives, so that the client can read the last response (RFC 9112, 9.6)."""
         linger_s = self._config.limits.linger_s
         with trio.move_on_after(linger_s), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with self._send_lock:

@@ -1,4 +1,4 @@
-"""Hypercorn's HTTP/1.1 protocol, mended."""
+"""Hypercorn's HTTP/1.1 protocol, hardened: strict parsing, deadlines, and a response to every refusal."""
 
 from dataclasses import replace
 from http import HTTPStatus
@@ -21,7 +21,7 @@ from .websocket import WebSocketStream
 
 
 class HTTP1(H11Protocol):
-    """One HTTP/1.1 connection.
+    """The protocol of one HTTP/1.1 connection.
 
     Relies on `_handle_events` asking `connection.next_event` and answering a `RemoteProtocolError` by
     `_send_error_response` and `Closed`, on `_maybe_recycle` after each response, and on `stream` being None between.
@@ -40,11 +40,11 @@ class HTTP1(H11Protocol):
 
     @property
     def responding(self) -> bool:
-        """Whether an HTTP request is being answered."""
+        """True while an HTTP request is being answered."""
         return isinstance(self.stream, HTTPStream)
 
     def deadline(self) -> float:
-        """Until when the peer has to be heard of: a head has to come whole, a body has to go on coming."""
+        """Time by which the client has to send: `slow_s` for a head or a part of a body, `body_s` for a whole body."""
         now, connection = trio.current_time(), self.connection
         if isinstance(connection, _Upgraded):
             return now + self._limits.deaf_s
@@ -55,13 +55,14 @@ class HTTP1(H11Protocol):
             self._head_by = self._head_by or now + self._limits.slow_s
             return self._head_by
         self._head_by = None
+        # Nothing is expected of a client while the app works, or before it is invited to send the body.
         if connection.their_state is not h11.SEND_BODY or connection.client_is_waiting_for_100_continue:
             return inf
         self._body_by = self._body_by or now + self._limits.body_s
         return min(self._body_by, now + self._limits.slow_s)
 
     async def time_out(self) -> None:
-        """Answer half a request by 408, and nothing by nothing."""
+        """Answer 408 to an unfinished request; an idle connection just ends."""
         connection = self.connection
         if isinstance(connection, _Upgraded) or connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
@@ -69,21 +70,21 @@ class HTTP1(H11Protocol):
             await self._send_error_response(HTTPStatus.REQUEST_TIMEOUT)
 
     async def invite_body(self) -> None:
-        """Send ``100 Continue`` to a peer that waits for it (trap 13: Hypercorn does before any authorization)."""
+        """Send ``100 Continue`` to a client that waits for it. Hypercorn would invite it before it is authorized."""
         connection = self.connection
         if isinstance(connection, StrictConnection) and connection.client_is_waiting_for_100_continue:
             await self._send_h11_event(h11.InformationalResponse(status_code=HTTPStatus.CONTINUE, headers=[]))
             await self.send(Updated(idle=False))
 
     async def shut_down(self) -> None:
-        """Say 1001 to a websocket, close between requests, let an answer finish (which then says so, and closes)."""
+        """Close a websocket with 1001 and an idle connection at once; let a response finish, which is the last."""
         if isinstance(self.stream, WebSocketStream):
             await self.stream.go_away()
         elif self.stream is None:
             await self.send(Closed())
 
     async def stream_send(self, event: Event) -> None:
-        """Tell the peer when a response is the last one, which Hypercorn does not where the body was not read."""
+        """Send an event, with ``Connection: close`` in the last response. Hypercorn omits it if a body was not read."""
         if isinstance(event, Response) and event.status_code >= 200 and self._is_last():
             kept = [pair for pair in event.headers if pair[0].lower() != b"connection"]
             event = replace(event, headers=[*kept, (b"connection", b"close")])
@@ -93,27 +94,29 @@ class HTTP1(H11Protocol):
         return self.connection.their_state in (None, h11.SEND_BODY) or self.context.terminated.is_set()
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Stay with HTTP/1.1 (trap 10: Hypercorn goes on in HTTP/2 on cleartext when asked to)."""
+        """Ignore ``Upgrade: h2c``, which Hypercorn accepts: HTTP/2 is for TLS only."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        """As Hypercorn's, with our stream, the raw headers and a target without scheme and host."""
-        told = (self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server)
+        """Start a request with our own websocket stream, the raw headers, and a target without scheme and host."""
+        shared = (self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server)
         if wants_websocket(request) and isinstance(self.connection, StrictConnection):
-            self.stream = websocket = WebSocketStream(*told, self.stream_send, STREAM_ID)
+            self.stream = websocket = WebSocketStream(*shared, self.stream_send, STREAM_ID)
             self.connection = _Upgraded(self.connection, websocket)
         else:
-            self.stream = HTTPStream(*told, self.stream_send, STREAM_ID)
+            self.stream = HTTPStream(*shared, self.stream_send, STREAM_ID)
         version, method = request.http_version.decode(), request.method.decode()
         target = path_and_query(request.target)
         headers = request.headers.raw_items()
         await self.stream.handle(Request(STREAM_ID, headers, version, method, target, self.connection_state))
 
     async def _send_h11_event(self, event: Any) -> None:
-        if self.connection.our_state is not h11.ERROR:  # the app does not know yet that the request was refused
+        # After a refusal the app may still be sending: it has not noticed yet.
+        if self.connection.our_state is not h11.ERROR:
             await super()._send_h11_event(event)
 
     async def _send_error_response(self, status_code: int) -> None:
-        """One sentence, and always 4xx: h11 hints at 501 for a transfer coding that it does not know."""
+        """Answer a refused request by one sentence and a 4xx; h11 would have 501 for an unknown transfer coding."""
+        # First, so that nothing of the app follows the response.
         self.connection.send_failed()
         response = error_response(_REFUSALS.get(status_code, _MALFORMED), PlainRequest("", b"", ()))
         head = f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\n"
@@ -123,7 +126,10 @@ class HTTP1(H11Protocol):
 
 
 class _Upgraded(H11WSConnection):
-    """A connection on which a websocket was asked for; frames before the answer are refused (trap 1)."""
+    """The connection after a websocket handshake was received.
+
+    Refuses frames that are sent before the handshake is answered, on which Hypercorn would fail.
+    """
 
     def __init__(self, http: StrictConnection, stream: WebSocketStream) -> None:
         super().__init__(http)
@@ -132,21 +138,22 @@ class _Upgraded(H11WSConnection):
 
     @property
     def our_state(self) -> Any:  # type: ignore[override]  # Hypercorn's is always None
-        """How far the answer to the handshake is."""
+        """The state of h11, which says how far the response to the handshake is."""
         return self._http.our_state
 
     def send_failed(self) -> None:
-        """Say nothing more."""
+        """Let nothing more be sent."""
         self._http.send_failed()
 
     def next_event(self) -> Any:
-        """What was received, as it is."""
+        """The received bytes as they are."""
         event = super().next_event()
         if not isinstance(event, Data) or self._stream.handshake.accepted:
             return event
         if self.our_state is h11.SEND_RESPONSE:
             raise h11.RemoteProtocolError("frames before the handshake is answered")
-        return h11.NEED_DATA  # it is being answered by a refusal
+        # The handshake is being refused: what the client sends meanwhile is ignored.
+        return h11.NEED_DATA
 
 
 _MALFORMED = Refused("the request is malformed")

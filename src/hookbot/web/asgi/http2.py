@@ -1,4 +1,4 @@
-"""Hypercorn's HTTP/2 protocol, mended."""
+"""Hypercorn's HTTP/2 protocol, hardened: deadlines, a bounded send buffer, and a limit on resets."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,16 +22,17 @@ from .config import ServingConfig
 from .strict_h11 import path_and_query
 
 MAX_RESETS = 100
-"""Streams that a peer may open and reset on one connection before that is taken for an attack (CVE-2023-44487)."""
+"""Streams that a client may reset on one connection; more is a rapid reset attack (CVE-2023-44487)."""
 
-_PART = 32 << 10  # what may wait for a stream's flow control; Hypercorn waits from here on
+# Bytes that may wait for the flow control of one stream. Hypercorn's buffer makes a sender wait from this size on.
+_PART = 32 << 10
 
 
 class HTTP2(H2Protocol):
-    """One HTTP/2 connection: requests only, websockets have a connection each.
+    """The protocol of one HTTP/2 connection. Requests only: websockets have HTTP/1.1 connections of their own.
 
-    Relies on `connection` being h2's, on `streams` holding what is being answered and `stream_buffers` what is still
-    to be sent of it, by `_send_data`, and on `_handle_events` being able to take one event at a time.
+    Relies on `connection` being h2's, on `streams` holding the requests that are being answered and `stream_buffers`
+    what `_send_data` still has to send of the responses, and on `_handle_events` accepting one event at a time.
     """
 
     config: ServingConfig
@@ -43,7 +44,9 @@ class HTTP2(H2Protocol):
         self._receiving: dict[int, float] = {}
         self._resets = 0
         self._leaving = False
-        self.context = WorkerContext(None)  # one that is never told of a shutdown: Hypercorn would cut the last answer
+        # A context of its own, which is never terminated: at a shutdown Hypercorn would cut the last response.
+        self.context = WorkerContext(None)
+        # Without ENABLE_CONNECT_PROTOCOL, which Hypercorn sets: clients would try websockets over HTTP/2 (RFC 8441).
         self.connection.local_settings = h2.settings.Settings(
             client=False,
             initial_values={
@@ -53,22 +56,22 @@ class HTTP2(H2Protocol):
         )
 
     def deadline(self) -> float:
-        """Until when the peer has to be heard of: a body has to go on coming."""
+        """Time by which the client has to send: each part of a body in `slow_s`, all of it in `body_s`."""
         if not self.streams:
             return trio.current_time() + self._limits.keep_alive_s
         receiving = [by for stream_id, by in self._receiving.items() if stream_id in self.streams]
         return min(*receiving, trio.current_time() + self._limits.slow_s) if receiving else inf
 
     async def time_out(self) -> None:
-        """Go away."""
+        """Send GOAWAY."""
         self.connection.close_connection()
         await self._flush()
 
     async def invite_body(self) -> None:
-        """Nothing: in HTTP/2 a body is held back by flow control."""
+        """Do nothing: in HTTP/2 flow control holds the body back."""
 
     async def shut_down(self) -> None:
-        """Take no more requests, and go away after the last answer."""
+        """Refuse further requests, and send GOAWAY after the last response."""
         self._leaving = True
         await self._leave_if_done()
 
@@ -78,14 +81,15 @@ class HTTP2(H2Protocol):
             await self.send(Closed())
 
     async def _send_data(self, stream_id: int) -> None:
-        if stream_id not in self.stream_buffers:  # a peer may give a priority to a stream that is over
+        # A client may still prioritize a stream that is over; Hypercorn would fail.
+        if stream_id not in self.stream_buffers:
             self.priority.block(stream_id)
             return
         await super()._send_data(stream_id)
         await self._leave_if_done()
 
     async def stream_send(self, event: Event) -> None:
-        """Drop a stream whose peer takes nothing for too long; Hypercorn waits for flow control for ever (trap 3)."""
+        """Send an event; reset the stream if flow control blocks it for `stall_s`. Hypercorn would wait for ever."""
         for part in _parts(event):
             with trio.move_on_after(self._limits.stall_s) as patience:
                 await super().stream_send(part)
@@ -98,14 +102,14 @@ class HTTP2(H2Protocol):
                 return
 
     async def _wait_for_window(self, part: Event) -> None:
-        """Hypercorn's buffer takes the next part as soon as it has sent anything of the last, or tried to."""
+        """Wait until most of a part is sent: Hypercorn's buffer takes the next after any attempt to send, and grows."""
         buffer = self.stream_buffers.get(part.stream_id)
         while buffer and len(buffer.buffer) >= _PART:
             await buffer._paused.wait()
             await buffer._paused.clear()
 
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
-        """Answer 400 to what Hypercorn cannot decode, and to CONNECT, which it takes for a websocket."""
+        """Start a request; answer 400 to a path that Hypercorn cannot decode, and to CONNECT (websockets)."""
         fields = dict(request.headers)
         try:
             path_and_query(fields.get(b":path", b""))
@@ -116,13 +120,14 @@ class HTTP2(H2Protocol):
             await super()._create_stream(request)
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
-        """One by one: Hypercorn fails on a body that goes on after its answer, and counts no resets."""
+        """Handle events one by one; drop body data after the response, on which Hypercorn fails, and count resets."""
         for event in events:
             match event:
                 case h2.events.RequestReceived() if self._leaving:
                     self.connection.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
                     await self._flush()
                     continue
+                # Still acknowledged, or the connection's flow control window would shrink with every refused body.
                 case h2.events.DataReceived() if event.stream_id not in self.streams:
                     self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                     continue

@@ -1,4 +1,4 @@
-"""Quart-Trio, mended: the app that the hub's routes are put on, and what a route needs beside Quart's own objects."""
+"""Quart-Trio, hardened: the app class for the hub's routes, and the plain request that they read."""
 
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
@@ -19,9 +19,10 @@ _PLAIN = "hookbot.request"
 
 
 def plain_request(request: Request | Websocket) -> PlainRequest:
-    """The request as it was sent, read once: target undecoded (trap 12), headers in their order and case.
+    """The request as it was sent: target undecoded, headers in their order and case. Made once and kept in the scope.
 
-    Relies on ``scope["raw_path"]`` being what was sent, which Hypercorn, uvicorn and Quart's test client keep.
+    Relies on ``scope["raw_path"]``, which Hypercorn, uvicorn and Quart's test client keep as sent. ``scope["path"]``
+    is decoded too loosely: an invalid ``%ff`` becomes a replacement character.
     """
     scope: Any = request.scope
     if _PLAIN not in scope:
@@ -39,13 +40,17 @@ def plain_request(request: Request | Websocket) -> PlainRequest:
 
 
 async def discard_incoming(websocket: Websocket) -> None:
-    """Read and forget; for a handler that only sends (trap 6: what is not read hides the peer's pings and goodbye)."""
+    """Receive and discard messages until cancelled.
+
+    A handler that only sends needs it: behind some twenty unread messages, Hypercorn no longer sees pings and close
+    frames.
+    """
     while True:
         await websocket.receive()
 
 
 class _InvitedBody(TrioBody):
-    """Asks for a body that the peer holds back (``Expect: 100-continue``) when somebody begins to read it."""
+    """A request body that invites the client to send it (``100 Continue``) when the app begins to read."""
 
     invite: Callable[[], Awaitable[None]] | None = None
 
@@ -59,6 +64,7 @@ class _InvitedBody(TrioBody):
 
     async def _begin(self) -> None:
         invite, self.invite = self.invite, None
+        # A body that is too large by its declared length is refused (`_must_raise`), not invited.
         if invite and self._must_raise is None:
             await invite()
 
@@ -76,7 +82,7 @@ class _HTTPConnection(TrioASGIHTTPConnection):
 
 
 class _WebsocketConnection(TrioASGIWebsocketConnection):
-    """Lets the app know how far a websocket is, by an attribute `connection` of it."""
+    """A websocket connection that the app can ask for its state, as the websocket's attribute `connection`."""
 
     def _create_websocket_from_scope(self, send: Any) -> Websocket:
         websocket = super()._create_websocket_from_scope(send)
@@ -84,7 +90,7 @@ class _WebsocketConnection(TrioASGIWebsocketConnection):
         return websocket
 
     async def handle_messages(self, nursery: trio.Nursery, receive: Any) -> None:  # type: ignore[override]
-        """As Quart-Trio's, which makes None of an empty binary message (trap 10)."""
+        """Pass messages to the app. Quart-Trio would pass None for an empty binary one."""
         while (event := await receive())["type"] != "websocket.disconnect":
             if event["type"] == "websocket.receive":
                 text, data = event.get("text"), event.get("bytes")
@@ -93,7 +99,7 @@ class _WebsocketConnection(TrioASGIWebsocketConnection):
 
 
 class HookbotApp(QuartTrio):
-    """A Quart-Trio app for the open internet; to be served by `hookbot.web.asgi.Server`, and by others."""
+    """A Quart-Trio app for untrusted clients. `hookbot.web.asgi.Server` serves it; other ASGI servers can."""
 
     asgi_http_class = _HTTPConnection
     asgi_websocket_class = _WebsocketConnection
@@ -102,23 +108,26 @@ class HookbotApp(QuartTrio):
     def __init__(self, name: str, *, max_body_bytes: int) -> None:
         super().__init__(name, static_folder=None)
         self.config["MAX_CONTENT_LENGTH"] = max_body_bytes
-        self.config["BODY_TIMEOUT"] = None  # the server has deadlines for it, also where a handler has none
-        self.config["RESPONSE_TIMEOUT"] = None  # trap 15: Quart ends streams after a minute
-        self.url_map.merge_slashes = False  # trap 12: Quart redirects /pub//a
+        # The server has deadlines for bodies, also where no handler reads them.
+        self.config["BODY_TIMEOUT"] = None
+        # Quart would end a streaming response after a minute.
+        self.config["RESPONSE_TIMEOUT"] = None
+        # Quart would redirect ``/pub//a``, which is not a topic, to ``/pub/a``.
+        self.url_map.merge_slashes = False
         self.url_map.strict_slashes = False
 
     def create_url_adapter(self, request: Any) -> Any:
-        """Route by path alone: what a stranger writes into ``Host`` can be no host at all."""
+        """Route by path alone: an untrusted ``Host`` may not be a host at all, and werkzeug would fail on it."""
         if request is None:
             return super().create_url_adapter(request)
         return self.url_map.bind("hub", request.root_path, None, request.scheme, request.method, request.path)
 
     def add_background_task(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: a task of the app's own could end while requests go on being answered (trap 11)."""
+        """Refuse: a background task of the app could crash while requests are still answered."""
         raise RuntimeError("the hub's tasks live in its own nursery, outside the app")
 
     async def handle_websocket(self, websocket: Websocket) -> Any:
-        """Say by the close code how a handler failed after the handshake (trap 8: Quart says 1000, all is well)."""
+        """Run a handler; if it fails after the handshake, close with the error's code, where Quart says 1000."""
         response = await super().handle_websocket(websocket)
         connection: Any = getattr(websocket, "connection", None)
         if response is None or connection is None or not connection._accepted or connection._closed:

@@ -1,4 +1,4 @@
-"""A server for an ASGI app that stays up on the open internet."""
+"""The ASGI server: serves an app over Hypercorn's protocols, connection by connection."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,10 +13,10 @@ from .connection import AsgiConnection, Transport
 
 
 class Server:
-    """Serves an ASGI app, connection by connection; the app's lifespan is not run (trap 11).
+    """A server for one ASGI app. It does not run the app's lifespan: the hub's tasks live outside the app.
 
-    What fails in one connection ends that connection. `closing` is set by `shut_down`; an endless response may watch
-    it, to end before it is cut.
+    A failure in one connection ends that connection only. `shut_down` sets `closing`; an endless response can watch it
+    to end before it is cut.
     """
 
     def __init__(self, app: Any, limits: ConnectionLimits = ConnectionLimits()) -> None:  # noqa: B008 - frozen
@@ -24,14 +24,15 @@ class Server:
         self._app = app
         self._config = ServingConfig(limits)
         self._context = WorkerContext(None)
-        self._context.terminated = self.closing  # type: ignore[assignment]  # only waited for and asked
+        # Hypercorn only calls `wait` and `is_set`, which a trio.Event has.
+        self._context.terminated = self.closing  # type: ignore[assignment]
 
     def shut_down(self) -> None:
-        """Stop accepting, say 1001 to websockets, let answers finish; after `grace_s` cut what is left."""
+        """Stop accepting, send 1001 to websockets, and let responses finish; what is left is cut after `grace_s`."""
         self.closing.set()
 
     async def serve_connection(self, stream: Transport) -> None:
-        """Serve one accepted connection until it is over, and close it. TLS may still have to shake hands."""
+        """Serve an accepted connection until it is over, and close it. Does the handshake of a TLS connection first."""
         await AsgiConnection(self._app, self._config, self._context, stream).run()
 
     async def serve_listeners(
@@ -42,7 +43,7 @@ class Server:
     ) -> None:
         """Accept and serve until `shut_down`; return when every connection is over. Closes the listeners.
 
-        When the process is out of file descriptors, `trio.serve_listeners` waits and tries again.
+        If the process is out of file descriptors, `trio.serve_listeners` waits and tries again.
         """
         async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
             serve = partial(trio.serve_listeners, self.serve_connection, list(listeners))

@@ -1,7 +1,7 @@
-"""Strict HTTP/1.1: refuses what h11 accepts, and what two readers could read in two ways.
+"""Strict HTTP/1.1: h11, without the ambiguous requests that it accepts.
 
-h11 takes bare line feeds, folded headers, Content-Length beside Transfer-Encoding or twice, and any version with one
-digit on each side of the dot. A proxy in front of the hub may see another request in the same bytes: that is how
+h11 accepts bare line feeds, folded headers, Content-Length beside Transfer-Encoding or twice, and any version with one
+digit on each side of the dot. A proxy in front of the hub may read the same bytes as another request: that is how
 requests are smuggled (RFC 9112, section 11.2). Here each of them is refused.
 """
 
@@ -21,10 +21,9 @@ _LENGTH = re.compile(rb"\ncontent-length:([^\r\n]*)", re.IGNORECASE)
 
 
 class StrictConnection(h11.Connection):
-    """The server's end of one HTTP/1.1 connection; `next_event` raises `h11.RemoteProtocolError` for more than h11's.
+    """The server's end of an HTTP/1.1 connection; `next_event` raises `h11.RemoteProtocolError` more often than h11's.
 
-    Relies on `trailing_data` being what was received and not parsed yet, and on Hypercorn sending ``100 Continue``
-    as soon as `they_are_waiting_for_100_continue`: it says no, so that nobody is invited before being authorized.
+    Relies on `trailing_data` being the bytes that were received and not parsed yet.
     """
 
     def __init__(self, max_header_bytes: int) -> None:
@@ -33,11 +32,15 @@ class StrictConnection(h11.Connection):
 
     @property
     def they_are_waiting_for_100_continue(self) -> bool:
-        """Never, as far as Hypercorn is concerned; ask `client_is_waiting_for_100_continue`."""
+        """Always False, because Hypercorn would invite a client before it is authorized.
+
+        `client_is_waiting_for_100_continue` is the true state.
+        """
         return False
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """The next event, as h11 has it, unless it is of a request to be refused."""
+        """The next event of h11. Raises `h11.RemoteProtocolError` for a request that is refused."""
+        # Before h11 parses: it joins folded headers and drops bare line feeds without a trace.
         if self.their_state is h11.IDLE:
             check_head(self.trailing_data[0], self._max_header_bytes)
         event = super().next_event()
@@ -47,7 +50,7 @@ class StrictConnection(h11.Connection):
 
 
 def check_head(received: bytes, max_bytes: int) -> None:
-    """Look at request line and headers as they were sent, whole or not yet; raises `h11.RemoteProtocolError`."""
+    """Check a request line and headers as they were sent, even if incomplete. Raises `h11.RemoteProtocolError`."""
     end = _BLANK_LINE.search(received)
     head = received[: end.end()] if end else received
     if len(head) > max_bytes:
@@ -60,8 +63,9 @@ def check_head(received: bytes, max_bytes: int) -> None:
 
 
 def check_request(request: h11.Request) -> None:
-    """Look at a request that h11 has parsed; raises `h11.RemoteProtocolError`."""
-    headers = dict(request.headers)  # lower-case names
+    """Check a request that h11 has parsed. Raises `h11.RemoteProtocolError`."""
+    # h11 has made the names lower-case.
+    headers = dict(request.headers)
     chunked = b"transfer-encoding" in headers
     if request.http_version not in (b"1.0", b"1.1") or (chunked and request.http_version == b"1.0"):
         raise h11.RemoteProtocolError("not HTTP/1.1 or 1.0")
@@ -75,14 +79,14 @@ def check_request(request: h11.Request) -> None:
 
 
 def wants_websocket(request: h11.Request) -> bool:
-    """Whether a request asks to become a websocket (RFC 6455, section 4.1)."""
+    """True if a request is a websocket handshake (RFC 6455, section 4.1)."""
     tokens = {name: {token.strip() for token in value.lower().split(b",")} for name, value in request.headers}
     upgrades = b"upgrade" in tokens.get(b"connection", ()) and b"websocket" in tokens.get(b"upgrade", ())
     return upgrades and request.method == b"GET"
 
 
 def path_and_query(target: bytes) -> bytes:
-    """A target without scheme and host, which clients may send as they would to a proxy (RFC 9112, section 3.2.2)."""
+    """Path and query of a request target, which may be a whole URL, as for a proxy (RFC 9112, section 3.2.2)."""
     match = TARGET.fullmatch(target)
     if match is None:
         raise h11.RemoteProtocolError("neither a path nor a URL")

@@ -1,4 +1,4 @@
-"""Hypercorn's websocket stream, mended."""
+"""Hypercorn's websocket stream, hardened: close codes, no extensions, and limits that end the connection."""
 
 from typing import Any
 
@@ -14,27 +14,27 @@ from .config import ServingConfig
 
 
 class WebSocketStream(WSStream):
-    """One websocket.
+    """A websocket over HTTP/1.1.
 
-    Relies on `handshake` and `connection` being as Hypercorn's `_accept` leaves them, on `closed` being set where it
-    has answered by an error, and on `StreamClosed` ending the connection.
+    Relies on `handshake` and `connection` being as Hypercorn's `_accept` leaves them, on `closed` being set after an
+    error response, and on `StreamClosed` ending the connection.
     """
 
     config: ServingConfig
 
     async def go_away(self) -> None:
-        """Say 1001 and end (trap 8: Hypercorn ends without a word); a handshake is answered first."""
+        """Close with 1001, which Hypercorn omits; if the handshake is not answered yet, `_accept` does it."""
         if self.state is ASGIWebsocketState.CONNECTED:
             await self._close(GOING_AWAY)
 
     async def handle(self, event: Event) -> None:
-        """As Hypercorn's, and end the connection after a refused handshake, which Hypercorn leaves open (trap 1)."""
+        """Handle an event, and end the connection after a refused handshake, which Hypercorn would leave open."""
         await super().handle(event)
         if self.closed and isinstance(event, Request):
             await self.send(StreamClosed(self.stream_id))
 
     async def _accept(self, message: WebsocketAcceptEvent) -> None:
-        """Without extensions (trap 9: permessage-deflate costs 206 kB and every shared frame), by the app's choice."""
+        """Accept a handshake with the app's subprotocol, and without extensions: permessage-deflate costs 206 kB."""
         self.handshake.extensions = None
         if chosen := message.get("subprotocol"):
             self.handshake.subprotocols = [chosen]
@@ -43,21 +43,27 @@ class WebSocketStream(WSStream):
             await self.go_away()
 
     async def _handle_events(self) -> None:
-        """As Hypercorn's, with a close code for what is malformed (trap 8) and an end for what is too big (trap 4)."""
+        """Handle received frames.
+
+        Malformed ones get a close code, where Hypercorn only closes the socket; too large a message ends the
+        connection, where Hypercorn goes on buffering it.
+        """
         for event in self.connection.events():
             await trio.lowlevel.checkpoint()
             if isinstance(event, CloseConnection):
                 await self._send_wsproto_event(event.response())
                 await self.send(StreamClosed(self.stream_id))
                 return
+            # After our close frame, messages are ignored.
             if self.connection.state is not ConnectionState.OPEN:
-                continue  # after our goodbye nothing is kept
+                continue
             if isinstance(event, Ping):
                 await self._send_wsproto_event(event.response())
             elif isinstance(event, Message):
                 await self._collect(event)
 
     async def _collect(self, event: Message[Any]) -> None:
+        # Hypercorn counts characters, and the limit is in bytes.
         if isinstance(event.data, str):
             self.buffer.length += len(event.data.encode()) - len(event.data)
         try:

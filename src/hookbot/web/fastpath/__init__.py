@@ -1,7 +1,7 @@
-"""The fast path: plain publishes and websockets in one epoll, without a task for any connection.
+"""The fast path: plain publishes and websockets in one epoll loop, without a task per connection.
 
-The `EpollLoop` (epoll) calls the sockets in it. `FastPath` (listener) accepts connections; an `HttpConnection` reads
-one request after the other, and a `FastPathConnection` (connection) publishes it, hands it over to the app, or
-becomes a `Subscriber`. The `Fanout` sends the same bytes to each `Audience` of subscribers. What connections share is
-their `Context`. Delete this folder, and the hub still works, by the app alone.
+The `EpollLoop` (`epoll`) tells sockets when they are ready. `FastPath` (`listener`) accepts connections. An
+`HttpConnection` reads one request after the other; its subclass `FastPathConnection` (`connection`) publishes it, hands
+the connection over to the app, or makes it a `Subscriber`. The `Fanout` sends the same bytes to every subscriber of an
+`Audience`. Connections share a `Context`. Delete this folder, and the hub still works: the app answers everything.
 """

@@ -1,4 +1,4 @@
-"""Audiences: all who listen to the same topics in the same format are sent the same bytes, which are made once."""
+"""Audiences: subscribers to the same topics in the same format, who share frames that are encoded once."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
@@ -12,41 +12,47 @@ from ...protocol.topics import TopicFilter
 from ...protocol.websocket import BINARY, TEXT, frame
 from .subscriber import Subscriber
 
-SEND_BYTES = 128 << 10  # joined for one send, and so the most that is kept for a subscriber who is slow
+# Frames are joined up to this size for one send: a system call costs as much as copying 16 KiB. It is also the most
+# that the hub keeps for a slow subscriber, who otherwise is only a position in the log.
+SEND_BYTES = 128 << 10
 
 Send = tuple[bytes, int]
-"""Whole frames, and the position that they reach."""
+"""Whole frames, and the position of the last message in them."""
 
 
 class Audience:
-    """The subscribers of one channel in one format."""
+    """The subscribers of one channel in one format, and the frames that they are sent."""
 
     def __init__(self, channel: Channel, framing: Framing, on_news: Callable[["Audience"], None]) -> None:
         self.channel = channel
         self.framing = framing
         self.subscribers: dict[Subscriber, None] = {}
         self.unprepared: dict[Entry, None] = {}
-        """Large messages that stand in the way, to be prepared."""
+        """Large messages that block the subscribers until a thread has encoded them."""
         self._on_news = on_news
         self._opcode = TEXT if framing.text else BINARY
         self._key = "websocket", framing.key
-        # Also where nothing is large: it keeps all who catch up in step, so that each page of the log is read once.
+        # Held even if nothing is large: waiting for it in turn keeps all who catch up in step, so that each page of the
+        # log is read once for all of them.
         self._preparing = trio.Lock()
 
     def wake(self) -> None:
-        """Called by the broker when the channel has news."""
+        """Called by the broker when the channel has new messages."""
         self._on_news(self)
 
     def frame(self, payload: bytes) -> bytes:
-        """A payload of this format as a websocket frame."""
+        """The websocket frame around a payload of this format."""
         return frame(self._opcode, payload)
 
     def next_send(self, position: int) -> Send | None:
-        """What follows `position`, not below the channel's floor; None if nothing does, or it is `unprepared`."""
+        """The next frames after `position`; None if there are none, or the first is `unprepared`.
+
+        `position` must not be below the channel's floor.
+        """
         return next(self.sends(self.channel.after(position)), None)
 
     def sends(self, entries: Sequence[Entry]) -> Iterator[Send]:
-        """The entries in pieces of about `SEND_BYTES`, up to a large one that is not prepared."""
+        """The frames of the entries, joined to about `SEND_BYTES` each; stops at a large one that is not prepared."""
         parts: list[bytes] = []
         size = reached = 0
         for entry in entries:
@@ -62,12 +68,12 @@ class Audience:
         if parts:
             yield _join(parts), reached
 
-    def has_told_all(self, position: int) -> bool:
-        """Whether there is nothing after `position`, neither here nor in the log."""
+    def is_complete_at(self, position: int) -> bool:
+        """True if no message follows `position`, neither in memory nor in the log."""
         return position >= self.channel.floor and not self.channel.after(position)
 
     async def prepare(self, entries: Sequence[Entry]) -> None:
-        """Encode the large ones in a thread, so that they do not hold up everybody else."""
+        """Encode the large entries in a thread, so that they do not block the loop."""
         async with self._preparing:
             for entry in entries:
                 if not entry.is_ready(self._key):
@@ -78,7 +84,7 @@ class Audience:
 
 
 class Audiences:
-    """All audiences with subscribers, by filter and format."""
+    """The audiences that have subscribers, by filter and format."""
 
     def __init__(self, channels: Channels, on_news: Callable[[Audience], None]) -> None:
         self._channels = channels
@@ -86,7 +92,7 @@ class Audiences:
         self._audiences: dict[tuple[TopicFilter, Hashable], Audience] = {}
 
     def join(self, request: SubscribeRequest) -> Audience:
-        """The audience of a new subscriber; to be left when it has no subscribers any more."""
+        """The audience for a request, created for its first subscriber; `leave` it after the last."""
         framing = framing_for(request)
         key = request.wanted, framing.key
         audience = self._audiences.get(key)
@@ -97,7 +103,7 @@ class Audiences:
         return audience
 
     def leave(self, audience: Audience) -> None:
-        """The last subscriber has gone."""
+        """Remove an audience without subscribers, and release its channel."""
         audience.channel.listeners.discard(audience.wake)
         self._channels.release(audience.channel)
         del self._audiences[audience.channel.wanted, audience.framing.key]

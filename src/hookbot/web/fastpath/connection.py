@@ -1,4 +1,4 @@
-"""Requests on the fast path: publishes and websocket handshakes are answered here, others handed over to the app."""
+"""Requests on the fast path: publishes and websocket handshakes are answered, others handed over to the app."""
 
 import socket
 
@@ -13,12 +13,13 @@ from ..subscribe import find_start
 from .context import CachedHead, Context, Exchange
 from .http_connection import HttpConnection
 
-MAX_CACHED = 2 << 10  # of a head that is kept to be recognised
+# Heads of real senders are smaller; the limit bounds what an idle connection costs.
+MAX_CACHED = 2 << 10
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class FastPathConnection(HttpConnection):
-    """A connection on which messages are published, until it becomes a subscriber or is handed over to the app."""
+    """A connection that publishes messages, until it becomes a subscriber or is handed over to the app."""
 
     __slots__ = ("_cached", "_peer")
 
@@ -29,6 +30,8 @@ class FastPathConnection(HttpConnection):
 
     def _read_head(self, data: bytes) -> None:
         access, cached = self._context.services.access, self._cached
+        # Parsing and authorizing a head are a third of a publish. Access control still decides about a repeated one:
+        # tokens expire, and rate limits count.
         if cached and cached.data == data:
             self._exchange = Exchange(cached.head)
             if access.admits_again(cached.admitted):
@@ -37,6 +40,7 @@ class FastPathConnection(HttpConnection):
         head = Head(data, self._peer)
         request = access.resolve_client(head.request)
         websocket = is_handshake(request) and head.version == "1.1"
+        # Other upgrades and requests from web pages (CORS) need the app.
         publishes = request.method == "POST" and request.sent("upgrade") is None and request.sent("origin") is None
         if is_for_app(request.raw_path) or not (websocket or publishes):
             self._hand_over(data)
@@ -46,6 +50,7 @@ class FastPathConnection(HttpConnection):
             self._subscribe(head, data)
             return
         admitted = access.admit_publish(request)
+        # A chunked head owns the state of its body's parser, and cannot be used twice.
         if not head.chunked and len(data) <= MAX_CACHED:
             self._cached = CachedHead(data, head, admitted)
         self._receive_body(self._exchange, admitted)
@@ -53,16 +58,18 @@ class FastPathConnection(HttpConnection):
     def _receive_body(self, exchange: Exchange, admitted: AdmittedPublish) -> None:
         exchange.admit(admitted, self._context.services.bodies)
         head = exchange.head
+        # A client that has begun to send its body needs no invitation (RFC 9110, section 10.1.1).
         if head.expects_continue and head.has_body and not self._buffer:
             self.transmit(CONTINUE)
 
     def _read_body(self, exchange: Exchange) -> None:
-        """Take what is here of the body, and publish it when that is all."""
+        """Take the received part of the body; publish when it is complete."""
         if exchange.take(self._buffer) and exchange.admitted and exchange.body:
             self._publish(exchange.admitted, exchange.body.close())
 
     def _publish(self, admitted: AdmittedPublish, body: bytes) -> None:
-        if admitted.source:  # who signs has to be verified, which may take its time
+        # Verifying a signature may take a thread or fetch a certificate: that needs a task.
+        if admitted.source:
             self._context.start_soon(self._publish_signed, admitted, body)
         else:
             publish_soon(self._context.services, admitted, body, self._finish)
@@ -71,6 +78,7 @@ class FastPathConnection(HttpConnection):
     async def _publish_signed(self, admitted: AdmittedPublish, body: bytes) -> None:
         try:
             self._finish(await publish(self._context.services, admitted, body))
+        # As in `_step`: a bug ends this connection, not the nursery of all.
         except Exception as error:
             self._finish(error)
 
@@ -95,6 +103,7 @@ class FastPathConnection(HttpConnection):
         except HookbotError as error:
             self._finish(error)
         else:
+            # The client may have left while the log was read.
             if self.open:
                 self._become_subscriber(upgrade, admitted, start)
 

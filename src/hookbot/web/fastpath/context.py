@@ -1,4 +1,4 @@
-"""State of the fast path: the context that all connections share, and the exchange that one of them is in."""
+"""State of the fast path: the context that connections share, and the exchange of a request and its response."""
 
 import socket
 from collections.abc import Callable
@@ -16,30 +16,30 @@ from .epoll import EpollLoop
 from .fanout import Fanout
 
 HandOver = Callable[[socket.socket, bytes], None]
-"""Takes a connection over, with what was read of it."""
+"""Callback that takes over a socket, with the bytes that were already read from it."""
 
 
 class ClientConnection(Protocol):
-    """A connection, as the listener sees it."""
+    """A connection, as the listener and the context see it."""
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way."""
+        """True between two requests."""
 
     @property
     def deadline(self) -> float:
-        """Until when something has to come from the client, or to be taken by it."""
+        """Time by which the client has to send or read something, on Trio's clock."""
 
     def time_out(self) -> None:
-        """The deadline has passed."""
+        """Answer 408 or close, because the deadline has passed."""
 
     def end(self, reason: str) -> None:
-        """Close it now."""
+        """Close the socket now; the reason is for the log."""
 
 
 @dataclass(slots=True, eq=False)
 class Context:
-    """State that all fast-path connections share."""
+    """State that all connections of a fast path share."""
 
     services: Services
     fanout: Fanout
@@ -47,13 +47,13 @@ class Context:
     limits: ConnectionLimits
     hand_over: HandOver
     start_soon: Callable[..., None]
-    """Runs what has to wait."""
+    """Function that starts a task for work that has to wait."""
     closing: bool = False
     connections: set[ClientConnection] = field(default_factory=set)
     empty: trio.Event = field(default_factory=trio.Event)
 
     def leave(self, connection: ClientConnection) -> None:
-        """A connection is over, here at least."""
+        """Forget a connection that was closed or handed over."""
         self.connections.discard(connection)
         if not self.connections:
             self.empty.set()
@@ -61,7 +61,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class CachedHead:
-    """A request head that was admitted: clients that keep a connection mostly repeat it byte for byte."""
+    """An admitted request head. Clients that keep a connection mostly repeat it byte for byte."""
 
     data: bytes
     head: Head
@@ -69,37 +69,37 @@ class CachedHead:
 
 
 class Exchange:
-    """A request whose head is here, its body as far as it came, and its response."""
+    """A request from its head to its response: the body that was received so far, and the rest that is expected."""
 
-    __slots__ = ("_coming", "admitted", "body", "head")
+    __slots__ = ("_rest", "admitted", "body", "head")
 
     def __init__(self, head: Head) -> None:
         self.head = head
         self.admitted: AdmittedPublish | None = None
         self.body: IncomingBody | None = None
-        self._coming = head.body()
+        self._rest = head.body()
 
     def admit(self, admitted: AdmittedPublish, bodies: BodyBudget) -> None:
-        """Receive the body of a publish that was admitted."""
+        """Begin to receive the body of an admitted publish."""
         self.admitted = admitted
         self.body = bodies.open(admitted.max_body_bytes)
 
     def take(self, buffer: bytearray) -> bool:
-        """Take what is here of the body; whether that was the rest of it. Raises `Refused` and `Unavailable`."""
-        return self.body is not None and self._coming.take(buffer, self.body.write)
+        """Move the received part of the body out of the buffer; True at its end. Raises `Refused` or `Unavailable`."""
+        return self.body is not None and self._rest.take(buffer, self.body.write)
 
     def skip(self, buffer: bytearray) -> bool:
-        """Throw away what is here of the body; whether that was the rest of it."""
+        """Discard the received part of a refused body; True at its end, False if more is to come or it is malformed."""
         try:
-            return self._coming.take(buffer, _throw_away)
+            return self._rest.take(buffer, _discard)
         except Refused:
             return False
 
     def close(self) -> None:
-        """The body is no longer received."""
+        """Return the bytes of an unfinished body to the budget."""
         if self.body:
             self.body.close()
 
 
-def _throw_away(data: bytes) -> None:
-    """The sink of a refused request's body."""
+def _discard(data: bytes) -> None:
+    """Ignore a part of a refused body."""

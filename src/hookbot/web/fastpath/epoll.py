@@ -1,7 +1,7 @@
-"""One epoll of our own for all plain sockets, so that none of them needs a task, and the sockets in it.
+"""One nested epoll for all plain sockets, so that none of them needs a task; and the sockets in it.
 
-Trio waits for the epoll as for any readable file. Only where the platform has epoll (Linux); elsewhere the hub
-serves everything through the app.
+An epoll is itself a file that becomes readable when one of its sockets is ready: Trio waits for that file alone.
+Linux only; elsewhere the app serves everything.
 """
 
 import select
@@ -10,41 +10,44 @@ from typing import Protocol
 
 import trio
 
-EVENTS_PER_ROUND = 64  # so that no round holds the loop for more than a few milliseconds
+# A round of plain publishes holds the loop for a few milliseconds; then Trio's other tasks get their turn.
+EVENTS_PER_ROUND = 64
 
+# A buffer full of the smallest requests, chunks or frames takes a few milliseconds to parse.
 RECEIVE_BYTES = 16 << 10
-"""At once: so much of the smallest requests, chunks or frames holds the loop for a few milliseconds."""
 
 AVAILABLE = hasattr(select, "epoll")
-READ = 0x001  # EPOLLIN, spelled out for platforms that lack the name
-WRITE = 0x004  # EPOLLOUT
+
+# EPOLLIN and EPOLLOUT, in numbers so that this module can be imported on platforms without epoll.
+READ = 0x001
+WRITE = 0x004
 
 
 class Watched(Protocol):
-    """Something with a socket in the epoll loop."""
+    """The owner of a socket in the epoll loop."""
 
     def ready(self, events: int) -> None:
-        """Called when the socket is ready for what was asked, or in error. Must not wait."""
+        """Called when the socket is ready for a watched event, has failed, or was hung up. Must not block."""
 
 
 class EpollLoop:
-    """The loop that calls `ready` of whatever has a socket that is ready."""
+    """Calls `ready` on the owner of each socket that is ready, at most `EVENTS_PER_ROUND` in a row."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._watched: dict[int, Watched] = {}
 
     def add(self, fd: int, watched: Watched, events: int = READ) -> None:
-        """Watch a socket."""
+        """Watch a socket. It is level-triggered: an event that was not dealt with comes again."""
         self._epoll.register(fd, events)
         self._watched[fd] = watched
 
     def change(self, fd: int, events: int) -> None:
-        """Watch for other events; errors and hang-ups are always told."""
+        """Watch a socket for other events; errors and hang-ups are always reported."""
         self._epoll.modify(fd, events)
 
     def remove(self, fd: int) -> None:
-        """Stop watching a socket that is not yet closed."""
+        """Stop watching a socket. Call it before closing: the next connection may get the same number."""
         del self._watched[fd]
         self._epoll.unregister(fd)
 
@@ -54,13 +57,17 @@ class EpollLoop:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 for fd, events in self._epoll.poll(0, EVENTS_PER_ROUND):
+                    # An earlier event of this round may have removed it.
                     watched = self._watched.get(fd)
-                    if watched:  # an earlier one of this round may have removed it
+                    if watched:
                         watched.ready(events)
 
 
 class NonblockingSocket:
-    """A connected socket. Whoever derives from it says what becomes of `received`, `taken` and `gone`."""
+    """A connected socket in the epoll loop. Subclasses implement `received`, `taken` and `gone`.
+
+    Nothing here blocks: bytes that the socket does not take are kept and sent when it becomes writable.
+    """
 
     __slots__ = ("_epoll", "_events", "_sock", "_unsent", "fd", "moved_at", "open")
 
@@ -68,7 +75,7 @@ class NonblockingSocket:
         self.fd = sock.fileno()
         self.open = True
         self.moved_at = trio.current_time()
-        """When it last took a part of what waits to be sent; before that, when it began."""
+        """Time of the last progress: a part of what waits was sent, or began to wait; at first, when it connected."""
         self._sock = sock
         self._epoll = epoll
         self._events = READ
@@ -77,19 +84,19 @@ class NonblockingSocket:
 
     @property
     def stalled(self) -> bool:
-        """Whether it has not taken what was sent."""
+        """True while a part of the last `transmit` is waiting for the client to read."""
         return self._unsent is not None
 
     def received(self, data: bytes) -> None:
-        """Something came; nothing at the end."""
+        """Called with received bytes; with none when the client has closed its side."""
         raise NotImplementedError
 
     def taken(self) -> None:
-        """Everything that had to wait has been taken."""
+        """Called when a client that was `stalled` has taken everything."""
         raise NotImplementedError
 
     def gone(self, reason: str) -> None:
-        """The socket is closed."""
+        """Called once, when the socket was closed by `end`."""
         raise NotImplementedError
 
     def ready(self, events: int) -> None:
@@ -98,17 +105,18 @@ class NonblockingSocket:
             self.transmit(self._unsent)
             if self.open and self._unsent is None:
                 self.taken()
+        # Errors and hang-ups are found by reading, too, and `taken` may have closed the socket.
         if self.open and events & ~WRITE:
             self._receive()
 
     def transmit(self, data: bytes | memoryview) -> None:
-        """Send as much as fits and keep the rest; only when not `stalled`. May end it."""
+        """Send as much as the socket takes and keep the rest; only when not `stalled`. Ends a broken connection."""
         try:
             sent = self._sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self.end(f"cannot be sent to: {error}")
+            self.end(f"sending failed: {error}")
             return
         if sent == len(data):
             self._unsent = None
@@ -117,26 +125,26 @@ class NonblockingSocket:
         self._unsent = memoryview(data)[sent:]
 
     def watch(self, events: int) -> None:
-        """Be told of these; errors and hang-ups are always told."""
+        """Watch for these events; errors and hang-ups are always reported."""
         if events != self._events:
             self._events = events
             self._epoll.change(self.fd, events)
 
     def say_no_more(self) -> None:
-        """Close our side; what comes can still be read."""
+        """Close our side of the connection; the client's can still be read."""
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as error:
             self.end(f"connection lost: {error}")
 
     def release(self) -> socket.socket:
-        """Let go of the socket, for somebody else to use."""
+        """Leave the epoll loop, and return the socket for somebody else to use."""
         self.open = False
         self._epoll.remove(self.fd)
         return self._sock
 
     def end(self, reason: str) -> None:
-        """Close the socket now."""
+        """Close the socket now, and call `gone`; does nothing if it is closed already."""
         if self.open:
             self.release().close()
             self.gone(reason)

@@ -1,8 +1,8 @@
-"""The fan-out: plain websocket subscribers, without a task for any of them.
+"""The fan-out: sends messages to plain websocket subscribers, without a task for each.
 
-A subscriber is *live* while the messages that it wants are in its channel: one task writes each batch to all of them,
-the same bytes to all who listen in the same way. One that is further behind reads the log, in a task of its own, and
-comes back (*catching up*). One that takes nothing costs nothing: it is looked at again when its socket is writable.
+A subscriber is *live* while the messages that it wants are in its channel: one task writes each batch to all live
+ones, the same bytes to a whole audience. One that is further behind is *catching up*: a task of its own reads the log
+until it is live again. A stalled one costs nothing until its socket becomes writable.
 """
 
 import logging
@@ -26,18 +26,23 @@ from .audience import Audience, Audiences, Send
 from .epoll import EpollLoop
 from .subscriber import Subscriber
 
-ROUND_COST = 4 << 20  # then the loop gets a turn, after about 5 ms: a send costs as much as copying 16 KiB
+# Work between two checkpoints, in bytes: about 5 ms, so that publishes and pings are not held up.
+ROUND_COST = 4 << 20
+
+# A system call to send costs about as much as copying 16 KiB.
 SEND_COST = 16 << 10
+
+# Pings, heartbeats and timeouts are tens of seconds; a timer per subscriber would cost more than this look.
 SWEEP_S = 1.0
 
 Sends = MutableMapping[int, Send | None]
-"""The next send after a position: made once for all subscribers at the same position."""
+"""The next send by position: made once for all subscribers at the same position."""
 
 logger = logging.getLogger("hookbot.fanout")
 
 
 class Fanout:
-    """All subscribers in the epoll loop. `adopt` hands it a socket; `run` does the rest."""
+    """The subscribers in the epoll loop: `adopt` adds one, and `run` sends to all of them."""
 
     def __init__(self, services: Services, epoll: EpollLoop, limits: ConnectionLimits) -> None:
         self.limits = limits
@@ -48,7 +53,7 @@ class Fanout:
         self._audiences = Audiences(services.broker.channels, self._mark)
         self._subscribers: dict[Subscriber, Audience] = {}
         self._news: dict[Audience, None] = {}
-        """Audiences that may have something to send, first come, first served."""
+        """Audiences with new messages, in the order in which they were woken."""
         self._has_news = trio.Event()
         self._empty = trio.Event()
         self._closing = False
@@ -58,7 +63,7 @@ class Fanout:
         return len(self._subscribers)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Send until cancelled."""
+        """Send new messages, pings and heartbeats until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._sweep)
@@ -74,7 +79,10 @@ class Fanout:
     def adopt(
         self, sock: socket.socket, admitted: AdmittedSubscription, start: Start, *, upgrade: bytes, early: bytes
     ) -> None:
-        """Take over the socket of a client that is admitted by `upgrade`; `early` is what it has already sent."""
+        """Take over a socket as a subscriber: send the handshake's response `upgrade`, then everything after `start`.
+
+        `early` are the bytes that the client sent behind its handshake.
+        """
         audience = self._audiences.join(admitted.request)
         subscriber = Subscriber(sock, self._epoll, self, start.position, admitted.grant)
         audience.subscribers[subscriber] = None
@@ -82,10 +90,11 @@ class Fanout:
         self._active.add(admitted.grant, subscriber, subscriber.lose_grant)
         if isinstance(audience.framing, HookbotV1):
             upgrade += audience.frame(hello(admitted.request, format_id(self._broker.log.epoch, start.position)))
-        told = audience.framing.gap(start.gap) if start.gap else None
-        subscriber.send(upgrade + audience.frame(told) if told is not None else upgrade)
-        if start.gap and told is None:
-            self._tell_gap(subscriber, audience, start.gap)
+        payload = audience.framing.gap(start.gap) if start.gap else None
+        # In one send with the response: the socket may take no second one.
+        subscriber.send(upgrade + audience.frame(payload) if payload is not None else upgrade)
+        if start.gap and payload is None:
+            self._close_at_gap(subscriber, audience, start.gap)
         if self._closing:
             _shut_down(subscriber)
         self._advance(subscriber, audience, {})
@@ -93,7 +102,7 @@ class Fanout:
             subscriber.received(early)
 
     async def close(self, deadline: float) -> None:
-        """Send a close frame (1001) to everybody, and wait until they have left or for `deadline`."""
+        """Send a close frame (1001) to all subscribers; cut those that have not left at `deadline`."""
         self._closing = True
         for subscriber in tuple(self._subscribers):
             _shut_down(subscriber)
@@ -105,12 +114,12 @@ class Fanout:
             subscriber.end("the hub shut down")
 
     def taken(self, subscriber: Subscriber) -> None:
-        """Called by a subscriber that was stalled."""
+        """Continue with a subscriber that was stalled."""
         subscriber.update_busy()
         self._advance(subscriber, self._subscribers[subscriber], {})
 
     def gone(self, subscriber: Subscriber, reason: str) -> None:
-        """Called by a subscriber whose socket is closed."""
+        """Forget a subscriber whose socket was closed."""
         audience = self._subscribers.pop(subscriber)
         self._active.remove(subscriber.grant, subscriber)
         logger.debug("a subscriber of %s left: %s", audience.channel.wanted, reason)
@@ -127,6 +136,7 @@ class Fanout:
     async def _deliver(self, audience: Audience) -> None:
         sends: Sends = {}
         cost = 0
+        # A copy: a subscriber whose connection is broken leaves the audience while it is sent to.
         for subscriber in tuple(audience.subscribers):
             if not subscriber.busy:
                 cost += self._advance(subscriber, audience, sends)
@@ -136,7 +146,7 @@ class Fanout:
         await trio.lowlevel.checkpoint()
 
     def _advance(self, subscriber: Subscriber, audience: Audience, sends: Sends) -> int:
-        """Send what it takes now of what it misses; returns what that cost."""
+        """Send a subscriber as much as it takes now, and return the cost; start a task if it has to read the log."""
         cost = 0
         while not subscriber.busy:
             position = subscriber.position
@@ -149,6 +159,7 @@ class Fanout:
                 send = sends[position] = audience.next_send(position)
             if send is None:
                 break
+            # The position moves before the send: what the socket does not take now is kept, and sent first.
             data, subscriber.position = send
             subscriber.send(data)
             cost += SEND_COST + len(data)
@@ -184,6 +195,7 @@ class Fanout:
         items, end = await self._broker.read_on(audience.channel.wanted, subscriber.position)
         entries = [item for item in items if isinstance(item, Entry)]
         await audience.prepare(entries)
+        # A gap can only be the first item: retention deletes the oldest messages.
         if len(entries) < len(items) and isinstance(gap := items[0], Gap) and subscriber.takes:
             subscriber.position = gap.position
             self._tell_gap(subscriber, audience, gap)
@@ -196,11 +208,15 @@ class Fanout:
 
     def _tell_gap(self, subscriber: Subscriber, audience: Audience, gap: Gap) -> None:
         payload = audience.framing.gap(gap)
-        if payload is not None:
+        if payload is None:
+            self._close_at_gap(subscriber, audience, gap)
+        else:
             subscriber.send(audience.frame(payload))
-            return
+
+    def _close_at_gap(self, subscriber: Subscriber, audience: Audience, gap: Gap) -> None:
+        """Close a subscription whose format cannot express a gap, so that no message is lost silently."""
         lost = history_lost(gap)
-        logger.warning("a subscriber of %s fell behind, and its format cannot tell: %s", audience.channel.wanted, lost)
+        logger.warning("a subscriber of %s is closed, its format has no gaps: %s", audience.channel.wanted, lost)
         subscriber.close(TRY_AGAIN_LATER, str(lost))
 
     async def _sweep(self) -> None:
@@ -209,14 +225,15 @@ class Fanout:
             for n, (subscriber, audience) in enumerate(tuple(self._subscribers.items()), 1):
                 if subscriber.open:
                     self._look_after(subscriber, audience)
+                # Many thousand in a row would hold up the loop.
                 if n % 1000 == 0:
                     await trio.lowlevel.checkpoint()
 
     def _look_after(self, subscriber: Subscriber, audience: Audience) -> None:
         now = trio.current_time()
         if reason := subscriber.overdue(now):
-            if subscriber.stalled and not subscriber.closing_since:
-                logger.info("a subscriber of %s took nothing for %.0f s", audience.channel.wanted, self.limits.stall_s)
+            if subscriber.stalled and subscriber.closing_since is None:
+                logger.info("a subscriber of %s is cut off: it %s", audience.channel.wanted, reason)
             subscriber.end(reason)
         elif subscriber.takes:
             if now - subscriber.pinged_at > self.limits.ping_s:
@@ -225,9 +242,9 @@ class Fanout:
                 self._send_heartbeat(subscriber, audience)
 
     def _send_heartbeat(self, subscriber: Subscriber, audience: Audience) -> None:
-        """Everything of this subscription up to the head has been sent: a resuming client starts from here."""
+        """Tell a subscriber that it has everything up to the head, so that it resumes from there."""
         head = self._broker.head
-        if audience.has_told_all(subscriber.position) and subscriber.position <= head:
+        if audience.is_complete_at(subscriber.position) and subscriber.position <= head:
             subscriber.position = head
             subscriber.sent_at = trio.current_time()
             payload = audience.framing.heartbeat(format_id(self._broker.log.epoch, head))

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection in the epoll loop: requests one at a time, each answered before the next is read."""
+"""HTTP/1.1 connections in the epoll loop: requests one at a time, each answered before the next is read."""
 
 import logging
 import socket
@@ -13,17 +13,25 @@ from ...protocol.response import Response, error_response
 from .context import Context, Exchange
 from .epoll import READ, WRITE, NonblockingSocket
 
-MAX_BUFFERED = 64 << 10  # of requests that wait for those before them
-MAX_DRAINED = 64 << 20  # who sends a body reads the response behind it, if at all
+# Pipelined requests that wait for the one before; above this the socket is not read, and TCP holds the client back.
+MAX_BUFFERED = 64 << 10
+
+# Bytes discarded after the last response. Many clients send a whole body before they read any response: this is more
+# than twice the default `--max-body`, and ends a client that never stops.
+MAX_DRAINED = 64 << 20
+
+# Methods that may be a publish or a handshake. Anything else, TLS and HTTP/2 included, is for the app.
 OURS = (b"POST ", b"GET ")
 
 logger = logging.getLogger("hookbot.connection")
 
 
 class HttpConnection(NonblockingSocket):
-    """A connection until it ends or is handed over to the app; `FastPathConnection` says what requests do.
+    """A connection that reads requests and writes responses; its subclass `FastPathConnection` acts on the requests.
 
-    Nothing here waits. What fails here ends this connection only: untrusted clients decide what comes.
+    It is in one of four states: reading, waiting for the outcome of a request (`_waiting`), sending a response that
+    the client is slow to read (`stalled`), or draining after its last response (`_drained`). Nothing here blocks, and
+    any failure ends this connection only: its bytes come from untrusted clients.
     """
 
     __slots__ = ("_buffer", "_context", "_drained", "_ended_by_client", "_exchange", "_last", "_waiting")
@@ -34,30 +42,30 @@ class HttpConnection(NonblockingSocket):
         self._buffer = bytearray()
         self._exchange: Exchange | None = None
         self._waiting = False
-        """Whether somebody else is busy with the request: the log, mostly."""
+        """True while a request waits for its outcome, mostly from the log."""
         self._last = False
-        """Whether the response that is being sent is the last."""
+        """True if the response that is being sent is the last."""
         self._drained: int | None = None
-        """After the last response: how much was thrown away of what still came."""
+        """Number of bytes discarded since the last response was sent; None before."""
         self._ended_by_client = False
         context.connections.add(self)
 
     def _read_head(self, data: bytes) -> None:
-        """Begin with the request of a whole head; raises `HookbotError` to refuse it."""
+        """Begin a request, given its whole head. Raises `HookbotError` to refuse it."""
         raise NotImplementedError
 
     def _read_body(self, exchange: Exchange) -> None:
-        """Take what is here of the body; raises `HookbotError` to refuse the request."""
+        """Take the received part of the body out of the buffer. Raises `HookbotError` to refuse the request."""
         raise NotImplementedError
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way."""
+        """True between two requests."""
         return self._reading and not (self._buffer or self._exchange)
 
     @property
     def deadline(self) -> float:
-        """Until when something has to come from the client, or to be taken by it."""
+        """Time by which the client has to send or read something; none while the hub itself is working."""
         limits = self._context.limits
         if self._waiting:
             return inf
@@ -66,51 +74,56 @@ class HttpConnection(NonblockingSocket):
         return self.moved_at + (limits.keep_alive_s if self.idle else limits.slow_s)
 
     def time_out(self) -> None:
-        """The deadline has passed: say so, if it can still be said."""
+        """Answer 408 to an unfinished request; close a connection that is idle, stalled or draining."""
         if self.idle or not self._reading:
-            self.end("too slow")
+            self.end("timed out")
         else:
             self._refuse(RequestTimeout("the request did not arrive in time"), last=True)
             self._advance()
 
     def received(self, data: bytes) -> None:
-        """Called when something came."""
+        """Take bytes from the client, and advance as far as they allow."""
         if not data:
-            self._ended_by_client = True  # it has sent all it wanted, and may still read the response
+            # A half-close: the client (``nc -N``, for example) may still read the response.
+            self._ended_by_client = True
         elif self._drained is None:
-            if self._exchange or not self._buffer:  # a head has to come whole in the time of each part of a body
+            # The deadline moves with each part of a body, but not with each part of a head: that has to come whole.
+            if self._exchange or not self._buffer:
                 self.moved_at = trio.current_time()
             self._buffer += data
         else:
             self._drained += len(data)
             if self._drained > MAX_DRAINED:
-                self.end("goes on sending")
+                self.end("kept sending after the last response")
         self._advance()
 
     def taken(self) -> None:
-        """Called when a response that had to wait has been taken."""
+        """Continue after a stalled client has read its response."""
         self._sent()
         self._advance()
 
     def gone(self, reason: str) -> None:
-        """Called when the socket is closed."""
+        """Release what the connection holds, after its socket was closed."""
+        logger.debug("a connection ended: %s", reason)
         if self._exchange:
             self._exchange.close()
         self._context.leave(self)
 
     @property
     def _reading(self) -> bool:
-        """Whether what comes is looked at."""
+        """True if the next bytes can be parsed now."""
         return self.open and not self._waiting and self._unsent is None and self._drained is None
 
     def _advance(self) -> None:
-        """Go on as far as what is here allows, then watch for what can come next."""
+        """Process the buffer as far as possible, then watch for the events that can continue it."""
         while self._reading and self._step():
             pass
         if self._ended_by_client and not (self._waiting or self.stalled):
             self.end("closed by the client")
         if not self.open:
             return
+        # Reading stops where nothing would be parsed, so that a client cannot fill the buffer; at the end of a
+        # half-closed connection also because epoll would report it as readable for ever.
         if self.stalled:
             self.watch(WRITE)
         elif self._ended_by_client or (self._waiting and len(self._buffer) > MAX_BUFFERED):
@@ -119,12 +132,13 @@ class HttpConnection(NonblockingSocket):
             self.watch(READ)
 
     def _step(self) -> bool:
-        """Take the next part of a request, if it is here; whether there may be more to do."""
+        """Process one head or part of a body; True if the buffer may hold more to do."""
         try:
             if self._exchange is None:
                 return self._find_head()
             self._read_body(self._exchange)
             return False
+        # Not only `HookbotError`: an untrusted client may find a bug, and must not end the hub with it.
         except Exception as error:
             self._fail(error)
             return True
@@ -133,8 +147,10 @@ class HttpConnection(NonblockingSocket):
         buffer = self._buffer
         if not buffer:
             return False
-        while buffer.startswith(b"\r\n"):  # RFC 9112, section 2.2
+        # Old clients send an empty line after a body (RFC 9112, section 2.2).
+        while buffer.startswith(b"\r\n"):
             del buffer[:2]
+        # Decided by the first bytes that cannot become one of ours, so that no other protocol waits for a blank line.
         if not buffer.startswith(OURS) and not any(start.startswith(buffer) for start in (*OURS, b"\r\n")):
             self._hand_over(b"")
             return False
@@ -152,7 +168,7 @@ class HttpConnection(NonblockingSocket):
         self._context.hand_over(sock, head + self._buffer)
 
     def _finish(self, outcome: Response | Exception) -> None:
-        """Answer the request that was waited for, and go on with what came behind it."""
+        """Answer the waiting request with its outcome, then read the requests behind it."""
         self._waiting = False
         if not self.open:
             return
@@ -163,21 +179,22 @@ class HttpConnection(NonblockingSocket):
         self._advance()
 
     def _fail(self, error: Exception) -> None:
-        """Answer whatever went wrong with a request."""
+        """Answer a request that failed; log the failure if it is a bug."""
         if isinstance(error, HookbotError):
             self._refuse(error, last=isinstance(error, BadRequest))
-        else:  # an untrusted client's bytes found a bug; the hub has others to serve
-            logger.error("a request failed: %r", error, exc_info=error)
+        else:
+            logger.error("a request failed with a bug in the hub, answered by 500: %r", error, exc_info=error)
             self._refuse(HookbotError("the hub failed"), last=True)
 
     def _refuse(self, error: HookbotError, *, last: bool) -> None:
-        """Answer an error; what has not arrived yet of the request's body is not waited for."""
+        """Answer an error without waiting for the rest of the body; the connection is kept if there is none."""
         exchange = self._exchange
         request = exchange.head.request if exchange else Request("", b"", ())
         whole = exchange is not None and exchange.skip(self._buffer)
         self._respond(error_response(error, request), last=last or not whole)
 
     def _respond(self, response: Response, *, last: bool) -> None:
+        """Send a response; after the `last` one, drain and close."""
         exchange, self._exchange = self._exchange, None
         version = "1.1"
         if exchange:
@@ -192,7 +209,9 @@ class HttpConnection(NonblockingSocket):
 
     def _sent(self) -> None:
         self.moved_at = trio.current_time()
-        if self._last:  # to close both sides would take the response back from who still sends (RFC 9112, section 9.6)
+        # Closing both sides would reset the connection of a client that is still sending, and it might lose the
+        # response (RFC 9112, section 9.6).
+        if self._last:
             self._buffer.clear()
             self._drained = 0
             self.say_no_more()

@@ -1,8 +1,4 @@
-"""The fast path: accepts plain HTTP/1.1 connections, and keeps them in the epoll loop.
-
-Publishes and websocket handshakes are answered here; anything else is handed over to the app, with what was read of
-it. Both run the same flows (`hookbot.web.publish`, `hookbot.web.subscribe`).
-"""
+"""The fast path's listener: accepts plain connections into the epoll loop, and enforces their deadlines."""
 
 import errno
 import logging
@@ -20,9 +16,16 @@ from .context import Context, HandOver
 from .epoll import READ, EpollLoop
 from .fanout import Fanout
 
+# A reconnect storm must not keep the established connections waiting.
 ACCEPTS_PER_ROUND = 64
+
+# Errors of `accept` that are the process's or the machine's, not the new connection's (accept(2)).
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
+
+# The listening socket stays readable meanwhile: without a pause, the loop would spin until a file is closed.
 OUT_OF_FILES_PAUSE_S = 0.2
+
+# The deadlines are ten seconds and more, but for `linger_s`; a timer per connection would cost more than this look.
 SWEEP_S = 1.0
 
 logger = logging.getLogger("hookbot.door")
@@ -32,7 +35,11 @@ logger = logging.getLogger("hookbot.door")
 async def open_fast_path(
     services: Services, limits: ConnectionLimits, sock: socket.socket, hand_over: HandOver, *, leave_s: float
 ) -> AsyncIterator[None]:
-    """The fast path, listening. When the block ends, its clients are told, and have `leave_s` to disconnect."""
+    """A fast path that accepts connections from `sock`.
+
+    When the block ends, websockets get a close frame, requests under way are answered, and after `leave_s` the
+    remaining connections are cut.
+    """
     epoll = EpollLoop()
     fanout = Fanout(services, epoll, limits)
     fast_path = FastPath(services, fanout, epoll, limits, hand_over)
@@ -50,7 +57,7 @@ async def open_fast_path(
 
 
 class FastPath:
-    """Accepts connections, ends those that are too slow, and all of them at the end."""
+    """The accepted connections: ends those that exceed a deadline, and all of them at a shutdown."""
 
     def __init__(
         self, services: Services, fanout: Fanout, epoll: EpollLoop, limits: ConnectionLimits, hand_over: HandOver
@@ -63,7 +70,7 @@ class FastPath:
         return len(self._context.connections)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Look after the connections until cancelled."""
+        """Enforce the deadlines of the connections until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
@@ -75,12 +82,13 @@ class FastPath:
                         connection.time_out()
 
     def listen(self, sock: socket.socket) -> None:
-        """Accept connections from a listening socket."""
+        """Accept connections from a listening socket until `close`."""
         self._listeners.append(_Listener(sock, self._context))
 
     async def close(self, deadline: float) -> None:
-        """Accept no more, answer what was sent whole, and end everything until `deadline`."""
+        """Stop accepting, answer the requests under way, and end what is left at `deadline`."""
         context = self._context
+        # Before anything is closed: from here on, every response is the last of its connection.
         context.closing = True
         for listener in self._listeners:
             listener.close()
@@ -109,15 +117,17 @@ class _Listener:
         self._full = False
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted has it from here
+            # Accepted sockets inherit it: one system call here instead of one per connection.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         context.epoll.add(sock.fileno(), self)
 
     def ready(self, events: int) -> None:
-        """Called by the epoll loop."""
+        """Accept the connections that are waiting."""
         for _ in range(ACCEPTS_PER_ROUND):
             try:
                 sock, address = self._sock.accept()
-                peer = address[0].removeprefix("::ffff:") if address else ""  # an IPv4 address on a socket for both
+                # IPv4 clients of a dual-stack socket; a Unix socket has no address.
+                peer = address[0].removeprefix("::ffff:") if address else ""
                 self._accept(sock, peer)
                 self._full = False
             except BlockingIOError:
@@ -126,10 +136,10 @@ class _Listener:
                 if error.errno in OUT_OF_FILES:
                     self._pause(error)
                     return
-                # that one has gone again (accept(2): network errors of the new socket)
+                # Otherwise it is an error of the new connection, which is gone already (accept(2)): try the next.
 
     def close(self) -> None:
-        """Accept no more."""
+        """Close the listening socket."""
         if self._open:
             self._open = False
             self._context.epoll.remove(self._sock.fileno())
@@ -144,10 +154,11 @@ class _Listener:
             raise
 
     def _pause(self, error: OSError) -> None:
-        """Out of file descriptors: what waits to be accepted goes on waiting."""
+        """Leave the waiting connections in the kernel's queue for `OUT_OF_FILES_PAUSE_S`."""
+        # Logged once until a connection is accepted again, not five times a second.
         if not self._full:
             self._full = True
-            logger.warning("no connection can be accepted for now: %s", error.strerror)
+            logger.warning("no connection can be accepted for now: %s; trying again until one can", error.strerror)
         self._context.epoll.change(self._sock.fileno(), 0)
         self._context.start_soon(self._resume)
 

@@ -1,4 +1,4 @@
-"""One websocket in the epoll loop: what it is sent, what it says, and how it closes."""
+"""Subscribers: websockets in the epoll loop, with their pings, control frames and closing handshake."""
 
 import logging
 import socket
@@ -23,28 +23,29 @@ from ...protocol.websocket import (
 from ..limits import ConnectionLimits
 from .epoll import READ, WRITE, EpollLoop, NonblockingSocket
 
-CLOSE_S = 5.0  # for the client's half of the closing handshake
+# Time for the client's half of the closing handshake: some round trips, and whatever is still in its buffers.
+CLOSE_S = 5.0
 
 logger = logging.getLogger("hookbot.subscriber")
 
 
 class Owner(Protocol):
-    """The fan-out, which decides what a subscriber is sent."""
+    """The fan-out, as its subscribers see it."""
 
     limits: ConnectionLimits
 
     def taken(self, subscriber: "Subscriber") -> None:
-        """The subscriber, who was stalled, has taken everything that was sent."""
+        """Called when a stalled subscriber has taken everything that was sent."""
 
     def gone(self, subscriber: "Subscriber", reason: str) -> None:
-        """The connection ended; the socket is closed."""
+        """Called once, when the subscriber's socket was closed."""
 
 
 class Subscriber(NonblockingSocket):
-    """A connected client. Nothing here waits: what the socket does not take is kept until it does.
+    """A websocket of the fan-out, and its position in the log.
 
-    Closing handshake (RFC 6455, section 7.1): whoever begins it, our side is closed after our close frame, and the
-    socket with the client's side.
+    Closing handshake (RFC 6455, section 7.1): whichever side begins it, we half-close after our close frame, and close
+    the socket when the client closes its side, or after `CLOSE_S`.
     """
 
     __slots__ = (
@@ -57,47 +58,48 @@ class Subscriber(NonblockingSocket):
         self.position = position
         self.grant = grant
         self.busy = False
-        """Whether it cannot take a batch now: it has not taken the last one, reads the log, or is leaving."""
+        """True if it cannot take a batch now: it is stalled, catching up, closing or closed. An attribute and not
+        computed, because the fan-out asks every subscriber at every batch."""
         self.catching_up = False
         self.closing_since: float | None = None
         self.received_at = self.sent_at = self.pinged_at = self.moved_at
         self._owner = owner
         self._owed = b""
-        """A control frame that has to wait for the end of what is being sent."""
+        """A control frame to send after the present message: it must not be put into the middle of one."""
         self._parser: Connection | None = None
         self._incoming = 0
 
     @property
     def takes(self) -> bool:
-        """Whether more can be sent to it."""
+        """True if `send` may be called."""
         return self.open and self._unsent is None and self.closing_since is None
 
     @property
     def heard_at(self) -> float:
-        """When there was a sign of life: something came from it, or was taken by it."""
+        """Time of the last sign of life: the client sent something, or took a part of what it is sent."""
         return max(self.received_at, self.moved_at)
 
     def overdue(self, now: float) -> str | None:
-        """The reason to end it: nothing was taken or heard of it for too long; None if there is none."""
+        """The reason to end the connection because it exceeded a limit, or None."""
         limits = self._owner.limits
         if self.closing_since is not None:
-            return "did not say goodbye" if now - self.closing_since > CLOSE_S else None
+            return "did not finish the closing handshake" if now - self.closing_since > CLOSE_S else None
         if self.stalled:
-            return "stalled" if now - self.moved_at > limits.stall_s else None
-        return f"nothing came from it for {limits.deaf_s:.0f} s" if now - self.heard_at > limits.deaf_s else None
+            return f"took nothing for {limits.stall_s:.0f} s" if now - self.moved_at > limits.stall_s else None
+        return f"sent nothing for {limits.deaf_s:.0f} s" if now - self.heard_at > limits.deaf_s else None
 
     def send(self, data: bytes) -> None:
-        """Send whole frames; only when it `takes`."""
+        """Send whole frames; only if it `takes`."""
         self.sent_at = trio.current_time()
         self._put(data)
 
     def ping(self) -> None:
-        """Ask for a sign of life."""
+        """Send a ping, which the client has to answer by a pong."""
         self.pinged_at = trio.current_time()
         self._say(frame(PING, b""))
 
     def close(self, code: int, reason: str) -> None:
-        """Send a close frame, as soon as everything before it is taken."""
+        """Begin the closing handshake: send a close frame after what is being sent. Does nothing if it has begun."""
         if self.closing_since is None and self.open:
             self.closing_since = trio.current_time()
             self.busy = True
@@ -105,20 +107,21 @@ class Subscriber(NonblockingSocket):
             self._say(close_frame(code, reason))
 
     def lose_grant(self) -> None:
-        """Close: its token is no longer valid."""
+        """Close the subscription, because its token expired or was revoked."""
         self.close(POLICY_VIOLATION, GRANT_ENDED)
 
     def update_busy(self) -> None:
-        """Be no longer busy, if nothing keeps it from taking a batch."""
+        """Recompute `busy`."""
         self.busy = self.catching_up or not self.takes
 
     def received(self, data: bytes) -> None:
-        """Take what the client sent."""
+        """Answer pings and close frames; discard messages, within `max_message_bytes`."""
         if not data:
             self.end("disconnected")
             return
         self.received_at = trio.current_time()
-        # A whole control frame leaves nothing behind in a parser: who only answers pings has none, and costs no memory.
+        # A single whole control frame leaves no state in a parser: a client that only ever sends pongs, as most do, has
+        # none, and costs less memory.
         alone = self._parser is None and is_one_control_frame(data)
         if self.closing_since is None and not (alone and data[0] & 0xF == PONG):
             parser = self._parser or Connection(ConnectionType.SERVER)
@@ -126,7 +129,7 @@ class Subscriber(NonblockingSocket):
             self._parse(parser, data)
 
     def taken(self) -> None:
-        """Called when what it was sent has been taken."""
+        """Send the control frame that had to wait, then let the fan-out continue."""
         owed, self._owed = self._owed, b""
         self._put(owed)
         if self.open and self._unsent is None:
@@ -134,7 +137,7 @@ class Subscriber(NonblockingSocket):
             self._owner.taken(self)
 
     def gone(self, reason: str) -> None:
-        """Called when the socket is closed."""
+        """Leave the fan-out, after the socket was closed."""
         self.busy = True
         self._owner.gone(self, reason)
 
@@ -147,7 +150,10 @@ class Subscriber(NonblockingSocket):
             self.say_no_more()
 
     def _say(self, data: bytes) -> None:
-        """Send a control frame between two others; of those that have to wait, the last is enough."""
+        """Send a control frame, or keep it until the present message is sent.
+
+        Of several that are kept, the last is enough: a pong may answer only the latest ping (RFC 6455, section 5.5.3).
+        """
         if self._unsent is None:
             self._put(data)
         else:
@@ -160,8 +166,9 @@ class Subscriber(NonblockingSocket):
                 self._handle(event)
                 if self.closing_since is not None or not self.open:
                     return
-        except Exception:  # an untrusted client's bytes found a bug; the hub has others to serve
-            logger.exception("a subscriber's frames could not be read")
+        # An untrusted client may find a bug in the parser, and must not end the hub with it.
+        except Exception:
+            logger.exception("frames of a subscriber could not be parsed; its connection is closed with 1011")
             self.close(INTERNAL_ERROR, "the hub failed")
 
     def _handle(self, event: wsproto.events.Event) -> None:
@@ -171,10 +178,10 @@ class Subscriber(NonblockingSocket):
             case wsproto.events.Message():
                 self._incoming += len(event.data.encode() if isinstance(event.data, str) else event.data)
                 if self._incoming > self._owner.limits.max_message_bytes:
-                    self.close(
-                        TOO_BIG, f"a client sends at most {self._owner.limits.max_message_bytes} bytes in a message"
-                    )
+                    limit = self._owner.limits.max_message_bytes
+                    self.close(TOO_BIG, f"a message from a client has at most {limit} bytes")
                 elif event.message_finished:
                     self._incoming = 0
-            case wsproto.events.CloseConnection():  # a close frame, or what wsproto makes of a violated protocol
+            # The client's close frame; or, after a protocol error, the code that wsproto chose for ours.
+            case wsproto.events.CloseConnection():
                 self.close(event.code, event.reason or "")
