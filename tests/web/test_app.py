@@ -211,3 +211,12 @@ async def test_saved_credentials_are_of_no_use_to_a_foreign_page(tmp_path):
         )
 
     assert answer.status_code == 403
+
+
+async def test_an_unknown_method_is_answered_by_405_in_the_body_as_well_as_in_the_status(tmp_path):
+    async with hub(tmp_path) as (_, client):
+        answer = await client.request("BREW", "/pub/a", headers={"Accept": "application/json"})
+
+    problem = answer.json()
+    assert (answer.status_code, answer.headers["content-type"]) == (405, "application/problem+json")
+    assert (problem["status"], problem["title"]) == (405, "Method Not Allowed")

@@ -62,7 +62,7 @@ def error_response(error: HookbotError, request: Request, status: int | None = N
     status = status or error.status
     headers = _headers_of(error)
     if _accepts_json(request):
-        problem = {"title": HTTPStatus(error.status).phrase, "status": error.status, "detail": str(error)}
+        problem = {"title": HTTPStatus(status).phrase, "status": status, "detail": str(error)}
         return Response(encode_json(problem).encode() + b"\n", status, PROBLEM + headers)
     return Response(f"{error}\n".encode("utf-8", "backslashreplace"), status, PLAIN + headers)
 
