@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test demo crash-test bench bench-full lint format changelog hooks constraints clean
+.PHONY: run test demo crash-test bench bench-full lint format release changelog hooks constraints clean
 
 run: $(VENV)/.installed
 	$(BIN)/hookbot serve --router github
@@ -31,6 +31,10 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+# Build and check sdist and wheel; CONTRIBUTING.md has the steps around it.
+release: $(VENV)/.installed-dev
+	$(BIN)/python scripts/release.py
 
 # Move the fragments of changes/ into CHANGELOG.md, beneath the version of src/hookbot/version.py.
 changelog: $(VENV)/.installed-dev

@@ -1,5 +1,6 @@
 """A release: built into dist/ and checked, never uploaded. `make release` runs it."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -14,6 +15,18 @@ NOT_IN_SDIST = (".ci/", ".github/", ".pre-commit-config.yaml")
 """Beginnings of tracked paths that are of use in a clone only."""
 
 
+NEXT_STEPS = """\
+{sdist} and {wheel} can be published. What remains:
+
+ 1. git tag -s v{version} -m 'hookbot {version}' && git push origin v{version}
+ 2. twine upload {sdist} {wheel}
+ 3. In an empty environment: pip install hookbot=={version} && hookbot --version
+ 4. On GitHub, make a release of the tag, with the entry of CHANGELOG.md as its text and both files attached.
+ 5. If the entry has a "Security" part, publish its advisory.
+ 6. Announce it in the repository's discussions.
+"""
+
+
 class NotReady(Exception):
     """A release that cannot be made, with what to do about it."""
 
@@ -21,7 +34,8 @@ class NotReady(Exception):
 def main() -> None:
     """Build the sdist and the wheel of the current commit, and run the demo with each."""
     try:
-        check_tree(ROOT)
+        check_tree(ROOT, __version__)
+        check_changelog(ROOT, __version__)
         dist = ROOT / "dist"
         sdist, wheel = build(ROOT, dist)
         tracked = tracked_files(ROOT)
@@ -32,13 +46,28 @@ def main() -> None:
             run_demo(archive)
     except NotReady as problem:
         sys.exit(f"not released: {problem}")
-    print(f"\n{sdist} and {wheel} are good.")
+    print(NEXT_STEPS.format(version=__version__, sdist=sdist.relative_to(ROOT), wheel=wheel.relative_to(ROOT)))
 
 
-def check_tree(root: Path) -> None:
-    """Raise `NotReady` unless the working tree is the commit that would be tagged."""
+def check_tree(root: Path, version: str) -> None:
+    """Raise `NotReady` unless the working tree is a commit, and no other one is this version already."""
     if changes := git(root, "status", "--porcelain"):
         raise NotReady(f"the working tree has changes; commit or remove them:\n{changes}")
+    if git(root, "tag", "--list", f"v{version}"):
+        raise NotReady(f"v{version} is tagged already; raise the version in src/hookbot/version.py")
+
+
+def check_changelog(root: Path, version: str) -> None:
+    """Raise `NotReady` unless CHANGELOG.md has a dated entry for a version, and no fragment is left that it lacks."""
+    if not re.search(rf"(?m)^## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)$", (root / "CHANGELOG.md").read_text()):
+        raise NotReady(
+            f"CHANGELOG.md has no dated entry for {version}; run `make changelog`, read the entry, commit it"
+        )
+    if fragments := sorted(path.name for path in (root / "changes").glob("*.*.md")):
+        raise NotReady(
+            f"{', '.join(fragments)} in changes/ came after the entry for {version}; "
+            "raise the version in src/hookbot/version.py, run `make changelog`, read the entry, commit it"
+        )
 
 
 def build(root: Path, dist: Path) -> tuple[Path, Path]:

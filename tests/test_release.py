@@ -50,25 +50,62 @@ def test_an_archive_with_other_files_is_named_with_each_of_them():
 @pytest.fixture
 def repository(tmp_path):
     """A clone with one commit, from which 1.2.0 can be released."""
-    (tmp_path / "a.py").write_text("")
+    (tmp_path / "changes").mkdir()
+    (tmp_path / "changes" / "README.md").write_text("# News fragments\n")
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 1.2.0 (2026-11-29)\n\n## 1.1.0 (2026-10-01)\n")
     release.git(tmp_path, "init", "--quiet")
-    commit(tmp_path)
+    release.git(tmp_path, "add", ".")
+    author = ("-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
+    release.git(tmp_path, *author, "commit", "--quiet", "--message", "all")
     return tmp_path
 
 
-def commit(repository):
-    release.git(repository, "add", ".")
-    author = ("-c", "user.name=A", "-c", "user.email=a@example.com")
-    release.git(repository, *author, "commit", "--quiet", "--message", "all")
+def test_a_clean_tree_with_an_entry_in_the_changelog_can_be_released(repository):
+    release.check_tree(repository, "1.2.0")
+    release.check_changelog(repository, "1.2.0")
 
 
-def test_a_clean_tree_can_be_released(repository):
-    release.check_tree(repository)
-
-
-@pytest.mark.parametrize("name", ["a.py", "new.py"])
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "new.py"])
 def test_a_tree_with_changes_is_not_released(repository, name):
     (repository / name).write_text("x = 1\n")
 
     with pytest.raises(release.NotReady, match=rf"commit or remove them:\n.* {name}"):
-        release.check_tree(repository)
+        release.check_tree(repository, "1.2.0")
+
+
+def test_a_version_is_released_once(repository):
+    release.git(repository, "tag", "v1.2.0")
+
+    with pytest.raises(release.NotReady, match=r"v1\.2\.0 is tagged already; raise the version"):
+        release.check_tree(repository, "1.2.0")
+
+
+def test_a_version_without_an_entry_is_not_released(repository):
+    with pytest.raises(release.NotReady, match=r"no dated entry for 1\.2; run `make changelog`"):
+        release.check_changelog(repository, "1.2")
+
+
+def test_an_entry_without_a_date_is_not_enough(repository):
+    (repository / "CHANGELOG.md").write_text("## 1.2.0 (unreleased)\n")
+
+    with pytest.raises(release.NotReady, match=r"no dated entry for 1\.2\.0"):
+        release.check_changelog(repository, "1.2.0")
+
+
+def test_a_fragment_that_no_entry_has_is_named(repository):
+    (repository / "changes" / "12.feature.md").write_text("Something new.\n")
+
+    with pytest.raises(release.NotReady, match=r"12\.feature\.md in changes/ came after the entry for 1\.2\.0"):
+        release.check_changelog(repository, "1.2.0")
+
+
+def test_a_command_that_fails_is_quoted_with_its_status():
+    with pytest.raises(release.NotReady, match=r"`sh -c exit 3` failed with status 3"):
+        release.run("sh", "-c", "exit 3")
+
+
+def test_the_steps_that_remain_name_the_version_and_both_files():
+    steps = release.NEXT_STEPS.format(version="1.2.0", sdist="dist/a.tar.gz", wheel="dist/a.whl")
+
+    assert "git push origin v1.2.0" in steps
+    assert "twine upload dist/a.tar.gz dist/a.whl" in steps
