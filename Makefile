@@ -3,13 +3,21 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test demo crash-test bench bench-full lint format release changelog hooks constraints clean
+.PHONY: run test test-all demo crash-test bench bench-full lint format release changelog hooks constraints clean
 
 run: $(VENV)/.installed
 	$(BIN)/hookbot serve --router github
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest
+
+# The tests on each of these Pythons, in an environment of its own. Shims of pyenv that start nothing count as not found.
+test-all: test-3.11 test-3.12 test-3.13
+
+test-3.%:
+	@for python in python3.$* $(HOME)/.pyenv/versions/3.$*.*/bin/python; do \
+		if $$python -c '' 2>/dev/null; then exec $(MAKE) test PYTHON=$$python VENV=.venv-3.$*; fi; \
+	done; echo "Python 3.$* is not found: skipped"
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -62,4 +70,4 @@ constraints:
 	$(BIN)/pip freeze --exclude-editable --exclude hookbot > constraints.txt
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-3.*
