@@ -233,7 +233,7 @@ def test_the_path_is_looked_at_before_the_token(access, target, error):
         ("POST /pub/x?extra-metadata=gitlab", {}, "bad"),
         ("POST /pub/x?extra-metadata=", {}, "bad"),
         ("POST /pub/x", {"Idempotency-Key": "k" * 256}, "Idempotency-Key"),
-        ("POST /pub/x", {"Hookbot-Hops": ",".join("abcdefghijklmnopq")}, "16 routers"),
+        ("POST /pub/x", {"Hookbot-Hops": ",".join("abcdefghijklmnopq")}, "more than 16"),
         ("GET /sub/x?since=yesterday", {}, "since"),
     ],
 )

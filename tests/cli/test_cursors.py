@@ -80,7 +80,7 @@ def test_without_a_token_it_is_made_of_the_key(hub, call):
         (["list"], 2, "Missing option '--url'"),
         (["list", "--url", "http://127.0.0.1:1"], 4, "Connection refused"),
         (["move", "--url", "{root}", "/sub/a", "c"], 2, "Missing option '--since'"),
-        (["move", "--url", "{root}", "--since", "soon", "/sub/a", "c"], 3, "since is an id"),
+        (["move", "--url", "{root}", "--since", "soon", "/sub/a", "c"], 3, "since must be an id"),
         (["list", "--url", "{root}", "--path", "/pub/a"], 3, "/pub/a"),
         (["list", "--url", "nonsense"], 3, "a URL begins with"),
     ],

@@ -196,7 +196,7 @@ async def on_terminal(*words, **env):
         (["listen", "{hub}/pub/a"], 3, "is for publishing"),
         (["listen", "{hub}/unsafe/sub/a"], 3, "say --unsafe"),
         (["listen", "nonsense"], 3, "a URL begins with"),
-        (["listen", "--since", "soon", "{a}"], 3, "since is an id"),
+        (["listen", "--since", "soon", "{a}"], 3, "since must be an id"),
         (["listen", "--cursor", "a", "--group", "b", "{a}"], 3, "not both"),
         (["listen", "--where", "body.(", "{a}"], 2, "not a JMESPath expression"),
         (["listen", "--where", "bdy.x", "{a}"], 2, "a message has no 'bdy'"),

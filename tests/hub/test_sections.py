@@ -88,7 +88,7 @@ def test_every_key_of_a_source_is_read():
         ({"topic": "/pub/acme"}, "topic", "acme: write that"),
         ({"topic": "pub/acme/"}, "topic", "acme/: write that"),
         ({"topic": 5}, "topic", "text, not a whole number"),
-        ({"provider": "githup"}, "provider", "no provider"),
+        ({"provider": "githup"}, "provider", "unknown provider"),
         ({"secrets": "text"}, "secrets", "a list, not text"),
         ({"secrets": []}, "secrets", "at least one"),
         ({"secrets": [5]}, "secrets", "list of texts"),
@@ -109,7 +109,7 @@ def test_every_key_of_a_source_is_read():
         ({"alow_from": []}, "alow_from", "have the option 'alow_from', did you mean 'allow_from'?"),
         ({"provider": "stripe", "max_agee": 5}, "max_agee", "have the option 'max_agee', did you mean 'max_age'?"),
         ({"provider": "stripe", "max_age": -5}, "max_age", "more than 0"),
-        ({"provider": "stripe", "max_age": "5"}, "max_age", "is a float, not a str"),
+        ({"provider": "stripe", "max_age": "5"}, "max_age", "must be a float, not a str"),
         ({"provider": "hmac", "template": "{nothing}"}, "provider", "unknown"),
     ],
 )

@@ -59,7 +59,7 @@ MISBEHAVIOURS = [
     (exit_process, "SystemExit: 1"),
     (flood, "Refused: a router publishes at most 1000 times for one message"),
     (flood_without_a_care, "Refused: a router publishes at most 1000 times for one message"),
-    (garbage_topic, "InvalidTopic: a topic has no empty, '.' or '..' segments: 'not//a topic'"),
+    (garbage_topic, "InvalidTopic: invalid topic, it has an empty, '.' or '..' segment: 'not//a topic'"),
     (own_topic, "InvalidTopic: topics beneath hookbot/ are the hub's own: 'hookbot/failed/other'"),
     (text, "TypeError: what is published is bytes or a message, not str"),
     (headers_of_another_type, "TypeError: headers are pairs of text"),

@@ -56,7 +56,7 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path):
 NO_ROUTERS = [
     ("topics = ('jira/',)", "topics = ('jira/')", r"is a tuple such as \('jira/',\), not 'jira/'"),
     ("topics = ('jira/',)", "topics = ()", "is a tuple"),
-    ("topics = ('jira/',)", "topics = ('a//b',)", "its `topics` are wrong: a topic has no empty"),
+    ("topics = ('jira/',)", "topics = ('a//b',)", "its `topics` are wrong: invalid topic, it has an empty"),
     ("topics = ('jira/',)", "topics = (1,)", "its `topics` are wrong"),
     (
         "async def route(self, message, publish)",

@@ -50,7 +50,7 @@ def test_a_plugin_that_is_broken_harms_only_who_asks_for_it(plugins):
 
 
 def test_a_name_that_nobody_has_is_told_with_those_that_there_are():
-    with pytest.raises(ConfigError, match=r"there is no provider 'gitbub'; there are adyen, .*zoom"):
+    with pytest.raises(ConfigError, match=r"unknown provider 'gitbub'; known are adyen, .*zoom"):
         load_provider("gitbub")
 
 

@@ -146,7 +146,7 @@ def test_what_is_no_message_of_sns_is_refused(body):
     [
         (b"", "there is no certificate"),
         (b"<html>", "there is no certificate"),
-        (Authority(SNS_CERTIFICATE, "sns.example.com").certificate, "not one of aws-sns"),
+        (Authority(SNS_CERTIFICATE, "sns.example.com").certificate, "not an RSA certificate of aws-sns"),
         (Authority(SNS_CERTIFICATE, "sns.amazonaws.com").certificate, "is not Amazon's"),
     ],
 )

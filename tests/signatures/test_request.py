@@ -44,7 +44,7 @@ def test_a_value_that_must_be_there_once_is_missed_by_name():
         REQUEST.need("X-One[t]")
     with pytest.raises(BadSignature, match="the query parameter 'none' is missing"):
         REQUEST.need("query:none")
-    with pytest.raises(BadSignature, match="the header X-Two is there 2 times"):
+    with pytest.raises(BadSignature, match="the header X-Two occurs 2 times"):
         REQUEST.need("X-Two")
 
 

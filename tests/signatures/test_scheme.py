@@ -92,7 +92,7 @@ def test_bytes_cannot_move_from_the_body_into_the_id():
     signed = SAMPLE["standard-webhooks"].provider.sign(SignedRequest(body), WHSEC, now=NOW)
     moved = replace(signed, body=b"hello").put("webhook-id", f"{signed.need('webhook-id')}.1700000000")
 
-    with pytest.raises(BadSignature, match=r"the id has a '\.' in it"):
+    with pytest.raises(BadSignature, match=r"the id contains '\.'"):
         verify("standard-webhooks", moved, WHSEC)
 
 
@@ -110,7 +110,7 @@ def test_the_address_is_covered_and_has_to_be_known(name):
 
     with pytest.raises(BadSignature):
         verify(name, replace(signed, url=signed.url.replace("in", "out")), SAMPLE[name].secret)
-    with pytest.raises(BadSignature, match=r"not known how the sender wrote it|'bodySHA256' is missing"):
+    with pytest.raises(BadSignature, match=r"does not know the URL|'bodySHA256' is missing"):
         verify(name, replace(signed, url=""), SAMPLE[name].secret)
 
 
@@ -148,18 +148,18 @@ def test_a_changed_field_of_a_mailgun_signature_is_refused_and_the_rest_is_not_c
         ({"encoding": "text"}, "one of hex, base64"),
         ({"unit": "minutes"}, "one of s, ms, rfc3339"),
         ({"key_encoding": "rot13"}, "one of hex, base64, text"),
-        ({"template": "constant"}, "nothing of the request"),
+        ({"template": "constant"}, "no part of the request"),
         ({"template": "{body}{host}"}, "unknown {host}"),
-        ({"template": "{timestamp}.{body}"}, "does not say where"),
-        ({"timestamp": "X-Time"}, "what is not signed protects from nothing"),
-        ({"id": "X-Id"}, "what is not signed protects from nothing"),
+        ({"template": "{timestamp}.{body}"}, "does not name its place"),
+        ({"timestamp": "X-Time"}, "so it is not signed"),
+        ({"id": "X-Id"}, "so it is not signed"),
         ({"header": "X Signature"}, "not a place"),
         ({"header": "json:a[b]"}, "not a place"),
         ({"max_age": 0}, "more than 0"),
         ({"max_age": float("nan")}, "more than 0"),
-        ({"max_age": "300"}, "is a float"),
-        ({"max_age": True}, "is a float"),
-        ({"header": 5}, "is a str"),
+        ({"max_age": "300"}, "must be a float"),
+        ({"max_age": True}, "must be a float"),
+        ({"header": 5}, "must be a str"),
         ({"name": "other"}, "no option 'name'"),
         ({"fallback": None}, "no option 'fallback'"),
     ],
@@ -183,7 +183,7 @@ def test_a_provider_has_only_options_that_change_something():
 def test_both_rules_of_standard_webhooks_obey_the_option():
     signed = SAMPLE["standard-webhooks"].signed()
 
-    with pytest.raises(BadSignature, match="30 seconds ago, and may be at most 10"):
+    with pytest.raises(BadSignature, match="30 seconds ago; at most 10 are accepted"):
         verify("standard-webhooks", signed, WHSEC, now=NOW + 30, max_age=10)
 
 

@@ -1,10 +1,10 @@
-"""The protocol: requests, messages and frames, as values and as bytes. Pure; hub and client share it.
+"""The protocol shared by hub and client: requests, messages and frames, as values and as bytes. Pure.
 
-Values: a `Draft` becomes a `Message` (message), whose JSON form is the envelope (envelope); its topic (topics) stands
-in a path (paths). A `Request` (request) is read as a `PublishRequest` (publish) or a `SubscribeRequest` (subscribe,
-which starts at a `Since`: since) and answered by a `Response` (response), which turns errors into responses and back;
-their statuses are in `hookbot.errors`.
+Values: a `Draft` becomes a `Message` (message), whose JSON form is the envelope (envelope). Its topic (topics) is
+part of a path (paths). A `Request` (request) is read as a `PublishRequest` (publish) or as a `SubscribeRequest`
+(subscribe) that starts at a `Since` (since), and is answered by a `Response` (response). Errors become responses and
+back there; their statuses are in `hookbot.errors`.
 
-Bytes: HTTP/1.1 (http1), websocket handshakes and frames (websocket), and the five formats that subscriptions are
-served in (frames), of which the client reads two.
+Bytes: HTTP/1.1 (http1), websocket handshakes and frames (websocket), and the five formats of subscriptions, of which
+the client reads two (frames).
 """

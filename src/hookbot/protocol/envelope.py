@@ -1,7 +1,7 @@
-"""JSON forms of a message: the envelope, and the ancestor's object with GitHub's headers; large bodies in both.
+"""JSON forms of a message: the envelope, and the ancestor's object with GitHub's headers.
 
-One call of `json` or `base64` on 25 MB holds the interpreter for a tenth of a second, in whichever thread
-it is made. So a large body becomes JSON slice by slice, and between slices everybody else gets a turn.
+One call of `json` or `base64` on 25 MB holds the GIL for a tenth of a second, even in a worker thread. A large body
+is therefore encoded in slices, and other threads run between them.
 """
 
 import json
@@ -14,11 +14,13 @@ from typing import Any
 
 from .message import Message, Verified, format_time, parse_time
 
-LARGE_BODY = 256 << 10  # takes more than a millisecond or so to encode, to hash or to verify
-SLICE_BYTES = 48 << 10  # takes a fraction of a millisecond; a multiple of 3, so that base64 has no padding inside
+# Larger bodies take more than a millisecond or so to encode, hash or verify: too long for the event loop.
+LARGE_BODY = 256 << 10
+# A slice takes a fraction of a millisecond. A multiple of 3, so that base64 has no padding between slices.
+SLICE_BYTES = 48 << 10
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"))  # json.dumps would make a new one for every call
-
+# json.dumps with separators would create an encoder for every call.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 _GITHUB_HEADERS = {
     "Delivery": "X-GitHub-Delivery",
@@ -29,16 +31,16 @@ _GITHUB_HEADERS = {
 
 
 class Sliced(tuple[bytes, ...]):
-    """A JSON string in pieces, quotes included."""
+    """A JSON string in slices, quotes included."""
 
 
 def to_envelope(message: Message) -> dict[str, Any]:
-    """The message as the JSON object that every format but raw frames carries; empty optional fields are left out."""
+    """The message as a JSON object, as every format but raw frames carries it; empty optional fields are left out."""
     return envelope_around(message, _body_fields(message.body))
 
 
 def envelope_around(message: Message, body_fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The envelope of a message whose body somebody else has encoded."""
+    """The envelope of a message with its body already encoded as `body_fields`."""
     envelope: dict[str, Any] = {
         "id": message.id,
         "topic": message.topic,
@@ -59,14 +61,14 @@ def envelope_around(message: Message, body_fields: Mapping[str, Any]) -> dict[st
 
 
 def encode_envelope(message: Message, **first: str) -> bytes:
-    """The envelope as JSON, with the fields `first` before its own."""
+    """The envelope as JSON in ASCII, with the fields `first` before its own."""
     if len(message.body) > LARGE_BODY:
         return join_object({**first, **envelope_around(message, body_in_slices(message.body))})
     return encode_json({**first, **to_envelope(message)}).encode("ascii")
 
 
 def from_envelope(envelope: dict[str, Any]) -> Message:
-    """The message that `to_envelope` made the object of; raises `ValueError` if the object is no envelope."""
+    """The message in an envelope; unknown fields are ignored. Raises `ValueError` if the object is no envelope."""
     try:
         return Message(
             topic=_text(envelope["topic"]),
@@ -85,16 +87,17 @@ def from_envelope(envelope: dict[str, Any]) -> Message:
 
 
 def encode_github_metadata(message: Message) -> bytes:
-    """The ancestor's object for ``extra-metadata=github``, and the newer signature; Go sorts the keys of a map."""
+    """The ancestor's JSON object for ``extra-metadata=github``, with GitHub's newer signature added."""
     headers = {field: _go_header(message, name) for field, name in _GITHUB_HEADERS.items()}
     metadata = {**headers, "Payload": base64_field(message.body)}
+    # Go sorts the keys of a map, and listeners may compare bytes with what the ancestor sent them.
     return join_object(dict(sorted(metadata.items())), encode=encode_go_json)
 
 
 def parse_github_metadata(message: Message) -> Message | None:
-    """The delivery in a raw frame that `encode_github_metadata` made; None for any other frame.
+    """The original delivery in a raw frame of `encode_github_metadata`; None for any other frame.
 
-    The object has GitHub's headers; the content type follows from the payload.
+    The object has no content type; it follows from the payload.
     """
     try:
         metadata = json.loads(message.body)
@@ -114,21 +117,21 @@ def parse_github_metadata(message: Message) -> Message | None:
 
 
 def encode_json(value: Any) -> str:
-    """Compact JSON in ASCII, so that no line reader trips over U+0085 or U+2028, and no proxy over the charset."""
+    """Compact JSON in ASCII: no line reader splits it at U+0085 or U+2028, and no proxy misreads its charset."""
     return _ENCODER.encode(value)
 
 
 def encode_go_json(value: str | dict[str, str]) -> str:
-    """Compact JSON as Go's encoding/json writes a string, or a map: keys sorted, ``<``, ``>``, ``&`` escaped.
+    """Compact JSON as Go's encoding/json writes a string or a map: keys sorted, ``<``, ``>`` and ``&`` escaped.
 
-    What is not Unicode (bytes decoded with ``surrogateescape``) becomes the escaped replacement character, each byte.
+    Each byte that is not UTF-8 (decoded with ``surrogateescape``) becomes an escaped replacement character.
     """
     text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     return text.translate(_GO_ESCAPES)
 
 
 def body_in_slices(body: bytes) -> dict[str, Sliced]:
-    """The body's field of an envelope: ``body`` if it is UTF-8, otherwise ``body_base64``."""
+    """The body field of an envelope, encoded in slices: ``body`` if it is UTF-8, otherwise ``body_base64``."""
     try:
         return {"body": Sliced((b'"', *_text_slices(body), b'"'))}
     except UnicodeDecodeError:
@@ -136,24 +139,25 @@ def body_in_slices(body: bytes) -> dict[str, Sliced]:
 
 
 def base64_field(body: bytes) -> str | Sliced:
-    """The body in standard base64, as a value for `join_object`."""
+    """The body in standard base64, as a value for `join_object`; in slices if it is large."""
     return base64_in_slices(body) if len(body) > LARGE_BODY else b64encode(body).decode("ascii")
 
 
 def base64_in_slices(body: bytes) -> Sliced:
-    """The body in standard base64."""
+    """The body in standard base64, encoded in slices."""
     return Sliced((b'"', *map(b64encode, _slices(body)), b'"'))
 
 
 def join_object(fields: Mapping[str, Any], encode: Callable[[Any], str] = encode_json) -> bytes:
-    """A JSON object, as `encode` would write it, of values of which some are `Sliced`."""
+    """The JSON object that `encode` would write, where some values are `Sliced` and encoded already."""
     parts = [b"{"]
     for name, value in fields.items():
         parts.append(encode(name).encode() + b":")
         parts += value if isinstance(value, Sliced) else [encode(value).encode()]
         parts.append(b",")
     parts[-1] = b"}"
-    return b"".join(parts)  # lets go of the interpreter by itself
+    # bytes.join releases the GIL while it copies, so this needs no slices.
+    return b"".join(parts)
 
 
 def _text_slices(body: bytes) -> Iterator[bytes]:
@@ -165,12 +169,13 @@ def _text_slices(body: bytes) -> Iterator[bytes]:
 
 def _slices(body: bytes) -> Iterator[bytes]:
     for start in range(0, len(body), SLICE_BYTES):
-        sleep(0)  # otherwise a thread that waits has to wait for the switch interval, 5 ms
+        # Offer the GIL to other threads; they would otherwise wait for the switch interval, which is 5 ms.
+        sleep(0)
         yield body[start : start + SLICE_BYTES]
 
 
 def _go_header(message: Message, name: str) -> str:
-    """The bytes of a header are UTF-8 to Go."""
+    """Value of a header with its bytes read as UTF-8, as Go reads them; empty if it is missing."""
     return (message.header(name) or "").encode("latin-1", "replace").decode("utf-8", "surrogateescape")
 
 
@@ -197,7 +202,7 @@ def _verified(verified: dict[str, Any]) -> Verified:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"not text: {value!r:.80}")
+        raise TypeError(f"not a string: {value!r:.80}")
     return value
 
 

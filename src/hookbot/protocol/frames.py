@@ -1,6 +1,6 @@
-"""The formats that a message can leave in: each says how messages, gaps and heartbeats look in it.
+"""Formats of subscriptions: how messages, gaps and heartbeats become bytes, and how the client reads two of them.
 
-Encoding is pure and costs time; `encoded` does it once for all who listen in the same way.
+Encoding is pure and costs time: each message is encoded once for all framings with equal keys.
 """
 
 import json
@@ -17,30 +17,32 @@ from .paths import path_of
 from .subscribe import SubscribeRequest
 from .topics import TopicFilter
 
+SUBPROTOCOL = "hookbot.v1"
+
 _MEDIA_TYPE = re.compile(r"[!#$%&'*+.^`|~\w-]+/[!#$%&'*+.^`|~\w-]+(?:\s*;[\x20-\x7e]*)?", re.ASCII)
 
 
 class Framing(Protocol):
-    """One format. `text` is the kind of websocket frame that it goes into."""
+    """One format. `text` says whether its websocket frames are text or binary."""
 
     text: bool
 
     @property
     def key(self) -> Hashable:
-        """Names what its encoding of a message depends on besides the message."""
+        """Cache key of its frames: framings with equal keys encode a message to the same bytes."""
 
     def message(self, message: Message) -> bytes:
-        """A message."""
+        """The frame of a message."""
 
     def gap(self, gap: Gap) -> bytes | None:
-        """A hole before the next message; None where the format cannot tell."""
+        """The frame of a gap before the next message; None if the format has none."""
 
     def heartbeat(self, id: str) -> bytes | None:
-        """Everything up to `id` has been sent; None where the format cannot tell."""
+        """The frame that says that everything up to `id` has been sent; None if the format has none."""
 
 
 def framing_for(request: SubscribeRequest) -> Framing:
-    """The format that a subscription asked for."""
+    """The framing of the format that a subscription requests."""
     match request.format:
         case "raw":
             return Raw(request.wanted.subtree)
@@ -55,12 +57,12 @@ def framing_for(request: SubscribeRequest) -> Framing:
 
 
 def hello(request: SubscribeRequest, last_id: str, **more: str) -> bytes:
-    """The first frame of a ``hookbot.v1`` connection; everything up to `last_id` is before the subscription."""
+    """The first frame of a ``hookbot.v1`` connection: the subscription starts after the message `last_id`."""
     return _object("hello", {"hub": f"hookbot/{__version__}", "topic": request.topic, "last_id": last_id, **more})
 
 
 class Raw:
-    """The ancestor's frames: the body as posted, on a subtree behind ``topic NUL``."""
+    """The ancestor's frames: the body as posted, preceded by ``topic NUL`` if the subscription is a subtree."""
 
     text = False
 
@@ -80,7 +82,7 @@ class Raw:
 
 
 class HookbotV1:
-    """``hookbot.v1``: one JSON object in each text frame."""
+    """``hookbot.v1``: a JSON object in each text frame."""
 
     key = "v1"
     text = True
@@ -95,7 +97,7 @@ class HookbotV1:
         return _object("heartbeat", {"id": id})
 
     def error(self, title: str) -> bytes:
-        """The answer to what the client should not have sent."""
+        """The frame that answers an invalid frame from the client."""
         return _object("error", {"title": title})
 
 
@@ -132,7 +134,7 @@ class CloudEvents:
 
 
 class ServerSentEvents:
-    """``text/event-stream`` (HTML Living Standard, section 9.2); heartbeats have ids, to resume from."""
+    """``text/event-stream`` (HTML Living Standard, section 9.2). Heartbeats have ids, so clients resume after them."""
 
     key = "sse"
     text = True
@@ -176,12 +178,9 @@ def _gap_fields(gap: Gap) -> dict[str, Any]:
     return {"reason": gap.reason, "after": gap.after, "before": gap.before}
 
 
-SUBPROTOCOL = "hookbot.v1"
-
-
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The first frame. Everything after `last_id` will come; up to `position`, the hub knows it to be done."""
+    """First frame: messages after `last_id` follow; the consumer has acknowledged everything up to `position`."""
 
     hub: str
     last_id: str | None
@@ -190,14 +189,14 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Everything of this subscription up to `id` has been sent."""
+    """Heartbeat: every message of this subscription up to `id` has been sent."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorFrame:
-    """The hub did not understand something."""
+    """Report that the hub rejected a frame from the client."""
 
     title: str
 
@@ -206,9 +205,9 @@ Frame = Hello | Message | Gap | Heartbeat | ErrorFrame
 
 
 def parse_frame(data: str | bytes) -> Frame | None:
-    """Read a frame of ``hookbot.v1``; None for a type that this version does not know; raises `ValueError`."""
+    """The content of a ``hookbot.v1`` frame; None if this version does not know its type. Raises `ValueError`."""
     if isinstance(data, bytes):
-        raise ValueError("a binary frame")
+        raise ValueError(f"not a frame of {SUBPROTOCOL}: it is binary")
     fields = json.loads(data)
     try:
         match fields["type"]:
@@ -228,7 +227,7 @@ def parse_frame(data: str | bytes) -> Frame | None:
 
 
 def parse_raw(data: str | bytes, wanted: TopicFilter, *, time_us: int) -> Message:
-    """Read a raw frame, which has no id and no headers; `time_us` is when it arrived."""
+    """The message in a raw frame, without id and headers; `time_us` is the time at which it arrived."""
     body = data.encode() if isinstance(data, str) else data
     topic = wanted.patterns[0]
     if wanted.subtree:
@@ -238,5 +237,5 @@ def parse_raw(data: str | bytes, wanted: TopicFilter, *, time_us: int) -> Messag
 
 
 def format_ack(*, up_to: str | None = None, each: Sequence[str] = ()) -> str:
-    """The acknowledgement of everything up to an id (a cursor), or of each id (a group)."""
+    """The frame that acknowledges everything up to an id (cursor), or each of several ids (group)."""
     return encode_json({"type": "ack", "ids": each} if up_to is None else {"type": "ack", "id": up_to})

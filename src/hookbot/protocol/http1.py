@@ -1,8 +1,8 @@
 """HTTP/1.1 (RFC 9112) for the fast path, on bytes: httptools reads requests, and responses are written here.
 
-What two readers could understand in two ways is refused: that is how requests are smuggled (section 11.2). Bodies
-are taken from a buffer up to their end and no further, so that a connection can be handed over, with all that was
-read, at the beginning of any request.
+A request that two parsers could read differently is rejected, because request smuggling (section 11.2) exploits such
+differences. A body is taken from the buffer up to its end and no further, so that a connection can be handed over to
+the app between any two requests, together with everything read so far.
 """
 
 import re
@@ -18,15 +18,16 @@ from ..errors import HeadersTooLarge, Refused
 from .request import Request
 from .response import Response
 
+# As much as nginx accepts by default (four buffers of 8 KiB), so that a hub behind it rejects nothing more.
 MAX_HEAD_BYTES = 32 << 10
+# Of the line before a chunk, and of all trailers together. Both are discarded; no known client sends that much.
 MAX_LINE_BYTES = 4 << 10
-"""Of a line between two chunks, and of all trailers together."""
-
+# As many digits as always fit into 64 bits; where a proxy's integers overflow, it would read another length.
 MAX_LENGTH_DIGITS = 18
 
 HOST = re.compile(r"[A-Za-z0-9._~:\[\]%!$&'()*+,;=-]*")
 TARGET = re.compile(rb"(?:(?i:https?)://[^/?#\s]+)?(/[!-~]*)")
-"""A request target: path and query, perhaps behind a scheme and a host, as for a proxy (section 3.2.2)."""
+"""A request target: path and query, optionally after scheme and host, as a proxy receives it (section 3.2.2)."""
 
 _REQUEST_LINE = re.compile(rb"[A-Z]+ " + TARGET.pattern + rb" HTTP/1\.[01]\r\n")
 
@@ -34,30 +35,32 @@ Write = Callable[[bytes], None]
 
 
 class BadRequest(Refused):
-    """What came is not HTTP/1.1; the connection ends after the response."""
+    """The bytes are not HTTP/1.1; the connection is closed after the response."""
 
 
 def head_end(buffer: bytearray) -> int:
-    """The length of the request head in the buffer; 0 if there is more to come. Raises `Refused`."""
+    """Length of the request head at the start of the buffer; 0 if it is incomplete. Raises `Refused`."""
     end = buffer.find(b"\r\n\r\n") + 4
     size = end if end > 3 else len(buffer)
+    # A bare LF is a line end to some parsers and not to others (section 2.2).
     if buffer.count(b"\n", 0, size) != buffer.count(b"\r\n", 0, size):
-        raise BadRequest("a line of a request ends with CR LF")
+        raise BadRequest("a line of the request ends with LF alone, not with CR LF")
     if size > MAX_HEAD_BYTES:
-        raise HeadersTooLarge(f"the request line and the headers have at most {MAX_HEAD_BYTES} bytes together")
+        raise HeadersTooLarge(f"request line and headers are longer than {MAX_HEAD_BYTES} bytes together")
     return end if end > 3 else 0
 
 
 class Head:
-    """The request line and the headers of a GET or POST, and what they say of its body and of the connection."""
+    """Head of a request: request line and headers, and what they say about the body and the connection."""
 
     __slots__ = ("_parsing", "chunked", "expects_continue", "keep_alive", "length", "request", "version")
 
     def __init__(self, data: bytes, client: str = "") -> None:
-        """Read a whole head; raises `BadRequest`."""
+        """Parse a complete head; raises `BadRequest`."""
+        # httptools would accept other protocols and versions, too.
         line = _REQUEST_LINE.match(data)
-        if line is None:  # httptools also knows other protocols and versions
-            raise BadRequest("a request begins with a method, a path and HTTP/1.1, a space between them")
+        if line is None:
+            raise BadRequest("the request line is not '<method> <path> HTTP/1.1'")
         self._parsing = parsing = _Parsing()
         parsing.feed(data)
         self.version: str = parsing.parser.get_http_version()
@@ -66,36 +69,39 @@ class Head:
         self._check(request)
         self.chunked = request.sent("transfer-encoding") is not None
         if not self.chunked:
-            parsing.let_go()
+            parsing.release()
         self.length = int(request.header("content-length") or 0)
         options = request.tokens("connection")
         self.keep_alive = "close" not in options and (self.version == "1.1" or "keep-alive" in options)
         self.expects_continue = self.version == "1.1" and request.header("expect").lower() == "100-continue"
-        """Whether the client waits for ``100 Continue`` before it sends the body (RFC 9110, section 10.1.1)."""
+        """True if the client waits for ``100 Continue`` before it sends the body (RFC 9110, section 10.1.1)."""
 
     @property
     def has_body(self) -> bool:
-        """Whether anything of a body is to come."""
+        """True if a body follows the head."""
         return self.chunked or self.length > 0
 
     def body(self) -> "Counted | Chunked":
-        """Finds the end of the body. A chunked one can be had once."""
+        """Reader of the body, which finds its end. Can be called once if the body is chunked."""
         return Chunked(self._parsing) if self.chunked else Counted(self.length)
 
     def _check(self, request: Request) -> None:
-        """What httptools lets pass, and two readers could understand in two ways. Repeated headers are joined here."""
+        """Reject what httptools accepts and other parsers could read differently.
+
+        Repeated headers are joined by now, so that a second Host or Content-Length fails as well.
+        """
         host = request.sent("host")
         if not HOST.fullmatch(host or "") or (host is None and self.version == "1.1"):
-            raise BadRequest("a request has one Host header, with a host")
+            raise BadRequest("the Host header is missing, repeated or not a host")
         coding = request.sent("transfer-encoding")
         if coding is not None and (coding.lower() != "chunked" or self.version == "1.0"):
-            raise BadRequest("the only transfer coding of a request is chunked")
+            raise BadRequest(f"HTTP/{self.version} with the Transfer-Encoding {coding[:40]!r} is not supported")
         if len(request.header("content-length")) > MAX_LENGTH_DIGITS:
-            raise BadRequest("a Content-Length is a number that makes sense")
+            raise BadRequest(f"Content-Length has more than {MAX_LENGTH_DIGITS} digits")
 
 
 class _Parsing:
-    """The findings of httptools in one request, which calls the ``on_`` methods."""
+    """A run of httptools over one request: it calls the ``on_`` methods, which collect its results."""
 
     __slots__ = ("chunks", "complete", "fields", "parser")
 
@@ -106,16 +112,18 @@ class _Parsing:
         self.parser = httptools.HttpRequestParser(self)
 
     def feed(self, data: bytes) -> None:
-        """Raises `BadRequest`."""
+        """Parse some bytes; raises `BadRequest`."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # said of any Upgrade header; whether it is one of ours is seen later
+            # Raised for any Upgrade header; `websocket.is_handshake` decides later whether it is one.
+            pass
         except httptools.HttpParserError as error:
-            raise BadRequest(f"this is not HTTP/1.1: {error}") from None
+            raise BadRequest(f"the request is not HTTP/1.1: {error}") from None
 
-    def let_go(self) -> None:
-        """No more is to come. (The parser holds its callbacks: a circle that would wait for the garbage collector.)"""
+    def release(self) -> None:
+        """Drop the parser, once nothing is left to parse."""
+        # It refers back to its callbacks, and would wait with them for the garbage collector.
         del self.parser
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -129,7 +137,7 @@ class _Parsing:
 
 
 class Counted:
-    """A body whose length was declared; nothing, where none was."""
+    """Body with a declared length; empty if none was declared."""
 
     __slots__ = ("left",)
 
@@ -137,7 +145,10 @@ class Counted:
         self.left = left
 
     def take(self, buffer: bytearray, write: Write) -> bool:
-        """Move what is here of the body from the buffer; whether that was all. What `write` raises takes nothing."""
+        """Move the body's bytes from the buffer to `write`; True if the body is complete.
+
+        After an error of `write`, the rest can still be taken with another one that discards it.
+        """
         if self.left:
             here = bytes(buffer[: self.left])
             write(here)
@@ -147,9 +158,9 @@ class Counted:
 
 
 class Chunked:
-    """A chunked body (RFC 9112, section 7.1), fed to the parser up to its end and no further.
+    """Chunked body (RFC 9112, section 7.1), fed to the parser up to its end and no further.
 
-    Its extensions and trailers are checked and forgotten.
+    Chunk extensions and trailers are checked and discarded.
     """
 
     __slots__ = ("_left", "_line_bytes", "_parsing")
@@ -157,11 +168,12 @@ class Chunked:
     def __init__(self, parsing: _Parsing) -> None:
         self._parsing = parsing
         self._left = 0
-        """Of the present chunk, with its end of line."""
+        """Bytes left of the current chunk, its CR LF included."""
         self._line_bytes = 0
+        """Bytes of trailers so far, counted from the size line of the last chunk; 0 before it."""
 
     def take(self, buffer: bytearray, write: Write) -> bool:
-        """As `Counted.take`; raises `BadRequest`, too."""
+        """As `Counted.take`; also raises `BadRequest`."""
         while not self._parsing.complete:
             size = min(self._left, len(buffer)) or self._line_size(buffer)
             if not size:
@@ -173,22 +185,22 @@ class Chunked:
                 self._left -= size
                 self._write(write)
             elif self._parsing.complete:
-                self._parsing.let_go()
+                self._parsing.release()
             else:
                 self._begin_chunk(data)
         return True
 
     def _line_size(self, buffer: bytearray) -> int:
-        """How long the line at the beginning of the buffer is; 0 if it is not whole yet, or a chunk is awaited."""
+        """Length of the line at the start of the buffer; 0 if it is incomplete, or preceded by the rest of a chunk."""
         if self._left:
             return 0
         end = buffer.find(b"\n") + 1
         if self._line_bytes + (end or len(buffer)) > MAX_LINE_BYTES:
-            raise BadRequest(f"what is between two chunks, or behind the last, has at most {MAX_LINE_BYTES} bytes")
+            raise BadRequest(f"a chunk extension or the trailers are longer than {MAX_LINE_BYTES} bytes")
         return end
 
     def _begin_chunk(self, line: bytes) -> None:
-        """Behind the size of a chunk comes the chunk; behind the last one come lines until the parser has enough."""
+        """Note the size of the next chunk; after the last one, which has size 0, count the trailers instead."""
         if self._line_bytes:
             self._line_bytes += len(line)
             return
@@ -203,7 +215,7 @@ class Chunked:
 
 
 def encode_response(response: Response, *, version: str, close: bool) -> bytes:
-    """The bytes of a response, with the headers that HTTP asks for besides."""
+    """The bytes of a response, with ``Date``, ``Content-Length`` and, where it is needed, ``Connection`` added."""
     lines = [f"HTTP/1.1 {response.status} {responses[response.status]}"]
     lines += [f"{name}: {value}" for name, value in response.headers]
     lines += [f"Date: {_date(int(time()))}", f"Content-Length: {len(response.body)}"]
@@ -214,6 +226,7 @@ def encode_response(response: Response, *, version: str, close: bool) -> bytes:
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + response.body
 
 
+# Formatting takes longer than the rest of a response, and the text changes once a second.
 @lru_cache(maxsize=1)
 def _date(now_s: int) -> str:
     return formatdate(now_s, usegmt=True)

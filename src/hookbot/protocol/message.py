@@ -1,7 +1,7 @@
-"""Drafts, which publishers hand over, and messages, which the log makes of them.
+"""Drafts, as publishers hand them over, and messages, as the log stores them.
 
-An id is ``<epoch>-<position>``: eight letters that name the log, and fifteen digits that count its messages, so
-that ids of one log sort as text, and no id can be read as a duration, a time or a word. To a client it is opaque.
+An id is ``<epoch>-<position>``: eight letters that name the log, and fifteen digits that count its messages. Ids of one
+log sort as text, and no id can be mistaken for a duration, a time or a word. Clients treat ids as opaque.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 Headers = tuple[tuple[str, str], ...]
-"""Header fields in the order in which they came, as latin-1 text: repeated ones, odd cases and any bytes survive."""
+"""Header fields in the order in which they were sent, as latin-1 text: repeated names, case and any bytes survive."""
 
 _ID = re.compile(r"([a-z]{8})-([0-9]{15})")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
@@ -22,7 +22,7 @@ _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Proof of a message's sender: by which provider's rule, with which secret, signed when (Unix seconds)."""
+    """Verified origin of a message: the provider, the secret that fitted, and the signing time in Unix seconds."""
 
     provider: str
     key: str
@@ -31,10 +31,10 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """A key under which the log accepts a draft once, remembered with the message, in the same commit.
+    """Deduplication key of a draft, stored in the same commit as the message.
 
-    A draft whose key (within its scope) is known already is not stored again when `exclusive`; otherwise it
-    is stored and marked `duplicate_of` the first. With a `fingerprint`, the same key with another one is refused.
+    A draft whose key is already known in its scope is not stored again if `exclusive`; otherwise it is stored and
+    marked as `duplicate_of` the first. With a `fingerprint`, a known key with another fingerprint is rejected.
     """
 
     scope: str
@@ -45,7 +45,7 @@ class Once:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message that a publisher hands over, not stored yet."""
+    """A message as a publisher hands it over, not stored yet and without an id."""
 
     topic: str
     body: bytes = b""
@@ -63,7 +63,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A draft that the log has taken: it has an id, and it stays."""
+    """A draft that the log has stored, and given an id and a time."""
 
     topic: str
     body: bytes = b""
@@ -76,7 +76,7 @@ class Message:
     time_us: int = 0
     """Microseconds since 1970, UTC; never runs backwards in the order of ids."""
     redelivered: bool = field(default=False, compare=False)
-    """Whether another member of the same group was given it before and did not acknowledge it."""
+    """True if another member of the group received it before and did not acknowledge it in time."""
 
     @property
     def size(self) -> int:
@@ -85,21 +85,21 @@ class Message:
 
     @property
     def time(self) -> datetime:
-        """The time at which the log took it, UTC."""
+        """Time at which the log stored it, in UTC."""
         return _EPOCH_START + timedelta(microseconds=self.time_us)
 
     @property
     def position(self) -> int:
-        """Its place in its log, counting from 1. Only the hub may look inside an id."""
+        """Place in its log, counting from 1. For the hub only: to clients an id is opaque."""
         return int(self.id[-15:])
 
     def header(self, name: str) -> str | None:
-        """The first header of that name, in any case; None if there is none."""
+        """Value of the first header of that name, in any case; None if there is none."""
         wanted = name.lower()
         return next((value for key, value in self.headers if key.lower() == wanted), None)
 
     def json(self) -> Any:
-        """The body read as JSON; raises `ValueError` if it is none."""
+        """The body parsed as JSON; raises `ValueError` if it is not JSON."""
         return json.loads(self.body)
 
     @property
@@ -110,16 +110,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The answer to a draft whose `Once` key was known: nothing was stored; `id` is the first message's."""
+    """Outcome for a draft whose `Once` key was known: nothing was stored, and `id` is that of the first message."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A hole in a subscription: messages after `after` (None: not known) and before `before` may be lost.
+    """A hole in a subscription: messages after `after` (None if unknown) and before `before` may be lost.
 
-    The reason is ``retention`` (the log keeps them no longer) or ``other-log`` (the id asked for is not of this log).
+    The reason is ``retention`` (the log has deleted them) or ``other-log`` (the requested id is from another log).
     """
 
     reason: str
@@ -128,12 +128,13 @@ class Gap:
 
     @property
     def position(self) -> int:
-        """The position before the first message after the hole. Only the hub may look inside an id."""
+        """Position just before the first message after the hole. For the hub only: to clients an id is opaque."""
         return parse_id(self.before)[1] - 1
 
 
 def wants_metadata(query: str) -> bool:
-    """Whether a query asks for ``extra-metadata=github``."""
+    """True if a query asks for ``extra-metadata=github``."""
+    # The cheap test first: nearly all queries fail it, and parsing costs sixty times as much.
     return "extra-metadata" in query and ("extra-metadata", "github") in parse_qsl(query)
 
 
@@ -143,7 +144,7 @@ def format_id(epoch: str, position: int) -> str:
 
 
 def parse_id(text: str) -> tuple[str, int]:
-    """Epoch and position; raises `ValueError` if the text is no id."""
+    """Epoch and position of an id; raises `ValueError` if the text is not an id."""
     match = _ID.fullmatch(text)
     if match is None:
         raise ValueError(f"not a message id: {text[:80]!r}")
@@ -151,19 +152,20 @@ def parse_id(text: str) -> tuple[str, int]:
 
 
 def wall_clock_us() -> int:
-    """Microseconds since 1970, by the clock of this machine."""
+    """Current time in microseconds since 1970, by this machine's clock, which may be set back."""
     return time_ns() // 1000
 
 
 def format_time(time_us: int) -> str:
-    """RFC 3339 in UTC with microseconds."""
+    """RFC 3339 text of a time in microseconds since 1970, in UTC."""
     return (_EPOCH_START + timedelta(microseconds=time_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def parse_time(text: str) -> int:
     """Microseconds since 1970 of an RFC 3339 time, section 5.6; raises `ValueError`."""
     try:
-        moment = datetime.fromisoformat(text.upper())  # which reads all of ISO 8601
+        # It accepts all of ISO 8601, of which _TIME then admits only RFC 3339.
+        moment = datetime.fromisoformat(text.upper())
     except ValueError:
         moment = None
     if moment is None or not _TIME.fullmatch(text.upper()):
@@ -172,4 +174,5 @@ def parse_time(text: str) -> int:
 
 
 def _size(of: Draft | Message) -> int:
+    # Rough overhead: 64 bytes for id, time and row, 8 for the separators of each header.
     return len(of.body) + len(of.topic) + len(of.query) + sum([len(n) + len(v) + 8 for n, v in of.headers]) + 64

@@ -1,4 +1,4 @@
-"""Paths of a hub: the one table of what they mean, to publish to a topic or to subscribe to one."""
+"""Paths of a hub, and the one table of the actions and topics that they name."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,10 +10,10 @@ from .topics import RECURSIVE, RESERVED, UNSAFE, TopicFilter, check_topic, decod
 
 RouteAction = Literal["publish", "subscribe"]
 
+# Paths of operators, which no topic can have.
 CURSORS = "/hookbot/v1/cursors"
 MESSAGES = "/hookbot/v1/messages/"
 ROUTERS = "/hookbot/v1/routers"
-"""The operators' paths."""
 
 METHODS: dict[RouteAction, str] = {"publish": "POST", "subscribe": "GET"}
 _ACTIONS = {method: action for action, method in METHODS.items()}
@@ -24,12 +24,12 @@ _PREFIXES: tuple[tuple[str, RouteAction, str], ...] = (
     ("/unsafe/pub/", "publish", UNSAFE),
     ("/unsafe/sub/", "subscribe", UNSAFE),
 )
-"""What a path begins with, the action that this names, and what the topics beneath it begin with."""
+"""Beginning of a path, the action that it names, and the beginning of the topics beneath it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An action and the topic it is for; tokens are made of `path`."""
+    """An action and its topic. `path` is the decoded path of the request, which tokens are made for."""
 
     action: RouteAction
     path: str
@@ -37,16 +37,17 @@ class Route:
 
 
 def is_for_app(raw_path: bytes) -> bool:
-    """True for paths that only the app knows: its first segment is the hub's own, or not plain to see."""
+    """True if only the app serves the path: its first segment is the hub's own, or has an escape in it."""
     first = raw_path[1:].partition(b"/")[0]
     return first in _APP or b"%" in first
 
 
+# Senders repeat a few paths. Errors are not cached, and a topic has at most 1 KiB, so 2048 routes stay small.
 @lru_cache(maxsize=2048)
 def find_route(method: str, raw_path: bytes) -> Route:
     """The route of a request; raises `InvalidTopic`, `NotFound` or `MethodNotAllowed`.
 
-    A path that names no action is a topic by itself: POST publishes, GET subscribes.
+    A path without ``pub`` or ``sub`` is itself the topic: POST publishes to it, GET subscribes.
     """
     path = decode_path(raw_path)
     route = _route(method, path)
@@ -60,7 +61,7 @@ def find_route(method: str, raw_path: bytes) -> Route:
 
 
 def split_path(path: str) -> tuple[RouteAction | None, str]:
-    """The action that a decoded path names (None where it names none) and the topic behind it."""
+    """The action that a decoded path names, None if it names none, and the topic that follows."""
     for prefix, action, root in _PREFIXES:
         if path.startswith(prefix):
             return action, root + path.removeprefix(prefix)
@@ -68,7 +69,7 @@ def split_path(path: str) -> tuple[RouteAction | None, str]:
 
 
 def path_to(action: RouteAction, topic: str) -> str:
-    """The path that publishes or subscribes to a topic, with its action named."""
+    """The path, with ``pub`` or ``sub`` in it, that publishes or subscribes to a topic."""
     root = UNSAFE if topic.startswith(UNSAFE) else ""
     prefix = next(prefix for prefix, its_action, its_root in _PREFIXES if (its_action, its_root) == (action, root))
     return prefix + topic.removeprefix(root)
@@ -80,7 +81,7 @@ def path_of(wanted: TopicFilter) -> str:
 
 
 def wanted_at(path: str) -> TopicFilter:
-    """The filter of a subscription to `path`, which is percent-decoded; raises `Refused` if it is no such path."""
+    """The filter of a subscription to the decoded `path`; raises `Refused` if nothing can be subscribed to there."""
     return TopicFilter.parse(find_route("GET", quote(path).encode()).topic)
 
 
@@ -89,11 +90,11 @@ def _route(method: str, path: str) -> Route:
     if action:
         return Route(action, path, topic)
     if path == "/" or topic.partition("/")[0] in RESERVED:
-        raise NotFound(f"nothing lives at {path[:100]!r}; publish to /pub/<topic>, subscribe to /sub/<topic>")
+        raise NotFound(f"no such path: {path[:100]!r}; publish to /pub/<topic>, subscribe to /sub/<topic>")
     if method not in _ACTIONS:
         raise _not_for(method, path, ", ".join(_ACTIONS))
     return Route(_ACTIONS[method], path, topic)
 
 
 def _not_for(method: str, path: str, allow: str) -> MethodNotAllowed:
-    return MethodNotAllowed(f"{method[:20]} is not for {path[:100]!r}", allow=allow)
+    return MethodNotAllowed(f"{method[:20]} is not allowed at {path[:100]!r}, use {allow}", allow=allow)

@@ -1,4 +1,4 @@
-"""Publishes as they are asked for, before their body: the topic, and what query and headers say."""
+"""Publish requests before their body is read: the topic, and what query and headers ask for."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -11,32 +11,32 @@ from .topics import is_unsafe
 
 # GitHub's own cap is 25 MB.
 DEFAULT_MAX_BODY_BYTES = 25 << 20
-# A circle that goes through several hubs is seen by none of them: it ends after so many routers.
+# A loop through several hubs is invisible to each of them, so the number of hops ends it.
 MAX_HOPS = 16
-# The longest key that Stripe's API takes; the log remembers a digest of it.
+# The longest key that Stripe's API accepts. The log stores a digest of it.
 MAX_KEY = 255
 
 
 @dataclass(frozen=True, slots=True)
 class PublishRequest:
-    """A publish as it was asked for."""
+    """A publish as its sender requests it."""
 
     http: Request
     topic: str
     hops: tuple[str, ...] = ()
-    """The routers that the message says it came through; believed of publishers with a token only."""
+    """Routers that the message says it came through. Senders without a token are not believed."""
     idempotency_key: str = ""
 
     @classmethod
     def read(cls, request: Request, route: Route) -> Self:
-        """Read query and headers; raises `Refused`."""
+        """The publish that query and headers of a request describe; raises `Refused`."""
         _check_metadata(request.query)
         hops = () if is_unsafe(route.topic) else _hops(request)
         return cls(request, route.topic, hops, _idempotency_key(request))
 
     @property
     def declared_bytes(self) -> int:
-        """The length of the body as it was declared; 0 where it was not."""
+        """Length of the body as declared; 0 if it was not."""
         declared = self.http.header("content-length")
         return int(declared[:18]) if declared.isdecimal() else 0
 
@@ -44,7 +44,7 @@ class PublishRequest:
 def _check_metadata(query: str) -> None:
     for name, value in parse_qsl(query, keep_blank_values=True) if query else ():
         if name == "extra-metadata" and value != "github":
-            raise Refused(f"400 Bad Request (bad ?extra-metadata=): it can be 'github', not {value[:40]!r}")
+            raise Refused(f"400 Bad Request (bad ?extra-metadata=): the only value is 'github', not {value[:40]!r}")
 
 
 def _idempotency_key(request: Request) -> str:
@@ -58,5 +58,5 @@ def _hops(request: Request) -> tuple[str, ...]:
     sent = request.sent("hookbot-hops")
     hops = tuple(hop.strip() for hop in sent.split(",") if hop.strip()) if sent else ()
     if len(hops) > MAX_HOPS:
-        raise Refused(f"a message goes through at most {MAX_HOPS} routers, this one came through {len(hops)}")
+        raise Refused(f"the message came through {len(hops)} routers, more than {MAX_HOPS}: is there a loop?")
     return hops

@@ -1,4 +1,4 @@
-"""A request as its sender wrote it, whichever way it came in."""
+"""HTTP requests as clients send them, the same from the fast path and from the app."""
 
 from urllib.parse import parse_qsl
 
@@ -7,9 +7,9 @@ from .message import Headers
 
 
 class Request:
-    """Method, target and headers as they were sent, and the address of whoever sent them. Nothing in it changes.
+    """An HTTP request: method, target and headers as sent, and the address of the client. Not to be changed.
 
-    Plain attributes, all set at once: there is one of these for every publish.
+    A plain class with slots: there is one for every publish, and a frozen dataclass takes three times as long to make.
     """
 
     __slots__ = (
@@ -35,9 +35,11 @@ class Request:
         certificate: bytes | None = None,
     ) -> None:
         path, _, query = target.partition(b"?")
+        # A whole URL, as clients of a proxy send it.
         if path[:1] != b"/" and b"://" in path:
             path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
         fields = {name.lower(): value for name, value in headers}
+        # Repeated headers are rare, and joining costs more than this comparison.
         if len(fields) < len(headers):
             fields = _joined(headers)
         self.method = method
@@ -47,40 +49,40 @@ class Request:
         self.client = client
         self.secure = secure
         self.certificate = certificate
-        """The client's TLS certificate, DER, if it showed one that the hub's authorities signed."""
+        """The client's TLS certificate in DER, if it presented one that the hub's authorities signed."""
         self.raw_path = path
         """The path of the target, still percent-encoded."""
         self.query = query.decode("latin-1")
-        """What follows the first ``?``, as it was sent."""
+        """Everything after the first ``?``, as sent."""
         self._fields = fields
         self._parameters: dict[str, str] | None = None
 
     @property
     def relative_target(self) -> str:
-        """Path and query, as they were sent."""
+        """Path and query, as sent."""
         return self.raw_path.decode("latin-1") + (f"?{self.query}" if self.query else "")
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The query's parameters; raises `Refused` where one is given twice with different values."""
+        """Parameters of the query, decoded; raises `Refused` if one occurs twice with different values."""
         if self._parameters is None:
             parameters: dict[str, str] = {}
             for name, value in parse_qsl(self.query, keep_blank_values=True):
                 if parameters.setdefault(name, value) != value:
-                    raise Refused(f"the query has {name[:40]!r} twice, with different values")
+                    raise Refused(f"the query has the parameter {name[:40]!r} twice, with different values")
             self._parameters = parameters
         return self._parameters
 
     def header(self, name: str) -> str:
-        """The value of a header given in lower case, repeated ones joined by ``, ``; empty if there is none."""
+        """Value of the header with this lower-case name, repeated ones joined by ``, ``; empty if there is none."""
         return self._fields.get(name, "")
 
     def sent(self, name: str) -> str | None:
-        """As `header`, but None if there is none."""
+        """As `header`, but None if the header was not sent."""
         return self._fields.get(name)
 
     def tokens(self, name: str) -> frozenset[str]:
-        """The elements of a header that is a list of tokens, in lower case (RFC 9110, section 5.6.1)."""
+        """Elements of a header that is a list of tokens, in lower case (RFC 9110, section 5.6.1)."""
         value = self._fields.get(name)
         if not value:
             return frozenset()

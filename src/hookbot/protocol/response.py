@@ -1,4 +1,4 @@
-"""HTTP responses, the same whichever way a request came in, and the way back from one to the error behind it."""
+"""HTTP responses, the same from the fast path and from the app, and the errors that clients make of them again."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -27,11 +27,15 @@ from .envelope import encode_json
 from .message import Duplicate, Headers, Message
 from .request import Request
 
+# An overloaded hub mostly needs a moment only, and clients add a backoff of their own.
 RETRY_AFTER_S = 1
+
+# The hub, or a proxy in front of it, may ask for a longer delay; a listener would then miss its recovery.
+MAX_RETRY_AFTER_S = 300
 
 PLAIN: Headers = (("Content-Type", "text/plain; charset=utf-8"),)
 JSON: Headers = (("Content-Type", "application/json"),)
-PROBLEM: Headers = (("Content-Type", "application/problem+json"),)  # RFC 9457
+PROBLEM: Headers = (("Content-Type", "application/problem+json"),)
 NO_SNIFFING: Headers = (("X-Content-Type-Options", "nosniff"),)
 
 
@@ -39,7 +43,7 @@ NO_SNIFFING: Headers = (("X-Content-Type-Options", "nosniff"),)
 class Response:
     """An HTTP response without its Content-Length.
 
-    By default what a provider's challenge is answered with: text that an untrusted client chose.
+    The default headers suit the answer to a provider's challenge: plain text that an untrusted client chose.
     """
 
     body: bytes = b""
@@ -48,7 +52,7 @@ class Response:
 
 
 def stored_response(outcome: Message | Duplicate, request: Request) -> Response:
-    """The response to a stored publish: ``OK``, as the ancestor says it, or the id for those who accept JSON."""
+    """The response to a publish that was stored: ``OK``, as from the ancestor, or the id if the client accepts JSON."""
     headers: Headers = (("Hookbot-Message-Id", outcome.id),)
     if isinstance(outcome, Duplicate):
         headers = (*headers, ("Hookbot-Duplicate", "true"))
@@ -58,7 +62,7 @@ def stored_response(outcome: Message | Duplicate, request: Request) -> Response:
 
 
 def error_response(error: HookbotError, request: Request, status: int | None = None) -> Response:
-    """The response to an error: one plain sentence, or problem+json (RFC 9457) for those who accept JSON."""
+    """The response to an error: one plain sentence, or problem+json (RFC 9457) if the client accepts JSON."""
     status = status or error.status
     headers = _headers_of(error)
     if _accepts_json(request):
@@ -73,7 +77,8 @@ def _accepts_json(request: Request) -> bool:
 
 def _headers_of(error: HookbotError) -> Headers:
     match error:
-        case Unauthorized() | BadSignature():  # RFC 9110, section 15.5.2
+        # A 401 must have one (RFC 9110, section 15.5.2).
+        case Unauthorized() | BadSignature():
             return (("WWW-Authenticate", 'Basic realm="hookbot"'),)
         case MethodNotAllowed(allow=allow):
             return (("Allow", allow),)
@@ -86,8 +91,6 @@ def _headers_of(error: HookbotError) -> Headers:
     return ()
 
 
-MAX_RETRY_AFTER_S = 300  # a hub, or a proxy in front of it, that asks for more is asked again anyway
-
 _BY_STATUS: Mapping[int, Callable[[str], HookbotError]] = {
     error.status: error
     for error in (
@@ -98,15 +101,16 @@ _BY_STATUS: Mapping[int, Callable[[str], HookbotError]] = {
 
 
 def error_from(status: int, headers: Mapping[str, str], body: bytes) -> HookbotError:
-    """The error behind a response other than success; `headers` have lower-case names."""
+    """The error that a response other than success reports; `headers` have lower-case names."""
     text = _sentence(status, body)
     if 300 <= status < 400:
-        return Refused(f"{text}: it lives at {headers.get('location', 'another place').split('?')[0]}")
+        return Refused(f"{text}: use {headers.get('location', 'another address').split('?')[0]}")
     if status == 405:
         return MethodNotAllowed(text, allow=headers.get("allow", ""))
     if status == 429:
         return TooManyRequests(text, retry_after_s=_retry_after(headers))
-    if status == 409 or status >= 500 or status < 200:  # 409: the first attempt is still in flight
+    # 409: the first request with the same Idempotency-Key is still in progress.
+    if status == 409 or status >= 500 or status < 200:
         return Lost(text, retry_after_s=_retry_after(headers))
     return _BY_STATUS.get(status, Refused)(text)
 
@@ -117,7 +121,7 @@ def _retry_after(headers: Mapping[str, str]) -> int:
 
 
 def _sentence(status: int, body: bytes) -> str:
-    """The first line of what was said, or the usual name of the status where that is a web page or nothing."""
+    """First line of the body, or the standard phrase of the status if the body is empty or a web page."""
     text = body[:2000].decode("utf-8", "replace").strip()
     if text.startswith("{"):
         text = _problem(body)
@@ -128,7 +132,7 @@ def _sentence(status: int, body: bytes) -> str:
 
 
 def _problem(body: bytes) -> str:
-    """The sentence of an ``application/problem+json`` (RFC 9457)."""
+    """Detail or title of an ``application/problem+json`` body (RFC 9457); empty if there is none."""
     try:
         problem = json.loads(body)
         return str(problem.get("detail") or problem.get("title") or "")

@@ -1,4 +1,4 @@
-"""Starts of subscriptions: ``?since=`` and ``Last-Event-ID``, whose values `protocol.subscribe` finds, parsed."""
+"""Starts of subscriptions: the values of ``?since=`` and ``Last-Event-ID``."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True, slots=True)
 class AfterId:
-    """Start after this message; the hub tells of a gap when the id is from another log."""
+    """Start after this message; if its epoch is of another log, the subscription begins with a gap."""
 
     epoch: str
     position: int
@@ -22,21 +22,21 @@ class AfterId:
 
 @dataclass(frozen=True, slots=True)
 class SinceTime:
-    """Start with the first message stored at or after this time, in microseconds since 1970."""
+    """Start at the first message stored at or after this time, in microseconds since 1970."""
 
     time_us: int
 
 
 @dataclass(frozen=True, slots=True)
 class FromOldest:
-    """Start with the oldest message that the log still has."""
+    """Start at the oldest message that the log still has."""
 
 
 Since = AfterId | SinceTime | FromOldest
 
 
 def parse_since(text: str, *, now_us: int) -> Since:
-    """Read a value of ``since``; raises `Refused` with the accepted forms."""
+    """The start that a value of ``since`` describes; raises `Refused`, which lists the accepted forms."""
     if text == "all":
         return FromOldest()
     if _DURATION.fullmatch(text):
@@ -46,11 +46,11 @@ def parse_since(text: str, *, now_us: int) -> Since:
             return parse(text)
         except ValueError:
             continue
-    raise Refused(f"since is {ACCEPTED}, not {text[:80]!r}")
+    raise Refused(f"since must be {ACCEPTED}, not {text[:80]!r}")
 
 
 def parse_duration(text: str) -> int:
-    """Seconds of ``90s``, ``10m``, ``2h`` or ``7d``; raises `ValueError`."""
+    """Seconds of a duration such as ``90s``, ``10m``, ``2h`` or ``7d``; raises `ValueError`."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(f"not a duration such as 90s, 10m, 2h or 7d: {text[:80]!r}")
@@ -62,8 +62,10 @@ def _after_id(text: str) -> Since:
 
 
 def _since_time(text: str) -> Since:
-    return _since(parse_time(text.replace(" ", "+")))  # an unescaped '+' of an offset arrives as a space
+    # The '+' of an offset arrives as a space if the client did not escape it.
+    return _since(parse_time(text.replace(" ", "+")))
 
 
 def _since(time_us: int) -> SinceTime:
-    return SinceTime(max(time_us, 0))  # a store's integers have 64 bits, and no log is older than 1970
+    # SQLite's integers have 64 bits, and no log is older than 1970.
+    return SinceTime(max(time_us, 0))

@@ -1,4 +1,4 @@
-"""Subscriptions as they are asked for: the topics, the start, the end, the format and the acknowledgements."""
+"""Subscribe requests: topics, start, end, format and acknowledgements."""
 
 import re
 from dataclasses import dataclass
@@ -13,14 +13,17 @@ from .topics import TopicFilter
 Format = Literal["raw", "v1", "cloudevents", "sse", "jsonl"]
 SUBPROTOCOLS: dict[str, Format] = {"hookbot.raw": "raw", "hookbot.v1": "v1", "cloudevents.json": "cloudevents"}
 
+# Enough to keep a fast consumer busy for a round trip; the hub remembers every one of them.
 MAX_UNACKED = 1000
 ACK_TIMEOUT_S = 60
+# The longest visibility timeout of Amazon SQS, which groups resemble.
 MAX_ACK_TIMEOUT_S = 12 * 3600
 
 UNSAFE_HEADER = "X-Hookbot-Unsafe-Is-Ok"
 UNSAFE_HEADER_VALUE = "I understand the security implications"
-"""What a subscription to unsafe topics has to say, where anybody may have published."""
+"""Required of subscriptions to unsafe topics, to which anybody may publish."""
 
+# Parameters that only make sense for stored messages, so that they ask for a stream even without an Accept header.
 _HISTORY = frozenset({"since", "limit", "follow"})
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
@@ -28,7 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class SubscribeRequest:
-    """A subscription as it was asked for."""
+    """A subscription as its client requests it."""
 
     wanted: TopicFilter
     path: str
@@ -48,7 +51,7 @@ class SubscribeRequest:
 
     @classmethod
     def read(cls, request: Request, route: Route, *, websocket: bool, now_us: int) -> Self:
-        """Read what query and headers of a subscription ask for; raises `Refused`."""
+        """The subscription that query and headers of a request describe; raises `Refused`."""
         subprotocol = (
             next((offer for offer in offered_subprotocols(request) if offer in SUBPROTOCOLS), None)
             if websocket
@@ -77,7 +80,7 @@ class SubscribeRequest:
 
     @property
     def needs_app(self) -> bool:
-        """True if the fan-out cannot serve it: it acknowledges, has a limit, or ends with what is stored."""
+        """True if the fan-out cannot serve it: it acknowledges, has a limit, or ends after the stored messages."""
         return bool(self.cursor or self.group or self.limit or not self.follow)
 
 
@@ -102,7 +105,7 @@ def _streaming_format(request: Request) -> Format:
     if "ndjson" in accept or "application/json" in accept or not _HISTORY.isdisjoint(request.parameters):
         return "jsonl"
     raise UpgradeRequired(
-        "a subscription is a websocket, or a stream with 'Accept: text/event-stream' or 'application/x-ndjson'"
+        "subscribe with a websocket, or with 'Accept: text/event-stream' or 'Accept: application/x-ndjson'"
     )
 
 
@@ -110,13 +113,13 @@ def _check_combination(request: SubscribeRequest) -> None:
     if request.cursor and request.group:
         raise Refused("a subscription has a cursor or a group, not both")
     if (request.cursor or request.group) and request.format != "v1":
-        raise Refused("a cursor or a group needs acknowledgements: ask for the websocket subprotocol hookbot.v1")
+        raise Refused("a cursor or a group needs acknowledgements: use the websocket subprotocol hookbot.v1")
     if request.newest and request.follow:
-        raise Refused("order=newest goes with follow=0")
+        raise Refused("order=newest needs follow=0")
     if request.cursor and request.newest:
-        raise Refused("a cursor goes forward: not together with order=newest")
+        raise Refused("a cursor only moves forward: it cannot have order=newest")
     if request.group and not request.follow:
-        raise Refused("a group follows: not together with follow=0")
+        raise Refused("a group has no end: it cannot have follow=0")
 
 
 def _choice(asked: dict[str, str], name: str, choices: dict[str, bool], default: bool) -> bool:
@@ -124,7 +127,7 @@ def _choice(asked: dict[str, str], name: str, choices: dict[str, bool], default:
     if value is None:
         return default
     if value not in choices:
-        raise Refused(f"{name} is one of {', '.join(choices)}, not {value[:40]!r}")
+        raise Refused(f"{name} must be one of {', '.join(choices)}, not {value[:40]!r}")
     return choices[value]
 
 
@@ -133,7 +136,7 @@ def _count(asked: dict[str, str], name: str, at_most: int = 10**9) -> int | None
     if value is None:
         return None
     if not _NUMBER.fullmatch(value) or not 0 < int(value) <= at_most:
-        raise Refused(f"{name} is a number from 1 to {at_most}, not {value[:40]!r}")
+        raise Refused(f"{name} must be a number from 1 to {at_most}, not {value[:40]!r}")
     return int(value)
 
 
@@ -144,7 +147,7 @@ def _ack_timeout_s(asked: dict[str, str]) -> int:
     except ValueError:
         seconds = 0
     if not 1 <= seconds <= MAX_ACK_TIMEOUT_S:
-        raise Refused(f"ack_timeout is a duration from 1s to 12h, not {value[:40]!r}")
+        raise Refused(f"ack_timeout must be a duration from 1s to 12h, not {value[:40]!r}")
     return seconds
 
 
@@ -153,5 +156,5 @@ def _name(asked: dict[str, str], name: str) -> str:
     if value is None:
         return ""
     if not _NAME.fullmatch(value):
-        raise Refused(f"{name} has 1 to 128 letters, digits and ._~-, not {value[:40]!r}")
+        raise Refused(f"{name} must have 1 to 128 characters, of letters, digits and ._~-, not {value[:40]!r}")
     return value

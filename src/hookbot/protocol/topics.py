@@ -1,11 +1,11 @@
 """Topics, and the filters by which subscriptions select them.
 
-A topic is slash-separated text, ``github.com/repo/acme/app``. Topics of senders
-without a token begin with ``/unsafe/``; all others do not begin with a slash, so
-neither kind can be mistaken for the other. The hub's own topics lie beneath ``hookbot/``.
+A topic is a slash-separated name, such as ``github.com/repo/acme/app``. Unsafe topics, to which senders publish without
+a token, begin with ``/unsafe/``; all others do not begin with a slash, so that neither kind can be mistaken for the
+other. The hub's own topics are beneath ``hookbot/``.
 
-A subscription names one topic (``foo``), everything beneath one (``foo/``; not
-``foo`` itself) or, in the ancestor's spelling, both (``foo?recursive``).
+A subscription names one topic (``foo``), everything beneath one (``foo/``, without ``foo`` itself) or, in the
+ancestor's spelling, both (``foo?recursive``).
 """
 
 import re
@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..errors import InvalidTopic
 
+# Deep enough for any repository or address, and short enough to be cached and logged by the thousand.
 MAX_TOPIC_BYTES = 1024
 UNSAFE = "/unsafe/"
 OWN = "hookbot/"
@@ -27,69 +28,70 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def decode_path(raw: bytes) -> str:
-    """Percent-decode the path of a request target once, strictly; raises `InvalidTopic` for what cannot be a path.
+    """Path of a request target, percent-decoded once; raises `InvalidTopic` if it is not canonical.
 
-    Refused, so that no two spellings mean one place and no spelling means two: ``%2F``, ``%00``, broken
-    escapes, invalid UTF-8, control characters, empty, ``.`` and ``..`` segments. One trailing slash is fine.
+    Each path has one spelling and each spelling one meaning: rejected are ``%2F``, ``%00``, broken escapes, invalid
+    UTF-8, control characters, and segments that are empty, ``.`` or ``..``. One trailing slash is fine.
     """
     shown = raw[:100].decode("ascii", "backslashreplace")
     if _NOT_IN_A_PATH.search(raw) or _BROKEN_ESCAPE.search(raw):
-        raise InvalidTopic(f"not a path, it has %2F, %00 or a broken escape: {shown!r}")
+        raise InvalidTopic(f"invalid path, it has %2F, %00 or a broken escape: {shown!r}")
     try:
         path = unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidTopic(f"not a path, it is not UTF-8: {shown!r}") from None
+        raise InvalidTopic(f"invalid path, it is not UTF-8: {shown!r}") from None
     if not path.startswith("/"):
-        raise InvalidTopic(f"not a path, it does not begin with '/': {shown!r}")
+        raise InvalidTopic(f"invalid path, it does not begin with '/': {shown!r}")
     _check_segments(path[1:], shown)
     return path
 
 
 def check_topic(topic: str) -> str:
-    """Return `topic` if a message may be published to it; raises `InvalidTopic` otherwise."""
+    """The topic unchanged, if messages can be published to it; raises `InvalidTopic` otherwise."""
     shown = topic[:100]
     _check_segments(topic.removeprefix(UNSAFE), shown)
     try:
         size = len(topic.encode())
-    except UnicodeEncodeError:  # what a router found in JSON may have half a surrogate pair
-        raise InvalidTopic(f"not a topic, it cannot be UTF-8: {shown!r}") from None
+    except UnicodeEncodeError:
+        # Routers make topics of what they find in JSON, which can hold half a surrogate pair.
+        raise InvalidTopic(f"invalid topic, it cannot be encoded as UTF-8: {shown!r}") from None
     if size > MAX_TOPIC_BYTES:
-        raise InvalidTopic(f"a topic has at most {MAX_TOPIC_BYTES} bytes, not {size}: {shown!r}...")
+        raise InvalidTopic(f"invalid topic, it is longer than {MAX_TOPIC_BYTES} bytes: {shown!r}...")
     if topic.endswith(RECURSIVE):
-        raise InvalidTopic(f"only a subscription may end in {RECURSIVE}: {shown!r}")
+        raise InvalidTopic(f"invalid topic, only a subscription can end in {RECURSIVE}: {shown!r}")
     return topic
 
 
 def is_own(topic: str) -> bool:
-    """Whether the topic is the hub's own, where only the hub itself may publish."""
+    """True if the topic is the hub's own, to which only the hub itself publishes."""
     return topic.removeprefix(UNSAFE).startswith(OWN)
 
 
 def is_unsafe(topic: str) -> bool:
-    """Whether anybody may publish to this topic without a token."""
+    """True if senders may publish to this topic without a token."""
     return topic.startswith(UNSAFE)
 
 
 def _check_segments(path: str, shown: str) -> None:
     if _CONTROL.search(path):
-        raise InvalidTopic(f"a topic has no control characters: {shown!r}")
+        raise InvalidTopic(f"invalid topic, it has a control character: {shown!r}")
     segments = path.split("/")
     if segments[-1] == "":
         segments.pop()
     for segment in segments:
         if segment in ("", ".", ".."):
-            raise InvalidTopic(f"a topic has no empty, '.' or '..' segments: {shown!r}")
+            raise InvalidTopic(f"invalid topic, it has an empty, '.' or '..' segment: {shown!r}")
 
 
 @dataclass(frozen=True, slots=True)
 class TopicFilter:
-    """The topics of a subscription: single ones, and subtrees where a pattern ends in ``/`` (``""``: all safe ones)."""
+    """The topics of a subscription. A pattern is a topic, a subtree if it ends in ``/``, or ``""``: all safe topics."""
 
     patterns: tuple[str, ...]
 
     @classmethod
     def parse(cls, text: str) -> "TopicFilter":
-        """Read what stands after ``/sub/`` (or ``/unsafe/`` and it); raises `InvalidTopic`."""
+        """The filter for a topic as `find_route` returns it, possibly ``?recursive``; raises `InvalidTopic`."""
         if text.endswith(RECURSIVE):
             name = text.removesuffix(RECURSIVE)
             check_topic(name)
@@ -98,26 +100,26 @@ class TopicFilter:
 
     @property
     def subtree(self) -> bool:
-        """Whether more than one topic can match, so that a raw frame has to say which one it is of."""
+        """True if more than one topic can match, so that raw frames have to name theirs."""
         return len(self.patterns) > 1 or is_subtree(self.patterns[0])
 
     @property
     def unsafe(self) -> bool:
-        """Whether every topic that can match is an unsafe one."""
+        """True if only unsafe topics can match."""
         return all(is_unsafe(pattern) for pattern in self.patterns)
 
     def matches(self, topic: str) -> bool:
-        """Whether a message of this topic belongs to the subscription."""
+        """True if the subscription receives messages of this topic."""
         return any(pattern in self.patterns for pattern in patterns_of(topic))
 
 
 def is_subtree(pattern: str) -> bool:
-    """Whether a pattern stands for everything beneath it."""
+    """True if a pattern matches everything beneath it."""
     return pattern == "" or pattern.endswith("/")
 
 
 def patterns_of(topic: str) -> Iterator[str]:
-    """Every pattern that hears the topic: itself, each prefix that ends in ``/``, and ``""`` for a safe topic."""
+    """Every pattern that matches the topic: itself, each prefix that ends in ``/``, and ``""`` if the topic is safe."""
     yield topic
     if not topic.startswith("/"):
         if topic:

@@ -1,15 +1,15 @@
-"""Signatures: how every provider signs, and what a signature proves. Pure: the time is passed, nothing is fetched.
+"""Webhook signatures: how each provider signs, and what a signature proves. Pure: no clock, file or socket.
 
 provider = load_provider("slack", {"max_age": 60})
 request = SignedRequest(body, headers, "POST", url)
 reply = provider.handshake(request, secrets, now=now)   # the response to a challenge, or None
-proof = provider.verify(request, secrets, now=now)      # raises BadSignature, which says why
+proof = provider.verify(request, secrets, now=now)      # raises BadSignature with the reason
 
-A `Provider` is the rule of one kind of sender. `load_provider` takes it from the catalogue or from a plugin. Most are
-a `Scheme`: data that says where in a `SignedRequest` the signature and the signed parts are, with an algorithm, a
-time window and for some senders a challenge. The others show a shared secret or a JSON Web Token, or publish a
-certificate, for which they ask with `CertificateNeeded`. Access control verifies publishes with it; the hub's
-configuration and the command line load providers by name; plugins subclass `Provider`.
+A `Provider` is the signing rule of one kind of sender; `load_provider` finds it in the catalogue or in a plugin. Most
+providers are a `Scheme`: data that says where in a `SignedRequest` the signature and the signed parts are, with an
+algorithm, a time window and for some senders a challenge. Other senders present a shared secret or a JSON Web Token,
+or publish a certificate, which `CertificateNeeded` asks for. Access control verifies publishes with providers,
+configuration and command line load them by name, and plugins subclass `Provider`.
 """
 
 from ..protocol.response import Response
@@ -18,6 +18,6 @@ from .provider import CertificateNeeded, Proof, Provider
 from .request import SignedRequest
 
 Reply = Response
-"""The name by which providers of other packages know the response to a challenge."""
+"""The public name, for plugins, of the response to a challenge."""
 
 __all__ = ["CertificateNeeded", "Proof", "Provider", "Reply", "SignedRequest", "load_provider", "provider_names"]

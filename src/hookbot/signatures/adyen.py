@@ -1,4 +1,4 @@
-"""Adyen signs eight fields of every notification in the body, and other webhooks as a whole, in a header.
+"""Adyen's signatures: over eight fields of each payment notification, in the body; over other webhooks, in a header.
 
 https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures
 """
@@ -18,19 +18,19 @@ _FIELDS = ("pspReference", "originalReference", "merchantAccountCode", "merchant
 
 @dataclass(frozen=True, kw_only=True)
 class Adyen(Scheme):
-    """Platform and management webhooks follow the scheme; payment notifications carry their signatures within.
+    """Provider of Adyen: platform and management webhooks follow the scheme, payment notifications sign themselves.
 
-    A payment notification can come again with the same signed fields and newer details, of which Adyen says the
-    latest count: so a repeat is marked by its ``delivery_id`` and not dropped.
+    Adyen may repeat a payment notification with the same signed fields and newer details, and advises to use the
+    latest: a repeat is therefore marked by its ``delivery_id`` and not dropped.
     """
 
     @property
     def covers(self) -> tuple[str, ...]:
-        """Only the fields: a payment notification is the common case."""
+        """Only fields, as for payment notifications, the common case."""
         return ("fields",)
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Raises `BadSignature` unless all of the body is signed, or every notification in it."""
+        """Proof that the whole body is signed, or every notification in it; raises `BadSignature`."""
         if request.find_all(self.header):
             return super().verify(request, secrets, now=now)
         texts, keys = [], []
@@ -44,7 +44,7 @@ class Adyen(Scheme):
         data = item.get("additionalData")
         given = data.get("hmacSignature") if isinstance(data, dict) else None
         if not isinstance(given, str) or not given:
-            raise BadSignature("a notification has no additionalData.hmacSignature")
+            raise BadSignature("a notification in the body has no additionalData.hmacSignature")
         return self._matching([self._decode(given)], text, secrets)
 
 
@@ -52,11 +52,11 @@ def _items(request: SignedRequest) -> Iterator[dict[str, Any]]:
     document = request.json()
     wrapped = document.get("notificationItems") if isinstance(document, dict) else None
     if not isinstance(wrapped, list) or not wrapped:
-        raise BadSignature("there is neither the header HmacSignature nor a notification in the body")
+        raise BadSignature("there is neither the header HmacSignature nor a signed notification in the body")
     for wrapper in wrapped:
         item = wrapper.get("NotificationRequestItem") if isinstance(wrapper, dict) else None
         if not isinstance(item, dict):
-            raise BadSignature("notificationItems has something in it that is no NotificationRequestItem")
+            raise BadSignature("an element of notificationItems has no NotificationRequestItem")
         yield item
 
 

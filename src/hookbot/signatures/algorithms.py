@@ -1,4 +1,4 @@
-"""The algorithms behind signatures: each checks and makes one over bytes with a key that is bytes."""
+"""Signature algorithms over bytes: HMAC, Ed25519 and ECDSA, with keys as bytes."""
 
 import hmac
 from dataclasses import dataclass
@@ -21,25 +21,25 @@ PEM = b"-----BEGIN"
 
 
 class Algorithm(Protocol):
-    """One way to sign bytes. Where signer and verifier hold different keys, `verify` takes the public one."""
+    """A signature algorithm. Of a pair of keys, `check` and `verify` take the public one, `sign` the private one."""
 
     @property
     def title(self) -> str:
-        """Its name in an error message."""
+        """Name of the algorithm in error messages."""
 
     def check(self, key: bytes) -> None:
-        """Raises `ValueError` if the key is none to verify with."""
+        """Raise `ValueError` if the key cannot verify."""
 
     def verify(self, key: bytes, content: bytes, signature: bytes) -> bool:
-        """Whether `signature` is right for `content`, in a time that does not tell how wrong it is."""
+        """True if `signature` is right for `content`. Takes the same time however wrong it is."""
 
     def sign(self, key: bytes, content: bytes) -> bytes:
-        """The signature; raises `ValueError` if the key is none to sign with."""
+        """The signature of `content`; raises `ValueError` if the key cannot sign."""
 
 
 @dataclass(frozen=True)
 class Hmac:
-    """A keyed digest (RFC 2104): both sides hold the same secret."""
+    """Keyed digest (RFC 2104): signer and verifier share the secret."""
 
     title: str
     digest: str
@@ -58,7 +58,7 @@ class Hmac:
 
 @dataclass(frozen=True)
 class Ed25519:
-    """RFC 8032; a key is PEM, DER or the bare 32 bytes."""
+    """Ed25519 (RFC 8032). A key is in PEM, in DER or 32 raw bytes."""
 
     title: str = "Ed25519"
 
@@ -74,7 +74,7 @@ class Ed25519:
         return True
 
     def sign(self, key: bytes, content: bytes) -> bytes:
-        # 64 bytes are the seed followed by the public key, as libsodium and Standard Webhooks write them
+        # 64 bytes are the seed followed by the public key, as libsodium and Standard Webhooks write them.
         private = Ed25519PrivateKey.from_private_bytes(key[:32]) if len(key) in (32, 64) else load_private(key)
         if not isinstance(private, Ed25519PrivateKey):
             raise ValueError("not an Ed25519 private key")
@@ -90,7 +90,7 @@ class Ed25519:
 
 @dataclass(frozen=True)
 class EcdsaSha256:
-    """ECDSA (FIPS 186-5) with SHA-256, signatures in DER; a key is PEM or DER."""
+    """ECDSA (FIPS 186-5) with SHA-256 and signatures in DER. A key is in PEM or DER."""
 
     title: str = "ECDSA-SHA256"
 
@@ -120,7 +120,7 @@ class EcdsaSha256:
 
 
 def is_sha256(digits: str, content: bytes) -> bool:
-    """Whether `digits` are the SHA-256 of `content` in hex, in a time that does not tell how wrong they are."""
+    """True if `digits` are the SHA-256 of `content` in hex. Takes the same time however wrong they are."""
     return hmac.compare_digest(digits.encode("utf-8", "surrogatepass"), sha256(content).hexdigest().encode())
 
 
@@ -133,7 +133,8 @@ def load_private(key: bytes) -> PrivateKeyTypes:
     """A private key without a password, in PEM or DER; raises `ValueError`."""
     try:
         return load_pem_private_key(key, None) if key.startswith(PEM) else load_der_private_key(key, None)
-    except TypeError:  # it has a password
+    except TypeError:
+        # How cryptography says that a password is missing.
         raise ValueError("the private key is encrypted") from None
 
 

@@ -1,4 +1,4 @@
-"""Amazon SNS signs the fields of its messages with a key that Amazon publishes the certificate of.
+"""Amazon SNS's signatures, over the fields of each message, by a key whose certificate Amazon publishes.
 
 https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
 """
@@ -16,7 +16,7 @@ from .provider import Proof
 from .request import SignedRequest, split_url
 from .timestamps import check_fresh, parse_timestamp
 
-# the rule of Amazon's own validators; a certificate of one region serves others too
+# The rule of Amazon's own validators. A certificate of one region serves others too.
 _HOST = re.compile(r"sns\.([a-z0-9-]{3,}\.)?amazonaws\.com(\.cn)?")
 _CERTIFICATE_PATH = re.compile(r"/SimpleNotificationService-[A-Za-z0-9]+\.pem")
 _NOTIFICATION = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
@@ -31,36 +31,43 @@ _DIGESTS = {"1": "sha1", "2": "sha256"}
 
 @dataclass(frozen=True, kw_only=True)
 class AwsSns(CertificateProvider):
-    """A secret is the ARN of a topic: anybody with an AWS account can make Amazon sign a message of another."""
+    """Provider of Amazon SNS. A secret is the ARN of a topic.
+
+    A signature without the right ARN proves little: anybody with an AWS account can have Amazon sign messages of a
+    topic of theirs.
+    """
 
     allow_sha1: bool = True
-    """Whether SignatureVersion 1 will do, which topics have unless they are told otherwise."""
+    """True if SignatureVersion 1 is accepted, which is the default of a topic."""
     max_age: float = 3600.0
-    """Retries keep the time of the message, and end after an hour (the hard limit of SNS for HTTP)."""
+    """Retries repeat the timestamp, and end after an hour (the limit of SNS for HTTP)."""
 
     @property
     def covers(self) -> tuple[str, ...]:
-        """The fields that mean anything."""
+        """The fields of the message, among them its time and its id."""
         return ("fields", "timestamp", "id")
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Trusted roots, and what is still good enough."""
+        """Trusted roots, and the bounds on digest and age."""
         return ("roots", "allow_sha1", "max_age")
 
     def check(self, secret: str) -> None:
-        """Raises `ConfigError` unless the secret is the ARN of a topic."""
+        """Raise `ConfigError` unless the secret is the ARN of a topic."""
         if not re.fullmatch(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:\S+", secret):
-            raise ConfigError("a secret of aws-sns is the ARN of a topic, such as arn:aws:sns:eu-west-1:123456789012:x")
+            raise ConfigError(
+                "a secret of aws-sns must be the ARN of a topic, like arn:aws:sns:eu-west-1:123456789012:x"
+            )
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Raises `BadSignature` unless Amazon signed the message, and lately, and it is of one of the topics.
+        """Proof that Amazon signed the message recently, for one of the topics.
 
-        The `confirm_url` of a SubscriptionConfirmation is at Amazon. Raises `CertificateNeeded`.
+        The `confirm_url` of a SubscriptionConfirmation is an address of Amazon SNS. Raises `BadSignature`, or
+        `CertificateNeeded`.
         """
         message = _message(request)
         if message["TopicArn"] not in secrets:
-            raise BadSignature(f"not a topic of this source: {message['TopicArn'][:200]!r}")
+            raise BadSignature(f"the TopicArn is not a topic of this source: {message['TopicArn'][:200]!r}")
         content = _signed_text(message)
         self._check_signature(message, content, now)
         signed_at = parse_timestamp(message["Timestamp"], "rfc3339")
@@ -92,23 +99,23 @@ class AwsSns(CertificateProvider):
         except ValueError:
             raise BadSignature("the field Signature is not base64") from None
         if not is_signature(key, signature, content, digest):
-            raise BadSignature(f"the field Signature is not Amazon's over these {len(content)} bytes of fields")
+            raise BadSignature(f"the field Signature is not Amazon's signature of the {len(content)} bytes of fields")
 
 
 def _message(request: SignedRequest) -> dict[str, str]:
     if request.find("x-amz-sns-rawdelivery"):
-        raise BadSignature("raw message delivery carries no signature; turn it off for this subscription")
+        raise BadSignature("raw message delivery is not signed; turn it off for this subscription")
     document: Any = request.json()
     if not isinstance(document, dict):
-        raise BadSignature("the body is not a message of SNS")
+        raise BadSignature("the body is not an SNS message")
     needed = (*_SIGNED.get(str(document.get("Type")), ("Type",)), "Signature", "SignatureVersion", "SigningCertURL")
     for name in needed:
         if name != "Subject" and not isinstance(document.get(name), str):
-            raise BadSignature(f"the body is not a message of SNS, {name} is missing")
+            raise BadSignature(f"the body is not an SNS message, {name} is missing")
     if not isinstance(document.get("Subject"), str | None):
-        raise BadSignature("the body is not a message of SNS, Subject is no text")
+        raise BadSignature("the body is not an SNS message, Subject is not a string")
     if document["Type"] not in _SIGNED:
-        raise BadSignature(f"not a Type of SNS: {document['Type'][:40]!r}")
+        raise BadSignature(f"the body is not an SNS message, its Type is {document['Type'][:40]!r}")
     return {name: value for name, value in document.items() if isinstance(value, str)}
 
 

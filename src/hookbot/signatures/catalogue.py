@@ -1,7 +1,7 @@
-"""The catalogue of providers by name: those that come with hookbot, then those of plugins.
+"""Catalogue of providers by name: those of hookbot, then those of plugins.
 
-A plugin's entry point (group ``hookbot.providers``) names a `Provider`. It is loaded when it is asked for, and cannot
-take a name that is taken.
+A plugin's entry point (group ``hookbot.providers``) names a `Provider`. It is loaded when it is first used, and cannot
+replace a provider of hookbot.
 """
 
 from collections.abc import Mapping
@@ -102,24 +102,24 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
 
 
 def provider_names() -> list[str]:
-    """The names of all providers, sorted."""
+    """Names of all providers, sorted."""
     return sorted({*PROVIDERS, *entry_points(group=GROUP).names})
 
 
 def load_provider(name: str, options: Mapping[str, Any] | None = None) -> Provider:
-    """The provider `name` with options set; raises `ConfigError` for a name, option or value that is not known."""
+    """The provider `name` with some options set; raises `ConfigError` for an unknown name, option or value."""
     return (PROVIDERS.get(name) or _load_plugin(name)).with_options(options or {})
 
 
 def _load_plugin(name: str) -> Provider:
     found = entry_points(group=GROUP, name=name)
     if not found:
-        raise ConfigError(f"there is no provider {name!r}; there are {', '.join(provider_names())}")
+        raise ConfigError(f"unknown provider {name!r}; known are {', '.join(provider_names())}")
     entry = next(iter(found))
     try:
         provider = entry.load()
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"the provider {name!r} cannot be loaded from {entry.value}: {error}") from None
     if not isinstance(provider, Provider):
-        raise ConfigError(f"the entry point {entry.value} of the provider {name!r} is not a Provider")
+        raise ConfigError(f"the provider {name!r} cannot be used: {entry.value} is not a Provider")
     return provider

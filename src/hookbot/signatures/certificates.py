@@ -1,7 +1,7 @@
-"""Senders whose public key is in a certificate that they publish, at an address that the request names.
+"""Providers that verify with a certificate, which the sender publishes at an address that each request names.
 
 The address is pinned to hosts of the sender, so that the certificate is as genuine as the TLS connection over which it
-is fetched. Its name and dates are checked, and its chain too where trusted roots are given.
+is fetched. Its name and dates are checked, and its chain as well if trusted roots are configured.
 """
 
 from collections.abc import Callable, Mapping, MutableMapping
@@ -19,29 +19,30 @@ from cryptography.x509 import verification
 from ..errors import BadSignature, ConfigError
 from .provider import CertificateNeeded, Provider
 
-MAX_CERTIFICATES = 64  # a sender has a few; more are somebody trying out addresses
+# A sender uses a few certificates. More mean that a client is guessing addresses, so the cache starts over.
+MAX_CERTIFICATES = 64
 
 DIGESTS = {"sha1": SHA1, "sha256": SHA256}
 
 
 @dataclass(frozen=True, kw_only=True)
 class CertificateProvider(Provider):
-    """A provider whose certificates are fetched, cached and checked."""
+    """Provider whose certificates are fetched by the caller, cached and checked."""
 
     roots: str = field(default="", repr=False)
-    """Certificates in PEM that every chain has to end in; empty leaves that to TLS."""
+    """Trusted root certificates in PEM; if empty, TLS to the pinned host is trusted instead."""
     cache: MutableMapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
-    """The certificates that were fetched, in PEM, by address. Whoever catches `CertificateNeeded` fills it."""
+    """Fetched certificates in PEM, by address. The code that catches `CertificateNeeded` fills it."""
 
     def with_options(self, options: Mapping[str, Any]) -> Self:
         """The same provider with some options set and a cache of its own; raises `ConfigError`."""
         return replace(super().with_options(options), cache={})
 
     def signed_by(self, url: str, names: Callable[[str], bool], now: float) -> RSAPublicKey:
-        """The key of the certificate at `url`, an address that was found to be the sender's.
+        """Public key of the certificate at `url`, an address that is known to be the sender's.
 
-        `names` says whether a name in it is the sender's. Raises `CertificateNeeded` if it is not there yet, and
-        `BadSignature` if it is not one to trust now.
+        `names` is true for a host name of the sender. Raises `CertificateNeeded` if the certificate is not cached,
+        and `BadSignature` if it is not to be trusted at the time `now`.
         """
         if url not in self.cache:
             if len(self.cache) >= MAX_CERTIFICATES:
@@ -57,7 +58,7 @@ class CertificateProvider(Provider):
             raise BadSignature(f"the certificate at {url} is not valid at this time")
         name = next(filter(names, _names(leaf)), None)
         if name is None or not isinstance(key, RSAPublicKey):
-            raise BadSignature(f"the certificate at {url} is not one of {self.name}")
+            raise BadSignature(f"the certificate at {url} is not an RSA certificate of {self.name}")
         if self.roots:
             self._check_chain(leaf, others, name, moment, url)
         return key
@@ -68,7 +69,7 @@ class CertificateProvider(Provider):
         try:
             store = verification.Store(x509.load_pem_x509_certificates(self.roots.encode()))
         except ValueError:
-            raise ConfigError(f"the option roots of {self.name} has no certificates in PEM") from None
+            raise ConfigError(f"the option roots of {self.name} contains no certificates in PEM") from None
         verifier = verification.PolicyBuilder().store(store).time(moment).build_server_verifier(x509.DNSName(name))
         try:
             verifier.verify(leaf, others)
@@ -77,7 +78,7 @@ class CertificateProvider(Provider):
 
 
 def is_signature(key: RSAPublicKey, signature: bytes, content: bytes, digest: str) -> bool:
-    """Whether `signature` is right for `content`: RSA with PKCS #1 v1.5."""
+    """True if `signature` is right for `content`, by RSA with PKCS #1 v1.5."""
     try:
         key.verify(signature, content, PKCS1v15(), DIGESTS[digest]())
     except InvalidSignature:

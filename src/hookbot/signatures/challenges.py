@@ -1,6 +1,6 @@
-"""Challenges: senders that check who answers at an address before they post to it, and the response that each expects.
+"""Providers with a challenge: a request by which the sender checks an address before it delivers there.
 
-The hub answers by itself, after the signature was verified wherever the challenge is signed.
+The hub responds without storing a message, and only after it has verified the signature if the challenge is signed.
 """
 
 import hmac
@@ -24,13 +24,14 @@ _CRC_TOKEN = re.compile(r"[A-Za-z0-9+/=_.-]{1,256}", re.ASCII)
 
 
 class Slack(Scheme):
-    """``url_verification``: the challenge comes back as plain text.
+    """Provider of Slack. ``url_verification`` expects its challenge back as plain text.
 
     https://docs.slack.dev/reference/events/url_verification
     """
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The challenge of a signed ``url_verification``."""
+        # The bytes are searched first, so that ordinary events are not parsed.
         if b'"url_verification"' not in request.body or request.find("json:type") != "url_verification":
             return None
         self.verify(request, secrets, now=now)
@@ -38,7 +39,7 @@ class Slack(Scheme):
 
 
 class Zoom(Scheme):
-    """``endpoint.url_validation``: the token comes back together with its HMAC.
+    """Provider of Zoom. ``endpoint.url_validation`` expects its token back, together with the token's HMAC.
 
     https://developers.zoom.us/docs/api/webhooks/#validate-your-webhook-endpoint
     """
@@ -54,13 +55,13 @@ class Zoom(Scheme):
 
 
 class Twitch(Scheme):
-    """``webhook_callback_verification``: the challenge comes back as plain text.
+    """Provider of Twitch. ``webhook_callback_verification`` expects its challenge back as plain text.
 
     https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#responding-to-a-challenge-request
     """
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
-        """The challenge of a signed verification."""
+        """The challenge of a signed ``webhook_callback_verification``."""
         if request.find("Twitch-Eventsub-Message-Type") != "webhook_callback_verification":
             return None
         self.verify(request, secrets, now=now)
@@ -68,64 +69,65 @@ class Twitch(Scheme):
 
 
 class Discord(Scheme):
-    """PING: an event endpoint answers 204, an interactions endpoint PONG.
+    """Provider of Discord. A PING expects 204 from an event endpoint, and PONG from an interactions endpoint.
 
     https://docs.discord.com/developers/events/webhook-events
     """
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
-        """The answer to a signed PING."""
+        """The response to a signed PING."""
         kind = request.find("json:type")
         if kind == "0":
             self.verify(request, secrets, now=now)
             return Response(status=204, headers=())
-        if kind == "1" and "event" not in request.json():  # an event is of type 1 too, and has an 'event'
+        # Events are of type 1 as well; only they have an 'event'.
+        if kind == "1" and "event" not in request.json():
             self.verify(request, secrets, now=now)
             return _json({"type": 1})
         return None
 
 
 class X(Scheme):
-    """Challenge-Response Check: X asks for the HMAC of a token, without signing the request.
+    """Provider of X. Its Challenge-Response Check asks for the HMAC of a token, in a request that is not signed.
 
-    Whoever answers it signs what untrusted clients send, in the same way in which X signs its events. So a token
-    that could be the body of an event is not answered, nor is anything but an object taken for an event.
+    Responding means to sign the token of an untrusted client just as X signs events. A token that could be the body
+    of an event is therefore rejected, and only a JSON object is accepted as an event.
 
     https://docs.x.com/x-api/webhooks/quickstart
     """
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Raises `BadSignature` unless X signed the body, and the body is a JSON object."""
+        """Proof that X signed the body, a JSON object; raises `BadSignature`."""
         if not request.body.startswith(b"{"):
-            raise BadSignature("the body is not a JSON object, as every event of X is")
+            raise BadSignature("the body is not a JSON object, as events of X are")
         return super().verify(request, secrets, now=now)
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
-        """The response token to a ``crc_token``, made with the first secret."""
+        """The response token for a ``crc_token``, made with the first secret."""
         token = _parameter(request, "crc_token") if request.method == "GET" else None
         if token is None:
             return None
         if not _CRC_TOKEN.fullmatch(token):
-            raise BadSignature("the crc_token is not a word")
+            raise BadSignature("the crc_token is not 1 to 256 letters, digits and +/=_.-")
         digest = hmac.digest(self._key(secrets[0]), token.encode(), "sha256")
         return _json({"response_token": f"sha256={b64encode(digest).decode()}"})
 
 
 class Dropbox(Scheme):
-    """The ``challenge`` of a GET comes back as plain text; nobody signs it.
+    """Provider of Dropbox. A GET, which is not signed, expects its ``challenge`` back as plain text.
 
     https://www.dropbox.com/developers/reference/webhooks
     """
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
-        """The challenge."""
+        """The ``challenge`` of a GET."""
         challenge = _parameter(request, "challenge") if request.method == "GET" else None
         return None if challenge is None else _plain(challenge)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Meta(Scheme):
-    """``hub.challenge`` comes back to whoever knows the verify token, which is not the app secret.
+    """Provider of Meta. A GET with the right verify token, which is not the app secret, expects ``hub.challenge`` back.
 
     https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests
     """
@@ -134,18 +136,18 @@ class Meta(Scheme):
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The verify token, as it was typed into Meta's dashboard."""
+        """The verify token, as entered in Meta's dashboard."""
         return ("verify_token",)
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
-        """The challenge; raises `BadSignature` if the verify token is another, or not configured."""
+        """The challenge; raises `BadSignature` if the verify token is wrong or not configured."""
         if request.method != "GET" or _parameter(request, "hub.mode") != "subscribe":
             return None
         shown = (_parameter(request, "hub.verify_token") or "").encode("utf-8", "surrogatepass")
         if not self.verify_token or not hmac.compare_digest(
             shown, self.verify_token.encode("utf-8", "surrogateescape")
         ):
-            raise BadSignature("hub.verify_token is not the option verify_token of this source")
+            raise BadSignature("hub.verify_token is not the verify_token that this source is configured with")
         return _plain(_parameter(request, "hub.challenge") or "")
 
 

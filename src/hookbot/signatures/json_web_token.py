@@ -1,4 +1,4 @@
-"""Senders that show a JSON Web Token (RFC 7519)."""
+"""JSON Web Tokens (RFC 7519) as proof of a sender."""
 
 import json
 import math
@@ -21,19 +21,23 @@ from .timestamps import MAX_AGE_S, check_fresh
 if TYPE_CHECKING:
     from jwt.types import Options
 
-LEEWAY_S = 60  # how far the clocks of sender and hub may be apart
+# For clocks that differ. RFC 7519, section 4.1.4, allows "a few minutes"; machines with NTP need far less.
+LEEWAY_S = 60
 
-_HMAC = {"HS256": 32, "HS384": 48, "HS512": 64}  # and the fewest bytes of their keys: RFC 7518, section 3.2
+# The fewest bytes of a key for each algorithm (RFC 7518, section 3.2).
+_HMAC = {"HS256": 32, "HS384": 48, "HS512": 64}
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512", "secp256k1": "ES256K"}
-_OFF = dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_sub", "verify_jti"), False)  # they read clocks
+# PyJWT would read the clock; times are checked here against `now`, and the other claims are not constrained.
+_OFF = dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_sub", "verify_jti"), False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Jwt(Provider):
-    """A token in a header. The kind of the key, never the token, says which algorithms are allowed.
+    """Provider of senders that present a token in a header.
 
-    A secret is the text of a shared key, a public key in PEM, a JWK or a JWK set.
+    A secret is a shared key as text, a public key in PEM, a JWK or a JWK set. The kind of the key decides which
+    algorithms are allowed, never the token.
     """
 
     header: str = "Authorization"
@@ -41,38 +45,37 @@ class Jwt(Provider):
     audience: str = ""
     issuer: str = ""
     body_claim: str = ""
-    """The claim that has the SHA-256 of the body in hex, such as ``payload_hash``; without one the token covers
-    nothing of the request."""
+    """Claim with the SHA-256 of the body in hex, such as ``payload_hash``; if empty, the token covers no body."""
     max_age: float = MAX_AGE_S
-    """How old a token without ``exp`` may be."""
+    """Seconds for which a token without ``exp`` is valid."""
 
     def __post_init__(self) -> None:
-        """Raises `ConfigError` if `header` is no place."""
+        """Raise `ConfigError` if `header` is not a place."""
         parse_place(self.header)
 
     @property
     def covers(self) -> tuple[str, ...]:
-        """The time and, with a body claim, the body."""
+        """The time and, if there is a body claim, the body."""
         return ("timestamp", "body") if self.body_claim else ("timestamp",)
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Where the token stands and what has to be in it."""
+        """The place of the token, and its claims."""
         return ("header", "prefix", "audience", "issuer", "body_claim", "max_age")
 
     @property
     def secret_in(self) -> tuple[str, ...]:
-        """The token: until it expires it is as good as a password."""
+        """The place of the token, which is as good as a password until it expires."""
         return (self.header,)
 
     def check(self, secret: str) -> None:
-        """Raises `ConfigError` if `secret` is no key, or too short for any algorithm."""
+        """Raise `ConfigError` if `secret` is not a key, or too short for every algorithm."""
         list(_keys(secret, None))
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Raises `BadSignature` unless the request shows a token that one of the secrets signed and that is valid now.
+        """Proof that the request carries a token that one of the keys signed and that is valid; raises `BadSignature`.
 
-        Its ``jti`` is no replay key unless the token has a body claim: senders use a token for many requests.
+        There is a replay key only with a body claim, since senders use other tokens for many requests.
         """
         token = request.need_after(self.prefix, self.header)
         key, claims = self._claims(token, secrets)
@@ -80,11 +83,12 @@ class Jwt(Provider):
         if not self.body_claim:
             return Proof(key=key, fingerprint=sha256(request.body).hexdigest(), signed_at=signed_at)
         self._check_body(claims, request.body)
-        fingerprint = sha256(token.rpartition(".")[0].encode()).hexdigest()  # a signature has several spellings
+        # Without the signature, since base64url spells the same bytes in several ways.
+        fingerprint = sha256(token.rpartition(".")[0].encode()).hexdigest()
         return Proof(key=key, fingerprint=fingerprint, signed_at=signed_at, replay_key=fingerprint)
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
-        """The request with a token that is good for five minutes."""
+        """The request with a token that is valid for five minutes."""
         claims: dict[str, Any] = {"iat": int(now), "exp": int(now) + int(MAX_AGE_S)}
         claims |= {name: value for name, value in (("aud", self.audience), ("iss", self.issuer)) if value}
         if self.body_claim:
@@ -92,22 +96,22 @@ class Jwt(Provider):
         try:
             key, algorithm = _signing_key(secret)
         except ValueError:
-            raise ConfigError("a JWT is signed with a shared key or with a private key in PEM") from None
+            raise ConfigError("a JWT needs a shared key or a private key in PEM to be signed with") from None
         return request.put(self.header, self.prefix + jwt.encode(claims, key, algorithm))
 
     def _claims(self, token: str, secrets: Sequence[str]) -> tuple[int, dict[str, Any]]:
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError, RecursionError):
-            raise BadSignature(f"{describe(self.header)} has no JSON Web Token in it") from None
-        reason = "none of the keys is one for it"
+            raise BadSignature(f"{describe(self.header)} has no JSON Web Token") from None
+        reason = "no key has its key id"
         for index, secret in enumerate(secrets):
             for key, algorithms in _keys(secret, header.get("kid")):
                 try:
                     return index, self._decode(token, key, algorithms)
                 except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
                     reason = str(error) or type(error).__name__
-        raise BadSignature(f"the token is refused: {reason}")
+        raise BadSignature(f"the JSON Web Token is invalid: {reason}")
 
     def _decode(self, token: str, key: Any, algorithms: list[str]) -> dict[str, Any]:
         return jwt.decode(
@@ -128,16 +132,16 @@ class Jwt(Provider):
 
 
 def _check_times(claims: dict[str, Any], now: float, max_age: float) -> float | None:
-    """When the token was issued; raises `BadSignature` if it is not yet valid, or not any more."""
+    """Issue time of a token, None if it has none; raises `BadSignature` if the token is not valid at the time `now`."""
     expires, begins, issued = (_seconds(claims, name) for name in ("exp", "nbf", "iat"))
     if expires is not None and now > expires + LEEWAY_S:
         raise BadSignature(f"the token expired {now - expires:.0f} seconds ago")
     for moment in (begins, issued):
         if moment is not None and moment > now + LEEWAY_S:
-            raise BadSignature(f"the token is valid only in {moment - now:.0f} seconds")
+            raise BadSignature(f"the token is not valid for another {moment - now:.0f} seconds")
     if expires is None:
         if issued is None:
-            raise BadSignature("the token has neither 'exp' nor 'iat', so that it would be good for ever")
+            raise BadSignature("the token has neither 'exp' nor 'iat', so that it would never expire")
         check_fresh(issued, now=now, max_age=max_age)
     return issued
 
@@ -147,12 +151,12 @@ def _seconds(claims: dict[str, Any], name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadSignature(f"the claim {name!r} is not a time")
+        raise BadSignature(f"the claim {name!r} is not a number of seconds")
     return float(value)
 
 
 def _keys(secret: str, kid: Any) -> Iterator[tuple[Any, list[str]]]:
-    """Every key of a secret that can be the one called `kid`, with the algorithms it is for; raises `ConfigError`."""
+    """Keys of a secret that match the key id `kid`, each with its algorithms; raises `ConfigError`."""
     try:
         if secret.lstrip().startswith("{"):
             document = json.loads(secret)
@@ -163,8 +167,9 @@ def _keys(secret: str, kid: Any) -> Iterator[tuple[Any, list[str]]]:
             yield key, _algorithms_of(key)
         else:
             yield secret.encode("utf-8", "surrogateescape"), _hmac_algorithms(secret)
-    except (ValueError, jwt.PyJWTError):  # whose text may show the key
-        raise ConfigError("a secret of jwt is a shared key, a public key in PEM, a JWK or a JWK set") from None
+    except (ValueError, jwt.PyJWTError):
+        # Their texts are not quoted, since they may contain the key.
+        raise ConfigError("a secret of jwt must be a shared key, a public key in PEM, a JWK or a JWK set") from None
 
 
 def _signing_key(secret: str) -> tuple[Any, str]:
@@ -178,7 +183,7 @@ def _hmac_algorithms(secret: str) -> list[str]:
     size = len(secret.encode("utf-8", "surrogateescape"))
     algorithms = [name for name, least in _HMAC.items() if size >= least]
     if not algorithms:
-        raise ConfigError(f"a shared key for a JWT has at least {min(_HMAC.values())} bytes, this one {size}")
+        raise ConfigError(f"a shared key for a JWT must have at least {min(_HMAC.values())} bytes, this one has {size}")
     return algorithms
 
 
@@ -189,4 +194,4 @@ def _algorithms_of(key: object) -> list[str]:
         return [_CURVES[key.curve.name]]
     if isinstance(key, Ed25519PublicKey | Ed25519PrivateKey):
         return ["EdDSA"]
-    raise ValueError(f"no algorithm is known for a {type(key).__name__}")
+    raise ValueError(f"not a key for a JWT: {type(key).__name__}")

@@ -1,7 +1,7 @@
-"""PayPal signs an id, the time, the id of the webhook and a checksum of the body, with a certificate that it publishes.
+"""PayPal's signatures, over delivery id, time, webhook id and a checksum of the body, by a published certificate.
 
-The checksum is CRC-32, which anybody can keep while changing the body: what protects the body is that a
-transmission id is accepted once.
+The checksum is CRC-32, which can be kept while the body is changed. The body is protected only because the hub accepts
+each transmission id once.
 
 https://developer.paypal.com/api/rest/webhooks/rest/
 """
@@ -27,32 +27,33 @@ _PATH = re.compile(r"/v1/notifications/certs/[A-Za-z0-9-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class PayPal(CertificateProvider):
-    """A secret is the id of the webhook, as PayPal's dashboard shows it."""
+    """Provider of PayPal. A secret is the id of the webhook, as PayPal's dashboard shows it."""
 
     max_age: float = MAX_AGE_S
 
     @property
     def covers(self) -> tuple[str, ...]:
-        """The id of the transmission and its time; of the body only a checksum that can be met."""
+        """The transmission's id and time; of the body only a checksum that can be forged."""
         return ("id", "timestamp", "checksum")
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Trusted roots and the age of a request."""
+        """Trusted roots, and the bound on the age."""
         return ("roots", "max_age")
 
     def check(self, secret: str) -> None:
-        """Raises `ConfigError` unless the secret looks like the id of a webhook."""
+        """Raise `ConfigError` unless the secret looks like the id of a webhook."""
         if not re.fullmatch(r"[A-Za-z0-9-]+", secret):
-            raise ConfigError("a secret of paypal is the id of a webhook, such as 1JE4291016473214C")
+            raise ConfigError("a secret of paypal must be the id of a webhook, such as 1JE4291016473214C")
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Raises `BadSignature` unless PayPal signed the request for one of the webhooks, and lately.
+        """Proof that PayPal signed the request recently, for one of the webhooks.
 
-        Raises `CertificateNeeded`.
+        Raises `BadSignature`, or `CertificateNeeded`.
         """
         transmission = request.need("Paypal-Transmission-Id")
         time = request.need("Paypal-Transmission-Time")
+        # The bar separates the signed parts, which must not be shifted against each other.
         if "|" in transmission + time:
             raise BadSignature("the transmission id or time has a '|' in it")
         if request.need("Paypal-Auth-Algo") != "SHA256withRSA":
@@ -71,13 +72,13 @@ class PayPal(CertificateProvider):
 def _signed(
     beginning: str, body: bytes, secrets: Sequence[str], key: RSAPublicKey, signature: bytes
 ) -> tuple[bytes, int]:
-    """What PayPal signed, and for which webhook; raises `BadSignature` if it is none of them."""
+    """The signed content and the index of its webhook; raises `BadSignature` if no webhook fits."""
     checksum = zlib.crc32(body)
     for index, secret in enumerate(secrets):
         content = f"{beginning}|{secret}|{checksum}".encode("utf-8", "surrogatepass")
         if is_signature(key, signature, content, "sha256"):
             return content, index
-    raise BadSignature(f"the header Paypal-Transmission-Sig is not PayPal's over a body with the CRC-32 {checksum}")
+    raise BadSignature(f"the header Paypal-Transmission-Sig is not PayPal's signature of the CRC-32 {checksum}")
 
 
 def _certificate_url(request: SignedRequest) -> str:

@@ -1,7 +1,7 @@
-"""The provider: the rule by which one kind of sender signs, and what its signature proves.
+"""Providers: the rule by which one kind of sender signs, and the proof that a signature gives.
 
-Pure: no clock, file or socket. Whoever verifies passes the time, and what a provider would like to fetch it asks for
-with `CertificateNeeded`.
+Pure: no clock, file or socket. The caller passes the time, and fetches the certificates that `CertificateNeeded` asks
+for.
 """
 
 from abc import ABC, abstractmethod
@@ -16,147 +16,148 @@ from .request import SignedRequest
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The result of a verification: the request is genuine, and this is known of it."""
+    """Result of a successful verification, and what the signature says about the delivery."""
 
     key: int
-    """Which of the secrets fitted, counting from 0."""
+    """Index of the secret that fitted."""
     fingerprint: str
-    """SHA-256, in hex, of all that was signed (of the body, where nothing was): equal for a repeat."""
+    """SHA-256 in hex of the signed content, or of the body if nothing is signed; equal for repeats."""
     signed_at: float | None = None
-    """Unix seconds, where the signature covers the time."""
+    """Signing time in Unix seconds, if the signature covers it."""
     replay_key: str | None = None
-    """The same for every repeat of one delivery, and beyond anybody's reach, since it is signed; None where neither
-    an id nor the time is signed, so that an equal request may well be another delivery."""
+    """Signed key that is the same for all repeats of a delivery, good enough to drop them. None if neither id nor time
+    is signed: an equal request may then be another delivery."""
     delivery_id: str | None = None
-    """An id that the sender gave without signing it: enough to mark a repeat, not enough to drop one."""
+    """Id of the delivery that is not signed: good enough to mark a repeat, not to drop it."""
     confirm_url: str | None = None
-    """What the sender wants fetched before it begins, at a host that is known to be the sender's."""
+    """Address to fetch before the sender starts to deliver, at a host that is known to be the sender's."""
 
 
 class CertificateNeeded(Unavailable):
-    """A signature can only be checked with the certificate at `url`, a place that only the sender can write to.
+    """Verification needs the certificate at `url`, an address that only the sender controls.
 
-    Fetch it over verified TLS, put what came into `cache[url]`, and verify again. When it cannot be
-    fetched, this error is the answer: the sender will try again.
+    Fetch it over verified TLS, store it in `cache[url]`, and verify again. If it cannot be fetched, let the error
+    reach the sender, which retries.
     """
 
     def __init__(self, url: str, cache: MutableMapping[str, bytes]) -> None:
-        super().__init__(f"the certificate at {url} is needed to check this signature, and not there")
+        super().__init__(f"the certificate at {url} is needed to verify the signature, and could not be fetched")
         self.url = url
         self.cache = cache
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provider(ABC):
-    """The rule by which one kind of sender signs its requests. A plugin subclasses it."""
+    """The rule by which one kind of sender signs its requests. Plugins subclass it."""
 
     name: str
     documentation: str
-    """Where the sender describes its rule."""
+    """Address of the page where the sender describes its rule."""
 
     @property
     @abstractmethod
     def covers(self) -> tuple[str, ...]:
-        """The parts that the signature covers: method, url, body, fields or checksum (of the body), timestamp, id."""
+        """Parts that the signature covers, of: method, url, body, fields or checksum (of the body), timestamp, id."""
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The names of the fields that a user may set."""
+        """Names of the fields that users can set."""
         return ()
 
     @property
     def window_s(self) -> float:
-        """Seconds for which a request is valid, counting from the earliest moment: `max_age` before its time."""
+        """Seconds for which a request is valid: from `max_age` before its signing time until `max_age` after it."""
         return 2 * getattr(self, "max_age", 0.0) if "timestamp" in self.covers else 0.0
 
     @property
     def secret_in(self) -> tuple[str, ...]:
-        """Places that carry a secret by themselves: whoever reads them can pose as the sender."""
+        """Places whose values are secrets themselves: they must not be stored or reach listeners."""
         return ()
 
     @abstractmethod
     def check(self, secret: str) -> None:
-        """Raises `ConfigError` if `secret` cannot be one of this provider."""
+        """Raise `ConfigError` if `secret` cannot be a secret of this provider."""
 
     @abstractmethod
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Raises `BadSignature`, which says why, unless one of the secrets signed the request, and lately.
+        """Proof that one of the secrets signed the request recently.
 
-        Two providers raise `CertificateNeeded`. An unusable secret is a `ConfigError`.
+        Raises `BadSignature` with the reason, `ConfigError` if a secret is unusable, and `CertificateNeeded` if the
+        sender publishes certificates.
         """
 
     def delivery_of(self, request: SignedRequest) -> str | None:
-        """The id that the sender gave this delivery without signing it; None if it gave none."""
+        """Id of the delivery that is not signed; None if there is none."""
         return None
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
-        """The request as the sender would send it; raises `ConfigError` where only the sender can do that."""
-        raise ConfigError(f"{self.name} signs with a key that only the sender has")
+        """The request as the sender would sign it; raises `ConfigError` if only the sender can."""
+        raise ConfigError(f"a request of {self.name} cannot be signed here: only the sender has the key")
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
-        """The response if the request is a challenge, None for anything else; raises `BadSignature`."""
+        """The response to a challenge, None if the request is not one; raises `BadSignature`."""
         return None
 
     def with_options(self, options: Mapping[str, Any]) -> Self:
-        """The same provider with some options set; raises `ConfigError` for a name or value that it does not know."""
+        """The same provider with some options set; raises `ConfigError` for an unknown option or a wrong value."""
         return replace(self, **{name: self._option(name, value) for name, value in options.items()})
 
     def _option(self, name: str, value: Any) -> Any:
         if name not in self.options:
             known = ", ".join(self.options) or "none"
-            raise ConfigError(f"{self.name} has no option {name!r} (it has: {known})")
+            raise ConfigError(f"{self.name} has no option {name!r}; it has: {known}")
         current = getattr(self, name)
         if isinstance(current, float) and isinstance(value, int | float) and not isinstance(value, bool):
             return self._positive(name, float(value))
         if type(value) is not type(current):
             kinds = (type(current).__name__, type(value).__name__)
-            raise ConfigError(f"the option {name} of {self.name} is a {kinds[0]}, not a {kinds[1]}")
+            raise ConfigError(f"the option {name} of {self.name} must be a {kinds[0]}, not a {kinds[1]}")
         return value
 
     def _positive(self, name: str, value: float) -> float:
         if not value > 0:
-            raise ConfigError(f"the option {name} of {self.name} is more than 0, not {value}")
+            raise ConfigError(f"the option {name} of {self.name} must be more than 0, not {value}")
         return value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(Provider):
-    """A provider with several rules: each secret is tried by the first of `rules` whose prefix it has."""
+    """Provider with several rules: a secret belongs to the first of `rules` whose prefix it begins with."""
 
     rules: tuple[tuple[str, Provider], ...]
 
     @property
     def covers(self) -> tuple[str, ...]:
-        """What the first rule covers, the one to prefer."""
+        """The parts that the first rule covers, which is the preferred one."""
         return self.rules[0][1].covers
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Every option of one of the rules."""
+        """The options of all rules."""
         return tuple(dict.fromkeys(option for _, provider in self.rules for option in provider.options))
 
     @property
     def window_s(self) -> float:
-        """The longest window of the rules."""
+        """The longest of the windows of its rules."""
         return max(provider.window_s for _, provider in self.rules)
 
     @property
     def secret_in(self) -> tuple[str, ...]:
-        """The places of the secrets of all rules, whichever was used."""
+        """The places of all rules, whichever was used."""
         return tuple(place for _, provider in self.rules for place in provider.secret_in)
 
     def with_options(self, options: Mapping[str, Any]) -> "Choice":
-        """The same choice, each rule with those of the options that it has; raises `ConfigError`."""
+        """The same provider, each rule with those of the options that it has; raises `ConfigError`."""
         if unknown := [name for name in options if name not in self.options]:
-            raise ConfigError(f"{self.name} has no option {unknown[0]!r} (it has: {', '.join(self.options)})")
+            raise ConfigError(f"{self.name} has no option {unknown[0]!r}; it has: {', '.join(self.options)}")
         return replace(self, rules=tuple((prefix, _set(provider, options)) for prefix, provider in self.rules))
 
     def check(self, secret: str) -> None:
-        """Raises `ConfigError` if `secret` is none for the rule that its prefix chooses."""
+        """Raise `ConfigError` if `secret` cannot be a secret of its rule."""
         self._rule(secret).check(secret)
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Raises `BadSignature`, the one of the first secret, unless one of the secrets fits by its rule."""
+        """Proof by the first secret that fits by its rule; if none does, raises the first `BadSignature`."""
         refusals = []
         for index, secret in enumerate(secrets):
             try:
@@ -165,14 +166,14 @@ class Choice(Provider):
                 refusals.append(refusal)
             else:
                 return replace(proof, key=index)
-        raise refusals[0] if refusals else BadSignature("there is no secret to check with")
+        raise refusals[0] if refusals else BadSignature("this source has no secret to verify with")
 
     def delivery_of(self, request: SignedRequest) -> str | None:
-        """The id that the first rule finds."""
+        """First id that one of the rules finds; None if none does."""
         return next(filter(None, (provider.delivery_of(request) for _, provider in self.rules)), None)
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
-        """The request signed by the rule that the secret's prefix chooses."""
+        """The request signed by the rule of the secret."""
         return self._rule(secret).sign(request, secret, now=now)
 
     def _rule(self, secret: str) -> Provider:

@@ -1,15 +1,15 @@
-"""A request as its signer saw it, and the places in it where values stand.
+"""Signed requests, and the places in them where signatures, times and ids are found.
 
 A *place* is written as
 
     X-Signature             a header, in any case
-    X-Signature-*           every header whose name begins so
-    Stripe-Signature[t]     the item ``t=`` of a header whose items are separated by commas or semicolons
+    X-Signature-*           every header whose name begins with this
+    Stripe-Signature[t]     the item ``t=`` of a header with items separated by commas or semicolons
     json:event.id           a field of the JSON body
     query:token             a parameter of the query
-    webhook-id|svix-id      the first of these that is there
+    webhook-id|svix-id      the first of these that has a value
 
-Whatever an untrusted client may have sent, looking into it raises nothing but `BadSignature`.
+Requests come from untrusted clients: reading a place raises no error but `BadSignature`.
 """
 
 import json
@@ -30,10 +30,10 @@ _ITEM = re.compile(r"[,;]")
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A request that a sender signed, or says that it did.
+    """A request to be verified, as the sender sent it.
 
-    `url` is the whole address as the sender wrote it, query included: some sign it. Behind a proxy it is not
-    what the hub sees, and has to be given.
+    `url` is the whole address that the sender posted to, query included, which some senders sign. Behind a proxy it
+    differs from the one that reaches the hub, and has to be configured.
     """
 
     body: bytes = b""
@@ -43,25 +43,25 @@ class SignedRequest:
 
     @property
     def query(self) -> str:
-        """The query of the URL, as it was sent."""
+        """Query of the URL, as sent."""
         return self.url.partition("?")[2]
 
     def find(self, place: str) -> str | None:
-        """The value at a place, None if it is not there; raises `BadSignature` if it is there twice."""
+        """Value at a place, None if there is none; raises `BadSignature` if there are several."""
         values = self.find_all(place)
         if len(values) > 1:
-            raise BadSignature(f"{describe(place)} is there {len(values)} times, it may be there once")
+            raise BadSignature(f"{describe(place)} occurs {len(values)} times, and must be unique")
         return values[0] if values else None
 
     def need(self, place: str) -> str:
-        """The value at a place; raises `BadSignature`, which names the place, if it is missing or empty."""
+        """Value at a place; raises `BadSignature`, which names the place, if it is missing or empty."""
         value = self.find(place)
         if not value:
             raise BadSignature(f"{describe(place)} is {'missing' if value is None else 'empty'}")
         return value
 
     def find_all(self, place: str) -> list[str]:
-        """Every value at a place, in order; of alternative places, at the first that has any."""
+        """All values at a place, in order; of alternative places, at the first that has any."""
         for alternative in place.split("|"):
             values = list(self._values(*parse_place(alternative)))
             if values:
@@ -69,37 +69,39 @@ class SignedRequest:
         return []
 
     def first(self, place: str) -> str | None:
-        """The first value at a place; None if it is not there, or there is no such place."""
+        """First value at a place; None if there is none, or if `place` is empty."""
         return next(iter(self.find_all(place)), None) if place else None
 
     def need_after(self, prefix: str, place: str) -> str:
-        """What follows `prefix` (in any case, as in ``Bearer``) at a place; raises `BadSignature`."""
+        """Value at a place without its prefix, such as ``Bearer`` in any case; raises `BadSignature`."""
         value = self.need(place)
         if value[: len(prefix)].lower() != prefix.lower():
             raise BadSignature(f"{describe(place)} does not begin with {prefix!r}")
         return value[len(prefix) :]
 
     def need_url(self) -> str:
-        """The URL; raises `BadSignature` if nobody knows it."""
+        """The URL; raises `BadSignature` if it is not known."""
         if not self.url:
-            raise BadSignature("the URL is signed, and it is not known how the sender wrote it")
+            raise BadSignature(
+                "the signature covers the URL, and this source does not know the URL that the sender posts to"
+            )
         return self.url
 
     def json(self) -> Any:
-        """The body read as JSON; raises `BadSignature` if it is none."""
+        """The body parsed as JSON; raises `BadSignature` if it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             raise BadSignature("the body is not JSON") from None
 
     def form(self) -> list[tuple[str, str]]:
-        """The body read as a form, in order; empty unless that is what its Content-Type says."""
+        """Fields of a form, in order; empty unless the Content-Type says that the body is one."""
         if not (self.find("Content-Type") or "").lower().startswith("application/x-www-form-urlencoded"):
             return []
         return parse_qsl(self.body.decode("utf-8", "surrogateescape"), keep_blank_values=True)
 
     def put(self, place: str, value: str) -> "SignedRequest":
-        """The same request with a value put at a place; raises `ConfigError` if the body cannot take it."""
+        """The same request with a value put at a place; raises `ConfigError` if the body cannot hold it."""
         kind, name, suffix = parse_place(place.partition("|")[0])
         if kind == "json":
             return replace(self, body=_with_field(self.body, name.split("."), value))
@@ -113,7 +115,7 @@ class SignedRequest:
         return replace(self, headers=(*others, (name, value)))
 
     def without(self, places: Iterable[str]) -> "SignedRequest":
-        """The same request with the headers and query parameters at these places taken out."""
+        """The same request without the headers and query parameters at these places."""
         parsed = [parse_place(place) for place in places]
         names = {name.lower() for kind, name, _ in parsed if not kind}
         parameters = {name for kind, name, _ in parsed if kind == "query"}
@@ -146,7 +148,7 @@ class SignedRequest:
 
 @lru_cache
 def parse_place(place: str) -> tuple[str, str, str]:
-    """Kind, name and suffix of a place without alternatives; raises `ConfigError` if it is none."""
+    """Kind, name and suffix of a place without alternatives; raises `ConfigError` if it is malformed."""
     match = _PLACE.fullmatch(place)
     if match is None or (match[1] and match[3]):
         raise ConfigError(f"not a place in a request, such as X-Signature or json:event.id: {place!r}")
@@ -154,7 +156,7 @@ def parse_place(place: str) -> tuple[str, str, str]:
 
 
 def describe(place: str) -> str:
-    """A place in words, for an error message."""
+    """A place in words, for error messages."""
     kind, name, suffix = parse_place(place.partition("|")[0])
     if kind == "json":
         return f"{name!r} in the JSON body"
@@ -164,10 +166,11 @@ def describe(place: str) -> str:
 
 
 def split_url(url: str) -> tuple[str, str, str]:
-    """Scheme, host in lower case and path of a URL from an untrusted client; raises `BadSignature` if it is none."""
+    """Scheme, lower-case host and path of a URL from an untrusted client; raises `BadSignature` if it is malformed."""
     try:
         if not _VISIBLE.fullmatch(url):
-            raise ValueError("urlsplit overlooks some characters that others may not")
+            # urlsplit silently drops tabs and line feeds, which the fetching client might not.
+            raise ValueError("not visible ASCII")
         parts = urlsplit(url)
         return parts.scheme, parts.netloc.lower(), parts.path
     except ValueError:
@@ -189,5 +192,5 @@ def _with_field(body: bytes, path: list[str], value: str) -> bytes:
             inner = inner.setdefault(name, {})
         inner[path[-1]] = int(value) if value.isdecimal() else value
     except (ValueError, AttributeError, TypeError):
-        raise ConfigError(f"{'.'.join(path)!r} stands in the body here, which must be a JSON object") from None
+        raise ConfigError(f"{'.'.join(path)!r} is put into the body, which must be a JSON object") from None
     return json.dumps(document, separators=(",", ":")).encode()

@@ -1,6 +1,6 @@
-"""The scheme nearly every sender follows: one signature over a text made of parts of the request.
+"""The scheme of nearly all senders: a signature over a text that is composed of parts of the request.
 
-A `Scheme` says where everything stands (places as in `request`), so that a sender is a few lines of data:
+A `Scheme` names the places of signature and parts (as in `request`), so that a sender is a few lines of data:
 
     Scheme(name="slack", header="X-Slack-Signature", prefix="v0=",
            timestamp="X-Slack-Request-Timestamp", template="v0:{timestamp}:{body}", ...)
@@ -18,7 +18,8 @@ from .provider import Proof, Provider
 from .request import SignedRequest, describe, parse_place
 from .timestamps import MAX_AGE_S, UNITS, check_fresh, format_timestamp, parse_timestamp
 
-MAX_SIGNATURES = 16  # a request may carry one for each key in rotation; an Ed25519 check is not free
+# More than any sender has keys in rotation. Each signature is verified, which costs CPU time.
+MAX_SIGNATURES = 16
 PLACEHOLDERS = ("method", "url", "body", "payload", "form", "timestamp", "id")
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -26,35 +27,35 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, kw_only=True)
 class Scheme(Provider):
-    """A signature over `template`, and where in the request it and its parts stand."""
+    """Provider described by data: a signature over `template`, and the places of the signature and its parts."""
 
     header: str = "X-Signature"
     """The place of the signature."""
     prefix: str = ""
-    """What stands before the digits of a signature; others are of another version, and passed over."""
+    """Prefix of a signature; signatures without it are of another version, and ignored."""
     separator: str = ""
-    """What stands between several signatures in one header."""
+    """Separator of several signatures in one header."""
     algorithm: str = "hmac-sha256"
     encoding: str = "hex"
     template: str = "{body}"
-    """The signed text. ``{payload}`` is the only field of a form, if it has that name, and otherwise the body;
-    ``{form}`` is the name and value of each field of a form, sorted."""
+    """The signed text. ``{payload}`` is the field of that name if the body is a form with no other, else the body.
+    ``{form}`` is the names and values of all fields of a form, sorted."""
     timestamp: str = ""
-    """The place of the time of signing, if it is signed: in the template, or in a body that is."""
+    """Place of the signing time, which must be signed: in the template, or in a body that is."""
     unit: str = "s"
     id: str = ""
-    """The place of an id of the delivery that is signed."""
+    """Place of an id of the delivery that is signed."""
     delivery: str = ""
-    """The place of an id that is not."""
+    """Place of an id of the delivery that is not signed."""
     key_prefix: str = ""
-    """What a secret may begin with that is no part of the key, alternatives separated by a bar."""
+    """Prefix of secrets that is not part of the key; alternatives are separated by a bar."""
     key_encoding: str = "text"
     max_age: float = MAX_AGE_S
     fallback: "Scheme | None" = None
-    """How to verify a request that has nothing at `header`."""
+    """Scheme for requests without a signature at `header`."""
 
     def __post_init__(self) -> None:
-        """Raises `ConfigError` for what cannot be a scheme, such as a timestamp that nobody signs."""
+        """Raise `ConfigError` if the fields do not fit together, such as a timestamp that is not signed."""
         self._one_of("algorithm", ALGORITHMS)
         self._one_of("encoding", _ENCODERS)
         self._one_of("key_encoding", _DECODERS)
@@ -63,32 +64,32 @@ class Scheme(Provider):
             for alternative in place.split("|") if place else ():
                 parse_place(alternative)
         if not self._parts:
-            raise ConfigError(f"the template {self.template!r} has nothing of the request in it, such as {{body}}")
+            raise ConfigError(f"the template {self.template!r} has no part of the request, such as {{body}}")
         if unknown := set(self._parts) - set(PLACEHOLDERS):
-            raise ConfigError(f"the template has an unknown {{{unknown.pop()}}}; it may have {', '.join(PLACEHOLDERS)}")
+            raise ConfigError(f"the template has an unknown {{{unknown.pop()}}}; known are {', '.join(PLACEHOLDERS)}")
         for part, place in (("timestamp", self.timestamp), ("id", self.id)):
             if part in self._parts and not place:
-                raise ConfigError(f"the template has {{{part}}}, but the option {part} does not say where it stands")
+                raise ConfigError(f"the template has {{{part}}}, but the option {part} does not name its place")
             if place and part not in self._parts and not (place.startswith("json:") and "body" in self._parts):
-                raise ConfigError(f"the template has no {{{part}}}: what is not signed protects from nothing")
+                raise ConfigError(f"the option {part} is set, but the template has no {{{part}}}, so it is not signed")
 
     @property
     def covers(self) -> tuple[str, ...]:
-        """What the template names, and what stands in a body that it names."""
+        """The parts in the template, and time and id if they are in a body that is signed."""
         named = ("body" if part in ("payload", "form") else part for part in self._parts)
         return (*named, *(p for p in ("timestamp", "id") if getattr(self, p) and p not in self._parts))
 
     @property
     def options(self) -> tuple[str, ...]:
-        """How old a signed time may be."""
+        """The bound on the age, if the time is signed."""
         return ("max_age",) if self.timestamp else ()
 
     def check(self, secret: str) -> None:
-        """Raises `ConfigError` if `secret` is no key to verify with."""
+        """Raise `ConfigError` if `secret` is not a key that can verify."""
         self._check(self._key(secret))
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Raises `BadSignature` unless one of the secrets signed the request, and within `max_age` seconds of now."""
+        """Proof that one of the secrets signed the request within `max_age` seconds of `now`; raises `BadSignature`."""
         if self.fallback and not request.find_all(self.header):
             return self.fallback.verify(request, secrets, now=now)
         signatures = self._signatures(request)
@@ -108,11 +109,11 @@ class Scheme(Provider):
         )
 
     def delivery_of(self, request: SignedRequest) -> str | None:
-        """What stands at `delivery`."""
+        """Value at the place `delivery`."""
         return request.first(self.delivery)
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
-        """The request with time, id (where it has none) and signature put where they belong."""
+        """The request with time, id (if it has none) and signature at their places."""
         if self.timestamp:
             request = request.put(self.timestamp, format_timestamp(now, self.unit))
         if self.id and not request.find(self.id) and "id" in self._parts:
@@ -125,12 +126,13 @@ class Scheme(Provider):
                 f"{self.name} is signed with a private key for {self._algorithm.title}: {error}"
             ) from None
         value = self.prefix + _ENCODERS[self.encoding](signature)
+        # Time and signature share a header: the signature is appended to the time.
         if self.timestamp.startswith(f"{self.header}["):
             value = f"{request.need(self.header)}{self.separator}{value}"
         return request.put(self.header, value)
 
     def value(self, part: str, request: SignedRequest) -> str | bytes:
-        """What a placeholder of the template stands for; raises `BadSignature` if the request lacks it."""
+        """Value of a placeholder of the template; raises `BadSignature` if the request lacks it."""
         match part:
             case "body":
                 return request.body
@@ -155,7 +157,7 @@ class Scheme(Provider):
 
     def _one_of(self, option: str, known: Collection[str]) -> None:
         if getattr(self, option) not in known:
-            raise ConfigError(f"the option {option} is one of {', '.join(known)}, not {getattr(self, option)!r}")
+            raise ConfigError(f"the option {option} must be one of {', '.join(known)}, not {getattr(self, option)!r}")
 
     def _signatures(self, request: SignedRequest) -> list[bytes]:
         several = request.find_all(self.header) if self.header.endswith("*") else ()
@@ -178,8 +180,9 @@ class Scheme(Provider):
         for part, literal in zip(rest[::2], rest[1::2], strict=True):
             value = self.value(part, request)
             if isinstance(value, str):
+                # Otherwise bytes could be moved between two parts without changing the signed text.
                 if literal and literal in value and part in ("timestamp", "id"):
-                    raise BadSignature(f"the {part} has a {literal!r} in it, so that nobody knows where it ends")
+                    raise BadSignature(f"the {part} contains {literal!r}, which separates it from the next part")
                 value = value.encode("utf-8", "surrogatepass")
             content += (value, literal.encode())
         return b"".join(content)
@@ -191,8 +194,8 @@ class Scheme(Provider):
             if any(self._algorithm.verify(key, content, signature) for signature in signatures):
                 return index
         raise BadSignature(
-            f"the signature in {describe(self.header)} is not the {self._algorithm.title} of {self.template} here, "
-            f"which is {len(content)} bytes with the SHA-256 {sha256(content).hexdigest()}"
+            f"the signature in {describe(self.header)} is not the {self._algorithm.title} of {self.template}, "
+            f"here {len(content)} bytes with the SHA-256 {sha256(content).hexdigest()}"
         )
 
     def _key(self, secret: str) -> bytes:
@@ -201,21 +204,21 @@ class Scheme(Provider):
         try:
             return _DECODERS[self.key_encoding](_without(secret, self.key_prefix))
         except ValueError:
-            raise ConfigError(f"a secret of {self.name} is {self.key_encoding}, and this one is not") from None
+            raise ConfigError(f"a secret of {self.name} must be {self.key_encoding}, and this one is not") from None
 
     def _check(self, key: bytes) -> None:
         try:
             self._algorithm.check(key)
         except ValueError as error:
-            raise ConfigError(f"a secret of {self.name} is a key for {self._algorithm.title}: {error}") from None
+            raise ConfigError(f"a secret of {self.name} must be a key for {self._algorithm.title}: {error}") from None
 
 
 class AnyScheme(Scheme):
-    """The scheme as a user describes it, for senders that hookbot does not know."""
+    """Provider of senders that hookbot does not know, described by the user."""
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Everything that makes up a scheme."""
+        """All fields of a scheme."""
         return (
             *("header", "prefix", "separator", "algorithm", "encoding", "template", "timestamp", "unit"),
             *("id", "delivery", "key_prefix", "key_encoding", "max_age"),
@@ -227,7 +230,8 @@ def _without(secret: str, prefixes: str) -> str:
 
 
 def _from_base64(text: str) -> bytes:
-    return b64decode(text + "=" * (-len(text) % 4), validate=True)  # some secrets come without their padding
+    # Some providers issue secrets without their padding.
+    return b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
 _DECODERS: dict[str, Callable[[str], bytes]] = {

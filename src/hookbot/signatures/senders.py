@@ -1,11 +1,11 @@
-"""The senders that follow the scheme, each as data, with the page where it describes its rule."""
+"""Senders that follow the scheme, as data, each with the page that describes its rule."""
 
 from .challenges import Discord, Dropbox, Meta, Slack, Twitch, X, Zoom
 from .scheme import Scheme
 from .signed_urls import HubSpot, Twilio
-from .timestamps import MAX_AGE_S
 
-FORGES = (  # the body, or the JSON in it where it is a form
+# Sign the body, or the JSON in it if it is a form.
+FORGES = (
     Scheme(
         name="bitbucket",
         documentation="https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/",
@@ -36,7 +36,8 @@ FORGES = (  # the body, or the JSON in it where it is a form
     ),
 )
 
-BODY_ONLY = (  # no time, and at most an id within the body
+# Sign the body without a time, at most with an id in it.
+BODY_ONLY = (
     Scheme(
         name="shopify",
         documentation="https://shopify.dev/docs/apps/build/webhooks/verify-deliveries",
@@ -80,7 +81,8 @@ BODY_ONLY = (  # no time, and at most an id within the body
         encoding="base64",
         id="json:event_id",
     ),
-    Scheme(  # labelled sha1, and HMAC-SHA256 all the same: src/Webhooks.Interfaces/Security/HmacUtils.cs
+    # Labelled sha1, but an HMAC-SHA256: src/Webhooks.Interfaces/Security/HmacUtils.cs.
+    Scheme(
         name="servicestack",
         documentation="https://github.com/jezzsantos/ServiceStack.Webhooks/wiki",
         header="X-Hub-Signature",
@@ -107,7 +109,8 @@ BODY_ONLY = (  # no time, and at most an id within the body
     ),
 )
 
-TIMED = (  # with the time of signing
+# Sign the time as well.
+TIMED = (
     Scheme(
         name="stripe",
         documentation="https://docs.stripe.com/webhooks/signature",
@@ -117,7 +120,6 @@ TIMED = (  # with the time of signing
         template="{timestamp}.{body}",
         timestamp="Stripe-Signature[t]",
         id="json:id",
-        max_age=MAX_AGE_S,  # as Stripe's own libraries have it
     ),
     Slack(
         name="slack",
@@ -171,7 +173,8 @@ TIMED = (  # with the time of signing
         timestamp="Twitch-Eventsub-Message-Timestamp",
         unit="rfc3339",
         id="Twitch-Eventsub-Message-Id",
-        max_age=600.0,  # what Twitch advises; its retries keep the time
+        # As Twitch advises; retries repeat the timestamp.
+        max_age=600.0,
     ),
     Discord(
         name="discord",
@@ -195,7 +198,8 @@ TIMED = (  # with the time of signing
     ),
 )
 
-WITH_URL = (  # with the address that was posted to
+# Sign the address as well to which they post.
+WITH_URL = (
     Scheme(
         name="square",
         documentation="https://developer.squareup.com/docs/webhooks/step3validate",

@@ -1,4 +1,4 @@
-"""Senders that sign nothing and show a shared secret instead. Who reads one request can send any other."""
+"""Providers that sign nothing and present a shared secret: a client that reads one request can forge any other."""
 
 import hmac
 from base64 import b64decode, b64encode
@@ -15,14 +15,14 @@ from .request import SignedRequest, describe, parse_place
 
 @dataclass(frozen=True, kw_only=True)
 class SharedSecret(Provider):
-    """The secret itself, behind `prefix`, at the place `header`: an API key."""
+    """Provider of senders that present the secret itself at the place `header`, after `prefix`, such as an API key."""
 
     header: str = "X-Api-Key"
     prefix: str = ""
     delivery: str = ""
 
     def __post_init__(self) -> None:
-        """Raises `ConfigError` if a field does not name a place."""
+        """Raise `ConfigError` if `header` or `delivery` is not a place."""
         for place in filter(None, (self.header, self.delivery)):
             parse_place(place)
 
@@ -33,16 +33,16 @@ class SharedSecret(Provider):
 
     @property
     def secret_in(self) -> tuple[str, ...]:
-        """The header or query parameter."""
+        """The place of the secret, a header or query parameter."""
         return (self.header,)
 
     def check(self, secret: str) -> None:
-        """Raises `ConfigError` if the secret is empty."""
+        """Raise `ConfigError` if the secret is empty."""
         if not secret:
             raise ConfigError(f"a secret of {self.name} is empty")
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Raises `BadSignature` unless the request shows one of the secrets."""
+        """Proof that the request presents one of the secrets; raises `BadSignature`."""
         return Proof(
             key=self.match(self._shown(request.need_after(self.prefix, self.header)), secrets),
             fingerprint=sha256(request.body).hexdigest(),
@@ -50,46 +50,46 @@ class SharedSecret(Provider):
         )
 
     def delivery_of(self, request: SignedRequest) -> str | None:
-        """What stands at `delivery`."""
+        """Value at the place `delivery`."""
         return request.first(self.delivery)
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
-        """The request with the secret in it."""
+        """The request with the secret at its place."""
         self.check(secret)
         return request.put(self.header, self.prefix + secret)
 
     def match(self, shown: bytes, secrets: Sequence[str]) -> int:
-        """Which of the secrets was shown; raises `BadSignature` if none."""
+        """Index of the secret that was presented; raises `BadSignature` if it is none of them."""
         for index, secret in enumerate(secrets):
             self.check(secret)
             if hmac.compare_digest(shown, _to_bytes(secret)):
                 return index
-        raise BadSignature(f"the secret in {describe(self.header)} is not the right one")
+        raise BadSignature(f"the secret in {describe(self.header)} is wrong")
 
     def _shown(self, value: str) -> bytes:
-        # a header is latin-1 text for whatever bytes came, a query is text already
+        # Header values are latin-1 text for the bytes that were sent; a query is decoded text already.
         return _shown(value) if self.header.startswith("query:") else value.encode("latin-1", "replace")
 
 
 class Header(SharedSecret):
-    """The generic API key, at a place that the user names."""
+    """Provider of senders with an API key at a place that the user names."""
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The place of the key, what stands before it, and the place of a delivery id."""
+        """The place of the key, its prefix, and the place of a delivery id."""
         return ("header", "prefix", "delivery")
 
 
 class Basic(SharedSecret):
-    """HTTP Basic credentials (RFC 7617); the secret is ``user:password``."""
+    """Provider of senders with HTTP Basic credentials (RFC 7617). A secret is ``user:password``."""
 
     def check(self, secret: str) -> None:
-        """Raises `ConfigError` unless the secret is ``user:password``."""
+        """Raise `ConfigError` unless the secret is ``user:password``."""
         if not secret.partition(":")[1]:
-            raise ConfigError(f"a secret of {self.name} is user:password")
+            raise ConfigError(f"a secret of {self.name} must be user:password")
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
-        """The request with the credentials in it."""
+        """The request with the credentials in its header."""
         self.check(secret)
         return request.put(self.header, self.prefix + b64encode(_to_bytes(secret)).decode())
 
@@ -97,19 +97,19 @@ class Basic(SharedSecret):
         try:
             return b64decode(value, validate=True)
         except ValueError:
-            raise BadSignature("the Basic credentials are not base64") from None
+            raise BadSignature("the Basic credentials are not valid base64") from None
 
 
 class MicrosoftGraph(SharedSecret):
-    """Change notifications: each carries the ``clientState`` that its subscription was made with."""
+    """Provider of Microsoft Graph: every change notification carries the ``clientState`` of its subscription."""
 
     @property
     def secret_in(self) -> tuple[str, ...]:
-        """Nowhere that could be taken out: it is in the body."""
+        """Nothing: the secret is in the body, which listeners need."""
         return ()
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Raises `BadSignature` unless every notification in the body shows one of the secrets."""
+        """Proof that every notification in the body presents one of the secrets; raises `BadSignature`."""
         document = request.json()
         notifications = document.get("value") if isinstance(document, dict) else None
         if not isinstance(notifications, list) or not notifications:
@@ -119,7 +119,7 @@ class MicrosoftGraph(SharedSecret):
         return Proof(key=keys[0], fingerprint=sha256(request.body).hexdigest())
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
-        """Raises `ConfigError`: the secret stands in the notifications, which are the body."""
+        """Raises `ConfigError`, since the secret is in the notifications of the body."""
         return Provider.sign(self, request, secret, now=now)
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:

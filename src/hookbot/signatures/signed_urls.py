@@ -1,4 +1,4 @@
-"""Senders that sign the address they post to, each with ideas of its own about how it is written."""
+"""Providers that sign the URL, each in a spelling of its own."""
 
 import re
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from .provider import Proof
 from .request import SignedRequest
 from .scheme import Scheme
 
-# the table of https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests
+# The table of https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests
 _HUBSPOT_DECODES = re.compile(r"%(?:3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
 _AFTER_HOST = re.compile(r"[/?#]")
 
 
 class HubSpot(Scheme):
-    """HubSpot signs its URL with twelve percent-escapes decoded, and the others not."""
+    """Provider of HubSpot, which signs the URL with twelve percent-escapes decoded, and the others not."""
 
     def value(self, part: str, request: SignedRequest) -> str | bytes:
-        """The URL as HubSpot signs it, everything else as it is."""
+        """The URL as HubSpot signs it; other values unchanged."""
         value = super().value(part, request)
         if part == "url" and isinstance(value, str):
             return _HUBSPOT_DECODES.sub(lambda escape: chr(int(escape[0][1:], 16)), value)
@@ -28,13 +28,13 @@ class HubSpot(Scheme):
 
 
 class Twilio(Scheme):
-    """Twilio signs the URL and the form; of any other body the URL has the SHA-256, as ``bodySHA256``.
+    """Provider of Twilio, which signs the URL and the form; of any other body, the URL has the SHA-256.
 
-    The URL may have been signed with or without its port, and a request can name HMAC-SHA256 as its algorithm.
+    The URL is signed with or without its port, and by HMAC-SHA256 if a header says so.
     """
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Raises `BadSignature` unless one of the secrets signed the URL and all of the body."""
+        """Proof that one of the secrets signed the URL and the whole body; raises `BadSignature`."""
         _check_body(request)
         settings = (request.find("X-Twilio-Webhooks-Signature-Settings") or "").split(",")
         algorithm = "hmac-sha256" if "algorithm=HMAC_SHA256" in settings else self.algorithm
@@ -46,7 +46,7 @@ class Twilio(Scheme):
             return Scheme.verify(rule, with_port, secrets, now=now)
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
-        """The request with its signature and, unless it is a form, with the hash of its body in the URL."""
+        """The request with its signature and, unless the body is a form, with ``bodySHA256`` in the URL."""
         if request.body and not request.form():
             request = request.put("query:bodySHA256", sha256(request.body).hexdigest())
         return super().sign(request, secret, now=now)
@@ -60,7 +60,7 @@ def _check_body(request: SignedRequest) -> None:
 
 
 def _spellings(url: str) -> tuple[str, str]:
-    """The URL without a port and with one."""
+    """The URL without a port, and with one."""
     scheme, _, after = url.partition("://")
     host = _AFTER_HOST.split(after, maxsplit=1)[0]
     bare, colon, port = host.rpartition(":")

@@ -1,18 +1,19 @@
-"""Timestamps of signatures: how they are written, and how far from now they may be."""
+"""Timestamps of signatures: their spellings, and the bound on their age."""
 
 import re
 from datetime import UTC, datetime
 
 from ..errors import BadSignature
 
-MAX_AGE_S = 300.0  # Stripe's, Slack's and the Standard Webhooks libraries use five minutes
+# Five minutes, as in the libraries of Stripe, Slack and Standard Webhooks.
+MAX_AGE_S = 300.0
 UNITS = ("s", "ms", "rfc3339")
 
 _DIGITS = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 def parse_timestamp(text: str, unit: str) -> float:
-    """Unix seconds of a timestamp written in `unit`; raises `BadSignature` if it is malformed."""
+    """Unix seconds of a timestamp in one of `UNITS`; raises `BadSignature` if it is malformed."""
     try:
         if unit == "rfc3339":
             moment = datetime.fromisoformat(text)
@@ -27,15 +28,15 @@ def parse_timestamp(text: str, unit: str) -> float:
 
 
 def format_timestamp(now: float, unit: str) -> str:
-    """A timestamp as `parse_timestamp` reads it."""
+    """Timestamp in one of `UNITS`, as `parse_timestamp` reads it."""
     if unit == "rfc3339":
         return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return str(int(now * (1000 if unit == "ms" else 1)))
 
 
 def check_fresh(signed_at: float, *, now: float, max_age: float) -> None:
-    """Raises `BadSignature` if a request was signed more than `max_age` seconds ago, or from now."""
+    """Raise `BadSignature` if `signed_at` is more than `max_age` seconds before or after `now`."""
     age = now - signed_at
     if abs(age) > max_age:
         when = f"{age:.0f} seconds ago" if age > 0 else f"{-age:.0f} seconds in the future"
-        raise BadSignature(f"the request was signed {when}, and may be at most {max_age:.0f} away")
+        raise BadSignature(f"the request was signed {when}; at most {max_age:g} are accepted")
