@@ -1,1 +1,1 @@
-"""How fast hookbot is, beside others: ``python -m benchmarks``, on any machine with Linux. See docs/performance.md."""
+"""Benchmarks of hookbot and of comparable servers: ``python -m benchmarks``, on Linux. See docs/performance.md."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, print a table, and write it down with the samples and pictures."""
+"""``python -m benchmarks``: measure, print a table, and write it to a directory with the samples and plots."""
 
 import argparse
 import json
@@ -22,11 +22,11 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what was asked for; 1 if something was lost or refused."""
+    """Run the selected measures, and return the exit status: 1 if a message was lost or refused."""
     options = _parser().parse_args(arguments)
     for one in ALL:
         if one.name in options.contestants and not one.installed:
-            _say(f"{one.name} is left out: there is no {one.program} here")
+            _say(f"{one.name} is skipped: {one.program} is not installed")
     raise_file_limit()
     plan: Plan = FULL if options.full else TINY if options.tiny else QUICK
     modules = {name: import_module(f".measures.{name}", __package__) for name in options.only or MEASURES}
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for sample in module.measure(stage, plan):
                 samples.add(sample)
             _say(f"{name}: {time.monotonic() - start:.0f} s")
+            # Written after each measure, so that an interrupted run keeps its results.
             headings = {each: table.Heading.of(one.COUNTED, one.REFERENCES) for each, one in modules.items()}
             report = table.render(samples, machine, plan, headings)
             _write(options.to, report, samples, machine, plan)
@@ -46,15 +47,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast hookbot is, beside others.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Benchmark hookbot and comparable servers."
+    )
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--full", action="store_true", help="everything, and longer")
-    size.add_argument("--tiny", action="store_true", help="only to see that everything works")
-    parser.add_argument("--only", action="append", choices=MEASURES, help="measure this; repeatable")
+    size.add_argument("--full", action="store_true", help="more cases, more rounds, longer")
+    size.add_argument("--tiny", action="store_true", help="only check that everything works")
+    parser.add_argument("--only", action="append", choices=MEASURES, help="run this measure; repeatable")
     names = [one.name for one in ALL]
-    parser.add_argument("--with", dest="contestants", nargs="+", choices=names, default=names, help="compare these")
-    parser.add_argument("--to", type=Path, default=RESULTS, help="the directory for the results")
-    parser.add_argument("--disk", type=Path, default=Path("/var/tmp"), help="a directory on the disk to store on")
+    parser.add_argument(
+        "--with", dest="contestants", nargs="+", choices=names, default=names, help="compare these servers"
+    )
+    parser.add_argument("--to", type=Path, default=RESULTS, help="directory for the results")
+    parser.add_argument("--disk", type=Path, default=Path("/var/tmp"), help="directory for the logs of the hubs")
     return parser
 
 

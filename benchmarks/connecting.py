@@ -1,4 +1,4 @@
-"""Many connections to one server, opened at once."""
+"""Connections to one server, opened many at once."""
 
 import select
 import socket
@@ -11,7 +11,7 @@ PATIENCE_S = 60.0
 
 
 class Lost(Exception):
-    """Something did not arrive in time, or a connection was refused or cut off."""
+    """`count` messages or connections did not arrive in time, were refused, or broke."""
 
     def __init__(self, what: str, count: int = 1) -> None:
         super().__init__(what)
@@ -19,7 +19,7 @@ class Lost(Exception):
 
 
 class Connection:
-    """A connection and the dialogue that opens it; what comes after that is `early`."""
+    """A connection and the dialogue that opens it; bytes received after the dialogue are in `early`."""
 
     def __init__(self, port: int, dialogue: Dialogue, tls: ssl.SSLContext | None) -> None:
         self.sock = _open(port, tls)
@@ -29,14 +29,14 @@ class Connection:
         self.opened = not self._say_next()
 
     def listen(self) -> None:
-        """Take what came. Raises `Lost` if that is a refusal."""
+        """Receive and go to the next turn of the dialogue. Raises `Lost` if the server refuses."""
         try:
             data = self.sock.recv(1 << 16)
         except (BlockingIOError, ssl.SSLWantReadError):
             return
         self.early += data
         if not data or self.early.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5")):
-            raise Lost(f"a handshake was answered {self.early[:200]!r}")
+            raise Lost(f"the server refused a handshake: {self.early[:200]!r}")
         _, expected, rest = self.early.partition(self._expected)
         if expected:
             self.early = rest
@@ -49,7 +49,7 @@ class Connection:
 
 
 def connect(port: int, dialogue: Dialogue, count: int, *, tls: ssl.SSLContext | None = None) -> list[Connection]:
-    """Open `count` connections, all at once. Raises `Lost` if the server refuses one."""
+    """Open `count` connections, all at once. Raises `Lost` if the server refuses one, or after a minute."""
     connections: list[Connection] = []
     opening: dict[int, Connection] = {}
     deadline = time.monotonic() + PATIENCE_S
@@ -67,7 +67,7 @@ def connect(port: int, dialogue: Dialogue, count: int, *, tls: ssl.SSLContext | 
                     poll.unregister(fd)
                     del opening[fd]
             if time.monotonic() > deadline:
-                raise Lost(f"{len(opening)} of {count} connections were not accepted", len(opening))
+                raise Lost(f"{len(opening)} of {count} connections were not opened in time", len(opening))
     return connections
 
 

@@ -1,4 +1,4 @@
-"""Who is compared, and how each is started."""
+"""Contestants: the servers that are compared, and the commands that start them."""
 
 import shutil
 import sys
@@ -14,12 +14,12 @@ from benchmarks.protocols import KEY, HttpAndWebsockets, Nats, OnlyWebsockets, P
 HTTP = HttpAndWebsockets()
 
 Command = Callable[[int, Path], Sequence[str]]
-"""How to start it on a port, with a directory of its own."""
+"""Command line for a port and a directory of its own."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A program that takes publishes and has subscribers."""
+    """A server that accepts publishes and delivers them to subscribers."""
 
     name: str
     command: Command
@@ -28,12 +28,12 @@ class Contestant:
 
     @property
     def installed(self) -> bool:
-        """Whether it can be started on this machine."""
+        """True if its program is installed on this machine."""
         return shutil.which(self.program) is not None
 
 
 def hub(*options: str) -> Command:
-    """``hookbot serve`` with these options."""
+    """Command for ``hookbot serve`` with these options."""
 
     def command(port: int, directory: Path) -> Sequence[str]:
         listen = ("--bind", f"127.0.0.1:{port}", "--data-dir", str(directory))
@@ -43,22 +43,23 @@ def hub(*options: str) -> Command:
 
 
 def server(module: str, *arguments: str) -> Command:
-    """One of `benchmarks.servers`."""
+    """Command for a module of `benchmarks.servers`."""
     return lambda port, directory: [sys.executable, "-m", f"benchmarks.servers.{module}", str(port), *arguments]
 
 
 def nats(port: int, directory: Path) -> Sequence[str]:
-    """nats-server, with a websocket listener."""
+    """Command for nats-server with a websocket listener."""
     file = directory / "nats.conf"
     file.write_text(f'listen: "127.0.0.1:-1"\nwebsocket {{ listen: "127.0.0.1:{port}", no_tls: true }}\n')
     return ["nats-server", "--config", str(file)]
 
 
 def ancestor(port: int, directory: Path) -> Sequence[str]:
-    """The first hookbot, written in Go."""
+    """Command for the ancestor, hookbot 0.13 in Go."""
     return ["hookbot-go", "--key", KEY, "serve", "--bind", f"127.0.0.1:{port}"]
 
 
+# Comparable with the other servers, none of which stores a message.
 FORGETS = ("--store", "memory:", "--keep-bytes", "64MiB")
 HOOKBOT = Contestant("hookbot", hub(*FORGETS))
 DURABLE = Contestant("hookbot, durable", hub())
@@ -74,7 +75,7 @@ ALL = (HOOKBOT, DURABLE, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, 
 
 
 class Stage:
-    """Starts contestants, each at most once, and ends them all when the block ends."""
+    """The running contestants: each is started when it is first needed, and killed when the block ends."""
 
     def __init__(self, directory: Path, names: Collection[str]) -> None:
         self.directory = directory
@@ -90,22 +91,22 @@ class Stage:
         self._stack.close()
 
     def present(self, contestants: Iterable[Contestant]) -> Sequence[Contestant]:
-        """Those of them who are asked for, and installed."""
+        """Those of the contestants that are selected and installed."""
         return [one for one in contestants if one.name in self._names and one.installed]
 
     def start(self, contestant: Contestant) -> Process:
-        """The one process of a contestant that several measures use."""
+        """Process of a contestant, shared by all measures; started on first use."""
         if contestant not in self._running:
             self._running[contestant] = self._stack.enter_context(self.fresh(contestant))
         return self._running[contestant]
 
     def settle(self) -> None:
-        """Wait until nobody does anything any more: closed connections take a while to be cleaned up after."""
+        """Wait until all contestants are idle, having cleaned up after closed connections."""
         settle(list(self._running.values()))
 
     @contextmanager
     def fresh(self, contestant: Contestant, directory: Path | None = None) -> Iterator[Process]:
-        """A process that nothing has been asked of, until the block ends."""
+        """A new process of a contestant, killed when the block ends."""
         own = directory or self.directory / str(next(self._numbers))
         own.mkdir(exist_ok=True)
         port = free_port()

@@ -1,4 +1,4 @@
-"""What a run was made on."""
+"""Description of the machine that a run was made on."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ LIBRARIES = ("trio", "hypercorn", "quart", "quart-trio", "starlette", "uvicorn",
 
 
 def describe() -> dict[str, str]:
-    """The machine, the system, and the versions of everything that takes part."""
+    """Processor, operating system, and the versions of everything that takes part."""
     return {
         "processor": f"{os.cpu_count()} × {_processor()}",
         "system": f"{platform.system()} {platform.release()}",

@@ -1,33 +1,35 @@
-"""How much is measured."""
+"""Plans: the sizes and durations of a run."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes and times of a run."""
+    """Sizes and durations of a run."""
 
     rounds: int
     seconds: float
-    """Of each cell in each round."""
+    """Duration of each cell in each round."""
     subscribers: tuple[int, ...] = (1, 10, 100, 1000)
     sizes: tuple[int, ...] = (200,)
     connections: tuple[int, ...] = (1, 16, 64)
     listeners: int = 100
-    """Subscribers, where only one number of them is measured."""
+    """Subscribers in the measures that do not vary their number."""
     burst: int = 20
-    """So many messages at once."""
+    """Messages published at once."""
     idle: int = 5000
+    """Idle subscribers."""
     handshakes: int = 1000
-    """In each round."""
+    """Handshakes in each round."""
     topics: int = 100_000
+    """Subscribed topics."""
     history: int = 100_000
-    """Messages in the log that is resumed from."""
+    """Messages in the log that subscribers resume from."""
     resuming: int = 0
-    """Subscribers who resume at once from `behind` messages ago."""
+    """Subscribers that resume at once, `behind` messages before the end."""
     behind: int = 10_000
     resumes: int = 20
-    """One after the other."""
+    """Subscribers that resume one after the other."""
 
 
 QUICK = Plan(rounds=3, seconds=0.3)

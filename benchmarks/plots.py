@@ -1,4 +1,4 @@
-"""A run, as pictures: an SVG for each measure, with bars for each quantity of each case."""
+"""Plots of a run: an SVG for each measure, with bars for each quantity of each case."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ STYLE = "text{font:12px system-ui,sans-serif;fill:#222}.title{font-weight:600}.n
 
 
 def draw(samples: Samples, headings: Headings, directory: Path) -> None:
-    """Write ``MEASURE.svg`` for each measure into the directory."""
+    """Write a plot of each measure to ``MEASURE.svg`` in the directory."""
     cells = samples.cells()
     for measure in dict.fromkeys(cell.measure for cell in cells):
         these = [cell for cell in cells if cell.measure == measure]

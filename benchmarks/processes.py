@@ -1,4 +1,4 @@
-"""Processes that are measured: started, waited for, read from ``/proc``, ended."""
+"""Processes of contestants: started, measured through ``/proc`` and CPU clocks, killed."""
 
 import os
 import resource
@@ -12,9 +12,9 @@ from pathlib import Path
 
 START_S = 20.0
 SETTLING_S = 20.0
-QUIET_S = 0.1
+# A process that uses less than this share of one processor, for this time, has settled.
 QUIET = 0.1
-"""Of one processor."""
+QUIET_S = 0.1
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -27,21 +27,22 @@ class Process:
 
     @property
     def cpu_s(self) -> float:
-        """What it has used of all processors, in user and system mode, all threads together.
+        """CPU time of all threads so far, in user and system mode.
 
-        The same as utime and stime in ``/proc/PID/stat``, but in nanoseconds instead of ticks of 10 ms.
+        The sum of utime and stime in ``/proc/PID/stat``, but in nanoseconds instead of ticks of 10 ms.
         """
-        return time.clock_gettime(~self.pid << 3 | 2)  # what clock_getcpuclockid(3) makes of a process id
+        # The clock id that clock_getcpuclockid(3) computes from a process id; Python does not wrap that function.
+        return time.clock_gettime(~self.pid << 3 | 2)
 
     @property
     def rss_bytes(self) -> int:
-        """What it holds of the memory."""
+        """Resident memory."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
 
 @contextmanager
 def running(command: Sequence[str], port: int, log: Path) -> Iterator[Process]:
-    """A process that listens on `port`; what it says goes into the file `log`."""
+    """A process that listens on `port`, killed when the block ends; its output is appended to the file `log`."""
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
@@ -53,21 +54,21 @@ def running(command: Sequence[str], port: int, log: Path) -> Iterator[Process]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A TCP port that is not in use."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
         return port
 
 
 def raise_file_limit() -> int:
-    """Every connection is an open file: take as many as the system gives. Returns how many that is."""
+    """Raise the limit of open files, and thus of connections, to the hard limit, and return it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
 def settle(processes: Sequence[Process]) -> None:
-    """Wait until none of them does anything worth mentioning any more."""
+    """Wait until the processes are idle, 20 s at most."""
     deadline = time.monotonic() + SETTLING_S
     busy = True
     while busy and time.monotonic() < deadline:
@@ -77,7 +78,7 @@ def settle(processes: Sequence[Process]) -> None:
 
 
 class Meter:
-    """What a contestant and the generator, which is this process, use from now on."""
+    """Time used, from now on, by a contestant and by the load generator, which is this process."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -87,17 +88,17 @@ class Meter:
 
     @property
     def wall_s(self) -> float:
-        """Time passed."""
+        """Wall-clock time."""
         return time.perf_counter() - self._start_s
 
     @property
     def cpu_s(self) -> float:
-        """Processor time of the contestant."""
+        """CPU time of the contestant."""
         return self._process.cpu_s - self._cpu_s
 
     @property
     def generator(self) -> float:
-        """The part of the time in which the generator was busy. Near 1, it is the generator that was measured."""
+        """Share of the time in which the generator was busy. Near 1, the generator was the bottleneck."""
         return (time.process_time() - self._own_s) / self.wall_s
 
 
@@ -109,4 +110,4 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             return
         except ConnectionRefusedError:
             time.sleep(0.02)
-    raise RuntimeError(f"{process.args!r} does not listen:\n{log.read_text()[-2000:]}")
+    raise RuntimeError(f"{process.args!r} does not listen on port {port}:\n{log.read_text()[-2000:]}")

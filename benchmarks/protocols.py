@@ -1,4 +1,4 @@
-"""How the generator speaks to a contestant. Everything is bytes, made before the clock runs."""
+"""Protocols of the contestants, as bytes that the load generator prepares before the clock runs."""
 
 from dataclasses import dataclass
 from typing import Protocol as Interface
@@ -6,39 +6,39 @@ from typing import Protocol as Interface
 from hookbot.access.tokens import make_token
 
 KEY = "benchmark"
+# An empty frame, masked with zeros (RFC 6455, section 5.5.3).
 PONG = b"\x8a\x80\0\0\0\0"
 
 Dialogue = list[tuple[bytes, bytes]]
-"""What to say to a new connection, and how the answer ends; in turns."""
+"""Turns that open a connection: the bytes to send, and the end of the response to wait for."""
 
 
 class Protocol(Interface):
-    """What the generator has to know of a contestant's protocol."""
+    """Protocol of a contestant."""
 
     answer: bytes
-    """What every answer to a publish contains, once; empty if there are none."""
+    """Bytes that every response to a publish contains once; empty if there are no responses."""
     accepted: bytes
-    """What an answer contains that does not refuse."""
-
+    """Bytes that every response to an accepted publish contains once."""
     alive: bytes
-    """What a subscriber says now and then, so that it is not taken for dead: the answer to a ping."""
+    """Bytes that a subscriber sends now and then to keep its connection, as if it answered a ping."""
 
     def subscribing(self, topic: str, query: str = "") -> Dialogue:
-        """Open a subscription."""
+        """Dialogue that opens a subscription."""
 
     def publishing(self, topic: str) -> Dialogue:
-        """Open a connection to publish on."""
+        """Dialogue that opens a connection to publish on."""
 
     def publish(self, topic: str, body: bytes) -> bytes:
-        """Publish once."""
+        """Request to publish one message."""
 
     def delivered(self, topic: str, body: bytes) -> int:
-        """How many bytes a subscriber gets of it, at least."""
+        """Least number of bytes that a subscriber receives for a message."""
 
 
 @dataclass(frozen=True)
 class HttpAndWebsockets:
-    """Publishes are POSTed to ``/pub/TOPIC``, and come out of a websocket at ``/sub/TOPIC``. Tokens as hookbot's."""
+    """HTTP to publish at ``/pub/TOPIC``, a websocket to subscribe at ``/sub/TOPIC``, with hookbot's tokens."""
 
     answer = b"HTTP/1.1 "
     accepted = b"HTTP/1.1 200"
@@ -64,7 +64,7 @@ class HttpAndWebsockets:
 
 @dataclass(frozen=True)
 class OnlyWebsockets:
-    """Publishes are frames to ``/pub/TOPIC``, which are not answered."""
+    """Websockets to subscribe, and to publish: a frame to ``/pub/TOPIC`` is a message, without a response."""
 
     answer = accepted = b""
     alive = PONG
@@ -84,7 +84,7 @@ class OnlyWebsockets:
 
 @dataclass(frozen=True)
 class Nats:
-    """The NATS protocol in websocket frames; a frame from the server may hold several of its messages."""
+    """The NATS protocol over a websocket; one frame from the server may hold several messages."""
 
     answer = accepted = b"+OK\r\n"
     alive = b"\x82\x86\0\0\0\0PONG\r\n"
@@ -104,7 +104,7 @@ class Nats:
 
 
 def handshake(path: str, query: str = "") -> bytes:
-    """A websocket handshake."""
+    """Request of a websocket handshake."""
     return (
         f"GET {path}{query} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {make_token(KEY, path)}\r\n"
         "Connection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -113,7 +113,7 @@ def handshake(path: str, query: str = "") -> bytes:
 
 
 def client_frame(payload: bytes) -> bytes:
-    """A binary frame from a client, masked with zeros."""
+    """Binary frame from a client, masked with zeros."""
     size = len(payload)
     if size < 126:
         head = bytes((0x82, 0x80 | size))
@@ -125,10 +125,10 @@ def client_frame(payload: bytes) -> bytes:
 
 
 def frame_size(payload_size: int) -> int:
-    """How many bytes a frame from a server has."""
+    """Size of a frame from a server, which is not masked."""
     return payload_size + (2 if payload_size < 126 else 4 if payload_size < 1 << 16 else 10)
 
 
 def subject(topic: str) -> bytes:
-    """What NATS calls this topic."""
+    """NATS subject of a topic."""
     return topic.replace("/", ".").encode()

@@ -1,4 +1,4 @@
-"""A contestant's subscribers and publishers, in one epoll: the generator."""
+"""The load generator: all subscribers and publishers of a contestant, in one epoll."""
 
 import gc
 import select
@@ -13,19 +13,19 @@ from benchmarks.protocols import Protocol
 from benchmarks.stamps import delays_of, stamped
 
 RECEIVE_BYTES = 1 << 18
+# Subscribers send nothing else, and servers drop clients that seem dead.
 ALIVE_S = 15.0
+# epoll rounds its timeout up to milliseconds and may wake late: wait less, and poll for the rest.
 EPOLL_STEP_S = 0.002
-"""It may wait longer than it is told to, by so much at most."""
+# Latency is measured at one in ten subscribers, since decoding costs the generator more than receiving.
 SAMPLED = 10
-"""One subscriber in so many is asked when its messages came."""
 
 
 class Room:
-    """Subscribers of one topic, and connections to publish on it, or on the topic `to`.
+    """Subscribers of one topic, and connections that publish to it, or to the topic `to`.
 
-    Counts bytes; looks into none but for latencies.
-
-    Everything that waits raises `Lost` when something does not come within a minute.
+    Counts the bytes received and decodes none, except to measure latency: the generator must stay cheaper than the
+    contestants. Every method that waits raises `Lost` after a minute without the expected bytes.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class Room:
         self._view = memoryview(bytearray(RECEIVE_BYTES))
         self._subscribers: list[socket.socket] = []
         self._readers: dict[int, Callable[[memoryview], int]] = {}
+        # Bytes that each subscriber has yet to receive, by file descriptor; negative if it received more than expected.
         self._left: dict[int, int] = {}
-        """How many bytes each subscriber still misses."""
         self._stalled: set[int] = set()
         self._publishers: dict[int, socket.socket] = {}
         self._idle: list[socket.socket] = []
+        # Number of subscribers that have yet to receive something.
         self._waiting = 0
-        """How many subscribers miss something."""
         self._unanswered = 0
         self._message_size = 0
         self._shown_at = time.monotonic()
@@ -70,7 +70,7 @@ class Room:
         self._poll.close()
 
     def join(self, subscribers: int) -> None:
-        """Let more subscribers in."""
+        """Connect more subscribers."""
         for connection in connect(self._port, self._subscribing, subscribers, tls=self._tls):
             sock, fd = connection.sock, connection.sock.fileno()
             self._subscribers.append(sock)
@@ -80,12 +80,12 @@ class Room:
 
     @property
     def received(self) -> int:
-        """How many bytes came, before any were expected."""
+        """Bytes received by all subscribers, as long as none were expected."""
         return -sum(self._left.values())
 
     @contextmanager
     def publishers(self, count: int) -> Iterator[None]:
-        """Connections to publish on; one publish at a time on each."""
+        """Connections to publish on, one publish at a time on each; closed when the block ends."""
         connections = connect(self._port, self._protocol.publishing(self._topic), count, tls=self._tls)
         self._publishers = {connection.sock.fileno(): connection.sock for connection in connections}
         self._idle = list(self._publishers.values())
@@ -93,6 +93,7 @@ class Room:
             sock.setblocking(True)
             self._poll.register(sock, select.EPOLLIN)
         self._show_life()
+        # A collection in the middle would be measured as latency of the contestant.
         gc.collect()
         gc.disable()
         try:
@@ -104,7 +105,7 @@ class Room:
                 sock.close()
 
     def deliver(self, body: bytes, messages: int) -> None:
-        """Publish so many at once, each on its own connection; return when every subscriber has all of them."""
+        """Publish so many messages at once, each on its own connection, and wait until all subscribers have them."""
         request = self._protocol.publish(self._topic, body)
         self._expect(messages, body)
         for _ in range(messages):
@@ -112,7 +113,7 @@ class Room:
         self.wait()
 
     def publish_for(self, seconds: float, body: bytes) -> int:
-        """Keep every publishing connection busy for so long; returns, when all are answered, how many that were."""
+        """Publish as fast as all connections allow; return the number of messages when all are answered."""
         request = self._protocol.publish(self._topic, body)
         end = time.perf_counter() + seconds
         published = 0
@@ -125,9 +126,10 @@ class Room:
         return published
 
     def pace(self, rate: float, seconds: float, size: int) -> list[float]:
-        """Publish on a timetable, and tell for a sample of the deliveries how long after it they came, in seconds.
+        """Publish on a schedule, and return the latencies of a sample of the deliveries, in seconds.
 
-        A publish that finds no free connection waits, and that counts: the clock runs from the timetable on.
+        Latency counts from the scheduled time, so that it includes the wait for a free connection ("coordinated
+        omission" would hide it).
         """
         total = max(2, int(rate * seconds))
         self._expect(total, stamped(0.0, size))
@@ -145,20 +147,20 @@ class Room:
         return delays
 
     def catch_up(self, size: int) -> None:
-        """Return when every subscriber has got so many bytes in all."""
+        """Wait until every subscriber has received so many bytes in total."""
         for fd in self._readers:
             self._left[fd] += size
         self._waiting = sum(self._left[fd] > 0 for fd in self._readers)
         self.wait()
 
     def stall(self) -> None:
-        """Who is here takes nothing any more; nobody waits for them."""
+        """Stop reading at all present subscribers, and stop waiting for them."""
         for sock in self._subscribers:
             self._poll.unregister(sock)
             self._stalled.add(sock.fileno())
 
     def revive(self) -> None:
-        """Those who had stalled take what they have missed; return when that is everything."""
+        """Read again at the stalled subscribers, and wait until they have received everything they missed."""
         self._waiting = len(self._stalled)
         for fd in self._stalled:
             self._poll.register(fd, select.EPOLLIN)
@@ -166,13 +168,13 @@ class Room:
         self.wait()
 
     def wait(self, sampled: "set[int] | tuple[()]" = (), delays: list[float] | None = None) -> None:
-        """Return when nobody misses anything, and every publish is answered."""
+        """Wait until all subscribers have received everything and all publishes are answered."""
         deadline = time.monotonic() + PATIENCE_S
         while self._waiting or self._unanswered:
             self._receive(1.0, sampled, delays)
             if time.monotonic() > deadline:
-                what = f"{self._waiting} subscribers miss messages, {self._unanswered} publishes are unanswered"
-                raise Lost(what, self._waiting + self._unanswered)
+                problem = f"{self._waiting} subscribers miss messages, {self._unanswered} publishes are unanswered"
+                raise Lost(problem, self._waiting + self._unanswered)
 
     def _show_life(self) -> None:
         if time.monotonic() - self._shown_at > ALIVE_S:
@@ -234,14 +236,15 @@ class Room:
 
 
 def reader(sock: socket.socket) -> Callable[[memoryview], int]:
-    """A function that takes what there is, and says how much that was: 0 at the end."""
+    """Function that receives into a buffer and returns the number of bytes, 0 at the end of the stream."""
     if not isinstance(sock, ssl.SSLSocket):
         return sock.recv_into
 
     def read(view: memoryview) -> int:
         total = 0
         try:
-            while size := sock.recv_into(view[total:]):  # what the TLS layer holds back makes no socket readable
+            # Until it would block: bytes that the TLS layer has buffered do not make the socket readable again.
+            while size := sock.recv_into(view[total:]):
                 total += size
         except ssl.SSLWantReadError:
             pass

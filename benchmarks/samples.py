@@ -1,4 +1,4 @@
-"""What was measured: samples, and the ratios between those of the same round."""
+"""Samples: the measured values, and the ratios between those of the same round."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from statistics import median
 from typing import NamedTuple
 
 Values = Mapping[str, float]
-"""What was measured at once, by quantity; with "refused" and "lost", and "generator": how busy that was."""
+"""Values measured together, by quantity, and ``refused``, ``lost`` and ``generator``, the load of the generator."""
 
 
 class Cell(NamedTuple):
-    """What was measured: for example ``fanout``, ``200 B, one at a time``, 1000 subscribers, ``hookbot``."""
+    """A cell of the result tables: for example ``fanout``, ``200 B, one at a time``, 1000 subscribers, ``hookbot``."""
 
     measure: str
     case: str
@@ -20,7 +20,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """One round of one cell."""
+    """Values of one cell in one round."""
 
     cell: Cell
     round: int
@@ -29,7 +29,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Spread:
-    """The middle of several values, and the outermost ones."""
+    """Median, minimum and maximum of several values."""
 
     values: tuple[float, ...]
 
@@ -40,12 +40,12 @@ class Spread:
 
     @property
     def low(self) -> float:
-        """The least."""
+        """The minimum."""
         return min(self.values)
 
     @property
     def high(self) -> float:
-        """The greatest."""
+        """The maximum."""
         return max(self.values)
 
 
@@ -56,24 +56,24 @@ class Samples:
     samples: list[Sample] = field(default_factory=list)
 
     def add(self, sample: Sample) -> None:
-        """Take a sample in."""
+        """Add a sample."""
         self.samples.append(sample)
 
     def cells(self) -> list[Cell]:
-        """Every cell of which there are samples, in the order of measuring."""
+        """Cells that have samples, in the order in which they were measured."""
         return list(dict.fromkeys(sample.cell for sample in self.samples))
 
     def by_round(self, cell: Cell, quantity: str) -> dict[int, float]:
-        """The values of a cell in each round."""
+        """Values of a cell by round."""
         return {one.round: one.values[quantity] for one in self.samples if one.cell == cell and quantity in one.values}
 
     def spread(self, cell: Cell, quantity: str) -> Spread | None:
-        """The values of a cell; None if there are none."""
+        """Values of a cell, or None if there are none."""
         values = tuple(self.by_round(cell, quantity).values())
         return Spread(values) if values else None
 
     def ratio(self, cell: Cell, reference: Cell, quantity: str) -> Spread | None:
-        """A cell's values divided by another's of the same round; None if there are none."""
+        """Values of a cell divided by those of the reference in the same round, or None if there are none."""
         mine, theirs = self.by_round(cell, quantity), self.by_round(reference, quantity)
         ratios = tuple(mine[n] / theirs[n] for n in mine if theirs.get(n))
         return Spread(ratios) if ratios else None

@@ -1,4 +1,4 @@
-"""Messages that say when they were to be sent, so that whoever receives them knows how long that took."""
+"""Timestamps in message bodies, from which the receiver computes the latency."""
 
 import struct
 import time
@@ -7,12 +7,12 @@ STAMP = b"\xffSENT AT\xff"
 
 
 def stamped(sent_at: float, size: int) -> bytes:
-    """A body that says when it was to be sent."""
+    """Body of `size` bytes with the scheduled time of sending."""
     return (STAMP + struct.pack("<d", sent_at)).ljust(size, b".")
 
 
 def delays_of(data: bytes) -> list[float]:
-    """How long ago the messages were to be sent that are in what was received just now."""
+    """Latencies in seconds of the messages in data that was received just now."""
     now = time.perf_counter()
     delays = []
     place = data.find(STAMP)

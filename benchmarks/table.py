@@ -1,4 +1,4 @@
-"""A run, as Markdown."""
+"""The report of a run, in Markdown."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,32 +11,32 @@ from benchmarks.targets import targets
 
 @dataclass(frozen=True)
 class Heading:
-    """What there is to know of a measure to show it."""
+    """Headings of the tables of a measure."""
 
     counted: str
-    """Of what there are more and more."""
+    """Name of the things that the columns count, such as ``subscribers``; empty if there are none."""
     references: Mapping[str, str | None]
-    """By quantity: the contestant to whom the others are compared; None for no comparison."""
+    """Contestant that the others are compared with, by quantity, or None for no comparison."""
 
     @classmethod
     def of(cls, counted: str, references: Mapping[str, Contestant | None]) -> "Heading":
-        """What a measure says of itself."""
+        """Heading from the constants of a measure's module."""
         return cls(counted, {quantity: one.name if one else None for quantity, one in references.items()})
 
 
 Headings = Mapping[str, Heading]
-"""By measure."""
+"""Headings by measure."""
 
 
 def render(samples: Samples, machine: Mapping[str, str], plan: Plan, headings: Headings) -> str:
-    """The whole report."""
+    """The report of a run."""
     return "\n".join(
         [
             "# Results",
             "",
             *(f"- {name}: {value}" for name, value in machine.items()),
             "",
-            "Middle of the rounds; in brackets the ratio to the reference, round by round: middle, least to greatest.",
+            "Median of the rounds; in brackets the ratio to the reference in the same round: median, minimum–maximum.",
             "",
             *_targets(samples, plan),
             *_measures(samples, headings),
@@ -45,12 +45,12 @@ def render(samples: Samples, machine: Mapping[str, str], plan: Plan, headings: H
 
 
 def number(value: float) -> str:
-    """Three digits that matter."""
+    """The number with three significant digits, or without decimals."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def ratio(spread: Spread) -> str:
-    """The middle and the outermost values of a ratio."""
+    """Median, minimum and maximum of a ratio."""
     if len(spread.values) == 1:
         return f"{spread.middle:.2f}×"
     return f"{spread.middle:.2f}×, {spread.low:.2f}–{spread.high:.2f}"
@@ -79,7 +79,7 @@ def _measures(samples: Samples, headings: Headings) -> Iterator[str]:
             yield from _quantity(samples, these, quantity, headings[measure])
         yield f"Refused: {_total(samples, these, 'refused'):.0f}, lost: {_total(samples, these, 'lost'):.0f}."
         if busy := _generator(samples, these):
-            yield f"Generator, of one processor: {busy}."
+            yield f"Load generator, share of one processor: {busy}."
         yield ""
 
 

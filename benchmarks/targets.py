@@ -1,4 +1,4 @@
-"""What hookbot has to reach, as ratios within one run."""
+"""Performance targets of hookbot, most of them as ratios within one run."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from benchmarks.samples import Cell, Samples, Spread
 
 @dataclass(frozen=True)
 class Target:
-    """A quantity of one cell: divided by that of the reference if there is one, and not beyond the bound."""
+    """A bound for a quantity of one cell, or for its ratio to the same quantity of a reference."""
 
     name: str
     cell: Cell
@@ -20,18 +20,18 @@ class Target:
     at_most: float | None = None
 
     def reached(self, samples: Samples) -> Spread | None:
-        """What was measured; None if it was not."""
+        """Measured values or ratios, or None if the cells were not measured."""
         if self.reference is None:
             return samples.spread(self.cell, self.quantity)
         return samples.ratio(self.cell, self.reference, self.quantity)
 
     def holds(self, value: float) -> bool:
-        """Whether this is good enough."""
+        """True if the value is within the bound."""
         return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
 
 def targets(plan: Plan) -> list[Target]:
-    """Everything that hookbot has to reach; what was not measured is there, too."""
+    """All targets, whether they were measured or not."""
     return [*_fanout(plan), *_others(plan), *_history(plan)]
 
 

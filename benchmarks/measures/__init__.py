@@ -1,1 +1,1 @@
-"""What is measured: a module each, whose `measure` yields samples, round by round."""
+"""Measures: a module each, whose `measure` yields the samples round by round."""

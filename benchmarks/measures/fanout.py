@@ -1,4 +1,4 @@
-"""Deliveries a second, and what one costs: one message at a time to everybody, and several at once."""
+"""Deliveries per second and their CPU cost: one message at a time to all subscribers, and several at once."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ COUNTED = "subscribers"
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
-    """Everybody connects once for each number of subscribers; then they take turns."""
+    """For each number of subscribers, connect them to all contestants, then measure the contestants in turns."""
     for subscribers in plan.subscribers:
         with ExitStack() as stack:
             rooms = {
@@ -33,16 +33,17 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
 
 
 def cases(size: int, plan: Plan) -> list[tuple[str, int]]:
-    """What is measured of one size of message, and how many of them are on the way at once."""
+    """Cases for one size of message, each with the number of messages in flight."""
     return [(f"{size} B, one at a time", 1), (f"{size} B, {plan.burst} at once", plan.burst)]
 
 
 def deliveries(process: Process, room: Room, subscribers: int, size: int, messages: int, seconds: float) -> Values:
-    """Publish for so long, each time when everybody has received what was published before."""
+    """Publish repeatedly for so long, each time after all subscribers have received the previous messages."""
     body = bytes(size)
     refused = room.refused
     try:
         with room.publishers(messages):
+            # A first message to warm up, and to establish that everybody is subscribed.
             room.deliver(body, 1)
             meter = Meter(process)
             published = 0

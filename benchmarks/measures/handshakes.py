@@ -1,4 +1,4 @@
-"""Websocket handshakes a second: subscribers who come all at once."""
+"""Websocket handshakes per second, with all subscribers connecting at once."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ COUNTED = "connections"
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
-    """Everybody takes turns; the next when the connections of the last one are cleaned up after."""
+    """Measure the contestants in turns, each after the connections to the previous one are cleaned up."""
     count = plan.handshakes
     for round in range(plan.rounds):
         for one in stage.present(CONTESTANTS):

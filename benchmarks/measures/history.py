@@ -1,4 +1,4 @@
-"""Resuming from a long log: how soon it starts, how fast it goes, and what it costs those who publish."""
+"""Resuming from a long log: time to the first message, throughput, and the effect on publishers."""
 
 import socket
 import time
@@ -41,7 +41,7 @@ STALLED = 10
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
-    """A hub with a long log; beside it, one whose log holds a single message."""
+    """Measure a hub with a long log, and for comparison one whose log holds a single message."""
     long, short = stage.directory / "long", stage.directory / "short"
     ids = trio.run(fill, long, plan.history)
     trio.run(fill, short, 1)
@@ -54,18 +54,13 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
             for readers in (0, 2):
                 yield _sample(PUBLISHING, readers, round, publishing(process, readers, plan))
             yield _sample("the disk", 1, round, {"ms for a sync": sync_s(stage.directory) * 1e3})
-        yield _sample(
-            BEHIND,
-            plan.history,
-            0,
-            {"MiB": behind_bytes(process) / (1 << 20)},
-        )
+        yield _sample(BEHIND, plan.history, 0, {"MiB": behind_bytes(process) / (1 << 20)})
         if plan.resuming:
             yield _sample("resuming at once", plan.resuming, 0, resuming(process, plan, ids[-plan.behind]))
 
 
 def first_message_s(process: Process, since: str) -> float:
-    """How long it takes from connecting to the end of the first message."""
+    """Seconds from connecting to the end of the first message."""
     start = time.perf_counter()
     [(hello, end)] = KEEPS.protocol.subscribing(TOPIC, f"?since={since}")
     with socket.create_connection(("127.0.0.1", process.port), timeout=PATIENCE_S) as sock:
@@ -74,13 +69,13 @@ def first_message_s(process: Process, since: str) -> float:
         while len(received.partition(end)[2]) < FRAME:
             data = sock.recv(1 << 16)
             if not data:
-                raise Lost(f"resuming was answered {received[:200]!r}")
+                raise Lost(f"the hub refused to resume: {received[:200]!r}")
             received += data
         return time.perf_counter() - start
 
 
 def catching_up(process: Process, plan: Plan) -> Values:
-    """One reader of everything."""
+    """Throughput of one reader of the whole log."""
     meter = Meter(process)
     with Room(process.port, KEEPS.protocol, TOPIC, 1, query="?since=all") as room:
         room.catch_up(plan.history * FRAME)
@@ -88,7 +83,7 @@ def catching_up(process: Process, plan: Plan) -> Values:
 
 
 def publishing(process: Process, readers: int, plan: Plan) -> Values:
-    """Publish to another topic while some read everything."""
+    """Throughput of publishing to another topic, while some readers read the whole log."""
     with (
         Room(process.port, KEEPS.protocol, TOPIC, readers, query="?since=all", to="bench/other") as room,
         room.publishers(PUBLISHERS),
@@ -101,7 +96,10 @@ def publishing(process: Process, readers: int, plan: Plan) -> Values:
 
 
 def behind_bytes(process: Process) -> float:
-    """What the hub holds for a subscriber of everything who takes nothing; for each of several, after a first one."""
+    """Memory that the hub uses for one stalled subscriber of the whole log.
+
+    The average over several, not counting a first one, for which buffers are allocated that all share.
+    """
     with Room(process.port, KEEPS.protocol, TOPIC, 1, query="?since=all"):
         settle([process])
         before = process.rss_bytes
@@ -111,7 +109,7 @@ def behind_bytes(process: Process) -> float:
 
 
 def resuming(process: Process, plan: Plan, since: str) -> Values:
-    """Many resume from the same place, while publishing goes on; all of them get everything."""
+    """Throughput of many subscribers that resume from the same position while messages are published."""
     missed, published = plan.behind - 1, 0
     meter, deadline = Meter(process), time.monotonic() + PATIENCE_S
     with (
@@ -131,7 +129,7 @@ def resuming(process: Process, plan: Plan, since: str) -> Values:
 
 
 async def fill(directory: Path, count: int) -> list[str]:
-    """Make a log with so many messages; returns their ids."""
+    """Create a log with so many messages, and return their ids."""
     directory.mkdir(mode=0o700)
     ids: list[str] = []
     async with open_sqlite_log(directory) as log:

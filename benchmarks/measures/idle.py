@@ -1,4 +1,4 @@
-"""What a subscriber who is sent nothing holds of the memory."""
+"""Memory of an idle subscriber."""
 
 from collections.abc import Iterator
 
@@ -10,12 +10,12 @@ from benchmarks.samples import Cell, Sample
 CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR)
 REFERENCES = {"kB each": QUART}
 COUNTED = "subscribers"
+# Connected before measuring: code and buffers that all subscribers share are loaded for these.
 FIRST = 50
-"""Whatever is made once is made for these."""
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
-    """A new process for each contestant, so that nothing is used again that others have left."""
+    """Measure a new process of each contestant, whose memory no other measure has used before."""
     for one in stage.present(CONTESTANTS):
         with stage.fresh(one) as process, Room(process.port, one.protocol, "bench/idle", FIRST):
             before = process.rss_bytes

@@ -1,4 +1,4 @@
-"""From publishing to receiving: with half of what each contestant can take, and with little to do."""
+"""Latency from publishing to receiving, at half of each contestant's capacity and at low load."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,12 +14,12 @@ CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, B
 REFERENCES = {"ms, p50": QUART, "ms, p99": QUART, "messages/s": None}
 COUNTED = "subscribers"
 SIZE = 200
+# Messages per second that no contestant has trouble with.
 LITTLE = 20
-"""Messages a second that everybody can take."""
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
-    """First find out how much each can take, then ask for half of that, on a timetable."""
+    """Measure the capacity of each contestant, then publish half of that on a schedule."""
     subscribers = plan.listeners
     with ExitStack() as stack:
         rooms = {
@@ -37,7 +37,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
 
 
 def delays(room: Room, rate: float, plan: Plan) -> Values:
-    """So many messages a second."""
+    """Latency at a rate of messages per second."""
     with room.publishers(plan.burst):
         cuts = quantiles(room.pace(rate, plan.seconds, SIZE), n=100, method="inclusive")
     return {"ms, p50": cuts[49] * 1e3, "ms, p99": cuts[98] * 1e3, "messages/s": rate}

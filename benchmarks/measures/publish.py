@@ -1,4 +1,4 @@
-"""Publishes a second without subscribers, one on the way on each connection; and how long a sync of the disk takes."""
+"""Publishes per second without subscribers, one at a time on each connection; and the duration of a disk sync."""
 
 import os
 import time
@@ -21,7 +21,7 @@ SYNCS = 100
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
-    """For each number of connections everybody takes turns."""
+    """For each number of connections, measure the contestants in turns."""
     contestants = stage.present(CONTESTANTS)
     with ExitStack() as stack:
         rooms = {
@@ -38,9 +38,10 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
 
 
 def sample(cell: Cell, round: int, process: Process, room: Room, seconds: float) -> Sample:
-    """Publish for so long."""
+    """Publish for so long, as fast as all connections allow."""
     refused = room.refused
     with room.publishers(cell.n):
+        # Warm up.
         room.publish_for(seconds / 10, BODY)
         meter = Meter(process)
         published = room.publish_for(seconds, BODY)
@@ -58,7 +59,7 @@ def sample(cell: Cell, round: int, process: Process, room: Room, seconds: float)
 
 
 def sync_s(directory: Path) -> float:
-    """How long the disk takes to have another 4 KiB of a file for sure, on average."""
+    """Seconds to append 4 KiB to a file and sync them to the disk, on average."""
     file = directory / "sync"
     with file.open("wb", buffering=0) as writing:
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Deliveries a second through TLS, which the door leaves to the web framework."""
+"""Deliveries per second over TLS, which hookbot serves with the web framework and not with the fast path."""
 
 import ssl
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ COUNTED = "subscribers"
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
-    """Both take turns."""
+    """Measure both contestants in turns."""
     authority = trustme.CA()
     issued = authority.issue_cert("localhost")
     certificate, key = stage.directory / "certificate.pem", stage.directory / "key.pem"

@@ -1,4 +1,4 @@
-"""Deliveries a second while some subscribers take nothing; afterwards they get everything."""
+"""Deliveries per second while some subscribers are stalled; afterwards, these receive everything they missed."""
 
 from collections.abc import Iterator
 
@@ -11,13 +11,13 @@ from benchmarks.samples import Cell, Sample
 REFERENCES = {"deliveries/s": None, "µs of CPU per delivery": None}
 COUNTED = "subscribers"
 SIZE = 200
+# Together more than the buffers of a socket hold (net.ipv4.tcp_wmem), so that the hub cannot send any more.
 FILLING = bytes(100_000)
 FILLINGS = 100
-"""So many of them are more than the buffers of a socket take (net.ipv4.tcp_wmem)."""
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
-    """Two rooms with as many subscribers, in one of them 5 % are stalled; they take turns."""
+    """Measure two rooms with the same number of subscribers in turns; in one of them, 5 % are stalled."""
     subscribers = plan.subscribers[-1]
     stalled = max(1, subscribers // 20)
     process = stage.start(HOOKBOT)

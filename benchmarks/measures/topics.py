@@ -1,4 +1,4 @@
-"""What a publish costs when many topics are subscribed: in this process, without sockets."""
+"""Cost of a publish by number of subscribed topics, in this process and without sockets."""
 
 import gc
 import time
@@ -20,15 +20,15 @@ COUNTED = "subscribed topics"
 TOPIC = "a/b/c/d/e/f/g/h"
 SUBTREES = [TOPIC[: 2 * depth] for depth in range(8)]
 DRAFT = Draft(TOPIC, bytes(200))
+# A rough guess, only to turn the duration in the plan into a number of publishes.
 PUBLISHES_PER_S = 10_000
-"""About: what is measured takes as long as the plan wants."""
 
 Subscribed = Mapping[tuple[str, int], Sequence[str]]
-"""Which topics are subscribed in each case."""
+"""Subscribed topics by case."""
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
-    """One subscribed topic, many, and many with a subtree on each level; they take turns."""
+    """Measure one subscribed topic, many, and many with a subtree on each level, in turns."""
     others = [f"other/{n}" for n in range(plan.topics - 8)]
     subscribed = {
         ("one topic", 1): [TOPIC],
@@ -40,7 +40,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
 
 
 async def take_turns(subscribed: Subscribed, plan: Plan) -> list[Sample]:
-    """A broker for each case; each round asks every one of them."""
+    """Samples of a broker for each case, measured in turns."""
     publishes = max(10, int(plan.seconds * PUBLISHES_PER_S))
     samples = []
     async with AsyncExitStack() as stack:
@@ -58,7 +58,7 @@ async def take_turns(subscribed: Subscribed, plan: Plan) -> list[Sample]:
 
 
 async def publish_cost_s(broker: Broker, publishes: int) -> float:
-    """The processor time of one publish."""
+    """CPU time of one publish, in seconds."""
     await broker.publish(DRAFT)
     start = time.process_time()
     for _ in range(publishes):

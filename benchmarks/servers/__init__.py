@@ -1,4 +1,4 @@
-"""What hookbot is compared with: the same hub, as short as it can be written with something else.
+"""Servers that hookbot is compared with: minimal hubs, written with other libraries.
 
-None of these checks a token, keeps a message or notices a dead peer.
+None of them checks tokens, stores messages or detects dead connections.
 """

@@ -1,6 +1,6 @@
-"""The limit: a loop of ``socket.send`` and nothing else: ``python -m benchmarks.servers.bare_send PORT``.
+"""The lower bound of the cost, a bare loop of ``socket.send``: ``python -m benchmarks.servers.bare_send PORT``.
 
-It believes whatever it reads: a GET is a subscriber, anything else a publish.
+It validates nothing: a GET is a subscriber, anything else a publish.
 """
 
 import select
@@ -46,12 +46,12 @@ def run(port: int) -> None:
 
 
 def body_size(request: bytes) -> int:
-    """What the Content-Length says."""
+    """Value of the Content-Length header."""
     return int(request.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
 
 
 def make_frame(body: bytes) -> bytes:
-    """One binary websocket frame."""
+    """Binary websocket frame."""
     size = len(body)
     if size < 126:
         return bytes((0x82, size)) + body

@@ -1,4 +1,4 @@
-"""A hub written with Quart-Trio, on Hypercorn: ``python -m benchmarks.servers.quart_trio PORT``."""
+"""A hub with Quart-Trio, on Hypercorn: ``python -m benchmarks.servers.quart_trio PORT``."""
 
 import math
 import sys
@@ -10,7 +10,7 @@ from quart_trio import QuartTrio
 
 
 def make_app() -> QuartTrio:
-    """The hub: a queue for each subscriber."""
+    """Hub with a queue for each subscriber."""
     app = QuartTrio(__name__)
     subscribers: set[trio.MemorySendChannel[str | bytes]] = set()
 

@@ -1,7 +1,4 @@
-"""A hub written with Starlette: ``python -m benchmarks.servers.starlette_uvicorn PORT``.
-
-On uvicorn, with uvloop and httptools.
-"""
+"""A hub with Starlette, on uvicorn: ``python -m benchmarks.servers.starlette_uvicorn PORT``."""
 
 import asyncio
 import sys
@@ -15,7 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 
 def make_app() -> Starlette:
-    """The hub: a queue for each subscriber."""
+    """Hub with a queue for each subscriber."""
     subscribers: set[asyncio.Queue[bytes]] = set()
 
     async def publish(request: Request) -> Response:

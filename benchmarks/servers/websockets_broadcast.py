@@ -1,6 +1,6 @@
-"""The `broadcast` of the websockets library, on uvloop: ``python -m benchmarks.servers.websockets_broadcast PORT``.
+"""A hub with `broadcast` of the websockets library: ``python -m benchmarks.servers.websockets_broadcast PORT``.
 
-It speaks nothing but websockets, so publishers are websockets too; they get no answer.
+Publishers are websockets, too, as the library serves nothing else; they get no response.
 """
 
 import asyncio
