@@ -57,7 +57,7 @@ def test_what_is_tried_often_enough_is_kept_in_a_file_or_a_topic_or_ends_it(thre
     assert "500" in dead.header("Hookbot-Failure")
     assert [len(server.requests) for server in (to_file, to_topic, stopping)] == [3, 3, 2]
     assert code == 1
-    assert "gives up again" in said
+    assert "gave up on again" in said
 
 
 def test_only_what_the_expression_holds_for_is_posted(thread, call):
@@ -82,7 +82,7 @@ async def test_ctrl_c_finishes_the_message_in_hand_and_leaves_the_others_to_the_
         async with target(None) as server, running(*words, server.url) as process:
             await server.arrived(1)
             process.signal(number)
-            await process.until("once more to leave at once")
+            await process.until("once more to stop at once")
             server.go()
             assert await process.ended() == 130
             assert len(server.requests) == 1
@@ -97,7 +97,7 @@ async def test_the_second_ctrl_c_does_not_wait(hub):
     async with target(None) as server, running(*words, server.url) as process:
         await server.arrived(1)
         process.signal(signal.SIGINT)
-        await process.until("once more to leave at once")
+        await process.until("once more to stop at once")
         assert await process.interrupted() == 130
     async with target() as server:
         await run(*words, server.url, "--limit", "1")
@@ -112,7 +112,7 @@ async def test_a_circle_of_forwards_ends(hub):
         for process in processes:
             await process.until("listening to")
         await hub.publish("a", b"round")
-        await processes[0].until("went in a circle")
+        await processes[0].until("came back in a circle")
     first, second = await hub.wait_for("a", 2)
     assert (first.hops, len(second.hops)) == ((), 2)
 

@@ -68,7 +68,7 @@ def test_a_cursor_makes_it_go_on_where_it_was_stopped(thread, call):
     code, _, err = call(*words, "--to", failing.url)
     assert code == 1
     assert "1 replayed, in" in err
-    assert "gives up cursor" in err
+    assert "gave up on cursor" in err
     assert call(*words, "--to", working.url)[0] == 0
     assert [request.body for request in working.requests] == [b"2", b"3"]
 
@@ -90,7 +90,7 @@ async def test_ctrl_c_finishes_the_message_in_hand_and_tells_the_total():
             async with running(*HISTORY, "--to", server.url, hub.url_for("/sub/a")) as process:
                 await server.arrived(2)
                 process.signal(signal.SIGINT)
-                await process.until("once more to leave at once")
+                await process.until("once more to stop at once")
                 server.go()
                 assert await process.ended() == 130
     assert b"2 replayed, in" in process.err

@@ -119,7 +119,7 @@ async def test_the_body_is_gone_afterwards_and_nobody_else_can_read_it_meanwhile
 
 
 async def test_exit_0_is_done():
-    assert (await run("true")).startswith("true is done in")
+    assert (await run("true")).startswith("true succeeded after")
 
 
 @pytest.mark.parametrize(
@@ -131,19 +131,19 @@ async def test_everything_else_failed(script, why):
 
 
 async def test_a_command_that_cannot_be_run_failed(tmp_path):
-    with pytest.raises(Failed, match="cannot be run: No such file"):
+    with pytest.raises(Failed, match=r"cannot run .*: No such file"):
         await run(str(tmp_path / "nothing"))
-    with pytest.raises(Failed, match="cannot be run: Permission denied"):
+    with pytest.raises(Failed, match=r"cannot run .*: Permission denied"):
         await run(str(tmp_path))
 
 
 async def test_more_than_an_environment_can_hold_failed():
-    with pytest.raises(Failed, match="cannot be run: Argument list too long"):
+    with pytest.raises(Failed, match=r"cannot run .*: Argument list too long"):
         await run("true", message=make(query="x" * (1 << 20)))
 
 
 async def test_a_command_that_hangs_is_asked_to_end(capfd):
-    with pytest.raises(Failed, match=r"took longer than 0\.3 s"):
+    with pytest.raises(Failed, match=r"exceeded its timeout of 0\.3 s"):
         await run(*sh("trap 'echo told; exit 0' TERM; echo $$; while :; do sleep 0.05; done"), timeout_s=0.3)
     assert lines(capfd.readouterr().out)[-1] == "told"
 
@@ -151,7 +151,7 @@ async def test_a_command_that_hangs_is_asked_to_end(capfd):
 async def test_a_command_that_does_not_end_when_asked_is_killed_with_all_that_it_started(monkeypatch, capfd):
     monkeypatch.setattr(module, "KILL_AFTER_S", 0.2)
     child = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
-    with pytest.raises(Failed, match="was ended"):
+    with pytest.raises(Failed, match="was stopped"):
         await run(*sh(f'sh -c "{child.replace("$$", chr(92) + "$$")}" & {child}'), timeout_s=0.5)
     pids = list(map(int, lines(capfd.readouterr().out)))
     assert len(pids) == 2

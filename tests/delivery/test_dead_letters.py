@@ -48,7 +48,7 @@ async def test_a_topic_gets_the_message_with_the_reason_in_a_header_once():
     assert (kept.body, kept.hops) == (MESSAGE.body, ("one", "forward-test"))
     assert [value for name, value in kept.headers if name == "X-A"] == ["1", "2"]
     assert kept.header("Hookbot-Failure") == "because \\u2028 of\\r\\nthat"
-    assert place == f"the hub, as {kept.id}"
+    assert place == f"the dead-letter topic, as {kept.id}"
     assert following.body == b"the next"
 
 

@@ -132,7 +132,7 @@ async def test_a_network_that_goes_dead_without_a_word():
             await commands.handle(0, 1)
             line.cut()
             await publish_all(hub.url_for(PUB), 2, 3)
-            await commands.say("not a word from the hub for 1 s; trying again")
+            await commands.say("nothing received from the hub for 1 s; trying again")
             await commands.say("listening to", count=3)  # one of them says that it does not
             await publish_all(hub.url_for(PUB), 4)
             await commands.handle(*range(5))

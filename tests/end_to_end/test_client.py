@@ -220,7 +220,7 @@ async def test_a_connection_that_goes_dead_without_a_word_is_replaced_and_nothin
             await hub.publish("a", b"3")
             assert await bodies(messages, 2) == [b"2", b"3"]
         nursery.cancel_scope.cancel()
-    assert "not a word from the hub" in caplog.text
+    assert "nothing received from the hub" in caplog.text
 
 
 # -- processes

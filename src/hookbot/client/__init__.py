@@ -1,8 +1,8 @@
-"""A hub from outside: `listen` to it, `publish` to it. Runs on Trio; `hookbot.blocking` is the same without.
+"""The client of a hub: `listen` to a topic, `publish` to one. Runs on Trio; `hookbot.blocking` is the same without.
 
-`listen` opens a `Session`, which keeps one subscription active over many connections (websocket) and counts in
-`Progress` what is received and acknowledged. A `Publisher` posts over http. Both find the hub by its `Address` and
-connect directly or through a proxy (connect); errors say which failures are worth another attempt.
+`listen` opens a `Session`, which keeps one subscription active over many connections (`websocket`) and records in
+`Progress` which messages were received and acknowledged. A `Publisher` posts over HTTP. Both parse the URL into an
+`Address` and connect directly or through a proxy (`connect`); `errors` sorts failures into passing and final ones.
 """
 
 from ..errors import Lost

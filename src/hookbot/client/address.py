@@ -1,4 +1,4 @@
-"""The URL of a topic in its parts: where to connect, what to ask for, what may be shown. Never shows a token."""
+"""Addresses: the URL of a topic, parsed. No text that is made of one for people shows a token."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _PORTS = {False: 80, True: 443}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Address of a topic, or of a proxy. `str()` has neither credentials nor query, so that it is fit for any log."""
+    """Address of a topic or of a proxy. `str()` leaves out credentials and query, so it is safe to log."""
 
     secure: bool
     host: str
@@ -27,14 +27,15 @@ class Address:
 
     @classmethod
     def parse(cls, url: str, token: str | None = None) -> Self:
-        """Read an http, https, ws or wss URL; `token` wins over its user name. Raises `Refused`."""
+        """Address in an http, https, ws or wss URL; `token` replaces its credentials. Raises `Refused`."""
         try:
             parts = urlsplit(url)
             secure, port, host = _SECURE.get(parts.scheme), parts.port, parts.hostname
         except ValueError as error:
+            # The URL itself is not shown, here or below: it may contain a token.
             raise Refused(f"not a URL: {error}") from None
         if secure is None or not host:
-            raise Refused("a URL begins with https://, http://, wss:// or ws:// and a host")
+            raise Refused("a URL begins with https://, http://, wss:// or ws://, followed by a host")
         return cls(
             secure,
             host,
@@ -51,21 +52,21 @@ class Address:
 
     @property
     def netloc(self) -> str:
-        """Host and, unless it is the usual one, port: the value of a ``Host`` header."""
+        """Value of the ``Host`` header: the host, and the port unless it is the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host.encode("idna").decode("ascii")
         return host if self.port == _PORTS[self.secure] else f"{host}:{self.port}"
 
     def authorization_header(self, name: str = "Authorization") -> tuple[tuple[str, str], ...]:
-        """The header that carries the token, or a proxy's credentials; no header without them."""
+        """Header with the token or the proxy's credentials; empty if there are none."""
         return ((name, self.authorization),) if self.authorization else ()
 
     def target(self, query: Mapping[str, str]) -> str:
-        """Path and query, as a request line has them."""
+        """Request target (RFC 9112, section 3.2.1): the path with this query."""
         return f"{self.path}?{urlencode(query)}" if query else self.path
 
     @property
     def url(self) -> str:
-        """The URL with its query, but without credentials."""
+        """The URL with its query, without credentials."""
         return f"{self.origin}{self.target(self.query)}"
 
     def __str__(self) -> str:
@@ -73,23 +74,23 @@ class Address:
 
 
 def subscription_of(address: Address) -> TopicFilter:
-    """The topics that a listener at this address hears; raises `Refused` for a URL that is not for listening."""
+    """Filter of the topics that this address subscribes to. Raises `Refused` for a URL that publishes."""
     action, topic = split_path(decode_path(address.path.encode()))
     if action == "publish":
-        raise Refused(f"{address} is for publishing; to listen, say /sub/ in place of /pub/, with a token for that")
+        raise Refused(f"{address} is for publishing; to listen, replace /pub/ with /sub/ and use a token for that path")
     return TopicFilter.parse(topic)
 
 
 def topic_of(address: Address) -> str:
-    """The topic that a publisher to this address publishes to; raises `Refused` for a URL that is for listening."""
+    """Topic that this address publishes to. Raises `Refused` for a URL that subscribes."""
     check_publishable(address)
     return check_topic(split_path(decode_path(address.path.encode()))[1])
 
 
 def check_publishable(address: Address) -> None:
-    """Raises `Refused` for a URL that is for listening."""
+    """Raise `Refused` if this address is one to subscribe to."""
     if split_path(address.path)[0] == "subscribe":
-        raise Refused(f"{address} is for listening; to publish, say /pub/ in place of /sub/, with a token for that")
+        raise Refused(f"{address} is for listening; to publish, replace /sub/ with /pub/ and use a token for that path")
 
 
 def _basic(parts: SplitResult, token: str | None) -> str | None:

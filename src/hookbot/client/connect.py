@@ -1,4 +1,4 @@
-"""A byte stream to a host: through a proxy where the environment names one, with TLS where the URL asks for it."""
+"""Byte streams to a host: through the proxy that the environment names, with TLS if the URL asks for it."""
 
 import os
 import ssl
@@ -13,18 +13,22 @@ from .address import Address
 
 
 def proxy_of(address: Address) -> Address | None:
-    """The proxy that ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``ALL_PROXY``, minus ``NO_PROXY``, name for this address."""
+    """Proxy for this address according to ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, or None.
+
+    Raises `Refused` for a proxy that is neither http nor https.
+    """
     proxies = getproxies()
     url = proxies.get("https" if address.secure else "http") or proxies.get("all")
     if not url or proxy_bypass(address.host if ":" in address.host else f"{address.host}:{address.port}"):
         return None
     if "://" in url and not url.lower().startswith(("http://", "https://")):
-        raise Refused(f"only http:// and https:// proxies can be used, not {url.split('://')[0]}://")
+        raise Refused(f"a proxy must be http:// or https://, not {url.split('://')[0]}://")
+    # curl accepts a proxy without a scheme, too, so such values are common.
     return Address.parse(url if "://" in url else f"http://{url}")
 
 
 def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
-    """Trust what the system trusts or, in its place, the authorities in `ca_file` (PEM); raises `Refused`."""
+    """TLS context that trusts the authorities in `ca_file` (PEM), or the system's without one. Raises `Refused`."""
     try:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
@@ -32,7 +36,7 @@ def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
 
 
 async def open_stream(address: Address, tls: ssl.SSLContext) -> trio.abc.Stream:
-    """Connect. Raises `Lost`, with a sentence for people, when that fails; cancelling leaves nothing open."""
+    """Connect, and return the stream. Raises `Lost` with the reason; cancelling leaves nothing open."""
     proxy = proxy_of(address)
     next_hop = proxy or address
     try:
@@ -56,12 +60,12 @@ async def _secured(stream: trio.abc.Stream, address: Address, tls: ssl.SSLContex
     try:
         await secured.do_handshake()
     except (trio.BrokenResourceError, ssl.SSLError, ssl.CertificateError) as error:
-        raise Lost(f"no TLS with {address.netloc}: {reason_of(error)}") from None
+        raise Lost(f"the TLS handshake with {address.netloc} failed: {reason_of(error)}") from None
     return secured
 
 
 async def _ask_proxy(stream: trio.abc.Stream, proxy: Address, address: Address) -> None:
-    """Have the proxy connect us through (RFC 9110, section 9.3.6)."""
+    """Ask the proxy for a tunnel with CONNECT (RFC 9110, section 9.3.6)."""
     host = f"[{address.host}]" if ":" in address.host else address.host
     authority = f"{host}:{address.port}"
     headers = [("Host", authority), *proxy.authorization_header("Proxy-Authorization")]
@@ -71,22 +75,24 @@ async def _ask_proxy(stream: trio.abc.Stream, proxy: Address, address: Address) 
         while (event := http.next_event()) is h11.NEED_DATA:
             http.receive_data(bytes(await stream.receive_some()))
     except (trio.BrokenResourceError, h11.RemoteProtocolError) as error:
-        raise Lost(f"the proxy {proxy.netloc} does not answer: {reason_of(error)}") from None
+        raise Lost(f"the proxy {proxy.netloc} gave no valid response: {reason_of(error)}") from None
     if not isinstance(event, h11.Response) or event.status_code >= 300:
         status = getattr(event, "status_code", "nothing")
-        raise Lost(f"the proxy {proxy.netloc} does not let us through to {authority}: it answers {status}")
+        raise Lost(f"the proxy {proxy.netloc} refused to connect to {authority}: it answered {status}")
 
 
 def reason_of(error: BaseException) -> str:
-    """The innermost reason of a failed connection, in the words of the operating system or of OpenSSL."""
+    """Innermost reason of a failed connection, in the words of the operating system or of OpenSSL."""
     error = first_error(error)
     beneath = error.__cause__ or error.__context__
     if isinstance(beneath, Exception):
         return reason_of(beneath)
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not valid: {error.verify_message}"
-    if isinstance(error, ssl.SSLError) and error.reason:  # its errno is not the system's
+    # An SSLError is an OSError too, but its errno is one of OpenSSL's.
+    if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
-    if isinstance(error, OSError) and error.errno and error.errno > 0:  # those of getaddrinfo are negative
+    # The error numbers of getaddrinfo are negative, and strerror does not know them.
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
         return os.strerror(error.errno)
     return getattr(error, "strerror", None) or str(error) or "the connection was cut"

@@ -1,4 +1,4 @@
-"""Errors of a hub, sorted by what a client does about them."""
+"""Errors of a hub, sorted by how a client reacts to them."""
 
 from ..errors import (
     Forbidden,
@@ -13,16 +13,16 @@ from ..errors import (
 )
 
 PASSING = (Unavailable, TooManyRequests, RequestTimeout)
-"""Errors that may be gone at the next attempt; every other one is final."""
+"""Errors that may not happen again at the next attempt; every other one is final."""
 
 HOPELESS = (Unauthorized, Forbidden, NotFound)
-"""Refusals that do not depend on the message: every further publish to the same path would get the same answer."""
+"""Refusals that do not depend on the message: every further publish to the same path gets the same response."""
 
 
 class OnlyRaw(Refused):
-    """The hub speaks only raw frames, as the ancestor does, which cannot do what was asked."""
+    """The hub speaks only the ancestor's raw frames, which cannot do what the subscription asks for."""
 
 
 def retry_after(error: HookbotError) -> float:
-    """Seconds that the hub asked to wait; 0 if it did not."""
+    """Seconds that the hub asked the client to wait; 0 if it did not."""
     return error.retry_after_s if isinstance(error, (Lost, TooManyRequests)) else 0

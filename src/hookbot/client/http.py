@@ -1,4 +1,4 @@
-"""HTTP requests: connections that stay open, header fields, bodies, and questions to a hub's own paths."""
+"""HTTP requests to a hub: persistent connections, header fields, bodies, and queries of the operators' paths."""
 
 import re
 import ssl
@@ -13,29 +13,32 @@ from ..protocol.response import error_from
 from .address import Address
 from .connect import proxy_of, reason_of, tls_context
 
+# httpx applies it to connecting, and to each read and write.
 TIMEOUT_S = 30.0
 
 HOP_BY_HOP = frozenset(
     {"connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization", "proxy-connection"}
     | {"te", "trailer", "transfer-encoding", "upgrade"}
 )
-"""Header fields of one connection, or set anew for the next (RFC 9110, section 7.6.1)."""
+"""Header fields that belong to one connection, or that each connection sets itself (RFC 9110, section 7.6.1)."""
 
-_NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
+# RFC 9110, sections 5.6.2 and 5.5. Anything else could smuggle in a header, or a request.
+_NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"(?:[^\x00\s](?:(?:[^\x00\s]|[ \t])*[^\x00\s])?)?")
 
 
 def open_client(address: Address, ca_file: str | Path | None = None) -> httpx.AsyncClient:
-    """Connections to the hub at `address` that stay open, for requests to any of its paths: a context manager."""
+    """Client of the hub at `address`, for requests to any of its paths: a context manager. Raises `Refused`."""
     tls = tls_context(ca_file)
     proxy = proxy_for_httpx(proxy_of(address), tls)
+    # Not `trust_env`: the proxy is found above, by the same rules as for websockets, and ~/.netrc holds no hub's token.
     return httpx.AsyncClient(verify=tls, proxy=proxy, timeout=TIMEOUT_S, trust_env=False)
 
 
 async def ask(
     address: Address, method: str = "GET", *, query: Mapping[str, str] = {}, ca_file: str | Path | None = None
 ) -> Any:
-    """The JSON that one of the hub's own paths, ``/hookbot/v1/...``, answers. Raises `Lost`, or why the hub refused."""
+    """JSON response of one of the hub's own paths, ``/hookbot/v1/...``. Raises `Lost`, or the hub's refusal."""
     headers = dict(address.authorization_header())
     try:
         async with open_client(address, ca_file) as client:
@@ -45,17 +48,18 @@ async def ask(
     except httpx.TransportError as error:
         raise Lost(f"no answer from {address}: {reason_of(error)}") from None
     except ValueError:
-        raise Lost(f"what answers at {address} is not a hub") from None
+        raise Lost(f"{address} is not a hub: its response is not JSON") from None
     raise refusal(response)
 
 
 def refusal(response: httpx.Response) -> HookbotError:
-    """The error that the hub raised before it answered like this."""
-    return error_from(response.status_code, dict(response.headers), response.content)  # httpx has names in lower case
+    """The error that the hub raised before it sent this response."""
+    # httpx keeps header names in lower case, as `error_from` expects them.
+    return error_from(response.status_code, dict(response.headers), response.content)
 
 
 def proxy_for_httpx(proxy: Address | None, tls: ssl.SSLContext) -> httpx.Proxy | None:
-    """The proxy as httpx wants it."""
+    """The proxy as httpx expects it."""
     if proxy is None:
         return None
     headers = dict(proxy.authorization_header("Proxy-Authorization"))
@@ -63,7 +67,11 @@ def proxy_for_httpx(proxy: Address | None, tls: ssl.SSLContext) -> httpx.Proxy |
 
 
 class RequestBody(httpx.AsyncByteStream):
-    """The body of one attempt. That of httpx is a generator, left behind unfinished when a hub refuses early."""
+    """Request body of one attempt.
+
+    httpx's own is an async generator, which is left suspended if the hub refuses before reading all of it;
+    Trio warns when such a generator is garbage collected.
+    """
 
     def __init__(self, body: bytes) -> None:
         self._rest = [body]
@@ -78,12 +86,15 @@ class RequestBody(httpx.AsyncByteStream):
 
 
 def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Header fields as bytes, latin-1 as in a `Message`; raises `Refused`, with the name only, for what is none."""
+    """Header fields as bytes, in latin-1 as in a `Message`.
+
+    Raises `Refused` for an invalid one. The error shows only the name: the value may be a secret.
+    """
     return [_encoded(name, value) for name, value in headers]
 
 
 def end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Header fields for the next connection too: all but `HOP_BY_HOP`, and those that a ``Connection`` header names."""
+    """Header fields that may be forwarded: neither `HOP_BY_HOP` nor named by a ``Connection`` header."""
     fields = list(headers)
     named = {
         part.strip().lower() for name, value in fields if name.lower() == "connection" for part in value.split(",")
@@ -95,7 +106,7 @@ def _encoded(name: str, value: str) -> tuple[bytes, bytes]:
     try:
         field = name.encode("ascii"), value.encode("latin-1")
     except UnicodeEncodeError:
-        raise Refused(f"not a header: {name[:80]!r}") from None
+        raise Refused(f"not a valid header: {name[:80]!r}") from None
     if not _NAME.fullmatch(field[0]) or not _VALUE.fullmatch(field[1]):
-        raise Refused(f"not a header: {name[:80]!r}")
+        raise Refused(f"not a valid header: {name[:80]!r}")
     return field

@@ -1,4 +1,4 @@
-"""`listen`: an async iterator over everything that is published to a topic, whatever happens to connections."""
+"""`listen`: an async iterator over the messages of a topic, across as many connections as it takes."""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -20,19 +20,22 @@ from .progress import AckedProgress, Progress
 from .session import Event, Session
 from .websocket import Endpoint
 
+# A hub accepts 25 MiB by default; this leaves room for one that is configured to accept more.
 MAX_BODY_BYTES = 34 << 20
 CLOSE_S = 2.0
 
-_CHARS_A_BYTE = 6  # JSON writes a control character as \u0001
+# The frame limit is for the JSON of a message: the worst body is of control characters, each written as \u0001.
+_CHARS_A_BYTE = 6
 _ENVELOPE_CHARS = 1 << 20
 
 
 class Messages:
     """An async iterator over the messages and gaps of a subscription, `Message` and `Gap`, in the order of ids.
 
-    With a cursor or a group, a message is acknowledged when the next one is asked for: what was in hand
-    when the process died, or when the loop was left early, comes again. With `manual_ack`, only `ack` acknowledges,
-    so that several messages can be in work at once. Raw frames of an old hub have no id, and nothing to acknowledge.
+    With a cursor or a group, asking for the next message acknowledges the previous one. A message that was being
+    handled when the process died, or when the loop was left early, is therefore delivered again. With `manual_ack`,
+    only `ack` acknowledges, so that several messages can be handled at once. The raw frames of a hub older than 1.0
+    have no id, and cannot be acknowledged.
     """
 
     def __init__(self, session: Session, progress: Progress, limit: int | None, manual_ack: bool) -> None:
@@ -46,7 +49,7 @@ class Messages:
         return self
 
     async def __anext__(self) -> Message | Gap:
-        """The next message or gap. Cancelling loses nothing. For one task at a time."""
+        """The next message or gap. Cancelling loses nothing. Only one task at a time may call this."""
         if self._last is not None and not self._manual_ack:
             self.ack(self._last)
         self._last = None
@@ -62,9 +65,9 @@ class Messages:
         raise StopAsyncIteration
 
     def ack(self, message: Message) -> None:
-        """Acknowledge a message. The hub is told soon, at the latest on leaving `listen`.
+        """Acknowledge a message. The acknowledgement is sent soon, at the latest on leaving `listen`.
 
-        Without a cursor or a group there is nobody to tell. Acknowledging twice changes nothing.
+        Without a cursor or a group, nothing is sent. Acknowledging a message twice changes nothing.
         """
         self._session.ack(message.id)
 
@@ -93,49 +96,41 @@ async def listen(
     max_body_bytes: int = MAX_BODY_BYTES,
     on_event: Callable[[Event], object] | None = None,
 ) -> AsyncIterator[Messages]:
-    """Subscribe to a topic, or to everything beneath one, and iterate over what is published there.
+    """Subscribe to a topic, or to everything beneath one, and iterate over its messages.
 
-    Once entered, the subscription is active: what is published from now on will come. Entering and iterating raise
-    `Refused` (`Unauthorized`, `NotFound`, ...) when the hub says that trying again is no use. Everything else is
-    tried again for ever, with growing delays, and each new connection goes on where the last one broke off.
-    A hole that cannot be filled is handed over as a `Gap`, in its place. Cancelling is safe at any time.
-    What the hub can be asked for besides (``key=topic``, ``takeover=1``, ...) stands in the query of the URL.
+    Once entered, the subscription is active: no message published from now on is missed. Entering and iterating raise
+    `Refused` (`Unauthorized`, `NotFound`, ...) if the hub refuses for good. After any other failure the client
+    reconnects, for ever, with growing delays, and resumes after the last message. Messages that cannot be recovered
+    are reported by a `Gap` in their place. Cancelling is safe at any time. Further options of a subscription
+    (``key=topic``, ``takeover=1``, ...) go into the query of the URL.
 
-    - `since`: what to begin with: a message id (what follows it), ``90s``, ``10m``, ``2h``, ``7d``, a time such as
-      ``2026-01-02T03:04:05Z``, or ``all``; without it, what is published from now on
-    - `cursor`: the hub remembers under this name what was acknowledged, also while nobody listens
-    - `group`: the same, shared: each message goes to one of those who listen under this name
-    - `limit`: end after so many messages
-    - `follow`: False ends after what is stored now
-    - `manual_ack`: see `Messages`
-    - `max_unacked`: how far the hub may be ahead of what is acknowledged; 1 for a group without `manual_ack`, so
-      that nobody holds what others could be working on, otherwise up to the hub
-    - `token`: in place of the user name of the URL
-    - `unsafe`: needed for ``/unsafe/sub/...``, where anybody may have sent a message without a token
-    - `headers`: more of them, for the handshake
-    - `ca_file`: trust these certificate authorities (PEM) in place of the system's
-    - `max_body_bytes`: of one message; a larger one raises `BodyTooLarge`
-    - `on_event`: is called with each `Connected`, `Waiting` and `Disconnected`; the logger ``hookbot.client`` is told
-      of them as well
+    - `since`: start after a message id, at a time such as ``2026-01-02T03:04:05Z``, some time ago (``90s``, ``10m``,
+      ``2h``, ``7d``), or at the beginning (``all``); default: now
+    - `cursor`: name under which the hub stores the position of the last acknowledgement, also between connections
+    - `group`: name of a group, whose members share one position: each message goes to one of them
+    - `limit`: end after this many messages
+    - `follow`: if False, end after the last message that is stored now
+    - `manual_ack`: acknowledge only by `Messages.ack`
+    - `max_unacked`: number of unacknowledged messages that the hub may send; default: 1 for a group without
+      `manual_ack`, so that no member holds messages that another could handle, otherwise the hub's
+    - `token`: token, in place of the user name in the URL
+    - `unsafe`: required for ``/unsafe/sub/...``, where anybody may publish without a token
+    - `headers`: additional headers of the handshake
+    - `ca_file`: certificate authorities to trust (PEM), in place of the system's
+    - `max_body_bytes`: size of the largest body; a larger one raises `BodyTooLarge`
+    - `on_event`: called with each `Connected`, `Waiting` and `Disconnected`, which are also logged by
+      ``hookbot.client``
     """
     address = Address.parse(url, token)
-    wanted = subscription_of(address)
+    endpoint = endpoint_of(address, unsafe=unsafe, headers=headers, ca_file=ca_file, max_body_bytes=max_body_bytes)
     query = _query(address, since=since, cursor=cursor, group=group, follow=follow, max_unacked=max_unacked)
     if "group" in query and not manual_ack:
         query.setdefault("max_unacked", "1")
     limit = _limit(query.pop("limit", None)) if limit is None else limit
     progress = _progress(query.pop("since", None), query)
-    endpoint = endpoint_of(address, unsafe=unsafe, headers=headers, ca_file=ca_file, max_body_bytes=max_body_bytes)
-    session = Session(endpoint, wanted, query, progress, on_event)
-    async with _BackgroundTask(session.run):
-        try:
-            await session.subscribed.wait()
-            if session.failure is not None:
-                raise session.failure
-            yield Messages(session, progress, limit, manual_ack)
-        finally:
-            with trio.move_on_after(CLOSE_S, shield=True):
-                await session.close()
+    session = Session(endpoint, query, progress, on_event)
+    async with _running(session):
+        yield Messages(session, progress, limit, manual_ack)
 
 
 def endpoint_of(
@@ -146,18 +141,33 @@ def endpoint_of(
     ca_file: str | Path | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
 ) -> Endpoint:
-    """The endpoint that `listen` connects to; raises `Refused` for an unsafe topic without `unsafe`."""
+    """Endpoint that `listen` connects to. Raises `Refused` for an unsafe topic without `unsafe`."""
     if subscription_of(address).unsafe and not unsafe:
-        raise Refused(f"anybody may publish to {address} without a token: say unsafe if you check every message")
+        raise Refused(f"anybody may publish to {address} without a token: allow unsafe only if you check every message")
     unsafe_header = ((UNSAFE_HEADER, UNSAFE_HEADER_VALUE),) if unsafe else ()
     fields = encoded((*address.authorization_header(), *unsafe_header, *headers))
     return Endpoint(address, fields, tls_context(ca_file), max_body_bytes * _CHARS_A_BYTE + _ENVELOPE_CHARS)
 
 
+@asynccontextmanager
+async def _running(session: Session) -> AsyncIterator[None]:
+    """Run the session, from the beginning of the subscription to the closing handshake."""
+    async with _BackgroundTask(session.run):
+        try:
+            await session.subscribed.wait()
+            if session.failure is not None:
+                raise session.failure
+            yield
+        finally:
+            # Shielded: the last acknowledgements must reach the hub even if the listener is cancelled.
+            with trio.move_on_after(CLOSE_S, shield=True):
+                await session.close()
+
+
 def _query(
     address: Address, *, since: str | None, cursor: str | None, group: str | None, follow: bool, max_unacked: int | None
 ) -> dict[str, str]:
-    """The query of the subscription: that of the URL, where no argument says otherwise."""
+    """Query of the subscription: that of the URL, overridden by the arguments."""
     given = {"since": since, "cursor": cursor, "group": group, "follow": None if follow else "0"}
     given["max_unacked"] = None if max_unacked is None else str(max_unacked)
     return {**address.query, **{name: value for name, value in given.items() if value is not None}}
@@ -170,17 +180,18 @@ def _progress(since: str | None, query: dict[str, str]) -> Progress:
 
 
 def _limit(text: str | None) -> int | None:
-    """A limit in the URL holds for the whole stream, not for each of its connections."""
+    """Limit in the query of the URL: for the whole subscription, not for each of its connections."""
     try:
         return None if text is None else int(text)
     except ValueError:
-        raise Refused(f"limit is a number, not {text!r}") from None
+        raise Refused(f"limit must be a number, not {text!r}") from None
 
 
 class _BackgroundTask:
-    """Runs a task until the body is left, cancelled or not: the body can still close the connection in order.
+    """A task that runs until the body is left.
 
-    Unlike with a bare nursery, what the body raises is not wrapped into a group.
+    It outlives a cancellation of the body, which can therefore still close the connection in order. Unlike a bare
+    nursery, it does not wrap an exception of the body into a group.
     """
 
     def __init__(self, task: Callable[[], Awaitable[object]]) -> None:
@@ -196,6 +207,7 @@ class _BackgroundTask:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._scope.cancel()
+        # Without the exception, the nursery ends as if the body had returned, and the exception passes unwrapped.
         await self._opened.__aexit__(None, None, None)
 
     async def _run(self) -> None:

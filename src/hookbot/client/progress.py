@@ -1,4 +1,4 @@
-"""The progress of a listener: where a new connection resumes, what is in hand, and what is to be acknowledged."""
+"""Progress of a listener: the position to resume from, the messages in hand, the acknowledgements to send."""
 
 from ..protocol.frames import Heartbeat, Hello, format_ack
 from ..protocol.message import Gap, Message
@@ -6,51 +6,53 @@ from ..protocol.since import parse_duration
 
 
 class Progress:
-    """Progress without a cursor: the position to resume from, `since`, is kept here, and nothing is acknowledged."""
+    """Progress without a cursor: keeps the position to resume from, `since`, and acknowledges nothing."""
 
     def __init__(self, since: str | None) -> None:
         self.since = since
 
     def subscribed(self, hello: Hello) -> None:
-        """Note where the hub begins: a fixed position, unlike "now" and "ten minutes ago"."""
+        """Record the position at which the hub begins."""
+        # "Now" and "ten minutes ago" are later for each new connection: resuming from them would miss messages.
         if self.since is None or _is_duration(self.since):
             self.since = hello.last_id or self.since
 
     def accept(self, item: Message | Gap | Heartbeat) -> bool:
-        """Note an item as it reaches the listener; False if it is not to be handed over."""
+        """Record an item that reaches the listener; True if it is to be handed over."""
         if not isinstance(item, Gap) and item.id:
             self.since = item.id
         return not isinstance(item, Heartbeat)
 
     def done(self, id: str) -> None:
-        """Note that a message is done."""
+        """Record that a message is done."""
 
     def take_ack(self) -> str | None:
-        """The next acknowledgement as a frame; None if there is none to send."""
+        """Next acknowledgement to send, as a frame, or None."""
         return None
 
 
 class AckedProgress(Progress):
     """Progress with a cursor or in a group: the hub keeps the position, and every message is acknowledged.
 
-    A cursor is acknowledged up to the last message before which none is still in hand, in whatever
-    order they are finished; the members of a group acknowledge `each` message by itself.
+    Messages may be finished in any order. A cursor is acknowledged up to the last message before which none is in
+    hand; the members of a group acknowledge `each` message separately.
     """
 
     def __init__(self, since: str | None, *, each: bool) -> None:
         super().__init__(since)
         self._each = each
-        self._in_hand: dict[str, bool] = {}  # id → is it done; in the order of ids
-        self._finished: list[str] = []  # to be acknowledged
+        # Ids in their order; True for those that are done, but wait for an earlier one.
+        self._in_hand: dict[str, bool] = {}
+        self._unsent: list[str] = []
         self._up_to: str | None = None
 
     def subscribed(self, hello: Hello) -> None:
-        """Repeat the last acknowledgement of a cursor if the hub does not know it: the old connection broke before."""
+        """Repeat the last acknowledgement of a cursor if it was lost with the previous connection."""
         if self._up_to not in (None, hello.position):
-            self._finished = [self._up_to]
+            self._unsent = [self._up_to]
 
     def accept(self, item: Message | Gap | Heartbeat) -> bool:
-        """False also for a message in hand, which a hub sends again that has no acknowledgement of it yet."""
+        """Record an item; False also for a message in hand, which a new connection sends again."""
         if not isinstance(item, Message):
             return isinstance(item, Gap)
         if item.id in self._in_hand:
@@ -59,23 +61,23 @@ class AckedProgress(Progress):
         return True
 
     def done(self, id: str) -> None:
-        """An id that is not in hand changes nothing."""
+        """Record that a message is done; does nothing if it is not in hand."""
         if id not in self._in_hand:
             return
         self._in_hand[id] = True
         if self._each:
             del self._in_hand[id]
-            self._finished.append(id)
+            self._unsent.append(id)
             return
         while self._in_hand and self._in_hand[first := next(iter(self._in_hand))]:
             del self._in_hand[first]
-            self._finished, self._up_to = [first], first
+            self._unsent, self._up_to = [first], first
 
     def take_ack(self) -> str | None:
-        """One frame for everything that is to be acknowledged."""
-        if not self._finished:
+        """One frame for everything that is not acknowledged yet, or None."""
+        if not self._unsent:
             return None
-        ids, self._finished = self._finished, []
+        ids, self._unsent = self._unsent, []
         return format_ack(each=ids) if self._each else format_ack(up_to=ids[0])
 
 

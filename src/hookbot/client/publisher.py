@@ -1,4 +1,4 @@
-"""`publish`: hands a message over to a hub, once, also when the answer gets lost on the way."""
+"""`publish`: a message is stored by a hub once, even if the first response is lost and the client retries."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -19,11 +19,11 @@ from .http import TIMEOUT_S, RequestBody, encoded, end_to_end, open_client, refu
 PATIENCE_S = 30.0
 
 _SET_HERE = frozenset({"authorization", "hookbot-hops", "idempotency-key"})
-"""Header fields that say something about this publish, and not about the message."""
+"""Header fields of the publish itself, not of the message; those of a forwarded message are replaced."""
 
 
 class Publisher:
-    """Publishes to one topic over connections that stay open; made by `open_publisher`."""
+    """A publisher to one topic, over persistent connections. Made by `open_publisher`."""
 
     def __init__(self, address: Address, client: httpx.AsyncClient, patience_s: float) -> None:
         self._address = address
@@ -38,7 +38,7 @@ class Publisher:
         idempotency_key: str | None = None,
         hops: Sequence[str] = (),
     ) -> str:
-        """The same as the function `publish`."""
+        """Publish to the topic, with the promises of the function `publish`."""
         data = body.encode() if isinstance(body, str) else body
         fields = [("Host", self._address.netloc), ("Content-Length", str(len(data))), *_passed_on(headers)]
         fields.append(("Idempotency-Key", idempotency_key or uuid.uuid4().hex))
@@ -55,6 +55,7 @@ class Publisher:
                 return await self._post(headers, body)
             except PASSING as problem:
                 delay_s = backoff.next_s(at_least_s=retry_after(problem))
+                # No point in waiting if there is no time left for another attempt.
                 if trio.current_time() + delay_s > give_up_at:
                     raise
             await trio.sleep(delay_s)
@@ -76,7 +77,7 @@ class Publisher:
 async def open_publisher(
     url: str, *, token: str | None = None, ca_file: str | Path | None = None, patience_s: float = PATIENCE_S
 ) -> AsyncIterator[Publisher]:
-    """For whoever publishes often to one topic. Raises `Refused` for a URL that is not for publishing."""
+    """Publisher to one topic that keeps its connections. Raises `Refused` for a URL that is not for publishing."""
     address = Address.parse(url, token)
     check_publishable(address)
     async with open_client(address, ca_file) as client:
@@ -94,15 +95,16 @@ async def publish(
     ca_file: str | Path | None = None,
     patience_s: float = PATIENCE_S,
 ) -> str:
-    """Publish `body` and return the id of the message; "" from a hub older than 1.0, which has none.
+    """Publish `body` and return the id of the message; "" from a hub older than 1.0, whose messages have no id.
 
-    When it returns, the message is stored. Raises `Refused` (`Unauthorized`, `BodyTooLarge`, ...) when trying again
-    is no use. A hub that is unreachable or busy is tried again, with growing delays, for `patience_s`; then
-    `Unavailable` or `TooManyRequests`. All attempts carry the same `idempotency_key`, so that a hub
-    which stored the first and could not say so stores nothing twice. The default is a new key for each call.
+    When it returns, the message is stored. Raises `Refused` (`Unauthorized`, `BodyTooLarge`, ...) if the hub refuses
+    for good. If the hub is unreachable or busy, retries with growing delays for `patience_s`, then raises
+    `Unavailable` or `TooManyRequests`. All attempts carry the same `idempotency_key`, by default a new one for each
+    call, so that a hub whose first response was lost does not store the message twice. If it is cancelled, the
+    message may or may not be stored.
 
-    `headers` may repeat names, and may be those of a `Message`: what belongs to a single connection (``Host``,
-    ``Content-Length``, ...) is left out. `hops` are the routers that a message has passed; a hub refuses too many.
+    `headers` may repeat names, and may be those of a `Message`: fields that belong to a single connection (``Host``,
+    ``Content-Length``, ...) are left out. `hops` are the routers that the message came through; a hub refuses too many.
     """
     async with open_publisher(url, token=token, ca_file=ca_file, patience_s=patience_s) as publisher:
         return await publisher.publish(body, headers=headers, idempotency_key=idempotency_key, hops=hops)

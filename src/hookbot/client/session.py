@@ -1,6 +1,6 @@
-"""The session of a listener: one subscription over as many connections as it takes, and the events of these.
+"""Sessions: one subscription over as many connections as it takes, and the events of these connections.
 
-Nothing is buffered but what fits into the sockets: the hub waits for a slow listener, and goes back to its log for it.
+A session buffers no messages, beyond what the sockets hold: the hub waits for a slow listener, and rereads its log.
 """
 
 import logging
@@ -14,23 +14,26 @@ from ..backoff import Backoff
 from ..errors import HookbotError, Lost
 from ..protocol.frames import ErrorFrame, Frame, Heartbeat, Hello, parse_frame, parse_raw
 from ..protocol.message import Gap, Message, wall_clock_us
-from ..protocol.topics import TopicFilter
+from .address import subscription_of
 from .errors import PASSING, OnlyRaw, retry_after
 from .progress import Progress
 from .websocket import Endpoint, HubConnection, open_connection
 
-HELLO_S = 5.0  # a hub that takes longer to begin waits for another listener to leave
-ACK_PAUSE_S = 0.01  # what is acknowledged meanwhile goes into one frame: five times the throughput
-_FEW = frozenset("123456789")  # values of max_unacked for which the hub waits: those acknowledgements go at once
+# A hub sends its hello at once, unless another listener has the cursor.
+HELLO_S = 5.0
+# Acknowledgements of this time share a frame, which makes five times the throughput.
+ACK_PAUSE_S = 0.01
+# Values of max_unacked so small that the hub waits for each acknowledgement: these are not delayed.
+_FEW = frozenset("123456789")
 
-_NEEDS_V1 = {"cursor": "a cursor", "group": "a group", "follow": "to end where history ends"}
+_NEEDS_V1 = {"cursor": "a cursor", "group": "a group", "follow": "ending after the stored messages"}
 
 logger = logging.getLogger("hookbot.client")
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The subscription is active; nothing from now on is missed. `resumable` is False for a hub older than 1.0."""
+    """The subscription is active. `resumable` is False for a hub older than 1.0: its messages are lost if it breaks."""
 
     address: str
     hub: str
@@ -41,25 +44,25 @@ class Connected:
             return f"listening to {self.address} ({self.hub})"
         return (
             f"listening to {self.address}, which speaks only raw frames: "
-            "it cannot resume, what comes while disconnected is lost"
+            "it cannot resume, so messages published while disconnected are lost"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """There is a connection, but the hub does not begin: as a rule another listener has the `cursor`."""
+    """The client is connected, but the subscription has not begun, usually since another listener has the `cursor`."""
 
     address: str
     cursor: str | None
 
     def __str__(self) -> str:
-        why = f"until nobody else has the cursor {self.cursor!r}" if self.cursor else "for the hub to begin"
-        return f"connected to {self.address}, waiting {why}"
+        cause = f"another listener to release the cursor {self.cursor!r}" if self.cursor else "the hub to begin"
+        return f"connected to {self.address}, waiting for {cause}"
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """There is no connection, `why`, and the next attempt follows after `retry_in_s`."""
+    """There is no connection; `why` is the reason, and the next attempt follows after `retry_in_s`."""
 
     address: str
     why: str
@@ -73,24 +76,26 @@ Event = Connected | Waiting | Disconnected
 
 
 class Session:
-    """Keeps a subscription active: connects again when a connection breaks, and resumes where it was.
+    """A subscription that is kept active: it reconnects when a connection breaks, and resumes from its progress.
 
-    `items` is what comes, one by one. When it ends, `failure` says why; None after the orderly end of a subscription.
+    `items` delivers messages, gaps and heartbeats one by one. When it ends, `failure` is the reason, or None if the
+    subscription came to its orderly end.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
-        wanted: TopicFilter,
         query: Mapping[str, str],
         progress: Progress,
         on_event: Callable[[Event], object] | None,
     ) -> None:
-        self.subscribed = trio.Event()  # set when the subscription is active for the first time, or never will be
+        # Set when the subscription is active for the first time, or has failed before.
+        self.subscribed = trio.Event()
         self.failure: HookbotError | None = None
+        # Without a buffer, so that a slow listener stops the reading, and with it the hub.
         self._put, self.items = trio.open_memory_channel[Message | Gap | Heartbeat](0)
         self._endpoint = endpoint
-        self._wanted = wanted
+        self._wanted = subscription_of(endpoint.address)
         self._query = query
         self._progress = progress
         self._on_event = on_event
@@ -102,12 +107,12 @@ class Session:
         self._ack_pause_s = 0 if query.get("max_unacked") in _FEW else ACK_PAUSE_S
 
     def ack(self, id: str) -> None:
-        """Note that a message is done; the acknowledgement is sent soon."""
+        """Acknowledge a message; the acknowledgement is sent soon."""
         self._progress.done(id)
         self._acks_waiting.unpark()
 
     async def run(self) -> None:
-        """Listen until nothing more can come. Every error ends up in `failure`."""
+        """Listen until the subscription ends or fails for good; the error is then in `failure`."""
         while not self._closing:
             try:
                 await self._listen_once()
@@ -122,7 +127,7 @@ class Session:
         self.subscribed.set()
 
     async def close(self) -> None:
-        """Send the last acknowledgement, and close the connection in order; cancelling cuts that short."""
+        """Send the last acknowledgement and close the connection in order. Cancelling cuts that short."""
         self._closing = True
         if self._connection is not None:
             with suppress(HookbotError):
@@ -131,15 +136,19 @@ class Session:
                 await self._connection.close()
 
     async def _listen_once(self) -> None:
-        """Returns after the orderly end of a subscription that has one; raises `Lost`, or why the hub refused."""
+        """Listen over one connection, and return at the orderly end of a subscription that has one.
+
+        Raises `Lost`, or the hub's refusal.
+        """
         since = self._progress.since
         query = {**self._query, "since": since} if since else self._query
         async with open_connection(self._endpoint, query) as connection, trio.open_nursery() as nursery:
             await self._begin(connection, nursery)
             while (data := await connection.receive()) is not None:
                 await self._take(connection, data)
+            # Only a subscription with follow=0 has an end; any other close is a reason to reconnect.
             if query.get("follow") != "0":
-                raise Lost("the hub said goodbye")
+                raise Lost("the hub closed the connection")
             nursery.cancel_scope.cancel()
 
     async def _begin(self, connection: HubConnection, nursery: trio.Nursery) -> None:
@@ -154,7 +163,7 @@ class Session:
             data = await connection.receive()
         hello = _parse(data)
         if not isinstance(hello, Hello):
-            raise Lost("the hub did not say hello")
+            raise Lost("the hub did not begin with a hello frame")
         self._progress.subscribed(hello)
         self._note_subscription(connection, Connected(str(self._endpoint.address), hello.hub))
         nursery.start_soon(self._send_acks, connection)
@@ -167,7 +176,7 @@ class Session:
             case Message() | Gap() | Heartbeat() as item:
                 await self._put.send(item)
             case ErrorFrame(title):
-                logger.warning("%s says: %s", self._endpoint.address, title)
+                logger.warning("%s reports an error: %s", self._endpoint.address, title)
 
     async def _send_acks(self, connection: HubConnection) -> None:
         while True:
@@ -177,9 +186,9 @@ class Session:
             await self._acks_waiting.park()
 
     def _check_raw_will_do(self) -> None:
-        for name, what in _NEEDS_V1.items():
+        for name, feature in _NEEDS_V1.items():
             if name in self._query:
-                raise OnlyRaw(f"{self._endpoint.address} speaks only raw frames, which cannot do {what}")
+                raise OnlyRaw(f"{self._endpoint.address} speaks only raw frames, which do not support {feature}")
 
     def _note_subscription(self, connection: HubConnection, event: Connected) -> None:
         self._connection = connection
@@ -205,4 +214,4 @@ def _parse(data: str | bytes | None) -> Frame | None:
     try:
         return None if data is None else parse_frame(data)
     except ValueError as error:
-        raise Lost(f"the hub sent what cannot be understood: {error}") from None
+        raise Lost(f"the hub sent an invalid frame: {error}") from None

@@ -1,11 +1,11 @@
-"""One websocket to a hub. However it fails, it fails with `Lost` (come again) or another `HookbotError` (do not)."""
+"""One websocket to a hub. Every failure is a `HookbotError`: `Lost` if the client should reconnect."""
 
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import cast
+from typing import NoReturn, cast
 
 import h11
 import trio
@@ -21,11 +21,13 @@ from .connect import open_stream
 
 HANDSHAKE_S = 20.0
 PING_S = 15.0
-SILENCE_S = 45.0  # three times the heartbeat of a hub, and three of our pings without an answer
+# Three heartbeats of a hub, and three of our pings without a pong.
+SILENCE_S = 45.0
 
-_LARGEST_RESPONSE = 1 << 20
+_MAX_RESPONSE_BYTES = 1 << 20
 _RECEIVE_BYTES = 1 << 16
-_NONSENSE = (h11.ProtocolError, wsproto.utilities.ProtocolError)  # what trio-websocket lets through
+# trio-websocket does not translate these errors of its parsers.
+_PROTOCOL_ERRORS = (h11.ProtocolError, wsproto.utilities.ProtocolError)
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
 _NO_WEBSOCKET = "the hub does not answer as a websocket server does"
 _WHY_CLOSED = {
@@ -43,7 +45,8 @@ class Endpoint:
     """A subscription's address, headers and limits: the same for every connection."""
 
     address: Address
-    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)  # the token is one of them
+    # Not in the repr: one of them carries the token.
+    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     tls: ssl.SSLContext
     max_frame_chars: int
 
@@ -56,37 +59,41 @@ class HubConnection:
 
     @property
     def raw(self) -> bool:
-        """True for a hub that speaks only the ancestor's raw frames."""
+        """True if the hub speaks only the ancestor's raw frames."""
         return self._websocket.subprotocol != SUBPROTOCOL
 
     async def receive(self) -> str | bytes | None:
-        """The next frame; None after an orderly end; raises `Lost`, or `BodyTooLarge` for a frame over the limit."""
+        """The next frame, or None after close code 1000.
+
+        Raises `Lost`, `BodyTooLarge` for a frame over the limit, or `Refused` if the hub closed for good.
+        """
         try:
             message: str | bytes = await self._websocket.get_message()
         except ConnectionClosed as error:
             if error.reason is None:
-                raise Lost("the hub breaks the websocket protocol") from None
+                raise Lost("the hub violated the websocket protocol") from None
             if error.reason.code == 1000:
                 return None
             raise _why_closed(error.reason.code, error.reason.reason) from None
         return message
 
     async def send(self, text: str) -> None:
-        """Send a text frame; raises `Lost`, or why the hub has closed the connection for good."""
+        """Send a text frame. Raises `Lost`, or `Refused` if the hub closed for good."""
         try:
             await self._websocket.send_message(text)
         except ConnectionClosed as error:
+            # 1006: the connection was lost without a close frame (RFC 6455, section 7.4.1).
             code, reason = (error.reason.code, error.reason.reason) if error.reason else (1006, None)
             raise _why_closed(code, reason) from None
 
     async def close(self) -> None:
-        """Closing handshake (RFC 6455, section 7.1.2): when it is over, the hub has read everything that was sent."""
+        """Perform the closing handshake (RFC 6455, section 7.1.2); the hub has then read everything that was sent."""
         await self._websocket.aclose()
 
 
 @asynccontextmanager
 async def open_connection(endpoint: Endpoint, query: Mapping[str, str]) -> AsyncIterator[HubConnection]:
-    """An open websocket. Raises `Lost`, at any time, also from within the body, or why the hub refused."""
+    """An open websocket. Raises `Lost`, or the hub's refusal, on entering or within the body."""
     failure: HookbotError | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -98,10 +105,12 @@ async def open_connection(endpoint: Endpoint, query: Mapping[str, str]) -> Async
                 nursery.start_soon(_keep_pinging, nursery, websocket)
                 yield HubConnection(websocket)
             finally:
-                await trio.aclose_forcefully(stream.inner)  # before cancelling, or Cancelled would hide what was raised
+                # Close before cancelling: afterwards, closing would raise Cancelled in place of the actual error.
+                await trio.aclose_forcefully(stream.inner)
                 nursery.cancel_scope.cancel()
-    except* (HookbotError, ConnectionRejected, trio.TooSlowError, *_NONSENSE) as group:
+    except* (HookbotError, ConnectionRejected, trio.TooSlowError, *_PROTOCOL_ERRORS) as group:
         failure = _failure(group)
+    # Raised outside of `except*`, which would wrap it into a group again.
     if failure is not None:
         raise failure from None
 
@@ -111,7 +120,8 @@ async def _shake_hands(
 ) -> WebSocketConnection:
     websocket = await wrap_client_stream(
         nursery,
-        cast("trio.SocketStream", stream),  # any stream will do, says its documentation
+        # Any stream will do, according to the documentation of trio-websocket; only the annotation is narrower.
+        cast("trio.SocketStream", stream),
         endpoint.address.netloc,
         endpoint.address.target(query),
         subprotocols=[SUBPROTOCOL],
@@ -124,9 +134,10 @@ async def _shake_hands(
 
 
 async def _keep_pinging(nursery: trio.Nursery, websocket: WebSocketConnection) -> None:
-    """A sign of life for the hub, also while we read nothing; and its answers are one for us, heartbeats or not."""
+    """Ping the hub, so that neither side takes a quiet connection for dead."""
     while True:
         await trio.sleep(PING_S)
+        # In a task of its own: a ping waits for its pong, which does not come while the listener reads nothing.
         nursery.start_soon(_ping, websocket)
 
 
@@ -136,31 +147,33 @@ async def _ping(websocket: WebSocketConnection) -> None:
 
 
 def _failure(group: BaseExceptionGroup[BaseException]) -> HookbotError:
-    """The first error in groups of errors, as one of ours."""
+    """The first error in the group, as a `HookbotError`."""
     error = first_error(group)
     if isinstance(error, ConnectionRejected):
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in error.headers}
         return error_from(error.status_code, headers, error.body or b"")
-    if isinstance(error, _NONSENSE):
+    if isinstance(error, _PROTOCOL_ERRORS):
         return Lost(_NO_WEBSOCKET)
-    return error if isinstance(error, HookbotError) else Lost(f"no answer within {HANDSHAKE_S:.0f} s")
+    return error if isinstance(error, HookbotError) else Lost(f"no response from the hub within {HANDSHAKE_S:.0f} s")
 
 
 def _why_closed(code: int, reason: str | None) -> HookbotError:
+    # 1009 comes from our own side: trio-websocket closes the connection when a frame is over the limit.
     if code == 1009:
         return BodyTooLarge("the hub has a message that is larger than this listener accepts: raise max_body_bytes")
-    said = "".join(c for c in (reason or "")[:200] if c.isprintable())
+    text = "".join(c for c in (reason or "")[:200] if c.isprintable())
     if code == GONE:
-        return Refused(said or "the hub ended the subscription for good")
-    why = _WHY_CLOSED.get(code, f"the hub closed the connection with code {code}")
-    return Lost(f"{why} ({said})" if said else why)
+        return Refused(text or "the hub ended the subscription for good")
+    cause = _WHY_CLOSED.get(code, f"the hub closed the connection with code {code}")
+    return Lost(f"{cause} ({text})" if text else cause)
 
 
 class _WatchedStream(trio.abc.Stream):
-    """The stream beneath a websocket, which notices two things that trio-websocket does not.
+    """The stream beneath a websocket, with two checks that trio-websocket does not make.
 
-    Silence: not a byte within `SILENCE_S` means that nobody is there, even if the connection still looks open.
-    And a peer that hangs up or answers no HTTP until `handshake_done`: trio-websocket would wait for it.
+    After `SILENCE_S` without a byte, the hub is considered gone, even if the connection still looks open.
+    Until `handshake_done`, a peer that closes the connection, or whose response is not HTTP, is an error at once;
+    trio-websocket would wait for more.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
@@ -173,7 +186,7 @@ class _WatchedStream(trio.abc.Stream):
             if self.handshake_done:
                 return await self.inner.receive_some(max_bytes)
             return await self._receive_response(max_bytes)
-        raise Lost(f"not a word from the hub for {SILENCE_S:.0f} s")
+        raise Lost(f"nothing received from the hub for {SILENCE_S:.0f} s")
 
     async def _receive_response(self, max_bytes: int | None) -> bytes | bytearray:
         try:
@@ -181,8 +194,8 @@ class _WatchedStream(trio.abc.Stream):
         except trio.BrokenResourceError:
             data = b""
         self._response += data
-        if not data or len(self._response) > _LARGEST_RESPONSE:
-            self._give_up()
+        if not data or len(self._response) > _MAX_RESPONSE_BYTES:
+            self._fail_handshake()
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -191,7 +204,7 @@ class _WatchedStream(trio.abc.Stream):
         except trio.BrokenResourceError:
             if self.handshake_done:
                 raise
-            self._give_up()
+            self._fail_handshake()
 
     async def wait_send_all_might_not_block(self) -> None:
         await self.inner.wait_send_all_might_not_block()
@@ -199,9 +212,9 @@ class _WatchedStream(trio.abc.Stream):
     async def aclose(self) -> None:
         await trio.aclose_forcefully(self.inner)
         if not self.handshake_done:
-            self._give_up()
+            self._fail_handshake()
 
-    def _give_up(self) -> None:
+    def _fail_handshake(self) -> NoReturn:
         status = _STATUS_LINE.match(self._response)
         if status and status[1] != b"101":
             raise error_from(int(status[1]), {}, b"")

@@ -1,8 +1,8 @@
-"""Delivery: what is done with a message that was heard. Runs in commands; nothing here knows the command line.
+"""Delivery of received messages to a server, a command or a hub. Used by commands; independent of the command line.
 
-A `Worker` (worker) takes messages from `hookbot.client.listen`, or from a `Replay` (replayer), under a `Policy`: in
-order per topic, several at once, again after a growing delay. For each attempt it calls a `Work`: a `Forwarder` posts
-the message to a target, a `CommandRunner` (command) runs a command and passes on its `Output`, a `Republisher`
-(replayer) publishes it again. What failed too often goes to `DeadLetters`. Only then is a message acknowledged.
-A `Stop` (shutdown) tells the worker to leave.
+A `Worker` takes messages from `hookbot.client.listen`, or from a `Replay` (`replayer`), under a `Policy`: several at
+once, in order within a topic, retried after growing delays. For each attempt it calls a `Work`: a `Forwarder` posts
+the message to a target, a `CommandRunner` (`command`) runs a command and passes on its output, a `Republisher`
+(`replayer`) publishes it again. A message that failed too often goes to `DeadLetters`. A message is acknowledged when
+it is done or kept there, not before. A `Stop` (`shutdown`) tells the worker to finish.
 """

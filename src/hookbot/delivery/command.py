@@ -1,4 +1,4 @@
-"""Running a command for each message: the body on its standard input, the rest in its environment, no shell."""
+"""Commands run for each message: the body on standard input, the rest in the environment, without a shell."""
 
 import os
 import re
@@ -15,29 +15,32 @@ from ..protocol.message import Message, format_time
 from .output import Output, PrefixedOutput, escaped
 from .worker import Failed
 
-KILL_AFTER_S = 10.0  # a command that is asked to end has so long to do it
+# From SIGTERM to SIGKILL, when a command exceeds its timeout.
+KILL_AFTER_S = 10.0
 
-_OURS = "HOOKBOT_"
-_PLAIN = re.compile(r"[A-Za-z0-9-]+")  # X_A, which would look like X-A, is left out
+_PREFIX = "HOOKBOT_"
+# Without the underscore: a sender could otherwise set X_A to overwrite X-A, since both become HEADER_X_A.
+_PLAIN = re.compile(r"[A-Za-z0-9-]+")
 
 
 class CommandRunner:
-    """A command that is run for each message, in processes of its own session; made by `open_runner`."""
+    """A command that is run for each message, each time in a new session. Made by `open_runner`."""
 
     def __init__(self, command: Sequence[str], hop: str, timeout_s: float, directory: Path) -> None:
         self._command = command
         self._hop = hop
         self._timeout_s = timeout_s
         self._directory = directory
+        # One lock, since both usually lead to the same terminal or pipe.
         lock = trio.Lock()
         self._outputs = Output(1, lock), Output(2, lock)
         self._runs = 0
 
     async def run(self, message: Message, attempt: int) -> str:
-        """One attempt: returns after exit 0, raises `Failed` after any other.
+        """Run the command once, and return a line for the log. Raises `Failed` for any exit code but 0.
 
-        What the command leaves running in the background goes on, but its output is read no longer. When the time is
-        over, or this is cancelled, nothing of it goes on.
+        Processes that the command leaves in the background keep running, but their output is no longer read. On
+        timeout or cancellation, the whole process group is killed.
         """
         started = trio.current_time()
         self._runs += 1
@@ -49,10 +52,10 @@ class CommandRunner:
             body.unlink()
         if code != 0:
             raise Failed(f"{self._command[0]} {_ending(code)}")
-        return f"{self._command[0]} is done in {trio.current_time() - started:.1f} s"
+        return f"{self._command[0]} succeeded after {trio.current_time() - started:.1f} s"
 
     async def _run(self, message: Message, environment: Mapping[str, str], body: Path) -> int:
-        """The exit code."""
+        """Exit code of the command; negative for a signal."""
         try:
             with body.open("rb") as stdin:
                 process = await trio.lowlevel.open_process(
@@ -64,22 +67,23 @@ class CommandRunner:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise Failed(f"{self._command[0]} cannot be run: {error.strerror}") from None
+            raise Failed(f"cannot run {self._command[0]}: {error.strerror}") from None
         prefix = f"{escaped(message.topic)} | ".encode("utf-8", "replace")
         pipes = [pipe for pipe in (process.stdout, process.stderr) if isinstance(pipe, trio.lowlevel.FdStream)]
         async with pipes[0], pipes[1], trio.open_nursery() as nursery:
-            passing = [PrefixedOutput(pipe, output, prefix) for pipe, output in zip(pipes, self._outputs, strict=True)]
-            for one in passing:
-                nursery.start_soon(one.run)
+            copies = [PrefixedOutput(pipe, output, prefix) for pipe, output in zip(pipes, self._outputs, strict=True)]
+            for copy in copies:
+                nursery.start_soon(copy.run)
             in_time = await self._wait(process)
-            for one in passing:
-                one.finish()
+            # A process in the background may hold the pipes open for ever: do not wait for their end.
+            for copy in copies:
+                copy.finish()
         if not in_time:
-            raise Failed(f"{self._command[0]} took longer than {self._timeout_s:g} s, and was ended")
+            raise Failed(f"{self._command[0]} exceeded its timeout of {self._timeout_s:g} s and was stopped")
         return process.returncode or 0
 
     async def _wait(self, process: trio.Process) -> bool:
-        """Whether it ended by itself in time; if not, it is ended, with all of its process group."""
+        """True if the process ended before the timeout; otherwise it is killed, with its whole process group."""
         try:
             with trio.move_on_after(self._timeout_s):
                 await process.wait()
@@ -87,16 +91,18 @@ class CommandRunner:
             _signal_group(process, signal.SIGTERM)
             with trio.move_on_after(KILL_AFTER_S):
                 await process.wait()
-            _signal_group(process, signal.SIGKILL)  # also those who outlived the first of them
+            # Even if the command itself has ended, some of its children may have ignored SIGTERM.
+            _signal_group(process, signal.SIGKILL)
             return False
         finally:
+            # Cancelled: kill at once. Shielded, as the process would otherwise stay a zombie.
             if process.returncode is None:
                 _signal_group(process, signal.SIGKILL)
                 with trio.CancelScope(shield=True):
                     await process.wait()
 
     def _environment(self, message: Message, attempt: int, body: Path) -> Mapping[str, str]:
-        """Our environment without any variable of hookbot's own, which may hold tokens, and the message's."""
+        """Environment of the command: ours, with the message in place of hookbot's variables, which may hold tokens."""
         headers: dict[str, str] = {}
         for name, value in message.headers:
             if _PLAIN.fullmatch(name):
@@ -112,14 +118,14 @@ class CommandRunner:
             "ATTEMPT": str(attempt),
             "BODY_FILE": str(body),
         }
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-        kept |= {_OURS + name: _variable(value, "latin-1") for name, value in headers.items()}
-        return kept | {_OURS + name: _variable(value, "utf-8") for name, value in ours.items()}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
+        kept |= {_PREFIX + name: _variable(value, "latin-1") for name, value in headers.items()}
+        return kept | {_PREFIX + name: _variable(value, "utf-8") for name, value in ours.items()}
 
 
 @asynccontextmanager
 async def open_runner(command: Sequence[str], hop: str, timeout_s: float) -> AsyncIterator[CommandRunner]:
-    """A runner of a command; bodies lie in a directory that only this user can read."""
+    """Runner of a command. Bodies are kept in a temporary directory that only this user can read."""
     with TemporaryDirectory(prefix="hookbot-") as directory:
         yield CommandRunner(command, hop, timeout_s, Path(directory))
 
@@ -134,5 +140,5 @@ def _ending(code: int) -> str:
 
 
 def _variable(value: str, encoding: str) -> str:
-    """A value of the environment, which holds any bytes but NUL."""
+    """Value of an environment variable, which can hold any byte but NUL."""
     return os.fsdecode(value.encode(encoding, "replace").replace(b"\0", b""))

@@ -1,4 +1,4 @@
-"""Dead letters: messages that were tried often enough."""
+"""Dead letters: messages that are given up after too many failed attempts, and the places where they are kept."""
 
 import json
 import os
@@ -16,33 +16,36 @@ _REASON = "Hookbot-Failure"
 
 
 class GaveUp(HookbotError):
-    """A message was tried often enough, and nobody said what to do with it then. It is not acknowledged."""
+    """A message was given up and could not be kept as a dead letter. It is not acknowledged."""
 
 
 class DeadLetters(Protocol):
-    """A place for what is given up. When `take` returns, the message is safe; otherwise it raises `HookbotError`."""
+    """A place for dead letters."""
 
     async def take(self, message: Message, why: str) -> str:
-        """Keep the message, and why it failed; returns where it is, for people."""
+        """Store the message and the reason, and return a description of the place for the log.
+
+        When it returns, the message is safe. Raises `HookbotError` if it cannot be stored.
+        """
 
 
 class NoDeadLetters:
-    """No place at all: the process ends, and the message stays with the hub."""
+    """No place for dead letters: the worker stops at the first one, which stays unacknowledged at the hub."""
 
     async def take(self, message: Message, why: str) -> str:
-        """Raises `GaveUp`."""
-        raise GaveUp(f"gives up {message.topic} {message.id}: {why}")
+        """Raise `GaveUp`."""
+        raise GaveUp(f"gave up on {message.topic} {message.id}: {why}")
 
 
 class DeadLetterFile:
-    """A file with a line of JSON for each message: the envelope, with `failure`. On disk before it is acknowledged."""
+    """A file of JSON lines: the envelope of each message, with the reason as `failure`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = trio.Lock()
 
     async def take(self, message: Message, why: str) -> str:
-        """Append the message."""
+        """Append the message, and return when it is on disk. Raises `GaveUp`."""
         line = encode_json({**to_envelope(message), "failure": why}).encode() + b"\n"
         async with self._lock:
             try:
@@ -52,6 +55,7 @@ class DeadLetterFile:
         return str(self._path)
 
     def _append(self, line: bytes) -> None:
+        # Readable only by this user: bodies and headers may hold secrets.
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with open(descriptor, "ab", buffering=0) as file:
             file.write(line)
@@ -59,7 +63,7 @@ class DeadLetterFile:
 
 
 class DeadLetterTopic:
-    """A topic of a hub, to which they are published with the reason in a header."""
+    """A topic of a hub, to which dead letters are published with the reason in the header ``Hookbot-Failure``."""
 
     def __init__(self, url: str, token: str | None, ca_file: Path | None, hop: str) -> None:
         self._url = url
@@ -68,7 +72,8 @@ class DeadLetterTopic:
         self._hop = hop
 
     async def take(self, message: Message, why: str) -> str:
-        """Publish the message, once, however often it is given up."""
+        """Publish the message; if it is given up more than once, only the first publish is stored."""
+        # The inside of a JSON string is ASCII on a single line, as a header must be.
         reason = json.dumps(why)[1:-1][:1000]
         id = await publish(
             self._url,
@@ -79,4 +84,4 @@ class DeadLetterTopic:
             hops=(*message.hops, self._hop),
             ca_file=self._ca_file,
         )
-        return f"the hub, as {id}"
+        return f"the dead-letter topic, as {id}"

@@ -1,4 +1,4 @@
-"""A forwarder: posts messages to an HTTP server as they came in, the same bytes, headers and query."""
+"""Forwarders: messages posted to an HTTP server with the bytes, headers and query that the sender sent."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -24,13 +24,15 @@ from ..version import __version__
 from .worker import Failed
 
 _UNIX = "unix:"
-_SHOWN_BYTES = 2000  # of an answer, to find the reason of a failure in
-_DRAIN_S = 2.0  # an answer that is read to its end leaves a connection that can be used again
+# Of a response, to find the reason of a failure in.
+_SHOWN_BYTES = 2000
+# A connection can be reused only if the response was read to its end; a slow response is not worth waiting for.
+_DRAIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server that messages are posted to. `str()` has neither credentials nor query, so it is fit for any log."""
+    """A server that messages are posted to. `str()` leaves out credentials and query, so it is safe to log."""
 
     address: Address
     query: str = field(default="", repr=False)
@@ -38,18 +40,19 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read an http or https URL, or ``unix:/run/app.sock``, with ``:/path`` behind it or not; raises `Refused`."""
+        """Target in an http or https URL, or in ``unix:/run/app.sock`` or ``unix:/run/app.sock:/path``.
+
+        Raises `Refused`.
+        """
         if text.startswith(_UNIX):
             socket, _, target = text.removeprefix(_UNIX).partition(":")
             return cls(Address.parse(f"http://localhost{target}"), urlsplit(target).query, socket)
         if not text.startswith(("http://", "https://")):
-            raise Refused(
-                "a target begins with http:// or https:// and a host, or with unix:/ and the path of a socket"
-            )
+            raise Refused("a target begins with http:// or https:// and a host, or with unix: and the path of a socket")
         return cls(Address.parse(text), urlsplit(text).query)
 
     def request_target(self, message: Message) -> bytes:
-        """Path and query, that of the message, byte by byte, behind its own."""
+        """Path and query: that of the target, followed by that of the message, byte for byte."""
         query = "&".join(filter(None, (self.query, message.query)))
         return (f"{self.address.path}?{query}" if query else self.address.path).encode("utf-8", "surrogateescape")
 
@@ -64,17 +67,18 @@ class ForwardOptions:
     hop: str
     timeout_s: float = 30.0
     headers: Headers = field(default=(), repr=False)
-    """In place of those of the same names, or beside the others."""
+    """Added to those of the message, and replacing those of the same names."""
     keep_host: bool = False
+    """Send the ``Host`` of the message instead of the target's."""
     once: bool = True
-    """Whether a message without an ``Idempotency-Key`` gets one, for targets that heed it."""
+    """Add an ``Idempotency-Key`` to a message without one, so that the target can recognise a retry."""
     ca_file: Path | None = None
     certificate: Path | None = None
     insecure: bool = False
 
 
 class Forwarder:
-    """A client of one target, over connections that stay open; made by `open_forwarder`."""
+    """A client of one target, over persistent connections. Made by `open_forwarder`."""
 
     def __init__(self, target: Target, options: ForwardOptions, client: httpx.AsyncClient) -> None:
         self._target = target
@@ -82,7 +86,7 @@ class Forwarder:
         self._client = client
 
     async def post(self, message: Message, attempt: int) -> str:
-        """One attempt: returns what the target answered, 2xx; raises `Failed` for anything else."""
+        """Post the message once, and return a line for the log. Raises `Failed` for any response but 2xx."""
         started = trio.current_time()
         request = httpx.Request(
             "POST",
@@ -95,23 +99,23 @@ class Forwarder:
             with trio.fail_after(self._options.timeout_s):
                 status = await self._send(request)
         except trio.TooSlowError:
-            raise Failed(f"no answer from {self._target} within {self._options.timeout_s:g} s") from None
+            raise Failed(f"no response from {self._target} within {self._options.timeout_s:g} s") from None
         except httpx.TransportError as error:
             raise Failed(f"cannot post to {self._target}: {reason_of(error)}") from None
         return f"{status} from {self._target} in {(trio.current_time() - started) * 1000:.0f} ms"
 
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
-        """Headers of the message in their order, and ours; where they cannot be sent, the attempt fails."""
+        """Headers of the message in their order, then ours. Raises `Failed` if they cannot be sent."""
         address, options = self._target.address, self._options
         fields = [*options.headers, *address.authorization_header()]
         fields.append(("Hookbot-Hops", ",".join((*message.hops, options.hop))))
         if message.id:
             fields.append(("Hookbot-Message-Id", message.id))
-        said = {name.lower() for name, _ in fields}
+        replaced = {name.lower() for name, _ in fields}
         host = (message.header("Host") if options.keep_host else None) or address.netloc
-        own = [] if "host" in said else [("Host", host)]
-        kept = [(name, value) for name, value in end_to_end(message.headers) if name.lower() not in said]
-        named = said | {name.lower() for name, _ in kept}
+        own = [] if "host" in replaced else [("Host", host)]
+        kept = [(name, value) for name, value in end_to_end(message.headers) if name.lower() not in replaced]
+        named = replaced | {name.lower() for name, _ in kept}
         if "user-agent" not in named:
             fields.append(("User-Agent", f"hookbot/{__version__}"))
         if options.once and message.id and "idempotency-key" not in named:
@@ -120,35 +124,38 @@ class Forwarder:
         try:
             return encoded((*own, *kept, *fields))
         except Refused as error:
-            raise Failed(f"cannot be posted as it is: {error}") from None
+            raise Failed(f"cannot be posted: {error}") from None
 
     async def _send(self, request: httpx.Request) -> str:
         response = await self._client.send(request, stream=True)
         try:
-            said = b""
+            shown = b""
             with trio.move_on_after(_DRAIN_S):
                 async for chunk in response.aiter_raw():
-                    said = (said + chunk)[:_SHOWN_BYTES]
+                    shown = (shown + chunk)[:_SHOWN_BYTES]
         finally:
+            # Shielded, or a timeout would leave the connection open in the pool.
             with trio.CancelScope(shield=True):
                 await response.aclose()
         if not response.is_success:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            error = error_from(response.status_code, headers, said)
-            raise Failed(f"{self._target} answers {error}", retry_after_s=retry_after(error))
+            error = error_from(response.status_code, headers, shown)
+            raise Failed(f"{self._target} answered {error}", retry_after_s=retry_after(error))
         return f"{response.status_code} {HTTPStatus(response.status_code).phrase}"
 
 
 @asynccontextmanager
 async def open_forwarder(target: Target, options: ForwardOptions) -> AsyncIterator[Forwarder]:
-    """A forwarder to a target. Raises `Refused` for certificates that cannot be read."""
+    """Forwarder to a target. Raises `Refused` for certificates that cannot be read."""
     tls = _tls(options)
     if target.socket:
         transport = httpx.AsyncHTTPTransport(uds=target.socket, verify=tls, trust_env=False)
     else:
-        proxy = None if _is_near(target.address.host) else proxy_for_httpx(proxy_of(target.address), tls)
+        # A proxy could not reach this machine, and NO_PROXY is rarely set for it.
+        proxy = None if _is_loopback(target.address.host) else proxy_for_httpx(proxy_of(target.address), tls)
         transport = httpx.AsyncHTTPTransport(verify=tls, proxy=proxy, trust_env=False)
-    async with httpx.AsyncClient(transport=transport, timeout=None, trust_env=False) as client:  # noqa: S113 - `post` has one
+    # `Forwarder.post` has a timeout for the whole attempt, which those of httpx, for each read, are not.
+    async with httpx.AsyncClient(transport=transport, timeout=None, trust_env=False) as client:  # noqa: S113
         yield Forwarder(target, options, client)
 
 
@@ -166,8 +173,8 @@ def _tls(options: ForwardOptions) -> ssl.SSLContext:
     return context
 
 
-def _is_near(host: str) -> bool:
-    """Whether a host is this machine, for which no proxy is asked."""
+def _is_loopback(host: str) -> bool:
+    """True if the host is this machine."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Standard output and standard error, whose readers may be slow, or leave, or be terminals that obey what they get."""
+"""Output to standard output and standard error: readers may be slow or gone, terminals obey escape sequences."""
 
 import os
 import select
@@ -8,37 +8,43 @@ from weakref import finalize
 
 import trio
 
-PIPE_BYTES = 1 << 20  # the most that a pipe holds for an ordinary user (Linux: fs.pipe-max-size)
+# The most that a pipe can hold for an ordinary user (Linux: fs.pipe-max-size).
+PIPE_BYTES = 1 << 20
+# A longer line is passed on in parts, so that a command cannot fill the memory with one.
 MAX_LINE_BYTES = 1 << 16
-SMALL_BYTES = 4096  # PIPE_BUF of Linux: what a pipe takes whole once it is writable
-_SHOWN = "\n\t\u200c\u200d"  # the joiners are parts of emoji and of words
+# PIPE_BUF of Linux: a pipe that is writable takes so much without blocking.
+SMALL_BYTES = 4096
+# Not printable, but harmless: the joiners (U+200C, U+200D) are parts of words and of emoji.
+_SHOWN = "\n\t\u200c\u200d"
 
 
 class Output:
-    """A file descriptor that is written to without holding up anything else.
+    """A file descriptor that is written to without blocking the event loop.
 
-    A slow reader is waited for. Raises `BrokenPipeError` when the reader is gone. Cancelling may cut what is being
-    written in two.
+    Outputs that may lead to the same place share a `lock`: when one of them fills it, the others have to wait, too.
     """
 
     def __init__(self, descriptor: int, lock: trio.Lock | None = None) -> None:
-        """Outputs that may lead to the same place share a `lock`: what one of them fills, the other has to wait for."""
-        # A thread that is abandoned may go on when the descriptor is closed and its number belongs to another file:
-        # it writes to a duplicate, which lives as long as anybody holds the output.
+        # An abandoned thread may still write after the descriptor is closed and its number reused for another file.
+        # It therefore writes to a duplicate, which lives as long as the output is referenced.
         self._descriptor = os.dup(descriptor)
         finalize(self, os.close, self._descriptor)
         self._lock = lock or trio.Lock()
 
     async def write(self, data: bytes) -> None:
-        """Write all of it; what several tasks write does not mix."""
+        """Write all of the data, waiting for a slow reader; the writes of several tasks do not mix.
+
+        Raises `BrokenPipeError` if the reader is gone. Cancelling may leave part of the data written.
+        """
         async with self._lock:
             if self._takes(len(data)):
                 self._write_all(data)
             else:
+                # O_NONBLOCK would also affect the other processes that share the file: only a thread can wait.
                 await trio.to_thread.run_sync(self._write_all, data, abandon_on_cancel=True)
 
     def _takes(self, size: int) -> bool:
-        """Whether so many bytes can be written without waiting: a pipe or a terminal that is ready takes that many."""
+        """True if so many bytes can be written without blocking."""
         return size <= SMALL_BYTES and bool(select.select([], [self._descriptor], [], 0)[1])
 
     def _write_all(self, data: bytes) -> None:
@@ -48,7 +54,7 @@ class Output:
 
 
 class PrefixedOutput:
-    """The output of a process, passed on line by line with a prefix. What nobody reads any more is dropped."""
+    """Output of a process, copied line by line with a prefix; dropped if the reader of our output is gone."""
 
     def __init__(self, pipe: trio.lowlevel.FdStream, output: Output, prefix: bytes) -> None:
         self._pipe = pipe
@@ -59,16 +65,16 @@ class PrefixedOutput:
         self._ended = False
 
     def finish(self) -> None:
-        """The process has ended: pass on what it has written, and do not wait for what it left running."""
+        """Copy what is in the pipe now and stop, without waiting for background processes that hold it open."""
         self._ended = True
         self._waiting.cancel()
 
     async def run(self) -> None:
-        """Pass it on until the end of the pipe, or `finish`."""
+        """Copy the output until the end of the pipe, or until `finish`."""
         while chunk := await self._receive():
-            await self._pass_on(chunk)
-        for chunk in self._left():
-            await self._pass_on(chunk)
+            await self._copy(chunk)
+        for chunk in self._remaining():
+            await self._copy(chunk)
         if self._rest:
             await self._write(self._rest)
 
@@ -78,15 +84,16 @@ class PrefixedOutput:
                 return bytes(await self._pipe.receive_some())
         return b""
 
-    def _left(self) -> Iterator[bytes]:
-        """Bytes that the pipe holds now; a process in the background may go on filling it."""
+    def _remaining(self) -> Iterator[bytes]:
+        """Bytes that the pipe holds now."""
+        # Bounded by what a pipe can hold: a process in the background may fill it faster than this empties it.
         left = PIPE_BYTES
         with suppress(BlockingIOError):
             while left > 0 and (chunk := os.read(self._pipe.fileno(), left)):
                 yield chunk
                 left -= len(chunk)
 
-    async def _pass_on(self, chunk: bytes) -> None:
+    async def _copy(self, chunk: bytes) -> None:
         lines, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
         if len(self._rest) > MAX_LINE_BYTES:
             lines, self._rest = lines + newline + self._rest, b""
@@ -99,5 +106,5 @@ class PrefixedOutput:
 
 
 def escaped(text: str) -> str:
-    """The text with everything escaped that would do something to a terminal."""
+    """The text with all characters escaped that a terminal would interpret."""
     return "".join(c if c.isprintable() or c in _SHOWN else c.encode("unicode_escape").decode() for c in text)

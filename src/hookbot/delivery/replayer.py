@@ -1,4 +1,4 @@
-"""A replay: history once more, up to a moment, and at the pace at which it happened, or a multiple of it."""
+"""Replays: stored messages once more, up to a time, at their original pace or a multiple of it."""
 
 from collections.abc import AsyncIterator
 from typing import Self
@@ -13,7 +13,7 @@ from .worker import Failed
 
 
 class Replay:
-    """The messages of a subscription until `until_us`; with a `speed`, each as long after the first as it was then."""
+    """The messages of a subscription until `until_us`, at `speed` times their original pace, or without waiting."""
 
     def __init__(self, messages: AsyncIterator[Message | Gap], until_us: int | None, speed: float | None) -> None:
         self._messages = messages
@@ -25,7 +25,7 @@ class Replay:
         return self
 
     async def __anext__(self) -> Message | Gap:
-        """The next one, when it is time for it."""
+        """The next message or gap, after the wait for its time."""
         item = await anext(self._messages)
         if isinstance(item, Message):
             if self._until_us is not None and item.time_us > self._until_us:
@@ -34,13 +34,14 @@ class Replay:
         return item
 
     async def _wait_for_turn(self, message: Message) -> None:
+        # Counted from the first message, and not from the previous one, so that delays do not add up.
         first_us, began = self._first = self._first or (message.time_us, trio.current_time())
         if self._speed is not None:
             await trio.sleep_until(began + (message.time_us - first_us) / 1e6 / self._speed)
 
 
 class Republisher:
-    """A publisher of messages as they were, but for `headers`, which replace those of the same names."""
+    """A publisher of messages as they were, except for `headers`, which replace those of the same names."""
 
     def __init__(self, publisher: Publisher, headers: Headers, hop: str) -> None:
         self._publisher = publisher
@@ -48,7 +49,10 @@ class Republisher:
         self._hop = hop
 
     async def publish(self, message: Message, attempt: int) -> str:
-        """One attempt. What would be refused for every message is raised as it is."""
+        """Publish the message once, and return a line for the log.
+
+        Raises `Failed`, or the hub's refusal if it would be the same for every message.
+        """
         replaced = {name.lower() for name, _ in self._headers}
         kept = [(name, value) for name, value in message.headers if name.lower() not in replaced]
         hops = (*message.hops, self._hop)

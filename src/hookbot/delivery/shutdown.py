@@ -1,4 +1,4 @@
-"""Shutdown of a command: the first Ctrl-C lets it finish what is in hand, the second ends it at once."""
+"""Shutdown of a command: the first Ctrl-C lets it finish the messages in hand, the second ends it at once."""
 
 import logging
 import signal
@@ -13,13 +13,13 @@ from ..errors import sole_error
 T = TypeVar("T")
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-"""A terminal that is closed (SIGHUP) must not leave a command behind that nobody waits for."""
+"""Signals that end a command; also SIGHUP, as closing a terminal must not leave the commands that it runs behind."""
 
 logger = logging.getLogger("hookbot.handling")
 
 
 class Stop:
-    """The word to leave: whether it was said, and how urgently."""
+    """Request to stop a command: `asked` is True after the first one, and a second one cancels everything."""
 
     def __init__(self, everything: trio.CancelScope) -> None:
         self.asked = False
@@ -28,7 +28,7 @@ class Stop:
 
     @contextmanager
     def gently(self, leave: Callable[[], object]) -> Iterator[None]:
-        """Within the block, the first word to leave calls `leave`, which cancels what has no work in hand."""
+        """Within the block, the first request calls `leave`, which cancels only tasks without work in hand."""
         previous, self._leave = self._leave, leave
         try:
             yield
@@ -36,30 +36,32 @@ class Stop:
             self._leave = previous
 
     async def next_of(self, items: AsyncIterator[T]) -> T | None:
-        """The next of the items; None if there is none, or it is time to leave."""
+        """The next item, or None at the end of the items or after a request to stop."""
         with trio.CancelScope() as waiting, self.gently(waiting.cancel):
             return None if self.asked else await anext(items, None)
         return None
 
     def ask(self) -> None:
-        """Leave; asked for the second time, at once."""
+        """Stop gently, or at once if asked for the second time."""
         leave = self._everything.cancel if self.asked else self._leave
         self.asked = True
         leave()
 
 
 async def _heed_signals(stop: Stop, task_status: trio.TaskStatus[None]) -> None:
-    known = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]  # Windows has fewer
+    # Windows has no SIGHUP.
+    known = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    # A signal that the parent ignores stays ignored: nohup ignores SIGHUP, a shell SIGINT for background jobs.
     with trio.open_signal_receiver(*(each for each in known if signal.getsignal(each) != signal.SIG_IGN)) as signals:
         task_status.started()
         async for _ in signals:
             if not stop.asked:
-                logger.warning("leaving as soon as what is in hand is done; once more to leave at once")
+                logger.warning("stopping when the messages in hand are done; once more to stop at once")
             stop.ask()
 
 
 def run_until_stopped(main: Callable[[Stop], Awaitable[object]]) -> bool:
-    """Run `main`; whether it came to its own end. Raises what it raises, out of groups of one."""
+    """Run `main`, and return True if it ended without a request to stop. Unwraps its exceptions from their groups."""
 
     async def run() -> bool:
         async with trio.open_nursery() as nursery:

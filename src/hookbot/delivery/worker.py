@@ -1,4 +1,4 @@
-"""A worker: messages handled several at once, those of one topic one after the other, each until it is done."""
+"""Workers: several messages handled at once, those of a topic in order, each retried until it is done or given up."""
 
 import logging
 from collections import deque
@@ -17,14 +17,15 @@ from ..protocol.message import Message
 from .dead_letters import DeadLetters, NoDeadLetters
 from .shutdown import Stop
 
-MAX_HELD = 1000  # as many as a hub sends ahead of what is acknowledged
+# A hub sends no more than this many unacknowledged messages either.
+MAX_HELD = 1000
 MAX_HELD_BYTES = 64 << 20
 
 logger = logging.getLogger("hookbot.handling")
 
 
 class Failed(Exception):
-    """An attempt that came to nothing, and why. `retry_after_s` is what the other side asked for."""
+    """An attempt failed. `retry_after_s` is the shortest delay that the target or hub asked for."""
 
     def __init__(self, why: str, *, retry_after_s: float = 0) -> None:
         super().__init__(why)
@@ -32,44 +33,44 @@ class Failed(Exception):
 
 
 Work = Callable[[Message, int], Awaitable[str]]
-"""An attempt at a message, counting from 1: returns how it went in a few words, or raises `Failed`.
+"""An attempt to handle a message; the number counts from 1. Returns a line for the log, or raises `Failed`.
 
-When it is cancelled, nothing of it may go on."""
+Nothing of it may continue after it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Rules of a worker: which messages it handles, in which order, and how often it tries."""
+    """Rules of a worker: the messages that it handles, their order, and the number of attempts."""
 
     hop: str
-    """What has this among its hops has been here before: it went in a circle."""
+    """Name of this worker in the hops of messages. A message that already has it went in a circle, and is skipped."""
     wanted: Callable[[Message], bool] = lambda message: True
     limit: int | None = None
-    """How many to handle."""
+    """Number of messages to handle before stopping."""
     concurrency: int = 1
     in_order: bool = True
-    """Whether the messages of a topic wait for each other."""
+    """Handle the messages of a topic one after the other."""
     latest_only: bool = False
-    """Whether, of several that wait on a topic, only the newest is handled."""
+    """Of the messages that wait on a topic, handle only the newest."""
     max_attempts: int | None = None
     dead_letters: DeadLetters = field(default_factory=NoDeadLetters)
 
 
 @dataclass(slots=True)
 class Totals:
-    """Counts of what became of the messages."""
+    """Numbers of messages by outcome, and of gaps."""
 
     done: int = 0
     failed: int = 0
-    """Given up, and kept elsewhere."""
+    """Kept as dead letters."""
     skipped: int = 0
-    """Not wanted, not the latest, or gone in a circle."""
+    """Not wanted, superseded by a newer one, or gone in a circle."""
     gaps: int = 0
 
 
 @dataclass(slots=True)
 class _Lane:
-    """Queue of one topic, behind what is in hand."""
+    """Queue of one topic, behind the message in hand."""
 
     waiting: deque[Message] = field(default_factory=deque)
     changed: trio.Event = field(default_factory=trio.Event)
@@ -80,10 +81,10 @@ class _Lane:
 
 
 class Worker:
-    """Handles what a subscription brings, and acknowledges it when it is done, or kept elsewhere for good.
+    """A handler of the messages of a subscription: acknowledges each when it is done, or kept as a dead letter.
 
-    What fails is tried again after growing delays, up to `max_attempts`; meanwhile the messages of its topic wait, and
-    those of others do not. Whatever is read ahead and not acknowledged stays with the hub's cursor.
+    A failed message is retried after growing delays, up to `max_attempts`; meanwhile the messages of its topic wait,
+    and those of other topics do not. Messages that were read ahead and not acknowledged are delivered again.
     """
 
     def __init__(self, work: Work, policy: Policy, ack: Callable[[Message], None]) -> None:
@@ -100,9 +101,9 @@ class Worker:
         self._failure: HookbotError | None = None
 
     async def run(self, messages: AsyncIterator[Message | Gap], stop: Stop) -> None:
-        """Work until the messages end, or it is time to leave: then what is in hand is finished, and nothing begun.
+        """Handle messages until they end. After a request to stop, finish those in hand and begin no other.
 
-        Raises what the subscription raises, and what the dead letters raise.
+        Raises the errors of the subscription and of the dead letters, after the messages in hand are finished.
         """
         with stop.gently(self._leave):
             async with trio.open_nursery() as nursery:
@@ -123,25 +124,29 @@ class Worker:
                     await self._put(item, nursery)
                 else:
                     self._skip(item)
-        except HookbotError as error:  # what is in hand may be finished all the same
+        except HookbotError as error:
+            # Raised later: here it would cancel the messages in hand.
             self._end(error)
 
     def _is_to_be_handled(self, message: Message) -> bool:
         if self._policy.hop in _hops(message):
-            logger.warning("%s %s went in a circle: it was here before", message.topic, message.id)
+            logger.warning("%s %s skipped: it was here before, and came back in a circle", message.topic, message.id)
             return False
         return self._policy.wanted(message)
 
     async def _put(self, message: Message, nursery: trio.Nursery) -> None:
         key = message.topic if self._policy.in_order or self._policy.latest_only else message.id
         lane = self._lanes.get(key)
+        # Before waiting for room, since the skipped messages make room.
         if lane and self._policy.latest_only:
             self._skip_waiting(lane)
+        # A message larger than the limit is handled alone.
         while self._held >= MAX_HELD or self._held_bytes + message.size > max(MAX_HELD_BYTES, message.size):
             await self._room.park()
         self._held += 1
         self._held_bytes += message.size
-        lane = self._lanes.get(key)  # the one from before may have come to its end
+        # Looked up again: the lane may have ended during the wait for room.
+        lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = _Lane()
             nursery.start_soon(self._run_lane, key, lane)
@@ -171,14 +176,14 @@ class Worker:
             await self._wait(message, lane, failure, backoff.next_s(at_least_s=failure.retry_after_s))
 
     def _is_over(self, message: Message, lane: _Lane) -> bool:
-        """Whether there is nothing left to do for a message that waits."""
+        """True if the message in hand is not to be attempted any more."""
         if self._is_superseded(lane):
             self._skip(message)
             return True
         return self._leaving
 
     async def _wait(self, message: Message, lane: _Lane, failure: Failed, delay_s: float) -> None:
-        """Sleep until it is time for the next attempt, or there is none."""
+        """Wait for the next attempt, or until there will be none."""
         if self._leaving or self._is_superseded(lane):
             return
         logger.warning("%s %s: %s; trying again in %.1f s", message.topic, message.id, failure, delay_s)
@@ -193,7 +198,8 @@ class Worker:
             outcome = await self._work(message, attempt)
         except Failed as failure:
             return failure
-        except HookbotError as error:  # no message would do better
+        except HookbotError as error:
+            # The same for every message, so that the worker stops.
             self._end(error)
             return None
         logger.info("%s %s: %s", message.topic, message.id, outcome)
@@ -207,7 +213,7 @@ class Worker:
         except HookbotError as error:
             self._end(error)
             return
-        logger.error("%s %s: %s; given up, and kept in %s", message.topic, message.id, why, place)
+        logger.error("%s %s: %s; given up and kept in %s", message.topic, message.id, why, place)
         self.totals.failed += 1
         self._ack(message)
 
@@ -218,7 +224,7 @@ class Worker:
     def _skip_waiting(self, lane: _Lane) -> None:
         while lane.waiting:
             message = lane.waiting.popleft()
-            logger.info("%s %s: skipped, there is a newer one", message.topic, message.id)
+            logger.info("%s %s skipped: there is a newer message", message.topic, message.id)
             self._skip(message)
             self._release(message)
 
@@ -239,12 +245,12 @@ class Worker:
 
 
 def hop_name(kind: str, *of: str) -> str:
-    """The name under which work adds itself to the hops of a message, so that it knows what comes back to it."""
+    """Name of a worker in the hops of messages: the same for the same `kind` and `of`."""
     return f"{kind}-{sha256(chr(0).join(of).encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
 def _hops(message: Message) -> set[str]:
-    """Hops that the hub believes, and those that it does not, since a circle may go through unsafe topics."""
+    """Hops verified by the hub, and those that the header claims, as a circle may lead through unsafe topics."""
     return {*message.hops, *(hop.strip() for hop in (message.header("Hookbot-Hops") or "").split(","))}
 
 
