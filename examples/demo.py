@@ -1,7 +1,7 @@
-"""A hub, two listeners and one organisation-wide webhook: who receives what?
+"""Demo of one organisation-wide GitHub webhook with two listeners, each of which receives what it subscribes to.
 
-Starts a hub of its own on a free port, lets two listeners connect to it, and posts signed GitHub deliveries
-to the one address that an organisation would give to GitHub. `make demo` runs it.
+Starts a hub on a free port, connects two listeners, and posts signed GitHub deliveries to the one URL that an
+organisation would enter on GitHub. `make demo` runs it.
 """
 
 import json
@@ -34,7 +34,7 @@ def main() -> None:
 
 @contextmanager
 def hub() -> Iterator[str]:
-    """A hub as a process of its own; where it listens."""
+    """URL of a hub that runs as a process of its own until the block ends."""
     with tempfile.TemporaryDirectory() as data_dir:
         serve = [sys.executable, "-m", "hookbot", "--key", KEY, "--github-secret", SECRET]
         serve += ["serve", "--bind", "127.0.0.1:0", "--data-dir", data_dir, "--router", "github"]
@@ -46,21 +46,22 @@ def hub() -> Iterator[str]:
 
 
 async def demo(url: str) -> None:
-    """Two listeners, then deliveries, then a forged one."""
+    """Connect two listeners, then post deliveries, and at last a forged one."""
     async with trio.open_nursery() as nursery:
         exact, subtree = f"github.com/repo/{REPOSITORY}", "github.com/"
         await nursery.start(listen, url, "one repository", exact, "green")
         await nursery.start(listen, url, "everything", subtree, "cyan")
-        click.echo("Now GitHub posts, to one address for the whole organisation:\n")
+        click.echo("GitHub posts to one URL for the whole organisation:\n")
         for event in EVENTS:
             await deliver(url, event, SECRET)
         click.echo("")
         await deliver(url, "push", "not the secret")
-        nursery.cancel_scope.deadline = trio.current_time() + 1  # by now everybody has everything
+        # Long enough for the listeners to print their last messages.
+        nursery.cancel_scope.deadline = trio.current_time() + 1
 
 
 async def listen(url: str, name: str, topic: str, color: str, *, task_status: trio.TaskStatus[None]) -> None:
-    """Print what comes to a topic."""
+    """Print the messages of a topic."""
     address = f"{url}/sub/{topic}"
     async with hookbot.listen(address, token=make_token(KEY, f"/sub/{topic}")) as messages:
         click.secho(f"  {name:15} listens to {topic}", fg=color)
@@ -80,7 +81,8 @@ async def deliver(url: str, event: str, secret: str) -> None:
         await hookbot.publish(f"{url}/unsafe/pub/github.com/org/demo", body, headers=signed.headers)
     except hookbot.Refused as error:
         click.secho(f"  refused, it is signed with another secret: {error}", fg="red")
-    await trio.sleep(0.1)  # so that who received what stands beneath it
+    # Time for the listeners to print it before the next delivery is announced.
+    await trio.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Rebroadcast Jira's one webhook as one topic per project."""
+"""A router that rebroadcasts one Jira webhook as a topic for each project."""
 
 from hookbot import Message, Publish
 
@@ -10,7 +10,7 @@ class JiraRouter:
     topics = ("jira/",)
 
     def __init__(self, ignore: str = "") -> None:
-        """`ignore`: the keys of projects that nobody wants to hear of, with spaces between."""
+        """`ignore`: keys of projects to drop, separated by spaces."""
         self.ignore = set(ignore.split())
 
     async def route(self, message: Message, publish: Publish) -> None:

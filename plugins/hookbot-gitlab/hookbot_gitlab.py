@@ -1,4 +1,4 @@
-"""One GitLab webhook, of a group or of a whole instance, rebroadcast as a topic for each project and branch."""
+"""A router that rebroadcasts one GitLab webhook, of a group or an instance, as a topic for each project and branch."""
 
 import logging
 from collections.abc import Sequence
@@ -13,30 +13,30 @@ logger = logging.getLogger(__name__)
 class GitLabRouter:
     """Rebroadcasts one GitLab webhook as a topic for each project, branch and group.
 
-    Passes deliveries on whole:
+    Publishes each delivery unchanged:
 
-    - to ``gitlab.com/project/PATH`` what is about a project
-    - to ``gitlab.com/project/PATH/branch/REF`` a push, too (a tag keeps ``refs/tags/``)
-    - to ``gitlab.com/group/PATH`` what is about a group only
+    - about a project: to ``gitlab.com/project/PATH``
+    - a push: also to ``gitlab.com/project/PATH/branch/REF`` (a tag keeps ``refs/tags/``)
+    - about a group only: to ``gitlab.com/group/PATH``
     """
 
     name = "gitlab"
     topics: Sequence[str] = ("/unsafe/gitlab.com/", "gitlab/")
 
     def __init__(self, host: str = "gitlab.com") -> None:
-        """`host`: of an instance of one's own; it stands in the topics in place of ``gitlab.com``."""
+        """`host`: of a self-managed instance; it replaces ``gitlab.com`` in the topics."""
         self.topics = (f"/unsafe/{host}/", "gitlab/")
         self.host = host
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Publish one delivery where it belongs; one that nobody has verified is dropped, with a warning."""
+        """Publish one delivery to its topics; one whose secret the hub has not verified is dropped, with a warning."""
         if not is_genuine(message):
-            logger.warning("dropped %s: no source of this hub has verified it as GitLab's", message.id)
+            logger.warning("dropped %s: not verified as GitLab's; add a source for %s", message.id, message.topic)
             return
         payload = message.json()
         topic = topic_of(payload)
         if topic is None:
-            logger.info("nowhere to publish %s: it is about no project and no group", message.id)
+            logger.info("dropped %s: it names no project and no group", message.id)
             return
         if payload.get("object_kind") in ("push", "tag_push"):
             ref = payload["ref"].removeprefix("refs/heads/")
@@ -45,14 +45,14 @@ class GitLabRouter:
 
 
 def is_genuine(message: Message) -> bool:
-    """Whether the hub has seen GitLab's secret, or the sender had a token for a topic that needs one."""
+    """True if the hub has verified GitLab's secret, or the topic needs a token, which the sender then had."""
     if message.topic.startswith("/unsafe/"):
         return message.verified is not None and message.verified.provider == "gitlab"
     return True
 
 
 def topic_of(payload: dict[str, Any]) -> str | None:
-    """The topic of what a delivery is about, without the host."""
+    """Topic of a delivery, without the host; None if it names no project and no group."""
     if path := project_of(payload):
         return f"project/{path}"
     if path := group_of(payload):
@@ -61,7 +61,7 @@ def topic_of(payload: dict[str, Any]) -> str | None:
 
 
 def project_of(payload: dict[str, Any]) -> str | None:
-    """The path of the project; job events of older versions only have its address."""
+    """Path of the project; job events of older versions have only its URL."""
     if project := payload.get("project"):
         path: str | None = project.get("path_with_namespace")
         return path
@@ -72,7 +72,7 @@ def project_of(payload: dict[str, Any]) -> str | None:
 
 
 def group_of(payload: dict[str, Any]) -> str | None:
-    """The path of the group; member events only have its last part."""
+    """Path of the group; member events have only the last part of it."""
     group = payload.get("group") or payload
     path: str | None = group.get("full_path") or group.get("group_path")
     return path

@@ -1,4 +1,4 @@
-"""A Mattermost message for each push: a router that calls out."""
+"""A router that posts a Mattermost message for each push, and an example of one that calls another service."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -11,16 +11,16 @@ from hookbot import ConfigError, Message, Publish, Secret
 
 ATTEMPTS = 3
 LONGEST_WAIT_S = 5.0
-"""Between two attempts, whatever Mattermost asks for: a router has 30 seconds for a message."""
+"""Limit on the delay between two attempts, even if Mattermost asks for more: a router has 30 seconds for a message."""
 
 
 class MattermostRouter:
     """Posts a Mattermost message for each push.
 
-    Reads the summaries that the GitHub router makes of pushes, and posts each to an incoming webhook.
+    Reads the summaries that the GitHub router publishes of pushes, and posts each to an incoming webhook.
 
-    It publishes nothing. When the hub is killed after a post and before it could take note of that, the message
-    is posted again: once is only possible within the hub.
+    It publishes nothing. If the hub is killed after a post and before the position is stored, the message is posted
+    again: exactly once is only possible for publishes within the hub.
     """
 
     name = "mattermost"
@@ -32,30 +32,29 @@ class MattermostRouter:
         channel: str = "",
         timeout: float = 5.0,
     ) -> None:
-        """`url`: of the incoming webhook; who knows it can post. `reads`: topics with summaries, or subtrees.
-
-        `channel`: another one than the webhook's. `timeout`: seconds for one attempt.
+        """`url`: of the incoming webhook, a secret, since it is all that a post needs. `reads`: topics with summaries,
+        and subtrees. `channel`: instead of the webhook's. `timeout`: seconds for one attempt.
         """
         if not url.startswith(("https://", "http://")):
-            raise ConfigError("url is that of an incoming webhook, such as https://chat.example.org/hooks/...")
+            raise ConfigError("url must be that of an incoming webhook, such as https://chat.example.org/hooks/...")
         self.topics = tuple(reads)
         self.url = url
         self.channel = channel
         self.timeout = timeout
 
     async def __aenter__(self) -> Self:
-        """The hub enters a router before its first message: one client keeps its connections for all of them."""
+        """Open a client that keeps its connections; the hub enters a router before its first message."""
         self.client = httpx.AsyncClient(timeout=self.timeout)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """And leaves it after its last."""
+        """Close the client; the hub exits a router after its last message."""
         await self.client.aclose()
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Tell of one push. What cannot be posted in a few attempts is an error, and the hub keeps the message."""
+        """Post one push. Raises `RuntimeError` if a few attempts fail; the hub then retries and keeps the message."""
         if "/branch/" not in message.topic:
             return
         post = {"text": text_of(message.json())}
@@ -64,7 +63,7 @@ class MattermostRouter:
         await self.post(post)
 
     async def post(self, post: dict[str, Any]) -> None:
-        """Post, waiting between attempts for what may pass: no connection, a busy or a broken server."""
+        """Post, and retry after a delay if there is no connection or the server is busy or broken."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 answer = await self.client.post(self.url, json=post)
@@ -78,17 +77,18 @@ class MattermostRouter:
                     break
             if attempt < ATTEMPTS:
                 await sleep(min(wait_s, LONGEST_WAIT_S))
-        raise RuntimeError(f"Mattermost did not take it: {problem}")  # without the URL, which is a secret
+        # Without the URL, which is a secret.
+        raise RuntimeError(f"Mattermost rejected the post: {problem}")
 
 
 def retry_after(answer: httpx.Response, otherwise_s: float) -> float:
-    """How many seconds a server asks to wait."""
+    """Seconds that the server asks to wait, or `otherwise_s` if it does not say."""
     value = answer.headers.get("Retry-After", "")
     return float(value) if value.isdecimal() else otherwise_s
 
 
 def text_of(push: dict[str, Any]) -> str:
-    """What the channel reads, in Markdown."""
+    """Text of the post, in Markdown."""
     repo, branch, sha, who = (plain(push[key]) for key in ("Repo", "Branch", "SHA", "Who"))
     if not sha.strip("0"):
         return f"{who} deleted `{branch}` of {repo}"
@@ -96,5 +96,5 @@ def text_of(push: dict[str, Any]) -> str:
 
 
 def plain(text: str) -> str:
-    """Text without what Mattermost would read as code, or as a call for everybody's attention."""
+    """Text without backticks and mentions, which Mattermost would render as code or notify a channel for."""
     return text.replace("`", "'").replace("@", "(at)")

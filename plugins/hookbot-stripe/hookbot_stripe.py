@@ -1,4 +1,4 @@
-"""One Stripe endpoint, rebroadcast as a topic for each type of event and for each connected account."""
+"""A router that rebroadcasts one Stripe endpoint as a topic for each type of event and each connected account."""
 
 import logging
 
@@ -10,23 +10,23 @@ logger = logging.getLogger(__name__)
 class StripeRouter:
     """Rebroadcasts one Stripe endpoint as a topic for each type of event and account.
 
-    Passes events on whole:
+    Publishes each event unchanged:
 
-    - to ``stripe-event/invoice/paid``, by their type, so that ``stripe-event/invoice/`` is all about invoices
-    - to ``stripe-account/ACCOUNT/invoice/paid``, too, those of a connected account
+    - to a topic for its type, such as ``stripe-event/invoice/paid``; ``stripe-event/invoice/`` has all about invoices
+    - if it is of a connected account, also to ``stripe-account/ACCOUNT/invoice/paid``
     """
 
     name = "stripe"
     topics = ("/unsafe/stripe/", "stripe/")
 
     def __init__(self, test_events: bool = True) -> None:
-        """`test_events`: whether to pass on what did not happen with real money."""
+        """`test_events`: whether to publish events of Stripe's test mode."""
         self.test_events = test_events
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Publish one event where it belongs; one that nobody has verified is dropped, with a warning."""
+        """Publish one event to its topics; one whose signature the hub has not verified is dropped, with a warning."""
         if not is_genuine(message):
-            logger.warning("dropped %s: no source of this hub has verified it as Stripe's", message.id)
+            logger.warning("dropped %s: not verified as Stripe's; add a source for %s", message.id, message.topic)
             return
         event = message.json()
         if not event.get("livemode") and not self.test_events:
@@ -38,7 +38,7 @@ class StripeRouter:
 
 
 def is_genuine(message: Message) -> bool:
-    """Whether the hub has checked Stripe's signature, or the sender had a token for a topic that needs one."""
+    """True if the hub has verified Stripe's signature, or the topic needs a token, which the sender then had."""
     if message.topic.startswith("/unsafe/"):
         return message.verified is not None and message.verified.provider == "stripe"
     return True

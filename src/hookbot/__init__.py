@@ -1,6 +1,6 @@
 """hookbot: a webhook hub.
 
-What routers and listeners are written with is here; everything else is the hub's own business.
+This module is the public API for routers, listeners and publishers; everything else is internal.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The client is imported by the first who asks for it: the hub does without."""
+    """Import the client on first use: the hub does not need it, and commands start faster."""
     if name in ("Gap", "listen", "publish"):
         from . import client
 

@@ -1,4 +1,4 @@
-"""``python -m hookbot``."""
+"""Entry point of ``python -m hookbot``."""
 
 from .cli.main import main
 

@@ -4,7 +4,8 @@ from random import SystemRandom
 
 SHORTEST_S = 0.5
 LONGEST_S = 30.0
-GOOD_S = 60.0  # an attempt that lasted this long was a good one: begin again with short delays
+GOOD_S = 60.0
+"""Duration after which an attempt counts as a success, so that the next delay is a short one again."""
 
 
 class Backoff:

@@ -1,6 +1,6 @@
-"""`listen` and `publish` for scripts that have never heard of Trio: no async, no await.
+"""`listen` and `publish` for synchronous scripts, without async and await.
 
-The listener lives in a thread of its own, which ends with the ``with`` block. Ctrl-C works as everywhere.
+A listener runs in a thread of its own, which ends with the ``with`` block. Ctrl-C interrupts as usual.
 """
 
 import threading
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Messages:
-    """Messages of a subscription: an iterator of `Message` and `Gap`, with the rules of `hookbot.client.Messages`."""
+    """Messages of a subscription: an iterator of `Message` and `Gap`, otherwise like `hookbot.client.Messages`."""
 
     def __init__(self, opening: AbstractAsyncContextManager[client.Messages]) -> None:
         self._opening = opening
@@ -37,7 +37,8 @@ class Messages:
         return self
 
     def __next__(self) -> Message | client.Gap:
-        """Waits for the next message or gap. After a Ctrl-C that does not end the program, call it again."""
+        """Next message or gap, as soon as there is one. After a `KeyboardInterrupt` it can be called again."""
+        # A request interrupted by Ctrl-C is still being answered: the next call waits for it, and does not ask twice.
         if self._next is None:
             self._next = Future()
             self._in_thread(self._asking.send_nowait, self._next)
@@ -49,7 +50,7 @@ class Messages:
         return item
 
     def ack(self, message: Message) -> None:
-        """Say that a message has been dealt with; the hub is told soon, at the latest on leaving `listen`."""
+        """Acknowledge a message. The acknowledgement is sent soon, at the latest at the end of the block."""
         self._in_thread(self._entered.result().ack, message)
 
     def _start(self) -> None:
@@ -57,7 +58,7 @@ class Messages:
         self._entered.result()
 
     def _stop(self) -> None:
-        """End the thread, whatever it is doing; `client.listen` still sends its close frame."""
+        """End the thread, even during a connect; `client.listen` still sends its close frame."""
         with suppress(trio.RunFinishedError):
             self._in_thread(self._scope.cancel)
         self._thread.join()
@@ -70,7 +71,8 @@ class Messages:
     def _run(self) -> None:
         try:
             trio.run(self._listen)
-        except BaseException as error:  # it belongs to the other thread
+        except BaseException as error:
+            # Raised where the caller waits: an exception in this thread would only be printed.
             self._crash = error
             for waiting in (self._entered, self._next):
                 if waiting is not None and not waiting.done():

@@ -1,4 +1,4 @@
-"""Every error that hookbot raises, sorted by whose fault it is.
+"""Errors that hookbot raises, by whose fault they are.
 
     HookbotError
     ├── Refused            the caller's fault: the same request fails again      400
@@ -9,14 +9,14 @@
     │   ├── NotFound       no such path                                          404
     │   ├── MethodNotAllowed                                                     405
     │   ├── RequestTimeout the request did not arrive in time                    408
-    │   ├── HistoryLost    the log keeps it no longer; mostly told as a gap instead      410
+    │   ├── HistoryLost    the log has deleted it, and the format has no gaps    410
     │   ├── BodyTooLarge                                                         413
     │   ├── KeyReused      an Idempotency-Key came back with another body        422
     │   ├── UpgradeRequired  a subscription asked for as a plain page            426
-    │   ├── TooManyRequests  try again after ``retry_after_s``                   429
+    │   ├── TooManyRequests  retry after ``retry_after_s``                       429
     │   └── HeadersTooLarge                                                      431
     ├── Unavailable        ours, for now: retry with jittered backoff            503
-    │   └── Lost           no answer, or not any more; told to listeners and publishers
+    │   └── Lost           no connection; raised by the client only
     ├── Ended              the hub ends an active subscription                   a close code
     └── ConfigError        the hub does not start                                exit code 2
 
@@ -29,23 +29,23 @@ from difflib import get_close_matches
 
 
 class HookbotError(Exception):
-    """The root of all errors that hookbot raises on purpose."""
+    """Base class of all errors that hookbot raises on purpose."""
 
     status = 500
 
 
 class Refused(HookbotError):
-    """The caller's fault; the same request fails again."""
+    """Error of the caller; the same request fails again."""
 
     status = 400
 
 
 class InvalidTopic(Refused):
-    """The path does not name a topic."""
+    """Not the name of a topic."""
 
 
 class Unauthorized(Refused):
-    """No token, or none that opens this path. The text says no more, so that it helps nobody to guess."""
+    """No token, or none for this path. The message does not say which, so that it does not help to guess one."""
 
     status = 401
 
@@ -60,19 +60,19 @@ class BadSignature(Refused):
 
 
 class Forbidden(Refused):
-    """The caller is known, or does not matter, and this is not allowed from where it comes."""
+    """Request that is not allowed from this address or web page, with any token."""
 
     status = 403
 
 
 class NotFound(Refused):
-    """Nothing lives at this path."""
+    """Nothing exists at this path."""
 
     status = 404
 
 
 class MethodNotAllowed(Refused):
-    """The path exists, but not for this method; ``allow`` says for which."""
+    """The path exists, but not for this method; ``allow`` lists the methods it has."""
 
     status = 405
 
@@ -94,12 +94,12 @@ class BodyTooLarge(Refused):
 
     @classmethod
     def than(cls, max_bytes: int) -> "BodyTooLarge":
-        """The refusal of a publish whose body is larger than `max_bytes`."""
-        return cls(f"a body has at most {max_bytes} bytes")
+        """Refusal of a body that is larger than `max_bytes`."""
+        return cls(f"the body is larger than {max_bytes} bytes")
 
 
 class HistoryLost(Refused):
-    """Retention took what the listener still wanted, and its format has no way to tell a gap."""
+    """Retention has deleted messages that the client asks for, and its format cannot report a gap."""
 
     status = 410
 
@@ -111,13 +111,13 @@ class KeyReused(Refused):
 
 
 class UpgradeRequired(Refused):
-    """A subscription asked for with neither a websocket upgrade nor a streaming ``Accept``."""
+    """Subscription requested with neither a websocket upgrade nor a streaming ``Accept``."""
 
     status = 426
 
 
 class TooManyRequests(Refused):
-    """A limit was reached; the same request is welcome after ``retry_after_s`` seconds."""
+    """A limit was reached; the same request may succeed after ``retry_after_s`` seconds."""
 
     status = 429
 
@@ -139,7 +139,7 @@ class Unavailable(HookbotError):
 
 
 class Lost(Unavailable):
-    """The hub cannot be reached, or not any more, or asks to come again; `retry_after_s` is what it asks for."""
+    """The hub cannot be reached, has closed the connection, or asks to retry after `retry_after_s` seconds."""
 
     def __init__(self, why: str, *, retry_after_s: float = 0) -> None:
         super().__init__(why)
@@ -147,7 +147,7 @@ class Lost(Unavailable):
 
 
 class Ended(HookbotError):
-    """The hub ends an active subscription; its websocket is closed with `code`, and the text as the reason."""
+    """The hub ends an active subscription; its websocket is closed with `code` and the message as the reason."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -155,24 +155,24 @@ class Ended(HookbotError):
 
 
 class ConfigError(HookbotError):
-    """The hub was started with something it cannot work with."""
+    """Configuration or options that the hub, a command or a router cannot work with."""
 
 
 def sole_error(error: BaseException) -> BaseException:
-    """The one error that nurseries, each around the other, have made groups of; a group of several as it is."""
+    """The only error in nested exception groups, as nurseries make them; a group of several is returned as it is."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         [error] = error.exceptions
     return error
 
 
 def first_error(error: BaseException) -> BaseException:
-    """The first error in groups of errors, however many they hold."""
+    """The first error in nested exception groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
-    """``did you mean 'name'?`` for what is close to a known name; empty where nothing is."""
+    """``did you mean 'name'?`` with the known name that is closest, or an empty string if none is close."""
     close = get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else ""

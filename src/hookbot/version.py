@@ -1,3 +1,3 @@
-"""The version of hookbot: it stands here once, and is read when the package is built."""
+"""The version of hookbot, defined here only; the build of the package reads it."""
 
 __version__ = "1.0.0"

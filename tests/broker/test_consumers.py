@@ -79,7 +79,7 @@ async def test_who_is_connected_to_a_moved_one_is_closed_and_its_acks_come_too_l
         await hub.consumers.move(kind, "/sub/t", "c", FromOldest())
         (ack if kind == "cursor" else ack_each)(consumer, hub, 2)
 
-    assert heard == [(1013, f"the {kind} c was moved: come back and go on from there")]
+    assert heard == [(1013, f"the {kind} c was moved; reconnect to resume from there")]
     async with hub.open(**{kind: "c"}) as consumer:
         assert await take(consumer, 2) == [1, 2]
 

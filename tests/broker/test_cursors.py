@@ -78,14 +78,14 @@ async def test_an_ack_is_of_everything_up_to_it_and_an_older_one_changes_nothing
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        ("ack", "acknowledged by"),
-        ({"type": "nack", "id": "x"}, "acknowledged by"),
-        ({"type": "ack"}, "acknowledged by"),
-        ({"type": "ack", "ids": ["x"]}, "acknowledged by"),
-        ({"type": "ack", "id": 1}, "this is none"),
-        ({"type": "ack", "id": None}, "this is none"),
-        ({"type": "ack", "id": "tomorrow"}, "this is none"),
-        ({"type": "ack", "id": "zzzzzzzz-000000000000001"}, "another one"),
+        ("ack", "not an acknowledgement for a cursor"),
+        ({"type": "nack", "id": "x"}, "not an acknowledgement for a cursor"),
+        ({"type": "ack"}, "not an acknowledgement for a cursor"),
+        ({"type": "ack", "ids": ["x"]}, "not an acknowledgement for a cursor"),
+        ({"type": "ack", "id": 1}, "not the id of a message"),
+        ({"type": "ack", "id": None}, "not the id of a message"),
+        ({"type": "ack", "id": "tomorrow"}, "not the id of a message"),
+        ({"type": "ack", "id": "zzzzzzzz-000000000000001"}, "is of another log"),
     ],
 )
 async def test_an_ack_that_is_none_is_refused_and_changes_nothing(memory_hub, answer, why, autojump_clock):
@@ -103,7 +103,7 @@ async def test_what_was_not_sent_yet_cannot_be_acknowledged(hub):
     async with hub.open(cursor="c", since=FromOldest(), max_unacked=1) as cursor:
         await take(cursor, 1)
 
-        with pytest.raises(Refused, match="not sent yet"):
+        with pytest.raises(Refused, match="has not been sent yet"):
             ack(cursor, hub, 2)
 
         ack(cursor, hub, 1)

@@ -194,12 +194,12 @@ async def test_a_member_that_comes_back_may_acknowledge_what_it_was_sent_before(
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (None, "acknowledged by"),
-        ({"type": "ack", "id": "x"}, "acknowledged by"),
-        ({"type": "ack", "ids": "x"}, "acknowledged by"),
-        ({"type": "ack", "ids": {"x": 1}}, "acknowledged by"),
-        ({"type": "ack", "ids": [["x"]]}, "this is none"),
-        ({"type": "ack", "ids": ["zzzzzzzz-000000000000001"]}, "another one"),
+        (None, "not an acknowledgement for a group"),
+        ({"type": "ack", "id": "x"}, "not an acknowledgement for a group"),
+        ({"type": "ack", "ids": "x"}, "not an acknowledgement for a group"),
+        ({"type": "ack", "ids": {"x": 1}}, "not an acknowledgement for a group"),
+        ({"type": "ack", "ids": [["x"]]}, "not the id of a message"),
+        ({"type": "ack", "ids": ["zzzzzzzz-000000000000001"]}, "is of another log"),
     ],
 )
 async def test_an_ack_that_is_none_is_refused(memory_hub, autojump_clock, answer, why):
@@ -216,7 +216,7 @@ async def test_an_ack_with_one_message_that_was_not_sent_changes_nothing(memory_
     async with join(hub, since=FromOldest(), max_unacked=2) as member:
         await take(member, 2)
 
-        with pytest.raises(Refused, match="not sent yet"):
+        with pytest.raises(Refused, match="has not been sent yet"):
             ack_each(member, hub, 1, wrong)
 
         assert member.skip_unwanted() == 0
@@ -324,7 +324,7 @@ async def test_a_topic_that_is_held_up_does_not_fill_the_memory(memory_hub, auto
 
 async def test_the_members_of_a_group_want_the_same_order(hub):
     async with join(hub, by_topic=True):
-        with pytest.raises(Refused, match="the other members of the group g are with key=topic"):
+        with pytest.raises(Refused, match="the other members of the group g subscribed with key=topic"):
             hub.consumers.check_request(listening(group="g"))
         with pytest.raises(Refused, match="key=topic"):
             async with join(hub):

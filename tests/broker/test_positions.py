@@ -139,7 +139,7 @@ async def test_what_could_not_be_saved_is_saved_when_the_log_works_again(hub, au
         await trio.sleep(5)
 
         assert await hub.saved() == {"cursor /sub/t c": 1}
-    assert "positions of cursors could not be saved: the disk is full" in caplog.text
+    assert "positions of cursors and groups were not saved, trying again: the disk is full" in caplog.text
 
 
 async def test_everything_is_saved_when_the_hub_shuts_down(log, autojump_clock):

@@ -173,7 +173,7 @@ async def test_what_is_larger_than_a_batch_goes_alone(running, monkeypatch):
 async def test_who_comes_to_a_line_that_is_too_long_is_sent_away(running, monkeypatch):
     monkeypatch.setattr(module, "QUEUE_BYTES", 10 * KIB)
     running.submit("a", size=6 * KIB)
-    with pytest.raises(Unavailable, match="too much"):
+    with pytest.raises(Unavailable, match="too many messages are waiting"):
         running.submit("b", size=6 * KIB)
     running.submit("c")
     await wait_all_tasks_blocked()
@@ -206,8 +206,8 @@ async def test_when_the_log_fails_everyone_is_told_and_the_writer_lives_on(runni
     assert topics(running.told[("d",)]) == ["d"]
     storing = [record for record in caplog.records if "storing" in record.message]
     assert [record.message for record in storing] == [
-        "storing what is published fails: disk full",
-        "storing what is published works again",
+        "storing messages fails: disk full",
+        "storing messages works again",
     ]
 
 
@@ -294,4 +294,4 @@ async def test_when_deleting_fails_publishing_goes_on_and_it_is_said_once(runnin
     await wait_all_tasks_blocked()
 
     assert topics(running.told[("a",)]) == ["a"]
-    assert [record.message for record in caplog.records] == ["deleting what is too old fails: disk full"]
+    assert [record.message for record in caplog.records] == ["deleting messages by retention fails: disk full"]

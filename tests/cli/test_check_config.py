@@ -72,7 +72,10 @@ def test_nothing_is_made_by_checking(tmp_path):
         ("sslcrt = 'nowhere' # wrong", "sslcrt: File 'nowhere' does not exist."),
         ("bind = # wrong", "Invalid value"),
         ("[[source]] # wrong\ntopic = 'x'", "there is no option 'source', did you mean"),
-        ("[routers.github] # wrong\nhost = 5\n[routers.x]\n", "[routers.github]: the option 'host' is text, not 5"),
+        (
+            "[routers.github] # wrong\nhost = 5\n[routers.x]\n",
+            "[routers.github]: the option 'host' must be a string, not 5",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_line_and_reason(text, reason):

@@ -83,9 +83,9 @@ def file(tmp_path):
 
 MISTAKES = [
     (["-o", "too=1"], "there is no option 'too'; did you mean 'to'?"),
-    (["-o", "to=1"], "the option 'to' is text, not 1"),
+    (["-o", "to=1"], "the option 'to' must be a string, not 1"),
     (["-o", "to"], "an option is NAME=VALUE, not 'to'"),
-    (["-o", "many=['a', 1]"], "the option 'many[1]' is text, not 1"),
+    (["-o", "many=['a', 1]"], "the option 'many[1]' must be a string, not 1"),
 ]
 
 

@@ -403,7 +403,7 @@ async def test_a_source_may_take_smaller_bodies_only(tmp_path, ways):
 
         for body in (b"x" * 1001, chunks()):
             answer = await hub.http.post("/unsafe/pub/acme/x", content=body)
-            assert (answer.status_code, answer.text) == (413, "a body has at most 1000 bytes\n")
+            assert (answer.status_code, answer.text) == (413, "the body is larger than 1000 bytes\n")
         assert (await hub.post("/unsafe/pub/other", b"x" * 5000)).status_code == 200
         assert (await hub.post("/unsafe/pub/other", b"x" * 5001)).status_code == 413
 

@@ -71,8 +71,8 @@ def test_a_condition_holds_or_does_not(text, holds):
 MISTAKES = [
     ("body.", "not a JMESPath expression"),
     ("", "not a JMESPath expression"),
-    ('body.action == "opened"', "a message has no 'opened'.*text stands in single quotes"),
-    ("action == 'opened'", "a message has no 'action'.*begins with id, topic, time, headers"),
+    ('body.action == "opened"', "a message has no 'opened'.*strings are in single quotes"),
+    ("action == 'opened'", "a message has no 'action'.*begins with one of id, topic, time, headers"),
     ("{a: body.x, b: bdy.y}", "a message has no 'bdy'"),
 ]
 
@@ -96,7 +96,7 @@ def test_a_template_is_filled_with_text_and_numbers():
 
 @pytest.mark.parametrize("inner", ["body.missing", "body.commits", "body.repository", "`true`", '`""`'])
 def test_a_place_that_would_get_anything_else_is_an_error_of_the_message(inner):
-    with pytest.raises(ValueError, match="neither text nor a number"):
+    with pytest.raises(ValueError, match="not a string or a number"):
         Template(f"a/{{{inner}}}").fill(document(PUSH))
 
 

@@ -49,7 +49,7 @@ async def test_mistakes_in_the_configuration_stop_the_hub_from_starting(broker):
         ({"topic": "copy"}, "router x: the option 'reads' is missing"),
         ({"reads": ["in/"], "topic": "{nobody}"}, "router x: a message has no 'nobody'"),
         ({"reads": ["in/"], "topic": "copy", "where": "("}, "router x: not a JMESPath expression"),
-        ({"reads": [], "topic": "copy"}, "router x: its `topics` is a tuple"),
+        ({"reads": [], "topic": "copy"}, "router x: its `topics` must be a tuple"),
     ]:
         with pytest.raises(ConfigError, match=error):
             async with open_routers(broker, [RouterSpec("x", "filter", options)], str):

@@ -23,10 +23,10 @@ def test_a_router_in_a_file_is_called_like_the_file():
 
 
 BAD_SECTIONS = [
-    ("a/b", {}, "a router's name has letters"),
-    ("x", {"router": 1}, r"\[routers.x\]: router is the name of one, not 1"),
-    ("x", {"time_limit": "long"}, r"\[routers.x\]: the option 'time_limit' is a number, not 'long'"),
-    ("x", {"max_publishes": 0}, r"\[routers.x\]: time_limit and max_publishes are greater than 0"),
+    ("a/b", {}, r"not a name for a router \(letters"),
+    ("x", {"router": 1}, r"\[routers.x\]: router is the name of an installed router or a file, not 1"),
+    ("x", {"time_limit": "long"}, r"\[routers.x\]: the option 'time_limit' must be a number, not 'long'"),
+    ("x", {"max_publishes": 0}, r"\[routers.x\]: max_publishes must be greater than 0, not 0"),
 ]
 
 
@@ -40,7 +40,7 @@ async def test_a_hub_does_not_start_with_a_router_that_is_not_configured_rightly
     for spec, error in [
         (RouterSpec("gihub", "gihub"), "router gihub: no router 'gihub' is installed"),
         (RouterSpec("github", "github", {"sekrets": []}), "router github: there is no option 'sekrets'; did you mean"),
-        (RouterSpec("github", "github", {"secrets": []}), "router github: it needs a secret"),
+        (RouterSpec("github", "github", {"secrets": []}), "router github: secrets is empty"),
     ]:
         with pytest.raises(ConfigError, match=error):
             async with open_routers(broker, [spec], resolve):
@@ -83,7 +83,7 @@ async def test_a_router_that_crashes_at_import_is_named_and_the_hub_lives(hub, f
     assert (copy.hops, second.hops) == (("good",), ("bad",))
     assert bad["state"] == "waiting for restart"
     assert bad["error"]
-    assert "router bad cannot be made" in caplog.text
+    assert "router bad cannot be created" in caplog.text
 
 
 async def test_a_new_router_begins_at_the_head_and_an_old_one_where_it_was(hub):

@@ -41,7 +41,7 @@ async def test_a_router_is_checked_as_a_hub_would():
         await route(JiraRouter(), "elsewhere", BODY)
     router = JiraRouter()
     router.topics = "jira/"
-    with pytest.raises(ConfigError, match="is a tuple"):
+    with pytest.raises(ConfigError, match="must be a tuple"):
         await route(router, "jira/cloud", BODY)
 
 

@@ -59,7 +59,7 @@ async def test_an_instance_of_ones_own_has_topics_of_its_own():
 @pytest.mark.parametrize("verified", [None, "github"])
 async def test_what_nobody_has_verified_as_gitlabs_is_dropped_with_a_warning(verified, caplog):
     assert await route_json({"project": PROJECT}, verified=verified) == []
-    assert "no source of this hub has verified it" in caplog.text
+    assert "not verified as GitLab's" in caplog.text
 
 
 async def test_what_came_with_a_token_of_the_hub_needs_no_signature():

@@ -97,7 +97,7 @@ async def test_no_server_may_ask_for_a_longer_wait_than_the_hub_has_patience(mat
 @pytest.mark.parametrize(("status", "attempts"), [(500, 3), (429, 3), (403, 1), (400, 1)])
 async def test_what_is_not_taken_is_an_error_that_does_not_show_the_address(mattermost, waits, status, attempts):
     mattermost.answers = [(status, {})] * attempts
-    with pytest.raises(RuntimeError, match=f"Mattermost did not take it: status {status}") as caught:
+    with pytest.raises(RuntimeError, match=f"Mattermost rejected the post: status {status}") as caught:
         await tell(mattermost)
     assert len(mattermost.posts) == attempts
     assert "s3cret" not in str(caught.value)
@@ -137,4 +137,4 @@ async def test_it_runs_in_a_hub(mattermost):
         mattermost.answers = [(400, {})] * 4
         await hub.publish(TOPIC, json.dumps(PUSH).encode())
         [failed] = await hub.wait_for("hookbot/failed/mattermost")
-    assert failed.header("Hookbot-Failed-Error") == "RuntimeError: Mattermost did not take it: status 400"
+    assert failed.header("Hookbot-Failed-Error") == "RuntimeError: Mattermost rejected the post: status 400"

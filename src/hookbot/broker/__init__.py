@@ -1,13 +1,13 @@
 """The broker: one task writes the log; subscriptions, cursors and groups follow it.
 
-- A `Broker` (`broker`) is what publishes go to: its `Writer` (`writer`) stores all that waits in one commit,
+- A `Broker` (`broker`) takes publishes: its `Writer` (`writer`) stores all queued drafts in one commit,
   then the `Channels` (`channels`), one for each filter, wake their listeners.
 - A `Subscription` (`broker`) follows a channel; one that is behind reads the log through the `PageCache`
-  (`page_cache`). `StoredMessages` and `NewestMessages` (`history`) end where the log ends now. All of them are a
-  `MessageSource` (`history`).
-- A `Consumer` (`consumers`) is a source whose client acknowledges: a connection that has a cursor (`cursors`), or is a
+  (`page_cache`). `StoredMessages` and `NewestMessages` (`history`) end at the head that the log has now. All of them
+  are a `MessageSource` (`history`).
+- A `Consumer` (`consumers`) is a source whose client acknowledges: a connection that claims a cursor (`cursors`), or a
   member of a group (`group`, all of them in `groups`), where each message is leased to one member (`leases`).
-- `Positions` (`positions`) saves up to where each has acknowledged; a `Claim` (`claims`) says who has it now.
+- `Positions` (`positions`) saves the acknowledged position of each; a `Claim` (`claims`) is the use of one by a client.
 
-The ways in (`web`) and the routers publish to a broker and take from its sources; nothing here knows of them.
+`web` and `routers` publish to a broker and take from its sources; nothing here imports them.
 """

@@ -1,4 +1,4 @@
-"""The broker: publishes to the log, and lets subscriptions follow it."""
+"""The broker: publishes drafts to the log, and opens subscriptions that follow it."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -22,17 +22,18 @@ from .writer import Done, Writer
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The position after which a subscription starts, and the gap that it has to be told of first."""
+    """Position after which a subscription starts, and the gap to be sent first, if there is one."""
 
     position: int
     gap: Gap | None = None
 
 
 class Subscription:
-    """A cursor over the log: every message of a filter, in order, once.
+    """A cursor over the log: every message that matches a filter, in order, once.
 
-    A reader slower than the window in memory goes on in the log, and comes back. What retention took
-    meanwhile comes as a `Gap` before the first message after it. Cancelling `take` loses nothing.
+    A reader that falls behind the window in memory continues from the log until it has caught up. Messages that
+    retention has deleted meanwhile are reported as a `Gap`, before the first message after them.
+    Cancelling `take` loses nothing.
     """
 
     def __init__(self, broker: "Broker", channel: Channel, start: Start) -> None:
@@ -44,7 +45,7 @@ class Subscription:
         self.position = start.position
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """The next messages, as soon as there are any. Raises `Unavailable` when the log cannot be read."""
+        """Next messages, as soon as there are any. Raises `Unavailable` if the log cannot be read."""
         await trio.lowlevel.checkpoint()
         while True:
             if self._gap:
@@ -62,13 +63,14 @@ class Subscription:
                 return taken
 
     def skip_unwanted(self) -> int:
-        """Move over what is not of this filter; the position up to which everything has been taken."""
+        """Move past messages of other topics, and return the position up to which everything has been taken."""
+        # Only if nothing that matches is left in the channel: the head may be behind a message not taken yet.
         if self.position >= self._channel.floor and not self._channel.after(self.position):
             self.position = max(self.position, self._broker.head)
         return self.position
 
     def wake(self) -> None:
-        """Called once per batch when the channel has news."""
+        """Wake `take`; called once for each batch of messages announced to the channel."""
         self._news.set()
 
     async def _wait(self) -> None:
@@ -78,22 +80,22 @@ class Subscription:
 
 @dataclass(slots=True)
 class Counts:
-    """Counters of the hub, incremented by whoever does the thing."""
+    """Counters of the hub since its start, incremented where the event happens."""
 
     published: int = 0
     published_bytes: int = 0
     duplicates: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    """Requests that were refused, by status."""
+    """Number of refused requests, by status."""
 
     def count_response(self, status: int) -> None:
-        """Count the response to a request, if it is a refusal."""
+        """Count a response if its status is that of a refusal or an error."""
         if status >= HTTPStatus.BAD_REQUEST:
             self.refused[str(status)] += 1
 
 
 class Broker:
-    """Stores drafts, and lets subscriptions follow. Made by `open_broker`."""
+    """Stores drafts, and opens subscriptions to the messages. Made by `open_broker`."""
 
     def __init__(self, log: Log, retention: Retention, clock_us: Callable[[], int]) -> None:
         self.log = log
@@ -104,11 +106,11 @@ class Broker:
 
     @property
     def head(self) -> int:
-        """The position of the newest message that subscriptions were told of."""
+        """Position of the newest message announced to subscriptions."""
         return self.channels.head
 
     async def publish(self, draft: Draft) -> Message | Duplicate:
-        """Store a draft durably; returns when it is. Raises `Refused` or `Unavailable`, and then nothing is stored."""
+        """Store a draft durably and return the message. Raises `Refused` or `Unavailable` if nothing is stored."""
         [outcome] = await self.commit([draft])
         if isinstance(outcome, Refused):
             raise outcome
@@ -117,9 +119,9 @@ class Broker:
     async def commit(
         self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] | None = None
     ) -> Sequence[Outcome]:
-        """Store all drafts and cursors in one commit; raises `Unavailable`, and then nothing is stored.
+        """Store drafts and cursors in one commit, and return the outcomes; raises `Unavailable` if nothing is stored.
 
-        Once queued it cannot be cancelled any more: the caller always learns what became of it.
+        Not cancellable once queued, so that the caller always learns the outcome.
         """
         results: list[Sequence[Outcome] | Unavailable] = []
         finished = trio.Event()
@@ -137,13 +139,14 @@ class Broker:
         return result
 
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None] | None = None) -> None:
-        """Like `commit`, without waiting; `done` is told the outcome. Raises `Unavailable` if the queue is full."""
+        """Queue drafts like `commit`; `done` is called with the outcome. Raises `Unavailable` if the queue is full."""
         self.writer.submit(drafts, done, cursors=cursors or {})
 
     async def start_at(self, since: Since | None, wanted: TopicFilter, *, not_before_us: int = 0) -> Start:
-        """Turn what a client asked for into a position in this log, with the gap that it must be told of, if any.
+        """Start of a subscription from `since`, the client's choice, in this log; None is the head.
 
-        A client that may not see what was stored before `not_before_us` starts there, and is told of no gap before.
+        A client that may not read messages stored before `not_before_us` starts there, without a gap.
+        Raises `Unavailable`.
         """
         start = await self._start_at(since, wanted)
         if not_before_us:
@@ -153,7 +156,7 @@ class Broker:
         return start
 
     def gap_after(self, wanted: TopicFilter, position: int) -> Gap | None:
-        """The gap that a subscription which goes on after `position` has to be told of."""
+        """Gap to send to a subscription that resumes after `position`, or None if nothing after it was deleted."""
         lost = self.log.lost_up_to(wanted)
         if position >= lost:
             return None
@@ -162,7 +165,7 @@ class Broker:
 
     @contextmanager
     def subscribe(self, wanted: TopicFilter, start: Start | None = None) -> Iterator[Subscription]:
-        """Listen from `start` (default: from now) until the block ends."""
+        """Subscription to a filter from `start` (default: the head) until the block ends."""
         with self.channels.open(wanted) as channel:
             subscription = Subscription(self, channel, start or Start(self.head))
             channel.listeners.add(subscription.wake)
@@ -172,15 +175,16 @@ class Broker:
                 channel.listeners.discard(subscription.wake)
 
     async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry], int]:
-        """The next page of the log after `after`, and the position up to which it reaches. Raises `Unavailable`.
+        """Next page of the log after `after`, and the position up to which it reaches. Raises `Unavailable`.
 
-        A page that many ask for, at once or shortly after each other, is read and encoded once.
+        A page that several subscriptions ask for, at once or shortly after each other, is read and encoded once.
         """
         return await self._pages.read(wanted, after=after)
 
     async def read_on(self, wanted: TopicFilter, position: int) -> tuple[Sequence[Entry | Gap], int]:
-        """Like `read`, behind the gap that has to be told before it, if there is one."""
+        """Next page as `read` returns it, after the gap that precedes it, if there is one."""
         entries, end = await self.read(wanted, after=position)
+        # Asked for after reading: retention may have deleted the beginning of the page meanwhile.
         gap, lost = self.gap_after(wanted, position), self.log.lost_up_to(wanted)
         if gap is None:
             return entries, end
@@ -197,6 +201,8 @@ class Broker:
             case AfterId(epoch, position) if epoch == self.log.epoch and position <= self.log.head:
                 return self._start_after(wanted, position)
             case AfterId(epoch, _):
+                # An id beyond the head comes from before the log was restored from a backup: what it named is lost.
+                # An id of another log says nothing about this one: the subscription starts with the oldest message.
                 start = self.head if epoch == self.log.epoch else self.log.lost_up_to(wanted)
                 return Start(start, Gap("other-log", None, format_id(self.log.epoch, start + 1)))
 
@@ -215,7 +221,7 @@ class Broker:
 async def open_broker(
     log: Log, retention: Retention | None = None, *, clock_us: Callable[[], int] = wall_clock_us
 ) -> AsyncIterator[Broker]:
-    """A broker over `log`. When the block ends, what is queued is still stored; later publishes are refused."""
+    """Broker over `log` until the block ends. Drafts still queued then are stored; later publishes are refused."""
     broker = Broker(log, retention or Retention(), clock_us)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(broker.writer.run)

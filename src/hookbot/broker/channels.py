@@ -1,8 +1,7 @@
-"""Channels: the newest messages of each filter that somebody listens to, in memory.
+"""Channels: the newest messages of each filter that has listeners, in memory.
 
-There is one channel for each filter that somebody listens to. Finding the channels of a topic is a look-up of the
-topic and of each of its prefixes, however many channels there are. All channels together keep one window of recent
-messages; whoever is further behind than that reads the log.
+Finding the channels of a topic is a look-up of the topic and of each of its prefixes, however many channels there are.
+All channels share one window of recent messages; a subscription that is further behind reads the log.
 """
 
 from bisect import bisect_right
@@ -17,7 +16,8 @@ from ..protocol.envelope import LARGE_BODY
 from ..protocol.message import Message
 from ..protocol.topics import TopicFilter, patterns_of
 
-WINDOW_BYTES = 16 << 20  # or one message, however large: it is sent to everybody from here, not read for each
+# The newest message always stays, even if it is larger: it is sent to all listeners from memory, not read for each.
+WINDOW_BYTES = 16 << 20
 WINDOW_MESSAGES = 10_000
 
 Encode = Callable[[Message], bytes]
@@ -25,7 +25,7 @@ Encode = Callable[[Message], bytes]
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A message on its way out, with its frames: each is encoded once, for all who want it."""
+    """A message with its frames, each of which is encoded once for all subscribers that use the format."""
 
     message: Message
     position: int
@@ -33,33 +33,35 @@ class Entry:
     _preparing: dict[Hashable, trio.Lock] | None = None
 
     def is_ready(self, key: Hashable) -> bool:
-        """Whether `frame` returns at once: the message is small, or its frame is there."""
+        """True if `frame` returns at once: the message is small, or already encoded."""
         return len(self.message.body) <= LARGE_BODY or key in self._frames
 
     def frame(self, key: Hashable, encode: Encode) -> bytes:
-        """The message as `encode` writes it; `key` names that encoding."""
+        """Frame of the message as `encode` writes it; `key` identifies the encoding."""
         frame = self._frames.get(key)
         if frame is None:
             frame = self._frames[key] = encode(self.message)
         return frame
 
     def ready_frame(self, key: Hashable, encode: Encode) -> bytes | None:
-        """Like `frame`; None if the message is large and has not been prepared."""
+        """Frame of the message as from `frame`, or None if the message is large and not prepared yet."""
         frame = self._frames.get(key)
         return self.frame(key, encode) if frame is None and self.is_ready(key) else frame
 
     async def prepare(self, key: Hashable, encode: Encode) -> None:
-        """Encode a large message in a thread, so that nobody else has to wait for it."""
+        """Encode a large message in a thread, so that it does not hold up the event loop."""
         if self.is_ready(key):
             return
-        self._preparing = self._preparing or {}  # most messages need none
+        # Made only now: most messages are small and need no locks.
+        self._preparing = self._preparing or {}
+        # Subscribers that need the same frame wait for the one that encodes it.
         async with self._preparing.setdefault(key, trio.Lock()):
             if not self.is_ready(key):
                 await trio.to_thread.run_sync(self.frame, key, encode)
 
 
 class Channel:
-    """One filter: its listeners, and every message after `floor` that it selects."""
+    """One filter with its listeners, and all matching messages after the position `floor`."""
 
     def __init__(self, wanted: TopicFilter, floor: int) -> None:
         self.wanted = wanted
@@ -69,11 +71,12 @@ class Channel:
         self.holders = 0
 
     def after(self, position: int) -> list[Entry]:
-        """Everything after `position`, which must not be below `floor`."""
+        """Entries after `position`, which must not be below `floor`."""
         return self.entries[bisect_right(self.entries, position, key=lambda entry: entry.position) :]
 
     def forget(self, entry: Entry) -> None:
-        """Drop the oldest entry, which has left the window; it is in the log."""
+        """Drop an entry that has left the window and is now only in the log."""
+        # A channel opened after the entry was announced does not have it.
         if self.entries and self.entries[0] is entry:
             del self.entries[0]
             self.floor = entry.position
@@ -84,15 +87,15 @@ class Channels:
 
     def __init__(self, head: int) -> None:
         self.head = head
-        """The position of the newest message announced."""
+        """Position of the newest message announced."""
         self._channels: dict[TopicFilter, Channel] = {}
         self._by_pattern: dict[str, list[Channel]] = {}
         self._window: deque[tuple[Entry, int]] = deque()
         self._window_bytes = 0
 
     def announce(self, messages: Sequence[Message]) -> None:
-        """Hand newly committed messages over, in order; wakes each listener once."""
-        told: dict[Channel, None] = {}
+        """Add newly committed messages to their channels, in order, then wake each listener once."""
+        changed: dict[Channel, None] = {}
         for message in messages:
             self.head = message.position
             channels = self._channels_of(message.topic)
@@ -100,15 +103,15 @@ class Channels:
                 entry = Entry(message, message.position)
                 for channel in channels:
                     channel.entries.append(entry)
-                    told[channel] = None
+                    changed[channel] = None
                 self._remember(entry)
-        for channel in told:
+        for channel in changed:
             for wake in channel.listeners:
                 wake()
 
     @contextmanager
     def open(self, wanted: TopicFilter) -> Iterator[Channel]:
-        """The channel of this filter, which exists as long as somebody holds it."""
+        """Channel of a filter, held until the block ends."""
         channel = self.hold(wanted)
         try:
             yield channel
@@ -116,7 +119,7 @@ class Channels:
             self.release(channel)
 
     def hold(self, wanted: TopicFilter) -> Channel:
-        """Like `open`, for those who cannot use a block: to be paired with `release`."""
+        """Channel of a filter, for callers that cannot use a block: to be paired with `release`."""
         channel = self._channels.get(wanted)
         if channel is None:
             channel = self._channels[wanted] = Channel(wanted, self.head)
@@ -126,7 +129,7 @@ class Channels:
         return channel
 
     def release(self, channel: Channel) -> None:
-        """Give a held channel up; it ends with its last holder."""
+        """Give up a held channel; it is removed with its last holder."""
         channel.holders -= 1
         if channel.holders:
             return

@@ -1,6 +1,6 @@
 """Claims: the exclusive use of a cursor by a connection, or of a group by its members, and how it is revoked.
 
-Who may take a cursor over is decided in `broker.cursors`.
+`broker.cursors` decides which connection may take over a cursor.
 """
 
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, order=True)
 class ConsumerId:
-    """A name beneath the path of a subscription; `/foo` and `/sub/foo` are the same path, the longer one."""
+    """Identity of a cursor or a group: a name within the path of a subscription.
+
+    `/foo` and `/sub/foo` are the same path, written here as the longer one.
+    """
 
     kind: ConsumerKind
     path: str
@@ -29,13 +32,13 @@ class ConsumerId:
 
     @classmethod
     def of(cls, request: SubscribeRequest) -> "ConsumerId":
-        """The cursor or the group that a subscription asks for."""
+        """Identity of the cursor or the group that a subscription asks for."""
         path = path_of(request.wanted)
         return cls("group", path, request.group) if request.group else cls("cursor", path, request.cursor)
 
     @classmethod
     def parse(cls, text: str) -> "ConsumerId":
-        """Read what `str` has written; neither a kind nor a name has a space in it."""
+        """Identity as `str` has written it. A path may contain spaces, a kind and a name may not."""
         kind, _, rest = text.partition(" ")
         path, _, name = rest.rpartition(" ")
         return cls("group" if kind == "group" else "cursor", path, name)
@@ -45,7 +48,7 @@ class ConsumerId:
 
     @property
     def wanted(self) -> TopicFilter:
-        """The filter of its subscription."""
+        """Filter of its subscription."""
         return wanted_at(self.path)
 
 
@@ -55,23 +58,24 @@ class Claim:
     def __init__(self, id: ConsumerId) -> None:
         self.id = id
         self.ended: Ended | None = None
+        """Reason of the revocation, once it is revoked."""
         self.skip_unwanted: Callable[[], object] = lambda: None
-        """Moves the position over what is not of the subscription; set by whoever has the claim."""
+        """Moves the position past messages of other topics; set by the holder of the claim."""
         self._working: set[trio.CancelScope] = set()
 
     def end(self, reason: Ended) -> None:
-        """Stop all work, at once and for good."""
+        """Cancel all work under the claim, and allow no more."""
         self.ended = reason
         for scope in self._working:
             scope.cancel()
 
     def raise_if_ended(self) -> None:
-        """Raises why it was revoked, if it was."""
+        """Raise the reason of the revocation if the claim is revoked."""
         if self.ended:
             raise self.ended
 
     async def work(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something as long as it is not revoked; raises why if it is."""
+        """Run `work` and return its result; raises the reason if the claim is or gets revoked."""
         await trio.lowlevel.checkpoint()
         self.raise_if_ended()
         with trio.CancelScope() as scope:
@@ -80,39 +84,41 @@ class Claim:
                 return await work()
             finally:
                 self._working.discard(scope)
-        assert self.ended  # nobody else cancels the scope
+        # Only `end` cancels the scope, after it has set the reason.
+        assert self.ended
         raise self.ended
 
 
 class Claims:
-    """All cursors and groups in use: at most one claim of each."""
+    """All cursors and groups in use, with at most one claim for each."""
 
     def __init__(self) -> None:
         self._claims: dict[ConsumerId, Claim] = {}
         self._released = trio.Event()
 
     def find(self, id: ConsumerId) -> Claim | None:
-        """The claim of a cursor or a group, if it is in use."""
+        """Claim of a cursor or a group, or None if it is not in use."""
         return self._claims.get(id)
 
     def acquire(self, id: ConsumerId) -> Claim:
-        """Claim what nobody uses."""
+        """Claim a cursor or a group that is not in use."""
         claim = self._claims[id] = Claim(id)
         return claim
 
     async def until_free(self, id: ConsumerId) -> None:
-        """Wait until nobody uses it."""
+        """Wait until a cursor or a group is not in use."""
+        # Checked again after each release: another connection that waited may have claimed it first.
         while id in self._claims:
             await self._released.wait()
 
     def revoke(self, id: ConsumerId, reason: Ended) -> None:
-        """End the claim, if there is one; whoever had it is told why."""
+        """End the claim of a cursor or a group, if there is one; its holder gets the reason."""
         if claim := self._claims.get(id):
             self.release(claim)
             claim.end(reason)
 
     def release(self, claim: Claim) -> bool:
-        """Give a claim up; returns whether it had not been revoked before."""
+        """Give up a claim, and return False if it had been revoked before."""
         if self._claims.get(claim.id) is not claim:
             return False
         del self._claims[claim.id]

@@ -1,4 +1,4 @@
-"""Consumers: subscriptions whose clients acknowledge, as cursors and groups; opened, listed, moved and deleted."""
+"""Consumers: cursors and groups, whose clients acknowledge; opened, listed, moved and deleted."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -22,33 +22,33 @@ from .positions import ConsumerState, Positions
 
 
 class Consumer(MessageSource, Protocol):
-    """A source of messages whose client acknowledges, while it is connected."""
+    """A message source for one connection, whose client acknowledges."""
 
     hello: dict[str, str]
     """Name and position, for the first object of the connection."""
 
     def ack(self, received: object) -> None:
-        """Hand over a JSON value that the client sent. Raises `Refused`, for an ``error`` object; nothing changed."""
+        """Acknowledge as a JSON value from the client says. Raises `Refused`, and then nothing is acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumerInfo:
-    """A cursor or a group, as the operator of a hub sees it."""
+    """State of a cursor or a group, as operators list it."""
 
     kind: ConsumerKind
     path: str
     name: str
     position: str
     lag: int
-    """Distance from the head of the log, in positions of whatever topic."""
+    """Distance from the head of the log, in positions of any topic."""
     connected: bool
     used_us: int
-    """The time of its last connection; while it is connected, less than a day ago."""
+    """Time of the last connection; during one it is updated once a day."""
 
 
 @asynccontextmanager
 async def open_consumers(broker: Broker, *, clock_us: Callable[[], int] = wall_clock_us) -> AsyncIterator["Consumers"]:
-    """The consumers of a hub. When the block ends, everything that was acknowledged is saved."""
+    """Consumers of a hub until the block ends, when all acknowledged positions are saved. Raises `Unavailable`."""
     positions = Positions(broker, clock_us)
     await positions.load()
     async with trio.open_nursery() as nursery:
@@ -58,47 +58,51 @@ async def open_consumers(broker: Broker, *, clock_us: Callable[[], int] = wall_c
         try:
             yield Consumers(positions, groups)
         finally:
+            # Cancelled first: the last save must not meet another one under way.
             nursery.cancel_scope.cancel()
             await positions.close()
 
 
 class Consumers:
-    """All consumers of a hub, and the cursors and groups without any. Made by `open_consumers`."""
+    """All cursors and groups of a hub, with or without connections. Made by `open_consumers`."""
 
     def __init__(self, positions: Positions, groups: Groups) -> None:
         self._positions = positions
         self._groups = groups
 
     def check_request(self, request: SubscribeRequest) -> None:
-        """Raises `Refused` for what `open` would refuse now, so that a handshake can be answered with it."""
+        """Raise the `Refused` that `open` would raise now, so that the handshake can be rejected with it."""
         self._positions.check_room(ConsumerId.of(request))
         self._groups.check_order(request)
 
     def open(self, request: SubscribeRequest) -> AbstractAsyncContextManager[Consumer]:
-        """Claim a cursor, or be a member of a group, until the block ends. May wait long for the block to begin.
+        """Consumer for a connection until the block ends. Entering waits for a cursor that is in use, without limit.
 
-        Raises `Refused`, `Unavailable`, or `Ended` if it was revoked meanwhile.
+        Raises `Refused`, `Unavailable`, or `Ended` if it is revoked meanwhile.
         """
         return self._groups.open(request) if request.group else open_cursor(self._positions, request)
 
     def list(self, path: str | None = None) -> Sequence[ConsumerInfo]:
-        """All cursors and groups, or those of one subscription path; raises `Refused` if it is none."""
+        """All cursors and groups, or those of one path; raises `Refused` if it is not the path of a subscription."""
         wanted = None if path is None else path_of(wanted_at(path))
         states = [state for state in self._positions.all() if wanted in (None, state.id.path)]
         return [self._info(state) for state in sorted(states, key=lambda state: state.id)]
 
     async def move(self, kind: ConsumerKind, path: str, name: str, since: Since | None) -> ConsumerInfo:
-        """Let one go on from `since`, or from now; connected clients are closed and come back there.
+        """Move a cursor or a group to `since` (None: the head); its connections are closed and resume there.
 
         Raises `NotFound`, `Refused` and `Unavailable`.
         """
         id = self._find(kind, path, name)
         start = await self._positions.broker.start_at(since, id.wanted)
-        moved = Ended(TRY_AGAIN_LATER, f"the {kind} {name} was moved: come back and go on from there")
+        moved = Ended(TRY_AGAIN_LATER, f"the {kind} {name} was moved; reconnect to resume from there")
         return self._info(await self._positions.move(id, start.position, moved))
 
     async def delete(self, kind: ConsumerKind, path: str, name: str) -> None:
-        """Forget one; connected clients are closed for good. Raises `NotFound`, `Refused` and `Unavailable`."""
+        """Delete a cursor or a group, and close its connections for good.
+
+        Raises `NotFound`, `Refused` and `Unavailable`.
+        """
         await self._positions.delete(self._find(kind, path, name), Ended(GONE, f"the {kind} {name} was deleted"))
 
     def _find(self, kind: ConsumerKind, path: str, name: str) -> ConsumerId:

@@ -1,7 +1,7 @@
-"""Cursors: subscriptions that go on after what their clients have acknowledged.
+"""Cursors: subscriptions that resume after the last message that their client has acknowledged.
 
-One connection at a time has the claim of a cursor. A second one waits until the first has gone, or takes over: from
-that moment on the first has nothing any more, whether it notices or not.
+One connection at a time holds the claim of a cursor. A second one waits until the first has closed, or takes over: from
+that moment the first receives no messages and its acknowledgements are ignored, even if it has not noticed yet.
 """
 
 from collections import deque
@@ -23,9 +23,10 @@ from .positions import ConsumerState, Positions
 
 @asynccontextmanager
 async def open_cursor(positions: Positions, request: SubscribeRequest) -> AsyncIterator["CursorConsumer"]:
-    """Claim a cursor until the block ends, as soon as nobody else has it. When the block begins, it is saved.
+    """Claim a cursor until the block ends, after waiting until it is free. Its position is saved on entry.
 
-    Raises `Refused` if its path has too many, `Unavailable` if the log fails, `Ended` if it was revoked again.
+    Raises `Refused` if its path has too many cursors, `Unavailable` if the log fails, and `Ended` if the claim is
+    revoked on entry.
     """
     id = ConsumerId.of(request)
     if request.takeover:
@@ -39,13 +40,14 @@ async def open_cursor(positions: Positions, request: SubscribeRequest) -> AsyncI
             cursor = CursorConsumer(positions, state, claim, subscription, start.gap, request)
             claim.skip_unwanted = cursor.skip_unwanted
             yield cursor
+            # Once more before the claim is released: nothing moves the position past other topics after that.
             cursor.skip_unwanted()
     finally:
         positions.release(claim)
 
 
 class CursorConsumer:
-    """A connection that has a cursor: one task takes, another may acknowledge. Made by `open_cursor`."""
+    """Consumer that holds a cursor: one task takes, another may acknowledge. Made by `open_cursor`."""
 
     def __init__(
         self,
@@ -64,7 +66,9 @@ class CursorConsumer:
         self._subscription = subscription
         self._ready: deque[Entry | Gap] = deque([gap] if gap else ())
         self._unacked: deque[int] = deque()
-        self._gap = 0  # told, and told again to the next connection unless something after it is acknowledged
+        # Position of the last gap sent. The cursor stays before it until a message after it is acknowledged, so that
+        # the next connection is sent the gap again if this one breaks first.
+        self._gap = 0
         self._max_unacked = request.max_unacked
         self._end = None if request.follow else positions.broker.head
         self._acked = trio.Event()
@@ -72,14 +76,15 @@ class CursorConsumer:
         """Name and position, for the first object of the connection."""
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """The next messages, as soon as there are any and not too much is unacknowledged; cancelling loses nothing.
+        """Next messages, as soon as there are any and fewer than `max_unacked` are unacknowledged.
 
-        Nothing, once all is acknowledged of a subscription that does not follow. Raises `Ended` and `Unavailable`.
+        Empty at the end of a subscription that does not follow, once everything is acknowledged.
+        Cancelling loses nothing. Raises `Ended` and `Unavailable`.
         """
         return await self._claim.work(self._take)
 
     def skip_unwanted(self) -> int:
-        """Move over what is not of the subscription; the position up to which everything has been taken."""
+        """Move past messages of other topics, and return the position up to which everything has been taken."""
         if not self._ready:
             self._sent_up_to(self._subscription.skip_unwanted())
             if not self._unacked and self._state.position >= self._gap:
@@ -87,17 +92,17 @@ class CursorConsumer:
         return self._sent
 
     def ack(self, received: object) -> None:
-        """Acknowledge everything up to the id in a JSON value; raises `Refused`, and then nothing changes.
+        """Acknowledge all messages up to the id in a JSON value; raises `Refused`, and then nothing changes.
 
-        The position is saved soon. From a connection that no longer has the cursor, it is ignored.
+        The position is saved soon. An acknowledgement from a connection that has lost the cursor is ignored.
         """
         match received:
             case {"type": "ack", "id": id}:
                 position = read_position(id, self._epoch)
             case _:
-                raise Refused('a cursor is acknowledged by {"type": "ack", "id": "..."}')
+                raise Refused('not an acknowledgement for a cursor; send {"type": "ack", "id": "..."}')
         if position > self._state.sent:
-            raise Refused("an ack is of what was sent, this message was not sent yet")
+            raise Refused(f"the message {id!r} has not been sent yet; acknowledge only messages that were received")
         if not self._claim.ended:
             while self._unacked and self._unacked[0] <= position:
                 self._unacked.popleft()
@@ -128,7 +133,8 @@ class CursorConsumer:
             elif position > self._state.position:
                 self._unacked.append(position)
             else:
-                continue  # acknowledged on a connection before
+                # Acknowledged before it was sent here: the client had received it on an earlier connection.
+                continue
             taken.append(item)
             self._sent_up_to(position)
         return taken
@@ -142,7 +148,7 @@ class CursorConsumer:
 
 
 async def take_page(subscription: Subscription) -> Sequence[Entry | Gap]:
-    """The next messages, but no more than a page: the rest stays where it is, in the window or in the log."""
+    """Next messages, at most a page of them: the rest stays in the window or in the log, not in the consumer."""
     taken = await subscription.take()
     size = 0
     for n, item in enumerate(taken):
@@ -154,11 +160,11 @@ async def take_page(subscription: Subscription) -> Sequence[Entry | Gap]:
 
 
 def read_position(id: object, epoch: str) -> int:
-    """The position that an id stands for; raises `Refused` if it is none of this log."""
+    """Position of a message by its id; raises `Refused` if it is not an id of this log."""
     try:
         its_epoch, position = parse_id(id if isinstance(id, str) else "")
     except ValueError:
-        raise Refused(f"an ack has ids of messages, this is none: {str(id)[:80]!r}") from None
+        raise Refused(f"not the id of a message: {str(id)[:80]!r}") from None
     if its_epoch != epoch:
-        raise Refused(f"an ack has ids of this log, this is of another one: {id!r}")
+        raise Refused(f"the id {id!r} is of another log; acknowledge only messages that this hub has sent")
     return position

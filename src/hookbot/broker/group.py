@@ -1,4 +1,4 @@
-"""One group and its members: each message is leased to a member, until it is acknowledged."""
+"""One group and its members: each message is leased to a member until it is acknowledged."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,12 +16,14 @@ from .cursors import read_position, take_page
 from .leases import LeaseHolder, Leases
 from .positions import ConsumerState, Positions
 
-BATCH = 64  # messages for one member at a time, so that the others get theirs
-MAX_WAITING = 10_000  # messages that wait behind others of their topics
+# Messages granted to a member at a time: few enough for the others to get a share of a page.
+BATCH = 64
+# Messages without a holder, such as those behind others of their topics, before the group stops reading the log.
+MAX_WAITING = 10_000
 
 
 class Group:
-    """A group with members, as long as it has any. Made by `Groups.open`."""
+    """A group for as long as it has members. Made by `Groups.open`."""
 
     def __init__(
         self,
@@ -42,22 +44,23 @@ class Group:
         self._wanted = request.wanted
         self._subscription: Subscription | None = None
         self._entries: dict[int, Entry] = {}
-        """The page that was read last, as far as it was not sent."""
+        """Entries of the last page read that have not been sent."""
         self._gap = gap
-        """Told to each member, until one of them acknowledges what comes after it."""
+        """Sent to each member that joins, until one of them acknowledges a message."""
         self._demand = trio.Event()
         self._reading = trio.CancelScope()
         claim.skip_unwanted = self.skip_unwanted
 
     async def read_on_demand(self) -> None:
-        """Read what the members ask for, until the group is stopped or revoked."""
+        """Read messages from the log as the members ask for them, until the group is stopped or revoked."""
         try:
             with self._reading:
                 await self.claim.work(self._read_on_demand)
         except Unavailable as error:
             self._positions.claims.revoke(self.state.id, Ended(TRY_AGAIN_LATER, str(error)))
         except Ended:
-            pass  # the members are told
+            # Each member's `take` raises the same.
+            pass
 
     def stop(self) -> None:
         """End the group after its last member has left."""
@@ -66,7 +69,7 @@ class Group:
         self._positions.release(self.claim)
 
     def join(self, request: SubscribeRequest) -> "Member":
-        """Add a member."""
+        """Add a member for a connection."""
         member = Member(self, request, format_id(self._broker.log.epoch, self.leases.floor))
         self.members.add(member)
         self.leases.join(member.holder)
@@ -75,18 +78,21 @@ class Group:
         return member
 
     def leave(self, member: "Member") -> None:
-        """Remove a member; what it has not acknowledged is for others."""
+        """Remove a member; the messages it has not acknowledged are leased to others."""
         self.members.discard(member)
         self.leases.leave(member.holder)
         self._grant()
 
     def ask(self, holder: LeaseHolder) -> None:
-        """Let a member wait for messages."""
+        """Put a member in line for messages."""
         self.leases.ask(holder, BATCH)
         self._grant()
 
     async def fetch(self, holder: LeaseHolder) -> Sequence[Entry | Gap]:
-        """The messages that a member was given; none, if it is late. Raises `Unavailable`; cancelling loses nothing."""
+        """Messages leased to a member; empty if its leases have ended meanwhile.
+
+        Raises `Unavailable`; cancelling loses nothing.
+        """
         positions = tuple(holder.given)
         entries = await self._load(positions)
         fetched: list[Entry | Gap] = []
@@ -99,8 +105,9 @@ class Group:
     def ack(self, ids: Sequence[object]) -> None:
         """Acknowledge messages; raises `Refused`, and then none is acknowledged."""
         positions = [read_position(id, self._broker.log.epoch) for id in ids]
-        if not all(map(self.leases.was_sent, positions)):
-            raise Refused("an ack is of what was sent, one of these messages was not sent yet")
+        for id, position in zip(ids, positions, strict=True):
+            if not self.leases.was_sent(position):
+                raise Refused(f"the message {id!r} has not been sent yet; acknowledge only messages that were received")
         if positions and not self.claim.ended:
             for position in positions:
                 self.leases.ack(position)
@@ -109,12 +116,12 @@ class Group:
             self._grant()
 
     def expire(self) -> None:
-        """End overdue leases; others get their messages."""
+        """End overdue leases, and lease their messages to other members."""
         if self.leases.expire(trio.current_time()):
             self._grant()
 
     def skip_unwanted(self) -> int:
-        """Move over what is not of the group's subscription; the position up to which all is acknowledged."""
+        """Move past messages of other topics, and return the position up to which everything is acknowledged."""
         if self._subscription and not self._gap:
             self.leases.reached = max(self.leases.reached, self._subscription.skip_unwanted())
             self._positions.advance(self.state, self.leases.floor)
@@ -154,7 +161,8 @@ class Group:
         return entries
 
     def _fetched(self, position: int, entry: Entry | None, redelivered: bool) -> Entry | Gap:
-        if entry is None:  # retention was faster than its member
+        # Retention has deleted it since: it counts as acknowledged, and the member is sent a gap in its place.
+        if entry is None:
             self.leases.ack(position)
             epoch = self._broker.log.epoch
             after = format_id(epoch, position - 1) if position > 1 else None
@@ -164,7 +172,7 @@ class Group:
 
 
 class Member:
-    """A connection that is a member of a group: one task takes, another may acknowledge. Made by `Groups.open`."""
+    """Consumer that is a member of a group: one task takes, another may acknowledge. Made by `Groups.open`."""
 
     def __init__(self, group: Group, request: SubscribeRequest, position: str) -> None:
         self.holder = LeaseHolder(request.max_unacked, request.ack_timeout_s, self._wake)
@@ -175,29 +183,29 @@ class Member:
         self._news = trio.Event()
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """The next messages leased to this member, as soon as there are any; cancelling loses nothing.
+        """Next messages leased to this member, as soon as there are any; cancelling loses nothing.
 
         Raises `Ended` and `Unavailable`.
         """
         return await self._group.claim.work(self._take)
 
     def skip_unwanted(self) -> int:
-        """The position up to which the group has acknowledged everything."""
+        """Position up to which the group has acknowledged everything."""
         return self._group.skip_unwanted()
 
     def ack(self, received: object) -> None:
-        """Acknowledge messages, as a JSON value names them; raises `Refused`, and then nothing changes.
+        """Acknowledge the messages that a JSON value names; raises `Refused`, and then nothing changes.
 
-        A message whose lease has ended, and that perhaps another member has now, is acknowledged all the same.
+        A message whose lease has ended is acknowledged all the same, even if another member has it now.
         """
         match received:
             case {"type": "ack", "ids": [*ids]}:
                 self._group.ack(ids)
             case _:
-                raise Refused('the messages of a group are acknowledged by {"type": "ack", "ids": ["...", "..."]}')
+                raise Refused('not an acknowledgement for a group; send {"type": "ack", "ids": ["...", "..."]}')
 
     def tell(self, gap: Gap) -> None:
-        """Put a gap before the next message."""
+        """Send a gap before the next message; it is merged with one that has not been sent yet."""
         self._gap = Gap(gap.reason, self._gap.after, gap.before) if self._gap else gap
         self._wake()
 
@@ -218,6 +226,7 @@ class Member:
         try:
             await self._news.wait()
         finally:
+            # A member that does not wait is granted no messages: their leases would run while nobody takes them.
             self._group.leases.ask(self.holder, 0)
 
     def _wake(self) -> None:

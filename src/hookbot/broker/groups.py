@@ -1,7 +1,7 @@
 """Groups: several connections share one position, and each message is leased to one of them.
 
-What lies between the oldest message that is not acknowledged and the newest that was read is known in memory
-(`leases.py`); the log remembers the former. After a crash, what was acknowledged beyond it comes again.
+The state of each message from the oldest unacknowledged one to the newest one read is in memory (`leases.py`); the log
+stores the position of the former. After a crash, messages that were acknowledged beyond it are sent again.
 """
 
 from collections.abc import AsyncIterator
@@ -17,12 +17,14 @@ from .group import Group, Member
 from .leases import Leases
 from .positions import ConsumerState, Positions
 
-MAX_REMEMBERED = 1000  # messages of a group that nobody is a member of now
+# Unacknowledged messages remembered for a group without members; those after them are read again when one joins.
+MAX_REMEMBERED = 1000
+# `ack_timeout` is in seconds: a lease ends within one more.
 TICK_S = 1.0
 
 
 class Groups:
-    """All groups with members. `run` ends overdue leases."""
+    """All groups that have members. `run` ends overdue leases."""
 
     def __init__(self, positions: Positions, nursery: trio.Nursery) -> None:
         self._positions = positions
@@ -32,19 +34,20 @@ class Groups:
         self._opening = trio.Lock()
 
     def check_order(self, request: SubscribeRequest) -> None:
-        """Raises `Refused` if a group has members who want it ordered in another way."""
+        """Raise `Refused` if the group has members that use another order (``key=topic``, or none)."""
         group = self._groups.get(ConsumerId.of(request))
         if group and not group.claim.ended and group.by_topic != request.by_topic:
             ordered = "with" if group.by_topic else "without"
-            raise Refused(f"the other members of the group {request.group} are {ordered} key=topic")
+            raise Refused(f"the other members of the group {request.group} subscribed {ordered} key=topic; do the same")
 
     @asynccontextmanager
     async def open(self, request: SubscribeRequest) -> AsyncIterator[Member]:
-        """Be a member of a group until the block ends. When the block begins, the group's position is saved.
+        """Membership of a group until the block ends. The group's position is saved on entry.
 
-        Raises `Refused` if the path has too many groups or this one is ordered in another way, `Unavailable` if the
-        log fails, `Ended` if the group was revoked.
+        Raises `Refused` if the path has too many groups or the members use another order, `Unavailable` if the
+        log fails, `Ended` if the group is revoked on entry.
         """
+        # Locked: two first members at the same moment would each start the group.
         async with self._opening:
             self.check_order(request)
             group = self._groups.get(ConsumerId.of(request))
@@ -59,7 +62,7 @@ class Groups:
                 self._stop(group)
 
     async def run(self) -> None:
-        """Look for leases that have ended, until cancelled."""
+        """End overdue leases, and forget groups that were moved or deleted, until cancelled."""
         while True:
             await trio.sleep(TICK_S)
             for group in self._groups.values():
@@ -78,7 +81,8 @@ class Groups:
             self._positions.release(claim)
             raise
         leases = self._remembered(state, request) or Leases(start.position)
-        gap = start.gap if leases.floor >= start.position else None  # else it is told message by message
+        # Behind the start there are remembered messages: each that retention has deleted becomes a gap of its own.
+        gap = start.gap if leases.floor >= start.position else None
         group = self._groups[id] = Group(self._positions, state, claim, leases, gap, request)
         self._nursery.start_soon(group.read_on_demand)
         return group

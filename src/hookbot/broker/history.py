@@ -1,4 +1,4 @@
-"""Stored messages, for whoever wants what the log holds now and nothing that comes later."""
+"""Stored messages: sources that end at the head that the log has when they are made."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,20 +11,20 @@ from .page_cache import PAGE_BYTES, PAGE_MESSAGES
 
 
 class MessageSource(Protocol):
-    """Messages in the order in which they are to be sent: a `Subscription`, a `Consumer`, or stored messages."""
+    """Source of messages in the order to be sent: a `Subscription`, a `Consumer`, or stored messages."""
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """The next messages, as soon as there are any; none at the end. Cancelling loses nothing.
+        """Next messages, as soon as there are any; empty at the end. Cancelling loses nothing.
 
         Raises `Ended` and `Unavailable`.
         """
 
     def skip_unwanted(self) -> int:
-        """The position up to which everything has been taken; what is not of the subscription does not count."""
+        """Move past messages of other topics, and return the position up to which everything has been taken."""
 
 
 class StoredMessages:
-    """Messages that the log holds now after a start, the oldest first."""
+    """Stored messages after a start, oldest first."""
 
     def __init__(self, broker: Broker, request: SubscribeRequest, start: Start) -> None:
         self._broker = broker
@@ -34,7 +34,7 @@ class StoredMessages:
         self._head = broker.head
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """The next page, behind the gap if retention has taken something meanwhile."""
+        """Next page, after a gap if retention has deleted messages meanwhile."""
         if self._gap:
             gap, self._gap = self._gap, None
             return [gap]
@@ -45,12 +45,12 @@ class StoredMessages:
         return []
 
     def skip_unwanted(self) -> int:
-        """The position up to which everything has been taken."""
+        """Position up to which everything has been taken."""
         return min(self._position, self._head)
 
 
 class NewestMessages:
-    """Messages that the log holds now after a start, the newest first."""
+    """Stored messages after a start, newest first."""
 
     def __init__(self, broker: Broker, request: SubscribeRequest, start: Start) -> None:
         self._log = broker.log
@@ -61,7 +61,7 @@ class NewestMessages:
         self._before = broker.head + 1
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """The next page backwards: no more than is asked for, and not from the cache, where nothing lies backwards."""
+        """Next page backwards, of at most the messages asked for. Not cached: cached pages are all oldest first."""
         if self._gap:
             gap, self._gap = self._gap, None
             return [gap]
@@ -75,5 +75,5 @@ class NewestMessages:
         return []
 
     def skip_unwanted(self) -> int:
-        """The start: whoever resumes there misses nothing, wherever this was broken off."""
+        """Position of the start: a client that resumes there misses nothing, however many pages it has received."""
         return self._oldest

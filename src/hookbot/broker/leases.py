@@ -1,8 +1,8 @@
-"""Leases: which member of a group has which message, and until when. Pure: the time is passed in.
+"""Leases: the messages of a group that each member holds, and their deadlines. Pure: the time is passed in.
 
-Every message that is not acknowledged lies in a lane, and a lane has at most one holder. By default each message has
-a lane to itself; where a group is ordered by topic, all messages of a topic share one. What lies in a lane is given out
-in order, and only to its holder, as long as that one has not acknowledged all that it was given of it.
+Every unacknowledged message is in a lane, and a lane has at most one holder. By default each message has a lane of its
+own; in a group ordered by topic, all messages of a topic share one. The messages of a lane are leased in order, and
+only to its holder until that member has acknowledged all that it holds of the lane.
 """
 
 from collections import OrderedDict
@@ -14,25 +14,26 @@ from itertools import islice
 
 @dataclass(slots=True, eq=False)
 class LeaseHolder:
-    """A member of a group, as the leases see it: at most `room` messages, each to be acknowledged within `timeout_s`.
+    """A member's side of its leases: at most `room` messages at a time, each to be acknowledged within `timeout_s`.
 
-    `wake` is called when it was given something it has asked for.
+    `wake` is called for each message that it is given.
     """
 
     room: int
     timeout_s: float
     wake: Callable[[], object]
     given: dict[int, None] = field(default_factory=dict)
-    """Messages that it was given and has not fetched yet."""
+    """Positions of messages that it was given and has not sent yet."""
     asked: int = 0
+    """Number of messages that it waits for."""
     leased: "OrderedDict[int, _Item]" = field(default_factory=OrderedDict)
-    """In the order in which the leases end."""
+    """All messages leased to it, in the order of their deadlines."""
     reserved: "dict[_Lane, None]" = field(default_factory=dict)
-    """Lanes that it holds, with messages that it was not given yet."""
+    """Lanes that it holds and that have messages not leased yet."""
 
     @property
     def wants(self) -> int:
-        """Messages that it can be given now, as a number."""
+        """Number of messages that it can be given now."""
         return min(self.asked - len(self.given), self.room - len(self.leased))
 
 
@@ -42,9 +43,9 @@ class _Lane:
     holder: LeaseHolder | None = None
     leased: "dict[int, _Item]" = field(default_factory=dict)
     waiting: list[int] = field(default_factory=list)
-    """A heap. May begin with messages that were acknowledged late."""
+    """A heap of positions. May begin with messages acknowledged after their lease had ended."""
     listed: int = 0
-    """Its message in the heap of free lanes; 0 if it is not in there."""
+    """Position under which it is in the heap of free lanes; 0 if it is not there."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,41 +56,44 @@ class _Item:
     deadline: float = 0
     sent: bool = False
     failed: LeaseHolder | None = None
-    """The holder that let its lease end."""
+    """Last holder whose lease of it has expired; it is leased to another member first, if there is one."""
 
 
 class Leases:
-    """All messages after a floor that are not acknowledged."""
+    """All unacknowledged messages of a group after a floor."""
 
     def __init__(self, after: int) -> None:
         self.reached = after
-        """Everything up to here was added."""
+        """Position of the newest message read for the group."""
         self._items: OrderedDict[int, _Item] = OrderedDict()
         self._lanes: dict[Hashable, _Lane] = {}
         self._free: list[int] = []
+        """Heap of the first position in each free lane. Outdated positions stay, and are skipped when they are popped:
+        to remove one from the middle of a heap is expensive."""
         self._holders: dict[LeaseHolder, None] = {}
         self._asking: OrderedDict[LeaseHolder, None] = OrderedDict()
+        """Holders that can be given messages, the one served longest ago first."""
 
     def __len__(self) -> int:
         return len(self._items)
 
     @property
     def floor(self) -> int:
-        """Everything up to here is acknowledged."""
+        """Position up to which everything is acknowledged."""
         return next(iter(self._items)) - 1 if self._items else self.reached
 
     @property
     def has_demand(self) -> bool:
-        """Whether a holder asks for more than there is."""
+        """True if a holder waits for more messages than there are."""
         return bool(self._asking)
 
     @property
     def waiting(self) -> int:
-        """The number of messages without a holder."""
+        """Number of messages without a holder."""
         return len(self._items) - sum(len(holder.leased) for holder in self._holders)
 
     def add(self, position: int, lane: Hashable) -> None:
-        """Add a message after all others."""
+        """Add a message, newer than all others, to a lane."""
         its_lane = self._lanes.get(lane)
         if its_lane is None:
             its_lane = self._lanes[lane] = _Lane(lane)
@@ -99,23 +103,24 @@ class Leases:
         self._sort(its_lane)
 
     def join(self, holder: LeaseHolder) -> None:
-        """Add a member."""
+        """Add a holder."""
         self._holders[holder] = None
 
     def leave(self, holder: LeaseHolder) -> None:
-        """Remove a member; what it has is for others."""
+        """Remove a holder; its messages are free for others."""
         self.ask(holder, 0)
         for item in tuple(holder.leased.values()):
             self._give_back(item)
         self._holders.pop(holder, None)
 
     def ask(self, holder: LeaseHolder, count: int) -> None:
-        """Let a member wait for up to `count` messages, all in all; 0: it does not wait any more."""
+        """Put a holder in line for up to `count` messages in total; 0 takes it out of the line."""
         holder.asked = count
         self._queue(holder)
 
     def grant(self, now: float) -> None:
-        """Lease what there is to those who ask: in the order of the log, to one after the other in turn."""
+        """Lease free messages to the holders in line: in the order of the log, to each holder in turn."""
+        # Reserved lanes first: nobody else may have their messages, and they count towards what their holders ask for.
         for holder in [holder for holder in self._asking if holder.reserved]:
             self._grant_reserved(holder, now)
         while self._asking and (item := self._first_free()):
@@ -125,9 +130,9 @@ class Leases:
             self._grant_reserved(holder, now)
 
     def send(self, holder: LeaseHolder, position: int, now: float) -> bool | None:
-        """Start the time of a message that its holder sends to its client now.
+        """Start the timeout of a message that its holder sends to its client now.
 
-        Returns whether it was sent to somebody before; None if the lease is no longer the holder's.
+        True if it was sent to a client before, False if not; None if the holder no longer has the lease.
         """
         holder.given.pop(position, None)
         item = self._items.get(position)
@@ -139,19 +144,19 @@ class Leases:
         return before
 
     def was_sent(self, position: int) -> bool:
-        """Whether a message was sent to somebody, or is acknowledged."""
+        """True if a message was sent to a client, or is acknowledged."""
         item = self._items.get(position)
         return item.sent if item else position <= self.reached
 
     def ack(self, position: int) -> None:
-        """Acknowledge a message, whoever does; a second time changes nothing."""
+        """Acknowledge a message, whoever holds it; a second time changes nothing."""
         item = self._items.pop(position, None)
         if item:
             self._take_back(item)
             self._sort(item.lane)
 
     def expire(self, now: float) -> bool:
-        """Take back what was not acknowledged in time, with the rest of its lane; whether there was any."""
+        """End overdue leases, with the others of their lanes, so that the order is kept. True if there were any."""
         ended = False
         for holder in self._holders:
             while holder.leased and (item := next(iter(holder.leased.values()))).deadline <= now:
@@ -162,7 +167,7 @@ class Leases:
         return ended
 
     def remembered(self, limit: int) -> "Leases":
-        """The same without members, and without what comes after the oldest `limit` messages."""
+        """Copy without holders, of the oldest `limit` messages."""
         leases = Leases(self.floor)
         for item in islice(self._items.values(), limit):
             leases.add(item.position, item.lane.key)
@@ -204,7 +209,7 @@ class Leases:
             self._asking.pop(holder, None)
 
     def _sort(self, lane: _Lane) -> None:
-        """Put a lane where it belongs now: with its holder, among the free ones, or away."""
+        """List a lane as reserved by its holder or as free, or delete it if it is empty."""
         while lane.waiting and lane.waiting[0] not in self._items:
             heappop(lane.waiting)
         if lane.holder and not (lane.leased and lane.waiting):
@@ -220,7 +225,7 @@ class Leases:
             del self._lanes[lane.key]
 
     def _first_free(self) -> _Item | None:
-        """The oldest message that anybody may have; its lane is no longer listed."""
+        """Oldest message that any holder may be given; its lane is taken out of the heap."""
         while self._free:
             position = heappop(self._free)
             item = self._items.get(position)

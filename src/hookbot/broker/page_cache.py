@@ -1,4 +1,4 @@
-"""The page cache: pages of the log are read once for all who catch up at the same position."""
+"""The page cache: each page of the log is read once for all subscriptions that catch up around the same position."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -13,12 +13,13 @@ from .channels import Entry
 PAGE_MESSAGES = 512
 PAGE_BYTES = 512 << 10
 CACHED_PAGES = 8
-CACHED_BYTES = 32 << 20  # or one page, of messages; with their frames it is a few times as much
+# Of messages; the frames encoded from them take a few times as much. One page always stays, even if it is larger.
+CACHED_BYTES = 32 << 20
 
 
 @dataclass(slots=True, eq=False)
 class _Page:
-    """A page of a filter after a position, up to and including `end`, which is below 0 until it has been read."""
+    """A page of messages after a position, up to and including `end`, which is -1 until the page has been read."""
 
     wanted: TopicFilter
     after: int
@@ -28,25 +29,28 @@ class _Page:
     reading: trio.Lock = field(default_factory=trio.Lock)
 
     def may_follow(self, wanted: TopicFilter, position: int) -> bool:
-        """Whether it contains what follows a position, or will, perhaps."""
+        """True if the page contains the messages that follow a position, or is still being read and may."""
         return self.wanted == wanted and self.after <= position and (self.end < 0 or position < self.end)
 
 
 class PageCache:
-    """The pages of a log that were read last."""
+    """Pages of a log that were read last."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
         self._pages: list[_Page] = []
 
     async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry], int]:
-        """The next messages of `wanted` after a position, and the position that they reach. Raises `Unavailable`."""
+        """Next messages after a position, and the position up to which they reach. Raises `Unavailable`."""
+        # Subscriptions before the oldest message kept all continue with it: they share a page.
         after = max(after, self._log.lost_up_to(wanted))
         while True:
             page = self._find(wanted, after)
+            # One reads, the others wait for it. If that one fails or is cancelled, the next of them reads.
             async with page.reading:
                 if page.end < 0:
                     await self._load(page)
+            # A page that was still being read when it was chosen may end before this position: choose again.
             if after == page.after or after < page.end:
                 return _entries_after(page, after), page.end
 

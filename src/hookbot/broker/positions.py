@@ -1,8 +1,8 @@
-"""Positions: up to where each cursor and each group has acknowledged, saved in the log.
+"""Positions: the acknowledged position of each cursor and each group, saved in the log.
 
-The table in memory tells the truth, and the log follows it: what was acknowledged within `SAVE_INTERVAL_S`, in one
-commit for all, the rest with the next sweep. A saved position may be behind the true one, and is never ahead
-of it: after a crash messages may come again, and none is lost.
+The table in memory is authoritative, and the log follows it: acknowledgements are saved within `SAVE_INTERVAL_S`, in
+one commit for all, other moves with the next sweep. A saved position may be behind the one in memory and is never ahead
+of it: after a crash messages may be sent again, and none is lost.
 """
 
 import logging
@@ -17,36 +17,40 @@ from ..protocol.since import AfterId, Since
 from .broker import Broker, Start
 from .claims import Claim, Claims, ConsumerId
 
+# Each costs memory and a row in the log for 30 days after its last use: clients may not create them without limit.
 MAX_PER_PATH = 100
+# A crash sends again what was acknowledged in this time; shorter would cost a commit for nearly every acknowledgement.
 SAVE_INTERVAL_S = 0.1
 RETRY_INTERVAL_S = 1.0
 SWEEP_INTERVAL_S = 60.0
+# Publishes wait while a commit is written: thousands of positions are saved in several.
 SAVES_PER_COMMIT = 500
 DAY_US = 86_400_000_000
 UNUSED_US = 30 * DAY_US
 
 USED = "used "
-"""Prefix of the saved cursor that remembers when a consumer was used last, in seconds since 1970."""
+"""Prefix of the saved cursor that stores the last use of a consumer, in seconds since 1970."""
 
 logger = logging.getLogger("hookbot.positions")
 
 
 @dataclass(slots=True, eq=False)
 class ConsumerState:
-    """The position of a cursor or a group, as it is now. One that is moved by hand gets a new state."""
+    """Current position of a cursor or a group. Moving one by hand replaces its state with a new one."""
 
     id: ConsumerId
     position: int
     used_us: int
     saved: int | None = None
+    """Position in the log, or None before the first save."""
     sent: int = 0
-    """Up to where the client of a cursor may have been sent messages, on whichever connection, by whichever hub."""
+    """Position up to which a cursor's client may have received messages, on any connection, even before a restart."""
     waiting: bool = False
-    """Whether it is known that messages wait for it."""
+    """True if messages are known to wait for it."""
 
 
 class Positions:
-    """The states of all cursors and groups of a hub."""
+    """States of all cursors and groups of a hub."""
 
     def __init__(self, broker: Broker, clock_us: Callable[[], int]) -> None:
         self.broker = broker
@@ -57,7 +61,7 @@ class Positions:
         self._news = trio.Event()
 
     async def load(self) -> None:
-        """Read what is saved in the log; raises `Unavailable`."""
+        """Read the saved positions from the log; raises `Unavailable`."""
         log = self.broker.log
         used = {cursor.name.removeprefix(USED): cursor.position for cursor in await log.cursors(USED)}
         for cursor in [*await log.cursors("cursor "), *await log.cursors("group ")]:
@@ -66,7 +70,7 @@ class Positions:
             self._states[id] = ConsumerState(id, cursor.position, used_us, saved=cursor.position, sent=self.broker.head)
 
     def find(self, id: ConsumerId) -> ConsumerState | None:
-        """The state of a cursor or a group, if there is one."""
+        """State of a cursor or a group, or None if it does not exist."""
         return self._states.get(id)
 
     def all(self) -> Collection[ConsumerState]:
@@ -74,14 +78,14 @@ class Positions:
         return self._states.values()
 
     def check_room(self, id: ConsumerId) -> None:
-        """Raises `Refused` if `id` would be one too many at its path."""
+        """Raise `Refused` if `id` is new and its path has no room for it."""
         if id not in self._states and sum(other.path == id.path for other in self._states) >= MAX_PER_PATH:
             raise Refused(f"{id.path!r} has {MAX_PER_PATH} cursors and groups already; delete one of them first")
 
     async def restore(self, id: ConsumerId, since: Since | None) -> tuple[ConsumerState, Start]:
-        """A state and where to go on; a new one starts at `since`, and is saved before this returns.
+        """State of a cursor or a group, and its start; a new one starts at `since`, and is saved before this returns.
 
-        Raises `Refused` if there are too many, and `Unavailable` if the log fails.
+        Raises `Refused` if its path has too many, and `Unavailable` if the log fails.
         """
         start = None
         if id not in self._states:
@@ -95,33 +99,33 @@ class Positions:
         return state, start or await self.broker.start_at(AfterId(self.broker.log.epoch, state.position), id.wanted)
 
     def advance(self, state: ConsumerState, position: int, *, soon: bool = False) -> None:
-        """Move a position forward, to be saved with the next sweep or, if it should be, `soon`."""
+        """Move a position forward, to be saved with the next sweep, or within `SAVE_INTERVAL_S` if `soon`."""
         if position > state.position:
             state.position = position
             if soon:
                 self._mark(state.id)
 
     def release(self, claim: Claim) -> None:
-        """Give up a claim, which perhaps was revoked long before."""
+        """Give up a claim; does nothing if it has been revoked."""
         if self.claims.release(claim) and (state := self._states.get(claim.id)):
             state.used_us, state.waiting = self._clock_us(), False
             self._mark(claim.id)
 
     async def move(self, id: ConsumerId, position: int, reason: Ended) -> ConsumerState:
-        """Set a position by hand, in either direction; whoever has the claim is told why. Raises `Unavailable`."""
+        """Set a position by hand, in either direction, and revoke the claim for `reason`. Raises `Unavailable`."""
         self.claims.revoke(id, reason)
         state = self._states[id] = self._new(id, position)
         await self._save([id])
         return state
 
     async def delete(self, id: ConsumerId, reason: Ended) -> None:
-        """Forget a cursor or a group; whoever has the claim is told why. Raises `Unavailable`."""
+        """Delete a cursor or a group, and revoke its claim for `reason`. Raises `Unavailable`."""
         self.claims.revoke(id, reason)
         self._states.pop(id, None)
         await self._save([id])
 
     async def run(self) -> None:
-        """Save what changes, until cancelled; then `close` is due."""
+        """Save positions as they change, until cancelled; then `close` must be called."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_sweeping)
             while True:
@@ -130,20 +134,21 @@ class Positions:
                 await trio.sleep(SAVE_INTERVAL_S if await self._save_marked() else RETRY_INTERVAL_S)
 
     async def close(self) -> None:
-        """Save everything that is not saved yet; not cancellable."""
+        """Save all positions that are not saved yet; not cancellable."""
         self._mark_unsaved()
         await self._save_marked()
 
     async def sweep(self) -> None:
-        """Look after every state: those in use stay, quiet ones follow the head, unused ones end."""
+        """Update every state: idle ones follow the head, and those unused for 30 days are deleted."""
         for state in tuple(self._states.values()):
+            # Deleted or moved while this was reading the log for another one.
             if self._states.get(state.id) is not state:
-                continue  # deleted or moved since
+                continue
             if claim := self.claims.find(state.id):
                 claim.skip_unwanted()
                 self._use(state)
             elif self._clock_us() - state.used_us > UNUSED_US:
-                logger.info("nobody has used this for 30 days, it ends: %s", state.id)
+                logger.info("deleted the unused %s: it had no connection for 30 days", state.id)
                 del self._states[state.id]
                 self._mark(state.id)
             elif not state.waiting and state.position < self.broker.head:
@@ -156,12 +161,16 @@ class Positions:
             await self.sweep()
 
     async def _follow(self, state: ConsumerState) -> None:
-        """Move an unclaimed position up to what waits for it, so that retention makes no gap where nothing was."""
+        """Move an unclaimed position up to the first message that waits for it.
+
+        Otherwise retention would report a gap to its client although none of the deleted messages matched.
+        """
         before = state.position
         try:
             position, waiting = await self._next_after(state)
         except Unavailable:
             return
+        # While the log was read, it may have been moved, deleted or claimed; what that has set is newer.
         if self._states.get(state.id) is state and not self.claims.find(state.id) and state.position == before:
             gap = self.broker.gap_after(state.id.wanted, before)
             state.position = before if gap else position
@@ -198,12 +207,13 @@ class Positions:
             for first in range(0, len(ids), SAVES_PER_COMMIT):
                 await self._save(ids[first : first + SAVES_PER_COMMIT])
         except Unavailable as error:
-            logger.warning("positions of cursors could not be saved: %s", error)
+            logger.warning("positions of cursors and groups were not saved, trying again: %s", error)
             return False
         return True
 
     async def _save(self, ids: Sequence[ConsumerId]) -> None:
-        """Save these states, or that they are no more; raises `Unavailable`, and they stay marked."""
+        """Save states, or delete those that are gone; raises `Unavailable`, and then they stay marked."""
+        # Unmarked before the commit: a position that moves while it is written is marked again, and saved next.
         self._marked.difference_update(ids)
         states = [self._states.get(id) for id in ids]
         positions = [state.position if state else None for state in states]
@@ -220,7 +230,7 @@ class Positions:
 
 
 def _before_gap(start: Start) -> int:
-    """The position of a new state: a gap is told again if the client did not hear of it the first time."""
+    """Position of a new state: before the gap, which the next connection is sent again if this one breaks first."""
     if start.gap is None or start.gap.reason != "retention":
         return start.position
     return parse_id(start.gap.after)[1] if start.gap.after else 0

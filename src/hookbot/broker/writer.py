@@ -1,7 +1,6 @@
-"""The writer: the one task that writes the log.
+"""The writer: the only task that writes the log.
 
-Drafts queue up, and all that wait share one commit. Retention works in the same task, in small steps
-between the commits.
+Drafts are queued, and all that wait share one commit. Retention runs in the same task, in small steps between commits.
 """
 
 import logging
@@ -18,6 +17,7 @@ from ..log.retention import Retention
 from ..protocol.message import Draft
 
 QUEUE_BYTES = 64 << 20
+# A commit of this size takes a fraction of a second; the first publish in it is answered no sooner than the last.
 BATCH_BYTES = 8 << 20
 TRIM_INTERVAL_S = 1.0
 
@@ -35,7 +35,7 @@ class _Waiting:
 
 
 class Writer:
-    """The queue of drafts: appended batch by batch, answered, and announced."""
+    """Queue of drafts, appended to the log in batches; then publishers are answered and the messages announced."""
 
     def __init__(
         self, log: Log, retention: Retention, announce: Callable[[Sequence[Outcome]], None], clock_us: Callable[[], int]
@@ -46,34 +46,35 @@ class Writer:
         self._clock_us = clock_us
         self._queue: deque[_Waiting] = deque()
         self._batch: deque[_Waiting] = deque()
-        """The batch that is being written."""
+        """Batch that is being written."""
         self._queued_bytes = 0
         self._news = trio.Event()
         self._closing = False
-        self._storing = _Work("storing what is published")
-        self._trimming = _Work("deleting what is too old")
+        self._storing = _Work("storing messages")
+        self._trimming = _Work("deleting messages by retention")
 
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None]) -> None:
         """Queue drafts for the next commit; `done` is called once, with the outcomes or with `Unavailable`.
 
-        Raises `Unavailable` at once when the queue is too long already or the hub is closing.
+        Raises `Unavailable` at once if the queue is full or the hub is shutting down.
         """
         size = sum([draft.size for draft in drafts])
         if self._closing:
             raise Unavailable("the hub is shutting down; try again")
+        # An empty queue takes any size: larger drafts than the whole queue would otherwise never be stored.
         if self._queued_bytes and self._queued_bytes + size > QUEUE_BYTES:
-            raise Unavailable("too much is waiting to be stored; try again")
+            raise Unavailable("too many messages are waiting to be stored; try again later")
         self._queue.append(_Waiting(drafts, cursors, size, done))
         self._queued_bytes += size
         self._news.set()
 
     def close(self) -> None:
-        """Refuse further publishes; what is queued is still stored."""
+        """Refuse further drafts; those in the queue are still stored."""
         self._closing = True
         self._news.set()
 
     async def run(self) -> None:
-        """Write until the writer is closed and the queue is empty."""
+        """Write batches until the writer is closed and its queue is empty."""
         next_trim = trio.current_time()
         try:
             while self._queue or not self._closing:
@@ -87,8 +88,9 @@ class Writer:
                     with trio.move_on_at(next_trim):
                         await self._news.wait()
         finally:
+            # Also after a crash of the log: nobody waits for an answer that never comes.
             self._closing = True
-            _fail(self._batch, Unavailable("the hub failed"))
+            _fail(self._batch, Unavailable("the hub failed while it stored this; try again"))
             _fail(self._queue, Unavailable("the hub is shutting down; try again"))
 
     async def _write_batch(self) -> None:
@@ -100,6 +102,7 @@ class Writer:
             _fail(self._batch, error)
             return
         self._storing.works()
+        # Publishers are answered first: waking many listeners takes time.
         answers = iter(outcomes)
         while self._batch:
             waiting = self._batch.popleft()
@@ -129,7 +132,7 @@ class Writer:
 
 
 class _Work:
-    """Work that may fail for a while: logged when it begins to, and when it is over, not each time."""
+    """Work that may fail for a while: its first failure and its recovery are logged, not each attempt."""
 
     def __init__(self, name: str) -> None:
         self._name = name

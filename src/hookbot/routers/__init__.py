@@ -1,7 +1,7 @@
-"""What a router is: a plugin that reads some topics and publishes to others.
+"""The interface of routers: plugins that read some topics and publish to others.
 
-This module is what authors of routers write against. It is stable: within `API_VERSION`, names and parameters are
-only added, and what is there keeps its meaning. `hookbot` exports all of it.
+It is stable: within one `API_VERSION`, names and parameters are only added, and existing ones keep their meaning.
+Authors of routers import all of it from `hookbot`.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,10 @@ API_VERSION = 1
 
 
 class Secret(str):
-    """A secret that a router is given: annotate a parameter with it, and the configuration may say ``env:NAME``
-    or ``file:PATH``. It is text like any other, but its `repr` does not show it."""
+    """A secret option of a router: a string whose `repr` does not show it.
+
+    For a parameter with this annotation, the configuration may say ``env:NAME`` or ``file:PATH``.
+    """
 
     __slots__ = ()
 
@@ -23,38 +25,40 @@ class Secret(str):
 
 
 class Publish(Protocol):
-    """Publishes what a router makes of one message.
+    """Publishes messages that a router makes from one message.
 
-    Everything published for a message is stored together when `route` returns, or not at all when it raises.
+    All of them are stored in one commit after `route` has returned; none is if it raises.
     """
 
     async def __call__(
         self, topic: str, what: bytes | Message, /, *, headers: Headers = (), wrapped: bool = False, name: str = ""
     ) -> None:
-        """Publish new bytes, with `headers`, or pass a message on whole: body, headers, and what its frames look like.
+        """Publish a new body with `headers`, or pass on a message with its body, query and headers, and more `headers`.
 
-        `wrapped`: raw frames of the message passed on carry the ancestor's ``extra-metadata=github`` object.
-        `name` tells this publish from the others for the same message, when a router outside the hub repeats one
-        after a crash (default: its number). Raises `InvalidTopic`, and `Refused` for too many of them.
+        `wrapped`: raw frames of the message carry the ancestor's ``extra-metadata=github`` object.
+        `name` identifies this publish among those for the same message (default: its number), so that a router
+        outside the hub can repeat it after a crash, and it is stored once.
+        Raises `InvalidTopic`, and `Refused` for too many publishes.
         """
 
 
 class Router(Protocol):
     """A plugin that reads some topics and publishes to others.
 
-    Made once, in the hub or in a process of its own, with the options of its section in the configuration. Where
-    it also is an asynchronous context manager, it is entered before its first message and left after its last.
+    Made with the options of its section in the configuration, in the hub or in a process of its own, and made again
+    after a crash. A router that is an asynchronous context manager is entered before its first message and exited
+    after its last.
     """
 
     name: str
-    """What it is called, unless the configuration gives it another name."""
+    """Name of the router, unless the configuration gives it another one."""
 
     topics: Sequence[str]
-    """What it reads: topics, and whatever is beneath one that ends in ``/``. May be set by the constructor."""
+    """Topics that it reads, and subtrees, which end in ``/``. The constructor may set it."""
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Deal with one message. Called in the order of ids, for one message at a time.
+        """Route one message. Called in the order of ids, for one message at a time.
 
-        An exception has it called again, a few times; then the message goes to ``hookbot/failed/<router>``.
-        Whatever waits has to be asynchronous: blocking here blocks the hub (`trio.to_thread.run_sync` helps).
+        After an exception it is called again, a few times; then the message is published to
+        ``hookbot/failed/<router>``. Blocking calls block the whole hub: use `trio.to_thread.run_sync` for them.
         """

@@ -1,4 +1,4 @@
-"""Attempts of a router at one message: limited, counted, repeated, and in the end given up."""
+"""Attempts of a router at one message: limited, counted, retried, and in the end given up."""
 
 import logging
 from collections.abc import Mapping
@@ -16,24 +16,25 @@ FAILED = "hookbot/failed/"
 _FAILED_HEADERS = "hookbot-failed-"
 
 RETRY_WAITS_S = (0.1, 0.5, 2.0)
-"""Before the second, third and fourth attempt at a message whose failure may pass by itself."""
+"""Delays before the second, third and fourth attempt, if the failure may be temporary."""
 UNEXPECTED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, Refused)
-"""Errors of a message that is not as expected. Tried again at once: waiting would only delay the ones behind it."""
+"""Errors of code that did not expect such a message. Retried at once: a delay would only hold up later messages."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RouterLimits:
-    """Limits of a router for one message: seconds, for all attempts together, and publishes."""
+    """Limits of a router for one message: seconds for all attempts together, and number of publishes."""
 
     time_limit: float = 30.0
     max_publishes: int = MAX_PUBLISHES
 
     def __post_init__(self) -> None:
-        """Raises `ConfigError` for limits that nothing could keep."""
-        if self.time_limit <= 0 or self.max_publishes <= 0:
-            raise ConfigError("time_limit and max_publishes are greater than 0")
+        """Raise `ConfigError` for limits that are not positive."""
+        for name in ("time_limit", "max_publishes"):
+            if (value := getattr(self, name)) <= 0:
+                raise ConfigError(f"{name} must be greater than 0, not {value!r}")
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class RouterStats:
     """Counters and state of a router since its process started."""
 
     state: str = "starting"
-    """Or ``running``, or ``waiting for restart``."""
+    """``starting``, ``running`` or ``waiting for restart``."""
     routed: int = 0
     published: int = 0
     retried: int = 0
@@ -49,17 +50,17 @@ class RouterStats:
     gaps: int = 0
     restarts: int = 0
     blocked: int = 0
-    """Counts how often it held up the event loop."""
+    """Number of times it blocked the event loop."""
     error: str = ""
-    """The last one."""
+    """Last error, in one line."""
 
 
 class Crash(Exception):
-    """A failure that is not a matter of one message: the router has to be recreated."""
+    """A failure that is not about one message: the router must be restarted."""
 
 
 class RetryPolicy:
-    """Repeats failed attempts at each message, in order; counts on when the router is recreated after a crash."""
+    """Retries failed attempts at each message, in order. Attempts are counted across restarts of the router."""
 
     def __init__(self, name: str, limits: RouterLimits, stats: RouterStats, time_slice: TimeSlice) -> None:
         self.name = name
@@ -72,10 +73,13 @@ class RetryPolicy:
         self._deadline = 0.0
 
     async def route(self, router: Router, message: Message) -> Mapping[str, Draft]:
-        """All drafts for the message, by name: those of the router or, after the last attempt, the message as failed.
+        """Drafts for the message, by name: those of the router or, after the last attempt, the message as failed.
 
-        Raises what calls for another router; when called with that one, goes on with the attempts that are left.
+        Raises an error after which the router must be restarted; called with the new one, it continues with the
+        attempts that are left.
         """
+        # The same id after a restart: its failures and its deadline still count, or a message that crashes the
+        # router each time would never be given up.
         if self._id != message.id:
             self._id, self._failures = message.id, 0
             self._deadline = trio.current_time() + self._limits.time_limit
@@ -103,11 +107,12 @@ class RetryPolicy:
                 await router.route(message, publisher)
             publisher.close()
             if scope.cancelled_caught:
-                raise TimeoutError(f"it took longer than {self._limits.time_limit:g} s")
+                raise TimeoutError(f"its time limit of {self._limits.time_limit:g} s for one message is over")
         except BaseException as error:
             publisher.abandon()
             if _ends_more_than_the_router(error):
                 raise
+            # Its tasks run on until this task ends: the router must be restarted, in a task of its own.
             if len(task.child_nurseries) != nurseries:
                 return {}, Crash("it left a nursery open")
             return {}, error
@@ -120,6 +125,7 @@ class RetryPolicy:
         self._failures += 1
         self._failure = error
         self._stats.error = f"{describe(error)} ({message.id})"
+        # A traceback for each attempt at the same message would say four times the same.
         level = logging.WARNING if self._failures == 1 else logging.DEBUG
         logger.log(level, "router %s failed on %s: %s", self.name, message.id, describe(error), exc_info=error)
 
@@ -128,21 +134,22 @@ class RetryPolicy:
         self._stats.failed += 1
         tried = f"{self._failures} attempts" if self._failures > 1 else "1 attempt"
         logger.error("router %s gives up %s after %s: %s", self.name, message.id, tried, describe(self._failure))
+        # A failed message is kept already, and two routers must not feed on each other's failures.
         if failed_in(message.topic):
-            return {}  # it is kept already, and two routers must not feed on each other's failures
+            return {}
         return {"failed": failed_draft(self.name, message, self._failure)}
 
 
 def failed_in(topic: str) -> str | None:
-    """The router that messages of this topic failed in; None for any other topic."""
+    """Name of the router whose failed messages are on this topic; None for any other topic."""
     name = topic.removeprefix(UNSAFE)
     return name.removeprefix(FAILED) if name.startswith(FAILED) else None
 
 
 def failed_draft(router: str, message: Message, error: BaseException) -> Draft:
-    """The message as it was, with headers that name the router, the error, and the message's id and topic.
+    """Draft of a failed message, with headers that name the router, the error, and the message's id and topic.
 
-    Its hops are the message's: published again where it came from, it reaches the router again.
+    It keeps the hops of the message, without the router's: published again to its topic, it reaches the router again.
     """
     reasons = {"Router": router, "Id": message.id, "Topic": message.topic, "Error": describe(error)}
     headers = (pair for pair in message.headers if not pair[0].lower().startswith(_FAILED_HEADERS))

@@ -1,7 +1,7 @@
-"""JMESPath over messages: conditions, new bodies, and topics with places to fill in.
+"""JMESPath over messages: conditions, new bodies, and templates of topics.
 
-A message looks like its envelope, but for three things: `body` is what the body says (JSON, a form) where it says
-anything, `headers` are an object with names in lower case, and `query` is an object, too.
+An expression sees a message as its envelope, except for three fields: `body` is the parsed body (JSON or a form) where
+it can be parsed, `headers` is an object with names in lower case, and `query` is an object.
 """
 
 import json
@@ -17,7 +17,7 @@ from ..errors import ConfigError
 from ..protocol.message import Message, format_time
 
 FIELDS = ("id", "topic", "time", "headers", "query", "body", "verified", "hops")
-"""Names that an expression may begin with."""
+"""Fields of a message that an expression can begin with."""
 
 _FORM = "application/x-www-form-urlencoded"
 _PLACE = re.compile(r"\{([^{}]*)\}")
@@ -32,11 +32,11 @@ _ONE_SCOPE = {
     "multi_select_dict",
     "key_val_pair",
 }
-"""Kinds of nodes all of whose children look at the same thing; of any other, only the first does."""
+"""Kinds of JMESPath nodes that evaluate all their children against the same value; others only the first."""
 
 
 class Expression:
-    """A JMESPath expression over a message. Raises `ConfigError` for what is none, or begins with an unknown field."""
+    """A JMESPath expression over a message. Raises `ConfigError` for a syntax error or an unknown field."""
 
     def __init__(self, text: str) -> None:
         try:
@@ -46,43 +46,43 @@ class Expression:
         for name in _roots(self._compiled.parsed):
             if name not in FIELDS:
                 raise ConfigError(
-                    f"a message has no {name!r}, in {text!r}: an expression begins with {', '.join(FIELDS)}, "
-                    "and text stands in single quotes"
+                    f"a message has no {name!r}, in {text!r}: an expression begins with one of {', '.join(FIELDS)}, "
+                    "and strings are in single quotes"
                 )
 
     def value(self, document: Mapping[str, Any]) -> Any:
-        """Its value for a document; None for what is not there. Raises `ValueError` for wrong arguments."""
+        """Value for a document, or None if it has none. Raises `ValueError` for wrong arguments of a function."""
         return self._compiled.search(document)
 
     def holds(self, document: Mapping[str, Any]) -> bool:
-        """True where its value is anything but null, false, and empty text, lists and objects."""
+        """True if the value is anything but null, false, and an empty string, list or object."""
         value = self.value(document)
         return value is not None and value is not False and value not in _FALSE
 
 
 class Template:
-    """Text with expressions in braces, such as ``deploy/{body.repository.full_name}``."""
+    """A string with expressions in braces, such as ``deploy/{body.repository.full_name}``."""
 
     def __init__(self, text: str) -> None:
         parts = _PLACE.split(text)
         if any(brace in literal for literal in parts[::2] for brace in "{}"):
-            raise ConfigError(f"a brace without its partner, in {text!r}")
+            raise ConfigError(f"unbalanced braces in {text!r}")
         self._literals = parts[::2]
         self._places = [(inner, Expression(inner)) for inner in parts[1::2]]
 
     def fill(self, document: Mapping[str, Any]) -> str:
-        """The text for a document. Raises `ValueError` where a place gets anything but text or a number."""
+        """String for a document. Raises `ValueError` if an expression yields anything but a string or a number."""
         filled = [self._literals[0]]
         for (text, expression), literal in zip(self._places, self._literals[1:], strict=True):
             value = expression.value(document)
             if not isinstance(value, str | int | float) or isinstance(value, bool) or value == "":
-                raise ValueError(f"{{{text}}} is {json.dumps(value)[:80]}, neither text nor a number")
+                raise ValueError(f"{{{text}}} is {json.dumps(value)[:80]}, not a string or a number")
             filled += [str(value), literal]
         return "".join(filled)
 
 
 def document(message: Message) -> dict[str, Any]:
-    """The message as expressions see it."""
+    """Message as expressions see it."""
     verified = message.verified
     return {
         "id": message.id,
@@ -97,9 +97,9 @@ def document(message: Message) -> dict[str, Any]:
 
 
 def parse_body(message: Message) -> Any:
-    """The value of a body: JSON; a form as an object, or the value of its only field ``payload``; otherwise the text.
+    """Value of a body: parsed JSON; a form as an object, or only its field ``payload`` if it has no other; or a string.
 
-    None if it is no text.
+    None if the body is not UTF-8.
     """
     try:
         text = message.body.decode("utf-8")
@@ -119,11 +119,12 @@ def _json_or_text(text: str) -> Any:
 
 
 def _roots(node: Mapping[str, Any]) -> Iterator[str]:
-    """The fields that an expression looks up in the message itself, not in something inside."""
+    """Fields that an expression looks up in the message itself, not in a value within it."""
     if node["type"] == "field":
         yield node["value"]
+    # Evaluated against the items of a list, such as &age in sort_by(body.people, &age).
     if node["type"] == "expref":
-        return  # such as &age in sort_by(body.people, &age)
+        return
     children = node["children"]
     for child in children if node["type"] in _ONE_SCOPE else children[:1]:
         yield from _roots(child)

@@ -1,4 +1,4 @@
-"""Routing without code: a condition, a topic with places to fill in, and perhaps another body."""
+"""The filter router: routing without code, by a condition, a template for the topic, and optionally a new body."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _JSON = (("Content-Type", "application/json"),)
 
 
 class FilterRouter:
-    """Publishes what it reads elsewhere, if a condition holds: whole, or with another body.
+    """Publishes messages that meet a condition to another topic, as they are or with a new body.
 
     Expressions are JMESPath over the message (see `hookbot.routers.expressions`).
     """
@@ -20,10 +20,10 @@ class FilterRouter:
     name = "filter"
 
     def __init__(self, reads: Sequence[str], topic: str, where: str = "", body: str = "") -> None:
-        """`reads`: topics, and subtrees, which end in ``/``. `topic`: where to publish, with expressions in braces.
+        """`reads`: topics, and subtrees, which end in ``/``. `topic`: template of the topic to publish to.
 
-        `where`: the condition; what does not meet it is dropped. `body`: what to publish in place of the whole
-        message; text becomes the body as it is, anything else JSON.
+        `where`: condition; messages that do not meet it are dropped. `body`: expression for a new body, which is
+        published instead of the message; a string is the body as it is, any other value becomes JSON.
         """
         self.topics = tuple(reads)
         self._where = Expression(where) if where else None
@@ -31,7 +31,7 @@ class FilterRouter:
         self._body = Expression(body) if body else None
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Publish one message elsewhere, or do not."""
+        """Publish one message to its new topic if it meets the condition."""
         seen = document(message)
         if self._where and not self._where.holds(seen):
             return

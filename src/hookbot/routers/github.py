@@ -1,4 +1,4 @@
-"""One GitHub webhook, of an organisation or of an app, rebroadcast as a topic for each repository and branch."""
+"""The GitHub router: one webhook of an organisation or an app, rebroadcast by repository, branch and account."""
 
 import logging
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ _JSON = (("Content-Type", "application/json"),)
 class GitHubRouter:
     """Rebroadcasts one GitHub webhook as a topic for each repository, branch and account.
 
-    Reads ``/unsafe/github.com/`` and publishes what GitHub signed, and nothing else:
+    Reads ``/unsafe/github.com/`` and publishes only deliveries that GitHub has signed:
 
-    - a push: the ancestor's summary on ``github.com/repo/OWNER/NAME/branch/REF``
-    - what is about a repository: the delivery, whole, on ``github.com/repo/OWNER/NAME``
-    - what is about an account only: the same on ``github.com/org/LOGIN``, of an enterprise on ``.../enterprise/SLUG``
+    - of a push, the ancestor's summary to ``github.com/repo/OWNER/NAME/branch/REF``
+    - any delivery about a repository, unchanged, to ``github.com/repo/OWNER/NAME``
+    - one about an account only to ``github.com/org/LOGIN``, about an enterprise to ``github.com/enterprise/SLUG``
     """
 
     name = "github"
@@ -37,11 +37,12 @@ class GitHubRouter:
         deleted_refs: bool = True,
         host: str = "github.com",
     ) -> None:
-        """`events`: only these, by their ``X-GitHub-Event``. `tags`, `deleted_refs`: whether pushes of tags, and
-        pushes that delete (their SHA is all zeros), have a summary. `host`: of a GitHub Enterprise Server.
+        """`secrets`: of the webhook; any of them may have signed. `events`: ``X-GitHub-Event`` of the deliveries to
+        publish, all if empty. `tags`, `deleted_refs`: whether pushes of tags, and pushes that delete a ref (their SHA
+        is all zeros), have a summary. `host`: of a GitHub Enterprise Server. Raises `ConfigError`.
         """
         if not secrets:
-            raise ConfigError("it needs a secret, the one in GitHub's webhook form")
+            raise ConfigError("secrets is empty: the router needs the secret of the webhook, as entered on GitHub")
         self._provider = load_provider("github")
         for secret in secrets:
             self._provider.check(secret)
@@ -53,7 +54,7 @@ class GitHubRouter:
         self._host = host
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Publish one delivery where it belongs; a forged one is dropped, with a warning."""
+        """Publish one delivery to its topics; one without a valid signature is dropped, with a warning."""
         try:
             self._verify(message)
         except BadSignature as error:
@@ -66,7 +67,7 @@ class GitHubRouter:
         payload = _payload(message)
         topic = _topic(payload)
         if not topic:
-            logger.info("nowhere to publish %s: %r is about no repository and no account", message.id, event)
+            logger.info("dropped %s: its event %r names no repository, account or enterprise", message.id, event)
             return
         if event == "push" and self._wants_summary(payload):
             await publish(
@@ -83,19 +84,20 @@ class GitHubRouter:
 
     def _verify(self, message: Message) -> None:
         if message.verified and message.verified.provider == "github":
-            return  # the hub has done it, before it took the message
+            # A source of the hub has checked the signature before the message was stored.
+            return
         self._provider.verify(SignedRequest(message.body, message.headers), self._secrets, now=message.time_us / 1e6)
 
 
 def _payload(message: Message) -> dict[str, Any]:
     payload = parse_body(message)
     if not isinstance(payload, dict):
-        raise ValueError(f"a delivery is a JSON object, not {type(payload).__name__}")
+        raise ValueError(f"the body of a delivery is a JSON object, this is of type {type(payload).__name__}")
     return payload
 
 
 def _topic(payload: dict[str, Any]) -> str:
-    """The topic of what a delivery is about, without the host; empty if it is about nothing that has one."""
+    """Topic of a delivery, without the host; empty if it names no repository, account or enterprise."""
     if repository := payload.get("repository"):
         return f"repo/{_name(repository['full_name'])}"
     if organization := payload.get("organization"):
@@ -109,12 +111,12 @@ def _topic(payload: dict[str, Any]) -> str:
 
 def _name(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError(f"not a name: {value!r:.80}")
+        raise ValueError(f"the name in a delivery is not a string, or empty: {value!r:.80}")
     return value
 
 
 def _summary(push: dict[str, Any]) -> bytes:
-    """The ancestor's summary of a push, byte for byte."""
+    """Summary of a push, byte for byte as the ancestor writes it."""
     return encode_go_json(
         {
             "Type": "push",

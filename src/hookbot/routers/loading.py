@@ -1,4 +1,4 @@
-"""Making routers: found by name or file, configured by a section of the configuration, checked, entered."""
+"""Loading of routers: found by name or file, made with the options of the configuration, checked, and entered."""
 
 import importlib.util
 import inspect
@@ -18,33 +18,36 @@ from . import Router, Secret
 
 GROUP = "hookbot.routers"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""Names that a router may have: topics and a header carry them."""
+"""Names allowed for a router: they are part of topics and of a header."""
 
 Resolve = Callable[[str], str]
-"""Finds the secret that ``env:NAME`` or ``file:PATH`` stands for; raises `ConfigError`."""
+"""Returns the secret behind ``env:NAME`` or ``file:PATH``; raises `ConfigError`."""
 
-_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Secret: "a secret"}
+_WORDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false", Secret: "a secret"}
+_PLURALS = {str: "strings", int: "integers", float: "numbers", Secret: "secrets"}
 
 
 def installed_routers() -> dict[str, EntryPoint]:
-    """The routers of all installed packages, by name. Nothing is imported."""
+    """Entry points of the routers of all installed packages, by name, without importing them."""
     found: dict[str, EntryPoint] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         other = found.setdefault(entry.name, entry)
         if other.value != entry.value:
-            raise ConfigError(f"two packages have a router {entry.name!r}: {other.value} and {entry.value}")
+            raise ConfigError(
+                f"two packages have a router {entry.name!r}, {other.value} and {entry.value}: uninstall one of them"
+            )
     return found
 
 
 def is_file(kind: str) -> bool:
-    """True for a router that is named by its file, ``jira.py`` or ``jira.py:JiraRouter``."""
+    """True if a router is given by its file, ``jira.py`` or ``jira.py:JiraRouter``."""
     return kind.partition(":")[0].endswith(".py")
 
 
 def load(kind: str | Callable[..., Router]) -> Any:
-    """The class of an installed router, or of one in a file.
+    """Class of an installed router, or of one in a file.
 
-    Raises `ConfigError` if there is none; importing it raises what it raises.
+    Raises `ConfigError` if there is none, and any error that its import raises.
     """
     if not isinstance(kind, str):
         return kind
@@ -57,7 +60,7 @@ def load(kind: str | Callable[..., Router]) -> Any:
 
 
 def make(kind: str | Callable[..., Router], options: Mapping[str, Any], resolve: Resolve) -> Router:
-    """A router with these options. Raises `ConfigError` for what is wrong with them or with the class."""
+    """Router made with options. Raises `ConfigError` for wrong options or a class that is not a router."""
     factory = load(kind)
     router: Router = factory(**bind(factory, options, resolve))
     check(router)
@@ -65,23 +68,26 @@ def make(kind: str | Callable[..., Router], options: Mapping[str, Any], resolve:
 
 
 def check(router: Router) -> None:
-    """Raises `ConfigError` unless it has what `Router` asks for."""
+    """Raise `ConfigError` unless an object has the methods and attributes of `Router`."""
     if not inspect.iscoroutinefunction(getattr(router, "route", None)):
-        raise ConfigError("it has no `async def route(self, message, publish)`")
+        raise ConfigError(f"{type(router).__name__} has no `async def route(self, message, publish)`")
     topics = getattr(router, "topics", None)
+    # A string is a sequence, too, but of letters: the most likely mistake.
     if isinstance(topics, str) or not isinstance(topics, tuple | list) or not topics:
-        raise ConfigError(f"its `topics` is a tuple such as ('jira/',), not {topics!r}")
+        raise ConfigError(f"its `topics` must be a tuple such as ('jira/',), not {topics!r}")
     for topic in topics:
+        if not isinstance(topic, str):
+            raise ConfigError(f"its `topics` must be strings, not {topic!r}")
         try:
             check_topic(topic)
-        except (InvalidTopic, AttributeError, TypeError) as error:
+        except InvalidTopic as error:
             raise ConfigError(f"its `topics` are wrong: {error}") from None
 
 
 def bind(make: Callable[..., Any], options: Mapping[str, Any], resolve: Resolve) -> dict[str, Any]:
-    """Options as the arguments of `make`, by its signature and annotations.
+    """Arguments for `make`, converted from options by its signature and annotations.
 
-    Raises `ConfigError`, without naming the router, for what is unknown, missing or of another type.
+    Raises `ConfigError`, which does not name the router, for an option that is unknown, missing or of another type.
     """
     parameters = inspect.signature(make).parameters
     hints = _hints(make)
@@ -98,7 +104,7 @@ def bind(make: Callable[..., Any], options: Mapping[str, Any], resolve: Resolve)
 
 @asynccontextmanager
 async def entered(router: Router) -> AsyncIterator[None]:
-    """Enters a router that is an asynchronous context manager; any other is simply there."""
+    """Enter a router for the block if it is an asynchronous context manager; any other is used as it is."""
     if hasattr(router, "__aenter__") and hasattr(router, "__aexit__"):
         async with router:
             yield
@@ -112,11 +118,12 @@ def _load_file(kind: str) -> Any:
     spec = importlib.util.spec_from_file_location(f"hookbot_router_{path.stem}", path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise ConfigError(f"there is no file {file}")
+    # Registered before it runs: dataclasses and pickle look up a class's module there.
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if wanted:
         if not hasattr(module, wanted):
-            raise ConfigError(f"{file} has no {wanted}")
+            raise ConfigError(f"{file} defines no {wanted!r}")
         return getattr(module, wanted)
     return _only_router(file, vars(module), spec.name)
 
@@ -125,12 +132,12 @@ def _only_router(file: str, names: Mapping[str, Any], module: str) -> Any:
     classes = [one for one in names.values() if inspect.isclass(one) and one.__module__ == module]
     routers = [one for one in classes if hasattr(one, "route")]
     if len(routers) != 1:
-        raise ConfigError(f"{file} has {len(routers)} routers; say which one, as in {file}:MyRouter")
+        raise ConfigError(f"{file} defines {len(routers)} routers; name the one to run, as in {file}:MyRouter")
     return routers[0]
 
 
 def _suggestion(name: str, known: Collection[str]) -> str:
-    """The end of a sentence about an unknown name: the one that was probably meant, and all there are."""
+    """End of a sentence about an unknown name: the known name that was probably meant, and all known names."""
     meant = did_you_mean(name, known)
     return f"{f'; {meant}' if meant else '.'} Known: {', '.join(sorted(known)) or 'none'}"
 
@@ -138,12 +145,13 @@ def _suggestion(name: str, known: Collection[str]) -> str:
 def _hints(make: Callable[..., Any]) -> dict[str, Any]:
     try:
         return get_type_hints(inspect.getattr_static(make, "__init__") if inspect.isclass(make) else make)
-    except NameError:  # annotations of names that exist only while a type checker looks
+    # Annotations whose names are imported for type checkers only: options are then passed unconverted.
+    except NameError:
         return {}
 
 
 def _convert(value: Any, wanted: Any, name: str, resolve: Resolve) -> Any:
-    """The value as its annotation wants it. TOML has text, whole and other numbers, booleans, lists and tables."""
+    """Value converted to its annotated type. TOML has strings, integers, floats, booleans, arrays and tables."""
     origin, arguments = get_origin(wanted) or wanted, get_args(wanted)
     if wanted is Any:
         return value
@@ -164,7 +172,8 @@ def _convert(value: Any, wanted: Any, name: str, resolve: Resolve) -> Any:
         return origin(items) if origin in (list, set, frozenset) else tuple(items)
     if isinstance(origin, type) and type(value) is origin:
         return value
-    raise ConfigError(f"the option {name!r} is {_in_words(wanted)}, not {'...' if wanted is Secret else repr(value)}")
+    shown = "..." if wanted is Secret else repr(value)
+    raise ConfigError(f"the option {name!r} must be {_in_words(wanted)}, not {shown}")
 
 
 def _convert_to_any(value: Any, wanted: Any, name: str, resolve: Resolve) -> Any:
@@ -173,8 +182,9 @@ def _convert_to_any(value: Any, wanted: Any, name: str, resolve: Resolve) -> Any
             return _convert(value, alternative, name, resolve)
         except ConfigError as error:
             if alternative is Secret and isinstance(value, str):
-                raise error  # a secret that cannot be found
-    raise ConfigError(f"the option {name!r} is {_in_words(wanted)}, not {value!r}")
+                # The secret cannot be found, which is the better message; and the value must not be shown.
+                raise error
+    raise ConfigError(f"the option {name!r} must be {_in_words(wanted)}, not {value!r}")
 
 
 def _is_a(origin: Any, kinds: type | tuple[type, ...]) -> bool:
@@ -192,5 +202,6 @@ def _in_words(wanted: Any) -> str:
     if _is_a(origin, Mapping):
         return "a table"
     if _is_a(origin, (Sequence, AbstractSet)):
-        return f"a list of {_in_words(arguments[0])}" if arguments and arguments[0] is not Any else "a list"
+        items = _PLURALS.get(arguments[0]) if arguments else None
+        return f"a list of {items}" if items else "a list"
     return f"a {getattr(wanted, '__name__', wanted)}"

@@ -15,12 +15,13 @@ from ..protocol.topics import check_topic, is_own
 
 MAX_PUBLISHES = 1000
 MAX_BYTES = 128 << 20
-"""Of all that is published for one message: it goes into the log in one commit."""
+"""Limit on all bodies published for one message, which are stored in one commit."""
 
+# Enough for one commit to be worth its cost; a router that is faster than the disk waits.
 MAX_WAITING = 1000
 MAX_WAITING_BYTES = 8 << 20
 TIME_SLICE_S = 0.002
-"""A router that runs for longer than this lets the rest of the hub run."""
+"""Time after which a router that never waits lets the rest of the hub run."""
 
 _WRAPPED = "extra-metadata=github"
 
@@ -28,17 +29,17 @@ logger = logging.getLogger(__name__)
 
 
 class Outbox:
-    """Commits the drafts of whole messages, together with the position up to which these are all.
+    """Queue of a router's drafts, committed together with the position of the message that they were made from.
 
-    While one commit is under way the next collects, so that a router with a backlog is not held up by the
-    disk; there is never more than one, so that a later one cannot overtake one that failed.
+    Drafts are queued while a commit is under way, so that a router with a backlog does not wait for the disk. There is
+    never more than one commit at a time, so that a later one cannot overtake one that failed.
     """
 
     def __init__(self, broker: Broker, cursor: str, position: int) -> None:
         self.position = position
-        """Everything up to here was put in."""
+        """Position of the last message whose drafts were put in."""
         self.committed = position
-        """Everything up to here is in the log."""
+        """Position of the last message whose drafts are in the log."""
         self._broker = broker
         self._cursor = cursor
         self._drafts: list[Draft] = []
@@ -47,7 +48,7 @@ class Outbox:
         self._taken = trio.Event()
 
     async def put(self, drafts: Sequence[Draft], position: int) -> None:
-        """Add all drafts for the messages up to `position`; waits while the outbox is full."""
+        """Add all drafts for the messages up to `position`, after waiting while the outbox is full."""
         while len(self._drafts) >= MAX_WAITING or self._bytes >= MAX_WAITING_BYTES:
             await self._taken.wait()
         self._drafts.extend(drafts)
@@ -56,7 +57,7 @@ class Outbox:
         self._filled.set()
 
     async def run(self) -> None:
-        """Commit what is put in, until cancelled. A commit that the log cannot take now is repeated until it can."""
+        """Commit drafts until cancelled. A commit is retried for as long as the log is unavailable."""
         while True:
             await self._filled.wait()
             drafts, position = self._drafts, self.position
@@ -80,28 +81,28 @@ class Outbox:
 
 
 class TimeSlice:
-    """A router's share of the event loop: cooperative scheduling that costs next to nothing until the slice is over."""
+    """A router's share of the event loop: a checkpoint each time it is used up, far cheaper than one per publish."""
 
     def __init__(self) -> None:
         self._end = perf_counter() + TIME_SLICE_S
 
     async def yield_if_over(self) -> None:
-        """A checkpoint, and a new slice, if this one is over."""
+        """Yield to the event loop and begin a new slice, if this one is over."""
         if perf_counter() > self._end:
             await trio.lowlevel.checkpoint()
             self._end = perf_counter() + TIME_SLICE_S
 
 
 class DraftCollector:
-    """The `Publish` that a router is given for one message: collects drafts, checked and marked with its name."""
+    """The `Publish` of a router for one message: checks drafts, adds the router to their hops, and collects them."""
 
     def __init__(
         self, router: str, message: Message, max_publishes: int = MAX_PUBLISHES, time_slice: TimeSlice | None = None
     ) -> None:
         self.published: dict[str, Draft] = {}
-        """Each draft, by the name that tells it from the others."""
+        """Drafts by the name of their publish."""
         self.flood: Refused | None = None
-        """Set when the router published too much, whether it noticed or not."""
+        """Error of a publish beyond the limits, which the router may have ignored."""
         self._message = message
         self._hops = (*message.hops, router)
         self._max_publishes = max_publishes
@@ -112,18 +113,20 @@ class DraftCollector:
     async def __call__(
         self, topic: str, what: bytes | Message, /, *, headers: Headers = (), wrapped: bool = False, name: str = ""
     ) -> None:
-        """See `hookbot.Publish`."""
+        """Collect one draft: see `hookbot.Publish`."""
         await self._time_slice.yield_if_over()
         if self._closed:
-            raise RuntimeError(f"{self._hops[-1]} is done with {self._message.id}, it can publish no more for it")
+            raise RuntimeError(
+                f"router {self._hops[-1]} published after route() had ended for the message {self._message.id}"
+            )
         self._add(self._draft(topic, what, headers, wrapped), name or str(len(self.published) + 1))
 
     def abandon(self) -> None:
-        """Refuse every further publish for this message."""
+        """Reject further publishes for this message."""
         self._closed = True
 
     def close(self) -> None:
-        """Like `abandon`; raises `Refused` if too much was published, also when the router took no notice of that."""
+        """Reject further publishes; raises `Refused` if a limit was exceeded, even if the router has ignored that."""
         self.abandon()
         if self.flood:
             raise self.flood
@@ -131,7 +134,7 @@ class DraftCollector:
     def _draft(self, topic: str, what: bytes | Message, headers: Headers, wrapped: bool) -> Draft:
         _check_publishable(topic)
         if len(self._hops) > MAX_HOPS:
-            raise Refused(f"a message goes through at most {MAX_HOPS} routers: {', '.join(self._hops)}")
+            raise Refused(f"a message passes through at most {MAX_HOPS} routers: {', '.join(self._hops)}")
         if isinstance(what, Message):
             query = f"{what.query}&{_WRAPPED}".lstrip("&") if wrapped and not what.wrapped else what.query
             draft = Draft(topic, what.body, (*what.headers, *headers), query, what.verified, self._hops)
@@ -142,7 +145,7 @@ class DraftCollector:
 
     def _add(self, draft: Draft, name: str) -> None:
         if name in self.published:
-            raise ValueError(f"published twice under the name {name!r} for one message")
+            raise ValueError(f"two publishes for one message have the name {name!r}; give each its own")
         self._bytes += draft.size
         if len(self.published) >= self._max_publishes:
             self.flood = Refused(f"a router publishes at most {self._max_publishes} times for one message")
@@ -155,19 +158,20 @@ class DraftCollector:
 
 def _check_publishable(topic: str) -> None:
     if not isinstance(topic, str):
-        raise TypeError(f"a topic is text, not {type(topic).__name__}")
+        raise TypeError(f"a topic is a str, not {type(topic).__name__}")
     if is_own(check_topic(topic)):
-        raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {topic!r}")
+        raise InvalidTopic(f"only the hub itself publishes to topics beneath hookbot/: {topic!r}")
 
 
 def _check_types(draft: Draft) -> None:
-    """Raises `TypeError` or `ValueError` for what a router may hand over by mistake, and a log could not store."""
+    """Raise `TypeError` or `ValueError` for a mistake of a router that would otherwise fail the commit of the log."""
     if not isinstance(draft.body, bytes):
-        raise TypeError(f"what is published is bytes or a message, not {type(draft.body).__name__}")
+        raise TypeError(f"publish takes bytes or a message, not {type(draft.body).__name__}")
     if not isinstance(draft.query, str) or not isinstance(draft.verified, Verified | None):
-        raise TypeError("a message that is passed on has a query that is text, and was verified by the hub or not")
+        raise TypeError("the query of a message is a str, and its verified a hookbot.Verified or None")
     for pair in draft.headers:
         if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
-            raise TypeError(f"headers are pairs of text, such as (('Content-Type', 'text/plain'),), not {pair!r:.80}")
+            raise TypeError(f"headers are pairs of str, such as (('Content-Type', 'text/plain'),), not {pair!r:.80}")
+        # Encoded as the log will do it: both raise a UnicodeEncodeError, which is a ValueError.
         "".join(pair).encode("latin-1")
     draft.query.encode()

@@ -1,7 +1,7 @@
-"""A router in a process of its own: it listens to a hub, and publishes to it over HTTP.
+"""A router in a process of its own: it listens to a remote hub, and publishes to it over HTTP.
 
-A cursor on the hub remembers the position, and each publish carries a key made of router, message and name, so that
-what is published again after a crash is stored once.
+A cursor on the hub keeps the position, and each publish carries an idempotency key made of router, message and name, so
+that one repeated after a crash is stored once.
 """
 
 import logging
@@ -28,7 +28,7 @@ from .outbox import TimeSlice
 from .supervision import restart_forever
 
 PATIENCE_S = 10.0
-"""A publish is tried for so long before a warning is logged."""
+"""Time for which a publish is retried before a warning is logged; then it is retried again."""
 
 _FAILED = "failed/"
 _RAW_ID = "raw-"
@@ -45,9 +45,9 @@ class _Job:
 
 
 class RemoteRunner:
-    """Runs a router against a remote hub: one message at a time, however many topics it reads.
+    """Runs a router against a remote hub, one message at a time over all topics that it reads.
 
-    A publish that the hub refuses is logged, and the next message is routed.
+    A publish that the hub refuses is logged and dropped.
     """
 
     def __init__(self, name: str, router: Router, hub: HubUrl, cursor: str | None, limits: RouterLimits) -> None:
@@ -62,14 +62,14 @@ class RemoteRunner:
         self._raw_ids = (f"{_RAW_ID}{number}" for number in count(1))
 
     async def run(self) -> None:
-        """Route until cancelled. Raises, in a group, errors that are final: `Refused`, above all."""
+        """Route messages until cancelled. Raises an exception group of final errors, such as `Refused`."""
         async with open_client(self._hub.address, self._hub.ca_file) as client, trio.open_nursery() as nursery:
             nursery.start_soon(restart_forever, self._name, self._route_jobs, self.stats)
             for address in self._hub.subscriptions(self._router.topics):
                 nursery.start_soon(self._follow, address, client)
 
     async def _route_jobs(self) -> None:
-        """Route one job after the other; one that was in hand when the router crashed is the first of the next call."""
+        """Route one job after the other; a job interrupted by a crash is the first of the next call."""
         async with entered(self._router):
             self.stats.state = "running"
             while True:
@@ -85,7 +85,7 @@ class RemoteRunner:
             await self._listen(address, client, cursor=None)
 
     async def _listen(self, address: Address, client: httpx.AsyncClient, *, cursor: str | None) -> None:
-        """A message is acknowledged when the next one is asked for: all that was published for it is stored then."""
+        """Handle the messages of one subscription. Asking for the next one acknowledges the last."""
         async with listen(
             address.url,
             cursor=cursor,
@@ -96,7 +96,7 @@ class RemoteRunner:
             async for item in messages:
                 if isinstance(item, Gap):
                     self.stats.gaps += 1
-                    logger.warning("router %s missed what came before %s (%s)", self._name, item.before, item.reason)
+                    logger.warning("router %s missed messages before %s (%s)", self._name, item.before, item.reason)
                 elif self._name not in item.hops:
                     await self._handle(item if item.id else unwrap(item, next(self._raw_ids)), client)
 
@@ -107,19 +107,21 @@ class RemoteRunner:
         for name, draft in job.published.items():
             key = None if message.id.startswith(_RAW_ID) else f"{self._name}:{message.id}:{name}"
             if failed_in(draft.topic) is None:
-                # what is hopeless ends the process, and the message stays with the hub's cursor
+                # A final error ends the process, and the hub's cursor keeps the message.
                 await self._post(draft, key, client, final=HOPELESS)
-            elif not message.topic.removeprefix(UNSAFE).startswith(_FAILED):  # two must not feed on each other's
+            elif not message.topic.removeprefix(UNSAFE).startswith(_FAILED):
+                # Only of messages that had not failed before: two routers must not feed on each other's failures.
                 await self._post(self._failed_draft(draft), key, client, final=())
 
     def _failed_draft(self, draft: Draft) -> Draft:
-        """Beneath ``hookbot/`` only the hub itself may publish: what failed here goes to ``failed/<router>``."""
+        """Draft of a failed message for ``failed/<router>``: only the hub itself publishes beneath ``hookbot/``."""
         return replace(draft, topic=draft.topic.replace(OWN, "", 1), hops=(*draft.hops, self._name))
 
     async def _post(self, draft: Draft, key: str | None, client: httpx.AsyncClient, final: _Errors) -> None:
         try:
             if is_unsafe(draft.topic) and TopicFilter(tuple(self._router.topics)).matches(draft.topic):
-                raise Refused("it reads this topic itself, and a hub does not believe the hops of unsafe messages")
+                # The hub ignores the hops of unsafe messages, since anybody may publish them: a loop would never end.
+                raise Refused("the router also reads this unsafe topic and would receive its own message for ever")
             await self._post_until_stored(draft, key, Publisher(self._hub.publishing(draft), client, PATIENCE_S))
         except final:
             raise
@@ -138,6 +140,6 @@ class RemoteRunner:
 
 
 def unwrap(message: Message, id: str) -> Message:
-    """The message as it was posted, as far as a raw frame tells; its new `id` is good for log lines only."""
+    """Message as it was posted, as far as a raw frame shows; its new `id` is for log lines only."""
     message = replace(message, id=id)
     return parse_github_metadata(message) or message

@@ -1,4 +1,4 @@
-"""All routers of a hub: specified, opened together, and run until the hub ends."""
+"""All routers of a hub: specified, started together, and run until the hub ends."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -22,28 +22,28 @@ logger = logging.getLogger("hookbot.routers.running")
 
 @dataclass(frozen=True, slots=True)
 class RouterSpec:
-    """A router to run: its kind, the name it runs under, its options and limits."""
+    """A router to run: its name, kind, options and limits."""
 
     name: str
     kind: str | Callable[..., Router]
-    """The name it is installed under, the file that it is in, or the class itself."""
+    """Name that it is installed under, its file, or its class."""
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     limits: RouterLimits = field(default_factory=RouterLimits)
 
     @classmethod
     def parse(cls, given: str, section: Mapping[str, Any]) -> "RouterSpec":
-        """Read ``--router GIVEN`` with the section of that name; raises `ConfigError`.
+        """Specification of ``--router GIVEN`` with the section of that name; raises `ConfigError`.
 
-        In the section, ``router`` is the kind, where that is not the name, ``time_limit`` (seconds) and
-        ``max_publishes`` are limits, and all else is for the router.
+        In the section, ``router`` is the kind if it is not the name, ``time_limit`` (seconds) and ``max_publishes``
+        are limits, and all others are options of the router.
         """
         options = dict(section)
         kind = options.pop("router", given)
         name = name_of(given)
         if not NAME.fullmatch(name):
-            raise ConfigError(f"a router's name has letters, digits, '.', '_', '-', at most 64: {name!r}")
+            raise ConfigError(f"not a name for a router (letters, digits, '.', '_', '-', at most 64): {name!r}")
         if not isinstance(kind, str) and not callable(kind):
-            raise ConfigError(f"[routers.{name}]: router is the name of one, not {kind!r}")
+            raise ConfigError(f"[routers.{name}]: router is the name of an installed router or a file, not {kind!r}")
         try:
             return cls(name, kind, options, _take_limits(options))
         except ConfigError as error:
@@ -51,7 +51,7 @@ class RouterSpec:
 
 
 def name_of(given: str) -> str:
-    """The name of a router that is given by name, or by the file that it is in."""
+    """Name of a router that is given by its name or by its file."""
     return Path(given.partition(":")[0]).stem if is_file(given) else given
 
 
@@ -63,21 +63,21 @@ class Routers:
 
     @property
     def running(self) -> bool:
-        """True while all of them take messages."""
+        """True while all routers take messages."""
         return all(one.stats.state == "running" for one in self._supervised)
 
     def snapshot(self) -> list[dict[str, Any]]:
-        """State and counters of each of them, as JSON."""
+        """State and counters of each router, as JSON."""
         return [one.snapshot() for one in self._supervised]
 
 
 @asynccontextmanager
 async def open_routers(broker: Broker, specs: Sequence[RouterSpec], resolve: Resolve) -> AsyncIterator[Routers]:
-    """Run routers until the block ends.
+    """Routers that run until the block ends.
 
-    On entry, the position of each in the log is saved (at its very first start: the end), so that everything published
-    from then on is routed. Raises `ConfigError` for wrong names and options; any other failure of a
-    router is logged, and the router is restarted for as long as the hub runs.
+    The position of each is saved on entry (the head, at its very first start), so that everything published from then
+    on is routed. Raises `ConfigError` for wrong names and options, and `Unavailable` if the log fails; any other error
+    of a router is logged, and the router is restarted.
     """
     makers = [(spec, _maker(spec, resolve)) for spec in specs]
     positions = await _positions(broker, [spec.name for spec in specs])
@@ -97,7 +97,7 @@ async def open_routers(broker: Broker, specs: Sequence[RouterSpec], resolve: Res
 
 async def _positions(broker: Broker, names: Sequence[str]) -> dict[str, int]:
     if len(set(names)) < len(names):
-        raise ConfigError(f"two routers have the same name: {', '.join(sorted(names))}")
+        raise ConfigError(f"two routers have the same name: {', '.join(sorted(names))}; rename one of them")
     saved = {cursor.name.removeprefix(PREFIX): cursor.position for cursor in await broker.log.cursors(PREFIX)}
     new = {PREFIX + name: broker.head for name in names if name not in saved}
     if new:
@@ -106,7 +106,7 @@ async def _positions(broker: Broker, names: Sequence[str]) -> dict[str, int]:
 
 
 def _maker(spec: RouterSpec, resolve: Resolve) -> Callable[[], Router]:
-    """A function that makes the router for each start; the first one is made now, so that wrong options show."""
+    """Function that makes the router for each start. The first router is made now, so that wrong options are found."""
     made: list[Router] = []
 
     def make_router() -> Router:
@@ -117,7 +117,8 @@ def _maker(spec: RouterSpec, resolve: Resolve) -> Callable[[], Router]:
     except ConfigError as error:
         raise ConfigError(f"router {spec.name}: {error}") from None
     except (Exception, SystemExit) as error:
-        logger.error("router %s cannot be made: %s", spec.name, error, exc_info=error)
+        # Its own code failed, perhaps because a server is down: the supervision tries again.
+        logger.error("router %s cannot be created, trying again: %s", spec.name, error, exc_info=error)
     return make_router
 
 

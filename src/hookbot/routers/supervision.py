@@ -1,4 +1,4 @@
-"""One router in a hub: a task that reads, routes, and is restarted when it crashes."""
+"""Supervision of a router in a hub: a task that takes messages, routes them, and is restarted after a crash."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,7 +19,7 @@ from .outbox import Outbox, TimeSlice
 
 PREFIX = "router/"
 IDLE_S = 60.0
-"""Interval at which an idle router's position moves over messages that are not for it, lest retention overtakes it."""
+"""Interval at which an idle router's position moves past messages of other topics, so that retention causes no gap."""
 
 FIRST_RESTART_S = 0.5
 LONGEST_RESTART_S = 60.0
@@ -29,9 +29,9 @@ _restart_logger = logging.getLogger("hookbot.routers.restarts")
 
 
 class SupervisedRouter:
-    """Runs a router for as long as the hub runs, whatever the router does. Its position is a cursor in the log.
+    """Runs a router until the hub ends, and restarts it after a crash. Its position is a cursor in the log.
 
-    What the router publishes for one message and its new position are one commit.
+    All that the router publishes for one message is stored in one commit with its new position.
     """
 
     def __init__(
@@ -46,24 +46,25 @@ class SupervisedRouter:
         self._time_slice = TimeSlice()
         self._retries = RetryPolicy(name, limits, self.stats, self._time_slice)
         self._idle: Subscription | None = None
-        """The subscription, while the router has no message in hand."""
+        """Subscription of the router, while it waits for a message."""
 
     async def run(self) -> None:
-        """Never returns, and raises nothing that the router raised."""
+        """Run the router until cancelled; errors of the router are logged, never raised."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._outbox.run)
             await restart_forever(self.name, self._run_once, self.stats)
 
     @property
     def lag(self) -> int:
-        """Messages of the log that it is not done with."""
+        """Distance of its position from the head of the log."""
         committed = self._outbox.committed
+        # All done: messages of other topics since its last one do not count.
         if self._idle and committed == self._outbox.position:
             return self._broker.head - self._idle.skip_unwanted()
         return self._broker.head - committed
 
     def snapshot(self) -> dict[str, Any]:
-        """Its state and counters, as JSON."""
+        """State and counters, as JSON."""
         return {
             "name": self.name,
             "topics": list(self.topics),
@@ -96,7 +97,7 @@ class SupervisedRouter:
     async def _handle(self, router: Router, item: Entry | Gap) -> None:
         if isinstance(item, Gap):
             self.stats.gaps += 1
-            logger.warning("router %s missed what came before %s (%s)", self.name, item.before, item.reason)
+            logger.warning("router %s missed messages before %s (%s)", self.name, item.before, item.reason)
         elif self._is_its_own(item.message):
             await self._outbox.put([], item.position)
         else:
@@ -108,15 +109,15 @@ class SupervisedRouter:
 
 
 async def restart_forever(name: str, run: Callable[[], Awaitable[None]], stats: RouterStats) -> NoReturn:
-    """Restarts the router `name` with exponential backoff, whatever `run` raises but a cancellation."""
-    # the bound doubles from the first failure on: half of it gives delays up to 0.5 s, then 1 s, 2 s and so on
+    """Run a router, and again after each crash, with exponential backoff, until cancelled."""
+    # The bound doubles from the first failure on: half of it gives delays up to 0.5 s, then 1 s, 2 s and so on.
     backoff = Backoff(FIRST_RESTART_S / 2, LONGEST_RESTART_S)
     while True:
         started = trio.current_time()
         crash = await _run_until_crash(run)
         delay_s = backoff.next_s(lasted_s=trio.current_time() - started)
         stats.state, stats.error = "waiting for restart", describe(crash)
-        _restart_logger.error("router %s crashed, restart in %.1f s: %s", name, delay_s, stats.error, exc_info=crash)
+        _restart_logger.error("router %s crashed, restarting in %.1f s: %s", name, delay_s, stats.error, exc_info=crash)
         await trio.sleep(delay_s)
         stats.restarts += 1
 
@@ -132,7 +133,8 @@ async def _run_until_crash(run: Callable[[], Awaitable[None]]) -> BaseException:
             raise
 
     try:
-        async with trio.open_nursery() as nursery:  # a task of its own: what a router leaves behind ends with it
+        # In a task of its own: nurseries and cancel scopes that a router has left open end with the task.
+        async with trio.open_nursery() as nursery:
             nursery.start_soon(note_crash)
     except* (trio.Cancelled, KeyboardInterrupt):
         raise

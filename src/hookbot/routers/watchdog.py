@@ -1,4 +1,4 @@
-"""Notices a router that blocks the event loop, and with it the whole hub."""
+"""The watchdog: a thread that reports a router which blocks the event loop, and with it the whole hub."""
 
 import logging
 import sys
@@ -23,9 +23,9 @@ _IN_A_ROUTER = (SupervisedRouter._run_once.__code__, RetryPolicy._attempt.__code
 
 @contextmanager
 def watch(routers: Mapping[str, SupervisedRouter]) -> Iterator[None]:
-    """Watch the event loop from a thread until the block ends; a router that blocks it is logged with the line of code.
+    """Watch the event loop until the block ends; a router that blocks it is logged with its line of code.
 
-    Costs the loop one wake-up each interval, and routers nothing.
+    It wakes the loop once per interval, and costs routers nothing.
     """
     ended = threading.Event()
     watchdog = _Watchdog(routers, trio.lowlevel.current_trio_token(), threading.get_ident(), ended)
@@ -66,7 +66,7 @@ class _Watchdog:
         if found:
             name, place = found
             self._routers[name].stats.blocked += 1
-            logger.error("router %s blocks the hub, in %s; what takes long belongs into a thread", name, place)
+            logger.error("router %s blocks the hub, in %s; move blocking calls to a thread", name, place)
         while not alive.wait(INTERVAL_S):
             if self._ended.is_set():
                 return
@@ -75,7 +75,7 @@ class _Watchdog:
 
 
 def _find_router(frame: FrameType | None) -> tuple[str, str] | None:
-    """The router whose code the loop runs, and the innermost line."""
+    """Name of the router whose code the loop runs, and the innermost line of it; None if it runs no router."""
     place = f"{frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_qualname}" if frame else ""
     while frame:
         if frame.f_code in _IN_A_ROUTER:
