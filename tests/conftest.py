@@ -1,4 +1,6 @@
 import logging
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import trustme
@@ -8,7 +10,7 @@ from hookbot.hub import hub
 
 
 @pytest.fixture(autouse=True)
-def loggers_as_they_were():
+def loggers_as_they_were() -> Iterator[None]:
     """What a test, or a command that it calls, does to the loggers is undone: it would change what others log."""
     loggers = logging.getLogger(), logging.getLogger("hookbot")
     before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
@@ -19,19 +21,19 @@ def loggers_as_they_were():
 
 
 @pytest.fixture(params=["fast path", "app"])
-def ways(request):
+def ways(request: pytest.FixtureRequest) -> dict[str, bool]:
     """How requests come in, as options of a hub."""
     return {"door": request.param == "fast path"}
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub looks every moment whether the tokens of its subscriptions are still good."""
     monkeypatch.setattr(hub, "SWEEP_INTERVAL_S", 0.01)
 
 
 @pytest.fixture(scope="session")
-def certificate():
+def certificate() -> Any:
     """A client certificate."""
     issued = trustme.CA().issue_cert("robot.example", common_name="robot", organization_name="Acme, Inc.")
     return load_pem_x509_certificate(issued.cert_chain_pems[0].bytes())

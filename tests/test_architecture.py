@@ -5,6 +5,7 @@ import importlib
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ ORDER = (
 """A package imports what stands in a later row, and its own modules; nothing in its own row or an earlier one."""
 
 
-def name_of(path):
+def name_of(path: Path) -> str:
     parts = ("hookbot", *path.relative_to(SOURCE).with_suffix("").parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -33,7 +34,7 @@ def name_of(path):
 FILES = {name_of(path): path for path in sorted(SOURCE.rglob("*.py"))}
 
 
-def imports_of(module):
+def imports_of(module: str) -> Iterator[str]:
     """The modules of the house that a module imports, wherever in it the import stands."""
     package = module if FILES[module].name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(FILES[module].read_text())):
@@ -50,28 +51,28 @@ def imports_of(module):
 IMPORTS = {module: set(imports_of(module)) - {module} for module in FILES}
 
 
-def package_of(module):
+def package_of(module: str) -> str:
     return module.split(".")[1] if "." in module else "__init__"
 
 
-def row_of(module):
+def row_of(module: str) -> int:
     return next((row for row, packages in enumerate(ORDER) if package_of(module) in packages), None)
 
 
-def test_every_package_has_its_place_in_the_order():
+def test_every_package_has_its_place_in_the_order() -> None:
     assert [module for module in FILES if row_of(module) is None] == []
 
 
 @pytest.mark.parametrize("module", FILES)
-def test_imports_point_one_way(module):
+def test_imports_point_one_way(module: str) -> None:
     others = {name for name in IMPORTS[module] if package_of(name) != package_of(module)}
     assert {name for name in others if row_of(name) <= row_of(module)} == set()
 
 
-def test_no_imports_go_in_a_circle():
+def test_no_imports_go_in_a_circle() -> None:
     done, circles = set(), []
 
-    def visit(module, path):
+    def visit(module: str, path: list[str]) -> None:
         if module in path:
             circles.append(" -> ".join([*path[path.index(module) :], module]))
         elif module not in done:
@@ -84,7 +85,7 @@ def test_no_imports_go_in_a_circle():
     assert circles == []
 
 
-def test_every_module_can_be_imported_with_nothing_but_what_hookbot_depends_on():
+def test_every_module_can_be_imported_with_nothing_but_what_hookbot_depends_on() -> None:
     """Whatever only the extras of pyproject.toml bring is not there."""
     script = """
 import importlib, importlib.metadata, re, sys
@@ -117,7 +118,7 @@ for module in sys.argv[1:]:
     subprocess.run([sys.executable, "-c", script, *modules], check=True, timeout=60)
 
 
-def test_only_the_client_knows_trio_websocket():
+def test_only_the_client_knows_trio_websocket() -> None:
     users = {path.relative_to(SOURCE).parts[0] for path in SOURCE.rglob("*.py") if "trio_websocket" in path.read_text()}
     assert users <= {"client"}
 
@@ -127,21 +128,21 @@ def test_only_the_client_knows_trio_websocket():
 MAP = (ROOT / "docs" / "design.md").read_text()
 
 
-def packages():
+def packages() -> set[str]:
     return {path.parent.relative_to(SOURCE).as_posix() for path in SOURCE.glob("*/**/__init__.py")}
 
 
-def test_the_map_names_every_package():
+def test_the_map_names_every_package() -> None:
     assert {package for package in packages() if f"`{package}/`" not in MAP} == set()
 
 
-def test_every_place_that_the_map_names_exists():
+def test_every_place_that_the_map_names_exists() -> None:
     places = set(re.findall(r"`([a-z_]+(?:/[a-z0-9_]+)*(?:/|\.py))(?:::[\w.]+)?`", MAP))
     assert len(places) > len(packages())
     assert {place for place in places if not (SOURCE / place).exists()} == set()
 
 
-def test_every_function_that_the_map_names_exists():
+def test_every_function_that_the_map_names_exists() -> None:
     named = set(re.findall(r"`([a-z0-9_/]+)\.py::([\w.]+)`", MAP))
     assert named
     for file, dotted in named:
@@ -151,6 +152,6 @@ def test_every_function_that_the_map_names_exists():
 
 
 @pytest.mark.parametrize("package", sorted(packages()))
-def test_every_package_says_what_it_is_for(package):
+def test_every_package_says_what_it_is_for(package: str) -> None:
     docstring = ast.get_docstring(ast.parse((SOURCE / package / "__init__.py").read_text()))
     assert len(docstring.splitlines()) >= 3

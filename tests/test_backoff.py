@@ -7,14 +7,14 @@ from hookbot.backoff import GOOD_S, LONGEST_S, SHORTEST_S, Backoff
 
 
 @given(st.integers(1, 40))
-def test_delays_stay_between_the_shortest_and_a_bound_that_doubles(failures):
+def test_delays_stay_between_the_shortest_and_a_bound_that_doubles(failures: int) -> None:
     backoff = Backoff()
     delays = [backoff.next_s() for _ in range(failures)]
     for n, delay in enumerate(delays, 1):
         assert SHORTEST_S <= delay <= min(LONGEST_S, SHORTEST_S * 2**n)
 
 
-def test_a_good_minute_starts_over_and_less_does_not():
+def test_a_good_minute_starts_over_and_less_does_not() -> None:
     backoff = Backoff()
     for _ in range(20):
         backoff.next_s(lasted_s=GOOD_S - 1)
@@ -22,5 +22,5 @@ def test_a_good_minute_starts_over_and_less_does_not():
     assert backoff.next_s(lasted_s=GOOD_S) <= 2 * SHORTEST_S
 
 
-def test_a_delay_is_never_less_than_the_hub_asked_for():
+def test_a_delay_is_never_less_than_the_hub_asked_for() -> None:
     assert Backoff().next_s(at_least_s=60) == 60

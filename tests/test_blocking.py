@@ -4,18 +4,22 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
 
 from hookbot import blocking, client
+from hookbot.client.session import Connected, Disconnected
 from hookbot.errors import Unauthorized
-from support.scripted_hub import answering, mid, on_bytes, read_head, scripted_hub
+from hookbot.protocol.message import Message
+from support.scripted_hub import Peer, answering, mid, on_bytes, read_head, scripted_hub
 
 
-def sending(*numbers, then_cut=False):
-    async def script(peer):
+def sending(*numbers: Any, then_cut: bool = False) -> Callable[..., Any]:
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(*numbers)
         if then_cut:
@@ -25,17 +29,19 @@ def sending(*numbers, then_cut=False):
     return script
 
 
-def listeners():
+def listeners() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "hookbot-listen"]
 
 
-async def in_thread(function, *args, **kwargs):
+async def in_thread(
+    function: Callable[..., Any], *args: Any, **kwargs: Any
+) -> str | list[str] | tuple[list[Message], list[Any], str] | None:
     """Run a script; what it raises comes out."""
     return await trio.to_thread.run_sync(partial(function, *args, **kwargs))
 
 
-async def test_messages_come_over_several_connections_and_the_thread_ends_with_the_block():
-    def script(url):
+async def test_messages_come_over_several_connections_and_the_thread_ends_with_the_block() -> None:
+    def script(url: str) -> list[str]:
         with blocking.listen(url, limit=3) as messages:
             assert len(listeners()) == 1
             return [message.id for message in messages]
@@ -45,14 +51,14 @@ async def test_messages_come_over_several_connections_and_the_thread_ends_with_t
     assert listeners() == []
 
 
-async def test_leaving_early_ends_the_thread_and_tells_the_hub_what_is_done():
+async def test_leaving_early_ends_the_thread_and_tells_the_hub_what_is_done() -> None:
     told, acks = trio.open_memory_channel(10)
 
-    def script(url):
+    def script(url: str) -> None:
         with blocking.listen(url, cursor="c", manual_ack=True) as messages:
             messages.ack(next(messages))
 
-    async def peer_script(peer):
+    async def peer_script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1, 2, 3)
         await told.send(await peer.receive())
@@ -63,8 +69,8 @@ async def test_leaving_early_ends_the_thread_and_tells_the_hub_what_is_done():
     assert listeners() == []
 
 
-async def test_an_exhausted_stream_stays_exhausted():
-    def script(url):
+async def test_an_exhausted_stream_stays_exhausted() -> None:
+    def script(url: str) -> tuple[list[Message], list[Any], str]:
         with blocking.listen(url, limit=1) as messages:
             return list(messages), list(messages), next(messages, "nothing")
 
@@ -73,8 +79,8 @@ async def test_an_exhausted_stream_stays_exhausted():
     assert (nothing, default) == ([], "nothing")
 
 
-async def test_a_refusal_comes_out_on_entering():
-    def script(url):
+async def test_a_refusal_comes_out_on_entering() -> None:
+    def script(url: str) -> None:
         with pytest.raises(Unauthorized), blocking.listen(url):
             pass
 
@@ -83,8 +89,8 @@ async def test_a_refusal_comes_out_on_entering():
     assert listeners() == []
 
 
-async def test_a_refusal_comes_out_of_the_loop():
-    def script(url):
+async def test_a_refusal_comes_out_of_the_loop() -> None:
+    def script(url: str) -> None:
         with blocking.listen(url) as messages:
             next(messages)
             with pytest.raises(Unauthorized):
@@ -94,12 +100,12 @@ async def test_a_refusal_comes_out_of_the_loop():
         await in_thread(script, hub.url)
 
 
-async def test_what_breaks_inside_comes_out_as_well_and_nobody_waits_for_ever():
-    def on_event(event):
+async def test_what_breaks_inside_comes_out_as_well_and_nobody_waits_for_ever() -> None:
+    def on_event(event: Connected | Disconnected) -> None:
         if isinstance(event, client.Disconnected):
             raise ZeroDivisionError
 
-    def script(url):
+    def script(url: str) -> None:
         with blocking.listen(url, on_event=on_event) as messages:
             for _ in messages:
                 pass
@@ -110,9 +116,9 @@ async def test_what_breaks_inside_comes_out_as_well_and_nobody_waits_for_ever():
     assert listeners() == []
 
 
-async def test_publish_returns_the_id():
+async def test_publish_returns_the_id() -> None:
     @on_bytes
-    async def stored(stream):
+    async def stored(stream: trio.SocketStream) -> None:
         await read_head(stream)
         await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nHookbot-Message-Id: id\r\n\r\nOK\n")
 
@@ -120,13 +126,13 @@ async def test_publish_returns_the_id():
         assert await in_thread(blocking.publish, hub.pub, b"") == "id"
 
 
-async def test_publish_raises_what_the_hub_raised():
+async def test_publish_raises_what_the_hub_raised() -> None:
     async with scripted_hub(answering(401)) as hub:
         with pytest.raises(Unauthorized):
             await in_thread(blocking.publish, hub.pub, b"x")
 
 
-def test_both_are_documented_like_what_they_stand_for():
+def test_both_are_documented_like_what_they_stand_for() -> None:
     assert blocking.listen.__doc__ == client.listen.__doc__
     assert blocking.publish.__doc__ == client.publish.__doc__
 
@@ -139,11 +145,11 @@ with hookbot.blocking.listen(sys.argv[1], cursor="c") as messages:
 """
 
 
-async def test_ctrl_c_ends_a_script_that_waits_and_the_hub_knows_what_is_done():
+async def test_ctrl_c_ends_a_script_that_waits_and_the_hub_knows_what_is_done() -> None:
     acked = trio.Event()
     closed, said = trio.open_memory_channel(1)
 
-    async def script(peer):
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1, 2)
         while (await peer.receive())["id"] != mid(1):

@@ -15,11 +15,11 @@ DRAWN = [
 ]
 
 
-def test_every_error_is_drawn_in_the_tree_once():
+def test_every_error_is_drawn_in_the_tree_once() -> None:
     assert sorted(name for _, name, _ in DRAWN) == sorted(cls.__name__ for cls in CLASSES)
 
 
-def test_the_tree_is_drawn_as_it_is():
+def test_the_tree_is_drawn_as_it_is() -> None:
     path = []
     for depth, name, _ in DRAWN:
         path[depth:] = [name]
@@ -28,15 +28,15 @@ def test_the_tree_is_drawn_as_it_is():
 
 
 @pytest.mark.parametrize(("name", "status"), [(name, status) for _, name, status in DRAWN if len(status) == 3])
-def test_an_error_has_the_status_that_is_drawn_beside_it(name, status):
+def test_an_error_has_the_status_that_is_drawn_beside_it(name: str, status: str) -> None:
     assert getattr(errors, name).status == int(status)
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_whose_fault_it_is_shows_in_the_status(cls):
+def test_whose_fault_it_is_shows_in_the_status(cls: type[Exception]) -> None:
     assert issubclass(cls, Refused) == (400 <= cls.status < 500)
 
 
-def test_what_was_probably_meant_is_suggested():
+def test_what_was_probably_meant_is_suggested() -> None:
     assert did_you_mean("alow_from", ["allow_from", "topic"]) == "did you mean 'allow_from'?"
     assert did_you_mean("colour", ["allow_from", "topic"]) == ""

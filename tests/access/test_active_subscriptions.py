@@ -1,5 +1,7 @@
 """Active subscriptions, and what ends them."""
 
+from typing import Any
+
 import pytest
 
 from hookbot.access.active_subscriptions import ActiveSubscriptions
@@ -11,33 +13,33 @@ AUTHORIZER = Authorizer([KEY], revoked=["gone"])
 PLAIN = Grant(KEY, path="/sub/")
 
 
-def nothing():
+def nothing() -> None:
     """Ends nothing."""
 
 
 class Watched(Authorizer):
     """Remembers the grants that it is asked about."""
 
-    def __init__(self, *args, **options):
+    def __init__(self, *args: list[str], **options: Any) -> None:
         super().__init__(*args, **options)
         self.looked_at = []
 
-    def is_valid(self, grant, *, now_s):
+    def is_valid(self, grant: Grant, *, now_s: float) -> bool:
         self.looked_at.append(grant)
         return super().is_valid(grant, now_s=now_s)
 
 
-def make_active(now_s=0, authorizer=AUTHORIZER, **limits):
+def make_active(now_s: int = 0, authorizer: Authorizer = AUTHORIZER, **limits: Any) -> ActiveSubscriptions:
     return ActiveSubscriptions(authorizer, clock_us=lambda: now_s * 1_000_000, **limits)
 
 
-def sweep(active):
+def sweep(active: ActiveSubscriptions) -> int:
     """Look at every subscription, as after a reload; returns how many steps it took."""
     active.adopt(make_active(authorizer=active.authorizer))
     return len(list(active.sweep()))
 
 
-def test_what_is_granted_goes_on():
+def test_what_is_granted_goes_on() -> None:
     active, ended = make_active(now_s=99), []
     for grant in (PLAIN, Grant(KEY, names=("ann",)), Grant(KEY, expires_s=100)):
         active.add(grant, object(), lambda: ended.append(1))
@@ -56,7 +58,7 @@ def test_what_is_granted_goes_on():
         Grant(KEY, expires_s=50),
     ],
 )
-def test_what_is_no_longer_granted_ends_and_nothing_else(grant):
+def test_what_is_no_longer_granted_ends_and_nothing_else(grant: Grant) -> None:
     active, ended = make_active(now_s=100, authorizer=Authorizer([KEY], digests=["sha1"], revoked=["gone"])), []
     for which in (PLAIN, grant, grant, Grant(KEY, expires_s=101)):
         active.add(which, object(), lambda which=which: ended.append(which))
@@ -64,7 +66,7 @@ def test_what_is_no_longer_granted_ends_and_nothing_else(grant):
     assert ended == [grant, grant]
 
 
-def test_what_expires_ends_without_anything_else_being_looked_at():
+def test_what_expires_ends_without_anything_else_being_looked_at() -> None:
     ended, authorizer, now_us = [], Watched([KEY]), [99_000_000]
     active = ActiveSubscriptions(authorizer, clock_us=lambda: now_us[0])
     soon, later = Grant(KEY, expires_s=100), Grant(KEY, expires_s=200)
@@ -80,7 +82,7 @@ def test_what_expires_ends_without_anything_else_being_looked_at():
     assert authorizer.looked_at[4:] == [later]
 
 
-def test_a_subscription_may_leave_while_others_are_ended():
+def test_a_subscription_may_leave_while_others_are_ended() -> None:
     active, grant = make_active(), Grant("another key")
     for key in range(3):
         active.add(grant, key, lambda key=key: active.remove(grant, key))
@@ -88,7 +90,7 @@ def test_a_subscription_may_leave_while_others_are_ended():
     assert len(active) == 0
 
 
-def test_all_may_leave_between_two_of_them():
+def test_all_may_leave_between_two_of_them() -> None:
     active, ended = make_active(), []
     active.add(Grant("one"), 1, lambda: ended.append(1))
     active.add(Grant("two"), 2, lambda: ended.append(2))
@@ -102,7 +104,7 @@ def test_all_may_leave_between_two_of_them():
     assert ended == [1]
 
 
-def test_what_is_no_longer_granted_does_not_begin():
+def test_what_is_no_longer_granted_does_not_begin() -> None:
     active = make_active()
     with pytest.raises(Unauthorized):
         active.check(Grant("another key"))
@@ -111,7 +113,7 @@ def test_what_is_no_longer_granted_does_not_begin():
     assert len(active) == 0
 
 
-def test_there_are_only_so_many_in_all():
+def test_there_are_only_so_many_in_all() -> None:
     active = make_active(max_subscribers=2)
     active.add(PLAIN, "one", nothing)
     active.check(PLAIN)
@@ -123,7 +125,7 @@ def test_there_are_only_so_many_in_all():
     active.check(PLAIN)
 
 
-def test_there_are_only_so_many_for_a_token_however_it_is_narrowed():
+def test_there_are_only_so_many_for_a_token_however_it_is_narrowed() -> None:
     active = make_active(authorizer=Authorizer([KEY, "old"]), max_per_token=2)
     active.add(PLAIN, "one", nothing)
     active.add(Grant(KEY, path="/sub/", expires_s=100), "two", nothing)
@@ -136,7 +138,7 @@ def test_there_are_only_so_many_for_a_token_however_it_is_narrowed():
     active.check(PLAIN)
 
 
-def test_limits_may_change_while_there_are_subscriptions():
+def test_limits_may_change_while_there_are_subscriptions() -> None:
     active = make_active()
     for key in range(3):
         active.add(PLAIN, key, nothing)
@@ -151,7 +153,7 @@ def test_limits_may_change_while_there_are_subscriptions():
         active.check(PLAIN)
 
 
-def test_nothing_is_left_of_those_who_have_left():
+def test_nothing_is_left_of_those_who_have_left() -> None:
     active = make_active()
     for number in range(3):
         with active.hold(Grant(KEY, names=(str(number),), expires_s=100), nothing):

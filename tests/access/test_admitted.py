@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,16 +22,16 @@ SECRET = "the secret of the tests"
 CONFIRM = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=x&Token=2336412f"
 
 
-def request(*headers, query="", method="POST"):
+def request(*headers: Any, query: str = "", method: str = "POST") -> Request:
     return Request(method, b"/unsafe/pub/acme" + (f"?{query}".encode() if query else b""), (("Host", "hub"), *headers))
 
 
-def publishing(provider, of, *, secret=SECRET, **source):
+def publishing(provider: str, of: Request, *, secret: str = SECRET, **source: Any) -> AdmittedPublish:
     source = Source("/unsafe/acme", load_provider(provider), [secret], **source)
     return AdmittedPublish(PublishRequest(of, "/unsafe/acme"), source=source)
 
 
-def signed(provider, body, *headers, secret=SECRET):
+def signed(provider: str, body: bytes, *headers: Any, secret: str = SECRET) -> Request:
     made = load_provider(provider).sign(SignedRequest(body, (("Host", "hub"), *headers), "POST"), secret, now=NOW_S)
     return Request("POST", b"/unsafe/pub/acme", made.headers)
 
@@ -38,7 +39,7 @@ def signed(provider, body, *headers, secret=SECRET):
 # --- without a source
 
 
-def test_a_publish_is_what_came():
+def test_a_publish_is_what_came() -> None:
     of = request(("X-Odd", "\xe9"), ("x-odd", "2"), query="a=%20b&extra-metadata=github")
     admitted = AdmittedPublish(PublishRequest(of, "/unsafe/acme", hops=("github",)))
     assert admitted.accept(b"\xff\x00", now_s=NOW_S) == Draft(
@@ -51,7 +52,7 @@ def test_a_publish_is_what_came():
 
 
 @pytest.mark.parametrize("name", sorted(SECRET_HEADERS))
-def test_a_header_that_is_a_secret_by_itself_is_left_out(name):
+def test_a_header_that_is_a_secret_by_itself_is_left_out(name: str) -> None:
     of = request((name.title(), "secret"), (f"{name}-2", "kept"))
     assert AdmittedPublish(PublishRequest(of, "x")).draft(b"").headers == (("Host", "hub"), (f"{name}-2", "kept"))
 
@@ -67,11 +68,11 @@ def test_a_header_that_is_a_secret_by_itself_is_left_out(name):
         ("a=token", "a=token"),
     ],
 )
-def test_a_token_in_the_query_is_left_out_and_all_else_stays_as_it_is(query, kept):
+def test_a_token_in_the_query_is_left_out_and_all_else_stays_as_it_is(query: str, kept: str) -> None:
     assert AdmittedPublish(PublishRequest(request(query=query), "x")).draft(b"").query == kept
 
 
-def test_a_key_makes_a_repeat_known_with_its_body():
+def test_a_key_makes_a_repeat_known_with_its_body() -> None:
     [once] = AdmittedPublish(PublishRequest(request(), "x", idempotency_key="k")).draft(b"one").once
     [other] = AdmittedPublish(PublishRequest(request(), "x", idempotency_key="k")).draft(b"two").once
     assert (once.scope, once.key, once.exclusive) == ("x", "k", True)
@@ -83,7 +84,7 @@ def test_a_key_makes_a_repeat_known_with_its_body():
 # --- with one
 
 
-def test_a_genuine_publish_says_who_it_is_from_and_keeps_what_a_listener_needs_to_check_again():
+def test_a_genuine_publish_says_who_it_is_from_and_keeps_what_a_listener_needs_to_check_again() -> None:
     body = b'{"zen": "Keep it logically awesome."}'
     of = signed("github", body, ("X-GitHub-Delivery", "one"))
     draft = publishing("github", of).accept(body, now_s=NOW_S)
@@ -94,20 +95,20 @@ def test_a_genuine_publish_says_who_it_is_from_and_keeps_what_a_listener_needs_t
 
 
 @pytest.mark.parametrize("body", [b"{}", b"", b"{ }"])
-def test_what_is_not_genuine_is_no_draft(body):
+def test_what_is_not_genuine_is_no_draft(body: bytes) -> None:
     of = signed("github", b'{"a": 1}')
     with pytest.raises(BadSignature):
         publishing("github", of).accept(body, now_s=NOW_S)
 
 
-def test_a_question_is_answered_and_is_no_draft():
+def test_a_question_is_answered_and_is_no_draft() -> None:
     body = b'{"type": "url_verification", "challenge": "3eZbrw1aB"}'
     reply = publishing("slack", signed("slack", body)).accept(body, now_s=NOW_S)
     assert isinstance(reply, Response)
     assert reply.body == b"3eZbrw1aB"
 
 
-def test_what_makes_a_repeat_is_signed_and_no_header_that_anybody_could_have_written():
+def test_what_makes_a_repeat_is_signed_and_no_header_that_anybody_could_have_written() -> None:
     of = signed("slack", b"{}", ("Idempotency-Key", "k"))
     admitted = publishing("slack", of)
     admitted = replace(admitted, request=replace(admitted.request, idempotency_key="k"))
@@ -115,7 +116,7 @@ def test_what_makes_a_repeat_is_signed_and_no_header_that_anybody_could_have_wri
     assert once.scope == "replay /unsafe/acme"
 
 
-def test_the_secret_of_a_sender_is_left_out_wherever_it_stood():
+def test_the_secret_of_a_sender_is_left_out_wherever_it_stood() -> None:
     of = request(("X-Gitlab-Token", SECRET), ("X-Gitlab-Event", "Push Hook"))
     draft = publishing("gitlab", of).accept(b"{}", now_s=NOW_S)
     assert draft.headers == (("Host", "hub"), ("X-Gitlab-Event", "Push Hook"))
@@ -124,20 +125,20 @@ def test_the_secret_of_a_sender_is_left_out_wherever_it_stood():
 # --- certificates and confirmations
 
 
-def sns(message, **source):
+def sns(message: dict[str, str], **source: Any) -> Confirmation | Draft:
     of = publishing("aws-sns", request(), secret=SNS_TOPIC, **source)
     body = json.dumps(message).encode()
     of.source.provider.cache.update(SNS.published())
     return of.accept(body, now_s=NOW_S)
 
 
-def test_a_certificate_that_is_needed_is_asked_for():
+def test_a_certificate_that_is_needed_is_asked_for() -> None:
     of = publishing("aws-sns", request(), secret=SNS_TOPIC)
     with pytest.raises(CertificateNeeded):
         of.accept(json.dumps(SNS.message(NOW_S)).encode(), now_s=NOW_S)
 
 
-def test_a_confirmation_is_stored_and_confirmed_only_where_that_is_allowed():
+def test_a_confirmation_is_stored_and_confirmed_only_where_that_is_allowed() -> None:
     message = SNS.confirmation(NOW_S, CONFIRM)
     asked = sns(message, confirm=True)
     assert isinstance(asked, Confirmation)
@@ -146,5 +147,5 @@ def test_a_confirmation_is_stored_and_confirmed_only_where_that_is_allowed():
     assert asked.draft.verified.provider == "aws-sns"
 
 
-def test_a_proof_without_anything_that_makes_a_repeat_makes_none():
+def test_a_proof_without_anything_that_makes_a_repeat_makes_none() -> None:
     assert Source("x", load_provider("github"), [SECRET])._once(Proof(0, "f")) == ()

@@ -3,9 +3,11 @@
 from base64 import b64encode, urlsafe_b64encode
 from itertools import combinations
 from math import inf
+from typing import Any
 
 import pytest
 
+from hookbot.access.admitted import AdmittedPublish, AdmittedSubscription
 from hookbot.access.authorizer import Authorizer, Grant
 from hookbot.access.control import AccessControl
 from hookbot.access.narrowed_tokens import SIGNATURE_BYTES, NarrowedToken
@@ -23,25 +25,27 @@ SINCE = str(NOW_S - HOUR)
 V1 = {"Sec-WebSocket-Protocol": "hookbot.v1"}
 
 
-def make_access(**options):
+def make_access(**options: Any) -> AccessControl:
     return AccessControl(
         Authorizer([KEY, OLD_KEY], **options), clock_us=lambda: NOW_S * 1_000_000, failures=Rate(10**9, 1)
     )
 
 
-def narrowed(*caveats, path="/", key=KEY, digest="sha1"):
+def narrowed(*caveats: str, path: str = "/", key: str = KEY, digest: str = "sha1") -> str:
     token = NarrowedToken.of(make_token(key, path, digest), path)
     for caveat in caveats:
         token = token.narrow(*caveat.split("=", 1))
     return str(token)
 
 
-def with_unknown(caveat):
+def with_unknown(caveat: str) -> str:
     """A token with a caveat that `NarrowedToken.narrow` would not bind, bound all the same."""
     return str(NarrowedToken.parse(narrowed())._bind(caveat))
 
 
-def ask(access, target, token, headers=()):
+def ask(
+    access: AccessControl, target: str, token: str, headers: tuple[Any, ...] = ()
+) -> AdmittedPublish | AdmittedSubscription | None:
     method, _, path = target.partition(" ")
     fields = {"X-Hookbot-Unsafe-Is-Ok": UNSAFE_HEADER_VALUE, "Authorization": f"Bearer {token}", **dict(headers)}
     request = Request(method, path.encode(), tuple(fields.items()))
@@ -50,7 +54,7 @@ def ask(access, target, token, headers=()):
     return access.admit_publish(request) if method == "POST" else access.admit_subscription(request, websocket=True)
 
 
-def is_let_in(access, target, token, headers=()):
+def is_let_in(access: AccessControl, target: str, token: str, headers: tuple[Any, ...] = ()) -> bool:
     try:
         ask(access, target, token, headers)
     except Unauthorized:
@@ -105,47 +109,49 @@ LEFT = {
 
 
 @pytest.fixture(scope="module")
-def access():
+def access() -> AccessControl:
     return make_access(revoked=["revoked"])
 
 
-def opened_by(access, token):
+def opened_by(access: AccessControl, token: str) -> set[str]:
     return {target for target in TARGETS if is_let_in(access, target, token)}
 
 
 @pytest.mark.parametrize("digest", ["sha1", "sha256"])
 @pytest.mark.parametrize("key", [KEY, OLD_KEY])
 @pytest.mark.parametrize("path", OPENED)
-def test_a_narrowed_token_opens_what_its_root_opens_as_far_as_its_caveats_leave(access, path, key, digest):
+def test_a_narrowed_token_opens_what_its_root_opens_as_far_as_its_caveats_leave(
+    access: AccessControl, path: str, key: str, digest: str
+) -> None:
     assert opened_by(access, narrowed(path=path, key=key, digest=digest)) == OPENED[path]
     for caveat, left in LEFT.items():
         assert opened_by(access, narrowed(caveat, path=path, key=key, digest=digest)) == OPENED[path] & left, caveat
 
 
-def test_caveats_together_leave_what_each_of_them_leaves(access):
+def test_caveats_together_leave_what_each_of_them_leaves(access: AccessControl) -> None:
     for one, other in combinations(LEFT, 2):
         assert opened_by(access, narrowed(one, other)) == LEFT[one] & LEFT[other], (one, other)
         assert opened_by(access, narrowed(other, one)) == LEFT[one] & LEFT[other], (other, one)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_token_made_with_another_key_opens_nothing(access, target):
+def test_a_token_made_with_another_key_opens_nothing(access: AccessControl, target: str) -> None:
     assert not is_let_in(access, target, narrowed(key="another key"))
     assert not is_let_in(access, target, narrowed(path=target.split()[1], key="another key"))
 
 
 @pytest.mark.parametrize("caveat", ["colour=blue", "", "live", "live=", "live=0", "only=", "expires=nan", "since=-1"])
-def test_a_caveat_that_this_hub_does_not_understand_takes_everything_away(access, caveat):
+def test_a_caveat_that_this_hub_does_not_understand_takes_everything_away(access: AccessControl, caveat: str) -> None:
     assert opened_by(access, with_unknown(caveat)) == set()
 
 
-def test_the_ancestors_kind_of_token_can_be_refused_narrowed_or_not():
+def test_the_ancestors_kind_of_token_can_be_refused_narrowed_or_not() -> None:
     access = make_access(digests=["sha256"])
     assert opened_by(access, narrowed(digest="sha1")) == set()
     assert opened_by(access, narrowed(digest="sha256")) == set(TARGETS)
 
 
-def test_a_narrowed_token_as_long_as_a_plain_one_is_told_from_it(access):
+def test_a_narrowed_token_as_long_as_a_plain_one_is_told_from_it(access: AccessControl) -> None:
     """64 characters, all of which could be hexadecimal."""
     path = "/" + "a" * (48 - SIGNATURE_BYTES - len("sha1\n/\n"))
     token = narrowed(path=path)
@@ -165,7 +171,7 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("shown", SHOWN)
-def test_the_longest_token_can_be_shown_in_every_way(access, shown):
+def test_the_longest_token_can_be_shown_in_every_way(access: AccessControl, shown: str) -> None:
     token = narrowed(*["name=" + "n" * 120] * 5, "only=sub")
     assert 900 < len(token) <= 1024
     query, headers = SHOWN[shown](token)
@@ -174,7 +180,7 @@ def test_the_longest_token_can_be_shown_in_every_way(access, shown):
 
 
 @pytest.mark.parametrize("shown", SHOWN)
-def test_a_forged_token_can_be_shown_in_no_way(access, shown):
+def test_a_forged_token_can_be_shown_in_no_way(access: AccessControl, shown: str) -> None:
     forged = narrowed("only=sub")[:-4] + "AAAA"
     query, headers = SHOWN[shown](forged)
     with pytest.raises(Unauthorized):
@@ -188,7 +194,7 @@ NO_HISTORY = ["?since=10m", "?since=all", "?since=2023-01-01T00:00:00Z", "?follo
 
 
 @pytest.mark.parametrize("query", NO_HISTORY)
-def test_a_live_token_shows_no_history(access, query):
+def test_a_live_token_shows_no_history(access: AccessControl, query: str) -> None:
     with pytest.raises(Forbidden, match="no history"):
         ask(access, f"GET /sub/foo{query}", narrowed("live=1"))
     assert ask(access, f"GET /sub/foo{query}", narrowed("name=ann"))
@@ -197,7 +203,7 @@ def test_a_live_token_shows_no_history(access, query):
 @pytest.mark.parametrize(
     "how", [("?since=abcdefgh-000000000000001", {}), ("", {"Last-Event-ID": "abcdefgh-000000000000001"})]
 )
-def test_who_comes_back_with_a_live_token_goes_on_with_what_is_new(access, how):
+def test_who_comes_back_with_a_live_token_goes_on_with_what_is_new(access: AccessControl, how: tuple[Any, ...]) -> None:
     query, headers = how
     assert ask(access, f"GET /sub/foo{query}", narrowed("live=1"), headers).request.since is None
     assert ask(access, f"GET /sub/foo{query}", narrowed("name=ann"), headers).request.since is not None
@@ -205,25 +211,27 @@ def test_who_comes_back_with_a_live_token_goes_on_with_what_is_new(access, how):
 
 @pytest.mark.parametrize("caveat", ["live=1", f"since={SINCE}"])
 @pytest.mark.parametrize("query", ["?cursor=deploy", "?group=deploy"])
-def test_a_token_that_hides_history_cannot_use_what_remembers_a_place_in_it(access, caveat, query):
+def test_a_token_that_hides_history_cannot_use_what_remembers_a_place_in_it(
+    access: AccessControl, caveat: str, query: str
+) -> None:
     for caveats in ([caveat], [caveat, "cursor=deploy"]):
         with pytest.raises(Forbidden, match="cursor or group"):
             ask(access, f"GET /sub/foo{query}", narrowed(*caveats), V1)
 
 
-def test_nothing_before_the_latest_since_is_shown(access):
+def test_nothing_before_the_latest_since_is_shown(access: AccessControl) -> None:
     token = narrowed(f"since={NOW_S - 60}", f"since={SINCE}", f"since={NOW_S - 30}")
     assert ask(access, "GET /sub/foo?since=all", token).grant.since_us == (NOW_S - 30) * 1_000_000
 
 
-def test_a_token_whose_since_is_to_come_shows_nothing_yet(access):
+def test_a_token_whose_since_is_to_come_shows_nothing_yet(access: AccessControl) -> None:
     with pytest.raises(Forbidden, match="shows nothing before 2023-11-14T22:13:21"):
         ask(access, "GET /sub/foo", narrowed(f"since={NOW_S + 1}"))
     assert ask(access, "GET /sub/foo", narrowed(f"since={NOW_S}"))
 
 
 @pytest.mark.parametrize("digest", ["sha1", "sha256"])
-def test_the_ancestors_tokens_can_be_kept_from_history_and_all_that_is_narrowed_from_them(digest):
+def test_the_ancestors_tokens_can_be_kept_from_history_and_all_that_is_narrowed_from_them(digest: str) -> None:
     access = make_access(live_only=["sha1"])
     for token in (make_token(KEY, "/", digest), narrowed(digest=digest), narrowed("name=ann", digest=digest)):
         assert ask(access, "GET /sub/foo", token).grant.live_only is (digest == "sha1")
@@ -242,7 +250,7 @@ def test_the_ancestors_tokens_can_be_kept_from_history_and_all_that_is_narrowed_
     ("query", "allowed"),
     [("?cursor=deploy", True), ("?group=deploy", True), ("?cursor=other", False), ("?group=other", False), ("", False)],
 )
-def test_a_token_for_a_cursor_is_for_that_one(access, query, allowed):
+def test_a_token_for_a_cursor_is_for_that_one(access: AccessControl, query: str, allowed: bool) -> None:
     if allowed:
         assert ask(access, f"GET /sub/foo{query}", narrowed("cursor=deploy", "cursor=deploy"), V1)
     else:
@@ -250,7 +258,7 @@ def test_a_token_for_a_cursor_is_for_that_one(access, query, allowed):
             ask(access, f"GET /sub/foo{query}", narrowed("cursor=deploy"), V1)
 
 
-def test_a_token_for_two_cursors_is_for_none(access):
+def test_a_token_for_two_cursors_is_for_none(access: AccessControl) -> None:
     for query in ("?cursor=one", "?cursor=two", ""):
         assert not is_let_in(access, f"GET /sub/foo{query}", narrowed("cursor=one", "cursor=two"), V1)
 
@@ -266,7 +274,7 @@ def test_a_token_for_two_cursors_is_for_none(access):
         ([f"expires={NOW_S + 1}", f"expires={NOW_S + HOUR}"], {}),
     ],
 )
-def test_a_grant_stands_for_as_long_as_its_token_would(caveats, stands_with):
+def test_a_grant_stands_for_as_long_as_its_token_would(caveats: list[str], stands_with: dict[str, list[str]]) -> None:
     grant = Authorizer([KEY]).grant(narrowed(*caveats), "/sub/foo", "subscribe", now_s=NOW_S)
     assert Authorizer([KEY, "new"], **stands_with).is_valid(grant, now_s=NOW_S)
     assert not Authorizer(["new"]).is_valid(grant, now_s=NOW_S)
@@ -275,14 +283,14 @@ def test_a_grant_stands_for_as_long_as_its_token_would(caveats, stands_with):
     assert Authorizer([KEY]).is_valid(grant, now_s=NOW_S + 1) is (grant.expires_s == inf)
 
 
-def test_a_name_revokes_everything_that_was_narrowed_after_it():
+def test_a_name_revokes_everything_that_was_narrowed_after_it() -> None:
     grant = Authorizer([KEY]).grant(narrowed("name=ann", "name=phone"), "/sub/foo", "subscribe", now_s=NOW_S)
     for name in ("ann", "phone"):
         assert not Authorizer([KEY], revoked=[name]).is_valid(grant, now_s=NOW_S)
 
 
-def test_one_holder_is_whoever_has_the_same_token_or_what_is_narrowed_from_it_until_it_has_a_name():
-    def holder(*caveats, **of):
+def test_one_holder_is_whoever_has_the_same_token_or_what_is_narrowed_from_it_until_it_has_a_name() -> None:
+    def holder(*caveats: Any, **of: Any) -> tuple[Any, ...]:
         grant = Authorizer([KEY, OLD_KEY]).grant(narrowed(*caveats, **of), "/sub/foo", "subscribe", now_s=NOW_S)
         return grant.holder
 
@@ -292,23 +300,23 @@ def test_one_holder_is_whoever_has_the_same_token_or_what_is_narrowed_from_it_un
     assert len({holder(), holder("name=ann"), holder("name=bob"), holder(path="/sub/"), holder(key=OLD_KEY)}) == 5
 
 
-def test_no_representation_shows_a_key():
+def test_no_representation_shows_a_key() -> None:
     assert "secret" not in repr(Grant(key="secret"))
 
 
-def test_a_plain_token_is_looked_up_with_each_key():
+def test_a_plain_token_is_looked_up_with_each_key() -> None:
     authorizer = Authorizer([KEY, OLD_KEY])
     for key in (KEY, OLD_KEY):
         grant = authorizer.grant(make_token(key, "/sub/"), "/sub/foo", "subscribe", now_s=NOW_S)
         assert (grant.key, grant.digest, grant.path) == (key, "sha1", "/sub/")
 
 
-def test_a_narrowed_token_with_more_segments_than_anybody_needs_is_still_only_refused(access):
+def test_a_narrowed_token_with_more_segments_than_anybody_needs_is_still_only_refused(access: AccessControl) -> None:
     path = "/sub" + "/a" * 500
     assert not is_let_in(access, f"GET {path}", urlsafe_b64encode(b"sha1\n/\n" + bytes(SIGNATURE_BYTES)).decode())
 
 
-def test_whatever_is_refused_is_refused_on_purpose(access):
+def test_whatever_is_refused_is_refused_on_purpose(access: AccessControl) -> None:
     for token in ("\xe9", "=", "A" * 2000, "sha1", "c2hhMQo"):
         with pytest.raises(Refused):
             ask(access, "GET /sub/foo", token)

@@ -3,9 +3,11 @@
 import tracemalloc
 from base64 import b64encode
 from itertools import product
+from typing import Any
 
 import pytest
 
+from hookbot.access.admitted import AdmittedPublish, AdmittedSubscription
 from hookbot.access.authorizer import Authorizer
 from hookbot.access.control import AccessControl
 from hookbot.access.rate_limits import Rate
@@ -58,7 +60,7 @@ TOKEN_PATHS = sorted(
 )
 
 
-def basic(token):
+def basic(token: str) -> dict[str, str]:
     return {"Authorization": "Basic " + b64encode(f"{token}:".encode()).decode()}
 
 
@@ -70,22 +72,28 @@ SHOWN = {
 
 
 @pytest.fixture
-def access():
+def access() -> AccessControl:
     return make_access()
 
 
-def make_access(keys=(KEY, OLD_KEY), digests=("sha1", "sha256"), **options):
+def make_access(
+    keys: tuple[str, str] | list[str] = (KEY, OLD_KEY),
+    digests: tuple[str, str] | list[str] = ("sha1", "sha256"),
+    **options: Any,
+) -> AccessControl:
     options = {"clock_us": lambda: 1_700_000_000_000_000, "failures": Rate(10**9, 1), **options}
     return AccessControl(Authorizer(keys, digests=digests), **options)
 
 
-def ask(access, target, headers=()):
+def ask(
+    access: AccessControl, target: str, headers: dict[str, str] | tuple[()] = ()
+) -> AdmittedPublish | AdmittedSubscription:
     method, _, path = target.partition(" ")
     request = Request(method, path.encode(), tuple(dict(headers).items()), client="192.0.2.1")
     return access.admit_publish(request) if method == "POST" else access.admit_subscription(request, websocket=True)
 
 
-def is_let_in(access, target, headers):
+def is_let_in(access: AccessControl, target: str, headers: dict[str, str]) -> bool:
     try:
         ask(access, target, headers)
     except Unauthorized:
@@ -97,7 +105,9 @@ def is_let_in(access, target, headers):
 @pytest.mark.parametrize("digest", ["sha1", "sha256"])
 @pytest.mark.parametrize("key", [KEY, OLD_KEY])
 @pytest.mark.parametrize("target", OPENED_BY)
-def test_a_token_opens_its_path_and_nothing_else(access, target, key, digest, shown):
+def test_a_token_opens_its_path_and_nothing_else(
+    access: AccessControl, target: str, key: str, digest: str, shown: str
+) -> None:
     tokens = {path: make_token(key, path, digest) for path in TOKEN_PATHS}
     headers = {path: {**I_UNDERSTAND, **SHOWN[shown](token)} for path, token in tokens.items()}
 
@@ -105,7 +115,7 @@ def test_a_token_opens_its_path_and_nothing_else(access, target, key, digest, sh
 
 
 @pytest.mark.parametrize("target", OPENED_BY)
-def test_without_a_good_token_nobody_comes_in(access, target):
+def test_without_a_good_token_nobody_comes_in(access: AccessControl, target: str) -> None:
     good = make_token(KEY, "/")
     bad = [
         make_token("another key", "/"),
@@ -124,7 +134,7 @@ def test_without_a_good_token_nobody_comes_in(access, target):
     assert not is_let_in(access, target, I_UNDERSTAND)
 
 
-def test_strangers_with_long_paths_leave_nothing_behind(access):
+def test_strangers_with_long_paths_leave_nothing_behind(access: AccessControl) -> None:
     tracemalloc.start()
     try:
         for number in range(20):
@@ -147,11 +157,11 @@ def test_strangers_with_long_paths_leave_nothing_behind(access):
         "\xff",
     ],
 )
-def test_malformed_credentials_are_none(access, authorization):
+def test_malformed_credentials_are_none(access: AccessControl, authorization: str) -> None:
     assert not is_let_in(access, "POST /pub/x", {"Authorization": authorization})
 
 
-def test_credentials_are_found_however_they_are_written(access):
+def test_credentials_are_found_however_they_are_written(access: AccessControl) -> None:
     token = make_token(KEY, "/pub/x")
     for credentials in (f"{token}:", f"{token}:password", f"{token}:with:colons", token):
         encoded = b64encode(credentials.encode()).decode()
@@ -159,31 +169,31 @@ def test_credentials_are_found_however_they_are_written(access):
     assert is_let_in(access, "POST /pub/x", {"AUTHORIZATION": f"bearer {token}"})
 
 
-def test_one_good_token_among_several_is_enough(access):
+def test_one_good_token_among_several_is_enough(access: AccessControl) -> None:
     headers = {"Authorization": "Bearer nonsense", "Sec-WebSocket-Protocol": f"hookbot.token.{make_token(KEY, '/')}"}
     assert is_let_in(access, "GET /sub/x", headers)
 
 
-def test_a_get_may_bring_its_token_in_the_query_and_nothing_else_may(access):
+def test_a_get_may_bring_its_token_in_the_query_and_nothing_else_may(access: AccessControl) -> None:
     token = make_token(KEY, "/x")
     assert is_let_in(access, f"GET /sub/x?token={token}", {})
     assert not is_let_in(access, f"GET /sub/x?mytoken={token}", {})
     assert not is_let_in(access, f"POST /pub/x?token={token}", {})
 
 
-def test_a_token_made_with_a_key_that_is_gone_is_good_no_more():
+def test_a_token_made_with_a_key_that_is_gone_is_good_no_more() -> None:
     access = make_access(keys=[KEY])
     assert is_let_in(access, "POST /pub/x", basic(make_token(KEY, "/pub/x")))
     assert not is_let_in(access, "POST /pub/x", basic(make_token(OLD_KEY, "/pub/x")))
 
 
-def test_the_ancestors_kind_of_token_can_be_refused():
+def test_the_ancestors_kind_of_token_can_be_refused() -> None:
     access = make_access(digests=["sha256"])
     assert not is_let_in(access, "POST /pub/x", basic(make_token(KEY, "/pub/x", "sha1")))
     assert is_let_in(access, "POST /pub/x", basic(make_token(KEY, "/pub/x", "sha256")))
 
 
-def test_anybody_may_publish_to_an_unsafe_topic(access):
+def test_anybody_may_publish_to_an_unsafe_topic(access: AccessControl) -> None:
     assert ask(access, "POST /unsafe/pub/x").request.topic == "/unsafe/x"
     assert ask(access, "POST /unsafe/pub/x", basic("nonsense")).request.topic == "/unsafe/x"
 
@@ -192,13 +202,13 @@ def test_anybody_may_publish_to_an_unsafe_topic(access):
     "value", ["", "yes", UNSAFE_HEADER_VALUE.lower(), f"{UNSAFE_HEADER_VALUE}!", f"{UNSAFE_HEADER_VALUE} "]
 )
 @pytest.mark.parametrize("token", ["", make_token(KEY, "/")])
-def test_who_hears_unsafe_topics_says_first_that_they_understand(access, value, token):
+def test_who_hears_unsafe_topics_says_first_that_they_understand(access: AccessControl, value: str, token: str) -> None:
     with pytest.raises(Refused, match=r"400 Bad Request\. X-Hookbot-Unsafe-Is-Ok header required\.") as caught:
         ask(access, "GET /unsafe/sub/x", {"X-Hookbot-Unsafe-Is-Ok": value, **basic(token)})
     assert caught.value.status == 400
 
 
-def test_who_hears_safe_topics_need_not_understand(access):
+def test_who_hears_safe_topics_need_not_understand(access: AccessControl) -> None:
     assert is_let_in(access, "GET /sub/x", basic(make_token(KEY, "/sub/x")))
 
 
@@ -221,7 +231,7 @@ def test_who_hears_safe_topics_need_not_understand(access):
         ("POST /pub/foo%3Frecursive", InvalidTopic),
     ],
 )
-def test_the_path_is_looked_at_before_the_token(access, target, error):
+def test_the_path_is_looked_at_before_the_token(access: AccessControl, target: str, error: type[Exception]) -> None:
     for headers in ({}, basic(make_token(KEY, "/"))):
         with pytest.raises(error):
             ask(access, target, {**I_UNDERSTAND, **headers})
@@ -237,14 +247,16 @@ def test_the_path_is_looked_at_before_the_token(access, target, error):
         ("GET /sub/x?since=yesterday", {}, "since"),
     ],
 )
-def test_the_query_and_the_headers_are_looked_at_after_the_token(access, target, headers, error):
+def test_the_query_and_the_headers_are_looked_at_after_the_token(
+    access: AccessControl, target: str, headers: dict[str, str], error: str
+) -> None:
     with pytest.raises(Unauthorized):
         ask(access, target, headers)
     with pytest.raises(Refused, match=error):
         ask(access, target, {**headers, **basic(make_token(KEY, "/"))})
 
 
-def test_a_stream_is_let_in_like_a_websocket(access):
+def test_a_stream_is_let_in_like_a_websocket(access: AccessControl) -> None:
     request = Request(
         "GET", b"/sub/x", tuple({**basic(make_token(KEY, "/sub/x")), "Accept": "text/event-stream"}.items())
     )
@@ -270,7 +282,7 @@ def test_a_stream_is_let_in_like_a_websocket(access):
     ],
 )
 @pytest.mark.parametrize("target", ["GET /sub/x", "POST /pub/x"])
-def test_a_foreign_page_may_not_use_saved_credentials(target, origin, allowed):
+def test_a_foreign_page_may_not_use_saved_credentials(target: str, origin: str, allowed: bool) -> None:
     access = make_access(origins=["https://Friend.example"])
     headers = {"Host": "hub.example:8080", "Origin": origin, **basic(make_token(KEY, "/"))}
     if allowed:
@@ -280,14 +292,14 @@ def test_a_foreign_page_may_not_use_saved_credentials(target, origin, allowed):
             ask(access, target, headers)
 
 
-def test_a_foreign_page_that_knows_a_token_may_use_it(access):
+def test_a_foreign_page_that_knows_a_token_may_use_it(access: AccessControl) -> None:
     headers = {"Host": "hub.example", "Origin": "https://evil.example"}
     for show in (SHOWN["Bearer"], SHOWN["subprotocol"]):
         assert is_let_in(access, "GET /sub/x", {**headers, **show(make_token(KEY, "/x"))})
     assert is_let_in(access, f"GET /sub/x?token={make_token(KEY, '/x')}", headers)
 
 
-def test_a_foreign_page_without_a_token_learns_nothing_else(access):
+def test_a_foreign_page_without_a_token_learns_nothing_else(access: AccessControl) -> None:
     assert not is_let_in(
         access, "GET /sub/x", {"Host": "hub.example", "Origin": "https://evil.example", **basic("nonsense")}
     )
@@ -317,7 +329,9 @@ def test_a_foreign_page_without_a_token_learns_nothing_else(access):
         ),
     ],
 )
-def test_only_the_unsafe_topics_that_were_asked_for_exist(prefixes, existing, missing):
+def test_only_the_unsafe_topics_that_were_asked_for_exist(
+    prefixes: list[str], existing: list[str], missing: list[str]
+) -> None:
     access = make_access(unsafe_prefixes=prefixes)
     headers = {**I_UNDERSTAND, **basic(make_token(KEY, "/"))}
     for target in existing:
@@ -327,7 +341,7 @@ def test_only_the_unsafe_topics_that_were_asked_for_exist(prefixes, existing, mi
             ask(access, target, headers)
 
 
-def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent():
+def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent() -> None:
     access = make_access(max_body_bytes=1000)
     assert ask(access, "POST /unsafe/pub/x", {"Content-Length": "1000"})
     for declared in ("1001", "9" * 5000):
@@ -335,7 +349,7 @@ def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent():
             ask(access, "POST /unsafe/pub/x", {"Content-Length": declared})
 
 
-def test_a_publish_keeps_what_came_with_it_and_no_secret(access):
+def test_a_publish_keeps_what_came_with_it_and_no_secret(access: AccessControl) -> None:
     headers = {
         "Host": "hub.example",
         "X-GitHub-Event": "push",
@@ -363,17 +377,17 @@ def test_a_publish_keeps_what_came_with_it_and_no_secret(access):
     )
 
 
-def test_the_same_key_with_another_body_has_another_fingerprint(access):
+def test_the_same_key_with_another_body_has_another_fingerprint(access: AccessControl) -> None:
     publishing = ask(access, "POST /unsafe/pub/x", {"Idempotency-Key": "once"})
     assert publishing.draft(b"one").once != publishing.draft(b"two").once
     assert ask(access, "POST /unsafe/pub/x").draft(b"one").once == ()
 
 
-def test_a_stranger_cannot_say_which_routers_a_message_went_through(access):
+def test_a_stranger_cannot_say_which_routers_a_message_went_through(access: AccessControl) -> None:
     assert ask(access, "POST /unsafe/pub/x", {"Hookbot-Hops": "github"}).request.hops == ()
 
 
-def test_whoever_fails_too_often_is_told_to_wait_but_a_good_token_still_comes_in():
+def test_whoever_fails_too_often_is_told_to_wait_but_a_good_token_still_comes_in() -> None:
     access = make_access(failures=Rate(3, 60))
     for _ in range(3):
         assert not is_let_in(access, "POST /pub/x", basic("nonsense"))

@@ -15,12 +15,12 @@ NOW_S = 1_700_000_000.0
 class Fetcher:
     """Fetches when it is told to, and counts."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.urls = []
         self.go_on = trio.Event()
         self.error = None
 
-    async def __call__(self, url):
+    async def __call__(self, url: str) -> bytes:
         self.urls.append(url)
         await self.go_on.wait()
         if self.error:
@@ -31,7 +31,7 @@ class Fetcher:
 # --- one
 
 
-async def test_what_is_there_is_fetched():
+async def test_what_is_there_is_fetched() -> None:
     async with target(200) as there:
         assert await fetch_small(there.url) == b"because"
     [asked] = there.requests
@@ -39,7 +39,7 @@ async def test_what_is_there_is_fetched():
 
 
 @pytest.mark.parametrize("status", [301, 307, 404, 500, 204, (302, ("Location", "http://127.0.0.1:1/elsewhere"))])
-async def test_anything_but_what_is_there_is_none(status):
+async def test_anything_but_what_is_there_is_none(status: int | tuple[int, tuple[str, str]]) -> None:
     async with target(status) as there:
         if status == 204:
             assert await fetch_small(there.url) == b""
@@ -49,19 +49,19 @@ async def test_anything_but_what_is_there_is_none(status):
     assert len(there.requests) == 1
 
 
-async def test_nobody_there_is_unavailable():
+async def test_nobody_there_is_unavailable() -> None:
     with pytest.raises(Unavailable, match="cannot be fetched"):
         await fetch_small("http://127.0.0.1:1/")
 
 
-async def test_more_than_is_wanted_is_not_taken():
+async def test_more_than_is_wanted_is_not_taken() -> None:
     async with target(200, 200) as there:
         assert await fetch_small(there.url, max_bytes=len(b"because")) == b"because"
         with pytest.raises(Unavailable, match="longer than 6 bytes"):
             await fetch_small(there.url, max_bytes=len(b"because") - 1)
 
 
-async def test_who_does_not_answer_is_not_waited_for(monkeypatch):
+async def test_who_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "TIMEOUT_S", 0.05)
     async with target(None) as silent:
         with pytest.raises(Unavailable, match="takes longer"):
@@ -72,7 +72,7 @@ async def test_who_does_not_answer_is_not_waited_for(monkeypatch):
 # --- many
 
 
-async def test_who_needs_the_same_meanwhile_waits_for_it():
+async def test_who_needs_the_same_meanwhile_waits_for_it() -> None:
     fetch, cache = Fetcher(), {}
     fetches = Fetches(fetch)
     async with trio.open_nursery() as nursery:
@@ -85,7 +85,7 @@ async def test_who_needs_the_same_meanwhile_waits_for_it():
     assert fetch.urls == ["https://x"]
 
 
-async def test_different_ones_are_fetched_side_by_side():
+async def test_different_ones_are_fetched_side_by_side() -> None:
     fetch, cache = Fetcher(), {}
     fetches = Fetches(fetch)
     async with trio.open_nursery() as nursery:
@@ -96,7 +96,7 @@ async def test_different_ones_are_fetched_side_by_side():
         fetch.go_on.set()
 
 
-async def test_what_cannot_be_fetched_is_tried_again_by_the_next():
+async def test_what_cannot_be_fetched_is_tried_again_by_the_next() -> None:
     fetch, cache = Fetcher(), {}
     fetches = Fetches(fetch)
     fetch.go_on.set()
@@ -110,7 +110,7 @@ async def test_what_cannot_be_fetched_is_tried_again_by_the_next():
     assert len(fetch.urls) == 3
 
 
-async def test_nobody_waits_for_ever_for_one_who_was_cancelled():
+async def test_nobody_waits_for_ever_for_one_who_was_cancelled() -> None:
     fetch, cache = Fetcher(), {}
     fetches = Fetches(fetch)
     with trio.CancelScope() as first:
@@ -123,7 +123,7 @@ async def test_nobody_waits_for_ever_for_one_who_was_cancelled():
     assert cache.keys() == {"https://x"}
 
 
-async def test_one_address_causes_only_so_many_and_others_can_go_on():
+async def test_one_address_causes_only_so_many_and_others_can_go_on() -> None:
     fetch, cache = Fetcher(), {}
     fetches = Fetches(fetch, Rate(2, 60))
     fetch.go_on.set()

@@ -2,8 +2,10 @@
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
 from itertools import permutations
 from string import ascii_letters, digits
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -27,26 +29,26 @@ CAVEAT = st.sampled_from([(name, value) for name, values in SAMPLES.items() for 
 PAIRS = st.lists(CAVEAT, min_size=1, max_size=6)
 
 
-def root(path=PATH, digest="sha1", key=KEY):
+def root(path: str = PATH, digest: str = "sha1", key: str = KEY) -> NarrowedToken:
     return NarrowedToken.of(make_token(key, path, digest), path)
 
 
-def chain(pairs, **of):
+def chain(pairs: list[tuple[str, str]], **of: Any) -> NarrowedToken:
     narrowed = root(**of)
     for name, value in pairs:
         narrowed = narrowed.narrow(name, value)
     return narrowed
 
 
-def encode(data):
+def encode(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def decode(text):
+def decode(text: str) -> bytes:
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def is_read(text):
+def is_read(text: str) -> bool:
     """Whether the text has the form of a token."""
     try:
         NarrowedToken.parse(text)
@@ -55,7 +57,7 @@ def is_read(text):
     return True
 
 
-def is_good(text, key=KEY):
+def is_good(text: str, key: str = KEY) -> bool:
     """Whether a hub would believe the text."""
     try:
         return NarrowedToken.parse(text).is_made_with(key)
@@ -63,7 +65,7 @@ def is_good(text, key=KEY):
         return False
 
 
-def test_the_bytes_are_as_documented():
+def test_the_bytes_are_as_documented() -> None:
     token = make_token(KEY, PATH)
     first = hmac.digest(token.encode(), b"hookbot narrowed token", "sha256")
     second = hmac.digest(first, b"only=sub", "sha256")
@@ -75,7 +77,7 @@ def test_the_bytes_are_as_documented():
 
 
 @given(PAIRS, st.sampled_from(["sha1", "sha256"]), st.sampled_from(["/", "/sub/", "/ü/", "/a b", ""]))
-def test_what_is_written_is_read_again_and_genuine(pairs, digest, path):
+def test_what_is_written_is_read_again_and_genuine(pairs: list[tuple[str, str]], digest: str, path: str) -> None:
     narrowed = chain(pairs, digest=digest, path=path)
 
     read = NarrowedToken.parse(str(narrowed))
@@ -87,13 +89,15 @@ def test_what_is_written_is_read_again_and_genuine(pairs, digest, path):
 
 
 @given(PAIRS, CAVEAT)
-def test_whoever_has_one_can_narrow_it_further_without_the_key(pairs, more):
+def test_whoever_has_one_can_narrow_it_further_without_the_key(
+    pairs: list[tuple[str, str]], more: tuple[str, str]
+) -> None:
     received = NarrowedToken.parse(str(chain(pairs)))
     assert str(received.narrow(*more)) == str(chain([*pairs, more]))
 
 
 @given(PAIRS)
-def test_no_caveat_can_be_taken_away(pairs):
+def test_no_caveat_can_be_taken_away(pairs: list[tuple[str, str]]) -> None:
     narrowed = chain(pairs)
     for n in range(len(pairs)):
         for fewer in (narrowed.caveats[:n], narrowed.caveats[:n] + narrowed.caveats[n + 1 :]):
@@ -101,7 +105,7 @@ def test_no_caveat_can_be_taken_away(pairs):
 
 
 @given(PAIRS)
-def test_the_order_of_caveats_cannot_be_changed(pairs):
+def test_the_order_of_caveats_cannot_be_changed(pairs: list[tuple[str, str]]) -> None:
     narrowed = chain(pairs[:4])
     for others in permutations(narrowed.caveats):
         if others != narrowed.caveats:
@@ -109,7 +113,7 @@ def test_the_order_of_caveats_cannot_be_changed(pairs):
 
 
 @given(PAIRS, PAIRS)
-def test_no_caveat_can_be_changed(pairs, others):
+def test_no_caveat_can_be_changed(pairs: list[tuple[str, str]], others: list[tuple[str, str]]) -> None:
     assume(pairs != others)
     narrowed = chain(pairs)
     altered = tuple(f"{name}={value}" for name, value in others)
@@ -117,7 +121,7 @@ def test_no_caveat_can_be_changed(pairs, others):
 
 
 @given(PAIRS, st.data())
-def test_no_byte_can_be_changed_added_or_taken_away(pairs, data):
+def test_no_byte_can_be_changed_added_or_taken_away(pairs: list[tuple[str, str]], data: st.DataObject) -> None:
     good = decode(str(chain(pairs)))
     start = data.draw(st.integers(0, len(good)))
     end = data.draw(st.integers(start, min(len(good), start + 4)))
@@ -128,7 +132,7 @@ def test_no_byte_can_be_changed_added_or_taken_away(pairs, data):
 
 
 @given(PAIRS, st.data())
-def test_a_token_has_one_spelling(pairs, data):
+def test_a_token_has_one_spelling(pairs: list[tuple[str, str]], data: st.DataObject) -> None:
     text = str(chain(pairs))
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, min(len(text), start + 2)))
@@ -139,13 +143,13 @@ def test_a_token_has_one_spelling(pairs, data):
 
 
 @pytest.mark.parametrize("spell", [lambda t: t + "=", lambda t: t + "==", lambda t: f" {t}", lambda t: t + "\n"])
-def test_padding_and_white_space_are_another_spelling(spell):
+def test_padding_and_white_space_are_another_spelling(spell: Callable[..., Any]) -> None:
     for pairs in ([("only", "sub")], [("only", "sub"), ("live", "1")], [("name", "a")], [("name", "aa")]):
         assert is_read(str(chain(pairs)))
         assert not is_read(spell(str(chain(pairs))))
 
 
-def test_bits_that_decode_to_nothing_are_another_spelling():
+def test_bits_that_decode_to_nothing_are_another_spelling() -> None:
     text = next(text for n in range(3) if len(text := str(chain([("name", "a" * (n + 1))]))) % 4)
     alphabet = ascii_letters[26:] + ascii_letters[:26] + digits + "-_"
     same = [text[:-1] + last for last in alphabet if decode(text[:-1] + last) == decode(text)]
@@ -154,14 +158,14 @@ def test_bits_that_decode_to_nothing_are_another_spelling():
 
 
 @given(PAIRS)
-def test_neither_path_nor_digest_nor_key_can_be_another(pairs):
+def test_neither_path_nor_digest_nor_key_can_be_another(pairs: list[tuple[str, str]]) -> None:
     narrowed = chain(pairs)
     for digest, path in (("sha256", PATH), ("sha1", "/"), ("sha1", "/sub/a/"), ("sha1", "")):
         assert not is_good(str(NarrowedToken(digest, path, narrowed.caveats, narrowed.signature)))
     assert not is_good(str(narrowed), key="another key")
 
 
-def test_a_caveat_cannot_become_a_part_of_the_path_nor_the_other_way_round():
+def test_a_caveat_cannot_become_a_part_of_the_path_nor_the_other_way_round() -> None:
     narrowed = chain([("only", "sub")], path="/a")
     assert not is_good(encode(b"sha1\n/a\nonly=sub\n" + root(path="/a").signature))
     assert not is_good(encode(b"sha1\n/a only=sub\n" + narrowed.signature))
@@ -169,7 +173,7 @@ def test_a_caveat_cannot_become_a_part_of_the_path_nor_the_other_way_round():
         NarrowedToken.of(make_token(KEY, "/a\nonly=sub"), "/a\nonly=sub")
 
 
-def test_a_signature_is_not_the_root_of_another_chain():
+def test_a_signature_is_not_the_root_of_another_chain() -> None:
     narrowed = chain([("only", "sub")])
     hexadecimal = narrowed.signature.hex()
     assert not is_good(str(NarrowedToken.of(hexadecimal, PATH)))
@@ -177,22 +181,22 @@ def test_a_signature_is_not_the_root_of_another_chain():
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_token_or_a_value_error(data):
+def test_any_bytes_are_a_token_or_a_value_error(data: bytes) -> None:
     assert not is_good(encode(data))
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_a_token_or_a_value_error(text):
+def test_any_text_is_a_token_or_a_value_error(text: str) -> None:
     assert not is_good(text)
 
 
 @pytest.mark.parametrize("head", [b"", b"sha1\n", b"sha1\n/sub/", b"md5\n/sub/\n", b"sha1\n/sub/\n\xff\n"])
-def test_what_only_looks_like_one_is_none(head):
+def test_what_only_looks_like_one_is_none(head: bytes) -> None:
     assert is_read(encode(b"sha1\n/sub/\n" + bytes(SIGNATURE_BYTES)))
     assert not is_read(encode(head + bytes(SIGNATURE_BYTES)))
 
 
-def test_a_token_is_not_read_beyond_the_longest_there_is():
+def test_a_token_is_not_read_beyond_the_longest_there_is() -> None:
     narrowed = root()
     while len(str(narrowed)) <= MAX_LENGTH:
         longest, narrowed = narrowed, narrowed.narrow("name", "n" * 20)
@@ -221,12 +225,12 @@ def test_a_token_is_not_read_beyond_the_longest_there_is():
         ("", ""),
     ],
 )
-def test_nobody_can_be_narrowed_to_what_no_hub_understands(name, value):
+def test_nobody_can_be_narrowed_to_what_no_hub_understands(name: str, value: str) -> None:
     with pytest.raises(ValueError, match="no token can be narrowed"):
         root().narrow(name, value)
 
 
-def test_every_kind_of_caveat_can_be_bound():
+def test_every_kind_of_caveat_can_be_bound() -> None:
     assert SAMPLES.keys() == CAVEATS.keys()
     for name, values in SAMPLES.items():
         for value in values:
@@ -234,6 +238,6 @@ def test_every_kind_of_caveat_can_be_bound():
 
 
 @pytest.mark.parametrize("token", ["", "a" * 39, "A" * 40, "g" * 40, "0" * 41, "0" * 65, make_token(KEY, "/") + "\n"])
-def test_only_a_plain_token_is_a_root(token):
+def test_only_a_plain_token_is_a_root(token: str) -> None:
     with pytest.raises(ValueError, match="neither"):
         NarrowedToken.of(token, "/")

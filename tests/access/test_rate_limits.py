@@ -10,7 +10,7 @@ from hookbot.errors import ConfigError, TooManyRequests
 NOW_S = 1_700_000_000.0
 
 
-def passes(throttle, key="a", *, now_s=NOW_S):
+def passes(throttle: RateLimiter, key: str = "a", *, now_s: float = NOW_S) -> bool:
     try:
         throttle.use(key, "things", now_s=now_s)
     except TooManyRequests:
@@ -22,19 +22,19 @@ def passes(throttle, key="a", *, now_s=NOW_S):
     ("text", "rate"),
     [("100/s", Rate(100, 1)), ("60/m", Rate(60, 60)), ("1/h", Rate(1, 3600)), ("10000/s", Rate(10000, 1))],
 )
-def test_a_rate_is_so_many_in_a_time(text, rate):
+def test_a_rate_is_so_many_in_a_time(text: str, rate: Rate) -> None:
     assert Rate.parse(text) == rate
 
 
 @pytest.mark.parametrize(
     "text", ["", "100", "100/", "/s", "0/s", "-1/s", "1.5/s", "10/d", "10/ s", "1e3/s", "9" * 5000]
 )
-def test_what_is_no_rate_is_refused(text):
+def test_what_is_no_rate_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="100/s"):
         Rate.parse(text)
 
 
-def test_so_many_pass_at_once_and_then_one_for_each_part_of_the_time():
+def test_so_many_pass_at_once_and_then_one_for_each_part_of_the_time() -> None:
     throttle = RateLimiter(Rate(5, 60))
     assert [passes(throttle) for _ in range(7)] == [True] * 5 + [False] * 2
     assert not passes(throttle, now_s=NOW_S + 11)
@@ -42,14 +42,14 @@ def test_so_many_pass_at_once_and_then_one_for_each_part_of_the_time():
     assert [passes(throttle, now_s=NOW_S + 1000) for _ in range(6)] == [True] * 5 + [False]
 
 
-def test_each_key_is_counted_by_itself():
+def test_each_key_is_counted_by_itself() -> None:
     throttle = RateLimiter(Rate(1, 60))
     assert passes(throttle, "a")
     assert passes(throttle, "b")
     assert not passes(throttle, "a")
 
 
-def test_who_has_to_wait_is_told_for_how_long_and_then_passes():
+def test_who_has_to_wait_is_told_for_how_long_and_then_passes() -> None:
     throttle = RateLimiter(Rate(2, 60))
     assert passes(throttle)
     assert passes(throttle)
@@ -59,7 +59,7 @@ def test_who_has_to_wait_is_told_for_how_long_and_then_passes():
     assert passes(throttle, now_s=NOW_S + 0.5 + refused.value.retry_after_s)
 
 
-def test_who_goes_on_trying_does_not_wait_longer():
+def test_who_goes_on_trying_does_not_wait_longer() -> None:
     throttle = RateLimiter(Rate(1, 60))
     assert passes(throttle)
     for second in range(60):
@@ -67,7 +67,7 @@ def test_who_goes_on_trying_does_not_wait_longer():
     assert passes(throttle, now_s=NOW_S + 60)
 
 
-def test_a_clock_that_was_set_back_makes_nobody_wait_longer_than_the_time():
+def test_a_clock_that_was_set_back_makes_nobody_wait_longer_than_the_time() -> None:
     throttle = RateLimiter(Rate(2, 60))
     assert passes(throttle)
     with pytest.raises(TooManyRequests) as refused:
@@ -77,7 +77,7 @@ def test_a_clock_that_was_set_back_makes_nobody_wait_longer_than_the_time():
 
 
 @given(st.integers(1, 50), st.lists(st.floats(0, 100), max_size=200))
-def test_never_more_than_the_rate_allows_pass(count, moments):
+def test_never_more_than_the_rate_allows_pass(count: int, moments: list[float]) -> None:
     throttle = RateLimiter(Rate(count, 10))
     passed = [moment for moment in sorted(moments) if passes(throttle, now_s=NOW_S + moment)]
     for first, start in enumerate(passed):
@@ -85,7 +85,7 @@ def test_never_more_than_the_rate_allows_pass(count, moments):
         assert len(within) <= 2 * count + 1  # a full bucket, and what runs out of it meanwhile
 
 
-def test_who_did_something_long_ago_is_forgotten_when_there_are_too_many():
+def test_who_did_something_long_ago_is_forgotten_when_there_are_too_many() -> None:
     throttle = RateLimiter(Rate(1, 3600))
     assert passes(throttle, "first")
     for number in range(MAX_KEYS - 1):

@@ -2,38 +2,53 @@
 
 from hashlib import sha256
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hookbot.access.sources import Source, Sources
+from hookbot.access.sources import Source, Sources, Verification
 from hookbot.errors import BadSignature, Forbidden
 from hookbot.protocol.message import Once, Verified
 from hookbot.protocol.request import Request
 from hookbot.signatures import SignedRequest, load_provider
+from hookbot.signatures.provider import Proof
 
 NOW_S = 1_700_000_000.0
 SECRET = "the secret of the tests, not too short"
 NETWORKS = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
 
 
-def make_source(topic="/unsafe/acme/", provider="github", secrets=(SECRET,), options=None, **fields):
+def make_source(
+    topic: str = "/unsafe/acme/",
+    provider: str = "github",
+    secrets: tuple[str] | list[str] = (SECRET,),
+    options: dict[str, str] | None = None,
+    **fields: Any,
+) -> Source:
     return Source(topic, load_provider(provider, options), secrets, **fields)
 
 
-def signed(provider, body=b"{}", secret=SECRET, headers=(), url="http://hub/unsafe/pub/acme/x", now=NOW_S):
+def signed(
+    provider: str,
+    body: bytes = b"{}",
+    secret: str = SECRET,
+    headers: tuple[tuple[str, str]] = (),
+    url: str = "http://hub/unsafe/pub/acme/x",
+    now: float = NOW_S,
+) -> SignedRequest:
     return load_provider(provider).sign(SignedRequest(body, headers, "POST", url), secret, now=now)
 
 
 # --- finding
 
 
-def test_for_a_topic_the_longest_match_counts():
+def test_for_a_topic_the_longest_match_counts() -> None:
     sources = Sources(
         make_source(topic) for topic in ("", "acme/", "acme/pay/", "acme/pay/now", "/unsafe/", "/unsafe/acme/")
     )
 
-    def found(topic):
+    def found(topic: str) -> str:
         source = sources.find(topic)
         return None if source is None else source.topic
 
@@ -52,7 +67,7 @@ def test_for_a_topic_the_longest_match_counts():
     }
 
 
-def test_a_topic_beneath_no_source_has_none():
+def test_a_topic_beneath_no_source_has_none() -> None:
     sources = Sources([make_source(topic="/unsafe/acme/")])
     for topic in ("acme/x", "/unsafe/acme", "/unsafe/acmee/x", "/unsafe/", ""):
         assert sources.find(topic) is None
@@ -62,7 +77,7 @@ def test_a_topic_beneath_no_source_has_none():
 # --- from where
 
 
-def test_a_source_takes_requests_from_its_networks_only():
+def test_a_source_takes_requests_from_its_networks_only() -> None:
     source = make_source(allow_from=NETWORKS)
     for inside in ("192.0.2.1", "2001:db8::1"):
         source.check_sender(inside, None)
@@ -72,7 +87,7 @@ def test_a_source_takes_requests_from_its_networks_only():
     make_source().check_sender("192.0.3.1", None)
 
 
-def test_a_source_may_ask_for_a_certificate(certificate):
+def test_a_source_may_ask_for_a_certificate(certificate: Any) -> None:
     der = certificate.public_bytes(Encoding.DER)
     fingerprint = sha256(der).hexdigest()
     subject = certificate.subject.rfc4514_string()
@@ -90,7 +105,7 @@ def test_a_source_may_ask_for_a_certificate(certificate):
 # --- what a request is
 
 
-def test_a_signer_sees_the_address_that_it_was_given():
+def test_a_signer_sees_the_address_that_it_was_given() -> None:
     headers = (("Host", "hub.internal:8080"),)
     request = Request("POST", b"/unsafe/pub/acme/x?a=%20b", headers)
     assert make_source().signed(request, b"body") == SignedRequest(
@@ -102,11 +117,11 @@ def test_a_signer_sees_the_address_that_it_was_given():
     assert outside.url == "https://hooks.example.com/unsafe/pub/acme/x?a=%20b"
 
 
-def verify(source, request):
+def verify(source: Source, request: SignedRequest) -> Verification:
     return source.verify(request, now_s=NOW_S)
 
 
-def test_a_genuine_request_says_by_which_secret_it_was_signed_and_when():
+def test_a_genuine_request_says_by_which_secret_it_was_signed_and_when() -> None:
     source = make_source(provider="stripe", secrets=["another", SECRET])
     assert verify(source, signed("stripe")).verified == Verified("stripe", "1", NOW_S)
     assert verify(make_source(secrets=[SECRET]), signed("github")).verified == Verified("github", "0", None)
@@ -130,18 +145,20 @@ ONCE = [
 
 
 @pytest.mark.parametrize(("section", "request_", "kind"), ONCE)
-def test_what_makes_a_repeat_depends_on_what_was_signed(section, request_, kind):
+def test_what_makes_a_repeat_depends_on_what_was_signed(
+    section: dict[str, Any], request_: SignedRequest, kind: tuple[str, bool] | None
+) -> None:
     once = verify(make_source(**section), request_).once
     assert [(one.scope, one.exclusive) for one in once] == ([(f"{kind[0]} /unsafe/acme/", kind[1])] if kind else [])
 
 
-def test_a_delivery_is_another_where_its_topic_belongs_to_another_source():
+def test_a_delivery_is_another_where_its_topic_belongs_to_another_source() -> None:
     keys = [verify(make_source(topic=topic, provider="slack"), signed("slack")).once for topic in ("a/", "b/")]
     assert keys[0] != keys[1]
     assert isinstance(keys[0][0], Once)
 
 
-def test_what_is_secret_by_itself_is_taken_out():
+def test_what_is_secret_by_itself_is_taken_out() -> None:
     source = make_source(provider="header", options={"header": "query:key"})
     verification = verify(
         source, SignedRequest(b"", (), "POST", f"http://hub/x?a=1&key={SECRET}&b=2".replace(" ", "+"))
@@ -151,9 +168,9 @@ def test_what_is_secret_by_itself_is_taken_out():
     assert verify(source, SignedRequest(b"", (("x-api-key", SECRET), ("A", "1")))).stripped.headers == (("A", "1"),)
 
 
-def test_nothing_is_fetched_for_a_sender_unless_that_is_allowed():
+def test_nothing_is_fetched_for_a_sender_unless_that_is_allowed() -> None:
     class Confirming(type(load_provider("github"))):
-        def verify(self, request, secrets, *, now):
+        def verify(self, request: SignedRequest, secrets: list[str], *, now: float) -> Proof:
             proof = super().verify(request, secrets, now=now)
             return type(proof)(proof.key, proof.fingerprint, confirm_url="https://sns.example/confirm")
 

@@ -20,18 +20,18 @@ PATHS = st.lists(st.sampled_from(["pub", "sub", "unsafe", "x", "foo"]), max_size
 @pytest.mark.parametrize(
     "vector", [vector for vector in VECTORS if "%" not in vector["uri"] and "?" not in vector["uri"]]
 )
-def test_tokens_are_those_of_the_ancestor(vector):
+def test_tokens_are_those_of_the_ancestor(vector: dict[str, str]) -> None:
     assert make_token(vector["key"], vector["uri"]) == vector["token"]
 
 
 @pytest.mark.parametrize("digest", DIGESTS)
-def test_a_token_is_the_hmac_of_the_path_in_hexadecimal(digest):
+def test_a_token_is_the_hmac_of_the_path_in_hexadecimal(digest: str) -> None:
     expected = hmac.new(b"key", "/pub/été".encode(), getattr(hashlib, digest)).hexdigest()
     assert make_token("key", "/pub/été", digest) == expected
     assert len(expected) == DIGESTS[digest]
 
 
-def test_a_key_of_any_bytes_makes_tokens():
+def test_a_key_of_any_bytes_makes_tokens() -> None:
     key = b"\xff\xfe".decode("utf-8", "surrogateescape")  # as the environment has it
     assert make_token(key, "/pub/foo") == hmac.new(b"\xff\xfe", b"/pub/foo", "sha1").hexdigest()
 
@@ -52,12 +52,12 @@ def test_a_key_of_any_bytes_makes_tokens():
         ("/sub/foo?recursive", {"/", "/sub/", "/sub/foo?recursive", "/foo?recursive"}),
     ],
 )
-def test_a_path_is_opened_by_its_own_token_and_those_of_the_subtrees_around_it(path, opening):
+def test_a_path_is_opened_by_its_own_token_and_those_of_the_subtrees_around_it(path: str, opening: set[str]) -> None:
     assert set(opening_paths(path)) == opening
 
 
 @given(PATHS)
-def test_a_token_opens_what_is_beneath_it_with_or_without_pub_or_sub(path):
+def test_a_token_opens_what_is_beneath_it_with_or_without_pub_or_sub(path: str) -> None:
     stripped = path[4:] if path.startswith(("/pub/", "/sub/")) else path
     expected = {
         whole[:end]

@@ -1,12 +1,15 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 
 from hookbot.log.memory import MemoryLog
-from hookbot.log.sqlite import open_sqlite_log
-from support.consumers import WorkingLog, open_hub
+from hookbot.log.sqlite import SqliteLog, open_sqlite_log
+from support.consumers import ConsumerHub, WorkingLog, open_hub
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def log(request, tmp_path):
+async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MemoryLog | SqliteLog]:
     """Each kind of log."""
     if request.param == "memory":
         yield MemoryLog()
@@ -16,14 +19,14 @@ async def log(request, tmp_path):
 
 
 @pytest.fixture
-async def hub(log):
+async def hub(log: MemoryLog | SqliteLog) -> AsyncIterator[ConsumerHub]:
     """A hub on each kind of log."""
     async with open_hub(log) as hub:
         yield hub
 
 
 @pytest.fixture
-async def memory_hub():
+async def memory_hub() -> AsyncIterator[ConsumerHub]:
     """A hub whose log can be made to fail."""
     async with open_hub(WorkingLog()) as hub:
         yield hub

@@ -1,20 +1,24 @@
 """Publishing to the log, and subscriptions to what it says."""
 
+from collections.abc import AsyncIterator
+from typing import Any
+
 import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.broker import channels as channels_module
 from hookbot.broker import page_cache as pages_module
 from hookbot.broker import writer as writer_module
-from hookbot.broker.broker import Start, open_broker
+from hookbot.broker.broker import Broker, Start, Subscription, open_broker
 from hookbot.broker.channels import Entry
 from hookbot.errors import KeyReused, Unavailable
+from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
-from hookbot.protocol.message import Draft, Duplicate, Gap, Once, format_id
+from hookbot.protocol.message import Draft, Duplicate, Gap, Message, Once, format_id
 from hookbot.protocol.since import AfterId, FromOldest, SinceTime
 from hookbot.protocol.topics import TopicFilter
 from support.clock import Clock
@@ -27,51 +31,51 @@ KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
 class StubbornLog(MemoryLog):
     """A log that can be slow and can fail."""
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.error = None
         self.may_append = trio.Event()
         self.may_append.set()
 
-    async def append(self, drafts, *, cursors=None):
+    async def append(self, drafts: list[Draft], *, cursors: dict[str, int] | None = None) -> list[Any]:
         await self.may_append.wait()
         if self.error:
             raise self.error
         return await super().append(drafts, cursors=cursors or {})
 
-    async def read(self, wanted, **how):
+    async def read(self, wanted: TopicFilter, **how: Any) -> Page:
         if self.error:
             raise self.error
         return await super().read(wanted, **how)
 
 
 @pytest.fixture
-def clock():
+def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def log(clock):
+def log(clock: Clock) -> StubbornLog:
     return StubbornLog(clock_us=clock)
 
 
 @pytest.fixture
-async def broker(log, clock):
+async def broker(log: StubbornLog, clock: Clock) -> AsyncIterator[Broker]:
     async with open_broker(log, KEEP_ALL, clock_us=clock) as broker:
         yield broker
 
 
 @pytest.fixture
-def small_window(monkeypatch):
+def small_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels_module, "WINDOW_MESSAGES", 10)
     monkeypatch.setattr(pages_module, "PAGE_MESSAGES", 7)
 
 
-async def publish(broker, count=1, topic="a", body=b""):
+async def publish(broker: Broker, count: int = 1, topic: str = "a", body: bytes = b"") -> list[Message]:
     return list(await broker.commit([Draft(topic, body) for _ in range(count)]))
 
 
-async def take(subscription, count):
+async def take(subscription: Subscription, count: int) -> list[Any]:
     """The positions of the next messages, and the gaps between them."""
     taken = []
     with trio.fail_after(5):
@@ -80,11 +84,11 @@ async def take(subscription, count):
     return taken
 
 
-async def take_now(subscription):
+async def take_now(subscription: Subscription) -> list[Any]:
     """What there is to take without waiting."""
     taken = []
 
-    async def take_once():
+    async def take_once() -> None:
         taken.extend(await subscription.take())
 
     async with trio.open_nursery() as nursery:
@@ -94,21 +98,21 @@ async def take_now(subscription):
     return taken
 
 
-def id_of(log, position):
+def id_of(log: StubbornLog, position: int) -> str:
     return format_id(log.epoch, position)
 
 
-async def test_a_publish_returns_when_the_message_is_stored(broker, log):
+async def test_a_publish_returns_when_the_message_is_stored(broker: Broker, log: StubbornLog) -> None:
     message = await broker.publish(Draft("a", b"body"))
     page = await log.read(A, after=0, limit=10, max_bytes=100)
     assert page.messages == [message]
     assert message.id == id_of(log, 1)
 
 
-async def test_messages_have_the_order_in_which_they_were_published(broker, nursery):
+async def test_messages_have_the_order_in_which_they_were_published(broker: Broker, nursery: trio.Nursery) -> None:
     results = {}
 
-    async def publish_one(number):
+    async def publish_one(number: int) -> None:
         results[number] = (await broker.publish(Draft("a"))).position
 
     for number in range(50):
@@ -118,8 +122,8 @@ async def test_messages_have_the_order_in_which_they_were_published(broker, nurs
     assert sorted(results.values()) == list(range(1, 51))
 
 
-async def test_a_repeat_is_a_duplicate_and_another_body_under_its_key_is_refused(broker):
-    def draft(body):
+async def test_a_repeat_is_a_duplicate_and_another_body_under_its_key_is_refused(broker: Broker) -> None:
+    def draft(body: bytes) -> Draft:
         return Draft("a", body, once=(Once("a", "key", fingerprint=body),))
 
     first = await broker.publish(draft(b"1"))
@@ -129,13 +133,15 @@ async def test_a_repeat_is_a_duplicate_and_another_body_under_its_key_is_refused
     assert (broker.counts.published, broker.counts.duplicates) == (1, 1)
 
 
-async def test_a_commit_holds_messages_and_cursors(broker, log):
+async def test_a_commit_holds_messages_and_cursors(broker: Broker, log: StubbornLog) -> None:
     await broker.commit([Draft("a"), Draft("b")], cursors={"mine": 1})
     assert log.head == 2
     assert [(cursor.name, cursor.position) for cursor in await log.cursors()] == [("mine", 1)]
 
 
-async def test_too_much_at_once_is_unavailable(broker, log, monkeypatch):
+async def test_too_much_at_once_is_unavailable(
+    broker: Broker, log: StubbornLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(writer_module, "QUEUE_BYTES", 1000)
     log.may_append = trio.Event()
     results = []
@@ -149,10 +155,12 @@ async def test_too_much_at_once_is_unavailable(broker, log, monkeypatch):
     assert len(results) == 2
 
 
-async def test_when_the_log_fails_publishers_are_told_and_the_hub_lives_on(broker, log, nursery):
+async def test_when_the_log_fails_publishers_are_told_and_the_hub_lives_on(
+    broker: Broker, log: StubbornLog, nursery: trio.Nursery
+) -> None:
     told = []
 
-    async def publish_one():
+    async def publish_one() -> None:
         try:
             await broker.publish(Draft("a"))
         except Unavailable as error:
@@ -168,7 +176,9 @@ async def test_when_the_log_fails_publishers_are_told_and_the_hub_lives_on(broke
     assert (await broker.publish(Draft("a"))).position == 1
 
 
-async def test_a_publisher_in_line_cannot_be_cancelled_and_learns_the_outcome(broker, log, nursery):
+async def test_a_publisher_in_line_cannot_be_cancelled_and_learns_the_outcome(
+    broker: Broker, log: StubbornLog, nursery: trio.Nursery
+) -> None:
     log.may_append = trio.Event()
     with trio.CancelScope() as scope:
         nursery.start_soon(wait_and_do, scope.cancel, log.may_append.set)
@@ -176,13 +186,13 @@ async def test_a_publisher_in_line_cannot_be_cancelled_and_learns_the_outcome(br
     assert message.position == log.head == 1
 
 
-async def wait_and_do(*things):
+async def wait_and_do(*things: Any) -> None:
     await wait_all_tasks_blocked()
     for thing in things:
         thing()
 
 
-async def test_when_the_broker_closes_what_is_in_line_is_stored_and_more_is_refused(log):
+async def test_when_the_broker_closes_what_is_in_line_is_stored_and_more_is_refused(log: StubbornLog) -> None:
     log.may_append = trio.Event()
     results = []
     async with open_broker(log) as broker:
@@ -194,7 +204,7 @@ async def test_when_the_broker_closes_what_is_in_line_is_stored_and_more_is_refu
     assert [message.position for message in results[0]] == [1]
 
 
-async def test_a_subscription_hears_what_is_new_and_of_its_filter(broker):
+async def test_a_subscription_hears_what_is_new_and_of_its_filter(broker: Broker) -> None:
     await publish(broker, 2)
     with broker.subscribe(A) as subscription:
         await publish(broker, 2, topic="b")
@@ -202,13 +212,13 @@ async def test_a_subscription_hears_what_is_new_and_of_its_filter(broker):
         assert await take(subscription, 2) == [5, 6]
 
 
-async def test_a_subscription_that_waits_is_woken(broker, nursery):
+async def test_a_subscription_that_waits_is_woken(broker: Broker, nursery: trio.Nursery) -> None:
     with broker.subscribe(A) as subscription:
         nursery.start_soon(publish, broker)
         assert await take(subscription, 1) == [1]
 
 
-async def test_cancelling_a_wait_loses_nothing(broker):
+async def test_cancelling_a_wait_loses_nothing(broker: Broker) -> None:
     with broker.subscribe(A) as subscription:
         assert await take_now(subscription) == []
         await publish(broker)
@@ -218,24 +228,26 @@ async def test_cancelling_a_wait_loses_nothing(broker):
         assert await take(subscription, 1) == [1]
 
 
-async def test_all_who_listen_share_the_entries(broker):
+async def test_all_who_listen_share_the_entries(broker: Broker) -> None:
     with broker.subscribe(A) as one, broker.subscribe(A) as other:
         await publish(broker)
         assert (await one.take())[0] is (await other.take())[0]
 
 
-async def test_from_history_to_live_there_is_no_seam_while_others_publish(broker, small_window, autojump_clock):
+async def test_from_history_to_live_there_is_no_seam_while_others_publish(
+    broker: Broker, small_window: None, autojump_clock: MockClock
+) -> None:
     await publish(broker, 100)
     total = 2000
     heard = []
 
-    async def publish_all(nursery):
+    async def publish_all(nursery: trio.Nursery) -> None:
         for number in range(100, total):
             nursery.start_soon(broker.publish, Draft("b" if number % 10 == 0 else "a"))
             if number % 7 == 0:
                 await trio.lowlevel.checkpoint()
 
-    async def listen():
+    async def listen() -> None:
         with broker.subscribe(ALL, await broker.start_at(FromOldest(), ALL)) as subscription:
             heard.append(await take(subscription, total))
 
@@ -247,7 +259,9 @@ async def test_from_history_to_live_there_is_no_seam_while_others_publish(broker
     assert heard == [list(range(1, total + 1))] * 5
 
 
-async def test_who_is_slower_than_the_window_goes_on_in_the_log_and_comes_back(broker, small_window):
+async def test_who_is_slower_than_the_window_goes_on_in_the_log_and_comes_back(
+    broker: Broker, small_window: None
+) -> None:
     with broker.subscribe(A) as slow, broker.subscribe(A) as fast:
         await publish(broker, 5)
         assert await take(fast, 5) == await take(slow, 5)
@@ -262,14 +276,16 @@ async def test_who_is_slower_than_the_window_goes_on_in_the_log_and_comes_back(b
         assert await take(slow, 1) == [86]
 
 
-async def test_a_stalled_subscription_delays_nobody(broker, small_window):
+async def test_a_stalled_subscription_delays_nobody(broker: Broker, small_window: None) -> None:
     with broker.subscribe(A), broker.subscribe(A) as fast:
         for number in range(100):
             await publish(broker)
             assert await take(fast, 1) == [number + 1]
 
 
-async def test_what_retention_took_meanwhile_is_told_as_a_gap_before_what_follows(broker, log, small_window):
+async def test_what_retention_took_meanwhile_is_told_as_a_gap_before_what_follows(
+    broker: Broker, log: StubbornLog, small_window: None
+) -> None:
     await publish(broker, 3)
     with broker.subscribe(A, Start(0)) as subscription:
         assert await take(subscription, 3) == [1, 2, 3]
@@ -279,7 +295,9 @@ async def test_what_retention_took_meanwhile_is_told_as_a_gap_before_what_follow
         assert await take(subscription, 20) == [gap, *range(81, 101)]
 
 
-async def test_a_hole_in_the_middle_of_catching_up_is_told(broker, log, small_window):
+async def test_a_hole_in_the_middle_of_catching_up_is_told(
+    broker: Broker, log: StubbornLog, small_window: None
+) -> None:
     await publish(broker, 100)
     with broker.subscribe(A, Start(0)) as subscription:
         assert await take(subscription, 7) == list(range(1, 8))
@@ -288,11 +306,13 @@ async def test_a_hole_in_the_middle_of_catching_up_is_told(broker, log, small_wi
         assert await take(subscription, 50) == [gap, *range(51, 101)]
 
 
-async def test_a_hole_that_opens_while_a_page_is_read_is_told_and_nothing_of_it_is_sent(broker, log, small_window):
+async def test_a_hole_that_opens_while_a_page_is_read_is_told_and_nothing_of_it_is_sent(
+    broker: Broker, log: StubbornLog, small_window: None
+) -> None:
     class TrimmingLog:
         """Retention comes just after the page was read."""
 
-        async def read(self, wanted, **how):
+        async def read(self, wanted: TopicFilter, **how: Any) -> Page:
             page = await MemoryLog.read(log, wanted, **how)
             await log.trim(Retention(max_count=96), now_us=0)
             return page
@@ -303,7 +323,9 @@ async def test_a_hole_that_opens_while_a_page_is_read_is_told_and_nothing_of_it_
         assert await take(subscription, 5) == [Gap("retention", None, id_of(log, 5)), 5, 6, 7, *range(8, 15)]
 
 
-async def test_even_when_nothing_is_left_the_gap_is_told_at_once(broker, log, small_window):
+async def test_even_when_nothing_is_left_the_gap_is_told_at_once(
+    broker: Broker, log: StubbornLog, small_window: None
+) -> None:
     await publish(broker, 100)
     with broker.subscribe(A, Start(2)) as subscription:
         await log.trim(Retention(max_count=0), now_us=0)
@@ -312,7 +334,9 @@ async def test_even_when_nothing_is_left_the_gap_is_told_at_once(broker, log, sm
         assert await take(subscription, 1) == [101]
 
 
-async def test_a_log_that_cannot_be_read_is_told_and_tried_again(broker, log, small_window):
+async def test_a_log_that_cannot_be_read_is_told_and_tried_again(
+    broker: Broker, log: StubbornLog, small_window: None
+) -> None:
     await publish(broker, 100)
     with broker.subscribe(A, Start(0)) as subscription:
         log.error = Unavailable("no disk")
@@ -322,7 +346,7 @@ async def test_a_log_that_cannot_be_read_is_told_and_tried_again(broker, log, sm
         assert await take(subscription, 7) == list(range(1, 8))
 
 
-async def test_a_quiet_subscription_skips_to_the_head(broker, log):
+async def test_a_quiet_subscription_skips_to_the_head(broker: Broker, log: StubbornLog) -> None:
     with broker.subscribe(A) as subscription:
         await publish(broker, 5, topic="b")
         assert subscription.skip_unwanted() == 5
@@ -337,7 +361,7 @@ async def test_a_quiet_subscription_skips_to_the_head(broker, log):
         assert await take(subscription, 1) == [8]
 
 
-async def test_who_catches_up_does_not_skip_ahead_of_what_was_taken(broker, small_window):
+async def test_who_catches_up_does_not_skip_ahead_of_what_was_taken(broker: Broker, small_window: None) -> None:
     await publish(broker, 100)
     with broker.subscribe(A, Start(0)) as subscription:
         assert subscription.skip_unwanted() == 0
@@ -345,18 +369,18 @@ async def test_who_catches_up_does_not_skip_ahead_of_what_was_taken(broker, smal
         assert subscription.skip_unwanted() == 7
 
 
-async def test_a_start_is_now_unless_something_else_is_asked_for(broker):
+async def test_a_start_is_now_unless_something_else_is_asked_for(broker: Broker) -> None:
     await publish(broker, 5)
     assert await broker.start_at(None, A) == Start(5)
 
 
-async def test_a_start_after_an_id_is_just_there(broker, log):
+async def test_a_start_after_an_id_is_just_there(broker: Broker, log: StubbornLog) -> None:
     await publish(broker, 5)
     assert await broker.start_at(AfterId(log.epoch, 3), A) == Start(3)
     assert await broker.start_at(AfterId(log.epoch, 5), A) == Start(5)
 
 
-async def test_a_start_after_an_id_that_retention_took_is_told_of_the_gap(broker, log):
+async def test_a_start_after_an_id_that_retention_took_is_told_of_the_gap(broker: Broker, log: StubbornLog) -> None:
     await publish(broker, 10)
     await log.trim(Retention(max_count=4), now_us=0)
     gap = Gap("retention", id_of(log, 3), id_of(log, 7))
@@ -365,18 +389,18 @@ async def test_a_start_after_an_id_that_retention_took_is_told_of_the_gap(broker
     assert await broker.start_at(FromOldest(), A) == Start(6)
 
 
-async def test_an_id_of_another_log_starts_with_the_oldest_and_is_told(broker, log):
+async def test_an_id_of_another_log_starts_with_the_oldest_and_is_told(broker: Broker, log: StubbornLog) -> None:
     await publish(broker, 10)
     await log.trim(Retention(max_count=4), now_us=0)
     assert await broker.start_at(AfterId("zzzzzzzz", 3), A) == Start(6, Gap("other-log", None, id_of(log, 7)))
 
 
-async def test_an_id_from_the_future_is_not_believed(broker, log):
+async def test_an_id_from_the_future_is_not_believed(broker: Broker, log: StubbornLog) -> None:
     await publish(broker, 10)
     assert await broker.start_at(AfterId(log.epoch, 11), A) == Start(10, Gap("other-log", None, id_of(log, 11)))
 
 
-async def test_a_start_at_a_time_is_what_was_stored_since(broker, log, clock):
+async def test_a_start_at_a_time_is_what_was_stored_since(broker: Broker, log: StubbornLog, clock: Clock) -> None:
     start_us = clock.now_us
     for _ in range(10):
         clock.now_us += 1_000_000
@@ -391,7 +415,7 @@ async def test_a_start_at_a_time_is_what_was_stored_since(broker, log, clock):
     assert (gap.reason, gap.before) == ("retention", id_of(log, 7))
 
 
-async def test_who_may_not_see_the_past_starts_after_it(broker, log, clock):
+async def test_who_may_not_see_the_past_starts_after_it(broker: Broker, log: StubbornLog, clock: Clock) -> None:
     for _ in range(10):
         clock.now_us += 1_000_000
         await publish(broker)
@@ -401,7 +425,7 @@ async def test_who_may_not_see_the_past_starts_after_it(broker, log, clock):
     assert await broker.start_at(AfterId(log.epoch, 8), A, not_before_us=earliest_us) == Start(8)
 
 
-async def test_unsafe_history_that_was_lost_is_no_gap_for_the_safe(broker, log):
+async def test_unsafe_history_that_was_lost_is_no_gap_for_the_safe(broker: Broker, log: StubbornLog) -> None:
     await publish(broker, 10, topic="/unsafe/a")
     await publish(broker, 1)
     await log.trim(Retention(max_unsafe_bytes=0, max_bytes=None), now_us=0)
@@ -421,7 +445,9 @@ async def test_unsafe_history_that_was_lost_is_no_gap_for_the_safe(broker, log):
         max_size=25,
     )
 )
-async def test_a_subscription_gets_everything_in_order_once_or_is_told_of_the_hole(operations):
+async def test_a_subscription_gets_everything_in_order_once_or_is_told_of_the_hole(
+    operations: list[tuple[str, int]],
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(channels_module, "WINDOW_MESSAGES", 6)
         patch.setattr(pages_module, "PAGE_MESSAGES", 4)
@@ -440,7 +466,7 @@ async def test_a_subscription_gets_everything_in_order_once_or_is_told_of_the_ho
                         reached = await check_takes(subscription, log, places, reached, number)
 
 
-async def check_takes(subscription, log, places, reached, count):
+async def check_takes(subscription: Subscription, log: MemoryLog, places: list[int], reached: int, count: int) -> int:
     """Take until there is nothing left, at most `count` times; whatever is skipped was lost, and told."""
     for _ in range(count):
         items = await take_now(subscription)

@@ -2,6 +2,8 @@
 
 import gc
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import trio
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot.broker import channels as module
-from hookbot.broker.channels import Channels, Entry
+from hookbot.broker.channels import Channel, Channels, Entry
 from hookbot.protocol.frames import CloudEvents, HookbotV1, JsonLines
 from hookbot.protocol.message import Message, format_id
 from hookbot.protocol.topics import TopicFilter
@@ -18,31 +20,31 @@ NAMES = ["a", "a/b", "a/b/c", "b", "", "/unsafe/a", "/unsafe/a/b"]
 FILTERS = ["a", "a/", "a?recursive", "a/b", "", "/unsafe/", "/unsafe/a", "b"]
 
 
-def message(position, topic="a", body=b"", **fields):
+def message(position: int, topic: str = "a", body: bytes = b"", **fields: Any) -> Message:
     return Message(topic, body, id=format_id("abcdefgh", position), **fields)
 
 
-def positions(entries):
+def positions(entries: list[Entry]) -> list[int]:
     return [entry.position for entry in entries]
 
 
 @pytest.fixture
-def channels():
+def channels() -> Channels:
     return Channels(head=0)
 
 
 @pytest.fixture
-def window(monkeypatch):
+def window(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Sets how much the window holds."""
 
-    def set_window(*, messages=1000, size=1 << 30):
+    def set_window(*, messages: int = 1000, size: int = 1 << 30) -> None:
         monkeypatch.setattr(module, "WINDOW_MESSAGES", messages)
         monkeypatch.setattr(module, "WINDOW_BYTES", size)
 
     return set_window
 
 
-def test_a_channel_has_what_its_filter_selects_from_now_on(channels):
+def test_a_channel_has_what_its_filter_selects_from_now_on(channels: Channels) -> None:
     channels.announce([message(1, "a/x")])
     with channels.open(TopicFilter.parse("a/")) as channel:
         channels.announce([message(2, "a/x"), message(3, "b"), message(4, "a/y"), message(5, "a")])
@@ -54,7 +56,7 @@ def test_a_channel_has_what_its_filter_selects_from_now_on(channels):
         assert channels.head == 5
 
 
-def test_all_who_listen_to_the_same_thing_share_a_channel_and_its_frames(channels):
+def test_all_who_listen_to_the_same_thing_share_a_channel_and_its_frames(channels: Channels) -> None:
     with channels.open(TopicFilter.parse("a")) as one, channels.open(TopicFilter.parse("a")) as other:
         assert one is other
         with channels.open(TopicFilter.parse("a/")) as another, channels.open(TopicFilter.parse("a?recursive")) as both:
@@ -63,13 +65,13 @@ def test_all_who_listen_to_the_same_thing_share_a_channel_and_its_frames(channel
             assert another.entries[0] is both.entries[0]
 
 
-def test_a_message_is_heard_once_by_a_filter_with_several_patterns_for_it(channels):
+def test_a_message_is_heard_once_by_a_filter_with_several_patterns_for_it(channels: Channels) -> None:
     with channels.open(TopicFilter(("", "a/", "a/b"))) as channel:
         channels.announce([message(1, "a/b")])
         assert positions(channel.entries) == [1]
 
 
-def test_each_listener_is_woken_once_for_each_batch_that_has_something_for_it(channels):
+def test_each_listener_is_woken_once_for_each_batch_that_has_something_for_it(channels: Channels) -> None:
     woken = []
     with channels.open(TopicFilter.parse("a")) as a, channels.open(TopicFilter.parse("b")) as b:
         a.listeners.update({lambda: woken.append("first of a"), lambda: woken.append("second of a")})
@@ -80,7 +82,7 @@ def test_each_listener_is_woken_once_for_each_batch_that_has_something_for_it(ch
         assert sorted(woken) == ["first of a", "second of a"]
 
 
-def test_a_listener_that_is_woken_sees_the_whole_batch(channels):
+def test_a_listener_that_is_woken_sees_the_whole_batch(channels: Channels) -> None:
     seen = []
     with channels.open(TopicFilter.parse("a")) as channel:
         channel.listeners.add(lambda: seen.append((channels.head, positions(channel.entries))))
@@ -88,7 +90,7 @@ def test_a_listener_that_is_woken_sees_the_whole_batch(channels):
     assert seen == [(3, [1, 2])]
 
 
-def test_the_last_one_to_leave_takes_the_channel_with_them(channels):
+def test_the_last_one_to_leave_takes_the_channel_with_them(channels: Channels) -> None:
     wanted = TopicFilter.parse("a")
     first, second = channels.hold(wanted), channels.hold(wanted)
     channels.release(first)
@@ -105,7 +107,9 @@ def test_the_last_one_to_leave_takes_the_channel_with_them(channels):
         assert channel.entries == []
 
 
-def test_the_window_forgets_the_oldest_first_and_raises_the_floor(channels, window):
+def test_the_window_forgets_the_oldest_first_and_raises_the_floor(
+    channels: Channels, window: Callable[..., Any]
+) -> None:
     window(messages=3)
     with channels.open(TopicFilter.parse("a")) as a, channels.open(TopicFilter.parse("b")) as b:
         channels.announce([message(n, "a" if n % 2 else "b") for n in range(1, 7)])
@@ -114,7 +118,7 @@ def test_the_window_forgets_the_oldest_first_and_raises_the_floor(channels, wind
         assert (b.floor, positions(b.entries)) == (2, [4, 6])
 
 
-def test_messages_that_nobody_hears_do_not_push_out_others(channels, window):
+def test_messages_that_nobody_hears_do_not_push_out_others(channels: Channels, window: Callable[..., Any]) -> None:
     window(messages=2)
     with channels.open(TopicFilter.parse("a")) as channel:
         channels.announce([message(1), message(2), *(message(n, "b") for n in range(3, 100))])
@@ -122,14 +126,18 @@ def test_messages_that_nobody_hears_do_not_push_out_others(channels, window):
 
 
 @pytest.mark.parametrize("fields", [{"body": b"x" * 1000}, {"headers": (("Name", "x" * 1000),)}, {"query": "x" * 1000}])
-def test_the_window_holds_so_many_bytes_of_whatever_kind(channels, window, fields):
+def test_the_window_holds_so_many_bytes_of_whatever_kind(
+    channels: Channels, window: Callable[..., Any], fields: dict[str, Any]
+) -> None:
     window(size=5000)
     with channels.open(TopicFilter.parse("a")) as channel:
         channels.announce([message(n, **fields) for n in range(1, 10)])
         assert (channel.floor, positions(channel.entries)) == (5, [6, 7, 8, 9])
 
 
-def test_a_message_larger_than_the_window_is_there_until_the_next_one(channels, window):
+def test_a_message_larger_than_the_window_is_there_until_the_next_one(
+    channels: Channels, window: Callable[..., Any]
+) -> None:
     window(size=1000)
     with channels.open(TopicFilter.parse("a")) as channel:
         channels.announce([message(1), message(2, body=b"x" * 5000)])
@@ -138,7 +146,9 @@ def test_a_message_larger_than_the_window_is_there_until_the_next_one(channels, 
         assert (channel.floor, positions(channel.entries)) == (2, [3])
 
 
-def test_a_channel_that_came_later_is_not_confused_by_what_is_older(channels, window):
+def test_a_channel_that_came_later_is_not_confused_by_what_is_older(
+    channels: Channels, window: Callable[..., Any]
+) -> None:
     window(messages=2)
     with channels.open(TopicFilter.parse("a")) as early:
         channels.announce([message(1), message(2)])
@@ -159,7 +169,9 @@ OPERATIONS = st.lists(
 
 
 @given(OPERATIONS, st.integers(1, 6), st.integers(200, 2000))
-def test_no_channel_ever_misses_doubles_or_reorders_a_message(operations, max_messages, max_bytes):
+def test_no_channel_ever_misses_doubles_or_reorders_a_message(
+    operations: list[Any], max_messages: int, max_bytes: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "WINDOW_MESSAGES", max_messages)
         patch.setattr(module, "WINDOW_BYTES", max_bytes)
@@ -176,7 +188,13 @@ def test_no_channel_ever_misses_doubles_or_reorders_a_message(operations, max_me
             check(channels, log, holders, max_messages, max_bytes)
 
 
-def check(channels, log, holders, max_messages, max_bytes):
+def check(
+    channels: Channels,
+    log: list[Message],
+    holders: list[tuple[TopicFilter, Channel]],
+    max_messages: int,
+    max_bytes: int,
+) -> None:
     kept = {}
     for wanted, channel in holders:
         expected = [each.position for each in log if wanted.matches(each.topic) and each.position > channel.floor]
@@ -194,7 +212,7 @@ MESSAGE = message(7, body=b'{"ref": "refs/heads/main"}')
 
 
 @pytest.fixture
-def every_body_is_large(monkeypatch):
+def every_body_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGE_BODY", -1)
 
 
@@ -204,7 +222,7 @@ class Counting(JsonLines):
     made = 0
     in_thread = False
 
-    def message(self, message):
+    def message(self, message: Message) -> bytes:
         self.made += 1
         try:
             trio.lowlevel.current_task()
@@ -213,17 +231,17 @@ class Counting(JsonLines):
         return super().message(message)
 
 
-def framed(entry, framing):
+def framed(entry: Entry, framing: HookbotV1 | CloudEvents | Counting) -> bytes:
     return entry.frame(framing.key, framing.message)
 
 
-def test_a_frame_is_made_once():
+def test_a_frame_is_made_once() -> None:
     entry = Entry(MESSAGE, 7)
     assert framed(entry, HookbotV1()) is framed(entry, HookbotV1())
     assert framed(entry, CloudEvents("/sub/a")) is not framed(entry, CloudEvents("/sub/b"))
 
 
-async def test_a_large_frame_is_made_once_in_a_thread_however_many_want_it(every_body_is_large):
+async def test_a_large_frame_is_made_once_in_a_thread_however_many_want_it(every_body_is_large: None) -> None:
     entry, framing = Entry(MESSAGE, 7), Counting()
     async with trio.open_nursery() as wanting:
         for _ in range(10):
@@ -233,7 +251,7 @@ async def test_a_large_frame_is_made_once_in_a_thread_however_many_want_it(every
     assert framing.made == 1
 
 
-async def test_a_small_frame_is_not_made_before_it_is_wanted():
+async def test_a_small_frame_is_not_made_before_it_is_wanted() -> None:
     framing = Counting()
     await Entry(MESSAGE, 7).prepare(framing.key, framing.message)
     assert framing.made == 0

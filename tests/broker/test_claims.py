@@ -13,18 +13,18 @@ TAKEN_OVER = Ended(4001, "another connection took over")
 
 @pytest.mark.parametrize("path", ["/sub/", "/sub/a b/c", "/unsafe/sub/a/", "/sub/group x/cursor y?recursive"])
 @pytest.mark.parametrize("kind", ["cursor", "group"])
-def test_a_consumer_id_survives_being_saved(kind, path):
+def test_a_consumer_id_survives_being_saved(kind: str, path: str) -> None:
     consumer_id = ConsumerId(kind, path, "na.me")
 
     assert ConsumerId.parse(str(consumer_id)) == consumer_id
 
 
-async def test_a_released_claim_lets_those_who_wait_go_on(nursery):
+async def test_a_released_claim_lets_those_who_wait_go_on(nursery: trio.Nursery) -> None:
     claims, freed = Claims(), trio.Event()
     claim = claims.acquire(CURSOR)
 
     @nursery.start_soon
-    async def wait_for_it():
+    async def wait_for_it() -> None:
         await claims.until_free(CURSOR)
         freed.set()
 
@@ -34,12 +34,12 @@ async def test_a_released_claim_lets_those_who_wait_go_on(nursery):
     await freed.wait()
 
 
-async def test_a_revoked_claim_ends_what_is_done_with_it_and_everything_later(nursery):
+async def test_a_revoked_claim_ends_what_is_done_with_it_and_everything_later(nursery: trio.Nursery) -> None:
     claims, heard = Claims(), []
     claim = claims.acquire(CURSOR)
 
     @nursery.start_soon
-    async def work():
+    async def work() -> None:
         with pytest.raises(Ended) as ended:
             await claim.work(trio.sleep_forever)
         heard.append(ended.value)
@@ -53,7 +53,7 @@ async def test_a_revoked_claim_ends_what_is_done_with_it_and_everything_later(nu
         await claim.work(trio.sleep_forever)
 
 
-def test_a_revoked_claim_does_not_release_the_next_one():
+def test_a_revoked_claim_does_not_release_the_next_one() -> None:
     claims = Claims()
     first = claims.acquire(CURSOR)
     claims.revoke(CURSOR, TAKEN_OVER)

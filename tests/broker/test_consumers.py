@@ -1,21 +1,26 @@
 """Looking after cursors and groups: listing, moving, deleting."""
 
+from collections.abc import AsyncIterator
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from hookbot.broker.cursors import CursorConsumer
+from hookbot.broker.group import Member
 from hookbot.errors import Ended, InvalidTopic, NotFound, Unavailable
 from hookbot.protocol.since import AfterId, FromOldest
-from support.consumers import WorkingLog, ack, ack_each, open_hub, take
+from support.consumers import ConsumerHub, WorkingLog, ack, ack_each, open_hub, take
 
 
 @pytest.fixture
-async def hub():
+async def hub() -> AsyncIterator[ConsumerHub]:
     async with open_hub(WorkingLog()) as hub:
         yield hub
 
 
-async def until_closed(consumer, heard):
+async def until_closed(consumer: CursorConsumer | Member, heard: list[Any]) -> None:
     try:
         while True:
             await consumer.take()
@@ -23,7 +28,7 @@ async def until_closed(consumer, heard):
         heard.append((ended.code, str(ended)))
 
 
-async def test_listed_are_cursors_and_groups_with_their_lag_and_whether_somebody_is_connected(hub):
+async def test_listed_are_cursors_and_groups_with_their_lag_and_whether_somebody_is_connected(hub: ConsumerHub) -> None:
     async with hub.open("b", cursor="c"), hub.open("a/", group="g"):
         pass
     await hub.publish("b", "a/x", "x")
@@ -38,7 +43,7 @@ async def test_listed_are_cursors_and_groups_with_their_lag_and_whether_somebody
 
 
 @pytest.mark.parametrize("path", ["/a", "/sub/a"])
-async def test_listed_are_those_of_one_path_however_it_is_written(hub, path):
+async def test_listed_are_those_of_one_path_however_it_is_written(hub: ConsumerHub, path: str) -> None:
     async with hub.open("a", cursor="c"), hub.open("a/", cursor="c"), hub.open("a b", cursor="c"):
         pass
 
@@ -46,7 +51,7 @@ async def test_listed_are_those_of_one_path_however_it_is_written(hub, path):
     assert [one.path for one in hub.consumers.list("/sub/a b")] == ["/sub/a b"]
 
 
-async def test_a_path_that_is_none_is_refused(hub):
+async def test_a_path_that_is_none_is_refused(hub: ConsumerHub) -> None:
     with pytest.raises(NotFound):
         hub.consumers.list("/status")
     with pytest.raises(InvalidTopic):
@@ -54,7 +59,9 @@ async def test_a_path_that_is_none_is_refused(hub):
 
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
-async def test_a_moved_one_goes_on_from_where_it_was_moved_to_backwards_or_forwards(hub, kind):
+async def test_a_moved_one_goes_on_from_where_it_was_moved_to_backwards_or_forwards(
+    hub: ConsumerHub, kind: str
+) -> None:
     async with hub.open(**{kind: "c"}):
         await hub.publish("t", "t", "t")
 
@@ -68,7 +75,9 @@ async def test_a_moved_one_goes_on_from_where_it_was_moved_to_backwards_or_forwa
 
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
-async def test_who_is_connected_to_a_moved_one_is_closed_and_its_acks_come_too_late(hub, kind):
+async def test_who_is_connected_to_a_moved_one_is_closed_and_its_acks_come_too_late(
+    hub: ConsumerHub, kind: str
+) -> None:
     heard = []
     await hub.publish("t", "t")
     async with hub.open(**{kind: "c"}, since=FromOldest()) as consumer, trio.open_nursery() as nursery:
@@ -85,7 +94,7 @@ async def test_who_is_connected_to_a_moved_one_is_closed_and_its_acks_come_too_l
 
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
-async def test_who_is_connected_to_a_deleted_one_is_closed_for_good(hub, kind):
+async def test_who_is_connected_to_a_deleted_one_is_closed_for_good(hub: ConsumerHub, kind: str) -> None:
     heard = []
     async with hub.open(**{kind: "c"}) as consumer, trio.open_nursery() as nursery:
         nursery.start_soon(until_closed, consumer, heard)
@@ -98,7 +107,7 @@ async def test_who_is_connected_to_a_deleted_one_is_closed_for_good(hub, kind):
 
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
-async def test_a_deleted_one_can_be_recreated(hub, kind):
+async def test_a_deleted_one_can_be_recreated(hub: ConsumerHub, kind: str) -> None:
     async with hub.open(**{kind: "c"}, since=FromOldest()) as consumer:
         await hub.publish("t", "t")
         await take(consumer, 2)
@@ -111,10 +120,10 @@ async def test_a_deleted_one_can_be_recreated(hub, kind):
         assert await take(consumer, 1) == [3]
 
 
-async def test_a_connection_that_waited_for_a_cursor_that_is_deleted_recreates_it(hub):
+async def test_a_connection_that_waited_for_a_cursor_that_is_deleted_recreates_it(hub: ConsumerHub) -> None:
     opened = trio.Event()
 
-    async def connect():
+    async def connect() -> None:
         async with hub.open(cursor="c"):
             opened.set()
 
@@ -128,7 +137,7 @@ async def test_a_connection_that_waited_for_a_cursor_that_is_deleted_recreates_i
 
 
 @pytest.mark.parametrize("path", ["/sub/t", "/sub/other"])
-async def test_what_is_not_there_can_be_neither_moved_nor_deleted(hub, path):
+async def test_what_is_not_there_can_be_neither_moved_nor_deleted(hub: ConsumerHub, path: str) -> None:
     async with hub.open(cursor="c"):
         pass
 
@@ -138,7 +147,7 @@ async def test_what_is_not_there_can_be_neither_moved_nor_deleted(hub, path):
         await hub.consumers.delete("cursor", path, "d")
 
 
-async def test_whoever_deletes_while_the_log_is_broken_is_told_so(hub):
+async def test_whoever_deletes_while_the_log_is_broken_is_told_so(hub: ConsumerHub) -> None:
     async with hub.open(cursor="c"):
         pass
     hub.log.broken = True

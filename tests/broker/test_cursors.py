@@ -1,19 +1,23 @@
 """A cursor goes on where its client has acknowledged everything before, whatever happens in between."""
 
+from typing import Any
+
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.broker.broker import Start
 from hookbot.broker.cursors import take_page
 from hookbot.broker.page_cache import PAGE_BYTES, PAGE_MESSAGES
 from hookbot.errors import Ended, Refused, Unavailable
+from hookbot.log.memory import MemoryLog
+from hookbot.log.sqlite import SqliteLog
 from hookbot.protocol.since import AfterId, FromOldest
 from hookbot.protocol.topics import TopicFilter
-from support.consumers import ack, listening, open_hub, shown, take, takes_nothing
+from support.consumers import ConsumerHub, ack, listening, open_hub, shown, take, takes_nothing
 
 
-async def test_a_new_cursor_starts_now_and_is_saved_before_its_client_hears_of_it(hub):
+async def test_a_new_cursor_starts_now_and_is_saved_before_its_client_hears_of_it(hub: ConsumerHub) -> None:
     await hub.publish("t", "t")
 
     async with hub.open(cursor="c") as cursor:
@@ -23,7 +27,7 @@ async def test_a_new_cursor_starts_now_and_is_saved_before_its_client_hears_of_i
         assert await take(cursor, 1) == [3]
 
 
-async def test_a_new_cursor_starts_where_it_was_asked_to(hub):
+async def test_a_new_cursor_starts_where_it_was_asked_to(hub: ConsumerHub) -> None:
     await hub.publish("t", "t", "t")
 
     async with hub.open(cursor="all", since=FromOldest()) as cursor:
@@ -32,7 +36,7 @@ async def test_a_new_cursor_starts_where_it_was_asked_to(hub):
         assert await take(cursor, 1) == [3]
 
 
-async def test_a_cursor_goes_on_after_what_was_acknowledged_wherever_it_asks_to_start(hub):
+async def test_a_cursor_goes_on_after_what_was_acknowledged_wherever_it_asks_to_start(hub: ConsumerHub) -> None:
     await hub.publish("t", "t", "t")
     async with hub.open(cursor="c", since=FromOldest()) as cursor:
         assert await take(cursor, 3) == [1, 2, 3]
@@ -43,7 +47,7 @@ async def test_a_cursor_goes_on_after_what_was_acknowledged_wherever_it_asks_to_
         assert await take(cursor, 1) == [3]
 
 
-async def test_a_cursor_goes_on_in_a_hub_that_was_restarted(log):
+async def test_a_cursor_goes_on_in_a_hub_that_was_restarted(log: MemoryLog | SqliteLog) -> None:
     async with open_hub(log) as hub:
         await hub.publish("t", "t", "t")
         async with hub.open(cursor="c", since=FromOldest()) as cursor:
@@ -54,7 +58,7 @@ async def test_a_cursor_goes_on_in_a_hub_that_was_restarted(log):
         assert await take(cursor, 2) == [2, 3]
 
 
-async def test_what_comes_while_nobody_is_connected_waits(hub):
+async def test_what_comes_while_nobody_is_connected_waits(hub: ConsumerHub) -> None:
     async with hub.open(cursor="c"):
         pass
     await hub.publish("t", "other", "t")
@@ -63,7 +67,7 @@ async def test_what_comes_while_nobody_is_connected_waits(hub):
         assert await take(cursor, 2) == [1, 3]
 
 
-async def test_an_ack_is_of_everything_up_to_it_and_an_older_one_changes_nothing(hub):
+async def test_an_ack_is_of_everything_up_to_it_and_an_older_one_changes_nothing(hub: ConsumerHub) -> None:
     await hub.publish("t", "t", "t")
     async with hub.open(cursor="c", since=FromOldest()) as cursor:
         await take(cursor, 3)
@@ -88,7 +92,9 @@ async def test_an_ack_is_of_everything_up_to_it_and_an_older_one_changes_nothing
         ({"type": "ack", "id": "zzzzzzzz-000000000000001"}, "is of another log"),
     ],
 )
-async def test_an_ack_that_is_none_is_refused_and_changes_nothing(memory_hub, answer, why, autojump_clock):
+async def test_an_ack_that_is_none_is_refused_and_changes_nothing(
+    memory_hub: ConsumerHub, answer: str | dict[str, Any], why: str, autojump_clock: MockClock
+) -> None:
     await memory_hub.publish("t")
     async with memory_hub.open(cursor="c", since=FromOldest()) as cursor:
         await take(cursor, 1)
@@ -98,7 +104,7 @@ async def test_an_ack_that_is_none_is_refused_and_changes_nothing(memory_hub, an
     assert await memory_hub.saved() == {"cursor /sub/t c": 0}
 
 
-async def test_what_was_not_sent_yet_cannot_be_acknowledged(hub):
+async def test_what_was_not_sent_yet_cannot_be_acknowledged(hub: ConsumerHub) -> None:
     await hub.publish("t", "t")
     async with hub.open(cursor="c", since=FromOldest(), max_unacked=1) as cursor:
         await take(cursor, 1)
@@ -110,7 +116,7 @@ async def test_what_was_not_sent_yet_cannot_be_acknowledged(hub):
         assert await take(cursor, 1) == [2]
 
 
-async def test_no_more_is_sent_than_may_be_unacknowledged(memory_hub, autojump_clock):
+async def test_no_more_is_sent_than_may_be_unacknowledged(memory_hub: ConsumerHub, autojump_clock: MockClock) -> None:
     hub = memory_hub
     await hub.publish(*["t"] * 5)
     async with hub.open(cursor="c", since=FromOldest(), max_unacked=2) as cursor:
@@ -122,20 +128,20 @@ async def test_no_more_is_sent_than_may_be_unacknowledged(memory_hub, autojump_c
         assert await takes_nothing(cursor)
 
 
-async def test_an_ack_lets_a_client_that_waits_have_more(hub):
+async def test_an_ack_lets_a_client_that_waits_have_more(hub: ConsumerHub) -> None:
     await hub.publish("t", "t")
     async with hub.open(cursor="c", since=FromOldest(), max_unacked=1) as cursor, trio.open_nursery() as nursery:
         await take(cursor, 1)
 
         @nursery.start_soon
-        async def ack_later():
+        async def ack_later() -> None:
             await wait_all_tasks_blocked()
             ack(cursor, hub, 1)
 
         assert await take(cursor, 1) == [2]
 
 
-async def test_a_client_that_acknowledges_one_by_one_gets_a_long_history_in_order(hub):
+async def test_a_client_that_acknowledges_one_by_one_gets_a_long_history_in_order(hub: ConsumerHub) -> None:
     await hub.publish(*["t"] * 40)
     received = []
     async with hub.open(cursor="c", since=FromOldest(), max_unacked=3) as cursor:
@@ -146,18 +152,18 @@ async def test_a_client_that_acknowledges_one_by_one_gets_a_long_history_in_orde
     assert received == list(range(1, 41))
 
 
-async def test_a_wait_that_is_cut_short_loses_nothing(memory_hub, autojump_clock):
+async def test_a_wait_that_is_cut_short_loses_nothing(memory_hub: ConsumerHub, autojump_clock: MockClock) -> None:
     async with memory_hub.open(cursor="c") as cursor:
         assert await takes_nothing(cursor)
         await memory_hub.publish("t")
         assert await take(cursor, 1) == [1]
 
 
-async def test_a_second_connection_waits_for_the_first(hub):
+async def test_a_second_connection_waits_for_the_first(hub: ConsumerHub) -> None:
     await hub.publish("t", "t")
     opened = trio.Event()
 
-    async def connect_second():
+    async def connect_second() -> None:
         async with hub.open(cursor="c") as cursor:
             opened.set()
             assert await take(cursor, 1) == [2]
@@ -170,10 +176,10 @@ async def test_a_second_connection_waits_for_the_first(hub):
         ack(first, hub, 1)
 
 
-async def test_of_many_connections_that_wait_each_gets_its_turn(hub):
+async def test_of_many_connections_that_wait_each_gets_its_turn(hub: ConsumerHub) -> None:
     turns = []
 
-    async def connect(n):
+    async def connect(n: int) -> None:
         async with hub.open(cursor="c"):
             turns.append(n)
             await wait_all_tasks_blocked()
@@ -185,7 +191,9 @@ async def test_of_many_connections_that_wait_each_gets_its_turn(hub):
     assert sorted(turns) == [0, 1, 2, 3, 4]
 
 
-async def test_a_connection_that_takes_over_has_the_cursor_at_once_and_the_first_has_nothing_any_more(hub):
+async def test_a_connection_that_takes_over_has_the_cursor_at_once_and_the_first_has_nothing_any_more(
+    hub: ConsumerHub,
+) -> None:
     await hub.publish("t", "t")
     async with hub.open(cursor="c", since=FromOldest()) as first:
         await take(first, 2)
@@ -200,11 +208,11 @@ async def test_a_connection_that_takes_over_has_the_cursor_at_once_and_the_first
     assert ended.value.code == 4001
 
 
-async def test_a_connection_that_waits_for_messages_hears_that_the_cursor_was_taken_over(hub):
+async def test_a_connection_that_waits_for_messages_hears_that_the_cursor_was_taken_over(hub: ConsumerHub) -> None:
     heard = []
     opened = trio.Event()
 
-    async def connect_first():
+    async def connect_first() -> None:
         async with hub.open(cursor="c") as first:
             opened.set()
             try:
@@ -221,7 +229,7 @@ async def test_a_connection_that_waits_for_messages_hears_that_the_cursor_was_ta
             assert heard == [4001]
 
 
-async def test_a_connection_that_was_taken_over_does_not_free_the_cursor_by_leaving(hub):
+async def test_a_connection_that_was_taken_over_does_not_free_the_cursor_by_leaving(hub: ConsumerHub) -> None:
     first = hub.open(cursor="c")
     await first.__aenter__()
     async with hub.open(cursor="c", takeover=True) as second:
@@ -231,7 +239,9 @@ async def test_a_connection_that_was_taken_over_does_not_free_the_cursor_by_leav
         assert await take(second, 1) == [1]
 
 
-async def test_what_was_sent_on_the_connection_before_may_be_acknowledged_on_the_next(memory_hub, autojump_clock):
+async def test_what_was_sent_on_the_connection_before_may_be_acknowledged_on_the_next(
+    memory_hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     hub = memory_hub
     await hub.publish("t", "t", "t")
     async with hub.open(cursor="c", since=FromOldest(), max_unacked=2) as cursor:
@@ -242,7 +252,7 @@ async def test_what_was_sent_on_the_connection_before_may_be_acknowledged_on_the
         assert await take(cursor, 1) == [3]
 
 
-async def test_what_a_hub_has_sent_before_it_died_may_be_acknowledged_to_the_next(log):
+async def test_what_a_hub_has_sent_before_it_died_may_be_acknowledged_to_the_next(log: MemoryLog | SqliteLog) -> None:
     async with open_hub(log) as hub:
         await hub.publish("t", "t", "t")
         async with hub.open(cursor="c", since=FromOldest()) as cursor:
@@ -253,7 +263,7 @@ async def test_what_a_hub_has_sent_before_it_died_may_be_acknowledged_to_the_nex
         assert await take(cursor, 1) == [3]
 
 
-async def test_names_and_paths_are_cursors_of_their_own(hub):
+async def test_names_and_paths_are_cursors_of_their_own(hub: ConsumerHub) -> None:
     async with (
         hub.open("a", cursor="x") as a,
         hub.open("a/", cursor="x") as below_a,
@@ -276,7 +286,7 @@ async def test_names_and_paths_are_cursors_of_their_own(hub):
     }
 
 
-async def test_a_connected_cursor_moves_over_what_is_not_of_its_subscription(hub):
+async def test_a_connected_cursor_moves_over_what_is_not_of_its_subscription(hub: ConsumerHub) -> None:
     await hub.publish("t")
     async with hub.open(cursor="c", since=FromOldest()) as cursor:
         await take(cursor, 1)
@@ -289,7 +299,7 @@ async def test_a_connected_cursor_moves_over_what_is_not_of_its_subscription(hub
         assert hub.consumers.list()[0].position == hub.id(3)
 
 
-async def test_what_waits_for_room_is_not_told_as_sent(memory_hub, autojump_clock):
+async def test_what_waits_for_room_is_not_told_as_sent(memory_hub: ConsumerHub, autojump_clock: MockClock) -> None:
     hub = memory_hub
     async with hub.open(cursor="c", max_unacked=1) as cursor:
         await hub.publish("t", "t", "other")
@@ -299,7 +309,7 @@ async def test_what_waits_for_room_is_not_told_as_sent(memory_hub, autojump_cloc
         assert cursor.skip_unwanted() == 1
 
 
-async def test_the_id_of_a_heartbeat_may_be_acknowledged(hub):
+async def test_the_id_of_a_heartbeat_may_be_acknowledged(hub: ConsumerHub) -> None:
     async with hub.open(cursor="c") as cursor:
         await hub.publish("other", "other")
 
@@ -308,7 +318,9 @@ async def test_the_id_of_a_heartbeat_may_be_acknowledged(hub):
     assert hub.consumers.list()[0].lag == 0
 
 
-async def test_a_gap_is_told_when_retention_has_overtaken_a_cursor_and_again_until_something_is_acknowledged(hub):
+async def test_a_gap_is_told_when_retention_has_overtaken_a_cursor_and_again_until_something_is_acknowledged(
+    hub: ConsumerHub,
+) -> None:
     async with hub.open(cursor="c"):
         await hub.publish("t", "t", "t", "t")
         await hub.trim(1)
@@ -326,7 +338,7 @@ async def test_a_gap_is_told_when_retention_has_overtaken_a_cursor_and_again_unt
         assert await take(cursor, 1) == [5]
 
 
-async def test_a_gap_takes_no_room_from_the_message_after_it(hub):
+async def test_a_gap_takes_no_room_from_the_message_after_it(hub: ConsumerHub) -> None:
     async with hub.open(cursor="c"):
         await hub.publish("t", "t")
         await hub.trim(1)
@@ -335,7 +347,7 @@ async def test_a_gap_takes_no_room_from_the_message_after_it(hub):
         assert await take(cursor, 2) == [(None, 2), 2]
 
 
-async def test_a_gap_before_the_first_message_of_a_new_cursor_is_not_forgotten_either(hub):
+async def test_a_gap_before_the_first_message_of_a_new_cursor_is_not_forgotten_either(hub: ConsumerHub) -> None:
     await hub.publish("t", "t", "t")
     await hub.trim(1)
     for _ in range(2):
@@ -343,7 +355,7 @@ async def test_a_gap_before_the_first_message_of_a_new_cursor_is_not_forgotten_e
             assert await take(cursor, 2) == [(1, 3), 3]
 
 
-async def test_a_new_cursor_that_starts_at_an_id_of_another_log_is_told_so(hub):
+async def test_a_new_cursor_that_starts_at_an_id_of_another_log_is_told_so(hub: ConsumerHub) -> None:
     await hub.publish("t", "t")
     async with hub.open(cursor="c", since=AfterId("zzzzzzzz", 7)) as cursor:
         [gap] = await cursor.take()
@@ -351,21 +363,21 @@ async def test_a_new_cursor_that_starts_at_an_id_of_another_log_is_told_so(hub):
         assert await take(cursor, 2) == [1, 2]
 
 
-async def test_a_subscription_to_what_is_stored_ends_when_all_of_it_is_acknowledged(hub):
+async def test_a_subscription_to_what_is_stored_ends_when_all_of_it_is_acknowledged(hub: ConsumerHub) -> None:
     await hub.publish("t", "t")
     async with hub.open(cursor="c", since=FromOldest(), follow=False) as cursor, trio.open_nursery() as nursery:
         await hub.publish("other")
         assert await take(cursor, 2) == [1, 2]
 
         @nursery.start_soon
-        async def ack_later():
+        async def ack_later() -> None:
             await wait_all_tasks_blocked()
             ack(cursor, hub, 2)
 
         assert await cursor.take() == ()
 
 
-async def test_a_path_has_at_most_a_hundred_cursors(hub):
+async def test_a_path_has_at_most_a_hundred_cursors(hub: ConsumerHub) -> None:
     for n in range(100):
         async with hub.open(cursor=f"c{n}"):
             pass
@@ -381,7 +393,9 @@ async def test_a_path_has_at_most_a_hundred_cursors(hub):
         pass
 
 
-async def test_a_cursor_that_cannot_be_saved_is_not_opened_and_can_be_later(memory_hub, autojump_clock):
+async def test_a_cursor_that_cannot_be_saved_is_not_opened_and_can_be_later(
+    memory_hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     hub = memory_hub
     hub.log.broken = True
     with pytest.raises(Unavailable, match="disk is full"):
@@ -394,7 +408,9 @@ async def test_a_cursor_that_cannot_be_saved_is_not_opened_and_can_be_later(memo
         assert await take(cursor, 1) == [1]  # since the first time it was asked for
 
 
-async def test_a_page_is_no_more_than_a_page_and_the_next_one_goes_on_after_it(memory_hub, autojump_clock):
+async def test_a_page_is_no_more_than_a_page_and_the_next_one_goes_on_after_it(
+    memory_hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     hub = memory_hub
     with hub.broker.subscribe(TopicFilter(("t",)), Start(0)) as subscription:
         await hub.publish(*["t"] * (PAGE_MESSAGES + 3))

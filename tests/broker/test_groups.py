@@ -1,26 +1,32 @@
 """A group: each message is one member's task, until somebody says that it is done."""
 
 from collections import defaultdict
+from contextlib import _AsyncGeneratorContextManager
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.broker import group as group_module
+from hookbot.broker.channels import Entry
+from hookbot.broker.group import Member
 from hookbot.broker.page_cache import PAGE_MESSAGES
 from hookbot.errors import Ended, Refused, Unavailable
-from hookbot.log.sqlite import open_sqlite_log
+from hookbot.log.memory import MemoryLog
+from hookbot.log.sqlite import SqliteLog, open_sqlite_log
 from hookbot.protocol.message import Gap
 from hookbot.protocol.since import AfterId, FromOldest
-from support.consumers import ack_each, listening, number, open_hub, shown, take, takes_nothing
+from support.consumers import ConsumerHub, ack_each, listening, number, open_hub, shown, take, takes_nothing
 
 
-def join(hub, topic="t", **asked):
+def join(hub: ConsumerHub, topic: str = "t", **asked: Any) -> _AsyncGeneratorContextManager:
     return hub.open(topic, group="g", **asked)
 
 
-async def take_marked(member, count):
+async def take_marked(member: Member, count: int) -> list[tuple[int, bool]]:
     """The next messages, and whether each comes again."""
     taken = []
     with trio.fail_after(20):
@@ -29,7 +35,7 @@ async def take_marked(member, count):
     return taken
 
 
-async def test_a_new_group_starts_now_and_is_saved_before_its_member_hears_of_it(hub):
+async def test_a_new_group_starts_now_and_is_saved_before_its_member_hears_of_it(hub: ConsumerHub) -> None:
     await hub.publish("t", "t")
 
     async with join(hub) as member:
@@ -39,11 +45,11 @@ async def test_a_new_group_starts_now_and_is_saved_before_its_member_hears_of_it
         assert await take(member, 1) == [3]
 
 
-async def test_each_message_goes_to_one_member(hub):
+async def test_each_message_goes_to_one_member(hub: ConsumerHub) -> None:
     async with join(hub) as first, join(hub) as second, trio.open_nursery() as nursery:
         received = defaultdict(list)
 
-        async def receive(name, member):
+        async def receive(name: str, member: Member) -> None:
             while len(received["first"]) + len(received["second"]) < 20:
                 received[name] += shown(await member.take())
             nursery.cancel_scope.cancel()
@@ -57,13 +63,13 @@ async def test_each_message_goes_to_one_member(hub):
     assert not set(received["first"]) & set(received["second"])
 
 
-async def test_a_backlog_is_shared_fairly_by_those_who_ask(memory_hub, autojump_clock):
+async def test_a_backlog_is_shared_fairly_by_those_who_ask(memory_hub: ConsumerHub, autojump_clock: MockClock) -> None:
     hub = memory_hub
     await hub.publish(*["t"] * 1000)
     async with join(hub, since=FromOldest()) as first, join(hub) as second, join(hub) as third:
         received = defaultdict(list)
 
-        async def receive(name, member):
+        async def receive(name: str, member: Member) -> None:
             while True:
                 received[name] += shown(await member.take())
 
@@ -77,7 +83,7 @@ async def test_a_backlog_is_shared_fairly_by_those_who_ask(memory_hub, autojump_
     assert sorted(n for each in received.values() for n in each) == list(range(1, 1001))
 
 
-async def test_nobody_has_more_than_may_be_unacknowledged(memory_hub, autojump_clock):
+async def test_nobody_has_more_than_may_be_unacknowledged(memory_hub: ConsumerHub, autojump_clock: MockClock) -> None:
     hub = memory_hub
     await hub.publish(*["t"] * 5)
     async with join(hub, since=FromOldest(), max_unacked=2) as member:
@@ -89,20 +95,20 @@ async def test_nobody_has_more_than_may_be_unacknowledged(memory_hub, autojump_c
         assert await takes_nothing(member)
 
 
-async def test_an_ack_gives_more_to_a_member_that_waits(hub):
+async def test_an_ack_gives_more_to_a_member_that_waits(hub: ConsumerHub) -> None:
     await hub.publish("t", "t")
     async with join(hub, since=FromOldest(), max_unacked=1) as member, trio.open_nursery() as nursery:
         await take(member, 1)
 
         @nursery.start_soon
-        async def ack_later():
+        async def ack_later() -> None:
             await wait_all_tasks_blocked()
             ack_each(member, hub, 1)
 
         assert await take(member, 1) == [2]
 
 
-async def test_a_slow_member_does_not_hold_up_the_others(memory_hub, autojump_clock):
+async def test_a_slow_member_does_not_hold_up_the_others(memory_hub: ConsumerHub, autojump_clock: MockClock) -> None:
     hub = memory_hub
     async with join(hub) as slow, join(hub) as quick:
         await hub.publish(*["t"] * 3)
@@ -115,7 +121,7 @@ async def test_a_slow_member_does_not_hold_up_the_others(memory_hub, autojump_cl
             ack_each(quick, hub, *received[-1:])
 
 
-async def test_what_a_member_that_leaves_has_not_acknowledged_goes_to_another_and_is_marked(hub):
+async def test_what_a_member_that_leaves_has_not_acknowledged_goes_to_another_and_is_marked(hub: ConsumerHub) -> None:
     await hub.publish("t", "t", "t")
     async with join(hub) as staying:
         async with join(hub, since=FromOldest()):
@@ -128,7 +134,7 @@ async def test_what_a_member_that_leaves_has_not_acknowledged_goes_to_another_an
         assert await take_marked(staying, 2) == [(4, True), (6, True)]
 
 
-async def test_what_was_given_to_a_member_but_never_fetched_is_not_marked(hub):
+async def test_what_was_given_to_a_member_but_never_fetched_is_not_marked(hub: ConsumerHub) -> None:
     async with join(hub) as staying:
         async with join(hub) as leaving:
             with trio.move_on_after(0):
@@ -142,7 +148,9 @@ async def test_what_was_given_to_a_member_but_never_fetched_is_not_marked(hub):
         assert await take_marked(staying, 1) == [(1, False)]
 
 
-async def test_what_is_not_acknowledged_in_time_goes_to_another_and_is_marked(memory_hub, autojump_clock):
+async def test_what_is_not_acknowledged_in_time_goes_to_another_and_is_marked(
+    memory_hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     hub = memory_hub
     async with join(hub, ack_timeout_s=60) as slow, join(hub) as other:
         await hub.publish("t")
@@ -155,7 +163,9 @@ async def test_what_is_not_acknowledged_in_time_goes_to_another_and_is_marked(me
             assert await take_marked(other, 1) == [(1, True)]
 
 
-async def test_what_is_not_acknowledged_in_time_comes_again_to_a_member_that_is_alone(memory_hub, autojump_clock):
+async def test_what_is_not_acknowledged_in_time_comes_again_to_a_member_that_is_alone(
+    memory_hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     hub = memory_hub
     async with join(hub, ack_timeout_s=5) as member:
         await hub.publish("t")
@@ -167,7 +177,7 @@ async def test_what_is_not_acknowledged_in_time_comes_again_to_a_member_that_is_
         assert scope.cancelled_caught
 
 
-async def test_a_late_ack_counts(memory_hub, autojump_clock):
+async def test_a_late_ack_counts(memory_hub: ConsumerHub, autojump_clock: MockClock) -> None:
     hub = memory_hub
     async with join(hub, ack_timeout_s=5) as slow, join(hub) as other:
         await hub.publish("t", "t")
@@ -181,7 +191,7 @@ async def test_a_late_ack_counts(memory_hub, autojump_clock):
         assert other.skip_unwanted() == 2
 
 
-async def test_a_member_that_comes_back_may_acknowledge_what_it_was_sent_before(hub):
+async def test_a_member_that_comes_back_may_acknowledge_what_it_was_sent_before(hub: ConsumerHub) -> None:
     async with join(hub) as other:
         async with join(hub) as member:
             await hub.publish("t")
@@ -202,7 +212,9 @@ async def test_a_member_that_comes_back_may_acknowledge_what_it_was_sent_before(
         ({"type": "ack", "ids": ["zzzzzzzz-000000000000001"]}, "is of another log"),
     ],
 )
-async def test_an_ack_that_is_none_is_refused(memory_hub, autojump_clock, answer, why):
+async def test_an_ack_that_is_none_is_refused(
+    memory_hub: ConsumerHub, autojump_clock: MockClock, answer: dict[str, Any] | None, why: str
+) -> None:
     async with join(memory_hub) as member:
         with pytest.raises(Refused, match=why):
             member.ack(answer)
@@ -210,7 +222,9 @@ async def test_an_ack_that_is_none_is_refused(memory_hub, autojump_clock, answer
 
 
 @pytest.mark.parametrize("wrong", [3, 4])
-async def test_an_ack_with_one_message_that_was_not_sent_changes_nothing(memory_hub, autojump_clock, wrong):
+async def test_an_ack_with_one_message_that_was_not_sent_changes_nothing(
+    memory_hub: ConsumerHub, autojump_clock: MockClock, wrong: int
+) -> None:
     hub = memory_hub
     await hub.publish("t", "t", "t")
     async with join(hub, since=FromOldest(), max_unacked=2) as member:
@@ -222,7 +236,7 @@ async def test_an_ack_with_one_message_that_was_not_sent_changes_nothing(memory_
         assert member.skip_unwanted() == 0
 
 
-async def test_a_group_whose_members_all_left_keeps_its_place(hub):
+async def test_a_group_whose_members_all_left_keeps_its_place(hub: ConsumerHub) -> None:
     async with join(hub) as member:
         await hub.publish("t", "t", "t", "t")
         await take(member, 4)
@@ -234,7 +248,9 @@ async def test_a_group_whose_members_all_left_keeps_its_place(hub):
         assert await take_marked(member, 3) == [(2, True), (4, True), (5, False)]
 
 
-async def test_after_a_restart_a_group_goes_on_after_what_is_acknowledged_completely(log):
+async def test_after_a_restart_a_group_goes_on_after_what_is_acknowledged_completely(
+    log: MemoryLog | SqliteLog,
+) -> None:
     async with open_hub(log) as hub, join(hub) as member:
         await hub.publish("t", "t", "t", "t")
         await take(member, 4)
@@ -244,7 +260,7 @@ async def test_after_a_restart_a_group_goes_on_after_what_is_acknowledged_comple
         assert await take_marked(member, 3) == [(2, False), (3, False), (4, False)]
 
 
-async def test_a_group_is_saved_while_its_members_stay(memory_hub, autojump_clock):
+async def test_a_group_is_saved_while_its_members_stay(memory_hub: ConsumerHub, autojump_clock: MockClock) -> None:
     hub = memory_hub
     async with join(hub) as member:
         await hub.publish("t", "other", "t")
@@ -255,7 +271,7 @@ async def test_a_group_is_saved_while_its_members_stay(memory_hub, autojump_cloc
         assert await hub.saved("group") == {"group /sub/t g": 2}
 
 
-async def test_a_quiet_group_follows_the_head(hub):
+async def test_a_quiet_group_follows_the_head(hub: ConsumerHub) -> None:
     async with join(hub) as member:
         await hub.publish("t")
         await take(member, 1)
@@ -266,7 +282,9 @@ async def test_a_quiet_group_follows_the_head(hub):
         assert hub.consumers.list()[0].lag == 0
 
 
-async def test_by_topic_a_topic_stays_on_the_member_that_has_it(memory_hub, autojump_clock):
+async def test_by_topic_a_topic_stays_on_the_member_that_has_it(
+    memory_hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     hub = memory_hub
     async with join(hub, "", by_topic=True) as first, join(hub, "", by_topic=True) as second:
         await hub.publish("a")
@@ -279,8 +297,8 @@ async def test_by_topic_a_topic_stays_on_the_member_that_has_it(memory_hub, auto
 
 
 async def test_by_topic_the_next_message_is_for_anybody_when_the_ones_before_are_acknowledged(
-    memory_hub, autojump_clock
-):
+    memory_hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     hub = memory_hub
     async with join(hub, by_topic=True, max_unacked=1) as first, join(hub, by_topic=True) as second:
         await hub.publish("t", "t")
@@ -291,7 +309,9 @@ async def test_by_topic_the_next_message_is_for_anybody_when_the_ones_before_are
         assert await take(second, 1) == [2]
 
 
-async def test_by_topic_a_topic_moves_as_a_whole_and_in_order(memory_hub, autojump_clock):
+async def test_by_topic_a_topic_moves_as_a_whole_and_in_order(
+    memory_hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     hub = memory_hub
     async with join(hub, by_topic=True, ack_timeout_s=10) as slow, join(hub, by_topic=True) as other:
         await hub.publish("t", "t")
@@ -304,7 +324,9 @@ async def test_by_topic_a_topic_moves_as_a_whole_and_in_order(memory_hub, autoju
         assert await take_marked(other, 3) == [(1, True), (2, True), (3, True)]
 
 
-async def test_a_topic_that_is_held_up_does_not_fill_the_memory(memory_hub, autojump_clock, monkeypatch):
+async def test_a_topic_that_is_held_up_does_not_fill_the_memory(
+    memory_hub: ConsumerHub, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(group_module, "MAX_WAITING", 1000)
     hub = memory_hub
     async with join(hub, "", by_topic=True, max_unacked=1) as stuck, join(hub, "", by_topic=True) as other:
@@ -322,7 +344,7 @@ async def test_a_topic_that_is_held_up_does_not_fill_the_memory(memory_hub, auto
         assert await take(other, 1) == [3002]
 
 
-async def test_the_members_of_a_group_want_the_same_order(hub):
+async def test_the_members_of_a_group_want_the_same_order(hub: ConsumerHub) -> None:
     async with join(hub, by_topic=True):
         with pytest.raises(Refused, match="the other members of the group g subscribed with key=topic"):
             hub.consumers.check_request(listening(group="g"))
@@ -335,7 +357,7 @@ async def test_the_members_of_a_group_want_the_same_order(hub):
         hub.consumers.check_request(listening(group="g"))
 
 
-async def test_every_member_is_told_of_a_gap(hub):
+async def test_every_member_is_told_of_a_gap(hub: ConsumerHub) -> None:
     async with join(hub):
         pass
     await hub.publish("t", "t", "t")
@@ -351,7 +373,7 @@ async def test_every_member_is_told_of_a_gap(hub):
             assert await take(late, 1) == [4]
 
 
-async def test_a_gap_is_told_again_until_something_is_acknowledged(hub):
+async def test_a_gap_is_told_again_until_something_is_acknowledged(hub: ConsumerHub) -> None:
     async with join(hub):
         pass
     await hub.publish("t", "t")
@@ -363,7 +385,7 @@ async def test_a_gap_is_told_again_until_something_is_acknowledged(hub):
             member.skip_unwanted()
 
 
-async def test_gaps_that_nobody_has_taken_yet_are_told_as_one(hub):
+async def test_gaps_that_nobody_has_taken_yet_are_told_as_one(hub: ConsumerHub) -> None:
     async with join(hub) as member:
         member.tell(Gap("retention", hub.id(1), hub.id(3)))
         member.tell(Gap("retention", hub.id(4), hub.id(9)))
@@ -371,7 +393,9 @@ async def test_gaps_that_nobody_has_taken_yet_are_told_as_one(hub):
         assert shown(await member.take()) == [(1, 9)]
 
 
-async def test_a_gap_opens_before_a_group_that_reads_too_slowly(memory_hub, autojump_clock, monkeypatch):
+async def test_a_gap_opens_before_a_group_that_reads_too_slowly(
+    memory_hub: ConsumerHub, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hookbot.broker.channels.WINDOW_MESSAGES", 2)
     hub = memory_hub
     async with join(hub, max_unacked=1) as member:
@@ -387,7 +411,9 @@ async def test_a_gap_opens_before_a_group_that_reads_too_slowly(memory_hub, auto
             assert sorted(await take(other, 2), key=str) == [(513, 1001), 1001]
 
 
-async def test_a_message_that_retention_took_before_it_could_come_again_is_told_as_a_gap(memory_hub, autojump_clock):
+async def test_a_message_that_retention_took_before_it_could_come_again_is_told_as_a_gap(
+    memory_hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     hub = memory_hub
     async with join(hub, ack_timeout_s=5) as slow, join(hub) as other:
         await hub.publish("x", "t", "x", "t")
@@ -400,16 +426,16 @@ async def test_a_message_that_retention_took_before_it_could_come_again_is_told_
         assert other.skip_unwanted() == 4
 
 
-async def test_a_new_group_may_start_anywhere(hub):
+async def test_a_new_group_may_start_anywhere(hub: ConsumerHub) -> None:
     await hub.publish("t", "t", "t")
     async with join(hub, since=AfterId(hub.log.epoch, 1)) as member:
         assert await take(member, 2) == [2, 3]
 
 
-async def test_two_who_make_the_same_group_at_once_are_members_of_one(hub):
+async def test_two_who_make_the_same_group_at_once_are_members_of_one(hub: ConsumerHub) -> None:
     received = []
 
-    async def work():
+    async def work() -> None:
         async with join(hub, since=FromOldest(), max_unacked=3) as member:
             received.extend(await take(member, 3))
             await wait_all_tasks_blocked(0.05)
@@ -422,7 +448,9 @@ async def test_two_who_make_the_same_group_at_once_are_members_of_one(hub):
     assert sorted(received) == [1, 2, 3, 4, 5, 6]
 
 
-async def test_a_group_that_cannot_be_saved_is_not_opened_and_can_be_later(memory_hub, autojump_clock):
+async def test_a_group_that_cannot_be_saved_is_not_opened_and_can_be_later(
+    memory_hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     hub = memory_hub
     hub.log.broken = True
     with pytest.raises(Unavailable, match="disk is full"):
@@ -435,7 +463,9 @@ async def test_a_group_that_cannot_be_saved_is_not_opened_and_can_be_later(memor
         assert await take(member, 1) == [1]  # since the first time it was asked for
 
 
-async def test_nothing_is_remembered_of_a_group_that_was_deleted(memory_hub, autojump_clock):
+async def test_nothing_is_remembered_of_a_group_that_was_deleted(
+    memory_hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     hub = memory_hub
     async with join(hub) as member:
         await hub.publish("t", "t")
@@ -450,8 +480,8 @@ async def test_nothing_is_remembered_of_a_group_that_was_deleted(memory_hub, aut
 
 
 async def test_members_are_sent_away_while_the_log_cannot_be_read_and_find_everything_when_they_come_back(
-    memory_hub, autojump_clock
-):
+    memory_hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     hub = memory_hub
     async with join(hub):
         await hub.publish("t")
@@ -467,7 +497,7 @@ async def test_members_are_sent_away_while_the_log_cannot_be_read_and_find_every
         assert await take(member, 1) == [1]
 
 
-async def test_a_wait_that_is_cut_short_loses_nothing(memory_hub, autojump_clock):
+async def test_a_wait_that_is_cut_short_loses_nothing(memory_hub: ConsumerHub, autojump_clock: MockClock) -> None:
     async with join(memory_hub) as member:
         assert await takes_nothing(member)
         await memory_hub.publish("t")
@@ -477,15 +507,15 @@ async def test_a_wait_that_is_cut_short_loses_nothing(memory_hub, autojump_clock
 @pytest.mark.parametrize("by_topic", [False, True])
 @pytest.mark.parametrize("seed", range(6))
 async def test_whoever_comes_goes_stalls_or_forgets_every_message_is_done_in_the_end(
-    memory_hub, autojump_clock, seed, by_topic
-):
+    memory_hub: ConsumerHub, autojump_clock: MockClock, seed: int, by_topic: bool
+) -> None:
     simulation = Simulation(memory_hub, Random(seed), by_topic)
     await simulation.run(messages=400, members=5)
     simulation.check()
 
 
 @pytest.mark.parametrize("by_topic", [False, True])
-async def test_members_that_come_and_go_lose_nothing_on_disk(tmp_path, by_topic):
+async def test_members_that_come_and_go_lose_nothing_on_disk(tmp_path: Path, by_topic: bool) -> None:
     async with open_sqlite_log(tmp_path) as log, open_hub(log) as hub:
         simulation = Simulation(hub, Random(7), by_topic, stalls=False)
         await simulation.run(messages=200, members=3)
@@ -495,7 +525,7 @@ async def test_members_that_come_and_go_lose_nothing_on_disk(tmp_path, by_topic)
 class Simulation:
     """Members that behave badly, and an account of who had what."""
 
-    def __init__(self, hub, random, by_topic, *, stalls=True):
+    def __init__(self, hub: ConsumerHub, random: Random, by_topic: bool, *, stalls: bool = True) -> None:
         self.hub = hub
         self.random = random
         self.by_topic = by_topic
@@ -506,13 +536,13 @@ class Simulation:
         self.holder = {}  # message → who was sent it last, and when
         self.published = False
 
-    async def run(self, *, messages, members):
+    async def run(self, *, messages: int, members: int) -> None:
         async with trio.open_nursery() as nursery:
             for n in range(members):
                 nursery.start_soon(self.member, n)
             await self.publish(messages)
 
-    async def publish(self, messages):
+    async def publish(self, messages: int) -> None:
         async with join(self.hub, "", by_topic=self.by_topic):
             while len(self.topics) < messages:
                 for topic in self.random.choices("abcd", k=self.random.randint(1, 30)):
@@ -521,7 +551,7 @@ class Simulation:
                 await trio.sleep(self.random.random() * self.stalls)
             self.published = True
 
-    async def member(self, name):
+    async def member(self, name: int) -> None:
         while not (self.published and self.acked == self.topics.keys()):
             await trio.lowlevel.checkpoint()
             timeout_s = self.random.choice([5, 20]) if self.stalls else 3600
@@ -538,7 +568,7 @@ class Simulation:
                 for position in [position for position, (who, _) in self.holder.items() if who is me]:
                     self.holder[position] = me, trio.current_time()  # it leaves: others may have it now
 
-    def note(self, me, items, timeout_s):
+    def note(self, me: object, items: list[Entry], timeout_s: int) -> None:
         now = trio.current_time()
         for entry in items:
             position = entry.position
@@ -553,23 +583,23 @@ class Simulation:
             self.sent.add(position)
             self.holder[position] = me, now + timeout_s
 
-    def topic_moves(self, position, holder):
+    def topic_moves(self, position: int, holder: object) -> None:
         """With a message whose lease has ended, its holder loses the later ones of the topic."""
         for other in self.unacked_like(position):
             if self.holder.get(other, (None, 0))[0] is holder:
                 self.holder[other] = holder, 0
 
-    def check_order(self, me, position, now):
+    def check_order(self, me: object, position: int, now: float) -> None:
         for other in self.unacked_like(position):
             who, until = self.holder.get(other, (None, 0))
             assert who is me or until <= now, "somebody else has one of its topic"
             assert who is me or other >= position, "an earlier one of its topic was left out"
 
-    def unacked_like(self, position):
+    def unacked_like(self, position: int) -> list[int]:
         topic = self.topics[position]
         return [other for other, its in self.topics.items() if its == topic and other not in self.acked]
 
-    async def work(self, consumer, items):
+    async def work(self, consumer: Member, items: list[Entry]) -> None:
         if self.stalls and self.random.random() < 0.1:
             await trio.sleep(self.random.choice([1, 10, 30]))
         done = [entry.position for entry in items if self.random.random() < 0.8]
@@ -581,7 +611,7 @@ class Simulation:
                 self.topic_moves(position, who)
         self.acked.update(done)
 
-    def check(self):
+    def check(self) -> None:
         assert self.acked == self.sent == self.topics.keys()
         [listed] = self.hub.consumers.list()
         assert listed.lag == 0

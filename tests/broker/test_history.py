@@ -1,10 +1,14 @@
 """What the log holds now, and nothing that comes later."""
 
+from collections.abc import AsyncIterator
+from typing import Any
+
 import pytest
 
 from hookbot.broker import history, page_cache
-from hookbot.broker.broker import Start, open_broker
+from hookbot.broker.broker import Broker, Start, open_broker
 from hookbot.broker.history import NewestMessages, StoredMessages
+from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Gap, format_id
@@ -13,38 +17,38 @@ from hookbot.protocol.topics import TopicFilter
 
 
 @pytest.fixture
-async def broker():
+async def broker() -> AsyncIterator[Broker]:
     async with open_broker(MemoryLog()) as broker:
         yield broker
 
 
-async def publish(broker, count=1, topic="a"):
+async def publish(broker: Broker, count: int = 1, topic: str = "a") -> None:
     await broker.commit([Draft(topic) for _ in range(count)])
 
 
 @pytest.fixture
-def small_pages(monkeypatch):
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_cache, "PAGE_MESSAGES", 7)
     monkeypatch.setattr(history, "PAGE_MESSAGES", 7)
 
 
-def request(limit=None):
+def request(limit: int | None = None) -> SubscribeRequest:
     return SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", "jsonl", follow=False, limit=limit)
 
 
-def shown(items):
+def shown(items: list[Any]) -> list[Any]:
     """Positions of messages, and gaps."""
     return [item if isinstance(item, Gap) else item.position for item in items]
 
 
-async def take_all(source):
+async def take_all(source: StoredMessages | NewestMessages) -> list[Any]:
     taken = []
     while items := await source.take():
         taken += shown(items)
     return taken
 
 
-async def test_stored_messages_end_where_the_log_ended_when_they_were_asked_for(broker):
+async def test_stored_messages_end_where_the_log_ended_when_they_were_asked_for(broker: Broker) -> None:
     await publish(broker, 10)
     await publish(broker, 5, topic="b")
     stored = StoredMessages(broker, request(), Start(3))
@@ -56,7 +60,7 @@ async def test_stored_messages_end_where_the_log_ended_when_they_were_asked_for(
 
 
 @pytest.mark.parametrize("kind", [StoredMessages, NewestMessages])
-async def test_nothing_stored_ends_at_once(broker, kind):
+async def test_nothing_stored_ends_at_once(broker: Broker, kind: type[Any]) -> None:
     for topic in ("b", "b", "c"):
         assert await take_all(kind(broker, request(), Start(0))) == []
         await publish(broker, topic=topic)
@@ -64,13 +68,13 @@ async def test_nothing_stored_ends_at_once(broker, kind):
     assert await take_all(kind(broker, request(), Start(3))) == []
 
 
-async def test_all_pages_of_what_is_stored_are_read(broker, small_pages):
+async def test_all_pages_of_what_is_stored_are_read(broker: Broker, small_pages: None) -> None:
     await publish(broker, 100)
 
     assert await take_all(StoredMessages(broker, request(), Start(0))) == list(range(1, 101))
 
 
-async def test_a_hole_that_opens_while_what_is_stored_is_read_is_told(broker, small_pages):
+async def test_a_hole_that_opens_while_what_is_stored_is_read_is_told(broker: Broker, small_pages: None) -> None:
     await publish(broker, 100)
     stored = StoredMessages(broker, request(), Start(0))
     assert shown(await stored.take()) == list(range(1, 8))
@@ -82,14 +86,14 @@ async def test_a_hole_that_opens_while_what_is_stored_is_read_is_told(broker, sm
 
 
 @pytest.mark.parametrize(("kind", "messages"), [(StoredMessages, [1, 2, 3]), (NewestMessages, [3, 2, 1])])
-async def test_the_gap_of_the_start_comes_first(broker, kind, messages):
+async def test_the_gap_of_the_start_comes_first(broker: Broker, kind: type[Any], messages: list[int]) -> None:
     await publish(broker, 3)
     gap = Gap("other-log", None, format_id(broker.log.epoch, 1))
 
     assert await take_all(kind(broker, request(), Start(0, gap))) == [gap, *messages]
 
 
-async def test_the_newest_come_first_page_by_page(broker, small_pages):
+async def test_the_newest_come_first_page_by_page(broker: Broker, small_pages: None) -> None:
     await publish(broker, 20)
     await publish(broker, 5, topic="b")
     newest = NewestMessages(broker, request(), Start(0))
@@ -100,12 +104,12 @@ async def test_the_newest_come_first_page_by_page(broker, small_pages):
     assert await take_all(NewestMessages(broker, request(), Start(12))) == [30, 29, 28, 27, 26, *range(20, 12, -1)]
 
 
-async def test_the_newest_message_of_a_topic_is_one_small_read(broker):
+async def test_the_newest_message_of_a_topic_is_one_small_read(broker: Broker) -> None:
     await publish(broker, 1000)
     reads = []
     read = broker.log.read
 
-    async def counted(wanted, **how):
+    async def counted(wanted: TopicFilter, **how: Any) -> Page:
         page = await read(wanted, **how)
         reads.append(len(page.messages))
         return page
@@ -115,7 +119,7 @@ async def test_the_newest_message_of_a_topic_is_one_small_read(broker):
     assert reads == [1]
 
 
-async def test_backwards_nothing_after_the_start_is_ever_complete(broker):
+async def test_backwards_nothing_after_the_start_is_ever_complete(broker: Broker) -> None:
     await publish(broker, 10)
     newest = NewestMessages(broker, request(), Start(3))
 

@@ -1,5 +1,9 @@
 """Who has which message: every rule of `hookbot.leases`, one by one and then all at once, at random."""
 
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -8,25 +12,25 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from hookbot.broker.leases import LeaseHolder, Leases
 
 
-def member(leases, *, room=1000, timeout_s=60.0):
+def member(leases: Leases, *, room: int = 1000, timeout_s: float = 60.0) -> LeaseHolder:
     holder = LeaseHolder(room, timeout_s, wake=lambda: None)
     leases.join(holder)
     return holder
 
 
-def filled(count, *, lane=lambda position: position):
+def filled(count: int, *, lane: Callable[..., Any] = lambda position: position) -> Leases:
     leases = Leases(0)
     for position in range(1, count + 1):
         leases.add(position, lane(position))
     return leases
 
 
-def fetch(leases, holder, *, now=0.0):
+def fetch(leases: Leases, holder: LeaseHolder, *, now: float = 0.0) -> list[tuple[int, bool]]:
     """What a member was given, and whether each comes again."""
     return [(position, leases.send(holder, position, now)) for position in tuple(holder.given)]
 
 
-def give(leases, holder, count, *, now=0.0):
+def give(leases: Leases, holder: LeaseHolder, count: int, *, now: float = 0.0) -> list[int]:
     leases.ask(holder, count)
     leases.grant(now)
     fetched = fetch(leases, holder, now=now)
@@ -34,7 +38,7 @@ def give(leases, holder, count, *, now=0.0):
     return [position for position, _ in fetched]
 
 
-def test_those_who_ask_are_given_messages_in_turn():
+def test_those_who_ask_are_given_messages_in_turn() -> None:
     leases = filled(6)
     first, second, third = (member(leases) for _ in range(3))
     for holder in (first, second, third):
@@ -45,7 +49,7 @@ def test_those_who_ask_are_given_messages_in_turn():
     assert [list(holder.given) for holder in (first, second, third)] == [[1, 4], [2, 5], [3, 6]]
 
 
-def test_who_does_not_ask_is_given_nothing():
+def test_who_does_not_ask_is_given_nothing() -> None:
     leases = filled(2)
     quiet, asking = member(leases), member(leases)
 
@@ -53,7 +57,7 @@ def test_who_does_not_ask_is_given_nothing():
     assert not quiet.given
 
 
-def test_nobody_has_more_than_there_is_room_for():
+def test_nobody_has_more_than_there_is_room_for() -> None:
     leases = filled(5)
     holder = member(leases, room=2)
 
@@ -64,7 +68,7 @@ def test_nobody_has_more_than_there_is_room_for():
     assert give(leases, holder, 10) == [3]
 
 
-def test_somebody_who_asked_for_more_than_there_was_is_given_it_later():
+def test_somebody_who_asked_for_more_than_there_was_is_given_it_later() -> None:
     leases = filled(1)
     holder = member(leases)
     leases.ask(holder, 2)
@@ -78,7 +82,7 @@ def test_somebody_who_asked_for_more_than_there_was_is_given_it_later():
     assert not leases.has_demand
 
 
-def test_the_floor_is_before_the_oldest_that_is_not_acknowledged():
+def test_the_floor_is_before_the_oldest_that_is_not_acknowledged() -> None:
     leases = filled(3)
     give(leases, member(leases), 3)
 
@@ -93,7 +97,7 @@ def test_the_floor_is_before_the_oldest_that_is_not_acknowledged():
     assert leases.floor == 7
 
 
-def test_what_a_member_had_is_given_to_another_when_it_leaves_and_marked_if_it_was_sent():
+def test_what_a_member_had_is_given_to_another_when_it_leaves_and_marked_if_it_was_sent() -> None:
     leases = filled(2)
     leaving, staying = member(leases), member(leases)
     leases.ask(leaving, 2)
@@ -107,7 +111,7 @@ def test_what_a_member_had_is_given_to_another_when_it_leaves_and_marked_if_it_w
     assert fetch(leases, staying) == [(1, True), (2, False)]
 
 
-def test_a_lease_ends_when_its_time_is_over_and_not_before():
+def test_a_lease_ends_when_its_time_is_over_and_not_before() -> None:
     leases = filled(2)
     slow = member(leases, timeout_s=10)
     give(leases, slow, 1, now=0)
@@ -120,7 +124,7 @@ def test_a_lease_ends_when_its_time_is_over_and_not_before():
     assert give(leases, other, 5, now=10) == [1]
 
 
-def test_the_time_of_a_lease_begins_when_the_message_is_fetched():
+def test_the_time_of_a_lease_begins_when_the_message_is_fetched() -> None:
     leases = filled(2)
     holder = member(leases, timeout_s=10)
     leases.ask(holder, 2)
@@ -132,7 +136,7 @@ def test_the_time_of_a_lease_begins_when_the_message_is_fetched():
     assert leases.expire(17)
 
 
-def test_a_message_whose_lease_ended_is_given_to_another_rather_than_to_the_same():
+def test_a_message_whose_lease_ended_is_given_to_another_rather_than_to_the_same() -> None:
     leases = filled(1)
     slow, other = member(leases, timeout_s=10), member(leases)
     give(leases, slow, 1)
@@ -146,7 +150,7 @@ def test_a_message_whose_lease_ended_is_given_to_another_rather_than_to_the_same
     assert not slow.given
 
 
-def test_a_message_whose_lease_ended_is_given_to_the_same_if_there_is_no_other():
+def test_a_message_whose_lease_ended_is_given_to_the_same_if_there_is_no_other() -> None:
     leases = filled(1)
     slow = member(leases, timeout_s=10)
     give(leases, slow, 1)
@@ -155,7 +159,7 @@ def test_a_message_whose_lease_ended_is_given_to_the_same_if_there_is_no_other()
     assert give(leases, slow, 1, now=10) == [1]
 
 
-def test_a_late_ack_counts_while_the_message_waits_for_another():
+def test_a_late_ack_counts_while_the_message_waits_for_another() -> None:
     leases = filled(2)
     slow, other = member(leases, timeout_s=10), member(leases)
     give(leases, slow, 1)
@@ -167,7 +171,7 @@ def test_a_late_ack_counts_while_the_message_waits_for_another():
     assert give(leases, other, 5) == [2]
 
 
-def test_a_late_ack_counts_while_another_has_the_message_who_is_then_free_for_more():
+def test_a_late_ack_counts_while_another_has_the_message_who_is_then_free_for_more() -> None:
     leases = filled(2)
     slow, other = member(leases, timeout_s=10), member(leases, room=1)
     give(leases, slow, 1)
@@ -181,7 +185,7 @@ def test_a_late_ack_counts_while_another_has_the_message_who_is_then_free_for_mo
     assert leases.floor == 1
 
 
-def test_only_what_was_sent_or_is_acknowledged_counts_as_sent():
+def test_only_what_was_sent_or_is_acknowledged_counts_as_sent() -> None:
     leases = filled(3)
     holder = member(leases)
     give(leases, holder, 1)
@@ -194,7 +198,7 @@ def test_only_what_was_sent_or_is_acknowledged_counts_as_sent():
     assert leases.was_sent(1)
 
 
-def test_a_message_that_is_taken_back_before_it_was_fetched_is_not_sent():
+def test_a_message_that_is_taken_back_before_it_was_fetched_is_not_sent() -> None:
     leases = filled(1)
     holder = member(leases, timeout_s=10)
     leases.ask(holder, 1)
@@ -204,7 +208,7 @@ def test_a_message_that_is_taken_back_before_it_was_fetched_is_not_sent():
     assert leases.send(holder, 1, 10) is None
 
 
-def test_by_topic_the_messages_of_a_topic_go_to_one_member_until_it_has_acknowledged_them():
+def test_by_topic_the_messages_of_a_topic_go_to_one_member_until_it_has_acknowledged_them() -> None:
     leases = filled(6, lane=lambda position: "ab"[position % 2])
     first, second = member(leases), member(leases)
 
@@ -216,7 +220,7 @@ def test_by_topic_the_messages_of_a_topic_go_to_one_member_until_it_has_acknowle
     assert give(leases, first, 10) == [3, 5, 7]
 
 
-def test_by_topic_the_rest_of_a_topic_is_for_anybody_once_its_holder_has_acknowledged_everything():
+def test_by_topic_the_rest_of_a_topic_is_for_anybody_once_its_holder_has_acknowledged_everything() -> None:
     leases = filled(3, lane=lambda position: "a")
     first, second = member(leases), member(leases)
     give(leases, first, 1)
@@ -226,7 +230,7 @@ def test_by_topic_the_rest_of_a_topic_is_for_anybody_once_its_holder_has_acknowl
     assert give(leases, first, 1) == []
 
 
-def test_by_topic_a_lease_that_ends_takes_the_later_ones_of_its_topic_with_it():
+def test_by_topic_a_lease_that_ends_takes_the_later_ones_of_its_topic_with_it() -> None:
     leases = filled(3, lane=lambda position: "a")
     slow, other = member(leases, timeout_s=10), member(leases)
     give(leases, slow, 1, now=0)
@@ -237,7 +241,7 @@ def test_by_topic_a_lease_that_ends_takes_the_later_ones_of_its_topic_with_it():
     assert give(leases, other, 5, now=10) == [1, 2, 3]
 
 
-def test_by_topic_a_busy_topic_does_not_hold_up_the_others():
+def test_by_topic_a_busy_topic_does_not_hold_up_the_others() -> None:
     leases = filled(5, lane=lambda position: "a" if position < 5 else "b")
     stuck, other = member(leases), member(leases)
     give(leases, stuck, 1)
@@ -246,7 +250,7 @@ def test_by_topic_a_busy_topic_does_not_hold_up_the_others():
     assert leases.waiting == 3
 
 
-def test_remembered_leases_begin_with_what_is_not_acknowledged():
+def test_remembered_leases_begin_with_what_is_not_acknowledged() -> None:
     leases = filled(4)
     leaving = member(leases)
     give(leases, leaving, 3)
@@ -263,7 +267,7 @@ def test_remembered_leases_begin_with_what_is_not_acknowledged():
     assert fetch(again, newcomer) == [(2, True), (4, False)]
 
 
-def test_remembered_leases_know_no_more_than_their_limit():
+def test_remembered_leases_know_no_more_than_their_limit() -> None:
     leases = filled(4)
 
     again = leases.remembered(2)
@@ -279,7 +283,7 @@ class Group(RuleBasedStateMachine):
     members = Bundle("members")
 
     @initialize(by_topic=st.booleans())
-    def begin(self, by_topic):
+    def begin(self, by_topic: bool) -> None:
         self.by_topic = by_topic
         self.leases = Leases(0)
         self.holders = []
@@ -289,7 +293,7 @@ class Group(RuleBasedStateMachine):
         self.acked = set()
 
     @rule(topics=st.text("ab", min_size=1, max_size=4))
-    def add(self, topics):
+    def add(self, topics: str) -> None:
         for topic in topics:
             position = self.leases.reached + 1
             self.topics[position] = topic
@@ -297,20 +301,20 @@ class Group(RuleBasedStateMachine):
         self.leases.grant(self.now)
 
     @rule(target=members, room=st.integers(1, 6), timeout_s=st.sampled_from([4.0, 6.0]))
-    def join(self, room, timeout_s):
+    def join(self, room: int, timeout_s: float) -> LeaseHolder:
         holder = member(self.leases, room=room, timeout_s=timeout_s)
         self.holders.append(holder)
         return holder
 
     @rule(holder=consumes(members))
-    def leave(self, holder):
+    def leave(self, holder: LeaseHolder) -> None:
         self.leases.leave(holder)
         self.holders.remove(holder)
         assert not holder.leased
         assert not holder.given
 
     @rule(holder=members, count=st.integers(0, 3))
-    def ask(self, holder, count):
+    def ask(self, holder: LeaseHolder, count: int) -> None:
         self.leases.ask(holder, count)
         self.leases.grant(self.now)
         for holder in self.holders:
@@ -319,7 +323,7 @@ class Group(RuleBasedStateMachine):
                 assert not holder.reserved
 
     @rule(holder=members, count=st.integers(1, 3))
-    def take(self, holder, count):
+    def take(self, holder: LeaseHolder, count: int) -> None:
         self.ask(holder, count)
         for position in tuple(holder.given):
             assert self.leases.send(holder, position, self.now) == (position in self.sent)
@@ -328,7 +332,7 @@ class Group(RuleBasedStateMachine):
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data())
-    def ack(self, data):
+    def ack(self, data: st.DataObject) -> None:
         position = data.draw(st.sampled_from(sorted(self.sent)))
         assert self.leases.was_sent(position)
         self.leases.ack(position)
@@ -336,13 +340,13 @@ class Group(RuleBasedStateMachine):
         self.leases.grant(self.now)
 
     @rule(seconds=st.sampled_from([1.0, 3.0]))
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> None:
         self.now += seconds
         self.leases.expire(self.now)
         assert all(item.deadline > self.now for holder in self.holders for item in holder.leased.values())
 
     @rule()
-    def everybody_leaves_and_the_group_rests(self):
+    def everybody_leaves_and_the_group_rests(self) -> None:
         for holder in tuple(self.holders):
             self.leases.leave(holder)
         self.leases = self.leases.remembered(1000)
@@ -350,7 +354,7 @@ class Group(RuleBasedStateMachine):
             self.leases.join(holder)
 
     @invariant()
-    def nothing_is_lost_and_nobody_has_what_another_has(self):
+    def nothing_is_lost_and_nobody_has_what_another_has(self) -> None:
         unacked = self.topics.keys() - self.acked
         leased = [position for holder in self.holders for position in holder.leased]
         assert len(leased) == len(set(leased))
@@ -361,7 +365,7 @@ class Group(RuleBasedStateMachine):
         assert all(len(holder.leased) <= holder.room for holder in self.holders)
 
     @invariant()
-    def a_topic_stays_in_order_on_one_member(self):
+    def a_topic_stays_in_order_on_one_member(self) -> None:
         if self.by_topic:
             for topic in "ab":
                 holders = [holder for holder in self.holders if self.of(topic, holder.leased)]
@@ -371,16 +375,16 @@ class Group(RuleBasedStateMachine):
                     waiting = self.of(topic, self.topics.keys() - self.acked - set(leased))
                     assert not waiting or min(waiting) > max(leased)
 
-    def of(self, topic, positions):
+    def of(self, topic: str, positions: OrderedDict | set[int]) -> list[int]:
         return [position for position in positions if self.topics[position] == topic]
 
-    def free_lanes(self):
+    def free_lanes(self) -> set[Any]:
         leased = {position for holder in self.holders for position in holder.leased}
         waiting = self.topics.keys() - self.acked - leased
         busy = {self.topics[position] for position in leased} if self.by_topic else set()
         return {position for position in waiting if self.topics[position] not in busy}
 
-    def teardown(self):
+    def teardown(self) -> None:
         if not hasattr(self, "leases"):
             return
         for holder in self.holders:
@@ -399,7 +403,7 @@ TestGroup.settings = settings(max_examples=150, stateful_step_count=60, deadline
 
 
 @pytest.mark.parametrize("by_topic", [False, True])
-def test_a_long_line_is_given_out_completely(by_topic):
+def test_a_long_line_is_given_out_completely(by_topic: bool) -> None:
     leases = filled(3000, lane=lambda position: position % 7 if by_topic else position)
     holders = [member(leases, room=10) for _ in range(5)]
 

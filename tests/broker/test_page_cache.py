@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from hookbot.broker import page_cache as module
+from hookbot.broker.channels import Entry
 from hookbot.broker.page_cache import PageCache
 from hookbot.errors import Unavailable
+from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft
@@ -20,14 +22,14 @@ A = TopicFilter.parse("a")
 class CountedLog(MemoryLog):
     """Says what was read of it, and may be slow or fail."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.reads = []
         self.may_read = trio.Event()
         self.may_read.set()
         self.errors = []
 
-    async def read(self, wanted, *, after, limit, max_bytes, newest=False):
+    async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         self.reads.append(after)
         await self.may_read.wait()
         if self.errors:
@@ -36,29 +38,29 @@ class CountedLog(MemoryLog):
 
 
 @pytest.fixture(autouse=True)
-def small_pages(monkeypatch):
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAGE_MESSAGES", 10)
 
 
 @pytest.fixture
-def log():
+def log() -> CountedLog:
     return CountedLog()
 
 
 @pytest.fixture
-def pages(log):
+def pages(log: CountedLog) -> PageCache:
     return PageCache(log)
 
 
-async def fill(log, count, topic="a", body=b""):
+async def fill(log: CountedLog, count: int, topic: str = "a", body: bytes = b"") -> None:
     await log.append([Draft(topic, body) for _ in range(count)])
 
 
-def positions(entries):
+def positions(entries: list[Entry]) -> list[int]:
     return [entry.position for entry in entries]
 
 
-async def test_a_page_is_what_comes_next_and_how_far_it_reaches(log, pages):
+async def test_a_page_is_what_comes_next_and_how_far_it_reaches(log: CountedLog, pages: PageCache) -> None:
     await fill(log, 15)
     entries, end = await pages.read(A, after=3)
     assert (positions(entries), end) == ([4, 5, 6, 7, 8, 9, 10, 11, 12, 13], 13)
@@ -67,12 +69,14 @@ async def test_a_page_is_what_comes_next_and_how_far_it_reaches(log, pages):
     assert await pages.read(A, after=15) == ([], 15)
 
 
-async def test_many_who_read_at_once_share_one_read_and_its_entries(log, pages, nursery):
+async def test_many_who_read_at_once_share_one_read_and_its_entries(
+    log: CountedLog, pages: PageCache, nursery: trio.Nursery
+) -> None:
     await fill(log, 20)
     log.may_read = trio.Event()
     results = []
 
-    async def read():
+    async def read() -> None:
         results.append((await pages.read(A, after=0))[0])
 
     for _ in range(50):
@@ -86,7 +90,9 @@ async def test_many_who_read_at_once_share_one_read_and_its_entries(log, pages, 
     assert all(entry is first for entries in results for entry, first in zip(entries, results[0], strict=True))
 
 
-async def test_who_stands_in_the_middle_of_a_page_shares_it(log, pages, nursery):
+async def test_who_stands_in_the_middle_of_a_page_shares_it(
+    log: CountedLog, pages: PageCache, nursery: trio.Nursery
+) -> None:
     await fill(log, 20)
     first, _ = await pages.read(A, after=2)
     second, end = await pages.read(A, after=7)
@@ -96,7 +102,7 @@ async def test_who_stands_in_the_middle_of_a_page_shares_it(log, pages, nursery)
     assert second[-1] is first[-1]
 
 
-async def test_what_is_new_follows_a_page_that_once_was_the_last(log, pages):
+async def test_what_is_new_follows_a_page_that_once_was_the_last(log: CountedLog, pages: PageCache) -> None:
     await fill(log, 3)
     assert await pages.read(A, after=0) == (await pages.read(A, after=0))
     await fill(log, 3)
@@ -108,12 +114,14 @@ async def test_what_is_new_follows_a_page_that_once_was_the_last(log, pages):
     assert log.reads == [0, 3]
 
 
-async def test_who_waits_for_a_page_that_does_not_reach_them_reads_their_own(log, pages, nursery):
+async def test_who_waits_for_a_page_that_does_not_reach_them_reads_their_own(
+    log: CountedLog, pages: PageCache, nursery: trio.Nursery
+) -> None:
     await fill(log, 30)
     log.may_read = trio.Event()
     results = {}
 
-    async def read(after):
+    async def read(after: int) -> None:
         results[after] = await pages.read(A, after=after)
 
     for after in (0, 15):
@@ -126,7 +134,7 @@ async def test_who_waits_for_a_page_that_does_not_reach_them_reads_their_own(log
     assert positions(results[0][0]) == list(range(1, 11))
 
 
-async def test_filters_do_not_share_pages(log, pages):
+async def test_filters_do_not_share_pages(log: CountedLog, pages: PageCache) -> None:
     await fill(log, 2)
     await fill(log, 2, topic="b")
     assert positions((await pages.read(A, after=0))[0]) == [1, 2]
@@ -134,20 +142,22 @@ async def test_filters_do_not_share_pages(log, pages):
     assert positions((await pages.read(TopicFilter.parse(""), after=0))[0]) == [1, 2, 3, 4]
 
 
-async def test_a_page_whose_messages_retention_took_is_not_served_again(log, pages):
+async def test_a_page_whose_messages_retention_took_is_not_served_again(log: CountedLog, pages: PageCache) -> None:
     await fill(log, 10)
     await pages.read(A, after=0)
     await log.trim(Retention(max_count=4), now_us=0)
     assert positions((await pages.read(A, after=0))[0]) == [7, 8, 9, 10]
 
 
-async def test_after_a_failure_the_next_one_tries_again(log, pages, nursery):
+async def test_after_a_failure_the_next_one_tries_again(
+    log: CountedLog, pages: PageCache, nursery: trio.Nursery
+) -> None:
     await fill(log, 3)
     log.errors = [Unavailable("no disk")]
     log.may_read = trio.Event()
     results = []
 
-    async def read():
+    async def read() -> None:
         try:
             results.append(positions((await pages.read(A, after=0))[0]))
         except Unavailable as error:
@@ -162,7 +172,9 @@ async def test_after_a_failure_the_next_one_tries_again(log, pages, nursery):
     assert results == ["no disk", [1, 2, 3], [1, 2, 3]]
 
 
-async def test_who_is_cancelled_while_they_read_leaves_it_to_the_next(log, pages, nursery):
+async def test_who_is_cancelled_while_they_read_leaves_it_to_the_next(
+    log: CountedLog, pages: PageCache, nursery: trio.Nursery
+) -> None:
     await fill(log, 3)
     log.may_read = trio.Event()
     with trio.CancelScope() as scope:
@@ -172,12 +184,12 @@ async def test_who_is_cancelled_while_they_read_leaves_it_to_the_next(log, pages
     assert positions((await pages.read(A, after=0))[0]) == [1, 2, 3]
 
 
-async def wait_and_cancel(scope):
+async def wait_and_cancel(scope: trio.CancelScope) -> None:
     await wait_all_tasks_blocked()
     scope.cancel()
 
 
-async def test_only_so_many_pages_are_kept(log, pages, monkeypatch):
+async def test_only_so_many_pages_are_kept(log: CountedLog, pages: PageCache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CACHED_PAGES", 3)
     await fill(log, 50)
     for after in (0, 10, 20, 30, 40):
@@ -189,7 +201,9 @@ async def test_only_so_many_pages_are_kept(log, pages, monkeypatch):
     assert log.reads == [0, 10, 20, 30, 40, 0]
 
 
-async def test_only_so_many_bytes_are_kept_but_at_least_the_last_page(log, pages, monkeypatch):
+async def test_only_so_many_bytes_are_kept_but_at_least_the_last_page(
+    log: CountedLog, pages: PageCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "CACHED_BYTES", 15_000)
     await fill(log, 20, body=b"x" * 1000)
     for after in (0, 10, 10, 0):
@@ -201,7 +215,7 @@ async def test_only_so_many_bytes_are_kept_but_at_least_the_last_page(log, pages
     st.lists(st.sampled_from(["append", "trim", "a", "b", ""]), max_size=30),
     st.lists(st.integers(0, 60), min_size=30, max_size=30),
 )
-async def test_a_page_never_misses_doubles_or_reorders_a_message(operations, numbers):
+async def test_a_page_never_misses_doubles_or_reorders_a_message(operations: list[str], numbers: list[int]) -> None:
     log = MemoryLog()
     pages = PageCache(log)
     for operation, number in zip(operations, numbers, strict=False):

@@ -1,30 +1,35 @@
 """When positions are saved, how quiet ones follow the head, and when unused ones end."""
 
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from hookbot.broker.positions import SWEEP_INTERVAL_S
+from hookbot.log.contract import Page
 from hookbot.protocol.since import AfterId, FromOldest
+from hookbot.protocol.topics import TopicFilter
 from support.clock import Clock
-from support.consumers import WorkingLog, ack, open_hub, take
+from support.consumers import ConsumerHub, WorkingLog, ack, open_hub, take
 
 SWEPT_S = SWEEP_INTERVAL_S + 1
 
 
 @pytest.fixture
-def log():
+def log() -> WorkingLog:
     return WorkingLog()
 
 
 @pytest.fixture
-async def hub(log):
+async def hub(log: WorkingLog) -> AsyncIterator[ConsumerHub]:
     async with open_hub(log) as hub:
         yield hub
 
 
-async def test_many_acks_become_few_commits(hub, autojump_clock):
+async def test_many_acks_become_few_commits(hub: ConsumerHub, autojump_clock: MockClock) -> None:
     await hub.publish(*["t"] * 200)
     async with hub.open(cursor="a", since=FromOldest()) as a, hub.open(cursor="b", since=FromOldest()) as b:
         await take(a, 200)
@@ -41,7 +46,9 @@ async def test_many_acks_become_few_commits(hub, autojump_clock):
         assert await hub.saved() == {"cursor /sub/t a": 200, "cursor /sub/t b": 200}
 
 
-async def test_an_ack_is_saved_soon_while_its_client_stays_connected(hub, autojump_clock):
+async def test_an_ack_is_saved_soon_while_its_client_stays_connected(
+    hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     await hub.publish("t", "t")
     async with hub.open(cursor="c", since=FromOldest()) as cursor:
         await take(cursor, 2)
@@ -51,7 +58,9 @@ async def test_an_ack_is_saved_soon_while_its_client_stays_connected(hub, autoju
         assert await hub.saved() == {"cursor /sub/t c": 1}
 
 
-async def test_a_quiet_cursor_that_is_connected_follows_the_head_without_a_commit_for_each_step(hub, autojump_clock):
+async def test_a_quiet_cursor_that_is_connected_follows_the_head_without_a_commit_for_each_step(
+    hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     async with hub.open(cursor="c") as cursor:
         await trio.sleep(1)
         hub.log.cursor_commits = 0
@@ -66,7 +75,9 @@ async def test_a_quiet_cursor_that_is_connected_follows_the_head_without_a_commi
         assert hub.log.cursor_commits == 1
 
 
-async def test_a_quiet_cursor_of_which_nobody_holds_on_follows_the_head_so_that_no_false_gap_opens(hub, autojump_clock):
+async def test_a_quiet_cursor_of_which_nobody_holds_on_follows_the_head_so_that_no_false_gap_opens(
+    hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     async with hub.open(cursor="c"):
         pass
     await hub.publish("other", "other", "other")
@@ -78,7 +89,7 @@ async def test_a_quiet_cursor_of_which_nobody_holds_on_follows_the_head_so_that_
         assert await take(cursor, 1) == [4]
 
 
-async def test_a_cursor_for_which_messages_wait_stays_before_them(hub, autojump_clock):
+async def test_a_cursor_for_which_messages_wait_stays_before_them(hub: ConsumerHub, autojump_clock: MockClock) -> None:
     async with hub.open(cursor="c"):
         pass
     await hub.publish("other", "t", "other")
@@ -89,7 +100,9 @@ async def test_a_cursor_for_which_messages_wait_stays_before_them(hub, autojump_
         assert await take(cursor, 1) == [2]
 
 
-async def test_a_cursor_that_had_messages_follows_the_head_again_when_it_is_done_with_them(hub, autojump_clock):
+async def test_a_cursor_that_had_messages_follows_the_head_again_when_it_is_done_with_them(
+    hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     async with hub.open(cursor="c"):
         pass
     await hub.publish("t")
@@ -103,7 +116,9 @@ async def test_a_cursor_that_had_messages_follows_the_head_again_when_it_is_done
     assert await hub.saved() == {"cursor /sub/t c": 2}
 
 
-async def test_a_cursor_that_retention_has_overtaken_stays_where_it_is_so_that_the_gap_is_told(hub, autojump_clock):
+async def test_a_cursor_that_retention_has_overtaken_stays_where_it_is_so_that_the_gap_is_told(
+    hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
     async with hub.open(cursor="c"):
         pass
     await hub.publish("t", "other")
@@ -114,7 +129,7 @@ async def test_a_cursor_that_retention_has_overtaken_stays_where_it_is_so_that_t
         assert await take(cursor, 1) == [(None, 3)]
 
 
-async def test_a_cursor_is_not_moved_while_the_log_cannot_be_read(hub, autojump_clock):
+async def test_a_cursor_is_not_moved_while_the_log_cannot_be_read(hub: ConsumerHub, autojump_clock: MockClock) -> None:
     async with hub.open(cursor="c"):
         await trio.sleep(1)
     await trio.sleep(1)
@@ -128,7 +143,9 @@ async def test_a_cursor_is_not_moved_while_the_log_cannot_be_read(hub, autojump_
     assert await hub.saved() == {"cursor /sub/t c": 1}
 
 
-async def test_what_could_not_be_saved_is_saved_when_the_log_works_again(hub, autojump_clock, caplog):
+async def test_what_could_not_be_saved_is_saved_when_the_log_works_again(
+    hub: ConsumerHub, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     await hub.publish("t")
     async with hub.open(cursor="c", since=FromOldest()) as cursor:
         await take(cursor, 1)
@@ -142,7 +159,7 @@ async def test_what_could_not_be_saved_is_saved_when_the_log_works_again(hub, au
     assert "positions of cursors and groups were not saved, trying again: the disk is full" in caplog.text
 
 
-async def test_everything_is_saved_when_the_hub_shuts_down(log, autojump_clock):
+async def test_everything_is_saved_when_the_hub_shuts_down(log: WorkingLog, autojump_clock: MockClock) -> None:
     async with open_hub(log) as hub:
         await hub.publish("t")
         async with hub.open(cursor="c", since=FromOldest()) as cursor:
@@ -154,7 +171,7 @@ async def test_everything_is_saved_when_the_hub_shuts_down(log, autojump_clock):
     assert [cursor.position for cursor in await log.cursors("cursor ")] == [2]
 
 
-async def test_a_cursor_that_nobody_has_used_for_thirty_days_ends(log, autojump_clock):
+async def test_a_cursor_that_nobody_has_used_for_thirty_days_ends(log: WorkingLog, autojump_clock: MockClock) -> None:
     clock = Clock(runs=True)
     async with open_hub(log, clock=clock) as hub:
         async with hub.open(cursor="c"):
@@ -172,7 +189,7 @@ async def test_a_cursor_that_nobody_has_used_for_thirty_days_ends(log, autojump_
             assert cursor.hello["position"] == hub.id(1)
 
 
-async def test_the_thirty_days_begin_when_the_connection_ends(log, autojump_clock):
+async def test_the_thirty_days_begin_when_the_connection_ends(log: WorkingLog, autojump_clock: MockClock) -> None:
     clock = Clock(runs=True)
     async with open_hub(log, clock=clock) as hub:
         async with hub.open(cursor="c"):
@@ -183,7 +200,9 @@ async def test_the_thirty_days_begin_when_the_connection_ends(log, autojump_cloc
         assert await hub.saved() == {"cursor /sub/t c": 0}
 
 
-async def test_a_cursor_that_is_connected_is_in_use_however_quiet_it_is_and_whenever_the_hub_dies(log, autojump_clock):
+async def test_a_cursor_that_is_connected_is_in_use_however_quiet_it_is_and_whenever_the_hub_dies(
+    log: WorkingLog, autojump_clock: MockClock
+) -> None:
     clock = Clock(runs=True)
     async with open_hub(log, clock=clock) as hub, hub.open(cursor="c"):
         for _ in range(40):
@@ -194,7 +213,9 @@ async def test_a_cursor_that_is_connected_is_in_use_however_quiet_it_is_and_when
     assert saved["used cursor /sub/t c"] > clock() // 1_000_000 - 3 * 86400
 
 
-async def test_that_the_hub_moves_a_quiet_cursor_does_not_count_as_use(log, autojump_clock):
+async def test_that_the_hub_moves_a_quiet_cursor_does_not_count_as_use(
+    log: WorkingLog, autojump_clock: MockClock
+) -> None:
     clock = Clock(runs=True)
     for _ in range(4):  # the hub is restarted in between
         async with open_hub(log, clock=clock) as hub:
@@ -210,8 +231,8 @@ async def test_that_the_hub_moves_a_quiet_cursor_does_not_count_as_use(log, auto
 
 
 async def test_cursors_that_are_deleted_moved_or_used_while_all_are_looked_after_are_left_alone(
-    hub, autojump_clock, monkeypatch
-):
+    hub: ConsumerHub, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in "abc":
         async with hub.open(cursor=name):
             pass
@@ -219,7 +240,7 @@ async def test_cursors_that_are_deleted_moved_or_used_while_all_are_looked_after
     cursors = AsyncExitStack()
     read = hub.log.read
 
-    async def meddle_and_read(*args, **options):
+    async def meddle_and_read(*args: TopicFilter, **options: Any) -> Page:
         monkeypatch.undo()
         await hub.consumers.move("cursor", "/sub/t", "a", AfterId(hub.log.epoch, 1))
         await hub.consumers.delete("cursor", "/sub/t", "b")

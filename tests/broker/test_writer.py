@@ -1,11 +1,13 @@
 """The one task that writes the log."""
 
 import logging
+from collections.abc import AsyncIterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.broker import writer as module
 from hookbot.broker.writer import TRIM_INTERVAL_S, Writer
@@ -20,7 +22,7 @@ KIB = 1024
 class ObservedLog(MemoryLog):
     """A log that says what it is asked to do, and does it when it may."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.commits = []
         self.trims = []
@@ -30,7 +32,7 @@ class ObservedLog(MemoryLog):
         self.may_append = trio.Event()
         self.may_append.set()
 
-    async def append(self, drafts, *, cursors=None):
+    async def append(self, drafts: list[Draft], *, cursors: dict[str, int] | None = None) -> list[Any]:
         self.commits.append(([draft.topic for draft in drafts], dict(cursors or {})))
         self.done.append("append")
         await self.may_append.wait()
@@ -38,7 +40,7 @@ class ObservedLog(MemoryLog):
             raise self.error
         return await super().append(drafts, cursors=cursors or {})
 
-    async def trim(self, retention, *, now_us):
+    async def trim(self, retention: Retention, *, now_us: int) -> bool:
         self.trims.append((trio.current_time(), retention, now_us))
         self.done.append("trim")
         await trio.lowlevel.checkpoint()
@@ -51,42 +53,42 @@ class ObservedLog(MemoryLog):
 class Line:
     """A writer, who stands in its line, and what they were told."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.log = ObservedLog()
         self.announced = []
         self.told = {}
         self.retention = Retention(max_count=7)
         self.writer = Writer(self.log, self.retention, self._announce, lambda: 42)
 
-    def submit(self, *topics, size=0, **cursors):
-        def done(result):
+    def submit(self, *topics: Any, size: int = 0, **cursors: Any) -> None:
+        def done(result: list[Message] | Unavailable) -> None:
             assert topics not in self.told
             self.told[topics] = result
 
         self.writer.submit([Draft(topic, b"x" * size) for topic in topics], done, cursors=cursors)
 
-    def _announce(self, outcomes):
+    def _announce(self, outcomes: list[Any]) -> None:
         self.announced.append([outcome.topic for outcome in outcomes if isinstance(outcome, Message)])
 
 
 @pytest.fixture
-def line():
+def line() -> Line:
     return Line()
 
 
 @pytest.fixture
-async def running(line, nursery):
+async def running(line: Line, nursery: trio.Nursery) -> AsyncIterator[Line]:
     nursery.start_soon(line.writer.run)
     await wait_all_tasks_blocked()
     yield line
     line.writer.close()
 
 
-def topics(outcomes):
+def topics(outcomes: list[Message]) -> list[str]:
     return [outcome.topic for outcome in outcomes]
 
 
-async def test_everyone_in_line_shares_one_commit(line, nursery):
+async def test_everyone_in_line_shares_one_commit(line: Line, nursery: trio.Nursery) -> None:
     for topic in "abc":
         line.submit(topic)
     nursery.start_soon(line.writer.run)
@@ -97,7 +99,7 @@ async def test_everyone_in_line_shares_one_commit(line, nursery):
     line.writer.close()
 
 
-async def test_who_comes_while_a_commit_is_under_way_shares_the_next(running):
+async def test_who_comes_while_a_commit_is_under_way_shares_the_next(running: Line) -> None:
     running.log.may_append = trio.Event()
     running.submit("first")
     await wait_all_tasks_blocked()
@@ -112,7 +114,7 @@ async def test_who_comes_while_a_commit_is_under_way_shares_the_next(running):
     assert topics(running.told["third", "fourth"]) == ["third", "fourth"]
 
 
-async def test_messages_are_stored_in_the_order_in_which_they_stood_in_line(running):
+async def test_messages_are_stored_in_the_order_in_which_they_stood_in_line(running: Line) -> None:
     for number in range(100):
         running.submit(str(number))
     await wait_all_tasks_blocked()
@@ -120,7 +122,7 @@ async def test_messages_are_stored_in_the_order_in_which_they_stood_in_line(runn
     assert positions == list(range(1, 101))
 
 
-async def test_what_was_stored_is_answered_before_it_is_announced(line, nursery):
+async def test_what_was_stored_is_answered_before_it_is_announced(line: Line, nursery: trio.Nursery) -> None:
     order = []
     writer = Writer(line.log, line.retention, lambda _: order.append("announced"), lambda: 42)
     writer.submit([Draft("a")], lambda _: order.append("answered"), cursors={})
@@ -130,7 +132,7 @@ async def test_what_was_stored_is_answered_before_it_is_announced(line, nursery)
     writer.close()
 
 
-async def test_cursors_go_into_the_same_commit(running):
+async def test_cursors_go_into_the_same_commit(running: Line) -> None:
     running.submit("a", mine=1)
     running.submit(yours=2)
     await wait_all_tasks_blocked()
@@ -140,8 +142,8 @@ async def test_cursors_go_into_the_same_commit(running):
     assert running.told[()] == []
 
 
-async def test_everyone_is_told_what_became_of_their_own(running):
-    def keyed(topic, results):
+async def test_everyone_is_told_what_became_of_their_own(running: Line) -> None:
+    def keyed(topic: str, results: list[Any]) -> None:
         running.writer.submit([Draft(topic, once=(Once("s", "k"),))], results.append, cursors={})
 
     first, second, third = [], [], []
@@ -154,7 +156,7 @@ async def test_everyone_is_told_what_became_of_their_own(running):
     assert running.announced == [["a", "c"]]
 
 
-async def test_a_batch_is_bounded(running, monkeypatch):
+async def test_a_batch_is_bounded(running: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH_BYTES", 10 * KIB)
     for number in range(6):
         running.submit(str(number), size=4 * KIB)
@@ -162,7 +164,7 @@ async def test_a_batch_is_bounded(running, monkeypatch):
     assert [len(topics) for topics, _ in running.log.commits] == [2, 2, 2]
 
 
-async def test_what_is_larger_than_a_batch_goes_alone(running, monkeypatch):
+async def test_what_is_larger_than_a_batch_goes_alone(running: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH_BYTES", 10 * KIB)
     for topic, size in (("small", 1), ("large", 50 * KIB), ("small too", 1)):
         running.submit(topic, size=size)
@@ -170,7 +172,9 @@ async def test_what_is_larger_than_a_batch_goes_alone(running, monkeypatch):
     assert [topics for topics, _ in running.log.commits] == [["small"], ["large"], ["small too"]]
 
 
-async def test_who_comes_to_a_line_that_is_too_long_is_sent_away(running, monkeypatch):
+async def test_who_comes_to_a_line_that_is_too_long_is_sent_away(
+    running: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "QUEUE_BYTES", 10 * KIB)
     running.submit("a", size=6 * KIB)
     with pytest.raises(Unavailable, match="too many messages are waiting"):
@@ -183,14 +187,18 @@ async def test_who_comes_to_a_line_that_is_too_long_is_sent_away(running, monkey
     assert topics(running.told[("b",)]) == ["b"]
 
 
-async def test_what_is_larger_than_the_whole_line_still_comes_in(running, monkeypatch):
+async def test_what_is_larger_than_the_whole_line_still_comes_in(
+    running: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "QUEUE_BYTES", 10 * KIB)
     running.submit("large", size=50 * KIB)
     await wait_all_tasks_blocked()
     assert topics(running.told[("large",)]) == ["large"]
 
 
-async def test_when_the_log_fails_everyone_is_told_and_the_writer_lives_on(running, caplog):
+async def test_when_the_log_fails_everyone_is_told_and_the_writer_lives_on(
+    running: Line, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     running.log.error = Unavailable("disk full")
     for topic in "abc":
@@ -211,7 +219,7 @@ async def test_when_the_log_fails_everyone_is_told_and_the_writer_lives_on(runni
     ]
 
 
-async def test_what_nobody_expected_ends_the_writer_and_everyone_in_line_is_told(line):
+async def test_what_nobody_expected_ends_the_writer_and_everyone_in_line_is_told(line: Line) -> None:
     line.log.error = ZeroDivisionError()
     line.submit("a")
     with pytest.raises(ZeroDivisionError):
@@ -221,8 +229,8 @@ async def test_what_nobody_expected_ends_the_writer_and_everyone_in_line_is_told
         line.submit("b")
 
 
-async def test_when_an_answer_fails_everyone_else_is_told_nevertheless(line):
-    def fail(_):
+async def test_when_an_answer_fails_everyone_else_is_told_nevertheless(line: Line) -> None:
+    def fail(_: list[Message]) -> None:
         raise ZeroDivisionError
 
     line.submit("a")
@@ -234,7 +242,7 @@ async def test_when_an_answer_fails_everyone_else_is_told_nevertheless(line):
     assert isinstance(line.told[("c",)], Unavailable)
 
 
-async def test_who_stands_in_line_when_the_writer_is_cancelled_is_told(line):
+async def test_who_stands_in_line_when_the_writer_is_cancelled_is_told(line: Line) -> None:
     line.log.may_append = trio.Event()
     with trio.CancelScope() as scope:
         line.submit("a")
@@ -246,7 +254,7 @@ async def test_who_stands_in_line_when_the_writer_is_cancelled_is_told(line):
     assert [type(line.told[(topic,)]) for topic in "ab"] == [Unavailable, Unavailable]
 
 
-async def test_what_stands_in_line_when_the_writer_is_closed_is_stored(running):
+async def test_what_stands_in_line_when_the_writer_is_closed_is_stored(running: Line) -> None:
     running.submit("a")
     running.writer.close()
     with pytest.raises(Unavailable, match="shutting down"):
@@ -255,14 +263,14 @@ async def test_what_stands_in_line_when_the_writer_is_closed_is_stored(running):
     assert topics(running.told[("a",)]) == ["a"]
 
 
-async def test_a_writer_that_waits_can_be_closed(line):
+async def test_a_writer_that_waits_can_be_closed(line: Line) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(line.writer.run)
         await wait_all_tasks_blocked()
         line.writer.close()
 
 
-async def test_what_is_too_old_is_looked_for_now_and_then(running, autojump_clock):
+async def test_what_is_too_old_is_looked_for_now_and_then(running: Line, autojump_clock: MockClock) -> None:
     await trio.sleep(10 * TRIM_INTERVAL_S)
     assert [when - running.log.trims[0][0] for when, _, _ in running.log.trims] == pytest.approx(
         [n * TRIM_INTERVAL_S for n in range(len(running.log.trims))]
@@ -271,7 +279,7 @@ async def test_what_is_too_old_is_looked_for_now_and_then(running, autojump_cloc
     assert running.log.trims[0][1:] == (running.retention, 42)
 
 
-async def test_while_there_is_more_to_delete_it_goes_on_between_the_commits(line, nursery):
+async def test_while_there_is_more_to_delete_it_goes_on_between_the_commits(line: Line, nursery: trio.Nursery) -> None:
     line.log.more_to_trim = 1000
     nursery.start_soon(line.writer.run)
     for number in range(1000):
@@ -286,7 +294,9 @@ async def test_while_there_is_more_to_delete_it_goes_on_between_the_commits(line
     assert max(later - earlier for earlier, later in pairwise(trims)) <= 2
 
 
-async def test_when_deleting_fails_publishing_goes_on_and_it_is_said_once(running, autojump_clock, caplog):
+async def test_when_deleting_fails_publishing_goes_on_and_it_is_said_once(
+    running: Line, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     running.log.error = Unavailable("disk full")
     await trio.sleep(5 * TRIM_INTERVAL_S)
     running.log.error = None

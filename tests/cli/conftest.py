@@ -1,16 +1,19 @@
 import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import trio
 
 from hookbot import backoff
 from hookbot.testing import open_test_hub
+from hookbot.testing.hub import TestHub
 from support.commands import Caller
 from support.hubs import ThreadHub
 
 
 @pytest.fixture
-def environment(monkeypatch, tmp_path):
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """Nothing that could be a key or an option, and a data directory that is not there yet."""
     for name in [name for name in os.environ if name.startswith("HOOKBOT_")]:
         monkeypatch.delenv(name)
@@ -19,13 +22,13 @@ def environment(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def directory(environment, tmp_path):
+def directory(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The working directory, empty."""
     environment.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def thread():
+def thread() -> Iterator[ThreadHub]:
     """A hub in a thread, for commands that are called here."""
     thread = ThreadHub()
     yield thread
@@ -33,7 +36,7 @@ def thread():
 
 
 @pytest.fixture
-def call(monkeypatch, capfdbinary):
+def call(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[str]) -> Caller:
     """Calls commands here; what they try again, they try again soon."""
     monkeypatch.setattr(backoff, "SHORTEST_S", 0.02)
     monkeypatch.setattr(backoff, "LONGEST_S", 0.05)
@@ -41,7 +44,7 @@ def call(monkeypatch, capfdbinary):
 
 
 @pytest.fixture
-async def hub(nursery):
+async def hub(nursery: trio.Nursery) -> AsyncIterator[TestHub]:
     """A hub, and a deadline for what happens with it."""
     with trio.fail_after(50):
         async with open_test_hub() as hub:

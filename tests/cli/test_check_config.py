@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -15,12 +16,12 @@ from hookbot.cli.serve import find_config, serve
 pytestmark = pytest.mark.usefixtures("directory")
 
 
-def write(text, name="hookbot.toml"):
+def write(text: str, name: str = "hookbot.toml") -> str:
     Path(name).write_text(text)
     return name
 
 
-def check(text):
+def check(text: str) -> tuple[Any, ...]:
     """The exit code, and what is told of each line: pairs of number and reason."""
     result = CliRunner().invoke(cli, ["check-config", write(text)])
     told = [re.fullmatch(r"hookbot\.toml:([0-9]+): (.*)", line) for line in result.stderr.splitlines()]
@@ -28,7 +29,7 @@ def check(text):
     return result.exit_code, [(int(match[1]), match[2]) for match in told]
 
 
-def problem(text):
+def problem(text: str) -> str:
     """What is told of the only line that is wrong."""
     code, [(number, reason)] = check(text)
     assert code == 2
@@ -36,12 +37,12 @@ def problem(text):
     return reason
 
 
-def test_a_file_in_which_nothing_is_wrong():
+def test_a_file_in_which_nothing_is_wrong() -> None:
     result = CliRunner().invoke(cli, ["check-config", write('keep = "1d"\nrouter = ["github"]\n')])
     assert (result.exit_code, result.output) == (0, "hookbot.toml: nothing is wrong\n")
 
 
-def test_nothing_is_made_by_checking(tmp_path):
+def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
     check('router = ["github"]')
     assert not (tmp_path / "data").exists()
 
@@ -78,7 +79,7 @@ def test_nothing_is_made_by_checking(tmp_path):
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_line_and_reason(text, reason):
+def test_what_is_wrong_is_told_with_line_and_reason(text: str, reason: str) -> None:
     if "[routers" in text:
         text = f'router = ["github"]\n{text}'
     assert problem(text).startswith(reason)
@@ -104,11 +105,11 @@ SOURCE = '[[sources]]\ntopic = "/unsafe/x/"\nprovider = "stripe"\nsecrets = ["wh
         (SOURCE.replace('["whsec"]', '["file:nowhere"] # wrong'), "nowhere (from file:nowhere) cannot be read"),
     ],
 )
-def test_what_is_wrong_with_a_source_is_told_with_line_and_reason(text, reason):
+def test_what_is_wrong_with_a_source_is_told_with_line_and_reason(text: str, reason: str) -> None:
     assert problem(text).startswith(reason)
 
 
-def test_all_that_is_wrong_is_told_at_once():
+def test_all_that_is_wrong_is_told_at_once() -> None:
     code, told = check(
         'bnd = ":1"\n'
         'keep = "long"\n'
@@ -128,14 +129,14 @@ def test_all_that_is_wrong_is_told_at_once():
     assert sorted(number for number, _ in told) == [1, 2, 3, 6, 8, 9, 10, 10, 13 - 1]
 
 
-def test_published_networks_are_known_once_they_were_fetched(tmp_path):
+def test_published_networks_are_known_once_they_were_fetched(tmp_path: Path) -> None:
     text = SOURCE + "allow_from = ['github']"
     assert check(text)[0] == 2
     write_ranges(tmp_path / "data" / "ranges.json", {"github": RangeList("", "", ("192.0.2.0/24",))})
     assert check(text) == (0, [])
 
 
-def test_a_broken_file_of_networks_is_told(tmp_path):
+def test_a_broken_file_of_networks_is_told(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "ranges.json").write_text("{")
     result = CliRunner().invoke(cli, ["check-config", write(SOURCE)])
@@ -152,13 +153,13 @@ def test_a_broken_file_of_networks_is_told(tmp_path):
         ("unsafe = ['none', 'x']", "--unsafe none goes alone"),
     ],
 )
-def test_options_that_do_not_go_together_are_told(text, reason):
+def test_options_that_do_not_go_together_are_told(text: str, reason: str) -> None:
     result = CliRunner().invoke(cli, ["check-config", write(text)])
     assert result.exit_code == 2
     assert reason in result.stderr
 
 
-def test_a_variable_that_is_wrong_is_told(environment):
+def test_a_variable_that_is_wrong_is_told(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HOOKBOT_KEEP", "long")
     result = CliRunner().invoke(cli, ["check-config", write("")])
     assert result.exit_code == 2
@@ -167,7 +168,7 @@ def test_a_variable_that_is_wrong_is_told(environment):
     )
 
 
-def test_a_router_that_cannot_be_made_is_told(tmp_path):
+def test_a_router_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
         "class Broken:\n    def __init__(self):\n        raise OSError('no luck')\n"
         "    async def route(self, m, p): ...\n"
@@ -177,7 +178,7 @@ def test_a_router_that_cannot_be_made_is_told(tmp_path):
     assert "OSError('no luck')" in result.stderr
 
 
-def test_what_was_checked_is_what_a_hub_takes():
+def test_what_was_checked_is_what_a_hub_takes() -> None:
     name = write('failure-rate = "7/m"\n' + SOURCE)
     assert CliRunner().invoke(cli, ["check-config", name]).exit_code == 0
     with serve.make_context("serve", ["--config", name], parent=click.Context(cli, obj={"key": "k"})) as context:

@@ -1,35 +1,38 @@
 """The configuration file on the command line: which of file, environment and options counts."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
+from click.core import Option
 
 from hookbot.cli.config_option import ConfiguredCommand
 from hookbot.cli.main import cli
 from hookbot.cli.serve import find_config, serve
 from hookbot.errors import ConfigError
+from hookbot.hub.config import Config
 
 pytestmark = pytest.mark.usefixtures("directory")
 
 
-def write(text, name="hookbot.toml"):
+def write(text: str, name: str = "hookbot.toml") -> str:
     Path(name).write_text(text)
     return name
 
 
-def configure(*args):
+def configure(*args: Any) -> Config:
     parent = click.Context(cli, obj={"key": "k", "github_secret": None})
     with serve.make_context("serve", list(args), parent=parent) as context:
         return find_config(context)
 
 
-def test_an_option_can_stand_in_the_file_under_its_name_with_dashes_or_underscores():
+def test_an_option_can_stand_in_the_file_under_its_name_with_dashes_or_underscores() -> None:
     for name in ("keep-bytes", "keep_bytes"):
         assert configure("--config", write(f'{name} = "5MiB"')).retention.max_bytes == 5 << 20
 
 
-def test_the_environment_overrides_the_file_and_options_override_both(environment):
+def test_the_environment_overrides_the_file_and_options_override_both(environment: pytest.MonkeyPatch) -> None:
     args = ["--config", write('bind = ":1"\nkeep = "1h"\nrouter = ["github"]\nunsafe = ["a", "b"]')]
     assert configure(*args).bind == ":1"
     assert configure(*args).routers == ("github",)
@@ -42,12 +45,12 @@ def test_the_environment_overrides_the_file_and_options_override_both(environmen
     assert configure(*args).retention.max_age_s == 3600
 
 
-def test_the_file_can_be_named_in_the_environment(environment):
+def test_the_file_can_be_named_in_the_environment(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HOOKBOT_CONFIG", write('bind = ":1"'))
     assert configure().bind == ":1"
 
 
-def value_for(option, tmp_path):
+def value_for(option: Option, tmp_path: Path) -> str:
     """Any value of an option, in TOML."""
     if option.multiple:
         return '["x"]'
@@ -66,7 +69,7 @@ def value_for(option, tmp_path):
 
 
 @pytest.mark.parametrize("name", serve.named_options())
-def test_every_option_of_serve_can_stand_in_a_file(name, tmp_path, environment):
+def test_every_option_of_serve_can_stand_in_a_file(name: str, tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
     environment.delenv("HOOKBOT_DATA_DIR")
     option = serve.named_options()[name]
     text = f"{name} = {value_for(option, tmp_path)}"
@@ -76,27 +79,27 @@ def test_every_option_of_serve_can_stand_in_a_file(name, tmp_path, environment):
 
 
 @pytest.mark.parametrize("name", serve.named_options())
-def test_every_option_of_serve_has_a_variable(name):
+def test_every_option_of_serve_has_a_variable(name: str) -> None:
     variable = serve.named_options()[name].envvar
     assert variable == f"HOOKBOT_{name.upper().replace('-', '_')}"
 
 
-def test_no_two_options_share_a_variable():
+def test_no_two_options_share_a_variable() -> None:
     variables = [option.envvar for option in serve.named_options().values()]
     assert len(set(variables)) == len(variables)
 
 
-def test_an_option_may_have_a_variable_of_its_own():
+def test_an_option_may_have_a_variable_of_its_own() -> None:
     command = ConfiguredCommand("c", params=[click.Option(["--a-b"]), click.Option(["--c"], envvar="OTHER")])
     assert {option.envvar for option in command.named_options().values()} == {"HOOKBOT_A_B", "OTHER"}
 
 
-def test_a_hub_does_not_start_with_a_file_that_is_wrong_and_says_all_that_is():
+def test_a_hub_does_not_start_with_a_file_that_is_wrong_and_says_all_that_is() -> None:
     with pytest.raises(ConfigError) as caught:
         configure("--config", write('bnd = ":1"\nkeep = "long"\nkeep-count = 5'))
     assert [line.partition(" ")[0] for line in str(caught.value).splitlines()] == ["hookbot.toml:1:", "hookbot.toml:2:"]
 
 
-def test_a_file_that_is_not_there_is_a_mistake_of_the_command_line():
+def test_a_file_that_is_not_there_is_a_mistake_of_the_command_line() -> None:
     with pytest.raises(click.BadParameter, match="nowhere"):
         configure("--config", "nowhere.toml")

@@ -1,6 +1,8 @@
 """``hookbot cursors``."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,20 +14,20 @@ MINE = "/hookbot/v1/cursors"
 
 
 @pytest.fixture(scope="module")
-def hub():
+def hub() -> Iterator[ThreadHub]:
     hub = ThreadHub()
     yield hub
     hub.close()
 
 
 @pytest.fixture
-def call(monkeypatch, capfdbinary, tmp_path):
+def call(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[str], tmp_path: Path) -> Caller:
     monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path))
     return Caller(monkeypatch, capfdbinary)
 
 
 @pytest.fixture
-def listened(hub, call, request):
+def listened(hub: ThreadHub, call: Caller, request: pytest.FixtureRequest) -> str:
     """The path of a subscription whose cursor ``c`` and group ``g`` have had one of three messages."""
     topic = request.node.name
     hub.publish(topic, b"1", b"2", b"3")
@@ -34,13 +36,15 @@ def listened(hub, call, request):
     return f"/sub/{topic}"
 
 
-def listed(call, hub, path):
+def listed(call: Caller, hub: ThreadHub, path: str) -> dict[str, dict[str, str | int | bool]]:
     code, out, err = call("cursors", "list", "--json", "--path", path, "--url", hub.url_for("/"))
     assert code == 0, err
     return {row["kind"]: row for row in json.loads(out)}
 
 
-def test_cursors_and_groups_are_listed_with_how_far_they_are_behind(hub, call, listened):
+def test_cursors_and_groups_are_listed_with_how_far_they_are_behind(
+    hub: ThreadHub, call: Caller, listened: str
+) -> None:
     code, out, _ = call("cursors", "list", "--url", hub.url_for(MINE), "--path", listened)
     heading, cursor, group = out.decode().splitlines()
     assert code == 0
@@ -49,7 +53,7 @@ def test_cursors_and_groups_are_listed_with_how_far_they_are_behind(hub, call, l
     assert group.split()[:5] == ["group", listened, "g", "2", "no"]
 
 
-def test_a_cursor_is_moved_and_goes_on_from_there(hub, call, listened):
+def test_a_cursor_is_moved_and_goes_on_from_there(hub: ThreadHub, call: Caller, listened: str) -> None:
     code, out, _ = call("cursors", "move", "--url", hub.url_for("/"), "--since", "now", listened, "c")
     assert code == 0
     assert out.decode().splitlines()[1].split()[3] == "0"
@@ -59,7 +63,7 @@ def test_a_cursor_is_moved_and_goes_on_from_there(hub, call, listened):
     assert lags["group"] >= 3
 
 
-def test_a_group_is_deleted_and_the_cursor_stays(hub, call, listened):
+def test_a_group_is_deleted_and_the_cursor_stays(hub: ThreadHub, call: Caller, listened: str) -> None:
     assert call("cursors", "delete", "--url", hub.url_for("/"), "--group", listened, "g")[0] == 0
     assert set(listed(call, hub, listened)) == {"cursor"}
     code, _, err = call("cursors", "delete", "--url", hub.url_for("/"), "--group", listened, "g")
@@ -67,7 +71,7 @@ def test_a_group_is_deleted_and_the_cursor_stays(hub, call, listened):
     assert "there is no group 'g'" in err
 
 
-def test_without_a_token_it_is_made_of_the_key(hub, call):
+def test_without_a_token_it_is_made_of_the_key(hub: ThreadHub, call: Caller) -> None:
     assert call("--key", KEY, "cursors", "list", "--url", hub.url)[0] == 0
     assert call("cursors", "list", HOOKBOT_URL=hub.url, HOOKBOT_KEY=KEY)[0] == 0
     code, _, err = call("cursors", "list", "--url", hub.url)
@@ -85,7 +89,7 @@ def test_without_a_token_it_is_made_of_the_key(hub, call):
         (["list", "--url", "nonsense"], 3, "a URL begins with"),
     ],
 )
-def test_what_cannot_be_done_is_said(hub, call, words, code, said):
+def test_what_cannot_be_done_is_said(hub: ThreadHub, call: Caller, words: list[str], code: int, said: str) -> None:
     ended, _, err = call("cursors", *(word.format(root=hub.url_for("/")) for word in words))
     assert ended == code
     assert said in err

@@ -1,6 +1,7 @@
 """Messages, as people see them."""
 
 import json
+from typing import Any
 
 import click
 import pytest
@@ -10,15 +11,17 @@ from hookbot.cli.display import event_of, show, size_of
 from hookbot.protocol.message import Message, Verified
 
 
-def make(body=b"", headers=(), topic="a/b", **fields):
+def make(
+    body: bytes = b"", headers: list[tuple[str, str]] | tuple[()] = (), topic: str = "a/b", **fields: Any
+) -> Message:
     return Message(topic, body, tuple(headers), id="abcdefgh-000000000000001", time_us=1_700_000_000_000_000, **fields)
 
 
-def plain(message, headers=()):
+def plain(message: Message, headers: tuple[()] | list[str] = ()) -> str:
     return click.unstyle(show(message, headers))
 
 
-def test_a_message_has_a_heading_and_its_json_in_many_lines(monkeypatch):
+def test_a_message_has_a_heading_and_its_json_in_many_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     message = make(b'{"a":[1,{"b":"\xc3\xbc"}]}', [("X-GitHub-Event", "push")], verified=Verified("github", "0"))
     heading, *body = plain(message).splitlines()
@@ -28,7 +31,7 @@ def test_a_message_has_a_heading_and_its_json_in_many_lines(monkeypatch):
     assert {line[:4] for line in body} == {"    "}
 
 
-def test_headers_that_are_asked_for_stand_below_the_heading():
+def test_headers_that_are_asked_for_stand_below_the_heading() -> None:
     shown = plain(make(headers=[("X-A", "1"), ("X-B", "2"), ("x-a", "3")]), ["X-a"])
     assert shown.splitlines()[1:] == ["    X-A: 1", "    x-a: 3"]
 
@@ -45,14 +48,14 @@ def test_headers_that_are_asked_for_stand_below_the_heading():
         (b'"\xed\xa0\x80"', ["not text: 22 ed a0 80 22"]),
     ],
 )
-def test_a_body_is_shown_as_far_as_it_can_be_read(body, shown):
+def test_a_body_is_shown_as_far_as_it_can_be_read(body: bytes, shown: list[str] | None) -> None:
     lines = [line.removeprefix("    ") for line in plain(make(body)).splitlines()[1:]]
     assert shown is None or lines == shown
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x9b2J", "\u202e", "\x07", "\r", "\x00", "\u2028"])
 @pytest.mark.parametrize("where", ["body", "json", "topic", "header", "event"])
-def test_nothing_does_anything_to_the_terminal(text, where):
+def test_nothing_does_anything_to_the_terminal(text: str, where: str) -> None:
     message = {
         "body": lambda: make(text.encode()),
         "json": lambda: make(json.dumps({"a": text}, ensure_ascii=False).encode()),
@@ -63,12 +66,12 @@ def test_nothing_does_anything_to_the_terminal(text, where):
     assert text not in plain(message, ["X-A"])
 
 
-def test_what_people_write_is_left_alone():
+def test_what_people_write_is_left_alone() -> None:
     text = "Grüße, 你好, 👨\u200d👩\u200d👧"
     assert text in plain(make(text.encode()))
 
 
-def test_of_a_long_body_the_beginning_is_shown():
+def test_of_a_long_body_the_beginning_is_shown() -> None:
     shown = plain(make(b"x" * (30 << 20)))
     assert len(shown) < showing.SHOWN_CHARS + 500
     assert "characters more; --raw shows everything" in shown
@@ -86,12 +89,12 @@ def test_of_a_long_body_the_beginning_is_shown():
         (make(b"[" * 100_000), ""),
     ],
 )
-def test_the_kind_of_event_is_where_its_sender_puts_it(message, event):
+def test_the_kind_of_event_is_where_its_sender_puts_it(message: Message, event: str) -> None:
     assert event_of(message) == event
 
 
 @pytest.mark.parametrize(
     ("size", "shown"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (25 << 20, "26.2 MB"), (5_000_000_000, "5.0 GB")]
 )
-def test_sizes_are_for_people(size, shown):
+def test_sizes_are_for_people(size: int, shown: str) -> None:
     assert size_of(size) == shown

@@ -1,13 +1,18 @@
 """``hookbot doctor``: what can be broken is broken here, and named."""
 
 import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from email.utils import formatdate
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trustme
+from trio.abc import Stream
+from trio_websocket import WebSocketConnection
 
 from hookbot.cli import doctor
 from hookbot.cli.doctor import Diagnosis
@@ -20,11 +25,11 @@ from support.hubs import ThreadHub
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "PATIENCE_S", 1.0)
 
 
-async def check(url, publish_to=None, **options):
+async def check(url: str, publish_to: str | None = None, **options: Any) -> tuple[Any, ...]:
     """The first check that failed, and the findings by check."""
     findings = []
     address = Address.parse(publish_to) if publish_to else None
@@ -34,7 +39,7 @@ async def check(url, publish_to=None, **options):
     return examined.broken, {finding.check: finding for finding in findings}
 
 
-async def test_a_hub_that_works_is_good_at_every_hop():
+async def test_a_hub_that_works_is_good_at_every_hop() -> None:
     async with open_test_hub() as hub:
         broken, found = await check(hub.url_for("/sub/a/"), hub.url_for("/pub/a/b"))
     assert broken is None
@@ -44,7 +49,7 @@ async def test_a_hub_that_works_is_good_at_every_hop():
     assert "comes back" in found[Check.FRAMES].text
 
 
-async def test_a_heartbeat_is_waited_for_or_missed():
+async def test_a_heartbeat_is_waited_for_or_missed() -> None:
     async with hub_that(hello, beats=True) as url:
         broken, found = await check(url, wait_s=5)
     assert (broken, found[Check.HEARTBEAT].good) == (None, True)
@@ -54,7 +59,7 @@ async def test_a_heartbeat_is_waited_for_or_missed():
     assert "none came within 0.1 s" in found[Check.HEARTBEAT].text
 
 
-async def test_a_wrong_token_is_found_and_not_shown():
+async def test_a_wrong_token_is_found_and_not_shown() -> None:
     async with open_test_hub() as hub:
         broken, found = await check(hub.url_for("/sub/a").replace("/sub/a", "/sub/b"))
     assert broken is Check.TOKEN
@@ -62,18 +67,18 @@ async def test_a_wrong_token_is_found_and_not_shown():
     assert Check.UPGRADE not in found
 
 
-async def test_a_name_that_does_not_exist_is_found():
+async def test_a_name_that_does_not_exist_is_found() -> None:
     broken, found = await check("https://hub.invalid/sub/a")
     assert broken is Check.NAME
     assert found[Check.NAME].advice
 
 
-async def test_a_port_that_nobody_listens_to_is_found():
+async def test_a_port_that_nobody_listens_to_is_found() -> None:
     broken, found = await check("http://127.0.0.1:1/sub/a")
     assert (broken, found[Check.TCP].text) == (Check.TCP, "Connection refused")
 
 
-async def test_a_proxy_that_is_not_there_is_found(monkeypatch):
+async def test_a_proxy_that_is_not_there_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     broken, found = await check("https://hub.invalid/sub/a")
     assert broken is Check.TCP
@@ -81,7 +86,7 @@ async def test_a_proxy_that_is_not_there_is_found(monkeypatch):
 
 
 @asynccontextmanager
-async def served(handler, *, tls=None):
+async def served(handler: Callable[..., Any], *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     async with trio.open_nursery() as nursery:
         if tls:
             serve = partial(trio.serve_ssl_over_tcp, handler, 0, tls, host="127.0.0.1", https_compatible=True)
@@ -93,8 +98,8 @@ async def served(handler, *, tls=None):
         nursery.cancel_scope.cancel()
 
 
-def answering(status, body=b"OK\n", **headers):
-    async def handler(stream):
+def answering(status: int, body: bytes = b"OK\n", **headers: Any) -> Callable[..., Any]:
+    async def handler(stream: Stream | trio.SSLStream | trio.SocketStream) -> None:
         try:
             await stream.receive_some()
             fields = {
@@ -111,7 +116,7 @@ def answering(status, body=b"OK\n", **headers):
     return handler
 
 
-async def test_a_certificate_that_is_not_valid_is_found(tmp_path):
+async def test_a_certificate_that_is_not_valid_is_found(tmp_path: Path) -> None:
     authorizer = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authorizer.issue_cert("localhost").configure_cert(context)
@@ -127,7 +132,7 @@ async def test_a_certificate_that_is_not_valid_is_found(tmp_path):
         assert "valid until" in found[Check.TLS].text
 
 
-async def test_a_certificate_that_ends_soon_is_told(tmp_path):
+async def test_a_certificate_that_ends_soon_is_told(tmp_path: Path) -> None:
     import datetime
 
     authorizer = trustme.CA()
@@ -140,7 +145,7 @@ async def test_a_certificate_that_ends_soon_is_told(tmp_path):
     assert (found[Check.TLS].good, found[Check.TLS].advice) == (True, "Renew it soon.")
 
 
-async def test_a_port_without_tls_is_found():
+async def test_a_port_without_tls_is_found() -> None:
     async with served(answering(200)) as port:
         broken, found = await check(f"https://localhost:{port}/sub/a")
     assert (broken, found[Check.TLS].good) == (Check.TLS, False)
@@ -154,18 +159,18 @@ async def test_a_port_without_tls_is_found():
         (answering(404, b"OK"), Check.HUB, "not a hookbot"),
     ],
 )
-async def test_something_else_that_answers_is_found(handler, where, text):
+async def test_something_else_that_answers_is_found(handler: Callable[..., Any], where: Check, text: str) -> None:
     async with served(handler) as port:
         broken, found = await check(f"http://127.0.0.1:{port}/sub/a")
     assert broken is where
     assert text in found[where].text
 
 
-async def test_what_does_not_speak_http_is_found():
-    async def silent(stream):
+async def test_what_does_not_speak_http_is_found() -> None:
+    async def silent(stream: trio.SocketStream) -> None:
         await trio.sleep_forever()
 
-    async def nonsense(stream):
+    async def nonsense(stream: trio.SocketStream) -> None:
         await stream.receive_some()
         await stream.send_all(b"SSH-2.0\r\n\r\n")
 
@@ -177,7 +182,7 @@ async def test_what_does_not_speak_http_is_found():
 
 
 @pytest.mark.parametrize(("ahead_s", "said"), [(3600, "behind the hub's"), (-3600, "ahead of the hub's")])
-async def test_clocks_that_do_not_agree_are_found_and_the_rest_is_looked_at(ahead_s, said):
+async def test_clocks_that_do_not_agree_are_found_and_the_rest_is_looked_at(ahead_s: int, said: str) -> None:
     import time
 
     async with served(answering(200, Date=formatdate(time.time() + ahead_s, usegmt=True))) as port:
@@ -187,7 +192,7 @@ async def test_clocks_that_do_not_agree_are_found_and_the_rest_is_looked_at(ahea
     assert Check.UPGRADE in found
 
 
-async def test_a_clock_that_is_not_told_is_not_compared():
+async def test_a_clock_that_is_not_told_is_not_compared() -> None:
     async with served(answering(200, Date="soon")) as port:
         _, found = await check(f"http://127.0.0.1:{port}/sub/a")
     assert found[Check.CLOCK].good is None
@@ -196,40 +201,42 @@ async def test_a_clock_that_is_not_told_is_not_compared():
 # -- websockets
 
 
-async def hello(websocket, *, beats):
+async def hello(websocket: WebSocketConnection, *, beats: bool) -> None:
     await websocket.send_message('{"type": "hello", "hub": "hookbot/test", "last_id": "x"}')
     if beats:
         await websocket.send_message('{"type": "heartbeat", "id": "x"}')
     await trio.sleep_forever()
 
 
-async def nothing(websocket, *, beats):
+async def nothing(websocket: WebSocketConnection, *, beats: bool) -> None:
     await trio.sleep_forever()
 
 
 @asynccontextmanager
-async def hub_that(script, *, beats=False, subprotocol="hookbot.v1"):
+async def hub_that(
+    script: Callable[..., Any], *, beats: bool = False, subprotocol: str | None = "hookbot.v1"
+) -> AsyncIterator[str]:
     """A hub whose plain answers are right, and whose websockets follow a script."""
     from trio_websocket import ConnectionClosed, wrap_server_stream
 
     class Replayed(trio.abc.Stream):
-        def __init__(self, stream, first):
+        def __init__(self, stream: trio.SocketStream, first: bytes) -> None:
             self.stream, self.first = stream, first
 
-        async def receive_some(self, max_bytes=None):
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:
             first, self.first = self.first, b""
             return first or await self.stream.receive_some(max_bytes)
 
-        async def send_all(self, data):
+        async def send_all(self, data: bytes) -> None:
             await self.stream.send_all(data)
 
-        async def wait_send_all_might_not_block(self):
+        async def wait_send_all_might_not_block(self) -> None:
             await self.stream.wait_send_all_might_not_block()
 
-        async def aclose(self):
+        async def aclose(self) -> None:
             await self.stream.aclose()
 
-    async def handler(stream):
+    async def handler(stream: trio.SocketStream) -> None:
         try:
             first = await stream.receive_some()
         except trio.BrokenResourceError:
@@ -249,14 +256,14 @@ async def hub_that(script, *, beats=False, subprotocol="hookbot.v1"):
         yield f"http://127.0.0.1:{port}/sub/a"
 
 
-async def test_a_proxy_that_does_not_pass_websockets_on_is_found():
+async def test_a_proxy_that_does_not_pass_websockets_on_is_found() -> None:
     async with served(answering(200)) as port:
         broken, found = await check(f"http://127.0.0.1:{port}/sub/a")
     assert broken is Check.UPGRADE
     assert "Upgrade and Connection" in found[Check.UPGRADE].advice
 
 
-async def test_a_proxy_that_holds_frames_back_is_found():
+async def test_a_proxy_that_holds_frames_back_is_found() -> None:
     async with hub_that(nothing) as url:
         broken, found = await check(url)
     assert broken is Check.FRAMES
@@ -264,14 +271,14 @@ async def test_a_proxy_that_holds_frames_back_is_found():
     assert "buffering" in found[Check.FRAMES].advice
 
 
-async def test_a_hub_that_is_older_is_told_from_others():
+async def test_a_hub_that_is_older_is_told_from_others() -> None:
     async with hub_that(nothing, subprotocol=None) as url:
         broken, found = await check(url)
     assert broken is None
     assert "older than 1.0" in found[Check.HUB].text
 
 
-async def test_a_message_that_cannot_be_published_is_found():
+async def test_a_message_that_cannot_be_published_is_found() -> None:
     async with open_test_hub() as hub:
         broken, found = await check(hub.url_for("/sub/a"), f"{hub.url}/pub/a")
     assert broken is Check.FRAMES
@@ -289,12 +296,14 @@ async def test_a_message_that_cannot_be_published_is_found():
         ("http://h/sub/a/", "http://h/pub/a"),
     ],
 )
-async def test_urls_that_make_no_sense_are_refused_before_anything_is_looked_at(url, publish_to):
+async def test_urls_that_make_no_sense_are_refused_before_anything_is_looked_at(
+    url: str, publish_to: str | None
+) -> None:
     with pytest.raises(Refused):
         await check(url, publish_to)
 
 
-async def test_an_unsafe_topic_can_be_looked_at():
+async def test_an_unsafe_topic_can_be_looked_at() -> None:
     async with open_test_hub() as hub:
         broken, _ = await check(hub.url_for("/unsafe/sub/a"), f"{hub.url}/unsafe/pub/a", unsafe=True)
     assert broken is None
@@ -304,18 +313,18 @@ async def test_an_unsafe_topic_can_be_looked_at():
 
 
 @pytest.fixture(scope="module")
-def hub():
+def hub() -> Iterator[ThreadHub]:
     hub = ThreadHub()
     yield hub
     hub.close()
 
 
 @pytest.fixture
-def call(monkeypatch, capfdbinary):
+def call(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[str]) -> Caller:
     return Caller(monkeypatch, capfdbinary)
 
 
-def test_what_works_is_listed_hop_by_hop(hub, call):
+def test_what_works_is_listed_hop_by_hop(hub: ThreadHub, call: Caller) -> None:
     code, out, err = call("doctor", hub.url_for("/sub/a"), "--pub-url", hub.url_for("/pub/a"), "--wait", "0")
     lines = [line.split()[:2] for line in out.decode().splitlines()]
     assert (code, err) == (0, "")
@@ -333,7 +342,7 @@ def test_what_works_is_listed_hop_by_hop(hub, call):
     ]
 
 
-def test_what_is_broken_is_named_with_what_to_do_and_an_exit_code_of_its_own(hub, call):
+def test_what_is_broken_is_named_with_what_to_do_and_an_exit_code_of_its_own(hub: ThreadHub, call: Caller) -> None:
     code, out, _ = call("doctor", f"{hub.url}/sub/a", HOOKBOT_TOKEN="0123456789")
     *_, failed, advice = out.decode().splitlines()
     assert code == 15
@@ -343,11 +352,11 @@ def test_what_is_broken_is_named_with_what_to_do_and_an_exit_code_of_its_own(hub
     assert call("doctor", "http://127.0.0.1:1/sub/a")[0] == 11
 
 
-def test_tokens_may_be_in_the_environment(hub, call):
-    def bare(url):
+def test_tokens_may_be_in_the_environment(hub: ThreadHub, call: Caller) -> None:
+    def bare(url: str) -> str:
         return url.partition("@")[2]
 
-    def token(url):
+    def token(url: str) -> str:
         return url.partition("//")[2].partition("@")[0]
 
     sub, pub = hub.url_for("/sub/a"), hub.url_for("/pub/a")
@@ -355,7 +364,7 @@ def test_tokens_may_be_in_the_environment(hub, call):
     assert call(*words, HOOKBOT_TOKEN=token(sub), HOOKBOT_PUBLISH_TOKEN=token(pub))[0] == 0
 
 
-def test_urls_that_make_no_sense_are_refused(hub, call):
+def test_urls_that_make_no_sense_are_refused(hub: ThreadHub, call: Caller) -> None:
     assert call("doctor", hub.url_for("/pub/a"))[0] == 3
     assert call("doctor", hub.url_for("/unsafe/sub/a"))[0] == 3
     assert call("doctor")[0] == 2

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from support.commands import running
+from hookbot.testing.hub import TestHub
+from support.commands import Caller, running
+from support.hubs import ThreadHub
 
 HISTORY = ("exec", "--since", "all", "--limit")
 
 
-def test_the_command_is_run_for_each_message_and_its_output_is_prefixed(thread, call):
+def test_the_command_is_run_for_each_message_and_its_output_is_prefixed(thread: ThreadHub, call: Caller) -> None:
     thread.publish("each", b"1", b"2", headers={"X-A": "yes"})
     script = 'cat; echo " $HOOKBOT_HEADER_X_A $0"; echo oops >&2'
     code, out, err = call(*HISTORY, 2, thread.url_for("/sub/each"), "--", "sh", "-c", script, "--flag")
@@ -20,7 +22,7 @@ def test_the_command_is_run_for_each_message_and_its_output_is_prefixed(thread, 
     assert err.count("sh succeeded after") == 2
 
 
-def test_what_fails_is_run_again_and_told_how_often(thread, call):
+def test_what_fails_is_run_again_and_told_how_often(thread: ThreadHub, call: Caller) -> None:
     thread.publish("again", b"1")
     script = 'echo "$HOOKBOT_ATTEMPT"; test "$HOOKBOT_ATTEMPT" = 3'
     code, out, err = call(*HISTORY, 1, thread.url_for("/sub/again"), "--", "sh", "-c", script)
@@ -28,7 +30,7 @@ def test_what_fails_is_run_again_and_told_how_often(thread, call):
     assert err.count("sh exited with 1; trying again in") == 2
 
 
-def test_what_takes_too_long_or_fails_too_often_ends_it(thread, call):
+def test_what_takes_too_long_or_fails_too_often_ends_it(thread: ThreadHub, call: Caller) -> None:
     thread.publish("long", b"1")
     options = ("--timeout", "0.2", "--max-attempts", "1")
     code, _, err = call(*HISTORY, 1, *options, thread.url_for("/sub/long"), "--", "sleep", "30")
@@ -36,7 +38,7 @@ def test_what_takes_too_long_or_fails_too_often_ends_it(thread, call):
     assert "sleep exceeded its timeout of 0.2 s and was stopped (1 attempt)" in err
 
 
-def test_the_hub_may_be_known_already_and_is_not_told_to_the_command(thread, call):
+def test_the_hub_may_be_known_already_and_is_not_told_to_the_command(thread: ThreadHub, call: Caller) -> None:
     thread.publish("known", b"1")
     code, out, _ = call(*HISTORY, 1, "--", "env", HOOKBOT_URL=thread.url_for("/sub/known"), HOOKBOT_TOKEN="secret")
     assert code == 0
@@ -45,14 +47,14 @@ def test_the_hub_may_be_known_already_and_is_not_told_to_the_command(thread, cal
     assert b"127.0.0.1" not in out
 
 
-def test_several_run_at_once_in_any_order_if_it_is_said_so(thread, call, tmp_path):
+def test_several_run_at_once_in_any_order_if_it_is_said_so(thread: ThreadHub, call: Caller, tmp_path: Path) -> None:
     thread.publish("once", b"1", b"2")
     script = f"n=$(cat); touch {tmp_path}/$n; while [ ! -e {tmp_path}/$((3 - n)) ]; do sleep 0.02; done"
     options = ("--concurrency", "2", "--no-per-topic-serial", "--timeout", "20s")
     assert call(*HISTORY, 2, *options, thread.url_for("/sub/once"), "--", "sh", "-c", script)[0] == 0
 
 
-async def test_a_deployment_skips_to_the_latest(hub, tmp_path):
+async def test_a_deployment_skips_to_the_latest(hub: TestHub, tmp_path: Path) -> None:
     script = f"cat; echo; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done"
     async with running("exec", "--latest-only", hub.url_for("/sub/a"), "--", "sh", "-c", script) as process:
         await process.until("listening to")
@@ -67,7 +69,7 @@ async def test_a_deployment_skips_to_the_latest(hub, tmp_path):
     assert b"a | 2" not in process.out
 
 
-async def test_ctrl_c_lets_the_command_finish_and_the_second_one_kills_it(hub, tmp_path):
+async def test_ctrl_c_lets_the_command_finish_and_the_second_one_kills_it(hub: TestHub, tmp_path: Path) -> None:
     await hub.publish("a", b"1")
     await hub.publish("a", b"2")
     wait = f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done"
@@ -93,7 +95,9 @@ async def test_ctrl_c_lets_the_command_finish_and_the_second_one_kills_it(hub, t
         await trio.sleep(0.01)
 
 
-async def test_a_terminal_that_is_closed_leaves_no_command_behind_unless_it_was_told_to_stay(hub, tmp_path):
+async def test_a_terminal_that_is_closed_leaves_no_command_behind_unless_it_was_told_to_stay(
+    hub: TestHub, tmp_path: Path
+) -> None:
     script = f"cat; echo; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done"
     words = ("exec", "--since", "all", hub.url_for("/sub/a"), "--", "sh", "-c", script)
     ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"  # as nohup does
@@ -109,7 +113,7 @@ async def test_a_terminal_that_is_closed_leaves_no_command_behind_unless_it_was_
         await staying.until("a | 2", "out")
 
 
-async def test_a_command_may_publish_and_does_not_hear_itself(hub):
+async def test_a_command_may_publish_and_does_not_hear_itself(hub: TestHub) -> None:
     publish = (
         f"cat; echo; {Path(__import__('sys').executable).parent}/hookbot publish {hub.url_for('/pub/a')} /dev/null"
     )
@@ -132,7 +136,9 @@ async def test_a_command_may_publish_and_does_not_hear_itself(hub):
         (["http://h/unsafe/sub/a", "--", "true"], 3, "say --unsafe"),
     ],
 )
-def test_what_makes_no_sense_is_said_before_anything_is_run(call, words, code, said):
+def test_what_makes_no_sense_is_said_before_anything_is_run(
+    call: Caller, words: list[str], code: int, said: str
+) -> None:
     ended, _, err = call("exec", *words)
     assert ended == code
     assert said in err

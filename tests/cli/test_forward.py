@@ -2,6 +2,7 @@
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -9,14 +10,16 @@ from hookbot import blocking
 from hookbot.client.address import Address
 from hookbot.client.http import ask
 from hookbot.protocol.envelope import from_envelope
-from support.commands import run, running, starting
+from hookbot.testing.hub import TestHub
+from support.commands import Caller, run, running, starting
+from support.hubs import ThreadHub
 from support.targets import target
 
 BODIES = [b"", b"{}", b"a=1&b=%20", bytes(range(256)), b"x" * (25 << 20)]
 HISTORY = ("forward", "--since", "all", "--limit")
 
 
-def test_what_is_posted_to_the_hub_arrives_at_the_target_as_it_was(thread, call):
+def test_what_is_posted_to_the_hub_arrives_at_the_target_as_it_was(thread: ThreadHub, call: Caller) -> None:
     headers = [("X-A", "1"), ("x-a", "2"), ("Content-Type", "text/x; charset=ü"), ("X-Hub-Signature-256", "sha256=00")]
     for body in BODIES:
         blocking.publish(thread.url_for("/pub/as/was") + "?q=%5B1", body, headers=headers)
@@ -30,7 +33,7 @@ def test_what_is_posted_to_the_hub_arrives_at_the_target_as_it_was(thread, call)
     assert said.count(f"204 No Content from {server.url} in") == len(BODIES)
 
 
-def test_the_options_of_the_target_reach_it(thread, call, tmp_path):
+def test_the_options_of_the_target_reach_it(thread: ThreadHub, call: Caller, tmp_path: Path) -> None:
     (tmp_path / "headers").write_text("X-Gitlab-Token: secret\n")
     blocking.publish(thread.url_for("/pub/options"), b"1")
     server = thread.target()
@@ -42,7 +45,9 @@ def test_the_options_of_the_target_reach_it(thread, call, tmp_path):
     assert request.all("X-B") == ["2"]
 
 
-def test_what_is_tried_often_enough_is_kept_in_a_file_or_a_topic_or_ends_it(thread, call, tmp_path):
+def test_what_is_tried_often_enough_is_kept_in_a_file_or_a_topic_or_ends_it(
+    thread: ThreadHub, call: Caller, tmp_path: Path
+) -> None:
     thread.publish("again", b"\xff", b"2")
     words = (*HISTORY, 2, "--max-attempts", "2", thread.url_for("/sub/again"))
 
@@ -60,21 +65,21 @@ def test_what_is_tried_often_enough_is_kept_in_a_file_or_a_topic_or_ends_it(thre
     assert "gave up on again" in said
 
 
-def test_only_what_the_expression_holds_for_is_posted(thread, call):
+def test_only_what_the_expression_holds_for_is_posted(thread: ThreadHub, call: Caller) -> None:
     thread.publish("only", b"0", b"1", b"2", b"3")
     server = thread.target()
     call(*HISTORY, 1, "--where", "body > `1`", thread.url_for("/sub/only"), server.url)
     assert [request.body for request in server.requests] == [b"2"]
 
 
-def test_a_target_may_be_told_alone_where_the_hub_is_known(thread, call):
+def test_a_target_may_be_told_alone_where_the_hub_is_known(thread: ThreadHub, call: Caller) -> None:
     thread.publish("known", b"1")
     server = thread.target()
     call(*HISTORY, 1, server.url, HOOKBOT_URL=thread.url_for("/sub/known"))
     assert [request.body for request in server.requests] == [b"1"]
 
 
-async def test_ctrl_c_finishes_the_message_in_hand_and_leaves_the_others_to_the_cursor(hub):
+async def test_ctrl_c_finishes_the_message_in_hand_and_leaves_the_others_to_the_cursor(hub: TestHub) -> None:
     for n in range(3):
         await hub.publish("a", str(n).encode())
     words = ("forward", "--cursor", "c", "--since", "all", hub.url_for("/sub/a"))
@@ -91,7 +96,7 @@ async def test_ctrl_c_finishes_the_message_in_hand_and_leaves_the_others_to_the_
     assert [request.body for request in server.requests] == [b"2"]
 
 
-async def test_the_second_ctrl_c_does_not_wait(hub):
+async def test_the_second_ctrl_c_does_not_wait(hub: TestHub) -> None:
     await hub.publish("a", b"1")
     words = ("forward", "--cursor", "c", "--since", "all", hub.url_for("/sub/a"))
     async with target(None) as server, running(*words, server.url) as process:
@@ -104,7 +109,7 @@ async def test_the_second_ctrl_c_does_not_wait(hub):
     assert [request.body for request in server.requests] == [b"1"]
 
 
-async def test_a_circle_of_forwards_ends(hub):
+async def test_a_circle_of_forwards_ends(hub: TestHub) -> None:
     forth = (hub.url_for("/sub/a"), hub.url_for("/pub/b"))
     back = (hub.url_for("/sub/b"), hub.url_for("/pub/a"))
     async with starting() as start:
@@ -117,7 +122,7 @@ async def test_a_circle_of_forwards_ends(hub):
     assert (first.hops, len(second.hops)) == ((), 2)
 
 
-async def test_a_lost_cursor_ends_it_when_what_is_in_hand_is_done(hub):
+async def test_a_lost_cursor_ends_it_when_what_is_in_hand_is_done(hub: TestHub) -> None:
     await hub.publish("a", b"1")
     words = ("forward", "--cursor", "c", "--since", "all", hub.url_for("/sub/a"))
     async with target(None) as server, running(*words, server.url) as process:
@@ -143,7 +148,9 @@ async def test_a_lost_cursor_ends_it_when_what_is_in_hand_is_done(hub):
         (["--header", "nonsense", "http://h/sub/a", "http://t/"], 2, "a header is 'Name: value'"),
     ],
 )
-def test_what_makes_no_sense_is_said_before_anything_is_connected(call, words, code, said):
+def test_what_makes_no_sense_is_said_before_anything_is_connected(
+    call: Caller, words: list[str], code: int, said: str
+) -> None:
     ended, _, err = call("forward", *words)
     assert ended == code
     assert said in err

@@ -1,5 +1,9 @@
 """What options of several commands have in common."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import click
 import pytest
 
@@ -33,18 +37,18 @@ from hookbot.errors import ConfigError
         (0.25, 0.25),
     ],
 )
-def test_a_duration_is_seconds(text, seconds):
+def test_a_duration_is_seconds(text: str | float, seconds: float) -> None:
     assert DURATION.convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-5", "-5s", "nan", "inf", "1e3", "5 s", "1.5h", "9999999999", "٣"])
-def test_what_is_no_duration_is_refused(text):
+def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         DURATION.convert(text, None, None)
 
 
 @pytest.mark.parametrize("text", ["0", "0s", "0.0", 0])
-def test_an_interval_is_more_than_nothing(text):
+def test_an_interval_is_more_than_nothing(text: str | int) -> None:
     assert INTERVAL.convert("0.1", None, None) == 0.1
     with pytest.raises(click.BadParameter, match="more than 0"):
         INTERVAL.convert(text, None, None)
@@ -65,12 +69,12 @@ def test_an_interval_is_more_than_nothing(text):
         (100, 100),
     ],
 )
-def test_a_size_is_bytes(text, size):
+def test_a_size_is_bytes(text: str | int, size: int) -> None:
     assert SIZE.convert(text, None, None) == size
 
 
 @pytest.mark.parametrize("text", ["", "much", "-1", "1.5GiB", "1 GiB", "1X", "1Bi", "٣", "9" * 16])
-def test_what_is_no_size_is_refused(text):
+def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="not a size"):
         SIZE.convert(text, None, None)
 
@@ -86,32 +90,34 @@ def test_what_is_no_size_is_refused(text):
         (from_now, "2026-01-02t04:04:05+01:00", 1_767_323_045),
     ],
 )
-def test_a_moment_is_seconds_since_1970(monkeypatch, other, text, seconds):
+def test_a_moment_is_seconds_since_1970(
+    monkeypatch: pytest.MonkeyPatch, other: Callable[..., Any] | type[float], text: str | float, seconds: float
+) -> None:
     monkeypatch.setattr(parameters.time, "time", lambda: 1_700_000_000.5)
     assert Moment("when", other, "not {!r}").convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "10", "2026-01-02", "all", "abcdefgh-000000000000001"])
-def test_what_is_no_moment_is_refused_with_what_it_should_be(text):
+def test_what_is_no_moment_is_refused_with_what_it_should_be(text: str) -> None:
     with pytest.raises(click.BadParameter, match=f"neither this nor that: {text!r}"):
         Moment("when", ago, "neither this nor that: {!r}").convert(text, None, None)
 
 
-def test_headers_are_given_one_by_one_or_in_files(tmp_path):
+def test_headers_are_given_one_by_one_or_in_files(tmp_path: Path) -> None:
     (tmp_path / "headers").write_bytes(b"X-B: \xfc\n\nX-C:3\n")
     assert parse_header(" X-A :  1:2 ") == ("X-A", "1:2")
     assert read_headers(["X-A: 1", f"@{tmp_path}/headers"]) == (("X-A", "1"), ("X-B", "\xfc"), ("X-C", "3"))
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", ": x", " : x"])
-def test_what_is_no_header_is_shown_only_where_it_may_be(text):
+def test_what_is_no_header_is_shown_only_where_it_may_be(text: str) -> None:
     with pytest.raises(ConfigError, match=f"^a header is 'Name: value', not {text!r}$"):
         parse_header(text)
     with pytest.raises(ConfigError, match=r"^a header is 'Name: value'$"):
         read_headers([text])
 
 
-def test_a_file_of_headers_that_is_not_there_is_told(tmp_path):
+def test_a_file_of_headers_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read the headers in .*nowhere': No such file"):
         read_headers([f"@{tmp_path}/nowhere"])
 
@@ -126,18 +132,18 @@ def test_a_file_of_headers_that_is_not_there_is_told(tmp_path):
         ("a=", ("a", "")),
     ],
 )
-def test_the_value_of_an_option_is_toml_or_text(text, option):
+def test_the_value_of_an_option_is_toml_or_text(text: str, option: tuple[Any, ...]) -> None:
     assert parse_option(text) == option
 
 
-def test_an_option_has_a_value():
+def test_an_option_has_a_value() -> None:
     with pytest.raises(ConfigError, match=r"^an option is NAME=VALUE, not 'a'$"):
         parse_option("a")
 
 
-def test_several_options_are_shown_in_their_order():
+def test_several_options_are_shown_in_their_order() -> None:
     @click.command()
     @with_options(click.option("--one"), click.option("--two"))
-    def command(one, two): ...
+    def command(one, two) -> None: ...
 
     assert [option.name for option in command.params] == ["one", "two"]

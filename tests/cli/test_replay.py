@@ -5,19 +5,21 @@ import pty
 import re
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import trio
 
 from hookbot.protocol.message import format_time
 from hookbot.testing import open_test_hub
-from support.commands import running
+from support.commands import Caller, running
+from support.hubs import ThreadHub
 from support.targets import target
 
 HISTORY = ("replay", "--since", "all")
 
 
-def test_history_is_posted_and_counted(thread, call):
+def test_history_is_posted_and_counted(thread: ThreadHub, call: Caller) -> None:
     thread.publish("post", b"1", b"2", b"3", headers={"X-A": "1"})
     server = thread.target()
     code, out, err = call(*HISTORY, "--to", server.url, "-H", "X-B: 2", thread.url_for("/sub/post"))
@@ -27,13 +29,13 @@ def test_history_is_posted_and_counted(thread, call):
     assert {request.all(name)[0] for request in server.requests for name in ("X-A", "X-B")} == {"1", "2"}
 
 
-def test_a_command_is_run_for_history(thread, call):
+def test_a_command_is_run_for_history(thread: ThreadHub, call: Caller) -> None:
     thread.publish("run", b"1", b"2")
     code, out, _ = call(*HISTORY, thread.url_for("/sub/run"), "--exec", "--", "sh", "-c", "cat; echo")
     assert (code, out) == (0, b"run | 1\nrun | 2\n")
 
 
-def test_history_is_published_again_also_to_where_it_was(thread, call):
+def test_history_is_published_again_also_to_where_it_was(thread: ThreadHub, call: Caller) -> None:
     thread.publish("publish", b"1", b"2")
     for _ in range(2):
         assert call(*HISTORY, "--publish", thread.url_for("/pub/publish"), thread.url_for("/sub/publish"))[0] == 0
@@ -42,7 +44,7 @@ def test_history_is_published_again_also_to_where_it_was(thread, call):
     assert {len(message.hops) for message in messages[2:]} == {1}
 
 
-def test_the_token_for_publishing_may_be_in_the_environment(thread, call):
+def test_the_token_for_publishing_may_be_in_the_environment(thread: ThreadHub, call: Caller) -> None:
     thread.publish("env", b"1")
     url = thread.url_for("/pub/env-copy")
     token = url.partition("//")[2].partition("@")[0]
@@ -51,7 +53,7 @@ def test_the_token_for_publishing_may_be_in_the_environment(thread, call):
     assert call(*words, HOOKBOT_PUBLISH_TOKEN=token)[0] == 0
 
 
-def test_it_ends_where_it_is_told_to(thread, call):
+def test_it_ends_where_it_is_told_to(thread: ThreadHub, call: Caller) -> None:
     thread.publish("until", b"1", b"2", b"3")
     second = thread.wait_for("until", 3)[1]
     server = thread.target()
@@ -61,7 +63,7 @@ def test_it_ends_where_it_is_told_to(thread, call):
     assert "0 replayed" in call(*HISTORY, "--until", "1d", "--to", server.url, thread.url_for("/sub/until"))[2]
 
 
-def test_a_cursor_makes_it_go_on_where_it_was_stopped(thread, call):
+def test_a_cursor_makes_it_go_on_where_it_was_stopped(thread: ThreadHub, call: Caller) -> None:
     thread.publish("cursor", b"1", b"2", b"3")
     words = (*HISTORY, "--cursor", "again", "--max-attempts", "1", thread.url_for("/sub/cursor"))
     failing, working = thread.target(204, 500), thread.target()
@@ -73,7 +75,7 @@ def test_a_cursor_makes_it_go_on_where_it_was_stopped(thread, call):
     assert [request.body for request in working.requests] == [b"2", b"3"]
 
 
-def test_what_is_given_up_is_counted_and_makes_it_fail(thread, call, tmp_path):
+def test_what_is_given_up_is_counted_and_makes_it_fail(thread: ThreadHub, call: Caller, tmp_path: Path) -> None:
     thread.publish("dead", b"1", b"2", b"skip")
     server = thread.target(500)
     options = ("--max-attempts", "1", "--dead-letter", tmp_path / "dead", "--where", "body != 'skip'")
@@ -82,7 +84,7 @@ def test_what_is_given_up_is_counted_and_makes_it_fail(thread, call, tmp_path):
     assert "1 replayed, 1 failed, 1 skipped, in" in err
 
 
-async def test_ctrl_c_finishes_the_message_in_hand_and_tells_the_total():
+async def test_ctrl_c_finishes_the_message_in_hand_and_tells_the_total() -> None:
     with trio.fail_after(50):
         async with open_test_hub() as hub, target(204, None) as server:
             for n in range(3):
@@ -96,7 +98,7 @@ async def test_ctrl_c_finishes_the_message_in_hand_and_tells_the_total():
     assert b"2 replayed, in" in process.err
 
 
-async def test_a_terminal_gets_a_bar():
+async def test_a_terminal_gets_a_bar() -> None:
     ours, theirs = pty.openpty()
     with trio.fail_after(50):
         async with open_test_hub() as hub, target() as server:
@@ -128,7 +130,7 @@ async def test_a_terminal_gets_a_bar():
         (["--since", "1h", "--speed", "0", "--to", "http://t/", "http://h/sub/a"], "--speed"),
     ],
 )
-def test_what_makes_no_sense_is_said_before_anything_is_connected(call, words, said):
+def test_what_makes_no_sense_is_said_before_anything_is_connected(call: Caller, words: list[str], said: str) -> None:
     code, _, err = call("replay", *words)
     assert code == 2
     assert said in err

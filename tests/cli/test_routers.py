@@ -1,13 +1,18 @@
 import json
 import sys
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
-from click.testing import CliRunner
+from click.core import Command
+from click.testing import CliRunner, Result
 
 from hookbot.cli.routers import new_router, route, route_github, routers
 from hookbot.errors import Unauthorized
+from hookbot.protocol.message import Message
+from hookbot.routers.outbox import DraftCollector
 from hookbot.testing import open_test_hub
 
 GIVEN = {"key": None, "github_secret": None}
@@ -22,16 +27,16 @@ class Copy:
 """
 
 
-def call(command, *arguments, **given):
+def call(command: Command, *arguments: Any, **given: Any) -> Result:
     return CliRunner().invoke(command, [str(word) for word in arguments], obj=GIVEN | given)
 
 
-def error_from(result):
+def error_from(result: Result) -> str:
     assert result.exception is not None
     return str(result.exception)
 
 
-def test_installed_routers_are_listed_as_a_table_and_as_json():
+def test_installed_routers_are_listed_as_a_table_and_as_json() -> None:
     table, listed = call(routers), call(routers, "--json")
 
     assert "github  /unsafe/github.com/" in table.output
@@ -39,12 +44,12 @@ def test_installed_routers_are_listed_as_a_table_and_as_json():
     assert {"github", "filter"} <= {row["name"] for row in json.loads(listed.output)}
 
 
-async def test_the_routers_of_a_hub_are_shown_with_how_they_are():
+async def test_the_routers_of_a_hub_are_shown_with_how_they_are() -> None:
     class Failing:
         name = "failing"
         topics = ("in/",)
 
-        async def route(self, message, publish):
+        async def route(self, message: Message, publish: DraftCollector) -> None:
             raise ValueError("no\x1b good")
 
     async with open_test_hub(Failing()) as hub:
@@ -60,7 +65,7 @@ async def test_the_routers_of_a_hub_are_shown_with_how_they_are():
     assert isinstance(refused.exception, Unauthorized)
 
 
-def test_a_new_router_is_written_once_into_a_directory_that_is_new(tmp_path):
+def test_a_new_router_is_written_once_into_a_directory_that_is_new(tmp_path: Path) -> None:
     written = call(new_router, "my-thing", tmp_path / "new")
     again = call(new_router, "my-thing", tmp_path / "new")
 
@@ -70,12 +75,12 @@ def test_a_new_router_is_written_once_into_a_directory_that_is_new(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["My", "a b", "-a", "a--b", "a/b", "ü", ""])
-def test_a_new_router_has_a_name_that_will_do(tmp_path, name):
+def test_a_new_router_has_a_name_that_will_do(tmp_path: Path, name: str) -> None:
     assert "a router's name is of lower-case letters" in error_from(call(new_router, "--", name, tmp_path / "new"))
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> Path:
     path = tmp_path / "copy.py"
     path.write_text(ROUTER)
     return path
@@ -90,15 +95,17 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("options", "error"), MISTAKES)
-def test_options_on_the_command_line_are_checked_like_those_in_a_file(file, options, error):
+def test_options_on_the_command_line_are_checked_like_those_in_a_file(
+    file: Path, options: list[str], error: str
+) -> None:
     assert error in error_from(call(route, file, "--url", "http://x@127.0.0.1:9", *options))
 
 
-def test_an_unknown_router_is_an_error():
+def test_an_unknown_router_is_an_error() -> None:
     assert "no router 'gihub' is installed" in error_from(call(route, "gihub", "--url", "http://x@127.0.0.1:9"))
 
 
-def test_route_github_needs_its_secrets_and_headers_that_are_some(tmp_path):
+def test_route_github_needs_its_secrets_and_headers_that_are_some(tmp_path: Path) -> None:
     url = ["-u", "ws://127.0.0.1:9/unsafe/sub/github.com/", "--data-dir", tmp_path]
 
     assert "needs HOOKBOT_GITHUB_SECRET" in error_from(call(route_github, *url, key="k"))
@@ -107,7 +114,7 @@ def test_route_github_needs_its_secrets_and_headers_that_are_some(tmp_path):
     )
 
 
-async def test_a_router_runs_as_a_process_of_its_own_with_options_from_a_file(file, tmp_path):
+async def test_a_router_runs_as_a_process_of_its_own_with_options_from_a_file(file: Path, tmp_path: Path) -> None:
     (tmp_path / "hookbot.toml").write_text('bind = ":0"\n[routers.copy]\nto = "there"\n')
     with trio.fail_after(60):
         async with open_test_hub() as hub:
@@ -117,7 +124,7 @@ async def test_a_router_runs_as_a_process_of_its_own_with_options_from_a_file(fi
                 run = partial(trio.run_process, [str(word) for word in command], check=False)
                 nursery.start_soon(run)  # ends with the block
 
-                async def publish():
+                async def publish() -> None:
                     while True:
                         await hub.publish("in/1", b"x")
                         await trio.sleep(0.1)

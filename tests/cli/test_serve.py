@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -30,13 +31,13 @@ KEY = "the key of the hub"
 pytestmark = pytest.mark.usefixtures("environment")
 
 
-def configure(*args, key=None, github_secret=None):
+def configure(*args: Any, key: str | None = None, github_secret: str | None = None) -> Config:
     parent = click.Context(cli, obj={"key": key, "github_secret": github_secret})
     with serve.make_context("serve", list(args), parent=parent) as context:
         return find_config(context)
 
 
-def test_without_options_the_defaults_are_those_that_are_documented(tmp_path):
+def test_without_options_the_defaults_are_those_that_are_documented(tmp_path: Path) -> None:
     config = configure(key="k")
 
     assert config.bind == ":8080"
@@ -49,7 +50,7 @@ def test_without_options_the_defaults_are_those_that_are_documented(tmp_path):
     assert (config.routers, config.unsafe_prefixes, config.sha1_tokens, config.door) == ((), ("",), True, True)
 
 
-def test_every_option_arrives(tmp_path):
+def test_every_option_arrives(tmp_path: Path) -> None:
     for name in ("key.pem", "crt.pem", "ca.pem"):
         (tmp_path / name).touch()
     (tmp_path / "revoked").write_text("lost laptop\nold ci\n")
@@ -98,7 +99,7 @@ def test_every_option_arrives(tmp_path):
     assert config.unsafe_prefixes == ("github.com/",)
 
 
-def test_every_option_can_stand_in_the_environment(environment):
+def test_every_option_can_stand_in_the_environment(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HOOKBOT_BIND", "127.0.0.1:82")
     environment.setenv("HOOKBOT_KEEP", "1d")
     environment.setenv("HOOKBOT_NO_SHA1", "1")
@@ -106,7 +107,7 @@ def test_every_option_can_stand_in_the_environment(environment):
     assert (config.bind, config.retention.max_age_s, config.sha1_tokens) == ("127.0.0.1:82", 86400, False)
 
 
-def test_without_a_key_one_is_made_and_make_tokens_finds_it():
+def test_without_a_key_one_is_made_and_make_tokens_finds_it() -> None:
     config = configure()
     result = CliRunner().invoke(cli, ["make-tokens", "--bare", "/pub/foo"])
 
@@ -115,13 +116,13 @@ def test_without_a_key_one_is_made_and_make_tokens_finds_it():
     assert configure().key == StoredSecret(config.key.value, config.key.path)
 
 
-def test_a_key_that_make_tokens_made_is_the_hubs():
+def test_a_key_that_make_tokens_made_is_the_hubs() -> None:
     result = CliRunner().invoke(cli, ["make-tokens", "--bare", "/pub/foo"])
     assert result.stdout.strip() == make_token(configure().key.value, "/pub/foo")
 
 
 @pytest.mark.parametrize("how", ["variable", "file", "kept"])
-def test_earlier_keys_are_honoured(environment, tmp_path, how):
+def test_earlier_keys_are_honoured(environment: pytest.MonkeyPatch, tmp_path: Path, how: str) -> None:
     file = tmp_path / ("data/old-keys" if how == "kept" else "mounted")
     file.parent.mkdir(exist_ok=True)
     file.write_text("older\noldest\n")
@@ -132,7 +133,7 @@ def test_earlier_keys_are_honoured(environment, tmp_path, how):
     assert configure(key="k").keys == ("k", "older", "oldest")
 
 
-def test_github_has_a_secret_only_where_its_router_runs(tmp_path):
+def test_github_has_a_secret_only_where_its_router_runs(tmp_path: Path) -> None:
     assert configure(key="k").github_secrets == ()
     assert not (tmp_path / "data/github-secret").exists()
 
@@ -140,7 +141,7 @@ def test_github_has_a_secret_only_where_its_router_runs(tmp_path):
     assert (secret.path, secret.new) == (tmp_path / "data/github-secret", True)
 
 
-def test_a_secret_of_github_can_be_given_and_older_ones_stay_good(environment):
+def test_a_secret_of_github_can_be_given_and_older_ones_stay_good(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HOOKBOT_OLD_GITHUB_SECRETS", "older\noldest")
     secrets = configure("--router", "github", key="k", github_secret="given").github_secrets
     assert secrets == (StoredSecret("given"), StoredSecret("older"), StoredSecret("oldest"))
@@ -155,13 +156,13 @@ def test_a_secret_of_github_can_be_given_and_older_ones_stay_good(environment):
         (["/github.com/", "/unsafe/jira/"], ("github.com/", "jira/")),
     ],
 )
-def test_unsafe_topics_are_all_some_or_none(given, prefixes):
+def test_unsafe_topics_are_all_some_or_none(given: list[str], prefixes: tuple[Any, ...]) -> None:
     args = [word for prefix in given for word in ("--unsafe", prefix)]
     assert configure(*args, key="k").unsafe_prefixes == prefixes
 
 
 @pytest.mark.parametrize("given", [["none", "jira"], ["a//b"], [".."], ["x" * 2000]])
-def test_nonsense_about_unsafe_topics_is_refused(given):
+def test_nonsense_about_unsafe_topics_is_refused(given: list[str]) -> None:
     args = [word for prefix in given for word in ("--unsafe", prefix)]
     with pytest.raises(ConfigError, match="--unsafe"):
         configure(*args, key="k")
@@ -181,12 +182,12 @@ def test_nonsense_about_unsafe_topics_is_refused(given):
         ["something"],
     ],
 )
-def test_nonsense_is_a_usage_error(args):
+def test_nonsense_is_a_usage_error(args: list[str]) -> None:
     with pytest.raises(click.UsageError):
         configure(*args, key="k")
 
 
-def test_as_many_files_as_the_system_gives_can_be_open():
+def test_as_many_files_as_the_system_gives_can_be_open() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         raise_file_limit()
@@ -196,24 +197,24 @@ def test_as_many_files_as_the_system_gives_can_be_open():
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def start(data_dir, stdout):
+def start(data_dir: Path, stdout: int) -> subprocess.Popen[Any]:
     args = ["--bind", "127.0.0.1:0", "--data-dir", str(data_dir), "--store", "memory:", "--router", "github"]
     return subprocess.Popen(
         [sys.executable, "-m", "hookbot", "serve", *args], stdout=stdout, stderr=subprocess.PIPE, text=True
     )
 
 
-def stop(hub):
+def stop(hub: subprocess.Popen[Any]) -> tuple[int, str]:
     hub.send_signal(signal.SIGTERM)
     _, log = hub.communicate(timeout=30)
     return hub.returncode, log
 
 
-def secrets_in(data_dir):
+def secrets_in(data_dir: Path) -> list[str]:
     return [(data_dir / name).read_text().strip() for name in ("key", "github-secret")]
 
 
-def test_where_nobody_watches_a_hub_shows_files_and_no_secret(tmp_path):
+def test_where_nobody_watches_a_hub_shows_files_and_no_secret(tmp_path: Path) -> None:
     hub = start(tmp_path, subprocess.PIPE)
     said = "".join(
         iter(hub.stdout.readline, "  Events:        whichever you like; then listen to github.com/repo/OWNER/NAME\n")
@@ -229,7 +230,7 @@ def test_where_nobody_watches_a_hub_shows_files_and_no_secret(tmp_path):
         assert secret not in log
 
 
-def test_on_a_terminal_a_hub_shows_what_to_paste(tmp_path):
+def test_on_a_terminal_a_hub_shows_what_to_paste(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     hub = start(tmp_path, theirs)
     os.close(theirs)
@@ -250,16 +251,16 @@ def test_on_a_terminal_a_hub_shows_what_to_paste(tmp_path):
 # -- what it says when it has started
 
 
-def config_in(tmp_path, **options):
+def config_in(tmp_path: Path, **options: Any) -> Config:
     (tmp_path / "key").write_text(f"{KEY}\n")
     return Config(**{"key": StoredSecret(KEY, tmp_path / "key"), "data_dir": tmp_path, **options})
 
 
-def lines_of(text):
+def lines_of(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
 
 
-def test_on_a_terminal_everything_is_ready_to_paste(tmp_path):
+def test_on_a_terminal_everything_is_ready_to_paste(tmp_path: Path) -> None:
     text = welcome(config_in(tmp_path), URL, secrets=True)
     lines = lines_of(text)
 
@@ -273,7 +274,7 @@ def test_on_a_terminal_everything_is_ready_to_paste(tmp_path):
 @pytest.mark.parametrize(
     "github_secrets", [(), (StoredSecret("the secret of GitHub", Path("/var/lib/github-secret")),)]
 )
-def test_elsewhere_there_is_no_secret_and_no_token(tmp_path, github_secrets):
+def test_elsewhere_there_is_no_secret_and_no_token(tmp_path: Path, github_secrets: tuple[StoredSecret]) -> None:
     text = welcome(config_in(tmp_path, github_secrets=github_secrets), URL, secrets=False)
 
     assert KEY not in text
@@ -286,7 +287,9 @@ def test_elsewhere_there_is_no_secret_and_no_token(tmp_path, github_secrets):
 
 @pytest.mark.parametrize("secrets", [True, False])
 @pytest.mark.parametrize("options", [{}, {"sha1_tokens": False}])
-def test_the_command_that_it_names_makes_tokens_that_the_hub_honours(tmp_path, secrets, options, environment):
+def test_the_command_that_it_names_makes_tokens_that_the_hub_honours(
+    tmp_path: Path, secrets: bool, options: dict[str, bool], environment: pytest.MonkeyPatch
+) -> None:
     environment.delenv("HOOKBOT_DATA_DIR")
     command = lines_of(welcome(config_in(tmp_path, **options), URL, secrets=secrets))["Tokens"]
 
@@ -299,20 +302,20 @@ def test_the_command_that_it_names_makes_tokens_that_the_hub_honours(tmp_path, s
     ]
 
 
-def test_a_hub_that_refuses_the_old_kind_of_token_shows_the_new_one(tmp_path):
+def test_a_hub_that_refuses_the_old_kind_of_token_shows_the_new_one(tmp_path: Path) -> None:
     text = welcome(config_in(tmp_path, sha1_tokens=False), URL, secrets=True)
     assert make_token(KEY, "/pub/hello", "sha256") in text
     assert make_token(KEY, "/pub/hello") not in text
 
 
-def test_a_new_key_is_told_of(tmp_path):
+def test_a_new_key_is_told_of(tmp_path: Path) -> None:
     old = config_in(tmp_path)
     new = config_in(tmp_path, key=StoredSecret(KEY, tmp_path / "key", new=True))
     assert "A new key was made in" in welcome(new, URL, secrets=False)
     assert "A new key was made in" not in welcome(old, URL, secrets=False)
 
 
-def test_a_key_that_lies_in_no_file_is_not_told_of(tmp_path):
+def test_a_key_that_lies_in_no_file_is_not_told_of(tmp_path: Path) -> None:
     text = welcome(config_in(tmp_path, key=StoredSecret(KEY)), URL, secrets=False)
     assert "key" not in text.lower()
 
@@ -324,7 +327,7 @@ def test_a_key_that_lies_in_no_file_is_not_told_of(tmp_path):
         (StoredSecret("s3cret"), "s3cret", "the one that the hub was given"),
     ],
 )
-def test_the_form_of_github_can_be_filled_in(tmp_path, secret, shown, hidden):
+def test_the_form_of_github_can_be_filled_in(tmp_path: Path, secret: StoredSecret, shown: str, hidden: str) -> None:
     given = config_in(tmp_path, github_secrets=(secret, StoredSecret("an older one")))
     on_terminal = lines_of(welcome(given, URL, secrets=True))
     elsewhere = lines_of(welcome(given, URL, secrets=False))
@@ -335,5 +338,5 @@ def test_the_form_of_github_can_be_filled_in(tmp_path, secret, shown, hidden):
     assert elsewhere["Secret"] == hidden
 
 
-def test_without_the_github_router_there_is_no_form(tmp_path):
+def test_without_the_github_router_there_is_no_form(tmp_path: Path) -> None:
     assert "GitHub" not in welcome(config_in(tmp_path), URL, secrets=True)

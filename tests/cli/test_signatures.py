@@ -4,9 +4,11 @@ import json
 import re
 import shlex
 from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from hookbot.cli import signatures as cli_signatures
 from hookbot.errors import BadSignature, ConfigError
@@ -18,13 +20,13 @@ BODY = b'{"a": 1}'
 
 
 @pytest.fixture
-def body(tmp_path):
+def body(tmp_path: Path) -> str:
     path = tmp_path / "body.json"
     path.write_bytes(BODY)
     return str(path)
 
 
-def run(command, *arguments, stdin=b"", **environ):
+def run(command: str, *arguments: Any, stdin: bytes = b"", **environ: Any) -> Result:
     result = CliRunner().invoke(
         getattr(cli_signatures, command), [str(a) for a in arguments], input=stdin, env=environ, standalone_mode=True
     )
@@ -34,11 +36,11 @@ def run(command, *arguments, stdin=b"", **environ):
     return result
 
 
-def headers(result):
+def headers(result: Result) -> list[str]:
     return [argument for line in result.stdout.splitlines() for argument in ("-H", line)]
 
 
-def test_every_provider_is_listed_with_what_it_covers_and_where_it_is_described():
+def test_every_provider_is_listed_with_what_it_covers_and_where_it_is_described() -> None:
     lines = run("providers").output.splitlines()
 
     assert [line.split()[0] for line in lines] == provider_names()
@@ -47,7 +49,7 @@ def test_every_provider_is_listed_with_what_it_covers_and_where_it_is_described(
     assert all("https://" in line for line in lines)
 
 
-def test_what_was_signed_verifies(body):
+def test_what_was_signed_verifies(body: str) -> None:
     signed = run("sign", "slack", "--secret", SECRET, "--at", NOW, body)
 
     result = run("verify", "slack", "--secret", "other", "--secret", SECRET, "--at", NOW + 12, *headers(signed), body)
@@ -66,21 +68,21 @@ def test_what_was_signed_verifies(body):
         (("--at", NOW, "-o", "max_age=0.5", "--at", NOW + 1), "at most 0.5 are accepted"),
     ],
 )
-def test_what_does_not_verify_says_why(body, arguments, reason):
+def test_what_does_not_verify_says_why(body: str, arguments: tuple[Any, ...], reason: str) -> None:
     signed = run("sign", "slack", "--secret", SECRET, "--at", NOW, body)
 
     with pytest.raises(BadSignature, match=reason):
         run("verify", "slack", "--secret", SECRET, *(headers(signed) if arguments else ()), *arguments, body)
 
 
-def test_a_mismatch_says_what_was_computed_over_which_bytes(body):
+def test_a_mismatch_says_what_was_computed_over_which_bytes(body: str) -> None:
     computed = f"is not the HMAC-SHA256 of {{body}}, here 8 bytes with the SHA-256 {sha256(BODY).hexdigest()}"
 
     with pytest.raises(BadSignature, match=re.escape(computed)):
         run("verify", "github", "--secret", SECRET, "-H", "X-Hub-Signature-256: sha256=" + "0" * 64, body)
 
 
-def test_secrets_come_from_the_environment_and_from_files(tmp_path, body):
+def test_secrets_come_from_the_environment_and_from_files(tmp_path: Path, body: str) -> None:
     key = tmp_path / "secret"
     key.write_text(f"{SECRET}\n")
     signed = run("sign", "github", "--secret", "env:GITHUB_SECRET", body, GITHUB_SECRET=SECRET)
@@ -90,14 +92,14 @@ def test_secrets_come_from_the_environment_and_from_files(tmp_path, body):
         run("sign", "github", "--secret", "env:GITHUB_SECRET", body)
 
 
-def test_a_secret_that_cannot_be_one_is_told_before_anything_else(body):
+def test_a_secret_that_cannot_be_one_is_told_before_anything_else(body: str) -> None:
     with pytest.raises(ConfigError, match="a secret of adyen must be hex"):
         run("verify", "adyen", "--secret", SECRET, body)
     with pytest.raises(ConfigError, match="unknown provider 'gitbub'"):
         run("verify", "gitbub", "--secret", SECRET, body)
 
 
-def test_a_delivery_id_and_a_repeat_are_told(body):
+def test_a_delivery_id_and_a_repeat_are_told(body: str) -> None:
     signed = run("sign", "github", "--secret", SECRET, body)
 
     output = run("verify", "github", "--secret", SECRET, *headers(signed), "-H", "X-GitHub-Delivery: 72d3", body).output
@@ -106,7 +108,7 @@ def test_a_delivery_id_and_a_repeat_are_told(body):
     assert "a repeat is known by: nothing that is signed" in output
 
 
-def test_a_handshake_is_told_with_its_answer():
+def test_a_handshake_is_told_with_its_answer() -> None:
     question = json.dumps({"type": "url_verification", "challenge": "3eZb"}).encode()
     signed = run("sign", "slack", "--secret", SECRET, "--at", NOW, stdin=question)
 
@@ -115,7 +117,7 @@ def test_a_handshake_is_told_with_its_answer():
     assert "answers with 200 and\nb'3eZb'" in output
 
 
-def test_options_of_the_generic_scheme_are_written_as_in_the_configuration(body):
+def test_options_of_the_generic_scheme_are_written_as_in_the_configuration(body: str) -> None:
     options = (
         "-o",
         "header=X-Acme",
@@ -132,7 +134,7 @@ def test_options_of_the_generic_scheme_are_written_as_in_the_configuration(body)
     assert "Genuine" in run("verify", "hmac", "--secret", SECRET, "--at", NOW, *options, *headers(signed), body).output
 
 
-def test_a_curl_line_sends_the_file_with_the_signature(body):
+def test_a_curl_line_sends_the_file_with_the_signature(body: str) -> None:
     url = "https://hub.example.com/unsafe/pub/stripe"
 
     line = shlex.split(run("sign", "stripe", "--secret", SECRET, "--at", NOW, "--curl", "--url", url, body).output)
@@ -145,7 +147,7 @@ def test_a_curl_line_sends_the_file_with_the_signature(body):
     assert load_provider("stripe").verify(request, [SECRET], now=NOW).signed_at == NOW
 
 
-def test_a_curl_line_has_the_body_in_it_where_that_is_signed_or_comes_from_standard_input(body):
+def test_a_curl_line_has_the_body_in_it_where_that_is_signed_or_comes_from_standard_input(body: str) -> None:
     url = "https://hub.example.com/in"
 
     mailgun = shlex.split(run("sign", "mailgun", "--secret", SECRET, "--curl", "--url", url, body).output)
@@ -157,7 +159,7 @@ def test_a_curl_line_has_the_body_in_it_where_that_is_signed_or_comes_from_stand
     assert run("sign", "github", "--secret", SECRET, "--curl", stdin=b"a").exit_code == 2
 
 
-def test_a_body_or_an_address_that_signing_changes_is_printed(body):
+def test_a_body_or_an_address_that_signing_changes_is_printed(body: str) -> None:
     mailgun = run("sign", "mailgun", "--secret", SECRET, body)
     twilio = run("sign", "twilio", "--secret", SECRET, "--url", "https://example.com/in", body)
 
@@ -165,10 +167,10 @@ def test_a_body_or_an_address_that_signing_changes_is_printed(body):
     assert "The URL becomes https://example.com/in?bodySHA256=" in twilio.stderr
 
 
-def test_a_certificate_that_is_needed_is_fetched(monkeypatch):
+def test_a_certificate_that_is_needed_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     fetched = []
 
-    async def fetch(url):
+    async def fetch(url: str) -> bytes:
         fetched.append(url)
         return b"<html>"
 
@@ -184,5 +186,5 @@ def test_a_certificate_that_is_needed_is_fetched(monkeypatch):
 
 
 @pytest.mark.parametrize("arguments", [("-H", "nocolon"), ("-H", ": x"), ("-o", "max_age"), ("--at", "yesterday")])
-def test_what_is_written_wrongly_is_an_error_of_usage(body, arguments):
+def test_what_is_written_wrongly_is_an_error_of_usage(body: str, arguments: tuple[str, str]) -> None:
     assert run("verify", "slack", "--secret", "s", *arguments, body).exit_code == 2

@@ -1,7 +1,9 @@
 """``hookbot make-tokens``, and ``hookbot narrow``: without a key, from a token or a URL, wherever it comes from."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,17 +25,17 @@ URL = f"wss://{ROOT}@hub.example:8443/sub/?since=all"
 
 
 @pytest.fixture
-def run(environment):
+def run(environment: pytest.MonkeyPatch) -> Callable[..., Any]:
     return lambda *args: CliRunner().invoke(cli, args)
 
 
 @pytest.mark.parametrize("vector", VECTORS)
-def test_urls_are_those_of_the_ancestor(vector):
+def test_urls_are_those_of_the_ancestor(vector: dict[str, str]) -> None:
     assert token_url(vector["key"], vector["uri"], BASE) == vector["url"]
 
 
 @pytest.mark.parametrize("vector", VECTORS)
-def test_bare_tokens_are_those_of_the_ancestor(vector):
+def test_bare_tokens_are_those_of_the_ancestor(vector: dict[str, str]) -> None:
     assert token_url(vector["key"], vector["uri"], BASE, bare=True) == vector["token"]
 
 
@@ -54,12 +56,12 @@ def test_bare_tokens_are_those_of_the_ancestor(vector):
         ("/subway", f"{BASE}/subway", "/subway"),
     ],
 )
-def test_path_and_query_are_kept_and_a_scheme_or_host_of_its_own_too(uri, shown, signed):
+def test_path_and_query_are_kept_and_a_scheme_or_host_of_its_own_too(uri: str, shown: str, signed: str) -> None:
     scheme, _, rest = shown.partition("://")
     assert token_url("key", uri, BASE) == f"{scheme}://{make_token('key', signed)}@{rest}"
 
 
-def test_bytes_that_are_no_text_are_signed_as_they_are():
+def test_bytes_that_are_no_text_are_signed_as_they_are() -> None:
     assert token_url("key", "/pub/%FF", BASE, bare=True) == make_token(
         "key", b"/pub/\xff".decode(errors="surrogateescape")
     )
@@ -68,40 +70,40 @@ def test_bytes_that_are_no_text_are_signed_as_they_are():
 @pytest.mark.parametrize(
     ("uri", "base"), [("/pub/foo", "hookbot.example.com"), ("/pub/foo", ""), ("http://[/pub", BASE)]
 )
-def test_what_makes_no_url_is_refused(uri, base):
+def test_what_makes_no_url_is_refused(uri: str, base: str) -> None:
     with pytest.raises(ValueError, match=r"base of a URL|IPv6"):
         token_url("key", uri, base)
 
 
-def test_every_uri_has_a_line(run):
+def test_every_uri_has_a_line(run: Callable[..., Any]) -> None:
     result = run("--key", "key", "make-tokens", "-U", BASE, "/pub/foo", "/sub/foo")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [token_url("key", "/pub/foo", BASE), token_url("key", "/sub/foo", BASE)]
 
 
-def test_t_is_make_tokens_for_short(run):
+def test_t_is_make_tokens_for_short(run: Callable[..., Any]) -> None:
     assert run("--key", "key", "t", "--bare", "/pub/foo").stdout == make_token("key", "/pub/foo") + "\n"
 
 
-def test_base_and_key_come_from_the_environment(run, monkeypatch):
+def test_base_and_key_come_from_the_environment(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOKBOT_KEY", "key")
     monkeypatch.setenv("HOOKBOT_URL_BASE", BASE)
     assert run("make-tokens", "/pub/foo").stdout == token_url("key", "/pub/foo", BASE) + "\n"
 
 
-def test_the_key_may_lie_in_a_file(run, monkeypatch, tmp_path):
+def test_the_key_may_lie_in_a_file(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("key\n")
     monkeypatch.setenv("HOOKBOT_KEY_FILE", str(tmp_path / "secret"))
     assert run("make-tokens", "--bare", "/pub/foo").stdout == make_token("key", "/pub/foo") + "\n"
 
 
-def test_longer_tokens_are_made_on_request(run):
+def test_longer_tokens_are_made_on_request(run: Callable[..., Any]) -> None:
     token = run("--key", "key", "make-tokens", "--bare", "--sha256", "/pub/foo").stdout.strip()
     assert token == make_token("key", "/pub/foo", "sha256")
     assert len(token) == 64
 
 
-def test_without_a_key_one_is_made_once_and_its_place_is_told(run, tmp_path):
+def test_without_a_key_one_is_made_once_and_its_place_is_told(run: Callable[..., Any], tmp_path: Path) -> None:
     first = run("make-tokens", "--bare", "/pub/foo")
     second = run("make-tokens", "--bare", "/pub/foo")
 
@@ -112,13 +114,13 @@ def test_without_a_key_one_is_made_once_and_its_place_is_told(run, tmp_path):
     assert key not in first.stderr
 
 
-def test_what_is_no_url_is_a_usage_error(run):
+def test_what_is_no_url_is_a_usage_error(run: Callable[..., Any]) -> None:
     result = run("--key", "key", "make-tokens", "-U", "nonsense", "/pub/foo")
     assert result.exit_code == 2
     assert "nonsense" in result.stderr
 
 
-def test_at_least_one_uri_is_needed(run):
+def test_at_least_one_uri_is_needed(run: Callable[..., Any]) -> None:
     assert run("--key", "key", "make-tokens").exit_code == 2
 
 
@@ -126,24 +128,24 @@ def test_at_least_one_uri_is_needed(run):
 
 
 @pytest.fixture(autouse=True)
-def clock(environment):
+def clock(environment: pytest.MonkeyPatch) -> None:
     """It stands still."""
     environment.setattr(parameters.time, "time", lambda: NOW_S + 0.9)
 
 
-def run_narrow(*args, stdin=""):
+def run_narrow(*args: Any, stdin: str = "") -> tuple[int, str]:
     result = CliRunner().invoke(cli, ["narrow", *args], input=stdin)
     return result.exit_code, result.output
 
 
-def narrow(*args, stdin=""):
+def narrow(*args: Any, stdin: str = "") -> str:
     code, output = run_narrow(*args, stdin=stdin)
     assert code == 0, output
     assert output.endswith("\n")
     return output[:-1]
 
 
-def caveats(token):
+def caveats(token: str) -> tuple[Any, ...]:
     narrowed = NarrowedToken.parse(token)
     assert narrowed.is_made_with(KEY)
     return narrowed.caveats
@@ -164,25 +166,25 @@ def caveats(token):
         (["--cursor", "deploy"], ("cursor=deploy",)),
     ],
 )
-def test_each_option_binds_its_caveat(options, bound):
+def test_each_option_binds_its_caveat(options: list[str], bound: tuple[str]) -> None:
     assert caveats(narrow(ROOT, "--of", "/sub/", *options)) == bound
 
 
-def test_options_go_together():
+def test_options_go_together() -> None:
     token = narrow(
         ROOT, "--of", "/sub/", "--only", "sub", "--expires", "1h", "--name", "a", "--live", "--path", "/sub/a"
     )
     assert set(caveats(token)) == {"only=sub", f"expires={NOW_S + 3600}", "name=a", "live=1", "path=/sub/a"}
 
 
-def test_a_hub_honours_what_comes_out():
+def test_a_hub_honours_what_comes_out() -> None:
     token = narrow(ROOT, "--of", "/sub/", "--path", "/sub/a/", "--expires", "1h")
     authorizer = Authorizer([KEY])
     assert authorizer.grant(token, "/sub/a/b", "subscribe", now_s=NOW_S).expires_s == NOW_S + 3600
     assert authorizer.grant(token, "/sub/b", "subscribe", now_s=NOW_S) is None
 
 
-def test_of_a_url_comes_a_url():
+def test_of_a_url_comes_a_url() -> None:
     out = urlsplit(narrow(URL, "--live"))
     assert (out.scheme, out.hostname, out.port, out.path, out.query) == (
         "wss",
@@ -195,18 +197,18 @@ def test_of_a_url_comes_a_url():
     assert NarrowedToken.parse(out.username).path == "/sub/"
 
 
-def test_of_a_url_comes_the_url_of_the_narrower_path():
+def test_of_a_url_comes_the_url_of_the_narrower_path() -> None:
     out = urlsplit(narrow(URL, "--path", "/sub/%C3%BC"))
     assert out.path == "/sub/%C3%BC"
     assert caveats(out.username) == ("path=/sub/ü",)
 
 
-def test_the_token_of_a_url_may_be_for_more_than_its_path():
+def test_the_token_of_a_url_may_be_for_more_than_its_path() -> None:
     out = urlsplit(narrow(f"https://{ROOT}@hub/sub/a/b", "--of", "/sub/", "--live"))
     assert (out.path, NarrowedToken.parse(out.username).path) == ("/sub/a/b", "/sub/")
 
 
-def test_a_narrowed_token_is_narrowed_further():
+def test_a_narrowed_token_is_narrowed_further() -> None:
     once = narrow(ROOT, "--of", "/sub/", "--name", "ann")
     twice = narrow(once, "--name", "phone")
     assert caveats(twice) == ("name=ann", "name=phone")
@@ -215,13 +217,13 @@ def test_a_narrowed_token_is_narrowed_further():
     assert NarrowedToken.parse(urlsplit(url).username).path == "/sub/"
 
 
-def test_a_token_of_sha_256_is_a_root_as_well():
+def test_a_token_of_sha_256_is_a_root_as_well() -> None:
     token = narrow(make_token(KEY, "/sub/", "sha256"), "--of", "/sub/", "--live")
     assert NarrowedToken.parse(token).digest == "sha256"
     assert caveats(token) == ("live=1",)
 
 
-def test_a_token_need_not_be_in_the_list_of_processes(environment, tmp_path):
+def test_a_token_need_not_be_in_the_list_of_processes(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     expected = narrow(ROOT, "--of", "/sub/", "--live")
     environment.setenv("THE_TOKEN", ROOT)
     (tmp_path / "token").write_text(f"{ROOT}\n")
@@ -231,12 +233,12 @@ def test_a_token_need_not_be_in_the_list_of_processes(environment, tmp_path):
     assert narrow("-", "--live", stdin=f"{URL}\n") == narrow(URL, "--live")
 
 
-def test_what_make_tokens_prints_can_be_narrowed():
+def test_what_make_tokens_prints_can_be_narrowed() -> None:
     made = CliRunner().invoke(cli, ["--key", KEY, "make-tokens", "/sub/"]).output
     assert caveats(urlsplit(narrow("-", "--live", stdin=made)).username) == ("live=1",)
 
 
-def test_no_key_is_needed_and_none_is_made(tmp_path):
+def test_no_key_is_needed_and_none_is_made(tmp_path: Path) -> None:
     narrow(ROOT, "--of", "/sub/", "--live")
     assert not (tmp_path / "nothing").exists()
 
@@ -262,13 +264,13 @@ def test_no_key_is_needed_and_none_is_made(tmp_path):
         (["env:NOBODY", "--live"], "NOBODY"),
     ],
 )
-def test_what_would_be_no_good_is_refused(args, reason):
+def test_what_would_be_no_good_is_refused(args: list[str], reason: str) -> None:
     result = CliRunner().invoke(cli, ["narrow", *args])
     assert result.exit_code != 0
     assert reason in result.output + str(result.exception)
 
 
-def test_a_narrower_path_cannot_be_left_again():
+def test_a_narrower_path_cannot_be_left_again() -> None:
     narrower = narrow(URL, "--path", "/sub/a/")
     assert run_narrow(narrower, "--path", "/sub/")[0] == 2
     assert run_narrow(narrower, "--path", "/sub/b")[0] == 2

@@ -1,5 +1,7 @@
 """Addresses of topics and proxies."""
 
+from typing import Any
+
 import pytest
 
 from hookbot import errors
@@ -20,17 +22,17 @@ from hookbot.protocol.topics import TopicFilter
         ("http://bücher.example/sub/ü b", "http://xn--bcher-kva.example/sub/%C3%BC%20b", "xn--bcher-kva.example"),
     ],
 )
-def test_an_address_is_shown_without_credentials_and_query(url, shown, netloc):
+def test_an_address_is_shown_without_credentials_and_query(url: str, shown: str, netloc: str) -> None:
     address = Address.parse(url)
     assert (str(address), address.netloc) == (shown, netloc)
 
 
-def test_an_address_does_not_show_its_token_to_a_debugger_either():
+def test_an_address_does_not_show_its_token_to_a_debugger_either() -> None:
     assert "s3cret" not in repr(Address.parse("https://s3cret@hub/sub/a?token=s3cret"))
 
 
 @pytest.mark.parametrize("url", ["", "hub", "//hub/sub/a", "mailto:a@hub", "http://", "http://hub:x/", "http://[::1/"])
-def test_what_is_no_url_is_refused_without_repeating_it(url):
+def test_what_is_no_url_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(errors.Refused):
         Address.parse(url)
 
@@ -46,11 +48,11 @@ def test_what_is_no_url_is_refused_without_repeating_it(url):
         ("/sub/a%3Frecursive", ("a", "a/")),
     ],
 )
-def test_an_address_says_what_is_listened_to(path, patterns):
+def test_an_address_says_what_is_listened_to(path: str, patterns: tuple[Any, ...]) -> None:
     assert subscription_of(Address.parse(f"http://hub{path}")) == TopicFilter(patterns)
 
 
 @pytest.mark.parametrize("path", ["/sub/a", "/unsafe/sub/a"])
-def test_a_url_for_listening_is_not_published_to(path):
+def test_a_url_for_listening_is_not_published_to(path: str) -> None:
     with pytest.raises(errors.Refused, match="for listening"):
         check_publishable(Address.parse(f"http://hub{path}"))

@@ -2,6 +2,7 @@
 
 import base64
 import ssl
+from pathlib import Path
 
 import pytest
 import trio
@@ -10,46 +11,47 @@ import trustme
 from hookbot import client
 from hookbot.client.address import Address
 from hookbot.client.connect import proxy_of
+from hookbot.client.session import Disconnected
 from hookbot.errors import Refused, Unavailable
-from support.scripted_hub import on_bytes, read_head, scripted_hub
+from support.scripted_hub import Peer, on_bytes, read_head, scripted_hub
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 @pytest.fixture(autouse=True)
-def no_proxy_of_ours(monkeypatch):
+def no_proxy_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
 
 
 @pytest.fixture(scope="module")
-def authority():
+def authority() -> trustme.CA:
     return trustme.CA()
 
 
 @pytest.fixture(scope="module")
-def tls(authority):
+def tls(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     return context
 
 
 @pytest.fixture
-def ca_file(authority, tmp_path):
+def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return path
 
 
-async def one_message(peer):
+async def one_message(peer: Peer) -> None:
     await peer.hello()
     await peer.messages(1)
     await peer.stay()
 
 
 @on_bytes
-async def stored(stream):
+async def stored(stream: trio.SSLStream) -> None:
     await read_head(stream)
     await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nHookbot-Message-Id: id\r\n\r\nOK\n")
 
@@ -57,13 +59,13 @@ async def stored(stream):
 class Proxy:
     """A CONNECT proxy that lets everything through, or answers with a status of its own."""
 
-    def __init__(self, answer=b"HTTP/1.1 200 Connection established\r\n\r\n"):
+    def __init__(self, answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n") -> None:
         self.answer = answer
         self.heads = []
 
     on_bytes = True
 
-    async def __call__(self, stream):
+    async def __call__(self, stream: trio.SocketStream) -> None:
         head = await read_head(stream)
         self.heads.append(head)
         await stream.send_all(self.answer)
@@ -74,7 +76,7 @@ class Proxy:
             for source, sink in ((stream, beyond), (beyond, stream)):
                 nursery.start_soon(self._pump, source, sink, nursery.cancel_scope)
 
-    async def _pump(self, source, sink, scope):
+    async def _pump(self, source: trio.SocketStream, sink: trio.SocketStream, scope: trio.CancelScope) -> None:
         async for data in source:
             await sink.send_all(data)
         scope.cancel()
@@ -100,14 +102,16 @@ class Proxy:
         ({"HTTPS_PROXY": "http://p:3128", "NO_PROXY": "other"}, "https://hub/", "http://p:3128/"),
     ],
 )
-def test_the_environment_names_the_proxy_as_for_every_other_program(monkeypatch, environment, url, proxy):
+def test_the_environment_names_the_proxy_as_for_every_other_program(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], url: str, proxy: str | None
+) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     found = proxy_of(Address.parse(url))
     assert (None if found is None else str(found)) == proxy
 
 
-def test_a_proxy_of_another_kind_is_refused_and_not_gone_around(monkeypatch):
+def test_a_proxy_of_another_kind_is_refused_and_not_gone_around(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "socks5://user:s3cret@p:1080")
     with pytest.raises(Refused, match="socks5") as caught:
         proxy_of(Address.parse("https://hub/"))
@@ -118,7 +122,9 @@ def test_a_proxy_of_another_kind_is_refused_and_not_gone_around(monkeypatch):
 
 
 @pytest.mark.parametrize("secure", [False, True])
-async def test_listening_goes_through_a_proxy(monkeypatch, tls, ca_file, secure):
+async def test_listening_goes_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext, ca_file: Path, secure: bool
+) -> None:
     proxy = Proxy()
     async with scripted_hub(one_message, ssl_context=tls if secure else None) as hub, scripted_hub(proxy) as at:
         monkeypatch.setenv("HTTPS_PROXY" if secure else "http_proxy", f"http://user:pa%20ss@127.0.0.1:{at.port}")
@@ -131,7 +137,9 @@ async def test_listening_goes_through_a_proxy(monkeypatch, tls, ca_file, secure)
     assert len(hub.peers) == 1
 
 
-async def test_publishing_goes_through_a_proxy(monkeypatch, tls, ca_file):
+async def test_publishing_goes_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext, ca_file: Path
+) -> None:
     proxy = Proxy()
     async with scripted_hub(stored, ssl_context=tls) as hub, scripted_hub(proxy) as at:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:pa%20ss@127.0.0.1:{at.port}")
@@ -142,12 +150,12 @@ async def test_publishing_goes_through_a_proxy(monkeypatch, tls, ca_file):
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 407 Who are you?\r\nContent-Length: 0\r\n\r\n", b"", b"\0\1\2\r\n\r\n"])
-async def test_a_proxy_that_does_not_let_us_through_is_named(monkeypatch, answer):
+async def test_a_proxy_that_does_not_let_us_through_is_named(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
     events = []
     async with scripted_hub(one_message) as hub, scripted_hub(Proxy(answer)) as at, trio.open_nursery() as nursery:
         monkeypatch.setenv("http_proxy", f"http://user:s3cret@127.0.0.1:{at.port}")
 
-        def on_event(event):
+        def on_event(event: Disconnected) -> None:
             events.append(event)
             nursery.cancel_scope.cancel()
 
@@ -160,18 +168,20 @@ async def test_a_proxy_that_does_not_let_us_through_is_named(monkeypatch, answer
 # -- certificates
 
 
-async def test_a_hub_with_a_certificate_of_our_own_authority_is_listened_to_and_published_to(tls, ca_file):
+async def test_a_hub_with_a_certificate_of_our_own_authority_is_listened_to_and_published_to(
+    tls: ssl.SSLContext, ca_file: Path
+) -> None:
     async with scripted_hub(one_message, stored, ssl_context=tls) as hub:
         async with client.listen(hub.url.replace("ws:", "wss:"), ca_file=ca_file) as messages:
             assert (await anext(messages)).topic == "t"
         assert await client.publish(hub.pub.replace("http:", "https:"), b"x", ca_file=ca_file) == "id"
 
 
-async def test_a_hub_with_a_certificate_of_an_unknown_authority_is_not_talked_to(tls):
+async def test_a_hub_with_a_certificate_of_an_unknown_authority_is_not_talked_to(tls: ssl.SSLContext) -> None:
     events = []
     async with scripted_hub(one_message, ssl_context=tls) as hub, trio.open_nursery() as nursery:
 
-        def on_event(event):
+        def on_event(event: Disconnected) -> None:
             events.append(event)
             nursery.cancel_scope.cancel()
 
@@ -183,11 +193,11 @@ async def test_a_hub_with_a_certificate_of_an_unknown_authority_is_not_talked_to
     assert hub.peers == []
 
 
-async def test_a_hub_without_tls_is_not_mistaken_for_one_with_it(ca_file):
+async def test_a_hub_without_tls_is_not_mistaken_for_one_with_it(ca_file: Path) -> None:
     events = []
     async with scripted_hub(one_message) as hub, trio.open_nursery() as nursery:
 
-        def on_event(event):
+        def on_event(event: Disconnected) -> None:
             events.append(event)
             nursery.cancel_scope.cancel()
 
@@ -196,12 +206,12 @@ async def test_a_hub_without_tls_is_not_mistaken_for_one_with_it(ca_file):
     assert "TLS handshake with" in events[0].why
 
 
-async def test_a_name_that_does_not_exist_is_said_to_be_so():
+async def test_a_name_that_does_not_exist_is_said_to_be_so() -> None:
     events = []
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
 
-            def on_event(event):
+            def on_event(event: Disconnected) -> None:
                 events.append(event)
                 nursery.cancel_scope.cancel()
 

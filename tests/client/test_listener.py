@@ -1,18 +1,20 @@
 """What a listener asks for and gets, against a hub that follows a script."""
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import trio
 
 from hookbot.client import Connected, Disconnected, Gap, listen, listener
 from hookbot.errors import BodyTooLarge, InvalidTopic, Refused, Unauthorized
-from support.scripted_hub import answering, mid, scripted_hub, sending, sending_then_cut, taken
+from support.scripted_hub import Peer, answering, mid, scripted_hub, sending, sending_then_cut, taken
 
 # -- what comes
 
 
-async def test_messages_come_in_order_with_everything_they_have():
+async def test_messages_come_in_order_with_everything_they_have() -> None:
     headers = (("X-A", "1"), ("X-A", "2"), ("X-B", "ü"))
     async with (
         scripted_hub(sending(1, 2, body=b"\xff\x00", headers=headers, query="q=1", hops=("a",))) as hub,
@@ -25,22 +27,22 @@ async def test_messages_come_in_order_with_everything_they_have():
     assert second.id == mid(2)
 
 
-async def test_a_message_as_large_as_a_hub_takes_and_as_bad_as_json_makes_it_arrives():
+async def test_a_message_as_large_as_a_hub_takes_and_as_bad_as_json_makes_it_arrives() -> None:
     body = b"\x01" * (3 << 20)  # six characters each
 
     async with scripted_hub(sending(1, body=body)) as hub, listen(hub.url, max_body_bytes=len(body)) as messages:
         assert (await anext(messages)).body == body
 
 
-async def test_a_message_over_the_limit_is_an_error_and_not_an_endless_circle():
+async def test_a_message_over_the_limit_is_an_error_and_not_an_endless_circle() -> None:
     async with scripted_hub(sending(1, body=b"x" * (3 << 20))) as hub:
         with pytest.raises(BodyTooLarge, match="max_body_bytes"):
             async with listen(hub.url, max_body_bytes=1000) as messages:
                 await anext(messages)
 
 
-async def test_a_gap_is_handed_over_in_its_place():
-    async def script(peer):
+async def test_a_gap_is_handed_over_in_its_place() -> None:
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1)
         await peer.send("gap", reason="retention", after=mid(1), before=mid(5))
@@ -53,10 +55,10 @@ async def test_a_gap_is_handed_over_in_its_place():
     assert [items[0].id, items[2].id] == [mid(1), mid(5)]
 
 
-async def test_once_entered_the_subscription_is_active():
+async def test_once_entered_the_subscription_is_active() -> None:
     standing = False
 
-    async def script(peer):
+    async def script(peer: Peer) -> None:
         nonlocal standing
         await trio.testing.wait_all_tasks_blocked(0.05)
         standing = True
@@ -67,13 +69,13 @@ async def test_once_entered_the_subscription_is_active():
         assert standing
 
 
-async def test_a_limit_ends_the_stream():
+async def test_a_limit_ends_the_stream() -> None:
     async with scripted_hub(sending(1, 2, 3)) as hub, listen(hub.url, limit=2) as messages:
         assert [message.id async for message in messages] == [mid(1), mid(2)]
 
 
-async def test_without_following_the_stream_ends_where_history_ends():
-    async def script(peer):
+async def test_without_following_the_stream_ends_where_history_ends() -> None:
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1, 2)
         await peer.close(1000)
@@ -86,7 +88,7 @@ async def test_without_following_the_stream_ends_where_history_ends():
 # -- what is asked for
 
 
-async def test_the_handshake_carries_what_was_asked_for():
+async def test_the_handshake_carries_what_was_asked_for() -> None:
     async with scripted_hub(sending()) as hub:
         url = f"http://tok%2Fen@127.0.0.1:{hub.port}/unsafe/sub/a b/%C3%BC/?extra=1&since=2h"
         async with listen(url, cursor="c", unsafe=True):
@@ -100,7 +102,7 @@ async def test_the_handshake_carries_what_was_asked_for():
     assert peer.request.proposed_subprotocols == ("hookbot.v1",)
 
 
-async def test_a_token_that_is_given_wins_over_the_url():
+async def test_a_token_that_is_given_wins_over_the_url() -> None:
     async with scripted_hub(sending()) as hub, listen(hub.url.replace("127", "other@127"), token="token"):
         pass
     assert hub.peers[0].headers["authorization"] == "Basic dG9rZW46"
@@ -119,26 +121,26 @@ async def test_a_token_that_is_given_wins_over_the_url():
         ("http://hub/sub/a?limit=some", Refused, "a number"),
     ],
 )
-async def test_a_url_that_cannot_work_is_refused_before_connecting(url, error, says):
+async def test_a_url_that_cannot_work_is_refused_before_connecting(url: str, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         async with listen(url):
             pass
 
 
-async def test_headers_of_ones_own_go_along():
+async def test_headers_of_ones_own_go_along() -> None:
     async with scripted_hub(sending()) as hub, listen(hub.url, headers=[("X-A", "ü"), ("x-b", "2")]):
         pass
     assert (hub.peers[0].headers["x-a"], hub.peers[0].headers["x-b"]) == ("ü", "2")
 
 
 @pytest.mark.parametrize("header", [("X A", "1"), ("X-A", "1\r\nX-B: 2"), ("X-A", "\N{SNOWMAN}"), ("", "1")])
-async def test_what_is_no_header_is_refused_before_connecting(header):
+async def test_what_is_no_header_is_refused_before_connecting(header: tuple[str, str]) -> None:
     with pytest.raises(Refused, match="not a valid header"):
         async with listen("http://hub/sub/a", headers=[header]):
             pass
 
 
-async def test_a_ca_file_that_is_not_there_is_refused_before_connecting():
+async def test_a_ca_file_that_is_not_there_is_refused_before_connecting() -> None:
     with pytest.raises(Refused, match=r"/nowhere\.pem"):
         async with listen("https://hub/sub/a", ca_file="/nowhere.pem"):
             pass
@@ -147,8 +149,8 @@ async def test_a_ca_file_that_is_not_there_is_refused_before_connecting():
 # -- an ancestor
 
 
-def raw(*frames, subprotocol=None):
-    async def script(peer):
+def raw(*frames: Any, subprotocol: None = None) -> Callable[..., Any]:
+    async def script(peer: Peer) -> None:
         await peer.accept(subprotocol)
         for frame in frames:
             await peer.websocket.send_message(frame)
@@ -157,7 +159,7 @@ def raw(*frames, subprotocol=None):
     return script
 
 
-async def test_a_hub_that_knows_only_raw_frames_is_listened_to_with_a_warning(caplog):
+async def test_a_hub_that_knows_only_raw_frames_is_listened_to_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     async with scripted_hub(raw(b"a\0b", b"")) as hub, listen(hub.url) as messages:
         first, second = await anext(messages), await anext(messages)
     assert [(m.topic, m.body, m.id) for m in (first, second)] == [("t", b"a\0b", ""), ("t", b"", "")]
@@ -166,14 +168,14 @@ async def test_a_hub_that_knows_only_raw_frames_is_listened_to_with_a_warning(ca
     assert "cannot resume" in warning.message
 
 
-async def test_raw_frames_of_a_subtree_say_their_topic():
+async def test_raw_frames_of_a_subtree_say_their_topic() -> None:
     async with scripted_hub(raw(b"t/a\0x\0y")) as hub, listen(hub.url + "/") as messages:
         message = await anext(messages)
     assert (message.topic, message.body) == ("t/a", b"x\0y")
 
 
 @pytest.mark.parametrize("asked", [{"cursor": "c"}, {"group": "g"}, {"follow": False}])
-async def test_what_raw_frames_cannot_do_is_refused_and_not_pretended(asked):
+async def test_what_raw_frames_cannot_do_is_refused_and_not_pretended(asked: dict[str, Any]) -> None:
     async with scripted_hub(raw()) as hub:
         with pytest.raises(Refused, match="raw frames"):
             async with listen(hub.url, **asked):
@@ -183,7 +185,7 @@ async def test_what_raw_frames_cannot_do_is_refused_and_not_pretended(asked):
 # -- telling
 
 
-async def test_what_happens_to_the_connection_is_logged_and_told(caplog):
+async def test_what_happens_to_the_connection_is_logged_and_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "hookbot.client")
     events = []
     async with (
@@ -198,7 +200,7 @@ async def test_what_happens_to_the_connection_is_logged_and_told(caplog):
     assert [record.message for record in caplog.records if record.name == "hookbot.client"] == list(map(str, events))
 
 
-async def test_the_token_is_never_told(caplog):
+async def test_the_token_is_never_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     events = []
     script = answering(503, b"later")
@@ -211,8 +213,8 @@ async def test_the_token_is_never_told(caplog):
     assert len(hub.peers) == 3
 
 
-async def test_what_breaks_in_a_callback_breaks_the_program_and_not_only_the_stream():
-    def on_event(event):
+async def test_what_breaks_in_a_callback_breaks_the_program_and_not_only_the_stream() -> None:
+    def on_event(event: Connected | Disconnected) -> None:
         if isinstance(event, Disconnected):
             raise ZeroDivisionError
 
@@ -225,18 +227,18 @@ async def test_what_breaks_in_a_callback_breaks_the_program_and_not_only_the_str
 # -- leaving
 
 
-async def test_an_error_in_the_body_comes_out_as_it_is():
+async def test_an_error_in_the_body_comes_out_as_it_is() -> None:
     async with scripted_hub(sending(1)) as hub:
         with pytest.raises(ZeroDivisionError):
             async with listen(hub.url):
                 raise ZeroDivisionError
 
 
-async def test_leaving_sends_a_close_frame():
+async def test_leaving_sends_a_close_frame() -> None:
     codes = []
     gone = trio.Event()
 
-    async def script(peer):
+    async def script(peer: Peer) -> None:
         await peer.hello()
         try:
             await peer.stay()
@@ -251,10 +253,10 @@ async def test_leaving_sends_a_close_frame():
     assert codes == [1000]
 
 
-async def test_cancelling_while_waiting_loses_nothing():
+async def test_cancelling_while_waiting_loses_nothing() -> None:
     go_on = trio.Event()
 
-    async def script(peer):
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await go_on.wait()
         await peer.messages(1)
@@ -267,11 +269,11 @@ async def test_cancelling_while_waiting_loses_nothing():
         assert await taken(messages, 1) == [1]
 
 
-async def test_a_hub_that_sends_no_close_frame_does_not_keep_anybody(monkeypatch):
+async def test_a_hub_that_sends_no_close_frame_does_not_keep_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(listener, "CLOSE_S", 0.1)
 
-    async def script(peer):
+    async def script(peer: Peer) -> None:
         await peer.hello()
         peer.websocket._stream.receive_some = trio.sleep_forever
         await trio.sleep_forever()

@@ -1,6 +1,7 @@
 """The progress of a listener: what it resumes from, and what it acknowledges."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,11 +12,11 @@ from hookbot.protocol.frames import Heartbeat, Hello
 from hookbot.protocol.message import Gap, Message, format_id
 
 
-def mid(n):
+def mid(n: int) -> str:
     return format_id("abcdefgh", n)
 
 
-def message(n):
+def message(n: int) -> Message:
     return Message("t", id=mid(n))
 
 
@@ -29,13 +30,15 @@ def message(n):
         ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
     ],
 )
-def test_a_beginning_that_would_move_is_pinned_to_the_place_that_the_hub_names(since, after_hello):
+def test_a_beginning_that_would_move_is_pinned_to_the_place_that_the_hub_names(
+    since: str | None, after_hello: str
+) -> None:
     progress = Progress(since)
     progress.subscribed(Hello("", mid(9)))
     assert progress.since == after_hello
 
 
-def test_a_place_moves_with_messages_and_heartbeats_and_not_with_gaps_and_raw_frames():
+def test_a_place_moves_with_messages_and_heartbeats_and_not_with_gaps_and_raw_frames() -> None:
     progress = Progress(None)
     assert progress.accept(message(1))
     assert not progress.accept(Heartbeat(mid(2)))
@@ -45,7 +48,9 @@ def test_a_place_moves_with_messages_and_heartbeats_and_not_with_gaps_and_raw_fr
 
 
 @given(st.lists(st.sampled_from(["out", "done", "sent", "cut"]), max_size=60), st.randoms(use_true_random=False))
-def test_a_cursor_is_never_acknowledged_past_what_is_in_hand_and_in_the_end_completely(steps, random):
+def test_a_cursor_is_never_acknowledged_past_what_is_in_hand_and_in_the_end_completely(
+    steps: list[str], random: Any
+) -> None:
     progress = AckedProgress(None, each=False)
     out, open_, acked = 0, [], 0
     for step in steps:
@@ -69,7 +74,7 @@ def test_a_cursor_is_never_acknowledged_past_what_is_in_hand_and_in_the_end_comp
     assert (json.loads(last)["id"] if last else None) == (mid(out) if out else None)
 
 
-def test_a_cursor_whose_last_acknowledgement_arrived_says_nothing_again():
+def test_a_cursor_whose_last_acknowledgement_arrived_says_nothing_again() -> None:
     progress = AckedProgress(None, each=False)
     progress.accept(message(1))
     progress.done(mid(1))
@@ -78,7 +83,7 @@ def test_a_cursor_whose_last_acknowledgement_arrived_says_nothing_again():
     assert progress.take_ack() is None
 
 
-def test_a_group_is_told_of_each_message_once():
+def test_a_group_is_told_of_each_message_once() -> None:
     progress = AckedProgress(None, each=True)
     for n in (1, 2, 3):
         progress.accept(message(n))
@@ -90,7 +95,7 @@ def test_a_group_is_told_of_each_message_once():
     assert progress.take_ack() is None
 
 
-def test_a_group_gets_a_message_again_whose_acknowledgement_was_lost():
+def test_a_group_gets_a_message_again_whose_acknowledgement_was_lost() -> None:
     progress = AckedProgress(None, each=True)
     progress.accept(message(1))
     progress.done(mid(1))

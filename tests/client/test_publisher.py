@@ -1,5 +1,8 @@
 """Publishing, against a hub that misbehaves as scripted."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import trio
 
@@ -13,11 +16,11 @@ class Recorder:
 
     on_bytes = True
 
-    def __init__(self, headers=b"Hookbot-Message-Id: id-1\r\n"):
+    def __init__(self, headers: bytes = b"Hookbot-Message-Id: id-1\r\n") -> None:
         self.headers = headers
         self.requests = []
 
-    async def __call__(self, stream):
+    async def __call__(self, stream: trio.SocketStream) -> None:
         while True:
             head, _, body = (await read_head(stream)).partition(b"\r\n\r\n")
             line, *fields = head.decode("latin-1").split("\r\n")
@@ -28,11 +31,11 @@ class Recorder:
             self.requests.append((line, headers, body))
             await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n" + self.headers + b"\r\nOK\n")
 
-    def header(self, name, n=0):
+    def header(self, name: str, n: int = 0) -> list[str]:
         return [value for field, value in self.requests[n][1] if field.lower() == name.lower()]
 
 
-async def test_a_body_arrives_as_it_is_and_the_id_comes_back():
+async def test_a_body_arrives_as_it_is_and_the_id_comes_back() -> None:
     hub_ = Recorder()
     body = bytes(range(256)) * 4096
     async with scripted_hub(hub_) as hub:
@@ -41,7 +44,7 @@ async def test_a_body_arrives_as_it_is_and_the_id_comes_back():
     assert hub_.requests[0][2] == body
 
 
-async def test_text_is_published_as_utf8_and_nothing_as_nothing():
+async def test_text_is_published_as_utf8_and_nothing_as_nothing() -> None:
     hub_ = Recorder()
     async with scripted_hub(hub_) as hub:
         await publish(hub.pub, "ü")
@@ -49,7 +52,7 @@ async def test_text_is_published_as_utf8_and_nothing_as_nothing():
     assert [body for _, _, body in hub_.requests] == ["ü".encode(), b""]
 
 
-async def test_headers_arrive_in_order_repeated_and_with_any_latin_1():
+async def test_headers_arrive_in_order_repeated_and_with_any_latin_1() -> None:
     hub_ = Recorder()
     headers = [("X-One", "1"), ("x-Two", "2"), ("X-One", "ü"), ("User-Agent", "GitHub-Hookshot/1")]
     async with scripted_hub(hub_) as hub:
@@ -58,7 +61,7 @@ async def test_headers_arrive_in_order_repeated_and_with_any_latin_1():
     assert sent == headers
 
 
-async def test_the_headers_of_a_message_can_be_passed_on_as_they_are():
+async def test_the_headers_of_a_message_can_be_passed_on_as_they_are() -> None:
     hub_ = Recorder()
     of_a_message = [
         ("Host", "elsewhere"),
@@ -75,7 +78,7 @@ async def test_the_headers_of_a_message_can_be_passed_on_as_they_are():
     assert hub_.header("content-type") == ["application/json"]
 
 
-async def test_query_token_hops_and_key_are_sent():
+async def test_query_token_hops_and_key_are_sent() -> None:
     hub_ = Recorder()
     async with scripted_hub(hub_) as hub:
         url = f"ws://token@127.0.0.1:{hub.port}/pub/a b?extra-metadata=github"
@@ -86,7 +89,7 @@ async def test_query_token_hops_and_key_are_sent():
     assert hub_.header("idempotency-key") == ["k"]
 
 
-async def test_every_publish_has_a_key_of_its_own():
+async def test_every_publish_has_a_key_of_its_own() -> None:
     hub_ = Recorder()
     async with scripted_hub(hub_) as hub:
         await publish(hub.pub, b"x")
@@ -94,12 +97,12 @@ async def test_every_publish_has_a_key_of_its_own():
     assert hub_.header("idempotency-key", 0) != hub_.header("idempotency-key", 1)
 
 
-async def test_a_hub_older_than_1_0_gives_no_id():
+async def test_a_hub_older_than_1_0_gives_no_id() -> None:
     async with scripted_hub(Recorder(headers=b"")) as hub:
         assert await publish(hub.pub, b"x") == ""
 
 
-async def test_a_publisher_keeps_its_connection():
+async def test_a_publisher_keeps_its_connection() -> None:
     hub_ = Recorder()
     async with scripted_hub(hub_) as hub, open_publisher(hub.pub) as publisher:
         for _ in range(3):
@@ -108,7 +111,7 @@ async def test_a_publisher_keeps_its_connection():
 
 
 @on_bytes
-async def cut_before_the_answer(stream):
+async def cut_before_the_answer(stream: "_Read") -> None:
     await read_head(stream)
 
 
@@ -117,11 +120,11 @@ async def cut_before_the_answer(stream):
     [cut_before_the_answer]
     + [answering(status, b"later\n", "Retry-After: 0") for status in (408, 409, 429, 500, 502, 503)],
 )
-async def test_a_publish_that_may_work_later_is_tried_again_with_the_same_key(script):
+async def test_a_publish_that_may_work_later_is_tried_again_with_the_same_key(script: Callable[..., Any]) -> None:
     keys = []
 
     @on_bytes
-    async def first(stream):
+    async def first(stream: trio.SocketStream) -> None:
         keys.append(next(line for line in (await read_head(stream)).split(b"\r\n") if b"Idempotency" in line))
         await script(_Read(stream))
 
@@ -134,41 +137,43 @@ async def test_a_publish_that_may_work_later_is_tried_again_with_the_same_key(sc
 class _Read:
     """A stream whose request has been read already."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
 
-    async def receive_some(self):
+    async def receive_some(self) -> bytes:
         return b"\r\n\r\n"
 
-    async def send_all(self, data):
+    async def send_all(self, data: bytes) -> None:
         await self._stream.send_all(data)
 
 
 @pytest.mark.parametrize(
     ("status", "error"), [(400, Refused), (401, Unauthorized), (413, BodyTooLarge), (302, Refused), (201, Refused)]
 )
-async def test_a_refusal_is_raised_at_once(status, error):
+async def test_a_refusal_is_raised_at_once(status: int, error: type[Exception]) -> None:
     async with scripted_hub(answering(status, b"since this\n")) as hub:
         with pytest.raises(error, match="since this"):
             await publish(hub.pub, b"x")
     assert len(hub.peers) == 1
 
 
-async def test_patience_ends():
+async def test_patience_ends() -> None:
     async with scripted_hub(answering(503, b"no room\n")) as hub:
         with pytest.raises(Unavailable, match="no room"):
             await publish(hub.pub, b"x", patience_s=0.1)
     assert len(hub.peers) > 1
 
 
-async def test_a_hub_that_asks_for_more_patience_than_there_is_is_not_waited_for():
+async def test_a_hub_that_asks_for_more_patience_than_there_is_is_not_waited_for() -> None:
     async with scripted_hub(answering(429, b"slowly\n", "Retry-After: 60")) as hub:
         with pytest.raises(TooManyRequests) as caught:
             await publish(hub.pub, b"x")
     assert caught.value.retry_after_s == 60
 
 
-async def test_a_hub_that_is_not_there_is_unavailable_and_the_token_stays_secret(caplog):
+async def test_a_hub_that_is_not_there_is_unavailable_and_the_token_stays_secret(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level("DEBUG")
     async with scripted_hub(answering(200)) as gone:
         pass
@@ -183,12 +188,12 @@ async def test_a_hub_that_is_not_there_is_unavailable_and_the_token_stays_secret
 @pytest.mark.parametrize(
     "headers", [[("X-A", "1\r\nX-B: 2")], [("X A", "1")], [("X-Ü", "1")], [("X-A", "\N{SNOWMAN}")]]
 )
-async def test_what_is_no_header_is_refused(headers):
+async def test_what_is_no_header_is_refused(headers: list[tuple[str, str]]) -> None:
     async with scripted_hub(answering(200)) as hub:
         with pytest.raises(Refused, match="not a"):
             await publish(hub.pub, b"x", headers=headers)
 
 
-async def test_a_url_for_listening_is_refused():
+async def test_a_url_for_listening_is_refused() -> None:
     with pytest.raises(Refused, match="for listening"):
         await publish("http://hub/sub/a", b"x")

@@ -1,21 +1,25 @@
 """A subscription over several connections: resumed, acknowledged, and given up when a refusal is final."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import trio
 
 from hookbot.client import Connected, Waiting, listen, session
+from hookbot.client.session import Disconnected
 from hookbot.errors import Refused, Unauthorized
-from support.scripted_hub import answering, mid, scripted_hub, sending, sending_then_cut, taken
+from support.scripted_hub import Peer, answering, mid, scripted_hub, sending, sending_then_cut, taken
 
 
-async def test_after_a_cut_it_goes_on_after_the_last_message():
+async def test_after_a_cut_it_goes_on_after_the_last_message() -> None:
     async with scripted_hub(sending_then_cut(1, 2), sending(3)) as hub, listen(hub.url, since="all") as messages:
         assert await taken(messages, 3) == [1, 2, 3]
     assert [peer.query.get("since") for peer in hub.peers] == ["all", mid(2)]
 
 
-async def test_after_a_cut_it_goes_on_after_the_last_heartbeat():
-    async def script(peer):
+async def test_after_a_cut_it_goes_on_after_the_last_heartbeat() -> None:
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1)
         await peer.send("heartbeat", id=mid(7))
@@ -27,16 +31,16 @@ async def test_after_a_cut_it_goes_on_after_the_last_heartbeat():
 
 
 @pytest.mark.parametrize("since", [None, "10m"])
-async def test_before_the_first_message_it_goes_on_where_it_began_and_not_from_a_later_now(since):
+async def test_before_the_first_message_it_goes_on_where_it_began_and_not_from_a_later_now(since: str | None) -> None:
     async with scripted_hub(sending_then_cut(last=4), sending(5)) as hub, listen(hub.url, since=since) as messages:
         assert await taken(messages, 1) == [5]
     assert hub.peers[1].query == {"since": mid(4)}
 
 
-async def test_what_was_sent_but_not_yet_taken_is_asked_for_again():
+async def test_what_was_sent_but_not_yet_taken_is_asked_for_again() -> None:
     cut = trio.Event()
 
-    async def script(peer):
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1, 2, 3, 4)
         await peer.cut()
@@ -48,8 +52,8 @@ async def test_what_was_sent_but_not_yet_taken_is_asked_for_again():
         assert await taken(messages, 3) == [2, 3, 4]
 
 
-async def test_history_that_breaks_off_is_gone_on_with():
-    async def rest(peer):
+async def test_history_that_breaks_off_is_gone_on_with() -> None:
+    async def rest(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(3)
         await peer.close(1000)
@@ -62,14 +66,14 @@ async def test_history_that_breaks_off_is_gone_on_with():
     assert hub.peers[1].query == {"since": mid(2), "follow": "0"}
 
 
-async def test_a_hub_that_is_not_there_is_tried_until_it_is():
+async def test_a_hub_that_is_not_there_is_tried_until_it_is() -> None:
     async with scripted_hub(sending()) as gone:
         pass
     why = []
 
     async with trio.open_nursery() as nursery:
 
-        def on_event(event):
+        def on_event(event: Disconnected) -> None:
             why.append(event)
             if len(why) == 3:
                 nursery.cancel_scope.cancel()
@@ -80,8 +84,8 @@ async def test_a_hub_that_is_not_there_is_tried_until_it_is():
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1012, 1013, 4000])
-async def test_any_close_frame_of_the_hub_is_followed_by_another_connection(code):
-    async def script(peer):
+async def test_any_close_frame_of_the_hub_is_followed_by_another_connection(code: int) -> None:
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1)
         await peer.close(code, "as scripted")
@@ -90,7 +94,7 @@ async def test_any_close_frame_of_the_hub_is_followed_by_another_connection(code
         assert await taken(messages, 2) == [1, 2]
 
 
-async def test_a_refusal_after_hours_of_service_reaches_the_loop():
+async def test_a_refusal_after_hours_of_service_reaches_the_loop() -> None:
     async with scripted_hub(sending_then_cut(1), answering(401)) as hub, listen(hub.url) as messages:
         assert await taken(messages, 1) == [1]
         with pytest.raises(Unauthorized):
@@ -100,8 +104,8 @@ async def test_a_refusal_after_hours_of_service_reaches_the_loop():
 # -- frames
 
 
-async def test_a_hub_that_does_not_say_hello_first_is_left(caplog):
-    async def script(peer):
+async def test_a_hub_that_does_not_say_hello_first_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    async def script(peer: Peer) -> None:
         await peer.accept()
         await peer.messages(1)
         await peer.stay()
@@ -111,8 +115,8 @@ async def test_a_hub_that_does_not_say_hello_first_is_left(caplog):
     assert "hello" in caplog.text
 
 
-async def test_frames_of_a_later_version_are_passed_over():
-    async def script(peer):
+async def test_frames_of_a_later_version_are_passed_over() -> None:
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.send("weather", sky="blue")
         await peer.messages(1)
@@ -122,8 +126,8 @@ async def test_frames_of_a_later_version_are_passed_over():
         assert await taken(messages, 1) == [1]
 
 
-async def test_what_the_hub_complains_about_is_logged(caplog):
-    async def script(peer):
+async def test_what_the_hub_complains_about_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.send("error", title="that was no acknowledgement")
         await peer.messages(1)
@@ -140,28 +144,28 @@ async def test_what_the_hub_complains_about_is_logged(caplog):
 class Acks:
     """What a hub is told, in order."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._put, self._taken = trio.open_memory_channel(1000)
 
-    async def take(self):
+    async def take(self) -> dict[str, Any]:
         return await self._taken.receive()
 
-    async def until(self, **ack):
+    async def until(self, **ack: Any) -> list[dict[str, str]]:
         """The frames up to this one."""
         frames = []
         while not frames or frames[-1] != {"type": "ack", **ack}:
             frames.append(await self.take())
         return frames
 
-    async def record(self, peer):
+    async def record(self, peer: Peer) -> None:
         while True:
             await self._put.send(await peer.receive())
 
 
-def recording(acks, *numbers):
+def recording(acks: Acks, *numbers: int) -> Callable[..., Any]:
     """A hub that writes down what is acknowledged."""
 
-    async def script(peer):
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(*numbers)
         await acks.record(peer)
@@ -169,7 +173,7 @@ def recording(acks, *numbers):
     return script
 
 
-async def test_with_a_cursor_a_message_is_acknowledged_when_the_next_one_is_asked_for():
+async def test_with_a_cursor_a_message_is_acknowledged_when_the_next_one_is_asked_for() -> None:
     acks = Acks()
     async with scripted_hub(recording(acks, 1, 2, 3)) as hub:
         async with listen(hub.url, cursor="c") as messages:
@@ -178,7 +182,7 @@ async def test_with_a_cursor_a_message_is_acknowledged_when_the_next_one_is_aske
     assert mid(3) not in [ack["id"] for ack in told]  # it was in hand when the loop was left
 
 
-async def test_a_limit_acknowledges_the_last_message_too_before_leaving():
+async def test_a_limit_acknowledges_the_last_message_too_before_leaving() -> None:
     acks = Acks()
     async with scripted_hub(recording(acks, 1, 2, 3)) as hub:
         async with listen(hub.url, cursor="c", limit=2) as messages:
@@ -187,7 +191,7 @@ async def test_a_limit_acknowledges_the_last_message_too_before_leaving():
         await acks.until(id=mid(2))
 
 
-async def test_with_manual_ack_a_cursor_moves_only_over_what_is_done():
+async def test_with_manual_ack_a_cursor_moves_only_over_what_is_done() -> None:
     acks = Acks()
     async with scripted_hub(recording(acks, 1, 2, 3)) as hub, listen(hub.url, cursor="c", manual_ack=True) as messages:
         first, second, third = [await anext(messages) for _ in range(3)]
@@ -198,7 +202,7 @@ async def test_with_manual_ack_a_cursor_moves_only_over_what_is_done():
         assert await acks.take() == {"type": "ack", "id": mid(3)}
 
 
-async def test_acknowledgements_are_collected_where_the_hub_does_not_wait_for_them():
+async def test_acknowledgements_are_collected_where_the_hub_does_not_wait_for_them() -> None:
     acks = Acks()
     async with scripted_hub(recording(acks, *range(1, 501))) as hub:
         async with listen(hub.url, cursor="c", limit=500) as messages:
@@ -207,7 +211,7 @@ async def test_acknowledgements_are_collected_where_the_hub_does_not_wait_for_th
         assert len(await acks.until(id=mid(500))) < 250
 
 
-async def test_a_group_is_told_of_each_message():
+async def test_a_group_is_told_of_each_message() -> None:
     acks = Acks()
     async with scripted_hub(recording(acks, 1, 2, 3)) as hub, listen(hub.url, group="g", manual_ack=True) as messages:
         _, second, third = [await anext(messages) for _ in range(3)]
@@ -217,10 +221,10 @@ async def test_a_group_is_told_of_each_message():
         assert await acks.take() == {"type": "ack", "ids": [mid(2)]}
 
 
-async def test_a_message_in_hand_is_not_handed_out_again_after_a_reconnection():
+async def test_a_message_in_hand_is_not_handed_out_again_after_a_reconnection() -> None:
     acks = Acks()
 
-    async def again(peer):
+    async def again(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1, 2, 3)
         await acks.record(peer)
@@ -237,16 +241,16 @@ async def test_a_message_in_hand_is_not_handed_out_again_after_a_reconnection():
     assert third.id == mid(3)
 
 
-async def test_the_last_acknowledgement_is_repeated_on_a_new_connection():
+async def test_the_last_acknowledgement_is_repeated_on_a_new_connection() -> None:
     acks = Acks()
 
-    async def deaf_then_cut(peer):
+    async def deaf_then_cut(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1)
         await peer.receive()  # and forget it
         await peer.cut()
 
-    async def again(peer):
+    async def again(peer: Peer) -> None:
         await peer.hello()
         await acks.record(peer)
 
@@ -255,10 +259,10 @@ async def test_the_last_acknowledgement_is_repeated_on_a_new_connection():
         assert await acks.take() == {"type": "ack", "id": mid(1)}
 
 
-async def test_without_a_cursor_nobody_is_told_anything():
+async def test_without_a_cursor_nobody_is_told_anything() -> None:
     frames = []
 
-    async def script(peer):
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1, 2)
         frames.append(await peer.receive())
@@ -269,18 +273,18 @@ async def test_without_a_cursor_nobody_is_told_anything():
     assert frames == []
 
 
-async def test_a_hub_that_does_not_begin_is_waited_for_and_the_cursor_is_named(monkeypatch):
+async def test_a_hub_that_does_not_begin_is_waited_for_and_the_cursor_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "HELLO_S", 0.05)
     told = trio.Event()
     events = []
 
-    async def script(peer):
+    async def script(peer: Peer) -> None:
         await peer.accept()
         await told.wait()
         await peer.send("hello", hub="hookbot/test", last_id=mid(0), cursor="deploy", position=mid(0))
         await peer.stay()
 
-    def on_event(event):
+    def on_event(event: Waiting | Connected) -> None:
         events.append(event)
         told.set()
 
@@ -290,8 +294,8 @@ async def test_a_hub_that_does_not_begin_is_waited_for_and_the_cursor_is_named(m
     assert "'deploy'" in str(events[0])
 
 
-async def test_a_cursor_that_was_taken_over_is_not_taken_back():
-    async def script(peer):
+async def test_a_cursor_that_was_taken_over_is_not_taken_back() -> None:
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.close(4001, "another connection took over the cursor c")
 
@@ -311,13 +315,15 @@ async def test_a_cursor_that_was_taken_over_is_not_taken_back():
         ({"cursor": "c", "max_unacked": 5}, "5"),
     ],
 )
-async def test_a_member_of_a_group_who_works_step_by_step_leases_step_by_step(asked, ahead):
+async def test_a_member_of_a_group_who_works_step_by_step_leases_step_by_step(
+    asked: dict[str, Any], ahead: str | None
+) -> None:
     async with scripted_hub(sending()) as hub, listen(hub.url, **asked):
         pass
     assert hub.peers[0].query.get("max_unacked") == ahead
 
 
-async def test_being_cancelled_still_tells_the_hub_what_is_done():
+async def test_being_cancelled_still_tells_the_hub_what_is_done() -> None:
     acks = Acks()
     async with scripted_hub(recording(acks, 1)) as hub:
         with trio.CancelScope() as scope:

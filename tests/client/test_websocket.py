@@ -1,17 +1,21 @@
 """Connections that break or go silent, hubs that misbehave, and refusals in the handshake."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import trio
+from wsproto.events import Pong
 
 from hookbot.client import Connected, Disconnected, listen, websocket
 from hookbot.client.address import Address
 from hookbot.client.listener import endpoint_of
 from hookbot.errors import Forbidden, NotFound, Refused, Unauthorized, UpgradeRequired
-from support.scripted_hub import answering, on_bytes, read_head, scripted_hub, sending, taken
+from support.scripted_hub import Peer, answering, on_bytes, read_head, scripted_hub, sending, taken
 
 
-async def test_a_connection_cut_in_the_middle_of_a_frame_is_made_again():
-    async def script(peer):
+async def test_a_connection_cut_in_the_middle_of_a_frame_is_made_again() -> None:
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1)
         await peer.websocket._stream.send_all(b"\x81\x7e\x10\x00{")
@@ -32,8 +36,8 @@ async def test_a_connection_cut_in_the_middle_of_a_frame_is_made_again():
         b"\xff\xff\xff\xff",  # no websocket frame
     ],
 )
-async def test_garbage_makes_it_connect_again(frame, caplog):
-    async def script(peer):
+async def test_garbage_makes_it_connect_again(frame: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1)
         await peer.websocket._stream.send_all(frame)
@@ -45,30 +49,30 @@ async def test_garbage_makes_it_connect_again(frame, caplog):
 
 
 @on_bytes
-async def silent(stream):
+async def silent(stream: trio.SocketStream) -> None:
     await read_head(stream)
     await trio.sleep_forever()
 
 
 @on_bytes
-async def hanging_up(stream):
+async def hanging_up(stream: trio.SocketStream) -> None:
     await read_head(stream)
 
 
 @on_bytes
-async def talking_nonsense(stream):
+async def talking_nonsense(stream: trio.SocketStream) -> None:
     await read_head(stream)
     await stream.send_all(b"220 mail.example ESMTP\r\n")
     await stream.receive_some()
 
 
 @on_bytes
-async def rude(stream):
+async def rude(stream: trio.SocketStream) -> None:
     stream.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SOL_SOCKET, SO_LINGER: reset
 
 
 @on_bytes
-async def wrong_accept(stream):
+async def wrong_accept(stream: trio.SocketStream) -> None:
     await read_head(stream)
     await stream.send_all(
         b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: eA==\r\n\r\n"
@@ -81,7 +85,9 @@ async def wrong_accept(stream):
     [silent, hanging_up, talking_nonsense, rude, wrong_accept]
     + [answering(status, b"not now\n", "Retry-After: 0") for status in (408, 429, 500, 502, 503)],
 )
-async def test_a_hub_that_does_not_answer_well_is_tried_again(script, monkeypatch):
+async def test_a_hub_that_does_not_answer_well_is_tried_again(
+    script: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(websocket, "HANDSHAKE_S", 0.3)
     events = []
     async with scripted_hub(script, script, sending(1)) as hub, listen(hub.url, on_event=events.append) as messages:
@@ -89,20 +95,22 @@ async def test_a_hub_that_does_not_answer_well_is_tried_again(script, monkeypatc
     assert [type(event) for event in events] == [Disconnected, Disconnected, Connected]
 
 
-async def test_a_deaf_connection_is_noticed_by_its_silence(monkeypatch, caplog):
+async def test_a_deaf_connection_is_noticed_by_its_silence(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(websocket, "SILENCE_S", 0.2)
     async with scripted_hub(sending(1), sending(2)) as hub, listen(hub.url) as messages:
         assert await taken(messages, 2) == [1, 2]
     assert "nothing received from the hub" in caplog.text
 
 
-def after_pings(peer, count, *, answer):
+def after_pings(peer: Peer, count: int, *, answer: bool) -> trio.Event:
     """An event that is set after so many pings."""
     reached = trio.Event()
     send = peer.websocket._send
     pongs = []
 
-    async def counted(pong):
+    async def counted(pong: Pong) -> None:
         pongs.append(pong)
         if len(pongs) == count:
             peer.websocket._send = send
@@ -114,11 +122,11 @@ def after_pings(peer, count, *, answer):
     return reached
 
 
-async def test_a_hub_that_answers_pings_is_not_taken_for_deaf(monkeypatch):
+async def test_a_hub_that_answers_pings_is_not_taken_for_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "SILENCE_S", 0.4)
     monkeypatch.setattr(websocket, "PING_S", 0.02)
 
-    async def script(peer):
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await after_pings(peer, 40, answer=True).wait()
         await peer.messages(1)
@@ -129,11 +137,11 @@ async def test_a_hub_that_answers_pings_is_not_taken_for_deaf(monkeypatch):
     assert len(hub.peers) == 1
 
 
-async def test_pings_go_out_while_the_listener_is_busy(monkeypatch):
+async def test_pings_go_out_while_the_listener_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "PING_S", 0.02)
     pinged = trio.Event()
 
-    async def script(peer):
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1, 2, 3, 4, 5, 6)
         await after_pings(peer, 5, answer=False).wait()
@@ -153,7 +161,9 @@ async def test_pings_go_out_while_the_listener_is_busy(monkeypatch):
     ("status", "error"),
     [(400, Refused), (401, Unauthorized), (403, Forbidden), (404, NotFound), (426, UpgradeRequired), (418, Refused)],
 )
-async def test_a_refusal_is_raised_at_once_as_the_error_that_the_hub_raised(status, error):
+async def test_a_refusal_is_raised_at_once_as_the_error_that_the_hub_raised(
+    status: int, error: type[Exception]
+) -> None:
     async with scripted_hub(answering(status, b"because of this\n")) as hub:
         with pytest.raises(error, match="because of this") as caught:
             async with listen(hub.url):
@@ -162,9 +172,9 @@ async def test_a_refusal_is_raised_at_once_as_the_error_that_the_hub_raised(stat
     assert len(hub.peers) == 1
 
 
-async def test_a_refusal_without_a_length_is_understood_as_well():
+async def test_a_refusal_without_a_length_is_understood_as_well() -> None:
     @on_bytes
-    async def script(stream):
+    async def script(stream: trio.SocketStream) -> None:
         await read_head(stream)
         await stream.send_all(b"HTTP/1.0 401 Unauthorized\r\n\r\nno")
 
@@ -174,7 +184,7 @@ async def test_a_refusal_without_a_length_is_understood_as_well():
                 pass
 
 
-async def test_a_redirection_is_not_followed_since_the_token_is_not_for_others():
+async def test_a_redirection_is_not_followed_since_the_token_is_not_for_others() -> None:
     script = answering(301, b"", "Location: https://elsewhere.example/sub/t?token=secret")
     async with scripted_hub(script) as hub:
         with pytest.raises(Refused, match=r"https://elsewhere\.example/sub/t$"):
@@ -182,8 +192,8 @@ async def test_a_redirection_is_not_followed_since_the_token_is_not_for_others()
                 pass
 
 
-async def test_who_still_sends_to_a_hub_that_has_closed_for_good_hears_why():
-    async def script(peer):
+async def test_who_still_sends_to_a_hub_that_has_closed_for_good_hears_why() -> None:
+    async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.close(4001, "the cursor c was deleted")
 

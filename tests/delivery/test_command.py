@@ -3,14 +3,16 @@
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from hookbot.delivery import command as module
-from hookbot.delivery.command import open_runner
+from hookbot.delivery.command import CommandRunner, open_runner
 from hookbot.delivery.worker import Failed
 from hookbot.protocol.message import Message, Verified
 
@@ -18,31 +20,33 @@ SHOW_ENVIRONMENT = "import os; print([(k, v) for k, v in os.environb.items() if 
 ID = "abcdefgh-000000000000001"
 
 
-def make(body=b"{}", topic="t", headers=(), **fields):
+def make(
+    body: bytes = b"{}", topic: str = "t", headers: tuple[()] | list[tuple[str, str]] = (), **fields: Any
+) -> Message:
     return Message(topic, body, tuple(headers), id=ID, time_us=1_000_000, **fields)
 
 
 @asynccontextmanager
-async def runner(*command, timeout_s=20.0):
+async def runner(*command: Any, timeout_s: float = 20.0) -> AsyncIterator[CommandRunner]:
     with trio.fail_after(30):
         async with open_runner(command, "exec-test", timeout_s) as made:
             yield made
 
 
-async def run(*command, message=None, attempt=1, **options):
+async def run(*command: Any, message: Message | None = None, attempt: int = 1, **options: Any) -> str:
     async with runner(*command, **options) as made:
         return await made.run(message or make(), attempt)
 
 
-def python(code):
+def python(code: str) -> tuple[str, ...]:
     return sys.executable, "-c", code
 
 
-def sh(script):
+def sh(script: str) -> tuple[str, ...]:
     return "sh", "-c", script
 
 
-def lines(text):
+def lines(text: str) -> list[str]:
     return [line.removeprefix("t | ") for line in text.splitlines()]
 
 
@@ -52,12 +56,12 @@ def lines(text):
 @pytest.mark.parametrize(
     "body", [b"", b"{}", bytes(range(256)), b"x" * (25 << 20)], ids=["empty", "json", "binary", "25 MiB"]
 )
-async def test_the_body_is_its_standard_input_and_a_file(body, tmp_path):
+async def test_the_body_is_its_standard_input_and_a_file(body: bytes, tmp_path: Path) -> None:
     await run(*sh(f'cd {tmp_path}; cat > stdin; cp "$HOOKBOT_BODY_FILE" file'), message=make(body))
     assert (tmp_path / "stdin").read_bytes() == (tmp_path / "file").read_bytes() == body
 
 
-async def test_what_it_may_know_is_in_its_environment(capfd):
+async def test_what_it_may_know_is_in_its_environment(capfd: pytest.CaptureFixture[str]) -> None:
     headers = [("X-GitHub-Event", "push"), ("X-A", "1"), ("x-a", "2"), ("Content-Type", "text/\xfc")]
     message = make(topic="a/ü", headers=headers, query="x=%20", hops=("b",), verified=Verified("github", "0"))
     await run(
@@ -80,7 +84,9 @@ async def test_what_it_may_know_is_in_its_environment(capfd):
     }
 
 
-async def test_nothing_else_of_hookbot_is_in_its_environment_and_everything_else_is(monkeypatch, capfd):
+async def test_nothing_else_of_hookbot_is_in_its_environment_and_everything_else_is(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     for name in ("HOOKBOT_TOKEN", "HOOKBOT_URL", "HOOKBOT_KEY", "HOOKBOT_HEADER_X_OLD"):
         monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("MINE", "here")
@@ -90,7 +96,7 @@ async def test_nothing_else_of_hookbot_is_in_its_environment_and_everything_else
     assert "MINE=here" in printed
 
 
-async def test_no_header_can_pose_as_another(capfd):
+async def test_no_header_can_pose_as_another(capfd: pytest.CaptureFixture[str]) -> None:
     headers = [("X_GitHub_Event", "liar"), ("X-GitHub-Event", "push"), ("X.Y", "odd"), ("X-Nul", "a\0b")]
     await run("env", message=make(headers=headers))
     printed = lines(capfd.readouterr().out)
@@ -99,7 +105,7 @@ async def test_no_header_can_pose_as_another(capfd):
     assert not any("liar" in line or "odd" in line for line in printed)
 
 
-async def test_no_shell_reads_anything_of_it(tmp_path, capfd):
+async def test_no_shell_reads_anything_of_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     evil = f"$(touch {tmp_path}/evil); `touch {tmp_path}/evil`"
     await run(
         "echo", evil, message=make(evil.encode(), evil.replace("/", "-"), [("X-A", "() { :; }; " + evil)], query=evil)
@@ -108,7 +114,9 @@ async def test_no_shell_reads_anything_of_it(tmp_path, capfd):
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_the_body_is_gone_afterwards_and_nobody_else_can_read_it_meanwhile(capfd):
+async def test_the_body_is_gone_afterwards_and_nobody_else_can_read_it_meanwhile(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     await run(*sh('echo "$HOOKBOT_BODY_FILE"; stat -c %a "$(dirname "$HOOKBOT_BODY_FILE")"'))
     path, mode = lines(capfd.readouterr().out)
     assert mode == "700"
@@ -118,37 +126,39 @@ async def test_the_body_is_gone_afterwards_and_nobody_else_can_read_it_meanwhile
 # -- how it ends
 
 
-async def test_exit_0_is_done():
+async def test_exit_0_is_done() -> None:
     assert (await run("true")).startswith("true succeeded after")
 
 
 @pytest.mark.parametrize(
     ("script", "why"), [("exit 3", "sh exited with 3"), ("kill -SEGV $$", "sh was killed by SIGSEGV")]
 )
-async def test_everything_else_failed(script, why):
+async def test_everything_else_failed(script: str, why: str) -> None:
     with pytest.raises(Failed, match=why):
         await run(*sh(script))
 
 
-async def test_a_command_that_cannot_be_run_failed(tmp_path):
+async def test_a_command_that_cannot_be_run_failed(tmp_path: Path) -> None:
     with pytest.raises(Failed, match=r"cannot run .*: No such file"):
         await run(str(tmp_path / "nothing"))
     with pytest.raises(Failed, match=r"cannot run .*: Permission denied"):
         await run(str(tmp_path))
 
 
-async def test_more_than_an_environment_can_hold_failed():
+async def test_more_than_an_environment_can_hold_failed() -> None:
     with pytest.raises(Failed, match=r"cannot run .*: Argument list too long"):
         await run("true", message=make(query="x" * (1 << 20)))
 
 
-async def test_a_command_that_hangs_is_asked_to_end(capfd):
+async def test_a_command_that_hangs_is_asked_to_end(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Failed, match=r"exceeded its timeout of 0\.3 s"):
         await run(*sh("trap 'echo told; exit 0' TERM; echo $$; while :; do sleep 0.05; done"), timeout_s=0.3)
     assert lines(capfd.readouterr().out)[-1] == "told"
 
 
-async def test_a_command_that_does_not_end_when_asked_is_killed_with_all_that_it_started(monkeypatch, capfd):
+async def test_a_command_that_does_not_end_when_asked_is_killed_with_all_that_it_started(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(module, "KILL_AFTER_S", 0.2)
     child = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
     with pytest.raises(Failed, match="was stopped"):
@@ -159,21 +169,21 @@ async def test_a_command_that_does_not_end_when_asked_is_killed_with_all_that_it
         await gone(pid)
 
 
-async def gone(pid):
+async def gone(pid: int) -> None:
     """Wait until there is no such process, or only its remains."""
     with trio.fail_after(10):
         while is_running(pid):
             await trio.sleep(0.01)
 
 
-def is_running(pid):
+def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-async def test_when_it_is_cancelled_nothing_of_it_goes_on(tmp_path):
+async def test_when_it_is_cancelled_nothing_of_it_goes_on(tmp_path: Path) -> None:
     script = f"sleep 100 & echo $! $$ > {tmp_path}/x; mv {tmp_path}/x {tmp_path}/pids; wait"
     async with runner(*sh(script)) as made, trio.open_nursery() as nursery:
         nursery.start_soon(made.run, make(), 1)
@@ -184,12 +194,14 @@ async def test_when_it_is_cancelled_nothing_of_it_goes_on(tmp_path):
         await gone(pid)
 
 
-async def test_ctrl_c_on_the_terminal_does_not_reach_it():
+async def test_ctrl_c_on_the_terminal_does_not_reach_it() -> None:
     code = "import os; raise SystemExit(os.getpgid(0) != os.getpid() or os.getsid(0) != os.getpid())"
     await run(*python(code))
 
 
-async def test_what_it_leaves_in_the_background_is_not_waited_for_and_goes_on(tmp_path, capfd):
+async def test_what_it_leaves_in_the_background_is_not_waited_for_and_goes_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     pid_file = tmp_path / "pid"
     await run(*sh(f"sleep 100 & echo $! > {pid_file}; echo done"))
     pid = int(pid_file.read_text())
@@ -203,23 +215,23 @@ async def test_what_it_leaves_in_the_background_is_not_waited_for_and_goes_on(tm
 # -- what it says
 
 
-async def test_each_line_stands_behind_the_topic(capfd):
+async def test_each_line_stands_behind_the_topic(capfd: pytest.CaptureFixture[str]) -> None:
     await run(*sh("echo one; printf 'two\\n\\nthree'; echo oops >&2"), message=make(topic="a/b"))
     assert capfd.readouterr() == ("a/b | one\na/b | two\na/b | \na/b | three\n", "a/b | oops\n")
 
 
-async def test_a_topic_does_nothing_to_the_terminal(capfd):
+async def test_a_topic_does_nothing_to_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     await run("echo", "x", message=make(topic="a\u202eb"))
     assert capfd.readouterr().out == "a\\u202eb | x\n"
 
 
-async def test_what_it_says_last_is_not_lost(capfd):
+async def test_what_it_says_last_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
     for _ in range(5):
         await run(*python("import sys; sys.stdout.write('x' * 60000 + '\\nend')"))
     assert capfd.readouterr().out.count("t | end\n") == 5
 
 
-async def test_a_lot_of_output_passes_through_without_being_kept(tmp_path):
+async def test_a_lot_of_output_passes_through_without_being_kept(tmp_path: Path) -> None:
     import resource
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -234,7 +246,7 @@ async def test_a_lot_of_output_passes_through_without_being_kept(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
 
 
-async def test_a_command_goes_on_when_nobody_reads_its_output(tmp_path, monkeypatch):
+async def test_a_command_goes_on_when_nobody_reads_its_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, write = os.pipe()
     os.close(read)
     async with runner(*sh(f"echo 1; echo 2; echo 3; touch {tmp_path}/done")) as made:

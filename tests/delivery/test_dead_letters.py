@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ ID = "abcdefgh-000000000000001"
 MESSAGE = Message("a/b", b"\xff\0", (("X-A", "1"), ("X-A", "2")), hops=("one",), id=ID, time_us=1)
 
 
-async def test_a_file_gets_a_line_for_each_with_the_whole_message_and_the_reason(tmp_path):
+async def test_a_file_gets_a_line_for_each_with_the_whole_message_and_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "dead.jsonl"
     async with trio.open_nursery() as nursery:
         for n in range(5):
@@ -26,18 +27,18 @@ async def test_a_file_gets_a_line_for_each_with_the_whole_message_and_the_reason
     assert {line["failure"] for line in lines} == {f"reason\n{n}" for n in range(5)}
 
 
-async def test_only_its_owner_can_read_the_file(tmp_path):
+async def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
     path = tmp_path / "dead.jsonl"
     assert await DeadLetterFile(path).take(MESSAGE, "x") == str(path)
     assert os.stat(path).st_mode & 0o777 == 0o600
 
 
-async def test_a_file_that_cannot_be_written_keeps_nothing(tmp_path):
+async def test_a_file_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
     with pytest.raises(GaveUp, match=rf"cannot write {ID} to .*: Is a directory"):
         await DeadLetterFile(tmp_path).take(MESSAGE, "x")
 
 
-async def test_a_topic_gets_the_message_with_the_reason_in_a_header_once():
+async def test_a_topic_gets_the_message_with_the_reason_in_a_header_once() -> None:
     with trio.fail_after(20):
         async with open_test_hub() as hub:
             letters = DeadLetterTopic(hub.url_for("/pub/dead"), None, None, "forward-test")
@@ -52,13 +53,13 @@ async def test_a_topic_gets_the_message_with_the_reason_in_a_header_once():
     assert following.body == b"the next"
 
 
-async def test_a_topic_that_refuses_keeps_nothing():
+async def test_a_topic_that_refuses_keeps_nothing() -> None:
     with trio.fail_after(20):
         async with open_test_hub() as hub:
             with pytest.raises(Unauthorized):
                 await DeadLetterTopic(f"{hub.url}/pub/dead", "wrong", None, "x").take(MESSAGE, "x")
 
 
-async def test_nobody_to_keep_it_says_so():
+async def test_nobody_to_keep_it_says_so() -> None:
     with pytest.raises(GaveUp, match="a/b abcdefgh-000000000000001: because"):
         await NoDeadLetters().take(MESSAGE, "because")

@@ -2,8 +2,11 @@
 
 import ssl
 import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -22,11 +25,11 @@ from support.targets import target
 ID = "abcdefgh-000000000000001"
 
 
-def make(body=b"{}", headers=(), **fields):
+def make(body: bytes = b"{}", headers: list[tuple[str, str]] | tuple[Any, ...] = (), **fields: Any) -> Message:
     return Message("t", body, tuple(headers), id=ID, **fields)
 
 
-async def post(url, message, **options):
+async def post(url: str, message: Message, **options: Any) -> str:
     options = ForwardOptions(hop="forward-test", **options)
     with trio.fail_after(30):
         async with open_forwarder(Target.parse(url), options) as forwarder:
@@ -45,13 +48,13 @@ async def post(url, message, **options):
         ("unix:/run/app.sock:/hook/x?y=1", "unix:/run/app.sock:/hook/x"),
     ],
 )
-def test_a_target_is_shown_without_secrets(text, shown):
+def test_a_target_is_shown_without_secrets(text: str, shown: str) -> None:
     assert str(Target.parse(text)) == shown
     assert "secret" not in repr(Target.parse(text))
 
 
 @pytest.mark.parametrize("text", ["localhost:3000", "ftp://a.example/", "http://", "", "ws://a.example/", "/path"])
-def test_what_is_no_target_is_refused(text):
+def test_what_is_no_target_is_refused(text: str) -> None:
     with pytest.raises(Refused):
         Target.parse(text)
 
@@ -66,7 +69,9 @@ def test_what_is_no_target_is_refused(text):
         ("http://a/h%C3%A4/%2f", "", b"/h%C3%A4/%2f"),
     ],
 )
-def test_the_query_of_the_message_stands_behind_that_of_the_target_byte_by_byte(url, query, asked):
+def test_the_query_of_the_message_stands_behind_that_of_the_target_byte_by_byte(
+    url: str, query: str, asked: bytes
+) -> None:
     assert Target.parse(url).request_target(make(query=query)) == asked
 
 
@@ -78,7 +83,7 @@ def test_the_query_of_the_message_stands_behind_that_of_the_target_byte_by_byte(
     [b"", b"{}", b"a=1&b=%20", bytes(range(256)) * 10, "ü\u2028\0".encode(), b"x" * (25 << 20)],
     ids=["empty", "json", "form", "binary", "text", "25 MiB"],
 )
-async def test_bodies_arrive_as_they_are(body):
+async def test_bodies_arrive_as_they_are(body: bytes) -> None:
     async with target() as server:
         await post(server.url, make(body))
     [request] = server.requests
@@ -86,7 +91,7 @@ async def test_bodies_arrive_as_they_are(body):
     assert request.all("Content-Length") == [str(len(body))]
 
 
-async def test_headers_arrive_in_their_order_and_case_repeated_ones_too():
+async def test_headers_arrive_in_their_order_and_case_repeated_ones_too() -> None:
     headers = [
         ("X-b", "2"), ("x-B", "1"), ("Content-Type", "text/plain; charset=\xfc"), ("Content-Encoding", "gzip"),
         ("X-Empty", ""), ("User-Agent", "GitHub-Hookshot/1"), ("X-b", "3"), ("Accept", "*/*"),
@@ -101,7 +106,7 @@ async def test_headers_arrive_in_their_order_and_case_repeated_ones_too():
     assert added == [("Hookbot-Hops", "forward-test"), ("Hookbot-Message-Id", ID), ("Content-Length", "2")]
 
 
-async def test_what_belongs_to_the_first_connection_stays_there():
+async def test_what_belongs_to_the_first_connection_stays_there() -> None:
     headers = [
         ("Host", "hub.example"), ("Content-Length", "99"), ("Transfer-Encoding", "chunked"),
         ("Connection", "close, X-Hop"), ("X-Hop", "1"), ("Keep-Alive", "5"), ("TE", "trailers"), ("Upgrade", "h2c"),
@@ -125,13 +130,13 @@ async def test_what_belongs_to_the_first_connection_stays_there():
     assert request.all("Idempotency-Key") == [ID]
 
 
-async def test_a_message_that_is_replayed_is_no_repeat():
+async def test_a_message_that_is_replayed_is_no_repeat() -> None:
     async with target() as server:
         await post(server.url, make(), once=False)
     assert server.requests[0].all("Idempotency-Key") == []
 
 
-async def test_the_host_can_be_kept_and_headers_set_in_place_of_others():
+async def test_the_host_can_be_kept_and_headers_set_in_place_of_others() -> None:
     headers = [("host", "hub.example"), ("X-Gitlab-Token", "old"), ("x-gitlab-token", "older")]
     async with target() as server:
         await post(server.url, make(headers=headers), keep_host=True, headers=(("X-GITLAB-TOKEN", "new"), ("X-A", "1")))
@@ -141,14 +146,14 @@ async def test_the_host_can_be_kept_and_headers_set_in_place_of_others():
     assert request.all("X-A") == ["1"]
 
 
-async def test_credentials_of_the_target_reach_it():
+async def test_credentials_of_the_target_reach_it() -> None:
     async with target() as server:
         await post(server.url.replace("//", "//user:pass@"), make())
     assert server.requests[0].all("Authorization") == ["Basic dXNlcjpwYXNz"]
 
 
 @pytest.mark.parametrize("provider", ["github", "stripe", "slack", "standard-webhooks"])
-async def test_the_signature_of_a_provider_still_verifies_at_the_target(provider):
+async def test_the_signature_of_a_provider_still_verifies_at_the_target(provider: str) -> None:
     secret = {"standard-webhooks": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}.get(provider, "secret")
     body = '{"a":  "ü\\u2028"}\r\n'.encode()
     delivery = signed_delivery(provider, secret, body)
@@ -159,11 +164,11 @@ async def test_the_signature_of_a_provider_still_verifies_at_the_target(provider
     assert load_provider(provider).verify(arrived, [secret], now=time.time())
 
 
-async def test_connections_are_used_again():
+async def test_connections_are_used_again() -> None:
     connections = 0
 
     class Counting(Server):
-        async def serve(self, stream):
+        async def serve(self, stream: trio.SocketStream) -> None:
             nonlocal connections
             connections += 1
             await super().serve(stream)
@@ -181,7 +186,7 @@ async def test_connections_are_used_again():
 # -- ways there
 
 
-async def test_a_unix_socket_can_be_a_target(tmp_path):
+async def test_a_unix_socket_can_be_a_target(tmp_path: Path) -> None:
     path = str(tmp_path / "app.sock")
     server = Server()
     sock = trio.socket.socket(trio.socket.AF_UNIX)
@@ -197,7 +202,7 @@ async def test_a_unix_socket_can_be_a_target(tmp_path):
 
 
 @asynccontextmanager
-async def tls_target(authorizer, *, ask=False):
+async def tls_target(authorizer: trustme.CA, *, ask: bool = False) -> AsyncIterator[tuple[Server, str]]:
     """A target with TLS; with `ask`, only for those who have a certificate."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authorizer.issue_cert("localhost").configure_cert(context)
@@ -213,7 +218,7 @@ async def tls_target(authorizer, *, ask=False):
         nursery.cancel_scope.cancel()
 
 
-async def test_a_certificate_is_checked_unless_it_is_said_otherwise(tmp_path):
+async def test_a_certificate_is_checked_unless_it_is_said_otherwise(tmp_path: Path) -> None:
     authorizer = trustme.CA()
     authorizer.cert_pem.write_to_path(tmp_path / "ca.pem")
     async with tls_target(authorizer) as (server, url):
@@ -224,7 +229,7 @@ async def test_a_certificate_is_checked_unless_it_is_said_otherwise(tmp_path):
     assert len(server.requests) == 2
 
 
-async def test_a_target_that_asks_for_a_certificate_is_shown_one(tmp_path):
+async def test_a_target_that_asks_for_a_certificate_is_shown_one(tmp_path: Path) -> None:
     authorizer = trustme.CA()
     authorizer.issue_cert("client.example").private_key_and_cert_chain_pem.write_to_path(tmp_path / "me.pem")
     async with tls_target(authorizer, ask=True) as (server, url):
@@ -234,13 +239,13 @@ async def test_a_target_that_asks_for_a_certificate_is_shown_one(tmp_path):
     assert len(server.requests) == 1
 
 
-async def test_a_certificate_that_cannot_be_used_is_refused(tmp_path):
+async def test_a_certificate_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     (tmp_path / "me.pem").write_text("not a certificate")
     with pytest.raises(Refused, match=r"me\.pem"):
         await post("https://localhost/", make(), certificate=tmp_path / "me.pem")
 
 
-async def test_no_proxy_is_asked_for_this_machine(monkeypatch):
+async def test_no_proxy_is_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     async with target() as server:
         await post(server.url, make())
@@ -251,19 +256,19 @@ async def test_no_proxy_is_asked_for_this_machine(monkeypatch):
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-async def test_only_2xx_is_done(status):
+async def test_only_2xx_is_done(status: int) -> None:
     async with target(status) as server:
         assert (await post(server.url, make())).startswith(str(status))
 
 
 @pytest.mark.parametrize("status", [301, 308, 400, 404, 410, 422, 500, 502])
-async def test_everything_else_failed(status):
+async def test_everything_else_failed(status: int) -> None:
     async with target(status) as server:
         with pytest.raises(Failed, match=f"http://127.0.0.1:{server.port}/hook answered {status}"):
             await post(server.url, make())
 
 
-async def test_the_target_may_ask_to_wait():
+async def test_the_target_may_ask_to_wait() -> None:
     async with target((503, ("Retry-After", "7")), (429, ("Retry-After", "100000"))) as server:
         for seconds in (7, 300):
             with pytest.raises(Failed, match="because") as failed:
@@ -271,21 +276,21 @@ async def test_the_target_may_ask_to_wait():
             assert failed.value.retry_after_s == seconds
 
 
-async def test_a_target_that_does_not_answer_is_not_waited_for_for_ever():
+async def test_a_target_that_does_not_answer_is_not_waited_for_for_ever() -> None:
     async with target(None) as server:
         with pytest.raises(Failed, match=r"no response from .* within 0.2 s"):
             await post(server.url, make(), timeout_s=0.2)
 
 
-async def test_a_target_that_is_not_there_failed():
+async def test_a_target_that_is_not_there_failed() -> None:
     async with target() as server:
         server.down()
         with pytest.raises(Failed, match="Connection refused"):
             await post(server.url, make())
 
 
-async def test_a_target_that_hangs_up_failed():
-    async def hang_up(stream):
+async def test_a_target_that_hangs_up_failed() -> None:
+    async def hang_up(stream: trio.SocketStream) -> None:
         await stream.receive_some()
         await stream.aclose()
 
@@ -296,16 +301,16 @@ async def test_a_target_that_hangs_up_failed():
         nursery.cancel_scope.cancel()
 
 
-async def test_an_answer_without_end_is_read_only_so_far(monkeypatch):
+async def test_an_answer_without_end_is_read_only_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_DRAIN_S", 0.1)
 
-    async def talk(stream):
+    async def talk(stream: trio.SocketStream) -> None:
         await stream.receive_some()
         await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n")
         while True:
             await stream.send_all(b"x" * 65536)
 
-    async def serve(stream):
+    async def serve(stream: trio.SocketStream) -> None:
         with suppress(trio.BrokenResourceError):
             await talk(stream)
 
@@ -316,7 +321,7 @@ async def test_an_answer_without_end_is_read_only_so_far(monkeypatch):
 
 
 @pytest.mark.parametrize("header", [("X-A", "1\r\nX-B: 2"), ("X A", "1"), ("X-A", "\u2028")])
-async def test_headers_that_would_be_something_else_there_are_not_sent(header):
+async def test_headers_that_would_be_something_else_there_are_not_sent(header: tuple[str, str]) -> None:
     async with target() as server:
         with pytest.raises(Failed, match="cannot be posted"):
             await post(server.url, make(headers=[header]))

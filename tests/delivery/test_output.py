@@ -1,7 +1,9 @@
 """Writing to where others read, or do not."""
 
+import io
 import os
 import select
+from collections.abc import Iterator
 
 import pytest
 import trio
@@ -10,30 +12,30 @@ from hookbot.delivery.output import SMALL_BYTES, Output
 
 
 @pytest.fixture
-def pipe():
+def pipe() -> Iterator[tuple[io.FileIO, io.FileIO]]:
     read, write = os.pipe()
     with open(read, "rb", buffering=0) as reader, open(write, "wb", buffering=0) as writer:
         yield reader, writer
 
 
-def read_all(reader, size):
+def read_all(reader: io.FileIO, size: int) -> bytes:
     data = b""
     while len(data) < size:
         data += reader.read(1 << 16)
     return data
 
 
-def is_writable(file):
+def is_writable(file: io.FileIO) -> bool:
     return bool(select.select([], [file], [], 0)[1])
 
 
-async def test_what_is_written_arrives_small_and_large_in_order(pipe):
+async def test_what_is_written_arrives_small_and_large_in_order(pipe: tuple[io.FileIO, io.FileIO]) -> None:
     reader, writer = pipe
     pieces = [b"a", b"b" * (1 << 20), b"c" * SMALL_BYTES]
     output = Output(writer.fileno())
     async with trio.open_nursery() as nursery:
 
-        async def write_all():
+        async def write_all() -> None:
             for piece in pieces:
                 await output.write(piece)
 
@@ -41,7 +43,7 @@ async def test_what_is_written_arrives_small_and_large_in_order(pipe):
         assert await trio.to_thread.run_sync(read_all, reader, sum(map(len, pieces))) == b"".join(pieces)
 
 
-async def test_what_several_write_does_not_mix(pipe):
+async def test_what_several_write_does_not_mix(pipe: tuple[io.FileIO, io.FileIO]) -> None:
     reader, writer = pipe
     output = Output(writer.fileno())
     async with trio.open_nursery() as nursery:
@@ -51,7 +53,7 @@ async def test_what_several_write_does_not_mix(pipe):
     assert {data[:200_000], data[200_000:400_000], data[400_000:]} == {b * 200_000 for b in (b"a", b"b", b"c")}
 
 
-async def test_a_slow_reader_holds_up_nothing_else(pipe):
+async def test_a_slow_reader_holds_up_nothing_else(pipe: tuple[io.FileIO, io.FileIO]) -> None:
     reader, writer = pipe
     lock = trio.Lock()
     async with trio.open_nursery() as nursery:
@@ -64,7 +66,9 @@ async def test_a_slow_reader_holds_up_nothing_else(pipe):
         reader.close()  # so that the thread comes to an end
 
 
-async def test_what_is_given_up_goes_on_into_nothing_that_has_the_same_number_later(pipe):
+async def test_what_is_given_up_goes_on_into_nothing_that_has_the_same_number_later(
+    pipe: tuple[io.FileIO, io.FileIO],
+) -> None:
     reader, writer = pipe
     threads = trio.to_thread.current_default_thread_limiter()
     async with trio.open_nursery() as nursery:
@@ -82,7 +86,7 @@ async def test_what_is_given_up_goes_on_into_nothing_that_has_the_same_number_la
         assert not select.select([later_reader], [], [], 0)[0]
 
 
-async def test_a_pipe_that_takes_nothing_more_is_not_waited_for_in_place(pipe):
+async def test_a_pipe_that_takes_nothing_more_is_not_waited_for_in_place(pipe: tuple[io.FileIO, io.FileIO]) -> None:
     reader, writer = pipe
     os.set_blocking(writer.fileno(), False)
     while is_writable(writer):
@@ -95,7 +99,7 @@ async def test_a_pipe_that_takes_nothing_more_is_not_waited_for_in_place(pipe):
 
 
 @pytest.mark.parametrize("size", [1, 1 << 20])
-async def test_a_reader_who_is_gone_is_told(pipe, size):
+async def test_a_reader_who_is_gone_is_told(pipe: tuple[io.FileIO, io.FileIO], size: int) -> None:
     reader, writer = pipe
     reader.close()
     with pytest.raises(BrokenPipeError):

@@ -1,7 +1,10 @@
 """History once more, at its own pace."""
 
+from typing import Any
+
 import pytest
 import trio
+from trio.testing import MockClock
 
 from hookbot import Gap, Message
 from hookbot.client import open_publisher
@@ -12,50 +15,52 @@ from hookbot.protocol.message import format_id
 from hookbot.testing import open_test_hub
 
 
-def make(n, second):
+def make(n: int, second: int) -> Message:
     return Message(
         "t", str(n).encode(), id=format_id("abcdefgh", n), time_us=1_000_000_000_000_000 + second * 1_000_000
     )
 
 
 class History:
-    def __init__(self, items):
+    def __init__(self, items: list[Any]) -> None:
         self._items = iter(items)
 
-    async def __anext__(self):
+    async def __anext__(self) -> Message | Gap:
         for item in self._items:
             return item
         raise StopAsyncIteration
 
 
-async def replayed(items, until_us=None, speed=None):
+async def replayed(items: list[Any], until_us: int | None = None, speed: float | None = None) -> list[Any]:
     """What comes, and when."""
     began = trio.current_time()
     return [(item, trio.current_time() - began) async for item in Replay(History(items), until_us, speed)]
 
 
-async def test_without_a_speed_everything_comes_at_once(autojump_clock):
+async def test_without_a_speed_everything_comes_at_once(autojump_clock: MockClock) -> None:
     messages = [make(1, 0), make(2, 3600)]
     assert await replayed(messages) == [(messages[0], 0), (messages[1], 0)]
 
 
 @pytest.mark.parametrize(("speed", "seconds"), [(1, 10), (10, 1), (0.5, 20)])
-async def test_with_a_speed_each_comes_as_long_after_the_first_as_then(autojump_clock, speed, seconds):
+async def test_with_a_speed_each_comes_as_long_after_the_first_as_then(
+    autojump_clock: MockClock, speed: float, seconds: int
+) -> None:
     moments = [moment for _, moment in await replayed([make(1, 5), make(2, 15), make(3, 25)], speed=speed)]
     assert moments == pytest.approx([0, seconds, 2 * seconds])
 
 
-async def test_it_ends_before_the_first_message_that_is_too_new():
+async def test_it_ends_before_the_first_message_that_is_too_new() -> None:
     messages = [make(n, n) for n in range(5)]
     assert [item for item, _ in await replayed(messages, until_us=messages[2].time_us)] == messages[:3]
 
 
-async def test_gaps_come_in_their_place():
+async def test_gaps_come_in_their_place() -> None:
     items = [Gap("retention", None, "x"), make(1, 0)]
     assert [item for item, _ in await replayed(items, until_us=items[1].time_us, speed=1)] == items
 
 
-async def test_what_is_published_again_is_as_it_was_and_no_repeat():
+async def test_what_is_published_again_is_as_it_was_and_no_repeat() -> None:
     message = Message("old", b"\xff", (("X-A", "1"), ("x-a", "2"), ("Idempotency-Key", "k"), ("X-B", "3")), hops=("a",))
     with trio.fail_after(20):
         async with open_test_hub() as hub, open_publisher(hub.url_for("/pub/new")) as publisher:
@@ -69,7 +74,7 @@ async def test_what_is_published_again_is_as_it_was_and_no_repeat():
     assert again == [("X-A", "1"), ("x-a", "2"), ("X-B", "4")]
 
 
-async def test_what_is_refused_whatever_it_is_ends_it_and_what_is_too_large_failed():
+async def test_what_is_refused_whatever_it_is_ends_it_and_what_is_too_large_failed() -> None:
     with trio.fail_after(20):
         async with open_test_hub() as hub:
             async with open_publisher(f"{hub.url}/pub/new") as publisher:

@@ -2,10 +2,13 @@
 
 import logging
 import math
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from hookbot import Gap, Message
 from hookbot.delivery import worker as module
@@ -18,14 +21,14 @@ from hookbot.protocol.message import format_id
 TEST = Policy(hop="test")
 
 
-def make(n, topic="t", **fields):
+def make(n: int, topic: str = "t", **fields: Any) -> Message:
     return Message(topic, str(n).encode(), id=format_id("abcdefgh", n), **fields)
 
 
 class Work:
     """Work that notes what it does, and goes on when the test says so, for what the test holds up."""
 
-    def __init__(self, *, fails=None, holds=()):
+    def __init__(self, *, fails: dict[str, Any] | None = None, holds: list[int] | tuple[()] = ()) -> None:
         self.begun = []
         self.done = []
         self.cancelled = []
@@ -33,14 +36,14 @@ class Work:
         self._gates = {n: trio.Event() for n in holds}
         self._changed = trio.Event()
 
-    def release(self, n):
+    def release(self, n: int) -> None:
         self._gates.pop(n).set()
 
-    async def begun_with(self, *numbers):
+    async def begun_with(self, *numbers: Any) -> None:
         while not set(numbers) <= set(self.begun):
             await self._changed.wait()
 
-    async def __call__(self, message, attempt):
+    async def __call__(self, message: Message, attempt: int) -> str:
         n = int(message.body)
         self.begun.append(n)
         self._changed.set()
@@ -65,7 +68,7 @@ class Work:
 class Scene:
     """A worker that runs, and everything around it."""
 
-    def __init__(self, work, policy):
+    def __init__(self, work: Work, policy: Policy) -> None:
         self.work = work
         self.acked = []
         self.error = None
@@ -74,18 +77,18 @@ class Scene:
         self.worker = Worker(work, policy, self._ack)
         self.totals = self.worker.totals
 
-    def _ack(self, message):
+    def _ack(self, message: Message) -> None:
         self.acked.append(int(message.body))
 
-    def send(self, *messages):
+    def send(self, *messages: Any) -> None:
         for message in messages:
             self.put.send_nowait(message)
 
-    async def end(self):
+    async def end(self) -> None:
         self.put.close()
         await self.ended.wait()
 
-    async def run(self, task_status):
+    async def run(self, task_status: Any) -> None:
         async with trio.open_nursery() as nursery:
             self.stop = Stop(nursery.cancel_scope)
             task_status.started()
@@ -97,7 +100,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def working(work, **policy):
+async def working(work: Work, **policy: Any) -> AsyncIterator[Scene]:
     with trio.fail_after(3600):  # of the test's clock
         async with trio.open_nursery() as nursery:
             scene = Scene(work, Policy(**{"hop": "test", **policy}))
@@ -106,7 +109,7 @@ async def working(work, **policy):
             nursery.cancel_scope.cancel()
 
 
-async def test_messages_are_handled_in_order_and_acknowledged_when_they_are_done():
+async def test_messages_are_handled_in_order_and_acknowledged_when_they_are_done() -> None:
     async with working(Work(holds=[1])) as scene:
         scene.send(make(1), make(2), make(3))
         await scene.work.begun_with(1)
@@ -117,7 +120,7 @@ async def test_messages_are_handled_in_order_and_acknowledged_when_they_are_done
     assert scene.totals.done == 3
 
 
-async def test_several_topics_at_once_as_many_as_allowed_each_in_order():
+async def test_several_topics_at_once_as_many_as_allowed_each_in_order() -> None:
     async with working(Work(holds=[1, 2, 3, 4]), concurrency=2) as scene:
         scene.send(make(1, "a"), make(2, "a"), make(3, "b"), make(4, "c"))
         await trio.testing.wait_all_tasks_blocked()
@@ -132,14 +135,14 @@ async def test_several_topics_at_once_as_many_as_allowed_each_in_order():
     assert sorted(scene.acked) == [1, 2, 3, 4]
 
 
-async def test_in_any_order_the_messages_of_a_topic_do_not_wait_for_each_other():
+async def test_in_any_order_the_messages_of_a_topic_do_not_wait_for_each_other() -> None:
     async with working(Work(holds=[1]), concurrency=2, in_order=False) as scene:
         scene.send(make(1), make(2))
         await trio.testing.wait_all_tasks_blocked()
         assert scene.acked == [2]
 
 
-async def test_what_fails_is_tried_again_while_its_topic_waits_and_others_do_not(autojump_clock):
+async def test_what_fails_is_tried_again_while_its_topic_waits_and_others_do_not(autojump_clock: MockClock) -> None:
     async with working(Work(fails={1: 3})) as scene:
         scene.send(make(1, "a"), make(2, "a"), make(3, "b"))
         await scene.end()
@@ -147,7 +150,9 @@ async def test_what_fails_is_tried_again_while_its_topic_waits_and_others_do_not
     assert scene.work.done == [3, 1, 2]
 
 
-async def test_between_attempts_it_waits_longer_and_longer_and_as_long_as_it_is_asked_to(autojump_clock):
+async def test_between_attempts_it_waits_longer_and_longer_and_as_long_as_it_is_asked_to(
+    autojump_clock: MockClock,
+) -> None:
     async with working(Work(fails={1: 2})) as scene:
         scene.send(make(1))
         await scene.end()
@@ -159,14 +164,14 @@ async def test_between_attempts_it_waits_longer_and_longer_and_as_long_as_it_is_
     assert trio.current_time() - began >= 120
 
 
-async def test_nothing_is_given_up_unless_it_is_said_so(autojump_clock):
+async def test_nothing_is_given_up_unless_it_is_said_so(autojump_clock: MockClock) -> None:
     async with working(Work(fails={1: 50})) as scene:
         scene.send(make(1))
         await scene.end()
     assert scene.work.done == [1]
 
 
-async def test_what_was_tried_often_enough_ends_it_all_and_is_not_acknowledged(autojump_clock):
+async def test_what_was_tried_often_enough_ends_it_all_and_is_not_acknowledged(autojump_clock: MockClock) -> None:
     async with working(Work(fails={1: 9}), max_attempts=2) as scene:
         scene.send(make(1), make(2))
         await scene.ended.wait()
@@ -175,7 +180,7 @@ async def test_what_was_tried_often_enough_ends_it_all_and_is_not_acknowledged(a
     assert (scene.work.begun, scene.acked) == ([1, 1], [])
 
 
-async def test_when_it_all_ends_what_is_in_hand_is_still_finished(autojump_clock):
+async def test_when_it_all_ends_what_is_in_hand_is_still_finished(autojump_clock: MockClock) -> None:
     async with working(Work(fails={1: 9}, holds=[1, 2]), max_attempts=1, concurrency=2) as scene:
         scene.send(make(1, "a"), make(2, "b"), make(3, "b"))
         await scene.work.begun_with(1, 2)
@@ -189,18 +194,20 @@ async def test_when_it_all_ends_what_is_in_hand_is_still_finished(autojump_clock
 
 
 class Kept:
-    def __init__(self, error=None):
+    def __init__(self, error: GaveUp | None = None) -> None:
         self.taken = []
         self._error = error
 
-    async def take(self, message, why):
+    async def take(self, message: Message, why: str) -> str:
         if self._error:
             raise self._error
         self.taken.append((int(message.body), why))
         return "a drawer"
 
 
-async def test_what_is_given_up_is_acknowledged_when_it_is_kept_elsewhere(autojump_clock, caplog):
+async def test_what_is_given_up_is_acknowledged_when_it_is_kept_elsewhere(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     kept = Kept()
     async with working(Work(fails={1: 9}), max_attempts=1, dead_letters=kept) as scene:
         scene.send(make(1), make(2))
@@ -211,14 +218,14 @@ async def test_what_is_given_up_is_acknowledged_when_it_is_kept_elsewhere(autoju
     assert "given up and kept in a drawer" in caplog.text
 
 
-async def test_what_cannot_be_kept_is_not_acknowledged(autojump_clock):
+async def test_what_cannot_be_kept_is_not_acknowledged(autojump_clock: MockClock) -> None:
     async with working(Work(fails={1: 9}), max_attempts=1, dead_letters=Kept(GaveUp("full"))) as scene:
         scene.send(make(1))
         await scene.ended.wait()
     assert (str(scene.error), scene.acked) == ("full", [])
 
 
-async def test_of_several_that_wait_only_the_latest_is_handled():
+async def test_of_several_that_wait_only_the_latest_is_handled() -> None:
     async with working(Work(holds=[1]), latest_only=True) as scene:
         scene.send(make(1, "a"))
         await scene.work.begun_with(1)
@@ -231,7 +238,7 @@ async def test_of_several_that_wait_only_the_latest_is_handled():
     assert scene.totals.skipped == 1
 
 
-async def test_what_waits_for_another_attempt_gives_way_to_something_newer(autojump_clock):
+async def test_what_waits_for_another_attempt_gives_way_to_something_newer(autojump_clock: MockClock) -> None:
     async with working(Work(fails={1: Failed("later", retry_after_s=1e9)}), latest_only=True) as scene:
         scene.send(make(1))
         await scene.work.begun_with(1)
@@ -241,7 +248,7 @@ async def test_what_waits_for_another_attempt_gives_way_to_something_newer(autoj
     assert (scene.work.begun, scene.acked) == ([1, 2], [1, 2])
 
 
-async def test_what_fails_while_something_newer_waits_is_not_tried_again(autojump_clock):
+async def test_what_fails_while_something_newer_waits_is_not_tried_again(autojump_clock: MockClock) -> None:
     async with working(Work(fails={1: 9}, holds=[1]), latest_only=True) as scene:
         scene.send(make(1))
         await scene.work.begun_with(1)
@@ -252,7 +259,9 @@ async def test_what_fails_while_something_newer_waits_is_not_tried_again(autojum
     assert (scene.work.begun, scene.acked) == ([1, 2], [1, 2])
 
 
-async def test_what_is_not_wanted_and_what_went_in_a_circle_is_acknowledged_only(caplog):
+async def test_what_is_not_wanted_and_what_went_in_a_circle_is_acknowledged_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with working(Work(), hop="me", wanted=lambda message: message.topic == "t") as scene:
         scene.send(make(1, "other"), make(2, hops=("someone", "me")), make(3, hops=("someone",)))
         scene.send(make(4, headers=(("hookbot-hops", "someone, me"),)))  # which a hub does not believe on unsafe topics
@@ -261,7 +270,7 @@ async def test_what_is_not_wanted_and_what_went_in_a_circle_is_acknowledged_only
     assert "circle" in caplog.text
 
 
-async def test_a_gap_is_told_and_counted(caplog):
+async def test_a_gap_is_told_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     async with working(Work()) as scene:
         scene.send(Gap("retention", None, "x"), make(1))
         await scene.end()
@@ -269,14 +278,14 @@ async def test_a_gap_is_told_and_counted(caplog):
     assert "messages before x are missing (retention)" in caplog.text
 
 
-async def test_it_ends_after_as_many_as_wanted():
+async def test_it_ends_after_as_many_as_wanted() -> None:
     async with working(Work(), limit=2, wanted=lambda message: message.body != b"2") as scene:
         scene.send(*map(make, range(1, 10)))
         await scene.ended.wait()
     assert scene.work.done == [1, 3]
 
 
-async def test_the_first_word_to_leave_lets_it_finish_what_is_in_hand_and_begin_nothing():
+async def test_the_first_word_to_leave_lets_it_finish_what_is_in_hand_and_begin_nothing() -> None:
     async with working(Work(holds=[1])) as scene:
         scene.send(make(1, "a"), make(2, "a"), make(3, "b"))
         await scene.work.begun_with(1)
@@ -286,7 +295,7 @@ async def test_the_first_word_to_leave_lets_it_finish_what_is_in_hand_and_begin_
     assert (scene.work.begun, scene.acked, scene.error) == ([1], [1], None)
 
 
-async def test_the_second_word_to_leave_ends_what_is_in_hand():
+async def test_the_second_word_to_leave_ends_what_is_in_hand() -> None:
     async with working(Work(holds=[1])) as scene:
         scene.send(make(1))
         await scene.work.begun_with(1)
@@ -296,7 +305,7 @@ async def test_the_second_word_to_leave_ends_what_is_in_hand():
     assert (scene.work.cancelled, scene.acked) == ([1], [])
 
 
-async def test_whoever_leaves_does_not_wait_for_another_attempt(autojump_clock):
+async def test_whoever_leaves_does_not_wait_for_another_attempt(autojump_clock: MockClock) -> None:
     async with working(Work(fails={1: Failed("later", retry_after_s=1e9)})) as scene:
         scene.send(make(1))
         await scene.work.begun_with(1)
@@ -306,7 +315,7 @@ async def test_whoever_leaves_does_not_wait_for_another_attempt(autojump_clock):
     assert scene.acked == []
 
 
-async def test_whoever_leaves_while_an_attempt_fails_does_not_try_again(autojump_clock):
+async def test_whoever_leaves_while_an_attempt_fails_does_not_try_again(autojump_clock: MockClock) -> None:
     async with working(Work(fails={1: 9}, holds=[1])) as scene:
         scene.send(make(1))
         await scene.work.begun_with(1)
@@ -316,10 +325,10 @@ async def test_whoever_leaves_while_an_attempt_fails_does_not_try_again(autojump
     assert (scene.work.begun, scene.acked) == ([1], [])
 
 
-async def test_when_the_subscription_is_refused_what_is_in_hand_is_finished_first():
+async def test_when_the_subscription_is_refused_what_is_in_hand_is_finished_first() -> None:
     work = Work(holds=[1])
 
-    async def messages():
+    async def messages() -> AsyncIterator[Message]:
         yield make(1)
         await work.begun_with(1)
         work.release(1)
@@ -331,7 +340,7 @@ async def test_when_the_subscription_is_refused_what_is_in_hand_is_finished_firs
     assert acked == [make(1)]
 
 
-async def test_an_error_that_no_attempt_would_change_ends_it_all(autojump_clock):
+async def test_an_error_that_no_attempt_would_change_ends_it_all(autojump_clock: MockClock) -> None:
     async with working(Work(fails={1: Refused("never")})) as scene:
         scene.send(make(1))
         await scene.ended.wait()
@@ -339,7 +348,9 @@ async def test_an_error_that_no_attempt_would_change_ends_it_all(autojump_clock)
 
 
 @pytest.mark.parametrize(("setting", "value", "ahead"), [("MAX_HELD", 3, 3), ("MAX_HELD_BYTES", 150, 2)])
-async def test_it_reads_only_so_far_ahead(monkeypatch, setting, value, ahead):
+async def test_it_reads_only_so_far_ahead(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: int, ahead: int
+) -> None:
     monkeypatch.setattr(module, setting, value)
     async with working(Work(holds=[1])) as scene:
         scene.send(*(make(n) for n in range(1, 10)))
@@ -350,7 +361,7 @@ async def test_it_reads_only_so_far_ahead(monkeypatch, setting, value, ahead):
     assert scene.work.done == list(range(1, 10))
 
 
-async def test_a_message_that_is_larger_than_the_room_is_handled_alone(monkeypatch):
+async def test_a_message_that_is_larger_than_the_room_is_handled_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_HELD_BYTES", 10)
     async with working(Work()) as scene:
         scene.send(make(1, "a"), make(2, "b"))
@@ -358,7 +369,7 @@ async def test_a_message_that_is_larger_than_the_room_is_handled_alone(monkeypat
     assert scene.acked == [1, 2]
 
 
-async def test_every_outcome_is_told(autojump_clock, caplog):
+async def test_every_outcome_is_told(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with working(Work(fails={1: 1})) as scene:
         scene.send(make(1))

@@ -13,23 +13,24 @@ import trio
 from hookbot import client
 from hookbot.access.tokens import make_token
 from hookbot.testing import KEY, open_test_hub
+from hookbot.testing.hub import TestHub
 
 PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
-def topic_of(program):
+def topic_of(program: str) -> str:
     """A topic that a program hears."""
     topic = re.search(r"/(?:sub|pub)/([^\"]*)\"", program)[1]
     return topic + "main" if topic.endswith("/") else topic
 
 
-def is_endless(program):
+def is_endless(program: str) -> bool:
     return "async for" in program and "follow=False" not in program
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=[topic_of(program) for program in PROGRAMS])
-async def test_a_program_of_the_page_runs_and_prints_something(program):
+async def test_a_program_of_the_page_runs_and_prints_something(program: str) -> None:
     with trio.fail_after(30):
         async with open_test_hub() as hub:
             await hub.publish(topic_of(program), b"body")
@@ -46,11 +47,11 @@ async def test_a_program_of_the_page_runs_and_prints_something(program):
     assert process.returncode == 0 or "KeyboardInterrupt" in complained, complained
 
 
-async def printed_first(process, hub, topic):
+async def printed_first(process: trio.Process, hub: TestHub, topic: str) -> bytes:
     """What the program prints first, while messages go on coming."""
     async with trio.open_nursery() as nursery:
 
-        async def keep_publishing():
+        async def keep_publishing() -> None:
             while True:
                 await hub.publish(topic, b"body")
                 await trio.sleep(0.1)
@@ -61,7 +62,7 @@ async def printed_first(process, hub, topic):
     return printed
 
 
-def test_every_public_name_and_option_of_the_client_is_on_the_page():
+def test_every_public_name_and_option_of_the_client_is_on_the_page() -> None:
     names = set(client.__all__) - {"Event", "Lost", "Messages", "Publisher"}
     names |= set(inspect.signature(client.listen).parameters) | set(inspect.signature(client.publish).parameters)
     assert [name for name in sorted(names - {"url"}) if name not in PAGE] == []

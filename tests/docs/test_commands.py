@@ -2,7 +2,9 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -19,7 +21,7 @@ SECTION = {section.partition("`")[0]: section for section in SECTIONS}
 LISTENING = {"listen", "latest", "forward", "exec", "replay"}
 
 
-def commands():
+def commands() -> Iterator[tuple[Any, ...]]:
     """Name and command, those of groups too."""
     context = click.Context(cli)
     for name in cli.list_commands(context):
@@ -34,7 +36,7 @@ COMMANDS = dict(commands())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_a_section_with_an_example_and_all_of_its_options(name):
+def test_every_command_has_a_section_with_an_example_and_all_of_its_options(name: str) -> None:
     section = SECTION[name.split()[0]]
     where = section + (SHARED if name in LISTENING else "") + (OF_SERVE if name == "serve" else "")
     options = [option for parameter in COMMANDS[name].params for option in parameter.opts if option.startswith("--")]
@@ -43,7 +45,7 @@ def test_every_command_has_a_section_with_an_example_and_all_of_its_options(name
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_itself_with_an_example_that_can_be_typed(name, files):
+def test_every_command_explains_itself_with_an_example_that_can_be_typed(name: str, files: None) -> None:
     help = COMMANDS[name].help
     examples = re.findall(r"(?m)^ *(?:.*\| )?(hookbot .*)$", help)
     assert name == "providers" or examples
@@ -52,11 +54,11 @@ def test_every_command_explains_itself_with_an_example_that_can_be_typed(name, f
 
 
 @pytest.mark.parametrize("option", [parameter.opts[0] for parameter in cli.params if parameter.opts[0] != "--version"])
-def test_every_option_before_the_command_is_there(option):
+def test_every_option_before_the_command_is_there(option: str) -> None:
     assert f"`{option}`" in PAGE
 
 
-def test_every_exit_code_is_there():
+def test_every_exit_code_is_there() -> None:
     for code in (0, 1, USAGE, 3, UNREACHABLE, 130):
         assert f"| {code} |" in SHARED
     for check in Check:
@@ -65,7 +67,7 @@ def test_every_exit_code_is_there():
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files that the examples name."""
     for name in ("hookbot.toml", "body.json", "build.json", "deployed.json", "token", "client.pem"):
         (tmp_path / name).write_text("x = 1")
@@ -73,7 +75,7 @@ def files(tmp_path, monkeypatch):
     monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path))
 
 
-def parse(line):
+def parse(line: str) -> None:
     """Read a command line as the program does, up to the point where it would do something."""
     line = re.sub(r'"\$\(hookbot [^)]*\)"', "https://TOKEN@hub.example.com/", line)
     words = []
@@ -96,7 +98,7 @@ def parse(line):
         pass
 
 
-def lines_of(page):
+def lines_of(page: str) -> list[str]:
     text = (ROOT / page).read_text()
     blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)) if page.endswith(".md") else text
     return re.findall(r"(?m)(?:^|\| |ExecStart=\S*/|=\$\()(hookbot .*)$", blocks)
@@ -115,16 +117,16 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("page", "line"), EXAMPLES, ids=[f"{page}: {line[:60]}" for page, line in EXAMPLES])
-def test_every_example_can_be_typed(page, line, files, tmp_path):
+def test_every_example_can_be_typed(page: str, line: str, files: None, tmp_path: Path) -> None:
     parse(line.removesuffix(")").replace("/etc/hookbot.toml", "hookbot.toml").replace("${CREDENTIALS_DIRECTORY}/", ""))
 
 
-def test_examples_are_found():
+def test_examples_are_found() -> None:
     assert {page.partition("/")[0] for page, _ in EXAMPLES} == {"docs", "README.md", "deploy"}
     assert len(EXAMPLES) > 60
 
 
-def test_units_do_not_wait_for_what_only_a_person_can_mend_and_let_the_message_in_hand_finish():
+def test_units_do_not_wait_for_what_only_a_person_can_mend_and_let_the_message_in_hand_finish() -> None:
     for unit in ("hookbot-forward.service", "hookbot-exec.service"):
         text = (ROOT / "deploy" / unit).read_text()
         assert f"RestartPreventExitStatus={USAGE} 3" in text

@@ -23,12 +23,12 @@ CONFIGURATION = (DOCS / "configuration.md").read_text()
 SECURITY = (DOCS / "security.md").read_text()
 
 
-def section(text, title):
+def section(text: str, title: str) -> str:
     """What stands beneath a heading, up to the next one of its rank."""
     return re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)[1]
 
 
-def rows(text):
+def rows(text: str) -> list[str]:
     """The first cell of every row of the tables in a text."""
     return re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
 
@@ -37,7 +37,7 @@ OPTIONS = section(CONFIGURATION, "Options of `serve`")
 
 
 @pytest.mark.parametrize("name", serve.named_options())
-def test_every_option_of_serve_has_a_row_with_its_variable_and_its_default(name):
+def test_every_option_of_serve_has_a_row_with_its_variable_and_its_default(name: str) -> None:
     option = serve.named_options()[name]
     row = next(line for line in OPTIONS.splitlines() if line.startswith(f"| `--{name}`"))
     _, names, variable, default, meaning, _ = re.split(r"(?<!\\)\|", row, maxsplit=5)
@@ -48,11 +48,11 @@ def test_every_option_of_serve_has_a_row_with_its_variable_and_its_default(name)
         assert default.strip() in (f"`{option.default}`", "the platform's")
 
 
-def test_no_row_is_of_an_option_that_there_is_not():
+def test_no_row_is_of_an_option_that_there_is_not() -> None:
     assert {row.split("`")[1].removeprefix("--") for row in rows(OPTIONS)} == serve.named_options().keys()
 
 
-def test_every_secret_is_there_with_its_variables_and_its_file():
+def test_every_secret_is_there_with_its_variables_and_its_file() -> None:
     text = section(CONFIGURATION, "Secrets of the hub")
     for variable in (store.KEY, store.OLD_KEYS, store.GITHUB_SECRET, store.OLD_GITHUB_SECRETS):
         assert f"`{variable}`" in text
@@ -62,16 +62,16 @@ def test_every_secret_is_there_with_its_variables_and_its_file():
     assert f"`{RANGES_FILE}`" in text
 
 
-def test_every_key_of_a_source_has_a_row():
+def test_every_key_of_a_source_has_a_row() -> None:
     assert {row.strip("`") for row in rows(section(CONFIGURATION, "`[[sources]]`"))} == set(SOURCE_KEYS)
 
 
-def test_every_key_of_a_router_has_a_row():
+def test_every_key_of_a_router_has_a_row() -> None:
     known = {"router", *(field.name for field in fields(RouterLimits))}
     assert {row.strip("`") for row in rows(section(CONFIGURATION, "`[routers.NAME]`"))} == known
 
 
-def test_every_option_of_narrow_and_every_caveat_is_there():
+def test_every_option_of_narrow_and_every_caveat_is_there() -> None:
     tokens = section(SECURITY, "Tokens")
     for option in narrow.params:
         if option.name not in ("token", "root"):
@@ -80,19 +80,19 @@ def test_every_option_of_narrow_and_every_caveat_is_there():
         assert f"`{name}`" in section(SECURITY, "Tokens").partition("### What its bytes are")[2]
 
 
-def test_every_list_of_networks_that_is_known_is_there():
+def test_every_list_of_networks_that_is_known_is_there() -> None:
     for name in KNOWN:
         assert name in section(SECURITY, "From where")
 
 
-def test_the_token_that_is_shown_is_right():
+def test_the_token_that_is_shown_is_right() -> None:
     plain, narrowed = re.search(r"^    ([0-9a-f]{40})\n    (\S+)$", SECURITY, re.MULTILINE).groups()
     assert plain == make_token("key", "/sub/")
     assert narrowed == str(NarrowedToken.of(plain, "/sub/").narrow("only", "sub").narrow("expires", "1800000000"))
 
 
 @pytest.mark.parametrize("page", ["configuration.md", "security.md"])
-def test_every_configuration_that_is_shown_is_right(page, tmp_path, monkeypatch):
+def test_every_configuration_that_is_shown_is_right(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path))
     write_ranges(tmp_path / "ranges.json", {name: RangeList("", "", ("192.0.2.0/24",)) for name in KNOWN})
     blocks = re.findall(r"^```toml\n(.*?)^```", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)

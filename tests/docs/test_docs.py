@@ -17,7 +17,7 @@ PAGES = {page.name: page.read_text() for page in (ROOT / "docs").glob("*.md")}
 EVERYTHING = "".join(PAGES.values())
 
 
-async def test_every_metric_is_documented():
+async def test_every_metric_is_documented() -> None:
     async with open_broker(MemoryLog()) as broker:
         access = AccessControl(None, clock_us=lambda: 0)
         rendered = hub_metrics(broker, access, list).render().decode()
@@ -26,22 +26,22 @@ async def test_every_metric_is_documented():
     assert {name for name in names if name not in PAGES["operations.md"]} == set()
 
 
-def statuses():
+def statuses() -> list[int]:
     classes = [error for _, error in inspect.getmembers(errors, inspect.isclass) if error.__module__ == errors.__name__]
     return sorted({error.status for error in classes})
 
 
 @pytest.mark.parametrize("status", statuses())
-def test_every_status_of_an_error_is_documented(status):
+def test_every_status_of_an_error_is_documented(status: int) -> None:
     assert str(status) in PAGES["protocol.md"] or status == 500
 
 
 @pytest.mark.parametrize("name", [name for name in hookbot.__all__ if name != "API_VERSION"])
-def test_every_public_name_is_documented(name):
+def test_every_public_name_is_documented(name: str) -> None:
     assert name in EVERYTHING
 
 
-def test_every_page_can_be_found_from_readme():
+def test_every_page_can_be_found_from_readme() -> None:
     readme = (ROOT / "README.md").read_text()
 
     assert {name for name in PAGES if f"docs/{name}" not in readme} == set()

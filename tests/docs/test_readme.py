@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -17,18 +19,18 @@ README = (ROOT / "README.md").read_text()
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()
 
 
-def shell_blocks(text):
+def shell_blocks(text: str) -> list[str]:
     return re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.fixture
-def port():
+def port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         return sock.getsockname()[1]
 
 
 @pytest.fixture
-def shell(tmp_path, port):
+def shell(tmp_path: Path, port: int) -> Iterator[Callable[..., Any]]:
     """Runs a script in bash as a reader would type it; on another port, and with data of its own."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("HOOKBOT_")}
     environ |= {
@@ -38,7 +40,7 @@ def shell(tmp_path, port):
     }
     started = []
 
-    def run(script):
+    def run(script: str) -> str:
         process = subprocess.Popen(
             ["bash", "-m"],
             stdin=subprocess.PIPE,
@@ -60,11 +62,11 @@ def shell(tmp_path, port):
             continue
 
 
-def wait_until_ready(port):
+def wait_until_ready(port: int) -> str:
     return f"until curl -fs -o /dev/null http://127.0.0.1:{port}/readyz; do sleep 0.1; done\n"
 
 
-def test_the_tutorial_can_be_typed_from_its_first_line_to_its_last(shell):
+def test_the_tutorial_can_be_typed_from_its_first_line_to_its_last(shell: Callable[..., Any]) -> None:
     output = shell("".join(shell_blocks(TUTORIAL)))
 
     assert [text for text in TUTORIAL_SAYS if text not in output] == [], output
@@ -73,7 +75,7 @@ def test_the_tutorial_can_be_typed_from_its_first_line_to_its_last(shell):
 TUTORIAL_SAYS = ("the first message", "while you were away", "another one", "to the east", "to the west", "http://")
 
 
-def test_what_is_published_as_readme_says_is_heard_as_it_says(shell):
+def test_what_is_published_as_readme_says_is_heard_as_it_says(shell: Callable[..., Any]) -> None:
     first, *_ = shell_blocks(README)
 
     output = shell(f"{first}\nkill %1\n")
@@ -81,16 +83,16 @@ def test_what_is_published_as_readme_says_is_heard_as_it_says(shell):
     assert "hello, world" in output
 
 
-def test_forward_and_exec_work_as_readme_shows_them(shell, port, tmp_path):
+def test_forward_and_exec_work_as_readme_shows_them(shell: Callable[..., Any], port: int, tmp_path: Path) -> None:
     received = []
 
     class Target(BaseHTTPRequestHandler):
-        def do_POST(self):
+        def do_POST(self) -> None:
             received.append(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, *_):
+        def log_message(self, *_: str) -> None:
             pass
 
     first, second, _ = shell_blocks(README)

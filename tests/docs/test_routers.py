@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ BODY = b'{"issue": {"fields": {"project": {"key": "OPS"}}}}'
 
 
 @pytest.fixture
-def directory(tmp_path, monkeypatch):
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where somebody has typed in everything on the page."""
     for name, text in BLOCKS.items():
         (tmp_path / name).write_text(text)
@@ -40,11 +41,11 @@ def directory(tmp_path, monkeypatch):
     return tmp_path
 
 
-def secret_of(text):
+def secret_of(text: str) -> Secret:
     return Secret({"env:JIRA_TOKEN": "s3cret"}[text])
 
 
-def test_the_page_has_all_steps():
+def test_the_page_has_all_steps() -> None:
     assert set(BLOCKS) == {
         "hookbot.toml",
         "jira.py",
@@ -59,19 +60,19 @@ def test_the_page_has_all_steps():
     }
 
 
-async def test_the_ten_lines_are_a_router(directory):
+async def test_the_ten_lines_are_a_router(directory: Path) -> None:
     assert len(BLOCKS["jira.py"].splitlines()) <= 10
     assert await route(make("./jira.py", {}, str), "jira/cloud", BODY) == [("jira-project/OPS", BODY)]
 
 
-def test_the_tests_pass(directory):
+def test_the_tests_pass(directory: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("file", ["hookbot.toml", "jira.toml"])
-def test_the_configuration_makes_routers(directory, file):
+def test_the_configuration_makes_routers(directory: Path, file: str) -> None:
     config = tomllib.loads(BLOCKS[file])
     for name in config["router"]:
         section = config["routers"].get(name, {"secrets": [Secret("s3cret")]})
@@ -81,7 +82,7 @@ def test_the_configuration_makes_routers(directory, file):
     assert file != "jira.toml" or (made.api_token, spec.limits) == ("s3cret", RouterLimits(60, 5000))
 
 
-async def test_the_filters_filter(directory):
+async def test_the_filters_filter(directory: Path) -> None:
     sections = tomllib.loads(BLOCKS["hookbot.toml"])["routers"]
     deploys, issues = (
         make("filter", {k: v for k, v in sections[name].items() if k != "router"}, str)
@@ -98,7 +99,7 @@ async def test_the_filters_filter(directory):
     assert await route(issues, "github.com/repo/acme/app", issue.replace(b"opened", b"closed")) == []
 
 
-async def test_the_other_routers_do_what_the_page_says(directory):
+async def test_the_other_routers_do_what_the_page_says(directory: Path) -> None:
     assert await route(make("jira_with_options.py", {"ignore": ["OPS"]}, str), "jira/cloud", BODY) == []
     assert await route(make("thumbnails.py", {}, str), "images/a", b"x" * 2000) == [
         ("thumbnails/images/a", b"x" * 1000)
@@ -111,13 +112,13 @@ async def test_the_other_routers_do_what_the_page_says(directory):
     ]
 
 
-def test_the_package_is_the_one_in_plugins():
+def test_the_package_is_the_one_in_plugins() -> None:
     example = ROOT / "plugins" / "hookbot-example"
     assert BLOCKS["hookbot_example.py"] == (example / "hookbot_example.py").read_text()
     assert BLOCKS["pyproject.toml"] == (example / "pyproject.toml").read_text()
 
 
-def options_of(router):
+def options_of(router: type[Any]) -> list[str]:
     return list(inspect.signature(router).parameters)
 
 
@@ -147,5 +148,5 @@ MENTIONED = [
 
 
 @pytest.mark.parametrize("name", sorted(set(MENTIONED)))
-def test_everything_a_user_can_say_or_see_is_on_the_page(name):
+def test_everything_a_user_can_say_or_see_is_on_the_page(name: str) -> None:
     assert name in PAGE

@@ -18,7 +18,7 @@ from end_to_end.crashing.while_routing import crash_while_routing
 DEADLINE_S = 120
 
 
-def main():
+def main() -> None:
     """Run both; raises `AssertionError`."""
     logging.getLogger("hookbot").setLevel(logging.CRITICAL)  # that connections are lost is no news
     seed = sys.argv[1] if len(sys.argv) > 1 else str(time.time_ns())
@@ -26,7 +26,7 @@ def main():
     trio.run(crash_everything, seed)
 
 
-async def crash_everything(seed):
+async def crash_everything(seed) -> None:
     """A hub that does everything, then one that routes."""
     crashes = (
         partial(crash_under_load, kills=20, seed=seed),

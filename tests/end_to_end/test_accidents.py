@@ -1,16 +1,20 @@
 """What happens to hubs, networks, machines and targets, and that ``forward`` and ``exec`` lose nothing by it."""
 
 import signal
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import trio
 
 from hookbot.client import publish
 from hookbot.testing import open_test_hub
-from support.commands import starting
+from hookbot.testing.hub import TestHub
+from support.commands import Process, starting
 from support.hubs import HubProcess
-from support.targets import target
+from support.targets import Target, target
 
 QUICK = "backoff.SHORTEST_S, backoff.LONGEST_S = 0.05, 0.2; websocket.SILENCE_S = 1.0"
 SUB, PUB = "/sub/a/", "/pub/a/b"
@@ -19,49 +23,49 @@ SUB, PUB = "/sub/a/", "/pub/a/b"
 class Both:
     """``forward`` and ``exec``, each with a cursor."""
 
-    def __init__(self, forward, exec_, server):
+    def __init__(self, forward: Process, exec_: Process, server: Target) -> None:
         self.processes = forward, exec_
         self._exec = exec_
         self._server = server
 
-    async def say(self, text, count=1):
+    async def say(self, text: str, count: int = 1) -> None:
         for process in self.processes:
             await process.until(text, count=count)
 
-    async def handle(self, *numbers):
+    async def handle(self, *numbers: Any) -> None:
         """Wait until each of these was handled at least once by each."""
         await all_arrived(self._server, *numbers)
         while not {f"a/b | {n}".encode() for n in numbers} <= set(lines := self._exec.out.splitlines()):
             await self._exec.until("\n", "out", len(lines) + 1)
 
-    def signal(self, number):
+    def signal(self, number: signal.Signals) -> None:
         for process in self.processes:
             process.signal(number)
 
 
 @asynccontextmanager
-async def both(start, url):
+async def both(start: Callable[..., Any], url: str) -> AsyncIterator[Both]:
     async with target() as server:
         forward = await start("forward", "--cursor", "forward", url, server.url, settings=QUICK)
         exec_ = await start("exec", "--cursor", "exec", url, "--", "sh", "-c", "cat; echo", settings=QUICK)
         yield Both(forward, exec_, server)
 
 
-def bodies(*numbers):
+def bodies(*numbers: Any) -> list[bytes]:
     return [str(n).encode() for n in numbers]
 
 
-async def all_arrived(server, *numbers):
+async def all_arrived(server: Target, *numbers: Any) -> None:
     while not set(bodies(*numbers)) <= {request.body for request in server.requests}:
         await server.arrived(len(server.requests) + 1)
 
 
-async def publish_all(url, *numbers):
+async def publish_all(url: str, *numbers: Any) -> None:
     for body in bodies(*numbers):
         await publish(url, body)
 
 
-async def test_a_hub_that_is_killed_and_started_again(tmp_path):
+async def test_a_hub_that_is_killed_and_started_again(tmp_path: Path) -> None:
     async with starting() as start:
         hub = HubProcess(start, tmp_path)
         await hub.start()
@@ -78,7 +82,7 @@ async def test_a_hub_that_is_killed_and_started_again(tmp_path):
                 assert await process.interrupted() == 130
 
 
-async def test_a_machine_that_sleeps(tmp_path):
+async def test_a_machine_that_sleeps(tmp_path: Path) -> None:
     async with starting() as start:
         hub = HubProcess(start, tmp_path)
         await hub.start()
@@ -99,28 +103,28 @@ async def test_a_machine_that_sleeps(tmp_path):
 class Line:
     """A relay in front of a hub. What it is connected to when it is cut, stays connected, and hears nothing more."""
 
-    def __init__(self, hub):
+    def __init__(self, hub: TestHub) -> None:
         host, _, port = hub.url.removeprefix("http://").partition(":")
         self._hub = host, int(port)
         self._generation = 0
 
-    def cut(self):
+    def cut(self) -> None:
         self._generation += 1
 
-    async def serve(self, stream):
+    async def serve(self, stream: trio.SocketStream) -> None:
         generation = self._generation
         async with await trio.open_tcp_stream(*self._hub) as hub, trio.open_nursery() as nursery:
             for source, sink in ((stream, hub), (hub, stream)):
                 nursery.start_soon(self._relay, source, sink, generation)
 
-    async def _relay(self, source, sink, generation):
+    async def _relay(self, source: trio.SocketStream, sink: trio.SocketStream, generation: int) -> None:
         with suppress(trio.BrokenResourceError):
             async for data in source:
                 if generation == self._generation:
                     await sink.send_all(data)
 
 
-async def test_a_network_that_goes_dead_without_a_word():
+async def test_a_network_that_goes_dead_without_a_word() -> None:
     async with open_test_hub() as hub, starting() as start, trio.open_nursery() as nursery:
         line = Line(hub)
         [listener] = await nursery.start(partial(trio.serve_tcp, line.serve, 0, host="127.0.0.1"))
@@ -139,7 +143,7 @@ async def test_a_network_that_goes_dead_without_a_word():
         nursery.cancel_scope.cancel()
 
 
-async def test_a_target_that_is_down_for_a_while():
+async def test_a_target_that_is_down_for_a_while() -> None:
     async with open_test_hub() as hub, target() as server, starting() as start, trio.open_nursery() as nursery:
         process = await start("forward", "--cursor", "c", hub.url_for(SUB), server.url, settings=QUICK)
         await process.until("listening to")
@@ -154,7 +158,7 @@ async def test_a_target_that_is_down_for_a_while():
         nursery.cancel_scope.cancel()
 
 
-async def test_a_forward_that_is_killed_goes_on_with_what_was_in_hand():
+async def test_a_forward_that_is_killed_goes_on_with_what_was_in_hand() -> None:
     async with open_test_hub() as hub, target(204, None) as server, starting() as start:
         words = ("forward", "--cursor", "c", "--since", "all", hub.url_for(SUB), server.url)
         await publish_all(hub.url_for(PUB), *range(4))

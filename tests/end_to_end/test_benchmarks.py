@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 TINY = [sys.executable, "-m", "benchmarks", "--tiny", "--with", "hookbot", "bare socket.send"]
 
 
-def test_a_tiny_run_writes_a_table_the_samples_and_pictures_and_loses_nothing(tmp_path):
+def test_a_tiny_run_writes_a_table_the_samples_and_pictures_and_loses_nothing(tmp_path: Path) -> None:
     command = [*TINY, "--to", tmp_path / "results", "--disk", tmp_path]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 

@@ -4,8 +4,10 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -13,33 +15,36 @@ import trio
 from hookbot import backoff, client
 from hookbot.access.tokens import make_token
 from hookbot.client import session, websocket
+from hookbot.client.listener import Messages
+from hookbot.client.session import Waiting
 from hookbot.errors import BodyTooLarge, InvalidTopic, NotFound, Refused, Unauthorized
 from hookbot.testing import KEY, open_test_hub
+from hookbot.testing.hub import TestHub
 
 BODIES = [b"", b"{}", bytes(range(256)), "ü\x00\u2028".encode(), b"\xff", b"a" * (1 << 20)]
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backoff, "SHORTEST_S", 0.05)
     monkeypatch.setattr(backoff, "LONGEST_S", 0.2)
 
 
 @asynccontextmanager
-async def hub_within(seconds=30):
+async def hub_within(seconds: int = 30) -> AsyncIterator[TestHub]:
     with trio.fail_after(seconds):
         async with open_test_hub() as hub:
             yield hub
 
 
-async def bodies(messages, count):
+async def bodies(messages: Messages, count: int) -> list[bytes]:
     return [(await anext(messages)).body for _ in range(count)]
 
 
 # -- a hub in this process
 
 
-async def test_what_is_published_arrives_as_it_was():
+async def test_what_is_published_arrives_as_it_was() -> None:
     headers = [("X-A", "1"), ("X-A", "2"), ("X-B", "ü")]
     async with hub_within() as hub, client.listen(hub.url_for("/sub/a/")) as messages:
         for body in BODIES:
@@ -51,7 +56,7 @@ async def test_what_is_published_arrives_as_it_was():
     assert [pair for pair in arrived[0].headers if pair[0].startswith("X-")] == headers
 
 
-async def test_the_id_of_a_publish_is_the_id_that_arrives_and_a_place_to_go_on_from():
+async def test_the_id_of_a_publish_is_the_id_that_arrives_and_a_place_to_go_on_from() -> None:
     async with hub_within() as hub:
         first = await client.publish(hub.url_for("/pub/a"), b"1")
         second = await client.publish(hub.url_for("/pub/a"), b"2")
@@ -59,7 +64,7 @@ async def test_the_id_of_a_publish_is_the_id_that_arrives_and_a_place_to_go_on_f
             assert [(message.id, message.body) async for message in messages] == [(second, b"2")]
 
 
-async def test_the_same_key_is_stored_once():
+async def test_the_same_key_is_stored_once() -> None:
     async with hub_within() as hub:
         url = hub.url_for("/pub/a")
         assert await client.publish(url, b"1", idempotency_key="k") == await client.publish(
@@ -69,13 +74,13 @@ async def test_the_same_key_is_stored_once():
             await client.publish(url, b"2", idempotency_key="k")
 
 
-async def test_history_goes_over_into_what_comes_without_a_seam():
+async def test_history_goes_over_into_what_comes_without_a_seam() -> None:
     async with hub_within() as hub:
         for n in range(300):
             await hub.publish("a", str(n).encode())
         async with client.listen(hub.url_for("/sub/a"), since="all") as messages, trio.open_nursery() as nursery:
 
-            async def go_on():
+            async def go_on() -> None:
                 for n in range(300, 600):
                     await hub.publish("a", str(n).encode())
 
@@ -83,13 +88,13 @@ async def test_history_goes_over_into_what_comes_without_a_seam():
             assert await bodies(messages, 600) == [str(n).encode() for n in range(600)]
 
 
-async def test_hops_are_passed_on():
+async def test_hops_are_passed_on() -> None:
     async with hub_within() as hub, client.listen(hub.url_for("/sub/a")) as messages:
         await client.publish(hub.url_for("/pub/a"), b"", hops=("one", "two"))
         assert (await anext(messages)).hops == ("one", "two")
 
 
-async def test_what_the_hub_raises_is_raised_here():
+async def test_what_the_hub_raises_is_raised_here() -> None:
     async with hub_within() as hub:
         for url, error in [
             (hub.url + "/sub/a", Unauthorized),
@@ -109,7 +114,7 @@ async def test_what_the_hub_raises_is_raised_here():
                 await client.publish(url, body)
 
 
-async def test_an_unsafe_topic_takes_a_token_and_a_word():
+async def test_an_unsafe_topic_takes_a_token_and_a_word() -> None:
     async with hub_within() as hub:
         await client.publish(f"{hub.url}/unsafe/pub/a", b"from anybody")
         url = hub.url_for("/unsafe/sub/a")
@@ -124,7 +129,7 @@ async def test_an_unsafe_topic_takes_a_token_and_a_word():
 # -- cursors and groups
 
 
-async def test_a_cursor_gives_what_came_while_nobody_listened_and_what_was_in_hand():
+async def test_a_cursor_gives_what_came_while_nobody_listened_and_what_was_in_hand() -> None:
     async with hub_within() as hub:
         async with client.listen(hub.url_for("/sub/a"), cursor="c") as messages:
             for n in range(4):
@@ -137,19 +142,19 @@ async def test_a_cursor_gives_what_came_while_nobody_listened_and_what_was_in_ha
             assert [message.body async for message in messages] == []
 
 
-async def test_a_cursor_is_waited_for_and_can_be_taken_over(monkeypatch):
+async def test_a_cursor_is_waited_for_and_can_be_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "HELLO_S", 0.1)
     async with hub_within() as hub:
         url = hub.url_for("/sub/a")
         waiting = trio.Event()
 
-        def on_event(event):
+        def on_event(event: Waiting) -> None:
             if isinstance(event, client.Waiting):
                 waiting.set()
 
         async with client.listen(url, cursor="c"), trio.open_nursery() as nursery:
 
-            async def wait():
+            async def wait() -> None:
                 async with client.listen(url, cursor="c", on_event=on_event):
                     pytest.fail("the first one has it")
 
@@ -163,7 +168,7 @@ async def test_a_cursor_is_waited_for_and_can_be_taken_over(monkeypatch):
                 await anext(first)
 
 
-async def test_a_group_shares_the_work_and_what_a_member_leaves_undone_goes_to_another():
+async def test_a_group_shares_the_work_and_what_a_member_leaves_undone_goes_to_another() -> None:
     async with hub_within() as hub:
         url = hub.url_for("/sub/a")
         async with client.listen(url, group="g") as one:
@@ -182,20 +187,20 @@ async def test_a_group_shares_the_work_and_what_a_member_leaves_undone_goes_to_a
 class Line:
     """A relay in front of a hub, whose connections can be made dead without closing them."""
 
-    def __init__(self, host, port):
+    def __init__(self, host: str, port: int) -> None:
         self._hub = host, port
         self.accepted = 0
         self.dead = False
         self.died = trio.Event()
 
-    async def serve(self, stream):
+    async def serve(self, stream: trio.SocketStream) -> None:
         self.accepted += 1
         mine = self.accepted
         async with await trio.open_tcp_stream(*self._hub) as hub, trio.open_nursery() as nursery:
             for source, sink in ((stream, hub), (hub, stream)):
                 nursery.start_soon(self._relay, source, sink, mine)
 
-    async def _relay(self, source, sink, mine):
+    async def _relay(self, source: trio.SocketStream, sink: trio.SocketStream, mine: int) -> None:
         with suppress(trio.BrokenResourceError):  # the listener hangs up
             async for data in source:
                 if self.dead and mine == 1:
@@ -204,7 +209,9 @@ class Line:
                     await sink.send_all(data)
 
 
-async def test_a_connection_that_goes_dead_without_a_word_is_replaced_and_nothing_is_missing(monkeypatch, caplog):
+async def test_a_connection_that_goes_dead_without_a_word_is_replaced_and_nothing_is_missing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(websocket, "SILENCE_S", 0.5)
     async with hub_within() as hub, trio.open_nursery() as nursery:
         host, port = hub.url.removeprefix("http://").split(":")
@@ -226,32 +233,32 @@ async def test_a_connection_that_goes_dead_without_a_word_is_replaced_and_nothin
 # -- processes
 
 
-def free_port():
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         return sock.getsockname()[1]
 
 
 class HubProcess:
-    def __init__(self, directory):
+    def __init__(self, directory: Path) -> None:
         self.port = free_port()
         self._directory = directory
 
-    def url(self, path):
+    def url(self, path: str) -> str:
         return f"http://{make_token(KEY, path)}@127.0.0.1:{self.port}{path}"
 
-    async def start(self):
+    async def start(self) -> None:
         command = [sys.executable, "-m", "hookbot", "--key", KEY, "serve", "--bind", f"127.0.0.1:{self.port}"]
         command += ["--data-dir", str(self._directory)]
         self.process = await trio.lowlevel.open_process(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
         await self.process.stdout.receive_some()  # it says where it listens
 
-    async def kill(self):
+    async def kill(self) -> None:
         self.process.kill()
         await self.process.wait()
 
 
 @asynccontextmanager
-async def hub_process(directory):
+async def hub_process(directory: Path) -> AsyncIterator[HubProcess]:
     hub = HubProcess(directory)
     with trio.fail_after(60):
         await hub.start()
@@ -262,10 +269,10 @@ async def hub_process(directory):
                 await hub.kill()
 
 
-async def test_a_hub_that_is_killed_and_started_again_in_a_stream_loses_and_doubles_nothing(tmp_path):
+async def test_a_hub_that_is_killed_and_started_again_in_a_stream_loses_and_doubles_nothing(tmp_path: Path) -> None:
     total = 60
 
-    async def publish_all(hub):
+    async def publish_all(hub: HubProcess) -> None:
         for n in range(total):
             await client.publish(hub.url("/pub/a"), str(n).encode())
 
@@ -291,7 +298,7 @@ with hookbot.blocking.listen(sys.argv[1]) as messages:
 """
 
 
-async def test_a_listener_that_was_stopped_wakes_up_and_is_told_what_came_meanwhile(tmp_path):
+async def test_a_listener_that_was_stopped_wakes_up_and_is_told_what_came_meanwhile(tmp_path: Path) -> None:
     async with hub_process(tmp_path) as hub:
         command = [sys.executable, "-c", SCRIPT, hub.url("/sub/a")]
         process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)

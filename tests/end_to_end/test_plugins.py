@@ -6,8 +6,10 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -48,21 +50,21 @@ ENVIRONMENT = {
 }
 
 
-def run(*command, **options):
+def run(*command: str | Path, **options: Any) -> str:
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 @pytest.fixture(scope="module")
-def new_plugin(tmp_path_factory):
+def new_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("new") / "hookbot-hello"
     run(sys.executable, "-m", "hookbot", "new-router", "hello", directory)
     return directory
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory, new_plugin):
+def python(tmp_path_factory: pytest.TempPathFactory, new_plugin: Path):
     """An environment with all plugins, as wheels, and with hookbot and what it needs from this one."""
     wheels, environment = tmp_path_factory.mktemp("wheels"), tmp_path_factory.mktemp("venv")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -77,7 +79,7 @@ def python(tmp_path_factory, new_plugin):
 
 
 @contextmanager
-def hub(python, directory):
+def hub(python, directory) -> Iterator[Any]:
     """A hub with all of them; its URL."""
     (directory / "hookbot.toml").write_text(CONFIG)
     (directory / "broken.py").write_text("raise RuntimeError('at import')")
@@ -101,11 +103,11 @@ def url_for(hub, path):
     return f"{hub.replace('//', f'//{make_token(KEY, path)}@')}{path}"
 
 
-def test_the_tests_of_each_pass_where_they_are_installed(python, new_plugin):
+def test_the_tests_of_each_pass_where_they_are_installed(python, new_plugin: Path) -> None:
     run(python, "-m", "pytest", "-q", "-c", os.devnull, "-o", "trio_mode=true", *PLUGINS, new_plugin)
 
 
-def test_the_installed_routers_are_listed_with_their_topics_and_packages(python):
+def test_the_installed_routers_are_listed_with_their_topics_and_packages(python) -> None:
     listed = run(python, "-m", "hookbot", "routers")
     for name, topics, package in [
         ("gitlab", "/unsafe/gitlab.com/, gitlab/", "hookbot-gitlab 1.0.0"),
@@ -133,7 +135,7 @@ def deliveries():
     ]
 
 
-async def test_all_of_them_run_in_one_hub_that_knows_nothing_of_them(python, tmp_path):
+async def test_all_of_them_run_in_one_hub_that_knows_nothing_of_them(python, tmp_path) -> None:
     with trio.fail_after(60), hub(python, tmp_path) as url:
         async with httpx.AsyncClient() as http:
             for path, (body, headers), topic in deliveries():

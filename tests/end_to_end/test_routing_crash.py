@@ -6,6 +6,9 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,21 +42,21 @@ trio.run(main)
 """
 
 
-def delivery(number):
+def delivery(number: int) -> Draft:
     body = json.dumps({"repository": {"full_name": f"acme/repo{number % REPOSITORIES}"}, "number": number}).encode()
     signature = hmac.new(SECRET.encode(), body, "sha256").hexdigest()
     headers = (("X-Hub-Signature-256", f"sha256={signature}"), ("X-GitHub-Delivery", str(number)))
     return Draft("/unsafe/github.com/org/acme", body, headers)
 
 
-async def publish_deliveries(directory):
+async def publish_deliveries(directory: Path) -> None:
     async with open_sqlite_log(directory) as log, open_broker(log) as broker:
         await broker.commit([], cursors={"router/github": 0})
         for start in range(0, DELIVERIES, 500):
             await broker.commit([delivery(number) for number in range(start, start + 500)])
 
 
-def route_until(directory, enough):
+def route_until(directory: Path, enough: Callable[..., Any]) -> int:
     """Run a hub until what it says is enough; then end it as a power cut would."""
     with subprocess.Popen([sys.executable, "-c", HUB, str(directory)], stdout=subprocess.PIPE, text=True) as hub:
         try:
@@ -66,7 +69,7 @@ def route_until(directory, enough):
     pytest.fail("the hub ended by itself")
 
 
-async def test_a_hub_that_is_killed_in_the_middle_of_routing_loses_and_doubles_nothing(tmp_path):
+async def test_a_hub_that_is_killed_in_the_middle_of_routing_loses_and_doubles_nothing(tmp_path: Path) -> None:
     await publish_deliveries(tmp_path)
     reached = [0]
     for kill in range(1, KILLS + 1):

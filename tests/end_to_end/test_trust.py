@@ -3,7 +3,10 @@
 import hmac
 import json
 from base64 import b64encode
+from collections.abc import AsyncIterator
 from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -26,20 +29,22 @@ NOW_S = START_US // 1_000_000
 
 
 @pytest.fixture
-def clock():
+def clock() -> Clock:
     return Clock()
 
 
-def source(provider, topic="/unsafe/acme/", secrets=(SECRET,), **options):
+def source(
+    provider: str, topic: str = "/unsafe/acme/", secrets: tuple[str] | list[str] = (SECRET,), **options: Any
+) -> str:
     lines = {"topic": topic, "provider": provider, "secrets": list(secrets), **options}
     return "[[sources]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
 
 
-def token(path):
+def token(path: str) -> str:
     return make_token(KEY, path)
 
 
-def narrowed(*caveats, path="/"):
+def narrowed(*caveats: Any, path: str = "/") -> str:
     made = NarrowedToken.of(token(path), path)
     for caveat in caveats:
         made = made.narrow(*caveat.split("=", 1))
@@ -49,7 +54,9 @@ def narrowed(*caveats, path="/"):
 # --- before it is stored
 
 
-async def test_a_genuine_delivery_is_stored_with_how_it_is_known(tmp_path, ways, clock):
+async def test_a_genuine_delivery_is_stored_with_how_it_is_known(
+    tmp_path: Path, ways: dict[str, bool], clock: Clock
+) -> None:
     async with open_whole_hub(tmp_path, source("stripe", secrets=["old", SECRET]), clock=clock, **ways) as hub:
         answer = await hub.deliver(
             "stripe", "/unsafe/pub/acme/x", b'{"id": "evt_1"}', [("X-Seen", "1"), ("x-seen", "2")]
@@ -65,7 +72,9 @@ async def test_a_genuine_delivery_is_stored_with_how_it_is_known(tmp_path, ways,
 
 
 @pytest.mark.parametrize("forged", ["body", "secret", "missing", "stale", "future"])
-async def test_a_forged_delivery_is_401_and_nothing_is_in_the_log(tmp_path, ways, clock, caplog, forged):
+async def test_a_forged_delivery_is_401_and_nothing_is_in_the_log(
+    tmp_path: Path, ways: dict[str, bool], clock: Clock, caplog: pytest.LogCaptureFixture, forged: str
+) -> None:
     async with open_whole_hub(tmp_path, source("stripe"), clock=clock, **ways) as hub:
         if forged == "missing":
             answer = await hub.post("/unsafe/pub/acme/x", b"{}")
@@ -83,7 +92,7 @@ async def test_a_forged_delivery_is_401_and_nothing_is_in_the_log(tmp_path, ways
     assert SECRET not in caplog.text + answer.text
 
 
-async def test_a_safe_topic_needs_a_token_as_well_as_a_signature(tmp_path, ways):
+async def test_a_safe_topic_needs_a_token_as_well_as_a_signature(tmp_path: Path, ways: dict[str, bool]) -> None:
     async with open_whole_hub(tmp_path, source("github", topic="acme/"), **ways) as hub:
         good = token("/pub/acme/")
         assert (await hub.deliver("github", "/pub/acme/x")).status_code == 401
@@ -95,7 +104,7 @@ async def test_a_safe_topic_needs_a_token_as_well_as_a_signature(tmp_path, ways)
         assert (await hub.post("/pub/other", b"{}", token=token("/pub/other"))).status_code == 200
 
 
-async def test_for_each_topic_the_longest_match_counts(tmp_path, ways):
+async def test_for_each_topic_the_longest_match_counts(tmp_path: Path, ways: dict[str, bool]) -> None:
     text = source("github") + source("stripe", topic="/unsafe/acme/pay/") + source("basic", "/unsafe/acme/b", ["a:b"])
     async with open_whole_hub(tmp_path, text, **ways) as hub:
         for path, right in (("acme/x", "github"), ("acme/pay/x", "stripe"), ("acme/pay", "github")):
@@ -106,7 +115,7 @@ async def test_for_each_topic_the_longest_match_counts(tmp_path, ways):
         assert (await hub.post("/unsafe/pub/acme", b"{}")).status_code == 200  # beneath no source
 
 
-async def test_the_router_of_github_is_a_source_by_itself(tmp_path, ways):
+async def test_the_router_of_github_is_a_source_by_itself(tmp_path: Path, ways: dict[str, bool]) -> None:
     text = '[routers.github]\nsecrets = ["the router\'s own"]\nhost = "ghe.example"\n'
     async with open_whole_hub(tmp_path, text, routers=("github",), **ways) as hub:
         for secret, status in ((SECRET, 401), ("the router's own", 200)):
@@ -137,7 +146,9 @@ SECRETIVE = {
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("kind", SECRETIVE)
-async def test_what_a_sender_shows_to_prove_itself_reaches_no_listener(tmp_path, ways, kind, form):
+async def test_what_a_sender_shows_to_prove_itself_reaches_no_listener(
+    tmp_path: Path, ways: dict[str, bool], kind: str, form: str
+) -> None:
     text, path, headers = SECRETIVE[kind]
     async with open_whole_hub(tmp_path, text, **ways) as hub, hub.listen("/unsafe/sub/acme/", form) as listener:
         assert (await hub.post(path, b"the body", headers)).status_code == 200
@@ -153,7 +164,9 @@ async def test_what_a_sender_shows_to_prove_itself_reaches_no_listener(tmp_path,
 
 
 @pytest.mark.parametrize("provider", ["stripe", "slack", "standard-webhooks"])
-async def test_a_replay_is_answered_like_the_first_time_and_not_heard_again(tmp_path, ways, clock, provider):
+async def test_a_replay_is_answered_like_the_first_time_and_not_heard_again(
+    tmp_path: Path, ways: dict[str, bool], clock: Clock, provider: str
+) -> None:
     secret = "whsec_" + b64encode(SECRET.encode()).decode() if provider == "standard-webhooks" else SECRET
     text = source(provider, secrets=[secret])
     async with open_whole_hub(tmp_path, text, clock=clock, **ways) as hub:
@@ -169,7 +182,9 @@ async def test_a_replay_is_answered_like_the_first_time_and_not_heard_again(tmp_
         assert late.status_code == 401
 
 
-async def test_a_replay_on_another_topic_of_the_same_source_is_a_replay(tmp_path, ways, clock):
+async def test_a_replay_on_another_topic_of_the_same_source_is_a_replay(
+    tmp_path: Path, ways: dict[str, bool], clock: Clock
+) -> None:
     async with open_whole_hub(tmp_path, source("slack"), clock=clock, **ways) as hub:
         first = await hub.deliver("slack", "/unsafe/pub/acme/x")
         again = await hub.post("/unsafe/pub/acme/y", first.request.content, first.request.headers.multi_items())
@@ -177,11 +192,11 @@ async def test_a_replay_on_another_topic_of_the_same_source_is_a_replay(tmp_path
         assert hub.head == 1
 
 
-async def test_two_replays_at_once_are_heard_once(tmp_path, ways, clock):
+async def test_two_replays_at_once_are_heard_once(tmp_path: Path, ways: dict[str, bool], clock: Clock) -> None:
     async with open_whole_hub(tmp_path, source("slack"), clock=clock, **ways) as hub:
         answers = []
 
-        async def deliver():
+        async def deliver() -> None:
             answers.append(await hub.deliver("slack", "/unsafe/pub/acme/x"))
 
         async with trio.open_nursery() as nursery:
@@ -191,7 +206,7 @@ async def test_two_replays_at_once_are_heard_once(tmp_path, ways, clock):
         assert len({answer.headers["Hookbot-Message-Id"] for answer in answers}) == 1
 
 
-async def test_a_replay_is_known_after_a_restart(tmp_path, clock):
+async def test_a_replay_is_known_after_a_restart(tmp_path: Path, clock: Clock) -> None:
     async with open_whole_hub(tmp_path, source("slack"), store="sqlite:", clock=clock) as hub:
         first = await hub.deliver("slack", "/unsafe/pub/acme/x")
     async with open_whole_hub(tmp_path, source("slack"), store="sqlite:", clock=clock) as hub:
@@ -201,7 +216,9 @@ async def test_a_replay_is_known_after_a_restart(tmp_path, clock):
 
 
 @pytest.mark.parametrize("store", ["memory:", "sqlite:"])
-async def test_whoever_fills_the_unsafe_topics_does_not_make_a_replay_pass(tmp_path, clock, store):
+async def test_whoever_fills_the_unsafe_topics_does_not_make_a_replay_pass(
+    tmp_path: Path, clock: Clock, store: str
+) -> None:
     retention = Retention(max_unsafe_bytes=2000)
     async with open_whole_hub(tmp_path, source("slack"), store=store, retention=retention, clock=clock) as hub:
         first = await hub.deliver("slack", "/unsafe/pub/acme/x")
@@ -211,7 +228,9 @@ async def test_whoever_fills_the_unsafe_topics_does_not_make_a_replay_pass(tmp_p
         assert again.headers["Hookbot-Duplicate"] == "true"
 
 
-async def test_an_id_that_is_not_signed_marks_a_repeat_and_does_not_drop_it(tmp_path, ways):
+async def test_an_id_that_is_not_signed_marks_a_repeat_and_does_not_drop_it(
+    tmp_path: Path, ways: dict[str, bool]
+) -> None:
     delivery = [("X-GitHub-Delivery", "72d3162e")]
     async with open_whole_hub(tmp_path, source("github"), **ways) as hub:
         first = await hub.deliver("github", "/unsafe/pub/acme/x", headers=delivery)
@@ -224,7 +243,9 @@ async def test_an_id_that_is_not_signed_marks_a_repeat_and_does_not_drop_it(tmp_
     assert [message.get("duplicate_of") for message in heard] == [None, ids[0], None]
 
 
-async def test_equal_requests_are_two_unless_a_signature_is_for_single_use(tmp_path, ways):
+async def test_equal_requests_are_two_unless_a_signature_is_for_single_use(
+    tmp_path: Path, ways: dict[str, bool]
+) -> None:
     text = source("github") + source("github", topic="/unsafe/once/", single_use=True)
     async with open_whole_hub(tmp_path, text, **ways) as hub:
         for topic, stored in (("acme", 2), ("once", 3)):
@@ -235,7 +256,7 @@ async def test_equal_requests_are_two_unless_a_signature_is_for_single_use(tmp_p
         assert answer.headers["Hookbot-Duplicate"] == "true"
 
 
-async def test_a_key_beside_a_signature_drops_nothing(tmp_path, ways):
+async def test_a_key_beside_a_signature_drops_nothing(tmp_path: Path, ways: dict[str, bool]) -> None:
     key = [("Idempotency-Key", "guessed")]
     async with open_whole_hub(tmp_path, source("github"), **ways) as hub:
         for body in (b"1", b"2", b"2"):
@@ -260,7 +281,9 @@ HANDSHAKES = {
 
 @pytest.mark.parametrize("provider", HANDSHAKES)
 @pytest.mark.parametrize("path", ["/unsafe/pub/acme/x", "/pub/acme/x", "/acme/x"])
-async def test_who_asks_by_get_is_answered_without_a_listener(tmp_path, ways, monkeypatch, provider, path):
+async def test_who_asks_by_get_is_answered_without_a_listener(
+    tmp_path: Path, ways: dict[str, bool], monkeypatch: pytest.MonkeyPatch, provider: str, path: str
+) -> None:
     monkeypatch.setenv("WORD", "word")
     query, expected = HANDSHAKES[provider]
     options = {"verify_token": "env:WORD"} if provider == "meta" else {}
@@ -275,7 +298,9 @@ async def test_who_asks_by_get_is_answered_without_a_listener(tmp_path, ways, mo
         assert hub.head == 0
 
 
-async def test_who_asks_with_a_wrong_word_is_refused_and_counted(tmp_path, ways, caplog):
+async def test_who_asks_with_a_wrong_word_is_refused_and_counted(
+    tmp_path: Path, ways: dict[str, bool], caplog: pytest.LogCaptureFixture
+) -> None:
     text = source("meta", verify_token="word")
     async with open_whole_hub(tmp_path, text, failure_rate=Rate(2, 60), **ways) as hub:
         path = "/unsafe/pub/acme/x?hub.mode=subscribe&hub.verify_token=guess&hub.challenge=1"
@@ -284,7 +309,9 @@ async def test_who_asks_with_a_wrong_word_is_refused_and_counted(tmp_path, ways,
     assert "not from meta" in caplog.text
 
 
-async def test_who_asks_by_post_is_answered_without_a_listener(tmp_path, ways, clock):
+async def test_who_asks_by_post_is_answered_without_a_listener(
+    tmp_path: Path, ways: dict[str, bool], clock: Clock
+) -> None:
     text = source("slack") + source("microsoft-graph", topic="/unsafe/graph/")
     async with open_whole_hub(tmp_path, text, clock=clock, **ways) as hub:
         answer = await hub.deliver("slack", "/unsafe/pub/acme/x", b'{"type": "url_verification", "challenge": "3eZb"}')
@@ -299,7 +326,9 @@ async def test_who_asks_by_post_is_answered_without_a_listener(tmp_path, ways, c
 
 
 @pytest.mark.parametrize("form", FORMATS)
-async def test_a_topic_with_a_source_is_listened_to_as_any_other(tmp_path, ways, form):
+async def test_a_topic_with_a_source_is_listened_to_as_any_other(
+    tmp_path: Path, ways: dict[str, bool], form: str
+) -> None:
     text = source("dropbox", topic="acme", allow_from=["192.0.2.0/24"])
     async with open_whole_hub(tmp_path, text, **ways) as hub:
         for path in ("/acme", "/sub/acme", "/acme?challenge=") if form == "raw" else ("/acme", "/sub/acme"):
@@ -311,11 +340,11 @@ async def test_a_topic_with_a_source_is_listened_to_as_any_other(tmp_path, ways,
 
 
 @pytest.fixture
-def web(monkeypatch):
+def web(monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, bytes], list[Any]]:
     """What the hub would find on the internet, and what it looked for."""
     pages, asked = SNS.published(), []
 
-    def fetch(url, max_bytes):
+    def fetch(url: str, max_bytes: int) -> bytes:
         asked.append(url)
         if url not in pages:
             raise Unavailable(f"{url} cannot be fetched")
@@ -326,7 +355,9 @@ def web(monkeypatch):
 
 
 @pytest.mark.parametrize("confirm", [False, True])
-async def test_a_subscription_to_sns_is_stored_and_confirmed_where_that_is_allowed(tmp_path, ways, clock, web, confirm):
+async def test_a_subscription_to_sns_is_stored_and_confirmed_where_that_is_allowed(
+    tmp_path: Path, ways: dict[str, bool], clock: Clock, web: tuple[dict[str, bytes], list[Any]], confirm: bool
+) -> None:
     pages, asked = web
     url = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Token=2336"
     pages[url] = b"<ok/>"
@@ -339,7 +370,9 @@ async def test_a_subscription_to_sns_is_stored_and_confirmed_where_that_is_allow
         assert (url in asked) is confirm
 
 
-async def test_without_amazons_certificate_the_sender_is_asked_to_try_again(tmp_path, ways, clock, web):
+async def test_without_amazons_certificate_the_sender_is_asked_to_try_again(
+    tmp_path: Path, ways: dict[str, bool], clock: Clock, web: tuple[dict[str, bytes], list[Any]]
+) -> None:
     pages, _ = web
     pages.clear()
     async with open_whole_hub(tmp_path, source("aws-sns", secrets=[SNS_TOPIC]), clock=clock, **ways) as hub:
@@ -352,7 +385,9 @@ async def test_without_amazons_certificate_the_sender_is_asked_to_try_again(tmp_
         assert (answer.status_code, hub.head) == (200, 1)
 
 
-async def test_an_untrusted_client_cannot_have_a_hub_fetch_without_end(tmp_path, ways, clock, web):
+async def test_an_untrusted_client_cannot_have_a_hub_fetch_without_end(
+    tmp_path: Path, ways: dict[str, bool], clock: Clock, web: tuple[dict[str, bytes], list[Any]]
+) -> None:
     _, asked = web
     async with open_whole_hub(
         tmp_path, source("aws-sns", secrets=[SNS_TOPIC]), failure_rate=Rate(10**6, 1), clock=clock, **ways
@@ -369,7 +404,7 @@ async def test_an_untrusted_client_cannot_have_a_hub_fetch_without_end(tmp_path,
 # --- from where
 
 
-async def test_a_source_takes_what_comes_from_its_networks(tmp_path, ways):
+async def test_a_source_takes_what_comes_from_its_networks(tmp_path: Path, ways: dict[str, bool]) -> None:
     write_ranges(tmp_path / "ranges.json", {"acme": RangeList("", "", ("127.0.0.0/8",))})
     text = source("github", allow_from=["acme"]) + source("github", topic="/unsafe/far/", allow_from=["192.0.2.0/24"])
     async with open_whole_hub(tmp_path, text, **ways) as hub:
@@ -381,7 +416,7 @@ async def test_a_source_takes_what_comes_from_its_networks(tmp_path, ways):
         assert hub.head == 1
 
 
-async def test_behind_a_proxy_the_address_is_the_one_that_it_tells(tmp_path, ways):
+async def test_behind_a_proxy_the_address_is_the_one_that_it_tells(tmp_path: Path, ways: dict[str, bool]) -> None:
     text = source("github", allow_from=["192.0.2.0/24"])
     async with open_whole_hub(tmp_path, text, trusted_proxies=TrustedProxies.parse("127.0.0.0/8"), **ways) as hub:
         for forwarded, status in (("192.0.2.7", 200), ("192.0.2.7, 203.0.113.9", 403), ("203.0.113.9, 192.0.2.7", 200)):
@@ -393,11 +428,11 @@ async def test_behind_a_proxy_the_address_is_the_one_that_it_tells(tmp_path, way
 # --- limits
 
 
-async def test_a_source_may_take_smaller_bodies_only(tmp_path, ways):
+async def test_a_source_may_take_smaller_bodies_only(tmp_path: Path, ways: dict[str, bool]) -> None:
     async with open_whole_hub(tmp_path, source("github", max_body_bytes=1000), max_body_bytes=5000, **ways) as hub:
         assert (await hub.deliver("github", "/unsafe/pub/acme/x", b"x" * 1000)).status_code == 200
 
-        async def chunks():
+        async def chunks() -> AsyncIterator[bytes]:
             for _ in range(11):
                 yield b"x" * 100
 
@@ -408,7 +443,7 @@ async def test_a_source_may_take_smaller_bodies_only(tmp_path, ways):
         assert (await hub.post("/unsafe/pub/other", b"x" * 5001)).status_code == 413
 
 
-async def test_publishes_are_counted_by_address_and_by_source(tmp_path, ways):
+async def test_publishes_are_counted_by_address_and_by_source(tmp_path: Path, ways: dict[str, bool]) -> None:
     text = source("github", publish_rate="2/h")
     async with open_whole_hub(tmp_path, text, publish_rate=Rate(4, 3600), **ways) as hub:
         statuses = [(await hub.deliver("github", "/unsafe/pub/acme/x")).status_code for _ in range(3)]
@@ -419,7 +454,9 @@ async def test_publishes_are_counted_by_address_and_by_source(tmp_path, ways):
         assert hub.head == 3
 
 
-async def test_who_fails_too_often_waits_and_a_good_token_or_signature_comes_in_all_the_same(tmp_path, ways):
+async def test_who_fails_too_often_waits_and_a_good_token_or_signature_comes_in_all_the_same(
+    tmp_path: Path, ways: dict[str, bool]
+) -> None:
     async with open_whole_hub(tmp_path, source("github"), failure_rate=Rate(3, 60), **ways) as hub:
         answers = [await hub.post("/pub/x", b"", token="guess") for _ in range(2)]
         answers += [await hub.deliver("github", "/unsafe/pub/acme/x", secret="guess") for _ in range(2)]
@@ -436,7 +473,7 @@ async def test_who_fails_too_often_waits_and_a_good_token_or_signature_comes_in_
 
 @pytest.mark.parametrize("query", ["", "?since=all"])
 @pytest.mark.parametrize("form", FORMATS)
-async def test_there_are_only_so_many_subscribers(tmp_path, ways, form, query):
+async def test_there_are_only_so_many_subscribers(tmp_path: Path, ways: dict[str, bool], form: str, query: str) -> None:
     async with open_whole_hub(tmp_path, max_subscribers=3, max_subscribers_per_token=2, **ways) as hub:
         path = f"/sub/x{query}"
         async with hub.listen(path, form), hub.listen(path, "raw", narrowed("only=sub", path="/sub/x")):
@@ -450,13 +487,15 @@ async def test_there_are_only_so_many_subscribers(tmp_path, ways, form, query):
 
 
 @pytest.mark.parametrize("form", ["raw", "sse"])
-async def test_a_crowd_that_comes_at_once_does_not_get_past_the_limit(tmp_path, ways, form):
+async def test_a_crowd_that_comes_at_once_does_not_get_past_the_limit(
+    tmp_path: Path, ways: dict[str, bool], form: str
+) -> None:
     """Some may be admitted and told to leave at once: they waited between two looks at the limit."""
     async with open_whole_hub(tmp_path, max_subscribers=3, **ways) as hub:
         outcomes = []
         everybody = trio.Event()
 
-        async def listen(task_status):
+        async def listen(task_status: Any) -> None:
             async with hub.listen("/sub/x?since=all", form) as listener:
                 task_status.started()
                 outcomes.append("heard" if listener.status != 429 and await listener.take() else "left")
@@ -478,7 +517,9 @@ async def test_a_crowd_that_comes_at_once_does_not_get_past_the_limit(tmp_path, 
 
 
 @pytest.mark.parametrize("form", FORMATS)
-async def test_a_subscription_ends_with_its_token(tmp_path, ways, clock, quick, form):
+async def test_a_subscription_ends_with_its_token(
+    tmp_path: Path, ways: dict[str, bool], clock: Clock, quick: None, form: str
+) -> None:
     async with open_whole_hub(tmp_path, clock=clock, **ways) as hub:
         soon, later = narrowed(f"expires={NOW_S + 60}"), narrowed(f"expires={NOW_S + 61}")
         async with hub.listen("/sub/x", form, soon) as ending, hub.listen("/sub/x", form, later) as staying:
@@ -494,7 +535,9 @@ async def test_a_subscription_ends_with_its_token(tmp_path, ways, clock, quick, 
 
 
 @pytest.mark.parametrize("query", ["?cursor=deploy", "?group=deploy"])
-async def test_an_acknowledged_subscription_ends_with_its_token(tmp_path, ways, clock, quick, query):
+async def test_an_acknowledged_subscription_ends_with_its_token(
+    tmp_path: Path, ways: dict[str, bool], clock: Clock, quick: None, query: str
+) -> None:
     async with open_whole_hub(tmp_path, clock=clock, **ways) as hub:
         ends = narrowed(f"expires={NOW_S + 60}", "cursor=deploy")
         async with hub.listen(f"/sub/x{query}", "v1", ends) as ending:
@@ -503,7 +546,9 @@ async def test_an_acknowledged_subscription_ends_with_its_token(tmp_path, ways, 
 
 
 @pytest.mark.parametrize("form", FORMATS)
-async def test_nothing_older_than_its_since_is_shown_by_a_token(tmp_path, ways, form):
+async def test_nothing_older_than_its_since_is_shown_by_a_token(
+    tmp_path: Path, ways: dict[str, bool], form: str
+) -> None:
     async with open_whole_hub(tmp_path, **ways) as hub:
         clock_us = 1_600_000_000_000_000
         for body, time_s in ((b"old", 0), (b"older than that", 1), (b"new", 10)):
@@ -521,7 +566,7 @@ async def test_nothing_older_than_its_since_is_shown_by_a_token(tmp_path, ways, 
 
 
 @pytest.mark.parametrize("form", FORMATS)
-async def test_a_live_token_shows_no_history(tmp_path, ways, form):
+async def test_a_live_token_shows_no_history(tmp_path: Path, ways: dict[str, bool], form: str) -> None:
     async with open_whole_hub(tmp_path, **ways) as hub:
         first = await hub.post("/pub/x", b"old", token=token("/pub/x"))
         await hub.post("/pub/x", b"missed", token=token("/pub/x"))
@@ -535,7 +580,7 @@ async def test_a_live_token_shows_no_history(tmp_path, ways, form):
             assert b"new" in heard or b64encode(b"new") in heard
 
 
-async def test_the_log_of_one_message_is_history_as_well(tmp_path, ways):
+async def test_the_log_of_one_message_is_history_as_well(tmp_path: Path, ways: dict[str, bool]) -> None:
     async with open_whole_hub(tmp_path, sha1_tokens_live_only=True, **ways) as hub:
         stored = await hub.post("/pub/x", b"old", token=token("/pub/x"))
         path = f"/hookbot/v1/messages/{stored.headers['Hookbot-Message-Id']}"
@@ -547,7 +592,9 @@ async def test_the_log_of_one_message_is_history_as_well(tmp_path, ways):
 # --- a fingerprint, for those who read the log
 
 
-async def test_a_reason_tells_what_was_signed_and_no_signature(tmp_path, ways, caplog):
+async def test_a_reason_tells_what_was_signed_and_no_signature(
+    tmp_path: Path, ways: dict[str, bool], caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_whole_hub(tmp_path, source("github"), **ways) as hub:
         answer = await hub.deliver("github", "/unsafe/pub/acme/x", b"body", secret="a guess")
     right = hmac.digest(SECRET.encode(), b"body", "sha256").hex()

@@ -1,5 +1,8 @@
 """A configuration file, read and sorted, and the line on which something stands."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from hookbot.errors import ConfigError
@@ -34,29 +37,29 @@ events = []
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> ConfigFile:
     path = tmp_path / "hookbot.toml"
     path.write_text(FILE)
     return ConfigFile.read(path)
 
 
-def line(file, *args, **options):
+def line(file: ConfigFile, *args: Any, **options: Any) -> int:
     path, number, reason = str(file.error("wrong", *args, **options)).rsplit(":", 2)
     assert (path, reason) == (str(file.path), " wrong")
     return int(number)
 
 
-def test_a_file_is_sorted_into_options_sources_and_routers(file):
+def test_a_file_is_sorted_into_options_sources_and_routers(file: ConfigFile) -> None:
     assert file.options == {"bind": ":80", "keep-bytes": "1GiB", "router": ["github"]}
     assert [source["provider"] for source in file.sources] == ["stripe", "slack"]
     assert file.routers == {"github": {"topic": 5, "events": ["push"]}, "other one": {"events": []}}
 
 
-def test_no_file_has_nothing():
+def test_no_file_has_nothing() -> None:
     assert (ConfigFile().options, ConfigFile().sources, ConfigFile().routers) == ({}, (), {})
 
 
-def test_what_is_wrong_is_told_with_its_line(file):
+def test_what_is_wrong_is_told_with_its_line(file: ConfigFile) -> None:
     assert line(file, "bind") == 2
     assert line(file, "keep-bytes") == 3
     assert line(file, "router") == 4
@@ -67,7 +70,7 @@ def test_what_is_wrong_is_told_with_its_line(file):
     assert line(file, "events", "routers.other one") == 24
 
 
-def test_what_is_missing_is_told_with_the_line_of_its_table(file):
+def test_what_is_missing_is_told_with_the_line_of_its_table(file: ConfigFile) -> None:
     assert line(file, "topic") == 1
     assert line(file, "url", "sources", 0) == 8
     assert line(file, "secrets", "sources", 1) == 15
@@ -90,7 +93,7 @@ def test_what_is_missing_is_told_with_the_line_of_its_table(file):
         ("[routers]\ngithub = 5\n", ":1: the options of a router are a section [routers.NAME]"),
     ],
 )
-def test_a_file_that_is_none_is_told_with_the_line(tmp_path, text, reason):
+def test_a_file_that_is_none_is_told_with_the_line(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "hookbot.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
@@ -98,7 +101,7 @@ def test_a_file_that_is_none_is_told_with_the_line(tmp_path, text, reason):
     assert str(caught.value).startswith(f"{path}{reason}")
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path):
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"bind = '\xff'")
     for path in (tmp_path / "nothing", tmp_path, tmp_path / "latin"):
         with pytest.raises(ConfigError, match=str(path)):
@@ -108,13 +111,13 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path):
 # --- tables
 
 
-def half(number):
+def half(number: int) -> int:
     if number % 2:
         raise ConfigError("it is odd")
     return number // 2
 
 
-def test_what_is_taken_from_a_table_is_converted_and_gone():
+def test_what_is_taken_from_a_table_is_converted_and_gone() -> None:
     table = Table({"a": "text", "b": 4, "c": True, "d": ["x"], "e": 1})
     assert table.take("a", str) == "text"
     assert table.take("b", int, half) == 2
@@ -125,7 +128,7 @@ def test_what_is_taken_from_a_table_is_converted_and_gone():
     table.check()
 
 
-def test_all_that_is_wrong_with_a_table_is_told_at_once():
+def test_all_that_is_wrong_with_a_table_is_told_at_once() -> None:
     table = Table({"a": 1, "b": 3, "c": 1})
     assert (table.take("a", str), table.take("b", int, half), table.take("d", int)) == (None, None, None)
     assert table.take("c", bool, default=False) is None
@@ -142,7 +145,7 @@ def test_all_that_is_wrong_with_a_table_is_told_at_once():
     assert str(caught.value).splitlines()[1] == "b: it is odd"
 
 
-def test_a_value_of_a_wrong_kind_is_not_shown():
+def test_a_value_of_a_wrong_kind_is_not_shown() -> None:
     table = Table({"secrets": "a secret"})
     table.take("secrets", list)
     with pytest.raises(Mistakes) as caught:
@@ -150,6 +153,6 @@ def test_a_value_of_a_wrong_kind_is_not_shown():
     assert "a secret" not in str(caught.value)
 
 
-def test_kinds_have_names_that_people_know():
+def test_kinds_have_names_that_people_know() -> None:
     kinds = [kind_of(value) for value in ("", 1, True, [], {}, 1.5)]
     assert kinds == ["text", "a whole number", "true or false", "a list", "a table", "a float"]

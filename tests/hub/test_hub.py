@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from support import GUARD_S, KEY
 from support.clients import basic, handshake, post
@@ -28,52 +30,52 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 class Hub:
     """A running `hookbot serve`."""
 
-    def __init__(self, process, port):
+    def __init__(self, process: subprocess.Popen[Any], port: int) -> None:
         self.process = process
         self.port = port
 
-    def connect(self):
+    def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=GUARD_S)
 
-    def ask(self, sent):
+    def ask(self, sent: bytes) -> bytes:
         """The whole answer, of a connection that is used once."""
         with self.connect() as sock:
             sock.sendall(sent)
             sock.shutdown(socket.SHUT_WR)
             return everything(sock)
 
-    def listen(self, path="/sub/topic", **options):
+    def listen(self, path: str = "/sub/topic", **options: Any) -> ClientConnection:
         headers = {"Authorization": f"Basic {basic(path)}"}
         return connect(f"ws://127.0.0.1:{self.port}{path}", additional_headers=headers, proxy=None, **options)
 
-    def publish(self, body=b"hello", topic="topic"):
+    def publish(self, body: bytes = b"hello", topic: str = "topic") -> None:
         answer = self.ask(post(f"/pub/{topic}", body))
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer
 
-    def memory(self, kind="VmRSS"):
+    def memory(self, kind: str = "VmRSS") -> int:
         """Bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith(kind))
 
-    def time_used(self):
+    def time_used(self) -> int:
         """In hundredths of a second."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
-    def is_at_rest(self):
+    def is_at_rest(self) -> bool:
         """Whether it does next to nothing for a while."""
         used = self.time_used()
         time.sleep(0.5)
         return self.time_used() - used < SECOND / 4
 
-    def stop(self):
+    def stop(self) -> str:
         """Ask it to end; returns what it said on standard error."""
         self.process.send_signal(signal.SIGTERM)
         _, said = self.process.communicate(timeout=GUARD_S)
         return said
 
 
-def everything(sock):
+def everything(sock: socket.socket) -> bytes:
     received = b""
     while data := sock.recv(65536):
         received += data
@@ -81,10 +83,10 @@ def everything(sock):
 
 
 @contextmanager
-def running(tmp_path, *options, files=None):
+def running(tmp_path: Path, *options: Any, files: int | None = None) -> Iterator[Hub]:
     """A hub on a port of its own; its log is in memory."""
 
-    def limit():
+    def limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
     command = [sys.executable, "-m", "hookbot", "serve", "-b", "127.0.0.1:0", "--data-dir", str(tmp_path)]
@@ -105,7 +107,7 @@ def running(tmp_path, *options, files=None):
 
 
 @pytest.fixture
-def hub(tmp_path):
+def hub(tmp_path: Path) -> Iterator[Hub]:
     with running(tmp_path) as hub:
         yield hub
 
@@ -113,7 +115,7 @@ def hub(tmp_path):
 # --- the whole
 
 
-def test_the_fast_path_and_the_app_take_turns_on_one_connection(hub):
+def test_the_fast_path_and_the_app_take_turns_on_one_connection(hub: Hub) -> None:
     status = b"GET /status HTTP/1.1\r\nHost: hub\r\n\r\n"
     with hub.connect() as sock, sock.makefile("rb") as reader:
         sock.sendall(post(body=b"one") + status + post(body=b"two") + status)
@@ -127,7 +129,7 @@ def test_the_fast_path_and_the_app_take_turns_on_one_connection(hub):
 
 
 @pytest.mark.parametrize("subprotocol", [None, "hookbot.v1", "cloudevents.json"])
-def test_the_websockets_client_hears_what_is_published(hub, subprotocol):
+def test_the_websockets_client_hears_what_is_published(hub: Hub, subprotocol: str | None) -> None:
     with hub.listen(subprotocols=[subprotocol] if subprotocol else None) as listener:
         assert listener.subprotocol == subprotocol
         if subprotocol == "hookbot.v1":
@@ -139,7 +141,7 @@ def test_the_websockets_client_hears_what_is_published(hub, subprotocol):
     assert told == b"\0\xff" if subprotocol is None else "AP8=" in told
 
 
-def test_history_comes_before_what_is_new(hub):
+def test_history_comes_before_what_is_new(hub: Hub) -> None:
     for n in range(3):
         hub.publish(b"%d" % n)
     with hub.listen("/sub/topic?since=all") as listener:
@@ -150,7 +152,7 @@ def test_history_comes_before_what_is_new(hub):
 # --- its end
 
 
-def test_a_hub_that_is_told_to_stop_closes_and_answers_what_was_sent_whole(tmp_path):
+def test_a_hub_that_is_told_to_stop_closes_and_answers_what_was_sent_whole(tmp_path: Path) -> None:
     with (
         running(tmp_path, "--grace", "5s") as hub,
         hub.listen() as listener,
@@ -170,7 +172,7 @@ def test_a_hub_that_is_told_to_stop_closes_and_answers_what_was_sent_whole(tmp_p
         assert hub.process.wait(GUARD_S) == 0
 
 
-def test_a_hub_with_subscribers_that_never_read_stops_within_the_grace(tmp_path):
+def test_a_hub_with_subscribers_that_never_read_stops_within_the_grace(tmp_path: Path) -> None:
     with running(tmp_path, "--grace", "1s") as hub:
         stalled = []
         for _ in range(20):
@@ -193,7 +195,7 @@ def test_a_hub_with_subscribers_that_never_read_stops_within_the_grace(tmp_path)
 # --- what untrusted clients do
 
 
-def test_a_large_body_is_held_once_while_it_arrives(hub):
+def test_a_large_body_is_held_once_while_it_arrives(hub: Hub) -> None:
     hub.publish()
     before = hub.memory()
     size = 24 * MIB
@@ -208,7 +210,7 @@ def test_a_large_body_is_held_once_while_it_arrives(hub):
     assert size / 2 < held < 1.5 * size
 
 
-def test_out_of_files_waits_and_costs_nothing(tmp_path):
+def test_out_of_files_waits_and_costs_nothing(tmp_path: Path) -> None:
     with running(tmp_path, files=60) as hub:
         crowd = [hub.connect() for _ in range(100)]
         for sock in crowd:
@@ -228,7 +230,7 @@ def test_out_of_files_waits_and_costs_nothing(tmp_path):
         assert "too many open files" in hub.stop().lower()
 
 
-def test_a_storm_of_three_thousand_subscribers_is_absorbed(hub):
+def test_a_storm_of_three_thousand_subscribers_is_absorbed(hub: Hub) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     storm = []
     for _ in range(3000):
@@ -264,7 +266,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-def garbage(rng):
+def garbage(rng: random.Random) -> bytes:
     """Something that an untrusted client might send: a good request that was changed, or pieces of some."""
     if rng.random() < 0.5:
         sent = bytearray(rng.choice([post("/unsafe/pub/a"), post(), handshake(), handshake() + b"\x82\x85abcdhello"]))
@@ -275,7 +277,7 @@ def garbage(rng):
     return b"".join(rng.choice(PIECES) for _ in range(rng.randrange(1, 30)))
 
 
-def attack(hub, seed, until):
+def attack(hub: Hub, seed: int, until: float) -> None:
     rng = random.Random(seed)
     while time.monotonic() < until:
         with suppress(OSError), socket.create_connection(("127.0.0.1", hub.port), timeout=1) as sock:
@@ -290,7 +292,7 @@ def attack(hub, seed, until):
                 everything(sock)
 
 
-def test_nothing_that_clients_send_ends_the_hub_spins_it_or_fills_it(hub):
+def test_nothing_that_clients_send_ends_the_hub_spins_it_or_fills_it(hub: Hub) -> None:
     hub.publish()
     before = hub.memory()
     with hub.listen("/sub/apart") as listener:

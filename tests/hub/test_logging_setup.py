@@ -7,6 +7,7 @@ import sys
 from base64 import b64encode
 from urllib.parse import urlsplit
 
+import pytest
 import trio
 
 from hookbot.hub.logging_setup import JsonFormatter, TextFormatter
@@ -22,32 +23,32 @@ for name in ("hookbot.x", "somebody.else"):
 """
 
 
-def record(message, error=None):
+def record(message: str, error: ValueError | None = None) -> logging.LogRecord:
     exc_info = (type(error), error, None) if error else None
     return logging.LogRecord("hookbot.x", logging.ERROR, __file__, 1, message, (), exc_info)
 
 
-def test_what_a_client_sent_cannot_look_like_a_line_of_its_own():
+def test_what_a_client_sent_cannot_look_like_a_line_of_its_own() -> None:
     text = TextFormatter("%(levelname)s %(message)s").format(record("bad", ValueError("x\nERROR forged")))
     assert not any(line.startswith("ERROR forged") for line in text.splitlines())
     assert "    ERROR forged" in text
 
 
-def test_a_record_is_one_line_of_json():
+def test_a_record_is_one_line_of_json() -> None:
     [line] = JsonFormatter().format(record("bad\nthing", ValueError("x\ny"))).splitlines()
     fields = json.loads(line)
     assert (fields["level"], fields["logger"], fields["message"]) == ("error", "hookbot.x", "bad\nthing")
     assert fields["exception"].endswith("ValueError: x\ny")
 
 
-def say(form, level):
+def say(form: str, level: str) -> list[str]:
     script = SAY.format(form=form, level=level)
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert said.stdout == ""
     return said.stderr.splitlines()
 
 
-def test_the_log_is_text_on_standard_error_and_others_only_say_what_is_wrong():
+def test_the_log_is_text_on_standard_error_and_others_only_say_what_is_wrong() -> None:
     lines = say("text", "info")
     assert [line.split()[2:] for line in lines] == [
         ["INFO", "hookbot.x:", "hookbot.x", "said"],
@@ -56,7 +57,7 @@ def test_the_log_is_text_on_standard_error_and_others_only_say_what_is_wrong():
     ]
 
 
-def test_the_log_is_json_on_request_from_any_level_on():
+def test_the_log_is_json_on_request_from_any_level_on() -> None:
     fields = [json.loads(line) for line in say("json", "debug")]
     assert [(each["level"], each["message"]) for each in fields] == [
         ("debug", "hookbot.x said"),
@@ -67,7 +68,7 @@ def test_the_log_is_json_on_request_from_any_level_on():
     assert fields[0]["time"].endswith("+00:00")
 
 
-def requests(token):
+def requests(token: str) -> list[str]:
     """A token, shown in every way, and in some where it should not be."""
     basic = b64encode(f"{token}:".encode()).decode()
     upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -92,7 +93,7 @@ def requests(token):
     ]
 
 
-async def send(url, request):
+async def send(url: str, request: str) -> None:
     """Send a request, and wait for an answer."""
     address = urlsplit(url)
     stream = await trio.open_tcp_stream(address.hostname, address.port)
@@ -102,7 +103,7 @@ async def send(url, request):
             await stream.receive_some()
 
 
-async def test_a_token_is_in_no_line_of_the_log(caplog):
+async def test_a_token_is_in_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "hookbot")
     async with open_test_hub() as hub:
         tokens = [urlsplit(hub.url_for("/")).username, "0123456789abcdef0123456789abcdef01234567"]

@@ -2,8 +2,11 @@
 
 import logging
 import ssl
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -34,12 +37,12 @@ from support.hubs import FORMATS, HubProcess, configured, no_groups, open_whole_
 OLD_KEY = "an older key"
 
 
-def github(secret, topic="/unsafe/acme/", **options):
+def github(secret: str, topic: str = "/unsafe/acme/", **options: Any) -> str:
     lines = "".join(f"{key} = {value}\n" for key, value in options.items())
     return f'[[sources]]\ntopic = "{topic}"\nprovider = "github"\nsecrets = ["{secret}"]\n{lines}'
 
 
-def named(name):
+def named(name: str) -> str:
     return str(NarrowedToken.of(make_token(KEY, "/"), "/").narrow("name", name))
 
 
@@ -47,7 +50,9 @@ def named(name):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-async def test_removing_a_key_ends_the_subscriptions_made_with_its_tokens(tmp_path, ways, quick, form):
+async def test_removing_a_key_ends_the_subscriptions_made_with_its_tokens(
+    tmp_path: Path, ways: dict[str, bool], quick: None, form: str
+) -> None:
     async with open_whole_hub(tmp_path, old_keys=(OLD_KEY,), **ways) as hub:
         old, new = make_token(OLD_KEY, "/sub/x"), make_token(KEY, "/sub/x")
         async with hub.listen("/sub/x", form, old) as ending, hub.listen("/sub/x", form, new) as staying:
@@ -59,7 +64,9 @@ async def test_removing_a_key_ends_the_subscriptions_made_with_its_tokens(tmp_pa
             assert again.status == 401
 
 
-async def test_a_new_key_is_good_at_once_and_the_old_one_for_as_long_as_it_is_listed(tmp_path, ways, quick):
+async def test_a_new_key_is_good_at_once_and_the_old_one_for_as_long_as_it_is_listed(
+    tmp_path: Path, ways: dict[str, bool], quick: None
+) -> None:
     old = make_token(OLD_KEY, "/sub/x")
     async with (
         open_whole_hub(tmp_path, key=StoredSecret(OLD_KEY), **ways) as hub,
@@ -72,7 +79,7 @@ async def test_a_new_key_is_good_at_once_and_the_old_one_for_as_long_as_it_is_li
             assert await listener.take() == key.encode()
 
 
-async def test_a_revoked_name_ends_its_subscriptions(tmp_path, ways, quick):
+async def test_a_revoked_name_ends_its_subscriptions(tmp_path: Path, ways: dict[str, bool], quick: None) -> None:
     async with open_whole_hub(tmp_path, **ways) as hub:
         async with hub.listen("/sub/x", "raw", named("ann")) as ann, hub.listen("/sub/x", "raw", named("bob")) as bob:
             hub.running.reload(configured(tmp_path, revoked=frozenset({"ann"}), **ways))
@@ -82,13 +89,17 @@ async def test_a_revoked_name_ends_its_subscriptions(tmp_path, ways, quick):
         assert (await hub.post("/pub/x", b"", token=named("ann"))).status_code == 401
 
 
-async def test_the_ancestors_tokens_end_when_they_are_refused(tmp_path, ways, quick):
+async def test_the_ancestors_tokens_end_when_they_are_refused(
+    tmp_path: Path, ways: dict[str, bool], quick: None
+) -> None:
     async with open_whole_hub(tmp_path, **ways) as hub, hub.listen("/sub/x", "raw") as listener:
         hub.running.reload(configured(tmp_path, sha1_tokens=False, **ways))
         assert await listener.closed() == 1008
 
 
-async def test_who_waits_for_a_cursor_does_not_get_it_by_a_token_that_has_ended(tmp_path, ways, quick):
+async def test_who_waits_for_a_cursor_does_not_get_it_by_a_token_that_has_ended(
+    tmp_path: Path, ways: dict[str, bool], quick: None
+) -> None:
     path = "/sub/x?cursor=deploy"
     headers = [("Authorization", f"Bearer {make_token(OLD_KEY, '/sub/x')}")]
     async with open_whole_hub(tmp_path, old_keys=(OLD_KEY,), **ways) as hub, await connect(hub.port) as client:
@@ -103,7 +114,7 @@ async def test_who_waits_for_a_cursor_does_not_get_it_by_a_token_that_has_ended(
         assert await waiting.closed() == 1008
 
 
-async def test_sources_and_their_secrets_are_replaced(tmp_path, ways):
+async def test_sources_and_their_secrets_are_replaced(tmp_path: Path, ways: dict[str, bool]) -> None:
     async with open_whole_hub(tmp_path, github("old secret"), **ways) as hub:
         assert (await hub.deliver("github", "/unsafe/pub/acme/x", secret="old secret")).status_code == 200
         hub.running.reload(configured(tmp_path, github(SECRET) + github(SECRET, "/unsafe/more/"), **ways))
@@ -113,7 +124,7 @@ async def test_sources_and_their_secrets_are_replaced(tmp_path, ways):
                 assert answer.status_code == status
 
 
-async def test_limits_are_replaced(tmp_path, ways):
+async def test_limits_are_replaced(tmp_path: Path, ways: dict[str, bool]) -> None:
     async with open_whole_hub(tmp_path, **ways) as hub, hub.listen("/sub/x", "raw"):
         hub.running.reload(
             configured(
@@ -136,7 +147,7 @@ async def test_limits_are_replaced(tmp_path, ways):
 
 
 @pytest.mark.parametrize("wrong", ["source", "tls"])
-async def test_what_is_broken_changes_nothing(tmp_path, ways, wrong):
+async def test_what_is_broken_changes_nothing(tmp_path: Path, ways: dict[str, bool], wrong: str) -> None:
     async with open_whole_hub(tmp_path, github(SECRET), **ways) as hub:
         broken = {
             "source": lambda: configured(tmp_path, github("env:NOBODY"), key=StoredSecret("new"), **ways),
@@ -149,7 +160,7 @@ async def test_what_is_broken_changes_nothing(tmp_path, ways, wrong):
         assert (await hub.post("/pub/x", b"", token=make_token("new", "/pub/x"))).status_code == 401
 
 
-async def test_what_needs_a_restart_is_told(tmp_path, caplog):
+async def test_what_needs_a_restart_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with open_whole_hub(tmp_path, "[routers.x]\na = 1\n") as hub:
         hub.running.reload(configured(tmp_path, "[routers.x]\na = 1\n", publish_rate=Rate(9, 1)))
@@ -159,7 +170,7 @@ async def test_what_needs_a_restart_is_told(tmp_path, caplog):
     assert "need a restart: grace_s, retention, routers" in caplog.text
 
 
-def test_every_part_of_a_configuration_is_taken_over_or_told():
+def test_every_part_of_a_configuration_is_taken_over_or_told() -> None:
     taken_over = {
         *("key", "old_keys", "github_secrets", "file", "tls_certificate", "tls_key", "tls_client_authorities"),
         *("revoked", "sha1_tokens", "sha1_tokens_live_only", "trusted_proxies", "failure_rate", "publish_rate"),
@@ -175,33 +186,33 @@ def test_every_part_of_a_configuration_is_taken_over_or_told():
 class Pair:
     """A certificate and its key, as files."""
 
-    def __init__(self, directory, authorizer):
+    def __init__(self, directory: Path, authorizer: trustme.CA) -> None:
         self.authorizer = authorizer
         self.certificate, self.key = directory / "hub.crt", directory / "hub.key"
         self.issue()
 
-    def issue(self, authorizer=None):
+    def issue(self, authorizer: trustme.CA | None = None) -> None:
         issued = (authorizer or self.authorizer).issue_cert("127.0.0.1")
         self.certificate.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
         self.key.write_bytes(issued.private_key_pem.bytes())
 
     @property
-    def options(self):
+    def options(self) -> dict[str, Path]:
         return {"tls_certificate": self.certificate, "tls_key": self.key}
 
 
 @pytest.fixture
-def pair(tmp_path):
+def pair(tmp_path: Path) -> Pair:
     return Pair(tmp_path, trustme.CA())
 
 
-def trust(authorizer):
+def trust(authorizer: trustme.CA) -> ssl.SSLContext:
     context = ssl.create_default_context()
     authorizer.configure_trust(context)
     return context
 
 
-async def test_a_new_certificate_is_shown_from_the_next_handshake_on(tmp_path, pair):
+async def test_a_new_certificate_is_shown_from_the_next_handshake_on(tmp_path: Path, pair: Pair) -> None:
     old, new = trust(pair.authorizer), trust(another := trustme.CA())
     async with open_whole_hub(tmp_path, client={"verify": old}, **pair.options) as hub:
         assert (await hub.http.get("/status")).status_code == 200
@@ -216,7 +227,7 @@ async def test_a_new_certificate_is_shown_from_the_next_handshake_on(tmp_path, p
 
 
 @pytest.mark.parametrize("broken", ["nothing", "empty", "nonsense", "another key", "encrypted"])
-async def test_a_certificate_that_is_none_leaves_the_old_one(tmp_path, pair, broken):
+async def test_a_certificate_that_is_none_leaves_the_old_one(tmp_path: Path, pair: Pair, broken: str) -> None:
     async with open_whole_hub(tmp_path, client={"verify": trust(pair.authorizer)}, **pair.options) as hub:
         if broken == "nothing":
             pair.certificate.unlink()
@@ -234,7 +245,7 @@ async def test_a_certificate_that_is_none_leaves_the_old_one(tmp_path, pair, bro
             assert (await client.post("/pub/x", headers=headers)).status_code == 200
 
 
-async def test_whose_certificates_are_accepted_is_replaced(tmp_path, pair):
+async def test_whose_certificates_are_accepted_is_replaced(tmp_path: Path, pair: Pair) -> None:
     mine, theirs = trustme.CA(), trustme.CA()
     authorities = tmp_path / "clients.pem"
     mine.cert_pem.write_to_path(authorities)
@@ -243,7 +254,7 @@ async def test_whose_certificates_are_accepted_is_replaced(tmp_path, pair):
     text = github(SECRET, certificates=[subject])
     options = {"tls_client_authorities": authorities, **pair.options}
 
-    def deliver(url):
+    def deliver(url: str) -> httpx.Response:
         context = trust(pair.authorizer)
         robot.configure_cert(context)
         signed = load_provider("github").sign(SignedRequest(b"{}"), SECRET, now=0)
@@ -258,7 +269,9 @@ async def test_whose_certificates_are_accepted_is_replaced(tmp_path, pair):
 
 
 @pytest.mark.parametrize("began_with_tls", [True, False])
-async def test_whether_it_speaks_tls_is_decided_when_a_hub_starts(tmp_path, pair, began_with_tls):
+async def test_whether_it_speaks_tls_is_decided_when_a_hub_starts(
+    tmp_path: Path, pair: Pair, began_with_tls: bool
+) -> None:
     options = [pair.options, {}]
     async with open_whole_hub(tmp_path, **options[not began_with_tls]) as hub:
         with pytest.raises(ConfigError, match="when it starts"):
@@ -269,7 +282,7 @@ async def test_whether_it_speaks_tls_is_decided_when_a_hub_starts(tmp_path, pair
 
 
 @asynccontextmanager
-async def hub_process(tmp_path, key=None):
+async def hub_process(tmp_path: Path, key: str | None = None) -> AsyncIterator[HubProcess]:
     with no_groups():
         async with starting() as start:
             options = ("--store", "memory:", "--config", tmp_path / "hookbot.toml")
@@ -283,17 +296,17 @@ REREAD = "was read again"
 KEPT = "stays as it was"
 
 
-def http(hub):
+def http(hub: HubProcess) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=f"http://127.0.0.1:{hub.port}")
 
 
-async def post(hub, path, key):
+async def post(hub: HubProcess, path: str, key: str) -> int:
     async with http(hub) as client:
         return (await client.post(path, headers={"Authorization": f"Bearer {make_token(key, path)}"})).status_code
 
 
 @asynccontextmanager
-async def listening(hub, key):
+async def listening(hub: HubProcess, key: str) -> AsyncIterator[WebSocket]:
     async with await connect(hub.port) as client:
         headers = [("Authorization", f"Bearer {make_token(key, '/sub/x')}")]
         listener = WebSocket(client, "/sub/x", headers=headers)
@@ -301,7 +314,7 @@ async def listening(hub, key):
         yield await listener.accepted()
 
 
-async def test_keys_are_rotated_without_a_restart(tmp_path):
+async def test_keys_are_rotated_without_a_restart(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (tmp_path / "hookbot.toml").touch()
@@ -337,7 +350,9 @@ async def test_keys_are_rotated_without_a_restart(tmp_path):
         (lambda path: (path / "hookbot.toml").write_text("revoked = 'nowhere'"), "'nowhere' does not exist"),
     ],
 )
-async def test_what_is_broken_is_told_and_everything_stays_as_it_was(tmp_path, break_it, reason):
+async def test_what_is_broken_is_told_and_everything_stays_as_it_was(
+    tmp_path: Path, break_it: Callable[..., Any], reason: str
+) -> None:
     (tmp_path / "hookbot.toml").write_text("unsafe = ['acme/']\n")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "key").write_text("first\n")
@@ -350,7 +365,7 @@ async def test_what_is_broken_is_told_and_everything_stays_as_it_was(tmp_path, b
     assert (tmp_path / "data" / "key").exists() is (reason != "key")
 
 
-async def test_names_are_revoked_and_sources_added_without_a_restart(tmp_path):
+async def test_names_are_revoked_and_sources_added_without_a_restart(tmp_path: Path) -> None:
     revoked = tmp_path / "revoked"
     revoked.touch()
     (tmp_path / "hookbot.toml").write_text(f"revoked = '{revoked}'\n")

@@ -2,7 +2,9 @@
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -20,35 +22,35 @@ NAME = "HOOKBOT_KEY"
 
 
 @pytest.fixture
-def kept_in(tmp_path):
+def kept_in(tmp_path: Path) -> Path:
     return tmp_path / "data" / "key"
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> Path:
     path = tmp_path / "mounted"
     path.write_text("from a file\n")
     return path
 
 
-def test_a_secret_on_the_command_line_comes_first(kept_in, file):
+def test_a_secret_on_the_command_line_comes_first(kept_in: Path, file: Path) -> None:
     environ = {NAME: "from the environment", f"{NAME}_FILE": str(file)}
     assert find_secret("given", NAME, environ, kept_in) == StoredSecret("given")
 
 
-def test_then_the_environment_then_the_file_that_it_names(kept_in, file):
+def test_then_the_environment_then_the_file_that_it_names(kept_in: Path, file: Path) -> None:
     environ = {NAME: "from the environment", f"{NAME}_FILE": str(file)}
     assert find_secret(None, NAME, environ, kept_in) == StoredSecret("from the environment")
     assert find_secret("", NAME, {**environ, NAME: ""}, kept_in) == StoredSecret("from a file", file)
 
 
-def test_then_the_data_directory(kept_in):
+def test_then_the_data_directory(kept_in: Path) -> None:
     kept_in.parent.mkdir()
     kept_in.write_text("kept\n")
     assert find_secret(None, NAME, {}, kept_in) == StoredSecret("kept", kept_in)
 
 
-def test_a_secret_that_is_nowhere_is_made_and_kept(kept_in):
+def test_a_secret_that_is_nowhere_is_made_and_kept(kept_in: Path) -> None:
     made = find_secret(None, NAME, {}, kept_in)
     found = find_secret(None, NAME, {}, kept_in)
 
@@ -58,21 +60,21 @@ def test_a_secret_that_is_nowhere_is_made_and_kept(kept_in):
     assert list(kept_in.parent.iterdir()) == [kept_in]
 
 
-def test_nobody_else_can_read_a_secret_that_was_made(kept_in):
+def test_nobody_else_can_read_a_secret_that_was_made(kept_in: Path) -> None:
     find_secret(None, NAME, {}, kept_in)
     assert stat.S_IMODE(kept_in.stat().st_mode) == 0o600
     assert stat.S_IMODE(kept_in.parent.stat().st_mode) == 0o700
 
 
-def test_each_secret_that_is_made_is_another(tmp_path):
+def test_each_secret_that_is_made_is_another(tmp_path: Path) -> None:
     assert len({find_secret(None, NAME, {}, tmp_path / str(n)).value for n in range(10)}) == 10
 
 
-def test_all_who_start_at_once_have_the_same_secret(tmp_path):
+def test_all_who_start_at_once_have_the_same_secret(tmp_path: Path) -> None:
     starters = 4
     barrier = Barrier(starters)
 
-    def start(directory):
+    def start(directory: Path) -> StoredSecret:
         barrier.wait()
         return find_secret(None, NAME, {}, directory / "key")
 
@@ -85,13 +87,13 @@ def test_all_who_start_at_once_have_the_same_secret(tmp_path):
             assert [path.name for path in directory.iterdir()] == ["key"]
 
 
-def test_who_may_not_make_a_secret_is_told_that_there_is_none(kept_in):
+def test_who_may_not_make_a_secret_is_told_that_there_is_none(kept_in: Path) -> None:
     with pytest.raises(ConfigError, match="key"):
         find_secret(None, NAME, {}, kept_in, make=False)
     assert not kept_in.exists()
 
 
-def test_who_only_uses_a_secret_makes_none(kept_in, file):
+def test_who_only_uses_a_secret_makes_none(kept_in: Path, file: Path) -> None:
     assert known_secret(None, NAME, {}, kept_in) is None
     assert not kept_in.parent.exists()
     assert known_secret("given", NAME, {}, kept_in) == "given"
@@ -105,25 +107,25 @@ def test_who_only_uses_a_secret_makes_none(kept_in, file):
     ("content", "secret"),
     [("key", "key"), ("key\n", "key"), ("  key \r\n", "key"), ("key\nsomething else\n", "key"), ("clé\n", "clé")],
 )
-def test_the_secret_is_the_first_line_of_its_file(file, content, secret):
+def test_the_secret_is_the_first_line_of_its_file(file: Path, content: str, secret: str) -> None:
     file.write_bytes(content.encode())
     assert read_secret_file(file, "a test") == secret
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"  \nkey\n", b"\xff\xfe"])
-def test_a_file_without_a_secret_is_refused_by_name(file, content):
+def test_a_file_without_a_secret_is_refused_by_name(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=str(file)):
         find_secret(None, NAME, {f"{NAME}_FILE": str(file)}, file)
 
 
-def test_a_file_that_is_not_there_is_not_replaced_by_a_new_secret(tmp_path, kept_in):
+def test_a_file_that_is_not_there_is_not_replaced_by_a_new_secret(tmp_path: Path, kept_in: Path) -> None:
     with pytest.raises(ConfigError, match=r"HOOKBOT_KEY_FILE.*cannot be read"):
         find_secret(None, NAME, {f"{NAME}_FILE": str(tmp_path / "missing")}, kept_in)
     assert not kept_in.exists()
 
 
-def test_a_place_where_nothing_can_be_kept_is_refused(tmp_path):
+def test_a_place_where_nothing_can_be_kept_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
     with pytest.raises(ConfigError, match="file/key"):
         find_secret(None, NAME, {}, tmp_path / "file" / "key")
@@ -133,7 +135,7 @@ def test_a_place_where_nothing_can_be_kept_is_refused(tmp_path):
     ("text", "lines"),
     [("a\nb\n", ("a", "b")), ("a", ("a",)), (" a \n\n\r\nb", ("a", "b")), ("\n \n", ())],
 )
-def test_several_secrets_are_a_line_each(tmp_path, text, lines):
+def test_several_secrets_are_a_line_each(tmp_path: Path, text: str, lines: tuple[Any, ...]) -> None:
     name, file = "HOOKBOT_OLD_KEYS", tmp_path / "old-keys"
     assert find_lines(name, {name: text}, file) == lines
     file.write_text(text)
@@ -141,7 +143,7 @@ def test_several_secrets_are_a_line_each(tmp_path, text, lines):
     assert find_lines(name, {}, file) == lines
 
 
-def test_several_secrets_may_be_none(tmp_path, file):
+def test_several_secrets_may_be_none(tmp_path: Path, file: Path) -> None:
     name = "HOOKBOT_OLD_KEYS"
     assert find_lines(name, {}, tmp_path / "missing") == ()
     assert find_lines(name, {name: "", f"{name}_FILE": str(file)}, tmp_path / "missing") == ("from a file",)
@@ -149,7 +151,7 @@ def test_several_secrets_may_be_none(tmp_path, file):
         find_lines(name, {f"{name}_FILE": str(tmp_path / "missing")}, file)
 
 
-def test_a_configuration_says_where_a_secret_is(file, monkeypatch):
+def test_a_configuration_says_where_a_secret_is(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_SECRET", "from the environment")
     file.write_text("-----BEGIN KEY-----\nmany lines\n")
     assert resolve_secret("env:A_SECRET") == "from the environment"
@@ -158,6 +160,6 @@ def test_a_configuration_says_where_a_secret_is(file, monkeypatch):
 
 
 @pytest.mark.parametrize("value", ["env:NO_SUCH_SECRET", "env:", "file:/no/such/file", "file:/dev/null"])
-def test_a_secret_that_is_not_where_it_should_be_is_refused(value):
+def test_a_secret_that_is_not_where_it_should_be_is_refused(value: str) -> None:
     with pytest.raises(ConfigError):
         resolve_secret(value)

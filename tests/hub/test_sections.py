@@ -3,6 +3,7 @@
 from contextlib import suppress
 from hashlib import sha256
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot.access.rate_limits import Rate
+from hookbot.access.sources import Source
 from hookbot.errors import ConfigError, Forbidden
 from hookbot.hub.config_file import Mistakes
 from hookbot.hub.sections import SOURCE_KEYS, parse_source
@@ -20,7 +22,7 @@ SECTION = {"topic": "/unsafe/acme/", "provider": "github", "secrets": [SECRET]}
 RANGES = {"github": [ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")]}
 
 
-def resolve(text):
+def resolve(text: str) -> str:
     """As `hookbot.hub.secret_store.resolve_secret`, of an environment of the tests' own."""
     kind, _, name = text.partition(":")
     if kind == "env":
@@ -31,18 +33,18 @@ def resolve(text):
     return text
 
 
-def parse(**section):
+def parse(**section: Any) -> Source:
     return parse_source({**SECTION, **section}, resolve, RANGES)
 
 
-def mistakes(**section):
+def mistakes(**section: Any) -> dict[str, str]:
     section = {key: value for key, value in {**SECTION, **section}.items() if value is not None}
     with pytest.raises(Mistakes) as caught:
         parse_source(section, resolve, RANGES)
     return dict(caught.value.mistakes)
 
 
-def test_a_section_says_what_a_source_is():
+def test_a_section_says_what_a_source_is() -> None:
     source = parse(
         provider="stripe",
         secrets=["env:NEW", "env:OLD"],
@@ -66,12 +68,12 @@ def test_a_section_says_what_a_source_is():
     assert source.publishes.rate == Rate(5, 1)
 
 
-def test_options_of_the_provider_can_be_secrets_as_well():
+def test_options_of_the_provider_can_be_secrets_as_well() -> None:
     assert parse(provider="meta", verify_token="env:WORD").provider.verify_token == "a word"
     assert "NOBODY" in mistakes(provider="meta", verify_token="env:NOBODY")["provider"]
 
 
-def test_every_key_of_a_source_is_read():
+def test_every_key_of_a_source_is_read() -> None:
     for key in SOURCE_KEYS:
         assert key in mistakes(**{key: object()}), key
 
@@ -113,11 +115,11 @@ def test_every_key_of_a_source_is_read():
         ({"provider": "hmac", "template": "{nothing}"}, "provider", "unknown"),
     ],
 )
-def test_what_is_wrong_with_a_section_is_told_with_its_key(section, key, reason):
+def test_what_is_wrong_with_a_section_is_told_with_its_key(section: dict[str, Any], key: str, reason: str) -> None:
     assert reason in mistakes(**section)[key]
 
 
-def test_all_that_is_wrong_is_told_at_once():
+def test_all_that_is_wrong_is_told_at_once() -> None:
     wrong = mistakes(topic="a//b", provider="stripe", secrets=[], max_agee=5, confirm=5, url="x")
     assert wrong.keys() == {"topic", "secrets", "max_agee", "confirm", "url"}
 
@@ -132,7 +134,7 @@ def test_all_that_is_wrong_is_told_at_once():
         {"provider": "standard-webhooks", "secrets": ["tooshort!secret"]},
     ],
 )
-def test_what_is_wrong_is_told_without_any_secret(section):
+def test_what_is_wrong_is_told_without_any_secret(section: dict[str, Any]) -> None:
     told = str(mistakes(**section))
     assert SECRET not in told
     assert "tooshort!secret" not in told
@@ -151,12 +153,12 @@ OPTIONS = sorted({option for name in provider_names() for option in load_provide
     st.sampled_from(provider_names()),
     st.dictionaries(st.sampled_from([*SOURCE_KEYS, *OPTIONS]), ANYTHING | st.lists(st.text(), max_size=3), max_size=5),
 )
-def test_whatever_a_section_says_it_is_a_source_or_a_mistake(name, section):
+def test_whatever_a_section_says_it_is_a_source_or_a_mistake(name: str, section: dict[str, Any]) -> None:
     with suppress(ConfigError):
         parse_source({**SECTION, "provider": name, **section}, resolve, RANGES)
 
 
-def test_a_source_may_ask_for_a_certificate(certificate):
+def test_a_source_may_ask_for_a_certificate(certificate: Any) -> None:
     der = certificate.public_bytes(Encoding.DER)
     fingerprint = sha256(der).hexdigest()
     subject = certificate.subject.rfc4514_string()

@@ -1,7 +1,8 @@
 """What every log promises. A new engine is a new parameter of the fixture `open_log`, not a new file."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import trio
@@ -12,8 +13,10 @@ from hookbot.log import memory, sqlite_queries
 from hookbot.log.contract import Log, Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import STEP_ROWS, Retention
+from hookbot.log.sqlite import SqliteLog
 from hookbot.protocol.message import Draft, Message, Verified, format_id, parse_id
 from hookbot.protocol.topics import TopicFilter
+from support.clock import Clock
 
 DAY_US = 86400 * 1_000_000
 EVERYTHING = TopicFilter(("", "/unsafe/"))
@@ -67,7 +70,7 @@ async def trim(log: Log, retention: Retention, now_us: int) -> None:
 # Ids and times
 
 
-async def test_ids_name_the_log_and_count_from_one(log):
+async def test_ids_name_the_log_and_count_from_one(log: MemoryLog | SqliteLog) -> None:
     assert log.head == 0
 
     outcomes = await log.append([Draft("a"), Draft("b")])
@@ -76,12 +79,12 @@ async def test_ids_name_the_log_and_count_from_one(log):
     assert log.head == 2
 
 
-async def test_an_epoch_is_eight_letters_that_no_other_log_has(log):
+async def test_an_epoch_is_eight_letters_that_no_other_log_has(log: MemoryLog | SqliteLog) -> None:
     assert parse_id(format_id(log.epoch, 1)) == (log.epoch, 1)
     assert log.epoch != MemoryLog().epoch
 
 
-async def test_a_message_is_given_the_time_of_its_commit(log, clock):
+async def test_a_message_is_given_the_time_of_its_commit(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     clock.now_us += 5
 
     [message] = stored(await log.append([Draft("a")]))
@@ -89,7 +92,7 @@ async def test_a_message_is_given_the_time_of_its_commit(log, clock):
     assert message.time_us == clock.now_us
 
 
-async def test_times_do_not_run_backwards_when_the_clock_does(log, clock):
+async def test_times_do_not_run_backwards_when_the_clock_does(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     [before] = stored(await log.append([Draft("a")]))
     clock.now_us -= 3600 * 1_000_000
 
@@ -98,7 +101,7 @@ async def test_times_do_not_run_backwards_when_the_clock_does(log, clock):
     assert after.time_us == before.time_us
 
 
-async def test_ids_go_on_after_retention_has_taken_everything(log, clock):
+async def test_ids_go_on_after_retention_has_taken_everything(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     await store(log, "a", "/unsafe/a")
     await trim(log, Retention(max_count=0), clock.now_us)
     assert await positions(log, *EVERYTHING.patterns) == []
@@ -125,7 +128,7 @@ drafts = st.builds(
 
 @engines
 @given(batch=st.lists(drafts, min_size=1, max_size=9))
-async def test_what_is_read_is_what_was_published(open_log, batch):
+async def test_what_is_read_is_what_was_published(open_log: Callable[..., Any], batch: list[Draft]) -> None:
     async with open_log() as log:
         before = log.head
         answered = stored(await log.append(batch))
@@ -137,7 +140,7 @@ async def test_what_is_read_is_what_was_published(open_log, batch):
             assert getattr(message, name) == getattr(draft, name)
 
 
-async def test_a_body_of_many_megabytes_survives(log):
+async def test_a_body_of_many_megabytes_survives(log: MemoryLog | SqliteLog) -> None:
     body = bytes(range(256)) * (25 << 12)
 
     await store(log, "a", body=body)
@@ -146,7 +149,7 @@ async def test_a_body_of_many_megabytes_survives(log):
     assert [message.body for message in page.messages] == [body]
 
 
-async def test_a_large_batch_is_stored_in_order(log):
+async def test_a_large_batch_is_stored_in_order(log: MemoryLog | SqliteLog) -> None:
     await log.append([Draft("a", b"%d" % number) for number in range(777)])
 
     messages = [m async for page in pages(log, EVERYTHING, limit=100) for m in page.messages]
@@ -155,7 +158,7 @@ async def test_a_large_batch_is_stored_in_order(log):
     assert [message.position for message in messages] == list(range(1, 778))
 
 
-async def test_appending_nothing_changes_nothing(log):
+async def test_appending_nothing_changes_nothing(log: MemoryLog | SqliteLog) -> None:
     assert list(await log.append([])) == []
     assert log.head == 0
 
@@ -174,7 +177,9 @@ patterns = topics | st.sampled_from(["/unsafe/"]) | segments.map("{}/".format)
 
 @engines
 @given(batch=st.lists(topics, min_size=1, max_size=20), wanted=st.lists(patterns, min_size=1, max_size=3))
-async def test_a_filter_selects_what_it_matches_and_nothing_else(open_log, batch, wanted):
+async def test_a_filter_selects_what_it_matches_and_nothing_else(
+    open_log: Callable[..., Any], batch: list[str], wanted: list[str]
+) -> None:
     async with open_log() as log:
         before = log.head
         placed = dict(zip(await store(log, *batch), batch, strict=True))
@@ -184,7 +189,7 @@ async def test_a_filter_selects_what_it_matches_and_nothing_else(open_log, batch
     assert selected == [position for position, topic in placed.items() if matches(topic)]
 
 
-async def test_a_page_ends_at_its_limit_and_the_next_one_goes_on_there(log):
+async def test_a_page_ends_at_its_limit_and_the_next_one_goes_on_there(log: MemoryLog | SqliteLog) -> None:
     await store(log, "a", "b", "a", "a")
 
     first = await read(log, "a", limit=2)
@@ -194,7 +199,7 @@ async def test_a_page_ends_at_its_limit_and_the_next_one_goes_on_there(log):
     assert ([m.position for m in second.messages], second.next_after) == ([4], 4)
 
 
-async def test_a_page_holds_about_max_bytes(log):
+async def test_a_page_holds_about_max_bytes(log: MemoryLog | SqliteLog) -> None:
     await store(log, "a", "a", "a", body=bytes(1000))
 
     page = await read(log, "a", max_bytes=2500)
@@ -202,7 +207,7 @@ async def test_a_page_holds_about_max_bytes(log):
     assert ([m.position for m in page.messages], page.next_after) == ([1, 2], 2)
 
 
-async def test_a_message_larger_than_max_bytes_comes_alone(log):
+async def test_a_message_larger_than_max_bytes_comes_alone(log: MemoryLog | SqliteLog) -> None:
     await store(log, "a", body=bytes(1000))
     await store(log, "a")
 
@@ -211,25 +216,25 @@ async def test_a_message_larger_than_max_bytes_comes_alone(log):
     assert ([m.position for m in page.messages], page.next_after) == ([1], 1)
 
 
-async def test_the_last_page_reaches_the_head_whatever_other_topics_had_since(log):
+async def test_the_last_page_reaches_the_head_whatever_other_topics_had_since(log: MemoryLog | SqliteLog) -> None:
     await store(log, "a", "b", "b")
 
     assert (await read(log, "a")).next_after == 3
 
 
-async def test_a_page_after_the_head_is_empty(log):
+async def test_a_page_after_the_head_is_empty(log: MemoryLog | SqliteLog) -> None:
     await store(log, "a")
 
     assert await read(log, "a", after=1) == await read(log, "a", after=99) == Page([], 1)
 
 
-async def test_nothing_is_selected_by_no_pattern(log):
+async def test_nothing_is_selected_by_no_pattern(log: MemoryLog | SqliteLog) -> None:
     await store(log, "a")
 
     assert await read(log) == Page([], 1)
 
 
-async def test_the_newest_come_first_when_reading_backwards(log):
+async def test_the_newest_come_first_when_reading_backwards(log: MemoryLog | SqliteLog) -> None:
     await store(log, "a", "b", "a", "a", "b")
 
     first = await read(log, "a", after=log.head + 1, limit=2, newest=True)
@@ -239,7 +244,7 @@ async def test_the_newest_come_first_when_reading_backwards(log):
     assert ([m.position for m in second.messages], second.next_after) == ([1], 0)
 
 
-async def test_a_page_read_backwards_holds_about_max_bytes(log):
+async def test_a_page_read_backwards_holds_about_max_bytes(log: MemoryLog | SqliteLog) -> None:
     await store(log, "a", "a", "a", body=bytes(1000))
 
     page = await read(log, "a", after=4, max_bytes=2500, newest=True)
@@ -247,7 +252,7 @@ async def test_a_page_read_backwards_holds_about_max_bytes(log):
     assert ([m.position for m in page.messages], page.next_after) == ([3, 2], 2)
 
 
-async def test_a_rare_topic_is_found_scan_by_scan(log, short_scans):
+async def test_a_rare_topic_is_found_scan_by_scan(log: MemoryLog | SqliteLog, short_scans: int) -> None:
     await store(log, *["rare", *["busy"] * 6] * 6)
 
     found = [page async for page in pages(log, TopicFilter(("rare",)))]
@@ -256,7 +261,7 @@ async def test_a_rare_topic_is_found_scan_by_scan(log, short_scans):
     assert [m.position for page in found for m in page.messages] == [1, 8, 15, 22, 29, 36]
 
 
-async def test_a_rare_topic_is_found_backwards_scan_by_scan(log, short_scans):
+async def test_a_rare_topic_is_found_backwards_scan_by_scan(log: MemoryLog | SqliteLog, short_scans: int) -> None:
     await store(log, *["rare", *["busy"] * 6] * 6)
     found, after = [], log.head + 1
 
@@ -270,7 +275,7 @@ async def test_a_rare_topic_is_found_backwards_scan_by_scan(log, short_scans):
     assert [m.position for page in found for m in page.messages] == [36, 29, 22, 15, 8, 1]
 
 
-async def test_a_reader_misses_nothing_while_others_publish(log):
+async def test_a_reader_misses_nothing_while_others_publish(log: MemoryLog | SqliteLog) -> None:
     found: list[int] = []
 
     async def publish() -> None:
@@ -290,7 +295,9 @@ async def test_a_reader_misses_nothing_while_others_publish(log):
 # Where a time is
 
 
-async def test_the_position_before_a_time_has_everything_since_after_it(log, clock):
+async def test_the_position_before_a_time_has_everything_since_after_it(
+    log: MemoryLog | SqliteLog, clock: Clock
+) -> None:
     start = clock.now_us
     for _ in range(5):
         clock.now_us += 10
@@ -303,7 +310,9 @@ async def test_the_position_before_a_time_has_everything_since_after_it(log, clo
     assert await log.position_before(start + 51) == 10
 
 
-async def test_the_position_before_a_time_finds_its_way_through_what_retention_left(log, clock):
+async def test_the_position_before_a_time_finds_its_way_through_what_retention_left(
+    log: MemoryLog | SqliteLog, clock: Clock
+) -> None:
     start = clock.now_us
     for topic in ("/unsafe/a", "a", "/unsafe/a", "/unsafe/a", "a"):
         clock.now_us += 10
@@ -314,7 +323,7 @@ async def test_the_position_before_a_time_finds_its_way_through_what_retention_l
     assert since == [[2, 5], [2, 5], [5], [5], [5], []]
 
 
-async def test_a_time_after_all_that_retention_took_leads_into_no_gap(log, clock):
+async def test_a_time_after_all_that_retention_took_leads_into_no_gap(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     await store(log, "a")
     clock.now_us += 8 * DAY_US
     await store(log, "a")
@@ -328,7 +337,7 @@ async def test_a_time_after_all_that_retention_took_leads_into_no_gap(log, clock
 # Cursors
 
 
-async def test_cursors_are_saved_with_the_drafts_of_their_commit(log, clock):
+async def test_cursors_are_saved_with_the_drafts_of_their_commit(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     await log.append([Draft("a")], cursors={"router/github": 0, "sub/é": 7})
     clock.now_us += 1
     await log.append([], cursors={"router/github": 1})
@@ -339,7 +348,7 @@ async def test_cursors_are_saved_with_the_drafts_of_their_commit(log, clock):
     ]
 
 
-async def test_cursors_are_listed_by_the_beginning_of_their_name(log):
+async def test_cursors_are_listed_by_the_beginning_of_their_name(log: MemoryLog | SqliteLog) -> None:
     await log.append([], cursors={"a": 1, "a/": 2, "a/b": 3, "a0": 4, "%": 5, "a_": 6})
 
     assert [cursor.name for cursor in await log.cursors("a/")] == ["a/", "a/b"]
@@ -347,7 +356,7 @@ async def test_cursors_are_listed_by_the_beginning_of_their_name(log):
     assert [cursor.name for cursor in await log.cursors("_")] == []
 
 
-async def test_a_cursor_of_none_is_deleted(log):
+async def test_a_cursor_of_none_is_deleted(log: MemoryLog | SqliteLog) -> None:
     await log.append([], cursors={"a": 1, "b": 2})
     await log.append([], cursors={"a": None, "never": None})
 
@@ -357,7 +366,7 @@ async def test_a_cursor_of_none_is_deleted(log):
 # Retention
 
 
-async def test_what_is_too_old_goes(log, clock):
+async def test_what_is_too_old_goes(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     await store(log, "a", "/unsafe/a")
     clock.now_us += 10 * 1_000_000
     await store(log, "a", "/unsafe/a")
@@ -367,7 +376,7 @@ async def test_what_is_too_old_goes(log, clock):
     assert await positions(log, *EVERYTHING.patterns) == [3, 4]
 
 
-async def test_what_is_too_many_goes_oldest_first(log, clock):
+async def test_what_is_too_many_goes_oldest_first(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     await store(log, *["a"] * 5)
 
     await trim(log, replace(KEEP_ALL, max_count=2), clock.now_us)
@@ -375,7 +384,7 @@ async def test_what_is_too_many_goes_oldest_first(log, clock):
     assert await positions(log, "a") == [4, 5]
 
 
-async def test_what_is_too_much_goes_until_the_rest_fits(log, clock):
+async def test_what_is_too_much_goes_until_the_rest_fits(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     await store(log, *["a"] * 5, body=bytes(1000))
 
     await trim(log, replace(KEEP_ALL, max_bytes=2500), clock.now_us)
@@ -383,7 +392,7 @@ async def test_what_is_too_much_goes_until_the_rest_fits(log, clock):
     assert await positions(log, "a") == [4, 5]
 
 
-async def test_without_limits_everything_stays(log, clock):
+async def test_without_limits_everything_stays(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     await store(log, *["a"] * 5, "/unsafe/a")
 
     assert not await log.trim(KEEP_ALL, now_us=clock.now_us + 1000 * DAY_US)
@@ -392,7 +401,7 @@ async def test_without_limits_everything_stays(log, clock):
     assert log.lost_up_to(EVERYTHING) == 0
 
 
-async def test_unsafe_messages_never_push_out_a_safe_one(log, clock):
+async def test_unsafe_messages_never_push_out_a_safe_one(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     await store(log, "safe", body=bytes(1000))
     await store(log, *["/unsafe/a"] * 20, body=bytes(1000))
 
@@ -401,7 +410,7 @@ async def test_unsafe_messages_never_push_out_a_safe_one(log, clock):
     assert await positions(log, *EVERYTHING.patterns) == [1, 19, 20, 21]
 
 
-async def test_only_those_who_could_have_heard_it_are_told_of_a_loss(log, clock):
+async def test_only_those_who_could_have_heard_it_are_told_of_a_loss(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     await store(log, "a", "/unsafe/a", "a", "/unsafe/a", "a")
 
     await trim(log, replace(KEEP_ALL, max_unsafe_bytes=0), clock.now_us)
@@ -412,7 +421,7 @@ async def test_only_those_who_could_have_heard_it_are_told_of_a_loss(log, clock)
     assert await positions(log, *EVERYTHING.patterns) == [1, 3, 5]
 
 
-async def test_retention_goes_in_bounded_steps(log, clock):
+async def test_retention_goes_in_bounded_steps(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     await store(log, *["a"] * (STEP_ROWS * 2 + 1))
     nothing = replace(KEEP_ALL, max_count=0)
     left = []
@@ -424,7 +433,7 @@ async def test_retention_goes_in_bounded_steps(log, clock):
     assert await positions(log, "a") == []
 
 
-async def test_a_step_of_large_bodies_deletes_few(log, clock):
+async def test_a_step_of_large_bodies_deletes_few(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     await store(log, *["a"] * 4, body=bytes(5 << 20))
 
     assert await log.trim(replace(KEEP_ALL, max_bytes=0), now_us=clock.now_us)
@@ -432,7 +441,9 @@ async def test_a_step_of_large_bodies_deletes_few(log, clock):
     assert await positions(log, "a") == [3, 4]
 
 
-async def test_a_few_unsafe_messages_among_many_safe_ones_are_found(log, clock, short_scans):
+async def test_a_few_unsafe_messages_among_many_safe_ones_are_found(
+    log: MemoryLog | SqliteLog, clock: Clock, short_scans: int
+) -> None:
     await store(log, *["a"] * short_scans * 3, "/unsafe/a", *["a"] * short_scans, "/unsafe/a")
 
     await trim(log, replace(KEEP_ALL, max_unsafe_bytes=0), clock.now_us)
@@ -441,7 +452,9 @@ async def test_a_few_unsafe_messages_among_many_safe_ones_are_found(log, clock, 
     assert len(await positions(log, "")) == short_scans * 4
 
 
-async def test_a_reader_behind_retention_goes_on_with_what_is_left(log, clock, short_scans):
+async def test_a_reader_behind_retention_goes_on_with_what_is_left(
+    log: MemoryLog | SqliteLog, clock: Clock, short_scans: int
+) -> None:
     await store(log, *["a"] * short_scans * 5)
     await trim(log, replace(KEEP_ALL, max_count=2), clock.now_us)
 
@@ -451,7 +464,7 @@ async def test_a_reader_behind_retention_goes_on_with_what_is_left(log, clock, s
     assert await read(log, "a", after=49, newest=True) == Page([], 0)
 
 
-async def test_retention_goes_on_where_it_stopped(log, clock):
+async def test_retention_goes_on_where_it_stopped(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     for _ in range(4):
         clock.now_us += DAY_US
         await store(log, "a")
@@ -461,7 +474,7 @@ async def test_retention_goes_on_where_it_stopped(log, clock):
     assert log.lost_up_to(TopicFilter(("a",))) == 2
 
 
-async def test_a_log_that_works_can_be_written_to(log):
+async def test_a_log_that_works_can_be_written_to(log: MemoryLog | SqliteLog) -> None:
     await log.probe()
 
     assert log.head == 0

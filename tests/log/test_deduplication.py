@@ -5,9 +5,12 @@ import pytest
 from hookbot.errors import KeyReused
 from hookbot.log.contract import Log, Page
 from hookbot.log.deduplication import Outcome
+from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import STEP_ROWS, Retention
+from hookbot.log.sqlite import SqliteLog
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
 from hookbot.protocol.topics import TopicFilter
+from support.clock import Clock
 
 DAY_US = 86400 * 1_000_000
 
@@ -34,7 +37,7 @@ def once(key: str, *, scope: str = "a", exclusive: bool = True, fingerprint: byt
     return (Once(scope, key, exclusive, fingerprint),)
 
 
-async def test_a_draft_whose_key_is_known_is_not_stored_again(log):
+async def test_a_draft_whose_key_is_known_is_not_stored_again(log: MemoryLog | SqliteLog) -> None:
     [first] = stored(await log.append([Draft("a", b"1", once=once("k"))]))
 
     outcomes = await log.append([Draft("a", b"2", once=once("k")), Draft("a", b"3")])
@@ -44,20 +47,22 @@ async def test_a_draft_whose_key_is_known_is_not_stored_again(log):
     assert await positions(log) == [1, 2]
 
 
-async def test_the_same_key_twice_in_one_batch_is_stored_once(log):
+async def test_the_same_key_twice_in_one_batch_is_stored_once(log: MemoryLog | SqliteLog) -> None:
     outcomes = await log.append([Draft("a", once=once("k")), Draft("b"), Draft("a", once=once("k"))])
 
     assert [type(outcome) for outcome in outcomes] == [Message, Message, Duplicate]
     assert outcomes[2] == Duplicate(stored(outcomes)[0].id)
 
 
-async def test_a_key_belongs_to_its_scope(log):
+async def test_a_key_belongs_to_its_scope(log: MemoryLog | SqliteLog) -> None:
     outcomes = await log.append([Draft("a", once=once("k", scope=scope)) for scope in ("a", "b", 'a","k')])
 
     assert len(stored(outcomes)) == 3
 
 
-async def test_a_key_with_another_fingerprint_is_refused_and_the_rest_of_the_batch_stored(log):
+async def test_a_key_with_another_fingerprint_is_refused_and_the_rest_of_the_batch_stored(
+    log: MemoryLog | SqliteLog,
+) -> None:
     await log.append([Draft("a", once=once("k", fingerprint=b"1"))])
 
     outcomes = await log.append([Draft("a", once=once("k", fingerprint=b"2")), Draft("b")])
@@ -67,7 +72,9 @@ async def test_a_key_with_another_fingerprint_is_refused_and_the_rest_of_the_bat
 
 
 @pytest.mark.parametrize(("first", "second"), [(b"", b"1"), (b"1", b""), (b"1", b"1")])
-async def test_without_two_different_fingerprints_a_repeat_is_a_duplicate(log, first, second):
+async def test_without_two_different_fingerprints_a_repeat_is_a_duplicate(
+    log: MemoryLog | SqliteLog, first: bytes, second: bytes
+) -> None:
     await log.append([Draft("a", once=once("k", fingerprint=first))])
 
     [outcome] = await log.append([Draft("a", once=once("k", fingerprint=second))])
@@ -75,7 +82,7 @@ async def test_without_two_different_fingerprints_a_repeat_is_a_duplicate(log, f
     assert isinstance(outcome, Duplicate)
 
 
-async def test_a_repeat_that_is_passed_on_names_the_first_message(log):
+async def test_a_repeat_that_is_passed_on_names_the_first_message(log: MemoryLog | SqliteLog) -> None:
     [first] = stored(await log.append([Draft("a", once=once("k", exclusive=False))]))
 
     outcomes: list[Outcome] = []
@@ -86,27 +93,27 @@ async def test_a_repeat_that_is_passed_on_names_the_first_message(log):
     assert [m.duplicate_of for m in (await read(log)).messages] == [None, first.id, first.id]
 
 
-async def test_a_draft_with_two_keys_is_known_by_either(log):
+async def test_a_draft_with_two_keys_is_known_by_either(log: MemoryLog | SqliteLog) -> None:
     [first] = stored(await log.append([Draft("a", once=once("k") + once("other"))]))
 
     assert list(await log.append([Draft("a", once=once("other"))])) == [Duplicate(first.id)]
 
 
-async def test_the_keys_of_a_duplicate_are_not_remembered(log):
+async def test_the_keys_of_a_duplicate_are_not_remembered(log: MemoryLog | SqliteLog) -> None:
     await log.append([Draft("a", once=once("k"))])
     await log.append([Draft("a", once=once("k") + once("new"))])
 
     assert len(stored(await log.append([Draft("a", once=once("new"))]))) == 1
 
 
-async def test_a_batch_of_many_keys_finds_each_of_them(log):
+async def test_a_batch_of_many_keys_finds_each_of_them(log: MemoryLog | SqliteLog) -> None:
     batch = [Draft("a", once=once(str(number))) for number in range(300)]
     first = stored(await log.append(batch))
 
     assert list(await log.append(batch)) == [Duplicate(message.id) for message in first]
 
 
-async def test_a_key_is_forgotten_after_its_time(log, clock):
+async def test_a_key_is_forgotten_after_its_time(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     await log.append([Draft("a", once=once("old"))])
     clock.now_us += DAY_US // 2
     await log.append([Draft("a", once=once("young"))])
@@ -118,7 +125,7 @@ async def test_a_key_is_forgotten_after_its_time(log, clock):
     assert [type(outcome) for outcome in outcomes] == [Message, Duplicate]
 
 
-async def test_a_key_outlives_a_safe_message_but_not_an_unsafe_one(log, clock):
+async def test_a_key_outlives_a_safe_message_but_not_an_unsafe_one(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     await log.append([Draft("a", once=once("k")), Draft("/unsafe/a", once=once("k", scope="u"))])
     await trim(log, Retention(max_count=0), clock.now_us)
 
@@ -127,7 +134,7 @@ async def test_a_key_outlives_a_safe_message_but_not_an_unsafe_one(log, clock):
     assert [type(outcome) for outcome in outcomes] == [Duplicate, Message]
 
 
-async def test_more_keys_than_one_step_are_forgotten_in_several(log, clock):
+async def test_more_keys_than_one_step_are_forgotten_in_several(log: MemoryLog | SqliteLog, clock: Clock) -> None:
     batch = [Draft("a", once=once(str(number))) for number in range(STEP_ROWS + 1)]
     await log.append(batch)
     later = clock.now_us + 2 * DAY_US

@@ -17,7 +17,7 @@ def of(heads: TopicHeads, *patterns: str) -> int:
     return heads.of(TopicFilter(patterns))
 
 
-def test_every_pattern_that_hears_a_message_knows_its_position():
+def test_every_pattern_that_hears_a_message_knows_its_position() -> None:
     heads = TopicHeads(0)
 
     heads.add([("a/b/c", 1), ("/unsafe/a", 2)])
@@ -33,7 +33,7 @@ def test_every_pattern_that_hears_a_message_knows_its_position():
     assert [of(heads, pattern) for pattern in ("a", "a/b", "b/", "/unsafe/a/")] == [0, 0, 0, 0]
 
 
-def test_several_patterns_know_the_newest_of_them():
+def test_several_patterns_know_the_newest_of_them() -> None:
     heads = TopicHeads(0)
 
     heads.add([("a", 1), ("b", 2)])
@@ -41,7 +41,7 @@ def test_several_patterns_know_the_newest_of_them():
     assert of(heads, "b", "a", "c") == 2
 
 
-def test_a_topic_that_comes_again_does_not_hide_one_in_between():
+def test_a_topic_that_comes_again_does_not_hide_one_in_between() -> None:
     heads = TopicHeads(0)
 
     heads.add([("a", 1), ("b", 2), ("a", 3)])
@@ -49,11 +49,11 @@ def test_a_topic_that_comes_again_does_not_hide_one_in_between():
     assert of(heads, "") == 3
 
 
-def test_before_it_began_anything_may_have_been():
+def test_before_it_began_anything_may_have_been() -> None:
     assert of(TopicHeads(7), "a") == 7
 
 
-def test_what_is_forgotten_is_not_newer_than_what_is_said(small):
+def test_what_is_forgotten_is_not_newer_than_what_is_said(small: int) -> None:
     heads = TopicHeads(0)
     heads.add([("early", 1)])
 
@@ -63,7 +63,7 @@ def test_what_is_forgotten_is_not_newer_than_what_is_said(small):
     assert of(heads, "t99") == of(heads, "") == 99
 
 
-def test_however_many_topics_there_are_few_are_remembered(small):
+def test_however_many_topics_there_are_few_are_remembered(small: int) -> None:
     heads = TopicHeads(0)
 
     heads.add((f"t{position}", position) for position in range(1, 10_000))
@@ -72,7 +72,7 @@ def test_however_many_topics_there_are_few_are_remembered(small):
 
 
 @given(topics=st.lists(st.integers(0, 40), max_size=200), batch=st.integers(1, 20))
-def test_nothing_is_ever_newer_than_it_says(topics, batch):
+def test_nothing_is_ever_newer_than_it_says(topics: list[int], batch: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "PATTERNS", 10)
         heads = TopicHeads(0)

@@ -13,13 +13,13 @@ def limits(*, unsafe: bool = False, now_us: int = 0, **kept: object) -> Retentio
     return RetentionLimits.of(replace(KEEP_ALL, **kept), unsafe=unsafe, now_us=now_us)
 
 
-def test_without_limits_nothing_is_due():
+def test_without_limits_nothing_is_due() -> None:
     partition = Partition().grown([(1, 5, 100)])
 
     assert not partition.due(limits(now_us=1 << 60))
 
 
-def test_the_bytes_of_each_partition_have_their_own_limit():
+def test_the_bytes_of_each_partition_have_their_own_limit() -> None:
     partition = Partition().grown([(1, 5, 100)])
 
     assert partition.due(limits(max_bytes=99))
@@ -28,20 +28,20 @@ def test_the_bytes_of_each_partition_have_their_own_limit():
     assert not partition.due(limits(max_unsafe_bytes=99))
 
 
-def test_a_limit_that_is_just_reached_is_kept():
+def test_a_limit_that_is_just_reached_is_kept() -> None:
     partition = Partition().grown([(1, 5_000_000, 100)])
 
     assert not partition.due(limits(max_bytes=100, max_count=1, max_age_s=5, now_us=10_000_000))
     assert partition.due(limits(max_age_s=5, now_us=10_000_001))
 
 
-def test_an_empty_partition_is_never_due():
+def test_an_empty_partition_is_never_due() -> None:
     partition = Partition().grown([(1, 5, 100)])
 
     assert not partition.shrunk([(1, 5, 100)], 1).due(limits(max_bytes=-1, max_count=-1, max_age_s=0, now_us=1 << 60))
 
 
-def test_one_step_takes_few_large_messages():
+def test_one_step_takes_few_large_messages() -> None:
     rows = [(position, 0, STEP_BYTES // 2) for position in range(1, 10)]
 
     assert Partition().grown(rows).doomed(rows, limits(max_count=0)) == 2
@@ -66,7 +66,9 @@ rows = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 5), st.integers(1, 1
     max_age_us=st.none() | st.integers(0, 100),
     step=st.integers(1, 40),
 )
-def test_what_is_kept_is_the_longest_end_that_all_limits_allow(rows, max_count, max_bytes, max_age_us, step):
+def test_what_is_kept_is_the_longest_end_that_all_limits_allow(
+    rows: list[tuple[int, ...]], max_count: int | None, max_bytes: int | None, max_age_us: int | None, step: int
+) -> None:
     now_us = rows[-1][1]
     age_s = None if max_age_us is None else max_age_us / 1_000_000
     allowed = limits(max_count=max_count, max_bytes=max_bytes, max_age_s=age_s, now_us=now_us)

@@ -5,9 +5,10 @@ import resource
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -65,7 +66,7 @@ def assert_sound(directory: Path) -> None:
 # Over a restart
 
 
-async def test_a_log_is_the_same_after_a_restart(directory):
+async def test_a_log_is_the_same_after_a_restart(directory: Path) -> None:
     async with open_sqlite_log(directory) as log:
         epoch = log.epoch
         await log.append([Draft("a", b"1"), Draft("/unsafe/a", b"2")], cursors={"c": 2})
@@ -77,12 +78,12 @@ async def test_a_log_is_the_same_after_a_restart(directory):
     assert_sound(directory)
 
 
-async def test_a_wiped_log_has_another_epoch(directory, tmp_path):
+async def test_a_wiped_log_has_another_epoch(directory: Path, tmp_path: Path) -> None:
     async with open_sqlite_log(directory) as log, open_sqlite_log(tmp_path / "other") as other:
         assert log.epoch != other.epoch
 
 
-async def test_times_do_not_run_backwards_over_a_restart(directory):
+async def test_times_do_not_run_backwards_over_a_restart(directory: Path) -> None:
     async with open_sqlite_log(directory, clock_us=lambda: START_US) as log:
         await log.append([Draft("a")])
         await log.trim(Retention(max_count=0), now_us=START_US)
@@ -94,7 +95,7 @@ async def test_times_do_not_run_backwards_over_a_restart(directory):
     assert message.time_us == START_US
 
 
-async def test_after_a_restart_ids_are_not_used_again_and_losses_are_remembered(directory):
+async def test_after_a_restart_ids_are_not_used_again_and_losses_are_remembered(directory: Path) -> None:
     async with open_sqlite_log(directory, clock_us=lambda: START_US) as log:
         await log.append([Draft("a"), Draft("a"), Draft("/unsafe/a")])
         while await log.trim(Retention(max_count=0), now_us=START_US):
@@ -109,7 +110,7 @@ async def test_after_a_restart_ids_are_not_used_again_and_losses_are_remembered(
     assert message.position == 4
 
 
-async def test_keys_are_remembered_over_a_restart(directory):
+async def test_keys_are_remembered_over_a_restart(directory: Path) -> None:
     draft = Draft("a", once=(Once("a", "k"),))
     async with open_sqlite_log(directory) as log:
         [first] = await log.append([draft])
@@ -119,7 +120,9 @@ async def test_keys_are_remembered_over_a_restart(directory):
         assert list(await log.append([draft])) == [Duplicate(first.id)]
 
 
-async def test_what_was_stored_before_a_restart_is_found_however_long_ago(directory, monkeypatch):
+async def test_what_was_stored_before_a_restart_is_found_however_long_ago(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hookbot.log.sqlite.PRIMED", 2)
     async with open_sqlite_log(directory) as log:
         await log.append([Draft("rare"), *[Draft("a")] * 5])
@@ -130,7 +133,7 @@ async def test_what_was_stored_before_a_restart_is_found_however_long_ago(direct
     assert [message.position for message in page.messages] == [1]
 
 
-async def test_a_commit_that_has_begun_is_finished_whoever_cancels_it(directory):
+async def test_a_commit_that_has_begun_is_finished_whoever_cancels_it(directory: Path) -> None:
     with trio.CancelScope() as scope:
 
         def cancel_meanwhile() -> int:
@@ -165,7 +168,7 @@ trio.run(main)
 
 
 @pytest.mark.parametrize("acknowledged", [1, 40, 150])
-async def test_what_was_acknowledged_is_there_after_kill_9(directory, acknowledged):
+async def test_what_was_acknowledged_is_there_after_kill_9(directory: Path, acknowledged: int) -> None:
     command = [sys.executable, "-c", APPEND_FOR_EVER, str(directory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -186,7 +189,7 @@ async def test_what_was_acknowledged_is_there_after_kill_9(directory, acknowledg
 # Alone with its file
 
 
-async def test_a_second_hub_is_refused_and_told_who_is_there(directory):
+async def test_a_second_hub_is_refused_and_told_who_is_there(directory: Path) -> None:
     async with open_sqlite_log(directory):
         with pytest.raises(ConfigError, match=f"in use by process {os.getpid()}$"):
             async with open_sqlite_log(directory):
@@ -196,7 +199,7 @@ async def test_a_second_hub_is_refused_and_told_who_is_there(directory):
         assert log.head == 0
 
 
-async def test_a_file_from_a_newer_hookbot_is_refused(directory):
+async def test_a_file_from_a_newer_hookbot_is_refused(directory: Path) -> None:
     async with open_sqlite_log(directory):
         pass
     with database(directory) as connection:
@@ -207,7 +210,7 @@ async def test_a_file_from_a_newer_hookbot_is_refused(directory):
             pass
 
 
-async def test_an_older_file_is_brought_forward(directory, monkeypatch):
+async def test_an_older_file_is_brought_forward(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_sqlite_log(directory) as log:
         epoch = log.epoch
         await log.append([Draft("a", b"1")])
@@ -222,7 +225,7 @@ async def test_an_older_file_is_brought_forward(directory, monkeypatch):
         assert connection.execute("PRAGMA user_version").fetchone() == (len(sqlite_file.STEPS),)
 
 
-async def test_a_step_forward_that_fails_changes_nothing(directory, monkeypatch):
+async def test_a_step_forward_that_fails_changes_nothing(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_sqlite_log(directory):
         pass
     with monkeypatch.context() as patch:
@@ -235,7 +238,7 @@ async def test_a_step_forward_that_fails_changes_nothing(directory, monkeypatch)
         assert log.head == 0
 
 
-async def test_another_programs_database_is_refused(directory):
+async def test_another_programs_database_is_refused(directory: Path) -> None:
     directory.mkdir(parents=True)
     with database(directory) as connection:
         connection.execute("CREATE TABLE theirs (x)")
@@ -245,7 +248,7 @@ async def test_another_programs_database_is_refused(directory):
             pass
 
 
-async def test_a_file_that_is_no_database_is_refused(directory):
+async def test_a_file_that_is_no_database_is_refused(directory: Path) -> None:
     directory.mkdir(parents=True)
     (directory / sqlite_file.FILE).write_bytes(b"not a database" * 100)
 
@@ -254,7 +257,7 @@ async def test_a_file_that_is_no_database_is_refused(directory):
             pass
 
 
-async def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
+async def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(ConfigError, match="Not a directory"):
@@ -262,7 +265,7 @@ async def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
             pass
 
 
-async def test_only_the_owner_can_read_the_files(directory):
+async def test_only_the_owner_can_read_the_files(directory: Path) -> None:
     async with open_sqlite_log(directory) as log:
         await log.append([Draft("a")])
 
@@ -272,7 +275,7 @@ async def test_only_the_owner_can_read_the_files(directory):
     assert modes == dict.fromkeys(["hookbot.sqlite3", "hookbot.sqlite3-wal", "hookbot.sqlite3-shm"], 0o600)
 
 
-async def test_a_commit_waits_for_the_disk(directory):
+async def test_a_commit_waits_for_the_disk(directory: Path) -> None:
     async with open_sqlite_log(directory) as log:
         settings = [log._writer.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
 
@@ -305,7 +308,9 @@ def failing_disk(log: SqliteLog) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("broken", [full_database, failing_disk])
-async def test_a_disk_that_is_full_refuses_the_batch_whole_and_takes_the_next(directory, broken):
+async def test_a_disk_that_is_full_refuses_the_batch_whole_and_takes_the_next(
+    directory: Path, broken: Callable[..., Any]
+) -> None:
     async with open_sqlite_log(directory) as log:
         await log.append([Draft("a", b"before")], cursors={"c": 1})
 
@@ -329,7 +334,9 @@ async def test_a_disk_that_is_full_refuses_the_batch_whole_and_takes_the_next(di
 
 
 @pytest.mark.parametrize("broken", [full_database, failing_disk])
-async def test_a_check_fails_as_long_as_the_disk_does_not_take_anything(directory, broken):
+async def test_a_check_fails_as_long_as_the_disk_does_not_take_anything(
+    directory: Path, broken: Callable[..., Any]
+) -> None:
     async with open_sqlite_log(directory) as log:
         with broken(log), pytest.raises(Unavailable):
             await log.probe()
@@ -338,7 +345,7 @@ async def test_a_check_fails_as_long_as_the_disk_does_not_take_anything(director
     assert_sound(directory)
 
 
-async def test_retention_that_fails_deletes_nothing_and_goes_on_later(directory):
+async def test_retention_that_fails_deletes_nothing_and_goes_on_later(directory: Path) -> None:
     async with open_sqlite_log(directory) as log:
         await log.append([Draft("a", b"1"), Draft("a", b"2")])
         with failing_disk(log), pytest.raises(Unavailable):
@@ -356,7 +363,7 @@ async def test_retention_that_fails_deletes_nothing_and_goes_on_later(directory)
 # What it costs
 
 
-async def test_disk_space_is_given_back(directory):
+async def test_disk_space_is_given_back(directory: Path) -> None:
     async with open_sqlite_log(directory) as log:
         for _ in range(10):
             await log.append([Draft("a", os.urandom(1 << 20)) for _ in range(4)])
@@ -371,7 +378,7 @@ async def test_disk_space_is_given_back(directory):
     assert_sound(directory)
 
 
-async def test_nothing_new_is_answered_without_the_disk(directory):
+async def test_nothing_new_is_answered_without_the_disk(directory: Path) -> None:
     async with open_sqlite_log(directory) as log:
         await log.append([Draft("quiet"), *[Draft("busy/a")] * 5])
         for _ in log._readers:  # nobody else can read meanwhile
@@ -384,7 +391,7 @@ async def test_nothing_new_is_answered_without_the_disk(directory):
     assert (list(old.messages), old.next_after) == (list(unheard.messages), unheard.next_after) == ([], 6)
 
 
-async def test_many_who_read_at_the_same_time_all_get_their_page(directory):
+async def test_many_who_read_at_the_same_time_all_get_their_page(directory: Path) -> None:
     pages = []
     async with open_sqlite_log(directory) as log:
         await log.append([Draft("a")] * 100)

@@ -2,6 +2,8 @@
 
 import json
 from base64 import b64encode
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,23 +26,23 @@ BODIES = st.binary() | st.text().map(str.encode)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_slices():
+def small_slices() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "SLICE_BYTES", 3)
         yield
 
 
-def test_base64_of_a_slice_has_no_padding():
+def test_base64_of_a_slice_has_no_padding() -> None:
     assert SLICE_BYTES % 3 == 0
 
 
 @given(st.text())
-def test_text_is_what_json_makes_of_it(text):
+def test_text_is_what_json_makes_of_it(text: str) -> None:
     assert join_object(body_in_slices(text.encode())) == encode_json({"body": text}).encode()
 
 
 @given(BODIES)
-def test_a_body_is_text_or_base64_and_never_harmed(body):
+def test_a_body_is_text_or_base64_and_never_harmed(body: bytes) -> None:
     fields = json.loads(join_object(body_in_slices(body)))
     try:
         assert fields == {"body": body.decode()}
@@ -49,12 +51,12 @@ def test_a_body_is_text_or_base64_and_never_harmed(body):
 
 
 @pytest.mark.parametrize("body", [b"abc\xff", b"abcdef\xe2\x82", b"\xe2\x82", b"ab\xf0\x9f\x98", b"abcde\xed\xa0\x80"])
-def test_what_is_broken_in_the_last_slice_or_between_two_is_no_text(body):
+def test_what_is_broken_in_the_last_slice_or_between_two_is_no_text(body: bytes) -> None:
     assert list(body_in_slices(body)) == ["body_base64"]
 
 
 @given(st.binary())
-def test_base64_is_the_same_as_in_one_go(body):
+def test_base64_is_the_same_as_in_one_go(body: bytes) -> None:
     assert b"".join(base64_in_slices(body)) == b'"' + b64encode(body) + b'"'
 
 
@@ -64,7 +66,9 @@ def test_base64_is_the_same_as_in_one_go(body):
     st.text(),
     st.sampled_from([encode_json, encode_go_json]),
 )
-def test_an_object_of_slices_and_other_values_is_encoded_as_a_whole(fields, name, text, encode):
+def test_an_object_of_slices_and_other_values_is_encoded_as_a_whole(
+    fields: dict[str, Any], name: str, text: str, encode: Callable[..., Any]
+) -> None:
     fields = dict(sorted({name: "", **fields}.items()))
     sliced = {**fields, name: base64_in_slices(text.encode())}
     whole = {**fields, name: b64encode(text.encode()).decode()}
@@ -79,7 +83,7 @@ PUSH = json.dumps({"ref": "refs/heads/main", "after": "abc", "repository": {"ful
 @pytest.mark.parametrize(
     ("body", "content_type"), [(PUSH, "application/json"), (b"payload=%7B%7D", "application/x-www-form-urlencoded")]
 )
-def test_a_frame_with_metadata_is_the_delivery_again(body, content_type):
+def test_a_frame_with_metadata_is_the_delivery_again(body: bytes, content_type: str) -> None:
     headers = (("X-GitHub-Event", "push"), ("X-Hub-Signature", "sha1=00"), ("X-Hub-Signature-256", "sha256=00"))
     frame = Message("t", encode_github_metadata(Message("t", body, headers)))
 
@@ -93,5 +97,5 @@ def test_a_frame_with_metadata_is_the_delivery_again(body, content_type):
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b"[]", b'{"Payload": "!"}', b'{"Payload": "", "Event": 1, "Signature": ""}']
 )
-def test_any_other_frame_is_no_delivery(body):
+def test_any_other_frame_is_no_delivery(body: bytes) -> None:
     assert parse_github_metadata(Message("t", body)) is None

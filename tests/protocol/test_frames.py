@@ -3,6 +3,7 @@
 import json
 from base64 import b64decode
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from cloudevents.core.formats.json import JSONFormat
@@ -58,16 +59,16 @@ MESSAGES = st.builds(
 )
 
 
-def listening(format, path="/sub/foo", topic="foo"):
+def listening(format: str, path: str = "/sub/foo", topic: str = "foo") -> SubscribeRequest:
     return SubscribeRequest(TopicFilter.parse(topic), path, topic, format)
 
 
 @pytest.fixture
-def every_body_is_large(monkeypatch):
+def every_body_is_large(monkeypatch) -> None:
     monkeypatch.setattr(module, "LARGE_BODY", -1)
 
 
-def read_events(stream):
+def read_events(stream: bytes) -> tuple[list[tuple[str, ...]], str]:
     """The events of a stream as a browser sees them (HTML Living Standard, section 9.2.6), and the last id."""
     events, last_id = [], ""
     fields = {}
@@ -85,23 +86,23 @@ def read_events(stream):
 
 
 @given(MESSAGES)
-def test_a_raw_frame_of_one_topic_is_the_body_byte_for_byte(message):
+def test_a_raw_frame_of_one_topic_is_the_body_byte_for_byte(message: Message) -> None:
     message = replace(message, query="")
     assert Raw(subtree=False).message(message) == message.body
 
 
 @given(MESSAGES)
-def test_a_raw_frame_of_a_subtree_is_the_topic_nul_and_the_body(message):
+def test_a_raw_frame_of_a_subtree_is_the_topic_nul_and_the_body(message: Message) -> None:
     message = replace(message, query="")
     topic, nul, body = Raw(subtree=True).message(message).partition(b"\0")
     assert (topic.decode(), nul, body) == (message.topic, b"\0", message.body)
 
 
-def test_the_topic_of_an_unsafe_message_says_so():
+def test_the_topic_of_an_unsafe_message_says_so() -> None:
     assert Raw(subtree=True).message(replace(MESSAGE, topic="/unsafe/x", body=b"\0a\0")) == b"/unsafe/x\0\0a\0"
 
 
-def test_extra_metadata_is_what_go_makes_of_it():
+def test_extra_metadata_is_what_go_makes_of_it() -> None:
     message = replace(
         MESSAGE,
         body=b'{"a": "<b>"}\xff',
@@ -122,7 +123,7 @@ def test_extra_metadata_is_what_go_makes_of_it():
     assert Raw(subtree=True).message(message) == b"github.com/repo/acme/app\0" + expected
 
 
-def test_extra_metadata_that_is_missing_is_empty():
+def test_extra_metadata_that_is_missing_is_empty() -> None:
     message = Message("foo", b"", query="extra-metadata=github", id=ID)
     assert Raw(subtree=False).message(message) == (
         b'{"Delivery":"","Event":"","Payload":"","Signature":"","Signature256":""}'
@@ -130,7 +131,7 @@ def test_extra_metadata_that_is_missing_is_empty():
 
 
 @given(MESSAGES)
-def test_every_other_format_carries_the_original_whatever_raw_frames_look_like(message):
+def test_every_other_format_carries_the_original_whatever_raw_frames_look_like(message: Message) -> None:
     v1 = json.loads(HookbotV1().message(message))
     assert v1.pop("type") == "message"
     assert from_envelope(v1) == message
@@ -146,7 +147,7 @@ def test_every_other_format_carries_the_original_whatever_raw_frames_look_like(m
 
 
 @given(MESSAGES)
-def test_cloud_events_are_valid(message):
+def test_cloud_events_are_valid(message: Message) -> None:
     event = JSONFormat().read(CloudEvent, CloudEvents("/sub/x").message(message))
 
     assert event.get_data() == message.body
@@ -171,14 +172,14 @@ def test_cloud_events_are_valid(message):
         (None, "application/octet-stream"),
     ],
 )
-def test_a_cloud_event_says_what_its_data_is(content_type, shown):
+def test_a_cloud_event_says_what_its_data_is(content_type: str | None, shown: str) -> None:
     headers = () if content_type is None else (("content-type", content_type),)
     event = json.loads(CloudEvents("/sub/x").message(replace(MESSAGE, headers=headers)))
     assert event["datacontenttype"] == shown
     assert b64decode(event["data_base64"]) == MESSAGE.body
 
 
-def test_a_cloud_events_gap_is_a_valid_event_too():
+def test_a_cloud_events_gap_is_a_valid_event_too() -> None:
     event = JSONFormat().read(CloudEvent, CloudEvents("/sub/x").gap(GAP))
     assert event.get_type() == "hookbot.gap"
     assert event.get_data() == {"reason": "retention", "after": None, "before": ID}
@@ -194,12 +195,12 @@ def test_a_cloud_events_gap_is_a_valid_event_too():
         ("/sub/foo?recursive", "foo?recursive", "/sub/foo%3Frecursive"),
     ],
 )
-def test_the_source_of_a_cloud_event_is_the_path_of_the_subscription(path, topic, source):
+def test_the_source_of_a_cloud_event_is_the_path_of_the_subscription(path: str, topic: str, source: str) -> None:
     framing = framing_for(listening("cloudevents", path, topic))
     assert json.loads(framing.message(MESSAGE))["source"] == source
 
 
-def test_a_stream_of_events_can_be_read_by_a_browser():
+def test_a_stream_of_events_can_be_read_by_a_browser() -> None:
     framing = ServerSentEvents()
     message = replace(MESSAGE, body="a\nb\r\u2028".encode())
     beat = format_id("abcdefgh", 9)
@@ -213,7 +214,7 @@ def test_a_stream_of_events_can_be_read_by_a_browser():
     assert last_id == beat
 
 
-def test_gaps_and_heartbeats_are_objects_with_a_type():
+def test_gaps_and_heartbeats_are_objects_with_a_type() -> None:
     gap = {"type": "gap", "reason": "retention", "after": None, "before": ID}
     beat = {"type": "heartbeat", "id": ID}
     assert json.loads(HookbotV1().gap(GAP)) == gap
@@ -222,7 +223,7 @@ def test_gaps_and_heartbeats_are_objects_with_a_type():
     assert JsonLines().heartbeat(ID) == json.dumps(beat, separators=(",", ":")).encode() + b"\n"
 
 
-def test_an_object_of_the_hub_says_its_type():
+def test_an_object_of_the_hub_says_its_type() -> None:
     first = json.loads(hello(listening("v1"), ID, cursor="c"))
     assert list(first) == ["type", "hub", "topic", "last_id", "cursor"]
     assert (first["type"], first["topic"], first["last_id"], first["cursor"]) == ("hello", "foo", ID, "c")
@@ -231,11 +232,11 @@ def test_an_object_of_the_hub_says_its_type():
 
 
 @pytest.mark.parametrize("framing", [Raw(subtree=True), Raw(subtree=False), CloudEvents("/sub/x")])
-def test_some_formats_have_no_heartbeat(framing):
+def test_some_formats_have_no_heartbeat(framing: Raw | CloudEvents) -> None:
     assert framing.heartbeat(ID) is None
 
 
-def test_raw_frames_cannot_tell_a_gap():
+def test_raw_frames_cannot_tell_a_gap() -> None:
     assert Raw(subtree=False).gap(GAP) is None
 
 
@@ -243,22 +244,22 @@ def test_raw_frames_cannot_tell_a_gap():
     ("format", "framing"),
     [("v1", HookbotV1), ("cloudevents", CloudEvents), ("sse", ServerSentEvents), ("jsonl", JsonLines), ("raw", Raw)],
 )
-def test_each_format_has_its_framing(format, framing):
+def test_each_format_has_its_framing(format: str, framing: type[Any]) -> None:
     assert isinstance(framing_for(listening(format)), framing)
 
 
-def test_framings_have_different_keys_where_they_make_different_frames():
+def test_framings_have_different_keys_where_they_make_different_frames() -> None:
     keys = [framing.key for framing in (*FRAMINGS, CloudEvents("/sub/bar"))]
     assert len(set(keys)) == len(keys)
 
 
-def test_the_path_of_a_raw_subscription_does_not_matter_only_whether_it_has_several_topics():
+def test_the_path_of_a_raw_subscription_does_not_matter_only_whether_it_has_several_topics() -> None:
     assert framing_for(listening("raw", topic="foo")).key == framing_for(listening("raw", topic="bar")).key
     assert framing_for(listening("raw", topic="foo?recursive")).key == framing_for(listening("raw", topic="")).key
 
 
 @given(message=MESSAGES, framing=st.sampled_from(FRAMINGS))
-def test_a_large_body_makes_the_same_frame_slice_by_slice(message, framing):
+def test_a_large_body_makes_the_same_frame_slice_by_slice(message: Message, framing: Any) -> None:
     whole = framing.message(message)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LARGE_BODY", -1)
@@ -276,5 +277,5 @@ def test_a_large_body_makes_the_same_frame_slice_by_slice(message, framing):
         ("a/", b"\xff\0x", "\ufffd", b"x"),
     ],
 )
-def test_a_raw_frame_is_split_as_the_ancestor_joins_it(path, frame, topic, body):
+def test_a_raw_frame_is_split_as_the_ancestor_joins_it(path: str, frame: bytes | str, topic: str, body: bytes) -> None:
     assert parse_raw(frame, TopicFilter.parse(path), time_us=5) == Message(topic, body, time_us=5)

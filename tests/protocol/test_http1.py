@@ -1,6 +1,8 @@
 """HTTP/1.1 as the door reads and writes it."""
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hookbot.protocol.http1 import (
     MAX_HEAD_BYTES,
     MAX_LINE_BYTES,
     BadRequest,
+    Chunked,
     Counted,
     Head,
     encode_response,
@@ -24,7 +27,7 @@ POST = b"POST /a HTTP/1.1\r\nHost: a\r\n"
 # --- heads
 
 
-def test_a_head_is_taken_apart():
+def test_a_head_is_taken_apart() -> None:
     head = Head(b"POST /a%20b?c=d HTTP/1.1\r\nHost: hub:1\r\nX: one\r\nx:\ttwo \t\r\nEmpty:\r\n\r\n", "1.2.3.4")
 
     request = head.request
@@ -33,13 +36,13 @@ def test_a_head_is_taken_apart():
     assert (head.version, head.keep_alive, head.has_body, head.expects_continue) == ("1.1", True, False, False)
 
 
-def test_a_header_may_have_any_byte_that_is_no_control_character():
+def test_a_header_may_have_any_byte_that_is_no_control_character() -> None:
     head = Head(b"POST / HTTP/1.1\r\nHost: a\r\nX: \x80 \xff\t~!\r\n\r\n")
 
     assert head.request.headers[1] == ("X", "\x80 \xff\t~!")
 
 
-def test_scheme_and_host_of_a_target_are_left_out():
+def test_scheme_and_host_of_a_target_are_left_out() -> None:
     assert Head(b"POST HTTP://hub:80/a?b HTTP/1.1\r\nHost: a\r\n\r\n").request.target == b"/a?b"
 
 
@@ -56,11 +59,11 @@ def test_scheme_and_host_of_a_target_are_left_out():
         ("1.0", "Connection: keep-alive, close\r\n", False),
     ],
 )
-def test_a_connection_is_kept_as_its_version_and_options_say(version, connection, kept):
+def test_a_connection_is_kept_as_its_version_and_options_say(version: str, connection: str, kept: bool) -> None:
     assert Head(f"POST / HTTP/{version}\r\nHost: a\r\n{connection}\r\n".encode()).keep_alive is kept
 
 
-def test_only_a_client_of_1_1_can_wait_for_100_continue():
+def test_only_a_client_of_1_1_can_wait_for_100_continue() -> None:
     assert Head(POST + b"Expect: 100-Continue\r\n\r\n").expects_continue
     assert not Head(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n").expects_continue
 
@@ -117,26 +120,26 @@ def test_only_a_client_of_1_1_can_wait_for_100_continue():
         pytest.param(b"POST /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", id="coding in HTTP/1.0"),
     ],
 )
-def test_a_head_that_two_readers_could_read_in_two_ways_is_refused(data):
+def test_a_head_that_two_readers_could_read_in_two_ways_is_refused(data: bytes) -> None:
     assert head_end(bytearray(data)) == len(data)
     with pytest.raises(BadRequest):
         Head(data)
 
 
 @pytest.mark.parametrize("data", [b"POST / HTTP/1.1\nHost: a\n\n", b"POST / HTTP/1.1\r\nHost: a\n\r\n", b"\n"])
-def test_a_bare_line_feed_is_refused_as_soon_as_it_comes(data):
+def test_a_bare_line_feed_is_refused_as_soon_as_it_comes(data: bytes) -> None:
     with pytest.raises(BadRequest):
         head_end(bytearray(data))
 
 
-def test_a_head_ends_with_an_empty_line_and_may_wait_for_it_byte_by_byte():
+def test_a_head_ends_with_an_empty_line_and_may_wait_for_it_byte_by_byte() -> None:
     data = POST + b"\r\n"
 
     assert [head_end(bytearray(data[:size])) for size in range(len(data))] == [0] * len(data)
     assert head_end(bytearray(data + b"\nbody")) == len(data)
 
 
-def test_a_head_that_is_too_long_is_refused_before_it_is_whole():
+def test_a_head_that_is_too_long_is_refused_before_it_is_whole() -> None:
     assert head_end(bytearray(b"POST /" + b"a" * (MAX_HEAD_BYTES - 6))) == 0
     with pytest.raises(HeadersTooLarge):
         head_end(bytearray(b"POST /" + b"a" * (MAX_HEAD_BYTES - 5)))
@@ -145,7 +148,7 @@ def test_a_head_that_is_too_long_is_refused_before_it_is_whole():
 
 
 @given(st.binary())
-def test_no_bytes_do_anything_to_a_head_but_make_one_or_be_refused(data):
+def test_no_bytes_do_anything_to_a_head_but_make_one_or_be_refused(data: bytes) -> None:
     data = b"POST /a HTTP/1.1\r\nHost: a\r\n" + data + b"\r\n\r\n"
     try:
         end = head_end(bytearray(data))
@@ -159,7 +162,7 @@ def test_no_bytes_do_anything_to_a_head_but_make_one_or_be_refused(data):
 # --- bodies
 
 
-def take(coding, data, *, pieces):
+def take(coding: Chunked | Counted, data: bytes, *, pieces: Callable[..., Any]) -> tuple[bool, bytes, bytes]:
     """What a coding makes of the data when it comes in such pieces, and what it leaves."""
     buffer, body, complete = bytearray(), bytearray(), False
     for piece in pieces(data):
@@ -168,15 +171,15 @@ def take(coding, data, *, pieces):
     return complete, bytes(body), bytes(buffer)
 
 
-def chunked():
+def chunked() -> Chunked:
     return Head(POST + b"Transfer-Encoding: chunked\r\n\r\n").body()
 
 
-def bytewise(data):
+def bytewise(data: bytes) -> list[bytes]:
     return [data[n : n + 1] for n in range(len(data))]
 
 
-def whole(data):
+def whole(data: bytes) -> list[bytes]:
     return [data]
 
 
@@ -184,18 +187,18 @@ CHUNKED = b'5\r\nhello\r\n1;a=b;c="d"\r\n \r\n00005\r\nworld\r\n0;last\r\nX-Trai
 
 
 @pytest.mark.parametrize("pieces", [whole, bytewise])
-def test_a_chunked_body_is_taken_to_its_end_and_no_further(pieces):
+def test_a_chunked_body_is_taken_to_its_end_and_no_further(pieces: Callable[..., Any]) -> None:
     assert take(chunked(), CHUNKED + b"POST /next", pieces=pieces) == (True, b"hello world", b"POST /next")
 
 
-def test_a_chunked_body_may_be_split_anywhere():
+def test_a_chunked_body_may_be_split_anywhere() -> None:
     for split in range(len(CHUNKED)):
         cut = [CHUNKED[:split], CHUNKED[split:]]
         assert take(chunked(), CHUNKED, pieces=lambda _, cut=cut: cut) == (True, b"hello world", b"")
 
 
 @given(st.lists(st.binary(min_size=1)), st.data())
-def test_chunks_come_back_as_one_body_however_they_are_cut(chunks, data):
+def test_chunks_come_back_as_one_body_however_they_are_cut(chunks: list[bytes], data: st.DataObject) -> None:
     sent = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
     cuts = sorted(data.draw(st.sets(st.integers(0, len(sent)))) | {0, len(sent)})
     pieces = [sent[start:end] for start, end in pairwise(cuts)]
@@ -230,20 +233,20 @@ def test_chunks_come_back_as_one_body_however_they_are_cut(chunks, data):
     ],
 )
 @pytest.mark.parametrize("pieces", [whole, bytewise])
-def test_what_is_no_chunked_body_is_refused(data, pieces):
+def test_what_is_no_chunked_body_is_refused(data: bytes, pieces: Callable[..., Any]) -> None:
     with pytest.raises(BadRequest):
         take(chunked(), data, pieces=pieces)
 
 
 @pytest.mark.parametrize("pieces", [whole, bytewise])
-def test_a_counted_body_is_taken_to_its_end_and_no_further(pieces):
+def test_a_counted_body_is_taken_to_its_end_and_no_further(pieces: Callable[..., Any]) -> None:
     assert take(Counted(5), b"helloPOST", pieces=pieces) == (True, b"hello", b"POST")
     assert take(Counted(5), b"hell", pieces=pieces) == (False, b"hell", b"")
 
 
 @pytest.mark.parametrize(("coding", "sent"), [(Counted(5), b"hello"), (chunked(), b"5\r\nhello\r\n0\r\n\r\n")])
-def test_what_could_not_be_written_is_still_there_to_be_thrown_away(coding, sent):
-    def refuse(data):
+def test_what_could_not_be_written_is_still_there_to_be_thrown_away(coding: Counted | Chunked, sent: bytes) -> None:
+    def refuse(data: bytes) -> None:
         raise BodyTooLarge
 
     buffer = bytearray(sent + b"POST")
@@ -257,7 +260,7 @@ def test_what_could_not_be_written_is_still_there_to_be_thrown_away(coding, sent
 # --- answers
 
 
-def test_an_answer_says_what_becomes_of_the_connection():
+def test_an_answer_says_what_becomes_of_the_connection() -> None:
     answer = Response(b"no\n", 404, (("X", "y"),))
 
     kept = encode_response(answer, version="1.1", close=False)

@@ -4,6 +4,7 @@ import json
 from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -50,7 +51,7 @@ MESSAGE = Message(
 
 
 @given(MESSAGES)
-def test_the_envelope_carries_any_message_unharmed(message):
+def test_the_envelope_carries_any_message_unharmed(message: Message) -> None:
     sent = json.loads(encode_json(to_envelope(message)))
 
     received = from_envelope(sent)
@@ -59,7 +60,7 @@ def test_the_envelope_carries_any_message_unharmed(message):
     assert received.redelivered == message.redelivered
 
 
-def test_the_envelope_looks_as_documented():
+def test_the_envelope_looks_as_documented() -> None:
     assert to_envelope(MESSAGE) == {
         "id": "abcdefgh-000000000000007",
         "topic": "github.com/repo/acme/app",
@@ -70,7 +71,7 @@ def test_the_envelope_looks_as_documented():
     }
 
 
-def test_the_envelope_says_what_else_is_known():
+def test_the_envelope_says_what_else_is_known() -> None:
     envelope = to_envelope(
         replace(
             MESSAGE,
@@ -90,7 +91,7 @@ def test_the_envelope_says_what_else_is_known():
     assert envelope["redelivered"] is True
 
 
-def test_an_envelope_from_a_newer_hub_is_understood():
+def test_an_envelope_from_a_newer_hub_is_understood() -> None:
     envelope = {**to_envelope(MESSAGE), "weather": "fine", "verified": {"provider": "x", "key": "1", "by": "moon"}}
     assert from_envelope(envelope) == replace(MESSAGE, verified=Verified("x", "1"))
 
@@ -122,35 +123,35 @@ def test_an_envelope_from_a_newer_hub_is_understood():
         {"duplicate_of": 1},
     ],
 )
-def test_what_is_no_envelope_is_refused(change):
+def test_what_is_no_envelope_is_refused(change: dict[str, Any]) -> None:
     envelope = {name: value for name, value in {**to_envelope(MESSAGE), **change}.items() if value is not None}
     with pytest.raises(ValueError, match="not an envelope"):
         from_envelope(envelope)
 
 
 @pytest.mark.parametrize("envelope", [[], "text", None, 5])
-def test_what_is_no_object_is_refused(envelope):
+def test_what_is_no_object_is_refused(envelope: list[Any] | str | int | None) -> None:
     with pytest.raises(ValueError, match="not an envelope"):
         from_envelope(envelope)
 
 
-def test_the_first_header_of_a_name_is_found_in_any_case():
+def test_the_first_header_of_a_name_is_found_in_any_case() -> None:
     assert MESSAGE.header("X-GITHUB-EVENT") == "push"
     assert MESSAGE.header("X-Other") is None
 
 
-def test_the_body_can_be_read_as_json():
+def test_the_body_can_be_read_as_json() -> None:
     assert MESSAGE.json() == {"ref": "x"}
     with pytest.raises(json.JSONDecodeError):
         replace(MESSAGE, body=b"ref=x").json()
 
 
-def test_a_message_knows_when_it_was_stored_and_where():
+def test_a_message_knows_when_it_was_stored_and_where() -> None:
     assert MESSAGE.time == datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
     assert MESSAGE.position == 7
 
 
-def test_whatever_a_message_holds_counts_for_its_size():
+def test_whatever_a_message_holds_counts_for_its_size() -> None:
     empty = Draft("t").size
     assert Draft("t", b"x" * 1000).size == empty + 1000
     assert Draft("t", headers=(("a" * 100, "b" * 100),)).size >= empty + 200
@@ -169,13 +170,13 @@ def test_whatever_a_message_holds_counts_for_its_size():
         ("", False),
     ],
 )
-def test_a_message_can_wish_to_be_wrapped(query, wanted):
+def test_a_message_can_wish_to_be_wrapped(query: str, wanted: bool) -> None:
     assert wants_metadata(query) == wanted
     assert Message("t", query=query).wrapped == wanted
 
 
 @given(EPOCHS, POSITIONS)
-def test_an_id_is_short_and_opaque_and_says_which_log_it_is_of(epoch, position):
+def test_an_id_is_short_and_opaque_and_says_which_log_it_is_of(epoch: str, position: int) -> None:
     text = format_id(epoch, position)
     assert parse_id(text) == (epoch, position)
     assert len(text) <= 64
@@ -183,7 +184,7 @@ def test_an_id_is_short_and_opaque_and_says_which_log_it_is_of(epoch, position):
 
 
 @given(EPOCHS, POSITIONS, POSITIONS)
-def test_ids_of_one_log_sort_as_text(epoch, one, other):
+def test_ids_of_one_log_sort_as_text(epoch: str, one: int, other: int) -> None:
     assert (format_id(epoch, one) < format_id(epoch, other)) == (one < other)
 
 
@@ -203,13 +204,13 @@ def test_ids_of_one_log_sort_as_text(epoch, one, other):
         "all",
     ],
 )
-def test_what_is_no_id_is_refused(text):
+def test_what_is_no_id_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a message id"):
         parse_id(text)
 
 
 @given(TIMES)
-def test_a_time_is_read_as_it_was_written(time_us):
+def test_a_time_is_read_as_it_was_written(time_us: int) -> None:
     assert parse_time(format_time(time_us)) == time_us
 
 
@@ -224,7 +225,7 @@ def test_a_time_is_read_as_it_was_written(time_us):
         ("1970-01-01t00:00:01z", 1),
     ],
 )
-def test_rfc_3339_is_understood(text, seconds):
+def test_rfc_3339_is_understood(text: str, seconds: float) -> None:
     assert parse_time(text) == seconds * 1_000_000
 
 
@@ -248,13 +249,13 @@ def test_rfc_3339_is_understood(text, seconds):
         "",
     ],
 )
-def test_other_spellings_of_a_time_are_refused(text):
+def test_other_spellings_of_a_time_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not an RFC 3339 time"):
         parse_time(text)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
-def test_json_is_one_line_of_ascii_for_every_line_reader(value):
+def test_json_is_one_line_of_ascii_for_every_line_reader(value: list[Any] | bool | str | None) -> None:
     text = encode_json([value, "\x85\u2028\u2029\n"])
     assert text.isascii()
     assert len(text.splitlines()) == 1
@@ -273,17 +274,17 @@ def test_json_is_one_line_of_ascii_for_every_line_reader(value):
         ("<", r'"\u003c"'),
     ],
 )
-def test_go_writes_json_in_its_own_way(value, text):
+def test_go_writes_json_in_its_own_way(value: dict[str, str] | str, text: str) -> None:
     assert encode_go_json(value) == text
 
 
 @given(st.dictionaries(st.text(), st.text()))
-def test_gos_json_is_json(fields):
+def test_gos_json_is_json(fields: dict[str, str]) -> None:
     text = encode_go_json(fields)
     assert not set(text) & set("<>&\u2028\u2029")
     assert json.loads(text.encode()) == fields
 
 
-def test_a_body_that_is_no_text_is_base64():
+def test_a_body_that_is_no_text_is_base64() -> None:
     body = bytes(range(256))
     assert to_envelope(Message("t", body, id="x"))["body_base64"] == b64encode(body).decode()

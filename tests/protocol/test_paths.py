@@ -31,7 +31,7 @@ from hookbot.protocol.topics import RESERVED
         ("GET", b"/foo%3Frecursive", Route("subscribe", "/foo?recursive", "foo?recursive")),
     ],
 )
-def test_a_path_is_a_place(method, path, place):
+def test_a_path_is_a_place(method: str, path: bytes, place: Route) -> None:
     assert find_route(method, path) == place
 
 
@@ -48,7 +48,7 @@ def test_a_path_is_a_place(method, path, place):
         ("get", b"/foo", "POST, GET"),
     ],
 )
-def test_a_place_says_which_methods_it_is_for(method, path, allow):
+def test_a_place_says_which_methods_it_is_for(method: str, path: bytes, allow: str) -> None:
     with pytest.raises(MethodNotAllowed) as caught:
         find_route(method, path)
     assert caught.value.allow == allow
@@ -59,7 +59,7 @@ def test_a_place_says_which_methods_it_is_for(method, path, allow):
     "path",
     ["/", "/unsafe/foo", *(f"/{name}" for name in sorted(RESERVED)), *(f"/{name}/x" for name in ("status", "hookbot"))],
 )
-def test_reserved_paths_are_not_topics(method, path):
+def test_reserved_paths_are_not_topics(method: str, path: str) -> None:
     with pytest.raises(NotFound):
         find_route(method, path.encode())
 
@@ -68,24 +68,24 @@ def test_reserved_paths_are_not_topics(method, path):
 @pytest.mark.parametrize(
     "path", [b"", b"*", b"//", b"/x//y", b"/pub/x//y", b"/sub/../x", b"/%2Fx", b"/unsafe/pub//x", b"/unsafe/sub//x"]
 )
-def test_what_is_no_path_is_refused(method, path):
+def test_what_is_no_path_is_refused(method: str, path: bytes) -> None:
     with pytest.raises(InvalidTopic):
         find_route(method, path)
 
 
 @pytest.mark.parametrize(("method", "prefix"), [("POST", b"/pub/"), ("GET", b"/sub/"), ("POST", b"/"), ("GET", b"/")])
-def test_a_topic_that_is_too_long_is_refused_before_anybody_remembers_it(method, prefix):
+def test_a_topic_that_is_too_long_is_refused_before_anybody_remembers_it(method: str, prefix: bytes) -> None:
     with pytest.raises(InvalidTopic, match="1024 bytes"):
         find_route(method, prefix + b"x" * 1025)
 
 
-def test_only_a_subscription_may_be_recursive():
+def test_only_a_subscription_may_be_recursive() -> None:
     with pytest.raises(InvalidTopic):
         find_route("POST", b"/pub/foo%3Frecursive")
 
 
 @given(st.sampled_from(["GET", "POST", "PUT"]), st.binary(max_size=3000))
-def test_a_refusal_is_one_short_sentence(method, path):
+def test_a_refusal_is_one_short_sentence(method: str, path: bytes) -> None:
     refusal = ""
     try:
         find_route(method, b"/" + path)
@@ -95,10 +95,10 @@ def test_a_refusal_is_one_short_sentence(method, path):
 
 
 @pytest.mark.parametrize("path", [b"/", b"/status", b"/hookbot/v1/cursors", b"/readyz", b"//pub/x", b"/%70ub/foo"])
-def test_the_door_hands_on_what_only_the_app_knows(path):
+def test_the_door_hands_on_what_only_the_app_knows(path: bytes) -> None:
     assert is_for_app(path)
 
 
 @pytest.mark.parametrize("path", [b"/pub/x", b"/sub/x", b"/unsafe/pub/x", b"/foo", b"/statusbar", b"/pub/status"])
-def test_the_door_answers_the_rest_itself(path):
+def test_the_door_answers_the_rest_itself(path: bytes) -> None:
     assert not is_for_app(path)

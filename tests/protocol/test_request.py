@@ -6,7 +6,7 @@ from hookbot.errors import Refused
 from hookbot.protocol.request import Request
 
 
-def request(target=b"/", headers=()):
+def request(target: bytes = b"/", headers: tuple[()] | list[tuple[str, str]] = ()) -> Request:
     return Request("GET", target, tuple(headers))
 
 
@@ -29,32 +29,32 @@ def request(target=b"/", headers=()):
         (b"/pub/foo?\xff", b"/pub/foo", "\xff"),
     ],
 )
-def test_a_target_is_a_path_and_a_query(target, raw_path, query):
+def test_a_target_is_a_path_and_a_query(target: bytes, raw_path: bytes, query: str) -> None:
     assert (request(target).raw_path, request(target).query) == (raw_path, query)
 
 
 @pytest.mark.parametrize("target", ["/pub/foo", "/pub/foo?a=b%20c"])
-def test_the_relative_target_is_what_was_sent(target):
+def test_the_relative_target_is_what_was_sent(target: str) -> None:
     assert request(target.encode()).relative_target == target
     assert request(f"http://hub.example{target}".encode()).relative_target == target
 
 
-def test_headers_are_found_in_any_case_and_joined():
+def test_headers_are_found_in_any_case_and_joined() -> None:
     asked = request(headers=[("Accept", "a"), ("ACCEPT", "b"), ("Host", "h")])
     assert asked.header("accept") == "a, b"
     assert asked.header("host") == "h"
     assert asked.header("origin") == ""
 
 
-def test_parameters_are_decoded():
+def test_parameters_are_decoded() -> None:
     assert request(b"/?a=%C3%A9&b=x+y&c=&d").parameters == {"a": "é", "b": "x y", "c": "", "d": ""}
 
 
-def test_the_same_parameter_may_be_given_twice_but_not_with_two_meanings():
+def test_the_same_parameter_may_be_given_twice_but_not_with_two_meanings() -> None:
     assert request(b"/?a=1&a=1").parameters == {"a": "1"}
     with pytest.raises(Refused, match="'a' twice"):
         _ = request(b"/?a=1&a=2").parameters
 
 
-def test_a_certificate_does_not_show():
+def test_a_certificate_does_not_show() -> None:
     assert "secret" not in repr(Request("GET", b"/", (), certificate=b"secret"))

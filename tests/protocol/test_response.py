@@ -1,7 +1,9 @@
 """What requests are answered."""
 
 import json
+from collections.abc import Iterator
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ PLAIN = Request("POST", b"/pub/foo", (("Accept", "*/*"),))
 JSON = Request("POST", b"/pub/foo", (("Accept", "application/json"),))
 
 
-def everything():
+def everything() -> Iterator[Any]:
     for cls in vars(errors).values():
         if isinstance(cls, type) and issubclass(cls, HookbotError):
             match cls.__name__:
@@ -31,27 +33,27 @@ def everything():
                     yield cls("why")
 
 
-def test_a_publish_is_answered_as_the_ancestor_does_and_with_its_id():
+def test_a_publish_is_answered_as_the_ancestor_does_and_with_its_id() -> None:
     answer = stored_response(Message("foo", id=ID), PLAIN)
     assert (answer.status, answer.body) == (200, b"OK\n")
     assert dict(answer.headers) == {"Content-Type": "text/plain; charset=utf-8", "Hookbot-Message-Id": ID}
 
 
-def test_who_accepts_json_gets_the_id_as_json():
+def test_who_accepts_json_gets_the_id_as_json() -> None:
     answer = stored_response(Message("foo", id=ID), JSON)
     assert json.loads(answer.body) == {"id": ID}
     assert dict(answer.headers) == {"Content-Type": "application/json", "Hookbot-Message-Id": ID}
 
 
 @pytest.mark.parametrize("asked", [PLAIN, JSON])
-def test_a_duplicate_is_marked(asked):
+def test_a_duplicate_is_marked(asked: Request) -> None:
     answer = stored_response(Duplicate(ID), asked)
     assert answer.status == 200
     assert ("Hookbot-Duplicate", "true") in answer.headers
     assert ("Hookbot-Message-Id", ID) in answer.headers
 
 
-def test_a_challenge_is_answered_by_text_that_no_browser_takes_for_anything_else():
+def test_a_challenge_is_answered_by_text_that_no_browser_takes_for_anything_else() -> None:
     assert Reply is Response
     assert Response(b"challenge") == Response(
         b"challenge", 200, (("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"))
@@ -59,14 +61,14 @@ def test_a_challenge_is_answered_by_text_that_no_browser_takes_for_anything_else
 
 
 @pytest.mark.parametrize("error", [*everything()], ids=lambda error: type(error).__name__)
-def test_an_error_is_one_sentence(error):
+def test_an_error_is_one_sentence(error: Any) -> None:
     answer = error_response(error, PLAIN)
     assert (answer.status, answer.body) == (error.status, b"why\n")
     assert answer.headers[0] == ("Content-Type", "text/plain; charset=utf-8")
 
 
 @pytest.mark.parametrize("error", [*everything()], ids=lambda error: type(error).__name__)
-def test_an_error_is_a_problem_for_those_who_accept_json(error):
+def test_an_error_is_a_problem_for_those_who_accept_json(error: Any) -> None:
     answer = error_response(error, JSON)
     assert answer.headers[0] == ("Content-Type", "application/problem+json")
     assert json.loads(answer.body) == {
@@ -76,7 +78,7 @@ def test_an_error_is_a_problem_for_those_who_accept_json(error):
     }
 
 
-def test_a_missing_token_is_answered_as_the_ancestor_does():
+def test_a_missing_token_is_answered_as_the_ancestor_does() -> None:
     answer = error_response(Unauthorized(), PLAIN)
     assert (answer.status, answer.body) == (401, b"401 Unauthorized\n")
     assert ("WWW-Authenticate", 'Basic realm="hookbot"') in answer.headers
@@ -92,16 +94,16 @@ def test_a_missing_token_is_answered_as_the_ancestor_does():
         (Unavailable("no"), ("Retry-After", "1")),
     ],
 )
-def test_an_error_says_what_to_do_instead(error, header):
+def test_an_error_says_what_to_do_instead(error: Any, header: tuple[str, str]) -> None:
     assert header in error_response(error, PLAIN).headers
 
 
-def test_whatever_the_sentence_shows_can_be_sent():
+def test_whatever_the_sentence_shows_can_be_sent() -> None:
     assert error_response(HookbotError("half a pair \ud83d"), PLAIN).body == b"half a pair \\ud83d\n"
     assert error_response(HookbotError("half a pair \ud83d"), JSON).body.isascii()
 
 
-def _statuses():
+def _statuses() -> dict[int, Any]:
     classes = [errors.Refused, errors.Unavailable]
     for cls in classes:
         classes.extend(sub for sub in cls.__subclasses__() if sub.__module__ == "hookbot.errors")
@@ -109,7 +111,9 @@ def _statuses():
 
 
 @pytest.mark.parametrize(("status", "cls"), _statuses().items())
-def test_every_status_of_a_hub_is_turned_back_into_the_error_that_it_came_from(status, cls):
+def test_every_status_of_a_hub_is_turned_back_into_the_error_that_it_came_from(
+    status: int, cls: type[Exception]
+) -> None:
     error = error_from(status, {"allow": "GET", "retry-after": "7"}, b"a sentence\n")
     assert isinstance(error, cls)
     assert (error.status, str(error)) == (status, f"{status} a sentence")
@@ -128,5 +132,5 @@ def test_every_status_of_a_hub_is_turned_back_into_the_error_that_it_came_from(s
         (b"x" * 9999, "401 " + "x" * 300),
     ],
 )
-def test_an_error_says_one_printable_line(body, text):
+def test_an_error_says_one_printable_line(body: bytes, text: str) -> None:
     assert str(error_from(401, {}, body)) == text

@@ -34,12 +34,12 @@ GRAMMAR = st.one_of(
         ("1970-01-01T02:00:01 02:00", SinceTime(1_000_000)),
     ],
 )
-def test_every_form_is_understood(text, since):
+def test_every_form_is_understood(text: str, since: FromOldest | AfterId | SinceTime) -> None:
     assert parse_since(text, now_us=NOW_US) == since
 
 
 @pytest.mark.parametrize("text", ["999999999d", "0001-01-01T00:00:00Z"])
-def test_longer_ago_than_1970_is_1970(text):
+def test_longer_ago_than_1970_is_1970(text: str) -> None:
     assert parse_since(text, now_us=NOW_US) == SinceTime(0)
 
 
@@ -47,24 +47,24 @@ def test_longer_ago_than_1970_is_1970(text):
     "text",
     ["", "ALL", "now", "-1", "5", "1w", "1.5h", "-5m", "1h30m", "٣m", "9999999999s", "2026-01-02", "x" * 10_000, "7d "],
 )
-def test_anything_else_is_refused_with_the_accepted_forms(text):
+def test_anything_else_is_refused_with_the_accepted_forms(text: str) -> None:
     with pytest.raises(Refused, match=re.escape(ACCEPTED)) as caught:
         parse_since(text, now_us=NOW_US)
     assert len(str(caught.value)) < 250
 
 
 @given(EPOCHS, st.integers(0, 10**15 - 1))
-def test_an_id_is_never_taken_for_a_time(epoch, position):
+def test_an_id_is_never_taken_for_a_time(epoch: str, position: int) -> None:
     assert parse_since(format_id(epoch, position), now_us=NOW_US) == AfterId(epoch, position)
 
 
 @given(GRAMMAR)
-def test_a_time_is_never_taken_for_an_id(text):
+def test_a_time_is_never_taken_for_an_id(text: str) -> None:
     assert not isinstance(parse_since(text, now_us=NOW_US), AfterId)
 
 
 @given(st.text(max_size=30))
-def test_whatever_is_asked_for_is_a_place_to_start_or_refused(text):
+def test_whatever_is_asked_for_is_a_place_to_start_or_refused(text: str) -> None:
     try:
         since = parse_since(text, now_us=NOW_US)
     except Refused:
@@ -73,11 +73,11 @@ def test_whatever_is_asked_for_is_a_place_to_start_or_refused(text):
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("2h", 7200), ("7d", 604800)])
-def test_a_duration_is_a_number_and_a_unit(text, seconds):
+def test_a_duration_is_a_number_and_a_unit(text: str, seconds: int) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "s", "5", "5 s", "5S", "5ms", "+5s"])
-def test_what_is_no_duration_is_refused(text):
+def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a duration"):
         parse_duration(text)

@@ -18,16 +18,18 @@ V1 = {"Sec-WebSocket-Protocol": "hookbot.v1"}
 LINES = {"Accept": "application/x-ndjson"}
 
 
-def read(query="", headers=(), *, path="/sub/foo", websocket=True):
+def read(
+    query: str = "", headers: tuple[()] | dict[str, str] = (), *, path: str = "/sub/foo", websocket: bool = True
+) -> SubscribeRequest:
     request = Request("GET", f"{path}?{query}".encode(), tuple(dict(headers).items()))
     return SubscribeRequest.read(request, find_route("GET", request.raw_path), websocket=websocket, now_us=NOW_US)
 
 
-def test_a_plain_websocket_hears_raw_frames_from_now_on():
+def test_a_plain_websocket_hears_raw_frames_from_now_on() -> None:
     assert read() == SubscribeRequest(TopicFilter(("foo",)), path="/sub/foo", topic="foo", format="raw")
 
 
-def test_what_is_heard_comes_from_the_path():
+def test_what_is_heard_comes_from_the_path() -> None:
     assert read(path="/foo/").wanted == TopicFilter(("foo/",))
     assert read(path="/sub/foo%3Frecursive").wanted == TopicFilter(("foo", "foo/"))
     assert read(path="/unsafe/sub/foo").wanted == TopicFilter(("/unsafe/foo",))
@@ -46,12 +48,14 @@ def test_what_is_heard_comes_from_the_path():
         ("", "raw", None),
     ],
 )
-def test_a_websocket_gets_the_first_subprotocol_that_is_known(offers, format, subprotocol):
+def test_a_websocket_gets_the_first_subprotocol_that_is_known(
+    offers: str, format: str, subprotocol: str | None
+) -> None:
     listening = read(headers={"Sec-WebSocket-Protocol": offers})
     assert (listening.format, listening.subprotocol) == (format, subprotocol)
 
 
-def test_offers_may_be_spread_over_headers():
+def test_offers_may_be_spread_over_headers() -> None:
     request = Request("GET", b"/", (("Sec-WebSocket-Protocol", "a,b"), ("sec-websocket-protocol", " c ,")))
     assert offered_subprotocols(request) == ["a", "b", "c"]
 
@@ -70,12 +74,12 @@ def test_offers_may_be_spread_over_headers():
         ("", "follow=1", "jsonl"),
     ],
 )
-def test_a_stream_is_asked_for_by_accept_or_by_history(accept, query, format):
+def test_a_stream_is_asked_for_by_accept_or_by_history(accept: str, query: str, format: str) -> None:
     assert read(query, {"Accept": accept}, websocket=False).format == format
 
 
 @pytest.mark.parametrize("headers", [{}, {"Accept": "*/*"}, {"Accept": "text/html"}, V1])
-def test_a_plain_page_is_told_to_upgrade(headers):
+def test_a_plain_page_is_told_to_upgrade(headers: dict[str, str]) -> None:
     with pytest.raises(UpgradeRequired):
         read(headers=headers, websocket=False)
 
@@ -97,27 +101,29 @@ def test_a_plain_page_is_told_to_upgrade(headers):
         ("follow=1", {}, None),
     ],
 )
-def test_a_start_is_since_and_a_browsers_last_event_id_wins(query, headers, since):
+def test_a_start_is_since_and_a_browsers_last_event_id_wins(
+    query: str, headers: dict[str, str], since: FromOldest | SinceTime | AfterId | None
+) -> None:
     assert read(query, headers).since == since
 
 
-def test_a_new_cursor_starts_now_even_if_it_does_not_follow():
+def test_a_new_cursor_starts_now_even_if_it_does_not_follow() -> None:
     assert read("follow=0&cursor=c", V1).since is None
 
 
 @pytest.mark.parametrize(("query", "headers"), [("since=", {}), ("since=yesterday", {}), ("", {"Last-Event-ID": "17"})])
-def test_any_other_start_is_refused_with_the_accepted_forms(query, headers):
+def test_any_other_start_is_refused_with_the_accepted_forms(query: str, headers: dict[str, str]) -> None:
     with pytest.raises(Refused, match=re.escape(ACCEPTED)):
         read(query, headers)
 
 
-def test_an_end_and_a_direction_can_be_asked_for():
+def test_an_end_and_a_direction_can_be_asked_for() -> None:
     listening = read("follow=0&limit=5&order=newest")
     assert (listening.follow, listening.limit, listening.newest) == (False, 5, True)
     assert read("follow=1&order=oldest") == read()
 
 
-def test_a_cursor_or_a_group_has_a_name():
+def test_a_cursor_or_a_group_has_a_name() -> None:
     cursor = read("cursor=deploy&takeover=1&max_unacked=10", V1)
     group = read("group=workers&key=topic&ack_timeout=5m", V1)
     assert (cursor.cursor, cursor.takeover, cursor.max_unacked) == ("deploy", True, 10)
@@ -135,7 +141,7 @@ def test_a_cursor_or_a_group_has_a_name():
         ("group=g", V1, True),
     ],
 )
-def test_who_keeps_accounts_needs_the_app(query, headers, needs_app):
+def test_who_keeps_accounts_needs_the_app(query: str, headers: dict[str, str], needs_app: bool) -> None:
     assert read(query, headers).needs_app == needs_app
 
 
@@ -174,7 +180,7 @@ def test_who_keeps_accounts_needs_the_app(query, headers, needs_app):
         "since=now",
     ],
 )
-def test_nonsense_is_refused_in_one_sentence(query):
+def test_nonsense_is_refused_in_one_sentence(query: str) -> None:
     with pytest.raises(Refused) as caught:
         read(query, V1)
     assert len(str(caught.value)) < 250
@@ -184,10 +190,10 @@ def test_nonsense_is_refused_in_one_sentence(query):
 @pytest.mark.parametrize(
     ("headers", "websocket"), [({}, True), ({"Sec-WebSocket-Protocol": "cloudevents.json"}, True), (LINES, False)]
 )
-def test_only_one_format_has_acknowledgements(query, headers, websocket):
+def test_only_one_format_has_acknowledgements(query: str, headers: dict[str, str], websocket: bool) -> None:
     with pytest.raises(Refused, match=r"hookbot\.v1"):
         read(query, headers, websocket=websocket)
 
 
-def test_what_nobody_knows_is_left_alone():
+def test_what_nobody_knows_is_left_alone() -> None:
     assert read("utm_source=mail&token=abc") == read()

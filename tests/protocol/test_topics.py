@@ -1,5 +1,6 @@
 """Paths and topics: what is one, and which subscription hears it."""
 
+from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
@@ -33,7 +34,7 @@ TOPICS = st.builds(
 PATTERNS = st.one_of(TOPICS, TOPICS.map(lambda topic: topic.rstrip("/") + "/" if topic not in ("", UNSAFE) else topic))
 
 
-def hears(pattern, topic):
+def hears(pattern: str, topic: str) -> bool:
     """What a pattern hears, as the protocol's table says it."""
     if is_unsafe(pattern) != is_unsafe(topic):
         return False
@@ -59,7 +60,7 @@ def hears(pattern, topic):
         (b"/%70ub/foo", "/pub/foo"),
     ],
 )
-def test_a_path_is_decoded_once(raw, path):
+def test_a_path_is_decoded_once(raw: bytes, path: str) -> None:
     assert decode_path(raw) == path
 
 
@@ -96,7 +97,7 @@ def test_a_path_is_decoded_once(raw, path):
         b"/pub/%1",
     ],
 )
-def test_what_is_not_a_path_is_refused(raw):
+def test_what_is_not_a_path_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidTopic):
         decode_path(raw)
 
@@ -104,7 +105,7 @@ def test_what_is_not_a_path_is_refused(raw):
 @given(st.text(min_size=1).map(lambda text: quote("/" + text, safe="/:@!$&'()*+,;=~")))
 @example("/a%2Bb")
 @example("/%F4%8F%BF%BF")
-def test_what_is_accepted_is_decoded_as_the_standard_library_does(target):
+def test_what_is_accepted_is_decoded_as_the_standard_library_does(target: str) -> None:
     try:
         path = decode_path(target.encode())
     except InvalidTopic:
@@ -113,7 +114,7 @@ def test_what_is_accepted_is_decoded_as_the_standard_library_does(target):
 
 
 @given(st.binary(max_size=60).map(lambda raw: b"/" + raw))
-def test_whatever_is_sent_is_a_path_or_refused(raw):
+def test_whatever_is_sent_is_a_path_or_refused(raw: bytes) -> None:
     try:
         path = decode_path(raw)
     except InvalidTopic:
@@ -124,13 +125,13 @@ def test_whatever_is_sent_is_a_path_or_refused(raw):
 
 
 @given(st.lists(SEGMENTS, min_size=1, max_size=4))
-def test_every_topic_can_be_spelled_as_a_path(segments):
+def test_every_topic_can_be_spelled_as_a_path(segments: list[str]) -> None:
     path = "/" + "/".join(segments)
     assert decode_path(quote(path).encode()) == path
 
 
 @pytest.mark.parametrize("topic", ["", "foo", "foo/", "foo/bar", UNSAFE, f"{UNSAFE}foo", f"{UNSAFE}foo/", "?", "été"])
-def test_a_topic_can_be_published_to(topic):
+def test_a_topic_can_be_published_to(topic: str) -> None:
     assert check_topic(topic) == topic
 
 
@@ -151,18 +152,18 @@ def test_a_topic_can_be_published_to(topic):
         "half a pair \ud83d",
     ],
 )
-def test_what_is_not_a_topic_is_refused(topic):
+def test_what_is_not_a_topic_is_refused(topic: str) -> None:
     with pytest.raises(InvalidTopic):
         check_topic(topic)
 
 
-def test_a_topic_is_measured_in_bytes():
+def test_a_topic_is_measured_in_bytes() -> None:
     assert check_topic("é" * (MAX_TOPIC_BYTES // 2))
     with pytest.raises(InvalidTopic):
         check_topic("é" * (MAX_TOPIC_BYTES // 2) + "e")
 
 
-def test_a_refusal_shows_what_was_wrong_and_is_short():
+def test_a_refusal_shows_what_was_wrong_and_is_short() -> None:
     with pytest.raises(InvalidTopic, match="'foo//bar'"):
         check_topic("foo//bar")
     with pytest.raises(InvalidTopic) as caught:
@@ -174,7 +175,7 @@ def test_a_refusal_shows_what_was_wrong_and_is_short():
     ("topic", "own"),
     [("hookbot/routers", True), ("/unsafe/hookbot/x", True), ("hookbot", False), ("my/hookbot/x", False)],
 )
-def test_what_lies_beneath_hookbot_is_the_hubs_own(topic, own):
+def test_what_lies_beneath_hookbot_is_the_hubs_own(topic: str, own: bool) -> None:
     assert is_own(topic) == own
 
 
@@ -192,12 +193,12 @@ def test_what_lies_beneath_hookbot_is_the_hubs_own(topic, own):
         ("/unsafe/?recursive", ("/unsafe/",)),
     ],
 )
-def test_a_subscription_is_read_into_patterns(text, patterns):
+def test_a_subscription_is_read_into_patterns(text: str, patterns: tuple[Any, ...]) -> None:
     assert TopicFilter.parse(text).patterns == patterns
 
 
 @pytest.mark.parametrize("text", ["foo//", "foo//?recursive", "..", "foo?recursive?recursive", "x" * 1025])
-def test_a_subscription_to_what_is_not_a_topic_is_refused(text):
+def test_a_subscription_to_what_is_not_a_topic_is_refused(text: str) -> None:
     with pytest.raises(InvalidTopic):
         TopicFilter.parse(text)
 
@@ -214,7 +215,7 @@ def test_a_subscription_to_what_is_not_a_topic_is_refused(text):
         ("/unsafe/foo?recursive", True, True),
     ],
 )
-def test_a_filter_knows_its_kind(text, subtree, unsafe):
+def test_a_filter_knows_its_kind(text: str, subtree: bool, unsafe: bool) -> None:
     wanted = TopicFilter.parse(text)
     assert (wanted.subtree, wanted.unsafe) == (subtree, unsafe)
 
@@ -240,17 +241,17 @@ def test_a_filter_knows_its_kind(text, subtree, unsafe):
         ("/unsafe/", "unsafe/foo", False),
     ],
 )
-def test_a_subscription_hears_its_topics(text, topic, heard):
+def test_a_subscription_hears_its_topics(text: str, topic: str, heard: bool) -> None:
     assert TopicFilter.parse(text).matches(topic) == heard
 
 
 @given(st.lists(PATTERNS, min_size=1, max_size=3, unique=True), TOPICS)
-def test_a_filter_hears_what_any_of_its_patterns_hears(patterns, topic):
+def test_a_filter_hears_what_any_of_its_patterns_hears(patterns: list[str], topic: str) -> None:
     assert TopicFilter(tuple(patterns)).matches(topic) == any(hears(pattern, topic) for pattern in patterns)
 
 
 @given(TOPICS, st.lists(PATTERNS))
-def test_the_patterns_of_a_topic_are_all_that_hear_it(topic, others):
+def test_the_patterns_of_a_topic_are_all_that_hear_it(topic: str, others: list[str]) -> None:
     patterns = list(patterns_of(topic))
 
     assert len(patterns) == len(set(patterns))
@@ -259,6 +260,6 @@ def test_the_patterns_of_a_topic_are_all_that_hear_it(topic, others):
 
 
 @given(SAFE)
-def test_no_safe_topic_is_heard_as_an_unsafe_one_or_the_other_way_round(name):
+def test_no_safe_topic_is_heard_as_an_unsafe_one_or_the_other_way_round(name: str) -> None:
     assert not any(is_unsafe(pattern) for pattern in patterns_of(name))
     assert all(is_unsafe(pattern) for pattern in patterns_of(UNSAFE + name))

@@ -1,5 +1,8 @@
 """The bytes of websockets, as the fan-out sends and reads them."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,14 +36,14 @@ HANDSHAKE = (
 )
 
 
-def request(**changed):
+def request(**changed: Any) -> Request:
     """A handshake with some headers changed, or left out where the new value is None."""
     changed = {name.replace("_", "-"): value for name, value in changed.items()}
     kept = tuple(pair for pair in HANDSHAKE if pair[0].lower() not in changed)
     return Request("GET", b"/sub/a", (*kept, *((name, value) for name, value in changed.items() if value is not None)))
 
 
-def parsed(data):
+def parsed(data: bytes) -> list[Frame]:
     """Frames as the `websockets` library reads them from a server."""
     reader = StreamReader()
     reader.feed_data(data)
@@ -51,7 +54,7 @@ def parsed(data):
     return frames
 
 
-def drive(generator):
+def drive(generator: Iterator[Any]) -> bool | Frame:
     try:
         next(generator)
     except StopIteration as done:
@@ -60,28 +63,28 @@ def drive(generator):
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, CLOSE, PING, PONG])
-def test_a_frame_is_what_the_opcode_says(opcode):
+def test_a_frame_is_what_the_opcode_says(opcode: int) -> None:
     assert parsed(frame(opcode, b"ab")) == [Frame(Opcode(opcode), b"ab")]
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 100_000])
-def test_a_payload_of_any_size_comes_back(size):
+def test_a_payload_of_any_size_comes_back(size: int) -> None:
     payload = bytes(n % 251 for n in range(size))
 
     assert parsed(frame(BINARY, payload) * 2) == [Frame(Opcode.BINARY, payload)] * 2
 
 
-def test_a_goodbye_has_a_code_and_a_reason_that_is_cut_between_characters():
+def test_a_goodbye_has_a_code_and_a_reason_that_is_cut_between_characters() -> None:
     [cut] = parsed(close_frame(1001, "ä" * 100))
 
     assert Close.parse(cut.data) == Close(1001, "ä" * 61)
 
 
-def test_the_answer_to_a_goodbye_without_a_code_has_none():
+def test_the_answer_to_a_goodbye_without_a_code_has_none() -> None:
     assert close_frame(NO_CODE, "") == b"\x88\0"
 
 
-def test_a_handshake_is_accepted_as_the_example_of_rfc_6455_says():
+def test_a_handshake_is_accepted_as_the_example_of_rfc_6455_says() -> None:
     answer = accept_handshake(request(), None)
 
     assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n" in answer
@@ -89,14 +92,14 @@ def test_a_handshake_is_accepted_as_the_example_of_rfc_6455_says():
     assert b"Sec-WebSocket-Protocol" not in answer
 
 
-def test_the_chosen_subprotocol_is_named_and_no_extension_is():
+def test_the_chosen_subprotocol_is_named_and_no_extension_is() -> None:
     answer = accept_handshake(request(sec_websocket_extensions="permessage-deflate"), "hookbot.v1")
 
     assert b"\r\nSec-WebSocket-Protocol: hookbot.v1\r\n" in answer
     assert b"xtensions" not in answer
 
 
-def test_the_websockets_library_would_have_accepted_it_just_so():
+def test_the_websockets_library_would_have_accepted_it_just_so() -> None:
     protocol = ServerProtocol()
     protocol.receive_data(
         b"GET /sub/a HTTP/1.1\r\n" + b"".join(b"%b: %b\r\n" % (n.encode(), v.encode()) for n, v in HANDSHAKE) + b"\r\n"
@@ -119,7 +122,7 @@ def test_the_websockets_library_would_have_accepted_it_just_so():
         {"sec_websocket_key": "\xff" * 24},
     ],
 )
-def test_a_malformed_handshake_is_refused(changed):
+def test_a_malformed_handshake_is_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(Refused):
         accept_handshake(request(**changed), None)
 
@@ -137,17 +140,17 @@ def test_a_malformed_handshake_is_refused(changed):
         ({"upgrade": None}, False),
     ],
 )
-def test_a_handshake_is_known_by_whole_words(changed, expected):
+def test_a_handshake_is_known_by_whole_words(changed: dict[str, Any], expected: bool) -> None:
     assert is_handshake(request(**changed)) is expected
 
 
-def test_only_a_get_is_a_handshake():
+def test_only_a_get_is_a_handshake() -> None:
     assert not is_handshake(Request("POST", b"/sub/a", HANDSHAKE))
 
 
 @pytest.mark.parametrize("payload", [b"", b"x", b"x" * 125])
 @pytest.mark.parametrize("kind", ["ping", "pong", "close"])
-def test_one_control_frame_is_known_only_if_it_is_whole_and_alone(kind, payload):
+def test_one_control_frame_is_known_only_if_it_is_whole_and_alone(kind: str, payload: bytes) -> None:
     client = FrameProtocol(client=True, extensions=[])
     sent = bytes(client.close(1000, payload[2:].decode()) if kind == "close" else getattr(client, kind)(payload))
 
@@ -157,7 +160,7 @@ def test_one_control_frame_is_known_only_if_it_is_whole_and_alone(kind, payload)
 
 
 @given(st.sampled_from(b"\x89\x8a"), st.binary(min_size=4, max_size=4), st.binary(max_size=125))
-def test_one_control_frame_leaves_nothing_in_a_parser(first, mask, masked):
+def test_one_control_frame_leaves_nothing_in_a_parser(first: int, mask: bytes, masked: bytes) -> None:
     data = bytes((first, 0x80 | len(masked))) + mask + masked
     assert is_one_control_frame(data)
 

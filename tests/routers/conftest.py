@@ -1,9 +1,14 @@
+from collections.abc import AsyncIterator
+from contextlib import _AsyncGeneratorContextManager
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from hookbot.broker.broker import open_broker
+from hookbot.broker.broker import Broker, open_broker
 from hookbot.broker.channels import Entry
 from hookbot.log.memory import MemoryLog
-from hookbot.protocol.message import Draft
+from hookbot.protocol.message import Draft, Message
 from hookbot.protocol.topics import TopicFilter
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.runner import RouterSpec, open_routers
@@ -20,13 +25,13 @@ class Jira:
 
 
 @pytest.fixture
-async def broker():
+async def broker() -> AsyncIterator[Broker]:
     async with open_broker(MemoryLog()) as broker:
         yield broker
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> Path:
     """A file with one router, which copies what it reads beneath ``jira/``."""
     path = tmp_path / "jira.py"
     path.write_text(JIRA)
@@ -34,23 +39,23 @@ def file(tmp_path):
 
 
 @pytest.fixture
-def hub(broker):
+def hub(broker: Broker) -> "Hub":
     return Hub(broker)
 
 
 class Hub:
     """Routers over a broker, and what one sees of them from outside."""
 
-    def __init__(self, broker):
+    def __init__(self, broker: Broker) -> None:
         self.broker = broker
 
-    def run(self, **routers):
+    def run(self, **routers: Any) -> _AsyncGeneratorContextManager:
         return open_routers(self.broker, [_spec(name, router) for name, router in routers.items()], str)
 
-    async def publish(self, topic, body=b"", **fields):
+    async def publish(self, topic: str, body: bytes = b"", **fields: Any) -> Message:
         return await self.broker.publish(Draft(topic, body, **fields))
 
-    async def wait_for(self, topic, count=1):
+    async def wait_for(self, topic: str, count: int = 1) -> list[Message]:
         """The first `count` messages of a topic or subtree, as soon as they are there."""
         found = []
         with self.broker.subscribe(TopicFilter((topic,))) as subscription:
@@ -59,11 +64,11 @@ class Hub:
                 found += [item.message for item in await subscription.take() if isinstance(item, Entry)]
         return found
 
-    async def stored(self, topic):
+    async def stored(self, topic: str) -> list[Message]:
         page = await self.broker.log.read(TopicFilter((topic,)), after=0, limit=100_000, max_bytes=1 << 30)
         return list(page.messages)
 
 
-def _spec(name, router):
+def _spec(name: str, router: Any) -> RouterSpec:
     make, limits = router if isinstance(router, tuple) else (router, RouterLimits())
     return RouterSpec(name, make if callable(make) else lambda: make, limits=limits)

@@ -1,24 +1,29 @@
 """Attempts at one message: repeated, limited, and given up; then the next one has its turn."""
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
+from hookbot.protocol.message import Message
 from hookbot.routers.attempts import RouterLimits
+from hookbot.routers.outbox import DraftCollector
 from support.misbehaving_routers import Copy, Misbehaving, hang, raise_error
 
 
-async def exit_process(publish):
+async def exit_process(publish: DraftCollector) -> None:
     raise SystemExit(1)
 
 
-async def flood(publish):
+async def flood(publish: DraftCollector) -> None:
     for number in range(10_000):
         await publish(f"flood/{number}", b"")
 
 
-async def flood_without_a_care(publish):
+async def flood_without_a_care(publish: DraftCollector) -> None:
     for number in range(10_000):
         try:
             await publish(f"flood/{number}", b"")
@@ -26,28 +31,28 @@ async def flood_without_a_care(publish):
             continue
 
 
-async def garbage_topic(publish):
+async def garbage_topic(publish: DraftCollector) -> None:
     await publish("not//a topic", b"")
 
 
-async def own_topic(publish):
+async def own_topic(publish: DraftCollector) -> None:
     await publish("hookbot/failed/other", b"")
 
 
-async def text(publish):
+async def text(publish: DraftCollector) -> None:
     await publish("copy", "text")
 
 
-async def headers_of_another_type(publish):
+async def headers_of_another_type(publish: DraftCollector) -> None:
     await publish("copy", b"", headers={"Content-Type": "text/plain"})
 
 
-async def leave_a_nursery_open(publish):
+async def leave_a_nursery_open(publish: DraftCollector) -> None:
     nursery = await trio.open_nursery().__aenter__()
     nursery.start_soon(trio.sleep_forever)
 
 
-async def raise_in_a_nursery(publish):
+async def raise_in_a_nursery(publish: DraftCollector) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.sleep_forever)
         raise OSError("in a nursery")
@@ -70,8 +75,8 @@ MISBEHAVIOURS = [
 
 @pytest.mark.parametrize(("how", "error"), MISBEHAVIOURS)
 async def test_a_router_that_misbehaves_goes_on_with_the_next_message_and_disturbs_nobody(
-    hub, autojump_clock, caplog, how, error
-):
+    hub: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, how: Callable[..., Any], error: str
+) -> None:
     async with hub.run(bad=Misbehaving(how), good=Copy()) as routers:
         bad = await hub.publish("in/1", b"bad", headers=(("X-Kind", "test"),))
         await hub.publish("in/2", b"next")
@@ -94,7 +99,9 @@ async def test_a_router_that_misbehaves_goes_on_with_the_next_message_and_distur
 
 
 @pytest.mark.parametrize("how", [raise_error, exit_process, leave_a_nursery_open, raise_in_a_nursery])
-async def test_a_message_that_fails_once_is_routed_at_the_second_attempt(hub, autojump_clock, how):
+async def test_a_message_that_fails_once_is_routed_at_the_second_attempt(
+    hub: Any, autojump_clock: MockClock, how: Callable[..., Any]
+) -> None:
     async with hub.run(bad=Misbehaving(how, times=1)) as routers:
         await hub.publish("in/1", b"bad")
         [copy] = await hub.wait_for("copy")
@@ -105,7 +112,7 @@ async def test_a_message_that_fails_once_is_routed_at_the_second_attempt(hub, au
     assert await hub.stored("hookbot/") == []
 
 
-async def test_a_message_that_failed_is_unsafe_where_it_was_unsafe(hub, autojump_clock):
+async def test_a_message_that_failed_is_unsafe_where_it_was_unsafe(hub: Any, autojump_clock: MockClock) -> None:
     class Unsafe(Misbehaving):
         topics = ("/unsafe/in/",)
 
@@ -117,8 +124,8 @@ async def test_a_message_that_failed_is_unsafe_where_it_was_unsafe(hub, autojump
 
 
 async def test_two_routers_that_hear_everything_and_always_fail_do_not_feed_on_each_others_failures(
-    hub, autojump_clock
-):
+    hub: Any, autojump_clock: MockClock
+) -> None:
     class Everything(Misbehaving):
         topics = ("",)
 
@@ -131,7 +138,7 @@ async def test_two_routers_that_hear_everything_and_always_fail_do_not_feed_on_e
     assert len(await hub.stored("")) == 3
 
 
-async def test_a_message_is_not_tried_for_longer_than_its_time(hub, autojump_clock):
+async def test_a_message_is_not_tried_for_longer_than_its_time(hub: Any, autojump_clock: MockClock) -> None:
     started = trio.current_time()
     async with hub.run(bad=(Misbehaving(hang), RouterLimits(time_limit=7))):
         await hub.publish("in/1", b"bad")
@@ -140,8 +147,8 @@ async def test_a_message_is_not_tried_for_longer_than_its_time(hub, autojump_clo
     assert failed.header("Hookbot-Failed-Error") == "TimeoutError: its time limit of 7 s for one message is over"
 
 
-async def test_a_router_that_publishes_without_end_lets_the_rest_run_and_is_stopped(hub):
-    async def publish_for_ever(publish):
+async def test_a_router_that_publishes_without_end_lets_the_rest_run_and_is_stopped(hub: Any) -> None:
+    async def publish_for_ever(publish: DraftCollector) -> None:
         while True:
             try:
                 await publish("flood", b"")
@@ -167,9 +174,11 @@ NOT_AS_EXPECTED = {
 
 
 @pytest.mark.parametrize("body", NOT_AS_EXPECTED.values(), ids=NOT_AS_EXPECTED)
-async def test_a_failure_that_lies_in_the_message_is_not_waited_for(hub, autojump_clock, body):
+async def test_a_failure_that_lies_in_the_message_is_not_waited_for(
+    hub: Any, autojump_clock: MockClock, body: bytes
+) -> None:
     class Json(Copy):
-        async def route(self, message, publish):
+        async def route(self, message: Message, publish: DraftCollector) -> None:
             await publish(f"a/{message.json()['project']}/b", message)
 
     started = trio.current_time()
@@ -181,7 +190,7 @@ async def test_a_failure_that_lies_in_the_message_is_not_waited_for(hub, autojum
     assert state["retried"] == 3
 
 
-async def test_no_secret_of_a_message_is_logged_when_all_goes_well(hub, caplog):
+async def test_no_secret_of_a_message_is_logged_when_all_goes_well(hub: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with hub.run(copy=Copy()):
         await hub.publish("in/1", b"private")

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from hookbot.errors import ConfigError
@@ -15,7 +17,7 @@ PUSH = Message(
 )
 
 
-def test_a_message_looks_like_its_envelope_with_its_body_read():
+def test_a_message_looks_like_its_envelope_with_its_body_read() -> None:
     assert document(PUSH) == {
         "id": "abcdefgh-000000000000001",
         "topic": "github.com/repo/acme/app",
@@ -42,7 +44,7 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("message", "body"), BODIES)
-def test_a_body_is_what_it_says(message, body):
+def test_a_body_is_what_it_says(message: Message, body: dict[str, Any] | str | None) -> None:
     assert parse_body(message) == body
 
 
@@ -64,7 +66,7 @@ CONDITIONS = [
 
 
 @pytest.mark.parametrize(("text", "holds"), CONDITIONS)
-def test_a_condition_holds_or_does_not(text, holds):
+def test_a_condition_holds_or_does_not(text: str, holds: bool) -> None:
     assert Expression(text).holds(document(PUSH)) is holds
 
 
@@ -78,29 +80,29 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("text", "error"), MISTAKES)
-def test_an_expression_that_cannot_mean_anything_is_refused_at_once(text, error):
+def test_an_expression_that_cannot_mean_anything_is_refused_at_once(text: str, error: str) -> None:
     with pytest.raises(ConfigError, match=error):
         Expression(text)
 
 
-def test_what_an_expression_cannot_work_with_is_an_error_of_the_message():
+def test_what_an_expression_cannot_work_with_is_an_error_of_the_message() -> None:
     with pytest.raises(ValueError, match="length"):
         Expression("length(body.repository.id)").value(document(PUSH))
 
 
-def test_a_template_is_filled_with_text_and_numbers():
+def test_a_template_is_filled_with_text_and_numbers() -> None:
     template = Template("deploy/{body.repository.full_name}/{body.repository.id}")
     assert template.fill(document(PUSH)) == "deploy/acme/app/7"
     assert Template("plain").fill(document(PUSH)) == "plain"
 
 
 @pytest.mark.parametrize("inner", ["body.missing", "body.commits", "body.repository", "`true`", '`""`'])
-def test_a_place_that_would_get_anything_else_is_an_error_of_the_message(inner):
+def test_a_place_that_would_get_anything_else_is_an_error_of_the_message(inner: str) -> None:
     with pytest.raises(ValueError, match="not a string or a number"):
         Template(f"a/{{{inner}}}").fill(document(PUSH))
 
 
 @pytest.mark.parametrize("text", ["a/{body.x", "a/body.x}", "a/{}", "a/{b{c}}", "a/{who}"])
-def test_a_template_that_is_none_is_refused_at_once(text):
+def test_a_template_that_is_none_is_refused_at_once(text: str) -> None:
     with pytest.raises(ConfigError):
         Template(text)

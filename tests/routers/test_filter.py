@@ -1,9 +1,11 @@
 import json
+from typing import Any
 
 import pytest
 
+from hookbot.broker.broker import Broker
 from hookbot.errors import ConfigError
-from hookbot.protocol.message import Message
+from hookbot.protocol.message import Draft, Message
 from hookbot.routers.filter import FilterRouter
 from hookbot.routers.outbox import DraftCollector
 from hookbot.routers.runner import RouterSpec, open_routers
@@ -17,24 +19,24 @@ PUSH = Message(
 )
 
 
-async def routed(message=PUSH, **options):
+async def routed(message: Message = PUSH, **options: Any) -> list[Draft]:
     publisher = DraftCollector("filter", message)
     await FilterRouter(**{"reads": ["github.com/repo/"], "topic": "copy"} | options).route(message, publisher)
     return list(publisher.published.values())
 
 
-async def test_what_meets_the_condition_is_passed_on_whole_where_the_template_says():
+async def test_what_meets_the_condition_is_passed_on_whole_where_the_template_says() -> None:
     [draft] = await routed(topic="deploy/{body.repository.full_name}", where="body.ref == 'refs/heads/main'")
 
     assert draft.topic == "deploy/acme/app"
     assert (draft.body, draft.headers, draft.query) == (PUSH.body, PUSH.headers, PUSH.query)
 
 
-async def test_what_does_not_meet_the_condition_is_dropped():
+async def test_what_does_not_meet_the_condition_is_dropped() -> None:
     assert await routed(where="body.ref == 'refs/heads/next'") == []
 
 
-async def test_a_body_can_be_reshaped_to_json_or_to_text():
+async def test_a_body_can_be_reshaped_to_json_or_to_text() -> None:
     [shaped] = await routed(body="{repo: body.repository.full_name, sha: body.after}")
     [text] = await routed(body="join('@', [body.repository.full_name, body.after])")
 
@@ -44,7 +46,7 @@ async def test_a_body_can_be_reshaped_to_json_or_to_text():
     assert text.headers == (("Content-Type", "text/plain; charset=utf-8"),)
 
 
-async def test_mistakes_in_the_configuration_stop_the_hub_from_starting(broker):
+async def test_mistakes_in_the_configuration_stop_the_hub_from_starting(broker: Broker) -> None:
     for options, error in [
         ({"topic": "copy"}, "router x: the option 'reads' is missing"),
         ({"reads": ["in/"], "topic": "{nobody}"}, "router x: a message has no 'nobody'"),
@@ -56,7 +58,7 @@ async def test_mistakes_in_the_configuration_stop_the_hub_from_starting(broker):
                 pass
 
 
-async def test_two_filters_route_one_message_to_two_places(hub):
+async def test_two_filters_route_one_message_to_two_places(hub: Any) -> None:
     specs = [RouterSpec(name, "filter", {"reads": ["in/"], "topic": f"{name}/{{body.x}}"}) for name in ("a", "b")]
     async with open_routers(hub.broker, specs, str):
         await hub.publish("in/1", b'{"x": 1}')

@@ -2,12 +2,13 @@ import hmac
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
 
 from hookbot.errors import ConfigError
-from hookbot.protocol.message import Message, Verified
+from hookbot.protocol.message import Draft, Message, Verified
 from hookbot.routers import Secret
 from hookbot.routers.github import GitHubRouter
 from hookbot.routers.outbox import DraftCollector
@@ -17,11 +18,19 @@ SECRET = Secret("It's a Secret to Everybody")
 ZEROS = "0" * 40
 
 
-def body_of(name):
+def body_of(name: str) -> bytes:
     return next(path for path in DELIVERIES if path.name == name).read_bytes()
 
 
-def signed(body, event="push", secret=SECRET, digest="sha256", form=False, extra=(), **fields):
+def signed(
+    body: bytes,
+    event: str = "push",
+    secret: Secret = SECRET,
+    digest: str = "sha256",
+    form: bool = False,
+    extra: list[tuple[str, str]] | tuple[tuple[str, str]] = (),
+    **fields: Any,
+) -> Message:
     """A delivery as the log has it."""
     if form:
         body = b"payload=" + quote_plus(body).encode()
@@ -37,19 +46,19 @@ def signed(body, event="push", secret=SECRET, digest="sha256", form=False, extra
     return Message("/unsafe/github.com/org/acme", body, headers, id="abcdefgh-000000000000001", **fields)
 
 
-async def routed(message, *secrets, **options):
+async def routed(message: Message, *secrets: Any, **options: Any) -> list[Draft]:
     publisher = DraftCollector("github", message)
     await GitHubRouter(secrets or [SECRET], **options).route(message, publisher)
     return list(publisher.published.values())
 
 
-def push(**fields):
+def push(**fields: Any) -> bytes:
     return json.dumps({**json.loads(body_of("push.1.json")), **fields}).encode()
 
 
 @pytest.mark.parametrize("form", [False, True], ids=["json", "form"])
 @pytest.mark.parametrize("path", DELIVERIES, ids=lambda path: path.stem)
-async def test_every_kind_of_delivery_is_published_whole_where_it_belongs(path, form):
+async def test_every_kind_of_delivery_is_published_whole_where_it_belongs(path: Path, form: bool) -> None:
     body, event = path.read_bytes(), path.name.partition(".")[0]
     payload = json.loads(body)
     message = signed(body, event, form=form)
@@ -70,7 +79,7 @@ async def test_every_kind_of_delivery_is_published_whole_where_it_belongs(path, 
     assert len(summaries) == (event == "push")
 
 
-async def test_the_summary_of_a_push_is_the_ancestors_byte_for_byte():
+async def test_the_summary_of_a_push_is_the_ancestors_byte_for_byte() -> None:
     body = push(
         ref="refs/heads/feature/<&>",
         after="a" * 40,
@@ -89,13 +98,13 @@ async def test_the_summary_of_a_push_is_the_ancestors_byte_for_byte():
     assert summary.query == ""
 
 
-async def test_a_push_by_nobody_is_by_unknown():
+async def test_a_push_by_nobody_is_by_unknown() -> None:
     summary, _ = await routed(signed(push(pusher=None)))
     assert json.loads(summary.body)["Who"] == "<unknown>"
     assert b"\\u003cunknown\\u003e" in summary.body
 
 
-async def test_a_tag_keeps_its_prefix_and_can_be_left_out():
+async def test_a_tag_keeps_its_prefix_and_can_be_left_out() -> None:
     message = signed(push(ref="refs/tags/v1.0"))
 
     summary, _ = await routed(message)
@@ -105,7 +114,7 @@ async def test_a_tag_keeps_its_prefix_and_can_be_left_out():
     assert [draft.topic for draft in without] == ["github.com/repo/Codertocat/Hello-World"]
 
 
-async def test_a_deleted_branch_has_a_summary_of_zeros_which_can_be_left_out():
+async def test_a_deleted_branch_has_a_summary_of_zeros_which_can_be_left_out() -> None:
     message = signed(push(deleted=True, after=ZEROS, head_commit=None))
 
     summary, _ = await routed(message)
@@ -115,12 +124,12 @@ async def test_a_deleted_branch_has_a_summary_of_zeros_which_can_be_left_out():
     assert len(without) == 1
 
 
-async def test_only_the_events_asked_for_are_published():
+async def test_only_the_events_asked_for_are_published() -> None:
     assert await routed(signed(body_of("star.0.json"), "star"), events=["push", "release"]) == []
     assert len(await routed(signed(body_of("release.0.json"), "release"), events=["push", "release"])) == 1
 
 
-async def test_an_installation_belongs_to_its_account_and_an_enterprise_to_itself():
+async def test_an_installation_belongs_to_its_account_and_an_enterprise_to_itself() -> None:
     [app] = await routed(signed(body_of("installation.0.json"), "installation"))
     [enterprise] = await routed(signed(b'{"enterprise": {"slug": "acme-inc"}}', "ping"))
 
@@ -128,7 +137,7 @@ async def test_an_installation_belongs_to_its_account_and_an_enterprise_to_itsel
     assert enterprise.topic == "github.com/enterprise/acme-inc"
 
 
-async def test_an_enterprise_server_has_topics_of_its_own():
+async def test_an_enterprise_server_has_topics_of_its_own() -> None:
     router = GitHubRouter([SECRET], host="git.acme.example")
     message = signed(push(), extra=(("X-GitHub-Enterprise-Host", "git.acme.example"),))
     publisher = DraftCollector("ghes", message)
@@ -142,16 +151,16 @@ async def test_an_enterprise_server_has_topics_of_its_own():
     ]
 
 
-async def test_any_of_several_secrets_will_do():
+async def test_any_of_several_secrets_will_do() -> None:
     message = signed(push(), secret=Secret("the new one"))
     assert len(await routed(message, SECRET, Secret("the new one"))) == 2
 
 
-async def test_a_sha1_signature_will_do_where_there_is_no_other():
+async def test_a_sha1_signature_will_do_where_there_is_no_other() -> None:
     assert len(await routed(signed(push(), digest="sha1"))) == 2
 
 
-def forged():
+def forged() -> dict[str, Message]:
     good = signed(push())
     empty = ("X-Hub-Signature-256", "")
     return {
@@ -167,7 +176,9 @@ def forged():
 
 
 @pytest.mark.parametrize("how", forged())
-async def test_a_forged_delivery_is_dropped_with_a_warning_that_gives_nothing_away(how, caplog):
+async def test_a_forged_delivery_is_dropped_with_a_warning_that_gives_nothing_away(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
     message = forged()[how]
 
     assert await routed(message) == []
@@ -181,7 +192,7 @@ async def test_a_forged_delivery_is_dropped_with_a_warning_that_gives_nothing_aw
         assert hmac.new(SECRET.encode(), message.body, digest).hexdigest() not in caplog.text
 
 
-async def test_a_delivery_that_the_hub_has_verified_is_believed_and_what_it_found_travels_along():
+async def test_a_delivery_that_the_hub_has_verified_is_believed_and_what_it_found_travels_along() -> None:
     verified = Verified("github", "1")
     message = signed(push(), secret=Secret("of a source in the configuration"), verified=verified)
 
@@ -194,12 +205,12 @@ NONSENSE = [b"", b"[]", b"null", b"not json", b'{"repository": {"id": 1}}', b'{"
 
 
 @pytest.mark.parametrize("body", NONSENSE)
-async def test_a_signed_delivery_that_makes_no_sense_is_an_error(body):
+async def test_a_signed_delivery_that_makes_no_sense_is_an_error(body: bytes) -> None:
     with pytest.raises((ValueError, LookupError)):
         await routed(signed(body))
 
 
-def test_a_router_without_a_secret_cannot_be_made():
+def test_a_router_without_a_secret_cannot_be_made() -> None:
     with pytest.raises(ConfigError, match="secret"):
         GitHubRouter([])
     with pytest.raises(ConfigError, match="empty"):

@@ -10,11 +10,11 @@ from hookbot.routers.hub_url import HubUrl
 KEY = "key"
 
 
-def opened(path, token):
+def opened(path: str, token: str | None) -> Address:
     return Address.parse(f"https://hub{path}", token)
 
 
-def test_each_topic_has_a_subscription_with_a_token_of_its_own():
+def test_each_topic_has_a_subscription_with_a_token_of_its_own() -> None:
     assert HubUrl(Address.parse("https://hub"), KEY).subscriptions(["in/", "/unsafe/a b"]) == [
         opened("/sub/in/", make_token(KEY, "/sub/in/")),
         opened("/unsafe/sub/a%20b", make_token(KEY, "/unsafe/sub/a b")),
@@ -24,7 +24,7 @@ def test_each_topic_has_a_subscription_with_a_token_of_its_own():
 @pytest.mark.parametrize(
     ("url", "token"), [("https://hub/sub/a%20b", make_token(KEY, "/sub/a b")), ("https://tok@hub/sub/a%20b", "tok")]
 )
-def test_the_url_of_a_subscription_is_the_only_one(url, token):
+def test_the_url_of_a_subscription_is_the_only_one(url: str, token: str) -> None:
     assert HubUrl(Address.parse(url), KEY).subscriptions(["in/"]) == [opened("/sub/a%20b", token)]
 
 
@@ -37,12 +37,14 @@ def test_the_url_of_a_subscription_is_the_only_one(url, token):
         ("https://hub", {}, None),
     ],
 )
-def test_the_token_of_the_url_publishes_only_where_there_is_no_other(url, fields, token):
+def test_the_token_of_the_url_publishes_only_where_there_is_no_other(
+    url: str, fields: dict[str, str], token: str | None
+) -> None:
     draft = Draft("a", b"", query="extra-metadata=github")
     address = HubUrl(Address.parse(url), **fields).publishing(draft)
     assert address == opened("/pub/a?extra-metadata=github", token)
 
 
-def test_tokens_are_not_shown():
+def test_tokens_are_not_shown() -> None:
     hub = HubUrl(Address.parse("https://s3cret@hub"), "s3cret", "s3cret", (("X-Token", "s3cret"),))
     assert "s3cret" not in repr(hub)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -12,33 +13,33 @@ from hookbot.routers.github import GitHubRouter
 from hookbot.routers.loading import bind
 
 
-def resolve(text):
+def resolve(text: str) -> str:
     if text == "env:MISSING":
         raise ConfigError("the environment has no MISSING")
     return {"env:TOKEN": "s3cret"}.get(text, text)
 
 
-def test_github_is_installed():
+def test_github_is_installed() -> None:
     assert loading.load("github") is GitHubRouter
 
 
-def test_an_unknown_router_is_answered_with_the_known_ones():
+def test_an_unknown_router_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"no router 'gihub' is installed; did you mean 'github'\? Known: .*github"):
         loading.load("gihub")
 
 
-def test_two_packages_with_one_name_are_told_apart(monkeypatch):
+def test_two_packages_with_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [EntryPoint("jira", f"{package}:Router", loading.GROUP) for package in ("one", "two")]
     monkeypatch.setattr(loading, "entry_points", lambda group: entries)
     with pytest.raises(ConfigError, match="two packages have a router 'jira', one:Router and two:Router: uninstall"):
         loading.installed_routers()
 
 
-def test_a_router_in_a_file_has_options_like_any_other(file):
+def test_a_router_in_a_file_has_options_like_any_other(file: Path) -> None:
     assert loading.make(str(file), {"ignore": "OPS"}, resolve).ignore == "OPS"
 
 
-def test_of_several_routers_in_a_file_one_has_to_be_named(file):
+def test_of_several_routers_in_a_file_one_has_to_be_named(file: Path) -> None:
     one = file.read_text()
     file.write_text(one + one.replace("Jira", "Other"))
     with pytest.raises(ConfigError, match="defines 2 routers; name the one"):
@@ -48,7 +49,7 @@ def test_of_several_routers_in_a_file_one_has_to_be_named(file):
         loading.make(f"{file}:Third", {}, resolve)
 
 
-def test_a_file_that_is_not_there_is_an_error(tmp_path):
+def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no file"):
         loading.make(str(tmp_path / "none.py"), {}, resolve)
 
@@ -67,7 +68,7 @@ NO_ROUTERS = [
 
 
 @pytest.mark.parametrize(("old", "new", "error"), NO_ROUTERS)
-def test_what_is_no_router_is_told_what_it_lacks(file, old, new, error):
+def test_what_is_no_router_is_told_what_it_lacks(file: Path, old: str, new: str, error: str) -> None:
     file.write_text(file.read_text().replace('"', "'").replace(old, new))
     with pytest.raises(ConfigError, match=error):
         loading.make(str(file), {}, resolve)
@@ -89,7 +90,7 @@ def router(
     table: Mapping[str, int] = {},
     rules: list[dict[str, Any]] = [],  # noqa: B006
     anything=None,
-):
+) -> None:
     """Everything that an option can be."""
 
 
@@ -109,7 +110,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize(("name", "given", "wanted"), GOOD)
-def test_an_option_becomes_what_its_annotation_says(name, given, wanted):
+def test_an_option_becomes_what_its_annotation_says(name: str, given: Any, wanted: Any) -> None:
     bound = bind(router, {"host": "h", name: given}, resolve)[name]
     assert (type(bound), bound) == (type(wanted) if name != "secret" else Secret, wanted)
 
@@ -135,23 +136,23 @@ BAD = [
 
 
 @pytest.mark.parametrize(("options", "error"), BAD)
-def test_what_is_wrong_with_an_option_is_said_with_what_would_be_right(options, error):
+def test_what_is_wrong_with_an_option_is_said_with_what_would_be_right(options: dict[str, Any], error: str) -> None:
     with pytest.raises(ConfigError) as caught:
         bind(router, options, resolve)
     assert str(caught.value).startswith(error)
 
 
-def test_a_secret_does_not_show_itself():
+def test_a_secret_does_not_show_itself() -> None:
     bound = bind(router, {"host": "h", "secrets": ["env:TOKEN"]}, resolve)
     assert "s3cret" not in repr(bound)
     assert bound["secrets"][0].encode() == b"s3cret"
 
 
-def test_a_secret_that_is_one_already_is_not_looked_up():
+def test_a_secret_that_is_one_already_is_not_looked_up() -> None:
     assert bind(router, {"host": "h", "secret": Secret("env:MISSING")}, resolve)["secret"] == "env:MISSING"
 
 
-def test_a_class_is_bound_by_its_constructor():
+def test_a_class_is_bound_by_its_constructor() -> None:
     class Router:
         def __init__(self, *, port: int = 1) -> None: ...
 
@@ -160,7 +161,7 @@ def test_a_class_is_bound_by_its_constructor():
         bind(Router, {"port": "2"}, resolve)
 
 
-def test_a_router_without_options_has_none():
+def test_a_router_without_options_has_none() -> None:
     class Router: ...
 
     assert bind(Router, {}, resolve) == {}

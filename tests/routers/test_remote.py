@@ -1,11 +1,13 @@
 import hmac
 import json
 from base64 import b64encode
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 import trio
-from trio_websocket import ConnectionClosed, serve_websocket
+from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
 
 from hookbot import backoff
 from hookbot.access.tokens import make_token
@@ -16,8 +18,10 @@ from hookbot.protocol.message import Message
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.github import GitHubRouter
 from hookbot.routers.hub_url import HubUrl
+from hookbot.routers.outbox import DraftCollector
 from hookbot.routers.remote import RemoteRunner, unwrap
 from hookbot.testing import KEY, open_test_hub
+from hookbot.testing.hub import TestHub
 
 SECRET = "s3cret"
 PUSH = json.dumps({"ref": "refs/heads/main", "after": "abc", "repository": {"full_name": "acme/app"}}).encode()
@@ -26,7 +30,7 @@ HEADERS = (("X-GitHub-Event", "push"), ("X-Hub-Signature-256", SIGNATURE))
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backoff, "SHORTEST_S", 0.05)
     monkeypatch.setattr(backoff, "LONGEST_S", 0.1)
 
@@ -35,14 +39,16 @@ class Copy:
     name = "copy"
     topics = ("in/", "more/")
 
-    async def route(self, message, publish):
+    async def route(self, message: Message, publish: DraftCollector) -> None:
         if message.body == b"bad":
             raise ValueError("a bad one")
         await publish(f"copy/{message.topic}", message)
 
 
 @asynccontextmanager
-async def outside(hub, router, path="/", key=KEY, **fields):
+async def outside(
+    hub: TestHub, router: Copy | GitHubRouter, path: str = "/", key: str = KEY, **fields: Any
+) -> AsyncIterator[RemoteRunner]:
     remote = HubUrl(Address.parse(hub.url + path), key, **fields)
     async with trio.open_nursery() as nursery:
         running = RemoteRunner(router.name, router, remote, None, RouterLimits())
@@ -52,18 +58,18 @@ async def outside(hub, router, path="/", key=KEY, **fields):
 
 
 @asynccontextmanager
-async def within(seconds=20):
+async def within(seconds: int = 20) -> AsyncIterator[TestHub]:
     with trio.fail_after(seconds):
         async with open_test_hub() as hub:
             yield hub
 
 
-async def publish_until(hub, topic, body, found, **fields):
+async def publish_until(hub: TestHub, topic: str, body: bytes, found: str, **fields: Any) -> list[Message]:
     """Publish again and again, since nobody tells when a subscription over there stands."""
     with trio.move_on_after(10) as scope:
         async with trio.open_nursery() as nursery:
 
-            async def publish():
+            async def publish() -> None:
                 while True:
                     await hub.publish(topic, body, **fields)
                     await trio.sleep(0.05)
@@ -75,7 +81,7 @@ async def publish_until(hub, topic, body, found, **fields):
     return messages
 
 
-async def test_a_router_outside_reads_all_its_topics_and_posts_with_hops_and_headers():
+async def test_a_router_outside_reads_all_its_topics_and_posts_with_hops_and_headers() -> None:
     async with within() as hub, outside(hub, Copy()):
         [one] = await publish_until(hub, "in/1", b"x", "copy/in/1", headers={"X-Kind": "test"})
         [more] = await publish_until(hub, "more/2", b"y", "copy/more/2")
@@ -84,7 +90,7 @@ async def test_a_router_outside_reads_all_its_topics_and_posts_with_hops_and_hea
     assert (more.body, more.hops) == (b"y", ("copy",))
 
 
-async def test_what_was_published_while_nobody_routed_is_routed_later_and_once():
+async def test_what_was_published_while_nobody_routed_is_routed_later_and_once() -> None:
     async with within() as hub:
         async with outside(hub, Copy()):
             await publish_until(hub, "in/1", b"first", "copy/in/1")
@@ -95,7 +101,7 @@ async def test_what_was_published_while_nobody_routed_is_routed_later_and_once()
     assert [copy.body for copy in copies] == [b"0", b"1", b"2", b"3", b"4"]
 
 
-async def test_what_is_posted_again_after_a_crash_reaches_nobody_twice():
+async def test_what_is_posted_again_after_a_crash_reaches_nobody_twice() -> None:
     async with within() as hub:
         async with outside(hub, Copy()):
             await publish_until(hub, "in/1", b"first", "copy/in/1")
@@ -111,7 +117,7 @@ async def test_what_is_posted_again_after_a_crash_reaches_nobody_twice():
     assert message.id == copies[0].id
 
 
-async def test_a_message_that_fails_goes_to_a_topic_for_that_and_the_next_is_routed():
+async def test_a_message_that_fails_goes_to_a_topic_for_that_and_the_next_is_routed() -> None:
     async with within() as hub, outside(hub, Copy()) as router:
         [failed] = await publish_until(hub, "in/1", b"bad", "failed/copy")
         await publish_until(hub, "in/2", b"good", "copy/in/2")
@@ -122,11 +128,13 @@ async def test_a_message_that_fails_goes_to_a_topic_for_that_and_the_next_is_rou
     assert router.stats.failed >= 1
 
 
-async def test_what_the_hub_refuses_for_its_topic_is_logged_and_the_next_is_routed(caplog):
+async def test_what_the_hub_refuses_for_its_topic_is_logged_and_the_next_is_routed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     class Circle(Copy):
         topics = ("/unsafe/in/",)
 
-        async def route(self, message, publish):
+        async def route(self, message: Message, publish: DraftCollector) -> None:
             await publish(message.topic if message.body == b"bad" else f"copy/{message.body.decode()}", message)
 
     async with within() as hub, outside(hub, Circle()) as router:
@@ -139,7 +147,7 @@ async def test_what_the_hub_refuses_for_its_topic_is_logged_and_the_next_is_rout
     assert router.stats.error in caplog.text
 
 
-async def test_a_token_that_opens_nothing_ends_it():
+async def test_a_token_that_opens_nothing_ends_it() -> None:
     async with within() as hub:
         remote = HubUrl(Address.parse(hub.url.replace("//", "//wrong@")), None)
         with pytest.raises(BaseExceptionGroup) as caught:
@@ -147,7 +155,7 @@ async def test_a_token_that_opens_nothing_ends_it():
     assert caught.group_contains(Unauthorized)
 
 
-async def test_the_github_router_outside_verifies_and_publishes_like_the_one_inside():
+async def test_the_github_router_outside_verifies_and_publishes_like_the_one_inside() -> None:
     async with within() as hub, outside(hub, GitHubRouter([SECRET]), "/unsafe/sub/github.com/"):
         [whole] = await publish_until(hub, "/unsafe/github.com/org", PUSH, "github.com/repo/acme/app", headers=HEADERS)
         [summary] = await hub.wait_for("github.com/repo/acme/app/branch/main")
@@ -159,12 +167,12 @@ async def test_the_github_router_outside_verifies_and_publishes_like_the_one_ins
 # -- the ancestor
 
 
-def frame(**fields):
+def frame(**fields: Any) -> bytes:
     wrapped = {"Delivery": "1", "Event": "push", "Payload": b64encode(PUSH).decode(), "Signature": "sha1=00"}
     return b"/unsafe/github.com/org\0" + json.dumps({**wrapped, **fields}).encode()
 
 
-def test_a_frame_with_metadata_is_the_delivery_again():
+def test_a_frame_with_metadata_is_the_delivery_again() -> None:
     topic, _, body = frame(Signature256=SIGNATURE).partition(b"\0")
 
     message = unwrap(Message(topic.decode(), body), "raw-1")
@@ -179,16 +187,16 @@ def test_a_frame_with_metadata_is_the_delivery_again():
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b"[]", b'{"Payload": "!"}', b'{"Payload": "", "Event": 1, "Signature": ""}']
 )
-def test_any_other_frame_stays_as_it_is(body):
+def test_any_other_frame_stays_as_it_is(body: bytes) -> None:
     assert unwrap(Message("t", body), "raw-1") == Message("t", body, id="raw-1")
 
 
 @asynccontextmanager
-async def ancestor(*frames):
+async def ancestor(*frames: Any) -> AsyncIterator[tuple[int, int, list[Any], list[Any]]]:
     """A hub that knows raw frames only, and no cursors; what is posted to it is kept."""
     posts = []
 
-    async def serve(stream):
+    async def serve(stream: trio.SocketStream) -> None:
         head = b""
         while b"\r\n\r\n" not in head:
             head += await stream.receive_some()
@@ -201,7 +209,7 @@ async def ancestor(*frames):
         await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nOK\n")
         await stream.aclose()
 
-    async def subscribe(request):
+    async def subscribe(request: WebSocketRequest) -> None:
         requests.append(request)
         websocket = await request.accept()
         with suppress(ConnectionClosed):
@@ -219,7 +227,9 @@ async def ancestor(*frames):
             nursery.cancel_scope.cancel()
 
 
-async def test_against_the_ancestor_raw_frames_are_understood_and_verified(monkeypatch, caplog):
+async def test_against_the_ancestor_raw_frames_are_understood_and_verified(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     good = frame(Signature256=SIGNATURE)
     forged = frame(Signature256=SIGNATURE.replace("sha256=", "sha256=0"), Delivery="forged")
     async with ancestor(forged, good) as (port, publish_port, requests, posts):

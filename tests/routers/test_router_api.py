@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import hookbot
 import hookbot.testing
@@ -24,18 +26,18 @@ SIGNATURES = {
 }
 
 
-def bare(function):
+def bare(function: Callable[..., Any]) -> str:
     """The signature without annotations."""
     signature = inspect.signature(function)
     parameters = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values()]
     return str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
 
 
-def test_functions_take_what_they_always_took():
+def test_functions_take_what_they_always_took() -> None:
     assert {function: bare(function) for function in SIGNATURES} == SIGNATURES
 
 
-def test_names_are_where_they_always_were():
+def test_names_are_where_they_always_were() -> None:
     assert hookbot.API_VERSION == 1
     assert loading.GROUP == "hookbot.routers"
     assert set(hookbot.__all__) >= {
@@ -49,12 +51,12 @@ def test_names_are_where_they_always_were():
     assert hookbot.testing.Delivery._fields == ("body", "headers")
 
 
-def test_a_router_has_a_name_topics_and_route():
+def test_a_router_has_a_name_topics_and_route() -> None:
     assert set(hookbot.Router.__annotations__) == {"name", "topics"}
     assert inspect.iscoroutinefunction(hookbot.Router.route)
 
 
-def test_a_message_has_what_it_always_had():
+def test_a_message_has_what_it_always_had() -> None:
     assert {field.name for field in dataclasses.fields(Message)} >= {
         *("topic", "body", "headers", "query", "verified", "hops", "duplicate_of", "id")
     }
@@ -62,7 +64,7 @@ def test_a_message_has_what_it_always_had():
     assert [field.name for field in dataclasses.fields(Verified)][:3] == ["provider", "key", "signed_at"]
 
 
-def test_errors_are_what_they_always_were():
+def test_errors_are_what_they_always_were() -> None:
     assert issubclass(hookbot.Refused, hookbot.HookbotError)
     assert issubclass(hookbot.InvalidTopic, hookbot.Refused)
     assert issubclass(hookbot.BadSignature, hookbot.Refused)

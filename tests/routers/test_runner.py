@@ -1,8 +1,13 @@
 """All routers of a hub: named, configured, and run together."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import trio
+from trio.testing import MockClock
 
+from hookbot.broker.broker import Broker
 from hookbot.errors import ConfigError
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.runner import RouterSpec, open_routers
@@ -13,12 +18,12 @@ def resolve(text):
     return text
 
 
-def test_a_section_of_the_configuration_says_which_router_and_with_which_limits():
+def test_a_section_of_the_configuration_says_which_router_and_with_which_limits() -> None:
     spec = RouterSpec.parse("ghes", {"router": "github", "time_limit": 5, "max_publishes": 10, "host": "git.acme"})
     assert spec == RouterSpec("ghes", "github", {"host": "git.acme"}, RouterLimits(5.0, 10))
 
 
-def test_a_router_in_a_file_is_called_like_the_file():
+def test_a_router_in_a_file_is_called_like_the_file() -> None:
     assert RouterSpec.parse("./routers/jira.py:Jira", {}) == RouterSpec("jira", "./routers/jira.py:Jira")
 
 
@@ -31,12 +36,12 @@ BAD_SECTIONS = [
 
 
 @pytest.mark.parametrize(("name", "section", "error"), BAD_SECTIONS)
-def test_a_section_that_makes_no_sense_is_an_error(name, section, error):
+def test_a_section_that_makes_no_sense_is_an_error(name: str, section: dict[str, Any], error: str) -> None:
     with pytest.raises(ConfigError, match=error):
         RouterSpec.parse(name, section)
 
 
-async def test_a_hub_does_not_start_with_a_router_that_is_not_configured_rightly(broker):
+async def test_a_hub_does_not_start_with_a_router_that_is_not_configured_rightly(broker: Broker) -> None:
     for spec, error in [
         (RouterSpec("gihub", "gihub"), "router gihub: no router 'gihub' is installed"),
         (RouterSpec("github", "github", {"sekrets": []}), "router github: there is no option 'sekrets'; did you mean"),
@@ -47,14 +52,14 @@ async def test_a_hub_does_not_start_with_a_router_that_is_not_configured_rightly
                 pass
 
 
-async def test_two_routers_cannot_have_one_name(broker, file):
+async def test_two_routers_cannot_have_one_name(broker: Broker, file: Path) -> None:
     spec = RouterSpec("jira", str(file))
     with pytest.raises(ConfigError, match="two routers have the same name: jira"):
         async with open_routers(broker, [spec, spec], resolve):
             pass
 
 
-async def test_one_router_runs_under_several_names_with_options_of_their_own(hub, file):
+async def test_one_router_runs_under_several_names_with_options_of_their_own(hub: Any, file: Path) -> None:
     specs = [RouterSpec(name, str(file), {"ignore": name}) for name in ("one", "two")]
     async with open_routers(hub.broker, specs, resolve) as routers:
         await hub.publish("jira/x")
@@ -64,7 +69,9 @@ async def test_one_router_runs_under_several_names_with_options_of_their_own(hub
 
 
 @pytest.mark.parametrize("crash", ["raise RuntimeError('at import')", "import sys; sys.exit(3)", "this is no python"])
-async def test_a_router_that_crashes_at_import_is_named_and_the_hub_lives(hub, file, autojump_clock, caplog, crash):
+async def test_a_router_that_crashes_at_import_is_named_and_the_hub_lives(
+    hub: Any, file: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, crash: str
+) -> None:
     good = file.with_name("good.py")
     works = file.read_text()
     good.write_text(works)
@@ -86,7 +93,7 @@ async def test_a_router_that_crashes_at_import_is_named_and_the_hub_lives(hub, f
     assert "router bad cannot be created" in caplog.text
 
 
-async def test_a_new_router_begins_at_the_head_and_an_old_one_where_it_was(hub):
+async def test_a_new_router_begins_at_the_head_and_an_old_one_where_it_was(hub: Any) -> None:
     await hub.publish("in/1", b"before")
     async with hub.run(copy=Copy()):
         await hub.publish("in/1", b"first")
@@ -98,7 +105,7 @@ async def test_a_new_router_begins_at_the_head_and_an_old_one_where_it_was(hub):
     assert [copy.body for copy in copies] == [b"first", b"meanwhile"]
 
 
-async def test_the_place_of_a_new_router_is_saved_before_anything_can_be_published(hub):
+async def test_the_place_of_a_new_router_is_saved_before_anything_can_be_published(hub: Any) -> None:
     await hub.publish("in/1", b"before")
     async with hub.run(copy=Copy()):
         [cursor] = await hub.broker.log.cursors("router/")

@@ -1,17 +1,22 @@
 """One router in a hub: restarted when it crashes, resumed where it was."""
 
 import re
+from typing import Any
 
+import pytest
 import trio
+from trio.testing import MockClock
 
 from hookbot.log.retention import Retention
+from hookbot.protocol.message import Message
 from hookbot.routers.attempts import RouterLimits
+from hookbot.routers.outbox import DraftCollector
 from support.misbehaving_routers import Copy, Misbehaving, hang
 
 
-async def test_a_router_that_publishes_to_its_own_input_never_sees_its_own(hub, autojump_clock):
+async def test_a_router_that_publishes_to_its_own_input_never_sees_its_own(hub: Any, autojump_clock: MockClock) -> None:
     class Circle(Copy):
-        async def route(self, message, publish):
+        async def route(self, message: Message, publish: DraftCollector) -> None:
             await publish(message.topic, message)
 
     async with hub.run(one=Circle(), two=Circle()):
@@ -23,10 +28,12 @@ async def test_a_router_that_publishes_to_its_own_input_never_sees_its_own(hub, 
     assert sorted(hops) == [(), ("one",), ("one", "two"), ("two",), ("two", "one")]
 
 
-async def test_a_router_that_cannot_be_made_is_tried_again_until_it_can(hub, autojump_clock, caplog):
+async def test_a_router_that_cannot_be_made_is_tried_again_until_it_can(
+    hub: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     attempts = []
 
-    def make():
+    def make() -> Copy:
         attempts.append(1)
         if len(attempts) < 4:
             raise ImportError("not yet")
@@ -43,27 +50,29 @@ async def test_a_router_that_cannot_be_made_is_tried_again_until_it_can(hub, aut
     assert "ImportError: not yet" in caplog.text
 
 
-async def test_a_router_that_is_a_context_manager_is_entered_again_after_a_crash_of_its_own_task(hub, autojump_clock):
+async def test_a_router_that_is_a_context_manager_is_entered_again_after_a_crash_of_its_own_task(
+    hub: Any, autojump_clock: MockClock
+) -> None:
     entered = []
 
     class WithTask(Copy):
-        async def __aenter__(self):
+        async def __aenter__(self) -> Copy:
             entered.append(1)
             self.manager = trio.open_nursery()
             self.nursery = await self.manager.__aenter__()
             return self
 
-        async def __aexit__(self, *failure):
+        async def __aexit__(self, *failure: Any):
             self.nursery.cancel_scope.cancel()
             return await self.manager.__aexit__(*failure)
 
-        async def route(self, message, publish):
+        async def route(self, message: Message, publish: DraftCollector) -> None:
             if len(entered) == 1:
                 self.nursery.start_soon(self.fail)
                 await trio.sleep_forever()
             await publish("copy", message)
 
-        async def fail(self):
+        async def fail(self) -> None:
             raise OSError("in the background")
 
     async with hub.run(task=WithTask) as routers:
@@ -75,7 +84,9 @@ async def test_a_router_that_is_a_context_manager_is_entered_again_after_a_crash
     assert state["restarts"] == 1
 
 
-async def test_a_router_that_fell_behind_retention_says_so_and_goes_on(hub, caplog):
+async def test_a_router_that_fell_behind_retention_says_so_and_goes_on(
+    hub: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     async with hub.run(copy=Copy()):
         pass
     for number in range(10):
@@ -91,7 +102,9 @@ async def test_a_router_that_fell_behind_retention_says_so_and_goes_on(hub, capl
     assert "router copy missed messages before" in caplog.text
 
 
-async def test_the_position_of_a_quiet_router_moves_on_so_that_retention_does_not_overtake_it(hub, autojump_clock):
+async def test_the_position_of_a_quiet_router_moves_on_so_that_retention_does_not_overtake_it(
+    hub: Any, autojump_clock: MockClock
+) -> None:
     async with hub.run(copy=Copy()) as routers:
         for _ in range(5):
             await hub.publish("elsewhere", b"x")
@@ -103,7 +116,7 @@ async def test_the_position_of_a_quiet_router_moves_on_so_that_retention_does_no
     assert cursor.position == 5
 
 
-async def test_lag_is_what_a_router_has_not_looked_at_yet(hub, autojump_clock):
+async def test_lag_is_what_a_router_has_not_looked_at_yet(hub: Any, autojump_clock: MockClock) -> None:
     async with hub.run(bad=(Misbehaving(hang), RouterLimits(time_limit=30))) as routers:
         await hub.publish("in/1", b"bad")
         for _ in range(4):
@@ -118,11 +131,11 @@ async def test_lag_is_what_a_router_has_not_looked_at_yet(hub, autojump_clock):
 
 
 async def test_delays_between_restarts_are_up_to_half_a_second_first_and_double_up_to_a_minute(
-    hub, autojump_clock, caplog
-):
+    hub: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     attempts = []
 
-    def make():
+    def make() -> Copy:
         attempts.append(1)
         if len(attempts) <= 12:
             raise ImportError("not yet")

@@ -1,26 +1,32 @@
 import time
+from typing import Any
 
+import pytest
 import trio
 
+from hookbot.protocol.message import Message
 from hookbot.routers import watchdog
+from hookbot.routers.outbox import DraftCollector
 
 
 class Sleepy:
     name = "sleepy"
     topics = ("in/",)
 
-    async def route(self, message, publish):
+    async def route(self, message: Message, publish: DraftCollector) -> None:
         time.sleep(0.5)
         await publish("out", message)
 
 
 class Patient(Sleepy):
-    async def route(self, message, publish):
+    async def route(self, message: Message, publish: DraftCollector) -> None:
         await trio.to_thread.run_sync(time.sleep, 0.5)
         await publish("out", message)
 
 
-async def test_a_router_that_blocks_the_loop_is_named_with_the_place(hub, caplog, monkeypatch):
+async def test_a_router_that_blocks_the_loop_is_named_with_the_place(
+    hub: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(watchdog, "INTERVAL_S", 0.01)
     monkeypatch.setattr(watchdog, "BLOCKED_S", 0.1)
     async with hub.run(sleepy=Sleepy()) as routers:
@@ -34,7 +40,9 @@ async def test_a_router_that_blocks_the_loop_is_named_with_the_place(hub, caplog
     assert "Sleepy.route" in caplog.text
 
 
-async def test_a_router_that_works_in_a_thread_blocks_nothing(hub, caplog, monkeypatch):
+async def test_a_router_that_works_in_a_thread_blocks_nothing(
+    hub: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(watchdog, "INTERVAL_S", 0.01)
     monkeypatch.setattr(watchdog, "BLOCKED_S", 0.1)
     async with hub.run(patient=Patient()) as routers:
@@ -46,7 +54,9 @@ async def test_a_router_that_works_in_a_thread_blocks_nothing(hub, caplog, monke
     assert "blocks the hub" not in caplog.text
 
 
-async def test_a_hub_that_is_blocked_by_something_else_blames_no_router(hub, caplog, monkeypatch):
+async def test_a_hub_that_is_blocked_by_something_else_blames_no_router(
+    hub: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(watchdog, "INTERVAL_S", 0.01)
     monkeypatch.setattr(watchdog, "BLOCKED_S", 0.1)
     async with hub.run(patient=Patient()) as routers:

@@ -2,18 +2,20 @@
 
 import json
 from copy import deepcopy
+from typing import Any
 
 import pytest
 from Adyen.util import generate_notification_sig
 
 from hookbot.errors import BadSignature
 from hookbot.signatures import SignedRequest, load_provider
+from hookbot.signatures.provider import Proof
 from support.signature_samples import ADYEN_ITEM, JSON, NOW
 
 KEY, OTHER = "44" * 32, "55" * 32
 
 
-def signed(*items, key=KEY):
+def signed(*items: Any, key: str = KEY) -> dict[str, str | list[dict[str, dict[Any, Any]]]]:
     items = deepcopy(items)
     for item in items:
         unsigned = {name: value for name, value in item.items() if name != "additionalData"}
@@ -21,11 +23,11 @@ def signed(*items, key=KEY):
     return {"live": "false", "notificationItems": [{"NotificationRequestItem": item} for item in items]}
 
 
-def verify(document, *keys):
+def verify(document: dict[str, Any] | list[Any] | str, *keys: Any) -> Proof:
     return load_provider("adyen").verify(SignedRequest(json.dumps(document).encode(), JSON), keys or [KEY], now=NOW)
 
 
-def test_every_notification_of_the_body_has_to_be_signed():
+def test_every_notification_of_the_body_has_to_be_signed() -> None:
     good, forged = signed(ADYEN_ITEM, ADYEN_ITEM), signed(ADYEN_ITEM, {**ADYEN_ITEM, "eventCode": "REFUND"}, key=OTHER)
 
     assert verify(good, OTHER, KEY).key == 1
@@ -52,7 +54,7 @@ def test_every_notification_of_the_body_has_to_be_signed():
         {"additionalData": None},
     ],
 )
-def test_a_changed_field_is_refused(change):
+def test_a_changed_field_is_refused(change: dict[str, Any]) -> None:
     document = signed(ADYEN_ITEM)
     document["notificationItems"][0]["NotificationRequestItem"] |= change
 
@@ -60,7 +62,7 @@ def test_a_changed_field_is_refused(change):
         verify(document)
 
 
-def test_a_repeat_with_newer_details_is_marked_and_not_dropped():
+def test_a_repeat_with_newer_details_is_marked_and_not_dropped() -> None:
     document = signed(ADYEN_ITEM)
     first = verify(document)
     document["notificationItems"][0]["NotificationRequestItem"]["reason"] = "033899:1111:03/2030"
@@ -70,6 +72,6 @@ def test_a_repeat_with_newer_details_is_marked_and_not_dropped():
 
 
 @pytest.mark.parametrize("document", [[], {}, {"notificationItems": []}, {"notificationItems": [5]}, {"a": None}, "x"])
-def test_a_body_without_a_notification_is_refused(document):
+def test_a_body_without_a_notification_is_refused(document: list[Any] | dict[str, Any] | str) -> None:
     with pytest.raises(BadSignature):
         verify(document)

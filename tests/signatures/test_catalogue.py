@@ -3,6 +3,7 @@
 import re
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ NOT_A_PROVIDER = "acme"
 
 
 @pytest.fixture
-def plugins(monkeypatch):
+def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = EntryPoints(
         EntryPoint(name, value, catalogue.GROUP)
         for name, value in [
@@ -31,17 +32,17 @@ def plugins(monkeypatch):
     monkeypatch.setattr(catalogue, "entry_points", installed.select)
 
 
-def test_a_plugin_adds_a_provider(plugins):
+def test_a_plugin_adds_a_provider(plugins: None) -> None:
     assert load_provider("acme") == ACME
     assert "acme" in provider_names()
 
 
-def test_a_plugin_cannot_take_the_name_of_a_provider_that_is_there(plugins):
+def test_a_plugin_cannot_take_the_name_of_a_provider_that_is_there(plugins: None) -> None:
     assert load_provider("github").documentation.startswith("https://docs.github.com/")
     assert provider_names().count("github") == 1
 
 
-def test_a_plugin_that_is_broken_harms_only_who_asks_for_it(plugins):
+def test_a_plugin_that_is_broken_harms_only_who_asks_for_it(plugins: None) -> None:
     assert load_provider("stripe").name == "stripe"
     with pytest.raises(ConfigError, match="is not a Provider"):
         load_provider("broken")
@@ -49,17 +50,17 @@ def test_a_plugin_that_is_broken_harms_only_who_asks_for_it(plugins):
         load_provider("missing")
 
 
-def test_a_name_that_nobody_has_is_told_with_those_that_there_are():
+def test_a_name_that_nobody_has_is_told_with_those_that_there_are() -> None:
     with pytest.raises(ConfigError, match=r"unknown provider 'gitbub'; known are adyen, .*zoom"):
         load_provider("gitbub")
 
 
-def test_every_provider_has_its_section_and_every_section_its_provider():
+def test_every_provider_has_its_section_and_every_section_its_provider() -> None:
     assert sorted(SECTIONS) == provider_names()
 
 
 @pytest.mark.parametrize("name", provider_names())
-def test_the_section_of_a_provider_has_its_link_its_options_and_what_a_replay_can_do(name):
+def test_the_section_of_a_provider_has_its_link_its_options_and_what_a_replay_can_do(name: str) -> None:
     provider = load_provider(name)
 
     assert f"<{provider.documentation}>" in SECTIONS[name]
@@ -69,7 +70,7 @@ def test_the_section_of_a_provider_has_its_link_its_options_and_what_a_replay_ca
 
 
 @pytest.mark.parametrize("name", provider_names())
-def test_the_section_of_a_provider_says_of_a_replay_what_is_true(name):
+def test_the_section_of_a_provider_says_of_a_replay_what_is_true(name: str) -> None:
     provider = load_provider(name)
     section = SECTIONS[name]
 
@@ -79,7 +80,7 @@ def test_the_section_of_a_provider_says_of_a_replay_what_is_true(name):
         assert "Replay: passes" in section
 
 
-def test_the_example_of_a_plugin_runs():
+def test_the_example_of_a_plugin_runs() -> None:
     example = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
     namespace = {}
 
@@ -102,5 +103,7 @@ def test_the_example_of_a_plugin_runs():
         ("hmac", {"template": "{timestamp}{body}", "timestamp": "X-Time", "max_age": 50}, 100),
     ],
 )
-def test_a_request_is_good_from_max_age_before_its_time_to_max_age_after_it(name, options, window_s):
+def test_a_request_is_good_from_max_age_before_its_time_to_max_age_after_it(
+    name: str, options: dict[str, Any], window_s: int
+) -> None:
     assert load_provider(name, options).window_s == window_s

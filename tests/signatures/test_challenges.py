@@ -7,6 +7,7 @@ from base64 import b64encode
 import pytest
 
 from hookbot.errors import BadSignature
+from hookbot.protocol.response import Response
 from hookbot.signatures import SignedRequest, load_provider
 from support.signature_samples import NOW, PUBLIC, SEED
 
@@ -17,7 +18,7 @@ def signed(name: str, document: object, *headers: tuple[str, str], secret: str =
     return load_provider(name).sign(SignedRequest(json.dumps(document).encode(), headers), secret, now=NOW)
 
 
-def handshake(name: str, request: SignedRequest, secret: str = SECRET, **options: str):
+def handshake(name: str, request: SignedRequest, secret: str = SECRET, **options: str) -> Response | None:
     return load_provider(name, options).handshake(request, ["another-secret", secret], now=NOW)
 
 
@@ -32,21 +33,21 @@ SIGNED_QUESTIONS = {
 }
 
 
-def test_slack_gets_its_challenge_back():
+def test_slack_gets_its_challenge_back() -> None:
     reply = handshake("slack", signed("slack", SIGNED_QUESTIONS["slack"][0]))
 
     assert (reply.status, reply.body) == (200, b"3eZbrw1aB")
     assert ("X-Content-Type-Options", "nosniff") in reply.headers
 
 
-def test_zoom_gets_its_token_back_encrypted_with_the_secret_that_fits():
+def test_zoom_gets_its_token_back_encrypted_with_the_secret_that_fits() -> None:
     reply = handshake("zoom", signed("zoom", SIGNED_QUESTIONS["zoom"][0]))
 
     encrypted = hmac.new(SECRET.encode(), b"qgg8vlvZRS6UYooatFL8Aw", "sha256").hexdigest()
     assert json.loads(reply.body) == {"plainToken": "qgg8vlvZRS6UYooatFL8Aw", "encryptedToken": encrypted}
 
 
-def test_twitch_gets_its_challenge_back_as_plain_text():
+def test_twitch_gets_its_challenge_back_as_plain_text() -> None:
     document, headers = SIGNED_QUESTIONS["twitch"]
 
     reply = handshake("twitch", signed("twitch", document, *headers))
@@ -56,7 +57,7 @@ def test_twitch_gets_its_challenge_back_as_plain_text():
 
 
 @pytest.mark.parametrize("name", SIGNED_QUESTIONS)
-def test_a_signed_question_is_answered_to_nobody_but_its_sender(name):
+def test_a_signed_question_is_answered_to_nobody_but_its_sender(name: str) -> None:
     document, headers = SIGNED_QUESTIONS[name]
 
     with pytest.raises(BadSignature):
@@ -64,7 +65,7 @@ def test_a_signed_question_is_answered_to_nobody_but_its_sender(name):
 
 
 @pytest.mark.parametrize(("document", "status", "body"), [({"type": 0}, 204, b""), ({"type": 1}, 200, b'{"type": 1}')])
-def test_discord_is_told_that_somebody_is_there(document, status, body):
+def test_discord_is_told_that_somebody_is_there(document: dict[str, int], status: int, body: bytes) -> None:
     request = signed("discord", document, secret=SEED.hex())
 
     reply = load_provider("discord").handshake(request, [PUBLIC.hex()], now=NOW)
@@ -74,14 +75,14 @@ def test_discord_is_told_that_somebody_is_there(document, status, body):
         load_provider("discord").handshake(SignedRequest(request.body), [PUBLIC.hex()], now=NOW)
 
 
-def test_x_gets_the_hmac_of_its_token():
+def test_x_gets_the_hmac_of_its_token() -> None:
     reply = handshake("x", get("crc_token=9b4507b3-9040-4669-9ca3-6b94edb50553"), "ignored")
 
     digest = hmac.digest(b"another-secret", b"9b4507b3-9040-4669-9ca3-6b94edb50553", "sha256")
     assert json.loads(reply.body) == {"response_token": f"sha256={b64encode(digest).decode()}"}
 
 
-def test_the_answer_to_x_is_never_the_signature_of_an_event():
+def test_the_answer_to_x_is_never_the_signature_of_an_event() -> None:
     with pytest.raises(BadSignature, match="crc_token is not 1 to 256 letters"):
         handshake("x", get("crc_token=%7B%22tweet%22%3A1%7D"))
 
@@ -92,18 +93,18 @@ def test_the_answer_to_x_is_never_the_signature_of_an_event():
         )
 
 
-def test_dropbox_gets_its_challenge_back():
+def test_dropbox_gets_its_challenge_back() -> None:
     assert handshake("dropbox", get("challenge=abc%20def")).body == b"abc def"
     assert handshake("dropbox", SignedRequest(url="https://hooks.example.com/?challenge=abc")) is None
 
 
-def test_microsoft_graph_gets_its_token_back_decoded():
+def test_microsoft_graph_gets_its_token_back_decoded() -> None:
     request = SignedRequest(url="https://hooks.example.com/in?validationToken=Validation%3A+Testing+client")
 
     assert handshake("microsoft-graph", request).body == b"Validation: Testing client"
 
 
-def test_meta_gets_its_challenge_back_if_it_knows_the_verify_token():
+def test_meta_gets_its_challenge_back_if_it_knows_the_verify_token() -> None:
     request = get("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=meaty")
 
     assert handshake("meta", request, verify_token="meaty").body == b"1158201444"
@@ -113,7 +114,7 @@ def test_meta_gets_its_challenge_back_if_it_knows_the_verify_token():
 
 
 @pytest.mark.parametrize("name", ["slack", "zoom", "twitch", "discord", "x", "dropbox", "meta", "github", "aws-sns"])
-def test_an_event_is_not_taken_for_a_question(name):
+def test_an_event_is_not_taken_for_a_question(name: str) -> None:
     event = SignedRequest(b'{"type": 1, "event": {"type": "ENTITLEMENT_CREATE"}}')
 
     assert load_provider(name).handshake(event, [SECRET], now=NOW) is None

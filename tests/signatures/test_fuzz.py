@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hookbot.errors import BadSignature
 from hookbot.signatures import CertificateNeeded, SignedRequest
-from support.signature_samples import NOW, SAMPLES, sample_id
+from support.signature_samples import NOW, SAMPLES, Sample, sample_id
 
 every_provider = pytest.mark.parametrize("sample", SAMPLES, ids=sample_id)
 
@@ -39,7 +39,7 @@ urls = st.one_of(st.text(max_size=60), latin1.map("https://example.com/in?".__ad
 @every_provider
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
-def test_a_good_request_with_its_headers_replaced_is_refused_or_passes(sample, data):
+def test_a_good_request_with_its_headers_replaced_is_refused_or_passes(sample: Sample, data: st.DataObject) -> None:
     signed = sample.signed()
     headers = tuple((name, data.draw(st.one_of(st.just(value), values))) for name, value in signed.headers)
     extra = data.draw(st.lists(st.tuples(st.sampled_from([name for name, _ in headers] or ["X"]), values), max_size=2))
@@ -52,7 +52,9 @@ def test_a_good_request_with_its_headers_replaced_is_refused_or_passes(sample, d
 @every_provider
 @settings(max_examples=20, deadline=None)
 @given(body=bodies, url=urls, method=st.sampled_from(["GET", "POST", "BREW"]), value=values)
-def test_any_body_and_address_are_refused_or_pass(sample, body, url, method, value):
+def test_any_body_and_address_are_refused_or_pass(
+    sample: Sample, body: bytes, url: str, method: str, value: str
+) -> None:
     headers = tuple((name, value) for name, _ in sample.signed().headers)
     request = SignedRequest(body, headers, method, url)
 

@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import jwt
 import pytest
@@ -14,13 +15,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from hookbot.errors import BadSignature, ConfigError
 from hookbot.signatures import SignedRequest, load_provider
+from hookbot.signatures.provider import Proof
 
 NOW = 1_700_000_000.0
 SHARED = "0123456789abcdef0123456789abcdef"
 BODY = b'{"a": 1}'
 
 
-def pem(key):
+def pem(key: Any) -> tuple[str, str]:
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     return private, public
@@ -29,17 +31,19 @@ def pem(key):
 RSA, EC, ED = (pem(key) for key in (generate_rsa(65537, 2048), generate_ec(SECP256R1()), Ed25519PrivateKey.generate()))
 
 
-def request(claims, key=SHARED, algorithm="HS256", **headers):
+def request(
+    claims: dict[str, Any], key: str | None = SHARED, algorithm: str = "HS256", **headers: Any
+) -> SignedRequest:
     token = jwt.encode(claims, key, algorithm, headers=headers or None)
     return SignedRequest(BODY, (("Authorization", f"bearer {token}"),))
 
 
-def verify(request, *secrets, now=NOW, **options):
+def verify(request: SignedRequest, *secrets: Any, now: float = NOW, **options: Any) -> Proof:
     return load_provider("jwt", options).verify(request, secrets or [SHARED], now=now)
 
 
 @pytest.mark.parametrize("keys", [RSA, EC, ED], ids=["RS256", "ES256", "EdDSA"])
-def test_the_kind_of_the_key_says_the_algorithm(keys):
+def test_the_kind_of_the_key_says_the_algorithm(keys: tuple[str, str]) -> None:
     private, public = keys
     signed = load_provider("jwt").sign(SignedRequest(BODY), private, now=NOW)
 
@@ -47,7 +51,7 @@ def test_the_kind_of_the_key_says_the_algorithm(keys):
     load_provider("jwt").check(public)
 
 
-def test_a_public_key_is_never_taken_for_a_shared_one():
+def test_a_public_key_is_never_taken_for_a_shared_one() -> None:
     forged = SignedRequest(BODY, (("Authorization", f"Bearer {_hs256_with(RSA[1])}"),))
 
     with pytest.raises(BadSignature, match="alg"):
@@ -60,12 +64,12 @@ def _hs256_with(key: str) -> str:
     return f"{unsigned}.{jwt.utils.base64url_encode(algorithm.sign(unsigned.encode(), key.encode())).decode()}"
 
 
-def test_a_token_without_a_signature_is_refused():
+def test_a_token_without_a_signature_is_refused() -> None:
     with pytest.raises(BadSignature):
         verify(request({"exp": NOW + 60}, None, "none"))
 
 
-def test_a_key_of_a_set_is_found_by_its_id():
+def test_a_key_of_a_set_is_found_by_its_id() -> None:
     keys = [json.loads(jwt.get_algorithm_by_name(name).to_jwk(load(pair[1]))) | {"kid": name} for name, pair, load in (
         ("RS256", RSA, _public), ("ES256", EC, _public), ("EdDSA", ED, _public))]  # fmt: skip
     jwks = json.dumps({"keys": keys})
@@ -78,7 +82,7 @@ def test_a_key_of_a_set_is_found_by_its_id():
         verify(request({"exp": NOW + 60}, EC[0], "ES256", kid="unknown"), jwks)
 
 
-def _public(text):
+def _public(text: str) -> Any:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     return load_pem_public_key(text.encode())
@@ -97,7 +101,7 @@ def _public(text):
         ({"exp": NOW + 60, "nbf": [1]}, "the claim 'nbf' is not a number of seconds"),
     ],
 )
-def test_a_token_is_valid_for_a_time(claims, reason):
+def test_a_token_is_valid_for_a_time(claims: dict[str, Any], reason: str) -> None:
     token = jwt.api_jws.encode(json.dumps(claims).encode(), SHARED, "HS256")
 
     with pytest.raises(BadSignature) as caught:
@@ -106,11 +110,11 @@ def test_a_token_is_valid_for_a_time(claims, reason):
     assert reason in str(caught.value)
 
 
-def test_clocks_may_be_a_minute_apart():
+def test_clocks_may_be_a_minute_apart() -> None:
     assert verify(request({"exp": NOW - 59, "iat": NOW + 59})).signed_at == NOW + 59
 
 
-def test_audience_and_issuer_are_checked_where_they_are_given():
+def test_audience_and_issuer_are_checked_where_they_are_given() -> None:
     signed = request({"exp": NOW + 60, "aud": "hub", "iss": "acme"})
 
     assert verify(signed).key == 0
@@ -120,7 +124,7 @@ def test_audience_and_issuer_are_checked_where_they_are_given():
             verify(signed, **options)
 
 
-def test_a_body_claim_binds_the_token_to_the_body_and_makes_it_single():
+def test_a_body_claim_binds_the_token_to_the_body_and_makes_it_single() -> None:
     options = {"body_claim": "payload_hash"}
     signed = load_provider("jwt", options).sign(SignedRequest(BODY), SHARED, now=NOW)
 
@@ -132,7 +136,7 @@ def test_a_body_claim_binds_the_token_to_the_body_and_makes_it_single():
         verify(request({"exp": NOW + 60}), **options)
 
 
-def test_another_spelling_of_the_signature_is_no_other_delivery():
+def test_another_spelling_of_the_signature_is_no_other_delivery() -> None:
     options = {"body_claim": "payload_hash"}
     signed = load_provider("jwt", options).sign(SignedRequest(BODY), SHARED, now=NOW)
     value = signed.need("Authorization")
@@ -145,13 +149,13 @@ def test_another_spelling_of_the_signature_is_no_other_delivery():
     assert len(proofs) == 1
 
 
-def test_a_key_too_short_for_any_algorithm_is_refused_at_the_start():
+def test_a_key_too_short_for_any_algorithm_is_refused_at_the_start() -> None:
     with pytest.raises(ConfigError, match="at least 32 bytes, this one has 5"):
         load_provider("jwt").check("short")
     with pytest.raises(BadSignature, match="alg"):
         verify(request({"exp": NOW + 60}, "x" * 64, "HS512"), "x" * 40)
 
 
-def test_signing_with_something_else_is_an_error_of_the_configuration():
+def test_signing_with_something_else_is_an_error_of_the_configuration() -> None:
     with pytest.raises(ConfigError):
         load_provider("jwt").sign(SignedRequest(BODY), RSA[1], now=NOW)

@@ -38,12 +38,12 @@ def with_header(request: SignedRequest, name: str, value: str) -> SignedRequest:
     return replace(request, headers=tuple((n, value if n == name else v) for n, v in request.headers))
 
 
-def test_there_is_a_sample_of_every_provider():
+def test_there_is_a_sample_of_every_provider() -> None:
     assert {sample.name for sample in SAMPLES} == set(provider_names())
 
 
 @every_provider
-def test_a_good_request_passes(sample):
+def test_a_good_request_passes(sample: Sample) -> None:
     proof = sample.provider.verify(sample.signed(), [sample.secret], now=NOW + 30)
 
     assert proof.key == 0
@@ -52,17 +52,17 @@ def test_a_good_request_passes(sample):
 
 
 @every_provider
-def test_in_a_rotation_any_of_the_secrets_will_do(sample):
+def test_in_a_rotation_any_of_the_secrets_will_do(sample: Sample) -> None:
     assert sample.provider.verify(sample.signed(), [sample.other, sample.secret], now=NOW).key == 1
 
 
 @every_provider
-def test_another_secret_is_refused(sample):
+def test_another_secret_is_refused(sample: Sample) -> None:
     refusal(sample, sample.signed(), sample.other)
 
 
 @signing_the_body
-def test_every_changed_byte_of_the_body_is_refused(sample):
+def test_every_changed_byte_of_the_body_is_refused(sample: Sample) -> None:
     signed = sample.signed()
     for position in range(0, len(signed.body), 7):
         changed = bytearray(signed.body)
@@ -73,7 +73,7 @@ def test_every_changed_byte_of_the_body_is_refused(sample):
 
 
 @every_provider
-def test_a_request_without_a_signature_is_refused_and_the_missing_place_is_named(sample):
+def test_a_request_without_a_signature_is_refused_and_the_missing_place_is_named(sample: Sample) -> None:
     unsigned = replace(sample.request, body=b"{}") if sample.name in ("aws-sns", "microsoft-graph") else sample.request
 
     reason = refusal(sample, unsigned)
@@ -82,7 +82,7 @@ def test_a_request_without_a_signature_is_refused_and_the_missing_place_is_named
 
 
 @every_provider
-def test_each_header_of_the_signature_may_not_be_missing_empty_or_doubled(sample):
+def test_each_header_of_the_signature_may_not_be_missing_empty_or_doubled(sample: Sample) -> None:
     signed = sample.signed()
     for name in added(sample):
         headers = tuple(pair for pair in signed.headers if pair[0] != name)
@@ -98,13 +98,13 @@ def test_each_header_of_the_signature_may_not_be_missing_empty_or_doubled(sample
 @pytest.mark.parametrize(
     "value", ["=", "sha256=", "v0=", "v1,", "t=1,v1=", "Basic ", "\x00", "é", "ü" * 64, "0" * 9999]
 )
-def test_a_header_with_something_else_in_it_is_refused(sample, value):
+def test_a_header_with_something_else_in_it_is_refused(sample: Sample, value: str) -> None:
     for name in added(sample):
         refusal(sample, with_header(sample.signed(), name, value))
 
 
 @hmac_only
-def test_a_signature_of_another_algorithm_is_refused(sample):
+def test_a_signature_of_another_algorithm_is_refused(sample: Sample) -> None:
     other = "hmac-sha512" if sample.provider.algorithm != "hmac-sha512" else "hmac-sha256"
     signed = replace(sample.provider, algorithm=other).sign(sample.request, sample.secret, now=NOW)
 
@@ -112,7 +112,7 @@ def test_a_signature_of_another_algorithm_is_refused(sample):
 
 
 @signing_the_time
-def test_a_stale_request_and_one_from_the_future_are_refused(sample):
+def test_a_stale_request_and_one_from_the_future_are_refused(sample: Sample) -> None:
     max_age = {"aws-sns": 3600, "twitch": 600, "jwt": 360}.get(sample.name, 60 if sample.label == "everything" else 300)
     signed = sample.signed()
 
@@ -122,7 +122,7 @@ def test_a_stale_request_and_one_from_the_future_are_refused(sample):
 
 
 @signing_the_time
-def test_the_time_cannot_be_changed(sample):
+def test_the_time_cannot_be_changed(sample: Sample) -> None:
     later = sample.signed(NOW + 5000)
     signed = sample.signed()
 
@@ -132,7 +132,7 @@ def test_the_time_cannot_be_changed(sample):
 
 
 @every_provider
-def test_a_repeat_is_recognised_where_an_id_or_the_time_is_signed(sample):
+def test_a_repeat_is_recognised_where_an_id_or_the_time_is_signed(sample: Sample) -> None:
     signed = sample.signed()
     first, second = (sample.provider.verify(signed, [sample.secret], now=NOW + delay) for delay in (0, 9))
 
@@ -144,7 +144,7 @@ def test_a_repeat_is_recognised_where_an_id_or_the_time_is_signed(sample):
 
 
 @every_provider
-def test_what_is_a_secret_by_itself_is_named_and_can_be_taken_out(sample):
+def test_what_is_a_secret_by_itself_is_named_and_can_be_taken_out(sample: Sample) -> None:
     signed = sample.signed()
 
     shown = signed.without(sample.provider.secret_in)
@@ -157,6 +157,6 @@ def test_what_is_a_secret_by_itself_is_named_and_can_be_taken_out(sample):
 
 
 @every_provider
-def test_an_empty_secret_is_never_accepted(sample):
+def test_an_empty_secret_is_never_accepted(sample: Sample) -> None:
     with pytest.raises(ConfigError):
         sample.provider.check("")

@@ -31,11 +31,11 @@ REQUEST = SignedRequest(
         ("query:none", []),
     ],
 )
-def test_a_place_names_values(place, values):
+def test_a_place_names_values(place: str, values: list[str]) -> None:
     assert REQUEST.find_all(place) == values
 
 
-def test_a_value_that_must_be_there_once_is_missed_by_name():
+def test_a_value_that_must_be_there_once_is_missed_by_name() -> None:
     with pytest.raises(BadSignature, match="the header X-Three is missing"):
         REQUEST.need("X-Three|X-Four")
     with pytest.raises(BadSignature, match=r"'a\.b' in the JSON body is missing"):
@@ -49,12 +49,12 @@ def test_a_value_that_must_be_there_once_is_missed_by_name():
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"[" * 100_000, b"1" * 5000, b"[1]", b'{"event": [1]}'])
-def test_a_body_that_is_no_such_json_has_no_value(body):
+def test_a_body_that_is_no_such_json_has_no_value(body: bytes) -> None:
     assert SignedRequest(body).find("json:event.id") is None
 
 
 @pytest.mark.parametrize("place", ["", "a b", "[t]", "X-One[", "header:X-One", "query:a[b]", "json:*"])
-def test_what_is_no_place_is_an_error_of_the_configuration(place):
+def test_what_is_no_place_is_an_error_of_the_configuration(place: str) -> None:
     with pytest.raises(ConfigError, match="not a place"):
         REQUEST.find_all(place)
 
@@ -62,11 +62,11 @@ def test_what_is_no_place_is_an_error_of_the_configuration(place):
 @pytest.mark.parametrize(
     "place", ["X-New", "X-Two", "json:event.id", "json:new.deep", "query:new", "X-New[t]", "New-*"]
 )
-def test_what_is_put_at_a_place_is_found_there(place):
+def test_what_is_put_at_a_place_is_found_there(place: str) -> None:
     assert REQUEST.put(place, "42").find(place) == "42"
 
 
-def test_secrets_are_taken_out_and_the_rest_stays_as_it_was_written():
+def test_secrets_are_taken_out_and_the_rest_stays_as_it_was_written() -> None:
     shown = REQUEST.without(["X-Two", "query:token"])
 
     assert shown.headers == (REQUEST.headers[0], REQUEST.headers[3])

@@ -1,8 +1,10 @@
 """The providers' own libraries agree with hookbot about what a signature is."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from Adyen.util import generate_notification_sig, is_valid_hmac_payload
@@ -91,11 +93,11 @@ def adyen(request: SignedRequest, secret: str) -> bool:
         ("adyen", adyen),
     ],
 )
-def test_what_hookbot_signs_the_senders_library_accepts(name, accepts):
+def test_what_hookbot_signs_the_senders_library_accepts(name: str, accepts: Callable[..., Any]) -> None:
     assert accepts(SAMPLE[name].signed(), SAMPLE[name].secret)
 
 
-def test_hookbot_accepts_what_stripe_signs():
+def test_hookbot_accepts_what_stripe_signs() -> None:
     header = WebhookSignature.generate_signature_header(BODY.decode(), "whsec_test", int(NOW))
     request = SignedRequest(BODY, (("Stripe-Signature", f"{header},v0=6ffbb59b2300aae63f272406069a9788"),))
 
@@ -104,7 +106,7 @@ def test_hookbot_accepts_what_stripe_signs():
     assert (proof.signed_at, proof.replay_key) == (NOW, "evt_1")
 
 
-def test_hookbot_accepts_what_standard_webhooks_signs():
+def test_hookbot_accepts_what_standard_webhooks_signs() -> None:
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     signature = Webhook(secret).sign("msg_1", datetime.fromtimestamp(NOW, UTC), BODY.decode())
     headers = (("webhook-id", "msg_1"), ("webhook-timestamp", str(int(NOW))), ("webhook-signature", signature))
@@ -116,7 +118,7 @@ def test_hookbot_accepts_what_standard_webhooks_signs():
 
 @pytest.mark.parametrize("url", ["https://example.com/in?a=b", "https://example.com:443/in", "http://example.com:8080"])
 @pytest.mark.parametrize("signs_the_port", [True, False])
-def test_hookbot_accepts_what_twilio_signs_with_or_without_the_port(url, signs_the_port):
+def test_hookbot_accepts_what_twilio_signs_with_or_without_the_port(url: str, signs_the_port: bool) -> None:
     signed_url = url if signs_the_port else url.replace(":443", "").replace(":8080", "")
     signature = RequestValidator("token").compute_signature(signed_url, dict(FORM_REQUEST.form()))
     request = replace(FORM_REQUEST, url=url, headers=(*FORM_REQUEST.headers, ("X-Twilio-Signature", signature)))
@@ -124,7 +126,7 @@ def test_hookbot_accepts_what_twilio_signs_with_or_without_the_port(url, signs_t
     assert load_provider("twilio").verify(request, ["token"], now=NOW).key == 0
 
 
-def test_hookbot_accepts_what_twilio_signs_with_a_shared_key():
+def test_hookbot_accepts_what_twilio_signs_with_a_shared_key() -> None:
     signature = RequestValidator("token").compute_signature(URL, dict(FORM_REQUEST.form()), "HMAC_SHA256")
     settings = ("X-Twilio-Webhooks-Signature-Settings", "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256")
     headers = (*FORM_REQUEST.headers, ("X-Twilio-Signature", signature), settings)
@@ -132,7 +134,7 @@ def test_hookbot_accepts_what_twilio_signs_with_a_shared_key():
     assert load_provider("twilio").verify(replace(FORM_REQUEST, headers=headers), ["token"], now=NOW).key == 0
 
 
-def test_hookbot_accepts_the_notifications_that_adyen_signs_with_colons_and_without_values_in_them():
+def test_hookbot_accepts_the_notifications_that_adyen_signs_with_colons_and_without_values_in_them() -> None:
     key = "44" * 32
     items = []
     for reference in ("a:b", "a\\b/c", "plain"):

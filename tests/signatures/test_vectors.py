@@ -131,13 +131,13 @@ VECTORS = {
 
 
 @pytest.mark.parametrize(("name", "secret", "now", "request_"), VECTORS.values(), ids=VECTORS)
-def test_the_published_example_passes(name, secret, now, request_):
+def test_the_published_example_passes(name: str, secret: str, now: int, request_: SignedRequest) -> None:
     provider = load_provider(name)
 
     assert provider.verify(request_, [secret], now=now).key == 0
 
 
-def test_an_rfc_8032_signature_is_an_ed25519_signature():
+def test_an_rfc_8032_signature_is_an_ed25519_signature() -> None:
     seed, public, signature = (  # RFC 8032, section 7.1, test 1: the empty message
         "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
         "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
@@ -150,7 +150,7 @@ def test_an_rfc_8032_signature_is_an_ed25519_signature():
     assert provider.verify(SignedRequest(headers=(("X-Signature", signature),)), [public], now=0).key == 0
 
 
-def test_the_rfc_2104_and_4231_vectors_of_hmac():
+def test_the_rfc_2104_and_4231_vectors_of_hmac() -> None:
     sha1 = load_provider("hmac", {"algorithm": "hmac-sha1"})
     sha256 = load_provider("hmac", {"encoding": "base64"})
     digest = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"  # RFC 4231, test case 2

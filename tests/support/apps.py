@@ -1,27 +1,29 @@
 """An app alone, served on a real socket."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 
 from hookbot.web.asgi import Server
+from hookbot.web.asgi.quart import HookbotApp
 from hookbot.web.limits import ConnectionLimits
 from support import GUARD_S
-from support.clients import WebSocket, connect
+from support.clients import Client, WebSocket, connect
 
 
 class ServedApp:
     """A server of an app, on a port of its own."""
 
-    def __init__(self, server, port, trust):
+    def __init__(self, server: Server, port: int, trust: str | None) -> None:
         self.server = server
         self.port = port
         self.trust = trust
         self.clients = []
 
-    async def connect(self, *, alpn="http/1.1", certificate=None):
+    async def connect(self, *, alpn: str = "http/1.1", certificate: str | None = None) -> Client:
         """A connection, with TLS if the server has it; closed at the end of the test, if not before."""
         context = None
         if self.trust:
@@ -32,13 +34,13 @@ class ServedApp:
         self.clients.append(await connect(self.port, tls=context))
         return self.clients[-1]
 
-    async def ask(self, request):
+    async def ask(self, request: bytes) -> bytes:
         """Everything that comes back for these bytes until the server closes."""
         async with await self.connect() as client:
             await client.send(request)
             return await client.rest()
 
-    async def websocket(self, path="/ws", subprotocol=None, **options):
+    async def websocket(self, path: str = "/ws", subprotocol: list[str] | None = None, **options: Any) -> WebSocket:
         """A websocket whose handshake was sent."""
         websocket = WebSocket(await self.connect(), path, subprotocol, **options)
         await websocket.ask()
@@ -46,7 +48,9 @@ class ServedApp:
 
 
 @asynccontextmanager
-async def open_app(app, *, certificate=None, clients=None, **limits) -> AsyncIterator[ServedApp]:
+async def open_app(
+    app: HookbotApp | Callable[..., Any], *, certificate: str | None = None, clients: str | None = None, **limits: Any
+) -> AsyncIterator[ServedApp]:
     """The app behind a `Server`, with TLS if there is a certificate; `clients` is the authority of theirs."""
     with trio.fail_after(GUARD_S):
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -64,7 +68,7 @@ async def open_app(app, *, certificate=None, clients=None, **limits) -> AsyncIte
                 nursery.cancel_scope.cancel()
 
 
-def _tls(certificate, clients):
+def _tls(certificate: str, clients: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=clients)
     context.load_cert_chain(certificate)
     context.set_alpn_protocols(["h2", "http/1.1"])

@@ -1,16 +1,21 @@
 """Clients of hubs, on real sockets: as bytes, by a websocket, and of a stream; and the bytes of requests."""
 
+import ssl
 from base64 import b64encode
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from socket import SO_LINGER, SO_RCVBUF, SOL_SOCKET
 from struct import pack
+from typing import Any, Self
 from urllib.parse import unquote
 
 import h11
 import trio
 from websockets.client import ClientProtocol
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
 from websockets.uri import parse_uri
 
 from hookbot.access.tokens import make_token
@@ -31,67 +36,67 @@ class Answer:
 class Client:
     """One connection to a hub, that can be as rude as a test wants."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream) -> None:
         self.stream = stream
         self.received = b""
 
-    async def __aenter__(self):
+    async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_):
+    async def __aexit__(self, *_: Any) -> None:
         await trio.aclose_forcefully(self.stream)
 
-    async def send(self, data, *, bytewise=False):
+    async def send(self, data: bytes, *, bytewise: bool = False) -> None:
         for start in range(0, len(data), 1 if bytewise else len(data) or 1):
             await self.stream.send_all(data[start : start + 1] if bytewise else data)
 
-    async def send_eof(self):
+    async def send_eof(self) -> None:
         """Close our side; TLS has no such thing."""
         if isinstance(self.stream, trio.SocketStream):
             await self.stream.send_eof()
 
-    async def until(self, mark):
+    async def until(self, mark: bytes) -> bytes:
         """What comes up to `mark` and with it; what comes after it stays for the next."""
         while mark not in self.received:
             await self._more()
         found, _, self.received = self.received.partition(mark)
         return found + mark
 
-    async def exactly(self, size):
+    async def exactly(self, size: int) -> bytes:
         while len(self.received) < size:
             await self._more()
         found, self.received = self.received[:size], self.received[size:]
         return found
 
-    async def _more(self):
+    async def _more(self) -> None:
         data = await self.stream.receive_some(CHUNK_BYTES)
         assert data, f"closed after {self.received!r}"
         self.received += data
 
-    async def rest(self):
+    async def rest(self) -> bytes:
         """What comes until the hub closes; a reset raises `trio.BrokenResourceError`."""
         async for data in self.stream:
             self.received += data
         found, self.received = self.received, b""
         return found
 
-    async def answer(self):
+    async def answer(self) -> Answer:
         """The next whole response."""
         status, *fields = (await self.until(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
         headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
         return Answer(int(status.split()[1]), headers, await self.exactly(int(headers.get("content-length", 0))))
 
-    async def closed(self):
+    async def closed(self) -> None:
         """Wait until the hub has closed the connection, with nothing more to say."""
         assert await self.rest() == b""
 
-    async def reset(self):
+    async def reset(self) -> None:
         """End the connection as a crash would."""
         self.stream.socket.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
         await trio.aclose_forcefully(self.stream)
 
 
-async def connect(port, *, receive_buffer=None, tls=None):
+async def connect(port: int, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> Client:
     """A connection to a port of this machine; to a server called ``hub``, with the context of TLS if there is one."""
     sock = trio.socket.socket()
     if receive_buffer:
@@ -111,7 +116,15 @@ async def connect(port, *, receive_buffer=None, tls=None):
 class WebSocket:
     """The `websockets` library's client protocol over a `Client`: pings answered, every other frame as it came."""
 
-    def __init__(self, client, path, subprotocol=None, *, headers=(), extensions=None):
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        subprotocol: str | list[str] | None = None,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        extensions: list[ClientPerMessageDeflateFactory] | None = None,
+    ) -> None:
         subprotocols = [subprotocol] if isinstance(subprotocol, str) else subprotocol
         uri = parse_uri(f"ws://hub{path}")
         self.client = client
@@ -122,7 +135,7 @@ class WebSocket:
         self._fields = headers
         self._events = deque()
 
-    async def ask(self):
+    async def ask(self) -> None:
         """Send the handshake."""
         request = self.protocol.connect()
         for name, value in self._fields:
@@ -130,7 +143,7 @@ class WebSocket:
         self.protocol.send_request(request)
         await self._flush()
 
-    async def answered(self):
+    async def answered(self) -> Self:
         """Itself, when the handshake was answered, which `status` and `headers` tell."""
         response = await self.frame()
         assert response is not None, self.protocol.handshake_exc or "closed without an answer"
@@ -138,13 +151,13 @@ class WebSocket:
         self.headers = {name.lower(): value for name, value in response.headers.raw_items()}
         return self
 
-    async def accepted(self):
+    async def accepted(self) -> Self:
         """Itself, when the handshake was answered as it should be."""
         await self.answered()
         assert self.protocol.handshake_exc is None, self.protocol.handshake_exc
         return self
 
-    async def send(self, message):
+    async def send(self, message: str | bytes) -> None:
         """Send a message; a string is text."""
         if isinstance(message, str):
             self.protocol.send_text(message.encode())
@@ -152,7 +165,7 @@ class WebSocket:
             self.protocol.send_binary(message)
         await self._flush()
 
-    async def frame(self):
+    async def frame(self) -> Response | Frame | None:
         """The next frame that is no ping or pong; None when the hub has closed the connection."""
         while not self._events:
             data = await self.client.stream.receive_some(CHUNK_BYTES)
@@ -171,16 +184,16 @@ class WebSocket:
                 break
         return self._events.popleft() if self._events else None
 
-    async def payload(self):
+    async def payload(self) -> bytes:
         """The payload of the next frame."""
         frame = await self.frame()
         assert frame is not None, "closed"
         return bytes(frame.data)
 
-    async def payloads(self, count):
+    async def payloads(self, count: int) -> list[bytes]:
         return [await self.payload() for _ in range(count)]
 
-    async def take(self):
+    async def take(self) -> bytes | None:
         """The next message, as bytes; None at the end."""
         taken = b""
         while (frame := await self.frame()) is not None and frame.opcode is not Opcode.CLOSE:
@@ -189,13 +202,13 @@ class WebSocket:
                 return taken
         return None
 
-    async def closed(self):
+    async def closed(self) -> int:
         """The code of the hub's close frame, when the hub has closed the connection; None if there was none."""
         while await self.frame() is not None:
             pass
         return self.protocol.close_rcvd and self.protocol.close_rcvd.code
 
-    async def _flush(self):
+    async def _flush(self) -> None:
         for data in self.protocol.data_to_send():
             await (self.client.send(data) if data else self.client.send_eof())
 
@@ -203,7 +216,7 @@ class WebSocket:
 class Stream:
     """An answer that goes on, as events or as lines of JSON."""
 
-    def __init__(self, client, path, headers=()):
+    def __init__(self, client: Client, path: str, headers: Iterable[tuple[str, str]] = ()) -> None:
         self._client = client
         self._request = h11.Request(method="GET", target=path, headers=[("Host", "hub"), *headers])
         self._http = h11.Connection(h11.CLIENT)
@@ -211,30 +224,30 @@ class Stream:
         self.status = None
         self.headers = {}
 
-    async def ask(self):
+    async def ask(self) -> None:
         await self._client.send(self._http.send(self._request) + self._http.send(h11.EndOfMessage()))
 
-    async def answered(self):
+    async def answered(self) -> Self:
         """Itself, when its head has come, which `status` and `headers` tell."""
         answer = await self._next()
         self.status = answer.status_code
         self.headers = {name.decode(): value.decode() for name, value in answer.headers}
         return self
 
-    async def take(self):
+    async def take(self) -> bytes | None:
         """The next event or line, as bytes; None at the end."""
         return await self._until(b"\n\n" if self.headers["content-type"].startswith("text/event-stream") else b"\n")
 
-    async def lines(self, count):
+    async def lines(self, count: int) -> list[str]:
         """The next lines, as strings."""
         return [(await self._until(b"\n")).decode() for _ in range(count)]
 
-    async def closed(self):
+    async def closed(self) -> None:
         """Wait for the end of the answer, in due form; no stream has a code, as a websocket has."""
         while await self.take() is not None:
             pass
 
-    async def _until(self, mark):
+    async def _until(self, mark: bytes) -> bytes | None:
         while mark not in self._received:
             event = await self._next()
             if not isinstance(event, h11.Data):
@@ -243,18 +256,24 @@ class Stream:
         found, _, self._received = self._received.partition(mark)
         return found
 
-    async def _next(self):
+    async def _next(self) -> h11.Response | h11.Data | h11.EndOfMessage:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             self._http.receive_data(await self._client.stream.receive_some(CHUNK_BYTES))
         return event
 
 
-def basic(path):
+def basic(path: str) -> str:
     """Basic credentials for the path of a target."""
     return b64encode(f"{make_token(KEY, unquote(path.partition('?')[0]))}:".encode()).decode()
 
 
-def post(path="/pub/topic", body=b"hello", *fields, version="1.1", token=None):
+def post(
+    path: str = "/pub/topic",
+    body: bytes | None = b"hello",
+    *fields: Any,
+    version: str = "1.1",
+    token: str | None = None,
+) -> bytes:
     """The bytes of a publish; a body of None leaves the headers as they are."""
     lines = [f"POST {path} HTTP/{version}", "Host: hub", f"Authorization: Basic {token or basic(path)}"]
     if body is not None:
@@ -262,7 +281,7 @@ def post(path="/pub/topic", body=b"hello", *fields, version="1.1", token=None):
     return "\r\n".join([*lines, *fields, "", ""]).encode("latin-1") + (body or b"")
 
 
-def handshake(path="/sub/topic", *fields, token=None):
+def handshake(path: str = "/sub/topic", *fields: str, token: str | None = None) -> bytes:
     """The bytes of a websocket handshake."""
     lines = [
         f"GET {path} HTTP/1.1",
@@ -276,11 +295,11 @@ def handshake(path="/sub/topic", *fields, token=None):
     return "\r\n".join([*lines, *fields, "", ""]).encode("latin-1")
 
 
-def masked(opcode, data=b"", fin=True):
+def masked(opcode: Opcode, data: bytes = b"", fin: bool = True) -> bytes:
     """A frame as clients have to send it."""
     return Frame(Opcode(opcode), data, fin).serialize(mask=True)
 
 
-def messages(*payloads):
+def messages(*payloads: bytes) -> bytes:
     """Binary messages as clients have to send them."""
     return b"".join(masked(Opcode.BINARY, payload) for payload in payloads)

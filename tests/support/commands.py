@@ -1,12 +1,17 @@
 """The program as processes, and called as a function."""
 
+import io
 import logging
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
+import pytest
 import trio
+from trio.lowlevel import FdStream
 
 from hookbot.cli.main import main
 from support import GUARD_S
@@ -15,7 +20,7 @@ from support import GUARD_S
 class Process:
     """A running command. What it prints is collected."""
 
-    def __init__(self, process, nursery):
+    def __init__(self, process: trio.Process, nursery: trio.Nursery) -> None:
         self.process = process
         self.out = self.err = b""
         self._lines_read = 0
@@ -24,23 +29,23 @@ class Process:
         nursery.start_soon(self._collect, process.stdout, "out", self._read[0])
         nursery.start_soon(self._collect, process.stderr, "err", self._read[1])
 
-    async def _collect(self, stream, name, done):
+    async def _collect(self, stream: FdStream, name: str, done: trio.Event) -> None:
         async for chunk in stream:
             setattr(self, name, getattr(self, name) + chunk)
             self._tell()
         done.set()
         self._tell()
 
-    def _tell(self):
+    def _tell(self) -> None:
         self._more.set()
         self._more = trio.Event()
 
-    async def until(self, text, stream="err", count=1):
+    async def until(self, text: str, stream: str = "err", count: int = 1) -> None:
         """Wait until it has printed a text so often."""
         while getattr(self, stream).count(text.encode()) < count:
             await self._wait_for_more()
 
-    async def line(self, text):
+    async def line(self, text: str) -> str:
         """The next line on standard error with a text in it, behind the one that was read last."""
         while True:
             lines = self.err.split(b"\n")[self._lines_read : -1]
@@ -50,27 +55,27 @@ class Process:
                     return line.decode()
             await self._wait_for_more()
 
-    async def _wait_for_more(self):
+    async def _wait_for_more(self) -> None:
         assert not all(done.is_set() for done in self._read), f"it ended: {self.out!r} {self.err!r}"
         await self._more.wait()
 
-    def signal(self, number):
+    def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    async def ended(self):
+    async def ended(self) -> int:
         """Its exit code, when it has ended and all that it printed was read."""
         await self.process.wait()
         for done in self._read:
             await done.wait()
         return self.process.returncode
 
-    async def interrupted(self):
+    async def interrupted(self) -> int:
         self.signal(signal.SIGINT)
         return await self.ended()
 
 
 @asynccontextmanager
-async def starting():
+async def starting() -> AsyncIterator[Callable[..., Any]]:
     """Starts commands, with `start("listen", url, ..., settings="...")`, which end with the block at the latest.
 
     `settings` is Python that runs before the program: ``websocket.SILENCE_S = 1``.
@@ -79,7 +84,12 @@ async def starting():
     with trio.fail_after(GUARD_S):
         async with trio.open_nursery() as nursery:
 
-            async def start(*words, settings="", env=None, stdin=None):
+            async def start(
+                *words: Any,
+                settings: str = "",
+                env: dict[str, str] | None = None,
+                stdin: io.BufferedReader | None = None,
+            ) -> Process:
                 imports = "from hookbot import backoff\nfrom hookbot.client import websocket"
                 code = f"{imports}\n{settings}\nfrom hookbot.cli import main; main()"
                 process = await trio.lowlevel.open_process(
@@ -104,12 +114,12 @@ async def starting():
 
 
 @asynccontextmanager
-async def running(*words, **options):
+async def running(*words: Any, **options: Any) -> AsyncIterator[Process]:
     async with starting() as start:
         yield await start(*words, **options)
 
 
-async def run(*words, **options):
+async def run(*words: str, **options: Any) -> tuple[int, bytes, str]:
     """A command that has ended: exit code, output, complaints."""
     async with running(*words, **options) as process:
         code = await process.ended()
@@ -119,11 +129,11 @@ async def run(*words, **options):
 class Caller:
     """Calls the program as a function: exit code, output, complaints."""
 
-    def __init__(self, monkeypatch, capfdbinary):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
         self._capture = capfdbinary
 
-    def __call__(self, *words, **env):
+    def __call__(self, *words: Any, **env: Any) -> tuple[int, bytes, str]:
         self._capture.readouterr()
         with self._monkeypatch.context() as patch, kept_logging():
             patch.setattr(sys, "argv", ["hookbot", *map(str, words)])
@@ -139,7 +149,7 @@ class Caller:
 
 
 @contextmanager
-def kept_logging():
+def kept_logging() -> Iterator[None]:
     """Whatever a command does to the root logger is undone."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level

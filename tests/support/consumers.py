@@ -1,17 +1,23 @@
 """A broker with consumers, over any log, and short words for what clients of it do."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import _AsyncGeneratorContextManager, asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import trio
 
 from hookbot.broker.broker import Broker, open_broker
+from hookbot.broker.channels import Entry
 from hookbot.broker.consumers import Consumers, open_consumers
+from hookbot.broker.cursors import CursorConsumer
+from hookbot.broker.group import Member
 from hookbot.errors import Unavailable
+from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
-from hookbot.protocol.message import Draft, Gap, format_id
+from hookbot.log.sqlite import SqliteLog
+from hookbot.protocol.message import Draft, Gap, Message, format_id
 from hookbot.protocol.subscribe import SubscribeRequest
 from hookbot.protocol.topics import TopicFilter
 from support import GUARD_S
@@ -23,19 +29,19 @@ KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
 class WorkingLog(MemoryLog):
     """A log in memory that counts the commits of cursors, and fails when it is told to."""
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.cursor_commits = 0
         self.broken = False
 
-    async def append(self, drafts, *, cursors={}):  # noqa: B006 - as in the protocol
+    async def append(self, drafts: list[Draft], *, cursors: dict[str, Any] = {}) -> list[Message]:  # noqa: B006 - as in the protocol
         if self.broken:
             await trio.lowlevel.checkpoint()
             raise Unavailable("the disk is full")
         self.cursor_commits += bool(cursors)
         return await super().append(drafts, cursors=cursors)
 
-    async def read(self, *args, **options):
+    async def read(self, *args: TopicFilter, **options: Any) -> Page:
         if self.broken:
             await trio.lowlevel.checkpoint()
             raise Unavailable("the disk is gone")
@@ -43,12 +49,12 @@ class WorkingLog(MemoryLog):
 
 
 class ConsumerHub:
-    def __init__(self, broker: Broker, consumers: Consumers):
+    def __init__(self, broker: Broker, consumers: Consumers) -> None:
         self.broker = broker
         self.log = broker.log
         self.consumers = consumers
 
-    async def publish(self, *topics, size=None):
+    async def publish(self, *topics: Any, size: int | None = None) -> list[Message]:
         """Messages whose bodies count them: ``b"1"`` is the first of the log."""
         messages = []
         for topic in topics:
@@ -56,28 +62,30 @@ class ConsumerHub:
             messages.append(await self.broker.publish(Draft(topic, body.ljust(size or 0))))
         return messages
 
-    async def trim(self, count):
+    async def trim(self, count: int) -> None:
         """Let retention take all but the newest `count` messages."""
         while await self.log.trim(replace(KEEP_ALL, max_count=count), now_us=START_US):
             pass
 
-    def id(self, position):
+    def id(self, position: int) -> str:
         return format_id(self.log.epoch, position)
 
-    def open(self, topic="t", **asked):
+    def open(self, topic: str = "t", **asked: Any) -> _AsyncGeneratorContextManager:
         return self.consumers.open(listening(topic, **asked))
 
-    async def saved(self, kind="cursor"):
+    async def saved(self, kind: str = "cursor") -> dict[str, int]:
         """What the log remembers: where every cursor is."""
         return {cursor.name: cursor.position for cursor in await self.log.cursors(f"{kind} ")}
 
 
-def listening(topic="t", **asked):
+def listening(topic: str = "t", **asked: Any) -> SubscribeRequest:
     return SubscribeRequest(TopicFilter.parse(topic), path=f"/sub/{topic}", topic=topic, format="v1", **asked)
 
 
 @asynccontextmanager
-async def open_hub(log, *, clock=None) -> AsyncIterator[ConsumerHub]:
+async def open_hub(
+    log: WorkingLog | MemoryLog | SqliteLog, *, clock: Clock | None = None
+) -> AsyncIterator[ConsumerHub]:
     async with (
         open_broker(log, KEEP_ALL) as broker,
         open_consumers(broker, clock_us=clock or Clock(runs=True)) as consumers,
@@ -85,7 +93,7 @@ async def open_hub(log, *, clock=None) -> AsyncIterator[ConsumerHub]:
         yield ConsumerHub(broker, consumers)
 
 
-def shown(items):
+def shown(items: list[Any]) -> list[Any]:
     """Numbers of messages, and gaps as (after, before)."""
     return [
         (item.after and int(item.after[-15:]), int(item.before[-15:])) if isinstance(item, Gap) else number(item)
@@ -93,11 +101,11 @@ def shown(items):
     ]
 
 
-def number(entry):
+def number(entry: Entry) -> int:
     return int(entry.message.body)
 
 
-async def take(consumer, count):
+async def take(consumer: CursorConsumer | Member, count: int) -> list[Any]:
     """The next `count` items, shown."""
     taken = []
     with trio.fail_after(GUARD_S):
@@ -106,16 +114,16 @@ async def take(consumer, count):
     return taken
 
 
-async def takes_nothing(consumer):
+async def takes_nothing(consumer: CursorConsumer | Member) -> bool:
     """Whether the session waits although all tasks that could help have run."""
     with trio.move_on_after(1) as scope:
         await consumer.take()
     return scope.cancelled_caught
 
 
-def ack(consumer, hub, position):
+def ack(consumer: CursorConsumer, hub: ConsumerHub, position: int) -> None:
     consumer.ack({"type": "ack", "id": hub.id(position)})
 
 
-def ack_each(consumer, hub, *positions):
+def ack_each(consumer: Member, hub: ConsumerHub, *positions: Any) -> None:
     consumer.ack({"type": "ack", "ids": [hub.id(position) for position in positions]})

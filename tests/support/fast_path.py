@@ -1,8 +1,11 @@
 """A hub's fast path alone, in this process, on a real socket: log, broker, access control and fan-out."""
 
+import socket
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from socket import SO_SNDBUF, SOL_SOCKET, create_server
+from typing import Any
 
 import pytest
 import trio
@@ -13,7 +16,8 @@ from hookbot.access.control import AccessControl
 from hookbot.broker.broker import Broker, open_broker
 from hookbot.broker.consumers import open_consumers
 from hookbot.log.memory import MemoryLog
-from hookbot.protocol.message import Draft, wall_clock_us
+from hookbot.log.retention import Retention
+from hookbot.protocol.message import Draft, Message, wall_clock_us
 from hookbot.web.fastpath.epoll import AVAILABLE, EpollLoop
 from hookbot.web.fastpath.fanout import Fanout
 from hookbot.web.fastpath.listener import FastPath
@@ -22,7 +26,7 @@ from hookbot.web.metrics import Metrics
 from hookbot.web.services import Readiness, Services
 from hookbot.web.streams import Streams
 from support import GUARD_S, KEY
-from support.clients import WebSocket, basic, connect, handshake
+from support.clients import Client, WebSocket, basic, connect, handshake
 
 NEVER_S = 10_000
 
@@ -42,19 +46,26 @@ class FastPathHub:
     """What was handed over to the app: each the bytes that were read already."""
     clients: list
 
-    async def connect(self, *, receive_buffer=None):
+    async def connect(self, *, receive_buffer: int | None = None) -> Client:
         client = await connect(self.port, receive_buffer=receive_buffer)
         self.clients.append(client)
         return client
 
-    async def ask(self, sent):
+    async def ask(self, sent: bytes) -> bytes:
         """Everything that comes back until the hub closes; our side is closed behind what is sent."""
         client = await self.connect()
         await client.send(sent)
         await client.stream.send_eof()
         return await client.rest()
 
-    async def listen(self, path="/sub/topic", *, headers=(), subprotocol=None, receive_buffer=None):
+    async def listen(
+        self,
+        path: str = "/sub/topic",
+        *,
+        headers: tuple[Any, ...] = (),
+        subprotocol: str | None = None,
+        receive_buffer: int | None = None,
+    ) -> WebSocket:
         """A websocket whose handshake was answered."""
         client = await self.connect(receive_buffer=receive_buffer)
         headers = [("Authorization", f"Basic {basic(path)}"), *headers]
@@ -62,7 +73,7 @@ class FastPathHub:
         await listener.ask()
         return await listener.accepted()
 
-    async def subscribe(self, path="/sub/topic", *fields):
+    async def subscribe(self, path: str = "/sub/topic", *fields: Any) -> Client:
         """A client behind whose handshake's answer there are only frames, as bytes."""
         client = await self.connect()
         await client.send(handshake(path, *fields))
@@ -70,23 +81,30 @@ class FastPathHub:
         assert answer.startswith(b"HTTP/1.1 101 "), answer
         return client
 
-    async def publish(self, topic="topic", body=b"hello"):
+    async def publish(self, topic: str = "topic", body: bytes = b"hello") -> Message:
         return await self.broker.publish(Draft(topic, body))
 
-    def stored(self):
+    def stored(self) -> list[tuple[str, bytes]]:
         """What the log holds, as (topic, body)."""
         entries = [entry for half in self.broker.log._entries for entry in half]
         return [(message.topic, message.body) for _, message in sorted(entries, key=lambda entry: entry[0])]
 
 
 @asynccontextmanager
-async def open_fast_path(*, log=None, hand_over=None, retention=None, send_buffer=None, **limits):
+async def open_fast_path(
+    *,
+    log: Any = None,
+    hand_over: Callable[..., Any] | None = None,
+    retention: Retention | None = None,
+    send_buffer: int | None = None,
+    **limits: Any,
+) -> AsyncIterator[FastPathHub]:
     """A fast path on a port of its own; what is handed over is answered by ``299``, unless `hand_over` takes them."""
     if not AVAILABLE:
         pytest.skip("no epoll here: the hub runs on the app alone")
     handed_over = []
 
-    def answer_handed_over(sock, prefix):
+    def answer_handed_over(sock: socket.socket, prefix: bytes) -> None:
         handed_over.append(prefix)
         with sock:
             sock.send(b"HTTP/1.1 299 Handed Over\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

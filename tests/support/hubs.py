@@ -3,11 +3,13 @@
 import json
 import os
 import signal
-from collections.abc import Callable
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import _AsyncGeneratorContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,13 +21,15 @@ from hookbot.hub.config import Config
 from hookbot.hub.config_file import ConfigFile
 from hookbot.hub.hub import RunningHub, open_hub
 from hookbot.hub.secret_store import StoredSecret
-from hookbot.protocol.message import wall_clock_us
+from hookbot.log.contract import Page
+from hookbot.protocol.message import Message, wall_clock_us
 from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
 from hookbot.protocol.topics import TopicFilter
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.testing import open_test_hub
 from support import GUARD_S, KEY, SECRET
 from support.clients import Stream, WebSocket, connect
+from support.clock import Clock
 from support.targets import Target
 
 I_UNDERSTAND = ("X-Hookbot-Unsafe-Is-Ok", UNSAFE_HEADER_VALUE)
@@ -43,33 +47,51 @@ class WholeHub:
     clock_us: Callable[[], int]
 
     @property
-    def port(self):
+    def port(self) -> int:
         return urlsplit(self.running.url).port
 
     @property
-    def head(self):
+    def head(self) -> int:
         """How many messages were ever stored."""
         return self.running.broker.log.head
 
-    async def post(self, path, body=b"", headers=(), token=None):
+    async def post(
+        self,
+        path: str,
+        body: bytes = b"",
+        headers: tuple[Any, ...] | list[tuple[str, str]] = (),
+        token: str | None = None,
+    ) -> httpx.Response:
         if token:
             headers = [*headers, ("Authorization", f"Bearer {token}")]
         return await self.http.post(path, content=body, headers=list(headers))
 
-    async def deliver(self, provider, path, body=b"{}", headers=(), *, secret=SECRET, token=None, now=None):
+    async def deliver(
+        self,
+        provider: str,
+        path: str,
+        body: bytes = b"{}",
+        headers: list[tuple[str, str]] | tuple[()] = (),
+        *,
+        secret: str = SECRET,
+        token: str | None = None,
+        now: int | None = None,
+    ) -> httpx.Response:
         """Post what a provider signed; it is the hub's time, unless it says otherwise."""
         url = self.running.url + path
         now = self.clock_us() / 1e6 if now is None else now
         signed = load_provider(provider).sign(SignedRequest(body, tuple(headers), "POST", url), secret, now=now)
         return await self.post(path, signed.body, signed.headers, token)
 
-    async def stored(self):
+    async def stored(self) -> list[Message]:
         """All messages, safe and unsafe."""
         page = await self.running.broker.log.read(TopicFilter(("", "/unsafe/")), after=0, limit=1000, max_bytes=1 << 30)
         return page.messages
 
     @asynccontextmanager
-    async def listen(self, path, form, token=None, headers=()):
+    async def listen(
+        self, path: str, form: str, token: str | None = None, headers: tuple[()] | list[tuple[str, str]] = ()
+    ) -> AsyncIterator[WebSocket | Stream]:
         """A subscription in one of `FORMATS`; its `status` says how it was answered."""
         token = token or make_token(KEY, path.partition("?")[0])
         headers = [("Authorization", f"Bearer {token}"), I_UNDERSTAND, *headers]
@@ -85,7 +107,7 @@ class WholeHub:
             yield listener
 
 
-def envelope(form, frame):
+def envelope(form: str, frame: bytes) -> dict[str, Any]:
     """The envelope in a frame of a format that has one."""
     text = frame.decode()
     if form == "sse":
@@ -94,7 +116,7 @@ def envelope(form, frame):
 
 
 @contextmanager
-def no_groups():
+def no_groups() -> Iterator[None]:
     """Raises what is alone in groups of exceptions by itself."""
     try:
         yield
@@ -102,7 +124,7 @@ def no_groups():
         raise sole_error(group) from None
 
 
-def configured(tmp_path, text="", **options):
+def configured(tmp_path: Path, text: str = "", **options: Any) -> Config:
     """A `Config` whose file has this text."""
     path = tmp_path / "hookbot.toml"
     path.write_text(text)
@@ -111,7 +133,14 @@ def configured(tmp_path, text="", **options):
 
 
 @asynccontextmanager
-async def open_whole_hub(tmp_path, text="", *, client=None, clock=wall_clock_us, **options):
+async def open_whole_hub(
+    tmp_path: Path,
+    text: str = "",
+    *,
+    client: dict[str, Any] | None = None,
+    clock: Callable[..., Any] | Clock = wall_clock_us,
+    **options: Any,
+) -> AsyncIterator[WholeHub]:
     """A hub with the sections of a configuration file."""
     with no_groups(), trio.fail_after(GUARD_S):
         async with (
@@ -124,44 +153,44 @@ async def open_whole_hub(tmp_path, text="", *, client=None, clock=wall_clock_us,
 class ThreadHub:
     """A hub in a thread of its own, for tests that block: a test hub, or one that is `opened` there."""
 
-    def __init__(self, opened=None):
+    def __init__(self, opened: _AsyncGeneratorContextManager | None = None) -> None:
         self._opened = opened or open_test_hub()
         self._ready = Event()
         self._thread = Thread(target=trio.run, args=[self._run], daemon=True)
         self._thread.start()
         assert self._ready.wait(GUARD_S)
 
-    async def _run(self):
+    async def _run(self) -> None:
         self._trio = trio.lowlevel.current_trio_token()
         async with self._opened as self.hub, trio.open_nursery() as self._nursery:
             self._ready.set()
             await trio.sleep_forever()
 
-    def call(self, function, *args, **options):
+    def call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Page | list[Message] | None:
         """What an async function returns in the thread of the hub."""
         return trio.from_thread.run(partial(function, *args, **options), trio_token=self._trio)
 
-    def publish(self, topic, *bodies, **options):
+    def publish(self, topic: str, *bodies: Any, **options: Any) -> None:
         for body in bodies:
             self.call(self.hub.publish, topic, body, **options)
 
-    def wait_for(self, topic, count=1):
+    def wait_for(self, topic: str, count: int = 1) -> list[Message]:
         return self.call(self.hub.wait_for, topic, count)
 
     @property
-    def url(self):
+    def url(self) -> str:
         return self.hub.url
 
-    def url_for(self, path):
+    def url_for(self, path: str) -> str:
         return self.hub.url_for(path)
 
-    def target(self, *answers):
+    def target(self, *answers: Any) -> Target:
         """A target that is up until the end."""
         made = Target(*answers)
         self.call(made.up, self._nursery)
         return made
 
-    def close(self):
+    def close(self) -> None:
         trio.from_thread.run_sync(self._nursery.cancel_scope.cancel, trio_token=self._trio)
         self._thread.join()
 
@@ -169,31 +198,31 @@ class ThreadHub:
 class HubProcess:
     """``hookbot serve``, always at the same port; `start` is that of `commands.starting`."""
 
-    def __init__(self, start, directory, *options, key=KEY):
+    def __init__(self, start: Callable[..., Any], directory: Path, *options: Any, key: str | None = KEY) -> None:
         self._start = start
         self._words = ["serve", "--data-dir", directory, *options]
         self._env = {name: value for name, value in os.environ.items() if not name.startswith("HOOKBOT_")}
         self._env |= {"HOOKBOT_KEY": key} if key else {}
         self.port = 0
 
-    def url(self, path, port=None):
+    def url(self, path: str, port: None = None) -> str:
         return f"http://{make_token(KEY, path)}@127.0.0.1:{port or self.port}{path}"
 
-    async def start(self):
+    async def start(self) -> None:
         self.process = await self._start(*self._words, "--bind", f"127.0.0.1:{self.port}", env=self._env)
         await self.process.until("\n", "out")
         self.port = int(self.process.out.splitlines()[0].rpartition(b":")[2])
 
-    async def reload(self, answer):
+    async def reload(self, answer: str) -> str:
         """Send SIGHUP; returns what it says about that, which has this text in it."""
         self.process.signal(signal.SIGHUP)
         return await self.process.line(answer)
 
-    async def stop(self):
+    async def stop(self) -> int:
         """Ask it to end; returns its exit code."""
         self.process.signal(signal.SIGTERM)
         return await self.process.ended()
 
-    async def kill(self):
+    async def kill(self) -> None:
         self.process.signal(signal.SIGKILL)
         await self.process.ended()

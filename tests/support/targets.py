@@ -1,7 +1,9 @@
 """An HTTP server that deliveries are forwarded to: it keeps what it gets, answers as it is told, and can be down."""
 
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import h11
 import trio
@@ -12,14 +14,14 @@ from support import GUARD_S
 class Request:
     """What arrived at a target."""
 
-    def __init__(self, request, body):
+    def __init__(self, request: h11.Request, body: bytes) -> None:
         self.target = request.target
         self.headers = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw_items()
         ]
         self.body = body
 
-    def all(self, name):
+    def all(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
 
@@ -29,7 +31,7 @@ class Target:
     A number in `answers` may stand with headers: ``(503, ("Retry-After", "1"))``; None is a 204 after `go`.
     """
 
-    def __init__(self, *answers):
+    def __init__(self, *answers: Any) -> None:
         self.requests = []
         self.answers = list(answers)
         self.port = 0
@@ -37,35 +39,35 @@ class Target:
         self._nursery = None
         self._go = trio.Event()
 
-    def go(self):
+    def go(self) -> None:
         self._go.set()
 
     @property
-    def url(self):
+    def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hook"
 
-    async def arrived(self, count):
+    async def arrived(self, count: int) -> list[bytes]:
         """The bodies of the first requests, when so many have come."""
         while len(self.requests) < count:
             await self._arrived.wait()
         return [request.body for request in self.requests]
 
-    async def up(self, nursery):
+    async def up(self, nursery: trio.Nursery) -> None:
         """Listen, at the port that it had before if there is one."""
         self._nursery = await nursery.start(self._serve)
 
-    def down(self):
+    def down(self) -> None:
         """Refuse connections, and cut those that there are."""
         self._nursery.cancel_scope.cancel()
 
-    async def _serve(self, task_status):
+    async def _serve(self, task_status: Any) -> None:
         async with trio.open_nursery() as nursery:
             listeners = await nursery.start(partial(trio.serve_tcp, self.serve, self.port, host="127.0.0.1"))
             self.port = listeners[0].socket.getsockname()[1]
             task_status.started(nursery)
             await trio.sleep_forever()
 
-    async def serve(self, stream):
+    async def serve(self, stream: trio.SocketStream | trio.SSLStream) -> None:
         """One connection."""
         connection = h11.Connection(h11.SERVER)
         request, body = None, bytearray()
@@ -88,12 +90,12 @@ class Target:
             else:
                 return
 
-    def _keep(self, request):
+    def _keep(self, request: Request) -> None:
         self.requests.append(request)
         self._arrived.set()
         self._arrived = trio.Event()
 
-    async def _answer(self, stream, connection):
+    async def _answer(self, stream: trio.SocketStream | trio.SSLStream, connection: h11.Connection) -> bool:
         status = self.answers.pop(0) if self.answers else 204
         if status is None:
             await self._go.wait()
@@ -107,7 +109,7 @@ class Target:
 
 
 @asynccontextmanager
-async def target(*answers):
+async def target(*answers: Any) -> AsyncIterator[Target]:
     """A target that is up."""
     with trio.fail_after(GUARD_S):
         async with trio.open_nursery() as nursery:

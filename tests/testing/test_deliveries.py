@@ -10,12 +10,12 @@ from hookbot.testing import route, signed_delivery
 
 
 @pytest.mark.parametrize("provider", ["github", "gitlab", "stripe"])
-def test_a_sample_delivery_is_one_that_the_provider_could_have_signed(provider):
+def test_a_sample_delivery_is_one_that_the_provider_could_have_signed(provider: str) -> None:
     delivery = signed_delivery(provider, "s3cret")
     load_provider(provider).verify(SignedRequest(*delivery), ["s3cret"], now=time())
 
 
-def test_a_body_of_ones_own_is_signed_with_headers_of_ones_own():
+def test_a_body_of_ones_own_is_signed_with_headers_of_ones_own() -> None:
     body, headers = signed_delivery("github", "s3cret", b"{}", {"X-GitHub-Event": "ping"})
 
     assert body == b"{}"
@@ -23,7 +23,7 @@ def test_a_body_of_ones_own_is_signed_with_headers_of_ones_own():
     assert {"X-Hub-Signature-256", "X-GitHub-Delivery"} <= {name for name, _ in headers}
 
 
-async def test_a_signed_delivery_passes_the_router_that_checks_it():
+async def test_a_signed_delivery_passes_the_router_that_checks_it() -> None:
     delivery = signed_delivery("github", "s3cret")
     topics = [topic for topic, _ in await route(GitHubRouter(["s3cret"]), "/unsafe/github.com/org", *delivery)]
     assert topics == ["github.com/repo/acme/app/branch/main", "github.com/repo/acme/app"]

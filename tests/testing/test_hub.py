@@ -2,6 +2,8 @@
 
 import httpx
 
+from hookbot.protocol.message import Message
+from hookbot.routers.outbox import DraftCollector
 from hookbot.testing import open_test_hub
 
 
@@ -9,11 +11,11 @@ class KindRouter:
     name = "kind"
     topics = ("in/",)
 
-    async def route(self, message, publish):
+    async def route(self, message: Message, publish: DraftCollector) -> None:
         await publish(f"kind/{message.json()['kind']}", message.body)
 
 
-async def test_a_test_hub_routes_what_is_posted_to_it():
+async def test_a_test_hub_routes_what_is_posted_to_it() -> None:
     async with open_test_hub(KindRouter()) as hub, httpx.AsyncClient() as client:
         answer = await client.post(hub.url_for("/pub/in/a"), content=b'{"kind": "x"}')
         [message] = await hub.wait_for("kind/x")
@@ -22,7 +24,7 @@ async def test_a_test_hub_routes_what_is_posted_to_it():
     assert (message.body, message.hops) == (b'{"kind": "x"}', ("kind",))
 
 
-async def test_a_test_hub_supervises_like_any_hub():
+async def test_a_test_hub_supervises_like_any_hub() -> None:
     async with open_test_hub(KindRouter()) as hub:
         await hub.publish("in/a", b"{}")
         [failed] = await hub.wait_for("hookbot/failed/kind")

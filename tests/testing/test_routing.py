@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from hookbot import ConfigError, InvalidTopic, Message
+from hookbot.routers.outbox import DraftCollector
 from hookbot.testing import make_message, route, routed, routing
 
 BODY = b'{"issue": {"fields": {"project": {"key": "OPS"}}}}'
@@ -15,28 +16,28 @@ class JiraRouter:
     name = "jira"
     topics = ("jira/",)
 
-    async def route(self, message, publish):
+    async def route(self, message: Message, publish: DraftCollector) -> None:
         project = message.json()["issue"]["fields"]["project"]["key"]
         await publish(f"jira-project/{project}", message.body)
 
 
 class PassingOn(JiraRouter):
-    async def route(self, message, publish):
+    async def route(self, message: Message, publish: DraftCollector) -> None:
         await publish("copy", message, headers=(("X-Copied", "yes"),))
 
 
-async def test_what_a_router_publishes_is_returned_as_topics_and_bodies():
+async def test_what_a_router_publishes_is_returned_as_topics_and_bodies() -> None:
     assert await route(JiraRouter(), "jira/cloud", BODY) == [("jira-project/OPS", BODY)]
 
 
-async def test_what_a_router_raises_is_raised():
+async def test_what_a_router_raises_is_raised() -> None:
     with pytest.raises(KeyError):
         await route(JiraRouter(), "jira/cloud", b"{}")
     with pytest.raises(InvalidTopic):
         await route(JiraRouter(), "jira/cloud", BODY.replace(b"OPS", b".."))
 
 
-async def test_a_router_is_checked_as_a_hub_would():
+async def test_a_router_is_checked_as_a_hub_would() -> None:
     with pytest.raises(ValueError, match="is none of the topics of this router"):
         await route(JiraRouter(), "elsewhere", BODY)
     router = JiraRouter()
@@ -45,14 +46,14 @@ async def test_a_router_is_checked_as_a_hub_would():
         await route(router, "jira/cloud", BODY)
 
 
-async def test_a_router_that_blocks_is_told_to_use_a_thread(monkeypatch):
+async def test_a_router_that_blocks_is_told_to_use_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     class Sleepy(JiraRouter):
-        async def route(self, message, publish):
+        async def route(self, message: Message, publish: DraftCollector) -> None:
             await trio.lowlevel.checkpoint()
             sleep(0.2)
 
     class Patient(JiraRouter):
-        async def route(self, message, publish):
+        async def route(self, message: Message, publish: DraftCollector) -> None:
             await trio.to_thread.run_sync(sleep, 0.2)
 
     monkeypatch.setattr(routing, "BLOCKED_S", 0.1)
@@ -63,7 +64,7 @@ async def test_a_router_that_blocks_is_told_to_use_a_thread(monkeypatch):
     assert await route(Patient(), "jira/cloud", BODY) == []
 
 
-async def test_a_message_can_be_seen_whole():
+async def test_a_message_can_be_seen_whole() -> None:
     message = make_message("jira/x", BODY, {"X-Kind": "test"}, verified="jira", query="a=1")
 
     [copy] = await routed(PassingOn(), message)

@@ -1,45 +1,48 @@
 """The app's own business, over real sockets: streams, consumers on websockets, health, other origins."""
 
 import json
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import trio
-from trio_websocket import open_websocket_url
+from trio_websocket import WebSocketConnection, open_websocket_url
 
 from hookbot.access.tokens import make_token
-from hookbot.hub.hub import open_hub
-from hookbot.protocol.message import Draft
+from hookbot.hub.hub import RunningHub, open_hub
+from hookbot.protocol.message import Draft, Message
 from support import GUARD_S, KEY
 from support.clients import Stream, WebSocket, connect
 from support.hubs import configured, open_whole_hub
 
 
 @asynccontextmanager
-async def hub(tmp_path, **options):
+async def hub(tmp_path: Path, **options: Any) -> AsyncIterator[tuple[RunningHub, httpx.AsyncClient]]:
     async with open_whole_hub(tmp_path, **{"heartbeat_s": 60.0, **options}) as whole:
         yield whole.running, whole.http
 
 
-def auth(path):
+def auth(path: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {make_token(KEY, path)}"}
 
 
 @asynccontextmanager
-async def streaming(running, target, headers):
+async def streaming(running: RunningHub, target: str, headers: dict[str, str]) -> AsyncIterator[Stream]:
     async with await connect(urlsplit(running.url).port) as client:
         stream = Stream(client, target, headers.items())
         await stream.ask()
         yield await stream.answered()
 
 
-async def publish(running, *bodies, topic="a"):
+async def publish(running: RunningHub, *bodies: Any, topic: str = "a") -> list[Message]:
     return [await running.broker.publish(Draft(topic, body)) for body in bodies]
 
 
-async def test_json_lines_go_from_history_to_live_without_a_seam(tmp_path):
+async def test_json_lines_go_from_history_to_live_without_a_seam(tmp_path: Path) -> None:
     async with hub(tmp_path) as (running, _):
         await publish(running, b"1", b"2")
 
@@ -54,7 +57,7 @@ async def test_json_lines_go_from_history_to_live_without_a_seam(tmp_path):
     assert stream.headers["x-accel-buffering"] == "no"
 
 
-async def test_an_event_source_resumes_after_the_last_id_that_it_has_seen(tmp_path):
+async def test_an_event_source_resumes_after_the_last_id_that_it_has_seen(tmp_path: Path) -> None:
     async with hub(tmp_path) as (running, _):
         first, second = await publish(running, b"1", b"2")
         headers = {**auth("/sub/a"), "Accept": "text/event-stream", "Last-Event-ID": first.id}
@@ -67,7 +70,7 @@ async def test_an_event_source_resumes_after_the_last_id_that_it_has_seen(tmp_pa
     assert event[3] == ""
 
 
-async def test_a_quiet_stream_has_heartbeats_to_resume_from(tmp_path):
+async def test_a_quiet_stream_has_heartbeats_to_resume_from(tmp_path: Path) -> None:
     async with hub(tmp_path, heartbeat_s=0.01) as (running, _):
         [elsewhere] = await publish(running, b"for others", topic="b")
 
@@ -88,7 +91,7 @@ async def test_a_quiet_stream_has_heartbeats_to_resume_from(tmp_path):
         ("follow=0&since=2999-01-01T00:00:00Z", []),
     ],
 )
-async def test_a_stream_ends_where_it_was_asked_to(tmp_path, query, bodies):
+async def test_a_stream_ends_where_it_was_asked_to(tmp_path: Path, query: str, bodies: list[str]) -> None:
     async with hub(tmp_path) as (running, client):
         await publish(running, b"1", b"2", b"3")
 
@@ -97,7 +100,7 @@ async def test_a_stream_ends_where_it_was_asked_to(tmp_path, query, bodies):
     assert [json.loads(line)["body"] for line in answer.text.splitlines()] == bodies
 
 
-async def test_a_browser_may_show_its_token_in_the_query_of_a_stream(tmp_path):
+async def test_a_browser_may_show_its_token_in_the_query_of_a_stream(tmp_path: Path) -> None:
     async with hub(tmp_path) as (_, client):
         good = await client.get(f"/sub/a?follow=0&since=all&token={make_token(KEY, '/sub/a')}")
         bad = await client.get("/sub/a?follow=0&since=all&token=0000")
@@ -105,11 +108,11 @@ async def test_a_browser_may_show_its_token_in_the_query_of_a_stream(tmp_path):
     assert (good.status_code, bad.status_code) == (200, 401)
 
 
-async def test_streams_end_when_the_hub_shuts_down(tmp_path):
+async def test_streams_end_when_the_hub_shuts_down(tmp_path: Path) -> None:
     config = configured(tmp_path, grace_s=GUARD_S * 2)
     over = trio.Event()
 
-    async def read(url, *, task_status):
+    async def read(url: str, *, task_status: Any) -> None:
         headers = {**auth("/sub/a"), "Accept": "text/event-stream"}
         async with httpx.AsyncClient(timeout=None) as client, client.stream("GET", url, headers=headers) as response:
             task_status.started()
@@ -124,17 +127,17 @@ async def test_streams_end_when_the_hub_shuts_down(tmp_path):
 
 
 @asynccontextmanager
-async def consumer(running, path, query):
+async def consumer(running: RunningHub, path: str, query: str) -> AsyncIterator[WebSocketConnection]:
     url = running.url.replace("http", "ws") + f"{path}?{query}&token={make_token(KEY, path)}"
     async with open_websocket_url(url, subprotocols=["hookbot.v1"]) as websocket:
         yield websocket
 
 
-async def receive(websocket):
+async def receive(websocket: WebSocketConnection) -> dict[str, Any]:
     return json.loads(await websocket.get_message())
 
 
-async def test_a_cursor_goes_on_behind_what_was_acknowledged(tmp_path):
+async def test_a_cursor_goes_on_behind_what_was_acknowledged(tmp_path: Path) -> None:
     async with hub(tmp_path) as (running, _):
         ids = [message.id for message in await publish(running, b"1", b"2", b"3")]
 
@@ -153,7 +156,7 @@ async def test_a_cursor_goes_on_behind_what_was_acknowledged(tmp_path):
     assert (again["position"], message["body"]) == (ids[1], "3")
 
 
-async def test_what_a_member_of_a_group_leaves_goes_to_another(tmp_path):
+async def test_what_a_member_of_a_group_leaves_goes_to_another(tmp_path: Path) -> None:
     async with hub(tmp_path) as (running, _):
         await publish(running, b"1")
 
@@ -168,7 +171,7 @@ async def test_what_a_member_of_a_group_leaves_goes_to_another(tmp_path):
     assert (given["body"], given["redelivered"]) == ("1", True)
 
 
-async def test_a_websocket_with_a_limit_ends_after_it(tmp_path):
+async def test_a_websocket_with_a_limit_ends_after_it(tmp_path: Path) -> None:
     async with hub(tmp_path) as (running, _):
         await publish(running, b"1", b"2", b"3")
 
@@ -183,14 +186,14 @@ async def test_a_websocket_with_a_limit_ends_after_it(tmp_path):
     assert code == 1000
 
 
-async def test_health_says_ok_and_nothing_else(tmp_path):
+async def test_health_says_ok_and_nothing_else(tmp_path: Path) -> None:
     async with hub(tmp_path) as (_, client):
         answers = [await client.get(path) for path in ("/status", "/healthz", "/readyz")]
 
     assert [(answer.status_code, answer.text) for answer in answers] == [(200, "OK\n"), (200, "ok\n"), (200, "ok\n")]
 
 
-async def test_a_page_of_a_listed_origin_may_read_and_others_may_not(tmp_path):
+async def test_a_page_of_a_listed_origin_may_read_and_others_may_not(tmp_path: Path) -> None:
     async with hub(tmp_path, cors_origins=("https://app.example",)) as (_, client):
         query = "/sub/a?follow=0&since=all"
         listed = await client.get(query, headers={**auth("/sub/a"), "Origin": "https://app.example"})
@@ -202,7 +205,7 @@ async def test_a_page_of_a_listed_origin_may_read_and_others_may_not(tmp_path):
     assert "access-control-allow-origin" not in other.headers
 
 
-async def test_saved_credentials_are_of_no_use_to_a_foreign_page(tmp_path):
+async def test_saved_credentials_are_of_no_use_to_a_foreign_page(tmp_path: Path) -> None:
     async with hub(tmp_path) as (_, client):
         answer = await client.get(
             "/sub/a?follow=0&since=all",
@@ -213,7 +216,7 @@ async def test_saved_credentials_are_of_no_use_to_a_foreign_page(tmp_path):
     assert answer.status_code == 403
 
 
-async def test_an_unknown_method_is_answered_by_405_in_the_body_as_well_as_in_the_status(tmp_path):
+async def test_an_unknown_method_is_answered_by_405_in_the_body_as_well_as_in_the_status(tmp_path: Path) -> None:
     async with hub(tmp_path) as (_, client):
         answer = await client.request("BREW", "/pub/a", headers={"Accept": "application/json"})
 

@@ -2,6 +2,7 @@
 
 import re
 import socket
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from hookbot.broker.broker import Broker
 from hookbot.hub.config import Config
 from hookbot.hub.hub import open_hub
 from hookbot.hub.secret_store import StoredSecret
+from hookbot.protocol.message import Message
 from hookbot.protocol.topics import TopicFilter
 from support import KEY
 from support.clients import basic, handshake, post
@@ -37,7 +39,7 @@ class Hub:
     broker: Broker
     seen: int = 0
 
-    def ask(self, sent):
+    def ask(self, sent: bytes) -> tuple[int, dict[str, str], bytes]:
         """The first answer: status, headers, body."""
         with (
             socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S) as sock,
@@ -55,7 +57,7 @@ class Hub:
             kept = {name: value for name, value in headers.items() if name not in OF_THE_CONNECTION}
             return status, kept, body.replace(self.broker.log.epoch.encode(), b"epoch")
 
-    def taken(self):
+    def taken(self) -> list[Message]:
         """What the log has got since it was asked last, without what no two logs have in common."""
         everything = TopicFilter(("", "/unsafe/"))
         page = self.thread.call(self.broker.log.read, everything, after=self.seen, limit=1000, max_bytes=1 << 30)
@@ -64,7 +66,7 @@ class Hub:
 
 
 @contextmanager
-def running(*, fast_path):
+def running(*, fast_path: bool) -> Iterator[Hub]:
     """A hub in a thread of its own, so that the tests can block."""
     config = Config(
         key=StoredSecret(KEY),
@@ -85,12 +87,12 @@ def running(*, fast_path):
 
 
 @pytest.fixture(scope="module")
-def hubs():
+def hubs() -> Iterator[tuple[Hub, Hub]]:
     with running(fast_path=True) as fast_path, running(fast_path=False) as app:
         yield fast_path, app
 
 
-def compare(hubs, sent):
+def compare(hubs: tuple[Hub, Hub], sent: bytes) -> tuple[int, dict[str, str], bytes]:
     """Send it both ways; returns what both had to say."""
     answers = [hub.ask(sent) for hub in hubs]
     taken = [hub.taken() for hub in hubs]
@@ -100,7 +102,7 @@ def compare(hubs, sent):
     return answers[0]
 
 
-def chunked(body):
+def chunked(body: bytes) -> bytes:
     return b"%x;x=y\r\n%b\r\n0\r\nX-Trailer: y\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
 
 
@@ -160,7 +162,7 @@ FIELDS = [
 TOKENS = ["right", "wrong", "none", "bearer", "sha256", "garbage", "empty", "prefix", "lower"]
 
 
-def authorization(kind, path):
+def authorization(kind: str, path: str) -> list[str]:
     right = make_token(KEY, path)
     return {
         "right": [f"Authorization: Basic {basic(path)}"],
@@ -175,7 +177,7 @@ def authorization(kind, path):
     }[kind]
 
 
-def request(path, fields, body, coding, version):
+def request(path: str, fields: list[str], body: bytes, coding: str, version: str) -> bytes:
     lines = [f"POST {path} HTTP/{version}", "Host: hub", *fields]
     lines.append(f"Content-Length: {len(body)}" if coding == "counted" else "Transfer-Encoding: chunked")
     head = "\r\n".join([*lines, "", ""])
@@ -189,45 +191,45 @@ def request(path, fields, body, coding, version):
     "path", [prefix + segment for prefix in PREFIXES for segment in (*SEGMENTS[:3], "a/", "a/b", "")]
 )
 @pytest.mark.parametrize("token", ["right", "none"])
-def test_every_kind_of_path_is_answered_equally(hubs, path, token):
+def test_every_kind_of_path_is_answered_equally(hubs: tuple[Hub, Hub], path: str, token: str) -> None:
     compare(hubs, request(path, authorization(token, path), b"hello", "counted", "1.1"))
 
 
 @pytest.mark.parametrize("segment", SEGMENTS)
-def test_every_spelling_of_a_topic_is_answered_equally(hubs, segment):
+def test_every_spelling_of_a_topic_is_answered_equally(hubs: tuple[Hub, Hub], segment: str) -> None:
     compare(hubs, request(f"/unsafe/pub/{segment}", [], b"hello", "counted", "1.1"))
     compare(hubs, request(f"/unsafe/pub/a/{segment}/b", [], b"hello", "chunked", "1.1"))
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_every_kind_of_token_is_answered_equally(hubs, token):
+def test_every_kind_of_token_is_answered_equally(hubs: tuple[Hub, Hub], token: str) -> None:
     compare(hubs, request("/pub/a/b", authorization(token, "/pub/a/b"), b"hello", "counted", "1.1"))
 
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("token", ["right", "none"])
-def test_every_kind_of_header_is_answered_equally(hubs, field, token):
+def test_every_kind_of_header_is_answered_equally(hubs: tuple[Hub, Hub], field: str, token: str) -> None:
     compare(hubs, request("/pub/a", [*authorization(token, "/pub/a"), field], b"hello", "counted", "1.1"))
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_every_kind_of_query_is_answered_equally(hubs, query):
+def test_every_kind_of_query_is_answered_equally(hubs: tuple[Hub, Hub], query: str) -> None:
     compare(hubs, request(f"/pub/a{query}", authorization("right", "/pub/a"), b"hello", "counted", "1.1"))
 
 
 @pytest.mark.parametrize("target", ["http://hub/pub/a", "HTTPS://other:1/pub/a?b", "http://user@hub/pub/a"])
-def test_a_whole_url_is_answered_equally(hubs, target):
+def test_a_whole_url_is_answered_equally(hubs: tuple[Hub, Hub], target: str) -> None:
     compare(hubs, request(target, authorization("right", "/pub/a"), b"hello", "counted", "1.1"))
 
 
 @pytest.mark.parametrize("size", [0, 1, 9_999, 10_000, 10_001, 70_000])
 @pytest.mark.parametrize(("coding", "version"), [("counted", "1.1"), ("chunked", "1.1"), ("counted", "1.0")])
-def test_every_kind_of_body_is_answered_equally(hubs, size, coding, version):
+def test_every_kind_of_body_is_answered_equally(hubs: tuple[Hub, Hub], size: int, coding: str, version: str) -> None:
     compare(hubs, request("/unsafe/pub/a", [], bytes(size), coding, version))
 
 
 @pytest.mark.parametrize("accept", [[], ["Accept: application/json"]])
-def test_a_repeated_publish_is_answered_equally(hubs, accept):
+def test_a_repeated_publish_is_answered_equally(hubs: tuple[Hub, Hub], accept: list[str]) -> None:
     fields = [*authorization("right", "/pub/a"), f"Idempotency-Key: again{len(accept)}", *accept]
     answers = [compare(hubs, request("/pub/a", fields, body, "counted", "1.1")) for body in (b"1", b"1", b"2")]
 
@@ -235,7 +237,7 @@ def test_a_repeated_publish_is_answered_equally(hubs, accept):
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE", "BREW", "POSTS", "GETS"])
-def test_every_other_method_is_answered_equally(hubs, method):
+def test_every_other_method_is_answered_equally(hubs: tuple[Hub, Hub], method: str) -> None:
     answers = [hub.ask(f"{method} /pub/a HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n".encode()) for hub in hubs]
 
     assert answers[0] == answers[1]
@@ -252,8 +254,15 @@ def test_every_other_method_is_answered_equally(hubs, method):
     st.sampled_from([("counted", "1.1"), ("chunked", "1.1"), ("counted", "1.0")]),
 )
 def test_whatever_is_published_in_good_form_is_answered_equally(
-    hubs, prefix, segments, query, token, fields, body, form
-):
+    hubs: tuple[Hub, Hub],
+    prefix: str,
+    segments: list[str],
+    query: str,
+    token: str,
+    fields: list[str],
+    body: bytes,
+    form: tuple[str, str],
+) -> None:
     path = prefix + "/".join(segments)
     compare(hubs, request(path + query, [*authorization(token, path), *fields], body, *form))
 
@@ -301,7 +310,7 @@ HANDSHAKES = [
 
 
 @pytest.mark.parametrize("sent", HANDSHAKES)
-def test_every_kind_of_handshake_is_answered_equally(hubs, sent):
+def test_every_kind_of_handshake_is_answered_equally(hubs: tuple[Hub, Hub], sent: bytes) -> None:
     answers = [hub.ask(sent) for hub in hubs]
 
     assert answers[0] == answers[1]
@@ -309,7 +318,7 @@ def test_every_kind_of_handshake_is_answered_equally(hubs, sent):
 
 @pytest.mark.parametrize("path", ["/sub/a", "/sub/a/", "/a%3Frecursive", "/unsafe/sub/a/", "/sub/a/?since=all"])
 @pytest.mark.parametrize("subprotocol", [None, "hookbot.v1", "cloudevents.json"])
-def test_every_kind_of_subscription_hears_the_same(hubs, path, subprotocol):
+def test_every_kind_of_subscription_hears_the_same(hubs: tuple[Hub, Hub], path: str, subprotocol: str | None) -> None:
     wrapped = "?extra-metadata=github"
     sent = [
         post("/pub/a", b"\0\xff", "X-Odd: \xe4"),
@@ -322,7 +331,7 @@ def test_every_kind_of_subscription_hears_the_same(hubs, path, subprotocol):
     assert hubs[0].taken() == hubs[1].taken()
 
 
-def hear(hub, path, subprotocol, sent):
+def hear(hub: Hub, path: str, subprotocol: str | None, sent: list[bytes]) -> list[str]:
     """What a subscriber is told until the last of what is sent, without what no two logs have in common."""
     headers = {"Authorization": f"Basic {basic(path)}", "X-Hookbot-Unsafe-Is-Ok": UNSAFE}
     url = f"ws://127.0.0.1:{hub.port}{path}"
@@ -379,7 +388,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("sent", MALFORMED)
-def test_what_is_malformed_gets_the_same_status_and_is_published_by_neither(hubs, sent):
+def test_what_is_malformed_gets_the_same_status_and_is_published_by_neither(hubs: tuple[Hub, Hub], sent: bytes) -> None:
     answers = [hub.ask(sent) for hub in hubs]
 
     assert answers[0][0] == answers[1][0]

@@ -9,11 +9,11 @@ from hookbot.web.limits import BodyBudget
 
 
 @pytest.fixture
-def bodies():
+def bodies() -> BodyBudget:
     return BodyBudget(max_body_bytes=10, max_receiving_bytes=15)
 
 
-def test_a_body_is_whole_when_it_is_closed(bodies):
+def test_a_body_is_whole_when_it_is_closed(bodies: BodyBudget) -> None:
     body = bodies.open()
     body.write(b"abc")
     body.write(bytearray(b"def"))
@@ -21,14 +21,14 @@ def test_a_body_is_whole_when_it_is_closed(bodies):
     assert bodies.receiving_bytes == 0
 
 
-def test_a_body_may_be_as_large_as_is_allowed_and_no_larger(bodies):
+def test_a_body_may_be_as_large_as_is_allowed_and_no_larger(bodies: BodyBudget) -> None:
     body = bodies.open()
     body.write(b"x" * 10)
     with pytest.raises(BodyTooLarge, match="10 bytes"):
         body.write(b"x")
 
 
-def test_all_bodies_together_are_bounded(bodies):
+def test_all_bodies_together_are_bounded(bodies: BodyBudget) -> None:
     first, second = bodies.open(), bodies.open()
     first.write(b"x" * 10)
     second.write(b"x" * 5)
@@ -36,7 +36,7 @@ def test_all_bodies_together_are_bounded(bodies):
         second.write(b"x")
 
 
-def test_a_body_that_has_arrived_makes_room(bodies):
+def test_a_body_that_has_arrived_makes_room(bodies: BodyBudget) -> None:
     first, second = bodies.open(), bodies.open()
     first.write(b"x" * 10)
     first.close()
@@ -44,7 +44,7 @@ def test_a_body_that_has_arrived_makes_room(bodies):
     assert bodies.receiving_bytes == 10
 
 
-def test_a_body_that_was_refused_counts_until_it_is_closed(bodies):
+def test_a_body_that_was_refused_counts_until_it_is_closed(bodies: BodyBudget) -> None:
     with bodies.open() as body:
         body.write(b"x" * 8)
         with pytest.raises(BodyTooLarge):
@@ -53,14 +53,14 @@ def test_a_body_that_was_refused_counts_until_it_is_closed(bodies):
     assert bodies.receiving_bytes == 0
 
 
-def test_a_sender_that_vanishes_leaves_nothing_behind(bodies):
+def test_a_sender_that_vanishes_leaves_nothing_behind(bodies: BodyBudget) -> None:
     with suppress(ConnectionError), bodies.open() as body:
         body.write(b"x" * 8)
         raise ConnectionError
     assert bodies.receiving_bytes == 0
 
 
-def test_a_body_may_be_closed_twice(bodies):
+def test_a_body_may_be_closed_twice(bodies: BodyBudget) -> None:
     with bodies.open() as body:
         body.write(b"abc")
         assert body.close() == b"abc"

@@ -1,11 +1,15 @@
 """The operators' paths, over real sockets."""
 
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import httpx
 import pytest
 
 from hookbot.access.tokens import make_token
 from hookbot.client import listen
+from hookbot.hub.hub import RunningHub
 from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.message import Draft
 from support import KEY
@@ -15,14 +19,14 @@ GITHUB = StoredSecret("the secret of the tests")
 
 
 @asynccontextmanager
-async def hub(tmp_path):
+async def hub(tmp_path: Path) -> AsyncIterator[tuple[RunningHub, httpx.AsyncClient]]:
     client = {"headers": {"Authorization": f"Bearer {make_token(KEY, '/')}"}}
     async with open_whole_hub(tmp_path, client=client, routers=("github",), github_secrets=(GITHUB,)) as whole:
         yield whole.running, whole.http
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/hookbot/v1/routers", "/hookbot/v1/cursors", "/hookbot/v1/messages/x"])
-async def test_each_path_needs_a_token_of_its_own(tmp_path, path):
+async def test_each_path_needs_a_token_of_its_own(tmp_path: Path, path: str) -> None:
     async with hub(tmp_path) as (_, client):
         without = await client.get(path, headers={"Authorization": ""})
         other = await client.get(path, headers={"Authorization": f"Bearer {make_token(KEY, '/pub/')}"})
@@ -32,7 +36,7 @@ async def test_each_path_needs_a_token_of_its_own(tmp_path, path):
     assert own.status_code != 401
 
 
-async def test_metrics_count_what_was_published_and_refused(tmp_path):
+async def test_metrics_count_what_was_published_and_refused(tmp_path: Path) -> None:
     async with hub(tmp_path) as (_, client):
         await client.post("/pub/a", content=b"12345")
         await client.post("/pub/a", content=b"", headers={"Authorization": ""})
@@ -49,7 +53,7 @@ async def test_metrics_count_what_was_published_and_refused(tmp_path):
     } <= set(metrics)
 
 
-async def test_a_message_can_be_looked_up_by_its_id(tmp_path):
+async def test_a_message_can_be_looked_up_by_its_id(tmp_path: Path) -> None:
     async with hub(tmp_path) as (running, client):
         message = await running.broker.publish(Draft("/unsafe/a", b"hello"))
 
@@ -61,14 +65,14 @@ async def test_a_message_can_be_looked_up_by_its_id(tmp_path):
     assert (missing.status_code, malformed.status_code) == (404, 400)
 
 
-async def test_the_routers_tell_how_they_are(tmp_path):
+async def test_the_routers_tell_how_they_are(tmp_path: Path) -> None:
     async with hub(tmp_path) as (_, client):
         [router] = (await client.get("/hookbot/v1/routers")).json()["routers"]
 
     assert (router["name"], router["state"], router["lag"]) == ("github", "running", 0)
 
 
-async def test_a_cursor_is_listed_moved_and_deleted(tmp_path):
+async def test_a_cursor_is_listed_moved_and_deleted(tmp_path: Path) -> None:
     async with hub(tmp_path) as (running, client):
         await running.broker.publish(Draft("a", b"1"))
         query = {"path": "/sub/a", "name": "c"}

@@ -1,6 +1,7 @@
 """Verifying a publish: threads, certificates that are fetched, confirmations, and who fails or sends too much."""
 
 import json
+from typing import Any
 
 import pytest
 import trio
@@ -16,6 +17,7 @@ from hookbot.protocol.message import Draft
 from hookbot.protocol.request import Request
 from hookbot.protocol.response import Response
 from hookbot.signatures import SignedRequest, load_provider
+from hookbot.signatures.provider import Proof
 from hookbot.web.publish import verify
 from support.certificate_authority import SNS, SNS_CERTIFICATE
 from support.certificate_authority import TOPIC as SNS_TOPIC
@@ -28,11 +30,11 @@ CONFIRM = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Topic
 class Web:
     """What is there to be fetched."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.pages = {**SNS.published(), CONFIRM: b"<ConfirmSubscriptionResponse/>"}
         self.asked = []
 
-    async def fetch(self, url):
+    async def fetch(self, url: str) -> bytes:
         await trio.lowlevel.checkpoint()
         self.asked.append(url)
         if url not in self.pages:
@@ -41,37 +43,41 @@ class Web:
 
 
 @pytest.fixture
-def web():
+def web() -> Web:
     return Web()
 
 
-def make_access(*sources, web=None, **options):
+def make_access(*sources: Source, web: Web | None = None, **options: Any) -> AccessControl:
     fetches = Fetches(web.fetch, Rate(3, 60)) if web else None
     return AccessControl(
         Authorizer([]), clock_us=lambda: NOW_S * 1_000_000, sources=Sources(sources), fetches=fetches, **options
     )
 
 
-def github(**options):
+def github(**options: Any) -> Source:
     return Source("/unsafe/acme", load_provider("github"), [SECRET], **options)
 
 
-def sns(**options):
+def sns(**options: Any) -> Source:
     return Source("/unsafe/acme", load_provider("aws-sns", {}), [SNS_TOPIC], **options)
 
 
-async def publish(access, body, headers=(), client="192.0.2.1"):
+async def publish(
+    access: AccessControl, body: bytes, headers: tuple[Any, ...] = (), client: str = "192.0.2.1"
+) -> Draft | Response:
     request = Request("POST", b"/unsafe/pub/acme", (("Host", "hub"), *headers), client=client)
     return await verify(access, access.admit_publish(request), body)
 
 
-async def publish_signed(access, body=b"{}", secret=SECRET, client="192.0.2.1"):
+async def publish_signed(
+    access: AccessControl, body: bytes = b"{}", secret: str = SECRET, client: str = "192.0.2.1"
+) -> Draft:
     signed = load_provider("github").sign(SignedRequest(body), secret, now=NOW_S)
     return await publish(access, body, signed.headers, client)
 
 
 @pytest.mark.parametrize("size", [10, LARGE_BODY, LARGE_BODY + 1, 1 << 20])
-async def test_a_body_of_any_size_is_verified(size):
+async def test_a_body_of_any_size_is_verified(size: int) -> None:
     access = make_access(github())
     draft = await publish_signed(access, b"x" * size)
     assert isinstance(draft, Draft)
@@ -80,9 +86,9 @@ async def test_a_body_of_any_size_is_verified(size):
         await publish_signed(access, b"x" * size, secret="another")
 
 
-async def test_a_large_body_does_not_hold_up_the_loop():
+async def test_a_large_body_does_not_hold_up_the_loop() -> None:
     class Seen(type(load_provider("github"))):
-        def verify(self, request, secrets, *, now):
+        def verify(self, request: SignedRequest, secrets: list[str], *, now: float) -> Proof:
             threads.append(trio.lowlevel.in_trio_task())
             return super().verify(request, secrets, now=now)
 
@@ -94,11 +100,11 @@ async def test_a_large_body_does_not_hold_up_the_loop():
     assert threads == [True, False]
 
 
-async def test_a_publish_without_a_source_is_what_it_is():
+async def test_a_publish_without_a_source_is_what_it_is() -> None:
     assert await publish(make_access(), b"{}") == Draft("/unsafe/acme", b"{}", (("Host", "hub"),))
 
 
-async def test_a_question_is_answered():
+async def test_a_question_is_answered() -> None:
     access = make_access(Source("/unsafe/acme", load_provider("slack"), [SECRET]))
     body = b'{"type": "url_verification", "challenge": "c"}'
     signed = load_provider("slack").sign(SignedRequest(body), SECRET, now=NOW_S)
@@ -109,7 +115,9 @@ async def test_a_question_is_answered():
 
 
 @pytest.mark.parametrize("size", [10, LARGE_BODY + 1])
-async def test_a_reason_is_in_the_log_with_the_sources_name_and_no_secret(caplog, size):
+async def test_a_reason_is_in_the_log_with_the_sources_name_and_no_secret(
+    caplog: pytest.LogCaptureFixture, size: int
+) -> None:
     with pytest.raises(BadSignature):
         await publish_signed(make_access(github()), b"x" * size, secret="a guess")
     [record] = caplog.records
@@ -120,7 +128,7 @@ async def test_a_reason_is_in_the_log_with_the_sources_name_and_no_secret(caplog
 
 
 @pytest.mark.parametrize("provider", ["github", "gitlab"])
-async def test_the_log_names_the_delivery_that_was_refused(caplog, provider):
+async def test_the_log_names_the_delivery_that_was_refused(caplog: pytest.LogCaptureFixture, provider: str) -> None:
     source = Source("/unsafe/acme", load_provider(provider), [SECRET])
     signed = load_provider(provider).sign(SignedRequest(b"{}"), "a guess", now=NOW_S)
     headers = (*signed.headers, ("X-GitHub-Delivery", "0b989ba4"), ("Idempotency-Key", "0b989ba4"))
@@ -130,7 +138,7 @@ async def test_the_log_names_the_delivery_that_was_refused(caplog, provider):
     assert f"not from {provider}, refused on /unsafe/acme (delivery '0b989ba4'): the s" in record.message
 
 
-async def test_whoever_fails_too_often_waits_but_what_is_genuine_comes_in(caplog):
+async def test_whoever_fails_too_often_waits_but_what_is_genuine_comes_in(caplog: pytest.LogCaptureFixture) -> None:
     access = make_access(github(), failures=Rate(2, 60))
     for _ in range(2):
         with pytest.raises(BadSignature):
@@ -144,7 +152,7 @@ async def test_whoever_fails_too_often_waits_but_what_is_genuine_comes_in(caplog
     assert len(caplog.records) == 3  # and not one for each that was told to wait
 
 
-async def test_a_source_publishes_so_often_and_forgeries_do_not_count():
+async def test_a_source_publishes_so_often_and_forgeries_do_not_count() -> None:
     access = make_access(github(publishes=RateLimiter(Rate(2, 60))))
     for _ in range(5):
         with pytest.raises(BadSignature):
@@ -158,7 +166,7 @@ async def test_a_source_publishes_so_often_and_forgeries_do_not_count():
 # --- certificates
 
 
-async def test_a_certificate_is_fetched_once(web):
+async def test_a_certificate_is_fetched_once(web: Web) -> None:
     access = make_access(sns(), web=web)
     body = json.dumps(SNS.message(NOW_S)).encode()
     for _ in range(3):
@@ -166,7 +174,7 @@ async def test_a_certificate_is_fetched_once(web):
     assert web.asked == [SNS_CERTIFICATE]
 
 
-async def test_many_at_once_wait_for_one_certificate(web):
+async def test_many_at_once_wait_for_one_certificate(web: Web) -> None:
     access = make_access(sns(), web=web)
     body = json.dumps(SNS.message(NOW_S)).encode()
     async with trio.open_nursery() as nursery:
@@ -175,7 +183,7 @@ async def test_many_at_once_wait_for_one_certificate(web):
     assert web.asked == [SNS_CERTIFICATE]
 
 
-async def test_without_the_certificate_the_sender_is_asked_to_try_again(web):
+async def test_without_the_certificate_the_sender_is_asked_to_try_again(web: Web) -> None:
     access = make_access(sns(), web=web)
     body = json.dumps(SNS.message(NOW_S)).encode()
     del web.pages[SNS_CERTIFICATE]
@@ -185,10 +193,10 @@ async def test_without_the_certificate_the_sender_is_asked_to_try_again(web):
     assert await publish(access, body)
 
 
-async def test_an_untrusted_client_cannot_have_the_hub_fetch_without_end(web):
+async def test_an_untrusted_client_cannot_have_the_hub_fetch_without_end(web: Web) -> None:
     access = make_access(sns(), web=web)
 
-    async def forge(number):
+    async def forge(number: int) -> None:
         message = {
             **SNS.message(NOW_S),
             "SigningCertURL": f"https://sns.us-east-1.amazonaws.com/SimpleNotificationService-{number}.pem",
@@ -205,7 +213,7 @@ async def test_an_untrusted_client_cannot_have_the_hub_fetch_without_end(web):
     assert await publish(access, json.dumps(SNS.message(NOW_S)).encode())
 
 
-async def test_what_is_at_a_certificates_address_and_is_none_is_a_bad_signature(web):
+async def test_what_is_at_a_certificates_address_and_is_none_is_a_bad_signature(web: Web) -> None:
     access = make_access(sns(), web=web)
     web.pages[SNS_CERTIFICATE] = b"<html>"
     with pytest.raises(BadSignature, match="no certificate"):
@@ -215,7 +223,7 @@ async def test_what_is_at_a_certificates_address_and_is_none_is_a_bad_signature(
 # --- confirmations
 
 
-async def test_a_subscription_is_confirmed_where_that_is_allowed_and_stored_either_way(web):
+async def test_a_subscription_is_confirmed_where_that_is_allowed_and_stored_either_way(web: Web) -> None:
     body = json.dumps(SNS.confirmation(NOW_S, CONFIRM)).encode()
     assert isinstance(await publish(make_access(sns(), web=web), body), Draft)
     assert CONFIRM not in web.asked
@@ -223,14 +231,14 @@ async def test_a_subscription_is_confirmed_where_that_is_allowed_and_stored_eith
     assert web.asked[-1] == CONFIRM
 
 
-async def test_a_subscription_that_cannot_be_confirmed_is_asked_for_again(web):
+async def test_a_subscription_that_cannot_be_confirmed_is_asked_for_again(web: Web) -> None:
     access = make_access(sns(confirm=True), web=web)
     del web.pages[CONFIRM]
     with pytest.raises(Unavailable):
         await publish(access, json.dumps(SNS.confirmation(NOW_S, CONFIRM)).encode())
 
 
-async def test_nothing_is_fetched_for_a_forged_confirmation(web):
+async def test_nothing_is_fetched_for_a_forged_confirmation(web: Web) -> None:
     access = make_access(sns(confirm=True), web=web)
     message = {**SNS.confirmation(NOW_S, CONFIRM), "Message": "another"}
     with pytest.raises(BadSignature):

@@ -13,14 +13,14 @@ class CountedLog(MemoryLog):
 
     checks, fails = 0, False
 
-    async def probe(self):
+    async def probe(self) -> None:
         await trio.lowlevel.checkpoint()
         self.checks += 1
         if self.fails:
             raise Unavailable("the disk is full")
 
 
-async def test_the_log_is_asked_once_a_second_however_many_want_to_know(autojump_clock):
+async def test_the_log_is_asked_once_a_second_however_many_want_to_know(autojump_clock: trio.testing.MockClock) -> None:
     log = CountedLog()
     readiness = Readiness(log, lambda: True)
 
@@ -34,7 +34,7 @@ async def test_the_log_is_asked_once_a_second_however_many_want_to_know(autojump
     assert log.checks == 2
 
 
-async def test_a_log_that_cannot_be_written_is_not_ready_until_it_can():
+async def test_a_log_that_cannot_be_written_is_not_ready_until_it_can() -> None:
     log = CountedLog()
     log.fails = True
     readiness = Readiness(log, lambda: True)
@@ -45,6 +45,6 @@ async def test_a_log_that_cannot_be_written_is_not_ready_until_it_can():
     await readiness.check()
 
 
-async def test_a_router_that_does_not_run_is_not_ready():
+async def test_a_router_that_does_not_run_is_not_ready() -> None:
     with pytest.raises(Unavailable, match="router"):
         await Readiness(CountedLog(), lambda: False).check()

@@ -1,18 +1,22 @@
 """One subscription as a stream of frames."""
 
 import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import _GeneratorContextManager
+from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.access.active_subscriptions import ActiveSubscriptions
 from hookbot.access.admitted import AdmittedSubscription
 from hookbot.access.authorizer import Authorizer, Grant
 from hookbot.broker import channels as channels_module
 from hookbot.broker import page_cache as pages_module
-from hookbot.broker.broker import Start, open_broker
+from hookbot.broker.broker import Broker, Start, open_broker
 from hookbot.errors import Ended, HistoryLost, Unavailable
+from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol import frames as framing_module
@@ -20,51 +24,51 @@ from hookbot.protocol.message import Draft, Gap, format_id
 from hookbot.protocol.since import AfterId, FromOldest
 from hookbot.protocol.subscribe import SubscribeRequest
 from hookbot.protocol.topics import TopicFilter
-from hookbot.web.streams import Streams
+from hookbot.web.streams import Stream, Streams
 
 HEARTBEAT_S = 15
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
 
 
 @pytest.fixture
-def log():
+def log() -> MemoryLog:
     return MemoryLog()
 
 
 @pytest.fixture
-async def broker(log):
+async def broker(log: MemoryLog) -> AsyncIterator[Broker]:
     async with open_broker(log, KEEP_ALL) as broker:
         yield broker
 
 
 @pytest.fixture
-def now_us():
+def now_us() -> list[int]:
     return [99_000_000]
 
 
 @pytest.fixture
-def active(now_us):
+def active(now_us: list[int]) -> ActiveSubscriptions:
     return ActiveSubscriptions(Authorizer([Grant().key, "key"]), clock_us=lambda: now_us[0])
 
 
 @pytest.fixture
-def streams(broker, active):
+def streams(broker: Broker, active: ActiveSubscriptions) -> Streams:
     return Streams(broker, active, HEARTBEAT_S)
 
 
 @pytest.fixture
-def publish(broker):
-    async def publish(count=1, topic="a", body=b"x"):
+def publish(broker: Broker) -> Callable[..., Any]:
+    async def publish(count: int = 1, topic: str = "a", body: bytes = b"x") -> None:
         await broker.commit([Draft(topic, body) for _ in range(count)])
 
     return publish
 
 
 @pytest.fixture
-def listen(streams):
+def listen(streams: Streams) -> Callable[..., Any]:
     """Opens the stream of a subscription to `a`, from a position."""
 
-    def listen(start=0, format="jsonl", **asked):
+    def listen(start: int | Start = 0, format: str = "jsonl", **asked: Any) -> _GeneratorContextManager:
         start = start if isinstance(start, Start) else Start(start)
         asked = SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", format, **asked)
         return streams.open(AdmittedSubscription(asked, Grant()), start)
@@ -72,28 +76,30 @@ def listen(streams):
     return listen
 
 
-def read(frames):
+def read(frames: list[bytes]) -> list[Any]:
     """Positions of messages, and whatever else there is as it is."""
     objects = [json.loads(frame) for frame in frames]
     return [int(each["id"][-15:]) if "topic" in each else each for each in objects]
 
 
-async def take(stream, count):
+async def take(stream: Stream, count: int) -> list[Any]:
     taken = []
     while len(taken) < count:
         taken += read(await anext(stream))
     return taken
 
 
-async def rest(stream):
+async def rest(stream: Stream) -> list[Any]:
     return [item async for frames in stream for item in read(frames)]
 
 
-def beat(log, position):
+def beat(log: MemoryLog, position: int) -> dict[str, str]:
     return {"type": "heartbeat", "id": format_id(log.epoch, position)}
 
 
-async def test_frames_come_in_batches_history_first_and_then_what_is_new(listen, publish):
+async def test_frames_come_in_batches_history_first_and_then_what_is_new(
+    listen: Callable[..., Any], publish: Callable[..., Any]
+) -> None:
     await publish(3)
     with listen() as stream:
         assert read(await anext(stream)) == [1, 2, 3]
@@ -111,13 +117,17 @@ async def test_frames_come_in_batches_history_first_and_then_what_is_new(listen,
         ("jsonl", b'{"id"'),
     ],
 )
-async def test_any_format_can_be_streamed(listen, publish, format, frame):
+async def test_any_format_can_be_streamed(
+    listen: Callable[..., Any], publish: Callable[..., Any], format: str, frame: bytes
+) -> None:
     await publish()
     with listen(format=format) as stream:
         assert (await anext(stream))[0].startswith(frame)
 
 
-async def test_after_some_silence_there_is_a_heartbeat(listen, publish, log, autojump_clock):
+async def test_after_some_silence_there_is_a_heartbeat(
+    listen: Callable[..., Any], publish: Callable[..., Any], log: MemoryLog, autojump_clock: MockClock
+) -> None:
     with listen() as stream:
         await publish()
         assert await take(stream, 1) == [1]
@@ -126,7 +136,9 @@ async def test_after_some_silence_there_is_a_heartbeat(listen, publish, log, aut
         assert trio.current_time() - before == 2 * HEARTBEAT_S
 
 
-async def test_a_heartbeat_says_that_everything_up_to_it_was_sent(listen, publish, log, autojump_clock):
+async def test_a_heartbeat_says_that_everything_up_to_it_was_sent(
+    listen: Callable[..., Any], publish: Callable[..., Any], log: MemoryLog, autojump_clock: MockClock
+) -> None:
     with listen() as stream:
         await publish(5, topic="b")
         assert await take(stream, 1) == [beat(log, 5)]
@@ -135,7 +147,9 @@ async def test_a_heartbeat_says_that_everything_up_to_it_was_sent(listen, publis
         assert await take(stream, 2) == [6, beat(log, 7)]
 
 
-async def test_who_resumes_from_a_heartbeat_is_told_of_no_gap(listen, publish, broker, log, autojump_clock):
+async def test_who_resumes_from_a_heartbeat_is_told_of_no_gap(
+    listen: Callable[..., Any], publish: Callable[..., Any], broker: Broker, log: MemoryLog, autojump_clock: MockClock
+) -> None:
     with listen() as stream:
         await publish(50, topic="b")
         [heartbeat] = await take(stream, 1)
@@ -145,8 +159,10 @@ async def test_who_resumes_from_a_heartbeat_is_told_of_no_gap(listen, publish, b
     assert start.gap is None
 
 
-async def test_something_that_comes_puts_the_heartbeat_off(listen, publish, autojump_clock, nursery):
-    async def publish_now_and_then():
+async def test_something_that_comes_puts_the_heartbeat_off(
+    listen: Callable[..., Any], publish: Callable[..., Any], autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    async def publish_now_and_then() -> None:
         for _ in range(10):
             await trio.sleep(HEARTBEAT_S - 1)
             await publish()
@@ -157,8 +173,14 @@ async def test_something_that_comes_puts_the_heartbeat_off(listen, publish, auto
 
 
 @pytest.mark.parametrize("format", ["raw", "cloudevents"])
-async def test_a_format_without_heartbeats_is_silent(listen, publish, nursery, autojump_clock, format):
-    async def publish_late():
+async def test_a_format_without_heartbeats_is_silent(
+    listen: Callable[..., Any],
+    publish: Callable[..., Any],
+    nursery: trio.Nursery,
+    autojump_clock: MockClock,
+    format: str,
+) -> None:
+    async def publish_late() -> None:
         await trio.sleep(10 * HEARTBEAT_S)
         await publish()
 
@@ -167,7 +189,13 @@ async def test_a_format_without_heartbeats_is_silent(listen, publish, nursery, a
         assert len(await anext(stream)) == 1
 
 
-async def test_no_heartbeat_runs_ahead_of_a_reader_who_is_behind(listen, publish, log, monkeypatch, autojump_clock):
+async def test_no_heartbeat_runs_ahead_of_a_reader_who_is_behind(
+    listen: Callable[..., Any],
+    publish: Callable[..., Any],
+    log: MemoryLog,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: MockClock,
+) -> None:
     monkeypatch.setattr(channels_module, "WINDOW_MESSAGES", 5)
     monkeypatch.setattr(pages_module, "PAGE_MESSAGES", 10)
     await publish(100)
@@ -183,17 +211,17 @@ async def test_no_heartbeat_runs_ahead_of_a_reader_who_is_behind(listen, publish
 class SlowLog:
     """Makes reading a log slow."""
 
-    def __init__(self, log):
+    def __init__(self, log: MemoryLog) -> None:
         self.seconds = 0
         self.read = log.read
         log.read = self.read_slowly
 
-    async def read_slowly(self, wanted, **how):
+    async def read_slowly(self, wanted: TopicFilter, **how: Any) -> Page:
         await trio.sleep(self.seconds)
         return await self.read(wanted, **how)
 
 
-async def test_a_limit_ends_the_stream(listen, publish):
+async def test_a_limit_ends_the_stream(listen: Callable[..., Any], publish: Callable[..., Any]) -> None:
     await publish(10)
     with listen(limit=3) as stream:
         assert await rest(stream) == [1, 2, 3]
@@ -203,7 +231,9 @@ async def test_a_limit_ends_the_stream(listen, publish):
         assert await rest(stream) == [11, 12]
 
 
-async def test_a_gap_does_not_count_for_the_limit(listen, publish, log):
+async def test_a_gap_does_not_count_for_the_limit(
+    listen: Callable[..., Any], publish: Callable[..., Any], log: MemoryLog
+) -> None:
     await publish(10)
     await log.trim(Retention(max_count=5), now_us=0)
     gap = {"type": "gap", "reason": "retention", "after": format_id(log.epoch, 2), "before": format_id(log.epoch, 6)}
@@ -211,7 +241,9 @@ async def test_a_gap_does_not_count_for_the_limit(listen, publish, log):
         assert await rest(stream) == [gap, 6, 7, 8]
 
 
-async def test_what_is_stored_ends_where_the_log_ended_when_it_was_asked_for(listen, publish):
+async def test_what_is_stored_ends_where_the_log_ended_when_it_was_asked_for(
+    listen: Callable[..., Any], publish: Callable[..., Any]
+) -> None:
     await publish(10)
     await publish(5, topic="b")
     with listen(3, follow=False) as stream:
@@ -219,7 +251,9 @@ async def test_what_is_stored_ends_where_the_log_ended_when_it_was_asked_for(lis
         assert await rest(stream) == [4, 5, 6, 7, 8, 9, 10]
 
 
-async def test_the_newest_come_first_on_request(listen, publish, monkeypatch):
+async def test_the_newest_come_first_on_request(
+    listen: Callable[..., Any], publish: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hookbot.broker.history.PAGE_MESSAGES", 7)
     await publish(20)
     await publish(5, topic="b")
@@ -230,7 +264,9 @@ async def test_the_newest_come_first_on_request(listen, publish, monkeypatch):
         assert await rest(stream) == [30, 29, 28, 27, 26, *range(20, 12, -1)]
 
 
-async def test_backwards_a_heartbeat_does_not_claim_that_anything_is_complete(listen, publish, log, autojump_clock):
+async def test_backwards_a_heartbeat_does_not_claim_that_anything_is_complete(
+    listen: Callable[..., Any], publish: Callable[..., Any], log: MemoryLog, autojump_clock: MockClock
+) -> None:
     await publish(10)
     slow = SlowLog(log)
     slow.seconds = HEARTBEAT_S + 1
@@ -239,7 +275,9 @@ async def test_backwards_a_heartbeat_does_not_claim_that_anything_is_complete(li
 
 
 @pytest.mark.parametrize("follow", [True, False])
-async def test_a_gap_comes_before_what_follows_it(listen, publish, broker, log, follow):
+async def test_a_gap_comes_before_what_follows_it(
+    listen: Callable[..., Any], publish: Callable[..., Any], broker: Broker, log: MemoryLog, follow: bool
+) -> None:
     await publish(3)
     start = await broker.start_at(AfterId("zzzzzzzz", 99), TopicFilter.parse("a"))
     gap = {"type": "gap", "reason": "other-log", "after": None, "before": format_id(log.epoch, 1)}
@@ -248,7 +286,9 @@ async def test_a_gap_comes_before_what_follows_it(listen, publish, broker, log, 
 
 
 @pytest.mark.parametrize("follow", [True, False])
-async def test_a_gap_that_cannot_be_told_ends_the_stream(listen, publish, log, follow):
+async def test_a_gap_that_cannot_be_told_ends_the_stream(
+    listen: Callable[..., Any], publish: Callable[..., Any], log: MemoryLog, follow: bool
+) -> None:
     await publish(3)
     gap = Gap("retention", None, format_id(log.epoch, 2))
     with (
@@ -258,10 +298,12 @@ async def test_a_gap_that_cannot_be_told_ends_the_stream(listen, publish, log, f
         await anext(stream)
 
 
-async def test_a_log_that_cannot_be_read_ends_the_stream(listen, publish, log):
+async def test_a_log_that_cannot_be_read_ends_the_stream(
+    listen: Callable[..., Any], publish: Callable[..., Any], log: MemoryLog
+) -> None:
     await publish(3)
 
-    async def fail(wanted, **how):
+    async def fail(wanted: TopicFilter, **how: Any) -> None:
         raise Unavailable("no disk")
 
     log.read = fail
@@ -269,10 +311,12 @@ async def test_a_log_that_cannot_be_read_ends_the_stream(listen, publish, log):
         await anext(stream)
 
 
-async def test_streams_end_when_the_hub_closes_wherever_they_are(listen, streams, publish, nursery):
+async def test_streams_end_when_the_hub_closes_wherever_they_are(
+    listen: Callable[..., Any], streams: Streams, publish: Callable[..., Any], nursery: trio.Nursery
+) -> None:
     ended = []
 
-    async def listen_until_the_end():
+    async def listen_until_the_end() -> None:
         with listen() as stream:
             try:
                 await rest(stream)
@@ -292,14 +336,18 @@ async def test_streams_end_when_the_hub_closes_wherever_they_are(listen, streams
                 await anext(stream)
 
 
-async def test_a_stream_that_is_opened_while_the_hub_closes_ends_at_once(listen, streams):
+async def test_a_stream_that_is_opened_while_the_hub_closes_ends_at_once(
+    listen: Callable[..., Any], streams: Streams
+) -> None:
     streams.close()
     with listen() as stream, pytest.raises(Ended) as caught:
         await anext(stream)
     assert caught.value.code == 1001
 
 
-async def test_a_stream_ends_when_what_granted_it_does(streams, active, now_us):
+async def test_a_stream_ends_when_what_granted_it_does(
+    streams: Streams, active: ActiveSubscriptions, now_us: list[int]
+) -> None:
     grant = Grant(key="key", expires_s=100)
     asked = SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", "jsonl")
     with streams.open(AdmittedSubscription(asked, grant), Start(0)) as stream:
@@ -313,7 +361,9 @@ async def test_a_stream_ends_when_what_granted_it_does(streams, active, now_us):
     assert len(active) == 0
 
 
-async def test_a_stream_that_is_over_is_not_remembered(listen, streams, active, broker):
+async def test_a_stream_that_is_over_is_not_remembered(
+    listen: Callable[..., Any], streams: Streams, active: ActiveSubscriptions, broker: Broker
+) -> None:
     with listen():
         assert len(active) == 1
     with listen(follow=False):
@@ -322,7 +372,7 @@ async def test_a_stream_that_is_over_is_not_remembered(listen, streams, active, 
     streams.close()
 
 
-async def test_cancelling_a_wait_loses_nothing(listen, publish):
+async def test_cancelling_a_wait_loses_nothing(listen: Callable[..., Any], publish: Callable[..., Any]) -> None:
     with listen() as stream:
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -331,7 +381,9 @@ async def test_cancelling_a_wait_loses_nothing(listen, publish):
         assert await take(stream, 1) == [1]
 
 
-async def test_large_messages_are_encoded_once_for_all_streams(listen, publish, monkeypatch):
+async def test_large_messages_are_encoded_once_for_all_streams(
+    listen: Callable[..., Any], publish: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(channels_module, "LARGE_BODY", 10)
     encodings = []
     encode = framing_module.JsonLines.message
@@ -340,7 +392,7 @@ async def test_large_messages_are_encoded_once_for_all_streams(listen, publish, 
     )
     frames = []
 
-    async def listen_for_one():
+    async def listen_for_one() -> None:
         with listen(since=FromOldest()) as stream:
             frames.extend(await anext(stream))
 

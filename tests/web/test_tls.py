@@ -2,6 +2,8 @@
 
 import ssl
 from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +16,7 @@ from hookbot.errors import ConfigError
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.web.tls import make_context
 from support import SECRET
-from support.hubs import configured, open_whole_hub
+from support.hubs import WholeHub, configured, open_whole_hub
 
 HUB = trustme.CA()
 CLIENTS = trustme.CA()
@@ -24,11 +26,11 @@ OTHER = CLIENTS.issue_cert("other.example", common_name="other")
 FORGER = UNKNOWN.issue_cert("robot.example", common_name="robot")
 
 
-def certificate_of(issued):
+def certificate_of(issued: trustme.LeafCert) -> Any:
     return load_pem_x509_certificate(issued.cert_chain_pems[0].bytes())
 
 
-def told_by(issued):
+def told_by(issued: trustme.LeafCert) -> dict[str, str]:
     """The two ways to tell a certificate."""
     certificate = certificate_of(issued)
     return {
@@ -38,7 +40,7 @@ def told_by(issued):
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path: Path) -> dict[str, Path]:
     issued = HUB.issue_cert("127.0.0.1")
     issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "hub.pem")
     CLIENTS.cert_pem.write_to_path(tmp_path / "clients.pem")
@@ -49,12 +51,14 @@ def files(tmp_path):
     }
 
 
-def section(*certificates):
+def section(*certificates: Any) -> str:
     source = f'topic = "/unsafe/acme/"\nprovider = "github"\nsecrets = ["{SECRET}"]'
     return f"[[sources]]\n{source}\ncertificates = {list(certificates)}\n"
 
 
-def deliver(hub, shown, path="/unsafe/pub/acme/x", *, http2=False):
+def deliver(
+    hub: WholeHub, shown: trustme.LeafCert | None, path: str = "/unsafe/pub/acme/x", *, http2: bool = False
+) -> httpx.Response:
     """Post a signed delivery from a thread; its answer."""
     context = ssl.create_default_context()
     HUB.configure_trust(context)
@@ -67,13 +71,15 @@ def deliver(hub, shown, path="/unsafe/pub/acme/x", *, http2=False):
         return answer
 
 
-async def asked(*args, **options):
+async def asked(*args: Any, **options: Any) -> httpx.Response:
     return await trio.to_thread.run_sync(lambda: deliver(*args, **options))
 
 
 @pytest.mark.parametrize("http2", [False, True])
 @pytest.mark.parametrize("how", ["fingerprint", "subject"])
-async def test_a_source_takes_what_comes_with_a_certificate_that_it_knows(tmp_path, files, how, http2):
+async def test_a_source_takes_what_comes_with_a_certificate_that_it_knows(
+    tmp_path: Path, files: dict[str, Path], how: str, http2: bool
+) -> None:
     async with open_whole_hub(tmp_path, section("CN=nobody", told_by(ROBOT)[how]), **files) as hub:
         assert (await asked(hub, ROBOT, http2=http2)).status_code == 200
         for shown in (None, OTHER):
@@ -85,19 +91,19 @@ async def test_a_source_takes_what_comes_with_a_certificate_that_it_knows(tmp_pa
         assert hub.head == 1
 
 
-async def test_a_certificate_does_not_stand_in_for_a_signature(tmp_path, files):
+async def test_a_certificate_does_not_stand_in_for_a_signature(tmp_path: Path, files: dict[str, Path]) -> None:
     async with open_whole_hub(tmp_path, section(told_by(ROBOT)["subject"]).replace(SECRET, "another"), **files) as hub:
         assert (await asked(hub, ROBOT)).status_code == 401
         assert hub.head == 0
 
 
-async def test_nobody_else_is_asked_for_a_certificate(tmp_path, files):
+async def test_nobody_else_is_asked_for_a_certificate(tmp_path: Path, files: dict[str, Path]) -> None:
     async with open_whole_hub(tmp_path, section(told_by(ROBOT)["subject"]), **files) as hub:
         for shown in (None, OTHER):
             assert (await asked(hub, shown, "/unsafe/pub/elsewhere")).status_code == 200
 
 
-async def test_a_certificate_of_another_authority_is_none(tmp_path, files):
+async def test_a_certificate_of_another_authority_is_none(tmp_path: Path, files: dict[str, Path]) -> None:
     assert told_by(FORGER)["subject"].startswith("CN=robot")
     async with open_whole_hub(tmp_path, section(told_by(FORGER)["fingerprint"]), **files) as hub:
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
@@ -106,14 +112,14 @@ async def test_a_certificate_of_another_authority_is_none(tmp_path, files):
         assert (await asked(hub, ROBOT)).status_code == 403
 
 
-async def test_a_certificate_that_nobody_asks_for_would_admit_nobody(tmp_path, files):
+async def test_a_certificate_that_nobody_asks_for_would_admit_nobody(tmp_path: Path, files: dict[str, Path]) -> None:
     del files["tls_client_authorities"]
     with pytest.raises(ConfigError, match="--sslca"):
         async with open_whole_hub(tmp_path, section("CN=robot"), **files):
             """Never reached."""
 
 
-async def test_a_secure_hub_knows_its_own_scheme(tmp_path, files):
+async def test_a_secure_hub_knows_its_own_scheme(tmp_path: Path, files: dict[str, Path]) -> None:
     text = f'[[sources]]\ntopic = "/unsafe/acme/"\nprovider = "square"\nsecrets = ["{SECRET}"]\n'
     context = ssl.create_default_context()
     HUB.configure_trust(context)
@@ -135,12 +141,12 @@ async def test_a_secure_hub_knows_its_own_scheme(tmp_path, files):
         {"tls_certificate": "hub.pem", "tls_key": "hub.pem", "tls_client_authorities": "empty"},
     ],
 )
-def test_files_that_make_no_tls_are_refused(tmp_path, files, given):
+def test_files_that_make_no_tls_are_refused(tmp_path: Path, files: dict[str, Path], given: dict[str, str]) -> None:
     (tmp_path / "empty").touch()
     config = configured(tmp_path, **{name: tmp_path / file for name, file in given.items()})
     with pytest.raises(ConfigError):
         make_context(config.tls_certificate, config.tls_key, config.tls_client_authorities)
 
 
-def test_without_files_there_is_no_tls():
+def test_without_files_there_is_no_tls() -> None:
     assert make_context(None, None, None) is None

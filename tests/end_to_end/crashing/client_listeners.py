@@ -1,38 +1,41 @@
 """Our own client as a listener: it does by itself what the others do here."""
 
+from typing import Any
+
 import trio
 
 import hookbot
-from end_to_end.crashing.hub import KEY
+from end_to_end.crashing.hub import KEY, Hub
 from end_to_end.crashing.listeners import Heard, Listener
 from end_to_end.crashing.senders import digest
 from hookbot.access.tokens import make_token
 from hookbot.client import Connected
+from hookbot.client.session import Disconnected
 from hookbot.protocol.message import format_time
 
 
 class Client(Listener):
     """Our own client, which does by itself what the others do here."""
 
-    async def run(self):
+    async def run(self) -> None:
         with self._running:
             await self.listen_with(since="all")
 
-    def __init__(self, hub, name, topic, *, seed=0):
+    def __init__(self, hub: Hub, name: str, topic: str, *, seed: int = 0) -> None:
         super().__init__(hub, name, topic, seed=seed)
         self._running = trio.CancelScope()
 
-    def end(self):
+    def end(self) -> None:
         self._running.cancel()
 
-    async def listen_with(self, **options):
+    async def listen_with(self, **options: Any) -> None:
         token = make_token(KEY, self.path)
         async with hookbot.listen(self.hub.url(self.path), token=token, on_event=self._on_event, **options) as messages:
             async for message in messages:
                 assert isinstance(message, hookbot.Message), f"{self.name} was told {message}"
                 self.note(Heard(message.id, format_time(message.time_us), message.topic, digest(message.body)))
 
-    def _on_event(self, event):
+    def _on_event(self, event: Disconnected | Connected) -> None:
         if isinstance(event, Connected):
             self.begin(self.hub.life, "")
 
@@ -40,11 +43,11 @@ class Client(Listener):
 class ClientCursor(Client):
     """Our own client with a cursor, in a program that is restarted every few seconds."""
 
-    async def run(self):
+    async def run(self) -> None:
         with self._running:
             while True:
                 with trio.move_on_after(self.random.uniform(1, 6)):
                     await self.listen_with(cursor=self.name, since="all")
 
-    def check(self, expected):
+    def check(self, expected: list[Heard]) -> int:
         return self.check_acknowledged(expected)

@@ -4,7 +4,10 @@ import json
 from collections import defaultdict
 from typing import NamedTuple
 
-from end_to_end.crashing.listeners import compare
+from websockets.sync.client import ClientConnection
+
+from end_to_end.crashing.hub import Hub
+from end_to_end.crashing.listeners import Heard, Session, compare
 from end_to_end.crashing.websocket_listeners import DIES, V1
 
 
@@ -20,7 +23,9 @@ class Delivery(NamedTuple):
 class Group:
     """What its members were given, all in all."""
 
-    def __init__(self, hub, name, topic, *, members=3, by_topic=False, seed=0):
+    def __init__(
+        self, hub: Hub, name: str, topic: str, *, members: int = 3, by_topic: bool = False, seed: int = 0
+    ) -> None:
         self.name = name
         self.topic = topic
         self.by_topic = by_topic
@@ -31,14 +36,14 @@ class Group:
         self.members = [Member(hub, self, f"{name} {number}", topic, seed=seed) for number in range(members)]
 
     @property
-    def heard(self):
+    def heard(self) -> list[Heard]:
         return [heard for member in self.members for heard in member.heard]
 
     @property
-    def sessions(self):
+    def sessions(self) -> list[Session]:
         return [session for member in self.members for session in member.sessions]
 
-    def check(self, expected):
+    def check(self, expected: list[Heard]) -> int:
         """Everything is acknowledged in the end, and what was given twice is told from what got lost."""
         compare(self.name, sorted(set(self.heard)), expected)
         assert set(self.acked) == {message.id for message in expected}, f"{self.name} has not acknowledged everything"
@@ -54,7 +59,7 @@ class Group:
             self._check_order()
         return len(self.deliveries) - len(expected)
 
-    def _check_repeats(self):
+    def _check_repeats(self) -> None:
         """In one life of the hub a message goes to a second member only if the first has died with it."""
         given = set()
         for delivery in self.deliveries:
@@ -64,7 +69,7 @@ class Group:
                 assert this in self.abandoned, f"{self.name} was given {delivery} twice, without a reason"
             given.add(this)
 
-    def _check_order(self):
+    def _check_order(self) -> None:
         last = defaultdict(str)
         for life, id, topic, redelivered in self.deliveries:
             assert redelivered or id > last[life, topic], f"{self.name} was given {id} after {last[life, topic]}"
@@ -74,11 +79,11 @@ class Group:
 class Member(V1):
     """One of a group."""
 
-    def __init__(self, hub, group, name, topic, *, seed):
+    def __init__(self, hub: Hub, group: Group, name: str, topic: str, *, seed: int) -> None:
         super().__init__(hub, name, topic, seed=seed)
         self.group = group
 
-    def listen(self):
+    def listen(self) -> None:
         order = {"key": "topic"} if self.group.by_topic else {}
         with self.connected(group=self.group.name, since="all", max_unacked=50, **order) as (websocket, life):
             self.begin(life, self.read_hello(websocket)["position"], len(self.group.acked))
@@ -92,13 +97,13 @@ class Member(V1):
                     self.group.abandoned.update((life, id) for id in self._held)
                     return
 
-    def hear(self, envelope):
+    def hear(self, envelope: dict[str, str | list[list[str]]]) -> None:
         super().hear(envelope)
         delivery = Delivery(self.sessions[-1].life, envelope["id"], envelope["topic"], "redelivered" in envelope)
         self.group.deliveries.append(delivery)
         self._held.append(envelope["id"])
 
-    def _ack(self, websocket, *, some):
+    def _ack(self, websocket: ClientConnection, *, some: int) -> None:
         """Acknowledge what it has, but for `some` of it, whichever."""
         self.random.shuffle(self._held)
         acked, self._held = self._held[some:], self._held[:some]

@@ -6,10 +6,11 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx
@@ -48,7 +49,7 @@ class Stored(NamedTuple):
 class Hub:
     """A hub that is killed as often as one likes."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path) -> None:
         self.life = 0
         self.kills = 0
         self._process = None
@@ -56,10 +57,10 @@ class Hub:
         self._directory = directory
         (directory / "hookbot.toml").write_text(CONFIGURATION)
 
-    def url(self, path):
+    def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{quote(path)}"
 
-    def start(self, *, routers=("github", "kept")):
+    def start(self, *, routers: tuple[str, str] = ("github", "kept")) -> None:
         """Begin another life."""
         self.life += 1
         options = {
@@ -74,7 +75,7 @@ class Hub:
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
 
-    async def ready(self):
+    async def ready(self) -> None:
         """Wait until it serves."""
         async with http_client() as client:
             with trio.fail_after(START_S):
@@ -86,17 +87,17 @@ class Hub:
                     except httpx.TransportError:
                         await trio.sleep(0.02)
 
-    def check_alive(self):
+    def check_alive(self) -> None:
         """It ends when it is killed, and never by itself."""
         assert self._process is None or self._process.poll() is None, f"the hub ended by itself: {self.log()}"
 
-    def kill(self):
+    def kill(self) -> None:
         """As a power cut would, but for what the system's memory holds."""
         self.check_alive()
         self._end()
         self.kills += 1
 
-    async def stop(self):
+    async def stop(self) -> None:
         """In good order."""
         process, self._process = self._process, None
         process.terminate()
@@ -106,36 +107,36 @@ class Hub:
             process.kill()
 
     @contextmanager
-    def running(self):
+    def running(self) -> Iterator[None]:
         """Whatever happens, no process is left behind."""
         try:
             yield
         finally:
             self._end()
 
-    def _end(self):
+    def _end(self) -> None:
         if self._process:
             self._process.kill()
             self._process.wait()
             self._process = None
 
-    def log(self):
+    def log(self) -> str:
         """What it wrote to stderr, in all its lives."""
         return (self._directory / "log").read_text()
 
-    def check_log(self):
+    def check_log(self) -> None:
         """Nothing in it is worse than a warning."""
         for line in self.log().splitlines():
             assert not re.search(" ERROR |Traceback", line), self.log()
 
-    async def ask(self, path):
+    async def ask(self, path: str) -> dict[str, Any]:
         """What it tells operators."""
         async with httpx.AsyncClient(
             verify=False, headers={"Authorization": f"Bearer {make_token(KEY, path)}"}
         ) as client:
             return (await client.get(self.url(path))).raise_for_status().json()
 
-    def stored(self):
+    def stored(self) -> list[Stored]:
         """All messages, past the hub, straight from the file."""
         with closing(self._open()) as file:
             [epoch] = file.execute("SELECT epoch FROM identity").fetchone()
@@ -144,12 +145,12 @@ class Hub:
             )
             return [Stored(position, f"{epoch}-{position:015}", *rest) for position, *rest in rows]
 
-    def head(self):
+    def head(self) -> int:
         """The position of the newest message, past the hub."""
         with closing(self._open()) as file:
             return file.execute("SELECT max(position) FROM log").fetchone()[0] or 0
 
-    def check_integrity(self):
+    def check_integrity(self) -> None:
         """What SQLite says of its file, and that it holds a body for each message and a message for each body."""
         with closing(self._open()) as file:
             assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -159,11 +160,11 @@ class Hub:
             [[bodies], [messages]] = file.execute("SELECT count(*) FROM body UNION ALL SELECT count(*) FROM log")
             assert (lonely, bodies) == (0, messages)
 
-    def _open(self):
+    def _open(self) -> sqlite3.Connection:
         return sqlite3.connect(f"file:{self._directory / 'hookbot.sqlite3'}?mode=ro", uri=True)
 
 
-def free_port():
+def free_port() -> int:
     """A port that stays free while nobody serves there.
 
     The system gives those above to outgoing connections, and one that tries again and again to reach a port from

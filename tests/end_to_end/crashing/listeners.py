@@ -11,13 +11,13 @@ from base64 import b64decode
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from threading import Event
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import trio
 from websockets.exceptions import WebSocketException
 
-from end_to_end.crashing.hub import KEY
+from end_to_end.crashing.hub import KEY, Hub
 from end_to_end.crashing.senders import digest
 from hookbot.access.tokens import make_token
 
@@ -49,7 +49,7 @@ class Session:
 class Listener:
     """Listens, in a thread, and again when the connection breaks, until it is told that this was all."""
 
-    def __init__(self, hub, name, topic, *, seed=0):
+    def __init__(self, hub: Hub, name: str, topic: str, *, seed: int = 0) -> None:
         self.hub = hub
         self.name = name
         self.topic = topic
@@ -61,49 +61,49 @@ class Listener:
         self.random = random.Random(f"{seed} {name}")
 
     @property
-    def heard(self):
+    def heard(self) -> list[Heard]:
         """Everything, in the order in which it came."""
         return [heard for session in self.sessions for heard in session.heard]
 
-    async def run(self):
+    async def run(self) -> None:
         """Listen until `end`."""
         await trio.to_thread.run_sync(self._keep_listening, limiter=trio.CapacityLimiter(1))
 
-    def end(self):
+    def end(self) -> None:
         """This was all."""
         self.over.set()
 
-    def listen(self):
+    def listen(self) -> None:
         """Listen on one connection."""
         raise NotImplementedError
 
-    def check(self, expected):
+    def check(self, expected: list[Heard]) -> int:
         """The rule of those who resume after an id: everything once."""
         compare(self.name, self.heard, expected)
         return 0
 
-    def begin(self, life, since, acked=0):
+    def begin(self, life: int, since: str, acked: int = 0) -> None:
         """A connection stands; if the hub was killed meanwhile, nobody knows in which of its lives."""
         if life != self.hub.life:
             raise OSError("too late")
         self.sessions.append(Session(life, since, acked))
 
-    def hear(self, envelope):
+    def hear(self, envelope: dict[str, Any]) -> None:
         """Note a message, and resume after it."""
         body = b64decode(envelope["body_base64"]) if "body_base64" in envelope else envelope["body"].encode()
         self.note(Heard(envelope["id"], envelope["time"], envelope["topic"], digest(body)))
 
-    def note(self, heard):
+    def note(self, heard: Heard) -> None:
         """Note a message, and resume after it."""
         self.sessions[-1].heard.append(heard)
         self.since = heard.id
 
-    def hear_other(self, said):
+    def hear_other(self, said: dict[str, str]) -> None:
         """A heartbeat is a place to resume from as well; nothing else should be told."""
         assert said["type"] == "heartbeat", f"{self.name} was told {said}"
         self.since = said["id"]
 
-    def check_acknowledged(self, expected):
+    def check_acknowledged(self, expected: list[Heard]) -> int:
         """The rule of cursors: in order on each connection, and nothing is left out that was not heard before."""
         places = {message.id: place for place, message in enumerate(expected)}
         reached = 0
@@ -117,7 +117,7 @@ class Listener:
         assert reached == len(expected), f"{self.name} heard {reached} of {len(expected)}"
         return len(self.heard) - len(expected)
 
-    def _keep_listening(self):
+    def _keep_listening(self) -> None:
         while not self.over.is_set():
             with suppress(*LOST):
                 self.listen()
@@ -127,7 +127,7 @@ class Listener:
 class ServerSentEvents(Listener):
     """As a browser does it: by httpx, with ``Last-Event-ID``."""
 
-    def listen(self):
+    def listen(self) -> None:
         life = self.hub.life
         headers = self.headers | {"Accept": "text/event-stream", "Last-Event-ID": self.since}
         with httpx.stream("GET", self.hub.url(self.path), headers=headers, timeout=SILENCE_S, verify=False) as answer:
@@ -144,7 +144,7 @@ class ServerSentEvents(Listener):
                 if self.over.is_set():
                     return
 
-    def _hear_event(self, event):
+    def _hear_event(self, event: dict[str, str]) -> None:
         said = json.loads(event["data"])
         assert said["id"] == event["id"]
         if event["event"] == "message":
@@ -156,7 +156,7 @@ class ServerSentEvents(Listener):
 class JsonLines(Listener):
     """By the standard library."""
 
-    def listen(self):
+    def listen(self) -> None:
         life = self.hub.life
         connection = http.client.HTTPConnection("127.0.0.1", self.hub.port, timeout=SILENCE_S)
         with closing(connection):
@@ -173,7 +173,7 @@ class JsonLines(Listener):
                     self.hear(said)
 
 
-def compare(name, heard, expected):
+def compare(name: str, heard: list[Any], expected: list[Any]) -> None:
     """Raises with the first difference."""
     if heard != expected:
         at = next((at for at, (one, other) in enumerate(zip(heard, expected, strict=False)) if one != other), None)

@@ -4,18 +4,20 @@ import json
 import random
 import time
 from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from hashlib import blake2b
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import trio
 
-from end_to_end.crashing.hub import KEY, SECRET, http_client
+from end_to_end.crashing.hub import KEY, SECRET, Hub, http_client
 from hookbot.access.tokens import make_token
 from hookbot.client import open_publisher
+from hookbot.client.publisher import Publisher
 from hookbot.signatures import SignedRequest, load_provider
 
 TRY_AGAIN = (409, 503)
@@ -32,7 +34,7 @@ class Acknowledged(NamedTuple):
     body: bytes
 
 
-def digest(body):
+def digest(body: bytes) -> bytes:
     """Stands for a body: there are many, and some are large."""
     return blake2b(body, digest_size=8).digest()
 
@@ -42,7 +44,17 @@ class Sender:
 
     burst = 1
 
-    def __init__(self, hub, name, topic, *, keyed=True, pause_s=0.03, limit=inf, seed=0):
+    def __init__(
+        self,
+        hub: Hub,
+        name: str,
+        topic: str,
+        *,
+        keyed: bool = True,
+        pause_s: float = 0.03,
+        limit: float = inf,
+        seed: int = 0,
+    ) -> None:
         self.hub = hub
         self.name = name
         self.topic = topic
@@ -55,7 +67,7 @@ class Sender:
         self.acknowledged = []
         self.attempts = Counter()
 
-    async def run(self, stop):
+    async def run(self, stop: trio.Event) -> None:
         """Send, and send again."""
         waiting = deque()
         while waiting or self.has_more(stop):
@@ -67,15 +79,15 @@ class Sender:
             self.hub.check_alive()
             await trio.sleep(self.random.uniform(0, 0.2))
 
-    def connected(self):
+    def connected(self) -> None:
         """Gives a function that publishes what waits, and takes out of it what is acknowledged."""
         raise NotImplementedError
 
-    def has_more(self, stop):
+    def has_more(self, stop: trio.Event) -> bool:
         """Whether it would send anything new."""
         return self.count < self.limit and not stop.is_set()
 
-    def fill(self, waiting, stop):
+    def fill(self, waiting: deque[Any] | deque[bytes], stop: trio.Event) -> bool:
         """Think of something new to send, behind what waits already; whether anything does."""
         for _ in range(len(waiting), self.random.randint(1, self.burst)):
             if self.has_more(stop):
@@ -83,7 +95,7 @@ class Sender:
                 waiting.append(self.body())
         return bool(waiting)
 
-    def body(self):
+    def body(self) -> bytes:
         """A line of JSON, sometimes with bytes of any kind after it."""
         size = HUGE if self.count % 500 == 0 else self.random.choice(SIZES)
         about = {"sender": self.name, "n": self.count, "at_us": time.time_ns() // 1000, "keep": self.count % 2 == 0}
@@ -91,16 +103,16 @@ class Sender:
             return json.dumps(about).encode() + b"\n" + ANY_BYTES * (size // 256)
         return json.dumps(about | {"pad": "ü\u2028" * (size // 5)}, ensure_ascii=False).encode()
 
-    def headers(self, body):
+    def headers(self, body: bytes) -> tuple[Any, ...]:
         """Those of one publish."""
         key = (("Idempotency-Key", digest(body).hex()),) if self.keyed else ()
         return (("Authorization", f"Bearer {make_token(KEY, self.path)}"), *key)
 
-    def note_attempt(self, body):
+    def note_attempt(self, body: bytes) -> None:
         """It is sent, once more."""
         self.attempts[digest(body)] += 1
 
-    def note_answer(self, status, id, waiting):
+    def note_answer(self, status: int, id: str, waiting: deque[bytes]) -> None:
         """The first of what waits is stored, or has to be sent again, which is raised."""
         if status in TRY_AGAIN:
             raise trio.BrokenResourceError
@@ -115,11 +127,11 @@ class Pipeliner(Sender):
     burst = 20
 
     @asynccontextmanager
-    async def connected(self):
+    async def connected(self) -> AsyncIterator[Callable[..., Any]]:
         async with await trio.open_tcp_stream("127.0.0.1", self.hub.port) as stream:
             yield partial(self._publish, stream, bytearray())
 
-    async def _publish(self, stream, received, waiting):
+    async def _publish(self, stream: trio.SocketStream, received: bytearray, waiting: deque[bytes]) -> None:
         await stream.send_all(b"".join(map(self._request, waiting)))
         for _ in range(len(waiting)):
             head = (await take(stream, received, until=b"\r\n\r\n")).decode("latin-1")
@@ -128,7 +140,7 @@ class Pipeliner(Sender):
             self.note_answer(int(status.split()[1]), fields.get("hookbot-message-id"), waiting)
             assert await take(stream, received, until=b"\n") == b"OK\n"
 
-    def _request(self, body):
+    def _request(self, body: bytes) -> bytes:
         self.note_attempt(body)
         fields = (("Host", "hub"), ("Content-Length", len(body)), *self.headers(body))
         head = "".join(f"{name}: {value}\r\n" for name, value in fields)
@@ -138,18 +150,18 @@ class Pipeliner(Sender):
 class GitHub(Pipeliner):
     """Signed deliveries about the repositories of an organisation."""
 
-    def __init__(self, hub, name, repositories, **options):
+    def __init__(self, hub: Hub, name: str, repositories: list[str], **options: Any) -> None:
         super().__init__(hub, name, "/unsafe/github.com/org/acme", keyed=False, **options)
         self.path = "/unsafe/pub/github.com/org/acme"
         self.repositories = repositories
 
-    def body(self):
+    def body(self) -> bytes:
         payload = {"n": f"{self.name} {self.count}", "repository": {"full_name": self.random.choice(self.repositories)}}
         if self.count % 3 == 0:
             payload |= {"ref": "refs/heads/main", "after": f"{self.count:040x}", "pusher": {"name": "ann"}}
         return json.dumps(payload).encode()
 
-    def headers(self, body):
+    def headers(self, body: bytes) -> tuple[tuple[str, str], ...]:
         payload = json.loads(body)
         event = "push" if "ref" in payload else "issues"
         fields = (("Content-Type", "application/json"), ("X-GitHub-Event", event), ("X-GitHub-Delivery", payload["n"]))
@@ -160,11 +172,11 @@ class HttpxSender(Sender):
     """The library that most use, a request at a time."""
 
     @asynccontextmanager
-    async def connected(self):
+    async def connected(self) -> AsyncIterator[Callable[..., Any]]:
         async with http_client() as client:
             yield partial(self._publish, client)
 
-    async def _publish(self, client, waiting):
+    async def _publish(self, client: httpx.AsyncClient, waiting: deque[bytes]) -> None:
         self.note_attempt(waiting[0])
         headers = list(self.headers(waiting[0]))
         answer = await client.post(self.hub.url(self.path), content=waiting[0], headers=headers)
@@ -175,17 +187,17 @@ class ClientSender(Sender):
     """Our own client, which tries again by itself."""
 
     @asynccontextmanager
-    async def connected(self):
+    async def connected(self) -> AsyncIterator[Callable[..., Any]]:
         token = make_token(KEY, self.path)
         async with open_publisher(self.hub.url(self.path), token=token, patience_s=PATIENCE_S) as publisher:
             yield partial(self._publish, publisher)
 
-    async def _publish(self, publisher, waiting):
+    async def _publish(self, publisher: Publisher, waiting: deque[bytes]) -> None:
         self.note_attempt(waiting[0])
         self.note_answer(200, await publisher.publish(waiting[0]), waiting)
 
 
-async def take(stream, received, *, until):
+async def take(stream: trio.SocketStream, received: bytearray, *, until: bytes) -> bytes:
     """What comes up to a mark, and with it; what comes after it stays in `received`."""
     while until not in received:
         data = await stream.receive_some()

@@ -2,7 +2,10 @@
 
 import random
 from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import trio
@@ -20,7 +23,7 @@ CATCHING_UP_S = 40  # only ever reached by a test that fails
 STARTING_S = 1.5
 
 
-async def crash_under_load(directory, *, kills, seed, life_s=2.0):
+async def crash_under_load(directory: Path, *, kills: int, seed: int, life_s: int = 2.0) -> str:
     """Kill a hub so often, and return a report. Raises `AssertionError`."""
     hub = Hub(directory)
     senders = make_senders(hub, seed)
@@ -40,7 +43,7 @@ async def crash_under_load(directory, *, kills, seed, life_s=2.0):
 
 
 @asynccontextmanager
-async def listening(*listeners):
+async def listening(*listeners: Any) -> AsyncIterator[None]:
     """They listen until the block ends; our own client comes back as soon as the others."""
     with patch.multiple(backoff, SHORTEST_S=0.05, LONGEST_S=0.5):
         async with trio.open_nursery() as nursery:
@@ -53,7 +56,7 @@ async def listening(*listeners):
                     listener.end()
 
 
-def make_senders(hub, seed):
+def make_senders(hub: Hub, seed: int) -> list[Any]:
     return [
         *(Pipeliner(hub, f"bursts, with keys {n}", "load/a", seed=seed) for n in range(6)),
         *(Pipeliner(hub, f"bursts, without {n}", "load/b", keyed=False, seed=seed) for n in range(6)),
@@ -65,7 +68,7 @@ def make_senders(hub, seed):
     ]
 
 
-def make_listeners(hub, seed):
+def make_listeners(hub: Hub, seed: int) -> tuple[list[Any], list[Group]]:
     listeners = [
         Raw(hub, "raw, one topic", "load/a", seed=seed),
         Raw(hub, "raw, a subtree", "load/", seed=seed),
@@ -87,7 +90,7 @@ def make_listeners(hub, seed):
     return listeners, groups
 
 
-async def keep_killing(hub, kills, life_s, chance):
+async def keep_killing(hub: Hub, kills: int, life_s: int, chance: random.Random) -> None:
     """Kill it at any moment, one in six times while it starts; then stop it in good order; and leave it alive."""
     for _ in range(kills):
         hub.start()
@@ -105,7 +108,7 @@ async def keep_killing(hub, kills, life_s, chance):
             await hub.stop()
 
 
-async def until_nothing_moves(hub, listeners):
+async def until_nothing_moves(hub: Hub, listeners: list[V1 | Client]) -> None:
     """Wait until routers and listeners have caught up; raises what is still wrong when it should no longer be."""
     with trio.move_on_after(CATCHING_UP_S):
         while any(router["lag"] for router in (await hub.ask("/hookbot/v1/routers"))["routers"]):
@@ -127,7 +130,7 @@ async def until_nothing_moves(hub, listeners):
         await trio.sleep(0.1)
 
 
-def report(hub, senders, listeners):
+def report(hub: Hub, senders: list[Any], listeners: list[Any]) -> str:
     """Check everything, and tell how much it was."""
     stored = check_log(hub)
     twice = check_senders(senders, stored)

@@ -3,13 +3,15 @@
 import json
 from collections import Counter
 from itertools import pairwise
+from typing import Any
 
+from end_to_end.crashing.hub import Hub, Stored
 from end_to_end.crashing.listeners import Heard, compare
-from end_to_end.crashing.senders import digest
+from end_to_end.crashing.senders import GitHub, digest
 from hookbot.protocol.message import format_time
 
 
-def check_log(hub):
+def check_log(hub: Hub) -> list[Stored]:
     """The file is sound; ids strictly increase, time does not run backwards; and nothing went wrong on the way.
 
     Returns all messages.
@@ -24,7 +26,7 @@ def check_log(hub):
     return stored
 
 
-def check_senders(senders, stored):
+def check_senders(senders: list[GitHub], stored: list[Stored]) -> int:
     """What was acknowledged is there, with the id that was told; nothing is there that was not sent so often.
 
     Returns how many messages are there twice: those without a key whose answer got lost.
@@ -49,7 +51,7 @@ def check_senders(senders, stored):
     return twice
 
 
-def check_kept(stored):
+def check_kept(stored: list[Stored]) -> int:
     """The filter has published each message that it keeps once, in order."""
     kept = [message.id for message in stored if message.topic.startswith("load/") and is_kept(message.body)]
     published = [json.loads(message.body)["of"] for message in stored if message.topic.startswith("kept/")]
@@ -57,14 +59,14 @@ def check_kept(stored):
     return len(published)
 
 
-def is_kept(body):
+def is_kept(body: bytes) -> bool:
     try:
         return json.loads(body)["keep"]
     except ValueError:
         return False
 
 
-def check_github(stored):
+def check_github(stored: list[Stored]) -> int:
     """The GitHub router has published each delivery once, in order, and a summary of each push before it."""
     expected = []
     for message in stored:
@@ -79,12 +81,12 @@ def check_github(stored):
     return len(published)
 
 
-def told(published):
+def told(published: dict[str, Any]) -> str:
     """The SHA of a summary, the number of a whole delivery."""
     return published["SHA"] if "SHA" in published else published["n"]
 
 
-def audible(stored, topic):
+def audible(stored: list[Stored], topic: str) -> list[Heard]:
     """What a listener to a safe topic, or to a subtree of them, hears of the log."""
     subtree = not topic or topic.endswith("/")
     return [

@@ -3,11 +3,14 @@
 import json
 from base64 import b64decode
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlencode
 
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
+from end_to_end.crashing.hub import Hub
 from end_to_end.crashing.listeners import SILENCE_S, Heard, Listener, compare
 from end_to_end.crashing.senders import digest
 from hookbot.protocol.message import format_time
@@ -23,7 +26,7 @@ class WebSocket(Listener):
     subprotocol = None
 
     @contextmanager
-    def connected(self, **query):
+    def connected(self, **query: Any) -> Iterator[tuple[ClientConnection, int]]:
         """A websocket, and the life of the hub that it belongs to."""
         life = self.hub.life
         with connect(
@@ -37,7 +40,7 @@ class WebSocket(Listener):
         ) as websocket:
             yield websocket, life
 
-    def frames(self, websocket):
+    def frames(self, websocket: ClientConnection) -> Iterator[str | bytes | None]:
         """What comes; None when nothing does for a while."""
         while not self.over.is_set():
             try:
@@ -53,7 +56,7 @@ class Raw(WebSocket):
     That was before it was stored, so that nothing is missed; what was stored in between comes again.
     """
 
-    def listen(self):
+    def listen(self) -> None:
         with self.connected(since=self.since) as (websocket, life):
             self.begin(life, self.since)
             for frame in filter(None, self.frames(websocket)):
@@ -63,7 +66,7 @@ class Raw(WebSocket):
                 self.note(Heard("", "", topic.decode(), digest(body)))
                 self.since = format_time(json.loads(body.partition(b"\n")[0])["at_us"])
 
-    def check(self, expected):
+    def check(self, expected: list[Heard]) -> int:
         times = [message.time for message in expected]
         bare = [message._replace(id="", time="") for message in expected]
         reached = 0
@@ -82,19 +85,19 @@ class V1(WebSocket):
 
     subprotocol = "hookbot.v1"
 
-    def listen(self):
+    def listen(self) -> None:
         with self.connected(since=self.since) as (websocket, life):
             self.read_hello(websocket)
             self.begin(life, self.since)
             for frame in filter(None, self.frames(websocket)):
                 self.hear_object(json.loads(frame))
 
-    def read_hello(self, websocket):
+    def read_hello(self, websocket: ClientConnection) -> dict[str, str]:
         hello = json.loads(websocket.recv(SILENCE_S))
         assert hello["type"] == "hello", hello
         return hello
 
-    def hear_object(self, said):
+    def hear_object(self, said: dict[str, str | list[list[str]]]) -> None:
         if said["type"] == "message":
             self.hear(said)
         else:
@@ -104,11 +107,11 @@ class V1(WebSocket):
 class Cursor(V1):
     """``hookbot.v1`` with a cursor: acknowledges one of its last messages now and then, and dies now and then."""
 
-    def __init__(self, hub, name, topic, *, seed=0):
+    def __init__(self, hub: Hub, name: str, topic: str, *, seed: int = 0) -> None:
         super().__init__(hub, name, topic, seed=seed)
         self.acks = [""]
 
-    def listen(self):
+    def listen(self) -> None:
         with self.connected(cursor=self.name, since="all", max_unacked=200) as (websocket, life):
             self.begin(life, self.read_hello(websocket)["position"], len(self.acks))
             for frame in self.frames(websocket):
@@ -121,12 +124,12 @@ class Cursor(V1):
                 elif self.heard:
                     self.ack(websocket, self.heard[-1].id)
 
-    def ack(self, websocket, id):
+    def ack(self, websocket: ClientConnection, id: str) -> None:
         """Say how far it is; never less than before, as the hub may have died before it was saved."""
         self.acks.append(max(id, self.acks[-1]))
         websocket.send(json.dumps({"type": "ack", "id": self.acks[-1]}))
 
-    def check(self, expected):
+    def check(self, expected: list[Heard]) -> int:
         ids = [message.id for message in expected]
         for session in self.sessions:
             acked = self.acks[session.acked - 1]
@@ -141,7 +144,7 @@ class CloudEvents(WebSocket):
 
     subprotocol = "cloudevents.json"
 
-    def listen(self):
+    def listen(self) -> None:
         with self.connected(since=self.since) as (websocket, life):
             self.begin(life, self.since)
             for frame in filter(None, self.frames(websocket)):

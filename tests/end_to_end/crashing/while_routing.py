@@ -1,6 +1,7 @@
 """A backlog of an organisation's deliveries, and the hub killed while it routes them: every repository gets its own."""
 
 import random
+from pathlib import Path
 
 import trio
 
@@ -15,7 +16,7 @@ SENDERS = 50  # whose deliveries share their commits
 REPOSITORIES = [f"acme/app-{number}" for number in range(20)]
 
 
-async def crash_while_routing(directory, *, deliveries, kills, seed):
+async def crash_while_routing(directory: Path, *, deliveries: int, kills: int, seed: int) -> str:
     """Kill a hub so often while it routes so many deliveries, and return a report. Raises `AssertionError`."""
     hub = Hub(directory)
     share = deliveries // SENDERS
@@ -32,7 +33,7 @@ async def crash_while_routing(directory, *, deliveries, kills, seed):
     return f"killed when the routers had published {moments}\n{report(hub, senders, listeners)}"
 
 
-async def make_backlog(hub, senders):
+async def make_backlog(hub: Hub, senders: list[GitHub]) -> None:
     """Let the routers begin; then let deliveries come while they do not run."""
     hub.start()
     await hub.ready()
@@ -45,7 +46,7 @@ async def make_backlog(hub, senders):
     await hub.stop()
 
 
-async def kill_while_it_routes(hub, kills, deliveries, chance):
+async def kill_while_it_routes(hub: Hub, kills: int, deliveries: int, chance: random.Random) -> list[int]:
     """Kill it when it has published so much, whatever that is; leave it alive; and tell how much it was each time."""
     began = hub.head()
     moments = []
@@ -61,7 +62,7 @@ async def kill_while_it_routes(hub, kills, deliveries, chance):
     return moments
 
 
-def report(hub, senders, listeners):
+def report(hub: Hub, senders: list[GitHub], listeners: list[V1 | Client]) -> str:
     """Check everything, and tell how much it was."""
     stored = check_log(hub)
     check_senders(senders, stored)

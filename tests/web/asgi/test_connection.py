@@ -3,6 +3,8 @@
 import copy
 import errno
 import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import trio
@@ -21,32 +23,32 @@ POST = b"POST /pub HTTP/1.1\r\nHost: hub\r\n"
 
 
 @pytest.fixture
-def app():
+def app() -> HookbotApp:
     app = HookbotApp("test", max_body_bytes=1 << 20)
 
     @app.get("/")
-    async def index():
+    async def index() -> str:
         return "hello"
 
     @app.post("/pub")
-    async def publish():
+    async def publish() -> str:
         return f"{len(await request.get_data())} bytes"
 
     @app.post("/locked")
-    async def locked():
+    async def locked() -> tuple[str, int]:
         return "401 Unauthorized", 401
 
     return app
 
 
-def endless_app():
+def endless_app() -> HookbotApp:
     """An app with an answer that begins, and ends only with its reader; `ended` is set then."""
     app = HookbotApp("test", max_body_bytes=1000)
     app.ended = trio.Event()
 
     @app.get("/")
-    async def stream():
-        async def parts():
+    async def stream() -> Response:
+        async def parts() -> AsyncIterator[bytes]:
             try:
                 yield b"begun"
                 await trio.sleep_forever()
@@ -56,8 +58,8 @@ def endless_app():
         return Response(parts())
 
     @app.get("/flood")
-    async def flood():
-        async def parts():
+    async def flood() -> Response:
+        async def parts() -> AsyncIterator[bytes]:
             try:
                 while True:
                     yield bytes(1 << 20)
@@ -118,7 +120,7 @@ def endless_app():
         pytest.param(b"\r\n" * 3, id="empty lines"),
     ],
 )
-async def test_a_malformed_request_is_answered_by_400_and_never_reaches_the_app(app, sent):
+async def test_a_malformed_request_is_answered_by_400_and_never_reaches_the_app(app: HookbotApp, sent: bytes) -> None:
     seen = []
     app.before_request(lambda: seen.append(request.path))
 
@@ -133,17 +135,19 @@ async def test_a_malformed_request_is_answered_by_400_and_never_reaches_the_app(
 
 
 @pytest.mark.parametrize("more", [b"X: %b\r\n\r\n" % bytes(40000).replace(b"\0", b"x"), b"x" * 40000])
-async def test_headers_that_are_too_long_are_answered_by_431(app, more):
+async def test_headers_that_are_too_long_are_answered_by_431(app: HookbotApp, more: bytes) -> None:
     async with open_app(app) as hub:
         answer = await hub.ask(b"GET / HTTP/1.1\r\nHost: a\r\n" + more)
 
         assert answer.startswith(b"HTTP/1.1 431 ")
 
 
-async def test_a_bug_in_a_library_that_a_client_finds_ends_only_its_connection(app, monkeypatch, caplog):
+async def test_a_bug_in_a_library_that_a_client_finds_ends_only_its_connection(
+    app: HookbotApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     next_event = StrictConnection.next_event
 
-    def fail_on_boom(self):
+    def fail_on_boom(self: StrictConnection) -> Any:
         if b"boom" in self.trailing_data[0]:
             raise RuntimeError("a bug")
         return next_event(self)
@@ -157,8 +161,10 @@ async def test_a_bug_in_a_library_that_a_client_finds_ends_only_its_connection(a
     assert "RuntimeError('a bug')" in caplog.text
 
 
-async def test_an_app_that_fails_beneath_the_framework_is_answered_by_500_and_logged(caplog):
-    async def app(scope, receive, send):
+async def test_an_app_that_fails_beneath_the_framework_is_answered_by_500_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
         raise KeyError("a bug")
 
     async with open_app(app) as hub:
@@ -179,7 +185,7 @@ async def test_an_app_that_fails_beneath_the_framework_is_answered_by_500_and_lo
         pytest.param(b"POST /locked HTTP/1.1\r\nHost: hub\r\nContent-Length: 9\r\n\r\n", id="401 before the body"),
     ],
 )
-async def test_a_connection_is_closed_after_a_response_that_says_so(app, sent):
+async def test_a_connection_is_closed_after_a_response_that_says_so(app: HookbotApp, sent: bytes) -> None:
     async with open_app(app) as hub:
         answer = await hub.ask(sent)
 
@@ -187,12 +193,12 @@ async def test_a_connection_is_closed_after_a_response_that_says_so(app, sent):
         assert answer.endswith((b"hello", b"limit.</p>\n", b"Unauthorized"))
 
 
-async def test_an_idle_connection_is_closed_after_a_while(app):
+async def test_an_idle_connection_is_closed_after_a_while(app: HookbotApp) -> None:
     async with open_app(app, keep_alive_s=0.05) as hub:
         assert (await hub.ask(GET)).endswith(b"hello")
 
 
-async def test_a_connection_is_kept_for_more_requests_also_when_they_come_at_once(app):
+async def test_a_connection_is_kept_for_more_requests_also_when_they_come_at_once(app: HookbotApp) -> None:
     async with open_app(app) as hub, await hub.connect() as client:
         await client.send(GET * 3)
 
@@ -211,7 +217,9 @@ async def test_a_connection_is_kept_for_more_requests_also_when_they_come_at_onc
         pytest.param(GET + b"GET", {"slow_s": 0.05}, id="half a second head"),
     ],
 )
-async def test_a_sender_who_stops_in_the_middle_of_a_request_is_answered_by_408(app, sent, limits):
+async def test_a_sender_who_stops_in_the_middle_of_a_request_is_answered_by_408(
+    app: HookbotApp, sent: bytes, limits: dict[str, float]
+) -> None:
     async with open_app(app, **limits) as hub:
         answer = await hub.ask(sent)
 
@@ -219,7 +227,7 @@ async def test_a_sender_who_stops_in_the_middle_of_a_request_is_answered_by_408(
         assert answer.endswith(b"the request did not arrive in time\n")
 
 
-async def test_whoever_connects_and_says_nothing_is_closed(app):
+async def test_whoever_connects_and_says_nothing_is_closed(app: HookbotApp) -> None:
     async with open_app(app, slow_s=0.05, keep_alive_s=GUARD_S) as hub:
         assert await hub.ask(b"") == b""
 
@@ -232,7 +240,9 @@ async def test_whoever_connects_and_says_nothing_is_closed(app):
         pytest.param(POST + b"Content-Length: 1000000\r\n\r\n", {"body_s": 0.2}, id="body"),
     ],
 )
-async def test_a_request_that_comes_byte_by_byte_has_to_be_whole_in_time(app, begun, limits):
+async def test_a_request_that_comes_byte_by_byte_has_to_be_whole_in_time(
+    app: HookbotApp, begun: bytes, limits: dict[str, float]
+) -> None:
     async with open_app(app, linger_s=0.05, **limits) as hub, await hub.connect() as client:
         await client.send(begun)
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until the hub has had enough
@@ -241,7 +251,7 @@ async def test_a_request_that_comes_byte_by_byte_has_to_be_whole_in_time(app, be
                 await trio.sleep(0.01)
 
 
-async def test_a_response_whose_reader_takes_nothing_is_cut_off():
+async def test_a_response_whose_reader_takes_nothing_is_cut_off() -> None:
     app = endless_app()
     ours, theirs = (trio.SocketStream(end) for end in trio.socket.socketpair())  # which has no TCP_USER_TIMEOUT
     with trio.fail_after(GUARD_S):
@@ -252,7 +262,7 @@ async def test_a_response_whose_reader_takes_nothing_is_cut_off():
     assert app.ended.is_set()
 
 
-async def test_a_response_ends_when_its_reader_is_gone():
+async def test_a_response_ends_when_its_reader_is_gone() -> None:
     app = endless_app()
     async with open_app(app) as hub, await hub.connect() as client:
         await client.send(GET)
@@ -262,7 +272,7 @@ async def test_a_response_ends_when_its_reader_is_gone():
         await app.ended.wait()
 
 
-async def test_a_client_that_ends_its_side_after_the_request_still_gets_the_answer(app):
+async def test_a_client_that_ends_its_side_after_the_request_still_gets_the_answer(app: HookbotApp) -> None:
     async with open_app(app) as hub, await hub.connect() as client:
         await client.send(POST + b"Content-Length: 3\r\n\r\nabc")
         await client.stream.send_eof()
@@ -270,7 +280,7 @@ async def test_a_client_that_ends_its_side_after_the_request_still_gets_the_answ
         assert (await client.rest()).endswith(b"3 bytes")
 
 
-async def test_a_stream_may_last_longer_than_any_timeout_of_the_framework():
+async def test_a_stream_may_last_longer_than_any_timeout_of_the_framework() -> None:
     assert endless_app().config["RESPONSE_TIMEOUT"] is None
 
 
@@ -285,7 +295,9 @@ async def test_a_stream_may_last_longer_than_any_timeout_of_the_framework():
         pytest.param(b"/nowhere", b"3", b"404", id="nowhere"),
     ],
 )
-async def test_a_body_that_is_not_wanted_is_not_invited(app, path, length, status):
+async def test_a_body_that_is_not_wanted_is_not_invited(
+    app: HookbotApp, path: bytes, length: bytes, status: bytes
+) -> None:
     async with open_app(app) as hub:
         sent = b"POST %b HTTP/1.1\r\nHost: hub\r\nExpect: 100-continue\r\nContent-Length: %b\r\n\r\n" % (path, length)
         answer = await hub.ask(sent)
@@ -294,7 +306,7 @@ async def test_a_body_that_is_not_wanted_is_not_invited(app, path, length, statu
         assert b"100" not in answer.partition(b"\r\n")[0]
 
 
-async def test_a_body_is_invited_when_somebody_begins_to_read_it(app):
+async def test_a_body_is_invited_when_somebody_begins_to_read_it(app: HookbotApp) -> None:
     async with open_app(app, slow_s=GUARD_S) as hub, await hub.connect() as client:
         await client.send(POST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n")
         assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
@@ -304,7 +316,7 @@ async def test_a_body_is_invited_when_somebody_begins_to_read_it(app):
         assert (await client.until(b"3 bytes")).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_client_that_waits_for_its_invitation_is_not_taken_for_a_slow_one(app):
+async def test_a_client_that_waits_for_its_invitation_is_not_taken_for_a_slow_one(app: HookbotApp) -> None:
     @app.post("/slow")
     async def slow():
         await trio.sleep(0.2)
@@ -316,7 +328,7 @@ async def test_a_client_that_waits_for_its_invitation_is_not_taken_for_a_slow_on
         assert (await client.until(b"\r\n")).startswith(b"HTTP/1.1 100 ")
 
 
-async def test_an_invited_body_that_does_not_come_is_answered_by_408(app):
+async def test_an_invited_body_that_does_not_come_is_answered_by_408(app: HookbotApp) -> None:
     async with open_app(app, slow_s=0.05) as hub:
         answer = await hub.ask(POST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n")
 
@@ -327,7 +339,7 @@ async def test_an_invited_body_that_does_not_come_is_answered_by_408(app):
 # --- h2c, lifespan, middleware
 
 
-async def test_an_upgrade_to_http2_on_cleartext_is_ignored(app):
+async def test_an_upgrade_to_http2_on_cleartext_is_ignored(app: HookbotApp) -> None:
     async with open_app(app) as hub:
         upgrade = b"Connection: close, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
         answer = await hub.ask(b"GET / HTTP/1.1\r\nHost: hub\r\n" + upgrade + b"\r\n")
@@ -336,9 +348,11 @@ async def test_an_upgrade_to_http2_on_cleartext_is_ignored(app):
         assert answer.endswith(b"hello")
 
 
-async def test_a_background_task_of_the_app_is_refused_so_that_none_can_die_unseen(app, caplog):
+async def test_a_background_task_of_the_app_is_refused_so_that_none_can_die_unseen(
+    app: HookbotApp, caplog: pytest.LogCaptureFixture
+) -> None:
     @app.get("/task")
-    async def task():
+    async def task() -> None:
         app.add_background_task(trio.sleep_forever)
 
     async with open_app(app) as hub:
@@ -346,8 +360,8 @@ async def test_a_background_task_of_the_app_is_refused_so_that_none_can_die_unse
     assert "the hub's tasks live in its own nursery" in caplog.text
 
 
-async def test_a_middleware_may_copy_the_scope_deeply(app):
-    async def copying(scope, receive, send):
+async def test_a_middleware_may_copy_the_scope_deeply(app: HookbotApp) -> None:
+    async def copying(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
         await app(copy.deepcopy(scope), receive, send)
 
     async with open_app(copying) as hub:
@@ -355,7 +369,9 @@ async def test_a_middleware_may_copy_the_scope_deeply(app):
         assert (await hub.ask(sent)).endswith(b"0 bytes")
 
 
-async def test_nothing_is_written_to_the_log_for_a_request(app, caplog, capfd):
+async def test_nothing_is_written_to_the_log_for_a_request(
+    app: HookbotApp, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     caplog.set_level(logging.INFO)
     async with open_app(app) as hub:
         await hub.ask(b"GET /secret?token=secret HTTP/1.0\r\n\r\n")
@@ -365,7 +381,7 @@ async def test_nothing_is_written_to_the_log_for_a_request(app, caplog, capfd):
 # --- accepting, handing over, shutting down
 
 
-async def test_a_connection_of_which_something_was_read_already_is_served(app):
+async def test_a_connection_of_which_something_was_read_already_is_served(app: HookbotApp) -> None:
     async with open_app(app) as hub:
         listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
         stream = await trio.testing.open_stream_to_socket_listener(listener)
@@ -383,21 +399,21 @@ async def test_a_connection_of_which_something_was_read_already_is_served(app):
 class Exhausted(trio.abc.Listener):
     """A listener of a process that has no file descriptor left, once."""
 
-    def __init__(self, listener, code):
+    def __init__(self, listener: trio.SocketListener, code: int) -> None:
         self.listener = listener
         self.errors = [OSError(code, "no more")]
 
-    async def accept(self):
+    async def accept(self) -> trio.SocketStream:
         if self.errors:
             raise self.errors.pop()
         return await self.listener.accept()
 
-    async def aclose(self):
+    async def aclose(self) -> None:
         await self.listener.aclose()
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
-async def test_running_out_of_file_descriptors_is_waited_out(app, code):
+async def test_running_out_of_file_descriptors_is_waited_out(app: HookbotApp, code: int) -> None:
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     server = Server(app)
     with trio.fail_after(GUARD_S):
@@ -409,12 +425,12 @@ async def test_running_out_of_file_descriptors_is_waited_out(app, code):
             server.shut_down()
 
 
-async def test_a_shutdown_closes_what_is_idle_and_lets_answers_finish():
+async def test_a_shutdown_closes_what_is_idle_and_lets_answers_finish() -> None:
     app = HookbotApp("test", max_body_bytes=1000)
     begun, go_on = trio.Event(), trio.Event()
 
     @app.get("/")
-    async def slow():
+    async def slow() -> str:
         begun.set()
         await go_on.wait()
         return "hello"
@@ -433,7 +449,7 @@ async def test_a_shutdown_closes_what_is_idle_and_lets_answers_finish():
             await hub.connect()
 
 
-async def test_a_shutdown_cuts_what_does_not_end_also_when_its_reader_takes_nothing():
+async def test_a_shutdown_cuts_what_does_not_end_also_when_its_reader_takes_nothing() -> None:
     app = endless_app()
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     server = Server(app, ConnectionLimits(grace_s=0.05, stall_s=1000))

@@ -11,12 +11,12 @@ from support.clients import handshake
 
 
 @pytest.fixture
-def app():
+def app() -> HookbotApp:
     """An app that answers by what it was asked, before any route."""
     app = HookbotApp("test", max_body_bytes=100)
 
     @app.before_request
-    async def tell():
+    async def tell() -> tuple[str, int] | str | None:
         plain = plain_request(request)
         try:
             path = decode_path(plain.raw_path)
@@ -27,7 +27,7 @@ def app():
         return None
 
     @app.get("/path/<path:rest>")
-    async def routed(rest):
+    async def routed(rest: str) -> str:
         return f"routed {rest}"
 
     return app
@@ -54,7 +54,9 @@ def app():
         (b"/nowhere", b"404", b"Not Found"),
     ],
 )
-async def test_a_handler_sees_the_target_as_it_was_sent_and_nothing_is_redirected(app, target, status, text):
+async def test_a_handler_sees_the_target_as_it_was_sent_and_nothing_is_redirected(
+    app: HookbotApp, target: bytes, status: bytes, text: bytes
+) -> None:
     async with open_app(app) as hub:
         answer = await hub.ask(b"GET %b HTTP/1.0\r\n\r\n" % target)
 
@@ -63,11 +65,11 @@ async def test_a_handler_sees_the_target_as_it_was_sent_and_nothing_is_redirecte
 
 
 @pytest.mark.parametrize("target", [b"/path//a", b"/path//a/", b"/path/a//b"])
-async def test_slashes_are_not_merged_by_a_redirect(target):
+async def test_slashes_are_not_merged_by_a_redirect(target: bytes) -> None:
     app = HookbotApp("test", max_body_bytes=100)
 
     @app.get("/path/<path:rest>")
-    async def routed(rest):
+    async def routed(rest: str) -> str:
         return f"routed {rest}"
 
     async with open_app(app) as hub:
@@ -76,7 +78,7 @@ async def test_slashes_are_not_merged_by_a_redirect(target):
         assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 404 "))
 
 
-async def test_headers_keep_their_order_their_case_and_their_bytes(app):
+async def test_headers_keep_their_order_their_case_and_their_bytes(app: HookbotApp) -> None:
     seen = []
     app.before_request_funcs[None].insert(0, lambda: seen.append(plain_request(request)))
     async with open_app(app) as hub:
@@ -89,11 +91,11 @@ async def test_headers_keep_their_order_their_case_and_their_bytes(app):
     assert (plain.method, plain.client, plain.secure, plain.certificate) == ("GET", "127.0.0.1", False, None)
 
 
-async def test_a_websocket_can_be_seen_as_it_was_sent_too(app):
+async def test_a_websocket_can_be_seen_as_it_was_sent_too(app: HookbotApp) -> None:
     seen = []
 
     @app.websocket("/ws/<path:rest>")
-    async def handler(rest):
+    async def handler(rest: str) -> None:
         seen.append(plain_request(websocket))
         await websocket.accept()
 
@@ -106,7 +108,7 @@ async def test_a_websocket_can_be_seen_as_it_was_sent_too(app):
 
 
 @pytest.mark.parametrize("host", [b"", b"a..b", b"x" * 70, b"[", b"::", b"hub:99999999", b"a:b:c", b"%41", b"-"])
-async def test_a_host_that_is_none_does_no_harm(app, host, caplog):
+async def test_a_host_that_is_none_does_no_harm(app: HookbotApp, host: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with open_app(app) as hub:
         answer = await hub.ask(b"GET /path/a HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % host)
 
@@ -114,7 +116,7 @@ async def test_a_host_that_is_none_does_no_harm(app, host, caplog):
     assert caplog.text == ""
 
 
-async def test_the_app_answers_quarts_own_test_client(app):
+async def test_the_app_answers_quarts_own_test_client(app: HookbotApp) -> None:
     client = app.test_client()
 
     assert await (await client.get("/path/a%20b")).get_data() == b"routed a b"

@@ -1,6 +1,9 @@
 """TLS and HTTP/2 behind `hookbot.web.asgi`."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
 
 import h2.config
 import h2.connection
@@ -19,10 +22,11 @@ from quart import Response, request, websocket
 from hookbot.web.asgi import HookbotApp, plain_request
 from hookbot.web.asgi.http2 import MAX_RESETS
 from support import GUARD_S
-from support.apps import open_app
+from support.apps import ServedApp, open_app
+from support.clients import Client
 
 
-def self_signed(path, name):
+def self_signed(path: Path, name: str) -> tuple[str, bytes]:
     """A file with a certificate and its key; returns its path and the certificate, DER."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -40,33 +44,33 @@ def self_signed(path, name):
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
     return self_signed(tmp_path_factory.mktemp("tls") / "hub.pem", "hub")[0]
 
 
 @pytest.fixture
-def app():
+def app() -> HookbotApp:
     app = HookbotApp("test", max_body_bytes=1000)
     app.ended = trio.Event()
     app.seen = []
     app.parts = 0
 
     @app.get("/")
-    async def index():
+    async def index() -> str:
         app.seen.append(plain_request(request))
         return "hello"
 
     @app.post("/pub")
-    async def publish():
+    async def publish() -> str:
         return f"{len(await request.get_data())} bytes"
 
     @app.post("/locked")
-    async def locked():
+    async def locked() -> tuple[str, int]:
         return "401 Unauthorized", 401
 
     @app.get("/flood")
-    async def flood():
-        async def parts():
+    async def flood() -> Response:
+        async def parts() -> AsyncIterator[bytes]:
             try:
                 while True:
                     app.parts += 1
@@ -77,7 +81,7 @@ def app():
         return Response(parts())
 
     @app.websocket("/ws")
-    async def echo():
+    async def echo() -> None:
         await websocket.accept()
         while True:
             await websocket.send(await websocket.receive())
@@ -89,7 +93,9 @@ def app():
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16", b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n"])
-async def test_a_handshake_that_does_not_come_is_not_waited_for(app, certificate, sent, caplog):
+async def test_a_handshake_that_does_not_come_is_not_waited_for(
+    app: HookbotApp, certificate: str, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_app(app, certificate=certificate, slow_s=0.05) as hub:
         stream = await trio.open_tcp_stream("127.0.0.1", hub.port)
         await stream.send_all(sent)
@@ -98,20 +104,24 @@ async def test_a_handshake_that_does_not_come_is_not_waited_for(app, certificate
     assert caplog.text == ""
 
 
-async def test_a_response_that_ends_with_the_connection_is_ended_for_tls_as_well(app, certificate):
+async def test_a_response_that_ends_with_the_connection_is_ended_for_tls_as_well(
+    app: HookbotApp, certificate: str
+) -> None:
     async with open_app(app, certificate=certificate) as hub:
         assert (await hub.ask(b"GET / HTTP/1.0\r\n\r\n")).endswith(b"hello")
     assert app.seen[0].secure
 
 
-async def test_a_client_that_sends_more_than_it_may_can_read_why(app, certificate):
+async def test_a_client_that_sends_more_than_it_may_can_read_why(app: HookbotApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate) as hub, await hub.connect() as client:
         await client.send(b"POST /pub HTTP/1.1\r\nHost: hub\r\nContent-Length: 200000\r\n\r\n" + bytes(100000))
 
         assert (await client.until(b"\r\n")).startswith(b"HTTP/1.1 413 ")
 
 
-async def test_a_handler_sees_the_certificate_of_a_client_that_has_one(app, certificate, tmp_path):
+async def test_a_handler_sees_the_certificate_of_a_client_that_has_one(
+    app: HookbotApp, certificate: str, tmp_path: Path
+) -> None:
     path, der = self_signed(tmp_path / "client.pem", "client")
     async with open_app(app, certificate=certificate, clients=path) as hub:
         for shown in (None, path):
@@ -122,7 +132,7 @@ async def test_a_handler_sees_the_certificate_of_a_client_that_has_one(app, cert
     assert [plain.certificate for plain in app.seen] == [None, der]
 
 
-async def test_a_websocket_hears_of_a_shutdown_also_through_tls(app, certificate):
+async def test_a_websocket_hears_of_a_shutdown_also_through_tls(app: HookbotApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate) as hub:
         socket = await (await hub.websocket()).accepted()
         hub.server.shut_down()
@@ -136,22 +146,22 @@ async def test_a_websocket_hears_of_a_shutdown_also_through_tls(app, certificate
 class H2Client:
     """One HTTP/2 connection; the windows are opened as data comes."""
 
-    def __init__(self, client):
+    def __init__(self, client: Client) -> None:
         self.client = client
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         self.events = []
 
     @classmethod
-    async def connect(cls, hub):
+    async def connect(cls, hub: ServedApp) -> Self:
         client = cls(await hub.connect(alpn="h2"))
         client.h2.initiate_connection()
         await client.flush()
         return client
 
-    async def flush(self):
+    async def flush(self) -> None:
         await self.client.send(self.h2.data_to_send())
 
-    async def ask(self, path="/", method="GET", *fields, end=True):
+    async def ask(self, path: str = "/", method: str = "GET", *fields: Any, end: bool = True) -> int:
         """Begin a request; its stream."""
         stream = self.h2.get_next_available_stream_id()
         head = [(":method", method), (":path", path), (":scheme", "https"), (":authority", "hub"), *fields]
@@ -159,7 +169,7 @@ class H2Client:
         await self.flush()
         return stream
 
-    async def wait(self, kind, stream=None):
+    async def wait(self, kind: type[Any] | tuple[Any, ...], stream: int | None = None) -> Any:
         """The next event of that kind (and of that stream); None once the server has closed."""
         while True:
             for event in self.events:
@@ -172,7 +182,7 @@ class H2Client:
             self.events += self.h2.receive_data(data)
             await self.flush()
 
-    async def answer(self, stream):
+    async def answer(self, stream: int) -> tuple[str, bytes]:
         """Status and body."""
         head, body = await self.wait(h2.events.ResponseReceived, stream), b""
         while not isinstance(
@@ -182,7 +192,7 @@ class H2Client:
         return dict(head.headers)[":status"], body
 
 
-async def test_requests_are_answered_over_http2(app, certificate):
+async def test_requests_are_answered_over_http2(app: HookbotApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)
         first, second = await client.ask("/?a=%20"), await client.ask("/pub", "POST", end=False)
@@ -195,7 +205,7 @@ async def test_requests_are_answered_over_http2(app, certificate):
         assert app.seen[0].header("host") == "hub"
 
 
-async def test_an_idle_http2_connection_is_closed_after_a_while(app, certificate):
+async def test_an_idle_http2_connection_is_closed_after_a_while(app: HookbotApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate, keep_alive_s=0.05) as hub:
         client = await H2Client.connect(hub)
 
@@ -203,7 +213,7 @@ async def test_an_idle_http2_connection_is_closed_after_a_while(app, certificate
         assert await client.client.rest() == b""
 
 
-async def test_http2_offers_no_websockets(app, certificate):
+async def test_http2_offers_no_websockets(app: HookbotApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)
 
@@ -212,7 +222,9 @@ async def test_http2_offers_no_websockets(app, certificate):
 
 
 @pytest.mark.parametrize(("path", "method"), [("/\xff", "GET"), ("*", "OPTIONS"), ("/a b", "GET"), ("/", "CONNECT")])
-async def test_a_malformed_request_over_http2_is_answered_by_400_or_ends_alone(app, certificate, path, method, caplog):
+async def test_a_malformed_request_over_http2_is_answered_by_400_or_ends_alone(
+    app: HookbotApp, certificate: str, path: str, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_app(app, certificate=certificate) as hub:
         client, other = await H2Client.connect(hub), await H2Client.connect(hub)
         client.h2.config.validate_outbound_headers = client.h2.config.normalize_outbound_headers = False
@@ -224,7 +236,7 @@ async def test_a_malformed_request_over_http2_is_answered_by_400_or_ends_alone(a
     assert caplog.text == ""
 
 
-async def test_a_body_that_goes_on_after_its_answer_disturbs_no_other_stream(app, certificate):
+async def test_a_body_that_goes_on_after_its_answer_disturbs_no_other_stream(app: HookbotApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)
         locked = await client.ask("/locked", "POST", end=False)
@@ -236,7 +248,7 @@ async def test_a_body_that_goes_on_after_its_answer_disturbs_no_other_stream(app
         assert await client.answer(await client.ask()) == ("200", b"hello")
 
 
-async def test_a_body_that_stops_coming_ends_the_http2_connection(app, certificate):
+async def test_a_body_that_stops_coming_ends_the_http2_connection(app: HookbotApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate, slow_s=0.05) as hub:
         client = await H2Client.connect(hub)
         await client.ask("/pub", "POST", end=False)
@@ -244,7 +256,7 @@ async def test_a_body_that_stops_coming_ends_the_http2_connection(app, certifica
         assert await client.wait(h2.events.ConnectionTerminated)
 
 
-async def test_a_stream_whose_reader_opens_no_window_is_reset_and_no_other(app, certificate):
+async def test_a_stream_whose_reader_opens_no_window_is_reset_and_no_other(app: HookbotApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate, stall_s=0.1) as hub:
         client = await H2Client.connect(hub)
         flood = await client.ask("/flood")
@@ -258,7 +270,7 @@ async def test_a_stream_whose_reader_opens_no_window_is_reset_and_no_other(app, 
         assert await client.answer(await client.ask()) == ("200", b"hello")
 
 
-async def test_a_peer_that_only_opens_and_resets_streams_is_sent_away(app, certificate):
+async def test_a_peer_that_only_opens_and_resets_streams_is_sent_away(app: HookbotApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)
         for _ in range(MAX_RESETS + 1):
@@ -269,7 +281,9 @@ async def test_a_peer_that_only_opens_and_resets_streams_is_sent_away(app, certi
         assert terminated.error_code == ErrorCodes.ENHANCE_YOUR_CALM
 
 
-async def test_a_shutdown_goes_away_from_http2_and_does_not_wait_for_a_stalled_reader(app, certificate):
+async def test_a_shutdown_goes_away_from_http2_and_does_not_wait_for_a_stalled_reader(
+    app: HookbotApp, certificate: str
+) -> None:
     async with open_app(app, certificate=certificate, grace_s=0.1, stall_s=1000) as hub:
         idle, stalled = await H2Client.connect(hub), await H2Client.connect(hub)
         assert await idle.answer(await idle.ask()) == ("200", b"hello")
@@ -280,11 +294,11 @@ async def test_a_shutdown_goes_away_from_http2_and_does_not_wait_for_a_stalled_r
         await app.ended.wait()
 
 
-async def test_a_shutdown_lets_an_answer_over_http2_finish(app, certificate):
+async def test_a_shutdown_lets_an_answer_over_http2_finish(app: HookbotApp, certificate: str) -> None:
     begun, go_on = trio.Event(), trio.Event()
 
     @app.get("/slow")
-    async def slow():
+    async def slow() -> str:
         begun.set()
         await go_on.wait()
         return "done"

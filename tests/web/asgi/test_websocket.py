@@ -11,11 +11,11 @@ from hookbot.errors import Unauthorized, Unavailable
 from hookbot.web.asgi import HookbotApp, discard_incoming
 from support import GUARD_S
 from support.apps import open_app
-from support.clients import handshake, messages
+from support.clients import WebSocket, handshake, messages
 
 
 @pytest.fixture
-def app():
+def app() -> HookbotApp:
     """An app with handlers of several kinds; `ended` is set when one of them has ended."""
     app = HookbotApp("test", max_body_bytes=1000)
     app.ended = trio.Event()
@@ -24,13 +24,13 @@ def app():
     app.sent = 0
 
     @app.websocket("/ws")
-    async def echo():
+    async def echo() -> None:
         await websocket.accept(subprotocol=next(iter(websocket.requested_subprotocols), None))
         while True:
             await websocket.send(await websocket.receive())
 
     @app.websocket("/silent")
-    async def silent():
+    async def silent() -> None:
         await websocket.accept()
         try:
             await trio.sleep_forever()
@@ -38,7 +38,7 @@ def app():
             app.ended.set()
 
     @app.websocket("/deaf")
-    async def deaf():
+    async def deaf() -> None:
         await websocket.accept()
         try:
             async with trio.open_nursery() as nursery:
@@ -48,14 +48,14 @@ def app():
             app.ended.set()
 
     @app.websocket("/undecided")
-    async def undecided():
+    async def undecided() -> None:
         app.begun.set()
         await app.go_on.wait()
         await websocket.accept()
         await trio.sleep_forever()
 
     @app.websocket("/flood")
-    async def flood():
+    async def flood() -> None:
         await websocket.accept()
         try:
             while True:
@@ -64,13 +64,13 @@ def app():
             app.ended.set()
 
     @app.websocket("/refused")
-    async def refused():
+    async def refused() -> None:
         abort(403)
 
     return app
 
 
-def close(socket):
+def close(socket: WebSocket) -> bytes:
     """The close frame of a websocket, as bytes, to be sent together with others."""
     socket.protocol.send_close(1000)
     return b"".join(socket.protocol.data_to_send())
@@ -89,7 +89,9 @@ def close(socket):
         pytest.param(handshake("/ws", "Transfer-Encoding: chunked") + b"3\r\nabc\r\n\r\n", id="with a chunked body"),
     ],
 )
-async def test_a_malformed_handshake_is_answered_by_400_and_ends_only_its_connection(app, sent, caplog):
+async def test_a_malformed_handshake_is_answered_by_400_and_ends_only_its_connection(
+    app: HookbotApp, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_app(app) as hub:
         assert (await hub.ask(sent)).startswith(b"HTTP/1.1 400 ")
 
@@ -98,12 +100,14 @@ async def test_a_malformed_handshake_is_answered_by_400_and_ends_only_its_connec
 
 
 @pytest.mark.parametrize("wrong", [(b"13", b"8"), (b"Sec-WebSocket-Key", b"X-Key"), (b"HTTP/1.1", b"HTTP/1.0")])
-async def test_a_handshake_of_another_version_is_answered_by_400_and_closed(app, wrong):
+async def test_a_handshake_of_another_version_is_answered_by_400_and_closed(
+    app: HookbotApp, wrong: tuple[bytes, bytes]
+) -> None:
     async with open_app(app) as hub:
         assert (await hub.ask(handshake("/ws").replace(*wrong))).startswith(b"HTTP/1.1 400 ")
 
 
-async def test_frames_before_the_handshake_is_answered_are_answered_by_400(app):
+async def test_frames_before_the_handshake_is_answered_are_answered_by_400(app: HookbotApp) -> None:
     async with open_app(app) as hub, await hub.connect() as client:
         await client.send(handshake("/undecided"))
         await app.begun.wait()
@@ -112,26 +116,26 @@ async def test_frames_before_the_handshake_is_answered_are_answered_by_400(app):
         assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
 
 
-async def test_a_handshake_that_is_never_answered_does_not_hang_for_ever(app):
+async def test_a_handshake_that_is_never_answered_does_not_hang_for_ever(app: HookbotApp) -> None:
     async with open_app(app, deaf_s=0.05) as hub:
         assert await hub.ask(handshake("/undecided")) == b""
 
 
-async def test_a_refused_handshake_is_answered_and_closed(app):
+async def test_a_refused_handshake_is_answered_and_closed(app: HookbotApp) -> None:
     async with open_app(app) as hub:
         socket = await hub.websocket("/refused")
 
         assert (await socket.answered()).status == 403
 
 
-async def test_permessage_deflate_is_not_agreed_to(app):
+async def test_permessage_deflate_is_not_agreed_to(app: HookbotApp) -> None:
     async with open_app(app) as hub:
         socket = await hub.websocket(extensions=[ClientPerMessageDeflateFactory()])
 
         assert (await socket.accepted()).protocol.extensions == []
 
 
-async def test_a_subprotocol_is_agreed_to(app):
+async def test_a_subprotocol_is_agreed_to(app: HookbotApp) -> None:
     async with open_app(app) as hub:
         socket = await hub.websocket(subprotocol=["hookbot.v1", "hookbot.raw"])
 
@@ -142,7 +146,7 @@ async def test_a_subprotocol_is_agreed_to(app):
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", bytes(65536), "", "text", "\U0001f600" * 16384])
-async def test_a_message_arrives_as_it_was_sent(app, data):
+async def test_a_message_arrives_as_it_was_sent(app: HookbotApp, data: str | bytes) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket()).accepted()
         await socket.send(data)
@@ -156,7 +160,9 @@ async def test_a_message_arrives_as_it_was_sent(app, data):
 
 
 @pytest.mark.parametrize("data", [bytes(65537), "x" * 65537, "\U0001f600" * 16385])
-async def test_a_message_that_is_too_big_is_answered_by_1009_and_nothing_more_of_it_is_kept(app, data):
+async def test_a_message_that_is_too_big_is_answered_by_1009_and_nothing_more_of_it_is_kept(
+    app: HookbotApp, data: bytes | str
+) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket()).accepted()
         await socket.send(data)
@@ -164,7 +170,7 @@ async def test_a_message_that_is_too_big_is_answered_by_1009_and_nothing_more_of
         assert await socket.closed() == 1009
 
 
-async def test_a_message_that_is_too_big_ends_the_connection_also_while_it_goes_on(app):
+async def test_a_message_that_is_too_big_ends_the_connection_also_while_it_goes_on(app: HookbotApp) -> None:
     async with open_app(app, linger_s=0.05) as hub:
         socket = await (await hub.websocket("/silent")).accepted()
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until the hub has had enough
@@ -174,7 +180,9 @@ async def test_a_message_that_is_too_big_ends_the_connection_also_while_it_goes_
         await app.ended.wait()
 
 
-async def test_a_message_that_is_too_big_ends_the_connection_also_behind_messages_that_nobody_reads(app):
+async def test_a_message_that_is_too_big_ends_the_connection_also_behind_messages_that_nobody_reads(
+    app: HookbotApp,
+) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket("/silent")).accepted()
         unread = [b"x"] * 21  # ten in Hypercorn's queue, ten in Quart-Trio's, one between them
@@ -195,7 +203,9 @@ async def test_a_message_that_is_too_big_ends_the_connection_also_behind_message
         pytest.param(b"\x81\x81\0\0\0\0\xff", 1007, id="text that is not UTF-8"),
     ],
 )
-async def test_a_malformed_frame_is_answered_by_a_close_code(app, frame, code, caplog):
+async def test_a_malformed_frame_is_answered_by_a_close_code(
+    app: HookbotApp, frame: bytes, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket()).accepted()
         await socket.client.send(frame)
@@ -207,7 +217,7 @@ async def test_a_malformed_frame_is_answered_by_a_close_code(app, frame, code, c
 # --- close frames
 
 
-async def test_a_shutdown_says_1001(app):
+async def test_a_shutdown_says_1001(app: HookbotApp) -> None:
     async with open_app(app, grace_s=GUARD_S) as hub:
         sockets = [await (await hub.websocket(path)).accepted() for path in ("/ws", "/silent", "/deaf")]
         hub.server.shut_down()
@@ -215,7 +225,7 @@ async def test_a_shutdown_says_1001(app):
         assert [await socket.closed() for socket in sockets] == [1001] * 3
 
 
-async def test_a_shutdown_says_1001_also_to_whom_it_finds_undecided(app):
+async def test_a_shutdown_says_1001_also_to_whom_it_finds_undecided(app: HookbotApp) -> None:
     async with open_app(app, grace_s=GUARD_S) as hub:
         socket = await hub.websocket("/undecided")
         await app.begun.wait()
@@ -226,7 +236,7 @@ async def test_a_shutdown_says_1001_also_to_whom_it_finds_undecided(app):
         assert await (await socket.accepted()).closed() == 1001
 
 
-async def test_a_shutdown_does_not_wait_for_one_who_takes_nothing(app):
+async def test_a_shutdown_does_not_wait_for_one_who_takes_nothing(app: HookbotApp) -> None:
     async with open_app(app, grace_s=0.05, stall_s=1000) as hub:
         await (await hub.websocket("/flood")).accepted()
         hub.server.shut_down()
@@ -238,15 +248,17 @@ async def test_a_shutdown_does_not_wait_for_one_who_takes_nothing(app):
     ("error", "code"),
     [(ZeroDivisionError(), 1011), (Unavailable("later"), 1013), (Unauthorized(), 1008)],
 )
-async def test_a_handler_that_fails_says_so_by_its_close_code(app, error, code):
+async def test_a_handler_that_fails_says_so_by_its_close_code(
+    app: HookbotApp, error: ZeroDivisionError | Unavailable | Unauthorized, code: int
+) -> None:
     @app.websocket("/fails")
-    async def fails():
+    async def fails() -> None:
         await websocket.accept()
         raise error
 
     @app.errorhandler(Unavailable)
     @app.errorhandler(Unauthorized)
-    async def answer(error):
+    async def answer(error: Unavailable | Unauthorized) -> tuple[str, int]:
         return str(error), error.status
 
     async with open_app(app) as hub:
@@ -255,13 +267,13 @@ async def test_a_handler_that_fails_says_so_by_its_close_code(app, error, code):
         assert await socket.closed() == code
 
 
-async def test_a_handler_that_returns_or_closes_says_what_it_means(app):
+async def test_a_handler_that_returns_or_closes_says_what_it_means(app: HookbotApp) -> None:
     @app.websocket("/returns")
-    async def returns():
+    async def returns() -> None:
         await websocket.accept()
 
     @app.websocket("/closes")
-    async def closes():
+    async def closes() -> None:
         await websocket.accept()
         await websocket.close(4000, "enough")
 
@@ -270,9 +282,9 @@ async def test_a_handler_that_returns_or_closes_says_what_it_means(app):
             assert await (await (await hub.websocket(path)).accepted()).closed() == code
 
 
-async def test_both_sides_closing_at_once_is_no_error(app, caplog):
+async def test_both_sides_closing_at_once_is_no_error(app: HookbotApp, caplog: pytest.LogCaptureFixture) -> None:
     @app.websocket("/at-once")
-    async def at_once():
+    async def at_once() -> None:
         await websocket.accept()
         await websocket.receive()
         await websocket.close(1000)
@@ -288,9 +300,9 @@ async def test_both_sides_closing_at_once_is_no_error(app, caplog):
 # --- peers that are gone, stalled or silent
 
 
-async def test_a_handler_that_sends_in_a_loop_notices_that_its_peer_is_gone(app):
+async def test_a_handler_that_sends_in_a_loop_notices_that_its_peer_is_gone(app: HookbotApp) -> None:
     @app.websocket("/loop")
-    async def loop():
+    async def loop() -> None:
         await websocket.accept()
         await websocket.receive()
         try:
@@ -309,14 +321,14 @@ async def test_a_handler_that_sends_in_a_loop_notices_that_its_peer_is_gone(app)
         assert app.sent < 100_000
 
 
-async def test_a_peer_that_takes_nothing_is_cut_off(app):
+async def test_a_peer_that_takes_nothing_is_cut_off(app: HookbotApp) -> None:
     async with open_app(app, stall_s=0.05) as hub:
         await (await hub.websocket("/flood")).accepted()
 
         await app.ended.wait()
 
 
-async def test_a_close_frame_is_noticed_behind_many_messages_that_a_handler_does_not_want(app):
+async def test_a_close_frame_is_noticed_behind_many_messages_that_a_handler_does_not_want(app: HookbotApp) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket("/deaf")).accepted()
         await socket.client.send(messages(*[b"x"] * 100) + close(socket))
@@ -325,7 +337,7 @@ async def test_a_close_frame_is_noticed_behind_many_messages_that_a_handler_does
         await app.ended.wait()
 
 
-async def test_a_peer_that_is_gone_is_noticed_behind_messages_that_nobody_reads(app):
+async def test_a_peer_that_is_gone_is_noticed_behind_messages_that_nobody_reads(app: HookbotApp) -> None:
     async with open_app(app, ping_s=0.02) as hub:
         socket = await (await hub.websocket("/silent")).accepted()
         await socket.client.send(messages(*[b"x"] * 100))
@@ -334,7 +346,7 @@ async def test_a_peer_that_is_gone_is_noticed_behind_messages_that_nobody_reads(
         await app.ended.wait()
 
 
-async def test_a_peer_of_whom_nothing_comes_is_dropped_although_it_takes_its_pings(app):
+async def test_a_peer_of_whom_nothing_comes_is_dropped_although_it_takes_its_pings(app: HookbotApp) -> None:
     async with open_app(app, ping_s=0.02, deaf_s=0.1, linger_s=0.05) as hub:
         socket = await (await hub.websocket("/silent")).accepted()
         socket.pongs = False
@@ -343,7 +355,7 @@ async def test_a_peer_of_whom_nothing_comes_is_dropped_although_it_takes_its_pin
         await app.ended.wait()
 
 
-async def test_a_peer_that_answers_its_pings_stays(app):
+async def test_a_peer_that_answers_its_pings_stays(app: HookbotApp) -> None:
     async with open_app(app, ping_s=0.05, deaf_s=1) as hub:
         socket = await (await hub.websocket()).accepted()
         with trio.move_on_after(1.2):

@@ -3,7 +3,9 @@
 import errno
 import logging
 import socket
+from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import trio
@@ -11,6 +13,8 @@ import trio
 from hookbot.access.rate_limits import Rate
 from hookbot.errors import Unavailable
 from hookbot.log.memory import MemoryLog
+from hookbot.protocol.message import Draft, Message
+from hookbot.protocol.request import Request
 from hookbot.web.fastpath import http_connection, listener
 from hookbot.web.fastpath.epoll import RECEIVE_BYTES
 from support import GUARD_S
@@ -22,17 +26,17 @@ CHUNKED = "Transfer-Encoding: chunked"
 
 
 @pytest.fixture(autouse=True)
-def quick_sweeps(monkeypatch):
+def quick_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "SWEEP_S", 0.01)
 
 
 @pytest.fixture(autouse=True)
-def nothing_unexpected(caplog):
+def nothing_unexpected(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-def chunks(*parts, trailer=b""):
+def chunks(*parts: Any, trailer: bytes = b"") -> bytes:
     sent = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
     return sent + b"0\r\n" + trailer + b"\r\n"
 
@@ -40,7 +44,7 @@ def chunks(*parts, trailer=b""):
 # --- publishing
 
 
-async def test_a_publish_is_answered_when_it_is_stored():
+async def test_a_publish_is_answered_when_it_is_stored() -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(post(PATH, b"hello"))
@@ -53,7 +57,7 @@ async def test_a_publish_is_answered_when_it_is_stored():
 
 
 @pytest.mark.parametrize("bytewise", [False, True])
-async def test_requests_on_one_connection_are_answered_in_order(bytewise):
+async def test_requests_on_one_connection_are_answered_in_order(bytewise: bool) -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(
@@ -75,7 +79,7 @@ async def test_requests_on_one_connection_are_answered_in_order(bytewise):
         assert hub.stored() == stored
 
 
-async def test_a_chunked_body_may_be_split_at_every_byte():
+async def test_a_chunked_body_may_be_split_at_every_byte() -> None:
     sent = post(PATH, None, CHUNKED) + chunks(b"hello", b" ", b"world", trailer=b"X-Trailer: yes\r\n")
     async with open_fast_path() as hub:
         client = await hub.connect()
@@ -88,7 +92,7 @@ async def test_a_chunked_body_may_be_split_at_every_byte():
         assert hub.stored() == [("topic", b"hello world")] * len(sent)
 
 
-async def test_a_request_for_the_app_in_the_middle_takes_what_is_behind_it_along():
+async def test_a_request_for_the_app_in_the_middle_takes_what_is_behind_it_along() -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()
         status = b"GET /status HTTP/1.1\r\nHost: hub\r\n\r\n"
@@ -117,7 +121,7 @@ async def test_a_request_for_the_app_in_the_middle_takes_what_is_behind_it_along
     ],
 )
 @pytest.mark.parametrize("bytewise", [False, True])
-async def test_whatever_else_is_handed_over_to_the_app_with_all_its_bytes(sent, bytewise):
+async def test_whatever_else_is_handed_over_to_the_app_with_all_its_bytes(sent: bytes, bytewise: bool) -> None:
     handed_over = []
     async with open_fast_path(hand_over=lambda *taken: handed_over.append(taken)) as hub:
         client = await hub.connect()
@@ -149,7 +153,7 @@ async def test_whatever_else_is_handed_over_to_the_app_with_all_its_bytes(sent, 
         pytest.param(handshake(token="bm8="), False, id="refused handshake"),
     ],
 )
-async def test_a_connection_is_kept_or_closed_as_the_answer_says(sent, closes):
+async def test_a_connection_is_kept_or_closed_as_the_answer_says(sent: bytes, closes: bool) -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(sent)
@@ -163,7 +167,7 @@ async def test_a_connection_is_kept_or_closed_as_the_answer_says(sent, closes):
             assert (await client.answer()).status == 200
 
 
-async def test_a_client_of_1_0_is_told_that_the_connection_is_kept():
+async def test_a_client_of_1_0_is_told_that_the_connection_is_kept() -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(post(PATH, b"hello", "Connection: keep-alive", version="1.0"))
@@ -172,7 +176,7 @@ async def test_a_client_of_1_0_is_told_that_the_connection_is_kept():
 
 
 @pytest.mark.parametrize("count", [1, 3])
-async def test_a_client_that_ends_its_side_still_gets_every_answer(count):
+async def test_a_client_that_ends_its_side_still_gets_every_answer(count: int) -> None:
     async with open_fast_path() as hub:
         answers = await hub.ask(post(PATH) * count)
 
@@ -181,7 +185,7 @@ async def test_a_client_that_ends_its_side_still_gets_every_answer(count):
 
 
 @pytest.mark.parametrize("sent", [b"", b"PO", post(PATH)[:-1], post(PATH)[:40], post(PATH) + b"POST"])
-async def test_half_a_request_of_a_client_that_has_ended_its_side_is_nothing(sent):
+async def test_half_a_request_of_a_client_that_has_ended_its_side_is_nothing(sent: bytes) -> None:
     async with open_fast_path() as hub:
         answers = await hub.ask(sent)
 
@@ -202,7 +206,7 @@ async def test_half_a_request_of_a_client_that_has_ended_its_side_is_nothing(sen
         pytest.param(handshake("/sub/topic?since=all"), id="handshake with history"),
     ],
 )
-async def test_a_client_that_vanishes_leaves_nothing_behind(sent):
+async def test_a_client_that_vanishes_leaves_nothing_behind(sent: bytes) -> None:
     async with open_fast_path() as hub:
         for _ in range(20):
             client = await hub.connect()
@@ -214,7 +218,7 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(sent):
         assert (await hub.ask(post(PATH))).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_the_answer_reaches_a_client_that_goes_on_sending_a_refused_body():
+async def test_the_answer_reaches_a_client_that_goes_on_sending_a_refused_body() -> None:
     async with open_fast_path(max_body_bytes=1000) as hub:
         client = await hub.connect()
         await client.send(post(PATH, None, "Content-Length: 9000000") + bytes(9_000_000))
@@ -223,7 +227,7 @@ async def test_the_answer_reaches_a_client_that_goes_on_sending_a_refused_body()
         await client.closed()
 
 
-async def test_a_client_that_never_stops_sending_is_cut_off(monkeypatch):
+async def test_a_client_that_never_stops_sending_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_connection, "MAX_DRAINED", 1 << 20)
     async with open_fast_path() as hub:
         client = await hub.connect()
@@ -233,7 +237,7 @@ async def test_a_client_that_never_stops_sending_is_cut_off(monkeypatch):
                 await client.send(bytes(100_000))
 
 
-async def test_answers_that_are_not_read_are_not_made():
+async def test_answers_that_are_not_read_are_not_made() -> None:
     async with open_fast_path(send_buffer=4096) as hub:
         client = await hub.connect(receive_buffer=4096)
         async with trio.open_nursery() as nursery:
@@ -250,7 +254,7 @@ async def test_answers_that_are_not_read_are_not_made():
 # --- Expect: 100-continue
 
 
-async def test_a_body_is_invited_when_its_sender_was_admitted():
+async def test_a_body_is_invited_when_its_sender_was_admitted() -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(post(PATH, None, "Expect: 100-continue", "Content-Length: 5"))
@@ -272,7 +276,7 @@ async def test_a_body_is_invited_when_its_sender_was_admitted():
         pytest.param(post(PATH, b"hello", "Expect: 100-continue", version="1.0"), 200, id="HTTP/1.0"),
     ],
 )
-async def test_a_body_is_not_invited_otherwise(sent, status):
+async def test_a_body_is_not_invited_otherwise(sent: bytes, status: int) -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(sent)
@@ -284,7 +288,7 @@ async def test_a_body_is_not_invited_otherwise(sent, status):
 
 
 @pytest.mark.parametrize("size", [40_000, 200_000])
-async def test_a_head_that_is_too_long_is_answered_by_431(size):
+async def test_a_head_that_is_too_long_is_answered_by_431(size: int) -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(post(PATH, None, "X: " + "x" * size))
@@ -293,7 +297,7 @@ async def test_a_head_that_is_too_long_is_answered_by_431(size):
         await client.closed()
 
 
-async def test_a_body_that_is_too_large_is_refused_by_its_declared_length_alone():
+async def test_a_body_that_is_too_large_is_refused_by_its_declared_length_alone() -> None:
     async with open_fast_path(max_body_bytes=1000) as hub:
         client = await hub.connect()
         await client.send(post(PATH, None, "Content-Length: 1001"))
@@ -302,7 +306,7 @@ async def test_a_body_that_is_too_large_is_refused_by_its_declared_length_alone(
         await client.closed()
 
 
-async def test_chunks_that_are_too_much_together_are_refused_when_they_are():
+async def test_chunks_that_are_too_much_together_are_refused_when_they_are() -> None:
     async with open_fast_path(max_body_bytes=1000) as hub:
         client = await hub.connect()
         await client.send(post(PATH, None, CHUNKED) + b"3e8\r\n" + bytes(1000) + b"\r\n")
@@ -315,13 +319,13 @@ async def test_chunks_that_are_too_much_together_are_refused_when_they_are():
         assert hub.bodies.receiving_bytes == 0
 
 
-async def test_a_body_of_exactly_the_limit_is_taken():
+async def test_a_body_of_exactly_the_limit_is_taken() -> None:
     async with open_fast_path(max_body_bytes=100_000) as hub:
         assert b" 200 OK" in await hub.ask(post(PATH, bytes(100_000)))
         assert b" 200 OK" in await hub.ask(post(PATH, None, CHUNKED) + chunks(bytes(60_000), bytes(40_000)))
 
 
-async def test_more_than_the_hub_can_receive_at_once_is_answered_by_503_and_welcome_later():
+async def test_more_than_the_hub_can_receive_at_once_is_answered_by_503_and_welcome_later() -> None:
     async with open_fast_path(max_receiving_bytes=1000) as hub:
         first, second = await hub.connect(), await hub.connect()
         await first.send(post(PATH, None, "Content-Length: 900") + bytes(800))
@@ -339,7 +343,7 @@ async def test_more_than_the_hub_can_receive_at_once_is_answered_by_503_and_welc
         assert (await second.answer()).status == 200
 
 
-async def test_whoever_publishes_too_often_is_told_so_and_the_connection_goes_on():
+async def test_whoever_publishes_too_often_is_told_so_and_the_connection_goes_on() -> None:
     async with open_fast_path(access={"publishes": Rate(2, 60)}) as hub:
         client = await hub.connect()
         for _ in range(4):
@@ -365,7 +369,7 @@ async def test_whoever_publishes_too_often_is_told_so_and_the_connection_goes_on
         pytest.param(post(PATH, None, "Content-Length: 5", "Expect: 100-continue"), id="invited"),
     ],
 )
-async def test_a_sender_who_stops_in_the_middle_is_answered_by_408(sent):
+async def test_a_sender_who_stops_in_the_middle_is_answered_by_408(sent: bytes) -> None:
     async with open_fast_path(slow_s=0.05) as hub:
         client = await hub.connect()
         await client.send(sent)
@@ -380,11 +384,11 @@ async def test_a_sender_who_stops_in_the_middle_is_answered_by_408(sent):
         assert hub.bodies.receiving_bytes == 0
 
 
-async def test_a_head_that_comes_byte_by_byte_has_to_be_whole_in_time():
+async def test_a_head_that_comes_byte_by_byte_has_to_be_whole_in_time() -> None:
     async with open_fast_path(slow_s=0.1) as hub:
         client = await hub.connect()
 
-        async def drip():
+        async def drip() -> None:
             await client.send(b"POST /pub")
             while True:
                 await trio.sleep(0.01)
@@ -396,7 +400,7 @@ async def test_a_head_that_comes_byte_by_byte_has_to_be_whole_in_time():
             nursery.cancel_scope.cancel()
 
 
-async def test_a_body_may_take_its_time_as_long_as_it_goes_on():
+async def test_a_body_may_take_its_time_as_long_as_it_goes_on() -> None:
     async with open_fast_path(slow_s=1) as hub:
         client = await hub.connect()
         await client.send(post(PATH, None, "Content-Length: 15"))
@@ -407,7 +411,7 @@ async def test_a_body_may_take_its_time_as_long_as_it_goes_on():
         assert (await client.answer()).status == 200
 
 
-async def test_who_does_not_read_the_answer_is_cut_off_in_time():
+async def test_who_does_not_read_the_answer_is_cut_off_in_time() -> None:
     async with open_fast_path(slow_s=0.05, send_buffer=4096) as hub:
         client = await hub.connect(receive_buffer=4096)
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until the hub has had enough
@@ -417,7 +421,7 @@ async def test_who_does_not_read_the_answer_is_cut_off_in_time():
             await trio.sleep(0.001)
 
 
-async def test_an_idle_connection_is_closed_after_a_while():
+async def test_an_idle_connection_is_closed_after_a_while() -> None:
     async with open_fast_path(slow_s=GUARD_S, keep_alive_s=0.05) as hub:
         silent, idle = await hub.connect(), await hub.connect()
         await idle.send(post(PATH))
@@ -427,7 +431,7 @@ async def test_an_idle_connection_is_closed_after_a_while():
         await idle.closed()
 
 
-async def test_who_stays_after_the_last_answer_is_not_waited_for():
+async def test_who_stays_after_the_last_answer_is_not_waited_for() -> None:
     async with open_fast_path(linger_s=0.05) as hub:
         client = await hub.connect()
         await client.send(post(PATH, b"", "Connection: close"))
@@ -470,7 +474,7 @@ MALFORMED = [
 
 @pytest.mark.parametrize("sent", MALFORMED)
 @pytest.mark.parametrize("bytewise", [False, True])
-async def test_a_malformed_request_is_answered_by_400_and_the_connection_ends(sent, bytewise):
+async def test_a_malformed_request_is_answered_by_400_and_the_connection_ends(sent: bytes, bytewise: bool) -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()
         with suppress(trio.BrokenResourceError):  # the hub may have gone away by now
@@ -484,7 +488,7 @@ async def test_a_malformed_request_is_answered_by_400_and_the_connection_ends(se
         assert hub.handed_over == []
 
 
-async def test_a_malformed_request_behind_a_good_one_takes_only_itself_down():
+async def test_a_malformed_request_behind_a_good_one_takes_only_itself_down() -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(post(PATH) + post(PATH, b"", "Host: again") + post(PATH, b"never"))
@@ -502,7 +506,7 @@ async def test_a_malformed_request_behind_a_good_one_takes_only_itself_down():
         ("Sec-WebSocket-Key", "this is no base 64 text!"),
     ],
 )
-async def test_a_malformed_handshake_is_answered_by_400(field, value):
+async def test_a_malformed_handshake_is_answered_by_400(field: str, value: str) -> None:
     sent = [line for line in handshake().split(b"\r\n") if not line.startswith(field.encode())]
     sent.insert(1, f"{field}: {value}".encode())
     async with open_fast_path() as hub:
@@ -513,15 +517,17 @@ async def test_a_malformed_handshake_is_answered_by_400(field, value):
         assert len(hub.fanout) == 0
 
 
-async def test_a_refused_handshake_is_answered_once():
+async def test_a_refused_handshake_is_answered_once() -> None:
     async with open_fast_path() as hub:
         assert (await hub.ask(handshake(token="bm8="))).count(b"HTTP/1.1 ") == 1
 
 
-async def test_a_bug_that_a_client_finds_is_answered_by_500_and_ends_only_that_connection(monkeypatch, caplog):
+async def test_a_bug_that_a_client_finds_is_answered_by_500_and_ends_only_that_connection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_fast_path() as hub:
 
-        def fail(request):
+        def fail(request: Request) -> None:
             raise RuntimeError("a bug")
 
         other = await hub.connect()
@@ -544,11 +550,11 @@ async def test_a_bug_that_a_client_finds_is_answered_by_500_and_ends_only_that_c
 # --- the log
 
 
-async def test_a_publish_that_cannot_be_stored_is_answered_by_503_and_the_connection_goes_on():
+async def test_a_publish_that_cannot_be_stored_is_answered_by_503_and_the_connection_goes_on() -> None:
     class FullLog(MemoryLog):
         full = True
 
-        async def append(self, drafts, **cursors):
+        async def append(self, drafts: list[Draft], **cursors: Any) -> list[Message]:
             if self.full:
                 raise Unavailable("the disk is full")
             return await super().append(drafts, **cursors)
@@ -564,11 +570,11 @@ async def test_a_publish_that_cannot_be_stored_is_answered_by_503_and_the_connec
         assert (await client.answer()).status == 200
 
 
-async def test_while_the_log_has_a_request_only_so_much_is_read_behind_it():
+async def test_while_the_log_has_a_request_only_so_much_is_read_behind_it() -> None:
     stored = trio.Event()
 
     class SlowLog(MemoryLog):
-        async def append(self, drafts, **cursors):
+        async def append(self, drafts: list[Draft], **cursors: Any) -> list[Message]:
             await stored.wait()
             return await super().append(drafts, **cursors)
 
@@ -591,13 +597,15 @@ async def test_while_the_log_has_a_request_only_so_much_is_read_behind_it():
 # --- accepting, and the end
 
 
-async def test_running_out_of_files_is_waited_out(monkeypatch, caplog):
+async def test_running_out_of_files_is_waited_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(listener, "OUT_OF_FILES_PAUSE_S", 0.01)
     accept = socket.socket.accept
     full = OSError(errno.EMFILE, "too many open files")
     errors = [full, full, OSError(errno.ECONNABORTED, "gone")]
 
-    def fail_first(self):
+    def fail_first(self: socket.socket) -> tuple[socket.socket, tuple[str, int]]:
         if errors:
             raise errors.pop(0)
         return accept(self)
@@ -609,10 +617,10 @@ async def test_running_out_of_files_is_waited_out(monkeypatch, caplog):
         assert not errors
 
 
-async def test_a_thousand_clients_at_once_are_all_admitted():
+async def test_a_thousand_clients_at_once_are_all_admitted() -> None:
     async with open_fast_path() as hub, trio.open_nursery() as nursery:
 
-        async def come():
+        async def come() -> None:
             assert isinstance(await hub.listen(), WebSocket)
 
         for _ in range(1000):
@@ -621,7 +629,7 @@ async def test_a_thousand_clients_at_once_are_all_admitted():
             await trio.sleep(0.01)
 
 
-async def test_at_the_end_the_idle_are_closed_and_what_is_under_way_is_answered():
+async def test_at_the_end_the_idle_are_closed_and_what_is_under_way_is_answered() -> None:
     async with open_fast_path(linger_s=0.05) as hub:
         idle, busy = await hub.connect(), await hub.connect()
         await busy.send(post(PATH)[:-1])
@@ -641,7 +649,7 @@ async def test_at_the_end_the_idle_are_closed_and_what_is_under_way_is_answered(
         assert hub.stored() == [("topic", b"hello")]
 
 
-async def test_at_the_end_nobody_is_waited_for_longer_than_the_deadline():
+async def test_at_the_end_nobody_is_waited_for_longer_than_the_deadline() -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(post(PATH)[:-1])

@@ -1,7 +1,9 @@
 """The epoll loop, on socket pairs."""
 
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from socket import socketpair
+from typing import Any
 
 import pytest
 import trio
@@ -13,25 +15,25 @@ from hookbot.web.fastpath.epoll import AVAILABLE, READ, WRITE, EpollLoop
 class Watched:
     """Counts what it is told, and does something then."""
 
-    def __init__(self, epoll, do=lambda: None):
+    def __init__(self, epoll: EpollLoop, do: Callable[..., Any] = lambda: None) -> None:
         self.ours, self.theirs = socketpair()
         self.ours.setblocking(False)
         self.told = []
         self.do = do
         epoll.add(self.ours.fileno(), self)
 
-    def ready(self, events):
+    def ready(self, events: int) -> None:
         self.told.append(events)
         self.ours.recv(100)
         self.do()
 
-    def close(self):
+    def close(self) -> None:
         self.ours.close()
         self.theirs.close()
 
 
 @asynccontextmanager
-async def running():
+async def running() -> AsyncIterator[EpollLoop]:
     if not AVAILABLE:
         pytest.skip("no epoll here: the hub runs on the app alone")
     async with trio.open_nursery() as nursery:
@@ -41,12 +43,12 @@ async def running():
         nursery.cancel_scope.cancel()
 
 
-async def until(condition):
+async def until(condition: Callable[..., Any]) -> None:
     while not condition():
         await trio.sleep(0.001)
 
 
-async def test_whoever_has_a_socket_that_is_ready_is_told():
+async def test_whoever_has_a_socket_that_is_ready_is_told() -> None:
     async with running() as epoll:
         one, other = Watched(epoll), Watched(epoll)
         one.theirs.send(b"x")
@@ -57,7 +59,7 @@ async def test_whoever_has_a_socket_that_is_ready_is_told():
         other.close()
 
 
-async def test_only_what_is_watched_for_is_told():
+async def test_only_what_is_watched_for_is_told() -> None:
     async with running() as epoll:
         one = Watched(epoll)
         epoll.change(one.ours.fileno(), 0)
@@ -76,7 +78,7 @@ async def test_only_what_is_watched_for_is_told():
         other.close()
 
 
-async def test_who_was_removed_by_another_in_the_same_round_is_not_told():
+async def test_who_was_removed_by_another_in_the_same_round_is_not_told() -> None:
     async with running() as epoll:
         pair = [Watched(epoll), Watched(epoll)]
         for one, other in (pair, pair[::-1]):
@@ -91,7 +93,7 @@ async def test_who_was_removed_by_another_in_the_same_round_is_not_told():
             one.close()
 
 
-async def test_a_round_is_bounded_and_nobody_starves(monkeypatch):
+async def test_a_round_is_bounded_and_nobody_starves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epoll, "EVENTS_PER_ROUND", 3)
     async with running() as own:
         everybody = [Watched(own) for _ in range(20)]
@@ -104,7 +106,7 @@ async def test_a_round_is_bounded_and_nobody_starves(monkeypatch):
             one.close()
 
 
-async def test_a_hang_up_is_told_even_to_who_watches_for_nothing():
+async def test_a_hang_up_is_told_even_to_who_watches_for_nothing() -> None:
     async with running() as epoll:
         one = Watched(epoll, do=lambda: epoll.remove(one.ours.fileno()))
         epoll.change(one.ours.fileno(), 0)

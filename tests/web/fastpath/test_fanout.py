@@ -4,7 +4,9 @@ import json
 import logging
 import threading
 from base64 import b64decode
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import trio
@@ -12,6 +14,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from hookbot.broker import channels
 from hookbot.broker.page_cache import PAGE_MESSAGES
+from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.envelope import LARGE_BODY
@@ -21,9 +24,11 @@ from hookbot.protocol.topics import TopicFilter
 from hookbot.protocol.websocket import BINARY, frame
 from hookbot.web.fastpath import audience, fanout
 from hookbot.web.fastpath import subscriber as subscriber_module
+from hookbot.web.fastpath.audience import Audience
+from hookbot.web.fastpath.subscriber import Subscriber
 from support import GUARD_S
-from support.clients import handshake, masked
-from support.fast_path import open_fast_path
+from support.clients import WebSocket, handshake, masked
+from support.fast_path import FastPathHub, open_fast_path
 
 UNSAFE = {"X-Hookbot-Unsafe-Is-Ok": "I understand the security implications"}.items()
 STALLS = {"send_buffer": 4096}
@@ -32,22 +37,22 @@ BIG = 100_000
 
 
 @pytest.fixture(autouse=True)
-def quick_sweeps(monkeypatch):
+def quick_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fanout, "SWEEP_S", 0.01)
 
 
 @pytest.fixture(autouse=True)
-def nothing_unexpected(caplog):
+def nothing_unexpected(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def settled(condition):
+async def settled(condition: Callable[..., Any]) -> None:
     while not condition():
         await trio.sleep(0.001)
 
 
-def the_subscriber(hub):
+def the_subscriber(hub: FastPathHub) -> Subscriber:
     [subscriber] = hub.fanout._subscribers
     return subscriber
 
@@ -55,7 +60,7 @@ def the_subscriber(hub):
 # --- formats
 
 
-async def test_an_exact_subscription_gets_each_body_byte_for_byte():
+async def test_an_exact_subscription_gets_each_body_byte_for_byte() -> None:
     bodies = [b"", b"hello", bytes(range(256)), b"x" * 126, b"y" * 70_000]
     async with open_fast_path() as hub:
         listener = await hub.listen("/sub/topic")
@@ -69,7 +74,7 @@ async def test_an_exact_subscription_gets_each_body_byte_for_byte():
 
 
 @pytest.mark.parametrize("path", ["/sub/a/", "/sub/", "/a/", "/sub/a%3Frecursive"])
-async def test_a_subtree_subscription_gets_the_topic_before_each_body(path):
+async def test_a_subtree_subscription_gets_the_topic_before_each_body(path: str) -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen(path)
         await hub.publish("/unsafe/a/b", b"not heard")
@@ -79,7 +84,7 @@ async def test_a_subtree_subscription_gets_the_topic_before_each_body(path):
         assert await listener.payloads(2) == [b"a/b\0he\0llo", b"a/c/d\0"]
 
 
-async def test_unsafe_topics_keep_their_prefix():
+async def test_unsafe_topics_keep_their_prefix() -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen("/unsafe/sub/a/", headers=UNSAFE)
         await hub.publish("a/b", b"not heard")
@@ -88,7 +93,7 @@ async def test_unsafe_topics_keep_their_prefix():
         assert await listener.payload() == b"/unsafe/a/b\0hello"
 
 
-async def test_hookbot_v1_gets_hello_and_envelopes():
+async def test_hookbot_v1_gets_hello_and_envelopes() -> None:
     async with open_fast_path() as hub:
         await hub.publish("a/b", b"before")
         listener = await hub.listen("/sub/a/", subprotocol="hookbot.v1")
@@ -102,7 +107,7 @@ async def test_hookbot_v1_gets_hello_and_envelopes():
         assert listener.protocol.subprotocol == "hookbot.v1"
 
 
-async def test_cloudevents_carry_the_path_of_their_subscription():
+async def test_cloudevents_carry_the_path_of_their_subscription() -> None:
     async with open_fast_path() as hub:
         some = await hub.listen("/sub/a/", subprotocol="cloudevents.json")
         one = await hub.listen("/sub/a/b", subprotocol="cloudevents.json")
@@ -115,11 +120,11 @@ async def test_cloudevents_carry_the_path_of_their_subscription():
         assert {b64decode(event["data_base64"]) for event in events} == {b"hello"}
 
 
-async def test_a_message_is_encoded_once_for_all_who_listen_in_the_same_way(monkeypatch):
+async def test_a_message_is_encoded_once_for_all_who_listen_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = []
     for framing in (HookbotV1, Raw):
 
-        def count(self, message, original=framing.message):
+        def count(self: HookbotV1 | Raw, message: Message, original: Callable[..., Any] = framing.message) -> bytes:
             encoded.append(self.key)
             return original(self, message)
 
@@ -136,7 +141,7 @@ async def test_a_message_is_encoded_once_for_all_who_listen_in_the_same_way(monk
         assert len(set(payloads)) == 2
 
 
-async def test_a_burst_arrives_whole_and_in_order():
+async def test_a_burst_arrives_whole_and_in_order() -> None:
     async with open_fast_path() as hub:
         listeners = [await hub.listen("/sub/") for _ in range(10)]
         outcomes = await hub.broker.commit([Draft(f"t/{n}", b"%d" % n) for n in range(3000)])
@@ -146,7 +151,7 @@ async def test_a_burst_arrives_whole_and_in_order():
             assert await listener.payloads(3000) == [b"t/%d\0%d" % (n, n) for n in range(3000)]
 
 
-def test_what_is_joined_for_one_send_is_bounded():
+def test_what_is_joined_for_one_send_is_bounded() -> None:
     messages = [Message("topic", bytes(1000), id=format_id("somelogs", n)) for n in range(1, 501)]
     channel = channels.Channel(TopicFilter(("topic",)), 0)
     some = audience.Audience(channel, Raw(False), lambda _: None)
@@ -162,7 +167,9 @@ def test_what_is_joined_for_one_send_is_bounded():
 
 
 @pytest.mark.parametrize("stalled", [1, 50])
-async def test_subscribers_that_never_read_delay_nobody_and_lose_nothing(stalled, monkeypatch):
+async def test_subscribers_that_never_read_delay_nobody_and_lose_nothing(
+    stalled: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(channels, "WINDOW_BYTES", 10 * BIG)
     bodies = [bytes([n]) * BIG for n in range(60)]
     async with open_fast_path(**STALLS) as hub:
@@ -177,7 +184,7 @@ async def test_subscribers_that_never_read_delay_nobody_and_lose_nothing(stalled
             assert await listener.payloads(len(bodies)) == bodies
 
 
-async def test_a_subscriber_that_takes_nothing_is_cut_off_after_a_while(caplog):
+async def test_a_subscriber_that_takes_nothing_is_cut_off_after_a_while(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with open_fast_path(**STALLS, stall_s=1) as hub:
         lazy = await hub.listen(**SLOW)
@@ -194,7 +201,7 @@ async def test_a_subscriber_that_takes_nothing_is_cut_off_after_a_while(caplog):
         assert "took nothing for" in caplog.text
 
 
-async def test_a_slow_subscriber_that_takes_a_little_now_and_then_stays():
+async def test_a_slow_subscriber_that_takes_a_little_now_and_then_stays() -> None:
     async with open_fast_path(**STALLS, stall_s=0.5, deaf_s=0.5) as hub:
         listener = await hub.listen(**SLOW)
         listener.pongs = False
@@ -207,7 +214,7 @@ async def test_a_slow_subscriber_that_takes_a_little_now_and_then_stays():
         assert subscriber.open
 
 
-async def test_a_subscriber_that_was_busy_taking_has_time_to_answer_a_ping():
+async def test_a_subscriber_that_was_busy_taking_has_time_to_answer_a_ping() -> None:
     async with open_fast_path(**STALLS, ping_s=0.05, deaf_s=0.5) as hub:
         listener = await hub.listen(**SLOW)
         await hub.publish("topic", bytes(BIG))
@@ -224,7 +231,9 @@ async def test_a_subscriber_that_was_busy_taking_has_time_to_answer_a_ping():
         assert subscriber.open
 
 
-async def test_a_subscriber_that_falls_behind_the_window_reads_the_log_and_comes_back(monkeypatch):
+async def test_a_subscriber_that_falls_behind_the_window_reads_the_log_and_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(channels, "WINDOW_MESSAGES", 10)
     async with open_fast_path(**STALLS) as hub:
         listener = await hub.listen(subprotocol="hookbot.v1", **SLOW)
@@ -241,7 +250,7 @@ async def test_a_subscriber_that_falls_behind_the_window_reads_the_log_and_comes
         assert json.loads(await listener.payload())["body"] == "live again"
 
 
-async def test_a_subscriber_that_reads_the_log_is_sent_nothing_else():
+async def test_a_subscriber_that_reads_the_log_is_sent_nothing_else() -> None:
     async with open_fast_path() as hub:
         await hub.listen()
         subscriber = the_subscriber(hub)
@@ -254,7 +263,7 @@ async def test_a_subscriber_that_reads_the_log_is_sent_nothing_else():
         assert not subscriber.busy
 
 
-async def fall_behind_retention(hub, listener):
+async def fall_behind_retention(hub: FastPathHub, listener: WebSocket) -> list[str]:
     """Leave a listener behind more than the log keeps; returns the ids that were published."""
     messages = [await hub.publish("topic", b"%d" % n * 10_000) for n in range(100)]
     while await hub.broker.log.trim(Retention(max_count=5), now_us=0):
@@ -262,7 +271,7 @@ async def fall_behind_retention(hub, listener):
     return [message.id for message in messages]
 
 
-async def test_a_v1_subscriber_that_retention_overtook_is_told_of_the_gap(monkeypatch):
+async def test_a_v1_subscriber_that_retention_overtook_is_told_of_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "WINDOW_MESSAGES", 3)
     async with open_fast_path(**STALLS, retention=Retention(max_count=None)) as hub:
         listener = await hub.listen(subprotocol="hookbot.v1", **SLOW)
@@ -286,14 +295,14 @@ async def test_a_v1_subscriber_that_retention_overtook_is_told_of_the_gap(monkey
 class TrimmedLog(MemoryLog):
     """Retention takes all but five messages while the log is read for the first time."""
 
-    async def read(self, *args, **limits):
+    async def read(self, *args: TopicFilter, **limits: Any) -> Page:
         page = await super().read(*args, **limits)
         while await self.trim(Retention(max_count=5), now_us=0):
             pass
         return page
 
 
-async def test_what_retention_takes_while_it_is_read_is_not_told_behind_the_gap():
+async def test_what_retention_takes_while_it_is_read_is_not_told_behind_the_gap() -> None:
     async with open_fast_path(log=TrimmedLog()) as hub:
         ids = [message.id for message in await hub.broker.commit([Draft("topic", b"hello")] * 1000)]
         listener = await hub.listen("/sub/topic?since=all", subprotocol="hookbot.v1")
@@ -304,7 +313,7 @@ async def test_what_retention_takes_while_it_is_read_is_not_told_behind_the_gap(
         assert [one["id"] for one in told] == ids[995:]
 
 
-async def test_a_gap_is_told_once_even_to_who_is_slow_to_take_it(monkeypatch):
+async def test_a_gap_is_told_once_even_to_who_is_slow_to_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
     gap = HookbotV1.gap
     monkeypatch.setattr(HookbotV1, "gap", lambda self, lost: gap(self, lost) + b" " * BIG)
     async with open_fast_path(log=TrimmedLog(), **STALLS) as hub:
@@ -318,7 +327,9 @@ async def test_a_gap_is_told_once_even_to_who_is_slow_to_take_it(monkeypatch):
 
 
 @pytest.mark.parametrize("subprotocol", [None, "hookbot.raw"])
-async def test_a_raw_subscriber_that_retention_overtook_is_closed_with_1013(monkeypatch, subprotocol):
+async def test_a_raw_subscriber_that_retention_overtook_is_closed_with_1013(
+    monkeypatch: pytest.MonkeyPatch, subprotocol: str | None
+) -> None:
     monkeypatch.setattr(channels, "WINDOW_MESSAGES", 3)
     async with open_fast_path(**STALLS, retention=Retention(max_count=None)) as hub:
         listener = await hub.listen(subprotocol=subprotocol, **SLOW)
@@ -328,7 +339,7 @@ async def test_a_raw_subscriber_that_retention_overtook_is_closed_with_1013(monk
         await settled(lambda: not len(hub.fanout))
 
 
-async def test_a_message_larger_than_everything_arrives_whole_through_partial_writes():
+async def test_a_message_larger_than_everything_arrives_whole_through_partial_writes() -> None:
     body = bytes(range(256)) * 20_000
     async with open_fast_path(**STALLS) as hub:
         listener = await hub.listen(**SLOW)
@@ -339,11 +350,11 @@ async def test_a_message_larger_than_everything_arrives_whole_through_partial_wr
         assert await listener.payloads(3) == [b"before", body, b"after"]
 
 
-async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monkeypatch):
+async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, threads = threading.Event(), []
     original = HookbotV1.message
 
-    def slow(self, message):
+    def slow(self: HookbotV1, message: Message) -> bytes:
         threads.append(threading.current_thread() is threading.main_thread())
         if len(message.body) > LARGE_BODY:
             assert go_on.wait(GUARD_S)
@@ -364,14 +375,14 @@ async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monke
         assert threads == [True, False, True]
 
 
-async def test_one_busy_topic_does_not_keep_the_others_waiting():
+async def test_one_busy_topic_does_not_keep_the_others_waiting() -> None:
     async with open_fast_path() as hub:
         busy = [await hub.listen("/sub/busy") for _ in range(3)]
         quiet = await hub.listen("/sub/quiet")
         audiences = {one.channel.wanted.patterns[0]: one for one in hub.fanout._audiences._audiences.values()}
         deliver, delivered = hub.fanout._deliver, []
 
-        async def busily(one):
+        async def busily(one: Audience) -> None:
             delivered.append(one.channel.wanted.patterns[0])
             await deliver(one)
             hub.fanout._mark(audiences["busy"]) if len(delivered) < 20 else None
@@ -388,7 +399,7 @@ async def test_one_busy_topic_does_not_keep_the_others_waiting():
 # --- what clients say
 
 
-async def test_a_ping_is_answered_with_its_payload():
+async def test_a_ping_is_answered_with_its_payload() -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen()
         await listener.client.send(masked(Opcode.PING, b"are you there?") + masked(Opcode.PING, b"?"))
@@ -396,7 +407,7 @@ async def test_a_ping_is_answered_with_its_payload():
         assert await listener.client.exactly(16 + 3) == b"\x8a\x0eare you there?" + b"\x8a\x01?"
 
 
-async def test_who_only_answers_pings_costs_no_parser():
+async def test_who_only_answers_pings_costs_no_parser() -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen()
         for _ in range(3):
@@ -406,7 +417,7 @@ async def test_who_only_answers_pings_costs_no_parser():
         assert the_subscriber(hub)._parser is None
 
 
-async def test_a_ping_in_the_middle_of_a_large_message_is_answered_behind_it():
+async def test_a_ping_in_the_middle_of_a_large_message_is_answered_behind_it() -> None:
     async with open_fast_path(**STALLS) as hub:
         listener = await hub.listen(**SLOW)
         await hub.publish("topic", bytes(BIG))
@@ -420,7 +431,7 @@ async def test_a_ping_in_the_middle_of_a_large_message_is_answered_behind_it():
         assert await listener.client.exactly(5 + 6) == b"\x8a\x03two" + b"\x82\x04next"
 
 
-async def test_what_clients_send_is_read_and_forgotten_however_it_is_cut():
+async def test_what_clients_send_is_read_and_forgotten_however_it_is_cut() -> None:
     said = masked(Opcode.TEXT, "grüße".encode()) + masked(Opcode.BINARY, bytes(60_000)) * 2
     said += masked(Opcode.TEXT, b"a", fin=False) + masked(Opcode.PING, b"!") + masked(Opcode.CONT, b"b")
     async with open_fast_path() as hub:
@@ -436,7 +447,7 @@ async def test_what_clients_send_is_read_and_forgotten_however_it_is_cut():
 
 
 @pytest.mark.parametrize("path", ["/sub/topic", "/sub/topic?since=all"])
-async def test_frames_behind_the_handshake_are_heard(path):
+async def test_frames_behind_the_handshake_are_heard(path: str) -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(handshake(path) + masked(Opcode.PING, b"early"))
@@ -446,7 +457,7 @@ async def test_frames_behind_the_handshake_are_heard(path):
 
 
 @pytest.mark.parametrize("close", [Close(1000, ""), Close(1001, "bye"), Close(4000, "mine"), None])
-async def test_a_close_frame_is_answered_in_kind_and_the_hub_closes(close):
+async def test_a_close_frame_is_answered_in_kind_and_the_hub_closes(close: Close | None) -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen()
         await listener.client.send(masked(Opcode.CLOSE, close.serialize() if close else b""))
@@ -458,7 +469,7 @@ async def test_a_close_frame_is_answered_in_kind_and_the_hub_closes(close):
         await settled(lambda: not len(hub.fanout))
 
 
-async def test_a_close_frame_in_the_middle_of_a_large_message_is_answered_behind_it():
+async def test_a_close_frame_in_the_middle_of_a_large_message_is_answered_behind_it() -> None:
     async with open_fast_path(**STALLS) as hub:
         listener = await hub.listen(**SLOW)
         await hub.publish("topic", bytes(BIG))
@@ -492,7 +503,7 @@ async def test_a_close_frame_in_the_middle_of_a_large_message_is_answered_behind
         pytest.param(masked(Opcode.CLOSE, b"\x03\xe8\xff"), 1007, id="reason that is not UTF-8"),
     ],
 )
-async def test_a_client_that_breaks_the_rules_is_told_and_the_connection_really_ends(said, code):
+async def test_a_client_that_breaks_the_rules_is_told_and_the_connection_really_ends(said: bytes, code: int) -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen()
         async with trio.open_nursery() as nursery:
@@ -505,7 +516,7 @@ async def test_a_client_that_breaks_the_rules_is_told_and_the_connection_really_
         assert Close.parse(answer[2:]).code == code
 
 
-async def test_a_client_that_goes_on_after_the_close_frame_is_cut_off(monkeypatch):
+async def test_a_client_that_goes_on_after_the_close_frame_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subscriber_module, "CLOSE_S", 0.05)
     async with open_fast_path() as hub:
         listener = await hub.listen()
@@ -515,7 +526,7 @@ async def test_a_client_that_goes_on_after_the_close_frame_is_cut_off(monkeypatc
         assert len(hub.fanout) == 0
 
 
-async def test_a_subscriber_that_vanishes_is_gone():
+async def test_a_subscriber_that_vanishes_is_gone() -> None:
     async with open_fast_path() as hub:
         listeners = [await hub.listen() for _ in range(10)]
         for listener in listeners[1:]:
@@ -530,7 +541,7 @@ async def test_a_subscriber_that_vanishes_is_gone():
 # --- silence
 
 
-async def test_a_peer_of_whom_nothing_comes_is_dropped_and_one_that_answers_pings_stays():
+async def test_a_peer_of_whom_nothing_comes_is_dropped_and_one_that_answers_pings_stays() -> None:
     async with open_fast_path(ping_s=0.05, deaf_s=0.4) as hub:
         alive, dead = await hub.listen(), await hub.listen()
         dead.pongs = False
@@ -542,7 +553,7 @@ async def test_a_peer_of_whom_nothing_comes_is_dropped_and_one_that_answers_ping
             await hub.publish()
 
 
-async def test_a_quiet_subscription_hears_a_heartbeat_to_resume_from_though_it_is_pinged():
+async def test_a_quiet_subscription_hears_a_heartbeat_to_resume_from_though_it_is_pinged() -> None:
     async with open_fast_path(heartbeat_s=0.05, ping_s=0.03) as hub:
         listener = await hub.listen("/sub/quiet", subprotocol="hookbot.v1")
         await listener.payload()
@@ -562,7 +573,7 @@ async def test_a_quiet_subscription_hears_a_heartbeat_to_resume_from_though_it_i
         assert [json.loads(payload)["type"] for payload in await again.payloads(2)] == ["hello", "message"]
 
 
-async def test_a_heartbeat_never_covers_what_has_not_been_sent(monkeypatch):
+async def test_a_heartbeat_never_covers_what_has_not_been_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "WINDOW_BYTES", 1000)
     async with open_fast_path(heartbeat_s=0) as hub:
         listener = await hub.listen(subprotocol="hookbot.v1")
@@ -579,7 +590,9 @@ async def test_a_heartbeat_never_covers_what_has_not_been_sent(monkeypatch):
 
 
 @pytest.mark.parametrize("subprotocol", [None, "cloudevents.json"])
-async def test_formats_without_heartbeats_get_none_and_no_gap_from_what_others_lost(monkeypatch, subprotocol):
+async def test_formats_without_heartbeats_get_none_and_no_gap_from_what_others_lost(
+    monkeypatch: pytest.MonkeyPatch, subprotocol: str | None
+) -> None:
     monkeypatch.setattr(channels, "WINDOW_BYTES", 1000)
     async with open_fast_path(heartbeat_s=0.01) as hub:
         listener = await hub.listen("/sub/quiet", subprotocol=subprotocol)
@@ -597,19 +610,21 @@ async def test_formats_without_heartbeats_get_none_and_no_gap_from_what_others_l
 # --- where to start
 
 
-async def test_who_resumes_while_others_publish_misses_nothing_and_hears_nothing_twice(monkeypatch):
+async def test_who_resumes_while_others_publish_misses_nothing_and_hears_nothing_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(channels, "WINDOW_MESSAGES", 200)  # so that the log, the window and what is live take turns
     async with open_fast_path() as hub:
         first = await hub.publish("topic", b"0")
         sent = []
 
-        async def publish():
+        async def publish() -> None:
             while len(sent) < 2000:
                 bodies = [b"%d" % (len(sent) + n) for n in range(1 + len(sent) % 7)]
                 await hub.broker.commit([Draft("topic", body) for body in bodies])
                 sent.extend(bodies)
 
-        async def resume(n):
+        async def resume(n: int) -> None:
             await settled(lambda: len(sent) > n * 100)
             clients.append(await hub.subscribe(f"/sub/topic?since={first.id}"))
 
@@ -626,7 +641,7 @@ async def test_who_resumes_while_others_publish_misses_nothing_and_hears_nothing
 
 
 @pytest.mark.parametrize("since", ["all", "1h", "2020-01-01T00:00:00Z"])
-async def test_a_subscription_may_begin_with_what_is_stored_and_goes_on_live(since):
+async def test_a_subscription_may_begin_with_what_is_stored_and_goes_on_live(since: str) -> None:
     async with open_fast_path() as hub:
         await hub.publish("topic", b"old")
         listener = await hub.listen(f"/sub/topic?since={since}")
@@ -635,7 +650,7 @@ async def test_a_subscription_may_begin_with_what_is_stored_and_goes_on_live(sin
         assert await listener.payload() == b"new"
 
 
-async def test_an_id_of_another_log_is_told_as_a_gap_or_closes_a_raw_subscription():
+async def test_an_id_of_another_log_is_told_as_a_gap_or_closes_a_raw_subscription() -> None:
     async with open_fast_path() as hub:
         message = await hub.publish("topic", b"here")
         foreign = format_id("otherlog", 7)
@@ -652,18 +667,18 @@ async def test_an_id_of_another_log_is_told_as_a_gap_or_closes_a_raw_subscriptio
 class HeldLog(MemoryLog):
     """A log that is read only once it is released, and counts the pages."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.released = trio.Event()
         self.pages = 0
 
-    async def read(self, wanted, *, after, limit, max_bytes):
+    async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int) -> Page:
         await self.released.wait()
         self.pages += 1
         return await super().read(wanted, after=after, limit=limit, max_bytes=max_bytes)
 
 
-async def test_two_hundred_that_resume_at_once_all_get_everything_and_the_log_is_read_once_for_all():
+async def test_two_hundred_that_resume_at_once_all_get_everything_and_the_log_is_read_once_for_all() -> None:
     log = HeldLog()
     async with open_fast_path(log=log) as hub:
         bodies = [b"%d" % n for n in range(10_000)]
@@ -671,7 +686,7 @@ async def test_two_hundred_that_resume_at_once_all_get_everything_and_the_log_is
         expected = b"".join(frame(BINARY, body) for body in bodies)
         complete = []
 
-        async def resume():
+        async def resume() -> None:
             client = await hub.subscribe("/sub/topic?since=all")
             complete.append(await client.exactly(len(expected)) == expected)
 
@@ -687,7 +702,7 @@ async def test_two_hundred_that_resume_at_once_all_get_everything_and_the_log_is
 # --- the end
 
 
-async def test_when_the_hub_ends_everybody_is_told_1001_even_who_was_behind():
+async def test_when_the_hub_ends_everybody_is_told_1001_even_who_was_behind() -> None:
     async with open_fast_path(**STALLS) as hub:
         listeners = [await hub.listen() for _ in range(5)]
         slow = await hub.listen(**SLOW)
@@ -700,7 +715,7 @@ async def test_when_the_hub_ends_everybody_is_told_1001_even_who_was_behind():
                 await listener.client.stream.aclose()
 
 
-async def test_when_the_hub_ends_nobody_is_waited_for_longer_than_the_deadline():
+async def test_when_the_hub_ends_nobody_is_waited_for_longer_than_the_deadline() -> None:
     async with open_fast_path(**STALLS) as hub:
         listeners = [await hub.listen(**SLOW) for _ in range(5)]
         await hub.publish("topic", bytes(BIG))
@@ -713,7 +728,7 @@ async def test_when_the_hub_ends_nobody_is_waited_for_longer_than_the_deadline()
                 await listener.client.rest()
 
 
-async def test_who_comes_when_the_hub_is_ending_is_told_so():
+async def test_who_comes_when_the_hub_is_ending_is_told_so() -> None:
     async with open_fast_path() as hub:
         client = await hub.connect()
         await trio.testing.wait_all_tasks_blocked()
@@ -728,7 +743,7 @@ async def test_who_comes_when_the_hub_is_ending_is_told_so():
                 await one.stream.aclose()
 
 
-async def test_whose_grant_ends_is_told_1008():
+async def test_whose_grant_ends_is_told_1008() -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen()
         the_subscriber(hub).lose_grant()
@@ -736,7 +751,7 @@ async def test_whose_grant_ends_is_told_1008():
         assert await listener.closed() == 1008
 
 
-async def test_nothing_is_left_of_who_has_gone():
+async def test_nothing_is_left_of_who_has_gone() -> None:
     async with open_fast_path() as hub:
         for subprotocol in (None, "hookbot.v1", "cloudevents.json"):
             listener = await hub.listen("/sub/a/", subprotocol=subprotocol)
