@@ -51,7 +51,7 @@ def shell(tmp_path: Path, port: int) -> Iterator[Callable[..., Any]]:
             start_new_session=True,
         )
         started.append(process)
-        output, _ = process.communicate(script.replace("8080", str(port)), timeout=60)
+        output, _ = process.communicate(script.replace("8080", str(port)), timeout=110)
         return output
 
     yield run
