@@ -69,7 +69,7 @@ class CommandRunner:
         except OSError as error:
             raise Failed(f"cannot run {self._command[0]}: {error.strerror}") from None
         prefix = f"{escaped(message.topic)} | ".encode("utf-8", "replace")
-        pipes = [pipe for pipe in (process.stdout, process.stderr) if isinstance(pipe, trio.lowlevel.FdStream)]
+        pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe]
         async with pipes[0], pipes[1], trio.open_nursery() as nursery:
             copies = [PrefixedOutput(pipe, output, prefix) for pipe, output in zip(pipes, self._outputs, strict=True)]
             for copy in copies:
@@ -88,16 +88,16 @@ class CommandRunner:
             with trio.move_on_after(self._timeout_s):
                 await process.wait()
                 return True
-            _signal_group(process, signal.SIGTERM)
+            _end(process, kill=False)
             with trio.move_on_after(KILL_AFTER_S):
                 await process.wait()
             # Even if the command itself has ended, some of its children may have ignored SIGTERM.
-            _signal_group(process, signal.SIGKILL)
+            _end(process, kill=True)
             return False
         finally:
             # Cancelled: kill at once. Shielded, as the process would otherwise stay a zombie.
             if process.returncode is None:
-                _signal_group(process, signal.SIGKILL)
+                _end(process, kill=True)
                 with trio.CancelScope(shield=True):
                     await process.wait()
 
@@ -130,9 +130,15 @@ async def open_runner(command: Sequence[str], hop: str, timeout_s: float) -> Asy
         yield CommandRunner(command, hop, timeout_s, Path(directory))
 
 
-def _signal_group(process: trio.Process, number: signal.Signals) -> None:
+def _end(process: trio.Process, *, kill: bool) -> None:
+    """Kill or terminate a process with its whole group. Windows has no process groups: there, the process alone."""
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
+        elif kill:
+            process.kill()
+        else:
+            process.terminate()
 
 
 def _ending(code: int) -> str:

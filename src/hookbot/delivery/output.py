@@ -45,7 +45,10 @@ class Output:
 
     def _takes(self, size: int) -> bool:
         """True if so many bytes can be written without blocking."""
-        return size <= SMALL_BYTES and bool(select.select([], [self._descriptor], [], 0)[1])
+        # Windows can select sockets only: there, each write goes to a thread.
+        with suppress(OSError):
+            return size <= SMALL_BYTES and bool(select.select([], [self._descriptor], [], 0)[1])
+        return False
 
     def _write_all(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -56,7 +59,7 @@ class Output:
 class PrefixedOutput:
     """Output of a process, copied line by line with a prefix; dropped if the reader of our output is gone."""
 
-    def __init__(self, pipe: trio.lowlevel.FdStream, output: Output, prefix: bytes) -> None:
+    def __init__(self, pipe: trio.abc.ReceiveStream, output: Output, prefix: bytes) -> None:
         self._pipe = pipe
         self._output = output
         self._prefix = prefix
@@ -86,6 +89,9 @@ class PrefixedOutput:
 
     def _remaining(self) -> Iterator[bytes]:
         """Bytes that the pipe holds now."""
+        # The pipes of Windows have no descriptor: what they still hold is lost.
+        if not hasattr(self._pipe, "fileno"):
+            return
         # Bounded by what a pipe can hold: a process in the background may fill it faster than this empties it.
         left = PIPE_BYTES
         with suppress(BlockingIOError):
