@@ -1,14 +1,14 @@
 """The house: imports point one way through the packages, never in a circle, and docs/design.md is its map."""
 
 import ast
-import importlib
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from support.places import missing_places, places_in
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "hookbot"
@@ -137,18 +137,8 @@ def test_the_map_names_every_package() -> None:
 
 
 def test_every_place_that_the_map_names_exists() -> None:
-    places = set(re.findall(r"`([a-z_]+(?:/[a-z0-9_]+)*(?:/|\.py))(?:::[\w.]+)?`", MAP))
-    assert len(places) > len(packages())
-    assert {place for place in places if not (SOURCE / place).exists()} == set()
-
-
-def test_every_function_that_the_map_names_exists() -> None:
-    named = set(re.findall(r"`([a-z0-9_/]+)\.py::([\w.]+)`", MAP))
-    assert named
-    for file, dotted in named:
-        found = importlib.import_module(f"hookbot.{file.replace('/', '.')}")
-        for part in dotted.split("."):
-            found = getattr(found, part)
+    assert len(places_in(MAP)) > len(packages())
+    assert missing_places(MAP, SOURCE) == []
 
 
 @pytest.mark.parametrize("package", sorted(packages()))

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BASE = "https://github.com/hookbot/hookbot/blob/main/"
 README = (ROOT / "README.md").read_text()
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("changes/README.md"), *ROOT.glob("C*.md"), *ROOT.glob("S*.md")])
 
 
 def without_code(text: str) -> str:
