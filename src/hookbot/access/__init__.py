@@ -1,10 +1,10 @@
-"""Access control: tokens, sources and limits decide about publishers, subscribers and operators.
+"""Access control: tokens, sources and limits for publishers, subscribers and operators.
 
-`AccessControl` (control) decides about a request, by path, token, source and limits, and returns what it admitted: an
-`AdmittedPublish` or an `AdmittedSubscription` (admitted). It asks the `Authorizer` for the `Grant` of a token
-(tokens, narrowed_tokens), the `Sources` for the sender that has to prove itself by a signature, and `RateLimiter`s
-how often a client network may come (rate_limits, client_address). `ActiveSubscriptions` end when their token expires
-or is revoked. `Fetches` gets what a signature needs from elsewhere (fetching), and the `RangeList`s that senders
-publish are networks to admit (ip_ranges). `hookbot.web` asks about each request; `hookbot.hub` makes the control from
-its configuration.
+`AccessControl` (control) admits or refuses a request by path, token, source and limits; an admitted one becomes an
+`AdmittedPublish` or an `AdmittedSubscription` (admitted). It gets the `Grant` of a token from the `Authorizer`
+(tokens, narrowed_tokens), finds the `Source` whose signature a topic requires in `Sources` (sources), and counts
+requests of each client network with `RateLimiter`s (rate_limits, client_address). `ActiveSubscriptions` ends
+subscriptions whose token expires or is revoked (active_subscriptions). `Fetches` downloads the certificates that
+signatures refer to (fetching). A `RangeList` holds the networks that a sender publishes, for `allow_from` (ip_ranges).
+`hookbot.web` calls access control for each request; `hookbot.hub` builds it from the configuration.
 """

@@ -8,14 +8,16 @@ from math import inf
 from ..errors import TooManyRequests, Unauthorized
 from .authorizer import Authorizer, Grant
 
+# Subscriptions last for hours, so a client that retries sooner would hardly ever find room.
 RETRY_AFTER_S = 30
 GRANT_ENDED = "the token is no longer valid"
 
 End = Callable[[], None]
+"""Callback that ends one subscription; it neither blocks nor raises."""
 
 
 class ActiveSubscriptions:
-    """All subscriptions of a hub, by their grants. A limit of None is no limit."""
+    """Active subscriptions of a hub, by grant. A limit of None means without limit."""
 
     def __init__(
         self,
@@ -39,22 +41,26 @@ class ActiveSubscriptions:
         return self._count
 
     def adopt(self, other: "ActiveSubscriptions") -> None:
-        """Take over the authorizer and the limits of `other`; the next `sweep` looks at every subscription."""
+        """Take over the authorizer and the limits of `other`; the next `sweep` checks every subscription."""
         self.authorizer = other.authorizer
         self.max_subscribers, self.max_per_token = other.max_subscribers, other.max_per_token
         self._changed = True
 
     def check(self, grant: Grant) -> None:
-        """Raises `TooManyRequests` if there is no room for one more, `Unauthorized` if its grant has ended."""
+        """Raise `TooManyRequests` if a limit is reached, `Unauthorized` if the grant is no longer valid."""
         if not self._is_valid(grant):
             raise Unauthorized
         if self.max_subscribers is not None and self._count >= self.max_subscribers:
-            raise TooManyRequests("this hub has all the subscribers that it takes", retry_after_s=RETRY_AFTER_S)
+            raise TooManyRequests(
+                f"this hub has reached its limit of {self.max_subscribers} subscribers", retry_after_s=RETRY_AFTER_S
+            )
         if self.max_per_token is not None and self._held[grant.holder] >= self.max_per_token:
-            raise TooManyRequests("this token has all the subscribers that it may", retry_after_s=RETRY_AFTER_S)
+            raise TooManyRequests(
+                f"this token has reached its limit of {self.max_per_token} subscribers", retry_after_s=RETRY_AFTER_S
+            )
 
     def add(self, grant: Grant, key: object, end: End) -> None:
-        """Register a subscription, whatever the limits are; `sweep` calls `end` once its grant is no longer valid."""
+        """Register a subscription without checking limits; `sweep` calls `end` once its grant is no longer valid."""
         self._ends.setdefault(grant, {})[key] = end
         if grant.expires_s < inf:
             self._expiring[grant] = None
@@ -62,20 +68,21 @@ class ActiveSubscriptions:
         self._count += 1
 
     def remove(self, grant: Grant, key: object) -> None:
-        """Forget a subscription, which has ended."""
+        """Remove a subscription that has ended."""
         ends = self._ends[grant]
         del ends[key]
         if not ends:
             del self._ends[grant]
             self._expiring.pop(grant, None)
         self._held[grant.holder] -= 1
+        # A Counter keeps entries of zero, one for each token ever used.
         if not self._held[grant.holder]:
             del self._held[grant.holder]
         self._count -= 1
 
     @contextmanager
     def hold(self, grant: Grant, end: End) -> Iterator[None]:
-        """Register a subscription for as long as the block lasts; raises as `check` does."""
+        """Register a subscription for the duration of the block. Raises like `check`."""
         self.check(grant)
         key = object()
         self.add(grant, key, end)
@@ -85,9 +92,9 @@ class ActiveSubscriptions:
             self.remove(grant, key)
 
     def sweep(self) -> Iterator[None]:
-        """End all subscriptions whose grant is no longer valid; yields after each step, for others to run in between.
+        """End all subscriptions whose grant is no longer valid; yields after each step, so that the caller can pause.
 
-        Unless the authorizer was replaced since the last time, only grants that expire are looked at.
+        Checks only grants that expire, unless the authorizer was replaced since the last sweep.
         """
         grants = tuple(self._ends if self._changed else self._expiring)
         self._changed = False
@@ -95,6 +102,7 @@ class ActiveSubscriptions:
             if self._is_valid(grant):
                 yield
                 continue
+            # Copied, and looked up with a default: `end` may remove its subscription, and others end between steps.
             for end in tuple(self._ends.get(grant, {}).values()):
                 end()
                 yield

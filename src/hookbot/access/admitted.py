@@ -1,4 +1,4 @@
-"""Publishes and subscriptions that were admitted, and what they were granted."""
+"""Admitted publishes and subscriptions, with what they were granted."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,12 +23,12 @@ SECRET_HEADERS = frozenset(
         "x-goog-channel-token",
     }
 )
-"""Headers that are a secret by themselves: whoever reads one could pose as the sender. Never stored."""
+"""Headers that hold a reusable secret. They are never stored: a subscriber could pose as the sender with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdmittedSubscription:
-    """A subscription that was admitted: what it asks for, as far as its token grants it."""
+    """An admitted subscription: the request, restricted to what its grant allows."""
 
     request: SubscribeRequest
     grant: Grant
@@ -36,51 +36,53 @@ class AdmittedSubscription:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """A draft whose sender begins to send once somebody has fetched a URL."""
+    """A draft whose sender starts delivering only after the hub has fetched `url` (AWS SNS)."""
 
     draft: Draft
     url: str
 
 
 Accepted = Draft | Confirmation | Response
-"""The outcome of a publish; a `Response` is for a sender whose request was a challenge."""
+"""Result of verifying a publish: a draft to store, one to confirm as well, or the response to a challenge."""
 
 
 @dataclass(frozen=True)
 class AdmittedPublish:
-    """A publish that was admitted and may now send its body."""
+    """An admitted publish, whose body may now be read."""
 
     request: PublishRequest
     max_body_bytes: int | None = None
     source: Source | None = None
-    """The source that it has to come from; then `accept` verifies it."""
+    """Source of its topic, whose signature `accept` verifies; None if anybody with a token may publish."""
     authorizer: Authorizer | None = None
-    """The authorizer that admitted it; another one has to be asked anew."""
+    """Authorizer that admitted it; the admission is void once a reload replaces that one."""
     expires_s: float = inf
-    """The end of its token, in seconds since 1970."""
+    """Expiry of its token, in seconds since 1970."""
 
     def accept(self, body: bytes, *, now_s: float) -> Accepted:
-        """The outcome of the whole publish; takes long for a large body that is signed.
+        """Result of verifying the complete publish. CPU-bound: run it in a thread if the body is large.
 
-        Raises `BadSignature` or `CertificateNeeded`.
+        Raises `BadSignature`, or `CertificateNeeded` if the signer's certificate has to be fetched first.
         """
         if self.source is None:
             return self.draft(body)
         publish, signed = self.request, self.source.signed(self.request.http, body)
+        # A challenge comes first: most providers do not sign it the way they sign deliveries.
         response = self.source.handshake(signed, now_s=now_s)
         if response is not None:
             return response
         verification = self.source.verify(signed, now_s=now_s)
         stripped = verification.stripped
-        # What makes a repeat is for the provider to say: an Idempotency-Key beside a signature is anybody's to write.
+        # Only the provider decides what a repeat is: nobody signs an Idempotency-Key header, so a replay could vary it.
         headers, query = _without_secrets(stripped.headers, stripped.query)
         draft = Draft(publish.topic, body, headers, query, verification.verified, publish.hops, verification.once)
         return Confirmation(draft, verification.confirm_url) if verification.confirm_url else draft
 
     def draft(self, body: bytes) -> Draft:
-        """The draft of a publish that does not have to come from a source."""
+        """Draft of a publish to a topic without a source."""
         publish = self.request
         key = publish.idempotency_key
+        # The fingerprint tells a retry, which is a duplicate, from a key that is reused for another body.
         once = (Once(publish.topic, key, fingerprint=sha256(body).digest()),) if key else ()
         headers, query = self._kept
         return Draft(publish.topic, body, headers, query, hops=publish.hops, once=once)

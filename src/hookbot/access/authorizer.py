@@ -1,4 +1,4 @@
-"""Authorization: the grant that a token gives, and whether it is still valid."""
+"""Authorization: the grant that a token gives, and its validity over time."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,38 +12,39 @@ from .tokens import DIGESTS, Digest, find_opening, opening_paths
 
 Action = Literal["publish", "subscribe", "operate"]
 CACHED = 4096
-"""How many valid tokens are cached of each kind."""
+"""Number of valid tokens cached for each kind; checking one costs an HMAC for each key and each prefix of the path."""
 
 _ONLY: dict[Action, str] = {"publish": "pub", "subscribe": "sub"}
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The permissions of a valid token, beside the path that it opens."""
+    """Permissions of a valid token."""
 
     key: str = field(default="", repr=False)
-    """The key that the token was made with: the grant ends with it."""
+    """Key that the token was made with; the grant ends when the hub drops that key."""
     digest: Digest = "sha1"
     path: str = ""
-    """The path that the token was made for."""
+    """Path that the token was made for."""
     names: tuple[str, ...] = ()
-    """The names by which it can be revoked."""
+    """Names by which the token can be revoked."""
     expires_s: float = inf
-    """When it ends, in seconds since 1970."""
+    """Expiry, in seconds since 1970."""
     since_us: int = 0
-    """Messages that were stored before are not shown."""
+    """Start of the visible history, in microseconds since 1970; older messages are hidden."""
     live_only: bool = False
+    """True if no history is visible at all."""
     cursor: str = ""
-    """The only cursor or group that it may use; empty: any."""
+    """The only cursor or group that it may use; empty for any."""
 
     @property
     def holder(self) -> object:
-        """The holder of the token: all that is narrowed from one token has one holder, until it gets a name."""
+        """Identity for the limit per token: a token and all narrowed from it share one, up to the first name."""
         return self.key, self.path, self.names[:1]
 
 
 class Authorizer:
-    """Grants by token. The tokens of several keys are valid; only the first key makes new ones."""
+    """Grants by token. Tokens made with any of the keys are valid; new ones are made with the first."""
 
     def __init__(
         self,
@@ -53,24 +54,25 @@ class Authorizer:
         live_only: Collection[Digest] = (),
         revoked: Collection[str] = (),
     ) -> None:
-        """`live_only`: plain tokens of these digests, and what is narrowed from them, show no history."""
+        """`live_only` lists digests whose tokens, plain or narrowed, show no history."""
         self._keys = tuple(keys)
         self._digests = tuple(digests)
         self._live_only = frozenset(live_only)
         self._revoked = frozenset(revoked)
-        # errors are not cached, and so nothing of untrusted clients, who may send any number of tokens and paths
+        # lru_cache does not cache exceptions. So an untrusted client, who can send any number of invalid tokens, cannot
+        # evict the valid ones.
         self._plain_grant = lru_cache(CACHED)(partial(_plain_grant, self._keys, self._digests, self._live_only))
         self._genuine = lru_cache(CACHED)(partial(_genuine, self._keys))
 
     def grant(self, token: str, path: str, action: Action, *, now_s: float) -> Grant | None:
-        """The grant of a token for an action at `path`, None if it has none. Every comparison takes constant time."""
+        """Grant of a token for an action at `path`, or None if there is none. Comparisons take constant time."""
         try:
             return self._plain_grant(token, path)
         except Unauthorized:
             return self._narrowed_grant(token, path, action, now_s)
 
     def is_valid(self, grant: Grant, *, now_s: float) -> bool:
-        """Whether a grant is still valid: its key, its digest, its names, its time."""
+        """True if the grant has not expired, its names are not revoked, and its key and digest are still accepted."""
         return (
             grant.key in self._keys
             and grant.digest in self._digests
@@ -91,7 +93,7 @@ class Authorizer:
         return grant if self.is_valid(grant, now_s=now_s) else None
 
     def _grant(self, key: str, narrowed: NarrowedToken, caveats: "Caveats") -> Grant:
-        """The grant that the caveats leave, each of which can only take away."""
+        """Grant of a narrowed token. Of repeated caveats the strictest counts, so that adding one never widens it."""
         return Grant(
             key,
             narrowed.digest,
@@ -107,9 +109,10 @@ class Authorizer:
 def _plain_grant(
     keys: Sequence[str], digests: Collection[Digest], live_only: Collection[Digest], token: str, path: str
 ) -> Grant:
-    """The grant of a plain token; raises `Unauthorized`.
+    """Grant of a plain token. Raises `Unauthorized`.
 
-    A token that is cached is found by its hash, which is randomly keyed, and so tells nothing of other tokens.
+    The cache around it compares tokens in variable time, but only after their hashes match; Python keys those
+    randomly for each process, so timing tells nothing about other tokens.
     """
     for key in keys:
         opening = find_opening(token, key, path, digests)
@@ -120,20 +123,20 @@ def _plain_grant(
 
 
 def _genuine(keys: Sequence[str], token: str) -> tuple[NarrowedToken, str]:
-    """A narrowed token and the key that it begins with; raises `ValueError`."""
+    """Narrowed token, parsed, and the key that it was made with. Raises `ValueError`."""
     narrowed = NarrowedToken.parse(token)
     for key in keys:
         if narrowed.is_made_with(key):
             return narrowed, key
-    raise ValueError("not made with a key of this hub")
+    raise ValueError("the token was not made with a key of this hub")
 
 
 Caveats = Mapping[str, Sequence[str]]
-"""The values of all caveats, by the name of the caveat."""
+"""Values of caveats, by name. A caveat may be repeated."""
 
 
 def _read(caveats: Sequence[str]) -> Caveats | None:
-    """The caveats by name; None if there is one that this hub does not understand, which takes everything away."""
+    """Caveats by name, or None if one is unknown: a newer hub meant it as a restriction, so the token is not valid."""
     values: dict[str, list[str]] = {name: [] for name in CAVEATS}
     for caveat in caveats:
         name, _, value = caveat.partition("=")
@@ -144,9 +147,9 @@ def _read(caveats: Sequence[str]) -> Caveats | None:
 
 
 def _allow(caveats: Caveats, opening: Collection[str], action: Action) -> bool:
-    """Whether all caveats allow the action where any of the `opening` paths opens.
+    """True if all caveats allow the action at the path that the `opening` paths open.
 
-    What shows a part of the history, or one cursor, is for a subscription: an operator sees, and moves, all of them.
+    A token limited to one cursor or to a part of the history is not for operators, who see and move everything.
     """
     return (
         all(path in opening for path in caveats["path"])

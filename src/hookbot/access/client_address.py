@@ -1,4 +1,4 @@
-"""The address of a client, also where the hub is behind proxies."""
+"""Client addresses, also behind reverse proxies."""
 
 import re
 from dataclasses import dataclass
@@ -9,30 +9,30 @@ from ..errors import ConfigError
 Network = IPv4Network | IPv6Network
 
 _ADDRESS = re.compile(r"([0-9.]+):[0-9]+|\[(.+)\](?::[0-9]+)?|(.+)")
-"""An address as proxies write it: some add the port, and an IPv6 address has brackets then."""
+"""Address as proxies write it: some append the port, and then put an IPv6 address in brackets."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrustedProxies:
-    """The proxies whose ``X-Forwarded-For`` is believed: so many of them, or those in these networks."""
+    """Proxies whose ``X-Forwarded-For`` is trusted: the last `count` of them, and those in `networks`."""
 
     count: int = 0
     networks: tuple[Network, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> "TrustedProxies":
-        """Read ``2`` or ``10.0.0.0/8,fd00::/8``; raises `ConfigError`."""
+        """Parse a count (``2``) or networks (``10.0.0.0/8,fd00::/8``). Raises `ConfigError`."""
         if text.isdecimal():
             return cls(count=int(text))
         try:
             return cls(networks=tuple(ip_network(part.strip()) for part in text.split(",")))
         except ValueError as error:
-            raise ConfigError(f"trusted proxies are a number, or networks such as 10.0.0.0/8: {error}") from None
+            raise ConfigError(f"trusted proxies are a number or networks such as 10.0.0.0/8: {error}") from None
 
     def client(self, peer: str, forwarded_for: str) -> str:
-        """The client's address, the rightmost that is not a trusted proxy's: anybody can forge those to the left of it.
+        """Address of the client: the rightmost one that is not a trusted proxy's. Entries left of it can be forged.
 
-        An entry that is no address is not believed: the address is that of the proxy that passed it on.
+        An entry that is not an address is ignored, and the proxy that forwarded it counts as the client.
         """
         hops = forwarded_for.split(",")
         trusted = 0
@@ -46,17 +46,18 @@ class TrustedProxies:
 
 
 def read_address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address as a proxy writes it, with or without port; None if it is none."""
+    """Address as a proxy writes it, with or without port, or None if `text` is not one."""
     match = _ADDRESS.fullmatch(text)
     try:
         address = ip_address(match[match.lastindex or 0] if match else "")
     except ValueError:
         return None
+    # A dual-stack socket reports an IPv4 client as ::ffff:192.0.2.1, which no IPv4 network would contain.
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def is_within(client: str, networks: tuple[Network, ...]) -> bool:
-    """Whether the address lies in one of the networks."""
+    """True if the client's address is in one of the networks."""
     if not networks:
         return False
     address = read_address(client)
@@ -64,6 +65,6 @@ def is_within(client: str, networks: tuple[Network, ...]) -> bool:
 
 
 def client_network(client: str) -> str:
-    """The network that is rate-limited as one client: an IPv4 address, or the /64 that one IPv6 customer has."""
+    """Network that is rate-limited as one client: an IPv4 address, or the /64 that a single IPv6 customer is given."""
     address = read_address(client)
     return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else client

@@ -1,7 +1,7 @@
-"""Access control: whether a request may do what it asks for.
+"""Access control: decides whether a request may do what it asks for.
 
-Both ways in ask here, so that there is one decision. Nothing here waits, and nothing is parsed here: `hookbot.protocol`
-reads requests.
+The fast path and the app share it, so that both decide alike. Nothing here waits, and nothing is parsed here:
+`hookbot.protocol` reads requests.
 """
 
 import logging
@@ -36,16 +36,16 @@ from .rate_limits import FAILURES, Rate, RateLimiter
 from .sources import Source, Sources
 from .tokens import find_tokens
 
-FAILED = "requests without a good token or signature"
+FAILED = "requests without a valid token or signature"
 
 logger = logging.getLogger("hookbot.gate")
 
 
 class AccessControl:
-    """Decisions about requests, by the hub's keys and limits.
+    """Decisions about requests, by the hub's keys, sources and limits.
 
-    Every refusal is a `Refused`, whose text is the answer. In this order: the path (400, 404, 405), the address
-    and the token (403, 401), how often (429), the query and the headers (400), the declared length (413).
+    Every refusal is a `Refused`, whose text becomes the response. Checks run in this order: path (400, 404, 405),
+    address and certificate (403), token (401, 403), rate (429), query and headers (400), declared length (413).
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class AccessControl:
         self._unsafe = _unsafe_filter(unsafe_prefixes)
 
     def adopt(self, other: "AccessControl") -> None:
-        """Decide as `other` does from now on, but for the size of bodies; active subscriptions are kept."""
+        """Take over the rules of `other`, except for the size of bodies. Active subscriptions are kept."""
         self.authorizer, self.sources, self.origins = other.authorizer, other.sources, other.origins
         self._proxies, self._unsafe = other._proxies, other._unsafe
         self._failures, self._publishes = other._failures, other._publishes
@@ -87,40 +87,42 @@ class AccessControl:
 
     @property
     def now_s(self) -> float:
-        """Seconds since 1970."""
+        """Current time, in seconds since 1970."""
         return self._clock_us() / 1e6
 
     def resolve_client(self, request: Request) -> Request:
-        """The request with its client's address in place of that of a trusted proxy; once, where it comes in."""
+        """The same request, with its client's address in place of a trusted proxy's. Call it once for each request."""
         request.client = self._proxies.client(request.client, request.header("x-forwarded-for"))
         return request
 
     def admit_publish(self, request: Request) -> AdmittedPublish:
-        """Admit a publish, before its body is read."""
+        """Admit a publish before its body is read. Raises `Refused`."""
         route = self._route(request, "publish")
         if is_own(route.topic):
             raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {route.topic!r}")
         source = self._source(request, route.topic)
         grant = Grant() if is_unsafe(route.topic) else self.authorize(request, route.path, "publish")
+        # Counted after the token is checked, so that requests without one do not use up a sender's rate.
         self._count_publish(request)
         publish = PublishRequest.read(request, route)
         max_body_bytes = min(self.max_body_bytes, (source and source.max_body_bytes) or self.max_body_bytes)
-        if publish.declared_bytes > max_body_bytes:  # so that nothing has to be read
+        # Refused by its Content-Length, before a byte of the body is read; what is read is counted by `BodyBudget`.
+        if publish.declared_bytes > max_body_bytes:
             raise BodyTooLarge.than(max_body_bytes)
         return AdmittedPublish(publish, max_body_bytes, source, self.authorizer, grant.expires_s)
 
     def admits_again(self, admitted: AdmittedPublish) -> bool:
-        """Admit the same head on the same connection again, and count it; False if it has to be admitted anew."""
+        """True if a head identical to an admitted one needs no new decision. Counts it; raises `TooManyRequests`."""
         if admitted.authorizer is not self.authorizer or admitted.expires_s <= self.now_s:
             return False
         self._count_publish(admitted.request.http)
         return True
 
     def respond_to_challenge(self, request: Request) -> Response | None:
-        """The response to a sender who asks by GET who is there; None if the request is nothing of the kind."""
+        """Response to a sender that verifies the endpoint by GET, or None for any other request. Raises `Refused`."""
         try:
             route = find_route("POST", request.raw_path)
-        except MethodNotAllowed:  # a subscription
+        except MethodNotAllowed:
             return None
         source = self.sources.find(route.topic)
         if source is None:
@@ -130,6 +132,7 @@ class AccessControl:
         except BadSignature as error:
             self.count_failure(request, route.topic, source, error)
             raise
+        # Checked only now, because a GET that is not a challenge gets the response of any other GET.
         if response is not None:
             self._check_existence(route)
             self._source(request, route.topic)
@@ -138,20 +141,22 @@ class AccessControl:
         return response
 
     def count_failure(self, request: Request, topic: str, source: Source | None, error: BadSignature) -> None:
-        """Count a sender that could not prove who it is. Raises `TooManyRequests` where that happens too often."""
+        """Count and log a request with an invalid signature. Raises `TooManyRequests` if there were too many."""
         self._failures.use(client_network(request.client), FAILED, now_s=self.now_s)
         if source:
             delivery = source.provider.delivery_of(source.signed(request, b""))
             named = f" (delivery {delivery[:80]!r})" if delivery else ""
-            logger.warning("not from %s, refused on %s%s: %s", source.provider.name, topic, named, error)
+            logger.warning(
+                "refused a request on %s%s that is not from %s: %s", topic, named, source.provider.name, error
+            )
 
     def count_genuine(self, source: Source | None) -> None:
-        """Count a sender that has proved who it is. Raises `TooManyRequests` if it publishes too often."""
+        """Count a verified publish against the rate of its source. Raises `TooManyRequests`."""
         if source and source.publishes:
             source.publishes.use(source.topic, "publishes", now_s=self.now_s)
 
     def admit_subscription(self, request: Request, *, websocket: bool) -> AdmittedSubscription:
-        """Admit a subscription, with everything that its query and headers ask for."""
+        """Admit a subscription, restricted to what its token grants. Raises `Refused`."""
         route = self._route(request, "subscribe")
         if is_unsafe(route.topic) and request.header(UNSAFE_HEADER.lower()) != UNSAFE_HEADER_VALUE:
             raise Refused("400 Bad Request. X-Hookbot-Unsafe-Is-Ok header required.")
@@ -163,14 +168,17 @@ class AccessControl:
         return admitted
 
     def admit_operator(self, request: Request) -> None:
-        """Admit an operator to one of the hub's own paths."""
+        """Admit an operator to one of the hub's own paths. Raises `Unauthorized` or `Forbidden`."""
         path = decode_path(request.raw_path)
         grant = self.authorize(request, path, "operate")
         if grant.live_only and path.startswith(MESSAGES):
-            raise Forbidden("this token shows what is new, and no history")
+            raise Forbidden("this token shows new messages only, not the history")
 
     def authorize(self, request: Request, path: str, action: Action) -> Grant:
-        """The grant of the request's token; raises `Unauthorized`, or `Forbidden` if a foreign page borrowed it."""
+        """Grant of the request's token. Counts a failure and raises `Unauthorized` if no token is valid.
+
+        Raises `Forbidden` if a web page of another origin sends credentials that the browser has saved.
+        """
         now_s = self.now_s
         for token in find_tokens(request):
             if grant := self.authorizer.grant(token, path, action, now_s=now_s):
@@ -178,6 +186,8 @@ class AccessControl:
         else:
             self._failures.use(client_network(request.client), FAILED, now_s=now_s)
             raise Unauthorized
+        # Browsers add saved Basic credentials to a websocket or a form post of any page. A token that a page knows, and
+        # sends in another way, is the page's own.
         if (
             request.sent("origin")
             and request.header("authorization").lower().startswith("basic ")
@@ -187,11 +197,11 @@ class AccessControl:
         return grant
 
     def _route(self, request: Request, action: Literal["publish", "subscribe"]) -> Route:
-        """The route of the request; raises `InvalidTopic`, `NotFound`, or `MethodNotAllowed` for another action."""
+        """Route of the request. Raises `InvalidTopic`, `NotFound`, or `MethodNotAllowed` for another action."""
         route = find_route(request.method, request.raw_path)
         self._check_existence(route)
         if route.action != action:
-            raise MethodNotAllowed(f"{request.method} is not for {route.path!r}", allow=METHODS[route.action])
+            raise MethodNotAllowed(f"{request.method} is not allowed for {route.path!r}", allow=METHODS[route.action])
         return route
 
     def _check_existence(self, route: Route) -> None:
@@ -199,7 +209,7 @@ class AccessControl:
             raise NotFound(f"this hub has no such unsafe topic: {route.topic!r}")
 
     def _may_exist(self, unsafe: Route) -> bool:
-        """Whether the hub has this unsafe topic, or some of those that a subscription asks for."""
+        """True if the hub has this unsafe topic, or any of those that a subscription asks for."""
         if unsafe.action == "publish":
             return self._unsafe.matches(unsafe.topic)
         asked = TopicFilter.parse(unsafe.topic)
@@ -210,7 +220,7 @@ class AccessControl:
             self._publishes.use(client_network(request.client), "publishes", now_s=self.now_s)
 
     def _source(self, request: Request, topic: str) -> Source | None:
-        """The source of a topic; raises `Forbidden` for a client that is none of its senders."""
+        """Source of a topic, or None. Raises `Forbidden` if the client is not among its senders."""
         source = self.sources.find(topic)
         if source:
             source.check_sender(request.client, request.certificate)
@@ -223,22 +233,23 @@ class AccessControl:
 
 
 def _unsafe_filter(unsafe_prefixes: Sequence[str]) -> TopicFilter:
-    """The unsafe topics that exist: these, and all beneath them."""
+    """Filter for the unsafe topics that exist: each prefix, and everything beneath it."""
     filters = [TopicFilter.parse(f"{UNSAFE}{prefix}{RECURSIVE}") for prefix in unsafe_prefixes]
     return TopicFilter(tuple(pattern for wanted in filters for pattern in wanted.patterns))
 
 
 def _restrict(grant: Grant, request: SubscribeRequest, *, now_us: int) -> SubscribeRequest:
-    """The subscription as the grant allows it; raises `Forbidden` for more than that."""
+    """The subscription, restricted to the history that the grant shows. Raises `Forbidden` if it asks for more."""
     name = request.cursor or request.group
     if grant.cursor and name != grant.cursor:
         raise Forbidden(f"this token is for the cursor or group {grant.cursor!r}")
     if grant.since_us > now_us:
         raise Forbidden(f"this token shows nothing before {format_time(grant.since_us)}")
     if name and (grant.since_us or grant.live_only):
-        raise Forbidden("this token does not show all of the history, and so cannot use a cursor or group")
-    if grant.live_only and isinstance(request.since, AfterId):  # who comes back goes on with what is new
+        raise Forbidden("this token shows only a part of the history, so it cannot use a cursor or group")
+    # A client that reconnects sends the id it has seen last. It resumes with new messages, like one that is new.
+    if grant.live_only and isinstance(request.since, AfterId):
         request = replace(request, since=None)
     if grant.live_only and (request.since or not request.follow):
-        raise Forbidden("this token shows what is new, and no history")
+        raise Forbidden("this token shows new messages only, not the history")
     return request

@@ -1,4 +1,4 @@
-"""Fetches that untrusted clients can cause: small, never twice at once, and rate-limited."""
+"""Downloads that untrusted clients can trigger: bounded, rate-limited, and shared by concurrent requests."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 
@@ -8,27 +8,30 @@ import trio
 from ..errors import Unavailable
 from .rate_limits import Rate, RateLimiter
 
+# AWS SNS, which most often needs a download, waits 15 seconds for the answer to a delivery.
 TIMEOUT_S = 10
+# A certificate chain has a few KiB.
 MAX_BYTES = 64 << 10
 FETCHES = Rate(20, 60)
-"""The limit for one client. A hub needs one in a while: senders change their certificates once a year."""
+"""Limit for one client. A hub rarely needs one: senders replace their certificates about once a year."""
 
 Fetch = Callable[[str], Awaitable[bytes]]
+"""Download of the content at a URL. Raises `Unavailable`."""
 
 
-async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES) -> bytes:
-    """The content at a URL; raises `Unavailable`. Redirects are not followed: they lead away from a pinned host."""
+async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES, timeout_s: float = TIMEOUT_S) -> bytes:
+    """Content at a URL. Raises `Unavailable`. Redirects are not followed: they lead away from a pinned host."""
     try:
-        with trio.fail_after(TIMEOUT_S):
-            return await trio.to_thread.run_sync(_fetch, url, max_bytes, abandon_on_cancel=True)
+        with trio.fail_after(timeout_s):
+            return await trio.to_thread.run_sync(_fetch, url, max_bytes, timeout_s, abandon_on_cancel=True)
     except trio.TooSlowError:
-        raise Unavailable(f"{url} cannot be fetched: it takes longer than {TIMEOUT_S} seconds") from None
+        raise Unavailable(f"{url} cannot be fetched: no complete response within {timeout_s:g} seconds") from None
     except httpx.HTTPError as error:
         raise Unavailable(f"{url} cannot be fetched: {error!r}") from None
 
 
 class Fetches:
-    """Fetches of certificates and confirmations, which verifying a publish may need."""
+    """Downloads of certificates and confirmation URLs for verifying publishes, limited for each client network."""
 
     def __init__(self, fetch: Fetch = fetch_small, rate: Rate = FETCHES) -> None:
         self._fetch = fetch
@@ -36,14 +39,14 @@ class Fetches:
         self._under_way: dict[str, trio.Event] = {}
 
     async def get(self, url: str, client: str, *, now_s: float) -> bytes:
-        """The content at `url`; raises `Unavailable`, or `TooManyRequests` if requests of `client` cause too many."""
+        """Content at `url`. Raises `Unavailable`, or `TooManyRequests` if `client` has triggered too many downloads."""
         self._limiter.use(client, "requests that make this hub fetch something", now_s=now_s)
         return await self._fetch(url)
 
     async def fill(self, cache: MutableMapping[str, bytes], url: str, client: str, *, now_s: float) -> None:
-        """Put the content at `url` into the cache; whoever needs the same meanwhile waits, and finds it there or not.
+        """Download the content at `url` into `cache`. Raises like `get`.
 
-        Raises like `get`.
+        Concurrent calls for the same URL wait for the first one, and then find the content in the cache, or not.
         """
         if url in self._under_way:
             await self._under_way[url].wait()
@@ -56,14 +59,15 @@ class Fetches:
             done.set()
 
 
-def _fetch(url: str, max_bytes: int) -> bytes:
-    """Runs in a thread, since httpx leaves asynchronous generators behind when it is cancelled half-way."""
+def _fetch(url: str, max_bytes: int, timeout_s: float) -> bytes:
+    """Content at a URL, downloaded in a thread: httpx leaks asynchronous generators when it is cancelled midway."""
+    # Compressed content could expand to more than `max_bytes` in one step.
     headers = {"Accept-Encoding": "identity"}
-    with httpx.Client(headers=headers, timeout=TIMEOUT_S) as client, client.stream("GET", url) as response:
+    with httpx.Client(headers=headers, timeout=timeout_s) as client, client.stream("GET", url) as response:
         response.raise_for_status()
         data = b""
         for chunk in response.iter_raw():
             data += chunk
             if len(data) > max_bytes:
-                raise Unavailable(f"what is at {url} is longer than {max_bytes} bytes")
+                raise Unavailable(f"{url} cannot be fetched: it has more than {max_bytes} bytes")
         return data

@@ -1,4 +1,4 @@
-"""Networks that senders publish as theirs, kept in a file of the data directory."""
+"""Lists of the networks that senders publish, kept in a file of the data directory."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -13,21 +13,22 @@ from jmespath.exceptions import JMESPathError
 from ..errors import ConfigError, Unavailable
 from .client_address import Network
 
+# Clouds publish lists of several MiB.
 MAX_BYTES = 8 << 20
 WIDEST = {4: 8, 6: 16}
-"""The shortest prefix for each IP version: no sender has a wider network, and a list with one would admit everybody."""
+"""Shortest prefix accepted for each IP version. No sender owns more; a list with 0.0.0.0/0 would admit everybody."""
 
 
 @dataclass(frozen=True, slots=True)
 class RangeList:
-    """A list of networks that a sender publishes: its URL, the part of it, and its content when last fetched."""
+    """A published list of networks: its URL, the expression that selects them, and the networks last downloaded."""
 
     url: str
     select: str
-    """The networks in the JSON at `url`, as a JMESPath expression."""
+    """JMESPath expression for the networks in the JSON document at `url`."""
     networks: tuple[str, ...] = ()
     updated: str = ""
-    """When it was fetched, RFC 3339."""
+    """Time of the last download (RFC 3339)."""
 
 
 _ATLASSIAN = "items[?contains(product, '%s') && (!direction || contains(direction, 'egress'))].cidr"
@@ -39,22 +40,24 @@ KNOWN = {
     "stripe": RangeList("https://stripe.com/files/ips/ips_webhooks.json", "WEBHOOKS"),
     "pagerduty": RangeList("https://app.pagerduty.com/webhook_ips", "@"),
 }
-"""Lists that senders document."""
+"""Lists that the senders document, by name."""
 
 
 def read_ranges(path: Path) -> dict[str, RangeList]:
-    """All lists in a file, none if there is no file; raises `ConfigError`."""
+    """Lists in a file, by name; empty if the file does not exist. Raises `ConfigError`."""
     try:
         document = json.loads(path.read_text()) if path.exists() else {}
         return {
             name: RangeList(**{**fields, "networks": tuple(fields["networks"])}) for name, fields in document.items()
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{path} is not as `hookbot update-ranges` writes it: {error!r}") from None
+        raise ConfigError(
+            f"{path} is not a file that `hookbot update-ranges` has written, delete it and run that again: {error!r}"
+        ) from None
 
 
 def write_ranges(path: Path, ranges: Mapping[str, RangeList]) -> None:
-    """Write all lists to a file, which is replaced atomically; raises `ConfigError`."""
+    """Replace the file atomically with these lists. Raises `ConfigError`."""
     new = path.with_suffix(".new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -65,31 +68,32 @@ def write_ranges(path: Path, ranges: Mapping[str, RangeList]) -> None:
 
 
 def networks_of(ranges: Mapping[str, RangeList]) -> dict[str, Sequence[Network]]:
-    """The networks of each list; raises `ConfigError`."""
+    """Networks of each list, parsed. Raises `ConfigError`."""
     try:
         return {name: [ip_network(text) for text in one.networks] for name, one in ranges.items()}
     except ValueError as error:
-        raise ConfigError(f"the ranges have what is no network: {error}") from None
+        raise ConfigError(f"a published list of networks is damaged: {error}") from None
 
 
 def select_networks(document: bytes, select: str, url: str) -> tuple[str, ...]:
-    """The networks in a published list; raises `Unavailable` for what cannot be one."""
+    """Networks in a published document, sorted. Raises `Unavailable` if there are none, or one that is too wide."""
     try:
         found: Any = _compile(select)(json.loads(document))
         networks = sorted(set(map(_network, found)), key=lambda network: (network.version, network))
     except (ValueError, TypeError, RecursionError, JMESPathError) as error:
-        raise Unavailable(f"at {url} there are no networks where {select!r} says: {error}") from None
+        raise Unavailable(f"{url} has no list of networks at {select!r}: {error}") from None
     if not networks:
-        raise Unavailable(f"at {url} there are no networks where {select!r} says")
+        raise Unavailable(f"{url} has no networks at {select!r}")
     for network in networks:
         if network.prefixlen < WIDEST[network.version]:
-            raise Unavailable(f"at {url} there is {network}, which is wider than anybody's")
+            raise Unavailable(f"{network} in {url} is too wide to be a sender's")
     return tuple(map(str, networks))
 
 
 def _network(text: object) -> Network:
+    # ip_network also takes numbers and bytes: 10 would be 0.0.0.10/32.
     if not isinstance(text, str):
-        raise ValueError(f"{text!r} is no text")
+        raise ValueError(f"{text!r} is not a string")
     return ip_network(text)
 
 

@@ -1,7 +1,7 @@
-"""Narrowed tokens: whoever holds a token can make a weaker one of it, without the hub's key.
+"""Narrowed tokens: weaker tokens that the holder of a token can derive from it, without the hub's key.
 
 The construction is that of macaroons (Birgisson et al., NDSS 2014): a chain of HMACs over caveats, each keyed by the
-one before. A plain token is itself an HMAC, of a path, and is the root:
+one before. A plain token is itself the HMAC of a path, and is the root:
 
     signature 0 = HMAC-SHA256(plain token, "hookbot narrowed token")
     signature n = HMAC-SHA256(signature n-1, caveat n)
@@ -11,8 +11,8 @@ A narrowed token is base64url (RFC 4648, section 5), without padding, of
     digest "\\n" path "\\n" caveat 1 "\\n" ... caveat n "\\n" signature n
 
 where `digest` is that of the plain token (``sha1`` or ``sha256``), `path` is the path that it was made for, a caveat
-is ``name=value`` in UTF-8, and the signature is its 32 bytes. Whoever has it can add caveats, and nobody can take one
-away.
+is ``name=value`` in UTF-8, and the signature has 32 bytes. The holder can add caveats; removing one would take the
+signature before it, which is not part of the token.
 """
 
 import hmac
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from .tokens import DIGESTS, Digest, make_token
 
+# Tokens travel in URLs and headers; the hub checks one HMAC for each caveat, which this bounds.
 MAX_LENGTH = 1024
 SIGNATURE_BYTES = 32
 CAVEATS = {
@@ -33,9 +34,9 @@ CAVEATS = {
     "cursor": re.compile(r"[A-Za-z0-9._~-]{1,128}"),
     "name": re.compile(r"[A-Za-z0-9._~@+-]{1,128}"),
 }
-"""The form of each caveat. `path`: good for it or, if it ends in ``/``, for what is beneath it. `only`: to publish or
-to subscribe. `expires`, `since`: seconds since 1970; nothing older than `since` is shown. `live`: no history.
-`cursor`: the only cursor or group. `name`: by which it can be revoked."""
+"""Syntax of each caveat's value. `path`: the only path or, if it ends in ``/``, everything beneath it. `only`: publish
+or subscribe. `expires`: seconds since 1970. `since`: seconds since 1970; older messages are hidden. `live`: no history.
+`cursor`: the only cursor or group. `name`: a name for revoking the token."""
 
 _PURPOSE = b"hookbot narrowed token"
 _PLAIN = re.compile(r"[0-9a-f]+")
@@ -43,7 +44,7 @@ _PLAIN = re.compile(r"[0-9a-f]+")
 
 @dataclass(frozen=True, slots=True)
 class NarrowedToken:
-    """A narrowed token, parsed, which does not mean that it is genuine."""
+    """A parsed narrowed token, genuine or not; `is_made_with` tells."""
 
     digest: Digest
     path: str
@@ -52,33 +53,37 @@ class NarrowedToken:
 
     @classmethod
     def of(cls, token: str, path: str) -> "NarrowedToken":
-        """The root of a chain: a plain token and the path that it was made for; raises `ValueError` if it is none."""
+        """Narrowed token without caveats, for a plain token and the path that it was made for.
+
+        Raises `ValueError` if `token` is not a plain token.
+        """
         for digest, length in DIGESTS.items():
             if len(token) == length and _PLAIN.fullmatch(token) and "\n" not in path:
                 return cls(digest, path, (), _sign(token.encode(), _PURPOSE))
-        raise ValueError("neither a narrowed token nor a plain one, of 40 or 64 hexadecimal digits")
+        raise ValueError("not a token: a plain one has 40 or 64 hexadecimal digits, and a narrowed one is base64url")
 
     @classmethod
     def parse(cls, text: str) -> "NarrowedToken":
-        """Parse a narrowed token; raises `ValueError` if it is none."""
+        """Parse a narrowed token. Raises `ValueError`."""
         if len(text) > MAX_LENGTH:
             raise ValueError(f"a token has at most {MAX_LENGTH} characters")
         data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
         head, signature = data[:-SIGNATURE_BYTES], data[-SIGNATURE_BYTES:]
         digest, path, *caveats, end = head.decode().split("\n")
         narrowed = cls(_digest(digest), path, tuple(caveats), signature)
+        # Python ignores characters outside the alphabet and spare bits, so many strings would decode to one token.
         if end or str(narrowed) != text:
-            raise ValueError("a narrowed token has one spelling")
+            raise ValueError("not a narrowed token as hookbot writes it")
         return narrowed
 
     def narrow(self, name: str, value: str) -> "NarrowedToken":
-        """A weaker token; raises `ValueError` for a caveat that no hub understands."""
+        """Weaker token with one more caveat. Raises `ValueError` for an unknown caveat or a malformed value."""
         if name not in CAVEATS or not CAVEATS[name].fullmatch(value):
-            raise ValueError(f"no token can be narrowed to {name}={value}")
+            raise ValueError(f"a token cannot be narrowed to {name}={value}")
         return self._bind(f"{name}={value}")
 
     def is_made_with(self, key: str) -> bool:
-        """Whether its chain begins with the hub's key; the comparison takes constant time."""
+        """True if the token is genuine: its chain starts from this key. The comparison takes constant time."""
         signature = _sign(make_token(key, self.path, self.digest).encode(), _PURPOSE)
         for caveat in self.caveats:
             signature = _sign(signature, caveat.encode())

@@ -1,4 +1,4 @@
-"""Rate limits: leaky buckets, one for each untrusted client that is busy, and bounded in number."""
+"""Rate limits: leaky buckets, one for each active client, and bounded in number."""
 
 import re
 from collections import OrderedDict
@@ -7,7 +7,9 @@ from math import ceil
 
 from ..errors import ConfigError, TooManyRequests
 
+# Some 2 MiB. A client that can use this many addresses is not stopped by a rate for each address anyway.
 MAX_KEYS = 10_000
+# The last of `count` uses fills the bucket exactly, but for the rounding of floats.
 ROUNDING_S = 1e-6
 _RATE = re.compile(r"([1-9][0-9]{0,8})/([smh])")
 _PERIODS = {"s": 1, "m": 60, "h": 3600}
@@ -15,14 +17,14 @@ _PERIODS = {"s": 1, "m": 60, "h": 3600}
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A number of uses in a period, all at once if need be."""
+    """A number of uses for each period; they may come in one burst."""
 
     count: int
     period_s: float
 
     @classmethod
     def parse(cls, text: str) -> "Rate":
-        """Read ``100/s``, ``60/m`` or ``1000/h``; raises `ConfigError`."""
+        """Parse ``100/s``, ``60/m`` or ``1000/h``. Raises `ConfigError`."""
         match = _RATE.fullmatch(text)
         if match is None:
             raise ConfigError(f"a rate is like 100/s, 60/m or 1000/h, not {text!r}")
@@ -30,23 +32,25 @@ class Rate:
 
 
 FAILURES = Rate(100, 60)
-"""The default limit of one client on requests without a valid token or signature."""
+"""Default limit for one client on requests without a valid token or signature."""
 
 
 class RateLimiter:
-    """Counts the uses of each key against one rate. The keys that were used last are remembered, up to `MAX_KEYS`."""
+    """Limits the uses of each key to one rate. Of more than `MAX_KEYS` keys, the least recently used is forgotten."""
 
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
         self._empty_at: OrderedDict[str, float] = OrderedDict()
-        """When the bucket of each key will be empty."""
+        """Time at which the bucket of each key will be empty, in seconds."""
 
     def use(self, key: str, what: str, *, now_s: float) -> None:
-        """Count one use; raises `TooManyRequests`, and counts nothing, if that exceeds the rate."""
+        """Count one use. Raises `TooManyRequests`, and counts nothing, if it exceeds the rate."""
         period_s = self.rate.period_s
-        level = min(max(self._empty_at.pop(key, now_s) - now_s, 0), period_s)  # no more, if the clock was set back
+        # Capped at a full bucket: if the clock is set back by hours, clients do not wait for hours.
+        level = min(max(self._empty_at.pop(key, now_s) - now_s, 0), period_s)
         filled = level + period_s / self.rate.count
         fits = filled <= period_s + ROUNDING_S
+        # Inserted at the end, also when refused, so that a busy client is not the one that is forgotten.
         self._empty_at[key] = now_s + (filled if fits else level)
         if len(self._empty_at) > MAX_KEYS:
             self._empty_at.popitem(last=False)

@@ -1,7 +1,7 @@
-"""Sources: senders that prove who they are, each kind beneath a topic of its own.
+"""Sources: senders that sign their requests, each kind beneath a topic of its own.
 
-A publish beneath a source's topic has to verify before it is stored. What the hub decided is in the message, with
-the body and the headers as they came, so that a listener may trust it or check again.
+A publish beneath a source's topic is stored only if its signature is valid. The message records the result, and keeps
+body and headers unchanged, so that a listener can rely on the hub or verify again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,49 +22,51 @@ from .rate_limits import RateLimiter
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One kind of sender: how it signs, with which secrets, and from where it may come."""
+    """One kind of sender: its provider and secrets, and the addresses and certificates it may use."""
 
     topic: str
     """A topic or, ending in ``/``, everything beneath it; as stored, so unsafe ones begin with ``/unsafe/``."""
     provider: Provider
     secrets: Sequence[str] = field(repr=False)
     url: str = ""
-    """The scheme and host that the sender knows the hub by, where it signs the URL; empty: those of the request."""
+    """Scheme and host of the hub as the sender sees them, for signatures over the URL; empty for the request's own."""
     single_use: bool = False
-    """Whether a signature counts once, although it covers neither an id nor a time."""
+    """True if a signature counts only once although it covers neither an id nor a time."""
     allow_from: tuple[Network, ...] = ()
     certificates: Sequence[str] = ()
-    """SHA-256 fingerprints (hex) or subjects (RFC 4514) of client certificates of which one has to be shown."""
+    """SHA-256 fingerprints (hex) or subjects (RFC 4514) of the client certificates that are accepted; empty for any."""
     max_body_bytes: int | None = None
     publishes: RateLimiter | None = None
-    """Limits how often it may publish."""
+    """Limit on its verified publishes."""
     confirm: bool = False
-    """Whether to fetch what a sender wants fetched before it begins (AWS SNS)."""
+    """True if the hub fetches the URL that a sender demands before its first delivery (AWS SNS)."""
 
     def check_sender(self, client: str, certificate: bytes | None) -> None:
-        """Raises `Forbidden` unless a request comes from an address, and with a certificate, that may."""
+        """Raise `Forbidden` unless the client's address and certificate are among those accepted."""
         if self.allow_from and not is_within(client, self.allow_from):
             raise Forbidden(f"{client} may not publish here")
         if self.certificates and not _is_shown(certificate, self.certificates):
             raise Forbidden("publishing here needs a client certificate that this hub knows")
 
     def signed(self, request: Request, body: bytes) -> SignedRequest:
-        """The request as its signer saw it."""
+        """The request with the URL that the sender has signed."""
         base = self.url or f"{'https' if request.secure else 'http'}://{request.header('host')}"
         return SignedRequest(body, request.headers, request.method, base + request.relative_target)
 
     def handshake(self, signed: SignedRequest, *, now_s: float) -> Response | None:
-        """The response to a challenge, None for any other request; raises `BadSignature`."""
+        """Response to a challenge, or None for any other request. Raises `BadSignature`."""
         return self.provider.handshake(signed, self.secrets, now=now_s)
 
     def verify(self, signed: SignedRequest, *, now_s: float) -> "Verification":
-        """What is known of a genuine request; raises `BadSignature` or `CertificateNeeded`."""
+        """Verification of a genuine request. Raises `BadSignature` or `CertificateNeeded`."""
         proof = self.provider.verify(signed, self.secrets, now=now_s)
         stripped = signed.without(self.provider.secret_in)
         verified = Verified(self.provider.name, str(proof.key), proof.signed_at)
         return Verification(verified, stripped, self._once(proof), proof.confirm_url if self.confirm else None)
 
     def _once(self, proof: Proof) -> tuple[Once, ...]:
+        # Signed ids first, since an attacker cannot vary them. A delivery id in an unsigned header only marks a
+        # duplicate: if it were exclusive, a forged one could suppress a genuine delivery.
         if proof.replay_key is not None:
             return (Once(f"replay {self.topic}", proof.replay_key),)
         if self.single_use:
@@ -76,7 +78,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The result for a genuine request: its proof, the request without secrets, and what marks a repeat of it."""
+    """The result of verifying a genuine request: its proof, the request without secrets, and the keys of a repeat."""
 
     verified: Verified
     stripped: SignedRequest
@@ -85,13 +87,13 @@ class Verification:
 
 
 class Sources:
-    """All sources of a hub; for a topic the one with the longest match counts."""
+    """Sources of a hub, by topic. Of several that match a topic, the longest counts."""
 
     def __init__(self, sources: Iterable[Source] = ()) -> None:
         self._sources = {source.topic: source for source in sources}
 
     def find(self, topic: str) -> Source | None:
-        """The source that a publish to the topic has to come from, if any."""
+        """Source that a publish to the topic has to come from, or None."""
         if not self._sources:
             return None
         matching = (pattern for pattern in patterns_of(topic) if pattern in self._sources)

@@ -1,8 +1,8 @@
-"""Tokens: whoever holds the HMAC of a path may use that path.
+"""Plain tokens: the HMAC of a path opens that path.
 
 A token is the lower-case hex HMAC of the decoded path under the hub's key: HMAC-SHA1 as the ancestor makes them
 (40 digits), or HMAC-SHA256 (64 digits). A token for a path that ends in ``/`` opens everything beneath it; a token
-for a path without the leading ``/pub`` or ``/sub`` is good for both. It never expires; one narrowed from it may
+for a path without the leading ``/pub`` or ``/sub`` opens both. It never expires; one narrowed from it may
 (`hookbot.access.narrowed_tokens`).
 """
 
@@ -17,12 +17,12 @@ from ..protocol.subscribe import offered_subprotocols
 
 Digest = Literal["sha1", "sha256"]
 DIGESTS: dict[Digest, int] = {"sha1": 40, "sha256": 64}
-"""The kinds of plain tokens, and how many hexadecimal digits each has."""
+"""Kinds of plain tokens, and the number of hexadecimal digits of each."""
 TOKEN_PROTOCOL = "hookbot.token."  # noqa: S105 - a prefix, not a token
 
 
 def find_tokens(request: Request) -> Sequence[str]:
-    """All tokens of a request: Basic user name, Bearer, a websocket's subprotocol, ``?token=`` of a GET."""
+    """Tokens of a request: Bearer, Basic user name, websocket subprotocol, and ``?token=`` of a GET."""
     scheme, _, credentials = request.header("authorization").partition(" ")
     tokens = []
     if scheme.lower() == "bearer":
@@ -38,18 +38,19 @@ def find_tokens(request: Request) -> Sequence[str]:
 
 
 def make_token(key: str, path: str, digest: Digest = "sha1") -> str:
-    """The token that opens `path` (decoded, without query) and, if it ends in ``/``, everything beneath it."""
+    """Token that opens `path` (decoded, without query) and, if it ends in ``/``, everything beneath it."""
     return hmac.new(_bytes(key), _bytes(path), digest).hexdigest()
 
 
 def find_opening(token: str, key: str, path: str, digests: Collection[Digest]) -> str | None:
-    """Of the paths that open `path`, the one that `token` was made for, if any. Each comparison takes constant time.
+    """Path that `token` was made for, among those that open `path`, or None. Comparisons take constant time.
 
-    Which digest it was made with shows in its length; one of another length costs nothing.
+    The length of a token tells its digest; a token of any other length is rejected without an HMAC.
     """
     given = token.encode("utf-8", "replace")
     for digest in digests:
         if DIGESTS[digest] == len(given):
+            # Keyed once and copied, since hashing the key costs as much as hashing a path.
             keyed = hmac.new(_bytes(key), digestmod=digest)
             for opening in opening_paths(path):
                 made = keyed.copy()
@@ -60,7 +61,7 @@ def find_opening(token: str, key: str, path: str, digests: Collection[Digest]) -
 
 
 def opening_paths(path: str) -> Iterator[str]:
-    """Every path whose token opens `path`: itself, its prefixes ending in ``/``, these without ``/pub`` or ``/sub``."""
+    """Paths whose tokens open `path`: itself, its prefixes ending in ``/``, and these without ``/pub`` or ``/sub``."""
     yield from _prefixes(path)
     for segment in ("/pub/", "/sub/"):
         if path.startswith(segment):
@@ -77,5 +78,5 @@ def _prefixes(path: str) -> Iterator[str]:
 
 
 def _bytes(text: str) -> bytes:
-    """The bytes of a text before it was decoded: the environment and command lines hold any bytes."""
+    """Original bytes of a key or path: Python decodes environment and command line with surrogate escapes."""
     return text.encode("utf-8", "surrogateescape")

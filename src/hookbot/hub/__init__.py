@@ -1,10 +1,9 @@
-"""The running whole: configuration, the one nursery, reload, shutdown.
+"""The running hub: configuration, startup, reload and shutdown.
 
-A `Config` holds everything that a hub is started with: options, secrets from the secret store, and the `ConfigFile`,
-whose sections become sources and routers. `run_hub` opens the log, the broker, the routers, the app and the fast path
-in `open_hub`, each around the next, and waits for signals: SIGHUP recreates access control and TLS from the
-configuration and hands them to the running hub, SIGTERM ends subscriptions and requests within the grace, then the
-rest.
+`Config` (config) holds everything that a hub is started with: options, secrets (secret_store), and the `ConfigFile`
+(config_file), whose sections become sources and routers (sections). `open_hub` (hub) opens log, broker, routers, app
+and fast path, each around the next. `run_hub` keeps it open until a signal comes: SIGHUP rebuilds access control and
+TLS from the configuration (reload), SIGTERM starts the shutdown, which is graceful within `grace_s`.
 
-``hookbot serve`` and `hookbot.testing` call it; nothing below knows a `Config`.
+``hookbot serve`` and `hookbot.testing` call it; no package below knows `Config`.
 """

@@ -1,4 +1,4 @@
-"""The configuration of a hub: everything that it is started with, checked."""
+"""The configuration of a hub: options, secrets and sections."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ RANGES_FILE = "ranges.json"
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The options, secrets and sections that a hub runs with."""
+    """Options, secrets and sections of a hub. Durations are in seconds; a limit of None means without limit."""
 
     key: StoredSecret
     data_dir: Path
@@ -32,48 +32,52 @@ class Config:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_client_authorities: Path | None = None
-    """The authorities of certificates that clients may show."""
+    """PEM file with the certificate authorities of client certificates."""
     revoked: frozenset[str] = frozenset()
-    """Names of narrowed tokens that are revoked."""
+    """Names of revoked narrowed tokens."""
     sha1_tokens_live_only: bool = False
-    """Whether tokens as the ancestor makes them, and what is narrowed from them, show no history."""
+    """True if SHA-1 tokens, and tokens narrowed from them, show no history."""
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     failure_rate: Rate = FAILURES
-    """The limit for one client on requests without a valid token or signature."""
+    """Limit for one client on requests without a valid token or signature."""
     publish_rate: Rate | None = None
-    """The limit for one client on publishes."""
+    """Limit for one client on publishes."""
     max_subscribers: int | None = None
     max_subscribers_per_token: int | None = None
     unsafe_prefixes: tuple[str, ...] = ("",)
+    """Unsafe topics that exist, without ``/unsafe/``; by default all of them."""
     sha1_tokens: bool = True
+    """False if SHA-1 tokens, which are those of the ancestor, are not valid."""
     cors_origins: tuple[str, ...] = ()
     door: bool = True
+    """False if the app serves all connections, and the fast path none."""
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     max_receiving_bytes: int = 256 << 20
-    """The limit on all bodies that are being received at once."""
+    """Limit on the bytes of all bodies that are being received at the same time."""
     heartbeat_s: float = 15
     ping_s: float = 30
     deaf_s: float = 90
-    """A websocket subscriber that sends nothing for so long is disconnected."""
+    """Timeout of a websocket subscriber that sends nothing, not even a pong."""
     stall_s: float = 90
-    """A subscriber that reads nothing for so long is disconnected (the ancestor's write deadline)."""
+    """Timeout of a subscriber that reads nothing; the ancestor's write deadline."""
     slow_s: float = 10
-    """A client that sends nothing for so long in the middle of a request is disconnected."""
+    """Timeout of a client that sends nothing in the middle of a request."""
     grace_s: float = 10
+    """Limit on the duration of a shutdown."""
 
     @property
     def leave_s(self) -> float:
-        """The part of the grace in which connections have to close. The rest of it is for saving."""
+        """The part of `grace_s` in which connections have to close. The rest is for saving positions."""
         return 0.9 * self.grace_s
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The key that makes tokens, then the old ones, whose tokens are still valid."""
+        """The key that makes new tokens, then the old keys, whose tokens are still valid."""
         return (self.key.value, *self.old_keys)
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Host (empty: every address) and port of ``:PORT``, ``HOST:PORT`` or ``[IPV6]:PORT``; raises `ConfigError`."""
+    """Host (empty for every address) and port of ``:PORT``, ``HOST:PORT`` or ``[IPV6]:PORT``. Raises `ConfigError`."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"an address to listen on is [HOST]:PORT, not {text!r}")
@@ -81,5 +85,5 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def default_data_dir() -> Path:
-    """The platform's directory for the state of a program, for example ``~/.local/state/hookbot``."""
+    """The platform's directory for a program's state, for example ``~/.local/state/hookbot``."""
     return Path(platformdirs.user_state_dir("hookbot"))

@@ -1,4 +1,4 @@
-"""The configuration file: TOML with any option of ``hookbot serve``, and with sections of sources and routers.
+"""The configuration file: TOML with the options of ``hookbot serve``, and with sections for sources and routers.
 
 Every mistake is reported with its line.
 """
@@ -14,12 +14,12 @@ from ..errors import ConfigError
 
 _HEADER = re.compile(r"\s*\[+\s*([^\]]*?)\s*\]")
 _SYNTAX_ERROR = re.compile(r"(.*?) \(at (?:line ([0-9]+), column [0-9]+|end of document)\)")
-_KINDS = {str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a table"}
+_KINDS = {str: "a string", int: "an integer", bool: "true or false", list: "a list", dict: "a table"}
 _REQUIRED = object()
 
 
 class Mistakes(ConfigError):
-    """The mistakes in one table: a key and a reason for each."""
+    """Mistakes in one table, each with its key and a reason."""
 
     def __init__(self, *mistakes: tuple[str, str]) -> None:
         super().__init__("\n".join(f"{key}: {reason}" for key, reason in mistakes))
@@ -27,25 +27,29 @@ class Mistakes(ConfigError):
 
 
 class Table:
-    """One table of a file, read key by key. Mistakes are collected, and raised by `check`."""
+    """One table of a file, read key by key. Mistakes are collected, and raised together by `check`."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = dict(values)
-        """The values that were not taken yet."""
+        """Values that were not taken yet."""
         self._mistakes: list[tuple[str, str]] = []
 
     def take(
         self, key: str, kind: type, convert: Callable[[Any], Any] | None = None, *, default: Any = _REQUIRED
     ) -> Any:
-        """The value of a key, converted; None for now, where something is wrong. `convert` raises `ConfigError`."""
+        """Remove a key and return its value, converted, or None if there is a mistake, which `check` will raise.
+
+        `convert` raises `ConfigError` for a wrong value.
+        """
         value = self.values.pop(key, default)
         if value is _REQUIRED:
             self.wrong(key, f"the key {key!r} is missing")
             return None
         if value is default:
             return value
+        # Exactly this type, since a bool is an int. The message does not show the value, which may be a secret.
         if type(value) is not kind:
-            self.wrong(key, f"{key} is {_KINDS[kind]}, not {kind_of(value)}")  # and not which, it may be a secret
+            self.wrong(key, f"{key} has to be {_KINDS[kind]}, not {kind_of(value)}")
             return None
         try:
             return convert(value) if convert else value
@@ -58,29 +62,29 @@ class Table:
         self._mistakes.append((key, reason))
 
     def check(self) -> None:
-        """Raises `Mistakes` if there are any."""
+        """Raise `Mistakes` if there are any."""
         if self._mistakes:
             raise Mistakes(*self._mistakes)
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A file, read and split into options and sections, whose values are not checked yet."""
+    """A parsed file, split into options and sections. Their values are not checked yet."""
 
     path: Path | None = None
     text: str = field(default="", repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
-    """The options of `serve`, as they are written."""
+    """Options of ``hookbot serve``, by their names in the file."""
     sources: Sequence[Mapping[str, Any]] = ()
     routers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> "ConfigFile":
-        """Read a file; raises `ConfigError`."""
+        """Read and parse a file. Raises `ConfigError`."""
         try:
             text = path.read_text()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: {error}") from None
+            raise ConfigError(f"{path} cannot be read: {error}") from None
         try:
             tables = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -88,16 +92,17 @@ class ConfigFile:
         sources, routers = tables.pop("sources", []), tables.pop("routers", {})
         file = cls(path, text, tables, sources, routers)
         if not _are_tables(sources, list):
-            raise file.error("a source is a section [[sources]]", "sources", "sources")
+            raise file.error("each source is written as a section [[sources]]", "sources", "sources")
         if not _are_tables(routers, dict):
-            raise file.error("the options of a router are a section [routers.NAME]", "routers", "routers")
+            raise file.error("the options of a router are written as a section [routers.NAME]", "routers", "routers")
         return file
 
     def error(self, reason: str, key: str = "", header: str = "", index: int = 0) -> ConfigError:
-        """The error for `key`, with its line: in the table with the `index`-th such header, or before all tables."""
+        """Error about `key`, with its line: in the `index`-th table with this header, or before all tables."""
         return ConfigError(f"{self.path}:{self._line(key, header, index)}: {reason}")
 
     def _line(self, key: str, header: str, index: int) -> int:
+        # tomllib does not keep lines. A key in an unusual spelling gets the line of its table's header, or the first.
         lines = list(enumerate(self.text.splitlines(), 1))
         headers = [n for n, line in lines if (match := _HEADER.match(line)) and match[1].replace('"', "") == header]
         start = headers[index] if index < len(headers) else 0
@@ -111,7 +116,7 @@ class ConfigFile:
 
 
 def kind_of(value: Any) -> str:
-    """The kind of a value in words, which do not show the value."""
+    """Name of a value's type, for messages that must not show the value."""
     return _KINDS.get(type(value), f"a {type(value).__name__}")
 
 

@@ -1,6 +1,6 @@
-"""The whole hub: log, broker, routers, fast path and app, each around the next.
+"""The running hub: log, broker, consumers, routers, app and fast path, each around the next.
 
-An unexpected error in any of them ends the process, loudly. A router's failure does not.
+An unexpected error in any of them ends the process with a traceback. The failure of a router does not.
 """
 
 import logging
@@ -38,9 +38,12 @@ from .secret_store import resolve_secret
 from .sections import read_routers, unless_wrong
 
 RELOAD = frozenset({signal.SIGHUP} if hasattr(signal, "SIGHUP") else ())
+# A subscription may outlive its token by this long.
 SWEEP_INTERVAL_S = 1.0
-SWEEP_BATCH = 500  # to send a close frame takes some ten microseconds
-BACKLOG = 8192  # a storm of reconnecting subscribers waits here (Linux caps it at net.core.somaxconn)
+# Sending a close frame takes some ten microseconds, so the event loop is held up for five milliseconds at most.
+SWEEP_BATCH = 500
+# After a restart thousands of subscribers reconnect at once. Linux caps this at net.core.somaxconn.
+BACKLOG = 8192
 
 logger = logging.getLogger("hookbot.server")
 
@@ -50,17 +53,19 @@ class RunningHub:
     """A hub that accepts connections."""
 
     url: str
-    """Its address, for example ``http://127.0.0.1:8080``."""
+    """URL of the hub on this machine, for example ``http://127.0.0.1:8080``."""
     broker: Broker
     reload: Callable[[Config], None]
-    """Takes over keys, sources, limits and certificates; raises `ConfigError`, and then everything stays as it was."""
+    """Replaces keys, sources, limits and certificates. Raises `ConfigError`, and then nothing is replaced."""
 
 
 async def run_hub(config: Config, started: Callable[[RunningHub], None], reread: Callable[[], Config]) -> None:
-    """Run a hub until SIGTERM or SIGINT; then finish what was accepted, within `grace_s`. Raises `ConfigError`.
+    """Run a hub until SIGTERM or SIGINT, then finish accepted requests within `grace_s`. Raises `ConfigError`.
 
-    At SIGHUP it takes over the configuration that `reread` returns.
+    `started` is called when the hub accepts connections. On SIGHUP the hub reloads the configuration that `reread`
+    returns; an invalid one is logged and ignored.
     """
+    # Before the hub opens, so that a signal during startup is not lost.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *RELOAD) as signals:
         async with open_hub(config) as hub:
             started(hub)
@@ -70,21 +75,26 @@ async def run_hub(config: Config, started: Callable[[RunningHub], None], reread:
                 try:
                     hub.reload(reread())
                 except ConfigError as error:
-                    logger.error("the configuration stays as it was: %s", error)
+                    logger.error("reload failed, the hub keeps its configuration: %s", error)
 
 
 @asynccontextmanager
-async def open_hub(config: Config, *, clock_us: Callable[[], int] = wall_clock_us) -> AsyncIterator[RunningHub]:
-    """A hub that listens for as long as the block lasts. Raises `ConfigError`.
+async def open_hub(
+    config: Config, *, clock_us: Callable[[], int] = wall_clock_us, sweep_interval_s: float = SWEEP_INTERVAL_S
+) -> AsyncIterator[RunningHub]:
+    """A hub that accepts connections until the block ends. Raises `ConfigError`.
 
-    Shut down from the inside out: connections end, with what they have in hand (within `leave_s`), then routers, then
-    consumers save their positions, then the broker writes what is in line, then the log is closed.
+    It shuts down from the inside out: connections finish their requests and close (within `leave_s`), routers stop,
+    consumers save their positions, the broker writes the drafts that are waiting, and the log is closed.
     """
+    # The whole configuration is checked before anything is opened: a mistake must not leave a new log behind.
     access = make_access_control(config, clock_us)
     specs = unless_wrong(read_routers(config))
     context = make_tls(config)
     tls = Tls(context) if context else None
     async with (
+        # Bound before the log is opened, so that a second hub on this port fails at once. Connections wait in the
+        # backlog until it is served.
         _closing(bind(config.bind)) as sock,
         open_log(config, clock_us) as log,
         open_broker(log, config.retention, clock_us=clock_us) as broker,
@@ -92,7 +102,7 @@ async def open_hub(config: Config, *, clock_us: Callable[[], int] = wall_clock_u
         open_routers(broker, specs, resolve_secret) as routers,
         trio.open_nursery() as background,
     ):
-        background.start_soon(_sweep_subscriptions, access.active)
+        background.start_soon(_sweep_subscriptions, access.active, sweep_interval_s)
         services = _services(config, access, broker, consumers, routers)
         server = Server(create_app(services), connection_limits(config))
         async with trio.open_nursery() as connections:
@@ -107,6 +117,7 @@ async def open_hub(config: Config, *, clock_us: Callable[[], int] = wall_clock_u
             async with fast_path:
                 url = _url(sock, encrypted=tls is not None)
                 yield RunningHub(url, broker, partial(reload, access, tls, config))
+                # Streams first: each ends with its last message, and then its connection has nothing left to wait for.
                 services.streams.close()
                 server.shut_down()
         background.cancel_scope.cancel()
@@ -123,7 +134,7 @@ def _services(
 
 
 def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContextManager[Log]:
-    """The log that the configuration names."""
+    """The log of the configured store. Raises `ConfigError`."""
     if config.store == "memory:":
         return nullcontext(MemoryLog(clock_us=clock_us))
     if config.store == "sqlite:":
@@ -132,21 +143,21 @@ def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContex
 
 
 def connection_limits(config: Config) -> ConnectionLimits:
-    """Limits on untrusted clients."""
+    """Timeouts of the configuration, for connections of untrusted clients."""
     return ConnectionLimits(
         slow_s=config.slow_s, stall_s=config.stall_s, ping_s=config.ping_s, deaf_s=config.deaf_s, grace_s=config.leave_s
     )
 
 
 def bind(address: str) -> socket.socket:
-    """A listening socket for ``:PORT`` (every address), ``HOST:PORT`` or ``[IPV6]:PORT``. Raises `ConfigError`."""
+    """Listening socket for ``:PORT`` (every address), ``HOST:PORT`` or ``[IPV6]:PORT``. Raises `ConfigError`."""
     host, port = parse_address(address)
     everywhere = not host and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if everywhere or ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=everywhere)
     except (OSError, OverflowError) as error:
-        raise ConfigError(f"cannot listen on {address!r}: {error}") from None
+        raise ConfigError(f"the hub cannot listen on {address!r}: {error}") from None
 
 
 @asynccontextmanager
@@ -155,9 +166,9 @@ async def _closing(sock: socket.socket) -> AsyncIterator[socket.socket]:
         yield sock
 
 
-async def _sweep_subscriptions(active: ActiveSubscriptions) -> None:
+async def _sweep_subscriptions(active: ActiveSubscriptions, interval_s: float) -> None:
     while True:
-        await trio.sleep(SWEEP_INTERVAL_S)
+        await trio.sleep(interval_s)
         for n, _ in enumerate(active.sweep(), 1):
             if n % SWEEP_BATCH == 0:
                 await trio.lowlevel.checkpoint()

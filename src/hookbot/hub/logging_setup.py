@@ -1,4 +1,4 @@
-"""Logging of the process: a line of text, or of JSON, for each record, on standard error."""
+"""Logging of the process: records on standard error, as text or as JSON."""
 
 import json
 import logging
@@ -7,14 +7,14 @@ from typing import Literal
 
 
 class TextFormatter(logging.Formatter):
-    """One line, with further lines indented: nothing that an untrusted client sent can look like a line of its own."""
+    """Formatter for lines of text. Further lines of a record are indented, so that no client can forge a record."""
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).replace("\n", "\n    ")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object in each line."""
+    """Formatter for lines of JSON, one object for each record."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -29,7 +29,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up_logging(form: Literal["text", "json"], level: str) -> None:
-    """Log to standard error in this form, from this level on."""
+    """Log to standard error in this form: hookbot's records from `level` on, those of libraries from WARNING on."""
     handler = logging.StreamHandler()
     if form == "json":
         handler.setFormatter(JsonFormatter())

@@ -1,4 +1,4 @@
-"""Access control as configured, when the hub starts and whenever it reloads its configuration."""
+"""Access control and TLS from the configuration, when the hub starts and when it reloads."""
 
 import logging
 import ssl
@@ -20,13 +20,13 @@ NEED_RESTART = frozenset(
         *("heartbeat_s", "ping_s", "deaf_s", "stall_s", "slow_s", "grace_s"),
     }
 )
-"""The fields of a `Config` that a running hub does not take over."""
+"""Fields of `Config` that a reload does not change."""
 
 logger = logging.getLogger("hookbot.reloading")
 
 
 def make_access_control(config: Config, clock_us: Callable[[], int] = wall_clock_us) -> AccessControl:
-    """The access control that the configuration describes; raises `ConfigError`."""
+    """Access control with the keys, sources and limits of the configuration. Raises `ConfigError`."""
     return AccessControl(
         make_authorizer(config),
         clock_us=clock_us,
@@ -43,7 +43,7 @@ def make_access_control(config: Config, clock_us: Callable[[], int] = wall_clock
 
 
 def make_authorizer(config: Config) -> Authorizer:
-    """The authorizer with the keys and revocations of the configuration."""
+    """Authorizer with the keys and revocations of the configuration."""
     return Authorizer(
         config.keys,
         digests=("sha1", "sha256") if config.sha1_tokens else ("sha256",),
@@ -53,24 +53,25 @@ def make_authorizer(config: Config) -> Authorizer:
 
 
 def make_tls(config: Config) -> ssl.SSLContext | None:
-    """The TLS context for connections; None where they are not encrypted. Raises `ConfigError`."""
+    """TLS context for connections, or None without a certificate. Raises `ConfigError`."""
     return make_context(config.tls_certificate, config.tls_key, config.tls_client_authorities)
 
 
 def reload(access: AccessControl, tls: Tls | None, initial: Config, config: Config) -> None:
-    """Take over keys, sources, limits and certificates, all or, when `ConfigError` is raised, none of them.
+    """Replace keys, sources, limits and certificates in the running hub, or none of them if `ConfigError` is raised.
 
     Changes since the `initial` configuration that need a restart are logged.
     """
+    # Everything that can fail comes before the first change.
     new, context = make_access_control(config), make_tls(config)
     if (context is None) is not (tls is None):
-        raise ConfigError("whether the hub speaks TLS is decided when it starts")
+        raise ConfigError("TLS cannot be turned on or off by a reload: restart the hub")
     if tls and context:
         tls.context = context
     access.adopt(new)
-    logger.info("the configuration was read again")
+    logger.info("the configuration was reloaded")
     changed = {field.name for field in fields(Config) if getattr(initial, field.name) != getattr(config, field.name)}
     if initial.file.routers != config.file.routers:
         changed.add("routers")
     if waiting := changed & NEED_RESTART:
-        logger.warning("these have changed, and need a restart: %s", ", ".join(sorted(waiting)))
+        logger.warning("changes to these options need a restart: %s", ", ".join(sorted(waiting)))

@@ -1,7 +1,7 @@
-"""The sections of a configuration file: sources and routers, parsed one by one, so that every mistake is reported."""
+"""The sections of a configuration file: sources and routers. All mistakes are reported, not only the first."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from ipaddress import ip_network
 from typing import Any, TypeVar
 
@@ -34,11 +34,12 @@ SOURCE_KEYS = (
     "publish_rate",
     "confirm",
 )
-"""The keys of a ``[[sources]]`` section, beside the options of its provider."""
+"""Keys of a ``[[sources]]`` section. All others are options of its provider."""
 
 
 def read_sources(config: Config) -> Iterator[Source | ConfigError]:
-    """The sources that GitHub routers bring along; then each configured source, or all that is wrong with it."""
+    """Sources of the configuration, or the mistakes in them: first those of GitHub routers, then the sections."""
+    # A configured source replaces that of a GitHub router with the same topic, since `Sources` takes the last one.
     yield from _github_sources(config)
     try:
         ranges = networks_of(read_ranges(config.data_dir / RANGES_FILE))
@@ -62,12 +63,13 @@ def read_sources(config: Config) -> Iterator[Source | ConfigError]:
 def parse_source(
     section: Mapping[str, Any], resolve: Callable[[str], str], ranges: Mapping[str, Sequence[Network]]
 ) -> Source:
-    """The source that a ``[[sources]]`` section describes; keys beside `SOURCE_KEYS` are options of the provider.
+    """Source of a ``[[sources]]`` section. Raises `Mistakes`, with all of them.
 
-    `resolve` turns ``env:NAME`` and ``file:PATH`` into the secret; `ranges` are networks that `allow_from` may name.
-    Raises `Mistakes`, which has all of them.
+    `resolve` returns the secret for ``env:NAME`` or ``file:PATH``; `ranges` are the networks for the names in
+    `allow_from`.
     """
     table = Table(section)
+    # The provider comes first, since it knows which other keys are options, and checks the secrets.
     provider = _provider(table, resolve)
     rate = table.take("publish_rate", str, Rate.parse, default=None)
     source = Source(
@@ -89,7 +91,7 @@ def parse_source(
 
 
 def read_routers(config: Config) -> Iterator[RouterSpec | ConfigError]:
-    """Each router that is to run, or what is wrong with its section; a GitHub router may use the hub's secrets."""
+    """Routers of the configuration, or the mistakes in them. A GitHub router without secrets gets the hub's."""
     for router in config.routers:
         name = name_of(router)
         options = dict(config.file.routers.get(name, {}))
@@ -102,7 +104,7 @@ def read_routers(config: Config) -> Iterator[RouterSpec | ConfigError]:
 
 
 def needs_github_secret(routers: tuple[str, ...], sections: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether one of the routers is a GitHub router without secrets of its own."""
+    """True if any of the routers is a GitHub router without secrets of its own."""
     return any("secrets" not in section for _, section in _github_routers(routers, sections))
 
 
@@ -110,7 +112,7 @@ T = TypeVar("T")
 
 
 def unless_wrong(read: Iterator[T | ConfigError]) -> list[T]:
-    """All sections that were read; raises one `ConfigError` with everything that is wrong."""
+    """Sections that were read. Raises one `ConfigError` with all mistakes, one in each line."""
     everything = list(read)
     if wrong := [str(one) for one in everything if isinstance(one, ConfigError)]:
         raise ConfigError("\n".join(wrong))
@@ -128,7 +130,7 @@ def _github_routers(
 
 
 def _github_sources(config: Config) -> Iterator[Source | ConfigError]:
-    """A source for each topic of a GitHub router, which takes only what is signed with one of its secrets."""
+    """Source for the topic of each GitHub router, so that only signed deliveries are stored."""
     secrets: dict[str, list[str]] = {}
     for name, section in _github_routers(config.routers, config.file.routers):
         try:
@@ -142,27 +144,27 @@ def _github_sources(config: Config) -> Iterator[Source | ConfigError]:
 
 
 def _check(source: Source, config: Config) -> None:
-    """Raises `Mistakes` for what conflicts with other options of the hub."""
+    """Raise `Mistakes` for conflicts with other options of the hub."""
     if source.certificates and not config.tls_client_authorities:
-        raise Mistakes(("certificates", "certificates are only asked for with --sslca"))
+        raise Mistakes(("certificates", "the hub only asks for client certificates with --sslca"))
     window_s, dedup_s = source.provider.window_s, config.retention.dedup_s
     if window_s > dedup_s:
         reason = (
-            f"a request stays good for {window_s:.0f} seconds, from max_age before its time to max_age after it: "
-            f"so long a repeat has to be remembered, and --dedup-window is {dedup_s:.0f} seconds"
+            f"with this max_age a signature is valid for {window_s:.0f} seconds, but replays are only recognised for "
+            f"{dedup_s:.0f} seconds: raise --dedup-window, or lower max_age"
         )
         raise Mistakes(("max_age", reason))
 
 
 def _provider(table: Table, resolve: Callable[[str], str]) -> Any:
-    """The provider with its options, of which there is no list until it is known; None if something is wrong."""
+    """Provider with its options, or None if there is a mistake. Takes all keys that are not in `SOURCE_KEYS`."""
     provider: Provider | None = table.take("provider", str, load_provider)
     options = {key: table.values.pop(key) for key in tuple(table.values) if key not in SOURCE_KEYS}
     if provider is None:
         return None
     for name in options.keys() - set(provider.options):
         close = did_you_mean(name, (*SOURCE_KEYS, *provider.options))
-        table.wrong(name, f"neither sources nor {provider.name} have the option {name!r}{close and f', {close}'}")
+        table.wrong(name, f"a source with the provider {provider.name} has no option {name!r}{close and f', {close}'}")
     try:
         known = {name: options[name] for name in provider.options if name in options}
         resolved = {name: resolve(value) if isinstance(value, str) else value for name, value in known.items()}
@@ -174,7 +176,7 @@ def _provider(table: Table, resolve: Callable[[str], str]) -> Any:
 
 def _secrets(secrets: list[Any], provider: Provider | None, resolve: Callable[[str], str]) -> Sequence[str]:
     if not secrets:
-        raise ConfigError("a source has at least one secret")
+        raise ConfigError("a source needs at least one secret")
     resolved = [resolve(secret) for secret in _strings(secrets)]
     if provider:
         for secret in resolved:
@@ -184,14 +186,14 @@ def _secrets(secrets: list[Any], provider: Provider | None, resolve: Callable[[s
 
 def _strings(values: list[Any]) -> Sequence[str]:
     if not all(isinstance(value, str) for value in values):
-        raise ConfigError("this is a list of texts")
+        raise ConfigError("this has to be a list of strings")
     return values
 
 
 def _topic(text: str) -> str:
     action, topic = split_path(f"/{text}" if text.startswith("pub/") else text)
     if action == "publish":
-        raise ConfigError(f"what is posted to {text} has the topic {topic}: write that")
+        raise ConfigError(f"{text} is a path, its topic is {topic}: write that")
     try:
         return check_topic(text)
     except InvalidTopic as error:
@@ -200,13 +202,13 @@ def _topic(text: str) -> str:
 
 def _url(text: str) -> str:
     if not text.startswith(("https://", "http://")):
-        raise ConfigError("the URL of a hub is like https://hooks.example.com")
+        raise ConfigError(f"the URL of a hub is like https://hooks.example.com, not {text!r}")
     return text.rstrip("/")
 
 
 def _positive(number: int) -> int:
     if number < 1:
-        raise ConfigError(f"this is a number from 1 on, not {number}")
+        raise ConfigError(f"this has to be at least 1, not {number}")
     return number
 
 
@@ -217,22 +219,19 @@ def _networks(texts: list[Any], ranges: Mapping[str, Sequence[Network]]) -> tupl
             networks += ranges[text] if text in ranges else [ip_network(text)]
         except ValueError as error:
             raise ConfigError(
-                f"{error}; a network is like 192.0.2.0/24, or a name that `hookbot update-ranges` was called with"
+                f"{error}; a network is like 192.0.2.0/24, or the name of a list from `hookbot update-ranges`"
             ) from None
     return tuple(networks)
 
 
 def _certificate(text: str) -> str:
-    """A fingerprint in lower case and without colons, or a subject spelled as `Source.check_sender` compares it."""
+    """Fingerprint or subject of a certificate, in the form that `Source.check_sender` compares."""
     digits = text.replace(":", "").lower()
-    try:
-        if len(bytes.fromhex(digits)) == sha256().digest_size:
-            return digits
-    except ValueError:
-        pass
+    if re.fullmatch("[0-9a-f]{64}", digits):
+        return digits
     try:
         return Name.from_rfc4514_string(text).rfc4514_string()
     except ValueError:
         raise ConfigError(
-            f"a certificate is told by its SHA-256 (64 hexadecimal digits) or its subject (CN=...): {text!r}"
+            f"a certificate is given by its SHA-256 (64 hexadecimal digits) or its subject (CN=...), not {text!r}"
         ) from None

@@ -1,10 +1,10 @@
-"""The append-only log: every message in the order of its id, and the only durable state of a hub.
+"""The append-only log: all messages in the order of their ids, the only durable state of a hub.
 
-- A `Log` (`contract`) is what any engine promises. `memory.MemoryLog` keeps nothing over a restart,
-  `sqlite.SqliteLog` one file: `sqlite_file` opens it, `sqlite_queries` reads and writes its tables.
-- A `Batch` (`deduplication`) turns drafts into messages, or into duplicates of earlier ones.
-- A `Partition` (`retention`) is the account of the safe or of the unsafe messages; it says what has to go.
-- An `Engine` (`engine`) is what all of them keep in memory: partitions, the heads of topics, ranges to scan.
+- `Log` (`contract`) is the interface of all engines. `MemoryLog` (`memory`) loses everything at a restart; `SqliteLog`
+  (`sqlite`) stores one file, which `sqlite_file` opens and `sqlite_queries` reads and writes.
+- `Batch` (`deduplication`) turns the drafts of one commit into messages, or into duplicates of earlier ones.
+- `Partition` (`retention`) counts the safe or the unsafe messages, and selects those to delete.
+- `Engine` (`engine`) is the base class of both engines, with the state that they keep in memory.
 
-The broker's writer appends and trims; the broker's page cache, and whoever resumes, reads.
+The broker's writer appends and trims; the broker's page cache and resuming subscriptions read.
 """

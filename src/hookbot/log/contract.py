@@ -12,11 +12,11 @@ from .retention import Retention
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Consecutive messages of what a filter selects, in the order asked for.
+    """Consecutive messages that a filter selects, in the order requested.
 
-    Everything selected up to and including `next_after` is in this page or was before it; when
-    `next_after` is the head, the page reached the end of the log. (Backwards: down to and including
-    `next_after`; 0 when the page reached the beginning.)
+    The next page starts after position `next_after`: every selected message up to there is in this page or in an
+    earlier one. It equals the head when the page reaches the end of the log. Backwards, the next page starts before
+    `next_after`, which is 0 when the page reaches the beginning.
     """
 
     messages: Sequence[Message]
@@ -25,7 +25,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class SavedCursor:
-    """A position in the log that somebody asked the hub to remember."""
+    """A position in the log, stored under a name: of a cursor, a group or a router."""
 
     name: str
     position: int
@@ -33,49 +33,53 @@ class SavedCursor:
 
 
 class Log(Protocol):
-    """A log, whatever its engine. Positions count from 1, strictly increasing, never reused, even after retention."""
+    """Append-only record of messages, the interface of all engines.
+
+    Positions count from 1, strictly increase, and are never reused, even after retention. Except for `append` and
+    `trim`, which the broker's writer alone calls, methods may be called concurrently.
+    """
 
     @property
     def epoch(self) -> str:
-        """Eight random letters that name this log; a wiped log gets others."""
+        """Eight random letters that name this log, so that ids of another one, or of an earlier one, are recognised."""
 
     @property
     def head(self) -> int:
-        """The position of the newest message ever appended; 0 before the first."""
+        """Position of the newest message ever appended, 0 before the first."""
 
     async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = {}) -> Sequence[Outcome]:
-        """Store all drafts and cursors in one durable commit (a cursor of None is deleted).
+        """Store all drafts and cursors in one durable commit, and return the outcome of each draft in order.
 
-        Only one caller at a time; the broker's writer. Not cancellable once begun. Raises
-        `Unavailable`, with nothing of it stored, when the store cannot take it; a later call may succeed.
+        A cursor of None is deleted. Only one call at a time; not cancellable once started. Raises `Unavailable` if the
+        storage fails: then nothing is stored, and a later call may succeed.
         """
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
-        """The next messages that `wanted` selects after position `after`.
+        """Page of the messages that `wanted` selects after position `after`; with `newest`, before it, newest first.
 
-        At most `limit`, of about `max_bytes` (but one, however large). With `newest`, backwards: those before
-        position `after`, newest first. May return fewer, even none, before the end, since one call scans only
-        a bounded range of the log; go on from `next_after`. Raises `Unavailable`.
+        A page has at most `limit` messages of `max_bytes` together, but at least one, however large. It may have fewer,
+        even none, since one call scans a bounded range of the log: continue from `next_after`. Cancelling is safe.
+        Raises `Unavailable`.
         """
 
     async def position_before(self, time_us: int) -> int:
-        """The position after which everything was stored at or after `time_us`. Raises `Unavailable`."""
+        """Position after which all messages were stored at `time_us` or later. Raises `Unavailable`."""
 
     def lost_up_to(self, wanted: TopicFilter) -> int:
-        """The highest position that retention may have taken from what `wanted` selects; 0 if nothing was.
+        """Highest position at which retention may have deleted a message that `wanted` selects, 0 if there is none.
 
-        Whoever continues after a lower position has to be told of a gap.
+        A subscription that resumes after a lower position has a gap.
         """
 
     async def cursors(self, prefix: str = "") -> Sequence[SavedCursor]:
-        """All saved cursors whose name begins with `prefix`, by name. Raises `Unavailable`."""
+        """Saved cursors whose names begin with `prefix`, sorted by name. Raises `Unavailable`."""
 
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
-        """Delete one bounded step of what `retention` no longer keeps; True when there is more to do.
+        """Delete one bounded step of the messages and keys that `retention` no longer keeps; True if there is more.
 
-        Called by the same task as `append`, between batches. Costs next to nothing when nothing is due.
-        Raises `Unavailable`, with nothing of it deleted.
+        Cheap when nothing is due, so the writer calls it between batches. Raises `Unavailable`, and then nothing of
+        this step is deleted.
         """
 
     async def probe(self) -> None:
-        """Raises `Unavailable` unless the store can be written to now; it really writes, so do not ask too often."""
+        """Write to the storage and undo that. Raises `Unavailable` if it fails. Costs as much as an append."""

@@ -1,6 +1,6 @@
-"""Deduplication: a draft becomes a message, or a duplicate of an earlier one that brought the same key.
+"""Deduplication: a draft becomes a message, or a duplicate of an earlier message with the same key.
 
-The same in every engine; each brings what it remembers of the keys.
+All engines share it; each stores the keys in its own way.
 """
 
 from collections.abc import Mapping
@@ -14,42 +14,42 @@ from ..protocol.topics import is_unsafe
 from .retention import Row
 
 Outcome = Message | Duplicate | KeyReused
-"""The result for one draft. A `KeyReused` is returned, not raised: the rest of its batch is stored."""
+"""Result of appending one draft. `KeyReused` is returned, not raised, since the rest of the batch is stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class FirstUse:
-    """The message that brought a key first."""
+    """First use of a key: the message that was published with it."""
 
     position: int
     time_us: int
     unsafe: bool
-    """Whether an untrusted client brought it, so that it goes with its message. One of a verified sender does not:
-    whoever fills the unsafe topics must not make a replay pass."""
+    """True if an untrusted client chose the key; then it is deleted together with its message. The key of a verified
+    sender is kept for its full time: otherwise a flood of unsafe messages would make a replay possible."""
     fingerprint: bytes
 
 
 def digest(once: Once) -> bytes:
-    """Sixteen bytes that stand for scope and key, so that a long key costs no more than a short one."""
+    """Digest of scope and key in 16 bytes, so that a long key takes no more space than a short one."""
     return blake2b(encode_json([once.scope, once.key]).encode(), digest_size=16).digest()
 
 
 @dataclass(slots=True)
 class Batch:
-    """The drafts of one commit: each is given the next position, unless a key says that it was here before."""
+    """Drafts of one commit. Each gets the next position, unless its key was used before."""
 
     epoch: str
     head: int
     time_us: int
     known: Mapping[bytes, FirstUse]
-    """First uses of their keys that the log remembers."""
+    """First uses that the log has stored, at least for the keys of these drafts."""
     keys: dict[bytes, FirstUse] = field(default_factory=dict)
-    """First uses in this batch, for the log to remember."""
+    """First uses in this batch, for the log to store."""
     stored: list[tuple[Row, Message]] = field(default_factory=list)
-    """Messages for the log to store."""
+    """Messages of this batch, for the log to store."""
 
     def add(self, draft: Draft) -> Outcome:
-        """The draft as a message with the next id; or why it is not stored."""
+        """Add a draft and return it as a message with the next id, or the reason why it is not stored."""
         duplicate_of = None
         for once in draft.once:
             first = self._first_use(digest(once))
@@ -60,12 +60,12 @@ class Batch:
         return self._store(draft, duplicate_of)
 
     def rows(self, *, unsafe: bool) -> list[Row]:
-        """The rows for one partition of the log."""
+        """Rows of the safe or the unsafe partition."""
         return [row for row, message in self.stored if is_unsafe(message.topic) is unsafe]
 
     @property
     def positions(self) -> list[tuple[str, int]]:
-        """Topic and position of each message."""
+        """Topic and position of each message, in order."""
         return [(message.topic, row[0]) for row, message in self.stored]
 
     def _first_use(self, key: bytes) -> FirstUse | None:
@@ -73,7 +73,7 @@ class Batch:
 
     def _refuse(self, once: Once, first: FirstUse) -> Duplicate | KeyReused:
         if once.fingerprint and first.fingerprint and once.fingerprint != first.fingerprint:
-            return KeyReused(f"the key {once.key[:80]!r} was used before, with another body")
+            return KeyReused(f"the key {once.key[:80]!r} was used before with a different body")
         return Duplicate(format_id(self.epoch, first.position))
 
     def _store(self, draft: Draft, duplicate_of: str | None) -> Message:
@@ -90,6 +90,7 @@ class Batch:
             time_us=self.time_us,
         )
         self.stored.append(((self.head, self.time_us, draft.size), message))
+        # A dictionary, since a draft may name one key twice.
         for key, once in {digest(once): once for once in draft.once}.items():
             if self._first_use(key) is None:
                 unsafe = is_unsafe(draft.topic) and draft.verified is None

@@ -1,4 +1,4 @@
-"""The state that every engine of a log keeps in memory, and the rules that follow from it."""
+"""The base of all engines: their state in memory, and the rules that depend only on it."""
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,19 +10,20 @@ from ..protocol.topics import TopicFilter, is_unsafe, patterns_of
 from .deduplication import Batch, FirstUse
 from .retention import PARTITIONS, Partition
 
-PATTERNS = 1 << 15  # of 100 bytes each, some 10 MiB in both generations
+# With 100 bytes for each pattern, both generations take some 10 MiB.
+PATTERNS = 1 << 15
 
 
 def new_epoch() -> str:
-    """Eight random letters, for a log that begins."""
+    """Eight random letters that name a new log."""
     return "".join(secrets.choice(ascii_lowercase) for _ in range(8))
 
 
 @dataclass(frozen=True, slots=True)
 class ScanRange:
-    """The positions after `low`, up to and including `high`, which one call of `Log.read` scans.
+    """Positions that one call of `Log.read` scans: those after `low`, up to and including `high`.
 
-    `end` is what `Page.next_after` becomes when all that was found there fits into the page.
+    `end` is the `next_after` of a page that holds everything found there.
     """
 
     low: int
@@ -31,29 +32,31 @@ class ScanRange:
 
 
 class TopicHeads:
-    """The newest position that each pattern selects, for the patterns that were in use last.
+    """Newest position of each recently used pattern, to answer "nothing new" without reading the disk.
 
-    Answers "nothing new here" without a look at the disk. It remembers two generations of at least `PATTERNS`
-    patterns. What has dropped out of both selects nothing newer than the end of the generation that was forgotten.
+    Patterns are kept in two generations of `max_patterns` each. A pattern in neither of them selects no message newer
+    than the end of the generation that was dropped last.
     """
 
-    def __init__(self, head: int) -> None:
+    def __init__(self, head: int, *, max_patterns: int = PATTERNS) -> None:
+        self._max_patterns = max_patterns
         self._young: dict[str, int] = {}
         self._old: dict[str, int] = {}
         self._turned = head
         self._forgotten = head
 
     def add(self, positions: Iterable[tuple[str, int]]) -> None:
-        """Take note of topics and positions of messages, in the order of positions."""
+        """Record topics and positions of new messages, in the order of positions."""
+        # Only the newest message of a topic counts, and a batch often has many of one topic.
         for topic, position in sorted(dict(positions).items(), key=itemgetter(1)):
             for pattern in patterns_of(topic):
                 self._young[pattern] = position
-            if len(self._young) >= PATTERNS:
+            if len(self._young) >= self._max_patterns:
                 self._old, self._young = self._young, {}
                 self._forgotten, self._turned = self._turned, position
 
     def of(self, wanted: TopicFilter) -> int:
-        """A position after which `wanted` selects nothing."""
+        """Upper bound on the positions that `wanted` selects."""
         return max(map(self._of_pattern, wanted.patterns), default=0)
 
     def _of_pattern(self, pattern: str) -> int:
@@ -61,7 +64,7 @@ class TopicHeads:
 
 
 class Engine:
-    """The common part of all engines; each completes `Log` with what stores, reads and deletes messages."""
+    """Base class of all engines, without storage: each adds the methods of `Log` that store, read and delete."""
 
     def __init__(self, epoch: str, partitions: Sequence[Partition], clock_us: Callable[[], int]) -> None:
         self.epoch = epoch
@@ -77,11 +80,11 @@ class Engine:
         return max((partition.lost for partition in self._selected(wanted)), default=0)
 
     def _lost_before(self, time_us: int) -> int:
-        """The newest position that retention took of what was stored before `time_us`."""
+        """Newest position that retention deleted among messages stored before `time_us`, 0 if there is none."""
         return max((partition.lost for partition in self._partitions if partition.lost_us < time_us), default=0)
 
     def _scan_range(self, wanted: TopicFilter, *, after: int, newest: bool, length: int) -> ScanRange:
-        """At most `length` positions from `after` on, or back, without those where nothing of `wanted` is left."""
+        """At most `length` positions after `after`, or before it, without the ends where `wanted` selects nothing."""
         floor = min((partition.passed for partition in self._selected(wanted)), default=0)
         top = self._heads.of(wanted)
         if newest:
@@ -93,12 +96,13 @@ class Engine:
         return ScanRange(low, high, high if high < top else self.head)
 
     def _new_batch(self, known: Mapping[bytes, FirstUse]) -> Batch:
-        """An empty batch after the head; the times of messages never run backwards, even if the clock does."""
+        """Empty batch that continues after the head."""
+        # Times never decrease, even if the clock is set back: `position_before` searches them by bisection.
         time_us = max(self._clock_us(), *(partition.head_us for partition in self._partitions))
         return Batch(self.epoch, self.head, time_us, known)
 
     def _grown(self, batch: Batch) -> list[Partition]:
-        """The partitions after `batch` was stored."""
+        """Partitions with the messages of `batch` added."""
         return [self._partitions[unsafe].grown(batch.rows(unsafe=unsafe)) for unsafe in PARTITIONS]
 
     def _selected(self, wanted: TopicFilter) -> Iterable[Partition]:

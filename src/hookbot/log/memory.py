@@ -1,4 +1,4 @@
-"""The log in memory, for tests and for hubs that need to remember nothing."""
+"""The log in memory, for tests and for hubs whose messages need not survive a restart."""
 
 from bisect import bisect_left, bisect_right
 from collections import ChainMap
@@ -16,14 +16,16 @@ from .deduplication import FirstUse, Outcome
 from .engine import Engine, ScanRange, new_epoch
 from .retention import PARTITIONS, STEP_ROWS, Partition, Retention, RetentionLimits, Row
 
-SCAN_LENGTH = 20_000  # scanning this many positions takes a few milliseconds
+# Scanning this many positions blocks the event loop for a few milliseconds.
+SCAN_LENGTH = 20_000
 
 
 class MemoryLog(Engine):
-    """A log that is gone when its process is. It uses no threads, so Trio's test clocks understand it."""
+    """Log in memory, lost when the process ends. It uses no threads, so it works with Trio's test clocks."""
 
-    def __init__(self, *, clock_us: Callable[[], int] = wall_clock_us) -> None:
+    def __init__(self, *, clock_us: Callable[[], int] = wall_clock_us, scan_length: int = SCAN_LENGTH) -> None:
         super().__init__(new_epoch(), [Partition() for _ in PARTITIONS], clock_us)
+        self._scan_length = scan_length
         self._entries: tuple[list[_Entry], list[_Entry]] = [], []
         self._keys: tuple[dict[bytes, FirstUse], dict[bytes, FirstUse]] = {}, {}
         self._cursors: dict[str, SavedCursor] = {}
@@ -44,7 +46,7 @@ class MemoryLog(Engine):
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         await trio.lowlevel.checkpoint()
-        scan = self._scan_range(wanted, after=after, newest=newest, length=SCAN_LENGTH)
+        scan = self._scan_range(wanted, after=after, newest=newest, length=self._scan_length)
         parts = [_within(entries, scan, newest=newest) for entries in self._entries]
         selects = cache(wanted.matches)
         found = (entry for entry in merge(*parts, key=_position, reverse=newest) if selects(entry[1].topic))

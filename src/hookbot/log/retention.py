@@ -1,7 +1,7 @@
-"""Retention: how much history is kept, and the account of it that says what has to go.
+"""Retention: limits on the history, and the totals that tell which messages exceed them.
 
-A log has two partitions, the safe and the unsafe messages. Each has limits of its own, so that untrusted clients,
-who may publish to unsafe topics, never push out a safe message.
+A log has two partitions, the safe and the unsafe messages. Each has its own limits, so that untrusted clients, which
+may publish to unsafe topics, never displace a safe message.
 """
 
 from collections.abc import Sequence
@@ -9,22 +9,23 @@ from dataclasses import dataclass, replace
 from math import inf
 
 PARTITIONS = (False, True)
-"""The safe and the unsafe partition: whether its messages are unsafe is also its index in a sequence of both."""
+"""The safe and the unsafe partition. `unsafe` is also the index of a partition in a sequence of both."""
 
-STEP_ROWS = 500  # a step of this many 1 KB messages holds up the writer for a few milliseconds
-STEP_BYTES = 8 << 20  # the pages of a deleted body are touched one by one
+# Deleting this many messages of 1 KB delays the writer by a few milliseconds.
+STEP_ROWS = 500
+# For larger messages bytes count: SQLite touches each page of a deleted body.
+STEP_BYTES = 8 << 20
 
 Row = tuple[int, int, int]
-"""Position, time in microseconds and size of a message."""
+"""Position, time (microseconds since 1970) and size (bytes) of a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Limits on the history that is kept: the first one reached counts. None means without limit.
+    """Limits on the history that is kept; the first one reached applies. None means without limit.
 
-    Unsafe topics, where untrusted clients publish, count against budgets of their own (`max_unsafe_bytes`, and
-    `max_count` once more), so that they never push out a safe message. Idempotency keys live for `dedup_s`; those of
-    untrusted clients go with their messages at the latest.
+    Unsafe messages have limits of their own: `max_unsafe_bytes`, and `max_count` again. Keys for deduplication are kept
+    for `dedup_s`; those of untrusted clients are deleted together with their messages at the latest.
     """
 
     max_age_s: float | None = 7 * 86400
@@ -36,7 +37,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class RetentionLimits:
-    """The limits that a `Retention` sets for one partition at one moment."""
+    """Limits of a `Retention` for one partition at one moment."""
 
     before_us: float
     max_count: float
@@ -45,7 +46,7 @@ class RetentionLimits:
 
     @classmethod
     def of(cls, retention: Retention, *, unsafe: bool, now_us: int) -> "RetentionLimits":
-        """The limits of the safe or the unsafe partition at `now_us`."""
+        """Limits of the safe or the unsafe partition at `now_us`."""
         max_bytes = retention.max_unsafe_bytes if unsafe else retention.max_bytes
         return cls(
             before_us=-inf if retention.max_age_s is None else now_us - retention.max_age_s * 1_000_000,
@@ -55,13 +56,13 @@ class RetentionLimits:
         )
 
     def exceeded(self, count: int, size: int, oldest_us: int) -> bool:
-        """Whether the oldest of `count` messages of `size` bytes together has to go."""
+        """True if the oldest of `count` messages of `size` bytes together has to be deleted."""
         return count > self.max_count or size > self.max_bytes or oldest_us < self.before_us
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """The account of the safe or the unsafe messages of a log, stored in the same commit as the messages it counts."""
+    """Totals of the safe or the unsafe messages of a log, stored in the same commit as the messages they count."""
 
     head: int = 0
     """Position and time of the newest message ever appended."""
@@ -69,15 +70,15 @@ class Partition:
     count: int = 0
     size: int = 0
     lost: int = 0
-    """Position and time of the newest message that retention took; everything before it is gone, too."""
+    """Position and time of the newest message that was deleted. All messages before it are deleted, too."""
     lost_us: int = 0
     passed: int = 0
-    """No message is left up to here; not before `lost`."""
+    """Position up to which no messages are left, at least `lost`. The next step of retention starts here."""
     oldest_us: int = 0
-    """No message that is left is older than this."""
+    """Lower bound on the time of the oldest message left."""
 
     def grown(self, rows: Sequence[Row]) -> "Partition":
-        """The account after these messages were appended."""
+        """The partition after these messages were appended."""
         if not rows:
             return self
         head, head_us, _ = rows[-1]
@@ -86,11 +87,11 @@ class Partition:
         return replace(self, head=head, head_us=head_us, count=self.count + len(rows), size=size, oldest_us=oldest_us)
 
     def due(self, limits: RetentionLimits) -> bool:
-        """Whether there may be something to delete."""
+        """True if there may be messages to delete."""
         return self.passed < self.head and limits.exceeded(self.count, self.size, self.oldest_us)
 
     def doomed(self, oldest: Sequence[Row], limits: RetentionLimits) -> int:
-        """How many of its `oldest` messages have to go now; one step never takes more than about `STEP_BYTES`."""
+        """Number of its `oldest` messages to delete in one step, which is limited to about `STEP_BYTES`."""
         count, size = self.count, self.size
         for taken, (_, time_us, row_size) in enumerate(oldest):
             if not limits.exceeded(count, size, time_us) or self.size - size >= STEP_BYTES:
@@ -99,7 +100,7 @@ class Partition:
         return len(oldest)
 
     def shrunk(self, oldest: Sequence[Row], taken: int) -> "Partition":
-        """The account after the first `taken` of its `oldest` messages (at least one) were deleted."""
+        """The partition after the first `taken` of its `oldest` messages were deleted. `oldest` must not be empty."""
         gone, rest = oldest[:taken], oldest[taken:]
         passed, oldest_us, _ = rest[0] if rest else oldest[-1]
         shrunk = replace(

@@ -1,6 +1,6 @@
-"""The log on disk: one SQLite file in the hub's data directory, written by one connection, read by a few.
+"""The log on disk: one SQLite file in the data directory, written by one connection and read by a few.
 
-All of SQLite runs in worker threads; nothing here blocks the event loop.
+SQLite runs in worker threads, so nothing here blocks the event loop.
 """
 
 import sqlite3
@@ -22,49 +22,59 @@ from .engine import Engine, TopicHeads
 from .retention import PARTITIONS, Partition, Retention, RetentionLimits
 from .sqlite_file import LogFile, open_log_file
 
-PRIMED = 10_000  # messages that are noted as newest at the start, when all listeners come back at once
-REST_US = 60_000_000  # how often expired keys and free pages are looked for when nothing else is due
+# After a restart all subscribers reconnect at once. For this many of the newest messages, "nothing new" is known
+# without a scan for each of them.
+PRIMED = 10_000
+# Interval for deleting expired keys and free pages while no message is due: each look costs a commit.
+REST_US = 60_000_000
 
 T = TypeVar("T")
 
 
 @asynccontextmanager
 async def open_sqlite_log(
-    directory: Path, *, clock_us: Callable[[], int] = wall_clock_us
+    directory: Path,
+    *,
+    clock_us: Callable[[], int] = wall_clock_us,
+    scan_length: int = queries.SCAN_LENGTH,
+    primed: int = PRIMED,
 ) -> AsyncIterator["SqliteLog"]:
-    """The log in `directory`, which no other hub can open meanwhile.
-
-    Raises `ConfigError` when another one has it open, when it is from a newer hookbot, no log at all, or out of reach.
-    """
+    """The log in `directory`, locked against other processes until the block ends. Raises like `open_log_file`."""
     file = await trio.to_thread.run_sync(open_log_file, directory)
     try:
-        yield await trio.to_thread.run_sync(SqliteLog, file, clock_us)
+        yield await trio.to_thread.run_sync(
+            partial(SqliteLog, file, clock_us=clock_us, scan_length=scan_length, primed=primed)
+        )
     finally:
+        # Shielded: a hub that is cancelled still has to fold in the write-ahead log and release the lock.
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(file.close)
 
 
 class SqliteLog(Engine):
-    """A log on disk: what `append` returned has been written through to it. Made by `open_sqlite_log`."""
+    """Log on disk. `append` returns after the messages have reached the disk. Opened by `open_sqlite_log`."""
 
-    def __init__(self, file: LogFile, clock_us: Callable[[], int]) -> None:
+    def __init__(self, file: LogFile, *, clock_us: Callable[[], int], scan_length: int, primed: int) -> None:
         super().__init__(queries.load_epoch(file.writer), queries.load_partitions(file.writer), clock_us)
         self._writer = file.writer
         self._readers = list(file.readers)
+        self._scan_length = scan_length
+        # A task waits for a connection here, without occupying one of Trio's threads.
         self._may_write = trio.CapacityLimiter(1)
         self._may_read = trio.CapacityLimiter(len(self._readers))
-        primed_from = max(0, self.head - PRIMED)
+        primed_from = max(0, self.head - primed)
         self._heads = TopicHeads(primed_from)
         self._heads.add(queries.load_topics(self._writer, primed_from))
         self._rests_until_us = 0
 
     async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = {}) -> Sequence[Outcome]:
+        # Replaced only after the commit, so that a failed append leaves memory and disk in agreement.
         self._partitions, batch, outcomes = await self._write(partial(self._append, drafts, cursors))
         self._heads.add(batch.positions)
         return outcomes
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
-        scan = self._scan_range(wanted, after=after, newest=newest, length=queries.SCAN_LENGTH)
+        scan = self._scan_range(wanted, after=after, newest=newest, length=self._scan_length)
         if scan.low >= scan.high:
             await trio.lowlevel.checkpoint()
             return Page([], scan.end)
@@ -86,6 +96,7 @@ class SqliteLog(Engine):
             await trio.lowlevel.checkpoint()
             return False
         self._partitions, more = await self._write(partial(self._trim, limits))
+        # Not within the transaction above: `executescript`, which this uses, commits an open transaction first.
         more |= await self._write(partial(queries.give_back, self._writer))
         self._rests_until_us = 0 if more else now_us + REST_US
         return more
@@ -97,7 +108,7 @@ class SqliteLog(Engine):
         try:
             return await trio.to_thread.run_sync(work, limiter=self._may_write)
         except sqlite3.OperationalError as error:
-            raise Unavailable(f"the log cannot be written to: {error}") from error
+            raise Unavailable(f"the hub cannot write to its log: {error}") from error
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def borrow() -> T:
@@ -110,7 +121,7 @@ class SqliteLog(Engine):
         try:
             return await trio.to_thread.run_sync(borrow, limiter=self._may_read)
         except sqlite3.OperationalError as error:
-            raise Unavailable(f"the log cannot be read: {error}") from error
+            raise Unavailable(f"the hub cannot read its log: {error}") from error
 
     def _append(
         self, drafts: Sequence[Draft], cursors: Mapping[str, int | None]

@@ -1,8 +1,9 @@
-"""The file of the SQLite log: its lock, its schema, and how an older one is brought forward."""
+"""The file of the SQLite log: its lock, its schema and its migrations."""
 
 import fcntl
 import os
 import sqlite3
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,15 @@ from .engine import new_epoch
 
 FILE = "hookbot.sqlite3"
 LOCK = "hookbot.lock"
-READERS = 2  # more only make each other slow: decoding takes turns in one interpreter
-APPLICATION_ID = 0x686F6F6B  # "hook"; tells our file from any other SQLite file
+# More would only slow each other down: decoding a page needs the interpreter's lock.
+READERS = 2
+# "hook" in ASCII; tells a log from any other SQLite file.
+APPLICATION_ID = 0x686F6F6B
 
 STEPS = (
-    # `log` is narrow, so that searching it does not touch the bodies, and has no index on the topic: that would halve
-    # appends and retention. A key is a digest; `meta` is what `Message` has besides, as JSON, where it is not empty.
+    # `log` is narrow, so that a scan does not touch the bodies, and has no index on the topic, which would halve the
+    # rate of appends and of retention. `half` holds the partitions. `key` is a digest; `meta` holds the other fields of
+    # a `Message` that are not empty, as JSON.
     """
     CREATE TABLE identity (epoch TEXT NOT NULL);
     CREATE TABLE log (
@@ -38,35 +42,37 @@ STEPS = (
     INSERT INTO half VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0), (1, 0, 0, 0, 0, 0, 0, 0, 0);
     """,
 )
-"""Migrations from one version of the schema to the next; a new file takes all of them. `half` holds the partitions."""
+"""Migrations from each version of the schema to the next. A new file runs all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """An open log file: a connection that writes, a few that read."""
+    """An open log file: one connection for writing, a few for reading."""
 
     writer: sqlite3.Connection
     readers: tuple[sqlite3.Connection, ...]
     opened: ExitStack
 
     def close(self) -> None:
-        """Close the readers, then the writer, which folds the write-ahead log in; then let other hubs open it."""
+        """Close the readers, then the writer, which folds in the write-ahead log, and then release the lock."""
         self.opened.close()
 
 
-def open_log_file(directory: Path) -> LogFile:
-    """Open the log in `directory`, and make what is not there yet, for its owner only.
+def open_log_file(directory: Path, *, steps: Sequence[str] = STEPS) -> LogFile:
+    """Open the log in `directory`, creating and migrating it as needed; only its owner can read a new one.
 
-    Raises `ConfigError` when another hub has it open, when it is from a newer hookbot, no log at all, or out of reach.
+    Raises `ConfigError` if another hub has it open, if it is from a newer hookbot or not a log, or if it cannot be
+    read and written.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ExitStack() as opened:
             _lock(opened.enter_context((directory / LOCK).open("a+")), directory)
             path = directory.resolve() / FILE
+            # Created here, since SQLite would create it readable for everybody; it copies the mode to -wal and -shm.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             writer = opened.enter_context(closing(_connect(path.as_uri())))
-            _bring_forward(writer, path)
+            _migrate(writer, path, steps)
             readers = tuple(opened.enter_context(closing(_connect_reader(path))) for _ in range(READERS))
             return LogFile(writer, readers, opened.pop_all())
     except OSError as error:
@@ -76,18 +82,22 @@ def open_log_file(directory: Path) -> LogFile:
 
 
 def _lock(lock: IO[str], directory: Path) -> None:
-    """Held by the open file, so that the kernel lets go of it however the process ends."""
+    # The lock belongs to the open file, so the kernel releases it however the process ends.
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
-        raise ConfigError(f"the log in {directory} is in use by process {lock.read().strip() or 'unknown'}") from None
+        raise ConfigError(
+            f"the log in {directory} is in use by process {lock.read().strip() or 'unknown'}, "
+            "a hub needs a data directory of its own"
+        ) from None
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
     lock.flush()
 
 
 def _connect(database: str) -> sqlite3.Connection:
+    # Worker threads use a connection in turn. Autocommit mode, since `queries.transaction` begins and commits.
     return sqlite3.connect(database, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256)
 
 
@@ -97,35 +107,42 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _bring_forward(connection: sqlite3.Connection, path: Path) -> None:
-    version = _check_version(connection, path)
+def _migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[str]) -> None:
+    # The version is checked before anything is written: a file of another program has to stay as it is.
+    version = _check_version(connection, path, newest=len(steps))
     _configure(connection)
-    for number, step in enumerate(STEPS[version:], start=version + 1):
+    for number, step in enumerate(steps[version:], start=version + 1):
         connection.executescript(
             f"BEGIN IMMEDIATE; {step}PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT;"
         )
     connection.execute("INSERT INTO identity SELECT ? WHERE NOT EXISTS (SELECT * FROM identity)", (new_epoch(),))
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> int:
+def _check_version(connection: sqlite3.Connection, path: Path, *, newest: int) -> int:
     [version] = connection.execute("PRAGMA user_version").fetchone()
     [application] = connection.execute("PRAGMA application_id").fetchone()
     [tables] = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables and application != APPLICATION_ID:
         raise ConfigError(f"{path} is not a log of hookbot")
-    if version > len(STEPS):
-        raise ConfigError(f"{path} is from a newer hookbot: its schema is {version}, this one knows {len(STEPS)}")
+    if version > newest:
+        raise ConfigError(
+            f"{path} is from a newer hookbot: its schema has version {version}, this hookbot knows up to {newest}"
+        )
     return int(version)
 
 
 def _configure(connection: sqlite3.Connection) -> None:
     for setting in (
-        "page_size = 16384",  # with its autovacuum, only before the first table
+        # These two take effect only before the first table is created, and before WAL.
+        "page_size = 16384",
         "auto_vacuum = INCREMENTAL",
         "journal_mode = WAL",
-        "synchronous = FULL",  # what is answered is on the disk
+        # A commit waits for the disk: a publish is answered only after that.
+        "synchronous = FULL",
         "wal_autocheckpoint = 1000",
+        # Without a limit SQLite reuses the write-ahead log, but never truncates it after a burst.
         f"journal_size_limit = {64 << 20}",
-        "secure_delete = FAST",  # full, some distributions' default, writes every page of a large body once more
+        # The default of some distributions (ON) overwrites each page of a deleted body.
+        "secure_delete = FAST",
     ):
         connection.execute(f"PRAGMA {setting}")

@@ -1,11 +1,11 @@
-"""Queries of the SQLite log: all that is read from and written to its tables, always in a worker thread.
+"""Queries of the SQLite log: everything that reads or writes its tables. They run in worker threads.
 
-The `sqlite3` module lets go of the interpreter for every row that it steps over, and a busy event loop may take
-milliseconds to give it back. So a batch is written by few statements of many rows, and a page comes as
-one row: its messages as one JSON text, their bodies as one blob.
+The `sqlite3` module releases the interpreter's lock for each row that it steps over, and a busy event loop may take
+milliseconds to give it back. So a batch is written with few statements of many rows, and a page is read as one row:
+its messages as one JSON string, their bodies as one blob.
 """
 
-# ruff: noqa: S608 - what is formatted into statements are constants of this file; all else is bound
+# ruff: noqa: S608 - only constants of this file are formatted into statements; values are bound
 
 import json
 import sqlite3
@@ -26,16 +26,22 @@ from .deduplication import Batch, FirstUse, digest
 from .engine import ScanRange
 from .retention import STEP_ROWS, Partition, RetentionLimits, Row
 
-SCAN_LENGTH = 50_000  # positions; scanning them takes some five milliseconds
-ROWS_AT_ONCE = 128  # of one statement; beyond this its cost is that of its rows
-SPARE_PAGES = 1024  # free pages that are kept for the next messages
-VACUUM_PAGES = 64  # one MiB
-TURN = 64  # messages that are decoded in half a millisecond
-BREAK_S = 1e-6  # the system makes it some 50 µs, enough for another thread to take over
+# Positions that one query scans, in some five milliseconds.
+SCAN_LENGTH = 50_000
+# Rows of one statement. From here on the rows dominate its cost.
+ROWS_AT_ONCE = 128
+# Free pages (16 MiB) that are kept for the next messages, instead of being returned and allocated again.
+SPARE_PAGES = 1024
+# One MiB, returned to the disk in one step.
+VACUUM_PAGES = 64
+# Messages decoded without a pause, in half a millisecond.
+TURN = 64
+# The system turns this into some 50 µs, long enough for another thread to take over the interpreter.
+BREAK_S = 1e-6
 
 _META = ("headers", "query", "hops", "duplicate_of")
 _ACCOUNT = [field.name for field in fields(Partition)]
-_IS_UNSAFE = f"(topic >= '{UNSAFE}' AND topic < '{UNSAFE[:-1]}0')"  # '0' follows '/'
+_IS_UNSAFE = f"(topic >= '{UNSAFE}' AND topic < '{UNSAFE[:-1]}0')"
 _IN_PARTITION = {False: f"NOT {_IS_UNSAFE}", True: _IS_UNSAFE}
 
 T = TypeVar("T")
@@ -43,7 +49,7 @@ T = TypeVar("T")
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of what happens inside, durably, or nothing."""
+    """Transaction around the block: committed durably at its end, rolled back if anything raises."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -53,13 +59,13 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def load_epoch(connection: sqlite3.Connection) -> str:
-    """The name of this log."""
+    """Epoch of the log."""
     [epoch] = connection.execute("SELECT epoch FROM identity").fetchone()
     return str(epoch)
 
 
 def load_partitions(connection: sqlite3.Connection) -> list[Partition]:
-    """The safe and the unsafe partition."""
+    """Totals of the safe and the unsafe partition."""
     return [Partition(*row) for row in connection.execute(f"SELECT {', '.join(_ACCOUNT)} FROM half ORDER BY unsafe")]
 
 
@@ -71,7 +77,7 @@ def load_topics(connection: sqlite3.Connection, after: int) -> list[tuple[str, i
 
 
 def first_uses(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> dict[bytes, FirstUse]:
-    """First uses of the keys of `drafts`, as far as they are remembered."""
+    """First uses stored for the keys of `drafts`, by digest."""
     found = {}
     for keys in _runs(list({digest(once) for draft in drafts for once in draft.once})):
         marks = ", ".join("?" * len(keys))
@@ -82,7 +88,7 @@ def first_uses(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> dict[
 
 
 def insert_batch(connection: sqlite3.Connection, batch: Batch) -> None:
-    """Write the messages of a batch, and the keys to be remembered."""
+    """Write the messages of a batch, and the first uses of their keys."""
     _insert(
         connection,
         "INSERT INTO log",
@@ -96,7 +102,7 @@ def insert_batch(connection: sqlite3.Connection, batch: Batch) -> None:
 
 
 def save_partitions(connection: sqlite3.Connection, partitions: Sequence[Partition]) -> None:
-    """Write the safe and the unsafe partition."""
+    """Write the totals of both partitions."""
     rows = [(unsafe, *(getattr(partition, name) for name in _ACCOUNT)) for unsafe, partition in enumerate(partitions)]
     _insert(connection, "REPLACE INTO half", rows)
 
@@ -110,7 +116,7 @@ def save_cursors(connection: sqlite3.Connection, cursors: Mapping[str, int | Non
 
 
 def load_cursors(connection: sqlite3.Connection, prefix: str) -> list[SavedCursor]:
-    """All saved cursors whose name begins with `prefix`, by name."""
+    """Saved cursors whose names begin with `prefix`, sorted by name."""
     rows = connection.execute(
         "SELECT name, position, updated_us FROM cursor"
         " WHERE name >= ?1 AND substr(name, 1, length(?1)) = ?1 ORDER BY name",
@@ -129,7 +135,7 @@ def load_page(
     max_bytes: int,
     newest: bool,
 ) -> Page:
-    """The messages that `wanted` selects in `scan`: at most `limit`, of `max_bytes`, but one."""
+    """Page of the messages that `wanted` selects in `scan`, limited like that of `Log.read`."""
     condition, topics = _condition(wanted)
     order = "DESC" if newest else "ASC"
     these = (
@@ -141,9 +147,11 @@ def load_page(
     positions, sizes = map(json.loads, found)
     if not positions:
         return Page([], scan.end)
+    # Sizes first, from the narrow table, so that no body is read that does not fit.
     fitting = max(1, bisect_right(list(accumulate(sizes)), max_bytes))
     last = positions[fitting - 1]
     low, high = (last - 1, scan.high) if newest else (scan.low, last)
+    # CROSS JOIN keeps SQLite from reordering the tables, so messages and bodies come in the order of the subquery.
     rows, bodies = connection.execute(
         "SELECT json_group_array(json_array(position, time_us, topic, length(body), json(meta))),"
         f" CAST(group_concat(body, '') AS BLOB) FROM {these} CROSS JOIN body USING (position)",
@@ -154,7 +162,7 @@ def load_page(
 
 
 def position_before(connection: sqlite3.Connection, head: int, time_us: int) -> int:
-    """The position up to `head` after which everything that is there was stored at or after `time_us`."""
+    """Position up to `head` after which all messages that are left were stored at `time_us` or later."""
 
     def time_at(position: int) -> int:
         row = connection.execute(
@@ -168,7 +176,7 @@ def position_before(connection: sqlite3.Connection, head: int, time_us: int) -> 
 def trim_partition(
     connection: sqlite3.Connection, partition: Partition, limits: RetentionLimits, *, unsafe: bool
 ) -> Partition:
-    """Delete one step of the messages that `limits` do not allow; the partition after that."""
+    """Delete one step of the messages that exceed `limits`, and return the partition after that."""
     high = min(partition.passed + SCAN_LENGTH, partition.head)
     oldest = _oldest(connection, partition.passed, high, unsafe=unsafe)
     if not oldest:
@@ -183,7 +191,7 @@ def trim_partition(
 
 
 def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost: int, unsafe: bool) -> bool:
-    """Delete one step of the keys that have expired or came with messages up to `lost`; True when there may be more."""
+    """Delete one step of the keys that have expired, or belong to messages up to `lost`. True if there may be more."""
     last, count = connection.execute(
         "SELECT max(position), count(*) FROM"
         " (SELECT position, time_us FROM once WHERE unsafe = ? ORDER BY position LIMIT ?)"
@@ -196,18 +204,17 @@ def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost
 
 
 def give_back(connection: sqlite3.Connection) -> bool:
-    """Give one step of what is free in the file back to the disk; True when there is more."""
+    """Return one step of the free pages of the file to the disk. True if there are more."""
     [free] = connection.execute("PRAGMA freelist_count").fetchone()
     pages = min(free - SPARE_PAGES, VACUUM_PAGES)
     if pages > 0:
-        connection.executescript(
-            f"PRAGMA incremental_vacuum({pages})"
-        )  # a row a page, and each would have to be fetched
+        # This statement frees one page for each row that is fetched from it; `executescript` fetches all of them.
+        connection.executescript(f"PRAGMA incremental_vacuum({pages})")
     return bool(pages == VACUUM_PAGES)
 
 
 def probe(connection: sqlite3.Connection) -> None:
-    """Take some pages, write them to the disk, and leave nothing behind."""
+    """Write some pages and delete them again, so that a full or failing disk raises an error."""
     connection.execute("INSERT INTO body VALUES (0, '', zeroblob(65536))")
     connection.execute("DELETE FROM body WHERE position = 0")
 
@@ -224,7 +231,7 @@ def _values(into: str, columns: int, rows: int) -> str:
 
 
 def _runs(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Cut into lengths that are powers of two, so that few different statements have to be prepared."""
+    """Items in runs whose lengths are powers of two, so that few different statements have to be prepared."""
     start = 0
     while rest := len(items) - start:
         length = min(1 << (rest.bit_length() - 1), ROWS_AT_ONCE)
@@ -246,6 +253,7 @@ def _condition(wanted: TopicFilter) -> tuple[str, list[str]]:
     conditions: list[str] = []
     topics: list[str] = []
     for pattern in wanted.patterns:
+        # '0' follows '/' in ASCII: the range of everything beneath a topic ends there.
         if pattern == "":
             conditions.append("topic < '/' OR topic >= '0'")
         elif is_subtree(pattern):
@@ -267,8 +275,9 @@ def _encode_meta(message: Message) -> str:
 def _decode(epoch: str, rows: list[Any], bodies: bytes) -> Iterator[Message]:
     start = 0
     for number, (position, time_us, topic, length, meta) in enumerate(rows, start=1):
+        # Without a pause the event loop and the writer would wait for the interpreter's lock until the page is done.
         if number % TURN == 0:
-            sleep(BREAK_S)  # or else the event loop and the writer wait for the interpreter until the page is done
+            sleep(BREAK_S)
         verified = meta.get("verified")
         yield Message(
             topic=topic,

@@ -1,7 +1,7 @@
-"""Testing of routers, for those who write them. Stable, like `hookbot.routers`.
+"""Tools for testing routers. Their API is stable, like that of `hookbot.routers`.
 
-`route` and `routed` (routing) run a router without a hub, `open_test_hub` (hub) runs it in one, and `signed_delivery`
-(deliveries) makes what senders send.
+`route` and `routed` (routing) run a router for one message, without a hub. `open_test_hub` (hub) runs it in one.
+`signed_delivery` (deliveries) makes the request of a sender.
 """
 
 from .deliveries import Delivery, signed_delivery

@@ -1,4 +1,4 @@
-"""Deliveries as senders make them: a body and headers, signed."""
+"""Signed deliveries, as senders make them."""
 
 import json
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from ..signatures import SignedRequest, load_provider
 
 _JSON = ("Content-Type", "application/json")
 
+# Small payloads, with ids from the senders' documentation.
 _SAMPLES: dict[str, tuple[dict[str, Any], Headers]] = {
     "github": (
         {
@@ -48,7 +49,7 @@ _SAMPLES: dict[str, tuple[dict[str, Any], Headers]] = {
 
 
 class Delivery(NamedTuple):
-    """Request of a sender: body and headers."""
+    """The body and headers of a sender's request."""
 
     body: bytes
     headers: Headers
@@ -57,9 +58,10 @@ class Delivery(NamedTuple):
 def signed_delivery(
     provider: str, secret: str, body: bytes | None = None, headers: Headers | Mapping[str, str] = ()
 ) -> Delivery:
-    """A delivery signed as the provider does it, now; without a body, a small sample (github, gitlab, stripe).
+    """Delivery with a valid signature of the provider, made now.
 
-    Raises `ConfigError` for a provider that does not exist, or that signs with a key only it has.
+    Without `body` it is a small sample (github, gitlab, stripe). `headers` are added, and replace those of the sample.
+    Raises `ConfigError` if the provider does not exist, or if only the provider itself has the key that it signs with.
     """
     sample, sample_headers = _SAMPLES.get(provider, ({}, (_JSON,)))
     given = header_pairs(headers)
@@ -73,5 +75,5 @@ def signed_delivery(
 
 
 def header_pairs(headers: Headers | Mapping[str, str]) -> Headers:
-    """Headers of a mapping, or as they are."""
+    """Headers as pairs."""
     return tuple(headers.items()) if isinstance(headers, Mapping) else tuple(headers)

@@ -1,4 +1,4 @@
-"""A hub for tests, in this process."""
+"""A whole hub in the process of a test."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,20 +20,22 @@ from ..routers import Router
 from .routing import make_message
 
 KEY = "the key of a test hub"
+"""Key of every test hub, for making tokens."""
 
 
 class TestHub:
-    """A hub that forgets, in this process, on a free port of this machine."""
+    """A hub in this process, with a log in memory, on a free port of this machine."""
 
-    __test__ = False  # not a test, whatever pytest thinks of the name
+    # Its name begins with Test, so pytest would collect it.
+    __test__ = False
 
     def __init__(self, url: str, broker: Broker) -> None:
         self.url = url
-        """Where it listens, such as ``http://127.0.0.1:40001``."""
+        """URL of the hub, such as ``http://127.0.0.1:40001``."""
         self._broker = broker
 
     def url_for(self, path: str) -> str:
-        """The URL of a path such as ``/pub/jira/`` or ``/sub/jira-project/``, with the token that opens it."""
+        """URL of a path such as ``/pub/jira/`` or ``/sub/jira-project/``, with the token that opens it."""
         scheme, _, host = self.url.partition("://")
         return f"{scheme}://{make_token(KEY, path)}@{host}{quote(path)}"
 
@@ -46,12 +48,15 @@ class TestHub:
         verified: str | None = None,
         query: str = "",
     ) -> None:
-        """Publish without a request, and without anybody checking."""
+        """Store a message directly, without a request. `verified` names the provider that counts as its signer."""
         message = make_message(topic, body, headers, verified=verified, query=query)
         await self._broker.publish(Draft(topic, body, message.headers, query, message.verified))
 
     async def wait_for(self, topic: str, count: int = 1) -> Sequence[Message]:
-        """The first `count` messages of a topic, or of everything beneath one that ends in ``/``."""
+        """First `count` messages of a topic, or of everything beneath one that ends in ``/``.
+
+        Waits until they are there; put it into `trio.fail_after`.
+        """
         messages: list[Message] = []
         with self._broker.subscribe(TopicFilter((topic,)), Start(0)) as subscription:
             while len(messages) < count:
@@ -61,7 +66,7 @@ class TestHub:
 
 @asynccontextmanager
 async def open_test_hub(*routers: Router) -> AsyncIterator[TestHub]:
-    """A whole hub with these routers, until the block ends."""
+    """A hub that runs these routers until the block ends."""
     with TemporaryDirectory() as directory:
         config = Config(
             key=StoredSecret(KEY),
@@ -76,4 +81,5 @@ async def open_test_hub(*routers: Router) -> AsyncIterator[TestHub]:
 
 
 def _always(router: Router) -> Any:
+    # A function of its own, so that each lambda has its own router.
     return lambda: router

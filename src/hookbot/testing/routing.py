@@ -1,4 +1,4 @@
-"""A router run for one message, without a hub."""
+"""Runs of a router for one message, without a hub."""
 
 import math
 from collections.abc import AsyncIterator, Mapping
@@ -26,23 +26,23 @@ def make_message(
     verified: str | None = None,
     query: str = "",
 ) -> Message:
-    """A message as a hub hands it to a router. `verified`: the provider whose signature the hub has checked."""
+    """Message as a hub gives it to a router. `verified` names the provider whose signature the hub has verified."""
     by = Verified(verified, "0") if verified else None
     return Message(topic, body, header_pairs(headers), query, by, id=_ID, time_us=int(time() * 1e6))
 
 
-async def routed(router: Router, message: Message) -> list[Message]:
-    """Messages that a router publishes for one message, with headers and all, checked as a hub would check them.
+async def routed(router: Router, message: Message, *, blocked_s: float = BLOCKED_S) -> list[Message]:
+    """Messages that a router publishes for one message, checked like in a hub.
 
-    What the router raises is raised. Raises `ValueError` for a message that the router would not be given, and
-    `RuntimeError` for a router that blocks a hub: what takes long belongs into a thread, as in
+    Errors of the router are raised as they are. Raises `ValueError` if the router does not subscribe to the message's
+    topic, and `RuntimeError` if it blocks the event loop for more than `blocked_s` seconds. Run slow code in a thread:
     ``await trio.to_thread.run_sync(shrink, message.body)``.
     """
     check(router)
     if not TopicFilter(tuple(router.topics)).matches(message.topic):
-        raise ValueError(f"{message.topic!r} is none of the topics of this router: {router.topics!r}")
+        raise ValueError(f"{message.topic!r} is not among the topics of the router {router.name}: {router.topics!r}")
     publisher = DraftCollector(router.name, message)
-    async with entered(router), _unblocked(router.name):
+    async with entered(router), _unblocked(router.name, blocked_s):
         await router.route(message, publisher)
     publisher.close()
     return [
@@ -60,27 +60,30 @@ async def route(
     verified: str | None = None,
     query: str = "",
 ) -> list[tuple[str, bytes]]:
-    """Topic and body of all that a router publishes for one message; see `make_message` and `routed`."""
+    """Topic and body of each message that a router publishes for one message; see `make_message` and `routed`."""
     message = make_message(topic, body, headers, verified=verified, query=query)
     return [(published.topic, published.body) for published in await routed(router, message)]
 
 
 @asynccontextmanager
-async def _unblocked(name: str) -> AsyncIterator[None]:
+async def _unblocked(name: str, blocked_s: float) -> AsyncIterator[None]:
     steps = _Steps()
     trio.lowlevel.add_instrument(steps)
     try:
-        await trio.lowlevel.checkpoint()  # a step begins here, whatever the test did before
+        # Checkpoints around the router: the work of the test before and after it is not part of its steps.
+        await trio.lowlevel.checkpoint()
         yield
         await trio.lowlevel.checkpoint()
     finally:
         trio.lowlevel.remove_instrument(steps)
-    if steps.longest_s > BLOCKED_S:
-        raise RuntimeError(f"{name} blocked the event loop for {steps.longest_s:.1f} s; use trio.to_thread.run_sync")
+    if steps.longest_s > blocked_s:
+        raise RuntimeError(
+            f"the router {name} blocked the event loop for {steps.longest_s:.1f} s: use trio.to_thread.run_sync"
+        )
 
 
 class _Steps(trio.abc.Instrument):
-    """Measures for how long tasks run without a pause."""
+    """Duration of the longest step of any task, which is the time between two checkpoints."""
 
     longest_s = 0.0
     _began = math.inf
