@@ -6,8 +6,6 @@ import pytest
 import trustme
 from cryptography.x509 import load_pem_x509_certificate
 
-from hookbot.hub import hub
-
 
 @pytest.fixture(autouse=True)
 def loggers_as_they_were() -> Iterator[None]:
@@ -24,12 +22,6 @@ def loggers_as_they_were() -> Iterator[None]:
 def ways(request: pytest.FixtureRequest) -> dict[str, bool]:
     """How requests come in, as options of a hub."""
     return {"door": request.param == "fast path"}
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hub looks every moment whether the tokens of its subscriptions are still good."""
-    monkeypatch.setattr(hub, "SWEEP_INTERVAL_S", 0.01)
 
 
 @pytest.fixture(scope="session")

@@ -195,7 +195,7 @@ NO_HISTORY = ["?since=10m", "?since=all", "?since=2023-01-01T00:00:00Z", "?follo
 
 @pytest.mark.parametrize("query", NO_HISTORY)
 def test_a_live_token_shows_no_history(access: AccessControl, query: str) -> None:
-    with pytest.raises(Forbidden, match="no history"):
+    with pytest.raises(Forbidden, match="new messages only"):
         ask(access, f"GET /sub/foo{query}", narrowed("live=1"))
     assert ask(access, f"GET /sub/foo{query}", narrowed("name=ann"))
 
@@ -237,7 +237,7 @@ def test_the_ancestors_tokens_can_be_kept_from_history_and_all_that_is_narrowed_
         assert ask(access, "GET /sub/foo", token).grant.live_only is (digest == "sha1")
         for target in ("GET /sub/foo?since=all", "GET /hookbot/v1/messages/abcdefgh-000000000000001"):
             if digest == "sha1":
-                with pytest.raises(Forbidden, match="no history"):
+                with pytest.raises(Forbidden, match="new messages only"):
                     ask(access, target, token)
             else:
                 ask(access, target, token)

@@ -55,21 +55,21 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
         ("help = true # wrong", "there is no option 'help'"),
         ("colour = 5 # wrong", "there is no option 'colour'"),
         ("keep_byte = 5 # wrong", "there is no option 'keep_byte', did you mean 'keep-bytes'?"),
-        ("bind = 8080 # wrong", "bind is text, not a whole number"),
+        ("bind = 8080 # wrong", "bind must be a string, not an integer"),
         ("bind = 'hub' # wrong", "bind: an address to listen on is [HOST]:PORT, not 'hub'"),
         ("keep = 'long' # wrong", "keep: not a duration such as 90s, 10m, 2h or 7d: 'long'"),
-        ("keep = true # wrong", "keep is text, not true or false"),
+        ("keep = true # wrong", "keep must be a string, not true or false"),
         ("keep-bytes = 'much' # wrong", "keep-bytes: not a size such as 25MiB or 1GiB: 'much'"),
-        ("keep-count = '5' # wrong", "keep-count is a whole number, not text"),
-        ("keep-count = true # wrong", "keep-count is a whole number, not true or false"),
+        ("keep-count = '5' # wrong", "keep-count must be an integer, not a string"),
+        ("keep-count = true # wrong", "keep-count must be an integer, not true or false"),
         ("keep-count = 0 # wrong", "keep-count: 0 is not in the range x>=1."),
-        ("no-door = 'yes' # wrong", "no-door is true or false, not text"),
-        ("no-door = 1 # wrong", "no-door is true or false, not a whole number"),
-        ("router = 'github' # wrong", "router is a list of texts, not text"),
-        ("router = [5] # wrong", "router is a list of texts, not a list"),
+        ("no-door = 'yes' # wrong", "no-door must be true or false, not a string"),
+        ("no-door = 1 # wrong", "no-door must be true or false, not an integer"),
+        ("router = 'github' # wrong", "router must be a list of strings, not a string"),
+        ("router = [5] # wrong", "router must be a list of strings, not a list"),
         ("log-level = 'loud' # wrong", "log-level: 'loud' is not one of 'debug', 'info', 'warning', 'error'."),
         ("failure-rate = '5/d' # wrong", "failure-rate: a rate is like 100/s, 60/m or 1000/h, not '5/d'"),
-        ("trust-proxy = 'all' # wrong", "trust-proxy: trusted proxies are a number, or networks"),
+        ("trust-proxy = 'all' # wrong", "trust-proxy: trusted proxies are a number or networks"),
         ("sslcrt = 'nowhere' # wrong", "sslcrt: File 'nowhere' does not exist."),
         ("bind = # wrong", "Invalid value"),
         ("[[source]] # wrong\ntopic = 'x'", "there is no option 'source', did you mean"),
@@ -91,17 +91,17 @@ SOURCE = '[[sources]]\ntopic = "/unsafe/x/"\nprovider = "stripe"\nsecrets = ["wh
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (SOURCE + "colour = 5 # wrong", "neither sources nor stripe have the option 'colour'"),
-        (SOURCE + "maxage = 5 # wrong", "neither sources nor stripe have the option 'maxage', did you mean 'max_age'?"),
+        (SOURCE + "colour = 5 # wrong", "a source with the provider stripe has no option 'colour'"),
+        (SOURCE + "maxage = 5 # wrong", "a source with the provider stripe has no option 'maxage', did you mean 'max"),
         (SOURCE + "allow_from = ['github'] # wrong", "'github' does not appear to be"),
-        (SOURCE + "certificates = ['CN=x'] # wrong", "certificates are only asked for with --sslca"),
-        (SOURCE + "max_age = 86400 # wrong", "a request stays good for 172800 seconds"),
+        (SOURCE + "certificates = ['CN=x'] # wrong", "the hub only asks for client certificates with --sslca"),
+        (SOURCE + "max_age = 86400 # wrong", "with this max_age a signature is valid for 172800 seconds"),
         (
             "dedup-window = '9m'\n" + SOURCE.replace("[[sources]]", "[[sources]] # wrong"),
-            "a request stays good for 600",
+            "with this max_age a signature is valid for 600",
         ),
         (SOURCE + SOURCE.replace("x/", 'x/" # wrong').replace('wrong"', "wrong"), "there is another source for"),
-        (SOURCE.replace('["whsec"]', '["env:NOBODY"] # wrong'), "the environment has no NOBODY"),
+        (SOURCE.replace('["whsec"]', '["env:NOBODY"] # wrong'), "the environment variable NOBODY is not set"),
         (SOURCE.replace('["whsec"]', '["file:nowhere"] # wrong'), "nowhere (from file:nowhere) cannot be read"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_broken_file_of_networks_is_told(tmp_path: Path) -> None:
     (tmp_path / "data" / "ranges.json").write_text("{")
     result = CliRunner().invoke(cli, ["check-config", write(SOURCE)])
     assert result.exit_code == 2
-    assert "ranges.json is not as `hookbot update-ranges` writes it" in result.output
+    assert "ranges.json is not a file that `hookbot update-ranges` has written" in result.output
 
 
 @pytest.mark.parametrize(

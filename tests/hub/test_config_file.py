@@ -86,11 +86,11 @@ def test_what_is_missing_is_told_with_the_line_of_its_table(file: ConfigFile) ->
         ("a = 1\na = 2\n", ":2: Cannot overwrite a value"),
         ('a = 1\nb = "', ":2: "),
         ("a = 1\nb =", ":2: Invalid value"),
-        ("sources = 5\n", ":1: a source is a section [[sources]]"),
-        ('a = 1\n[sources]\ntopic = "x"\n', ":2: a source is a section [[sources]]"),
-        ("sources = [5]\n", ":1: a source is a section [[sources]]"),
-        ("a = 1\nrouters = []\n", ":2: the options of a router are a section [routers.NAME]"),
-        ("[routers]\ngithub = 5\n", ":1: the options of a router are a section [routers.NAME]"),
+        ("sources = 5\n", ":1: each source is written as a section [[sources]]"),
+        ('a = 1\n[sources]\ntopic = "x"\n', ":2: each source is written as a section [[sources]]"),
+        ("sources = [5]\n", ":1: each source is written as a section [[sources]]"),
+        ("a = 1\nrouters = []\n", ":2: the options of a router are written as a section [routers.NAME]"),
+        ("[routers]\ngithub = 5\n", ":1: the options of a router are written as a section [routers.NAME]"),
     ],
 )
 def test_a_file_that_is_none_is_told_with_the_line(tmp_path: Path, text: str, reason: str) -> None:
@@ -136,10 +136,10 @@ def test_all_that_is_wrong_with_a_table_is_told_at_once() -> None:
     with pytest.raises(Mistakes) as caught:
         table.check()
     assert caught.value.mistakes == [
-        ("a", "a is text, not a whole number"),
+        ("a", "a must be a string, not an integer"),
         ("b", "it is odd"),
         ("d", "the key 'd' is missing"),
-        ("c", "c is true or false, not a whole number"),
+        ("c", "c must be true or false, not an integer"),
         ("e", "who knows"),
     ]
     assert str(caught.value).splitlines()[1] == "b: it is odd"
@@ -155,4 +155,4 @@ def test_a_value_of_a_wrong_kind_is_not_shown() -> None:
 
 def test_kinds_have_names_that_people_know() -> None:
     kinds = [kind_of(value) for value in ("", 1, True, [], {}, 1.5)]
-    assert kinds == ["text", "a whole number", "true or false", "a list", "a table", "a float"]
+    assert kinds == ["a string", "an integer", "true or false", "a list", "a table", "a float"]

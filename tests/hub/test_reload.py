@@ -51,7 +51,7 @@ def named(name: str) -> str:
 
 @pytest.mark.parametrize("form", FORMATS)
 async def test_removing_a_key_ends_the_subscriptions_made_with_its_tokens(
-    tmp_path: Path, ways: dict[str, bool], quick: None, form: str
+    tmp_path: Path, ways: dict[str, bool], form: str
 ) -> None:
     async with open_whole_hub(tmp_path, old_keys=(OLD_KEY,), **ways) as hub:
         old, new = make_token(OLD_KEY, "/sub/x"), make_token(KEY, "/sub/x")
@@ -65,7 +65,7 @@ async def test_removing_a_key_ends_the_subscriptions_made_with_its_tokens(
 
 
 async def test_a_new_key_is_good_at_once_and_the_old_one_for_as_long_as_it_is_listed(
-    tmp_path: Path, ways: dict[str, bool], quick: None
+    tmp_path: Path, ways: dict[str, bool]
 ) -> None:
     old = make_token(OLD_KEY, "/sub/x")
     async with (
@@ -79,7 +79,7 @@ async def test_a_new_key_is_good_at_once_and_the_old_one_for_as_long_as_it_is_li
             assert await listener.take() == key.encode()
 
 
-async def test_a_revoked_name_ends_its_subscriptions(tmp_path: Path, ways: dict[str, bool], quick: None) -> None:
+async def test_a_revoked_name_ends_its_subscriptions(tmp_path: Path, ways: dict[str, bool]) -> None:
     async with open_whole_hub(tmp_path, **ways) as hub:
         async with hub.listen("/sub/x", "raw", named("ann")) as ann, hub.listen("/sub/x", "raw", named("bob")) as bob:
             hub.running.reload(configured(tmp_path, revoked=frozenset({"ann"}), **ways))
@@ -89,16 +89,14 @@ async def test_a_revoked_name_ends_its_subscriptions(tmp_path: Path, ways: dict[
         assert (await hub.post("/pub/x", b"", token=named("ann"))).status_code == 401
 
 
-async def test_the_ancestors_tokens_end_when_they_are_refused(
-    tmp_path: Path, ways: dict[str, bool], quick: None
-) -> None:
+async def test_the_ancestors_tokens_end_when_they_are_refused(tmp_path: Path, ways: dict[str, bool]) -> None:
     async with open_whole_hub(tmp_path, **ways) as hub, hub.listen("/sub/x", "raw") as listener:
         hub.running.reload(configured(tmp_path, sha1_tokens=False, **ways))
         assert await listener.closed() == 1008
 
 
 async def test_who_waits_for_a_cursor_does_not_get_it_by_a_token_that_has_ended(
-    tmp_path: Path, ways: dict[str, bool], quick: None
+    tmp_path: Path, ways: dict[str, bool]
 ) -> None:
     path = "/sub/x?cursor=deploy"
     headers = [("Authorization", f"Bearer {make_token(OLD_KEY, '/sub/x')}")]
@@ -167,7 +165,7 @@ async def test_what_needs_a_restart_is_told(tmp_path: Path, caplog: pytest.LogCa
         assert "restart" not in caplog.text
         changed = configured(tmp_path, "[routers.x]\na = 2\n", retention=Retention(max_count=5), grace_s=3)
         hub.running.reload(changed)
-    assert "need a restart: grace_s, retention, routers" in caplog.text
+    assert "these options need a restart: grace_s, retention, routers" in caplog.text
 
 
 def test_every_part_of_a_configuration_is_taken_over_or_told() -> None:
@@ -274,7 +272,7 @@ async def test_whether_it_speaks_tls_is_decided_when_a_hub_starts(
 ) -> None:
     options = [pair.options, {}]
     async with open_whole_hub(tmp_path, **options[not began_with_tls]) as hub:
-        with pytest.raises(ConfigError, match="when it starts"):
+        with pytest.raises(ConfigError, match="restart the hub"):
             hub.running.reload(configured(tmp_path, **options[began_with_tls]))
 
 
@@ -292,8 +290,8 @@ async def hub_process(tmp_path: Path, key: str | None = None) -> AsyncIterator[H
             assert await hub.stop() == 0
 
 
-REREAD = "was read again"
-KEPT = "stays as it was"
+REREAD = "was reloaded"
+KEPT = "the hub keeps its configuration"
 
 
 def http(hub: HubProcess) -> httpx.AsyncClient:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,13 @@ def clock() -> Clock:
 @pytest.fixture(params=["memory", "sqlite"])
 def open_log(
     request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
-) -> Callable[[], AbstractAsyncContextManager[Log]]:
+) -> Callable[..., AbstractAsyncContextManager[Log]]:
     if request.param == "memory":
-        return lambda: nullcontext(MemoryLog(clock_us=clock))
-    return lambda: open_sqlite_log(tmp_path, clock_us=clock)
+        return lambda **options: nullcontext(MemoryLog(clock_us=clock, **options))
+    return partial(open_sqlite_log, tmp_path, clock_us=clock)
 
 
 @pytest.fixture
-async def log(open_log: Callable[[], AbstractAsyncContextManager[Log]]) -> AsyncIterator[Log]:
+async def log(open_log: Callable[..., AbstractAsyncContextManager[Log]]) -> AsyncIterator[Log]:
     async with open_log() as log:
         yield log

@@ -1,6 +1,7 @@
 """What every log promises. A new engine is a new parameter of the fixture `open_log`, not a new file."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,6 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hookbot.log import memory, sqlite_queries
 from hookbot.log.contract import Log, Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import STEP_ROWS, Retention
@@ -26,10 +26,12 @@ engines = settings(max_examples=50, deadline=None, suppress_health_check=[Health
 
 
 @pytest.fixture
-def short_scans(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(memory, "SCAN_LENGTH", 10)
-    monkeypatch.setattr(sqlite_queries, "SCAN_LENGTH", 10)
-    return 10
+async def scanning_log(
+    open_log: Callable[..., AbstractAsyncContextManager[MemoryLog | SqliteLog]],
+) -> AsyncIterator[MemoryLog | SqliteLog]:
+    """A log that scans ten positions at once."""
+    async with open_log(scan_length=10) as log:
+        yield log
 
 
 async def store(log: Log, *topics: str, body: bytes = b"") -> list[int]:
@@ -252,7 +254,8 @@ async def test_a_page_read_backwards_holds_about_max_bytes(log: MemoryLog | Sqli
     assert ([m.position for m in page.messages], page.next_after) == ([3, 2], 2)
 
 
-async def test_a_rare_topic_is_found_scan_by_scan(log: MemoryLog | SqliteLog, short_scans: int) -> None:
+async def test_a_rare_topic_is_found_scan_by_scan(scanning_log: MemoryLog | SqliteLog) -> None:
+    log = scanning_log
     await store(log, *["rare", *["busy"] * 6] * 6)
 
     found = [page async for page in pages(log, TopicFilter(("rare",)))]
@@ -261,7 +264,8 @@ async def test_a_rare_topic_is_found_scan_by_scan(log: MemoryLog | SqliteLog, sh
     assert [m.position for page in found for m in page.messages] == [1, 8, 15, 22, 29, 36]
 
 
-async def test_a_rare_topic_is_found_backwards_scan_by_scan(log: MemoryLog | SqliteLog, short_scans: int) -> None:
+async def test_a_rare_topic_is_found_backwards_scan_by_scan(scanning_log: MemoryLog | SqliteLog) -> None:
+    log = scanning_log
     await store(log, *["rare", *["busy"] * 6] * 6)
     found, after = [], log.head + 1
 
@@ -442,20 +446,22 @@ async def test_a_step_of_large_bodies_deletes_few(log: MemoryLog | SqliteLog, cl
 
 
 async def test_a_few_unsafe_messages_among_many_safe_ones_are_found(
-    log: MemoryLog | SqliteLog, clock: Clock, short_scans: int
+    scanning_log: MemoryLog | SqliteLog, clock: Clock
 ) -> None:
-    await store(log, *["a"] * short_scans * 3, "/unsafe/a", *["a"] * short_scans, "/unsafe/a")
+    log = scanning_log
+    await store(log, *["a"] * 30, "/unsafe/a", *["a"] * 10, "/unsafe/a")
 
     await trim(log, replace(KEEP_ALL, max_unsafe_bytes=0), clock.now_us)
 
     assert await positions(log, "/unsafe/") == []
-    assert len(await positions(log, "")) == short_scans * 4
+    assert len(await positions(log, "")) == 40
 
 
 async def test_a_reader_behind_retention_goes_on_with_what_is_left(
-    log: MemoryLog | SqliteLog, clock: Clock, short_scans: int
+    scanning_log: MemoryLog | SqliteLog, clock: Clock
 ) -> None:
-    await store(log, *["a"] * short_scans * 5)
+    log = scanning_log
+    await store(log, *["a"] * 50)
     await trim(log, replace(KEEP_ALL, max_count=2), clock.now_us)
 
     page = await read(log, "a")

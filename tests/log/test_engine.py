@@ -1,16 +1,8 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.log import engine
 from hookbot.log.engine import TopicHeads
 from hookbot.protocol.topics import TopicFilter
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(engine, "PATTERNS", 10)
-    return 10
 
 
 def of(heads: TopicHeads, *patterns: str) -> int:
@@ -53,8 +45,8 @@ def test_before_it_began_anything_may_have_been() -> None:
     assert of(TopicHeads(7), "a") == 7
 
 
-def test_what_is_forgotten_is_not_newer_than_what_is_said(small: int) -> None:
-    heads = TopicHeads(0)
+def test_what_is_forgotten_is_not_newer_than_what_is_said() -> None:
+    heads = TopicHeads(0, max_patterns=10)
     heads.add([("early", 1)])
 
     heads.add((f"t{position}", position) for position in range(2, 100))
@@ -63,22 +55,21 @@ def test_what_is_forgotten_is_not_newer_than_what_is_said(small: int) -> None:
     assert of(heads, "t99") == of(heads, "") == 99
 
 
-def test_however_many_topics_there_are_few_are_remembered(small: int) -> None:
-    heads = TopicHeads(0)
+def test_however_many_topics_there_are_few_are_remembered() -> None:
+    heads = TopicHeads(0, max_patterns=10)
 
     heads.add((f"t{position}", position) for position in range(1, 10_000))
 
-    assert len(heads._young) + len(heads._old) <= 2 * small
+    assert len(heads._young) + len(heads._old) <= 2 * 10
 
 
 @given(topics=st.lists(st.integers(0, 40), max_size=200), batch=st.integers(1, 20))
 def test_nothing_is_ever_newer_than_it_says(topics: list[int], batch: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "PATTERNS", 10)
-        heads = TopicHeads(0)
-        positions = [(f"t/{topic}", position) for position, topic in enumerate(topics, start=1)]
-        for start in range(0, len(positions), batch):
-            heads.add(positions[start : start + batch])
+    heads = TopicHeads(0, max_patterns=10)
+    positions = [(f"t/{topic}", position) for position, topic in enumerate(topics, start=1)]
+
+    for start in range(0, len(positions), batch):
+        heads.add(positions[start : start + batch])
 
     for topic, position in positions:
         assert of(heads, topic) >= position

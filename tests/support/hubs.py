@@ -144,7 +144,7 @@ async def open_whole_hub(
     """A hub with the sections of a configuration file."""
     with no_groups(), trio.fail_after(GUARD_S):
         async with (
-            open_hub(configured(tmp_path, text, **options), clock_us=clock) as running,
+            open_hub(configured(tmp_path, text, **options), clock_us=clock, sweep_interval_s=0.01) as running,
             httpx.AsyncClient(base_url=running.url, timeout=GUARD_S, **(client or {})) as http,
         ):
             yield WholeHub(running, http, clock)

@@ -7,7 +7,7 @@ import trio
 
 from hookbot import ConfigError, InvalidTopic, Message
 from hookbot.routers.outbox import DraftCollector
-from hookbot.testing import make_message, route, routed, routing
+from hookbot.testing import make_message, route, routed
 
 BODY = b'{"issue": {"fields": {"project": {"key": "OPS"}}}}'
 
@@ -38,7 +38,7 @@ async def test_what_a_router_raises_is_raised() -> None:
 
 
 async def test_a_router_is_checked_as_a_hub_would() -> None:
-    with pytest.raises(ValueError, match="is none of the topics of this router"):
+    with pytest.raises(ValueError, match="is not among the topics of the router"):
         await route(JiraRouter(), "elsewhere", BODY)
     router = JiraRouter()
     router.topics = "jira/"
@@ -46,7 +46,7 @@ async def test_a_router_is_checked_as_a_hub_would() -> None:
         await route(router, "jira/cloud", BODY)
 
 
-async def test_a_router_that_blocks_is_told_to_use_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_router_that_blocks_is_told_to_use_a_thread() -> None:
     class Sleepy(JiraRouter):
         async def route(self, message: Message, publish: DraftCollector) -> None:
             await trio.lowlevel.checkpoint()
@@ -56,12 +56,12 @@ async def test_a_router_that_blocks_is_told_to_use_a_thread(monkeypatch: pytest.
         async def route(self, message: Message, publish: DraftCollector) -> None:
             await trio.to_thread.run_sync(sleep, 0.2)
 
-    monkeypatch.setattr(routing, "BLOCKED_S", 0.1)
+    message = make_message("jira/cloud", BODY)
     with pytest.raises(
-        RuntimeError, match=r"jira blocked the event loop for 0\.[0-9] s; use trio\.to_thread\.run_sync"
+        RuntimeError, match=r"the router jira blocked the event loop for 0\.[0-9] s: use trio\.to_thread\.run_sync"
     ):
-        await route(Sleepy(), "jira/cloud", BODY)
-    assert await route(Patient(), "jira/cloud", BODY) == []
+        await routed(Sleepy(), message, blocked_s=0.1)
+    assert await routed(Patient(), message, blocked_s=0.1) == []
 
 
 async def test_a_message_can_be_seen_whole() -> None:

@@ -122,7 +122,10 @@ async def test_a_reason_is_in_the_log_with_the_sources_name_and_no_secret(
         await publish_signed(make_access(github()), b"x" * size, secret="a guess")
     [record] = caplog.records
     assert record.levelname == "WARNING"
-    assert "not from github, refused on /unsafe/acme: the signature in the header X-Hub-Signature-256" in record.message
+    assert (
+        "refused a request on /unsafe/acme that is not from github: the signature in the header X-Hub-Signature-256"
+        in record.message
+    )
     assert SECRET not in caplog.text
     assert "a guess" not in caplog.text
 
@@ -135,7 +138,9 @@ async def test_the_log_names_the_delivery_that_was_refused(caplog: pytest.LogCap
     with pytest.raises(BadSignature):
         await publish(make_access(source), b"{}", headers)
     [record] = caplog.records
-    assert f"not from {provider}, refused on /unsafe/acme (delivery '0b989ba4'): the s" in record.message
+    assert (
+        f"refused a request on /unsafe/acme (delivery '0b989ba4') that is not from {provider}: the s" in record.message
+    )
 
 
 async def test_whoever_fails_too_often_waits_but_what_is_genuine_comes_in(caplog: pytest.LogCaptureFixture) -> None:

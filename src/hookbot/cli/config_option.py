@@ -52,7 +52,7 @@ class ConfiguredCommand(click.Command):
                 close = did_you_mean(written.replace("_", "-"), known.keys())
                 yield file.error(f"there is no option {written!r}{close and f', {close}'}", written)
             elif kind := _wrong_kind(option, value):
-                yield file.error(f"{written} is {kind}, not {kind_of(value)}", written)
+                yield file.error(f"{written} must be {kind}, not {kind_of(value)}", written)
             elif reason := _wrong_value(option, value, context):
                 yield file.error(f"{written}: {reason}", written)
             else:
@@ -86,13 +86,13 @@ def _wrong_kind(option: click.Option, value: Any) -> str:
     """The right kind of value, if this is not it; click itself would take nearly anything."""
     if option.multiple:
         right = isinstance(value, list) and all(isinstance(one, str) for one in value)
-        return "" if right else "a list of texts"
+        return "" if right else "a list of strings"
     if option.is_flag:
         return "" if isinstance(value, bool) else "true or false"
     if isinstance(option.type, click.types.IntParamType):
-        return "" if type(value) is int else "a whole number"
+        return "" if type(value) is int else "an integer"
     numbers = (int, float) if option.type.name in ("duration", "size") else ()
-    return "" if type(value) in (str, *numbers) else "text"
+    return "" if type(value) in (str, *numbers) else "a string"
 
 
 def _wrong_value(option: click.Option, value: Any, context: click.Context) -> str:

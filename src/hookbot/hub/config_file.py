@@ -49,7 +49,7 @@ class Table:
             return value
         # Exactly this type, since a bool is an int. The message does not show the value, which may be a secret.
         if type(value) is not kind:
-            self.wrong(key, f"{key} has to be {_KINDS[kind]}, not {kind_of(value)}")
+            self.wrong(key, f"{key} must be {_KINDS[kind]}, not {kind_of(value)}")
             return None
         try:
             return convert(value) if convert else value

@@ -186,7 +186,7 @@ def _secrets(secrets: list[Any], provider: Provider | None, resolve: Callable[[s
 
 def _strings(values: list[Any]) -> Sequence[str]:
     if not all(isinstance(value, str) for value in values):
-        raise ConfigError("this has to be a list of strings")
+        raise ConfigError("this must be a list of strings")
     return values
 
 
@@ -208,7 +208,7 @@ def _url(text: str) -> str:
 
 def _positive(number: int) -> int:
     if number < 1:
-        raise ConfigError(f"this has to be at least 1, not {number}")
+        raise ConfigError(f"this must be at least 1, not {number}")
     return number
 
 

@@ -140,7 +140,9 @@ class SqliteLog(Engine):
         with queries.transaction(self._writer):
             for unsafe, limit in zip(PARTITIONS, limits, strict=True):
                 if partitions[unsafe].due(limit):
-                    partitions[unsafe] = queries.trim_partition(self._writer, partitions[unsafe], limit, unsafe=unsafe)
+                    partitions[unsafe] = queries.trim_partition(
+                        self._writer, partitions[unsafe], limit, unsafe=unsafe, scan_length=self._scan_length
+                    )
                 lost = partitions[unsafe].lost if unsafe else 0
                 more |= queries.forget_keys(self._writer, limit, lost=lost, unsafe=unsafe)
                 more |= partitions[unsafe].due(limit)

@@ -174,10 +174,10 @@ def position_before(connection: sqlite3.Connection, head: int, time_us: int) -> 
 
 
 def trim_partition(
-    connection: sqlite3.Connection, partition: Partition, limits: RetentionLimits, *, unsafe: bool
+    connection: sqlite3.Connection, partition: Partition, limits: RetentionLimits, *, unsafe: bool, scan_length: int
 ) -> Partition:
     """Delete one step of the messages that exceed `limits`, and return the partition after that."""
-    high = min(partition.passed + SCAN_LENGTH, partition.head)
+    high = min(partition.passed + scan_length, partition.head)
     oldest = _oldest(connection, partition.passed, high, unsafe=unsafe)
     if not oldest:
         return replace(partition, passed=high)
