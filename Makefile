@@ -1,15 +1,26 @@
-# Two commands: `make run` starts a hub, `make test` runs every test. Both need only Python 3.11+ and make.
+# `make run` starts a hub, `make check` answers within a minute, `make test` runs every test. They need only Python 3.11+ and make.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# A process for each core; whoever has nothing left takes over tests of the others.
+PYTEST = $(BIN)/pytest -n auto --dist worksteal
 
-.PHONY: run test test-all demo crash-test bench bench-full lint format release changelog hooks constraints clean
+.PHONY: run check test coverage test-all demo crash-test bench bench-full lint format release changelog hooks constraints clean
 
 run: $(VENV)/.installed
 	$(BIN)/hookbot serve --router github
 
+# Formatting, lint, types and the fast tests: an answer within a minute, after each change.
+check: lint
+	$(PYTEST) -m 'not slow' --hypothesis-profile quick
+
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest
+	$(PYTEST)
+
+# Which lines and branches of a module its own test file does not reach.
+coverage: $(VENV)/.installed-dev
+	$(PYTEST) --cov --cov-context test --cov-report=
+	$(BIN)/python scripts/module_coverage.py
 
 # The tests on each of these Pythons, in an environment of its own. Shims of pyenv that start nothing count as not found.
 test-all: test-3.11 test-3.12 test-3.13

@@ -5,6 +5,13 @@ from typing import Any
 import pytest
 import trustme
 from cryptography.x509 import load_pem_x509_certificate
+from hypothesis import HealthCheck, settings
+
+# A busy machine is slow: no test fails for that.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
+# `make check` tries fewer examples where a test does not ask for a number.
+settings.register_profile("quick", max_examples=20)
 
 
 @pytest.fixture(autouse=True)

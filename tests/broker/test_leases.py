@@ -399,7 +399,7 @@ class Group(RuleBasedStateMachine):
 
 
 TestGroup = Group.TestCase
-TestGroup.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestGroup.settings = settings(max_examples=150, stateful_step_count=60)
 
 
 @pytest.mark.parametrize("by_topic", [False, True])

@@ -22,7 +22,7 @@ DAY_US = 86400 * 1_000_000
 EVERYTHING = TopicFilter(("", "/unsafe/"))
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
 
-engines = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+engines = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @pytest.fixture

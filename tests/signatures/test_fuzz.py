@@ -37,7 +37,7 @@ urls = st.one_of(st.text(max_size=60), latin1.map("https://example.com/in?".__ad
 
 
 @every_provider
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_a_good_request_with_its_headers_replaced_is_refused_or_passes(sample: Sample, data: st.DataObject) -> None:
     signed = sample.signed()
@@ -50,7 +50,7 @@ def test_a_good_request_with_its_headers_replaced_is_refused_or_passes(sample: S
 
 
 @every_provider
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(body=bodies, url=urls, method=st.sampled_from(["GET", "POST", "BREW"]), value=values)
 def test_any_body_and_address_are_refused_or_pass(
     sample: Sample, body: bytes, url: str, method: str, value: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.sync.client import connect
 
@@ -243,7 +243,7 @@ def test_every_other_method_is_answered_equally(hubs: tuple[Hub, Hub], method: s
     assert answers[0] == answers[1]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(
     st.sampled_from(PREFIXES),
     st.lists(st.sampled_from(SEGMENTS), max_size=3),
