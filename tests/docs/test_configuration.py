@@ -82,7 +82,7 @@ def test_every_option_of_narrow_and_every_caveat_is_there() -> None:
 
 def test_every_list_of_networks_that_is_known_is_there() -> None:
     for name in KNOWN:
-        assert name in section(SECURITY, "From where")
+        assert name in section(SECURITY, "Restrict networks")
 
 
 def test_the_token_that_is_shown_is_right() -> None:
