@@ -39,7 +39,7 @@ def problem(text: str) -> str:
 
 def test_a_file_in_which_nothing_is_wrong() -> None:
     result = CliRunner().invoke(cli, ["check-config", write('keep = "1d"\nrouter = ["github"]\n')])
-    assert (result.exit_code, result.output) == (0, "hookbot.toml: nothing is wrong\n")
+    assert (result.exit_code, result.output) == (0, "hookbot.toml: no mistakes found\n")
 
 
 def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_broken_file_of_networks_is_told(tmp_path: Path) -> None:
         ("sslcrt = 'hookbot.toml'", "--sslcrt and --sslkey go together"),
         ("sslca = 'hookbot.toml'", "--sslcrt and --sslkey go together, and --sslca with them"),
         ("sslcrt = 'hookbot.toml'\nsslkey = 'hookbot.toml'", "no TLS with hookbot.toml"),
-        ("unsafe = ['none', 'x']", "--unsafe none goes alone"),
+        ("unsafe = ['none', 'x']", "--unsafe none excludes other"),
     ],
 )
 def test_options_that_do_not_go_together_are_told(text: str, reason: str) -> None:
@@ -164,7 +164,7 @@ def test_a_variable_that_is_wrong_is_told(environment: pytest.MonkeyPatch) -> No
     result = CliRunner().invoke(cli, ["check-config", write("")])
     assert result.exit_code == 2
     assert result.stderr == (
-        "from the environment: Invalid value for '--keep': not a duration such as 90s, 10m, 2h or 7d: 'long'\n"
+        "in the environment: Invalid value for '--keep': not a duration such as 90s, 10m, 2h or 7d: 'long'\n"
     )
 
 

@@ -42,10 +42,10 @@ def test_headers_that_are_asked_for_stand_below_the_heading() -> None:
         (b"", []),
         (b"plain\ntext\n", ["plain", "text"]),
         (b"a=1&b=2", ["a=1&b=2"]),
-        (b"\xff\x00", ["not text: ff 00"]),
-        (b"\xff" * 100, ["not text: " + " ".join(["ff"] * 64) + ", ..."]),
+        (b"\xff\x00", ["not UTF-8: ff 00"]),
+        (b"\xff" * 100, ["not UTF-8: " + " ".join(["ff"] * 64) + ", ..."]),
         (b"[" * 100_000, None),
-        (b'"\xed\xa0\x80"', ["not text: 22 ed a0 80 22"]),
+        (b'"\xed\xa0\x80"', ["not UTF-8: 22 ed a0 80 22"]),
     ],
 )
 def test_a_body_is_shown_as_far_as_it_can_be_read(body: bytes, shown: list[str] | None) -> None:
@@ -74,7 +74,7 @@ def test_what_people_write_is_left_alone() -> None:
 def test_of_a_long_body_the_beginning_is_shown() -> None:
     shown = plain(make(b"x" * (30 << 20)))
     assert len(shown) < showing.SHOWN_CHARS + 500
-    assert "characters more; --raw shows everything" in shown
+    assert "more characters; --raw prints them all" in shown
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import trustme
 from trio.abc import Stream
 from trio_websocket import WebSocketConnection
 
-from hookbot.cli import doctor
 from hookbot.cli.doctor import Diagnosis
 from hookbot.cli.findings import Check
 from hookbot.client.address import Address
@@ -24,16 +23,13 @@ from support.commands import Caller
 from support.hubs import ThreadHub
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "PATIENCE_S", 1.0)
-
-
 async def check(url: str, publish_to: str | None = None, **options: Any) -> tuple[Any, ...]:
     """The first check that failed, and the findings by check."""
     findings = []
     address = Address.parse(publish_to) if publish_to else None
-    examined = Diagnosis(Address.parse(url), findings.append, publish_to=address, **{"wait_s": 0, **options})
+    examined = Diagnosis(
+        Address.parse(url), findings.append, publish_to=address, **{"wait_s": 0, "patience_s": 1, **options}
+    )
     with trio.fail_after(30):
         await examined.run()
     return examined.broken, {finding.check: finding for finding in findings}
@@ -46,7 +42,7 @@ async def test_a_hub_that_works_is_good_at_every_hop() -> None:
     assert {one for one, finding in found.items() if finding.good} == set(Check) - {Check.TLS, Check.HEARTBEAT}
     assert "not encrypted" in found[Check.TLS].text
     assert "hookbot/" in found[Check.HUB].text
-    assert "comes back" in found[Check.FRAMES].text
+    assert "came back" in found[Check.FRAMES].text
 
 
 async def test_a_heartbeat_is_waited_for_or_missed() -> None:
@@ -56,7 +52,7 @@ async def test_a_heartbeat_is_waited_for_or_missed() -> None:
     async with hub_that(hello, beats=False) as url:
         broken, found = await check(url, wait_s=0.1)
     assert broken is Check.HEARTBEAT
-    assert "none came within 0.1 s" in found[Check.HEARTBEAT].text
+    assert "none arrived within 0.1 s" in found[Check.HEARTBEAT].text
 
 
 async def test_a_wrong_token_is_found_and_not_shown() -> None:
@@ -174,7 +170,7 @@ async def test_what_does_not_speak_http_is_found() -> None:
         await stream.receive_some()
         await stream.send_all(b"SSH-2.0\r\n\r\n")
 
-    for handler, text in ((silent, "nothing comes within 1 s"), (nonsense, "")):
+    for handler, text in ((silent, "no answer within 1 s"), (nonsense, "")):
         async with served(handler) as port:
             broken, found = await check(f"http://127.0.0.1:{port}/sub/a")
         assert broken is Check.HTTP

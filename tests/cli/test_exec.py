@@ -131,9 +131,13 @@ async def test_a_command_may_publish_and_does_not_hear_itself(hub: TestHub) -> N
     [
         (["http://h/sub/a"], 2, "Missing argument 'COMMAND'"),
         (["--", "true"], 2, "Missing argument 'URL'"),
-        (["http://h/sub/a", "--", "there-is-no-such-command"], 2, "there is no command 'there-is-no-such-command'"),
-        (["--latest-only", "--no-per-topic-serial", "http://h/sub/a", "--", "true"], 2, "--latest-only keeps"),
-        (["http://h/unsafe/sub/a", "--", "true"], 3, "say --unsafe"),
+        (["http://h/sub/a", "--", "there-is-no-such-command"], 2, "command not found: 'there-is-no-such-command'"),
+        (
+            ["--latest-only", "--no-per-topic-serial", "http://h/sub/a", "--", "true"],
+            2,
+            "--latest-only and --no-per-topic-serial exclude",
+        ),
+        (["http://h/unsafe/sub/a", "--", "true"], 3, "add --unsafe"),
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_is_run(

@@ -119,10 +119,13 @@ async def test_a_terminal_gets_a_bar() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--since", "1h", "http://h/sub/a"], "Needs one of --to, --exec and --publish"),
-        (["--since", "1h", "--to", "http://t/", "--publish", "http://h/pub/a", "http://h/sub/a"], "Needs one of"),
+        (["--since", "1h", "http://h/sub/a"], "Needs exactly one of --to, --exec and --publish"),
+        (
+            ["--since", "1h", "--to", "http://t/", "--publish", "http://h/pub/a", "http://h/sub/a"],
+            "Needs exactly one of",
+        ),
         (["--to", "http://t/", "http://h/sub/a"], "Needs --since"),
-        (["--since", "1h", "--group", "g", "--to", "http://t/", "http://h/sub/a"], "--group follows"),
+        (["--since", "1h", "--group", "g", "--to", "http://t/", "http://h/sub/a"], "A replay cannot use --group"),
         (["--since", "1h", "--to", "http://t/", "http://h/sub/a", "more"], "COMMAND needs --exec"),
         (["--since", "1h", "--exec", "http://h/sub/a"], "Missing argument 'COMMAND'"),
         (["--since", "1h", "--until", "all", "--to", "http://t/", "http://h/sub/a"], "not a time"),

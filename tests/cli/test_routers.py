@@ -9,7 +9,8 @@ import trio
 from click.core import Command
 from click.testing import CliRunner, Result
 
-from hookbot.cli.routers import new_router, route, route_github, routers
+from hookbot.cli.route import route, route_github
+from hookbot.cli.routers import new_router, routers
 from hookbot.errors import Unauthorized
 from hookbot.protocol.message import Message
 from hookbot.routers.outbox import DraftCollector
@@ -71,12 +72,12 @@ def test_a_new_router_is_written_once_into_a_directory_that_is_new(tmp_path: Pat
 
     assert written.exit_code == 0
     assert "class MyThingRouter" in (tmp_path / "new" / "hookbot_my_thing.py").read_text()
-    assert "is there already, and not empty" in error_from(again)
+    assert "exists and is not an empty directory" in error_from(again)
 
 
 @pytest.mark.parametrize("name", ["My", "a b", "-a", "a--b", "a/b", "ü", ""])
 def test_a_new_router_has_a_name_that_will_do(tmp_path: Path, name: str) -> None:
-    assert "a router's name is of lower-case letters" in error_from(call(new_router, "--", name, tmp_path / "new"))
+    assert "a router's name has lower-case letters" in error_from(call(new_router, "--", name, tmp_path / "new"))
 
 
 @pytest.fixture

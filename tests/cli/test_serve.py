@@ -216,9 +216,7 @@ def secrets_in(data_dir: Path) -> list[str]:
 
 def test_where_nobody_watches_a_hub_shows_files_and_no_secret(tmp_path: Path) -> None:
     hub = start(tmp_path, subprocess.PIPE)
-    said = "".join(
-        iter(hub.stdout.readline, "  Events:        whichever you like; then listen to github.com/repo/OWNER/NAME\n")
-    )
+    said = "".join(iter(hub.stdout.readline, "  Events:        any; then listen to github.com/repo/OWNER/NAME\n"))
     code, log = stop(hub)
 
     key, github_secret = secrets_in(tmp_path)
@@ -324,7 +322,7 @@ def test_a_key_that_lies_in_no_file_is_not_told_of(tmp_path: Path) -> None:
     ("secret", "shown", "hidden"),
     [
         (StoredSecret("s3cret", Path("/var/lib/github-secret")), "s3cret", "the contents of /var/lib/github-secret"),
-        (StoredSecret("s3cret"), "s3cret", "the one that the hub was given"),
+        (StoredSecret("s3cret"), "s3cret", "the one that was given to the hub"),
     ],
 )
 def test_the_form_of_github_can_be_filled_in(tmp_path: Path, secret: StoredSecret, shown: str, hidden: str) -> None:

@@ -105,7 +105,7 @@ def test_a_delivery_id_and_a_repeat_are_told(body: str) -> None:
     output = run("verify", "github", "--secret", SECRET, *headers(signed), "-H", "X-GitHub-Delivery: 72d3", body).output
 
     assert "delivery id, not signed: 72d3" in output
-    assert "a repeat is known by: nothing that is signed" in output
+    assert "a repeat is recognised by: nothing that is signed" in output
 
 
 def test_a_handshake_is_told_with_its_answer() -> None:

@@ -14,8 +14,8 @@ import pytest
 import hookbot
 import hookbot.testing
 from hookbot import Secret
-from hookbot.cli.routers import route as route_command
-from hookbot.cli.routers import route_github
+from hookbot.cli.route import route as route_command
+from hookbot.cli.route import route_github
 from hookbot.protocol.message import Message
 from hookbot.routers.attempts import RouterLimits, RouterStats
 from hookbot.routers.expressions import FIELDS

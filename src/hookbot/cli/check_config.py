@@ -1,4 +1,4 @@
-"""``hookbot check-config``: what is wrong with a configuration file."""
+"""``hookbot check-config``: every mistake in a configuration file."""
 
 import sys
 from collections.abc import Iterator
@@ -18,13 +18,15 @@ from .parameters import EXISTING_FILE
 from .serve import make_config, serve
 
 _ANY_SECRET = StoredSecret("0" * 64)
-"""In place of those that a hub would look for, or make."""
+"""Stand-in for the key and GitHub's secret: a check neither looks for them nor creates them."""
 
 
 @click.command("check-config")
 @click.argument("path", type=EXISTING_FILE, metavar="FILE")
 def check_config(path: Path) -> None:
-    """Say what is wrong with a configuration file, with line and reason; exit with 2 if anything is.
+    """Check a configuration file and report every mistake.
+
+    Each mistake is printed with its line and its reason; the exit code is 2 if there is any.
 
     \b
     Example:
@@ -35,7 +37,7 @@ def check_config(path: Path) -> None:
         click.echo(problem, err=True)
     if problems:
         sys.exit(2)
-    click.echo(f"{path}: nothing is wrong")
+    click.echo(f"{path}: no mistakes found")
 
 
 def _problems(path: Path) -> Iterator[str]:
@@ -46,8 +48,9 @@ def _problems(path: Path) -> Iterator[str]:
         options = dict(one for one in read if not isinstance(one, ConfigError))
         with serve.make_context("serve", [], default_map=options) as context:
             config = make_config(context.params, file, key=_ANY_SECRET, github_secrets=(_ANY_SECRET,))
-    except click.ClickException as error:  # what the file says has been looked at
-        yield f"from the environment: {error.format_message()}"
+    except click.ClickException as error:
+        # Only good options of the file reached click, so this one is from a variable
+        yield f"in the environment: {error.format_message()}"
     except ConfigError as error:
         yield str(error)
     else:
@@ -69,6 +72,7 @@ def _problems_of(config: Config) -> Iterator[str]:
 def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[str]:
     try:
         make(spec.kind, spec.options, resolve_secret)
-    except Exception as error:  # whatever a plugin raises
-        reason = str(error) if isinstance(error, ConfigError) else f"it cannot be made: {error!r}"
+    # A plugin's constructor may raise anything
+    except Exception as error:
+        reason = str(error) if isinstance(error, ConfigError) else f"the router cannot be created: {error!r}"
         yield str(config.file.error(f"[routers.{spec.name}]: {reason}", header=f"routers.{spec.name}"))

@@ -1,4 +1,4 @@
-"""The configuration file as an option, ``--config``, and commands whose options can stand in it."""
+"""``--config``, and commands whose options can also be given in that file or in the environment."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,23 +11,25 @@ from ..hub.config_file import ConfigFile, kind_of
 from .parameters import EXISTING_FILE
 
 FILE = "hookbot.config_file"
+"""Key of the `ConfigFile` in `click.Context.meta`."""
 ARGUMENTS = "hookbot.arguments"
+"""Key of the command's arguments in `click.Context.meta`; a reload parses them again."""
 
 
 class ConfiguredCommand(click.Command):
-    """A command whose options can also stand in a file, and in the environment, which overrides the file.
+    """Command whose options can also be given in a file and in the environment, which overrides the file.
 
-    The variable of an option is its name with ``HOOKBOT_`` before it.
+    The variable of ``--keep-bytes`` is ``HOOKBOT_KEEP_BYTES``, and so on.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As click's, after the command's options were made."""
+        """Take click's arguments, and give a variable to each option that has none."""
         super().__init__(*args, **kwargs)
         for name, option in self.named_options().items():
             option.envvar = option.envvar or f"HOOKBOT_{name.replace('-', '_').upper()}"
 
     def named_options(self) -> Mapping[str, click.Option]:
-        """The options that a file may have, by their names without dashes before them."""
+        """Options that a file may contain, by their names without the leading dashes."""
         return {
             opt.removeprefix("--"): option
             for option in self.params
@@ -37,13 +39,13 @@ class ConfiguredCommand(click.Command):
         }
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Called by click; remembers what it was called with, to be read again later."""
+        """Parse the arguments, as click does, and keep them for a reload."""
         ctx.meta[ARGUMENTS] = tuple(args)
         ctx.meta[FILE] = ConfigFile()
         return super().parse_args(ctx, args)
 
     def read_options(self, file: ConfigFile) -> Iterator[tuple[str, Any] | ConfigError]:
-        """Each option of a file, by the name of its parameter, or what is wrong with it."""
+        """Options of a file as pairs of parameter and value, with a `ConfigError` in place of each mistaken one."""
         known = self.named_options()
         context = click.Context(self)
         for written, value in file.options.items():
@@ -60,7 +62,10 @@ class ConfiguredCommand(click.Command):
 
 
 def read_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
-    """Called by click for ``--config``, before it looks at other options; raises `ConfigError`."""
+    """Make the options of the file the defaults of the command, as click's callback for ``--config``.
+
+    Raises one `ConfigError` for all mistakes in it.
+    """
     if path is not None and isinstance(ctx.command, ConfiguredCommand):
         file = ctx.meta[FILE] = ConfigFile.read(path)
         read = list(ctx.command.read_options(file))
@@ -74,22 +79,24 @@ config_file = click.option(
     "--config",
     type=EXISTING_FILE,
     envvar="HOOKBOT_CONFIG",
+    # Before the other options, whose defaults it sets
     is_eager=True,
     expose_value=False,
     callback=read_file,
     metavar="FILE",
-    help="Read options from this TOML file, and sources and routers.",
+    help="Read options, sources and routers from this TOML file.",
 )
 
 
 def _wrong_kind(option: click.Option, value: Any) -> str:
-    """The right kind of value, if this is not it; click itself would take nearly anything."""
+    """Kind of value that the option needs, if this is another; click itself would convert nearly anything."""
     if option.multiple:
         right = isinstance(value, list) and all(isinstance(one, str) for one in value)
         return "" if right else "a list of strings"
     if option.is_flag:
         return "" if isinstance(value, bool) else "true or false"
     if isinstance(option.type, click.types.IntParamType):
+        # Not isinstance: a bool is an int
         return "" if type(value) is int else "an integer"
     numbers = (int, float) if option.type.name in ("duration", "size") else ()
     return "" if type(value) in (str, *numbers) else "a string"

@@ -1,4 +1,4 @@
-"""``hookbot cursors``: what a hub remembers of its listeners."""
+"""``hookbot cursors``: the cursors and groups that a hub remembers."""
 
 import json
 from collections.abc import Callable
@@ -17,17 +17,19 @@ from ..routers.hub_url import HubUrl
 from .display import table
 from .parameters import Given, cafile, data_dir, known_key, with_options
 
-_URL = click.option("--url", "-u", envvar="HOOKBOT_URL", required=True, help="Of the hub, with a token for this.")
+_URL = click.option(
+    "--url", "-u", envvar="HOOKBOT_URL", required=True, metavar="URL", help="URL of the hub, with a token."
+)
 _of_one = with_options(
     click.argument("path"),
     click.argument("name"),
-    click.option("--group", "kind", flag_value="group", default="cursor", help="It is a group, not a cursor."),
+    click.option("--group", "kind", flag_value="group", default="cursor", help="NAME is a group, not a cursor."),
 )
 COLUMNS = ("kind", "path", "name", "lag", "connected", "used", "position")
 
 
 def _of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say which hub; it is called with a function to ask it with."""
+    """Decorator: options that name the hub. The command receives a function that sends it a request."""
 
     @with_options(_URL, data_dir, cafile)
     @wraps(command)
@@ -45,18 +47,20 @@ def _of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def cursors() -> None:
-    """List, move and delete the cursors and groups that a hub remembers.
+    """List, move and delete the cursors and groups of a hub.
 
-    The token in the URL has to open /hookbot/v1/cursors; without one, it is made of the key (HOOKBOT_KEY).
+    The token in the URL must open /hookbot/v1/cursors. If the URL has none, it is made from the key (HOOKBOT_KEY).
     """
 
 
 @cursors.command("list")
 @_of_a_hub
-@click.option("--path", help="Only those of one subscription, such as /sub/deploy.")
+@click.option("--path", metavar="PATH", help="Only those of this subscription, such as /sub/deploy.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(ask: Callable[..., Any], path: str | None, as_json: bool) -> None:
-    """List them, with how many messages of the log, of whatever topic, each is behind.
+    """List cursors and groups, with their positions.
+
+    LAG is the number of messages in the log, of any topic, after the position.
 
     \b
     Example:
@@ -69,9 +73,13 @@ def list_(ask: Callable[..., Any], path: str | None, as_json: bool) -> None:
 @cursors.command()
 @_of_a_hub
 @_of_one
-@click.option("--since", required=True, metavar="WHEN", help="An id, 90s, 10m, 2h, 7d, a time, all, or now.")
+@click.option(
+    "--since", required=True, metavar="WHEN", help="New position: an id, 90s, 10m, 2h, 7d, a time, all, or now."
+)
 def move(ask: Callable[..., Any], path: str, name: str, kind: str, since: str) -> None:
-    """Let the cursor NAME of the subscription PATH go on from somewhere else. Who listens there, comes back there.
+    """Move the cursor NAME of the subscription PATH.
+
+    A client that is connected with it resumes from the new position.
 
     \b
     Example:
@@ -84,7 +92,9 @@ def move(ask: Callable[..., Any], path: str, name: str, kind: str, since: str) -
 @_of_a_hub
 @_of_one
 def delete(ask: Callable[..., Any], path: str, name: str, kind: str) -> None:
-    """Forget the cursor NAME of the subscription PATH. Who listens there, is sent away.
+    """Delete the cursor NAME of the subscription PATH.
+
+    A client that is connected with it is disconnected.
 
     \b
     Example:

@@ -1,6 +1,6 @@
-"""Display for people: messages, tables, and what a command says meanwhile.
+"""Display for people: messages, tables, and log lines.
 
-Whoever may publish may publish anything: what would do something to a terminal is escaped.
+A publisher chooses every byte of a message, so characters that would control the terminal are escaped.
 """
 
 import json
@@ -17,8 +17,11 @@ import click
 from ..delivery.output import escaped
 from ..protocol.message import Message
 
+# Of a text: some 250 lines, more than anybody scrolls back
 SHOWN_CHARS = 20_000
+# Of a body that is not text: enough to recognise its format
 SHOWN_BYTES = 64
+# A larger body is not parsed as JSON: only its beginning would be shown
 READ_BYTES = 1 << 20
 _INDENT = "    "
 _EVENT_HEADERS = ("X-GitHub-Event", "X-Gitlab-Event", "X-Gitea-Event", "X-Event-Key", "X-Shopify-Topic", "ce-type")
@@ -27,7 +30,7 @@ _KEY = re.compile(r'^( *)("(?:[^"\\]|\\.)*")(: )', re.MULTILINE)
 
 
 def show(message: Message, headers: Sequence[str] = ()) -> str:
-    """The message as some lines of text, with colours; the values of `headers` stand below the heading."""
+    """Message as lines of text with ANSI colours; its values of `headers` follow the heading."""
     wanted = {name.lower() for name in headers}
     lines = [_heading(message)]
     lines += [f"{_INDENT}{name}: {escaped(value)}" for name, value in message.headers if name.lower() in wanted]
@@ -36,7 +39,7 @@ def show(message: Message, headers: Sequence[str] = ()) -> str:
 
 
 def event_of(message: Message) -> str:
-    """The name that the sender gives this kind of event; "" if it gives none."""
+    """Event name that the sender gave in a header or in the JSON body; "" if there is none."""
     for name in _EVENT_HEADERS:
         if value := message.header(name):
             return value
@@ -49,7 +52,7 @@ def event_of(message: Message) -> str:
 
 
 def size_of(size: int) -> str:
-    """A number of bytes for people."""
+    """Size in B, kB, MB or GB, powers of 1000."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
@@ -57,7 +60,7 @@ def size_of(size: int) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """The columns of the rows below their names; what would do something to a terminal is a space."""
+    """Rows as aligned columns below their names; unprintable characters are shown as spaces."""
     cells = [[column.upper() for column in columns], *([_cell(row.get(column)) for column in columns] for row in rows)]
     widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
@@ -65,9 +68,9 @@ def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def log_to_stderr(*, quiet: bool = False) -> None:
-    """Say on standard error what happens; `quiet`, only what should not."""
+    """Log to standard error, for people; with `quiet`, only warnings and errors."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Saying())
+    handler.setFormatter(_LineFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("hookbot").setLevel(logging.WARNING if quiet else logging.INFO)
 
@@ -91,13 +94,13 @@ def _body(body: bytes) -> str:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         more = ", ..." if len(body) > SHOWN_BYTES else ""
-        return click.style(f"not text: {body[:SHOWN_BYTES].hex(' ')}{more}", dim=True)
+        return click.style(f"not UTF-8: {body[:SHOWN_BYTES].hex(' ')}{more}", dim=True)
     pretty = escaped(_cut(_indented(text))).removesuffix("\n")
     return _KEY.sub(lambda match: f"{match[1]}{click.style(match[2], fg='blue')}{match[3]}", pretty)
 
 
 def _indented(text: str) -> str:
-    """JSON over several lines; anything else, and what is too long to be shown anyway, as it is."""
+    """JSON indented; other text, and text longer than `READ_BYTES`, unchanged."""
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False) if len(text) < READ_BYTES else text
     except (ValueError, RecursionError):
@@ -107,7 +110,7 @@ def _indented(text: str) -> str:
 def _cut(text: str) -> str:
     if len(text) <= SHOWN_CHARS:
         return text
-    return f"{text[:SHOWN_CHARS]}\n... and {len(text) - SHOWN_CHARS} characters more; --raw shows everything"
+    return f"{text[:SHOWN_CHARS]}\n... and {len(text) - SHOWN_CHARS} more characters; --raw prints them all"
 
 
 def _cell(value: Any) -> str:
@@ -115,8 +118,8 @@ def _cell(value: Any) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-class _Saying(logging.Formatter):
-    """A line for people: the time of day, and what is said; what should not happen is yellow on a terminal."""
+class _LineFormatter(logging.Formatter):
+    """Log line of the time of day and the message; on a terminal, warnings are yellow."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
@@ -126,5 +129,6 @@ class _Saying(logging.Formatter):
         line = super().format(record)
         if not sys.stderr.isatty():
             return line
-        cleared = f"\r\x1b[K{line}"  # a progress bar may stand there
+        # A progress bar may occupy the line: erase it
+        cleared = f"\r\x1b[K{line}"
         return click.style(cleared, fg="yellow") if self._colours and record.levelno >= logging.WARNING else cleared

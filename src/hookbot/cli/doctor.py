@@ -1,4 +1,4 @@
-"""``hookbot doctor``: the way to a hub, checked step by step."""
+"""``hookbot doctor``: the way to a subscription, checked step by step."""
 
 import math
 import socket
@@ -29,24 +29,28 @@ from .findings import ADVICE, Check, Finding, compare_clocks
 from .parameters import DURATION, cafile, find_publish_token, find_token, token_file
 from .subscribe_options import run
 
-PATIENCE_S = 10.0  # with each check
+# For each check: a person is watching, and a hub that needs longer is broken for its clients as well
+PATIENCE_S = 10.0
+# Certificates of 90 days are renewed 30 days before their end: with 14 left, renewal has probably failed
 RENEW_DAYS = 14
 BODY = b"hookbot doctor\n"
+"""Body of the message that is published with ``--pub-url``."""
 
 
 @click.command()
 @click.argument("url", envvar="HOOKBOT_URL", metavar="URL")
-@click.option("--pub-url", metavar="URL", help="Publishes to what URL hears: a message is sent around.")
-@click.option("--wait", type=DURATION, default="20s", show_default=True, help="For a heartbeat; 0: do not.")
-@click.option("--unsafe", is_flag=True, help="Needed for /unsafe/sub/...")
+@click.option("--pub-url", metavar="URL", help="Publish a message here, and wait until URL receives it.")
+@click.option("--wait", type=DURATION, default="20s", show_default=True, help="Limit for a heartbeat; 0 skips it.")
+@click.option("--unsafe", is_flag=True, help="Allow /unsafe/sub/..., where anybody may publish.")
 @token_file
 @cafile
 def doctor(
     url: str, pub_url: str | None, wait: float, unsafe: bool, token_file: Path | None, cafile: Path | None
 ) -> None:
-    """Walk the hops to a subscription, and name the one that is broken. The exit code says which.
+    """Check each step on the way to a subscription.
 
-    10 name, 11 TCP, 12 TLS, 13 HTTP, 14 not a hookbot, 15 token, 16 websocket, 17 frames, 18 heartbeat, 19 clock
+    The exit code is that of the first step that fails: 10 name, 11 TCP, 12 TLS, 13 HTTP, 14 hub, 15 token,
+    16 websocket, 17 frames, 18 heartbeat, 19 clock. All subscribers of the topic receive the message of --pub-url.
 
     \b
     Example:
@@ -71,37 +75,40 @@ def doctor(
 
 
 class Diagnosis:
-    """Run of all checks for one subscription; tells each finding as soon as it is there."""
+    """All checks for one subscription, in order; each finding is passed to `report` at once."""
 
     def __init__(
         self,
         address: Address,
-        tell: Callable[[Finding], object],
+        report: Callable[[Finding], object],
         *,
         unsafe: bool = False,
         ca_file: Path | None = None,
         publish_to: Address | None = None,
         wait_s: float = 20.0,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        """`publish_to` may be a topic that the subscription hears: then a message makes the round.
+        """Prepare the checks, of which each may take `patience_s`, and the wait for a heartbeat `wait_s` (0 skips it).
 
-        Raises `Refused` for addresses that are no such thing. A heartbeat is waited for `wait_s`, or not at all.
+        `publish_to` is a topic that the subscription receives: a message is published there and waited for. Raises
+        `Refused` for addresses that do not fit.
         """
         self.broken: Check | None = None
-        """The first check that failed."""
+        """First check that failed, or None."""
         if publish_to and not subscription_of(address).matches(topic_of(publish_to)):
-            raise Refused(f"what is published to {publish_to} is not heard at {address}")
+            raise Refused(f"{address} does not receive what is published to {publish_to}")
         self._endpoint = endpoint_of(address, unsafe=unsafe, ca_file=ca_file)
         self._address = address
         self._near = proxy_of(address) or address
-        self._report = tell
+        self._report = report
         self._ca_file = ca_file
         self._publish_to = publish_to
         self._wait_s = wait_s
+        self._patience_s = patience_s
         self._at = Check.NAME
 
     async def run(self) -> None:
-        """All checks, up to the first behind which nothing can be reached."""
+        """Run the checks, up to the first failure that makes the next ones impossible."""
         try:
             for look in (self._name, self._tcp, self._tls, self._http, self._token, self._stream):
                 await look()
@@ -118,26 +125,26 @@ class Diagnosis:
 
     async def _name(self) -> None:
         self._at = Check.NAME
-        with _patience():
+        with self._patience():
             found = await trio.socket.getaddrinfo(self._near.host, self._near.port, type=socket.SOCK_STREAM)
         addresses = ", ".join(sorted({str(entry[4][0]) for entry in found}))
         proxy = "" if self._near is self._address else "the proxy "
-        self._tell(True, f"{proxy}{self._near.host} is {addresses}")
+        self._tell(True, f"{proxy}{self._near.host} resolves to {addresses}")
 
     async def _tcp(self) -> None:
         self._at = Check.TCP
         began = trio.current_time()
-        with _patience():
+        with self._patience():
             stream = await trio.open_tcp_stream(self._near.host, self._near.port)
         await trio.aclose_forcefully(stream)
-        self._tell(True, f"{self._near.netloc} answers in {_ms(began)}")
+        self._tell(True, f"connected to {self._near.netloc} in {_ms(began)}")
 
     async def _tls(self) -> None:
         self._at = Check.TLS
         if not self._address.secure:
-            self._tell(None, "not encrypted: whoever is on the way can read the token")
+            self._tell(None, "not encrypted: anybody on the way can read the token")
             return
-        with _patience():
+        with self._patience():
             stream = await open_stream(self._address, self._endpoint.tls)
         until = stream.getpeercert()["notAfter"] if isinstance(stream, trio.SSLStream) else ""
         await trio.aclose_forcefully(stream)
@@ -152,63 +159,72 @@ class Diagnosis:
         self._tell(True, f"/status answers {response.status_code}")
         self._at = Check.HUB
         if response.status_code != 200 or response.content.strip() != b"OK":
-            raise Refused("what answers there is not a hookbot")
+            raise Refused("the server is not a hookbot hub")
         self._at = Check.CLOCK
         self._tell(*compare_clocks(response.headers.get("date", "")))
 
     async def _token(self) -> None:
-        """By a request without an upgrade, which a hub refuses as such (426) when the token is right."""
+        """Check the token by a request without an upgrade, which a hub refuses with 426 only if the token is right."""
         self._at = Check.TOKEN
         response = await self._get(self._address.path)
         if response.status_code in (401, 403, 404, 405, 429):
             raise error_from(response.status_code, {}, response.content)
+        # Another status is probably a proxy's, and says nothing about the token; the websocket will show
         if response.status_code == 426:
             self._tell(True, f"the token opens {self._address.path}")
 
     async def _stream(self) -> None:
         self._at = Check.UPGRADE
         async with open_connection(self._endpoint, {}) as connection:
-            self._tell(True, "the websocket stands")
+            self._tell(True, "the websocket is open")
             if connection.raw:
                 self._at = Check.HUB
-                self._tell(True, "it is older than 1.0, and speaks only raw frames: nothing more can be looked at")
+                self._tell(True, "the hub is older than 1.0 and sends only raw frames: nothing more can be checked")
                 return
             await self._frames(connection)
             await self._heartbeat(connection)
 
     async def _frames(self, connection: HubConnection) -> None:
         self._at = Check.FRAMES
-        with _patience():
+        with self._patience():
             hello = await _next(connection)
         if not isinstance(hello, Hello):
-            raise Lost("the hub does not say hello")
+            raise Lost("the first frame of the hub is not a hello")
         self._at = Check.HUB
-        self._tell(True, f"it is {hello.hub}")
+        self._tell(True, f"the hub is {hello.hub}")
         self._at = Check.FRAMES
         if self._publish_to is None:
-            self._tell(None, "frames come; --pub-url would send a message around")
+            self._tell(None, "frames arrive; add --pub-url to check with a message")
             return
         began = trio.current_time()
-        with _patience():
+        with self._patience():
             async with open_client(self._publish_to, self._ca_file) as client:
                 id = await Publisher(self._publish_to, client, 0).publish(BODY)
             while not (isinstance(frame := await _next(connection), Message) and frame.id == id):
                 pass
-        self._tell(True, f"a message is published and comes back in {_ms(began)}")
+        self._tell(True, f"a published message came back in {_ms(began)}")
 
     async def _heartbeat(self, connection: HubConnection) -> None:
-        """Wait for a heartbeat; a message of a busy topic is as good a sign of life."""
+        """Wait for a heartbeat, or for a message, which proves as well that the connection is alive."""
         self._at = Check.HEARTBEAT
         if self._wait_s == 0:
-            self._tell(None, "not waited for")
+            self._tell(None, "skipped")
             return
         began = trio.current_time()
         with trio.move_on_after(self._wait_s):
             frame = await _next(connection)
             what = "a heartbeat" if isinstance(frame, Heartbeat) else "a message"
-            self._tell(True, f"{what} came after {trio.current_time() - began:.1f} s")
+            self._tell(True, f"{what} arrived after {trio.current_time() - began:.1f} s")
             return
-        self._tell(False, f"none came within {self._wait_s:g} s")
+        self._tell(False, f"none arrived within {self._wait_s:g} s")
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        try:
+            with trio.fail_after(self._patience_s):
+                yield
+        except trio.TooSlowError:
+            raise Lost(f"no answer within {self._patience_s:g} s") from None
 
     async def _get(self, path: str) -> httpx.Response:
         url = f"{'https' if self._address.secure else 'http'}://{self._address.netloc}{path}"
@@ -216,7 +232,7 @@ class Diagnosis:
             async with open_client(self._address, self._ca_file) as client:
                 fields = encoded([("Host", self._address.netloc)])
                 headers = [*fields, *self._endpoint.headers] if path == self._address.path else fields
-                with _patience():
+                with self._patience():
                     return await client.get(url, headers=headers)
         except httpx.TransportError as error:
             raise Lost(reason_of(error)) from None
@@ -225,20 +241,11 @@ class Diagnosis:
 async def _next(connection: HubConnection) -> Frame | None:
     data = await connection.receive()
     if data is None:
-        raise Lost("the hub said goodbye")
+        raise Lost("the hub closed the connection")
     try:
         return parse_frame(data)
     except ValueError as error:
         raise Lost(str(error)) from None
-
-
-@contextmanager
-def _patience() -> Iterator[None]:
-    try:
-        with trio.fail_after(PATIENCE_S):
-            yield
-    except trio.TooSlowError:
-        raise Lost(f"nothing comes within {PATIENCE_S:.0f} s") from None
 
 
 def _ms(began: float) -> str:

@@ -1,4 +1,4 @@
-"""``hookbot exec``: a command for each message; its environment is made in `hookbot.delivery.command`."""
+"""``hookbot exec``: a command for each message, run by `hookbot.delivery.command`."""
 
 import shutil
 from functools import partial
@@ -21,19 +21,20 @@ from .subscribe_options import SubscribeOptions, run, subscription_options, take
     "in_order",
     default=True,
     show_default=True,
-    help="Whether the messages of a topic wait for each other.",
+    help="Handle the messages of a topic one at a time, in order.",
 )
-@click.option("--latest-only", is_flag=True, help="Of several that wait on a topic, run only for the newest.")
+@click.option("--latest-only", is_flag=True, help="Of several messages waiting on a topic, run only for the newest.")
 @retry_options(timeout="10m")
 @subscription_options
 def exec_(
     subscribe: SubscribeOptions, retry: RetryOptions, words: tuple[str, ...], in_order: bool, latest_only: bool
 ) -> None:
-    """Run COMMAND for each message, without a shell; exit 0 is done, everything else is tried again.
+    """Run COMMAND for each message, without a shell.
 
-    The body is its standard input, and the file HOOKBOT_BODY_FILE. HOOKBOT_ID, HOOKBOT_TOPIC, HOOKBOT_TIME,
-    HOOKBOT_QUERY, HOOKBOT_VERIFIED, HOOKBOT_ATTEMPT and HOOKBOT_HEADER_X_GITHUB_EVENT, for example, are in its
-    environment. After --timeout its process group gets SIGTERM, ten seconds later SIGKILL.
+    Exit status 0 means done; after any other, the message is retried. The body is the command's standard input, and
+    also in the file HOOKBOT_BODY_FILE. The environment has HOOKBOT_ID, HOOKBOT_TOPIC, HOOKBOT_TIME, HOOKBOT_QUERY,
+    HOOKBOT_VERIFIED, HOOKBOT_ATTEMPT, HOOKBOT_HOPS and each header, such as HOOKBOT_HEADER_X_GITHUB_EVENT. After
+    --timeout, the command's process group gets SIGTERM and, ten seconds later, SIGKILL.
 
     \b
     Examples:
@@ -42,18 +43,18 @@ def exec_(
     """
     url, command = take_url(words, "://" in "".join(words[:1]))
     if latest_only and not in_order:
-        raise click.UsageError("--latest-only keeps the messages of a topic in order")
+        raise click.UsageError("--latest-only and --no-per-topic-serial exclude each other.")
     hop = hop_name("exec", str(Address.parse(url)), *check_command(command))
     policy = retry.policy(subscribe, hop, in_order=in_order, latest_only=latest_only)
     run(partial(_exec, subscribe, retry, url, command, policy))
 
 
 def check_command(command: tuple[str, ...]) -> tuple[str, ...]:
-    """The command, if there is one that can be run; raises `ConfigError`."""
+    """The command, if its program can be found; raises `UsageError` or `ConfigError`."""
     if not command:
         raise click.UsageError("Missing argument 'COMMAND'.")
     if shutil.which(command[0]) is None:
-        raise ConfigError(f"there is no command {command[0]!r}")
+        raise ConfigError(f"command not found: {command[0]!r}")
     return command
 
 

@@ -1,4 +1,4 @@
-"""Findings of ``hookbot doctor``: what is checked on the way to a hub, and what to do about what is broken."""
+"""Findings of ``hookbot doctor``: the checks, their results, and advice for those that failed."""
 
 import time
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from enum import IntEnum
 
 import click
 
-MAX_SKEW_S = 5.0  # Date has whole seconds, and the answer took its time
+# Date has whole seconds, and the response took time to arrive
+MAX_SKEW_S = 5.0
 _SHOWN = {True: ("ok", "green"), False: ("failed", "red"), None: ("-", "bright_black")}
 
 
 class Check(IntEnum):
-    """Check of one step on the way to a hub; its value is the exit code of `hookbot doctor` if it fails."""
+    """Step on the way to a subscription; its value is the exit code of `hookbot doctor` if it fails."""
 
     NAME = 10
     TCP = 11
@@ -27,22 +28,22 @@ class Check(IntEnum):
 
 
 ADVICE = {
-    Check.NAME: "Is it spelled correctly? Does this machine ask the right name server?",
-    Check.TCP: "Is it running? Does a firewall let this machine out? A proxy is named by HTTPS_PROXY.",
-    Check.TLS: "--cafile names an authority of your own; http:// is for a port without TLS. Is the clock right?",
+    Check.NAME: "Is it spelled correctly? Does this machine use the right name server?",
+    Check.TCP: "Is the hub running? Does a firewall block outgoing connections? HTTPS_PROXY names a proxy.",
+    Check.TLS: "Use --cafile for a private certificate authority, http:// for a port without TLS. Is the clock right?",
     Check.HTTP: "Does this port speak HTTP? If a proxy answers, can it reach the hub behind it?",
-    Check.HUB: "Is this the right host and port? Does a proxy in front pass every path on?",
-    Check.TOKEN: "A token is for one path, or for what is beneath it: hookbot make-tokens makes one.",
-    Check.UPGRADE: "A proxy on the way has to pass websockets on: the headers Upgrade and Connection, over HTTP/1.1.",
-    Check.FRAMES: "A proxy on the way may hold back what passes: turn its buffering off.",
-    Check.HEARTBEAT: "A proxy on the way may cut or hold quiet connections: give it a timeout of over a minute.",
-    Check.CLOCK: "Set the clocks by NTP: signatures, certificates and tokens have times.",
+    Check.HUB: "Is this the right host and port? Does a proxy in front of the hub forward every path?",
+    Check.TOKEN: "A token opens one path, or all paths beneath it: hookbot make-tokens makes one.",
+    Check.UPGRADE: "Every proxy must forward websockets: the headers Upgrade and Connection, over HTTP/1.1.",
+    Check.FRAMES: "A proxy may be buffering the response: turn its buffering off.",
+    Check.HEARTBEAT: "A proxy may close or hold back idle connections: set its timeout to more than a minute.",
+    Check.CLOCK: "Synchronise the clocks by NTP: signatures, certificates and tokens depend on the time.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Outcome of a check: it is good, bad, or (None) there was nothing to look at."""
+    """Result of a check: `good` is True, False or, if it was skipped, None."""
 
     check: Check
     good: bool | None
@@ -50,7 +51,7 @@ class Finding:
     advice: str = ""
 
     def show(self) -> None:
-        """Print it, with the advice below."""
+        """Print the finding and, on the next line, its advice."""
         word, colour = _SHOWN[self.good]
         click.echo(f"{click.style(f'{word:7}', fg=colour)} {self.check.name.lower():9}  {self.text}")
         if self.advice:
@@ -58,11 +59,11 @@ class Finding:
 
 
 def compare_clocks(date: str) -> tuple[bool | None, str]:
-    """Comparison of our clock with the ``Date`` of an answer: good or not, and in words."""
+    """Comparison of our clock with the ``Date`` of a response: whether they agree, and the result in words."""
     try:
         skew_s = time.time() - parsedate_to_datetime(date).timestamp()
     except ValueError:
-        return None, "the hub does not say what time it has"
+        return None, "the response has no valid Date"
     if abs(skew_s) <= MAX_SKEW_S:
         return True, "the clocks agree"
     return False, f"the clock here is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the hub's"

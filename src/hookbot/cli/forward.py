@@ -1,4 +1,4 @@
-"""``hookbot forward``: webhooks for a server that the internet cannot reach."""
+"""``hookbot forward``: messages posted to a server that the internet cannot reach."""
 
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,9 @@ from .subscribe_options import SubscribeOptions, run, subscription_options, take
 @click.command()
 @click.argument("words", nargs=-1, metavar="URL TARGET")
 @headers
-@click.option("--keep-host", is_flag=True, help="Keep the Host header; otherwise it is TARGET's.")
-@click.option("--insecure", is_flag=True, help="Do not check the certificate of TARGET.")
-@click.option("--cert", type=EXISTING_FILE, help="Show TARGET this certificate (PEM, with its key).")
+@click.option("--keep-host", is_flag=True, help="Keep the sender's Host header instead of TARGET's.")
+@click.option("--insecure", is_flag=True, help="Do not verify TARGET's certificate.")
+@click.option("--cert", type=EXISTING_FILE, help="Client certificate for TARGET (PEM, with its key).")
 @retry_options(timeout="30s")
 @subscription_options
 def forward(
@@ -31,15 +31,17 @@ def forward(
     insecure: bool,
     cert: Path | None,
 ) -> None:
-    """Post each message to TARGET as it came: the same bytes, headers and query, so that signatures still verify.
+    """Post each message to TARGET, unchanged.
 
-    TARGET is an http(s) URL, or unix:/run/app.sock:/path. What it answers with 2xx is done; everything else is
-    tried again, while the messages of the same topic wait. With --cursor, the hub keeps what TARGET has not had.
+    Body, headers and query are those that the sender sent, so its signature still verifies. TARGET is an http(s) URL,
+    or unix:/run/app.sock:/path. A 2xx response means done; after any other, the message is retried, and later messages
+    of its topic wait. With --cursor, messages that TARGET has not accepted stay at the hub until the next run.
 
     \b
     Example:
       hookbot forward --cursor laptop https://TOKEN@hub.example.com/sub/stripe http://localhost:3000/webhook
     """
+    # A single word is TARGET; the URL is then in HOOKBOT_URL
     url, rest = take_url(words, len(words) != 1)
     if len(rest) != 1:
         raise click.UsageError("Needs URL and TARGET.")

@@ -23,9 +23,11 @@ logger = logging.getLogger("hookbot.handling")
 Form = Literal["text", "raw", "json"]
 
 _URL = click.argument("url", envvar="HOOKBOT_URL", metavar="URL")
-_RAW = click.option("--raw", "form", flag_value="raw", help="Print the bodies, byte for byte, and nothing else.")
-_JSON = click.option("--json", "form", flag_value="json", help="Print a line of JSON for each message: the envelope.")
-_HEADER = click.option("--header", "-H", "headers", multiple=True, metavar="NAME", help="Show this header, too.")
+_RAW = click.option("--raw", "form", flag_value="raw", help="Print only the bodies, byte for byte.")
+_JSON = click.option("--json", "form", flag_value="json", help="Print each message as a line of JSON, its envelope.")
+_HEADER = click.option(
+    "--header", "-H", "headers", multiple=True, metavar="NAME", help="Also show this header. Repeatable."
+)
 
 
 @click.command()
@@ -33,10 +35,12 @@ _HEADER = click.option("--header", "-H", "headers", multiple=True, metavar="NAME
 @_RAW
 @_JSON
 @_HEADER
-@click.option("--no-follow", is_flag=True, help="End after what is stored now.")
+@click.option("--no-follow", is_flag=True, help="Exit after the messages that are stored now.")
 @subscription_options
 def listen(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tuple[str, ...], no_follow: bool) -> None:
-    """Print the messages of a topic as they come; of all topics beneath it, if URL ends in "/".
+    """Print the messages of a topic as they arrive.
+
+    If URL ends in "/", print those of all topics beneath it.
 
     \b
     Examples:
@@ -54,15 +58,19 @@ def listen(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tu
 @_HEADER
 @subscription_options
 def latest(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tuple[str, ...]) -> None:
-    """Print the newest message of a topic, or the newest for which --where holds; with --limit, that many.
+    """Print the newest message of a topic.
+
+    With --where, print the newest that matches; with --limit N, the newest N, newest first. If there is none, the exit
+    code is 1.
 
     \b
     Example:
       hookbot latest --raw https://TOKEN@hub.example.com/sub/deployed/shop
     """
     if subscribe.cursor or subscribe.group:
-        raise click.UsageError("the newest message has nothing to do with a cursor or a group")
+        raise click.UsageError("latest takes neither --cursor nor --group.")
     log_to_stderr(quiet=True)
+    # Without a beginning, a subscription begins now, where nothing is stored yet
     since = "" if subscribe.since else "since=all"
     newest = with_query(url, "&".join(filter(None, (since, "order=newest"))))
     run(partial(_print_latest, subscribe, newest, _printing(form, headers)))
@@ -72,7 +80,7 @@ async def _print_latest(
     subscribe: SubscribeOptions, url: str, printing: Callable[[Message], bytes], stop: Stop
 ) -> None:
     if not await _print(subscribe, url, printing, subscribe.limit or 1, False, stop):
-        raise HookbotError("there is no such message")
+        raise HookbotError("there is no such message in the log")
 
 
 async def _print(
@@ -83,10 +91,12 @@ async def _print(
     follow: bool,
     stop: Stop,
 ) -> int:
-    """Print messages; returns how many. Each is acknowledged when it is written out."""
+    """Print messages and return their number. Each is acknowledged after it was written."""
     printed = 0
     output = Output(sys.stdout.fileno())
+    # One at a time: a member of a group would otherwise hold messages that it may never print
     async with subscribe.open(url, follow=follow, max_unacked=1) as messages:
+        # The first Ctrl-C must not cut a message in half: `next_of` heeds it between two messages
         with stop.gently(lambda: None):
             while printed != limit and (item := await stop.next_of(messages)):
                 if isinstance(item, Gap):
@@ -121,4 +131,5 @@ def _json(message: Message) -> bytes:
 
 def _text(headers: tuple[str, ...], colours: bool, message: Message) -> bytes:
     text = show(message, headers)
+    # JSON may contain lone surrogates, which UTF-8 cannot encode
     return (text if colours else click.unstyle(text)).encode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""The command line: parse, call one function, print."""
+"""Entry point of the program: its commands and its exit codes."""
 
 import sys
 from importlib import import_module
@@ -8,10 +8,11 @@ import click
 from ..errors import ConfigError, HookbotError, Refused, Unavailable, sole_error
 from ..version import __version__
 
+FAILED = 1
 USAGE = 2
 REFUSED = 3
 UNREACHABLE = 4
-FAILED = 1
+# As a shell reports a program that SIGINT ended: 128 + 2
 INTERRUPTED = 130
 
 EXIT_CODES = {ConfigError: USAGE, Refused: REFUSED, Unavailable: UNREACHABLE}
@@ -35,22 +36,22 @@ COMMANDS = {
     "sign": "hookbot.cli.signatures:sign",
     "routers": "hookbot.cli.routers:routers",
     "new-router": "hookbot.cli.routers:new_router",
-    "route": "hookbot.cli.routers:route",
-    "route-github": "hookbot.cli.routers:route_github",
+    "route": "hookbot.cli.route:route",
+    "route-github": "hookbot.cli.route:route_github",
     "t": "hookbot.cli.tokens:make_tokens",
 }
-"""Where each command lives. Only the one that is called is imported: whoever listens needs no server."""
+"""Commands by name, as ``module:attribute``. Only the one that is called is imported: a listener needs no server."""
 
 
 class Commands(click.Group):
-    """The commands, each imported when it is needed."""
+    """Group of all commands, each imported when it is called or shown."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names that ``--help`` shows."""
+        """Names of the commands that ``--help`` lists: all but the one-letter alias."""
         return sorted(name for name in COMMANDS if len(name) > 1)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command of that name."""
+        """Command of that name, or None."""
         if name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[name].partition(":")
@@ -59,18 +60,24 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--key", envvar="HOOKBOT_KEY", help="The key that tokens are made of. Better given as HOOKBOT_KEY_FILE.")
-@click.option("--github-secret", envvar="HOOKBOT_GITHUB_SECRET", help="The secret in GitHub's webhook form.")
+@click.option("--key", envvar="HOOKBOT_KEY", help="Key that tokens are made from. HOOKBOT_KEY_FILE hides it from `ps`.")
+@click.option(
+    "--github-secret",
+    envvar="HOOKBOT_GITHUB_SECRET",
+    metavar="SECRET",
+    help="Secret of GitHub's webhook form. HOOKBOT_GITHUB_SECRET_FILE hides it from `ps`.",
+)
 @click.version_option(__version__, prog_name="hookbot")
 @click.pass_context
 def cli(context: click.Context, key: str | None, github_secret: str | None) -> None:
-    """A webhook hub: senders POST to it, listeners hear everything over outbound connections."""
+    """A webhook hub: senders POST to it, subscribers receive over outbound connections."""
     context.obj = {"key": key, "github_secret": github_secret}
 
 
 def main() -> None:
-    """The program. Exits with 0 done, 1 failed, 2 usage or configuration, 3 refused, 4 unreachable, 130 interrupted."""
+    """Run the program and exit: 0 done, 1 failed, 2 usage or configuration, 3 refused, 4 unreachable, 130 signal."""
     try:
+        # click's standalone mode would exit with 1 for an interruption
         code = cli(prog_name="hookbot", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)
@@ -78,6 +85,7 @@ def main() -> None:
         error.show()
         sys.exit(USAGE)
     except (HookbotError, ExceptionGroup) as error:
+        # An error that left nurseries comes in a group for each of them; several at once are a bug, with a traceback
         known = sole_error(error)
         if not isinstance(known, HookbotError):
             raise

@@ -1,4 +1,4 @@
-"""A new router as a package that installs, passes its tests and runs: the start of one's own."""
+"""Template of a router package, which installs, passes its tests and runs."""
 
 import re
 from pathlib import Path
@@ -9,14 +9,14 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
 
 def write_new_router(name: str, directory: Path) -> list[Path]:
-    """Write the package of a router `name` into `directory`, which must be new or empty; the files written.
+    """Write a package for the router `name` into a new or empty directory, and return its files.
 
-    Raises `ConfigError` for a name or a directory that will not do.
+    Raises `ConfigError` for an invalid name, and for a directory that is not empty or not writable.
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"a router's name is of lower-case letters, digits and single dashes, not {name!r}")
+        raise ConfigError(f"a router's name has lower-case letters, digits and single dashes, not {name!r}")
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ConfigError(f"{directory} is there already, and not empty")
+        raise ConfigError(f"{directory} exists and is not an empty directory")
     module = f"hookbot_{name.replace('-', '_')}"
     words = {"NAME": name, "MODULE": module, "CLASS": "".join(part.capitalize() for part in name.split("-")) + "Router"}
     files = [
@@ -74,16 +74,16 @@ A router for a hookbot hub. It reads `NAME/` and publishes each message on a top
     pytest
     hookbot serve --router NAME
 
-Post something to it, and see where it goes:
+Publish a message, and see where it goes:
 
     hookbot listen "$(hookbot make-tokens /sub/NAME-kind/)"
     curl --data '{"kind": "hello"}' "$(hookbot make-tokens /pub/NAME/try)"
 
-Options, in `[routers.NAME]` of the configuration: `kinds = ["hello"]`, to publish only these.
+Options, in `[routers.NAME]` of the configuration: `kinds = ["hello"]` publishes only these kinds.
 """
 
 _ROUTER = '''\
-"""Rebroadcast what comes to ``NAME/`` as one topic for each kind."""
+"""Router that publishes the messages beneath ``NAME/`` on a topic for each kind."""
 
 from collections.abc import Sequence
 
@@ -91,17 +91,17 @@ from hookbot import Message, Publish
 
 
 class CLASS:
-    """Passes each message on to ``NAME-kind/KIND``, whole."""
+    """Publishes each message beneath ``NAME/`` to ``NAME-kind/KIND``, unchanged."""
 
     name = "NAME"
     topics = ("NAME/",)
 
     def __init__(self, kinds: Sequence[str] = ()) -> None:
-        """`kinds`: only these; none means all."""
+        """`kinds` are the kinds to publish; empty means all."""
         self.kinds = kinds
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Publish one message on the topic of its kind."""
+        """Publish the message on the topic of its kind."""
         kind = message.json()["kind"]
         if not self.kinds or kind in self.kinds:
             await publish(f"NAME-kind/{kind}", message)

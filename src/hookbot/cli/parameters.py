@@ -1,4 +1,4 @@
-"""Parameters of several commands: types of values, shared options, and where keys and tokens are found."""
+"""Parameters of several commands: types of values, shared options, and the lookup of keys and tokens."""
 
 import os
 import re
@@ -25,13 +25,13 @@ _SHIFTS = {"b": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 Given = Mapping[str, str | None]
-"""Options that stand before the command: ``--key`` and ``--github-secret``."""
+"""Options given before the command: ``--key`` and ``--github-secret``."""
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Duration(click.ParamType[float]):
-    """Seconds, as ``90s``, ``10m``, ``2h`` or ``7d``, or a bare number of seconds."""
+    """Duration in seconds, written as ``90s``, ``10m``, ``2h``, ``7d`` or a bare number of seconds."""
 
     name = "duration"
 
@@ -45,12 +45,15 @@ class Duration(click.ParamType[float]):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if self._positive and not seconds:
-            self.fail("it has to be more than 0", param, ctx)
+            self.fail("it must be more than 0", param, ctx)
         return seconds
 
 
 class Moment(click.ParamType[float]):
-    """Seconds since 1970 of an RFC 3339 time, or of what `other` reads; `complaint` is about text that is neither."""
+    """Moment in seconds since 1970, written as an RFC 3339 time or as `other` reads it.
+
+    `complaint` is the error for any other text.
+    """
 
     def __init__(self, name: str, other: Callable[[str], float], complaint: str) -> None:
         self.name = name
@@ -69,7 +72,7 @@ class Moment(click.ParamType[float]):
 
 
 class Size(click.ParamType[int]):
-    """Bytes, as ``25MiB`` or ``1GiB``, or a bare number of them; powers of 1024."""
+    """Size in bytes, written as ``25MiB``, ``1GiB`` or a bare number; units are powers of 1024."""
 
     name = "size"
 
@@ -81,7 +84,7 @@ class Size(click.ParamType[int]):
 
 
 class Parsed(click.ParamType[Any]):
-    """Result of a function of text, which raises `ConfigError`."""
+    """Value that `parse` makes of text; its `ConfigError` becomes an error of usage."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
@@ -97,17 +100,17 @@ class Parsed(click.ParamType[Any]):
 
 
 def ago(duration: str) -> float:
-    """The moment so long ago; raises `ValueError`."""
+    """Moment that is `duration` in the past; raises `ValueError`."""
     return time.time() - parse_duration(duration)
 
 
 def from_now(duration: str) -> float:
-    """The moment in so long; raises `ValueError`."""
+    """Moment that is `duration` in the future; raises `ValueError`."""
     return time.time() + parse_duration(duration)
 
 
 def parse_header(text: str, *, show: bool = True) -> tuple[str, str]:
-    """A header of ``Name: value``. Raises `ConfigError`, which shows the text unless a secret may be in it."""
+    """Header of ``Name: value``. Raises `ConfigError`, which repeats the text only if `show`: it may hold a secret."""
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         raise ConfigError("a header is 'Name: value'" + (f", not {text!r}" if show else ""))
@@ -115,7 +118,7 @@ def parse_header(text: str, *, show: bool = True) -> tuple[str, str]:
 
 
 def parse_option(text: str) -> tuple[str, Any]:
-    """An option of ``NAME=VALUE``, the value as in TOML, or plain text where it is none; raises `ConfigError`."""
+    """Option of ``NAME=VALUE``; a value that is not TOML is plain text. Raises `ConfigError`."""
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"an option is NAME=VALUE, not {text!r}")
@@ -126,15 +129,16 @@ def parse_option(text: str) -> tuple[str, Any]:
 
 
 def read_headers(given: Iterable[str]) -> Headers:
-    """The headers of ``--header 'Name: value'`` and ``--header @FILE``; raises `ConfigError`."""
+    """Headers of ``--header 'Name: value'`` and ``--header @FILE``; raises `ConfigError`, which shows none of them."""
     lines = [line for text in given for line in (_lines(text[1:]) if text.startswith("@") else [text])]
     return tuple(map(partial(parse_header, show=False), lines))
 
 
 def with_options(*options: Decorator) -> Decorator:
-    """Give a command several options, which ``--help`` shows in this order."""
+    """Decorator: several options, which ``--help`` shows in this order."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        # Like stacked decorators, of which the lowest applies first
         for option in reversed(options):
             command = option(command)
         return command
@@ -143,24 +147,24 @@ def with_options(*options: Decorator) -> Decorator:
 
 
 def find_key(given: Given, data_dir: Path, *, make: bool = True) -> StoredSecret:
-    """The key of the hub, from wherever it is. Nowhere: it is made, or `ConfigError` is raised."""
+    """Key of the hub. If there is none, it is made and stored or, without `make`, `ConfigError` is raised."""
     return find_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE, make=make)
 
 
 def known_key(given: Given, data_dir: Path) -> str | None:
-    """The key of the hub; None if it is nowhere."""
+    """Key of the hub, or None if there is none."""
     return known_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE)
 
 
 def find_token(url: str, token_file: Path | None) -> str | None:
-    """The token in the file; None for one in the URL; or that of the environment. Raises `ConfigError`."""
+    """Token in the file or, for a URL without one, in HOOKBOT_TOKEN; else None. Raises `ConfigError`."""
     if token_file:
         return read_secret_file(token_file, "--token-file")
     return _find_token(url, "HOOKBOT_TOKEN")
 
 
 def find_publish_token(url: str) -> str | None:
-    """None for a token in the URL; or that of the environment, for what is published by who listens."""
+    """Token in HOOKBOT_PUBLISH_TOKEN, for a URL without one; else None. HOOKBOT_TOKEN is for subscribing."""
     return _find_token(url, "HOOKBOT_PUBLISH_TOKEN")
 
 
@@ -172,8 +176,15 @@ def _time(text: str) -> float:
     return parse_time(text) / 1_000_000
 
 
+def _address(text: str) -> str:
+    """Address to listen on, as it is written; raises `ConfigError`."""
+    parse_address(text)
+    return text
+
+
 def _lines(path: str) -> list[str]:
     try:
+        # As the bytes of a header are read everywhere
         return [line for line in Path(path).read_text("latin-1").splitlines() if line.strip()]
     except OSError as error:
         raise ConfigError(f"cannot read the headers in {path!r}: {error.strerror}") from None
@@ -183,7 +194,7 @@ EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 DURATION = Duration()
 INTERVAL = Duration(positive=True)
 SIZE = Size()
-ADDRESS = Parsed("address", lambda text: (parse_address(text), text)[1])
+ADDRESS = Parsed("address", _address)
 RATE = Parsed("rate", Rate.parse)
 PROXIES = Parsed("proxies", TrustedProxies.parse)
 data_dir = click.option(
@@ -192,12 +203,20 @@ data_dir = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=default_data_dir,
     show_default="the platform's state directory",
-    help="Where the log and the generated secrets are kept.",
+    help="Directory of the log and of generated secrets.",
 )
 headers = click.option(
-    "--header", "-H", "headers", multiple=True, metavar="'K: V'", help="Set a header; @FILE has many."
+    "--header",
+    "-H",
+    "headers",
+    multiple=True,
+    metavar="'K: V'",
+    help="Set a header; @FILE reads one a line. Repeatable.",
 )
 token_file = click.option(
-    "--token-file", type=EXISTING_FILE, envvar="HOOKBOT_TOKEN_FILE", help="Has the token. Or set HOOKBOT_TOKEN."
+    "--token-file",
+    type=EXISTING_FILE,
+    envvar="HOOKBOT_TOKEN_FILE",
+    help="Read the token from FILE; or set HOOKBOT_TOKEN.",
 )
-cafile = click.option("--cafile", type=EXISTING_FILE, help="Trust these certificate authorities (PEM).")
+cafile = click.option("--cafile", type=EXISTING_FILE, help="Trust the certificate authorities in FILE (PEM).")

@@ -18,8 +18,8 @@ from .subscribe_options import run
 @click.argument("url", envvar="HOOKBOT_URL", metavar="URL")
 @click.argument("file", type=click.File("rb"), default="-")
 @headers
-@click.option("--type", "-t", "content_type", metavar="TYPE", help="The Content-Type, such as application/json.")
-@click.option("--key", metavar="TEXT", help="Publish once, however often it is tried under this Idempotency-Key.")
+@click.option("--type", "-t", "content_type", metavar="TYPE", help="Content-Type, such as application/json.")
+@click.option("--key", metavar="TEXT", help="Idempotency-Key: published again under it, the message is stored once.")
 @token_file
 @cafile
 def publish(
@@ -31,10 +31,10 @@ def publish(
     token_file: Path | None,
     cafile: Path | None,
 ) -> None:
-    """Publish FILE, or standard input, and print the id of the message: it is stored.
+    """Publish FILE or standard input as a message.
 
-    A hub that cannot be reached is tried again for half a minute. What is published by a command of `hookbot exec`
-    carries the hops of the message that it was run for.
+    Print the id of the message once it is stored. A hub that cannot be reached is retried for half a minute. Within a
+    command of `hookbot exec`, the message carries the hops of the one that the command is run for.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""``hookbot update-ranges``: where senders say that they send from."""
+"""``hookbot update-ranges``: the networks that senders publish as theirs."""
 
 import sys
 from dataclasses import replace
@@ -17,14 +17,15 @@ from .parameters import data_dir
 
 @click.command("update-ranges")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--url", help="Where NAME is published, if it is not known or elsewhere.")
-@click.option("--select", metavar="EXPRESSION", help="The networks in the JSON that is there, as JMESPath.")
+@click.option("--url", metavar="URL", help="Where NAME is published; needed unless it is known.")
+@click.option("--select", metavar="EXPRESSION", help="JMESPath of the networks in the JSON found there.")
 @data_dir
 def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, data_dir: Path) -> None:
-    """Fetch the networks that senders publish, for `allow_from` in a source. A running hub takes them at SIGHUP.
+    """Fetch the IP networks that senders publish as theirs.
 
-    NAME is github, bitbucket, jira, stripe or pagerduty, or with --url and --select any other. Without a NAME,
-    everything that was fetched before is fetched again. What cannot be fetched stays as it was.
+    A source accepts them by name in `allow_from`; a running hub reads them again at SIGHUP. NAME is github, bitbucket,
+    jira, stripe, pagerduty or, with --url and --select, any other. Without NAME, all lists fetched before are fetched
+    again. A list that cannot be fetched stays as it was.
 
     \b
     Examples:
@@ -35,14 +36,15 @@ def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, d
     path = data_dir / RANGES_FILE
     ranges = read_ranges(path)
     if (url or select) and len(names) != 1:
-        raise click.UsageError("--url and --select are for one NAME")
+        raise click.UsageError("--url and --select need exactly one NAME.")
     if not (names or ranges):
-        raise click.UsageError(f"say which: {', '.join(KNOWN)}")
+        raise click.UsageError(f"Give a NAME: {', '.join(KNOWN)}.")
     failed = False
     for name in names or tuple(ranges):
         published = _find_list(name, ranges.get(name), url, select)
         try:
             ranges[name] = trio.run(_fetch, published)
+            # After each list, since the next may fail
             write_ranges(path, ranges)
             click.echo(f"{name}: {', '.join(ranges[name].networks)}")
         except Unavailable as error:
@@ -53,11 +55,11 @@ def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, d
 
 
 def _find_list(name: str, before: RangeList | None, url: str | None, select: str | None) -> RangeList:
-    """The list with the place where it is published: as the options say, or as before, or as is known."""
+    """List of `name`, with the URL and the expression of the options, of the last fetch, or of `KNOWN`."""
     published = before or KNOWN.get(name) or RangeList("", "")
     published = replace(published, url=url or published.url, select=select or published.select)
     if not published.url or not published.select:
-        raise click.UsageError(f"{name!r} is not known: add --url and --select (known: {', '.join(KNOWN)})")
+        raise click.UsageError(f"{name!r} is not known: add --url and --select (known: {', '.join(KNOWN)}).")
     return published
 
 

@@ -1,4 +1,4 @@
-"""``hookbot replay``: history, handled once more."""
+"""``hookbot replay``: stored messages, handled once more."""
 
 import sys
 import time
@@ -25,13 +25,14 @@ from .retry_options import RetryOptions, retry_options
 from .subscribe_options import SubscribeOptions, run, subscription_options, take_url
 
 _UNTIL = Moment("when", ago, "not a time such as 2026-01-02T03:04:05Z, nor how long ago: {!r}")
-_STEPS = 1000  # of the bar
+# Steps of the progress bar: more than a terminal has columns
+_STEPS = 1000
 _Ack = Callable[[Message], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Destination:
-    """Destination of the history: exactly one of these."""
+    """Destination of the messages: exactly one of `target`, `topic` and `command`."""
 
     target: Target | None
     topic: str | None
@@ -47,6 +48,7 @@ class _Destination:
     @asynccontextmanager
     async def open(self, subscribe: SubscribeOptions, hop: str, timeout_s: float) -> AsyncIterator[Work]:
         if self.target:
+            # Not `once`: an Idempotency-Key of ours would make the target ignore messages that it has had before
             options = ForwardOptions(hop, timeout_s, headers=self.headers, once=False, ca_file=subscribe.ca_file)
             async with open_forwarder(self.target, options) as forwarder:
                 yield forwarder.post
@@ -64,11 +66,12 @@ class _Destination:
 @click.option("--to", "target", metavar="TARGET", help="Post to this server, as `forward` does.")
 @click.option("--exec", "executes", is_flag=True, help="Run COMMAND, as `exec` does.")
 @click.option("--publish", "topic", metavar="URL", help="Publish to this topic of a hub.")
-@click.option("--until", type=_UNTIL, metavar="WHEN", help="End there: 10m, 2h, a time. Default: now.")
+@click.option("--until", type=_UNTIL, metavar="WHEN", help="End of the range: 10m or 2h ago, or a time. Default: now.")
 @click.option(
     "--speed",
     type=click.FloatRange(0, min_open=True),
-    help="So many times as fast as it was. Default: as fast as it goes.",
+    metavar="N",
+    help="Replay at N times the original speed. Default: as fast as possible.",
 )
 @headers
 @retry_options(timeout="30s")
@@ -84,7 +87,10 @@ def replay(
     speed: float | None,
     headers: tuple[str, ...],
 ) -> None:
-    """Handle what is stored once more: post it, run a command for it, or publish it again.
+    """Handle stored messages once more.
+
+    Post them (--to), run a command for each (--exec), or publish them again (--publish). The range begins at --since
+    and ends at --until. If a message is given up, the exit code is 1.
 
     \b
     Examples:
@@ -92,11 +98,11 @@ def replay(
       hookbot replay --since 1d --until 1h --speed 60 https://TOKEN@hub.example.com/sub/ --exec -- ./load.sh
     """
     if (target is not None) + (topic is not None) + executes != 1:
-        raise click.UsageError("Needs one of --to, --exec and --publish.")
+        raise click.UsageError("Needs exactly one of --to, --exec and --publish.")
     if subscribe.since is None and subscribe.cursor is None:
         raise click.UsageError("Needs --since: 2h, 7d, a time, an id, or all.")
     if subscribe.group:
-        raise click.UsageError("--group follows what comes; a replay has an end.")
+        raise click.UsageError("A replay cannot use --group: its members follow new messages without end.")
     url, command = take_url(words, "://" in "".join(words[:1]))
     if command and not executes:
         raise click.UsageError("COMMAND needs --exec.")
@@ -132,14 +138,14 @@ async def _replay(
                 totals = worker.totals
                 await worker.run(Replay(messages, until_us, speed), stop)
     finally:
-        click.echo(f"{_told(totals)}, in {time.monotonic() - began:.1f} s", err=True)
+        click.echo(f"{_summary(totals)}, in {time.monotonic() - began:.1f} s", err=True)
     if totals.failed:
-        raise GaveUp("not everything could be handled")
+        raise GaveUp("some messages could not be handled")
 
 
 @contextmanager
 def _progress(until_us: int | None, *, shown: bool) -> Iterator[Callable[[_Ack], _Ack]]:
-    """A bar over the time that is replayed, which moves with each acknowledgement."""
+    """Progress bar over the time range of the replay; it advances with each acknowledgement."""
     if not shown:
         yield lambda ack: ack
         return
@@ -161,6 +167,6 @@ def _progress(until_us: int | None, *, shown: bool) -> Iterator[Callable[[_Ack],
         bar.update(_STEPS - bar.pos)
 
 
-def _told(totals: Totals) -> str:
+def _summary(totals: Totals) -> str:
     counts = {"failed": totals.failed, "skipped": totals.skipped, "gaps": totals.gaps}
     return ", ".join([f"{totals.done} replayed", *(f"{count} {what}" for what, count in counts.items() if count)])

@@ -1,4 +1,4 @@
-"""Options of all commands that handle messages: how often each is tried, how many at once, what then."""
+"""Options of commands that handle messages: concurrency, attempts, and dead letters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from .subscribe_options import SubscribeOptions
 
 @dataclass(frozen=True, slots=True)
 class RetryOptions:
-    """Options of a worker; made by those of `retry_options`."""
+    """Values of the options that `retry_options` adds to a command."""
 
     concurrency: int
     max_attempts: int | None
@@ -25,7 +25,7 @@ class RetryOptions:
     timeout_s: float
 
     def policy(self, subscribe: SubscribeOptions, hop: str, **more: Any) -> Policy:
-        """The policy of a command, under the name that it adds to hops."""
+        """Policy for a worker; `hop` is the name that it adds to the hops of a message."""
         return Policy(
             hop=hop,
             wanted=subscribe.wants,
@@ -45,12 +45,12 @@ class RetryOptions:
 
 
 def retry_options(timeout: str) -> Decorator:
-    """Give a command the options of handling messages; it is called with them as one `retry`."""
+    """Decorator: options of handling messages, which the command receives as `retry`; `timeout` is a default."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @with_options(
             _CONCURRENCY,
-            click.option("--timeout", type=INTERVAL, default=timeout, show_default=True, help="Of one attempt."),
+            click.option("--timeout", type=INTERVAL, default=timeout, show_default=True, help="Limit for one attempt."),
             _MAX_ATTEMPTS,
             _DEAD_LETTER,
         )
@@ -59,7 +59,7 @@ def retry_options(timeout: str) -> Decorator:
             concurrency: int, max_attempts: int | None, dead_letter: str, timeout: float, **others: Any
         ) -> Any:
             if max_attempts is None and dead_letter != "stop":
-                raise click.UsageError("--dead-letter needs --max-attempts: without, nothing is ever given up.")
+                raise click.UsageError("--dead-letter needs --max-attempts: without it, a message is retried forever.")
             return command(retry=RetryOptions(concurrency, max_attempts, dead_letter, timeout), **others)
 
         return described
@@ -78,13 +78,21 @@ async def handle(
 
 
 _CONCURRENCY = click.option(
-    "--concurrency", "-j", type=click.IntRange(1), default=1, show_default=True, help="So many at once."
+    "--concurrency",
+    "-j",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Messages handled at once.",
 )
-_MAX_ATTEMPTS = click.option("--max-attempts", type=click.IntRange(1), help="Of each message. Default: no limit.")
+_MAX_ATTEMPTS = click.option(
+    "--max-attempts", type=click.IntRange(1), metavar="N", help="Attempts for a message. Default: no limit."
+)
 _DEAD_LETTER = click.option(
     "--dead-letter",
     default="stop",
     show_default=True,
     metavar="FILE|URL|stop",
-    help="What to do after --max-attempts: append to a file, publish to a topic, or stop.",
+    help="After --max-attempts: append the message to FILE, publish it to URL, or stop.",
 )

@@ -1,4 +1,4 @@
-"""``hookbot serve``: the hub, and what it says when it has started."""
+"""``hookbot serve``: its options as a `Config`, and its welcome text."""
 
 import gc
 import os
@@ -39,75 +39,116 @@ from .parameters import ADDRESS, DURATION, EXISTING_FILE, INTERVAL, PROXIES, RAT
 from .tokens import token_url
 
 TOPIC = "hello"
-"""The topic of what is ready to paste."""
+"""Topic of the URLs in the welcome text."""
 
 
 @click.command(cls=ConfiguredCommand)
 @config_file
 @click.option("--bind", "-b", type=ADDRESS, default=":8080", show_default=True, help="[HOST]:PORT to listen on.")
-@click.option("--sslkey", "-k", type=EXISTING_FILE, help="TLS: the private key.")
-@click.option("--sslcrt", "-c", type=EXISTING_FILE, help="TLS: the certificate chain.")
-@click.option("--sslca", type=EXISTING_FILE, help="TLS: who signs the certificates of clients.")
+@click.option("--sslkey", "-k", type=EXISTING_FILE, help="Private key for TLS (PEM).")
+@click.option("--sslcrt", "-c", type=EXISTING_FILE, help="Certificate chain for TLS (PEM).")
+@click.option("--sslca", type=EXISTING_FILE, help="Authorities of client certificates (PEM).")
 @click.option("--router", "routers", multiple=True, metavar="NAME", help="Run this router. Repeatable.")
 @data_dir
 @click.option(
     "--store",
     default="sqlite:",
     show_default=True,
-    help="sqlite: keeps the log in the data directory; memory: forgets.",
+    metavar="sqlite:|memory:",
+    help="Where the log is: in the data directory, or in memory.",
 )
-@click.option("--keep", type=DURATION, default="7d", show_default=True, help="Keep messages for so long.")
-@click.option("--keep-bytes", type=SIZE, default="1GiB", show_default=True, help="Keep so much of them.")
-@click.option("--keep-count", type=click.IntRange(1), help="Keep so many of them.")
+@click.option("--keep", type=DURATION, default="7d", show_default=True, help="Delete messages older than this.")
 @click.option(
-    "--keep-unsafe-bytes", type=SIZE, default="256MiB", show_default=True, help="Keep so much of unsafe topics."
-)
-@click.option(
-    "--dedup-window", type=DURATION, default="24h", show_default=True, help="Remember idempotency keys for so long."
+    "--keep-bytes", type=SIZE, default="1GiB", show_default=True, help="Delete the oldest messages beyond this size."
 )
 @click.option(
-    "--unsafe", "unsafe", multiple=True, metavar="PREFIX|none", help="Only these unsafe topics exist. Default: all."
+    "--keep-count", type=click.IntRange(1), metavar="N", help="Delete the oldest messages beyond this number."
 )
-@click.option("--no-sha1", is_flag=True, help="Refuse HMAC-SHA1 tokens; HMAC-SHA256 ones stay good.")
+@click.option(
+    "--keep-unsafe-bytes",
+    type=SIZE,
+    default="256MiB",
+    show_default=True,
+    help="The same as --keep-bytes, for unsafe topics.",
+)
+@click.option("--dedup-window", type=DURATION, default="24h", show_default=True, help="Recognise repeats for so long.")
+@click.option(
+    "--unsafe",
+    "unsafe",
+    multiple=True,
+    metavar="PREFIX|none",
+    help="Unsafe topics that exist. Repeatable. Default: all.",
+)
+@click.option("--no-sha1", is_flag=True, help="Refuse HMAC-SHA1 tokens; HMAC-SHA256 ones stay valid.")
 @click.option(
     "--plain-tokens",
     type=click.Choice(["all", "live"]),
     default="all",
     show_default=True,
-    help="live: HMAC-SHA1 tokens show no history; HMAC-SHA256 ones do.",
+    help="live: HMAC-SHA1 tokens open no history, HMAC-SHA256 ones do.",
 )
-@click.option("--revoked", type=EXISTING_FILE, help="Names of narrowed tokens that are good no more, one a line.")
+@click.option("--revoked", type=EXISTING_FILE, help="File with names of revoked tokens, one a line.")
 @click.option(
-    "--trust-proxy", type=PROXIES, default="0", metavar="N|NETWORKS", help="Whose X-Forwarded-For to believe."
-)
-@click.option(
-    "--failure-rate", type=RATE, default="100/m", show_default=True, help="Bad tokens and signatures from one address."
-)
-@click.option("--publish-rate", type=RATE, help="Publishes from one address, as 100/s. Default: no limit.")
-@click.option("--max-subscribers", type=click.IntRange(1), help="In all. Default: no limit.")
-@click.option("--max-subscribers-per-token", type=click.IntRange(1), help="Default: no limit.")
-@click.option("--max-body", type=SIZE, default="25MiB", show_default=True, help="The largest body of a publish.")
-@click.option(
-    "--cors-origin", "cors_origins", multiple=True, metavar="ORIGIN", help="Let pages of this origin read streams."
+    "--trust-proxy",
+    type=PROXIES,
+    default="0",
+    metavar="N|NETWORKS",
+    show_default=True,
+    help="Proxies whose X-Forwarded-For is trusted.",
 )
 @click.option(
-    "--heartbeat", type=INTERVAL, default="15s", show_default=True, help="Tell quiet subscriptions that they are alive."
+    "--failure-rate",
+    type=RATE,
+    default="100/m",
+    show_default=True,
+    help="Limit for bad tokens and signatures from one address.",
+)
+@click.option("--publish-rate", type=RATE, help="Limit for publishes from one address. Default: none.")
+@click.option("--max-subscribers", type=click.IntRange(1), metavar="N", help="Subscriptions in all. Default: no limit.")
+@click.option(
+    "--max-subscribers-per-token",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Subscriptions by one token. Default: no limit.",
+)
+@click.option("--max-body", type=SIZE, default="25MiB", show_default=True, help="Largest body of a publish.")
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let web pages of this origin read streams. Repeatable.",
 )
 @click.option(
-    "--stall-timeout", type=DURATION, default="90s", show_default=True, help="Cut off who takes nothing for so long."
+    "--heartbeat", type=INTERVAL, default="15s", show_default=True, help="Interval of heartbeats to idle subscriptions."
 )
-@click.option("--grace", type=DURATION, default="10s", show_default=True, help="Time to finish in when told to stop.")
-@click.option("--no-door", is_flag=True, help="Serve everything through the web framework. Slower.")
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+    "--stall-timeout",
+    type=DURATION,
+    default="90s",
+    show_default=True,
+    help="Disconnect a subscriber that reads nothing for so long.",
+)
+@click.option(
+    "--grace", type=DURATION, default="10s", show_default=True, help="Time to finish accepted requests at shutdown."
+)
+@click.option("--no-door", is_flag=True, help="Do without the fast path: slower, otherwise the same.")
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Format of log lines."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Least severe log lines to write.",
 )
 @click.pass_context
 def serve(context: click.Context, /, **options: Any) -> None:
-    """Run the hub until it is told to stop (SIGTERM, Ctrl-C).
+    """Run a hub until SIGTERM or Ctrl-C.
 
-    Without a key, one is made and kept in the data directory. Every option can stand in the configuration file,
-    and in a variable, --bind in HOOKBOT_BIND. SIGHUP rereads the file, keys, secrets and certificates.
+    If there is no key, one is made and stored in the data directory. Each option can also be given in the configuration
+    file or in a variable: --bind in HOOKBOT_BIND. SIGHUP reloads the file, keys, secrets and certificates.
 
     \b
     Example:
@@ -118,7 +159,8 @@ def serve(context: click.Context, /, **options: Any) -> None:
     config = find_config(context)
 
     def started(hub: RunningHub) -> None:
-        gc.freeze()  # what is there now stays: to look through it for garbage again and again is a tenth of the time
+        # Modules and the hub itself live until the end: to search them for garbage costs a tenth of the time
+        gc.freeze()
         click.echo(welcome(config, hub.url, secrets=sys.stdout.isatty()))
 
     def reread() -> Config:
@@ -132,9 +174,9 @@ def serve(context: click.Context, /, **options: Any) -> None:
 
 
 def find_config(context: click.Context, *, make: bool = True) -> Config:
-    """Configuration of options, environment and file, with the secrets; raises `ConfigError`.
+    """Configuration from options, environment and file, with the secrets; raises `ConfigError`.
 
-    A key and a secret for GitHub that are nowhere are made.
+    With `make`, a key and a secret for GitHub are made and stored if there are none; a reload makes none.
     """
     given, options = context.obj, context.params
     data_dir: Path = options["data_dir"]
@@ -157,7 +199,7 @@ def make_config(
     github_secrets: tuple[StoredSecret, ...],
     old_keys: tuple[str, ...] = (),
 ) -> Config:
-    """The options as a hub wants them; raises `ConfigError`."""
+    """Configuration of a hub from the options of `serve`; raises `ConfigError`."""
     return Config(
         file=file,
         key=key,
@@ -200,13 +242,15 @@ def _retention(options: Mapping[str, Any]) -> Retention:
 
 
 def raise_file_limit() -> None:
-    """Every connection is an open file: take as many as the system gives."""
+    """Raise the limit of open files as far as the system allows: every connection is one."""
     try:
         import resource
-    except ImportError:  # Windows has no such limit
+    # Windows has no such limit
+    except ImportError:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # a system may refuse what it calls its limit
+    # macOS refuses "unlimited", although it names that as the hard limit
+    with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
@@ -220,7 +264,7 @@ def _github_secrets(given: Given, data_dir: Path, make: bool) -> tuple[StoredSec
 def _unsafe_prefixes(given: tuple[str, ...]) -> tuple[str, ...]:
     if "none" in given:
         if len(given) > 1:
-            raise ConfigError("--unsafe none goes alone")
+            raise ConfigError("--unsafe none excludes other unsafe topics")
         return ()
     prefixes = tuple(prefix.removeprefix(UNSAFE).removeprefix("/") for prefix in given)
     try:
@@ -232,7 +276,7 @@ def _unsafe_prefixes(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def welcome(config: Config, url: str, *, secrets: bool) -> str:
-    """Text for the start of a hub; with `secrets` it holds tokens, and so must go nowhere but to a person."""
+    """Text that is printed when a hub has started; with `secrets` it has tokens, and may be shown only to a person."""
     lines = [f"hookbot listens on {url}"]
     lines += _about_key(config)
     if secrets:
@@ -257,7 +301,7 @@ def _to_paste(config: Config, url: str) -> list[str]:
 
 
 def _make_tokens(config: Config, url: str) -> str:
-    """The command that makes more tokens, with the same key."""
+    """Command that makes more tokens with the same key."""
     command = ["hookbot", "make-tokens", "-U", url]
     if config.key.path == config.data_dir / KEY_FILE and config.data_dir != default_data_dir():
         command += ["--data-dir", str(config.data_dir)]
@@ -268,12 +312,12 @@ def _make_tokens(config: Config, url: str) -> str:
 
 def _about_github(config: Config, url: str, *, secrets: bool) -> list[str]:
     secret = config.github_secrets[0]
-    place = f"the contents of {secret.path}" if secret.path else "the one that the hub was given"
+    place = f"the contents of {secret.path}" if secret.path else "the one that was given to the hub"
     return [
         "",
         "In GitHub's webhook form (organisation or repository, Settings, Webhooks, Add webhook):",
         f"  Payload URL:   {url}/unsafe/pub/github.com/org/YOUR-ORGANISATION",
         "  Content type:  application/json",
         f"  Secret:        {secret.value if secrets else place}",
-        "  Events:        whichever you like; then listen to github.com/repo/OWNER/NAME",
+        "  Events:        any; then listen to github.com/repo/OWNER/NAME",
     ]

@@ -1,4 +1,4 @@
-"""``hookbot providers``, ``verify`` and ``sign``: for people who look for the reason of a 401."""
+"""``hookbot providers``, ``verify`` and ``sign``: tools to find the reason of a 401."""
 
 import os
 import shlex
@@ -17,14 +17,17 @@ from ..protocol.response import Response
 from ..signatures import CertificateNeeded, Proof, Provider, SignedRequest, load_provider, provider_names
 from .parameters import Moment, Parsed, parse_header, parse_option, with_options
 
-_HEADER = Parsed("_header", lambda text: _latin1(parse_header(text)))
-_OPTION = Parsed("_option", parse_option)
-_MOMENT = Moment("_moment", float, "a time is Unix seconds or RFC 3339, not {!r}")
+_HEADER = Parsed("header", lambda text: _latin1(parse_header(text)))
+_OPTION = Parsed("option", parse_option)
+_MOMENT = Moment("time", float, "a time is Unix seconds or RFC 3339, not {!r}")
 
 
 @click.command("providers")
 def providers() -> None:
-    """List the providers: what the signature of each covers, and where its rule is described."""
+    """List the providers whose signatures can be checked.
+
+    For each: what the signature covers, and where it is documented.
+    """
     width = max(map(len, provider_names()))
     for name in provider_names():
         provider = load_provider(name)
@@ -32,16 +35,32 @@ def providers() -> None:
 
 
 def _of_a_request(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the parameters that describe a request; it is called with provider, request and time."""
+    """Decorator: parameters of a request. The command receives the provider, the request and the time."""
 
     @with_options(
         click.argument("provider"),
         click.argument("file", type=click.File("rb"), default="-"),
-        click.option("--header", "-H", "headers", multiple=True, type=_HEADER, help="A header, as 'Name: value'."),
-        click.option("--url", default="", help="The address as the sender wrote it, with its query."),
-        click.option("--method", default="POST", show_default=True),
-        click.option("--option", "-o", "options", multiple=True, type=_OPTION, help="An option, as NAME=VALUE."),
-        click.option("--at", "now", type=_MOMENT, default=time.time, help="Pretend that it is this time."),
+        click.option(
+            "--header",
+            "-H",
+            "headers",
+            multiple=True,
+            type=_HEADER,
+            metavar="'K: V'",
+            help="Header of the request. Repeatable.",
+        ),
+        click.option("--url", default="", metavar="URL", help="URL of the request, as the sender knows it."),
+        click.option("--method", default="POST", show_default=True, help="Method of the request."),
+        click.option(
+            "--option",
+            "-o",
+            "options",
+            multiple=True,
+            type=_OPTION,
+            metavar="NAME=VALUE",
+            help="Option of the provider. Repeatable.",
+        ),
+        click.option("--at", "now", type=_MOMENT, default=time.time, help="Time to use instead of now."),
     )
     @wraps(command)
     def described(
@@ -55,9 +74,18 @@ def _of_a_request(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command("verify")
 @_of_a_request
-@click.option("--secret", "secrets", multiple=True, required=True, help="A secret, env:NAME or file:PATH; repeatable.")
+@click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    required=True,
+    metavar="SECRET",
+    help="Secret, env:NAME or file:PATH. Repeatable.",
+)
 def verify(rule: Provider, request: SignedRequest, now: float, secrets: tuple[str, ...]) -> None:
-    """Say whether a request is genuine, and if not, why not. FILE has its body, byte for byte; "-" is standard input.
+    """Check the signature of a request.
+
+    Say whether it is genuine and, if not, why. FILE has the body, byte for byte; "-" is standard input.
 
     \b
     Example:
@@ -72,17 +100,24 @@ def verify(rule: Provider, request: SignedRequest, now: float, secrets: tuple[st
 
 @click.command("sign")
 @_of_a_request
-@click.option("--secret", required=True, help="The secret, env:NAME or file:PATH; a private key where there are two.")
-@click.option("--curl", is_flag=True, help="Print the command that sends the request to --url.")
+@click.option(
+    "--secret",
+    required=True,
+    metavar="SECRET",
+    help="Secret, env:NAME or file:PATH; of a pair of keys, the private one.",
+)
+@click.option("--curl", is_flag=True, help="Print the curl command that sends the request to --url.")
 def sign(rule: Provider, request: SignedRequest, now: float, secret: str, curl: bool) -> None:
-    """Sign a request as the provider would, and print its headers. FILE has its body; "-" is standard input.
+    """Sign a request as its provider would.
+
+    Print the headers that carry the signature. FILE has the body; "-" is standard input.
 
     \b
     Example:
       hookbot sign slack --secret env:SLACK_SECRET --curl --url https://hub.example.com/unsafe/pub/slack body.json
     """
     if curl and not request.url:
-        raise click.UsageError("--curl needs --url")
+        raise click.UsageError("--curl needs --url.")
     signed = rule.sign(request, resolve_secret(secret), now=now)
     if curl:
         click.echo(_curl(signed, signed.body == request.body))
@@ -93,7 +128,7 @@ def sign(rule: Provider, request: SignedRequest, now: float, secret: str, curl: 
     if signed.url != request.url:
         click.echo(f"The URL becomes {signed.url}", err=True)
     if signed.body != request.body:
-        click.echo("The signature stands in the body, which becomes", err=True)
+        click.echo("The signature is in the body, which becomes", err=True)
         click.echo(signed.body)
 
 
@@ -106,7 +141,7 @@ def _verify(rule: Provider, request: SignedRequest, secrets: Sequence[str], now:
 
 
 def _response_lines(response: Response) -> list[str]:
-    return [f"A question, which the hub answers with {response.status} and", repr(response.body)]
+    return [f"A handshake, which the hub answers with {response.status} and", repr(response.body)]
 
 
 def _proof_lines(rule: Provider, proof: Proof, now: float) -> list[str]:
@@ -116,8 +151,8 @@ def _proof_lines(rule: Provider, proof: Proof, now: float) -> list[str]:
     if proof.delivery_id:
         lines.append(f"delivery id, not signed: {proof.delivery_id}")
     if proof.confirm_url:
-        lines.append(f"wants to be confirmed: {proof.confirm_url}")
-    lines.append(f"a repeat is known by: {proof.replay_key or 'nothing that is signed'}")
+        lines.append(f"to be confirmed at: {proof.confirm_url}")
+    lines.append(f"a repeat is recognised by: {proof.replay_key or 'nothing that is signed'}")
     return lines
 
 
@@ -126,7 +161,8 @@ def _curl(request: SignedRequest, unchanged: bool) -> str:
     data = ["--data-binary", f"@{file}"] if unchanged and not file.startswith("<") else ["--data-raw", _text(request)]
     headers = [f"{name}: {value}" for name, value in request.headers]
     if not request.find_all("Content-Type"):
-        headers.append("Content-Type:")  # or curl would say that it is a form
+        # Without a value, or curl would add that of a form
+        headers.append("Content-Type:")
     return shlex.join(
         ["curl", "-X", request.method, *(part for header in headers for part in ("-H", header)), *data, request.url]
     )
@@ -136,10 +172,10 @@ def _text(request: SignedRequest) -> str:
     try:
         return request.body.decode()
     except UnicodeDecodeError:
-        raise click.UsageError("the body is not UTF-8: keep it in a file for --curl") from None
+        raise click.UsageError("The body is not UTF-8: --curl needs it in a file.") from None
 
 
 def _latin1(header: tuple[str, str]) -> tuple[str, str]:
-    """The header as it comes over the wire, where its bytes are read as Latin-1."""
+    """Header as a hub would receive it: the bytes of the command line, read as Latin-1."""
     name, value = (os.fsencode(part).decode("latin-1") for part in header)
     return name, value

@@ -1,4 +1,4 @@
-"""Options of all commands that listen: the subscription, and how such a command ends."""
+"""Options of commands that listen: the subscription, and how such a command runs and ends."""
 
 import logging
 import os
@@ -24,14 +24,15 @@ from ..routers.expressions import Expression, document
 from .display import log_to_stderr
 from .parameters import Parsed, cafile, find_token, token_file, with_options
 
-PATIENCE_S = 30.0  # of commands that come to an end: as long as a publish is tried
+# For a hub to come back, where a command has an end: as long as a publish is retried
+PATIENCE_S = 30.0
 
 logger = logging.getLogger("hookbot.handling")
 
 
 @dataclass(frozen=True, slots=True)
 class SubscribeOptions:
-    """Options of a subscription: what to hear, and from where; made by those of `subscription_options`."""
+    """Values of the options that `subscription_options` adds to a command."""
 
     since: str | None
     cursor: str | None
@@ -44,23 +45,32 @@ class SubscribeOptions:
     quiet: bool
 
     def wants(self, message: Message) -> bool:
-        """Whether ``--where`` holds for a message; where it makes no sense, it does not."""
+        """True if the message matches ``--where``, or that was not given. An expression that fails does not match."""
         if self.where is None:
             return True
         try:
             return self.where.holds(document(message))
         except ValueError as error:
-            logger.warning("--where does not fit %s %s: %s", message.topic, message.id, error)
+            logger.warning("--where cannot be applied to %s %s: %s", message.topic, message.id, error)
             return False
 
     @asynccontextmanager
     async def open(
-        self, url: str, *, follow: bool = True, max_unacked: int | None = None, ack_timeout_s: float = 0
+        self,
+        url: str,
+        *,
+        follow: bool = True,
+        max_unacked: int | None = None,
+        ack_timeout_s: float = 0,
+        patience_s: float = PATIENCE_S,
     ) -> AsyncIterator[Messages]:
-        """Subscribe; what comes has to be acknowledged. Raises `Refused`; without `follow`, also `Lost`."""
+        """Open the subscription; its messages must be acknowledged. Raises `Refused`.
+
+        With `follow`, a hub that is lost is retried forever; else for `patience_s`, and then `Lost` is raised.
+        """
         address = Address.parse(url)
         if subscription_of(address).unsafe and not self.unsafe:
-            raise Refused(f"anybody may publish to {address}: say --unsafe if what reads it checks every message")
+            raise Refused(f"anybody may publish to {address}: add --unsafe if every message is checked here")
         query = "" if not self.group or "ack_timeout" in address.query else _ack_timeout(ack_timeout_s)
         with trio.CancelScope() as patience:
             lost = ""
@@ -69,7 +79,7 @@ class SubscribeOptions:
                 nonlocal lost
                 if isinstance(event, Disconnected) and not follow:
                     lost = lost or event.why
-                    patience.deadline = min(patience.deadline, trio.current_time() + PATIENCE_S)
+                    patience.deadline = min(patience.deadline, trio.current_time() + patience_s)
                 else:
                     patience.deadline, lost = inf, ""
 
@@ -92,7 +102,7 @@ class SubscribeOptions:
 
 
 def subscription_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a subscription; it is called with them as `subscribe`."""
+    """Decorator: options of a subscription, which the command receives as `subscribe`."""
 
     @with_options(_SINCE, _CURSOR, _GROUP, _UNSAFE, _WHERE, _LIMIT, token_file, cafile, _QUIET)
     @wraps(command)
@@ -116,7 +126,7 @@ def subscription_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def take_url(words: tuple[str, ...], is_url: bool) -> tuple[str, tuple[str, ...]]:
-    """The URL, which is the first of the words or in HOOKBOT_URL, and the other words."""
+    """URL, which is the first word or in HOOKBOT_URL, and the other words; raises `UsageError`."""
     if is_url and words:
         return words[0], words[1:]
     url = os.environ.get("HOOKBOT_URL")
@@ -126,13 +136,16 @@ def take_url(words: tuple[str, ...], is_url: bool) -> tuple[str, tuple[str, ...]
 
 
 def with_query(url: str, query: str) -> str:
-    """The URL with more behind its query."""
+    """URL with `query` appended to its query."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, query))))) if query else url
 
 
 def run(main: Callable[[Stop], Awaitable[object]]) -> None:
-    """Run a command until it ends, or is told to; then the exit code says so. A reader who left is a good end, too."""
+    """Run a command until it ends; raises `Abort` if a signal ended it.
+
+    A closed pipe on standard output is a normal end: ``hookbot listen URL | head``.
+    """
     try:
         finished = run_until_stopped(main)
     except BrokenPipeError:
@@ -142,19 +155,19 @@ def run(main: Callable[[Stop], Awaitable[object]]) -> None:
 
 
 def _ack_timeout(seconds: float) -> str:
-    """Query for the time that a group waits for an acknowledgement: longer than an attempt takes."""
+    """Query for the ack timeout of a group, which must be longer than an attempt may take."""
     return f"ack_timeout={min(round(seconds) + 30, MAX_ACK_TIMEOUT_S)}s" if seconds else ""
 
 
 _SINCE = click.option("--since", metavar="WHEN", help="Begin in the past: an id, 90s, 10m, 2h, 7d, a time, or all.")
-_CURSOR = click.option("--cursor", metavar="NAME", help="The hub remembers under this name what was handled.")
-_GROUP = click.option("--group", metavar="NAME", help="The same, shared: each message goes to one member.")
-_UNSAFE = click.option("--unsafe", is_flag=True, help="Needed for /unsafe/sub/...: anybody may have sent it.")
+_CURSOR = click.option("--cursor", metavar="NAME", help="Resume at this cursor, whose position the hub remembers.")
+_GROUP = click.option("--group", metavar="NAME", help="Like --cursor, shared: each message goes to one member.")
+_UNSAFE = click.option("--unsafe", is_flag=True, help="Allow /unsafe/sub/..., where anybody may publish.")
 _WHERE = click.option(
     "--where",
     type=Parsed("expression", Expression),
     metavar="EXPRESSION",
-    help="Only messages for which this holds (JMESPath).",
+    help="Only messages that match this JMESPath expression.",
 )
-_LIMIT = click.option("--limit", "-n", type=click.IntRange(1), help="End after so many messages.")
-_QUIET = click.option("--quiet", "-q", is_flag=True, help="Say only what goes wrong.")
+_LIMIT = click.option("--limit", "-n", type=click.IntRange(1), metavar="N", help="Exit after N messages.")
+_QUIET = click.option("--quiet", "-q", is_flag=True, help="Report only problems.")

@@ -1,4 +1,4 @@
-"""``hookbot make-tokens`` and ``hookbot narrow``: URLs with the tokens that open them, and weaker tokens of those."""
+"""``hookbot make-tokens`` and ``hookbot narrow``: URLs with their tokens, and weaker tokens."""
 
 import sys
 from math import floor
@@ -19,14 +19,24 @@ _SINCE = Moment("duration|time", ago, _NO_MOMENT)
 
 
 @click.command("make-tokens")
-@click.option("--bare", is_flag=True, help="Print the tokens alone.")
-@click.option("--url-base", "-U", envvar="HOOKBOT_URL_BASE", default="http://localhost:8080", show_default=True)
-@click.option("--sha256", is_flag=True, help="Make tokens by HMAC-SHA256, not HMAC-SHA1.")
+@click.option("--bare", is_flag=True, help="Print the tokens alone, without URLs.")
+@click.option(
+    "--url-base",
+    "-U",
+    envvar="HOOKBOT_URL_BASE",
+    default="http://localhost:8080",
+    show_default=True,
+    metavar="URL",
+    help="URL of the hub.",
+)
+@click.option("--sha256", is_flag=True, help="Use HMAC-SHA256 instead of HMAC-SHA1.")
 @data_dir
 @click.argument("uris", nargs=-1, required=True, metavar="URI...")
 @click.pass_obj
 def make_tokens(given: Given, bare: bool, url_base: str, sha256: bool, data_dir: Path, uris: tuple[str, ...]) -> None:
-    """Print each URI with the token that opens it; one that ends in "/" opens everything beneath it.
+    """Print each URI with the token that opens it.
+
+    The token of a URI that ends in "/" opens every path beneath it.
 
     \b
     Example:
@@ -43,9 +53,9 @@ def make_tokens(given: Given, bare: bool, url_base: str, sha256: bool, data_dir:
 
 
 def token_url(key: str, uri: str, url_base: str, digest: Digest = "sha1", *, bare: bool = False) -> str:
-    """The URI as a URL whose user name is its token; a subscription is ws(s), where the URI has no scheme itself.
+    """URL of the URI, with its token as the user name; a subscription without a scheme becomes ws(s).
 
-    As the ancestor does it: the token is of the decoded path, and path and query are kept. Raises `ValueError`.
+    As in the ancestor, the token is that of the decoded path, and path and query are kept. Raises `ValueError`.
     """
     asked, base = urlsplit(uri), urlsplit(url_base)
     path = unquote(asked.path, errors="surrogateescape")
@@ -57,26 +67,27 @@ def token_url(key: str, uri: str, url_base: str, digest: Digest = "sha1", *, bar
         scheme = {"http": "ws", "https": "wss"}.get(scheme, scheme)
     host = (asked.netloc or base.netloc).rpartition("@")[2]
     if not scheme or not host:
-        raise ValueError(f"the base of a URL is like http://localhost:8080, not {url_base!r}")
+        raise ValueError(f"--url-base is like http://localhost:8080, not {url_base!r}")
     shown = quote(asked.path, safe="/%:@!$&'()*+,;=", errors="surrogateescape")
     return urlunsplit((scheme, f"{token}@{host}", shown, asked.query, ""))
 
 
 @click.command()
 @click.argument("token")
-@click.option("--of", "root", metavar="PATH", help="What a plain token was made for. Default: the path of the URL.")
-@click.option("--path", metavar="PATH", help="Good for this path only or, if it ends in /, for what is beneath it.")
-@click.option("--only", type=click.Choice(["pub", "sub"]), help="Good to publish only, or to subscribe only.")
-@click.option("--expires", type=_EXPIRES, help="Good until then; its subscriptions end as well.")
-@click.option("--name", help="To be revoked by.")
-@click.option("--live", is_flag=True, help="Shows what is new, and no history.")
-@click.option("--since", type=_SINCE, help="Shows nothing older.")
-@click.option("--cursor", metavar="NAME", help="Good for this cursor or group only.")
+@click.option("--of", "root", metavar="PATH", help="Path that a plain token was made for. Default: the URL's.")
+@click.option("--path", metavar="PATH", help='Open only this path or, if it ends in "/", the paths beneath it.')
+@click.option("--only", type=click.Choice(["pub", "sub"]), help="Allow only publishing, or only subscribing.")
+@click.option("--expires", type=_EXPIRES, help="Expire then; its subscriptions end as well.")
+@click.option("--name", help="Name to revoke the token by.")
+@click.option("--live", is_flag=True, help="Allow new messages only, no history.")
+@click.option("--since", type=_SINCE, help="Allow no older messages.")
+@click.option("--cursor", metavar="NAME", help="Allow this cursor or group only.")
 def narrow(token: str, root: str | None, path: str | None, live: bool, **caveats: str | float | None) -> None:
-    """Make a weaker token of TOKEN. Whoever holds a token can, and nobody can make it stronger again.
+    """Make a weaker token from TOKEN.
 
-    TOKEN is a token or a URL that has one as its user name, env:NAME, file:PATH or, so that nobody sees it in the list
-    of processes, "-" for standard input. Of a URL comes a URL.
+    This needs no key, and nobody can make the result stronger again. TOKEN is a token, or a URL with a token as its
+    user name, of which a URL is made. So that `ps` does not show it, give env:NAME, file:PATH, or "-" for standard
+    input.
 
     \b
     Examples:
@@ -98,30 +109,30 @@ def narrow(token: str, root: str | None, path: str | None, live: bool, **caveats
 
 
 def _take(given: str, url: SplitResult | None, root: str | None) -> NarrowedToken:
-    """The token that was given; raises `ValueError` if it is none."""
+    """Token to narrow; raises `ValueError` for text that is not one."""
     token = (url.username or "") if url else given
     try:
         return NarrowedToken.parse(token)
     except ValueError:
         path = root or (url.path if url else "")
     if not path:
-        raise ValueError("a plain token does not say what it was made for: add --of PATH, or give its URL")
+        raise ValueError("a plain token does not contain its path: add --of PATH, or give its URL")
     return NarrowedToken.of(token, _decoded(path))
 
 
 def _check(narrowed: NarrowedToken) -> None:
-    """Raises `ValueError` for a token that would be good for nothing, or nothing less than the one it is made of."""
+    """Raise `ValueError` for a token that would open nothing, or no less than the original."""
     values = [caveat.partition("=")[::2] for caveat in narrowed.caveats]
     names = {name for name, _ in values}
     path = narrowed.path
     if not names:
-        raise ValueError("this would be the same token: say what it is to be narrowed to")
+        raise ValueError("this would be the same token: add --path, --only, --expires or another restriction")
     for narrower in (value for name, value in values if name == "path"):
         if path not in opening_paths(narrower):
             raise ValueError(f"a token for {path!r} does not open {narrower!r}")
         path = narrower
     if "cursor" in names and names & {"live", "since"}:
-        raise ValueError("a cursor remembers where in the history it is: not together with --live or --since")
+        raise ValueError("--cursor excludes --live and --since: a cursor has a position of its own")
     if len(str(narrowed)) > MAX_LENGTH:
         raise ValueError(f"a token has at most {MAX_LENGTH} characters, this one would have {len(str(narrowed))}")
 

@@ -1,0 +1,120 @@
+"""``hookbot route`` and ``route-github``: a router as a process of its own, outside the hub."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from ..client.address import Address
+from ..errors import ConfigError, first_error
+from ..hub.config_file import ConfigFile
+from ..hub.logging_setup import set_up_logging
+from ..hub.secret_store import GITHUB_SECRET, GITHUB_SECRET_FILE, known_secret, resolve_secret
+from ..protocol.message import Message
+from ..routers import Publish, Secret
+from ..routers.github import GitHubRouter
+from ..routers.hub_url import HubUrl
+from ..routers.loading import make
+from ..routers.remote import RemoteRunner
+from ..routers.runner import RouterSpec, name_of
+from .parameters import EXISTING_FILE, Given, cafile, data_dir, known_key, parse_header, parse_option
+
+
+@click.command()
+@click.argument("router", metavar="NAME")
+@click.option(
+    "--url", "-u", envvar="HOOKBOT_URL", required=True, metavar="URL", help="URL of the hub, or of the topic to read."
+)
+@click.option("--publish-token", envvar="HOOKBOT_PUBLISH_TOKEN", metavar="TOKEN", help="Token to publish with.")
+@click.option("--cursor", metavar="NAME", help="Cursor at the hub. Default: the name of the router.")
+@click.option(
+    "--config", type=EXISTING_FILE, envvar="HOOKBOT_CONFIG", help="TOML file with its options in [routers.NAME]."
+)
+@click.option(
+    "--option", "-o", "options", multiple=True, metavar="NAME=VALUE", help="Option of the router. Repeatable."
+)
+@cafile
+@data_dir
+@click.pass_obj
+def route(given: Given, /, router: str, url: str, options: Sequence[str], **others: Any) -> None:
+    """Run a router as a process of its own, outside the hub.
+
+    NAME is the name of an installed router, or a file. The token in the URL must open what the router reads and, unless
+    --publish-token does, what it publishes to. With the key of the hub (HOOKBOT_KEY), all tokens are made from it.
+
+    \b
+    Examples:
+      hookbot route jira --url https://TOKEN@hub.example.org
+      hookbot route ./jira.py --url https://TOKEN@hub.example.org/sub/jira/ -o 'ignore="TEST"'
+    """
+    set_up_logging("text", "info")
+    spec = RouterSpec.parse(router, {**_section(router, others["config"]), **dict(map(parse_option, options))})
+    address = Address.parse(url)
+    # A key that lies in the data directory may be another hub's: it counts only where the URL has no token
+    key = given["key"]
+    if not key and not address.authorization:
+        key = known_key(given, others["data_dir"])
+    remote = HubUrl(address, key, others["publish_token"], ca_file=others["cafile"])
+    _run(RemoteRunner(spec.name, make(spec.kind, spec.options, resolve_secret), remote, others["cursor"], spec.limits))
+
+
+@click.command("route-github")
+@click.option(
+    "--monitor-url", "-u", required=True, metavar="URL", help="URL of the subscription to read, with its token."
+)
+@click.option("--origin", default="samehost", show_default=True, help="Origin header of the handshake.")
+@click.option("--header", "-H", "headers", multiple=True, metavar="'K: V'", help="Header of the handshake. Repeatable.")
+@data_dir
+@click.pass_obj
+def route_github(given: Given, monitor_url: str, origin: str, headers: Sequence[str], data_dir: Path) -> None:
+    """Run the GitHub router outside the hub.
+
+    It reads a subscription, verifies each message, and publishes to the same hub. This needs the secret of GitHub
+    (HOOKBOT_GITHUB_SECRET) and the key of the hub (HOOKBOT_KEY).
+
+    \b
+    Example:
+      hookbot route-github -u wss://TOKEN@hub.example.org/unsafe/sub/github.com/
+    """
+    set_up_logging("text", "info")
+    address = Address.parse(monitor_url)
+    secret = known_secret(given["github_secret"], GITHUB_SECRET, os.environ, data_dir / GITHUB_SECRET_FILE)
+    key = known_key(given, data_dir)
+    if not secret or not key:
+        raise ConfigError("route-github needs HOOKBOT_GITHUB_SECRET, to verify, and HOOKBOT_KEY, to publish")
+    origin = f"//{address.netloc}" if origin == "samehost" else origin
+    remote = HubUrl(address, key, headers=(*map(parse_header, headers), ("Origin", origin)))
+    _run(
+        RemoteRunner(
+            "github", VerifyingGitHubRouter([Secret(secret)]), remote, None, RouterSpec("github", "github").limits
+        )
+    )
+
+
+class VerifyingGitHubRouter(GitHubRouter):
+    """GitHub router that verifies every message, even if the hub says that it has done so."""
+
+    async def route(self, message: Message, publish: Publish) -> None:
+        """Verify the message and publish it by its repository and organisation, as the router in the hub does."""
+        await super().route(replace(message, verified=None), publish)
+
+
+def _run(runner: RemoteRunner) -> None:
+    """Run the router until Ctrl-C; raises the first error that ends it."""
+    try:
+        trio.run(runner.run)
+    except BaseExceptionGroup as group:
+        error = first_error(group)
+        if isinstance(error, KeyboardInterrupt):
+            raise click.exceptions.Abort from None
+        raise error from None
+
+
+def _section(router: str, path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    return dict(ConfigFile.read(path).routers.get(name_of(router), {}))
