@@ -9,18 +9,21 @@ GOOD_S = 60.0
 
 
 class Backoff:
-    """Random delays between a shortest one and a bound that doubles with every failure, up to a longest one.
+    """Random delays, at least the shortest one and below a bound that doubles with each failure up to the longest one.
 
-    Wholly random, so that a thousand listeners whose hub restarts do not come back in step.
+    `spread` is the random share of the bound. It is all of it by default, so that a thousand listeners whose hub
+    restarts do not reconnect in step; a single client that has nobody to be in step with needs less.
     """
 
-    def __init__(self, shortest_s: float | None = None, longest_s: float | None = None) -> None:
+    def __init__(self, shortest_s: float | None = None, longest_s: float | None = None, *, spread: float = 1.0) -> None:
         self._shortest_s = SHORTEST_S if shortest_s is None else shortest_s
         self._longest_s = LONGEST_S if longest_s is None else longest_s
+        self._spread = spread
         self._failures = 0
 
     def next_s(self, *, lasted_s: float = 0, at_least_s: float = 0) -> float:
-        """Seconds to wait after an attempt that was good for `lasted_s`; never less than the other side asked for."""
+        """Seconds to wait after an attempt that lasted `lasted_s`; at least `at_least_s`, which the server asks for."""
         self._failures = 1 if lasted_s >= GOOD_S else self._failures + 1
         bound = min(self._longest_s, self._shortest_s * 2 ** min(self._failures, 16))
-        return max(at_least_s, SystemRandom().uniform(self._shortest_s, bound))
+        shortest = max(self._shortest_s, bound * (1 - self._spread))
+        return max(at_least_s, SystemRandom().uniform(shortest, bound))

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from hookbot.broker.limits import BrokerLimits
 from hookbot.log.memory import MemoryLog
 from hookbot.log.sqlite import SqliteLog, open_sqlite_log
 from support.consumers import ConsumerHub, WorkingLog, open_hub
@@ -26,7 +27,13 @@ async def hub(log: MemoryLog | SqliteLog) -> AsyncIterator[ConsumerHub]:
 
 
 @pytest.fixture
-async def memory_hub() -> AsyncIterator[ConsumerHub]:
+def limits() -> BrokerLimits:
+    """Limits of `memory_hub`: for tests to override."""
+    return BrokerLimits()
+
+
+@pytest.fixture
+async def memory_hub(limits: BrokerLimits) -> AsyncIterator[ConsumerHub]:
     """A hub whose log can be made to fail."""
-    async with open_hub(WorkingLog()) as hub:
+    async with open_hub(WorkingLog(), limits=limits) as hub:
         yield hub

@@ -9,11 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from hookbot.broker import channels as channels_module
-from hookbot.broker import page_cache as pages_module
-from hookbot.broker import writer as writer_module
 from hookbot.broker.broker import Broker, Start, Subscription, open_broker
 from hookbot.broker.channels import Entry
+from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import KeyReused, Unavailable
 from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
@@ -60,15 +58,17 @@ def log(clock: Clock) -> StubbornLog:
 
 
 @pytest.fixture
-async def broker(log: StubbornLog, clock: Clock) -> AsyncIterator[Broker]:
-    async with open_broker(log, KEEP_ALL, clock_us=clock) as broker:
-        yield broker
+def limits() -> BrokerLimits:
+    return BrokerLimits()
 
 
 @pytest.fixture
-def small_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels_module, "WINDOW_MESSAGES", 10)
-    monkeypatch.setattr(pages_module, "PAGE_MESSAGES", 7)
+async def broker(log: StubbornLog, clock: Clock, limits: BrokerLimits) -> AsyncIterator[Broker]:
+    async with open_broker(log, KEEP_ALL, clock_us=clock, limits=limits) as broker:
+        yield broker
+
+
+with_a_small_window = pytest.mark.parametrize("limits", [BrokerLimits(window_messages=10, page_messages=7)])
 
 
 async def publish(broker: Broker, count: int = 1, topic: str = "a", body: bytes = b"") -> list[Message]:
@@ -139,10 +139,8 @@ async def test_a_commit_holds_messages_and_cursors(broker: Broker, log: Stubborn
     assert [(cursor.name, cursor.position) for cursor in await log.cursors()] == [("mine", 1)]
 
 
-async def test_too_much_at_once_is_unavailable(
-    broker: Broker, log: StubbornLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writer_module, "QUEUE_BYTES", 1000)
+@pytest.mark.parametrize("limits", [BrokerLimits(queue_bytes=1000)])
+async def test_too_much_at_once_is_unavailable(broker: Broker, log: StubbornLog) -> None:
     log.may_append = trio.Event()
     results = []
     broker.submit([Draft("a")], results.append)
@@ -234,8 +232,9 @@ async def test_all_who_listen_share_the_entries(broker: Broker) -> None:
         assert (await one.take())[0] is (await other.take())[0]
 
 
+@with_a_small_window
 async def test_from_history_to_live_there_is_no_seam_while_others_publish(
-    broker: Broker, small_window: None, autojump_clock: MockClock
+    broker: Broker, autojump_clock: MockClock
 ) -> None:
     await publish(broker, 100)
     total = 2000
@@ -259,9 +258,8 @@ async def test_from_history_to_live_there_is_no_seam_while_others_publish(
     assert heard == [list(range(1, total + 1))] * 5
 
 
-async def test_who_is_slower_than_the_window_goes_on_in_the_log_and_comes_back(
-    broker: Broker, small_window: None
-) -> None:
+@with_a_small_window
+async def test_who_is_slower_than_the_window_goes_on_in_the_log_and_comes_back(broker: Broker) -> None:
     with broker.subscribe(A) as slow, broker.subscribe(A) as fast:
         await publish(broker, 5)
         assert await take(fast, 5) == await take(slow, 5)
@@ -276,15 +274,17 @@ async def test_who_is_slower_than_the_window_goes_on_in_the_log_and_comes_back(
         assert await take(slow, 1) == [86]
 
 
-async def test_a_stalled_subscription_delays_nobody(broker: Broker, small_window: None) -> None:
+@with_a_small_window
+async def test_a_stalled_subscription_delays_nobody(broker: Broker) -> None:
     with broker.subscribe(A), broker.subscribe(A) as fast:
         for number in range(100):
             await publish(broker)
             assert await take(fast, 1) == [number + 1]
 
 
+@with_a_small_window
 async def test_what_retention_took_meanwhile_is_told_as_a_gap_before_what_follows(
-    broker: Broker, log: StubbornLog, small_window: None
+    broker: Broker, log: StubbornLog
 ) -> None:
     await publish(broker, 3)
     with broker.subscribe(A, Start(0)) as subscription:
@@ -295,9 +295,8 @@ async def test_what_retention_took_meanwhile_is_told_as_a_gap_before_what_follow
         assert await take(subscription, 20) == [gap, *range(81, 101)]
 
 
-async def test_a_hole_in_the_middle_of_catching_up_is_told(
-    broker: Broker, log: StubbornLog, small_window: None
-) -> None:
+@with_a_small_window
+async def test_a_hole_in_the_middle_of_catching_up_is_told(broker: Broker, log: StubbornLog) -> None:
     await publish(broker, 100)
     with broker.subscribe(A, Start(0)) as subscription:
         assert await take(subscription, 7) == list(range(1, 8))
@@ -306,8 +305,9 @@ async def test_a_hole_in_the_middle_of_catching_up_is_told(
         assert await take(subscription, 50) == [gap, *range(51, 101)]
 
 
+@with_a_small_window
 async def test_a_hole_that_opens_while_a_page_is_read_is_told_and_nothing_of_it_is_sent(
-    broker: Broker, log: StubbornLog, small_window: None
+    broker: Broker, log: StubbornLog
 ) -> None:
     class TrimmingLog:
         """Retention comes just after the page was read."""
@@ -323,9 +323,8 @@ async def test_a_hole_that_opens_while_a_page_is_read_is_told_and_nothing_of_it_
         assert await take(subscription, 5) == [Gap("retention", None, id_of(log, 5)), 5, 6, 7, *range(8, 15)]
 
 
-async def test_even_when_nothing_is_left_the_gap_is_told_at_once(
-    broker: Broker, log: StubbornLog, small_window: None
-) -> None:
+@with_a_small_window
+async def test_even_when_nothing_is_left_the_gap_is_told_at_once(broker: Broker, log: StubbornLog) -> None:
     await publish(broker, 100)
     with broker.subscribe(A, Start(2)) as subscription:
         await log.trim(Retention(max_count=0), now_us=0)
@@ -334,9 +333,8 @@ async def test_even_when_nothing_is_left_the_gap_is_told_at_once(
         assert await take(subscription, 1) == [101]
 
 
-async def test_a_log_that_cannot_be_read_is_told_and_tried_again(
-    broker: Broker, log: StubbornLog, small_window: None
-) -> None:
+@with_a_small_window
+async def test_a_log_that_cannot_be_read_is_told_and_tried_again(broker: Broker, log: StubbornLog) -> None:
     await publish(broker, 100)
     with broker.subscribe(A, Start(0)) as subscription:
         log.error = Unavailable("no disk")
@@ -361,7 +359,8 @@ async def test_a_quiet_subscription_skips_to_the_head(broker: Broker, log: Stubb
         assert await take(subscription, 1) == [8]
 
 
-async def test_who_catches_up_does_not_skip_ahead_of_what_was_taken(broker: Broker, small_window: None) -> None:
+@with_a_small_window
+async def test_who_catches_up_does_not_skip_ahead_of_what_was_taken(broker: Broker) -> None:
     await publish(broker, 100)
     with broker.subscribe(A, Start(0)) as subscription:
         assert subscription.skip_unwanted() == 0
@@ -448,22 +447,20 @@ async def test_unsafe_history_that_was_lost_is_no_gap_for_the_safe(broker: Broke
 async def test_a_subscription_gets_everything_in_order_once_or_is_told_of_the_hole(
     operations: list[tuple[str, int]],
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(channels_module, "WINDOW_MESSAGES", 6)
-        patch.setattr(pages_module, "PAGE_MESSAGES", 4)
-        log, published, reached = MemoryLog(), [], 0
-        async with open_broker(log, KEEP_ALL) as broker:
-            with broker.subscribe(A) as subscription:
-                for operation, number in [*operations, ("take", 1000)]:
-                    if operation == "publish":
-                        published += await broker.commit([Draft("a" if n % 3 else "b") for n in range(number)])
-                    elif operation == "trim":
-                        await log.trim(Retention(max_count=number), now_us=0)
-                    elif operation == "skip":
-                        reached = max(reached, subscription.skip_unwanted())
-                    else:
-                        places = [message.position for message in published if message.topic == "a"]
-                        reached = await check_takes(subscription, log, places, reached, number)
+    limits = BrokerLimits(window_messages=6, page_messages=4)
+    log, published, reached = MemoryLog(), [], 0
+    async with open_broker(log, KEEP_ALL, limits=limits) as broker:
+        with broker.subscribe(A) as subscription:
+            for operation, number in [*operations, ("take", 1000)]:
+                if operation == "publish":
+                    published += await broker.commit([Draft("a" if n % 3 else "b") for n in range(number)])
+                elif operation == "trim":
+                    await log.trim(Retention(max_count=number), now_us=0)
+                elif operation == "skip":
+                    reached = max(reached, subscription.skip_unwanted())
+                else:
+                    places = [message.position for message in published if message.topic == "a"]
+                    reached = await check_takes(subscription, log, places, reached, number)
 
 
 async def check_takes(subscription: Subscription, log: MemoryLog, places: list[int], reached: int, count: int) -> int:

@@ -2,7 +2,6 @@
 
 import gc
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,8 +9,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.broker import channels as module
 from hookbot.broker.channels import Channel, Channels, Entry
+from hookbot.broker.limits import BrokerLimits
+from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.frames import CloudEvents, HookbotV1, JsonLines
 from hookbot.protocol.message import Message, format_id
 from hookbot.protocol.topics import TopicFilter
@@ -29,19 +29,13 @@ def positions(entries: list[Entry]) -> list[int]:
 
 
 @pytest.fixture
-def channels() -> Channels:
-    return Channels(head=0)
+def limits() -> BrokerLimits:
+    return BrokerLimits()
 
 
 @pytest.fixture
-def window(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Sets how much the window holds."""
-
-    def set_window(*, messages: int = 1000, size: int = 1 << 30) -> None:
-        monkeypatch.setattr(module, "WINDOW_MESSAGES", messages)
-        monkeypatch.setattr(module, "WINDOW_BYTES", size)
-
-    return set_window
+def channels(limits: BrokerLimits) -> Channels:
+    return Channels(head=0, limits=limits)
 
 
 def test_a_channel_has_what_its_filter_selects_from_now_on(channels: Channels) -> None:
@@ -107,10 +101,8 @@ def test_the_last_one_to_leave_takes_the_channel_with_them(channels: Channels) -
         assert channel.entries == []
 
 
-def test_the_window_forgets_the_oldest_first_and_raises_the_floor(
-    channels: Channels, window: Callable[..., Any]
-) -> None:
-    window(messages=3)
+@pytest.mark.parametrize("limits", [BrokerLimits(window_messages=3)])
+def test_the_window_forgets_the_oldest_first_and_raises_the_floor(channels: Channels) -> None:
     with channels.open(TopicFilter.parse("a")) as a, channels.open(TopicFilter.parse("b")) as b:
         channels.announce([message(n, "a" if n % 2 else "b") for n in range(1, 7)])
 
@@ -118,27 +110,23 @@ def test_the_window_forgets_the_oldest_first_and_raises_the_floor(
         assert (b.floor, positions(b.entries)) == (2, [4, 6])
 
 
-def test_messages_that_nobody_hears_do_not_push_out_others(channels: Channels, window: Callable[..., Any]) -> None:
-    window(messages=2)
+@pytest.mark.parametrize("limits", [BrokerLimits(window_messages=2)])
+def test_messages_that_nobody_hears_do_not_push_out_others(channels: Channels) -> None:
     with channels.open(TopicFilter.parse("a")) as channel:
         channels.announce([message(1), message(2), *(message(n, "b") for n in range(3, 100))])
         assert (channel.floor, positions(channel.entries)) == (0, [1, 2])
 
 
+@pytest.mark.parametrize("limits", [BrokerLimits(window_bytes=5000)])
 @pytest.mark.parametrize("fields", [{"body": b"x" * 1000}, {"headers": (("Name", "x" * 1000),)}, {"query": "x" * 1000}])
-def test_the_window_holds_so_many_bytes_of_whatever_kind(
-    channels: Channels, window: Callable[..., Any], fields: dict[str, Any]
-) -> None:
-    window(size=5000)
+def test_the_window_holds_so_many_bytes_of_whatever_kind(channels: Channels, fields: dict[str, Any]) -> None:
     with channels.open(TopicFilter.parse("a")) as channel:
         channels.announce([message(n, **fields) for n in range(1, 10)])
         assert (channel.floor, positions(channel.entries)) == (5, [6, 7, 8, 9])
 
 
-def test_a_message_larger_than_the_window_is_there_until_the_next_one(
-    channels: Channels, window: Callable[..., Any]
-) -> None:
-    window(size=1000)
+@pytest.mark.parametrize("limits", [BrokerLimits(window_bytes=1000)])
+def test_a_message_larger_than_the_window_is_there_until_the_next_one(channels: Channels) -> None:
     with channels.open(TopicFilter.parse("a")) as channel:
         channels.announce([message(1), message(2, body=b"x" * 5000)])
         assert (channel.floor, positions(channel.entries)) == (1, [2])
@@ -146,10 +134,8 @@ def test_a_message_larger_than_the_window_is_there_until_the_next_one(
         assert (channel.floor, positions(channel.entries)) == (2, [3])
 
 
-def test_a_channel_that_came_later_is_not_confused_by_what_is_older(
-    channels: Channels, window: Callable[..., Any]
-) -> None:
-    window(messages=2)
+@pytest.mark.parametrize("limits", [BrokerLimits(window_messages=2)])
+def test_a_channel_that_came_later_is_not_confused_by_what_is_older(channels: Channels) -> None:
     with channels.open(TopicFilter.parse("a")) as early:
         channels.announce([message(1), message(2)])
         with channels.open(TopicFilter.parse("a?recursive")) as late:
@@ -172,20 +158,18 @@ OPERATIONS = st.lists(
 def test_no_channel_ever_misses_doubles_or_reorders_a_message(
     operations: list[Any], max_messages: int, max_bytes: int
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "WINDOW_MESSAGES", max_messages)
-        patch.setattr(module, "WINDOW_BYTES", max_bytes)
-        channels, log, holders = Channels(head=0), [], []
-        for operation, argument in operations:
-            if operation == "open":
-                holders.append((TopicFilter.parse(argument), channels.hold(TopicFilter.parse(argument))))
-            elif operation == "close" and holders:
-                channels.release(holders.pop(argument % len(holders))[1])
-            elif operation == "announce":
-                batch = [message(len(log) + n, topic, b"x" * size) for n, (topic, size) in enumerate(argument, 1)]
-                log += batch
-                channels.announce(batch)
-            check(channels, log, holders, max_messages, max_bytes)
+    limits = BrokerLimits(window_messages=max_messages, window_bytes=max_bytes)
+    channels, log, holders = Channels(head=0, limits=limits), [], []
+    for operation, argument in operations:
+        if operation == "open":
+            holders.append((TopicFilter.parse(argument), channels.hold(TopicFilter.parse(argument))))
+        elif operation == "close" and holders:
+            channels.release(holders.pop(argument % len(holders))[1])
+        elif operation == "announce":
+            batch = [message(len(log) + n, topic, b"x" * size) for n, (topic, size) in enumerate(argument, 1)]
+            log += batch
+            channels.announce(batch)
+        check(channels, log, holders, max_messages, max_bytes)
 
 
 def check(
@@ -209,11 +193,7 @@ def check(
 # -- frames, made once for all who want them
 
 MESSAGE = message(7, body=b'{"ref": "refs/heads/main"}')
-
-
-@pytest.fixture
-def every_body_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LARGE_BODY", -1)
+LARGE = message(7, body=b"x" * (LARGE_BODY + 1))
 
 
 class Counting(JsonLines):
@@ -241,13 +221,13 @@ def test_a_frame_is_made_once() -> None:
     assert framed(entry, CloudEvents("/sub/a")) is not framed(entry, CloudEvents("/sub/b"))
 
 
-async def test_a_large_frame_is_made_once_in_a_thread_however_many_want_it(every_body_is_large: None) -> None:
-    entry, framing = Entry(MESSAGE, 7), Counting()
+async def test_a_large_frame_is_made_once_in_a_thread_however_many_want_it() -> None:
+    entry, framing = Entry(LARGE, 7), Counting()
     async with trio.open_nursery() as wanting:
         for _ in range(10):
             wanting.start_soon(entry.prepare, framing.key, framing.message)
     assert (framing.made, framing.in_thread) == (1, True)
-    assert framed(entry, framing) == JsonLines().message(MESSAGE)
+    assert framed(entry, framing) == JsonLines().message(LARGE)
     assert framing.made == 1
 
 

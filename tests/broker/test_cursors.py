@@ -8,7 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.broker.broker import Start
 from hookbot.broker.cursors import take_page
-from hookbot.broker.page_cache import PAGE_BYTES, PAGE_MESSAGES
+from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Ended, Refused, Unavailable
 from hookbot.log.memory import MemoryLog
 from hookbot.log.sqlite import SqliteLog
@@ -412,11 +412,12 @@ async def test_a_page_is_no_more_than_a_page_and_the_next_one_goes_on_after_it(
     memory_hub: ConsumerHub, autojump_clock: MockClock
 ) -> None:
     hub = memory_hub
+    limits = BrokerLimits(page_messages=10, page_bytes=1000)
     with hub.broker.subscribe(TopicFilter(("t",)), Start(0)) as subscription:
-        await hub.publish(*["t"] * (PAGE_MESSAGES + 3))
-        await hub.publish(*["t"] * 3, size=PAGE_BYTES // 2)
+        await hub.publish(*["t"] * (limits.page_messages + 3))
+        await hub.publish(*["t"] * 3, size=limits.page_bytes // 2)
 
-        pages = [shown(await take_page(subscription)) for _ in range(3)]
+        pages = [shown(await take_page(subscription, limits)) for _ in range(3)]
 
-    assert [len(page) for page in pages] == [PAGE_MESSAGES + 1, 3, 2]
-    assert [n for page in pages for n in page] == list(range(1, PAGE_MESSAGES + 7))
+    assert [len(page) for page in pages] == [limits.page_messages + 1, 3, 2]
+    assert [n for page in pages for n in page] == list(range(1, limits.page_messages + 7))

@@ -10,10 +10,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from hookbot.broker import group as group_module
 from hookbot.broker.channels import Entry
 from hookbot.broker.group import Member
-from hookbot.broker.page_cache import PAGE_MESSAGES
+from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Ended, Refused, Unavailable
 from hookbot.log.memory import MemoryLog
 from hookbot.log.sqlite import SqliteLog, open_sqlite_log
@@ -324,10 +323,10 @@ async def test_by_topic_a_topic_moves_as_a_whole_and_in_order(
         assert await take_marked(other, 3) == [(1, True), (2, True), (3, True)]
 
 
+@pytest.mark.parametrize("limits", [BrokerLimits(group_backlog=1000)])
 async def test_a_topic_that_is_held_up_does_not_fill_the_memory(
-    memory_hub: ConsumerHub, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    memory_hub: ConsumerHub, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr(group_module, "MAX_WAITING", 1000)
     hub = memory_hub
     async with join(hub, "", by_topic=True, max_unacked=1) as stuck, join(hub, "", by_topic=True) as other:
         await hub.publish("a")
@@ -393,11 +392,12 @@ async def test_gaps_that_nobody_has_taken_yet_are_told_as_one(hub: ConsumerHub) 
         assert shown(await member.take()) == [(1, 9)]
 
 
+@pytest.mark.parametrize("limits", [BrokerLimits(window_messages=2)])
 async def test_a_gap_opens_before_a_group_that_reads_too_slowly(
-    memory_hub: ConsumerHub, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    memory_hub: ConsumerHub, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr("hookbot.broker.channels.WINDOW_MESSAGES", 2)
     hub = memory_hub
+    page_messages = hub.broker.limits.page_messages
     async with join(hub, max_unacked=1) as member:
         await hub.publish("t")
         await take(member, 1)
@@ -406,8 +406,8 @@ async def test_a_gap_opens_before_a_group_that_reads_too_slowly(
         await take(member, 1)
         await hub.trim(1)
         async with join(hub) as other:
-            read_before = await take(other, PAGE_MESSAGES - 1)
-            assert read_before == list(range(3, PAGE_MESSAGES + 2))
+            read_before = await take(other, page_messages - 1)
+            assert read_before == list(range(3, page_messages + 2))
             assert sorted(await take(other, 2), key=str) == [(513, 1001), 1001]
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from hookbot.broker import history, page_cache
 from hookbot.broker.broker import Broker, Start, open_broker
 from hookbot.broker.history import NewestMessages, StoredMessages
+from hookbot.broker.limits import BrokerLimits
 from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
@@ -17,8 +17,13 @@ from hookbot.protocol.topics import TopicFilter
 
 
 @pytest.fixture
-async def broker() -> AsyncIterator[Broker]:
-    async with open_broker(MemoryLog()) as broker:
+def limits() -> BrokerLimits:
+    return BrokerLimits()
+
+
+@pytest.fixture
+async def broker(limits: BrokerLimits) -> AsyncIterator[Broker]:
+    async with open_broker(MemoryLog(), limits=limits) as broker:
         yield broker
 
 
@@ -26,10 +31,7 @@ async def publish(broker: Broker, count: int = 1, topic: str = "a") -> None:
     await broker.commit([Draft(topic) for _ in range(count)])
 
 
-@pytest.fixture
-def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_cache, "PAGE_MESSAGES", 7)
-    monkeypatch.setattr(history, "PAGE_MESSAGES", 7)
+with_small_pages = pytest.mark.parametrize("limits", [BrokerLimits(page_messages=7)])
 
 
 def request(limit: int | None = None) -> SubscribeRequest:
@@ -68,13 +70,15 @@ async def test_nothing_stored_ends_at_once(broker: Broker, kind: type[Any]) -> N
     assert await take_all(kind(broker, request(), Start(3))) == []
 
 
-async def test_all_pages_of_what_is_stored_are_read(broker: Broker, small_pages: None) -> None:
+@with_small_pages
+async def test_all_pages_of_what_is_stored_are_read(broker: Broker) -> None:
     await publish(broker, 100)
 
     assert await take_all(StoredMessages(broker, request(), Start(0))) == list(range(1, 101))
 
 
-async def test_a_hole_that_opens_while_what_is_stored_is_read_is_told(broker: Broker, small_pages: None) -> None:
+@with_small_pages
+async def test_a_hole_that_opens_while_what_is_stored_is_read_is_told(broker: Broker) -> None:
     await publish(broker, 100)
     stored = StoredMessages(broker, request(), Start(0))
     assert shown(await stored.take()) == list(range(1, 8))
@@ -93,7 +97,8 @@ async def test_the_gap_of_the_start_comes_first(broker: Broker, kind: type[Any],
     assert await take_all(kind(broker, request(), Start(0, gap))) == [gap, *messages]
 
 
-async def test_the_newest_come_first_page_by_page(broker: Broker, small_pages: None) -> None:
+@with_small_pages
+async def test_the_newest_come_first_page_by_page(broker: Broker) -> None:
     await publish(broker, 20)
     await publish(broker, 5, topic="b")
     newest = NewestMessages(broker, request(), Start(0))

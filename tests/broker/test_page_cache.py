@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from hookbot.broker import page_cache as module
 from hookbot.broker.channels import Entry
+from hookbot.broker.limits import BrokerLimits
 from hookbot.broker.page_cache import PageCache
 from hookbot.errors import Unavailable
 from hookbot.log.contract import Page
@@ -37,19 +37,19 @@ class CountedLog(MemoryLog):
         return await super().read(wanted, after=after, limit=limit, max_bytes=max_bytes, newest=newest)
 
 
-@pytest.fixture(autouse=True)
-def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAGE_MESSAGES", 10)
-
-
 @pytest.fixture
 def log() -> CountedLog:
     return CountedLog()
 
 
 @pytest.fixture
-def pages(log: CountedLog) -> PageCache:
-    return PageCache(log)
+def limits() -> BrokerLimits:
+    return BrokerLimits(page_messages=10)
+
+
+@pytest.fixture
+def pages(log: CountedLog, limits: BrokerLimits) -> PageCache:
+    return PageCache(log, limits)
 
 
 async def fill(log: CountedLog, count: int, topic: str = "a", body: bytes = b"") -> None:
@@ -189,8 +189,8 @@ async def wait_and_cancel(scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-async def test_only_so_many_pages_are_kept(log: CountedLog, pages: PageCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CACHED_PAGES", 3)
+@pytest.mark.parametrize("limits", [BrokerLimits(page_messages=10, cached_pages=3)])
+async def test_only_so_many_pages_are_kept(log: CountedLog, pages: PageCache) -> None:
     await fill(log, 50)
     for after in (0, 10, 20, 30, 40):
         await pages.read(A, after=after)
@@ -201,10 +201,8 @@ async def test_only_so_many_pages_are_kept(log: CountedLog, pages: PageCache, mo
     assert log.reads == [0, 10, 20, 30, 40, 0]
 
 
-async def test_only_so_many_bytes_are_kept_but_at_least_the_last_page(
-    log: CountedLog, pages: PageCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "CACHED_BYTES", 15_000)
+@pytest.mark.parametrize("limits", [BrokerLimits(page_messages=10, cached_bytes=15_000)])
+async def test_only_so_many_bytes_are_kept_but_at_least_the_last_page(log: CountedLog, pages: PageCache) -> None:
     await fill(log, 20, body=b"x" * 1000)
     for after in (0, 10, 10, 0):
         await pages.read(A, after=after)
@@ -217,7 +215,7 @@ async def test_only_so_many_bytes_are_kept_but_at_least_the_last_page(
 )
 async def test_a_page_never_misses_doubles_or_reorders_a_message(operations: list[str], numbers: list[int]) -> None:
     log = MemoryLog()
-    pages = PageCache(log)
+    pages = PageCache(log, BrokerLimits(page_messages=10))
     for operation, number in zip(operations, numbers, strict=False):
         if operation == "append":
             await log.append([Draft("ab"[(number + n) % 2]) for n in range(number % 17)])

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from hookbot.broker import writer as module
+from hookbot.broker.limits import BrokerLimits
 from hookbot.broker.writer import TRIM_INTERVAL_S, Writer
 from hookbot.errors import Unavailable
 from hookbot.log.memory import MemoryLog
@@ -53,12 +53,12 @@ class ObservedLog(MemoryLog):
 class Line:
     """A writer, who stands in its line, and what they were told."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: BrokerLimits) -> None:
         self.log = ObservedLog()
         self.announced = []
         self.told = {}
         self.retention = Retention(max_count=7)
-        self.writer = Writer(self.log, self.retention, self._announce, lambda: 42)
+        self.writer = Writer(self.log, self.retention, self._announce, lambda: 42, limits)
 
     def submit(self, *topics: Any, size: int = 0, **cursors: Any) -> None:
         def done(result: list[Message] | Unavailable) -> None:
@@ -72,8 +72,13 @@ class Line:
 
 
 @pytest.fixture
-def line() -> Line:
-    return Line()
+def limits() -> BrokerLimits:
+    return BrokerLimits()
+
+
+@pytest.fixture
+def line(limits: BrokerLimits) -> Line:
+    return Line(limits)
 
 
 @pytest.fixture
@@ -156,26 +161,24 @@ async def test_everyone_is_told_what_became_of_their_own(running: Line) -> None:
     assert running.announced == [["a", "c"]]
 
 
-async def test_a_batch_is_bounded(running: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH_BYTES", 10 * KIB)
+@pytest.mark.parametrize("limits", [BrokerLimits(batch_bytes=10 * KIB)])
+async def test_a_batch_is_bounded(running: Line) -> None:
     for number in range(6):
         running.submit(str(number), size=4 * KIB)
     await wait_all_tasks_blocked()
     assert [len(topics) for topics, _ in running.log.commits] == [2, 2, 2]
 
 
-async def test_what_is_larger_than_a_batch_goes_alone(running: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH_BYTES", 10 * KIB)
+@pytest.mark.parametrize("limits", [BrokerLimits(batch_bytes=10 * KIB)])
+async def test_what_is_larger_than_a_batch_goes_alone(running: Line) -> None:
     for topic, size in (("small", 1), ("large", 50 * KIB), ("small too", 1)):
         running.submit(topic, size=size)
     await wait_all_tasks_blocked()
     assert [topics for topics, _ in running.log.commits] == [["small"], ["large"], ["small too"]]
 
 
-async def test_who_comes_to_a_line_that_is_too_long_is_sent_away(
-    running: Line, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "QUEUE_BYTES", 10 * KIB)
+@pytest.mark.parametrize("limits", [BrokerLimits(queue_bytes=10 * KIB)])
+async def test_who_comes_to_a_line_that_is_too_long_is_sent_away(running: Line) -> None:
     running.submit("a", size=6 * KIB)
     with pytest.raises(Unavailable, match="too many messages are waiting"):
         running.submit("b", size=6 * KIB)
@@ -187,10 +190,8 @@ async def test_who_comes_to_a_line_that_is_too_long_is_sent_away(
     assert topics(running.told[("b",)]) == ["b"]
 
 
-async def test_what_is_larger_than_the_whole_line_still_comes_in(
-    running: Line, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "QUEUE_BYTES", 10 * KIB)
+@pytest.mark.parametrize("limits", [BrokerLimits(queue_bytes=10 * KIB)])
+async def test_what_is_larger_than_the_whole_line_still_comes_in(running: Line) -> None:
     running.submit("large", size=50 * KIB)
     await wait_all_tasks_blocked()
     assert topics(running.told[("large",)]) == ["large"]

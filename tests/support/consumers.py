@@ -12,6 +12,7 @@ from hookbot.broker.channels import Entry
 from hookbot.broker.consumers import Consumers, open_consumers
 from hookbot.broker.cursors import CursorConsumer
 from hookbot.broker.group import Member
+from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Unavailable
 from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
@@ -84,10 +85,10 @@ def listening(topic: str = "t", **asked: Any) -> SubscribeRequest:
 
 @asynccontextmanager
 async def open_hub(
-    log: WorkingLog | MemoryLog | SqliteLog, *, clock: Clock | None = None
+    log: WorkingLog | MemoryLog | SqliteLog, *, clock: Clock | None = None, limits: BrokerLimits | None = None
 ) -> AsyncIterator[ConsumerHub]:
     async with (
-        open_broker(log, KEEP_ALL) as broker,
+        open_broker(log, KEEP_ALL, limits=limits) as broker,
         open_consumers(broker, clock_us=clock or Clock(runs=True)) as consumers,
     ):
         yield ConsumerHub(broker, consumers)

@@ -15,6 +15,7 @@ from hookbot.access.authorizer import Authorizer
 from hookbot.access.control import AccessControl
 from hookbot.broker.broker import Broker, open_broker
 from hookbot.broker.consumers import open_consumers
+from hookbot.broker.limits import BrokerLimits
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Message, wall_clock_us
@@ -97,6 +98,7 @@ async def open_fast_path(
     hand_over: Callable[..., Any] | None = None,
     retention: Retention | None = None,
     send_buffer: int | None = None,
+    broker_limits: BrokerLimits | None = None,
     **limits: Any,
 ) -> AsyncIterator[FastPathHub]:
     """A fast path on a port of its own; what is handed over is answered by ``299``, unless `hand_over` takes them."""
@@ -121,7 +123,7 @@ async def open_fast_path(
     limits = ConnectionLimits(**{**dict.fromkeys(("slow_s", "ping_s", "deaf_s", "stall_s"), NEVER_S), **limits})
     with trio.fail_after(GUARD_S):
         async with (
-            open_broker(log or MemoryLog(), retention) as broker,
+            open_broker(log or MemoryLog(), retention, limits=broker_limits) as broker,
             open_consumers(broker) as consumers,
             trio.open_nursery() as nursery,
         ):

@@ -13,8 +13,8 @@ from hookbot.access.active_subscriptions import ActiveSubscriptions
 from hookbot.access.admitted import AdmittedSubscription
 from hookbot.access.authorizer import Authorizer, Grant
 from hookbot.broker import channels as channels_module
-from hookbot.broker import page_cache as pages_module
 from hookbot.broker.broker import Broker, Start, open_broker
+from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Ended, HistoryLost, Unavailable
 from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
@@ -36,8 +36,13 @@ def log() -> MemoryLog:
 
 
 @pytest.fixture
-async def broker(log: MemoryLog) -> AsyncIterator[Broker]:
-    async with open_broker(log, KEEP_ALL) as broker:
+def limits() -> BrokerLimits:
+    return BrokerLimits()
+
+
+@pytest.fixture
+async def broker(log: MemoryLog, limits: BrokerLimits) -> AsyncIterator[Broker]:
+    async with open_broker(log, KEEP_ALL, limits=limits) as broker:
         yield broker
 
 
@@ -189,15 +194,13 @@ async def test_a_format_without_heartbeats_is_silent(
         assert len(await anext(stream)) == 1
 
 
+@pytest.mark.parametrize("limits", [BrokerLimits(window_messages=5, page_messages=10)])
 async def test_no_heartbeat_runs_ahead_of_a_reader_who_is_behind(
     listen: Callable[..., Any],
     publish: Callable[..., Any],
     log: MemoryLog,
-    monkeypatch: pytest.MonkeyPatch,
     autojump_clock: MockClock,
 ) -> None:
-    monkeypatch.setattr(channels_module, "WINDOW_MESSAGES", 5)
-    monkeypatch.setattr(pages_module, "PAGE_MESSAGES", 10)
     await publish(100)
     slow = SlowLog(log)
     with listen() as stream:
@@ -251,10 +254,8 @@ async def test_what_is_stored_ends_where_the_log_ended_when_it_was_asked_for(
         assert await rest(stream) == [4, 5, 6, 7, 8, 9, 10]
 
 
-async def test_the_newest_come_first_on_request(
-    listen: Callable[..., Any], publish: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hookbot.broker.history.PAGE_MESSAGES", 7)
+@pytest.mark.parametrize("limits", [BrokerLimits(page_messages=7)])
+async def test_the_newest_come_first_on_request(listen: Callable[..., Any], publish: Callable[..., Any]) -> None:
     await publish(20)
     await publish(5, topic="b")
     with listen(follow=False, newest=True) as stream:

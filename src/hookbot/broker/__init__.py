@@ -7,6 +7,7 @@
   are a `MessageSource` (`history`).
 - A `Consumer` (`consumers`) is a source whose client acknowledges: a connection that claims a cursor (`cursors`), or a
   member of a group (`group`, all of them in `groups`), where each message is leased to one member (`leases`).
+- `BrokerLimits` (`limits`) bound what all of them hold in memory.
 - `Positions` (`positions`) saves the acknowledged position of each; a `Claim` (`claims`) is the use of one by a client.
 
 `web` and `routers` publish to a broker and take from its sources; nothing here imports them.

@@ -16,6 +16,7 @@ from ..protocol.message import Draft, Duplicate, Gap, Message, format_id, wall_c
 from ..protocol.since import AfterId, FromOldest, Since, SinceTime
 from ..protocol.topics import TopicFilter
 from .channels import Channel, Channels, Entry
+from .limits import BrokerLimits
 from .page_cache import PageCache
 from .writer import Done, Writer
 
@@ -97,12 +98,13 @@ class Counts:
 class Broker:
     """Stores drafts, and opens subscriptions to the messages. Made by `open_broker`."""
 
-    def __init__(self, log: Log, retention: Retention, clock_us: Callable[[], int]) -> None:
+    def __init__(self, log: Log, retention: Retention, clock_us: Callable[[], int], limits: BrokerLimits) -> None:
         self.log = log
+        self.limits = limits
         self.counts = Counts()
-        self.channels = Channels(log.head)
-        self.writer = Writer(log, retention, self._announce, clock_us)
-        self._pages = PageCache(log)
+        self.channels = Channels(log.head, limits)
+        self.writer = Writer(log, retention, self._announce, clock_us, limits)
+        self._pages = PageCache(log, limits)
 
     @property
     def head(self) -> int:
@@ -219,10 +221,14 @@ class Broker:
 
 @asynccontextmanager
 async def open_broker(
-    log: Log, retention: Retention | None = None, *, clock_us: Callable[[], int] = wall_clock_us
+    log: Log,
+    retention: Retention | None = None,
+    *,
+    clock_us: Callable[[], int] = wall_clock_us,
+    limits: BrokerLimits | None = None,
 ) -> AsyncIterator[Broker]:
     """Broker over `log` until the block ends. Drafts still queued then are stored; later publishes are refused."""
-    broker = Broker(log, retention or Retention(), clock_us)
+    broker = Broker(log, retention or Retention(), clock_us, limits or BrokerLimits())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(broker.writer.run)
         try:

@@ -15,10 +15,7 @@ import trio
 from ..protocol.envelope import LARGE_BODY
 from ..protocol.message import Message
 from ..protocol.topics import TopicFilter, patterns_of
-
-# The newest message always stays, even if it is larger: it is sent to all listeners from memory, not read for each.
-WINDOW_BYTES = 16 << 20
-WINDOW_MESSAGES = 10_000
+from .limits import BrokerLimits
 
 Encode = Callable[[Message], bytes]
 
@@ -85,9 +82,10 @@ class Channel:
 class Channels:
     """All channels of a hub, and the window of recent messages that they share."""
 
-    def __init__(self, head: int) -> None:
+    def __init__(self, head: int, limits: BrokerLimits | None = None) -> None:
         self.head = head
         """Position of the newest message announced."""
+        self._limits = limits or BrokerLimits()
         self._channels: dict[TopicFilter, Channel] = {}
         self._by_pattern: dict[str, list[Channel]] = {}
         self._window: deque[tuple[Entry, int]] = deque()
@@ -147,8 +145,11 @@ class Channels:
         size = entry.message.size
         self._window.append((entry, size))
         self._window_bytes += size
-        while len(self._window) > 1 and (self._window_bytes > WINDOW_BYTES or len(self._window) > WINDOW_MESSAGES):
+        while len(self._window) > 1 and self._is_window_full():
             oldest, size = self._window.popleft()
             self._window_bytes -= size
             for channel in self._channels_of(oldest.message.topic):
                 channel.forget(oldest)
+
+    def _is_window_full(self) -> bool:
+        return self._window_bytes > self._limits.window_bytes or len(self._window) > self._limits.window_messages

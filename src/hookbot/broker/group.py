@@ -18,8 +18,6 @@ from .positions import ConsumerState, Positions
 
 # Messages granted to a member at a time: few enough for the others to get a share of a page.
 BATCH = 64
-# Messages without a holder, such as those behind others of their topics, before the group stops reading the log.
-MAX_WAITING = 10_000
 
 
 class Group:
@@ -133,7 +131,7 @@ class Group:
             while True:
                 await self._demand.wait()
                 self._demand = trio.Event()
-                self._add(await take_page(subscription))
+                self._add(await take_page(subscription, self._broker.limits))
 
     def _add(self, items: Sequence[Entry | Gap]) -> None:
         self._entries = {item.position: item for item in items if isinstance(item, Entry)}
@@ -148,7 +146,7 @@ class Group:
 
     def _grant(self) -> None:
         self.leases.grant(trio.current_time())
-        if self.leases.has_demand and self.leases.waiting < MAX_WAITING:
+        if self.leases.has_demand and self.leases.waiting < self._broker.limits.group_backlog:
             self._demand.set()
 
     async def _load(self, positions: Sequence[int]) -> dict[int, Entry]:

@@ -7,7 +7,6 @@ from ..protocol.message import Gap
 from ..protocol.subscribe import SubscribeRequest
 from .broker import Broker, Start
 from .channels import Entry
-from .page_cache import PAGE_BYTES, PAGE_MESSAGES
 
 
 class MessageSource(Protocol):
@@ -55,7 +54,8 @@ class NewestMessages:
     def __init__(self, broker: Broker, request: SubscribeRequest, start: Start) -> None:
         self._log = broker.log
         self._wanted = request.wanted
-        self._limit = min(request.limit or PAGE_MESSAGES, PAGE_MESSAGES)
+        self._limit = min(request.limit or broker.limits.page_messages, broker.limits.page_messages)
+        self._max_bytes = broker.limits.page_bytes
         self._gap = start.gap
         self._oldest = start.position
         self._before = broker.head + 1
@@ -67,7 +67,7 @@ class NewestMessages:
             return [gap]
         while self._before > self._oldest + 1:
             page = await self._log.read(
-                self._wanted, after=self._before, limit=self._limit, max_bytes=PAGE_BYTES, newest=True
+                self._wanted, after=self._before, limit=self._limit, max_bytes=self._max_bytes, newest=True
             )
             self._before = page.next_after
             if messages := [message for message in page.messages if message.position > self._oldest]:

@@ -9,12 +9,7 @@ import trio
 from ..log.contract import Log
 from ..protocol.topics import TopicFilter
 from .channels import Entry
-
-PAGE_MESSAGES = 512
-PAGE_BYTES = 512 << 10
-CACHED_PAGES = 8
-# Of messages; the frames encoded from them take a few times as much. One page always stays, even if it is larger.
-CACHED_BYTES = 32 << 20
+from .limits import BrokerLimits
 
 
 @dataclass(slots=True, eq=False)
@@ -36,8 +31,9 @@ class _Page:
 class PageCache:
     """Pages of a log that were read last."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, limits: BrokerLimits | None = None) -> None:
         self._log = log
+        self._limits = limits or BrokerLimits()
         self._pages: list[_Page] = []
 
     async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry], int]:
@@ -66,14 +62,17 @@ class PageCache:
         return sum(page.size for page in self._pages)
 
     async def _load(self, page: _Page) -> None:
-        read = await self._log.read(page.wanted, after=page.after, limit=PAGE_MESSAGES, max_bytes=PAGE_BYTES)
+        read = await self._log.read(
+            page.wanted, after=page.after, limit=self._limits.page_messages, max_bytes=self._limits.page_bytes
+        )
         page.entries = [Entry(message, message.position) for message in read.messages]
         page.size = sum(message.size for message in read.messages)
         page.end = read.next_after
         self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        while len(self._pages) > CACHED_PAGES or (len(self._pages) > 1 and self._size > CACHED_BYTES):
+        limits = self._limits
+        while len(self._pages) > limits.cached_pages or (len(self._pages) > 1 and self._size > limits.cached_bytes):
             del self._pages[0]
 
 

@@ -15,10 +15,8 @@ from ..log.contract import Log
 from ..log.deduplication import Outcome
 from ..log.retention import Retention
 from ..protocol.message import Draft
+from .limits import BrokerLimits
 
-QUEUE_BYTES = 64 << 20
-# A commit of this size takes a fraction of a second; the first publish in it is answered no sooner than the last.
-BATCH_BYTES = 8 << 20
 TRIM_INTERVAL_S = 1.0
 
 logger = logging.getLogger("hookbot.writer")
@@ -38,9 +36,15 @@ class Writer:
     """Queue of drafts, appended to the log in batches; then publishers are answered and the messages announced."""
 
     def __init__(
-        self, log: Log, retention: Retention, announce: Callable[[Sequence[Outcome]], None], clock_us: Callable[[], int]
+        self,
+        log: Log,
+        retention: Retention,
+        announce: Callable[[Sequence[Outcome]], None],
+        clock_us: Callable[[], int],
+        limits: BrokerLimits | None = None,
     ) -> None:
         self._log = log
+        self._limits = limits or BrokerLimits()
         self._retention = retention
         self._announce = announce
         self._clock_us = clock_us
@@ -62,7 +66,7 @@ class Writer:
         if self._closing:
             raise Unavailable("the hub is shutting down; try again")
         # An empty queue takes any size: larger drafts than the whole queue would otherwise never be stored.
-        if self._queued_bytes and self._queued_bytes + size > QUEUE_BYTES:
+        if self._queued_bytes and self._queued_bytes + size > self._limits.queue_bytes:
             raise Unavailable("too many messages are waiting to be stored; try again later")
         self._queue.append(_Waiting(drafts, cursors, size, done))
         self._queued_bytes += size
@@ -111,7 +115,7 @@ class Writer:
 
     def _fill_batch(self) -> None:
         size = 0
-        while self._queue and (not self._batch or size + self._queue[0].size <= BATCH_BYTES):
+        while self._queue and (not self._batch or size + self._queue[0].size <= self._limits.batch_bytes):
             self._batch.append(self._queue.popleft())
             size += self._batch[-1].size
         self._queued_bytes -= size

@@ -68,7 +68,8 @@ class Outbox:
             self.committed = position
 
     async def _commit(self, drafts: Sequence[Draft], position: int) -> None:
-        backoff = Backoff(0.05, 5)
+        # The writer has no other router's commit to collide with: half of each delay is enough randomness.
+        backoff = Backoff(0.05, 5, spread=0.5)
         while True:
             try:
                 await self._broker.commit(drafts, cursors={self._cursor: position})

@@ -13,7 +13,7 @@ import trio
 from websockets.frames import Close, Frame, Opcode
 
 from hookbot.broker import channels
-from hookbot.broker.page_cache import PAGE_MESSAGES
+from hookbot.broker.limits import BrokerLimits
 from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
@@ -167,12 +167,10 @@ def test_what_is_joined_for_one_send_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("stalled", [1, 50])
-async def test_subscribers_that_never_read_delay_nobody_and_lose_nothing(
-    stalled: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(channels, "WINDOW_BYTES", 10 * BIG)
+async def test_subscribers_that_never_read_delay_nobody_and_lose_nothing(stalled: int) -> None:
+    limits = BrokerLimits(window_bytes=10 * BIG)
     bodies = [bytes([n]) * BIG for n in range(60)]
-    async with open_fast_path(**STALLS) as hub:
+    async with open_fast_path(**STALLS, broker_limits=limits) as hub:
         lazy = [await hub.listen(**SLOW) for _ in range(stalled)]
         eager = await hub.listen()
         for body in bodies:
@@ -231,11 +229,9 @@ async def test_a_subscriber_that_was_busy_taking_has_time_to_answer_a_ping() -> 
         assert subscriber.open
 
 
-async def test_a_subscriber_that_falls_behind_the_window_reads_the_log_and_comes_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(channels, "WINDOW_MESSAGES", 10)
-    async with open_fast_path(**STALLS) as hub:
+async def test_a_subscriber_that_falls_behind_the_window_reads_the_log_and_comes_back() -> None:
+    limits = BrokerLimits(window_messages=10)
+    async with open_fast_path(**STALLS, broker_limits=limits) as hub:
         listener = await hub.listen(subprotocol="hookbot.v1", **SLOW)
         sent = [b"%d" % n * 1000 for n in range(300)]
         for body in sent:
@@ -271,9 +267,9 @@ async def fall_behind_retention(hub: FastPathHub, listener: WebSocket) -> list[s
     return [message.id for message in messages]
 
 
-async def test_a_v1_subscriber_that_retention_overtook_is_told_of_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "WINDOW_MESSAGES", 3)
-    async with open_fast_path(**STALLS, retention=Retention(max_count=None)) as hub:
+async def test_a_v1_subscriber_that_retention_overtook_is_told_of_the_gap() -> None:
+    limits = BrokerLimits(window_messages=3)
+    async with open_fast_path(**STALLS, retention=Retention(max_count=None), broker_limits=limits) as hub:
         listener = await hub.listen(subprotocol="hookbot.v1", **SLOW)
         ids = await fall_behind_retention(hub, listener)
         await hub.publish("topic", b"last")
@@ -327,11 +323,9 @@ async def test_a_gap_is_told_once_even_to_who_is_slow_to_take_it(monkeypatch: py
 
 
 @pytest.mark.parametrize("subprotocol", [None, "hookbot.raw"])
-async def test_a_raw_subscriber_that_retention_overtook_is_closed_with_1013(
-    monkeypatch: pytest.MonkeyPatch, subprotocol: str | None
-) -> None:
-    monkeypatch.setattr(channels, "WINDOW_MESSAGES", 3)
-    async with open_fast_path(**STALLS, retention=Retention(max_count=None)) as hub:
+async def test_a_raw_subscriber_that_retention_overtook_is_closed_with_1013(subprotocol: str | None) -> None:
+    limits = BrokerLimits(window_messages=3)
+    async with open_fast_path(**STALLS, retention=Retention(max_count=None), broker_limits=limits) as hub:
         listener = await hub.listen(subprotocol=subprotocol, **SLOW)
         await fall_behind_retention(hub, listener)
 
@@ -573,9 +567,9 @@ async def test_a_quiet_subscription_hears_a_heartbeat_to_resume_from_though_it_i
         assert [json.loads(payload)["type"] for payload in await again.payloads(2)] == ["hello", "message"]
 
 
-async def test_a_heartbeat_never_covers_what_has_not_been_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "WINDOW_BYTES", 1000)
-    async with open_fast_path(heartbeat_s=0) as hub:
+async def test_a_heartbeat_never_covers_what_has_not_been_sent() -> None:
+    limits = BrokerLimits(window_bytes=1000)
+    async with open_fast_path(heartbeat_s=0, broker_limits=limits) as hub:
         listener = await hub.listen(subprotocol="hookbot.v1")
         messages = [await hub.publish("topic", b"%d" % n * 2000) for n in range(200)]
 
@@ -590,11 +584,9 @@ async def test_a_heartbeat_never_covers_what_has_not_been_sent(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("subprotocol", [None, "cloudevents.json"])
-async def test_formats_without_heartbeats_get_none_and_no_gap_from_what_others_lost(
-    monkeypatch: pytest.MonkeyPatch, subprotocol: str | None
-) -> None:
-    monkeypatch.setattr(channels, "WINDOW_BYTES", 1000)
-    async with open_fast_path(heartbeat_s=0.01) as hub:
+async def test_formats_without_heartbeats_get_none_and_no_gap_from_what_others_lost(subprotocol: str | None) -> None:
+    limits = BrokerLimits(window_bytes=1000)
+    async with open_fast_path(heartbeat_s=0.01, broker_limits=limits) as hub:
         listener = await hub.listen("/sub/quiet", subprotocol=subprotocol)
         others = [await hub.publish("busy") for _ in range(10)]
         await settled(lambda: the_subscriber(hub).position == others[-1].position)
@@ -610,11 +602,10 @@ async def test_formats_without_heartbeats_get_none_and_no_gap_from_what_others_l
 # --- where to start
 
 
-async def test_who_resumes_while_others_publish_misses_nothing_and_hears_nothing_twice(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(channels, "WINDOW_MESSAGES", 200)  # so that the log, the window and what is live take turns
-    async with open_fast_path() as hub:
+async def test_who_resumes_while_others_publish_misses_nothing_and_hears_nothing_twice() -> None:
+    # so that the log, the window and what is live take turns
+    limits = BrokerLimits(window_messages=200)
+    async with open_fast_path(broker_limits=limits) as hub:
         first = await hub.publish("topic", b"0")
         sent = []
 
@@ -696,7 +687,7 @@ async def test_two_hundred_that_resume_at_once_all_get_everything_and_the_log_is
             await settled(lambda: len(hub.fanout._subscribers) == 200)
             log.released.set()
         assert complete == [True] * 200
-        assert log.pages == -(-len(bodies) // PAGE_MESSAGES)
+        assert log.pages == -(-len(bodies) // hub.broker.limits.page_messages)
 
 
 # --- the end
