@@ -1,35 +1,184 @@
-"""Large bodies as JSON, slice by slice: the same text as in one go."""
+"""JSON forms of a message, whole and in slices."""
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.protocol import envelope as module
 from hookbot.protocol.envelope import (
+    LARGE_BODY,
     SLICE_BYTES,
+    base64_field,
     base64_in_slices,
     body_in_slices,
+    encode_envelope,
     encode_github_metadata,
     encode_go_json,
     encode_json,
+    envelope_around,
+    from_envelope,
     join_object,
     parse_github_metadata,
+    to_envelope,
 )
-from hookbot.protocol.message import Message
+from hookbot.protocol.message import Message, Verified, format_id
 
 BODIES = st.binary() | st.text().map(str.encode)
+LATIN = st.text(st.characters(max_codepoint=255), max_size=20)
+IDS = st.builds(format_id, st.text("abcdefghijklmnopqrstuvwxyz", min_size=8, max_size=8), st.integers(0, 10**15 - 1))
+MESSAGES = st.builds(
+    Message,
+    topic=st.text(st.characters(exclude_categories=["Cs"])),
+    body=st.one_of(st.binary(), st.text().map(lambda text: text.encode("utf-8", "surrogatepass"))),
+    headers=st.lists(st.tuples(LATIN, LATIN), max_size=4).map(tuple),
+    query=LATIN,
+    verified=st.none() | st.builds(Verified, st.text(), st.text(), st.none() | st.floats(0, 1e12)),
+    hops=st.lists(st.text(min_size=1), max_size=3).map(tuple),
+    duplicate_of=st.none() | IDS,
+    id=IDS,
+    time_us=st.integers(0, 253402300799_999999),
+    redelivered=st.booleans(),
+)
+MESSAGE = Message(
+    topic="github.com/repo/acme/app",
+    body=b'{"ref":"x"}',
+    headers=(("Content-Type", "application/json"), ("X-GitHub-Event", "push"), ("x-github-event", "again")),
+    query="extra-metadata=github",
+    id=format_id("abcdefgh", 7),
+    time_us=1767323045_678901,
+)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small_slices() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "SLICE_BYTES", 3)
-        yield
+# --- the envelope
+
+
+@given(MESSAGES)
+def test_the_envelope_carries_any_message_unharmed(message: Message) -> None:
+    sent = json.loads(encode_json(to_envelope(message)))
+
+    received = from_envelope(sent)
+
+    assert received == message
+    assert received.redelivered == message.redelivered
+
+
+def test_the_envelope_looks_as_documented() -> None:
+    assert to_envelope(MESSAGE) == {
+        "id": "abcdefgh-000000000000007",
+        "topic": "github.com/repo/acme/app",
+        "time": "2026-01-02T03:04:05.678901Z",
+        "headers": MESSAGE.headers,
+        "query": "extra-metadata=github",
+        "body": '{"ref":"x"}',
+    }
+
+
+def test_the_envelope_says_what_else_is_known() -> None:
+    envelope = to_envelope(
+        replace(
+            MESSAGE,
+            body=b"\xff\x00",
+            verified=Verified("github", "0", 1.5),
+            hops=("github",),
+            duplicate_of="abcdefgh-000000000000001",
+            redelivered=True,
+        )
+    )
+
+    assert "body" not in envelope
+    assert envelope["body_base64"] == "/wA="
+    assert envelope["verified"] == {"provider": "github", "key": "0", "signed_at": 1.5}
+    assert envelope["hops"] == ("github",)
+    assert envelope["duplicate_of"] == "abcdefgh-000000000000001"
+    assert envelope["redelivered"] is True
+
+
+def test_an_envelope_from_a_newer_hub_is_understood() -> None:
+    envelope = {**to_envelope(MESSAGE), "weather": "fine", "verified": {"provider": "x", "key": "1", "by": "moon"}}
+    assert from_envelope(envelope) == replace(MESSAGE, verified=Verified("x", "1"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": None},
+        {"id": 7},
+        {"topic": None},
+        {"topic": ["foo"]},
+        {"time": None},
+        {"time": 5},
+        {"time": "yesterday"},
+        {"headers": None},
+        {"headers": [["a"]]},
+        {"headers": [["a", 1]]},
+        {"headers": [["a", "b", "c"]]},
+        {"headers": "abc"},
+        {"query": None},
+        {"body": None},
+        {"body": 5},
+        {"body": "\ud800"},
+        {"body_base64": "%"},
+        {"body_base64": 5},
+        {"verified": {"provider": "x"}},
+        {"verified": "github"},
+        {"hops": [1]},
+        {"duplicate_of": 1},
+    ],
+)
+def test_what_is_no_envelope_is_refused(change: dict[str, Any]) -> None:
+    envelope = {name: value for name, value in {**to_envelope(MESSAGE), **change}.items() if value is not None}
+    with pytest.raises(ValueError, match="not an envelope"):
+        from_envelope(envelope)
+
+
+@pytest.mark.parametrize("envelope", [[], "text", None, 5])
+def test_what_is_no_object_is_refused(envelope: Any) -> None:
+    with pytest.raises(ValueError, match="not an envelope"):
+        from_envelope(envelope)
+
+
+# --- JSON, and slices of it
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+def test_json_is_one_line_of_ascii_for_every_line_reader(value: list[Any] | bool | str | None) -> None:
+    text = encode_json([value, "\x85\u2028\u2029\n"])
+    assert text.isascii()
+    assert len(text.splitlines()) == 1
+    assert json.loads(text) == [value, "\x85\u2028\u2029\n"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"b": "1", "a": "2"}, '{"a":"2","b":"1"}'),
+        ({"k": "<a href='x'>&amp;</a>"}, r"""{"k":"\u003ca href='x'\u003e\u0026amp;\u003c/a\u003e"}"""),
+        ({"k": 'quote " and \\ and /'}, r'{"k":"quote \" and \\ and /"}'),
+        ({"k": "tab\tnew\nline\rnul\0"}, r'{"k":"tab\tnew\nline\rnul\u0000"}'),
+        ({"k": "é \u2028\u2029 😀 \x7f"}, '{"k":"é \\u2028\\u2029 😀 \x7f"}'),
+        ({"k": b"a\xff\xe2\x82b".decode("utf-8", "surrogateescape")}, r'{"k":"a\ufffd\ufffd\ufffdb"}'),
+        ("<", r'"\u003c"'),
+    ],
+)
+def test_go_writes_json_in_its_own_way(value: dict[str, str] | str, text: str) -> None:
+    assert encode_go_json(value) == text
+
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_gos_json_is_json(fields: dict[str, str]) -> None:
+    text = encode_go_json(fields)
+    assert not set(text) & set("<>&\u2028\u2029")
+    assert json.loads(text.encode()) == fields
+
+
+def test_a_body_that_is_no_text_is_base64() -> None:
+    body = bytes(range(256))
+    assert to_envelope(Message("t", body, id="x"))["body_base64"] == b64encode(body).decode()
 
 
 def test_base64_of_a_slice_has_no_padding() -> None:
@@ -38,12 +187,12 @@ def test_base64_of_a_slice_has_no_padding() -> None:
 
 @given(st.text())
 def test_text_is_what_json_makes_of_it(text: str) -> None:
-    assert join_object(body_in_slices(text.encode())) == encode_json({"body": text}).encode()
+    assert join_object(body_in_slices(text.encode(), slice_bytes=3)) == encode_json({"body": text}).encode()
 
 
 @given(BODIES)
 def test_a_body_is_text_or_base64_and_never_harmed(body: bytes) -> None:
-    fields = json.loads(join_object(body_in_slices(body)))
+    fields = json.loads(join_object(body_in_slices(body, slice_bytes=3)))
     try:
         assert fields == {"body": body.decode()}
     except UnicodeDecodeError:
@@ -52,12 +201,12 @@ def test_a_body_is_text_or_base64_and_never_harmed(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [b"abc\xff", b"abcdef\xe2\x82", b"\xe2\x82", b"ab\xf0\x9f\x98", b"abcde\xed\xa0\x80"])
 def test_what_is_broken_in_the_last_slice_or_between_two_is_no_text(body: bytes) -> None:
-    assert list(body_in_slices(body)) == ["body_base64"]
+    assert list(body_in_slices(body, slice_bytes=3)) == ["body_base64"]
 
 
 @given(st.binary())
 def test_base64_is_the_same_as_in_one_go(body: bytes) -> None:
-    assert b"".join(base64_in_slices(body)) == b'"' + b64encode(body) + b'"'
+    assert b"".join(base64_in_slices(body, slice_bytes=3)) == b'"' + b64encode(body) + b'"'
 
 
 @given(
@@ -67,15 +216,40 @@ def test_base64_is_the_same_as_in_one_go(body: bytes) -> None:
     st.sampled_from([encode_json, encode_go_json]),
 )
 def test_an_object_of_slices_and_other_values_is_encoded_as_a_whole(
-    fields: dict[str, Any], name: str, text: str, encode: Callable[..., Any]
+    fields: dict[str, Any], name: str, text: str, encode: Callable[[Any], str]
 ) -> None:
     fields = dict(sorted({name: "", **fields}.items()))
-    sliced = {**fields, name: base64_in_slices(text.encode())}
+    sliced = {**fields, name: base64_in_slices(text.encode(), slice_bytes=3)}
     whole = {**fields, name: b64encode(text.encode()).decode()}
     assert join_object(sliced, encode) == encode(whole).encode()
 
 
-# -- the ancestor's object with GitHub's headers
+@given(MESSAGES)
+def test_an_envelope_in_slices_is_the_same_text(message: Message) -> None:
+    sliced = join_object(envelope_around(message, body_in_slices(message.body, slice_bytes=3)))
+
+    assert sliced.decode("ascii") == encode_json(to_envelope(message))
+
+
+@pytest.mark.parametrize("size", [LARGE_BODY, LARGE_BODY + 1])
+@pytest.mark.parametrize("byte", [b"a", b"\n", b"\xff"])
+def test_a_large_body_survives_its_envelope(byte: bytes, size: int) -> None:
+    message = replace(MESSAGE, body=byte * size)
+
+    envelope = json.loads(encode_envelope(message, type="message"))
+
+    assert list(envelope)[:2] == ["type", "id"]
+    assert from_envelope(envelope) == message
+
+
+@pytest.mark.parametrize("size", [LARGE_BODY, LARGE_BODY + 1])
+def test_base64_of_a_large_body_is_the_same_text(size: int) -> None:
+    whole = b64encode(b"x" * size)
+
+    assert join_object({"x": base64_field(b"x" * size)}) == b'{"x":"' + whole + b'"}'
+
+
+# --- the ancestor's object with GitHub's headers
 
 PUSH = json.dumps({"ref": "refs/heads/main", "after": "abc", "repository": {"full_name": "acme/app"}}).encode()
 
@@ -89,6 +263,7 @@ def test_a_frame_with_metadata_is_the_delivery_again(body: bytes, content_type: 
 
     message = parse_github_metadata(frame)
 
+    assert message is not None
     assert (message.topic, message.body) == ("t", body)
     assert message.headers == (("Content-Type", content_type), *headers)
     assert message.wrapped
@@ -99,3 +274,31 @@ def test_a_frame_with_metadata_is_the_delivery_again(body: bytes, content_type: 
 )
 def test_any_other_frame_is_no_delivery(body: bytes) -> None:
     assert parse_github_metadata(Message("t", body)) is None
+
+
+def test_headers_of_github_are_utf_8_to_the_ancestor() -> None:
+    headers = (("X-GitHub-Delivery", "\xc3\xa9 \xff"), ("x-hub-signature", "<1>"), ("X-GitHub-Event", "push"))
+
+    metadata = encode_github_metadata(Message("t", b"{}", headers))
+
+    assert metadata == (
+        b'{"Delivery":"\xc3\xa9 \\ufffd","Event":"push","Payload":"e30=",'
+        b'"Signature":"\\u003c1\\u003e","Signature256":""}'
+    )
+
+
+@pytest.mark.parametrize("size", [LARGE_BODY, LARGE_BODY + 1])
+def test_a_large_delivery_has_the_same_metadata_as_any(size: int) -> None:
+    metadata = json.loads(encode_github_metadata(Message("t", b"\xff" * size)))
+
+    assert metadata["Payload"] == b64encode(b"\xff" * size).decode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"Event": None}, {"Event": 1}, {"Signature": None}, {"Signature": 1}, {"Payload": "!"}, {"Payload": None}],
+)
+def test_metadata_with_something_else_in_it_are_no_delivery(change: dict[str, Any]) -> None:
+    metadata = json.loads(encode_github_metadata(Message("t", b"{}"))) | change
+
+    assert parse_github_metadata(Message("t", json.dumps(metadata).encode())) is None

@@ -1,4 +1,4 @@
-"""What a message looks like in each format."""
+"""Messages, gaps and heartbeats in each format, and how the client reads them."""
 
 import json
 from base64 import b64decode
@@ -11,21 +11,28 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.protocol import envelope as module
-from hookbot.protocol.envelope import from_envelope
+from hookbot.protocol.envelope import LARGE_BODY, from_envelope
 from hookbot.protocol.frames import (
     CloudEvents,
+    ErrorFrame,
+    Frame,
+    Framing,
+    Heartbeat,
+    Hello,
     HookbotV1,
     JsonLines,
     Raw,
     ServerSentEvents,
+    format_ack,
     framing_for,
     hello,
+    parse_frame,
     parse_raw,
 )
 from hookbot.protocol.message import Gap, Message, Verified, format_id
-from hookbot.protocol.subscribe import SubscribeRequest
+from hookbot.protocol.subscribe import Format, SubscribeRequest
 from hookbot.protocol.topics import TopicFilter
+from hookbot.version import __version__
 
 ID = format_id("abcdefgh", 7)
 MESSAGE = Message(
@@ -36,7 +43,7 @@ MESSAGE = Message(
     time_us=1767323045_678901,
 )
 GAP = Gap("retention", None, ID)
-FRAMINGS = [
+FRAMINGS: list[Framing] = [
     Raw(subtree=True),
     Raw(subtree=False),
     HookbotV1(),
@@ -59,19 +66,14 @@ MESSAGES = st.builds(
 )
 
 
-def listening(format: str, path: str = "/sub/foo", topic: str = "foo") -> SubscribeRequest:
+def listening(format: Format, path: str = "/sub/foo", topic: str = "foo") -> SubscribeRequest:
     return SubscribeRequest(TopicFilter.parse(topic), path, topic, format)
 
 
-@pytest.fixture
-def every_body_is_large(monkeypatch) -> None:
-    monkeypatch.setattr(module, "LARGE_BODY", -1)
-
-
-def read_events(stream: bytes) -> tuple[list[tuple[str, ...]], str]:
+def read_events(stream: bytes) -> tuple[list[tuple[str, str, str]], str]:
     """The events of a stream as a browser sees them (HTML Living Standard, section 9.2.6), and the last id."""
     events, last_id = [], ""
-    fields = {}
+    fields: dict[str, str] = {}
     for line in stream.decode("utf-8").splitlines():
         if line:
             name, _, value = line.partition(":")
@@ -237,14 +239,16 @@ def test_some_formats_have_no_heartbeat(framing: Raw | CloudEvents) -> None:
 
 
 def test_raw_frames_cannot_tell_a_gap() -> None:
-    assert Raw(subtree=False).gap(GAP) is None
+    framing: Framing = Raw(subtree=False)
+
+    assert framing.gap(GAP) is None
 
 
 @pytest.mark.parametrize(
     ("format", "framing"),
     [("v1", HookbotV1), ("cloudevents", CloudEvents), ("sse", ServerSentEvents), ("jsonl", JsonLines), ("raw", Raw)],
 )
-def test_each_format_has_its_framing(format: str, framing: type[Any]) -> None:
+def test_each_format_has_its_framing(format: Format, framing: type[Any]) -> None:
     assert isinstance(framing_for(listening(format)), framing)
 
 
@@ -258,12 +262,16 @@ def test_the_path_of_a_raw_subscription_does_not_matter_only_whether_it_has_seve
     assert framing_for(listening("raw", topic="foo?recursive")).key == framing_for(listening("raw", topic="")).key
 
 
-@given(message=MESSAGES, framing=st.sampled_from(FRAMINGS))
-def test_a_large_body_makes_the_same_frame_slice_by_slice(message: Message, framing: Any) -> None:
-    whole = framing.message(message)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "LARGE_BODY", -1)
-        assert framing.message(message) == whole
+@pytest.mark.parametrize("body", [b"\n" * (LARGE_BODY + 1), b"\xff" * (LARGE_BODY + 1)], ids=["text", "bytes"])
+def test_a_large_body_survives_each_format(body: bytes) -> None:
+    message = replace(MESSAGE, body=body)
+
+    assert Raw(subtree=False).message(message) == body
+    assert parse_frame(HookbotV1().message(message).decode()) == message
+    assert from_envelope(json.loads(JsonLines().message(message))) == message
+    [(_, data, _)], _ = read_events(ServerSentEvents().message(message))
+    assert from_envelope(json.loads(data)) == message
+    assert JSONFormat().read(CloudEvent, CloudEvents("/sub/x").message(message)).get_data() == body
 
 
 @pytest.mark.parametrize(
@@ -279,3 +287,50 @@ def test_a_large_body_makes_the_same_frame_slice_by_slice(message: Message, fram
 )
 def test_a_raw_frame_is_split_as_the_ancestor_joins_it(path: str, frame: bytes | str, topic: str, body: bytes) -> None:
     assert parse_raw(frame, TopicFilter.parse(path), time_us=5) == Message(topic, body, time_us=5)
+
+
+# --- hookbot.v1, as the client reads and writes it
+
+
+@pytest.mark.parametrize(
+    ("frame", "content"),
+    [
+        (HookbotV1().message(MESSAGE), MESSAGE),
+        (HookbotV1().gap(GAP), GAP),
+        (HookbotV1().gap(Gap("other-log", ID, ID)), Gap("other-log", ID, ID)),
+        (HookbotV1().heartbeat(ID), Heartbeat(ID)),
+        (HookbotV1().error("no such thing"), ErrorFrame("no such thing")),
+        (hello(listening("v1"), ID), Hello(f"hookbot/{__version__}", ID)),
+        (hello(listening("v1"), ID, cursor="c", position=ID), Hello(f"hookbot/{__version__}", ID, ID)),
+        (b'{"type": "hello"}', Hello("", None)),
+        (b'{"type": "error"}', ErrorFrame("")),
+        (b'{"type": "weather", "title": "fine"}', None),
+    ],
+)
+def test_the_client_reads_what_the_hub_writes(frame: bytes, content: Frame | None) -> None:
+    assert parse_frame(frame.decode()) == content
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "",
+        "hello",
+        "[]",
+        "5",
+        "null",
+        "{}",
+        '{"type": "heartbeat"}',
+        '{"type": "gap", "reason": "retention"}',
+        '{"type": "message", "id": "x"}',
+        HookbotV1().heartbeat(ID),
+    ],
+)
+def test_a_malformed_frame_is_an_error_of_value(frame: str | bytes) -> None:
+    with pytest.raises(ValueError, match=r"not a frame of hookbot\.v1|not an envelope|Expecting value"):
+        parse_frame(frame)
+
+
+def test_an_acknowledgement_is_of_all_up_to_an_id_or_of_each() -> None:
+    assert format_ack(up_to=ID) == f'{{"type":"ack","id":"{ID}"}}'
+    assert format_ack(each=[ID, "b"]) == f'{{"type":"ack","ids":["{ID}","b"]}}'

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as the door reads and writes it."""
+"""HTTP/1.1, as the fast path reads and writes it."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -61,6 +61,12 @@ def test_scheme_and_host_of_a_target_are_left_out() -> None:
 )
 def test_a_connection_is_kept_as_its_version_and_options_say(version: str, connection: str, kept: bool) -> None:
     assert Head(f"POST / HTTP/{version}\r\nHost: a\r\n{connection}\r\n".encode()).keep_alive is kept
+
+
+def test_a_websocket_handshake_is_a_head_like_any_other() -> None:
+    head = Head(b"GET /sub/a HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+
+    assert (head.request.header("upgrade"), head.keep_alive, head.has_body) == ("websocket", True, False)
 
 
 def test_only_a_client_of_1_1_can_wait_for_100_continue() -> None:
@@ -171,7 +177,7 @@ def take(coding: Chunked | Counted, data: bytes, *, pieces: Callable[..., Any]) 
     return complete, bytes(body), bytes(buffer)
 
 
-def chunked() -> Chunked:
+def chunked() -> Chunked | Counted:
     return Head(POST + b"Transfer-Encoding: chunked\r\n\r\n").body()
 
 
@@ -242,6 +248,19 @@ def test_what_is_no_chunked_body_is_refused(data: bytes, pieces: Callable[..., A
 def test_a_counted_body_is_taken_to_its_end_and_no_further(pieces: Callable[..., Any]) -> None:
     assert take(Counted(5), b"helloPOST", pieces=pieces) == (True, b"hello", b"POST")
     assert take(Counted(5), b"hell", pieces=pieces) == (False, b"hell", b"")
+
+
+def test_a_body_that_was_not_declared_is_empty() -> None:
+    body = Head(POST + b"\r\n").body()
+
+    assert take(body, b"POST", pieces=whole) == (True, b"", b"POST")
+
+
+def test_a_chunked_body_that_is_complete_stays_complete() -> None:
+    body = chunked()
+    assert take(body, CHUNKED, pieces=whole) == (True, b"hello world", b"")
+
+    assert take(body, b"POST", pieces=whole) == (True, b"", b"POST")
 
 
 @pytest.mark.parametrize(("coding", "sent"), [(Counted(5), b"hello"), (chunked(), b"5\r\nhello\r\n0\r\n\r\n")])

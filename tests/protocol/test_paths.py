@@ -1,16 +1,28 @@
-"""What the paths of a hub mean."""
+"""Paths of a hub: the actions and topics that they name."""
+
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot.errors import InvalidTopic, MethodNotAllowed, NotFound, Refused
-from hookbot.protocol.paths import Route, find_route, is_for_app
-from hookbot.protocol.topics import RESERVED
+from hookbot.protocol.paths import (
+    METHODS,
+    Route,
+    RouteAction,
+    find_route,
+    is_for_app,
+    path_of,
+    path_to,
+    split_path,
+    wanted_at,
+)
+from hookbot.protocol.topics import RESERVED, TopicFilter
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "place"),
+    ("method", "path", "route"),
     [
         ("POST", b"/pub/foo/bar", Route("publish", "/pub/foo/bar", "foo/bar")),
         ("POST", b"/pub/", Route("publish", "/pub/", "")),
@@ -31,8 +43,8 @@ from hookbot.protocol.topics import RESERVED
         ("GET", b"/foo%3Frecursive", Route("subscribe", "/foo?recursive", "foo?recursive")),
     ],
 )
-def test_a_path_is_a_place(method: str, path: bytes, place: Route) -> None:
-    assert find_route(method, path) == place
+def test_a_path_names_an_action_and_a_topic(method: str, path: bytes, route: Route) -> None:
+    assert find_route(method, path) == route
 
 
 @pytest.mark.parametrize(
@@ -48,7 +60,7 @@ def test_a_path_is_a_place(method: str, path: bytes, place: Route) -> None:
         ("get", b"/foo", "POST, GET"),
     ],
 )
-def test_a_place_says_which_methods_it_is_for(method: str, path: bytes, allow: str) -> None:
+def test_a_path_says_which_methods_are_allowed(method: str, path: bytes, allow: str) -> None:
     with pytest.raises(MethodNotAllowed) as caught:
         find_route(method, path)
     assert caught.value.allow == allow
@@ -74,7 +86,7 @@ def test_what_is_no_path_is_refused(method: str, path: bytes) -> None:
 
 
 @pytest.mark.parametrize(("method", "prefix"), [("POST", b"/pub/"), ("GET", b"/sub/"), ("POST", b"/"), ("GET", b"/")])
-def test_a_topic_that_is_too_long_is_refused_before_anybody_remembers_it(method: str, prefix: bytes) -> None:
+def test_a_topic_that_is_too_long_is_refused_and_so_never_cached(method: str, prefix: bytes) -> None:
     with pytest.raises(InvalidTopic, match="1024 bytes"):
         find_route(method, prefix + b"x" * 1025)
 
@@ -95,10 +107,40 @@ def test_a_refusal_is_one_short_sentence(method: str, path: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", [b"/", b"/status", b"/hookbot/v1/cursors", b"/readyz", b"//pub/x", b"/%70ub/foo"])
-def test_the_door_hands_on_what_only_the_app_knows(path: bytes) -> None:
+def test_the_fast_path_hands_over_what_only_the_app_serves(path: bytes) -> None:
     assert is_for_app(path)
 
 
 @pytest.mark.parametrize("path", [b"/pub/x", b"/sub/x", b"/unsafe/pub/x", b"/foo", b"/statusbar", b"/pub/status"])
-def test_the_door_answers_the_rest_itself(path: bytes) -> None:
+def test_the_fast_path_serves_the_rest_itself(path: bytes) -> None:
     assert not is_for_app(path)
+
+
+TOPICS = ["foo", "foo/bar", "foo/", "", "pub/x", "unsafe/x", "é a", "status", "/unsafe/", "/unsafe/foo", "/unsafe/sub/"]
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("action", ["publish", "subscribe"])
+def test_the_path_to_a_topic_leads_there(action: RouteAction, topic: str) -> None:
+    path = path_to(action, topic)
+
+    assert split_path(path) == (action, topic)
+    assert find_route(METHODS[action], quote(path).encode()) == Route(action, path, topic)
+
+
+@pytest.mark.parametrize(("path", "topic"), [("/foo/bar", "foo/bar"), ("/", ""), ("/public", "public")])
+def test_a_path_without_an_action_is_a_topic(path: str, topic: str) -> None:
+    assert split_path(path) == (None, topic)
+
+
+@pytest.mark.parametrize("text", [*TOPICS, "foo?recursive", "foo/?recursive", "/unsafe/foo?recursive"])
+def test_the_path_of_a_filter_leads_back_to_it(text: str) -> None:
+    wanted = TopicFilter.parse(text)
+
+    assert wanted_at(path_of(wanted)) == wanted
+
+
+@pytest.mark.parametrize("path", ["/pub/foo", "/status", "/sub/a//b", "", "/"])
+def test_nothing_is_subscribed_to_where_no_subscription_is_possible(path: str) -> None:
+    with pytest.raises(Refused):
+        wanted_at(path)

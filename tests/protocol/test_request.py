@@ -1,4 +1,4 @@
-"""A request, as both ways in hand it over."""
+"""Requests, as the fast path and the app hand them over."""
 
 import pytest
 
@@ -44,6 +44,21 @@ def test_headers_are_found_in_any_case_and_joined() -> None:
     assert asked.header("accept") == "a, b"
     assert asked.header("host") == "h"
     assert asked.header("origin") == ""
+    assert (asked.sent("accept"), asked.sent("origin")) == ("a, b", None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "tokens"),
+    [
+        ([], []),
+        ([""], []),
+        (["close"], ["close"]),
+        (["keep-alive, Upgrade"], ["keep-alive", "upgrade"]),
+        (["a,", " B ,a"], ["a", "b"]),
+    ],
+)
+def test_a_list_of_tokens_is_read_in_lower_case(sent: list[str], tokens: list[str]) -> None:
+    assert request(headers=[("Connection", value) for value in sent]).tokens("connection") == frozenset(tokens)
 
 
 def test_parameters_are_decoded() -> None:
@@ -54,6 +69,12 @@ def test_the_same_parameter_may_be_given_twice_but_not_with_two_meanings() -> No
     assert request(b"/?a=1&a=1").parameters == {"a": "1"}
     with pytest.raises(Refused, match="'a' twice"):
         _ = request(b"/?a=1&a=2").parameters
+
+
+def test_parameters_are_parsed_once() -> None:
+    asked = request(b"/?a=1")
+
+    assert asked.parameters is asked.parameters
 
 
 def test_a_certificate_does_not_show() -> None:

@@ -1,4 +1,4 @@
-"""What requests are answered."""
+"""Responses, and the errors that clients make of them."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from hookbot import errors
-from hookbot.errors import HookbotError, MethodNotAllowed, TooManyRequests, Unauthorized, Unavailable, UpgradeRequired
+from hookbot.errors import (
+    Ended,
+    HookbotError,
+    Lost,
+    MethodNotAllowed,
+    Refused,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    UpgradeRequired,
+)
 from hookbot.protocol.message import Duplicate, Message, format_id
 from hookbot.protocol.request import Request
 from hookbot.protocol.response import Response, error_from, error_response, stored_response
@@ -19,18 +29,17 @@ PLAIN = Request("POST", b"/pub/foo", (("Accept", "*/*"),))
 JSON = Request("POST", b"/pub/foo", (("Accept", "application/json"),))
 
 
-def everything() -> Iterator[Any]:
+def everything() -> Iterator[HookbotError]:
     for cls in vars(errors).values():
         if isinstance(cls, type) and issubclass(cls, HookbotError):
-            match cls.__name__:
-                case "MethodNotAllowed":
-                    yield cls("why", allow="GET")
-                case "TooManyRequests":
-                    yield cls("why", retry_after_s=7)
-                case "Ended":
-                    yield cls(1001, "why")
-                case _:
-                    yield cls("why")
+            if cls is MethodNotAllowed:
+                yield MethodNotAllowed("why", allow="GET")
+            elif cls is TooManyRequests:
+                yield TooManyRequests("why", retry_after_s=7)
+            elif cls is Ended:
+                yield Ended(1001, "why")
+            else:
+                yield cls("why")
 
 
 def test_a_publish_is_answered_as_the_ancestor_does_and_with_its_id() -> None:
@@ -98,6 +107,12 @@ def test_an_error_says_what_to_do_instead(error: Any, header: tuple[str, str]) -
     assert header in error_response(error, PLAIN).headers
 
 
+def test_the_status_of_an_error_can_be_overridden_by_the_place_that_answers() -> None:
+    answer = error_response(Unavailable("no"), JSON, status=502)
+
+    assert (answer.status, json.loads(answer.body)["status"]) == (502, 502)
+
+
 def test_whatever_the_sentence_shows_can_be_sent() -> None:
     assert error_response(HookbotError("half a pair \ud83d"), PLAIN).body == b"half a pair \\ud83d\n"
     assert error_response(HookbotError("half a pair \ud83d"), JSON).body.isascii()
@@ -134,3 +149,49 @@ def test_every_status_of_a_hub_is_turned_back_into_the_error_that_it_came_from(
 )
 def test_an_error_says_one_printable_line(body: bytes, text: str) -> None:
     assert str(error_from(401, {}, body)) == text
+
+
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [
+        ({"location": "https://hub.example/sub/a?since=1"}, "301 Moved Permanently: use https://hub.example/sub/a"),
+        ({}, "301 Moved Permanently: use another address"),
+    ],
+)
+def test_a_redirect_is_an_error_that_names_the_address_without_its_query(headers: dict[str, str], text: str) -> None:
+    error = error_from(301, headers, b"<html>")
+
+    assert (type(error), str(error)) == (Refused, text)
+
+
+@pytest.mark.parametrize("status", [100, 409, 500, 502, 503, 504, 599])
+def test_a_status_that_passes_is_worth_another_attempt(status: int) -> None:
+    error = error_from(status, {"retry-after": "7"}, b"")
+
+    assert isinstance(error, Lost)
+    assert error.retry_after_s == 7
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [
+        ("7", 7),
+        ("0", 0),
+        ("9" * 30, 300),
+        ("-1", 0),
+        ("1.5", 0),
+        ("\u0663", 0),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 0),
+        ("", 0),
+    ],
+)
+def test_a_delay_is_a_number_of_seconds_and_not_too_long(retry_after: str, seconds: int) -> None:
+    error = error_from(429, {"retry-after": retry_after}, b"")
+
+    assert isinstance(error, TooManyRequests)
+    assert error.retry_after_s == seconds
+
+
+@pytest.mark.parametrize(("status", "text"), [(499, "499"), (418, "418 I'm a Teapot"), (700, "700")])
+def test_an_unknown_status_is_named_by_its_number(status: int, text: str) -> None:
+    assert str(error_from(status, {}, b"")).casefold() == text.casefold()

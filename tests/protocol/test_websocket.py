@@ -1,12 +1,13 @@
-"""The bytes of websockets, as the fan-out sends and reads them."""
+"""Websocket handshakes and frames, compared with those of the websockets and wsproto libraries."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Close, Frame, Opcode
+from websockets.http11 import Request as TheirRequest
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 from wsproto.frame_protocol import FrameProtocol
@@ -27,6 +28,8 @@ from hookbot.protocol.websocket import (
     is_one_control_frame,
 )
 
+T = TypeVar("T")
+
 HANDSHAKE = (
     ("Host", "hub"),
     ("Upgrade", "websocket"),
@@ -36,7 +39,7 @@ HANDSHAKE = (
 )
 
 
-def request(**changed: Any) -> Request:
+def request(**changed: str | None) -> Request:
     """A handshake with some headers changed, or left out where the new value is None."""
     changed = {name.replace("_", "-"): value for name, value in changed.items()}
     kept = tuple(pair for pair in HANDSHAKE if pair[0].lower() not in changed)
@@ -49,17 +52,19 @@ def parsed(data: bytes) -> list[Frame]:
     reader.feed_data(data)
     reader.feed_eof()
     frames = []
-    while not drive(reader.at_eof()):
-        frames.append(drive(Frame.parse(reader.read_exact, mask=False, max_size=None)))
+    while not result_of(reader.at_eof()):
+        frames.append(result_of(Frame.parse(reader.read_exact, mask=False, max_size=None)))
     return frames
 
 
-def drive(generator: Iterator[Any]) -> bool | Frame:
+def result_of(generator: Generator[None, None, T]) -> T:
+    """Result of a parser that needs no more bytes."""
     try:
         next(generator)
     except StopIteration as done:
-        return done.value
-    raise AssertionError("it wants more")
+        result: T = done.value
+        return result
+    raise AssertionError("the frame is incomplete")
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, CLOSE, PING, PONG])
@@ -74,13 +79,13 @@ def test_a_payload_of_any_size_comes_back(size: int) -> None:
     assert parsed(frame(BINARY, payload) * 2) == [Frame(Opcode.BINARY, payload)] * 2
 
 
-def test_a_goodbye_has_a_code_and_a_reason_that_is_cut_between_characters() -> None:
+def test_a_close_frame_has_a_code_and_a_reason_that_is_cut_between_characters() -> None:
     [cut] = parsed(close_frame(1001, "ä" * 100))
 
     assert Close.parse(cut.data) == Close(1001, "ä" * 61)
 
 
-def test_the_answer_to_a_goodbye_without_a_code_has_none() -> None:
+def test_a_close_frame_without_a_code_is_empty() -> None:
     assert close_frame(NO_CODE, "") == b"\x88\0"
 
 
@@ -105,6 +110,7 @@ def test_the_websockets_library_would_have_accepted_it_just_so() -> None:
         b"GET /sub/a HTTP/1.1\r\n" + b"".join(b"%b: %b\r\n" % (n.encode(), v.encode()) for n, v in HANDSHAKE) + b"\r\n"
     )
     [received] = protocol.events_received()
+    assert isinstance(received, TheirRequest)
     theirs = protocol.accept(received).headers["Sec-WebSocket-Accept"]
 
     assert f"Sec-WebSocket-Accept: {theirs}\r\n".encode() in accept_handshake(request(), None)
@@ -122,7 +128,7 @@ def test_the_websockets_library_would_have_accepted_it_just_so() -> None:
         {"sec_websocket_key": "\xff" * 24},
     ],
 )
-def test_a_malformed_handshake_is_refused(changed: dict[str, Any]) -> None:
+def test_a_malformed_handshake_is_refused(changed: dict[str, str | None]) -> None:
     with pytest.raises(Refused):
         accept_handshake(request(**changed), None)
 
@@ -140,7 +146,7 @@ def test_a_malformed_handshake_is_refused(changed: dict[str, Any]) -> None:
         ({"upgrade": None}, False),
     ],
 )
-def test_a_handshake_is_known_by_whole_words(changed: dict[str, Any], expected: bool) -> None:
+def test_a_handshake_is_known_by_whole_words(changed: dict[str, str | None], expected: bool) -> None:
     assert is_handshake(request(**changed)) is expected
 
 

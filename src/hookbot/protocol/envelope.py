@@ -130,12 +130,12 @@ def encode_go_json(value: str | dict[str, str]) -> str:
     return text.translate(_GO_ESCAPES)
 
 
-def body_in_slices(body: bytes) -> dict[str, Sliced]:
+def body_in_slices(body: bytes, *, slice_bytes: int = SLICE_BYTES) -> dict[str, Sliced]:
     """The body field of an envelope, encoded in slices: ``body`` if it is UTF-8, otherwise ``body_base64``."""
     try:
-        return {"body": Sliced((b'"', *_text_slices(body), b'"'))}
+        return {"body": Sliced((b'"', *_text_slices(body, slice_bytes), b'"'))}
     except UnicodeDecodeError:
-        return {"body_base64": base64_in_slices(body)}
+        return {"body_base64": base64_in_slices(body, slice_bytes=slice_bytes)}
 
 
 def base64_field(body: bytes) -> str | Sliced:
@@ -143,9 +143,9 @@ def base64_field(body: bytes) -> str | Sliced:
     return base64_in_slices(body) if len(body) > LARGE_BODY else b64encode(body).decode("ascii")
 
 
-def base64_in_slices(body: bytes) -> Sliced:
-    """The body in standard base64, encoded in slices."""
-    return Sliced((b'"', *map(b64encode, _slices(body)), b'"'))
+def base64_in_slices(body: bytes, *, slice_bytes: int = SLICE_BYTES) -> Sliced:
+    """The body in standard base64, encoded in slices, whose size is a multiple of 3."""
+    return Sliced((b'"', *map(b64encode, _slices(body, slice_bytes)), b'"'))
 
 
 def join_object(fields: Mapping[str, Any], encode: Callable[[Any], str] = encode_json) -> bytes:
@@ -160,18 +160,18 @@ def join_object(fields: Mapping[str, Any], encode: Callable[[Any], str] = encode
     return b"".join(parts)
 
 
-def _text_slices(body: bytes) -> Iterator[bytes]:
+def _text_slices(body: bytes, slice_bytes: int) -> Iterator[bytes]:
     decoder = getincrementaldecoder("utf-8")()
-    for piece in _slices(body):
+    for piece in _slices(body, slice_bytes):
         yield encode_json(decoder.decode(piece))[1:-1].encode("ascii")
     decoder.decode(b"", final=True)
 
 
-def _slices(body: bytes) -> Iterator[bytes]:
-    for start in range(0, len(body), SLICE_BYTES):
+def _slices(body: bytes, slice_bytes: int) -> Iterator[bytes]:
+    for start in range(0, len(body), slice_bytes):
         # Offer the GIL to other threads; they would otherwise wait for the switch interval, which is 5 ms.
         sleep(0)
-        yield body[start : start + SLICE_BYTES]
+        yield body[start : start + slice_bytes]
 
 
 def _go_header(message: Message, name: str) -> str:

@@ -52,8 +52,7 @@ def framing_for(request: SubscribeRequest) -> Framing:
             return CloudEvents(path_of(request.wanted))
         case "sse":
             return ServerSentEvents()
-        case "jsonl":
-            return JsonLines()
+    return JsonLines()
 
 
 def hello(request: SubscribeRequest, last_id: str, **more: str) -> bytes:
