@@ -21,7 +21,7 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 def topic_of(program: str) -> str:
     """A topic that a program hears."""
-    topic = re.search(r"/(?:sub|pub)/([^\"]*)\"", program)[1]
+    topic: str = re.findall(r"/(?:sub|pub)/([^\"]*)\"", program)[0]
     return topic + "main" if topic.endswith("/") else topic
 
 
@@ -42,7 +42,8 @@ async def test_a_program_of_the_page_runs_and_prints_something(program: str) -> 
             if is_endless(program):
                 process.send_signal(signal.SIGINT)
             await process.wait()
-            complained = (await process.stderr.receive_some(1 << 20)).decode()
+            assert process.stderr
+            complained = bytes(await process.stderr.receive_some(1 << 20)).decode()
     assert printed, complained
     assert process.returncode == 0 or "KeyboardInterrupt" in complained, complained
 
@@ -57,7 +58,8 @@ async def printed_first(process: trio.Process, hub: TestHub, topic: str) -> byte
                 await trio.sleep(0.1)
 
         nursery.start_soon(keep_publishing)
-        printed = await process.stdout.receive_some()
+        assert process.stdout
+        printed = bytes(await process.stdout.receive_some())
         nursery.cancel_scope.cancel()
     return printed
 

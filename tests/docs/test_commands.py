@@ -85,10 +85,11 @@ def parse(line: str) -> None:
         words.append(word.rstrip(";"))
     context = cli.make_context("hookbot", words[1:], resilient_parsing=False)
     words = [*context._protected_args, *context.args]
-    command = cli
+    command: click.Command = cli
     while isinstance(command, click.Group):
-        name, command, words = command.resolve_command(context, words)
-        assert command is not None
+        name, found, words = command.resolve_command(context, words)
+        assert found is not None
+        command = found
         if isinstance(command, click.Group):
             context = command.make_context(name, words, parent=context)
             words = [*context._protected_args, *context.args]

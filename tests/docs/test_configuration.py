@@ -25,7 +25,9 @@ SECURITY = (DOCS / "security.md").read_text()
 
 def section(text: str, title: str) -> str:
     """What stands beneath a heading, up to the next one of its rank."""
-    return re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)[1]
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
 
 
 def rows(text: str) -> list[str]:
@@ -86,7 +88,7 @@ def test_every_list_of_networks_that_is_known_is_there() -> None:
 
 
 def test_the_token_that_is_shown_is_right() -> None:
-    plain, narrowed = re.search(r"^    ([0-9a-f]{40})\n    (\S+)$", SECURITY, re.MULTILINE).groups()
+    [(plain, narrowed)] = re.findall(r"^    ([0-9a-f]{40})\n    (\S+)$", SECURITY, re.MULTILINE)
     assert plain == make_token("key", "/sub/")
     assert narrowed == str(NarrowedToken.of(plain, "/sub/").narrow("only", "sub").narrow("expires", "1800000000"))
 

@@ -26,7 +26,7 @@ def shell_blocks(text: str) -> list[str]:
 @pytest.fixture
 def port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
+        return int(sock.getsockname()[1])
 
 
 @pytest.fixture
