@@ -6,16 +6,17 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import trio
 
 from hookbot import blocking, client
-from hookbot.client.session import Connected, Disconnected
 from hookbot.errors import Unauthorized
 from hookbot.protocol.message import Message
 from support.scripted_hub import Peer, answering, mid, on_bytes, read_head, scripted_hub
+
+T = TypeVar("T")
 
 
 def sending(*numbers: Any, then_cut: bool = False) -> Callable[..., Any]:
@@ -33,9 +34,7 @@ def listeners() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "hookbot-listen"]
 
 
-async def in_thread(
-    function: Callable[..., Any], *args: Any, **kwargs: Any
-) -> str | list[str] | tuple[list[Message], list[Any], str] | None:
+async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Run a script; what it raises comes out."""
     return await trio.to_thread.run_sync(partial(function, *args, **kwargs))
 
@@ -44,7 +43,7 @@ async def test_messages_come_over_several_connections_and_the_thread_ends_with_t
     def script(url: str) -> list[str]:
         with blocking.listen(url, limit=3) as messages:
             assert len(listeners()) == 1
-            return [message.id for message in messages]
+            return [message.id for message in messages if isinstance(message, Message)]
 
     async with scripted_hub(sending(1, 2, then_cut=True), sending(3)) as hub:
         assert await in_thread(script, hub.url) == [mid(1), mid(2), mid(3)]
@@ -56,7 +55,9 @@ async def test_leaving_early_ends_the_thread_and_tells_the_hub_what_is_done() ->
 
     def script(url: str) -> None:
         with blocking.listen(url, cursor="c", manual_ack=True) as messages:
-            messages.ack(next(messages))
+            first = next(messages)
+            assert isinstance(first, Message)
+            messages.ack(first)
 
     async def peer_script(peer: Peer) -> None:
         await peer.hello()
@@ -70,12 +71,13 @@ async def test_leaving_early_ends_the_thread_and_tells_the_hub_what_is_done() ->
 
 
 async def test_an_exhausted_stream_stays_exhausted() -> None:
-    def script(url: str) -> tuple[list[Message], list[Any], str]:
+    def script(url: str) -> tuple[list[Any], list[Any], Any]:
         with blocking.listen(url, limit=1) as messages:
             return list(messages), list(messages), next(messages, "nothing")
 
     async with scripted_hub(sending(1)) as hub:
-        [[_], nothing, default] = await in_thread(script, hub.url)
+        first, nothing, default = await in_thread(script, hub.url)
+    assert len(first) == 1
     assert (nothing, default) == ([], "nothing")
 
 
@@ -101,7 +103,7 @@ async def test_a_refusal_comes_out_of_the_loop() -> None:
 
 
 async def test_what_breaks_inside_comes_out_as_well_and_nobody_waits_for_ever() -> None:
-    def on_event(event: Connected | Disconnected) -> None:
+    def on_event(event: client.Connected | client.Waiting | client.Disconnected) -> None:
         if isinstance(event, client.Disconnected):
             raise ZeroDivisionError
 
@@ -158,6 +160,7 @@ async def test_ctrl_c_ends_a_script_that_waits_and_the_hub_knows_what_is_done() 
         try:
             await peer.stay()
         finally:
+            assert peer.websocket.closed
             closed.send_nowait(peer.websocket.closed.code)
 
     async with scripted_hub(script) as hub:
@@ -166,6 +169,8 @@ async def test_ctrl_c_ends_a_script_that_waits_and_the_hub_knows_what_is_done() 
         await acked.wait()
         process.send_signal(signal.SIGINT)
         await process.wait()
+        assert process.stdout
+        assert process.stderr
         printed = await process.stdout.receive_some()
         complained = await process.stderr.receive_some()
         assert await said.receive() == 1000

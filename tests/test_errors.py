@@ -20,7 +20,7 @@ def test_every_error_is_drawn_in_the_tree_once() -> None:
 
 
 def test_the_tree_is_drawn_as_it_is() -> None:
-    path = []
+    path: list[str] = []
     for depth, name, _ in DRAWN:
         path[depth:] = [name]
         bases = [cls.__name__ for cls in getattr(errors, name).__mro__ if issubclass(cls, HookbotError)]
@@ -33,7 +33,7 @@ def test_an_error_has_the_status_that_is_drawn_beside_it(name: str, status: str)
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_whose_fault_it_is_shows_in_the_status(cls: type[Exception]) -> None:
+def test_whose_fault_it_is_shows_in_the_status(cls: type[HookbotError]) -> None:
     assert issubclass(cls, Refused) == (400 <= cls.status < 500)
 
 

@@ -4,13 +4,14 @@ from pathlib import Path
 import pytest
 
 from hookbot.broker.limits import BrokerLimits
+from hookbot.log.contract import Log
 from hookbot.log.memory import MemoryLog
-from hookbot.log.sqlite import SqliteLog, open_sqlite_log
+from hookbot.log.sqlite import open_sqlite_log
 from support.consumers import ConsumerHub, WorkingLog, open_hub
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MemoryLog | SqliteLog]:
+async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Log]:
     """Each kind of log."""
     if request.param == "memory":
         yield MemoryLog()
@@ -20,7 +21,7 @@ async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[M
 
 
 @pytest.fixture
-async def hub(log: MemoryLog | SqliteLog) -> AsyncIterator[ConsumerHub]:
+async def hub(log: Log) -> AsyncIterator[ConsumerHub]:
     """A hub on each kind of log."""
     async with open_hub(log) as hub:
         yield hub

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ def message(position: int, topic: str = "a", body: bytes = b"", **fields: Any) -
     return Message(topic, body, id=format_id("abcdefgh", position), **fields)
 
 
-def positions(entries: list[Entry]) -> list[int]:
+def positions(entries: Sequence[Entry]) -> list[int]:
     return [entry.position for entry in entries]
 
 
@@ -159,7 +160,9 @@ def test_no_channel_ever_misses_doubles_or_reorders_a_message(
     operations: list[Any], max_messages: int, max_bytes: int
 ) -> None:
     limits = BrokerLimits(window_messages=max_messages, window_bytes=max_bytes)
-    channels, log, holders = Channels(head=0, limits=limits), [], []
+    channels = Channels(head=0, limits=limits)
+    log: list[Message] = []
+    holders: list[tuple[TopicFilter, Channel]] = []
     for operation, argument in operations:
         if operation == "open":
             holders.append((TopicFilter.parse(argument), channels.hold(TopicFilter.parse(argument))))
@@ -179,7 +182,7 @@ def check(
     max_messages: int,
     max_bytes: int,
 ) -> None:
-    kept = {}
+    kept: dict[int, int] = {}
     for wanted, channel in holders:
         expected = [each.position for each in log if wanted.matches(each.topic) and each.position > channel.floor]
         assert positions(channel.after(channel.floor)) == expected

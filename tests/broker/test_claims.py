@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from hookbot.broker.claims import Claims, ConsumerId
+from hookbot.broker.claims import Claims, ConsumerId, ConsumerKind
 from hookbot.errors import Ended
 
 CURSOR = ConsumerId("cursor", "/sub/t", "c")
@@ -13,7 +13,7 @@ TAKEN_OVER = Ended(4001, "another connection took over")
 
 @pytest.mark.parametrize("path", ["/sub/", "/sub/a b/c", "/unsafe/sub/a/", "/sub/group x/cursor y?recursive"])
 @pytest.mark.parametrize("kind", ["cursor", "group"])
-def test_a_consumer_id_survives_being_saved(kind: str, path: str) -> None:
+def test_a_consumer_id_survives_being_saved(kind: ConsumerKind, path: str) -> None:
     consumer_id = ConsumerId(kind, path, "na.me")
 
     assert ConsumerId.parse(str(consumer_id)) == consumer_id

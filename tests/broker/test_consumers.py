@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from hookbot.broker.claims import ConsumerKind
 from hookbot.broker.cursors import CursorConsumer
 from hookbot.broker.group import Member
 from hookbot.errors import Ended, InvalidTopic, NotFound, Unavailable
@@ -60,7 +61,7 @@ async def test_a_path_that_is_none_is_refused(hub: ConsumerHub) -> None:
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
 async def test_a_moved_one_goes_on_from_where_it_was_moved_to_backwards_or_forwards(
-    hub: ConsumerHub, kind: str
+    hub: ConsumerHub, kind: ConsumerKind
 ) -> None:
     async with hub.open(**{kind: "c"}):
         await hub.publish("t", "t", "t")
@@ -76,9 +77,9 @@ async def test_a_moved_one_goes_on_from_where_it_was_moved_to_backwards_or_forwa
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
 async def test_who_is_connected_to_a_moved_one_is_closed_and_its_acks_come_too_late(
-    hub: ConsumerHub, kind: str
+    hub: ConsumerHub, kind: ConsumerKind
 ) -> None:
-    heard = []
+    heard: list[tuple[int, str]] = []
     await hub.publish("t", "t")
     async with hub.open(**{kind: "c"}, since=FromOldest()) as consumer, trio.open_nursery() as nursery:
         await take(consumer, 2)
@@ -94,8 +95,8 @@ async def test_who_is_connected_to_a_moved_one_is_closed_and_its_acks_come_too_l
 
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
-async def test_who_is_connected_to_a_deleted_one_is_closed_for_good(hub: ConsumerHub, kind: str) -> None:
-    heard = []
+async def test_who_is_connected_to_a_deleted_one_is_closed_for_good(hub: ConsumerHub, kind: ConsumerKind) -> None:
+    heard: list[tuple[int, str]] = []
     async with hub.open(**{kind: "c"}) as consumer, trio.open_nursery() as nursery:
         nursery.start_soon(until_closed, consumer, heard)
         await wait_all_tasks_blocked()
@@ -107,7 +108,7 @@ async def test_who_is_connected_to_a_deleted_one_is_closed_for_good(hub: Consume
 
 
 @pytest.mark.parametrize("kind", ["cursor", "group"])
-async def test_a_deleted_one_can_be_recreated(hub: ConsumerHub, kind: str) -> None:
+async def test_a_deleted_one_can_be_recreated(hub: ConsumerHub, kind: ConsumerKind) -> None:
     async with hub.open(**{kind: "c"}, since=FromOldest()) as consumer:
         await hub.publish("t", "t")
         await take(consumer, 2)

@@ -143,7 +143,7 @@ async def test_an_ack_lets_a_client_that_waits_have_more(hub: ConsumerHub) -> No
 
 async def test_a_client_that_acknowledges_one_by_one_gets_a_long_history_in_order(hub: ConsumerHub) -> None:
     await hub.publish(*["t"] * 40)
-    received = []
+    received: list[int] = []
     async with hub.open(cursor="c", since=FromOldest(), max_unacked=3) as cursor:
         while len(received) < 40:
             received += shown(await cursor.take())

@@ -1,7 +1,7 @@
 """A group: each message is one member's task, until somebody says that it is done."""
 
 from collections import defaultdict
-from contextlib import _AsyncGeneratorContextManager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,16 +21,17 @@ from hookbot.protocol.since import AfterId, FromOldest
 from support.consumers import ConsumerHub, ack_each, listening, number, open_hub, shown, take, takes_nothing
 
 
-def join(hub: ConsumerHub, topic: str = "t", **asked: Any) -> _AsyncGeneratorContextManager:
+def join(hub: ConsumerHub, topic: str = "t", **asked: Any) -> AbstractAsyncContextManager[Any]:
     return hub.open(topic, group="g", **asked)
 
 
 async def take_marked(member: Member, count: int) -> list[tuple[int, bool]]:
     """The next messages, and whether each comes again."""
-    taken = []
+    taken: list[tuple[int, bool]] = []
     with trio.fail_after(20):
         while len(taken) < count:
-            taken += [(number(entry), entry.message.redelivered) for entry in await member.take()]
+            entries = [item for item in await member.take() if isinstance(item, Entry)]
+            taken += [(number(entry), entry.message.redelivered) for entry in entries]
     return taken
 
 
@@ -46,7 +47,7 @@ async def test_a_new_group_starts_now_and_is_saved_before_its_member_hears_of_it
 
 async def test_each_message_goes_to_one_member(hub: ConsumerHub) -> None:
     async with join(hub) as first, join(hub) as second, trio.open_nursery() as nursery:
-        received = defaultdict(list)
+        received: dict[str, list[int]] = defaultdict(list)
 
         async def receive(name: str, member: Member) -> None:
             while len(received["first"]) + len(received["second"]) < 20:
@@ -66,7 +67,7 @@ async def test_a_backlog_is_shared_fairly_by_those_who_ask(memory_hub: ConsumerH
     hub = memory_hub
     await hub.publish(*["t"] * 1000)
     async with join(hub, since=FromOldest()) as first, join(hub) as second, join(hub) as third:
-        received = defaultdict(list)
+        received: dict[str, list[int]] = defaultdict(list)
 
         async def receive(name: str, member: Member) -> None:
             while True:
@@ -114,7 +115,7 @@ async def test_a_slow_member_does_not_hold_up_the_others(memory_hub: ConsumerHub
         await take(slow, 1)
         await hub.publish(*["t"] * 500)
 
-        received = []
+        received: list[int] = []
         while len(received) < 500:
             received += shown(await quick.take())
             ack_each(quick, hub, *received[-1:])
@@ -530,10 +531,11 @@ class Simulation:
         self.random = random
         self.by_topic = by_topic
         self.stalls = stalls
-        self.topics = {}
-        self.acked = set()
-        self.sent = set()
-        self.holder = {}  # message → who was sent it last, and when
+        self.topics: dict[int, str] = {}
+        self.acked: set[int] = set()
+        self.sent: set[int] = set()
+        self.holder: dict[int, Any] = {}
+        """Which member was sent a message last, and when."""
         self.published = False
 
     async def run(self, *, messages: int, members: int) -> None:

@@ -1,11 +1,12 @@
 """What the log holds now, and nothing that comes later."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
 from hookbot.broker.broker import Broker, Start, open_broker
+from hookbot.broker.channels import Entry
 from hookbot.broker.history import NewestMessages, StoredMessages
 from hookbot.broker.limits import BrokerLimits
 from hookbot.log.contract import Page
@@ -38,7 +39,7 @@ def request(limit: int | None = None) -> SubscribeRequest:
     return SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", "jsonl", follow=False, limit=limit)
 
 
-def shown(items: list[Any]) -> list[Any]:
+def shown(items: Sequence[Entry | Gap]) -> list[Any]:
     """Positions of messages, and gaps."""
     return [item if isinstance(item, Gap) else item.position for item in items]
 
@@ -109,19 +110,27 @@ async def test_the_newest_come_first_page_by_page(broker: Broker) -> None:
     assert await take_all(NewestMessages(broker, request(), Start(12))) == [30, 29, 28, 27, 26, *range(20, 12, -1)]
 
 
-async def test_the_newest_message_of_a_topic_is_one_small_read(broker: Broker) -> None:
-    await publish(broker, 1000)
-    reads = []
-    read = broker.log.read
+class CountingLog(MemoryLog):
+    """A log that counts the messages of each page that is read."""
 
-    async def counted(wanted: TopicFilter, **how: Any) -> Page:
-        page = await read(wanted, **how)
-        reads.append(len(page.messages))
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[int] = []
+
+    async def read(self, wanted: TopicFilter, **how: Any) -> Page:
+        page = await super().read(wanted, **how)
+        self.reads.append(len(page.messages))
         return page
 
-    broker.log.read = counted
-    assert shown(await NewestMessages(broker, request(limit=1), Start(0)).take()) == [1000]
-    assert reads == [1]
+
+async def test_the_newest_message_of_a_topic_is_one_small_read() -> None:
+    log = CountingLog()
+    async with open_broker(log) as broker:
+        await publish(broker, 1000)
+
+        assert shown(await NewestMessages(broker, request(limit=1), Start(0)).take()) == [1000]
+
+    assert log.reads == [1]
 
 
 async def test_backwards_nothing_after_the_start_is_ever_complete(broker: Broker) -> None:

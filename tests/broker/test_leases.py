@@ -1,7 +1,6 @@
 """Who has which message: every rule of `hookbot.leases`, one by one and then all at once, at random."""
 
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ def filled(count: int, *, lane: Callable[..., Any] = lambda position: position) 
     return leases
 
 
-def fetch(leases: Leases, holder: LeaseHolder, *, now: float = 0.0) -> list[tuple[int, bool]]:
+def fetch(leases: Leases, holder: LeaseHolder, *, now: float = 0.0) -> list[tuple[int, bool | None]]:
     """What a member was given, and whether each comes again."""
     return [(position, leases.send(holder, position, now)) for position in tuple(holder.given)]
 
@@ -286,11 +285,11 @@ class Group(RuleBasedStateMachine):
     def begin(self, by_topic: bool) -> None:
         self.by_topic = by_topic
         self.leases = Leases(0)
-        self.holders = []
+        self.holders: list[LeaseHolder] = []
         self.now = 0.0
-        self.topics = {}
-        self.sent = set()
-        self.acked = set()
+        self.topics: dict[int, str] = {}
+        self.sent: set[int] = set()
+        self.acked: set[int] = set()
 
     @rule(topics=st.text("ab", min_size=1, max_size=4))
     def add(self, topics: str) -> None:
@@ -375,7 +374,7 @@ class Group(RuleBasedStateMachine):
                     waiting = self.of(topic, self.topics.keys() - self.acked - set(leased))
                     assert not waiting or min(waiting) > max(leased)
 
-    def of(self, topic: str, positions: OrderedDict | set[int]) -> list[int]:
+    def of(self, topic: str, positions: Iterable[int]) -> list[int]:
         return [position for position in positions if self.topics[position] == topic]
 
     def free_lanes(self) -> set[Any]:

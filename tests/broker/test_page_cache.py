@@ -1,5 +1,7 @@
 """Pages of the log that many read at once."""
 
+from collections.abc import Sequence
+
 import pytest
 import trio
 from hypothesis import given
@@ -24,10 +26,10 @@ class CountedLog(MemoryLog):
 
     def __init__(self) -> None:
         super().__init__()
-        self.reads = []
+        self.reads: list[int] = []
         self.may_read = trio.Event()
         self.may_read.set()
-        self.errors = []
+        self.errors: list[Unavailable] = []
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         self.reads.append(after)
@@ -56,7 +58,7 @@ async def fill(log: CountedLog, count: int, topic: str = "a", body: bytes = b"")
     await log.append([Draft(topic, body) for _ in range(count)])
 
 
-def positions(entries: list[Entry]) -> list[int]:
+def positions(entries: Sequence[Entry]) -> list[int]:
     return [entry.position for entry in entries]
 
 
@@ -155,7 +157,7 @@ async def test_after_a_failure_the_next_one_tries_again(
     await fill(log, 3)
     log.errors = [Unavailable("no disk")]
     log.may_read = trio.Event()
-    results = []
+    results: list[str | list[int]] = []
 
     async def read() -> None:
         try:

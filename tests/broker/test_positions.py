@@ -245,7 +245,8 @@ async def test_cursors_that_are_deleted_moved_or_used_while_all_are_looked_after
         await hub.consumers.move("cursor", "/sub/t", "a", AfterId(hub.log.epoch, 1))
         await hub.consumers.delete("cursor", "/sub/t", "b")
         await cursors.enter_async_context(hub.open(cursor="c"))
-        return await read(*args, **options)
+        page: Page = await read(*args, **options)
+        return page
 
     monkeypatch.setattr(hub.log, "read", meddle_and_read)
     async with cursors:

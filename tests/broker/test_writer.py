@@ -1,7 +1,7 @@
 """The one task that writes the log."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,11 +12,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from hookbot.broker.limits import BrokerLimits
 from hookbot.broker.writer import TRIM_INTERVAL_S, Writer
 from hookbot.errors import Unavailable
+from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Message, Once
 
 KIB = 1024
+NO_CURSORS: Mapping[str, int | None] = {}
 
 
 class ObservedLog(MemoryLog):
@@ -24,21 +26,23 @@ class ObservedLog(MemoryLog):
 
     def __init__(self) -> None:
         super().__init__()
-        self.commits = []
-        self.trims = []
-        self.done = []
-        self.error = None
+        self.commits: list[tuple[list[str], dict[str, int | None]]] = []
+        self.trims: list[tuple[float, Retention, int]] = []
+        self.done: list[str] = []
+        self.error: Exception | None = None
         self.more_to_trim = 0
         self.may_append = trio.Event()
         self.may_append.set()
 
-    async def append(self, drafts: list[Draft], *, cursors: dict[str, int] | None = None) -> list[Any]:
-        self.commits.append(([draft.topic for draft in drafts], dict(cursors or {})))
+    async def append(
+        self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = NO_CURSORS
+    ) -> Sequence[Outcome]:
+        self.commits.append(([draft.topic for draft in drafts], dict(cursors)))
         self.done.append("append")
         await self.may_append.wait()
         if self.error:
             raise self.error
-        return await super().append(drafts, cursors=cursors or {})
+        return await super().append(drafts, cursors=cursors)
 
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
         self.trims.append((trio.current_time(), retention, now_us))
@@ -55,19 +59,19 @@ class Line:
 
     def __init__(self, limits: BrokerLimits) -> None:
         self.log = ObservedLog()
-        self.announced = []
-        self.told = {}
+        self.announced: list[list[str]] = []
+        self.told: dict[tuple[str, ...], Any] = {}
         self.retention = Retention(max_count=7)
         self.writer = Writer(self.log, self.retention, self._announce, lambda: 42, limits)
 
-    def submit(self, *topics: Any, size: int = 0, **cursors: Any) -> None:
-        def done(result: list[Message] | Unavailable) -> None:
+    def submit(self, *topics: str, size: int = 0, **cursors: int | None) -> None:
+        def done(result: Sequence[Outcome] | Unavailable) -> None:
             assert topics not in self.told
             self.told[topics] = result
 
         self.writer.submit([Draft(topic, b"x" * size) for topic in topics], done, cursors=cursors)
 
-    def _announce(self, outcomes: list[Any]) -> None:
+    def _announce(self, outcomes: Sequence[Outcome]) -> None:
         self.announced.append([outcome.topic for outcome in outcomes if isinstance(outcome, Message)])
 
 
@@ -89,7 +93,7 @@ async def running(line: Line, nursery: trio.Nursery) -> AsyncIterator[Line]:
     line.writer.close()
 
 
-def topics(outcomes: list[Message]) -> list[str]:
+def topics(outcomes: Sequence[Message]) -> list[str]:
     return [outcome.topic for outcome in outcomes]
 
 
@@ -151,7 +155,9 @@ async def test_everyone_is_told_what_became_of_their_own(running: Line) -> None:
     def keyed(topic: str, results: list[Any]) -> None:
         running.writer.submit([Draft(topic, once=(Once("s", "k"),))], results.append, cursors={})
 
-    first, second, third = [], [], []
+    first: list[Any] = []
+    second: list[Any] = []
+    third: list[Any] = []
     keyed("a", first)
     keyed("b", second)
     running.writer.submit([Draft("c")], third.append, cursors={})
@@ -231,7 +237,7 @@ async def test_what_nobody_expected_ends_the_writer_and_everyone_in_line_is_told
 
 
 async def test_when_an_answer_fails_everyone_else_is_told_nevertheless(line: Line) -> None:
-    def fail(_: list[Message]) -> None:
+    def fail(_: Sequence[Outcome] | Unavailable) -> None:
         raise ZeroDivisionError
 
     line.submit("a")

@@ -1,5 +1,5 @@
 from collections.abc import AsyncIterator
-from contextlib import _AsyncGeneratorContextManager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from hookbot.log.memory import MemoryLog
 from hookbot.protocol.message import Draft, Message
 from hookbot.protocol.topics import TopicFilter
 from hookbot.routers.attempts import RouterLimits
-from hookbot.routers.runner import RouterSpec, open_routers
+from hookbot.routers.runner import Routers, RouterSpec, open_routers
 
 JIRA = """
 class Jira:
@@ -49,15 +49,17 @@ class Hub:
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
 
-    def run(self, **routers: Any) -> _AsyncGeneratorContextManager:
+    def run(self, **routers: Any) -> AbstractAsyncContextManager[Routers]:
         return open_routers(self.broker, [_spec(name, router) for name, router in routers.items()], str)
 
     async def publish(self, topic: str, body: bytes = b"", **fields: Any) -> Message:
-        return await self.broker.publish(Draft(topic, body, **fields))
+        message = await self.broker.publish(Draft(topic, body, **fields))
+        assert isinstance(message, Message)
+        return message
 
     async def wait_for(self, topic: str, count: int = 1) -> list[Message]:
         """The first `count` messages of a topic or subtree, as soon as they are there."""
-        found = []
+        found: list[Message] = []
         with self.broker.subscribe(TopicFilter((topic,))) as subscription:
             subscription.position = 0
             while len(found) < count:

@@ -47,12 +47,13 @@ async def test_a_body_can_be_reshaped_to_json_or_to_text() -> None:
 
 
 async def test_mistakes_in_the_configuration_stop_the_hub_from_starting(broker: Broker) -> None:
-    for options, error in [
+    mistakes: list[tuple[dict[str, Any], str]] = [
         ({"topic": "copy"}, "router x: the option 'reads' is missing"),
         ({"reads": ["in/"], "topic": "{nobody}"}, "router x: a message has no 'nobody'"),
         ({"reads": ["in/"], "topic": "copy", "where": "("}, "router x: not a JMESPath expression"),
         ({"reads": [], "topic": "copy"}, "router x: its `topics` must be a tuple"),
-    ]:
+    ]
+    for options, error in mistakes:
         with pytest.raises(ConfigError, match=error):
             async with open_routers(broker, [RouterSpec("x", "filter", options)], str):
                 pass

@@ -1,5 +1,7 @@
 """The addresses that a hub's URL stands for, and the tokens in them."""
 
+from typing import Any
+
 import pytest
 
 from hookbot.access.tokens import make_token
@@ -38,7 +40,7 @@ def test_the_url_of_a_subscription_is_the_only_one(url: str, token: str) -> None
     ],
 )
 def test_the_token_of_the_url_publishes_only_where_there_is_no_other(
-    url: str, fields: dict[str, str], token: str | None
+    url: str, fields: dict[str, Any], token: str | None
 ) -> None:
     draft = Draft("a", b"", query="extra-metadata=github")
     address = HubUrl(Address.parse(url), **fields).publishing(draft)

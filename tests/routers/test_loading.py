@@ -36,7 +36,8 @@ def test_two_packages_with_one_name_are_told_apart(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_router_in_a_file_has_options_like_any_other(file: Path) -> None:
-    assert loading.make(str(file), {"ignore": "OPS"}, resolve).ignore == "OPS"
+    made: Any = loading.make(str(file), {"ignore": "OPS"}, resolve)
+    assert made.ignore == "OPS"
 
 
 def test_of_several_routers_in_a_file_one_has_to_be_named(file: Path) -> None:
@@ -89,7 +90,7 @@ def router(
     secrets: tuple[Secret, ...] = (),
     table: Mapping[str, int] = {},
     rules: list[dict[str, Any]] = [],  # noqa: B006
-    anything=None,
+    anything: Any = None,
 ) -> None:
     """Everything that an option can be."""
 

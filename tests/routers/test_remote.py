@@ -1,7 +1,7 @@
 import hmac
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -15,10 +15,10 @@ from hookbot.client.address import Address
 from hookbot.client.http import open_client
 from hookbot.errors import Unauthorized
 from hookbot.protocol.message import Message
+from hookbot.routers import Publish, Router, Secret
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.github import GitHubRouter
 from hookbot.routers.hub_url import HubUrl
-from hookbot.routers.outbox import DraftCollector
 from hookbot.routers.remote import RemoteRunner, unwrap
 from hookbot.testing import KEY, open_test_hub
 from hookbot.testing.hub import TestHub
@@ -37,9 +37,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Copy:
     name = "copy"
-    topics = ("in/", "more/")
+    topics: Sequence[str] = ("in/", "more/")
 
-    async def route(self, message: Message, publish: DraftCollector) -> None:
+    async def route(self, message: Message, publish: Publish) -> None:
         if message.body == b"bad":
             raise ValueError("a bad one")
         await publish(f"copy/{message.topic}", message)
@@ -47,7 +47,7 @@ class Copy:
 
 @asynccontextmanager
 async def outside(
-    hub: TestHub, router: Copy | GitHubRouter, path: str = "/", key: str = KEY, **fields: Any
+    hub: TestHub, router: Router, path: str = "/", key: str = KEY, **fields: Any
 ) -> AsyncIterator[RemoteRunner]:
     remote = HubUrl(Address.parse(hub.url + path), key, **fields)
     async with trio.open_nursery() as nursery:
@@ -64,7 +64,7 @@ async def within(seconds: int = 20) -> AsyncIterator[TestHub]:
             yield hub
 
 
-async def publish_until(hub: TestHub, topic: str, body: bytes, found: str, **fields: Any) -> list[Message]:
+async def publish_until(hub: TestHub, topic: str, body: bytes, found: str, **fields: Any) -> Sequence[Message]:
     """Publish again and again, since nobody tells when a subscription over there stands."""
     with trio.move_on_after(10) as scope:
         async with trio.open_nursery() as nursery:
@@ -132,9 +132,9 @@ async def test_what_the_hub_refuses_for_its_topic_is_logged_and_the_next_is_rout
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Circle(Copy):
-        topics = ("/unsafe/in/",)
+        topics: Sequence[str] = ("/unsafe/in/",)
 
-        async def route(self, message: Message, publish: DraftCollector) -> None:
+        async def route(self, message: Message, publish: Publish) -> None:
             await publish(message.topic if message.body == b"bad" else f"copy/{message.body.decode()}", message)
 
     async with within() as hub, outside(hub, Circle()) as router:
@@ -156,7 +156,7 @@ async def test_a_token_that_opens_nothing_ends_it() -> None:
 
 
 async def test_the_github_router_outside_verifies_and_publishes_like_the_one_inside() -> None:
-    async with within() as hub, outside(hub, GitHubRouter([SECRET]), "/unsafe/sub/github.com/"):
+    async with within() as hub, outside(hub, GitHubRouter([Secret(SECRET)]), "/unsafe/sub/github.com/"):
         [whole] = await publish_until(hub, "/unsafe/github.com/org", PUSH, "github.com/repo/acme/app", headers=HEADERS)
         [summary] = await hub.wait_for("github.com/repo/acme/app/branch/main")
 
@@ -217,7 +217,7 @@ async def ancestor(*frames: Any) -> AsyncIterator[tuple[int, int, list[Any], lis
                 await websocket.send_message(one)
             await websocket.get_message()
 
-    requests = []
+    requests: list[WebSocketRequest] = []
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             server = await nursery.start(serve_websocket, subscribe, "127.0.0.1", 0, None)
@@ -239,7 +239,7 @@ async def test_against_the_ancestor_raw_frames_are_understood_and_verified(
         publishing = HubUrl(Address.parse(f"http://127.0.0.1:{publish_port}"), KEY)
         monkeypatch.setattr(HubUrl, "publishing", lambda self, draft, found=HubUrl.publishing: found(publishing, draft))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(RemoteRunner("github", GitHubRouter([SECRET]), remote, None, RouterLimits()).run)
+            nursery.start_soon(RemoteRunner("github", GitHubRouter([Secret(SECRET)]), remote, None, RouterLimits()).run)
             while len(posts) < 2:
                 await trio.sleep(0.01)
             nursery.cancel_scope.cancel()

@@ -10,13 +10,13 @@ import hookbot.testing
 from hookbot import Message, Verified
 from hookbot.routers import loading
 
-SIGNATURES = {
+SIGNATURES: dict[Callable[..., Any], str] = {
     hookbot.Publish.__call__: "(self, topic, what, /, *, headers=(), wrapped=False, name='')",
     hookbot.Router.route: "(self, message, publish)",
     hookbot.Message.header: "(self, name)",
     hookbot.Message.json: "(self)",
     hookbot.testing.route: "(router, topic, body=b'', headers=(), *, verified=None, query='')",
-    hookbot.testing.routed: "(router, message)",
+    hookbot.testing.routed: "(router, message, *, blocked_s=1.0)",
     hookbot.testing.make_message: "(topic, body=b'', headers=(), *, verified=None, query='')",
     hookbot.testing.signed_delivery: "(provider, secret, body=None, headers=())",
     hookbot.testing.open_test_hub: "(*routers)",

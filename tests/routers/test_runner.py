@@ -14,7 +14,7 @@ from hookbot.routers.runner import RouterSpec, open_routers
 from support.misbehaving_routers import Copy
 
 
-def resolve(text):
+def resolve(text: str) -> str:
     return text
 
 

@@ -62,7 +62,7 @@ async def test_a_router_that_is_a_context_manager_is_entered_again_after_a_crash
             self.nursery = await self.manager.__aenter__()
             return self
 
-        async def __aexit__(self, *failure: Any):
+        async def __aexit__(self, *failure: Any) -> Any:
             self.nursery.cancel_scope.cancel()
             return await self.manager.__aexit__(*failure)
 

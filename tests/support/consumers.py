@@ -1,7 +1,7 @@
 """A broker with consumers, over any log, and short words for what clients of it do."""
 
-from collections.abc import AsyncIterator
-from contextlib import _AsyncGeneratorContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,10 @@ from hookbot.broker.cursors import CursorConsumer
 from hookbot.broker.group import Member
 from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Unavailable
-from hookbot.log.contract import Page
+from hookbot.log.contract import Log, Page
+from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
-from hookbot.log.sqlite import SqliteLog
 from hookbot.protocol.message import Draft, Gap, Message, format_id
 from hookbot.protocol.subscribe import SubscribeRequest
 from hookbot.protocol.topics import TopicFilter
@@ -25,6 +25,7 @@ from support import GUARD_S
 from support.clock import START_US, Clock
 
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
+NO_CURSORS: Mapping[str, int | None] = {}
 
 
 class WorkingLog(MemoryLog):
@@ -35,14 +36,16 @@ class WorkingLog(MemoryLog):
         self.cursor_commits = 0
         self.broken = False
 
-    async def append(self, drafts: list[Draft], *, cursors: dict[str, Any] = {}) -> list[Message]:  # noqa: B006 - as in the protocol
+    async def append(
+        self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = NO_CURSORS
+    ) -> Sequence[Outcome]:
         if self.broken:
             await trio.lowlevel.checkpoint()
             raise Unavailable("the disk is full")
         self.cursor_commits += bool(cursors)
         return await super().append(drafts, cursors=cursors)
 
-    async def read(self, *args: TopicFilter, **options: Any) -> Page:
+    async def read(self, *args: Any, **options: Any) -> Page:
         if self.broken:
             await trio.lowlevel.checkpoint()
             raise Unavailable("the disk is gone")
@@ -50,17 +53,21 @@ class WorkingLog(MemoryLog):
 
 
 class ConsumerHub:
-    def __init__(self, broker: Broker, consumers: Consumers) -> None:
+    """A broker with consumers."""
+
+    def __init__(self, broker: Broker, consumers: Consumers, log: Any) -> None:
         self.broker = broker
-        self.log = broker.log
+        self.log = log
         self.consumers = consumers
 
-    async def publish(self, *topics: Any, size: int | None = None) -> list[Message]:
+    async def publish(self, *topics: str, size: int | None = None) -> list[Message]:
         """Messages whose bodies count them: ``b"1"`` is the first of the log."""
         messages = []
         for topic in topics:
             body = str(self.log.head + 1).encode()
-            messages.append(await self.broker.publish(Draft(topic, body.ljust(size or 0))))
+            message = await self.broker.publish(Draft(topic, body.ljust(size or 0)))
+            assert isinstance(message, Message)
+            messages.append(message)
         return messages
 
     async def trim(self, count: int) -> None:
@@ -71,7 +78,7 @@ class ConsumerHub:
     def id(self, position: int) -> str:
         return format_id(self.log.epoch, position)
 
-    def open(self, topic: str = "t", **asked: Any) -> _AsyncGeneratorContextManager:
+    def open(self, topic: str = "t", **asked: Any) -> AbstractAsyncContextManager[Any]:
         return self.consumers.open(listening(topic, **asked))
 
     async def saved(self, kind: str = "cursor") -> dict[str, int]:
@@ -85,16 +92,16 @@ def listening(topic: str = "t", **asked: Any) -> SubscribeRequest:
 
 @asynccontextmanager
 async def open_hub(
-    log: WorkingLog | MemoryLog | SqliteLog, *, clock: Clock | None = None, limits: BrokerLimits | None = None
+    log: Log, *, clock: Clock | None = None, limits: BrokerLimits | None = None
 ) -> AsyncIterator[ConsumerHub]:
     async with (
         open_broker(log, KEEP_ALL, limits=limits) as broker,
         open_consumers(broker, clock_us=clock or Clock(runs=True)) as consumers,
     ):
-        yield ConsumerHub(broker, consumers)
+        yield ConsumerHub(broker, consumers, log)
 
 
-def shown(items: list[Any]) -> list[Any]:
+def shown(items: Sequence[Entry | Gap]) -> list[Any]:
     """Numbers of messages, and gaps as (after, before)."""
     return [
         (item.after and int(item.after[-15:]), int(item.before[-15:])) if isinstance(item, Gap) else number(item)
@@ -108,7 +115,7 @@ def number(entry: Entry) -> int:
 
 async def take(consumer: CursorConsumer | Member, count: int) -> list[Any]:
     """The next `count` items, shown."""
-    taken = []
+    taken: list[Any] = []
     with trio.fail_after(GUARD_S):
         while len(taken) < count:
             taken += shown(await consumer.take())
