@@ -79,7 +79,7 @@ def test_every_option_of_narrow_and_every_caveat_is_there() -> None:
         if option.name not in ("token", "root"):
             assert f"| `--{option.name}` |" in tokens
     for name in CAVEATS:
-        assert f"`{name}`" in section(SECURITY, "Tokens").partition("### What its bytes are")[2]
+        assert f"`{name}`" in section(SECURITY, "Tokens").partition("### Format of narrowed tokens")[2]
 
 
 def test_every_list_of_networks_that_is_known_is_there() -> None:
