@@ -162,8 +162,11 @@ def kept(tmp_path: Path) -> dict[str, set[str]]:
 def test_what_is_asked_for_is_fetched_and_a_source_can_name_it(local: str, tmp_path: Path) -> None:
     assert update(tmp_path, "github", "stripe") == (
         0,
-        "github: 140.82.112.0/20, 143.55.64.0/20, 185.199.108.0/22, 192.30.252.0/22, 2606:50c0::/32, 2a0a:a440::/29\n"
-        "stripe: 3.18.12.63/32, 3.130.192.231/32, 13.235.14.237/32, 54.187.216.72/32\n",
+        (
+            "github: 140.82.112.0/20, 143.55.64.0/20, 185.199.108.0/22, 192.30.252.0/22, "
+            "2606:50c0::/32, 2a0a:a440::/29\n"
+            "stripe: 3.18.12.63/32, 3.130.192.231/32, 13.235.14.237/32, 54.187.216.72/32\n"
+        ),
     )
     assert kept(tmp_path) == {"github": NETWORKS["github"], "stripe": NETWORKS["stripe"]}
 

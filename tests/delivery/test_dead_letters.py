@@ -1,7 +1,6 @@
 """What is given up is kept."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,7 @@ async def test_a_file_gets_a_line_for_each_with_the_whole_message_and_the_reason
 async def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
     path = tmp_path / "dead.jsonl"
     assert await DeadLetterFile(path).take(MESSAGE, "x") == str(path)
-    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_file_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:

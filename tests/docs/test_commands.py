@@ -37,7 +37,7 @@ COMMANDS = dict(commands())
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_section_with_an_example_and_all_of_its_options(name: str) -> None:
-    section = SECTION[name.split()[0]]
+    section = SECTION[name.split(maxsplit=1)[0]]
     where = section + (SHARED if name in LISTENING else "") + (OF_SERVE if name == "serve" else "")
     options = [option for parameter in COMMANDS[name].params for option in parameter.opts if option.startswith("--")]
     assert f"hookbot {name}" in section

@@ -71,11 +71,8 @@ def route_until(directory: Path, enough: Callable[..., Any]) -> int:
 
 async def test_a_hub_that_is_killed_in_the_middle_of_routing_loses_and_doubles_nothing(tmp_path: Path) -> None:
     await publish_deliveries(tmp_path)
-    reached = [0]
-    for kill in range(1, KILLS + 1):
-        reached.append(
-            route_until(tmp_path, lambda position, lag, kill=kill: position >= kill * DELIVERIES // (KILLS + 1))
-        )
+    goals = [kill * DELIVERIES // (KILLS + 1) for kill in range(1, KILLS + 1)]
+    reached = [0, *(route_until(tmp_path, lambda position, lag, goal=goal: position >= goal) for goal in goals)]
     route_until(tmp_path, lambda position, lag: lag == 0)
 
     async with open_sqlite_log(tmp_path) as log:

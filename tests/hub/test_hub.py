@@ -96,7 +96,7 @@ def running(tmp_path: Path, *options: Any, files: int | None = None) -> Iterator
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=limit if files else None,
+        preexec_fn=limit if files else None,  # noqa: PLW1509 - it only calls setrlimit
     )
     with process:
         try:

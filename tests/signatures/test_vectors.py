@@ -141,8 +141,10 @@ def test_an_rfc_8032_signature_is_an_ed25519_signature() -> None:
     seed, public, signature = (  # RFC 8032, section 7.1, test 1: the empty message
         "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
         "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
-        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe2465"
-        "5141438e7a100b",
+        (
+            "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe2465"
+            "5141438e7a100b"
+        ),
     )
     provider = load_provider("hmac", {"algorithm": "ed25519", "key_encoding": "hex"})
 

@@ -33,6 +33,8 @@ _GITHUB_HEADERS = {
 class Sliced(tuple[bytes, ...]):
     """A JSON string in slices, quotes included."""
 
+    __slots__ = ()
+
 
 def to_envelope(message: Message) -> dict[str, Any]:
     """The message as a JSON object, as every format but raw frames carries it; empty optional fields are left out."""

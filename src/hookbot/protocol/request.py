@@ -91,7 +91,7 @@ class Request:
 
 def _joined(headers: Headers) -> dict[str, str]:
     fields: dict[str, str] = {}
-    for name, value in headers:
-        name = name.lower()
+    for original, value in headers:
+        name = original.lower()
         fields[name] = f"{fields[name]}, {value}" if name in fields else value
     return fields

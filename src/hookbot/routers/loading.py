@@ -180,10 +180,10 @@ def _convert_to_any(value: Any, wanted: Any, name: str, resolve: Resolve) -> Any
     for alternative in get_args(wanted):
         try:
             return _convert(value, alternative, name, resolve)
-        except ConfigError as error:
+        except ConfigError:
             if alternative is Secret and isinstance(value, str):
                 # The secret cannot be found, which is the better message; and the value must not be shown.
-                raise error
+                raise
     raise ConfigError(f"the option {name!r} must be {_in_words(wanted)}, not {value!r}")
 
 

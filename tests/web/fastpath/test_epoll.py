@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from hookbot.web.fastpath import epoll as epoll
+from hookbot.web.fastpath import epoll
 from hookbot.web.fastpath.epoll import AVAILABLE, READ, WRITE, EpollLoop
 
 
