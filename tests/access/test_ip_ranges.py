@@ -215,7 +215,7 @@ def test_what_is_known_can_be_elsewhere(local: str, pages: dict[str, bytes], tmp
 @pytest.mark.parametrize(
     ("args", "reason"),
     [
-        ([], "say which: github, bitbucket"),
+        ([], "Give a NAME: github, bitbucket"),
         (["acme"], "not known"),
         (["acme", "--url", "http://127.0.0.1:1"], "not known"),
         (["github", "stripe", "--url", "http://127.0.0.1:1"], "one NAME"),
