@@ -281,6 +281,12 @@ def post(
     return "\r\n".join([*lines, *fields, "", ""]).encode("latin-1") + (body or b"")
 
 
+def chunks(*parts: bytes, trailer: bytes = b"") -> bytes:
+    """The bytes of a chunked body."""
+    sent = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+    return sent + b"0\r\n" + trailer + b"\r\n"
+
+
 def handshake(path: str = "/sub/topic", *fields: str, token: str | None = None) -> bytes:
     """The bytes of a websocket handshake."""
     lines = [

@@ -1,7 +1,7 @@
 """A hub's fast path alone, in this process, on a real socket: log, broker, access control and fan-out."""
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from socket import SO_SNDBUF, SOL_SOCKET, create_server
@@ -19,9 +19,12 @@ from hookbot.broker.limits import BrokerLimits
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Message, wall_clock_us
+from hookbot.web.fastpath.connection import FastPathConnection
+from hookbot.web.fastpath.context import HandOver
 from hookbot.web.fastpath.epoll import AVAILABLE, EpollLoop
 from hookbot.web.fastpath.fanout import Fanout
 from hookbot.web.fastpath.listener import FastPath
+from hookbot.web.fastpath.subscriber import Subscriber
 from hookbot.web.limits import BodyBudget, ConnectionLimits
 from hookbot.web.metrics import Metrics
 from hookbot.web.services import Readiness, Services
@@ -30,6 +33,12 @@ from support import GUARD_S, KEY
 from support.clients import Client, WebSocket, basic, connect, handshake
 
 NEVER_S = 10_000
+PATH = "/pub/topic"
+CHUNKED = "Transfer-Encoding: chunked"
+SMALL = 4096
+"""A socket buffer that a few messages fill."""
+BIG = 100_000
+"""A message that no small buffer holds."""
 
 
 @dataclass
@@ -43,9 +52,21 @@ class FastPathHub:
     fanout: Fanout
     bodies: BodyBudget
     active: ActiveSubscriptions
-    handed_over: list
+    log: MemoryLog
+    handed_over: list[bytes]
     """What was handed over to the app: each the bytes that were read already."""
-    clients: list
+    clients: list[Client]
+
+    @property
+    def connections(self) -> list[FastPathConnection]:
+        """The connections that are neither closed nor handed over."""
+        return [one for one in self.fast_path._context.connections if isinstance(one, FastPathConnection)]
+
+    @property
+    def subscriber(self) -> Subscriber:
+        """The only subscriber."""
+        [subscriber] = self.fanout._subscribers
+        return subscriber
 
     async def connect(self, *, receive_buffer: int | None = None) -> Client:
         client = await connect(self.port, receive_buffer=receive_buffer)
@@ -63,18 +84,18 @@ class FastPathHub:
         self,
         path: str = "/sub/topic",
         *,
-        headers: tuple[Any, ...] = (),
+        headers: Iterable[tuple[str, str]] = (),
         subprotocol: str | None = None,
         receive_buffer: int | None = None,
     ) -> WebSocket:
         """A websocket whose handshake was answered."""
         client = await self.connect(receive_buffer=receive_buffer)
-        headers = [("Authorization", f"Basic {basic(path)}"), *headers]
-        listener = WebSocket(client, path, subprotocol, headers=headers)
+        authorization = ("Authorization", f"Basic {basic(path)}")
+        listener = WebSocket(client, path, subprotocol, headers=[authorization, *headers])
         await listener.ask()
         return await listener.accepted()
 
-    async def subscribe(self, path: str = "/sub/topic", *fields: Any) -> Client:
+    async def subscribe(self, path: str = "/sub/topic", *fields: str) -> Client:
         """A client behind whose handshake's answer there are only frames, as bytes."""
         client = await self.connect()
         await client.send(handshake(path, *fields))
@@ -83,28 +104,44 @@ class FastPathHub:
         return client
 
     async def publish(self, topic: str = "topic", body: bytes = b"hello") -> Message:
-        return await self.broker.publish(Draft(topic, body))
+        message = await self.broker.publish(Draft(topic, body))
+        assert isinstance(message, Message)
+        return message
 
     def stored(self) -> list[tuple[str, bytes]]:
         """What the log holds, as (topic, body)."""
-        entries = [entry for half in self.broker.log._entries for entry in half]
+        entries = [entry for half in self.log._entries for entry in half]
         return [(message.topic, message.body) for _, message in sorted(entries, key=lambda entry: entry[0])]
+
+
+async def settled(condition: Callable[[], object]) -> None:
+    """Let all tasks run until a condition holds that no event tells of; also while the test's clock stands still."""
+    while not condition():
+        await trio.lowlevel.checkpoint()
 
 
 @asynccontextmanager
 async def open_fast_path(
     *,
-    log: Any = None,
-    hand_over: Callable[..., Any] | None = None,
+    log: MemoryLog | None = None,
+    hand_over: HandOver | None = None,
     retention: Retention | None = None,
     send_buffer: int | None = None,
     broker_limits: BrokerLimits | None = None,
+    max_body_bytes: int = 1 << 20,
+    max_receiving_bytes: int = 16 << 20,
+    heartbeat_s: float = NEVER_S,
+    access: Mapping[str, Any] | None = None,
     **limits: Any,
 ) -> AsyncIterator[FastPathHub]:
-    """A fast path on a port of its own; what is handed over is answered by ``299``, unless `hand_over` takes them."""
+    """A fast path on a port of its own; what is handed over is answered by ``299``, unless `hand_over` takes them.
+
+    `access` are options of access control. No limit is ever reached, but for the given ones.
+    """
     if not AVAILABLE:
         pytest.skip("no epoll here: the hub runs on the app alone")
-    handed_over = []
+    log = log or MemoryLog()
+    handed_over: list[bytes] = []
 
     def answer_handed_over(sock: socket.socket, prefix: bytes) -> None:
         handed_over.append(prefix)
@@ -114,27 +151,26 @@ async def open_fast_path(
     sock = create_server(("127.0.0.1", 0), backlog=4096)
     if send_buffer:
         sock.setsockopt(SOL_SOCKET, SO_SNDBUF, send_buffer)
-    max_body_bytes = limits.pop("max_body_bytes", 1 << 20)
-    bodies = BodyBudget(max_body_bytes, limits.pop("max_receiving_bytes", 16 << 20))
-    access = AccessControl(
-        Authorizer([KEY]), clock_us=wall_clock_us, max_body_bytes=max_body_bytes, **limits.pop("access", {})
-    )
-    heartbeat_s = limits.pop("heartbeat_s", NEVER_S)
-    limits = ConnectionLimits(**{**dict.fromkeys(("slow_s", "ping_s", "deaf_s", "stall_s"), NEVER_S), **limits})
+    bodies = BodyBudget(max_body_bytes, max_receiving_bytes)
+    control = AccessControl(Authorizer([KEY]), clock_us=wall_clock_us, max_body_bytes=max_body_bytes, **(access or {}))
+    never = dict.fromkeys(("slow_s", "ping_s", "deaf_s", "stall_s"), NEVER_S)
+    connection_limits = ConnectionLimits(**{**never, "sweep_s": 0.01, **limits})
     with trio.fail_after(GUARD_S):
         async with (
-            open_broker(log or MemoryLog(), retention, limits=broker_limits) as broker,
+            open_broker(log, retention, limits=broker_limits) as broker,
             open_consumers(broker) as consumers,
             trio.open_nursery() as nursery,
         ):
-            streams = Streams(broker, access.active, heartbeat_s)
+            streams = Streams(broker, control.active, heartbeat_s)
             readiness = Readiness(broker.log, lambda: True)
-            services = Services(broker, access, bodies, consumers, streams, readiness, Metrics(), list)
+            services = Services(broker, control, bodies, consumers, streams, readiness, Metrics(), list)
             epoll = EpollLoop()
-            fanout = Fanout(services, epoll, limits)
-            fast_path = FastPath(services, fanout, epoll, limits, hand_over or answer_handed_over)
+            fanout = Fanout(services, epoll, connection_limits)
+            fast_path = FastPath(services, fanout, epoll, connection_limits, hand_over or answer_handed_over)
             port = sock.getsockname()[1]
-            hub = FastPathHub(port, broker, access, fast_path, fanout, bodies, access.active, handed_over, [])
+            hub = FastPathHub(
+                port, broker, control, fast_path, fanout, bodies, control.active, log, handed_over, clients=[]
+            )
             nursery.start_soon(epoll.run)
             await nursery.start(fanout.run)
             await nursery.start(fast_path.run)

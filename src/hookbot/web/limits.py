@@ -31,6 +31,13 @@ class ConnectionLimits:
     linger_s: float = 2
     """Time for which incoming bytes are discarded after the last response. Closing a socket with bytes unread resets
     the connection, and the client may lose the response (RFC 9112, section 9.6)."""
+    max_drained_bytes: int = 64 << 20
+    """Bytes discarded meanwhile. Many clients send a whole body before they read any response: this is more than twice
+    the default `--max-body`, and ends a client that never stops."""
+    close_s: float = 5
+    """Time for the client's half of a websocket's closing handshake: some round trips, and what is in its buffers."""
+    sweep_s: float = 1
+    """Interval at which the fast path looks for connections beyond their limits; a timer for each would cost more."""
     grace_s: float = 10
     """Time from the beginning of a shutdown until the remaining connections are cut."""
 

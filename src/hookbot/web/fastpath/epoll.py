@@ -6,6 +6,7 @@ Linux only; elsewhere the app serves everything.
 
 import select
 import socket
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import trio
@@ -31,9 +32,10 @@ class Watched(Protocol):
 
 
 class EpollLoop:
-    """Calls `ready` on the owner of each socket that is ready, at most `EVENTS_PER_ROUND` in a row."""
+    """Calls `ready` on the owner of each socket that is ready, for at most `events_per_round` events in a row."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, events_per_round: int = EVENTS_PER_ROUND) -> None:
+        self._events_per_round = events_per_round
         self._epoll = select.epoll()
         self._watched: dict[int, Watched] = {}
 
@@ -56,14 +58,14 @@ class EpollLoop:
         with self._epoll:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                for fd, events in self._epoll.poll(0, EVENTS_PER_ROUND):
+                for fd, events in self._epoll.poll(0, self._events_per_round):
                     # An earlier event of this round may have removed it.
                     watched = self._watched.get(fd)
                     if watched:
                         watched.ready(events)
 
 
-class NonblockingSocket:
+class NonblockingSocket(ABC):
     """A connected socket in the epoll loop. Subclasses implement `received`, `taken` and `gone`.
 
     Nothing here blocks: bytes that the socket does not take are kept and sent when it becomes writable.
@@ -87,17 +89,17 @@ class NonblockingSocket:
         """True while a part of the last `transmit` is waiting for the client to read."""
         return self._unsent is not None
 
+    @abstractmethod
     def received(self, data: bytes) -> None:
         """Called with received bytes; with none when the client has closed its side."""
-        raise NotImplementedError
 
+    @abstractmethod
     def taken(self) -> None:
         """Called when a client that was `stalled` has taken everything."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gone(self, reason: str) -> None:
         """Called once, when the socket was closed by `end`."""
-        raise NotImplementedError
 
     def ready(self, events: int) -> None:
         """Called by the epoll loop."""

@@ -32,9 +32,6 @@ ROUND_COST = 4 << 20
 # A system call to send costs about as much as copying 16 KiB.
 SEND_COST = 16 << 10
 
-# Pings, heartbeats and timeouts are tens of seconds; a timer per subscriber would cost more than this look.
-SWEEP_S = 1.0
-
 Sends = MutableMapping[int, Send | None]
 """The next send by position: made once for all subscribers at the same position."""
 
@@ -57,7 +54,7 @@ class Fanout:
         self._has_news = trio.Event()
         self._empty = trio.Event()
         self._closing = False
-        self._nursery: trio.Nursery | None = None
+        self._nursery: trio.Nursery
 
     def __len__(self) -> int:
         return len(self._subscribers)
@@ -168,18 +165,16 @@ class Fanout:
         return cost
 
     def _start_preparing(self, audience: Audience) -> None:
-        if self._nursery:
-            entries, audience.unprepared = audience.unprepared, {}
-            self._nursery.start_soon(self._prepare, audience, tuple(entries))
+        entries, audience.unprepared = audience.unprepared, {}
+        self._nursery.start_soon(self._prepare, audience, tuple(entries))
 
     async def _prepare(self, audience: Audience, entries: tuple[Entry, ...]) -> None:
         await audience.prepare(entries)
         self._mark(audience)
 
     def _start_catching_up(self, subscriber: Subscriber, audience: Audience) -> None:
-        if self._nursery:
-            subscriber.catching_up = subscriber.busy = True
-            self._nursery.start_soon(self._catch_up, subscriber, audience)
+        subscriber.catching_up = subscriber.busy = True
+        self._nursery.start_soon(self._catch_up, subscriber, audience)
 
     async def _catch_up(self, subscriber: Subscriber, audience: Audience) -> None:
         try:
@@ -221,7 +216,7 @@ class Fanout:
 
     async def _sweep(self) -> None:
         while True:
-            await trio.sleep(SWEEP_S)
+            await trio.sleep(self.limits.sweep_s)
             for n, (subscriber, audience) in enumerate(tuple(self._subscribers.items()), 1):
                 if subscriber.open:
                     self._look_after(subscriber, audience)

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from abc import abstractmethod
 from math import inf
 
 import trio
@@ -15,10 +16,6 @@ from .epoll import READ, WRITE, NonblockingSocket
 
 # Pipelined requests that wait for the one before; above this the socket is not read, and TCP holds the client back.
 MAX_BUFFERED = 64 << 10
-
-# Bytes discarded after the last response. Many clients send a whole body before they read any response: this is more
-# than twice the default `--max-body`, and ends a client that never stops.
-MAX_DRAINED = 64 << 20
 
 # Methods that may be a publish or a handshake. Anything else, TLS and HTTP/2 included, is for the app.
 OURS = (b"POST ", b"GET ")
@@ -50,13 +47,13 @@ class HttpConnection(NonblockingSocket):
         self._ended_by_client = False
         context.connections.add(self)
 
+    @abstractmethod
     def _read_head(self, data: bytes) -> None:
         """Begin a request, given its whole head. Raises `HookbotError` to refuse it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read_body(self, exchange: Exchange) -> None:
         """Take the received part of the body out of the buffer. Raises `HookbotError` to refuse the request."""
-        raise NotImplementedError
 
     @property
     def idle(self) -> bool:
@@ -93,7 +90,7 @@ class HttpConnection(NonblockingSocket):
             self._buffer += data
         else:
             self._drained += len(data)
-            if self._drained > MAX_DRAINED:
+            if self._drained > self._context.limits.max_drained_bytes:
                 self.end("kept sending after the last response")
         self._advance()
 

@@ -25,9 +25,6 @@ OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 # The listening socket stays readable meanwhile: without a pause, the loop would spin until a file is closed.
 OUT_OF_FILES_PAUSE_S = 0.2
 
-# The deadlines are ten seconds and more, but for `linger_s`; a timer per connection would cost more than this look.
-SWEEP_S = 1.0
-
 logger = logging.getLogger("hookbot.door")
 
 
@@ -64,7 +61,7 @@ class FastPath:
     ) -> None:
         self._context = Context(services, fanout, epoll, limits, hand_over, self._start_soon)
         self._listeners: list[_Listener] = []
-        self._nursery: trio.Nursery | None = None
+        self._nursery: trio.Nursery
 
     def __len__(self) -> int:
         return len(self._context.connections)
@@ -75,15 +72,15 @@ class FastPath:
             self._nursery = nursery
             task_status.started()
             while True:
-                await trio.sleep(SWEEP_S)
+                await trio.sleep(self._context.limits.sweep_s)
                 now = trio.current_time()
                 for connection in tuple(self._context.connections):
                     if connection.deadline < now:
                         connection.time_out()
 
-    def listen(self, sock: socket.socket) -> None:
-        """Accept connections from a listening socket until `close`."""
-        self._listeners.append(_Listener(sock, self._context))
+    def listen(self, sock: socket.socket, *, pause_s: float = OUT_OF_FILES_PAUSE_S) -> None:
+        """Accept connections from a listening socket until `close`; pause when the process is out of files."""
+        self._listeners.append(_Listener(sock, self._context, pause_s))
 
     async def close(self, deadline: float) -> None:
         """Stop accepting, answer the requests under way, and end what is left at `deadline`."""
@@ -103,16 +100,16 @@ class FastPath:
             connection.end("the hub shut down")
 
     def _start_soon(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        if self._nursery:
-            self._nursery.start_soon(function, *args)
+        self._nursery.start_soon(function, *args)
 
 
 class _Listener:
     """A listening socket in the epoll loop."""
 
-    def __init__(self, sock: socket.socket, context: Context) -> None:
+    def __init__(self, sock: socket.socket, context: Context, pause_s: float) -> None:
         self._sock = sock
         self._context = context
+        self._pause_s = pause_s
         self._open = True
         self._full = False
         sock.setblocking(False)
@@ -154,7 +151,7 @@ class _Listener:
             raise
 
     def _pause(self, error: OSError) -> None:
-        """Leave the waiting connections in the kernel's queue for `OUT_OF_FILES_PAUSE_S`."""
+        """Leave the waiting connections in the kernel's queue for `pause_s`."""
         # Logged once until a connection is accepted again, not five times a second.
         if not self._full:
             self._full = True
@@ -163,6 +160,6 @@ class _Listener:
         self._context.start_soon(self._resume)
 
     async def _resume(self) -> None:
-        await trio.sleep(OUT_OF_FILES_PAUSE_S)
+        await trio.sleep(self._pause_s)
         if self._open:
             self._context.epoll.change(self._sock.fileno(), READ)

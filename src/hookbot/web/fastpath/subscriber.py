@@ -23,9 +23,6 @@ from ...protocol.websocket import (
 from ..limits import ConnectionLimits
 from .epoll import READ, WRITE, EpollLoop, NonblockingSocket
 
-# Time for the client's half of the closing handshake: some round trips, and whatever is still in its buffers.
-CLOSE_S = 5.0
-
 logger = logging.getLogger("hookbot.subscriber")
 
 
@@ -45,7 +42,7 @@ class Subscriber(NonblockingSocket):
     """A websocket of the fan-out, and its position in the log.
 
     Closing handshake (RFC 6455, section 7.1): whichever side begins it, we half-close after our close frame, and close
-    the socket when the client closes its side, or after `CLOSE_S`.
+    the socket when the client closes its side, or after `close_s`.
     """
 
     __slots__ = (
@@ -83,7 +80,7 @@ class Subscriber(NonblockingSocket):
         """The reason to end the connection because it exceeded a limit, or None."""
         limits = self._owner.limits
         if self.closing_since is not None:
-            return "did not finish the closing handshake" if now - self.closing_since > CLOSE_S else None
+            return "did not finish the closing handshake" if now - self.closing_since > limits.close_s else None
         if self.stalled:
             return f"took nothing for {limits.stall_s:.0f} s" if now - self.moved_at > limits.stall_s else None
         return f"sent nothing for {limits.deaf_s:.0f} s" if now - self.heard_at > limits.deaf_s else None

@@ -1,0 +1,76 @@
+"""Audiences: frames that are encoded once, joined for a send, and prepared in a thread when they are large."""
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hookbot.broker.channels import Channel, Entry
+from hookbot.protocol.envelope import LARGE_BODY
+from hookbot.protocol.frames import HookbotV1, Raw
+from hookbot.protocol.message import Message, format_id
+from hookbot.protocol.topics import TopicFilter
+from hookbot.protocol.websocket import BINARY, frame
+from hookbot.web.fastpath.audience import SEND_BYTES, Audience
+from support import GUARD_S
+from support.fast_path import open_fast_path
+
+
+async def test_a_message_is_encoded_once_for_all_who_listen_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = []
+    for framing in (HookbotV1, Raw):
+
+        def count(self: HookbotV1 | Raw, message: Message, original: Callable[..., Any] = framing.message) -> bytes:
+            encoded.append(self.key)
+            frame: bytes = original(self, message)
+            return frame
+
+        monkeypatch.setattr(framing, "message", count)
+    async with open_fast_path() as hub:
+        listeners = [await hub.listen() for _ in range(20)]
+        listeners += [await hub.listen(subprotocol="hookbot.v1") for _ in range(20)]
+        for listener in listeners[20:]:
+            await listener.payload()
+        await hub.publish()
+        payloads = [await listener.payload() for listener in listeners]
+
+        assert sorted(map(str, encoded)) == ["('raw', False)", "v1"]
+        assert len(set(payloads)) == 2
+
+
+def test_what_is_joined_for_one_send_is_bounded() -> None:
+    messages = [Message("topic", bytes(1000), id=format_id("somelogs", n)) for n in range(1, 501)]
+    audience = Audience(Channel(TopicFilter(("topic",)), 0), Raw(False), lambda _: None)
+
+    sends = list(audience.sends([Entry(message, message.position) for message in messages]))
+
+    assert all(len(data) < SEND_BYTES + 2000 for data, _ in sends)
+    assert b"".join(data for data, _ in sends) == b"".join(frame(BINARY, message.body) for message in messages)
+    assert [reached for _, reached in sends][-1] == 500
+
+
+async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, threads = threading.Event(), []
+    original = HookbotV1.message
+
+    def slow(self: HookbotV1, message: Message) -> bytes:
+        threads.append(threading.current_thread() is threading.main_thread())
+        if len(message.body) > LARGE_BODY:
+            assert go_on.wait(GUARD_S)
+        return original(self, message)
+
+    monkeypatch.setattr(HookbotV1, "message", slow)
+    async with open_fast_path() as hub:
+        listener = await hub.listen(subprotocol="hookbot.v1")
+        other = await hub.listen()
+        await listener.payload()
+        for body in (b"1", b"2" * (LARGE_BODY + 1), b"3"):
+            await hub.publish("topic", body)
+
+        assert [payload[:1] for payload in await other.payloads(3)] == [b"1", b"2", b"3"]
+        assert json.loads(await listener.payload())["body"] == "1"
+        go_on.set()
+        assert [json.loads(payload)["body"][0] for payload in await listener.payloads(2)] == ["2", "3"]
+        assert threads == [True, False, True]
