@@ -1,4 +1,4 @@
-"""docs/commands.md and its neighbours: everything is there, and everything that is there can be typed."""
+"""docs/commands.md and other pages: they name every command and option, and every example can be typed."""
 
 import re
 import shlex

@@ -24,7 +24,7 @@ SECURITY = (DOCS / "security.md").read_text()
 
 
 def section(text: str, title: str) -> str:
-    """What stands beneath a heading, up to the next one of its rank."""
+    """The text beneath a heading, up to the next heading of level 2."""
     found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     assert found
     return found[1]

@@ -17,6 +17,7 @@ from support import KEY
 ROOT = Path(__file__).parents[2]
 PAGES = {page.name: page.read_text() for page in (ROOT / "docs").glob("*.md")}
 EVERYTHING = "".join(PAGES.values())
+SOURCE = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
 
 
 async def test_every_metric_is_documented() -> None:
@@ -47,3 +48,22 @@ def test_every_page_can_be_found_from_readme() -> None:
     readme = (ROOT / "README.md").read_text()
 
     assert {name for name in PAGES if f"docs/{name}" not in readme} == set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A token opens one path, or all paths beneath it: hookbot make-tokens makes one.",
+        "Payload URL:   ",
+        "a repeat is recognised by",
+        "given up and kept in",
+        "listening to ",
+        "no mistakes found",
+        "storing messages",
+        "succeeded after",
+        "the certificate is valid until",
+    ],
+)
+def test_what_a_page_shows_as_output_is_what_the_code_prints(text: str) -> None:
+    assert text in SOURCE
+    assert text in EVERYTHING
