@@ -5,14 +5,13 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-import trio
 from trio.testing import MockClock
 
 from hookbot.broker.positions import SWEEP_INTERVAL_S
 from hookbot.log.contract import Page
 from hookbot.protocol.since import AfterId, FromOldest
 from hookbot.protocol.topics import TopicFilter
-from support.clock import Clock
+from support.clock import Clock, pass_time
 from support.consumers import ConsumerHub, WorkingLog, ack, open_hub, take
 
 SWEPT_S = SWEEP_INTERVAL_S + 1
@@ -39,8 +38,8 @@ async def test_many_acks_become_few_commits(hub: ConsumerHub, autojump_clock: Mo
         for position in range(1, 201):
             ack(a, hub, position)
             ack(b, hub, position)
-            await trio.sleep(0.001)
-        await trio.sleep(1)
+            await pass_time(0.001)
+        await pass_time(1)
 
         assert hub.log.cursor_commits == 3
         assert await hub.saved() == {"cursor /sub/t a": 200, "cursor /sub/t b": 200}
@@ -53,7 +52,7 @@ async def test_an_ack_is_saved_soon_while_its_client_stays_connected(
     async with hub.open(cursor="c", since=FromOldest()) as cursor:
         await take(cursor, 2)
         ack(cursor, hub, 1)
-        await trio.sleep(0.2)
+        await pass_time(0.2)
 
         assert await hub.saved() == {"cursor /sub/t c": 1}
 
@@ -62,15 +61,15 @@ async def test_a_quiet_cursor_that_is_connected_follows_the_head_without_a_commi
     hub: ConsumerHub, autojump_clock: MockClock
 ) -> None:
     async with hub.open(cursor="c") as cursor:
-        await trio.sleep(1)
+        await pass_time(1)
         hub.log.cursor_commits = 0
         for _ in range(20):
             await hub.publish("other")
             cursor.skip_unwanted()
-            await trio.sleep(0.5)
+            await pass_time(0.5)
         assert hub.log.cursor_commits == 0
 
-        await trio.sleep(SWEPT_S)
+        await pass_time(SWEPT_S)
         assert await hub.saved() == {"cursor /sub/t c": 20}
         assert hub.log.cursor_commits == 1
 
@@ -81,7 +80,7 @@ async def test_a_quiet_cursor_of_which_nobody_holds_on_follows_the_head_so_that_
     async with hub.open(cursor="c"):
         pass
     await hub.publish("other", "other", "other")
-    await trio.sleep(SWEPT_S)
+    await pass_time(SWEPT_S)
     await hub.trim(0)
 
     async with hub.open(cursor="c") as cursor:
@@ -93,7 +92,7 @@ async def test_a_cursor_for_which_messages_wait_stays_before_them(hub: ConsumerH
     async with hub.open(cursor="c"):
         pass
     await hub.publish("other", "t", "other")
-    await trio.sleep(2 * SWEPT_S)
+    await pass_time(2 * SWEPT_S)
 
     assert await hub.saved() == {"cursor /sub/t c": 1}
     async with hub.open(cursor="c") as cursor:
@@ -106,12 +105,12 @@ async def test_a_cursor_that_had_messages_follows_the_head_again_when_it_is_done
     async with hub.open(cursor="c"):
         pass
     await hub.publish("t")
-    await trio.sleep(SWEPT_S)
+    await pass_time(SWEPT_S)
     async with hub.open(cursor="c") as cursor:
         await take(cursor, 1)
         ack(cursor, hub, 1)
     await hub.publish("other")
-    await trio.sleep(SWEPT_S)
+    await pass_time(SWEPT_S)
 
     assert await hub.saved() == {"cursor /sub/t c": 2}
 
@@ -123,7 +122,7 @@ async def test_a_cursor_that_retention_has_overtaken_stays_where_it_is_so_that_t
         pass
     await hub.publish("t", "other")
     await hub.trim(0)
-    await trio.sleep(2 * SWEPT_S)
+    await pass_time(2 * SWEPT_S)
 
     async with hub.open(cursor="c") as cursor:
         assert await take(cursor, 1) == [(None, 3)]
@@ -131,15 +130,15 @@ async def test_a_cursor_that_retention_has_overtaken_stays_where_it_is_so_that_t
 
 async def test_a_cursor_is_not_moved_while_the_log_cannot_be_read(hub: ConsumerHub, autojump_clock: MockClock) -> None:
     async with hub.open(cursor="c"):
-        await trio.sleep(1)
-    await trio.sleep(1)
+        await pass_time(1)
+    await pass_time(1)
     await hub.publish("other")
     hub.log.broken = True
-    await trio.sleep(SWEPT_S)
+    await pass_time(SWEPT_S)
     hub.log.broken = False
 
     assert await hub.saved() == {"cursor /sub/t c": 0}
-    await trio.sleep(SWEPT_S)
+    await pass_time(SWEPT_S)
     assert await hub.saved() == {"cursor /sub/t c": 1}
 
 
@@ -151,9 +150,9 @@ async def test_what_could_not_be_saved_is_saved_when_the_log_works_again(
         await take(cursor, 1)
         hub.log.broken = True
         ack(cursor, hub, 1)
-        await trio.sleep(5)
+        await pass_time(5)
         hub.log.broken = False
-        await trio.sleep(5)
+        await pass_time(5)
 
         assert await hub.saved() == {"cursor /sub/t c": 1}
     assert "positions of cursors and groups were not saved, trying again: the disk is full" in caplog.text
@@ -178,11 +177,11 @@ async def test_a_cursor_that_nobody_has_used_for_thirty_days_ends(log: WorkingLo
             pass
         await hub.publish("t")
         clock.skip(days=29.9)
-        await trio.sleep(SWEPT_S)
+        await pass_time(SWEPT_S)
         assert await hub.saved() == {"cursor /sub/t c": 0}
 
         clock.skip(days=0.2)
-        await trio.sleep(SWEPT_S)
+        await pass_time(SWEPT_S)
         assert await log.cursors() == []
 
         async with hub.open(cursor="c") as cursor:
@@ -195,7 +194,7 @@ async def test_the_thirty_days_begin_when_the_connection_ends(log: WorkingLog, a
         async with hub.open(cursor="c"):
             clock.skip(days=0.9)
         clock.skip(days=29.5)
-        await trio.sleep(SWEPT_S)
+        await pass_time(SWEPT_S)
 
         assert await hub.saved() == {"cursor /sub/t c": 0}
 
@@ -207,7 +206,7 @@ async def test_a_cursor_that_is_connected_is_in_use_however_quiet_it_is_and_when
     async with open_hub(log, clock=clock) as hub, hub.open(cursor="c"):
         for _ in range(40):
             clock.skip(days=1)
-            await trio.sleep(SWEPT_S)
+            await pass_time(SWEPT_S)
         saved = {cursor.name: cursor.position for cursor in await log.cursors("used ")}
 
     assert saved["used cursor /sub/t c"] > clock() // 1_000_000 - 3 * 86400
@@ -224,7 +223,7 @@ async def test_that_the_hub_moves_a_quiet_cursor_does_not_count_as_use(
                     pass
             await hub.publish("other")
             clock.skip(days=9)
-            await trio.sleep(SWEPT_S)
+            await pass_time(SWEPT_S)
             left = list(await hub.saved())
 
     assert left == []
@@ -250,6 +249,6 @@ async def test_cursors_that_are_deleted_moved_or_used_while_all_are_looked_after
 
     monkeypatch.setattr(hub.log, "read", meddle_and_read)
     async with cursors:
-        await trio.sleep(SWEPT_S)
+        await pass_time(SWEPT_S)
 
         assert await hub.saved() == {"cursor /sub/t a": 1, "cursor /sub/t c": 0}

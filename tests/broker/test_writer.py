@@ -16,6 +16,7 @@ from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Message, Once
+from support.clock import pass_time
 
 KIB = 1024
 NO_CURSORS: Mapping[str, int | None] = {}
@@ -278,7 +279,7 @@ async def test_a_writer_that_waits_can_be_closed(line: Line) -> None:
 
 
 async def test_what_is_too_old_is_looked_for_now_and_then(running: Line, autojump_clock: MockClock) -> None:
-    await trio.sleep(10 * TRIM_INTERVAL_S)
+    await pass_time(10 * TRIM_INTERVAL_S)
     assert [when - running.log.trims[0][0] for when, _, _ in running.log.trims] == pytest.approx(
         [n * TRIM_INTERVAL_S for n in range(len(running.log.trims))]
     )
@@ -305,7 +306,7 @@ async def test_when_deleting_fails_publishing_goes_on_and_it_is_said_once(
     running: Line, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     running.log.error = Unavailable("disk full")
-    await trio.sleep(5 * TRIM_INTERVAL_S)
+    await pass_time(5 * TRIM_INTERVAL_S)
     running.log.error = None
     running.submit("a")
     await wait_all_tasks_blocked()

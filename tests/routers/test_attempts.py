@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from hookbot.protocol.message import Message
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.outbox import DraftCollector
+from support.clock import pass_time
 from support.misbehaving_routers import Copy, Misbehaving, hang, raise_error
 
 
@@ -133,7 +134,7 @@ async def test_two_routers_that_hear_everything_and_always_fail_do_not_feed_on_e
         await hub.publish("in/1", b"bad")
         await hub.wait_for("hookbot/failed/one")
         await hub.wait_for("hookbot/failed/two")
-        await trio.sleep(1000)
+        await pass_time(1000)
 
     assert len(await hub.stored("")) == 3
 

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from hookbot.errors import Unavailable
 from hookbot.protocol.message import Draft, Message
 from hookbot.routers.outbox import DraftCollector
+from support.clock import pass_time
 from support.misbehaving_routers import Copy
 
 
@@ -81,7 +82,7 @@ async def test_what_the_log_cannot_take_is_stored_later_once_and_in_order(
     monkeypatch.setattr(hub.broker.log, "append", failing_append)
     async with hub.run(copy=Copy()):
         copies = await hub.wait_for("copy", 10)
-        await trio.sleep(1000)
+        await pass_time(1000)
 
     assert [copy.body for copy in copies] == [b"%d" % number for number in range(10)]
     assert len(await hub.stored("copy")) == 10

@@ -11,6 +11,7 @@ from hookbot.log.retention import Retention
 from hookbot.protocol.message import Message
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.outbox import DraftCollector
+from support.clock import pass_time
 from support.misbehaving_routers import Copy, Misbehaving, hang
 
 
@@ -22,7 +23,7 @@ async def test_a_router_that_publishes_to_its_own_input_never_sees_its_own(hub: 
     async with hub.run(one=Circle(), two=Circle()):
         await hub.publish("in/1", b"x")
         await hub.wait_for("in/1", 5)
-        await trio.sleep(1000)
+        await pass_time(1000)
 
     hops = [message.hops for message in await hub.stored("")]
     assert sorted(hops) == [(), ("one",), ("one", "two"), ("two",), ("two", "one")]
@@ -109,7 +110,7 @@ async def test_the_position_of_a_quiet_router_moves_on_so_that_retention_does_no
         for _ in range(5):
             await hub.publish("elsewhere", b"x")
         [state] = routers.snapshot()
-        await trio.sleep(1000)
+        await pass_time(1000)
         [cursor] = await hub.broker.log.cursors("router/")
 
     assert state["lag"] == 0
@@ -121,10 +122,10 @@ async def test_lag_is_what_a_router_has_not_looked_at_yet(hub: Any, autojump_clo
         await hub.publish("in/1", b"bad")
         for _ in range(4):
             await hub.publish("in/1", b"good")
-        await trio.sleep(1)
+        await pass_time(1)
         [behind] = routers.snapshot()
         await hub.wait_for("copy", 4)
-        await trio.sleep(1)
+        await pass_time(1)
         [after] = routers.snapshot()
 
     assert (behind["lag"], after["lag"]) == (5, 0)

@@ -1,69 +1,143 @@
+"""A router that blocks the event loop is found out."""
+
+import logging
+import sys
+import threading
 import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
 import trio
 
+from hookbot.broker.broker import Broker
 from hookbot.protocol.message import Message
-from hookbot.routers import watchdog
-from hookbot.routers.outbox import DraftCollector
+from hookbot.routers import Publish, Router
+from hookbot.routers.attempts import RouterLimits
+from hookbot.routers.supervision import SupervisedRouter
+from hookbot.routers.watchdog import _find_router, _Watchdog, watch
+from support import GUARD_S
+
+logger = logging.getLogger("hookbot.routers.watchdog")
 
 
-class Sleepy:
-    name = "sleepy"
-    topics = ("in/",)
+class Reports(logging.Handler):
+    """The reports of the watchdog: that the loop is blocked, and that it is no longer."""
 
-    async def route(self, message: Message, publish: DraftCollector) -> None:
-        time.sleep(0.5)
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocked = threading.Event()
+        self.over = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        (self.over if self.blocked.is_set() else self.blocked).set()
+
+
+@pytest.fixture
+def reports() -> Iterator[Reports]:
+    handler = Reports()
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+class Blocking:
+    """Blocks the loop until that is reported."""
+
+    name = "blocking"
+    topics: Sequence[str] = ("in/",)
+
+    def __init__(self, reports: Reports) -> None:
+        self.reports = reports
+
+    async def route(self, message: Message, publish: Publish) -> None:
+        assert self.reports.blocked.wait(GUARD_S)
         await publish("out", message)
 
 
-class Patient(Sleepy):
-    async def route(self, message: Message, publish: DraftCollector) -> None:
-        await trio.to_thread.run_sync(time.sleep, 0.5)
-        await publish("out", message)
+class InAThread:
+    """Works in a thread, where it looks for the router that the loop is in."""
+
+    name = "patient"
+    topics: Sequence[str] = ("in/",)
+
+    async def route(self, message: Message, publish: Publish) -> None:
+        found = await trio.to_thread.run_sync(self.look, threading.get_ident())
+        await publish("out", str(found).encode())
+
+    def look(self, loop_thread: int) -> tuple[str, str] | None:
+        # The loop has left the router once it does anything else.
+        trio.from_thread.run_sync(lambda: None)
+        return _find_router(sys._current_frames()[loop_thread])
+
+
+@asynccontextmanager
+async def watched(broker: Broker, router: Router) -> AsyncIterator[SupervisedRouter]:
+    """A router that runs and is watched."""
+    supervised = SupervisedRouter(broker, router.name, lambda: router, RouterLimits(), broker.head)
+    with watch({router.name: supervised}, blocked_s=0.1, interval_s=0.01):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervised.run)
+            yield supervised
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_router_that_blocks_the_loop_is_named_with_the_place(
-    hub: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    hub: Any, reports: Reports, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(watchdog, "INTERVAL_S", 0.01)
-    monkeypatch.setattr(watchdog, "BLOCKED_S", 0.1)
-    async with hub.run(sleepy=Sleepy()) as routers:
+    async with watched(hub.broker, Blocking(reports)) as router:
         await hub.publish("in/1")
         await hub.wait_for("out")
-        [state] = routers.snapshot()
 
-    assert state["blocked"] == 1
-    assert "router sleepy blocks the hub" in caplog.text
-    assert "test_watchdog.py:" in caplog.text
-    assert "Sleepy.route" in caplog.text
+    assert router.stats.blocked == 1
+    assert "router blocking blocks the hub" in caplog.text
+    assert "Blocking.route" in caplog.text or "threading.py:" in caplog.text
 
 
-async def test_a_router_that_works_in_a_thread_blocks_nothing(
-    hub: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+async def test_when_the_loop_runs_again_it_is_said_for_how_long_it_did_not(
+    hub: Any, reports: Reports, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(watchdog, "INTERVAL_S", 0.01)
-    monkeypatch.setattr(watchdog, "BLOCKED_S", 0.1)
-    async with hub.run(patient=Patient()) as routers:
+    async with watched(hub.broker, Blocking(reports)):
         await hub.publish("in/1")
         await hub.wait_for("out")
-        [state] = routers.snapshot()
+        assert await trio.to_thread.run_sync(reports.over.wait, GUARD_S)
 
-    assert state["blocked"] == 0
-    assert "blocks the hub" not in caplog.text
+    assert "router blocking blocked the hub for " in caplog.text
+
+
+async def test_a_router_that_works_in_a_thread_is_not_blamed(hub: Any) -> None:
+    async with watched(hub.broker, InAThread()):
+        await hub.publish("in/1")
+        [found] = await hub.wait_for("out")
+
+    assert found.body == b"None"
 
 
 async def test_a_hub_that_is_blocked_by_something_else_blames_no_router(
-    hub: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    hub: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(watchdog, "INTERVAL_S", 0.01)
-    monkeypatch.setattr(watchdog, "BLOCKED_S", 0.1)
-    async with hub.run(patient=Patient()) as routers:
-        time.sleep(0.5)
-        await hub.publish("in/1")
-        await hub.wait_for("out")
-        [state] = routers.snapshot()
+    async with watched(hub.broker, InAThread()) as router:
+        time.sleep(0.3)
 
-    assert state["blocked"] == 0
+    assert router.stats.blocked == 0
+    assert caplog.text == ""
+
+
+def test_the_watchdog_ends_with_the_loop_that_it_watches() -> None:
+    async def make() -> _Watchdog:
+        return _Watchdog({}, threading.Event(), blocked_s=1, interval_s=0.001)
+
+    watchdog = trio.run(make)
+
+    watchdog.run()
+
+
+async def test_a_loop_that_ends_while_it_is_blocked_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    ended = threading.Event()
+    ended.set()
+
+    _Watchdog({}, ended, blocked_s=0, interval_s=0.001)._report(threading.Event(), monotonic())
+
     assert caplog.text == ""

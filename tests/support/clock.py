@@ -1,6 +1,7 @@
 """The time, as the tests tell it."""
 
 import trio
+from trio.testing import MockClock
 
 START_US = 1_700_000_000_000_000
 
@@ -19,3 +20,9 @@ class Clock:
     def skip(self, *, days: float = 0, seconds: float = 0) -> None:
         """Go on by so much."""
         self.now_us += int((days * 86_400 + seconds) * 1e6)
+
+
+async def pass_time(seconds: float) -> None:
+    """Let time pass on the mock clock, and everything run that is due in it. A test never waits for real time."""
+    assert isinstance(trio.lowlevel.current_clock(), MockClock)
+    await trio.sleep(seconds)

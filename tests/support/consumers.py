@@ -86,6 +86,11 @@ class ConsumerHub:
         return {cursor.name: cursor.position for cursor in await self.log.cursors(f"{kind} ")}
 
 
+def join(hub: ConsumerHub, topic: str = "t", **asked: Any) -> AbstractAsyncContextManager[Any]:
+    """Membership of the group `g`."""
+    return hub.open(topic, group="g", **asked)
+
+
 def listening(topic: str = "t", **asked: Any) -> SubscribeRequest:
     return SubscribeRequest(TopicFilter.parse(topic), path=f"/sub/{topic}", topic=topic, format="v1", **asked)
 
@@ -119,6 +124,16 @@ async def take(consumer: CursorConsumer | Member, count: int) -> list[Any]:
     with trio.fail_after(GUARD_S):
         while len(taken) < count:
             taken += shown(await consumer.take())
+    return taken
+
+
+async def take_marked(member: Member, count: int) -> list[tuple[int, bool]]:
+    """The next messages, and whether each comes again."""
+    taken: list[tuple[int, bool]] = []
+    with trio.fail_after(GUARD_S):
+        while len(taken) < count:
+            entries = [item for item in await member.take() if isinstance(item, Entry)]
+            taken += [(number(entry), entry.message.redelivered) for entry in entries]
     return taken
 
 

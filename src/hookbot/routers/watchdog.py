@@ -22,13 +22,15 @@ _IN_A_ROUTER = (SupervisedRouter._run_once.__code__, RetryPolicy._attempt.__code
 
 
 @contextmanager
-def watch(routers: Mapping[str, SupervisedRouter]) -> Iterator[None]:
-    """Watch the event loop until the block ends; a router that blocks it is logged with its line of code.
+def watch(
+    routers: Mapping[str, SupervisedRouter], *, blocked_s: float = BLOCKED_S, interval_s: float = INTERVAL_S
+) -> Iterator[None]:
+    """Watch the event loop until the block ends; a router that blocks it for `blocked_s` is logged with its line.
 
-    It wakes the loop once per interval, and costs routers nothing.
+    It wakes the loop every `interval_s`, and costs routers nothing.
     """
     ended = threading.Event()
-    watchdog = _Watchdog(routers, trio.lowlevel.current_trio_token(), threading.get_ident(), ended)
+    watchdog = _Watchdog(routers, ended, blocked_s, interval_s)
     thread = threading.Thread(target=watchdog.run, name="router watchdog", daemon=True)
     thread.start()
     try:
@@ -38,27 +40,27 @@ def watch(routers: Mapping[str, SupervisedRouter]) -> Iterator[None]:
 
 
 class _Watchdog:
+    """Made in the thread of the event loop that it watches; `run` is for a thread of its own."""
+
     def __init__(
-        self,
-        routers: Mapping[str, SupervisedRouter],
-        token: trio.lowlevel.TrioToken,
-        loop_thread: int,
-        ended: threading.Event,
+        self, routers: Mapping[str, SupervisedRouter], ended: threading.Event, blocked_s: float, interval_s: float
     ) -> None:
         self._routers = routers
-        self._token = token
-        self._loop_thread = loop_thread
+        self._token = trio.lowlevel.current_trio_token()
+        self._loop_thread = threading.get_ident()
         self._ended = ended
+        self._blocked_s = blocked_s
+        self._interval_s = interval_s
 
     def run(self) -> None:
-        while not self._ended.wait(INTERVAL_S):
+        while not self._ended.wait(self._interval_s):
             alive = threading.Event()
             asked = monotonic()
             try:
                 self._token.run_sync_soon(alive.set)
             except trio.RunFinishedError:
                 return
-            if not alive.wait(BLOCKED_S):
+            if not alive.wait(self._blocked_s):
                 self._report(alive, asked)
 
     def _report(self, alive: threading.Event, asked: float) -> None:
@@ -67,7 +69,7 @@ class _Watchdog:
             name, place = found
             self._routers[name].stats.blocked += 1
             logger.error("router %s blocks the hub, in %s; move blocking calls to a thread", name, place)
-        while not alive.wait(INTERVAL_S):
+        while not alive.wait(self._interval_s):
             if self._ended.is_set():
                 return
         if found:
