@@ -14,12 +14,15 @@ import trio
 from hookbot import blocking, client
 from hookbot.errors import Unauthorized
 from hookbot.protocol.message import Message
-from support.scripted_hub import Peer, answering, mid, on_bytes, read_head, scripted_hub
+from support.scripted_hub import AT_ONCE, Peer, Script, answering, mid, on_bytes, read_head, scripted_hub
 
 T = TypeVar("T")
 
 
-def sending(*numbers: Any, then_cut: bool = False) -> Callable[..., Any]:
+listen = partial(blocking.listen, timing=AT_ONCE)
+
+
+def sending(*numbers: int, then_cut: bool = False) -> Script:
     async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(*numbers)
@@ -41,7 +44,7 @@ async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
 async def test_messages_come_over_several_connections_and_the_thread_ends_with_the_block() -> None:
     def script(url: str) -> list[str]:
-        with blocking.listen(url, limit=3) as messages:
+        with listen(url, limit=3) as messages:
             assert len(listeners()) == 1
             return [message.id for message in messages if isinstance(message, Message)]
 
@@ -54,7 +57,7 @@ async def test_leaving_early_ends_the_thread_and_tells_the_hub_what_is_done() ->
     told, acks = trio.open_memory_channel(10)
 
     def script(url: str) -> None:
-        with blocking.listen(url, cursor="c", manual_ack=True) as messages:
+        with listen(url, cursor="c", manual_ack=True) as messages:
             first = next(messages)
             assert isinstance(first, Message)
             messages.ack(first)
@@ -72,7 +75,7 @@ async def test_leaving_early_ends_the_thread_and_tells_the_hub_what_is_done() ->
 
 async def test_an_exhausted_stream_stays_exhausted() -> None:
     def script(url: str) -> tuple[list[Any], list[Any], Any]:
-        with blocking.listen(url, limit=1) as messages:
+        with listen(url, limit=1) as messages:
             return list(messages), list(messages), next(messages, "nothing")
 
     async with scripted_hub(sending(1)) as hub:
@@ -83,7 +86,7 @@ async def test_an_exhausted_stream_stays_exhausted() -> None:
 
 async def test_a_refusal_comes_out_on_entering() -> None:
     def script(url: str) -> None:
-        with pytest.raises(Unauthorized), blocking.listen(url):
+        with pytest.raises(Unauthorized), listen(url):
             pass
 
     async with scripted_hub(answering(401)) as hub:
@@ -93,7 +96,7 @@ async def test_a_refusal_comes_out_on_entering() -> None:
 
 async def test_a_refusal_comes_out_of_the_loop() -> None:
     def script(url: str) -> None:
-        with blocking.listen(url) as messages:
+        with listen(url) as messages:
             next(messages)
             with pytest.raises(Unauthorized):
                 next(messages)
@@ -108,7 +111,7 @@ async def test_what_breaks_inside_comes_out_as_well_and_nobody_waits_for_ever() 
             raise ZeroDivisionError
 
     def script(url: str) -> None:
-        with blocking.listen(url, on_event=on_event) as messages:
+        with listen(url, on_event=on_event) as messages:
             for _ in messages:
                 pass
 
@@ -120,7 +123,7 @@ async def test_what_breaks_inside_comes_out_as_well_and_nobody_waits_for_ever() 
 
 async def test_publish_returns_the_id() -> None:
     @on_bytes
-    async def stored(stream: trio.SocketStream) -> None:
+    async def stored(stream: trio.abc.Stream) -> None:
         await read_head(stream)
         await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nHookbot-Message-Id: id\r\n\r\nOK\n")
 

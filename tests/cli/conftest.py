@@ -1,11 +1,13 @@
 import os
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from hookbot import backoff
+from hookbot.backoff import Backoff
+from hookbot.client import Timing
 from hookbot.testing import open_test_hub
 from hookbot.testing.hub import TestHub
 from support.commands import Caller
@@ -36,11 +38,9 @@ def thread() -> Iterator[ThreadHub]:
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[str]) -> Caller:
+def call(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Caller:
     """Calls commands here; what they try again, they try again soon."""
-    monkeypatch.setattr(backoff, "SHORTEST_S", 0.02)
-    monkeypatch.setattr(backoff, "LONGEST_S", 0.05)
-    return Caller(monkeypatch, capfdbinary)
+    return Caller(monkeypatch, capfdbinary, Timing(backoff=partial(Backoff, 0.02, 0.05)))
 
 
 @pytest.fixture

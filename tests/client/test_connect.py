@@ -8,12 +8,11 @@ import pytest
 import trio
 import trustme
 
-from hookbot import client
+from hookbot.client import Disconnected, Event
 from hookbot.client.address import Address
 from hookbot.client.connect import proxy_of
-from hookbot.client.session import Disconnected
 from hookbot.errors import Refused, Unavailable
-from support.scripted_hub import Peer, on_bytes, read_head, scripted_hub
+from support.scripted_hub import Peer, Script, listen, next_message, on_bytes, publish, read_head, scripted_hub
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -44,6 +43,12 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
     return path
 
 
+def why(event: Event) -> str:
+    """Why a connection was lost."""
+    assert isinstance(event, Disconnected)
+    return event.why
+
+
 async def one_message(peer: Peer) -> None:
     await peer.hello()
     await peer.messages(1)
@@ -51,7 +56,7 @@ async def one_message(peer: Peer) -> None:
 
 
 @on_bytes
-async def stored(stream: trio.SSLStream) -> None:
+async def stored(stream: trio.abc.Stream) -> None:
     await read_head(stream)
     await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nHookbot-Message-Id: id\r\n\r\nOK\n")
 
@@ -61,11 +66,13 @@ class Proxy:
 
     def __init__(self, answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n") -> None:
         self.answer = answer
-        self.heads = []
+        self.heads: list[bytes] = []
 
-    on_bytes = True
+    @property
+    def script(self) -> Script:
+        return on_bytes(self._serve)
 
-    async def __call__(self, stream: trio.SocketStream) -> None:
+    async def _serve(self, stream: trio.abc.Stream) -> None:
         head = await read_head(stream)
         self.heads.append(head)
         await stream.send_all(self.answer)
@@ -76,7 +83,7 @@ class Proxy:
             for source, sink in ((stream, beyond), (beyond, stream)):
                 nursery.start_soon(self._pump, source, sink, nursery.cancel_scope)
 
-    async def _pump(self, source: trio.SocketStream, sink: trio.SocketStream, scope: trio.CancelScope) -> None:
+    async def _pump(self, source: trio.abc.Stream, sink: trio.abc.Stream, scope: trio.CancelScope) -> None:
         async for data in source:
             await sink.send_all(data)
         scope.cancel()
@@ -126,24 +133,24 @@ async def test_listening_goes_through_a_proxy(
     monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext, ca_file: Path, secure: bool
 ) -> None:
     proxy = Proxy()
-    async with scripted_hub(one_message, ssl_context=tls if secure else None) as hub, scripted_hub(proxy) as at:
+    async with scripted_hub(one_message, ssl_context=tls if secure else None) as hub, scripted_hub(proxy.script) as at:
         monkeypatch.setenv("HTTPS_PROXY" if secure else "http_proxy", f"http://user:pa%20ss@127.0.0.1:{at.port}")
         url = hub.url.replace("ws:", "wss:") if secure else hub.url
-        async with client.listen(url, ca_file=ca_file) as messages:
+        async with listen(url, ca_file=ca_file) as messages:
             await anext(messages)
     [head] = proxy.heads
     assert head.startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n" % hub.port)
     assert base64.b64encode(b"user:pa ss") in head
-    assert len(hub.peers) == 1
+    assert hub.connections == 1
 
 
 async def test_publishing_goes_through_a_proxy(
     monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext, ca_file: Path
 ) -> None:
     proxy = Proxy()
-    async with scripted_hub(stored, ssl_context=tls) as hub, scripted_hub(proxy) as at:
+    async with scripted_hub(stored, ssl_context=tls) as hub, scripted_hub(proxy.script) as at:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:pa%20ss@127.0.0.1:{at.port}")
-        assert await client.publish(hub.pub.replace("http:", "https:"), b"x", ca_file=ca_file) == "id"
+        assert await publish(hub.pub.replace("http:", "https:"), b"x", ca_file=ca_file) == "id"
     [head] = proxy.heads
     assert head.startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n" % hub.port)
     assert base64.b64encode(b"user:pa ss") in head
@@ -151,18 +158,22 @@ async def test_publishing_goes_through_a_proxy(
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 407 Who are you?\r\nContent-Length: 0\r\n\r\n", b"", b"\0\1\2\r\n\r\n"])
 async def test_a_proxy_that_does_not_let_us_through_is_named(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
-    events = []
-    async with scripted_hub(one_message) as hub, scripted_hub(Proxy(answer)) as at, trio.open_nursery() as nursery:
+    events: list[Event] = []
+    async with (
+        scripted_hub(one_message) as hub,
+        scripted_hub(Proxy(answer).script) as at,
+        trio.open_nursery() as nursery,
+    ):
         monkeypatch.setenv("http_proxy", f"http://user:s3cret@127.0.0.1:{at.port}")
 
-        def on_event(event: Disconnected) -> None:
+        def on_event(event: Event) -> None:
             events.append(event)
             nursery.cancel_scope.cancel()
 
-        async with client.listen(hub.url, on_event=on_event):
+        async with listen(hub.url, on_event=on_event):
             pass
-    assert f"the proxy 127.0.0.1:{at.port}" in events[0].why
-    assert "s3cret" not in events[0].why
+    assert f"the proxy 127.0.0.1:{at.port}" in why(events[0])
+    assert "s3cret" not in why(events[0])
 
 
 # -- certificates
@@ -172,49 +183,49 @@ async def test_a_hub_with_a_certificate_of_our_own_authority_is_listened_to_and_
     tls: ssl.SSLContext, ca_file: Path
 ) -> None:
     async with scripted_hub(one_message, stored, ssl_context=tls) as hub:
-        async with client.listen(hub.url.replace("ws:", "wss:"), ca_file=ca_file) as messages:
-            assert (await anext(messages)).topic == "t"
-        assert await client.publish(hub.pub.replace("http:", "https:"), b"x", ca_file=ca_file) == "id"
+        async with listen(hub.url.replace("ws:", "wss:"), ca_file=ca_file) as messages:
+            assert (await next_message(messages)).topic == "t"
+        assert await publish(hub.pub.replace("http:", "https:"), b"x", ca_file=ca_file) == "id"
 
 
 async def test_a_hub_with_a_certificate_of_an_unknown_authority_is_not_talked_to(tls: ssl.SSLContext) -> None:
-    events = []
+    events: list[Event] = []
     async with scripted_hub(one_message, ssl_context=tls) as hub, trio.open_nursery() as nursery:
 
-        def on_event(event: Disconnected) -> None:
+        def on_event(event: Event) -> None:
             events.append(event)
             nursery.cancel_scope.cancel()
 
-        async with client.listen(hub.url.replace("ws:", "wss:"), on_event=on_event):
+        async with listen(hub.url.replace("ws:", "wss:"), on_event=on_event):
             pass
-        assert "the certificate is not valid" in events[0].why
+        assert "the certificate is not valid" in why(events[0])
         with pytest.raises(Unavailable, match=r"(?i)certificate"):
-            await client.publish(hub.pub.replace("http:", "https:"), b"x", patience_s=0)
+            await publish(hub.pub.replace("http:", "https:"), b"x", patience_s=0)
     assert hub.peers == []
 
 
 async def test_a_hub_without_tls_is_not_mistaken_for_one_with_it(ca_file: Path) -> None:
-    events = []
+    events: list[Event] = []
     async with scripted_hub(one_message) as hub, trio.open_nursery() as nursery:
 
-        def on_event(event: Disconnected) -> None:
+        def on_event(event: Event) -> None:
             events.append(event)
             nursery.cancel_scope.cancel()
 
-        async with client.listen(hub.url.replace("ws:", "wss:"), ca_file=ca_file, on_event=on_event):
+        async with listen(hub.url.replace("ws:", "wss:"), ca_file=ca_file, on_event=on_event):
             pass
-    assert "TLS handshake with" in events[0].why
+    assert "TLS handshake with" in why(events[0])
 
 
 async def test_a_name_that_does_not_exist_is_said_to_be_so() -> None:
-    events = []
+    events: list[Event] = []
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
 
-            def on_event(event: Disconnected) -> None:
+            def on_event(event: Event) -> None:
                 events.append(event)
                 nursery.cancel_scope.cancel()
 
-            async with client.listen("http://hub.invalid/sub/a", on_event=on_event):
+            async with listen("http://hub.invalid/sub/a", on_event=on_event):
                 pass
-    assert "cannot connect to hub.invalid: " in events[0].why
+    assert "cannot connect to hub.invalid: " in why(events[0])

@@ -1,15 +1,12 @@
 """Header fields, and questions to a hub's own paths."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import trio
 
 from hookbot.client.address import Address
 from hookbot.client.http import ask, encoded, end_to_end
 from hookbot.errors import Forbidden, Lost, Refused
-from support.scripted_hub import answering, on_bytes, read_head, scripted_hub
+from support.scripted_hub import Script, answering, on_bytes, read_head, scripted_hub
 
 
 def test_header_fields_are_latin_1() -> None:
@@ -34,7 +31,7 @@ async def test_a_question_carries_the_token_and_is_answered_with_json() -> None:
     heads = []
 
     @on_bytes
-    async def script(stream: trio.SocketStream) -> None:
+    async def script(stream: trio.abc.Stream) -> None:
         heads.append(await read_head(stream))
         await stream.send_all(b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"a":1}')
 
@@ -53,9 +50,7 @@ async def test_a_question_carries_the_token_and_is_answered_with_json() -> None:
         (on_bytes(read_head), Lost, "no answer from http://127"),
     ],
 )
-async def test_a_question_that_is_not_answered_says_why(
-    script: Callable[..., Any], error: type[Exception], says: str
-) -> None:
+async def test_a_question_that_is_not_answered_says_why(script: Script, error: type[Exception], says: str) -> None:
     async with scripted_hub(script) as hub:
         with pytest.raises(error, match=says):
             await ask(Address.parse(f"http://127.0.0.1:{hub.port}/hookbot/v1/cursors"))

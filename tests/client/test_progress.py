@@ -1,7 +1,7 @@
 """The progress of a listener: what it resumes from, and what it acknowledges."""
 
 import json
-from typing import Any
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -49,10 +49,11 @@ def test_a_place_moves_with_messages_and_heartbeats_and_not_with_gaps_and_raw_fr
 
 @given(st.lists(st.sampled_from(["out", "done", "sent", "cut"]), max_size=60), st.randoms(use_true_random=False))
 def test_a_cursor_is_never_acknowledged_past_what_is_in_hand_and_in_the_end_completely(
-    steps: list[str], random: Any
+    steps: list[str], random: Random
 ) -> None:
     progress = AckedProgress(None, each=False)
-    out, open_, acked = 0, [], 0
+    out, acked = 0, 0
+    open_: list[int] = []
     for step in steps:
         if step == "out":
             out += 1
@@ -91,7 +92,7 @@ def test_a_group_is_told_of_each_message_once() -> None:
     progress.done(mid(1))
     progress.done(mid(1))
     progress.done(mid(99))
-    assert json.loads(progress.take_ack()) == {"type": "ack", "ids": [mid(3), mid(1)]}
+    assert json.loads(progress.take_ack() or "") == {"type": "ack", "ids": [mid(3), mid(1)]}
     assert progress.take_ack() is None
 
 

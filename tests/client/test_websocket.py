@@ -1,24 +1,36 @@
 """Connections that break or go silent, hubs that misbehave, and refusals in the handshake."""
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 
 import pytest
 import trio
-from wsproto.events import Pong
 
-from hookbot.client import Connected, Disconnected, listen, websocket
+from hookbot.client import Connected, Disconnected, Event
 from hookbot.client.address import Address
 from hookbot.client.listener import endpoint_of
+from hookbot.client.websocket import open_connection
 from hookbot.errors import Forbidden, NotFound, Refused, Unauthorized, UpgradeRequired
-from support.scripted_hub import Peer, answering, on_bytes, read_head, scripted_hub, sending, taken
+from support.scripted_hub import (
+    AT_ONCE,
+    Peer,
+    Script,
+    answering,
+    listen,
+    on_bytes,
+    read_head,
+    scripted_hub,
+    sending,
+    taken,
+)
 
 
 async def test_a_connection_cut_in_the_middle_of_a_frame_is_made_again() -> None:
     async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1)
-        await peer.websocket._stream.send_all(b"\x81\x7e\x10\x00{")
+        await peer.send_raw(b"\x81\x7e\x10\x00{")
         await peer.cut()
 
     async with scripted_hub(script, sending(2)) as hub, listen(hub.url) as messages:
@@ -40,7 +52,7 @@ async def test_garbage_makes_it_connect_again(frame: bytes, caplog: pytest.LogCa
     async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1)
-        await peer.websocket._stream.send_all(frame)
+        await peer.send_raw(frame)
         await peer.stay()
 
     async with scripted_hub(script, sending(2)) as hub, listen(hub.url) as messages:
@@ -49,30 +61,31 @@ async def test_garbage_makes_it_connect_again(frame: bytes, caplog: pytest.LogCa
 
 
 @on_bytes
-async def silent(stream: trio.SocketStream) -> None:
+async def silent(stream: trio.abc.Stream) -> None:
     await read_head(stream)
     await trio.sleep_forever()
 
 
 @on_bytes
-async def hanging_up(stream: trio.SocketStream) -> None:
+async def hanging_up(stream: trio.abc.Stream) -> None:
     await read_head(stream)
 
 
 @on_bytes
-async def talking_nonsense(stream: trio.SocketStream) -> None:
+async def talking_nonsense(stream: trio.abc.Stream) -> None:
     await read_head(stream)
     await stream.send_all(b"220 mail.example ESMTP\r\n")
     await stream.receive_some()
 
 
 @on_bytes
-async def rude(stream: trio.SocketStream) -> None:
-    stream.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SOL_SOCKET, SO_LINGER: reset
+async def rude(stream: trio.abc.Stream) -> None:
+    assert isinstance(stream, trio.SocketStream)
+    stream.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
 
 
 @on_bytes
-async def wrong_accept(stream: trio.SocketStream) -> None:
+async def wrong_accept(stream: trio.abc.Stream) -> None:
     await read_head(stream)
     await stream.send_all(
         b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: eA==\r\n\r\n"
@@ -85,70 +98,50 @@ async def wrong_accept(stream: trio.SocketStream) -> None:
     [silent, hanging_up, talking_nonsense, rude, wrong_accept]
     + [answering(status, b"not now\n", "Retry-After: 0") for status in (408, 429, 500, 502, 503)],
 )
-async def test_a_hub_that_does_not_answer_well_is_tried_again(
-    script: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(websocket, "HANDSHAKE_S", 0.3)
-    events = []
-    async with scripted_hub(script, script, sending(1)) as hub, listen(hub.url, on_event=events.append) as messages:
+async def test_a_hub_that_does_not_answer_well_is_tried_again(script: Script) -> None:
+    timing = replace(AT_ONCE, handshake_s=0.3)
+    events: list[Event] = []
+    async with (
+        scripted_hub(script, script, sending(1)) as hub,
+        listen(hub.url, timing=timing, on_event=events.append) as messages,
+    ):
         assert await taken(messages, 1) == [1]
     assert [type(event) for event in events] == [Disconnected, Disconnected, Connected]
 
 
-async def test_a_deaf_connection_is_noticed_by_its_silence(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(websocket, "SILENCE_S", 0.2)
-    async with scripted_hub(sending(1), sending(2)) as hub, listen(hub.url) as messages:
+async def test_a_deaf_connection_is_noticed_by_its_silence(caplog: pytest.LogCaptureFixture) -> None:
+    timing = replace(AT_ONCE, silence_s=0.2)
+    async with scripted_hub(sending(1), sending(2)) as hub, listen(hub.url, timing=timing) as messages:
         assert await taken(messages, 2) == [1, 2]
     assert "nothing received from the hub" in caplog.text
 
 
-def after_pings(peer: Peer, count: int, *, answer: bool) -> trio.Event:
-    """An event that is set after so many pings."""
-    reached = trio.Event()
-    send = peer.websocket._send
-    pongs = []
-
-    async def counted(pong: Pong) -> None:
-        pongs.append(pong)
-        if len(pongs) == count:
-            peer.websocket._send = send
-            reached.set()
-        if answer:
-            await send(pong)
-
-    peer.websocket._send = counted
-    return reached
-
-
-async def test_a_hub_that_answers_pings_is_not_taken_for_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "SILENCE_S", 0.4)
-    monkeypatch.setattr(websocket, "PING_S", 0.02)
+async def test_a_hub_that_answers_pings_is_not_taken_for_deaf() -> None:
+    timing = replace(AT_ONCE, silence_s=0.4, ping_s=0.02)
 
     async def script(peer: Peer) -> None:
         await peer.hello()
-        await after_pings(peer, 40, answer=True).wait()
+        await peer.pinged(40, answering=True)
         await peer.messages(1)
         await peer.stay()
 
-    async with scripted_hub(script) as hub, listen(hub.url) as messages:
+    async with scripted_hub(script) as hub, listen(hub.url, timing=timing) as messages:
         assert await taken(messages, 1) == [1]
-    assert len(hub.peers) == 1
+    assert hub.connections == 1
 
 
-async def test_pings_go_out_while_the_listener_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "PING_S", 0.02)
+async def test_pings_go_out_while_the_listener_is_busy() -> None:
+    timing = replace(AT_ONCE, ping_s=0.02)
     pinged = trio.Event()
 
     async def script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1, 2, 3, 4, 5, 6)
-        await after_pings(peer, 5, answer=False).wait()
+        await peer.pinged(5, answering=False)
         pinged.set()
         await peer.stay()
 
-    async with scripted_hub(script) as hub, listen(hub.url) as messages:
+    async with scripted_hub(script) as hub, listen(hub.url, timing=timing) as messages:
         await anext(messages)
         await pinged.wait()  # nobody takes the next message meanwhile
         assert await taken(messages, 5) == [2, 3, 4, 5, 6]
@@ -169,12 +162,12 @@ async def test_a_refusal_is_raised_at_once_as_the_error_that_the_hub_raised(
             async with listen(hub.url):
                 pass
     assert type(caught.value) is error
-    assert len(hub.peers) == 1
+    assert hub.connections == 1
 
 
 async def test_a_refusal_without_a_length_is_understood_as_well() -> None:
     @on_bytes
-    async def script(stream: trio.SocketStream) -> None:
+    async def script(stream: trio.abc.Stream) -> None:
         await read_head(stream)
         await stream.send_all(b"HTTP/1.0 401 Unauthorized\r\n\r\nno")
 
@@ -199,7 +192,7 @@ async def test_who_still_sends_to_a_hub_that_has_closed_for_good_hears_why() -> 
 
     async with (
         scripted_hub(script) as hub,
-        websocket.open_connection(endpoint_of(Address.parse(hub.url)), {}) as connection,
+        open_connection(endpoint_of(Address.parse(hub.url)), {}) as connection,
     ):
         await connection.receive()
         with pytest.raises(Refused, match="the cursor c was deleted"):

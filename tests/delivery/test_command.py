@@ -1,6 +1,7 @@
 """Running commands: what they are given, how they end, and what is left of them."""
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 import trio
 
-from hookbot.delivery import command as module
 from hookbot.delivery.command import CommandRunner, open_runner
+from hookbot.delivery.output import Output
 from hookbot.delivery.worker import Failed
 from hookbot.protocol.message import Message, Verified
 
@@ -27,13 +28,13 @@ def make(
 
 
 @asynccontextmanager
-async def runner(*command: Any, timeout_s: float = 20.0) -> AsyncIterator[CommandRunner]:
+async def runner(*command: str, timeout_s: float = 20.0, **options: Any) -> AsyncIterator[CommandRunner]:
     with trio.fail_after(30):
-        async with open_runner(command, "exec-test", timeout_s) as made:
+        async with open_runner(command, "exec-test", timeout_s, **options) as made:
             yield made
 
 
-async def run(*command: Any, message: Message | None = None, attempt: int = 1, **options: Any) -> str:
+async def run(*command: str, message: Message | None = None, attempt: int = 1, **options: Any) -> str:
     async with runner(*command, **options) as made:
         return await made.run(message or make(), attempt)
 
@@ -157,12 +158,11 @@ async def test_a_command_that_hangs_is_asked_to_end(capfd: pytest.CaptureFixture
 
 
 async def test_a_command_that_does_not_end_when_asked_is_killed_with_all_that_it_started(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(module, "KILL_AFTER_S", 0.2)
     child = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
     with pytest.raises(Failed, match="was stopped"):
-        await run(*sh(f'sh -c "{child.replace("$$", chr(92) + "$$")}" & {child}'), timeout_s=0.5)
+        await run(*sh(f'sh -c "{child.replace("$$", chr(92) + "$$")}" & {child}'), timeout_s=0.5, kill_after_s=0.2)
     pids = list(map(int, lines(capfd.readouterr().out)))
     assert len(pids) == 2
     for pid in pids:
@@ -232,25 +232,17 @@ async def test_what_it_says_last_is_not_lost(capfd: pytest.CaptureFixture[str]) 
 
 
 async def test_a_lot_of_output_passes_through_without_being_kept(tmp_path: Path) -> None:
-    import resource
-
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with open(os.devnull, "wb") as nowhere:
-        kept = os.dup(1)
-        os.dup2(nowhere.fileno(), 1)
-        try:
-            await run(*sh("head -c 60000000 /dev/zero; yes | head -c 20000000"))
-        finally:
-            os.dup2(kept, 1)
-            os.close(kept)
+        outputs = Output(nowhere.fileno()), Output(nowhere.fileno())
+        await run(*sh("head -c 60000000 /dev/zero; yes | head -c 20000000"), outputs=outputs)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
 
 
-async def test_a_command_goes_on_when_nobody_reads_its_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_command_goes_on_when_nobody_reads_its_output(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
-    async with runner(*sh(f"echo 1; echo 2; echo 3; touch {tmp_path}/done")) as made:
-        made._outputs = (module.Output(write), module.Output(write))
-        await made.run(make(), 1)
+    outputs = Output(write), Output(write)
+    await run(*sh(f"echo 1; echo 2; echo 3; touch {tmp_path}/done"), outputs=outputs)
     os.close(write)
     assert (tmp_path / "done").exists()

@@ -12,7 +12,6 @@ import pytest
 import trio
 import trustme
 
-from hookbot.delivery import forwarder as module
 from hookbot.delivery.forwarder import ForwardOptions, Target, open_forwarder
 from hookbot.delivery.worker import Failed
 from hookbot.errors import Refused
@@ -30,9 +29,8 @@ def make(body: bytes = b"{}", headers: list[tuple[str, str]] | tuple[Any, ...] =
 
 
 async def post(url: str, message: Message, **options: Any) -> str:
-    options = ForwardOptions(hop="forward-test", **options)
     with trio.fail_after(30):
-        async with open_forwarder(Target.parse(url), options) as forwarder:
+        async with open_forwarder(Target.parse(url), ForwardOptions(hop="forward-test", **options)) as forwarder:
             return await forwarder.post(message, 1)
 
 
@@ -168,7 +166,7 @@ async def test_connections_are_used_again() -> None:
     connections = 0
 
     class Counting(Server):
-        async def serve(self, stream: trio.SocketStream) -> None:
+        async def serve(self, stream: trio.abc.Stream) -> None:
             nonlocal connections
             connections += 1
             await super().serve(stream)
@@ -301,9 +299,7 @@ async def test_a_target_that_hangs_up_failed() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_an_answer_without_end_is_read_only_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_DRAIN_S", 0.1)
-
+async def test_an_answer_without_end_is_read_only_so_far() -> None:
     async def talk(stream: trio.SocketStream) -> None:
         await stream.receive_some()
         await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n")
@@ -316,7 +312,9 @@ async def test_an_answer_without_end_is_read_only_so_far(monkeypatch: pytest.Mon
 
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
-        assert (await post(f"http://127.0.0.1:{listener.socket.getsockname()[1]}/", make())).startswith("200 OK")
+        assert (await post(f"http://127.0.0.1:{listener.socket.getsockname()[1]}/", make(), drain_s=0.1)).startswith(
+            "200 OK"
+        )
         nursery.cancel_scope.cancel()
 
 

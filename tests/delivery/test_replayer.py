@@ -1,6 +1,7 @@
 """History once more, at its own pace."""
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Self
 
 import pytest
 import trio
@@ -22,8 +23,13 @@ def make(n: int, second: int) -> Message:
 
 
 class History:
-    def __init__(self, items: list[Any]) -> None:
+    """Items of a subscription that ends after them."""
+
+    def __init__(self, items: Iterable[Message | Gap]) -> None:
         self._items = iter(items)
+
+    def __aiter__(self) -> Self:
+        return self
 
     async def __anext__(self) -> Message | Gap:
         for item in self._items:
@@ -31,8 +37,10 @@ class History:
         raise StopAsyncIteration
 
 
-async def replayed(items: list[Any], until_us: int | None = None, speed: float | None = None) -> list[Any]:
-    """What comes, and when."""
+async def replayed(
+    items: Sequence[Message | Gap], until_us: int | None = None, speed: float | None = None
+) -> list[tuple[Message | Gap, float]]:
+    """Items, and the seconds after which they came."""
     began = trio.current_time()
     return [(item, trio.current_time() - began) async for item in Replay(History(items), until_us, speed)]
 
@@ -56,8 +64,9 @@ async def test_it_ends_before_the_first_message_that_is_too_new() -> None:
 
 
 async def test_gaps_come_in_their_place() -> None:
-    items = [Gap("retention", None, "x"), make(1, 0)]
-    assert [item for item, _ in await replayed(items, until_us=items[1].time_us, speed=1)] == items
+    message = make(1, 0)
+    items: list[Message | Gap] = [Gap("retention", None, "x"), message]
+    assert [item for item, _ in await replayed(items, until_us=message.time_us, speed=1)] == items
 
 
 async def test_what_is_published_again_is_as_it_was_and_no_repeat() -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,6 @@ import trio
 from trio.testing import MockClock
 
 from hookbot import Gap, Message
-from hookbot.delivery import worker as module
 from hookbot.delivery.dead_letters import GaveUp
 from hookbot.delivery.shutdown import Stop
 from hookbot.delivery.worker import Failed, Policy, Worker
@@ -28,10 +27,10 @@ def make(n: int, topic: str = "t", **fields: Any) -> Message:
 class Work:
     """Work that notes what it does, and goes on when the test says so, for what the test holds up."""
 
-    def __init__(self, *, fails: dict[str, Any] | None = None, holds: list[int] | tuple[()] = ()) -> None:
-        self.begun = []
-        self.done = []
-        self.cancelled = []
+    def __init__(self, *, fails: Mapping[int, int | Exception] | None = None, holds: Iterable[int] = ()) -> None:
+        self.begun: list[int] = []
+        self.done: list[int] = []
+        self.cancelled: list[int] = []
         self._fails = dict(fails or {})  # number of a message → how often it fails, or how
         self._gates = {n: trio.Event() for n in holds}
         self._changed = trio.Event()
@@ -39,7 +38,7 @@ class Work:
     def release(self, n: int) -> None:
         self._gates.pop(n).set()
 
-    async def begun_with(self, *numbers: Any) -> None:
+    async def begun_with(self, *numbers: int) -> None:
         while not set(numbers) <= set(self.begun):
             await self._changed.wait()
 
@@ -70,17 +69,17 @@ class Scene:
 
     def __init__(self, work: Work, policy: Policy) -> None:
         self.work = work
-        self.acked = []
-        self.error = None
+        self.acked: list[int] = []
+        self.error: Exception | None = None
         self.ended = trio.Event()
-        self.put, self._messages = trio.open_memory_channel(math.inf)
+        self.put, self._messages = trio.open_memory_channel[Message | Gap](math.inf)
         self.worker = Worker(work, policy, self._ack)
         self.totals = self.worker.totals
 
     def _ack(self, message: Message) -> None:
         self.acked.append(int(message.body))
 
-    def send(self, *messages: Any) -> None:
+    def send(self, *messages: Message | Gap) -> None:
         for message in messages:
             self.put.send_nowait(message)
 
@@ -88,7 +87,7 @@ class Scene:
         self.put.close()
         await self.ended.wait()
 
-    async def run(self, task_status: Any) -> None:
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:
             self.stop = Stop(nursery.cancel_scope)
             task_status.started()
@@ -195,7 +194,7 @@ async def test_when_it_all_ends_what_is_in_hand_is_still_finished(autojump_clock
 
 class Kept:
     def __init__(self, error: GaveUp | None = None) -> None:
-        self.taken = []
+        self.taken: list[tuple[int, str]] = []
         self._error = error
 
     async def take(self, message: Message, why: str) -> str:
@@ -334,7 +333,7 @@ async def test_when_the_subscription_is_refused_what_is_in_hand_is_finished_firs
         work.release(1)
         raise Refused("taken over")
 
-    acked = []
+    acked: list[Message] = []
     with pytest.raises(Refused, match="taken over"):
         await Worker(work, TEST, acked.append).run(messages(), Stop(trio.CancelScope()))
     assert acked == [make(1)]
@@ -347,12 +346,9 @@ async def test_an_error_that_no_attempt_would_change_ends_it_all(autojump_clock:
     assert (str(scene.error), scene.acked) == ("never", [])
 
 
-@pytest.mark.parametrize(("setting", "value", "ahead"), [("MAX_HELD", 3, 3), ("MAX_HELD_BYTES", 150, 2)])
-async def test_it_reads_only_so_far_ahead(
-    monkeypatch: pytest.MonkeyPatch, setting: str, value: int, ahead: int
-) -> None:
-    monkeypatch.setattr(module, setting, value)
-    async with working(Work(holds=[1])) as scene:
+@pytest.mark.parametrize(("limits", "ahead"), [({"max_held": 3}, 3), ({"max_held_bytes": 150}, 2)])
+async def test_it_reads_only_so_far_ahead(limits: dict[str, int], ahead: int) -> None:
+    async with working(Work(holds=[1]), **limits) as scene:
         scene.send(*(make(n) for n in range(1, 10)))
         await trio.testing.wait_all_tasks_blocked()
         assert scene.put.statistics().current_buffer_used == 9 - ahead - 1
@@ -361,9 +357,8 @@ async def test_it_reads_only_so_far_ahead(
     assert scene.work.done == list(range(1, 10))
 
 
-async def test_a_message_that_is_larger_than_the_room_is_handled_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_HELD_BYTES", 10)
-    async with working(Work()) as scene:
+async def test_a_message_that_is_larger_than_the_room_is_handled_alone() -> None:
+    async with working(Work(), max_held_bytes=10) as scene:
         scene.send(make(1, "a"), make(2, "b"))
         await scene.end()
     assert scene.acked == [1, 2]

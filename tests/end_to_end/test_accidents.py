@@ -16,7 +16,7 @@ from support.commands import Process, starting
 from support.hubs import HubProcess
 from support.targets import Target, target
 
-QUICK = "backoff.SHORTEST_S, backoff.LONGEST_S = 0.05, 0.2; websocket.SILENCE_S = 1.0"
+QUICK = "Timing(silence_s=1.0, backoff=partial(Backoff, 0.05, 0.2))"
 SUB, PUB = "/sub/a/", "/pub/a/b"
 
 
@@ -46,8 +46,8 @@ class Both:
 @asynccontextmanager
 async def both(start: Callable[..., Any], url: str) -> AsyncIterator[Both]:
     async with target() as server:
-        forward = await start("forward", "--cursor", "forward", url, server.url, settings=QUICK)
-        exec_ = await start("exec", "--cursor", "exec", url, "--", "sh", "-c", "cat; echo", settings=QUICK)
+        forward = await start("forward", "--cursor", "forward", url, server.url, timing=QUICK)
+        exec_ = await start("exec", "--cursor", "exec", url, "--", "sh", "-c", "cat; echo", timing=QUICK)
         yield Both(forward, exec_, server)
 
 
@@ -145,7 +145,7 @@ async def test_a_network_that_goes_dead_without_a_word() -> None:
 
 async def test_a_target_that_is_down_for_a_while() -> None:
     async with open_test_hub() as hub, target() as server, starting() as start, trio.open_nursery() as nursery:
-        process = await start("forward", "--cursor", "c", hub.url_for(SUB), server.url, settings=QUICK)
+        process = await start("forward", "--cursor", "c", hub.url_for(SUB), server.url, timing=QUICK)
         await process.until("listening to")
         server.down()
         await publish_all(hub.url_for(PUB), *range(5))

@@ -1,33 +1,35 @@
 """The client and a hub as they are: processes that are killed and stopped, connections that go dead."""
 
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from hookbot import backoff, client
-from hookbot.access.tokens import make_token
-from hookbot.client import session, websocket
+from hookbot import Message, client
+from hookbot.backoff import Backoff
 from hookbot.client.listener import Messages
-from hookbot.client.session import Waiting
-from hookbot.errors import BodyTooLarge, InvalidTopic, NotFound, Refused, Unauthorized
-from hookbot.testing import KEY, open_test_hub
+from hookbot.errors import BodyTooLarge, NotFound, Refused, Unauthorized
+from hookbot.testing import open_test_hub
 from hookbot.testing.hub import TestHub
+from support.commands import starting
+from support.hubs import HubProcess
+from support.scripted_hub import next_message
 
 BODIES = [b"", b"{}", bytes(range(256)), "ü\x00\u2028".encode(), b"\xff", b"a" * (1 << 20)]
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "SHORTEST_S", 0.05)
-    monkeypatch.setattr(backoff, "LONGEST_S", 0.2)
+soon = partial(Backoff, 0.05, 0.2)
+SOON = client.Timing(backoff=soon)
+
+listen = partial(client.listen, timing=SOON)
+publish = partial(client.publish, backoff=soon)
 
 
 @asynccontextmanager
@@ -38,7 +40,7 @@ async def hub_within(seconds: int = 30) -> AsyncIterator[TestHub]:
 
 
 async def bodies(messages: Messages, count: int) -> list[bytes]:
-    return [(await anext(messages)).body for _ in range(count)]
+    return [(await next_message(messages)).body for _ in range(count)]
 
 
 # -- a hub in this process
@@ -46,10 +48,10 @@ async def bodies(messages: Messages, count: int) -> list[bytes]:
 
 async def test_what_is_published_arrives_as_it_was() -> None:
     headers = [("X-A", "1"), ("X-A", "2"), ("X-B", "ü")]
-    async with hub_within() as hub, client.listen(hub.url_for("/sub/a/")) as messages:
+    async with hub_within() as hub, listen(hub.url_for("/sub/a/")) as messages:
         for body in BODIES:
-            await client.publish(hub.url_for("/pub/a/b") + "?q=1", body, headers=headers)
-        arrived = [await anext(messages) for _ in BODIES]
+            await publish(hub.url_for("/pub/a/b") + "?q=1", body, headers=headers)
+        arrived = [await next_message(messages) for _ in BODIES]
     assert [message.body for message in arrived] == BODIES
     assert {message.topic for message in arrived} == {"a/b"}
     assert {message.query for message in arrived} == {"q=1"}
@@ -58,27 +60,25 @@ async def test_what_is_published_arrives_as_it_was() -> None:
 
 async def test_the_id_of_a_publish_is_the_id_that_arrives_and_a_place_to_go_on_from() -> None:
     async with hub_within() as hub:
-        first = await client.publish(hub.url_for("/pub/a"), b"1")
-        second = await client.publish(hub.url_for("/pub/a"), b"2")
-        async with client.listen(hub.url_for("/sub/a"), since=first, follow=False) as messages:
-            assert [(message.id, message.body) async for message in messages] == [(second, b"2")]
+        first = await publish(hub.url_for("/pub/a"), b"1")
+        second = await publish(hub.url_for("/pub/a"), b"2")
+        async with listen(hub.url_for("/sub/a"), since=first, follow=False) as messages:
+            assert [(item.id, item.body) async for item in messages if isinstance(item, Message)] == [(second, b"2")]
 
 
 async def test_the_same_key_is_stored_once() -> None:
     async with hub_within() as hub:
         url = hub.url_for("/pub/a")
-        assert await client.publish(url, b"1", idempotency_key="k") == await client.publish(
-            url, b"1", idempotency_key="k"
-        )
+        assert await publish(url, b"1", idempotency_key="k") == await publish(url, b"1", idempotency_key="k")
         with pytest.raises(Refused):
-            await client.publish(url, b"2", idempotency_key="k")
+            await publish(url, b"2", idempotency_key="k")
 
 
 async def test_history_goes_over_into_what_comes_without_a_seam() -> None:
     async with hub_within() as hub:
         for n in range(300):
             await hub.publish("a", str(n).encode())
-        async with client.listen(hub.url_for("/sub/a"), since="all") as messages, trio.open_nursery() as nursery:
+        async with listen(hub.url_for("/sub/a"), since="all") as messages, trio.open_nursery() as nursery:
 
             async def go_on() -> None:
                 for n in range(300, 600):
@@ -89,40 +89,42 @@ async def test_history_goes_over_into_what_comes_without_a_seam() -> None:
 
 
 async def test_hops_are_passed_on() -> None:
-    async with hub_within() as hub, client.listen(hub.url_for("/sub/a")) as messages:
-        await client.publish(hub.url_for("/pub/a"), b"", hops=("one", "two"))
-        assert (await anext(messages)).hops == ("one", "two")
+    async with hub_within() as hub, listen(hub.url_for("/sub/a")) as messages:
+        await publish(hub.url_for("/pub/a"), b"", hops=("one", "two"))
+        assert (await next_message(messages)).hops == ("one", "two")
 
 
 async def test_what_the_hub_raises_is_raised_here() -> None:
     async with hub_within() as hub:
-        for url, error in [
+        subscriptions: list[tuple[str, type[Exception]]] = [
             (hub.url + "/sub/a", Unauthorized),
             (hub.url_for("/sub/b").replace("/sub/b", "/sub/a"), Unauthorized),
             (hub.url_for("/sub/a") + "?since=yesterday", Refused),
             (hub.url_for("/metrics/x"), NotFound),
-        ]:
+        ]
+        for url, error in subscriptions:
             with pytest.raises(error):
-                async with client.listen(url):
+                async with listen(url):
                     pass
-        for url, body, error in [
+        publishes: list[tuple[str, bytes, type[Exception]]] = [
             (hub.url + "/pub/a", b"", Unauthorized),
-            (hub.url_for("/pub/hookbot/x"), b"", InvalidTopic.__base__),
+            (hub.url_for("/pub/hookbot/x"), b"", Refused),
             (hub.url_for("/pub/a"), b"x" * (26 << 20), BodyTooLarge),
-        ]:
+        ]
+        for url, body, error in publishes:
             with pytest.raises(error):
-                await client.publish(url, body)
+                await publish(url, body)
 
 
 async def test_an_unsafe_topic_takes_a_token_and_a_word() -> None:
     async with hub_within() as hub:
-        await client.publish(f"{hub.url}/unsafe/pub/a", b"from anybody")
+        await publish(f"{hub.url}/unsafe/pub/a", b"from anybody")
         url = hub.url_for("/unsafe/sub/a")
         with pytest.raises(Refused, match="unsafe"):
-            async with client.listen(url):
+            async with listen(url):
                 pass
-        async with client.listen(url, since="all", unsafe=True) as messages:
-            message = await anext(messages)
+        async with listen(url, since="all", unsafe=True) as messages:
+            message = await next_message(messages)
     assert (message.topic, message.body) == ("/unsafe/a", b"from anybody")
 
 
@@ -131,37 +133,36 @@ async def test_an_unsafe_topic_takes_a_token_and_a_word() -> None:
 
 async def test_a_cursor_gives_what_came_while_nobody_listened_and_what_was_in_hand() -> None:
     async with hub_within() as hub:
-        async with client.listen(hub.url_for("/sub/a"), cursor="c") as messages:
+        async with listen(hub.url_for("/sub/a"), cursor="c") as messages:
             for n in range(4):
                 await hub.publish("a", str(n).encode())
             assert await bodies(messages, 3) == [b"0", b"1", b"2"]
         await hub.publish("a", b"4")
-        async with client.listen(hub.url_for("/sub/a"), cursor="c", follow=False) as messages:
-            assert [message.body async for message in messages] == [b"2", b"3", b"4"]
-        async with client.listen(hub.url_for("/sub/a"), cursor="c", follow=False) as messages:
-            assert [message.body async for message in messages] == []
+        async with listen(hub.url_for("/sub/a"), cursor="c", follow=False) as messages:
+            assert [item.body async for item in messages if isinstance(item, Message)] == [b"2", b"3", b"4"]
+        async with listen(hub.url_for("/sub/a"), cursor="c", follow=False) as messages:
+            assert [item.body async for item in messages if isinstance(item, Message)] == []
 
 
-async def test_a_cursor_is_waited_for_and_can_be_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "HELLO_S", 0.1)
+async def test_a_cursor_is_waited_for_and_can_be_taken_over() -> None:
     async with hub_within() as hub:
         url = hub.url_for("/sub/a")
         waiting = trio.Event()
 
-        def on_event(event: Waiting) -> None:
+        def on_event(event: client.Event) -> None:
             if isinstance(event, client.Waiting):
                 waiting.set()
 
-        async with client.listen(url, cursor="c"), trio.open_nursery() as nursery:
+        async with listen(url, cursor="c"), trio.open_nursery() as nursery:
 
             async def wait() -> None:
-                async with client.listen(url, cursor="c", on_event=on_event):
+                async with listen(url, cursor="c", timing=replace(SOON, hello_s=0.1), on_event=on_event):
                     pytest.fail("the first one has it")
 
             nursery.start_soon(wait)
             await waiting.wait()
             nursery.cancel_scope.cancel()
-        async with client.listen(url, cursor="c") as first, client.listen(f"{url}?takeover=1", cursor="c") as second:
+        async with listen(url, cursor="c") as first, listen(f"{url}?takeover=1", cursor="c") as second:
             await hub.publish("a", b"1")
             assert await bodies(second, 1) == [b"1"]
             with pytest.raises(Refused, match="took over"):
@@ -171,12 +172,12 @@ async def test_a_cursor_is_waited_for_and_can_be_taken_over(monkeypatch: pytest.
 async def test_a_group_shares_the_work_and_what_a_member_leaves_undone_goes_to_another() -> None:
     async with hub_within() as hub:
         url = hub.url_for("/sub/a")
-        async with client.listen(url, group="g") as one:
-            async with client.listen(url, group="g") as other:
+        async with listen(url, group="g") as one:
+            async with listen(url, group="g") as other:
                 for n in range(2):
                     await hub.publish("a", str(n).encode())
-                in_hand, undone = await anext(one), await anext(other)
-            again = await anext(one)
+                in_hand, undone = await next_message(one), await next_message(other)
+            again = await next_message(one)
     assert {in_hand.body, undone.body} == {b"0", b"1"}
     assert (again.body, again.redelivered) == (undone.body, True)
 
@@ -210,15 +211,14 @@ class Line:
 
 
 async def test_a_connection_that_goes_dead_without_a_word_is_replaced_and_nothing_is_missing(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(websocket, "SILENCE_S", 0.5)
     async with hub_within() as hub, trio.open_nursery() as nursery:
         host, port = hub.url.removeprefix("http://").split(":")
         line = Line(host, int(port))
         [listener] = await nursery.start(partial(trio.serve_tcp, line.serve, 0, host="127.0.0.1"))
         through = hub.url_for("/sub/a").replace(f":{port}", f":{listener.socket.getsockname()[1]}")
-        async with client.listen(through) as messages:
+        async with listen(through, timing=replace(SOON, silence_s=0.5)) as messages:
             await hub.publish("a", b"1")
             assert await bodies(messages, 1) == [b"1"]
             line.dead = True
@@ -233,40 +233,12 @@ async def test_a_connection_that_goes_dead_without_a_word_is_replaced_and_nothin
 # -- processes
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
-
-
-class HubProcess:
-    def __init__(self, directory: Path) -> None:
-        self.port = free_port()
-        self._directory = directory
-
-    def url(self, path: str) -> str:
-        return f"http://{make_token(KEY, path)}@127.0.0.1:{self.port}{path}"
-
-    async def start(self) -> None:
-        command = [sys.executable, "-m", "hookbot", "--key", KEY, "serve", "--bind", f"127.0.0.1:{self.port}"]
-        command += ["--data-dir", str(self._directory)]
-        self.process = await trio.lowlevel.open_process(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-        await self.process.stdout.receive_some()  # it says where it listens
-
-    async def kill(self) -> None:
-        self.process.kill()
-        await self.process.wait()
-
-
 @asynccontextmanager
 async def hub_process(directory: Path) -> AsyncIterator[HubProcess]:
-    hub = HubProcess(directory)
-    with trio.fail_after(60):
+    async with starting() as start:
+        hub = HubProcess(start, directory)
         await hub.start()
-        try:
-            yield hub
-        finally:
-            with trio.CancelScope(shield=True):
-                await hub.kill()
+        yield hub
 
 
 async def test_a_hub_that_is_killed_and_started_again_in_a_stream_loses_and_doubles_nothing(tmp_path: Path) -> None:
@@ -274,11 +246,11 @@ async def test_a_hub_that_is_killed_and_started_again_in_a_stream_loses_and_doub
 
     async def publish_all(hub: HubProcess) -> None:
         for n in range(total):
-            await client.publish(hub.url("/pub/a"), str(n).encode())
+            await publish(hub.url("/pub/a"), str(n).encode())
 
     async with (
         hub_process(tmp_path) as hub,
-        client.listen(hub.url("/sub/a")) as messages,
+        listen(hub.url("/sub/a")) as messages,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(publish_all, hub)
@@ -302,15 +274,16 @@ async def test_a_listener_that_was_stopped_wakes_up_and_is_told_what_came_meanwh
     async with hub_process(tmp_path) as hub:
         command = [sys.executable, "-c", SCRIPT, hub.url("/sub/a")]
         process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
+        assert process.stdout
         try:
             assert (await process.stdout.receive_some()).startswith(b"listening")
             process.send_signal(signal.SIGSTOP)
             for n in range(5):
-                await client.publish(hub.url("/pub/a"), str(n))
+                await publish(hub.url("/pub/a"), str(n))
             await hub.kill()
             await hub.start()
             for n in range(5, 10):
-                await client.publish(hub.url("/pub/a"), str(n))
+                await publish(hub.url("/pub/a"), str(n))
             process.send_signal(signal.SIGCONT)
             printed = b""
             while len(printed.split()) < 10:

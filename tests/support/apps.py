@@ -21,7 +21,7 @@ class ServedApp:
         self.server = server
         self.port = port
         self.trust = trust
-        self.clients = []
+        self.clients: list[Client] = []
 
     async def connect(self, *, alpn: str = "http/1.1", certificate: str | None = None) -> Client:
         """A connection, with TLS if the server has it; closed at the end of the test, if not before."""
@@ -31,8 +31,9 @@ class ServedApp:
             context.set_alpn_protocols([alpn])
             if certificate:
                 context.load_cert_chain(certificate)
-        self.clients.append(await connect(self.port, tls=context))
-        return self.clients[-1]
+        client = await connect(self.port, tls=context)
+        self.clients.append(client)
+        return client
 
     async def ask(self, request: bytes) -> bytes:
         """Everything that comes back for these bytes until the server closes."""
@@ -53,10 +54,11 @@ async def open_app(
 ) -> AsyncIterator[ServedApp]:
     """The app behind a `Server`, with TLS if there is a certificate; `clients` is the authority of theirs."""
     with trio.fail_after(GUARD_S):
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        port = listeners[0].socket.getsockname()[1]
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listener.socket.getsockname()[1]
+        listeners: list[Any] = [listener]
         if certificate:
-            listeners = [trio.SSLListener(listeners[0], _tls(certificate, clients), https_compatible=True)]
+            listeners = [trio.SSLListener(listener, _tls(certificate, clients), https_compatible=True)]
         served = ServedApp(Server(app, ConnectionLimits(**limits)), port, certificate)
         async with trio.open_nursery() as nursery:
             await nursery.start(served.server.serve_listeners, listeners)

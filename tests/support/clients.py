@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from socket import SO_LINGER, SO_RCVBUF, SOL_SOCKET
 from struct import pack
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 from urllib.parse import unquote
 
 import h11
@@ -16,6 +16,7 @@ from websockets.client import ClientProtocol
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
+from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from hookbot.access.tokens import make_token
@@ -23,20 +24,22 @@ from support import KEY
 
 CHUNK_BYTES = 65536
 
+ClientStream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
 
 @dataclass
 class Answer:
     """An HTTP response. The names of its headers are in lower case."""
 
     status: int
-    headers: dict
+    headers: dict[str, str]
     body: bytes
 
 
 class Client:
     """One connection to a hub, that can be as rude as a test wants."""
 
-    def __init__(self, stream: trio.SocketStream | trio.SSLStream) -> None:
+    def __init__(self, stream: ClientStream) -> None:
         self.stream = stream
         self.received = b""
 
@@ -92,6 +95,7 @@ class Client:
 
     async def reset(self) -> None:
         """End the connection as a crash would."""
+        assert isinstance(self.stream, trio.SocketStream)
         self.stream.socket.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
         await trio.aclose_forcefully(self.stream)
 
@@ -107,10 +111,11 @@ async def connect(port: int, *, receive_buffer: int | None = None, tls: ssl.SSLC
         sock.close()
         raise
     stream = trio.SocketStream(sock)
-    if tls:
-        stream = trio.SSLStream(stream, tls, server_hostname="hub")
-        await stream.do_handshake()
-    return Client(stream)
+    if not tls:
+        return Client(stream)
+    secured = trio.SSLStream(stream, tls, server_hostname="hub")
+    await secured.do_handshake()
+    return Client(secured)
 
 
 class WebSocket:
@@ -125,15 +130,16 @@ class WebSocket:
         headers: Iterable[tuple[str, str]] = (),
         extensions: list[ClientPerMessageDeflateFactory] | None = None,
     ) -> None:
-        subprotocols = [subprotocol] if isinstance(subprotocol, str) else subprotocol
+        names = [subprotocol] if isinstance(subprotocol, str) else subprotocol
+        subprotocols = None if names is None else [Subprotocol(name) for name in names]
         uri = parse_uri(f"ws://hub{path}")
         self.client = client
         self.protocol = ClientProtocol(uri, subprotocols=subprotocols, extensions=extensions, max_size=None)
         self.pongs = True
-        self.status = None
-        self.headers = {}
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
         self._fields = headers
-        self._events = deque()
+        self._events: deque[Response | Frame] = deque()
 
     async def ask(self) -> None:
         """Send the handshake."""
@@ -145,8 +151,8 @@ class WebSocket:
 
     async def answered(self) -> Self:
         """Itself, when the handshake was answered, which `status` and `headers` tell."""
-        response = await self.frame()
-        assert response is not None, self.protocol.handshake_exc or "closed without an answer"
+        response = await self._event()
+        assert isinstance(response, Response), self.protocol.handshake_exc or "closed without an answer"
         self.status = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.raw_items()}
         return self
@@ -165,18 +171,24 @@ class WebSocket:
             self.protocol.send_binary(message)
         await self._flush()
 
-    async def frame(self) -> Response | Frame | None:
+    async def frame(self) -> Frame | None:
         """The next frame that is no ping or pong; None when the hub has closed the connection."""
+        frame = await self._event()
+        assert not isinstance(frame, Response)
+        return frame
+
+    async def _event(self) -> Response | Frame | None:
         while not self._events:
             data = await self.client.stream.receive_some(CHUNK_BYTES)
             if data:
-                self.protocol.receive_data(data)
+                self.protocol.receive_data(bytes(data))
             else:
                 self.protocol.receive_eof()
             self._events.extend(
                 event
                 for event in self.protocol.events_received()
-                if getattr(event, "opcode", None) not in (Opcode.PING, Opcode.PONG)
+                if isinstance(event, Response)
+                or (isinstance(event, Frame) and event.opcode not in (Opcode.PING, Opcode.PONG))
             )
             if self.pongs:
                 await self._flush()
@@ -202,11 +214,12 @@ class WebSocket:
                 return taken
         return None
 
-    async def closed(self) -> int:
+    async def closed(self) -> int | None:
         """The code of the hub's close frame, when the hub has closed the connection; None if there was none."""
-        while await self.frame() is not None:
+        while await self._event() is not None:
             pass
-        return self.protocol.close_rcvd and self.protocol.close_rcvd.code
+        received = self.protocol.close_rcvd
+        return None if received is None else received.code
 
     async def _flush(self) -> None:
         for data in self.protocol.data_to_send():
@@ -221,15 +234,17 @@ class Stream:
         self._request = h11.Request(method="GET", target=path, headers=[("Host", "hub"), *headers])
         self._http = h11.Connection(h11.CLIENT)
         self._received = b""
-        self.status = None
-        self.headers = {}
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
 
     async def ask(self) -> None:
-        await self._client.send(self._http.send(self._request) + self._http.send(h11.EndOfMessage()))
+        for event in (self._request, h11.EndOfMessage()):
+            await self._client.send(self._http.send(event) or b"")
 
     async def answered(self) -> Self:
         """Itself, when its head has come, which `status` and `headers` tell."""
         answer = await self._next()
+        assert isinstance(answer, h11.Response), answer
         self.status = answer.status_code
         self.headers = {name.decode(): value.decode() for name, value in answer.headers}
         return self
@@ -240,7 +255,12 @@ class Stream:
 
     async def lines(self, count: int) -> list[str]:
         """The next lines, as strings."""
-        return [(await self._until(b"\n")).decode() for _ in range(count)]
+        return [(await self._line()).decode() for _ in range(count)]
+
+    async def _line(self) -> bytes:
+        line = await self._until(b"\n")
+        assert line is not None, "the stream has ended"
+        return line
 
     async def closed(self) -> None:
         """Wait for the end of the answer, in due form; no stream has a code, as a websocket has."""
@@ -256,9 +276,10 @@ class Stream:
         found, _, self._received = self._received.partition(mark)
         return found
 
-    async def _next(self) -> h11.Response | h11.Data | h11.EndOfMessage:
+    async def _next(self) -> h11.Event:
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._client.stream.receive_some(CHUNK_BYTES))
+            self._http.receive_data(bytes(await self._client.stream.receive_some(CHUNK_BYTES)))
+        assert isinstance(event, h11.Event), event
         return event
 
 
@@ -270,7 +291,7 @@ def basic(path: str) -> str:
 def post(
     path: str = "/pub/topic",
     body: bytes | None = b"hello",
-    *fields: Any,
+    *fields: str,
     version: str = "1.1",
     token: str | None = None,
 ) -> bytes:

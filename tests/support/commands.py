@@ -5,16 +5,18 @@ import logging
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
 import trio
-from trio.lowlevel import FdStream
 
 from hookbot.cli.main import main
+from hookbot.client import Timing
 from support import GUARD_S
+
+IMPORTS = "from functools import partial; from hookbot.backoff import Backoff; from hookbot.client import Timing"
 
 
 class Process:
@@ -26,10 +28,12 @@ class Process:
         self._lines_read = 0
         self._more = trio.Event()
         self._read = [trio.Event(), trio.Event()]
+        assert process.stdout
+        assert process.stderr
         nursery.start_soon(self._collect, process.stdout, "out", self._read[0])
         nursery.start_soon(self._collect, process.stderr, "err", self._read[1])
 
-    async def _collect(self, stream: FdStream, name: str, done: trio.Event) -> None:
+    async def _collect(self, stream: trio.abc.ReceiveStream, name: str, done: trio.Event) -> None:
         async for chunk in stream:
             setattr(self, name, getattr(self, name) + chunk)
             self._tell()
@@ -64,10 +68,10 @@ class Process:
 
     async def ended(self) -> int:
         """Its exit code, when it has ended and all that it printed was read."""
-        await self.process.wait()
+        code = await self.process.wait()
         for done in self._read:
             await done.wait()
-        return self.process.returncode
+        return code
 
     async def interrupted(self) -> int:
         self.signal(signal.SIGINT)
@@ -75,10 +79,10 @@ class Process:
 
 
 @asynccontextmanager
-async def starting() -> AsyncIterator[Callable[..., Any]]:
-    """Starts commands, with `start("listen", url, ..., settings="...")`, which end with the block at the latest.
+async def starting() -> AsyncIterator[Callable[..., Awaitable[Process]]]:
+    """Starts commands, with `start("listen", url, ...)`, which end with the block at the latest.
 
-    `settings` is Python that runs before the program: ``websocket.SILENCE_S = 1``.
+    `settings` is Python that runs before the program, `timing` an expression for the timing of its listeners.
     """
     started = []
     with trio.fail_after(GUARD_S):
@@ -87,11 +91,11 @@ async def starting() -> AsyncIterator[Callable[..., Any]]:
             async def start(
                 *words: Any,
                 settings: str = "",
+                timing: str = "None",
                 env: dict[str, str] | None = None,
                 stdin: io.BufferedReader | None = None,
             ) -> Process:
-                imports = "from hookbot import backoff\nfrom hookbot.client import websocket"
-                code = f"{imports}\n{settings}\nfrom hookbot.cli import main; main()"
+                code = f"{IMPORTS}\n{settings}\nfrom hookbot.cli import main; main(timing={timing})"
                 process = await trio.lowlevel.open_process(
                     [sys.executable, "-c", code, *map(str, words)],
                     stdin=stdin or subprocess.DEVNULL,
@@ -129,23 +133,28 @@ async def run(*words: str, **options: Any) -> tuple[int, bytes, str]:
 class Caller:
     """Calls the program as a function: exit code, output, complaints."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[str]) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capfdbinary: pytest.CaptureFixture[bytes],
+        timing: Timing | None = None,
+    ) -> None:
         self._monkeypatch = monkeypatch
         self._capture = capfdbinary
+        self._timing = timing
 
-    def __call__(self, *words: Any, **env: Any) -> tuple[int, bytes, str]:
+    def __call__(self, *words: Any, **env: str) -> tuple[int, bytes, str]:
         self._capture.readouterr()
         with self._monkeypatch.context() as patch, kept_logging():
             patch.setattr(sys, "argv", ["hookbot", *map(str, words)])
             for name, value in env.items():
                 patch.setenv(name, value)
-            try:
-                main()
-            except SystemExit as leaving:
-                code = leaving.code
+            with pytest.raises(SystemExit) as leaving:
+                main(timing=self._timing)
         sys.stdout.flush()
         out, err = self._capture.readouterr()
-        return code, out, err.decode()
+        assert isinstance(leaving.value.code, int)
+        return leaving.value.code, out, err.decode()
 
 
 @contextmanager

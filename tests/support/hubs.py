@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import _AsyncGeneratorContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,7 +21,6 @@ from hookbot.hub.config import Config
 from hookbot.hub.config_file import ConfigFile
 from hookbot.hub.hub import RunningHub, open_hub
 from hookbot.hub.secret_store import StoredSecret
-from hookbot.log.contract import Page
 from hookbot.protocol.message import Message, wall_clock_us
 from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
 from hookbot.protocol.topics import TopicFilter
@@ -29,8 +28,10 @@ from hookbot.signatures import SignedRequest, load_provider
 from hookbot.testing import open_test_hub
 from support import GUARD_S, KEY, SECRET
 from support.clients import Stream, WebSocket, connect
-from support.clock import Clock
+from support.commands import Process
 from support.targets import Target
+
+T = TypeVar("T")
 
 I_UNDERSTAND = ("X-Hookbot-Unsafe-Is-Ok", UNSAFE_HEADER_VALUE)
 FORMATS = ["raw", "v1", "cloudevents", "sse", "jsonl"]
@@ -48,7 +49,9 @@ class WholeHub:
 
     @property
     def port(self) -> int:
-        return urlsplit(self.running.url).port
+        port = urlsplit(self.running.url).port
+        assert port
+        return port
 
     @property
     def head(self) -> int:
@@ -59,23 +62,22 @@ class WholeHub:
         self,
         path: str,
         body: bytes = b"",
-        headers: tuple[Any, ...] | list[tuple[str, str]] = (),
+        headers: Iterable[tuple[str, str]] = (),
         token: str | None = None,
     ) -> httpx.Response:
-        if token:
-            headers = [*headers, ("Authorization", f"Bearer {token}")]
-        return await self.http.post(path, content=body, headers=list(headers))
+        authorization = [("Authorization", f"Bearer {token}")] if token else []
+        return await self.http.post(path, content=body, headers=[*headers, *authorization])
 
     async def deliver(
         self,
         provider: str,
         path: str,
         body: bytes = b"{}",
-        headers: list[tuple[str, str]] | tuple[()] = (),
+        headers: Iterable[tuple[str, str]] = (),
         *,
         secret: str = SECRET,
         token: str | None = None,
-        now: int | None = None,
+        now: float | None = None,
     ) -> httpx.Response:
         """Post what a provider signed; it is the hub's time, unless it says otherwise."""
         url = self.running.url + path
@@ -86,16 +88,17 @@ class WholeHub:
     async def stored(self) -> list[Message]:
         """All messages, safe and unsafe."""
         page = await self.running.broker.log.read(TopicFilter(("", "/unsafe/")), after=0, limit=1000, max_bytes=1 << 30)
-        return page.messages
+        return list(page.messages)
 
     @asynccontextmanager
     async def listen(
-        self, path: str, form: str, token: str | None = None, headers: tuple[()] | list[tuple[str, str]] = ()
+        self, path: str, form: str, token: str | None = None, headers: Iterable[tuple[str, str]] = ()
     ) -> AsyncIterator[WebSocket | Stream]:
         """A subscription in one of `FORMATS`; its `status` says how it was answered."""
         token = token or make_token(KEY, path.partition("?")[0])
         headers = [("Authorization", f"Bearer {token}"), I_UNDERSTAND, *headers]
         async with await connect(self.port) as client:
+            listener: WebSocket | Stream
             if form in ACCEPT:
                 listener = Stream(client, path, [("Accept", ACCEPT[form]), *headers])
             else:
@@ -112,7 +115,8 @@ def envelope(form: str, frame: bytes) -> dict[str, Any]:
     text = frame.decode()
     if form == "sse":
         text = next(line.removeprefix("data:") for line in text.splitlines() if line.startswith("data:"))
-    return json.loads(text)
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 @contextmanager
@@ -138,7 +142,7 @@ async def open_whole_hub(
     text: str = "",
     *,
     client: dict[str, Any] | None = None,
-    clock: Callable[..., Any] | Clock = wall_clock_us,
+    clock: Callable[[], int] = wall_clock_us,
     **options: Any,
 ) -> AsyncIterator[WholeHub]:
     """A hub with the sections of a configuration file."""
@@ -153,7 +157,7 @@ async def open_whole_hub(
 class ThreadHub:
     """A hub in a thread of its own, for tests that block: a test hub, or one that is `opened` there."""
 
-    def __init__(self, opened: _AsyncGeneratorContextManager | None = None) -> None:
+    def __init__(self, opened: AbstractAsyncContextManager[Any] | None = None) -> None:
         self._opened = opened or open_test_hub()
         self._ready = Event()
         self._thread = Thread(target=trio.run, args=[self._run], daemon=True)
@@ -162,27 +166,30 @@ class ThreadHub:
 
     async def _run(self) -> None:
         self._trio = trio.lowlevel.current_trio_token()
-        async with self._opened as self.hub, trio.open_nursery() as self._nursery:
+        async with self._opened as hub, trio.open_nursery() as self._nursery:
+            self.hub: Any = hub
             self._ready.set()
             await trio.sleep_forever()
 
-    def call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Page | list[Message] | None:
+    def call(self, function: Callable[..., Awaitable[T]], *args: Any, **options: Any) -> T:
         """What an async function returns in the thread of the hub."""
         return trio.from_thread.run(partial(function, *args, **options), trio_token=self._trio)
 
-    def publish(self, topic: str, *bodies: Any, **options: Any) -> None:
+    def publish(self, topic: str, *bodies: bytes, **options: Any) -> None:
         for body in bodies:
             self.call(self.hub.publish, topic, body, **options)
 
     def wait_for(self, topic: str, count: int = 1) -> list[Message]:
-        return self.call(self.hub.wait_for, topic, count)
+        return list(self.call(self.hub.wait_for, topic, count))
 
     @property
     def url(self) -> str:
-        return self.hub.url
+        url: str = self.hub.url
+        return url
 
     def url_for(self, path: str) -> str:
-        return self.hub.url_for(path)
+        url: str = self.hub.url_for(path)
+        return url
 
     def target(self, *answers: Any) -> Target:
         """A target that is up until the end."""
@@ -205,11 +212,11 @@ class HubProcess:
         self._env |= {"HOOKBOT_KEY": key} if key else {}
         self.port = 0
 
-    def url(self, path: str, port: None = None) -> str:
+    def url(self, path: str, port: int | None = None) -> str:
         return f"http://{make_token(KEY, path)}@127.0.0.1:{port or self.port}{path}"
 
     async def start(self) -> None:
-        self.process = await self._start(*self._words, "--bind", f"127.0.0.1:{self.port}", env=self._env)
+        self.process: Process = await self._start(*self._words, "--bind", f"127.0.0.1:{self.port}", env=self._env)
         await self.process.until("\n", "out")
         self.port = int(self.process.out.splitlines()[0].rpartition(b":")[2])
 

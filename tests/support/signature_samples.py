@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from hookbot.signatures import Provider, SignedRequest, load_provider
+from hookbot.signatures.certificates import CertificateProvider
 from support.certificate_authority import PAYPAL, SNS, TOPIC
 
 NOW = 1_700_000_000.0
@@ -41,6 +42,7 @@ class Sample:
         """The provider, with the options of the sample."""
         provider = load_provider(self.name, self.options)
         if self.name in AUTHORITIES:
+            assert isinstance(provider, CertificateProvider)
             provider.cache.update(AUTHORITIES[self.name].published())
         return provider
 

@@ -32,11 +32,11 @@ class Target:
     """
 
     def __init__(self, *answers: Any) -> None:
-        self.requests = []
+        self.requests: list[Request] = []
         self.answers = list(answers)
         self.port = 0
         self._arrived = trio.Event()
-        self._nursery = None
+        self._nursery: trio.Nursery | None = None
         self._go = trio.Event()
 
     def go(self) -> None:
@@ -58,24 +58,26 @@ class Target:
 
     def down(self) -> None:
         """Refuse connections, and cut those that there are."""
+        assert self._nursery, "the target is not up"
         self._nursery.cancel_scope.cancel()
 
-    async def _serve(self, task_status: Any) -> None:
+    async def _serve(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         async with trio.open_nursery() as nursery:
             listeners = await nursery.start(partial(trio.serve_tcp, self.serve, self.port, host="127.0.0.1"))
             self.port = listeners[0].socket.getsockname()[1]
             task_status.started(nursery)
             await trio.sleep_forever()
 
-    async def serve(self, stream: trio.SocketStream | trio.SSLStream) -> None:
-        """One connection."""
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection."""
         connection = h11.Connection(h11.SERVER)
-        request, body = None, bytearray()
+        request: h11.Request | None = None
+        body = bytearray()
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
                 try:
-                    connection.receive_data(await stream.receive_some())
+                    connection.receive_data(bytes(await stream.receive_some()))
                 except trio.BrokenResourceError:
                     return
             elif isinstance(event, h11.Request):
@@ -83,6 +85,7 @@ class Target:
             elif isinstance(event, h11.Data):
                 body += event.data
             elif isinstance(event, h11.EndOfMessage):
+                assert request
                 self._keep(Request(request, bytes(body)))
                 if not await self._answer(stream, connection):
                     return
@@ -95,7 +98,7 @@ class Target:
         self._arrived.set()
         self._arrived = trio.Event()
 
-    async def _answer(self, stream: trio.SocketStream | trio.SSLStream, connection: h11.Connection) -> bool:
+    async def _answer(self, stream: trio.abc.Stream, connection: h11.Connection) -> bool:
         status = self.answers.pop(0) if self.answers else 204
         if status is None:
             await self._go.wait()

@@ -2,11 +2,15 @@
 
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import ConfigError, HookbotError, Refused, Unavailable, sole_error
 from ..version import __version__
+
+if TYPE_CHECKING:
+    from ..client import Timing
 
 FAILED = 1
 USAGE = 2
@@ -71,14 +75,17 @@ class Commands(click.Group):
 @click.pass_context
 def cli(context: click.Context, key: str | None, github_secret: str | None) -> None:
     """A webhook hub: senders POST to it, subscribers receive over outbound connections."""
-    context.obj = {"key": key, "github_secret": github_secret}
+    context.obj = {"key": key, "github_secret": github_secret, "timing": context.obj}
 
 
-def main() -> None:
-    """Run the program and exit: 0 done, 1 failed, 2 usage or configuration, 3 refused, 4 unreachable, 130 signal."""
+def main(*, timing: "Timing | None" = None) -> None:
+    """Run the program and exit: 0 done, 1 failed, 2 usage or configuration, 3 refused, 4 unreachable, 130 signal.
+
+    `timing` is that of its listeners.
+    """
     try:
         # click's standalone mode would exit with 1 for an interruption
-        code = cli(prog_name="hookbot", standalone_mode=False)
+        code = cli(prog_name="hookbot", standalone_mode=False, obj=timing)
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)
     except click.ClickException as error:

@@ -54,7 +54,9 @@ class _Destination:
                 yield forwarder.post
         elif self.topic:
             token = find_publish_token(self.topic)
-            async with open_publisher(self.topic, token=token, ca_file=subscribe.ca_file) as publisher:
+            async with open_publisher(
+                self.topic, token=token, ca_file=subscribe.ca_file, backoff=subscribe.timing.backoff
+            ) as publisher:
                 yield Republisher(publisher, self.headers, hop).publish
         else:
             async with open_runner(self.command, hop, timeout_s) as runner:

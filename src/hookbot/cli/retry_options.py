@@ -33,6 +33,7 @@ class RetryOptions:
             concurrency=self.concurrency,
             max_attempts=self.max_attempts,
             dead_letters=self._dead_letters(subscribe, hop),
+            backoff=subscribe.timing.backoff,
             **more,
         )
 

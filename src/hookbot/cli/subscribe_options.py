@@ -16,6 +16,7 @@ import trio
 
 from ..client import Disconnected, Event, Lost, Messages, listen
 from ..client.address import Address, subscription_of
+from ..client.timing import DEFAULT_TIMING, Timing
 from ..delivery.shutdown import Stop, run_until_stopped
 from ..errors import Refused
 from ..protocol.message import Message
@@ -43,6 +44,7 @@ class SubscribeOptions:
     token_file: Path | None
     ca_file: Path | None
     quiet: bool
+    timing: Timing = DEFAULT_TIMING
 
     def wants(self, message: Message) -> bool:
         """True if the message matches ``--where``, or that was not given. An expression that fails does not match."""
@@ -94,6 +96,7 @@ class SubscribeOptions:
                 token=find_token(url, self.token_file),
                 unsafe=self.unsafe,
                 ca_file=self.ca_file,
+                timing=self.timing,
                 on_event=note,
             ) as messages:
                 yield messages
@@ -119,7 +122,8 @@ def subscription_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         log_to_stderr(quiet=quiet)
-        subscribe = SubscribeOptions(since, cursor, group, unsafe, where, limit, token_file, cafile, quiet)
+        timing = click.get_current_context().obj["timing"] or DEFAULT_TIMING
+        subscribe = SubscribeOptions(since, cursor, group, unsafe, where, limit, token_file, cafile, quiet, timing)
         return command(subscribe=subscribe, **others)
 
     return described

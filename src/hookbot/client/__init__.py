@@ -10,6 +10,7 @@ from ..protocol.message import Gap
 from .listener import Messages, listen
 from .publisher import Publisher, open_publisher, publish
 from .session import Connected, Disconnected, Event, Waiting
+from .timing import Timing
 
 __all__ = [
     "Connected",
@@ -19,6 +20,7 @@ __all__ = [
     "Lost",
     "Messages",
     "Publisher",
+    "Timing",
     "Waiting",
     "listen",
     "open_publisher",

@@ -18,11 +18,11 @@ from .connect import tls_context
 from .http import encoded
 from .progress import AckedProgress, Progress
 from .session import Event, Session
+from .timing import DEFAULT_TIMING, Timing
 from .websocket import Endpoint
 
 # A hub accepts 25 MiB by default; this leaves room for one that is configured to accept more.
 MAX_BODY_BYTES = 34 << 20
-CLOSE_S = 2.0
 
 # The frame limit is for the JSON of a message: the worst body is of control characters, each written as \u0001.
 _CHARS_A_BYTE = 6
@@ -94,6 +94,7 @@ async def listen(
     headers: Iterable[tuple[str, str]] = (),
     ca_file: str | Path | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
+    timing: Timing = DEFAULT_TIMING,
     on_event: Callable[[Event], object] | None = None,
 ) -> AsyncIterator[Messages]:
     """Subscribe to a topic, or to everything beneath one, and iterate over its messages.
@@ -118,18 +119,21 @@ async def listen(
     - `headers`: additional headers of the handshake
     - `ca_file`: certificate authorities to trust (PEM), in place of the system's
     - `max_body_bytes`: size of the largest body; a larger one raises `BodyTooLarge`
+    - `timing`: timeouts, and delays between connections
     - `on_event`: called with each `Connected`, `Waiting` and `Disconnected`, which are also logged by
       ``hookbot.client``
     """
     address = Address.parse(url, token)
-    endpoint = endpoint_of(address, unsafe=unsafe, headers=headers, ca_file=ca_file, max_body_bytes=max_body_bytes)
+    endpoint = endpoint_of(
+        address, unsafe=unsafe, headers=headers, ca_file=ca_file, max_body_bytes=max_body_bytes, timing=timing
+    )
     query = _query(address, since=since, cursor=cursor, group=group, follow=follow, max_unacked=max_unacked)
     if "group" in query and not manual_ack:
         query.setdefault("max_unacked", "1")
     limit = _limit(query.pop("limit", None)) if limit is None else limit
     progress = _progress(query.pop("since", None), query)
     session = Session(endpoint, query, progress, on_event)
-    async with _running(session):
+    async with _running(session, timing.close_s):
         yield Messages(session, progress, limit, manual_ack)
 
 
@@ -140,17 +144,18 @@ def endpoint_of(
     headers: Iterable[tuple[str, str]] = (),
     ca_file: str | Path | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
+    timing: Timing = DEFAULT_TIMING,
 ) -> Endpoint:
     """Endpoint that `listen` connects to. Raises `Refused` for an unsafe topic without `unsafe`."""
     if subscription_of(address).unsafe and not unsafe:
         raise Refused(f"anybody may publish to {address} without a token: allow unsafe only if you check every message")
     unsafe_header = ((UNSAFE_HEADER, UNSAFE_HEADER_VALUE),) if unsafe else ()
     fields = encoded((*address.authorization_header(), *unsafe_header, *headers))
-    return Endpoint(address, fields, tls_context(ca_file), max_body_bytes * _CHARS_A_BYTE + _ENVELOPE_CHARS)
+    return Endpoint(address, fields, tls_context(ca_file), max_body_bytes * _CHARS_A_BYTE + _ENVELOPE_CHARS, timing)
 
 
 @asynccontextmanager
-async def _running(session: Session) -> AsyncIterator[None]:
+async def _running(session: Session, close_s: float) -> AsyncIterator[None]:
     """Run the session, from the beginning of the subscription to the closing handshake."""
     async with _BackgroundTask(session.run):
         try:
@@ -160,7 +165,7 @@ async def _running(session: Session) -> AsyncIterator[None]:
             yield
         finally:
             # Shielded: the last acknowledgements must reach the hub even if the listener is cancelled.
-            with trio.move_on_after(CLOSE_S, shield=True):
+            with trio.move_on_after(close_s, shield=True):
                 await session.close()
 
 

@@ -1,7 +1,7 @@
 """`publish`: a message is stored by a hub once, even if the first response is lost and the client retries."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -25,10 +25,17 @@ _SET_HERE = frozenset({"authorization", "hookbot-hops", "idempotency-key"})
 class Publisher:
     """A publisher to one topic, over persistent connections. Made by `open_publisher`."""
 
-    def __init__(self, address: Address, client: httpx.AsyncClient, patience_s: float) -> None:
+    def __init__(
+        self,
+        address: Address,
+        client: httpx.AsyncClient,
+        patience_s: float,
+        backoff: Callable[[], Backoff] = Backoff,
+    ) -> None:
         self._address = address
         self._client = client
         self._patience_s = patience_s
+        self._backoff = backoff
 
     async def publish(
         self,
@@ -48,7 +55,7 @@ class Publisher:
         return await self._post_with_retries(encoded(fields), data)
 
     async def _post_with_retries(self, headers: list[tuple[bytes, bytes]], body: bytes) -> str:
-        backoff = Backoff()
+        backoff = self._backoff()
         give_up_at = trio.current_time() + self._patience_s
         while True:
             try:
@@ -75,13 +82,18 @@ class Publisher:
 
 @asynccontextmanager
 async def open_publisher(
-    url: str, *, token: str | None = None, ca_file: str | Path | None = None, patience_s: float = PATIENCE_S
+    url: str,
+    *,
+    token: str | None = None,
+    ca_file: str | Path | None = None,
+    patience_s: float = PATIENCE_S,
+    backoff: Callable[[], Backoff] = Backoff,
 ) -> AsyncIterator[Publisher]:
     """Publisher to one topic that keeps its connections. Raises `Refused` for a URL that is not for publishing."""
     address = Address.parse(url, token)
     check_publishable(address)
     async with open_client(address, ca_file) as client:
-        yield Publisher(address, client, patience_s)
+        yield Publisher(address, client, patience_s, backoff)
 
 
 async def publish(
@@ -94,6 +106,7 @@ async def publish(
     hops: Sequence[str] = (),
     ca_file: str | Path | None = None,
     patience_s: float = PATIENCE_S,
+    backoff: Callable[[], Backoff] = Backoff,
 ) -> str:
     """Publish `body` and return the id of the message; "" from a hub older than 1.0, whose messages have no id.
 
@@ -105,8 +118,9 @@ async def publish(
 
     `headers` may repeat names, and may be those of a `Message`: fields that belong to a single connection (``Host``,
     ``Content-Length``, ...) are left out. `hops` are the routers that the message came through; a hub refuses too many.
+    `backoff` makes the delays between attempts.
     """
-    async with open_publisher(url, token=token, ca_file=ca_file, patience_s=patience_s) as publisher:
+    async with open_publisher(url, token=token, ca_file=ca_file, patience_s=patience_s, backoff=backoff) as publisher:
         return await publisher.publish(body, headers=headers, idempotency_key=idempotency_key, hops=hops)
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import trio
 
-from ..backoff import Backoff
 from ..errors import HookbotError, Lost
 from ..protocol.frames import ErrorFrame, Frame, Heartbeat, Hello, parse_frame, parse_raw
 from ..protocol.message import Gap, Message, wall_clock_us
@@ -19,8 +18,6 @@ from .errors import PASSING, OnlyRaw, retry_after
 from .progress import Progress
 from .websocket import Endpoint, HubConnection, open_connection
 
-# A hub sends its hello at once, unless another listener has the cursor.
-HELLO_S = 5.0
 # Acknowledgements of this time share a frame, which makes five times the throughput.
 ACK_PAUSE_S = 0.01
 # Values of max_unacked so small that the hub waits for each acknowledgement: these are not delayed.
@@ -99,7 +96,7 @@ class Session:
         self._query = query
         self._progress = progress
         self._on_event = on_event
-        self._backoff = Backoff()
+        self._backoff = endpoint.timing.backoff()
         self._connection: HubConnection | None = None
         self._connected_at = 0.0
         self._closing = False
@@ -156,7 +153,7 @@ class Session:
             self._check_raw_will_do()
             self._note_subscription(connection, Connected(str(self._endpoint.address), "", resumable=False))
             return
-        with trio.move_on_after(HELLO_S) as waiting:
+        with trio.move_on_after(self._endpoint.timing.hello_s) as waiting:
             data = await connection.receive()
         if waiting.cancelled_caught:
             self._tell(logging.WARNING, Waiting(str(self._endpoint.address), self._query.get("cursor")))

@@ -18,11 +18,7 @@ from ..protocol.response import error_from
 from ..protocol.websocket import GONE
 from .address import Address
 from .connect import open_stream
-
-HANDSHAKE_S = 20.0
-PING_S = 15.0
-# Three heartbeats of a hub, and three of our pings without a pong.
-SILENCE_S = 45.0
+from .timing import Timing
 
 _MAX_RESPONSE_BYTES = 1 << 20
 _RECEIVE_BYTES = 1 << 16
@@ -42,13 +38,14 @@ _WHY_CLOSED = {
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A subscription's address, headers and limits: the same for every connection."""
+    """A subscription's address, headers, limits and timing: the same for every connection."""
 
     address: Address
     # Not in the repr: one of them carries the token.
     headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     tls: ssl.SSLContext
     max_frame_chars: int
+    timing: Timing
 
 
 class HubConnection:
@@ -94,22 +91,23 @@ class HubConnection:
 @asynccontextmanager
 async def open_connection(endpoint: Endpoint, query: Mapping[str, str]) -> AsyncIterator[HubConnection]:
     """An open websocket. Raises `Lost`, or the hub's refusal, on entering or within the body."""
+    timing = endpoint.timing
     failure: HookbotError | None = None
     try:
         async with trio.open_nursery() as nursery:
-            with trio.fail_after(HANDSHAKE_S):
-                stream = _WatchedStream(await open_stream(endpoint.address, endpoint.tls))
+            with trio.fail_after(timing.handshake_s):
+                stream = _WatchedStream(await open_stream(endpoint.address, endpoint.tls), timing.silence_s)
             try:
-                with trio.fail_after(HANDSHAKE_S):
+                with trio.fail_after(timing.handshake_s):
                     websocket = await _shake_hands(nursery, stream, endpoint, query)
-                nursery.start_soon(_keep_pinging, nursery, websocket)
+                nursery.start_soon(_keep_pinging, nursery, websocket, timing.ping_s)
                 yield HubConnection(websocket)
             finally:
                 # Close before cancelling: afterwards, closing would raise Cancelled in place of the actual error.
                 await trio.aclose_forcefully(stream.inner)
                 nursery.cancel_scope.cancel()
     except* (HookbotError, ConnectionRejected, trio.TooSlowError, *_PROTOCOL_ERRORS) as group:
-        failure = _failure(group)
+        failure = _failure(group, timing)
     # Raised outside of `except*`, which would wrap it into a group again.
     if failure is not None:
         raise failure from None
@@ -133,10 +131,10 @@ async def _shake_hands(
     return websocket
 
 
-async def _keep_pinging(nursery: trio.Nursery, websocket: WebSocketConnection) -> None:
+async def _keep_pinging(nursery: trio.Nursery, websocket: WebSocketConnection, interval_s: float) -> None:
     """Ping the hub, so that neither side takes a quiet connection for dead."""
     while True:
-        await trio.sleep(PING_S)
+        await trio.sleep(interval_s)
         # In a task of its own: a ping waits for its pong, which does not come while the listener reads nothing.
         nursery.start_soon(_ping, websocket)
 
@@ -146,7 +144,7 @@ async def _ping(websocket: WebSocketConnection) -> None:
         await websocket.ping()
 
 
-def _failure(group: BaseExceptionGroup[BaseException]) -> HookbotError:
+def _failure(group: BaseExceptionGroup[BaseException], timing: Timing) -> HookbotError:
     """The first error in the group, as a `HookbotError`."""
     error = first_error(group)
     if isinstance(error, ConnectionRejected):
@@ -154,7 +152,7 @@ def _failure(group: BaseExceptionGroup[BaseException]) -> HookbotError:
         return error_from(error.status_code, headers, error.body or b"")
     if isinstance(error, _PROTOCOL_ERRORS):
         return Lost(_NO_WEBSOCKET)
-    return error if isinstance(error, HookbotError) else Lost(f"no response from the hub within {HANDSHAKE_S:.0f} s")
+    return error if isinstance(error, HookbotError) else Lost(f"no response within {timing.handshake_s:g} s")
 
 
 def _why_closed(code: int, reason: str | None) -> HookbotError:
@@ -171,22 +169,23 @@ def _why_closed(code: int, reason: str | None) -> HookbotError:
 class _WatchedStream(trio.abc.Stream):
     """The stream beneath a websocket, with two checks that trio-websocket does not make.
 
-    After `SILENCE_S` without a byte, the hub is considered gone, even if the connection still looks open.
+    After `silence_s` without a byte, the hub is considered gone, even if the connection still looks open.
     Until `handshake_done`, a peer that closes the connection, or whose response is not HTTP, is an error at once;
     trio-websocket would wait for more.
     """
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, silence_s: float) -> None:
         self.inner = stream
         self.handshake_done = False
+        self._silence_s = silence_s
         self._response = b""
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        with trio.move_on_after(SILENCE_S):
+        with trio.move_on_after(self._silence_s):
             if self.handshake_done:
                 return await self.inner.receive_some(max_bytes)
             return await self._receive_response(max_bytes)
-        raise Lost(f"nothing received from the hub for {SILENCE_S:.0f} s")
+        raise Lost(f"nothing received from the hub for {self._silence_s:g} s")
 
     async def _receive_response(self, max_bytes: int | None) -> bytes | bytearray:
         try:

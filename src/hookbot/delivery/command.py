@@ -26,14 +26,22 @@ _PLAIN = re.compile(r"[A-Za-z0-9-]+")
 class CommandRunner:
     """A command that is run for each message, each time in a new session. Made by `open_runner`."""
 
-    def __init__(self, command: Sequence[str], hop: str, timeout_s: float, directory: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        hop: str,
+        timeout_s: float,
+        directory: Path,
+        *,
+        kill_after_s: float = KILL_AFTER_S,
+        outputs: tuple[Output, Output] | None = None,
+    ) -> None:
         self._command = command
         self._hop = hop
         self._timeout_s = timeout_s
+        self._kill_after_s = kill_after_s
         self._directory = directory
-        # One lock, since both usually lead to the same terminal or pipe.
-        lock = trio.Lock()
-        self._outputs = Output(1, lock), Output(2, lock)
+        self._outputs = outputs or _standard_outputs()
         self._runs = 0
 
     async def run(self, message: Message, attempt: int) -> str:
@@ -89,7 +97,7 @@ class CommandRunner:
                 await process.wait()
                 return True
             _end(process, kill=False)
-            with trio.move_on_after(KILL_AFTER_S):
+            with trio.move_on_after(self._kill_after_s):
                 await process.wait()
             # Even if the command itself has ended, some of its children may have ignored SIGTERM.
             _end(process, kill=True)
@@ -124,10 +132,26 @@ class CommandRunner:
 
 
 @asynccontextmanager
-async def open_runner(command: Sequence[str], hop: str, timeout_s: float) -> AsyncIterator[CommandRunner]:
-    """Runner of a command. Bodies are kept in a temporary directory that only this user can read."""
+async def open_runner(
+    command: Sequence[str],
+    hop: str,
+    timeout_s: float,
+    *,
+    kill_after_s: float = KILL_AFTER_S,
+    outputs: tuple[Output, Output] | None = None,
+) -> AsyncIterator[CommandRunner]:
+    """Runner of a command, whose output goes to ours or to `outputs`.
+
+    Bodies are kept in a temporary directory that only this user can read.
+    """
     with TemporaryDirectory(prefix="hookbot-") as directory:
-        yield CommandRunner(command, hop, timeout_s, Path(directory))
+        yield CommandRunner(command, hop, timeout_s, Path(directory), kill_after_s=kill_after_s, outputs=outputs)
+
+
+def _standard_outputs() -> tuple[Output, Output]:
+    # One lock, since both usually lead to the same terminal or pipe.
+    lock = trio.Lock()
+    return Output(1, lock), Output(2, lock)
 
 
 def _end(process: trio.Process, *, kill: bool) -> None:

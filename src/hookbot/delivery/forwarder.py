@@ -26,8 +26,6 @@ from .worker import Failed
 _UNIX = "unix:"
 # Of a response, to find the reason of a failure in.
 _SHOWN_BYTES = 2000
-# A connection can be reused only if the response was read to its end; a slow response is not worth waiting for.
-_DRAIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +73,10 @@ class ForwardOptions:
     ca_file: Path | None = None
     certificate: Path | None = None
     insecure: bool = False
+    """Accept any certificate of the target."""
+    # A connection can be reused only if the response was read to its end; a slow response is not worth waiting for.
+    drain_s: float = 2.0
+    """Time to read the body of a response."""
 
 
 class Forwarder:
@@ -130,7 +132,7 @@ class Forwarder:
         response = await self._client.send(request, stream=True)
         try:
             shown = b""
-            with trio.move_on_after(_DRAIN_S):
+            with trio.move_on_after(self._options.drain_s):
                 async for chunk in response.aiter_raw():
                     shown = (shown + chunk)[:_SHOWN_BYTES]
         finally:

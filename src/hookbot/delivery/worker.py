@@ -17,10 +17,6 @@ from ..protocol.message import Message
 from .dead_letters import DeadLetters, NoDeadLetters
 from .shutdown import Stop
 
-# A hub sends no more than this many unacknowledged messages either.
-MAX_HELD = 1000
-MAX_HELD_BYTES = 64 << 20
-
 logger = logging.getLogger("hookbot.handling")
 
 
@@ -54,6 +50,13 @@ class Policy:
     """Of the messages that wait on a topic, handle only the newest."""
     max_attempts: int | None = None
     dead_letters: DeadLetters = field(default_factory=NoDeadLetters)
+    backoff: Callable[[], Backoff] = Backoff
+    """Factory of the delays between the attempts at one message."""
+    # A hub sends no more than this many unacknowledged messages either.
+    max_held: int = 1000
+    """Number of messages read ahead."""
+    max_held_bytes: int = 64 << 20
+    """Size of the messages read ahead; a larger message is held alone."""
 
 
 @dataclass(slots=True)
@@ -140,8 +143,7 @@ class Worker:
         # Before waiting for room, since the skipped messages make room.
         if lane and self._policy.latest_only:
             self._skip_waiting(lane)
-        # A message larger than the limit is handled alone.
-        while self._held >= MAX_HELD or self._held_bytes + message.size > max(MAX_HELD_BYTES, message.size):
+        while not self._has_room(message):
             await self._room.park()
         self._held += 1
         self._held_bytes += message.size
@@ -154,6 +156,11 @@ class Worker:
         if self._policy.latest_only:
             lane.wake()
 
+    def _has_room(self, message: Message) -> bool:
+        # A message larger than the limit is held, too, but alone.
+        max_bytes = max(self._policy.max_held_bytes, message.size)
+        return self._held < self._policy.max_held and self._held_bytes + message.size <= max_bytes
+
     async def _run_lane(self, key: str, lane: _Lane) -> None:
         while lane.waiting and not self._leaving:
             message = lane.waiting.popleft()
@@ -162,7 +169,7 @@ class Worker:
         del self._lanes[key]
 
     async def _deal_with(self, message: Message, lane: _Lane) -> None:
-        backoff = Backoff()
+        backoff = self._policy.backoff()
         for attempt in count(1):
             async with self._limiter:
                 if self._is_over(message, lane):
