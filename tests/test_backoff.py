@@ -24,3 +24,11 @@ def test_a_good_minute_starts_over_and_less_does_not() -> None:
 
 def test_a_delay_is_never_less_than_the_hub_asked_for() -> None:
     assert Backoff().next_s(at_least_s=60) == 60
+
+
+def test_a_smaller_spread_raises_the_lower_bound_with_the_upper_one() -> None:
+    backoff = Backoff(0.1, 5, spread=0.5)
+    delays = [backoff.next_s() for _ in range(20)]
+    for n, delay in enumerate(delays, 1):
+        bound = min(5, 0.1 * 2**n)
+        assert max(0.1, bound / 2) <= delay <= bound

@@ -6,7 +6,19 @@ import re
 import pytest
 
 from hookbot import errors
-from hookbot.errors import HookbotError, Refused, did_you_mean
+from hookbot.errors import (
+    BodyTooLarge,
+    Ended,
+    HookbotError,
+    Lost,
+    MethodNotAllowed,
+    Refused,
+    TooManyRequests,
+    Unauthorized,
+    did_you_mean,
+    first_error,
+    sole_error,
+)
 
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if cls.__module__ == errors.__name__]
 DRAWN = [
@@ -40,3 +52,25 @@ def test_whose_fault_it_is_shows_in_the_status(cls: type[HookbotError]) -> None:
 def test_what_was_probably_meant_is_suggested() -> None:
     assert did_you_mean("alow_from", ["allow_from", "topic"]) == "did you mean 'allow_from'?"
     assert did_you_mean("colour", ["allow_from", "topic"]) == ""
+
+
+def test_an_error_carries_what_its_response_needs() -> None:
+    assert str(Unauthorized()) == "401 Unauthorized"
+    assert MethodNotAllowed("no", allow="GET").allow == "GET"
+    assert str(BodyTooLarge.than(5)) == "the body is larger than 5 bytes"
+    assert TooManyRequests("later", retry_after_s=3).retry_after_s == 3
+    assert Lost("gone", retry_after_s=0.5).retry_after_s == 0.5
+    assert Ended(4001, "moved").code == 4001
+
+
+def test_a_single_error_is_taken_out_of_its_groups_and_several_stay_together() -> None:
+    error, several = ValueError("one"), ExceptionGroup("", [ValueError("one"), KeyError("two")])
+    assert sole_error(ExceptionGroup("", [ExceptionGroup("", [error])])) is error
+    assert sole_error(ExceptionGroup("", [several])) is several
+    assert sole_error(error) is error
+
+
+def test_the_first_error_is_taken_out_of_groups_of_any_size() -> None:
+    first = ValueError("one")
+    assert first_error(ExceptionGroup("", [ExceptionGroup("", [first, KeyError("two")])])) is first
+    assert first_error(first) is first

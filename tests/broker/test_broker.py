@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from hookbot.broker.broker import Broker, Start, Subscription, open_broker
+from hookbot.broker.broker import Broker, Counts, Start, Subscription, open_broker
 from hookbot.broker.channels import Entry
 from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import KeyReused, Unavailable
@@ -491,3 +491,28 @@ async def check_takes(subscription: Subscription, log: MemoryLog, places: list[i
                 assert reached < before - 1 == log.lost_up_to(A)
                 reached = before - 1
     return reached
+
+
+async def test_the_gap_of_its_start_is_the_first_that_a_subscription_takes(broker: Broker, log: StubbornLog) -> None:
+    await publish(broker)
+    gap = Gap("other-log", None, id_of(log, 1))
+
+    with broker.subscribe(A, Start(0, gap)) as subscription:
+        assert await take(subscription, 1) == [gap, 1]
+
+
+async def test_a_subscription_that_starts_before_others_messages_waits_for_the_first_of_its_own(broker: Broker) -> None:
+    await publish(broker, 3, topic="b")
+
+    with broker.subscribe(A, Start(0)) as subscription:
+        assert await take_now(subscription) == []
+        await publish(broker)
+        assert await take(subscription, 1) == [4]
+
+
+def test_refusals_are_counted_by_status_and_nothing_else_is() -> None:
+    counts = Counts()
+    for status in (200, 101, 401, 401, 503):
+        counts.count_response(status)
+
+    assert counts.refused == {"401": 2, "503": 1}

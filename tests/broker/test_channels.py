@@ -238,3 +238,13 @@ async def test_a_small_frame_is_not_made_before_it_is_wanted() -> None:
     framing = Counting()
     await Entry(MESSAGE, 7).prepare(framing.key, framing.message)
     assert framing.made == 0
+
+
+async def test_a_frame_is_ready_if_it_is_small_or_has_been_prepared() -> None:
+    small, large, framing = Entry(MESSAGE, 7), Entry(LARGE, 7), JsonLines()
+    assert small.ready_frame(framing.key, framing.message) == framing.message(MESSAGE)
+    assert large.ready_frame(framing.key, framing.message) is None
+
+    await large.prepare(framing.key, framing.message)
+
+    assert large.ready_frame(framing.key, framing.message) == framing.message(LARGE)

@@ -1,11 +1,15 @@
 """One connection at a time has a cursor or a group."""
 
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from hookbot.broker.claims import Claims, ConsumerId, ConsumerKind
 from hookbot.errors import Ended
+from hookbot.protocol.paths import wanted_at
+from hookbot.protocol.subscribe import SubscribeRequest
 
 CURSOR = ConsumerId("cursor", "/sub/t", "c")
 TAKEN_OVER = Ended(4001, "another connection took over")
@@ -61,3 +65,26 @@ def test_a_revoked_claim_does_not_release_the_next_one() -> None:
 
     assert not claims.release(first)
     assert claims.find(CURSOR) is second
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "consumer_id"),
+    [
+        ("/t", {"cursor": "c"}, ConsumerId("cursor", "/sub/t", "c")),
+        ("/sub/t/", {"group": "g"}, ConsumerId("group", "/sub/t/", "g")),
+    ],
+)
+def test_a_subscription_names_its_consumer(path: str, asked: dict[str, Any], consumer_id: ConsumerId) -> None:
+    wanted = wanted_at(path)
+
+    assert ConsumerId.of(SubscribeRequest(wanted, path, "t", "v1", **asked)) == consumer_id
+    assert consumer_id.wanted == wanted
+
+
+def test_to_revoke_a_claim_that_nobody_has_changes_nothing() -> None:
+    claims = Claims()
+
+    claims.revoke(CURSOR, TAKEN_OVER)
+
+    assert claims.find(CURSOR) is None
+    assert claims.acquire(CURSOR).ended is None

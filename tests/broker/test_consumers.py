@@ -10,9 +10,9 @@ from trio.testing import wait_all_tasks_blocked
 from hookbot.broker.claims import ConsumerKind
 from hookbot.broker.cursors import CursorConsumer
 from hookbot.broker.group import Member
-from hookbot.errors import Ended, InvalidTopic, NotFound, Unavailable
+from hookbot.errors import Ended, InvalidTopic, NotFound, Refused, Unavailable
 from hookbot.protocol.since import AfterId, FromOldest
-from support.consumers import ConsumerHub, WorkingLog, ack, ack_each, open_hub, take
+from support.consumers import ConsumerHub, WorkingLog, ack, ack_each, listening, open_hub, take
 
 
 @pytest.fixture
@@ -155,3 +155,10 @@ async def test_whoever_deletes_while_the_log_is_broken_is_told_so(hub: ConsumerH
 
     with pytest.raises(Unavailable):
         await hub.consumers.delete("cursor", "/sub/t", "c")
+
+
+async def test_a_request_that_could_not_be_opened_is_refused_before_its_handshake(hub: ConsumerHub) -> None:
+    async with hub.open(group="g", by_topic=True):
+        with pytest.raises(Refused, match="key=topic"):
+            hub.consumers.check_request(listening(group="g"))
+        hub.consumers.check_request(listening(group="g", by_topic=True))

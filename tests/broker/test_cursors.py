@@ -421,3 +421,18 @@ async def test_a_page_is_no_more_than_a_page_and_the_next_one_goes_on_after_it(
 
     assert [len(page) for page in pages] == [limits.page_messages + 1, 3, 2]
     assert [n for page in pages for n in page] == list(range(1, limits.page_messages + 7))
+
+
+async def test_messages_acknowledged_after_a_restart_before_they_are_sent_again_are_not_sent(
+    log: MemoryLog | SqliteLog,
+) -> None:
+    async with open_hub(log) as hub:
+        await hub.publish("t", "t", "t")
+        async with hub.open(cursor="c", since=FromOldest()) as cursor:
+            await take(cursor, 3)
+
+    async with open_hub(log) as hub, hub.open(cursor="c", max_unacked=1) as cursor:
+        assert await take(cursor, 1) == [1]
+        ack(cursor, hub, 3)
+        await hub.publish("t")
+        assert await take(cursor, 1) == [4]

@@ -13,11 +13,12 @@ from hookbot.broker.channels import Entry
 from hookbot.broker.group import Member
 from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Ended, Refused
+from hookbot.log.contract import Page
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.message import Gap
 from hookbot.protocol.since import FromOldest
 from support.clock import pass_time
-from support.consumers import ConsumerHub, ack_each, join, open_hub, shown, take, take_marked, takes_nothing
+from support.consumers import ConsumerHub, WorkingLog, ack_each, join, open_hub, shown, take, take_marked, takes_nothing
 
 
 async def test_each_message_goes_to_one_member(hub: ConsumerHub) -> None:
@@ -377,6 +378,56 @@ async def test_a_wait_that_is_cut_short_loses_nothing(memory_hub: ConsumerHub, a
         assert await takes_nothing(member)
         await memory_hub.publish("t")
         assert await take(member, 1) == [1]
+
+
+async def test_a_member_that_waits_is_told_why_its_group_has_ended(hub: ConsumerHub, nursery: trio.Nursery) -> None:
+    async def delete() -> None:
+        await wait_all_tasks_blocked()
+        await hub.consumers.delete("group", "/sub/t", "g")
+
+    async with join(hub) as member:
+        nursery.start_soon(delete)
+        with pytest.raises(Ended, match="the group g was deleted"):
+            await member.take()
+
+
+class HeldLog(WorkingLog):
+    """A log that is read when it may be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_read = trio.Event()
+        self.may_read.set()
+
+    async def read(self, *args: Any, **options: Any) -> Page:
+        await self.may_read.wait()
+        return await super().read(*args, **options)
+
+
+async def test_a_message_that_is_acknowledged_late_while_it_is_read_for_another_member_is_not_sent_again(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    log = HeldLog()
+    received: list[int] = []
+    async with open_hub(log) as hub, join(hub, ack_timeout_s=5) as late, join(hub) as other:
+
+        async def receive() -> None:
+            received.extend(shown(await other.take()))
+
+        await hub.publish("t")
+        assert await take(late, 1) == [1]
+        nursery.start_soon(receive)
+        log.may_read = trio.Event()
+        await pass_time(7)
+        ack_each(late, hub, 1)
+
+        log.may_read.set()
+        await wait_all_tasks_blocked()
+        assert received == []
+
+        await hub.publish("t")
+        await wait_all_tasks_blocked()
+        assert received == [2]
 
 
 @pytest.mark.parametrize("by_topic", [False, True])

@@ -1,5 +1,7 @@
 """Groups: opened by their first member, resting after their last, found again."""
 
+from contextlib import AsyncExitStack
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -121,3 +123,31 @@ async def test_nothing_is_remembered_of_a_group_that_was_deleted(
     assert not hub.consumers._groups._resting
     async with join(hub, since=FromOldest()) as member:
         assert await take_marked(member, 2) == [(1, False), (2, False)]
+
+
+async def test_what_was_acknowledged_is_remembered_while_a_group_has_no_members(
+    memory_hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
+    hub = memory_hub
+    await hub.publish("t", "t", "t")
+    async with join(hub, since=FromOldest()) as member:
+        await take(member, 3)
+        ack_each(member, hub, 2)
+
+    await pass_time(10)
+
+    async with join(hub) as member:
+        assert await take_marked(member, 2) == [(1, True), (3, True)]
+
+
+async def test_a_member_of_a_deleted_group_that_leaves_late_does_not_end_the_new_one(hub: ConsumerHub) -> None:
+    async with AsyncExitStack() as late:
+        await late.enter_async_context(join(hub))
+        await hub.consumers.delete("group", "/sub/t", "g")
+
+        async with join(hub) as member:
+            await late.aclose()
+            await hub.publish("t")
+            assert await take(member, 1) == [1]
+            async with join(hub):
+                assert len(hub.consumers.list()) == 1

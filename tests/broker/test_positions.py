@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from hookbot.broker.positions import SWEEP_INTERVAL_S
+from hookbot.broker.positions import MAX_PER_PATH, SWEEP_INTERVAL_S
+from hookbot.errors import Refused
 from hookbot.log.contract import Page
 from hookbot.protocol.since import AfterId, FromOldest
 from hookbot.protocol.topics import TopicFilter
@@ -252,3 +253,36 @@ async def test_cursors_that_are_deleted_moved_or_used_while_all_are_looked_after
         await pass_time(SWEPT_S)
 
         assert await hub.saved() == {"cursor /sub/t a": 1, "cursor /sub/t c": 0}
+
+
+async def test_a_path_has_room_for_so_many_cursors_and_groups(hub: ConsumerHub, autojump_clock: MockClock) -> None:
+    for number in range(MAX_PER_PATH):
+        async with hub.open(**{"group" if number % 2 else "cursor": f"c{number}"}):
+            pass
+
+    with pytest.raises(Refused, match="'/sub/t' has 100 cursors and groups already; delete one of them first"):
+        async with hub.open(cursor="more"):
+            pass
+    async with hub.open(cursor="c0"), hub.open("elsewhere", cursor="more"):
+        assert len(hub.consumers.list("/sub/t")) == MAX_PER_PATH
+
+
+async def test_a_new_cursor_whose_connection_breaks_before_an_ack_is_told_of_the_gap_again(
+    hub: ConsumerHub, autojump_clock: MockClock
+) -> None:
+    await hub.publish(*["t"] * 5)
+    await hub.trim(2)
+
+    async with hub.open(cursor="c", since=AfterId(hub.log.epoch, 1)) as cursor:
+        assert await take(cursor, 1) == [(1, 4)]
+    assert await hub.saved() == {"cursor /sub/t c": 1}
+
+    async with hub.open(cursor="c") as cursor:
+        assert await take(cursor, 3) == [(1, 4), 4, 5]
+
+
+async def test_a_revoked_claim_is_released_without_a_trace(hub: ConsumerHub, autojump_clock: MockClock) -> None:
+    async with hub.open(cursor="c"):
+        await hub.consumers.delete("cursor", "/sub/t", "c")
+
+    assert await hub.saved() == {}

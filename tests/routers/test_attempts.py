@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from hookbot.errors import ConfigError
 from hookbot.protocol.message import Message
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.outbox import DraftCollector
@@ -156,13 +157,15 @@ async def test_a_router_that_publishes_without_end_lets_the_rest_run_and_is_stop
             except Exception:
                 continue
 
-    async with hub.run(bad=(Misbehaving(publish_for_ever), RouterLimits(time_limit=0.2)), good=Copy()):
+    async with hub.run(
+        bad=(Misbehaving(publish_for_ever), RouterLimits(time_limit=0.2, max_publishes=10)), good=Copy()
+    ):
         await hub.publish("in/1", b"bad")
         [copy] = await hub.wait_for("copy")
         [failed] = await hub.wait_for("hookbot/failed/bad")
 
     assert copy.hops == ("good",)
-    assert failed.header("Hookbot-Failed-Error") == "Refused: a router publishes at most 1000 times for one message"
+    assert failed.header("Hookbot-Failed-Error") == "Refused: a router publishes at most 10 times for one message"
 
 
 NOT_AS_EXPECTED = {
@@ -197,3 +200,11 @@ async def test_no_secret_of_a_message_is_logged_when_all_goes_well(hub: Any, cap
         await hub.publish("in/1", b"private")
         await hub.wait_for("copy")
     assert "private" not in caplog.text
+
+
+@pytest.mark.parametrize("limits", [{"time_limit": 0}, {"time_limit": -1.5}, {"max_publishes": 0}])
+def test_limits_that_nothing_could_keep_are_an_error(limits: dict[str, Any]) -> None:
+    [(name, value)] = limits.items()
+
+    with pytest.raises(ConfigError, match=f"{name} must be greater than 0, not {value}"):
+        RouterLimits(**limits)

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import pytest
 
 from hookbot.errors import ConfigError
-from hookbot.routers import Secret, loading
+from hookbot.protocol.message import Message
+from hookbot.routers import Publish, Secret, loading
 from hookbot.routers.github import GitHubRouter
 from hookbot.routers.loading import bind
 
@@ -168,3 +169,41 @@ def test_a_router_without_options_has_none() -> None:
     assert bind(Router, {}, resolve) == {}
     with pytest.raises(ConfigError, match=r"there is no option 'x'\. Known: none"):
         bind(Router, {"x": 2}, resolve)
+
+
+def test_a_class_needs_no_name() -> None:
+    assert loading.load(GitHubRouter) is GitHubRouter
+
+
+def test_a_router_with_keyword_arguments_of_any_name_takes_any_option() -> None:
+    def make(host: str, **others: Any) -> None: ...
+
+    assert bind(make, {"host": "h", "port": 2}, resolve) == {"host": "h", "port": 2}
+
+
+def test_annotations_for_type_checkers_only_leave_an_option_as_it_is() -> None:
+    def make(port: "OnlyForTypeCheckers") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    assert bind(make, {"port": "80"}, resolve) == {"port": "80"}
+
+
+async def test_a_router_is_entered_if_it_can_be() -> None:
+    class Plain:
+        name = "plain"
+        topics: Sequence[str] = ("in/",)
+
+        async def route(self, message: Message, publish: Publish) -> None: ...
+
+    class Entered(Plain):
+        state = "new"
+
+        async def __aenter__(self) -> None:
+            self.state = "entered"
+
+        async def __aexit__(self, *failure: Any) -> None:
+            self.state = "exited"
+
+    router = Entered()
+    async with loading.entered(Plain()), loading.entered(router):
+        assert router.state == "entered"
+    assert router.state == "exited"

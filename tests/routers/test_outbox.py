@@ -1,14 +1,17 @@
 """What a router publishes: collected for a message, and committed with its position."""
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from hookbot.errors import Unavailable
+from hookbot.broker.broker import Broker
+from hookbot.errors import InvalidTopic, Refused, Unavailable
 from hookbot.protocol.message import Draft, Message
-from hookbot.routers.outbox import DraftCollector
+from hookbot.routers.outbox import MAX_BYTES, MAX_WAITING, DraftCollector, Outbox
 from support.clock import pass_time
 from support.misbehaving_routers import Copy
 
@@ -36,7 +39,7 @@ async def test_what_is_published_after_route_has_returned_is_an_error(
 
     async with hub.run(keeping=Keeping()):
         await hub.publish("in/1", b"x")
-        await trio.testing.wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
         with pytest.raises(RuntimeError, match="published after route\\(\\) had ended"):
             await kept[0]("copy", b"late")
 
@@ -107,3 +110,83 @@ async def test_a_backlog_is_routed_in_few_commits(hub: Any, monkeypatch: pytest.
 
     assert [copy.body for copy in copies] == [b"%d" % number for number in range(1000)]
     assert len(commits) < 100
+
+
+async def test_a_router_waits_while_the_outbox_is_full(broker: Broker, nursery: trio.Nursery) -> None:
+    outbox = Outbox(broker, "router/copy", 0)
+    await outbox.put([Draft("copy")] * MAX_WAITING, 1)
+    nursery.start_soon(outbox.put, [Draft("copy")], 2)
+    await wait_all_tasks_blocked()
+    assert outbox.position == 1
+
+    nursery.start_soon(outbox.run)
+    await wait_all_tasks_blocked()
+
+    assert (outbox.position, outbox.committed) == (2, 2)
+    assert broker.head == MAX_WAITING + 1
+
+
+# -- what a router may publish
+
+MESSAGE = Message("in/1", b"body", (("X-Kind", "test"),), "a=1", id="abcdefgh-000000000000001", hops=("first",))
+
+
+async def published(*arguments: Any, **options: Any) -> Draft:
+    """The draft that one publish makes of `MESSAGE`."""
+    collector = DraftCollector("second", MESSAGE)
+    await collector(*arguments, **options)
+    [draft] = collector.published.values()
+    return draft
+
+
+async def test_new_bytes_have_only_the_headers_and_hops_that_they_are_given() -> None:
+    draft = await published("copy", b"new", headers=(("X-New", "1"),))
+    assert draft == Draft("copy", b"new", (("X-New", "1"),), hops=("first", "second"))
+    assert (await published("copy", b"new", wrapped=True)).query == "extra-metadata=github"
+
+
+async def test_a_message_is_passed_on_whole_with_more_headers() -> None:
+    draft = await published("copy", MESSAGE, headers=(("X-New", "1"),))
+    assert draft == Draft("copy", b"body", (("X-Kind", "test"), ("X-New", "1")), "a=1", hops=("first", "second"))
+    assert (await published("copy", MESSAGE, wrapped=True)).query == "a=1&extra-metadata=github"
+
+
+WRONG: list[tuple[Any, Any, Any, type[Exception], str]] = [
+    (5, b"", (), TypeError, "a topic is a str, not int"),
+    ("not//a topic", b"", (), InvalidTopic, "'not//a topic'"),
+    ("hookbot/x", b"", (), InvalidTopic, "only the hub itself publishes to topics beneath hookbot/: 'hookbot/x'"),
+    ("copy", "text", (), TypeError, "publish takes bytes or a message, not str"),
+    ("copy", b"", [["X-Kind", "test"]], TypeError, "headers are pairs of str"),
+    ("copy", b"", [("X-Kind", 1)], TypeError, "headers are pairs of str"),
+    ("copy", b"", [("X-Kind", "\u20ac")], ValueError, "latin-1"),
+    ("copy", replace(MESSAGE, query=None), (), TypeError, "the query of a message is a str"),  # type: ignore[arg-type]
+    ("copy", replace(MESSAGE, verified="github"), (), TypeError, "its verified a hookbot.Verified"),  # type: ignore[arg-type]
+    ("copy", replace(MESSAGE, query="\ud800"), (), ValueError, "surrogates not allowed"),
+]
+
+
+@pytest.mark.parametrize(("topic", "what", "headers", "error", "text"), WRONG)
+async def test_what_a_log_could_not_store_is_an_error_of_the_router(
+    topic: Any, what: Any, headers: Any, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        await published(topic, what, headers=headers)
+
+
+async def test_two_publishes_for_one_message_cannot_have_one_name() -> None:
+    collector = DraftCollector("second", MESSAGE)
+    await collector("copy", b"", name="a")
+
+    with pytest.raises(ValueError, match="two publishes for one message have the name 'a'"):
+        await collector("copy", b"", name="a")
+
+
+@pytest.mark.parametrize("size", [1, MAX_BYTES])
+async def test_too_much_for_one_message_is_an_error_even_if_the_router_ignores_it(size: int) -> None:
+    collector = DraftCollector("second", MESSAGE, max_publishes=1)
+    with suppress(Refused):
+        for _ in range(2):
+            await collector("copy", bytes(size))
+
+    with pytest.raises(Refused, match="a router publishes at most"):
+        collector.close()

@@ -3,6 +3,7 @@ import json
 from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from hookbot.access.tokens import make_token
 from hookbot.client.address import Address
 from hookbot.client.http import open_client
 from hookbot.errors import Unauthorized
-from hookbot.protocol.message import Message
+from hookbot.log.retention import Retention
+from hookbot.protocol.message import Draft, Message
+from hookbot.protocol.topics import TopicFilter
 from hookbot.routers import Publish, Router, Secret
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.github import GitHubRouter
@@ -22,6 +25,7 @@ from hookbot.routers.hub_url import HubUrl
 from hookbot.routers.remote import RemoteRunner, unwrap
 from hookbot.testing import KEY, open_test_hub
 from hookbot.testing.hub import TestHub
+from support.fast_path import settled
 
 SECRET = "s3cret"
 PUSH = json.dumps({"ref": "refs/heads/main", "after": "abc", "repository": {"full_name": "acme/app"}}).encode()
@@ -164,6 +168,57 @@ async def test_the_github_router_outside_verifies_and_publishes_like_the_one_ins
     assert json.loads(summary.body)["Repo"] == "acme/app"
 
 
+async def test_a_router_outside_that_fell_behind_retention_says_so_and_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with within() as hub:
+        async with outside(hub, Copy()):
+            await publish_until(hub, "in/1", b"first", "copy/in/1")
+        for number in range(10):
+            await hub.publish("in/later", b"%d" % number)
+        while await hub._broker.log.trim(Retention(max_count=3), now_us=0):
+            pass
+        async with outside(hub, Copy()) as router:
+            copies = await hub.wait_for("copy/in/later", 3)
+
+    assert [copy.body for copy in copies] == [b"7", b"8", b"9"]
+    assert router.stats.gaps
+    assert "router copy missed messages before" in caplog.text
+
+
+async def test_messages_that_came_through_the_router_already_are_left_alone() -> None:
+    async with within() as hub, outside(hub, Copy()):
+        await publish_until(hub, "in/1", b"x", "copy/in/1")
+        await hub._broker.publish(Draft("in/2", b"its own", hops=("copy",)))
+        await hub.publish("in/2", b"another")
+        [copy] = await hub.wait_for("copy/in/2")
+
+    assert copy.body == b"another"
+
+
+async def test_a_failed_message_that_fails_again_is_not_published_once_more() -> None:
+    class Everything(Copy):
+        topics: Sequence[str] = ("in/", "failed/")
+
+    async with within() as hub, outside(hub, Everything()) as router:
+        await publish_until(hub, "in/1", b"x", "copy/in/1")
+        await hub.publish("failed/other", b"bad")
+        await hub.publish("failed/other", b"good")
+        await hub.wait_for("copy/failed/other")
+        page = await hub._broker.log.read(TopicFilter(("failed/copy",)), after=0, limit=1, max_bytes=1)
+
+    assert router.stats.failed == 1
+    assert page.messages == []
+
+
+async def test_a_token_that_opens_no_publish_ends_it() -> None:
+    async with within() as hub:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            async with outside(hub, Copy(), publish_token="wrong"):
+                await publish_until(hub, "in/1", b"x", "copy/in/1")
+    assert caught.group_contains(Unauthorized)
+
+
 # -- the ancestor
 
 
@@ -191,10 +246,21 @@ def test_any_other_frame_stays_as_it_is(body: bytes) -> None:
     assert unwrap(Message("t", body), "raw-1") == Message("t", body, id="raw-1")
 
 
+@dataclass(frozen=True, slots=True)
+class SplitUrl(HubUrl):
+    """A hub that is published to at another address than it is listened to."""
+
+    published_to: HubUrl | None = None
+
+    def publishing(self, draft: Draft) -> Address:
+        assert self.published_to
+        return self.published_to.publishing(draft)
+
+
 @asynccontextmanager
-async def ancestor(*frames: Any) -> AsyncIterator[tuple[int, int, list[Any], list[Any]]]:
-    """A hub that knows raw frames only, and no cursors; what is posted to it is kept."""
-    posts = []
+async def ancestor(*frames: Any, busy: int = 0) -> AsyncIterator[tuple[int, int, list[Any], list[Any]]]:
+    """A hub that knows raw frames only, and no cursors; what is posted to it is kept, after `busy` refusals."""
+    posts: list[Any] = []
 
     async def serve(stream: trio.SocketStream) -> None:
         head = b""
@@ -206,7 +272,8 @@ async def ancestor(*frames: Any) -> AsyncIterator[tuple[int, int, list[Any], lis
         while len(body) < int(headers["content-length"]):
             body += await stream.receive_some()
         posts.append((lines[0], headers, body))
-        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nOK\n")
+        status = b"503 Busy" if len(posts) <= busy else b"200 OK"
+        await stream.send_all(b"HTTP/1.1 " + status + b"\r\nContent-Length: 3\r\nConnection: close\r\n\r\nOK\n")
         await stream.aclose()
 
     async def subscribe(request: WebSocketRequest) -> None:
@@ -227,22 +294,26 @@ async def ancestor(*frames: Any) -> AsyncIterator[tuple[int, int, list[Any], lis
             nursery.cancel_scope.cancel()
 
 
-async def test_against_the_ancestor_raw_frames_are_understood_and_verified(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def route_raw(port: int, publish_port: int, posts: list[Any], count: int) -> None:
+    """Run the GitHub router against a hub that speaks raw frames, until so much was posted to it."""
+    remote = SplitUrl(
+        Address.parse(f"ws://tok@127.0.0.1:{port}/unsafe/sub/github.com/"),
+        KEY,
+        headers=(("Origin", "//h"),),
+        published_to=HubUrl(Address.parse(f"http://127.0.0.1:{publish_port}"), KEY),
+    )
+    router = GitHubRouter([Secret(SECRET)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(RemoteRunner("github", router, remote, None, RouterLimits(), patience_s=0).run)
+        await settled(lambda: len(posts) == count)
+        nursery.cancel_scope.cancel()
+
+
+async def test_against_the_ancestor_raw_frames_are_understood_and_verified(caplog: pytest.LogCaptureFixture) -> None:
     good = frame(Signature256=SIGNATURE)
     forged = frame(Signature256=SIGNATURE.replace("sha256=", "sha256=0"), Delivery="forged")
     async with ancestor(forged, good) as (port, publish_port, requests, posts):
-        remote = HubUrl(
-            Address.parse(f"ws://tok@127.0.0.1:{port}/unsafe/sub/github.com/"), KEY, headers=(("Origin", "//h"),)
-        )
-        publishing = HubUrl(Address.parse(f"http://127.0.0.1:{publish_port}"), KEY)
-        monkeypatch.setattr(HubUrl, "publishing", lambda self, draft, found=HubUrl.publishing: found(publishing, draft))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(RemoteRunner("github", GitHubRouter([Secret(SECRET)]), remote, None, RouterLimits()).run)
-            while len(posts) < 2:
-                await trio.sleep(0.01)
-            nursery.cancel_scope.cancel()
+        await route_raw(port, publish_port, posts, 2)
 
     [(summary, headers, body), (whole, _, whole_body)] = posts
     assert summary == "POST /pub/github.com/repo/acme/app/branch/main HTTP/1.1"
@@ -256,3 +327,12 @@ async def test_against_the_ancestor_raw_frames_are_understood_and_verified(
     handshake = {name.decode().lower(): value.decode() for name, value in requests[-1].headers}
     assert handshake["x-hookbot-unsafe-is-ok"] == "I understand the security implications"
     assert handshake["origin"] == "//h"
+
+
+async def test_a_publish_that_a_hub_cannot_take_now_is_retried_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    async with ancestor(frame(Signature256=SIGNATURE), busy=2) as (port, publish_port, _, posts):
+        await route_raw(port, publish_port, posts, 4)
+
+    lines = [line for line, _, _ in posts]
+    assert lines[0] == lines[1] == lines[2] != lines[3]
+    assert caplog.text.count("is not published yet") == 2

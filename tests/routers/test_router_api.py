@@ -70,3 +70,10 @@ def test_errors_are_what_they_always_were() -> None:
     assert issubclass(hookbot.BadSignature, hookbot.Refused)
     assert issubclass(hookbot.Unavailable, hookbot.HookbotError)
     assert issubclass(hookbot.ConfigError, hookbot.HookbotError)
+
+
+def test_a_secret_is_a_string_that_its_repr_does_not_show() -> None:
+    secret = hookbot.Secret("s3cret")
+    assert secret == "s3cret"
+    assert repr(secret) == "Secret('...')"
+    assert "s3cret" not in repr({"token": secret})

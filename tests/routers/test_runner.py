@@ -111,3 +111,9 @@ async def test_the_place_of_a_new_router_is_saved_before_anything_can_be_publish
         [cursor] = await hub.broker.log.cursors("router/")
 
     assert (cursor.name, cursor.position) == ("router/copy", 1)
+
+
+async def test_a_hub_without_routers_is_ready(broker: Broker) -> None:
+    async with open_routers(broker, [], resolve) as routers:
+        assert routers.running
+        assert routers.snapshot() == []

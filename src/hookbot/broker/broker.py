@@ -202,10 +202,10 @@ class Broker:
                 return self._start_after(wanted, await self.log.position_before(time_us))
             case AfterId(epoch, position) if epoch == self.log.epoch and position <= self.log.head:
                 return self._start_after(wanted, position)
-            case AfterId(epoch, _):
+            case _:
                 # An id beyond the head comes from before the log was restored from a backup: what it named is lost.
                 # An id of another log says nothing about this one: the subscription starts with the oldest message.
-                start = self.head if epoch == self.log.epoch else self.log.lost_up_to(wanted)
+                start = self.head if since.epoch == self.log.epoch else self.log.lost_up_to(wanted)
                 return Start(start, Gap("other-log", None, format_id(self.log.epoch, start + 1)))
 
     def _announce(self, outcomes: Sequence[Outcome]) -> None:

@@ -49,10 +49,7 @@ class Groups:
         """
         # Locked: two first members at the same moment would each start the group.
         async with self._opening:
-            self.check_order(request)
-            group = self._groups.get(ConsumerId.of(request))
-            if group is None or group.claim.ended:
-                group = await self._start(request)
+            group = await self._find_or_start(request)
         member = group.join(request)
         try:
             yield member
@@ -70,6 +67,11 @@ class Groups:
             for resting in tuple(self._resting.values()):
                 if self._positions.find(resting.state.id) is not resting.state:
                     del self._resting[resting.state.id]
+
+    async def _find_or_start(self, request: SubscribeRequest) -> Group:
+        self.check_order(request)
+        group = self._groups.get(ConsumerId.of(request))
+        return await self._start(request) if group is None or group.claim.ended else group
 
     async def _start(self, request: SubscribeRequest) -> Group:
         id = ConsumerId.of(request)

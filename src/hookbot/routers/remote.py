@@ -50,11 +50,21 @@ class RemoteRunner:
     A publish that the hub refuses is logged and dropped.
     """
 
-    def __init__(self, name: str, router: Router, hub: HubUrl, cursor: str | None, limits: RouterLimits) -> None:
+    def __init__(
+        self,
+        name: str,
+        router: Router,
+        hub: HubUrl,
+        cursor: str | None,
+        limits: RouterLimits,
+        *,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self.stats = RouterStats()
         self._name = name
         self._router = router
         self._hub = hub
+        self._patience_s = patience_s
         self._cursor = cursor or f"router-{name}"
         self._retries = RetryPolicy(name, limits, self.stats, TimeSlice())
         self._put, self._jobs = trio.open_memory_channel[_Job](0)
@@ -122,7 +132,7 @@ class RemoteRunner:
             if is_unsafe(draft.topic) and TopicFilter(tuple(self._router.topics)).matches(draft.topic):
                 # The hub ignores the hops of unsafe messages, since anybody may publish them: a loop would never end.
                 raise Refused("the router also reads this unsafe topic and would receive its own message for ever")
-            await self._post_until_stored(draft, key, Publisher(self._hub.publishing(draft), client, PATIENCE_S))
+            await self._post_until_stored(draft, key, Publisher(self._hub.publishing(draft), client, self._patience_s))
         except final:
             raise
         except Refused as error:
