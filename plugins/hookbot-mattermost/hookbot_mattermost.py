@@ -32,8 +32,10 @@ class MattermostRouter:
         channel: str = "",
         timeout: float = 5.0,
     ) -> None:
-        """`url`: of the incoming webhook, a secret, since it is all that a post needs. `reads`: topics with summaries,
-        and subtrees. `channel`: instead of the webhook's. `timeout`: seconds for one attempt.
+        """`url`: of the incoming webhook, a secret, since it is all that a post needs.
+
+        `reads`: topics with summaries, and subtrees. `channel`: instead of the webhook's. `timeout`: seconds for one
+        attempt.
         """
         if not url.startswith(("https://", "http://")):
             raise ConfigError("url must be that of an incoming webhook, such as https://chat.example.org/hooks/...")

@@ -36,7 +36,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import the client on first use: the hub does not need it, and commands start faster."""
     if name in ("Gap", "listen", "publish"):
-        from . import client
+        from . import client  # noqa: PLC0415
 
         return getattr(client, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -71,7 +71,7 @@ class Messages:
     def _run(self) -> None:
         try:
             trio.run(self._listen)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             # Raised where the caller waits: an exception in this thread would only be printed.
             self._crash = error
             for waiting in (self._entered, self._next):

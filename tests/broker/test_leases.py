@@ -316,10 +316,10 @@ class Group(RuleBasedStateMachine):
     def ask(self, holder: LeaseHolder, count: int) -> None:
         self.leases.ask(holder, count)
         self.leases.grant(self.now)
-        for holder in self.holders:
-            if holder.wants > 0:
+        for other in self.holders:
+            if other.wants > 0:
                 assert not self.free_lanes(), "somebody asks for what lies there"
-                assert not holder.reserved
+                assert not other.reserved
 
     @rule(holder=members, count=st.integers(1, 3))
     def take(self, holder: LeaseHolder, count: int) -> None:

@@ -1,8 +1,10 @@
 """``hookbot doctor``: what can be broken is broken here, and named."""
 
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 import trio
 import trustme
 from trio.abc import Stream
-from trio_websocket import WebSocketConnection
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
 from hookbot.cli.doctor import Diagnosis
 from hookbot.cli.findings import Check
@@ -129,11 +131,9 @@ async def test_a_certificate_that_is_not_valid_is_found(tmp_path: Path) -> None:
 
 
 async def test_a_certificate_that_ends_soon_is_told(tmp_path: Path) -> None:
-    import datetime
-
     authorizer = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3)
+    soon = datetime.now(UTC) + timedelta(days=3)
     authorizer.issue_cert("localhost", not_after=soon).configure_cert(context)
     authorizer.cert_pem.write_to_path(tmp_path / "ca.pem")
     async with served(answering(502), tls=context) as port:
@@ -179,8 +179,6 @@ async def test_what_does_not_speak_http_is_found() -> None:
 
 @pytest.mark.parametrize(("ahead_s", "said"), [(3600, "behind the hub's"), (-3600, "ahead of the hub's")])
 async def test_clocks_that_do_not_agree_are_found_and_the_rest_is_looked_at(ahead_s: int, said: str) -> None:
-    import time
-
     async with served(answering(200, Date=formatdate(time.time() + ahead_s, usegmt=True))) as port:
         broken, found = await check(f"http://127.0.0.1:{port}/sub/a")
     assert broken is Check.CLOCK
@@ -213,7 +211,6 @@ async def hub_that(
     script: Callable[..., Any], *, beats: bool = False, subprotocol: str | None = "hookbot.v1"
 ) -> AsyncIterator[str]:
     """A hub whose plain answers are right, and whose websockets follow a script."""
-    from trio_websocket import ConnectionClosed, wrap_server_stream
 
     class Replayed(trio.abc.Stream):
         def __init__(self, stream: trio.SocketStream, first: bytes) -> None:

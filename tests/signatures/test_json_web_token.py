@@ -11,7 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_public_key,
+)
 
 from hookbot.errors import BadSignature, ConfigError
 from hookbot.signatures import SignedRequest, load_provider
@@ -83,8 +89,6 @@ def test_a_key_of_a_set_is_found_by_its_id() -> None:
 
 
 def _public(text: str) -> Any:
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
     return load_pem_public_key(text.encode())
 
 

@@ -73,6 +73,6 @@ def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[str]:
     try:
         make(spec.kind, spec.options, resolve_secret)
     # A plugin's constructor may raise anything
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         reason = str(error) if isinstance(error, ConfigError) else f"the router cannot be created: {error!r}"
         yield str(config.file.error(f"[routers.{spec.name}]: {reason}", header=f"routers.{spec.name}"))

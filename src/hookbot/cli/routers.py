@@ -77,7 +77,8 @@ def _describe(entry: EntryPoint) -> dict[str, Any]:
     package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "?"
     try:
         router = entry.load()
-    except (Exception, SystemExit) as error:
+    # A module of somebody else may do anything when it is imported
+    except (Exception, SystemExit) as error:  # noqa: BLE001
         return {"name": entry.name, "topics": [], "package": package, "about": f"cannot be imported: {describe(error)}"}
     topics = getattr(router, "topics", None)
     about = (router.__doc__ or "").strip().partition("\n")[0]

@@ -244,7 +244,7 @@ def _retention(options: Mapping[str, Any]) -> Retention:
 def raise_file_limit() -> None:
     """Raise the limit of open files as far as the system allows: every connection is one."""
     try:
-        import resource
+        import resource  # noqa: PLC0415
     # Windows has no such limit
     except ImportError:
         return

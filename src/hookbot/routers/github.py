@@ -37,9 +37,11 @@ class GitHubRouter:
         deleted_refs: bool = True,
         host: str = "github.com",
     ) -> None:
-        """`secrets`: of the webhook; any of them may have signed. `events`: ``X-GitHub-Event`` of the deliveries to
-        publish, all if empty. `tags`, `deleted_refs`: whether pushes of tags, and pushes that delete a ref (their SHA
-        is all zeros), have a summary. `host`: of a GitHub Enterprise Server. Raises `ConfigError`.
+        """`secrets`: of the webhook; any of them may have signed.
+
+        `events`: ``X-GitHub-Event`` of the deliveries to publish, all if empty. `tags`, `deleted_refs`: whether pushes
+        of tags, and pushes that delete a ref (their SHA is all zeros), have a summary. `host`: of a GitHub Enterprise
+        Server. Raises `ConfigError`.
         """
         if not secrets:
             raise ConfigError("secrets is empty: the router needs the secret of the webhook, as entered on GitHub")

@@ -138,6 +138,6 @@ async def _run_until_crash(run: Callable[[], Awaitable[None]]) -> BaseException:
             nursery.start_soon(note_crash)
     except* (trio.Cancelled, KeyboardInterrupt):
         raise
-    except* BaseException as group:
+    except* BaseException as group:  # noqa: BLE001
         crashes.append(group)
     return crashes[0]

@@ -79,7 +79,7 @@ class FastPathConnection(HttpConnection):
         try:
             self._finish(await publish(self._context.services, admitted, body))
         # As in `_step`: a bug ends this connection, not the nursery of all.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self._finish(error)
 
     def _subscribe(self, head: Head, data: bytes) -> None:

@@ -136,7 +136,7 @@ class HttpConnection(NonblockingSocket):
             self._read_body(self._exchange)
             return False
         # Not only `HookbotError`: an untrusted client may find a bug, and must not end the hub with it.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self._fail(error)
             return True
 
