@@ -26,7 +26,7 @@ def loggers_as_they_were() -> Iterator[None]:
 
 
 @pytest.fixture(params=["fast path", "app"])
-def ways(request: pytest.FixtureRequest) -> dict[str, bool]:
+def ways(request: pytest.FixtureRequest) -> dict[str, Any]:
     """How requests come in, as options of a hub."""
     return {"door": request.param == "fast path"}
 

@@ -1,5 +1,6 @@
 """Active subscriptions, and what ends them."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ class Watched(Authorizer):
 
     def __init__(self, *args: list[str], **options: Any) -> None:
         super().__init__(*args, **options)
-        self.looked_at = []
+        self.looked_at: list[Grant] = []
 
     def is_valid(self, grant: Grant, *, now_s: float) -> bool:
         self.looked_at.append(grant)
@@ -59,19 +60,21 @@ def test_what_is_granted_goes_on() -> None:
     ],
 )
 def test_what_is_no_longer_granted_ends_and_nothing_else(grant: Grant) -> None:
-    active, ended = make_active(now_s=100, authorizer=Authorizer([KEY], digests=["sha1"], revoked=["gone"])), []
+    active = make_active(now_s=100, authorizer=Authorizer([KEY], digests=["sha1"], revoked=["gone"]))
+    ended: list[Grant] = []
     for which in (PLAIN, grant, grant, Grant(KEY, expires_s=101)):
-        active.add(which, object(), lambda which=which: ended.append(which))
+        active.add(which, object(), partial(ended.append, which))
     assert sweep(active) == 4
     assert ended == [grant, grant]
 
 
 def test_what_expires_ends_without_anything_else_being_looked_at() -> None:
-    ended, authorizer, now_us = [], Watched([KEY]), [99_000_000]
+    ended: list[Grant] = []
+    authorizer, now_us = Watched([KEY]), [99_000_000]
     active = ActiveSubscriptions(authorizer, clock_us=lambda: now_us[0])
     soon, later = Grant(KEY, expires_s=100), Grant(KEY, expires_s=200)
     for which in (PLAIN, soon, later):
-        active.add(which, "key", lambda which=which: ended.append(which))
+        active.add(which, "key", partial(ended.append, which))
     assert len(list(active.sweep())) == 2
     now_us[0] = 100_000_000
     assert len(list(active.sweep())) == 2
@@ -85,7 +88,7 @@ def test_what_expires_ends_without_anything_else_being_looked_at() -> None:
 def test_a_subscription_may_leave_while_others_are_ended() -> None:
     active, grant = make_active(), Grant("another key")
     for key in range(3):
-        active.add(grant, key, lambda key=key: active.remove(grant, key))
+        active.add(grant, key, partial(active.remove, grant, key))
     assert sweep(active) == 3
     assert len(active) == 0
 

@@ -1,6 +1,7 @@
 """What each token allows: plain ones, and every kind of narrowed one at the gate."""
 
 from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable, Mapping
 from itertools import combinations
 from math import inf
 from typing import Any
@@ -12,7 +13,7 @@ from hookbot.access.authorizer import Authorizer, Grant
 from hookbot.access.control import AccessControl
 from hookbot.access.narrowed_tokens import SIGNATURE_BYTES, NarrowedToken
 from hookbot.access.rate_limits import Rate
-from hookbot.access.tokens import make_token
+from hookbot.access.tokens import Digest, make_token
 from hookbot.errors import Forbidden, Refused, Unauthorized
 from hookbot.protocol.request import Request
 from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
@@ -31,7 +32,7 @@ def make_access(**options: Any) -> AccessControl:
     )
 
 
-def narrowed(*caveats: str, path: str = "/", key: str = KEY, digest: str = "sha1") -> str:
+def narrowed(*caveats: str, path: str = "/", key: str = KEY, digest: Digest = "sha1") -> str:
     token = NarrowedToken.of(make_token(key, path, digest), path)
     for caveat in caveats:
         token = token.narrow(*caveat.split("=", 1))
@@ -44,17 +45,30 @@ def with_unknown(caveat: str) -> str:
 
 
 def ask(
-    access: AccessControl, target: str, token: str, headers: tuple[Any, ...] = ()
+    access: AccessControl, target: str, token: str, headers: Mapping[str, str] = {}
 ) -> AdmittedPublish | AdmittedSubscription | None:
     method, _, path = target.partition(" ")
-    fields = {"X-Hookbot-Unsafe-Is-Ok": UNSAFE_HEADER_VALUE, "Authorization": f"Bearer {token}", **dict(headers)}
+    fields = {"X-Hookbot-Unsafe-Is-Ok": UNSAFE_HEADER_VALUE, "Authorization": f"Bearer {token}", **headers}
     request = Request(method, path.encode(), tuple(fields.items()))
     if path.startswith(("/hookbot/", "/metrics")):
-        return access.admit_operator(request)
+        access.admit_operator(request)
+        return None
     return access.admit_publish(request) if method == "POST" else access.admit_subscription(request, websocket=True)
 
 
-def is_let_in(access: AccessControl, target: str, token: str, headers: tuple[Any, ...] = ()) -> bool:
+def subscribe(access: AccessControl, target: str, token: str, headers: Mapping[str, str] = {}) -> AdmittedSubscription:
+    admitted = ask(access, target, token, headers)
+    assert isinstance(admitted, AdmittedSubscription)
+    return admitted
+
+
+def granted(authorizer: Authorizer, token: str, path: str = "/sub/foo") -> Grant:
+    grant = authorizer.grant(token, path, "subscribe", now_s=NOW_S)
+    assert grant
+    return grant
+
+
+def is_let_in(access: AccessControl, target: str, token: str, headers: Mapping[str, str] = {}) -> bool:
     try:
         ask(access, target, token, headers)
     except Unauthorized:
@@ -121,7 +135,7 @@ def opened_by(access: AccessControl, token: str) -> set[str]:
 @pytest.mark.parametrize("key", [KEY, OLD_KEY])
 @pytest.mark.parametrize("path", OPENED)
 def test_a_narrowed_token_opens_what_its_root_opens_as_far_as_its_caveats_leave(
-    access: AccessControl, path: str, key: str, digest: str
+    access: AccessControl, path: str, key: str, digest: Digest
 ) -> None:
     assert opened_by(access, narrowed(path=path, key=key, digest=digest)) == OPENED[path]
     for caveat, left in LEFT.items():
@@ -162,7 +176,7 @@ def test_a_narrowed_token_as_long_as_a_plain_one_is_told_from_it(access: AccessC
 # --- how it is shown
 
 
-SHOWN = {
+SHOWN: dict[str, Callable[[str], tuple[str, dict[str, str]]]] = {
     "Basic": lambda token: ("", {"Authorization": f"Basic {b64encode(f'{token}:'.encode()).decode()}"}),
     "Bearer": lambda token: ("", {"Authorization": f"Bearer {token}"}),
     "subprotocol": lambda token: ("", {"Sec-WebSocket-Protocol": f"hookbot.v1, hookbot.token.{token}"}),
@@ -203,10 +217,12 @@ def test_a_live_token_shows_no_history(access: AccessControl, query: str) -> Non
 @pytest.mark.parametrize(
     "how", [("?since=abcdefgh-000000000000001", {}), ("", {"Last-Event-ID": "abcdefgh-000000000000001"})]
 )
-def test_who_comes_back_with_a_live_token_goes_on_with_what_is_new(access: AccessControl, how: tuple[Any, ...]) -> None:
+def test_who_comes_back_with_a_live_token_goes_on_with_what_is_new(
+    access: AccessControl, how: tuple[str, dict[str, str]]
+) -> None:
     query, headers = how
-    assert ask(access, f"GET /sub/foo{query}", narrowed("live=1"), headers).request.since is None
-    assert ask(access, f"GET /sub/foo{query}", narrowed("name=ann"), headers).request.since is not None
+    assert subscribe(access, f"GET /sub/foo{query}", narrowed("live=1"), headers).request.since is None
+    assert subscribe(access, f"GET /sub/foo{query}", narrowed("name=ann"), headers).request.since is not None
 
 
 @pytest.mark.parametrize("caveat", ["live=1", f"since={SINCE}"])
@@ -221,7 +237,7 @@ def test_a_token_that_hides_history_cannot_use_what_remembers_a_place_in_it(
 
 def test_nothing_before_the_latest_since_is_shown(access: AccessControl) -> None:
     token = narrowed(f"since={NOW_S - 60}", f"since={SINCE}", f"since={NOW_S - 30}")
-    assert ask(access, "GET /sub/foo?since=all", token).grant.since_us == (NOW_S - 30) * 1_000_000
+    assert subscribe(access, "GET /sub/foo?since=all", token).grant.since_us == (NOW_S - 30) * 1_000_000
 
 
 def test_a_token_whose_since_is_to_come_shows_nothing_yet(access: AccessControl) -> None:
@@ -231,10 +247,10 @@ def test_a_token_whose_since_is_to_come_shows_nothing_yet(access: AccessControl)
 
 
 @pytest.mark.parametrize("digest", ["sha1", "sha256"])
-def test_the_ancestors_tokens_can_be_kept_from_history_and_all_that_is_narrowed_from_them(digest: str) -> None:
+def test_the_ancestors_tokens_can_be_kept_from_history_and_all_that_is_narrowed_from_them(digest: Digest) -> None:
     access = make_access(live_only=["sha1"])
     for token in (make_token(KEY, "/", digest), narrowed(digest=digest), narrowed("name=ann", digest=digest)):
-        assert ask(access, "GET /sub/foo", token).grant.live_only is (digest == "sha1")
+        assert subscribe(access, "GET /sub/foo", token).grant.live_only is (digest == "sha1")
         for target in ("GET /sub/foo?since=all", "GET /hookbot/v1/messages/abcdefgh-000000000000001"):
             if digest == "sha1":
                 with pytest.raises(Forbidden, match="new messages only"):
@@ -274,8 +290,8 @@ def test_a_token_for_two_cursors_is_for_none(access: AccessControl) -> None:
         ([f"expires={NOW_S + 1}", f"expires={NOW_S + HOUR}"], {}),
     ],
 )
-def test_a_grant_stands_for_as_long_as_its_token_would(caveats: list[str], stands_with: dict[str, list[str]]) -> None:
-    grant = Authorizer([KEY]).grant(narrowed(*caveats), "/sub/foo", "subscribe", now_s=NOW_S)
+def test_a_grant_stands_for_as_long_as_its_token_would(caveats: list[str], stands_with: dict[str, Any]) -> None:
+    grant = granted(Authorizer([KEY]), narrowed(*caveats))
     assert Authorizer([KEY, "new"], **stands_with).is_valid(grant, now_s=NOW_S)
     assert not Authorizer(["new"]).is_valid(grant, now_s=NOW_S)
     assert not Authorizer([KEY], digests=["sha256"]).is_valid(grant, now_s=NOW_S)
@@ -284,17 +300,16 @@ def test_a_grant_stands_for_as_long_as_its_token_would(caveats: list[str], stand
 
 
 def test_a_name_revokes_everything_that_was_narrowed_after_it() -> None:
-    grant = Authorizer([KEY]).grant(narrowed("name=ann", "name=phone"), "/sub/foo", "subscribe", now_s=NOW_S)
+    grant = granted(Authorizer([KEY]), narrowed("name=ann", "name=phone"))
     for name in ("ann", "phone"):
         assert not Authorizer([KEY], revoked=[name]).is_valid(grant, now_s=NOW_S)
 
 
 def test_one_holder_is_whoever_has_the_same_token_or_what_is_narrowed_from_it_until_it_has_a_name() -> None:
-    def holder(*caveats: Any, **of: Any) -> tuple[Any, ...]:
-        grant = Authorizer([KEY, OLD_KEY]).grant(narrowed(*caveats, **of), "/sub/foo", "subscribe", now_s=NOW_S)
-        return grant.holder
+    def holder(*caveats: str, **of: Any) -> object:
+        return granted(Authorizer([KEY, OLD_KEY]), narrowed(*caveats, **of)).holder
 
-    plain = Authorizer([KEY]).grant(make_token(KEY, "/"), "/sub/foo", "subscribe", now_s=NOW_S)
+    plain = granted(Authorizer([KEY]), make_token(KEY, "/"))
     assert holder() == holder("live=1") == holder(f"expires={NOW_S + 1}") == plain.holder
     assert holder("name=ann") == holder("name=ann", "name=phone") == holder("name=ann", "live=1")
     assert len({holder(), holder("name=ann"), holder("name=bob"), holder(path="/sub/"), holder(key=OLD_KEY)}) == 5
@@ -307,7 +322,7 @@ def test_no_representation_shows_a_key() -> None:
 def test_a_plain_token_is_looked_up_with_each_key() -> None:
     authorizer = Authorizer([KEY, OLD_KEY])
     for key in (KEY, OLD_KEY):
-        grant = authorizer.grant(make_token(key, "/sub/"), "/sub/foo", "subscribe", now_s=NOW_S)
+        grant = granted(authorizer, make_token(key, "/sub/"))
         assert (grant.key, grant.digest, grant.path) == (key, "sha1", "/sub/")
 
 

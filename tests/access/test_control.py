@@ -2,6 +2,7 @@
 
 import tracemalloc
 from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -11,7 +12,7 @@ from hookbot.access.admitted import AdmittedPublish, AdmittedSubscription
 from hookbot.access.authorizer import Authorizer
 from hookbot.access.control import AccessControl
 from hookbot.access.rate_limits import Rate
-from hookbot.access.tokens import make_token
+from hookbot.access.tokens import Digest, make_token
 from hookbot.errors import (
     BodyTooLarge,
     Forbidden,
@@ -64,7 +65,7 @@ def basic(token: str) -> dict[str, str]:
     return {"Authorization": "Basic " + b64encode(f"{token}:".encode()).decode()}
 
 
-SHOWN = {
+SHOWN: dict[str, Callable[[str], dict[str, str]]] = {
     "Basic": basic,
     "Bearer": lambda token: {"Authorization": f"Bearer {token}"},
     "subprotocol": lambda token: {"Sec-WebSocket-Protocol": f"hookbot.raw, hookbot.token.{token}"},
@@ -77,20 +78,24 @@ def access() -> AccessControl:
 
 
 def make_access(
-    keys: tuple[str, str] | list[str] = (KEY, OLD_KEY),
-    digests: tuple[str, str] | list[str] = ("sha1", "sha256"),
+    keys: Sequence[str] = (KEY, OLD_KEY),
+    digests: Sequence[Digest] = ("sha1", "sha256"),
     **options: Any,
 ) -> AccessControl:
     options = {"clock_us": lambda: 1_700_000_000_000_000, "failures": Rate(10**9, 1), **options}
     return AccessControl(Authorizer(keys, digests=digests), **options)
 
 
-def ask(
-    access: AccessControl, target: str, headers: dict[str, str] | tuple[()] = ()
-) -> AdmittedPublish | AdmittedSubscription:
+def ask(access: AccessControl, target: str, headers: Mapping[str, str] = {}) -> AdmittedPublish | AdmittedSubscription:
     method, _, path = target.partition(" ")
-    request = Request(method, path.encode(), tuple(dict(headers).items()), client="192.0.2.1")
+    request = Request(method, path.encode(), tuple(headers.items()), client="192.0.2.1")
     return access.admit_publish(request) if method == "POST" else access.admit_subscription(request, websocket=True)
+
+
+def publish(access: AccessControl, target: str, headers: Mapping[str, str] = {}) -> AdmittedPublish:
+    admitted = ask(access, target, headers)
+    assert isinstance(admitted, AdmittedPublish)
+    return admitted
 
 
 def is_let_in(access: AccessControl, target: str, headers: dict[str, str]) -> bool:
@@ -106,7 +111,7 @@ def is_let_in(access: AccessControl, target: str, headers: dict[str, str]) -> bo
 @pytest.mark.parametrize("key", [KEY, OLD_KEY])
 @pytest.mark.parametrize("target", OPENED_BY)
 def test_a_token_opens_its_path_and_nothing_else(
-    access: AccessControl, target: str, key: str, digest: str, shown: str
+    access: AccessControl, target: str, key: str, digest: Digest, shown: str
 ) -> None:
     tokens = {path: make_token(key, path, digest) for path in TOKEN_PATHS}
     headers = {path: {**I_UNDERSTAND, **SHOWN[shown](token)} for path, token in tokens.items()}
@@ -360,7 +365,7 @@ def test_a_publish_keeps_what_came_with_it_and_no_secret(access: AccessControl) 
         "Idempotency-Key": "once",
         **basic(make_token(KEY, "/")),
     }
-    draft = ask(access, "POST /pub/x?a=%20b&token=secret&extra-metadata=github&token", headers).draft(b"body")
+    draft = publish(access, "POST /pub/x?a=%20b&token=secret&extra-metadata=github&token", headers).draft(b"body")
 
     assert draft == Draft(
         "x",
@@ -378,13 +383,13 @@ def test_a_publish_keeps_what_came_with_it_and_no_secret(access: AccessControl) 
 
 
 def test_the_same_key_with_another_body_has_another_fingerprint(access: AccessControl) -> None:
-    publishing = ask(access, "POST /unsafe/pub/x", {"Idempotency-Key": "once"})
+    publishing = publish(access, "POST /unsafe/pub/x", {"Idempotency-Key": "once"})
     assert publishing.draft(b"one").once != publishing.draft(b"two").once
-    assert ask(access, "POST /unsafe/pub/x").draft(b"one").once == ()
+    assert publish(access, "POST /unsafe/pub/x").draft(b"one").once == ()
 
 
 def test_a_stranger_cannot_say_which_routers_a_message_went_through(access: AccessControl) -> None:
-    assert ask(access, "POST /unsafe/pub/x", {"Hookbot-Hops": "github"}).request.hops == ()
+    assert publish(access, "POST /unsafe/pub/x", {"Hookbot-Hops": "github"}).request.hops == ()
 
 
 def test_whoever_fails_too_often_is_told_to_wait_but_a_good_token_still_comes_in() -> None:

@@ -112,7 +112,7 @@ def test_a_network_that_is_none_is_told() -> None:
 
 
 @contextmanager
-def web(pages: dict[str, bytes]) -> Iterator[str]:
+def web(pages: dict[str, bytes | None]) -> Iterator[str]:
     """A server of these pages; a page of None is an error."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -137,12 +137,12 @@ def web(pages: dict[str, bytes]) -> Iterator[str]:
 
 
 @pytest.fixture
-def pages() -> dict[str, bytes]:
+def pages() -> dict[str, bytes | None]:
     return {f"/{name}": published(name) for name in KNOWN}
 
 
 @pytest.fixture
-def local(pages: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def local(pages: dict[str, bytes | None], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Everything that is known is published here."""
     with web(pages) as url:
         for name, one in KNOWN.items():
@@ -176,7 +176,7 @@ def test_what_is_asked_for_is_fetched_and_a_source_can_name_it(local: str, tmp_p
 
 
 def test_without_a_name_all_that_was_fetched_before_is_fetched_again(
-    local: str, pages: dict[str, bytes], tmp_path: Path
+    local: str, pages: dict[str, bytes | None], tmp_path: Path
 ) -> None:
     update(tmp_path, "github", "stripe")
     pages["/stripe"] = b'{"WEBHOOKS": ["203.0.113.7"]}'
@@ -186,7 +186,7 @@ def test_without_a_name_all_that_was_fetched_before_is_fetched_again(
 
 
 def test_what_cannot_be_fetched_stays_as_it_was_and_the_rest_is_fetched(
-    local: str, pages: dict[str, bytes], tmp_path: Path
+    local: str, pages: dict[str, bytes | None], tmp_path: Path
 ) -> None:
     update(tmp_path, "github", "stripe")
     pages["/github"] = None
@@ -198,7 +198,9 @@ def test_what_cannot_be_fetched_stays_as_it_was_and_the_rest_is_fetched(
     assert kept(tmp_path) == {"github": NETWORKS["github"], "stripe": {"203.0.113.7/32"}}
 
 
-def test_a_list_of_ones_own_is_remembered_with_its_place(local: str, pages: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_list_of_ones_own_is_remembered_with_its_place(
+    local: str, pages: dict[str, bytes | None], tmp_path: Path
+) -> None:
     pages["/ours"] = json.dumps({"out": [{"net": "192.0.2.0/24"}]}).encode()
     assert update(tmp_path, "ghes", "--url", f"{local}/ours", "--select", "out[].net")[0] == 0
     pages["/ours"] = json.dumps({"out": [{"net": "198.51.100.0/24"}]}).encode()
@@ -206,7 +208,7 @@ def test_a_list_of_ones_own_is_remembered_with_its_place(local: str, pages: dict
     assert kept(tmp_path) == {"ghes": {"198.51.100.0/24"}}
 
 
-def test_what_is_known_can_be_elsewhere(local: str, pages: dict[str, bytes], tmp_path: Path) -> None:
+def test_what_is_known_can_be_elsewhere(local: str, pages: dict[str, bytes | None], tmp_path: Path) -> None:
     pages["/mirror"] = b'{"hooks": ["192.0.2.0/24"]}'
     assert update(tmp_path, "github", "--url", f"{local}/mirror")[0] == 0
     assert kept(tmp_path) == {"github": {"192.0.2.0/24"}}

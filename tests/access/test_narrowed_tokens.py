@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hookbot.access.narrowed_tokens import CAVEATS, MAX_LENGTH, SIGNATURE_BYTES, NarrowedToken
-from hookbot.access.tokens import make_token
+from hookbot.access.tokens import Digest, make_token
 from support import KEY
 
 PATH = "/sub/"
@@ -29,7 +29,7 @@ CAVEAT = st.sampled_from([(name, value) for name, values in SAMPLES.items() for 
 PAIRS = st.lists(CAVEAT, min_size=1, max_size=6)
 
 
-def root(path: str = PATH, digest: str = "sha1", key: str = KEY) -> NarrowedToken:
+def root(path: str = PATH, digest: Digest = "sha1", key: str = KEY) -> NarrowedToken:
     return NarrowedToken.of(make_token(key, path, digest), path)
 
 
@@ -160,7 +160,8 @@ def test_bits_that_decode_to_nothing_are_another_spelling() -> None:
 @given(PAIRS)
 def test_neither_path_nor_digest_nor_key_can_be_another(pairs: list[tuple[str, str]]) -> None:
     narrowed = chain(pairs)
-    for digest, path in (("sha256", PATH), ("sha1", "/"), ("sha1", "/sub/a/"), ("sha1", "")):
+    others: list[tuple[Digest, str]] = [("sha256", PATH), ("sha1", "/"), ("sha1", "/sub/a/"), ("sha1", "")]
+    for digest, path in others:
         assert not is_good(str(NarrowedToken(digest, path, narrowed.caveats, narrowed.signature)))
     assert not is_good(str(narrowed), key="another key")
 

@@ -1,5 +1,7 @@
 """The source of a topic, and what it makes of a request."""
 
+import json
+from collections.abc import Sequence
 from hashlib import sha256
 from ipaddress import ip_network
 from typing import Any
@@ -9,10 +11,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hookbot.access.sources import Source, Sources, Verification
 from hookbot.errors import BadSignature, Forbidden
-from hookbot.protocol.message import Once, Verified
+from hookbot.protocol.message import Headers, Once, Verified
 from hookbot.protocol.request import Request
 from hookbot.signatures import SignedRequest, load_provider
-from hookbot.signatures.provider import Proof
+from hookbot.signatures.aws_sns import AwsSns
+from support.certificate_authority import SNS
+from support.certificate_authority import TOPIC as SNS_TOPIC
 
 NOW_S = 1_700_000_000.0
 SECRET = "the secret of the tests, not too short"
@@ -22,7 +26,7 @@ NETWORKS = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
 def make_source(
     topic: str = "/unsafe/acme/",
     provider: str = "github",
-    secrets: tuple[str] | list[str] = (SECRET,),
+    secrets: Sequence[str] = (SECRET,),
     options: dict[str, str] | None = None,
     **fields: Any,
 ) -> Source:
@@ -33,7 +37,7 @@ def signed(
     provider: str,
     body: bytes = b"{}",
     secret: str = SECRET,
-    headers: tuple[tuple[str, str]] = (),
+    headers: Headers = (),
     url: str = "http://hub/unsafe/pub/acme/x",
     now: float = NOW_S,
 ) -> SignedRequest:
@@ -48,7 +52,7 @@ def test_for_a_topic_the_longest_match_counts() -> None:
         make_source(topic) for topic in ("", "acme/", "acme/pay/", "acme/pay/now", "/unsafe/", "/unsafe/acme/")
     )
 
-    def found(topic: str) -> str:
+    def found(topic: str) -> str | None:
         source = sources.find(topic)
         return None if source is None else source.topic
 
@@ -169,13 +173,10 @@ def test_what_is_secret_by_itself_is_taken_out() -> None:
 
 
 def test_nothing_is_fetched_for_a_sender_unless_that_is_allowed() -> None:
-    class Confirming(type(load_provider("github"))):
-        def verify(self, request: SignedRequest, secrets: list[str], *, now: float) -> Proof:
-            proof = super().verify(request, secrets, now=now)
-            return type(proof)(proof.key, proof.fingerprint, confirm_url="https://sns.example/confirm")
-
-    source = make_source()
-    provider = Confirming(name="acme", documentation="", header="X-Hub-Signature-256", prefix="sha256=")
-    for confirm, url in ((False, None), (True, "https://sns.example/confirm")):
-        allowed = Source(source.topic, provider, [SECRET], confirm=confirm)
-        assert verify(allowed, signed("github")).confirm_url == url
+    url = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription"
+    request = SignedRequest(json.dumps(SNS.confirmation(NOW_S, url)).encode())
+    for confirm, found in ((False, None), (True, url)):
+        source = make_source(provider="aws-sns", secrets=[SNS_TOPIC], confirm=confirm)
+        assert isinstance(source.provider, AwsSns)
+        source.provider.cache.update(SNS.published())
+        assert verify(source, request).confirm_url == found

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.access.tokens import DIGESTS, make_token, opening_paths
+from hookbot.access.tokens import DIGESTS, Digest, make_token, opening_paths
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/tokens.json").read_text())["vectors"]
 PATHS = st.lists(st.sampled_from(["pub", "sub", "unsafe", "x", "foo"]), max_size=6).map(
@@ -25,7 +25,7 @@ def test_tokens_are_those_of_the_ancestor(vector: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("digest", DIGESTS)
-def test_a_token_is_the_hmac_of_the_path_in_hexadecimal(digest: str) -> None:
+def test_a_token_is_the_hmac_of_the_path_in_hexadecimal(digest: Digest) -> None:
     expected = hmac.new(b"key", "/pub/été".encode(), getattr(hashlib, digest)).hexdigest()
     assert make_token("key", "/pub/été", digest) == expected
     assert len(expected) == DIGESTS[digest]

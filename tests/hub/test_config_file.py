@@ -154,5 +154,6 @@ def test_a_value_of_a_wrong_kind_is_not_shown() -> None:
 
 
 def test_kinds_have_names_that_people_know() -> None:
-    kinds = [kind_of(value) for value in ("", 1, True, [], {}, 1.5)]
+    values: list[Any] = ["", 1, True, [], {}, 1.5]
+    kinds = [kind_of(value) for value in values]
     assert kinds == ["a string", "an integer", "true or false", "a list", "a table", "a float"]

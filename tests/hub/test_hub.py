@@ -46,7 +46,9 @@ class Hub:
 
     def listen(self, path: str = "/sub/topic", **options: Any) -> ClientConnection:
         headers = {"Authorization": f"Basic {basic(path)}"}
-        return connect(f"ws://127.0.0.1:{self.port}{path}", additional_headers=headers, proxy=None, **options)
+        url = f"ws://127.0.0.1:{self.port}{path}"
+        connection: ClientConnection = connect(url, additional_headers=headers, proxy=None, **options)
+        return connection
 
     def publish(self, body: bytes = b"hello", topic: str = "topic") -> None:
         answer = self.ask(post(f"/pub/{topic}", body))
@@ -72,7 +74,7 @@ class Hub:
         """Ask it to end; returns what it said on standard error."""
         self.process.send_signal(signal.SIGTERM)
         _, said = self.process.communicate(timeout=GUARD_S)
-        return said
+        return str(said)
 
 
 def everything(sock: socket.socket) -> bytes:
@@ -87,7 +89,8 @@ def running(tmp_path: Path, *options: Any, files: int | None = None) -> Iterator
     """A hub on a port of its own; its log is in memory."""
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+        if files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
     command = [sys.executable, "-m", "hookbot", "serve", "-b", "127.0.0.1:0", "--data-dir", str(tmp_path)]
     process = subprocess.Popen(
@@ -96,10 +99,11 @@ def running(tmp_path: Path, *options: Any, files: int | None = None) -> Iterator
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=limit if files else None,  # noqa: PLW1509 - it only calls setrlimit
+        preexec_fn=limit,  # noqa: PLW1509 - it only calls setrlimit
     )
     with process:
         try:
+            assert process.stdout
             line = process.stdout.readline()
             yield Hub(process, int(line.strip().rpartition(":")[2]))
         finally:
@@ -168,7 +172,7 @@ def test_a_hub_that_is_told_to_stop_closes_and_answers_what_was_sent_whole(tmp_p
         busy.close()
         assert list(listener) == []
 
-        assert listener.protocol.close_rcvd.code == 1001
+        assert listener.protocol.close_code == 1001
         assert hub.process.wait(GUARD_S) == 0
 
 

@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
+from hookbot.access.tokens import make_token
 from hookbot.hub.logging_setup import JsonFormatter, TextFormatter
-from hookbot.testing import open_test_hub
+from hookbot.testing import KEY, open_test_hub
 
 SAY = """
 import logging
+from hookbot.access.tokens import make_token
 from hookbot.hub.logging_setup import set_up_logging
 set_up_logging({form!r}, {level!r})
 for name in ("hookbot.x", "somebody.else"):
@@ -96,6 +98,8 @@ def requests(token: str) -> list[str]:
 async def send(url: str, request: str) -> None:
     """Send a request, and wait for an answer."""
     address = urlsplit(url)
+    assert address.hostname
+    assert address.port
     stream = await trio.open_tcp_stream(address.hostname, address.port)
     async with stream:
         await stream.send_all(request.encode())
@@ -106,7 +110,7 @@ async def send(url: str, request: str) -> None:
 async def test_a_token_is_in_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "hookbot")
     async with open_test_hub() as hub:
-        tokens = [urlsplit(hub.url_for("/")).username, "0123456789abcdef0123456789abcdef01234567"]
+        tokens = [make_token(KEY, "/"), "0123456789abcdef0123456789abcdef01234567"]
         for token in tokens:
             for request in requests(token):
                 await send(hub.url, request)

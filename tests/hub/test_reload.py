@@ -51,7 +51,7 @@ def named(name: str) -> str:
 
 @pytest.mark.parametrize("form", FORMATS)
 async def test_removing_a_key_ends_the_subscriptions_made_with_its_tokens(
-    tmp_path: Path, ways: dict[str, bool], form: str
+    tmp_path: Path, ways: dict[str, Any], form: str
 ) -> None:
     async with open_whole_hub(tmp_path, old_keys=(OLD_KEY,), **ways) as hub:
         old, new = make_token(OLD_KEY, "/sub/x"), make_token(KEY, "/sub/x")
@@ -65,7 +65,7 @@ async def test_removing_a_key_ends_the_subscriptions_made_with_its_tokens(
 
 
 async def test_a_new_key_is_good_at_once_and_the_old_one_for_as_long_as_it_is_listed(
-    tmp_path: Path, ways: dict[str, bool]
+    tmp_path: Path, ways: dict[str, Any]
 ) -> None:
     old = make_token(OLD_KEY, "/sub/x")
     async with (
@@ -79,7 +79,7 @@ async def test_a_new_key_is_good_at_once_and_the_old_one_for_as_long_as_it_is_li
             assert await listener.take() == key.encode()
 
 
-async def test_a_revoked_name_ends_its_subscriptions(tmp_path: Path, ways: dict[str, bool]) -> None:
+async def test_a_revoked_name_ends_its_subscriptions(tmp_path: Path, ways: dict[str, Any]) -> None:
     async with open_whole_hub(tmp_path, **ways) as hub:
         async with hub.listen("/sub/x", "raw", named("ann")) as ann, hub.listen("/sub/x", "raw", named("bob")) as bob:
             hub.running.reload(configured(tmp_path, revoked=frozenset({"ann"}), **ways))
@@ -89,14 +89,14 @@ async def test_a_revoked_name_ends_its_subscriptions(tmp_path: Path, ways: dict[
         assert (await hub.post("/pub/x", b"", token=named("ann"))).status_code == 401
 
 
-async def test_the_ancestors_tokens_end_when_they_are_refused(tmp_path: Path, ways: dict[str, bool]) -> None:
+async def test_the_ancestors_tokens_end_when_they_are_refused(tmp_path: Path, ways: dict[str, Any]) -> None:
     async with open_whole_hub(tmp_path, **ways) as hub, hub.listen("/sub/x", "raw") as listener:
         hub.running.reload(configured(tmp_path, sha1_tokens=False, **ways))
         assert await listener.closed() == 1008
 
 
 async def test_who_waits_for_a_cursor_does_not_get_it_by_a_token_that_has_ended(
-    tmp_path: Path, ways: dict[str, bool]
+    tmp_path: Path, ways: dict[str, Any]
 ) -> None:
     path = "/sub/x?cursor=deploy"
     headers = [("Authorization", f"Bearer {make_token(OLD_KEY, '/sub/x')}")]
@@ -112,7 +112,7 @@ async def test_who_waits_for_a_cursor_does_not_get_it_by_a_token_that_has_ended(
         assert await waiting.closed() == 1008
 
 
-async def test_sources_and_their_secrets_are_replaced(tmp_path: Path, ways: dict[str, bool]) -> None:
+async def test_sources_and_their_secrets_are_replaced(tmp_path: Path, ways: dict[str, Any]) -> None:
     async with open_whole_hub(tmp_path, github("old secret"), **ways) as hub:
         assert (await hub.deliver("github", "/unsafe/pub/acme/x", secret="old secret")).status_code == 200
         hub.running.reload(configured(tmp_path, github(SECRET) + github(SECRET, "/unsafe/more/"), **ways))
@@ -122,7 +122,7 @@ async def test_sources_and_their_secrets_are_replaced(tmp_path: Path, ways: dict
                 assert answer.status_code == status
 
 
-async def test_limits_are_replaced(tmp_path: Path, ways: dict[str, bool]) -> None:
+async def test_limits_are_replaced(tmp_path: Path, ways: dict[str, Any]) -> None:
     async with open_whole_hub(tmp_path, **ways) as hub, hub.listen("/sub/x", "raw"):
         hub.running.reload(
             configured(
@@ -145,7 +145,7 @@ async def test_limits_are_replaced(tmp_path: Path, ways: dict[str, bool]) -> Non
 
 
 @pytest.mark.parametrize("wrong", ["source", "tls"])
-async def test_what_is_broken_changes_nothing(tmp_path: Path, ways: dict[str, bool], wrong: str) -> None:
+async def test_what_is_broken_changes_nothing(tmp_path: Path, ways: dict[str, Any], wrong: str) -> None:
     async with open_whole_hub(tmp_path, github(SECRET), **ways) as hub:
         broken = {
             "source": lambda: configured(tmp_path, github("env:NOBODY"), key=StoredSecret("new"), **ways),
@@ -195,7 +195,7 @@ class Pair:
         self.key.write_bytes(issued.private_key_pem.bytes())
 
     @property
-    def options(self) -> dict[str, Path]:
+    def options(self) -> dict[str, Any]:
         return {"tls_certificate": self.certificate, "tls_key": self.key}
 
 

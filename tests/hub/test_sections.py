@@ -57,7 +57,8 @@ def test_a_section_says_what_a_source_is() -> None:
         publish_rate="5/s",
         confirm=True,
     )
-    assert (source.topic, source.provider.name, source.provider.max_age) == ("/unsafe/acme/", "stripe", 60)
+    assert (source.topic, source.provider.name) == ("/unsafe/acme/", "stripe")
+    assert source.provider.window_s == 2 * 60
     assert source.secrets == [SECRET, "an older one"]
     assert source.url == "https://hooks.example.com"
     assert source.single_use
@@ -65,11 +66,13 @@ def test_a_section_says_what_a_source_is() -> None:
     assert source.allow_from == (ip_network("203.0.113.7/32"), *RANGES["github"], ip_network("2001:db8:1::/48"))
     assert source.certificates == ["ab" * 31 + "cd", "CN=robot,O=Acme"]
     assert source.max_body_bytes == 1000
+    assert source.publishes
     assert source.publishes.rate == Rate(5, 1)
 
 
 def test_options_of_the_provider_can_be_secrets_as_well() -> None:
-    assert parse(provider="meta", verify_token="env:WORD").provider.verify_token == "a word"
+    provider = parse(provider="meta", verify_token="env:WORD").provider
+    assert provider == load_provider("meta", {"verify_token": "a word"})
     assert "NOBODY" in mistakes(provider="meta", verify_token="env:NOBODY")["provider"]
 
 

@@ -1,6 +1,6 @@
 """What every log promises. A new engine is a new parameter of the fixture `open_log`, not a new file."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hookbot.log.contract import Log, Page
+from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import STEP_ROWS, Retention
 from hookbot.log.sqlite import SqliteLog
@@ -39,7 +40,7 @@ async def store(log: Log, *topics: str, body: bytes = b"") -> list[int]:
     return [message.position for message in stored(await log.append([Draft(topic, body) for topic in topics]))]
 
 
-def stored(outcomes: object) -> list[Message]:
+def stored(outcomes: Sequence[Outcome]) -> list[Message]:
     return [outcome for outcome in outcomes if isinstance(outcome, Message)]
 
 

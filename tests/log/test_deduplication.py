@@ -1,5 +1,7 @@
 """Keys of drafts: what was here before is not stored again, whatever the engine."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from hookbot.errors import KeyReused
@@ -15,7 +17,7 @@ from support.clock import Clock
 DAY_US = 86400 * 1_000_000
 
 
-def stored(outcomes: object) -> list[Message]:
+def stored(outcomes: Sequence[Outcome]) -> list[Message]:
     return [outcome for outcome in outcomes if isinstance(outcome, Message)]
 
 

@@ -1,15 +1,16 @@
 from dataclasses import replace
 from itertools import accumulate
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.log.retention import STEP_BYTES, Partition, Retention, RetentionLimits
+from hookbot.log.retention import STEP_BYTES, Partition, Retention, RetentionLimits, Row
 
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_count=None, max_unsafe_bytes=None)
 
 
-def limits(*, unsafe: bool = False, now_us: int = 0, **kept: object) -> RetentionLimits:
+def limits(*, unsafe: bool = False, now_us: int = 0, **kept: Any) -> RetentionLimits:
     return RetentionLimits.of(replace(KEEP_ALL, **kept), unsafe=unsafe, now_us=now_us)
 
 
@@ -67,7 +68,7 @@ rows = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 5), st.integers(1, 1
     step=st.integers(1, 40),
 )
 def test_what_is_kept_is_the_longest_end_that_all_limits_allow(
-    rows: list[tuple[int, ...]], max_count: int | None, max_bytes: int | None, max_age_us: int | None, step: int
+    rows: list[Row], max_count: int | None, max_bytes: int | None, max_age_us: int | None, step: int
 ) -> None:
     now_us = rows[-1][1]
     age_s = None if max_age_us is None else max_age_us / 1_000_000

@@ -4,6 +4,7 @@ from time import time
 
 import pytest
 
+from hookbot.routers import Secret
 from hookbot.routers.github import GitHubRouter
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.testing import route, signed_delivery
@@ -25,5 +26,5 @@ def test_a_body_of_ones_own_is_signed_with_headers_of_ones_own() -> None:
 
 async def test_a_signed_delivery_passes_the_router_that_checks_it() -> None:
     delivery = signed_delivery("github", "s3cret")
-    topics = [topic for topic, _ in await route(GitHubRouter(["s3cret"]), "/unsafe/github.com/org", *delivery)]
+    topics = [topic for topic, _ in await route(GitHubRouter([Secret("s3cret")]), "/unsafe/github.com/org", *delivery)]
     assert topics == ["github.com/repo/acme/app/branch/main", "github.com/repo/acme/app"]

@@ -1,17 +1,19 @@
 """A hub for tests routes like any hub."""
 
+from collections.abc import Sequence
+
 import httpx
 
 from hookbot.protocol.message import Message
-from hookbot.routers.outbox import DraftCollector
+from hookbot.routers import Publish
 from hookbot.testing import open_test_hub
 
 
 class KindRouter:
     name = "kind"
-    topics = ("in/",)
+    topics: Sequence[str] = ("in/",)
 
-    async def route(self, message: Message, publish: DraftCollector) -> None:
+    async def route(self, message: Message, publish: Publish) -> None:
         await publish(f"kind/{message.json()['kind']}", message.body)
 
 

@@ -1,12 +1,13 @@
 """A router is run for one message, and what it publishes is seen."""
 
+from collections.abc import Sequence
 from time import sleep
 
 import pytest
 import trio
 
 from hookbot import ConfigError, InvalidTopic, Message
-from hookbot.routers.outbox import DraftCollector
+from hookbot.routers import Publish
 from hookbot.testing import make_message, route, routed
 
 BODY = b'{"issue": {"fields": {"project": {"key": "OPS"}}}}'
@@ -14,15 +15,15 @@ BODY = b'{"issue": {"fields": {"project": {"key": "OPS"}}}}'
 
 class JiraRouter:
     name = "jira"
-    topics = ("jira/",)
+    topics: Sequence[str] = ("jira/",)
 
-    async def route(self, message: Message, publish: DraftCollector) -> None:
+    async def route(self, message: Message, publish: Publish) -> None:
         project = message.json()["issue"]["fields"]["project"]["key"]
         await publish(f"jira-project/{project}", message.body)
 
 
 class PassingOn(JiraRouter):
-    async def route(self, message: Message, publish: DraftCollector) -> None:
+    async def route(self, message: Message, publish: Publish) -> None:
         await publish("copy", message, headers=(("X-Copied", "yes"),))
 
 
@@ -48,12 +49,12 @@ async def test_a_router_is_checked_as_a_hub_would() -> None:
 
 async def test_a_router_that_blocks_is_told_to_use_a_thread() -> None:
     class Sleepy(JiraRouter):
-        async def route(self, message: Message, publish: DraftCollector) -> None:
+        async def route(self, message: Message, publish: Publish) -> None:
             await trio.lowlevel.checkpoint()
             sleep(0.2)
 
     class Patient(JiraRouter):
-        async def route(self, message: Message, publish: DraftCollector) -> None:
+        async def route(self, message: Message, publish: Publish) -> None:
             await trio.to_thread.run_sync(sleep, 0.2)
 
     message = make_message("jira/cloud", BODY)
