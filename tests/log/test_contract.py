@@ -15,7 +15,7 @@ from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import STEP_ROWS, Retention
 from hookbot.log.sqlite import SqliteLog
-from hookbot.protocol.message import Draft, Message, Verified, format_id, parse_id
+from hookbot.protocol.message import Draft, Duplicate, Message, Once, Verified, format_id, parse_id
 from hookbot.protocol.topics import TopicFilter
 from support.clock import Clock
 
@@ -486,3 +486,17 @@ async def test_a_log_that_works_can_be_written_to(log: MemoryLog | SqliteLog) ->
 
     assert log.head == 0
     assert await store(log, "a") == [1]
+
+
+# Keys (their rules are in test_deduplication.py)
+
+
+async def test_a_repeat_is_recognised_until_its_key_is_forgotten(log: MemoryLog | SqliteLog, clock: Clock) -> None:
+    draft = Draft("a", once=(Once("a", "key"),))
+    [first] = stored(await log.append([draft]))
+    assert list(await log.append([draft])) == [Duplicate(first.id)]
+
+    clock.skip(days=2)
+    await trim(log, KEEP_ALL, clock.now_us)
+
+    assert len(stored(await log.append([draft]))) == 1

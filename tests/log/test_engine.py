@@ -1,8 +1,14 @@
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.log.engine import TopicHeads
+from hookbot.log.engine import TopicHeads, new_epoch
+from hookbot.log.memory import MemoryLog
+from hookbot.log.retention import Retention
+from hookbot.protocol.message import Draft, Message
 from hookbot.protocol.topics import TopicFilter
+from support.clock import Clock
 
 
 def of(heads: TopicHeads, *patterns: str) -> int:
@@ -73,3 +79,61 @@ def test_nothing_is_ever_newer_than_it_says(topics: list[int], batch: int) -> No
 
     for topic, position in positions:
         assert of(heads, topic) >= position
+
+
+# What every engine does
+
+
+async def test_positions_that_no_page_can_have_are_not_scanned(clock: Clock) -> None:
+    log = MemoryLog(clock_us=clock)
+    await log.append([Draft("a"), Draft("b"), Draft("/unsafe/a")])
+
+    page = await log.read(TopicFilter(("a",)), after=0, limit=10, max_bytes=1000)
+    backwards = await log.read(TopicFilter(("a",)), after=log.head + 1, limit=10, max_bytes=1000, newest=True)
+
+    assert ([message.position for message in page.messages], page.next_after) == ([1], 3)
+    assert ([message.position for message in backwards.messages], backwards.next_after) == ([1], 0)
+
+
+async def test_one_call_scans_a_bounded_range(clock: Clock) -> None:
+    log = MemoryLog(clock_us=clock, scan_length=2)
+    await log.append([Draft("b"), Draft("b"), Draft("a"), Draft("b"), Draft("b"), Draft("a")])
+    wanted = TopicFilter(("a",))
+
+    forwards = await log.read(wanted, after=0, limit=10, max_bytes=1000)
+    backwards = await log.read(wanted, after=6, limit=10, max_bytes=1000, newest=True)
+
+    assert (list(forwards.messages), forwards.next_after) == ([], 2)
+    assert (list(backwards.messages), backwards.next_after) == ([], 4)
+
+
+async def test_each_partition_loses_its_own_messages(clock: Clock) -> None:
+    log = MemoryLog(clock_us=clock)
+    await log.append([Draft("a"), Draft("/unsafe/a"), Draft("/unsafe/a")])
+
+    await log.trim(Retention(max_unsafe_bytes=0), now_us=clock.now_us)
+
+    assert [log.lost_up_to(TopicFilter(patterns)) for patterns in (("a",), ("/unsafe/",), ("", "/unsafe/"), ())] == [
+        0,
+        3,
+        3,
+        0,
+    ]
+    assert await log.position_before(clock.now_us + 1) == 3
+    assert await log.position_before(clock.now_us) == 0
+
+
+async def test_times_never_decrease_even_if_the_clock_is_set_back(clock: Clock) -> None:
+    log = MemoryLog(clock_us=clock)
+    outcomes = list(await log.append([Draft("a")]))
+
+    clock.skip(seconds=-60)
+    outcomes += await log.append([Draft("/unsafe/a")])
+
+    times = {outcome.time_us for outcome in outcomes if isinstance(outcome, Message)}
+    assert times == {clock.now_us + 60_000_000}
+
+
+def test_the_names_of_two_logs_differ() -> None:
+    assert re.fullmatch("[a-z]{8}", new_epoch())
+    assert new_epoch() != new_epoch()

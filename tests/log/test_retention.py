@@ -14,6 +14,12 @@ def limits(*, unsafe: bool = False, now_us: int = 0, **kept: Any) -> RetentionLi
     return RetentionLimits.of(replace(KEEP_ALL, **kept), unsafe=unsafe, now_us=now_us)
 
 
+def test_a_partition_is_the_same_after_a_batch_without_messages_for_it() -> None:
+    partition = Partition().grown([(1, 5, 100)])
+
+    assert partition.grown([]) == partition
+
+
 def test_without_limits_nothing_is_due() -> None:
     partition = Partition().grown([(1, 5, 100)])
 

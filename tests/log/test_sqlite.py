@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 import trio
 
-from hookbot.errors import ConfigError, Unavailable
+from hookbot.errors import Unavailable
 from hookbot.log.contract import Log
 from hookbot.log.retention import Retention
 from hookbot.log.sqlite import SqliteLog, open_sqlite_log
-from hookbot.log.sqlite_file import FILE, STEPS, open_log_file
+from hookbot.log.sqlite_file import FILE
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
 from hookbot.protocol.topics import TopicFilter
+from support.clock import Clock
 
 START_US = 1_700_000_000_000_000
 EVERYTHING = TopicFilter(("", "/unsafe/"))
@@ -183,90 +184,7 @@ async def test_what_was_acknowledged_is_there_after_kill_9(directory: Path, ackn
     assert_sound(directory)
 
 
-# Alone with its file
-
-
-async def test_a_second_hub_is_refused_and_told_who_is_there(directory: Path) -> None:
-    async with open_sqlite_log(directory):
-        with pytest.raises(ConfigError, match=f"in use by process {os.getpid()},"):
-            async with open_sqlite_log(directory):
-                pass
-
-    async with open_sqlite_log(directory) as log:
-        assert log.head == 0
-
-
-async def test_a_file_from_a_newer_hookbot_is_refused(directory: Path) -> None:
-    async with open_sqlite_log(directory):
-        pass
-    with database(directory) as connection:
-        connection.execute("PRAGMA user_version = 99")
-
-    with pytest.raises(ConfigError, match="newer hookbot: its schema has version 99"):
-        async with open_sqlite_log(directory):
-            pass
-
-
-async def test_an_older_file_is_brought_forward(directory: Path) -> None:
-    async with open_sqlite_log(directory) as log:
-        epoch = log.epoch
-        await log.append([Draft("a", b"1")])
-
-    open_log_file(directory, steps=(*STEPS, "CREATE TABLE novelty (x);")).close()
-
-    with database(directory) as connection:
-        assert connection.execute("SELECT epoch FROM identity").fetchone() == (epoch,)
-        assert connection.execute("SELECT body FROM body").fetchone() == (b"1",)
-        assert connection.execute("SELECT count(*) FROM novelty").fetchone() == (0,)
-        assert connection.execute("PRAGMA user_version").fetchone() == (len(STEPS) + 1,)
-
-
-async def test_a_step_forward_that_fails_changes_nothing(directory: Path) -> None:
-    async with open_sqlite_log(directory):
-        pass
-
-    with pytest.raises(ConfigError, match="table log already exists"):
-        open_log_file(directory, steps=(*STEPS, "CREATE TABLE novelty (x); CREATE TABLE log (x);"))
-
-    async with open_sqlite_log(directory) as log:
-        assert log.head == 0
-
-
-async def test_another_programs_database_is_refused(directory: Path) -> None:
-    directory.mkdir(parents=True)
-    with database(directory) as connection:
-        connection.execute("CREATE TABLE theirs (x)")
-
-    with pytest.raises(ConfigError, match="is not a log of hookbot"):
-        async with open_sqlite_log(directory):
-            pass
-
-
-async def test_a_file_that_is_no_database_is_refused(directory: Path) -> None:
-    directory.mkdir(parents=True)
-    (directory / FILE).write_bytes(b"not a database" * 100)
-
-    with pytest.raises(ConfigError, match="file is not a database"):
-        async with open_sqlite_log(directory):
-            pass
-
-
-async def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-
-    with pytest.raises(ConfigError, match="Not a directory"):
-        async with open_sqlite_log(tmp_path / "file" / "hookbot"):
-            pass
-
-
-async def test_only_the_owner_can_read_the_files(directory: Path) -> None:
-    async with open_sqlite_log(directory) as log:
-        await log.append([Draft("a")])
-
-        modes = {path.name: path.stat().st_mode & 0o777 for path in directory.glob("*.sqlite3*")}
-
-    assert directory.stat().st_mode & 0o777 == 0o700
-    assert modes == dict.fromkeys(["hookbot.sqlite3", "hookbot.sqlite3-wal", "hookbot.sqlite3-shm"], 0o600)
+# The disk
 
 
 async def test_a_commit_waits_for_the_disk(directory: Path) -> None:
@@ -398,3 +316,34 @@ async def test_many_who_read_at_the_same_time_all_get_their_page(directory: Path
                 nursery.start_soon(read, after)
 
     assert sorted(page.next_after for page in pages) == list(range(10, 60))
+
+
+async def test_a_time_is_found_over_what_retention_deleted(directory: Path, clock: Clock) -> None:
+    async with open_sqlite_log(directory, clock_us=clock) as log:
+        await log.append([Draft("a"), Draft("a")])
+        await log.trim(Retention(max_count=1), now_us=clock.now_us)
+        clock.skip(seconds=1)
+        await log.append([Draft("a")])
+
+        assert await log.position_before(clock.now_us) == 2
+        assert await log.position_before(clock.now_us - 1_000_000) == 0
+
+
+async def test_retention_with_nothing_due_does_not_touch_the_disk(directory: Path, clock: Clock) -> None:
+    async with open_sqlite_log(directory, clock_us=clock) as log:
+        assert not await log.trim(Retention(), now_us=clock.now_us)
+
+        log._writer.execute("PRAGMA query_only = ON")
+
+        assert not await log.trim(Retention(), now_us=clock.now_us)
+        with pytest.raises(Unavailable, match="cannot write to its log"):
+            await log.trim(Retention(), now_us=clock.now_us + 3600 * 1_000_000)
+
+
+async def test_a_log_that_cannot_be_read_is_unavailable(directory: Path) -> None:
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("a")])
+        log._writer.execute("ALTER TABLE cursor RENAME TO lost")
+
+        with pytest.raises(Unavailable, match="cannot read its log"):
+            await log.cursors()

@@ -1,0 +1,302 @@
+"""The queries of the log on disk, each by itself, on a new file."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookbot.log import sqlite_queries as queries
+from hookbot.log.contract import Page, SavedCursor
+from hookbot.log.deduplication import Batch, FirstUse, digest
+from hookbot.log.engine import ScanRange
+from hookbot.log.retention import STEP_ROWS, Partition, Retention, RetentionLimits, Row
+from hookbot.log.sqlite_file import open_log_file
+from hookbot.protocol.message import Draft, Message, Once, Verified
+from hookbot.protocol.topics import TopicFilter
+
+EPOCH = "abcdefgh"
+TIME_US = 1_700_000_000_000_000
+EVERYTHING = TopicFilter(("", "/unsafe/"))
+KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(open_log_file(tmp_path)) as file:
+        yield file.writer
+
+
+def store(connection: sqlite3.Connection, *drafts: Draft, head: int = 0, time_us: int = TIME_US) -> list[Message]:
+    batch = Batch(EPOCH, head, time_us, queries.first_uses(connection, drafts))
+    for draft in drafts:
+        batch.add(draft)
+    queries.insert_batch(connection, batch)
+    return [message for _, message in batch.stored]
+
+
+def load(
+    connection: sqlite3.Connection,
+    wanted: TopicFilter = EVERYTHING,
+    scan: ScanRange = ScanRange(0, 1000, 1000),  # noqa: B008 - immutable
+    *,
+    limit: int = 1000,
+    max_bytes: int = 1 << 20,
+    newest: bool = False,
+) -> Page:
+    return queries.load_page(connection, EPOCH, wanted, scan, limit=limit, max_bytes=max_bytes, newest=newest)
+
+
+def positions(page: Page) -> list[int]:
+    return [message.position for message in page.messages]
+
+
+def limits(*, unsafe: bool = False, now_us: int = TIME_US, **kept: Any) -> RetentionLimits:
+    return RetentionLimits.of(replace(KEEP_ALL, **kept), unsafe=unsafe, now_us=now_us)
+
+
+# Transactions
+
+
+def test_a_transaction_that_fails_leaves_nothing_behind(connection: sqlite3.Connection) -> None:
+    def fail() -> None:
+        with queries.transaction(connection):
+            store(connection, Draft("a"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert positions(load(connection)) == []
+    assert not connection.in_transaction
+
+
+def test_a_transaction_that_succeeds_is_seen_by_others(connection: sqlite3.Connection, tmp_path: Path) -> None:
+    with queries.transaction(connection):
+        store(connection, Draft("a"))
+
+    with closing(sqlite3.connect(tmp_path / "hookbot.sqlite3")) as other:
+        assert queries.load_topics(other, after=0) == [("a", 1)]
+
+
+# State
+
+
+def test_a_new_log_has_a_name_and_two_empty_partitions(connection: sqlite3.Connection) -> None:
+    assert len(queries.load_epoch(connection)) == 8
+    assert queries.load_partitions(connection) == [Partition(), Partition()]
+
+
+def test_partitions_are_loaded_as_they_were_saved(connection: sqlite3.Connection) -> None:
+    partitions = [Partition(8, 7, 6, 5, 4, 3, 2, 1), Partition(1, 2, 3, 4, 5, 6, 7, 8)]
+
+    queries.save_partitions(connection, partitions)
+
+    assert queries.load_partitions(connection) == partitions
+
+
+def test_cursors_are_saved_replaced_found_by_prefix_and_deleted(connection: sqlite3.Connection) -> None:
+    queries.save_cursors(connection, {"b/1": 1, "a/2": 2, "a/1": 3, "a": 4}, TIME_US)
+    queries.save_cursors(connection, {"a/2": 5, "a/1": None}, TIME_US + 1)
+
+    assert queries.load_cursors(connection, "a/") == [SavedCursor("a/2", 5, TIME_US + 1)]
+    assert [cursor.name for cursor in queries.load_cursors(connection, "")] == ["a", "a/2", "b/1"]
+
+
+# Messages
+
+
+def test_a_message_is_loaded_as_it_was_stored(connection: sqlite3.Connection) -> None:
+    drafts = [
+        Draft("a", b""),
+        Draft("a", b"\x00\xff", (("X", "\xe9"), ("x", "2")), "q=1", Verified("github", "0"), ("one", "two")),
+        Draft("a", b"x" * 100_000, verified=Verified("stripe", "1", 1.5)),
+    ]
+
+    stored = store(connection, *drafts)
+
+    assert list(load(connection).messages) == stored
+
+
+def test_more_rows_than_one_statement_takes_are_all_stored(connection: sqlite3.Connection) -> None:
+    count = 2 * queries.ROWS_AT_ONCE + 3
+
+    stored = store(connection, *[Draft("a", b"%d" % number) for number in range(count)])
+
+    assert list(load(connection).messages) == stored
+
+
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [
+        (("a",), [1]),
+        (("a/",), [2, 3]),
+        (("",), [1, 2, 3, 4]),
+        (("/unsafe/",), [5]),
+        (("a", "/unsafe/a"), [1, 5]),
+        (("a/b", "b"), [2, 4]),
+        (("c",), []),
+    ],
+)
+def test_a_page_has_what_the_filter_selects(
+    connection: sqlite3.Connection, patterns: tuple[str, ...], found: list[int]
+) -> None:
+    store(connection, *map(Draft, ("a", "a/b", "a/b/c", "b", "/unsafe/a")))
+
+    page = load(connection, TopicFilter(patterns))
+
+    assert positions(page) == found
+    assert page.next_after == 1000
+
+
+@pytest.mark.parametrize(
+    ("limit", "max_bytes", "newest", "found", "next_after"),
+    [
+        (2, 1 << 20, False, [2, 3], 3),
+        (2, 1 << 20, True, [5, 4], 4),
+        (9, 2 * Draft("a", b"12345").size, False, [2, 3], 3),
+        (9, 1, False, [2], 2),
+        (9, 1, True, [5], 5),
+        (9, 1 << 20, False, [2, 3, 4, 5], 77),
+        (9, 1 << 20, True, [5, 4, 3, 2], 77),
+    ],
+)
+def test_a_page_ends_at_its_limits_and_says_where_the_next_begins(
+    connection: sqlite3.Connection, limit: int, max_bytes: int, newest: bool, found: list[int], next_after: int
+) -> None:
+    store(connection, *[Draft("a", b"12345")] * 6)
+
+    page = load(connection, scan=ScanRange(1, 5, 77), limit=limit, max_bytes=max_bytes, newest=newest)
+
+    assert (positions(page), page.next_after) == (found, next_after)
+
+
+def test_a_time_is_found_by_bisection_over_the_gaps_that_retention_left(connection: sqlite3.Connection) -> None:
+    for position, time_us in enumerate((10, 10, 20, 30), 1):
+        store(connection, Draft("a"), head=position - 1, time_us=time_us)
+    connection.execute("DELETE FROM log WHERE position = 3")
+
+    found = {time_us: queries.position_before(connection, 4, time_us) for time_us in (10, 11, 30, 31)}
+
+    assert found == {10: 0, 11: 2, 30: 2, 31: 4}
+
+
+# Keys
+
+
+def test_the_first_use_of_a_key_is_found_again(connection: sqlite3.Connection) -> None:
+    once = Once("a", "key", fingerprint=b"f")
+    draft = Draft("/unsafe/a", once=(once,))
+
+    store(connection, draft)
+
+    assert queries.first_uses(connection, [draft, Draft("b", once=(Once("b", "key"),))]) == {
+        digest(once): FirstUse(1, TIME_US, unsafe=True, fingerprint=b"f")
+    }
+
+
+def test_keys_are_forgotten_when_they_expire_or_their_message_is_lost(connection: sqlite3.Connection) -> None:
+    drafts = [Draft("/unsafe/a", once=(Once("a", str(number)),)) for number in range(3)]
+    for position, draft in enumerate(drafts):
+        store(connection, draft, head=position, time_us=position)
+
+    lost = queries.forget_keys(connection, limits(now_us=0, dedup_s=0), lost=1, unsafe=True)
+    left = [use.position for use in queries.first_uses(connection, drafts).values()]
+    expired = queries.forget_keys(connection, limits(now_us=2, dedup_s=0), lost=1, unsafe=True)
+
+    assert sorted(left) == [2, 3]
+    assert [use.position for use in queries.first_uses(connection, drafts).values()] == [3]
+    assert not lost
+    assert not expired
+
+
+def test_keys_are_forgotten_in_steps(connection: sqlite3.Connection) -> None:
+    store(connection, *[Draft("a", once=(Once("a", str(number)),)) for number in range(STEP_ROWS + 1)])
+    all_of_them = limits(now_us=TIME_US + 1, dedup_s=0)
+
+    steps = [queries.forget_keys(connection, all_of_them, lost=0, unsafe=False) for _ in range(3)]
+
+    assert steps == [True, False, False]
+    assert connection.execute("SELECT count(*) FROM once").fetchone() == (0,)
+
+
+# Retention
+
+
+def rows(messages: list[Message]) -> list[Row]:
+    return [(message.position, message.time_us, Draft(message.topic, message.body).size) for message in messages]
+
+
+def trim(
+    connection: sqlite3.Connection, partition: Partition, *, scan_length: int = 1000, **kept: Any
+) -> tuple[Partition, list[int]]:
+    """The partition after one step, and the positions that are left of it."""
+    trimmed = queries.trim_partition(connection, partition, limits(**kept), unsafe=False, scan_length=scan_length)
+    left = connection.execute("SELECT position FROM log CROSS JOIN body USING (position) WHERE topic = 'a'").fetchall()
+    return trimmed, [position for (position,) in left]
+
+
+def test_the_oldest_messages_of_one_partition_are_deleted(connection: sqlite3.Connection) -> None:
+    stored = store(connection, *map(Draft, ("a", "/unsafe/a", "a", "a")))
+    partition = Partition().grown(rows([message for message in stored if message.topic == "a"]))
+
+    trimmed, left = trim(connection, partition, max_count=1)
+
+    assert left == [4]
+    assert (trimmed.count, trimmed.lost, trimmed.passed) == (1, 3, 3)
+    assert positions(load(connection, TopicFilter(("/unsafe/",)))) == [2]
+
+
+def test_a_stretch_without_messages_of_the_partition_is_passed(connection: sqlite3.Connection) -> None:
+    stored = store(connection, *map(Draft, ("/unsafe/a", "/unsafe/a", "a")))
+    partition = Partition().grown(rows(stored[2:]))
+
+    passed, left = trim(connection, partition, max_count=0, scan_length=2)
+
+    assert left == [3]
+    assert (passed.passed, passed.lost, passed.count) == (2, 0, 1)
+
+
+def test_a_partition_that_only_seemed_due_learns_how_old_its_oldest_message_is(
+    connection: sqlite3.Connection,
+) -> None:
+    stored = store(connection, Draft("a"))
+    partition = replace(Partition().grown(rows(stored)), oldest_us=0)
+
+    trimmed, left = trim(connection, partition, max_age_s=1)
+
+    assert left == [1]
+    assert trimmed == replace(partition, oldest_us=TIME_US)
+
+
+def test_free_pages_beyond_a_reserve_are_returned_in_steps(connection: sqlite3.Connection) -> None:
+    def free() -> int:
+        return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+
+    assert not queries.give_back(connection)
+    connection.execute("INSERT INTO body VALUES (1, '', zeroblob(?))", ((queries.SPARE_PAGES + 100) * 16384,))
+    connection.execute("DELETE FROM body")
+    before = free()
+
+    steps = [queries.give_back(connection) for _ in range(3)]
+
+    assert before > queries.SPARE_PAGES + queries.VACUUM_PAGES
+    assert steps == [True, False, False]
+    assert free() == queries.SPARE_PAGES
+
+
+def test_a_probe_leaves_nothing_behind(connection: sqlite3.Connection) -> None:
+    with queries.transaction(connection):
+        queries.probe(connection)
+
+    assert connection.execute("SELECT count(*) FROM body").fetchone() == (0,)
+
+
+def test_a_probe_fails_if_nothing_can_be_written(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA query_only = ON")
+
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        queries.probe(connection)
