@@ -15,6 +15,7 @@ SOURCE = ROOT / "src" / "hookbot"
 
 ELSEWHERE: dict[str, tuple[str, str]] = {
     "log/memory.py": ("log/test_contract.py", "it promises the contract of every log and nothing else"),
+    "routers/__init__.py": ("routers/test_router_api.py", "the promises to the authors of routers are in one file"),
 }
 """Modules without a test file of their own: the file that covers each of them, and why it is that one."""
 

@@ -1,6 +1,6 @@
 """When positions are saved, how quiet ones follow the head, and when unused ones end."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -11,7 +11,6 @@ from hookbot.broker.positions import MAX_PER_PATH, SWEEP_INTERVAL_S
 from hookbot.errors import Refused
 from hookbot.log.contract import Page
 from hookbot.protocol.since import AfterId, FromOldest
-from hookbot.protocol.topics import TopicFilter
 from support.clock import Clock, pass_time
 from support.consumers import ConsumerHub, WorkingLog, ack, open_hub, take
 
@@ -230,28 +229,37 @@ async def test_that_the_hub_moves_a_quiet_cursor_does_not_count_as_use(
     assert left == []
 
 
+class MeddledLog(WorkingLog):
+    """A log in the first read of which something else happens."""
+
+    meddle: Callable[[], Awaitable[None]] | None = None
+
+    async def read(self, *args: Any, **options: Any) -> Page:
+        if self.meddle:
+            meddle, self.meddle = self.meddle, None
+            await meddle()
+        return await super().read(*args, **options)
+
+
 async def test_cursors_that_are_deleted_moved_or_used_while_all_are_looked_after_are_left_alone(
-    hub: ConsumerHub, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
-    for name in "abc":
-        async with hub.open(cursor=name):
-            pass
-    await hub.publish("other", "other")
-    cursors = AsyncExitStack()
-    read = hub.log.read
+    log, cursors = MeddledLog(), AsyncExitStack()
+    async with open_hub(log) as hub, cursors:
+        for name in "abc":
+            async with hub.open(cursor=name):
+                pass
+        await hub.publish("other", "other")
 
-    async def meddle_and_read(*args: TopicFilter, **options: Any) -> Page:
-        monkeypatch.undo()
-        await hub.consumers.move("cursor", "/sub/t", "a", AfterId(hub.log.epoch, 1))
-        await hub.consumers.delete("cursor", "/sub/t", "b")
-        await cursors.enter_async_context(hub.open(cursor="c"))
-        page: Page = await read(*args, **options)
-        return page
+        async def meddle() -> None:
+            await hub.consumers.move("cursor", "/sub/t", "a", AfterId(hub.log.epoch, 1))
+            await hub.consumers.delete("cursor", "/sub/t", "b")
+            await cursors.enter_async_context(hub.open(cursor="c"))
 
-    monkeypatch.setattr(hub.log, "read", meddle_and_read)
-    async with cursors:
+        log.meddle = meddle
         await pass_time(SWEPT_S)
 
+        assert log.meddle is None
         assert await hub.saved() == {"cursor /sub/t a": 1, "cursor /sub/t c": 0}
 
 

@@ -25,8 +25,13 @@ class Jira:
 
 
 @pytest.fixture
-async def broker() -> AsyncIterator[Broker]:
-    async with open_broker(MemoryLog()) as broker:
+def log() -> MemoryLog:
+    return MemoryLog()
+
+
+@pytest.fixture
+async def broker(log: MemoryLog) -> AsyncIterator[Broker]:
+    async with open_broker(log) as broker:
         yield broker
 
 

@@ -1,7 +1,6 @@
 """Routers by name or file, and the options that they are made with."""
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,10 +28,14 @@ def test_an_unknown_router_is_answered_with_the_known_ones() -> None:
         loading.load("gihub")
 
 
-def test_two_packages_with_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = [EntryPoint("jira", f"{package}:Router", loading.GROUP) for package in ("one", "two")]
-    monkeypatch.setattr(loading, "entry_points", lambda group: entries)
-    with pytest.raises(ConfigError, match="two packages have a router 'jira', one:Router and two:Router: uninstall"):
+def test_two_packages_with_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("one", "two"):
+        info = tmp_path / f"{package}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Name: {package}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[hookbot.routers]\njira = {package}:Router\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"two packages have a router 'jira', (one|two):Router and (one|two):"):
         loading.installed_routers()
 
 

@@ -1,5 +1,6 @@
 """What a router publishes: collected for a message, and committed with its position."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -10,10 +11,36 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.broker.broker import Broker
 from hookbot.errors import InvalidTopic, Refused, Unavailable
+from hookbot.log.deduplication import Outcome
+from hookbot.log.memory import MemoryLog
 from hookbot.protocol.message import Draft, Message
 from hookbot.routers.outbox import MAX_BYTES, MAX_WAITING, DraftCollector, Outbox
 from support.clock import pass_time
 from support.misbehaving_routers import Copy
+
+NO_CURSORS: Mapping[str, int | None] = {}
+
+
+class ObservedLog(MemoryLog):
+    """A log that says what it commits, and fails to commit a router's position as often as it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commits: list[tuple[int, dict[str, int | None]]] = []
+        self.failures: list[Unavailable] = []
+
+    async def append(
+        self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = NO_CURSORS
+    ) -> Sequence[Outcome]:
+        if cursors and self.failures:
+            raise self.failures.pop()
+        self.commits.append((len(drafts), dict(cursors)))
+        return await super().append(drafts, cursors=cursors)
+
+
+@pytest.fixture
+def log() -> ObservedLog:
+    return ObservedLog()
 
 
 async def test_the_seventeenth_router_of_a_message_fails_with_a_clear_error(
@@ -44,72 +71,50 @@ async def test_what_is_published_after_route_has_returned_is_an_error(
             await kept[0]("copy", b"late")
 
 
-async def test_what_is_published_for_a_message_and_the_new_position_are_one_commit(
-    hub: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commits = []
-    append = hub.broker.log.append
-
-    async def recording_append(drafts: list[Draft], *, cursors: dict[str, int]) -> Any:
-        commits.append((len(drafts), dict(cursors)))
-        return await append(drafts, cursors=cursors)
-
+async def test_what_is_published_for_a_message_and_the_new_position_are_one_commit(hub: Any, log: ObservedLog) -> None:
     class Twice(Copy):
         async def route(self, message: Message, publish: DraftCollector) -> None:
             await publish("copy", message)
             await publish("copy", message)
 
     async with hub.run(twice=Twice()):
-        monkeypatch.setattr(hub.broker.log, "append", recording_append)
+        log.commits.clear()
         await hub.publish("in/1", b"x")
         await hub.wait_for("copy", 2)
 
-    assert commits == [(1, {}), (2, {"router/twice": 1})]
+    assert log.commits == [(1, {}), (2, {"router/twice": 1})]
 
 
 async def test_what_the_log_cannot_take_is_stored_later_once_and_in_order(
-    hub: Any, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    hub: Any, log: ObservedLog, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    append = hub.broker.log.append
-    failures = [Unavailable("disk full")] * 3
-
-    async def failing_append(drafts: list[Draft], *, cursors: dict[str, int]) -> Any:
-        if cursors and failures:
-            raise failures.pop()
-        return await append(drafts, cursors=cursors)
-
     async with hub.run(copy=Copy()):
         pass
     for number in range(10):
         await hub.publish("in/1", b"%d" % number)
-    monkeypatch.setattr(hub.broker.log, "append", failing_append)
+    log.failures = [Unavailable("disk full")] * 3
     async with hub.run(copy=Copy()):
         copies = await hub.wait_for("copy", 10)
         await pass_time(1000)
 
     assert [copy.body for copy in copies] == [b"%d" % number for number in range(10)]
     assert len(await hub.stored("copy")) == 10
+    assert caplog.text.count("router/copy: not stored, trying again") == 3
     assert "disk full" in caplog.text
 
 
-async def test_a_backlog_is_routed_in_few_commits(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_backlog_is_routed_in_few_commits(hub: Any, log: ObservedLog) -> None:
     async with hub.run(copy=Copy()):
         pass
     for number in range(1000):
         await hub.publish("in/1", b"%d" % number)
-    commits = []
-    append = hub.broker.log.append
+    log.commits.clear()
 
-    async def counting_append(drafts: list[Draft], *, cursors: dict[str, int]) -> Any:
-        commits.append(len(drafts))
-        return await append(drafts, cursors=cursors)
-
-    monkeypatch.setattr(hub.broker.log, "append", counting_append)
     async with hub.run(copy=Copy()):
         copies = await hub.wait_for("copy", 1000)
 
     assert [copy.body for copy in copies] == [b"%d" % number for number in range(1000)]
-    assert len(commits) < 100
+    assert len(log.commits) < 100
 
 
 async def test_a_router_waits_while_the_outbox_is_full(broker: Broker, nursery: trio.Nursery) -> None:

@@ -10,7 +10,6 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
 
-from hookbot import backoff
 from hookbot.access.tokens import make_token
 from hookbot.client.address import Address
 from hookbot.client.http import open_client
@@ -31,12 +30,6 @@ SECRET = "s3cret"
 PUSH = json.dumps({"ref": "refs/heads/main", "after": "abc", "repository": {"full_name": "acme/app"}}).encode()
 SIGNATURE = "sha256=" + hmac.new(SECRET.encode(), PUSH, "sha256").hexdigest()
 HEADERS = (("X-GitHub-Event", "push"), ("X-Hub-Signature-256", SIGNATURE))
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "SHORTEST_S", 0.05)
-    monkeypatch.setattr(backoff, "LONGEST_S", 0.1)
 
 
 class Copy:
