@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import trio
 
+from hookbot.access.fetching import Fetch, fetch_small
 from hookbot.access.tokens import make_token
 from hookbot.errors import sole_error
 from hookbot.hub.config import Config
@@ -143,12 +144,15 @@ async def open_whole_hub(
     *,
     client: dict[str, Any] | None = None,
     clock: Callable[[], int] = wall_clock_us,
+    fetch: Fetch = fetch_small,
     **options: Any,
 ) -> AsyncIterator[WholeHub]:
     """A hub with the sections of a configuration file."""
     with no_groups(), trio.fail_after(GUARD_S):
         async with (
-            open_hub(configured(tmp_path, text, **options), clock_us=clock, sweep_interval_s=0.01) as running,
+            open_hub(
+                configured(tmp_path, text, **options), clock_us=clock, fetch=fetch, sweep_interval_s=0.01
+            ) as running,
             httpx.AsyncClient(base_url=running.url, timeout=GUARD_S, **(client or {})) as http,
         ):
             yield WholeHub(running, http, clock)

@@ -15,6 +15,7 @@ import trio
 
 from ..access.active_subscriptions import ActiveSubscriptions
 from ..access.control import AccessControl
+from ..access.fetching import Fetch, fetch_small
 from ..broker.broker import Broker, open_broker
 from ..broker.consumers import Consumers, open_consumers
 from ..errors import ConfigError
@@ -80,7 +81,11 @@ async def run_hub(config: Config, started: Callable[[RunningHub], None], reread:
 
 @asynccontextmanager
 async def open_hub(
-    config: Config, *, clock_us: Callable[[], int] = wall_clock_us, sweep_interval_s: float = SWEEP_INTERVAL_S
+    config: Config,
+    *,
+    clock_us: Callable[[], int] = wall_clock_us,
+    fetch: Fetch = fetch_small,
+    sweep_interval_s: float = SWEEP_INTERVAL_S,
 ) -> AsyncIterator[RunningHub]:
     """A hub that accepts connections until the block ends. Raises `ConfigError`.
 
@@ -88,7 +93,7 @@ async def open_hub(
     consumers save their positions, the broker writes the drafts that are waiting, and the log is closed.
     """
     # The whole configuration is checked before anything is opened: a mistake must not leave a new log behind.
-    access = make_access_control(config, clock_us)
+    access = make_access_control(config, clock_us, fetch)
     specs = unless_wrong(read_routers(config))
     context = make_tls(config)
     tls = Tls(context) if context else None

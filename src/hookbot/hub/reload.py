@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from ..access.authorizer import Authorizer
 from ..access.control import AccessControl
+from ..access.fetching import Fetch, Fetches, fetch_small
 from ..access.sources import Sources
 from ..errors import ConfigError
 from ..protocol.message import wall_clock_us
@@ -25,12 +26,15 @@ NEED_RESTART = frozenset(
 logger = logging.getLogger("hookbot.reloading")
 
 
-def make_access_control(config: Config, clock_us: Callable[[], int] = wall_clock_us) -> AccessControl:
+def make_access_control(
+    config: Config, clock_us: Callable[[], int] = wall_clock_us, fetch: Fetch = fetch_small
+) -> AccessControl:
     """Access control with the keys, sources and limits of the configuration. Raises `ConfigError`."""
     return AccessControl(
         make_authorizer(config),
         clock_us=clock_us,
         sources=Sources(unless_wrong(read_sources(config))),
+        fetches=Fetches(fetch),
         proxies=config.trusted_proxies,
         failures=config.failure_rate,
         publishes=config.publish_rate,
