@@ -1,6 +1,7 @@
 """The house: imports point one way through the packages, never in a circle, and docs/design.md is its map."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,6 +123,11 @@ for module in sys.argv[1:]:
 def test_only_the_client_knows_trio_websocket() -> None:
     users = {path.relative_to(SOURCE).parts[0] for path in SOURCE.rglob("*.py") if "trio_websocket" in path.read_text()}
     assert users <= {"client"}
+
+
+def test_every_logger_is_named_after_its_package() -> None:
+    names = {name for path in SOURCE.rglob("*.py") for name in re.findall(r"getLogger\((.*?)\)", path.read_text())}
+    assert names == {"__package__", '"hookbot"'}
 
 
 # -- the map

@@ -20,7 +20,7 @@ from hookbot.routers.supervision import SupervisedRouter
 from hookbot.routers.watchdog import _find_router, _Watchdog, watch
 from support import GUARD_S
 
-logger = logging.getLogger("hookbot.routers.watchdog")
+logger = logging.getLogger("hookbot.routers")
 
 
 class Reports(logging.Handler):

@@ -38,7 +38,7 @@ from .tokens import find_tokens
 
 FAILED = "requests without a valid token or signature"
 
-logger = logging.getLogger("hookbot.gate")
+logger = logging.getLogger(__package__)
 
 
 class AccessControl:

@@ -31,7 +31,7 @@ UNUSED_US = 30 * DAY_US
 USED = "used "
 """Prefix of the saved cursor that stores the last use of a consumer, in seconds since 1970."""
 
-logger = logging.getLogger("hookbot.positions")
+logger = logging.getLogger(__package__)
 
 
 @dataclass(slots=True, eq=False)

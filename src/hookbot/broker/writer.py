@@ -19,7 +19,7 @@ from .limits import BrokerLimits
 
 TRIM_INTERVAL_S = 1.0
 
-logger = logging.getLogger("hookbot.writer")
+logger = logging.getLogger(__package__)
 
 Done = Callable[[Sequence[Outcome] | Unavailable], None]
 

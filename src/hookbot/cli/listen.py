@@ -18,7 +18,7 @@ from ..protocol.message import Message
 from .display import log_to_stderr, show
 from .subscribe_options import SubscribeOptions, run, subscription_options, with_query
 
-logger = logging.getLogger("hookbot.handling")
+logger = logging.getLogger(__package__)
 
 Form = Literal["text", "raw", "json"]
 

@@ -28,7 +28,7 @@ from .parameters import Parsed, cafile, find_token, token_file, with_options
 # For a hub to come back, where a command has an end: as long as a publish is retried
 PATIENCE_S = 30.0
 
-logger = logging.getLogger("hookbot.handling")
+logger = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ _FEW = frozenset("123456789")
 
 _NEEDS_V1 = {"cursor": "a cursor", "group": "a group", "follow": "ending after the stored messages"}
 
-logger = logging.getLogger("hookbot.client")
+logger = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True, slots=True)

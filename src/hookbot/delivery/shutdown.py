@@ -15,7 +15,7 @@ T = TypeVar("T")
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 """Signals that end a command; also SIGHUP, as closing a terminal must not leave the commands that it runs behind."""
 
-logger = logging.getLogger("hookbot.handling")
+logger = logging.getLogger(__package__)
 
 
 class Stop:

@@ -17,7 +17,7 @@ from ..protocol.message import Message
 from .dead_letters import DeadLetters, NoDeadLetters
 from .shutdown import Stop
 
-logger = logging.getLogger("hookbot.handling")
+logger = logging.getLogger(__package__)
 
 
 class Failed(Exception):

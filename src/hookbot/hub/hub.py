@@ -46,7 +46,7 @@ SWEEP_BATCH = 500
 # After a restart thousands of subscribers reconnect at once. Linux caps this at net.core.somaxconn.
 BACKLOG = 8192
 
-logger = logging.getLogger("hookbot.server")
+logger = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True, slots=True)

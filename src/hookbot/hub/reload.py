@@ -23,7 +23,7 @@ NEED_RESTART = frozenset(
 )
 """Fields of `Config` that a reload does not change."""
 
-logger = logging.getLogger("hookbot.reloading")
+logger = logging.getLogger(__package__)
 
 
 def make_access_control(

@@ -20,7 +20,7 @@ RETRY_WAITS_S = (0.1, 0.5, 2.0)
 UNEXPECTED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, Refused)
 """Errors of code that did not expect such a message. Retried at once: a delay would only hold up later messages."""
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from ..signatures import SignedRequest, load_provider
 from . import Publish, Secret
 from .expressions import parse_body
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 _JSON = (("Content-Type", "application/json"),)
 

@@ -25,7 +25,7 @@ TIME_SLICE_S = 0.002
 
 _WRAPPED = "extra-metadata=github"
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 
 class Outbox:

@@ -34,7 +34,7 @@ _FAILED = "failed/"
 _RAW_ID = "raw-"
 _Errors = tuple[type[Exception], ...]
 
-logger = logging.getLogger("hookbot.routers.outside")
+logger = logging.getLogger(__package__)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from .loading import NAME, Resolve, bind, is_file, make
 from .supervision import PREFIX, SupervisedRouter
 from .watchdog import watch
 
-logger = logging.getLogger("hookbot.routers.running")
+logger = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,7 @@ IDLE_S = 60.0
 FIRST_RESTART_S = 0.5
 LONGEST_RESTART_S = 60.0
 
-logger = logging.getLogger(__name__)
-_restart_logger = logging.getLogger("hookbot.routers.restarts")
+logger = logging.getLogger(__package__)
 
 
 class SupervisedRouter:
@@ -117,7 +116,7 @@ async def restart_forever(name: str, run: Callable[[], Awaitable[None]], stats: 
         crash = await _run_until_crash(run)
         delay_s = backoff.next_s(lasted_s=trio.current_time() - started)
         stats.state, stats.error = "waiting for restart", describe(crash)
-        _restart_logger.error("router %s crashed, restarting in %.1f s: %s", name, delay_s, stats.error, exc_info=crash)
+        logger.error("router %s crashed, restarting in %.1f s: %s", name, delay_s, stats.error, exc_info=crash)
         await trio.sleep(delay_s)
         stats.restarts += 1
 

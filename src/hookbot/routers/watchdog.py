@@ -16,7 +16,7 @@ from .supervision import SupervisedRouter
 BLOCKED_S = 1.0
 INTERVAL_S = 0.5
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(__package__)
 
 _IN_A_ROUTER = (SupervisedRouter._run_once.__code__, RetryPolicy._attempt.__code__)
 

@@ -28,7 +28,7 @@ _RECEIVE = 16 << 10
 # A client has `stall_s` for each piece, so that a slow one that goes on reading is not cut off.
 _SEND = 64 << 10
 
-logger = logging.getLogger("hookbot.serving")
+logger = logging.getLogger(__package__)
 
 
 class PrefixedStream(trio.abc.HalfCloseableStream):

@@ -35,7 +35,7 @@ SEND_COST = 16 << 10
 Sends = MutableMapping[int, Send | None]
 """The next send by position: made once for all subscribers at the same position."""
 
-logger = logging.getLogger("hookbot.fanout")
+logger = logging.getLogger(__package__)
 
 
 class Fanout:

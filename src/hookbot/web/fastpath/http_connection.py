@@ -20,7 +20,7 @@ MAX_BUFFERED = 64 << 10
 # Methods that may be a publish or a handshake. Anything else, TLS and HTTP/2 included, is for the app.
 OURS = (b"POST ", b"GET ")
 
-logger = logging.getLogger("hookbot.connection")
+logger = logging.getLogger(__package__)
 
 
 class HttpConnection(NonblockingSocket):

@@ -25,7 +25,7 @@ OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 # The listening socket stays readable meanwhile: without a pause, the loop would spin until a file is closed.
 OUT_OF_FILES_PAUSE_S = 0.2
 
-logger = logging.getLogger("hookbot.door")
+logger = logging.getLogger(__package__)
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from ...protocol.websocket import (
 from ..limits import ConnectionLimits
 from .epoll import READ, WRITE, EpollLoop, NonblockingSocket
 
-logger = logging.getLogger("hookbot.subscriber")
+logger = logging.getLogger(__package__)
 
 
 class Owner(Protocol):
