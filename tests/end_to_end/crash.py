@@ -26,7 +26,7 @@ def main() -> None:
     trio.run(crash_everything, seed)
 
 
-async def crash_everything(seed) -> None:
+async def crash_everything(seed: str) -> None:
     """A hub that does everything, then one that routes."""
     crashes = (
         partial(crash_under_load, kills=20, seed=seed),

@@ -10,7 +10,7 @@ TINY = [sys.executable, "-m", "benchmarks", "--tiny", "--with", "hookbot", "bare
 
 
 def test_a_tiny_run_writes_a_table_the_samples_and_pictures_and_loses_nothing(tmp_path: Path) -> None:
-    command = [*TINY, "--to", tmp_path / "results", "--disk", tmp_path]
+    command = [*TINY, "--to", str(tmp_path / "results"), "--disk", str(tmp_path)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
     assert run.returncode == 0, run.stderr

@@ -18,11 +18,11 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_nobody_misses_anything_however_often_the_hub_is_killed(tmp_path: Path) -> None:
     with trio.fail_after(GUARD_S):
-        print(await crash_under_load(tmp_path, kills=3, seed=1, life_s=1))
+        print(await crash_under_load(tmp_path, kills=3, seed="1", life_s=1))
 
 
 async def test_each_repository_hears_each_of_its_deliveries_once_when_the_hub_is_killed_while_it_routes(
     tmp_path: Path,
 ) -> None:
     with trio.fail_after(GUARD_S):
-        print(await crash_while_routing(tmp_path, deliveries=1_000, kills=1, seed=1))
+        print(await crash_while_routing(tmp_path, deliveries=1_000, kills=1, seed="1"))

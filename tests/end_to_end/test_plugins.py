@@ -9,7 +9,6 @@ import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +16,7 @@ import trio
 
 from hookbot import client
 from hookbot.access.tokens import make_token
+from hookbot.protocol.message import Headers, Message
 from hookbot.testing import signed_delivery
 from support import KEY
 
@@ -50,8 +50,8 @@ ENVIRONMENT = {
 }
 
 
-def run(*command: str | Path, **options: Any) -> str:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **options)
+def run(*command: str | Path) -> str:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -64,7 +64,7 @@ def new_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory, new_plugin: Path):
+def python(tmp_path_factory: pytest.TempPathFactory, new_plugin: Path) -> Path:
     """An environment with all plugins, as wheels, and with hookbot and what it needs from this one."""
     wheels, environment = tmp_path_factory.mktemp("wheels"), tmp_path_factory.mktemp("venv")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -79,11 +79,11 @@ def python(tmp_path_factory: pytest.TempPathFactory, new_plugin: Path):
 
 
 @contextmanager
-def hub(python, directory) -> Iterator[Any]:
+def hub(python: Path, directory: Path) -> Iterator[str]:
     """A hub with all of them; its URL."""
     (directory / "hookbot.toml").write_text(CONFIG)
     (directory / "broken.py").write_text("raise RuntimeError('at import')")
-    command = [python, "-m", "hookbot", "--key", KEY, "serve", "--config", directory / "hookbot.toml"]
+    command: list[str | Path] = [python, "-m", "hookbot", "--key", KEY, "serve", "--config", directory / "hookbot.toml"]
     command += ["--bind", "127.0.0.1:0", "--store", "memory:", "--data-dir", directory]
     with (
         (directory / "log").open("wb") as log,
@@ -91,6 +91,7 @@ def hub(python, directory) -> Iterator[Any]:
             command, stdout=subprocess.PIPE, stderr=log, env=ENVIRONMENT, cwd=directory, text=True
         ) as process,
     ):
+        assert process.stdout
         try:
             line = process.stdout.readline()
             assert "listens on" in line, (directory / "log").read_text()
@@ -99,15 +100,15 @@ def hub(python, directory) -> Iterator[Any]:
             process.kill()
 
 
-def url_for(hub, path):
+def url_for(hub: str, path: str) -> str:
     return f"{hub.replace('//', f'//{make_token(KEY, path)}@')}{path}"
 
 
-def test_the_tests_of_each_pass_where_they_are_installed(python, new_plugin: Path) -> None:
+def test_the_tests_of_each_pass_where_they_are_installed(python: Path, new_plugin: Path) -> None:
     run(python, "-m", "pytest", "-q", "-c", os.devnull, "-o", "trio_mode=true", *PLUGINS, new_plugin)
 
 
-def test_the_installed_routers_are_listed_with_their_topics_and_packages(python) -> None:
+def test_the_installed_routers_are_listed_with_their_topics_and_packages(python: Path) -> None:
     listed = run(python, "-m", "hookbot", "routers")
     for name, topics, package in [
         ("gitlab", "/unsafe/gitlab.com/, gitlab/", "hookbot-gitlab 1.0.0"),
@@ -120,7 +121,7 @@ def test_the_installed_routers_are_listed_with_their_topics_and_packages(python)
         assert package in line
 
 
-def deliveries():
+def deliveries() -> list[tuple[str, tuple[bytes, Headers], str]]:
     """Paths, what is posted there, signed now, and the topics on which it arrives."""
     return [
         ("/unsafe/pub/gitlab.com/acme", signed_delivery("gitlab", "s3cret"), "gitlab.com/project/acme/web/app"),
@@ -135,7 +136,7 @@ def deliveries():
     ]
 
 
-async def test_all_of_them_run_in_one_hub_that_knows_nothing_of_them(python, tmp_path) -> None:
+async def test_all_of_them_run_in_one_hub_that_knows_nothing_of_them(python: Path, tmp_path: Path) -> None:
     with trio.fail_after(60), hub(python, tmp_path) as url:
         async with httpx.AsyncClient() as http:
             for path, (body, headers), topic in deliveries():
@@ -143,6 +144,7 @@ async def test_all_of_them_run_in_one_hub_that_knows_nothing_of_them(python, tmp
                 assert answer.status_code == 200, answer.text
                 async with client.listen(url_for(url, f"/sub/{topic}"), since="all") as messages:
                     message = await anext(messages)
+                assert isinstance(message, Message)
                 assert message.topic == topic
 
             forged = await http.post(f"{url}/unsafe/pub/gitlab.com/acme", content=b"{}")

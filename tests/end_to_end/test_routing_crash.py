@@ -59,6 +59,7 @@ async def publish_deliveries(directory: Path) -> None:
 def route_until(directory: Path, enough: Callable[..., Any]) -> int:
     """Run a hub until what it says is enough; then end it as a power cut would."""
     with subprocess.Popen([sys.executable, "-c", HUB, str(directory)], stdout=subprocess.PIPE, text=True) as hub:
+        assert hub.stdout
         try:
             for line in hub.stdout:
                 position, lag = map(int, line.split())

@@ -5,13 +5,13 @@ from typing import Any
 import trio
 
 import hookbot
-from end_to_end.crashing.hub import KEY, Hub
+from end_to_end.crashing.hub import Hub
 from end_to_end.crashing.listeners import Heard, Listener
 from end_to_end.crashing.senders import digest
 from hookbot.access.tokens import make_token
 from hookbot.client import Connected
-from hookbot.client.session import Disconnected
 from hookbot.protocol.message import format_time
+from support import KEY
 
 
 class Client(Listener):
@@ -21,7 +21,7 @@ class Client(Listener):
         with self._running:
             await self.listen_with(since="all")
 
-    def __init__(self, hub: Hub, name: str, topic: str, *, seed: int = 0) -> None:
+    def __init__(self, hub: Hub, name: str, topic: str, *, seed: str = "") -> None:
         super().__init__(hub, name, topic, seed=seed)
         self._running = trio.CancelScope()
 
@@ -35,7 +35,7 @@ class Client(Listener):
                 assert isinstance(message, hookbot.Message), f"{self.name} was told {message}"
                 self.note(Heard(message.id, format_time(message.time_us), message.topic, digest(message.body)))
 
-    def _on_event(self, event: Disconnected | Connected) -> None:
+    def _on_event(self, event: object) -> None:
         if isinstance(event, Connected):
             self.begin(self.hub.life, "")
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from websockets.sync.client import ClientConnection
 
@@ -24,14 +24,14 @@ class Group:
     """What its members were given, all in all."""
 
     def __init__(
-        self, hub: Hub, name: str, topic: str, *, members: int = 3, by_topic: bool = False, seed: int = 0
+        self, hub: Hub, name: str, topic: str, *, members: int = 3, by_topic: bool = False, seed: str = ""
     ) -> None:
         self.name = name
         self.topic = topic
         self.by_topic = by_topic
-        self.deliveries = []
-        self.acked = []
-        self.abandoned = set()
+        self.deliveries: list[Delivery] = []
+        self.acked: list[str] = []
+        self.abandoned: set[tuple[int, str]] = set()
         """What a member had, and had not acknowledged, when it died: in which life of the hub, and the id."""
         self.members = [Member(hub, self, f"{name} {number}", topic, seed=seed) for number in range(members)]
 
@@ -70,7 +70,7 @@ class Group:
             given.add(this)
 
     def _check_order(self) -> None:
-        last = defaultdict(str)
+        last: defaultdict[tuple[int, str], str] = defaultdict(str)
         for life, id, topic, redelivered in self.deliveries:
             assert redelivered or id > last[life, topic], f"{self.name} was given {id} after {last[life, topic]}"
             last[life, topic] = id
@@ -79,7 +79,7 @@ class Group:
 class Member(V1):
     """One of a group."""
 
-    def __init__(self, hub: Hub, group: Group, name: str, topic: str, *, seed: int) -> None:
+    def __init__(self, hub: Hub, group: Group, name: str, topic: str, *, seed: str) -> None:
         super().__init__(hub, name, topic, seed=seed)
         self.group = group
 
@@ -87,7 +87,7 @@ class Member(V1):
         order = {"key": "topic"} if self.group.by_topic else {}
         with self.connected(group=self.group.name, since="all", max_unacked=50, **order) as (websocket, life):
             self.begin(life, self.read_hello(websocket)["position"], len(self.group.acked))
-            self._held = []
+            self._held: list[str] = []
             for frame in self.frames(websocket):
                 if frame:
                     self.hear_object(json.loads(frame))
@@ -97,7 +97,7 @@ class Member(V1):
                     self.group.abandoned.update((life, id) for id in self._held)
                     return
 
-    def hear(self, envelope: dict[str, str | list[list[str]]]) -> None:
+    def hear(self, envelope: dict[str, Any]) -> None:
         super().hear(envelope)
         delivery = Delivery(self.sessions[-1].life, envelope["id"], envelope["topic"], "redelivered" in envelope)
         self.group.deliveries.append(delivery)

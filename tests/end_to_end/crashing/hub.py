@@ -6,7 +6,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -52,7 +52,7 @@ class Hub:
     def __init__(self, directory: Path) -> None:
         self.life = 0
         self.kills = 0
-        self._process = None
+        self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self._directory = directory
         (directory / "hookbot.toml").write_text(CONFIGURATION)
@@ -60,7 +60,7 @@ class Hub:
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{quote(path)}"
 
-    def start(self, *, routers: tuple[str, str] = ("github", "kept")) -> None:
+    def start(self, *, routers: Sequence[str] = ("github", "kept")) -> None:
         """Begin another life."""
         self.life += 1
         options = {
@@ -100,6 +100,7 @@ class Hub:
     async def stop(self) -> None:
         """In good order."""
         process, self._process = self._process, None
+        assert process
         process.terminate()
         try:
             assert await trio.to_thread.run_sync(process.wait, STOP_S) == 0, self.log()
@@ -134,7 +135,8 @@ class Hub:
         async with httpx.AsyncClient(
             verify=False, headers={"Authorization": f"Bearer {make_token(KEY, path)}"}
         ) as client:
-            return (await client.get(self.url(path))).raise_for_status().json()
+            answer: dict[str, Any] = (await client.get(self.url(path))).raise_for_status().json()
+            return answer
 
     def stored(self) -> list[Stored]:
         """All messages, past the hub, straight from the file."""
@@ -148,7 +150,8 @@ class Hub:
     def head(self) -> int:
         """The position of the newest message, past the hub."""
         with closing(self._open()) as file:
-            return file.execute("SELECT max(position) FROM log").fetchone()[0] or 0
+            [newest] = file.execute("SELECT max(position) FROM log").fetchone()
+            return int(newest or 0)
 
     def check_integrity(self) -> None:
         """What SQLite says of its file, and that it holds a body for each message and a message for each body."""

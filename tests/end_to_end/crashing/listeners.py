@@ -17,9 +17,10 @@ import httpx
 import trio
 from websockets.exceptions import WebSocketException
 
-from end_to_end.crashing.hub import KEY, Hub
+from end_to_end.crashing.hub import Hub
 from end_to_end.crashing.senders import digest
 from hookbot.access.tokens import make_token
+from support import KEY
 
 LOST = (OSError, TimeoutError, httpx.TransportError, http.client.HTTPException, WebSocketException)
 SILENCE_S = 10  # ten heartbeats
@@ -49,14 +50,14 @@ class Session:
 class Listener:
     """Listens, in a thread, and again when the connection breaks, until it is told that this was all."""
 
-    def __init__(self, hub: Hub, name: str, topic: str, *, seed: int = 0) -> None:
+    def __init__(self, hub: Hub, name: str, topic: str, *, seed: str = "") -> None:
         self.hub = hub
         self.name = name
         self.topic = topic
         self.path = f"/sub/{topic}"
         self.headers = {"Authorization": f"Bearer {make_token(KEY, self.path)}"}
         self.since = "all"
-        self.sessions = []
+        self.sessions: list[Session] = []
         self.over = Event()
         self.random = random.Random(f"{seed} {name}")
 
@@ -98,7 +99,7 @@ class Listener:
         self.sessions[-1].heard.append(heard)
         self.since = heard.id
 
-    def hear_other(self, said: dict[str, str]) -> None:
+    def hear_other(self, said: dict[str, Any]) -> None:
         """A heartbeat is a place to resume from as well; nothing else should be told."""
         assert said["type"] == "heartbeat", f"{self.name} was told {said}"
         self.since = said["id"]

@@ -4,8 +4,8 @@ import json
 import random
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from hashlib import blake2b
 from math import inf
@@ -14,17 +14,20 @@ from typing import Any, NamedTuple
 import httpx
 import trio
 
-from end_to_end.crashing.hub import KEY, SECRET, Hub, http_client
+from end_to_end.crashing.hub import SECRET, Hub, http_client
 from hookbot.access.tokens import make_token
 from hookbot.client import open_publisher
 from hookbot.client.publisher import Publisher
 from hookbot.signatures import SignedRequest, load_provider
+from support import KEY
 
 TRY_AGAIN = (409, 503)
 SIZES = (50, 50, 50, 300, 300, 2_000, 20_000)
 HUGE = 300_000  # so large that it is encoded in a thread
 ANY_BYTES = bytes(range(256))
 PATIENCE_S = 300
+
+Publish = Callable[[deque[bytes]], Awaitable[None]]
 
 
 class Acknowledged(NamedTuple):
@@ -53,7 +56,7 @@ class Sender:
         keyed: bool = True,
         pause_s: float = 0.03,
         limit: float = inf,
-        seed: int = 0,
+        seed: str = "",
     ) -> None:
         self.hub = hub
         self.name = name
@@ -64,12 +67,12 @@ class Sender:
         self.limit = limit
         self.random = random.Random(f"{seed} {name}")
         self.count = 0
-        self.acknowledged = []
-        self.attempts = Counter()
+        self.acknowledged: list[Acknowledged] = []
+        self.attempts: Counter[bytes] = Counter()
 
     async def run(self, stop: trio.Event) -> None:
         """Send, and send again."""
-        waiting = deque()
+        waiting: deque[bytes] = deque()
         while waiting or self.has_more(stop):
             with suppress(OSError, trio.BrokenResourceError, httpx.TransportError):
                 async with self.connected() as publish:
@@ -79,7 +82,7 @@ class Sender:
             self.hub.check_alive()
             await trio.sleep(self.random.uniform(0, 0.2))
 
-    def connected(self) -> None:
+    def connected(self) -> AbstractAsyncContextManager[Publish]:
         """Gives a function that publishes what waits, and takes out of it what is acknowledged."""
         raise NotImplementedError
 
@@ -87,7 +90,7 @@ class Sender:
         """Whether it would send anything new."""
         return self.count < self.limit and not stop.is_set()
 
-    def fill(self, waiting: deque[Any] | deque[bytes], stop: trio.Event) -> bool:
+    def fill(self, waiting: deque[bytes], stop: trio.Event) -> bool:
         """Think of something new to send, behind what waits already; whether anything does."""
         for _ in range(len(waiting), self.random.randint(1, self.burst)):
             if self.has_more(stop):
@@ -127,7 +130,7 @@ class Pipeliner(Sender):
     burst = 20
 
     @asynccontextmanager
-    async def connected(self) -> AsyncIterator[Callable[..., Any]]:
+    async def connected(self) -> AsyncIterator[Publish]:
         async with await trio.open_tcp_stream("127.0.0.1", self.hub.port) as stream:
             yield partial(self._publish, stream, bytearray())
 
@@ -137,7 +140,7 @@ class Pipeliner(Sender):
             head = (await take(stream, received, until=b"\r\n\r\n")).decode("latin-1")
             status, *lines = head.split("\r\n")
             fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-            self.note_answer(int(status.split()[1]), fields.get("hookbot-message-id"), waiting)
+            self.note_answer(int(status.split()[1]), fields.get("hookbot-message-id", ""), waiting)
             assert await take(stream, received, until=b"\n") == b"OK\n"
 
     def _request(self, body: bytes) -> bytes:
@@ -172,7 +175,7 @@ class HttpxSender(Sender):
     """The library that most use, a request at a time."""
 
     @asynccontextmanager
-    async def connected(self) -> AsyncIterator[Callable[..., Any]]:
+    async def connected(self) -> AsyncIterator[Publish]:
         async with http_client() as client:
             yield partial(self._publish, client)
 
@@ -187,7 +190,7 @@ class ClientSender(Sender):
     """Our own client, which tries again by itself."""
 
     @asynccontextmanager
-    async def connected(self) -> AsyncIterator[Callable[..., Any]]:
+    async def connected(self) -> AsyncIterator[Publish]:
         token = make_token(KEY, self.path)
         async with open_publisher(self.hub.url(self.path), token=token, patience_s=PATIENCE_S) as publisher:
             yield partial(self._publish, publisher)

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ import trio
 from end_to_end.crashing.client_listeners import Client, ClientCursor
 from end_to_end.crashing.group import Group
 from end_to_end.crashing.hub import Hub
-from end_to_end.crashing.listeners import JsonLines, ServerSentEvents
-from end_to_end.crashing.senders import ClientSender, GitHub, HttpxSender, Pipeliner
+from end_to_end.crashing.listeners import JsonLines, Listener, ServerSentEvents
+from end_to_end.crashing.senders import ClientSender, GitHub, HttpxSender, Pipeliner, Sender
 from end_to_end.crashing.verdict import audible, check_github, check_kept, check_log, check_senders
 from end_to_end.crashing.websocket_listeners import V1, CloudEvents, Cursor, Raw
 from hookbot import backoff
@@ -23,7 +23,7 @@ CATCHING_UP_S = 40  # only ever reached by a test that fails
 STARTING_S = 1.5
 
 
-async def crash_under_load(directory: Path, *, kills: int, seed: int, life_s: int = 2.0) -> str:
+async def crash_under_load(directory: Path, *, kills: int, seed: str, life_s: float = 2.0) -> str:
     """Kill a hub so often, and return a report. Raises `AssertionError`."""
     hub = Hub(directory)
     senders = make_senders(hub, seed)
@@ -56,7 +56,7 @@ async def listening(*listeners: Any) -> AsyncIterator[None]:
                     listener.end()
 
 
-def make_senders(hub: Hub, seed: int) -> list[Any]:
+def make_senders(hub: Hub, seed: str) -> list[Sender]:
     return [
         *(Pipeliner(hub, f"bursts, with keys {n}", "load/a", seed=seed) for n in range(6)),
         *(Pipeliner(hub, f"bursts, without {n}", "load/b", keyed=False, seed=seed) for n in range(6)),
@@ -68,8 +68,8 @@ def make_senders(hub: Hub, seed: int) -> list[Any]:
     ]
 
 
-def make_listeners(hub: Hub, seed: int) -> tuple[list[Any], list[Group]]:
-    listeners = [
+def make_listeners(hub: Hub, seed: str) -> tuple[list[Listener], list[Group]]:
+    listeners: list[Listener] = [
         Raw(hub, "raw, one topic", "load/a", seed=seed),
         Raw(hub, "raw, a subtree", "load/", seed=seed),
         V1(hub, "hookbot.v1", "load/", seed=seed),
@@ -90,7 +90,7 @@ def make_listeners(hub: Hub, seed: int) -> tuple[list[Any], list[Group]]:
     return listeners, groups
 
 
-async def keep_killing(hub: Hub, kills: int, life_s: int, chance: random.Random) -> None:
+async def keep_killing(hub: Hub, kills: int, life_s: float, chance: random.Random) -> None:
     """Kill it at any moment, one in six times while it starts; then stop it in good order; and leave it alive."""
     for _ in range(kills):
         hub.start()
@@ -108,7 +108,7 @@ async def keep_killing(hub: Hub, kills: int, life_s: int, chance: random.Random)
             await hub.stop()
 
 
-async def until_nothing_moves(hub: Hub, listeners: list[V1 | Client]) -> None:
+async def until_nothing_moves(hub: Hub, listeners: Sequence[Listener | Group]) -> None:
     """Wait until routers and listeners have caught up; raises what is still wrong when it should no longer be."""
     with trio.move_on_after(CATCHING_UP_S):
         while any(router["lag"] for router in (await hub.ask("/hookbot/v1/routers"))["routers"]):
@@ -141,7 +141,8 @@ def report(hub: Hub, senders: list[Any], listeners: list[Any]) -> str:
         "",
         "acknowledged",
     ]
-    acknowledged, attempts = Counter(), Counter()
+    acknowledged: Counter[str] = Counter()
+    attempts: Counter[str] = Counter()
     for sender in senders:
         kind = sender.name.rstrip(" 0123456789")
         acknowledged[kind] += len(sender.acknowledged)

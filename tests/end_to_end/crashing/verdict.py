@@ -61,7 +61,7 @@ def check_kept(stored: list[Stored]) -> int:
 
 def is_kept(body: bytes) -> bool:
     try:
-        return json.loads(body)["keep"]
+        return bool(json.loads(body)["keep"])
     except ValueError:
         return False
 
@@ -83,7 +83,7 @@ def check_github(stored: list[Stored]) -> int:
 
 def told(published: dict[str, Any]) -> str:
     """The SHA of a summary, the number of a whole delivery."""
-    return published["SHA"] if "SHA" in published else published["n"]
+    return str(published["SHA"] if "SHA" in published else published["n"])
 
 
 def audible(stored: list[Stored], topic: str) -> list[Heard]:

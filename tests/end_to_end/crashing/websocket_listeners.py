@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from end_to_end.crashing.hub import Hub
 from end_to_end.crashing.listeners import SILENCE_S, Heard, Listener, compare
@@ -23,7 +24,7 @@ DIES = 0.0005
 class WebSocket(Listener):
     """By the `websockets` library."""
 
-    subprotocol = None
+    subprotocol: Subprotocol | None = None
 
     @contextmanager
     def connected(self, **query: Any) -> Iterator[tuple[ClientConnection, int]]:
@@ -40,14 +41,13 @@ class WebSocket(Listener):
         ) as websocket:
             yield websocket, life
 
-    def frames(self, websocket: ClientConnection) -> Iterator[str | bytes | None]:
+    def frames(self, websocket: ClientConnection) -> Iterator[bytes | None]:
         """What comes; None when nothing does for a while."""
         while not self.over.is_set():
             try:
-                frame = websocket.recv(POLL_S)
+                yield websocket.recv(POLL_S, decode=False)
             except TimeoutError:
-                frame = None
-            yield frame
+                yield None
 
 
 class Raw(WebSocket):
@@ -83,7 +83,7 @@ class Raw(WebSocket):
 class V1(WebSocket):
     """``hookbot.v1``: resumes after the last message, or heartbeat."""
 
-    subprotocol = "hookbot.v1"
+    subprotocol = Subprotocol("hookbot.v1")
 
     def listen(self) -> None:
         with self.connected(since=self.since) as (websocket, life):
@@ -92,12 +92,12 @@ class V1(WebSocket):
             for frame in filter(None, self.frames(websocket)):
                 self.hear_object(json.loads(frame))
 
-    def read_hello(self, websocket: ClientConnection) -> dict[str, str]:
-        hello = json.loads(websocket.recv(SILENCE_S))
+    def read_hello(self, websocket: ClientConnection) -> dict[str, Any]:
+        hello: dict[str, Any] = json.loads(websocket.recv(SILENCE_S))
         assert hello["type"] == "hello", hello
         return hello
 
-    def hear_object(self, said: dict[str, str | list[list[str]]]) -> None:
+    def hear_object(self, said: dict[str, Any]) -> None:
         if said["type"] == "message":
             self.hear(said)
         else:
@@ -107,7 +107,7 @@ class V1(WebSocket):
 class Cursor(V1):
     """``hookbot.v1`` with a cursor: acknowledges one of its last messages now and then, and dies now and then."""
 
-    def __init__(self, hub: Hub, name: str, topic: str, *, seed: int = 0) -> None:
+    def __init__(self, hub: Hub, name: str, topic: str, *, seed: str = "") -> None:
         super().__init__(hub, name, topic, seed=seed)
         self.acks = [""]
 
@@ -142,7 +142,7 @@ class Cursor(V1):
 class CloudEvents(WebSocket):
     """``cloudevents.json``."""
 
-    subprotocol = "cloudevents.json"
+    subprotocol = Subprotocol("cloudevents.json")
 
     def listen(self) -> None:
         with self.connected(since=self.since) as (websocket, life):

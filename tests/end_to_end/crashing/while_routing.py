@@ -16,7 +16,7 @@ SENDERS = 50  # whose deliveries share their commits
 REPOSITORIES = [f"acme/app-{number}" for number in range(20)]
 
 
-async def crash_while_routing(directory: Path, *, deliveries: int, kills: int, seed: int) -> str:
+async def crash_while_routing(directory: Path, *, deliveries: int, kills: int, seed: str) -> str:
     """Kill a hub so often while it routes so many deliveries, and return a report. Raises `AssertionError`."""
     hub = Hub(directory)
     share = deliveries // SENDERS
