@@ -15,6 +15,8 @@ from hookbot.access.tokens import make_token
 from hookbot.testing import KEY, open_test_hub
 from hookbot.testing.hub import TestHub
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 

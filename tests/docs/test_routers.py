@@ -25,6 +25,8 @@ from hookbot.routers.loading import make
 from hookbot.routers.runner import RouterSpec
 from hookbot.testing import route, signed_delivery
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGE = "".join((ROOT / "docs" / name).read_text() for name in ("routers.md", "write-a-router.md"))
 BLOCKS = dict(re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from hookbot.client import publish
@@ -15,6 +16,8 @@ from hookbot.testing.hub import TestHub
 from support.commands import Process, starting
 from support.hubs import HubProcess
 from support.targets import Target, target
+
+pytestmark = pytest.mark.slow
 
 QUICK = "Timing(silence_s=1.0, backoff=partial(Backoff, 0.05, 0.2))"
 SUB, PUB = "/sub/a/", "/pub/a/b"

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TINY = [sys.executable, "-m", "benchmarks", "--tiny", "--with", "hookbot", "bare socket.send"]
 

@@ -22,6 +22,8 @@ from support.commands import starting
 from support.hubs import HubProcess
 from support.scripted_hub import next_message
 
+pytestmark = pytest.mark.slow
+
 BODIES = [b"", b"{}", bytes(range(256)), "ü\x00\u2028".encode(), b"\xff", b"a" * (1 << 20)]
 
 

@@ -8,6 +8,8 @@ import trio
 from end_to_end.crashing.under_load import crash_under_load
 from end_to_end.crashing.while_routing import crash_while_routing
 
+pytestmark = pytest.mark.slow
+
 GUARD_S = 60  # only ever reached by a test that fails
 
 

@@ -20,6 +20,8 @@ from hookbot.protocol.message import Headers, Message
 from hookbot.testing import signed_delivery
 from support import KEY
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted((ROOT / "plugins").iterdir())
 SECRET = "whsec_s3cret"

@@ -17,6 +17,8 @@ from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.message import Draft
 from hookbot.protocol.topics import TopicFilter
 
+pytestmark = pytest.mark.slow
+
 DELIVERIES = 2000
 REPOSITORIES = 20
 KILLS = 3

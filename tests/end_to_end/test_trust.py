@@ -25,6 +25,8 @@ from support.clients import Stream, WebSocket
 from support.clock import START_US, Clock
 from support.hubs import FORMATS, envelope, open_whole_hub
 
+pytestmark = pytest.mark.slow
+
 NOW_S = START_US // 1_000_000
 
 
