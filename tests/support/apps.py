@@ -1,17 +1,65 @@
 """An app alone, served on a real socket."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from quart import Response
 
+from hookbot.protocol.request import Request
 from hookbot.web.asgi import Server
 from hookbot.web.asgi.quart import HookbotApp
 from hookbot.web.limits import ConnectionLimits
 from support import GUARD_S
 from support.clients import Client, WebSocket, connect
+
+
+class ObservedApp(HookbotApp):
+    """An app whose handlers leave traces, and wait for the test."""
+
+    def __init__(self, *, max_body_bytes: int = 1000) -> None:
+        super().__init__("test", max_body_bytes=max_body_bytes)
+        self.begun, self.go_on, self.ended = trio.Event(), trio.Event(), trio.Event()
+        self.seen: list[Request] = []
+        self.sent = 0
+
+
+def endless_app() -> ObservedApp:
+    """An app with an answer that begins, and ends only with its reader; `ended` is set then."""
+    app = ObservedApp()
+
+    @app.get("/")
+    async def stream() -> Response:
+        async def parts() -> AsyncIterator[bytes]:
+            try:
+                yield b"begun"
+                await trio.sleep_forever()
+            finally:
+                app.ended.set()
+
+        return Response(parts())
+
+    @app.get("/flood")
+    async def flood() -> Response:
+        async def parts() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield bytes(1 << 20)
+            finally:
+                app.ended.set()
+
+        return Response(parts())
+
+    return app
 
 
 class ServedApp:
@@ -50,18 +98,18 @@ class ServedApp:
 
 @asynccontextmanager
 async def open_app(
-    app: HookbotApp | Callable[..., Any], *, certificate: str | None = None, clients: str | None = None, **limits: Any
+    app: Any, *, certificate: str | None = None, clients: str | None = None, **limits: Any
 ) -> AsyncIterator[ServedApp]:
     """The app behind a `Server`, with TLS if there is a certificate; `clients` is the authority of theirs."""
     with trio.fail_after(GUARD_S):
-        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        port = listener.socket.getsockname()[1]
-        listeners: list[Any] = [listener]
+        [plain] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = plain.socket.getsockname()[1]
+        listener: trio.abc.Listener[Any] = plain
         if certificate:
-            listeners = [trio.SSLListener(listener, _tls(certificate, clients), https_compatible=True)]
+            listener = trio.SSLListener(plain, _tls(certificate, clients), https_compatible=True)
         served = ServedApp(Server(app, ConnectionLimits(**limits)), port, certificate)
         async with trio.open_nursery() as nursery:
-            await nursery.start(served.server.serve_listeners, listeners)
+            await nursery.start(served.server.serve_listeners, [listener])
             try:
                 yield served
             finally:
@@ -76,3 +124,20 @@ def _tls(certificate: str, clients: str | None) -> ssl.SSLContext:
     context.set_alpn_protocols(["h2", "http/1.1"])
     context.verify_mode = ssl.CERT_OPTIONAL if clients else ssl.CERT_NONE
     return context
+
+
+def self_signed(path: Path, name: str) -> tuple[str, bytes]:
+    """A file with a certificate and its key; returns its path and the certificate, DER."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    return str(path), certificate.public_bytes(Encoding.DER)

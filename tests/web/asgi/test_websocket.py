@@ -5,23 +5,19 @@ import trio
 import trio.testing
 from quart import abort, websocket
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
-from websockets.frames import Opcode
+from websockets.frames import Frame, Opcode
 
 from hookbot.errors import Unauthorized, Unavailable
-from hookbot.web.asgi import HookbotApp, discard_incoming
+from hookbot.web.asgi import discard_incoming
 from support import GUARD_S
-from support.apps import open_app
-from support.clients import WebSocket, handshake, messages
+from support.apps import ObservedApp, open_app
+from support.clients import WebSocket, handshake, masked, messages
 
 
 @pytest.fixture
-def app() -> HookbotApp:
+def app() -> ObservedApp:
     """An app with handlers of several kinds; `ended` is set when one of them has ended."""
-    app = HookbotApp("test", max_body_bytes=1000)
-    app.ended = trio.Event()
-    app.begun = trio.Event()
-    app.go_on = trio.Event()
-    app.sent = 0
+    app = ObservedApp()
 
     @app.websocket("/ws")
     async def echo() -> None:
@@ -42,7 +38,7 @@ def app() -> HookbotApp:
         await websocket.accept()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(discard_incoming, websocket._get_current_object())
+                nursery.start_soon(discard_incoming, websocket)
                 await trio.sleep_forever()
         finally:
             app.ended.set()
@@ -90,7 +86,7 @@ def close(socket: WebSocket) -> bytes:
     ],
 )
 async def test_a_malformed_handshake_is_answered_by_400_and_ends_only_its_connection(
-    app: HookbotApp, sent: bytes, caplog: pytest.LogCaptureFixture
+    app: ObservedApp, sent: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_app(app) as hub:
         assert (await hub.ask(sent)).startswith(b"HTTP/1.1 400 ")
@@ -101,13 +97,13 @@ async def test_a_malformed_handshake_is_answered_by_400_and_ends_only_its_connec
 
 @pytest.mark.parametrize("wrong", [(b"13", b"8"), (b"Sec-WebSocket-Key", b"X-Key"), (b"HTTP/1.1", b"HTTP/1.0")])
 async def test_a_handshake_of_another_version_is_answered_by_400_and_closed(
-    app: HookbotApp, wrong: tuple[bytes, bytes]
+    app: ObservedApp, wrong: tuple[bytes, bytes]
 ) -> None:
     async with open_app(app) as hub:
         assert (await hub.ask(handshake("/ws").replace(*wrong))).startswith(b"HTTP/1.1 400 ")
 
 
-async def test_frames_before_the_handshake_is_answered_are_answered_by_400(app: HookbotApp) -> None:
+async def test_frames_before_the_handshake_is_answered_are_answered_by_400(app: ObservedApp) -> None:
     async with open_app(app) as hub, await hub.connect() as client:
         await client.send(handshake("/undecided"))
         await app.begun.wait()
@@ -116,26 +112,26 @@ async def test_frames_before_the_handshake_is_answered_are_answered_by_400(app: 
         assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
 
 
-async def test_a_handshake_that_is_never_answered_does_not_hang_for_ever(app: HookbotApp) -> None:
+async def test_a_handshake_that_is_never_answered_does_not_hang_for_ever(app: ObservedApp) -> None:
     async with open_app(app, deaf_s=0.05) as hub:
         assert await hub.ask(handshake("/undecided")) == b""
 
 
-async def test_a_refused_handshake_is_answered_and_closed(app: HookbotApp) -> None:
+async def test_a_refused_handshake_is_answered_and_closed(app: ObservedApp) -> None:
     async with open_app(app) as hub:
         socket = await hub.websocket("/refused")
 
         assert (await socket.answered()).status == 403
 
 
-async def test_permessage_deflate_is_not_agreed_to(app: HookbotApp) -> None:
+async def test_permessage_deflate_is_not_agreed_to(app: ObservedApp) -> None:
     async with open_app(app) as hub:
         socket = await hub.websocket(extensions=[ClientPerMessageDeflateFactory()])
 
         assert (await socket.accepted()).protocol.extensions == []
 
 
-async def test_a_subprotocol_is_agreed_to(app: HookbotApp) -> None:
+async def test_a_subprotocol_is_agreed_to(app: ObservedApp) -> None:
     async with open_app(app) as hub:
         socket = await hub.websocket(subprotocol=["hookbot.v1", "hookbot.raw"])
 
@@ -146,22 +142,21 @@ async def test_a_subprotocol_is_agreed_to(app: HookbotApp) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", bytes(65536), "", "text", "\U0001f600" * 16384])
-async def test_a_message_arrives_as_it_was_sent(app: HookbotApp, data: str | bytes) -> None:
+async def test_a_message_arrives_as_it_was_sent(app: ObservedApp, data: str | bytes) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket()).accepted()
         await socket.send(data)
 
-        frames = [await socket.frame()]
-        while not frames[-1].fin:
-            frames.append(await socket.frame())
-        received = b"".join(frame.data for frame in frames)
-        assert frames[0].opcode is (Opcode.TEXT if isinstance(data, str) else Opcode.BINARY)
+        first = await socket.frame()
+        assert isinstance(first, Frame)
+        received = bytes(first.data) if first.fin else bytes(first.data) + (await socket.take() or b"")
+        assert first.opcode is (Opcode.TEXT if isinstance(data, str) else Opcode.BINARY)
         assert received == (data.encode() if isinstance(data, str) else data)
 
 
 @pytest.mark.parametrize("data", [bytes(65537), "x" * 65537, "\U0001f600" * 16385])
 async def test_a_message_that_is_too_big_is_answered_by_1009_and_nothing_more_of_it_is_kept(
-    app: HookbotApp, data: bytes | str
+    app: ObservedApp, data: bytes | str
 ) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket()).accepted()
@@ -170,7 +165,7 @@ async def test_a_message_that_is_too_big_is_answered_by_1009_and_nothing_more_of
         assert await socket.closed() == 1009
 
 
-async def test_a_message_that_is_too_big_ends_the_connection_also_while_it_goes_on(app: HookbotApp) -> None:
+async def test_a_message_that_is_too_big_ends_the_connection_also_while_it_goes_on(app: ObservedApp) -> None:
     async with open_app(app, linger_s=0.05) as hub:
         socket = await (await hub.websocket("/silent")).accepted()
         with pytest.raises(trio.BrokenResourceError):  # noqa: PT012 - until the hub has had enough
@@ -181,7 +176,7 @@ async def test_a_message_that_is_too_big_ends_the_connection_also_while_it_goes_
 
 
 async def test_a_message_that_is_too_big_ends_the_connection_also_behind_messages_that_nobody_reads(
-    app: HookbotApp,
+    app: ObservedApp,
 ) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket("/silent")).accepted()
@@ -204,7 +199,7 @@ async def test_a_message_that_is_too_big_ends_the_connection_also_behind_message
     ],
 )
 async def test_a_malformed_frame_is_answered_by_a_close_code(
-    app: HookbotApp, frame: bytes, code: int, caplog: pytest.LogCaptureFixture
+    app: ObservedApp, frame: bytes, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket()).accepted()
@@ -217,7 +212,7 @@ async def test_a_malformed_frame_is_answered_by_a_close_code(
 # --- close frames
 
 
-async def test_a_shutdown_says_1001(app: HookbotApp) -> None:
+async def test_a_shutdown_says_1001(app: ObservedApp) -> None:
     async with open_app(app, grace_s=GUARD_S) as hub:
         sockets = [await (await hub.websocket(path)).accepted() for path in ("/ws", "/silent", "/deaf")]
         hub.server.shut_down()
@@ -225,7 +220,7 @@ async def test_a_shutdown_says_1001(app: HookbotApp) -> None:
         assert [await socket.closed() for socket in sockets] == [1001] * 3
 
 
-async def test_a_shutdown_says_1001_also_to_whom_it_finds_undecided(app: HookbotApp) -> None:
+async def test_a_shutdown_says_1001_also_to_whom_it_finds_undecided(app: ObservedApp) -> None:
     async with open_app(app, grace_s=GUARD_S) as hub:
         socket = await hub.websocket("/undecided")
         await app.begun.wait()
@@ -236,7 +231,7 @@ async def test_a_shutdown_says_1001_also_to_whom_it_finds_undecided(app: Hookbot
         assert await (await socket.accepted()).closed() == 1001
 
 
-async def test_a_shutdown_does_not_wait_for_one_who_takes_nothing(app: HookbotApp) -> None:
+async def test_a_shutdown_does_not_wait_for_one_who_takes_nothing(app: ObservedApp) -> None:
     async with open_app(app, grace_s=0.05, stall_s=1000) as hub:
         await (await hub.websocket("/flood")).accepted()
         hub.server.shut_down()
@@ -249,7 +244,7 @@ async def test_a_shutdown_does_not_wait_for_one_who_takes_nothing(app: HookbotAp
     [(ZeroDivisionError(), 1011), (Unavailable("later"), 1013), (Unauthorized(), 1008)],
 )
 async def test_a_handler_that_fails_says_so_by_its_close_code(
-    app: HookbotApp, error: ZeroDivisionError | Unavailable | Unauthorized, code: int
+    app: ObservedApp, error: ZeroDivisionError | Unavailable | Unauthorized, code: int
 ) -> None:
     @app.websocket("/fails")
     async def fails() -> None:
@@ -267,7 +262,7 @@ async def test_a_handler_that_fails_says_so_by_its_close_code(
         assert await socket.closed() == code
 
 
-async def test_a_handler_that_returns_or_closes_says_what_it_means(app: HookbotApp) -> None:
+async def test_a_handler_that_returns_or_closes_says_what_it_means(app: ObservedApp) -> None:
     @app.websocket("/returns")
     async def returns() -> None:
         await websocket.accept()
@@ -282,7 +277,26 @@ async def test_a_handler_that_returns_or_closes_says_what_it_means(app: HookbotA
             assert await (await (await hub.websocket(path)).accepted()).closed() == code
 
 
-async def test_both_sides_closing_at_once_is_no_error(app: HookbotApp, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_a_client_sends_after_the_hubs_close_frame_is_ignored(app: ObservedApp) -> None:
+    @app.websocket("/closes")
+    async def closes() -> None:
+        await websocket.accept()
+        await websocket.receive()
+        await websocket.close(4000)
+
+    async with open_app(app) as hub:
+        socket = await (await hub.websocket("/closes")).accepted()
+        await socket.client.send(messages(b"go"))
+        await socket.client.until(b"\x88\x02\x0f\xa0")
+
+        await socket.client.send(messages(b"x") + masked(Opcode.PING, b"?"))
+        await trio.testing.wait_all_tasks_blocked()
+        await socket.client.send(masked(Opcode.CLOSE, b"\x0f\xa0"))
+
+        await socket.client.closed()
+
+
+async def test_both_sides_closing_at_once_is_no_error(app: ObservedApp, caplog: pytest.LogCaptureFixture) -> None:
     @app.websocket("/at-once")
     async def at_once() -> None:
         await websocket.accept()
@@ -300,7 +314,7 @@ async def test_both_sides_closing_at_once_is_no_error(app: HookbotApp, caplog: p
 # --- peers that are gone, stalled or silent
 
 
-async def test_a_handler_that_sends_in_a_loop_notices_that_its_peer_is_gone(app: HookbotApp) -> None:
+async def test_a_handler_that_sends_in_a_loop_notices_that_its_peer_is_gone(app: ObservedApp) -> None:
     @app.websocket("/loop")
     async def loop() -> None:
         await websocket.accept()
@@ -321,14 +335,14 @@ async def test_a_handler_that_sends_in_a_loop_notices_that_its_peer_is_gone(app:
         assert app.sent < 100_000
 
 
-async def test_a_peer_that_takes_nothing_is_cut_off(app: HookbotApp) -> None:
+async def test_a_peer_that_takes_nothing_is_cut_off(app: ObservedApp) -> None:
     async with open_app(app, stall_s=0.05) as hub:
         await (await hub.websocket("/flood")).accepted()
 
         await app.ended.wait()
 
 
-async def test_a_close_frame_is_noticed_behind_many_messages_that_a_handler_does_not_want(app: HookbotApp) -> None:
+async def test_a_close_frame_is_noticed_behind_many_messages_that_a_handler_does_not_want(app: ObservedApp) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket("/deaf")).accepted()
         await socket.client.send(messages(*[b"x"] * 100) + close(socket))
@@ -337,7 +351,7 @@ async def test_a_close_frame_is_noticed_behind_many_messages_that_a_handler_does
         await app.ended.wait()
 
 
-async def test_a_peer_that_is_gone_is_noticed_behind_messages_that_nobody_reads(app: HookbotApp) -> None:
+async def test_a_peer_that_is_gone_is_noticed_behind_messages_that_nobody_reads(app: ObservedApp) -> None:
     async with open_app(app, ping_s=0.02) as hub:
         socket = await (await hub.websocket("/silent")).accepted()
         await socket.client.send(messages(*[b"x"] * 100))
@@ -346,7 +360,7 @@ async def test_a_peer_that_is_gone_is_noticed_behind_messages_that_nobody_reads(
         await app.ended.wait()
 
 
-async def test_a_peer_of_whom_nothing_comes_is_dropped_although_it_takes_its_pings(app: HookbotApp) -> None:
+async def test_a_peer_of_whom_nothing_comes_is_dropped_although_it_takes_its_pings(app: ObservedApp) -> None:
     async with open_app(app, ping_s=0.02, deaf_s=0.1, linger_s=0.05) as hub:
         socket = await (await hub.websocket("/silent")).accepted()
         socket.pongs = False
@@ -355,7 +369,7 @@ async def test_a_peer_of_whom_nothing_comes_is_dropped_although_it_takes_its_pin
         await app.ended.wait()
 
 
-async def test_a_peer_that_answers_its_pings_stays(app: HookbotApp) -> None:
+async def test_a_peer_that_answers_its_pings_stays(app: ObservedApp) -> None:
     async with open_app(app, ping_s=0.05, deaf_s=1) as hub:
         socket = await (await hub.websocket()).accepted()
         with trio.move_on_after(1.2):

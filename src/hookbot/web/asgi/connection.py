@@ -206,7 +206,9 @@ class AsgiConnection:
             await self._write(event.data)
         elif isinstance(event, Closed):
             self._reading.cancel()
-        elif isinstance(event, Updated) and self._protocol:
+        else:
+            assert isinstance(event, Updated)
+            assert self._protocol
             self._patience.deadline = self._protocol.deadline()
 
     async def _write(self, data: bytes) -> None:
@@ -214,14 +216,15 @@ class AsgiConnection:
         # Hypercorn's own shield has no deadline: a client that stops reading would hold up the shutdown for ever.
         with trio.CancelScope(shield=True) as patience:
             async with self._send_lock:
+                if self._write_closed:
+                    return
                 for start in range(0, len(data), _SEND):
-                    if self._write_closed:
-                        return
                     patience.deadline = trio.current_time() + self._config.limits.stall_s
                     try:
                         await self._stream.send_all(memoryview(data)[start : start + _SEND])
                     except (trio.BrokenResourceError, trio.ClosedResourceError):
                         self._write_closed = True
+                        break
         if self._write_closed or patience.cancelled_caught:
             self._write_closed = True
             self._nursery.cancel_scope.cancel()

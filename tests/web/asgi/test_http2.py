@@ -1,8 +1,6 @@
-"""TLS and HTTP/2 behind `hookbot.web.asgi`."""
+"""HTTP/2 behind `hookbot.web.asgi`."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Self
 
 import h2.config
@@ -10,50 +8,21 @@ import h2.connection
 import h2.events
 import pytest
 import trio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from quart import Response, request, websocket
+from trio.testing import wait_all_tasks_blocked
 
-from hookbot.web.asgi import HookbotApp, plain_request
+from hookbot.web.asgi import plain_request
 from hookbot.web.asgi.http2 import MAX_RESETS
 from support import GUARD_S
-from support.apps import ServedApp, open_app
+from support.apps import ObservedApp, ServedApp, open_app
 from support.clients import Client
 
 
-def self_signed(path: Path, name: str) -> tuple[str, bytes]:
-    """A file with a certificate and its key; returns its path and the certificate, DER."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.write_bytes(private + certificate.public_bytes(Encoding.PEM))
-    return str(path), certificate.public_bytes(Encoding.DER)
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return self_signed(tmp_path_factory.mktemp("tls") / "hub.pem", "hub")[0]
-
-
 @pytest.fixture
-def app() -> HookbotApp:
-    app = HookbotApp("test", max_body_bytes=1000)
-    app.ended = trio.Event()
-    app.seen = []
-    app.parts = 0
+def app() -> ObservedApp:
+    app = ObservedApp()
 
     @app.get("/")
     async def index() -> str:
@@ -73,7 +42,7 @@ def app() -> HookbotApp:
         async def parts() -> AsyncIterator[bytes]:
             try:
                 while True:
-                    app.parts += 1
+                    app.sent += 1
                     yield bytes(1 << 20)
             finally:
                 app.ended.set()
@@ -89,57 +58,6 @@ def app() -> HookbotApp:
     return app
 
 
-# --- TLS
-
-
-@pytest.mark.parametrize("sent", [b"", b"\x16", b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n"])
-async def test_a_handshake_that_does_not_come_is_not_waited_for(
-    app: HookbotApp, certificate: str, sent: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with open_app(app, certificate=certificate, slow_s=0.05) as hub:
-        stream = await trio.open_tcp_stream("127.0.0.1", hub.port)
-        await stream.send_all(sent)
-        async with stream:
-            assert b"HTTP" not in b"".join([data async for data in stream])
-    assert caplog.text == ""
-
-
-async def test_a_response_that_ends_with_the_connection_is_ended_for_tls_as_well(
-    app: HookbotApp, certificate: str
-) -> None:
-    async with open_app(app, certificate=certificate) as hub:
-        assert (await hub.ask(b"GET / HTTP/1.0\r\n\r\n")).endswith(b"hello")
-    assert app.seen[0].secure
-
-
-async def test_a_client_that_sends_more_than_it_may_can_read_why(app: HookbotApp, certificate: str) -> None:
-    async with open_app(app, certificate=certificate) as hub, await hub.connect() as client:
-        await client.send(b"POST /pub HTTP/1.1\r\nHost: hub\r\nContent-Length: 200000\r\n\r\n" + bytes(100000))
-
-        assert (await client.until(b"\r\n")).startswith(b"HTTP/1.1 413 ")
-
-
-async def test_a_handler_sees_the_certificate_of_a_client_that_has_one(
-    app: HookbotApp, certificate: str, tmp_path: Path
-) -> None:
-    path, der = self_signed(tmp_path / "client.pem", "client")
-    async with open_app(app, certificate=certificate, clients=path) as hub:
-        for shown in (None, path):
-            client = await hub.connect(certificate=shown)
-            await client.send(b"GET / HTTP/1.0\r\n\r\n")
-            await client.rest()
-
-    assert [plain.certificate for plain in app.seen] == [None, der]
-
-
-async def test_a_websocket_hears_of_a_shutdown_also_through_tls(app: HookbotApp, certificate: str) -> None:
-    async with open_app(app, certificate=certificate) as hub:
-        socket = await (await hub.websocket()).accepted()
-        hub.server.shut_down()
-
-        assert await socket.closed() == 1001
-
-
 # --- HTTP/2
 
 
@@ -149,7 +67,7 @@ class H2Client:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
-        self.events = []
+        self.events: list[h2.events.Event] = []
 
     @classmethod
     async def connect(cls, hub: ServedApp) -> Self:
@@ -192,7 +110,7 @@ class H2Client:
         return dict(head.headers)[":status"], body
 
 
-async def test_requests_are_answered_over_http2(app: HookbotApp, certificate: str) -> None:
+async def test_requests_are_answered_over_http2(app: ObservedApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)
         first, second = await client.ask("/?a=%20"), await client.ask("/pub", "POST", end=False)
@@ -205,7 +123,7 @@ async def test_requests_are_answered_over_http2(app: HookbotApp, certificate: st
         assert app.seen[0].header("host") == "hub"
 
 
-async def test_an_idle_http2_connection_is_closed_after_a_while(app: HookbotApp, certificate: str) -> None:
+async def test_an_idle_http2_connection_is_closed_after_a_while(app: ObservedApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate, keep_alive_s=0.05) as hub:
         client = await H2Client.connect(hub)
 
@@ -213,7 +131,7 @@ async def test_an_idle_http2_connection_is_closed_after_a_while(app: HookbotApp,
         assert await client.client.rest() == b""
 
 
-async def test_http2_offers_no_websockets(app: HookbotApp, certificate: str) -> None:
+async def test_http2_offers_no_websockets(app: ObservedApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)
 
@@ -223,7 +141,7 @@ async def test_http2_offers_no_websockets(app: HookbotApp, certificate: str) -> 
 
 @pytest.mark.parametrize(("path", "method"), [("/\xff", "GET"), ("*", "OPTIONS"), ("/a b", "GET"), ("/", "CONNECT")])
 async def test_a_malformed_request_over_http2_is_answered_by_400_or_ends_alone(
-    app: HookbotApp, certificate: str, path: str, method: str, caplog: pytest.LogCaptureFixture
+    app: ObservedApp, certificate: str, path: str, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_app(app, certificate=certificate) as hub:
         client, other = await H2Client.connect(hub), await H2Client.connect(hub)
@@ -236,7 +154,9 @@ async def test_a_malformed_request_over_http2_is_answered_by_400_or_ends_alone(
     assert caplog.text == ""
 
 
-async def test_a_body_that_goes_on_after_its_answer_disturbs_no_other_stream(app: HookbotApp, certificate: str) -> None:
+async def test_a_body_that_goes_on_after_its_answer_disturbs_no_other_stream(
+    app: ObservedApp, certificate: str
+) -> None:
     async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)
         locked = await client.ask("/locked", "POST", end=False)
@@ -248,7 +168,7 @@ async def test_a_body_that_goes_on_after_its_answer_disturbs_no_other_stream(app
         assert await client.answer(await client.ask()) == ("200", b"hello")
 
 
-async def test_a_body_that_stops_coming_ends_the_http2_connection(app: HookbotApp, certificate: str) -> None:
+async def test_a_body_that_stops_coming_ends_the_http2_connection(app: ObservedApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate, slow_s=0.05) as hub:
         client = await H2Client.connect(hub)
         await client.ask("/pub", "POST", end=False)
@@ -256,21 +176,21 @@ async def test_a_body_that_stops_coming_ends_the_http2_connection(app: HookbotAp
         assert await client.wait(h2.events.ConnectionTerminated)
 
 
-async def test_a_stream_whose_reader_opens_no_window_is_reset_and_no_other(app: HookbotApp, certificate: str) -> None:
+async def test_a_stream_whose_reader_opens_no_window_is_reset_and_no_other(app: ObservedApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate, stall_s=0.1) as hub:
         client = await H2Client.connect(hub)
         flood = await client.ask("/flood")
 
         assert (await client.wait(h2.events.StreamReset, flood)).error_code == ErrorCodes.CANCEL
         await app.ended.wait()
-        assert app.parts < 5
+        assert app.sent < 5
         client.h2.acknowledge_received_data(1, flood)
         client.h2.increment_flow_control_window(65535)
         await client.flush()
         assert await client.answer(await client.ask()) == ("200", b"hello")
 
 
-async def test_a_peer_that_only_opens_and_resets_streams_is_sent_away(app: HookbotApp, certificate: str) -> None:
+async def test_a_peer_that_only_opens_and_resets_streams_is_sent_away(app: ObservedApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)
         for _ in range(MAX_RESETS + 1):
@@ -282,7 +202,7 @@ async def test_a_peer_that_only_opens_and_resets_streams_is_sent_away(app: Hookb
 
 
 async def test_a_shutdown_goes_away_from_http2_and_does_not_wait_for_a_stalled_reader(
-    app: HookbotApp, certificate: str
+    app: ObservedApp, certificate: str
 ) -> None:
     async with open_app(app, certificate=certificate, grace_s=0.1, stall_s=1000) as hub:
         idle, stalled = await H2Client.connect(hub), await H2Client.connect(hub)
@@ -294,7 +214,7 @@ async def test_a_shutdown_goes_away_from_http2_and_does_not_wait_for_a_stalled_r
         await app.ended.wait()
 
 
-async def test_a_shutdown_lets_an_answer_over_http2_finish(app: HookbotApp, certificate: str) -> None:
+async def test_a_shutdown_lets_an_answer_over_http2_finish(app: ObservedApp, certificate: str) -> None:
     begun, go_on = trio.Event(), trio.Event()
 
     @app.get("/slow")
@@ -312,3 +232,73 @@ async def test_a_shutdown_lets_an_answer_over_http2_finish(app: HookbotApp, cert
 
         assert await client.answer(stream) == ("200", b"done")
         assert await client.wait(h2.events.ConnectionTerminated)
+
+
+async def test_a_request_that_comes_after_the_shutdown_began_is_refused(app: ObservedApp, certificate: str) -> None:
+    @app.get("/slow")
+    async def slow() -> str:
+        app.begun.set()
+        await app.go_on.wait()
+        return "done"
+
+    async with open_app(app, certificate=certificate, grace_s=GUARD_S) as hub:
+        client = await H2Client.connect(hub)
+        stream = await client.ask("/slow")
+        await app.begun.wait()
+        hub.server.shut_down()
+        await wait_all_tasks_blocked()
+
+        late = await client.ask()
+        assert (await client.wait(h2.events.StreamReset, late)).error_code == ErrorCodes.REFUSED_STREAM
+        app.go_on.set()
+        assert await client.answer(stream) == ("200", b"done")
+
+
+async def test_a_stream_may_be_given_a_priority_after_another_that_never_was(
+    app: ObservedApp, certificate: str
+) -> None:
+    async with open_app(app, certificate=certificate) as hub:
+        client = await H2Client.connect(hub)
+        over = await client.ask()
+        assert await client.answer(over) == ("200", b"hello")
+
+        client.h2.prioritize(over, depends_on=1001)
+        await client.flush()
+
+        assert await client.answer(await client.ask()) == ("200", b"hello")
+
+
+async def test_a_body_that_a_client_holds_back_is_not_invited_but_simply_comes(
+    app: ObservedApp, certificate: str
+) -> None:
+    async with open_app(app, certificate=certificate) as hub:
+        client = await H2Client.connect(hub)
+        stream = await client.ask("/pub", "POST", ("expect", "100-continue"), end=False)
+        client.h2.send_data(stream, b"abc", end_stream=True)
+        await client.flush()
+
+        assert await client.answer(stream) == ("200", b"3 bytes")
+
+
+async def test_a_large_body_arrives_whole_through_flow_control(app: ObservedApp, certificate: str) -> None:
+    @app.get("/large")
+    async def large() -> bytes:
+        return bytes(300_000)
+
+    async with open_app(app, certificate=certificate) as hub:
+        client = await H2Client.connect(hub)
+        stream = await client.ask("/large")
+        body = unread = 0
+        while body < 300_000:
+            event = await client.wait(h2.events.DataReceived, stream)
+            body += len(event.data)
+            unread += event.flow_controlled_length
+            if unread == 65_535:
+                # The window is used up: the hub has to wait until it is opened again.
+                await wait_all_tasks_blocked()
+                client.h2.acknowledge_received_data(unread, stream)
+                await client.flush()
+                unread = 0
+
+        assert body == 300_000
+        assert await client.wait(h2.events.StreamEnded, stream)
