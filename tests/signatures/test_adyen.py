@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from support.signature_samples import ADYEN_ITEM, JSON, NOW
 KEY, OTHER = "44" * 32, "55" * 32
 
 
-def signed(*items: Any, key: str = KEY) -> dict[str, str | list[dict[str, dict[Any, Any]]]]:
+def signed(*items: Any, key: str = KEY) -> dict[str, Any]:
     items = deepcopy(items)
     for item in items:
         unsigned = {name: value for name, value in item.items() if name != "additionalData"}
@@ -23,7 +24,7 @@ def signed(*items: Any, key: str = KEY) -> dict[str, str | list[dict[str, dict[A
     return {"live": "false", "notificationItems": [{"NotificationRequestItem": item} for item in items]}
 
 
-def verify(document: dict[str, Any] | list[Any] | str, *keys: Any) -> Proof:
+def verify(document: Any, *keys: str) -> Proof:
     return load_provider("adyen").verify(SignedRequest(json.dumps(document).encode(), JSON), keys or [KEY], now=NOW)
 
 
@@ -75,3 +76,19 @@ def test_a_repeat_with_newer_details_is_marked_and_not_dropped() -> None:
 def test_a_body_without_a_notification_is_refused(document: list[Any] | dict[str, Any] | str) -> None:
     with pytest.raises(BadSignature):
         verify(document)
+
+
+def test_other_webhooks_are_signed_as_a_whole_in_a_header() -> None:
+    signed = load_provider("adyen").sign(
+        SignedRequest(b'{"type": "balancePlatform.transfer.created"}', JSON), KEY, now=NOW
+    )
+
+    proof = load_provider("adyen").verify(signed, [OTHER, KEY], now=NOW)
+
+    assert (proof.key, proof.delivery_id) == (1, None)
+    with pytest.raises(BadSignature, match="HMAC-SHA256"):
+        load_provider("adyen").verify(replace(signed, body=b"{}"), [KEY], now=NOW)
+
+
+def test_payment_notifications_are_covered_by_their_fields() -> None:
+    assert load_provider("adyen").covers == ("fields",)

@@ -1,39 +1,47 @@
 """Providers by name, those of plugins too, and the page that tells about them."""
 
 import re
-from importlib.metadata import EntryPoint, EntryPoints
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hookbot.errors import ConfigError
-from hookbot.signatures import SignedRequest, catalogue, load_provider, provider_names
-from hookbot.signatures.scheme import Scheme
+from hookbot.signatures import SignedRequest, load_provider, provider_names
 
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
 SECTIONS = dict(re.findall(r"^### (\S+)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
 
+MODULE = """
+from hookbot.signatures.scheme import Scheme
 ACME = Scheme(name="acme", documentation="https://acme.example/webhooks")
 NOT_A_PROVIDER = "acme"
+"""
+ENTRY_POINTS = """
+[hookbot.providers]
+acme = acme_webhooks:ACME
+broken = acme_webhooks:NOT_A_PROVIDER
+github = acme_webhooks:ACME
+missing = no_such_module:ACME
+nameless = acme_webhooks:NO_SUCH_NAME
+"""
 
 
 @pytest.fixture
-def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = EntryPoints(
-        EntryPoint(name, value, catalogue.GROUP)
-        for name, value in [
-            ("acme", f"{__name__}:ACME"),
-            ("broken", f"{__name__}:NOT_A_PROVIDER"),
-            ("github", f"{__name__}:ACME"),
-            ("missing", "no_such_module:ACME"),
-        ]
-    )
-    monkeypatch.setattr(catalogue, "entry_points", installed.select)
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed distribution with some providers, good and bad."""
+    info = tmp_path / "acme_webhooks-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-webhooks\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    (tmp_path / "acme_webhooks.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "acme_webhooks", raising=False)
 
 
 def test_a_plugin_adds_a_provider(plugins: None) -> None:
-    assert load_provider("acme") == ACME
+    assert load_provider("acme").documentation == "https://acme.example/webhooks"
     assert "acme" in provider_names()
 
 
@@ -48,6 +56,8 @@ def test_a_plugin_that_is_broken_harms_only_who_asks_for_it(plugins: None) -> No
         load_provider("broken")
     with pytest.raises(ConfigError, match="cannot be loaded from no_such_module"):
         load_provider("missing")
+    with pytest.raises(ConfigError, match="cannot be loaded from acme_webhooks:NO_SUCH_NAME"):
+        load_provider("nameless")
 
 
 def test_a_name_that_nobody_has_is_told_with_those_that_there_are() -> None:
@@ -81,10 +91,11 @@ def test_the_section_of_a_provider_says_of_a_replay_what_is_true(name: str) -> N
 
 
 def test_the_example_of_a_plugin_runs() -> None:
-    example = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
-    namespace = {}
+    example = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    namespace: dict[str, Any] = {}
 
-    exec(example, namespace)
+    assert example is not None
+    exec(example[1], namespace)
 
     acme = namespace["ACME"]
     signed = acme.sign(SignedRequest(b"{}"), "secret", now=1_700_000_000)

@@ -1,4 +1,4 @@
-"""Who asks who is there gets the answer that its documentation wants."""
+"""Challenges, and the response that the documentation of each sender asks for."""
 
 import hmac
 import json
@@ -18,8 +18,10 @@ def signed(name: str, document: object, *headers: tuple[str, str], secret: str =
     return load_provider(name).sign(SignedRequest(json.dumps(document).encode(), headers), secret, now=NOW)
 
 
-def handshake(name: str, request: SignedRequest, secret: str = SECRET, **options: str) -> Response | None:
-    return load_provider(name, options).handshake(request, ["another-secret", secret], now=NOW)
+def handshake(name: str, request: SignedRequest, *secrets: str, **options: str) -> Response:
+    response = load_provider(name, options).handshake(request, secrets or ["another-secret", SECRET], now=NOW)
+    assert response is not None
+    return response
 
 
 def get(query: str) -> SignedRequest:
@@ -68,15 +70,15 @@ def test_a_signed_question_is_answered_to_nobody_but_its_sender(name: str) -> No
 def test_discord_is_told_that_somebody_is_there(document: dict[str, int], status: int, body: bytes) -> None:
     request = signed("discord", document, secret=SEED.hex())
 
-    reply = load_provider("discord").handshake(request, [PUBLIC.hex()], now=NOW)
+    reply = handshake("discord", request, PUBLIC.hex())
 
     assert (reply.status, reply.body) == (status, body)
     with pytest.raises(BadSignature):
-        load_provider("discord").handshake(SignedRequest(request.body), [PUBLIC.hex()], now=NOW)
+        handshake("discord", SignedRequest(request.body), PUBLIC.hex())
 
 
 def test_x_gets_the_hmac_of_its_token() -> None:
-    reply = handshake("x", get("crc_token=9b4507b3-9040-4669-9ca3-6b94edb50553"), "ignored")
+    reply = handshake("x", get("crc_token=9b4507b3-9040-4669-9ca3-6b94edb50553"), "another-secret", SECRET)
 
     digest = hmac.digest(b"another-secret", b"9b4507b3-9040-4669-9ca3-6b94edb50553", "sha256")
     assert json.loads(reply.body) == {"response_token": f"sha256={b64encode(digest).decode()}"}
@@ -86,7 +88,7 @@ def test_the_answer_to_x_is_never_the_signature_of_an_event() -> None:
     with pytest.raises(BadSignature, match="crc_token is not 1 to 256 letters"):
         handshake("x", get("crc_token=%7B%22tweet%22%3A1%7D"))
 
-    answer = json.loads(load_provider("x").handshake(get("crc_token=12345"), [SECRET], now=NOW).body)["response_token"]
+    answer = json.loads(handshake("x", get("crc_token=12345"), SECRET).body)["response_token"]
     with pytest.raises(BadSignature, match="not a JSON object"):
         load_provider("x").verify(
             SignedRequest(b"12345", (("X-Twitter-Webhooks-Signature", answer),)), [SECRET], now=NOW
@@ -95,13 +97,8 @@ def test_the_answer_to_x_is_never_the_signature_of_an_event() -> None:
 
 def test_dropbox_gets_its_challenge_back() -> None:
     assert handshake("dropbox", get("challenge=abc%20def")).body == b"abc def"
-    assert handshake("dropbox", SignedRequest(url="https://hooks.example.com/?challenge=abc")) is None
-
-
-def test_microsoft_graph_gets_its_token_back_decoded() -> None:
-    request = SignedRequest(url="https://hooks.example.com/in?validationToken=Validation%3A+Testing+client")
-
-    assert handshake("microsoft-graph", request).body == b"Validation: Testing client"
+    posted = SignedRequest(url="https://hooks.example.com/?challenge=abc")
+    assert load_provider("dropbox").handshake(posted, [SECRET], now=NOW) is None
 
 
 def test_meta_gets_its_challenge_back_if_it_knows_the_verify_token() -> None:
@@ -111,6 +108,32 @@ def test_meta_gets_its_challenge_back_if_it_knows_the_verify_token() -> None:
     for options in ({}, {"verify_token": "other"}):
         with pytest.raises(BadSignature, match="verify_token"):
             handshake("meta", request, **options)
+
+
+@pytest.mark.parametrize("body", [b'{"type": "url_verification"', b'{"x": "url_verification"}'])
+def test_a_word_within_an_event_makes_no_challenge(body: bytes) -> None:
+    assert load_provider("slack").handshake(SignedRequest(body), [SECRET], now=NOW) is None
+
+
+def test_a_word_within_an_event_of_zoom_makes_no_challenge() -> None:
+    event = SignedRequest(b'{"event": "meeting.started", "topic": "endpoint.url_validation"}')
+
+    assert load_provider("zoom").handshake(event, [SECRET], now=NOW) is None
+
+
+@pytest.mark.parametrize(("body", "passes"), [(b'{"a": 1}', True), (b"[1]", False), (b"", False), (b" {}", False)])
+def test_an_event_of_x_is_a_json_object(body: bytes, passes: bool) -> None:
+    event = load_provider("x").sign(SignedRequest(body), SECRET, now=NOW)
+
+    if passes:
+        assert load_provider("x").verify(event, [SECRET], now=NOW).key == 0
+    else:
+        with pytest.raises(BadSignature, match="not a JSON object"):
+            load_provider("x").verify(event, [SECRET], now=NOW)
+
+
+def test_meta_has_its_verify_token_as_an_option() -> None:
+    assert load_provider("meta").options == ("verify_token",)
 
 
 @pytest.mark.parametrize("name", ["slack", "zoom", "twitch", "discord", "x", "dropbox", "meta", "github", "aws-sns"])

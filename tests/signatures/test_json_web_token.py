@@ -37,9 +37,7 @@ def pem(key: Any) -> tuple[str, str]:
 RSA, EC, ED = (pem(key) for key in (generate_rsa(65537, 2048), generate_ec(SECP256R1()), Ed25519PrivateKey.generate()))
 
 
-def request(
-    claims: dict[str, Any], key: str | None = SHARED, algorithm: str = "HS256", **headers: Any
-) -> SignedRequest:
+def request(claims: dict[str, Any], key: str = SHARED, algorithm: str = "HS256", **headers: Any) -> SignedRequest:
     token = jwt.encode(claims, key, algorithm, headers=headers or None)
     return SignedRequest(BODY, (("Authorization", f"bearer {token}"),))
 
@@ -72,7 +70,7 @@ def _hs256_with(key: str) -> str:
 
 def test_a_token_without_a_signature_is_refused() -> None:
     with pytest.raises(BadSignature):
-        verify(request({"exp": NOW + 60}, None, "none"))
+        verify(request({"exp": NOW + 60}, "", "none"))
 
 
 def test_a_key_of_a_set_is_found_by_its_id() -> None:
@@ -123,13 +121,14 @@ def test_audience_and_issuer_are_checked_where_they_are_given() -> None:
 
     assert verify(signed).key == 0
     assert verify(signed, audience="hub", issuer="acme").key == 0
-    for options in ({"audience": "other"}, {"issuer": "other"}):
+    wrong: list[dict[str, Any]] = [{"audience": "other"}, {"issuer": "other"}]
+    for options in wrong:
         with pytest.raises(BadSignature, match="the JSON Web Token is invalid"):
             verify(signed, **options)
 
 
 def test_a_body_claim_binds_the_token_to_the_body_and_makes_it_single() -> None:
-    options = {"body_claim": "payload_hash"}
+    options: dict[str, Any] = {"body_claim": "payload_hash"}
     signed = load_provider("jwt", options).sign(SignedRequest(BODY), SHARED, now=NOW)
 
     assert verify(signed, **options).replay_key is not None
@@ -141,7 +140,7 @@ def test_a_body_claim_binds_the_token_to_the_body_and_makes_it_single() -> None:
 
 
 def test_another_spelling_of_the_signature_is_no_other_delivery() -> None:
-    options = {"body_claim": "payload_hash"}
+    options: dict[str, Any] = {"body_claim": "payload_hash"}
     signed = load_provider("jwt", options).sign(SignedRequest(BODY), SHARED, now=NOW)
     value = signed.need("Authorization")
     last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -33,49 +33,49 @@ class Then(Clock):
 
 
 def stripe(request: SignedRequest, secret: str) -> bool:
-    return WebhookSignature.verify_header(request.body, request.find("Stripe-Signature"), secret)
+    return bool(WebhookSignature.verify_header(request.body, request.find("Stripe-Signature"), secret))
 
 
 def slack(request: SignedRequest, secret: str) -> bool:
-    return SignatureVerifier(secret, Then()).is_valid_request(request.body, dict(request.headers))
+    return bool(SignatureVerifier(secret, Then()).is_valid_request(request.body, dict(request.headers)))
 
 
 def twilio(request: SignedRequest, secret: str) -> bool:
     body = dict(request.form()) or request.body.decode()
-    return RequestValidator(secret).validate(request.url, body, request.find("X-Twilio-Signature"))
+    return bool(RequestValidator(secret).validate(request.url, body, request.find("X-Twilio-Signature")))
 
 
 def square(request: SignedRequest, secret: str) -> bool:
     return verify_signature(
         request_body=request.body.decode(),
-        signature_header=request.find("x-square-hmacsha256-signature"),
+        signature_header=request.need("x-square-hmacsha256-signature"),
         signature_key=secret,
         notification_url=request.url,
     )
 
 
 def paddle(request: SignedRequest, secret: str) -> bool:
-    return PaddleSignature().verify(request.find("Paddle-Signature"), request.body.decode(), Secret(secret))
+    return bool(PaddleSignature().verify(request.find("Paddle-Signature"), request.body.decode(), Secret(secret)))
 
 
 def discord(request: SignedRequest, secret: str) -> bool:
     signature, timestamp = request.find("X-Signature-Ed25519"), request.find("X-Signature-Timestamp")
-    return verify_key(request.body, signature, timestamp, secret)
+    return bool(verify_key(request.body, signature, timestamp, secret))
 
 
 def sendgrid(request: SignedRequest, secret: str) -> bool:
     signature, timestamp = (request.find(f"X-Twilio-Email-Event-Webhook-{name}") for name in ("Signature", "Timestamp"))
-    return EventWebhook(secret).verify_signature(request.body.decode(), signature, timestamp)
+    return bool(EventWebhook(secret).verify_signature(request.body.decode(), signature, timestamp))
 
 
 def hubspot(request: SignedRequest, secret: str) -> bool:
     body, timestamp = request.body.decode(), request.find("X-HubSpot-Request-Timestamp")
     expected = Signature.get_signature(secret, body, "v3", request.url, request.method, timestamp)
-    return expected == request.find("X-HubSpot-Signature-v3")
+    return bool(expected == request.find("X-HubSpot-Signature-v3"))
 
 
 def adyen(request: SignedRequest, secret: str) -> bool:
-    return is_valid_hmac_payload(request.find("HmacSignature"), secret, request.body)
+    return bool(is_valid_hmac_payload(request.find("HmacSignature"), secret, request.body))
 
 
 @pytest.mark.parametrize(

@@ -108,14 +108,14 @@ def _message(request: SignedRequest) -> dict[str, str]:
     document: Any = request.json()
     if not isinstance(document, dict):
         raise BadSignature("the body is not an SNS message")
-    needed = (*_SIGNED.get(str(document.get("Type")), ("Type",)), "Signature", "SignatureVersion", "SigningCertURL")
-    for name in needed:
+    type_ = document.get("Type")
+    if not isinstance(type_, str) or type_ not in _SIGNED:
+        raise BadSignature(f"the body is not an SNS message, its Type is missing or none of {', '.join(_SIGNED)}")
+    for name in (*_SIGNED[type_], "Signature", "SignatureVersion", "SigningCertURL"):
         if name != "Subject" and not isinstance(document.get(name), str):
             raise BadSignature(f"the body is not an SNS message, {name} is missing")
     if not isinstance(document.get("Subject"), str | None):
         raise BadSignature("the body is not an SNS message, Subject is not a string")
-    if document["Type"] not in _SIGNED:
-        raise BadSignature(f"the body is not an SNS message, its Type is {document['Type'][:40]!r}")
     return {name: value for name, value in document.items() if isinstance(value, str)}
 
 

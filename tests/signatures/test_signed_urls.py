@@ -1,0 +1,99 @@
+"""Providers that sign the URL, in the spelling of each."""
+
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from hookbot.errors import BadSignature
+from hookbot.signatures import Proof, SignedRequest, load_provider
+from hookbot.signatures.signed_urls import Twilio
+from support.signature_samples import BODY, FORM_REQUEST, JSON, NOW, SAMPLES, sample_id
+
+SAMPLE = {sample_id(sample): sample for sample in SAMPLES}
+SECRET = "correct-secret"
+
+
+def verify(name: str, request: SignedRequest, *secrets: str, now: float = NOW) -> Proof:
+    return load_provider(name).verify(request, secrets or [SECRET], now=now)
+
+
+def sign(name: str, request: SignedRequest, now: float = NOW) -> SignedRequest:
+    return load_provider(name).sign(request, SECRET, now=now)
+
+
+@pytest.mark.parametrize("name", ["square", "hubspot", "twilio"])
+def test_the_address_is_covered_and_has_to_be_known(name: str) -> None:
+    signed = SAMPLE[name].signed()
+
+    with pytest.raises(BadSignature):
+        verify(name, replace(signed, url=signed.url.replace("in", "out")), SAMPLE[name].secret)
+    with pytest.raises(BadSignature, match=r"does not know the URL|'bodySHA256' is missing"):
+        verify(name, replace(signed, url=""), SAMPLE[name].secret)
+
+
+def test_hubspot_signs_some_escapes_decoded_and_others_not() -> None:
+    request = SignedRequest(BODY, JSON, url="https://example.com/in?next=https%3A%2F%2Fa%20b")
+    decoded = replace(request, url="https://example.com/in?next=https://a%20b")
+
+    assert verify("hubspot", replace(sign("hubspot", decoded), url=request.url)).key == 0
+
+
+def test_the_query_of_twilio_has_the_hash_of_a_body_that_is_no_form() -> None:
+    signed = SAMPLE["twilio"].signed()
+
+    with pytest.raises(BadSignature, match="'bodySHA256' is not the SHA-256 of the body"):
+        verify("twilio", replace(signed, body=b"{}"), SAMPLE["twilio"].secret)
+    with pytest.raises(BadSignature, match="'bodySHA256' is missing"):
+        verify("twilio", SignedRequest(BODY, JSON, url="https://example.com/"))
+
+
+def test_the_query_of_twilio_gets_the_hash_when_it_is_signed_here() -> None:
+    signed = sign("twilio", SignedRequest(BODY, JSON, url="https://example.com/in"))
+
+    assert signed.find("query:bodySHA256") == sha256(BODY).hexdigest()
+    assert verify("twilio", signed).key == 0
+
+
+@pytest.mark.parametrize("request_", [FORM_REQUEST, SignedRequest(url="https://example.com/in")])
+def test_the_query_of_twilio_stays_as_it_is_for_a_form_and_for_no_body(request_: SignedRequest) -> None:
+    signed = sign("twilio", request_)
+
+    assert signed.url == request_.url
+    assert verify("twilio", signed).key == 0
+
+
+@pytest.mark.parametrize(
+    ("signed_url", "url"),
+    [
+        ("https://example.com/in", "https://example.com:443/in"),
+        ("https://example.com:443/in", "https://example.com/in"),
+        ("http://example.com:80/in?a=b", "http://example.com/in?a=b"),
+        ("https://example.com:8443", "https://example.com:8443"),
+        ("https://example.com?a=b", "https://example.com:443?a=b"),
+        ("https://[2001:db8::1]:443/in", "https://[2001:db8::1]/in"),
+        ("https://example.com:443/in", "https://example.com:443/in"),
+    ],
+)
+def test_twilio_signs_the_url_with_its_port_or_without(signed_url: str, url: str) -> None:
+    signed = sign("twilio", replace(FORM_REQUEST, url=signed_url))
+
+    assert verify("twilio", replace(signed, url=url)).key == 0
+
+
+@pytest.mark.parametrize("url", ["http://example.com/in", "https://example.org/in", "https://example.com/In"])
+def test_a_url_with_another_scheme_host_or_path_is_not_what_twilio_signed(url: str) -> None:
+    signed = sign("twilio", replace(FORM_REQUEST, url="https://example.com/in"))
+
+    with pytest.raises(BadSignature):
+        verify("twilio", replace(signed, url=url))
+
+
+def test_twilio_names_another_algorithm_in_a_header() -> None:
+    provider = load_provider("twilio")
+    assert isinstance(provider, Twilio)
+    signed = replace(provider, algorithm="hmac-sha256").sign(FORM_REQUEST, SECRET, now=NOW)
+
+    assert verify("twilio", signed.put("X-Twilio-Webhooks-Signature-Settings", "x=y,algorithm=HMAC_SHA256")).key == 0
+    with pytest.raises(BadSignature, match="HMAC-SHA1"):
+        verify("twilio", signed)
