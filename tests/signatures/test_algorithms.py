@@ -103,18 +103,15 @@ def test_an_empty_secret_makes_and_checks_nothing(name: str) -> None:
             use()
 
 
-FORMS = [
-    *(
-        (name, private(key, form), public(key, form))
-        for name, key in KEYS.items()
-        for form in (Encoding.PEM, Encoding.DER)
-    ),
-    ("ed25519", SEED, POINT),
-    ("ed25519", SEED + POINT, POINT),
-]
+FORMS = {
+    **{f"{name} PEM": (name, private(key, Encoding.PEM), public(key, Encoding.PEM)) for name, key in KEYS.items()},
+    **{f"{name} DER": (name, private(key, Encoding.DER), public(key, Encoding.DER)) for name, key in KEYS.items()},
+    "seed": ("ed25519", SEED, POINT),
+    "seed and public key": ("ed25519", SEED + POINT, POINT),
+}
 
 
-@pytest.mark.parametrize(("name", "private_key", "public_key"), FORMS)
+@pytest.mark.parametrize(("name", "private_key", "public_key"), FORMS.values(), ids=FORMS)
 def test_a_pair_of_keys_signs_and_verifies(name: str, private_key: bytes, public_key: bytes) -> None:
     algorithm = ALGORITHMS[name]
     signature = algorithm.sign(private_key, b"content")

@@ -7,10 +7,11 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
+from cryptography.hazmat.primitives.asymmetric.ec import SECP192R1, SECP256R1
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -162,3 +163,47 @@ def test_a_key_too_short_for_any_algorithm_is_refused_at_the_start() -> None:
 def test_signing_with_something_else_is_an_error_of_the_configuration() -> None:
     with pytest.raises(ConfigError):
         load_provider("jwt").sign(SignedRequest(BODY), RSA[1], now=NOW)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "-----BEGIN PUBLIC KEY-----",
+        pem(X25519PrivateKey.generate())[1],
+        "{",
+        *('{"keys": []}', '{"keys": 5}', '{"keys": [5]}', '{"kty": "oct"}', '{"kty": 5}', '{"kty": "oct", "k": 5}'),
+    ],
+)
+def test_what_is_no_key_for_a_token_is_an_error_of_the_configuration_and_not_told(secret: str) -> None:
+    with pytest.raises(ConfigError, match="must be a shared key, a public key in PEM, a JWK or a JWK set") as caught:
+        load_provider("jwt").check(secret)
+
+    assert secret not in str(caught.value)
+
+
+def test_a_curve_without_an_algorithm_signs_nothing() -> None:
+    private, public = pem(generate_ec(SECP192R1()))
+
+    with pytest.raises(ConfigError):
+        load_provider("jwt").check(public)
+    with pytest.raises(ConfigError, match="needs a shared key or a private key"):
+        load_provider("jwt").sign(SignedRequest(BODY), private, now=NOW)
+
+
+@pytest.mark.parametrize(("body_claim", "covers"), [("", ("timestamp",)), ("payload_hash", ("timestamp", "body"))])
+def test_a_token_covers_the_body_only_by_a_claim(body_claim: str, covers: tuple[str, ...]) -> None:
+    provider = load_provider("jwt", {"body_claim": body_claim})
+
+    assert provider.covers == covers
+    assert provider.secret_in == ("Authorization",)
+
+
+def test_a_token_is_found_at_its_place() -> None:
+    options: dict[str, Any] = {"header": "query:token", "prefix": ""}
+    signed = load_provider("jwt", options).sign(SignedRequest(BODY, url="https://example.com/in"), SHARED, now=NOW)
+
+    assert verify(signed, **options).signed_at == NOW
+    with pytest.raises(BadSignature, match="has no JSON Web Token"):
+        verify(replace(signed, url="https://example.com/in?token=x"), **options)
+    with pytest.raises(ConfigError, match="not a place"):
+        load_provider("jwt", {"header": "a b"})

@@ -4,6 +4,7 @@ import pytest
 
 from hookbot.errors import BadSignature, ConfigError
 from hookbot.signatures import SignedRequest
+from hookbot.signatures.request import split_url
 
 REQUEST = SignedRequest(
     b'{"event": {"id": 7, "ok": true, "name": "a"}}',
@@ -72,3 +73,75 @@ def test_secrets_are_taken_out_and_the_rest_stays_as_it_was_written() -> None:
     assert shown.headers == (REQUEST.headers[0], REQUEST.headers[3])
     assert shown.query == "a=b&token2=x"
     assert SignedRequest(url="/in?token=x").without(["query:token"]).url == "/in"
+
+
+@pytest.mark.parametrize(("place", "value"), [("X-Two", "2"), ("X-Three", None), ("X-Three|X-One", "1"), ("", None)])
+def test_the_first_value_at_a_place_is_enough_for_some(place: str, value: str | None) -> None:
+    assert REQUEST.first(place) == value
+
+
+def test_an_empty_value_is_not_good_enough() -> None:
+    with pytest.raises(BadSignature, match="the header X-Empty is empty"):
+        SignedRequest(headers=(("X-Empty", ""),)).need("X-Empty")
+
+
+@pytest.mark.parametrize("value", ["Bearer abc", "bearer abc", "BEARER abc"])
+def test_a_prefix_is_taken_off_in_any_case(value: str) -> None:
+    assert SignedRequest(headers=(("Authorization", value),)).need_after("Bearer ", "Authorization") == "abc"
+
+
+def test_another_prefix_is_refused() -> None:
+    with pytest.raises(BadSignature, match="the header Authorization does not begin with 'Bearer '"):
+        SignedRequest(headers=(("Authorization", "Basic abc"),)).need_after("Bearer ", "Authorization")
+
+
+def test_the_url_is_needed_by_some() -> None:
+    assert REQUEST.need_url() == REQUEST.url
+    with pytest.raises(BadSignature, match="this source does not know the URL"):
+        SignedRequest().need_url()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "fields"),
+    [
+        ("application/x-www-form-urlencoded", [("a", "1 2"), ("b", ""), ("a", "\udcff")]),
+        ("Application/X-WWW-Form-Urlencoded; charset=utf-8", [("a", "1 2"), ("b", ""), ("a", "\udcff")]),
+        ("text/plain", []),
+        ("", []),
+    ],
+)
+def test_a_body_is_a_form_if_its_content_type_says_so(content_type: str, fields: list[tuple[str, str]]) -> None:
+    request = SignedRequest(b"a=1+2&b=&a=\xff", (("content-type", content_type),))
+
+    assert request.form() == fields
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("https://Example.COM/a/b?c#d", ("https", "example.com", "/a/b")),
+        ("https://user@example.com:8443", ("https", "user@example.com:8443", "")),
+        ("nonsense", ("", "", "nonsense")),
+    ],
+)
+def test_a_url_is_taken_apart(url: str, parts: tuple[str, str, str]) -> None:
+    assert split_url(url) == parts
+
+
+@pytest.mark.parametrize("url", ["", "https://[example.com/", "https://exa\nmple.com/", "https://example.com/é", "a b"])
+def test_a_url_that_others_may_read_differently_is_refused(url: str) -> None:
+    with pytest.raises(BadSignature, match="not a URL"):
+        split_url(url)
+
+
+@pytest.mark.parametrize("body", [b"text", b"[]", b'{"a": 5}', b"\xff"])
+def test_a_value_is_put_into_no_body_but_a_json_object(body: bytes) -> None:
+    with pytest.raises(ConfigError, match=r"'a\.b' is put into the body, which must be a JSON object"):
+        SignedRequest(body).put("json:a.b", "1")
+
+
+def test_the_parameters_of_a_query_are_put_behind_one_another() -> None:
+    one = SignedRequest(url="https://example.com/in").put("query:a", "c&d é")
+
+    assert one.url == "https://example.com/in?a=c%26d%20%C3%A9"
+    assert one.put("query:e", "f").url == "https://example.com/in?a=c%26d%20%C3%A9&e=f"

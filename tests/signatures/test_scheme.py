@@ -1,14 +1,19 @@
 """The scheme itself: what a user can say with it, and what it refuses."""
 
-from dataclasses import replace
+import hmac
+from dataclasses import fields, replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from hookbot.errors import BadSignature, ConfigError
 from hookbot.signatures import Proof, SignedRequest, load_provider
-from hookbot.signatures.scheme import MAX_SIGNATURES, Scheme
-from support.signature_samples import BODY, NOW, SAMPLES, WHSEC, sample_id
+from hookbot.signatures.scheme import MAX_SIGNATURES, AnyScheme, Scheme
+from support.signature_samples import BODY, FORM, NOW, SAMPLES, WHSEC, sample_id
 
 SAMPLE = {sample_id(sample): sample for sample in SAMPLES}
 SECRET = "correct-secret"
@@ -131,3 +136,135 @@ def test_a_public_key_cannot_sign(name: str, secret: str) -> None:
 def test_a_signature_that_belongs_into_the_body_wants_a_json_object() -> None:
     with pytest.raises(ConfigError, match="must be a JSON object"):
         load_provider("mailgun").sign(SignedRequest(b"text"), SECRET, now=NOW)
+
+
+# --- schemes of our own
+
+
+def scheme(**options: Any) -> Scheme:
+    return Scheme(name="acme", documentation="https://acme.example/webhooks", **options)
+
+
+EVERYTHING = SignedRequest(
+    b'{"id": "7", "at": 1700000000}',
+    (("X-Time", "1700000000"), ("X-Id", "8")),
+    "PUT",
+    "https://example.com/in?a=b",
+)
+ONE_FIELD = SignedRequest(b"payload=%7B%7D", FORM)
+MORE_FIELDS = SignedRequest(b"payload=x&b=2&a=1&b=2", FORM)
+
+
+@pytest.mark.parametrize(
+    ("template", "request_", "text"),
+    [
+        ("{body}", EVERYTHING, b'{"id": "7", "at": 1700000000}'),
+        ("v0:{timestamp}:{id}", EVERYTHING, b"v0:1700000000:8"),
+        ("{method} {url}", EVERYTHING, b"PUT https://example.com/in?a=b"),
+        ("{payload}", EVERYTHING, b'{"id": "7", "at": 1700000000}'),
+        ("{payload}", ONE_FIELD, b"{}"),
+        ("{payload}", MORE_FIELDS, b"payload=x&b=2&a=1&b=2"),
+        ("{form}", MORE_FIELDS, b"a1b2payloadx"),
+        ("x{form}", EVERYTHING, b"x"),
+    ],
+)
+def test_a_template_says_what_is_signed(template: str, request_: SignedRequest, text: bytes) -> None:
+    places = {part: place for part, place in (("timestamp", "X-Time"), ("id", "X-Id")) if f"{{{part}}}" in template}
+    signature = hmac.digest(SECRET.encode(), text, "sha256").hex()
+
+    proof = scheme(template=template, **places).verify(request_.put("X-Signature", signature), [SECRET], now=NOW)
+
+    assert proof.fingerprint == sha256(text).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("options", "covers"),
+    [
+        ({}, ("body",)),
+        ({"template": "{method}{url}{payload}"}, ("method", "url", "body")),
+        ({"template": "{form}"}, ("body",)),
+        ({"template": "{timestamp}{body}", "timestamp": "X-Time"}, ("timestamp", "body")),
+        ({"timestamp": "json:at", "id": "json:id"}, ("body", "timestamp", "id")),
+    ],
+)
+def test_a_scheme_covers_what_it_signs(options: dict[str, str], covers: tuple[str, ...]) -> None:
+    assert scheme(**options).covers == covers
+    assert scheme(**options).options == (("max_age",) if "timestamp" in covers else ())
+
+
+def test_every_field_of_a_scheme_is_an_option_of_a_user_but_its_name_documentation_and_fallback() -> None:
+    provider = load_provider("hmac")
+
+    assert isinstance(provider, AnyScheme)
+    assert {*provider.options} == {field.name for field in fields(provider)} - {"name", "documentation", "fallback"}
+
+
+def test_an_id_is_made_where_one_is_signed_and_kept_where_there_is_one() -> None:
+    acme = scheme(template="{id}.{body}", id="X-Id")
+
+    made = acme.sign(SignedRequest(BODY), SECRET, now=NOW)
+    kept = acme.sign(SignedRequest(BODY, (("X-Id", "7"),)), SECRET, now=NOW)
+
+    assert made.need("X-Id").startswith("msg_")
+    assert acme.verify(made, [SECRET], now=NOW).replay_key == made.need("X-Id")
+    assert acme.verify(kept, [SECRET], now=NOW).replay_key == "7"
+
+
+def test_an_id_in_the_body_is_not_made() -> None:
+    signed = scheme(id="json:id").sign(SignedRequest(b"{}"), SECRET, now=NOW)
+
+    assert signed.body == b"{}"
+    assert scheme(id="json:id").verify(signed, [SECRET], now=NOW).replay_key is None
+
+
+def test_time_and_signature_may_share_a_header() -> None:
+    acme = scheme(header="X-Sig", prefix="v1=", separator=",", template="{timestamp}{body}", timestamp="X-Sig[t]")
+
+    signed = acme.sign(SignedRequest(BODY), SECRET, now=NOW)
+
+    assert signed.need("X-Sig").startswith("t=1700000000,v1=")
+    assert acme.verify(signed, [SECRET], now=NOW).signed_at == NOW
+
+
+@pytest.mark.parametrize(("encoding", "value"), [("hex", "xyz"), ("hex", "abc"), ("base64", "***")])
+def test_a_signature_in_another_encoding_is_refused(encoding: str, value: str) -> None:
+    request = SignedRequest(BODY, (("X-Signature", value),))
+
+    with pytest.raises(BadSignature, match=f"the signature in the header X-Signature is not {encoding}"):
+        scheme(encoding=encoding).verify(request, [SECRET], now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("options", "secret"),
+    [
+        ({"key_encoding": "text"}, "key"),
+        ({"key_encoding": "hex"}, "6b6579"),
+        ({"key_encoding": "base64"}, "a2V5"),
+        ({"key_encoding": "base64"}, "a2V5MQ"),
+        ({"key_prefix": "a_|b_"}, "a_key"),
+        ({"key_prefix": "a_|b_"}, "b_key"),
+        ({"key_prefix": "a_|b_"}, "key"),
+        ({"key_prefix": "b_", "key_encoding": "base64"}, "b_a2V5MQ=="),
+    ],
+)
+def test_a_key_is_decoded_without_its_prefix(options: dict[str, str], secret: str) -> None:
+    key = b"key1" if "MQ" in secret else b"key"
+    signature = hmac.digest(key, BODY, "sha256").hex()
+
+    assert scheme(**options).verify(SignedRequest(BODY, (("X-Signature", signature),)), [secret], now=NOW).key == 0
+
+
+def test_a_key_in_pem_needs_no_encoding() -> None:
+    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    acme = scheme(algorithm="ed25519", key_encoding="base64")
+
+    assert acme.verify(acme.sign(SignedRequest(BODY), private, now=NOW), [public], now=NOW).key == 0
+    with pytest.raises(ConfigError, match="must be a key for Ed25519: not an Ed25519 public key"):
+        scheme(algorithm="ed25519").check(elliptic_pem())
+
+
+def elliptic_pem() -> str:
+    public = generate_private_key(SECP256R1()).public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

@@ -167,8 +167,8 @@ def _keys(secret: str, kid: Any) -> Iterator[tuple[Any, list[str]]]:
             yield key, _algorithms_of(key)
         else:
             yield secret.encode("utf-8", "surrogateescape"), _hmac_algorithms(secret)
-    except (ValueError, jwt.PyJWTError):
-        # Their texts are not quoted, since they may contain the key.
+    except (ValueError, TypeError, LookupError, AttributeError, jwt.PyJWTError):
+        # PyJWT raises any of these for a malformed JWK. Their texts are not quoted, since they may contain the key.
         raise ConfigError("a secret of jwt must be a shared key, a public key in PEM, a JWK or a JWK set") from None
 
 
