@@ -1,17 +1,24 @@
 import os
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import trio
 
 from hookbot.backoff import Backoff
+from hookbot.cli.main import COMMANDS
 from hookbot.client import Timing
 from hookbot.testing import open_test_hub
 from hookbot.testing.hub import TestHub
 from support.commands import Caller
 from support.hubs import ThreadHub
+
+# A command is imported when it is called. Here it is at once, so that no test is the one that executes its definitions
+# and coverage by a module's own tests is the same in any order.
+for _place in COMMANDS.values():
+    import_module(_place.partition(":")[0])
 
 
 @pytest.fixture
@@ -41,6 +48,25 @@ def thread() -> Iterator[ThreadHub]:
 def call(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Caller:
     """Calls commands here; what they try again, they try again soon."""
     return Caller(monkeypatch, capfdbinary, Timing(backoff=partial(Backoff, 0.02, 0.05)))
+
+
+@pytest.fixture
+def topic(request: pytest.FixtureRequest) -> str:
+    """A topic for each test, since the hub in the thread is shared."""
+    name: str = request.node.name
+    return name.replace("[", "-").replace("]", "")[:80]
+
+
+@pytest.fixture
+def sub(thread: ThreadHub, topic: str) -> str:
+    """URL to subscribe to the topic of the test."""
+    return thread.url_for(f"/sub/{topic}")
+
+
+@pytest.fixture
+def pub(thread: ThreadHub, topic: str) -> str:
+    """URL to publish to the topic of the test."""
+    return thread.url_for(f"/pub/{topic}")
 
 
 @pytest.fixture

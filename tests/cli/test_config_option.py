@@ -96,8 +96,16 @@ def test_an_option_may_have_a_variable_of_its_own() -> None:
 
 def test_a_hub_does_not_start_with_a_file_that_is_wrong_and_says_all_that_is() -> None:
     with pytest.raises(ConfigError) as caught:
-        configure("--config", write('bnd = ":1"\nkeep = "long"\nkeep-count = 5'))
-    assert [line.partition(" ")[0] for line in str(caught.value).splitlines()] == ["hookbot.toml:1:", "hookbot.toml:2:"]
+        configure("--config", write('bnd = ":1"\nkeep = "long"\nkeep-count = "5"\nkeep-bytes = 5'))
+    assert str(caught.value).splitlines() == [
+        "hookbot.toml:1: there is no option 'bnd', did you mean 'bind'?",
+        "hookbot.toml:2: keep: not a duration such as 90s, 10m, 2h or 7d: 'long'",
+        "hookbot.toml:3: keep-count must be an integer, not a string",
+    ]
+
+
+def test_without_a_file_there_are_the_defaults() -> None:
+    assert configure().bind == ":8080"
 
 
 def test_a_file_that_is_not_there_is_a_mistake_of_the_command_line() -> None:

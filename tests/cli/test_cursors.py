@@ -1,8 +1,7 @@
 """``hookbot cursors``."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,42 +9,30 @@ from hookbot.testing import KEY
 from support.commands import Caller
 from support.hubs import ThreadHub
 
+pytestmark = pytest.mark.usefixtures("environment")
+
 MINE = "/hookbot/v1/cursors"
 
 
-@pytest.fixture(scope="module")
-def hub() -> Iterator[ThreadHub]:
-    hub = ThreadHub()
-    yield hub
-    hub.close()
-
-
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[str], tmp_path: Path) -> Caller:
-    monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path))
-    return Caller(monkeypatch, capfdbinary)
-
-
-@pytest.fixture
-def listened(hub: ThreadHub, call: Caller, request: pytest.FixtureRequest) -> str:
+def listened(thread: ThreadHub, call: Caller, topic: str, sub: str) -> str:
     """The path of a subscription whose cursor ``c`` and group ``g`` have had one of three messages."""
-    topic = request.node.name
-    hub.publish(topic, b"1", b"2", b"3")
+    thread.publish(topic, b"1", b"2", b"3")
     for kind, name in (("--cursor", "c"), ("--group", "g")):
-        call("listen", "--raw", "--since", "all", "-n", "1", kind, name, hub.url_for(f"/sub/{topic}"))
+        call("listen", "--raw", "--since", "all", "-n", "1", kind, name, sub)
     return f"/sub/{topic}"
 
 
-def listed(call: Caller, hub: ThreadHub, path: str) -> dict[str, dict[str, str | int | bool]]:
-    code, out, err = call("cursors", "list", "--json", "--path", path, "--url", hub.url_for("/"))
+def listed(call: Caller, thread: ThreadHub, path: str) -> dict[str, Any]:
+    code, out, err = call("cursors", "list", "--json", "--path", path, "--url", thread.url_for("/"))
     assert code == 0, err
     return {row["kind"]: row for row in json.loads(out)}
 
 
 def test_cursors_and_groups_are_listed_with_how_far_they_are_behind(
-    hub: ThreadHub, call: Caller, listened: str
+    thread: ThreadHub, call: Caller, listened: str
 ) -> None:
-    code, out, _ = call("cursors", "list", "--url", hub.url_for(MINE), "--path", listened)
+    code, out, _ = call("cursors", "list", "--url", thread.url_for(MINE), "--path", listened)
     heading, cursor, group = out.decode().splitlines()
     assert code == 0
     assert heading.split() == ["KIND", "PATH", "NAME", "LAG", "CONNECTED", "USED", "POSITION"]
@@ -53,28 +40,28 @@ def test_cursors_and_groups_are_listed_with_how_far_they_are_behind(
     assert group.split()[:5] == ["group", listened, "g", "2", "no"]
 
 
-def test_a_cursor_is_moved_and_goes_on_from_there(hub: ThreadHub, call: Caller, listened: str) -> None:
-    code, out, _ = call("cursors", "move", "--url", hub.url_for("/"), "--since", "now", listened, "c")
+def test_a_cursor_is_moved_and_goes_on_from_there(thread: ThreadHub, call: Caller, listened: str) -> None:
+    code, out, _ = call("cursors", "move", "--url", thread.url_for("/"), "--since", "now", listened, "c")
     assert code == 0
     assert out.decode().splitlines()[1].split()[3] == "0"
-    call("cursors", "move", "--url", hub.url_for("/"), "--since", "all", "--group", listened, "g")
-    lags = {kind: row["lag"] for kind, row in listed(call, hub, listened).items()}
+    call("cursors", "move", "--url", thread.url_for("/"), "--since", "all", "--group", listened, "g")
+    lags = {kind: row["lag"] for kind, row in listed(call, thread, listened).items()}
     assert lags["cursor"] == 0
     assert lags["group"] >= 3
 
 
-def test_a_group_is_deleted_and_the_cursor_stays(hub: ThreadHub, call: Caller, listened: str) -> None:
-    assert call("cursors", "delete", "--url", hub.url_for("/"), "--group", listened, "g")[0] == 0
-    assert set(listed(call, hub, listened)) == {"cursor"}
-    code, _, err = call("cursors", "delete", "--url", hub.url_for("/"), "--group", listened, "g")
+def test_a_group_is_deleted_and_the_cursor_stays(thread: ThreadHub, call: Caller, listened: str) -> None:
+    assert call("cursors", "delete", "--url", thread.url_for("/"), "--group", listened, "g")[0] == 0
+    assert set(listed(call, thread, listened)) == {"cursor"}
+    code, _, err = call("cursors", "delete", "--url", thread.url_for("/"), "--group", listened, "g")
     assert code == 3
     assert "there is no group 'g'" in err
 
 
-def test_without_a_token_it_is_made_of_the_key(hub: ThreadHub, call: Caller) -> None:
-    assert call("--key", KEY, "cursors", "list", "--url", hub.url)[0] == 0
-    assert call("cursors", "list", HOOKBOT_URL=hub.url, HOOKBOT_KEY=KEY)[0] == 0
-    code, _, err = call("cursors", "list", "--url", hub.url)
+def test_without_a_token_it_is_made_of_the_key(thread: ThreadHub, call: Caller) -> None:
+    assert call("--key", KEY, "cursors", "list", "--url", thread.url)[0] == 0
+    assert call("cursors", "list", HOOKBOT_URL=thread.url, HOOKBOT_KEY=KEY)[0] == 0
+    code, _, err = call("cursors", "list", "--url", thread.url)
     assert (code, err) == (3, "hookbot: 401 Unauthorized\n")
 
 
@@ -89,7 +76,7 @@ def test_without_a_token_it_is_made_of_the_key(hub: ThreadHub, call: Caller) -> 
         (["list", "--url", "nonsense"], 3, "a URL begins with"),
     ],
 )
-def test_what_cannot_be_done_is_said(hub: ThreadHub, call: Caller, words: list[str], code: int, said: str) -> None:
-    ended, _, err = call("cursors", *(word.format(root=hub.url_for("/")) for word in words))
+def test_what_cannot_be_done_is_said(thread: ThreadHub, call: Caller, words: list[str], code: int, said: str) -> None:
+    ended, _, err = call("cursors", *(word.format(root=thread.url_for("/")) for word in words))
     assert ended == code
     assert said in err

@@ -1,14 +1,17 @@
 """Messages, as people see them."""
 
 import json
+import logging
+import re
 from typing import Any
 
 import click
 import pytest
 
 from hookbot.cli import display as showing
-from hookbot.cli.display import event_of, show, size_of
+from hookbot.cli.display import event_of, log_to_stderr, show, size_of, table
 from hookbot.protocol.message import Message, Verified
+from support.commands import kept_logging, on_terminal
 
 
 def make(
@@ -98,3 +101,54 @@ def test_the_kind_of_event_is_where_its_sender_puts_it(message: Message, event: 
 )
 def test_sizes_are_for_people(size: int, shown: str) -> None:
     assert size_of(size) == shown
+
+
+def test_a_table_has_aligned_columns_and_nothing_that_controls_the_terminal() -> None:
+    rows: list[dict[str, Any]] = [
+        {"name": "a", "topics": ["x/", "y"], "more": 1},
+        {"name": "longer", "topics": ["\x1b[2J"]},
+    ]
+    assert table(("name", "topics"), rows).splitlines() == [
+        "NAME    TOPICS",
+        "a       x/, y",
+        "longer   [2J",
+    ]
+    assert table(("name",), []) == "NAME"
+
+
+# -- log lines
+
+
+def test_log_lines_have_the_time_of_day_and_quiet_ones_are_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("hookbot.handling")
+    with kept_logging():
+        for quiet in (False, True):
+            log_to_stderr(quiet=quiet)
+            logger.info("done")
+            logger.warning("trying again")
+        logging.getLogger("httpx").info("a request of another library")
+
+    lines = capsys.readouterr().err.splitlines()
+
+    assert [line[9:] for line in lines] == ["done", "trying again", "trying again"]
+    assert all(re.fullmatch(r"[0-9]{2}:[0-9]{2}:[0-9]{2} ", line[:9]) for line in lines)
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_on_a_terminal_a_log_line_erases_a_progress_bar_and_warnings_are_yellow(
+    monkeypatch: pytest.MonkeyPatch, colours: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if not colours:
+        monkeypatch.setenv("NO_COLOR", "1")
+    with kept_logging(), on_terminal(monkeypatch, "stderr") as shown:
+        log_to_stderr()
+        logging.getLogger("hookbot.handling").info("done")
+        logging.getLogger("hookbot.handling").warning("trying again")
+
+    usual, warning, _ = shown.decode().split("\r\n")
+
+    assert usual.startswith("\r\x1b[K")
+    assert usual.endswith(" done")
+    assert warning.startswith("\x1b[33m\r\x1b[K" if colours else "\r\x1b[K")
+    assert ("\x1b[33m" in warning) is colours

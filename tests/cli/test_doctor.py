@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 import trio
 import trustme
-from trio.abc import Stream
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
 from hookbot.cli.doctor import Diagnosis
-from hookbot.cli.findings import Check
+from hookbot.cli.findings import Check, Finding
 from hookbot.client.address import Address
 from hookbot.errors import Refused
 from hookbot.testing import open_test_hub
@@ -25,13 +24,11 @@ from support.commands import Caller
 from support.hubs import ThreadHub
 
 
-async def check(url: str, publish_to: str | None = None, **options: Any) -> tuple[Any, ...]:
+async def check(url: str, publish_to: str | None = None, **options: Any) -> tuple[Check | None, dict[Check, Finding]]:
     """The first check that failed, and the findings by check."""
-    findings = []
+    findings: list[Finding] = []
     address = Address.parse(publish_to) if publish_to else None
-    examined = Diagnosis(
-        Address.parse(url), findings.append, publish_to=address, **{"wait_s": 0, "patience_s": 1, **options}
-    )
+    examined = Diagnosis(Address.parse(url), findings.append, publish_to=address, **{"wait_s": 0, **options})
     with trio.fail_after(30):
         await examined.run()
     return examined.broken, {finding.check: finding for finding in findings}
@@ -97,7 +94,7 @@ async def served(handler: Callable[..., Any], *, tls: ssl.SSLContext | None = No
 
 
 def answering(status: int, body: bytes = b"OK\n", **headers: Any) -> Callable[..., Any]:
-    async def handler(stream: Stream | trio.SSLStream | trio.SocketStream) -> None:
+    async def handler(stream: trio.abc.Stream) -> None:
         try:
             await stream.receive_some()
             fields = {
@@ -170,9 +167,9 @@ async def test_what_does_not_speak_http_is_found() -> None:
         await stream.receive_some()
         await stream.send_all(b"SSH-2.0\r\n\r\n")
 
-    for handler, text in ((silent, "no answer within 1 s"), (nonsense, "")):
+    for handler, text in ((silent, "no answer within 2 s"), (nonsense, "")):
         async with served(handler) as port:
-            broken, found = await check(f"http://127.0.0.1:{port}/sub/a")
+            broken, found = await check(f"http://127.0.0.1:{port}/sub/a", patience_s=2)
         assert broken is Check.HTTP
         assert text in found[Check.HTTP].text
 
@@ -202,6 +199,20 @@ async def hello(websocket: WebSocketConnection, *, beats: bool) -> None:
     await trio.sleep_forever()
 
 
+async def closes(websocket: WebSocketConnection, *, beats: bool) -> None:
+    await websocket.aclose()
+
+
+async def begins_with_a_heartbeat(websocket: WebSocketConnection, *, beats: bool) -> None:
+    await websocket.send_message('{"type": "heartbeat", "id": "x"}')
+    await trio.sleep_forever()
+
+
+async def sends_nonsense(websocket: WebSocketConnection, *, beats: bool) -> None:
+    await websocket.send_message("nonsense")
+    await trio.sleep_forever()
+
+
 async def nothing(websocket: WebSocketConnection, *, beats: bool) -> None:
     await trio.sleep_forever()
 
@@ -220,7 +231,7 @@ async def hub_that(
             first, self.first = self.first, b""
             return first or await self.stream.receive_some(max_bytes)
 
-        async def send_all(self, data: bytes) -> None:
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
             await self.stream.send_all(data)
 
         async def wait_send_all_might_not_block(self) -> None:
@@ -258,10 +269,40 @@ async def test_a_proxy_that_does_not_pass_websockets_on_is_found() -> None:
 
 async def test_a_proxy_that_holds_frames_back_is_found() -> None:
     async with hub_that(nothing) as url:
-        broken, found = await check(url)
+        broken, found = await check(url, patience_s=2)
     assert broken is Check.FRAMES
     assert found[Check.UPGRADE].good
     assert "buffering" in found[Check.FRAMES].advice
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        (closes, "the hub closed the connection"),
+        (begins_with_a_heartbeat, "the first frame of the hub is not a hello"),
+        (sends_nonsense, "Expecting value"),
+    ],
+)
+async def test_frames_that_are_not_those_of_a_hub_are_found(script: Callable[..., Any], text: str) -> None:
+    async with hub_that(script) as url:
+        broken, found = await check(url)
+    assert broken is Check.FRAMES
+    assert text in found[Check.FRAMES].text
+
+
+async def test_messages_of_others_are_passed_over() -> None:
+    async with open_test_hub() as hub:
+
+        async def publishing_after_another(stream: trio.abc.Stream) -> None:
+            await hub.publish("a/other")
+            await hub.publish("a/b")
+            _, message = await hub.wait_for("a/", 2)
+            await answering(200, b"", **{"Hookbot-Message-Id": message.id})(stream)
+
+        async with served(publishing_after_another) as port:
+            broken, found = await check(hub.url_for("/sub/a/"), f"http://127.0.0.1:{port}/pub/a/b")
+    assert broken is None
+    assert "came back" in found[Check.FRAMES].text
 
 
 async def test_a_hub_that_is_older_is_told_from_others() -> None:
@@ -305,20 +346,8 @@ async def test_an_unsafe_topic_can_be_looked_at() -> None:
 # -- the command
 
 
-@pytest.fixture(scope="module")
-def hub() -> Iterator[ThreadHub]:
-    hub = ThreadHub()
-    yield hub
-    hub.close()
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[str]) -> Caller:
-    return Caller(monkeypatch, capfdbinary)
-
-
-def test_what_works_is_listed_hop_by_hop(hub: ThreadHub, call: Caller) -> None:
-    code, out, err = call("doctor", hub.url_for("/sub/a"), "--pub-url", hub.url_for("/pub/a"), "--wait", "0")
+def test_what_works_is_listed_hop_by_hop(thread: ThreadHub, call: Caller) -> None:
+    code, out, err = call("doctor", thread.url_for("/sub/a"), "--pub-url", thread.url_for("/pub/a"), "--wait", "0")
     lines = [line.split()[:2] for line in out.decode().splitlines()]
     assert (code, err) == (0, "")
     assert lines == [
@@ -335,8 +364,8 @@ def test_what_works_is_listed_hop_by_hop(hub: ThreadHub, call: Caller) -> None:
     ]
 
 
-def test_what_is_broken_is_named_with_what_to_do_and_an_exit_code_of_its_own(hub: ThreadHub, call: Caller) -> None:
-    code, out, _ = call("doctor", f"{hub.url}/sub/a", HOOKBOT_TOKEN="0123456789")
+def test_what_is_broken_is_named_with_what_to_do_and_an_exit_code_of_its_own(thread: ThreadHub, call: Caller) -> None:
+    code, out, _ = call("doctor", f"{thread.url}/sub/a", HOOKBOT_TOKEN="0123456789")
     *_, failed, advice = out.decode().splitlines()
     assert code == 15
     assert failed == "failed  token      401 Unauthorized"
@@ -345,19 +374,19 @@ def test_what_is_broken_is_named_with_what_to_do_and_an_exit_code_of_its_own(hub
     assert call("doctor", "http://127.0.0.1:1/sub/a")[0] == 11
 
 
-def test_tokens_may_be_in_the_environment(hub: ThreadHub, call: Caller) -> None:
+def test_tokens_may_be_in_the_environment(thread: ThreadHub, call: Caller) -> None:
     def bare(url: str) -> str:
         return url.partition("@")[2]
 
     def token(url: str) -> str:
         return url.partition("//")[2].partition("@")[0]
 
-    sub, pub = hub.url_for("/sub/a"), hub.url_for("/pub/a")
+    sub, pub = thread.url_for("/sub/a"), thread.url_for("/pub/a")
     words = ("doctor", f"http://{bare(sub)}", "--pub-url", f"http://{bare(pub)}", "--wait", "0")
     assert call(*words, HOOKBOT_TOKEN=token(sub), HOOKBOT_PUBLISH_TOKEN=token(pub))[0] == 0
 
 
-def test_urls_that_make_no_sense_are_refused(hub: ThreadHub, call: Caller) -> None:
-    assert call("doctor", hub.url_for("/pub/a"))[0] == 3
-    assert call("doctor", hub.url_for("/unsafe/sub/a"))[0] == 3
+def test_urls_that_make_no_sense_are_refused(thread: ThreadHub, call: Caller) -> None:
+    assert call("doctor", thread.url_for("/pub/a"))[0] == 3
+    assert call("doctor", thread.url_for("/unsafe/sub/a"))[0] == 3
     assert call("doctor")[0] == 2

@@ -54,6 +54,7 @@ def test_several_run_at_once_in_any_order_if_it_is_said_so(thread: ThreadHub, ca
     assert call(*HISTORY, 2, *options, thread.url_for("/sub/once"), "--", "sh", "-c", script)[0] == 0
 
 
+@pytest.mark.slow
 async def test_a_deployment_skips_to_the_latest(hub: TestHub, tmp_path: Path) -> None:
     script = f"cat; echo; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done"
     async with running("exec", "--latest-only", hub.url_for("/sub/a"), "--", "sh", "-c", script) as process:
@@ -69,6 +70,7 @@ async def test_a_deployment_skips_to_the_latest(hub: TestHub, tmp_path: Path) ->
     assert b"a | 2" not in process.out
 
 
+@pytest.mark.slow
 async def test_ctrl_c_lets_the_command_finish_and_the_second_one_kills_it(hub: TestHub, tmp_path: Path) -> None:
     await hub.publish("a", b"1")
     await hub.publish("a", b"2")
@@ -95,6 +97,7 @@ async def test_ctrl_c_lets_the_command_finish_and_the_second_one_kills_it(hub: T
         await trio.sleep(0.01)
 
 
+@pytest.mark.slow
 async def test_a_terminal_that_is_closed_leaves_no_command_behind_unless_it_was_told_to_stay(
     hub: TestHub, tmp_path: Path
 ) -> None:
@@ -113,6 +116,7 @@ async def test_a_terminal_that_is_closed_leaves_no_command_behind_unless_it_was_
         await staying.until("a | 2", "out")
 
 
+@pytest.mark.slow
 async def test_a_command_may_publish_and_does_not_hear_itself(hub: TestHub) -> None:
     publish = (
         f"cat; echo; {Path(__import__('sys').executable).parent}/hookbot publish {hub.url_for('/pub/a')} /dev/null"

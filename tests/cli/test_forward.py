@@ -59,7 +59,7 @@ def test_what_is_tried_often_enough_is_kept_in_a_file_or_a_topic_or_ends_it(
     [line] = (tmp_path / "dead").read_text().splitlines()
     [dead] = thread.wait_for("dead")
     assert from_envelope(json.loads(line)).body == dead.body == b"\xff"
-    assert "500" in dead.header("Hookbot-Failure")
+    assert "500" in (dead.header("Hookbot-Failure") or "")
     assert [len(server.requests) for server in (to_file, to_topic, stopping)] == [3, 3, 2]
     assert code == 1
     assert "gave up on again" in said
@@ -79,6 +79,7 @@ def test_a_target_may_be_told_alone_where_the_hub_is_known(thread: ThreadHub, ca
     assert [request.body for request in server.requests] == [b"1"]
 
 
+@pytest.mark.slow
 async def test_ctrl_c_finishes_the_message_in_hand_and_leaves_the_others_to_the_cursor(hub: TestHub) -> None:
     for n in range(3):
         await hub.publish("a", str(n).encode())
@@ -96,6 +97,7 @@ async def test_ctrl_c_finishes_the_message_in_hand_and_leaves_the_others_to_the_
     assert [request.body for request in server.requests] == [b"2"]
 
 
+@pytest.mark.slow
 async def test_the_second_ctrl_c_does_not_wait(hub: TestHub) -> None:
     await hub.publish("a", b"1")
     words = ("forward", "--cursor", "c", "--since", "all", hub.url_for("/sub/a"))
@@ -109,6 +111,7 @@ async def test_the_second_ctrl_c_does_not_wait(hub: TestHub) -> None:
     assert [request.body for request in server.requests] == [b"1"]
 
 
+@pytest.mark.slow
 async def test_a_circle_of_forwards_ends(hub: TestHub) -> None:
     forth = (hub.url_for("/sub/a"), hub.url_for("/pub/b"))
     back = (hub.url_for("/sub/b"), hub.url_for("/pub/a"))
@@ -122,6 +125,7 @@ async def test_a_circle_of_forwards_ends(hub: TestHub) -> None:
     assert (first.hops, len(second.hops)) == ((), 2)
 
 
+@pytest.mark.slow
 async def test_a_lost_cursor_ends_it_when_what_is_in_hand_is_done(hub: TestHub) -> None:
     await hub.publish("a", b"1")
     words = ("forward", "--cursor", "c", "--since", "all", hub.url_for("/sub/a"))

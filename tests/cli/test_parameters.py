@@ -1,5 +1,6 @@
-"""What options of several commands have in common."""
+"""Parameters of several commands."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,20 @@ from typing import Any
 import click
 import pytest
 
-from hookbot.cli import parameters
+from hookbot.access.rate_limits import Rate
 from hookbot.cli.parameters import (
+    ADDRESS,
     DURATION,
     INTERVAL,
+    RATE,
     SIZE,
     Moment,
     ago,
+    find_key,
+    find_publish_token,
+    find_token,
     from_now,
+    known_key,
     parse_header,
     parse_option,
     read_headers,
@@ -93,7 +100,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 def test_a_moment_is_seconds_since_1970(
     monkeypatch: pytest.MonkeyPatch, other: Callable[..., Any] | type[float], text: str | float, seconds: float
 ) -> None:
-    monkeypatch.setattr(parameters.time, "time", lambda: 1_700_000_000.5)
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.5)
     assert Moment("when", other, "not {!r}").convert(text, None, None) == seconds
 
 
@@ -141,9 +148,64 @@ def test_an_option_has_a_value() -> None:
         parse_option("a")
 
 
+def test_a_parsed_value_is_parsed_once_and_its_error_is_one_of_usage() -> None:
+    assert RATE.convert("5/m", None, None) == Rate(5, 60)
+    assert RATE.convert(Rate(5, 60), None, None) == Rate(5, 60)
+    with pytest.raises(click.BadParameter, match="'5/d'"):
+        RATE.convert("5/d", None, None)
+
+
+def test_an_address_is_checked_and_kept_as_it_is_written() -> None:
+    assert ADDRESS.convert("localhost:80", None, None) == "localhost:80"
+    with pytest.raises(click.BadParameter, match="8080"):
+        ADDRESS.convert("8080", None, None)
+
+
+# -- keys and tokens
+
+
+NOT_GIVEN = {"key": None, "github_secret": None}
+
+
+def test_a_key_is_given_or_found_or_made(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given = NOT_GIVEN | {"key": "given"}
+    assert find_key(given, tmp_path).value == known_key(given, tmp_path) == "given"
+
+    assert known_key(NOT_GIVEN, tmp_path) is None
+    with pytest.raises(ConfigError):
+        find_key(NOT_GIVEN, tmp_path, make=False)
+
+    made = find_key(NOT_GIVEN, tmp_path)
+    assert made.new
+    assert known_key(NOT_GIVEN, tmp_path) == made.value
+
+
+def test_the_token_file_goes_before_the_url_and_that_before_the_environment(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("from-file\n")
+    assert find_token("http://h/sub/a", None) is None
+
+    environment.setenv("HOOKBOT_TOKEN", "from-environment")
+
+    assert find_token("http://h/sub/a", None) == "from-environment"
+    assert find_token("http://from-url@h/sub/a", None) is None
+    assert find_token("http://from-url@h/sub/a", tmp_path / "token") == "from-file"
+
+
+def test_the_token_to_publish_with_is_another_one(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("HOOKBOT_TOKEN", "to-subscribe")
+    assert find_publish_token("http://h/pub/a") is None
+
+    environment.setenv("HOOKBOT_PUBLISH_TOKEN", "to-publish")
+
+    assert find_publish_token("http://h/pub/a") == "to-publish"
+    assert find_publish_token("http://from-url@h/pub/a") is None
+
+
 def test_several_options_are_shown_in_their_order() -> None:
     @click.command()
     @with_options(click.option("--one"), click.option("--two"))
-    def command(one, two) -> None: ...
+    def command(one: str, two: str) -> None: ...
 
     assert [option.name for option in command.params] == ["one", "two"]

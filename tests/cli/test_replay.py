@@ -1,10 +1,7 @@
 """``hookbot replay``."""
 
-import os
-import pty
 import re
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +9,7 @@ import trio
 
 from hookbot.protocol.message import format_time
 from hookbot.testing import open_test_hub
-from support.commands import Caller, running
+from support.commands import Caller, on_terminal, running
 from support.hubs import ThreadHub
 from support.targets import target
 
@@ -84,6 +81,7 @@ def test_what_is_given_up_is_counted_and_makes_it_fail(thread: ThreadHub, call: 
     assert "1 replayed, 1 failed, 1 skipped, in" in err
 
 
+@pytest.mark.slow
 async def test_ctrl_c_finishes_the_message_in_hand_and_tells_the_total() -> None:
     with trio.fail_after(50):
         async with open_test_hub() as hub, target(204, None) as server:
@@ -98,22 +96,33 @@ async def test_ctrl_c_finishes_the_message_in_hand_and_tells_the_total() -> None
     assert b"2 replayed, in" in process.err
 
 
-async def test_a_terminal_gets_a_bar() -> None:
-    ours, theirs = pty.openpty()
-    with trio.fail_after(50):
-        async with open_test_hub() as hub, target() as server:
-            for n in range(3):
-                await hub.publish("a", str(n).encode())
-            words = [*HISTORY, "--to", server.url, hub.url_for("/sub/a")]
-            command = [sys.executable, "-m", "hookbot", *words]
-            process = await trio.lowlevel.open_process(command, stderr=theirs)
-            os.close(theirs)
-            assert await process.wait() == 0
-    printed = os.read(ours, 1 << 16)
-    os.close(ours)
-    assert b"Replaying" in printed
-    assert b"100%" in printed
-    assert b"3 replayed, in" in printed
+@pytest.mark.parametrize("options", [(), ("--until", "0s")])
+def test_a_terminal_gets_a_bar(
+    thread: ThreadHub,
+    topic: str,
+    sub: str,
+    call: Caller,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+) -> None:
+    thread.publish(topic, b"1", b"2", b"3")
+    server = thread.target()
+
+    with on_terminal(monkeypatch, "stderr") as shown:
+        assert call(*HISTORY, *options, "--to", server.url, sub)[0] == 0
+
+    assert b"Replaying" in shown
+    assert b"100%" in shown
+    assert b"3 replayed, in" in shown
+
+
+def test_a_command_that_prints_to_the_terminal_gets_no_bar(
+    thread: ThreadHub, topic: str, sub: str, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread.publish(topic, b"1")
+    with on_terminal(monkeypatch, "stderr") as shown:
+        assert call(*HISTORY, sub, "--exec", "--", "true")[0] == 0
+    assert b"Replaying" not in shown
 
 
 @pytest.mark.parametrize(

@@ -1,29 +1,36 @@
 """``hookbot serve``: what its options mean, and what it says."""
 
+import gc
 import os
 import pty
 import re
 import resource
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
+import httpx
 import pytest
 from click.testing import CliRunner
 
 from hookbot.access.client_address import TrustedProxies
 from hookbot.access.rate_limits import Rate
-from hookbot.access.tokens import make_token
+from hookbot.access.tokens import Digest, make_token
 from hookbot.cli.main import cli
-from hookbot.cli.serve import find_config, raise_file_limit, serve, welcome
+from hookbot.cli.serve import find_config, find_config_again, raise_file_limit, serve, welcome
 from hookbot.errors import ConfigError
 from hookbot.hub.config import Config
 from hookbot.hub.secret_store import StoredSecret
 from hookbot.log.retention import Retention
+from support.commands import Caller, signalled_after
 
 URL = "http://localhost:8080"
 KEY = "the key of the hub"
@@ -197,6 +204,71 @@ def test_as_many_files_as_the_system_gives_can_be_open() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+def test_without_a_limit_of_files_there_is_nothing_to_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # As on Windows, where there is no such module
+    monkeypatch.setitem(sys.modules, "resource", None)
+    raise_file_limit()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
+
+
+def test_a_reload_reads_the_files_again_and_reports_one_that_has_gone(tmp_path: Path) -> None:
+    file, revoked = tmp_path / "hookbot.toml", tmp_path / "revoked"
+    file.write_text('keep = "1h"')
+    revoked.write_text("old ci\n")
+    parent = click.Context(cli, obj={"key": "k", "github_secret": None})
+    with serve.make_context("serve", ["--config", str(file), "--revoked", str(revoked)], parent=parent) as context:
+        file.write_text('keep = "2h"')
+        revoked.write_text("old ci\nlost laptop\n")
+
+        config = find_config_again(context)
+
+        assert config.retention.max_age_s == 7200
+        assert config.revoked == {"old ci", "lost laptop"}
+        revoked.unlink()
+        with pytest.raises(ConfigError, match="revoked"):
+            find_config_again(context)
+
+
+def test_a_reload_makes_no_new_key(tmp_path: Path) -> None:
+    parent = click.Context(cli, obj={"key": None, "github_secret": None})
+    with serve.make_context("serve", [], parent=parent) as context:
+        key = find_config(context).key
+        assert find_config_again(context).key.value == key.value
+        (tmp_path / "data" / "key").unlink()
+        with pytest.raises(ConfigError):
+            find_config_again(context)
+
+
+@pytest.fixture
+def process_as_it_was() -> Iterator[None]:
+    """What a hub does to its process is undone."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("process_as_it_was")
+def test_a_hub_runs_until_sigterm(call: Caller) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def wait_until_up() -> None:
+        while True:
+            with suppress(httpx.TransportError):
+                httpx.get(f"http://127.0.0.1:{port}/status").raise_for_status()
+                return
+            time.sleep(0.01)
+
+    with signalled_after(wait_until_up, signal.SIGTERM):
+        code, out, err = call("serve", "--bind", f"127.0.0.1:{port}", "--store", "memory:")
+
+    assert code == 0, err
+    assert out.decode().startswith(f"hookbot listens on http://127.0.0.1:{port}\n")
+
+
 def start(data_dir: Path, stdout: int) -> subprocess.Popen[Any]:
     args = ["--bind", "127.0.0.1:0", "--data-dir", str(data_dir), "--store", "memory:", "--router", "github"]
     return subprocess.Popen(
@@ -214,8 +286,10 @@ def secrets_in(data_dir: Path) -> list[str]:
     return [(data_dir / name).read_text().strip() for name in ("key", "github-secret")]
 
 
+@pytest.mark.slow
 def test_where_nobody_watches_a_hub_shows_files_and_no_secret(tmp_path: Path) -> None:
     hub = start(tmp_path, subprocess.PIPE)
+    assert hub.stdout is not None
     said = "".join(iter(hub.stdout.readline, "  Events:        any; then listen to github.com/repo/OWNER/NAME\n"))
     code, log = stop(hub)
 
@@ -228,6 +302,7 @@ def test_where_nobody_watches_a_hub_shows_files_and_no_secret(tmp_path: Path) ->
         assert secret not in log
 
 
+@pytest.mark.slow
 def test_on_a_terminal_a_hub_shows_what_to_paste(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     hub = start(tmp_path, theirs)
@@ -293,7 +368,7 @@ def test_the_command_that_it_names_makes_tokens_that_the_hub_honours(
 
     result = CliRunner().invoke(cli, shlex.split(command)[1:])
 
-    digest = "sha256" if options else "sha1"
+    digest: Digest = "sha256" if options else "sha1"
     assert result.stdout.splitlines() == [
         f"http://{make_token(KEY, '/pub/TOPIC', digest)}@localhost:8080/pub/TOPIC",
         f"ws://{make_token(KEY, '/sub/TOPIC', digest)}@localhost:8080/sub/TOPIC",

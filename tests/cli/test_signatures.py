@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hookbot.cli import signatures as cli_signatures
+from hookbot.cli.signatures import proof_lines, verify_request
 from hookbot.errors import BadSignature, ConfigError
-from hookbot.signatures import SignedRequest, load_provider, provider_names
+from hookbot.signatures import Proof, SignedRequest, load_provider, provider_names
 
 NOW = 1_700_000_000
 SECRET = "correct-secret"
@@ -88,7 +89,7 @@ def test_secrets_come_from_the_environment_and_from_files(tmp_path: Path, body: 
     signed = run("sign", "github", "--secret", "env:GITHUB_SECRET", body, GITHUB_SECRET=SECRET)
 
     assert "Genuine" in run("verify", "github", "--secret", f"file:{key}", *headers(signed), body).output
-    with pytest.raises(ConfigError, match="no GITHUB_SECRET"):
+    with pytest.raises(ConfigError, match="GITHUB_SECRET is not set"):
         run("sign", "github", "--secret", "env:GITHUB_SECRET", body)
 
 
@@ -106,6 +107,26 @@ def test_a_delivery_id_and_a_repeat_are_told(body: str) -> None:
 
     assert "delivery id, not signed: 72d3" in output
     assert "a repeat is recognised by: nothing that is signed" in output
+
+
+def test_a_url_to_be_confirmed_is_told() -> None:
+    url = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription"
+    proof = Proof(0, "0" * 64, replay_key="a-key", confirm_url=url)
+    assert proof_lines(load_provider("aws-sns"), proof, NOW)[1:] == [
+        f"to be confirmed at: {url}",
+        "a repeat is recognised by: a-key",
+    ]
+
+
+def test_headers_that_were_given_are_signed_and_not_printed_again(body: str) -> None:
+    options = ("-H", "Content-Type: application/json")
+    signed = run("sign", "github", "--secret", SECRET, *options, body)
+    url = "https://hub.example.com/in"
+    curl = shlex.split(run("sign", "github", "--secret", SECRET, "--curl", "--url", url, *options, body).output)
+
+    assert [line.partition(":")[0] for line in signed.stdout.splitlines()] == ["X-Hub-Signature-256"]
+    assert "Content-Type: application/json" in curl
+    assert "Content-Type:" not in curl
 
 
 def test_a_handshake_is_told_with_its_answer() -> None:
@@ -167,20 +188,24 @@ def test_a_body_or_an_address_that_signing_changes_is_printed(body: str) -> None
     assert "The URL becomes https://example.com/in?bodySHA256=" in twilio.stderr
 
 
-def test_a_certificate_that_is_needed_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_that_is_needed_is_fetched() -> None:
     fetched = []
 
     async def fetch(url: str) -> bytes:
         fetched.append(url)
         return b"<html>"
 
-    monkeypatch.setattr(cli_signatures, "fetch_small", fetch)
-    names = ("Transmission-Id: 1", "Transmission-Time: 2023-11-14T22:13:20Z", "Transmission-Sig: AAAA")
     certificate = "https://api.paypal.com/v1/notifications/certs/CERT-1"
-    given = (*names, "Auth-Algo: SHA256withRSA", f"Cert-Url: {certificate}")
+    fields = (
+        ("Paypal-Transmission-Id", "1"),
+        ("Paypal-Transmission-Time", "2023-11-14T22:13:20Z"),
+        ("Paypal-Transmission-Sig", "AAAA"),
+        ("Paypal-Auth-Algo", "SHA256withRSA"),
+        ("Paypal-Cert-Url", certificate),
+    )
 
     with pytest.raises(BadSignature, match="there is no certificate"):
-        run("verify", "paypal", "--secret", "WH1", *(a for name in given for a in ("-H", f"Paypal-{name}")), stdin=BODY)
+        verify_request(load_provider("paypal"), SignedRequest(BODY, fields), ["WH1"], NOW, fetch=fetch)
 
     assert fetched == [certificate]
 

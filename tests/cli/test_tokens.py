@@ -1,10 +1,11 @@
 """``hookbot make-tokens``, and ``hookbot narrow``: without a key, from a token or a URL, wherever it comes from."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +13,6 @@ from click.testing import CliRunner
 from hookbot.access.authorizer import Authorizer
 from hookbot.access.narrowed_tokens import MAX_LENGTH, NarrowedToken
 from hookbot.access.tokens import make_token
-from hookbot.cli import parameters
 from hookbot.cli.main import cli
 from hookbot.cli.tokens import token_url
 
@@ -130,7 +130,7 @@ def test_at_least_one_uri_is_needed(run: Callable[..., Any]) -> None:
 @pytest.fixture(autouse=True)
 def clock(environment: pytest.MonkeyPatch) -> None:
     """It stands still."""
-    environment.setattr(parameters.time, "time", lambda: NOW_S + 0.9)
+    environment.setattr(time, "time", lambda: NOW_S + 0.9)
 
 
 def run_narrow(*args: Any, stdin: str = "") -> tuple[int, str]:
@@ -143,6 +143,11 @@ def narrow(*args: Any, stdin: str = "") -> str:
     assert code == 0, output
     assert output.endswith("\n")
     return output[:-1]
+
+
+def token_in(url: SplitResult) -> str:
+    assert url.username is not None
+    return url.username
 
 
 def caveats(token: str) -> tuple[Any, ...]:
@@ -180,7 +185,9 @@ def test_options_go_together() -> None:
 def test_a_hub_honours_what_comes_out() -> None:
     token = narrow(ROOT, "--of", "/sub/", "--path", "/sub/a/", "--expires", "1h")
     authorizer = Authorizer([KEY])
-    assert authorizer.grant(token, "/sub/a/b", "subscribe", now_s=NOW_S).expires_s == NOW_S + 3600
+    grant = authorizer.grant(token, "/sub/a/b", "subscribe", now_s=NOW_S)
+    assert grant is not None
+    assert grant.expires_s == NOW_S + 3600
     assert authorizer.grant(token, "/sub/b", "subscribe", now_s=NOW_S) is None
 
 
@@ -194,18 +201,18 @@ def test_of_a_url_comes_a_url() -> None:
         "since=all",
     )
     assert out.password is None
-    assert NarrowedToken.parse(out.username).path == "/sub/"
+    assert NarrowedToken.parse(token_in(out)).path == "/sub/"
 
 
 def test_of_a_url_comes_the_url_of_the_narrower_path() -> None:
     out = urlsplit(narrow(URL, "--path", "/sub/%C3%BC"))
     assert out.path == "/sub/%C3%BC"
-    assert caveats(out.username) == ("path=/sub/ü",)
+    assert caveats(token_in(out)) == ("path=/sub/ü",)
 
 
 def test_the_token_of_a_url_may_be_for_more_than_its_path() -> None:
     out = urlsplit(narrow(f"https://{ROOT}@hub/sub/a/b", "--of", "/sub/", "--live"))
-    assert (out.path, NarrowedToken.parse(out.username).path) == ("/sub/a/b", "/sub/")
+    assert (out.path, NarrowedToken.parse(token_in(out)).path) == ("/sub/a/b", "/sub/")
 
 
 def test_a_narrowed_token_is_narrowed_further() -> None:
@@ -213,8 +220,8 @@ def test_a_narrowed_token_is_narrowed_further() -> None:
     twice = narrow(once, "--name", "phone")
     assert caveats(twice) == ("name=ann", "name=phone")
     url = narrow(f"https://{once}@hub/sub/a", "--live")
-    assert caveats(urlsplit(url).username) == ("name=ann", "live=1")
-    assert NarrowedToken.parse(urlsplit(url).username).path == "/sub/"
+    assert caveats(token_in(urlsplit(url))) == ("name=ann", "live=1")
+    assert NarrowedToken.parse(token_in(urlsplit(url))).path == "/sub/"
 
 
 def test_a_token_of_sha_256_is_a_root_as_well() -> None:
@@ -235,12 +242,12 @@ def test_a_token_need_not_be_in_the_list_of_processes(environment: pytest.Monkey
 
 def test_what_make_tokens_prints_can_be_narrowed() -> None:
     made = CliRunner().invoke(cli, ["--key", KEY, "make-tokens", "/sub/"]).output
-    assert caveats(urlsplit(narrow("-", "--live", stdin=made)).username) == ("live=1",)
+    assert caveats(token_in(urlsplit(narrow("-", "--live", stdin=made)))) == ("live=1",)
 
 
 def test_no_key_is_needed_and_none_is_made(tmp_path: Path) -> None:
     narrow(ROOT, "--of", "/sub/", "--live")
-    assert not (tmp_path / "nothing").exists()
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(

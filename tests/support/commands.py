@@ -2,11 +2,14 @@
 
 import io
 import logging
+import os
+import pty
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -155,6 +158,43 @@ class Caller:
         out, err = self._capture.readouterr()
         assert isinstance(leaving.value.code, int)
         return leaving.value.code, out, err.decode()
+
+
+@contextmanager
+def signalled_after(wait: Callable[[], object], number: int = signal.SIGINT) -> Iterator[None]:
+    """Send this process a signal, as Ctrl-C does, once `wait` has returned in a thread of its own."""
+
+    def act() -> None:
+        try:
+            wait()
+        finally:
+            os.kill(os.getpid(), number)
+
+    # A worker of pytest-xdist may ignore it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread = Thread(target=act)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def on_terminal(monkeypatch: pytest.MonkeyPatch, *names: str) -> Iterator[bytearray]:
+    """Within the block these streams of `sys` are a terminal; after it, the array has all that was shown there."""
+    ours, theirs = pty.openpty()
+    shown = bytearray()
+    with open(theirs, "w") as stream, monkeypatch.context() as patch:
+        for name in names:
+            patch.setattr(sys, name, stream)
+        yield shown
+    # Linux reports the end of a terminal as an error
+    with suppress(OSError):
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    os.close(ours)
 
 
 @contextmanager

@@ -66,7 +66,8 @@ def read_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> 
 
     Raises one `ConfigError` for all mistakes in it.
     """
-    if path is not None and isinstance(ctx.command, ConfiguredCommand):
+    if path is not None:
+        assert isinstance(ctx.command, ConfiguredCommand), "`config_file` is an option of configured commands only"
         file = ctx.meta[FILE] = ConfigFile.read(path)
         read = list(ctx.command.read_options(file))
         if wrong := [str(one) for one in read if isinstance(one, ConfigError)]:

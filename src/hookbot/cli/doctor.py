@@ -146,7 +146,8 @@ class Diagnosis:
             return
         with self._patience():
             stream = await open_stream(self._address, self._endpoint.tls)
-        until = stream.getpeercert()["notAfter"] if isinstance(stream, trio.SSLStream) else ""
+        assert isinstance(stream, trio.SSLStream)
+        until = stream.getpeercert()["notAfter"]
         await trio.aclose_forcefully(stream)
         days = math.floor((ssl.cert_time_to_seconds(until) - time.time()) / 86400)
         self._tell(True, f"the certificate is valid until {until}", "Renew it soon." if days < RENEW_DAYS else "")

@@ -78,14 +78,14 @@ def cli(context: click.Context, key: str | None, github_secret: str | None) -> N
     context.obj = {"key": key, "github_secret": github_secret, "timing": context.obj}
 
 
-def main(*, timing: "Timing | None" = None) -> None:
+def main(program: click.Command = cli, *, timing: "Timing | None" = None) -> None:
     """Run the program and exit: 0 done, 1 failed, 2 usage or configuration, 3 refused, 4 unreachable, 130 signal.
 
     `timing` is that of its listeners.
     """
     try:
         # click's standalone mode would exit with 1 for an interruption
-        code = cli(prog_name="hookbot", standalone_mode=False, obj=timing)
+        code = program(prog_name="hookbot", standalone_mode=False, obj=timing)
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)
     except click.ClickException as error:

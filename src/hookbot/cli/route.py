@@ -30,7 +30,7 @@ from .parameters import EXISTING_FILE, Given, cafile, data_dir, known_key, parse
     "--url", "-u", envvar="HOOKBOT_URL", required=True, metavar="URL", help="URL of the hub, or of the topic to read."
 )
 @click.option("--publish-token", envvar="HOOKBOT_PUBLISH_TOKEN", metavar="TOKEN", help="Token to publish with.")
-@click.option("--cursor", metavar="NAME", help="Cursor at the hub. Default: the name of the router.")
+@click.option("--cursor", metavar="NAME", help="Cursor at the hub. Default: router-NAME.")
 @click.option(
     "--config", type=EXISTING_FILE, envvar="HOOKBOT_CONFIG", help="TOML file with its options in [routers.NAME]."
 )

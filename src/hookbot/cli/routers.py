@@ -74,7 +74,8 @@ async def fetch_snapshots(remote: HubUrl) -> list[dict[str, Any]]:
 
 
 def _describe(entry: EntryPoint) -> dict[str, Any]:
-    package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "?"
+    assert entry.dist is not None, "only an entry point made by hand has no distribution"
+    package = f"{entry.dist.name} {entry.dist.version}"
     try:
         router = entry.load()
     # A module of somebody else may do anything when it is imported

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,14 +164,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
         gc.freeze()
         click.echo(welcome(config, hub.url, secrets=sys.stdout.isatty()))
 
-    def reread() -> Config:
-        try:
-            with serve.make_context("serve", list(context.meta[ARGUMENTS]), parent=context.parent) as again:
-                return find_config(again, make=False)
-        except click.ClickException as error:
-            raise ConfigError(error.format_message()) from None
-
-    trio.run(run_hub, config, started, reread)
+    trio.run(run_hub, config, started, partial(find_config_again, context))
 
 
 def find_config(context: click.Context, *, make: bool = True) -> Config:
@@ -189,6 +183,15 @@ def find_config(context: click.Context, *, make: bool = True) -> Config:
         old_keys=find_lines(OLD_KEYS, os.environ, data_dir / OLD_KEYS_FILE),
         github_secrets=_github_secrets(given, data_dir, make) if github else (),
     )
+
+
+def find_config_again(context: click.Context) -> Config:
+    """Configuration for a reload: the same arguments, with the files as they are now; raises `ConfigError`."""
+    try:
+        with serve.make_context("serve", list(context.meta[ARGUMENTS]), parent=context.parent) as again:
+            return find_config(again, make=False)
+    except click.ClickException as error:
+        raise ConfigError(error.format_message()) from None
 
 
 def make_config(

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import click
 import trio
 
-from ..access.fetching import fetch_small
+from ..access.fetching import Fetch, fetch_small
 from ..hub.secret_store import resolve_secret
 from ..protocol.message import format_time
 from ..protocol.response import Response
@@ -94,8 +94,8 @@ def verify(rule: Provider, request: SignedRequest, now: float, secrets: tuple[st
     resolved = [resolve_secret(secret) for secret in secrets]
     for secret in resolved:
         rule.check(secret)
-    found = _verify(rule, request, resolved, now)
-    click.echo("\n".join(_response_lines(found) if isinstance(found, Response) else _proof_lines(rule, found, now)))
+    found = verify_request(rule, request, resolved, now)
+    click.echo("\n".join(_response_lines(found) if isinstance(found, Response) else proof_lines(rule, found, now)))
 
 
 @click.command("sign")
@@ -132,11 +132,17 @@ def sign(rule: Provider, request: SignedRequest, now: float, secret: str, curl: 
         click.echo(signed.body)
 
 
-def _verify(rule: Provider, request: SignedRequest, secrets: Sequence[str], now: float) -> Proof | Response:
+def verify_request(
+    rule: Provider, request: SignedRequest, secrets: Sequence[str], now: float, *, fetch: Fetch = fetch_small
+) -> Proof | Response:
+    """Proof of a genuine request, or the response to a handshake; fetches a certificate if it needs one.
+
+    Raises `BadSignature`, or `Unavailable` if the certificate cannot be fetched.
+    """
     try:
         return rule.handshake(request, secrets, now=now) or rule.verify(request, secrets, now=now)
     except CertificateNeeded as needed:
-        needed.cache[needed.url] = trio.run(fetch_small, needed.url)
+        needed.cache[needed.url] = trio.run(fetch, needed.url)
     return rule.verify(request, secrets, now=now)
 
 
@@ -144,7 +150,8 @@ def _response_lines(response: Response) -> list[str]:
     return [f"A handshake, which the hub answers with {response.status} and", repr(response.body)]
 
 
-def _proof_lines(rule: Provider, proof: Proof, now: float) -> list[str]:
+def proof_lines(rule: Provider, proof: Proof, now: float) -> list[str]:
+    """Lines of text about a genuine request."""
     lines = [f"Genuine: {rule.name}, with the secret {proof.key} (counting from 0)"]
     if proof.signed_at is not None:
         lines.append(f"signed {format_time(int(proof.signed_at * 1_000_000))}, {now - proof.signed_at:.0f} seconds ago")

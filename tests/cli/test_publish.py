@@ -1,0 +1,68 @@
+"""``hookbot publish``."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hookbot.cli.publish import publish
+from support.commands import Caller, running
+from support.hubs import ThreadHub
+from support.targets import target
+
+
+def test_a_message_is_published_and_its_id_printed(
+    thread: ThreadHub, topic: str, pub: str, call: Caller, tmp_path: Path
+) -> None:
+    (tmp_path / "body").write_bytes(b"\xff\0")
+    words = ["--header", "X-A: 1", "-H", "x-a:2", "--type", "image/x", pub, tmp_path / "body"]
+    code, out, _ = call("publish", *words)
+    [message] = thread.wait_for(topic)
+    assert (code, out.decode()) == (0, f"{message.id}\n")
+    assert message.body == b"\xff\0"
+    assert [pair for pair in message.headers if pair[0].lower() == "x-a"] == [("X-A", "1"), ("x-a", "2")]
+    assert message.header("Content-Type") == "image/x"
+
+
+def test_a_message_is_published_once_under_a_key_with_the_hops_of_the_environment(
+    thread: ThreadHub, topic: str, pub: str, call: Caller, tmp_path: Path
+) -> None:
+    (tmp_path / "headers").write_text("X-A: 1\n\nX-B: 2\n")
+    for _ in range(2):
+        call("publish", "--key", "k", "--header", f"@{tmp_path}/headers", pub, "/dev/null", HOOKBOT_HOPS="one,two")
+    thread.publish(topic, b"the next")
+    first, following = thread.wait_for(topic, 2)
+    assert (first.body, first.hops) == (b"", ("one", "two"))
+    assert (first.header("X-A"), first.header("X-B")) == ("1", "2")
+    assert following.body == b"the next"
+
+
+def test_standard_input_is_published(thread: ThreadHub, topic: str, pub: str) -> None:
+    result = CliRunner().invoke(publish, [pub], input=b"from stdin")
+    [message] = thread.wait_for(topic)
+    assert (result.exit_code, result.stdout) == (0, f"{message.id}\n")
+    assert message.body == b"from stdin"
+
+
+@pytest.mark.slow
+async def test_whoever_waits_for_a_hub_can_be_interrupted() -> None:
+    async with target(None) as server, running("publish", f"http://127.0.0.1:{server.port}/pub/a") as publisher:
+        await server.arrived(1)
+        assert await publisher.interrupted() == 130
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["{hub}/pub/a", "/dev/null"], 3, "401 Unauthorized"),
+        (["--header", "nonsense", "{hub}/pub/a", "/dev/null"], 2, "a header is 'Name: value'"),
+        (["--header", "@/nonexistent", "{hub}/pub/a", "/dev/null"], 2, "cannot read the headers"),
+        (["{hub}/pub/a", "/nonexistent"], 2, "No such file"),
+    ],
+)
+def test_a_publish_that_cannot_be_done_is_refused_in_one_line(
+    thread: ThreadHub, call: Caller, words: list[str], code: int, said: str
+) -> None:
+    ended, out, err = call("publish", *(word.format(hub=thread.url) for word in words))
+    assert (ended, out) == (code, b"")
+    assert said in err
