@@ -1,4 +1,4 @@
-"""Where a subscription starts."""
+"""Starts of subscriptions, in each of their spellings."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a subscription can ask for."""
+"""Subscribe requests, as the query and the headers describe them."""
 
 import re
 

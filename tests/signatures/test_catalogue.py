@@ -1,4 +1,4 @@
-"""Providers by name, those of plugins too, and the page that tells about them."""
+"""Providers by name, those of plugins among them, and the page that documents them."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Whatever a stranger sends, the answer is `BadSignature` and nothing else."""
+"""Arbitrary requests, of which each provider raises `BadSignature` and no other error."""
 
 import json
 from contextlib import suppress

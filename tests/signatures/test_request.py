@@ -1,4 +1,4 @@
-"""Where in a request a value stands."""
+"""Places in a request, read, filled and emptied."""
 
 import pytest
 

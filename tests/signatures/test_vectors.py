@@ -1,4 +1,4 @@
-"""What the providers themselves publish as examples of their signatures."""
+"""Examples of signatures that the providers themselves publish."""
 
 import json
 

@@ -94,7 +94,7 @@ class Scheme(Provider):
             return self.fallback.verify(request, secrets, now=now)
         signatures = self._signatures(request)
         content = self._content(request)
-        # The signature first: before, the time and the id are anybody's words.
+        # The signature first: time and id prove nothing before it is verified.
         key = self._matching(signatures, content, secrets)
         signed_at = parse_timestamp(request.need(self.timestamp), self.unit) if self.timestamp else None
         if signed_at is not None:
