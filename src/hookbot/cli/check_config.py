@@ -49,7 +49,7 @@ def _problems(path: Path) -> Iterator[str]:
         with serve.make_context("serve", [], default_map=options) as context:
             config = make_config(context.params, file, key=_ANY_SECRET, github_secrets=(_ANY_SECRET,))
     except click.ClickException as error:
-        # Only good options of the file reached click, so this one is from a variable
+        # Only valid options of the file reach click, so the mistake is in a variable.
         yield f"in the environment: {error.format_message()}"
     except ConfigError as error:
         yield str(error)
@@ -72,7 +72,7 @@ def _problems_of(config: Config) -> Iterator[str]:
 def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[str]:
     try:
         make(spec.kind, spec.options, resolve_secret)
-    # A plugin's constructor may raise anything
+    # A plugin's constructor may raise anything.
     except Exception as error:  # noqa: BLE001
         reason = str(error) if isinstance(error, ConfigError) else f"the router cannot be created: {error!r}"
         yield str(config.file.error(f"[routers.{spec.name}]: {reason}", header=f"routers.{spec.name}"))

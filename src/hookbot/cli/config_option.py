@@ -64,7 +64,7 @@ class ConfiguredCommand(click.Command):
 def read_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
     """Make the options of the file the defaults of the command, as click's callback for ``--config``.
 
-    Raises one `ConfigError` for all mistakes in it.
+    Raises one `ConfigError` for all mistakes in the file.
     """
     if path is not None:
         assert isinstance(ctx.command, ConfiguredCommand), "`config_file` is an option of configured commands only"
@@ -80,7 +80,7 @@ config_file = click.option(
     "--config",
     type=EXISTING_FILE,
     envvar="HOOKBOT_CONFIG",
-    # Before the other options, whose defaults it sets
+    # Processed before the other options, because it sets their defaults.
     is_eager=True,
     expose_value=False,
     callback=read_file,
@@ -97,7 +97,7 @@ def _wrong_kind(option: click.Option, value: Any) -> str:
     if option.is_flag:
         return "" if isinstance(value, bool) else "true or false"
     if isinstance(option.type, click.types.IntParamType):
-        # Not isinstance: a bool is an int
+        # Not isinstance: a bool is an int.
         return "" if type(value) is int else "an integer"
     numbers = (int, float) if option.type.name in ("duration", "size") else ()
     return "" if type(value) in (str, *numbers) else "a string"

@@ -55,7 +55,7 @@ def cursors() -> None:
 
 @cursors.command("list")
 @_of_a_hub
-@click.option("--path", metavar="PATH", help="Only those of this subscription, such as /sub/deploy.")
+@click.option("--path", metavar="PATH", help="List only those of this subscription, such as /sub/deploy.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(ask: Callable[..., Any], path: str | None, as_json: bool) -> None:
     """List cursors and groups, with their positions.
@@ -79,7 +79,7 @@ def list_(ask: Callable[..., Any], path: str | None, as_json: bool) -> None:
 def move(ask: Callable[..., Any], path: str, name: str, kind: str, since: str) -> None:
     """Move the cursor NAME of the subscription PATH.
 
-    A client that is connected with it resumes from the new position.
+    A connected client is disconnected, and resumes from the new position.
 
     \b
     Example:
@@ -94,7 +94,7 @@ def move(ask: Callable[..., Any], path: str, name: str, kind: str, since: str) -
 def delete(ask: Callable[..., Any], path: str, name: str, kind: str) -> None:
     """Delete the cursor NAME of the subscription PATH.
 
-    A client that is connected with it is disconnected.
+    A connected client is disconnected for good.
 
     \b
     Example:

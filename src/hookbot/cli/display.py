@@ -17,11 +17,11 @@ import click
 from ..delivery.output import escaped
 from ..protocol.message import Message
 
-# Of a text: some 250 lines, more than anybody scrolls back
+# Characters shown of a text: about 250 lines, more than anybody scrolls back.
 SHOWN_CHARS = 20_000
-# Of a body that is not text: enough to recognise its format
+# Bytes shown of a body that is not text: enough to recognise its format.
 SHOWN_BYTES = 64
-# A larger body is not parsed as JSON: only its beginning would be shown
+# A larger body is not parsed as JSON, since only its beginning is shown.
 READ_BYTES = 1 << 20
 _INDENT = "    "
 _EVENT_HEADERS = ("X-GitHub-Event", "X-Gitlab-Event", "X-Gitea-Event", "X-Event-Key", "X-Shopify-Topic", "ce-type")
@@ -129,6 +129,6 @@ class _LineFormatter(logging.Formatter):
         line = super().format(record)
         if not sys.stderr.isatty():
             return line
-        # A progress bar may occupy the line: erase it
+        # A progress bar may occupy the line: erase it.
         cleared = f"\r\x1b[K{line}"
         return click.style(cleared, fg="yellow") if self._colours and record.levelno >= logging.WARNING else cleared

@@ -29,9 +29,9 @@ from .findings import ADVICE, Check, Finding, compare_clocks
 from .parameters import DURATION, cafile, find_publish_token, find_token, token_file
 from .subscribe_options import run
 
-# For each check: a person is watching, and a hub that needs longer is broken for its clients as well
+# Timeout of each check: a person is waiting, and a hub that takes longer fails its clients, too.
 PATIENCE_S = 10.0
-# Certificates of 90 days are renewed 30 days before their end: with 14 left, renewal has probably failed
+# Certificates of 90 days are renewed 30 days before their end: with 14 left, renewal has probably failed.
 RENEW_DAYS = 14
 BODY = b"hookbot doctor\n"
 """Body of the message that is published with ``--pub-url``."""
@@ -170,7 +170,7 @@ class Diagnosis:
         response = await self._get(self._address.path)
         if response.status_code in (401, 403, 404, 405, 429):
             raise error_from(response.status_code, {}, response.content)
-        # Another status is probably a proxy's, and says nothing about the token; the websocket will show
+        # Another status is probably a proxy's and says nothing about the token; the next check finds out.
         if response.status_code == 426:
             self._tell(True, f"the token opens {self._address.path}")
 
@@ -206,7 +206,7 @@ class Diagnosis:
         self._tell(True, f"a published message came back in {_ms(began)}")
 
     async def _heartbeat(self, connection: HubConnection) -> None:
-        """Wait for a heartbeat, or for a message, which proves as well that the connection is alive."""
+        """Wait for a heartbeat, or for a message, which also proves that the connection is alive."""
         self._at = Check.HEARTBEAT
         if self._wait_s == 0:
             self._tell(None, "skipped")

@@ -11,7 +11,7 @@ from ..delivery.shutdown import Stop
 from ..delivery.worker import Policy, hop_name
 from ..errors import ConfigError
 from .retry_options import RetryOptions, handle, retry_options
-from .subscribe_options import SubscribeOptions, run, subscription_options, take_url
+from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, take_url
 
 
 @click.command("exec")
@@ -25,7 +25,7 @@ from .subscribe_options import SubscribeOptions, run, subscription_options, take
 )
 @click.option("--latest-only", is_flag=True, help="Of several messages waiting on a topic, run only for the newest.")
 @retry_options(timeout="10m")
-@subscription_options
+@subscription_options(CURSOR, GROUP)
 def exec_(
     subscribe: SubscribeOptions, retry: RetryOptions, words: tuple[str, ...], in_order: bool, latest_only: bool
 ) -> None:

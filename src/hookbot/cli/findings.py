@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import click
 
-# Date has whole seconds, and the response took time to arrive
+# Date has whole seconds, and the response took time to arrive.
 MAX_SKEW_S = 5.0
 _SHOWN = {True: ("ok", "green"), False: ("failed", "red"), None: ("-", "bright_black")}
 
@@ -59,7 +59,7 @@ class Finding:
 
 
 def compare_clocks(date: str) -> tuple[bool | None, str]:
-    """Comparison of our clock with the ``Date`` of a response: whether they agree, and the result in words."""
+    """Comparison of our clock with the ``Date`` of a response: True if they agree, and a description."""
     try:
         skew_s = time.time() - parsedate_to_datetime(date).timestamp()
     except ValueError:

@@ -11,7 +11,7 @@ from ..delivery.shutdown import Stop
 from ..delivery.worker import hop_name
 from .parameters import EXISTING_FILE, headers, read_headers
 from .retry_options import RetryOptions, handle, retry_options
-from .subscribe_options import SubscribeOptions, run, subscription_options, take_url
+from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, take_url
 
 
 @click.command()
@@ -21,7 +21,7 @@ from .subscribe_options import SubscribeOptions, run, subscription_options, take
 @click.option("--insecure", is_flag=True, help="Do not verify TARGET's certificate.")
 @click.option("--cert", type=EXISTING_FILE, help="Client certificate for TARGET (PEM, with its key).")
 @retry_options(timeout="30s")
-@subscription_options
+@subscription_options(CURSOR, GROUP)
 def forward(
     subscribe: SubscribeOptions,
     retry: RetryOptions,
@@ -41,7 +41,7 @@ def forward(
     Example:
       hookbot forward --cursor laptop https://TOKEN@hub.example.com/sub/stripe http://localhost:3000/webhook
     """
-    # A single word is TARGET; the URL is then in HOOKBOT_URL
+    # A single word is TARGET; the URL is then in HOOKBOT_URL.
     url, rest = take_url(words, len(words) != 1)
     if len(rest) != 1:
         raise click.UsageError("Needs URL and TARGET.")

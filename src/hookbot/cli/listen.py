@@ -16,7 +16,7 @@ from ..errors import HookbotError
 from ..protocol.envelope import encode_json, to_envelope
 from ..protocol.message import Message
 from .display import log_to_stderr, show
-from .subscribe_options import SubscribeOptions, run, subscription_options, with_query
+from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, with_query
 
 logger = logging.getLogger(__package__)
 
@@ -36,7 +36,7 @@ _HEADER = click.option(
 @_JSON
 @_HEADER
 @click.option("--no-follow", is_flag=True, help="Exit after the messages that are stored now.")
-@subscription_options
+@subscription_options(CURSOR, GROUP)
 def listen(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tuple[str, ...], no_follow: bool) -> None:
     """Print the messages of a topic as they arrive.
 
@@ -56,7 +56,7 @@ def listen(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tu
 @_RAW
 @_JSON
 @_HEADER
-@subscription_options
+@subscription_options()
 def latest(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tuple[str, ...]) -> None:
     """Print the newest message of a topic.
 
@@ -67,10 +67,8 @@ def latest(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tu
     Example:
       hookbot latest --raw https://TOKEN@hub.example.com/sub/deployed/shop
     """
-    if subscribe.cursor or subscribe.group:
-        raise click.UsageError("latest takes neither --cursor nor --group.")
     log_to_stderr(quiet=True)
-    # Without a beginning, a subscription begins now, where nothing is stored yet
+    # Without a start, the subscription would start now, after all stored messages.
     since = "" if subscribe.since else "since=all"
     newest = with_query(url, "&".join(filter(None, (since, "order=newest"))))
     run(partial(_print_latest, subscribe, newest, _printing(form, headers)))
@@ -91,12 +89,12 @@ async def _print(
     follow: bool,
     stop: Stop,
 ) -> int:
-    """Print messages and return their number. Each is acknowledged after it was written."""
+    """Print messages and return their number. Each is acknowledged after it is written."""
     printed = 0
     output = Output(sys.stdout.fileno())
-    # One at a time: a member of a group would otherwise hold messages that it may never print
+    # One at a time: a member of a group would otherwise hold messages that it may never print.
     async with subscribe.open(url, follow=follow, max_unacked=1) as messages:
-        # The first Ctrl-C must not cut a message in half: `next_of` heeds it between two messages
+        # The first Ctrl-C must not cut a message in half: only `next_of`, between two messages, reacts to it.
         with stop.gently(lambda: None):
             while printed != limit and (item := await stop.next_of(messages)):
                 if isinstance(item, Gap):
@@ -131,5 +129,5 @@ def _json(message: Message) -> bytes:
 
 def _text(headers: tuple[str, ...], colours: bool, message: Message) -> bytes:
     text = show(message, headers)
-    # JSON may contain lone surrogates, which UTF-8 cannot encode
+    # JSON may contain lone surrogates, which UTF-8 cannot encode.
     return (text if colours else click.unstyle(text)).encode("utf-8", "backslashreplace")

@@ -16,7 +16,7 @@ FAILED = 1
 USAGE = 2
 REFUSED = 3
 UNREACHABLE = 4
-# As a shell reports a program that SIGINT ended: 128 + 2
+# The status that a shell reports for a program ended by SIGINT: 128 + 2.
 INTERRUPTED = 130
 
 EXIT_CODES = {ConfigError: USAGE, Refused: REFUSED, Unavailable: UNREACHABLE}
@@ -84,7 +84,7 @@ def main(program: click.Command = cli, *, timing: "Timing | None" = None) -> Non
     `timing` is that of its listeners.
     """
     try:
-        # click's standalone mode would exit with 1 for an interruption
+        # click's standalone mode would exit with 1 for an interruption.
         code = program(prog_name="hookbot", standalone_mode=False, obj=timing)
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)
@@ -92,7 +92,7 @@ def main(program: click.Command = cli, *, timing: "Timing | None" = None) -> Non
         error.show()
         sys.exit(USAGE)
     except (HookbotError, ExceptionGroup) as error:
-        # An error that left nurseries comes in a group for each of them; several at once are a bug, with a traceback
+        # Each nursery wraps an error in a group; several errors at once are a bug and end with a traceback.
         known = sole_error(error)
         if not isinstance(known, HookbotError):
             raise

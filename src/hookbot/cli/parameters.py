@@ -138,7 +138,7 @@ def with_options(*options: Decorator) -> Decorator:
     """Decorator: several options, which ``--help`` shows in this order."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        # Like stacked decorators, of which the lowest applies first
+        # Like stacked decorators, of which the lowest applies first.
         for option in reversed(options):
             command = option(command)
         return command
@@ -184,7 +184,7 @@ def _address(text: str) -> str:
 
 def _lines(path: str) -> list[str]:
     try:
-        # As the bytes of a header are read everywhere
+        # Latin-1, as everywhere for the bytes of headers.
         return [line for line in Path(path).read_text("latin-1").splitlines() if line.strip()]
     except OSError as error:
         raise ConfigError(f"cannot read the headers in {path!r}: {error.strerror}") from None

@@ -17,8 +17,8 @@ from .parameters import data_dir
 
 @click.command("update-ranges")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--url", metavar="URL", help="Where NAME is published; needed unless it is known.")
-@click.option("--select", metavar="EXPRESSION", help="JMESPath of the networks in the JSON found there.")
+@click.option("--url", metavar="URL", help="URL of the list NAME; required unless NAME is known.")
+@click.option("--select", metavar="EXPRESSION", help="JMESPath expression for the networks in its JSON.")
 @data_dir
 def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, data_dir: Path) -> None:
     """Fetch the IP networks that senders publish as theirs.
@@ -44,7 +44,7 @@ def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, d
         published = _find_list(name, ranges.get(name), url, select)
         try:
             ranges[name] = trio.run(_fetch, published)
-            # After each list, since the next may fail
+            # Written after each list, since the next may fail.
             write_ranges(path, ranges)
             click.echo(f"{name}: {', '.join(ranges[name].networks)}")
         except Unavailable as error:

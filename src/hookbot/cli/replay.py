@@ -22,10 +22,10 @@ from .display import log_to_stderr
 from .exec import check_command
 from .parameters import Moment, ago, find_publish_token, headers, read_headers
 from .retry_options import RetryOptions, retry_options
-from .subscribe_options import SubscribeOptions, run, subscription_options, take_url
+from .subscribe_options import CURSOR, SubscribeOptions, run, subscription_options, take_url
 
 _UNTIL = Moment("when", ago, "not a time such as 2026-01-02T03:04:05Z, nor how long ago: {!r}")
-# Steps of the progress bar: more than a terminal has columns
+# Steps of the progress bar: more than a terminal has columns.
 _STEPS = 1000
 _Ack = Callable[[Message], None]
 
@@ -48,7 +48,7 @@ class _Destination:
     @asynccontextmanager
     async def open(self, subscribe: SubscribeOptions, hop: str, timeout_s: float) -> AsyncIterator[Work]:
         if self.target:
-            # Not `once`: an Idempotency-Key of ours would make the target ignore messages that it has had before
+            # Not `once`: with an Idempotency-Key of ours, the target would ignore messages that it has had before.
             options = ForwardOptions(hop, timeout_s, headers=self.headers, once=False, ca_file=subscribe.ca_file)
             async with open_forwarder(self.target, options) as forwarder:
                 yield forwarder.post
@@ -77,7 +77,7 @@ class _Destination:
 )
 @headers
 @retry_options(timeout="30s")
-@subscription_options
+@subscription_options(CURSOR)
 def replay(
     subscribe: SubscribeOptions,
     retry: RetryOptions,
@@ -103,8 +103,6 @@ def replay(
         raise click.UsageError("Needs exactly one of --to, --exec and --publish.")
     if subscribe.since is None and subscribe.cursor is None:
         raise click.UsageError("Needs --since: 2h, 7d, a time, an id, or all.")
-    if subscribe.group:
-        raise click.UsageError("A replay cannot use --group: its members follow new messages without end.")
     url, command = take_url(words, "://" in "".join(words[:1]))
     if command and not executes:
         raise click.UsageError("COMMAND needs --exec.")

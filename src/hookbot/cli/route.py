@@ -54,7 +54,7 @@ def route(given: Given, /, router: str, url: str, options: Sequence[str], **othe
     set_up_logging("text", "info")
     spec = RouterSpec.parse(router, {**_section(router, others["config"]), **dict(map(parse_option, options))})
     address = Address.parse(url)
-    # A key that lies in the data directory may be another hub's: it counts only where the URL has no token
+    # A key in the data directory may be another hub's: it is used only if the URL has no token.
     key = given["key"]
     if not key and not address.authorization:
         key = known_key(given, others["data_dir"])

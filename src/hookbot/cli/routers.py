@@ -78,7 +78,7 @@ def _describe(entry: EntryPoint) -> dict[str, Any]:
     package = f"{entry.dist.name} {entry.dist.version}"
     try:
         router = entry.load()
-    # A module of somebody else may do anything when it is imported
+    # A third-party module may raise anything when it is imported.
     except (Exception, SystemExit) as error:  # noqa: BLE001
         return {"name": entry.name, "topics": [], "package": package, "about": f"cannot be imported: {describe(error)}"}
     topics = getattr(router, "topics", None)

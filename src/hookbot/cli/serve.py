@@ -56,7 +56,7 @@ TOPIC = "hello"
     default="sqlite:",
     show_default=True,
     metavar="sqlite:|memory:",
-    help="Where the log is: in the data directory, or in memory.",
+    help="Keep the log in the data directory, or in memory.",
 )
 @click.option("--keep", type=DURATION, default="7d", show_default=True, help="Delete messages older than this.")
 @click.option(
@@ -72,7 +72,9 @@ TOPIC = "hello"
     show_default=True,
     help="The same as --keep-bytes, for unsafe topics.",
 )
-@click.option("--dedup-window", type=DURATION, default="24h", show_default=True, help="Recognise repeats for so long.")
+@click.option(
+    "--dedup-window", type=DURATION, default="24h", show_default=True, help="Recognise repeats for this time."
+)
 @click.option(
     "--unsafe",
     "unsafe",
@@ -128,7 +130,7 @@ TOPIC = "hello"
     type=DURATION,
     default="90s",
     show_default=True,
-    help="Disconnect a subscriber that reads nothing for so long.",
+    help="Disconnect a subscriber that reads nothing for this time.",
 )
 @click.option(
     "--grace", type=DURATION, default="10s", show_default=True, help="Time to finish accepted requests at shutdown."
@@ -160,7 +162,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
     config = find_config(context)
 
     def started(hub: RunningHub) -> None:
-        # Modules and the hub itself live until the end: to search them for garbage costs a tenth of the time
+        # Modules and the hub itself live until the end; searching them for garbage would cost a tenth of the time.
         gc.freeze()
         click.echo(welcome(config, hub.url, secrets=sys.stdout.isatty()))
 
@@ -248,11 +250,11 @@ def raise_file_limit() -> None:
     """Raise the limit of open files as far as the system allows: every connection is one."""
     try:
         import resource  # noqa: PLC0415
-    # Windows has no such limit
+    # Windows has no such limit.
     except ImportError:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # macOS refuses "unlimited", although it names that as the hard limit
+    # macOS refuses "unlimited", although it reports that as the hard limit.
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -85,7 +85,7 @@ def _of_a_request(command: Callable[..., None]) -> Callable[..., None]:
 def verify(rule: Provider, request: SignedRequest, now: float, secrets: tuple[str, ...]) -> None:
     """Check the signature of a request.
 
-    Say whether it is genuine and, if not, why. FILE has the body, byte for byte; "-" is standard input.
+    Print its proof, or fail with the reason. FILE has the body, byte for byte; "-" is standard input.
 
     \b
     Example:
@@ -168,7 +168,7 @@ def _curl(request: SignedRequest, unchanged: bool) -> str:
     data = ["--data-binary", f"@{file}"] if unchanged and not file.startswith("<") else ["--data-raw", _text(request)]
     headers = [f"{name}: {value}" for name, value in request.headers]
     if not request.find_all("Content-Type"):
-        # Without a value, or curl would add that of a form
+        # An empty Content-Type keeps curl from adding that of a form.
         headers.append("Content-Type:")
     return shlex.join(
         ["curl", "-X", request.method, *(part for header in headers for part in ("-H", header)), *data, request.url]

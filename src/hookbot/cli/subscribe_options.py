@@ -23,9 +23,9 @@ from ..protocol.message import Message
 from ..protocol.subscribe import MAX_ACK_TIMEOUT_S
 from ..routers.expressions import Expression, document
 from .display import log_to_stderr
-from .parameters import Parsed, cafile, find_token, token_file, with_options
+from .parameters import Decorator, Parsed, cafile, find_token, token_file, with_options
 
-# For a hub to come back, where a command has an end: as long as a publish is retried
+# A command that does not follow gives up a lost hub after this time, as a publish does.
 PATIENCE_S = 30.0
 
 logger = logging.getLogger(__package__)
@@ -47,7 +47,7 @@ class SubscribeOptions:
     timing: Timing = DEFAULT_TIMING
 
     def wants(self, message: Message) -> bool:
-        """True if the message matches ``--where``, or that was not given. An expression that fails does not match."""
+        """True without ``--where``, or if the message matches it. False if the expression fails."""
         if self.where is None:
             return True
         try:
@@ -68,7 +68,7 @@ class SubscribeOptions:
     ) -> AsyncIterator[Messages]:
         """Open the subscription; its messages must be acknowledged. Raises `Refused`.
 
-        With `follow`, a hub that is lost is retried forever; else for `patience_s`, and then `Lost` is raised.
+        With `follow`, a lost hub is retried forever; otherwise for `patience_s`, after which `Lost` is raised.
         """
         address = Address.parse(url)
         if subscription_of(address).unsafe and not self.unsafe:
@@ -104,29 +104,35 @@ class SubscribeOptions:
             raise Lost(f"{address}: {lost}")
 
 
-def subscription_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: options of a subscription, which the command receives as `subscribe`."""
+def subscription_options(*consumer: Decorator) -> Decorator:
+    """Decorator: options of a subscription, which the command receives as `subscribe`.
 
-    @with_options(_SINCE, _CURSOR, _GROUP, _UNSAFE, _WHERE, _LIMIT, token_file, cafile, _QUIET)
-    @wraps(command)
-    def described(
-        since: str | None,
-        cursor: str | None,
-        group: str | None,
-        unsafe: bool,
-        where: Expression | None,
-        limit: int | None,
-        token_file: Path | None,
-        cafile: Path | None,
-        quiet: bool,
-        **others: Any,
-    ) -> Any:
-        log_to_stderr(quiet=quiet)
-        timing = click.get_current_context().obj["timing"] or DEFAULT_TIMING
-        subscribe = SubscribeOptions(since, cursor, group, unsafe, where, limit, token_file, cafile, quiet, timing)
-        return command(subscribe=subscribe, **others)
+    `consumer` are the options for acknowledgements that the command can use: `CURSOR`, `GROUP`, both or none.
+    """
 
-    return described
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @with_options(_SINCE, *consumer, _UNSAFE, _WHERE, _LIMIT, token_file, cafile, _QUIET)
+        @wraps(command)
+        def described(
+            since: str | None,
+            unsafe: bool,
+            where: Expression | None,
+            limit: int | None,
+            token_file: Path | None,
+            cafile: Path | None,
+            quiet: bool,
+            cursor: str | None = None,
+            group: str | None = None,
+            **others: Any,
+        ) -> Any:
+            log_to_stderr(quiet=quiet)
+            timing = click.get_current_context().obj["timing"] or DEFAULT_TIMING
+            subscribe = SubscribeOptions(since, cursor, group, unsafe, where, limit, token_file, cafile, quiet, timing)
+            return command(subscribe=subscribe, **others)
+
+        return described
+
+    return decorate
 
 
 def take_url(words: tuple[str, ...], is_url: bool) -> tuple[str, tuple[str, ...]]:
@@ -164,8 +170,8 @@ def _ack_timeout(seconds: float) -> str:
 
 
 _SINCE = click.option("--since", metavar="WHEN", help="Begin in the past: an id, 90s, 10m, 2h, 7d, a time, or all.")
-_CURSOR = click.option("--cursor", metavar="NAME", help="Resume at this cursor, whose position the hub remembers.")
-_GROUP = click.option("--group", metavar="NAME", help="Like --cursor, shared: each message goes to one member.")
+CURSOR = click.option("--cursor", metavar="NAME", help="Resume at this cursor, whose position the hub remembers.")
+GROUP = click.option("--group", metavar="NAME", help="Like --cursor, but shared: each message goes to one member.")
 _UNSAFE = click.option("--unsafe", is_flag=True, help="Allow /unsafe/sub/..., where anybody may publish.")
 _WHERE = click.option(
     "--where",

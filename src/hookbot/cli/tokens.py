@@ -44,7 +44,7 @@ def make_tokens(given: Given, bare: bool, url_base: str, sha256: bool, data_dir:
     """
     key = find_key(given, data_dir)
     if key.new:
-        click.echo(f"A new key was made, in {key.path}", err=True)
+        click.echo(f"A new key was made in {key.path}", err=True)
     for uri in uris:
         try:
             click.echo(token_url(key.value, uri, url_base, "sha256" if sha256 else "sha1", bare=bare))
@@ -77,7 +77,7 @@ def token_url(key: str, uri: str, url_base: str, digest: Digest = "sha1", *, bar
 @click.option("--of", "root", metavar="PATH", help="Path that a plain token was made for. Default: the URL's.")
 @click.option("--path", metavar="PATH", help='Open only this path or, if it ends in "/", the paths beneath it.')
 @click.option("--only", type=click.Choice(["pub", "sub"]), help="Allow only publishing, or only subscribing.")
-@click.option("--expires", type=_EXPIRES, help="Expire then; its subscriptions end as well.")
+@click.option("--expires", type=_EXPIRES, help="Expire at this time; its subscriptions end, too.")
 @click.option("--name", help="Name to revoke the token by.")
 @click.option("--live", is_flag=True, help="Allow new messages only, no history.")
 @click.option("--since", type=_SINCE, help="Allow no older messages.")
