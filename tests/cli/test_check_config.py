@@ -31,7 +31,7 @@ def check(text: str) -> tuple[int, list[tuple[int, str]]]:
 
 
 def problem(text: str) -> str:
-    """What is told of the only line that is wrong."""
+    """Reason for the only line that is wrong."""
     code, [(number, reason)] = check(text)
     assert code == 2
     assert "wrong" in text.splitlines()[number - 1], (number, reason)

@@ -1,6 +1,7 @@
 """``hookbot exec``."""
 
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,9 +119,7 @@ async def test_a_terminal_that_is_closed_leaves_no_command_behind_unless_it_was_
 
 @pytest.mark.slow
 async def test_a_command_may_publish_and_does_not_hear_itself(hub: TestHub) -> None:
-    publish = (
-        f"cat; echo; {Path(__import__('sys').executable).parent}/hookbot publish {hub.url_for('/pub/a')} /dev/null"
-    )
+    publish = f"cat; echo; {Path(sys.executable).parent}/hookbot publish {hub.url_for('/pub/a')} /dev/null"
     async with running("exec", hub.url_for("/sub/a"), "--", "sh", "-c", publish) as process:
         await process.until("listening to")
         await hub.publish("a", b"1")

@@ -36,7 +36,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def error_of(command: Command, *words: Any, **given: str) -> str:
-    """What ends a command before it connects."""
+    """Error that ends a command before it connects."""
     result = CliRunner().invoke(
         command, [str(word) for word in words], obj={"key": None, "github_secret": None} | given
     )

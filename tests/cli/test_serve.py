@@ -1,4 +1,4 @@
-"""``hookbot serve``: what its options mean, and what it says."""
+"""``hookbot serve``: its options, its reload and its welcome text."""
 
 import gc
 import os
@@ -242,7 +242,7 @@ def test_a_reload_makes_no_new_key(tmp_path: Path) -> None:
 
 @pytest.fixture
 def process_as_it_was() -> Iterator[None]:
-    """What a hub does to its process is undone."""
+    """Undo the changes that a hub makes to its process."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, before)

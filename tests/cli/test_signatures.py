@@ -1,4 +1,4 @@
-"""What people see who look for the reason of a 401."""
+"""``hookbot providers``, ``verify`` and ``sign``."""
 
 import json
 import re
