@@ -53,9 +53,9 @@ class AdmittedPublish:
     request: PublishRequest
     max_body_bytes: int | None = None
     source: Source | None = None
-    """Source of its topic, whose signature `accept` verifies; None if anybody with a token may publish."""
+    """Source whose signature `accept` verifies; None if the topic has no source."""
     authorizer: Authorizer | None = None
-    """Authorizer that admitted it; the admission is void once a reload replaces that one."""
+    """Authorizer that admitted it; the admission is void once a reload has replaced the authorizer."""
     expires_s: float = inf
     """Expiry of its token, in seconds since 1970."""
 
@@ -67,13 +67,13 @@ class AdmittedPublish:
         if self.source is None:
             return self.draft(body)
         publish, signed = self.request, self.source.signed(self.request.http, body)
-        # A challenge comes first: most providers do not sign it the way they sign deliveries.
+        # Challenges first: most providers do not sign them the way they sign deliveries.
         response = self.source.handshake(signed, now_s=now_s)
         if response is not None:
             return response
         verification = self.source.verify(signed, now_s=now_s)
         stripped = verification.stripped
-        # Only the provider decides what a repeat is: nobody signs an Idempotency-Key header, so a replay could vary it.
+        # Only the provider identifies repeats: no sender signs an Idempotency-Key header, so a replay could vary it.
         headers, query = _without_secrets(stripped.headers, stripped.query)
         draft = Draft(publish.topic, body, headers, query, verification.verified, publish.hops, verification.once)
         return Confirmation(draft, verification.confirm_url) if verification.confirm_url else draft

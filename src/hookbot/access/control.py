@@ -1,4 +1,4 @@
-"""Access control: decides whether a request may do what it asks for.
+"""Access control: decides whether a client may publish, subscribe or operate.
 
 The fast path and the app share it, so that both decide alike. Nothing here waits, and nothing is parsed here:
 `hookbot.protocol` reads requests.
@@ -247,7 +247,7 @@ def _restrict(grant: Grant, request: SubscribeRequest, *, now_us: int) -> Subscr
         raise Forbidden(f"this token shows nothing before {format_time(grant.since_us)}")
     if name and (grant.since_us or grant.live_only):
         raise Forbidden("this token shows only a part of the history, so it cannot use a cursor or group")
-    # A client that reconnects sends the id it has seen last. It resumes with new messages, like one that is new.
+    # A client that reconnects sends the last id it has seen. It is not refused, but starts with new messages.
     if grant.live_only and isinstance(request.since, AfterId):
         request = replace(request, since=None)
     if grant.live_only and (request.since or not request.follow):

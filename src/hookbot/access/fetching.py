@@ -46,7 +46,7 @@ class Fetches:
     async def fill(self, cache: MutableMapping[str, bytes], url: str, client: str, *, now_s: float) -> None:
         """Download the content at `url` into `cache`. Raises like `get`.
 
-        Concurrent calls for the same URL wait for the first one, and then find the content in the cache, or not.
+        Concurrent calls for the same URL wait for the first one. If it fails, they return without content in the cache.
         """
         if url in self._under_way:
             await self._under_way[url].wait()

@@ -25,6 +25,8 @@ from .tokens import DIGESTS, Digest, make_token
 # Tokens travel in URLs and headers; the hub checks one HMAC for each caveat, which this bounds.
 MAX_LENGTH = 1024
 SIGNATURE_BYTES = 32
+"""Length of an HMAC-SHA256, which ends each narrowed token."""
+
 CAVEATS = {
     "path": re.compile(r"/.*"),
     "only": re.compile(r"pub|sub"),

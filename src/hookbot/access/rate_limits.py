@@ -7,9 +7,9 @@ from math import ceil
 
 from ..errors import ConfigError, TooManyRequests
 
-# Some 2 MiB. A client that can use this many addresses is not stopped by a rate for each address anyway.
+# About 2 MiB of memory. A client with more addresses than this is not stopped by a rate for each address anyway.
 MAX_KEYS = 10_000
-# The last of `count` uses fills the bucket exactly, but for the rounding of floats.
+# The last of `count` uses fills the bucket exactly; floats may round its level up by less than this.
 ROUNDING_S = 1e-6
 _RATE = re.compile(r"([1-9][0-9]{0,8})/([smh])")
 _PERIODS = {"s": 1, "m": 60, "h": 3600}
