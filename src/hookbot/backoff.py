@@ -2,6 +2,7 @@
 
 from random import SystemRandom
 
+# A restarting hub is back within seconds; a hub that stays away is not burdened by an attempt every half minute.
 SHORTEST_S = 0.5
 LONGEST_S = 30.0
 GOOD_S = 60.0
@@ -11,8 +12,8 @@ GOOD_S = 60.0
 class Backoff:
     """Random delays, at least the shortest one and below a bound that doubles with each failure up to the longest one.
 
-    `spread` is the random share of the bound. It is all of it by default, so that a thousand listeners whose hub
-    restarts do not reconnect in step; a single client that has nobody to be in step with needs less.
+    `spread` is the random share of the delay. By default all of it is random, so that a thousand listeners do not
+    reconnect at the same moment after their hub restarts; a single client needs less.
     """
 
     def __init__(self, shortest_s: float | None = None, longest_s: float | None = None, *, spread: float = 1.0) -> None:

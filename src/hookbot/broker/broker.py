@@ -145,7 +145,7 @@ class Broker:
         self.writer.submit(drafts, done, cursors=cursors or {})
 
     async def start_at(self, since: Since | None, wanted: TopicFilter, *, not_before_us: int = 0) -> Start:
-        """Start of a subscription from `since`, the client's choice, in this log; None is the head.
+        """Start of a subscription in this log, for the `since` that the client requests; None is the head.
 
         A client that may not read messages stored before `not_before_us` starts there, without a gap.
         Raises `Unavailable`.
@@ -186,7 +186,7 @@ class Broker:
     async def read_on(self, wanted: TopicFilter, position: int) -> tuple[Sequence[Entry | Gap], int]:
         """Next page as `read` returns it, after the gap that precedes it, if there is one."""
         entries, end = await self.read(wanted, after=position)
-        # Asked for after reading: retention may have deleted the beginning of the page meanwhile.
+        # After the read: retention may have deleted the beginning of the page meanwhile.
         gap, lost = self.gap_after(wanted, position), self.log.lost_up_to(wanted)
         if gap is None:
             return entries, end
@@ -203,7 +203,7 @@ class Broker:
             case AfterId(epoch, position) if epoch == self.log.epoch and position <= self.log.head:
                 return self._start_after(wanted, position)
             case _:
-                # An id beyond the head comes from before the log was restored from a backup: what it named is lost.
+                # An id beyond the head is from before the log was restored from a backup: its message is lost.
                 # An id of another log says nothing about this one: the subscription starts with the oldest message.
                 start = self.head if since.epoch == self.log.epoch else self.log.lost_up_to(wanted)
                 return Start(start, Gap("other-log", None, format_id(self.log.epoch, start + 1)))

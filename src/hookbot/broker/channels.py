@@ -49,7 +49,7 @@ class Entry:
         """Encode a large message in a thread, so that it does not hold up the event loop."""
         if self.is_ready(key):
             return
-        # Made only now: most messages are small and need no locks.
+        # Created on demand: most messages are small and need no locks.
         self._preparing = self._preparing or {}
         # Subscribers that need the same frame wait for the one that encodes it.
         async with self._preparing.setdefault(key, trio.Lock()):

@@ -58,7 +58,7 @@ async def open_consumers(broker: Broker, *, clock_us: Callable[[], int] = wall_c
         try:
             yield Consumers(positions, groups)
         finally:
-            # Cancelled first: the last save must not meet another one under way.
+            # Cancelled first: the last save must not overlap with another one.
             nursery.cancel_scope.cancel()
             await positions.close()
 
@@ -71,7 +71,7 @@ class Consumers:
         self._groups = groups
 
     def check_request(self, request: SubscribeRequest) -> None:
-        """Raise the `Refused` that `open` would raise now, so that the handshake can be rejected with it."""
+        """Raise the `Refused` that `open` would raise now, so that the handshake can be answered with it."""
         self._positions.check_room(ConsumerId.of(request))
         self._groups.check_order(request)
 

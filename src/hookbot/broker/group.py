@@ -44,7 +44,7 @@ class Group:
         self._entries: dict[int, Entry] = {}
         """Entries of the last page read that have not been sent."""
         self._gap = gap
-        """Sent to each member that joins, until one of them acknowledges a message."""
+        """Gap sent to each member that joins, until one of them acknowledges a message."""
         self._demand = trio.Event()
         self._reading = trio.CancelScope()
         claim.skip_unwanted = self.skip_unwanted
@@ -159,7 +159,7 @@ class Group:
         return entries
 
     def _fetched(self, position: int, entry: Entry | None, redelivered: bool) -> Entry | Gap:
-        # Retention has deleted it since: it counts as acknowledged, and the member is sent a gap in its place.
+        # Retention has deleted the message: it counts as acknowledged, and the member is sent a gap in its place.
         if entry is None:
             self.leases.ack(position)
             epoch = self._broker.log.epoch

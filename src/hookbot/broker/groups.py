@@ -19,7 +19,7 @@ from .positions import ConsumerState, Positions
 
 # Unacknowledged messages remembered for a group without members; those after them are read again when one joins.
 MAX_REMEMBERED = 1000
-# `ack_timeout` is in seconds: a lease ends within one more.
+# `ack_timeout` is in whole seconds: a lease ends at most one second late.
 TICK_S = 1.0
 
 
@@ -83,7 +83,7 @@ class Groups:
             self._positions.release(claim)
             raise
         leases = self._remembered(state, request) or Leases(start.position)
-        # Behind the start there are remembered messages: each that retention has deleted becomes a gap of its own.
+        # With remembered messages from before the start, no common gap: each one deleted meanwhile becomes its own gap.
         gap = start.gap if leases.floor >= start.position else None
         group = self._groups[id] = Group(self._positions, state, claim, leases, gap, request)
         self._nursery.start_soon(group.read_on_demand)

@@ -61,7 +61,7 @@ class NewestMessages:
         self._before = broker.head + 1
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """Next page backwards, of at most the messages asked for. Not cached: cached pages are all oldest first."""
+        """Next page, newest first, of at most the requested messages. Not cached: cached pages are oldest first."""
         if self._gap:
             gap, self._gap = self._gap, None
             return [gap]

@@ -43,9 +43,9 @@ class _Lane:
     holder: LeaseHolder | None = None
     leased: "dict[int, _Item]" = field(default_factory=dict)
     waiting: list[int] = field(default_factory=list)
-    """A heap of positions. May begin with messages acknowledged after their lease had ended."""
+    """Heap of positions. May begin with messages that were acknowledged after their lease had ended."""
     listed: int = 0
-    """Position under which it is in the heap of free lanes; 0 if it is not there."""
+    """Position that represents it in the heap of free lanes; 0 if it is not in the heap."""
 
 
 @dataclass(slots=True, eq=False)

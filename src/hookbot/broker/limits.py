@@ -8,25 +8,25 @@ class BrokerLimits:
     """Limits of a broker. Each bounds memory or the time that others wait, and loses no message when it is reached."""
 
     queue_bytes: int = 64 << 20
-    """Drafts that wait to be stored; further publishes are refused until there is room."""
+    """Size of the drafts that wait to be stored; further publishes are refused until there is room."""
     # A commit of this size takes a fraction of a second, and the first publish in it is answered with the last.
     batch_bytes: int = 8 << 20
-    """Drafts in one commit, or one submission if that is larger."""
+    """Size of the drafts in one commit, or of one submission if that is larger."""
 
     window_messages: int = 10_000
     """Newest messages kept in memory for all subscriptions; those further behind read the log."""
     window_bytes: int = 16 << 20
-    """Size of these, except that the newest one stays, however large: all listeners are sent it from memory."""
+    """Size of the window. The newest message stays, however large: all listeners are sent it from memory."""
 
     page_messages: int = 512
     """Messages read from the log at a time."""
     page_bytes: int = 512 << 10
-    """Size of these, or one message if that is larger."""
+    """Size of these messages, or of one message if that is larger."""
     cached_pages: int = 8
     """Pages kept in memory for all subscriptions that catch up."""
-    # Of messages only; the frames encoded from them take a few times as much.
+    # Counts messages only; the frames encoded from them take a few times as much.
     cached_bytes: int = 32 << 20
-    """Size of these, or one page if that is larger."""
+    """Size of the cached pages, or of one page if that is larger."""
 
     group_backlog: int = 10_000
-    """Messages of a group without a holder, such as those behind others of their topic, before it stops reading."""
+    """Messages of a group that wait for a member, for example behind others of their topic; then it reads no more."""

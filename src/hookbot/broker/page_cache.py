@@ -24,12 +24,12 @@ class _Page:
     reading: trio.Lock = field(default_factory=trio.Lock)
 
     def may_follow(self, wanted: TopicFilter, position: int) -> bool:
-        """True if the page contains the messages that follow a position, or is still being read and may."""
+        """True if the page contains the messages after a position, or is still being read and may contain them."""
         return self.wanted == wanted and self.after <= position and (self.end < 0 or position < self.end)
 
 
 class PageCache:
-    """Pages of a log that were read last."""
+    """Most recently read pages of a log."""
 
     def __init__(self, log: Log, limits: BrokerLimits | None = None) -> None:
         self._log = log
@@ -38,11 +38,11 @@ class PageCache:
 
     async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry], int]:
         """Next messages after a position, and the position up to which they reach. Raises `Unavailable`."""
-        # Subscriptions before the oldest message kept all continue with it: they share a page.
+        # Subscriptions before the oldest message kept all continue with that one, so they share a page.
         after = max(after, self._log.lost_up_to(wanted))
         while True:
             page = self._find(wanted, after)
-            # One reads, the others wait for it. If that one fails or is cancelled, the next of them reads.
+            # One task reads, the others wait for it. If it fails or is cancelled, the next one reads.
             async with page.reading:
                 if page.end < 0:
                     await self._load(page)

@@ -22,11 +22,13 @@ MAX_PER_PATH = 100
 # A crash sends again what was acknowledged in this time; shorter would cost a commit for nearly every acknowledgement.
 SAVE_INTERVAL_S = 0.1
 RETRY_INTERVAL_S = 1.0
+# Far shorter than retention usually keeps messages, so that an idle position is moved before it would have a gap.
 SWEEP_INTERVAL_S = 60.0
 # Publishes wait while a commit is written: thousands of positions are saved in several.
 SAVES_PER_COMMIT = 500
 DAY_US = 86_400_000_000
 UNUSED_US = 30 * DAY_US
+"""Time without a connection after which a cursor or group is deleted."""
 
 USED = "used "
 """Prefix of the saved cursor that stores the last use of a consumer, in seconds since 1970."""
@@ -141,7 +143,7 @@ class Positions:
     async def sweep(self) -> None:
         """Update every state: idle ones follow the head, and those unused for 30 days are deleted."""
         for state in tuple(self._states.values()):
-            # Deleted or moved while this was reading the log for another one.
+            # Deleted or moved while the log was being read for another state.
             if self._states.get(state.id) is not state:
                 continue
             if claim := self.claims.find(state.id):
@@ -170,7 +172,7 @@ class Positions:
             position, waiting = await self._next_after(state)
         except Unavailable:
             return
-        # While the log was read, it may have been moved, deleted or claimed; what that has set is newer.
+        # If the state was moved, deleted or claimed while the log was read, the result is outdated.
         if self._states.get(state.id) is state and not self.claims.find(state.id) and state.position == before:
             gap = self.broker.gap_after(state.id.wanted, before)
             state.position = before if gap else position

@@ -17,6 +17,7 @@ from ..log.retention import Retention
 from ..protocol.message import Draft
 from .limits import BrokerLimits
 
+# Retention may be a second late: more often would cost a commit for a few messages each time.
 TRIM_INTERVAL_S = 1.0
 
 logger = logging.getLogger(__package__)
@@ -92,9 +93,9 @@ class Writer:
                     with trio.move_on_at(next_trim):
                         await self._news.wait()
         finally:
-            # Also after a crash of the log: nobody waits for an answer that never comes.
+            # Also after a crash of the log, so that no publisher waits forever.
             self._closing = True
-            _fail(self._batch, Unavailable("the hub failed while it stored this; try again"))
+            _fail(self._batch, Unavailable("the hub failed while storing the message; try again"))
             _fail(self._queue, Unavailable("the hub is shutting down; try again"))
 
     async def _write_batch(self) -> None:
