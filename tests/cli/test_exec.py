@@ -123,7 +123,7 @@ async def test_a_command_may_publish_and_does_not_hear_itself(hub: TestHub) -> N
     async with running("exec", hub.url_for("/sub/a"), "--", "sh", "-c", publish) as process:
         await process.until("listening to")
         await hub.publish("a", b"1")
-        await process.until("came back in a circle")
+        await process.until("came back in a loop")
         assert await process.interrupted() == 130
     first, second = await hub.wait_for("a", 2)
     assert (first.hops, len(second.hops)) == ((), 1)

@@ -120,7 +120,7 @@ async def test_a_circle_of_forwards_ends(hub: TestHub) -> None:
         for process in processes:
             await process.until("listening to")
         await hub.publish("a", b"round")
-        await processes[0].until("came back in a circle")
+        await processes[0].until("came back in a loop")
     first, second = await hub.wait_for("a", 2)
     assert (first.hops, len(second.hops)) == ((), 2)
 

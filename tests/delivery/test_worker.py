@@ -266,7 +266,7 @@ async def test_what_is_not_wanted_and_what_went_in_a_circle_is_acknowledged_only
         scene.send(make(4, headers=(("hookbot-hops", "someone, me"),)))  # which a hub does not believe on unsafe topics
         await scene.end()
     assert (scene.work.done, sorted(scene.acked), scene.totals.skipped) == ([3], [1, 2, 3, 4], 3)
-    assert "circle" in caplog.text
+    assert "loop" in caplog.text
 
 
 async def test_a_gap_is_told_and_counted(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Addresses: the URL of a topic, parsed. No text that is made of one for people shows a token."""
+"""Addresses: the URL of a topic, parsed. Messages that show one never show its token."""
 
 from base64 import b64encode
 from collections.abc import Mapping

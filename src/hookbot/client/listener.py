@@ -26,6 +26,7 @@ MAX_BODY_BYTES = 34 << 20
 
 # The frame limit is for the JSON of a message: the worst body is of control characters, each written as \u0001.
 _CHARS_A_BYTE = 6
+# Room for the other fields: the heads of requests, which become headers, are limited to far less.
 _ENVELOPE_CHARS = 1 << 20
 
 
@@ -101,7 +102,7 @@ async def listen(
 
     Once entered, the subscription is active: no message published from now on is missed. Entering and iterating raise
     `Refused` (`Unauthorized`, `NotFound`, ...) if the hub refuses for good. After any other failure the client
-    reconnects, for ever, with growing delays, and resumes after the last message. Messages that cannot be recovered
+    reconnects forever, with growing delays, and resumes after the last message. Messages that cannot be recovered
     are reported by a `Gap` in their place. Cancelling is safe at any time. Further options of a subscription
     (``key=topic``, ``takeover=1``, ...) go into the query of the URL.
 

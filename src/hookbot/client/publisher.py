@@ -16,6 +16,7 @@ from .connect import reason_of
 from .errors import PASSING, retry_after
 from .http import TIMEOUT_S, RequestBody, encoded, end_to_end, open_client, refusal
 
+# Long enough for a hub to restart; after that, the caller has to decide.
 PATIENCE_S = 30.0
 
 _SET_HERE = frozenset({"authorization", "hookbot-hops", "idempotency-key"})

@@ -1,6 +1,6 @@
-"""Sessions: one subscription over as many connections as it takes, and the events of these connections.
+"""Sessions: one subscription over as many connections as needed, and the events of these connections.
 
-A session buffers no messages, beyond what the sockets hold: the hub waits for a slow listener, and rereads its log.
+A session buffers no messages beyond those in the sockets: the hub waits for a slow listener, and rereads its log.
 """
 
 import logging
@@ -18,7 +18,7 @@ from .errors import PASSING, OnlyRaw, retry_after
 from .progress import Progress
 from .websocket import Endpoint, HubConnection, open_connection
 
-# Acknowledgements of this time share a frame, which makes five times the throughput.
+# Acknowledgements within this time share a frame, for five times the throughput.
 ACK_PAUSE_S = 0.01
 # Values of max_unacked so small that the hub waits for each acknowledgement: these are not delayed.
 _FEW = frozenset("123456789")
@@ -30,7 +30,7 @@ logger = logging.getLogger(__package__)
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The subscription is active. `resumable` is False for a hub older than 1.0: its messages are lost if it breaks."""
+    """The subscription is active. `resumable` is False for a hub older than 1.0: messages sent while disconnected are lost."""
 
     address: str
     hub: str
@@ -124,7 +124,7 @@ class Session:
         self.subscribed.set()
 
     async def close(self) -> None:
-        """Send the last acknowledgement and close the connection in order. Cancelling cuts that short."""
+        """Send the last acknowledgement and perform the closing handshake. If cancelled, both may be incomplete."""
         self._closing = True
         if self._connection is not None:
             with suppress(HookbotError):

@@ -20,7 +20,9 @@ from .address import Address
 from .connect import open_stream
 from .timing import Timing
 
+# No hub answers a handshake with more.
 _MAX_RESPONSE_BYTES = 1 << 20
+# With the 4 KiB that are the default of trio-websocket, a backlog would take many more system calls.
 _RECEIVE_BYTES = 1 << 16
 # trio-websocket does not translate these errors of its parsers.
 _PROTOCOL_ERRORS = (h11.ProtocolError, wsproto.utilities.ProtocolError)

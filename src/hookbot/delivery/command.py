@@ -83,7 +83,7 @@ class CommandRunner:
             for copy in copies:
                 nursery.start_soon(copy.run)
             in_time = await self._wait(process)
-            # A process in the background may hold the pipes open for ever: do not wait for their end.
+            # A process in the background may hold the pipes open forever: do not wait for their end.
             for copy in copies:
                 copy.finish()
         if not in_time:

@@ -24,7 +24,7 @@ from ..version import __version__
 from .worker import Failed
 
 _UNIX = "unix:"
-# Of a response, to find the reason of a failure in.
+# Enough of a response to find the reason of a failure.
 _SHOWN_BYTES = 2000
 
 
@@ -65,7 +65,7 @@ class ForwardOptions:
     hop: str
     timeout_s: float = 30.0
     headers: Headers = field(default=(), repr=False)
-    """Added to those of the message, and replacing those of the same names."""
+    """Headers added to those of the message; they replace any of the same name."""
     keep_host: bool = False
     """Send the ``Host`` of the message instead of the target's."""
     once: bool = True

@@ -31,7 +31,7 @@ class Failed(Exception):
 Work = Callable[[Message, int], Awaitable[str]]
 """An attempt to handle a message; the number counts from 1. Returns a line for the log, or raises `Failed`.
 
-Nothing of it may continue after it is cancelled."""
+After a cancellation, nothing of it may continue in the background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Policy:
     """Rules of a worker: the messages that it handles, their order, and the number of attempts."""
 
     hop: str
-    """Name of this worker in the hops of messages. A message that already has it went in a circle, and is skipped."""
+    """Name of this worker in the hops of messages. A message that already has it is in a loop, and is skipped."""
     wanted: Callable[[Message], bool] = lambda message: True
     limit: int | None = None
     """Number of messages to handle before stopping."""
@@ -67,7 +67,7 @@ class Totals:
     failed: int = 0
     """Kept as dead letters."""
     skipped: int = 0
-    """Not wanted, superseded by a newer one, or gone in a circle."""
+    """Not wanted, superseded by a newer one, or in a loop."""
     gaps: int = 0
 
 
@@ -128,12 +128,14 @@ class Worker:
                 else:
                     self._skip(item)
         except HookbotError as error:
-            # Raised later: here it would cancel the messages in hand.
+            # Raised at the end of `run`: here it would cancel the messages in hand.
             self._end(error)
 
     def _is_to_be_handled(self, message: Message) -> bool:
         if self._policy.hop in _hops(message):
-            logger.warning("%s %s skipped: it was here before, and came back in a circle", message.topic, message.id)
+            logger.warning(
+                "%s %s skipped: it has passed through here before and came back in a loop", message.topic, message.id
+            )
             return False
         return self._policy.wanted(message)
 
@@ -183,14 +185,14 @@ class Worker:
             await self._wait(message, lane, failure, backoff.next_s(at_least_s=failure.retry_after_s))
 
     def _is_over(self, message: Message, lane: _Lane) -> bool:
-        """True if the message in hand is not to be attempted any more."""
+        """True if no further attempt is to be made at the message in hand."""
         if self._is_superseded(lane):
             self._skip(message)
             return True
         return self._leaving
 
     async def _wait(self, message: Message, lane: _Lane, failure: Failed, delay_s: float) -> None:
-        """Wait for the next attempt, or until there will be none."""
+        """Wait until the next attempt is due, or until none will be made."""
         if self._leaving or self._is_superseded(lane):
             return
         logger.warning("%s %s: %s; trying again in %.1f s", message.topic, message.id, failure, delay_s)
@@ -206,7 +208,7 @@ class Worker:
         except Failed as failure:
             return failure
         except HookbotError as error:
-            # The same for every message, so that the worker stops.
+            # It would be the same for every message, so the worker stops.
             self._end(error)
             return None
         logger.info("%s %s: %s", message.topic, message.id, outcome)
@@ -257,7 +259,7 @@ def hop_name(kind: str, *of: str) -> str:
 
 
 def _hops(message: Message) -> set[str]:
-    """Hops verified by the hub, and those that the header claims, as a circle may lead through unsafe topics."""
+    """Hops verified by the hub, and those that the header claims, since a loop may lead through unsafe topics."""
     return {*message.hops, *(hop.strip() for hop in (message.header("Hookbot-Hops") or "").split(","))}
 
 
