@@ -1,4 +1,4 @@
-"""The client of a hub: `listen` to a topic, `publish` to one. Runs on Trio; `hookbot.blocking` is the same for synchronous code.
+"""The client of a hub: `listen` to a topic, `publish` to one. Runs on Trio; `hookbot.blocking` needs no async.
 
 `listen` opens a `Session`, which keeps one subscription active over many connections (`websocket`) and records in
 `Progress` which messages were received and acknowledged. A `Publisher` posts over HTTP. Both parse the URL into an

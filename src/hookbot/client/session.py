@@ -30,7 +30,7 @@ logger = logging.getLogger(__package__)
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The subscription is active. `resumable` is False for a hub older than 1.0: messages sent while disconnected are lost."""
+    """The subscription is active. `resumable` is False for a hub older than 1.0, which cannot resume."""
 
     address: str
     hub: str
