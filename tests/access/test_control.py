@@ -3,6 +3,9 @@
 import tracemalloc
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from ipaddress import ip_network
 from itertools import product
 from typing import Any
 
@@ -10,10 +13,14 @@ import pytest
 
 from hookbot.access.admitted import AdmittedPublish, AdmittedSubscription
 from hookbot.access.authorizer import Authorizer
+from hookbot.access.client_address import TrustedProxies
 from hookbot.access.control import AccessControl
-from hookbot.access.rate_limits import Rate
+from hookbot.access.narrowed_tokens import NarrowedToken
+from hookbot.access.rate_limits import Rate, RateLimiter
+from hookbot.access.sources import Source, Sources
 from hookbot.access.tokens import Digest, make_token
 from hookbot.errors import (
+    BadSignature,
     BodyTooLarge,
     Forbidden,
     InvalidTopic,
@@ -24,10 +31,12 @@ from hookbot.errors import (
     Unauthorized,
     UpgradeRequired,
 )
-from hookbot.protocol.message import Draft, Once
+from hookbot.protocol.message import Draft, Headers, Once
 from hookbot.protocol.request import Request
+from hookbot.protocol.response import Response
 from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
-from support import KEY
+from hookbot.signatures import load_provider
+from support import KEY, SECRET
 
 OLD_KEY = "old key"
 I_UNDERSTAND = {"X-Hookbot-Unsafe-Is-Ok": UNSAFE_HEADER_VALUE}
@@ -399,3 +408,252 @@ def test_whoever_fails_too_often_is_told_to_wait_but_a_good_token_still_comes_in
     with pytest.raises(TooManyRequests):
         ask(access, "POST /pub/x", {"Authorization": "Basic !!!"})
     assert is_let_in(access, "POST /pub/x", basic(make_token(KEY, "/pub/x")))
+
+
+@pytest.mark.parametrize(("method", "path", "allowed"), [("GET", "/pub/x", "POST"), ("POST", "/sub/x", "GET")])
+def test_a_path_of_the_other_action_is_refused_with_the_method_that_it_allows(
+    access: AccessControl, method: str, path: str, allowed: str
+) -> None:
+    request = Request(method, path.encode(), ())
+
+    for admit in (access.admit_publish, partial(access.admit_subscription, websocket=True)):
+        with pytest.raises(MethodNotAllowed) as refused:
+            admit(request)
+        assert allowed in refused.value.allow
+
+
+# --- clients behind proxies
+
+
+def test_a_client_is_known_by_the_address_that_a_trusted_proxy_saw() -> None:
+    access = make_access(proxies=TrustedProxies.parse("10.0.0.0/8"))
+    headers = (("X-Forwarded-For", "203.0.113.9, 198.51.100.7"),)
+
+    assert access.resolve_client(Request("GET", b"/", headers, client="10.0.0.1")).client == "198.51.100.7"
+    assert access.resolve_client(Request("GET", b"/", headers, client="192.0.2.1")).client == "192.0.2.1"
+
+
+# --- rates
+
+
+def test_a_client_that_publishes_too_often_is_refused_and_others_are_not() -> None:
+    access = make_access(publishes=Rate(2, 60))
+    for _ in range(2):
+        publish(access, "POST /unsafe/pub/x")
+
+    with pytest.raises(TooManyRequests, match="too many publishes"):
+        publish(access, "POST /unsafe/pub/x")
+
+    assert access.admit_publish(Request("POST", b"/unsafe/pub/x", (), client="192.0.2.2"))
+
+
+def test_a_publish_without_a_good_token_does_not_count() -> None:
+    access = make_access(publishes=Rate(1, 60))
+    for _ in range(3):
+        assert not is_let_in(access, "POST /pub/x", basic("nonsense"))
+
+    assert publish(access, "POST /pub/x", basic(make_token(KEY, "/")))
+
+
+def test_the_same_head_is_admitted_again_and_counted() -> None:
+    access = make_access(publishes=Rate(2, 60))
+    admitted = publish(access, "POST /unsafe/pub/x")
+
+    assert access.admits_again(admitted)
+    with pytest.raises(TooManyRequests):
+        access.admits_again(admitted)
+
+
+def test_the_same_head_is_decided_anew_after_a_reload_and_after_its_token_has_expired() -> None:
+    access = make_access()
+    admitted = publish(access, "POST /unsafe/pub/x")
+
+    assert not access.admits_again(replace(admitted, expires_s=access.now_s))
+    assert access.admits_again(replace(admitted, expires_s=access.now_s + 1))
+    access.adopt(make_access())
+    assert not access.admits_again(admitted)
+
+
+# --- sources
+
+
+def source(provider: str = "github", topic: str = "/unsafe/acme/", **options: Any) -> Source:
+    return Source(topic, load_provider(provider), [SECRET], **options)
+
+
+def test_a_source_is_found_and_limits_the_body_further() -> None:
+    access = make_access(sources=Sources([source(max_body_bytes=10)]), max_body_bytes=1000)
+
+    admitted = publish(access, "POST /unsafe/pub/acme/x", {"Content-Length": "10"})
+
+    assert (admitted.source, admitted.max_body_bytes) == (source(max_body_bytes=10), 10)
+    with pytest.raises(BodyTooLarge, match="10 bytes"):
+        ask(access, "POST /unsafe/pub/acme/x", {"Content-Length": "11"})
+
+
+def test_a_client_that_is_none_of_a_sources_senders_is_refused() -> None:
+    access = make_access(sources=Sources([source(allow_from=(ip_network("203.0.113.0/24"),))]))
+
+    with pytest.raises(Forbidden):
+        ask(access, "POST /unsafe/pub/acme/x")
+
+
+@pytest.mark.parametrize(
+    ("headers", "delivery"), [((), ""), ((("X-GitHub-Delivery", "0b989ba4"),), " (delivery '0b989ba4')")]
+)
+def test_a_failed_signature_is_logged_and_too_many_are_refused(
+    caplog: pytest.LogCaptureFixture, headers: Headers, delivery: str
+) -> None:
+    access = make_access(failures=Rate(2, 60))
+    request = Request("POST", b"/unsafe/pub/acme/x", headers, client="192.0.2.1")
+
+    access.count_failure(request, "/unsafe/acme/x", source(), BadSignature("no signature"))
+    access.count_failure(request, "/unsafe/acme/x", None, BadSignature("no signature"))
+
+    assert caplog.messages == [f"refused a request on /unsafe/acme/x{delivery} that is not from github: no signature"]
+    with pytest.raises(TooManyRequests, match="without a valid token or signature"):
+        access.count_failure(request, "/unsafe/acme/x", source(), BadSignature("no signature"))
+
+
+def test_a_source_that_publishes_too_often_is_refused() -> None:
+    access, limited = make_access(), source(publishes=RateLimiter(Rate(1, 60)))
+    access.count_genuine(None)
+    access.count_genuine(source())
+    access.count_genuine(limited)
+
+    with pytest.raises(TooManyRequests, match="too many publishes"):
+        access.count_genuine(limited)
+
+
+# --- challenges by GET (Dropbox asks for ``challenge`` back, Meta only with its verify token)
+
+
+def challenge(access: AccessControl, target: str, headers: Mapping[str, str] = {}) -> Response | None:
+    return access.respond_to_challenge(Request("GET", target.encode(), tuple(headers.items()), client="192.0.2.1"))
+
+
+def test_a_challenge_is_answered_where_a_publish_would_be_admitted() -> None:
+    access = make_access(
+        sources=Sources([source("dropbox"), source("dropbox", topic="safe/")]), unsafe_prefixes=["acme/"]
+    )
+
+    answer = challenge(access, "/unsafe/pub/acme/x?challenge=abc")
+
+    assert answer
+    assert answer.body == b"abc"
+    with pytest.raises(Unauthorized):
+        challenge(access, "/pub/safe/x?challenge=abc")
+    assert challenge(access, "/pub/safe/x?challenge=abc", basic(make_token(KEY, "/")))
+
+
+@pytest.mark.parametrize(
+    "target", ["/sub/x?challenge=abc", "/unsafe/pub/other?challenge=abc", "/unsafe/pub/acme/x", "/hub?challenge=abc"]
+)
+def test_a_get_that_is_no_challenge_is_left_to_others(target: str) -> None:
+    assert challenge(make_access(sources=Sources([source("dropbox")])), target) is None
+
+
+def test_a_challenge_at_an_unsafe_topic_that_does_not_exist_is_refused() -> None:
+    access = make_access(sources=Sources([source("dropbox")]), unsafe_prefixes=["other/"])
+
+    with pytest.raises(NotFound):
+        challenge(access, "/unsafe/pub/acme/x?challenge=abc")
+
+
+def test_a_challenge_that_fails_counts_as_a_failure() -> None:
+    meta = Source("/unsafe/acme/", load_provider("meta", {"verify_token": "right"}), [SECRET])
+    access = make_access(sources=Sources([meta]), failures=Rate(1, 60))
+    asked = "/unsafe/pub/acme/x?hub.mode=subscribe&hub.challenge=abc&hub.verify_token="
+
+    assert challenge(access, f"{asked}right")
+    with pytest.raises(BadSignature):
+        challenge(access, f"{asked}wrong")
+    with pytest.raises(TooManyRequests):
+        challenge(access, f"{asked}wrong")
+
+
+# --- operators
+
+
+def test_an_operator_needs_a_token_for_the_path() -> None:
+    access = make_access()
+    for path in ("/hookbot/v1/cursors/", "/metrics"):
+        headers = basic(make_token(KEY, path))
+        access.admit_operator(Request("GET", path.encode(), tuple(headers.items())))
+        with pytest.raises(Unauthorized):
+            access.admit_operator(Request("GET", path.encode(), ()))
+
+
+# --- what a token shows
+
+
+def narrowed(caveat: str) -> dict[str, str]:
+    name, _, value = caveat.partition("=")
+    return basic(str(NarrowedToken.of(make_token(KEY, "/"), "/").narrow(name, value)))
+
+
+def test_a_token_without_history_does_not_show_stored_messages_to_an_operator(access: AccessControl) -> None:
+    request = Request("GET", b"/hookbot/v1/messages/abcdefgh-000000000000001", tuple(narrowed("live=1").items()))
+
+    with pytest.raises(Unauthorized):
+        access.admit_operator(request)
+
+    live_only = AccessControl(Authorizer([KEY], live_only=["sha1"]), clock_us=lambda: 0)
+    plain = Request("GET", request.target, tuple(basic(make_token(KEY, "/")).items()))
+    with pytest.raises(Forbidden, match="new messages only"):
+        live_only.admit_operator(plain)
+
+
+@pytest.mark.parametrize(
+    ("caveat", "query"),
+    [
+        ("cursor=deploy", ""),
+        ("cursor=deploy", "?cursor=other"),
+        ("since=1700000001", ""),
+        ("since=1600000000", "?cursor=deploy"),
+        ("live=1", "?group=deploy"),
+        ("live=1", "?since=all"),
+        ("live=1", "?follow=0"),
+    ],
+)
+def test_a_subscription_that_wants_more_than_its_token_shows_is_refused(
+    access: AccessControl, caveat: str, query: str
+) -> None:
+    headers = {**narrowed(caveat), "Sec-WebSocket-Protocol": "hookbot.v1"}
+
+    with pytest.raises(Forbidden):
+        ask(access, f"GET /sub/x{query}", headers)
+
+
+def test_a_client_that_resumes_without_history_starts_with_what_is_new(access: AccessControl) -> None:
+    admitted = ask(access, "GET /sub/x?since=abcdefgh-000000000000001", narrowed("live=1"))
+
+    assert isinstance(admitted, AdmittedSubscription)
+    assert admitted.request.since is None
+    assert admitted.grant.live_only
+
+
+# --- reload
+
+
+def test_a_reload_replaces_every_rule_but_the_size_of_bodies() -> None:
+    access = make_access(max_body_bytes=1000)
+    new = make_access(
+        keys=["new key"],
+        sources=Sources([source(allow_from=(ip_network("203.0.113.0/24"),))]),
+        proxies=TrustedProxies(count=1),
+        unsafe_prefixes=["acme/"],
+        max_body_bytes=1,
+    )
+
+    access.adopt(new)
+
+    assert is_let_in(access, "POST /pub/x", basic(make_token("new key", "/")))
+    assert not is_let_in(access, "POST /pub/x", basic(make_token(KEY, "/")))
+    with pytest.raises(Forbidden):
+        ask(access, "POST /unsafe/pub/acme/x")
+    with pytest.raises(NotFound):
+        ask(access, "POST /unsafe/pub/other")
+    forwarded = Request("GET", b"/", (("X-Forwarded-For", "203.0.113.9"),), client="192.0.2.1")
+    assert access.resolve_client(forwarded).client == "203.0.113.9"
+    assert publish(access, "POST /pub/x", basic(make_token("new key", "/"))).max_body_bytes == 1000

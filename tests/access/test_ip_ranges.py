@@ -94,6 +94,12 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, text: str) -> None:
         read_ranges(path)
 
 
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"ranges\.json cannot be written"):
+        write_ranges(tmp_path / "file" / "ranges.json", {})
+
+
 def test_a_network_that_is_none_is_told() -> None:
     with pytest.raises(ConfigError):
         networks_of({"acme": RangeList("", "", ("192.0.2.1/24",))})

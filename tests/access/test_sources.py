@@ -180,3 +180,16 @@ def test_nothing_is_fetched_for_a_sender_unless_that_is_allowed() -> None:
         assert isinstance(source.provider, AwsSns)
         source.provider.cache.update(SNS.published())
         assert verify(source, request).confirm_url == found
+
+
+def test_a_challenge_is_answered_only_if_it_is_signed() -> None:
+    body = b'{"type": "url_verification", "challenge": "3eZbrw1aB"}'
+    source = make_source(provider="slack")
+
+    response = source.handshake(signed("slack", body), now_s=NOW_S)
+
+    assert response
+    assert response.body == b"3eZbrw1aB"
+    assert source.handshake(signed("slack", b"{}"), now_s=NOW_S) is None
+    with pytest.raises(BadSignature):
+        source.handshake(signed("slack", body, secret="another"), now_s=NOW_S)

@@ -3,13 +3,15 @@
 import hashlib
 import hmac
 import json
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.access.tokens import DIGESTS, Digest, make_token, opening_paths
+from hookbot.access.tokens import DIGESTS, Digest, find_opening, find_tokens, make_token, opening_paths
+from hookbot.protocol.request import Request
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/tokens.json").read_text())["vectors"]
 PATHS = st.lists(st.sampled_from(["pub", "sub", "unsafe", "x", "foo"]), max_size=6).map(
@@ -66,3 +68,70 @@ def test_a_token_opens_what_is_beneath_it_with_or_without_pub_or_sub(path: str) 
         if end == len(whole) or whole[end - 1] == "/"
     }
     assert set(opening_paths(path)) == expected
+
+
+# --- tokens of a request
+
+
+def request(*headers: tuple[str, str], target: str = "/sub/x", method: str = "GET") -> Request:
+    return Request(method, target.encode(), headers)
+
+
+def basic(user: str) -> str:
+    return b64encode(f"{user}:password".encode("latin-1")).decode()
+
+
+@pytest.mark.parametrize(
+    ("authorization", "tokens"),
+    [
+        ("Bearer abc", ["abc"]),
+        ("bearer   abc ", ["abc"]),
+        (f"Basic {basic('abc')}", ["abc"]),
+        ("BASIC " + basic("\xe9"), ["\xe9"]),
+        (f"Basic {basic('')}", [""]),
+        ("Basic !!!", []),
+        ("Basic YWJ", []),
+        ("Digest abc", []),
+        ("abc", []),
+        ("", []),
+    ],
+)
+def test_a_token_is_found_in_the_authorization(authorization: str, tokens: list[str]) -> None:
+    assert find_tokens(request(("Authorization", authorization))) == tokens
+
+
+def test_a_browser_sends_its_token_as_a_subprotocol_beside_others() -> None:
+    upgrade = request(("Sec-WebSocket-Protocol", "hookbot.v1, hookbot.token.abc, hookbot.token.def"))
+
+    assert find_tokens(upgrade) == ["abc", "def"]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "tokens"),
+    [
+        ("GET", "/sub/x?token=abc", ["abc"]),
+        ("GET", "/sub/x?since=all&token=a%62c", ["abc"]),
+        ("GET", "/sub/x?mytoken=abc", [""]),
+        ("POST", "/pub/x?token=abc", []),
+    ],
+)
+def test_only_a_get_sends_its_token_in_the_query(method: str, target: str, tokens: list[str]) -> None:
+    assert find_tokens(request(target=target, method=method)) == tokens
+
+
+# --- the path that a token opens
+
+
+@pytest.mark.parametrize("digest", DIGESTS)
+def test_a_token_opens_what_is_beneath_the_path_that_it_was_made_for(digest: Digest) -> None:
+    token = make_token("key", "/sub/a/", digest)
+
+    assert find_opening(token, "key", "/sub/a/b", DIGESTS) == "/sub/a/"
+    assert find_opening(token, "key", "/sub/b", DIGESTS) is None
+    assert find_opening(token, "another key", "/sub/a/b", DIGESTS) is None
+    assert find_opening(token, "key", "/sub/a/b", DIGESTS.keys() - {digest}) is None
+
+
+@pytest.mark.parametrize("token", ["", "abc", "\xe9" * 40, "\ud800" * 40, "0" * 41])
+def test_what_is_no_token_opens_nothing(token: str) -> None:
+    assert find_opening(token, "key", "/sub/a", DIGESTS) is None

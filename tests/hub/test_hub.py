@@ -1,11 +1,13 @@
-"""A whole hub in a process of its own: under attack, out of files, in a storm, at its end."""
+"""A whole hub, in a process of its own (under attack, out of files, in a storm, at its end) and in this one."""
 
+import logging
 import os
 import random
 import resource
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -16,10 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trustme
 from websockets.sync.client import ClientConnection, connect
 
+from hookbot.access.active_subscriptions import ActiveSubscriptions
+from hookbot.access.authorizer import Authorizer, Grant
+from hookbot.access.tokens import make_token
+from hookbot.errors import ConfigError
+from hookbot.hub.config import Config
+from hookbot.hub.hub import RELOAD, SWEEP_BATCH, run_hub, sweep_subscriptions
 from support import GUARD_S, KEY
 from support.clients import basic, handshake, post
+from support.hubs import configured, open_whole_hub
 
 SECOND = 100  # of a process's time, as /proc counts it
 MIB = 1 << 20
@@ -315,3 +326,97 @@ def test_nothing_that_clients_send_ends_the_hub_spins_it_or_fills_it(hub: Hub) -
     said = hub.stop()
     assert "Traceback" not in said
     assert " failed" not in said
+
+
+# --- in this process
+
+
+async def test_a_hub_publishes_on_the_fast_path_and_in_the_app(tmp_path: Path, ways: dict[str, Any]) -> None:
+    async with open_whole_hub(tmp_path, **ways) as hub:
+        answer = await hub.post("/pub/x", b"hello", token=make_token(KEY, "/pub/x"))
+        # An operator's path is handed over to the app.
+        status = await hub.http.get("/status", headers={"Authorization": f"Bearer {make_token(KEY, '/')}"})
+
+        assert (answer.status_code, status.status_code) == (200, 200)
+        assert [message.body for message in await hub.stored()] == [b"hello"]
+        assert hub.running.url == f"http://127.0.0.1:{hub.port}"
+
+
+async def test_a_hub_with_a_certificate_speaks_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    certificate, key = tmp_path / "hub.crt", tmp_path / "hub.key"
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+
+    async with open_whole_hub(tmp_path, client={"verify": context}, tls_certificate=certificate, tls_key=key) as hub:
+        assert hub.running.url.startswith("https://127.0.0.1:")
+        assert (await hub.post("/unsafe/pub/x")).status_code == 200
+
+
+async def test_a_log_on_disk_has_its_messages_after_a_restart(tmp_path: Path) -> None:
+    async with open_whole_hub(tmp_path, store="sqlite:") as hub:
+        await hub.post("/unsafe/pub/x", b"kept")
+
+    async with open_whole_hub(tmp_path, store="sqlite:") as hub:
+        assert [message.body for message in await hub.stored()] == [b"kept"]
+
+
+async def test_a_store_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a store is 'sqlite:' or 'memory:', not 'redis:'"):
+        async with open_whole_hub(tmp_path, store="redis:"):
+            pass
+
+
+async def test_an_address_that_another_process_uses_is_refused_before_the_log_is_opened(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=f"the hub cannot listen on '{address}'"):
+            async with open_whole_hub(tmp_path, store="sqlite:", bind=address):
+                pass
+
+    assert not (tmp_path / "hookbot.sqlite3").exists()
+
+
+async def test_a_sweep_of_very_many_subscriptions_lets_others_run_meanwhile() -> None:
+    active = ActiveSubscriptions(Authorizer(["key"]), clock_us=lambda: 0)
+    turns, ended_in_turn = 0, list[int]()
+    for number in range(3 * SWEEP_BATCH):
+        active.add(Grant("a key that is gone", expires_s=1), number, lambda: ended_in_turn.append(turns))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sweep_subscriptions, active, 0)
+        while len(ended_in_turn) < 3 * SWEEP_BATCH:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+
+    assert ended_in_turn[0] < ended_in_turn[-1]
+
+
+@pytest.mark.skipif(not RELOAD, reason="this system has no SIGHUP")
+async def test_a_hub_reloads_at_sighup_survives_a_broken_configuration_and_ends_at_sigterm(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    signals = [signal.SIGHUP, signal.SIGHUP, signal.SIGTERM]
+    config = configured(tmp_path)
+
+    def send_next(_: object = None) -> None:
+        os.kill(os.getpid(), signals.pop(0))
+
+    def reread() -> Config:
+        send_next()
+        if signals:
+            return config
+        raise ConfigError("hookbot.toml:1: this is broken")
+
+    with caplog.at_level(logging.INFO, "hookbot"), trio.fail_after(GUARD_S):
+        await run_hub(config, send_next, reread)
+
+    assert signals == []
+    assert [message for message in caplog.messages if "configuration" in message] == [
+        "the configuration was reloaded",
+        "reload failed, the hub keeps its configuration: hookbot.toml:1: this is broken",
+    ]

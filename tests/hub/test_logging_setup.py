@@ -2,27 +2,16 @@
 
 import json
 import logging
-import subprocess
-import sys
 from base64 import b64encode
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
 import trio
 
 from hookbot.access.tokens import make_token
-from hookbot.hub.logging_setup import JsonFormatter, TextFormatter
+from hookbot.hub.logging_setup import JsonFormatter, TextFormatter, set_up_logging
 from hookbot.testing import KEY, open_test_hub
-
-SAY = """
-import logging
-from hookbot.access.tokens import make_token
-from hookbot.hub.logging_setup import set_up_logging
-set_up_logging({form!r}, {level!r})
-for name in ("hookbot.x", "somebody.else"):
-    for level in (logging.DEBUG, logging.INFO, logging.WARNING):
-        logging.getLogger(name).log(level, "%s said", name)
-"""
 
 
 def record(message: str, error: ValueError | None = None) -> logging.LogRecord:
@@ -43,15 +32,21 @@ def test_a_record_is_one_line_of_json() -> None:
     assert fields["exception"].endswith("ValueError: x\ny")
 
 
-def say(form: str, level: str) -> list[str]:
-    script = SAY.format(form=form, level=level)
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert said.stdout == ""
-    return said.stderr.splitlines()
+def say(form: Literal["text", "json"], level: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines on standard error, after hookbot and a library have logged something on each level."""
+    set_up_logging(form, level)
+    for name in ("hookbot.x", "somebody.else"):
+        for number in (logging.DEBUG, logging.INFO, logging.WARNING):
+            logging.getLogger(name).log(number, "%s said", name)
+    said = capsys.readouterr()
+    assert said.out == ""
+    return said.err.splitlines()
 
 
-def test_the_log_is_text_on_standard_error_and_others_only_say_what_is_wrong() -> None:
-    lines = say("text", "info")
+def test_the_log_is_text_on_standard_error_and_others_only_say_what_is_wrong(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = say("text", "info", capsys)
     assert [line.split()[2:] for line in lines] == [
         ["INFO", "hookbot.x:", "hookbot.x", "said"],
         ["WARNING", "hookbot.x:", "hookbot.x", "said"],
@@ -59,8 +54,8 @@ def test_the_log_is_text_on_standard_error_and_others_only_say_what_is_wrong() -
     ]
 
 
-def test_the_log_is_json_on_request_from_any_level_on() -> None:
-    fields = [json.loads(line) for line in say("json", "debug")]
+def test_the_log_is_json_on_request_from_any_level_on(capsys: pytest.CaptureFixture[str]) -> None:
+    fields = [json.loads(line) for line in say("json", "debug", capsys)]
     assert [(each["level"], each["message"]) for each in fields] == [
         ("debug", "hookbot.x said"),
         ("info", "hookbot.x said"),

@@ -87,6 +87,12 @@ def test_all_who_start_at_once_have_the_same_secret(tmp_path: Path) -> None:
             assert [path.name for path in directory.iterdir()] == ["key"]
 
 
+def test_a_secret_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="the secret cannot be written to"):
+        find_secret(None, NAME, {}, tmp_path / "file" / "state" / "key")
+
+
 def test_who_may_not_make_a_secret_is_told_that_there_is_none(kept_in: Path) -> None:
     with pytest.raises(ConfigError, match="key"):
         find_secret(None, NAME, {}, kept_in, make=False)

@@ -1,20 +1,30 @@
 """Sections of sources: what each says, and what is wrong with it."""
 
 from contextlib import suppress
-from hashlib import sha256
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hookbot.access.ip_ranges import RangeList, write_ranges
 from hookbot.access.rate_limits import Rate
 from hookbot.access.sources import Source
-from hookbot.errors import ConfigError, Forbidden
-from hookbot.hub.config_file import Mistakes
-from hookbot.hub.sections import SOURCE_KEYS, parse_source
+from hookbot.errors import ConfigError
+from hookbot.hub.config import RANGES_FILE, Config
+from hookbot.hub.config_file import ConfigFile, Mistakes
+from hookbot.hub.secret_store import StoredSecret
+from hookbot.hub.sections import (
+    SOURCE_KEYS,
+    needs_github_secret,
+    parse_source,
+    read_routers,
+    read_sources,
+    unless_wrong,
+)
+from hookbot.log.retention import Retention
 from hookbot.signatures import load_provider, provider_names
 
 SECRET = "the secret of the tests, not too short"
@@ -161,17 +171,123 @@ def test_whatever_a_section_says_it_is_a_source_or_a_mistake(name: str, section:
         parse_source({**SECTION, "provider": name, **section}, resolve, RANGES)
 
 
-def test_a_source_may_ask_for_a_certificate(certificate: Any) -> None:
-    der = certificate.public_bytes(Encoding.DER)
-    fingerprint = sha256(der).hexdigest()
-    subject = certificate.subject.rfc4514_string()
-    assert "CN=robot" in subject
-    colons = ":".join(fingerprint[n : n + 2] for n in range(0, 64, 2)).upper()
-    for told in (fingerprint, colons, subject):
-        source = parse(certificates=["CN=another", told])
-        source.check_sender("192.0.2.1", der)
-        with pytest.raises(Forbidden):
-            source.check_sender("192.0.2.1", None)
-    for other in ("CN=robot", "CN=another", "ab" * 32):
-        with pytest.raises(Forbidden):
-            parse(certificates=[other]).check_sender("192.0.2.1", der)
+def test_a_certificate_is_told_by_its_fingerprint_or_subject_however_it_is_written() -> None:
+    fingerprint = "ab" * 31 + "cd"
+    with_colons = ":".join(fingerprint[n : n + 2] for n in range(0, 64, 2)).upper()
+    source = parse(certificates=[fingerprint, with_colons, "CN=robot,O=Acme"])
+    assert source.certificates == [fingerprint, fingerprint, "CN=robot,O=Acme"]
+
+
+# --- the sections of a configuration
+
+
+def configured(text: str, tmp_path: Path, **options: Any) -> Config:
+    path = tmp_path / "hookbot.toml"
+    path.write_text(text)
+    return Config(key=StoredSecret("key"), data_dir=tmp_path, file=ConfigFile.read(path), **options)
+
+
+SOURCE = f'[[sources]]\ntopic = "/unsafe/acme/"\nprovider = "stripe"\nsecrets = ["{SECRET}"]\n'
+
+
+def sources(text: str, tmp_path: Path, **options: Any) -> list[Source]:
+    return unless_wrong(read_sources(configured(text, tmp_path, **options)))
+
+
+def told(text: str, tmp_path: Path, **options: Any) -> list[str]:
+    """What is wrong with the sources, without the path of the file."""
+    with pytest.raises(ConfigError) as caught:
+        sources(text, tmp_path, **options)
+    return [line.replace(str(tmp_path), "").removeprefix("/hookbot.toml") for line in str(caught.value).splitlines()]
+
+
+def test_sources_are_read_in_their_order(tmp_path: Path) -> None:
+    found = sources(SOURCE + SOURCE.replace("acme", "other"), tmp_path)
+    assert [source.topic for source in found] == ["/unsafe/acme/", "/unsafe/other/"]
+
+
+def test_every_mistake_in_every_section_is_told_with_its_line(tmp_path: Path) -> None:
+    wrong = SOURCE.replace('"stripe"', '"githup"') + "url = 5\n" + SOURCE.replace("acme/", "a//b")
+    assert [line.split(" ")[0] for line in told(wrong, tmp_path)] == [":3:", ":5:", ":7:"]
+
+
+def test_two_sources_of_one_topic_are_refused(tmp_path: Path) -> None:
+    assert told(SOURCE + SOURCE, tmp_path) == [":6: there is another source for '/unsafe/acme/'"]
+
+
+def test_certificates_need_an_authority(tmp_path: Path) -> None:
+    text = SOURCE + 'certificates = ["CN=robot"]\n'
+    [line] = told(text, tmp_path)
+    assert line.startswith(":5: the hub only asks for client certificates")
+    [source] = sources(text, tmp_path, tls_client_authorities=tmp_path / "authorities.pem")
+    assert source.certificates == ["CN=robot"]
+
+
+def test_a_signature_must_not_be_good_for_longer_than_repeats_are_recognised(tmp_path: Path) -> None:
+    text = SOURCE + "max_age = 120\n"
+    assert sources(text, tmp_path, retention=Retention(dedup_s=240))
+    [line] = told(text, tmp_path, retention=Retention(dedup_s=239))
+    assert line.startswith(":5: with this max_age a signature is valid for 240 seconds")
+
+
+def test_networks_of_published_lists_are_known_by_name(tmp_path: Path) -> None:
+    text = SOURCE + 'allow_from = ["github"]\n'
+    assert len(told(text, tmp_path)) == 1
+    write_ranges(tmp_path / RANGES_FILE, {"github": RangeList("", "", ("192.0.2.0/24",))})
+    [source] = sources(text, tmp_path)
+    assert source.allow_from == (ip_network("192.0.2.0/24"),)
+
+
+def test_a_damaged_file_of_networks_is_told(tmp_path: Path) -> None:
+    (tmp_path / RANGES_FILE).write_text("{")
+    [line] = told(SOURCE, tmp_path)
+    assert "update-ranges" in line
+
+
+def test_a_github_router_makes_its_topic_take_signed_deliveries_only(tmp_path: Path) -> None:
+    text = f'[routers.github]\nsecrets = ["{SECRET}"]\n[routers.mine]\nrouter = "github"\nhost = "git.example"\n'
+    found = sources(text, tmp_path, routers=("github", "mine", "unknown"), github_secrets=(StoredSecret("of the hub"),))
+    assert {source.topic: source.secrets for source in found} == {
+        "/unsafe/github.com/": [SECRET],
+        "/unsafe/git.example/": ["of the hub"],
+    }
+
+
+def test_a_github_router_without_any_secret_has_no_source(tmp_path: Path) -> None:
+    assert sources("", tmp_path, routers=("github",)) == []
+
+
+def test_a_secret_of_a_github_router_that_is_not_there_is_told(tmp_path: Path) -> None:
+    text = '[routers.github]\nsecrets = ["env:NOBODY_SET_THIS"]\n'
+    [line] = told(text, tmp_path, routers=("github",))
+    assert line.startswith(":2: the environment variable NOBODY_SET_THIS is not set")
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [("", True), ('[routers.github]\nsecrets = ["x"]', False), ('[routers.github]\nhost = "git.example"', True)],
+)
+def test_a_github_router_without_secrets_of_its_own_needs_one_of_the_hub(
+    tmp_path: Path, text: str, needed: bool
+) -> None:
+    config = configured(text, tmp_path, routers=("github",))
+    assert needs_github_secret(config.routers, config.file.routers) is needed
+    assert not needs_github_secret((), config.file.routers)
+
+
+def test_a_github_router_gets_the_secrets_of_the_hub_unless_it_has_its_own(tmp_path: Path) -> None:
+    config = configured("", tmp_path, routers=("github",), github_secrets=(StoredSecret("of the hub"),))
+    [spec] = unless_wrong(read_routers(config))
+    assert spec.name == "github"
+
+    [spec] = unless_wrong(read_routers(configured("", tmp_path, routers=("github",))))
+    assert spec.name == "github"
+
+
+def test_what_is_wrong_with_a_router_is_told_with_the_line_of_its_section(tmp_path: Path) -> None:
+    config = configured('[routers.github]\ntime_limit = "long"\n', tmp_path, routers=("github", "no name"))
+    with pytest.raises(ConfigError) as caught:
+        unless_wrong(read_routers(config))
+    first, second = str(caught.value).splitlines()
+    assert "hookbot.toml:1: " in first
+    assert "'no name'" in second

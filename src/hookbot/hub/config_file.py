@@ -13,7 +13,6 @@ from typing import Any
 from ..errors import ConfigError
 
 _HEADER = re.compile(r"\s*\[+\s*([^\]]*?)\s*\]")
-_SYNTAX_ERROR = re.compile(r"(.*?) \(at (?:line ([0-9]+), column [0-9]+|end of document)\)")
 _KINDS = {str: "a string", int: "an integer", bool: "true or false", list: "a list", dict: "a table"}
 _REQUIRED = object()
 
@@ -121,10 +120,10 @@ def kind_of(value: Any) -> str:
 
 
 def _syntax_error(path: Path, text: str, reason: str) -> ConfigError:
-    match = _SYNTAX_ERROR.fullmatch(reason)
-    if match is None:
-        return ConfigError(f"{path}: {reason}")
-    return ConfigError(f"{path}:{match[2] or len(text.splitlines())}: {match[1]}")
+    # tomllib says "(at line 1, column 2)" or "(at end of document)".
+    problem, _, place = reason.partition(" (at ")
+    line = re.match(r"line ([0-9]+)", place)
+    return ConfigError(f"{path}:{line[1] if line else len(text.splitlines())}: {problem}")
 
 
 def _are_tables(value: Any, kind: type) -> bool:

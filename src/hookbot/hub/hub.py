@@ -70,9 +70,7 @@ async def run_hub(config: Config, started: Callable[[RunningHub], None], reread:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *RELOAD) as signals:
         async with open_hub(config) as hub:
             started(hub)
-            async for signum in signals:
-                if signum not in RELOAD:
-                    return
+            while await anext(signals) in RELOAD:
                 try:
                     hub.reload(reread())
                 except ConfigError as error:
@@ -107,7 +105,7 @@ async def open_hub(
         open_routers(broker, specs, resolve_secret) as routers,
         trio.open_nursery() as background,
     ):
-        background.start_soon(_sweep_subscriptions, access.active, sweep_interval_s)
+        background.start_soon(sweep_subscriptions, access.active, sweep_interval_s)
         services = _services(config, access, broker, consumers, routers)
         server = Server(create_app(services), connection_limits(config))
         async with trio.open_nursery() as connections:
@@ -165,18 +163,19 @@ def bind(address: str) -> socket.socket:
         raise ConfigError(f"the hub cannot listen on {address!r}: {error}") from None
 
 
-@asynccontextmanager
-async def _closing(sock: socket.socket) -> AsyncIterator[socket.socket]:
-    with sock:
-        yield sock
-
-
-async def _sweep_subscriptions(active: ActiveSubscriptions, interval_s: float) -> None:
+async def sweep_subscriptions(active: ActiveSubscriptions, interval_s: float) -> None:
+    """End subscriptions whose token has expired or is revoked, once in each interval, until cancelled."""
     while True:
         await trio.sleep(interval_s)
         for n, _ in enumerate(active.sweep(), 1):
             if n % SWEEP_BATCH == 0:
                 await trio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def _closing(sock: socket.socket) -> AsyncIterator[socket.socket]:
+    with sock:
+        yield sock
 
 
 def _serve_soon(connections: trio.Nursery, server: Server, sock: socket.socket, prefix: bytes) -> None:
