@@ -16,9 +16,9 @@ class Backoff:
     reconnect at the same moment after their hub restarts; a single client needs less.
     """
 
-    def __init__(self, shortest_s: float | None = None, longest_s: float | None = None, *, spread: float = 1.0) -> None:
-        self._shortest_s = SHORTEST_S if shortest_s is None else shortest_s
-        self._longest_s = LONGEST_S if longest_s is None else longest_s
+    def __init__(self, shortest_s: float = SHORTEST_S, longest_s: float = LONGEST_S, *, spread: float = 1.0) -> None:
+        self._shortest_s = shortest_s
+        self._longest_s = longest_s
         self._spread = spread
         self._failures = 0
 

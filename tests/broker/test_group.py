@@ -389,6 +389,9 @@ async def test_a_member_that_waits_is_told_why_its_group_has_ended(hub: Consumer
         nursery.start_soon(delete)
         with pytest.raises(Ended, match="the group g was deleted"):
             await member.take()
+        await wait_all_tasks_blocked()
+        with pytest.raises(Ended, match="the group g was deleted"):
+            await member.take()
 
 
 class HeldLog(WorkingLog):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.errors import ConfigError
 from hookbot.protocol.message import Message
@@ -208,3 +208,12 @@ def test_limits_that_nothing_could_keep_are_an_error(limits: dict[str, Any]) -> 
 
     with pytest.raises(ConfigError, match=f"{name} must be greater than 0, not {value}"):
         RouterLimits(**limits)
+
+
+async def test_a_hub_that_ends_while_a_router_routes_is_no_failure_of_the_router(hub: Any) -> None:
+    async with hub.run(bad=Misbehaving(hang)) as routers:
+        await hub.publish("in/1", b"bad")
+        await wait_all_tasks_blocked()
+
+    [state] = routers.snapshot()
+    assert (state["routed"], state["retried"], state["failed"], state["error"]) == (0, 0, 0, "")

@@ -7,9 +7,9 @@ import trio
 import hookbot
 from end_to_end.crashing.hub import Hub
 from end_to_end.crashing.listeners import Heard, Listener
-from end_to_end.crashing.senders import digest
+from end_to_end.crashing.senders import QUICK_BACKOFF, digest
 from hookbot.access.tokens import make_token
-from hookbot.client import Connected
+from hookbot.client import Connected, Timing
 from hookbot.protocol.message import format_time
 from support import KEY
 
@@ -30,7 +30,13 @@ class Client(Listener):
 
     async def listen_with(self, **options: Any) -> None:
         token = make_token(KEY, self.path)
-        async with hookbot.listen(self.hub.url(self.path), token=token, on_event=self._on_event, **options) as messages:
+        async with hookbot.listen(
+            self.hub.url(self.path),
+            token=token,
+            on_event=self._on_event,
+            timing=Timing(backoff=QUICK_BACKOFF),
+            **options,
+        ) as messages:
             async for message in messages:
                 assert isinstance(message, hookbot.Message), f"{self.name} was told {message}"
                 self.note(Heard(message.id, format_time(message.time_us), message.topic, digest(message.body)))

@@ -16,6 +16,7 @@ import trio
 
 from end_to_end.crashing.hub import SECRET, Hub, http_client
 from hookbot.access.tokens import make_token
+from hookbot.backoff import Backoff
 from hookbot.client import open_publisher
 from hookbot.client.publisher import Publisher
 from hookbot.signatures import SignedRequest, load_provider
@@ -26,6 +27,8 @@ SIZES = (50, 50, 50, 300, 300, 2_000, 20_000)
 HUGE = 300_000  # so large that it is encoded in a thread
 ANY_BYTES = bytes(range(256))
 PATIENCE_S = 300
+# The hub dies every few seconds: our client comes back as soon as the others.
+QUICK_BACKOFF = partial(Backoff, 0.05, 0.5)
 
 Publish = Callable[[deque[bytes]], Awaitable[None]]
 
@@ -192,7 +195,9 @@ class ClientSender(Sender):
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Publish]:
         token = make_token(KEY, self.path)
-        async with open_publisher(self.hub.url(self.path), token=token, patience_s=PATIENCE_S) as publisher:
+        async with open_publisher(
+            self.hub.url(self.path), token=token, patience_s=PATIENCE_S, backoff=QUICK_BACKOFF
+        ) as publisher:
             yield partial(self._publish, publisher)
 
     async def _publish(self, publisher: Publisher, waiting: deque[bytes]) -> None:

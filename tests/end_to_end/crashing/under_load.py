@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import trio
 
@@ -17,7 +16,6 @@ from end_to_end.crashing.listeners import JsonLines, Listener, ServerSentEvents
 from end_to_end.crashing.senders import ClientSender, GitHub, HttpxSender, Pipeliner, Sender
 from end_to_end.crashing.verdict import audible, check_github, check_kept, check_log, check_senders
 from end_to_end.crashing.websocket_listeners import V1, CloudEvents, Cursor, Raw
-from hookbot import backoff
 
 CATCHING_UP_S = 40  # only ever reached by a test that fails
 STARTING_S = 1.5
@@ -44,16 +42,15 @@ async def crash_under_load(directory: Path, *, kills: int, seed: str, life_s: fl
 
 @asynccontextmanager
 async def listening(*listeners: Any) -> AsyncIterator[None]:
-    """They listen until the block ends; our own client comes back as soon as the others."""
-    with patch.multiple(backoff, SHORTEST_S=0.05, LONGEST_S=0.5):
-        async with trio.open_nursery() as nursery:
+    """They listen until the block ends."""
+    async with trio.open_nursery() as nursery:
+        for listener in listeners:
+            nursery.start_soon(listener.run)
+        try:
+            yield
+        finally:
             for listener in listeners:
-                nursery.start_soon(listener.run)
-            try:
-                yield
-            finally:
-                for listener in listeners:
-                    listener.end()
+                listener.end()
 
 
 def make_senders(hub: Hub, seed: str) -> list[Sender]:
