@@ -142,7 +142,7 @@ def test_a_broken_file_of_networks_is_told(tmp_path: Path) -> None:
     (tmp_path / "data" / "ranges.json").write_text("{")
     result = CliRunner().invoke(check_config, [write(SOURCE)])
     assert result.exit_code == 2
-    assert "ranges.json is not a file that `hookbot update-ranges` has written" in result.output
+    assert "ranges.json is not a file that `hookbot update-ranges` wrote" in result.output
 
 
 @pytest.mark.parametrize(

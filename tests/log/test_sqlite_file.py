@@ -52,7 +52,7 @@ def test_readers_see_what_is_committed_and_cannot_write(directory: Path) -> None
 def test_a_second_hub_is_refused_and_told_which_process_has_the_log(directory: Path) -> None:
     with (
         closing(open_log_file(directory)),
-        pytest.raises(ConfigError, match=f"in use by process {os.getpid()}, a hub needs"),
+        pytest.raises(ConfigError, match=f"in use by process {os.getpid()}; give this hub"),
     ):
         open_log_file(directory)
 

@@ -52,7 +52,7 @@ def read_ranges(path: Path) -> dict[str, RangeList]:
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
-            f"{path} is not a file that `hookbot update-ranges` has written, delete it and run that again: {error!r}"
+            f"{path} is not a file that `hookbot update-ranges` wrote; delete it and run the command again: {error!r}"
         ) from None
 
 

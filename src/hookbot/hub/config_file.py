@@ -101,7 +101,7 @@ class ConfigFile:
         return ConfigError(f"{self.path}:{self._line(key, header, index)}: {reason}")
 
     def _line(self, key: str, header: str, index: int) -> int:
-        # tomllib does not keep lines. A key in an unusual spelling gets the line of its table's header, or the first.
+        # tomllib does not report lines. A key in an unusual spelling gets the line of its table's header, or the first.
         lines = list(enumerate(self.text.splitlines(), 1))
         headers = [n for n, line in lines if (match := _HEADER.match(line)) and match[1].replace('"', "") == header]
         start = headers[index] if index < len(headers) else 0

@@ -41,7 +41,7 @@ from .sections import read_routers, unless_wrong
 RELOAD = frozenset({signal.SIGHUP} if hasattr(signal, "SIGHUP") else ())
 # A subscription may outlive its token by this long.
 SWEEP_INTERVAL_S = 1.0
-# Sending a close frame takes some ten microseconds, so the event loop is held up for five milliseconds at most.
+# Sending a close frame takes about ten microseconds, so the event loop is held up for five milliseconds at most.
 SWEEP_BATCH = 500
 # After a restart thousands of subscribers reconnect at once. Linux caps this at net.core.somaxconn.
 BACKLOG = 8192
@@ -120,7 +120,7 @@ async def open_hub(
             async with fast_path:
                 url = _url(sock, encrypted=tls is not None)
                 yield RunningHub(url, broker, partial(reload, access, tls, config))
-                # Streams first: each ends with its last message, and then its connection has nothing left to wait for.
+                # Streams first: when each has sent its last message, its connection can close at once.
                 services.streams.close()
                 server.shut_down()
         background.cancel_scope.cancel()

@@ -75,7 +75,7 @@ def read_secret_file(path: Path, where: str) -> str:
     """First line of a file. Raises `ConfigError` if it is empty; `where` tells which setting names the file."""
     lines = _read(path, where).split("\n")
     if not lines[0].strip():
-        raise ConfigError(f"{path} (from {where}) is empty, it should hold a secret")
+        raise ConfigError(f"{path} (from {where}) is empty; it must hold a secret")
     return lines[0].strip()
 
 
@@ -87,13 +87,13 @@ def resolve_secret(value: str) -> str:
     kind, _, name = value.partition(":")
     if kind == "env":
         if not os.environ.get(name):
-            raise ConfigError(f"the environment variable {name} is not set, and {value} refers to it")
+            raise ConfigError(f"the environment variable {name}, which {value} refers to, is not set")
         return os.environ[name]
     if kind == "file":
         # The whole file, since a PEM key or a JWK set has many lines.
         text = _read(Path(name), value).strip()
         if not text:
-            raise ConfigError(f"{name} (from {value}) is empty, it should hold a secret")
+            raise ConfigError(f"{name} (from {value}) is empty; it must hold a secret")
         return text
     return value
 
@@ -110,8 +110,8 @@ def _lines(text: str) -> tuple[str, ...]:
 
 
 def _keep_secret(path: Path, value: str) -> bool:
-    """Create a file that only its owner can read. False if the file exists, since another process was faster."""
-    # Written under another name and linked when complete: no reader finds half a secret, and none is overwritten.
+    """Create a file that only its owner can read. False if another process has created it first."""
+    # Written under another name and linked when complete: nobody reads half a secret, and no secret is overwritten.
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8") as draft:

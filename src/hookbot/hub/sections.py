@@ -186,14 +186,14 @@ def _secrets(secrets: list[Any], provider: Provider | None, resolve: Callable[[s
 
 def _strings(values: list[Any]) -> Sequence[str]:
     if not all(isinstance(value, str) for value in values):
-        raise ConfigError("this must be a list of strings")
+        raise ConfigError("must be a list of strings")
     return values
 
 
 def _topic(text: str) -> str:
     action, topic = split_path(f"/{text}" if text.startswith("pub/") else text)
     if action == "publish":
-        raise ConfigError(f"{text} is a path, its topic is {topic}: write that")
+        raise ConfigError(f"{text} is a path; write its topic, {topic}")
     try:
         return check_topic(text)
     except InvalidTopic as error:
@@ -208,7 +208,7 @@ def _url(text: str) -> str:
 
 def _positive(number: int) -> int:
     if number < 1:
-        raise ConfigError(f"this must be at least 1, not {number}")
+        raise ConfigError(f"must be at least 1, not {number}")
     return number
 
 

@@ -82,4 +82,4 @@ class Log(Protocol):
         """
 
     async def probe(self) -> None:
-        """Write to the storage and undo that. Raises `Unavailable` if it fails. Costs as much as an append."""
+        """Write to the storage and undo the write. Raises `Unavailable` if it fails. Costs as much as an append."""

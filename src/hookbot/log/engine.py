@@ -10,7 +10,7 @@ from ..protocol.topics import TopicFilter, is_unsafe, patterns_of
 from .deduplication import Batch, FirstUse
 from .retention import PARTITIONS, Partition
 
-# With 100 bytes for each pattern, both generations take some 10 MiB.
+# With 100 bytes for each pattern, both generations take about 10 MiB.
 PATTERNS = 1 << 15
 
 

@@ -25,7 +25,7 @@ from .sqlite_file import LogFile, open_log_file
 # After a restart all subscribers reconnect at once. For this many of the newest messages, "nothing new" is known
 # without a scan for each of them.
 PRIMED = 10_000
-# Interval for deleting expired keys and free pages while no message is due: each look costs a commit.
+# Interval for deleting expired keys and free pages while no message is due: each check costs a commit.
 REST_US = 60_000_000
 
 T = TypeVar("T")

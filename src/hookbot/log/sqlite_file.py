@@ -14,7 +14,7 @@ from .engine import new_epoch
 
 FILE = "hookbot.sqlite3"
 LOCK = "hookbot.lock"
-# More would only slow each other down: decoding a page needs the interpreter's lock.
+# More readers would only slow each other down: decoding a page needs the interpreter's lock.
 READERS = 2
 # "hook" in ASCII; tells a log from any other SQLite file.
 APPLICATION_ID = 0x686F6F6B
@@ -88,8 +88,8 @@ def _lock(lock: IO[str], directory: Path) -> None:
     except BlockingIOError:
         lock.seek(0)
         raise ConfigError(
-            f"the log in {directory} is in use by process {lock.read().strip() or 'unknown'}, "
-            "a hub needs a data directory of its own"
+            f"the log in {directory} is in use by process {lock.read().strip() or 'unknown'}; "
+            "give this hub another data directory"
         ) from None
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
@@ -126,7 +126,7 @@ def _check_version(connection: sqlite3.Connection, path: Path, *, newest: int) -
         raise ConfigError(f"{path} is not a log of hookbot")
     if version > newest:
         raise ConfigError(
-            f"{path} is from a newer hookbot: its schema has version {version}, this hookbot knows up to {newest}"
+            f"{path} is from a newer hookbot: its schema has version {version}, and this one knows up to {newest}"
         )
     return int(version)
 

@@ -26,17 +26,17 @@ from .deduplication import Batch, FirstUse, digest
 from .engine import ScanRange
 from .retention import STEP_ROWS, Partition, RetentionLimits, Row
 
-# Positions that one query scans, in some five milliseconds.
+# Positions that one query scans, in about five milliseconds.
 SCAN_LENGTH = 50_000
 # Rows of one statement. From here on the rows dominate its cost.
 ROWS_AT_ONCE = 128
 # Free pages (16 MiB) that are kept for the next messages, instead of being returned and allocated again.
 SPARE_PAGES = 1024
-# One MiB, returned to the disk in one step.
+# Free pages (1 MiB) that are returned to the disk in one step.
 VACUUM_PAGES = 64
 # Messages decoded without a pause, in half a millisecond.
 TURN = 64
-# The system turns this into some 50 µs, long enough for another thread to take over the interpreter.
+# The system turns this into about 50 µs, long enough for another thread to take over the interpreter.
 BREAK_S = 1e-6
 
 _META = ("headers", "query", "hops", "duplicate_of")
