@@ -62,7 +62,7 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 NO_ROUTERS = [
     ("topics = ('jira/',)", "topics = ('jira/')", r"must be a tuple such as \('jira/',\), not 'jira/'"),
     ("topics = ('jira/',)", "topics = ()", "must be a tuple"),
-    ("topics = ('jira/',)", "topics = ('a//b',)", "its `topics` are wrong: invalid topic, it has an empty"),
+    ("topics = ('jira/',)", "topics = ('a//b',)", "its `topics` are wrong: invalid topic 'a//b': it has an empty"),
     ("topics = ('jira/',)", "topics = (1,)", "its `topics` must be strings, not 1"),
     (
         "async def route(self, message, publish)",

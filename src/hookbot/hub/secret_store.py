@@ -87,7 +87,7 @@ def resolve_secret(value: str) -> str:
     kind, _, name = value.partition(":")
     if kind == "env":
         if not os.environ.get(name):
-            raise ConfigError(f"the environment variable {name}, which {value} refers to, is not set")
+            raise ConfigError(f"the environment variable {name} is not set; {value} refers to it")
         return os.environ[name]
     if kind == "file":
         # The whole file, since a PEM key or a JWK set has many lines.

@@ -14,7 +14,7 @@ from typing import Any
 
 from .message import Message, Verified, format_time, parse_time
 
-# Larger bodies take more than a millisecond or so to encode, hash or verify: too long for the event loop.
+# Larger bodies take more than about a millisecond to encode, hash or verify: too long for the event loop.
 LARGE_BODY = 256 << 10
 # A slice takes a fraction of a millisecond. A multiple of 3, so that base64 has no padding between slices.
 SLICE_BYTES = 48 << 10

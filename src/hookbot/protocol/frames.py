@@ -23,7 +23,7 @@ _MEDIA_TYPE = re.compile(r"[!#$%&'*+.^`|~\w-]+/[!#$%&'*+.^`|~\w-]+(?:\s*;[\x20-\
 
 
 class Framing(Protocol):
-    """One format. `text` says whether its websocket frames are text or binary."""
+    """One format. `text`: True if its websocket frames are text, False if they are binary."""
 
     text: bool
 

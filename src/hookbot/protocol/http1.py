@@ -51,7 +51,7 @@ def head_end(buffer: bytearray) -> int:
 
 
 class Head:
-    """Head of a request: request line and headers, and what they say about the body and the connection."""
+    """Head of a request: request line and headers, parsed and checked."""
 
     __slots__ = ("_parsing", "chunked", "expects_continue", "keep_alive", "length", "request", "version")
 

@@ -57,7 +57,7 @@ class Draft:
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes in memory and on disk."""
+        """Approximate size in memory and on disk, in bytes."""
         return _size(self)
 
 
@@ -80,7 +80,7 @@ class Message:
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes in memory and on disk."""
+        """Approximate size in memory and on disk, in bytes."""
         return _size(self)
 
     @property
@@ -164,7 +164,7 @@ def format_time(time_us: int) -> str:
 def parse_time(text: str) -> int:
     """Microseconds since 1970 of an RFC 3339 time, section 5.6; raises `ValueError`."""
     try:
-        # It accepts all of ISO 8601, of which _TIME then admits only RFC 3339.
+        # fromisoformat accepts all of ISO 8601; _TIME admits only RFC 3339.
         moment = datetime.fromisoformat(text.upper())
     except ValueError:
         moment = None

@@ -1,4 +1,4 @@
-"""HTTP responses, the same from the fast path and from the app, and the errors that clients make of them again."""
+"""HTTP responses, the same from the fast path and from the app, and the errors that clients parse from them."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ NO_SNIFFING: Headers = (("X-Content-Type-Options", "nosniff"),)
 class Response:
     """An HTTP response without its Content-Length.
 
-    The default headers suit the answer to a provider's challenge: plain text that an untrusted client chose.
+    The default headers suit the response to a provider's challenge: plain text that an untrusted client chose.
     """
 
     body: bytes = b""

@@ -15,15 +15,16 @@ SUBPROTOCOLS: dict[str, Format] = {"hookbot.raw": "raw", "hookbot.v1": "v1", "cl
 
 # Enough to keep a fast consumer busy for a round trip; the hub remembers every one of them.
 MAX_UNACKED = 1000
+# Most handlers take seconds; a message of a member that has died is delivered again after a minute.
 ACK_TIMEOUT_S = 60
 # The longest visibility timeout of Amazon SQS, which groups resemble.
 MAX_ACK_TIMEOUT_S = 12 * 3600
 
 UNSAFE_HEADER = "X-Hookbot-Unsafe-Is-Ok"
 UNSAFE_HEADER_VALUE = "I understand the security implications"
-"""Required of subscriptions to unsafe topics, to which anybody may publish."""
+"""Header value required of subscriptions to unsafe topics, to which anybody may publish."""
 
-# Parameters that only make sense for stored messages, so that they ask for a stream even without an Accept header.
+# These parameters only make sense for stored messages, so they request a stream even without an Accept header.
 _HISTORY = frozenset({"since", "limit", "follow"})
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")

@@ -35,13 +35,13 @@ def decode_path(raw: bytes) -> str:
     """
     shown = raw[:100].decode("ascii", "backslashreplace")
     if _NOT_IN_A_PATH.search(raw) or _BROKEN_ESCAPE.search(raw):
-        raise InvalidTopic(f"invalid path, it has %2F, %00 or a broken escape: {shown!r}")
+        raise InvalidTopic(f"invalid path {shown!r}: it has %2F, %00 or a broken escape")
     try:
         path = unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidTopic(f"invalid path, it is not UTF-8: {shown!r}") from None
+        raise InvalidTopic(f"invalid path {shown!r}: it is not UTF-8") from None
     if not path.startswith("/"):
-        raise InvalidTopic(f"invalid path, it does not begin with '/': {shown!r}")
+        raise InvalidTopic(f"invalid path {shown!r}: it does not begin with '/'")
     _check_segments(path[1:], shown)
     return path
 
@@ -53,12 +53,12 @@ def check_topic(topic: str) -> str:
     try:
         size = len(topic.encode())
     except UnicodeEncodeError:
-        # Routers make topics of what they find in JSON, which can hold half a surrogate pair.
-        raise InvalidTopic(f"invalid topic, it cannot be encoded as UTF-8: {shown!r}") from None
+        # Routers make topics from JSON, which can contain half a surrogate pair.
+        raise InvalidTopic(f"invalid topic {shown!r}: it cannot be encoded as UTF-8") from None
     if size > MAX_TOPIC_BYTES:
-        raise InvalidTopic(f"invalid topic, it is longer than {MAX_TOPIC_BYTES} bytes: {shown!r}...")
+        raise InvalidTopic(f"invalid topic {shown!r}...: it is longer than {MAX_TOPIC_BYTES} bytes")
     if topic.endswith(RECURSIVE):
-        raise InvalidTopic(f"invalid topic, only a subscription can end in {RECURSIVE}: {shown!r}")
+        raise InvalidTopic(f"invalid topic {shown!r}: only a subscription can end in {RECURSIVE}")
     return topic
 
 
@@ -74,13 +74,13 @@ def is_unsafe(topic: str) -> bool:
 
 def _check_segments(path: str, shown: str) -> None:
     if _CONTROL.search(path):
-        raise InvalidTopic(f"invalid topic, it has a control character: {shown!r}")
+        raise InvalidTopic(f"invalid topic {shown!r}: it has a control character")
     segments = path.split("/")
     if segments[-1] == "":
         segments.pop()
     for segment in segments:
         if segment in ("", ".", ".."):
-            raise InvalidTopic(f"invalid topic, it has an empty, '.' or '..' segment: {shown!r}")
+            raise InvalidTopic(f"invalid topic {shown!r}: it has an empty, '.' or '..' segment")
 
 
 @dataclass(frozen=True, slots=True)

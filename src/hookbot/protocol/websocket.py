@@ -9,15 +9,17 @@ from hashlib import sha1
 from ..errors import Refused
 from .request import Request
 
+# Opcodes (section 5.2).
 TEXT = 0x1
 BINARY = 0x2
 CLOSE = 0x8
 PING = 0x9
 PONG = 0xA
 
+# Close codes (section 7.4.1 and the registry of IANA).
 GOING_AWAY = 1001
 NO_CODE = 1005
-"""Means a close frame without a code, and is never sent (section 7.1.5)."""
+"""Stands for a close frame without a code; never sent (section 7.1.5)."""
 POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
