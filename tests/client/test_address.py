@@ -1,11 +1,12 @@
 """Addresses of topics and proxies."""
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
 
 from hookbot import errors
-from hookbot.client.address import Address, check_publishable, subscription_of
+from hookbot.client.address import Address, check_publishable, subscription_of, topic_of
 from hookbot.protocol.topics import TopicFilter
 
 
@@ -56,3 +57,39 @@ def test_an_address_says_what_is_listened_to(path: str, patterns: tuple[Any, ...
 def test_a_url_for_listening_is_not_published_to(path: str) -> None:
     with pytest.raises(errors.Refused, match="for listening"):
         check_publishable(Address.parse(f"http://hub{path}"))
+
+
+def test_an_address_keeps_its_query_for_the_request_and_shows_it_only_on_demand() -> None:
+    address = Address.parse("wss://token@hub:8443/sub/a b?since=10m&x=")
+
+    assert address.origin == "https://hub:8443"
+    assert address.url == "https://hub:8443/sub/a%20b?since=10m&x="
+    assert address.target({"since": "all"}) == "/sub/a%20b?since=all"
+    assert address.target({}) == "/sub/a%20b"
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "credentials"),
+    [
+        ("http://hub/", None, None),
+        ("http://tok%2Fen@hub/", None, "tok/en:"),
+        ("http://user:pa%20ss@hub/", None, "user:pa ss"),
+        ("http://user:pass@hub/", "token", "token:"),
+    ],
+)
+def test_credentials_of_the_url_or_the_token_become_a_header(
+    url: str, token: str | None, credentials: str | None
+) -> None:
+    header = dict(Address.parse(url, token).authorization_header("Proxy-Authorization"))
+
+    basic = None if credentials is None else f"Basic {b64encode(credentials.encode()).decode()}"
+    assert header == ({} if basic is None else {"Proxy-Authorization": basic})
+
+
+def test_a_url_for_publishing_names_a_topic_and_is_not_listened_to() -> None:
+    address = Address.parse("http://hub/pub/a%20b")
+
+    check_publishable(address)
+    assert topic_of(address) == "a b"
+    with pytest.raises(errors.Refused, match="for publishing"):
+        subscription_of(address)

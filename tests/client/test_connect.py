@@ -1,6 +1,7 @@
 """Proxies and certificates."""
 
 import base64
+import socket
 import ssl
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import trustme
 
 from hookbot.client import Disconnected, Event
 from hookbot.client.address import Address
-from hookbot.client.connect import proxy_of
+from hookbot.client.connect import proxy_of, reason_of, tls_context
 from hookbot.errors import Refused, Unavailable
 from support.scripted_hub import Peer, Script, listen, next_message, on_bytes, publish, read_head, scripted_hub
 
@@ -229,3 +230,33 @@ async def test_a_name_that_does_not_exist_is_said_to_be_so() -> None:
             async with listen("http://hub.invalid/sub/a", on_event=on_event):
                 pass
     assert "cannot connect to hub.invalid: " in why(events[0])
+
+
+def test_a_ca_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+
+    with pytest.raises(Refused, match=r"cannot read the CA file '/nowhere\.pem': No such file"):
+        tls_context("/nowhere.pem")
+    with pytest.raises(Refused, match=r"cannot read the CA file '.*nonsense\.pem'"):
+        tls_context(nonsense)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionRefusedError(111, "whatever"), "Connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (trio.BrokenResourceError(), "the connection was cut"),
+        (ExceptionGroup("", [OSError(113, "")]), "No route to host"),
+    ],
+)
+def test_the_reason_of_a_failure_is_told_in_the_words_of_the_system(error: BaseException, reason: str) -> None:
+    assert reason_of(error).startswith(reason)
+
+
+def test_the_reason_is_the_innermost_one() -> None:
+    outer = OSError("all attempts to connect failed")
+    outer.__cause__ = ConnectionResetError(104, "")
+
+    assert reason_of(outer) == "Connection reset by peer"

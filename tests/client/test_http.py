@@ -1,12 +1,14 @@
 """Header fields, and questions to a hub's own paths."""
 
+import ssl
+
 import pytest
 import trio
 
 from hookbot.client.address import Address
-from hookbot.client.http import ask, encoded, end_to_end
+from hookbot.client.http import RequestBody, ask, encoded, end_to_end, open_client, proxy_for_httpx
 from hookbot.errors import Forbidden, Lost, Refused
-from support.scripted_hub import Script, answering, on_bytes, read_head, scripted_hub
+from support.scripted_hub import Script, answering, on_bytes, read_head, response, scripted_hub
 
 
 def test_header_fields_are_latin_1() -> None:
@@ -54,3 +56,45 @@ async def test_a_question_that_is_not_answered_says_why(script: Script, error: t
     async with scripted_hub(script) as hub:
         with pytest.raises(error, match=says):
             await ask(Address.parse(f"http://127.0.0.1:{hub.port}/hookbot/v1/cursors"))
+
+
+async def test_a_body_is_sent_once_and_left_unread_without_a_warning() -> None:
+    read, unread = RequestBody(b"body"), RequestBody(b"body")
+
+    assert [chunk async for chunk in read] == [b"body"]
+    assert await anext(aiter(unread)) == b"body"
+
+
+async def test_requests_go_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = []
+
+    @on_bytes
+    async def proxy(stream: trio.abc.Stream) -> None:
+        heads.append(await read_head(stream))
+        await stream.send_all(response(200, b"{}"))
+
+    async with scripted_hub(proxy) as at:
+        monkeypatch.setenv("http_proxy", f"http://user:pass@127.0.0.1:{at.port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        assert await ask(Address.parse("http://hub.invalid/hookbot/v1/cursors")) == {}
+
+    assert heads[0].startswith(b"GET http://hub.invalid/hookbot/v1/cursors HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic dXNlcjpwYXNz" in heads[0]
+
+
+def test_a_proxy_with_tls_is_verified_like_the_hub() -> None:
+    tls = ssl.create_default_context()
+
+    secure = proxy_for_httpx(Address.parse("https://proxy"), tls)
+    plain = proxy_for_httpx(Address.parse("http://proxy"), tls)
+
+    assert secure is not None
+    assert plain is not None
+    assert (secure.ssl_context, plain.ssl_context) == (tls, None)
+    assert proxy_for_httpx(None, tls) is None
+
+
+def test_a_ca_file_that_cannot_be_read_is_refused_before_connecting() -> None:
+    with pytest.raises(Refused, match=r"cannot read the CA file '/nowhere\.pem'"):
+        open_client(Address.parse("https://hub/"), "/nowhere.pem")

@@ -1,9 +1,7 @@
 """What a listener asks for and gets, against a hub that follows a script."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import trio
@@ -159,42 +157,6 @@ async def test_a_ca_file_that_is_not_there_is_refused_before_connecting() -> Non
             pass
 
 
-# -- an ancestor
-
-
-def raw(*frames: Any, subprotocol: None = None) -> Callable[..., Any]:
-    async def script(peer: Peer) -> None:
-        await peer.accept(subprotocol)
-        for frame in frames:
-            await peer.websocket.send_message(frame)
-        await peer.stay()
-
-    return script
-
-
-async def test_a_hub_that_knows_only_raw_frames_is_listened_to_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    async with scripted_hub(raw(b"a\0b", b"")) as hub, listen(hub.url) as messages:
-        first, second = await next_message(messages), await next_message(messages)
-    assert [(m.topic, m.body, m.id) for m in (first, second)] == [("t", b"a\0b", ""), ("t", b"", "")]
-    assert first.time_us > 0
-    [warning] = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert "cannot resume" in warning.message
-
-
-async def test_raw_frames_of_a_subtree_say_their_topic() -> None:
-    async with scripted_hub(raw(b"t/a\0x\0y")) as hub, listen(hub.url + "/") as messages:
-        message = await next_message(messages)
-    assert (message.topic, message.body) == ("t/a", b"x\0y")
-
-
-@pytest.mark.parametrize("asked", [{"cursor": "c"}, {"group": "g"}, {"follow": False}])
-async def test_what_raw_frames_cannot_do_is_refused_and_not_pretended(asked: dict[str, Any]) -> None:
-    async with scripted_hub(raw()) as hub:
-        with pytest.raises(Refused, match="raw frames"):
-            async with listen(hub.url, **asked):
-                pass
-
-
 # -- telling
 
 
@@ -293,3 +255,24 @@ async def test_a_hub_that_sends_no_close_frame_does_not_keep_anybody() -> None:
     async with scripted_hub(script) as hub, listen(hub.url, timing=replace(AT_ONCE, close_s=0.1)):
         pass
     assert hub.connections == 1
+
+
+async def test_a_heartbeat_moves_the_place_and_is_not_handed_over() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hello()
+        await peer.send("heartbeat", id=mid(7))
+        await peer.messages(8)
+        await peer.stay()
+
+    async with scripted_hub(script) as hub, listen(hub.url) as messages:
+        assert await taken(messages, 1) == [8]
+
+
+async def test_a_limit_in_the_url_holds_for_all_connections_together() -> None:
+    async with (
+        scripted_hub(sending_then_cut(1, 2), sending(3, 4)) as hub,
+        listen(hub.url + "?limit=3", since="all") as messages,
+    ):
+        assert [item.id async for item in messages if isinstance(item, Message)] == [mid(1), mid(2), mid(3)]
+    assert hub.connections == 2
+    assert "limit" not in hub.peers[1].query

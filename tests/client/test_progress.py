@@ -103,3 +103,20 @@ def test_a_group_gets_a_message_again_whose_acknowledgement_was_lost() -> None:
     progress.take_ack()
     progress.subscribed(Hello("", mid(0), mid(0)))
     assert progress.accept(message(1))
+
+
+def test_with_a_cursor_gaps_are_handed_over_and_heartbeats_are_not() -> None:
+    progress = AckedProgress(None, each=False)
+
+    assert progress.accept(Gap("retention", None, mid(7)))
+    assert not progress.accept(Heartbeat(mid(8)))
+    assert progress.take_ack() is None
+
+
+def test_without_a_cursor_a_message_that_is_done_is_not_acknowledged() -> None:
+    progress = Progress(None)
+    progress.accept(message(1))
+
+    progress.done(mid(1))
+
+    assert progress.take_ack() is None

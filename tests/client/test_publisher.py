@@ -1,9 +1,12 @@
 """Publishing, against a hub that misbehaves as scripted."""
 
+import httpx
 import pytest
 import trio
 
-from hookbot.client import open_publisher
+from hookbot.backoff import Backoff
+from hookbot.client import Publisher, open_publisher
+from hookbot.client.address import Address
 from hookbot.errors import BodyTooLarge, Refused, TooManyRequests, Unauthorized, Unavailable
 from support.scripted_hub import Script, answering, on_bytes, publish, read_head, response, scripted_hub
 
@@ -135,11 +138,22 @@ async def test_a_refusal_is_raised_at_once(status: int, error: type[Exception]) 
     assert hub.connections == 1
 
 
-async def test_patience_ends() -> None:
+class Planned(Backoff):
+    """Delays as a test has planned them."""
+
+    def __init__(self, *delays_s: float) -> None:
+        super().__init__()
+        self._delays_s = iter(delays_s)
+
+    def next_s(self, *, lasted_s: float = 0, at_least_s: float = 0) -> float:
+        return next(self._delays_s)
+
+
+async def test_patience_ends_before_a_delay_that_would_outlast_it() -> None:
     async with scripted_hub(answering(503, b"no room\n")) as hub:
         with pytest.raises(Unavailable, match="no room"):
-            await publish(hub.pub, b"x", patience_s=0.1)
-    assert hub.connections > 1
+            await publish(hub.pub, b"x", patience_s=1000, backoff=lambda: Planned(0, 0, 1001))
+    assert hub.connections == 3
 
 
 async def test_a_hub_that_asks_for_more_patience_than_there_is_is_not_waited_for() -> None:
@@ -175,3 +189,14 @@ async def test_what_is_no_header_is_refused(headers: list[tuple[str, str]]) -> N
 async def test_a_url_for_listening_is_refused() -> None:
     with pytest.raises(Refused, match="for listening"):
         await publish("http://hub/sub/a", b"x")
+
+
+async def test_a_hub_that_does_not_answer_in_time_is_unavailable() -> None:
+    @on_bytes
+    async def silent(stream: trio.abc.Stream) -> None:
+        await read_head(stream)
+        await trio.sleep_forever()
+
+    async with scripted_hub(silent) as hub, httpx.AsyncClient(timeout=0.2) as client:
+        with pytest.raises(Unavailable, match=r"no answer within 0\.2 s"):
+            await Publisher(Address.parse(hub.pub), client, patience_s=0).publish(b"x")

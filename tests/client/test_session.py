@@ -1,5 +1,6 @@
 """A subscription over several connections: resumed, acknowledged, and given up when a refusal is final."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,10 @@ import trio
 
 from hookbot import Message
 from hookbot.client import Connected, Event, Waiting
+from hookbot.client.address import Address
+from hookbot.client.listener import endpoint_of
+from hookbot.client.progress import Progress
+from hookbot.client.session import Session
 from hookbot.errors import Refused, Unauthorized
 from support.scripted_hub import (
     AT_ONCE,
@@ -148,6 +153,56 @@ async def test_what_the_hub_complains_about_is_logged(caplog: pytest.LogCaptureF
     async with scripted_hub(script) as hub, listen(hub.url) as messages:
         await anext(messages)
     assert "that was no acknowledgement" in caplog.text
+
+
+@pytest.mark.parametrize("frame", ["{", "[]", '{"type": "message"}'])
+async def test_a_frame_that_is_invalid_makes_it_connect_again_and_is_logged(
+    frame: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hello()
+        await peer.websocket.send_message(frame)
+        await peer.stay()
+
+    async with scripted_hub(script, sending(1)) as hub, listen(hub.url) as messages:
+        assert await taken(messages, 1) == [1]
+    assert "the hub sent an invalid frame" in caplog.text
+
+
+# -- an ancestor
+
+
+def raw(*frames: Any, subprotocol: None = None) -> Callable[..., Any]:
+    async def script(peer: Peer) -> None:
+        await peer.accept(subprotocol)
+        for frame in frames:
+            await peer.websocket.send_message(frame)
+        await peer.stay()
+
+    return script
+
+
+async def test_a_hub_that_knows_only_raw_frames_is_listened_to_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    async with scripted_hub(raw(b"a\0b", b"")) as hub, listen(hub.url) as messages:
+        first, second = await next_message(messages), await next_message(messages)
+    assert [(m.topic, m.body, m.id) for m in (first, second)] == [("t", b"a\0b", ""), ("t", b"", "")]
+    assert first.time_us > 0
+    [warning] = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "cannot resume" in warning.message
+
+
+async def test_raw_frames_of_a_subtree_say_their_topic() -> None:
+    async with scripted_hub(raw(b"t/a\0x\0y")) as hub, listen(hub.url + "/") as messages:
+        message = await next_message(messages)
+    assert (message.topic, message.body) == ("t/a", b"x\0y")
+
+
+@pytest.mark.parametrize("asked", [{"cursor": "c"}, {"group": "g"}, {"follow": False}])
+async def test_what_raw_frames_cannot_do_is_refused_and_not_pretended(asked: dict[str, Any]) -> None:
+    async with scripted_hub(raw()) as hub:
+        with pytest.raises(Refused, match="raw frames"):
+            async with listen(hub.url, **asked):
+                pass
 
 
 # -- acknowledgements, and who has a cursor
@@ -346,3 +401,16 @@ async def test_being_cancelled_still_tells_the_hub_what_is_done() -> None:
                 scope.cancel()
                 await trio.sleep_forever()
         await acks.until(id=mid(1))
+
+
+async def test_a_session_that_is_closed_reports_no_loss_and_does_not_connect_again() -> None:
+    events: list[Event] = []
+    async with scripted_hub(sending(1)) as hub:
+        session = Session(endpoint_of(Address.parse(hub.url), timing=AT_ONCE), {}, Progress(None), events.append)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session.run)
+            await session.items.receive()
+            await session.close()
+
+    assert [str(event) for event in events] == [f"listening to http://127.0.0.1:{hub.port}/sub/t (hookbot/test)"]
+    assert (hub.connections, session.failure) == (1, None)

@@ -10,8 +10,8 @@ import trio
 from hookbot.client import Connected, Disconnected, Event
 from hookbot.client.address import Address
 from hookbot.client.listener import endpoint_of
-from hookbot.client.websocket import open_connection
-from hookbot.errors import Forbidden, NotFound, Refused, Unauthorized, UpgradeRequired
+from hookbot.client.websocket import _WatchedStream, open_connection
+from hookbot.errors import BodyTooLarge, Forbidden, Lost, NotFound, Refused, Unauthorized, UpgradeRequired
 from support.scripted_hub import (
     AT_ONCE,
     Peer,
@@ -199,3 +199,71 @@ async def test_who_still_sends_to_a_hub_that_has_closed_for_good_hears_why() -> 
             await connection.receive()
         with pytest.raises(Refused, match="the cursor c was deleted"):
             await connection.send("an acknowledgement")
+
+
+async def test_a_message_over_the_limit_is_named_as_such() -> None:
+    async with scripted_hub(sending(1, body=b"x" * (1 << 20))) as hub:
+        endpoint = endpoint_of(Address.parse(hub.url), max_body_bytes=0)
+        async with open_connection(endpoint, {}) as connection:
+            await connection.receive()
+            with pytest.raises(BodyTooLarge, match="raise max_body_bytes"):
+                await connection.receive()
+
+
+# -- the stream beneath
+
+
+class Broken(trio.abc.Stream):
+    """A connection that was reset."""
+
+    closed = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        raise trio.BrokenResourceError
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        raise trio.BrokenResourceError
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise trio.BrokenResourceError
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_a_connection_that_is_reset_before_the_handshake_is_lost_and_no_websocket() -> None:
+    stream = _WatchedStream(Broken(), silence_s=1)
+
+    with pytest.raises(Lost, match="does not answer as a websocket"):
+        await stream.receive_some()
+    with pytest.raises(Lost, match="does not answer as a websocket"):
+        await stream.send_all(b"GET")
+
+
+async def test_a_connection_that_is_reset_after_the_handshake_is_left_to_trio_websocket() -> None:
+    stream = _WatchedStream(Broken(), silence_s=1)
+    stream.handshake_done = True
+
+    with pytest.raises(trio.BrokenResourceError):
+        await stream.receive_some()
+    with pytest.raises(trio.BrokenResourceError):
+        await stream.send_all(b"frame")
+    with pytest.raises(trio.BrokenResourceError):
+        await stream.wait_send_all_might_not_block()
+
+
+async def test_a_connection_that_is_closed_before_the_handshake_is_lost_and_closed_all_the_same() -> None:
+    reset = Broken()
+
+    with pytest.raises(Lost, match="does not answer as a websocket"):
+        await _WatchedStream(reset, silence_s=1).aclose()
+
+    assert reset.closed
+
+
+async def test_a_response_without_end_is_given_up() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    await far.send_all(b"x" * ((1 << 20) + 1))
+
+    with pytest.raises(Lost, match="does not answer as a websocket"):
+        await _WatchedStream(near, silence_s=1).receive_some()

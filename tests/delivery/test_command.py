@@ -246,3 +246,16 @@ async def test_a_command_goes_on_when_nobody_reads_its_output(tmp_path: Path) ->
     await run(*sh(f"echo 1; echo 2; echo 3; touch {tmp_path}/done"), outputs=outputs)
     os.close(write)
     assert (tmp_path / "done").exists()
+
+
+STUBBORN = "trap '' TERM; while :; do sleep 0.05; done"
+
+
+@pytest.mark.parametrize(("script", "kill_after_s"), [("exec sleep 100", 10), (STUBBORN, 0.2)])
+async def test_where_there_are_no_process_groups_the_command_itself_is_ended(
+    monkeypatch: pytest.MonkeyPatch, script: str, kill_after_s: float
+) -> None:
+    monkeypatch.delattr(os, "killpg")
+
+    with pytest.raises(Failed, match="was stopped"):
+        await run(*sh(script), timeout_s=0.2, kill_after_s=kill_after_s)

@@ -324,3 +324,22 @@ async def test_headers_that_would_be_something_else_there_are_not_sent(header: t
         with pytest.raises(Failed, match="cannot be posted"):
             await post(server.url, make(headers=[header]))
     assert server.requests == []
+
+
+async def test_a_message_without_an_id_is_posted_without_the_headers_that_would_name_it() -> None:
+    async with target() as server:
+        await post(server.url, Message("t", b"{}"))
+    [request] = server.requests
+    assert request.all("Hookbot-Message-Id") == request.all("Idempotency-Key") == []
+
+
+async def test_a_target_with_a_name_is_reached_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with target() as proxy:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        await post("http://target.invalid/hook", make(b"1"))
+    [request] = proxy.requests
+    assert (request.body, request.all("Host")) == (b"1", ["target.invalid"])

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from hookbot import Gap, Message
 from hookbot.delivery.dead_letters import GaveUp
 from hookbot.delivery.shutdown import Stop
-from hookbot.delivery.worker import Failed, Policy, Worker
+from hookbot.delivery.worker import Failed, Policy, Worker, hop_name
 from hookbot.errors import Refused
 from hookbot.protocol.message import format_id
 
@@ -372,3 +372,9 @@ async def test_every_outcome_is_told(autojump_clock: MockClock, caplog: pytest.L
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert "t abcdefgh-000000000000001: it does not work; trying again in" in caplog.text
     assert "t abcdefgh-000000000000001: done" in caplog.text
+
+
+def test_a_worker_has_the_same_hop_for_the_same_work_and_another_for_another() -> None:
+    assert hop_name("exec", "a", "b") == hop_name("exec", "a", "b")
+    assert len({hop_name("exec", "a", "b"), hop_name("exec", "ab"), hop_name("forward", "a", "b")}) == 3
+    assert hop_name("exec", "a").startswith("exec-")

@@ -14,7 +14,7 @@ from ..version import __version__
 from .address import Address, check_publishable
 from .connect import reason_of
 from .errors import PASSING, retry_after
-from .http import TIMEOUT_S, RequestBody, encoded, end_to_end, open_client, refusal
+from .http import RequestBody, encoded, end_to_end, open_client, refusal
 
 # Long enough for a hub to restart; after that, the caller has to decide.
 PATIENCE_S = 30.0
@@ -73,7 +73,7 @@ class Publisher:
         try:
             response = await self._client.send(request)
         except httpx.TimeoutException:
-            raise Lost(f"cannot publish to {self._address}: no answer within {TIMEOUT_S:.0f} s") from None
+            raise Lost(f"cannot publish to {self._address}: no answer within {self._client.timeout.read:g} s") from None
         except httpx.TransportError as error:
             raise Lost(f"cannot publish to {self._address}: {reason_of(error)}") from None
         if response.status_code != 200:

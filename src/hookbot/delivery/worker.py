@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import count
 from math import inf
 
 import trio
@@ -172,7 +171,9 @@ class Worker:
 
     async def _deal_with(self, message: Message, lane: _Lane) -> None:
         backoff = self._policy.backoff()
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             async with self._limiter:
                 if self._is_over(message, lane):
                     return
