@@ -4,7 +4,6 @@ import tracemalloc
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from ipaddress import ip_network
 from itertools import product
 from typing import Any
@@ -410,16 +409,11 @@ def test_whoever_fails_too_often_is_told_to_wait_but_a_good_token_still_comes_in
     assert is_let_in(access, "POST /pub/x", basic(make_token(KEY, "/pub/x")))
 
 
-@pytest.mark.parametrize(("method", "path", "allowed"), [("GET", "/pub/x", "POST"), ("POST", "/sub/x", "GET")])
-def test_a_path_of_the_other_action_is_refused_with_the_method_that_it_allows(
-    access: AccessControl, method: str, path: str, allowed: str
-) -> None:
-    request = Request(method, path.encode(), ())
-
-    for admit in (access.admit_publish, partial(access.admit_subscription, websocket=True)):
-        with pytest.raises(MethodNotAllowed) as refused:
-            admit(request)
-        assert allowed in refused.value.allow
+def test_a_request_for_one_action_is_not_admitted_to_the_other(access: AccessControl) -> None:
+    with pytest.raises(MethodNotAllowed, match="GET is not allowed for '/sub/x'"):
+        access.admit_publish(Request("GET", b"/sub/x", ()))
+    with pytest.raises(MethodNotAllowed, match="POST is not allowed for '/pub/x'"):
+        access.admit_subscription(Request("POST", b"/pub/x", ()), websocket=False)
 
 
 # --- clients behind proxies
