@@ -58,6 +58,11 @@ class FastPathHub:
     clients: list[Client]
 
     @property
+    def services(self) -> Services:
+        """The parts of the hub that answer requests."""
+        return self.fast_path._context.services
+
+    @property
     def connections(self) -> list[FastPathConnection]:
         """The connections that are neither closed nor handed over."""
         return [one for one in self.fast_path._context.connections if isinstance(one, FastPathConnection)]

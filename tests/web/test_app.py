@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import trio
-from trio_websocket import WebSocketConnection, open_websocket_url
 
 from hookbot.access.tokens import make_token
 from hookbot.hub.hub import RunningHub, open_hub
@@ -32,14 +31,15 @@ def auth(path: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def streaming(running: RunningHub, target: str, headers: dict[str, str]) -> AsyncIterator[Stream]:
-    async with await connect(urlsplit(running.url).port) as client:
+    async with await connect(urlsplit(running.url).port or 0) as client:
         stream = Stream(client, target, headers.items())
         await stream.ask()
         yield await stream.answered()
 
 
 async def publish(running: RunningHub, *bodies: Any, topic: str = "a") -> list[Message]:
-    return [await running.broker.publish(Draft(topic, body)) for body in bodies]
+    messages = [await running.broker.publish(Draft(topic, body)) for body in bodies]
+    return [message for message in messages if isinstance(message, Message)]
 
 
 async def test_json_lines_go_from_history_to_live_without_a_seam(tmp_path: Path) -> None:
@@ -126,66 +126,6 @@ async def test_streams_end_when_the_hub_shuts_down(tmp_path: Path) -> None:
     assert over.is_set()
 
 
-@asynccontextmanager
-async def consumer(running: RunningHub, path: str, query: str) -> AsyncIterator[WebSocketConnection]:
-    url = running.url.replace("http", "ws") + f"{path}?{query}&token={make_token(KEY, path)}"
-    async with open_websocket_url(url, subprotocols=["hookbot.v1"]) as websocket:
-        yield websocket
-
-
-async def receive(websocket: WebSocketConnection) -> dict[str, Any]:
-    return json.loads(await websocket.get_message())
-
-
-async def test_a_cursor_goes_on_behind_what_was_acknowledged(tmp_path: Path) -> None:
-    async with hub(tmp_path) as (running, _):
-        ids = [message.id for message in await publish(running, b"1", b"2", b"3")]
-
-        async with consumer(running, "/sub/a", "cursor=c&since=all") as websocket:
-            hello = await receive(websocket)
-            assert [(await receive(websocket))["body"] for _ in ids] == ["1", "2", "3"]
-            await websocket.send_message(json.dumps({"type": "ack", "id": ids[1]}))
-            await websocket.send_message("not an acknowledgement")
-            error = await receive(websocket)
-        async with consumer(running, "/sub/a", "cursor=c&since=all") as websocket:
-            again = await receive(websocket)
-            message = await receive(websocket)
-
-    assert (hello["type"], hello["cursor"]) == ("hello", "c")
-    assert error["type"] == "error"
-    assert (again["position"], message["body"]) == (ids[1], "3")
-
-
-async def test_what_a_member_of_a_group_leaves_goes_to_another(tmp_path: Path) -> None:
-    async with hub(tmp_path) as (running, _):
-        await publish(running, b"1")
-
-        async with consumer(running, "/sub/a", "group=g&since=all") as first:
-            assert (await receive(first))["type"] == "hello"
-            taken = await receive(first)
-        async with consumer(running, "/sub/a", "group=g") as second:
-            assert (await receive(second))["type"] == "hello"
-            given = await receive(second)
-
-    assert (taken["body"], "redelivered" in taken) == ("1", False)
-    assert (given["body"], given["redelivered"]) == ("1", True)
-
-
-async def test_a_websocket_with_a_limit_ends_after_it(tmp_path: Path) -> None:
-    async with hub(tmp_path) as (running, _):
-        await publish(running, b"1", b"2", b"3")
-
-        async with await connect(urlsplit(running.url).port) as client:
-            listener = WebSocket(client, "/sub/a?since=all&limit=2", "hookbot.v1", headers=auth("/sub/a").items())
-            await listener.ask()
-            await listener.accepted()
-            received = [json.loads(payload).get("body") for payload in await listener.payloads(3)]
-            code = await listener.closed()
-
-    assert received == [None, "1", "2"]
-    assert code == 1000
-
-
 async def test_health_says_ok_and_nothing_else(tmp_path: Path) -> None:
     async with hub(tmp_path) as (_, client):
         answers = [await client.get(path) for path in ("/status", "/healthz", "/readyz")]
@@ -223,3 +163,58 @@ async def test_an_unknown_method_is_answered_by_405_in_the_body_as_well_as_in_th
     problem = answer.json()
     assert (answer.status_code, answer.headers["content-type"]) == (405, "application/problem+json")
     assert (problem["status"], problem["title"]) == (405, "Method Not Allowed")
+
+
+async def test_the_app_publishes_by_itself_and_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    async with hub(tmp_path, door=False, max_body_bytes=1000) as (running, client):
+        stored = await client.post("/pub/a", content=b"hello", headers=auth("/pub/a"))
+        declared = await client.post("/pub/a", content=bytes(1001), headers=auth("/pub/a"))
+        chunked = await client.post("/pub/a", content=parts(600, 600), headers=auth("/pub/a"))
+        at_once = await client.post("/pub/a", content=parts(5000), headers=auth("/pub/a"))
+
+        assert (stored.status_code, stored.text) == (200, "OK\n")
+        assert [answer.status_code for answer in (declared, chunked, at_once)] == [413] * 3
+        assert at_once.text == chunked.text
+        assert running.broker.head == 1
+
+
+async def parts(*sizes: int) -> AsyncIterator[bytes]:
+    for size in sizes:
+        yield bytes(size)
+
+
+async def test_a_path_that_is_no_topic_is_refused_before_any_route(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (_, client):
+        answer = await client.get("/sub/%ff", headers=auth("/sub/a"))
+
+    assert answer.status_code == 400
+
+
+async def test_a_senders_question_is_answered(tmp_path: Path) -> None:
+    section = '[[sources]]\ntopic = "/unsafe/acme"\nprovider = "dropbox"\nsecrets = ["the secret"]\n'
+    async with open_whole_hub(tmp_path, section) as whole:
+        answer = await whole.http.get("/unsafe/pub/acme?challenge=abc")
+
+    assert (answer.status_code, answer.text) == (200, "abc")
+
+
+async def test_responses_are_counted_by_their_status(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (running, client):
+        await client.get("/sub/a")
+
+        assert running.broker.counts.refused["401"] == 1
+
+
+async def test_a_websocket_is_accepted_by_the_app_or_refused_with_a_status(tmp_path: Path) -> None:
+    async with hub(tmp_path, door=False) as (running, _):
+        async with await connect(urlsplit(running.url).port or 0) as client:
+            listener = WebSocket(client, "/sub/a", headers=auth("/sub/a").items())
+            await listener.ask()
+            await listener.accepted()
+            await publish(running, b"hello")
+            assert await listener.payload() == b"hello"
+
+        async with await connect(urlsplit(running.url).port or 0) as client:
+            refused = WebSocket(client, "/sub/a")
+            await refused.ask()
+            assert (await refused.answered()).status == 401

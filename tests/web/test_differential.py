@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
@@ -335,7 +336,7 @@ def hear(hub: Hub, path: str, subprotocol: str | None, sent: list[bytes]) -> lis
     """What a subscriber is told until the last of what is sent, without what no two logs have in common."""
     headers = {"Authorization": f"Basic {basic(path)}", "X-Hookbot-Unsafe-Is-Ok": UNSAFE}
     url = f"ws://127.0.0.1:{hub.port}{path}"
-    subprotocols = [subprotocol] if subprotocol else None
+    subprotocols = [Subprotocol(subprotocol)] if subprotocol else None
     with connect(url, additional_headers=headers, subprotocols=subprotocols, proxy=None) as listener:
         for request in sent:
             assert hub.ask(request)[0] == 200

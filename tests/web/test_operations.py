@@ -88,3 +88,25 @@ async def test_a_cursor_is_listed_moved_and_deleted(tmp_path: Path) -> None:
     assert (listed["path"], listed["name"], listed["lag"], listed["connected"]) == ("/sub/a", "c", 1, False)
     assert moved.json()["lag"] == 0
     assert (gone.status_code, again.status_code, none) == (200, 404, [])
+
+
+async def test_health_needs_no_token(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (_, client):
+        answers = [await client.get(path, headers={"Authorization": ""}) for path in ("/status", "/healthz", "/readyz")]
+
+    assert [(answer.status_code, answer.text) for answer in answers] == [(200, "OK\n"), (200, "ok\n"), (200, "ok\n")]
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ({"path": "/sub/a"}, "the query parameter name is missing; add ?name=...\n"),
+        ({"name": "c"}, "the query parameter path is missing; add ?path=...\n"),
+        ({"path": "/sub/a", "name": "c", "kind": "queue"}, "kind has to be cursor or group, not 'queue'\n"),
+    ],
+)
+async def test_a_cursor_that_is_not_named_is_not_deleted(tmp_path: Path, query: dict[str, str], text: str) -> None:
+    async with hub(tmp_path) as (_, client):
+        answer = await client.delete("/hookbot/v1/cursors", params=query)
+
+    assert (answer.status_code, answer.text) == (400, text)

@@ -1,26 +1,32 @@
 """Verifying a publish: threads, certificates that are fetched, confirmations, and who fails or sends too much."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import trio
 
+from hookbot.access.admitted import AdmittedPublish
 from hookbot.access.authorizer import Authorizer
 from hookbot.access.control import AccessControl
 from hookbot.access.fetching import Fetches
 from hookbot.access.rate_limits import Rate, RateLimiter
 from hookbot.access.sources import Source, Sources
-from hookbot.errors import BadSignature, TooManyRequests, Unavailable
+from hookbot.errors import BadSignature, HookbotError, KeyReused, TooManyRequests, Unavailable
+from hookbot.log.deduplication import Outcome
+from hookbot.log.memory import MemoryLog
 from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.message import Draft
 from hookbot.protocol.request import Request
 from hookbot.protocol.response import Response
 from hookbot.signatures import SignedRequest, load_provider
-from hookbot.signatures.provider import Proof
-from hookbot.web.publish import verify
+from hookbot.web import publish as publish_module
+from hookbot.web.publish import publish_soon, verify
 from support.certificate_authority import SNS, SNS_CERTIFICATE
 from support.certificate_authority import TOPIC as SNS_TOPIC
+from support.clients import basic
+from support.fast_path import FastPathHub, open_fast_path, settled
 
 NOW_S = 1_700_000_000
 SECRET = "the secret of the tests"
@@ -32,7 +38,7 @@ class Web:
 
     def __init__(self) -> None:
         self.pages = {**SNS.published(), CONFIRM: b"<ConfirmSubscriptionResponse/>"}
-        self.asked = []
+        self.asked: list[str] = []
 
     async def fetch(self, url: str) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -73,26 +79,30 @@ async def publish_signed(
     access: AccessControl, body: bytes = b"{}", secret: str = SECRET, client: str = "192.0.2.1"
 ) -> Draft:
     signed = load_provider("github").sign(SignedRequest(body), secret, now=NOW_S)
-    return await publish(access, body, signed.headers, client)
+    draft = await publish(access, body, signed.headers, client)
+    assert isinstance(draft, Draft)
+    return draft
 
 
 @pytest.mark.parametrize("size", [10, LARGE_BODY, LARGE_BODY + 1, 1 << 20])
 async def test_a_body_of_any_size_is_verified(size: int) -> None:
     access = make_access(github())
     draft = await publish_signed(access, b"x" * size)
-    assert isinstance(draft, Draft)
+    assert draft.verified
     assert draft.verified.provider == "github"
     with pytest.raises(BadSignature):
         await publish_signed(access, b"x" * size, secret="another")
 
 
 async def test_a_large_body_does_not_hold_up_the_loop() -> None:
-    class Seen(type(load_provider("github"))):
-        def verify(self, request: SignedRequest, secrets: list[str], *, now: float) -> Proof:
+    github = load_provider("github")
+
+    class Seen(type(github)):  # type: ignore[misc]
+        def verify(self, request: SignedRequest, secrets: list[str], *, now: float) -> Any:
             threads.append(trio.lowlevel.in_trio_task())
             return super().verify(request, secrets, now=now)
 
-    threads = []
+    threads: list[bool] = []
     provider = Seen(name="github", documentation="", header="X-Hub-Signature-256", prefix="sha256=")
     access = make_access(Source("/unsafe/acme", provider, [SECRET]))
     await publish_signed(access, b"x" * LARGE_BODY)
@@ -175,7 +185,10 @@ async def test_a_certificate_is_fetched_once(web: Web) -> None:
     access = make_access(sns(), web=web)
     body = json.dumps(SNS.message(NOW_S)).encode()
     for _ in range(3):
-        assert (await publish(access, body)).verified.provider == "aws-sns"
+        draft = await publish(access, body)
+        assert isinstance(draft, Draft)
+        assert draft.verified
+        assert draft.verified.provider == "aws-sns"
     assert web.asked == [SNS_CERTIFICATE]
 
 
@@ -249,3 +262,61 @@ async def test_nothing_is_fetched_for_a_forged_confirmation(web: Web) -> None:
     with pytest.raises(BadSignature):
         await publish(access, json.dumps(message).encode())
     assert CONFIRM not in web.asked
+
+
+# --- storing
+
+
+def admitted(hub: FastPathHub, *headers: tuple[str, str], path: str = "/pub/topic") -> AdmittedPublish:
+    authorization = ("Authorization", f"Basic {basic(path)}")
+    return hub.access.admit_publish(Request("POST", path.encode(), (("Host", "hub"), authorization, *headers)))
+
+
+async def test_a_publish_is_answered_when_it_is_stored() -> None:
+    async with open_fast_path() as hub:
+        response = await publish_module.publish(hub.services, admitted(hub), b"hello")
+
+        assert (response.status, response.body) == (200, b"OK\n")
+        assert hub.stored() == [("topic", b"hello")]
+
+
+async def test_a_challenge_is_answered_and_not_stored() -> None:
+    slack = load_provider("slack")
+    body = b'{"type": "url_verification", "challenge": "c"}'
+    sources = Sources([Source("/unsafe/acme", slack, [SECRET])])
+    async with open_fast_path(access={"sources": sources}) as hub:
+        signed = slack.sign(SignedRequest(body), SECRET, now=hub.access.now_s)
+        challenge = admitted(hub, *signed.headers, path="/unsafe/pub/acme")
+
+        response = await publish_module.publish(hub.services, challenge, body)
+
+        assert response.body == b"c"
+        assert hub.stored() == []
+
+
+async def test_a_publish_without_a_task_calls_back_with_its_response_or_with_what_went_wrong() -> None:
+    outcomes: list[Response | HookbotError] = []
+    async with open_fast_path() as hub:
+        once = ("Idempotency-Key", "k")
+        for body in (b"one", b"one", b"two"):
+            publish_soon(hub.services, admitted(hub, once), body, outcomes.append)
+        await settled(lambda: len(outcomes) == 3)
+
+        stored, duplicate, reused = outcomes
+        assert isinstance(stored, Response)
+        assert isinstance(duplicate, Response)
+        assert ("Hookbot-Duplicate", "true") in duplicate.headers
+        assert isinstance(reused, KeyReused)
+
+
+async def test_a_publish_without_a_task_that_cannot_be_stored_calls_back_with_unavailable() -> None:
+    class FullLog(MemoryLog):
+        async def append(self, drafts: Sequence[Draft], **cursors: Any) -> Sequence[Outcome]:
+            raise Unavailable("the disk is full")
+
+    outcomes: list[Response | HookbotError] = []
+    async with open_fast_path(log=FullLog()) as hub:
+        publish_soon(hub.services, admitted(hub), b"hello", outcomes.append)
+        await settled(lambda: outcomes)
+
+        assert [str(outcome) for outcome in outcomes] == ["the disk is full"]

@@ -1,8 +1,8 @@
 """One subscription as a stream of frames."""
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import _GeneratorContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol import frames as framing_module
-from hookbot.protocol.message import Draft, Gap, format_id
+from hookbot.protocol.message import Draft, Gap, Message, format_id
 from hookbot.protocol.since import AfterId, FromOldest
 from hookbot.protocol.subscribe import SubscribeRequest
 from hookbot.protocol.topics import TopicFilter
@@ -73,24 +73,24 @@ def publish(broker: Broker) -> Callable[..., Any]:
 def listen(streams: Streams) -> Callable[..., Any]:
     """Opens the stream of a subscription to `a`, from a position."""
 
-    def listen(start: int | Start = 0, format: str = "jsonl", **asked: Any) -> _GeneratorContextManager:
-        start = start if isinstance(start, Start) else Start(start)
-        asked = SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", format, **asked)
-        return streams.open(AdmittedSubscription(asked, Grant()), start)
+    def listen(start: int | Start = 0, format: Any = "jsonl", **asked: Any) -> AbstractContextManager[Stream]:
+        request = SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", format, **asked)
+        begin = start if isinstance(start, Start) else Start(start)
+        return streams.open(AdmittedSubscription(request, Grant()), begin)
 
     return listen
 
 
-def read(frames: list[bytes]) -> list[Any]:
+def read(frames: Sequence[bytes]) -> list[Any]:
     """Positions of messages, and whatever else there is as it is."""
     objects = [json.loads(frame) for frame in frames]
     return [int(each["id"][-15:]) if "topic" in each else each for each in objects]
 
 
 async def take(stream: Stream, count: int) -> list[Any]:
-    taken = []
+    taken: list[Any] = []
     while len(taken) < count:
-        taken += read(await anext(stream))
+        taken += read(await stream.__anext__())
     return taken
 
 
@@ -217,7 +217,7 @@ class SlowLog:
     def __init__(self, log: MemoryLog) -> None:
         self.seconds = 0
         self.read = log.read
-        log.read = self.read_slowly
+        log.read = self.read_slowly  # type: ignore[method-assign]
 
     async def read_slowly(self, wanted: TopicFilter, **how: Any) -> Page:
         await trio.sleep(self.seconds)
@@ -304,10 +304,10 @@ async def test_a_log_that_cannot_be_read_ends_the_stream(
 ) -> None:
     await publish(3)
 
-    async def fail(wanted: TopicFilter, **how: Any) -> None:
+    async def fail(wanted: TopicFilter, **how: Any) -> Page:
         raise Unavailable("no disk")
 
-    log.read = fail
+    log.read = fail  # type: ignore[method-assign]
     with listen() as stream, pytest.raises(Unavailable, match="no disk"):
         await anext(stream)
 
@@ -386,12 +386,15 @@ async def test_large_messages_are_encoded_once_for_all_streams(
     listen: Callable[..., Any], publish: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channels_module, "LARGE_BODY", 10)
-    encodings = []
+    encodings: list[Message] = []
     encode = framing_module.JsonLines.message
-    monkeypatch.setattr(
-        framing_module.JsonLines, "message", lambda self, message: encodings.append(message) or encode(self, message)
-    )
-    frames = []
+
+    def count(self: framing_module.JsonLines, message: Message) -> bytes:
+        encodings.append(message)
+        return encode(self, message)
+
+    monkeypatch.setattr(framing_module.JsonLines, "message", count)
+    frames: list[bytes] = []
 
     async def listen_for_one() -> None:
         with listen(since=FromOldest()) as stream:

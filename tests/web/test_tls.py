@@ -9,12 +9,14 @@ import httpx
 import pytest
 import trio
 import trustme
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from cryptography.x509 import load_pem_x509_certificate
+from trio.testing import open_stream_to_socket_listener
 
 from hookbot.errors import ConfigError
 from hookbot.signatures import SignedRequest, load_provider
-from hookbot.web.tls import make_context
+from hookbot.web.tls import Tls, make_context
 from support import SECRET
 from support.hubs import WholeHub, configured, open_whole_hub
 
@@ -40,7 +42,7 @@ def told_by(issued: trustme.LeafCert) -> dict[str, str]:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> dict[str, Path]:
+def files(tmp_path: Path) -> dict[str, Any]:
     issued = HUB.issue_cert("127.0.0.1")
     issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "hub.pem")
     CLIENTS.cert_pem.write_to_path(tmp_path / "clients.pem")
@@ -78,7 +80,7 @@ async def asked(*args: Any, **options: Any) -> httpx.Response:
 @pytest.mark.parametrize("http2", [False, True])
 @pytest.mark.parametrize("how", ["fingerprint", "subject"])
 async def test_a_source_takes_what_comes_with_a_certificate_that_it_knows(
-    tmp_path: Path, files: dict[str, Path], how: str, http2: bool
+    tmp_path: Path, files: dict[str, Any], how: str, http2: bool
 ) -> None:
     async with open_whole_hub(tmp_path, section("CN=nobody", told_by(ROBOT)[how]), **files) as hub:
         assert (await asked(hub, ROBOT, http2=http2)).status_code == 200
@@ -91,19 +93,19 @@ async def test_a_source_takes_what_comes_with_a_certificate_that_it_knows(
         assert hub.head == 1
 
 
-async def test_a_certificate_does_not_stand_in_for_a_signature(tmp_path: Path, files: dict[str, Path]) -> None:
+async def test_a_certificate_does_not_stand_in_for_a_signature(tmp_path: Path, files: dict[str, Any]) -> None:
     async with open_whole_hub(tmp_path, section(told_by(ROBOT)["subject"]).replace(SECRET, "another"), **files) as hub:
         assert (await asked(hub, ROBOT)).status_code == 401
         assert hub.head == 0
 
 
-async def test_nobody_else_is_asked_for_a_certificate(tmp_path: Path, files: dict[str, Path]) -> None:
+async def test_nobody_else_is_asked_for_a_certificate(tmp_path: Path, files: dict[str, Any]) -> None:
     async with open_whole_hub(tmp_path, section(told_by(ROBOT)["subject"]), **files) as hub:
         for shown in (None, OTHER):
             assert (await asked(hub, shown, "/unsafe/pub/elsewhere")).status_code == 200
 
 
-async def test_a_certificate_of_another_authority_is_none(tmp_path: Path, files: dict[str, Path]) -> None:
+async def test_a_certificate_of_another_authority_is_none(tmp_path: Path, files: dict[str, Any]) -> None:
     assert told_by(FORGER)["subject"].startswith("CN=robot")
     async with open_whole_hub(tmp_path, section(told_by(FORGER)["fingerprint"]), **files) as hub:
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
@@ -112,14 +114,14 @@ async def test_a_certificate_of_another_authority_is_none(tmp_path: Path, files:
         assert (await asked(hub, ROBOT)).status_code == 403
 
 
-async def test_a_certificate_that_nobody_asks_for_would_admit_nobody(tmp_path: Path, files: dict[str, Path]) -> None:
+async def test_a_certificate_that_nobody_asks_for_would_admit_nobody(tmp_path: Path, files: dict[str, Any]) -> None:
     del files["tls_client_authorities"]
     with pytest.raises(ConfigError, match="--sslca"):
         async with open_whole_hub(tmp_path, section("CN=robot"), **files):
             """Never reached."""
 
 
-async def test_a_secure_hub_knows_its_own_scheme(tmp_path: Path, files: dict[str, Path]) -> None:
+async def test_a_secure_hub_knows_its_own_scheme(tmp_path: Path, files: dict[str, Any]) -> None:
     text = f'[[sources]]\ntopic = "/unsafe/acme/"\nprovider = "square"\nsecrets = ["{SECRET}"]\n'
     context = ssl.create_default_context()
     HUB.configure_trust(context)
@@ -141,12 +143,48 @@ async def test_a_secure_hub_knows_its_own_scheme(tmp_path: Path, files: dict[str
         {"tls_certificate": "hub.pem", "tls_key": "hub.pem", "tls_client_authorities": "empty"},
     ],
 )
-def test_files_that_make_no_tls_are_refused(tmp_path: Path, files: dict[str, Path], given: dict[str, str]) -> None:
+def test_files_that_make_no_tls_are_refused(tmp_path: Path, files: dict[str, Any], given: dict[str, str]) -> None:
     (tmp_path / "empty").touch()
-    config = configured(tmp_path, **{name: tmp_path / file for name, file in given.items()})
+    paths: dict[str, Any] = {name: tmp_path / file for name, file in given.items()}
+    config = configured(tmp_path, **paths)
     with pytest.raises(ConfigError):
         make_context(config.tls_certificate, config.tls_key, config.tls_client_authorities)
 
 
 def test_without_files_there_is_no_tls() -> None:
     assert make_context(None, None, None) is None
+
+
+def test_clients_are_asked_for_a_certificate_only_if_there_is_an_authority_for_them(files: dict[str, Any]) -> None:
+    without = make_context(files["tls_certificate"], files["tls_key"], None)
+    context = make_context(*files.values())
+
+    assert without
+    assert context
+    assert (without.verify_mode, context.verify_mode) == (ssl.CERT_NONE, ssl.CERT_OPTIONAL)
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: Path, files: dict[str, Any]) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    locked = tmp_path / "locked.pem"
+    locked.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")))
+
+    with pytest.raises(ConfigError, match="the key is encrypted"):
+        make_context(files["tls_certificate"], locked, None)
+
+
+async def test_a_listener_accepts_before_the_handshake_and_a_new_context_is_for_new_connections(
+    files: dict[str, Any],
+) -> None:
+    context = make_context(*files.values())
+    assert context
+    tls = Tls(context)
+    [plain] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    listener = tls.listen(plain)
+    async with listener, await open_stream_to_socket_listener(plain):
+        stream = await listener.accept()
+
+        assert isinstance(stream, trio.SSLStream)
+        await trio.aclose_forcefully(stream)
+    with pytest.raises(trio.ClosedResourceError):
+        await listener.accept()

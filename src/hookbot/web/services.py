@@ -31,11 +31,14 @@ class Readiness:
         """Raise `Unavailable` unless the hub is ready. The log is probed, by a real write, at most once a second."""
         # The lock makes all who ask meanwhile wait for one probe.
         async with self._lock:
-            if trio.current_time() >= self._checked_until:
-                await self._log.probe()
-                self._checked_until = trio.current_time() + CHECK_INTERVAL_S
+            await self._probe()
         if not self._routers_run():
             raise Unavailable("a router is not running")
+
+    async def _probe(self) -> None:
+        if trio.current_time() >= self._checked_until:
+            await self._log.probe()
+            self._checked_until = trio.current_time() + CHECK_INTERVAL_S
 
 
 @dataclass(frozen=True, slots=True)

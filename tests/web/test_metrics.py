@@ -1,0 +1,51 @@
+"""Metrics: functions that are called at a scrape, in the text format of Prometheus."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hookbot.web.metrics import ROUTER_METRICS, Metrics, hub_metrics
+from support.fast_path import open_fast_path
+
+
+def lines(metrics: Metrics) -> list[str]:
+    return metrics.render().decode().splitlines()
+
+
+def test_a_metric_is_read_at_each_scrape_and_not_before() -> None:
+    values = [1.0]
+    metrics = Metrics()
+    metrics.add("gauge", "head", "Position of the newest message.", lambda: values[-1])
+    assert "hookbot_head 1.0" in lines(metrics)
+
+    values.append(2.0)
+
+    assert "hookbot_head 2.0" in lines(metrics)
+
+
+def test_a_metric_with_a_label_has_a_line_for_each_of_its_values() -> None:
+    metrics = Metrics()
+    metrics.add("counter", "refused", "Requests.", lambda: {"401": 1, "413": 2}, label="status")
+
+    assert 'hookbot_refused_total{status="401"} 1.0' in lines(metrics)
+    assert 'hookbot_refused_total{status="413"} 2.0' in lines(metrics)
+
+
+async def test_a_hub_shows_what_was_published_and_how_its_routers_are() -> None:
+    def routers() -> Sequence[Mapping[str, Any]]:
+        return [{"name": "github", **dict.fromkeys(ROUTER_METRICS, 3)}]
+
+    async with open_fast_path() as hub:
+        metrics = hub_metrics(hub.broker, hub.access, routers)
+        await hub.publish("topic", b"hello")
+        await hub.listen()
+        shown = lines(metrics)
+
+    assert {
+        "hookbot_published_total 1.0",
+        "hookbot_published_bytes_total 5.0",
+        "hookbot_duplicates_total 0.0",
+        "hookbot_head 1.0",
+        "hookbot_subscribers 1.0",
+        'hookbot_router_lag{router="github"} 3.0',
+        'hookbot_router_restarts_total{router="github"} 3.0',
+    } <= set(shown)

@@ -1,0 +1,157 @@
+"""The subscribe flow of the app: consumers on websockets, and how a subscription ends."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from trio_websocket import WebSocketConnection, open_websocket_url
+
+from hookbot.access.tokens import make_token
+from hookbot.hub.hub import RunningHub
+from hookbot.protocol.message import Draft, Message, format_id
+from support import KEY
+from support.clients import Stream, WebSocket, connect
+from support.hubs import open_whole_hub
+
+
+@asynccontextmanager
+async def hub(tmp_path: Path, **options: Any) -> AsyncIterator[tuple[RunningHub, httpx.AsyncClient]]:
+    async with open_whole_hub(tmp_path, **{"heartbeat_s": 60.0, **options}) as whole:
+        yield whole.running, whole.http
+
+
+def auth(path: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {make_token(KEY, path)}"}
+
+
+@asynccontextmanager
+async def streaming(running: RunningHub, target: str, headers: dict[str, str]) -> AsyncIterator[Stream]:
+    async with await connect(urlsplit(running.url).port or 0) as client:
+        stream = Stream(client, target, headers.items())
+        await stream.ask()
+        yield await stream.answered()
+
+
+async def publish(running: RunningHub, *bodies: Any, topic: str = "a") -> list[Message]:
+    messages = [await running.broker.publish(Draft(topic, body)) for body in bodies]
+    return [message for message in messages if isinstance(message, Message)]
+
+
+@asynccontextmanager
+async def consumer(running: RunningHub, path: str, query: str) -> AsyncIterator[WebSocketConnection]:
+    url = running.url.replace("http", "ws") + f"{path}?{query}&token={make_token(KEY, path)}"
+    async with open_websocket_url(url, subprotocols=["hookbot.v1"]) as websocket:
+        yield websocket
+
+
+async def receive(websocket: WebSocketConnection) -> dict[str, Any]:
+    received: dict[str, Any] = json.loads(await websocket.get_message())
+    return received
+
+
+async def test_a_cursor_goes_on_behind_what_was_acknowledged(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (running, _):
+        ids = [message.id for message in await publish(running, b"1", b"2", b"3")]
+
+        async with consumer(running, "/sub/a", "cursor=c&since=all") as websocket:
+            hello = await receive(websocket)
+            assert [(await receive(websocket))["body"] for _ in ids] == ["1", "2", "3"]
+            await websocket.send_message(json.dumps({"type": "ack", "id": ids[1]}))
+            await websocket.send_message("not an acknowledgement")
+            error = await receive(websocket)
+        async with consumer(running, "/sub/a", "cursor=c&since=all") as websocket:
+            again = await receive(websocket)
+            message = await receive(websocket)
+
+    assert (hello["type"], hello["cursor"]) == ("hello", "c")
+    assert error["type"] == "error"
+    assert (again["position"], message["body"]) == (ids[1], "3")
+
+
+async def test_what_a_member_of_a_group_leaves_goes_to_another(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (running, _):
+        await publish(running, b"1")
+
+        async with consumer(running, "/sub/a", "group=g&since=all") as first:
+            assert (await receive(first))["type"] == "hello"
+            taken = await receive(first)
+        async with consumer(running, "/sub/a", "group=g") as second:
+            assert (await receive(second))["type"] == "hello"
+            given = await receive(second)
+
+    assert (taken["body"], "redelivered" in taken) == ("1", False)
+    assert (given["body"], given["redelivered"]) == ("1", True)
+
+
+async def test_a_websocket_with_a_limit_ends_after_it(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (running, _):
+        await publish(running, b"1", b"2", b"3")
+
+        async with await connect(urlsplit(running.url).port or 0) as client:
+            listener = WebSocket(client, "/sub/a?since=all&limit=2", "hookbot.v1", headers=auth("/sub/a").items())
+            await listener.ask()
+            await listener.accepted()
+            received = [json.loads(payload).get("body") for payload in await listener.payloads(3)]
+            code = await listener.closed()
+
+    assert received == [None, "1", "2"]
+    assert code == 1000
+
+
+@asynccontextmanager
+async def listening(running: RunningHub, path: str, subprotocol: str | None = None) -> AsyncIterator[WebSocket]:
+    """A websocket that the app has accepted."""
+    async with await connect(urlsplit(running.url).port or 0) as client:
+        listener = WebSocket(client, path, subprotocol, headers=auth(path.partition("?")[0]).items())
+        await listener.ask()
+        yield await listener.accepted()
+
+
+async def test_a_websocket_of_the_app_is_sent_what_is_published_and_what_it_sends_is_discarded(tmp_path: Path) -> None:
+    async with hub(tmp_path, door=False) as (running, _), listening(running, "/sub/a") as listener:
+        await listener.send("discarded")
+        await publish(running, b"hello")
+
+        assert await listener.payload() == b"hello"
+
+
+async def test_a_raw_websocket_that_resumes_in_another_log_is_closed_with_1013(tmp_path: Path) -> None:
+    path = f"/sub/a?since={format_id('otherlog', 7)}"
+    async with hub(tmp_path, door=False) as (running, _), listening(running, path) as listener:
+        assert await listener.closed() == 1013
+
+
+async def test_a_cursor_that_an_operator_deletes_is_closed_with_a_code_of_its_own(tmp_path: Path) -> None:
+    operators = "/hookbot/v1/cursors"
+    query = {"path": "/sub/a", "name": "c"}
+    async with hub(tmp_path) as (running, client), listening(running, "/sub/a?cursor=c", "hookbot.v1") as listener:
+        await listener.payload()
+        assert (await client.delete(operators, params=query, headers=auth(operators))).status_code == 200
+
+        assert await listener.closed() == 4001
+
+
+async def test_an_acknowledgement_that_is_refused_or_no_object_is_told_and_the_connection_goes_on(
+    tmp_path: Path,
+) -> None:
+    async with hub(tmp_path) as (running, _), listening(running, "/sub/a?cursor=c", "hookbot.v1") as listener:
+        await listener.payload()
+        await listener.send("not JSON")
+        await listener.send(json.dumps({"type": "ack", "id": "nonsense"}))
+        errors = [json.loads(payload) for payload in await listener.payloads(2)]
+
+        assert [error["type"] for error in errors] == ["error", "error"]
+        await publish(running, b"hello")
+        assert json.loads(await listener.payload())["body"] == "hello"
+
+
+async def test_a_stream_is_the_stored_messages_and_then_ends_if_it_does_not_follow(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (running, client):
+        await publish(running, b"1", b"2")
+        answer = await client.get("/sub/a?since=all&follow=0", headers=auth("/sub/a"))
+
+    assert [json.loads(line)["body"] for line in answer.text.splitlines()] == ["1", "2"]
