@@ -74,3 +74,14 @@ async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monke
         go_on.set()
         assert [json.loads(payload)["body"][0] for payload in await listener.payloads(2)] == ["2", "3"]
         assert threads == [True, False, True]
+
+
+def test_an_audience_is_complete_where_neither_memory_nor_the_log_has_more() -> None:
+    channel = Channel(TopicFilter(("topic",)), floor=5)
+    audience = Audience(channel, Raw(False), lambda _: None)
+    message = Message("topic", b"hello", id=format_id("somelogs", 7))
+    channel.entries.append(Entry(message, message.position))
+
+    assert not audience.is_complete_at(4)
+    assert not audience.is_complete_at(5)
+    assert audience.is_complete_at(7)

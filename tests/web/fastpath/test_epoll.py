@@ -255,3 +255,12 @@ async def test_a_connection_that_is_told_to_be_ready_and_is_not_goes_on() -> Non
 
         assert connection.open
         assert connection.events == []
+
+
+async def test_watching_for_the_same_events_again_changes_nothing() -> None:
+    async with connected() as (connection, client):
+        connection.watch(READ)
+        client.send(b"hello")
+        await settled(lambda: connection.events)
+
+        assert connection.events == [b"hello"]

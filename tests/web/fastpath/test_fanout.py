@@ -1,15 +1,18 @@
 """The fan-out, on real sockets, heard by the `websockets` library's own protocol."""
 
 import json
+import logging
 from base64 import b64decode
 from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 from websockets.frames import Frame, Opcode
 
 from hookbot.broker.limits import BrokerLimits
+from hookbot.errors import Unavailable
 from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
@@ -19,7 +22,7 @@ from hookbot.protocol.topics import TopicFilter
 from hookbot.protocol.websocket import BINARY, frame
 from hookbot.web.fastpath.audience import Audience
 from support import GUARD_S
-from support.clients import Client, WebSocket
+from support.clients import Client, WebSocket, handshake, masked
 from support.fast_path import BIG, SMALL, FastPathHub, open_fast_path, settled
 
 UNSAFE = {"X-Hookbot-Unsafe-Is-Ok": "I understand the security implications"}.items()
@@ -443,3 +446,42 @@ async def test_nothing_is_left_of_who_has_gone() -> None:
         assert not hub.fanout._audiences._audiences
         assert not hub.broker.channels._channels
         assert len(hub.active) == 0
+
+
+async def test_a_subscriber_that_cannot_be_read_for_is_closed_with_1013() -> None:
+    class UnreadableLog(MemoryLog):
+        async def read(self, *args: Any, **how: Any) -> Page:
+            raise Unavailable("the disk has gone")
+
+    async with open_fast_path(log=UnreadableLog()) as hub:
+        await hub.publish()
+        listener = await hub.listen("/sub/topic?since=all")
+
+        assert await listener.closed() == 1013
+
+
+async def test_a_ping_frame_behind_the_handshake_is_answered() -> None:
+    async with open_fast_path() as hub:
+        client = await hub.connect()
+        await client.send(handshake() + masked(Opcode.PING, b"early"))
+        await client.until(b"\r\n\r\n")
+
+        assert await client.exactly(7) == b"\x8a\x05early"
+
+
+async def test_who_is_silent_or_stalled_for_too_long_is_cut_off_and_pinged_before(
+    mock_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with open_fast_path(send_buffer=SMALL, ping_s=3, deaf_s=9, stall_s=9) as hub:
+        silent, stalled = await hub.listen("/sub/quiet"), await hub.listen(receive_buffer=SMALL)
+        await hub.publish("topic", bytes(BIG))
+
+        for _ in range(11):
+            mock_clock.jump(1)
+            await wait_all_tasks_blocked()
+
+        assert await silent.client.rest() == b"\x89\0\x89\0"
+        assert len(hub.fanout) == 0
+        assert caplog.text.count("is cut off: it took nothing for 9 s") == 1
+        await stalled.client.reset()

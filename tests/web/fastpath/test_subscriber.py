@@ -247,3 +247,33 @@ async def test_a_subscriber_that_reads_the_log_is_sent_nothing_else() -> None:
         subscriber.catching_up = False
         subscriber.update_busy()
         assert not subscriber.busy
+
+
+# --- failures
+
+
+async def test_a_bug_that_a_client_finds_closes_only_its_websocket(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        """A parser with a bug."""
+
+        def receive_data(self, data: bytes) -> None:
+            raise RuntimeError("a bug")
+
+    async with open_fast_path() as hub:
+        listener = await hub.listen()
+        hub.subscriber._parser = Broken()  # type: ignore[assignment]
+        await listener.client.send(masked(Opcode.TEXT, b"hello"))
+
+        assert await listener.closed() == 1011
+        assert "RuntimeError: a bug" in caplog.text
+        caplog.clear()
+
+
+async def test_a_subscriber_closes_once() -> None:
+    async with open_fast_path() as hub:
+        listener = await hub.listen()
+        subscriber = hub.subscriber
+        subscriber.close(1001, "first")
+        subscriber.close(1008, "second")
+
+        assert await listener.closed() == 1001
