@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import trio
@@ -155,6 +156,31 @@ async def test_a_ca_file_that_is_not_there_is_refused_before_connecting() -> Non
     with pytest.raises(Refused, match=r"/nowhere\.pem"):
         async with listen("https://hub/sub/a", ca_file="/nowhere.pem"):
             pass
+
+
+@pytest.mark.parametrize(
+    ("asked", "ahead"),
+    [
+        ({"cursor": "c"}, None),
+        ({"group": "g"}, "1"),
+        ({"group": "g", "manual_ack": True}, None),
+        ({"group": "g", "max_unacked": 5}, "5"),
+        ({"cursor": "c", "max_unacked": 5}, "5"),
+    ],
+)
+async def test_a_member_of_a_group_who_works_step_by_step_leases_step_by_step(
+    asked: dict[str, Any], ahead: str | None
+) -> None:
+    async with scripted_hub(sending()) as hub, listen(hub.url, **asked):
+        pass
+    assert hub.peers[0].query.get("max_unacked") == ahead
+
+
+async def test_a_refusal_is_raised_on_entering() -> None:
+    async with scripted_hub(answering(401)) as hub:
+        with pytest.raises(Unauthorized):
+            async with listen(hub.url):
+                pytest.fail("the hub refuses")
 
 
 # -- telling

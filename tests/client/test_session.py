@@ -374,24 +374,6 @@ async def test_a_cursor_that_was_taken_over_is_not_taken_back() -> None:
     assert hub.connections == 1
 
 
-@pytest.mark.parametrize(
-    ("asked", "ahead"),
-    [
-        ({"cursor": "c"}, None),
-        ({"group": "g"}, "1"),
-        ({"group": "g", "manual_ack": True}, None),
-        ({"group": "g", "max_unacked": 5}, "5"),
-        ({"cursor": "c", "max_unacked": 5}, "5"),
-    ],
-)
-async def test_a_member_of_a_group_who_works_step_by_step_leases_step_by_step(
-    asked: dict[str, Any], ahead: str | None
-) -> None:
-    async with scripted_hub(sending()) as hub, listen(hub.url, **asked):
-        pass
-    assert hub.peers[0].query.get("max_unacked") == ahead
-
-
 async def test_being_cancelled_still_tells_the_hub_what_is_done() -> None:
     acks = Acks()
     async with scripted_hub(recording(acks, 1)) as hub:
