@@ -50,11 +50,14 @@ class Router(Protocol):
     after its last.
     """
 
-    name: str
-    """Name of the router, unless the configuration gives it another one."""
+    # Properties, so that a class attribute of a narrower type is accepted, such as a tuple. Routers set plain attributes.
+    @property
+    def name(self) -> str:
+        """Name of the router, unless the configuration gives it another one."""
 
-    topics: Sequence[str]
-    """Topics that it reads, and subtrees, which end in ``/``. The constructor may set it."""
+    @property
+    def topics(self) -> Sequence[str]:
+        """Topics that it reads, and subtrees, which end in ``/``. The constructor may set it."""
 
     async def route(self, message: Message, publish: Publish) -> None:
         """Route one message. Called in the order of ids, for one message at a time.
