@@ -50,7 +50,7 @@ class Router(Protocol):
     after its last.
     """
 
-    # Properties, so that a class attribute of a narrower type is accepted, such as a tuple. Routers set plain attributes.
+    # Properties, so that type checkers accept a class attribute of a narrower type, such as a tuple.
     @property
     def name(self) -> str:
         """Name of the router, unless the configuration gives it another one."""
