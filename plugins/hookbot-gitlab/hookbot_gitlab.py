@@ -24,7 +24,7 @@ class GitLabRouter:
     topics: Sequence[str] = ("/unsafe/gitlab.com/", "gitlab/")
 
     def __init__(self, host: str = "gitlab.com") -> None:
-        """`host`: of a self-managed instance; it replaces ``gitlab.com`` in the topics."""
+        """`host`: host name of a self-managed instance; it replaces ``gitlab.com`` in the topics."""
         self.topics = (f"/unsafe/{host}/", "gitlab/")
         self.host = host
 

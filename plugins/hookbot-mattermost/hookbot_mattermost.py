@@ -9,6 +9,7 @@ from trio import sleep
 
 from hookbot import ConfigError, Message, Publish, Secret
 
+# With the default timeout and the longest waits between them, they fit into the 30 seconds of a router.
 ATTEMPTS = 3
 LONGEST_WAIT_S = 5.0
 """Limit on the delay between two attempts, even if Mattermost asks for more: a router has 30 seconds for a message."""
@@ -32,9 +33,9 @@ class MattermostRouter:
         channel: str = "",
         timeout: float = 5.0,
     ) -> None:
-        """`url`: of the incoming webhook, a secret, since it is all that a post needs.
+        """`url`: URL of the incoming webhook; a secret, since nothing else is needed to post.
 
-        `reads`: topics with summaries, and subtrees. `channel`: instead of the webhook's. `timeout`: seconds for one
+        `reads`: topics with summaries, and subtrees. `channel`: channel to post to instead of the webhook's. `timeout`: seconds for one
         attempt.
         """
         if not url.startswith(("https://", "http://")):

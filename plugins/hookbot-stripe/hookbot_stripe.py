@@ -20,7 +20,7 @@ class StripeRouter:
     topics = ("/unsafe/stripe/", "stripe/")
 
     def __init__(self, test_events: bool = True) -> None:
-        """`test_events`: whether to publish events of Stripe's test mode."""
+        """`test_events`: False to drop events of Stripe's test mode."""
         self.test_events = test_events
 
     async def route(self, message: Message, publish: Publish) -> None:

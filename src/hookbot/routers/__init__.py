@@ -27,17 +27,17 @@ class Secret(str):
 class Publish(Protocol):
     """Publishes messages that a router makes from one message.
 
-    All of them are stored in one commit after `route` has returned; none is if it raises.
+    All of them are stored in one commit after `route` has returned; none is stored if it raises.
     """
 
     async def __call__(
         self, topic: str, what: bytes | Message, /, *, headers: Headers = (), wrapped: bool = False, name: str = ""
     ) -> None:
-        """Publish a new body with `headers`, or pass on a message with its body, query and headers, and more `headers`.
+        """Publish a new body with `headers`, or pass on a message with its body, query and headers, adding `headers`.
 
         `wrapped`: raw frames of the message carry the ancestor's ``extra-metadata=github`` object.
-        `name` identifies this publish among those for the same message (default: its number), so that a router
-        outside the hub can repeat it after a crash, and it is stored once.
+        `name` identifies this publish among those for the same message (default: its number). A router outside the hub
+        may repeat a publish after a crash; by its name, the hub recognises the repeat and stores it once.
         Raises `InvalidTopic`, and `Refused` for too many publishes.
         """
 
@@ -45,7 +45,7 @@ class Publish(Protocol):
 class Router(Protocol):
     """A plugin that reads some topics and publishes to others.
 
-    Made with the options of its section in the configuration, in the hub or in a process of its own, and made again
+    Made with the options of its section in the configuration, in the hub or in a process of its own, and recreated
     after a crash. A router that is an asynchronous context manager is entered before its first message and exited
     after its last.
     """
@@ -62,6 +62,6 @@ class Router(Protocol):
     async def route(self, message: Message, publish: Publish) -> None:
         """Route one message. Called in the order of ids, for one message at a time.
 
-        After an exception it is called again, a few times; then the message is published to
+        After an exception it is called again, up to three times; then the message is published to
         ``hookbot/failed/<router>``. Blocking calls block the whole hub: use `trio.to_thread.run_sync` for them.
         """

@@ -1,4 +1,4 @@
-"""Attempts of a router at one message: limited, counted, retried, and in the end given up."""
+"""Attempts of a router at one message: limited, counted, retried, and finally given up."""
 
 import logging
 from collections.abc import Mapping
@@ -125,7 +125,7 @@ class RetryPolicy:
         self._failures += 1
         self._failure = error
         self._stats.error = f"{describe(error)} ({message.id})"
-        # A traceback for each attempt at the same message would say four times the same.
+        # One traceback is enough: all attempts at a message usually fail in the same way.
         level = logging.WARNING if self._failures == 1 else logging.DEBUG
         logger.log(level, "router %s failed on %s: %s", self.name, message.id, describe(error), exc_info=error)
 
@@ -134,7 +134,7 @@ class RetryPolicy:
         self._stats.failed += 1
         tried = f"{self._failures} attempts" if self._failures > 1 else "1 attempt"
         logger.error("router %s gives up %s after %s: %s", self.name, message.id, tried, describe(self._failure))
-        # A failed message is kept already, and two routers must not feed on each other's failures.
+        # A failed message is stored already, and two routers must not pass their failures back and forth.
         if failed_in(message.topic):
             return {}
         return {"failed": failed_draft(self.name, message, self._failure)}

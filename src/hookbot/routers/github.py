@@ -37,11 +37,11 @@ class GitHubRouter:
         deleted_refs: bool = True,
         host: str = "github.com",
     ) -> None:
-        """`secrets`: of the webhook; any of them may have signed.
+        """`secrets`: secrets of the webhook; a signature with any of them is valid.
 
-        `events`: ``X-GitHub-Event`` of the deliveries to publish, all if empty. `tags`, `deleted_refs`: whether pushes
-        of tags, and pushes that delete a ref (their SHA is all zeros), have a summary. `host`: of a GitHub Enterprise
-        Server. Raises `ConfigError`.
+        `events`: values of ``X-GitHub-Event`` to publish; all if empty. `tags`, `deleted_refs`: False to publish no
+        summary of pushes of tags, or of pushes that delete a ref (their SHA is all zeros). `host`: host name of a
+        GitHub Enterprise Server. Raises `ConfigError`.
         """
         if not secrets:
             raise ConfigError("secrets is empty: the router needs the secret of the webhook, as entered on GitHub")

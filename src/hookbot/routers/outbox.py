@@ -14,11 +14,13 @@ from ..protocol.publish import MAX_HOPS
 from ..protocol.topics import check_topic, is_own
 
 MAX_PUBLISHES = 1000
+"""Default limit on publishes for one message, so that a bug in a router cannot flood the log."""
 MAX_BYTES = 128 << 20
 """Limit on all bodies published for one message, which are stored in one commit."""
 
-# Enough for one commit to be worth its cost; a router that is faster than the disk waits.
+# Enough drafts for one commit to be worth its cost; a router that is faster than the disk waits.
 MAX_WAITING = 1000
+# As much as the writer puts into one commit.
 MAX_WAITING_BYTES = 8 << 20
 TIME_SLICE_S = 0.002
 """Time after which a router that never waits lets the rest of the hub run."""
@@ -68,7 +70,7 @@ class Outbox:
             self.committed = position
 
     async def _commit(self, drafts: Sequence[Draft], position: int) -> None:
-        # The writer has no other router's commit to collide with: half of each delay is enough randomness.
+        # Only this hub writes its log, so retries cannot collide: half of each delay is enough randomness.
         backoff = Backoff(0.05, 5, spread=0.5)
         while True:
             try:

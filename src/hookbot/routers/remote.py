@@ -120,7 +120,7 @@ class RemoteRunner:
                 # A final error ends the process, and the hub's cursor keeps the message.
                 await self._post(draft, key, client, final=HOPELESS)
             elif not message.topic.removeprefix(UNSAFE).startswith(_FAILED):
-                # Only of messages that had not failed before: two routers must not feed on each other's failures.
+                # Only messages that had not failed before: two routers must not pass their failures back and forth.
                 await self._post(self._failed_draft(draft), key, client, final=())
 
     def _failed_draft(self, draft: Draft) -> Draft:
@@ -131,7 +131,7 @@ class RemoteRunner:
         try:
             if is_unsafe(draft.topic) and TopicFilter(tuple(self._router.topics)).matches(draft.topic):
                 # The hub ignores the hops of unsafe messages, since anybody may publish them: a loop would never end.
-                raise Refused("the router also reads this unsafe topic and would receive its own message for ever")
+                raise Refused("the router also reads this unsafe topic and would receive its own message forever")
             await self._post_until_stored(draft, key, Publisher(self._hub.publishing(draft), client, self._patience_s))
         except final:
             raise
@@ -150,6 +150,6 @@ class RemoteRunner:
 
 
 def unwrap(message: Message, id: str) -> Message:
-    """Message as it was posted, as far as a raw frame shows; its new `id` is for log lines only."""
+    """Message as it was posted, as far as a raw frame shows it; its new `id` is for log lines only."""
     message = replace(message, id=id)
     return parse_github_metadata(message) or message

@@ -21,6 +21,7 @@ PREFIX = "router/"
 IDLE_S = 60.0
 """Interval at which an idle router's position moves past messages of other topics, so that retention causes no gap."""
 
+# A crash by chance is over at once; a router that crashes at each start logs one traceback a minute.
 FIRST_RESTART_S = 0.5
 LONGEST_RESTART_S = 60.0
 
@@ -57,7 +58,7 @@ class SupervisedRouter:
     def lag(self) -> int:
         """Distance of its position from the head of the log."""
         committed = self._outbox.committed
-        # All done: messages of other topics since its last one do not count.
+        # Everything is routed and committed: later messages of other topics do not count.
         if self._idle and committed == self._outbox.position:
             return self._broker.head - self._idle.skip_unwanted()
         return self._broker.head - committed

@@ -13,6 +13,7 @@ import trio
 from .attempts import RetryPolicy
 from .supervision import SupervisedRouter
 
+# While a router blocks the loop, nothing is published or delivered; subscribers notice a pause of this length.
 BLOCKED_S = 1.0
 INTERVAL_S = 0.5
 
@@ -40,7 +41,7 @@ def watch(
 
 
 class _Watchdog:
-    """Made in the thread of the event loop that it watches; `run` is for a thread of its own."""
+    """Watches the event loop of the thread that creates it; `run` is for a thread of its own."""
 
     def __init__(
         self, routers: Mapping[str, SupervisedRouter], ended: threading.Event, blocked_s: float, interval_s: float
