@@ -35,8 +35,8 @@ class MattermostRouter:
     ) -> None:
         """`url`: URL of the incoming webhook; a secret, since nothing else is needed to post.
 
-        `reads`: topics with summaries, and subtrees. `channel`: channel to post to instead of the webhook's. `timeout`: seconds for one
-        attempt.
+        `reads`: topics with summaries, and subtrees. `channel`: channel to post to instead of the webhook's. `timeout`:
+        seconds for one attempt.
         """
         if not url.startswith(("https://", "http://")):
             raise ConfigError("url must be that of an incoming webhook, such as https://chat.example.org/hooks/...")
