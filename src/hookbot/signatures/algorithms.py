@@ -134,7 +134,7 @@ def load_private(key: bytes) -> PrivateKeyTypes:
     try:
         return load_pem_private_key(key, None) if key.startswith(PEM) else load_der_private_key(key, None)
     except TypeError:
-        # How cryptography says that a password is missing.
+        # Raised by cryptography if a password is missing.
         raise ValueError("the private key is encrypted") from None
 
 

@@ -28,7 +28,7 @@ class Proof:
     """Signed key that is the same for all repeats of a delivery, good enough to drop them. None if neither id nor time
     is signed: an equal request may then be another delivery."""
     delivery_id: str | None = None
-    """Id of the delivery that is not signed: good enough to mark a repeat, not to drop it."""
+    """Unsigned id of the delivery: good enough to mark a repeat, not to drop it."""
     confirm_url: str | None = None
     """Address to fetch before the sender starts to deliver, at a host that is known to be the sender's."""
 
@@ -87,7 +87,7 @@ class Provider(ABC):
         """
 
     def delivery_of(self, request: SignedRequest) -> str | None:
-        """Id of the delivery that is not signed; None if there is none."""
+        """Unsigned id of the delivery; None if there is none."""
         return None
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:

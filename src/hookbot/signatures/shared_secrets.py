@@ -1,4 +1,4 @@
-"""Providers that sign nothing and present a shared secret: a client that reads one request can forge any other."""
+"""Providers that sign nothing and present a shared secret: anybody who reads one request can forge others."""
 
 import hmac
 from base64 import b64decode, b64encode
@@ -28,7 +28,7 @@ class SharedSecret(Provider):
 
     @property
     def covers(self) -> tuple[str, ...]:
-        """Nothing."""
+        """Nothing: the secret does not depend on the request."""
         return ()
 
     @property
@@ -119,7 +119,7 @@ class MicrosoftGraph(SharedSecret):
         return Proof(key=keys[0], fingerprint=sha256(request.body).hexdigest())
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
-        """Raises `ConfigError`, since the secret is in the notifications of the body."""
+        """Raise `ConfigError`, since the secret is in the notifications of the body."""
         return Provider.sign(self, request, secret, now=now)
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
