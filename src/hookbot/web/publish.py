@@ -51,7 +51,7 @@ async def verify(access: AccessControl, admitted: AdmittedPublish, body: bytes) 
         raise
     if isinstance(accepted, Response):
         return accepted
-    # Only now: before it is verified, anybody could use up the rate limit of a source.
+    # Counted after verification: otherwise anybody could use up the rate limit of a source.
     access.count_genuine(admitted.source)
     if isinstance(accepted, Confirmation):
         await access.fetches.get(accepted.url, client_network(request.http.client), now_s=access.now_s)

@@ -29,7 +29,7 @@ class Readiness:
 
     async def check(self) -> None:
         """Raise `Unavailable` unless the hub is ready. The log is probed, by a real write, at most once a second."""
-        # The lock makes all who ask meanwhile wait for one probe.
+        # Concurrent checks wait for one probe.
         async with self._lock:
             await self._probe()
         if not self._routers_run():

@@ -38,7 +38,7 @@ class Stream:
         self._ended: Ended | None = None
 
     def end(self, reason: Ended) -> None:
-        """Make the present or next `__anext__` raise `reason`."""
+        """Make the current or the next `__anext__` raise `reason`."""
         self._ended = reason
         self._waiting.cancel()
 

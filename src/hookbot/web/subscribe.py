@@ -20,10 +20,10 @@ from .streams import Stream
 
 
 async def find_start(services: Services, admitted: AdmittedSubscription) -> Start:
-    """The start of a subscription in the log. Raises `Refused` if there is a limit in the way, or `Unavailable`."""
+    """The start of a subscription in the log. Raises `Refused` if a limit is reached, or `Unavailable`."""
     request, grant = admitted.request, admitted.grant
     start = await services.broker.start_at(request.since, request.wanted, not_before_us=grant.since_us)
-    # Again: while the log was read, others have subscribed and the token may have been revoked.
+    # Checked again: while the log was read, others may have subscribed, and the token may have been revoked.
     services.access.active.check(grant)
     return start
 

@@ -214,7 +214,7 @@ async def test_a_client_that_resets_the_connection_ends_it() -> None:
 async def test_a_connection_that_cannot_be_half_closed_is_ended() -> None:
     async with running() as epoll:
         connection = Connection(socket(), epoll)
-        connection.say_no_more()
+        connection.half_close()
 
         assert not connection.open
         assert str(connection.events[-1]).startswith("connection lost: ")
@@ -222,7 +222,7 @@ async def test_a_connection_that_cannot_be_half_closed_is_ended() -> None:
 
 async def test_after_half_closing_the_client_is_still_heard() -> None:
     async with connected() as (connection, client):
-        connection.say_no_more()
+        connection.half_close()
         assert client.recv(1) == b""
         client.send(b"hello")
         await settled(lambda: connection.events)

@@ -84,7 +84,7 @@ class AsgiConnection:
         self._patience = trio.CancelScope()
         self._send_lock = trio.Lock()
         self._write_closed = False
-        """True once the client takes nothing more, or has been sent the last byte."""
+        """True once the client accepts no more bytes, or has been sent the last one."""
 
     async def run(self) -> None:
         """Serve the connection until it is over. Failures beneath the app are logged and end this connection only."""
@@ -107,8 +107,8 @@ class AsgiConnection:
     ) -> Callable[[Any], Awaitable[None]]:
         """Start the app for a request, and return the function that takes events for it (`TaskGroup.spawn_app`).
 
-        Other events wait until the app has read those before. A disconnect must not: an app that never receives would
-        not notice it, and the connection would not be closed. Where it finds no room, the app is cancelled soon.
+        Other events wait until the app has read those before. A disconnect must not, since an app that never receives
+        would keep the connection open. If the queue is full, the disconnect is dropped: the app is cancelled soon.
         """
         to_app, from_client = trio.open_memory_channel[Any](config.max_app_queue_size)
         scope["extensions"][CONTINUE] = {}
@@ -213,7 +213,7 @@ class AsgiConnection:
 
     async def _write(self, data: bytes) -> None:
         """Write all of the data; end the connection if the client takes nothing for `stall_s`."""
-        # Hypercorn's own shield has no deadline: a client that stops reading would hold up the shutdown for ever.
+        # Hypercorn's own shield has no deadline: a client that stops reading would hold up the shutdown forever.
         with trio.CancelScope(shield=True) as patience:
             async with self._send_lock:
                 if self._write_closed:

@@ -94,7 +94,7 @@ class HTTP1(H11Protocol):
         return self.connection.their_state in (None, h11.SEND_BODY) or self.context.terminated.is_set()
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Ignore ``Upgrade: h2c``, which Hypercorn accepts: HTTP/2 is for TLS only."""
+        """Ignore ``Upgrade: h2c``, which Hypercorn would accept: HTTP/2 is for TLS only."""
 
     async def _create_stream(self, request: h11.Request) -> None:
         """Start a request with our own websocket stream, the raw headers, and a target without scheme and host."""
@@ -138,11 +138,11 @@ class _Upgraded(H11WSConnection):
 
     @property
     def our_state(self) -> Any:  # type: ignore[override]  # Hypercorn's is always None
-        """The state of h11, which says how far the response to the handshake is."""
+        """State of h11: the progress of the response to the handshake."""
         return self._http.our_state
 
     def send_failed(self) -> None:
-        """Let nothing more be sent."""
+        """Note that sending has failed, so that nothing more is sent."""
         self._http.send_failed()
 
     def next_event(self) -> Any:

@@ -89,7 +89,7 @@ class HTTP2(H2Protocol):
         await self._leave_if_done()
 
     async def stream_send(self, event: Event) -> None:
-        """Send an event; reset the stream if flow control blocks it for `stall_s`. Hypercorn would wait for ever."""
+        """Send an event; reset the stream if flow control blocks it for `stall_s`. Hypercorn would wait forever."""
         for part in _parts(event):
             with trio.move_on_after(self._limits.stall_s) as patience:
                 await super().stream_send(part)

@@ -42,7 +42,7 @@ def plain_request(request: Request | Websocket) -> PlainRequest:
 async def discard_incoming(websocket: Websocket) -> None:
     """Receive and discard messages until cancelled.
 
-    A handler that only sends needs it: behind some twenty unread messages, Hypercorn no longer sees pings and close
+    Needed by handlers that only send: behind about twenty unread messages, Hypercorn no longer sees pings and close
     frames.
     """
     while True:

@@ -23,7 +23,7 @@ class WebSocketStream(WSStream):
     config: ServingConfig
 
     async def go_away(self) -> None:
-        """Close with 1001, which Hypercorn omits; if the handshake is not answered yet, `_accept` does it."""
+        """Close with 1001, which Hypercorn omits. If the handshake is not answered yet, `_accept` closes afterwards."""
         if self.state is ASGIWebsocketState.CONNECTED:
             await self._close(GOING_AWAY)
 

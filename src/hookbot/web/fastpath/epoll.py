@@ -77,7 +77,7 @@ class NonblockingSocket(ABC):
         self.fd = sock.fileno()
         self.open = True
         self.moved_at = trio.current_time()
-        """Time of the last progress: a part of what waits was sent, or began to wait; at first, when it connected."""
+        """Time of the last progress: the socket was added, or a part of the waiting bytes was sent or began to wait."""
         self._sock = sock
         self._epoll = epoll
         self._events = READ
@@ -132,15 +132,15 @@ class NonblockingSocket(ABC):
             self._events = events
             self._epoll.change(self.fd, events)
 
-    def say_no_more(self) -> None:
-        """Close our side of the connection; the client's can still be read."""
+    def half_close(self) -> None:
+        """Close our side of the connection; the client's side can still be read."""
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as error:
             self.end(f"connection lost: {error}")
 
     def release(self) -> socket.socket:
-        """Leave the epoll loop, and return the socket for somebody else to use."""
+        """Leave the epoll loop, and return the socket for another owner."""
         self.open = False
         self._epoll.remove(self.fd)
         return self._sock

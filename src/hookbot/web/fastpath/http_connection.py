@@ -120,7 +120,7 @@ class HttpConnection(NonblockingSocket):
         if not self.open:
             return
         # Reading stops where nothing would be parsed, so that a client cannot fill the buffer; at the end of a
-        # half-closed connection also because epoll would report it as readable for ever.
+        # half-closed connection also because epoll would report it as readable forever.
         if self.stalled:
             self.watch(WRITE)
         elif self._ended_by_client or (self._waiting and len(self._buffer) > MAX_BUFFERED):
@@ -211,4 +211,4 @@ class HttpConnection(NonblockingSocket):
         if self._last:
             self._buffer.clear()
             self._drained = 0
-            self.say_no_more()
+            self.half_close()

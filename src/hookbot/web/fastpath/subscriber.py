@@ -62,7 +62,7 @@ class Subscriber(NonblockingSocket):
         self.received_at = self.sent_at = self.pinged_at = self.moved_at
         self._owner = owner
         self._owed = b""
-        """A control frame to send after the present message: it must not be put into the middle of one."""
+        """Control frame to send after the current message, since it must not be put into the middle of a frame."""
         self._parser: Connection | None = None
         self._incoming = 0
 
@@ -73,7 +73,7 @@ class Subscriber(NonblockingSocket):
 
     @property
     def heard_at(self) -> float:
-        """Time of the last sign of life: the client sent something, or took a part of what it is sent."""
+        """Time of the last sign of life: the client has sent something, or has read a part of a message."""
         return max(self.received_at, self.moved_at)
 
     def overdue(self, now: float) -> str | None:
@@ -144,10 +144,10 @@ class Subscriber(NonblockingSocket):
             self.busy = True
             self.watch(READ | WRITE)
         elif self.closing_since is not None and self.open:
-            self.say_no_more()
+            self.half_close()
 
     def _say(self, data: bytes) -> None:
-        """Send a control frame, or keep it until the present message is sent.
+        """Send a control frame, or keep it until the current message is sent.
 
         Of several that are kept, the last is enough: a pong may answer only the latest ping (RFC 6455, section 5.5.3).
         """
