@@ -7,6 +7,7 @@ import time
 
 from benchmarks.protocols import Dialogue
 
+# Far above the time that any contestant needs for thousands of handshakes: only a lost connection takes longer.
 PATIENCE_S = 60.0
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+# Limits against a hang: a contestant starts within a second, and settles within a few.
 START_S = 20.0
 SETTLING_S = 20.0
 # A process that uses less than this share of one processor, for this time, has settled.

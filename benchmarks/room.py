@@ -12,6 +12,7 @@ from benchmarks.connecting import PATIENCE_S, Lost, connect
 from benchmarks.protocols import Protocol
 from benchmarks.stamps import delays_of, stamped
 
+# Large, so that the generator needs few system calls and stays cheaper than the contestants.
 RECEIVE_BYTES = 1 << 18
 # Subscribers send nothing else, and servers drop clients that seem dead.
 ALIVE_S = 15.0
@@ -105,7 +106,7 @@ class Room:
                 sock.close()
 
     def deliver(self, body: bytes, messages: int) -> None:
-        """Publish so many messages at once, each on its own connection, and wait until all subscribers have them."""
+        """Publish `messages` messages at once, each on its own connection, and wait until all subscribers have them."""
         request = self._protocol.publish(self._topic, body)
         self._expect(messages, body)
         for _ in range(messages):
@@ -147,7 +148,7 @@ class Room:
         return delays
 
     def catch_up(self, size: int) -> None:
-        """Wait until every subscriber has received so many bytes in total."""
+        """Wait until every subscriber has received `size` bytes in total."""
         for fd in self._readers:
             self._left[fd] += size
         self._waiting = sum(self._left[fd] > 0 for fd in self._readers)

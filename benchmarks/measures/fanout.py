@@ -38,12 +38,12 @@ def cases(size: int, plan: Plan) -> list[tuple[str, int]]:
 
 
 def deliveries(process: Process, room: Room, subscribers: int, size: int, messages: int, seconds: float) -> Values:
-    """Publish repeatedly for so long, each time after all subscribers have received the previous messages."""
+    """Publish repeatedly for `seconds`, each time after all subscribers have received the previous messages."""
     body = bytes(size)
     refused = room.refused
     try:
         with room.publishers(messages):
-            # A first message to warm up, and to establish that everybody is subscribed.
+            # A first message to warm up, and to make sure that all are subscribed.
             room.deliver(body, 1)
             meter = Meter(process)
             published = 0

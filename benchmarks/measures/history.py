@@ -34,9 +34,11 @@ BEHIND = "behind: a subscriber who takes nothing of so many"
 TOPIC = "bench/history"
 BODY = bytes(1000)
 FRAME = frame_size(len(BODY))
+# Messages in one commit, as a hub writes them under load.
 BATCH = 1000
 PUBLISHERS = 64
 PUBLISHING_S = 0.1
+# Enough for the average to be independent of single allocations.
 STALLED = 10
 
 
@@ -129,7 +131,7 @@ def resuming(process: Process, plan: Plan, since: str) -> Values:
 
 
 async def fill(directory: Path, count: int) -> list[str]:
-    """Create a log with so many messages, and return their ids."""
+    """Create a log with `count` messages, and return their ids."""
     directory.mkdir(mode=0o700)
     ids: list[str] = []
     async with open_sqlite_log(directory) as log:

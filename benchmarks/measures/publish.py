@@ -38,7 +38,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
 
 
 def sample(cell: Cell, round: int, process: Process, room: Room, seconds: float) -> Sample:
-    """Publish for so long, as fast as all connections allow."""
+    """Publish for `seconds`, as fast as all connections allow."""
     refused = room.refused
     with room.publishers(cell.n):
         # Warm up.
