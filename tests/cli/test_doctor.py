@@ -167,7 +167,7 @@ async def test_what_does_not_speak_http_is_found() -> None:
         await stream.receive_some()
         await stream.send_all(b"SSH-2.0\r\n\r\n")
 
-    for handler, text in ((silent, "no answer within 2 s"), (nonsense, "")):
+    for handler, text in ((silent, "no response within 2 s"), (nonsense, "")):
         async with served(handler) as port:
             broken, found = await check(f"http://127.0.0.1:{port}/sub/a", patience_s=2)
         assert broken is Check.HTTP

@@ -198,5 +198,5 @@ async def test_a_hub_that_does_not_answer_in_time_is_unavailable() -> None:
         await trio.sleep_forever()
 
     async with scripted_hub(silent) as hub, httpx.AsyncClient(timeout=0.2) as client:
-        with pytest.raises(Unavailable, match=r"no answer within 0\.2 s"):
+        with pytest.raises(Unavailable, match=r"no response within 0\.2 s"):
             await Publisher(Address.parse(hub.pub), client, patience_s=0).publish(b"x")

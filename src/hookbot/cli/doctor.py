@@ -225,7 +225,7 @@ class Diagnosis:
             with trio.fail_after(self._patience_s):
                 yield
         except trio.TooSlowError:
-            raise Lost(f"no answer within {self._patience_s:g} s") from None
+            raise Lost(f"no response within {self._patience_s:g} s") from None
 
     async def _get(self, path: str) -> httpx.Response:
         url = f"{'https' if self._address.secure else 'http'}://{self._address.netloc}{path}"

@@ -46,7 +46,7 @@ async def ask(
             if response.is_success:
                 return response.json()
     except httpx.TransportError as error:
-        raise Lost(f"no answer from {address}: {reason_of(error)}") from None
+        raise Lost(f"no response from {address}: {reason_of(error)}") from None
     except ValueError:
         raise Lost(f"{address} is not a hub: its response is not JSON") from None
     raise refusal(response)

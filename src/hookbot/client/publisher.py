@@ -73,7 +73,8 @@ class Publisher:
         try:
             response = await self._client.send(request)
         except httpx.TimeoutException:
-            raise Lost(f"cannot publish to {self._address}: no answer within {self._client.timeout.read:g} s") from None
+            timeout_s = self._client.timeout.read
+            raise Lost(f"cannot publish to {self._address}: no response within {timeout_s:g} s") from None
         except httpx.TransportError as error:
             raise Lost(f"cannot publish to {self._address}: {reason_of(error)}") from None
         if response.status_code != 200:
