@@ -69,8 +69,8 @@ def test_a_message_is_heard_once_by_a_filter_with_several_patterns_for_it(channe
 def test_each_listener_is_woken_once_for_each_batch_that_has_something_for_it(channels: Channels) -> None:
     woken = []
     with channels.open(TopicFilter.parse("a")) as a, channels.open(TopicFilter.parse("b")) as b:
-        a.listeners.update({lambda: woken.append("first of a"), lambda: woken.append("second of a")})
-        b.listeners.add(lambda: woken.append("b"))
+        a.wakers.update({lambda: woken.append("first of a"), lambda: woken.append("second of a")})
+        b.wakers.add(lambda: woken.append("b"))
 
         channels.announce([message(1, "a"), message(2, "c"), message(3, "a")])
 
@@ -80,7 +80,7 @@ def test_each_listener_is_woken_once_for_each_batch_that_has_something_for_it(ch
 def test_a_listener_that_is_woken_sees_the_whole_batch(channels: Channels) -> None:
     seen = []
     with channels.open(TopicFilter.parse("a")) as channel:
-        channel.listeners.add(lambda: seen.append((channels.head, positions(channel.entries))))
+        channel.wakers.add(lambda: seen.append((channels.head, positions(channel.entries))))
         channels.announce([message(1), message(2), message(3, "b")])
     assert seen == [(3, [1, 2])]
 

@@ -170,11 +170,11 @@ class Broker:
         """Subscription to a filter from `start` (default: the head) until the block ends."""
         with self.channels.open(wanted) as channel:
             subscription = Subscription(self, channel, start or Start(self.head))
-            channel.listeners.add(subscription.wake)
+            channel.wakers.add(subscription.wake)
             try:
                 yield subscription
             finally:
-                channel.listeners.discard(subscription.wake)
+                channel.wakers.discard(subscription.wake)
 
     async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry], int]:
         """Next page of the log after `after`, and the position up to which it reaches. Raises `Unavailable`.

@@ -1,4 +1,4 @@
-"""Channels: the newest messages of each filter that has listeners, in memory.
+"""Channels: the newest messages of each filter that has subscriptions, in memory.
 
 Finding the channels of a topic is a look-up of the topic and of each of its prefixes, however many channels there are.
 All channels share one window of recent messages; a subscription that is further behind reads the log.
@@ -58,13 +58,14 @@ class Entry:
 
 
 class Channel:
-    """One filter with its listeners, and all matching messages after the position `floor`."""
+    """One filter with its subscriptions, and all matching messages after the position `floor`."""
 
     def __init__(self, wanted: TopicFilter, floor: int) -> None:
         self.wanted = wanted
         self.floor = floor
         self.entries: list[Entry] = []
-        self.listeners: set[Callable[[], None]] = set()
+        self.wakers: set[Callable[[], None]] = set()
+        """Functions that wake the subscriptions and audiences of the channel."""
         self.holders = 0
 
     def after(self, position: int) -> list[Entry]:
@@ -92,7 +93,7 @@ class Channels:
         self._window_bytes = 0
 
     def announce(self, messages: Sequence[Message]) -> None:
-        """Add newly committed messages to their channels, in order, then wake each listener once."""
+        """Add newly committed messages to their channels, in order, then wake each subscription once."""
         changed: dict[Channel, None] = {}
         for message in messages:
             self.head = message.position
@@ -104,7 +105,7 @@ class Channels:
                     changed[channel] = None
                 self._remember(entry)
         for channel in changed:
-            for wake in channel.listeners:
+            for wake in channel.wakers:
                 wake()
 
     @contextmanager

@@ -149,7 +149,7 @@ class Leases:
         return item.sent if item else position <= self.reached
 
     def ack(self, position: int) -> None:
-        """Acknowledge a message, whoever holds it; a second time changes nothing."""
+        """Acknowledge a message, even of another holder; a second time changes nothing."""
         item = self._items.pop(position, None)
         if item:
             self._take_back(item)

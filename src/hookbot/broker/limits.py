@@ -16,7 +16,7 @@ class BrokerLimits:
     window_messages: int = 10_000
     """Newest messages kept in memory for all subscriptions; those further behind read the log."""
     window_bytes: int = 16 << 20
-    """Size of the window. The newest message stays, however large: all listeners are sent it from memory."""
+    """Size of the window. The newest message stays, however large: all subscriptions read it from memory."""
 
     page_messages: int = 512
     """Messages read from the log at a time."""

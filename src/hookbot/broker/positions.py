@@ -76,7 +76,7 @@ class Positions:
         return self._states.get(id)
 
     def all(self) -> Collection[ConsumerState]:
-        """All states."""
+        """States of all cursors and groups."""
         return self._states.values()
 
     def check_room(self, id: ConsumerId) -> None:

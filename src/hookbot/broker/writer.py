@@ -107,7 +107,7 @@ class Writer:
             _fail(self._batch, error)
             return
         self._storing.works()
-        # Publishers are answered first: waking many listeners takes time.
+        # Publishers are answered first: waking many subscriptions takes time.
         answers = iter(outcomes)
         while self._batch:
             waiting = self._batch.popleft()

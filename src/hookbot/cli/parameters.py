@@ -147,7 +147,7 @@ def with_options(*options: Decorator) -> Decorator:
 
 
 def find_key(given: Given, data_dir: Path, *, make: bool = True) -> StoredSecret:
-    """Key of the hub. If there is none, it is made and stored or, without `make`, `ConfigError` is raised."""
+    """Key of the hub. If there is none, one is made and stored; without `make`, `ConfigError` is raised."""
     return find_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE, make=make)
 
 

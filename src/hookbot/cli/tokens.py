@@ -109,7 +109,7 @@ def narrow(token: str, root: str | None, path: str | None, live: bool, **caveats
 
 
 def _take(given: str, url: SplitResult | None, root: str | None) -> NarrowedToken:
-    """Token to narrow; raises `ValueError` for text that is not one."""
+    """Token to narrow, parsed; raises `ValueError` if the text is not a token."""
     token = (url.username or "") if url else given
     try:
         return NarrowedToken.parse(token)

@@ -99,12 +99,12 @@ class Audiences:
         if audience is None:
             channel = self._channels.hold(request.wanted)
             audience = self._audiences[key] = Audience(channel, framing, self._on_news)
-            channel.listeners.add(audience.wake)
+            channel.wakers.add(audience.wake)
         return audience
 
     def leave(self, audience: Audience) -> None:
         """Remove an audience without subscribers, and release its channel."""
-        audience.channel.listeners.discard(audience.wake)
+        audience.channel.wakers.discard(audience.wake)
         self._channels.release(audience.channel)
         del self._audiences[audience.channel.wanted, audience.framing.key]
 
