@@ -39,6 +39,7 @@ def hub() -> Iterator[str]:
         serve = [sys.executable, "-m", "hookbot", "--key", KEY, "--github-secret", SECRET]
         serve += ["serve", "--bind", "127.0.0.1:0", "--data-dir", data_dir, "--router", "github"]
         with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
             try:
                 yield process.stdout.readline().split()[-1]
             finally:
@@ -67,6 +68,7 @@ async def listen(url: str, name: str, topic: str, color: str, *, task_status: tr
         click.secho(f"  {name:15} listens to {topic}", fg=color)
         task_status.started()
         async for message in messages:
+            assert isinstance(message, hookbot.Message), "a new hub has lost nothing"
             click.secho(f"  {name:15} <- {message.topic}", fg=color)
 
 

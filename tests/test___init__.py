@@ -20,6 +20,7 @@ def test_any_other_name_is_an_attribute_error() -> None:
         hookbot.lisen  # noqa: B018
 
 
+@pytest.mark.slow
 def test_the_client_is_imported_by_the_first_who_uses_it() -> None:
     script = "import sys, hookbot; assert 'hookbot.client' not in sys.modules; hookbot.listen; print('used')"
 

@@ -87,6 +87,7 @@ def test_no_imports_go_in_a_circle() -> None:
     assert circles == []
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported_with_nothing_but_what_hookbot_depends_on() -> None:
     """Whatever only the extras of pyproject.toml bring is not there."""
     script = """

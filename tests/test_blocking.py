@@ -150,6 +150,7 @@ with hookbot.blocking.listen(sys.argv[1], cursor="c") as messages:
 """
 
 
+@pytest.mark.slow
 async def test_ctrl_c_ends_a_script_that_waits_and_the_hub_knows_what_is_done() -> None:
     acked = trio.Event()
     closed, said = trio.open_memory_channel(1)

@@ -29,6 +29,7 @@ def untracked(tracked: set[str]) -> set[str]:
     return set(release.git(ROOT, "ls-files", "--others", "--exclude-standard").splitlines())
 
 
+@pytest.mark.slow
 def test_the_sdist_holds_what_is_tracked_and_nothing_by_accident(
     archives: tuple[Path, Path], tracked: set[str], untracked: set[str]
 ) -> None:

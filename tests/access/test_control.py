@@ -147,6 +147,7 @@ def test_without_a_good_token_nobody_comes_in(access: AccessControl, target: str
     assert not is_let_in(access, target, I_UNDERSTAND)
 
 
+@pytest.mark.slow
 def test_strangers_with_long_paths_leave_nothing_behind(access: AccessControl) -> None:
     tracemalloc.start()
     try:

@@ -265,6 +265,7 @@ async def test_by_topic_a_topic_moves_as_a_whole_and_in_order(
         assert await take_marked(other, 3) == [(1, True), (2, True), (3, True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [BrokerLimits(group_backlog=1000)])
 async def test_a_topic_that_is_held_up_does_not_fill_the_memory(
     memory_hub: ConsumerHub, autojump_clock: MockClock
@@ -433,6 +434,7 @@ async def test_a_message_that_is_acknowledged_late_while_it_is_read_for_another_
         assert received == [2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_topic", [False, True])
 @pytest.mark.parametrize("seed", range(6))
 async def test_whoever_comes_goes_stalls_or_forgets_every_message_is_done_in_the_end(
@@ -443,6 +445,7 @@ async def test_whoever_comes_goes_stalls_or_forgets_every_message_is_done_in_the
     simulation.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_topic", [False, True])
 async def test_members_that_come_and_go_lose_nothing_on_disk(tmp_path: Path, by_topic: bool) -> None:
     async with open_sqlite_log(tmp_path) as log, open_hub(log) as hub:

@@ -397,7 +397,7 @@ class Group(RuleBasedStateMachine):
         assert not self.leases._lanes
 
 
-TestGroup = Group.TestCase
+TestGroup = pytest.mark.slow(Group.TestCase)
 TestGroup.settings = settings(max_examples=150, stateful_step_count=60)
 
 

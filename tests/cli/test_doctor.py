@@ -44,6 +44,7 @@ async def test_a_hub_that_works_is_good_at_every_hop() -> None:
     assert "came back" in found[Check.FRAMES].text
 
 
+@pytest.mark.slow
 async def test_a_heartbeat_is_waited_for_or_missed() -> None:
     async with hub_that(hello, beats=True) as url:
         broken, found = await check(url, wait_s=5)
@@ -144,6 +145,7 @@ async def test_a_port_without_tls_is_found() -> None:
     assert (broken, found[Check.TLS].good) == (Check.TLS, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("handler", "where", "text"),
     [
@@ -159,6 +161,7 @@ async def test_something_else_that_answers_is_found(handler: Callable[..., Any],
     assert text in found[where].text
 
 
+@pytest.mark.slow
 async def test_what_does_not_speak_http_is_found() -> None:
     async def silent(stream: trio.SocketStream) -> None:
         await trio.sleep_forever()
@@ -267,6 +270,7 @@ async def test_a_proxy_that_does_not_pass_websockets_on_is_found() -> None:
     assert "Upgrade and Connection" in found[Check.UPGRADE].advice
 
 
+@pytest.mark.slow
 async def test_a_proxy_that_holds_frames_back_is_found() -> None:
     async with hub_that(nothing) as url:
         broken, found = await check(url, patience_s=2)
@@ -275,6 +279,7 @@ async def test_a_proxy_that_holds_frames_back_is_found() -> None:
     assert "buffering" in found[Check.FRAMES].advice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "text"),
     [

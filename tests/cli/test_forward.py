@@ -19,6 +19,7 @@ BODIES = [b"", b"{}", b"a=1&b=%20", bytes(range(256)), b"x" * (25 << 20)]
 HISTORY = ("forward", "--since", "all", "--limit")
 
 
+@pytest.mark.slow
 def test_what_is_posted_to_the_hub_arrives_at_the_target_as_it_was(thread: ThreadHub, call: Caller) -> None:
     headers = [("X-A", "1"), ("x-a", "2"), ("Content-Type", "text/x; charset=ü"), ("X-Hub-Signature-256", "sha256=00")]
     for body in BODIES:
@@ -45,6 +46,7 @@ def test_the_options_of_the_target_reach_it(thread: ThreadHub, call: Caller, tmp
     assert request.all("X-B") == ["2"]
 
 
+@pytest.mark.slow
 def test_what_is_tried_often_enough_is_kept_in_a_file_or_a_topic_or_ends_it(
     thread: ThreadHub, call: Caller, tmp_path: Path
 ) -> None:

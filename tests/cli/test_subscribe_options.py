@@ -138,6 +138,7 @@ async def test_a_group_waits_longer_for_an_acknowledgement_than_an_attempt_takes
 # -- how it ends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patience_s", [0, 0.05])
 async def test_a_hub_that_cannot_be_reached_is_given_up_unless_it_is_followed(patience_s: float) -> None:
     url = "http://127.0.0.1:1/sub/a"

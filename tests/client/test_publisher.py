@@ -112,6 +112,7 @@ async def test_a_publisher_keeps_its_connection() -> None:
     assert (len(hub_.requests), hub.connections) == (3, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [None, 408, 409, 429, 500, 502, 503])
 async def test_a_publish_that_may_work_later_is_tried_again_with_the_same_key(status: int | None) -> None:
     keys = []

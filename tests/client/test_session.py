@@ -100,6 +100,7 @@ async def test_a_hub_that_is_not_there_is_tried_until_it_is() -> None:
     assert "Connection refused" in str(lost[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1012, 1013, 4000])
 async def test_any_close_frame_of_the_hub_is_followed_by_another_connection(code: int) -> None:
     async def script(peer: Peer) -> None:

@@ -37,6 +37,7 @@ async def test_a_connection_cut_in_the_middle_of_a_frame_is_made_again() -> None
         assert await taken(messages, 2) == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "frame",
     [
@@ -93,6 +94,7 @@ async def wrong_accept(stream: trio.abc.Stream) -> None:
     await stream.receive_some()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [silent, hanging_up, talking_nonsense, rude, wrong_accept]
@@ -116,6 +118,7 @@ async def test_a_deaf_connection_is_noticed_by_its_silence(caplog: pytest.LogCap
     assert "nothing received from the hub" in caplog.text
 
 
+@pytest.mark.slow
 async def test_a_hub_that_answers_pings_is_not_taken_for_deaf() -> None:
     timing = replace(AT_ONCE, silence_s=0.4, ping_s=0.02)
 

@@ -157,6 +157,7 @@ async def test_a_command_that_hangs_is_asked_to_end(capfd: pytest.CaptureFixture
     assert lines(capfd.readouterr().out)[-1] == "told"
 
 
+@pytest.mark.slow
 async def test_a_command_that_does_not_end_when_asked_is_killed_with_all_that_it_started(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -251,6 +252,7 @@ async def test_a_command_goes_on_when_nobody_reads_its_output(tmp_path: Path) ->
 STUBBORN = "trap '' TERM; while :; do sleep 0.05; done"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("script", "kill_after_s"), [("exec sleep 100", 10), (STUBBORN, 0.2)])
 async def test_where_there_are_no_process_groups_the_command_itself_is_ended(
     monkeypatch: pytest.MonkeyPatch, script: str, kill_after_s: float

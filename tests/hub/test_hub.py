@@ -130,6 +130,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 # --- the whole
 
 
+@pytest.mark.slow
 def test_the_fast_path_and_the_app_take_turns_on_one_connection(hub: Hub) -> None:
     status = b"GET /status HTTP/1.1\r\nHost: hub\r\n\r\n"
     with hub.connect() as sock, sock.makefile("rb") as reader:
@@ -143,6 +144,7 @@ def test_the_fast_path_and_the_app_take_turns_on_one_connection(hub: Hub) -> Non
     assert bodies == [b"OK\n"] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subprotocol", [None, "hookbot.v1", "cloudevents.json"])
 def test_the_websockets_client_hears_what_is_published(hub: Hub, subprotocol: str | None) -> None:
     with hub.listen(subprotocols=[subprotocol] if subprotocol else None) as listener:
@@ -156,6 +158,7 @@ def test_the_websockets_client_hears_what_is_published(hub: Hub, subprotocol: st
     assert told == b"\0\xff" if subprotocol is None else "AP8=" in told
 
 
+@pytest.mark.slow
 def test_history_comes_before_what_is_new(hub: Hub) -> None:
     for n in range(3):
         hub.publish(b"%d" % n)
@@ -167,6 +170,7 @@ def test_history_comes_before_what_is_new(hub: Hub) -> None:
 # --- its end
 
 
+@pytest.mark.slow
 def test_a_hub_that_is_told_to_stop_closes_and_answers_what_was_sent_whole(tmp_path: Path) -> None:
     with (
         running(tmp_path, "--grace", "5s") as hub,
@@ -187,6 +191,7 @@ def test_a_hub_that_is_told_to_stop_closes_and_answers_what_was_sent_whole(tmp_p
         assert hub.process.wait(GUARD_S) == 0
 
 
+@pytest.mark.slow
 def test_a_hub_with_subscribers_that_never_read_stops_within_the_grace(tmp_path: Path) -> None:
     with running(tmp_path, "--grace", "1s") as hub:
         stalled = []
@@ -210,6 +215,7 @@ def test_a_hub_with_subscribers_that_never_read_stops_within_the_grace(tmp_path:
 # --- what untrusted clients do
 
 
+@pytest.mark.slow
 def test_a_large_body_is_held_once_while_it_arrives(hub: Hub) -> None:
     hub.publish()
     before = hub.memory()
@@ -225,6 +231,7 @@ def test_a_large_body_is_held_once_while_it_arrives(hub: Hub) -> None:
     assert size / 2 < held < 1.5 * size
 
 
+@pytest.mark.slow
 def test_out_of_files_waits_and_costs_nothing(tmp_path: Path) -> None:
     with running(tmp_path, files=60) as hub:
         crowd = [hub.connect() for _ in range(100)]
@@ -245,6 +252,7 @@ def test_out_of_files_waits_and_costs_nothing(tmp_path: Path) -> None:
         assert "too many open files" in hub.stop().lower()
 
 
+@pytest.mark.slow
 def test_a_storm_of_three_thousand_subscribers_is_absorbed(hub: Hub) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     storm = []
@@ -307,6 +315,7 @@ def attack(hub: Hub, seed: int, until: float) -> None:
                 everything(sock)
 
 
+@pytest.mark.slow
 def test_nothing_that_clients_send_ends_the_hub_spins_it_or_fills_it(hub: Hub) -> None:
     hub.publish()
     before = hub.memory()

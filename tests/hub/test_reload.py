@@ -49,6 +49,7 @@ def named(name: str) -> str:
 # --- in this process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 async def test_removing_a_key_ends_the_subscriptions_made_with_its_tokens(
     tmp_path: Path, ways: dict[str, Any], form: str
@@ -312,6 +313,7 @@ async def listening(hub: HubProcess, key: str) -> AsyncIterator[WebSocket]:
         yield await listener.accepted()
 
 
+@pytest.mark.slow
 async def test_keys_are_rotated_without_a_restart(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
@@ -334,6 +336,7 @@ async def test_keys_are_rotated_without_a_restart(tmp_path: Path) -> None:
             assert await new.take() == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("break_it", "reason"),
     [
@@ -363,6 +366,7 @@ async def test_what_is_broken_is_told_and_everything_stays_as_it_was(
     assert (tmp_path / "data" / "key").exists() is (reason != "key")
 
 
+@pytest.mark.slow
 async def test_names_are_revoked_and_sources_added_without_a_restart(tmp_path: Path) -> None:
     revoked = tmp_path / "revoked"
     revoked.touch()

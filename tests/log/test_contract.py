@@ -280,6 +280,7 @@ async def test_a_rare_topic_is_found_backwards_scan_by_scan(scanning_log: Memory
     assert [m.position for page in found for m in page.messages] == [36, 29, 22, 15, 8, 1]
 
 
+@pytest.mark.slow
 async def test_a_reader_misses_nothing_while_others_publish(log: MemoryLog | SqliteLog) -> None:
     found: list[int] = []
 

@@ -165,6 +165,7 @@ trio.run(main)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("acknowledged", [1, 40, 150])
 async def test_what_was_acknowledged_is_there_after_kill_9(directory: Path, acknowledged: int) -> None:
     command = [sys.executable, "-c", APPEND_FOR_EVER, str(directory)]
@@ -275,6 +276,7 @@ async def test_retention_that_fails_deletes_nothing_and_goes_on_later(directory:
 # What it costs
 
 
+@pytest.mark.slow
 async def test_disk_space_is_given_back(directory: Path) -> None:
     async with open_sqlite_log(directory) as log:
         for _ in range(10):

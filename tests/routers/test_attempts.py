@@ -75,6 +75,7 @@ MISBEHAVIOURS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "error"), MISBEHAVIOURS)
 async def test_a_router_that_misbehaves_goes_on_with_the_next_message_and_disturbs_nobody(
     hub: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, how: Callable[..., Any], error: str

@@ -87,6 +87,7 @@ async def test_a_router_outside_reads_all_its_topics_and_posts_with_hops_and_hea
     assert (more.body, more.hops) == (b"y", ("copy",))
 
 
+@pytest.mark.slow
 async def test_what_was_published_while_nobody_routed_is_routed_later_and_once() -> None:
     async with within() as hub:
         async with outside(hub, Copy()):
@@ -98,6 +99,7 @@ async def test_what_was_published_while_nobody_routed_is_routed_later_and_once()
     assert [copy.body for copy in copies] == [b"0", b"1", b"2", b"3", b"4"]
 
 
+@pytest.mark.slow
 async def test_what_is_posted_again_after_a_crash_reaches_nobody_twice() -> None:
     async with within() as hub:
         async with outside(hub, Copy()):

@@ -11,6 +11,8 @@ from hookbot.errors import BadSignature
 from hookbot.signatures import CertificateNeeded, SignedRequest
 from support.signature_samples import NOW, SAMPLES, Sample, sample_id
 
+pytestmark = pytest.mark.slow
+
 every_provider = pytest.mark.parametrize("sample", SAMPLES, ids=sample_id)
 
 latin1 = st.text(st.characters(max_codepoint=255), max_size=60)

@@ -80,6 +80,7 @@ async def test_a_quiet_stream_has_heartbeats_to_resume_from(tmp_path: Path) -> N
     assert json.loads(beat) == {"type": "heartbeat", "id": elsewhere.id}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "bodies"),
     [

@@ -317,6 +317,7 @@ def test_every_kind_of_handshake_is_answered_equally(hubs: tuple[Hub, Hub], sent
     assert answers[0] == answers[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/sub/a", "/sub/a/", "/a%3Frecursive", "/unsafe/sub/a/", "/sub/a/?since=all"])
 @pytest.mark.parametrize("subprotocol", [None, "hookbot.v1", "cloudevents.json"])
 def test_every_kind_of_subscription_hears_the_same(hubs: tuple[Hub, Hub], path: str, subprotocol: str | None) -> None:

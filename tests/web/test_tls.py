@@ -77,6 +77,7 @@ async def asked(*args: Any, **options: Any) -> httpx.Response:
     return await trio.to_thread.run_sync(lambda: deliver(*args, **options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("http2", [False, True])
 @pytest.mark.parametrize("how", ["fingerprint", "subject"])
 async def test_a_source_takes_what_comes_with_a_certificate_that_it_knows(

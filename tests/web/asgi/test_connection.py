@@ -82,6 +82,7 @@ async def test_a_response_ends_when_its_reader_has_reset_the_connection(path: by
         await app.ended.wait()
 
 
+@pytest.mark.slow
 async def test_a_response_that_outlasts_a_client_that_has_ended_its_side_is_cut_off() -> None:
     app = endless_app()
     async with open_app(app) as hub, await hub.connect() as client:

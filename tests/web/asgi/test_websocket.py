@@ -369,6 +369,7 @@ async def test_a_peer_of_whom_nothing_comes_is_dropped_although_it_takes_its_pin
         await app.ended.wait()
 
 
+@pytest.mark.slow
 async def test_a_peer_that_answers_its_pings_stays(app: ObservedApp) -> None:
     async with open_app(app, ping_s=0.05, deaf_s=1) as hub:
         socket = await (await hub.websocket()).accepted()

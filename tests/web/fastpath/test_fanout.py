@@ -104,6 +104,7 @@ async def test_a_burst_arrives_whole_and_in_order() -> None:
 # --- who is slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stalled", [1, 50])
 async def test_subscribers_that_never_read_delay_nobody_and_lose_nothing(stalled: int) -> None:
     limits = BrokerLimits(window_bytes=10 * BIG)
@@ -304,6 +305,7 @@ async def test_formats_without_heartbeats_get_none_and_no_gap_from_what_others_l
 # --- where to start
 
 
+@pytest.mark.slow
 async def test_who_resumes_while_others_publish_misses_nothing_and_hears_nothing_twice() -> None:
     # so that the log, the window and what is live take turns
     limits = BrokerLimits(window_messages=200)
@@ -371,6 +373,7 @@ class HeldLog(MemoryLog):
         return await super().read(wanted, after=after, limit=limit, max_bytes=max_bytes, newest=newest)
 
 
+@pytest.mark.slow
 async def test_two_hundred_that_resume_at_once_all_get_everything_and_the_log_is_read_once_for_all() -> None:
     log = HeldLog()
     async with open_fast_path(log=log) as hub:

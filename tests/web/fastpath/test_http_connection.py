@@ -198,6 +198,7 @@ async def test_answers_that_are_not_read_are_not_made() -> None:
                 assert (await client.answer()).status == 400
 
 
+@pytest.mark.slow
 async def test_while_the_log_has_a_request_only_so_much_is_read_behind_it() -> None:
     stored = trio.Event()
 

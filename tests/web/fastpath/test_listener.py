@@ -106,6 +106,7 @@ async def test_a_unix_socket_is_listened_on_as_well(tmp_path: Path) -> None:
                 assert (await client.answer()).status == 200
 
 
+@pytest.mark.slow
 async def test_a_thousand_clients_at_once_are_all_admitted() -> None:
     async with open_fast_path() as hub, trio.open_nursery() as nursery:
 
