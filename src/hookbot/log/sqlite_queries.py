@@ -119,8 +119,8 @@ def load_cursors(connection: sqlite3.Connection, prefix: str) -> list[SavedCurso
     """Saved cursors whose names begin with `prefix`, sorted by name."""
     rows = connection.execute(
         "SELECT name, position, updated_us FROM cursor"
-        " WHERE name >= ?1 AND substr(name, 1, length(?1)) = ?1 ORDER BY name",
-        (prefix,),
+        " WHERE name >= :prefix AND substr(name, 1, length(:prefix)) = :prefix ORDER BY name",
+        {"prefix": prefix},
     )
     return [SavedCursor(*row) for row in rows]
 
