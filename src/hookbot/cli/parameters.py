@@ -211,7 +211,7 @@ headers = click.option(
     "headers",
     multiple=True,
     metavar="'K: V'",
-    help="Set a header; @FILE reads one a line. Repeatable.",
+    help="Set a header; @FILE reads one per line. Repeatable.",
 )
 token_file = click.option(
     "--token-file",

@@ -19,7 +19,7 @@ from .subscribe_options import run
 @click.argument("file", type=click.File("rb"), default="-")
 @headers
 @click.option("--type", "-t", "content_type", metavar="TYPE", help="Content-Type, such as application/json.")
-@click.option("--key", metavar="TEXT", help="Idempotency-Key: published again under it, the message is stored once.")
+@click.option("--key", metavar="TEXT", help="Idempotency-Key: under one key, a message is stored only once.")
 @token_file
 @cafile
 def publish(

@@ -90,7 +90,7 @@ TOPIC = "hello"
     show_default=True,
     help="live: HMAC-SHA1 tokens open no history, HMAC-SHA256 ones do.",
 )
-@click.option("--revoked", type=EXISTING_FILE, help="File with names of revoked tokens, one a line.")
+@click.option("--revoked", type=EXISTING_FILE, help="File with names of revoked tokens, one per line.")
 @click.option(
     "--trust-proxy",
     type=PROXIES,

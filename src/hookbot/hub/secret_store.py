@@ -58,7 +58,7 @@ def known_secret(given: str | None, name: str, environ: Mapping[str, str], kept_
 
 
 def find_lines(name: str, environ: Mapping[str, str], kept_in: Path) -> tuple[str, ...]:
-    """The secrets `name`, one in each line, from the first place that has any; empty if there is none."""
+    """The secrets `name`, one per line, from the first place that has any; empty if there is none."""
     if text := environ.get(name):
         return _lines(text)
     if file := environ.get(f"{name}_FILE"):

@@ -112,7 +112,7 @@ T = TypeVar("T")
 
 
 def unless_wrong(read: Iterator[T | ConfigError]) -> list[T]:
-    """Sections that were read. Raises one `ConfigError` with all mistakes, one in each line."""
+    """Sections that were read. Raises one `ConfigError` with all mistakes, one per line."""
     everything = list(read)
     if wrong := [str(one) for one in everything if isinstance(one, ConfigError)]:
         raise ConfigError("\n".join(wrong))

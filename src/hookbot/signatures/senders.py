@@ -109,7 +109,7 @@ BODY_ONLY = (
     ),
 )
 
-# Sign the time as well.
+# Also sign the time.
 TIMED = (
     Scheme(
         name="stripe",
@@ -198,7 +198,7 @@ TIMED = (
     ),
 )
 
-# Sign the address as well to which they post.
+# Also sign the URL that they post to.
 WITH_URL = (
     Scheme(
         name="square",

@@ -115,7 +115,7 @@ class HTTP1(H11Protocol):
             await super()._send_h11_event(event)
 
     async def _send_error_response(self, status_code: int) -> None:
-        """Answer a refused request by one sentence and a 4xx; h11 would have 501 for an unknown transfer coding."""
+        """Answer a refused request with one sentence and a 4xx; h11 suggests 501 for an unknown transfer coding."""
         # First, so that nothing of the app follows the response.
         self.connection.send_failed()
         response = error_response(_REFUSALS.get(status_code, _MALFORMED), PlainRequest("", b"", ()))

@@ -180,7 +180,7 @@ class HttpConnection(NonblockingSocket):
         if isinstance(error, HookbotError):
             self._refuse(error, last=isinstance(error, BadRequest))
         else:
-            logger.error("a request failed with a bug in the hub, answered by 500: %r", error, exc_info=error)
+            logger.error("a request failed with a bug in the hub and was answered with 500: %r", error, exc_info=error)
             self._refuse(HookbotError("the hub failed"), last=True)
 
     def _refuse(self, error: HookbotError, *, last: bool) -> None:

@@ -91,7 +91,7 @@ class Subscriber(NonblockingSocket):
         self._put(data)
 
     def ping(self) -> None:
-        """Send a ping, which the client has to answer by a pong."""
+        """Send a ping, which the client has to answer with a pong."""
         self.pinged_at = trio.current_time()
         self._say(frame(PING, b""))
 
