@@ -16,7 +16,7 @@ settings.register_profile("quick", max_examples=20)
 
 @pytest.fixture(autouse=True)
 def loggers_as_they_were() -> Iterator[None]:
-    """What a test, or a command that it calls, does to the loggers is undone: it would change what others log."""
+    """Undo the changes of a test, or of a command that it calls, to the loggers."""
     loggers = logging.getLogger(), logging.getLogger("hookbot")
     before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
     yield
@@ -27,7 +27,7 @@ def loggers_as_they_were() -> Iterator[None]:
 
 @pytest.fixture(params=["fast path", "app"])
 def ways(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """How requests come in, as options of a hub."""
+    """Options of a hub with the fast path, and of one without it."""
     return {"door": request.param == "fast path"}
 
 

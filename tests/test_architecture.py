@@ -1,4 +1,4 @@
-"""The house: imports point one way through the packages, never in a circle, and docs/design.md is its map."""
+"""The architecture: imports point one way through the packages, never in a circle, and docs/design.md is its map."""
 
 import ast
 import re
@@ -89,7 +89,7 @@ def test_no_imports_go_in_a_circle() -> None:
 
 @pytest.mark.slow
 def test_every_module_can_be_imported_with_nothing_but_what_hookbot_depends_on() -> None:
-    """Whatever only the extras of pyproject.toml bring is not there."""
+    """Packages that only the extras of pyproject.toml install are hidden."""
     script = """
 import importlib, importlib.metadata, re, sys
 

@@ -38,7 +38,7 @@ def listeners() -> list[threading.Thread]:
 
 
 async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Run a script; what it raises comes out."""
+    """Run a script in a thread, and raise its exception here."""
     return await trio.to_thread.run_sync(partial(function, *args, **kwargs))
 
 

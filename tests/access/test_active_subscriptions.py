@@ -15,11 +15,11 @@ PLAIN = Grant(KEY, path="/sub/")
 
 
 def nothing() -> None:
-    """Ends nothing."""
+    """Callback that does nothing."""
 
 
 class Watched(Authorizer):
-    """Remembers the grants that it is asked about."""
+    """Authorizer that records the grants that it checks."""
 
     def __init__(self, *args: list[str], **options: Any) -> None:
         super().__init__(*args, **options)
@@ -35,7 +35,7 @@ def make_active(now_s: int = 0, authorizer: Authorizer = AUTHORIZER, **limits: A
 
 
 def sweep(active: ActiveSubscriptions) -> int:
-    """Look at every subscription, as after a reload; returns how many steps it took."""
+    """Check every subscription, as after a reload, and return the number of steps."""
     active.adopt(make_active(authorizer=active.authorizer))
     return len(list(active.sweep()))
 

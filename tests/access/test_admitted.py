@@ -1,4 +1,4 @@
-"""What a publish comes to, once its body is there."""
+"""Admitted publishes: the draft, confirmation or response that each becomes with its body."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What each token allows: plain ones, and every kind of narrowed one at the gate."""
+"""Grants of tokens, plain ones and narrowed ones of every kind."""
 
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Whose address a request came from."""
+"""Client addresses, also behind proxies."""
 
 from ipaddress import ip_network
 from typing import Any
@@ -48,7 +48,7 @@ def test_the_rightmost_address_that_is_not_a_trusted_proxys_is_the_clients(
 
 @given(st.integers(0, 3), st.lists(st.ip_addresses(), min_size=1, max_size=5), st.text(max_size=40))
 def test_nobody_changes_who_they_are_by_what_they_write_themselves(count: int, added: list[Any], written: str) -> None:
-    """Each proxy adds whom it heard from; the client can have written anything before that."""
+    """Each proxy appends the address that it received the request from; the client may have written anything before."""
     hops = [str(address) for address in added]
     honest = TrustedProxies(min(count, len(hops))).client("192.0.2.1", ", ".join(hops))
     assert TrustedProxies(min(count, len(hops))).client("192.0.2.1", ", ".join([written, *hops])) == honest

@@ -1,4 +1,4 @@
-"""Who may do what: every kind of token, shown in every way, at every path."""
+"""Decisions about requests: every kind of token, presented in every way, at every path."""
 
 import tracemalloc
 from base64 import b64encode

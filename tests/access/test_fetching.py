@@ -1,4 +1,4 @@
-"""What the hub fetches for others: small, in time, from where it was told to, and not too often."""
+"""Downloads that clients trigger: small, in time, without redirects, and not too often."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ NOW_S = 1_700_000_000.0
 
 
 class Fetcher:
-    """Fetches when it is told to, and counts."""
+    """Download that waits for the test, and counts."""
 
     def __init__(self) -> None:
         self.urls: list[str] = []

@@ -49,7 +49,7 @@ def decode(text: str) -> bytes:
 
 
 def is_read(text: str) -> bool:
-    """Whether the text has the form of a token."""
+    """True if the text has the form of a token."""
     try:
         NarrowedToken.parse(text)
     except ValueError:
@@ -58,7 +58,7 @@ def is_read(text: str) -> bool:
 
 
 def is_good(text: str, key: str = KEY) -> bool:
-    """Whether a hub would believe the text."""
+    """True if a hub would accept the text as a token."""
     try:
         return NarrowedToken.parse(text).is_made_with(key)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How often somebody may do something."""
+"""Rate limits, on a clock that the tests set."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Publishing to the log, and subscriptions to what it says."""
+"""Publishing to the log, and subscriptions that follow it."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -96,7 +96,7 @@ async def take(subscription: Subscription, count: int) -> list[Any]:
 
 
 async def take_now(subscription: Subscription) -> list[Entry | Gap]:
-    """What there is to take without waiting."""
+    """Entries and gaps that can be taken without waiting."""
     taken: list[Entry | Gap] = []
 
     async def take_once() -> None:
@@ -477,7 +477,7 @@ async def test_a_subscription_gets_everything_in_order_once_or_is_told_of_the_ho
 
 
 async def check_takes(subscription: Subscription, log: MemoryLog, places: list[int], reached: int, count: int) -> int:
-    """Take until there is nothing left, at most `count` times; whatever is skipped was lost, and told."""
+    """Take until nothing is left, at most `count` times; every message skipped was deleted and reported by a gap."""
     for _ in range(count):
         items = await take_now(subscription)
         if not items:

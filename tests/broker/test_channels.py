@@ -1,4 +1,4 @@
-"""Who listens to what, and the window of recent messages."""
+"""Channels of filters, and the window of recent messages."""
 
 import gc
 import weakref

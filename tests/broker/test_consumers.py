@@ -1,4 +1,4 @@
-"""Looking after cursors and groups: listing, moving, deleting."""
+"""Cursors and groups as operators manage them: listed, moved, deleted."""
 
 from collections.abc import AsyncIterator
 from typing import Any

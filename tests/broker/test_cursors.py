@@ -1,4 +1,4 @@
-"""A cursor goes on where its client has acknowledged everything before, whatever happens in between."""
+"""Cursors: each resumes after the last message that is acknowledged, whatever happens in between."""
 
 from typing import Any
 

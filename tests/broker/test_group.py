@@ -396,7 +396,7 @@ async def test_a_member_that_waits_is_told_why_its_group_has_ended(hub: Consumer
 
 
 class HeldLog(WorkingLog):
-    """A log that is read when it may be."""
+    """A log whose reads wait until the test releases them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -455,7 +455,7 @@ async def test_members_that_come_and_go_lose_nothing_on_disk(tmp_path: Path, by_
 
 
 class Simulation:
-    """Members that behave badly, and an account of who had what."""
+    """Members that behave badly, and an account of the messages that each had."""
 
     def __init__(self, hub: ConsumerHub, random: Random, by_topic: bool, *, stalls: bool = True) -> None:
         self.hub = hub
@@ -517,7 +517,7 @@ class Simulation:
             self.holder[position] = me, now + timeout_s
 
     def topic_moves(self, position: int, holder: object) -> None:
-        """With a message whose lease has ended, its holder loses the later ones of the topic."""
+        """With the lease of a message, its holder also loses the later messages of the topic."""
         for other in self.unacked_like(position):
             if self.holder.get(other, (None, 0))[0] is holder:
                 self.holder[other] = holder, 0

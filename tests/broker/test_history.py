@@ -1,4 +1,4 @@
-"""What the log holds now, and nothing that comes later."""
+"""Stored messages, without those that are stored later."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who has which message: every rule of `hookbot.leases`, one by one and then all at once, at random."""
+"""Leases: every rule one by one, and then all of them at random."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -25,7 +25,7 @@ def filled(count: int, *, lane: Callable[..., Any] = lambda position: position) 
 
 
 def fetch(leases: Leases, holder: LeaseHolder, *, now: float = 0.0) -> list[tuple[int, bool | None]]:
-    """What a member was given, and whether each comes again."""
+    """Messages given to a member, each with True if it was sent before."""
     return [(position, leases.send(holder, position, now)) for position in tuple(holder.given)]
 
 

@@ -1,4 +1,4 @@
-"""Pages of the log that many read at once."""
+"""Pages of the log that several subscriptions read at once."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ A = TopicFilter.parse("a")
 
 
 class CountedLog(MemoryLog):
-    """Says what was read of it, and may be slow or fail."""
+    """A log that records its reads, and may be slow or fail."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""When positions are saved, how quiet ones follow the head, and when unused ones end."""
+"""Positions: saved, moved along with the head while idle, and deleted when unused."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -230,7 +230,7 @@ async def test_that_the_hub_moves_a_quiet_cursor_does_not_count_as_use(
 
 
 class MeddledLog(WorkingLog):
-    """A log in the first read of which something else happens."""
+    """A log that lets something else happen during its first read."""
 
     meddle: Callable[[], Awaitable[None]] | None = None
 

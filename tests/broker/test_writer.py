@@ -23,7 +23,7 @@ NO_CURSORS: Mapping[str, int | None] = {}
 
 
 class ObservedLog(MemoryLog):
-    """A log that says what it is asked to do, and does it when it may."""
+    """A log that records its calls, and completes them when the test allows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class ObservedLog(MemoryLog):
 
 
 class Line:
-    """A writer, who stands in its line, and what they were told."""
+    """A writer, the publishers that wait for it, and their outcomes."""
 
     def __init__(self, limits: BrokerLimits) -> None:
         self.log = ObservedLog()

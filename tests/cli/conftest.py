@@ -23,7 +23,7 @@ for _place in COMMANDS.values():
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """Nothing that could be a key or an option, and a data directory that is not there yet."""
+    """An environment without keys and options, and a data directory that does not exist yet."""
     for name in [name for name in os.environ if name.startswith("HOOKBOT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path / "data"))
@@ -46,7 +46,7 @@ def thread() -> Iterator[ThreadHub]:
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Caller:
-    """Calls commands here; what they try again, they try again soon."""
+    """Calls commands in this process, with short delays between their attempts."""
     return Caller(monkeypatch, capfdbinary, Timing(backoff=partial(Backoff, 0.02, 0.05)))
 
 

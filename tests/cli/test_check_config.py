@@ -1,4 +1,4 @@
-"""``hookbot check-config``: all that is wrong is told, with line and reason."""
+"""``hookbot check-config``: every mistake is reported with its line and reason."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ def write(text: str, name: str = "hookbot.toml") -> str:
 
 
 def check(text: str) -> tuple[int, list[tuple[int, str]]]:
-    """The exit code, and what is told of each line: pairs of number and reason."""
+    """The exit code, and the mistakes as pairs of line and reason."""
     result = CliRunner().invoke(check_config, [write(text)])
     lines = result.stderr.splitlines()
     told = [match for line in lines if (match := re.fullmatch(r"hookbot\.toml:([0-9]+): (.*)", line))]

@@ -35,7 +35,7 @@ def web(pages: dict[str, bytes | None]) -> Iterator[str]:
             self.wfile.write(body or b"")
 
         def log_message(self, *args: str) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))
@@ -54,7 +54,7 @@ def pages() -> dict[str, bytes | None]:
 
 @pytest.fixture
 def local(pages: dict[str, bytes | None], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Everything that is known is published here."""
+    """Every known list is published by this server."""
     with web(pages) as url:
         for name, one in KNOWN.items():
             monkeypatch.setitem(KNOWN, name, RangeList(f"{url}/{name}", one.select))

@@ -129,7 +129,7 @@ def test_at_least_one_uri_is_needed(run: Callable[..., Any]) -> None:
 
 @pytest.fixture(autouse=True)
 def clock(environment: pytest.MonkeyPatch) -> None:
-    """It stands still."""
+    """A clock that stands still."""
     environment.setattr(time, "time", lambda: NOW_S + 0.9)
 
 

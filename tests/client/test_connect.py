@@ -45,7 +45,7 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
 
 
 def why(event: Event) -> str:
-    """Why a connection was lost."""
+    """Reason for which a connection was lost."""
     assert isinstance(event, Disconnected)
     return event.why
 
@@ -63,7 +63,7 @@ async def stored(stream: trio.abc.Stream) -> None:
 
 
 class Proxy:
-    """A CONNECT proxy that lets everything through, or answers with a status of its own."""
+    """A CONNECT proxy that forwards everything, or refuses with a status."""
 
     def __init__(self, answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n") -> None:
         self.answer = answer

@@ -1,4 +1,4 @@
-"""Header fields, and questions to a hub's own paths."""
+"""Header fields, and requests to a hub's own paths."""
 
 import ssl
 

@@ -1,4 +1,4 @@
-"""What a listener asks for and gets, against a hub that follows a script."""
+"""Requests of a listener and the messages that it gets, against a hub that follows a script."""
 
 import logging
 from dataclasses import replace

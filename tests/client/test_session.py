@@ -210,7 +210,7 @@ async def test_what_raw_frames_cannot_do_is_refused_and_not_pretended(asked: dic
 
 
 class Acks:
-    """What a hub is told, in order."""
+    """Acknowledgements that a hub has received, in order."""
 
     def __init__(self) -> None:
         self._put, self._taken = trio.open_memory_channel[dict[str, Any]](1000)

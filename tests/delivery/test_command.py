@@ -1,4 +1,4 @@
-"""Running commands: what they are given, how they end, and what is left of them."""
+"""Commands: their input and environment, their ends, and the processes that they leave behind."""
 
 import os
 import resource
@@ -171,7 +171,7 @@ async def test_a_command_that_does_not_end_when_asked_is_killed_with_all_that_it
 
 
 async def gone(pid: int) -> None:
-    """Wait until there is no such process, or only its remains."""
+    """Wait until the process is gone or a zombie."""
     with trio.fail_after(10):
         while is_running(pid):
             await trio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What is given up is kept."""
+"""Dead letters: each is kept before its message is acknowledged."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Posting: what arrives at the target is what was posted to the hub."""
+"""Forwarders: the request that arrives at the target is the one that was posted to the hub."""
 
 import ssl
 import time

@@ -1,4 +1,4 @@
-"""Writing to where others read, or do not."""
+"""Output to readers that are slow, gone or a terminal."""
 
 import io
 import os
@@ -126,7 +126,7 @@ async def test_where_pipes_cannot_be_polled_a_thread_writes(
 
 
 async def prefixed(*chunks: bytes, finished: bool = False) -> bytes:
-    """What is copied of these chunks of output."""
+    """Copy of these chunks of output."""
     read, write = os.pipe()
     os.set_blocking(read, False)
     with open(read, "rb", buffering=0) as reader, open(write, "wb", buffering=0) as writer:

@@ -1,4 +1,4 @@
-"""History once more, at its own pace."""
+"""Replays, at the original pace or another one."""
 
 from collections.abc import Iterable, Sequence
 from typing import Self

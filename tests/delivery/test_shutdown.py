@@ -27,7 +27,7 @@ def sequence(*items: int) -> trio.MemoryReceiveChannel[int]:
 
 @contextmanager
 def ignored(name: signal.Signals) -> Iterator[None]:
-    """As nohup does it with SIGHUP before it starts a program."""
+    """Ignore a signal, as nohup ignores SIGHUP before it starts a program."""
     before = signal.signal(name, signal.SIG_IGN)
     try:
         yield

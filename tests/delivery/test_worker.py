@@ -1,4 +1,4 @@
-"""A worker: in order, at once, again, and to the end."""
+"""Workers: order, concurrency, retries and shutdown."""
 
 import logging
 import math
@@ -25,7 +25,7 @@ def make(n: int, topic: str = "t", **fields: Any) -> Message:
 
 
 class Work:
-    """Work that notes what it does, and goes on when the test says so, for what the test holds up."""
+    """Work that records its messages; those that the test holds up wait until it releases them."""
 
     def __init__(self, *, fails: Mapping[int, int | Exception] | None = None, holds: Iterable[int] = ()) -> None:
         self.begun: list[int] = []

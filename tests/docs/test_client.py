@@ -22,7 +22,7 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 def topic_of(program: str) -> str:
-    """A topic that a program hears."""
+    """A topic that a program receives."""
     topic: str = re.findall(r"/(?:sub|pub)/([^\"]*)\"", program)[0]
     return topic + "main" if topic.endswith("/") else topic
 
@@ -51,7 +51,7 @@ async def test_a_program_of_the_page_runs_and_prints_something(program: str) -> 
 
 
 async def printed_first(process: trio.Process, hub: TestHub, topic: str) -> bytes:
-    """What the program prints first, while messages go on coming."""
+    """First output of the program, while messages keep arriving."""
     async with trio.open_nursery() as nursery:
 
         async def keep_publishing() -> None:

@@ -1,4 +1,4 @@
-"""What README.md and the tutorial show works as they show it."""
+"""README.md and the tutorial: every example works as shown."""
 
 import os
 import re

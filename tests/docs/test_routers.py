@@ -35,7 +35,7 @@ BODY = b'{"issue": {"fields": {"project": {"key": "OPS"}}}}'
 
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where somebody has typed in everything on the page."""
+    """A directory with every file of the page, as a reader would type it."""
     for name, text in BLOCKS.items():
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)

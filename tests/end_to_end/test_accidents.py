@@ -1,4 +1,4 @@
-"""What happens to hubs, networks, machines and targets, and that ``forward`` and ``exec`` lose nothing by it."""
+"""Accidents of hubs, networks, machines and targets, in which ``forward`` and ``exec`` lose nothing."""
 
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -104,7 +104,7 @@ async def test_a_machine_that_sleeps(tmp_path: Path) -> None:
 
 
 class Line:
-    """A relay in front of a hub. What it is connected to when it is cut, stays connected, and hears nothing more."""
+    """A relay in front of a hub. Connections that exist when it is cut stay open, and receive nothing more."""
 
     def __init__(self, hub: TestHub) -> None:
         host, _, port = hub.url.removeprefix("http://").partition(":")

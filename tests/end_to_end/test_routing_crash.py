@@ -59,7 +59,7 @@ async def publish_deliveries(directory: Path) -> None:
 
 
 def route_until(directory: Path, enough: Callable[..., Any]) -> int:
-    """Run a hub until what it says is enough; then end it as a power cut would."""
+    """Run a hub until its output fulfils a condition; then kill it."""
     with subprocess.Popen([sys.executable, "-c", HUB, str(directory)], stdout=subprocess.PIPE, text=True) as hub:
         assert hub.stdout
         try:

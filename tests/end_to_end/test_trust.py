@@ -52,7 +52,7 @@ def narrowed(*caveats: Any, path: str = "/") -> str:
 
 
 async def taken(listener: WebSocket | Stream) -> bytes:
-    """What a listener hears next, and not its end."""
+    """Next message of a listener, which must not be its end."""
     heard = await listener.take()
     assert heard is not None
     return heard
@@ -347,7 +347,7 @@ async def test_a_topic_with_a_source_is_listened_to_as_any_other(
 
 
 class Web:
-    """What the hub finds on the internet, and what it looked for there."""
+    """Pages that the hub finds on the internet, and the addresses that it has fetched."""
 
     def __init__(self) -> None:
         self.pages = SNS.published()
@@ -505,7 +505,7 @@ async def test_there_are_only_so_many_subscribers(tmp_path: Path, ways: dict[str
 async def test_a_crowd_that_comes_at_once_does_not_get_past_the_limit(
     tmp_path: Path, ways: dict[str, Any], form: str
 ) -> None:
-    """Some may be admitted and told to leave at once: they waited between two looks at the limit."""
+    """Some may be admitted and closed at once: they waited between two checks of the limit."""
     async with open_whole_hub(tmp_path, max_subscribers=3, **ways) as hub:
         outcomes = []
         everybody = trio.Event()

@@ -1,4 +1,4 @@
-"""What a configuration shows, addresses, and where the data lies."""
+"""Configurations: their repr, addresses, and the default data directory."""
 
 import os
 from pathlib import Path

@@ -66,23 +66,23 @@ class Hub:
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer
 
     def memory(self, kind: str = "VmRSS") -> int:
-        """Bytes."""
+        """Memory in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith(kind))
 
     def time_used(self) -> int:
-        """In hundredths of a second."""
+        """CPU time in hundredths of a second."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
     def is_at_rest(self) -> bool:
-        """Whether it does next to nothing for a while."""
+        """True if the hub uses nearly no CPU time for a while."""
         used = self.time_used()
         time.sleep(0.5)
         return self.time_used() - used < SECOND / 4
 
     def stop(self) -> str:
-        """Ask it to end; returns what it said on standard error."""
+        """Stop the hub, and return its standard error."""
         self.process.send_signal(signal.SIGTERM)
         _, said = self.process.communicate(timeout=GUARD_S)
         return str(said)

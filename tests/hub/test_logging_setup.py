@@ -1,4 +1,4 @@
-"""How the process logs, and what it never logs."""
+"""Logging of the process, and the secrets that it never logs."""
 
 import json
 import logging

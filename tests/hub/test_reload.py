@@ -1,4 +1,4 @@
-"""What a running hub takes over at SIGHUP: keys, secrets, sources, limits, certificates. All of it, or nothing."""
+"""Reload of a running hub at SIGHUP: keys, secrets, sources, limits, certificates; all of them or none."""
 
 import logging
 import ssl

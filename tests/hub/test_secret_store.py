@@ -1,4 +1,4 @@
-"""Where a hub's secrets come from, and who may read those that it makes."""
+"""Secrets of a hub: their places, and the mode of the files that it creates."""
 
 import stat
 from concurrent.futures import ThreadPoolExecutor

@@ -195,7 +195,7 @@ def sources(text: str, tmp_path: Path, **options: Any) -> list[Source]:
 
 
 def told(text: str, tmp_path: Path, **options: Any) -> list[str]:
-    """What is wrong with the sources, without the path of the file."""
+    """Mistakes in the sources, without the path of the file."""
     with pytest.raises(ConfigError) as caught:
         sources(text, tmp_path, **options)
     return [line.replace(str(tmp_path), "").removeprefix("/hookbot.toml") for line in str(caught.value).splitlines()]

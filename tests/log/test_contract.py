@@ -1,4 +1,4 @@
-"""What every log promises. A new engine is a new parameter of the fixture `open_log`, not a new file."""
+"""The contract of every log. A new engine is a new parameter of the fixture `open_log`, not a new file."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -60,7 +60,7 @@ async def pages(log: Log, wanted: TopicFilter, after: int = 0, limit: int = 1000
 
 
 async def positions(log: Log, *patterns: str, after: int = 0) -> list[int]:
-    """Of everything that the patterns select after `after`."""
+    """Positions of all messages that the patterns select after `after`."""
     wanted = TopicFilter(patterns)
     return [message.position async for page in pages(log, wanted, after) for message in page.messages]
 

@@ -1,4 +1,4 @@
-"""Keys of drafts: what was here before is not stored again, whatever the engine."""
+"""Keys of drafts: a repeat is not stored again, by any engine."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def stored(outcomes: Sequence[Outcome]) -> list[Message]:
 
 
 async def read(log: Log) -> Page:
-    """All that is stored, as long as that is little."""
+    """All stored messages, which must be few."""
     return await log.read(TopicFilter(("",)), after=0, limit=1000, max_bytes=1 << 20)
 
 

@@ -1,4 +1,4 @@
-"""What only a log on disk can promise: it survives its process, the disk that is full, and other hubs."""
+"""Promises of the log on disk alone: it survives its process, a full disk, and other hubs."""
 
 import os
 import resource
@@ -52,7 +52,7 @@ def database(directory: Path) -> Iterator[sqlite3.Connection]:
 
 
 def assert_sound(directory: Path) -> None:
-    """The file is whole, and the accounts are those of the messages that are there."""
+    """Check that the file is sound, and that the totals are those of the stored messages."""
     with database(directory) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         counted = connection.execute(

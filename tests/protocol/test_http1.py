@@ -169,7 +169,7 @@ def test_no_bytes_do_anything_to_a_head_but_make_one_or_be_refused(data: bytes) 
 
 
 def take(coding: Chunked | Counted, data: bytes, *, pieces: Callable[..., Any]) -> tuple[bool, bytes, bytes]:
-    """What a coding makes of the data when it comes in such pieces, and what it leaves."""
+    """Body that a reader takes from data in these pieces, and the rest that it leaves."""
     buffer, body, complete = bytearray(), bytearray(), False
     for piece in pieces(data):
         buffer += piece

@@ -1,4 +1,4 @@
-"""Paths and topics: what is one, and which subscription hears it."""
+"""Paths and topics: valid ones, and the subscriptions that match them."""
 
 from typing import Any
 from urllib.parse import quote, unquote
@@ -35,7 +35,7 @@ PATTERNS = st.one_of(TOPICS, TOPICS.map(lambda topic: topic.rstrip("/") + "/" if
 
 
 def hears(pattern: str, topic: str) -> bool:
-    """What a pattern hears, as the protocol's table says it."""
+    """True if a pattern matches a topic, by the table of the protocol."""
     if is_unsafe(pattern) != is_unsafe(topic):
         return False
     return pattern == topic or (is_subtree(pattern) and topic.startswith(pattern))

@@ -32,7 +32,7 @@ def signed(
     extra: Sequence[tuple[str, str]] = (),
     **fields: Any,
 ) -> Message:
-    """A delivery as the log has it."""
+    """A delivery as the log stores it."""
     if form:
         body = b"payload=" + quote_plus(body).encode()
     header = {"sha256": "X-Hub-Signature-256", "sha1": "X-Hub-Signature"}[digest]

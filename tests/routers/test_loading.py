@@ -96,7 +96,7 @@ def router(
     rules: list[dict[str, Any]] = [],  # noqa: B006
     anything: Any = None,
 ) -> None:
-    """Everything that an option can be."""
+    """A router with an option of each type."""
 
 
 GOOD = [

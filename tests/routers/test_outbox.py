@@ -1,4 +1,4 @@
-"""What a router publishes: collected for a message, and committed with its position."""
+"""Drafts of a router: collected for a message, and committed with its position."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +22,7 @@ NO_CURSORS: Mapping[str, int | None] = {}
 
 
 class ObservedLog(MemoryLog):
-    """A log that says what it commits, and fails to commit a router's position as often as it is told to."""
+    """A log that records its commits, and fails to commit a router's position a given number of times."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -62,7 +62,7 @@ async def within(seconds: int = 20) -> AsyncIterator[TestHub]:
 
 
 async def publish_until(hub: TestHub, topic: str, body: bytes, found: str, **fields: Any) -> Sequence[Message]:
-    """Publish again and again, since nobody tells when a subscription over there stands."""
+    """Publish repeatedly, since nothing shows from here when the subscription is active."""
     with trio.move_on_after(10) as scope:
         async with trio.open_nursery() as nursery:
 

@@ -1,4 +1,4 @@
-"""A router that blocks the event loop is found out."""
+"""The watchdog: a router that blocks the event loop is reported."""
 
 import logging
 import sys

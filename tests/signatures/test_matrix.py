@@ -23,7 +23,7 @@ hmac_only = pytest.mark.parametrize(
 
 
 def refusal(sample: Sample, request: SignedRequest, *secrets: str, now: float = NOW) -> str:
-    """Why the request is refused; a secret or the right signature is never told."""
+    """Reason of the refusal, which never contains a secret or the right signature."""
     with pytest.raises(BadSignature) as caught:
         sample.provider.verify(request, secrets or (sample.secret,), now=now)
     for secret in {sample.secret, sample.other, *secrets}:

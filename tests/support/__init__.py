@@ -1,4 +1,4 @@
-"""What the tests of several packages share: hubs, clients, targets, a clock, samples of deliveries."""
+"""Support that the tests of several packages share: hubs, clients, targets, a clock, samples of deliveries."""
 
 KEY = "the key of the tests"
 SECRET = "the secret of the tests, long enough for anybody"

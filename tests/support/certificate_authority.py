@@ -54,7 +54,7 @@ def make_certificate(
 
 @dataclass
 class Authority:
-    """Somebody who signs with a certificate that is published at `url`."""
+    """A signer with a certificate that is published at `url`."""
 
     url: str
     name: str
@@ -81,7 +81,7 @@ class Authority:
         return make_certificate(self.name, self.key, "Root", self.root_key).public_bytes(Encoding.PEM)
 
     def published(self) -> dict[str, bytes]:
-        """What a hub has after it fetched the certificate."""
+        """Cache of a hub that has fetched the certificate."""
         return {self.url: self.certificate}
 
     def signature(self, text: str, digest: HashAlgorithm) -> str:

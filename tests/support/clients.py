@@ -59,7 +59,7 @@ class Client:
             await self.stream.send_eof()
 
     async def until(self, mark: bytes) -> bytes:
-        """What comes up to `mark` and with it; what comes after it stays for the next."""
+        """Bytes up to and including `mark`; those after it stay for the next call."""
         while mark not in self.received:
             await self._more()
         found, _, self.received = self.received.partition(mark)
@@ -77,7 +77,7 @@ class Client:
         self.received += data
 
     async def rest(self) -> bytes:
-        """What comes until the hub closes; a reset raises `trio.BrokenResourceError`."""
+        """Bytes until the hub closes; a reset raises `trio.BrokenResourceError`."""
         async for data in self.stream:
             self.received += data
         found, self.received = self.received, b""

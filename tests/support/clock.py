@@ -1,4 +1,4 @@
-"""The time, as the tests tell it."""
+"""The clock of the tests."""
 
 import trio
 from trio.testing import MockClock
@@ -18,7 +18,7 @@ class Clock:
         return self.now_us + int(passed_s * 1e6)
 
     def skip(self, *, days: float = 0, seconds: float = 0) -> None:
-        """Go on by so much."""
+        """Move the clock forward."""
         self.now_us += int((days * 86_400 + seconds) * 1e6)
 
 

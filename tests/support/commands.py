@@ -199,7 +199,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, *names: str) -> Iterator[bytear
 
 @contextmanager
 def kept_logging() -> Iterator[None]:
-    """Whatever a command does to the root logger is undone."""
+    """Undo the changes of a command to the root logger."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers = []

@@ -1,4 +1,4 @@
-"""A broker with consumers, over any log, and short words for what clients of it do."""
+"""A broker with consumers, over any log, and shorthands for the actions of its clients."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -82,7 +82,7 @@ class ConsumerHub:
         return self.consumers.open(listening(topic, **asked))
 
     async def saved(self, kind: str = "cursor") -> dict[str, int]:
-        """What the log remembers: where every cursor is."""
+        """Positions of all cursors that the log has stored."""
         return {cursor.name: cursor.position for cursor in await self.log.cursors(f"{kind} ")}
 
 
@@ -138,7 +138,7 @@ async def take_marked(member: Member, count: int) -> list[tuple[int, bool]]:
 
 
 async def takes_nothing(consumer: CursorConsumer | Member) -> bool:
-    """Whether the session waits although all tasks that could help have run."""
+    """True if the session waits although all tasks that could wake it have run."""
     with trio.move_on_after(1) as scope:
         await consumer.take()
     return scope.cancelled_caught

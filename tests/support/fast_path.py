@@ -114,7 +114,7 @@ class FastPathHub:
         return message
 
     def stored(self) -> list[tuple[str, bytes]]:
-        """What the log holds, as (topic, body)."""
+        """All stored messages, as (topic, body)."""
         entries = [entry for half in self.log._entries for entry in half]
         return [(message.topic, message.body) for _, message in sorted(entries, key=lambda entry: entry[0])]
 

@@ -56,7 +56,7 @@ class WholeHub:
 
     @property
     def head(self) -> int:
-        """How many messages were ever stored."""
+        """Number of messages that were ever stored."""
         return self.running.broker.log.head
 
     async def post(
@@ -80,7 +80,7 @@ class WholeHub:
         token: str | None = None,
         now: float | None = None,
     ) -> httpx.Response:
-        """Post what a provider signed; it is the hub's time, unless it says otherwise."""
+        """Post a signed delivery, made at the hub's time unless `now` is given."""
         url = self.running.url + path
         now = self.clock_us() / 1e6 if now is None else now
         signed = load_provider(provider).sign(SignedRequest(body, tuple(headers), "POST", url), secret, now=now)
@@ -122,7 +122,7 @@ def envelope(form: str, frame: bytes) -> dict[str, Any]:
 
 @contextmanager
 def no_groups() -> Iterator[None]:
-    """Raises what is alone in groups of exceptions by itself."""
+    """Unwrap the only exception of nested groups."""
     try:
         yield
     except BaseExceptionGroup as group:
@@ -176,7 +176,7 @@ class ThreadHub:
             await trio.sleep_forever()
 
     def call(self, function: Callable[..., Awaitable[T]], *args: Any, **options: Any) -> T:
-        """What an async function returns in the thread of the hub."""
+        """Result of an async function, run in the thread of the hub."""
         return trio.from_thread.run(partial(function, *args, **options), trio_token=self._trio)
 
     def publish(self, topic: str, *bodies: bytes, **options: Any) -> None:
@@ -230,7 +230,7 @@ class HubProcess:
         return await self.process.line(answer)
 
     async def stop(self) -> int:
-        """Ask it to end; returns its exit code."""
+        """Stop the hub, and return its exit code."""
         self.process.signal(signal.SIGTERM)
         return await self.process.ended()
 

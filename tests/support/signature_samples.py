@@ -145,5 +145,5 @@ SAMPLES = (
 
 
 def sample_id(sample: Sample) -> str:
-    """How a sample is called in a test's name."""
+    """Name of a sample in the names of tests."""
     return f"{sample.name} {sample.label}".strip().replace(" ", "-")

@@ -1,4 +1,4 @@
-"""An HTTP server that deliveries are forwarded to: it keeps what it gets, answers as it is told, and can be down."""
+"""An HTTP server that deliveries are forwarded to: it keeps the requests, answers as scripted, and can be down."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from support import GUARD_S
 
 
 class Request:
-    """What arrived at a target."""
+    """A request that arrived at a target."""
 
     def __init__(self, request: h11.Request, body: bytes) -> None:
         self.target = request.target

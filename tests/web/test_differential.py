@@ -59,7 +59,7 @@ class Hub:
             return status, kept, body.replace(self.broker.log.epoch.encode(), b"epoch")
 
     def taken(self) -> list[Message]:
-        """What the log has got since it was asked last, without what no two logs have in common."""
+        """Messages stored since the last call, without the fields in which any two logs differ."""
         everything = TopicFilter(("", "/unsafe/"))
         page = self.thread.call(self.broker.log.read, everything, after=self.seen, limit=1000, max_bytes=1 << 30)
         self.seen = page.next_after
@@ -94,7 +94,7 @@ def hubs() -> Iterator[tuple[Hub, Hub]]:
 
 
 def compare(hubs: tuple[Hub, Hub], sent: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send it both ways; returns what both had to say."""
+    """Send a request to the fast path and to the app, and return both responses."""
     answers = [hub.ask(sent) for hub in hubs]
     taken = [hub.taken() for hub in hubs]
     assert answers[0] == answers[1]
@@ -334,7 +334,7 @@ def test_every_kind_of_subscription_hears_the_same(hubs: tuple[Hub, Hub], path: 
 
 
 def hear(hub: Hub, path: str, subprotocol: str | None, sent: list[bytes]) -> list[str]:
-    """What a subscriber is told until the last of what is sent, without what no two logs have in common."""
+    """Frames that a subscriber receives up to the last message, without the parts in which any two logs differ."""
     headers = {"Authorization": f"Basic {basic(path)}", "X-Hookbot-Unsafe-Is-Ok": UNSAFE}
     url = f"ws://127.0.0.1:{hub.port}{path}"
     subprotocols = [Subprotocol(subprotocol)] if subprotocol else None

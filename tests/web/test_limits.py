@@ -1,4 +1,4 @@
-"""Bodies on their way in."""
+"""Limits on the bodies that are being received."""
 
 from contextlib import suppress
 

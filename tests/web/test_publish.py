@@ -34,7 +34,7 @@ CONFIRM = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Topic
 
 
 class Web:
-    """What is there to be fetched."""
+    """Pages that can be fetched."""
 
     def __init__(self) -> None:
         self.pages = {**SNS.published(), CONFIRM: b"<ConfirmSubscriptionResponse/>"}

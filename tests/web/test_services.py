@@ -1,4 +1,4 @@
-"""Whether a hub says how it is, and what it costs to ask."""
+"""Readiness of a hub, and the cost of asking for it."""
 
 import pytest
 import trio.testing

@@ -212,7 +212,7 @@ async def test_no_heartbeat_runs_ahead_of_a_reader_who_is_behind(
 
 
 class SlowLog:
-    """Makes reading a log slow."""
+    """A log that is slow to read."""
 
     def __init__(self, log: MemoryLog) -> None:
         self.seconds = 0

@@ -33,7 +33,7 @@ def certificate_of(issued: trustme.LeafCert) -> Any:
 
 
 def told_by(issued: trustme.LeafCert) -> dict[str, str]:
-    """The two ways to tell a certificate."""
+    """The two ways to name a certificate: fingerprint and subject."""
     certificate = certificate_of(issued)
     return {
         "fingerprint": sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),

@@ -16,7 +16,7 @@ TOPIC = "github.com/repo/acme/app/branch/main"
 
 
 class Mattermost(ThreadingHTTPServer):
-    """A server that takes posts, or answers as it is told first."""
+    """A server that accepts posts, after the scripted responses."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -50,7 +50,7 @@ def mattermost():
 
 @pytest.fixture
 def waits(monkeypatch):
-    """How long the router waited between attempts; it does not in fact."""
+    """Delays between the attempts of the router, which does not really wait."""
     waits = []
 
     async def sleep(seconds):

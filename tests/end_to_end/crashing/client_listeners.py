@@ -1,4 +1,4 @@
-"""Our own client as a listener: it does by itself what the others do here."""
+"""Listeners by hookbot's client, which reconnects and resumes on its own."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from support import KEY
 
 
 class Client(Listener):
-    """Our own client, which does by itself what the others do here."""
+    """A listener by hookbot's client, which reconnects and resumes on its own."""
 
     async def run(self) -> None:
         with self._running:

@@ -21,7 +21,7 @@ class Delivery(NamedTuple):
 
 
 class Group:
-    """What its members were given, all in all."""
+    """A group, and all deliveries to its members."""
 
     def __init__(
         self, hub: Hub, name: str, topic: str, *, members: int = 3, by_topic: bool = False, seed: str = ""
@@ -44,7 +44,7 @@ class Group:
         return [session for member in self.members for session in member.sessions]
 
     def check(self, expected: list[Heard]) -> int:
-        """Everything is acknowledged in the end, and what was given twice is told from what got lost."""
+        """Check that everything is acknowledged in the end, and that repeats are marked as such."""
         compare(self.name, sorted(set(self.heard)), expected)
         assert set(self.acked) == {message.id for message in expected}, f"{self.name} has not acknowledged everything"
         self._check_repeats()
@@ -77,7 +77,7 @@ class Group:
 
 
 class Member(V1):
-    """One of a group."""
+    """A member of a group."""
 
     def __init__(self, hub: Hub, group: Group, name: str, topic: str, *, seed: str) -> None:
         super().__init__(hub, name, topic, seed=seed)
@@ -104,7 +104,7 @@ class Member(V1):
         self._held.append(envelope["id"])
 
     def _ack(self, websocket: ClientConnection, *, some: int) -> None:
-        """Acknowledge what it has, but for `some` of it, whichever."""
+        """Acknowledge the messages in hand, except for `some` of them."""
         self.random.shuffle(self._held)
         acked, self._held = self._held[some:], self._held[:some]
         self.group.acked.extend(acked)  # before the hub can know of it

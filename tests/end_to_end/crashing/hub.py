@@ -47,7 +47,7 @@ class Stored(NamedTuple):
 
 
 class Hub:
-    """A hub that is killed as often as one likes."""
+    """A hub that can be killed and started again."""
 
     def __init__(self, directory: Path) -> None:
         self.life = 0
@@ -61,7 +61,7 @@ class Hub:
         return f"http://127.0.0.1:{self.port}{quote(path)}"
 
     def start(self, *, routers: Sequence[str] = ("github", "kept")) -> None:
-        """Begin another life."""
+        """Start the hub again."""
         self.life += 1
         options = {
             "--config": self._directory / "hookbot.toml",
@@ -88,17 +88,17 @@ class Hub:
                         await trio.sleep(0.02)
 
     def check_alive(self) -> None:
-        """It ends when it is killed, and never by itself."""
+        """Check that the hub has not ended on its own."""
         assert self._process is None or self._process.poll() is None, f"the hub ended by itself: {self.log()}"
 
     def kill(self) -> None:
-        """As a power cut would, but for what the system's memory holds."""
+        """Kill the process, like a power cut that leaves the system's caches intact."""
         self.check_alive()
         self._end()
         self.kills += 1
 
     async def stop(self) -> None:
-        """In good order."""
+        """Stop the hub by SIGTERM."""
         process, self._process = self._process, None
         assert process
         process.terminate()
@@ -109,7 +109,7 @@ class Hub:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Whatever happens, no process is left behind."""
+        """Run the hub until the block ends, and leave no process behind."""
         try:
             yield
         finally:
@@ -122,16 +122,16 @@ class Hub:
             self._process = None
 
     def log(self) -> str:
-        """What it wrote to stderr, in all its lives."""
+        """Standard error of the hub, of all its processes."""
         return (self._directory / "log").read_text()
 
     def check_log(self) -> None:
-        """Nothing in it is worse than a warning."""
+        """Check that nothing in the log is worse than a warning."""
         for line in self.log().splitlines():
             assert not re.search(" ERROR |Traceback", line), self.log()
 
     async def ask(self, path: str) -> dict[str, Any]:
-        """What it tells operators."""
+        """Response of an operators' path."""
         async with httpx.AsyncClient(
             verify=False, headers={"Authorization": f"Bearer {make_token(KEY, path)}"}
         ) as client:
@@ -154,7 +154,7 @@ class Hub:
             return int(newest or 0)
 
     def check_integrity(self) -> None:
-        """What SQLite says of its file, and that it holds a body for each message and a message for each body."""
+        """Check the file by SQLite's own means, and that each message has a body and each body a message."""
         with closing(self._open()) as file:
             assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             [[lonely]] = file.execute(

@@ -63,7 +63,7 @@ class Listener:
 
     @property
     def heard(self) -> list[Heard]:
-        """Everything, in the order in which it came."""
+        """All messages, in the order in which they arrived."""
         return [heard for session in self.sessions for heard in session.heard]
 
     async def run(self) -> None:
@@ -71,7 +71,7 @@ class Listener:
         await trio.to_thread.run_sync(self._keep_listening, limiter=trio.CapacityLimiter(1))
 
     def end(self) -> None:
-        """This was all."""
+        """Tell the listener that no more messages follow."""
         self.over.set()
 
     def listen(self) -> None:
@@ -79,12 +79,12 @@ class Listener:
         raise NotImplementedError
 
     def check(self, expected: list[Heard]) -> int:
-        """The rule of those who resume after an id: everything once."""
+        """Check the rule for listeners that resume after an id: every message once."""
         compare(self.name, self.heard, expected)
         return 0
 
     def begin(self, life: int, since: str, acked: int = 0) -> None:
-        """A connection stands; if the hub was killed meanwhile, nobody knows in which of its lives."""
+        """Note a new connection. Raises `OSError` if the hub was killed meanwhile: its process is unknown then."""
         if life != self.hub.life:
             raise OSError("too late")
         self.sessions.append(Session(life, since, acked))
@@ -100,12 +100,12 @@ class Listener:
         self.since = heard.id
 
     def hear_other(self, said: dict[str, Any]) -> None:
-        """A heartbeat is a place to resume from as well; nothing else should be told."""
+        """Resume after a heartbeat; no other kind of frame is expected."""
         assert said["type"] == "heartbeat", f"{self.name} was told {said}"
         self.since = said["id"]
 
     def check_acknowledged(self, expected: list[Heard]) -> int:
-        """The rule of cursors: in order on each connection, and nothing is left out that was not heard before."""
+        """Check the rule of cursors: in order on each connection, and nothing skipped that was not received before."""
         places = {message.id: place for place, message in enumerate(expected)}
         reached = 0
         for session in self.sessions:
@@ -126,7 +126,7 @@ class Listener:
 
 
 class ServerSentEvents(Listener):
-    """As a browser does it: by httpx, with ``Last-Event-ID``."""
+    """Server-sent events by httpx, resumed with ``Last-Event-ID`` as a browser does."""
 
     def listen(self) -> None:
         life = self.hub.life
@@ -155,7 +155,7 @@ class ServerSentEvents(Listener):
 
 
 class JsonLines(Listener):
-    """By the standard library."""
+    """JSON lines by the standard library."""
 
     def listen(self) -> None:
         life = self.hub.life
@@ -175,7 +175,7 @@ class JsonLines(Listener):
 
 
 def compare(name: str, heard: list[Any], expected: list[Any]) -> None:
-    """Raises with the first difference."""
+    """Raise an error that shows the first difference."""
     if heard != expected:
         at = next((at for at, (one, other) in enumerate(zip(heard, expected, strict=False)) if one != other), None)
         if at is not None:

@@ -1,4 +1,4 @@
-"""Senders as they are: whatever happens, they send again what was not answered."""
+"""Senders that publish again until each publish is acknowledged, whatever happens."""
 
 import json
 import random
@@ -34,19 +34,19 @@ Publish = Callable[[deque[bytes]], Awaitable[None]]
 
 
 class Acknowledged(NamedTuple):
-    """What a hub said that it has stored."""
+    """A publish that the hub has acknowledged."""
 
     id: str
     body: bytes
 
 
 def digest(body: bytes) -> bytes:
-    """Stands for a body: there are many, and some are large."""
+    """Digest that represents a body: there are many, and some are large."""
     return blake2b(body, digest_size=8).digest()
 
 
 class Sender:
-    """Publishes one message after the other, until it is told to stop; then sees to it that all is acknowledged."""
+    """Publishes one message after the other until stopped; then until all are acknowledged."""
 
     burst = 1
 
@@ -74,7 +74,7 @@ class Sender:
         self.attempts: Counter[bytes] = Counter()
 
     async def run(self, stop: trio.Event) -> None:
-        """Send, and send again."""
+        """Publish until stopped, again after each failure."""
         waiting: deque[bytes] = deque()
         while waiting or self.has_more(stop):
             with suppress(OSError, trio.BrokenResourceError, httpx.TransportError):
@@ -86,15 +86,15 @@ class Sender:
             await trio.sleep(self.random.uniform(0, 0.2))
 
     def connected(self) -> AbstractAsyncContextManager[Publish]:
-        """Gives a function that publishes what waits, and takes out of it what is acknowledged."""
+        """Function that publishes the waiting messages and removes those that are acknowledged."""
         raise NotImplementedError
 
     def has_more(self, stop: trio.Event) -> bool:
-        """Whether it would send anything new."""
+        """True if there is anything new to send."""
         return self.count < self.limit and not stop.is_set()
 
     def fill(self, waiting: deque[bytes], stop: trio.Event) -> bool:
-        """Think of something new to send, behind what waits already; whether anything does."""
+        """Add new messages behind those that wait; True if any wait."""
         for _ in range(len(waiting), self.random.randint(1, self.burst)):
             if self.has_more(stop):
                 self.count += 1
@@ -110,16 +110,16 @@ class Sender:
         return json.dumps(about | {"pad": "ü\u2028" * (size // 5)}, ensure_ascii=False).encode()
 
     def headers(self, body: bytes) -> tuple[Any, ...]:
-        """Those of one publish."""
+        """Headers of one publish."""
         key = (("Idempotency-Key", digest(body).hex()),) if self.keyed else ()
         return (("Authorization", f"Bearer {make_token(KEY, self.path)}"), *key)
 
     def note_attempt(self, body: bytes) -> None:
-        """It is sent, once more."""
+        """Count an attempt to send a message."""
         self.attempts[digest(body)] += 1
 
     def note_answer(self, status: int, id: str, waiting: deque[bytes]) -> None:
-        """The first of what waits is stored, or has to be sent again, which is raised."""
+        """Record that the first waiting message is stored, or raise if it has to be sent again."""
         if status in TRY_AGAIN:
             raise trio.BrokenResourceError
         assert status == 200, f"{self.name} was answered {status}"
@@ -175,7 +175,7 @@ class GitHub(Pipeliner):
 
 
 class HttpxSender(Sender):
-    """The library that most use, a request at a time."""
+    """A sender by httpx, one request at a time."""
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Publish]:
@@ -190,7 +190,7 @@ class HttpxSender(Sender):
 
 
 class ClientSender(Sender):
-    """Our own client, which tries again by itself."""
+    """A sender by hookbot's client, which retries on its own."""
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Publish]:
@@ -206,7 +206,7 @@ class ClientSender(Sender):
 
 
 async def take(stream: trio.SocketStream, received: bytearray, *, until: bytes) -> bytes:
-    """What comes up to a mark, and with it; what comes after it stays in `received`."""
+    """Bytes up to and including a mark; those after it stay in `received`."""
     while until not in received:
         data = await stream.receive_some()
         if not data:

@@ -22,7 +22,7 @@ STARTING_S = 1.5
 
 
 async def crash_under_load(directory: Path, *, kills: int, seed: str, life_s: float = 2.0) -> str:
-    """Kill a hub so often, and return a report. Raises `AssertionError`."""
+    """Kill a hub several times, and return a report. Raises `AssertionError`."""
     hub = Hub(directory)
     senders = make_senders(hub, seed)
     listeners, groups = make_listeners(hub, seed)
@@ -42,7 +42,7 @@ async def crash_under_load(directory: Path, *, kills: int, seed: str, life_s: fl
 
 @asynccontextmanager
 async def listening(*listeners: Any) -> AsyncIterator[None]:
-    """They listen until the block ends."""
+    """Run the listeners until the block ends."""
     async with trio.open_nursery() as nursery:
         for listener in listeners:
             nursery.start_soon(listener.run)
@@ -88,7 +88,7 @@ def make_listeners(hub: Hub, seed: str) -> tuple[list[Listener], list[Group]]:
 
 
 async def keep_killing(hub: Hub, kills: int, life_s: float, chance: random.Random) -> None:
-    """Kill it at any moment, one in six times while it starts; then stop it in good order; and leave it alive."""
+    """Kill the hub at random moments, one in six times while it starts; then stop it in order, and start it again."""
     for _ in range(kills):
         hub.start()
         if chance.random() < 1 / 6:
@@ -106,7 +106,7 @@ async def keep_killing(hub: Hub, kills: int, life_s: float, chance: random.Rando
 
 
 async def until_nothing_moves(hub: Hub, listeners: Sequence[Listener | Group]) -> None:
-    """Wait until routers and listeners have caught up; raises what is still wrong when it should no longer be."""
+    """Wait until routers and listeners have caught up; after the deadline, raise the difference that is left."""
     with trio.move_on_after(CATCHING_UP_S):
         while any(router["lag"] for router in (await hub.ask("/hookbot/v1/routers"))["routers"]):
             await trio.sleep(0.1)
@@ -128,7 +128,7 @@ async def until_nothing_moves(hub: Hub, listeners: Sequence[Listener | Group]) -
 
 
 def report(hub: Hub, senders: list[Any], listeners: list[Any]) -> str:
-    """Check everything, and tell how much it was."""
+    """Check everything, and return a summary."""
     stored = check_log(hub)
     twice = check_senders(senders, stored)
     kept, routed = check_kept(stored), check_github(stored)

@@ -1,4 +1,4 @@
-"""What must be true of the log, whatever happened to the hub."""
+"""Properties of the log that must hold whatever happened to the hub."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ from hookbot.protocol.message import format_time
 
 
 def check_log(hub: Hub) -> list[Stored]:
-    """The file is sound; ids strictly increase, time does not run backwards; and nothing went wrong on the way.
+    """Check that the file is sound, ids strictly increase, times do not decrease, and no error was logged.
 
     Returns all messages.
     """
@@ -27,7 +27,7 @@ def check_log(hub: Hub) -> list[Stored]:
 
 
 def check_senders(senders: list[GitHub], stored: list[Stored]) -> int:
-    """What was acknowledged is there, with the id that was told; nothing is there that was not sent so often.
+    """Check that every acknowledged message is stored under its id, and none more often than it was sent.
 
     Returns how many messages are there twice: those without a key whose answer got lost.
     """
@@ -52,7 +52,7 @@ def check_senders(senders: list[GitHub], stored: list[Stored]) -> int:
 
 
 def check_kept(stored: list[Stored]) -> int:
-    """The filter has published each message that it keeps once, in order."""
+    """Check that the filter has published each message that it keeps once, in order."""
     kept = [message.id for message in stored if message.topic.startswith("load/") and is_kept(message.body)]
     published = [json.loads(message.body)["of"] for message in stored if message.topic.startswith("kept/")]
     compare("the filter's output", published, kept)
@@ -67,7 +67,7 @@ def is_kept(body: bytes) -> bool:
 
 
 def check_github(stored: list[Stored]) -> int:
-    """The GitHub router has published each delivery once, in order, and a summary of each push before it."""
+    """Check that the GitHub router has published each delivery once, in order, after the summary of each push."""
     expected = []
     for message in stored:
         if message.topic.startswith("/unsafe/github.com/"):
@@ -87,7 +87,7 @@ def told(published: dict[str, Any]) -> str:
 
 
 def audible(stored: list[Stored], topic: str) -> list[Heard]:
-    """What a listener to a safe topic, or to a subtree of them, hears of the log."""
+    """Messages of the log for a listener to a safe topic or subtree."""
     subtree = not topic or topic.endswith("/")
     return [
         Heard(message.id, format_time(message.time_us), message.topic, digest(message.body))

@@ -22,7 +22,7 @@ DIES = 0.0005
 
 
 class WebSocket(Listener):
-    """By the `websockets` library."""
+    """A listener by the `websockets` library."""
 
     subprotocol: Subprotocol | None = None
 
@@ -42,7 +42,7 @@ class WebSocket(Listener):
             yield websocket, life
 
     def frames(self, websocket: ClientConnection) -> Iterator[bytes | None]:
-        """What comes; None when nothing does for a while."""
+        """Frames as they arrive; None when none has arrived for a while."""
         while not self.over.is_set():
             try:
                 yield websocket.recv(POLL_S, decode=False)
@@ -125,7 +125,7 @@ class Cursor(V1):
                     self.ack(websocket, self.heard[-1].id)
 
     def ack(self, websocket: ClientConnection, id: str) -> None:
-        """Say how far it is; never less than before, as the hub may have died before it was saved."""
+        """Acknowledge the latest message, never an earlier one: the hub may have died before it was saved."""
         self.acks.append(max(id, self.acks[-1]))
         websocket.send(json.dumps({"type": "ack", "id": self.acks[-1]}))
 

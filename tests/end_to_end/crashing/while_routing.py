@@ -17,7 +17,7 @@ REPOSITORIES = [f"acme/app-{number}" for number in range(20)]
 
 
 async def crash_while_routing(directory: Path, *, deliveries: int, kills: int, seed: str) -> str:
-    """Kill a hub so often while it routes so many deliveries, and return a report. Raises `AssertionError`."""
+    """Kill a hub several times while it routes deliveries, and return a report. Raises `AssertionError`."""
     hub = Hub(directory)
     share = deliveries // SENDERS
     senders = [GitHub(hub, f"GitHub {n}", REPOSITORIES, pause_s=0, limit=share, seed=seed) for n in range(SENDERS)]
@@ -34,7 +34,7 @@ async def crash_while_routing(directory: Path, *, deliveries: int, kills: int, s
 
 
 async def make_backlog(hub: Hub, senders: list[GitHub]) -> None:
-    """Let the routers begin; then let deliveries come while they do not run."""
+    """Start the routers once; then publish deliveries while they do not run."""
     hub.start()
     await hub.ready()
     await hub.stop()
@@ -47,7 +47,7 @@ async def make_backlog(hub: Hub, senders: list[GitHub]) -> None:
 
 
 async def kill_while_it_routes(hub: Hub, kills: int, deliveries: int, chance: random.Random) -> list[int]:
-    """Kill it when it has published so much, whatever that is; leave it alive; and tell how much it was each time."""
+    """Kill the hub after a number of publishes, several times; leave it running, and return the numbers."""
     began = hub.head()
     moments = []
     for routed in sorted(chance.sample(range(deliveries), kills)):
@@ -63,7 +63,7 @@ async def kill_while_it_routes(hub: Hub, kills: int, deliveries: int, chance: ra
 
 
 def report(hub: Hub, senders: list[GitHub], listeners: list[V1 | Client]) -> str:
-    """Check everything, and tell how much it was."""
+    """Check everything, and return a summary."""
     stored = check_log(hub)
     check_senders(senders, stored)
     routed = check_github(stored)

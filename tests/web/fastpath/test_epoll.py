@@ -14,7 +14,7 @@ from support.fast_path import settled
 
 
 class Watched:
-    """Counts what it is told, and does something then."""
+    """Owner of a socket that records its calls, and then runs a function."""
 
     def __init__(self, epoll: EpollLoop, do: Callable[..., Any] = lambda: None) -> None:
         self.ours, self.theirs = socketpair()
@@ -114,7 +114,7 @@ async def test_a_hang_up_is_told_even_to_who_watches_for_nothing() -> None:
 
 
 class Connection(NonblockingSocket):
-    """A socket that remembers what it is told."""
+    """A socket that records its calls."""
 
     def __init__(self, sock: socket, epoll: EpollLoop) -> None:
         super().__init__(sock, epoll)

@@ -1,4 +1,4 @@
-"""Subscribers: what clients say, how they close, and who is silent."""
+"""Subscribers: frames from clients, closing handshakes, and silent clients."""
 
 import logging
 from contextlib import suppress
