@@ -125,6 +125,23 @@ async def test_a_hub_that_is_blocked_by_something_else_blames_no_router(
     assert caplog.text == ""
 
 
+async def test_a_loop_that_answers_in_time_is_asked_again_until_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    class ThirdWait(threading.Event):
+        """An event that is set while it is waited for the third time."""
+
+        waits = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.waits += 1
+            return self.waits == 3
+
+    ended = ThirdWait()
+    await trio.to_thread.run_sync(_Watchdog({}, ended, blocked_s=GUARD_S, interval_s=0).run)
+
+    assert ended.waits == 3
+    assert caplog.text == ""
+
+
 def test_the_watchdog_ends_with_the_loop_that_it_watches() -> None:
     async def make() -> _Watchdog:
         return _Watchdog({}, threading.Event(), blocked_s=1, interval_s=0.001)
