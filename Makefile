@@ -45,6 +45,7 @@ bench-full: $(VENV)/.installed-dev
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
+	$(BIN)/codespell
 	$(BIN)/mypy
 
 format: $(VENV)/.installed-dev
