@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from module_coverage import own_test
 from support.places import missing_places, places_in
 
 ROOT = Path(__file__).parents[1]
@@ -63,6 +64,13 @@ def row_of(module: str) -> int:
 
 def test_every_package_has_its_place_in_the_order() -> None:
     assert [module for module in FILES if row_of(module) < 0] == []
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_module_with_code_has_a_test_file_of_its_own(module: str) -> None:
+    path = FILES[module]
+    if any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(ast.parse(path.read_text()))):
+        assert (ROOT / own_test(path.relative_to(SOURCE).as_posix())).exists()
 
 
 @pytest.mark.parametrize("module", FILES)
