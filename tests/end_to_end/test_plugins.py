@@ -110,6 +110,10 @@ def test_the_tests_of_each_pass_where_they_are_installed(python: Path, new_plugi
     run(python, "-m", "pytest", "-q", "-c", os.devnull, "-o", "trio_mode=true", *PLUGINS, new_plugin)
 
 
+def test_a_new_router_and_its_tests_pass_a_strict_type_checker(new_plugin: Path) -> None:
+    run(sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", os.devnull, new_plugin)
+
+
 def test_the_installed_routers_are_listed_with_their_topics_and_packages(python: Path) -> None:
     listed = run(python, "-m", "hookbot", "routers")
     for name, topics, package in [

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from hookbot_gitlab import GitLabRouter
@@ -9,15 +10,17 @@ PROJECT = {"path_with_namespace": "acme/web/app"}
 ON_PROJECT = ["gitlab.com/project/acme/web/app"]
 
 
-def topics(published):
+def topics(published: list[tuple[str, bytes]]) -> list[str]:
     return [topic for topic, _ in published]
 
 
-async def route_json(payload, topic="/unsafe/gitlab.com/acme", verified="gitlab", **options):
+async def route_json(
+    payload: object, topic: str = "/unsafe/gitlab.com/acme", verified: str | None = "gitlab", **options: Any
+) -> list[tuple[str, bytes]]:
     return await route(GitLabRouter(**options), topic, json.dumps(payload).encode(), verified=verified)
 
 
-async def test_a_push_goes_to_its_project_and_its_branch():
+async def test_a_push_goes_to_its_project_and_its_branch() -> None:
     delivery = signed_delivery("gitlab", "s3cret")
 
     published = await route(GitLabRouter(), "/unsafe/gitlab.com/acme", *delivery, verified="gitlab")
@@ -28,12 +31,12 @@ async def test_a_push_goes_to_its_project_and_its_branch():
     ]
 
 
-async def test_a_tag_keeps_its_prefix():
+async def test_a_tag_keeps_its_prefix() -> None:
     published = await route_json({"object_kind": "tag_push", "ref": "refs/tags/v1", "project": PROJECT})
     assert topics(published) == ["gitlab.com/project/acme/web/app/branch/refs/tags/v1", *ON_PROJECT]
 
 
-OTHERS = [
+OTHERS: list[tuple[dict[str, Any], list[str]]] = [
     ({"object_kind": "merge_request", "project": PROJECT}, ON_PROJECT),
     ({"object_kind": "build", "repository": {"homepage": "https://gitlab.com/acme/web/app"}}, ON_PROJECT),
     ({"event_name": "project_create", "path_with_namespace": "acme/web/app"}, ON_PROJECT),
@@ -45,11 +48,11 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("payload", "expected"), OTHERS)
-async def test_any_event_goes_where_it_belongs(payload, expected):
+async def test_any_event_goes_where_it_belongs(payload: dict[str, Any], expected: list[str]) -> None:
     assert topics(await route_json(payload)) == expected
 
 
-async def test_an_instance_of_ones_own_has_topics_of_its_own():
+async def test_an_instance_of_ones_own_has_topics_of_its_own() -> None:
     published = await route_json(
         {"object_kind": "issue", "project": PROJECT}, topic="/unsafe/git.acme.example/x", host="git.acme.example"
     )
@@ -57,22 +60,24 @@ async def test_an_instance_of_ones_own_has_topics_of_its_own():
 
 
 @pytest.mark.parametrize("verified", [None, "github"])
-async def test_what_nobody_has_verified_as_gitlabs_is_dropped_with_a_warning(verified, caplog):
+async def test_what_nobody_has_verified_as_gitlabs_is_dropped_with_a_warning(
+    verified: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     assert await route_json({"project": PROJECT}, verified=verified) == []
     assert "not verified as GitLab's" in caplog.text
 
 
-async def test_what_came_with_a_token_of_the_hub_needs_no_signature():
+async def test_what_came_with_a_token_of_the_hub_needs_no_signature() -> None:
     assert topics(await route_json({"project": PROJECT}, topic="gitlab/acme", verified=None)) == ON_PROJECT
 
 
-async def test_deliveries_are_passed_on_whole():
+async def test_deliveries_are_passed_on_whole() -> None:
     message = make_message("gitlab/acme", *signed_delivery("gitlab", "s3cret"))
     [_, copy] = await routed(GitLabRouter(), message)
     assert (copy.body, copy.headers) == (message.body, message.headers)
 
 
-async def test_it_runs_in_a_hub():
+async def test_it_runs_in_a_hub() -> None:
     async with open_test_hub(GitLabRouter()) as hub:
         await hub.publish("gitlab/acme", *signed_delivery("gitlab", "s3cret"))
         [message] = await hub.wait_for("gitlab.com/project/acme/web/app")

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from hookbot_stripe import StripeRouter
@@ -8,15 +9,17 @@ from hookbot.testing import make_message, open_test_hub, route, routed, signed_d
 INVOICE = {"type": "invoice.paid", "livemode": True}
 
 
-def topics(published):
+def topics(published: list[tuple[str, bytes]]) -> list[str]:
     return [topic for topic, _ in published]
 
 
-async def route_json(event, topic="/unsafe/stripe/", verified="stripe", **options):
+async def route_json(
+    event: object, topic: str = "/unsafe/stripe/", verified: str | None = "stripe", **options: Any
+) -> list[tuple[str, bytes]]:
     return await route(StripeRouter(**options), topic, json.dumps(event).encode(), verified=verified)
 
 
-async def test_an_event_of_a_connected_account_goes_to_its_type_and_its_account():
+async def test_an_event_of_a_connected_account_goes_to_its_type_and_its_account() -> None:
     delivery = signed_delivery("stripe", "whsec_s3cret")
 
     published = await route(StripeRouter(), "/unsafe/stripe/", *delivery, verified="stripe")
@@ -27,33 +30,35 @@ async def test_an_event_of_a_connected_account_goes_to_its_type_and_its_account(
     ]
 
 
-async def test_an_event_of_ones_own_goes_to_its_type():
+async def test_an_event_of_ones_own_goes_to_its_type() -> None:
     assert topics(await route_json(INVOICE)) == ["stripe-event/invoice/paid"]
 
 
-async def test_test_events_can_be_left_out():
+async def test_test_events_can_be_left_out() -> None:
     assert await route_json({**INVOICE, "livemode": False}, test_events=False) == []
     assert topics(await route_json({**INVOICE, "livemode": False})) == ["stripe-event/invoice/paid"]
     assert topics(await route_json(INVOICE, test_events=False)) == ["stripe-event/invoice/paid"]
 
 
 @pytest.mark.parametrize("verified", [None, "github"])
-async def test_what_nobody_has_verified_as_stripes_is_dropped_with_a_warning(verified, caplog):
+async def test_what_nobody_has_verified_as_stripes_is_dropped_with_a_warning(
+    verified: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     assert await route_json(INVOICE, verified=verified) == []
     assert "not verified as Stripe's" in caplog.text
 
 
-async def test_what_came_with_a_token_of_the_hub_needs_no_signature():
+async def test_what_came_with_a_token_of_the_hub_needs_no_signature() -> None:
     assert topics(await route_json(INVOICE, topic="stripe/", verified=None)) == ["stripe-event/invoice/paid"]
 
 
-async def test_an_event_is_passed_on_whole_so_that_its_signature_can_be_checked_again():
+async def test_an_event_is_passed_on_whole_so_that_its_signature_can_be_checked_again() -> None:
     message = make_message("stripe/", *signed_delivery("stripe", "whsec_s3cret"))
     [copy, _] = await routed(StripeRouter(), message)
     assert (copy.body, copy.header("Stripe-Signature")) == (message.body, message.header("Stripe-Signature"))
 
 
-async def test_it_runs_in_a_hub():
+async def test_it_runs_in_a_hub() -> None:
     async with open_test_hub(StripeRouter()) as hub:
         await hub.publish("stripe/", *signed_delivery("stripe", "whsec_s3cret"))
         [message] = await hub.wait_for("stripe-event/invoice/")

@@ -115,20 +115,20 @@ from MODULE import CLASS
 BODY = b'{"kind": "hello"}'
 
 
-async def test_a_message_goes_to_the_topic_of_its_kind():
+async def test_a_message_goes_to_the_topic_of_its_kind() -> None:
     assert await route(CLASS(), "NAME/try", BODY) == [("NAME-kind/hello", BODY)]
 
 
-async def test_other_kinds_can_be_left_out():
+async def test_other_kinds_can_be_left_out() -> None:
     assert await route(CLASS(kinds=["bye"]), "NAME/try", BODY) == []
 
 
-async def test_what_has_no_kind_is_an_error():
+async def test_what_has_no_kind_is_an_error() -> None:
     with pytest.raises(KeyError):
         await route(CLASS(), "NAME/try", b"{}")
 
 
-async def test_it_runs_in_a_hub():
+async def test_it_runs_in_a_hub() -> None:
     async with open_test_hub(CLASS()) as hub:
         await hub.publish("NAME/try", BODY)
         [message] = await hub.wait_for("NAME-kind/hello")
