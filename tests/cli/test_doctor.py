@@ -285,7 +285,7 @@ async def test_a_proxy_that_holds_frames_back_is_found() -> None:
     [
         (closes, "the hub closed the connection"),
         (begins_with_a_heartbeat, "the first frame of the hub is not a hello"),
-        (sends_nonsense, "Expecting value"),
+        (sends_nonsense, "not a frame of hookbot.v1: it is not JSON"),
     ],
 )
 async def test_frames_that_are_not_those_of_a_hub_are_found(script: Callable[..., Any], text: str) -> None:

@@ -207,7 +207,10 @@ def parse_frame(data: str | bytes) -> Frame | None:
     """The content of a ``hookbot.v1`` frame; None if this version does not know its type. Raises `ValueError`."""
     if isinstance(data, bytes):
         raise ValueError(f"not a frame of {SUBPROTOCOL}: it is binary")
-    fields = json.loads(data)
+    try:
+        fields = json.loads(data)
+    except ValueError:
+        raise ValueError(f"not a frame of {SUBPROTOCOL}: it is not JSON") from None
     try:
         match fields["type"]:
             case "message":
