@@ -34,8 +34,7 @@ class NotReady(Exception):
 def main() -> None:
     """Build the sdist and the wheel of the current commit, and run the demo with each."""
     try:
-        check_tree(ROOT, __version__)
-        check_changelog(ROOT, __version__)
+        check_tree(ROOT)
         dist = ROOT / "dist"
         sdist, wheel = build(ROOT, dist)
         tracked = tracked_files(ROOT)
@@ -44,21 +43,23 @@ def main() -> None:
         for archive in (sdist, wheel):
             print(f"The demo, with {archive.name} in a clean environment:", flush=True)
             run_demo(archive)
+        # Last, so that any commit can be tried.
+        check_version(ROOT, __version__)
     except NotReady as problem:
-        sys.exit(f"not released: {problem}")
+        sys.exit(f"not to be published: {problem}")
     print(NEXT_STEPS.format(version=__version__, sdist=sdist.relative_to(ROOT), wheel=wheel.relative_to(ROOT)))
 
 
-def check_tree(root: Path, version: str) -> None:
-    """Raise `NotReady` unless the working tree is a commit, and no other one is this version already."""
+def check_tree(root: Path) -> None:
+    """Raise `NotReady` unless the working tree is a commit."""
     if changes := git(root, "status", "--porcelain"):
         raise NotReady(f"the working tree has changes; commit or remove them:\n{changes}")
+
+
+def check_version(root: Path, version: str) -> None:
+    """Raise `NotReady` for a version that exists, has no dated entry in CHANGELOG.md, or lacks fragments there."""
     if git(root, "tag", "--list", f"v{version}"):
         raise NotReady(f"v{version} is tagged already; raise the version in src/hookbot/version.py")
-
-
-def check_changelog(root: Path, version: str) -> None:
-    """Raise `NotReady` unless CHANGELOG.md has a dated entry for a version, and no fragment is left that it lacks."""
     if not re.search(rf"(?m)^## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)$", (root / "CHANGELOG.md").read_text()):
         raise NotReady(
             f"CHANGELOG.md has no dated entry for {version}; run `make changelog`, read the entry, commit it"

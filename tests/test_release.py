@@ -66,8 +66,8 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_a_clean_tree_with_an_entry_in_the_changelog_can_be_released(repository: Path) -> None:
-    release.check_tree(repository, "1.2.0")
-    release.check_changelog(repository, "1.2.0")
+    release.check_tree(repository)
+    release.check_version(repository, "1.2.0")
 
 
 @pytest.mark.parametrize("name", ["CHANGELOG.md", "new.py"])
@@ -75,33 +75,33 @@ def test_a_tree_with_changes_is_not_released(repository: Path, name: str) -> Non
     (repository / name).write_text("x = 1\n")
 
     with pytest.raises(release.NotReady, match=rf"commit or remove them:\n.* {name}"):
-        release.check_tree(repository, "1.2.0")
+        release.check_tree(repository)
 
 
 def test_a_version_is_released_once(repository: Path) -> None:
     release.git(repository, "tag", "v1.2.0")
 
     with pytest.raises(release.NotReady, match=r"v1\.2\.0 is tagged already; raise the version"):
-        release.check_tree(repository, "1.2.0")
+        release.check_version(repository, "1.2.0")
 
 
 def test_a_version_without_an_entry_is_not_released(repository: Path) -> None:
     with pytest.raises(release.NotReady, match=r"no dated entry for 1\.2; run `make changelog`"):
-        release.check_changelog(repository, "1.2")
+        release.check_version(repository, "1.2")
 
 
 def test_an_entry_without_a_date_is_not_enough(repository: Path) -> None:
     (repository / "CHANGELOG.md").write_text("## 1.2.0 (unreleased)\n")
 
     with pytest.raises(release.NotReady, match=r"no dated entry for 1\.2\.0"):
-        release.check_changelog(repository, "1.2.0")
+        release.check_version(repository, "1.2.0")
 
 
 def test_a_fragment_that_no_entry_has_is_named(repository: Path) -> None:
     (repository / "changes" / "12.feature.md").write_text("Something new.\n")
 
     with pytest.raises(release.NotReady, match=r"12\.feature\.md in changes/ came after the entry for 1\.2\.0"):
-        release.check_changelog(repository, "1.2.0")
+        release.check_version(repository, "1.2.0")
 
 
 def test_a_command_that_fails_is_quoted_with_its_status() -> None:
