@@ -81,10 +81,6 @@ class HTTP2(H2Protocol):
             await self.send(Closed())
 
     async def _send_data(self, stream_id: int) -> None:
-        # A client may still prioritize a stream that is over; Hypercorn would fail.
-        if stream_id not in self.stream_buffers:
-            self.priority.block(stream_id)
-            return
         await super()._send_data(stream_id)
         await self._leave_if_done()
 
