@@ -38,6 +38,8 @@ class ConnectionLimits:
     """Time for the client's half of a websocket's closing handshake: some round trips, and what is in its buffers."""
     sweep_s: float = 1
     """Interval at which the fast path looks for connections beyond their limits; a timer for each would cost more."""
+    sweep_step: int = 1000
+    """Subscribers that are looked at between two checkpoints: many thousand in a row would hold up the event loop."""
     grace_s: float = 10
     """Time from the beginning of a shutdown until the remaining connections are cut."""
 

@@ -488,3 +488,22 @@ async def test_who_is_silent_or_stalled_for_too_long_is_cut_off_and_pinged_befor
         assert len(hub.fanout) == 0
         assert caplog.text.count("is cut off: it took nothing for 9 s") == 1
         await stalled.client.reset()
+
+
+async def test_a_sweep_lets_others_run_and_passes_over_a_subscriber_that_leaves_meanwhile(
+    mock_clock: MockClock,
+) -> None:
+    async with open_fast_path(ping_s=3, sweep_step=1) as hub:
+        for _ in range(10):
+            await hub.listen()
+        first, *rest, last = hub.fanout._subscribers
+        mock_clock.jump(4)
+        now = trio.current_time()
+        await settled(lambda: first.pinged_at == now)
+
+        last.end("disconnected")
+        await settled(lambda: all(subscriber.pinged_at == now for subscriber in rest))
+        await wait_all_tasks_blocked()
+
+        assert last.pinged_at < now
+        assert len(hub.fanout) == 9

@@ -220,8 +220,7 @@ class Fanout:
             for n, (subscriber, audience) in enumerate(tuple(self._subscribers.items()), 1):
                 if subscriber.open:
                     self._look_after(subscriber, audience)
-                # Many thousand in a row would hold up the loop.
-                if n % 1000 == 0:
+                if n % self.limits.sweep_step == 0:
                     await trio.lowlevel.checkpoint()
 
     def _look_after(self, subscriber: Subscriber, audience: Audience) -> None:
