@@ -6,7 +6,6 @@ import trio
 from hypercorn.protocol.events import Event, Request, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
 from hypercorn.typing import WebsocketAcceptEvent
-from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
 
 from ...protocol.websocket import GOING_AWAY, TOO_BIG
@@ -54,9 +53,6 @@ class WebSocketStream(WSStream):
                 await self._send_wsproto_event(event.response())
                 await self.send(StreamClosed(self.stream_id))
                 return
-            # After our close frame, messages are ignored.
-            if self.connection.state is not ConnectionState.OPEN:
-                continue
             if isinstance(event, Ping):
                 await self._send_wsproto_event(event.response())
             elif isinstance(event, Message):
