@@ -12,7 +12,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from hookbot.access.active_subscriptions import ActiveSubscriptions
 from hookbot.access.admitted import AdmittedSubscription
 from hookbot.access.authorizer import Authorizer, Grant
-from hookbot.broker import channels as channels_module
 from hookbot.broker.broker import Broker, Start, open_broker
 from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Ended, HistoryLost, Unavailable
@@ -20,6 +19,7 @@ from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol import frames as framing_module
+from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.message import Draft, Gap, Message, format_id
 from hookbot.protocol.since import AfterId, FromOldest
 from hookbot.protocol.subscribe import SubscribeRequest
@@ -385,7 +385,6 @@ async def test_cancelling_a_wait_loses_nothing(listen: Callable[..., Any], publi
 async def test_large_messages_are_encoded_once_for_all_streams(
     listen: Callable[..., Any], publish: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channels_module, "LARGE_BODY", 10)
     encodings: list[Message] = []
     encode = framing_module.JsonLines.message
 
@@ -404,7 +403,7 @@ async def test_large_messages_are_encoded_once_for_all_streams(
         for _ in range(10):
             listeners.start_soon(listen_for_one)
         await wait_all_tasks_blocked()
-        await publish(body=b"x" * 100)
+        await publish(body=b"x" * (LARGE_BODY + 1))
     assert len(frames) == 10
     assert len(encodings) == 1
     assert all(frame is frames[0] for frame in frames)
