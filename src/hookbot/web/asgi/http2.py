@@ -81,6 +81,10 @@ class HTTP2(H2Protocol):
             await self.send(Closed())
 
     async def _send_data(self, stream_id: int) -> None:
+        # A client may reset a stream and prioritize it between two parts of its body; Hypercorn would fail.
+        if stream_id not in self.stream_buffers:  # pragma: no cover - a race
+            self.priority.block(stream_id)
+            return
         await super()._send_data(stream_id)
         await self._leave_if_done()
 

@@ -6,6 +6,7 @@ import trio
 from hypercorn.protocol.events import Event, Request, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
 from hypercorn.typing import WebsocketAcceptEvent
+from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
 
 from ...protocol.websocket import GOING_AWAY, TOO_BIG
@@ -53,6 +54,9 @@ class WebSocketStream(WSStream):
                 await self._send_wsproto_event(event.response())
                 await self.send(StreamClosed(self.stream_id))
                 return
+            # Messages in the same packet as the one that made the app close are ignored.
+            if self.connection.state is not ConnectionState.OPEN:  # pragma: no cover - a race
+                continue
             if isinstance(event, Ping):
                 await self._send_wsproto_event(event.response())
             elif isinstance(event, Message):
