@@ -17,7 +17,7 @@ def without_code(text: str) -> str:
 
 def links_of(text: str) -> list[str]:
     """The targets of inline links, pictures and reference definitions."""
-    prose = without_code(text)
+    prose = re.sub(r"`[^`\n]*`", "", without_code(text))
     return re.findall(r"\]\(([^)\s]+)\)", prose) + re.findall(r"(?m)^\[[^\]]+\]: (\S+)$", prose)
 
 
@@ -49,6 +49,13 @@ def test_every_reference_in_readme_is_defined_and_used() -> None:
     used = set(re.findall(r"\]\[([^\]]+)\]", without_code(README)))
 
     assert defined == used
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_a_page_links_to_files_of_this_repository_by_relative_paths(page: Path) -> None:
+    own = ("https://github.com/hookbot/hookbot#", BASE)
+
+    assert [link for link in links_of(page.read_text()) if link.startswith(own)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
