@@ -66,7 +66,13 @@ def test_a_name_that_nobody_has_is_told_with_those_that_there_are() -> None:
 
 
 def test_every_provider_has_its_section_and_every_section_its_provider() -> None:
-    assert sorted(SECTIONS) == provider_names()
+    assert sorted(SECTIONS) == provider_names(), "a provider is described in docs/providers.md as `### <name>`"
+
+
+def test_the_list_at_the_top_of_the_page_leads_to_every_section() -> None:
+    listed = re.findall(r"\[([\w-]+)\]\(#\1\)", PAGE.partition("\n## ")[0])
+
+    assert sorted(listed) == sorted(SECTIONS), "docs/providers.md begins with a link to each of its sections"
 
 
 @pytest.mark.parametrize("name", provider_names())
