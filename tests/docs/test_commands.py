@@ -40,8 +40,10 @@ def test_every_command_has_a_section_with_an_example_and_all_of_its_options(name
     section = SECTION[name.split(maxsplit=1)[0]]
     where = section + (SHARED if name in LISTENING else "") + (OF_SERVE if name == "serve" else "")
     options = [option for parameter in COMMANDS[name].params for option in parameter.opts if option.startswith("--")]
-    assert f"hookbot {name}" in section
-    assert [option for option in options if option not in where] == []
+    assert f"hookbot {name}" in section, f"docs/commands.md has an example in each section, such as `hookbot {name}`"
+    assert [option for option in options if option not in where] == [], (
+        f"the tables of `{name}` in docs/commands.md (of `serve` in docs/configuration.md) lack these options"
+    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)
