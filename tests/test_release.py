@@ -38,6 +38,7 @@ def test_the_sdist_holds_what_is_tracked_and_nothing_by_accident(
     release.check_files("sdist", found - untracked, release.expected_in_sdist(tracked))
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_package_and_its_metadata(
     archives: tuple[Path, Path], tracked: set[str], untracked: set[str]
 ) -> None:

@@ -243,6 +243,7 @@ async def test_all_who_listen_share_the_entries(broker: Broker) -> None:
         assert (await one.take())[0] is (await other.take())[0]
 
 
+@pytest.mark.slow
 @with_a_small_window
 async def test_from_history_to_live_there_is_no_seam_while_others_publish(
     broker: Broker, autojump_clock: MockClock
@@ -443,6 +444,7 @@ async def test_unsafe_history_that_was_lost_is_no_gap_for_the_safe(broker: Broke
     assert (await broker.start_at(AfterId(log.epoch, 3), TopicFilter.parse("/unsafe/"))).gap is not None
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     st.lists(

@@ -85,6 +85,7 @@ def test_a_listener_that_is_woken_sees_the_whole_batch(channels: Channels) -> No
     assert seen == [(3, [1, 2])]
 
 
+@pytest.mark.slow
 def test_the_last_one_to_leave_takes_the_channel_with_them(channels: Channels) -> None:
     wanted = TopicFilter.parse("a")
     first, second = channels.hold(wanted), channels.hold(wanted)

@@ -39,6 +39,7 @@ async def test_each_message_goes_to_one_member(hub: ConsumerHub) -> None:
     assert not set(received["first"]) & set(received["second"])
 
 
+@pytest.mark.slow
 async def test_a_backlog_is_shared_fairly_by_those_who_ask(memory_hub: ConsumerHub, autojump_clock: MockClock) -> None:
     hub = memory_hub
     await hub.publish(*["t"] * 1000)
@@ -322,6 +323,7 @@ async def test_gaps_that_nobody_has_taken_yet_are_told_as_one(hub: ConsumerHub) 
         assert shown(await member.take()) == [(1, 9)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [BrokerLimits(window_messages=2)])
 async def test_a_gap_opens_before_a_group_that_reads_too_slowly(
     memory_hub: ConsumerHub, autojump_clock: MockClock

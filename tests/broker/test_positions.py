@@ -199,6 +199,7 @@ async def test_the_thirty_days_begin_when_the_connection_ends(log: WorkingLog, a
         assert await hub.saved() == {"cursor /sub/t c": 0}
 
 
+@pytest.mark.slow
 async def test_a_cursor_that_is_connected_is_in_use_however_quiet_it_is_and_whenever_the_hub_dies(
     log: WorkingLog, autojump_clock: MockClock
 ) -> None:

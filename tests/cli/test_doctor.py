@@ -34,6 +34,7 @@ async def check(url: str, publish_to: str | None = None, **options: Any) -> tupl
     return examined.broken, {finding.check: finding for finding in findings}
 
 
+@pytest.mark.slow
 async def test_a_hub_that_works_is_good_at_every_hop() -> None:
     async with open_test_hub() as hub:
         broken, found = await check(hub.url_for("/sub/a/"), hub.url_for("/pub/a/b"))
@@ -55,6 +56,7 @@ async def test_a_heartbeat_is_waited_for_or_missed() -> None:
     assert "none arrived within 0.1 s" in found[Check.HEARTBEAT].text
 
 
+@pytest.mark.slow
 async def test_a_wrong_token_is_found_and_not_shown() -> None:
     async with open_test_hub() as hub:
         broken, found = await check(hub.url_for("/sub/a").replace("/sub/a", "/sub/b"))
@@ -177,6 +179,7 @@ async def test_what_does_not_speak_http_is_found() -> None:
         assert text in found[Check.HTTP].text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ahead_s", "said"), [(3600, "behind the hub's"), (-3600, "ahead of the hub's")])
 async def test_clocks_that_do_not_agree_are_found_and_the_rest_is_looked_at(ahead_s: int, said: str) -> None:
     async with served(answering(200, Date=formatdate(time.time() + ahead_s, usegmt=True))) as port:
@@ -295,6 +298,7 @@ async def test_frames_that_are_not_those_of_a_hub_are_found(script: Callable[...
     assert text in found[Check.FRAMES].text
 
 
+@pytest.mark.slow
 async def test_messages_of_others_are_passed_over() -> None:
     async with open_test_hub() as hub:
 
@@ -310,6 +314,7 @@ async def test_messages_of_others_are_passed_over() -> None:
     assert "came back" in found[Check.FRAMES].text
 
 
+@pytest.mark.slow
 async def test_a_hub_that_is_older_is_told_from_others() -> None:
     async with hub_that(nothing, subprotocol=None) as url:
         broken, found = await check(url)
@@ -317,6 +322,7 @@ async def test_a_hub_that_is_older_is_told_from_others() -> None:
     assert "older than 1.0" in found[Check.HUB].text
 
 
+@pytest.mark.slow
 async def test_a_message_that_cannot_be_published_is_found() -> None:
     async with open_test_hub() as hub:
         broken, found = await check(hub.url_for("/sub/a"), f"{hub.url}/pub/a")
@@ -369,6 +375,7 @@ def test_what_works_is_listed_hop_by_hop(thread: ThreadHub, call: Caller) -> Non
     ]
 
 
+@pytest.mark.slow
 def test_what_is_broken_is_named_with_what_to_do_and_an_exit_code_of_its_own(thread: ThreadHub, call: Caller) -> None:
     code, out, _ = call("doctor", f"{thread.url}/sub/a", HOOKBOT_TOKEN="0123456789")
     *_, failed, advice = out.decode().splitlines()

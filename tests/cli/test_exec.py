@@ -31,6 +31,7 @@ def test_what_fails_is_run_again_and_told_how_often(thread: ThreadHub, call: Cal
     assert err.count("sh exited with 1; trying again in") == 2
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_or_fails_too_often_ends_it(thread: ThreadHub, call: Caller) -> None:
     thread.publish("long", b"1")
     options = ("--timeout", "0.2", "--max-attempts", "1")

@@ -34,6 +34,7 @@ def test_what_is_posted_to_the_hub_arrives_at_the_target_as_it_was(thread: Threa
     assert said.count(f"204 No Content from {server.url} in") == len(BODIES)
 
 
+@pytest.mark.slow
 def test_the_options_of_the_target_reach_it(thread: ThreadHub, call: Caller, tmp_path: Path) -> None:
     (tmp_path / "headers").write_text("X-Gitlab-Token: secret\n")
     blocking.publish(thread.url_for("/pub/options"), b"1")

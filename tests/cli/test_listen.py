@@ -186,6 +186,7 @@ def test_what_cannot_be_done_is_said_in_a_line_with_an_exit_code(
 # -- latest
 
 
+@pytest.mark.slow
 def test_the_latest_message_is_printed_and_nothing_else(thread: ThreadHub, topic: str, sub: str, call: Caller) -> None:
     thread.publish(topic, b"1", b"2", b"3")
     assert call("latest", "--raw", sub) == (0, b"3", "")

@@ -82,6 +82,7 @@ def test_what_is_asked_for_is_fetched_and_a_source_can_name_it(local: str, tmp_p
     assert {str(network) for network in source.allow_from} == {*NETWORKS["github"], "10.0.0.0/8"}
 
 
+@pytest.mark.slow
 def test_without_a_name_all_that_was_fetched_before_is_fetched_again(
     local: str, pages: dict[str, bytes | None], tmp_path: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_without_a_name_all_that_was_fetched_before_is_fetched_again(
     assert kept(tmp_path)["stripe"] == {"203.0.113.7/32"}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_fetched_stays_as_it_was_and_the_rest_is_fetched(
     local: str, pages: dict[str, bytes | None], tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ def test_it_ends_where_it_is_told_to(thread: ThreadHub, call: Caller) -> None:
     assert "0 replayed" in call(*HISTORY, "--until", "1d", "--to", server.url, thread.url_for("/sub/until"))[2]
 
 
+@pytest.mark.slow
 def test_a_cursor_makes_it_go_on_where_it_was_stopped(thread: ThreadHub, call: Caller) -> None:
     thread.publish("cursor", b"1", b"2", b"3")
     words = (*HISTORY, "--cursor", "again", "--max-attempts", "1", thread.url_for("/sub/cursor"))

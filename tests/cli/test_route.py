@@ -55,6 +55,7 @@ def remember_position(thread: ThreadHub, call: Caller, path: str, cursor: str) -
 # -- route
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("credentials", ["token", "key", "key in a file"])
 def test_a_router_runs_outside_the_hub_until_ctrl_c(
     thread: ThreadHub, call: Caller, file: Path, tmp_path: Path, credentials: str

@@ -70,6 +70,7 @@ def test_an_unsafe_topic_needs_the_option_that_admits_it(thread: ThreadHub, topi
 # -- with which URL and token
 
 
+@pytest.mark.slow
 def test_tokens_come_from_the_environment_or_a_file_and_are_never_shown(
     thread: ThreadHub, topic: str, sub: str, call: Caller, tmp_path: Path
 ) -> None:

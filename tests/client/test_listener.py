@@ -39,6 +39,7 @@ async def test_messages_come_in_order_with_everything_they_have() -> None:
     assert second.id == mid(2)
 
 
+@pytest.mark.slow
 async def test_a_message_as_large_as_a_hub_takes_and_as_bad_as_json_makes_it_arrives() -> None:
     body = b"\x01" * (3 << 20)  # six characters each
 

@@ -192,6 +192,7 @@ async def test_a_url_for_listening_is_refused() -> None:
         await publish("http://hub/sub/a", b"x")
 
 
+@pytest.mark.slow
 async def test_a_hub_that_does_not_answer_in_time_is_unavailable() -> None:
     @on_bytes
     async def silent(stream: trio.abc.Stream) -> None:

@@ -111,6 +111,7 @@ async def test_a_hub_that_does_not_answer_well_is_tried_again(script: Script) ->
     assert [type(event) for event in events] == [Disconnected, Disconnected, Connected]
 
 
+@pytest.mark.slow
 async def test_a_deaf_connection_is_noticed_by_its_silence(caplog: pytest.LogCaptureFixture) -> None:
     timing = replace(AT_ONCE, silence_s=0.2)
     async with scripted_hub(sending(1), sending(2)) as hub, listen(hub.url, timing=timing) as messages:

@@ -151,6 +151,7 @@ async def test_more_than_an_environment_can_hold_failed() -> None:
         await run("true", message=make(query="x" * (1 << 20)))
 
 
+@pytest.mark.slow
 async def test_a_command_that_hangs_is_asked_to_end(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Failed, match=r"exceeded its timeout of 0\.3 s"):
         await run(*sh("trap 'echo told; exit 0' TERM; echo $$; while :; do sleep 0.05; done"), timeout_s=0.3)
@@ -232,6 +233,7 @@ async def test_what_it_says_last_is_not_lost(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr().out.count("t | end\n") == 5
 
 
+@pytest.mark.slow
 async def test_a_lot_of_output_passes_through_without_being_kept(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with open(os.devnull, "wb") as nowhere:

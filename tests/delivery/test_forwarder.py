@@ -274,6 +274,7 @@ async def test_the_target_may_ask_to_wait() -> None:
             assert failed.value.retry_after_s == seconds
 
 
+@pytest.mark.slow
 async def test_a_target_that_does_not_answer_is_not_waited_for_for_ever() -> None:
     async with target(None) as server:
         with pytest.raises(Failed, match=r"no response from .* within 0.2 s"):

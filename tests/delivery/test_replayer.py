@@ -83,6 +83,7 @@ async def test_what_is_published_again_is_as_it_was_and_no_repeat() -> None:
     assert again == [("X-A", "1"), ("x-a", "2"), ("X-B", "4")]
 
 
+@pytest.mark.slow
 async def test_what_is_refused_whatever_it_is_ends_it_and_what_is_too_large_failed() -> None:
     with trio.fail_after(20):
         async with open_test_hub() as hub:

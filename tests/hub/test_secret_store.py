@@ -70,6 +70,7 @@ def test_each_secret_that_is_made_is_another(tmp_path: Path) -> None:
     assert len({find_secret(None, NAME, {}, tmp_path / str(n)).value for n in range(10)}) == 10
 
 
+@pytest.mark.slow
 def test_all_who_start_at_once_have_the_same_secret(tmp_path: Path) -> None:
     starters = 4
     barrier = Barrier(starters)

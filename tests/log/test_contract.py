@@ -129,6 +129,7 @@ drafts = st.builds(
 )
 
 
+@pytest.mark.slow
 @engines
 @given(batch=st.lists(drafts, min_size=1, max_size=9))
 async def test_what_is_read_is_what_was_published(open_log: Callable[..., Any], batch: list[Draft]) -> None:
@@ -178,6 +179,7 @@ topics = st.just("") | st.builds(
 patterns = topics | st.sampled_from(["/unsafe/"]) | segments.map("{}/".format)
 
 
+@pytest.mark.slow
 @engines
 @given(batch=st.lists(topics, min_size=1, max_size=20), wanted=st.lists(patterns, min_size=1, max_size=3))
 async def test_a_filter_selects_what_it_matches_and_nothing_else(

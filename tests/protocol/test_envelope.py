@@ -145,6 +145,7 @@ def test_what_is_no_object_is_refused(envelope: Any) -> None:
 # --- JSON, and slices of it
 
 
+@pytest.mark.slow
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
 def test_json_is_one_line_of_ascii_for_every_line_reader(value: list[Any] | bool | str | None) -> None:
     text = encode_json([value, "\x85\u2028\u2029\n"])

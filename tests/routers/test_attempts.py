@@ -150,6 +150,7 @@ async def test_a_message_is_not_tried_for_longer_than_its_time(hub: Any, autojum
     assert failed.header("Hookbot-Failed-Error") == "TimeoutError: its time limit of 7 s for one message is over"
 
 
+@pytest.mark.slow
 async def test_a_router_that_publishes_without_end_lets_the_rest_run_and_is_stopped(hub: Any) -> None:
     async def publish_for_ever(publish: DraftCollector) -> None:
         while True:

@@ -103,6 +103,7 @@ async def test_what_the_log_cannot_take_is_stored_later_once_and_in_order(
     assert "disk full" in caplog.text
 
 
+@pytest.mark.slow
 async def test_a_backlog_is_routed_in_few_commits(hub: Any, log: ObservedLog) -> None:
     async with hub.run(copy=Copy()):
         pass

@@ -78,6 +78,7 @@ async def publish_until(hub: TestHub, topic: str, body: bytes, found: str, **fie
     return messages
 
 
+@pytest.mark.slow
 async def test_a_router_outside_reads_all_its_topics_and_posts_with_hops_and_headers() -> None:
     async with within() as hub, outside(hub, Copy()):
         [one] = await publish_until(hub, "in/1", b"x", "copy/in/1", headers={"X-Kind": "test"})
@@ -116,6 +117,7 @@ async def test_what_is_posted_again_after_a_crash_reaches_nobody_twice() -> None
     assert message.id == copies[0].id
 
 
+@pytest.mark.slow
 async def test_a_message_that_fails_goes_to_a_topic_for_that_and_the_next_is_routed() -> None:
     async with within() as hub, outside(hub, Copy()) as router:
         [failed] = await publish_until(hub, "in/1", b"bad", "failed/copy")
@@ -127,6 +129,7 @@ async def test_a_message_that_fails_goes_to_a_topic_for_that_and_the_next_is_rou
     assert router.stats.failed >= 1
 
 
+@pytest.mark.slow
 async def test_what_the_hub_refuses_for_its_topic_is_logged_and_the_next_is_routed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -146,6 +149,7 @@ async def test_what_the_hub_refuses_for_its_topic_is_logged_and_the_next_is_rout
     assert router.stats.error in caplog.text
 
 
+@pytest.mark.slow
 async def test_a_token_that_opens_nothing_ends_it() -> None:
     async with within() as hub:
         remote = HubUrl(Address.parse(hub.url.replace("//", "//wrong@")), None)
@@ -154,6 +158,7 @@ async def test_a_token_that_opens_nothing_ends_it() -> None:
     assert caught.group_contains(Unauthorized)
 
 
+@pytest.mark.slow
 async def test_the_github_router_outside_verifies_and_publishes_like_the_one_inside() -> None:
     async with within() as hub, outside(hub, GitHubRouter([Secret(SECRET)]), "/unsafe/sub/github.com/"):
         [whole] = await publish_until(hub, "/unsafe/github.com/org", PUSH, "github.com/repo/acme/app", headers=HEADERS)
@@ -163,6 +168,7 @@ async def test_the_github_router_outside_verifies_and_publishes_like_the_one_ins
     assert json.loads(summary.body)["Repo"] == "acme/app"
 
 
+@pytest.mark.slow
 async def test_a_router_outside_that_fell_behind_retention_says_so_and_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -191,6 +197,7 @@ async def test_messages_that_came_through_the_router_already_are_left_alone() ->
     assert copy.body == b"another"
 
 
+@pytest.mark.slow
 async def test_a_failed_message_that_fails_again_is_not_published_once_more() -> None:
     class Everything(Copy):
         topics: Sequence[str] = ("in/", "failed/")
@@ -304,6 +311,7 @@ async def route_raw(port: int, publish_port: int, posts: list[Any], count: int) 
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.slow
 async def test_against_the_ancestor_raw_frames_are_understood_and_verified(caplog: pytest.LogCaptureFixture) -> None:
     good = frame(Signature256=SIGNATURE)
     forged = frame(Signature256=SIGNATURE.replace("sha256=", "sha256=0"), Delivery="forged")

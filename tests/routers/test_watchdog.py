@@ -115,6 +115,7 @@ async def test_a_router_that_works_in_a_thread_is_not_blamed(hub: Any) -> None:
     assert found.body == b"None"
 
 
+@pytest.mark.slow
 async def test_a_hub_that_is_blocked_by_something_else_blames_no_router(
     hub: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -45,6 +45,7 @@ def test_there_is_a_sample_of_every_provider() -> None:
     assert {sample.name for sample in SAMPLES} == set(provider_names())
 
 
+@pytest.mark.slow
 @every_provider
 def test_a_good_request_passes(sample: Sample) -> None:
     proof = sample.provider.verify(sample.signed(), [sample.secret], now=NOW + 30)

@@ -47,6 +47,7 @@ async def test_a_router_is_checked_as_a_hub_would() -> None:
         await route(router, "jira/cloud", BODY)
 
 
+@pytest.mark.slow
 async def test_a_router_that_blocks_is_told_to_use_a_thread() -> None:
     class Sleepy(JiraRouter):
         async def route(self, message: Message, publish: Publish) -> None:

@@ -244,6 +244,7 @@ def test_every_other_method_is_answered_equally(hubs: tuple[Hub, Hub], method: s
     assert answers[0] == answers[1]
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(
     st.sampled_from(PREFIXES),

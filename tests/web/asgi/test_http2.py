@@ -190,6 +190,7 @@ async def test_a_stream_whose_reader_opens_no_window_is_reset_and_no_other(app: 
         assert await client.answer(await client.ask()) == ("200", b"hello")
 
 
+@pytest.mark.slow
 async def test_a_peer_that_only_opens_and_resets_streams_is_sent_away(app: ObservedApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)

@@ -91,6 +91,7 @@ async def test_cloudevents_carry_the_path_of_their_subscription() -> None:
         assert {b64decode(event["data_base64"]) for event in events} == {b"hello"}
 
 
+@pytest.mark.slow
 async def test_a_burst_arrives_whole_and_in_order() -> None:
     async with open_fast_path() as hub:
         listeners = [await hub.listen("/sub/") for _ in range(10)]
