@@ -277,6 +277,14 @@ async def test_a_handler_that_returns_or_closes_says_what_it_means(app: Observed
             assert await (await (await hub.websocket(path)).accepted()).closed() == code
 
 
+async def test_a_ping_of_a_client_is_answered_by_a_pong(app: ObservedApp) -> None:
+    async with open_app(app) as hub:
+        socket = await (await hub.websocket()).accepted()
+        await socket.client.send(masked(Opcode.PING, b"?"))
+
+        assert (await socket.client.until(b"?")).endswith(b"\x8a\x01?")
+
+
 async def test_what_a_client_sends_after_the_hubs_close_frame_is_ignored(app: ObservedApp) -> None:
     @app.websocket("/closes")
     async def closes() -> None:
