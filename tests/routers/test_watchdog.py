@@ -90,6 +90,8 @@ async def test_a_router_that_blocks_the_loop_is_named_with_the_place(
     async with watched(hub.broker, Blocking(reports)) as router:
         await hub.publish("in/1")
         await hub.wait_for("out")
+        # What the watchdog's thread said before has then reached every handler.
+        assert await trio.to_thread.run_sync(reports.over.wait, GUARD_S)
 
     assert router.stats.blocked == 1
     assert "router blocking blocks the hub" in caplog.text
