@@ -65,16 +65,24 @@ class _Watchdog:
                 self._report(alive, asked)
 
     def _report(self, alive: threading.Event, asked: float) -> None:
-        found = _find_router(sys._current_frames().get(self._loop_thread))
-        if found:
-            name, place = found
-            self._routers[name].stats.blocked += 1
-            logger.error("router %s blocks the hub, in %s; move blocking calls to a thread", name, place)
+        # The loop may be busy elsewhere at first, and in a router later.
+        name = self._blame()
         while not alive.wait(self._interval_s):
             if self._ended.is_set():
                 return
-        if found:
+            name = name or self._blame()
+        if name:
             logger.error("router %s blocked the hub for %.1f s", name, monotonic() - asked)
+
+    def _blame(self) -> str | None:
+        """Name of the router that the loop is in now, which is counted and logged; None if it is in none."""
+        found = _find_router(sys._current_frames().get(self._loop_thread))
+        if found is None:
+            return None
+        name, place = found
+        self._routers[name].stats.blocked += 1
+        logger.error("router %s blocks the hub, in %s; move blocking calls to a thread", name, place)
+        return name
 
 
 def _find_router(frame: FrameType | None) -> tuple[str, str] | None:
