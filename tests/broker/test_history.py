@@ -18,11 +18,6 @@ from hookbot.protocol.topics import TopicFilter
 
 
 @pytest.fixture
-def limits() -> BrokerLimits:
-    return BrokerLimits()
-
-
-@pytest.fixture
 async def broker(limits: BrokerLimits) -> AsyncIterator[Broker]:
     async with open_broker(MemoryLog(), limits=limits) as broker:
         yield broker

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,34 +11,11 @@ import pytest
 import trio
 
 from hookbot.access.tokens import make_token
-from hookbot.hub.hub import RunningHub, open_hub
-from hookbot.protocol.message import Draft, Message
+from hookbot.hub.hub import open_hub
 from support import GUARD_S, KEY
-from support.clients import Stream, WebSocket, connect
+from support.app_hubs import auth, hub, publish, streaming
+from support.clients import WebSocket, connect
 from support.hubs import configured, open_whole_hub
-
-
-@asynccontextmanager
-async def hub(tmp_path: Path, **options: Any) -> AsyncIterator[tuple[RunningHub, httpx.AsyncClient]]:
-    async with open_whole_hub(tmp_path, **{"heartbeat_s": 60.0, **options}) as whole:
-        yield whole.running, whole.http
-
-
-def auth(path: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {make_token(KEY, path)}"}
-
-
-@asynccontextmanager
-async def streaming(running: RunningHub, target: str, headers: dict[str, str]) -> AsyncIterator[Stream]:
-    async with await connect(urlsplit(running.url).port or 0) as client:
-        stream = Stream(client, target, headers.items())
-        await stream.ask()
-        yield await stream.answered()
-
-
-async def publish(running: RunningHub, *bodies: Any, topic: str = "a") -> list[Message]:
-    messages = [await running.broker.publish(Draft(topic, body)) for body in bodies]
-    return [message for message in messages if isinstance(message, Message)]
 
 
 async def test_json_lines_go_from_history_to_live_without_a_seam(tmp_path: Path) -> None:

@@ -10,10 +10,9 @@ import pytest
 import trio
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
-from quart import Response, request, websocket
+from quart import Response
 from trio.testing import wait_all_tasks_blocked
 
-from hookbot.web.asgi import plain_request
 from hookbot.web.asgi.http2 import MAX_RESETS
 from support import GUARD_S
 from support.apps import ObservedApp, ServedApp, open_app
@@ -21,21 +20,8 @@ from support.clients import Client
 
 
 @pytest.fixture
-def app() -> ObservedApp:
-    app = ObservedApp()
-
-    @app.get("/")
-    async def index() -> str:
-        app.seen.append(plain_request(request))
-        return "hello"
-
-    @app.post("/pub")
-    async def publish() -> str:
-        return f"{len(await request.get_data())} bytes"
-
-    @app.post("/locked")
-    async def locked() -> tuple[str, int]:
-        return "401 Unauthorized", 401
+def app(app: ObservedApp) -> ObservedApp:
+    """The app of all these tests, and a response without an end."""
 
     @app.get("/flood")
     async def flood() -> Response:
@@ -48,12 +34,6 @@ def app() -> ObservedApp:
                 app.ended.set()
 
         return Response(parts())
-
-    @app.websocket("/ws")
-    async def echo() -> None:
-        await websocket.accept()
-        while True:
-            await websocket.send(await websocket.receive())
 
     return app
 
