@@ -27,10 +27,11 @@ from hookbot.protocol.envelope import (
     to_envelope,
 )
 from hookbot.protocol.message import Message, Verified, format_id
+from support.messages import EPOCHS, MESSAGE, POSITIONS
 
 BODIES = st.binary() | st.text().map(str.encode)
 LATIN = st.text(st.characters(max_codepoint=255), max_size=20)
-IDS = st.builds(format_id, st.text("abcdefghijklmnopqrstuvwxyz", min_size=8, max_size=8), st.integers(0, 10**15 - 1))
+IDS = st.builds(format_id, EPOCHS, POSITIONS)
 MESSAGES = st.builds(
     Message,
     topic=st.text(st.characters(exclude_categories=["Cs"])),
@@ -43,14 +44,6 @@ MESSAGES = st.builds(
     id=IDS,
     time_us=st.integers(0, 253402300799_999999),
     redelivered=st.booleans(),
-)
-MESSAGE = Message(
-    topic="github.com/repo/acme/app",
-    body=b'{"ref":"x"}',
-    headers=(("Content-Type", "application/json"), ("X-GitHub-Event", "push"), ("x-github-event", "again")),
-    query="extra-metadata=github",
-    id=format_id("abcdefgh", 7),
-    time_us=1767323045_678901,
 )
 
 

@@ -19,18 +19,9 @@ from hookbot.protocol.message import (
     wall_clock_us,
     wants_metadata,
 )
+from support.messages import EPOCHS, MESSAGE, POSITIONS
 
-EPOCHS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=8, max_size=8)
-POSITIONS = st.integers(0, 10**15 - 1)
 TIMES = st.integers(0, 253402300799_999999)
-MESSAGE = Message(
-    topic="github.com/repo/acme/app",
-    body=b'{"ref":"x"}',
-    headers=(("Content-Type", "application/json"), ("X-GitHub-Event", "push"), ("x-github-event", "again")),
-    query="extra-metadata=github",
-    id=format_id("abcdefgh", 7),
-    time_us=1767323045_678901,
-)
 
 
 def test_the_first_header_of_a_name_is_found_in_any_case() -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hookbot.errors import Refused
 from hookbot.protocol.message import format_id
 from hookbot.protocol.since import ACCEPTED, AfterId, FromOldest, SinceTime, parse_duration, parse_since
+from support.messages import EPOCHS
 
 NOW_US = 1_700_000_000_000_000
-EPOCHS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=8, max_size=8)
 GRAMMAR = st.one_of(
     st.just("all"),
     st.from_regex(r"[0-9]{1,9}[smhd]", fullmatch=True),
