@@ -134,7 +134,7 @@ async def test_messages_are_stored_in_the_order_in_which_they_stood_in_line(runn
 
 async def test_what_was_stored_is_answered_before_it_is_announced(line: Line, nursery: trio.Nursery) -> None:
     order = []
-    writer = Writer(line.log, line.retention, lambda _: order.append("announced"), lambda: 42)
+    writer = Writer(line.log, line.retention, lambda _: order.append("announced"), lambda: 42, BrokerLimits())
     writer.submit([Draft("a")], lambda _: order.append("answered"), cursors={})
     nursery.start_soon(writer.run)
     await wait_all_tasks_blocked()

@@ -83,10 +83,10 @@ class Channel:
 class Channels:
     """All channels of a hub, and the window of recent messages that they share."""
 
-    def __init__(self, head: int, limits: BrokerLimits | None = None) -> None:
+    def __init__(self, head: int, limits: BrokerLimits) -> None:
         self.head = head
         """Position of the newest message announced."""
-        self._limits = limits or BrokerLimits()
+        self._limits = limits
         self._channels: dict[TopicFilter, Channel] = {}
         self._by_pattern: dict[str, list[Channel]] = {}
         self._window: deque[tuple[Entry, int]] = deque()

@@ -31,9 +31,9 @@ class _Page:
 class PageCache:
     """Most recently read pages of a log."""
 
-    def __init__(self, log: Log, limits: BrokerLimits | None = None) -> None:
+    def __init__(self, log: Log, limits: BrokerLimits) -> None:
         self._log = log
-        self._limits = limits or BrokerLimits()
+        self._limits = limits
         self._pages: list[_Page] = []
 
     async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry], int]:

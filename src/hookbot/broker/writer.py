@@ -42,10 +42,10 @@ class Writer:
         retention: Retention,
         announce: Callable[[Sequence[Outcome]], None],
         clock_us: Callable[[], int],
-        limits: BrokerLimits | None = None,
+        limits: BrokerLimits,
     ) -> None:
         self._log = log
-        self._limits = limits or BrokerLimits()
+        self._limits = limits
         self._retention = retention
         self._announce = announce
         self._clock_us = clock_us

@@ -55,6 +55,7 @@ async def test_a_listener_that_is_closed_while_it_waits_for_files_stays_closed(m
         hub.fast_path.listen(sock, pause_s=10)
         async with await connect(sock.getsockname()[1]):
             await settled(lambda: not sock.errors)
+            await wait_all_tasks_blocked()
 
             await hub.fast_path.close(trio.current_time())
             mock_clock.jump(11)

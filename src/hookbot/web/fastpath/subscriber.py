@@ -129,7 +129,8 @@ class Subscriber(NonblockingSocket):
         """Send the control frame that had to wait, then let the fan-out continue."""
         owed, self._owed = self._owed, b""
         self._put(owed)
-        if self.open and self._unsent is None:
+        # The client may have reset the connection, or filled its buffer once more.
+        if self.open and self._unsent is None:  # pragma: no branch - a race
             self.watch(READ)
             self._owner.taken(self)
 
