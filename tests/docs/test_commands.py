@@ -42,7 +42,7 @@ def test_every_command_has_a_section_with_an_example_and_all_of_its_options(name
     options = [option for parameter in COMMANDS[name].params for option in parameter.opts if option.startswith("--")]
     assert f"hookbot {name}" in section, f"docs/commands.md has an example in each section, such as `hookbot {name}`"
     assert [option for option in options if option not in where] == [], (
-        f"the tables of `{name}` in docs/commands.md (of `serve` in docs/configuration.md) lack these options"
+        f"the section of `{name}` in docs/commands.md (of `serve` in docs/configuration.md) lacks these options"
     )
 
 

@@ -27,8 +27,8 @@ def test_a_sender_covers_what_its_group_says(sender: Scheme) -> None:
     covers = set(sender.covers)
 
     assert sender.documentation.startswith("https://")
-    assert ("timestamp" in covers) == (sender in TIMED or sender.name == "hubspot")
-    assert ("url" in covers) == (sender in WITH_URL)
+    assert ("timestamp" in covers) == (sender in TIMED or sender.name == "hubspot"), "TIMED is for signed times"
+    assert ("url" in covers) == (sender in WITH_URL), "WITH_URL is for signed URLs"
     assert "body" in covers or sender.name == "mailgun"
 
 
