@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: run check test coverage test-all demo crash-test bench bench-full lint format release changelog hooks constraints clean
 
 run: $(VENV)/.installed
-	$(BIN)/hookbot serve --router github
+	$(BIN)/hookbot serve --bind 127.0.0.1:8080 --router github
 
 # Formatting, lint, types and the fast tests: an answer within a minute, after each change.
 check: lint

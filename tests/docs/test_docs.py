@@ -58,6 +58,7 @@ def test_every_page_can_be_found_from_readme() -> None:
         "Payload URL:   ",
         "a repeat is recognised by",
         "given up and kept in",
+        "the dead-letter topic, as ",
         "listening to ",
         "no mistakes found",
         "storing messages",

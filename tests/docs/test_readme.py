@@ -107,17 +107,15 @@ def test_forward_and_exec_work_as_readme_shows_them(shell: Callable[..., Any], p
         def log_message(self, *_: str) -> None:
             pass
 
-    first, second, _ = shell_blocks(README)
-    forward, run = second.strip().split("\n")
+    first, forward, run, _ = shell_blocks(README)
     with HTTPServer(("127.0.0.1", 0), Target) as target:
         Thread(target=target.serve_forever, daemon=True).start()
         forward = forward.replace("localhost:3000", f"127.0.0.1:{target.server_port}")
-        run = run.replace("./deploy.sh", "cat")
         serve, setup = first.split("\n", 1)
         setup = setup.replace("hookbot listen --since all --limit 1 ", ": ")
         limited = [line.replace("--cursor", "--since all --limit 1 --cursor") for line in (forward, run)]
 
-        output = shell("\n".join([serve, wait_until_ready(port), setup, *limited, "kill %1\n"]))
+        output = shell("".join([f"{serve}\n", wait_until_ready(port), setup, *limited, "kill %1\n"]))
         target.shutdown()
 
     assert received == [b"hello, world"], output

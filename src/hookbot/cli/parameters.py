@@ -202,7 +202,7 @@ data_dir = click.option(
     envvar="HOOKBOT_DATA_DIR",
     type=click.Path(path_type=Path, file_okay=False),
     default=default_data_dir,
-    show_default="the platform's state directory",
+    show_default="the user's state directory",
     help="Directory of the log and of generated secrets.",
 )
 headers = click.option(
