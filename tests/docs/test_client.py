@@ -37,7 +37,7 @@ async def test_a_program_of_the_page_runs_and_prints_something(program: str) -> 
         async with open_test_hub() as hub:
             await hub.publish(topic_of(program), b"body")
             address = hub.url.replace("://", f"://{make_token(KEY, '/')}@")
-            script = program.replace("https://TOKEN@hub.example", address)
+            script = program.replace("https://TOKEN@hub.example.com", address)
             command = [sys.executable, "-u", "-c", script]
             process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             printed = await printed_first(process, hub, topic_of(program))

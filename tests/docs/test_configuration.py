@@ -21,6 +21,7 @@ from hookbot.routers.attempts import RouterLimits
 DOCS = Path(__file__).parents[2] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text()
 SECURITY = (DOCS / "security.md").read_text()
+PROTOCOL = (DOCS / "protocol.md").read_text()
 
 
 def section(text: str, title: str) -> str:
@@ -79,7 +80,7 @@ def test_every_option_of_narrow_and_every_caveat_is_there() -> None:
         if option.name not in ("token", "root"):
             assert f"| `--{option.name}` |" in tokens
     for name in CAVEATS:
-        assert f"`{name}`" in section(SECURITY, "Tokens").partition("### Format of narrowed tokens")[2]
+        assert f"`{name}`" in PROTOCOL.partition("### Narrowed tokens")[2].partition("###")[0]
 
 
 def test_every_list_of_networks_that_is_known_is_there() -> None:
@@ -88,7 +89,7 @@ def test_every_list_of_networks_that_is_known_is_there() -> None:
 
 
 def test_the_token_that_is_shown_is_right() -> None:
-    [(plain, narrowed)] = re.findall(r"^    ([0-9a-f]{40})\n    (\S+)$", SECURITY, re.MULTILINE)
+    [(plain, narrowed)] = re.findall(r"^    ([0-9a-f]{40})\n    (\S+)$", PROTOCOL, re.MULTILINE)
     assert plain == make_token("key", "/sub/")
     assert narrowed == str(NarrowedToken.of(plain, "/sub/").narrow("only", "sub").narrow("expires", "1800000000"))
 
