@@ -66,7 +66,14 @@ async def printed_first(process: trio.Process, hub: TestHub, topic: str) -> byte
     return printed
 
 
-def test_every_public_name_and_option_of_the_client_is_on_the_page() -> None:
+def test_every_public_name_of_the_client_is_on_the_page() -> None:
     names = set(client.__all__) - {"Event", "Lost", "Messages", "Publisher"}
-    names |= set(inspect.signature(client.listen).parameters) | set(inspect.signature(client.publish).parameters)
-    assert [name for name in sorted(names - {"url"}) if name not in PAGE] == []
+    assert [name for name in sorted(names) if name not in PAGE] == []
+
+
+def test_the_tables_have_every_parameter_in_its_order() -> None:
+    section = PAGE.partition("\n## Parameters\n")[2].partition("\n## ")[0]
+    rows = [name for cells in re.findall(r"(?m)^\| (`.*?) \|", section) for name in re.findall(r"`(\w+)`", cells)]
+    _, *listen = inspect.signature(client.listen).parameters
+    _, _, *publish = inspect.signature(client.publish).parameters
+    assert rows == listen + publish
