@@ -1,7 +1,13 @@
 """The tree of errors, as it is drawn and as it is."""
 
+import errno
 import inspect
+import os
 import re
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +23,9 @@ from hookbot.errors import (
     Unauthorized,
     did_you_mean,
     first_error,
+    kind_of,
     sole_error,
+    system_reason,
 )
 
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if cls.__module__ == errors.__name__]
@@ -74,3 +82,27 @@ def test_the_first_error_is_taken_out_of_groups_of_any_size() -> None:
     first = ValueError("one")
     assert first_error(ExceptionGroup("", [ExceptionGroup("", [first, KeyError("two")])])) is first
     assert first_error(first) is first
+
+
+def test_kinds_have_names_that_people_know() -> None:
+    values: list[Any] = ["", 1, 1.5, True, [], (), {}, None]
+
+    assert [kind_of(value) for value in values] == [
+        *("a string", "an integer", "a number", "true or false", "a list", "a list", "a table", "a NoneType")
+    ]
+
+
+def test_the_reason_of_a_failure_has_no_number_and_no_path(tmp_path: Path) -> None:
+    (tmp_path / "no.pem").write_text("nonsense")
+    with pytest.raises(FileNotFoundError) as missing:
+        (tmp_path / "missing").read_text()
+    with pytest.raises(ssl.SSLError) as not_pem:
+        ssl.create_default_context().load_cert_chain(tmp_path / "no.pem")
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="bind") as busy:
+        socket.create_server(taken.getsockname())
+
+    assert system_reason(missing.value) == os.strerror(errno.ENOENT)
+    assert system_reason(not_pem.value) == "PEM lib"
+    assert system_reason(busy.value) == os.strerror(errno.EADDRINUSE)
+    assert system_reason(socket.gaierror(-2, "Name or service not known")) == "Name or service not known"
+    assert system_reason(ValueError("port must be 0-65535")) == "port must be 0-65535"

@@ -1,7 +1,7 @@
 """Errors that hookbot raises, by whose fault they are.
 
     HookbotError
-    ├── Refused            the caller's fault: the same request fails again      400
+    ├── Refused            the caller's fault                                    400
     │   ├── InvalidTopic   not a topic                                           400
     │   ├── Unauthorized   no token, or not one for this path                    401
     │   ├── BadSignature   the sender did not prove who it is                    401
@@ -13,7 +13,7 @@
     │   ├── BodyTooLarge                                                         413
     │   ├── KeyReused      an Idempotency-Key came back with another body        422
     │   ├── UpgradeRequired  a subscription asked for as a plain page            426
-    │   ├── TooManyRequests  retry after ``retry_after_s``                       429
+    │   ├── TooManyRequests  a limit: retry after ``retry_after_s``              429
     │   └── HeadersTooLarge                                                      431
     ├── Unavailable        ours, for now: retry with jittered backoff            503
     │   └── Lost           no connection; raised by the client only
@@ -24,8 +24,25 @@ The message of an error is one plain sentence for the person who caused it. It
 shows the offending value and never a token, a secret or an expected signature.
 """
 
-from collections.abc import Collection
+import os
+import re
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
+from typing import Any
+
+KINDS: Mapping[type, str] = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    tuple: "a list",
+    dict: "a table",
+}
+"""Names of types in messages, in the words of TOML."""
+
+# Python writes "[SSL: UNSUPPORTED_PROTOCOL] unsupported protocol (_ssl.c:1006)".
+_OPENSSL = re.compile(r"^\[.*?\] | \(_ssl\.c:[0-9]+\)$")
 
 
 class HookbotError(Exception):
@@ -35,7 +52,7 @@ class HookbotError(Exception):
 
 
 class Refused(HookbotError):
-    """Error of the caller; the same request fails again."""
+    """Error of the caller. The same request fails again, unless a subclass says otherwise."""
 
     status = 400
 
@@ -60,7 +77,7 @@ class BadSignature(Refused):
 
 
 class Forbidden(Refused):
-    """Request that is not allowed from this address or web page, with any token."""
+    """Request that is not allowed from this address or web page, or that the restrictions of its token exclude."""
 
     status = 403
 
@@ -82,7 +99,7 @@ class MethodNotAllowed(Refused):
 
 
 class RequestTimeout(Refused):
-    """The request did not arrive in time."""
+    """The request did not arrive in time; sent faster, the same request may succeed."""
 
     status = 408
 
@@ -176,3 +193,19 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     """``did you mean 'name'?`` with the known name that is closest, or an empty string if none is close."""
     close = get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else ""
+
+
+def kind_of(value: Any) -> str:
+    """Name of a value's type, for messages that must not show the value."""
+    return KINDS.get(type(value), f"a {type(value).__name__}")
+
+
+def system_reason(error: BaseException) -> str:
+    """Reason why a file or a socket failed, without the number, path or address that Python adds."""
+    text = getattr(error, "strerror", None) or str(error)
+    # OpenSSL's errors are OSErrors too, but their numbers are its own; those of getaddrinfo are negative.
+    if getattr(error, "library", None):
+        return _OPENSSL.sub("", text)
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return text

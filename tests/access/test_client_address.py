@@ -62,7 +62,7 @@ def test_whatever_is_written_there_is_a_client(peer: str, forwarded_for: str) ->
 
 @pytest.mark.parametrize("text", ["", "-1", "proxy.example", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8;fd00::/8", "1.5"])
 def test_what_names_no_proxies_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="trusted proxies are"):
+    with pytest.raises(ConfigError, match="trusted proxies must be"):
         TrustedProxies.parse(text)
 
 

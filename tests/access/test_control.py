@@ -505,7 +505,7 @@ def test_a_failed_signature_is_logged_and_too_many_are_refused(
     access.count_failure(request, "/unsafe/acme/x", source(), BadSignature("no signature"))
     access.count_failure(request, "/unsafe/acme/x", None, BadSignature("no signature"))
 
-    assert caplog.messages == [f"refused a request on /unsafe/acme/x{delivery} that is not from github: no signature"]
+    assert caplog.messages == [f"refused a request to /unsafe/acme/x{delivery}: invalid github signature: no signature"]
     with pytest.raises(TooManyRequests, match="without a valid token or signature"):
         access.count_failure(request, "/unsafe/acme/x", source(), BadSignature("no signature"))
 
@@ -595,7 +595,7 @@ def test_a_token_without_history_does_not_show_stored_messages_to_an_operator(ac
 
     live_only = AccessControl(Authorizer([KEY], live_only=["sha1"]), clock_us=lambda: 0)
     plain = Request("GET", request.target, tuple(basic(make_token(KEY, "/")).items()))
-    with pytest.raises(Forbidden, match="new messages only"):
+    with pytest.raises(Forbidden, match="only new messages"):
         live_only.admit_operator(plain)
 
 

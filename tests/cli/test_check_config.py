@@ -51,13 +51,16 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("bnd = 5 # wrong", "there is no option 'bnd', did you mean 'bind'?"),
+        ("bnd = 5 # wrong", "there is no option 'bnd'; did you mean 'bind'?"),
         ("config = 'x' # wrong", "there is no option 'config'"),
         ("help = true # wrong", "there is no option 'help'"),
         ("colour = 5 # wrong", "there is no option 'colour'"),
-        ("keep_byte = 5 # wrong", "there is no option 'keep_byte', did you mean 'keep-bytes'?"),
+        ("keep_byte = 5 # wrong", "there is no option 'keep_byte'; did you mean 'keep-bytes'?"),
         ("bind = 8080 # wrong", "bind must be a string, not an integer"),
-        ("bind = 'hub' # wrong", "bind: an address to listen on is [HOST]:PORT, not 'hub'"),
+        (
+            "bind = 'hub' # wrong",
+            "bind: an address to listen on must be [HOST]:PORT, with a port up to 65535, not 'hub'",
+        ),
         ("keep = 'long' # wrong", "keep: not a duration such as 90s, 10m, 2h or 7d: 'long'"),
         ("keep = true # wrong", "keep must be a string, not true or false"),
         ("keep-bytes = 'much' # wrong", "keep-bytes: not a size such as 25MiB or 1GiB: 'much'"),
@@ -69,11 +72,11 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
         ("router = 'github' # wrong", "router must be a list of strings, not a string"),
         ("router = [5] # wrong", "router must be a list of strings, not a list"),
         ("log-level = 'loud' # wrong", "log-level: 'loud' is not one of 'debug', 'info', 'warning', 'error'."),
-        ("failure-rate = '5/d' # wrong", "failure-rate: a rate is like 100/s, 60/m or 1000/h, not '5/d'"),
-        ("trust-proxy = 'all' # wrong", "trust-proxy: trusted proxies are a number or networks"),
+        ("failure-rate = '5/d' # wrong", "failure-rate: a rate must be like 100/s, 60/m or 1000/h, not '5/d'"),
+        ("trust-proxy = 'all' # wrong", "trust-proxy: trusted proxies must be a number or networks"),
         ("sslcrt = 'nowhere' # wrong", "sslcrt: File 'nowhere' does not exist."),
         ("bind = # wrong", "Invalid value"),
-        ("[[source]] # wrong\ntopic = 'x'", "there is no option 'source', did you mean"),
+        ("[[source]] # wrong\ntopic = 'x'", "there is no option 'source'; did you mean"),
         (
             "[routers.github] # wrong\nhost = 5\n[routers.x]\n",
             "[routers.github]: the option 'host' must be a string, not 5",
@@ -148,9 +151,9 @@ def test_a_broken_file_of_networks_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("sslcrt = 'hookbot.toml'", "--sslcrt and --sslkey go together"),
-        ("sslca = 'hookbot.toml'", "--sslcrt and --sslkey go together, and --sslca with them"),
-        ("sslcrt = 'hookbot.toml'\nsslkey = 'hookbot.toml'", "no TLS with hookbot.toml"),
+        ("sslcrt = 'hookbot.toml'", "--sslcrt and --sslkey need each other"),
+        ("sslca = 'hookbot.toml'", "--sslcrt and --sslkey need each other, and --sslca needs both"),
+        ("sslcrt = 'hookbot.toml'\nsslkey = 'hookbot.toml'", "cannot load hookbot.toml, hookbot.toml as PEM for TLS"),
         ("unsafe = ['none', 'x']", "--unsafe none excludes other"),
     ],
 )

@@ -98,7 +98,7 @@ def test_a_hub_does_not_start_with_a_file_that_is_wrong_and_says_all_that_is() -
     with pytest.raises(ConfigError) as caught:
         configure("--config", write('bnd = ":1"\nkeep = "long"\nkeep-count = "5"\nkeep-bytes = 5'))
     assert str(caught.value).splitlines() == [
-        "hookbot.toml:1: there is no option 'bnd', did you mean 'bind'?",
+        "hookbot.toml:1: there is no option 'bnd'; did you mean 'bind'?",
         "hookbot.toml:2: keep: not a duration such as 90s, 10m, 2h or 7d: 'long'",
         "hookbot.toml:3: keep-count must be an integer, not a string",
     ]

@@ -73,7 +73,7 @@ def test_without_a_token_it_is_made_of_the_key(thread: ThreadHub, call: Caller) 
         (["move", "--url", "{root}", "/sub/a", "c"], 2, "Missing option '--since'"),
         (["move", "--url", "{root}", "--since", "soon", "/sub/a", "c"], 3, "since must be an id"),
         (["list", "--url", "{root}", "--path", "/pub/a"], 3, "/pub/a"),
-        (["list", "--url", "nonsense"], 3, "a URL begins with"),
+        (["list", "--url", "nonsense"], 3, "a URL must begin with"),
     ],
 )
 def test_what_cannot_be_done_is_said(thread: ThreadHub, call: Caller, words: list[str], code: int, said: str) -> None:

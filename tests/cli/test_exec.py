@@ -82,7 +82,7 @@ async def test_ctrl_c_lets_the_command_finish_and_the_second_one_kills_it(hub: T
     async with running(*words) as process:
         await process.until("a | 1", "out")
         process.signal(signal.SIGTERM)
-        await process.until("once more to stop at once")
+        await process.until("a second Ctrl-C or SIGTERM stops at once")
         (tmp_path / "go").touch()
         assert await process.ended() == 130
         assert process.out == b"a | 1\na | end\n"
@@ -92,7 +92,7 @@ async def test_ctrl_c_lets_the_command_finish_and_the_second_one_kills_it(hub: T
         while not (pid := (tmp_path / "pid").read_text()):
             await trio.sleep(0.01)
         process.signal(signal.SIGINT)
-        await process.until("once more to stop at once")
+        await process.until("a second Ctrl-C or SIGTERM stops at once")
         assert await process.interrupted() == 130
         assert process.out == b"a | 2\n"
     while Path(f"/proc/{int(pid)}").exists() and "\nState:\tZ" not in Path(f"/proc/{int(pid)}/status").read_text():
@@ -111,7 +111,7 @@ async def test_a_terminal_that_is_closed_leaves_no_command_behind_unless_it_was_
         for each in (process, staying):
             await each.until("a | 1", "out")
             each.signal(signal.SIGHUP)
-        await process.until("once more to stop at once")
+        await process.until("a second Ctrl-C or SIGTERM stops at once")
         (tmp_path / "go").touch()
         assert await process.ended() == 130
         await hub.publish("a", b"2")

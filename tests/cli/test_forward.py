@@ -91,7 +91,7 @@ async def test_ctrl_c_finishes_the_message_in_hand_and_leaves_the_others_to_the_
         async with target(None) as server, running(*words, server.url) as process:
             await server.arrived(1)
             process.signal(number)
-            await process.until("once more to stop at once")
+            await process.until("a second Ctrl-C or SIGTERM stops at once")
             server.go()
             assert await process.ended() == 130
             assert len(server.requests) == 1
@@ -107,7 +107,7 @@ async def test_the_second_ctrl_c_does_not_wait(hub: TestHub) -> None:
     async with target(None) as server, running(*words, server.url) as process:
         await server.arrived(1)
         process.signal(signal.SIGINT)
-        await process.until("once more to stop at once")
+        await process.until("a second Ctrl-C or SIGTERM stops at once")
         assert await process.interrupted() == 130
     async with target() as server:
         await run(*words, server.url, "--limit", "1")
@@ -152,7 +152,7 @@ async def test_a_lost_cursor_ends_it_when_what_is_in_hand_is_done(hub: TestHub) 
         (["--dead-letter", "file", "http://h/sub/a", "http://t/"], 2, "--dead-letter needs --max-attempts"),
         (["--timeout", "0", "http://h/sub/a", "http://t/"], 2, "more than 0"),
         (["--concurrency", "0", "http://h/sub/a", "http://t/"], 2, "--concurrency"),
-        (["--header", "nonsense", "http://h/sub/a", "http://t/"], 2, "a header is 'Name: value'"),
+        (["--header", "nonsense", "http://h/sub/a", "http://t/"], 2, "a header must be 'Name: value'"),
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_is_connected(

@@ -163,7 +163,7 @@ def test_a_terminal_gets_colours_and_a_line_for_each_raw_body(
         (["listen", "{hub}/sub/a"], 3, "401 Unauthorized"),
         (["listen", "{hub}/pub/a"], 3, "is for publishing"),
         (["listen", "{hub}/unsafe/sub/a"], 3, "add --unsafe"),
-        (["listen", "nonsense"], 3, "a URL begins with"),
+        (["listen", "nonsense"], 3, "a URL must begin with"),
         (["listen", "--since", "soon", "{a}"], 3, "since must be an id"),
         (["listen", "--cursor", "a", "--group", "b", "{a}"], 3, "not both"),
         (["listen", "--where", "body.(", "{a}"], 2, "not a JMESPath expression"),
@@ -171,7 +171,7 @@ def test_a_terminal_gets_colours_and_a_line_for_each_raw_body(
         (["listen"], 2, "Missing argument 'URL'"),
         (["listen", "--token-file", "/dev/null", "{hub}/sub/a"], 2, "/dev/null"),
         (["latest", "--cursor", "c", "{a}"], 2, "No such option"),
-        (["latest", "{a}"], 1, "there is no such message"),
+        (["latest", "{a}"], 1, "the log has no such message"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line_with_an_exit_code(

@@ -118,9 +118,9 @@ def test_headers_are_given_one_by_one_or_in_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "nonsense", ": x", " : x"])
 def test_what_is_no_header_is_shown_only_where_it_may_be(text: str) -> None:
-    with pytest.raises(ConfigError, match=f"^a header is 'Name: value', not {text!r}$"):
+    with pytest.raises(ConfigError, match=f"^a header must be 'Name: value', not {text!r}$"):
         parse_header(text)
-    with pytest.raises(ConfigError, match=r"^a header is 'Name: value'$"):
+    with pytest.raises(ConfigError, match=r"^a header must be 'Name: value'$"):
         read_headers([text])
 
 
@@ -144,7 +144,7 @@ def test_the_value_of_an_option_is_toml_or_text(text: str, option: tuple[Any, ..
 
 
 def test_an_option_has_a_value() -> None:
-    with pytest.raises(ConfigError, match=r"^an option is NAME=VALUE, not 'a'$"):
+    with pytest.raises(ConfigError, match=r"^an option must be NAME=VALUE, not 'a'$"):
         parse_option("a")
 
 
@@ -191,6 +191,8 @@ def test_the_token_file_goes_before_the_url_and_that_before_the_environment(
     assert find_token("http://h/sub/a", None) == "from-environment"
     assert find_token("http://from-url@h/sub/a", None) is None
     assert find_token("http://from-url@h/sub/a", tmp_path / "token") == "from-file"
+    assert find_token("http://h/sub/a@b", None) == "from-environment"
+    assert find_token("http://[h/sub/a", None) == "from-environment"
 
 
 def test_the_token_to_publish_with_is_another_one(environment: pytest.MonkeyPatch) -> None:

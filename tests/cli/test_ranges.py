@@ -127,8 +127,8 @@ def test_what_is_known_can_be_elsewhere(local: str, pages: dict[str, bytes | Non
     ("args", "reason"),
     [
         ([], "Give a NAME: github, bitbucket"),
-        (["acme"], "not known"),
-        (["acme", "--url", "http://127.0.0.1:1"], "not known"),
+        (["acme"], "unknown list"),
+        (["acme", "--url", "http://127.0.0.1:1"], "unknown list"),
         (["github", "stripe", "--url", "http://127.0.0.1:1"], "one NAME"),
     ],
 )

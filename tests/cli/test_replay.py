@@ -91,7 +91,7 @@ async def test_ctrl_c_finishes_the_message_in_hand_and_tells_the_total() -> None
             async with running(*HISTORY, "--to", server.url, hub.url_for("/sub/a")) as process:
                 await server.arrived(2)
                 process.signal(signal.SIGINT)
-                await process.until("once more to stop at once")
+                await process.until("a second Ctrl-C or SIGTERM stops at once")
                 server.go()
                 assert await process.ended() == 130
     assert b"2 replayed, in" in process.err

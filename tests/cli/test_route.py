@@ -85,7 +85,7 @@ def test_a_token_that_opens_nothing_ends_it(thread: ThreadHub, call: Caller, fil
 MISTAKES = [
     (["-o", "too=1"], "there is no option 'too'; did you mean 'to'?"),
     (["-o", "to=1"], "the option 'to' must be a string, not 1"),
-    (["-o", "to"], "an option is NAME=VALUE, not 'to'"),
+    (["-o", "to"], "an option must be NAME=VALUE, not 'to'"),
     (["-o", "many=['a', 1]"], "the option 'many[1]' must be a string, not 1"),
 ]
 
@@ -109,7 +109,9 @@ def test_route_github_needs_its_secrets_and_well_formed_headers(tmp_path: Path) 
 
     assert "needs HOOKBOT_GITHUB_SECRET" in error_of(route_github, *url, key="k")
     assert "needs HOOKBOT_GITHUB_SECRET" in error_of(route_github, *url, github_secret="s")
-    assert "a header is 'Name: value', not 'x'" in error_of(route_github, *url, "-H", "x", key="k", github_secret="s")
+    assert "a header must be 'Name: value', not 'x'" in error_of(
+        route_github, *url, "-H", "x", key="k", github_secret="s"
+    )
 
 
 def test_deliveries_of_github_are_published_until_ctrl_c(thread: ThreadHub, call: Caller) -> None:

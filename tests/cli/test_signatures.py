@@ -64,9 +64,9 @@ def test_what_was_signed_verifies(body: str) -> None:
     ("arguments", "reason"),
     [
         ((), "the header X-Slack-Signature is missing"),
-        (("--at", NOW + 600), "signed 600 seconds ago; at most 300 are accepted"),
+        (("--at", NOW + 600), "signed 600 seconds ago; the limit is 300 seconds"),
         (("--at", "2023-11-14T22:03:20Z"), "signed 600 seconds in the future"),
-        (("--at", NOW, "-o", "max_age=0.5", "--at", NOW + 1), "at most 0.5 are accepted"),
+        (("--at", NOW, "-o", "max_age=0.5", "--at", NOW + 1), "the limit is 0.5 seconds"),
     ],
 )
 def test_what_does_not_verify_says_why(body: str, arguments: tuple[Any, ...], reason: str) -> None:

@@ -255,6 +255,8 @@ def test_no_key_is_needed_and_none_is_made(tmp_path: Path) -> None:
     [
         ([ROOT, "--live"], "--of PATH"),
         (["nonsense", "--of", "/", "--live"], "not a token"),
+        (["nonsense", "--live"], "not a token"),
+        ([f"http://{ROOT}@[::1/sub/", "--live"], "malformed"),
         (["https://hub/sub/", "--live"], "not a token"),
         ([URL], "the same token"),
         ([URL, "--path", "/sub"], "does not open"),

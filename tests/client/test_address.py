@@ -32,10 +32,27 @@ def test_an_address_does_not_show_its_token_to_a_debugger_either() -> None:
     assert "s3cret" not in repr(Address.parse("https://s3cret@hub/sub/a?token=s3cret"))
 
 
-@pytest.mark.parametrize("url", ["", "hub", "//hub/sub/a", "mailto:a@hub", "http://", "http://hub:x/", "http://[::1/"])
-def test_what_is_no_url_is_refused_without_repeating_it(url: str) -> None:
+@pytest.mark.parametrize("url", ["", "hub", "//hub/sub/a", "mailto:a@hub", "http://", "http://[::1/"])
+def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(errors.Refused):
         Address.parse(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hub:s3cret/",
+        "http://s3cret@[::1/",
+        "http://s3cret@hub℀.example/",
+        "http://s3cret@hub..example/",
+        f"http://s3cret@{'a' * 64}.example/",
+    ],
+)
+def test_a_malformed_url_is_refused_without_showing_its_token(url: str) -> None:
+    with pytest.raises(errors.Refused, match="malformed") as caught:
+        Address.parse(url)
+
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_header_fields_are_latin_1() -> None:
     "field", [("X A", "1"), ("", "1"), ("X-Ü", "1"), ("X-A", "s3cret\r\n"), ("X-A", "s3cret\u2603")]
 )
 def test_what_is_no_header_field_is_refused_without_its_value(field: tuple[str, str]) -> None:
-    with pytest.raises(Refused, match="not a valid header") as caught:
+    with pytest.raises(Refused, match=r"invalid (name|value) of") as caught:
         encoded([field])
     assert "s3cret" not in str(caught.value)
 

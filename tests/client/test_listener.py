@@ -129,7 +129,7 @@ async def test_a_token_that_is_given_wins_over_the_url() -> None:
         ("http://hub/unsafe/sub/a", Refused, "unsafe"),
         ("http://hub/sub/a//b", InvalidTopic, "empty"),
         ("ftp://hub/sub/a", Refused, "https://"),
-        ("http://hub:port/sub/a", Refused, "not a URL"),
+        ("http://hub:port/sub/a", Refused, "malformed"),
         ("hub/sub/a", Refused, "https://"),
         ("http://hub/sub/a?limit=some", Refused, "a number"),
     ],
@@ -148,7 +148,7 @@ async def test_headers_of_ones_own_go_along() -> None:
 
 @pytest.mark.parametrize("header", [("X A", "1"), ("X-A", "1\r\nX-B: 2"), ("X-A", "\N{SNOWMAN}"), ("", "1")])
 async def test_what_is_no_header_is_refused_before_connecting(header: tuple[str, str]) -> None:
-    with pytest.raises(Refused, match="not a valid header"):
+    with pytest.raises(Refused, match=r"invalid (name|value) of"):
         async with listen("http://hub/sub/a", headers=[header]):
             pass
 

@@ -183,7 +183,7 @@ async def test_a_hub_that_is_not_there_is_unavailable_and_the_token_stays_secret
 )
 async def test_what_is_no_header_is_refused(headers: list[tuple[str, str]]) -> None:
     async with scripted_hub(answering(200)) as hub:
-        with pytest.raises(Refused, match="not a"):
+        with pytest.raises(Refused, match=r"invalid (name|value) of"):
             await publish(hub.pub, b"x", headers=headers)
 
 

@@ -62,7 +62,7 @@ def test_the_first_signal_lets_the_work_in_hand_be_finished(
     assert not run_until_stopped(main)
     assert finished
     assert [record.message for record in caplog.records] == [
-        "stopping when the messages in hand are done; once more to stop at once"
+        "stopping once what has begun is finished; a second Ctrl-C or SIGTERM stops at once"
     ]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hookbot.errors import ConfigError
-from hookbot.hub.config_file import ConfigFile, Mistakes, Table, kind_of
+from hookbot.hub.config_file import ConfigFile, Mistakes, Table
 
 FILE = """\
 # a comment
@@ -151,9 +151,3 @@ def test_a_value_of_a_wrong_kind_is_not_shown() -> None:
     with pytest.raises(Mistakes) as caught:
         table.check()
     assert "a secret" not in str(caught.value)
-
-
-def test_kinds_have_names_that_people_know() -> None:
-    values: list[Any] = ["", 1, True, [], {}, 1.5]
-    kinds = [kind_of(value) for value in values]
-    assert kinds == ["a string", "an integer", "true or false", "a list", "a table", "a float"]

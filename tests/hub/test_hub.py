@@ -374,7 +374,7 @@ async def test_a_log_on_disk_has_its_messages_after_a_restart(tmp_path: Path) ->
 
 
 async def test_a_store_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="a store is 'sqlite:' or 'memory:', not 'redis:'"):
+    with pytest.raises(ConfigError, match="the store must be 'sqlite:' or 'memory:', not 'redis:'"):
         async with open_whole_hub(tmp_path, store="redis:"):
             pass
 

@@ -124,7 +124,7 @@ def test_every_key_of_a_source_is_read() -> None:
         ({"alow_from": []}, "alow_from", "has no option 'alow_from', did you mean 'allow_from'?"),
         ({"provider": "stripe", "max_agee": 5}, "max_agee", "has no option 'max_agee', did you mean 'max_age'?"),
         ({"provider": "stripe", "max_age": -5}, "max_age", "more than 0"),
-        ({"provider": "stripe", "max_age": "5"}, "max_age", "must be a float, not a str"),
+        ({"provider": "stripe", "max_age": "5"}, "max_age", "must be a number, not a string"),
         ({"provider": "hmac", "template": "{nothing}"}, "provider", "unknown"),
     ],
 )

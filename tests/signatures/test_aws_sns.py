@@ -103,7 +103,7 @@ def test_nobody_is_confirmed_to_but_amazon(url: str) -> None:
     ],
 )
 def test_no_certificate_is_wanted_from_anybody_but_amazon(url: str) -> None:
-    with pytest.raises(BadSignature, match=r"not an address of Amazon SNS|not a URL"):
+    with pytest.raises(BadSignature, match=r"not a URL of Amazon SNS|not a URL"):
         sns({**SNS.message(NOW), "SigningCertURL": url})
 
 
@@ -132,7 +132,7 @@ def test_a_topic_of_somebody_else_is_refused() -> None:
 
 @pytest.mark.parametrize("signature", ["***", "AAAA", ""])
 def test_another_signature_is_refused(signature: str) -> None:
-    with pytest.raises(BadSignature, match="the field Signature is not"):
+    with pytest.raises(BadSignature, match=r"the field Signature (is not base64|does not match)"):
         sns({**SNS.message(NOW), "Signature": signature})
 
 

@@ -61,7 +61,7 @@ def test_a_plugin_that_is_broken_harms_only_who_asks_for_it(plugins: None) -> No
 
 
 def test_a_name_that_nobody_has_is_told_with_those_that_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"unknown provider 'gitbub'; known are adyen, .*zoom"):
+    with pytest.raises(ConfigError, match=r"unknown provider 'gitbub'; choose one of adyen, .*zoom"):
         load_provider("gitbub")
 
 

@@ -59,9 +59,9 @@ def test_a_request_may_be_as_old_as_allowed_and_as_far_in_the_future(age_s: floa
 @pytest.mark.parametrize(
     ("age_s", "reason"),
     [
-        (11, "signed 11 seconds ago; at most 10 are accepted"),
-        (10.1, "signed 10 seconds ago; at most 10 are accepted"),
-        (-11, "signed 11 seconds in the future; at most 10 are accepted"),
+        (11, "signed 11 seconds ago; the limit is 10 seconds"),
+        (10.1, "signed 10 seconds ago; the limit is 10 seconds"),
+        (-11, "signed 11 seconds in the future; the limit is 10 seconds"),
     ],
 )
 def test_a_request_that_is_older_or_further_in_the_future_is_refused(age_s: float, reason: str) -> None:

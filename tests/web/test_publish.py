@@ -133,7 +133,7 @@ async def test_a_reason_is_in_the_log_with_the_sources_name_and_no_secret(
     [record] = caplog.records
     assert record.levelname == "WARNING"
     assert (
-        "refused a request on /unsafe/acme that is not from github: the signature in the header X-Hub-Signature-256"
+        "refused a request to /unsafe/acme: invalid github signature: the signature in the header X-Hub-Signature-256"
         in record.message
     )
     assert SECRET not in caplog.text
@@ -149,7 +149,8 @@ async def test_the_log_names_the_delivery_that_was_refused(caplog: pytest.LogCap
         await publish(make_access(source), b"{}", headers)
     [record] = caplog.records
     assert (
-        f"refused a request on /unsafe/acme (delivery '0b989ba4') that is not from {provider}: the s" in record.message
+        f"refused a request to /unsafe/acme (delivery '0b989ba4'): invalid {provider} signature: the s"
+        in record.message
     )
 
 

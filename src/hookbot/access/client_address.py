@@ -27,7 +27,7 @@ class TrustedProxies:
         try:
             return cls(networks=tuple(ip_network(part.strip()) for part in text.split(",")))
         except ValueError as error:
-            raise ConfigError(f"trusted proxies are a number or networks such as 10.0.0.0/8: {error}") from None
+            raise ConfigError(f"trusted proxies must be a number or networks such as 10.0.0.0/8: {error}") from None
 
     def client(self, peer: str, forwarded_for: str) -> str:
         """Address of the client: the rightmost one that is not a trusted proxy's. Entries left of it can be forged.

@@ -141,13 +141,13 @@ class AccessControl:
         return response
 
     def count_failure(self, request: Request, topic: str, source: Source | None, error: BadSignature) -> None:
-        """Count and log a request with an invalid signature. Raises `TooManyRequests` if there were too many."""
+        """Count and log an invalid signature; beyond the limit, do neither and raise `TooManyRequests`."""
         self._failures.use(client_network(request.client), FAILED, now_s=self.now_s)
         if source:
             delivery = source.provider.delivery_of(source.signed(request, b""))
             named = f" (delivery {delivery[:80]!r})" if delivery else ""
             logger.warning(
-                "refused a request on %s%s that is not from %s: %s", topic, named, source.provider.name, error
+                "refused a request to %s%s: invalid %s signature: %s", topic, named, source.provider.name, error
             )
 
     def count_genuine(self, source: Source | None) -> None:
@@ -172,7 +172,7 @@ class AccessControl:
         path = decode_path(request.raw_path)
         grant = self.authorize(request, path, "operate")
         if grant.live_only and path.startswith(MESSAGES):
-            raise Forbidden("this token shows new messages only, not the history")
+            raise Forbidden("this token grants only new messages, not the history")
 
     def authorize(self, request: Request, path: str, action: Action) -> Grant:
         """Grant of the request's token. Counts a failure and raises `Unauthorized` if no token is valid.
@@ -220,7 +220,7 @@ class AccessControl:
             self._publishes.use(client_network(request.client), "publishes", now_s=self.now_s)
 
     def _source(self, request: Request, topic: str) -> Source | None:
-        """Source of a topic, or None. Raises `Forbidden` if the client is not among its senders."""
+        """Source of a topic, or None. Raises `Forbidden` if the client's address or certificate is not allowed."""
         source = self.sources.find(topic)
         if source:
             source.check_sender(request.client, request.certificate)
@@ -242,14 +242,14 @@ def _restrict(grant: Grant, request: SubscribeRequest, *, now_us: int) -> Subscr
     """The subscription, restricted to the history that the grant shows. Raises `Forbidden` if it asks for more."""
     name = request.cursor or request.group
     if grant.cursor and name != grant.cursor:
-        raise Forbidden(f"this token is for the cursor or group {grant.cursor!r}")
+        raise Forbidden(f"this token is limited to the cursor or group {grant.cursor!r}")
     if grant.since_us > now_us:
-        raise Forbidden(f"this token shows nothing before {format_time(grant.since_us)}")
+        raise Forbidden(f"this token is not valid before {format_time(grant.since_us)}")
     if name and (grant.since_us or grant.live_only):
-        raise Forbidden("this token shows only a part of the history, so it cannot use a cursor or group")
+        raise Forbidden("this token grants only a part of the history, so it cannot use a cursor or group")
     # A client that reconnects sends the last id it has seen. It is not refused, but starts with new messages.
     if grant.live_only and isinstance(request.since, AfterId):
         request = replace(request, since=None)
     if grant.live_only and (request.since or not request.follow):
-        raise Forbidden("this token shows new messages only, not the history")
+        raise Forbidden("this token grants only new messages, not the history")
     return request

@@ -27,7 +27,7 @@ async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES, timeout_s: float 
     except trio.TooSlowError:
         raise Unavailable(f"{url} cannot be fetched: no complete response within {timeout_s:g} seconds") from None
     except httpx.HTTPError as error:
-        raise Unavailable(f"{url} cannot be fetched: {error!r}") from None
+        raise Unavailable(f"{url} cannot be fetched: {error or type(error).__name__}") from None
 
 
 class Fetches:

@@ -10,7 +10,7 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from ..errors import ConfigError, Unavailable
+from ..errors import ConfigError, Unavailable, system_reason
 from .client_address import Network
 
 # Clouds publish lists of several MiB.
@@ -50,9 +50,11 @@ def read_ranges(path: Path) -> dict[str, RangeList]:
         return {
             name: RangeList(**{**fields, "networks": tuple(fields["networks"])}) for name, fields in document.items()
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {system_reason(error)}") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise ConfigError(
-            f"{path} is not a file that `hookbot update-ranges` wrote; delete it and run the command again: {error!r}"
+            f"{path} is not a file that `hookbot update-ranges` wrote; delete it and run the command again"
         ) from None
 
 
@@ -64,7 +66,7 @@ def write_ranges(path: Path, ranges: Mapping[str, RangeList]) -> None:
         new.write_text(json.dumps({name: asdict(one) for name, one in ranges.items()}, indent=1) + "\n")
         new.replace(path)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error}") from None
+        raise ConfigError(f"{path} cannot be written: {system_reason(error)}") from None
 
 
 def networks_of(ranges: Mapping[str, RangeList]) -> dict[str, Sequence[Network]]:
@@ -72,7 +74,7 @@ def networks_of(ranges: Mapping[str, RangeList]) -> dict[str, Sequence[Network]]
     try:
         return {name: [ip_network(text) for text in one.networks] for name, one in ranges.items()}
     except ValueError as error:
-        raise ConfigError(f"a published list of networks is damaged: {error}") from None
+        raise ConfigError(f"run `hookbot update-ranges` again, a list of networks is damaged: {error}") from None
 
 
 def select_networks(document: bytes, select: str, url: str) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ class NarrowedToken:
     def parse(cls, text: str) -> "NarrowedToken":
         """Parse a narrowed token. Raises `ValueError`."""
         if len(text) > MAX_LENGTH:
-            raise ValueError(f"a token has at most {MAX_LENGTH} characters")
+            raise ValueError(f"a token has at most {MAX_LENGTH} characters, not {len(text)}")
         data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
         head, signature = data[:-SIGNATURE_BYTES], data[-SIGNATURE_BYTES:]
         digest, path, *caveats, end = head.decode().split("\n")

@@ -27,7 +27,7 @@ class Rate:
         """Parse ``100/s``, ``60/m`` or ``1000/h``. Raises `ConfigError`."""
         match = _RATE.fullmatch(text)
         if match is None:
-            raise ConfigError(f"a rate is like 100/s, 60/m or 1000/h, not {text!r}")
+            raise ConfigError(f"a rate must be like 100/s, 60/m or 1000/h, not {text!r}")
         return cls(int(match[1]), _PERIODS[match[2]])
 
 

@@ -58,7 +58,7 @@ class Source:
         return self.provider.handshake(signed, self.secrets, now=now_s)
 
     def verify(self, signed: SignedRequest, *, now_s: float) -> "Verification":
-        """Verification of a genuine request. Raises `BadSignature` or `CertificateNeeded`."""
+        """Verify a request, and return what is known of it. Raises `BadSignature` or `CertificateNeeded`."""
         proof = self.provider.verify(signed, self.secrets, now=now_s)
         stripped = signed.without(self.provider.secret_in)
         verified = Verified(self.provider.name, str(proof.key), proof.signed_at)

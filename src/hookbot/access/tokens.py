@@ -78,5 +78,5 @@ def _prefixes(path: str) -> Iterator[str]:
 
 
 def _bytes(text: str) -> bytes:
-    """Original bytes of a key or path: Python decodes environment and command line with surrogate escapes."""
+    """Original bytes of a key or path, which Python decoded from the environment or command line (PEP 383)."""
     return text.encode("utf-8", "surrogateescape")

@@ -46,7 +46,7 @@ class Subscription:
         self.position = start.position
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """Next messages, as soon as there are any. Raises `Unavailable` if the log cannot be read."""
+        """Next messages, or a gap, as soon as there are any. Raises `Unavailable` if the log cannot be read."""
         await trio.lowlevel.checkpoint()
         while True:
             if self._gap:

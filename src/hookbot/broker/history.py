@@ -10,7 +10,7 @@ from .channels import Entry
 
 
 class MessageSource(Protocol):
-    """Source of messages in the order to be sent: a `Subscription`, a `Consumer`, or stored messages."""
+    """Messages for one connection, in the order of delivery: a `Subscription`, a `Consumer`, or stored messages."""
 
     async def take(self) -> Sequence[Entry | Gap]:
         """Next messages, as soon as there are any; empty at the end. Cancelling loses nothing.

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from ..errors import ConfigError, did_you_mean
-from ..hub.config_file import ConfigFile, kind_of
+from ..errors import ConfigError, did_you_mean, kind_of
+from ..hub.config_file import ConfigFile
 from .parameters import EXISTING_FILE
 
 FILE = "hookbot.config_file"
@@ -52,7 +52,7 @@ class ConfiguredCommand(click.Command):
             option = known.get(written.replace("_", "-"))
             if option is None:
                 close = did_you_mean(written.replace("_", "-"), known.keys())
-                yield file.error(f"there is no option {written!r}{close and f', {close}'}", written)
+                yield file.error(f"there is no option {written!r}{close and f'; {close}'}", written)
             elif kind := _wrong_kind(option, value):
                 yield file.error(f"{written} must be {kind}, not {kind_of(value)}", written)
             elif reason := _wrong_value(option, value, context):

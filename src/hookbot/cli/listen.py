@@ -78,7 +78,7 @@ async def _print_latest(
     subscribe: SubscribeOptions, url: str, printing: Callable[[Message], bytes], stop: Stop
 ) -> None:
     if not await _print(subscribe, url, printing, subscribe.limit or 1, False, stop):
-        raise HookbotError("there is no such message in the log")
+        raise HookbotError("the log has no such message")
 
 
 async def _print(

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, system_reason
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
@@ -35,7 +35,7 @@ def _write(path: Path, text: str, words: dict[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error}") from None
+        raise ConfigError(f"{path} cannot be written: {system_reason(error)}") from None
     return path
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -113,7 +112,7 @@ def parse_header(text: str, *, show: bool = True) -> tuple[str, str]:
     """Header of ``Name: value``. Raises `ConfigError`, which repeats the text only if `show`: it may hold a secret."""
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
-        raise ConfigError("a header is 'Name: value'" + (f", not {text!r}" if show else ""))
+        raise ConfigError("a header must be 'Name: value'" + (f", not {text!r}" if show else ""))
     return name.strip(), value.strip()
 
 
@@ -121,7 +120,7 @@ def parse_option(text: str) -> tuple[str, Any]:
     """Option of ``NAME=VALUE``; a value that is not TOML is plain text. Raises `ConfigError`."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise ConfigError(f"an option is NAME=VALUE, not {text!r}")
+        raise ConfigError(f"an option must be NAME=VALUE, not {text!r}")
     try:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -169,7 +168,7 @@ def find_publish_token(url: str) -> str | None:
 
 
 def _find_token(url: str, variable: str) -> str | None:
-    return None if "@" in urlsplit(url).netloc else os.environ.get(variable)
+    return None if _CREDENTIALS.match(url) else os.environ.get(variable)
 
 
 def _time(text: str) -> float:
@@ -190,6 +189,7 @@ def _lines(path: str) -> list[str]:
         raise ConfigError(f"cannot read the headers in {path!r}: {error.strerror}") from None
 
 
+_CREDENTIALS = re.compile(r"[^/?#]*//[^/?#]*@")
 EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 DURATION = Duration()
 INTERVAL = Duration(positive=True)

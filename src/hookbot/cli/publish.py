@@ -34,7 +34,7 @@ def publish(
     """Publish FILE or standard input as a message.
 
     Print the id of the message once it is stored. A hub that cannot be reached is retried for half a minute. Within a
-    command of `hookbot exec`, the message carries the hops of the one that the command is run for.
+    command of `hookbot exec`, the hops of its message are passed on.
 
     \b
     Examples:

@@ -59,7 +59,7 @@ def _find_list(name: str, before: RangeList | None, url: str | None, select: str
     published = before or KNOWN.get(name) or RangeList("", "")
     published = replace(published, url=url or published.url, select=select or published.select)
     if not published.url or not published.select:
-        raise click.UsageError(f"{name!r} is not known: add --url and --select (known: {', '.join(KNOWN)}).")
+        raise click.UsageError(f"unknown list {name!r}: choose one of {', '.join(KNOWN)}, or add --url and --select.")
     return published
 
 

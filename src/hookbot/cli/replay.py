@@ -1,4 +1,4 @@
-"""``hookbot replay``: stored messages, handled once more."""
+"""``hookbot replay``: stored messages are delivered again."""
 
 import sys
 import time
@@ -89,7 +89,7 @@ def replay(
     speed: float | None,
     headers: tuple[str, ...],
 ) -> None:
-    """Handle stored messages once more.
+    """Deliver stored messages again.
 
     Post them (--to), run a command for each (--exec), or publish them again (--publish). The range begins at --since
     and ends at --until. If a message is given up, the exit code is 1.

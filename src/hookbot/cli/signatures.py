@@ -19,7 +19,7 @@ from .parameters import Moment, Parsed, parse_header, parse_option, with_options
 
 _HEADER = Parsed("header", lambda text: _latin1(parse_header(text)))
 _OPTION = Parsed("option", parse_option)
-_MOMENT = Moment("time", float, "a time is Unix seconds or RFC 3339, not {!r}")
+_MOMENT = Moment("time", float, "a time must be Unix seconds or RFC 3339, not {!r}")
 
 
 @click.command("providers")

@@ -53,7 +53,7 @@ class SubscribeOptions:
         try:
             return self.where.holds(document(message))
         except ValueError as error:
-            logger.warning("--where cannot be applied to %s %s: %s", message.topic, message.id, error)
+            logger.warning("skipped %s %s: --where failed: %s", message.topic, message.id, error)
             return False
 
     @asynccontextmanager

@@ -95,7 +95,10 @@ def narrow(token: str, root: str | None, path: str | None, live: bool, **caveats
       hookbot narrow env:TOKEN --of /sub/ --live --name kiosk
     """
     given = sys.stdin.readline().strip() if token == "-" else resolve_secret(token)  # noqa: S105 - no password
-    url = urlsplit(given) if "://" in given else None
+    try:
+        url = urlsplit(given) if "://" in given else None
+    except ValueError:
+        raise click.UsageError("the URL is malformed: its host is invalid") from None
     wanted = {**caveats, "path": path and _decoded(path), "live": "1" if live else None}
     try:
         narrowed = _take(given, url, root)
@@ -115,9 +118,10 @@ def _take(given: str, url: SplitResult | None, root: str | None) -> NarrowedToke
         return NarrowedToken.parse(token)
     except ValueError:
         path = root or (url.path if url else "")
+    plain = NarrowedToken.of(token, _decoded(path))
     if not path:
         raise ValueError("a plain token does not contain its path: add --of PATH, or give its URL")
-    return NarrowedToken.of(token, _decoded(path))
+    return plain
 
 
 def _check(narrowed: NarrowedToken) -> None:
@@ -134,7 +138,7 @@ def _check(narrowed: NarrowedToken) -> None:
     if "cursor" in names and names & {"live", "since"}:
         raise ValueError("--cursor excludes --live and --since: a cursor has a position of its own")
     if len(str(narrowed)) > MAX_LENGTH:
-        raise ValueError(f"a token has at most {MAX_LENGTH} characters, this one would have {len(str(narrowed))}")
+        raise ValueError(f"a token has at most {MAX_LENGTH} characters, not {len(str(narrowed))}")
 
 
 def _with_token(url: SplitResult, token: str, path: str) -> str:

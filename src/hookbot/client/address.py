@@ -30,12 +30,14 @@ class Address:
         """Address in an http, https, ws or wss URL; `token` replaces its credentials. Raises `Refused`."""
         try:
             parts = urlsplit(url)
-            secure, port, host = _SECURE.get(parts.scheme), parts.port, parts.hostname
-        except ValueError as error:
-            # The URL itself is not shown, here or below: it may contain a token.
-            raise Refused(f"not a URL: {error}") from None
+            secure, port, host = _SECURE.get(parts.scheme), parts.port, parts.hostname or ""
+            if ":" not in host:
+                host.encode("idna")
+        except ValueError:
+            # Neither the URL nor Python's reason is shown, here or below: they may contain a token.
+            raise Refused("the URL is malformed: its host or its port is invalid") from None
         if secure is None or not host:
-            raise Refused("a URL begins with https://, http://, wss:// or ws://, followed by a host")
+            raise Refused("a URL must begin with https://, http://, wss:// or ws://, followed by a host")
         return cls(
             secure,
             host,

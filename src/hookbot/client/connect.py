@@ -1,6 +1,5 @@
 """Byte streams to a host: through the proxy that the environment names, with TLS if the URL asks for it."""
 
-import os
 import ssl
 from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
@@ -8,7 +7,7 @@ from urllib.request import getproxies, proxy_bypass
 import h11
 import trio
 
-from ..errors import Lost, Refused, first_error
+from ..errors import Lost, Refused, first_error, system_reason
 from .address import Address
 
 
@@ -89,10 +88,4 @@ def reason_of(error: BaseException) -> str:
         return reason_of(beneath)
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not valid: {error.verify_message}"
-    # An SSLError is an OSError too, but its errno is one of OpenSSL's.
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.replace("_", " ").lower()
-    # The error numbers of getaddrinfo are negative, and strerror does not know them.
-    if isinstance(error, OSError) and error.errno and error.errno > 0:
-        return os.strerror(error.errno)
-    return getattr(error, "strerror", None) or str(error) or "the connection was cut"
+    return system_reason(error) or "the connection was cut"

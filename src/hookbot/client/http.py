@@ -28,7 +28,7 @@ _VALUE = re.compile(rb"(?:[^\x00\s](?:(?:[^\x00\s]|[ \t])*[^\x00\s])?)?")
 
 
 def open_client(address: Address, ca_file: str | Path | None = None) -> httpx.AsyncClient:
-    """Client of the hub at `address`, for requests to any of its paths: a context manager. Raises `Refused`."""
+    """HTTP client for the hub at `address`, a context manager. Raises `Refused` for an invalid CA file or proxy."""
     tls = tls_context(ca_file)
     proxy = proxy_for_httpx(proxy_of(address), tls)
     # Not `trust_env`: the proxy is found above, by the same rules as for websockets, and ~/.netrc holds no hub's token.
@@ -103,10 +103,9 @@ def end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _encoded(name: str, value: str) -> tuple[bytes, bytes]:
-    try:
-        field = name.encode("ascii"), value.encode("latin-1")
-    except UnicodeEncodeError:
-        raise Refused(f"not a valid header: {name[:80]!r}") from None
-    if not _NAME.fullmatch(field[0]) or not _VALUE.fullmatch(field[1]):
-        raise Refused(f"not a valid header: {name[:80]!r}")
-    return field
+    field, content = name.encode(errors="replace"), value.encode("latin-1", "replace")
+    if not _NAME.fullmatch(field):
+        raise Refused(f"invalid name of a header: {name[:80]!r}")
+    if not _VALUE.fullmatch(content) or content.decode("latin-1") != value:
+        raise Refused(f"invalid value of the header {name[:80]!r}")
+    return field, content

@@ -44,7 +44,7 @@ class Output:
                 await trio.to_thread.run_sync(self._write_all, data, abandon_on_cancel=True)
 
     def _takes(self, size: int) -> bool:
-        """True if it is certain that `size` bytes can be written without blocking."""
+        """True if a pipe takes `size` bytes without blocking. A terminal whose user has stopped it may still block."""
         # Windows can select sockets only: there, each write goes to a thread.
         with suppress(OSError):
             return size <= SMALL_BYTES and bool(select.select([], [self._descriptor], [], 0)[1])

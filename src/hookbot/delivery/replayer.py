@@ -25,7 +25,7 @@ class Replay:
         return self
 
     async def __anext__(self) -> Message | Gap:
-        """The next message or gap, after the wait for its time."""
+        """The next message, once it is due, or gap; the end is at `until_us`."""
         item = await anext(self._messages)
         if isinstance(item, Message):
             if self._until_us is not None and item.time_us > self._until_us:

@@ -56,7 +56,7 @@ async def _heed_signals(stop: Stop, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
         async for _ in signals:
             if not stop.asked:
-                logger.warning("stopping when the messages in hand are done; once more to stop at once")
+                logger.warning("stopping once what has begun is finished; a second Ctrl-C or SIGTERM stops at once")
             stop.ask()
 
 

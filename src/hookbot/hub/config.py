@@ -80,7 +80,7 @@ def parse_address(text: str) -> tuple[str, int]:
     """Host (empty for every address) and port of ``:PORT``, ``HOST:PORT`` or ``[IPV6]:PORT``. Raises `ConfigError`."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"an address to listen on is [HOST]:PORT, not {text!r}")
+        raise ConfigError(f"an address to listen on must be [HOST]:PORT, with a port up to 65535, not {text!r}")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

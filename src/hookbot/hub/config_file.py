@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import KINDS, ConfigError, kind_of, system_reason
 
 _HEADER = re.compile(r"\s*\[+\s*([^\]]*?)\s*\]")
-_KINDS = {str: "a string", int: "an integer", bool: "true or false", list: "a list", dict: "a table"}
 _REQUIRED = object()
 
 
@@ -48,7 +47,7 @@ class Table:
             return value
         # Exactly this type, since a bool is an int. The message does not show the value, which may be a secret.
         if type(value) is not kind:
-            self.wrong(key, f"{key} must be {_KINDS[kind]}, not {kind_of(value)}")
+            self.wrong(key, f"{key} must be {KINDS[kind]}, not {kind_of(value)}")
             return None
         try:
             return convert(value) if convert else value
@@ -83,7 +82,7 @@ class ConfigFile:
         try:
             text = path.read_text()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {error}") from None
+            raise ConfigError(f"{path} cannot be read: {system_reason(error)}") from None
         try:
             tables = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -112,11 +111,6 @@ class ConfigFile:
             if _HEADER.match(line):
                 break
         return max(start, 1)
-
-
-def kind_of(value: Any) -> str:
-    """Name of a value's type, for messages that must not show the value."""
-    return _KINDS.get(type(value), f"a {type(value).__name__}")
 
 
 def _syntax_error(path: Path, text: str, reason: str) -> ConfigError:

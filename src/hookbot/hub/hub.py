@@ -18,7 +18,7 @@ from ..access.control import AccessControl
 from ..access.fetching import Fetch, fetch_small
 from ..broker.broker import Broker, open_broker
 from ..broker.consumers import Consumers, open_consumers
-from ..errors import ConfigError
+from ..errors import ConfigError, system_reason
 from ..log.contract import Log
 from ..log.memory import MemoryLog
 from ..log.sqlite import open_sqlite_log
@@ -142,7 +142,7 @@ def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContex
         return nullcontext(MemoryLog(clock_us=clock_us))
     if config.store == "sqlite:":
         return open_sqlite_log(config.data_dir, clock_us=clock_us)
-    raise ConfigError(f"a store is 'sqlite:' or 'memory:', not {config.store!r}")
+    raise ConfigError(f"the store must be 'sqlite:' or 'memory:', not {config.store!r}")
 
 
 def connection_limits(config: Config) -> ConnectionLimits:
@@ -160,7 +160,7 @@ def bind(address: str) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=everywhere)
     except (OSError, OverflowError) as error:
-        raise ConfigError(f"the hub cannot listen on {address!r}: {error}") from None
+        raise ConfigError(f"the hub cannot listen on {address!r}: {system_reason(error)}") from None
 
 
 async def sweep_subscriptions(active: ActiveSubscriptions, interval_s: float) -> None:

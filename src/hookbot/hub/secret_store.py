@@ -1,8 +1,8 @@
 """The secrets of a hub: given by the operator, or generated and kept in the data directory.
 
-A secret comes from the command line, else from the environment variable ``NAME``, else from the file that ``NAME_FILE``
-names, else from the data directory, where the first start puts a new one. Nothing else in the hub reads the environment
-or these files.
+The keys and GitHub's secret come from the command line, else from the environment variable ``NAME``, else from the file
+that ``NAME_FILE`` names, else from the data directory, where the first start puts a new one. Secrets of sources and
+routers are named in the configuration, as ``env:NAME`` or ``file:PATH``.
 """
 
 import os
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from ..errors import ConfigError
+from ..errors import ConfigError, system_reason
 
 KEY = "HOOKBOT_KEY"
 OLD_KEYS = "HOOKBOT_OLD_KEYS"
@@ -102,7 +102,7 @@ def _read(path: Path, where: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} (from {where}) cannot be read: {error}") from None
+        raise ConfigError(f"{path} (from {where}) cannot be read: {system_reason(error)}") from None
 
 
 def _lines(text: str) -> tuple[str, ...]:
@@ -122,5 +122,5 @@ def _keep_secret(path: Path, value: str) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        raise ConfigError(f"the secret cannot be written to {path}: {error}") from None
+        raise ConfigError(f"the secret cannot be written to {path}: {system_reason(error)}") from None
     return True

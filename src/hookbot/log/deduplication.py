@@ -1,4 +1,4 @@
-"""Deduplication: a draft becomes a message, or a duplicate of an earlier message with the same key.
+"""Deduplication of drafts by their keys: each becomes a message, a `Duplicate` or `KeyReused`.
 
 All engines share it; each stores the keys in its own way.
 """

@@ -85,7 +85,7 @@ def from_envelope(envelope: dict[str, Any]) -> Message:
             redelivered=envelope.get("redelivered") is True,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"not an envelope: {error!r:.200}") from None
+        raise ValueError(f"not an envelope: a field is missing or malformed ({error!s:.200})") from None
 
 
 def encode_github_metadata(message: Message) -> bytes:

@@ -224,7 +224,7 @@ def parse_frame(data: str | bytes) -> Frame | None:
             case "error":
                 return ErrorFrame(fields.get("title", ""))
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a frame of {SUBPROTOCOL}: {error!r}") from None
+        raise ValueError(f"not a frame of {SUBPROTOCOL}: a field is missing or malformed ({error})") from None
     return None
 
 

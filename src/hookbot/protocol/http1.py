@@ -191,7 +191,10 @@ class Chunked:
         return True
 
     def _line_size(self, buffer: bytearray) -> int:
-        """Length of the line at the start of the buffer; 0 if it is incomplete, or preceded by the rest of a chunk."""
+        """Length of the line at the start of the buffer; 0 if it is incomplete, or preceded by the rest of a chunk.
+
+        Raises `BadRequest` if the line is too long.
+        """
         if self._left:
             return 0
         end = buffer.find(b"\n") + 1

@@ -97,4 +97,4 @@ def _route(method: str, path: str) -> Route:
 
 
 def _not_for(method: str, path: str, allow: str) -> MethodNotAllowed:
-    return MethodNotAllowed(f"{method[:20]} is not allowed at {path[:100]!r}, use {allow}", allow=allow)
+    return MethodNotAllowed(f"{method[:20]} is not allowed at {path[:100]!r}; use {allow}", allow=allow)

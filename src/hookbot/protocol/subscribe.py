@@ -112,15 +112,15 @@ def _streaming_format(request: Request) -> Format:
 
 def _check_combination(request: SubscribeRequest) -> None:
     if request.cursor and request.group:
-        raise Refused("a subscription has a cursor or a group, not both")
+        raise Refused("use either a cursor or a group, not both")
     if (request.cursor or request.group) and request.format != "v1":
         raise Refused("a cursor or a group needs acknowledgements: use the websocket subprotocol hookbot.v1")
     if request.newest and request.follow:
         raise Refused("order=newest needs follow=0")
     if request.cursor and request.newest:
-        raise Refused("a cursor only moves forward: it cannot have order=newest")
+        raise Refused("order=newest cannot be combined with a cursor, which only moves forward")
     if request.group and not request.follow:
-        raise Refused("a group has no end: it cannot have follow=0")
+        raise Refused("follow=0 cannot be combined with a group, which never ends")
 
 
 def _choice(asked: dict[str, str], name: str, choices: dict[str, bool], default: bool) -> bool:

@@ -63,7 +63,7 @@ def check_topic(topic: str) -> str:
 
 
 def is_own(topic: str) -> bool:
-    """True if the topic is the hub's own, to which only the hub itself publishes."""
+    """True if the topic is reserved for the hub: only the hub itself publishes to it."""
     return topic.removeprefix(UNSAFE).startswith(OWN)
 
 

@@ -73,7 +73,9 @@ class RetryPolicy:
         self._deadline = 0.0
 
     async def route(self, router: Router, message: Message) -> Mapping[str, Draft]:
-        """Drafts for the message, by name: those of the router or, after the last attempt, the message as failed.
+        """Route a message, with retries, and return the drafts to store, by name.
+
+        These are the router's or, after the last attempt, the failed message; none if that had failed before.
 
         Raises an error after which the router must be restarted; called with the new one, it continues with the
         attempts that are left.

@@ -1,7 +1,8 @@
 """JMESPath over messages: conditions, new bodies, and templates of topics.
 
-An expression sees a message as its envelope, except for three fields: `body` is the parsed body (JSON or a form) where
-it can be parsed, `headers` is an object with names in lower case, and `query` is an object.
+An expression sees a message as an object with the fields `FIELDS`, as in its envelope except for three: `body` is the
+parsed body (JSON or a form) where it can be parsed, `headers` is an object with names in lower case, and `query` is an
+object.
 """
 
 import json

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import BadSignature, ConfigError
+from ..errors import BadSignature, ConfigError, kind_of
 from ..protocol.envelope import encode_go_json
 from ..protocol.message import Message
 from ..signatures import SignedRequest, load_provider
@@ -94,7 +94,7 @@ class GitHubRouter:
 def _payload(message: Message) -> dict[str, Any]:
     payload = parse_body(message)
     if not isinstance(payload, dict):
-        raise ValueError(f"the body of a delivery is a JSON object, this is of type {type(payload).__name__}")
+        raise ValueError(f"the body of a delivery must be a JSON object, not {kind_of(payload)}")
     return payload
 
 
@@ -113,7 +113,7 @@ def _topic(payload: dict[str, Any]) -> str:
 
 def _name(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError(f"the name in a delivery is not a string, or empty: {value!r:.80}")
+        raise ValueError(f"a name in a delivery must be a string that is not empty, not {value!r:.80}")
     return value
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..errors import ConfigError, InvalidTopic, did_you_mean
+from ..errors import KINDS, ConfigError, InvalidTopic, did_you_mean
 from ..protocol.topics import check_topic
 from . import Router, Secret
 
@@ -23,7 +23,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 Resolve = Callable[[str], str]
 """Returns the secret behind ``env:NAME`` or ``file:PATH``; raises `ConfigError`."""
 
-_WORDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false", Secret: "a secret"}
+_WORDS = {**KINDS, Secret: "a secret"}
 _PLURALS = {str: "strings", int: "integers", float: "numbers", Secret: "secrets"}
 
 

@@ -106,7 +106,7 @@ class RemoteRunner:
             async for item in messages:
                 if isinstance(item, Gap):
                     self.stats.gaps += 1
-                    logger.warning("router %s missed messages before %s (%s)", self._name, item.before, item.reason)
+                    logger.warning("router %s misses messages before %s (%s)", self._name, item.before, item.reason)
                 elif self._name not in item.hops:
                     await self._handle(item if item.id else unwrap(item, next(self._raw_ids)), client)
 

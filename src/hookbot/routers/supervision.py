@@ -97,7 +97,7 @@ class SupervisedRouter:
     async def _handle(self, router: Router, item: Entry | Gap) -> None:
         if isinstance(item, Gap):
             self.stats.gaps += 1
-            logger.warning("router %s missed messages before %s (%s)", self.name, item.before, item.reason)
+            logger.warning("router %s misses messages before %s (%s)", self.name, item.before, item.reason)
         elif self._is_its_own(item.message):
             await self._outbox.put([], item.position)
         else:

@@ -18,7 +18,7 @@ _FIELDS = ("pspReference", "originalReference", "merchantAccountCode", "merchant
 
 @dataclass(frozen=True, kw_only=True)
 class Adyen(Scheme):
-    """Provider of Adyen: platform and management webhooks follow the scheme, payment notifications sign themselves.
+    """Provider of Adyen: platform and management webhooks follow the scheme, payment notifications carry signatures.
 
     Adyen may repeat a payment notification with the same signed fields and newer details, and advises to use the
     latest: a repeat is therefore marked by its ``delivery_id`` and not dropped.

@@ -39,7 +39,7 @@ class Algorithm(Protocol):
 
 @dataclass(frozen=True)
 class Hmac:
-    """Keyed digest (RFC 2104): signer and verifier share the secret."""
+    """HMAC (RFC 2104): signer and verifier share the secret."""
 
     title: str
     digest: str

@@ -92,14 +92,14 @@ class AwsSns(CertificateProvider):
             or not _CERTIFICATE_PATH.fullmatch(path)
             or not url.endswith(path)
         ):
-            raise BadSignature(f"SigningCertURL is not an address of Amazon SNS: {url[:200]!r}")
+            raise BadSignature(f"SigningCertURL is not a URL of Amazon SNS: {url[:200]!r}")
         key = self.signed_by(url, lambda name: _HOST.fullmatch(name) is not None, now)
         try:
             signature = b64decode(message["Signature"], validate=True)
         except ValueError:
             raise BadSignature("the field Signature is not base64") from None
         if not is_signature(key, signature, content, digest):
-            raise BadSignature(f"the field Signature is not Amazon's signature of the {len(content)} bytes of fields")
+            raise BadSignature(f"the field Signature does not match the {len(content)} bytes of signed fields")
 
 
 def _message(request: SignedRequest) -> dict[str, str]:
@@ -110,12 +110,12 @@ def _message(request: SignedRequest) -> dict[str, str]:
         raise BadSignature("the body is not an SNS message")
     type_ = document.get("Type")
     if not isinstance(type_, str) or type_ not in _SIGNED:
-        raise BadSignature(f"the body is not an SNS message, its Type is missing or none of {', '.join(_SIGNED)}")
+        raise BadSignature(f"the body is not an SNS message: its Type is missing or none of {', '.join(_SIGNED)}")
     for name in (*_SIGNED[type_], "Signature", "SignatureVersion", "SigningCertURL"):
         if name != "Subject" and not isinstance(document.get(name), str):
-            raise BadSignature(f"the body is not an SNS message, {name} is missing")
+            raise BadSignature(f"the body is not an SNS message: {name} is missing")
     if not isinstance(document.get("Subject"), str | None):
-        raise BadSignature("the body is not an SNS message, Subject is not a string")
+        raise BadSignature("the body is not an SNS message: Subject is not a string")
     return {name: value for name, value in document.items() if isinstance(value, str)}
 
 
@@ -128,5 +128,5 @@ def _confirm_url(message: dict[str, str]) -> str:
     url = message["SubscribeURL"]
     scheme, host, path = split_url(url)
     if scheme != "https" or not _HOST.fullmatch(host) or path != "/":
-        raise BadSignature(f"SubscribeURL is not an address of Amazon SNS: {url[:200]!r}")
+        raise BadSignature(f"SubscribeURL is not a URL of Amazon SNS: {url[:200]!r}")
     return url

@@ -114,7 +114,7 @@ def load_provider(name: str, options: Mapping[str, Any] | None = None) -> Provid
 def _load_plugin(name: str) -> Provider:
     found = entry_points(group=GROUP, name=name)
     if not found:
-        raise ConfigError(f"unknown provider {name!r}; known are {', '.join(provider_names())}")
+        raise ConfigError(f"unknown provider {name!r}; choose one of {', '.join(provider_names())}")
     entry = next(iter(found))
     try:
         provider = entry.load()

@@ -99,7 +99,7 @@ class X(Scheme):
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
         """Proof that X signed the body, a JSON object; raises `BadSignature`."""
         if not request.body.startswith(b"{"):
-            raise BadSignature("the body is not a JSON object, as events of X are")
+            raise BadSignature("the body must be a JSON object, as in every event of X")
         return super().verify(request, secrets, now=now)
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
@@ -108,7 +108,7 @@ class X(Scheme):
         if token is None:
             return None
         if not _CRC_TOKEN.fullmatch(token):
-            raise BadSignature("the crc_token is not 1 to 256 letters, digits and +/=_.-")
+            raise BadSignature("the crc_token must be 1 to 256 letters, digits and +/=_.-")
         digest = hmac.digest(self._key(secrets[0]), token.encode(), "sha256")
         return _json({"response_token": f"sha256={b64encode(digest).decode()}"})
 

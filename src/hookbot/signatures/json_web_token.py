@@ -96,7 +96,7 @@ class Jwt(Provider):
         try:
             key, algorithm = _signing_key(secret)
         except ValueError:
-            raise ConfigError("a JWT needs a shared key or a private key in PEM to be signed with") from None
+            raise ConfigError("signing a JWT needs a shared key or a private key in PEM") from None
         return request.put(self.header, self.prefix + jwt.encode(claims, key, algorithm))
 
     def _claims(self, token: str, secrets: Sequence[str]) -> tuple[int, dict[str, Any]]:

@@ -85,5 +85,5 @@ def _certificate_url(request: SignedRequest) -> str:
     url = request.need("Paypal-Cert-Url")
     scheme, host, path = split_url(url)
     if scheme != "https" or host not in _HOSTS or not _PATH.fullmatch(path) or not url.endswith(path):
-        raise BadSignature(f"the header Paypal-Cert-Url is not an address of PayPal's certificates: {url[:200]!r}")
+        raise BadSignature(f"the header Paypal-Cert-Url is not a URL of PayPal's certificates: {url[:200]!r}")
     return url

@@ -9,7 +9,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from ..errors import BadSignature, ConfigError, Unavailable
+from ..errors import BadSignature, ConfigError, Unavailable, kind_of
 from ..protocol.response import Response
 from .request import SignedRequest
 
@@ -110,13 +110,12 @@ class Provider(ABC):
         if isinstance(current, float) and isinstance(value, int | float) and not isinstance(value, bool):
             return self._positive(name, float(value))
         if type(value) is not type(current):
-            kinds = (type(current).__name__, type(value).__name__)
-            raise ConfigError(f"the option {name} of {self.name} must be a {kinds[0]}, not a {kinds[1]}")
+            raise ConfigError(f"the option {name} of {self.name} must be {kind_of(current)}, not {kind_of(value)}")
         return value
 
     def _positive(self, name: str, value: float) -> float:
         if not value > 0:
-            raise ConfigError(f"the option {name} of {self.name} must be more than 0, not {value}")
+            raise ConfigError(f"the option {name} of {self.name} must be more than 0, not {value:g}")
         return value
 
 

@@ -9,7 +9,7 @@ A *place* is written as
     query:token             a parameter of the query
     webhook-id|svix-id      the first of these that has a value
 
-Requests come from untrusted clients: reading a place raises no error but `BadSignature`.
+Requests come from untrusted clients: reading a place only raises `BadSignature`.
 """
 
 import json

@@ -27,7 +27,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, kw_only=True)
 class Scheme(Provider):
-    """Provider described by data: a signature over `template`, and the places of the signature and its parts."""
+    """Declarative provider: the `template` that is signed, and the places of the signature and of the parts."""
 
     header: str = "X-Signature"
     """The place of the signature."""
@@ -66,7 +66,7 @@ class Scheme(Provider):
         if not self._parts:
             raise ConfigError(f"the template {self.template!r} has no part of the request, such as {{body}}")
         if unknown := set(self._parts) - set(PLACEHOLDERS):
-            raise ConfigError(f"the template has an unknown {{{unknown.pop()}}}; known are {', '.join(PLACEHOLDERS)}")
+            raise ConfigError(f"the template has an unknown {{{unknown.pop()}}}; choose from {', '.join(PLACEHOLDERS)}")
         for part, place in (("timestamp", self.timestamp), ("id", self.id)):
             if part in self._parts and not place:
                 raise ConfigError(f"the template has {{{part}}}, but the option {part} does not name its place")

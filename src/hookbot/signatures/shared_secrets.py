@@ -33,7 +33,7 @@ class SharedSecret(Provider):
 
     @property
     def secret_in(self) -> tuple[str, ...]:
-        """The place of the secret, a header or query parameter."""
+        """The place of the secret. What is in the body is stored all the same: listeners receive the body unchanged."""
         return (self.header,)
 
     def check(self, secret: str) -> None:

@@ -1,4 +1,4 @@
-"""Timestamps of signatures: their spellings, and the bound on their age."""
+"""Timestamps of signatures: their formats, and the bound on their age."""
 
 import re
 from datetime import UTC, datetime
@@ -39,4 +39,4 @@ def check_fresh(signed_at: float, *, now: float, max_age: float) -> None:
     age = now - signed_at
     if abs(age) > max_age:
         when = f"{age:.0f} seconds ago" if age > 0 else f"{-age:.0f} seconds in the future"
-        raise BadSignature(f"the request was signed {when}; at most {max_age:g} are accepted")
+        raise BadSignature(f"the request was signed {when}; the limit is {max_age:g} seconds")

@@ -60,8 +60,9 @@ def signed_delivery(
 ) -> Delivery:
     """Delivery with a valid signature of the provider, made now.
 
-    Without `body` it is a small sample (github, gitlab, stripe). `headers` are added, and replace those of the sample.
-    Raises `ConfigError` if the provider does not exist, or if only the provider itself has the key that it signs with.
+    If `body` is None, the body is a sample for github, gitlab and stripe, otherwise ``{}``. `headers` are added, and
+    replace those of the sample. Raises `ConfigError` for an unknown provider, an unusable secret, or if only the
+    provider itself has the key.
     """
     sample, sample_headers = _SAMPLES.get(provider, ({}, (_JSON,)))
     given = header_pairs(headers)

@@ -29,7 +29,7 @@ ROUTER_METRICS = {
 
 
 class Metrics(Collector):
-    """The metrics of one hub. Each is a function that is called at a scrape, and costs nothing before."""
+    """Prometheus collector of one hub: each metric is a function, which is called at a scrape."""
 
     def __init__(self) -> None:
         self._reads: list[tuple[MetricKind, str, str, str, Read]] = []

@@ -26,19 +26,26 @@ class Readiness:
         self._routers_run = routers_run
         self._lock = trio.Lock()
         self._checked_until = -CHECK_INTERVAL_S
+        self._problem = ""
 
     async def check(self) -> None:
         """Raise `Unavailable` unless the hub is ready. The log is probed, by a real write, at most once a second."""
         # Concurrent checks wait for one probe.
         async with self._lock:
-            await self._probe()
+            if trio.current_time() >= self._checked_until:
+                self._problem = await self._probe()
+                self._checked_until = trio.current_time() + CHECK_INTERVAL_S
+        if self._problem:
+            raise Unavailable(self._problem)
         if not self._routers_run():
             raise Unavailable("a router is not running")
 
-    async def _probe(self) -> None:
-        if trio.current_time() >= self._checked_until:
+    async def _probe(self) -> str:
+        try:
             await self._log.probe()
-            self._checked_until = trio.current_time() + CHECK_INTERVAL_S
+        except Unavailable as error:
+            return str(error)
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ class Stream:
 
 def history_lost(gap: Gap) -> HistoryLost:
     """The error that ends a subscription at a gap which its format cannot express."""
-    return HistoryLost(f"messages before {gap.before} are no longer kept ({gap.reason}); resume from there")
+    return HistoryLost(f"messages before {gap.before} are missing ({gap.reason}); resume from there")
 
 
 class Streams:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import trio
 
-from ..errors import ConfigError
+from ..errors import ConfigError, system_reason
 
 PROTOCOLS = ["h2", "http/1.1"]
 
@@ -46,7 +46,7 @@ def make_context(certificate: Path | None, key: Path | None, client_authorities:
     """
     if certificate is None or key is None:
         if certificate or key or client_authorities:
-            raise ConfigError("--sslcrt and --sslkey go together, and --sslca with them")
+            raise ConfigError("--sslcrt and --sslkey need each other, and --sslca needs both")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(PROTOCOLS)
@@ -57,7 +57,7 @@ def make_context(certificate: Path | None, key: Path | None, client_authorities:
             context.verify_mode = ssl.CERT_OPTIONAL
     except (OSError, ssl.SSLError, ValueError) as error:
         files = ", ".join(str(file) for file in (certificate, key, client_authorities) if file)
-        raise ConfigError(f"no TLS with {files}: {error}") from None
+        raise ConfigError(f"cannot load {files} as PEM for TLS: {system_reason(error)}") from None
     return context
 
 

@@ -63,7 +63,7 @@ class HTTP2(H2Protocol):
         return min(*receiving, trio.current_time() + self._limits.slow_s) if receiving else inf
 
     async def time_out(self) -> None:
-        """Send GOAWAY."""
+        """Send GOAWAY, since the client has missed its deadline."""
         self.connection.close_connection()
         await self._flush()
 

@@ -54,7 +54,9 @@ def check_head(received: bytes, max_bytes: int) -> None:
     end = _BLANK_LINE.search(received)
     head = received[: end.end()] if end else received
     if len(head) > max_bytes:
-        raise h11.RemoteProtocolError("request line and headers are too long", error_status_hint=431)
+        raise h11.RemoteProtocolError(
+            f"request line and headers are longer than {max_bytes} bytes together", error_status_hint=431
+        )
     if _BARE_LF.search(head) or _FOLD.search(head) or _CONTROL.search(head):
         raise h11.RemoteProtocolError("a line feed without carriage return, a folded header or a control character")
     lengths = _LENGTH.findall(head)

@@ -37,7 +37,7 @@ class Audience:
         self._preparing = trio.Lock()
 
     def wake(self) -> None:
-        """Called by the broker when the channel has new messages."""
+        """Schedule the sending of new messages. The broker calls it when the channel has some."""
         self._on_news(self)
 
     def frame(self, payload: bytes) -> bytes:

@@ -133,7 +133,7 @@ class NonblockingSocket(ABC):
             self._epoll.change(self.fd, events)
 
     def half_close(self) -> None:
-        """Close our side of the connection; the client's side can still be read."""
+        """Shut down the sending side (SHUT_WR); the client's side can still be read."""
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as error:

@@ -32,10 +32,10 @@ logger = logging.getLogger(__package__)
 async def open_fast_path(
     services: Services, limits: ConnectionLimits, sock: socket.socket, hand_over: HandOver, *, leave_s: float
 ) -> AsyncIterator[None]:
-    """A fast path that accepts connections from `sock`.
+    """Open a fast path that accepts connections from `sock`.
 
-    When the block ends, websockets get a close frame, requests under way are answered, and after `leave_s` the
-    remaining connections are cut.
+    When the block ends normally, websockets get a close frame, requests under way are answered, and after `leave_s` the
+    remaining connections are cut. After an exception, all connections are cut at once.
     """
     epoll = EpollLoop()
     fanout = Fanout(services, epoll, limits)
