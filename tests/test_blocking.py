@@ -14,6 +14,7 @@ import trio
 from hookbot import blocking, client
 from hookbot.errors import Unauthorized
 from hookbot.protocol.message import Message
+from support import GUARD_S
 from support.scripted_hub import AT_ONCE, Peer, Script, answering, mid, on_bytes, read_head, scripted_hub
 
 T = TypeVar("T")
@@ -55,9 +56,12 @@ async def test_messages_come_over_several_connections_and_the_thread_ends_with_t
 
 async def test_leaving_early_ends_the_thread_and_tells_the_hub_what_is_done() -> None:
     told, acks = trio.open_memory_channel(10)
+    sent = threading.Event()
 
     def script(url: str) -> None:
         with listen(url, cursor="c", manual_ack=True) as messages:
+            # The hub could not send the others once the listener has left.
+            assert sent.wait(GUARD_S)
             first = next(messages)
             assert isinstance(first, Message)
             messages.ack(first)
@@ -65,6 +69,7 @@ async def test_leaving_early_ends_the_thread_and_tells_the_hub_what_is_done() ->
     async def peer_script(peer: Peer) -> None:
         await peer.hello()
         await peer.messages(1, 2, 3)
+        sent.set()
         await told.send(await peer.receive())
 
     async with scripted_hub(peer_script) as hub:
