@@ -108,12 +108,15 @@ async def test_a_hub_that_does_not_answer_well_is_tried_again(script: Script) ->
         listen(hub.url, timing=timing, on_event=events.append) as messages,
     ):
         assert await taken(messages, 1) == [1]
-    assert [type(event) for event in events] == [Disconnected, Disconnected, Connected]
+    # On a busy machine, the hub that answers may be too late as well.
+    *lost, last = (type(event) for event in events)
+    assert lost[:2] == [Disconnected, Disconnected]
+    assert last is Connected
 
 
 @pytest.mark.slow
 async def test_a_deaf_connection_is_noticed_by_its_silence(caplog: pytest.LogCaptureFixture) -> None:
-    timing = replace(AT_ONCE, silence_s=0.2)
+    timing = replace(AT_ONCE, silence_s=1.0)
     async with scripted_hub(sending(1), sending(2)) as hub, listen(hub.url, timing=timing) as messages:
         assert await taken(messages, 2) == [1, 2]
     assert "nothing received from the hub" in caplog.text
@@ -121,11 +124,11 @@ async def test_a_deaf_connection_is_noticed_by_its_silence(caplog: pytest.LogCap
 
 @pytest.mark.slow
 async def test_a_hub_that_answers_pings_is_not_taken_for_deaf() -> None:
-    timing = replace(AT_ONCE, silence_s=0.4, ping_s=0.02)
+    timing = replace(AT_ONCE, silence_s=1.0, ping_s=0.02)
 
     async def script(peer: Peer) -> None:
         await peer.hello()
-        await peer.pinged(40, answering=True)
+        await peer.pinged(75, answering=True)
         await peer.messages(1)
         await peer.stay()
 

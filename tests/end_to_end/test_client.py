@@ -220,7 +220,7 @@ async def test_a_connection_that_goes_dead_without_a_word_is_replaced_and_nothin
         line = Line(host, int(port))
         [listener] = await nursery.start(partial(trio.serve_tcp, line.serve, 0, host="127.0.0.1"))
         through = hub.url_for("/sub/a").replace(f":{port}", f":{listener.socket.getsockname()[1]}")
-        async with listen(through, timing=replace(SOON, silence_s=0.5)) as messages:
+        async with listen(through, timing=replace(SOON, silence_s=1.0)) as messages:
             await hub.publish("a", b"1")
             assert await bodies(messages, 1) == [b"1"]
             line.dead = True
