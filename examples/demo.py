@@ -34,7 +34,7 @@ def main() -> None:
 
 @contextmanager
 def hub() -> Iterator[str]:
-    """URL of a hub that runs as a process of its own until the block ends."""
+    """URL of a hub that runs in a separate process until the block ends."""
     with tempfile.TemporaryDirectory() as data_dir:
         serve = [sys.executable, "-m", "hookbot", "--key", KEY, "--github-secret", SECRET]
         serve += ["serve", "--bind", "127.0.0.1:0", "--data-dir", data_dir, "--router", "github"]
@@ -47,7 +47,7 @@ def hub() -> Iterator[str]:
 
 
 async def demo(url: str) -> None:
-    """Connect two listeners, then post deliveries, and at last a forged one."""
+    """Connect two listeners, post deliveries, and finally post a forged one."""
     async with trio.open_nursery() as nursery:
         exact, subtree = f"github.com/repo/{REPOSITORY}", "github.com/"
         await nursery.start(listen, url, "one repository", exact, "green")
@@ -62,7 +62,7 @@ async def demo(url: str) -> None:
 
 
 async def listen(url: str, name: str, topic: str, color: str, *, task_status: trio.TaskStatus[None]) -> None:
-    """Print the messages of a topic."""
+    """Print the messages of a topic until cancelled."""
     address = f"{url}/sub/{topic}"
     async with hookbot.listen(address, token=make_token(KEY, f"/sub/{topic}")) as messages:
         click.secho(f"  {name:15} listens to {topic}", fg=color)

@@ -1,7 +1,8 @@
 """Coverage of each module by its own test file: ``make coverage``.
 
-The whole suite runs once and coverage.py records which test executed a line. Of a module only what its own test file
-executed counts, and what runs at import. So a module that is tested by accident, through others, shows up.
+The whole suite runs once, and coverage.py records which tests executed each line. For a module, only lines count that
+its own test file executed, or that ran outside all tests, as at import. So one that is tested only through others shows
+up. This script reads the recorded data.
 """
 
 import re
@@ -21,7 +22,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
 
 
 def own_test(module: str) -> str:
-    """Test file that has to cover a module: ``log/sqlite.py`` is covered by ``tests/log/test_sqlite.py``."""
+    """Test file that must cover a module: ``tests/log/test_sqlite.py`` for ``log/sqlite.py``, or one in `ELSEWHERE`."""
     if module in ELSEWHERE:
         return f"tests/{ELSEWHERE[module][0]}"
     folder, _, file = module.rpartition("/")
@@ -29,7 +30,7 @@ def own_test(module: str) -> str:
 
 
 def gaps(coverage: Coverage, module: str) -> list[str]:
-    """Lines that the module's own tests never execute, and branches (``12->``) that they never take."""
+    """Lines that the module's own tests never execute, and lines (``12->``) with a branch that they never take."""
     path = str(SOURCE / module)
     coverage.get_data().set_query_contexts(["^$", f"^{re.escape(own_test(module))}::"])
     *_, missing, _ = coverage.analysis2(path)

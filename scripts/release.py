@@ -1,4 +1,4 @@
-"""A release: built into dist/ and checked, never uploaded. `make release` runs it."""
+"""Build of a release into dist/, with checks; nothing is uploaded. ``make release`` runs it."""
 
 import re
 import subprocess
@@ -28,11 +28,11 @@ NEXT_STEPS = """\
 
 
 class NotReady(Exception):
-    """A release that cannot be made, with what to do about it."""
+    """The release cannot be published; the message is the reason."""
 
 
 def main() -> None:
-    """Build the sdist and the wheel of the current commit, and run the demo with each."""
+    """Build sdist and wheel of the current commit, check them, and run the demo with each; exit with 1 if not ready."""
     try:
         check_tree(ROOT)
         dist = ROOT / "dist"
@@ -51,13 +51,13 @@ def main() -> None:
 
 
 def check_tree(root: Path) -> None:
-    """Raise `NotReady` unless the working tree is a commit."""
+    """Raise `NotReady` if there are uncommitted changes or untracked files."""
     if changes := git(root, "status", "--porcelain"):
         raise NotReady(f"the working tree has changes; commit or remove them:\n{changes}")
 
 
 def check_version(root: Path, version: str) -> None:
-    """Raise `NotReady` for a version that exists, has no dated entry in CHANGELOG.md, or lacks fragments there."""
+    """Raise `NotReady` if the version is tagged or has no dated entry in CHANGELOG.md, or changes/ has fragments."""
     if git(root, "tag", "--list", f"v{version}"):
         raise NotReady(f"v{version} is tagged already; raise the version in src/hookbot/version.py")
     if not re.search(rf"(?m)^## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)$", (root / "CHANGELOG.md").read_text()):
@@ -96,12 +96,12 @@ def tracked_files(root: Path) -> set[str]:
 
 
 def expected_in_sdist(tracked: set[str]) -> set[str]:
-    """Paths that an sdist has to hold: the tracked ones that are of use outside a clone, and its metadata."""
+    """Paths that an sdist must contain: tracked files that are of use outside a clone, and its metadata."""
     return {path for path in tracked if not path.startswith(NOT_IN_SDIST)} | {"PKG-INFO"}
 
 
 def expected_in_wheel(tracked: set[str]) -> set[str]:
-    """Paths that a wheel has to hold: the package and its metadata."""
+    """Paths that a wheel must contain: the package and its metadata."""
     metadata = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
     package = {path.removeprefix("src/") for path in tracked if path.startswith("src/")}
     return package | {f"hookbot-{__version__}.dist-info/{name}" for name in metadata}
@@ -116,12 +116,12 @@ def check_files(name: str, found: set[str], expected: set[str]) -> None:
 
 
 def run_demo(archive: Path) -> None:
-    """Install an archive into an environment of its own and run the demo there."""
+    """Install an archive into a temporary environment and run the demo there; raise `NotReady` if that fails."""
     with tempfile.TemporaryDirectory() as environment:
         python = Path(environment) / "bin" / "python"
         run(sys.executable, "-m", "venv", environment)
         run(python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", archive)
-        # Outside the repository, so that `import hookbot` finds the archive's files and not src/.
+        # Not in the repository: `python -m hookbot`, which the demo runs, imports from the working directory first.
         run(python, ROOT / "examples" / "demo.py", directory=environment)
 
 
@@ -133,7 +133,7 @@ def run(*command: str | Path, directory: str | None = None) -> None:
 
 
 def git(root: Path, *words: str) -> str:
-    """Output of a git command, without the last line's end."""
+    """Output of a git command, without newlines at its end."""
     return subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, text=True).stdout.rstrip("\n")
 
 

@@ -29,7 +29,10 @@ class GitLabRouter:
         self.host = host
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Publish one delivery to its topics; one whose secret the hub has not verified is dropped, with a warning."""
+        """Publish one delivery to its topics; an unverified one from an unsafe topic is dropped, with a warning.
+
+        One that names no project and no group is dropped too.
+        """
         if not is_genuine(message):
             logger.warning("dropped %s: not verified as GitLab's; add a source for %s", message.id, message.topic)
             return
@@ -61,7 +64,7 @@ def topic_of(payload: dict[str, Any]) -> str | None:
 
 
 def project_of(payload: dict[str, Any]) -> str | None:
-    """Path of the project; job events of older versions have only its URL."""
+    """Path of the project, or None; job events of older versions have only its URL."""
     if project := payload.get("project"):
         path: str | None = project.get("path_with_namespace")
         return path
@@ -72,7 +75,7 @@ def project_of(payload: dict[str, Any]) -> str | None:
 
 
 def group_of(payload: dict[str, Any]) -> str | None:
-    """Path of the group; member events have only the last part of it."""
+    """Path of the group, or None; member events have only the last part of it."""
     group = payload.get("group") or payload
     path: str | None = group.get("full_path") or group.get("group_path")
     return path

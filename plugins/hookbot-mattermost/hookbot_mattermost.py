@@ -9,7 +9,7 @@ from trio import sleep
 
 from hookbot import ConfigError, Message, Publish, Secret
 
-# With the default timeout and the longest waits between them, they fit into the 30 seconds of a router.
+# With one default timeout in each and the longest waits between them, they fit into the 30 seconds of a router.
 ATTEMPTS = 3
 LONGEST_WAIT_S = 5.0
 """Limit on the delay between two attempts, even if Mattermost asks for more: a router has 30 seconds for a message."""
@@ -20,8 +20,8 @@ class MattermostRouter:
 
     Reads the summaries that the GitHub router publishes of pushes, and posts each to an incoming webhook.
 
-    It publishes nothing. If the hub is killed after a post and before the position is stored, the message is posted
-    again: exactly once is only possible for publishes within the hub.
+    It publishes nothing. If the hub is killed after a post and before the position is stored, or Mattermost's response
+    is lost, the message is posted again: exactly once is only possible for publishes within the hub.
     """
 
     name = "mattermost"
@@ -36,7 +36,7 @@ class MattermostRouter:
         """`url`: URL of the incoming webhook; a secret, since nothing else is needed to post.
 
         `reads`: topics with summaries, and subtrees. `channel`: channel to post to instead of the webhook's. `timeout`:
-        seconds for one attempt.
+        seconds for connecting, and for each read and write. Raises `ConfigError` if `url` is not an HTTP URL.
         """
         if not url.startswith(("https://", "http://")):
             raise ConfigError("url must be that of an incoming webhook, such as https://chat.example.org/hooks/...")
@@ -57,7 +57,11 @@ class MattermostRouter:
         await self.client.aclose()
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Post one push. Raises `RuntimeError` if a few attempts fail; the hub then retries and keeps the message."""
+        """Post one push; messages on topics without ``/branch/`` are ignored.
+
+        Raises `RuntimeError` as `post`. The hub then retries, and at last publishes the message to
+        ``hookbot/failed/mattermost``.
+        """
         if "/branch/" not in message.topic:
             return
         post = {"text": text_of(message.json())}
@@ -66,7 +70,10 @@ class MattermostRouter:
         await self.post(post)
 
     async def post(self, post: dict[str, Any]) -> None:
-        """Post, and retry after a delay if there is no connection or the server is busy or broken."""
+        """Post, with retries after a delay if there is no connection or the server is busy or broken.
+
+        Raises `RuntimeError`, without the URL, if the last attempt fails or the post is refused.
+        """
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 answer = await self.client.post(self.url, json=post)
@@ -85,13 +92,13 @@ class MattermostRouter:
 
 
 def retry_after(answer: httpx.Response, otherwise_s: float) -> float:
-    """Seconds that the server asks to wait, or `otherwise_s` if it does not say."""
+    """Seconds in the ``Retry-After`` header; `otherwise_s` if it is missing or a date."""
     value = answer.headers.get("Retry-After", "")
     return float(value) if value.isdecimal() else otherwise_s
 
 
 def text_of(push: dict[str, Any]) -> str:
-    """Text of the post, in Markdown."""
+    """Text of the post about the summary of a push, in Markdown."""
     repo, branch, sha, who = (plain(push[key]) for key in ("Repo", "Branch", "SHA", "Who"))
     if not sha.strip("0"):
         return f"{who} deleted `{branch}` of {repo}"
@@ -99,5 +106,5 @@ def text_of(push: dict[str, Any]) -> str:
 
 
 def plain(text: str) -> str:
-    """Text without backticks and mentions, which Mattermost would render as code or notify a channel for."""
+    """Text without backticks and mentions: Mattermost would render code, or notify a whole channel."""
     return text.replace("`", "'").replace("@", "(at)")

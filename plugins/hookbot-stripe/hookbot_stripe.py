@@ -12,8 +12,8 @@ class StripeRouter:
 
     Publishes each event unchanged:
 
-    - to a topic for its type, such as ``stripe-event/invoice/paid``; ``stripe-event/invoice/`` has all about invoices
-    - if it is of a connected account, also to ``stripe-account/ACCOUNT/invoice/paid``
+    - to a topic for its type, such as ``stripe-event/invoice/paid``; ``stripe-event/invoice/`` selects all of invoices
+    - if it belongs to a connected account, also to ``stripe-account/ACCOUNT/invoice/paid``
     """
 
     name = "stripe"
@@ -24,7 +24,7 @@ class StripeRouter:
         self.test_events = test_events
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Publish one event to its topics; one whose signature the hub has not verified is dropped, with a warning."""
+        """Publish one event to its topics; an unverified one from an unsafe topic is dropped, with a warning."""
         if not is_genuine(message):
             logger.warning("dropped %s: not verified as Stripe's; add a source for %s", message.id, message.topic)
             return

@@ -1,6 +1,8 @@
 """hookbot: a webhook hub.
 
-This module is the public API for routers, listeners and publishers; everything else is internal.
+The public API for routers, listeners and publishers is this module and `hookbot.errors`, `hookbot.client`,
+`hookbot.blocking` and `hookbot.testing`; for providers, `hookbot.signatures.Provider` and
+`hookbot.signatures.scheme.Scheme`. Everything else is internal.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,19 +1,20 @@
-"""Delays between attempts that fail."""
+"""Delays after failed attempts."""
 
 from random import SystemRandom
 
-# A restarting hub is back within seconds; a hub that stays away is not burdened by an attempt every half minute.
+# A restarting hub is back within seconds; one that stays down is not burdened by about four attempts a minute.
 SHORTEST_S = 0.5
 LONGEST_S = 30.0
 GOOD_S = 60.0
-"""Duration after which an attempt counts as a success, so that the next delay is a short one again."""
+"""An attempt that lasted this long counts as a success, so that the next delay is a short one again."""
 
 
 class Backoff:
-    """Random delays, at least the shortest one and below a bound that doubles with each failure up to the longest one.
+    """Random delays of at least `shortest_s`, up to a bound that doubles with each failure until it is `longest_s`.
 
-    `spread` is the random share of the delay. By default all of it is random, so that a thousand listeners do not
-    reconnect at the same moment after their hub restarts; a single client needs less.
+    After the first failure, the bound is twice `shortest_s`. `spread` is the random share of the bound: by default all
+    of it, so that a thousand listeners do not reconnect at the same moment after their hub restarts; a single client
+    needs less.
     """
 
     def __init__(self, shortest_s: float = SHORTEST_S, longest_s: float = LONGEST_S, *, spread: float = 1.0) -> None:
@@ -23,7 +24,7 @@ class Backoff:
         self._failures = 0
 
     def next_s(self, *, lasted_s: float = 0, at_least_s: float = 0) -> float:
-        """Seconds to wait after an attempt that lasted `lasted_s`; at least `at_least_s`, which the server asks for."""
+        """Count a failure after `lasted_s`, and return the seconds to wait: no less than `at_least_s`."""
         self._failures = 1 if lasted_s >= GOOD_S else self._failures + 1
         bound = min(self._longest_s, self._shortest_s * 2 ** min(self._failures, 16))
         shortest = max(self._shortest_s, bound * (1 - self._spread))

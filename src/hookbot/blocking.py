@@ -1,6 +1,7 @@
 """`listen` and `publish` for synchronous scripts, without async and await.
 
-A listener runs in a thread of its own, which ends with the ``with`` block. Ctrl-C interrupts as usual.
+A listener runs in a thread of its own, which ends with the ``with`` block; `publish` runs in the calling thread, which
+must not run Trio. Ctrl-C interrupts as usual.
 """
 
 import threading
@@ -37,8 +38,11 @@ class Messages:
         return self
 
     def __next__(self) -> Message | client.Gap:
-        """Next message or gap, as soon as there is one. After a `KeyboardInterrupt` it can be called again."""
-        # A request interrupted by Ctrl-C is still being answered: the next call waits for it, and does not ask twice.
+        """Next message or gap, as soon as there is one. Only one thread at a time may call this.
+
+        After a `KeyboardInterrupt` it can be called again, and loses nothing.
+        """
+        # The request of a call that Ctrl-C interrupted is still pending: the next call waits for its result.
         if self._next is None:
             self._next = Future()
             self._in_thread(self._asking.send_nowait, self._next)
@@ -50,7 +54,7 @@ class Messages:
         return item
 
     def ack(self, message: Message) -> None:
-        """Acknowledge a message. The acknowledgement is sent soon, at the latest at the end of the block."""
+        """Acknowledge a message soon, at the latest at the end of the block. Any thread may call this."""
         self._in_thread(self._entered.result().ack, message)
 
     def _start(self) -> None:
@@ -58,7 +62,10 @@ class Messages:
         self._entered.result()
 
     def _stop(self) -> None:
-        """End the thread, even during a connect; `client.listen` still sends its close frame."""
+        """End the thread, even during a connect, and raise the error that it failed with, if any.
+
+        `client.listen` still sends the last acknowledgements and its close frame.
+        """
         with suppress(trio.RunFinishedError):
             self._in_thread(self._scope.cancel)
         self._thread.join()
@@ -72,7 +79,7 @@ class Messages:
         try:
             trio.run(self._listen)
         except BaseException as error:  # noqa: BLE001
-            # Raised where the caller waits: an exception in this thread would only be printed.
+            # Raised in the caller's thread, where it waits and at the end: in this one it would only be printed.
             self._crash = error
             for waiting in (self._entered, self._next):
                 if waiting is not None and not waiting.done():

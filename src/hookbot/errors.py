@@ -1,24 +1,24 @@
-"""Errors that hookbot raises, by whose fault they are.
+"""Errors of hookbot, grouped by whose fault they are.
 
     HookbotError
     ├── Refused            the caller's fault                                    400
-    │   ├── InvalidTopic   not a topic                                           400
-    │   ├── Unauthorized   no token, or not one for this path                    401
-    │   ├── BadSignature   the sender did not prove who it is                    401
-    │   ├── Forbidden      known, and still not allowed                          403
-    │   ├── NotFound       no such path                                          404
+    │   ├── InvalidTopic   a malformed or reserved topic, or a malformed path    400
+    │   ├── Unauthorized   no token, or none that is valid here                  401
+    │   ├── BadSignature   no valid signature of the expected provider           401
+    │   ├── Forbidden      not allowed for this client, web page or token        403
+    │   ├── NotFound       no such path, message, cursor or group                404
     │   ├── MethodNotAllowed                                                     405
     │   ├── RequestTimeout the request did not arrive in time                    408
-    │   ├── HistoryLost    the log has deleted it, and the format has no gaps    410
+    │   ├── HistoryLost    messages are missing, and the format has no gaps      410
     │   ├── BodyTooLarge                                                         413
-    │   ├── KeyReused      an Idempotency-Key came back with another body        422
-    │   ├── UpgradeRequired  a subscription asked for as a plain page            426
-    │   ├── TooManyRequests  a limit: retry after ``retry_after_s``              429
+    │   ├── KeyReused      an Idempotency-Key was reused with another body       422
+    │   ├── UpgradeRequired  neither a websocket nor a streaming response        426
+    │   ├── TooManyRequests  a limit: retry after `retry_after_s`                429
     │   └── HeadersTooLarge                                                      431
-    ├── Unavailable        ours, for now: retry with jittered backoff            503
-    │   └── Lost           no connection; raised by the client only
+    ├── Unavailable        temporary: retry with jittered backoff                503
+    │   └── Lost           no usable response; raised by clients only
     ├── Ended              the hub ends an active subscription                   a close code
-    └── ConfigError        the hub does not start                                exit code 2
+    └── ConfigError        wrong configuration or options                        exit code 2
 
 The message of an error is one plain sentence for the person who caused it. It
 shows the offending value and never a token, a secret or an expected signature.
@@ -39,14 +39,14 @@ KINDS: Mapping[type, str] = {
     tuple: "a list",
     dict: "a table",
 }
-"""Names of types in messages, in the words of TOML."""
+"""Names of types in error messages, as a reader of TOML expects them."""
 
 # Python writes "[SSL: UNSUPPORTED_PROTOCOL] unsupported protocol (_ssl.c:1006)".
 _OPENSSL = re.compile(r"^\[.*?\] | \(_ssl\.c:[0-9]+\)$")
 
 
 class HookbotError(Exception):
-    """Base class of all errors that hookbot raises on purpose."""
+    """Base class of hookbot's own errors; `status` is the HTTP status of a response that reports one."""
 
     status = 500
 
@@ -58,11 +58,11 @@ class Refused(HookbotError):
 
 
 class InvalidTopic(Refused):
-    """Not the name of a topic."""
+    """A topic or path that is malformed, or a topic that only the hub itself may publish to."""
 
 
 class Unauthorized(Refused):
-    """No token, or none for this path. The message does not say which, so that it does not help to guess one."""
+    """No token, or none that is valid for this path and action. The message does not reveal which it is."""
 
     status = 401
 
@@ -71,25 +71,25 @@ class Unauthorized(Refused):
 
 
 class BadSignature(Refused):
-    """The request does not carry a valid signature of the provider that it claims to come from."""
+    """The request has no valid signature of the expected provider."""
 
     status = 401
 
 
 class Forbidden(Refused):
-    """Request that is not allowed from this address or web page, or that the restrictions of its token exclude."""
+    """The address, client certificate, web page or token of the request does not allow it."""
 
     status = 403
 
 
 class NotFound(Refused):
-    """Nothing exists at this path."""
+    """The path, unsafe topic, message, cursor or group does not exist."""
 
     status = 404
 
 
 class MethodNotAllowed(Refused):
-    """The path exists, but not for this method; ``allow`` lists the methods it has."""
+    """The path does not support this method; `allow` lists those that it supports, as in the header ``Allow``."""
 
     status = 405
 
@@ -99,42 +99,42 @@ class MethodNotAllowed(Refused):
 
 
 class RequestTimeout(Refused):
-    """The request did not arrive in time; sent faster, the same request may succeed."""
+    """The request did not arrive in time; a later attempt may succeed."""
 
     status = 408
 
 
 class BodyTooLarge(Refused):
-    """The body is longer than the hub accepts."""
+    """The body is larger than its receiver, the hub or a listener, accepts."""
 
     status = 413
 
     @classmethod
     def than(cls, max_bytes: int) -> "BodyTooLarge":
-        """Refusal of a body that is larger than `max_bytes`."""
+        """Error for a body that is larger than `max_bytes`."""
         return cls(f"the body is larger than {max_bytes} bytes")
 
 
 class HistoryLost(Refused):
-    """Retention has deleted messages that the client asks for, and its format cannot report a gap."""
+    """Messages that the client wants are missing, and its format, raw frames, cannot report the gap."""
 
     status = 410
 
 
 class KeyReused(Refused):
-    """An ``Idempotency-Key`` was used before, on the same topic, with another body."""
+    """The ``Idempotency-Key`` was used before, for the same topic, with another body."""
 
     status = 422
 
 
 class UpgradeRequired(Refused):
-    """Subscription requested with neither a websocket upgrade nor a streaming ``Accept``."""
+    """Subscription by plain GET, without a streaming ``Accept`` and without ``since``, ``limit`` or ``follow``."""
 
     status = 426
 
 
 class TooManyRequests(Refused):
-    """A limit was reached; the same request may succeed after ``retry_after_s`` seconds."""
+    """A limit was reached; the same request may succeed after `retry_after_s` seconds, 0 if unknown."""
 
     status = 429
 
@@ -144,19 +144,22 @@ class TooManyRequests(Refused):
 
 
 class HeadersTooLarge(Refused):
-    """The request line or the headers are longer than the hub accepts."""
+    """The request line and the headers together are longer than the hub accepts."""
 
     status = 431
 
 
 class Unavailable(HookbotError):
-    """The hub cannot do this now; nothing was stored, and a later attempt may succeed."""
+    """The hub cannot do this now; a later attempt may succeed. Nothing was stored, unless the error is `Lost`."""
 
     status = 503
 
 
 class Lost(Unavailable):
-    """The hub cannot be reached, has closed the connection, or asks to retry after `retry_after_s` seconds."""
+    """The client got no usable response, or one that asks to retry; a message may have been stored all the same.
+
+    `retry_after_s` is the delay in seconds that the hub asked for, 0 if it asked for none.
+    """
 
     def __init__(self, why: str, *, retry_after_s: float = 0) -> None:
         super().__init__(why)
@@ -164,7 +167,7 @@ class Lost(Unavailable):
 
 
 class Ended(HookbotError):
-    """The hub ends an active subscription; its websocket is closed with `code` and the message as the reason."""
+    """The hub ends an active subscription. A websocket is closed with `code`, and the message as the reason."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -176,14 +179,14 @@ class ConfigError(HookbotError):
 
 
 def sole_error(error: BaseException) -> BaseException:
-    """The only error in nested exception groups, as nurseries make them; a group of several is returned as it is."""
+    """The only error in nested exception groups, which nurseries raise; a group of several errors is returned whole."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         [error] = error.exceptions
     return error
 
 
 def first_error(error: BaseException) -> BaseException:
-    """The first error in nested exception groups."""
+    """The first error in nested exception groups; any other error is returned as it is."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
@@ -201,9 +204,9 @@ def kind_of(value: Any) -> str:
 
 
 def system_reason(error: BaseException) -> str:
-    """Reason why a file or a socket failed, without the number, path or address that Python adds."""
+    """Reason why a file or a socket failed, without the number, path or address that Python adds; may be empty."""
     text = getattr(error, "strerror", None) or str(error)
-    # OpenSSL's errors are OSErrors too, but their numbers are its own; those of getaddrinfo are negative.
+    # OpenSSL's errors are OSErrors with numbers that are no errno; those of getaddrinfo are negative.
     if getattr(error, "library", None):
         return _OPENSSL.sub("", text)
     if isinstance(error, OSError) and error.errno and error.errno > 0:

@@ -18,7 +18,7 @@ TOPIC = "github.com/repo/acme/app/branch/main"
 
 
 class Mattermost(ThreadingHTTPServer):
-    """A server that accepts posts, after the scripted responses."""
+    """A server that gives the scripted responses first, and then accepts posts."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

@@ -1,4 +1,4 @@
-"""Active subscriptions: capped in number, ended when their token expires or is revoked."""
+"""Active subscriptions: limited in number, ended when their token expires or is revoked."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,11 +13,11 @@ RETRY_AFTER_S = 30
 GRANT_ENDED = "the token is no longer valid"
 
 End = Callable[[], None]
-"""Callback that ends one subscription; it neither blocks nor raises."""
+"""Callback that ends one subscription. It must neither block nor raise, and may be called again until `remove`."""
 
 
 class ActiveSubscriptions:
-    """Active subscriptions of a hub, by grant. A limit of None means without limit."""
+    """Active subscriptions of a hub, by grant. A limit of None means no limit."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ActiveSubscriptions:
             )
 
     def add(self, grant: Grant, key: object, end: End) -> None:
-        """Register a subscription without checking limits; `sweep` calls `end` once its grant is no longer valid."""
+        """Register a subscription without checking limits; `sweep` calls `end` when its grant is no longer valid."""
         self._ends.setdefault(grant, {})[key] = end
         if grant.expires_s < inf:
             self._expiring[grant] = None
@@ -82,7 +82,7 @@ class ActiveSubscriptions:
 
     @contextmanager
     def hold(self, grant: Grant, end: End) -> Iterator[None]:
-        """Register a subscription for the duration of the block. Raises like `check`."""
+        """Register a subscription for the duration of the block. Raises the same errors as `check`."""
         self.check(grant)
         key = object()
         self.add(grant, key, end)
@@ -94,7 +94,8 @@ class ActiveSubscriptions:
     def sweep(self) -> Iterator[None]:
         """End all subscriptions whose grant is no longer valid; yields after each step, so that the caller can pause.
 
-        Checks only grants that expire, unless the authorizer was replaced since the last sweep.
+        Checks only grants that expire, unless the authorizer was replaced since the last sweep. Exhaust the iterator:
+        the next sweep may not check the rest.
         """
         grants = tuple(self._ends if self._changed else self._expiring)
         self._changed = False

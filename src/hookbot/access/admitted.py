@@ -60,9 +60,10 @@ class AdmittedPublish:
     """Expiry of its token, in seconds since 1970."""
 
     def accept(self, body: bytes, *, now_s: float) -> Accepted:
-        """Result of verifying the complete publish. CPU-bound: run it in a thread if the body is large.
+        """Verify the complete publish, unless it has no source, and return the result.
 
-        Raises `BadSignature`, or `CertificateNeeded` if the signer's certificate has to be fetched first.
+        CPU-bound: run it in a thread if the body is large. Raises `BadSignature`, or `CertificateNeeded` if the
+        certificate of the signer has to be fetched first.
         """
         if self.source is None:
             return self.draft(body)
@@ -82,7 +83,7 @@ class AdmittedPublish:
         """Draft of a publish to a topic without a source."""
         publish = self.request
         key = publish.idempotency_key
-        # The fingerprint tells a retry, which is a duplicate, from a key that is reused for another body.
+        # The fingerprint distinguishes a retry, which is a duplicate, from a reuse of the key for another body.
         once = (Once(publish.topic, key, fingerprint=sha256(body).digest()),) if key else ()
         headers, query = self._kept
         return Draft(publish.topic, body, headers, query, hops=publish.hops, once=once)

@@ -12,7 +12,7 @@ from .tokens import DIGESTS, Digest, find_opening, opening_paths
 
 Action = Literal["publish", "subscribe", "operate"]
 CACHED = 4096
-"""Number of valid tokens cached for each kind; checking one costs an HMAC for each key and each prefix of the path."""
+"""Size of each cache: of plain tokens by path, and of narrowed ones. A check costs an HMAC for each key and prefix."""
 
 _ONLY: dict[Action, str] = {"publish": "pub", "subscribe": "sub"}
 
@@ -35,16 +35,16 @@ class Grant:
     live_only: bool = False
     """True if no history is visible at all."""
     cursor: str = ""
-    """The only cursor or group that it may use; empty for any."""
+    """The cursor or group that every subscription has to use; empty if any or none will do."""
 
     @property
     def holder(self) -> object:
-        """Identity for the limit per token: a token and all narrowed from it share one, up to the first name."""
+        """Identity for the limit per token: tokens of one key and path share it, unless their first names differ."""
         return self.key, self.path, self.names[:1]
 
 
 class Authorizer:
-    """Grants by token. Tokens made with any of the keys are valid; new ones are made with the first."""
+    """Validator of tokens: one made with any of the keys, and not revoked, gets a `Grant`."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Authorizer:
         live_only: Collection[Digest] = (),
         revoked: Collection[str] = (),
     ) -> None:
-        """`live_only` lists digests whose tokens, plain or narrowed, show no history."""
+        """`live_only`: digests whose tokens, plain or narrowed, show no history. `revoked`: names of revoked tokens."""
         self._keys = tuple(keys)
         self._digests = tuple(digests)
         self._live_only = frozenset(live_only)
@@ -65,7 +65,7 @@ class Authorizer:
         self._genuine = lru_cache(CACHED)(partial(_genuine, self._keys))
 
     def grant(self, token: str, path: str, action: Action, *, now_s: float) -> Grant | None:
-        """Grant of a token for an action at `path`, or None if there is none. Comparisons take constant time."""
+        """Grant of a token for an action at `path`, or None if it is not allowed. Comparisons take constant time."""
         try:
             return self._plain_grant(token, path)
         except Unauthorized:
@@ -93,7 +93,7 @@ class Authorizer:
         return grant if self.is_valid(grant, now_s=now_s) else None
 
     def _grant(self, key: str, narrowed: NarrowedToken, caveats: "Caveats") -> Grant:
-        """Grant of a narrowed token. Of repeated caveats the strictest counts, so that adding one never widens it."""
+        """Grant of a narrowed token. Of repeated caveats the strictest applies, so that adding one never widens it."""
         return Grant(
             key,
             narrowed.digest,
@@ -109,10 +109,10 @@ class Authorizer:
 def _plain_grant(
     keys: Sequence[str], digests: Collection[Digest], live_only: Collection[Digest], token: str, path: str
 ) -> Grant:
-    """Grant of a plain token. Raises `Unauthorized`.
+    """Grant of a plain token. Raises `Unauthorized` if it does not open `path`.
 
     The cache around it compares tokens in variable time, but only after their hashes match; Python keys those
-    randomly for each process, so timing tells nothing about other tokens.
+    randomly for each process, so timing reveals nothing about other tokens.
     """
     for key in keys:
         opening = find_opening(token, key, path, digests)
@@ -123,7 +123,7 @@ def _plain_grant(
 
 
 def _genuine(keys: Sequence[str], token: str) -> tuple[NarrowedToken, str]:
-    """Narrowed token, parsed, and the key that it was made with. Raises `ValueError`."""
+    """Narrowed token, parsed, and the key that it was made with. Raises `ValueError` if malformed or not genuine."""
     narrowed = NarrowedToken.parse(token)
     for key in keys:
         if narrowed.is_made_with(key):
@@ -136,7 +136,7 @@ Caveats = Mapping[str, Sequence[str]]
 
 
 def _read(caveats: Sequence[str]) -> Caveats | None:
-    """Caveats by name, or None if one is unknown: a newer hub meant it as a restriction, so the token is not valid."""
+    """Caveats by name, or None if one is unknown or malformed: it may be a restriction that a newer hub understands."""
     values: dict[str, list[str]] = {name: [] for name in CAVEATS}
     for caveat in caveats:
         name, _, value = caveat.partition("=")

@@ -46,7 +46,7 @@ class TrustedProxies:
 
 
 def read_address(text: str) -> IPv4Address | IPv6Address | None:
-    """Address as a proxy writes it, with or without port, or None if `text` is not one."""
+    """Parse an address as a proxy writes it, with or without port; None if it is not one. IPv4-mapped becomes IPv4."""
     match = _ADDRESS.fullmatch(text)
     try:
         address = ip_address(match[match.lastindex or 0] if match else "")

@@ -44,8 +44,10 @@ logger = logging.getLogger(__package__)
 class AccessControl:
     """Decisions about requests, by the hub's keys, sources and limits.
 
-    Every refusal is a `Refused`, whose text becomes the response. Checks run in this order: path (400, 404, 405),
-    address and certificate (403), token (401, 403), rate (429), query and headers (400), declared length (413).
+    Every refusal is a `Refused`, whose text becomes the response. A publish is checked in this order: path (400, 404,
+    405), address and certificate (403), token (401, 403, or 429 after too many failures), rate (429), query and headers
+    (400), declared length (413). A subscription: path, header for unsafe topics (400), token, query and headers (400,
+    426), restrictions of the token (403), number of subscriptions (429).
     """
 
     def __init__(
@@ -79,7 +81,10 @@ class AccessControl:
         self._unsafe = _unsafe_filter(unsafe_prefixes)
 
     def adopt(self, other: "AccessControl") -> None:
-        """Take over the rules of `other`, except for the size of bodies. Active subscriptions are kept."""
+        """Take over the rules of `other`, except for the size of bodies.
+
+        Active subscriptions are kept until the next sweep checks them. Rate limits start to count anew.
+        """
         self.authorizer, self.sources, self.origins = other.authorizer, other.sources, other.origins
         self._proxies, self._unsafe = other._proxies, other._unsafe
         self._failures, self._publishes = other._failures, other._publishes
@@ -91,7 +96,7 @@ class AccessControl:
         return self._clock_us() / 1e6
 
     def resolve_client(self, request: Request) -> Request:
-        """The same request, with its client's address in place of a trusted proxy's. Call it once for each request."""
+        """Set the request's client to the address that trusted proxies report, and return the request. Call it once."""
         request.client = self._proxies.client(request.client, request.header("x-forwarded-for"))
         return request
 
@@ -112,14 +117,17 @@ class AccessControl:
         return AdmittedPublish(publish, max_body_bytes, source, self.authorizer, grant.expires_s)
 
     def admits_again(self, admitted: AdmittedPublish) -> bool:
-        """True if a head identical to an admitted one needs no new decision. Counts it; raises `TooManyRequests`."""
+        """True if a head that repeats an admitted one is still admitted, and then counted. Raises `TooManyRequests`."""
         if admitted.authorizer is not self.authorizer or admitted.expires_s <= self.now_s:
             return False
         self._count_publish(admitted.request.http)
         return True
 
     def respond_to_challenge(self, request: Request) -> Response | None:
-        """Response to a sender that verifies the endpoint by GET, or None for any other request. Raises `Refused`."""
+        """Response to a sender that verifies the endpoint by GET, or None for any other GET.
+
+        Raises `Refused` if path, address, token or challenge is not accepted.
+        """
         try:
             route = find_route("POST", request.raw_path)
         except MethodNotAllowed:
@@ -168,7 +176,7 @@ class AccessControl:
         return admitted
 
     def admit_operator(self, request: Request) -> None:
-        """Admit an operator to one of the hub's own paths. Raises `Unauthorized` or `Forbidden`."""
+        """Admit a request to an operators' path, such as ``/metrics``. Raises `Refused`."""
         path = decode_path(request.raw_path)
         grant = self.authorize(request, path, "operate")
         if grant.live_only and path.startswith(MESSAGES):
@@ -177,7 +185,8 @@ class AccessControl:
     def authorize(self, request: Request, path: str, action: Action) -> Grant:
         """Grant of the request's token. Counts a failure and raises `Unauthorized` if no token is valid.
 
-        Raises `Forbidden` if a web page of another origin sends credentials that the browser has saved.
+        After too many failures raises `TooManyRequests` instead. Raises `Forbidden` for Basic credentials from a web
+        page of another origin, since the browser may have saved them, and `Refused` like `find_tokens`.
         """
         now_s = self.now_s
         for token in find_tokens(request):
@@ -186,8 +195,8 @@ class AccessControl:
         else:
             self._failures.use(client_network(request.client), FAILED, now_s=now_s)
             raise Unauthorized
-        # Browsers add saved Basic credentials to a websocket or a form post of any page. A token that a page knows, and
-        # sends in another way, is the page's own.
+        # Browsers add saved Basic credentials to a websocket or a form post of any page. In any other way, a page can
+        # only send a token that it was given.
         if (
             request.sent("origin")
             and request.header("authorization").lower().startswith("basic ")
@@ -209,7 +218,7 @@ class AccessControl:
             raise NotFound(f"this hub has no such unsafe topic: {route.topic!r}")
 
     def _may_exist(self, unsafe: Route) -> bool:
-        """True if the hub has this unsafe topic, or any of those that a subscription asks for."""
+        """True if the hub has this unsafe topic, or any of those that a subscription selects."""
         if unsafe.action == "publish":
             return self._unsafe.matches(unsafe.topic)
         asked = TopicFilter.parse(unsafe.topic)
@@ -239,7 +248,10 @@ def _unsafe_filter(unsafe_prefixes: Sequence[str]) -> TopicFilter:
 
 
 def _restrict(grant: Grant, request: SubscribeRequest, *, now_us: int) -> SubscribeRequest:
-    """The subscription, restricted to the history that the grant shows. Raises `Forbidden` if it asks for more."""
+    """The subscription as the grant allows it. Raises `Forbidden` if its history, cursor or group is not granted.
+
+    Messages before `since_us` are excluded later, when the start is looked up in the log.
+    """
     name = request.cursor or request.group
     if grant.cursor and name != grant.cursor:
         raise Forbidden(f"this token is limited to the cursor or group {grant.cursor!r}")

@@ -1,4 +1,4 @@
-"""Downloads that untrusted clients can trigger: bounded, rate-limited, and shared by concurrent requests."""
+"""Downloads that untrusted clients can trigger: limited in size, time and rate."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 
@@ -8,19 +8,22 @@ import trio
 from ..errors import Unavailable
 from .rate_limits import Rate, RateLimiter
 
-# AWS SNS, which most often needs a download, waits 15 seconds for the answer to a delivery.
+# AWS SNS, which most often needs a download, waits 15 seconds for the response to a delivery.
 TIMEOUT_S = 10
 # A certificate chain has a few KiB.
 MAX_BYTES = 64 << 10
 FETCHES = Rate(20, 60)
-"""Limit for one client. A hub rarely needs one: senders replace their certificates about once a year."""
+"""Limit on the downloads for one client network. They are rare: senders replace certificates about once a year."""
 
 Fetch = Callable[[str], Awaitable[bytes]]
-"""Download of the content at a URL. Raises `Unavailable`."""
+"""Function that returns the content at a URL. Raises `Unavailable`."""
 
 
 async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES, timeout_s: float = TIMEOUT_S) -> bytes:
-    """Content at a URL. Raises `Unavailable`. Redirects are not followed: they lead away from a pinned host."""
+    """Content at a URL. Redirects are not followed: they lead away from a pinned host.
+
+    Raises `Unavailable` if the request fails, the content is too large, or it is not complete in time.
+    """
     try:
         with trio.fail_after(timeout_s):
             return await trio.to_thread.run_sync(_fetch, url, max_bytes, timeout_s, abandon_on_cancel=True)
@@ -31,7 +34,7 @@ async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES, timeout_s: float 
 
 
 class Fetches:
-    """Downloads of certificates and confirmation URLs for verifying publishes, limited for each client network."""
+    """Downloads of certificates and confirmation URLs, with a rate limit for each client network."""
 
     def __init__(self, fetch: Fetch = fetch_small, rate: Rate = FETCHES) -> None:
         self._fetch = fetch
@@ -39,14 +42,15 @@ class Fetches:
         self._under_way: dict[str, trio.Event] = {}
 
     async def get(self, url: str, client: str, *, now_s: float) -> bytes:
-        """Content at `url`. Raises `Unavailable`, or `TooManyRequests` if `client` has triggered too many downloads."""
+        """Content at `url`. Raises `Unavailable`, or `TooManyRequests` if the network `client` exceeds its rate."""
         self._limiter.use(client, "requests that make this hub fetch something", now_s=now_s)
         return await self._fetch(url)
 
     async def fill(self, cache: MutableMapping[str, bytes], url: str, client: str, *, now_s: float) -> None:
-        """Download the content at `url` into `cache`. Raises like `get`.
+        """Download the content at `url` into `cache`. Raises the same errors as `get`.
 
-        Concurrent calls for the same URL wait for the first one. If it fails, they return without content in the cache.
+        Concurrent calls for the same URL only wait for the first one, which fills its own cache. If it fails or is
+        cancelled, they return without content.
         """
         if url in self._under_way:
             await self._under_way[url].wait()
@@ -60,8 +64,8 @@ class Fetches:
 
 
 def _fetch(url: str, max_bytes: int, timeout_s: float) -> bytes:
-    """Content at a URL, downloaded in a thread: httpx leaks asynchronous generators when it is cancelled midway."""
-    # Compressed content could expand to more than `max_bytes` in one step.
+    """Content at a URL. Blocking, for a thread: async httpx leaks asynchronous generators if it is cancelled midway."""
+    # Neither compressed nor decoded: compressed content could expand to more than `max_bytes` in one step.
     headers = {"Accept-Encoding": "identity"}
     with httpx.Client(headers=headers, timeout=timeout_s) as client, client.stream("GET", url) as response:
         response.raise_for_status()

@@ -1,4 +1,4 @@
-"""Lists of the networks that senders publish, kept in a file of the data directory."""
+"""Lists of the networks that senders publish, kept in a file in the data directory."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +70,7 @@ def write_ranges(path: Path, ranges: Mapping[str, RangeList]) -> None:
 
 
 def networks_of(ranges: Mapping[str, RangeList]) -> dict[str, Sequence[Network]]:
-    """Networks of each list, parsed. Raises `ConfigError`."""
+    """Networks of each list, parsed. Raises `ConfigError` if one is malformed."""
     try:
         return {name: [ip_network(text) for text in one.networks] for name, one in ranges.items()}
     except ValueError as error:
@@ -78,7 +78,7 @@ def networks_of(ranges: Mapping[str, RangeList]) -> dict[str, Sequence[Network]]
 
 
 def select_networks(document: bytes, select: str, url: str) -> tuple[str, ...]:
-    """Networks in a published document, sorted. Raises `Unavailable` if there are none, or one that is too wide."""
+    """Networks in a published document, sorted. Raises `Unavailable` if it has none, or a malformed or too wide one."""
     try:
         found: Any = _compile(select)(json.loads(document))
         networks = sorted(set(map(_network, found)), key=lambda network: (network.version, network))

@@ -46,7 +46,7 @@ _PLAIN = re.compile(r"[0-9a-f]+")
 
 @dataclass(frozen=True, slots=True)
 class NarrowedToken:
-    """A parsed narrowed token, genuine or not; `is_made_with` tells."""
+    """A parsed narrowed token, genuine or not; see `is_made_with`."""
 
     digest: Digest
     path: str
@@ -57,7 +57,7 @@ class NarrowedToken:
     def of(cls, token: str, path: str) -> "NarrowedToken":
         """Narrowed token without caveats, for a plain token and the path that it was made for.
 
-        Raises `ValueError` if `token` is not a plain token.
+        Raises `ValueError` if `token` is not a plain token, or `path` contains a newline.
         """
         for digest, length in DIGESTS.items():
             if len(token) == length and _PLAIN.fullmatch(token) and "\n" not in path:
@@ -66,7 +66,7 @@ class NarrowedToken:
 
     @classmethod
     def parse(cls, text: str) -> "NarrowedToken":
-        """Parse a narrowed token. Raises `ValueError`."""
+        """Parse a narrowed token. Raises `ValueError` if it is malformed or too long. Caveats are not checked."""
         if len(text) > MAX_LENGTH:
             raise ValueError(f"a token has at most {MAX_LENGTH} characters, not {len(text)}")
         data = urlsafe_b64decode(text + "=" * (-len(text) % 4))

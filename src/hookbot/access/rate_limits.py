@@ -17,7 +17,7 @@ _PERIODS = {"s": 1, "m": 60, "h": 3600}
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A number of uses for each period; they may come in one burst."""
+    """Limit of `count` uses per period on average; as many may come in one burst."""
 
     count: int
     period_s: float
@@ -36,7 +36,7 @@ FAILURES = Rate(100, 60)
 
 
 class RateLimiter:
-    """Limits the uses of each key to one rate. Of more than `MAX_KEYS` keys, the least recently used is forgotten."""
+    """Limiter of the uses of each key to one rate. Beyond `MAX_KEYS` keys, the least recently used is forgotten."""
 
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
@@ -44,7 +44,7 @@ class RateLimiter:
         """Time at which the bucket of each key will be empty, in seconds."""
 
     def use(self, key: str, what: str, *, now_s: float) -> None:
-        """Count one use. Raises `TooManyRequests`, and counts nothing, if it exceeds the rate."""
+        """Count one use. If it exceeds the rate, count nothing and raise `TooManyRequests` about too many `what`."""
         period_s = self.rate.period_s
         # Capped at a full bucket: if the clock is set back by hours, clients do not wait for hours.
         level = min(max(self._empty_at.pop(key, now_s) - now_s, 0), period_s)

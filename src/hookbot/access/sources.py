@@ -1,7 +1,7 @@
-"""Sources: senders that sign their requests, each kind beneath a topic of its own.
+"""Sources: senders that sign their requests, each kind with a topic of its own.
 
-A publish beneath a source's topic is stored only if its signature is valid. The message records the result, and keeps
-body and headers unchanged, so that a listener can rely on the hub or verify again.
+A publish to a source's topic is stored only if its signature is valid. The message records the result, and keeps the
+body and all headers but secrets, so that a listener can rely on the hub or verify again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,9 +29,9 @@ class Source:
     provider: Provider
     secrets: Sequence[str] = field(repr=False)
     url: str = ""
-    """Scheme and host of the hub as the sender sees them, for signatures over the URL; empty for the request's own."""
+    """Scheme and host of the hub as the sender sees them, for signatures over the URL; if empty, the request's."""
     single_use: bool = False
-    """True if a signature counts only once although it covers neither an id nor a time."""
+    """True if a signature is accepted only once although it covers neither an id nor a time."""
     allow_from: tuple[Network, ...] = ()
     certificates: Sequence[str] = ()
     """SHA-256 fingerprints (hex) or subjects (RFC 4514) of the client certificates that are accepted; empty for any."""
@@ -58,7 +58,7 @@ class Source:
         return self.provider.handshake(signed, self.secrets, now=now_s)
 
     def verify(self, signed: SignedRequest, *, now_s: float) -> "Verification":
-        """Verify a request, and return what is known of it. Raises `BadSignature` or `CertificateNeeded`."""
+        """Verify a request. Raises `BadSignature`, or `CertificateNeeded` if a certificate has to be fetched first."""
         proof = self.provider.verify(signed, self.secrets, now=now_s)
         stripped = signed.without(self.provider.secret_in)
         verified = Verified(self.provider.name, str(proof.key), proof.signed_at)
@@ -78,7 +78,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The result of verifying a genuine request: its proof, the request without secrets, and the keys of a repeat."""
+    """Result for a genuine request: origin, request without secrets, deduplication keys, and URL to fetch, if any."""
 
     verified: Verified
     stripped: SignedRequest
@@ -87,13 +87,13 @@ class Verification:
 
 
 class Sources:
-    """Sources of a hub, by topic. Of several that match a topic, the longest counts."""
+    """Sources of a hub, by topic; of several for the same topic, the last is used."""
 
     def __init__(self, sources: Iterable[Source] = ()) -> None:
         self._sources = {source.topic: source for source in sources}
 
     def find(self, topic: str) -> Source | None:
-        """Source that a publish to the topic has to come from, or None."""
+        """Source that a publish to the topic has to come from, or None. If several match, the longest topic decides."""
         if not self._sources:
             return None
         matching = (pattern for pattern in patterns_of(topic) if pattern in self._sources)

@@ -1,6 +1,6 @@
 """Plain tokens: the HMAC of a path opens that path.
 
-A token is the lower-case hex HMAC of the decoded path under the hub's key: HMAC-SHA1 as the ancestor makes them
+A token is the lower-case hex HMAC of the decoded path under the hub's key: HMAC-SHA1 as in the ancestor
 (40 digits), or HMAC-SHA256 (64 digits). A token for a path that ends in ``/`` opens everything beneath it; a token
 for a path without the leading ``/pub`` or ``/sub`` opens both. It never expires; one narrowed from it may
 (`hookbot.access.narrowed_tokens`).
@@ -22,7 +22,10 @@ TOKEN_PROTOCOL = "hookbot.token."  # noqa: S105 - a prefix, not a token
 
 
 def find_tokens(request: Request) -> Sequence[str]:
-    """Tokens of a request: Bearer, Basic user name, websocket subprotocol, and ``?token=`` of a GET."""
+    """Tokens of a request: Bearer, Basic user name, websocket subprotocol, and ``?token=`` of a GET.
+
+    Raises `Refused` if the query of such a GET repeats a parameter with another value.
+    """
     scheme, _, credentials = request.header("authorization").partition(" ")
     tokens = []
     if scheme.lower() == "bearer":
@@ -45,7 +48,7 @@ def make_token(key: str, path: str, digest: Digest = "sha1") -> str:
 def find_opening(token: str, key: str, path: str, digests: Collection[Digest]) -> str | None:
     """Path that `token` was made for, among those that open `path`, or None. Comparisons take constant time.
 
-    The length of a token tells its digest; a token of any other length is rejected without an HMAC.
+    The length of a token determines its digest; a token of any other length is rejected without an HMAC.
     """
     given = token.encode("utf-8", "replace")
     for digest in digests:

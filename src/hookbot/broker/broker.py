@@ -23,18 +23,18 @@ from .writer import Done, Writer
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Position after which a subscription starts, and the gap to be sent first, if there is one."""
+    """Position after which a subscription starts, and the gap to be sent first, if any."""
 
     position: int
     gap: Gap | None = None
 
 
 class Subscription:
-    """A cursor over the log: every message that matches a filter, in order, once.
+    """Reader of the log: every message that matches a filter, in order, once.
 
-    A reader that falls behind the window in memory continues from the log until it has caught up. Messages that
-    retention has deleted meanwhile are reported as a `Gap`, before the first message after them.
-    Cancelling `take` loses nothing.
+    One that falls behind the window in memory continues from the log until it has caught up. Messages that retention
+    has deleted meanwhile are reported as a `Gap`, before the first message after them. Only one task at a time may
+    `take`; cancelling it loses nothing.
     """
 
     def __init__(self, broker: "Broker", channel: Channel, start: Start) -> None:
@@ -46,7 +46,7 @@ class Subscription:
         self.position = start.position
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """Next messages, or a gap, as soon as there are any. Raises `Unavailable` if the log cannot be read."""
+        """Next messages, a gap, or both, as soon as there are any. Raises `Unavailable` if the log cannot be read."""
         await trio.lowlevel.checkpoint()
         while True:
             if self._gap:
@@ -87,7 +87,7 @@ class Counts:
     published_bytes: int = 0
     duplicates: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    """Number of refused requests, by status."""
+    """Number of requests refused or failed, by status."""
 
     def count_response(self, status: int) -> None:
         """Count a response if its status is that of a refusal or an error."""
@@ -112,7 +112,10 @@ class Broker:
         return self.channels.head
 
     async def publish(self, draft: Draft) -> Message | Duplicate:
-        """Store a draft durably and return the message. Raises `Refused` or `Unavailable` if nothing is stored."""
+        """Store a draft and return the message, or a `Duplicate` if its key was used before. Not cancellable.
+
+        Raises `KeyReused` if its key was used with another body, and `Unavailable` like `commit`.
+        """
         [outcome] = await self.commit([draft])
         if isinstance(outcome, Refused):
             raise outcome
@@ -121,9 +124,10 @@ class Broker:
     async def commit(
         self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] | None = None
     ) -> Sequence[Outcome]:
-        """Store drafts and cursors in one commit, and return the outcomes; raises `Unavailable` if nothing is stored.
+        """Store drafts and cursors (None: delete) in one commit, and return the outcome of each draft.
 
-        Not cancellable once queued, so that the caller always learns the outcome.
+        Raises `Unavailable` if the queue is full, the log fails or the hub is shutting down; then nothing is stored.
+        Not cancellable, so that the caller always learns the outcome.
         """
         results: list[Sequence[Outcome] | Unavailable] = []
         finished = trio.Event()
@@ -141,14 +145,14 @@ class Broker:
         return result
 
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None] | None = None) -> None:
-        """Queue drafts like `commit`; `done` is called with the outcome. Raises `Unavailable` if the queue is full."""
+        """Queue drafts and cursors like `commit`, without waiting; see `Writer.submit`."""
         self.writer.submit(drafts, done, cursors=cursors or {})
 
     async def start_at(self, since: Since | None, wanted: TopicFilter, *, not_before_us: int = 0) -> Start:
         """Start of a subscription in this log, for the `since` that the client requests; None is the head.
 
-        A client that may not read messages stored before `not_before_us` starts there, without a gap.
-        Raises `Unavailable`.
+        Messages stored before `not_before_us` are excluded: an earlier start is moved there, without a gap.
+        Raises `Unavailable` if the log cannot be read.
         """
         start = await self._start_at(since, wanted)
         if not_before_us:
@@ -158,7 +162,10 @@ class Broker:
         return start
 
     def gap_after(self, wanted: TopicFilter, position: int) -> Gap | None:
-        """Gap to send to a subscription that resumes after `position`, or None if nothing after it was deleted."""
+        """Gap to send to a subscription that resumes after `position`, or None if it has missed nothing.
+
+        Conservative, like `Log.lost_up_to`: the deleted messages may all have been of other topics.
+        """
         lost = self.log.lost_up_to(wanted)
         if position >= lost:
             return None
@@ -177,14 +184,15 @@ class Broker:
                 channel.wakers.discard(subscription.wake)
 
     async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry], int]:
-        """Next page of the log after `after`, and the position up to which it reaches. Raises `Unavailable`.
+        """Next page of the log after `after`, possibly empty, and the position up to which it reaches.
 
-        A page that several subscriptions ask for, at once or shortly after each other, is read and encoded once.
+        A page that several subscriptions read, at once or shortly after each other, is loaded and encoded once.
+        Raises `Unavailable` if the log cannot be read.
         """
         return await self._pages.read(wanted, after=after)
 
     async def read_on(self, wanted: TopicFilter, position: int) -> tuple[Sequence[Entry | Gap], int]:
-        """Next page as `read` returns it, after the gap that precedes it, if there is one."""
+        """Next page like that of `read`, after a gap if retention has deleted messages that precede it."""
         entries, end = await self.read(wanted, after=position)
         # After the read: retention may have deleted the beginning of the page meanwhile.
         gap, lost = self.gap_after(wanted, position), self.log.lost_up_to(wanted)
@@ -227,7 +235,10 @@ async def open_broker(
     clock_us: Callable[[], int] = wall_clock_us,
     limits: BrokerLimits | None = None,
 ) -> AsyncIterator[Broker]:
-    """Broker over `log` until the block ends. Drafts still queued then are stored; later publishes are refused."""
+    """Broker over `log` until the block ends. Drafts still queued then are stored; later publishes are refused.
+
+    If the block ends by an exception or a cancellation, queued drafts are refused with `Unavailable`.
+    """
     broker = Broker(log, retention or Retention(), clock_us, limits or BrokerLimits())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(broker.writer.run)

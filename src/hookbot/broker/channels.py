@@ -46,7 +46,7 @@ class Entry:
         return self.frame(key, encode) if frame is None and self.is_ready(key) else frame
 
     async def prepare(self, key: Hashable, encode: Encode) -> None:
-        """Encode a large message in a thread, so that it does not hold up the event loop."""
+        """Encode a large message in a thread, so that it does not hold up the event loop; do nothing for any other."""
         if self.is_ready(key):
             return
         # Created on demand: most messages are small and need no locks.
@@ -118,7 +118,7 @@ class Channels:
             self.release(channel)
 
     def hold(self, wanted: TopicFilter) -> Channel:
-        """Channel of a filter, for callers that cannot use a block: to be paired with `release`."""
+        """Channel of a filter, for callers that cannot use a block. Call `release` once for each call."""
         channel = self._channels.get(wanted)
         if channel is None:
             channel = self._channels[wanted] = Channel(wanted, self.head)

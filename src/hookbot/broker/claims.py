@@ -32,7 +32,7 @@ class ConsumerId:
 
     @classmethod
     def of(cls, request: SubscribeRequest) -> "ConsumerId":
-        """Identity of the cursor or the group that a subscription asks for."""
+        """Identity of the cursor or the group that a subscription requests."""
         path = path_of(request.wanted)
         return cls("group", path, request.group) if request.group else cls("cursor", path, request.cursor)
 
@@ -58,7 +58,7 @@ class Claim:
     def __init__(self, id: ConsumerId) -> None:
         self.id = id
         self.ended: Ended | None = None
-        """Reason of the revocation, once it is revoked."""
+        """Reason of the revocation, or None before."""
         self.skip_unwanted: Callable[[], object] = lambda: None
         """Moves the position past messages of other topics; set by the holder of the claim."""
         self._working: set[trio.CancelScope] = set()
@@ -75,7 +75,7 @@ class Claim:
             raise self.ended
 
     async def work(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Run `work` and return its result; raises the reason if the claim is or gets revoked."""
+        """Run `work` and return its result; a revocation, before or meanwhile, cancels it and raises the reason."""
         await trio.lowlevel.checkpoint()
         self.raise_if_ended()
         with trio.CancelScope() as scope:
@@ -101,7 +101,7 @@ class Claims:
         return self._claims.get(id)
 
     def acquire(self, id: ConsumerId) -> Claim:
-        """Claim a cursor or a group that is not in use."""
+        """Claim a cursor or a group; the caller has checked, without a checkpoint since, that it is not in use."""
         claim = self._claims[id] = Claim(id)
         return claim
 
@@ -112,13 +112,13 @@ class Claims:
             await self._released.wait()
 
     def revoke(self, id: ConsumerId, reason: Ended) -> None:
-        """End the claim of a cursor or a group, if there is one; its holder gets the reason."""
+        """End the claim of a cursor or a group, if it is in use; its holder gets the reason."""
         if claim := self._claims.get(id):
             self.release(claim)
             claim.end(reason)
 
     def release(self, claim: Claim) -> bool:
-        """Give up a claim, and return False if it had been revoked before."""
+        """Give up a claim; False if it was released or revoked before."""
         if self._claims.get(claim.id) is not claim:
             return False
         del self._claims[claim.id]

@@ -28,7 +28,10 @@ class Consumer(MessageSource, Protocol):
     """Name and position, for the first object of the connection."""
 
     def ack(self, received: object) -> None:
-        """Acknowledge as a JSON value from the client says. Raises `Refused`, and then nothing is acknowledged."""
+        """Acknowledge the messages that a JSON value of the client names.
+
+        Raises `Refused` if it is not an acknowledgement or names a message not sent yet; then nothing is acknowledged.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,15 @@ class ConsumerInfo:
     """Distance from the head of the log, in positions of any topic."""
     connected: bool
     used_us: int
-    """Time of the last connection; during one it is updated once a day."""
+    """Time of the last use, in microseconds since 1970; during a connection it is up to a day old."""
 
 
 @asynccontextmanager
 async def open_consumers(broker: Broker, *, clock_us: Callable[[], int] = wall_clock_us) -> AsyncIterator["Consumers"]:
-    """Consumers of a hub until the block ends, when all acknowledged positions are saved. Raises `Unavailable`."""
+    """Consumers of a hub until the block ends. Then all acknowledged positions are saved; a failure is only logged.
+
+    Raises `Unavailable` if the saved positions cannot be read.
+    """
     positions = Positions(broker, clock_us)
     await positions.load()
     async with trio.open_nursery() as nursery:
@@ -58,7 +64,7 @@ async def open_consumers(broker: Broker, *, clock_us: Callable[[], int] = wall_c
         try:
             yield Consumers(positions, groups)
         finally:
-            # Cancelled first: the last save must not overlap with another one.
+            # Cancelled first: only a save that has begun can overlap with the last one, and commits keep their order.
             nursery.cancel_scope.cancel()
             await positions.close()
 
@@ -78,7 +84,8 @@ class Consumers:
     def open(self, request: SubscribeRequest) -> AbstractAsyncContextManager[Consumer]:
         """Consumer for a connection until the block ends. Entering waits for a cursor that is in use, without limit.
 
-        Raises `Refused`, `Unavailable`, or `Ended` if it is revoked meanwhile.
+        Entering raises `Refused` as `check_request` does, `Unavailable` if the log fails, and `Ended` if the cursor or
+        group is revoked meanwhile.
         """
         return self._groups.open(request) if request.group else open_cursor(self._positions, request)
 
@@ -91,7 +98,8 @@ class Consumers:
     async def move(self, kind: ConsumerKind, path: str, name: str, since: Since | None) -> ConsumerInfo:
         """Move a cursor or a group to `since` (None: the head); its connections are closed and resume there.
 
-        Raises `NotFound`, `Refused` and `Unavailable`.
+        Raises `NotFound` if it does not exist, `Refused` if `path` is not that of a subscription, and `Unavailable` if
+        the log fails; if only the save failed, it is moved all the same, and saved later.
         """
         id = self._find(kind, path, name)
         start = await self._positions.broker.start_at(since, id.wanted)
@@ -101,7 +109,8 @@ class Consumers:
     async def delete(self, kind: ConsumerKind, path: str, name: str) -> None:
         """Delete a cursor or a group, and close its connections for good.
 
-        Raises `NotFound`, `Refused` and `Unavailable`.
+        Raises `NotFound` if it does not exist, `Refused` if `path` is not that of a subscription, and `Unavailable` if
+        the log fails; then it is deleted in memory, and in the log later.
         """
         await self._positions.delete(self._find(kind, path, name), Ended(GONE, f"the {kind} {name} was deleted"))
 

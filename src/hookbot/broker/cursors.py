@@ -23,10 +23,10 @@ from .positions import ConsumerState, Positions
 
 @asynccontextmanager
 async def open_cursor(positions: Positions, request: SubscribeRequest) -> AsyncIterator["CursorConsumer"]:
-    """Claim a cursor until the block ends, after waiting until it is free. Its position is saved on entry.
+    """Claim a cursor until the block ends, after waiting until it is free, or at once by a takeover.
 
-    Raises `Refused` if its path has too many cursors, `Unavailable` if the log fails, and `Ended` if the claim is
-    revoked on entry.
+    The position of a new cursor is saved on entry. Entering raises `Refused` if the path has too many cursors and
+    groups, `Unavailable` if the log fails, and `Ended` if the claim is revoked meanwhile.
     """
     id = ConsumerId.of(request)
     if request.takeover:
@@ -40,7 +40,7 @@ async def open_cursor(positions: Positions, request: SubscribeRequest) -> AsyncI
             cursor = CursorConsumer(positions, state, claim, subscription, start.gap, request)
             claim.skip_unwanted = cursor.skip_unwanted
             yield cursor
-            # Once more before the claim is released: nothing moves the position past other topics after that.
+            # Once more before the claim is released: after that, only a sweep moves the position past other topics.
             cursor.skip_unwanted()
     finally:
         positions.release(claim)
@@ -79,8 +79,8 @@ class CursorConsumer:
     async def take(self) -> Sequence[Entry | Gap]:
         """Next messages, as soon as there are any and fewer than `max_unacked` are unacknowledged.
 
-        Empty at the end of a subscription that does not follow, once everything is acknowledged.
-        Cancelling loses nothing. Raises `Ended` and `Unavailable`.
+        Empty at the end of a subscription that does not follow, once everything is acknowledged. Cancelling loses
+        nothing. Raises `Ended` if the claim is revoked, and `Unavailable` if the log cannot be read.
         """
         return await self._claim.work(self._take)
 
@@ -93,9 +93,10 @@ class CursorConsumer:
         return self._sent
 
     def ack(self, received: object) -> None:
-        """Acknowledge all messages up to the id in a JSON value; raises `Refused`, and then nothing changes.
+        """Acknowledge all messages up to the id in a JSON value. The position is saved soon.
 
-        The position is saved soon. An acknowledgement from a connection that has lost the cursor is ignored.
+        Raises `Refused` if it is not an acknowledgement or its message was not sent yet, and then nothing changes. An
+        acknowledgement from a connection that has lost the cursor is ignored.
         """
         match received:
             case {"type": "ack", "id": id}:
@@ -149,7 +150,7 @@ class CursorConsumer:
 
 
 async def take_page(subscription: Subscription, limits: BrokerLimits) -> Sequence[Entry | Gap]:
-    """Next messages, at most a page of them: the rest stays in the window or in the log, not in the consumer."""
+    """Next messages: at most a page and one more item. The rest stays in the window or in the log."""
     taken = await subscription.take()
     size = 0
     for n, item in enumerate(taken):

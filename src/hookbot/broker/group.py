@@ -1,4 +1,4 @@
-"""One group and its members: each message is leased to a member until it is acknowledged."""
+"""One group and its members: each message is leased to one member after another until it is acknowledged."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -44,13 +44,16 @@ class Group:
         self._entries: dict[int, Entry] = {}
         """Entries of the last page read that have not been sent."""
         self._gap = gap
-        """Gap sent to each member that joins, until one of them acknowledges a message."""
+        """Gap sent to each member that joins, until any member acknowledges a message."""
         self._demand = trio.Event()
         self._reading = trio.CancelScope()
         claim.skip_unwanted = self.skip_unwanted
 
     async def read_on_demand(self) -> None:
-        """Read messages from the log as the members ask for them, until the group is stopped or revoked."""
+        """Read messages from the log on the demand of members, until the group is stopped or revoked.
+
+        If the log cannot be read, the group is revoked.
+        """
         try:
             with self._reading:
                 await self.claim.work(self._read_on_demand)
@@ -87,9 +90,10 @@ class Group:
         self._grant()
 
     async def fetch(self, holder: LeaseHolder) -> Sequence[Entry | Gap]:
-        """Messages leased to a member; empty if its leases have ended meanwhile.
+        """Messages given to a member and not sent yet, and a gap for each that retention has deleted.
 
-        Raises `Unavailable`; cancelling loses nothing.
+        Empty if its leases have ended meanwhile. Raises `Unavailable` if the log cannot be read; cancelling loses
+        nothing.
         """
         positions = tuple(holder.given)
         entries = await self._load(positions)
@@ -101,7 +105,10 @@ class Group:
         return fetched
 
     def ack(self, ids: Sequence[object]) -> None:
-        """Acknowledge messages; raises `Refused`, and then none is acknowledged."""
+        """Acknowledge messages. Raises `Refused` if one was not sent or has an invalid id; then none is acknowledged.
+
+        Ignored after the group has been revoked.
+        """
         positions = [read_position(id, self._broker.log.epoch) for id in ids]
         for id, position in zip(ids, positions, strict=True):
             if not self.leases.was_sent(position):
@@ -114,7 +121,7 @@ class Group:
             self._grant()
 
     def expire(self) -> None:
-        """End overdue leases, and lease their messages to other members."""
+        """End overdue leases, and lease their messages again, to other members if any are waiting."""
         if self.leases.expire(trio.current_time()):
             self._grant()
 
@@ -181,9 +188,9 @@ class Member:
         self._news = trio.Event()
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """Next messages leased to this member, as soon as there are any; cancelling loses nothing.
+        """Next messages leased to this member, or a gap, as soon as there are any; cancelling loses nothing.
 
-        Raises `Ended` and `Unavailable`.
+        Raises `Ended` if the group is revoked, and `Unavailable` if the log cannot be read.
         """
         return await self._group.claim.work(self._take)
 
@@ -192,9 +199,10 @@ class Member:
         return self._group.skip_unwanted()
 
     def ack(self, received: object) -> None:
-        """Acknowledge the messages that a JSON value names; raises `Refused`, and then nothing changes.
+        """Acknowledge the messages that a JSON value names.
 
-        A message whose lease has ended is acknowledged all the same, even if another member has it now.
+        Raises `Refused` if it is not an acknowledgement or one of them was not sent yet, and then nothing changes. A
+        message whose lease has ended is acknowledged all the same, even if another member has it now.
         """
         match received:
             case {"type": "ack", "ids": [*ids]}:
@@ -203,7 +211,7 @@ class Member:
                 raise Refused('not an acknowledgement for a group; send {"type": "ack", "ids": ["...", "..."]}')
 
     def tell(self, gap: Gap) -> None:
-        """Send a gap before the next message; it is merged with one that has not been sent yet."""
+        """Send a gap before the next message, merged with the previous gap if that has not been sent yet."""
         self._gap = Gap(gap.reason, self._gap.after, gap.before) if self._gap else gap
         self._wake()
 
@@ -224,7 +232,7 @@ class Member:
         try:
             await self._news.wait()
         finally:
-            # A member that does not wait is granted no messages: their leases would run while nobody takes them.
+            # A member that does not wait is granted no messages: their leases would run although it takes none.
             self._group.leases.ask(self.holder, 0)
 
     def _wake(self) -> None:

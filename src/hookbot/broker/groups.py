@@ -1,7 +1,7 @@
 """Groups: several connections share one position, and each message is leased to one of them.
 
 The state of each message from the oldest unacknowledged one to the newest one read is in memory (`leases.py`); the log
-stores the position of the former. After a crash, messages that were acknowledged beyond it are sent again.
+stores the position before the former. After a restart, messages that were acknowledged beyond it are sent again.
 """
 
 from collections.abc import AsyncIterator
@@ -17,14 +17,15 @@ from .group import Group, Member
 from .leases import Leases
 from .positions import ConsumerState, Positions
 
-# Unacknowledged messages remembered for a group without members; those after them are read again when one joins.
+# Unacknowledged messages remembered for a group without members. Those after them are read again when one joins, even
+# if they were acknowledged.
 MAX_REMEMBERED = 1000
 # `ack_timeout` is in whole seconds: a lease ends at most one second late.
 TICK_S = 1.0
 
 
 class Groups:
-    """All groups that have members. `run` ends overdue leases."""
+    """All groups that have members, and the unacknowledged messages of those without. `run` ends overdue leases."""
 
     def __init__(self, positions: Positions, nursery: trio.Nursery) -> None:
         self._positions = positions
@@ -42,10 +43,10 @@ class Groups:
 
     @asynccontextmanager
     async def open(self, request: SubscribeRequest) -> AsyncIterator[Member]:
-        """Membership of a group until the block ends. The group's position is saved on entry.
+        """Membership of a group until the block ends. The position of a new group is saved on entry.
 
-        Raises `Refused` if the path has too many groups or the members use another order, `Unavailable` if the
-        log fails, `Ended` if the group is revoked on entry.
+        Entering raises `Refused` if the path has too many cursors and groups or the members use another order,
+        `Unavailable` if the log fails, and `Ended` if the group is moved or deleted meanwhile.
         """
         # Locked: two first members at the same moment would each start the group.
         async with self._opening:
@@ -83,7 +84,7 @@ class Groups:
             self._positions.release(claim)
             raise
         leases = self._remembered(state, request) or Leases(start.position)
-        # With remembered messages from before the start, no common gap: each one deleted meanwhile becomes its own gap.
+        # With remembered messages from before the start, no common gap: each one that was deleted has a gap of its own.
         gap = start.gap if leases.floor >= start.position else None
         group = self._groups[id] = Group(self._positions, state, claim, leases, gap, request)
         self._nursery.start_soon(group.read_on_demand)

@@ -1,4 +1,4 @@
-"""Stored messages: sources that end at the head that the log has when they are made."""
+"""Stored messages: sources that cover the log up to its head at their creation."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,13 +13,13 @@ class MessageSource(Protocol):
     """Messages for one connection, in the order of delivery: a `Subscription`, a `Consumer`, or stored messages."""
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """Next messages, as soon as there are any; empty at the end. Cancelling loses nothing.
+        """Next messages and gaps, as soon as there are any; empty at the end. Cancelling loses nothing.
 
-        Raises `Ended` and `Unavailable`.
+        Raises `Ended` if the hub ends the subscription, and `Unavailable` if the log cannot be read.
         """
 
     def skip_unwanted(self) -> int:
-        """Move past messages of other topics, and return the position up to which everything has been taken."""
+        """Move past messages of other topics, and return a position after which a client can resume without loss."""
 
 
 class StoredMessages:
@@ -33,7 +33,7 @@ class StoredMessages:
         self._head = broker.head
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """Next page, after a gap if retention has deleted messages meanwhile."""
+        """Next page, after a gap if retention has deleted messages; empty at the end. Raises `Unavailable`."""
         if self._gap:
             gap, self._gap = self._gap, None
             return [gap]
@@ -61,7 +61,11 @@ class NewestMessages:
         self._before = broker.head + 1
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """Next page, newest first, of at most the requested messages. Not cached: cached pages are oldest first."""
+        """Next page, newest first, no longer than the request's limit; empty at the end. Raises `Unavailable`.
+
+        Only the gap of the start is reported, not what retention deletes meanwhile. Not cached: cached pages are oldest
+        first.
+        """
         if self._gap:
             gap, self._gap = self._gap, None
             return [gap]

@@ -2,7 +2,7 @@
 
 Every unacknowledged message is in a lane, and a lane has at most one holder. By default each message has a lane of its
 own; in a group ordered by topic, all messages of a topic share one. The messages of a lane are leased in order, and
-only to its holder until that member has acknowledged all that it holds of the lane.
+only to its holder for as long as that member has a lease in the lane.
 """
 
 from collections import OrderedDict
@@ -25,7 +25,7 @@ class LeaseHolder:
     given: dict[int, None] = field(default_factory=dict)
     """Positions of messages that it was given and has not sent yet."""
     asked: int = 0
-    """Number of messages that it waits for."""
+    """Number of messages that it waits for, including those in `given`."""
     leased: "OrderedDict[int, _Item]" = field(default_factory=OrderedDict)
     """All messages leased to it, in the order of their deadlines."""
     reserved: "dict[_Lane, None]" = field(default_factory=dict)
@@ -33,7 +33,7 @@ class LeaseHolder:
 
     @property
     def wants(self) -> int:
-        """Number of messages that it can be given now."""
+        """Number of messages that it can be given now; 0 or less if none."""
         return min(self.asked - len(self.given), self.room - len(self.leased))
 
 
@@ -43,7 +43,7 @@ class _Lane:
     holder: LeaseHolder | None = None
     leased: "dict[int, _Item]" = field(default_factory=dict)
     waiting: list[int] = field(default_factory=list)
-    """Heap of positions. May begin with messages that were acknowledged after their lease had ended."""
+    """Heap of positions. Messages acknowledged after their lease had ended stay in it until they are the first."""
     listed: int = 0
     """Position that represents it in the heap of free lanes; 0 if it is not in the heap."""
 
@@ -56,7 +56,7 @@ class _Item:
     deadline: float = 0
     sent: bool = False
     failed: LeaseHolder | None = None
-    """Last holder whose lease of it has expired; it is leased to another member first, if there is one."""
+    """Last holder whose lease of it has expired; it is leased to another one if any is in line."""
 
 
 class Leases:
@@ -64,7 +64,7 @@ class Leases:
 
     def __init__(self, after: int) -> None:
         self.reached = after
-        """Position of the newest message read for the group."""
+        """Position up to which the log has been read for the group."""
         self._items: OrderedDict[int, _Item] = OrderedDict()
         self._lanes: dict[Hashable, _Lane] = {}
         self._free: list[int] = []
@@ -84,7 +84,7 @@ class Leases:
 
     @property
     def has_demand(self) -> bool:
-        """True if a holder waits for more messages than there are."""
+        """True if a holder in line can be given more messages."""
         return bool(self._asking)
 
     @property
@@ -93,7 +93,7 @@ class Leases:
         return len(self._items) - sum(len(holder.leased) for holder in self._holders)
 
     def add(self, position: int, lane: Hashable) -> None:
-        """Add a message, newer than all others, to a lane."""
+        """Add a message, newer than all others, to the lane with this key."""
         its_lane = self._lanes.get(lane)
         if its_lane is None:
             its_lane = self._lanes[lane] = _Lane(lane)
@@ -107,7 +107,7 @@ class Leases:
         self._holders[holder] = None
 
     def leave(self, holder: LeaseHolder) -> None:
-        """Remove a holder; its messages are free for others."""
+        """Remove a holder; its messages can be leased to others."""
         self.ask(holder, 0)
         for item in tuple(holder.leased.values()):
             self._give_back(item)
@@ -120,7 +120,8 @@ class Leases:
 
     def grant(self, now: float) -> None:
         """Lease free messages to the holders in line: in the order of the log, to each holder in turn."""
-        # Reserved lanes first: nobody else may have their messages, and they count towards what their holders ask for.
+        # Reserved lanes first: no other holder may have their messages, and they count towards the number that their
+        # holders wait for.
         for holder in [holder for holder in self._asking if holder.reserved]:
             self._grant_reserved(holder, now)
         while self._asking and (item := self._first_free()):
@@ -132,7 +133,7 @@ class Leases:
     def send(self, holder: LeaseHolder, position: int, now: float) -> bool | None:
         """Start the timeout of a message that its holder sends to its client now.
 
-        True if it was sent to a client before, False if not; None if the holder no longer has the lease.
+        Returns True if it was sent to a client before, False if not, None if the holder no longer has the lease.
         """
         holder.given.pop(position, None)
         item = self._items.get(position)
@@ -144,19 +145,19 @@ class Leases:
         return before
 
     def was_sent(self, position: int) -> bool:
-        """True if a message was sent to a client, or is acknowledged."""
+        """True if a message was sent to a client or is acknowledged; also for other topics up to `reached`."""
         item = self._items.get(position)
         return item.sent if item else position <= self.reached
 
     def ack(self, position: int) -> None:
-        """Acknowledge a message, even of another holder; a second time changes nothing."""
+        """Acknowledge a message, whoever holds it; a second time changes nothing."""
         item = self._items.pop(position, None)
         if item:
             self._take_back(item)
             self._sort(item.lane)
 
     def expire(self, now: float) -> bool:
-        """End overdue leases, with the others of their lanes, so that the order is kept. True if there were any."""
+        """End overdue leases, and the others of their lanes, so that the order is kept. True if there were any."""
         ended = False
         for holder in self._holders:
             while holder.leased and (item := next(iter(holder.leased.values()))).deadline <= now:
@@ -167,7 +168,7 @@ class Leases:
         return ended
 
     def remembered(self, limit: int) -> "Leases":
-        """Copy without holders, of the oldest `limit` messages."""
+        """Copy of the oldest `limit` messages, without holders; `reached` is the last of them if there are more."""
         leases = Leases(self.floor)
         for item in islice(self._items.values(), limit):
             leases.add(item.position, item.lane.key)
@@ -225,7 +226,7 @@ class Leases:
             del self._lanes[lane.key]
 
     def _first_free(self) -> _Item | None:
-        """Oldest message that any holder may be given; its lane is taken out of the heap."""
+        """Oldest message that any holder may be given, or None; its lane is taken out of the heap."""
         while self._free:
             position = heappop(self._free)
             item = self._items.get(position)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerLimits:
-    """Limits of a broker. Each bounds memory or the time that others wait, and loses no message when it is reached."""
+    """Limits of a broker. Each bounds memory or the time that others wait; no stored message is lost by any of them."""
 
     queue_bytes: int = 64 << 20
-    """Size of the drafts that wait to be stored; further publishes are refused until there is room."""
+    """Size of the queued drafts, or of one submission if that is larger; further publishes are refused."""
     # A commit of this size takes a fraction of a second, and the first publish in it is answered with the last.
     batch_bytes: int = 8 << 20
     """Size of the drafts in one commit, or of one submission if that is larger."""
@@ -29,4 +29,4 @@ class BrokerLimits:
     """Size of the cached pages, or of one page if that is larger."""
 
     group_backlog: int = 10_000
-    """Messages of a group that wait for a member, for example behind others of their topic; then it reads no more."""
+    """A group stops reading while this many of its messages wait for a member, such as behind others of their topic."""

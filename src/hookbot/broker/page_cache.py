@@ -38,7 +38,7 @@ class PageCache:
 
     async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry], int]:
         """Next messages after a position, and the position up to which they reach. Raises `Unavailable`."""
-        # Subscriptions before the oldest message kept all continue with that one, so they share a page.
+        # Subscriptions before the oldest message kept all continue at that message, so they share a page.
         after = max(after, self._log.lost_up_to(wanted))
         while True:
             page = self._find(wanted, after)

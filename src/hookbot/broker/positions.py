@@ -1,8 +1,8 @@
 """Positions: the acknowledged position of each cursor and each group, saved in the log.
 
-The table in memory is authoritative, and the log follows it: acknowledgements are saved within `SAVE_INTERVAL_S`, in
-one commit for all, other moves with the next sweep. A saved position may be behind the one in memory and is never ahead
-of it: after a crash messages may be sent again, and none is lost.
+The table in memory is authoritative, and the log follows it: acknowledgements are saved within `SAVE_INTERVAL_S`, many
+in one commit, other moves with the next sweep. A saved position may be behind the one in memory, and is ahead of it
+only after a move back by hand that could not be saved: after a crash messages may be sent again, and none is lost.
 """
 
 import logging
@@ -17,9 +17,10 @@ from ..protocol.since import AfterId, Since
 from .broker import Broker, Start
 from .claims import Claim, Claims, ConsumerId
 
-# Each costs memory and a row in the log for 30 days after its last use: clients may not create them without limit.
+# Each costs memory and two rows in the log until 30 days after its last use: clients may not create any number.
 MAX_PER_PATH = 100
-# A crash sends again what was acknowledged in this time; shorter would cost a commit for nearly every acknowledgement.
+# After a crash, messages acknowledged in this time are sent again; shorter would cost a commit for nearly every
+# acknowledgement.
 SAVE_INTERVAL_S = 0.1
 RETRY_INTERVAL_S = 1.0
 # Far shorter than retention usually keeps messages, so that an idle position is moved before it would have a gap.
@@ -28,10 +29,10 @@ SWEEP_INTERVAL_S = 60.0
 SAVES_PER_COMMIT = 500
 DAY_US = 86_400_000_000
 UNUSED_US = 30 * DAY_US
-"""Time without a connection after which a cursor or group is deleted."""
+"""Time without a connection after which the next sweep deletes a cursor or group."""
 
 USED = "used "
-"""Prefix of the saved cursor that stores the last use of a consumer, in seconds since 1970."""
+"""Prefix of the name of the saved cursor that stores the last use of a consumer, in seconds since 1970."""
 
 logger = logging.getLogger(__package__)
 
@@ -63,7 +64,7 @@ class Positions:
         self._news = trio.Event()
 
     async def load(self) -> None:
-        """Read the saved positions from the log; raises `Unavailable`."""
+        """Read the saved positions from the log; raises `Unavailable` if it fails."""
         log = self.broker.log
         used = {cursor.name.removeprefix(USED): cursor.position for cursor in await log.cursors(USED)}
         for cursor in [*await log.cursors("cursor "), *await log.cursors("group ")]:
@@ -87,7 +88,7 @@ class Positions:
     async def restore(self, id: ConsumerId, since: Since | None) -> tuple[ConsumerState, Start]:
         """State of a cursor or a group, and its start; a new one starts at `since`, and is saved before this returns.
 
-        Raises `Refused` if its path has too many, and `Unavailable` if the log fails.
+        Raises `Refused` if its path has too many cursors and groups, and `Unavailable` if the log fails.
         """
         start = None
         if id not in self._states:
@@ -101,33 +102,39 @@ class Positions:
         return state, start or await self.broker.start_at(AfterId(self.broker.log.epoch, state.position), id.wanted)
 
     def advance(self, state: ConsumerState, position: int, *, soon: bool = False) -> None:
-        """Move a position forward, to be saved with the next sweep, or within `SAVE_INTERVAL_S` if `soon`."""
+        """Move a position forward, never back; saved with the next sweep, or within `SAVE_INTERVAL_S` if `soon`."""
         if position > state.position:
             state.position = position
             if soon:
                 self._mark(state.id)
 
     def release(self, claim: Claim) -> None:
-        """Give up a claim; does nothing if it has been revoked."""
+        """Give up a claim and record the time of use; does nothing if it has been revoked."""
         if self.claims.release(claim) and (state := self._states.get(claim.id)):
             state.used_us, state.waiting = self._clock_us(), False
             self._mark(claim.id)
 
     async def move(self, id: ConsumerId, position: int, reason: Ended) -> ConsumerState:
-        """Set a position by hand, in either direction, and revoke the claim for `reason`. Raises `Unavailable`."""
+        """Set a position by hand, in either direction, and revoke the claim for `reason`.
+
+        Raises `Unavailable` if it cannot be saved now: it is set all the same, and saved later.
+        """
         self.claims.revoke(id, reason)
         state = self._states[id] = self._new(id, position)
         await self._save([id])
         return state
 
     async def delete(self, id: ConsumerId, reason: Ended) -> None:
-        """Delete a cursor or a group, and revoke its claim for `reason`. Raises `Unavailable`."""
+        """Delete a cursor or a group, and revoke its claim for `reason`.
+
+        Raises `Unavailable` if the log fails now: it is deleted all the same, and in the log later.
+        """
         self.claims.revoke(id, reason)
         self._states.pop(id, None)
         await self._save([id])
 
     async def run(self) -> None:
-        """Save positions as they change, until cancelled; then `close` must be called."""
+        """Save acknowledged positions and sweep, until cancelled; then `close` must be called."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_sweeping)
             while True:
@@ -136,12 +143,12 @@ class Positions:
                 await trio.sleep(SAVE_INTERVAL_S if await self._save_marked() else RETRY_INTERVAL_S)
 
     async def close(self) -> None:
-        """Save all positions that are not saved yet; not cancellable."""
+        """Save all positions that are not saved yet; not cancellable. A failure is only logged."""
         self._mark_unsaved()
         await self._save_marked()
 
     async def sweep(self) -> None:
-        """Update every state: idle ones follow the head, and those unused for 30 days are deleted."""
+        """Move all positions past messages of other topics, and delete cursors and groups unused for 30 days."""
         for state in tuple(self._states.values()):
             # Deleted or moved while the log was being read for another state.
             if self._states.get(state.id) is not state:
@@ -214,7 +221,7 @@ class Positions:
         return True
 
     async def _save(self, ids: Sequence[ConsumerId]) -> None:
-        """Save states, or delete those that are gone; raises `Unavailable`, and then they stay marked."""
+        """Save states, or delete those that no longer exist; raises `Unavailable`, and then they stay marked."""
         # Unmarked before the commit: a position that moves while it is written is marked again, and saved next.
         self._marked.difference_update(ids)
         states = [self._states.get(id) for id in ids]
@@ -232,7 +239,7 @@ class Positions:
 
 
 def _before_gap(start: Start) -> int:
-    """Position of a new state: before the gap, which the next connection is sent again if this one breaks first."""
+    """Position of a new state: before a gap by retention, which is sent again if this connection breaks first."""
     if start.gap is None or start.gap.reason != "retention":
         return start.position
     return parse_id(start.gap.after)[1] if start.gap.after else 0

@@ -1,6 +1,6 @@
-"""The writer: the only task that writes the log.
+"""The writer: the only task that appends to the log and deletes from it.
 
-Drafts are queued, and all that wait share one commit. Retention runs in the same task, in small steps between commits.
+Drafts are queued, and those that wait share a commit. Retention runs in the same task, in small steps between commits.
 """
 
 import logging
@@ -59,9 +59,11 @@ class Writer:
         self._trimming = _Work("deleting messages by retention")
 
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None]) -> None:
-        """Queue drafts for the next commit; `done` is called once, with the outcomes or with `Unavailable`.
+        """Queue drafts and cursors (None: delete), to be stored together in one commit.
 
-        Raises `Unavailable` at once if the queue is full or the hub is shutting down.
+        `done` is called once, in the writer's task, with the outcomes of the drafts or with `Unavailable`. It must not
+        raise, which would end the writer. Raises `Unavailable` at once if the queue is full or the hub is shutting
+        down.
         """
         size = sum([draft.size for draft in drafts])
         if self._closing:
@@ -79,7 +81,11 @@ class Writer:
         self._news.set()
 
     async def run(self) -> None:
-        """Write batches until the writer is closed and its queue is empty."""
+        """Write batches and apply retention until the writer is closed and its queue is empty.
+
+        If it is cancelled or crashes, all drafts without an outcome get `Unavailable`. After a crash, those of the
+        batch under way may be stored all the same.
+        """
         next_trim = trio.current_time()
         try:
             while self._queue or not self._closing:

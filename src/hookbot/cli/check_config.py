@@ -18,7 +18,7 @@ from .parameters import EXISTING_FILE
 from .serve import make_config, serve
 
 _ANY_SECRET = StoredSecret("0" * 64)
-"""Stand-in for the key and GitHub's secret: a check neither looks for them nor creates them."""
+"""Placeholder for the key and GitHub's secret, which a check neither reads nor creates."""
 
 
 @click.command("check-config")
@@ -72,7 +72,7 @@ def _problems_of(config: Config) -> Iterator[str]:
 def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[str]:
     try:
         make(spec.kind, spec.options, resolve_secret)
-    # A plugin's constructor may raise anything.
+    # The module or the constructor of a router may raise anything.
     except Exception as error:  # noqa: BLE001
         reason = str(error) if isinstance(error, ConfigError) else f"the router cannot be created: {error!r}"
         yield str(config.file.error(f"[routers.{spec.name}]: {reason}", header=f"routers.{spec.name}"))

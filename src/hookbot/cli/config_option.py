@@ -17,9 +17,9 @@ ARGUMENTS = "hookbot.arguments"
 
 
 class ConfiguredCommand(click.Command):
-    """Command whose options can also be given in a file and in the environment, which overrides the file.
+    """Command whose options can also be given in the environment and in a file; the environment overrides the file.
 
-    The variable of ``--keep-bytes`` is ``HOOKBOT_KEEP_BYTES``, and so on.
+    The variable for ``--keep-bytes`` is ``HOOKBOT_KEEP_BYTES``, and so on.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -45,7 +45,7 @@ class ConfiguredCommand(click.Command):
         return super().parse_args(ctx, args)
 
     def read_options(self, file: ConfigFile) -> Iterator[tuple[str, Any] | ConfigError]:
-        """Options of a file as pairs of parameter and value, with a `ConfigError` in place of each mistaken one."""
+        """Options of a file as pairs of parameter name and value, with a `ConfigError` in place of each invalid one."""
         known = self.named_options()
         context = click.Context(self)
         for written, value in file.options.items():
@@ -64,7 +64,8 @@ class ConfiguredCommand(click.Command):
 def read_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
     """Make the options of the file the defaults of the command, as click's callback for ``--config``.
 
-    Raises one `ConfigError` for all mistakes in the file.
+    Raises `ConfigError` if the file cannot be read or parsed, or one with all mistakes in its options. Sections are not
+    checked here.
     """
     if path is not None:
         assert isinstance(ctx.command, ConfiguredCommand), "`config_file` is an option of configured commands only"
@@ -90,7 +91,7 @@ config_file = click.option(
 
 
 def _wrong_kind(option: click.Option, value: Any) -> str:
-    """Kind of value that the option needs, if this is another; click itself would convert nearly anything."""
+    """Kind of value that the option needs, or "" if `value` is of that kind; click would convert nearly anything."""
     if option.multiple:
         right = isinstance(value, list) and all(isinstance(one, str) for one in value)
         return "" if right else "a list of strings"

@@ -29,7 +29,7 @@ COLUMNS = ("kind", "path", "name", "lag", "connected", "used", "position")
 
 
 def _of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: options that name the hub. The command receives a function that sends it a request."""
+    """Decorator that adds the options for the hub. The command receives a function that sends a request to the hub."""
 
     @with_options(_URL, data_dir, cafile)
     @wraps(command)
@@ -60,7 +60,7 @@ def cursors() -> None:
 def list_(ask: Callable[..., Any], path: str | None, as_json: bool) -> None:
     """List cursors and groups, with their positions.
 
-    LAG is the number of messages in the log, of any topic, after the position.
+    LAG is the number of messages, of any topic, that were stored after the position.
 
     \b
     Example:

@@ -21,7 +21,7 @@ from ..protocol.message import Message
 SHOWN_CHARS = 20_000
 # Bytes shown of a body that is not text: enough to recognise its format.
 SHOWN_BYTES = 64
-# A larger body is not parsed as JSON, since only its beginning is shown.
+# A body of this size or more is not parsed as JSON, since only its beginning is shown.
 READ_BYTES = 1 << 20
 _INDENT = "    "
 _EVENT_HEADERS = ("X-GitHub-Event", "X-Gitlab-Event", "X-Gitea-Event", "X-Event-Key", "X-Shopify-Topic", "ce-type")
@@ -30,7 +30,7 @@ _KEY = re.compile(r'^( *)("(?:[^"\\]|\\.)*")(: )', re.MULTILINE)
 
 
 def show(message: Message, headers: Sequence[str] = ()) -> str:
-    """Message as lines of text with ANSI colours; its values of `headers` follow the heading."""
+    """Message as lines of text with ANSI colours: a heading, the headers named in `headers` (in any case), the body."""
     wanted = {name.lower() for name in headers}
     lines = [_heading(message)]
     lines += [f"{_INDENT}{name}: {escaped(value)}" for name, value in message.headers if name.lower() in wanted]
@@ -52,7 +52,7 @@ def event_of(message: Message) -> str:
 
 
 def size_of(size: int) -> str:
-    """Size in B, kB, MB or GB, powers of 1000."""
+    """Text of a size in bytes, in B, kB, MB or GB (powers of 1000)."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
@@ -100,7 +100,7 @@ def _body(body: bytes) -> str:
 
 
 def _indented(text: str) -> str:
-    """JSON indented; other text, and text longer than `READ_BYTES`, unchanged."""
+    """JSON indented; other text, and text of `READ_BYTES` characters or more, unchanged."""
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False) if len(text) < READ_BYTES else text
     except (ValueError, RecursionError):
@@ -119,7 +119,7 @@ def _cell(value: Any) -> str:
 
 
 class _LineFormatter(logging.Formatter):
-    """Log line of the time of day and the message; on a terminal, warnings are yellow."""
+    """Formatter for lines of time of day and message; warnings and errors are yellow on a terminal without NO_COLOR."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(message)s", "%H:%M:%S")

@@ -1,4 +1,4 @@
-"""``hookbot doctor``: the way to a subscription, checked step by step."""
+"""``hookbot doctor``: the steps of subscribing, checked one by one."""
 
 import math
 import socket
@@ -29,7 +29,7 @@ from .findings import ADVICE, Check, Finding, compare_clocks
 from .parameters import DURATION, cafile, find_publish_token, find_token, token_file
 from .subscribe_options import run
 
-# Timeout of each check: a person is waiting, and a hub that takes longer fails its clients, too.
+# Timeout of each step but the websocket handshake: a person is waiting, and a hub that takes longer fails clients, too.
 PATIENCE_S = 10.0
 # Certificates of 90 days are renewed 30 days before their end: with 14 left, renewal has probably failed.
 RENEW_DAYS = 14
@@ -88,10 +88,11 @@ class Diagnosis:
         wait_s: float = 20.0,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        """Prepare the checks, of which each may take `patience_s`, and the wait for a heartbeat `wait_s` (0 skips it).
+        """Prepare the checks.
 
-        `publish_to` is a topic that the subscription receives: a message is published there and waited for. Raises
-        `Refused` for addresses that do not fit.
+        `patience_s` limits each step but the websocket handshake, and `wait_s` the wait for a heartbeat (0 skips it).
+        If `publish_to` is given, a message is published there, and the subscription must receive it. Raises `Refused`
+        if `address` cannot be subscribed to (an unsafe topic needs `unsafe`), or does not match `publish_to`.
         """
         self.broken: Check | None = None
         """First check that failed, or None."""

@@ -50,7 +50,7 @@ def exec_(
 
 
 def check_command(command: tuple[str, ...]) -> tuple[str, ...]:
-    """The command, if its program can be found; raises `UsageError` or `ConfigError`."""
+    """The command, unchanged. Raises `UsageError` if it is empty, and `ConfigError` if its program is not found."""
     if not command:
         raise click.UsageError("Missing argument 'COMMAND'.")
     if shutil.which(command[0]) is None:

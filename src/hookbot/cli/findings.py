@@ -13,7 +13,7 @@ _SHOWN = {True: ("ok", "green"), False: ("failed", "red"), None: ("-", "bright_b
 
 
 class Check(IntEnum):
-    """Step on the way to a subscription; its value is the exit code of `hookbot doctor` if it fails."""
+    """Step of subscribing; its value is the exit code of ``hookbot doctor`` if it is the first that fails."""
 
     NAME = 10
     TCP = 11
@@ -43,7 +43,7 @@ ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Result of a check: `good` is True, False or, if it was skipped, None."""
+    """Result of a check: `good` is True if it passed, False if it failed, None if it was skipped or is inconclusive."""
 
     check: Check
     good: bool | None
@@ -51,7 +51,7 @@ class Finding:
     advice: str = ""
 
     def show(self) -> None:
-        """Print the finding and, on the next line, its advice."""
+        """Print the finding and, on the next line, its advice if it has any."""
         word, colour = _SHOWN[self.good]
         click.echo(f"{click.style(f'{word:7}', fg=colour)} {self.check.name.lower():9}  {self.text}")
         if self.advice:
@@ -59,7 +59,10 @@ class Finding:
 
 
 def compare_clocks(date: str) -> tuple[bool | None, str]:
-    """Comparison of our clock with the ``Date`` of a response: True if they agree, and a description."""
+    """Compare our clock with the ``Date`` of a response; return a verdict and its description.
+
+    The verdict is True within `MAX_SKEW_S`, False beyond it, and None if the date is invalid.
+    """
     try:
         skew_s = time.time() - parsedate_to_datetime(date).timestamp()
     except ValueError:

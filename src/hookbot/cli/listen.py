@@ -89,7 +89,7 @@ async def _print(
     follow: bool,
     stop: Stop,
 ) -> int:
-    """Print messages and return their number. Each is acknowledged after it is written."""
+    """Print messages and return their number. Each is acknowledged once written, or if ``--where`` excludes it."""
     printed = 0
     output = Output(sys.stdout.fileno())
     # One at a time: a member of a group would otherwise hold messages that it may never print.

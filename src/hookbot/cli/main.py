@@ -44,11 +44,11 @@ COMMANDS = {
     "route-github": "hookbot.cli.route:route_github",
     "t": "hookbot.cli.tokens:make_tokens",
 }
-"""Commands by name, as ``module:attribute``. Only the one that is called is imported: a listener needs no server."""
+"""Commands by name, as ``module:attribute``. Each is imported only when needed: a listener needs no server code."""
 
 
 class Commands(click.Group):
-    """Group of all commands, each imported when it is called or shown."""
+    """Group of all commands, each imported when it is called or listed by ``--help``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands that ``--help`` lists: all but the one-letter alias."""
@@ -79,9 +79,9 @@ def cli(context: click.Context, key: str | None, github_secret: str | None) -> N
 
 
 def main(program: click.Command = cli, *, timing: "Timing | None" = None) -> None:
-    """Run the program and exit: 0 done, 1 failed, 2 usage or configuration, 3 refused, 4 unreachable, 130 signal.
+    """Run the program and exit: 0 done, 1 failed, 2 usage or configuration, 3 refused, 4 unreachable, 130 interrupted.
 
-    `timing` is that of its listeners.
+    ``doctor`` has further codes (`Check`). `timing` applies to the commands that take `SubscribeOptions`.
     """
     try:
         # click's standalone mode would exit with 1 for an interruption.

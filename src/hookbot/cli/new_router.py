@@ -9,9 +9,9 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
 
 def write_new_router(name: str, directory: Path) -> list[Path]:
-    """Write a package for the router `name` into a new or empty directory, and return its files.
+    """Write a package for the router `name` into a new or empty directory, and return the paths of its files.
 
-    Raises `ConfigError` for an invalid name, and for a directory that is not empty or not writable.
+    Raises `ConfigError` if the name is invalid, or if the directory is not empty or cannot be written.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"a router's name has lower-case letters, digits and single dashes, not {name!r}")

@@ -24,7 +24,7 @@ _SHIFTS = {"b": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 Given = Mapping[str, str | None]
-"""Options given before the command: ``--key`` and ``--github-secret``."""
+"""Options given before the command: ``--key`` as `key`, ``--github-secret`` as `github_secret`."""
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -49,9 +49,9 @@ class Duration(click.ParamType[float]):
 
 
 class Moment(click.ParamType[float]):
-    """Moment in seconds since 1970, written as an RFC 3339 time or as `other` reads it.
+    """Time in seconds since 1970, written in RFC 3339 or in the format that `other` parses.
 
-    `complaint` is the error for any other text.
+    `other` raises `ValueError` for another format. `complaint` is the error message, with ``{!r}`` for the text.
     """
 
     def __init__(self, name: str, other: Callable[[str], float], complaint: str) -> None:
@@ -83,7 +83,7 @@ class Size(click.ParamType[int]):
 
 
 class Parsed(click.ParamType[Any]):
-    """Value that `parse` makes of text; its `ConfigError` becomes an error of usage."""
+    """Value that `parse` returns for a text; its `ConfigError` becomes a usage error."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
@@ -99,17 +99,17 @@ class Parsed(click.ParamType[Any]):
 
 
 def ago(duration: str) -> float:
-    """Moment that is `duration` in the past; raises `ValueError`."""
+    """Time that is `duration` in the past, in seconds since 1970; raises `ValueError`."""
     return time.time() - parse_duration(duration)
 
 
 def from_now(duration: str) -> float:
-    """Moment that is `duration` in the future; raises `ValueError`."""
+    """Time that is `duration` in the future, in seconds since 1970; raises `ValueError`."""
     return time.time() + parse_duration(duration)
 
 
 def parse_header(text: str, *, show: bool = True) -> tuple[str, str]:
-    """Header of ``Name: value``. Raises `ConfigError`, which repeats the text only if `show`: it may hold a secret."""
+    """Name and value of ``Name: value``. Raises `ConfigError`, with the text only if `show`, as it may be a secret."""
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         raise ConfigError("a header must be 'Name: value'" + (f", not {text!r}" if show else ""))
@@ -117,7 +117,7 @@ def parse_header(text: str, *, show: bool = True) -> tuple[str, str]:
 
 
 def parse_option(text: str) -> tuple[str, Any]:
-    """Option of ``NAME=VALUE``; a value that is not TOML is plain text. Raises `ConfigError`."""
+    """Name and value of ``NAME=VALUE``; a VALUE that is not TOML is a string. Raises `ConfigError` without a ``=``."""
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"an option must be NAME=VALUE, not {text!r}")
@@ -128,13 +128,16 @@ def parse_option(text: str) -> tuple[str, Any]:
 
 
 def read_headers(given: Iterable[str]) -> Headers:
-    """Headers of ``--header 'Name: value'`` and ``--header @FILE``; raises `ConfigError`, which shows none of them."""
+    """Headers of ``--header 'Name: value'`` and ``--header @FILE``.
+
+    Raises `ConfigError`, which shows no header, if one is malformed or a file cannot be read.
+    """
     lines = [line for text in given for line in (_lines(text[1:]) if text.startswith("@") else [text])]
     return tuple(map(partial(parse_header, show=False), lines))
 
 
 def with_options(*options: Decorator) -> Decorator:
-    """Decorator: several options, which ``--help`` shows in this order."""
+    """Decorator that adds several options, which ``--help`` shows in this order."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         # Like stacked decorators, of which the lowest applies first.
@@ -146,24 +149,33 @@ def with_options(*options: Decorator) -> Decorator:
 
 
 def find_key(given: Given, data_dir: Path, *, make: bool = True) -> StoredSecret:
-    """Key of the hub. If there is none, one is made and stored; without `make`, `ConfigError` is raised."""
+    """Key of the hub, generated and stored if there is none and `make` is true.
+
+    Raises `ConfigError` if it cannot be read or stored, or if there is none.
+    """
     return find_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE, make=make)
 
 
 def known_key(given: Given, data_dir: Path) -> str | None:
-    """Key of the hub, or None if there is none."""
+    """Key of the hub, or None if there is none. Raises `ConfigError` if it cannot be read."""
     return known_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE)
 
 
 def find_token(url: str, token_file: Path | None) -> str | None:
-    """Token in the file or, for a URL without one, in HOOKBOT_TOKEN; else None. Raises `ConfigError`."""
+    """Token in `token_file` or, for a URL without a token, in HOOKBOT_TOKEN; None if there is neither.
+
+    Raises `ConfigError` if the file is empty or cannot be read.
+    """
     if token_file:
         return read_secret_file(token_file, "--token-file")
     return _find_token(url, "HOOKBOT_TOKEN")
 
 
 def find_publish_token(url: str) -> str | None:
-    """Token in HOOKBOT_PUBLISH_TOKEN, for a URL without one; else None. HOOKBOT_TOKEN is for subscribing."""
+    """Token in HOOKBOT_PUBLISH_TOKEN, for a URL without one; else None.
+
+    For commands that also subscribe, with HOOKBOT_TOKEN.
+    """
     return _find_token(url, "HOOKBOT_PUBLISH_TOKEN")
 
 
@@ -176,7 +188,7 @@ def _time(text: str) -> float:
 
 
 def _address(text: str) -> str:
-    """Address to listen on, as it is written; raises `ConfigError`."""
+    """The text, if it is an address to listen on; raises `ConfigError` otherwise."""
     parse_address(text)
     return text
 

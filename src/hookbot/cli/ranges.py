@@ -1,4 +1,4 @@
-"""``hookbot update-ranges``: the networks that senders publish as theirs."""
+"""``hookbot update-ranges``: lists of the networks that senders publish as theirs."""
 
 import sys
 from dataclasses import replace
@@ -44,7 +44,7 @@ def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, d
         published = _find_list(name, ranges.get(name), url, select)
         try:
             ranges[name] = trio.run(_fetch, published)
-            # Written after each list, since the next may fail.
+            # Written after each list, since the command may end at the next one.
             write_ranges(path, ranges)
             click.echo(f"{name}: {', '.join(ranges[name].networks)}")
         except Unavailable as error:
@@ -55,7 +55,10 @@ def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, d
 
 
 def _find_list(name: str, before: RangeList | None, url: str | None, select: str | None) -> RangeList:
-    """List of `name`, with the URL and the expression of the options, of the last fetch, or of `KNOWN`."""
+    """The list `name`, with URL and expression from the options, else from the last fetch, else from `KNOWN`.
+
+    Raises `UsageError` if either is missing.
+    """
     published = before or KNOWN.get(name) or RangeList("", "")
     published = replace(published, url=url or published.url, select=select or published.select)
     if not published.url or not published.select:

@@ -48,7 +48,7 @@ class _Destination:
     @asynccontextmanager
     async def open(self, subscribe: SubscribeOptions, hop: str, timeout_s: float) -> AsyncIterator[Work]:
         if self.target:
-            # Not `once`: with an Idempotency-Key of ours, the target would ignore messages that it has had before.
+            # Not `once`: with an Idempotency-Key of ours, the target would ignore messages that it has received before.
             options = ForwardOptions(hop, timeout_s, headers=self.headers, once=False, ca_file=subscribe.ca_file)
             async with open_forwarder(self.target, options) as forwarder:
                 yield forwarder.post
@@ -145,7 +145,7 @@ async def _replay(
 
 @contextmanager
 def _progress(until_us: int | None, *, shown: bool) -> Iterator[Callable[[_Ack], _Ack]]:
-    """Progress bar over the time range of the replay; it advances with each acknowledgement."""
+    """Show a progress bar over the time range if `shown`, and yield a wrapper for `ack`, which advances it."""
     if not shown:
         yield lambda ack: ack
         return

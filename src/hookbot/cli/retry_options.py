@@ -25,7 +25,7 @@ class RetryOptions:
     timeout_s: float
 
     def policy(self, subscribe: SubscribeOptions, hop: str, **more: Any) -> Policy:
-        """Policy for a worker; `hop` is the name that it adds to the hops of a message."""
+        """Policy for a worker whose name in the hops of messages is `hop`; `more` are further fields of `Policy`."""
         return Policy(
             hop=hop,
             wanted=subscribe.wants,
@@ -46,7 +46,7 @@ class RetryOptions:
 
 
 def retry_options(timeout: str) -> Decorator:
-    """Decorator: options of handling messages, which the command receives as `retry`; `timeout` is a default."""
+    """Decorator that adds the options for handling messages, passed as `retry`; `timeout` is the default timeout."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @with_options(
@@ -71,7 +71,10 @@ def retry_options(timeout: str) -> Decorator:
 async def handle(
     subscribe: SubscribeOptions, url: str, retry: RetryOptions, policy: Policy, work: Work, stop: Stop
 ) -> Totals:
-    """Handle what is published, until told to stop."""
+    """Handle messages until a request to stop or ``--limit``, and return the totals.
+
+    Raises `Refused` if the subscription is refused, and the errors of `Worker.run`.
+    """
     async with subscribe.open(url, max_unacked=retry.concurrency, ack_timeout_s=retry.timeout_s) as messages:
         worker = Worker(work, policy, messages.ack)
         await worker.run(messages, stop)

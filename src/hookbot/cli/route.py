@@ -44,7 +44,7 @@ def route(given: Given, /, router: str, url: str, options: Sequence[str], **othe
     """Run a router as a process of its own, outside the hub.
 
     NAME is the name of an installed router, or a file. The token in the URL must open what the router reads and, unless
-    --publish-token does, what it publishes to. With the key of the hub (HOOKBOT_KEY), all tokens are made from it.
+    --publish-token does, what it publishes to. Tokens that are not given are made from the hub's key (HOOKBOT_KEY).
 
     \b
     Examples:
@@ -96,15 +96,15 @@ def route_github(given: Given, monitor_url: str, origin: str, headers: Sequence[
 
 
 class VerifyingGitHubRouter(GitHubRouter):
-    """GitHub router that verifies every message, even if the hub says that it has done so."""
+    """GitHub router that verifies every message, even one that the hub reports as verified."""
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Verify the message and publish it by its repository and organisation, as the router in the hub does."""
+        """Verify a delivery and publish it as `GitHubRouter` does; drop one without a valid signature."""
         await super().route(replace(message, verified=None), publish)
 
 
 def _run(runner: RemoteRunner) -> None:
-    """Run the router until Ctrl-C; raises the first error that ends it."""
+    """Run the router until an error ends it, which is raised, or until Ctrl-C, which raises `Abort`."""
     try:
         trio.run(runner.run)
     except BaseExceptionGroup as group:

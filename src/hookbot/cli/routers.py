@@ -68,7 +68,7 @@ def new_router(name: str, directory: Path) -> None:
 
 
 async def fetch_snapshots(remote: HubUrl) -> list[dict[str, Any]]:
-    """States of the routers of a hub; raises `Refused` or `Lost`."""
+    """States of the routers of a hub. Raises `Lost` if the hub cannot be reached, and `Refused` if it refuses."""
     snapshots: list[dict[str, Any]] = (await ask(remote.at(ROUTERS)))["routers"]
     return snapshots
 

@@ -172,7 +172,8 @@ def serve(context: click.Context, /, **options: Any) -> None:
 def find_config(context: click.Context, *, make: bool = True) -> Config:
     """Configuration from options, environment and file, with the secrets; raises `ConfigError`.
 
-    With `make`, a key and a secret for GitHub are made and stored if there are none; a reload makes none.
+    With `make`, a key and, if a GitHub router needs it, a secret for GitHub are generated and stored if there is none.
+    Without it, as at a reload, a missing one is an error.
     """
     given, options = context.obj, context.params
     data_dir: Path = options["data_dir"]
@@ -204,7 +205,10 @@ def make_config(
     github_secrets: tuple[StoredSecret, ...],
     old_keys: tuple[str, ...] = (),
 ) -> Config:
-    """Configuration of a hub from the options of `serve`; raises `ConfigError`."""
+    """Configuration of a hub from the options of `serve`.
+
+    Raises `ConfigError` if ``--unsafe`` is invalid, or if the file of ``--revoked`` cannot be read.
+    """
     return Config(
         file=file,
         key=key,
@@ -247,7 +251,7 @@ def _retention(options: Mapping[str, Any]) -> Retention:
 
 
 def raise_file_limit() -> None:
-    """Raise the limit of open files as far as the system allows: every connection is one."""
+    """Raise the limit of open files to the hard limit, if the system allows that: every connection is an open file."""
     try:
         import resource  # noqa: PLC0415
     # Windows has no such limit.
@@ -281,7 +285,7 @@ def _unsafe_prefixes(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def welcome(config: Config, url: str, *, secrets: bool) -> str:
-    """Text that is printed when a hub has started; with `secrets` it has tokens, and may be shown only to a person."""
+    """Text to print when a hub has started. With `secrets`, it contains secrets that only the operator may see."""
     lines = [f"hookbot listens on {url}"]
     lines += _about_key(config)
     if secrets:
@@ -306,7 +310,7 @@ def _to_paste(config: Config, url: str) -> list[str]:
 
 
 def _make_tokens(config: Config, url: str) -> str:
-    """Command that makes more tokens with the same key."""
+    """Command that makes more tokens, with the same key if that is in the data directory or in the environment."""
     command = ["hookbot", "make-tokens", "-U", url]
     if config.key.path == config.data_dir / KEY_FILE and config.data_dir != default_data_dir():
         command += ["--data-dir", str(config.data_dir)]

@@ -1,4 +1,4 @@
-"""``hookbot providers``, ``verify`` and ``sign``: tools to find the reason of a 401."""
+"""``hookbot providers``, ``verify`` and ``sign``: tools to find the reason for a 401."""
 
 import os
 import shlex
@@ -35,7 +35,7 @@ def providers() -> None:
 
 
 def _of_a_request(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: parameters of a request. The command receives the provider, the request and the time."""
+    """Decorator that adds the parameters of a request. The command receives the provider, the request and the time."""
 
     @with_options(
         click.argument("provider"),
@@ -135,9 +135,9 @@ def sign(rule: Provider, request: SignedRequest, now: float, secret: str, curl: 
 def verify_request(
     rule: Provider, request: SignedRequest, secrets: Sequence[str], now: float, *, fetch: Fetch = fetch_small
 ) -> Proof | Response:
-    """Proof of a genuine request, or the response to a handshake; fetches a certificate if it needs one.
+    """Proof of a genuine request, or the response to a handshake. Runs Trio to fetch a certificate if one is needed.
 
-    Raises `BadSignature`, or `Unavailable` if the certificate cannot be fetched.
+    Raises `BadSignature`, `ConfigError` if a secret is unusable, or `Unavailable` if a certificate cannot be fetched.
     """
     try:
         return rule.handshake(request, secrets, now=now) or rule.verify(request, secrets, now=now)
@@ -151,7 +151,7 @@ def _response_lines(response: Response) -> list[str]:
 
 
 def proof_lines(rule: Provider, proof: Proof, now: float) -> list[str]:
-    """Lines of text about a genuine request."""
+    """Proof of a genuine request as lines of text, with its age at `now`."""
     lines = [f"Genuine: {rule.name}, with the secret {proof.key} (counting from 0)"]
     if proof.signed_at is not None:
         lines.append(f"signed {format_time(int(proof.signed_at * 1_000_000))}, {now - proof.signed_at:.0f} seconds ago")

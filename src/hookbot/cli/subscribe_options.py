@@ -1,4 +1,4 @@
-"""Options of commands that listen: the subscription, and how such a command runs and ends."""
+"""Options of a subscription, and `run`, which runs a command until it ends or a signal stops it."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ from ..routers.expressions import Expression, document
 from .display import log_to_stderr
 from .parameters import Decorator, Parsed, cafile, find_token, token_file, with_options
 
-# A command that does not follow gives up a lost hub after this time, as a publish does.
+# A command that does not follow gives up on a lost hub after this time, as a publish does.
 PATIENCE_S = 30.0
 
 logger = logging.getLogger(__package__)
@@ -47,7 +47,7 @@ class SubscribeOptions:
     timing: Timing = DEFAULT_TIMING
 
     def wants(self, message: Message) -> bool:
-        """True without ``--where``, or if the message matches it. False if the expression fails."""
+        """True without ``--where``, or if the message matches it. False, with a warning, if the expression fails."""
         if self.where is None:
             return True
         try:
@@ -66,9 +66,11 @@ class SubscribeOptions:
         ack_timeout_s: float = 0,
         patience_s: float = PATIENCE_S,
     ) -> AsyncIterator[Messages]:
-        """Open the subscription; its messages must be acknowledged. Raises `Refused`.
+        """Open the subscription; its messages must be acknowledged with `Messages.ack`.
 
-        With `follow`, a lost hub is retried forever; otherwise for `patience_s`, after which `Lost` is raised.
+        With `follow`, a lost hub is retried forever; otherwise for `patience_s`, after which the block is cancelled and
+        `Lost` is raised. `max_unacked` and `ack_timeout_s` (duration of the longest attempt) apply to groups only.
+        Raises `Refused` for an unsafe topic without ``--unsafe``, or if the hub refuses.
         """
         address = Address.parse(url)
         if subscription_of(address).unsafe and not self.unsafe:
@@ -105,9 +107,9 @@ class SubscribeOptions:
 
 
 def subscription_options(*consumer: Decorator) -> Decorator:
-    """Decorator: options of a subscription, which the command receives as `subscribe`.
+    """Decorator that adds the options of a subscription, passed as `subscribe`, and sets up logging for people.
 
-    `consumer` are the options for acknowledgements that the command can use: `CURSOR`, `GROUP`, both or none.
+    `consumer` are the options for acknowledgements that the command has: `CURSOR`, `GROUP`, both or none.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -136,7 +138,7 @@ def subscription_options(*consumer: Decorator) -> Decorator:
 
 
 def take_url(words: tuple[str, ...], is_url: bool) -> tuple[str, tuple[str, ...]]:
-    """URL, which is the first word or in HOOKBOT_URL, and the other words; raises `UsageError`."""
+    """URL (the first word if `is_url`, else HOOKBOT_URL) and the other words; raises `UsageError` without a URL."""
     if is_url and words:
         return words[0], words[1:]
     url = os.environ.get("HOOKBOT_URL")
@@ -152,7 +154,7 @@ def with_query(url: str, query: str) -> str:
 
 
 def run(main: Callable[[Stop], Awaitable[object]]) -> None:
-    """Run a command until it ends; raises `Abort` if a signal ended it.
+    """Run a command until it ends; raises `Abort` after a signal, even if the command then ended gracefully.
 
     A closed pipe on standard output is a normal end: ``hookbot listen URL | head``.
     """
@@ -165,7 +167,7 @@ def run(main: Callable[[Stop], Awaitable[object]]) -> None:
 
 
 def _ack_timeout(seconds: float) -> str:
-    """Query for the ack timeout of a group, which must be longer than an attempt may take."""
+    """Query for the ack timeout of a group: 30 s longer than an attempt, at most the hub's limit; "" for 0 seconds."""
     return f"ack_timeout={min(round(seconds) + 30, MAX_ACK_TIMEOUT_S)}s" if seconds else ""
 
 

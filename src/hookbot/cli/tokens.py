@@ -53,9 +53,11 @@ def make_tokens(given: Given, bare: bool, url_base: str, sha256: bool, data_dir:
 
 
 def token_url(key: str, uri: str, url_base: str, digest: Digest = "sha1", *, bare: bool = False) -> str:
-    """URL of the URI, with its token as the user name; a subscription without a scheme becomes ws(s).
+    """URL of `uri`, with its token as the user name, or only the token if `bare`.
 
-    As in the ancestor, the token is that of the decoded path, and path and query are kept. Raises `ValueError`.
+    `url_base` supplies the scheme and host that `uri` lacks; a subscription without a scheme becomes ws or wss. As in
+    the ancestor, the token is made from the decoded path, and path and query are kept. Raises `ValueError` if the URL
+    is malformed, or lacks a scheme or host.
     """
     asked, base = urlsplit(uri), urlsplit(url_base)
     path = unquote(asked.path, errors="surrogateescape")
@@ -112,7 +114,7 @@ def narrow(token: str, root: str | None, path: str | None, live: bool, **caveats
 
 
 def _take(given: str, url: SplitResult | None, root: str | None) -> NarrowedToken:
-    """Token to narrow, parsed; raises `ValueError` if the text is not a token."""
+    """Token to narrow, parsed. Raises `ValueError` if it is not a token, or is a plain one whose path is unknown."""
     token = (url.username or "") if url else given
     try:
         return NarrowedToken.parse(token)
@@ -125,7 +127,7 @@ def _take(given: str, url: SplitResult | None, root: str | None) -> NarrowedToke
 
 
 def _check(narrowed: NarrowedToken) -> None:
-    """Raise `ValueError` for a token that would open nothing, or no less than the original."""
+    """Raise `ValueError` for a token without restrictions, with ones that exclude each other, or that is too long."""
     values = [caveat.partition("=")[::2] for caveat in narrowed.caveats]
     names = {name for name, _ in values}
     path = narrowed.path

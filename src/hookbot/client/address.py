@@ -1,4 +1,4 @@
-"""Addresses: the URL of a topic, parsed. Messages that show one never show its token."""
+"""Addresses: parsed URLs of hubs, topics, proxies and targets. Error messages never show their credentials."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _PORTS = {False: 80, True: 443}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Address of a topic or of a proxy. `str()` leaves out credentials and query, so it is safe to log."""
+    """Parsed URL of a server, and of a path on it. `str()` leaves out credentials and query, so it is safe to log."""
 
     secure: bool
     host: str
@@ -27,7 +27,7 @@ class Address:
 
     @classmethod
     def parse(cls, url: str, token: str | None = None) -> Self:
-        """Address in an http, https, ws or wss URL; `token` replaces its credentials. Raises `Refused`."""
+        """Parse an http, https, ws or wss URL; `token` replaces its credentials. Raises `Refused` for any other."""
         try:
             parts = urlsplit(url)
             secure, port, host = _SECURE.get(parts.scheme), parts.port, parts.hostname or ""
@@ -49,7 +49,7 @@ class Address:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port."""
+        """``http`` or ``https``, the host, and the port unless it is the scheme's default."""
         return f"{'https' if self.secure else 'http'}://{self.netloc}"
 
     @property
@@ -59,11 +59,11 @@ class Address:
         return host if self.port == _PORTS[self.secure] else f"{host}:{self.port}"
 
     def authorization_header(self, name: str = "Authorization") -> tuple[tuple[str, str], ...]:
-        """Header with the token or the proxy's credentials; empty if there are none."""
+        """Header `name` with the credentials; empty if there are none."""
         return ((name, self.authorization),) if self.authorization else ()
 
     def target(self, query: Mapping[str, str]) -> str:
-        """Request target (RFC 9112, section 3.2.1): the path with this query."""
+        """Request target (RFC 9112, section 3.2.1): the path with `query`, in place of the URL's query."""
         return f"{self.path}?{urlencode(query)}" if query else self.path
 
     @property
@@ -76,7 +76,7 @@ class Address:
 
 
 def subscription_of(address: Address) -> TopicFilter:
-    """Filter of the topics that this address subscribes to. Raises `Refused` for a URL that publishes."""
+    """Filter of the topics that this address subscribes to. Raises `Refused` if it is for publishing, or invalid."""
     action, topic = split_path(decode_path(address.path.encode()))
     if action == "publish":
         raise Refused(f"{address} is for publishing; to listen, replace /pub/ with /sub/ and use a token for that path")
@@ -84,13 +84,13 @@ def subscription_of(address: Address) -> TopicFilter:
 
 
 def topic_of(address: Address) -> str:
-    """Topic that this address publishes to. Raises `Refused` for a URL that subscribes."""
+    """Topic that this address publishes to. Raises `Refused` if it is for listening, or invalid."""
     check_publishable(address)
     return check_topic(split_path(decode_path(address.path.encode()))[1])
 
 
 def check_publishable(address: Address) -> None:
-    """Raise `Refused` if this address is one to subscribe to."""
+    """Raise `Refused` if this address is for listening."""
     if split_path(address.path)[0] == "subscribe":
         raise Refused(f"{address} is for listening; to publish, replace /sub/ with /pub/ and use a token for that path")
 

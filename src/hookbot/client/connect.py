@@ -1,4 +1,4 @@
-"""Byte streams to a host: through the proxy that the environment names, with TLS if the URL asks for it."""
+"""Byte streams to a host: through a proxy if the environment sets one, and with TLS if the URL is https or wss."""
 
 import ssl
 from pathlib import Path
@@ -14,7 +14,8 @@ from .address import Address
 def proxy_of(address: Address) -> Address | None:
     """Proxy for this address according to ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, or None.
 
-    Raises `Refused` for a proxy that is neither http nor https.
+    If no such variable is set, the system settings of macOS or Windows apply. Raises `Refused` if the proxy's URL is
+    malformed, or neither http nor https.
     """
     proxies = getproxies()
     url = proxies.get("https" if address.secure else "http") or proxies.get("all")
@@ -27,7 +28,10 @@ def proxy_of(address: Address) -> Address | None:
 
 
 def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
-    """TLS context that trusts the authorities in `ca_file` (PEM), or the system's without one. Raises `Refused`."""
+    """TLS context that trusts the authorities in `ca_file` (PEM), or the system's without one.
+
+    Raises `Refused` if the file cannot be read.
+    """
     try:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
@@ -35,7 +39,10 @@ def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
 
 
 async def open_stream(address: Address, tls: ssl.SSLContext) -> trio.abc.Stream:
-    """Connect, and return the stream. Raises `Lost` with the reason; cancelling leaves nothing open."""
+    """Connect, and return the stream. Cancelling leaves nothing open.
+
+    Raises `Lost` with the reason, or `Refused` if the proxy settings are invalid.
+    """
     proxy = proxy_of(address)
     next_hop = proxy or address
     try:

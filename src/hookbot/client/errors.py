@@ -16,13 +16,15 @@ PASSING = (Unavailable, TooManyRequests, RequestTimeout)
 """Errors that may not happen again at the next attempt; every other one is final."""
 
 HOPELESS = (Unauthorized, Forbidden, NotFound)
-"""Refusals that do not depend on the message: every further publish to the same path gets the same response."""
+"""Refusals that do not depend on the message: every further publish to the same path gets the same response.
+
+Exception: a 401 may be for a bad signature, which depends on it."""
 
 
 class OnlyRaw(Refused):
-    """The hub speaks only the ancestor's raw frames, which cannot do what the subscription asks for."""
+    """The hub speaks only the ancestor's raw frames, which lack a feature that the subscription requires."""
 
 
 def retry_after(error: HookbotError) -> float:
-    """Seconds that the hub asked the client to wait; 0 if it did not."""
+    """Delay in seconds that the response requests with ``Retry-After``, or 0 if it requests none."""
     return error.retry_after_s if isinstance(error, (Lost, TooManyRequests)) else 0

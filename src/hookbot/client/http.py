@@ -1,4 +1,4 @@
-"""HTTP requests to a hub: persistent connections, header fields, bodies, and queries of the operators' paths."""
+"""HTTP requests to a hub: persistent connections, header fields, bodies, and requests to the operators' paths."""
 
 import re
 import ssl
@@ -20,9 +20,10 @@ HOP_BY_HOP = frozenset(
     {"connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization", "proxy-connection"}
     | {"te", "trailer", "transfer-encoding", "upgrade"}
 )
-"""Header fields that belong to one connection, or that each connection sets itself (RFC 9110, section 7.6.1)."""
+"""Header fields of one connection (RFC 9110, section 7.6.1), and those that each request sets anew."""
 
-# RFC 9110, sections 5.6.2 and 5.5. Anything else could smuggle in a header, or a request.
+# RFC 9110, section 5.6.2, and section 5.5 as h11 relaxes it: values may have control characters, but neither NUL nor
+# line breaks. Anything else could smuggle in a header, or a request.
 _NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"(?:[^\x00\s](?:(?:[^\x00\s]|[ \t])*[^\x00\s])?)?")
 
@@ -38,7 +39,11 @@ def open_client(address: Address, ca_file: str | Path | None = None) -> httpx.As
 async def ask(
     address: Address, method: str = "GET", *, query: Mapping[str, str] = {}, ca_file: str | Path | None = None
 ) -> Any:
-    """JSON response of one of the hub's own paths, ``/hookbot/v1/...``. Raises `Lost`, or the hub's refusal."""
+    """Parsed JSON response of an operators' path, ``/hookbot/v1/...``; the query of the address is not sent.
+
+    Raises `Lost` if there is no response or it is not JSON, the error of `refusal` for any status but 2xx, and
+    `Refused` for an invalid CA file or proxy.
+    """
     headers = dict(address.authorization_header())
     try:
         async with open_client(address, ca_file) as client:
@@ -53,13 +58,13 @@ async def ask(
 
 
 def refusal(response: httpx.Response) -> HookbotError:
-    """The error that the hub raised before it sent this response."""
+    """The error that a response other than 2xx reports."""
     # httpx keeps header names in lower case, as `error_from` expects them.
     return error_from(response.status_code, dict(response.headers), response.content)
 
 
 def proxy_for_httpx(proxy: Address | None, tls: ssl.SSLContext) -> httpx.Proxy | None:
-    """The proxy as httpx expects it."""
+    """The proxy in the format of httpx; None for None."""
     if proxy is None:
         return None
     headers = dict(proxy.authorization_header("Proxy-Authorization"))
@@ -69,7 +74,7 @@ def proxy_for_httpx(proxy: Address | None, tls: ssl.SSLContext) -> httpx.Proxy |
 class RequestBody(httpx.AsyncByteStream):
     """Request body of one attempt.
 
-    httpx's own is an async generator, which is left suspended if the hub refuses before reading all of it;
+    httpx's own is an async generator, which is left suspended if the server responds before reading all of it;
     Trio warns when such a generator is garbage collected.
     """
 
@@ -94,7 +99,7 @@ def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
 
 
 def end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Header fields that may be forwarded: neither `HOP_BY_HOP` nor named by a ``Connection`` header."""
+    """Header fields that may be forwarded: neither in `HOP_BY_HOP` nor named by a ``Connection`` header."""
     fields = list(headers)
     named = {
         part.strip().lower() for name, value in fields if name.lower() == "connection" for part in value.split(",")

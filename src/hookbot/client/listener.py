@@ -1,4 +1,4 @@
-"""`listen`: an async iterator over the messages of a topic, across as many connections as it takes."""
+"""`listen`: an async iterator over the messages of a topic, across as many connections as needed."""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -31,12 +31,14 @@ _ENVELOPE_CHARS = 1 << 20
 
 
 class Messages:
-    """An async iterator over the messages and gaps of a subscription, `Message` and `Gap`, in the order of ids.
+    """An async iterator over the messages and gaps of a subscription, `Message` and `Gap`.
 
-    With a cursor or a group, asking for the next message acknowledges the previous one. A message that was being
-    handled when the process died, or when the loop was left early, is therefore delivered again. With `manual_ack`,
-    only `ack` acknowledges, so that several messages can be handled at once. The raw frames of a hub older than 1.0
-    have no id, and cannot be acknowledged.
+    They come in the order of ids, except for messages delivered again, and for ``order=newest`` in the URL.
+
+    With a cursor or a group, requesting the next message acknowledges the previous one. A message is therefore
+    delivered again if the process dies or the loop is left while it is handled, or if its acknowledgement is lost with
+    the connection. With `manual_ack`, only `ack` acknowledges, so that several messages can be handled at once.
+    Messages from a hub older than 1.0 have no id, and cannot be acknowledged.
     """
 
     def __init__(self, session: Session, progress: Progress, limit: int | None, manual_ack: bool) -> None:
@@ -50,7 +52,10 @@ class Messages:
         return self
 
     async def __anext__(self) -> Message | Gap:
-        """The next message or gap. Cancelling loses nothing. Only one task at a time may call this."""
+        """The next message or gap. Cancelling loses nothing. Only one task at a time may call this.
+
+        Raises the error that ended the subscription, as described at `listen`.
+        """
         if self._last is not None and not self._manual_ack:
             self.ack(self._last)
         self._last = None
@@ -68,7 +73,9 @@ class Messages:
     def ack(self, message: Message) -> None:
         """Acknowledge a message. The acknowledgement is sent soon, at the latest on leaving `listen`.
 
-        Without a cursor or a group, nothing is sent. Acknowledging a message twice changes nothing.
+        With a cursor, it is not sent before all earlier messages are acknowledged, too. If there is no connection on
+        leaving, it is lost, and the message is delivered again. Without a cursor or a group, nothing is sent.
+        Acknowledging a message twice changes nothing.
         """
         self._session.ack(message.id)
 
@@ -103,11 +110,13 @@ async def listen(
     Once entered, the subscription is active: no message published from now on is missed. Entering and iterating raise
     `Refused` (`Unauthorized`, `NotFound`, ...) if the hub refuses for good. After any other failure the client
     reconnects forever, with growing delays, and resumes after the last message. Messages that cannot be recovered
-    are reported by a `Gap` in their place. Cancelling is safe at any time. Further options of a subscription
-    (``key=topic``, ``takeover=1``, ...) go into the query of the URL.
+    are reported by a `Gap` in their place. A hub older than 1.0 can neither resume nor report gaps. Cancelling is safe
+    at any time; leaving the block then still takes up to `timing.close_s`, to send the last acknowledgements. Further
+    options of a subscription (``key=topic``, ``takeover=1``, ...) go into the query of the URL.
 
     - `since`: start after a message id, at a time such as ``2026-01-02T03:04:05Z``, some time ago (``90s``, ``10m``,
-      ``2h``, ``7d``), or at the beginning (``all``); default: now
+      ``2h``, ``7d``), or at the beginning (``all``); default: now, or the beginning with `follow=False` and
+      without a cursor. A cursor or group that exists already starts at its position instead
     - `cursor`: name under which the hub stores the position of the last acknowledgement, also between connections
     - `group`: name of a group, whose members share one position: each message goes to one of them
     - `limit`: end after this many messages
@@ -119,7 +128,7 @@ async def listen(
     - `unsafe`: required for ``/unsafe/sub/...``, where anybody may publish without a token
     - `headers`: additional headers of the handshake
     - `ca_file`: certificate authorities to trust (PEM), in place of the system's
-    - `max_body_bytes`: size of the largest body; a larger one raises `BodyTooLarge`
+    - `max_body_bytes`: every body up to this size is accepted; one that is several times larger raises `BodyTooLarge`
     - `timing`: timeouts, and delays between connections
     - `on_event`: called with each `Connected`, `Waiting` and `Disconnected`, which are also logged by
       ``hookbot.client``
@@ -147,7 +156,10 @@ def endpoint_of(
     max_body_bytes: int = MAX_BODY_BYTES,
     timing: Timing = DEFAULT_TIMING,
 ) -> Endpoint:
-    """Endpoint that `listen` connects to. Raises `Refused` for an unsafe topic without `unsafe`."""
+    """Endpoint that `listen` connects to.
+
+    Raises `Refused` for an unsafe topic without `unsafe`, an address for publishing, and an invalid header or CA file.
+    """
     if subscription_of(address).unsafe and not unsafe:
         raise Refused(f"anybody may publish to {address} without a token: allow unsafe only if you check every message")
     unsafe_header = ((UNSAFE_HEADER, UNSAFE_HEADER_VALUE),) if unsafe else ()
@@ -173,7 +185,7 @@ async def _running(session: Session, close_s: float) -> AsyncIterator[None]:
 def _query(
     address: Address, *, since: str | None, cursor: str | None, group: str | None, follow: bool, max_unacked: int | None
 ) -> dict[str, str]:
-    """Query of the subscription: that of the URL, overridden by the arguments."""
+    """Query of the subscription: that of the URL, overridden by the arguments that are given."""
     given = {"since": since, "cursor": cursor, "group": group, "follow": None if follow else "0"}
     given["max_unacked"] = None if max_unacked is None else str(max_unacked)
     return {**address.query, **{name: value for name, value in given.items() if value is not None}}

@@ -6,36 +6,36 @@ from ..protocol.since import parse_duration
 
 
 class Progress:
-    """Progress without a cursor: keeps the position to resume from, `since`, and acknowledges nothing."""
+    """Progress without a cursor or a group: keeps the position to resume from, `since`, and acknowledges nothing."""
 
     def __init__(self, since: str | None) -> None:
         self.since = since
 
     def subscribed(self, hello: Hello) -> None:
-        """Record the position at which the hub begins."""
+        """Replace a `since` that is relative to the time of connecting by the position at which the hub begins."""
         # "Now" and "ten minutes ago" are later for each new connection: resuming from them would miss messages.
         if self.since is None or _is_duration(self.since):
             self.since = hello.last_id or self.since
 
     def accept(self, item: Message | Gap | Heartbeat) -> bool:
-        """Record an item that reaches the listener; True if it is to be handed over."""
+        """Record an item, and return True if the listener should receive it: any but a heartbeat."""
         if not isinstance(item, Gap) and item.id:
             self.since = item.id
         return not isinstance(item, Heartbeat)
 
     def done(self, id: str) -> None:
-        """Record that a message is done."""
+        """Do nothing: there is nothing to acknowledge."""
 
     def take_ack(self) -> str | None:
-        """Next acknowledgement to send, as a frame, or None."""
+        """Next acknowledgement frame to send, or None."""
         return None
 
 
 class AckedProgress(Progress):
     """Progress with a cursor or in a group: the hub keeps the position, and every message is acknowledged.
 
-    Messages may be finished in any order. A cursor is acknowledged up to the last message before which none is in
-    hand; the members of a group acknowledge `each` message separately.
+    Messages may be finished in any order. A cursor is acknowledged up to the last message that is done together with
+    all earlier ones; the members of a group acknowledge `each` message separately.
     """
 
     def __init__(self, since: str | None, *, each: bool) -> None:
@@ -52,7 +52,7 @@ class AckedProgress(Progress):
             self._unsent = [self._up_to]
 
     def accept(self, item: Message | Gap | Heartbeat) -> bool:
-        """Record an item; False also for a message in hand, which a new connection sends again."""
+        """Record an item; False for a heartbeat, and for a message in hand, which a new connection sends again."""
         if not isinstance(item, Message):
             return isinstance(item, Gap)
         if item.id in self._in_hand:
@@ -74,7 +74,7 @@ class AckedProgress(Progress):
             self._unsent, self._up_to = [first], first
 
     def take_ack(self) -> str | None:
-        """One frame for everything that is not acknowledged yet, or None."""
+        """One frame with all acknowledgements not taken yet, or None."""
         if not self._unsent:
             return None
         ids, self._unsent = self._unsent, []

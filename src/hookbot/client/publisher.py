@@ -1,4 +1,4 @@
-"""`publish`: a message is stored by a hub once, even if the first response is lost and the client retries."""
+"""Publishing: a hub stores a message once, even if the first response is lost and the client retries."""
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -20,11 +20,11 @@ from .http import RequestBody, encoded, end_to_end, open_client, refusal
 PATIENCE_S = 30.0
 
 _SET_HERE = frozenset({"authorization", "hookbot-hops", "idempotency-key"})
-"""Header fields of the publish itself, not of the message; those of a forwarded message are replaced."""
+"""Header fields of the publish itself, not of the message; in the given headers they are ignored."""
 
 
 class Publisher:
-    """A publisher to one topic, over persistent connections. Made by `open_publisher`."""
+    """A publisher to one topic, over the persistent connections of `client`. Several tasks may publish at once."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Publisher:
         idempotency_key: str | None = None,
         hops: Sequence[str] = (),
     ) -> str:
-        """Publish to the topic, with the promises of the function `publish`."""
+        """Publish to the topic as the function `publish` does: same result, errors and retries."""
         data = body.encode() if isinstance(body, str) else body
         fields = [("Host", self._address.netloc), ("Content-Length", str(len(data))), *_passed_on(headers)]
         fields.append(("Idempotency-Key", idempotency_key or uuid.uuid4().hex))
@@ -91,7 +91,10 @@ async def open_publisher(
     patience_s: float = PATIENCE_S,
     backoff: Callable[[], Backoff] = Backoff,
 ) -> AsyncIterator[Publisher]:
-    """Publisher to one topic that keeps its connections. Raises `Refused` for a URL that is not for publishing."""
+    """Publisher to one topic that keeps its connections until the block ends.
+
+    Raises `Refused` for a URL that is invalid or for listening, and for an invalid CA file or proxy.
+    """
     address = Address.parse(url, token)
     check_publishable(address)
     async with open_client(address, ca_file) as client:
@@ -110,17 +113,18 @@ async def publish(
     patience_s: float = PATIENCE_S,
     backoff: Callable[[], Backoff] = Backoff,
 ) -> str:
-    """Publish `body` and return the id of the message; "" from a hub older than 1.0, whose messages have no id.
+    """Publish `body`, text as UTF-8, and return the id of the message.
 
-    When it returns, the message is stored. Raises `Refused` (`Unauthorized`, `BodyTooLarge`, ...) if the hub refuses
-    for good. If the hub is unreachable or busy, retries with growing delays for `patience_s`, then raises
-    `Unavailable` or `TooManyRequests`. All attempts carry the same `idempotency_key`, by default a new one for each
-    call, so that a hub whose first response was lost does not store the message twice. If it is cancelled, the
-    message may or may not be stored.
+    When it returns, the message is stored. (A hub older than 1.0 stores nothing, and the id is "".) Raises `Refused`
+    (`Unauthorized`, `BodyTooLarge`, ...) if the hub refuses for good. If the hub is unreachable or busy, retries with
+    growing delays, but begins no attempt after `patience_s`; then raises `Unavailable`, or one of the subclasses
+    `TooManyRequests` and `RequestTimeout` of `Refused`. All attempts carry the same `idempotency_key`, by default a new
+    one for each call, so that a hub whose first response was lost does not store the message twice. If all attempts
+    fail or it is cancelled, the message may or may not be stored.
 
-    `headers` may repeat names, and may be those of a `Message`: fields that belong to a single connection (``Host``,
-    ``Content-Length``, ...) are left out. `hops` are the routers that the message came through; a hub refuses too many.
-    `backoff` makes the delays between attempts.
+    `headers` may repeat names, and may be those of a `Message`: fields of a single connection (``Host``,
+    ``Content-Length``, ...), ``Authorization``, ``Idempotency-Key`` and ``Hookbot-Hops`` are left out. `hops` are the
+    routers that the message came through; a hub refuses too many. `backoff` makes the delays between attempts.
     """
     async with open_publisher(url, token=token, ca_file=ca_file, patience_s=patience_s, backoff=backoff) as publisher:
         return await publisher.publish(body, headers=headers, idempotency_key=idempotency_key, hops=hops)

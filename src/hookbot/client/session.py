@@ -1,6 +1,7 @@
 """Sessions: one subscription over as many connections as needed, and the events of these connections.
 
-A session buffers no messages beyond those in the sockets: the hub waits for a slow listener, and rereads its log.
+A session reads little ahead, about 64 KiB of small messages or a few large ones: the hub waits for a slow listener, and
+rereads its log.
 """
 
 import logging
@@ -30,7 +31,10 @@ logger = logging.getLogger(__package__)
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The subscription is active. `resumable` is False for a hub older than 1.0, which cannot resume."""
+    """The subscription is active. `hub` is the hub's name and version.
+
+    For a hub older than 1.0, which cannot resume, `hub` is "" and `resumable` is False.
+    """
 
     address: str
     hub: str
@@ -47,7 +51,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The client is connected, but the subscription has not begun, usually since another listener has the `cursor`."""
+    """Connected, but the subscription has not begun, usually because another listener has the `cursor`."""
 
     address: str
     cursor: str | None
@@ -59,7 +63,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """There is no connection; `why` is the reason, and the next attempt follows after `retry_in_s`."""
+    """There is no connection; `why` is the reason, and the next attempt follows in `retry_in_s` seconds."""
 
     address: str
     why: str
@@ -75,8 +79,8 @@ Event = Connected | Waiting | Disconnected
 class Session:
     """A subscription that is kept active: it reconnects when a connection breaks, and resumes from its progress.
 
-    `items` delivers messages, gaps and heartbeats one by one. When it ends, `failure` is the reason, or None if the
-    subscription came to its orderly end.
+    `items` delivers messages, gaps and heartbeats one by one. When it ends, `failure` is the error that ended the
+    subscription, or None if it ended normally.
     """
 
     def __init__(
@@ -124,7 +128,10 @@ class Session:
         self.subscribed.set()
 
     async def close(self) -> None:
-        """Send the last acknowledgement and perform the closing handshake. If cancelled, both may be incomplete."""
+        """Stop reconnecting; if connected, send the last acknowledgement and perform the closing handshake.
+
+        If cancelled, both may be incomplete.
+        """
         self._closing = True
         if self._connection is not None:
             with suppress(HookbotError):
@@ -133,7 +140,7 @@ class Session:
                 await self._connection.close()
 
     async def _listen_once(self) -> None:
-        """Listen over one connection, and return at the orderly end of a subscription that has one.
+        """Listen over one connection, and return at the end of a subscription with ``follow=0``.
 
         Raises `Lost`, or the hub's refusal.
         """

@@ -11,10 +11,10 @@ class Timing:
     """Timeouts of a listener in seconds, and the delays between its connections."""
 
     handshake_s: float = 20.0
-    """Timeout of connecting, through proxy and TLS, and then once more of the websocket handshake."""
+    """Timeout of connecting, including proxy and TLS, and separately of the websocket handshake."""
     # A hub sends its hello at once, unless another listener has the cursor.
     hello_s: float = 5.0
-    """Time from the handshake until the client reports `Waiting`."""
+    """Time from the handshake after which the client reports `Waiting`, if it has received no hello."""
     ping_s: float = 15.0
     """Interval between pings."""
     # Three heartbeats of a hub, and three of our pings without a pong.

@@ -1,4 +1,4 @@
-"""One websocket to a hub. Every failure is a `HookbotError`: `Lost` if the client should reconnect."""
+"""One websocket to a hub. Every failure is a `HookbotError`: one of `PASSING` if the client should reconnect."""
 
 import re
 import ssl
@@ -64,7 +64,7 @@ class HubConnection:
     async def receive(self) -> str | bytes | None:
         """The next frame, or None after close code 1000.
 
-        Raises `Lost`, `BodyTooLarge` for a frame over the limit, or `Refused` if the hub closed for good.
+        Raises `BodyTooLarge` for a frame over the limit, `Refused` for close code 4001, and `Lost` for any other end.
         """
         try:
             message: str | bytes = await self._websocket.get_message()
@@ -77,7 +77,7 @@ class HubConnection:
         return message
 
     async def send(self, text: str) -> None:
-        """Send a text frame. Raises `Lost`, or `Refused` if the hub closed for good."""
+        """Send a text frame. If the connection is closed, raises as `receive` does, but `Lost` for code 1000."""
         try:
             await self._websocket.send_message(text)
         except ConnectionClosed as error:
@@ -86,13 +86,19 @@ class HubConnection:
             raise _why_closed(code, reason) from None
 
     async def close(self) -> None:
-        """Perform the closing handshake (RFC 6455, section 7.1.2); the hub has then read everything that was sent."""
+        """Perform the closing handshake (RFC 6455, section 7.1.2).
+
+        The hub has then read everything that was sent, unless the connection breaks meanwhile, which is no error.
+        """
         await self._websocket.aclose()
 
 
 @asynccontextmanager
 async def open_connection(endpoint: Endpoint, query: Mapping[str, str]) -> AsyncIterator[HubConnection]:
-    """An open websocket. Raises `Lost`, or the hub's refusal, on entering or within the body."""
+    """An open websocket. On leaving, the connection is cut; for a closing handshake, call `HubConnection.close` before.
+
+    Raises `Lost`, or the hub's refusal; within the body, too, if the connection fails there.
+    """
     timing = endpoint.timing
     failure: HookbotError | None = None
     try:

@@ -4,5 +4,5 @@ A `Worker` takes messages from `hookbot.client.listen`, or from a `Replay` (`rep
 once, in order within a topic, retried after growing delays. For each attempt it calls a `Work`: a `Forwarder` posts
 the message to a target, a `CommandRunner` (`command`) runs a command and passes on its output, a `Republisher`
 (`replayer`) publishes it again. A message that failed too often goes to `DeadLetters`. A message is acknowledged when
-it is done or kept there, not before. A `Stop` (`shutdown`) tells the worker to finish.
+it is done, skipped or kept there, not before. A `Stop` (`shutdown`) ends the worker.
 """

@@ -19,12 +19,12 @@ from .worker import Failed
 KILL_AFTER_S = 10.0
 
 _PREFIX = "HOOKBOT_"
-# Without the underscore: a sender could otherwise set X_A to overwrite X-A, since both become HEADER_X_A.
+# Without the underscore: a sender could otherwise forge X-A with X_A, since both become HEADER_X_A.
 _PLAIN = re.compile(r"[A-Za-z0-9-]+")
 
 
 class CommandRunner:
-    """A command that is run for each message, each time in a new session. Made by `open_runner`."""
+    """A command that is run for each message, each time in a new session (setsid). Made by `open_runner`."""
 
     def __init__(
         self,
@@ -45,10 +45,11 @@ class CommandRunner:
         self._runs = 0
 
     async def run(self, message: Message, attempt: int) -> str:
-        """Run the command once, and return a line for the log. Raises `Failed` for any exit code but 0.
+        """Run the command once, and return a line for the log.
 
-        Processes that the command leaves in the background keep running, but their output is no longer read. On
-        timeout or cancellation, the whole process group is killed.
+        Raises `Failed` for any exit code but 0, after a timeout, and if the command cannot be started. Processes that
+        the command leaves in the background keep running, but their output is no longer read. On timeout, the whole
+        process group gets SIGTERM, and SIGKILL `kill_after_s` later; on cancellation, SIGKILL at once.
         """
         started = trio.current_time()
         self._runs += 1
@@ -140,7 +141,7 @@ async def open_runner(
     kill_after_s: float = KILL_AFTER_S,
     outputs: tuple[Output, Output] | None = None,
 ) -> AsyncIterator[CommandRunner]:
-    """Runner of a command, whose output goes to ours or to `outputs`.
+    """Runner of a command, whose output goes to standard output and standard error, or to `outputs`.
 
     Bodies are kept in a temporary directory that only this user can read.
     """

@@ -16,7 +16,7 @@ _REASON = "Hookbot-Failure"
 
 
 class GaveUp(HookbotError):
-    """A message was given up and could not be kept as a dead letter. It is not acknowledged."""
+    """Messages were given up. One that could not be kept as a dead letter is not acknowledged."""
 
 
 class DeadLetters(Protocol):
@@ -45,7 +45,7 @@ class DeadLetterFile:
         self._lock = trio.Lock()
 
     async def take(self, message: Message, why: str) -> str:
-        """Append the message, and return when it is on disk. Raises `GaveUp`."""
+        """Append the message, and return when it is on disk. Raises `GaveUp` if the file cannot be written."""
         line = encode_json({**to_envelope(message), "failure": why}).encode() + b"\n"
         async with self._lock:
             try:
@@ -72,7 +72,10 @@ class DeadLetterTopic:
         self._hop = hop
 
     async def take(self, message: Message, why: str) -> str:
-        """Publish the message; if it is given up more than once, only the first publish is stored."""
+        """Publish the message. Raises the errors of `publish`.
+
+        A message with an id that is given up again is not stored twice, as long as the hub keeps its idempotency key.
+        """
         # The inside of a JSON string is ASCII on a single line, as a header must be.
         reason = json.dumps(why)[1:-1][:1000]
         id = await publish(

@@ -40,7 +40,7 @@ class Target:
     def parse(cls, text: str) -> Self:
         """Target in an http or https URL, or in ``unix:/run/app.sock`` or ``unix:/run/app.sock:/path``.
 
-        Raises `Refused`.
+        Raises `Refused` for anything else.
         """
         if text.startswith(_UNIX):
             socket, _, target = text.removeprefix(_UNIX).partition(":")
@@ -50,7 +50,7 @@ class Target:
         return cls(Address.parse(text), urlsplit(text).query)
 
     def request_target(self, message: Message) -> bytes:
-        """Path and query: that of the target, followed by that of the message, byte for byte."""
+        """Path and query of the target, followed by the query of the message, byte for byte."""
         query = "&".join(filter(None, (self.query, message.query)))
         return (f"{self.address.path}?{query}" if query else self.address.path).encode("utf-8", "surrogateescape")
 
@@ -76,7 +76,7 @@ class ForwardOptions:
     """Accept any certificate of the target."""
     # A connection can be reused only if the response was read to its end; a slow response is not worth waiting for.
     drain_s: float = 2.0
-    """Time to read the body of a response."""
+    """Maximum time to read the body of a response."""
 
 
 class Forwarder:
@@ -88,7 +88,7 @@ class Forwarder:
         self._client = client
 
     async def post(self, message: Message, attempt: int) -> str:
-        """Post the message once, and return a line for the log. Raises `Failed` for any response but 2xx."""
+        """Post the message once, and return a line for the log. Raises `Failed` without a 2xx response."""
         started = trio.current_time()
         request = httpx.Request(
             "POST",
@@ -148,7 +148,7 @@ class Forwarder:
 
 @asynccontextmanager
 async def open_forwarder(target: Target, options: ForwardOptions) -> AsyncIterator[Forwarder]:
-    """Forwarder to a target. Raises `Refused` for certificates that cannot be read."""
+    """Forwarder to a target. Raises `Refused` for an invalid certificate, CA file or proxy."""
     tls = _tls(options)
     if target.socket:
         transport = httpx.AsyncHTTPTransport(uds=target.socket, verify=tls, trust_env=False)
@@ -156,7 +156,7 @@ async def open_forwarder(target: Target, options: ForwardOptions) -> AsyncIterat
         # A proxy could not reach this machine, and NO_PROXY is rarely set for it.
         proxy = None if _is_loopback(target.address.host) else proxy_for_httpx(proxy_of(target.address), tls)
         transport = httpx.AsyncHTTPTransport(verify=tls, proxy=proxy, trust_env=False)
-    # `Forwarder.post` has a timeout for the whole attempt, which those of httpx, for each read, are not.
+    # `Forwarder.post` limits the whole attempt; the timeouts of httpx would limit each read and write.
     async with httpx.AsyncClient(transport=transport, timeout=None, trust_env=False) as client:  # noqa: S113
         yield Forwarder(target, options, client)
 
@@ -176,7 +176,7 @@ def _tls(options: ForwardOptions) -> ssl.SSLContext:
 
 
 def _is_loopback(host: str) -> bool:
-    """True if the host is this machine."""
+    """True if the host is ``localhost`` or a loopback address."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

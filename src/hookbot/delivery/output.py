@@ -1,4 +1,4 @@
-"""Output to standard output and standard error: readers may be slow or gone, terminals obey escape sequences."""
+"""Output to standard output and standard error, whose readers may be slow or gone, or terminals."""
 
 import os
 import select
@@ -12,7 +12,7 @@ import trio
 PIPE_BYTES = 1 << 20
 # A longer line is passed on in parts, so that a command cannot fill the memory with one.
 MAX_LINE_BYTES = 1 << 16
-# PIPE_BUF of Linux: a pipe that is writable takes so much without blocking.
+# PIPE_BUF of Linux: a pipe that is writable takes this many bytes without blocking.
 SMALL_BYTES = 4096
 # Not printable, but harmless: the joiners (U+200C, U+200D) are parts of words and of emoji.
 _SHOWN = "\n\t\u200c\u200d"
@@ -34,7 +34,8 @@ class Output:
     async def write(self, data: bytes) -> None:
         """Write all of the data, waiting for a slow reader; the writes of several tasks do not mix.
 
-        Raises `BrokenPipeError` if the reader is gone. Cancelling may leave part of the data written.
+        Raises `OSError`: `BrokenPipeError` if the reader is gone. After a cancellation, a thread may still be writing
+        the rest of the data, mixed with later writes.
         """
         async with self._lock:
             if self._takes(len(data)):
@@ -68,7 +69,7 @@ class PrefixedOutput:
         self._ended = False
 
     def finish(self) -> None:
-        """Copy what is in the pipe now and stop, without waiting for background processes that hold it open."""
+        """Make `run` copy what is in the pipe now and return, even if background processes hold the pipe open."""
         self._ended = True
         self._waiting.cancel()
 
@@ -112,5 +113,5 @@ class PrefixedOutput:
 
 
 def escaped(text: str) -> str:
-    """The text with all characters escaped that a terminal would interpret."""
+    """The text with all characters escaped that a terminal might interpret, except newline and tab."""
     return "".join(c if c.isprintable() or c in _SHOWN else c.encode("unicode_escape").decode() for c in text)

@@ -1,4 +1,4 @@
-"""Replays: stored messages once more, up to a time, at their original pace or a multiple of it."""
+"""Replays: stored messages delivered again, up to a time, at their original pace or a multiple of it."""
 
 from collections.abc import AsyncIterator
 from typing import Self
@@ -13,7 +13,10 @@ from .worker import Failed
 
 
 class Replay:
-    """The messages of a subscription until `until_us`, at `speed` times their original pace, or without waiting."""
+    """The messages of a subscription up to and including the time `until_us`, and its gaps.
+
+    They come at `speed` times their original pace, or without waiting if it is None.
+    """
 
     def __init__(self, messages: AsyncIterator[Message | Gap], until_us: int | None, speed: float | None) -> None:
         self._messages = messages
@@ -25,7 +28,7 @@ class Replay:
         return self
 
     async def __anext__(self) -> Message | Gap:
-        """The next message, once it is due, or gap; the end is at `until_us`."""
+        """The next message, once it is due, or gap. Cancelling may drop a message, which then stays unacknowledged."""
         item = await anext(self._messages)
         if isinstance(item, Message):
             if self._until_us is not None and item.time_us > self._until_us:
@@ -41,7 +44,7 @@ class Replay:
 
 
 class Republisher:
-    """A publisher of messages as they were, except for `headers`, which replace those of the same names."""
+    """A publisher of bodies and headers of messages; `headers` replace those of the same names. Queries are dropped."""
 
     def __init__(self, publisher: Publisher, headers: Headers, hop: str) -> None:
         self._publisher = publisher
@@ -49,9 +52,9 @@ class Republisher:
         self._hop = hop
 
     async def publish(self, message: Message, attempt: int) -> str:
-        """Publish the message once, and return a line for the log.
+        """Publish the message, and return a line for the log. After `Failed`, the message may be stored nevertheless.
 
-        Raises `Failed`, or the hub's refusal if it would be the same for every message.
+        Raises `Failed`, or one of `HOPELESS`, which would be the same for every message.
         """
         replaced = {name.lower() for name, _ in self._headers}
         kept = [(name, value) for name, value in message.headers if name.lower() not in replaced]

@@ -19,7 +19,10 @@ logger = logging.getLogger(__package__)
 
 
 class Stop:
-    """Request to stop a command: `asked` is True after the first one, and a second one cancels everything."""
+    """Requests to stop a command. The first sets `asked`; the second cancels everything.
+
+    Outside of `gently`, the first one cancels everything, too.
+    """
 
     def __init__(self, everything: trio.CancelScope) -> None:
         self.asked = False
@@ -28,7 +31,10 @@ class Stop:
 
     @contextmanager
     def gently(self, leave: Callable[[], object]) -> Iterator[None]:
-        """Within the block, the first request calls `leave`, which cancels only tasks without work in hand."""
+        """Within the block, the first request calls `leave`, which should cancel only tasks without work in hand.
+
+        If the first request was made before, `leave` is not called.
+        """
         previous, self._leave = self._leave, leave
         try:
             yield
@@ -42,7 +48,7 @@ class Stop:
         return None
 
     def ask(self) -> None:
-        """Stop gently, or at once if asked for the second time."""
+        """Request to stop: gently at the first call, at once at any further one."""
         leave = self._everything.cancel if self.asked else self._leave
         self.asked = True
         leave()
@@ -61,7 +67,10 @@ async def _heed_signals(stop: Stop, task_status: trio.TaskStatus[None]) -> None:
 
 
 def run_until_stopped(main: Callable[[Stop], Awaitable[object]]) -> bool:
-    """Run `main`, and return True if it ended without a request to stop. Unwraps its exceptions from their groups."""
+    """Run `main`, and return True if it ended without a request to stop.
+
+    A single exception is raised without its exception group.
+    """
 
     async def run() -> bool:
         async with trio.open_nursery() as nursery:

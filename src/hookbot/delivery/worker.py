@@ -20,7 +20,7 @@ logger = logging.getLogger(__package__)
 
 
 class Failed(Exception):
-    """An attempt failed. `retry_after_s` is the shortest delay that the target or hub asked for."""
+    """An attempt failed. `retry_after_s` is the minimum delay before the next one, if the target requested one."""
 
     def __init__(self, why: str, *, retry_after_s: float = 0) -> None:
         super().__init__(why)
@@ -30,7 +30,7 @@ class Failed(Exception):
 Work = Callable[[Message, int], Awaitable[str]]
 """An attempt to handle a message; the number counts from 1. Returns a line for the log, or raises `Failed`.
 
-After a cancellation, nothing of it may continue in the background."""
+Any other `HookbotError` ends the worker. After a cancellation, nothing of it may continue in the background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ class Policy:
     """Factory of the delays between the attempts at one message."""
     # A hub sends no more than this many unacknowledged messages either.
     max_held: int = 1000
-    """Number of messages read ahead."""
+    """Maximum number of messages read and not finished, in hand or waiting."""
     max_held_bytes: int = 64 << 20
-    """Size of the messages read ahead; a larger message is held alone."""
+    """Maximum total size of these messages; a larger message is held alone."""
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Totals:
 
 @dataclass(slots=True)
 class _Lane:
-    """Queue of one topic, behind the message in hand."""
+    """Queue of one topic, behind the message in hand. Without an order to keep, each message has its own."""
 
     waiting: deque[Message] = field(default_factory=deque)
     changed: trio.Event = field(default_factory=trio.Event)
@@ -83,10 +83,11 @@ class _Lane:
 
 
 class Worker:
-    """A handler of the messages of a subscription: acknowledges each when it is done, or kept as a dead letter.
+    """A handler of the messages of a subscription: acknowledges each when it is done, skipped or kept as a dead letter.
 
-    A failed message is retried after growing delays, up to `max_attempts`; meanwhile the messages of its topic wait,
-    and those of other topics do not. Messages that were read ahead and not acknowledged are delivered again.
+    A failed message is retried after growing delays, up to `max_attempts`. Meanwhile the messages of its topic wait,
+    unless `in_order` is False; those of other topics do not. Messages that are not acknowledged when the worker ends
+    are delivered again, if the subscription has a cursor or a group.
     """
 
     def __init__(self, work: Work, policy: Policy, ack: Callable[[Message], None]) -> None:
@@ -103,9 +104,9 @@ class Worker:
         self._failure: HookbotError | None = None
 
     async def run(self, messages: AsyncIterator[Message | Gap], stop: Stop) -> None:
-        """Handle messages until they end. After a request to stop, finish those in hand and begin no other.
+        """Handle messages until they end. After a request to stop, finish the attempts in progress and begin no other.
 
-        Raises the errors of the subscription and of the dead letters, after the messages in hand are finished.
+        Raises the first `HookbotError` of the subscription, the work or the dead letters, after these attempts.
         """
         with stop.gently(self._leave):
             async with trio.open_nursery() as nursery:

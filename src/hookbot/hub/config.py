@@ -18,7 +18,7 @@ RANGES_FILE = "ranges.json"
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Options, secrets and sections of a hub. Durations are in seconds; a limit of None means without limit."""
+    """Options, secrets and sections of a hub. Durations are in seconds; a limit of None means no limit."""
 
     key: StoredSecret
     data_dir: Path
@@ -45,7 +45,7 @@ class Config:
     max_subscribers: int | None = None
     max_subscribers_per_token: int | None = None
     unsafe_prefixes: tuple[str, ...] = ("",)
-    """Unsafe topics that exist, without ``/unsafe/``; by default all of them."""
+    """Unsafe topics that exist, each with everything beneath it, without ``/unsafe/``; by default all of them."""
     sha1_tokens: bool = True
     """False if SHA-1 tokens, which are those of the ancestor, are not valid."""
     cors_origins: tuple[str, ...] = ()
@@ -61,9 +61,9 @@ class Config:
     stall_s: float = 90
     """Timeout of a subscriber that reads nothing; the ancestor's write deadline."""
     slow_s: float = 10
-    """Timeout of a client that sends nothing in the middle of a request."""
+    """Timeout of a TLS handshake, of a whole request head, and between two chunks of a body."""
     grace_s: float = 10
-    """Limit on the duration of a shutdown."""
+    """Time allowed for a shutdown."""
 
     @property
     def leave_s(self) -> float:

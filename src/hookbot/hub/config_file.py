@@ -29,7 +29,7 @@ class Table:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = dict(values)
-        """Values that were not taken yet."""
+        """Values that have not been taken yet."""
         self._mistakes: list[tuple[str, str]] = []
 
     def take(
@@ -37,7 +37,8 @@ class Table:
     ) -> Any:
         """Remove a key and return its value, converted, or None if there is a mistake, which `check` will raise.
 
-        `convert` raises `ConfigError` for a wrong value.
+        `convert` raises `ConfigError` for a wrong value. A missing key has the value `default`, which is not converted;
+        without one it is a mistake.
         """
         value = self.values.pop(key, default)
         if value is _REQUIRED:
@@ -100,7 +101,7 @@ class ConfigFile:
         return ConfigError(f"{self.path}:{self._line(key, header, index)}: {reason}")
 
     def _line(self, key: str, header: str, index: int) -> int:
-        # tomllib does not report lines. A key in an unusual spelling gets the line of its table's header, or the first.
+        # tomllib does not report lines. A key that is not found gets the line of its table's header, or the first.
         lines = list(enumerate(self.text.splitlines(), 1))
         headers = [n for n, line in lines if (match := _HEADER.match(line)) and match[1].replace('"', "") == header]
         start = headers[index] if index < len(headers) else 0
@@ -114,7 +115,7 @@ class ConfigFile:
 
 
 def _syntax_error(path: Path, text: str, reason: str) -> ConfigError:
-    # tomllib says "(at line 1, column 2)" or "(at end of document)".
+    # tomllib writes "(at line 1, column 2)" or "(at end of document)".
     problem, _, place = reason.partition(" (at ")
     line = re.match(r"line ([0-9]+)", place)
     return ConfigError(f"{path}:{line[1] if line else len(text.splitlines())}: {problem}")

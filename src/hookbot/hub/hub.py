@@ -1,6 +1,6 @@
 """The running hub: log, broker, consumers, routers, app and fast path, each around the next.
 
-An unexpected error in any of them ends the process with a traceback. The failure of a router does not.
+An unexpected error in any of them ends the process with a traceback, except in a router or while serving one request.
 """
 
 import logging
@@ -61,10 +61,12 @@ class RunningHub:
 
 
 async def run_hub(config: Config, started: Callable[[RunningHub], None], reread: Callable[[], Config]) -> None:
-    """Run a hub until SIGTERM or SIGINT, then finish accepted requests within `grace_s`. Raises `ConfigError`.
+    """Run a hub until SIGTERM or SIGINT, then finish accepted requests within `grace_s`.
 
     `started` is called when the hub accepts connections. On SIGHUP the hub reloads the configuration that `reread`
-    returns; an invalid one is logged and ignored.
+    returns; `reread` may raise `ConfigError`. An invalid one is logged and ignored.
+
+    Raises the same errors as `open_hub`.
     """
     # Before the hub opens, so that a signal during startup is not lost.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *RELOAD) as signals:
@@ -85,10 +87,13 @@ async def open_hub(
     fetch: Fetch = fetch_small,
     sweep_interval_s: float = SWEEP_INTERVAL_S,
 ) -> AsyncIterator[RunningHub]:
-    """A hub that accepts connections until the block ends. Raises `ConfigError`.
+    """A hub that accepts connections until the block ends.
 
     It shuts down from the inside out: connections finish their requests and close (within `leave_s`), routers stop,
     consumers save their positions, the broker writes the drafts that are waiting, and the log is closed.
+
+    Raises `ConfigError`, or `Unavailable` if the log fails at startup. Either may come in nested exception groups:
+    `sole_error` unwraps them.
     """
     # The whole configuration is checked before anything is opened: a mistake must not leave a new log behind.
     access = make_access_control(config, clock_us, fetch)
@@ -164,7 +169,7 @@ def bind(address: str) -> socket.socket:
 
 
 async def sweep_subscriptions(active: ActiveSubscriptions, interval_s: float) -> None:
-    """End subscriptions whose token has expired or is revoked, once in each interval, until cancelled."""
+    """End subscriptions whose token has expired or is revoked, after each interval, until cancelled."""
     while True:
         await trio.sleep(interval_s)
         for n, _ in enumerate(active.sweep(), 1):

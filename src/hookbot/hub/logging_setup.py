@@ -29,7 +29,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up_logging(form: Literal["text", "json"], level: str) -> None:
-    """Log to standard error in this form: hookbot's records from `level` on, those of libraries from WARNING on."""
+    """Log to standard error in this format: hookbot's records from `level` on, those of libraries from WARNING on."""
     handler = logging.StreamHandler()
     if form == "json":
         handler.setFormatter(JsonFormatter())

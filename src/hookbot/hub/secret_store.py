@@ -1,8 +1,9 @@
 """The secrets of a hub: given by the operator, or generated and kept in the data directory.
 
-The keys and GitHub's secret come from the command line, else from the environment variable ``NAME``, else from the file
-that ``NAME_FILE`` names, else from the data directory, where the first start puts a new one. Secrets of sources and
-routers are named in the configuration, as ``env:NAME`` or ``file:PATH``.
+The key and GitHub's secret come from the command line, else from the environment variable ``NAME``, else from the file
+that ``NAME_FILE`` names, else from the data directory, where the first start puts a new one. Old ones come from the
+same places, except for the command line. Secrets of sources and routers are in the configuration, usually as
+``env:NAME`` or ``file:PATH``.
 """
 
 import os
@@ -39,7 +40,7 @@ def find_secret(
 ) -> StoredSecret:
     """The secret `name`; generated and kept in `kept_in` if there is none, unless `make` is false.
 
-    Raises `ConfigError` if it cannot be read or kept, or if there is none.
+    Raises `ConfigError` if it cannot be read or written, or if there is none and `make` is false.
     """
     value = given or environ.get(name)
     if value:
@@ -51,14 +52,20 @@ def find_secret(
 
 
 def known_secret(given: str | None, name: str, environ: Mapping[str, str], kept_in: Path) -> str | None:
-    """The secret `name`, or None if there is none, for commands that use the secrets of a hub but generate none."""
+    """The secret `name`, or None if there is none, for commands that use the secrets of a hub but generate none.
+
+    Raises `ConfigError` if there is a file, but it cannot be read or is empty.
+    """
     if given or environ.get(name) or environ.get(f"{name}_FILE") or os.path.exists(kept_in):
         return find_secret(given, name, environ, kept_in).value
     return None
 
 
 def find_lines(name: str, environ: Mapping[str, str], kept_in: Path) -> tuple[str, ...]:
-    """The secrets `name`, one per line, from the first place that has any; empty if there is none."""
+    """The secrets `name`, one per line, from the first place that is set; empty if none is.
+
+    Raises `ConfigError` if a file cannot be read.
+    """
     if text := environ.get(name):
         return _lines(text)
     if file := environ.get(f"{name}_FILE"):
@@ -67,12 +74,12 @@ def find_lines(name: str, environ: Mapping[str, str], kept_in: Path) -> tuple[st
 
 
 def read_lines(path: Path, where: str) -> tuple[str, ...]:
-    """Lines of a file, without empty ones. Raises `ConfigError`; `where` tells which setting names the file."""
+    """Lines of a file, without empty ones. Raises `ConfigError`; `where` is the setting that names the file."""
     return _lines(_read(path, where))
 
 
 def read_secret_file(path: Path, where: str) -> str:
-    """First line of a file. Raises `ConfigError` if it is empty; `where` tells which setting names the file."""
+    """First line of a file. Raises `ConfigError`, also if it is empty; `where` is the setting that names the file."""
     lines = _read(path, where).split("\n")
     if not lines[0].strip():
         raise ConfigError(f"{path} (from {where}) is empty; it must hold a secret")
@@ -82,7 +89,8 @@ def read_secret_file(path: Path, where: str) -> str:
 def resolve_secret(value: str) -> str:
     """Secret of a configuration value: ``env:NAME`` or ``file:PATH`` refers to it, any other value is the secret.
 
-    Raises `ConfigError`.
+    The whole file is the secret, without white space around it. Raises `ConfigError` if it, or the variable, is missing
+    or empty.
     """
     kind, _, name = value.partition(":")
     if kind == "env":

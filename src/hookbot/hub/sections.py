@@ -1,4 +1,4 @@
-"""The sections of a configuration file: sources and routers. All mistakes are reported, not only the first."""
+"""The sections of a configuration file: sources and routers. Mistakes are collected and reported together."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,11 +65,11 @@ def parse_source(
 ) -> Source:
     """Source of a ``[[sources]]`` section. Raises `Mistakes`, with all of them.
 
-    `resolve` returns the secret for ``env:NAME`` or ``file:PATH``; `ranges` are the networks for the names in
-    `allow_from`.
+    `resolve` turns each secret, and each option that is a string, into its value, like `resolve_secret`; `ranges` are
+    the networks for the names in `allow_from`.
     """
     table = Table(section)
-    # The provider comes first, since it knows which other keys are options, and checks the secrets.
+    # The provider comes first, since it defines which other keys are options, and checks the secrets.
     provider = _provider(table, resolve)
     rate = table.take("publish_rate", str, Rate.parse, default=None)
     source = Source(
@@ -130,7 +130,7 @@ def _github_routers(
 
 
 def _github_sources(config: Config) -> Iterator[Source | ConfigError]:
-    """Source for the topic of each GitHub router, so that only signed deliveries are stored."""
+    """Source for each topic of GitHub routers, so that only signed deliveries are stored, or the mistakes in them."""
     secrets: dict[str, list[str]] = {}
     for name, section in _github_routers(config.routers, config.file.routers):
         try:

@@ -1,4 +1,4 @@
-"""The append-only log: all messages in the order of their ids, the only durable state of a hub.
+"""The append-only log: the messages in the order of their ids, with saved cursors and deduplication keys.
 
 - `Log` (`contract`) is the interface of all engines. `MemoryLog` (`memory`) loses everything at a restart; `SqliteLog`
   (`sqlite`) stores one file, which `sqlite_file` opens and `sqlite_queries` reads and writes.
@@ -6,5 +6,5 @@
 - `Partition` (`retention`) counts the safe or the unsafe messages, and selects those to delete.
 - `Engine` (`engine`) is the base class of both engines, with the state that they keep in memory.
 
-The broker's writer appends and trims; the broker's page cache and resuming subscriptions read.
+Only the broker's writer appends and trims; any task may read.
 """

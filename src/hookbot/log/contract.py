@@ -15,8 +15,8 @@ class Page:
     """Consecutive messages that a filter selects, in the order requested.
 
     The next page starts after position `next_after`: every selected message up to there is in this page or in an
-    earlier one. It equals the head when the page reaches the end of the log. Backwards, the next page starts before
-    `next_after`, which is 0 when the page reaches the beginning.
+    earlier one. It equals the head at the end of the log. Backwards, the next page starts before `next_after`, which is
+    0 at the beginning. If a page of `limit` messages ends there, one more page, an empty one, may be needed to see it.
     """
 
     messages: Sequence[Message]
@@ -48,7 +48,7 @@ class Log(Protocol):
         """Position of the newest message ever appended, 0 before the first."""
 
     async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = {}) -> Sequence[Outcome]:
-        """Store all drafts and cursors in one durable commit, and return the outcome of each draft in order.
+        """Append drafts and save cursors in one durable commit, and return the outcome of each draft in order.
 
         A cursor of None is deleted. Only one call at a time; not cancellable once started. Raises `Unavailable` if the
         storage fails: then nothing is stored, and a later call may succeed.
@@ -57,13 +57,13 @@ class Log(Protocol):
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         """Page of the messages that `wanted` selects after position `after`; with `newest`, before it, newest first.
 
-        A page has at most `limit` messages of `max_bytes` together, but at least one, however large. It may have fewer,
-        even none, since one call scans a bounded range of the log: continue from `next_after`. Cancelling is safe.
-        Raises `Unavailable`.
+        A page has at most `limit` messages of `max_bytes` together; the first one fits, however large. It may have
+        fewer, even none, since one call scans a bounded range of the log: continue from `next_after`. Cancelling is
+        safe. Raises `Unavailable`.
         """
 
     async def position_before(self, time_us: int) -> int:
-        """Position after which all messages were stored at `time_us` or later. Raises `Unavailable`."""
+        """Position after which all messages still kept were stored at `time_us` or later. Raises `Unavailable`."""
 
     def lost_up_to(self, wanted: TopicFilter) -> int:
         """Highest position at which retention may have deleted a message that `wanted` selects, 0 if there is none.
@@ -75,10 +75,9 @@ class Log(Protocol):
         """Saved cursors whose names begin with `prefix`, sorted by name. Raises `Unavailable`."""
 
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
-        """Delete one bounded step of the messages and keys that `retention` no longer keeps; True if there is more.
+        """Delete one bounded step of the messages and keys that `retention` no longer keeps; True if there may be more.
 
-        Cheap when nothing is due, so the writer calls it between batches. Raises `Unavailable`, and then nothing of
-        this step is deleted.
+        Cheap when nothing is due, so the writer calls it between batches. Raises `Unavailable`; a later call continues.
         """
 
     async def probe(self) -> None:

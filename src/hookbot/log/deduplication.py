@@ -24,8 +24,8 @@ class FirstUse:
     position: int
     time_us: int
     unsafe: bool
-    """True if an untrusted client chose the key; then it is deleted together with its message. The key of a verified
-    sender is kept for its full time: otherwise a flood of unsafe messages would make a replay possible."""
+    """True if an untrusted client chose the key; then it is deleted with its message at the latest. The key of a
+    verified sender is kept for its full time: otherwise a flood of unsafe messages would make a replay possible."""
     fingerprint: bytes
 
 
@@ -36,7 +36,7 @@ def digest(once: Once) -> bytes:
 
 @dataclass(slots=True)
 class Batch:
-    """Drafts of one commit. Each gets the next position, unless its key was used before."""
+    """Drafts of one commit. Each gets the next position, unless one of its exclusive keys was used before."""
 
     epoch: str
     head: int

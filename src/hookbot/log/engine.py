@@ -32,7 +32,7 @@ class ScanRange:
 
 
 class TopicHeads:
-    """Newest position of each recently used pattern, to answer "nothing new" without reading the disk.
+    """Newest position for each pattern that recent messages match, to answer "nothing new" without reading the disk.
 
     Patterns are kept in two generations of `max_patterns` each. A pattern in neither of them selects no message newer
     than the end of the generation that was dropped last.
@@ -56,7 +56,7 @@ class TopicHeads:
                 self._forgotten, self._turned = self._turned, position
 
     def of(self, wanted: TopicFilter) -> int:
-        """Upper bound on the positions that `wanted` selects."""
+        """Upper bound on the positions of messages that `wanted` selects."""
         return max(map(self._of_pattern, wanted.patterns), default=0)
 
     def _of_pattern(self, pattern: str) -> int:
@@ -80,7 +80,7 @@ class Engine:
         return max((partition.lost for partition in self._selected(wanted)), default=0)
 
     def _lost_before(self, time_us: int) -> int:
-        """Newest position that retention deleted among messages stored before `time_us`, 0 if there is none."""
+        """Newest deleted position of partitions that lost only messages from before `time_us`, 0 if there is none."""
         return max((partition.lost for partition in self._partitions if partition.lost_us < time_us), default=0)
 
     def _scan_range(self, wanted: TopicFilter, *, after: int, newest: bool, length: int) -> ScanRange:

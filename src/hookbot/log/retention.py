@@ -1,4 +1,4 @@
-"""Retention: limits on the history, and the totals that tell which messages exceed them.
+"""Retention: limits on the history, and the totals that show which messages exceed them.
 
 A log has two partitions, the safe and the unsafe messages. Each has its own limits, so that untrusted clients, which
 may publish to unsafe topics, never displace a safe message.
@@ -22,7 +22,7 @@ Row = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Limits on the history that is kept; the first one reached applies. None means without limit.
+    """Limits on the history that is kept; the first one reached applies. None means no limit.
 
     Unsafe messages have limits of their own: `max_unsafe_bytes`, and `max_count` again. Keys for deduplication are kept
     for `dedup_s`; those of untrusted clients are deleted together with their messages at the latest.
@@ -73,7 +73,7 @@ class Partition:
     """Position and time of the newest message that was deleted. All messages before it are deleted, too."""
     lost_us: int = 0
     passed: int = 0
-    """Position up to which no messages are left, at least `lost`. The next step of retention starts here."""
+    """Position up to which no messages are left, at least `lost`. The next step of retention starts after it."""
     oldest_us: int = 0
     """Lower bound on the time of the oldest message left."""
 

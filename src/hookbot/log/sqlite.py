@@ -39,14 +39,17 @@ async def open_sqlite_log(
     scan_length: int = queries.SCAN_LENGTH,
     primed: int = PRIMED,
 ) -> AsyncIterator["SqliteLog"]:
-    """The log in `directory`, locked against other processes until the block ends. Raises like `open_log_file`."""
+    """The log in `directory`, locked against other processes until the block ends.
+
+    Raises the same errors as `open_log_file`.
+    """
     file = await trio.to_thread.run_sync(open_log_file, directory)
     try:
         yield await trio.to_thread.run_sync(
             partial(SqliteLog, file, clock_us=clock_us, scan_length=scan_length, primed=primed)
         )
     finally:
-        # Shielded: a hub that is cancelled still has to fold in the write-ahead log and release the lock.
+        # Shielded: a hub that is cancelled still has to checkpoint the write-ahead log and release the lock.
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(file.close)
 

@@ -16,7 +16,7 @@ FILE = "hookbot.sqlite3"
 LOCK = "hookbot.lock"
 # More readers would only slow each other down: decoding a page needs the interpreter's lock.
 READERS = 2
-# "hook" in ASCII; tells a log from any other SQLite file.
+# "hook" in ASCII; distinguishes a log from any other SQLite file.
 APPLICATION_ID = 0x686F6F6B
 
 STEPS = (
@@ -42,7 +42,7 @@ STEPS = (
     INSERT INTO half VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0), (1, 0, 0, 0, 0, 0, 0, 0, 0);
     """,
 )
-"""Migrations from each version of the schema to the next. A new file runs all of them."""
+"""Migrations from each version of the schema to the next. All of them run for a new file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class LogFile:
     opened: ExitStack
 
     def close(self) -> None:
-        """Close the readers, then the writer, which folds in the write-ahead log, and then release the lock."""
+        """Close the readers, then the writer, which checkpoints the write-ahead log, and then release the lock."""
         self.opened.close()
 
 

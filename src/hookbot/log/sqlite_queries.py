@@ -1,4 +1,4 @@
-"""Queries of the SQLite log: everything that reads or writes its tables. They run in worker threads.
+"""Queries of the SQLite log: everything that reads or writes its tables, except migrations. They run in threads.
 
 The `sqlite3` module releases the interpreter's lock for each row that it steps over, and a busy event loop may take
 milliseconds to give it back. So a batch is written with few statements of many rows, and a page is read as one row:
@@ -28,7 +28,7 @@ from .retention import STEP_ROWS, Partition, RetentionLimits, Row
 
 # Positions that one query scans, in about five milliseconds.
 SCAN_LENGTH = 50_000
-# Rows of one statement. From here on the rows dominate its cost.
+# Rows of one statement. From this number on, the rows dominate its cost.
 ROWS_AT_ONCE = 128
 # Free pages (16 MiB) that are kept for the next messages, instead of being returned and allocated again.
 SPARE_PAGES = 1024
@@ -204,7 +204,7 @@ def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost
 
 
 def give_back(connection: sqlite3.Connection) -> bool:
-    """Return one step of the free pages of the file to the disk. True if there are more."""
+    """Return one step of the free pages beyond `SPARE_PAGES` to the disk. True if there may be more."""
     [free] = connection.execute("PRAGMA freelist_count").fetchone()
     pages = min(free - SPARE_PAGES, VACUUM_PAGES)
     if pages > 0:

@@ -37,7 +37,7 @@ class Sliced(tuple[bytes, ...]):
 
 
 def to_envelope(message: Message) -> dict[str, Any]:
-    """The message as a JSON object, as every format but raw frames carries it; empty optional fields are left out."""
+    """The message as a JSON object, for all formats but raw frames and CloudEvents, without empty optional fields."""
     return envelope_around(message, _body_fields(message.body))
 
 
@@ -99,7 +99,7 @@ def encode_github_metadata(message: Message) -> bytes:
 def parse_github_metadata(message: Message) -> Message | None:
     """The original delivery in a raw frame of `encode_github_metadata`; None for any other frame.
 
-    The object has no content type; it follows from the payload.
+    The object has no content type, so it is derived from the payload.
     """
     try:
         metadata = json.loads(message.body)
@@ -124,9 +124,10 @@ def encode_json(value: Any) -> str:
 
 
 def encode_go_json(value: str | dict[str, str]) -> str:
-    """Compact JSON as Go's encoding/json writes a string or a map: keys sorted, ``<``, ``>`` and ``&`` escaped.
+    """Compact JSON as Go's encoding/json writes a string or a map, with sorted keys.
 
-    Each byte that is not UTF-8 (decoded with ``surrogateescape``) becomes an escaped replacement character.
+    ``<``, ``>``, ``&``, U+2028 and U+2029 are escaped. Each byte that is not UTF-8 (decoded with ``surrogateescape``)
+    becomes an escaped replacement character.
     """
     text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     return text.translate(_GO_ESCAPES)
@@ -146,12 +147,12 @@ def base64_field(body: bytes) -> str | Sliced:
 
 
 def base64_in_slices(body: bytes, *, slice_bytes: int = SLICE_BYTES) -> Sliced:
-    """The body in standard base64, encoded in slices, whose size is a multiple of 3."""
+    """The body in standard base64, encoded in slices; `slice_bytes` must be a multiple of 3."""
     return Sliced((b'"', *map(b64encode, _slices(body, slice_bytes)), b'"'))
 
 
 def join_object(fields: Mapping[str, Any], encode: Callable[[Any], str] = encode_json) -> bytes:
-    """The JSON object that `encode` would write, where some values are `Sliced` and encoded already."""
+    """The JSON object of at least one field, as `encode` writes it; `Sliced` values are encoded already."""
     parts = [b"{"]
     for name, value in fields.items():
         parts.append(encode(name).encode() + b":")

@@ -1,6 +1,6 @@
 """Formats of subscriptions: how messages, gaps and heartbeats become bytes, and how the client reads two of them.
 
-Encoding is pure and costs time: each message is encoded once for all framings with equal keys.
+Encoding is slow, so the hub caches the frames of a message by the key of their framing.
 """
 
 import json
@@ -23,7 +23,7 @@ _MEDIA_TYPE = re.compile(r"[!#$%&'*+.^`|~\w-]+/[!#$%&'*+.^`|~\w-]+(?:\s*;[\x20-\
 
 
 class Framing(Protocol):
-    """One format. `text`: True if its websocket frames are text, False if they are binary."""
+    """Encoder of one format. `text`: True if its websocket frames are text, False if they are binary."""
 
     text: bool
 
@@ -38,7 +38,7 @@ class Framing(Protocol):
         """The frame of a gap before the next message; None if the format has none."""
 
     def heartbeat(self, id: str) -> bytes | None:
-        """The frame that says that everything up to `id` has been sent; None if the format has none."""
+        """The frame that reports that everything up to `id` has been sent; None if the format has none."""
 
 
 def framing_for(request: SubscribeRequest) -> Framing:
@@ -56,12 +56,15 @@ def framing_for(request: SubscribeRequest) -> Framing:
 
 
 def hello(request: SubscribeRequest, last_id: str, **more: str) -> bytes:
-    """The first frame of a ``hookbot.v1`` connection: the subscription starts after the message `last_id`."""
+    """First frame of a ``hookbot.v1`` connection, with the fields `more`; the subscription starts after `last_id`."""
     return _object("hello", {"hub": f"hookbot/{__version__}", "topic": request.topic, "last_id": last_id, **more})
 
 
 class Raw:
-    """The ancestor's frames: the body as posted, preceded by ``topic NUL`` if the subscription is a subtree."""
+    """The ancestor's frames: the body, or its ``extra-metadata=github`` object if the publish requested that.
+
+    ``topic NUL`` precedes it if more than one topic can match.
+    """
 
     text = False
 
@@ -149,7 +152,7 @@ class ServerSentEvents:
 
 
 class JsonLines:
-    """``application/x-ndjson``: a line for each message."""
+    """``application/x-ndjson``: a JSON object in each line, for messages, gaps and heartbeats."""
 
     key = "jsonl"
     text = True
@@ -179,7 +182,7 @@ def _gap_fields(gap: Gap) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First frame: messages after `last_id` follow; the consumer has acknowledged everything up to `position`."""
+    """First frame: messages after `last_id` follow. A cursor or group has acknowledged everything up to `position`."""
 
     hub: str
     last_id: str | None
@@ -204,7 +207,10 @@ Frame = Hello | Message | Gap | Heartbeat | ErrorFrame
 
 
 def parse_frame(data: str | bytes) -> Frame | None:
-    """The content of a ``hookbot.v1`` frame; None if this version does not know its type. Raises `ValueError`."""
+    """The content of a ``hookbot.v1`` frame; None if its type is unknown.
+
+    Raises `ValueError` if the frame is binary, is not a JSON object, or lacks a field.
+    """
     if isinstance(data, bytes):
         raise ValueError(f"not a frame of {SUBPROTOCOL}: it is binary")
     try:

@@ -2,7 +2,7 @@
 
 A request that two parsers could read differently is rejected, because request smuggling (section 11.2) exploits such
 differences. A body is taken from the buffer up to its end and no further, so that a connection can be handed over to
-the app between any two requests, together with everything read so far.
+the app between any two requests, together with the bytes already read of the next ones.
 """
 
 import re
@@ -18,11 +18,11 @@ from ..errors import HeadersTooLarge, Refused
 from .request import Request
 from .response import Response
 
-# As much as nginx accepts by default (four buffers of 8 KiB), so that a hub behind it rejects nothing more.
+# About as much as nginx accepts by default (four buffers of 8 KiB).
 MAX_HEAD_BYTES = 32 << 10
-# Of the line before a chunk, and of all trailers together. Both are discarded; no known client sends that much.
+# Limit on the size line of a chunk, and on the last one with all trailers. No known client sends that much.
 MAX_LINE_BYTES = 4 << 10
-# As many digits as always fit into 64 bits; where a proxy's integers overflow, it would read another length.
+# Any number of 18 digits fits into 64 bits; a proxy whose integers overflow would read another length.
 MAX_LENGTH_DIGITS = 18
 
 HOST = re.compile(r"[A-Za-z0-9._~:\[\]%!$&'()*+,;=-]*")
@@ -35,11 +35,14 @@ Write = Callable[[bytes], None]
 
 
 class BadRequest(Refused):
-    """The bytes are not HTTP/1.1; the connection is closed after the response."""
+    """Malformed or ambiguous HTTP/1.1; the connection is closed after the response."""
 
 
 def head_end(buffer: bytearray) -> int:
-    """Length of the request head at the start of the buffer; 0 if it is incomplete. Raises `Refused`."""
+    """Length of the request head at the start of the buffer; 0 if it is incomplete.
+
+    Raises `BadRequest` for a line that ends with LF alone, and `HeadersTooLarge`.
+    """
     end = buffer.find(b"\r\n\r\n") + 4
     size = end if end > 3 else len(buffer)
     # A bare LF is a line end to some parsers and not to others (section 2.2).
@@ -56,7 +59,7 @@ class Head:
     __slots__ = ("_parsing", "chunked", "expects_continue", "keep_alive", "length", "request", "version")
 
     def __init__(self, data: bytes, client: str = "") -> None:
-        """Parse a complete head; raises `BadRequest`."""
+        """Parse a complete head, and nothing after it; raises `BadRequest`."""
         # httptools would accept other protocols and versions, too.
         line = _REQUEST_LINE.match(data)
         if line is None:
@@ -82,13 +85,13 @@ class Head:
         return self.chunked or self.length > 0
 
     def body(self) -> "Counted | Chunked":
-        """Reader of the body, which finds its end. Can be called once if the body is chunked."""
+        """Reader that finds the end of the body. Call it at most once if the body is chunked."""
         return Chunked(self._parsing) if self.chunked else Counted(self.length)
 
     def _check(self, request: Request) -> None:
         """Reject what httptools accepts and other parsers could read differently.
 
-        Repeated headers are joined by now, so that a second Host or Content-Length fails as well.
+        Repeated headers are joined by now, so that a second Host fails as well.
         """
         host = request.sent("host")
         if not HOST.fullmatch(host or "") or (host is None and self.version == "1.1"):
@@ -101,7 +104,7 @@ class Head:
 
 
 class _Parsing:
-    """A run of httptools over one request: it calls the ``on_`` methods, which collect its results."""
+    """One run of httptools over a request: it calls the ``on_`` methods, which collect its results."""
 
     __slots__ = ("chunks", "complete", "fields", "parser")
 
@@ -116,13 +119,15 @@ class _Parsing:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # Raised for any Upgrade header; `websocket.is_handshake` decides later whether it is one.
+            # Raised for any protocol in Upgrade; `websocket.is_handshake` decides later whether it is a handshake.
+            # httptools then takes the request as complete, and would read no chunked body: the fast path refuses such
+            # a request or leaves it to the app.
             pass
         except httptools.HttpParserError as error:
             raise BadRequest(f"the request is not HTTP/1.1: {error}") from None
 
     def release(self) -> None:
-        """Drop the parser, once nothing is left to parse."""
+        """Drop the parser when nothing is left to parse."""
         # It refers back to its callbacks, and would wait with them for the garbage collector.
         del self.parser
 
@@ -145,9 +150,9 @@ class Counted:
         self.left = left
 
     def take(self, buffer: bytearray, write: Write) -> bool:
-        """Move the body's bytes from the buffer to `write`; True if the body is complete.
+        """Move the bytes of the body that are in the buffer to `write`; True if the body is complete.
 
-        After an error of `write`, the rest can still be taken with another one that discards it.
+        After an error of `write`, the rest can still be taken with a `write` that discards it.
         """
         if self.left:
             here = bytes(buffer[: self.left])
@@ -173,7 +178,7 @@ class Chunked:
         """Bytes of trailers so far, counted from the size line of the last chunk; 0 before it."""
 
     def take(self, buffer: bytearray, write: Write) -> bool:
-        """As `Counted.take`; also raises `BadRequest`."""
+        """As `Counted.take`; raises `BadRequest` if the chunks are malformed or a line is too long."""
         while not self._parsing.complete:
             size = min(self._left, len(buffer)) or self._line_size(buffer)
             if not size:
@@ -191,9 +196,9 @@ class Chunked:
         return True
 
     def _line_size(self, buffer: bytearray) -> int:
-        """Length of the line at the start of the buffer; 0 if it is incomplete, or preceded by the rest of a chunk.
+        """Length of the line at the start of the buffer; 0 if it is incomplete, or the rest of a chunk comes first.
 
-        Raises `BadRequest` if the line is too long.
+        Raises `BadRequest` if the line, or all trailers together, are too long.
         """
         if self._left:
             return 0
@@ -218,7 +223,10 @@ class Chunked:
 
 
 def encode_response(response: Response, *, version: str, close: bool) -> bytes:
-    """The bytes of a response, with ``Date``, ``Content-Length`` and, where it is needed, ``Connection`` added."""
+    """The bytes of a response, with ``Date``, ``Content-Length`` and, where needed, ``Connection`` added.
+
+    `version` is that of the request. `close`: the connection is closed after the response.
+    """
     lines = [f"HTTP/1.1 {response.status} {responses[response.status]}"]
     lines += [f"{name}: {value}" for name, value in response.headers]
     lines += [f"Date: {_date(int(time()))}", f"Content-Length: {len(response.body)}"]

@@ -1,6 +1,6 @@
 """Drafts, as publishers hand them over, and messages, as the log stores them.
 
-An id is ``<epoch>-<position>``: eight letters that name the log, and fifteen digits that count its messages. Ids of one
+An id is ``<epoch>-<position>``: eight letters that name the log, and the position in it in fifteen digits. Ids of one
 log sort as text, and no id can be mistaken for a duration, a time or a word. Clients treat ids as opaque.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 Headers = tuple[tuple[str, str], ...]
-"""Header fields in the order in which they were sent, as latin-1 text: repeated names, case and any bytes survive."""
+"""Header fields in the order in which they were sent, as latin-1 text. Repeated names, case and all bytes are kept."""
 
 _ID = re.compile(r"([a-z]{8})-([0-9]{15})")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
@@ -22,19 +22,22 @@ _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Verified origin of a message: the provider, the secret that fitted, and the signing time in Unix seconds."""
+    """Verified origin of a message."""
 
     provider: str
     key: str
+    """Index, from 0, of the secret that matched."""
     signed_at: float | None = None
+    """Signing time in Unix seconds; None if the signature does not cover one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Once:
     """Deduplication key of a draft, stored in the same commit as the message.
 
-    A draft whose key is already known in its scope is not stored again if `exclusive`; otherwise it is stored and
-    marked as `duplicate_of` the first. With a `fingerprint`, a known key with another fingerprint is rejected.
+    If the key was used before in its scope, a draft with an `exclusive` key is not stored. It is a `Duplicate`, or
+    rejected with `KeyReused` if both drafts have a `fingerprint` and these differ. If the key is not exclusive, the
+    draft is stored as a `duplicate_of` the first message.
     """
 
     scope: str
@@ -63,7 +66,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A draft that the log has stored, and given an id and a time."""
+    """A draft that the log has stored and given an id and a time."""
 
     topic: str
     body: bytes = b""
@@ -73,10 +76,11 @@ class Message:
     hops: tuple[str, ...] = ()
     duplicate_of: str | None = None
     id: str = ""
+    """Empty if the message arrived in a raw frame, which has no id."""
     time_us: int = 0
-    """Microseconds since 1970, UTC; never runs backwards in the order of ids."""
+    """Microseconds since 1970, UTC; never decreases in the order of ids. Of a raw frame, the time of its arrival."""
     redelivered: bool = field(default=False, compare=False)
-    """True if another member of the group received it before and did not acknowledge it in time."""
+    """True if the hub sent it to a member of the group before, and it was not acknowledged."""
 
     @property
     def size(self) -> int:
@@ -85,21 +89,24 @@ class Message:
 
     @property
     def time(self) -> datetime:
-        """Time at which the log stored it, in UTC."""
+        """Time at which the log stored it, or at which a raw frame arrived, in UTC."""
         return _EPOCH_START + timedelta(microseconds=self.time_us)
 
     @property
     def position(self) -> int:
-        """Place in its log, counting from 1. For the hub only: to clients an id is opaque."""
+        """Position in its log, counting from 1. For the hub only: to clients an id is opaque."""
         return int(self.id[-15:])
 
     def header(self, name: str) -> str | None:
-        """Value of the first header of that name, in any case; None if there is none."""
+        """Value of the first header with this name, which is case-insensitive; None if there is none."""
         wanted = name.lower()
         return next((value for key, value in self.headers if key.lower() == wanted), None)
 
     def json(self) -> Any:
-        """The body parsed as JSON; raises `ValueError` if it is not JSON."""
+        """The body parsed as JSON.
+
+        Raises `ValueError` if it is not JSON, and `RecursionError` if it is nested too deeply.
+        """
         return json.loads(self.body)
 
     @property
@@ -110,16 +117,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """Outcome for a draft whose `Once` key was known: nothing was stored, and `id` is that of the first message."""
+    """Outcome of a draft whose `Once` key was used before: nothing is stored, and `id` is that of the first message."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A hole in a subscription: messages after `after` (None if unknown) and before `before` may be lost.
+    """A hole in a subscription: messages after `after` (None: unknown or the start) and before `before` may be lost.
 
-    The reason is ``retention`` (the log has deleted them) or ``other-log`` (the requested id is from another log).
+    The reason is ``retention`` (the log has deleted them) or ``other-log`` (the requested id is not from this log).
     """
 
     reason: str
@@ -128,12 +135,12 @@ class Gap:
 
     @property
     def position(self) -> int:
-        """Position just before the first message after the hole. For the hub only: to clients an id is opaque."""
+        """Last position in the hole. For the hub only: to clients an id is opaque."""
         return parse_id(self.before)[1] - 1
 
 
 def wants_metadata(query: str) -> bool:
-    """True if a query asks for ``extra-metadata=github``."""
+    """True if a query contains ``extra-metadata=github``."""
     # The cheap test first: nearly all queries fail it, and parsing costs sixty times as much.
     return "extra-metadata" in query and ("extra-metadata", "github") in parse_qsl(query)
 
@@ -162,9 +169,9 @@ def format_time(time_us: int) -> str:
 
 
 def parse_time(text: str) -> int:
-    """Microseconds since 1970 of an RFC 3339 time, section 5.6; raises `ValueError`."""
+    """Microseconds since 1970 of an RFC 3339 time (section 5.6) without leap seconds; raises `ValueError`."""
     try:
-        # fromisoformat accepts all of ISO 8601; _TIME admits only RFC 3339.
+        # fromisoformat accepts more of ISO 8601 than RFC 3339 does; _TIME excludes the rest.
         moment = datetime.fromisoformat(text.upper())
     except ValueError:
         moment = None

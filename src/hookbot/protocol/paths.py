@@ -1,4 +1,4 @@
-"""Paths of a hub, and the one table of the actions and topics that they name."""
+"""Paths of a hub, and the actions and topics that they name."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,7 +10,7 @@ from .topics import RECURSIVE, RESERVED, UNSAFE, TopicFilter, check_topic, decod
 
 RouteAction = Literal["publish", "subscribe"]
 
-# Paths of operators, which no topic can have.
+# Paths for operators. `hookbot` is in `RESERVED`, so no topic has one of them.
 CURSORS = "/hookbot/v1/cursors"
 MESSAGES = "/hookbot/v1/messages/"
 ROUTERS = "/hookbot/v1/routers"
@@ -37,7 +37,7 @@ class Route:
 
 
 def is_for_app(raw_path: bytes) -> bool:
-    """True if only the app serves the path: its first segment is the hub's own, or has an escape in it."""
+    """True if only the app serves the path: its first segment is in `_APP`, or contains an escape."""
     first = raw_path[1:].partition(b"/")[0]
     return first in _APP or b"%" in first
 
@@ -61,7 +61,7 @@ def find_route(method: str, raw_path: bytes) -> Route:
 
 
 def split_path(path: str) -> tuple[RouteAction | None, str]:
-    """The action that a decoded path names, None if it names none, and the topic that follows."""
+    """The action that a decoded path names, or None if it names none, and its topic."""
     for prefix, action, root in _PREFIXES:
         if path.startswith(prefix):
             return action, root + path.removeprefix(prefix)
@@ -69,19 +69,19 @@ def split_path(path: str) -> tuple[RouteAction | None, str]:
 
 
 def path_to(action: RouteAction, topic: str) -> str:
-    """The path, with ``pub`` or ``sub`` in it, that publishes or subscribes to a topic."""
+    """The decoded path, with ``pub`` or ``sub``, that publishes or subscribes to a topic."""
     root = UNSAFE if topic.startswith(UNSAFE) else ""
     prefix = next(prefix for prefix, its_action, its_root in _PREFIXES if (its_action, its_root) == (action, root))
     return prefix + topic.removeprefix(root)
 
 
 def path_of(wanted: TopicFilter) -> str:
-    """The path that subscribes to `wanted`."""
+    """The decoded path that subscribes to `wanted`."""
     return path_to("subscribe", wanted.patterns[0] + (RECURSIVE if len(wanted.patterns) > 1 else ""))
 
 
 def wanted_at(path: str) -> TopicFilter:
-    """The filter of a subscription to the decoded `path`; raises `Refused` if nothing can be subscribed to there."""
+    """The filter of a subscription to the decoded `path`; raises `Refused` if that is not the path of one."""
     return TopicFilter.parse(find_route("GET", quote(path).encode()).topic)
 
 

@@ -1,4 +1,4 @@
-"""Publish requests before their body is read: the topic, and what query and headers ask for."""
+"""Publish requests before their body is read: topic, query and headers, checked."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,9 +9,9 @@ from .paths import Route
 from .request import Request
 from .topics import is_unsafe
 
-# GitHub's own cap is 25 MB.
+# GitHub limits payloads to 25 MB.
 DEFAULT_MAX_BODY_BYTES = 25 << 20
-# A loop through several hubs is invisible to each of them, so the number of hops ends it.
+# A loop through several hubs is invisible to each of them, so a limit on hops ends it.
 MAX_HOPS = 16
 # The longest key that Stripe's API accepts. The log stores a digest of it.
 MAX_KEY = 255
@@ -24,19 +24,19 @@ class PublishRequest:
     http: Request
     topic: str
     hops: tuple[str, ...] = ()
-    """Routers that the message says it came through. Senders without a token are not believed."""
+    """Routers that the message passed through, as its sender claims; empty for unsafe topics (not trusted)."""
     idempotency_key: str = ""
 
     @classmethod
     def read(cls, request: Request, route: Route) -> Self:
-        """The publish that query and headers of a request describe; raises `Refused`."""
+        """The publish that query and headers of a request describe; raises `Refused` if one of them is invalid."""
         _check_metadata(request.query)
         hops = () if is_unsafe(route.topic) else _hops(request)
         return cls(request, route.topic, hops, _idempotency_key(request))
 
     @property
     def declared_bytes(self) -> int:
-        """Length of the body as declared; 0 if it was not."""
+        """Declared length of the body; 0 if none was declared."""
         declared = self.http.header("content-length")
         return int(declared[:18]) if declared.isdecimal() else 0
 

@@ -7,7 +7,7 @@ from .message import Headers
 
 
 class Request:
-    """An HTTP request: method, target and headers as sent, and the address of the client. Not to be changed.
+    """An HTTP request: method, target and headers as sent, and the address of the client. Read-only except `client`.
 
     A plain class with slots: there is one for every publish, and a frozen dataclass takes three times as long to make.
     """
@@ -47,7 +47,9 @@ class Request:
         """The request target, undecoded: usually path and query, or a whole URL (RFC 9112, section 3.2.2)."""
         self.headers = headers
         self.client = client
+        """The address of the peer; access control replaces that of a trusted proxy."""
         self.secure = secure
+        """True if the connection to the hub is encrypted."""
         self.certificate = certificate
         """The client's TLS certificate in DER, if it presented one that the hub's authorities signed."""
         self.raw_path = path
@@ -59,7 +61,7 @@ class Request:
 
     @property
     def relative_target(self) -> str:
-        """Path and query, as sent."""
+        """Path and query, still encoded, without scheme and host."""
         return self.raw_path.decode("latin-1") + (f"?{self.query}" if self.query else "")
 
     @property

@@ -27,7 +27,7 @@ from .envelope import encode_json
 from .message import Duplicate, Headers, Message
 from .request import Request
 
-# An overloaded hub mostly needs a moment only, and clients add a backoff of their own.
+# An overloaded hub usually recovers within a moment, and clients add their own backoff.
 RETRY_AFTER_S = 1
 
 # The hub, or a proxy in front of it, may ask for a longer delay; a listener would then miss its recovery.
@@ -52,7 +52,7 @@ class Response:
 
 
 def stored_response(outcome: Message | Duplicate, request: Request) -> Response:
-    """The response to a publish that was stored: ``OK``, as from the ancestor, or the id if the client accepts JSON."""
+    """The response to a publish that is stored or a duplicate: ``OK``, or the id if the client accepts JSON."""
     headers: Headers = (("Hookbot-Message-Id", outcome.id),)
     if isinstance(outcome, Duplicate):
         headers = (*headers, ("Hookbot-Duplicate", "true"))
@@ -62,7 +62,10 @@ def stored_response(outcome: Message | Duplicate, request: Request) -> Response:
 
 
 def error_response(error: HookbotError, request: Request, status: int | None = None) -> Response:
-    """The response to an error: one plain sentence, or problem+json (RFC 9457) if the client accepts JSON."""
+    """The response to an error: one plain sentence, or problem+json (RFC 9457) if the client accepts JSON.
+
+    `status` overrides the status of the error.
+    """
     status = status or error.status
     headers = _headers_of(error)
     if _accepts_json(request):
@@ -77,7 +80,7 @@ def _accepts_json(request: Request) -> bool:
 
 def _headers_of(error: HookbotError) -> Headers:
     match error:
-        # A 401 must have one (RFC 9110, section 15.5.2).
+        # Every 401 must have this header (RFC 9110, section 15.5.2).
         case Unauthorized() | BadSignature():
             return (("WWW-Authenticate", 'Basic realm="hookbot"'),)
         case MethodNotAllowed(allow=allow):
@@ -101,7 +104,7 @@ _BY_STATUS: Mapping[int, Callable[[str], HookbotError]] = {
 
 
 def error_from(status: int, headers: Mapping[str, str], body: bytes) -> HookbotError:
-    """The error that a response other than success reports; `headers` have lower-case names."""
+    """The error that an unsuccessful response reports. `headers` must have lower-case names."""
     text = _sentence(status, body)
     if 300 <= status < 400:
         return Refused(f"{text}: use {headers.get('location', 'another address').split('?')[0]}")
@@ -109,7 +112,8 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes) -> HookbotE
         return MethodNotAllowed(text, allow=headers.get("allow", ""))
     if status == 429:
         return TooManyRequests(text, retry_after_s=_retry_after(headers))
-    # 409: the first request with the same Idempotency-Key is still in progress.
+    # 409, which this hub never sends: the first request with the same Idempotency-Key is still in progress
+    # (draft-ietf-httpapi-idempotency-key-header).
     if status == 409 or status >= 500 or status < 200:
         return Lost(text, retry_after_s=_retry_after(headers))
     return _BY_STATUS.get(status, Refused)(text)
@@ -121,7 +125,10 @@ def _retry_after(headers: Mapping[str, str]) -> int:
 
 
 def _sentence(status: int, body: bytes) -> str:
-    """First line of the body, or the standard phrase of the status if the body is empty or a web page."""
+    """The status, and the first line of the body or of its problem detail.
+
+    If the body is empty or a web page, the standard phrase of the status takes the place of that line.
+    """
     text = body[:2000].decode("utf-8", "replace").strip()
     if text.startswith("{"):
         text = _problem(body)

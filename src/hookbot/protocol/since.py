@@ -14,7 +14,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True, slots=True)
 class AfterId:
-    """Start after this message; if its epoch is of another log, the subscription begins with a gap."""
+    """Start after this message. A gap comes first if the id is not from this log, or later messages were deleted."""
 
     epoch: str
     position: int
@@ -36,7 +36,7 @@ Since = AfterId | SinceTime | FromOldest
 
 
 def parse_since(text: str, *, now_us: int) -> Since:
-    """The start that a value of ``since`` describes; raises `Refused`, which lists the accepted forms."""
+    """The start that a value of ``since`` describes; raises `Refused`, which lists the forms, for any other text."""
     if text == "all":
         return FromOldest()
     if _DURATION.fullmatch(text):
@@ -67,5 +67,5 @@ def _since_time(text: str) -> Since:
 
 
 def _since(time_us: int) -> SinceTime:
-    # SQLite's integers have 64 bits, and no log is older than 1970.
+    # A long duration would exceed SQLite's 64-bit integers, and no log is older than 1970.
     return SinceTime(max(time_us, 0))

@@ -15,7 +15,7 @@ SUBPROTOCOLS: dict[str, Format] = {"hookbot.raw": "raw", "hookbot.v1": "v1", "cl
 
 # Enough to keep a fast consumer busy for a round trip; the hub remembers every one of them.
 MAX_UNACKED = 1000
-# Most handlers take seconds; a message of a member that has died is delivered again after a minute.
+# Most handlers take seconds; a message of a member that hangs is delivered again after a minute.
 ACK_TIMEOUT_S = 60
 # The longest visibility timeout of Amazon SQS, which groups resemble.
 MAX_ACK_TIMEOUT_S = 12 * 3600
@@ -24,7 +24,7 @@ UNSAFE_HEADER = "X-Hookbot-Unsafe-Is-Ok"
 UNSAFE_HEADER_VALUE = "I understand the security implications"
 """Header value required of subscriptions to unsafe topics, to which anybody may publish."""
 
-# These parameters only make sense for stored messages, so they request a stream even without an Accept header.
+# The ancestor has none of these parameters, so a plain GET with one requests a stream, even without an Accept header.
 _HISTORY = frozenset({"since", "limit", "follow"})
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
@@ -52,7 +52,10 @@ class SubscribeRequest:
 
     @classmethod
     def read(cls, request: Request, route: Route, *, websocket: bool, now_us: int) -> Self:
-        """The subscription that query and headers of a request describe; raises `Refused`."""
+        """The subscription that query and headers of a request describe; raises `Refused` if they are invalid.
+
+        `websocket`: True if the request is a handshake. `now_us`: the time from which durations count back.
+        """
         subprotocol = (
             next((offer for offer in offered_subprotocols(request) if offer in SUBPROTOCOLS), None)
             if websocket
@@ -86,7 +89,7 @@ class SubscribeRequest:
 
 
 def offered_subprotocols(request: Request) -> list[str]:
-    """The subprotocols that a websocket handshake offers."""
+    """The subprotocols that a websocket handshake offers, in its order."""
     sent = request.sent("sec-websocket-protocol")
     return [offer.strip() for offer in sent.split(",") if offer.strip()] if sent else []
 

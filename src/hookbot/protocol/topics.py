@@ -2,10 +2,10 @@
 
 A topic is a slash-separated name, such as ``github.com/repo/acme/app``. Unsafe topics, to which senders publish without
 a token, begin with ``/unsafe/``; all others do not begin with a slash, so that neither kind can be mistaken for the
-other. The hub's own topics are beneath ``hookbot/``.
+other. Topics beneath ``hookbot/`` are reserved for the hub.
 
 A subscription names one topic (``foo``), everything beneath one (``foo/``, without ``foo`` itself) or, in the
-ancestor's spelling, both (``foo?recursive``).
+ancestor's notation, both (``foo?recursive``).
 """
 
 import re
@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..errors import InvalidTopic
 
-# Deep enough for any repository or address, and short enough to be cached and logged by the thousand.
+# Long enough for any repository or address, and short enough to cache and log thousands.
 MAX_TOPIC_BYTES = 1024
 UNSAFE = "/unsafe/"
 OWN = "hookbot/"
@@ -28,10 +28,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def decode_path(raw: bytes) -> str:
-    """Path of a request target, percent-decoded once; raises `InvalidTopic` if it is not canonical.
+    """Path of a request target, percent-decoded once; raises `InvalidTopic` if it is malformed or ambiguous.
 
-    Each path has one spelling and each spelling one meaning: rejected are ``%2F``, ``%00``, broken escapes, invalid
-    UTF-8, control characters, and segments that are empty, ``.`` or ``..``. One trailing slash is fine.
+    Rejected are ``%2F``, ``%00``, broken escapes, invalid UTF-8, control characters, and segments that are empty, ``.``
+    or ``..``; also a path that does not begin with a slash. One trailing slash is accepted.
     """
     shown = raw[:100].decode("ascii", "backslashreplace")
     if _NOT_IN_A_PATH.search(raw) or _BROKEN_ESCAPE.search(raw):
@@ -47,7 +47,7 @@ def decode_path(raw: bytes) -> str:
 
 
 def check_topic(topic: str) -> str:
-    """The topic unchanged, if messages can be published to it; raises `InvalidTopic` otherwise."""
+    """The topic unchanged, if it is well-formed; raises `InvalidTopic` otherwise. Reserved topics are accepted."""
     shown = topic[:100]
     _check_segments(topic.removeprefix(UNSAFE), shown)
     try:
@@ -63,7 +63,7 @@ def check_topic(topic: str) -> str:
 
 
 def is_own(topic: str) -> bool:
-    """True if the topic is reserved for the hub: only the hub itself publishes to it."""
+    """True if the topic, safe or unsafe, is beneath ``hookbot/``, where only the hub publishes."""
     return topic.removeprefix(UNSAFE).startswith(OWN)
 
 
@@ -91,7 +91,7 @@ class TopicFilter:
 
     @classmethod
     def parse(cls, text: str) -> "TopicFilter":
-        """The filter for a topic as `find_route` returns it, possibly ``?recursive``; raises `InvalidTopic`."""
+        """The filter for a topic as `find_route` returns it, possibly with ``?recursive``; raises `InvalidTopic`."""
         if text.endswith(RECURSIVE):
             name = text.removesuffix(RECURSIVE)
             check_topic(name)
@@ -100,7 +100,7 @@ class TopicFilter:
 
     @property
     def subtree(self) -> bool:
-        """True if more than one topic can match, so that raw frames have to name theirs."""
+        """True if more than one topic can match, so that raw frames must name theirs."""
         return len(self.patterns) > 1 or is_subtree(self.patterns[0])
 
     @property

@@ -33,7 +33,7 @@ _MAX_REASON_BYTES = 123
 
 
 def is_handshake(request: Request) -> bool:
-    """True if a request is a websocket handshake (section 4.1)."""
+    """True if a request is a websocket handshake (section 4.1), even with an invalid version or key."""
     return (
         request.method == "GET"
         and request.header("upgrade").lower() == "websocket"
@@ -77,14 +77,14 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """A close frame. The reason is cut to the 123 bytes that fit; `NO_CODE` makes a frame without code and reason."""
+    """A close frame. The reason is cut to the 123 bytes that fit; `NO_CODE` makes a frame without code or reason."""
     if code == NO_CODE:
         return frame(CLOSE, b"")
     return frame(CLOSE, code.to_bytes(2, "big") + reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore").encode())
 
 
 def is_one_control_frame(data: bytes) -> bool:
-    """True if the bytes from a client are exactly one ping, pong or close frame."""
+    """True if the bytes from a client are exactly one complete ping, pong or close frame."""
     # 0x88 to 0x8A: final close, ping and pong frames. Two bytes of header and four of mask precede the payload.
     return (
         len(data) >= 6 and data[0] in (0x88, 0x89, 0x8A) and data[1] & 0x80 != 0 and len(data) == 6 + (data[1] & 0x7F)

@@ -15,7 +15,7 @@ API_VERSION = 1
 class Secret(str):
     """A secret option of a router: a string whose `repr` does not show it.
 
-    For a parameter with this annotation, the configuration may say ``env:NAME`` or ``file:PATH``.
+    A parameter with this annotation may be configured as ``env:NAME`` or ``file:PATH``, and then gets that secret.
     """
 
     __slots__ = ()
@@ -27,7 +27,8 @@ class Secret(str):
 class Publish(Protocol):
     """Publishes messages that a router makes from one message.
 
-    All of them are stored in one commit after `route` has returned; none is stored if it raises.
+    They are stored after `route` has returned: in the hub in one commit, outside it one by one. None is stored if it
+    raises.
     """
 
     async def __call__(
@@ -38,16 +39,19 @@ class Publish(Protocol):
         `wrapped`: raw frames of the message carry the ancestor's ``extra-metadata=github`` object.
         `name` identifies this publish among those for the same message (default: its number). A router outside the hub
         may repeat a publish after a crash; by its name, the hub recognises the repeat and stores it once.
-        Raises `InvalidTopic`, and `Refused` for too many publishes.
+
+        Raises `InvalidTopic` for a malformed topic or one beneath ``hookbot/``, `Refused` for too many publishes, bytes
+        or hops, `ValueError` for a repeated name, `TypeError` or `ValueError` for wrong arguments, and `RuntimeError`
+        after `route` has ended.
         """
 
 
 class Router(Protocol):
     """A plugin that reads some topics and publishes to others.
 
-    Made with the options of its section in the configuration, in the hub or in a process of its own, and recreated
-    after a crash. A router that is an asynchronous context manager is entered before its first message and exited
-    after its last.
+    Made with the options of its section in the configuration. A router that is an asynchronous context manager is
+    entered before its first message and exited after its last. After a crash, the hub makes a new one; in a process of
+    its own, the same router is entered again.
     """
 
     # Properties, so that type checkers accept a class attribute of a narrower type, such as a tuple.
@@ -57,11 +61,12 @@ class Router(Protocol):
 
     @property
     def topics(self) -> Sequence[str]:
-        """Topics that it reads, and subtrees, which end in ``/``. The constructor may set it."""
+        """Topics that it reads, and subtrees, which end in ``/``: a tuple or list. The constructor may set it."""
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Route one message. Called in the order of ids, for one message at a time.
+        """Route one message. Called for one message at a time, in the order of ids (outside the hub: of each topic).
 
-        After an exception it is called again, up to three times; then the message is published to
-        ``hookbot/failed/<router>``. Blocking calls block the whole hub: use `trio.to_thread.run_sync` for them.
+        After an exception it is called again, up to three times. It is cancelled when all attempts together have taken
+        `time_limit` seconds (default: 30). Then the message is published to ``hookbot/failed/<router>``, outside the
+        hub to ``failed/<router>``. Blocking calls block the whole hub: use `trio.to_thread.run_sync` for them.
         """

@@ -75,10 +75,11 @@ class RetryPolicy:
     async def route(self, router: Router, message: Message) -> Mapping[str, Draft]:
         """Route a message, with retries, and return the drafts to store, by name.
 
-        These are the router's or, after the last attempt, the failed message; none if that had failed before.
+        These are the router's or, after the last attempt, the failed message; none if it is from a topic of failed
+        messages.
 
-        Raises an error after which the router must be restarted; called with the new one, it continues with the
-        attempts that are left.
+        Raises an error after which the router must be restarted; called again with the same message, it continues with
+        the attempts that are left.
         """
         # The same id after a restart: its failures and its deadline still count, or a message that crashes the
         # router each time would never be given up.
@@ -151,7 +152,7 @@ def failed_in(topic: str) -> str | None:
 def failed_draft(router: str, message: Message, error: BaseException) -> Draft:
     """Draft of a failed message, with headers that name the router, the error, and the message's id and topic.
 
-    It keeps the hops of the message, without the router's: published again to its topic, it reaches the router again.
+    Its hops do not include the router: published again to its topic, it reaches the router again.
     """
     reasons = {"Router": router, "Id": message.id, "Topic": message.topic, "Error": describe(error)}
     headers = (pair for pair in message.headers if not pair[0].lower().startswith(_FAILED_HEADERS))
@@ -166,14 +167,14 @@ def failed_draft(router: str, message: Message, error: BaseException) -> Draft:
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line."""
+    """An exception in one line: its type, and at most 500 characters of its text."""
     error = sole_error(error)
     text = " ".join(str(error).split())[:500]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _ends_more_than_the_router(error: BaseException) -> bool:
-    """True for a cancellation and Ctrl-C, alone or in a group."""
+    """True for a cancellation or Ctrl-C, alone or in a group."""
     ending = (trio.Cancelled, KeyboardInterrupt)
     return isinstance(error, ending) or (isinstance(error, BaseExceptionGroup) and error.subgroup(ending) is not None)
 

@@ -1,8 +1,8 @@
 """JMESPath over messages: conditions, new bodies, and templates of topics.
 
-An expression sees a message as an object with the fields `FIELDS`, as in its envelope except for three: `body` is the
-parsed body (JSON or a form) where it can be parsed, `headers` is an object with names in lower case, and `query` is an
-object.
+An expression is evaluated against an object with the fields `FIELDS`, as in the envelope with these exceptions: `body`
+is the value that `parse_body` returns, `headers` an object with names in lower case and the first value of each,
+`query` an object with the last value of each parameter, and `verified` (null if there is none) has no time.
 """
 
 import json
@@ -52,17 +52,23 @@ class Expression:
                 )
 
     def value(self, document: Mapping[str, Any]) -> Any:
-        """Value for a document, or None if it has none. Raises `ValueError` for wrong arguments of a function."""
+        """Value for a document, or None if it has none.
+
+        Raises `ValueError` for an unknown function, wrong arguments, or a slice with step 0.
+        """
         return self._compiled.search(document)
 
     def holds(self, document: Mapping[str, Any]) -> bool:
-        """True if the value is anything but null, false, and an empty string, list or object."""
+        """True if the value is anything but null, false, or an empty string, list or object. Raises as `value`."""
         value = self.value(document)
         return value is not None and value is not False and value not in _FALSE
 
 
 class Template:
-    """A string with expressions in braces, such as ``deploy/{body.repository.full_name}``."""
+    """A string with expressions in braces, such as ``deploy/{body.repository.full_name}``.
+
+    Raises `ConfigError` for unbalanced braces, or as `Expression`.
+    """
 
     def __init__(self, text: str) -> None:
         parts = _PLACE.split(text)
@@ -72,7 +78,7 @@ class Template:
         self._places = [(inner, Expression(inner)) for inner in parts[1::2]]
 
     def fill(self, document: Mapping[str, Any]) -> str:
-        """String for a document. Raises `ValueError` if an expression yields anything but a string or a number."""
+        """String for a document. Raises `ValueError` unless each expression yields a number or a non-empty string."""
         filled = [self._literals[0]]
         for (text, expression), literal in zip(self._places, self._literals[1:], strict=True):
             value = expression.value(document)
@@ -83,7 +89,7 @@ class Template:
 
 
 def document(message: Message) -> dict[str, Any]:
-    """Message as expressions see it."""
+    """The object that expressions over a message are evaluated against."""
     verified = message.verified
     return {
         "id": message.id,
@@ -98,9 +104,10 @@ def document(message: Message) -> dict[str, Any]:
 
 
 def parse_body(message: Message) -> Any:
-    """Value of a body: parsed JSON; a form as an object, or only its field ``payload`` if it has no other; or a string.
+    """Value of a body: parsed JSON, or the text if it is not JSON. None if it is not UTF-8.
 
-    None if the body is not UTF-8.
+    A form is an object with the last value of each field. One whose only field is ``payload`` counts as the JSON or
+    text in that field.
     """
     try:
         text = message.body.decode("utf-8")

@@ -23,7 +23,8 @@ class FilterRouter:
         """`reads`: topics, and subtrees, which end in ``/``. `topic`: template of the topic to publish to.
 
         `where`: condition; messages that do not meet it are dropped. `body`: expression for a new body, which is
-        published instead of the message; a string is the body as it is, any other value becomes JSON.
+        published instead of the message, without its headers and query; a string is the body as it is, any other value
+        becomes JSON. Raises `ConfigError` for a malformed expression or template.
         """
         self.topics = tuple(reads)
         self._where = Expression(where) if where else None

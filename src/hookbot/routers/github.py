@@ -22,8 +22,8 @@ class GitHubRouter:
     Reads ``/unsafe/github.com/`` and publishes only deliveries that GitHub has signed:
 
     - of a push, the ancestor's summary to ``github.com/repo/OWNER/NAME/branch/REF``
-    - any delivery about a repository, unchanged, to ``github.com/repo/OWNER/NAME``
-    - one about an account only to ``github.com/org/LOGIN``, about an enterprise to ``github.com/enterprise/SLUG``
+    - any delivery about a repository, with body and headers unchanged, to ``github.com/repo/OWNER/NAME``
+    - one about no repository to ``github.com/org/LOGIN``, or for an enterprise to ``github.com/enterprise/SLUG``
     """
 
     name = "github"
@@ -41,7 +41,8 @@ class GitHubRouter:
 
         `events`: values of ``X-GitHub-Event`` to publish; all if empty. `tags`, `deleted_refs`: False to publish no
         summary of pushes of tags, or of pushes that delete a ref (their SHA is all zeros). `host`: host name of a
-        GitHub Enterprise Server. Raises `ConfigError`.
+        GitHub Enterprise Server; it replaces ``github.com`` in the topics. Raises `ConfigError` if there is no secret,
+        or an unusable one.
         """
         if not secrets:
             raise ConfigError("secrets is empty: the router needs the secret of the webhook, as entered on GitHub")
@@ -56,7 +57,10 @@ class GitHubRouter:
         self._host = host
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Publish one delivery to its topics; one without a valid signature is dropped, with a warning."""
+        """Publish one delivery to its topics; one without a valid signature is dropped, with a warning.
+
+        One of another event, or about no repository, account or enterprise, is dropped too.
+        """
         try:
             self._verify(message)
         except BadSignature as error:

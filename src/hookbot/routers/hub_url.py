@@ -1,4 +1,4 @@
-"""The URL of a remote hub, as it is given to commands. Imports nothing of the server, so that they start fast."""
+"""The URL of a remote hub, as given to commands. Imports nothing of the server, so that commands start fast."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -26,13 +26,13 @@ class HubUrl:
     ca_file: Path | None = None
 
     def subscriptions(self, topics: Sequence[str]) -> list[Address]:
-        """Addresses of subscriptions to topics."""
+        """Addresses of subscriptions to `topics`, or only that of the URL if it has a path."""
         if self.address.path != "/":
             return [self.address if self.address.authorization else self.at(unquote(self.address.path))]
         return [self.at(path_to("subscribe", topic)) for topic in topics]
 
     def publishing(self, draft: Draft) -> Address:
-        """Address to publish a draft to. The token in the URL is for subscribing: used only if there is no other."""
+        """Address to publish a draft to, with the publish token, else one made from the key, else that of the URL."""
         path = path_to("publish", draft.topic)
         address = self._address(path, self.publish_token or self._made_token(path))
         return replace(address, query=dict(parse_qsl(draft.query, keep_blank_values=True)))

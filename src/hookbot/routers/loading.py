@@ -21,14 +21,20 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names allowed for a router: they are part of topics and of a header."""
 
 Resolve = Callable[[str], str]
-"""Returns the secret behind ``env:NAME`` or ``file:PATH``; raises `ConfigError`."""
+"""Function that returns the secret that ``env:NAME`` or ``file:PATH`` refers to, and any other text unchanged.
+
+Raises `ConfigError` if there is no such secret.
+"""
 
 _WORDS = {**KINDS, Secret: "a secret"}
 _PLURALS = {str: "strings", int: "integers", float: "numbers", Secret: "secrets"}
 
 
 def installed_routers() -> dict[str, EntryPoint]:
-    """Entry points of the routers of all installed packages, by name, without importing them."""
+    """Entry points of the routers of all installed packages, by name, without importing them.
+
+    Raises `ConfigError` if two packages have a router of the same name.
+    """
     found: dict[str, EntryPoint] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         other = found.setdefault(entry.name, entry)
@@ -45,9 +51,9 @@ def is_file(kind: str) -> bool:
 
 
 def load(kind: str | Callable[..., Router]) -> Any:
-    """Class of an installed router, or of one in a file.
+    """Class of an installed router, or of one in a file; `kind` itself if it is not a string.
 
-    Raises `ConfigError` if there is none, and any error that its import raises.
+    Raises `ConfigError` if there is none or more than one, and any error that its import raises.
     """
     if not isinstance(kind, str):
         return kind
@@ -60,7 +66,10 @@ def load(kind: str | Callable[..., Router]) -> Any:
 
 
 def make(kind: str | Callable[..., Router], options: Mapping[str, Any], resolve: Resolve) -> Router:
-    """Router made with options. Raises `ConfigError` for wrong options or a class that is not a router."""
+    """Router made with options.
+
+    Raises `ConfigError` for wrong options or a class that is not a router, and any error of its import or constructor.
+    """
     factory = load(kind)
     router: Router = factory(**bind(factory, options, resolve))
     check(router)
@@ -68,7 +77,7 @@ def make(kind: str | Callable[..., Router], options: Mapping[str, Any], resolve:
 
 
 def check(router: Router) -> None:
-    """Raise `ConfigError` unless an object has the methods and attributes of `Router`."""
+    """Raise `ConfigError` unless an object has an asynchronous `route`, and valid `topics` in a tuple or list."""
     if not inspect.iscoroutinefunction(getattr(router, "route", None)):
         raise ConfigError(f"{type(router).__name__} has no `async def route(self, message, publish)`")
     topics = getattr(router, "topics", None)
@@ -87,7 +96,8 @@ def check(router: Router) -> None:
 def bind(make: Callable[..., Any], options: Mapping[str, Any], resolve: Resolve) -> dict[str, Any]:
     """Arguments for `make`, converted from options by its signature and annotations.
 
-    Raises `ConfigError`, which does not name the router, for an option that is unknown, missing or of another type.
+    Raises `ConfigError`, which does not name the router, for an option that is unknown, missing or of another type, or
+    a secret that `resolve` does not find.
     """
     parameters = inspect.signature(make).parameters
     hints = _hints(make)
@@ -151,7 +161,7 @@ def _hints(make: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _convert(value: Any, wanted: Any, name: str, resolve: Resolve) -> Any:
-    """Value converted to its annotated type. TOML has strings, integers, floats, booleans, arrays and tables."""
+    """Value of an option converted to its annotated type; raises `ConfigError` if it is of another type."""
     origin, arguments = get_origin(wanted) or wanted, get_args(wanted)
     if wanted is Any:
         return value

@@ -16,14 +16,14 @@ from ..protocol.topics import check_topic, is_own
 MAX_PUBLISHES = 1000
 """Default limit on publishes for one message, so that a bug in a router cannot flood the log."""
 MAX_BYTES = 128 << 20
-"""Limit on all bodies published for one message, which are stored in one commit."""
+"""Limit on the size of all drafts for one message, headers included, since they are stored in one commit."""
 
 # Enough drafts for one commit to be worth its cost; a router that is faster than the disk waits.
 MAX_WAITING = 1000
 # As much as the writer puts into one commit.
 MAX_WAITING_BYTES = 8 << 20
 TIME_SLICE_S = 0.002
-"""Time after which a router that never waits lets the rest of the hub run."""
+"""Time after which a router that never waits lets the rest of the hub run, at its next publish or message."""
 
 _WRAPPED = "extra-metadata=github"
 
@@ -50,7 +50,7 @@ class Outbox:
         self._taken = trio.Event()
 
     async def put(self, drafts: Sequence[Draft], position: int) -> None:
-        """Add all drafts for the messages up to `position`, after waiting while the outbox is full."""
+        """Add all drafts for the messages up to `position`, once the outbox has room. If cancelled, add nothing."""
         while len(self._drafts) >= MAX_WAITING or self._bytes >= MAX_WAITING_BYTES:
             await self._taken.wait()
         self._drafts.extend(drafts)

@@ -1,7 +1,7 @@
 """A router in a process of its own: it listens to a remote hub, and publishes to it over HTTP.
 
 A cursor on the hub keeps the position, and each publish carries an idempotency key made of router, message and name, so
-that one repeated after a crash is stored once.
+that one repeated after a crash is stored once. A hub that has only raw frames offers neither.
 """
 
 import logging
@@ -47,7 +47,8 @@ class _Job:
 class RemoteRunner:
     """Runs a router against a remote hub, one message at a time over all topics that it reads.
 
-    A publish that the hub refuses is logged and dropped.
+    A publish that the hub refuses is logged and dropped. A refusal that every publish to the same path would
+    get (`HOPELESS`) ends `run` instead, unless the publish is that of a failed message.
     """
 
     def __init__(
@@ -72,7 +73,10 @@ class RemoteRunner:
         self._raw_ids = (f"{_RAW_ID}{number}" for number in count(1))
 
     async def run(self) -> None:
-        """Route messages until cancelled. Raises an exception group of final errors, such as `Refused`."""
+        """Route messages until cancelled.
+
+        Raises `Refused` for an invalid CA file or proxy, and an exception group for any other final error.
+        """
         async with open_client(self._hub.address, self._hub.ca_file) as client, trio.open_nursery() as nursery:
             nursery.start_soon(restart_forever, self._name, self._route_jobs, self.stats)
             for address in self._hub.subscriptions(self._router.topics):
@@ -95,7 +99,7 @@ class RemoteRunner:
             await self._listen(address, client, cursor=None)
 
     async def _listen(self, address: Address, client: httpx.AsyncClient, *, cursor: str | None) -> None:
-        """Handle the messages of one subscription. Asking for the next one acknowledges the last."""
+        """Handle the messages of one subscription. Receiving the next one acknowledges the last."""
         async with listen(
             address.url,
             cursor=cursor,
@@ -124,7 +128,10 @@ class RemoteRunner:
                 await self._post(self._failed_draft(draft), key, client, final=())
 
     def _failed_draft(self, draft: Draft) -> Draft:
-        """Draft of a failed message for ``failed/<router>``: only the hub itself publishes beneath ``hookbot/``."""
+        """Draft of a failed message for ``failed/<router>``, since only the hub publishes beneath ``hookbot/``.
+
+        Its hops include the router, which therefore does not receive it.
+        """
         return replace(draft, topic=draft.topic.replace(OWN, "", 1), hops=(*draft.hops, self._name))
 
     async def _post(self, draft: Draft, key: str | None, client: httpx.AsyncClient, final: _Errors) -> None:
@@ -150,6 +157,6 @@ class RemoteRunner:
 
 
 def unwrap(message: Message, id: str) -> Message:
-    """Message as it was posted, as far as a raw frame shows it; its new `id` is for log lines only."""
+    """Message as it was posted, as far as a raw frame shows it. The hub does not know the new `id`."""
     message = replace(message, id=id)
     return parse_github_metadata(message) or message

@@ -26,16 +26,16 @@ class RouterSpec:
 
     name: str
     kind: str | Callable[..., Router]
-    """Name that it is installed under, its file, or its class."""
+    """Name under which it is installed, its file, or a function or class that makes it."""
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     limits: RouterLimits = field(default_factory=RouterLimits)
 
     @classmethod
     def parse(cls, given: str, section: Mapping[str, Any]) -> "RouterSpec":
-        """Specification of ``--router GIVEN`` with the section of that name; raises `ConfigError`.
+        """Specification of ``--router GIVEN`` with the section of its name.
 
         In the section, ``router`` is the kind if it is not the name, ``time_limit`` (seconds) and ``max_publishes``
-        are limits, and all others are options of the router.
+        are limits, and all others are options of the router. Raises `ConfigError` for an invalid name, kind or limit.
         """
         options = dict(section)
         kind = options.pop("router", given)
@@ -51,7 +51,7 @@ class RouterSpec:
 
 
 def name_of(given: str) -> str:
-    """Name of a router that is given by its name or by its file."""
+    """Name of a router that is given by its name, or by its file: then the file's name without ``.py``."""
     return Path(given.partition(":")[0]).stem if is_file(given) else given
 
 
@@ -67,7 +67,7 @@ class Routers:
         return all(one.stats.state == "running" for one in self._supervised)
 
     def snapshot(self) -> list[dict[str, Any]]:
-        """State and counters of each router, as JSON."""
+        """State and counters of each router, as JSON objects."""
         return [one.snapshot() for one in self._supervised]
 
 
@@ -75,9 +75,9 @@ class Routers:
 async def open_routers(broker: Broker, specs: Sequence[RouterSpec], resolve: Resolve) -> AsyncIterator[Routers]:
     """Routers that run until the block ends.
 
-    The position of each is saved on entry (the head, at its very first start), so that everything published from then
-    on is routed. Raises `ConfigError` for wrong names and options, and `Unavailable` if the log fails; any other error
-    of a router is logged, and the router is restarted.
+    A router resumes at its saved position. A new one starts at the head of the log, which is saved on entry, so that
+    everything published from then on is routed. Entering raises `ConfigError` for wrong names and options, and
+    `Unavailable` if the log fails; any other error of a router is logged, and the router is restarted.
     """
     makers = [(spec, _maker(spec, resolve)) for spec in specs]
     positions = await _positions(broker, [spec.name for spec in specs])
@@ -106,7 +106,7 @@ async def _positions(broker: Broker, names: Sequence[str]) -> dict[str, int]:
 
 
 def _maker(spec: RouterSpec, resolve: Resolve) -> Callable[[], Router]:
-    """Function that makes the router for each start. The first router is made now, so that wrong options are found."""
+    """Function that makes the router for each start. The first is made now; raises `ConfigError` for wrong options."""
     made: list[Router] = []
 
     def make_router() -> Router:

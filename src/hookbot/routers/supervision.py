@@ -21,7 +21,7 @@ PREFIX = "router/"
 IDLE_S = 60.0
 """Interval at which an idle router's position moves past messages of other topics, so that retention causes no gap."""
 
-# A crash by chance is over at once; a router that crashes at each start logs one traceback a minute.
+# A chance crash is over at once; a router that crashes at each start logs about two tracebacks a minute.
 FIRST_RESTART_S = 0.5
 LONGEST_RESTART_S = 60.0
 
@@ -56,7 +56,7 @@ class SupervisedRouter:
 
     @property
     def lag(self) -> int:
-        """Distance of its position from the head of the log."""
+        """Number of positions from the committed one to the head of the log; 0 once all its messages are handled."""
         committed = self._outbox.committed
         # Everything is routed and committed: later messages of other topics do not count.
         if self._idle and committed == self._outbox.position:
@@ -64,7 +64,7 @@ class SupervisedRouter:
         return self._broker.head - committed
 
     def snapshot(self) -> dict[str, Any]:
-        """State and counters, as JSON."""
+        """State and counters, as a JSON object."""
         return {
             "name": self.name,
             "topics": list(self.topics),

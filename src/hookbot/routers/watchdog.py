@@ -1,4 +1,4 @@
-"""The watchdog: a thread that reports a router which blocks the event loop, and with it the whole hub."""
+"""The watchdog: a thread that reports a router that blocks the event loop, and with it the whole hub."""
 
 import logging
 import sys
@@ -28,7 +28,7 @@ def watch(
 ) -> Iterator[None]:
     """Watch the event loop until the block ends; a router that blocks it for `blocked_s` is logged with its line.
 
-    It wakes the loop every `interval_s`, and costs routers nothing.
+    The loop is woken every `interval_s`. Must be called in its thread.
     """
     ended = threading.Event()
     watchdog = _Watchdog(routers, ended, blocked_s, interval_s)
@@ -86,7 +86,10 @@ class _Watchdog:
 
 
 def _find_router(frame: FrameType | None) -> tuple[str, str] | None:
-    """Name of the router whose code the loop runs, and the innermost line of it; None if it runs no router."""
+    """Name of the router whose code the loop runs, and the line that is executed now; None if it runs no router.
+
+    A task that a router has started is not recognised.
+    """
     place = f"{frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_qualname}" if frame else ""
     while frame:
         if frame.f_code in _IN_A_ROUTER:

@@ -1,4 +1,4 @@
-"""Webhook signatures: how each provider signs, and what a signature proves. Pure: no clock, file or socket.
+"""Webhook signatures: how each sender signs, and what a signature proves. Verifying uses no clock, file or socket.
 
 provider = load_provider("slack", {"max_age": 60})
 request = SignedRequest(body, headers, "POST", url)
@@ -7,9 +7,9 @@ proof = provider.verify(request, secrets, now=now)      # raises BadSignature wi
 
 A `Provider` is the signing rule of one kind of sender; `load_provider` finds it in the catalogue or in a plugin. Most
 providers are a `Scheme`: data that says where in a `SignedRequest` the signature and the signed parts are, with an
-algorithm, a time window and for some senders a challenge. Other senders present a shared secret or a JSON Web Token,
-or publish a certificate, which `CertificateNeeded` asks for. Access control verifies publishes with providers,
-configuration and command line load them by name, and plugins subclass `Provider`.
+algorithm, a time window and for some senders a challenge. Other senders present a shared secret or a JSON Web Token, or
+publish a certificate, which the caller fetches on `CertificateNeeded`. Access control verifies publishes with
+providers, configuration and command line load them by name, and plugins subclass `Provider`.
 """
 
 from ..protocol.response import Response

@@ -18,19 +18,22 @@ _FIELDS = ("pspReference", "originalReference", "merchantAccountCode", "merchant
 
 @dataclass(frozen=True, kw_only=True)
 class Adyen(Scheme):
-    """Provider of Adyen: platform and management webhooks follow the scheme, payment notifications carry signatures.
+    """Provider of Adyen: platform and management webhooks follow the scheme, payment notifications are each signed.
 
-    Adyen may repeat a payment notification with the same signed fields and newer details, and advises to use the
-    latest: a repeat is therefore marked by its ``delivery_id`` and not dropped.
+    Adyen may repeat a payment notification with the same signed fields and newer details, of which the latest count: a
+    repeat is therefore marked by its ``delivery_id`` and not dropped.
     """
 
     @property
     def covers(self) -> tuple[str, ...]:
-        """Only fields, as for payment notifications, the common case."""
+        """Only fields, as in payment notifications, the common case; a signature in the header covers the body."""
         return ("fields",)
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Proof that the whole body is signed, or every notification in it; raises `BadSignature`."""
+        """Proof that the whole body is signed, or every notification in it; raises `BadSignature`.
+
+        If notifications are signed with several secrets, `key` is that of the first.
+        """
         if request.find_all(self.header):
             return super().verify(request, secrets, now=now)
         texts, keys = [], []

@@ -31,7 +31,10 @@ class Algorithm(Protocol):
         """Raise `ValueError` if the key cannot verify."""
 
     def verify(self, key: bytes, content: bytes, signature: bytes) -> bool:
-        """True if `signature` is right for `content`. Takes the same time however wrong it is."""
+        """True if `signature` is right for `content`. The time it takes reveals nothing about the right one.
+
+        Raises `ValueError` if the key cannot verify.
+        """
 
     def sign(self, key: bytes, content: bytes) -> bytes:
         """The signature of `content`; raises `ValueError` if the key cannot sign."""
@@ -58,7 +61,7 @@ class Hmac:
 
 @dataclass(frozen=True)
 class Ed25519:
-    """Ed25519 (RFC 8032). A key is in PEM, in DER or 32 raw bytes."""
+    """Ed25519 (RFC 8032). A key is in PEM, DER or 32 raw bytes; a private key may also be 64 bytes."""
 
     title: str = "Ed25519"
 
@@ -120,17 +123,17 @@ class EcdsaSha256:
 
 
 def is_sha256(digits: str, content: bytes) -> bool:
-    """True if `digits` are the SHA-256 of `content` in hex. Takes the same time however wrong they are."""
+    """True if `digits` are the SHA-256 of `content` in lower-case hex. Compares in constant time."""
     return hmac.compare_digest(digits.encode("utf-8", "surrogatepass"), sha256(content).hexdigest().encode())
 
 
 def load_public(key: bytes) -> PublicKeyTypes:
-    """A public key in PEM or DER; raises `ValueError`."""
+    """A public key in PEM or DER; raises `ValueError` if it is malformed."""
     return load_pem_public_key(key) if key.startswith(PEM) else load_der_public_key(key)
 
 
 def load_private(key: bytes) -> PrivateKeyTypes:
-    """A private key without a password, in PEM or DER; raises `ValueError`."""
+    """A private key in PEM or DER; raises `ValueError` if it is malformed or encrypted."""
     try:
         return load_pem_private_key(key, None) if key.startswith(PEM) else load_der_private_key(key, None)
     except TypeError:

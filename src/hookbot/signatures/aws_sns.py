@@ -16,7 +16,7 @@ from .provider import Proof
 from .request import SignedRequest, split_url
 from .timestamps import check_fresh, parse_timestamp
 
-# The rule of Amazon's own validators. A certificate of one region serves others too.
+# The host rule of Amazon's validators, but with an optional region: most certificates are for sns.amazonaws.com.
 _HOST = re.compile(r"sns\.([a-z0-9-]{3,}\.)?amazonaws\.com(\.cn)?")
 _CERTIFICATE_PATH = re.compile(r"/SimpleNotificationService-[A-Za-z0-9]+\.pem")
 _NOTIFICATION = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
@@ -40,7 +40,7 @@ class AwsSns(CertificateProvider):
     allow_sha1: bool = True
     """True if SignatureVersion 1 is accepted, which is the default of a topic."""
     max_age: float = 3600.0
-    """Retries repeat the timestamp, and end after an hour (the limit of SNS for HTTP)."""
+    """Seconds. Retries repeat the timestamp, and end after an hour (the limit of SNS for HTTP)."""
 
     @property
     def covers(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class AwsSns(CertificateProvider):
         """Proof that Amazon signed the message recently, for one of the topics.
 
         The `confirm_url` of a SubscriptionConfirmation is an address of Amazon SNS. Raises `BadSignature`, or
-        `CertificateNeeded`.
+        `CertificateNeeded` if the certificate is not cached.
         """
         message = _message(request)
         if message["TopicArn"] not in secrets:

@@ -1,6 +1,6 @@
 """Catalogue of providers by name: those of hookbot, then those of plugins.
 
-A plugin's entry point (group ``hookbot.providers``) names a `Provider`. It is loaded when it is first used, and cannot
+A plugin's entry point (group ``hookbot.providers``) names a `Provider`. It is loaded only when it is used, and cannot
 replace a provider of hookbot.
 """
 
@@ -107,7 +107,10 @@ def provider_names() -> list[str]:
 
 
 def load_provider(name: str, options: Mapping[str, Any] | None = None) -> Provider:
-    """The provider `name` with some options set; raises `ConfigError` for an unknown name, option or value."""
+    """The provider `name` with some options set.
+
+    Raises `ConfigError` for an unknown name or option, a wrong value, or a plugin that cannot be loaded.
+    """
     return (PROVIDERS.get(name) or _load_plugin(name)).with_options(options or {})
 
 

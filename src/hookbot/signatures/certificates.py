@@ -19,7 +19,7 @@ from cryptography.x509 import verification
 from ..errors import BadSignature, ConfigError
 from .provider import CertificateNeeded, Provider
 
-# A sender uses a few certificates. More mean that a client is guessing addresses, so the cache starts over.
+# A sender uses a few certificates. Clients choose which are fetched, so a full cache is cleared to bound its memory.
 MAX_CERTIFICATES = 64
 
 DIGESTS = {"sha1": SHA1, "sha256": SHA256}
@@ -39,10 +39,10 @@ class CertificateProvider(Provider):
         return replace(super().with_options(options), cache={})
 
     def signed_by(self, url: str, names: Callable[[str], bool], now: float) -> RSAPublicKey:
-        """Public key of the certificate at `url`, an address that is known to be the sender's.
+        """Public key of the certificate at `url`, which the caller has checked to be an address of the sender.
 
         `names` is true for a host name of the sender. Raises `CertificateNeeded` if the certificate is not cached,
-        and `BadSignature` if it is not to be trusted at the time `now`.
+        `BadSignature` if it is not to be trusted at the time `now`, and `ConfigError` if `roots` is not PEM.
         """
         if url not in self.cache:
             if len(self.cache) >= MAX_CERTIFICATES:
@@ -78,7 +78,7 @@ class CertificateProvider(Provider):
 
 
 def is_signature(key: RSAPublicKey, signature: bytes, content: bytes, digest: str) -> bool:
-    """True if `signature` is right for `content`, by RSA with PKCS #1 v1.5."""
+    """True if `signature` is right for `content`, by RSASSA-PKCS1-v1_5 (RFC 8017, section 8.2)."""
     try:
         key.verify(signature, content, PKCS1v15(), DIGESTS[digest]())
     except InvalidSignature:

@@ -90,20 +90,20 @@ class Discord(Scheme):
 class X(Scheme):
     """Provider of X. Its Challenge-Response Check asks for the HMAC of a token, in a request that is not signed.
 
-    Responding means to sign the token of an untrusted client just as X signs events. A token that could be the body
-    of an event is therefore rejected, and only a JSON object is accepted as an event.
+    The response signs a token from an untrusted client just as X signs events. A token that could be the body of an
+    event is therefore rejected, and only a JSON object is accepted as an event.
 
     https://docs.x.com/x-api/webhooks/quickstart
     """
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Proof that X signed the body, a JSON object; raises `BadSignature`."""
+        """Proof that X signed the body, which must begin with ``{``; raises `BadSignature`."""
         if not request.body.startswith(b"{"):
             raise BadSignature("the body must be a JSON object, as in every event of X")
         return super().verify(request, secrets, now=now)
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
-        """The response token for a ``crc_token``, made with the first secret."""
+        """The HMAC of a ``crc_token`` under the first secret; raises `BadSignature` if the token is malformed."""
         token = _parameter(request, "crc_token") if request.method == "GET" else None
         if token is None:
             return None

@@ -34,7 +34,7 @@ _OFF = dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_sub", "v
 
 @dataclass(frozen=True, kw_only=True)
 class Jwt(Provider):
-    """Provider of senders that present a token in a header.
+    """Provider of senders that present a JSON Web Token, in a header or at another place.
 
     A secret is a shared key as text, a public key in PEM, a JWK or a JWK set. The kind of the key decides which
     algorithms are allowed, never the token.
@@ -47,7 +47,7 @@ class Jwt(Provider):
     body_claim: str = ""
     """Claim with the SHA-256 of the body in hex, such as ``payload_hash``; if empty, the token covers no body."""
     max_age: float = MAX_AGE_S
-    """Seconds for which a token without ``exp`` is valid."""
+    """Seconds after ``iat`` for which a token without ``exp`` is valid."""
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` if `header` is not a place."""
@@ -60,7 +60,7 @@ class Jwt(Provider):
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The place of the token, and its claims."""
+        """The place of the token, the expected claims, and the bound on its age."""
         return ("header", "prefix", "audience", "issuer", "body_claim", "max_age")
 
     @property
@@ -69,13 +69,13 @@ class Jwt(Provider):
         return (self.header,)
 
     def check(self, secret: str) -> None:
-        """Raise `ConfigError` if `secret` is not a key, or too short for every algorithm."""
+        """Raise `ConfigError` if `secret` is not a key, or a text too short for every algorithm."""
         list(_keys(secret, None))
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Proof that the request carries a token that one of the keys signed and that is valid; raises `BadSignature`.
+        """Proof that the request carries a valid token signed by one of the keys; raises `BadSignature`.
 
-        There is a replay key only with a body claim, since senders use other tokens for many requests.
+        There is a replay key only with a body claim, since senders may use other tokens for many requests.
         """
         token = request.need_after(self.prefix, self.header)
         key, claims = self._claims(token, secrets)
@@ -83,7 +83,7 @@ class Jwt(Provider):
         if not self.body_claim:
             return Proof(key=key, fingerprint=sha256(request.body).hexdigest(), signed_at=signed_at)
         self._check_body(claims, request.body)
-        # Without the signature, since base64url spells the same bytes in several ways.
+        # Without the signature, since several base64url texts decode to the same bytes.
         fingerprint = sha256(token.rpartition(".")[0].encode()).hexdigest()
         return Proof(key=key, fingerprint=fingerprint, signed_at=signed_at, replay_key=fingerprint)
 
@@ -156,7 +156,10 @@ def _seconds(claims: dict[str, Any], name: str) -> float | None:
 
 
 def _keys(secret: str, kid: Any) -> Iterator[tuple[Any, list[str]]]:
-    """Keys of a secret that match the key id `kid`, each with its algorithms; raises `ConfigError`."""
+    """Keys of a secret, each with its algorithms; omits those with a key id other than `kid`, unless that is None.
+
+    Raises `ConfigError` if the secret is not a key.
+    """
     try:
         if secret.lstrip().startswith("{"):
             document = json.loads(secret)

@@ -1,6 +1,6 @@
 """PayPal's signatures, over delivery id, time, webhook id and a checksum of the body, by a published certificate.
 
-The checksum is CRC-32, which can be kept while the body is changed. The body is protected only because the hub accepts
+The checksum is a CRC-32, which a forged body can be made to match. The body is protected only because the hub accepts
 each transmission id once.
 
 https://developer.paypal.com/api/rest/webhooks/rest/
@@ -49,7 +49,7 @@ class PayPal(CertificateProvider):
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
         """Proof that PayPal signed the request recently, for one of the webhooks.
 
-        Raises `BadSignature`, or `CertificateNeeded`.
+        Raises `BadSignature`, or `CertificateNeeded` if the certificate is not cached.
         """
         transmission = request.need("Paypal-Transmission-Id")
         time = request.need("Paypal-Transmission-Time")
@@ -72,7 +72,7 @@ class PayPal(CertificateProvider):
 def _signed(
     beginning: str, body: bytes, secrets: Sequence[str], key: RSAPublicKey, signature: bytes
 ) -> tuple[bytes, int]:
-    """The signed content and the index of its webhook; raises `BadSignature` if no webhook fits."""
+    """The signed content and the index of its webhook; raises `BadSignature` if no webhook matches."""
     checksum = zlib.crc32(body)
     for index, secret in enumerate(secrets):
         content = f"{beginning}|{secret}|{checksum}".encode("utf-8", "surrogatepass")

@@ -1,7 +1,7 @@
 """Providers: the rule by which one kind of sender signs, and the proof that a signature gives.
 
-Pure: no clock, file or socket. The caller passes the time, and fetches the certificates that `CertificateNeeded` asks
-for.
+Verifying uses no clock, file or socket: the caller passes the time, and fetches certificates on
+`CertificateNeeded`.
 """
 
 from abc import ABC, abstractmethod
@@ -19,18 +19,18 @@ class Proof:
     """Result of a successful verification, and what the signature says about the delivery."""
 
     key: int
-    """Index of the secret that fitted."""
+    """Index of the secret that matched."""
     fingerprint: str
-    """SHA-256 in hex of the signed content, or of the body if nothing is signed; equal for repeats."""
+    """SHA-256 in hex of the signed content, or of the body if none is signed; equal if the same request is repeated."""
     signed_at: float | None = None
-    """Signing time in Unix seconds, if the signature covers it."""
+    """Signing time in Unix seconds, or None if it is not signed."""
     replay_key: str | None = None
-    """Signed key that is the same for all repeats of a delivery, good enough to drop them. None if neither id nor time
-    is signed: an equal request may then be another delivery."""
+    """Signed key by which repeats are dropped: the id, or else the fingerprint, which a newly signed retry changes.
+    None if an equal request may be another delivery, as when neither id nor time is signed."""
     delivery_id: str | None = None
-    """Unsigned id of the delivery: good enough to mark a repeat, not to drop it."""
+    """Id by which a repeat is marked but not dropped: it is unsigned, or may return with newer details."""
     confirm_url: str | None = None
-    """Address to fetch before the sender starts to deliver, at a host that is known to be the sender's."""
+    """Address to fetch before the sender starts to deliver; its host is verified to be the sender's."""
 
 
 class CertificateNeeded(Unavailable):
@@ -66,12 +66,15 @@ class Provider(ABC):
 
     @property
     def window_s(self) -> float:
-        """Seconds for which a request is valid: from `max_age` before its signing time until `max_age` after it."""
+        """Seconds for which a request is valid: from `max_age` before its signing time until `max_age` after it.
+
+        0 if the time is not signed. The ``exp`` of a JSON Web Token is not considered.
+        """
         return 2 * getattr(self, "max_age", 0.0) if "timestamp" in self.covers else 0.0
 
     @property
     def secret_in(self) -> tuple[str, ...]:
-        """Places whose values are secrets themselves: they must not be stored or reach listeners."""
+        """Places whose values are secrets. Remove them (`SignedRequest.without`) before a message is stored."""
         return ()
 
     @abstractmethod
@@ -80,22 +83,26 @@ class Provider(ABC):
 
     @abstractmethod
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Proof that one of the secrets signed the request recently.
+        """Proof that one of the secrets signed the request, recently if the time is signed.
 
         Raises `BadSignature` with the reason, `ConfigError` if a secret is unusable, and `CertificateNeeded` if the
-        sender publishes certificates.
+        sender's certificate has to be fetched first.
         """
 
     def delivery_of(self, request: SignedRequest) -> str | None:
-        """Unsigned id of the delivery; None if there is none."""
+        """Id of the delivery, read without verification; None if there is none."""
         return None
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
-        """The request as the sender would sign it; raises `ConfigError` if only the sender can."""
+        """The request as the sender would sign it.
+
+        Raises `ConfigError` if only the sender can or the secret is unusable, and `BadSignature` if the request lacks a
+        signed part.
+        """
         raise ConfigError(f"a request of {self.name} cannot be signed here: only the sender has the key")
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
-        """The response to a challenge, None if the request is not one; raises `BadSignature`."""
+        """The response to a challenge, None if the request is not one; raises `BadSignature` if it is not genuine."""
         return None
 
     def with_options(self, options: Mapping[str, Any]) -> Self:
@@ -156,7 +163,7 @@ class Choice(Provider):
         self._rule(secret).check(secret)
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Proof by the first secret that fits by its rule; if none does, raises the first `BadSignature`."""
+        """Proof by the first secret that matches by its rule; if none does, raises the first `BadSignature`."""
         refusals = []
         for index, secret in enumerate(secrets):
             try:

@@ -5,11 +5,11 @@ A *place* is written as
     X-Signature             a header, in any case
     X-Signature-*           every header whose name begins with this
     Stripe-Signature[t]     the item ``t=`` of a header with items separated by commas or semicolons
-    json:event.id           a field of the JSON body
+    json:event.id           a string or an integer in the JSON body
     query:token             a parameter of the query
-    webhook-id|svix-id      the first of these that has a value
+    webhook-id|svix-id      the first of these that occurs
 
-Requests come from untrusted clients: reading a place only raises `BadSignature`.
+Requests come from untrusted clients: whatever they contain, reading a valid place raises only `BadSignature`.
 """
 
 import json
@@ -32,8 +32,8 @@ _ITEM = re.compile(r"[,;]")
 class SignedRequest:
     """A request to be verified, as the sender sent it.
 
-    `url` is the whole address that the sender posted to, query included, which some senders sign. Behind a proxy it
-    differs from the one that reaches the hub, and has to be configured.
+    `url` is the whole address that the sender posted to, query included, or empty if unknown. Some senders sign it.
+    Behind a proxy it differs from the one that reaches the hub, and has to be configured.
     """
 
     body: bytes = b""
@@ -54,7 +54,7 @@ class SignedRequest:
         return values[0] if values else None
 
     def need(self, place: str) -> str:
-        """Value at a place; raises `BadSignature`, which names the place, if it is missing or empty."""
+        """Value at a place; raises `BadSignature`, which names the place, if it is missing, empty or repeated."""
         value = self.find(place)
         if not value:
             raise BadSignature(f"{describe(place)} is {'missing' if value is None else 'empty'}")
@@ -73,14 +73,14 @@ class SignedRequest:
         return next(iter(self.find_all(place)), None) if place else None
 
     def need_after(self, prefix: str, place: str) -> str:
-        """Value at a place without its prefix, such as ``Bearer`` in any case; raises `BadSignature`."""
+        """Value at a place without `prefix`, which may be in any case; raises `BadSignature` if either is missing."""
         value = self.need(place)
         if value[: len(prefix)].lower() != prefix.lower():
             raise BadSignature(f"{describe(place)} does not begin with {prefix!r}")
         return value[len(prefix) :]
 
     def need_url(self) -> str:
-        """The URL; raises `BadSignature` if it is not known."""
+        """The URL; raises `BadSignature` if it is unknown."""
         if not self.url:
             raise BadSignature(
                 "the signature covers the URL, and this source does not know the URL that the sender posts to"
@@ -88,20 +88,27 @@ class SignedRequest:
         return self.url
 
     def json(self) -> Any:
-        """The body parsed as JSON; raises `BadSignature` if it is not JSON."""
+        """The body parsed as JSON; raises `BadSignature` if it is not JSON or nested too deeply."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             raise BadSignature("the body is not JSON") from None
 
     def form(self) -> list[tuple[str, str]]:
-        """Fields of a form, in order; empty unless the Content-Type says that the body is one."""
+        """Fields of a URL-encoded form, in order; empty for any other Content-Type.
+
+        Raises `BadSignature` if there are several Content-Types.
+        """
         if not (self.find("Content-Type") or "").lower().startswith("application/x-www-form-urlencoded"):
             return []
         return parse_qsl(self.body.decode("utf-8", "surrogateescape"), keep_blank_values=True)
 
     def put(self, place: str, value: str) -> "SignedRequest":
-        """The same request with a value put at a place; raises `ConfigError` if the body cannot hold it."""
+        """The same request with a value at a place, or at the first of alternative places.
+
+        Replaces a whole header, appends a query parameter, and writes decimal digits into JSON as a number. Raises
+        `ConfigError` if the body is not a JSON object that can hold the value.
+        """
         kind, name, suffix = parse_place(place.partition("|")[0])
         if kind == "json":
             return replace(self, body=_with_field(self.body, name.split("."), value))
@@ -115,7 +122,7 @@ class SignedRequest:
         return replace(self, headers=(*others, (name, value)))
 
     def without(self, places: Iterable[str]) -> "SignedRequest":
-        """The same request without the headers and query parameters at these places."""
+        """The same request without the headers and query parameters at these places; fields of the body stay."""
         parsed = [parse_place(place) for place in places]
         names = {name.lower() for kind, name, _ in parsed if not kind}
         parameters = {name for kind, name, _ in parsed if kind == "query"}
@@ -148,7 +155,7 @@ class SignedRequest:
 
 @lru_cache
 def parse_place(place: str) -> tuple[str, str, str]:
-    """Kind, name and suffix of a place without alternatives; raises `ConfigError` if it is malformed."""
+    """Kind (empty for a header), name and suffix of a single place; raises `ConfigError` if it is malformed."""
     match = _PLACE.fullmatch(place)
     if match is None or (match[1] and match[3]):
         raise ConfigError(f"not a place in a request, such as X-Signature or json:event.id: {place!r}")
@@ -156,7 +163,7 @@ def parse_place(place: str) -> tuple[str, str, str]:
 
 
 def describe(place: str) -> str:
-    """A place in words, for error messages."""
+    """A place, or the first of alternative places, in words for error messages."""
     kind, name, suffix = parse_place(place.partition("|")[0])
     if kind == "json":
         return f"{name!r} in the JSON body"
@@ -166,7 +173,10 @@ def describe(place: str) -> str:
 
 
 def split_url(url: str) -> tuple[str, str, str]:
-    """Scheme, lower-case host and path of a URL from an untrusted client; raises `BadSignature` if it is malformed."""
+    """Scheme, authority (RFC 3986, port included) in lower case, and path of a URL from an untrusted client.
+
+    Raises `BadSignature` if the URL is malformed or not visible ASCII.
+    """
     try:
         if not _VISIBLE.fullmatch(url):
             # urlsplit silently drops tabs and line feeds, which the fetching client might not.

@@ -18,7 +18,7 @@ from .provider import Proof, Provider
 from .request import SignedRequest, describe, parse_place
 from .timestamps import MAX_AGE_S, UNITS, check_fresh, format_timestamp, parse_timestamp
 
-# More than any sender has keys in rotation. Each signature is verified, which costs CPU time.
+# Further signatures are ignored, since verifying each costs CPU time. No sender has as many keys in rotation.
 MAX_SIGNATURES = 16
 PLACEHOLDERS = ("method", "url", "body", "payload", "form", "timestamp", "id")
 
@@ -30,32 +30,32 @@ class Scheme(Provider):
     """Declarative provider: the `template` that is signed, and the places of the signature and of the parts."""
 
     header: str = "X-Signature"
-    """The place of the signature."""
+    """Place of the signature."""
     prefix: str = ""
-    """Prefix of a signature; signatures without it are of another version, and ignored."""
+    """Prefix of a signature; signatures without it, such as those of another version, are ignored."""
     separator: str = ""
-    """Separator of several signatures in one header."""
+    """Separator of several signatures in one header; if empty, there is only one."""
     algorithm: str = "hmac-sha256"
     encoding: str = "hex"
     template: str = "{body}"
     """The signed text. ``{payload}`` is the field of that name if the body is a form with no other, else the body.
-    ``{form}`` is the names and values of all fields of a form, sorted."""
+    ``{form}`` is the names and values of all form fields, sorted and without duplicates; empty for other bodies."""
     timestamp: str = ""
-    """Place of the signing time, which must be signed: in the template, or in a body that is."""
+    """Place of the signing time, which must be signed: a part of the template, or a field of a signed JSON body."""
     unit: str = "s"
     id: str = ""
     """Place of a signed id of the delivery."""
     delivery: str = ""
     """Place of an unsigned id of the delivery."""
     key_prefix: str = ""
-    """Prefix of secrets that is not part of the key; alternatives are separated by a bar."""
+    """Optional prefix of secrets that is not part of the key; alternatives are separated by ``|``."""
     key_encoding: str = "text"
     max_age: float = MAX_AGE_S
     fallback: "Scheme | None" = None
-    """Scheme for requests without a signature at `header`."""
+    """Scheme for requests that have nothing at `header`."""
 
     def __post_init__(self) -> None:
-        """Raise `ConfigError` if the fields do not fit together, such as a timestamp that is not signed."""
+        """Raise `ConfigError` if a field is invalid, or if the place of the time or the id is not signed."""
         self._one_of("algorithm", ALGORITHMS)
         self._one_of("encoding", _ENCODERS)
         self._one_of("key_encoding", _DECODERS)
@@ -75,7 +75,7 @@ class Scheme(Provider):
 
     @property
     def covers(self) -> tuple[str, ...]:
-        """The parts in the template, and time and id if they are in a body that is signed."""
+        """The parts in the template, and time and id if they are in a signed body."""
         named = ("body" if part in ("payload", "form") else part for part in self._parts)
         return (*named, *(p for p in ("timestamp", "id") if getattr(self, p) and p not in self._parts))
 
@@ -89,7 +89,10 @@ class Scheme(Provider):
         self._check(self._key(secret))
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Proof that one of the secrets signed the request within `max_age` seconds of `now`; raises `BadSignature`."""
+        """Proof that one of the secrets signed the request and, if it has a time, within `max_age` seconds of `now`.
+
+        Raises `BadSignature`, or `ConfigError` if a secret is unusable.
+        """
         if self.fallback and not request.find_all(self.header):
             return self.fallback.verify(request, secrets, now=now)
         signatures = self._signatures(request)
@@ -114,7 +117,7 @@ class Scheme(Provider):
         return request.first(self.delivery)
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
-        """The request with time, id (if it has none) and signature at their places."""
+        """The request with its signature, the time, and a new id if the template needs one and the request has none."""
         if self.timestamp:
             request = request.put(self.timestamp, format_timestamp(now, self.unit))
         if self.id and not request.find(self.id) and "id" in self._parts:
@@ -215,11 +218,11 @@ class Scheme(Provider):
 
 
 class AnyScheme(Scheme):
-    """Provider of senders that hookbot does not know, described by the user."""
+    """Provider of senders outside the catalogue, described by the user."""
 
     @property
     def options(self) -> tuple[str, ...]:
-        """All fields of a scheme."""
+        """All fields of a scheme but the `fallback`."""
         return (
             *("header", "prefix", "separator", "algorithm", "encoding", "template", "timestamp", "unit"),
             *("id", "delivery", "key_prefix", "key_encoding", "max_age"),

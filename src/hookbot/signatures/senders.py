@@ -81,7 +81,7 @@ BODY_ONLY = (
         encoding="base64",
         id="json:event_id",
     ),
-    # Labelled sha1, but an HMAC-SHA256: src/Webhooks.Interfaces/Security/HmacUtils.cs.
+    # Labelled sha1, but an HMAC-SHA256: src/Webhooks.Interfaces/Security/HmacUtils.cs in its repository.
     Scheme(
         name="servicestack",
         documentation="https://github.com/jezzsantos/ServiceStack.Webhooks/wiki",
@@ -109,7 +109,7 @@ BODY_ONLY = (
     ),
 )
 
-# Also sign the time.
+# Sign the time as well as the body; mailgun signs only the time and a token.
 TIMED = (
     Scheme(
         name="stripe",
@@ -173,7 +173,7 @@ TIMED = (
         timestamp="Twitch-Eventsub-Message-Timestamp",
         unit="rfc3339",
         id="Twitch-Eventsub-Message-Id",
-        # As Twitch advises; retries repeat the timestamp.
+        # As Twitch advises against replays.
         max_age=600.0,
     ),
     Discord(
@@ -198,7 +198,7 @@ TIMED = (
     ),
 )
 
-# Also sign the URL that they post to.
+# Sign the URL that they post to as well as the body.
 WITH_URL = (
     Scheme(
         name="square",

@@ -1,4 +1,4 @@
-"""Providers that sign nothing and present a shared secret: anybody who reads one request can forge others."""
+"""Providers of senders that present a shared secret and sign nothing: anyone who reads one can forge more."""
 
 import hmac
 from base64 import b64decode, b64encode
@@ -33,7 +33,7 @@ class SharedSecret(Provider):
 
     @property
     def secret_in(self) -> tuple[str, ...]:
-        """The place of the secret. What is in the body is stored all the same: listeners receive the body unchanged."""
+        """Place of the secret. A secret in the body is stored all the same: listeners receive the body unchanged."""
         return (self.header,)
 
     def check(self, secret: str) -> None:
@@ -109,7 +109,10 @@ class MicrosoftGraph(SharedSecret):
         return ()
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
-        """Proof that every notification in the body presents one of the secrets; raises `BadSignature`."""
+        """Proof that every notification in the body presents one of the secrets; raises `BadSignature`.
+
+        `key` is the secret of the first notification.
+        """
         document = request.json()
         notifications = document.get("value") if isinstance(document, dict) else None
         if not isinstance(notifications, list) or not notifications:
@@ -123,7 +126,7 @@ class MicrosoftGraph(SharedSecret):
         return Provider.sign(self, request, secret, now=now)
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
-        """The ``validationToken`` of a new subscription, as plain text."""
+        """The ``validationToken`` of a new subscription as plain text, or None. The request is not authenticated."""
         tokens = parse_qs(request.query).get("validationToken")
         return Response(_shown(tokens[0])) if tokens else None
 

@@ -1,4 +1,4 @@
-"""Providers that sign the URL, each in a spelling of its own."""
+"""Providers that sign the URL in a form that differs from the one in the request."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _AFTER_HOST = re.compile(r"[/?#]")
 
 
 class HubSpot(Scheme):
-    """Provider of HubSpot, which signs the URL with twelve percent-escapes decoded, and the others not."""
+    """Provider of HubSpot, which signs the URL with twelve percent-escapes decoded and the others kept."""
 
     def value(self, part: str, request: SignedRequest) -> str | bytes:
         """The URL as HubSpot signs it; other values unchanged."""
@@ -28,9 +28,9 @@ class HubSpot(Scheme):
 
 
 class Twilio(Scheme):
-    """Provider of Twilio, which signs the URL and the form; of any other body, the URL has the SHA-256.
+    """Provider of Twilio, which signs the URL and the form. For any other body, the URL carries its SHA-256.
 
-    The URL is signed with or without its port, and by HMAC-SHA256 if a header says so.
+    The signed URL may or may not have a port. A header can select HMAC-SHA256 instead of HMAC-SHA1.
     """
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
@@ -46,7 +46,7 @@ class Twilio(Scheme):
             return Scheme.verify(rule, with_port, secrets, now=now)
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
-        """The request with its signature and, unless the body is a form, with ``bodySHA256`` in the URL."""
+        """The request with its signature and, unless the body is a form or empty, with ``bodySHA256`` in the URL."""
         if request.body and not request.form():
             request = request.put("query:bodySHA256", sha256(request.body).hexdigest())
         return super().sign(request, secret, now=now)
@@ -60,7 +60,7 @@ def _check_body(request: SignedRequest) -> None:
 
 
 def _spellings(url: str) -> tuple[str, str]:
-    """The URL without a port, and with one."""
+    """The URL without a port, and with one: its own or the default of its scheme."""
     scheme, _, after = url.partition("://")
     host = _AFTER_HOST.split(after, maxsplit=1)[0]
     bare, colon, port = host.rpartition(":")

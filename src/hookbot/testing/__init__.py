@@ -1,7 +1,7 @@
 """Tools for testing routers. Their API is stable, like that of `hookbot.routers`.
 
-`route` and `routed` (routing) run a router for one message, without a hub. `open_test_hub` (hub) runs it in one.
-`signed_delivery` (deliveries) makes the request of a sender.
+`route` and `routed` (`routing`) run a router for one message, without a hub; `make_message` makes the message.
+`open_test_hub` (`hub`) runs routers in a hub. `signed_delivery` (`deliveries`) makes a request as a sender signs it.
 """
 
 from .deliveries import Delivery, signed_delivery

@@ -10,7 +10,7 @@ from ..signatures import SignedRequest, load_provider
 
 _JSON = ("Content-Type", "application/json")
 
-# Small payloads, with ids from the senders' documentation.
+# Small payloads; the ids of the deliveries are those in the senders' documentation.
 _SAMPLES: dict[str, tuple[dict[str, Any], Headers]] = {
     "github": (
         {
@@ -58,11 +58,12 @@ class Delivery(NamedTuple):
 def signed_delivery(
     provider: str, secret: str, body: bytes | None = None, headers: Headers | Mapping[str, str] = ()
 ) -> Delivery:
-    """Delivery with a valid signature of the provider, made now.
+    """Delivery signed by the rule of `provider`, at the current time.
 
-    If `body` is None, the body is a sample for github, gitlab and stripe, otherwise ``{}``. `headers` are added, and
-    replace those of the sample. Raises `ConfigError` for an unknown provider, an unusable secret, or if only the
-    provider itself has the key.
+    If `body` is None, the body is a sample for github, gitlab and stripe, otherwise ``{}``. The headers of the sample
+    are sent with any body; `headers` are added, and replace those of the same name. Raises `ConfigError` for an unknown
+    provider, an unusable secret, or if only the sender has the key, and `BadSignature` if the request lacks a signed
+    part. Providers that sign the URL (hubspot, square, twilio) are not supported: a delivery has no URL.
     """
     sample, sample_headers = _SAMPLES.get(provider, ({}, (_JSON,)))
     given = header_pairs(headers)

@@ -24,7 +24,7 @@ KEY = "the key of a test hub"
 
 
 class TestHub:
-    """A hub in this process, with a log in memory, on a free port of this machine."""
+    """A hub in this process, with a log in memory, on a free port of 127.0.0.1. Made by `open_test_hub`."""
 
     # Its name begins with Test, so pytest would collect it.
     __test__ = False
@@ -48,14 +48,14 @@ class TestHub:
         verified: str | None = None,
         query: str = "",
     ) -> None:
-        """Store a message directly, without a request. `verified` names the provider that counts as its signer."""
+        """Store a message directly, unchecked and without a request. `verified` names the provider that signed it."""
         message = make_message(topic, body, headers, verified=verified, query=query)
         await self._broker.publish(Draft(topic, body, message.headers, query, message.verified))
 
     async def wait_for(self, topic: str, count: int = 1) -> Sequence[Message]:
-        """First `count` messages of a topic, or of everything beneath one that ends in ``/``.
+        """First `count` messages since the hub started of a topic, or of everything beneath one that ends in ``/``.
 
-        Waits until they are there; put it into `trio.fail_after`.
+        Waits without limit until they are stored: call it within `trio.fail_after`.
         """
         messages: list[Message] = []
         with self._broker.subscribe(TopicFilter((topic,)), Start(0)) as subscription:
@@ -66,7 +66,11 @@ class TestHub:
 
 @asynccontextmanager
 async def open_test_hub(*routers: Router) -> AsyncIterator[TestHub]:
-    """A hub that runs these routers until the block ends."""
+    """A hub that runs these routers until the block ends.
+
+    After a crash, the same router object runs again; any other hub makes a new one. Errors of the block, and the
+    `ConfigError` for an object that is not a router, are raised in exception groups.
+    """
     with TemporaryDirectory() as directory:
         config = Config(
             key=StoredSecret(KEY),
@@ -81,5 +85,5 @@ async def open_test_hub(*routers: Router) -> AsyncIterator[TestHub]:
 
 
 def _always(router: Router) -> Any:
-    # A function of its own, so that each lambda has its own router.
+    # A function, so that each lambda refers to its own router.
     return lambda: router

@@ -26,16 +26,17 @@ def make_message(
     verified: str | None = None,
     query: str = "",
 ) -> Message:
-    """Message as a hub gives it to a router. `verified` names the provider whose signature the hub has verified."""
+    """Message as a router receives it, always with the same id. `verified` names the provider that signed it."""
     by = Verified(verified, "0") if verified else None
     return Message(topic, body, header_pairs(headers), query, by, id=_ID, time_us=int(time() * 1e6))
 
 
 async def routed(router: Router, message: Message, *, blocked_s: float = BLOCKED_S) -> list[Message]:
-    """Messages that a router publishes for one message, checked like in a hub.
+    """Messages that a router publishes for one message, in order, checked as in a hub; they have no id and no time.
 
-    Errors of the router are raised as they are. Raises `ValueError` if the router does not subscribe to the message's
-    topic, and `RuntimeError` if it blocks the event loop for more than `blocked_s` seconds. Run slow code in a thread:
+    Errors of the router are raised as they are, without another attempt. Raises `ConfigError` if `router` is not a
+    router, `ValueError` if it does not subscribe to the message's topic, and `RuntimeError` if its `route` blocks the
+    event loop for more than `blocked_s` seconds. Run slow code in a thread:
     ``await trio.to_thread.run_sync(shrink, message.body)``.
     """
     check(router)
@@ -70,7 +71,7 @@ async def _unblocked(name: str, blocked_s: float) -> AsyncIterator[None]:
     steps = _Steps()
     trio.lowlevel.add_instrument(steps)
     try:
-        # Checkpoints around the router: the work of the test before and after it is not part of its steps.
+        # A step ends at a checkpoint: the work of the test before and after the router is not part of its steps.
         await trio.lowlevel.checkpoint()
         yield
         await trio.lowlevel.checkpoint()
@@ -83,7 +84,7 @@ async def _unblocked(name: str, blocked_s: float) -> AsyncIterator[None]:
 
 
 class _Steps(trio.abc.Instrument):
-    """Duration of the longest step of any task, which is the time between two checkpoints."""
+    """Longest time for which any task has run without a checkpoint."""
 
     longest_s = 0.0
     _began = math.inf

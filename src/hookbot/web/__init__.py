@@ -3,6 +3,6 @@
 Two ways in, one set of rules. The app (`app`, on Quart-Trio, served by `asgi`) has every route; the fast path
 (`fastpath`) answers plain publishes and websockets without the framework, and hands all other connections over to the
 app. Both admit requests through `hookbot.access`, run the flows in `publish` and `subscribe`, and enforce the same
-`limits`. `Services` are the parts of a running hub that both share. A `Stream` is a subscription as frames
-(`streams`); operators read health, metrics, cursors and routers (`operations`, `metrics`).
+`limits`. `Services` are the parts of a running hub that both share. A `Stream` encodes a subscription as frames
+(`streams`). Health checks and the paths for operators are in `operations` and `metrics`.
 """

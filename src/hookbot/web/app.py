@@ -1,4 +1,4 @@
-"""The app: every route of the hub. It serves what the fast path hands over, and all of TLS and HTTP/2.
+"""The app: every route of the hub. It serves what the fast path hands over; without one, as with TLS, everything.
 
 One catch-all route takes every path to a topic, because `hookbot.protocol.topics.decode_path` decodes them, more
 strictly than werkzeug.
@@ -27,7 +27,7 @@ MEDIA_TYPES = {"sse": "text/event-stream", "jsonl": "application/x-ndjson"}
 
 
 def create_app(services: Services) -> HookbotApp:
-    """A Quart-Trio app that is a complete hub; any ASGI server on Trio can run it."""
+    """The Quart-Trio app with all routes of a hub; any ASGI server on Trio that sets ``raw_path`` can run it."""
     access = services.access
     app = HookbotApp("hookbot", max_body_bytes=access.max_body_bytes)
     app.register_error_handler(HookbotError, _error_response)
@@ -99,7 +99,7 @@ async def _http_error_response(error: HTTPException) -> quart.Response:
 
 
 def _allow_origin(access: AccessControl, response: quart.Response) -> quart.Response:
-    """The response, readable for web pages of a `--cors-origin` (Fetch Standard, section 3.2)."""
+    """Allow web pages of a `--cors-origin` to read the response, and return it (Fetch Standard, CORS protocol)."""
     origin = request.headers.get("origin", "")
     if origin.lower() in access.origins:
         response.headers["Access-Control-Allow-Origin"] = origin

@@ -1,4 +1,4 @@
-"""Limits on untrusted clients: one set for the connections of both servers, and a memory budget for request bodies."""
+"""Limits on untrusted clients: for connections of the app and of the fast path, and a memory budget for bodies."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,32 +14,35 @@ class ConnectionLimits:
     max_head_bytes: int = MAX_HEAD_BYTES
     """Size of the request line and the headers together."""
     max_message_bytes: int = 64 << 10
-    """Size of a websocket message from a client; clients send acknowledgements, which are far smaller."""
+    """Size of a websocket message from a client; clients send only acknowledgements, which are smaller."""
     keep_alive_s: float = 75
-    """Idle time between two requests. Above the 60 s of common load balancers, so that they close first: a request
-    sent into a connection that the hub is closing would be lost."""
+    """Idle time between two requests; on the fast path and in HTTP/2 also before the first. Above the 60 s of common
+    load balancers, so that they close first: a request sent into a connection that the hub is closing would be lost."""
     slow_s: float = 10
-    """Time for a TLS handshake; for a whole request head; between two chunks of a body."""
+    """Time for a TLS handshake; for a whole request head; between two parts of a body; on the fast path also for a
+    client to read a response."""
     body_s: float = 300
-    """Time for a whole body: 25 MiB in five minutes are 0.7 Mbit/s."""
+    """Time for a whole body, in the app only: 25 MiB in five minutes are 0.7 Mbit/s."""
     stall_s: float = 90
-    """Time in which a client that has bytes to read reads none of them."""
+    """Time for which a subscriber on the fast path may read nothing of what it was sent; in the app, the time
+    for each 64 KiB."""
     ping_s: float = 30
     """Interval of pings to a websocket. nginx closes a proxied connection after 60 s without traffic."""
     deaf_s: float = 90
-    """Time in which a websocket sends nothing: three pings without a pong."""
+    """Time for which the client of a websocket may send nothing: three pings without a pong."""
     linger_s: float = 2
     """Time for which incoming bytes are discarded after the last response. Closing a socket with bytes unread resets
     the connection, and the client may lose the response (RFC 9112, section 9.6)."""
     max_drained_bytes: int = 64 << 20
-    """Bytes discarded meanwhile. Many clients send a whole body before they read any response: this is more than twice
-    the default `--max-body`, and ends a client that never stops."""
+    """Bytes discarded in that time, on the fast path only. Many clients send a whole body before they read a response:
+    this is more than twice the default `--max-body`."""
     close_s: float = 5
-    """Time for the client's half of a websocket's closing handshake: some round trips, and what is in its buffers."""
+    """Time for the client's half of a websocket's closing handshake, on the fast path: some round trips, and what is in
+    its buffers. In the app it is `linger_s`."""
     sweep_s: float = 1
     """Interval at which the fast path looks for connections beyond their limits; a timer for each would cost more."""
     sweep_step: int = 1000
-    """Subscribers that are looked at between two checkpoints: many thousand in a row would hold up the event loop."""
+    """Subscribers checked between two checkpoints: many thousands in a row would hold up the event loop."""
     grace_s: float = 10
     """Time from the beginning of a shutdown until the remaining connections are cut."""
 
@@ -53,7 +56,7 @@ class BodyBudget:
         self.receiving_bytes = 0
 
     def open(self, max_body_bytes: int | None = None) -> "IncomingBody":
-        """A new body, at most as large as the smaller of the two limits. Use it as a context manager, or close it."""
+        """A new body of at most `max_body_bytes`, capped by the budget's. Use it as a context manager, or close it."""
         return IncomingBody(self, min(max_body_bytes or self.max_body_bytes, self.max_body_bytes))
 
 
@@ -78,7 +81,7 @@ class IncomingBody:
         self._buffer.write(chunk)
 
     def close(self) -> bytes:
-        """The whole body; its bytes no longer count against the budget."""
+        """Return the whole body; its bytes no longer count against the budget. May be called again."""
         self._budget.receiving_bytes -= self._size
         self._size = 0
         return self._buffer.getvalue()

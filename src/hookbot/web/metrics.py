@@ -15,7 +15,7 @@ MetricKind = Literal["counter", "gauge"]
 Read = Callable[[], float | Mapping[str, float]]
 
 RouterStates = Callable[[], Sequence[Mapping[str, Any]]]
-"""Function that returns the state of each router as JSON; `web` may not import `routers`."""
+"""Function that returns the state of each router as a JSON object; `web` may not import `routers`."""
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ROUTER_METRICS = {
@@ -35,7 +35,7 @@ class Metrics(Collector):
         self._reads: list[tuple[MetricKind, str, str, str, Read]] = []
 
     def add(self, kind: MetricKind, name: str, help: str, read: Read, *, label: str = "") -> None:
-        """Add a metric, ``hookbot_<name>``; with a `label`, `read` returns a number for each of the label's values."""
+        """Add the metric ``hookbot_<name>``; with a `label`, `read` returns a number for each of the label's values."""
         self._reads.append((kind, f"hookbot_{name}", help, label, read))
 
     def render(self) -> bytes:

@@ -1,6 +1,6 @@
-"""Operators' paths: health checks without a token; ``/metrics`` and ``/hookbot/v1/...`` with one.
+"""Paths for operators: health checks without a token; ``/metrics`` and ``/hookbot/v1/...`` with one.
 
-As everywhere in the hub, a token opens the path that it was made for and everything beneath that.
+As everywhere, a token opens the path that it was made for, and everything beneath it if the path ends in a slash.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ EVERYTHING = TopicFilter(("", UNSAFE))
 
 
 def create_health(readiness: Readiness) -> Blueprint:
-    """Health routes: ``/healthz`` if the process is alive, ``/readyz`` if it can work. Cheap to call."""
+    """Health routes: ``/healthz`` and ``/status`` always succeed, ``/readyz`` if `Readiness.check` does."""
     health = Blueprint("health", __name__)
 
     @health.get("/status")
@@ -46,7 +46,7 @@ def create_health(readiness: Readiness) -> Blueprint:
 
 
 def create_api(services: Services) -> Blueprint:
-    """Operators' routes, each of which needs a token."""
+    """Routes for operators; each needs a token."""
     api = Blueprint("api", __name__)
 
     @api.before_request

@@ -1,4 +1,4 @@
-"""The publish flow of both the app and the fast path: verify what has to come from a source, store, answer."""
+"""The publish flow of both the app and the fast path: verify if the topic has a source, store, respond."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,7 +22,10 @@ Answered = Callable[[Response | HookbotError], None]
 
 
 async def publish(services: Services, admitted: AdmittedPublish, body: bytes) -> Response:
-    """Verify and store a publish, and return its response. Raises `Refused` or `Unavailable` if nothing was stored."""
+    """Verify and store a publish, or answer a provider's challenge, and return the response.
+
+    Raises `Refused` or `Unavailable`, and then nothing is stored.
+    """
     accepted = await verify(services.access, admitted, body)
     if isinstance(accepted, Response):
         return accepted
@@ -32,7 +35,7 @@ async def publish(services: Services, admitted: AdmittedPublish, body: bytes) ->
 def publish_soon(services: Services, admitted: AdmittedPublish, body: bytes, done: Answered) -> None:
     """Store a publish that needs no verification, without a task; `done` is called with the outcome.
 
-    Raises `Unavailable` at once if the writer's queue is full; then `done` is not called.
+    Raises `Unavailable` at once if the writer's queue is full or the hub is shutting down; then `done` is not called.
     """
     services.broker.submit([admitted.draft(body)], partial(_answer, admitted.request.http, done))
 
@@ -41,7 +44,7 @@ async def verify(access: AccessControl, admitted: AdmittedPublish, body: bytes) 
     """The draft to store, or the response to a provider's challenge, without blocking the loop.
 
     Fetches a certificate or a confirmation URL where the provider's scheme needs one. Raises `BadSignature`,
-    `TooManyRequests` after too many bad signatures or publishes, and `Unavailable` if a fetch fails.
+    `TooManyRequests` after too many bad signatures, publishes or fetches, and `Unavailable` if a fetch fails.
     """
     request = admitted.request
     try:

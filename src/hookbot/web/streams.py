@@ -1,4 +1,4 @@
-"""Streams: a subscription as frames, for a websocket, server-sent events or JSON lines alike."""
+"""Streams: subscriptions encoded as frames, for websockets, server-sent events and JSON lines."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resum
 
 
 class Stream:
-    """Asynchronous iterator over batches of frames, each as soon as there is one; made by `Streams.open`.
+    """Asynchronous iterator over batches of frames; made by `Streams.open` or `Streams.open_from`.
 
     Ends after `limit` messages, or after the stored ones if the subscription does not follow. Raises `HistoryLost` at
     a gap that the format cannot express, `Unavailable` if the log cannot be read, and `Ended` if the hub ends it.
@@ -62,7 +62,7 @@ class Stream:
                 raise StopAsyncIteration
 
     async def _take(self) -> Sequence[Entry | Gap] | None:
-        """The next entries and gaps; None when a heartbeat is due, or after `end`."""
+        """The next entries and gaps, empty at the end of the source; None when a heartbeat is due, or after `end`."""
         with trio.move_on_after(self._heartbeat_s) as self._waiting:
             return None if self._ended else await self._source.take()
         return None
@@ -91,12 +91,12 @@ class Stream:
 
 
 def history_lost(gap: Gap) -> HistoryLost:
-    """The error that ends a subscription at a gap which its format cannot express."""
+    """The error that ends a subscription at a gap that its format cannot express."""
     return HistoryLost(f"messages before {gap.before} are missing ({gap.reason}); resume from there")
 
 
 class Streams:
-    """The open streams of a hub, which it ends at a shutdown."""
+    """The open streams of a hub; `close` ends them at a shutdown."""
 
     def __init__(self, broker: Broker, active: ActiveSubscriptions, heartbeat_s: float) -> None:
         self._broker = broker
@@ -107,7 +107,7 @@ class Streams:
 
     @contextmanager
     def open(self, admitted: AdmittedSubscription, start: Start) -> Iterator[Stream]:
-        """A stream of a subscription from `start` on: stored messages, then live ones if the request follows."""
+        """A stream of the messages after `start`, and of new ones if the request follows. Raises like `open_from`."""
         request = admitted.request
         if not request.follow:
             stored = NewestMessages if request.newest else StoredMessages
@@ -122,7 +122,7 @@ class Streams:
 
     @contextmanager
     def open_from(self, source: MessageSource, admitted: AdmittedSubscription) -> Iterator[Stream]:
-        """A stream of the messages of `source`, ended when the grant does. Raises as `ActiveSubscriptions.check`."""
+        """A stream of `source`, ended once its grant is no longer valid. Raises like `ActiveSubscriptions.check`."""
         request = admitted.request
         stream = Stream(self._broker.log.epoch, source, framing_for(request), request.limit, self.heartbeat_s)
         grant_ended = partial(stream.end, Ended(POLICY_VIOLATION, GRANT_ENDED))

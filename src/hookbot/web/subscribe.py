@@ -20,7 +20,10 @@ from .streams import Stream
 
 
 async def find_start(services: Services, admitted: AdmittedSubscription) -> Start:
-    """The start of a subscription in the log. Raises `Refused` if a limit is reached, or `Unavailable`."""
+    """The start of a subscription in the log. Raises `Unavailable` if the log cannot be read.
+
+    Raises `TooManyRequests` if a limit is reached, and `Unauthorized` if the grant is no longer valid.
+    """
     request, grant = admitted.request, admitted.grant
     start = await services.broker.start_at(request.since, request.wanted, not_before_us=grant.since_us)
     # Checked again: while the log was read, others may have subscribed, and the token may have been revoked.
@@ -29,16 +32,16 @@ async def find_start(services: Services, admitted: AdmittedSubscription) -> Star
 
 
 async def stream_body(services: Services, admitted: AdmittedSubscription, start: Start) -> AsyncIterator[bytes]:
-    """The frames of a streaming response. It has no close code: the body just ends, and the client resumes."""
+    """The body of a streaming response, in batches of frames. It has no close code: on an error it just ends."""
     with suppress(Ended, TooManyRequests, Unauthorized, Unavailable), services.streams.open(admitted, start) as stream:
         async for frames in stream:
             yield b"".join(frames)
 
 
 async def serve_websocket(services: Services, admitted: AdmittedSubscription) -> None:
-    """Accept a websocket and send to it until one side closes; the close code says why the hub did.
+    """Accept a websocket and send to it until the stream ends or the client leaves; the close code has the reason.
 
-    Raises `HookbotError` before the handshake is answered, so that the client gets an HTTP status.
+    Raises `HookbotError` only before the handshake is answered, so that the client gets an HTTP status.
     """
     request = admitted.request
     acknowledged = bool(request.cursor or request.group)
@@ -52,7 +55,7 @@ async def serve_websocket(services: Services, admitted: AdmittedSubscription) ->
         await websocket.close(error.code, str(error))
     except (HistoryLost, TooManyRequests, Unavailable) as error:
         await websocket.close(TRY_AGAIN_LATER, str(error))
-    # `check_request` refuses before the handshake; another client may have been faster since.
+    # Checked before the handshake; since then, another client may have been faster, or the token was revoked.
     except Refused as error:  # pragma: no cover - a race
         await websocket.close(POLICY_VIOLATION, str(error))
 
@@ -74,7 +77,7 @@ async def _serve_consumer(services: Services, admitted: AdmittedSubscription) ->
 
 
 async def _converse(stream: Stream, consumer: Consumer | None, *, text: bool) -> None:
-    """Send and receive at the same time until the stream ends; raises the error that ended it."""
+    """Send and receive at the same time until the stream ends. Raises the `HookbotError` that ended it."""
     error: HookbotError | None = None
     async with trio.open_nursery() as nursery:
         if consumer is None:

@@ -11,7 +11,7 @@ PROTOCOLS = ["h2", "http/1.1"]
 
 
 class Tls:
-    """The TLS context for new connections. A reload replaces it; established connections keep the old one."""
+    """Holder of the TLS context for new connections. A reload replaces it; established connections keep the old one."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.context = context
@@ -40,9 +40,10 @@ class TlsListener(trio.abc.Listener[trio.SSLStream[trio.SocketStream]]):
 
 
 def make_context(certificate: Path | None, key: Path | None, client_authorities: Path | None) -> ssl.SSLContext | None:
-    """The TLS context for PEM files, or None without any. Raises `ConfigError` if a file is missing or invalid.
+    """The TLS context for PEM files, or None without any.
 
-    With `client_authorities`, a client may present a certificate that one of them signed, but need not.
+    With `client_authorities`, a client may present a certificate that one of them signed, but need not. Raises
+    `ConfigError` if certificate or key is not given but another file is, or a file is missing, invalid or encrypted.
     """
     if certificate is None or key is None:
         if certificate or key or client_authorities:

@@ -1,8 +1,8 @@
-"""Hypercorn and Quart-Trio, hardened for the open internet: no client can end, spin, hang or fill the process.
+"""Hypercorn and Quart-Trio, hardened for the open internet: no client can crash, block or exhaust the process.
 
-`HookbotApp` is a Quart-Trio app, and `Server` serves one over Hypercorn's protocols. Their subclasses here fix what the
-libraries, at the versions that the hub pins, get wrong with untrusted clients. Each says what goes wrong without it,
-and which internals it relies on; nothing outside this package touches those.
+`HookbotApp` is a Quart-Trio app, and `Server` serves one over Hypercorn's protocols. The subclasses here fix what the
+libraries get wrong with untrusted clients. Each docstring names what would go wrong without it, and the internals that
+it relies on; no code outside this package uses those.
 """
 
 from .connection import PrefixedStream, Transport

@@ -8,7 +8,7 @@ from ..limits import ConnectionLimits
 
 
 class ServingConfig(Config):
-    """Hypercorn's configuration for the given limits, without logs of its own."""
+    """Hypercorn's configuration for the given limits, with its logs off."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits

@@ -32,7 +32,7 @@ logger = logging.getLogger(__package__)
 
 
 class PrefixedStream(trio.abc.HalfCloseableStream):
-    """A stream that was already read from: `receive_some` returns those bytes, `prefix`, first."""
+    """A socket stream whose first bytes, `prefix`, were already read: `receive_some` returns them first."""
 
     def __init__(self, prefix: bytes, stream: trio.SocketStream) -> None:
         self._prefix = prefix
@@ -65,10 +65,10 @@ Transport = trio.SocketStream | PrefixedStream | trio.SSLStream[Any]
 
 
 class AsgiConnection:
-    """One accepted connection; `run` serves it, and returns at the latest `grace_s` after the shutdown began.
+    """One accepted connection; `run` serves it, and cuts it at the latest `grace_s` after the shutdown began.
 
-    Tasks: `run` reads, and cancels the others when there is no more to read; `_watch` closes the socket whatever
-    happens; the app has one for each request. A write is shielded from cancellation, because half a frame must not be
+    Tasks: `run` reads, and cancels the others when there is no more to read; `_watch` closes the socket in any
+    case; the app has one for each request. A write is shielded from cancellation, because half a frame must not be
     left behind; a client that stops reading is cut off by closing the socket.
     """
 
@@ -84,10 +84,10 @@ class AsgiConnection:
         self._patience = trio.CancelScope()
         self._send_lock = trio.Lock()
         self._write_closed = False
-        """True once the client accepts no more bytes, or has been sent the last one."""
+        """True once nothing more may be written: the client accepts no more bytes, or the last one was sent."""
 
     async def run(self) -> None:
-        """Serve the connection until it is over. Failures beneath the app are logged and end this connection only."""
+        """Serve the connection until it is over. A bug in the protocols is logged and ends this connection only."""
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._watch)
@@ -108,7 +108,7 @@ class AsgiConnection:
         """Start the app for a request, and return the function that takes events for it (`TaskGroup.spawn_app`).
 
         Other events wait until the app has read those before. A disconnect must not, since an app that never receives
-        would keep the connection open. If the queue is full, the disconnect is dropped: the app is cancelled soon.
+        would keep the connection open; it is dropped if the queue is full. The end of the connection cancels the app.
         """
         to_app, from_client = trio.open_memory_channel[Any](config.max_app_queue_size)
         scope["extensions"][CONTINUE] = {}
@@ -146,7 +146,7 @@ class AsgiConnection:
                 await send(None)
 
     async def _watch(self) -> None:
-        """Begin the shutdown of the connection when the server's begins; close the socket in any case."""
+        """Begin the shutdown of the connection when the server's begins; close the socket at the end in any case."""
         try:
             await self._context.terminated.wait()
             self._nursery.cancel_scope.deadline = trio.current_time() + self._config.limits.grace_s
@@ -212,7 +212,7 @@ class AsgiConnection:
             self._patience.deadline = self._protocol.deadline()
 
     async def _write(self, data: bytes) -> None:
-        """Write all of the data; end the connection if the client takes nothing for `stall_s`."""
+        """Write all of the data; end the connection if the client does not take each `_SEND` bytes within `stall_s`."""
         # Hypercorn's own shield has no deadline: a client that stops reading would hold up the shutdown forever.
         with trio.CancelScope(shield=True) as patience:
             async with self._send_lock:
@@ -230,7 +230,10 @@ class AsgiConnection:
             self._nursery.cancel_scope.cancel()
 
     async def _linger(self) -> None:
-        """Half-close, and discard what still arrives, so that the client can read the last response (RFC 9112, 9.6)."""
+        """Half-close, and discard what arrives for `linger_s`, so that the client can read the last response.
+
+        See RFC 9112, section 9.6.
+        """
         linger_s = self._config.limits.linger_s
         with trio.move_on_after(linger_s), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with self._send_lock:

@@ -1,4 +1,4 @@
-"""Hypercorn's HTTP/1.1 protocol, hardened: strict parsing, deadlines, and a response to every refusal."""
+"""Hypercorn's HTTP/1.1 protocol, hardened: strict parsing, deadlines, and a response to every refused request."""
 
 from dataclasses import replace
 from http import HTTPStatus
@@ -23,8 +23,9 @@ from .websocket import WebSocketStream
 class HTTP1(H11Protocol):
     """The protocol of one HTTP/1.1 connection.
 
-    Relies on `_handle_events` asking `connection.next_event` and answering a `RemoteProtocolError` by
-    `_send_error_response` and `Closed`, on `_maybe_recycle` after each response, and on `stream` being None between.
+    Relies on `_handle_events` calling `connection.next_event` and answering a `RemoteProtocolError` with
+    `_send_error_response` and `Closed`, on `_maybe_recycle` being called after each response, and on `stream` being
+    None between requests.
     """
 
     config: ServingConfig
@@ -40,11 +41,15 @@ class HTTP1(H11Protocol):
 
     @property
     def responding(self) -> bool:
-        """True while an HTTP request is being answered."""
+        """True from the head of an HTTP request until its response is complete; False for a websocket."""
         return isinstance(self.stream, HTTPStream)
 
     def deadline(self) -> float:
-        """Time by which the client has to send: `slow_s` for a head or a part of a body, `body_s` for a whole body."""
+        """Time by which the client has to send, on Trio's clock; infinite if nothing is expected of it.
+
+        `slow_s` for a head or a part of a body, `body_s` for a whole body, `keep_alive_s` between requests, and
+        `deaf_s` for a websocket.
+        """
         now, connection = trio.current_time(), self.connection
         if isinstance(connection, _Upgraded):
             return now + self._limits.deaf_s
@@ -62,7 +67,7 @@ class HTTP1(H11Protocol):
         return min(self._body_by, now + self._limits.slow_s)
 
     async def time_out(self) -> None:
-        """Answer 408 to an unfinished request; an idle connection just ends."""
+        """Answer 408 to an unfinished request whose response has not begun. The caller ends the connection."""
         connection = self.connection
         if isinstance(connection, _Upgraded) or connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
@@ -77,7 +82,7 @@ class HTTP1(H11Protocol):
             await self.send(Updated(idle=False))
 
     async def shut_down(self) -> None:
-        """Close a websocket with 1001 and an idle connection at once; let a response finish, which is the last."""
+        """Close a websocket with 1001, or a connection without a request; let a response finish, which is the last."""
         if isinstance(self.stream, WebSocketStream):
             await self.stream.go_away()
         elif self.stream is None:
@@ -115,7 +120,7 @@ class HTTP1(H11Protocol):
             await super()._send_h11_event(event)
 
     async def _send_error_response(self, status_code: int) -> None:
-        """Answer a refused request with one sentence and a 4xx; h11 suggests 501 for an unknown transfer coding."""
+        """Answer a refused request with one sentence and 408, 431 or 400, where h11 also suggests 501."""
         # First, so that nothing of the app follows the response.
         self.connection.send_failed()
         response = error_response(_REFUSALS.get(status_code, _MALFORMED), PlainRequest("", b"", ()))
@@ -146,7 +151,7 @@ class _Upgraded(H11WSConnection):
         self._http.send_failed()
 
     def next_event(self) -> Any:
-        """The received bytes as they are."""
+        """The received bytes. Raises `h11.RemoteProtocolError` if they came before the handshake is answered."""
         event = super().next_event()
         if not isinstance(event, Data) or self._stream.handshake.accepted:
             return event

@@ -56,14 +56,17 @@ class HTTP2(H2Protocol):
         )
 
     def deadline(self) -> float:
-        """Time by which the client has to send: each part of a body in `slow_s`, all of it in `body_s`."""
+        """Time by which the client has to send, on Trio's clock; infinite if nothing is expected of it.
+
+        `slow_s` for a part of any body, `body_s` for each whole body, `keep_alive_s` between requests.
+        """
         if not self.streams:
             return trio.current_time() + self._limits.keep_alive_s
         receiving = [by for stream_id, by in self._receiving.items() if stream_id in self.streams]
         return min(*receiving, trio.current_time() + self._limits.slow_s) if receiving else inf
 
     async def time_out(self) -> None:
-        """Send GOAWAY, since the client has missed its deadline."""
+        """Send GOAWAY. The caller ends the connection."""
         self.connection.close_connection()
         await self._flush()
 
@@ -71,7 +74,7 @@ class HTTP2(H2Protocol):
         """Do nothing: in HTTP/2 flow control holds the body back."""
 
     async def shut_down(self) -> None:
-        """Refuse further requests, and send GOAWAY after the last response."""
+        """Refuse further requests; after the last response, send GOAWAY and end the connection."""
         self._leaving = True
         await self._leave_if_done()
 
@@ -89,7 +92,7 @@ class HTTP2(H2Protocol):
         await self._leave_if_done()
 
     async def stream_send(self, event: Event) -> None:
-        """Send an event; reset the stream if flow control blocks it for `stall_s`. Hypercorn would wait forever."""
+        """Send an event; reset the stream if flow control blocks a part for `stall_s`. Hypercorn would wait forever."""
         for part in _parts(event):
             with trio.move_on_after(self._limits.stall_s) as patience:
                 await super().stream_send(part)
@@ -102,7 +105,7 @@ class HTTP2(H2Protocol):
                 return
 
     async def _wait_for_window(self, part: Event) -> None:
-        """Wait until most of a part is sent: Hypercorn's buffer takes the next after any attempt to send, and grows."""
+        """Wait until less than `_PART` is buffered: Hypercorn waits for one attempt to send, and its buffer grows."""
         buffer = self.stream_buffers.get(part.stream_id)
         while buffer and len(buffer.buffer) >= _PART:
             await buffer._paused.wait()
@@ -120,7 +123,7 @@ class HTTP2(H2Protocol):
             await super()._create_stream(request)
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
-        """Handle events one by one; drop body data after the response, on which Hypercorn fails, and count resets."""
+        """Handle events one by one; drop body data after the response, on which Hypercorn fails, and limit resets."""
         for event in events:
             match event:
                 case h2.events.RequestReceived() if self._leaving:

@@ -1,4 +1,4 @@
-"""Quart-Trio, hardened: the app class for the hub's routes, and the plain request that they read."""
+"""Quart-Trio, hardened: the app class for the hub's routes, and the undecoded request that they read."""
 
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
@@ -82,7 +82,7 @@ class _HTTPConnection(TrioASGIHTTPConnection):
 
 
 class _WebsocketConnection(TrioASGIWebsocketConnection):
-    """A websocket connection that the app can ask for its state, as the websocket's attribute `connection`."""
+    """A websocket connection that the app finds as the websocket's attribute `connection`."""
 
     def _create_websocket_from_scope(self, send: Any) -> Websocket:
         websocket = super()._create_websocket_from_scope(send)
@@ -90,7 +90,7 @@ class _WebsocketConnection(TrioASGIWebsocketConnection):
         return websocket
 
     async def handle_messages(self, nursery: trio.Nursery, receive: Any) -> None:  # type: ignore[override]
-        """Pass messages to the app. Quart-Trio would pass None for an empty binary one."""
+        """Pass messages to the app until the client leaves. Quart-Trio would pass None for an empty binary one."""
         while (event := await receive())["type"] != "websocket.disconnect":
             if event["type"] == "websocket.receive":
                 text, data = event.get("text"), event.get("bytes")
@@ -99,7 +99,7 @@ class _WebsocketConnection(TrioASGIWebsocketConnection):
 
 
 class HookbotApp(QuartTrio):
-    """A Quart-Trio app for untrusted clients. `hookbot.web.asgi.Server` serves it; other ASGI servers can."""
+    """A Quart-Trio app for untrusted clients. `hookbot.web.asgi.Server` serves it; so can any ASGI server on Trio."""
 
     asgi_http_class = _HTTPConnection
     asgi_websocket_class = _WebsocketConnection
@@ -123,11 +123,11 @@ class HookbotApp(QuartTrio):
         return self.url_map.bind("hub", request.root_path, None, request.scheme, request.method, request.path)
 
     def add_background_task(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: a background task of the app could crash while requests are still answered."""
+        """Raise `RuntimeError`: a background task of the app could crash while requests are still answered."""
         raise RuntimeError("the hub's tasks live in its own nursery, outside the app")
 
     async def handle_websocket(self, websocket: Websocket) -> Any:
-        """Run a handler; if it fails after the handshake, close with the error's code, where Quart says 1000."""
+        """Run a handler; if it fails after the handshake, close with the error's code, where Quart would send 1000."""
         response = await super().handle_websocket(websocket)
         connection: Any = getattr(websocket, "connection", None)
         if response is None or connection is None or not connection._accepted or connection._closed:

@@ -39,7 +39,7 @@ class StrictConnection(h11.Connection):
         return False
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """The next event of h11. Raises `h11.RemoteProtocolError` for a request that is refused."""
+        """The next event of h11. Raises `h11.RemoteProtocolError` if a request is malformed, ambiguous or too long."""
         # Before h11 parses: it joins folded headers and drops bare line feeds without a trace.
         if self.their_state is h11.IDLE:
             check_head(self.trailing_data[0], self._max_header_bytes)
@@ -50,7 +50,7 @@ class StrictConnection(h11.Connection):
 
 
 def check_head(received: bytes, max_bytes: int) -> None:
-    """Check a request line and headers as they were sent, even if incomplete. Raises `h11.RemoteProtocolError`."""
+    """Raise `h11.RemoteProtocolError` if a head, as it was sent and even if incomplete, is ambiguous or too long."""
     end = _BLANK_LINE.search(received)
     head = received[: end.end()] if end else received
     if len(head) > max_bytes:
@@ -65,7 +65,7 @@ def check_head(received: bytes, max_bytes: int) -> None:
 
 
 def check_request(request: h11.Request) -> None:
-    """Check a request that h11 has parsed. Raises `h11.RemoteProtocolError`."""
+    """Raise `h11.RemoteProtocolError` if a request that h11 has parsed is ambiguous, or a malformed handshake."""
     # h11 has made the names lower-case.
     headers = dict(request.headers)
     chunked = b"transfer-encoding" in headers
@@ -88,7 +88,10 @@ def wants_websocket(request: h11.Request) -> bool:
 
 
 def path_and_query(target: bytes) -> bytes:
-    """Path and query of a request target, which may be a whole URL, as for a proxy (RFC 9112, section 3.2.2)."""
+    """Path and query of a request target, which may be a whole URL, as for a proxy (RFC 9112, section 3.2.2).
+
+    Raises `h11.RemoteProtocolError` if it is neither a path nor a URL.
+    """
     match = TARGET.fullmatch(target)
     if match is None:
         raise h11.RemoteProtocolError("neither a path nor a URL")

@@ -28,13 +28,13 @@ class WebSocketStream(WSStream):
             await self._close(GOING_AWAY)
 
     async def handle(self, event: Event) -> None:
-        """Handle an event, and end the connection after a refused handshake, which Hypercorn would leave open."""
+        """Handle an event; end the connection after a handshake that Hypercorn refuses, which it would leave open."""
         await super().handle(event)
         if self.closed and isinstance(event, Request):
             await self.send(StreamClosed(self.stream_id))
 
     async def _accept(self, message: WebsocketAcceptEvent) -> None:
-        """Accept a handshake with the app's subprotocol, and without extensions: permessage-deflate costs 206 kB."""
+        """Accept a handshake with the app's subprotocol, without extensions: permessage-deflate costs 206 kB each."""
         self.handshake.extensions = None
         if chosen := message.get("subprotocol"):
             self.handshake.subprotocols = [chosen]

@@ -12,8 +12,8 @@ from ...protocol.topics import TopicFilter
 from ...protocol.websocket import BINARY, TEXT, frame
 from .subscriber import Subscriber
 
-# Frames are joined up to this size for one send: a system call costs as much as copying 16 KiB. It is also the most
-# that the hub keeps for a slow subscriber, who otherwise is only a position in the log.
+# Frames are joined for one send until they reach this size: a system call costs as much as copying 16 KiB. The hub
+# keeps at most one send for a slow subscriber; everything after it stays in the log.
 SEND_BYTES = 128 << 10
 
 Send = tuple[bytes, int]
@@ -28,7 +28,7 @@ class Audience:
         self.framing = framing
         self.subscribers: dict[Subscriber, None] = {}
         self.unprepared: dict[Entry, None] = {}
-        """Large messages that block the subscribers until a thread has encoded them."""
+        """Large messages for which subscribers wait until a thread has encoded them."""
         self._on_news = on_news
         self._opcode = TEXT if framing.text else BINARY
         self._key = "websocket", framing.key
@@ -45,14 +45,17 @@ class Audience:
         return frame(self._opcode, payload)
 
     def next_send(self, position: int) -> Send | None:
-        """The next frames after `position`; None if there are none, or the first is `unprepared`.
+        """The next frames after `position`; None if there are none, or if the first message is now in `unprepared`.
 
         `position` must not be below the channel's floor.
         """
         return next(self.sends(self.channel.after(position)), None)
 
     def sends(self, entries: Sequence[Entry]) -> Iterator[Send]:
-        """The frames of the entries, joined to about `SEND_BYTES` each; stops at a large one that is not prepared."""
+        """The frames of the entries, joined to about `SEND_BYTES` each.
+
+        Stops at a large one that is not prepared, and adds it to `unprepared`.
+        """
         parts: list[bytes] = []
         size = reached = 0
         for entry in entries:
@@ -69,7 +72,7 @@ class Audience:
             yield _join(parts), reached
 
     def is_complete_at(self, position: int) -> bool:
-        """True if no message follows `position`, neither in memory nor in the log."""
+        """True if no message of the channel follows `position`, neither in memory nor in the log."""
         return position >= self.channel.floor and not self.channel.after(position)
 
     async def prepare(self, entries: Sequence[Entry]) -> None:

@@ -20,15 +20,15 @@ HandOver = Callable[[socket.socket, bytes], None]
 
 
 class ClientConnection(Protocol):
-    """A connection, as the listener and the context see it."""
+    """Interface of a connection for the listener and the context."""
 
     @property
     def idle(self) -> bool:
-        """True between two requests."""
+        """True while no request is under way."""
 
     @property
     def deadline(self) -> float:
-        """Time by which the client has to send or read something, on Trio's clock."""
+        """Time by which the client has to send or read something, on Trio's clock; infinite while the hub works."""
 
     def time_out(self) -> None:
         """Answer 408 or close, because the deadline has passed."""
@@ -53,7 +53,7 @@ class Context:
     empty: trio.Event = field(default_factory=trio.Event)
 
     def leave(self, connection: ClientConnection) -> None:
-        """Forget a connection that was closed or handed over."""
+        """Forget a connection that was closed, handed over, or made a subscriber."""
         self.connections.discard(connection)
         if not self.connections:
             self.empty.set()
@@ -61,7 +61,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class CachedHead:
-    """An admitted request head. Clients that keep a connection mostly repeat it byte for byte."""
+    """An admitted request head. Clients that reuse a connection mostly repeat it byte for byte."""
 
     data: bytes
     head: Head
@@ -85,7 +85,10 @@ class Exchange:
         self.body = bodies.open(admitted.max_body_bytes)
 
     def take(self, buffer: bytearray) -> bool:
-        """Move the received part of the body out of the buffer; True at its end. Raises `Refused` or `Unavailable`."""
+        """Move the received part of the body out of the buffer; True at its end.
+
+        Raises `Refused` if the body is too large or malformed, `Unavailable` if the budget is used up.
+        """
         return self.body is not None and self._rest.take(buffer, self.body.write)
 
     def skip(self, buffer: bytearray) -> bool:

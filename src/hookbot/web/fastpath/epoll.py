@@ -40,7 +40,7 @@ class EpollLoop:
         self._watched: dict[int, Watched] = {}
 
     def add(self, fd: int, watched: Watched, events: int = READ) -> None:
-        """Watch a socket. It is level-triggered: an event that was not dealt with comes again."""
+        """Watch a socket. It is level-triggered: an event that was not handled is reported again."""
         self._epoll.register(fd, events)
         self._watched[fd] = watched
 
@@ -68,7 +68,8 @@ class EpollLoop:
 class NonblockingSocket(ABC):
     """A connected socket in the epoll loop. Subclasses implement `received`, `taken` and `gone`.
 
-    Nothing here blocks: bytes that the socket does not take are kept and sent when it becomes writable.
+    Nothing here blocks: bytes that the socket does not take are kept, and sent when it becomes writable. For that, the
+    subclass has to `watch` for `WRITE` while it is `stalled`.
     """
 
     __slots__ = ("_epoll", "_events", "_sock", "_unsent", "fd", "moved_at", "open")
@@ -77,7 +78,7 @@ class NonblockingSocket(ABC):
         self.fd = sock.fileno()
         self.open = True
         self.moved_at = trio.current_time()
-        """Time of the last progress: the socket was added, or a part of the waiting bytes was sent or began to wait."""
+        """Time at which the socket was added, or `transmit` last kept bytes; subclasses may advance it."""
         self._sock = sock
         self._epoll = epoll
         self._events = READ
@@ -91,7 +92,7 @@ class NonblockingSocket(ABC):
 
     @abstractmethod
     def received(self, data: bytes) -> None:
-        """Called with received bytes; with none when the client has closed its side."""
+        """Called with received bytes; with empty bytes when the client has closed its side."""
 
     @abstractmethod
     def taken(self) -> None:
@@ -102,7 +103,7 @@ class NonblockingSocket(ABC):
         """Called once, when the socket was closed by `end`."""
 
     def ready(self, events: int) -> None:
-        """Called by the epoll loop."""
+        """Send what is waiting, then receive. Called by the epoll loop."""
         if events & WRITE and self._unsent is not None:
             self.transmit(self._unsent)
             if self.open and self._unsent is None:
@@ -133,7 +134,7 @@ class NonblockingSocket(ABC):
             self._epoll.change(self.fd, events)
 
     def half_close(self) -> None:
-        """Shut down the sending side (SHUT_WR); the client's side can still be read."""
+        """Shut down the sending side (SHUT_WR); the client's side can still be read. Ends a broken connection."""
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as error:

@@ -60,7 +60,7 @@ class Fanout:
         return len(self._subscribers)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Send new messages, pings and heartbeats until cancelled."""
+        """Send new messages, pings and heartbeats, and end subscribers that exceed a limit, until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._sweep)
@@ -78,7 +78,7 @@ class Fanout:
     ) -> None:
         """Take over a socket as a subscriber: send the handshake's response `upgrade`, then everything after `start`.
 
-        `early` are the bytes that the client sent behind its handshake.
+        `early` are the bytes that the client sent after its handshake.
         """
         audience = self._audiences.join(admitted.request)
         subscriber = Subscriber(sock, self._epoll, self, start.position, admitted.grant)
@@ -236,7 +236,7 @@ class Fanout:
                 self._send_heartbeat(subscriber, audience)
 
     def _send_heartbeat(self, subscriber: Subscriber, audience: Audience) -> None:
-        """Tell a subscriber that it has everything up to the head, so that it resumes from there."""
+        """Move a subscriber that has everything to the head, and send a heartbeat if its format has one."""
         head = self._broker.head
         if audience.is_complete_at(subscriber.position) and subscriber.position <= head:
             subscriber.position = head

@@ -14,7 +14,8 @@ from ...protocol.response import Response, error_response
 from .context import Context, Exchange
 from .epoll import READ, WRITE, NonblockingSocket
 
-# Pipelined requests that wait for the one before; above this the socket is not read, and TCP holds the client back.
+# Bytes of pipelined requests that wait for the one before; above this the socket is not read, and TCP holds the client
+# back.
 MAX_BUFFERED = 64 << 10
 
 # Methods that may be a publish or a handshake. Anything else, TLS and HTTP/2 included, is for the app.
@@ -57,12 +58,12 @@ class HttpConnection(NonblockingSocket):
 
     @property
     def idle(self) -> bool:
-        """True between two requests."""
+        """True while no request is under way."""
         return self._reading and not (self._buffer or self._exchange)
 
     @property
     def deadline(self) -> float:
-        """Time by which the client has to send or read something; none while the hub itself is working."""
+        """Time by which the client has to send or read something, on Trio's clock; infinite while the hub works."""
         limits = self._context.limits
         if self._waiting:
             return inf
@@ -165,7 +166,7 @@ class HttpConnection(NonblockingSocket):
         self._context.hand_over(sock, head + self._buffer)
 
     def _finish(self, outcome: Response | Exception) -> None:
-        """Answer the waiting request with its outcome, then read the requests behind it."""
+        """Answer the waiting request with its outcome, then read the requests after it."""
         self._waiting = False
         if not self.open:
             return

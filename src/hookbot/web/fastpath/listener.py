@@ -35,7 +35,7 @@ async def open_fast_path(
     """Open a fast path that accepts connections from `sock`.
 
     When the block ends normally, websockets get a close frame, requests under way are answered, and after `leave_s` the
-    remaining connections are cut. After an exception, all connections are cut at once.
+    remaining connections are cut. After an exception, the sockets are no longer served, but left open.
     """
     epoll = EpollLoop()
     fanout = Fanout(services, epoll, limits)
@@ -54,7 +54,7 @@ async def open_fast_path(
 
 
 class FastPath:
-    """The accepted connections: ends those that exceed a deadline, and all of them at a shutdown."""
+    """The HTTP connections of a fast path: accepted, ended if they exceed a deadline, and all ended at a shutdown."""
 
     def __init__(
         self, services: Services, fanout: Fanout, epoll: EpollLoop, limits: ConnectionLimits, hand_over: HandOver
@@ -119,7 +119,7 @@ class _Listener:
         context.epoll.add(sock.fileno(), self)
 
     def ready(self, events: int) -> None:
-        """Accept the connections that are waiting."""
+        """Accept the connections that are waiting, at most `ACCEPTS_PER_ROUND` in a row."""
         for _ in range(ACCEPTS_PER_ROUND):
             try:
                 sock, address = self._sock.accept()

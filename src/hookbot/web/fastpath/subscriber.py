@@ -27,7 +27,7 @@ logger = logging.getLogger(__package__)
 
 
 class Owner(Protocol):
-    """The fan-out, as its subscribers see it."""
+    """Interface of the fan-out for its subscribers."""
 
     limits: ConnectionLimits
 
@@ -56,7 +56,7 @@ class Subscriber(NonblockingSocket):
         self.grant = grant
         self.busy = False
         """True if it cannot take a batch now: it is stalled, catching up, closing or closed. An attribute and not
-        computed, because the fan-out asks every subscriber at every batch."""
+        computed, because the fan-out checks every subscriber at every batch."""
         self.catching_up = False
         self.closing_since: float | None = None
         self.received_at = self.sent_at = self.pinged_at = self.moved_at
@@ -96,7 +96,7 @@ class Subscriber(NonblockingSocket):
         self._say(frame(PING, b""))
 
     def close(self, code: int, reason: str) -> None:
-        """Begin the closing handshake: send a close frame after what is being sent. Does nothing if it has begun."""
+        """Begin or answer the closing handshake: send a close frame after what is being sent. Has no effect twice."""
         if self.closing_since is None and self.open:
             self.closing_since = trio.current_time()
             self.busy = True
@@ -112,7 +112,7 @@ class Subscriber(NonblockingSocket):
         self.busy = self.catching_up or not self.takes
 
     def received(self, data: bytes) -> None:
-        """Answer pings and close frames; discard messages, within `max_message_bytes`."""
+        """Answer pings and close frames; discard messages, and close with 1009 at one beyond `max_message_bytes`."""
         if not data:
             self.end("disconnected")
             return
