@@ -21,6 +21,8 @@ KEYS: dict[str, Key] = {
     "ed25519": Ed25519PrivateKey.from_private_bytes(bytes(range(32))),
     "ecdsa-sha256": generate_private_key(SECP256R1()),
 }
+# The object identifier of the curve P-256 (RFC 5480, section 2.1.1.1).
+P256 = bytes.fromhex("06082a8648ce3d030107")
 RAW = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SEED, POINT = RAW.private_bytes_raw(), RAW.public_key().public_bytes_raw()
 
@@ -140,6 +142,17 @@ def test_what_is_no_key_is_an_error_of_value(key: bytes) -> None:
         load_public(key)
     with pytest.raises(ValueError):  # noqa: PT011
         load_private(key)
+
+
+def test_a_key_of_an_unknown_curve_is_an_error_of_value() -> None:
+    private_key = KEYS["ecdsa-sha256"]
+    der = private_key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    unknown = (P256, P256[:-1] + b"\x7f")
+
+    with pytest.raises(ValueError, match="not a known kind of key"):
+        load_public(der.replace(*unknown))
+    with pytest.raises(ValueError, match="not a known kind of key"):
+        load_private(private(private_key, Encoding.DER).replace(*unknown))
 
 
 @pytest.mark.parametrize("form", [Encoding.PEM, Encoding.DER])

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_public_key,
 )
+from jwt.algorithms import RSAAlgorithm
 
 from hookbot.errors import BadSignature, ConfigError
 from hookbot.signatures import SignedRequest, load_provider
@@ -171,6 +172,10 @@ def test_signing_with_something_else_is_an_error_of_the_configuration() -> None:
         "-----BEGIN PUBLIC KEY-----",
         pem(X25519PrivateKey.generate())[1],
         "{",
+        '{"kty": "oct", "k": "c2hvcnQ", "alg": "HS256"}',
+        '{"kty": "oct", "k": "c2hvcnQ", "alg": "none"}',
+        '{"keys": ' + "[" * 100_000,
+        RSAAlgorithm.to_jwk(generate_rsa(65537, 2048)),
         *('{"keys": []}', '{"keys": 5}', '{"keys": [5]}', '{"kty": "oct"}', '{"kty": 5}', '{"kty": "oct", "k": 5}'),
     ],
 )
@@ -179,6 +184,11 @@ def test_what_is_no_key_for_a_token_is_an_error_of_the_configuration_and_not_tol
         load_provider("jwt").check(secret)
 
     assert secret not in str(caught.value)
+
+
+def test_nothing_is_signed_with_a_jwk() -> None:
+    with pytest.raises(ConfigError, match="signing a JWT needs a shared key or a private key in PEM"):
+        load_provider("jwt").sign(SignedRequest(b"{}"), RSAAlgorithm.to_jwk(generate_rsa(65537, 2048)), now=NOW)
 
 
 def test_a_curve_without_an_algorithm_signs_nothing() -> None:

@@ -73,6 +73,7 @@ def test_secrets_are_taken_out_and_the_rest_stays_as_it_was_written() -> None:
     assert shown.headers == (REQUEST.headers[0], REQUEST.headers[3])
     assert shown.query == "a=b&token2=x"
     assert SignedRequest(url="/in?token=x").without(["query:token"]).url == "/in"
+    assert SignedRequest(headers=(("X-Key-A", "x"), ("X-Key", "y"))).without(["X-Key-*"]).headers == (("X-Key", "y"),)
 
 
 @pytest.mark.parametrize(("place", "value"), [("X-Two", "2"), ("X-Three", None), ("X-Three|X-One", "1"), ("", None)])

@@ -36,6 +36,10 @@ def test_an_api_key_is_found_at_its_place(options: dict[str, str], request_: Sig
         verify("header", request_, "other", "secret2", **options)
 
 
+def test_a_key_in_the_body_may_have_any_characters() -> None:
+    assert verify("header", SignedRequest('{"key": "grüße"}'.encode()), "grüße", header="json:key").key == 0
+
+
 @pytest.mark.parametrize("options", [{}, {"header": "Authorization", "prefix": "Token "}, {"header": "query:key"}])
 @pytest.mark.parametrize("secret", ["secret", "grüße", "a+b&c=d"])
 def test_an_api_key_is_put_where_it_is_looked_for(options: dict[str, str], secret: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
@@ -128,17 +128,22 @@ def is_sha256(digits: str, content: bytes) -> bool:
 
 
 def load_public(key: bytes) -> PublicKeyTypes:
-    """A public key in PEM or DER; raises `ValueError` if it is malformed."""
-    return load_pem_public_key(key) if key.startswith(PEM) else load_der_public_key(key)
+    """A public key in PEM or DER; raises `ValueError` if it is malformed or of an unknown kind."""
+    try:
+        return load_pem_public_key(key) if key.startswith(PEM) else load_der_public_key(key)
+    except UnsupportedAlgorithm:
+        raise ValueError("not a known kind of key") from None
 
 
 def load_private(key: bytes) -> PrivateKeyTypes:
-    """A private key in PEM or DER; raises `ValueError` if it is malformed or encrypted."""
+    """A private key in PEM or DER; raises `ValueError` if it is malformed, encrypted or of an unknown kind."""
     try:
         return load_pem_private_key(key, None) if key.startswith(PEM) else load_der_private_key(key, None)
     except TypeError:
         # Raised by cryptography if a password is missing.
         raise ValueError("the private key is encrypted") from None
+    except UnsupportedAlgorithm:
+        raise ValueError("not a known kind of key") from None
 
 
 ALGORITHMS: dict[str, Algorithm] = {

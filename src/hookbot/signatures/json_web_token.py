@@ -95,9 +95,10 @@ class Jwt(Provider):
             claims[self.body_claim] = sha256(request.body).hexdigest()
         try:
             key, algorithm = _signing_key(secret)
-        except ValueError:
+            token = jwt.encode(claims, key, algorithm)
+        except (ValueError, jwt.PyJWTError):
             raise ConfigError("signing a JWT needs a shared key or a private key in PEM") from None
-        return request.put(self.header, self.prefix + jwt.encode(claims, key, algorithm))
+        return request.put(self.header, self.prefix + token)
 
     def _claims(self, token: str, secrets: Sequence[str]) -> tuple[int, dict[str, Any]]:
         try:
@@ -164,15 +165,24 @@ def _keys(secret: str, kid: Any) -> Iterator[tuple[Any, list[str]]]:
         if secret.lstrip().startswith("{"):
             document = json.loads(secret)
             keys = jwt.PyJWKSet.from_dict(document).keys if "keys" in document else [jwt.PyJWK.from_dict(document)]
-            yield from ((key.key, [key.algorithm_name]) for key in keys if kid in (None, key.key_id) or not key.key_id)
+            yield from (_of_jwk(key) for key in keys if kid in (None, key.key_id) or not key.key_id)
         elif secret.startswith(PEM.decode()):
             key = load_public(secret.encode())
             yield key, _algorithms_of(key)
         else:
             yield secret.encode("utf-8", "surrogateescape"), _hmac_algorithms(secret)
-    except (ValueError, TypeError, LookupError, AttributeError, jwt.PyJWTError):
-        # PyJWT raises any of these for a malformed JWK. Their texts are not quoted, since they may contain the key.
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, jwt.PyJWTError):
+        # PyJWT and json raise any of these for a malformed JWK. Their texts may contain the key, so none is quoted.
         raise ConfigError("a secret of jwt must be a shared key, a public key in PEM, a JWK or a JWK set") from None
+
+
+def _of_jwk(key: jwt.PyJWK) -> tuple[Any, list[str]]:
+    """Key and algorithm of a JWK; raises `ValueError` if it is a private key, or too short a shared one."""
+    if isinstance(key.key, bytes) and len(key.key) < _HMAC[key.algorithm_name]:
+        raise ValueError("a shared key that is too short")
+    if hasattr(key.key, "private_bytes"):
+        raise ValueError("a private key")
+    return key.key, [key.algorithm_name]
 
 
 def _signing_key(secret: str) -> tuple[Any, str]:

@@ -124,11 +124,11 @@ class SignedRequest:
     def without(self, places: Iterable[str]) -> "SignedRequest":
         """The same request without the headers and query parameters at these places; fields of the body stay."""
         parsed = [parse_place(place) for place in places]
-        names = {name.lower() for kind, name, _ in parsed if not kind}
+        secret = [(name, suffix) for kind, name, suffix in parsed if not kind]
         parameters = {name for kind, name, _ in parsed if kind == "query"}
         path, mark, query = self.url.partition("?")
         kept = "&".join(item for item in query.split("&") if unquote_plus(item.partition("=")[0]) not in parameters)
-        headers = tuple(pair for pair in self.headers if pair[0].lower() not in names)
+        headers = tuple(pair for pair in self.headers if not any(_is_named(pair[0], *header) for header in secret))
         return replace(self, headers=headers, url=f"{path}{mark if kept else ''}{kept}")
 
     def _values(self, kind: str, name: str, suffix: str) -> Iterator[str]:
@@ -138,9 +138,8 @@ class SignedRequest:
         elif kind == "query":
             yield from (value for key, value in parse_qsl(self.query, keep_blank_values=True) if key == name)
         else:
-            wanted = name.lower()
             for key, value in self.headers:
-                if key.lower() == wanted or (suffix == "*" and key.lower().startswith(wanted)):
+                if _is_named(key, name, suffix):
                     yield from _items(value, suffix) if suffix.startswith("[") else (value,)
 
     def _json_field(self, path: list[str]) -> str | None:
@@ -151,6 +150,12 @@ class SignedRequest:
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
         return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def _is_named(header: str, name: str, suffix: str) -> bool:
+    """True if a header has this name or, with the suffix ``*``, one that begins with it."""
+    found, wanted = header.lower(), name.lower()
+    return found.startswith(wanted) if suffix == "*" else found == wanted
 
 
 @lru_cache

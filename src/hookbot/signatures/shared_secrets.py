@@ -67,8 +67,8 @@ class SharedSecret(Provider):
         raise BadSignature(f"the secret in {describe(self.header)} is wrong")
 
     def _shown(self, value: str) -> bytes:
-        # Header values are latin-1 text for the bytes that were sent; a query is decoded text already.
-        return _shown(value) if self.header.startswith("query:") else value.encode("latin-1", "replace")
+        # Header values are latin-1 text for the bytes that were sent; query and JSON are decoded text already.
+        return _shown(value) if ":" in self.header else value.encode("latin-1", "replace")
 
 
 class Header(SharedSecret):
