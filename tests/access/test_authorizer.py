@@ -243,6 +243,8 @@ def test_nothing_before_the_latest_since_is_shown(access: AccessControl) -> None
 def test_a_token_whose_since_is_to_come_shows_nothing_yet(access: AccessControl) -> None:
     with pytest.raises(Forbidden, match="is not valid before 2023-11-14T22:13:21"):
         ask(access, "GET /sub/foo", narrowed(f"since={NOW_S + 1}"))
+    with pytest.raises(Forbidden, match="is not valid before 9999-12-31"):
+        ask(access, "GET /sub/foo", narrowed("since=999999999999"))
     assert ask(access, "GET /sub/foo", narrowed(f"since={NOW_S}"))
 
 

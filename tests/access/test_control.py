@@ -527,6 +527,11 @@ def challenge(access: AccessControl, target: str, headers: Mapping[str, str] = {
     return access.respond_to_challenge(Request("GET", target.encode(), tuple(headers.items()), client="192.0.2.1"))
 
 
+@pytest.mark.parametrize("target", ["/foo%3Frecursive", "/sub/foo", "/a//b"])
+def test_a_get_that_could_be_no_publish_is_no_challenge(target: str) -> None:
+    assert challenge(make_access(), target) is None
+
+
 def test_a_challenge_is_answered_where_a_publish_would_be_admitted() -> None:
     access = make_access(
         sources=Sources([source("dropbox"), source("dropbox", topic="safe/")]), unsafe_prefixes=["acme/"]

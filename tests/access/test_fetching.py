@@ -55,6 +55,13 @@ async def test_nobody_there_is_unavailable() -> None:
         await fetch_small("http://127.0.0.1:1/")
 
 
+@pytest.mark.parametrize("url", ["http://[::1/x", "http://hub:port/x", "https://hub/" + "x" * 70_000])
+async def test_what_is_no_url_is_unavailable(url: str) -> None:
+    with pytest.raises(Unavailable, match="cannot be fetched") as caught:
+        await fetch_small(url)
+    assert len(str(caught.value)) < 500
+
+
 async def test_more_than_is_wanted_is_not_taken() -> None:
     async with target(200, 200) as there:
         assert await fetch_small(there.url, max_bytes=len(b"because")) == b"because"

@@ -106,7 +106,7 @@ def test_every_key_of_a_source_is_read() -> None:
         ({"provider": "githup"}, "provider", "unknown provider"),
         ({"secrets": "text"}, "secrets", "a list, not a string"),
         ({"secrets": []}, "secrets", "at least one"),
-        ({"secrets": [5]}, "secrets", "list of strings"),
+        ({"secrets": [5]}, "secrets", "items of the list must be strings"),
         ({"secrets": ["env:NOBODY"]}, "secrets", "no NOBODY"),
         ({"provider": "azure-devops", "secrets": ["no colon"]}, "secrets", "user:password"),
         ({"url": "hooks.example.com"}, "url", "https://"),
@@ -261,6 +261,22 @@ def test_a_secret_of_a_github_router_that_is_not_there_is_told(tmp_path: Path) -
     text = '[routers.github]\nsecrets = ["env:NOBODY_SET_THIS"]\n'
     [line] = told(text, tmp_path, routers=("github",))
     assert line.startswith(":2: the environment variable NOBODY_SET_THIS is not set")
+
+
+@pytest.mark.parametrize(
+    ("secrets", "reason"),
+    [
+        ('"env:SECRET"', "secrets must be a list, not a string"),
+        ("5", "secrets must be a list, not an integer"),
+        ("true", "secrets must be a list, not true or false"),
+        ("[5]", "the items of the list must be strings"),
+    ],
+)
+def test_secrets_of_a_github_router_that_are_not_a_list_of_strings_are_told(
+    tmp_path: Path, secrets: str, reason: str
+) -> None:
+    [line] = told(f"[routers.github]\nsecrets = {secrets}\n", tmp_path, routers=("github",))
+    assert line.startswith(f":2: {reason}")
 
 
 @pytest.mark.parametrize(

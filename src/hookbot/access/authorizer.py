@@ -14,6 +14,9 @@ Action = Literal["publish", "subscribe", "operate"]
 CACHED = 4096
 """Size of each cache: of plain tokens by path, and of narrowed ones. A check costs an HMAC for each key and prefix."""
 
+# The end of the year 9999, the last that RFC 3339 can write.
+LAST_S = 253_402_300_799
+
 _ONLY: dict[Action, str] = {"publish": "pub", "subscribe": "sub"}
 
 
@@ -100,7 +103,7 @@ class Authorizer:
             narrowed.path,
             names=tuple(caveats["name"]),
             expires_s=min(map(int, caveats["expires"]), default=inf),
-            since_us=max(map(int, caveats["since"]), default=0) * 1_000_000,
+            since_us=min(max(map(int, caveats["since"]), default=0), LAST_S) * 1_000_000,
             live_only=bool(caveats["live"]) or narrowed.digest in self._live_only,
             cursor="".join(set(caveats["cursor"])),
         )

@@ -130,7 +130,8 @@ class AccessControl:
         """
         try:
             route = find_route("POST", request.raw_path)
-        except MethodNotAllowed:
+        # What could not be published to is checked once more as the subscription that it may be.
+        except (MethodNotAllowed, InvalidTopic):
             return None
         source = self.sources.find(route.topic)
         if source is None:

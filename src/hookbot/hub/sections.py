@@ -133,10 +133,13 @@ def _github_sources(config: Config) -> Iterator[Source | ConfigError]:
     """Source for each topic of GitHub routers, so that only signed deliveries are stored, or the mistakes in them."""
     secrets: dict[str, list[str]] = {}
     for name, section in _github_routers(config.routers, config.file.routers):
+        table = Table(section)
+        own = table.take("secrets", list, lambda given: list(map(resolve_secret, _strings(given))), default=[])
         try:
-            own = [resolve_secret(str(secret)) for secret in section.get("secrets", ())]
-        except ConfigError as error:
-            yield config.file.error(str(error), "secrets", f"routers.{name}")
+            table.check()
+        except Mistakes as error:
+            for key, reason in error.mistakes:
+                yield config.file.error(reason, key, f"routers.{name}")
             continue
         topic = f"/unsafe/{section.get('host', 'github.com')}/"
         secrets.setdefault(topic, []).extend(own or [secret.value for secret in config.github_secrets])
@@ -186,7 +189,7 @@ def _secrets(secrets: list[Any], provider: Provider | None, resolve: Callable[[s
 
 def _strings(values: list[Any]) -> Sequence[str]:
     if not all(isinstance(value, str) for value in values):
-        raise ConfigError("must be a list of strings")
+        raise ConfigError("the items of the list must be strings")
     return values
 
 
