@@ -435,6 +435,26 @@ async def test_a_malformed_request_behind_a_good_one_takes_only_itself_down() ->
         assert hub.stored() == [("topic", b"hello")]
 
 
+async def test_a_bug_while_a_subscription_resumes_is_answered_by_500_and_ends_only_that_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class BuggyLog(MemoryLog):
+        """A log whose times cannot be looked up."""
+
+        async def position_before(self, time_us: int) -> int:
+            raise RuntimeError("a bug")
+
+    async with open_fast_path(log=BuggyLog()) as hub:
+        client = await hub.connect()
+        await client.send(handshake("/sub/topic?since=1h"))
+        assert (await client.answer()).status == 500
+        await client.closed()
+
+        await (other := await hub.connect()).send(post(PATH))
+        assert (await other.answer()).status == 200
+    assert "a bug" in caplog.text
+
+
 async def test_a_bug_that_a_client_finds_is_answered_by_500_and_ends_only_that_connection(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

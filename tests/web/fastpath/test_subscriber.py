@@ -181,6 +181,18 @@ async def test_a_slow_subscriber_that_takes_a_little_now_and_then_stays(mock_clo
         assert subscriber.open
 
 
+async def test_who_has_taken_everything_at_last_has_time_to_answer_a_ping(mock_clock: MockClock) -> None:
+    async with open_fast_path(deaf_s=10) as hub:
+        await hub.listen()
+        subscriber = hub.subscriber
+
+        mock_clock.jump(20)
+        assert subscriber.overdue(trio.current_time())
+        subscriber.taken()  # as after a long stall
+
+        assert subscriber.overdue(trio.current_time()) is None
+
+
 async def test_a_subscriber_that_was_busy_taking_has_time_to_answer_a_ping(mock_clock: MockClock) -> None:
     async with open_fast_path(send_buffer=SMALL, ping_s=0.5, deaf_s=5) as hub:
         listener = await hub.listen(receive_buffer=SMALL)

@@ -115,6 +115,8 @@ class HTTP2(H2Protocol):
         """Start a request; answer 400 to a path that Hypercorn cannot decode, and to CONNECT (websockets)."""
         fields = dict(request.headers)
         try:
+            if fields.get(b":method") == b"CONNECT":
+                raise h11.RemoteProtocolError("websockets over HTTP/2 (RFC 8441) are not supported")
             path_and_query(fields.get(b":path", b""))
         except h11.RemoteProtocolError:
             self.connection.send_headers(request.stream_id, [(b":status", b"400")], end_stream=True)

@@ -4,7 +4,6 @@ import socket
 
 from ...access.admitted import AdmittedPublish, AdmittedSubscription
 from ...broker.broker import Start
-from ...errors import HookbotError
 from ...protocol.http1 import BadRequest, Head
 from ...protocol.paths import is_for_app
 from ...protocol.websocket import accept_handshake, is_handshake
@@ -100,7 +99,8 @@ class FastPathConnection(HttpConnection):
     async def _resume(self, upgrade: bytes, admitted: AdmittedSubscription) -> None:
         try:
             start = await find_start(self._context.services, admitted)
-        except HookbotError as error:
+        # As in `_step`: a bug ends this connection, not the nursery of all.
+        except Exception as error:  # noqa: BLE001
             self._finish(error)
         else:
             # The client may have left while the log was read.

@@ -127,6 +127,7 @@ class Subscriber(NonblockingSocket):
 
     def taken(self) -> None:
         """Send the control frame that had to wait, then let the fan-out continue."""
+        self.moved_at = trio.current_time()
         owed, self._owed = self._owed, b""
         self._put(owed)
         # The client may have reset the connection, or filled its buffer once more.
