@@ -89,7 +89,7 @@ async def test_an_ack_is_of_everything_up_to_it_and_an_older_one_changes_nothing
         ({"type": "ack", "id": 1}, "not the id of a message"),
         ({"type": "ack", "id": None}, "not the id of a message"),
         ({"type": "ack", "id": "tomorrow"}, "not the id of a message"),
-        ({"type": "ack", "id": "zzzzzzzz-000000000000001"}, "is of another log"),
+        ({"type": "ack", "id": "zzzzzzzz-000000000000001"}, "belongs to another log"),
     ],
 )
 async def test_an_ack_that_is_none_is_refused_and_changes_nothing(

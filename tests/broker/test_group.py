@@ -186,7 +186,7 @@ async def test_a_member_that_comes_back_may_acknowledge_what_it_was_sent_before(
         ({"type": "ack", "ids": "x"}, "not an acknowledgement for a group"),
         ({"type": "ack", "ids": {"x": 1}}, "not an acknowledgement for a group"),
         ({"type": "ack", "ids": [["x"]]}, "not the id of a message"),
-        ({"type": "ack", "ids": ["zzzzzzzz-000000000000001"]}, "is of another log"),
+        ({"type": "ack", "ids": ["zzzzzzzz-000000000000001"]}, "belongs to another log"),
     ],
 )
 async def test_an_ack_that_is_none_is_refused(

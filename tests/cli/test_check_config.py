@@ -104,7 +104,7 @@ SOURCE = '[[sources]]\ntopic = "/unsafe/x/"\nprovider = "stripe"\nsecrets = ["wh
             "dedup-window = '9m'\n" + SOURCE.replace("[[sources]]", "[[sources]] # wrong"),
             "with this max_age a signature is valid for 600",
         ),
-        (SOURCE + SOURCE.replace("x/", 'x/" # wrong').replace('wrong"', "wrong"), "there is another source for"),
+        (SOURCE + SOURCE.replace("x/", 'x/" # wrong').replace('wrong"', "wrong"), "an earlier source has the topic"),
         (SOURCE.replace('["whsec"]', '["env:NOBODY"] # wrong'), "the environment variable NOBODY is not set"),
         (SOURCE.replace('["whsec"]', '["file:nowhere"] # wrong'), "nowhere (from file:nowhere) cannot be read"),
     ],

@@ -95,7 +95,7 @@ async def test_a_forged_delivery_is_401_and_nothing_is_in_the_log(
             answer = await hub.deliver("stripe", "/unsafe/pub/acme/x", b"2", secret=secret, now=now)
         assert [message.body for message in await hub.stored()] == ([b"1"] if forged == "body" else [])
     assert answer.status_code == 401
-    assert "refused a request on /unsafe/acme/x" in caplog.text
+    assert "refused a request to /unsafe/acme/x" in caplog.text
     assert SECRET not in caplog.text + answer.text
 
 

@@ -99,9 +99,9 @@ def test_every_key_of_a_source_is_read() -> None:
         ({"secrets": None}, "secrets", "missing"),
         ({"topic": "a//b"}, "topic", "empty"),
         ({"topic": "/acme"}, "topic", "empty"),
-        ({"topic": "/unsafe/pub/acme/"}, "topic", "write its topic, /unsafe/acme/"),
-        ({"topic": "/pub/acme"}, "topic", "write its topic, acme"),
-        ({"topic": "pub/acme/"}, "topic", "write its topic, acme/"),
+        ({"topic": "/unsafe/pub/acme/"}, "topic", "must be '/unsafe/acme/', not the path"),
+        ({"topic": "/pub/acme"}, "topic", "must be 'acme', not the path"),
+        ({"topic": "pub/acme/"}, "topic", "must be 'acme/', not the path"),
         ({"topic": 5}, "topic", "a string, not an integer"),
         ({"provider": "githup"}, "provider", "unknown provider"),
         ({"secrets": "text"}, "secrets", "a list, not a string"),
@@ -212,7 +212,7 @@ def test_every_mistake_in_every_section_is_told_with_its_line(tmp_path: Path) ->
 
 
 def test_two_sources_of_one_topic_are_refused(tmp_path: Path) -> None:
-    assert told(SOURCE + SOURCE, tmp_path) == [":6: there is another source for '/unsafe/acme/'"]
+    assert told(SOURCE + SOURCE, tmp_path) == [":6: an earlier source has the topic '/unsafe/acme/': merge the two"]
 
 
 def test_certificates_need_an_authority(tmp_path: Path) -> None:

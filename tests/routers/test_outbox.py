@@ -52,7 +52,7 @@ async def test_the_seventeenth_router_of_a_message_fails_with_a_clear_error(
         [failed] = await hub.wait_for("hookbot/failed/copy")
 
     error = failed.header("Hookbot-Failed-Error")
-    assert error.startswith("Refused: a message passes through at most 16 routers: r0, ")
+    assert error.startswith("Refused: the message has been through more than 16 routers; look for a loop in r0, ")
 
 
 async def test_what_is_published_after_route_has_returned_is_an_error(

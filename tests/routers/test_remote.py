@@ -184,7 +184,7 @@ async def test_a_router_outside_that_fell_behind_retention_says_so_and_goes_on(
 
     assert [copy.body for copy in copies] == [b"7", b"8", b"9"]
     assert router.stats.gaps
-    assert "router copy misses messages before" in caplog.text
+    assert "router copy missed the messages before" in caplog.text
 
 
 async def test_messages_that_came_through_the_router_already_are_left_alone() -> None:

@@ -100,7 +100,7 @@ async def test_a_router_that_fell_behind_retention_says_so_and_goes_on(
 
     assert [copy.body for copy in copies] == [b"7", b"8", b"9"]
     assert state["gaps"] == 1
-    assert "router copy misses messages before" in caplog.text
+    assert "router copy missed the messages before" in caplog.text
 
 
 async def test_the_position_of_a_quiet_router_moves_on_so_that_retention_does_not_overtake_it(

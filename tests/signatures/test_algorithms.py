@@ -128,9 +128,9 @@ def test_a_pair_of_keys_signs_and_verifies(name: str, private_key: bytes, public
 def test_a_key_of_another_kind_is_an_error_of_value(name: str, other: str) -> None:
     algorithm, key = ALGORITHMS[name], KEYS[other]
 
-    with pytest.raises(ValueError, match=r"not an .* public key"):
+    with pytest.raises(ValueError, match="a key of another algorithm"):
         algorithm.check(public(key, Encoding.PEM))
-    with pytest.raises(ValueError, match=r"not an .* public key"):
+    with pytest.raises(ValueError, match="a key of another algorithm"):
         algorithm.verify(public(key, Encoding.PEM), b"content", b"")
     with pytest.raises(ValueError, match=r"not an .* private key"):
         algorithm.sign(private(key, Encoding.DER), b"content")

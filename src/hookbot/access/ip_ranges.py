@@ -95,7 +95,7 @@ def select_networks(document: bytes, select: str, url: str) -> tuple[str, ...]:
 def _network(text: object) -> Network:
     # ip_network also takes numbers and bytes: 10 would be 0.0.0.10/32.
     if not isinstance(text, str):
-        raise ValueError(f"{text!r} is not a string")
+        raise ValueError(f"{text!r:.80} is not a string")
     return ip_network(text)
 
 

@@ -24,7 +24,7 @@ class Rate:
 
     @classmethod
     def parse(cls, text: str) -> "Rate":
-        """Parse ``100/s``, ``60/m`` or ``1000/h``. Raises `ConfigError`."""
+        """Parse a rate such as ``100/s``, ``60/m`` or ``1000/h``. Raises `ConfigError` for anything else."""
         match = _RATE.fullmatch(text)
         if match is None:
             raise ConfigError(f"a rate must be like 100/s, 60/m or 1000/h, not {text!r}")

@@ -46,7 +46,7 @@ class Source:
         if self.allow_from and not is_within(client, self.allow_from):
             raise Forbidden(f"{client} may not publish here")
         if self.certificates and not _is_shown(certificate, self.certificates):
-            raise Forbidden("publishing here needs a client certificate that this hub knows")
+            raise Forbidden(f"publishing here takes {'another' if certificate else 'a'} client certificate")
 
     def signed(self, request: Request, body: bytes) -> SignedRequest:
         """The request with the URL that the sender has signed."""

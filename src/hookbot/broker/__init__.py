@@ -1,13 +1,13 @@
-"""The broker: one task writes the log; subscriptions, cursors and groups follow it.
+"""The broker: one task appends to the log; subscriptions, cursors and groups follow it.
 
 - A `Broker` (`broker`) takes publishes: its `Writer` (`writer`) stores the queued drafts in batches, each in
-  one commit, then the `Channels` (`channels`), one for each filter, wake their subscriptions.
+  one commit. Then `Channels` (`channels`), with one `Channel` for each filter, wake their subscriptions.
 - A `Subscription` (`broker`) follows a channel; one that is behind reads the log through the `PageCache`
   (`page_cache`). `StoredMessages` and `NewestMessages` (`history`) cover the log up to its head at their creation.
-  Each of them is a `MessageSource` (`history`).
+  All three are `MessageSource`s (`history`).
 - A `Consumer` (`consumers`) is a source whose client acknowledges: a connection that claims a cursor (`cursors`), or a
   member of a group (`group`, all of them in `groups`), where each message is leased to one member (`leases`).
-- `BrokerLimits` (`limits`) bound the memory of all of them.
+- `BrokerLimits` (`limits`) bounds the memory of all of them.
 - `Positions` (`positions`) saves the acknowledged position of each cursor and group; a `Claim` (`claims`) is the use
   of one.
 

@@ -70,7 +70,7 @@ class Claim:
             scope.cancel()
 
     def raise_if_ended(self) -> None:
-        """Raise the reason of the revocation if the claim is revoked."""
+        """Raise the reason if the claim has been revoked."""
         if self.ended:
             raise self.ended
 
@@ -112,7 +112,7 @@ class Claims:
             await self._released.wait()
 
     def revoke(self, id: ConsumerId, reason: Ended) -> None:
-        """End the claim of a cursor or a group, if it is in use; its holder gets the reason."""
+        """Revoke the claim on a cursor or a group, if it is in use: its work is cancelled, and raises `reason`."""
         if claim := self._claims.get(id):
             self.release(claim)
             claim.end(reason)

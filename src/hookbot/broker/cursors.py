@@ -166,7 +166,7 @@ def read_position(id: object, epoch: str) -> int:
     try:
         its_epoch, position = parse_id(id if isinstance(id, str) else "")
     except ValueError:
-        raise Refused(f"not the id of a message: {str(id)[:80]!r}") from None
+        raise Refused(f"{str(id)[:80]!r} is not the id of a message") from None
     if its_epoch != epoch:
-        raise Refused(f"the id {id!r} is of another log; acknowledge only messages that this hub has sent")
+        raise Refused(f"the id {id!r} belongs to another log; acknowledge only messages that this hub has sent")
     return position

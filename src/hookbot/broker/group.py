@@ -85,7 +85,7 @@ class Group:
         self._grant()
 
     def ask(self, holder: LeaseHolder) -> None:
-        """Put a member in line for messages."""
+        """Queue a member for up to `BATCH` messages, and lease it those that are available."""
         self.leases.ask(holder, BATCH)
         self._grant()
 

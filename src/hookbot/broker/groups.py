@@ -1,7 +1,7 @@
 """Groups: several connections share one position, and each message is leased to one of them.
 
-The state of each message from the oldest unacknowledged one to the newest one read is in memory (`leases.py`); the log
-stores the position before the former. After a restart, messages that were acknowledged beyond it are sent again.
+Memory holds the state of each message from the oldest unacknowledged one to the newest one read (`leases.py`); the log
+stores only the position before the oldest. After a restart, messages that were acknowledged beyond it are sent again.
 """
 
 from collections.abc import AsyncIterator

@@ -23,7 +23,7 @@ class MessageSource(Protocol):
 
 
 class StoredMessages:
-    """Stored messages after a start, oldest first."""
+    """Stored messages from `start` up to the head at creation, oldest first."""
 
     def __init__(self, broker: Broker, request: SubscribeRequest, start: Start) -> None:
         self._broker = broker

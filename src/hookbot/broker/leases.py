@@ -119,7 +119,10 @@ class Leases:
         self._queue(holder)
 
     def grant(self, now: float) -> None:
-        """Lease free messages to the holders in line: in the order of the log, to each holder in turn."""
+        """Lease waiting messages to waiting holders in turn: reserved lanes first, then the oldest.
+
+        A message whose lease has expired goes to another holder, if one waits.
+        """
         # Reserved lanes first: no other holder may have their messages, and they count towards the number that their
         # holders wait for.
         for holder in [holder for holder in self._asking if holder.reserved]:

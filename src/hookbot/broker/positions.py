@@ -148,7 +148,7 @@ class Positions:
         await self._save_marked()
 
     async def sweep(self) -> None:
-        """Move all positions past messages of other topics, and delete cursors and groups unused for 30 days."""
+        """Move all positions past messages on other topics, and delete cursors and groups unused for 30 days."""
         for state in tuple(self._states.values()):
             # Deleted or moved while the log was being read for another state.
             if self._states.get(state.id) is not state:

@@ -68,7 +68,7 @@ def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def log_to_stderr(*, quiet: bool = False) -> None:
-    """Log to standard error, for people; with `quiet`, only warnings and errors."""
+    """Log readable lines to standard error, in place of other handlers; with `quiet`, only warnings and errors."""
     handler = logging.StreamHandler()
     handler.setFormatter(_LineFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

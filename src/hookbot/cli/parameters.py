@@ -83,7 +83,7 @@ class Size(click.ParamType[int]):
 
 
 class Parsed(click.ParamType[Any]):
-    """Value that `parse` returns for a text; its `ConfigError` becomes a usage error."""
+    """Parameter type that converts a string with `parse`; its `ConfigError` becomes a usage error."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name

@@ -53,7 +53,7 @@ async def ask(
     except httpx.TransportError as error:
         raise Lost(f"no response from {address}: {reason_of(error)}") from None
     except ValueError:
-        raise Lost(f"{address} is not a hub: its response is not JSON") from None
+        raise Lost(f"the response from {address} is not JSON: is it the URL of a hub?") from None
     raise refusal(response)
 
 

@@ -47,7 +47,7 @@ class AckedProgress(Progress):
         self._up_to: str | None = None
 
     def subscribed(self, hello: Hello) -> None:
-        """Repeat the last acknowledgement of a cursor if it was lost with the previous connection."""
+        """Queue the last acknowledgement of a cursor again, unless the hub reports exactly that position."""
         if self._up_to not in (None, hello.position):
             self._unsent = [self._up_to]
 

@@ -171,5 +171,5 @@ def _ending(code: int) -> str:
 
 
 def _variable(value: str, encoding: str) -> str:
-    """Value of an environment variable, which can hold any byte but NUL."""
+    """`value` encoded for the environment, without NUL; characters without an encoding become ``?``."""
     return os.fsdecode(value.encode(encoding, "replace").replace(b"\0", b""))

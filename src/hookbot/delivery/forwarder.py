@@ -17,7 +17,7 @@ from ..client.address import Address
 from ..client.connect import proxy_of, reason_of, tls_context
 from ..client.errors import retry_after
 from ..client.http import RequestBody, encoded, end_to_end, proxy_for_httpx
-from ..errors import Refused
+from ..errors import Refused, system_reason
 from ..protocol.message import Headers, Message
 from ..protocol.response import error_from
 from ..version import __version__
@@ -169,8 +169,8 @@ def _tls(options: ForwardOptions) -> ssl.SSLContext:
     if options.certificate:
         try:
             context.load_cert_chain(options.certificate)
-        except (OSError, ssl.SSLError) as error:
-            reason = error.strerror or error
+        except OSError as error:
+            reason = system_reason(error)
             raise Refused(f"cannot use the certificate {str(options.certificate)!r}: {reason}") from None
     return context
 

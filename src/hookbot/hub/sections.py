@@ -52,7 +52,7 @@ def read_sources(config: Config) -> Iterator[Source | ConfigError]:
             source = parse_source(section, resolve_secret, ranges)
             _check(source, config)
             if source.topic in topics:
-                raise Mistakes(("topic", f"there is another source for {source.topic!r}"))
+                raise Mistakes(("topic", f"an earlier source has the topic {source.topic!r}: merge the two"))
             topics.add(source.topic)
             yield source
         except Mistakes as error:
@@ -196,7 +196,7 @@ def _strings(values: list[Any]) -> Sequence[str]:
 def _topic(text: str) -> str:
     action, topic = split_path(f"/{text}" if text.startswith("pub/") else text)
     if action == "publish":
-        raise ConfigError(f"{text} is a path; write its topic, {topic}")
+        raise ConfigError(f"topic must be {topic!r}, not the path {text!r}")
     try:
         return check_topic(text)
     except InvalidTopic as error:

@@ -56,7 +56,7 @@ class RetentionLimits:
         )
 
     def exceeded(self, count: int, size: int, oldest_us: int) -> bool:
-        """True if the oldest of `count` messages of `size` bytes together has to be deleted."""
+        """True if the oldest of `count` messages, of `size` bytes in total, has to be deleted."""
         return count > self.max_count or size > self.max_bytes or oldest_us < self.before_us
 
 

@@ -14,7 +14,11 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True, slots=True)
 class AfterId:
-    """Start after this message. A gap comes first if the id is not from this log, or later messages were deleted."""
+    """Start after this message if this log has it.
+
+    With an id from another log, start at the oldest message kept; with one beyond the head, at the head. A gap comes
+    first in both cases, and if later messages may have been deleted.
+    """
 
     epoch: str
     position: int

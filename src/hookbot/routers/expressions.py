@@ -67,7 +67,7 @@ class Expression:
 class Template:
     """A string with expressions in braces, such as ``deploy/{body.repository.full_name}``.
 
-    Raises `ConfigError` for unbalanced braces, or as `Expression`.
+    Raises `ConfigError` for unbalanced braces, and as `Expression` does.
     """
 
     def __init__(self, text: str) -> None:

@@ -137,7 +137,8 @@ class DraftCollector:
     def _draft(self, topic: str, what: bytes | Message, headers: Headers, wrapped: bool) -> Draft:
         _check_publishable(topic)
         if len(self._hops) > MAX_HOPS:
-            raise Refused(f"a message passes through at most {MAX_HOPS} routers: {', '.join(self._hops)}")
+            way = ", ".join(self._hops)
+            raise Refused(f"the message has been through more than {MAX_HOPS} routers; look for a loop in {way}")
         if isinstance(what, Message):
             query = f"{what.query}&{_WRAPPED}".lstrip("&") if wrapped and not what.wrapped else what.query
             draft = Draft(topic, what.body, (*what.headers, *headers), query, what.verified, self._hops)

@@ -45,7 +45,7 @@ class _Job:
 
 
 class RemoteRunner:
-    """Runs a router against a remote hub, one message at a time over all topics that it reads.
+    """Runner of one router against a remote hub: one message at a time, across all topics that it reads.
 
     A publish that the hub refuses is logged and dropped. A refusal that every publish to the same path would
     get (`HOPELESS`) ends `run` instead, unless the publish is that of a failed message.
@@ -110,7 +110,7 @@ class RemoteRunner:
             async for item in messages:
                 if isinstance(item, Gap):
                     self.stats.gaps += 1
-                    logger.warning("router %s misses messages before %s (%s)", self._name, item.before, item.reason)
+                    logger.warning("router %s missed the messages before %s (%s)", self._name, item.before, item.reason)
                 elif self._name not in item.hops:
                     await self._handle(item if item.id else unwrap(item, next(self._raw_ids)), client)
 

@@ -29,7 +29,7 @@ logger = logging.getLogger(__package__)
 
 
 class SupervisedRouter:
-    """Runs a router until the hub ends, and restarts it after a crash. Its position is a cursor in the log.
+    """Supervisor of a router until the hub ends, which restarts it after a crash. Its position is a cursor in the log.
 
     All that the router publishes for one message is stored in one commit with its new position.
     """
@@ -56,7 +56,7 @@ class SupervisedRouter:
 
     @property
     def lag(self) -> int:
-        """Number of positions from the committed one to the head of the log; 0 once all its messages are handled."""
+        """Positions of any topic from the committed one to the head of the log; 0 if it is idle and has caught up."""
         committed = self._outbox.committed
         # Everything is routed and committed: later messages of other topics do not count.
         if self._idle and committed == self._outbox.position:
@@ -97,7 +97,7 @@ class SupervisedRouter:
     async def _handle(self, router: Router, item: Entry | Gap) -> None:
         if isinstance(item, Gap):
             self.stats.gaps += 1
-            logger.warning("router %s misses messages before %s (%s)", self.name, item.before, item.reason)
+            logger.warning("router %s missed the messages before %s (%s)", self.name, item.before, item.reason)
         elif self._is_its_own(item.message):
             await self._outbox.put([], item.position)
         else:

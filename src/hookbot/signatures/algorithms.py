@@ -21,7 +21,7 @@ PEM = b"-----BEGIN"
 
 
 class Algorithm(Protocol):
-    """A signature algorithm. Of a pair of keys, `check` and `verify` take the public one, `sign` the private one."""
+    """A signature algorithm. For a key pair, `check` and `verify` take the public key, `sign` the private one."""
 
     @property
     def title(self) -> str:
@@ -87,7 +87,7 @@ class Ed25519:
     def _public(key: bytes) -> Ed25519PublicKey:
         public = Ed25519PublicKey.from_public_bytes(key) if len(key) == 32 else load_public(key)
         if not isinstance(public, Ed25519PublicKey):
-            raise ValueError("not an Ed25519 public key")
+            raise ValueError("it is a key of another algorithm")
         return public
 
 
@@ -118,7 +118,7 @@ class EcdsaSha256:
     def _public(key: bytes) -> EllipticCurvePublicKey:
         public = load_public(key)
         if not isinstance(public, EllipticCurvePublicKey):
-            raise ValueError("not an elliptic curve public key")
+            raise ValueError("it is a key of another algorithm")
         return public
 
 

@@ -56,7 +56,7 @@ class AwsSns(CertificateProvider):
         """Raise `ConfigError` unless the secret is the ARN of a topic."""
         if not re.fullmatch(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:\S+", secret):
             raise ConfigError(
-                "a secret of aws-sns must be the ARN of a topic, like arn:aws:sns:eu-west-1:123456789012:x"
+                "a secret of aws-sns must be the ARN of a topic, such as arn:aws:sns:eu-west-1:123456789012:x"
             )
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:

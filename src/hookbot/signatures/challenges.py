@@ -136,7 +136,7 @@ class Meta(Scheme):
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The verify token, as entered in Meta's dashboard."""
+        """Name of the option with the verify token, as entered in Meta's dashboard."""
         return ("verify_token",)
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:

@@ -128,7 +128,10 @@ class Provider(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(Provider):
-    """Provider with several rules: a secret belongs to the first of `rules` whose prefix it begins with."""
+    """Provider with several rules: a secret belongs to the first of `rules` whose prefix it begins with.
+
+    The last prefix must be empty.
+    """
 
     rules: tuple[tuple[str, Provider], ...]
 

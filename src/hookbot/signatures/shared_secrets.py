@@ -76,7 +76,7 @@ class Header(SharedSecret):
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The place of the key, its prefix, and the place of a delivery id."""
+        """Names of the options: place and prefix of the key, and place of a delivery id."""
         return ("header", "prefix", "delivery")
 
 

@@ -1,4 +1,4 @@
-"""A whole hub in the process of a test."""
+"""A complete hub that runs in the process of the test."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager

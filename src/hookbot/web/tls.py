@@ -40,7 +40,7 @@ class TlsListener(trio.abc.Listener[trio.SSLStream[trio.SocketStream]]):
 
 
 def make_context(certificate: Path | None, key: Path | None, client_authorities: Path | None) -> ssl.SSLContext | None:
-    """The TLS context for PEM files, or None without any.
+    """The TLS context for PEM files, or None if no files are given.
 
     With `client_authorities`, a client may present a certificate that one of them signed, but need not. Raises
     `ConfigError` if certificate or key is not given but another file is, or a file is missing, invalid or encrypted.

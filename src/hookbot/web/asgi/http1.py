@@ -156,7 +156,7 @@ class _Upgraded(H11WSConnection):
         if not isinstance(event, Data) or self._stream.handshake.accepted:
             return event
         if self.our_state is h11.SEND_RESPONSE:
-            raise h11.RemoteProtocolError("frames before the handshake is answered")
+            raise h11.RemoteProtocolError("the client sent frames before the handshake was answered")
         # The handshake is being refused: what the client sends meanwhile is ignored.
         return h11.NEED_DATA
 

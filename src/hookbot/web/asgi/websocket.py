@@ -28,7 +28,7 @@ class WebSocketStream(WSStream):
             await self._close(GOING_AWAY)
 
     async def handle(self, event: Event) -> None:
-        """Handle an event; end the connection after a handshake that Hypercorn refuses, which it would leave open."""
+        """Handle an event. If Hypercorn refuses the handshake, end the connection, which it would leave open."""
         await super().handle(event)
         if self.closed and isinstance(event, Request):
             await self.send(StreamClosed(self.stream_id))

@@ -20,7 +20,7 @@ HandOver = Callable[[socket.socket, bytes], None]
 
 
 class ClientConnection(Protocol):
-    """Interface of a connection for the listener and the context."""
+    """A client connection, as the listener sees it."""
 
     @property
     def idle(self) -> bool:

@@ -28,11 +28,11 @@ class Watched(Protocol):
     """The owner of a socket in the epoll loop."""
 
     def ready(self, events: int) -> None:
-        """Called when the socket is ready for a watched event, has failed, or was hung up. Must not block."""
+        """Handle a watched event, an error or a hang-up. Must neither block nor raise."""
 
 
 class EpollLoop:
-    """Calls `ready` on the owner of each socket that is ready, for at most `events_per_round` events in a row."""
+    """Event loop that calls `ready` on the owners of ready sockets, for at most `events_per_round` events in a row."""
 
     def __init__(self, *, events_per_round: int = EVENTS_PER_ROUND) -> None:
         self._events_per_round = events_per_round

@@ -211,7 +211,7 @@ class Fanout:
     def _close_at_gap(self, subscriber: Subscriber, audience: Audience, gap: Gap) -> None:
         """Close a subscription whose format cannot express a gap, so that no message is lost silently."""
         lost = history_lost(gap)
-        logger.warning("a subscriber of %s is closed, its format has no gaps: %s", audience.channel.wanted, lost)
+        logger.warning("closing a subscriber of %s: its format has no gaps: %s", audience.channel.wanted, lost)
         subscriber.close(TRY_AGAIN_LATER, str(lost))
 
     async def _sweep(self) -> None:
