@@ -88,7 +88,7 @@ def test_kinds_have_names_that_people_know() -> None:
     values: list[Any] = ["", 1, 1.5, True, [], (), {}, None]
 
     assert [kind_of(value) for value in values] == [
-        *("a string", "an integer", "a number", "true or false", "a list", "a list", "a table", "a NoneType")
+        *("a string", "an integer", "a number", "true or false", "a list", "a list", "a table", "nothing")
     ]
 
 
@@ -103,6 +103,9 @@ def test_the_reason_of_a_failure_has_no_number_and_no_path(tmp_path: Path) -> No
 
     assert system_reason(missing.value) == os.strerror(errno.ENOENT)
     assert system_reason(not_pem.value) == "PEM lib"
+    assert system_reason(ssl.SSLZeroReturnError(6, "TLS/SSL connection has been closed (EOF) (_ssl.c:1006)")) == (
+        "TLS/SSL connection has been closed (EOF)"
+    )
     assert system_reason(busy.value) == os.strerror(errno.EADDRINUSE)
     assert system_reason(socket.gaierror(-2, "Name or service not known")) == "Name or service not known"
     assert system_reason(ValueError("port must be 0-65535")) == "port must be 0-65535"

@@ -38,6 +38,7 @@ KINDS: Mapping[type, str] = {
     list: "a list",
     tuple: "a list",
     dict: "a table",
+    type(None): "nothing",
 }
 """Names of types in error messages, as a reader of TOML expects them."""
 
@@ -207,7 +208,7 @@ def system_reason(error: BaseException) -> str:
     """Reason why a file or a socket failed, without the number, path or address that Python adds; may be empty."""
     text = getattr(error, "strerror", None) or str(error)
     # OpenSSL's errors are OSErrors with numbers that are no errno; those of getaddrinfo are negative.
-    if getattr(error, "library", None):
+    if type(error).__module__ == "ssl":
         return _OPENSSL.sub("", text)
     if isinstance(error, OSError) and error.errno and error.errno > 0:
         return os.strerror(error.errno)

@@ -55,7 +55,9 @@ async def test_nobody_there_is_unavailable() -> None:
         await fetch_small("http://127.0.0.1:1/")
 
 
-@pytest.mark.parametrize("url", ["http://[::1/x", "http://hub:port/x", "https://hub/" + "x" * 70_000])
+@pytest.mark.parametrize(
+    "url", ["http://[::1/x", "http://hub:port/x", "https://hub/" + "x" * 70_000, "https://hub..example/"]
+)
 async def test_what_is_no_url_is_unavailable(url: str) -> None:
     with pytest.raises(Unavailable, match="cannot be fetched") as caught:
         await fetch_small(url)

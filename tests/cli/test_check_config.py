@@ -153,7 +153,10 @@ def test_a_broken_file_of_networks_is_told(tmp_path: Path) -> None:
     [
         ("sslcrt = 'hookbot.toml'", "--sslcrt and --sslkey need each other"),
         ("sslca = 'hookbot.toml'", "--sslcrt and --sslkey need each other, and --sslca needs both"),
-        ("sslcrt = 'hookbot.toml'\nsslkey = 'hookbot.toml'", "cannot load hookbot.toml, hookbot.toml as PEM for TLS"),
+        (
+            "sslcrt = 'hookbot.toml'\nsslkey = 'hookbot.toml'",
+            "TLS needs a certificate chain",
+        ),
         ("unsafe = ['none', 'x']", "--unsafe none excludes other"),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 from hookbot import __version__
 from hookbot.cli.main import COMMANDS, cli, main
 from hookbot.errors import ConfigError, HookbotError, InvalidTopic, Unavailable
+from support.commands import Caller
 
 Run = Callable[..., tuple[str | int | None, str, str]]
 
@@ -107,3 +108,31 @@ def test_a_hub_that_cannot_start_says_why_and_shows_no_traceback(run: Run, tmp_p
     assert (code, out) == (2, "")
     assert "nonsense" in err
     assert "Traceback" not in err
+
+
+MALFORMED = ("http://s3cret@hub℀.example/sub/x", "http://s3cret@[::1/sub/x", "http://s3cret@hub:port/sub/x")
+WITH_A_URL = [
+    *(("listen",), ("latest",), ("doctor",), ("publish", "{url}", "/dev/null"), ("narrow", "--live")),
+    *(("forward", "{url}", "http://localhost:9"), ("forward", "http://hub/sub/x"), ("exec", "{url}", "--", "true")),
+    *(
+        ("replay", "--since", "1h", "{url}", "--to", "http://x"),
+        ("replay", "--since", "1h", "http://x/sub/x", "--publish"),
+    ),
+    *(("cursors", "list", "--url"), ("routers", "--url"), ("make-tokens", "/sub/x", "-U"), ("make-tokens",)),
+    ("exec", "http://hub/sub/x", "--max-attempts", "1", "--dead-letter", "{url}", "--", "true"),
+]
+
+
+@pytest.mark.parametrize("url", MALFORMED)
+@pytest.mark.parametrize("words", WITH_A_URL, ids=" ".join)
+def test_no_command_shows_the_token_of_a_malformed_url(
+    call: Caller, environment: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...], url: str
+) -> None:
+    environment.setenv("HOOKBOT_DATA_DIR", str(tmp_path))
+    shown = [word.replace("{url}", url) for word in (*words, *(("{url}",) if "{url}" not in words else ()))]
+
+    code, out, err = call(*shown)
+
+    assert code in (2, 3)
+    assert "malformed" in err
+    assert "s3cret" not in out.decode() + err

@@ -67,12 +67,10 @@ def test_bytes_that_are_no_text_are_signed_as_they_are() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("uri", "base"), [("/pub/foo", "hookbot.example.com"), ("/pub/foo", ""), ("http://[/pub", BASE)]
-)
-def test_what_makes_no_url_is_refused(uri: str, base: str) -> None:
-    with pytest.raises(ValueError, match=r"--url-base is|IPv6"):
-        token_url("key", uri, base)
+@pytest.mark.parametrize("base", ["hookbot.example.com", ""])
+def test_what_makes_no_url_is_refused(base: str) -> None:
+    with pytest.raises(ValueError, match=r"--url-base must be like http://localhost:8080, not"):
+        token_url("key", "/pub/foo", base)
 
 
 def test_every_uri_has_a_line(run: Callable[..., Any]) -> None:

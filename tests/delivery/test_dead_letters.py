@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from hookbot.delivery.dead_letters import DeadLetterFile, DeadLetterTopic, GaveUp, NoDeadLetters
-from hookbot.errors import Unauthorized
+from hookbot.errors import Refused, Unauthorized
 from hookbot.protocol.envelope import from_envelope
 from hookbot.protocol.message import Message
 from hookbot.testing import open_test_hub
@@ -62,3 +62,9 @@ async def test_a_topic_that_refuses_keeps_nothing() -> None:
 async def test_nobody_to_keep_it_says_so() -> None:
     with pytest.raises(GaveUp, match="a/b abcdefgh-000000000000001: because"):
         await NoDeadLetters().take(MESSAGE, "because")
+
+
+@pytest.mark.parametrize("url", ["http://hub/sub/a", "http://hub:port/pub/a"])
+def test_a_topic_that_cannot_be_published_to_is_refused_at_once(url: str) -> None:
+    with pytest.raises(Refused):
+        DeadLetterTopic(url, None, None, "forward")

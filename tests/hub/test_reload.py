@@ -237,7 +237,7 @@ async def test_a_certificate_that_is_none_leaves_the_old_one(tmp_path: Path, pai
             pair.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")))
         else:
             pair.certificate.write_bytes({"empty": b"", "nonsense": b"-----BEGIN CERTIFICATE-----\n"}[broken])
-        with pytest.raises(ConfigError, match=r"cannot load .*hub\.crt"):
+        with pytest.raises(ConfigError, match=r"TLS needs .*hub\.crt"):
             hub.running.reload(configured(tmp_path, key=StoredSecret("new"), **pair.options))
         async with httpx.AsyncClient(base_url=hub.running.url, verify=trust(pair.authorizer)) as client:
             headers = {"Authorization": f"Bearer {make_token(KEY, '/pub/x')}"}

@@ -83,7 +83,7 @@ def test_options_set_fields(options: Mapping[str, Any]) -> None:
         ({"max_age": "5"}, "max_age of acme must be a number, not a string"),
         ({"max_age": True}, "max_age of acme must be a number, not true or false"),
         ({"strict": 1}, "strict of acme must be true or false, not an integer"),
-        ({"word": None}, "word of acme must be a string, not a NoneType"),
+        ({"word": None}, "word of acme must be a string, not nothing"),
     ],
 )
 def test_an_option_that_cannot_be_is_refused_by_name(options: Mapping[str, Any], reason: str) -> None:

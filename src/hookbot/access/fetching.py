@@ -29,7 +29,8 @@ async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES, timeout_s: float 
             return await trio.to_thread.run_sync(_fetch, url, max_bytes, timeout_s, abandon_on_cancel=True)
     except trio.TooSlowError:
         raise Unavailable(f"{url[:200]} cannot be fetched: no complete response within {timeout_s:g} seconds") from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    # ValueError: a host that cannot be encoded.
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise Unavailable(f"{url[:200]} cannot be fetched: {str(error) or type(error).__name__}") from None
 
 

@@ -13,7 +13,7 @@ import click
 
 from ..access.client_address import TrustedProxies
 from ..access.rate_limits import Rate
-from ..errors import ConfigError
+from ..errors import ConfigError, system_reason
 from ..hub.config import default_data_dir, parse_address
 from ..hub.secret_store import KEY, KEY_FILE, StoredSecret, find_secret, known_secret, read_secret_file
 from ..protocol.message import Headers, parse_time
@@ -198,7 +198,7 @@ def _lines(path: str) -> list[str]:
         # Latin-1, as everywhere for the bytes of headers.
         return [line for line in Path(path).read_text("latin-1").splitlines() if line.strip()]
     except OSError as error:
-        raise ConfigError(f"cannot read the headers in {path!r}: {error.strerror}") from None
+        raise ConfigError(f"cannot read the headers in {path!r}: {system_reason(error)}") from None
 
 
 _CREDENTIALS = re.compile(r"[^/?#]*//[^/?#]*@")

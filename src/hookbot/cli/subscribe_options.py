@@ -9,7 +9,7 @@ from functools import wraps
 from math import inf
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
 import click
 import trio
@@ -21,6 +21,7 @@ from ..delivery.shutdown import Stop, run_until_stopped
 from ..errors import Refused
 from ..protocol.message import Message
 from ..protocol.subscribe import MAX_ACK_TIMEOUT_S
+from ..protocol.urls import split_url
 from ..routers.expressions import Expression, document
 from .display import log_to_stderr
 from .parameters import Decorator, Parsed, cafile, find_token, token_file, with_options
@@ -149,7 +150,7 @@ def take_url(words: tuple[str, ...], is_url: bool) -> tuple[str, tuple[str, ...]
 
 def with_query(url: str, query: str) -> str:
     """URL with `query` appended to its query."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, query))))) if query else url
 
 

@@ -3,7 +3,7 @@
 import sys
 from math import floor
 from pathlib import Path
-from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlunsplit
 
 import click
 
@@ -11,6 +11,7 @@ from ..access.narrowed_tokens import MAX_LENGTH, NarrowedToken
 from ..access.tokens import Digest, make_token, opening_paths
 from ..hub.secret_store import resolve_secret
 from ..protocol.paths import split_path
+from ..protocol.urls import split_url
 from .parameters import Given, Moment, ago, data_dir, find_key, from_now
 
 _NO_MOMENT = "neither a duration such as 24h nor an RFC 3339 time: {!r}"
@@ -56,10 +57,10 @@ def token_url(key: str, uri: str, url_base: str, digest: Digest = "sha1", *, bar
     """URL of `uri`, with its token as the user name, or only the token if `bare`.
 
     `url_base` supplies the scheme and host that `uri` lacks; a subscription without a scheme becomes ws or wss. As in
-    the ancestor, the token is made from the decoded path, and path and query are kept. Raises `ValueError` if the URL
-    is malformed, or lacks a scheme or host.
+    the ancestor, the token is made from the decoded path, and path and query are kept. Raises `Refused` if a URL is
+    malformed, and `ValueError` if both lack a scheme or host.
     """
-    asked, base = urlsplit(uri), urlsplit(url_base)
+    asked, base = split_url(uri), split_url(url_base)
     path = unquote(asked.path, errors="surrogateescape")
     token = make_token(key, path, digest)
     if bare:
@@ -69,7 +70,7 @@ def token_url(key: str, uri: str, url_base: str, digest: Digest = "sha1", *, bar
         scheme = {"http": "ws", "https": "wss"}.get(scheme, scheme)
     host = (asked.netloc or base.netloc).rpartition("@")[2]
     if not scheme or not host:
-        raise ValueError(f"--url-base is like http://localhost:8080, not {url_base!r}")
+        raise ValueError(f"--url-base must be like http://localhost:8080, not {url_base.rpartition('@')[2]!r}")
     shown = quote(asked.path, safe="/%:@!$&'()*+,;=", errors="surrogateescape")
     return urlunsplit((scheme, f"{token}@{host}", shown, asked.query, ""))
 
@@ -97,10 +98,7 @@ def narrow(token: str, root: str | None, path: str | None, live: bool, **caveats
       hookbot narrow env:TOKEN --of /sub/ --live --name kiosk
     """
     given = sys.stdin.readline().strip() if token == "-" else resolve_secret(token)  # noqa: S105 - no password
-    try:
-        url = urlsplit(given) if "://" in given else None
-    except ValueError:
-        raise click.UsageError("the URL is malformed: its host is invalid") from None
+    url = split_url(given) if "://" in given else None
     wanted = {**caveats, "path": path and _decoded(path), "live": "1" if live else None}
     try:
         narrowed = _take(given, url, root)

@@ -5,6 +5,7 @@
 `Address` and connect directly or through a proxy (`connect`); `errors` sorts failures into passing and final ones.
 """
 
+from ..backoff import Backoff
 from ..errors import Lost
 from ..protocol.message import Gap
 from .listener import Messages, listen
@@ -13,6 +14,7 @@ from .session import Connected, Disconnected, Event, Waiting
 from .timing import Timing
 
 __all__ = [
+    "Backoff",
     "Connected",
     "Disconnected",
     "Event",

@@ -4,11 +4,12 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode
 
 from ..errors import Refused
 from ..protocol.paths import split_path
 from ..protocol.topics import TopicFilter, check_topic, decode_path
+from ..protocol.urls import encode_host, split_url
 
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _PORTS = {False: 80, True: 443}
@@ -28,22 +29,16 @@ class Address:
     @classmethod
     def parse(cls, url: str, token: str | None = None) -> Self:
         """Parse an http, https, ws or wss URL; `token` replaces its credentials. Raises `Refused` for any other."""
-        try:
-            parts = urlsplit(url)
-            secure, port, host = _SECURE.get(parts.scheme), parts.port, parts.hostname or ""
-            if ":" not in host:
-                host.encode("idna")
-        except ValueError:
-            # Neither the URL nor Python's reason is shown, here or below: they may contain a token.
-            raise Refused("the URL is malformed: its host or its port is invalid") from None
-        if secure is None or not host:
+        parts = split_url(url)
+        secure = _SECURE.get(parts.scheme)
+        if secure is None or not parts.hostname:
             raise Refused("a URL must begin with https://, http://, wss:// or ws://, followed by a host")
         return cls(
             secure,
-            host,
-            port or _PORTS[secure],
-            quote(parts.path or "/", safe="/%:@!$&'()*+,;=~"),
-            dict(parse_qsl(parts.query, keep_blank_values=True)),
+            encode_host(parts.hostname).strip("[]"),
+            parts.port or _PORTS[secure],
+            quote(parts.path or "/", safe="/%:@!$&'()*+,;=~", errors="surrogateescape"),
+            dict(parse_qsl(parts.query, keep_blank_values=True, errors="surrogateescape")),
             _basic(parts, token),
         )
 
@@ -55,8 +50,7 @@ class Address:
     @property
     def netloc(self) -> str:
         """Value of the ``Host`` header: the host, and the port unless it is the scheme's default."""
-        host = f"[{self.host}]" if ":" in self.host else self.host.encode("idna").decode("ascii")
-        return host if self.port == _PORTS[self.secure] else f"{host}:{self.port}"
+        return encode_host(self.host, None if self.port == _PORTS[self.secure] else self.port)
 
     def authorization_header(self, name: str = "Authorization") -> tuple[tuple[str, str], ...]:
         """Header `name` with the credentials; empty if there are none."""
@@ -64,7 +58,7 @@ class Address:
 
     def target(self, query: Mapping[str, str]) -> str:
         """Request target (RFC 9112, section 3.2.1): the path with `query`, in place of the URL's query."""
-        return f"{self.path}?{urlencode(query)}" if query else self.path
+        return f"{self.path}?{urlencode(query, errors='surrogateescape')}" if query else self.path
 
     @property
     def url(self) -> str:
@@ -101,4 +95,4 @@ def _basic(parts: SplitResult, token: str | None) -> str | None:
     user, password = (
         (token, "") if token is not None else (unquote(parts.username or ""), unquote(parts.password or ""))
     )
-    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode('ascii')}"
+    return f"Basic {b64encode(f'{user}:{password}'.encode('utf-8', 'surrogateescape')).decode('ascii')}"

@@ -8,6 +8,7 @@ import h11
 import trio
 
 from ..errors import Lost, Refused, first_error, system_reason
+from ..protocol.urls import encode_host
 from .address import Address
 
 
@@ -35,7 +36,7 @@ def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise Refused(f"cannot read the CA file {str(ca_file)!r}: {error.strerror or error}") from None
+        raise Refused(f"cannot read the CA file {str(ca_file)!r}: {system_reason(error)}") from None
 
 
 async def open_stream(address: Address, tls: ssl.SSLContext) -> trio.abc.Stream:
@@ -72,8 +73,7 @@ async def _secured(stream: trio.abc.Stream, address: Address, tls: ssl.SSLContex
 
 async def _ask_proxy(stream: trio.abc.Stream, proxy: Address, address: Address) -> None:
     """Ask the proxy for a tunnel with CONNECT (RFC 9110, section 9.3.6)."""
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    authority = f"{host}:{address.port}"
+    authority = encode_host(address.host, address.port)
     headers = [("Host", authority), *proxy.authorization_header("Proxy-Authorization")]
     http = h11.Connection(h11.CLIENT)
     try:

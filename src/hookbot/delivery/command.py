@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import trio
 
+from ..errors import system_reason
 from ..protocol.message import Message, format_time
 from .output import Output, PrefixedOutput, escaped
 from .worker import Failed
@@ -76,7 +77,7 @@ class CommandRunner:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise Failed(f"cannot run {self._command[0]}: {error.strerror}") from None
+            raise Failed(f"cannot run {self._command[0]}: {system_reason(error)}") from None
         prefix = f"{escaped(message.topic)} | ".encode("utf-8", "replace")
         pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe]
         async with pipes[0], pipes[1], trio.open_nursery() as nursery:

@@ -8,7 +8,8 @@ from typing import Protocol
 import trio
 
 from ..client import publish
-from ..errors import HookbotError
+from ..client.address import Address, topic_of
+from ..errors import HookbotError, system_reason
 from ..protocol.envelope import encode_json, to_envelope
 from ..protocol.message import Message
 
@@ -51,7 +52,7 @@ class DeadLetterFile:
             try:
                 await trio.to_thread.run_sync(self._append, line)
             except OSError as error:
-                raise GaveUp(f"cannot write {message.id} to {self._path}: {error.strerror}") from None
+                raise GaveUp(f"cannot write {message.id} to {self._path}: {system_reason(error)}") from None
         return str(self._path)
 
     def _append(self, line: bytes) -> None:
@@ -66,6 +67,8 @@ class DeadLetterTopic:
     """A topic of a hub, to which dead letters are published with the reason in the header ``Hookbot-Failure``."""
 
     def __init__(self, url: str, token: str | None, ca_file: Path | None, hop: str) -> None:
+        """Raise `Refused` if the URL is malformed, or that of a subscription."""
+        topic_of(Address.parse(url))
         self._url = url
         self._token = token
         self._ca_file = ca_file

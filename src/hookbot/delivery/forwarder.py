@@ -8,7 +8,6 @@ from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
 
 import httpx
 import trio
@@ -20,6 +19,7 @@ from ..client.http import RequestBody, encoded, end_to_end, proxy_for_httpx
 from ..errors import Refused, system_reason
 from ..protocol.message import Headers, Message
 from ..protocol.response import error_from
+from ..protocol.urls import split_url
 from ..version import __version__
 from .worker import Failed
 
@@ -44,10 +44,10 @@ class Target:
         """
         if text.startswith(_UNIX):
             socket, _, target = text.removeprefix(_UNIX).partition(":")
-            return cls(Address.parse(f"http://localhost{target}"), urlsplit(target).query, socket)
+            return cls(Address.parse(f"http://localhost{target}"), split_url(target).query, socket)
         if not text.startswith(("http://", "https://")):
             raise Refused("a target begins with http:// or https:// and a host, or with unix: and the path of a socket")
-        return cls(Address.parse(text), urlsplit(text).query)
+        return cls(Address.parse(text), split_url(text).query)
 
     def request_target(self, message: Message) -> bytes:
         """Path and query of the target, followed by the query of the message, byte for byte."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ..errors import ConfigError
+from ..errors import ConfigError, system_reason
 from .engine import new_epoch
 
 FILE = "hookbot.sqlite3"
@@ -76,7 +76,7 @@ def open_log_file(directory: Path, *, steps: Sequence[str] = STEPS) -> LogFile:
             readers = tuple(opened.enter_context(closing(_connect_reader(path))) for _ in range(READERS))
             return LogFile(writer, readers, opened.pop_all())
     except OSError as error:
-        raise ConfigError(f"the log in {directory} cannot be opened: {error.strerror}") from error
+        raise ConfigError(f"the log in {directory} cannot be opened: {system_reason(error)}") from error
     except sqlite3.DatabaseError as error:
         raise ConfigError(f"the log in {directory} cannot be opened: {error}") from error
 

@@ -1,9 +1,9 @@
 """The protocol shared by hub and client: requests, messages and frames, as values and as bytes, without I/O.
 
 Values: a `Draft` becomes a `Message` (message), whose JSON form is the envelope (envelope). Its topic (topics) is
-part of a path (paths). A `Request` (request) is read as a `PublishRequest` (publish) or as a `SubscribeRequest`
-(subscribe) that starts at a `Since` (since), and is answered by a `Response` (response). The same module converts
-errors to responses and back; their statuses are in `hookbot.errors`.
+part of a path (paths) and of a URL (urls). A `Request` (request) is read as a `PublishRequest` (publish) or as a
+`SubscribeRequest` (subscribe) that starts at a `Since` (since), and is answered by a `Response` (response). The same
+module converts errors to responses and back; their statuses are in `hookbot.errors`.
 
 Bytes: HTTP/1.1 (http1), websocket handshakes and frames (websocket), and the five formats of subscriptions, of which
 the client reads two (frames).

@@ -58,7 +58,9 @@ def make_context(certificate: Path | None, key: Path | None, client_authorities:
             context.verify_mode = ssl.CERT_OPTIONAL
     except (OSError, ssl.SSLError, ValueError) as error:
         files = ", ".join(str(file) for file in (certificate, key, client_authorities) if file)
-        raise ConfigError(f"cannot load {files} as PEM for TLS: {system_reason(error)}") from None
+        raise ConfigError(
+            f"TLS needs a certificate chain and its key in PEM; {files}: {system_reason(error)}"
+        ) from None
     return context
 
 

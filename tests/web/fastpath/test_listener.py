@@ -45,7 +45,7 @@ async def test_running_out_of_files_is_waited_out(caplog: pytest.LogCaptureFixtu
             answer = await client.answer()
 
         assert answer.status == 200
-        assert caplog.text.count("no connection can be accepted for now: too many open files") == 1
+        assert caplog.text.count("no connection can be accepted for now: Too many open files") == 1
         assert not sock.errors
 
 

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import trio
 
+from ...errors import system_reason
+
 # A round of plain publishes holds the loop for a few milliseconds; then Trio's other tasks get their turn.
 EVENTS_PER_ROUND = 64
 
@@ -119,7 +121,7 @@ class NonblockingSocket(ABC):
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self.end(f"sending failed: {error}")
+            self.end(f"sending failed: {system_reason(error)}")
             return
         if sent == len(data):
             self._unsent = None
@@ -138,7 +140,7 @@ class NonblockingSocket(ABC):
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as error:
-            self.end(f"connection lost: {error}")
+            self.end(f"connection lost: {system_reason(error)}")
 
     def release(self) -> socket.socket:
         """Leave the epoll loop, and return the socket for another owner."""
@@ -158,6 +160,6 @@ class NonblockingSocket(ABC):
         except BlockingIOError:
             return
         except OSError as error:
-            self.end(f"connection lost: {error}")
+            self.end(f"connection lost: {system_reason(error)}")
         else:
             self.received(data)

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import trio
 
+from ...errors import system_reason
 from ..limits import ConnectionLimits
 from ..services import Services
 from .connection import FastPathConnection
@@ -155,7 +156,7 @@ class _Listener:
         # Logged once until a connection is accepted again, not five times a second.
         if not self._full:
             self._full = True
-            logger.warning("no connection can be accepted for now: %s; retrying until one can", error.strerror)
+            logger.warning("no connection can be accepted for now: %s; retrying until one can", system_reason(error))
         self._context.epoll.change(self._sock.fileno(), 0)
         self._context.start_soon(self._resume)
 

@@ -1,0 +1,27 @@
+"""URLs that people type or configure: split, and refused without being shown, since they may contain a token."""
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from ..errors import Refused
+
+_VISIBLE = re.compile(r"[!-~]*")
+
+
+def split_url(url: str) -> SplitResult:
+    """Parts of a URL. Raises `Refused` if its host or port is malformed."""
+    try:
+        parts = urlsplit(url)
+        encode_host(parts.hostname or "", parts.port)
+    # Python's reason is not shown either: it quotes parts of the URL.
+    except ValueError:
+        raise Refused("the URL is malformed: its host or its port is invalid") from None
+    return parts
+
+
+def encode_host(host: str, port: int | None = None) -> str:
+    """Host in ASCII (RFC 3490), and the port unless it is None. Raises `ValueError` if the host is malformed."""
+    encoded = f"[{host}]" if ":" in host else host.encode("idna").decode("ascii")
+    if not _VISIBLE.fullmatch(encoded):
+        raise ValueError("a host has only visible characters")
+    return encoded if port is None else f"{encoded}:{port}"

@@ -1,0 +1,44 @@
+"""URLs that people type: what is malformed is refused without being shown."""
+
+import pytest
+
+from hookbot.errors import Refused
+from hookbot.protocol.urls import encode_host, split_url
+
+MALFORMED = [
+    "http://hub:s3cret/",
+    "http://hub:s3cret@hub:99999/",
+    "http://s3cret@[::1/",
+    "http://s3cret@hub℀.example/",
+    "http://s3cret@hub..example/",
+    f"http://s3cret@{'a' * 64}.example/",
+    "http://s3cret@hub\x01.example/",
+    "http://s3cret@two words/",
+]
+
+
+@pytest.mark.parametrize("url", MALFORMED)
+def test_a_malformed_url_is_refused_without_showing_its_token(url: str) -> None:
+    with pytest.raises(Refused, match="the URL is malformed") as caught:
+        split_url(url)
+
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["hub", "//hub/a", "http://token@hub:80/a?b#c", "http://☃.example/ü", "/\udcff"])
+def test_what_can_be_split_is_split(url: str) -> None:
+    assert split_url(url).geturl() == url
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "encoded"),
+    [
+        ("hub", None, "hub"),
+        ("hub", 8080, "hub:8080"),
+        ("::1", 80, "[::1]:80"),
+        ("bücher.example", None, "xn--bcher-kva.example"),
+        ("☃.example", None, "xn--n3h.example"),
+    ],
+)
+def test_a_host_is_encoded_as_it_is_sent(host: str, port: int | None, encoded: str) -> None:
+    assert encode_host(host, port) == encoded
