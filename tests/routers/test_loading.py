@@ -136,7 +136,9 @@ BAD = [
     ({"host": "h", "table": {"a": "1"}}, "the option 'table.a' must be an integer, not '1'"),
     ({"host": "h", "table": []}, "the option 'table' must be a table, not []"),
     ({"host": "h", "secret": "env:MISSING"}, "the environment has no MISSING"),
-    ({"host": "h", "secrets": [12345]}, "the option 'secrets[0]' must be a secret, not ..."),
+    ({"host": "h", "secrets": [12345]}, "the option 'secrets[0]' must be a secret, not an integer"),
+    ({"host": "h", "secrets": "hunter2"}, "the option 'secrets' must be a list of secrets, not a string"),
+    ({"host": "h", "secrets": [["hunter2"]]}, "the option 'secrets[0]' must be a secret, not a list"),
 ]
 
 

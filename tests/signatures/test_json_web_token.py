@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_public_key,
 )
-from jwt.algorithms import RSAAlgorithm
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from hookbot.errors import BadSignature, ConfigError
 from hookbot.signatures import SignedRequest, load_provider
@@ -155,7 +155,7 @@ def test_another_spelling_of_the_signature_is_no_other_delivery() -> None:
 
 
 def test_a_key_too_short_for_any_algorithm_is_refused_at_the_start() -> None:
-    with pytest.raises(ConfigError, match="at least 32 bytes, this one has 5"):
+    with pytest.raises(ConfigError, match="at least 32 bytes, not 5"):
         load_provider("jwt").check("short")
     with pytest.raises(BadSignature, match="alg"):
         verify(request({"exp": NOW + 60}, "x" * 64, "HS512"), "x" * 40)
@@ -172,10 +172,10 @@ def test_signing_with_something_else_is_an_error_of_the_configuration() -> None:
         "-----BEGIN PUBLIC KEY-----",
         pem(X25519PrivateKey.generate())[1],
         "{",
-        '{"kty": "oct", "k": "c2hvcnQ", "alg": "HS256"}',
         '{"kty": "oct", "k": "c2hvcnQ", "alg": "none"}',
         '{"keys": ' + "[" * 100_000,
         RSAAlgorithm.to_jwk(generate_rsa(65537, 2048)),
+        json.dumps({**json.loads(ECAlgorithm.to_jwk(generate_ec(SECP256R1()).public_key())), "alg": "ES512"}),
         *('{"keys": []}', '{"keys": 5}', '{"keys": [5]}', '{"kty": "oct"}', '{"kty": 5}', '{"kty": "oct", "k": 5}'),
     ],
 )
@@ -184,6 +184,11 @@ def test_what_is_no_key_for_a_token_is_an_error_of_the_configuration_and_not_tol
         load_provider("jwt").check(secret)
 
     assert secret not in str(caught.value)
+
+
+def test_a_shared_key_in_a_jwk_has_to_be_long_enough_too() -> None:
+    with pytest.raises(ConfigError, match="at least 32 bytes, not 5"):
+        load_provider("jwt").check('{"kty": "oct", "k": "c2hvcnQ", "alg": "HS256"}')
 
 
 def test_nothing_is_signed_with_a_jwk() -> None:

@@ -131,10 +131,11 @@ def _github_routers(
 
 def _github_sources(config: Config) -> Iterator[Source | ConfigError]:
     """Source for each topic of GitHub routers, so that only signed deliveries are stored, or the mistakes in them."""
+    provider = load_provider(GITHUB)
     secrets: dict[str, list[str]] = {}
     for name, section in _github_routers(config.routers, config.file.routers):
         table = Table(section)
-        own = table.take("secrets", list, lambda given: list(map(resolve_secret, _strings(given))), default=[])
+        own = table.take("secrets", list, lambda given: _secrets(given, provider, resolve_secret), default=[])
         try:
             table.check()
         except Mistakes as error:
@@ -143,7 +144,7 @@ def _github_sources(config: Config) -> Iterator[Source | ConfigError]:
             continue
         topic = f"/unsafe/{section.get('host', 'github.com')}/"
         secrets.setdefault(topic, []).extend(own or [secret.value for secret in config.github_secrets])
-    yield from (Source(topic, load_provider(GITHUB), these) for topic, these in secrets.items() if these)
+    yield from (Source(topic, provider, these) for topic, these in secrets.items() if these)
 
 
 def _check(source: Source, config: Config) -> None:

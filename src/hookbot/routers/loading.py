@@ -12,7 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..errors import KINDS, ConfigError, InvalidTopic, did_you_mean
+from ..errors import KINDS, ConfigError, InvalidTopic, did_you_mean, kind_of
 from ..protocol.topics import check_topic
 from . import Router, Secret
 
@@ -176,14 +176,13 @@ def _convert(value: Any, wanted: Any, name: str, resolve: Resolve) -> Any:
     if _is_a(origin, Mapping) and isinstance(value, Mapping):
         inner = arguments[1] if arguments else Any
         return {key: _convert(item, inner, f"{name}.{key}", resolve) for key, item in value.items()}
-    if _is_a(origin, (Sequence, AbstractSet)) and origin is not str and isinstance(value, list | tuple):
+    if _is_a(origin, (Sequence, AbstractSet)) and not _is_a(origin, str) and isinstance(value, list | tuple):
         inner = arguments[0] if arguments else Any
         items = [_convert(item, inner, f"{name}[{index}]", resolve) for index, item in enumerate(value)]
         return origin(items) if origin in (list, set, frozenset) else tuple(items)
     if isinstance(origin, type) and type(value) is origin:
         return value
-    shown = "..." if wanted is Secret else repr(value)
-    raise ConfigError(f"the option {name!r} must be {_in_words(wanted)}, not {shown}")
+    raise _wrong(value, wanted, name)
 
 
 def _convert_to_any(value: Any, wanted: Any, name: str, resolve: Resolve) -> Any:
@@ -194,7 +193,17 @@ def _convert_to_any(value: Any, wanted: Any, name: str, resolve: Resolve) -> Any
             if alternative is Secret and isinstance(value, str):
                 # The secret cannot be found, which is the better message; and the value must not be shown.
                 raise
-    raise ConfigError(f"the option {name!r} must be {_in_words(wanted)}, not {value!r}")
+    raise _wrong(value, wanted, name)
+
+
+def _wrong(value: Any, wanted: Any, name: str) -> ConfigError:
+    shown = kind_of(value) if _has_secret(wanted) else repr(value)
+    return ConfigError(f"the option {name!r} must be {_in_words(wanted)}, not {shown}")
+
+
+def _has_secret(wanted: Any) -> bool:
+    """True if a value of this type is or contains a secret, and must not be shown."""
+    return wanted is Secret or any(map(_has_secret, get_args(wanted)))
 
 
 def _is_a(origin: Any, kinds: type | tuple[type, ...]) -> bool:

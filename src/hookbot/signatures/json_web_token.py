@@ -170,18 +170,18 @@ def _keys(secret: str, kid: Any) -> Iterator[tuple[Any, list[str]]]:
             key = load_public(secret.encode())
             yield key, _algorithms_of(key)
         else:
-            yield secret.encode("utf-8", "surrogateescape"), _hmac_algorithms(secret)
+            shared = secret.encode("utf-8", "surrogateescape")
+            yield shared, _hmac_algorithms(shared)
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, jwt.PyJWTError):
         # PyJWT and json raise any of these for a malformed JWK. Their texts may contain the key, so none is quoted.
         raise ConfigError("a secret of jwt must be a shared key, a public key in PEM, a JWK or a JWK set") from None
 
 
 def _of_jwk(key: jwt.PyJWK) -> tuple[Any, list[str]]:
-    """Key and algorithm of a JWK; raises `ValueError` if it is a private key, or too short a shared one."""
-    if isinstance(key.key, bytes) and len(key.key) < _HMAC[key.algorithm_name]:
-        raise ValueError("a shared key that is too short")
-    if hasattr(key.key, "private_bytes"):
-        raise ValueError("a private key")
+    """Key and algorithm of a JWK; raises `ValueError` if it is a private key, or not one for its algorithm."""
+    allowed = _hmac_algorithms(key.key) if isinstance(key.key, bytes) else _algorithms_of(key.key)
+    if hasattr(key.key, "private_bytes") or key.algorithm_name not in allowed:
+        raise ValueError("not a key to verify with")
     return key.key, [key.algorithm_name]
 
 
@@ -189,14 +189,14 @@ def _signing_key(secret: str) -> tuple[Any, str]:
     if secret.startswith(PEM.decode()):
         key = load_private(secret.encode())
         return key, _algorithms_of(key)[0]
-    return secret.encode("utf-8", "surrogateescape"), _hmac_algorithms(secret)[0]
+    shared = secret.encode("utf-8", "surrogateescape")
+    return shared, _hmac_algorithms(shared)[0]
 
 
-def _hmac_algorithms(secret: str) -> list[str]:
-    size = len(secret.encode("utf-8", "surrogateescape"))
-    algorithms = [name for name, least in _HMAC.items() if size >= least]
+def _hmac_algorithms(key: bytes) -> list[str]:
+    algorithms = [name for name, least in _HMAC.items() if len(key) >= least]
     if not algorithms:
-        raise ConfigError(f"a shared key for a JWT must have at least {min(_HMAC.values())} bytes, this one has {size}")
+        raise ConfigError(f"a shared key for a JWT must have at least {min(_HMAC.values())} bytes, not {len(key)}")
     return algorithms
 
 

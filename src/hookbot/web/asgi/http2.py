@@ -112,11 +112,13 @@ class HTTP2(H2Protocol):
             await buffer._paused.clear()
 
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
-        """Start a request; answer 400 to a path that Hypercorn cannot decode, and to CONNECT (websockets)."""
+        """Start a request; answer 400 to a method or path that Hypercorn cannot decode, and to CONNECT (websockets)."""
         fields = dict(request.headers)
+        method = fields.get(b":method", b"")
         try:
-            if fields.get(b":method") == b"CONNECT":
-                raise h11.RemoteProtocolError("websockets over HTTP/2 (RFC 8441) are not supported")
+            # Hypercorn decodes the method as ASCII, and compares it in upper case.
+            if method.upper() == b"CONNECT" or not method.isascii():
+                raise h11.RemoteProtocolError("neither a websocket (RFC 8441) nor another method")
             path_and_query(fields.get(b":path", b""))
         except h11.RemoteProtocolError:
             self.connection.send_headers(request.stream_id, [(b":status", b"400")], end_stream=True)
