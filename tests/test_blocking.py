@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
@@ -140,6 +141,38 @@ async def test_publish_raises_what_the_hub_raised() -> None:
     async with scripted_hub(answering(401)) as hub:
         with pytest.raises(Unauthorized):
             await in_thread(blocking.publish, hub.pub, b"x")
+
+
+def test_a_wait_looks_up_now_and_then_so_that_ctrl_c_is_noticed() -> None:
+    class Late(Future[str]):
+        """Has no result before the third question."""
+
+        asked = 0
+
+        def result(self, timeout: float | None = None) -> str:
+            self.asked += 1
+            if self.asked == 2:
+                self.set_result("there")
+            return super().result(0 if timeout else None)
+
+    late = Late()
+
+    assert blocking._result(late) == "there"
+    assert late.asked == 2
+
+
+def test_a_result_that_comes_as_the_wait_ends_is_taken() -> None:
+    class JustInTime(Future[str]):
+        """Gets its result after the wait for it has ended."""
+
+        def result(self, timeout: float | None = None) -> str:
+            try:
+                return super().result(0 if timeout else None)
+            finally:
+                if not self.done():
+                    self.set_result("there")
+
+    assert blocking._result(JustInTime()) == "there"
 
 
 def test_both_are_documented_like_what_they_stand_for() -> None:

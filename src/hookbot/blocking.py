@@ -20,6 +20,9 @@ from .protocol.message import Message
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# A signal that arrives just as a wait for a lock begins does not end it (CPython); on Windows, no signal does.
+WAKE_S = 1.0
+
 
 class Messages:
     """Messages of a subscription: an iterator of `Message` and `Gap`, otherwise like `hookbot.client.Messages`."""
@@ -47,7 +50,7 @@ class Messages:
             self._next = Future()
             self._in_thread(self._asking.send_nowait, self._next)
         try:
-            item = self._next.result()
+            item = _result(self._next)
         except StopAsyncIteration:
             raise StopIteration from None
         self._next = None
@@ -55,11 +58,11 @@ class Messages:
 
     def ack(self, message: Message) -> None:
         """Acknowledge a message soon, at the latest at the end of the block. Any thread may call this."""
-        self._in_thread(self._entered.result().ack, message)
+        self._in_thread(_result(self._entered).ack, message)
 
     def _start(self) -> None:
         self._thread.start()
-        self._entered.result()
+        _result(self._entered)
 
     def _stop(self) -> None:
         """End the thread, even during a connect, and raise the error that it failed with, if any.
@@ -95,6 +98,16 @@ class Messages:
                         waiting.set_result(await anext(messages))
                     except (StopAsyncIteration, HookbotError) as end:
                         waiting.set_exception(end)
+
+
+def _result(future: Future[T]) -> T:
+    """Result of a future; notices Ctrl-C within `WAKE_S`."""
+    while True:
+        try:
+            return future.result(WAKE_S)
+        except TimeoutError:
+            if future.done():
+                return future.result()
 
 
 def _with_a_thread(
