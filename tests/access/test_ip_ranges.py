@@ -94,6 +94,11 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, text: str) -> None:
         read_ranges(path)
 
 
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        read_ranges(tmp_path)
+
+
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"ranges\.json cannot be written"):

@@ -1,6 +1,7 @@
 """Routers by name or file, and the options that they are made with."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -147,6 +148,14 @@ def test_what_is_wrong_with_an_option_is_said_with_what_would_be_right(options: 
     with pytest.raises(ConfigError) as caught:
         bind(router, options, resolve)
     assert str(caught.value).startswith(error)
+
+
+def test_an_option_of_another_type_is_called_by_its_name() -> None:
+    def make(day: date) -> None:
+        """A router of one day."""
+
+    with pytest.raises(ConfigError, match="the option 'day' must be a date, not 'today'"):
+        bind(make, {"day": "today"}, resolve)
 
 
 def test_a_secret_does_not_show_itself() -> None:

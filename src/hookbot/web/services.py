@@ -32,20 +32,21 @@ class Readiness:
         """Raise `Unavailable` unless the hub is ready. The log is probed, by a real write, at most once a second."""
         # Concurrent checks wait for one probe.
         async with self._lock:
-            if trio.current_time() >= self._checked_until:
-                self._problem = await self._probe()
-                self._checked_until = trio.current_time() + CHECK_INTERVAL_S
+            await self._probe()
         if self._problem:
             raise Unavailable(self._problem)
         if not self._routers_run():
             raise Unavailable("a router is not running")
 
-    async def _probe(self) -> str:
+    async def _probe(self) -> None:
+        if trio.current_time() < self._checked_until:
+            return
+        self._problem = ""
         try:
             await self._log.probe()
         except Unavailable as error:
-            return str(error)
-        return ""
+            self._problem = str(error)
+        self._checked_until = trio.current_time() + CHECK_INTERVAL_S
 
 
 @dataclass(frozen=True, slots=True)
