@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode
 from ..errors import Refused
 from ..protocol.paths import split_path
 from ..protocol.topics import TopicFilter, check_topic, decode_path
-from ..protocol.urls import encode_host, split_url
+from ..protocol.urls import ascii_host, encode_host, split_url
 
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _PORTS = {False: 80, True: 443}
@@ -35,7 +35,7 @@ class Address:
             raise Refused("a URL must begin with https://, http://, wss:// or ws://, followed by a host")
         return cls(
             secure,
-            encode_host(parts.hostname).strip("[]"),
+            ascii_host(parts.hostname),
             parts.port or _PORTS[secure],
             quote(parts.path or "/", safe="/%:@!$&'()*+,;=~", errors="surrogateescape"),
             dict(parse_qsl(parts.query, keep_blank_values=True, errors="surrogateescape")),

@@ -35,7 +35,8 @@ def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
     """
     try:
         return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
+    # Also OpenSSL's errors, which are OSErrors.
+    except OSError as error:
         raise Refused(f"cannot read the CA file {str(ca_file)!r}: {system_reason(error)}") from None
 
 

@@ -19,9 +19,15 @@ def split_url(url: str) -> SplitResult:
     return parts
 
 
-def encode_host(host: str, port: int | None = None) -> str:
-    """Host in ASCII (RFC 3490), and the port unless it is None. Raises `ValueError` if the host is malformed."""
-    encoded = f"[{host}]" if ":" in host else host.encode("idna").decode("ascii")
+def ascii_host(host: str) -> str:
+    """Host in ASCII (RFC 3490), as it is connected to. Raises `ValueError` if it is malformed."""
+    encoded = host if ":" in host else host.encode("idna").decode("ascii")
     if not _VISIBLE.fullmatch(encoded):
         raise ValueError("a host has only visible characters")
+    return encoded
+
+
+def encode_host(host: str, port: int | None = None) -> str:
+    """Host in ASCII as it stands in a URL, and the port unless it is None. Raises `ValueError` like `ascii_host`."""
+    encoded = f"[{ascii_host(host)}]" if ":" in host else ascii_host(host)
     return encoded if port is None else f"{encoded}:{port}"

@@ -56,7 +56,8 @@ def make_context(certificate: Path | None, key: Path | None, client_authorities:
         if client_authorities:
             context.load_verify_locations(str(client_authorities))
             context.verify_mode = ssl.CERT_OPTIONAL
-    except (OSError, ssl.SSLError, ValueError) as error:
+    # Also OpenSSL's errors, which are OSErrors; ValueError comes from `_no_password`.
+    except (OSError, ValueError) as error:
         files = ", ".join(str(file) for file in (certificate, key, client_authorities) if file)
         raise ConfigError(
             f"TLS needs a certificate chain and its key in PEM; {files}: {system_reason(error)}"

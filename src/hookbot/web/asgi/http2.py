@@ -1,6 +1,6 @@
 """Hypercorn's HTTP/2 protocol, hardened: deadlines, a bounded send buffer, and a limit on resets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from math import inf
@@ -113,18 +113,11 @@ class HTTP2(H2Protocol):
 
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
         """Start a request; answer 400 to a method or path that Hypercorn cannot decode, and to CONNECT (websockets)."""
-        fields = dict(request.headers)
-        method = fields.get(b":method", b"")
-        try:
-            # Hypercorn decodes the method as ASCII, and compares it in upper case.
-            if method.upper() == b"CONNECT" or not method.isascii():
-                raise h11.RemoteProtocolError("neither a websocket (RFC 8441) nor another method")
-            path_and_query(fields.get(b":path", b""))
-        except h11.RemoteProtocolError:
-            self.connection.send_headers(request.stream_id, [(b":status", b"400")], end_stream=True)
-        else:
+        if _is_served(dict(request.headers)):
             self._receiving[request.stream_id] = trio.current_time() + self._limits.body_s
             await super()._create_stream(request)
+        else:
+            self.connection.send_headers(request.stream_id, [(b":status", b"400")], end_stream=True)
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         """Handle events one by one; drop body data after the response, on which Hypercorn fails, and limit resets."""
@@ -149,6 +142,17 @@ class HTTP2(H2Protocol):
                         await self.send(Closed())
                         return
             await super()._handle_events([event])
+
+
+def _is_served(fields: Mapping[bytes, bytes]) -> bool:
+    """False for a method or path that Hypercorn cannot decode, and for CONNECT (RFC 8441)."""
+    method = fields.get(b":method", b"")
+    try:
+        path_and_query(fields.get(b":path", b""))
+    except h11.RemoteProtocolError:
+        return False
+    # Hypercorn decodes the method as ASCII, and compares it in upper case.
+    return method.isascii() and method.upper() != b"CONNECT"
 
 
 def _parts(event: Event) -> Iterator[Event]:
