@@ -479,11 +479,29 @@ def source(provider: str = "github", topic: str = "/unsafe/acme/", **options: An
 def test_a_source_is_found_and_limits_the_body_further() -> None:
     access = make_access(sources=Sources([source(max_body_bytes=10)]), max_body_bytes=1000)
 
-    admitted = publish(access, "POST /unsafe/pub/acme/x", {"Content-Length": "10"})
+    signed = {"X-Hub-Signature-256": "sha256=00"}
+
+    admitted = publish(access, "POST /unsafe/pub/acme/x", {"Content-Length": "10", **signed})
 
     assert (admitted.source, admitted.max_body_bytes) == (source(max_body_bytes=10), 10)
     with pytest.raises(BodyTooLarge, match="10 bytes"):
-        ask(access, "POST /unsafe/pub/acme/x", {"Content-Length": "11"})
+        ask(access, "POST /unsafe/pub/acme/x", {"Content-Length": "11", **signed})
+
+
+def test_a_publish_without_what_a_signature_has_in_the_head_is_refused_before_its_body_and_counted_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sources = Sources([source("github"), source("microsoft-graph", "/unsafe/graph/")])
+    access = make_access(sources=sources, failures=Rate(1, 60))
+
+    with pytest.raises(BadSignature, match="the header X-Hub-Signature is missing"):
+        ask(access, "POST /unsafe/pub/acme/x", {"Content-Length": "1000"})
+
+    assert len(caplog.records) == 1
+    with pytest.raises(TooManyRequests):
+        ask(access, "POST /unsafe/pub/acme/x", {"Content-Length": "1000"})
+    assert publish(access, "POST /unsafe/pub/acme/x", {"X-Hub-Signature-256": "sha256=00"})
+    assert publish(access, "POST /unsafe/pub/graph/x?validationToken=x")
 
 
 def test_a_client_that_is_none_of_a_sources_senders_is_refused() -> None:

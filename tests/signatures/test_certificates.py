@@ -89,7 +89,7 @@ def test_where_roots_are_given_the_chain_has_to_end_in_one_of_them() -> None:
     with pytest.raises(BadSignature, match="does not lead to a trusted root"):
         verify(SNS.certificate, roots=PAYPAL.root)
     with pytest.raises(ConfigError, match="no certificates in PEM"):
-        verify(SNS.certificate, roots="nonsense")
+        provider(roots="nonsense")
 
 
 def test_so_many_addresses_that_they_must_be_guesses_do_not_fill_the_memory() -> None:

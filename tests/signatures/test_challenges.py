@@ -9,6 +9,7 @@ import pytest
 from hookbot.errors import BadSignature
 from hookbot.protocol.response import Response
 from hookbot.signatures import SignedRequest, load_provider
+from hookbot.signatures.challenges import MAX_CHALLENGE_BYTES
 from support.signature_samples import NOW, PUBLIC, SEED
 
 SECRET = "correct-secret"
@@ -112,13 +113,40 @@ def test_meta_gets_its_challenge_back_if_it_knows_the_verify_token() -> None:
 
 @pytest.mark.parametrize("body", [b'{"type": "url_verification"', b'{"x": "url_verification"}'])
 def test_a_word_within_an_event_makes_no_challenge(body: bytes) -> None:
-    assert load_provider("slack").handshake(SignedRequest(body), [SECRET], now=NOW) is None
+    event = load_provider("slack").sign(SignedRequest(body), SECRET, now=NOW)
+
+    assert load_provider("slack").handshake(event, [SECRET], now=NOW) is None
 
 
 def test_a_word_within_an_event_of_zoom_makes_no_challenge() -> None:
-    event = SignedRequest(b'{"event": "meeting.started", "topic": "endpoint.url_validation"}')
+    body = b'{"event": "meeting.started", "topic": "endpoint.url_validation"}'
+    event = load_provider("zoom").sign(SignedRequest(body), SECRET, now=NOW)
 
     assert load_provider("zoom").handshake(event, [SECRET], now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("slack", b'{"type": "url_verification"}'),
+        ("zoom", b'{"event": "endpoint.url_validation"}'),
+        ("discord", b'{"type": 1}'),
+    ],
+)
+def test_no_body_is_parsed_before_its_signature_is_verified(
+    name: str, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SignedRequest, "json", lambda _: pytest.fail("parsed"))
+
+    with pytest.raises(BadSignature):
+        handshake(name, SignedRequest(body), PUBLIC.hex())
+
+
+@pytest.mark.parametrize("name", ["slack", "zoom", "discord"])
+def test_a_large_body_is_no_challenge(name: str) -> None:
+    body = b'{"type": "url_verification", "event ": "endpoint.url_validation", "x": "' + b"x" * MAX_CHALLENGE_BYTES
+
+    assert load_provider(name).handshake(SignedRequest(body), [SECRET], now=NOW) is None
 
 
 @pytest.mark.parametrize(("body", "passes"), [(b'{"a": 1}', True), (b"[1]", False), (b"", False), (b" {}", False)])

@@ -86,6 +86,21 @@ def test_a_request_without_a_signature_is_refused_and_the_missing_place_is_named
 
 
 @every_provider
+def test_a_head_without_a_signature_is_refused_before_the_body_unless_the_signature_is_in_the_body(
+    sample: Sample,
+) -> None:
+    signed, unsigned = (replace(request, body=b"") for request in (sample.signed(), sample.request))
+
+    sample.provider.check_head(signed, [sample.secret], now=NOW)
+    if sample.name in ("adyen", "aws-sns", "mailgun", "microsoft-graph"):
+        sample.provider.check_head(unsigned, [sample.secret], now=NOW)
+        assert sample.provider.parses_body
+    else:
+        with pytest.raises(BadSignature, match="missing"):
+            sample.provider.check_head(unsigned, [sample.secret], now=NOW)
+
+
+@every_provider
 def test_each_header_of_the_signature_may_not_be_missing_empty_or_doubled(sample: Sample) -> None:
     signed = sample.signed()
     for name in added(sample):

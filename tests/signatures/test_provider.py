@@ -34,6 +34,9 @@ class Minimal(Provider):
         raise BadSignature("no request is good enough")
 
 
+MINIMAL = Minimal(name="acme", documentation=PAGE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class WithOptions(Minimal):
     """A provider with an option of each kind."""
@@ -52,8 +55,10 @@ def with_options(**fields: Any) -> WithOptions:
 
 
 def test_a_provider_need_not_sign_nor_know_challenges_ids_and_secret_places() -> None:
-    provider = Minimal(name="acme", documentation=PAGE)
+    provider = MINIMAL
 
+    provider.check_head(REQUEST, ["secret"], now=NOW)
+    assert provider.parses_body
     assert provider.secret_in == ()
     assert provider.delivery_of(REQUEST) is None
     assert provider.handshake(REQUEST, ["secret"], now=NOW) is None
@@ -110,6 +115,17 @@ def test_a_certificate_that_is_needed_is_asked_for_by_an_error_that_passes() -> 
     assert "the certificate at https://acme.example/key.pem" in str(error)
 
 
+def test_a_challenge_may_be_unsigned_unless_the_class_that_answers_it_says_otherwise() -> None:
+    class Answering(Minimal):
+        def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:
+            return None
+
+    class Signed(Answering):
+        signs_every_post = True
+
+    assert (Minimal.signs_every_post, Answering.signs_every_post, Signed.signs_every_post) == (True, False, True)
+
+
 # --- a choice between several rules
 
 SIGNED = Scheme(name="acme", documentation=PAGE, template="{timestamp}{body}", timestamp="X-Time", key_prefix="sign_")
@@ -134,6 +150,14 @@ def test_a_choice_refuses_for_the_reason_of_the_first_secret() -> None:
         CHOICE.verify(REQUEST, ["secret", "sign_secret"], now=NOW)
     with pytest.raises(BadSignature, match="no secret"):
         CHOICE.verify(REQUEST, [], now=NOW)
+
+
+def test_a_choice_refuses_a_head_that_no_rule_accepts() -> None:
+    CHOICE.check_head(REQUEST.put("X-Token", "secret"), ["sign_secret", "secret"], now=NOW)
+    with pytest.raises(BadSignature, match="X-Signature is missing"):
+        CHOICE.check_head(REQUEST, ["sign_secret", "secret"], now=NOW)
+    assert CHOICE.parses_body is False
+    assert Choice(name="acme", documentation=PAGE, rules=(("", MINIMAL),)).parses_body
 
 
 def test_a_choice_is_described_by_its_rules() -> None:

@@ -2,9 +2,11 @@
 
 import pytest
 
-from hookbot.errors import BadSignature, ConfigError
+from hookbot.errors import BadSignature, BodyTooLarge, ConfigError
+from hookbot.protocol.bodies import UNVERIFIED
 from hookbot.signatures import SignedRequest
-from hookbot.signatures.request import split_url
+from hookbot.signatures.request import is_in_head, split_url
+from support.signature_samples import FORM
 
 REQUEST = SignedRequest(
     b'{"event": {"id": 7, "ok": true, "name": "a"}}',
@@ -49,9 +51,41 @@ def test_a_value_that_must_be_there_once_is_missed_by_name() -> None:
         REQUEST.need("X-Two")
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff", b"[" * 100_000, b"1" * 5000, b"[1]", b'{"event": [1]}'])
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[" * 50, b"1" * 5000, b"[1]", b'{"event": [1]}'])
 def test_a_body_that_is_no_such_json_has_no_value(body: bytes) -> None:
     assert SignedRequest(body).find("json:event.id") is None
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"event": {"id": 7}}' + b" " * UNVERIFIED.json_bytes])
+def test_a_body_beyond_the_ceiling_has_no_value_that_must_be_there(body: bytes) -> None:
+    request = SignedRequest(body)
+
+    with pytest.raises(BodyTooLarge):
+        request.find("json:event.id")
+    with pytest.raises(BodyTooLarge):
+        request.json()
+    assert request.first("json:event.id") is None
+
+
+def test_a_form_beyond_the_ceiling_is_refused() -> None:
+    with pytest.raises(BodyTooLarge):
+        SignedRequest(b"&" * UNVERIFIED.fields, FORM).form()
+
+
+def test_a_body_is_parsed_once_also_for_another_url() -> None:
+    json, form = SignedRequest(b'{"a": []}'), SignedRequest(b"a=b", FORM)
+
+    assert json.json() is json.json() is json.with_url("https://example.com/").json()
+    assert form.form() is form.form() is form.with_url("https://example.com/").form()
+    assert json.with_url("https://example.com/").url == "https://example.com/"
+
+
+@pytest.mark.parametrize(
+    ("place", "in_head"),
+    [("X-One", True), ("query:a", True), ("X-One|query:a", True), ("json:a", False), ("X-One|json:a", False)],
+)
+def test_a_place_is_in_the_head_if_all_its_alternatives_are(place: str, in_head: bool) -> None:
+    assert is_in_head(place) == in_head
 
 
 @pytest.mark.parametrize("place", ["", "a b", "[t]", "X-One[", "header:X-One", "query:a[b]", "json:*"])

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from hookbot.errors import BadSignature, ConfigError
+from hookbot.protocol.bodies import UNVERIFIED
 from hookbot.signatures import Proof, SignedRequest, load_provider
 from hookbot.signatures.scheme import MAX_SIGNATURES, AnyScheme, Scheme
 from support.signature_samples import BODY, FORM, NOW, SAMPLES, WHSEC, sample_id
@@ -85,6 +86,8 @@ def test_bytes_cannot_move_from_the_body_into_the_id() -> None:
         ({"template": "{timestamp}.{body}"}, "does not name its place"),
         ({"timestamp": "X-Time"}, "so it is not signed"),
         ({"id": "X-Id"}, "so it is not signed"),
+        ({"timestamp": "json:at|X-Time"}, "so it is not signed"),
+        ({"id": "json:id|X-Id"}, "so it is not signed"),
         ({"header": "X Signature"}, "not a place"),
         ({"header": "json:a[b]"}, "not a place"),
         ({"max_age": 0}, "more than 0"),
@@ -140,6 +143,8 @@ def test_a_signature_that_belongs_into_the_body_wants_a_json_object() -> None:
 
 # --- schemes of our own
 
+TIMED = {"template": "{timestamp}{body}", "timestamp": "X-Time"}
+
 
 def scheme(**options: Any) -> Scheme:
     return Scheme(name="acme", documentation="https://acme.example/webhooks", **options)
@@ -151,6 +156,7 @@ EVERYTHING = SignedRequest(
     "PUT",
     "https://example.com/in?a=b",
 )
+EMPTY = SignedRequest()
 ONE_FIELD = SignedRequest(b"payload=%7B%7D", FORM)
 MORE_FIELDS = SignedRequest(b"payload=x&b=2&a=1&b=2", FORM)
 
@@ -165,7 +171,7 @@ MORE_FIELDS = SignedRequest(b"payload=x&b=2&a=1&b=2", FORM)
         ("{payload}", ONE_FIELD, b"{}"),
         ("{payload}", MORE_FIELDS, b"payload=x&b=2&a=1&b=2"),
         ("{form}", MORE_FIELDS, b"a1b2payloadx"),
-        ("x{form}", EVERYTHING, b"x"),
+        ("x{form}", EMPTY, b"x"),
     ],
 )
 def test_a_template_says_what_is_signed(template: str, request_: SignedRequest, text: bytes) -> None:
@@ -197,6 +203,75 @@ def test_every_field_of_a_scheme_is_an_option_of_a_user_but_its_name_documentati
 
     assert isinstance(provider, AnyScheme)
     assert {*provider.options} == {field.name for field in fields(provider)} - {"name", "documentation", "fallback"}
+
+
+def test_the_fields_of_a_form_are_signed_only_if_the_body_is_a_form() -> None:
+    request = SignedRequest(b"anything", url="https://example.com/in").put(
+        "X-Signature", hmac.digest(SECRET.encode(), b"https://example.com/in", "sha256").hex()
+    )
+
+    with pytest.raises(BadSignature, match="the body is not a form"):
+        scheme(template="{url}{form}").verify(request, [SECRET], now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("options", "headers", "reason"),
+    [
+        ({}, {}, "X-Signature is missing"),
+        ({}, {"X-Signature": "x"}, "is not hex"),
+        ({"prefix": "v1="}, {"X-Signature": "00"}, "no signature of the form"),
+        (TIMED, {"X-Signature": "00"}, "X-Time is missing"),
+        (TIMED, {"X-Signature": "00", "X-Time": "x"}, "the timestamp is malformed"),
+        (TIMED, {"X-Signature": "00", "X-Time": "1600000000"}, "the limit is 300 seconds"),
+        ({"template": "{id}{body}", "id": "X-Id"}, {"X-Signature": "00"}, "X-Id is missing"),
+        ({"header": "X-New", "fallback": scheme()}, {}, "X-Signature is missing"),
+        ({"header": "query:sign"}, {}, "'sign' is missing"),
+    ],
+)
+def test_a_head_without_what_belongs_there_is_refused(
+    options: dict[str, Any], headers: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(BadSignature, match=reason):
+        scheme(**options).check_head(SignedRequest(headers=tuple(headers.items())), [SECRET], now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("options", "headers"),
+    [
+        ({}, {"X-Signature": "00"}),
+        ({"header": "json:sign"}, {}),
+        ({"header": "X-Sign|json:sign"}, {}),
+        ({"timestamp": "json:at", "id": "json:id"}, {"X-Signature": "00"}),
+    ],
+)
+def test_what_may_be_in_the_body_is_not_missed_in_the_head(options: dict[str, Any], headers: dict[str, str]) -> None:
+    scheme(**options).check_head(SignedRequest(headers=tuple(headers.items())), [SECRET], now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("options", "parses"),
+    [
+        ({}, False),
+        ({"timestamp": "json:at", "id": "json:id", "delivery": "json:delivery"}, False),
+        ({"header": "json:sign"}, True),
+        ({"template": "{timestamp}{body}", "timestamp": "json:at"}, True),
+        ({"template": "{form}"}, True),
+        ({"template": "{payload}"}, True),
+    ],
+)
+def test_a_body_is_parsed_before_it_is_verified_only_if_the_signed_text_is_in_it(
+    options: dict[str, Any], parses: bool
+) -> None:
+    assert scheme(**options).parses_body == parses
+
+
+def test_a_delivery_whose_id_is_in_a_body_too_large_to_parse_is_known_by_its_fingerprint() -> None:
+    acme = scheme(id="json:id", delivery="json:id")
+    signed = acme.sign(SignedRequest(b'{"id": 7}' + b" " * UNVERIFIED.json_bytes), SECRET, now=NOW)
+
+    proof = acme.verify(signed, [SECRET], now=NOW)
+
+    assert (proof.replay_key, proof.delivery_id) == (proof.fingerprint, None)
 
 
 def test_an_id_is_made_where_one_is_signed_and_kept_where_there_is_one() -> None:

@@ -9,20 +9,23 @@ import trio
 
 from hookbot.access.admitted import AdmittedPublish
 from hookbot.access.authorizer import Authorizer
-from hookbot.access.control import AccessControl
+from hookbot.access.control import VERIFYING_THREADS, AccessControl
 from hookbot.access.fetching import Fetches
 from hookbot.access.rate_limits import Rate, RateLimiter
 from hookbot.access.sources import Source, Sources
-from hookbot.errors import BadSignature, HookbotError, KeyReused, TooManyRequests, Unavailable
+from hookbot.errors import BadSignature, BodyTooLarge, HookbotError, KeyReused, TooManyRequests, Unavailable
 from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
+from hookbot.protocol.bodies import UNVERIFIED
 from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.message import Draft
 from hookbot.protocol.request import Request
 from hookbot.protocol.response import Response
 from hookbot.signatures import SignedRequest, load_provider
+from hookbot.signatures.scheme import Scheme
 from hookbot.web import publish as publish_module
-from hookbot.web.publish import publish_soon, verify
+from hookbot.web.publish import SMALL_BODY, publish_soon, verify
+from support import KEY
 from support.certificate_authority import SNS, SNS_CERTIFICATE
 from support.certificate_authority import TOPIC as SNS_TOPIC
 from support.clients import basic
@@ -56,7 +59,7 @@ def web() -> Web:
 def make_access(*sources: Source, web: Web | None = None, **options: Any) -> AccessControl:
     fetches = Fetches(web.fetch, Rate(3, 60)) if web else None
     return AccessControl(
-        Authorizer([]), clock_us=lambda: NOW_S * 1_000_000, sources=Sources(sources), fetches=fetches, **options
+        Authorizer([KEY]), clock_us=lambda: NOW_S * 1_000_000, sources=Sources(sources), fetches=fetches, **options
     )
 
 
@@ -69,9 +72,13 @@ def sns(**options: Any) -> Source:
 
 
 async def publish(
-    access: AccessControl, body: bytes, headers: tuple[Any, ...] = (), client: str = "192.0.2.1"
+    access: AccessControl,
+    body: bytes,
+    headers: tuple[Any, ...] = (),
+    client: str = "192.0.2.1",
+    path: bytes = b"/unsafe/pub/acme",
 ) -> Draft | Response:
-    request = Request("POST", b"/unsafe/pub/acme", (("Host", "hub"), *headers), client=client)
+    request = Request("POST", path, (("Host", "hub"), *headers), client=client)
     return await verify(access, access.admit_publish(request), body)
 
 
@@ -108,6 +115,46 @@ async def test_a_large_body_does_not_hold_up_the_loop() -> None:
     await publish_signed(access, b"x" * LARGE_BODY)
     await publish_signed(access, b"x" * (LARGE_BODY + 1))
     assert threads == [True, False]
+
+
+async def test_a_body_that_has_to_be_parsed_does_not_hold_up_the_loop_either() -> None:
+    class Seen(Scheme):
+        def value(self, part: str, request: SignedRequest) -> str | bytes:
+            threads.append(trio.lowlevel.in_trio_task())
+            return super().value(part, request)
+
+    threads: list[bool] = []
+    access = make_access(Source("/unsafe/acme", Seen(name="seen", documentation="", template="{payload}"), [SECRET]))
+    for size in (SMALL_BODY, SMALL_BODY + 1):
+        with pytest.raises(BadSignature):
+            await publish(access, b"x" * size, (("X-Signature", "00"),))
+    assert threads == [True, False]
+
+
+@pytest.mark.parametrize(("provider", "threads"), [("github", "hashing"), ("adyen", "parsing")])
+async def test_strangers_wait_for_one_another_and_nobody_else_waits_for_them(provider: str, threads: str) -> None:
+    sources = [Source(topic, load_provider(provider), [SECRET.encode().hex()]) for topic in ("/unsafe/acme", "acme")]
+    access = make_access(*sources)
+    taken: trio.CapacityLimiter = getattr(access, threads)
+    for number in range(VERIFYING_THREADS):
+        taken.acquire_on_behalf_of_nowait(number)
+    body, signature = b" " * (LARGE_BODY + 1), (("X-Hub-Signature-256", "sha256=00"),)
+    with_token = (*signature, ("Authorization", f"Basic {basic('/pub/acme')}"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(publish, access, body, signature)
+        await settled(lambda: taken.statistics().tasks_waiting)
+        with pytest.raises(BadSignature):
+            await publish(access, body, with_token, path=b"/pub/acme")
+        # As if the client were gone.
+        nursery.cancel_scope.cancel()
+    assert taken.statistics().tasks_waiting == 0
+
+
+async def test_a_body_beyond_the_ceiling_is_refused_before_it_is_parsed() -> None:
+    access = make_access(sns())
+    with pytest.raises(BodyTooLarge):
+        await publish(access, b" " * UNVERIFIED.json_bytes + b"0")
 
 
 async def test_a_publish_without_a_source_is_what_it_is() -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
+import trio
+
 from ..errors import (
     BadSignature,
     BodyTooLarge,
@@ -38,6 +40,9 @@ from .tokens import find_tokens
 
 FAILED = "requests without a valid token or signature"
 
+# One for each core of a small machine: what is parsed holds the interpreter's lock for most of the time.
+VERIFYING_THREADS = 2
+
 logger = logging.getLogger(__package__)
 
 
@@ -45,9 +50,10 @@ class AccessControl:
     """Decisions about requests, by the hub's keys, sources and limits.
 
     Every refusal is a `Refused`, whose text becomes the response. A publish is checked in this order: path (400, 404,
-    405), address and certificate (403), token (401, 403, or 429 after too many failures), rate (429), query and headers
-    (400), declared length (413). A subscription: path, header for unsafe topics (400), token, query and headers (400,
-    426), restrictions of the token (403), number of subscriptions (429).
+    405), address and certificate (403), token (401, 403, or 429 after too many failures), the signature as far as it is
+    in the head (401 or 429), rate (429), query and headers (400), declared length (413). A subscription: path, header
+    for unsafe topics (400), token, query and headers (400, 426), restrictions of the token (403), number of
+    subscriptions (429).
     """
 
     def __init__(
@@ -74,6 +80,9 @@ class AccessControl:
             authorizer, clock_us=clock_us, max_subscribers=max_subscribers, max_per_token=max_subscribers_per_token
         )
         self.fetches = fetches or Fetches()
+        # Two, so that a body that only has to be hashed does not wait for one that has to be parsed.
+        self.hashing = trio.CapacityLimiter(VERIFYING_THREADS)
+        self.parsing = trio.CapacityLimiter(VERIFYING_THREADS)
         self._proxies = proxies or TrustedProxies()
         self._failures = RateLimiter(failures)
         self._publishes = RateLimiter(publishes) if publishes else None
@@ -107,6 +116,8 @@ class AccessControl:
             raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {route.topic!r}")
         source = self._source(request, route.topic)
         grant = Grant() if is_unsafe(route.topic) else self.authorize(request, route.path, "publish")
+        if source:
+            self._check_head(request, route.topic, source)
         # Counted after the token is checked, so that requests without one do not use up a sender's rate.
         self._count_publish(request)
         publish = PublishRequest.read(request, route)
@@ -235,6 +246,14 @@ class AccessControl:
         if source:
             source.check_sender(request.client, request.certificate)
         return source
+
+    def _check_head(self, request: Request, topic: str, source: Source) -> None:
+        """Raise `BadSignature`, counted as a failure, if no body makes the request genuine."""
+        try:
+            source.check_head(source.signed(request, b""), now_s=self.now_s)
+        except BadSignature as error:
+            self.count_failure(request, topic, source, error)
+            raise
 
     def _is_foreign(self, request: Request) -> bool:
         origin = request.header("origin").lower()

@@ -53,6 +53,11 @@ class Source:
         base = self.url or f"{'https' if request.secure else 'http'}://{request.header('host')}"
         return SignedRequest(body, request.headers, request.method, base + request.relative_target)
 
+    def check_head(self, signed: SignedRequest, *, now_s: float) -> None:
+        """Raise `BadSignature` if a request, whose body is not received yet, is not genuine whatever the body is."""
+        if self.provider.signs_every_post:
+            self.provider.check_head(signed, self.secrets, now=now_s)
+
     def handshake(self, signed: SignedRequest, *, now_s: float) -> Response | None:
         """Response to a challenge, or None for any other request. Raises `BadSignature`."""
         return self.provider.handshake(signed, self.secrets, now=now_s)

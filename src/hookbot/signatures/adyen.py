@@ -29,6 +29,16 @@ class Adyen(Scheme):
         """Only fields, as in payment notifications, the common case; a signature in the header covers the body."""
         return ("fields",)
 
+    @property
+    def parses_body(self) -> bool:
+        """True: the signatures of payment notifications are in the body."""
+        return True
+
+    def check_head(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:
+        """Raise `BadSignature` if there is a signature in the header, and it is malformed."""
+        if request.find_all(self.header):
+            super().check_head(request, secrets, now=now)
+
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
         """Proof that the whole body is signed, or every notification in it; raises `BadSignature`.
 

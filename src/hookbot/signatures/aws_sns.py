@@ -59,12 +59,18 @@ class AwsSns(CertificateProvider):
                 "a secret of aws-sns must be the ARN of a topic, such as arn:aws:sns:eu-west-1:123456789012:x"
             )
 
+    def check_head(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:
+        """Raise `BadSignature` for raw message delivery."""
+        if request.find("x-amz-sns-rawdelivery"):
+            raise BadSignature("raw message delivery is not signed; turn it off for this subscription")
+
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
         """Proof that Amazon signed the message recently, for one of the topics.
 
         The `confirm_url` of a SubscriptionConfirmation is an address of Amazon SNS. Raises `BadSignature`, or
         `CertificateNeeded` if the certificate is not cached.
         """
+        self.check_head(request, secrets, now=now)
         message = _message(request)
         if message["TopicArn"] not in secrets:
             raise BadSignature(f"the TopicArn is not a topic of this source: {message['TopicArn'][:200]!r}")
@@ -103,8 +109,6 @@ class AwsSns(CertificateProvider):
 
 
 def _message(request: SignedRequest) -> dict[str, str]:
-    if request.find("x-amz-sns-rawdelivery"):
-        raise BadSignature("raw message delivery is not signed; turn it off for this subscription")
     document: Any = request.json()
     if not isinstance(document, dict):
         raise BadSignature("the body is not an SNS message")

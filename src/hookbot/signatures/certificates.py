@@ -34,6 +34,11 @@ class CertificateProvider(Provider):
     cache: MutableMapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
     """Fetched certificates in PEM, by address. The code that catches `CertificateNeeded` fills it."""
 
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` if `roots` is not PEM."""
+        if self.roots:
+            self._store()
+
     def with_options(self, options: Mapping[str, Any]) -> Self:
         """The same provider with some options set and a cache of its own; raises `ConfigError`."""
         return replace(super().with_options(options), cache={})
@@ -42,7 +47,7 @@ class CertificateProvider(Provider):
         """Public key of the certificate at `url`, which the caller has checked to be an address of the sender.
 
         `names` is true for a host name of the sender. Raises `CertificateNeeded` if the certificate is not cached,
-        `BadSignature` if it is not to be trusted at the time `now`, and `ConfigError` if `roots` is not PEM.
+        or `BadSignature` if it is not to be trusted at the time `now`.
         """
         if url not in self.cache:
             if len(self.cache) >= MAX_CERTIFICATES:
@@ -66,15 +71,18 @@ class CertificateProvider(Provider):
     def _check_chain(
         self, leaf: x509.Certificate, others: list[x509.Certificate], name: str, moment: datetime, url: str
     ) -> None:
-        try:
-            store = verification.Store(x509.load_pem_x509_certificates(self.roots.encode()))
-        except ValueError:
-            raise ConfigError(f"the option roots of {self.name} contains no certificates in PEM") from None
-        verifier = verification.PolicyBuilder().store(store).time(moment).build_server_verifier(x509.DNSName(name))
+        policy = verification.PolicyBuilder().store(self._store()).time(moment)
+        verifier = policy.build_server_verifier(x509.DNSName(name))
         try:
             verifier.verify(leaf, others)
         except verification.VerificationError as error:
             raise BadSignature(f"the certificate at {url} does not lead to a trusted root: {error}") from None
+
+    def _store(self) -> verification.Store:
+        try:
+            return verification.Store(x509.load_pem_x509_certificates(self.roots.encode()))
+        except ValueError:
+            raise ConfigError(f"the option roots of {self.name} contains no certificates in PEM") from None
 
 
 def is_signature(key: RSAPublicKey, signature: bytes, content: bytes, digest: str) -> bool:

@@ -20,6 +20,8 @@ from .request import SignedRequest
 from .scheme import Scheme
 
 _JSON: Headers = (("Content-Type", "application/json"),)
+# No challenge that is documented has more than 1 KiB.
+MAX_CHALLENGE_BYTES = 64 << 10
 _CRC_TOKEN = re.compile(r"[A-Za-z0-9+/=_.-]{1,256}", re.ASCII)
 
 
@@ -29,13 +31,15 @@ class Slack(Scheme):
     https://docs.slack.dev/reference/events/url_verification
     """
 
+    signs_every_post = True
+
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The challenge of a signed ``url_verification``."""
-        # The bytes are searched first, so that ordinary events are not parsed.
-        if b'"url_verification"' not in request.body or request.find("json:type") != "url_verification":
+        # The bytes are searched first, so that ordinary events are not verified twice.
+        if not _may_be_challenge(request, b'"url_verification"'):
             return None
         self.verify(request, secrets, now=now)
-        return _plain(request.need("json:challenge"))
+        return _plain(request.need("json:challenge")) if request.find("json:type") == "url_verification" else None
 
 
 class Zoom(Scheme):
@@ -44,11 +48,15 @@ class Zoom(Scheme):
     https://developers.zoom.us/docs/api/webhooks/#validate-your-webhook-endpoint
     """
 
+    signs_every_post = True
+
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The plain and the encrypted token of a signed ``endpoint.url_validation``."""
-        if b"endpoint.url_validation" not in request.body or request.find("json:event") != "endpoint.url_validation":
+        if not _may_be_challenge(request, b"endpoint.url_validation"):
             return None
         secret = secrets[self.verify(request, secrets, now=now).key]
+        if request.find("json:event") != "endpoint.url_validation":
+            return None
         plain = request.need("json:payload.plainToken")
         encrypted = hmac.digest(self._key(secret), plain.encode("utf-8", "surrogatepass"), "sha256").hex()
         return _json({"plainToken": plain, "encryptedToken": encrypted})
@@ -59,6 +67,8 @@ class Twitch(Scheme):
 
     https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#responding-to-a-challenge-request
     """
+
+    signs_every_post = True
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The challenge of a signed ``webhook_callback_verification``."""
@@ -74,16 +84,19 @@ class Discord(Scheme):
     https://docs.discord.com/developers/events/webhook-events
     """
 
+    signs_every_post = True
+
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The response to a signed PING."""
-        kind = request.find("json:type")
-        if kind == "0":
-            self.verify(request, secrets, now=now)
-            return Response(status=204, headers=())
         # Events are of type 1 as well; only they have an 'event'.
-        if kind == "1" and "event" not in request.json():
-            self.verify(request, secrets, now=now)
-            return _json({"type": 1})
+        if not _may_be_challenge(request, b'"type"') or b'"event"' in request.body:
+            return None
+        self.verify(request, secrets, now=now)
+        match request.find("json:type"):
+            case "0":
+                return Response(status=204, headers=())
+            case "1" if "event" not in request.json():
+                return _json({"type": 1})
         return None
 
 
@@ -95,6 +108,9 @@ class X(Scheme):
 
     https://docs.x.com/x-api/webhooks/quickstart
     """
+
+    # Its challenge is a GET, as those of the providers below.
+    signs_every_post = True
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
         """Proof that X signed the body, which must begin with ``{``; raises `BadSignature`."""
@@ -119,6 +135,8 @@ class Dropbox(Scheme):
     https://www.dropbox.com/developers/reference/webhooks
     """
 
+    signs_every_post = True
+
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The ``challenge`` of a GET."""
         challenge = _parameter(request, "challenge") if request.method == "GET" else None
@@ -131,6 +149,8 @@ class Meta(Scheme):
 
     https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests
     """
+
+    signs_every_post = True
 
     verify_token: str = field(default="", repr=False)
 
@@ -149,6 +169,10 @@ class Meta(Scheme):
         ):
             raise BadSignature("hub.verify_token is not the verify_token that this source is configured with")
         return _plain(_parameter(request, "hub.challenge") or "")
+
+
+def _may_be_challenge(request: SignedRequest, contained: bytes) -> bool:
+    return len(request.body) <= MAX_CHALLENGE_BYTES and contained in request.body
 
 
 def _parameter(request: SignedRequest, name: str) -> str | None:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from ..errors import BadSignature, ConfigError
 from .algorithms import PEM, is_sha256, load_private, load_public
 from .provider import Proof, Provider
-from .request import SignedRequest, describe, parse_place
+from .request import SignedRequest, describe, is_in_head, parse_place
 from .timestamps import MAX_AGE_S, check_fresh
 
 if TYPE_CHECKING:
@@ -68,18 +68,26 @@ class Jwt(Provider):
         """The place of the token, which is as good as a password until it expires."""
         return (self.header,)
 
+    @property
+    def parses_body(self) -> bool:
+        """True if the token is in the body."""
+        return not is_in_head(self.header)
+
     def check(self, secret: str) -> None:
         """Raise `ConfigError` if `secret` is not a key, or a text too short for every algorithm."""
         list(_keys(secret, None))
+
+    def check_head(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:
+        """Raise `BadSignature` if the token belongs into the head, and is missing, malformed, forged or too old."""
+        if is_in_head(self.header):
+            self._token(request, secrets, now)
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
         """Proof that the request carries a valid token signed by one of the keys; raises `BadSignature`.
 
         There is a replay key only with a body claim, since senders may use other tokens for many requests.
         """
-        token = request.need_after(self.prefix, self.header)
-        key, claims = self._claims(token, secrets)
-        signed_at = _check_times(claims, now, self.max_age)
+        token, key, claims, signed_at = self._token(request, secrets, now)
         if not self.body_claim:
             return Proof(key=key, fingerprint=sha256(request.body).hexdigest(), signed_at=signed_at)
         self._check_body(claims, request.body)
@@ -99,6 +107,14 @@ class Jwt(Provider):
         except (ValueError, jwt.PyJWTError):
             raise ConfigError("signing a JWT needs a shared key or a private key in PEM") from None
         return request.put(self.header, self.prefix + token)
+
+    def _token(
+        self, request: SignedRequest, secrets: Sequence[str], now: float
+    ) -> tuple[str, int, dict[str, Any], float | None]:
+        """A valid token, the index of its key, its claims and its issue time; raises `BadSignature`."""
+        token = request.need_after(self.prefix, self.header)
+        key, claims = self._claims(token, secrets)
+        return token, key, claims, _check_times(claims, now, self.max_age)
 
     def _claims(self, token: str, secrets: Sequence[str]) -> tuple[int, dict[str, Any]]:
         try:

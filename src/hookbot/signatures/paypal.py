@@ -46,11 +46,41 @@ class PayPal(CertificateProvider):
         if not re.fullmatch(r"[A-Za-z0-9-]+", secret):
             raise ConfigError("a secret of paypal must be the id of a webhook, such as 1JE4291016473214C")
 
+    @property
+    def parses_body(self) -> bool:
+        """False: only a checksum of the body is signed."""
+        return False
+
+    def check_head(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:
+        """Raise `BadSignature` if one of the headers is missing, malformed or too old."""
+        check_fresh(_Head.read(request).signed_at, now=now, max_age=self.max_age)
+
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
         """Proof that PayPal signed the request recently, for one of the webhooks.
 
         Raises `BadSignature`, or `CertificateNeeded` if the certificate is not cached.
         """
+        head = _Head.read(request)
+        check_fresh(head.signed_at, now=now, max_age=self.max_age)
+        key = self.signed_by(head.certificate_url, lambda name: name.lower().endswith(".paypal.com"), now)
+        content, index = _signed(f"{head.transmission}|{head.time}", request.body, secrets, key, head.signature)
+        fingerprint = sha256(content).hexdigest()
+        return Proof(key=index, fingerprint=fingerprint, signed_at=head.signed_at, replay_key=head.transmission)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The headers of a signed request."""
+
+    transmission: str
+    time: str
+    signed_at: float
+    signature: bytes
+    certificate_url: str
+
+    @classmethod
+    def read(cls, request: SignedRequest) -> "_Head":
+        """Read the headers; raises `BadSignature` if one is missing or malformed."""
         transmission = request.need("Paypal-Transmission-Id")
         time = request.need("Paypal-Transmission-Time")
         # The bar separates the signed parts, which must not be shifted against each other.
@@ -62,11 +92,7 @@ class PayPal(CertificateProvider):
             signature = b64decode(request.need("Paypal-Transmission-Sig"), validate=True)
         except ValueError:
             raise BadSignature("the header Paypal-Transmission-Sig is not base64") from None
-        key = self.signed_by(_certificate_url(request), lambda name: name.lower().endswith(".paypal.com"), now)
-        content, index = _signed(f"{transmission}|{time}", request.body, secrets, key, signature)
-        signed_at = parse_timestamp(time, "rfc3339")
-        check_fresh(signed_at, now=now, max_age=self.max_age)
-        return Proof(key=index, fingerprint=sha256(content).hexdigest(), signed_at=signed_at, replay_key=transmission)
+        return cls(transmission, time, parse_timestamp(time, "rfc3339"), signature, _certificate_url(request))
 
 
 def _signed(

@@ -5,13 +5,15 @@ Verifying uses no clock, file or socket: the caller passes the time, and fetches
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from ..errors import BadSignature, ConfigError, Unavailable, kind_of
 from ..protocol.response import Response
 from .request import SignedRequest
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,26 @@ class CertificateNeeded(Unavailable):
 
 @dataclass(frozen=True, kw_only=True)
 class Provider(ABC):
-    """The rule by which one kind of sender signs its requests. Plugins subclass it."""
+    """The rule by which one kind of sender signs its requests. Plugins subclass it.
+
+    Anybody can send a request, so what is cheap comes first: `check_head` before the body is received, then
+    `handshake` and `verify`, in a thread if the body is large. Parse a body with `SignedRequest.json` or `form`, which
+    parse it once and only up to a ceiling, and after its signature is verified wherever the signature allows it.
+    """
+
+    signs_every_post: ClassVar[bool] = True
+    """False if a challenge may be posted without a signature; then `check_head` is not called. It is False in a class
+    that defines `handshake`, unless that class sets it."""
 
     name: str
     documentation: str
     """Address of the page where the sender describes its rule."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Take a class that answers challenges, and does not say that they are signed, for one whose are not."""
+        super().__init_subclass__(**kwargs)
+        if "handshake" in vars(cls) and "signs_every_post" not in vars(cls):
+            cls.signs_every_post = False
 
     @property
     @abstractmethod
@@ -77,9 +94,20 @@ class Provider(ABC):
         """Places whose values are secrets. Remove them (`SignedRequest.without`) before a message is stored."""
         return ()
 
+    @property
+    def parses_body(self) -> bool:
+        """True if a body may have to be parsed before it is verified, which costs more than hashing it."""
+        return True
+
     @abstractmethod
     def check(self, secret: str) -> None:
         """Raise `ConfigError` if `secret` cannot be a secret of this provider."""
+
+    def check_head(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:  # noqa: B027 -- optional
+        """Raise `BadSignature` if the request, whose body is not received yet, is not genuine whatever the body is.
+
+        The signature or another signed part is missing, malformed, or from another time. `request.body` is empty.
+        """
 
     @abstractmethod
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
@@ -161,21 +189,23 @@ class Choice(Provider):
             raise ConfigError(f"{self.name} has no option {unknown[0]!r}; it has: {', '.join(self.options)}")
         return replace(self, rules=tuple((prefix, _set(provider, options)) for prefix, provider in self.rules))
 
+    @property
+    def parses_body(self) -> bool:
+        """True if one of the rules may have to parse a body."""
+        return any(provider.parses_body for _, provider in self.rules)
+
     def check(self, secret: str) -> None:
         """Raise `ConfigError` if `secret` cannot be a secret of its rule."""
         self._rule(secret).check(secret)
 
+    def check_head(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:
+        """Raise the first `BadSignature` if the rule of no secret accepts the head."""
+        self._first(secrets, lambda rule, secret: rule.check_head(request, [secret], now=now))
+
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
         """Proof by the first secret that matches by its rule; if none does, raises the first `BadSignature`."""
-        refusals = []
-        for index, secret in enumerate(secrets):
-            try:
-                proof = self._rule(secret).verify(request, [secret], now=now)
-            except BadSignature as refusal:
-                refusals.append(refusal)
-            else:
-                return replace(proof, key=index)
-        raise refusals[0] if refusals else BadSignature("this source has no secret to verify with")
+        index, proof = self._first(secrets, lambda rule, secret: rule.verify(request, [secret], now=now))
+        return replace(proof, key=index)
 
     def delivery_of(self, request: SignedRequest) -> str | None:
         """First id that one of the rules finds; None if none does."""
@@ -184,6 +214,19 @@ class Choice(Provider):
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
         """The request signed by the rule of the secret."""
         return self._rule(secret).sign(request, secret, now=now)
+
+    def _first(self, secrets: Sequence[str], attempt: Callable[[Provider, str], T]) -> tuple[int, T]:
+        """Index of the first secret with which an attempt by its rule succeeds, and the result.
+
+        Raises the first `BadSignature` if none does.
+        """
+        refusals = []
+        for index, secret in enumerate(secrets):
+            try:
+                return index, attempt(self._rule(secret), secret)
+            except BadSignature as refusal:
+                refusals.append(refusal)
+        raise refusals[0] if refusals else BadSignature("this source has no secret to verify with")
 
     def _rule(self, secret: str) -> Provider:
         return next(provider for prefix, provider in self.rules if secret.startswith(prefix))

@@ -9,18 +9,20 @@ A *place* is written as
     query:token             a parameter of the query
     webhook-id|svix-id      the first of these that occurs
 
-Requests come from untrusted clients: whatever they contain, reading a valid place raises only `BadSignature`.
+Requests come from untrusted clients: whatever they contain, reading a valid place raises only `BadSignature`, or
+`BodyTooLarge` if the place is in a body that would take too much time or memory to parse. A body is parsed once.
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
 
-from ..errors import BadSignature, ConfigError
+from ..errors import BadSignature, BodyTooLarge, ConfigError
+from ..protocol.bodies import UNVERIFIED, parse_form, parse_json
 from ..protocol.message import Headers
 
 _PLACE = re.compile(r"(?:(json|query):)?([^\s\[\]*|:]+)(\*|\[\w+\])?")
@@ -28,7 +30,7 @@ _VISIBLE = re.compile(r"[!-~]+", re.ASCII)
 _ITEM = re.compile(r"[,;]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SignedRequest:
     """A request to be verified, as the sender sent it.
 
@@ -69,8 +71,11 @@ class SignedRequest:
         return []
 
     def first(self, place: str) -> str | None:
-        """First value at a place; None if there is none, or if `place` is empty."""
-        return next(iter(self.find_all(place)), None) if place else None
+        """First value at a place; None if there is none, `place` is empty, or the body is too large to parse."""
+        try:
+            return next(iter(self.find_all(place)), None) if place else None
+        except BodyTooLarge:
+            return None
 
     def need_after(self, prefix: str, place: str) -> str:
         """Value at a place without `prefix`, which may be in any case; raises `BadSignature` if either is missing."""
@@ -88,20 +93,29 @@ class SignedRequest:
         return self.url
 
     def json(self) -> Any:
-        """The body parsed as JSON; raises `BadSignature` if it is not JSON or nested too deeply."""
+        """The body parsed as JSON.
+
+        Raises `BadSignature` if it is not JSON, and `BodyTooLarge` if it is beyond the ceiling `UNVERIFIED`.
+        """
         try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
+            return self._json
+        except ValueError:
             raise BadSignature("the body is not JSON") from None
 
     def form(self) -> list[tuple[str, str]]:
         """Fields of a URL-encoded form, in order; empty for any other Content-Type.
 
-        Raises `BadSignature` if there are several Content-Types.
+        Raises `BadSignature` if there are several Content-Types, and `BodyTooLarge` as `json` does.
         """
         if not (self.find("Content-Type") or "").lower().startswith("application/x-www-form-urlencoded"):
             return []
-        return parse_qsl(self.body.decode("utf-8", "surrogateescape"), keep_blank_values=True)
+        return self._form
+
+    def with_url(self, url: str) -> "SignedRequest":
+        """The same request with another URL; what was parsed of the body stays parsed."""
+        other = replace(self, url=url)
+        vars(other).update({name: value for name, value in vars(self).items() if name in ("_json", "_form")})
+        return other
 
     def put(self, place: str, value: str) -> "SignedRequest":
         """The same request with a value at a place, or at the first of alternative places.
@@ -113,7 +127,7 @@ class SignedRequest:
         if kind == "json":
             return replace(self, body=_with_field(self.body, name.split("."), value))
         if kind == "query":
-            return replace(self, url=f"{self.url}{'&' if '?' in self.url else '?'}{quote(name)}={quote(value)}")
+            return self.with_url(f"{self.url}{'&' if '?' in self.url else '?'}{quote(name)}={quote(value)}")
         if suffix == "*":
             name += "1"
         elif suffix:
@@ -130,6 +144,14 @@ class SignedRequest:
         kept = "&".join(item for item in query.split("&") if unquote_plus(item.partition("=")[0]) not in parameters)
         headers = tuple(pair for pair in self.headers if not any(_is_named(pair[0], *header) for header in secret))
         return replace(self, headers=headers, url=f"{path}{mark if kept else ''}{kept}")
+
+    @cached_property
+    def _json(self) -> Any:
+        return parse_json(self.body, UNVERIFIED)
+
+    @cached_property
+    def _form(self) -> list[tuple[str, str]]:
+        return parse_form(self.body, UNVERIFIED)
 
     def _values(self, kind: str, name: str, suffix: str) -> Iterator[str]:
         if kind == "json":
@@ -165,6 +187,11 @@ def parse_place(place: str) -> tuple[str, str, str]:
     if match is None or (match[1] and match[3]):
         raise ConfigError(f"not a place in a request, such as X-Signature or json:event.id: {place!r}")
     return match[1] or "", match[2], match[3] or ""
+
+
+def is_in_head(place: str) -> bool:
+    """True if a place, with all its alternatives, is in the headers or the query."""
+    return all(parse_place(alternative)[0] != "json" for alternative in place.split("|"))
 
 
 def describe(place: str) -> str:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from ..errors import BadSignature, ConfigError
+from ..errors import BadSignature, BodyTooLarge, ConfigError
 from .algorithms import ALGORITHMS, PEM, Algorithm
 from .provider import Proof, Provider
-from .request import SignedRequest, describe, parse_place
+from .request import SignedRequest, describe, is_in_head, parse_place
 from .timestamps import MAX_AGE_S, UNITS, check_fresh, format_timestamp, parse_timestamp
 
 # Further signatures are ignored, since verifying each costs CPU time. No sender has as many keys in rotation.
@@ -39,7 +39,7 @@ class Scheme(Provider):
     encoding: str = "hex"
     template: str = "{body}"
     """The signed text. ``{payload}`` is the field of that name if the body is a form with no other, else the body.
-    ``{form}`` is the names and values of all form fields, sorted and without duplicates; empty for other bodies."""
+    ``{form}`` is the names and values of all form fields, sorted and without duplicates; no other body is accepted."""
     timestamp: str = ""
     """Place of the signing time, which must be signed: a part of the template, or a field of a signed JSON body."""
     unit: str = "s"
@@ -70,7 +70,7 @@ class Scheme(Provider):
         for part, place in (("timestamp", self.timestamp), ("id", self.id)):
             if part in self._parts and not place:
                 raise ConfigError(f"the template has {{{part}}}, but the option {part} does not name its place")
-            if place and part not in self._parts and not (place.startswith("json:") and "body" in self._parts):
+            if place and part not in self._parts and not ("body" in self._parts and _is_in_body(place)):
                 raise ConfigError(f"the option {part} is set, but the template has no {{{part}}}, so it is not signed")
 
     @property
@@ -84,9 +84,27 @@ class Scheme(Provider):
         """The bound on the age, if the time is signed."""
         return ("max_age",) if self.timestamp else ()
 
+    @property
+    def parses_body(self) -> bool:
+        """True if the signature is in the body, or signs what has to be read from the body."""
+        read = (self.header, *(getattr(self, part) for part in ("timestamp", "id") if part in self._parts))
+        return not {"form", "payload"}.isdisjoint(self._parts) or not all(map(is_in_head, read))
+
     def check(self, secret: str) -> None:
         """Raise `ConfigError` if `secret` is not a key that can verify."""
         self._check(self._key(secret))
+
+    def check_head(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:
+        """Raise `BadSignature` if signature, time or id belong into the head, and are missing, malformed or too old."""
+        if self.fallback and not request.find_all(self.header):
+            self.fallback.check_head(request, secrets, now=now)
+            return
+        if is_in_head(self.header):
+            self._signatures(request)
+        if self.timestamp and is_in_head(self.timestamp):
+            self._signed_at(request, now)
+        if "id" in self._parts and is_in_head(self.id):
+            request.need(self.id)
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
         """Proof that one of the secrets signed the request and, if it has a time, within `max_age` seconds of `now`.
@@ -99,11 +117,9 @@ class Scheme(Provider):
         content = self._content(request)
         # The signature first: time and id prove nothing before it is verified.
         key = self._matching(signatures, content, secrets)
-        signed_at = parse_timestamp(request.need(self.timestamp), self.unit) if self.timestamp else None
-        if signed_at is not None:
-            check_fresh(signed_at, now=now, max_age=self.max_age)
+        signed_at = self._signed_at(request, now) if self.timestamp else None
         fingerprint = sha256(content).hexdigest()
-        signed_id = request.find(self.id) if self.id else None
+        signed_id = self._signed_id(request, fingerprint)
         return Proof(
             key=key,
             fingerprint=fingerprint,
@@ -120,7 +136,7 @@ class Scheme(Provider):
         """The request with its signature, the time, and a new id if the template needs one and the request has none."""
         if self.timestamp:
             request = request.put(self.timestamp, format_timestamp(now, self.unit))
-        if self.id and not request.find(self.id) and "id" in self._parts:
+        if "id" in self._parts and not request.find(self.id):
             request = request.put(self.id, f"msg_{sha256(str(now).encode() + request.body).hexdigest()[:24]}")
         content = self._content(request)
         try:
@@ -144,12 +160,18 @@ class Scheme(Provider):
                 fields = request.form()
                 return fields[0][1] if [name for name, _ in fields] == ["payload"] else request.body
             case "form":
-                return "".join(name + value for name, value in sorted(set(request.form())))
+                return self._form(request)
             case "method":
                 return request.method
             case "url":
                 return request.need_url()
         return request.need(self.timestamp if part == "timestamp" else self.id)
+
+    def _form(self, request: SignedRequest) -> str:
+        fields = request.form()
+        if request.body and not fields:
+            raise BadSignature("the signature covers the fields of a form, and the body is not a form")
+        return "".join(name + value for name, value in sorted(set(fields)))
 
     @property
     def _algorithm(self) -> Algorithm:
@@ -177,6 +199,18 @@ class Scheme(Provider):
             return _DECODERS[self.encoding](item)
         except ValueError:
             raise BadSignature(f"the signature in {describe(self.header)} is not {self.encoding}") from None
+
+    def _signed_at(self, request: SignedRequest, now: float) -> float:
+        signed_at = parse_timestamp(request.need(self.timestamp), self.unit)
+        check_fresh(signed_at, now=now, max_age=self.max_age)
+        return signed_at
+
+    def _signed_id(self, request: SignedRequest, fingerprint: str) -> str | None:
+        """Id of a verified request, None if it has none; in a body that is too large to parse, its fingerprint."""
+        try:
+            return request.find(self.id) if self.id else None
+        except BodyTooLarge:
+            return fingerprint
 
     def _content(self, request: SignedRequest) -> bytes:
         first, *rest = _PLACEHOLDER.split(self.template)
@@ -227,6 +261,10 @@ class AnyScheme(Scheme):
             *("header", "prefix", "separator", "algorithm", "encoding", "template", "timestamp", "unit"),
             *("id", "delivery", "key_prefix", "key_encoding", "max_age"),
         )
+
+
+def _is_in_body(place: str) -> bool:
+    return not any(map(is_in_head, place.split("|")))
 
 
 def _without(secret: str, prefixes: str) -> str:

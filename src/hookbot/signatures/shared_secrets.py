@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 from ..errors import BadSignature, ConfigError
 from ..protocol.response import Response
 from .provider import Proof, Provider
-from .request import SignedRequest, describe, parse_place
+from .request import SignedRequest, describe, is_in_head, parse_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,11 @@ class SharedSecret(Provider):
         """Place of the secret. A secret in the body is stored all the same: listeners receive the body unchanged."""
         return (self.header,)
 
+    @property
+    def parses_body(self) -> bool:
+        """True if the secret is in the body."""
+        return not is_in_head(self.header)
+
     def check(self, secret: str) -> None:
         """Raise `ConfigError` if the secret is empty."""
         if not secret:
@@ -44,10 +49,15 @@ class SharedSecret(Provider):
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
         """Proof that the request presents one of the secrets; raises `BadSignature`."""
         return Proof(
-            key=self.match(self._shown(request.need_after(self.prefix, self.header)), secrets),
+            key=self._key(request, secrets),
             fingerprint=sha256(request.body).hexdigest(),
             delivery_id=self.delivery_of(request),
         )
+
+    def check_head(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:
+        """Raise `BadSignature` if the secret belongs into the head, and is missing or wrong."""
+        if is_in_head(self.header):
+            self._key(request, secrets)
 
     def delivery_of(self, request: SignedRequest) -> str | None:
         """Value at the place `delivery`."""
@@ -65,6 +75,9 @@ class SharedSecret(Provider):
             if hmac.compare_digest(shown, _to_bytes(secret)):
                 return index
         raise BadSignature(f"the secret in {describe(self.header)} is wrong")
+
+    def _key(self, request: SignedRequest, secrets: Sequence[str]) -> int:
+        return self.match(self._shown(request.need_after(self.prefix, self.header)), secrets)
 
     def _shown(self, value: str) -> bytes:
         # Header values are latin-1 text for the bytes that were sent; query and JSON are decoded text already.

@@ -33,13 +33,17 @@ class Twilio(Scheme):
     The signed URL may or may not have a port. A header can select HMAC-SHA256 instead of HMAC-SHA1.
     """
 
+    def value(self, part: str, request: SignedRequest) -> str | bytes:
+        """Nothing for a body that is not a form, since the URL carries its SHA-256; other values unchanged."""
+        return "" if part == "form" and not request.form() else super().value(part, request)
+
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
         """Proof that one of the secrets signed the URL and the whole body; raises `BadSignature`."""
         _check_body(request)
         settings = (request.find("X-Twilio-Webhooks-Signature-Settings") or "").split(",")
         algorithm = "hmac-sha256" if "algorithm=HMAC_SHA256" in settings else self.algorithm
         rule = replace(self, algorithm=algorithm)
-        bare, with_port = (replace(request, url=url) for url in _spellings(request.need_url()))
+        bare, with_port = map(request.with_url, _spellings(request.need_url()))
         try:
             return Scheme.verify(rule, bare, secrets, now=now)
         except BadSignature:

@@ -14,8 +14,12 @@ from ..protocol.envelope import LARGE_BODY
 from ..protocol.message import Draft
 from ..protocol.request import Request
 from ..protocol.response import Response, stored_response
+from ..protocol.topics import is_unsafe
 from ..signatures import CertificateNeeded
 from .services import Services
+
+# Parsing takes up to a hundred times as long as hashing.
+SMALL_BODY = 16 << 10
 
 Answered = Callable[[Response | HookbotError], None]
 """Callback for the outcome of a publish."""
@@ -43,8 +47,10 @@ def publish_soon(services: Services, admitted: AdmittedPublish, body: bytes, don
 async def verify(access: AccessControl, admitted: AdmittedPublish, body: bytes) -> Draft | Response:
     """The draft to store, or the response to a provider's challenge, without blocking the loop.
 
-    Fetches a certificate or a confirmation URL where the provider's scheme needs one. Raises `BadSignature`,
-    `TooManyRequests` after too many bad signatures, publishes or fetches, and `Unavailable` if a fetch fails.
+    Large bodies are verified in threads; what waits for a thread is dropped if it is cancelled. Fetches a certificate
+    or a confirmation URL where the provider's scheme needs one. Raises `BadSignature`, `BodyTooLarge` if the body would
+    have to be parsed and is beyond the ceiling, `TooManyRequests` after too many bad signatures, publishes or fetches,
+    and `Unavailable` if a fetch fails.
     """
     request = admitted.request
     try:
@@ -64,20 +70,25 @@ async def verify(access: AccessControl, admitted: AdmittedPublish, body: bytes) 
 
 async def _accept(access: AccessControl, admitted: AdmittedPublish, body: bytes) -> Accepted:
     try:
-        return await _accept_known(admitted, body, access.now_s)
+        return await _accept_known(access, admitted, body)
     except CertificateNeeded as needed:
         # Verification is pure and cannot fetch: it names the certificate, and runs again once the cache has it.
         client = client_network(admitted.request.http.client)
         await access.fetches.fill(needed.cache, needed.url, client, now_s=access.now_s)
-    return await _accept_known(admitted, body, access.now_s)
+    return await _accept_known(access, admitted, body)
 
 
-async def _accept_known(admitted: AdmittedPublish, body: bytes, now_s: float) -> Accepted:
-    # Below LARGE_BODY, a signature takes about a millisecond; a thread is only worth it above.
-    if len(body) <= LARGE_BODY:
+async def _accept_known(access: AccessControl, admitted: AdmittedPublish, body: bytes) -> Accepted:
+    accept = partial(admitted.accept, body, now_s=access.now_s)
+    parsed = admitted.source is not None and admitted.source.provider.parses_body
+    # Up to these sizes, hashing or parsing takes about a millisecond; a thread is only worth it above.
+    if len(body) <= (SMALL_BODY if parsed else LARGE_BODY):
         await trio.lowlevel.checkpoint()
-        return admitted.accept(body, now_s=now_s)
-    return await trio.to_thread.run_sync(lambda: admitted.accept(body, now_s=now_s))
+        return accept()
+    # Strangers have few threads, so that their bodies do not keep others waiting; a token earns one of Trio's own.
+    limiter = (access.parsing if parsed else access.hashing) if is_unsafe(admitted.request.topic) else None
+    # Abandoned if the client leaves or the hub shuts down: what a thread still does is short, because of the ceilings.
+    return await trio.to_thread.run_sync(accept, abandon_on_cancel=True, limiter=limiter)
 
 
 def _answer(request: Request, done: Answered, result: Sequence[Outcome] | Unavailable) -> None:

@@ -1,6 +1,7 @@
 """Requests on the fast path: publishes, handshakes, and what is handed over to the app."""
 
 import socket
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,12 +9,13 @@ import pytest
 import trio
 
 from hookbot.access.authorizer import Authorizer
-from hookbot.access.control import AccessControl
+from hookbot.access.control import VERIFYING_THREADS, AccessControl
 from hookbot.access.rate_limits import Rate
 from hookbot.access.sources import Source, Sources
 from hookbot.errors import Unavailable
 from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
+from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.message import Draft, wall_clock_us
 from hookbot.signatures import SignedRequest, load_provider
 from support import SECRET
@@ -114,6 +116,29 @@ async def test_a_signed_publish_is_verified_before_it_is_stored(secret: str, sta
 
         assert (await client.answer()).status == status
         assert len(hub.stored()) == (status == 200)
+
+
+@pytest.mark.parametrize("reset", [True, False])
+async def test_a_large_body_that_waits_for_a_thread_is_dropped_when_its_client_is_gone(reset: bool) -> None:
+    github = load_provider("github")
+    body = b"x" * (LARGE_BODY + 1)
+    fields = [f"{name}: {value}" for name, value in github.sign(SignedRequest(body), SECRET, now=0).headers]
+    sources = Sources([Source("/unsafe/acme", github, [SECRET])])
+    async with open_fast_path(access={"sources": sources}, slow_s=1) as hub:
+        threads = hub.access.hashing
+        for number in range(VERIFYING_THREADS):
+            threads.acquire_on_behalf_of_nowait(number)
+        client = await hub.connect()
+        await client.send(post("/unsafe/pub/acme", body, *fields))
+        await settled(lambda: threads.statistics().tasks_waiting)
+
+        if reset:
+            client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await client.stream.aclose()
+        await settled(lambda: not threads.statistics().tasks_waiting)
+
+        assert hub.connections == []
+        assert hub.stored() == []
 
 
 # --- Expect: 100-continue

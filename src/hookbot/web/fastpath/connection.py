@@ -2,6 +2,8 @@
 
 import socket
 
+import trio
+
 from ...access.admitted import AdmittedPublish, AdmittedSubscription
 from ...broker.broker import Start
 from ...protocol.http1 import BadRequest, Head
@@ -26,6 +28,13 @@ class FastPathConnection(HttpConnection):
         super().__init__(context, sock)
         self._peer = peer
         self._cached: CachedHead | None = None
+
+    @property
+    def deadline(self) -> float:
+        """As of any connection; but a client that has closed its side, and is probably gone, is not waited for."""
+        if self._waiting and self._ended_by_client and self._exchange and self._exchange.verifying:
+            return self.moved_at + self._context.limits.slow_s
+        return super().deadline
 
     def _read_head(self, data: bytes) -> None:
         access, cached = self._context.services.access, self._cached
@@ -64,19 +73,20 @@ class FastPathConnection(HttpConnection):
     def _read_body(self, exchange: Exchange) -> None:
         """Take the received part of the body; publish when it is complete."""
         if exchange.take(self._buffer) and exchange.admitted and exchange.body:
-            self._publish(exchange.admitted, exchange.body.close())
+            self._publish(exchange, exchange.admitted, exchange.body.close())
 
-    def _publish(self, admitted: AdmittedPublish, body: bytes) -> None:
+    def _publish(self, exchange: Exchange, admitted: AdmittedPublish, body: bytes) -> None:
         # Verifying a signature may take a thread or fetch a certificate: that needs a task.
         if admitted.source:
-            self._context.start_soon(self._publish_signed, admitted, body)
+            self._context.start_soon(self._publish_signed, exchange.verify(), admitted, body)
         else:
             publish_soon(self._context.services, admitted, body, self._finish)
         self._waiting = True
 
-    async def _publish_signed(self, admitted: AdmittedPublish, body: bytes) -> None:
+    async def _publish_signed(self, scope: trio.CancelScope, admitted: AdmittedPublish, body: bytes) -> None:
         try:
-            self._finish(await publish(self._context.services, admitted, body))
+            with scope:
+                self._finish(await publish(self._context.services, admitted, body))
         # As in `_step`: a bug ends this connection, not the nursery of all.
         except Exception as error:  # noqa: BLE001
             self._finish(error)

@@ -71,12 +71,14 @@ class CachedHead:
 class Exchange:
     """A request from its head to its response: the body that was received so far, and the rest that is expected."""
 
-    __slots__ = ("_rest", "admitted", "body", "head")
+    __slots__ = ("_rest", "admitted", "body", "head", "verifying")
 
     def __init__(self, head: Head) -> None:
         self.head = head
         self.admitted: AdmittedPublish | None = None
         self.body: IncomingBody | None = None
+        self.verifying: trio.CancelScope | None = None
+        """Scope of the task that verifies the whole body, and then stores it."""
         self._rest = head.body()
 
     def admit(self, admitted: AdmittedPublish, bodies: BodyBudget) -> None:
@@ -98,10 +100,17 @@ class Exchange:
         except Refused:
             return False
 
+    def verify(self) -> trio.CancelScope:
+        """Scope for the task that verifies the whole body; `close` cancels it."""
+        self.verifying = trio.CancelScope()
+        return self.verifying
+
     def close(self) -> None:
-        """Return the bytes of an unfinished body to the budget."""
+        """Return the bytes of an unfinished body to the budget, and stop verifying a whole one."""
         if self.body:
             self.body.close()
+        if self.verifying:
+            self.verifying.cancel()
 
 
 def _discard(data: bytes) -> None:

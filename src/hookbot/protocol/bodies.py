@@ -1,0 +1,83 @@
+"""Bodies as values: JSON and URL-encoded forms, parsed within a ceiling.
+
+Parsing multiplies: a megabyte of text can become a hundred megabytes of objects, and takes a hundred times as long as
+hashing it. What would become too much is found by counting, which costs far less than parsing.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from ..errors import BodyTooLarge
+
+# What is left of JSON without _OTHER characters and escaped quotes: strings, then the bracket or comma after them.
+_TOKEN = re.compile(rb'(?:"[^"]*+"?+)*+([\[{,\]}]?)')
+_OTHER = bytes(set(range(256)) - set(b'"[]{},'))
+_STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """Limits on what is parsed: the size of JSON and of a form, and what it contains."""
+
+    json_bytes: int
+    form_bytes: int
+    """Less than for JSON: decoding percent-escapes takes about fifty times as long."""
+    values: int
+    """Number of values in JSON."""
+    fields: int
+    """Number of fields of a form."""
+    depth: int = 100
+    """Arrays and objects within one another in JSON. Python's own limit depends on its version and the thread."""
+
+
+UNVERIFIED = Ceiling(json_bytes=2 << 20, form_bytes=1 << 20, values=10_000, fields=1_000)
+"""Ceiling for a body whose sender is not known yet. The largest that has to be parsed to be verified is a message of
+AWS SNS: 256 KiB, twice as much with all quotes escaped, and a dozen values."""
+
+
+def parse_json(body: bytes, ceiling: Ceiling) -> Any:
+    """The value of a JSON text in UTF-8 (RFC 8259, section 8.1).
+
+    Raises `BodyTooLarge` beyond the ceiling, and `ValueError` if it is not JSON.
+    """
+    if len(body) > ceiling.json_bytes:
+        raise BodyTooLarge.than(ceiling.json_bytes)
+    _check_json(body, ceiling)
+    try:
+        return json.loads(body.decode("utf-8-sig", "surrogatepass"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse_form(body: bytes, ceiling: Ceiling) -> list[tuple[str, str]]:
+    """Fields of a URL-encoded form, in order. Raises `BodyTooLarge` beyond the ceiling."""
+    if len(body) > ceiling.form_bytes:
+        raise BodyTooLarge.than(ceiling.form_bytes)
+    if body.count(b"&") >= ceiling.fields:
+        raise BodyTooLarge(f"the form has more than {ceiling.fields} fields")
+    return parse_qsl(body.decode("utf-8", "surrogateescape"), keep_blank_values=True)
+
+
+def _check_json(body: bytes, ceiling: Ceiling) -> None:
+    """Raise `BodyTooLarge` if a JSON text has too many values, or nests them too deeply; any other text may pass."""
+    opened = body.count(b"[") + body.count(b"{")
+    # Enough for nearly every body; strings can contain any number of these characters.
+    if opened <= ceiling.depth and opened + body.count(b",") < ceiling.values:
+        return
+    unescaped = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    values = depth = 0
+    for match in _TOKEN.finditer(unescaped.translate(None, _OTHER)):
+        step = _STEPS.get(match[1], 0)
+        depth += step
+        # Every value but the first follows a comma or an opening bracket. Those of empty brackets count as well.
+        values += step >= 0
+        if values > ceiling.values:
+            raise BodyTooLarge(f"the JSON body has more than {ceiling.values} values")
+        if depth > ceiling.depth:
+            raise BodyTooLarge(f"the JSON body has more than {ceiling.depth} arrays and objects within one another")
+        # The parser stops here as well.
+        if depth < 0:
+            return
