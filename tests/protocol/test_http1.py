@@ -173,7 +173,10 @@ def take(coding: Chunked | Counted, data: bytes, *, pieces: Callable[..., Any]) 
     buffer, body, complete = bytearray(), bytearray(), False
     for piece in pieces(data):
         buffer += piece
-        complete = complete or coding.take(buffer, body.extend)
+        before = len(buffer) + 1
+        while not complete and len(buffer) < before:
+            before = len(buffer)
+            complete = coding.take(buffer, body.extend)
     return complete, bytes(body), bytes(buffer)
 
 
@@ -195,6 +198,14 @@ CHUNKED = b'5\r\nhello\r\n1;a=b;c="d"\r\n \r\n00005\r\nworld\r\n0;last\r\nX-Trai
 @pytest.mark.parametrize("pieces", [whole, bytewise])
 def test_a_chunked_body_is_taken_to_its_end_and_no_further(pieces: Callable[..., Any]) -> None:
     assert take(chunked(), CHUNKED + b"POST /next", pieces=pieces) == (True, b"hello world", b"POST /next")
+
+
+def test_a_body_of_many_tiny_chunks_is_taken_in_several_steps() -> None:
+    body, buffer, taken = chunked(), bytearray(b"1\r\na\r\n" * 1000 + b"0\r\n\r\n"), bytearray()
+
+    assert not body.take(buffer, taken.extend)
+    assert 0 < len(taken) < 100
+    assert take(body, bytes(buffer), pieces=whole) == (True, b"a" * (1000 - len(taken)), b"")
 
 
 def test_a_chunked_body_may_be_split_anywhere() -> None:

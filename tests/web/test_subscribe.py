@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from trio_websocket import WebSocketConnection, open_websocket_url
 
 from hookbot.access.tokens import make_token
@@ -14,7 +15,7 @@ from hookbot.hub.hub import RunningHub
 from hookbot.protocol.message import format_id
 from support import KEY
 from support.app_hubs import auth, hub, publish
-from support.clients import WebSocket, connect
+from support.clients import WebSocket, connect, messages
 
 
 @asynccontextmanager
@@ -123,6 +124,27 @@ async def test_an_acknowledgement_that_is_refused_or_no_object_is_told_and_the_c
         assert [error["type"] for error in errors] == ["error", "error"]
         await publish(running, b"hello")
         assert json.loads(await listener.payload())["body"] == "hello"
+
+
+@pytest.mark.parametrize("query", ["", "?cursor=c", "?group=g"])
+async def test_a_client_that_sends_many_messages_that_acknowledge_nothing_is_closed_with_1008(
+    tmp_path: Path, query: str
+) -> None:
+    async with hub(tmp_path, door=False) as (running, _), listening(running, f"/sub/a{query}", "hookbot.v1") as noisy:
+        await noisy.client.send(messages(*[b"noise"] * 200))
+
+        assert await noisy.closed() == 1008
+
+
+async def test_a_member_may_acknowledge_each_of_many_messages_by_itself(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (running, _), listening(running, "/sub/a?group=g", "hookbot.v1") as member:
+        await member.payload()
+        ids = [message.id for message in await publish(running, *[b"x"] * 300)]
+        assert len(await member.payloads(300)) == 300
+        await member.client.send(messages(*[json.dumps({"type": "ack", "ids": [id]}).encode() for id in ids]))
+        await publish(running, b"still here")
+
+        assert json.loads(await member.payload())["body"] == "still here"
 
 
 async def test_a_stream_is_the_stored_messages_and_then_ends_if_it_does_not_follow(tmp_path: Path) -> None:

@@ -35,24 +35,39 @@ FAILURES = Rate(100, 60)
 """Default limit for one client on requests without a valid token or signature."""
 
 
+class Bucket:
+    """Leaky bucket of one rate: it holds `count` uses, and leaks them evenly within the period."""
+
+    __slots__ = ("_empty_at", "_rate")
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._empty_at = 0.0
+
+    def use(self, *, now_s: float) -> float:
+        """Count one use and return 0. If it exceeds the rate, count nothing and return the seconds to wait for it."""
+        period_s = self._rate.period_s
+        # Capped at a full bucket: if the clock is set back by hours, clients do not wait for hours.
+        level = min(max(self._empty_at - now_s, 0), period_s)
+        filled = level + period_s / self._rate.count
+        fits = filled <= period_s + ROUNDING_S
+        self._empty_at = now_s + (filled if fits else level)
+        return 0 if fits else filled - period_s
+
+
 class RateLimiter:
     """Limiter of the uses of each key to one rate. Beyond `MAX_KEYS` keys, the least recently used is forgotten."""
 
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
-        self._empty_at: OrderedDict[str, float] = OrderedDict()
-        """Time at which the bucket of each key will be empty, in seconds."""
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
     def use(self, key: str, what: str, *, now_s: float) -> None:
         """Count one use. If it exceeds the rate, count nothing and raise `TooManyRequests` about too many `what`."""
-        period_s = self.rate.period_s
-        # Capped at a full bucket: if the clock is set back by hours, clients do not wait for hours.
-        level = min(max(self._empty_at.pop(key, now_s) - now_s, 0), period_s)
-        filled = level + period_s / self.rate.count
-        fits = filled <= period_s + ROUNDING_S
-        # Inserted at the end, also when refused, so that a busy client is not the one that is forgotten.
-        self._empty_at[key] = now_s + (filled if fits else level)
-        if len(self._empty_at) > MAX_KEYS:
-            self._empty_at.popitem(last=False)
-        if not fits:
-            raise TooManyRequests(f"too many {what} from you", retry_after_s=ceil(filled - period_s))
+        # Moved to the end, also when refused, so that a busy client is not the one that is forgotten.
+        bucket = self._buckets.setdefault(key, Bucket(self.rate))
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > MAX_KEYS:
+            self._buckets.popitem(last=False)
+        if wait_s := bucket.use(now_s=now_s):
+            raise TooManyRequests(f"too many {what} from you", retry_after_s=ceil(wait_s))

@@ -3,8 +3,15 @@
 from dataclasses import dataclass
 from io import BytesIO
 
-from ..errors import BodyTooLarge, Unavailable
+from ..access.rate_limits import Rate
+from ..errors import BodyTooLarge, Ended, Unavailable
 from ..protocol.http1 import MAX_HEAD_BYTES
+from ..protocol.websocket import POLICY_VIOLATION
+
+# Real clients send a ping or a keep-alive every few seconds.
+NOISE = Rate(100, 10)
+"""Frames from a websocket client that carry no acknowledgement: pings, pongs, parts of a message, other messages."""
+TOO_NOISY = Ended(POLICY_VIOLATION, "too many frames that acknowledge nothing")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ import trio
 from quart import websocket
 
 from ..access.admitted import AdmittedSubscription
+from ..access.rate_limits import Bucket
 from ..broker.broker import Start
 from ..broker.consumers import Consumer
 from ..errors import Ended, HistoryLost, HookbotError, Refused, TooManyRequests, Unauthorized, Unavailable
 from ..protocol.frames import HookbotV1, framing_for, hello
 from ..protocol.message import format_id
 from ..protocol.websocket import POLICY_VIOLATION, TRY_AGAIN_LATER
-from .asgi import discard_incoming
+from .limits import NOISE, TOO_NOISY
 from .services import Services
 from .streams import Stream
 
@@ -80,10 +81,7 @@ async def _converse(stream: Stream, consumer: Consumer | None, *, text: bool) ->
     """Send and receive at the same time until the stream ends. Raises the `HookbotError` that ended it."""
     error: HookbotError | None = None
     async with trio.open_nursery() as nursery:
-        if consumer is None:
-            nursery.start_soon(discard_incoming, websocket)
-        else:
-            nursery.start_soon(_receive_acks, consumer)
+        nursery.start_soon(_receive, stream, consumer)
         try:
             async for frames in stream:
                 for frame in frames:
@@ -96,15 +94,31 @@ async def _converse(stream: Stream, consumer: Consumer | None, *, text: bool) ->
         raise error
 
 
-async def _receive_acks(consumer: Consumer) -> None:
+async def _receive(stream: Stream, consumer: Consumer | None) -> None:
+    """Receive acknowledgements, and end the stream at more other messages than `NOISE`.
+
+    Receives also without a consumer: behind about twenty unread messages, Hypercorn no longer sees pings and close
+    frames.
+    """
+    noise = Bucket(NOISE)
     while True:
         received = await websocket.receive()
-        try:
-            consumer.ack(json.loads(received))
-        except (ValueError, RecursionError):
-            await _send(HookbotV1().error("a message from a client has to be a JSON object"), text=True)
-        except Refused as error:
-            await _send(HookbotV1().error(str(error)), text=True)
+        if not (consumer and await _acknowledge(consumer, received)) and noise.use(now_s=trio.current_time()):
+            stream.end(TOO_NOISY)
+            return
+
+
+async def _acknowledge(consumer: Consumer, received: str | bytes) -> bool:
+    """Acknowledge what a message names; otherwise answer with an error, and return False."""
+    try:
+        consumer.ack(json.loads(received))
+    except (ValueError, RecursionError):
+        await _send(HookbotV1().error("a message from a client has to be a JSON object"), text=True)
+    except Refused as error:
+        await _send(HookbotV1().error(str(error)), text=True)
+    else:
+        return True
+    return False
 
 
 async def _send(frame: bytes, *, text: bool) -> None:

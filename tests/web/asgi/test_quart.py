@@ -6,7 +6,7 @@ from quart import abort, request, websocket
 
 from hookbot.errors import Refused
 from hookbot.protocol.topics import decode_path
-from hookbot.web.asgi import discard_incoming, plain_request
+from hookbot.web.asgi import plain_request
 from support.apps import ObservedApp, endless_app, open_app
 from support.clients import handshake, messages
 
@@ -212,7 +212,8 @@ async def test_a_handler_may_read_and_forget_what_a_client_sends() -> None:
     @app.websocket("/ws")
     async def deaf() -> None:
         await websocket.accept()
-        await discard_incoming(websocket)
+        while True:
+            await websocket.receive()
 
     async with open_app(app) as hub:
         socket = await (await hub.websocket()).accepted()

@@ -8,7 +8,6 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.frames import Frame, Opcode
 
 from hookbot.errors import Unauthorized, Unavailable
-from hookbot.web.asgi import discard_incoming
 from support import GUARD_S
 from support.apps import ObservedApp, open_app
 from support.clients import WebSocket, handshake, masked, messages
@@ -37,9 +36,8 @@ def app() -> ObservedApp:
     async def deaf() -> None:
         await websocket.accept()
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(discard_incoming, websocket)
-                await trio.sleep_forever()
+            while True:
+                await websocket.receive()
         finally:
             app.ended.set()
 
@@ -207,6 +205,41 @@ async def test_a_malformed_frame_is_answered_by_a_close_code(
 
         assert await socket.closed() == code
     assert caplog.text == ""
+
+
+NOISE = {
+    "empty fragments": masked(Opcode.BINARY, fin=False) + masked(Opcode.CONT, fin=False) * 200,
+    "fragments": masked(Opcode.TEXT, b"a", fin=False) + masked(Opcode.CONT, b"a", fin=False) * 200,
+    "pings": masked(Opcode.PING) * 200,
+    "pongs": masked(Opcode.PONG, b"a") * 200,
+}
+
+
+@pytest.mark.parametrize("path", ["/deaf", "/silent"])
+@pytest.mark.parametrize("sent", NOISE.values(), ids=NOISE)
+async def test_frames_that_say_nothing_are_answered_by_1008(app: ObservedApp, path: str, sent: bytes) -> None:
+    async with open_app(app) as hub:
+        socket = await (await hub.websocket(path)).accepted()
+        await socket.client.send(sent)
+
+        assert await socket.closed() == 1008
+
+
+async def test_messages_in_needlessly_many_fragments_are_answered_by_1008(app: ObservedApp) -> None:
+    async with open_app(app) as hub:
+        socket = await (await hub.websocket("/deaf")).accepted()
+        await socket.client.send((masked(Opcode.TEXT, fin=False) + masked(Opcode.CONT, b"a")) * 200)
+
+        assert await socket.closed() == 1008
+
+
+async def test_many_messages_are_no_noise_and_neither_are_a_few_pings(app: ObservedApp) -> None:
+    async with open_app(app) as hub:
+        socket = await (await hub.websocket("/deaf")).accepted()
+        await socket.client.send((messages(b"x") * 100 + masked(Opcode.PING)) * 20)
+        await socket.client.send(close(socket))
+
+        assert await socket.closed() == 1000
 
 
 # --- close frames

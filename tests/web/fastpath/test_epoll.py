@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 from socket import SO_LINGER, SOL_SOCKET, create_connection, create_server, socket, socketpair
 from struct import pack
 from typing import Any
@@ -98,6 +99,22 @@ async def test_a_round_is_bounded_and_nobody_starves() -> None:
 
         assert [one.told for one in everybody] == [[READ]] * 20
         for one in everybody:
+            one.close()
+
+
+async def test_other_tasks_run_within_a_round_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookbot.web.fastpath.epoll.TURN_S", 0)
+    async with running() as epoll:
+        turns: list[str] = []
+        busy = [Watched(epoll, lambda: turns.append("socket")) for _ in range(3)]
+        for one in busy:
+            one.theirs.send(b"x")
+        while turns.count("socket") < 3:
+            turns.append("other")
+            await trio.lowlevel.checkpoint()
+
+        assert [turn for turn, next in pairwise(turns) if turn == next == "socket"] == []
+        for one in busy:
             one.close()
 
 

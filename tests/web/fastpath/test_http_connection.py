@@ -199,6 +199,36 @@ async def test_answers_that_are_not_read_are_not_made() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("first", "many"),
+    [
+        pytest.param(b"", post("/no//topic", b"") * 100, id="requests"),
+        pytest.param(post(PATH, None, CHUNKED), b"1\r\na\r\n" * 2000, id="chunks"),
+    ],
+)
+async def test_a_client_that_sends_much_at_once_is_served_in_turn_with_others(
+    first: bytes, many: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hookbot.web.fastpath.http_connection.SHARE_S", 0)
+    async with open_fast_path() as hub:
+        client, other = await hub.connect(), await hub.connect()
+        await client.send(first)
+        await wait_all_tasks_blocked()
+        await client.send(many)
+        await other.send(post(PATH, b"hello"))
+        assert (await other.answer()).status == 200
+
+        assert max(len(one._buffer) for one in hub.connections) > 1000
+
+
+async def test_empty_lines_before_a_request_are_skipped_however_many() -> None:
+    async with open_fast_path() as hub:
+        client = await hub.connect()
+        await client.send(b"\r\n" * 10_000 + post(PATH, b"hello"))
+
+        assert (await client.answer()).status == 200
+
+
 async def test_while_the_log_has_a_request_only_so_much_is_read_behind_it() -> None:
     stored = trio.Event()
 

@@ -135,6 +135,38 @@ async def test_a_client_that_breaks_the_rules_is_told_and_the_connection_really_
         assert Close.parse(answer[2:]).code == code
 
 
+NOISE = {
+    "empty fragments": masked(Opcode.BINARY, fin=False) + masked(Opcode.CONT, fin=False) * 200,
+    "pings": masked(Opcode.PING) * 200,
+    "pongs": masked(Opcode.PONG, b"a") * 200,
+    "messages": masked(Opcode.TEXT, b"a") * 200,
+    "empty messages": masked(Opcode.BINARY) * 200,
+}
+
+
+@pytest.mark.parametrize("said", NOISE.values(), ids=NOISE)
+async def test_a_client_that_sends_many_frames_that_say_nothing_is_told_1008(said: bytes) -> None:
+    async with open_fast_path() as hub:
+        listener = await hub.listen()
+        await listener.client.send(said)
+
+        assert await listener.closed() == 1008
+
+
+async def test_pings_may_go_on_for_ever_at_a_bearable_rate(mock_clock: MockClock) -> None:
+    async with open_fast_path() as hub:
+        listener = await hub.listen()
+        await listener.client.send(masked(Opcode.PING) * 100)
+        for _ in range(20):
+            await listener.client.exactly(2)
+            await wait_all_tasks_blocked()
+            mock_clock.jump(1)
+            await listener.client.send(masked(Opcode.PING) * 10)
+        await hub.publish()
+
+        assert await listener.payload() == b"hello"
+
+
 async def test_a_client_that_goes_on_after_the_close_frame_is_cut_off() -> None:
     async with open_fast_path(close_s=0.05) as hub:
         listener = await hub.listen()

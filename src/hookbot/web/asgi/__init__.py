@@ -6,7 +6,7 @@ it relies on; no code outside this package uses those.
 """
 
 from .connection import PrefixedStream, Transport
-from .quart import HookbotApp, discard_incoming, plain_request
+from .quart import HookbotApp, plain_request
 from .server import Server
 
-__all__ = ["HookbotApp", "PrefixedStream", "Server", "Transport", "discard_incoming", "plain_request"]
+__all__ = ["HookbotApp", "PrefixedStream", "Server", "Transport", "plain_request"]

@@ -39,16 +39,6 @@ def plain_request(request: Request | Websocket) -> PlainRequest:
     return plain
 
 
-async def discard_incoming(websocket: Websocket) -> None:
-    """Receive and discard messages until cancelled.
-
-    Needed by handlers that only send: behind about twenty unread messages, Hypercorn no longer sees pings and close
-    frames.
-    """
-    while True:
-        await websocket.receive()
-
-
 class _InvitedBody(TrioBody):
     """A request body that invites the client to send it (``100 Continue``) when the app begins to read."""
 

@@ -8,8 +8,11 @@ from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError,
 from hypercorn.typing import WebsocketAcceptEvent
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
+from wsproto.events import Event as Received
 
+from ...access.rate_limits import Bucket
 from ...protocol.websocket import GOING_AWAY, TOO_BIG
+from ..limits import NOISE, TOO_NOISY
 from .config import ServingConfig
 
 
@@ -21,6 +24,10 @@ class WebSocketStream(WSStream):
     """
 
     config: ServingConfig
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._noise = Bucket(NOISE)
 
     async def go_away(self) -> None:
         """Close with 1001, which Hypercorn omits. If the handshake is not answered yet, `_accept` closes afterwards."""
@@ -46,7 +53,7 @@ class WebSocketStream(WSStream):
         """Handle received frames.
 
         Malformed ones get a close code, where Hypercorn only closes the socket; too large a message ends the
-        connection, where Hypercorn goes on buffering it.
+        connection, where Hypercorn goes on buffering it; so do frames that the app never sees, beyond `NOISE`.
         """
         for event in self.connection.events():
             await trio.lowlevel.checkpoint()
@@ -57,7 +64,9 @@ class WebSocketStream(WSStream):
             # Messages in the same packet as the one that made the app close are ignored.
             if self.connection.state is not ConnectionState.OPEN:  # pragma: no cover - a race
                 continue
-            if isinstance(event, Ping):
+            if _is_noise(event) and self._noise.use(now_s=trio.current_time()):
+                await self._close(TOO_NOISY.code, str(TOO_NOISY))
+            elif isinstance(event, Ping):
                 await self._send_wsproto_event(event.response())
             elif isinstance(event, Message):
                 await self._collect(event)
@@ -76,6 +85,11 @@ class WebSocketStream(WSStream):
             await self.app_put(self.buffer.to_message())
             self.buffer.clear()
 
-    async def _close(self, code: int) -> None:
-        await self._send_wsproto_event(CloseConnection(code=code))
+    async def _close(self, code: int, reason: str | None = None) -> None:
+        await self._send_wsproto_event(CloseConnection(code=code, reason=reason))
         await self.send(StreamClosed(self.stream_id))
+
+
+def _is_noise(event: Received) -> bool:
+    """True for a whole frame that ends no message; the app judges those that do."""
+    return not isinstance(event, Message) or (event.frame_finished and not event.message_finished)

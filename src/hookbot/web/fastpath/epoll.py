@@ -7,6 +7,7 @@ Linux only; elsewhere the app serves everything.
 import select
 import socket
 from abc import ABC, abstractmethod
+from time import perf_counter
 from typing import Protocol
 
 import trio
@@ -16,7 +17,12 @@ from ...errors import system_reason
 # A round of plain publishes holds the loop for a few milliseconds; then Trio's other tasks get their turn.
 EVENTS_PER_ROUND = 64
 
-# A buffer full of the smallest requests, chunks or frames takes a few milliseconds to parse.
+# They get it sooner if what clients send is costly to handle.
+TURN_S = 0.005
+
+# The time that one socket gets of that; what it sent beyond waits until the others had their turn.
+SHARE_S = 0.0005
+
 RECEIVE_BYTES = 16 << 10
 
 AVAILABLE = hasattr(select, "epoll")
@@ -34,7 +40,10 @@ class Watched(Protocol):
 
 
 class EpollLoop:
-    """Event loop that calls `ready` on the owners of ready sockets, for at most `events_per_round` events in a row."""
+    """Event loop that calls `ready` on the owners of ready sockets, at most `events_per_round` times in a row.
+
+    After `TURN_S`, Trio's other tasks run before the next one.
+    """
 
     def __init__(self, *, events_per_round: int = EVENTS_PER_ROUND) -> None:
         self._events_per_round = events_per_round
@@ -60,8 +69,13 @@ class EpollLoop:
         with self._epoll:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
+                turn_ends = perf_counter() + TURN_S
                 for fd, events in self._epoll.poll(0, self._events_per_round):
-                    # An earlier event of this round may have removed it.
+                    # Within the round, because a new one would begin with the same sockets.
+                    if perf_counter() > turn_ends:
+                        await trio.lowlevel.checkpoint()
+                        turn_ends = perf_counter() + TURN_S
+                    # Removed meanwhile, or replaced by another socket, to which a needless event does no harm.
                     watched = self._watched.get(fd)
                     if watched:
                         watched.ready(events)
@@ -98,7 +112,7 @@ class NonblockingSocket(ABC):
 
     @abstractmethod
     def taken(self) -> None:
-        """Called when a client that was `stalled` has taken everything."""
+        """Called when the socket is writable: one that was `stalled` has taken everything, or there was nothing."""
 
     @abstractmethod
     def gone(self, reason: str) -> None:
@@ -106,8 +120,9 @@ class NonblockingSocket(ABC):
 
     def ready(self, events: int) -> None:
         """Send what is waiting, then receive. Called by the epoll loop."""
-        if events & WRITE and self._unsent is not None:
-            self.transmit(self._unsent)
+        if events & WRITE:
+            if self._unsent is not None:
+                self.transmit(self._unsent)
             if self.open and self._unsent is None:
                 self.taken()
         # Errors and hang-ups are found by reading, too, and `taken` may have closed the socket.

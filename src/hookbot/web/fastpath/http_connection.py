@@ -1,9 +1,11 @@
 """HTTP/1.1 connections in the epoll loop: requests one at a time, each answered before the next is read."""
 
 import logging
+import re
 import socket
 from abc import abstractmethod
 from math import inf
+from time import perf_counter
 
 import trio
 
@@ -12,7 +14,7 @@ from ...protocol.http1 import BadRequest, encode_response, head_end
 from ...protocol.request import Request
 from ...protocol.response import Response, error_response
 from .context import Context, Exchange
-from .epoll import READ, WRITE, NonblockingSocket
+from .epoll import READ, SHARE_S, WRITE, NonblockingSocket
 
 # Bytes of pipelined requests that wait for the one before; above this the socket is not read, and TCP holds the client
 # back.
@@ -20,6 +22,8 @@ MAX_BUFFERED = 64 << 10
 
 # Methods that may be a publish or a handshake. Anything else, TLS and HTTP/2 included, is for the app.
 OURS = (b"POST ", b"GET ")
+
+_EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 
 logger = logging.getLogger(__package__)
 
@@ -96,7 +100,7 @@ class HttpConnection(NonblockingSocket):
         self._advance()
 
     def taken(self) -> None:
-        """Continue after a stalled client has read its response."""
+        """Continue after a stalled client has read its response, or after the others had their turn."""
         self._sent()
         self._advance()
 
@@ -113,16 +117,19 @@ class HttpConnection(NonblockingSocket):
         return self.open and not self._waiting and self._unsent is None and self._drained is None
 
     def _advance(self) -> None:
-        """Process the buffer as far as possible, then watch for the events that can continue it."""
-        while self._reading and self._step():
-            pass
-        if self._ended_by_client and not (self._waiting or self.stalled):
+        """Process the buffer for at most `SHARE_S`, then watch for the events that can continue it."""
+        turn_ends = perf_counter() + SHARE_S
+        more = self._reading and self._step()
+        while more and perf_counter() < turn_ends:
+            more = self._reading and self._step()
+        if self._ended_by_client and not (more or self._waiting or self.stalled):
             self.end("closed by the client")
         if not self.open:
             return
         # Reading stops where nothing would be parsed, so that a client cannot fill the buffer; at the end of a
         # half-closed connection also because epoll would report it as readable forever.
-        if self.stalled:
+        # With more to process, the socket waits among the others until it is writable, which is mostly at once.
+        if self.stalled or more:
             self.watch(WRITE)
         elif self._ended_by_client or (self._waiting and len(self._buffer) > MAX_BUFFERED):
             self.watch(0)
@@ -134,8 +141,10 @@ class HttpConnection(NonblockingSocket):
         try:
             if self._exchange is None:
                 return self._find_head()
+            before = len(self._buffer)
             self._read_body(self._exchange)
-            return False
+            # A body of tiny chunks is taken in several steps.
+            return 0 < len(self._buffer) < before
         # Not only `HookbotError`: an untrusted client may find a bug, and must not end the hub with it.
         except Exception as error:  # noqa: BLE001
             self._fail(error)
@@ -146,8 +155,11 @@ class HttpConnection(NonblockingSocket):
         if not buffer:
             return False
         # Old clients send an empty line after a body (RFC 9112, section 2.2).
-        while buffer.startswith(b"\r\n"):
-            del buffer[:2]
+        if empty := _EMPTY_LINES.match(buffer):
+            end = empty.end()
+            # The match refers to the buffer, which could not be resized.
+            del empty
+            del buffer[:end]
         # Decided by the first bytes that cannot become one of ours, so that no other protocol waits for a blank line.
         if not buffer.startswith(OURS) and not any(start.startswith(buffer) for start in (*OURS, b"\r\n")):
             self._hand_over(b"")

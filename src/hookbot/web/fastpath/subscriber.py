@@ -10,6 +10,7 @@ from wsproto.connection import Connection, ConnectionType
 
 from ...access.active_subscriptions import GRANT_ENDED
 from ...access.authorizer import Grant
+from ...access.rate_limits import Bucket
 from ...protocol.websocket import (
     INTERNAL_ERROR,
     PING,
@@ -20,7 +21,7 @@ from ...protocol.websocket import (
     frame,
     is_one_control_frame,
 )
-from ..limits import ConnectionLimits
+from ..limits import NOISE, TOO_NOISY, ConnectionLimits
 from .epoll import READ, WRITE, EpollLoop, NonblockingSocket
 
 logger = logging.getLogger(__package__)
@@ -46,7 +47,7 @@ class Subscriber(NonblockingSocket):
     """
 
     __slots__ = (
-        *("_incoming", "_owed", "_owner", "_parser", "busy", "catching_up", "closing_since", "grant"),
+        *("_incoming", "_noise", "_owed", "_owner", "_parser", "busy", "catching_up", "closing_since", "grant"),
         *("pinged_at", "position", "received_at", "sent_at"),
     )
 
@@ -65,6 +66,7 @@ class Subscriber(NonblockingSocket):
         """Control frame to send after the current message, since it must not be put into the middle of a frame."""
         self._parser: Connection | None = None
         self._incoming = 0
+        self._noise: Bucket | None = None
 
     @property
     def takes(self) -> bool:
@@ -112,7 +114,10 @@ class Subscriber(NonblockingSocket):
         self.busy = self.catching_up or not self.takes
 
     def received(self, data: bytes) -> None:
-        """Answer pings and close frames; discard messages, and close with 1009 at one beyond `max_message_bytes`."""
+        """Answer pings and close frames, and discard messages: a client of the fan-out has nothing to acknowledge.
+
+        Close with 1009 at a message beyond `max_message_bytes`, and with 1008 at more frames than `NOISE`.
+        """
         if not data:
             self.end("disconnected")
             return
@@ -162,6 +167,10 @@ class Subscriber(NonblockingSocket):
         try:
             parser.receive_data(data)
             for event in parser.events():
+                # Counted before it is answered; a frame that came in pieces is counted with the last.
+                if getattr(event, "frame_finished", True) and self._is_too_noisy():
+                    self.close(TOO_NOISY.code, str(TOO_NOISY))
+                    return
                 self._handle(event)
                 if self.closing_since is not None or not self.open:
                     return
@@ -169,6 +178,10 @@ class Subscriber(NonblockingSocket):
         except Exception:
             logger.exception("frames of a subscriber could not be parsed; its connection is closed with 1011")
             self.close(INTERNAL_ERROR, "the hub failed")
+
+    def _is_too_noisy(self) -> bool:
+        self._noise = self._noise or Bucket(NOISE)
+        return self._noise.use(now_s=self.received_at) > 0
 
     def _handle(self, event: wsproto.events.Event) -> None:
         match event:
