@@ -236,6 +236,31 @@ def test_a_large_body_survives_its_envelope(byte: bytes, size: int) -> None:
     assert from_envelope(envelope) == message
 
 
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        pytest.param("\0", "body_base64", id="6 bytes for one"),
+        pytest.param("ж", "body_base64", id="6 bytes for two"),
+        pytest.param("\U0001f600", "body", id="12 bytes for four with plain text"),
+        pytest.param("語", "body", id="6 bytes for three"),
+        pytest.param('"', "body", id="2 bytes for one"),
+    ],
+)
+def test_a_large_body_is_text_only_if_that_is_at_most_twice_as_long(text: str, field: str) -> None:
+    body = text.encode() * (LARGE_BODY + 1) + (b"" if field == "body_base64" else b"a" * 4 * (LARGE_BODY + 1))
+    message = replace(MESSAGE, body=body)
+
+    for envelope in (json.loads(encode_envelope(message)), to_envelope(message)):
+        assert ("body" in envelope, "body_base64" in envelope) == (field == "body", field == "body_base64")
+        assert from_envelope(envelope) == message
+
+
+def test_a_body_that_is_not_large_is_text_however_long_that_is() -> None:
+    message = replace(MESSAGE, body=bytes(LARGE_BODY))
+
+    assert json.loads(encode_envelope(message))["body"] == to_envelope(message)["body"] == "\0" * LARGE_BODY
+
+
 @pytest.mark.parametrize("size", [LARGE_BODY, LARGE_BODY + 1])
 def test_base64_of_a_large_body_is_the_same_text(size: int) -> None:
     whole = b64encode(b"x" * size)

@@ -8,7 +8,9 @@ import json
 from base64 import b64decode, b64encode
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields, replace
+from math import inf
 from time import sleep
 from typing import Any
 
@@ -16,6 +18,9 @@ from .message import Message, Verified, format_time, parse_time
 
 # Larger bodies take more than about a millisecond to encode, hash or verify: too long for the event loop.
 LARGE_BODY = 256 << 10
+MAX_GROWTH = 2
+"""Size of a large body as JSON text, in sizes of the body, above which an envelope has it in base64 instead: control
+characters would take six times their size in the memory of the hub."""
 # A slice takes a fraction of a millisecond. A multiple of 3, so that base64 has no padding between slices.
 SLICE_BYTES = 48 << 10
 
@@ -134,11 +139,9 @@ def encode_go_json(value: str | dict[str, str]) -> str:
 
 
 def body_in_slices(body: bytes, *, slice_bytes: int = SLICE_BYTES) -> dict[str, Sliced]:
-    """The body field of an envelope, encoded in slices: ``body`` if it is UTF-8, otherwise ``body_base64``."""
-    try:
-        return {"body": Sliced((b'"', *_text_slices(body, slice_bytes), b'"'))}
-    except UnicodeDecodeError:
-        return {"body_base64": base64_in_slices(body, slice_bytes=slice_bytes)}
+    """The body field of an envelope, encoded in slices: ``body`` if it can be text, otherwise ``body_base64``."""
+    text = _text_in_slices(body, slice_bytes)
+    return {"body": text} if text else {"body_base64": base64_in_slices(body, slice_bytes=slice_bytes)}
 
 
 def base64_field(body: bytes) -> str | Sliced:
@@ -163,6 +166,21 @@ def join_object(fields: Mapping[str, Any], encode: Callable[[Any], str] = encode
     return b"".join(parts)
 
 
+def _text_in_slices(body: bytes, slice_bytes: int) -> Sliced | None:
+    """A body as a JSON string; None if it is not UTF-8, or if it is large and the string would exceed `MAX_GROWTH`."""
+    left = MAX_GROWTH * len(body) if len(body) > LARGE_BODY else inf
+    slices = [b'"']
+    try:
+        for piece in _text_slices(body, slice_bytes):
+            slices.append(piece)
+            left -= len(piece)
+            if left < 0:
+                return None
+    except UnicodeDecodeError:
+        return None
+    return Sliced((*slices, b'"'))
+
+
 def _text_slices(body: bytes, slice_bytes: int) -> Iterator[bytes]:
     decoder = getincrementaldecoder("utf-8")()
     for piece in _slices(body, slice_bytes):
@@ -183,10 +201,10 @@ def _go_header(message: Message, name: str) -> str:
 
 
 def _body_fields(body: bytes) -> dict[str, str]:
-    try:
-        return {"body": body.decode("utf-8")}
-    except UnicodeDecodeError:
-        return {"body_base64": b64encode(body).decode("ascii")}
+    if len(body) <= LARGE_BODY or _text_in_slices(body, SLICE_BYTES):
+        with suppress(UnicodeDecodeError):
+            return {"body": body.decode("utf-8")}
+    return {"body_base64": b64encode(body).decode("ascii")}
 
 
 def _verified_fields(verified: Verified) -> dict[str, Any]:
