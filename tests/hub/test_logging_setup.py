@@ -10,8 +10,10 @@ import pytest
 import trio
 
 from hookbot.access.tokens import make_token
-from hookbot.hub.logging_setup import JsonFormatter, TextFormatter, set_up_logging
+from hookbot.hub.logging_setup import JsonFormatter, TextFormatter, logging_to_stderr
+from hookbot.hub.repeats import BURST
 from hookbot.testing import KEY, open_test_hub
+from support.commands import kept_logging
 
 
 def record(message: str, error: ValueError | None = None) -> logging.LogRecord:
@@ -32,21 +34,22 @@ def test_a_record_is_one_line_of_json() -> None:
     assert fields["exception"].endswith("ValueError: x\ny")
 
 
-def say(form: Literal["text", "json"], level: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def say(form: Literal["text", "json"], level: str, capfd: pytest.CaptureFixture[str], times: int = 1) -> list[str]:
     """The lines on standard error, after hookbot and a library have logged something on each level."""
-    set_up_logging(form, level)
-    for name in ("hookbot.x", "somebody.else"):
-        for number in (logging.DEBUG, logging.INFO, logging.WARNING):
-            logging.getLogger(name).log(number, "%s said", name)
-    said = capsys.readouterr()
+    with kept_logging(), logging_to_stderr(form, level):
+        for name in ("hookbot.x", "somebody.else"):
+            for number in (logging.DEBUG, logging.INFO, logging.WARNING):
+                for _ in range(times):
+                    logging.getLogger(name).log(number, "%s said", name)
+    said = capfd.readouterr()
     assert said.out == ""
     return said.err.splitlines()
 
 
 def test_the_log_is_text_on_standard_error_and_others_only_say_what_is_wrong(
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    lines = say("text", "info", capsys)
+    lines = say("text", "info", capfd)
     assert [line.split()[2:] for line in lines] == [
         ["INFO", "hookbot.x:", "hookbot.x", "said"],
         ["WARNING", "hookbot.x:", "hookbot.x", "said"],
@@ -54,8 +57,8 @@ def test_the_log_is_text_on_standard_error_and_others_only_say_what_is_wrong(
     ]
 
 
-def test_the_log_is_json_on_request_from_any_level_on(capsys: pytest.CaptureFixture[str]) -> None:
-    fields = [json.loads(line) for line in say("json", "debug", capsys)]
+def test_the_log_is_json_on_request_from_any_level_on(capfd: pytest.CaptureFixture[str]) -> None:
+    fields = [json.loads(line) for line in say("json", "debug", capfd)]
     assert [(each["level"], each["message"]) for each in fields] == [
         ("debug", "hookbot.x said"),
         ("info", "hookbot.x said"),
@@ -63,6 +66,25 @@ def test_the_log_is_json_on_request_from_any_level_on(capsys: pytest.CaptureFixt
         ("warning", "somebody.else said"),
     ]
     assert fields[0]["time"].endswith("+00:00")
+
+
+def test_repeats_are_counted_in_the_last_line(capfd: pytest.CaptureFixture[str]) -> None:
+    text = say("text", "warning", capfd, times=20)
+    fields = [json.loads(line) for line in say("json", "warning", capfd, times=20)]
+
+    assert len(text) == len(fields) == 2 * (BURST + 1)
+    assert [line for line in text if line.endswith("said (and 9 more like it)")] == text[-2:]
+    assert [each.get("more") for each in fields] == [None] * 2 * BURST + [9, 9]
+
+
+def test_a_record_whose_arguments_do_not_fit_its_template_does_not_fail_the_caller(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with kept_logging(), logging_to_stderr("text", "info"):
+        for _ in range(2):
+            logging.getLogger("hookbot.x").warning("%d", "no number")
+
+    assert capfd.readouterr().err.count("--- Logging error ---") == 2
 
 
 def requests(token: str) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from hookbot.errors import ConfigError
+from hookbot.errors import ConfigError, Refused
 from hookbot.protocol.message import Message
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.outbox import DraftCollector
@@ -219,3 +219,30 @@ async def test_a_hub_that_ends_while_a_router_routes_is_no_failure_of_the_router
 
     [state] = routers.snapshot()
     assert (state["routed"], state["retried"], state["failed"], state["error"]) == (0, 0, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "traceback"),
+    [
+        (ValueError("no number"), False),
+        (Refused("too deep"), False),
+        (KeyError("issue"), True),
+        (OSError("down"), True),
+    ],
+)
+async def test_a_message_that_is_given_up_has_a_traceback_unless_the_error_explains_it(
+    hub: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, error: Exception, traceback: bool
+) -> None:
+    async def fail(publish: DraftCollector) -> None:
+        raise error
+
+    caplog.set_level(logging.INFO, "hookbot.routers")
+    async with hub.run(bad=Misbehaving(fail)):
+        await hub.publish("in/1", b"bad")
+        await hub.wait_for("hookbot/failed/bad")
+
+    *others, given_up = caplog.records
+    assert [one.getMessage().partition(":")[0].split()[-2:] for one in others] == (
+        [["trying", "again"]] if isinstance(error, OSError) else []
+    )
+    assert bool(given_up.exc_info) is traceback

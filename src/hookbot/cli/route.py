@@ -12,7 +12,7 @@ import trio
 from ..client.address import Address
 from ..errors import ConfigError, first_error
 from ..hub.config_file import ConfigFile
-from ..hub.logging_setup import set_up_logging
+from ..hub.logging_setup import logging_to_stderr
 from ..hub.secret_store import GITHUB_SECRET, GITHUB_SECRET_FILE, known_secret, resolve_secret
 from ..protocol.message import Message
 from ..routers import Publish, Secret
@@ -40,6 +40,7 @@ from .parameters import EXISTING_FILE, Given, cafile, data_dir, known_key, parse
 @cafile
 @data_dir
 @click.pass_obj
+@logging_to_stderr("text", "info")
 def route(given: Given, /, router: str, url: str, options: Sequence[str], **others: Any) -> None:
     """Run a router as a process of its own, outside the hub.
 
@@ -51,7 +52,6 @@ def route(given: Given, /, router: str, url: str, options: Sequence[str], **othe
       hookbot route jira --url https://TOKEN@hub.example.org
       hookbot route ./jira.py --url https://TOKEN@hub.example.org/sub/jira/ -o 'ignore="TEST"'
     """
-    set_up_logging("text", "info")
     spec = RouterSpec.parse(router, {**_section(router, others["config"]), **dict(map(parse_option, options))})
     address = Address.parse(url)
     # A key in the data directory may be another hub's: it is used only if the URL has no token.
@@ -70,6 +70,7 @@ def route(given: Given, /, router: str, url: str, options: Sequence[str], **othe
 @click.option("--header", "-H", "headers", multiple=True, metavar="'K: V'", help="Header of the handshake. Repeatable.")
 @data_dir
 @click.pass_obj
+@logging_to_stderr("text", "info")
 def route_github(given: Given, monitor_url: str, origin: str, headers: Sequence[str], data_dir: Path) -> None:
     """Run the GitHub router outside the hub.
 
@@ -80,7 +81,6 @@ def route_github(given: Given, monitor_url: str, origin: str, headers: Sequence[
     Example:
       hookbot route-github -u wss://TOKEN@hub.example.org/unsafe/sub/github.com/
     """
-    set_up_logging("text", "info")
     address = Address.parse(monitor_url)
     secret = known_secret(given["github_secret"], GITHUB_SECRET, os.environ, data_dir / GITHUB_SECRET_FILE)
     key = known_key(given, data_dir)

@@ -18,7 +18,7 @@ from ..errors import ConfigError, InvalidTopic
 from ..hub.config import Config, default_data_dir
 from ..hub.config_file import ConfigFile
 from ..hub.hub import RunningHub, run_hub
-from ..hub.logging_setup import set_up_logging
+from ..hub.logging_setup import logging_to_stderr
 from ..hub.secret_store import (
     GITHUB_SECRET,
     GITHUB_SECRET_FILE,
@@ -157,16 +157,16 @@ def serve(context: click.Context, /, **options: Any) -> None:
     Example:
       hookbot serve --router github
     """
-    set_up_logging(options["log_format"], options["log_level"])
     raise_file_limit()
-    config = find_config(context)
+    with logging_to_stderr(options["log_format"], options["log_level"]):
+        config = find_config(context)
 
-    def started(hub: RunningHub) -> None:
-        # Modules and the hub itself live until the end; searching them for garbage would cost a tenth of the time.
-        gc.freeze()
-        click.echo(welcome(config, hub.url, secrets=sys.stdout.isatty()))
+        def started(hub: RunningHub) -> None:
+            # Modules and the hub itself live until the end; searching them for garbage would cost a tenth of the time.
+            gc.freeze()
+            click.echo(welcome(config, hub.url, secrets=sys.stdout.isatty()))
 
-    trio.run(run_hub, config, started, partial(find_config_again, context))
+        trio.run(run_hub, config, started, partial(find_config_again, context))
 
 
 def find_config(context: click.Context, *, make: bool = True) -> Config:

@@ -1,13 +1,29 @@
-"""Logging of the process: records on standard error, as text or as JSON."""
+"""Logging of the process: records on standard error, as text or as JSON, written in the background."""
 
 import json
 import logging
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Literal
+from time import monotonic
+from typing import Literal, TextIO
+
+from .background_output import background_output
+from .repeats import RepeatLimit
+
+# Records that were held back are looked for this often.
+SUM_UP_S = 1.0
 
 
 class TextFormatter(logging.Formatter):
     """Formatter for lines of text. Further lines of a record are indented, so that no client can forge a record."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name in the library
+        """Line of a record, without its traceback."""
+        more = getattr(record, "more", 0)
+        return super().formatMessage(record) + (f" (and {more} more like it)" if more else "")
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).replace("\n", "\n    ")
@@ -17,23 +33,78 @@ class JsonFormatter(logging.Formatter):
     """Formatter for lines of JSON, one object for each record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {
+        fields: dict[str, str | int] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if more := getattr(record, "more", 0):
+            fields["more"] = more
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields)
 
 
-def set_up_logging(form: Literal["text", "json"], level: str) -> None:
-    """Log to standard error in this format: hookbot's records from `level` on, those of libraries from WARNING on."""
-    handler = logging.StreamHandler()
+class LimitedHandler(logging.StreamHandler[TextIO]):
+    """Handler that writes records to standard error within the `RepeatLimit`."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self._limit = RepeatLimit()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            admitted = self._limit.admit(record, now_s=monotonic())
+        # Its arguments do not fit its template.
+        except Exception:  # noqa: BLE001
+            self.handleError(record)
+        else:
+            if admitted:
+                super().emit(admitted)
+
+    def sum_up(self, *, everything: bool = False) -> None:
+        """Write what was held back long enough, or `everything` that was held back."""
+        # The lock that `handle` takes for `emit`.
+        assert self.lock
+        with self.lock:
+            for record in list(self._limit.all_held_back() if everything else self._limit.due(now_s=monotonic())):
+                super().emit(record)
+
+
+@contextmanager
+def logging_to_stderr(form: Literal["text", "json"], level: str) -> Iterator[None]:
+    """Logging to standard error: hookbot's records from `level` on, those of libraries from WARNING on.
+
+    Within the block, neither logging nor `print` ever waits for a reader (`background_output`), and records that are
+    alike are limited (`RepeatLimit`).
+    """
+    formatter = _formatter(form)
+    with background_output(lambda lines: formatter.format(_loss(lines))):
+        handler = LimitedHandler()
+        handler.setFormatter(formatter)
+        logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+        logging.getLogger("hookbot").setLevel(level.upper())
+        ended = threading.Event()
+        threading.Thread(target=_sum_up_until, args=[ended, handler], name="log repeats", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+            handler.sum_up(everything=True)
+
+
+def _formatter(form: Literal["text", "json"]) -> logging.Formatter:
     if form == "json":
-        handler.setFormatter(JsonFormatter())
-    else:
-        handler.setFormatter(TextFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("hookbot").setLevel(level.upper())
+        return JsonFormatter()
+    return TextFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+
+def _sum_up_until(ended: threading.Event, handler: LimitedHandler) -> None:
+    while not ended.wait(SUM_UP_S):
+        handler.sum_up()
+
+
+def _loss(lines: int) -> logging.LogRecord:
+    template = "%d lines were dropped here, because nobody read them"
+    return logging.LogRecord(__package__, logging.WARNING, __file__, 0, template, (lines,), None)

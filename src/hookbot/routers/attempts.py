@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import trio
 
-from ..errors import ConfigError, Refused, sole_error
+from ..errors import ConfigError, HookbotError, Refused, sole_error
 from ..protocol.message import Draft, Message
 from ..protocol.topics import UNSAFE, is_unsafe
 from . import Router
@@ -19,6 +19,8 @@ RETRY_WAITS_S = (0.1, 0.5, 2.0)
 """Delays before the second, third and fourth attempt, if the failure may be temporary."""
 UNEXPECTED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, Refused)
 """Errors of code that did not expect such a message. Retried at once: a delay would only hold up later messages."""
+EXPLAINED = (ValueError, HookbotError, TimeoutError)
+"""Errors whose text says what is wrong with the message. Others may be bugs, and are logged with a traceback."""
 
 logger = logging.getLogger(__package__)
 
@@ -128,15 +130,22 @@ class RetryPolicy:
         self._failures += 1
         self._failure = error
         self._stats.error = f"{describe(error)} ({message.id})"
-        # One traceback is enough: all attempts at a message usually fail in the same way.
-        level = logging.WARNING if self._failures == 1 else logging.DEBUG
-        logger.log(level, "router %s failed on %s: %s", self.name, message.id, describe(error), exc_info=error)
+        # One warning is enough, and none if the attempts are over at once: giving up is logged in any case.
+        level = logging.WARNING if self._failures == 1 and not isinstance(error, UNEXPECTED) else logging.DEBUG
+        logger.log(level, "router %s failed on %s, trying again: %s", self.name, message.id, describe(error))
 
     def _give_up(self, message: Message) -> Mapping[str, Draft]:
         assert self._failure
         self._stats.failed += 1
         tried = f"{self._failures} attempts" if self._failures > 1 else "1 attempt"
-        logger.error("router %s gives up %s after %s: %s", self.name, message.id, tried, describe(self._failure))
+        logger.error(
+            "router %s gives up %s after %s: %s",
+            self.name,
+            message.id,
+            tried,
+            describe(self._failure),
+            exc_info=_unless_explained(self._failure),
+        )
         # A failed message is stored already, and two routers must not pass their failures back and forth.
         if failed_in(message.topic):
             return {}
@@ -177,6 +186,11 @@ def _ends_more_than_the_router(error: BaseException) -> bool:
     """True for a cancellation or Ctrl-C, alone or in a group."""
     ending = (trio.Cancelled, KeyboardInterrupt)
     return isinstance(error, ending) or (isinstance(error, BaseExceptionGroup) and error.subgroup(ending) is not None)
+
+
+def _unless_explained(error: BaseException) -> BaseException | None:
+    """The error, to be logged with its traceback, or None if it needs none."""
+    return None if isinstance(sole_error(error), EXPLAINED) and not logger.isEnabledFor(logging.DEBUG) else error
 
 
 def _header_text(value: str) -> str:

@@ -1,0 +1,99 @@
+"""Limit on log records that are alike: a burst is written, and then one in each interval, with the number of others.
+
+It is the only limit on what untrusted clients can make the hub log, so nothing else needs one: templates of records
+are constant, and their arguments vary.
+"""
+
+import copy
+import logging
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+
+BURST = 10
+INTERVAL_S = 10.0
+# Then it is news again, with its traceback.
+FORGOTTEN_S = 600.0
+# Records of hookbot have some fifty templates; those of libraries are of one kind once there are so many.
+MAX_KINDS = 1000
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Records that are alike: how many were admitted, when the last was, and those that were held back since."""
+
+    admitted: int = 0
+    admitted_s: float = 0.0
+    held_back: int = 0
+    last: logging.LogRecord | None = None
+
+
+class RepeatLimit:
+    """Limit on records of each kind from INFO on. Records below are not limited.
+
+    Records are of one kind if logger, level and template are the same (without arguments: the line that logs), and if
+    their exceptions were raised by the same line. Only the first of a kind has a traceback.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: dict[Hashable, _Kind] = {}
+
+    def admit(self, record: logging.LogRecord, *, now_s: float) -> logging.LogRecord | None:
+        """Record to write now; None if it is held back, to be counted by a later one."""
+        if record.levelno < logging.INFO:
+            return record
+        kind = self._kind(record)
+        kind.admitted += 1
+        if kind.admitted > 1:
+            record = _without_traceback(record)
+        if kind.admitted <= BURST or (not kind.held_back and now_s >= kind.admitted_s + INTERVAL_S):
+            kind.admitted_s = now_s
+            return record
+        kind.held_back += 1
+        kind.last = record
+        return None
+
+    def due(self, *, now_s: float) -> Iterator[logging.LogRecord]:
+        """The last record of each kind that was held back for `INTERVAL_S`; its `more` is the number of others."""
+        for key, kind in list(self._kinds.items()):
+            if kind.last and now_s >= kind.admitted_s + INTERVAL_S:
+                yield _last_of(kind)
+                kind.admitted_s = now_s
+            elif now_s >= kind.admitted_s + FORGOTTEN_S:
+                del self._kinds[key]
+
+    def all_held_back(self) -> Iterator[logging.LogRecord]:
+        """What `due` would return in the end."""
+        return (_last_of(kind) for kind in self._kinds.values() if kind.last)
+
+    def _kind(self, record: logging.LogRecord) -> _Kind:
+        template = record.msg if record.args else (record.pathname, record.lineno)
+        key: Hashable = (record.name, record.levelno, template, _origin(record))
+        if key not in self._kinds and len(self._kinds) >= MAX_KINDS:
+            key = None
+        return self._kinds.setdefault(key, _Kind())
+
+
+def _last_of(kind: _Kind) -> logging.LogRecord:
+    assert kind.last
+    record, kind.last = kind.last, None
+    record.more = kind.held_back - 1
+    kind.held_back = 0
+    return record
+
+
+def _origin(record: logging.LogRecord) -> Hashable:
+    """Type of the exception of a record, and the line that raised it; None without one."""
+    if not record.exc_info or not record.exc_info[1]:
+        return None
+    kind, _, traceback = record.exc_info
+    while traceback and traceback.tb_next:
+        traceback = traceback.tb_next
+    return kind, traceback and (traceback.tb_frame.f_code.co_filename, traceback.tb_lineno)
+
+
+def _without_traceback(record: logging.LogRecord) -> logging.LogRecord:
+    # A copy, because each handler gets the same record; and formatted, because its arguments may be large or change.
+    record = copy.copy(record)
+    record.msg, record.args = record.getMessage(), None
+    record.exc_info = record.exc_text = record.stack_info = None
+    return record

@@ -1,0 +1,146 @@
+"""Standard output and standard error whose readers may stop."""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from hookbot.hub.background_output import MAX_WAITING_BYTES, BackgroundFile, background_output
+from support import GUARD_S
+
+LINE = b"x" * 99 + b"\n"
+# More than a pipe and the file hold together.
+MANY = 2 * MAX_WAITING_BYTES // len(LINE)
+
+
+def lost(lines: int) -> str:
+    return f"{lines} lost"
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """A pipe; its reading end is closed by the test, or else at the end."""
+    ours, theirs = os.pipe()
+    yield ours, theirs
+    for end in (ours, theirs):
+        with suppress(OSError):
+            os.close(end)
+
+
+def read_until(end: int, last: bytes) -> bytes:
+    data = b""
+    while not data.endswith(last):
+        data += os.read(end, 65536)
+    return data
+
+
+def test_everything_is_written_in_order(pipe: tuple[int, int]) -> None:
+    ours, theirs = pipe
+    file = BackgroundFile(theirs, lost)
+
+    for number in range(100):
+        file.write(b"%d\n" % number)
+
+    assert file.drain()
+    assert os.read(ours, 65536).split() == [b"%d" % number for number in range(100)]
+
+
+def test_nobody_waits_for_a_reader_that_has_stopped_and_what_it_missed_is_counted(pipe: tuple[int, int]) -> None:
+    ours, theirs = pipe
+    file = BackgroundFile(theirs, lost)
+
+    for _ in range(MANY):
+        file.write(LINE)
+    assert not file.drain()
+    data = read_until(ours, b" lost\n")
+
+    written = data.count(LINE)
+    assert 0 < written < MANY
+    assert data == LINE * written + f"{MANY - written} lost\n".encode()
+    assert file.drain()
+
+
+def test_one_that_is_larger_than_the_bound_is_written_if_nothing_else_waits(pipe: tuple[int, int]) -> None:
+    ours, theirs = pipe
+    large = LINE * MANY + b"end\n"
+
+    BackgroundFile(theirs, lost).write(large)
+
+    assert read_until(ours, b"end\n") == large
+
+
+def test_what_a_full_disk_did_not_take_is_counted_when_it_takes_something_again(
+    pipe: tuple[int, int],
+) -> None:
+    ours, theirs = pipe
+    file = BackgroundFile(theirs, lost)
+    with open("/dev/full", "wb") as full:
+        file._file = full.fileno()
+        file.write(LINE * 3)
+        assert file.drain()
+
+    file._file = theirs
+    file.write(b"end\n")
+
+    assert read_until(ours, b"end\n") == b"3 lost\nend\n"
+
+
+def test_a_pipe_that_another_process_made_non_blocking_is_waited_for(pipe: tuple[int, int]) -> None:
+    ours, theirs = pipe
+    os.set_blocking(theirs, False)
+    file = BackgroundFile(theirs, lost)
+    for _ in range(MANY // 4):
+        file.write(LINE)
+    file.write(b"end\n")
+
+    data = read_until(ours, b"end\n")
+
+    assert data == LINE * (MANY // 4) + b"end\n"
+
+
+def test_within_the_block_print_never_blocks_and_after_it_all_is_as_before(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = pipe
+    with os.fdopen(theirs, "w", closefd=False) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+
+        with background_output(lost):
+            print("hello")
+            assert sys.stdout.fileno() == theirs
+            assert not sys.stdout.isatty()
+            assert sys.stdout is not stream
+
+        assert sys.stdout is stream
+    assert os.read(ours, 100) == b"hello\n"
+
+
+def test_a_stream_whose_reader_has_stopped_stays_replaced(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = pipe
+    with os.fdopen(theirs, "w", closefd=False) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+
+        with background_output(lost):
+            for _ in range(MANY):
+                print("x" * 99)
+
+        assert sys.stdout is not stream
+        # It is written in the end, for a reader that was only slow.
+        reader = threading.Thread(target=read_until, args=[ours, b" lost\n"])
+        reader.start()
+        reader.join(GUARD_S)
+        assert not reader.is_alive()
+
+
+def test_what_is_no_file_is_left_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+
+    with background_output(lost):
+        print("hello")
+
+    assert capsys.readouterr().out == "hello\n"
