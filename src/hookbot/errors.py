@@ -193,6 +193,17 @@ def first_error(error: BaseException) -> BaseException:
     return error
 
 
+def describe(error: BaseException) -> str:
+    """An exception in one line: its type, and at most 500 characters of its text."""
+    error = sole_error(error)
+    try:
+        text = " ".join(str(error).split())[:500]
+    # The class is the router's.
+    except Exception:  # noqa: BLE001
+        text = "(its text cannot be shown)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """``did you mean 'name'?`` with the known name that is closest, or an empty string if none is close."""
     close = get_close_matches(name, known, n=1)

@@ -175,14 +175,24 @@ def test_a_variable_that_is_wrong_is_told(environment: pytest.MonkeyPatch) -> No
     )
 
 
-def test_a_router_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise OSError('no luck')", "OSError: no luck"),
+        ("raise SystemExit(5)", "RuntimeError: it raised SystemExit: 5"),
+        ("raise KeyboardInterrupt", "RuntimeError: it raised KeyboardInterrupt"),
+    ],
+)
+@pytest.mark.parametrize("place", ["module", "constructor"])
+def test_a_router_that_cannot_be_made_is_told(tmp_path: Path, code: str, reason: str, place: str) -> None:
+    module, constructor = (code, "pass") if place == "module" else ("pass", code)
     (tmp_path / "broken.py").write_text(
-        "class Broken:\n    def __init__(self):\n        raise OSError('no luck')\n"
+        f"{module}\nclass Broken:\n    def __init__(self):\n        {constructor}\n"
         "    async def route(self, m, p): ...\n"
     )
     result = CliRunner().invoke(check_config, [write('router = ["broken.py"]')])
     assert result.exit_code == 2
-    assert "OSError('no luck')" in result.stderr
+    assert f"the router cannot be created: {reason}" in result.stderr
 
 
 def test_what_was_checked_is_what_a_hub_takes() -> None:

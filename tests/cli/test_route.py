@@ -97,6 +97,17 @@ def test_options_on_the_command_line_are_checked_like_those_in_a_file(
     assert error in error_of(route, file, "--url", "http://x@127.0.0.1:9", *options)
 
 
+@pytest.mark.parametrize("code", ["raise SystemExit(5)", "raise KeyboardInterrupt", "1 / 0"])
+def test_a_router_that_cannot_be_made_is_an_error(tmp_path: Path, call: Caller, code: str) -> None:
+    (tmp_path / "broken.py").write_text(code)
+
+    status, _, err = call("route", tmp_path / "broken.py", "--url", "http://token@127.0.0.1:9")
+
+    assert status == 1
+    assert "hookbot: the router broken cannot be created: " in err
+    assert len(err.splitlines()) == 1
+
+
 def test_an_unknown_router_is_an_error() -> None:
     assert "no router 'gihub' is installed" in error_of(route, "gihub", "--url", "http://x@127.0.0.1:9")
 

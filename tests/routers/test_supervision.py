@@ -41,10 +41,10 @@ async def test_a_router_that_cannot_be_made_is_tried_again_until_it_can(
         return Copy()
 
     async with hub.run(late=make, good=Copy()) as routers:
-        assert not routers.running
+        assert routers.problem == "a router is not running"
         await hub.publish("in/1", b"x")
         copies = await hub.wait_for("copy", 2)
-        assert routers.running
+        assert routers.problem == ""
 
     assert [copy.hops for copy in copies] == [("good",), ("late",)]
     assert "router late crashed" in caplog.text

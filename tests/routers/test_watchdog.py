@@ -1,7 +1,6 @@
 """The watchdog: a router that blocks the event loop is reported."""
 
 import logging
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -17,7 +16,7 @@ from hookbot.protocol.message import Message
 from hookbot.routers import Publish, Router
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.supervision import SupervisedRouter
-from hookbot.routers.watchdog import _find_router, _Watchdog, watch
+from hookbot.routers.watchdog import _Watchdog, find_router, watch
 from support import GUARD_S
 
 logger = logging.getLogger("hookbot.routers")
@@ -59,6 +58,14 @@ class Blocking:
         await publish("out", message)
 
 
+class BlockingChild(Blocking):
+    """Blocks the loop in a task that it starts."""
+
+    async def route(self, message: Message, publish: Publish) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(super().route, message, publish)
+
+
 class InAThread:
     """Works in a thread, where it looks for the router that the loop is in."""
 
@@ -66,19 +73,23 @@ class InAThread:
     topics: Sequence[str] = ("in/",)
 
     async def route(self, message: Message, publish: Publish) -> None:
-        found = await trio.to_thread.run_sync(self.look, threading.get_ident())
-        await publish("out", str(found).encode())
+        found = await trio.to_thread.run_sync(self.look, trio.lowlevel.current_root_task())
+        await publish("out", found.encode())
 
-    def look(self, loop_thread: int) -> tuple[str, str] | None:
+    def look(self, root: trio.lowlevel.Task | None) -> str:
         # The loop has left the router once it does anything else.
         trio.from_thread.run_sync(lambda: None)
-        return _find_router(sys._current_frames()[loop_thread])
+        return find_router(root)
 
 
 @asynccontextmanager
 async def watched(broker: Broker, router: Router) -> AsyncIterator[SupervisedRouter]:
     """A router that runs and is watched."""
-    supervised = SupervisedRouter(broker, router.name, lambda: router, RouterLimits(), broker.head)
+
+    async def make() -> Router:
+        return router
+
+    supervised = SupervisedRouter(broker, router.name, make, RouterLimits(), broker.head)
     with watch({router.name: supervised}, blocked_s=0.1, interval_s=0.01):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervised.run)
@@ -86,8 +97,11 @@ async def watched(broker: Broker, router: Router) -> AsyncIterator[SupervisedRou
             nursery.cancel_scope.cancel()
 
 
-async def test_a_router_that_blocks_the_loop_is_named_with_the_place(hub: Any, reports: Reports) -> None:
-    async with watched(hub.broker, Blocking(reports)) as router:
+@pytest.mark.parametrize("kind", [Blocking, BlockingChild])
+async def test_a_router_that_blocks_the_loop_is_named_with_the_place(
+    hub: Any, reports: Reports, kind: type[Blocking]
+) -> None:
+    async with watched(hub.broker, kind(reports)) as router:
         await hub.publish("in/1")
         await hub.wait_for("out")
         # The watchdog's thread says no more after this.
@@ -112,7 +126,7 @@ async def test_a_router_that_works_in_a_thread_is_not_blamed(hub: Any) -> None:
         await hub.publish("in/1")
         [found] = await hub.wait_for("out")
 
-    assert found.body == b"None"
+    assert found.body == b""
 
 
 @pytest.mark.slow

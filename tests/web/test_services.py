@@ -22,7 +22,7 @@ class CountedLog(MemoryLog):
 
 async def test_the_log_is_asked_once_a_second_however_many_want_to_know(autojump_clock: trio.testing.MockClock) -> None:
     log = CountedLog()
-    readiness = Readiness(log, lambda: True)
+    readiness = Readiness(log, lambda: "")
 
     async with trio.open_nursery() as nursery:
         for _ in range(10):
@@ -38,7 +38,7 @@ async def test_the_log_is_asked_once_a_second_however_many_want_to_know(autojump
 async def test_a_log_that_cannot_be_written_is_not_ready_until_it_can(autojump_clock: trio.testing.MockClock) -> None:
     log = CountedLog()
     log.fails = True
-    readiness = Readiness(log, lambda: True)
+    readiness = Readiness(log, lambda: "")
 
     for _ in range(10):
         with pytest.raises(Unavailable, match="full"):
@@ -52,4 +52,4 @@ async def test_a_log_that_cannot_be_written_is_not_ready_until_it_can(autojump_c
 
 async def test_a_router_that_does_not_run_is_not_ready() -> None:
     with pytest.raises(Unavailable, match="router"):
-        await Readiness(CountedLog(), lambda: False).check()
+        await Readiness(CountedLog(), lambda: "a router is not running").check()

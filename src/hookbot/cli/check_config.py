@@ -2,16 +2,19 @@
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
+import trio
 
-from ..errors import ConfigError
+from ..errors import ConfigError, describe
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
 from ..hub.reload import make_tls
 from ..hub.secret_store import StoredSecret, resolve_secret
 from ..hub.sections import read_routers, read_sources
+from ..routers.apart import apart_in_time
 from ..routers.loading import make
 from ..routers.runner import RouterSpec
 from .parameters import EXISTING_FILE
@@ -71,8 +74,8 @@ def _problems_of(config: Config) -> Iterator[str]:
 
 def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[str]:
     try:
-        make(spec.kind, spec.options, resolve_secret)
+        trio.run(apart_in_time, partial(make, spec.kind, spec.options, resolve_secret))
     # The module or the constructor of a router may raise anything.
     except Exception as error:  # noqa: BLE001
-        reason = str(error) if isinstance(error, ConfigError) else f"the router cannot be created: {error!r}"
+        reason = str(error) if isinstance(error, ConfigError) else f"the router cannot be created: {describe(error)}"
         yield str(config.file.error(f"[routers.{spec.name}]: {reason}", header=f"routers.{spec.name}"))

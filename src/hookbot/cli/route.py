@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import click
 import trio
 
 from ..client.address import Address
-from ..errors import ConfigError, first_error
+from ..errors import ConfigError, HookbotError, describe, first_error
 from ..hub.config_file import ConfigFile
 from ..hub.logging_setup import logging_to_stderr
 from ..hub.secret_store import GITHUB_SECRET, GITHUB_SECRET_FILE, known_secret, resolve_secret
 from ..protocol.message import Message
-from ..routers import Publish, Secret
+from ..routers import Publish, Router, Secret
+from ..routers.apart import apart_in_time
 from ..routers.github import GitHubRouter
 from ..routers.hub_url import HubUrl
 from ..routers.loading import make
@@ -59,7 +61,8 @@ def route(given: Given, /, router: str, url: str, options: Sequence[str], **othe
     if not key and not address.authorization:
         key = known_key(given, others["data_dir"])
     remote = HubUrl(address, key, others["publish_token"], ca_file=others["cafile"])
-    _run(RemoteRunner(spec.name, make(spec.kind, spec.options, resolve_secret), remote, others["cursor"], spec.limits))
+    runner = RemoteRunner(spec.name, _make(spec), remote, others["cursor"], spec.limits)
+    _run(runner)
 
 
 @click.command("route-github")
@@ -103,10 +106,22 @@ class VerifyingGitHubRouter(GitHubRouter):
         await super().route(replace(message, verified=None), publish)
 
 
+def _make(spec: RouterSpec) -> Router:
+    """The router. Raises `ConfigError` for wrong options, and if its own code fails."""
+    try:
+        return trio.run(apart_in_time, partial(make, spec.kind, spec.options, resolve_secret))
+    except ConfigError:
+        raise
+    # Its module or constructor may raise anything.
+    except Exception as error:
+        raise HookbotError(f"the router {spec.name} cannot be created: {describe(error)}") from error
+
+
 def _run(runner: RemoteRunner) -> None:
     """Run the router until an error ends it, which is raised, or until Ctrl-C, which raises `Abort`."""
     try:
-        trio.run(runner.run)
+        # A Ctrl-C is never raised in the router's code, which might handle it like any other error.
+        trio.run(runner.run, restrict_keyboard_interrupt_to_checkpoints=True)
     except BaseExceptionGroup as group:
         error = first_error(group)
         if isinstance(error, KeyboardInterrupt):

@@ -11,9 +11,10 @@ import trio
 
 from ..client.address import Address
 from ..client.http import ask
+from ..errors import describe
 from ..protocol.paths import ROUTERS
 from ..routers import API_VERSION
-from ..routers.attempts import describe
+from ..routers.apart import apart_in_time
 from ..routers.hub_url import HubUrl
 from ..routers.loading import installed_routers
 from .display import table
@@ -77,9 +78,9 @@ def _describe(entry: EntryPoint) -> dict[str, Any]:
     assert entry.dist is not None, "only an entry point made by hand has no distribution"
     package = f"{entry.dist.name} {entry.dist.version}"
     try:
-        router = entry.load()
+        router = trio.run(apart_in_time, entry.load)
     # A third-party module may raise anything when it is imported.
-    except (Exception, SystemExit) as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001
         return {"name": entry.name, "topics": [], "package": package, "about": f"cannot be imported: {describe(error)}"}
     topics = getattr(router, "topics", None)
     about = (router.__doc__ or "").strip().partition("\n")[0]

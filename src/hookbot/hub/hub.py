@@ -125,6 +125,7 @@ async def open_hub(
             async with fast_path:
                 url = _url(sock, encrypted=tls is not None)
                 yield RunningHub(url, broker, partial(reload, access, tls, config))
+                routers.end_by(trio.current_time() + config.leave_s)
                 # Streams first: when each has sent its last message, its connection can close at once.
                 services.streams.close()
                 server.shut_down()
@@ -136,7 +137,7 @@ def _services(
 ) -> Services:
     bodies = BodyBudget(config.max_body_bytes, config.max_receiving_bytes)
     streams = Streams(broker, access.active, config.heartbeat_s)
-    readiness = Readiness(broker.log, lambda: routers.running)
+    readiness = Readiness(broker.log, lambda: routers.problem)
     metrics = hub_metrics(broker, access, routers.snapshot)
     return Services(broker, access, bodies, consumers, streams, readiness, metrics, routers.snapshot)
 

@@ -51,7 +51,7 @@ class Router(Protocol):
 
     Made with the options of its section in the configuration. A router that is an asynchronous context manager is
     entered before its first message and exited after its last. After a crash, the hub makes a new one; in a process of
-    its own, the same router is entered again.
+    its own, the same router is entered again. The hub imports and makes it in a thread.
     """
 
     # Properties, so that type checkers accept a class attribute of a narrower type, such as a tuple.

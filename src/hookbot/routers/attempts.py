@@ -1,16 +1,18 @@
 """Attempts of a router at one message: limited, counted, retried, and finally given up."""
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import trio
 
-from ..errors import ConfigError, HookbotError, Refused, sole_error
+from ..errors import ConfigError, HookbotError, Refused, describe, sole_error
 from ..protocol.message import Draft, Message
 from ..protocol.topics import UNSAFE, is_unsafe
 from . import Router
 from .outbox import MAX_PUBLISHES, DraftCollector, TimeSlice
+from .runs import END_S, Crash, Run
 
 FAILED = "hookbot/failed/"
 _FAILED_HEADERS = "hookbot-failed-"
@@ -44,7 +46,7 @@ class RouterStats:
     """Counters and state of a router since its process started."""
 
     state: str = "starting"
-    """``starting``, ``running`` or ``waiting for restart``."""
+    """``starting``, ``running``, ``waiting for restart``, or ``stopped`` because too many abandoned runs still run."""
     routed: int = 0
     published: int = 0
     retried: int = 0
@@ -53,12 +55,10 @@ class RouterStats:
     restarts: int = 0
     blocked: int = 0
     """Number of times it blocked the event loop."""
+    abandoned: int = 0
+    """Number of runs that were abandoned because they did not end."""
     error: str = ""
     """Last error, in one line."""
-
-
-class Crash(Exception):
-    """A failure that is not about one message: the router must be restarted."""
 
 
 class RetryPolicy:
@@ -69,12 +69,14 @@ class RetryPolicy:
         self._limits = limits
         self._stats = stats
         self._time_slice = time_slice
-        self._id = ""
+        self._message: Message | None = None
+        self._publisher: DraftCollector | None = None
+        """The publisher of the attempt that is under way."""
         self._failures = 0
         self._failure: BaseException | None = None
         self._deadline = 0.0
 
-    async def route(self, router: Router, message: Message) -> Mapping[str, Draft]:
+    async def route(self, router: Router, message: Message, run: Run) -> Mapping[str, Draft]:
         """Route a message, with retries, and return the drafts to store, by name.
 
         These are the router's or, after the last attempt, the failed message; none if it is from a topic of failed
@@ -85,11 +87,11 @@ class RetryPolicy:
         """
         # The same id after a restart: its failures and its deadline still count, or a message that crashes the
         # router each time would never be given up.
-        if self._id != message.id:
-            self._id, self._failures = message.id, 0
+        if self._message is None or self._message.id != message.id:
+            self._message, self._failures = message, 0
             self._deadline = trio.current_time() + self._limits.time_limit
         while not self._is_exhausted():
-            published, error = await self._attempt(router, message)
+            published, error = await self._attempt(router, message, run)
             if error is None:
                 self._stats.routed += 1
                 self._stats.published += len(published)
@@ -103,25 +105,41 @@ class RetryPolicy:
                     await trio.sleep(0 if isinstance(error, UNEXPECTED) else RETRY_WAITS_S[self._failures - 1])
         return self._give_up(message)
 
-    async def _attempt(self, router: Router, message: Message) -> tuple[Mapping[str, Draft], BaseException | None]:
-        publisher = DraftCollector(self.name, message, self._limits.max_publishes, self._time_slice)
+    def abandon(self) -> None:
+        """Count the attempt that is under way, if any, as failed, and reject what it publishes from now on."""
+        if self._publisher and self._message:
+            self._publisher.abandon()
+            self._publisher = None
+            self._note_failure(self._message, self._out_of_time())
+
+    async def _attempt(
+        self, router: Router, message: Message, run: Run
+    ) -> tuple[Mapping[str, Draft], BaseException | None]:
+        publisher = self._publisher = DraftCollector(self.name, message, self._limits.max_publishes, self._time_slice)
         task = trio.lowlevel.current_task()
         nurseries = len(task.child_nurseries)
+        # Most routers that are cancelled end at once.
+        run.expires = self._deadline + END_S
         try:
             with trio.CancelScope(deadline=self._deadline) as scope:
                 await router.route(message, publisher)
             publisher.close()
-            if scope.cancelled_caught:
-                raise TimeoutError(f"its time limit of {self._limits.time_limit:g} s for one message is over")
-        except BaseException as error:
+            error: BaseException | None = self._out_of_time() if scope.cancelled_caught else None
+        # It may raise anything: SystemExit, or a Cancelled that it has kept.
+        except BaseException as raised:
             publisher.abandon()
-            if _ends_more_than_the_router(error):
+            if run.cancelled:
                 raise
-            # Its tasks run on until this task ends: the router must be restarted, in a task of its own.
-            if len(task.child_nurseries) != nurseries:
-                return {}, Crash("it left a nursery open")
-            return {}, error
-        return publisher.published, None
+            error = raised
+        run.check()
+        run.expires, self._publisher = math.inf, None
+        # Its tasks run on until this task ends: the router must be restarted, in a task of its own.
+        if error and len(task.child_nurseries) != nurseries:
+            error = Crash("it left a nursery open")
+        return {} if error else publisher.published, error
+
+    def _out_of_time(self) -> TimeoutError:
+        return TimeoutError(f"its time limit of {self._limits.time_limit:g} s for one message is over")
 
     def _is_exhausted(self) -> bool:
         return self._failures > len(RETRY_WAITS_S) or (self._failures > 0 and trio.current_time() >= self._deadline)
@@ -173,19 +191,6 @@ def failed_draft(router: str, message: Message, error: BaseException) -> Draft:
         message.verified,
         message.hops,
     )
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line: its type, and at most 500 characters of its text."""
-    error = sole_error(error)
-    text = " ".join(str(error).split())[:500]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _ends_more_than_the_router(error: BaseException) -> bool:
-    """True for a cancellation or Ctrl-C, alone or in a group."""
-    ending = (trio.Cancelled, KeyboardInterrupt)
-    return isinstance(error, ending) or (isinstance(error, BaseExceptionGroup) and error.subgroup(ending) is not None)
 
 
 def _unless_explained(error: BaseException) -> BaseException | None:

@@ -23,9 +23,9 @@ from ..protocol.topics import OWN, UNSAFE, TopicFilter, is_unsafe
 from . import Router
 from .attempts import RetryPolicy, RouterLimits, RouterStats, failed_in
 from .hub_url import HubUrl
-from .loading import entered
 from .outbox import TimeSlice
-from .supervision import restart_forever
+from .runs import Run
+from .supervision import Runs
 
 PATIENCE_S = 10.0
 """Time for which a publish is retried before a warning is logged; then it is retried again."""
@@ -78,19 +78,22 @@ class RemoteRunner:
         Raises `Refused` for an invalid CA file or proxy, and an exception group for any other final error.
         """
         async with open_client(self._hub.address, self._hub.ca_file) as client, trio.open_nursery() as nursery:
-            nursery.start_soon(restart_forever, self._name, self._route_jobs, self.stats)
+            nursery.start_soon(Runs(self._name, self._retries, self.stats).repeat, self._route_jobs)
             for address in self._hub.subscriptions(self._router.topics):
                 nursery.start_soon(self._follow, address, client)
 
-    async def _route_jobs(self) -> None:
+    async def _route_jobs(self, run: Run) -> None:
         """Route one job after the other; a job interrupted by a crash is the first of the next call."""
-        async with entered(self._router):
+        async with run.entered(self._same_router) as router:
             self.stats.state = "running"
             while True:
                 self._job = self._job or await self._jobs.receive()
-                self._job.published = await self._retries.route(self._router, self._job.message)
+                self._job.published = await self._retries.route(router, self._job.message, run)
                 self._job.done.set()
                 self._job = None
+
+    async def _same_router(self) -> Router:
+        return self._router
 
     async def _follow(self, address: Address, client: httpx.AsyncClient) -> None:
         try:

@@ -1,17 +1,19 @@
 """All routers of a hub: specified, started together, and run until the hub ends."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from ..broker.broker import Broker
-from ..errors import ConfigError
+from ..errors import ConfigError, describe
 from . import Router
+from .apart import apart, apart_in_time, contained
 from .attempts import RouterLimits
 from .loading import NAME, Resolve, bind, is_file, make
 from .supervision import PREFIX, SupervisedRouter
@@ -62,9 +64,18 @@ class Routers:
         self._supervised = supervised
 
     @property
-    def running(self) -> bool:
-        """True while all routers take messages."""
-        return all(one.stats.state == "running" for one in self._supervised)
+    def problem(self) -> str:
+        """What is wrong with a router, without its name; empty while all take messages and none hangs."""
+        if not all(one.stats.state == "running" for one in self._supervised):
+            return "a router is not running"
+        if any(one.runs.hanging for one in self._supervised):
+            return "a router was abandoned and has not ended yet"
+        return ""
+
+    def end_by(self, time_s: float) -> None:
+        """Let routers that are busy when they are cancelled take until this time, on Trio's clock, to end."""
+        for one in self._supervised:
+            one.runs.end_by_s = time_s
 
     def snapshot(self) -> list[dict[str, Any]]:
         """State and counters of each router, as JSON objects."""
@@ -79,10 +90,11 @@ async def open_routers(broker: Broker, specs: Sequence[RouterSpec], resolve: Res
     everything published from then on is routed. Entering raises `ConfigError` for wrong names and options, and
     `Unavailable` if the log fails; any other error of a router is logged, and the router is restarted.
     """
-    makers = [(spec, _maker(spec, resolve)) for spec in specs]
+    makers = await _makers(specs, resolve)
     positions = await _positions(broker, [spec.name for spec in specs])
     supervised = [
-        SupervisedRouter(broker, spec.name, maker, spec.limits, positions[spec.name]) for spec, maker in makers
+        SupervisedRouter(broker, spec.name, maker, spec.limits, positions[spec.name])
+        for spec, maker in zip(specs, makers, strict=True)
     ]
     if not supervised:
         yield Routers(())
@@ -105,21 +117,43 @@ async def _positions(broker: Broker, names: Sequence[str]) -> dict[str, int]:
     return {name: saved.get(name, broker.head) for name in names}
 
 
-def _maker(spec: RouterSpec, resolve: Resolve) -> Callable[[], Router]:
-    """Function that makes the router for each start. The first is made now; raises `ConfigError` for wrong options."""
-    made: list[Router] = []
+class _Maker:
+    """Function that makes a router for each start, off the event loop."""
 
-    def make_router() -> Router:
-        return made.pop() if made else make(spec.kind, spec.options, resolve)
+    def __init__(self, spec: RouterSpec, resolve: Resolve) -> None:
+        self._spec = spec
+        self._make = partial(make, spec.kind, spec.options, resolve)
+        self._first: Router | None = None
 
-    try:
-        made.append(make_router())
-    except ConfigError as error:
-        raise ConfigError(f"router {spec.name}: {error}") from None
-    except (Exception, SystemExit) as error:
+    async def make_first(self, mistakes: list[str]) -> None:
+        """Make the first one, if possible. Adds to the mistakes for wrong options."""
+        name = self._spec.name
+        try:
+            self._first = await self._once(apart_in_time)
+        except ConfigError as error:
+            mistakes.append(f"router {name}: {error}")
         # Its own code failed, perhaps because a server is down: the supervision tries again.
-        logger.error("router %s cannot be created, trying again: %s", spec.name, error, exc_info=error)
-    return make_router
+        except Exception as error:
+            logger.error("router %s cannot be created, trying again: %s", name, describe(error), exc_info=error)
+
+    async def __call__(self) -> Router:
+        first, self._first = self._first, None
+        return first or await self._once(apart)
+
+    async def _once(self, run: Callable[[Callable[[], Router]], Awaitable[Router]]) -> Router:
+        # A function is given by Python code only, such as a test: its objects may belong to its thread.
+        return contained(self._make) if callable(self._spec.kind) else await run(self._make)
+
+
+async def _makers(specs: Sequence[RouterSpec], resolve: Resolve) -> Sequence[_Maker]:
+    makers = [_Maker(spec, resolve) for spec in specs]
+    mistakes: list[str] = []
+    async with trio.open_nursery() as nursery:
+        for maker in makers:
+            nursery.start_soon(maker.make_first, mistakes)
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return makers
 
 
 def _take_limits(options: dict[str, Any]) -> RouterLimits:

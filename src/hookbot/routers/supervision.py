@@ -10,12 +10,13 @@ import trio
 from ..backoff import Backoff
 from ..broker.broker import Broker, Start, Subscription
 from ..broker.channels import Entry
+from ..errors import describe
 from ..protocol.message import Gap, Message, format_id
 from ..protocol.topics import TopicFilter
 from . import Router
-from .attempts import RetryPolicy, RouterLimits, RouterStats, describe, failed_in
-from .loading import entered
+from .attempts import RetryPolicy, RouterLimits, RouterStats, failed_in
 from .outbox import Outbox, TimeSlice
+from .runs import END_S, Run
 
 PREFIX = "router/"
 IDLE_S = 60.0
@@ -24,6 +25,11 @@ IDLE_S = 60.0
 # A chance crash is over at once; a router that crashes at each start logs about two tracebacks a minute.
 FIRST_RESTART_S = 0.5
 LONGEST_RESTART_S = 60.0
+
+# So long after its limit a run may still last.
+CHECK_S = 0.5
+MAX_HANGING = 10
+"""Abandoned runs of a router that have not ended; with more, it is not started again, since each may hold a thread."""
 
 logger = logging.getLogger(__package__)
 
@@ -35,7 +41,7 @@ class SupervisedRouter:
     """
 
     def __init__(
-        self, broker: Broker, name: str, make: Callable[[], Router], limits: RouterLimits, position: int
+        self, broker: Broker, name: str, make: Callable[[], Awaitable[Router]], limits: RouterLimits, position: int
     ) -> None:
         self.name = name
         self.topics: Sequence[str] = ()
@@ -45,6 +51,7 @@ class SupervisedRouter:
         self._outbox = Outbox(broker, PREFIX + name, position)
         self._time_slice = TimeSlice()
         self._retries = RetryPolicy(name, limits, self.stats, self._time_slice)
+        self.runs = Runs(name, self._retries, self.stats)
         self._idle: Subscription | None = None
         """Subscription of the router, while it waits for a message."""
 
@@ -52,7 +59,7 @@ class SupervisedRouter:
         """Run the router until cancelled; errors of the router are logged, never raised."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._outbox.run)
-            await restart_forever(self.name, self._run_once, self.stats)
+            await self.runs.repeat(self._run_once)
 
     @property
     def lag(self) -> int:
@@ -70,19 +77,19 @@ class SupervisedRouter:
             "topics": list(self.topics),
             "position": format_id(self._broker.log.epoch, self._outbox.committed),
             "lag": self.lag,
+            "hanging": self.runs.hanging,
             **asdict(self.stats),
         }
 
-    async def _run_once(self) -> None:
-        router = self._make()
-        self.topics = tuple(router.topics)
-        async with entered(router):
+    async def _run_once(self, run: Run) -> None:
+        async with run.entered(self._make) as router:
+            self.topics = tuple(router.topics)
             with self._broker.subscribe(TopicFilter(tuple(self.topics)), Start(self._outbox.position)) as subscription:
                 self.stats.state = "running"
                 while True:
                     for item in await self._take(subscription):
                         await self._time_slice.yield_if_over()
-                        await self._handle(router, item)
+                        await self._handle(router, item, run)
 
     async def _take(self, subscription: Subscription) -> Sequence[Entry | Gap]:
         self._idle = subscription
@@ -94,50 +101,75 @@ class SupervisedRouter:
         finally:
             self._idle = None
 
-    async def _handle(self, router: Router, item: Entry | Gap) -> None:
+    async def _handle(self, router: Router, item: Entry | Gap, run: Run) -> None:
         if isinstance(item, Gap):
             self.stats.gaps += 1
             logger.warning("router %s missed the messages before %s (%s)", self.name, item.before, item.reason)
         elif self._is_its_own(item.message):
             await self._outbox.put([], item.position)
         else:
-            published = await self._retries.route(router, item.message)
+            published = await self._retries.route(router, item.message, run)
             await self._outbox.put(list(published.values()), item.position)
 
     def _is_its_own(self, message: Message) -> bool:
         return self.name in message.hops or failed_in(message.topic) == self.name
 
 
-async def restart_forever(name: str, run: Callable[[], Awaitable[None]], stats: RouterStats) -> NoReturn:
-    """Run a router, and again after each crash, with exponential backoff, until cancelled."""
-    # The bound doubles from the first failure on: half of it gives delays up to 0.5 s, then 1 s, 2 s and so on.
-    backoff = Backoff(FIRST_RESTART_S / 2, LONGEST_RESTART_S)
-    while True:
-        started = trio.current_time()
-        crash = await _run_until_crash(run)
-        delay_s = backoff.next_s(lasted_s=trio.current_time() - started)
-        stats.state, stats.error = "waiting for restart", describe(crash)
-        logger.error("router %s crashed, restarting in %.1f s: %s", name, delay_s, stats.error, exc_info=crash)
-        await trio.sleep(delay_s)
-        stats.restarts += 1
+class Runs:
+    """The runs of a router, one after the other. Errors of the router are logged, never raised."""
 
+    def __init__(self, name: str, retries: RetryPolicy, stats: RouterStats) -> None:
+        self.end_by_s = 0.0
+        """Time, on Trio's clock, until which the router may take to end when it is cancelled; at least `END_S`."""
+        self._name = name
+        self._retries = retries
+        self._stats = stats
+        self._abandoned: list[Run] = []
 
-async def _run_until_crash(run: Callable[[], Awaitable[None]]) -> BaseException:
-    crashes: list[BaseException] = []
+    @property
+    def hanging(self) -> int:
+        """Number of abandoned runs that have not ended yet."""
+        self._abandoned = [run for run in self._abandoned if not run.ended.is_set()]
+        return len(self._abandoned)
 
-    async def note_crash() -> None:
+    async def repeat(self, function: Callable[[Run], Awaitable[None]]) -> NoReturn:
+        """Run the router, and again after each crash, with exponential backoff, until cancelled."""
+        # The bound doubles from the first failure on: half of it gives delays up to 0.5 s, then 1 s, 2 s and so on.
+        backoff = Backoff(FIRST_RESTART_S / 2, LONGEST_RESTART_S)
+        while True:
+            started = trio.current_time()
+            crash = await self._until_crash(function)
+            delay_s = backoff.next_s(lasted_s=trio.current_time() - started)
+            self._stats.state, self._stats.error = "waiting for restart", describe(crash)
+            logger.error(
+                "router %s crashed, restarting in %.1f s: %s", self._name, delay_s, self._stats.error, exc_info=crash
+            )
+            await trio.sleep(delay_s)
+            while self.hanging >= MAX_HANGING:
+                self._stats.state = "stopped"
+                await trio.sleep(CHECK_S)
+            self._stats.restarts += 1
+
+    async def _until_crash(self, function: Callable[[Run], Awaitable[None]]) -> BaseException:
+        run = Run()
+        run.start(self._name, function)
         try:
-            await run()
-        except BaseException as error:
-            crashes.append(error)
+            while not run.ended.is_set() and trio.current_time() < run.expires:
+                with trio.move_on_after(CHECK_S):
+                    await run.ended.wait()
+        except trio.Cancelled:
+            await run.end(max(END_S, self.end_by_s - trio.current_time()))
+            self._note_if_abandoned(run)
             raise
+        if run.crash:
+            return run.crash
+        await run.end(END_S)
+        self._note_if_abandoned(run)
+        self._retries.abandon()
+        return TimeoutError("it did not end within its limit")
 
-    try:
-        # In a task of its own: nurseries and cancel scopes that a router has left open end with the task.
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(note_crash)
-    except* (trio.Cancelled, KeyboardInterrupt):
-        raise
-    except* BaseException as group:  # noqa: BLE001
-        crashes.append(group)
-    return crashes[0]
+    def _note_if_abandoned(self, run: Run) -> None:
+        if run.abandoned:
+            self._abandoned.append(run)
+            self._stats.abandoned += 1
+            logger.error("router %s does not end when it is told to: it is abandoned, and still runs", self._name)

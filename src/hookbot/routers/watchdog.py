@@ -6,11 +6,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
-from types import FrameType
 
 import trio
 
-from .attempts import RetryPolicy
+from .runs import ROUTER
 from .supervision import SupervisedRouter
 
 # While a router blocks the loop, nothing is published or delivered; subscribers notice a pause of this length.
@@ -18,8 +17,6 @@ BLOCKED_S = 1.0
 INTERVAL_S = 0.5
 
 logger = logging.getLogger(__package__)
-
-_IN_A_ROUTER = (SupervisedRouter._run_once.__code__, RetryPolicy._attempt.__code__)
 
 
 @contextmanager
@@ -48,6 +45,7 @@ class _Watchdog:
     ) -> None:
         self._routers = routers
         self._token = trio.lowlevel.current_trio_token()
+        self._root = trio.lowlevel.current_root_task()
         self._loop_thread = threading.get_ident()
         self._ended = ended
         self._blocked_s = blocked_s
@@ -76,23 +74,23 @@ class _Watchdog:
 
     def _blame(self) -> str | None:
         """Name of the router that the loop is in now, which is counted and logged; None if it is in none."""
-        found = _find_router(sys._current_frames().get(self._loop_thread))
-        if found is None:
+        name = find_router(self._root)
+        if name not in self._routers:
             return None
-        name, place = found
+        frame = sys._current_frames()[self._loop_thread]
+        place = f"{frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_qualname}"
         self._routers[name].stats.blocked += 1
         logger.error("router %s blocks the hub, in %s; move blocking calls to a thread", name, place)
         return name
 
 
-def _find_router(frame: FrameType | None) -> tuple[str, str] | None:
-    """Name of the router whose code the loop runs, and the line that is executed now; None if it runs no router.
-
-    A task that a router has started is not recognised.
-    """
-    place = f"{frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_qualname}" if frame else ""
-    while frame:
-        if frame.f_code in _IN_A_ROUTER:
-            return frame.f_locals["self"].name, place
-        frame = frame.f_back
-    return None
+def find_router(root: trio.lowlevel.Task | None) -> str:
+    """Name of the router that the running task belongs to, found beneath the root task; empty if it is none's."""
+    tasks = [root] if root else []
+    while tasks:
+        task = tasks.pop()
+        if getattr(task.coro, "cr_running", False):
+            return task.context.get(ROUTER, "")
+        # Copied, since the loop may go on meanwhile.
+        tasks += [child for nursery in list(task.child_nurseries) for child in list(nursery.child_tasks)]
+    return ""

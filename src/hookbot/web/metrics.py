@@ -17,6 +17,7 @@ Read = Callable[[], float | Mapping[str, float]]
 RouterStates = Callable[[], Sequence[Mapping[str, Any]]]
 """Function that returns the state of each router as a JSON object; `web` may not import `routers`."""
 
+ROUTER_GAUGES = ("lag", "hanging")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ROUTER_METRICS = {
     "lag": "Messages in the log that the router has not read yet.",
@@ -25,6 +26,8 @@ ROUTER_METRICS = {
     "failed": "Messages given up after the last retry.",
     "restarts": "Restarts after a crash.",
     "blocked": "Times that the router blocked the event loop.",
+    "abandoned": "Runs abandoned because they did not end.",
+    "hanging": "Abandoned runs that have not ended yet.",
 }
 
 
@@ -72,7 +75,7 @@ def hub_metrics(broker: Broker, access: AccessControl, routers: RouterStates) ->
     metrics.add("gauge", "head", "Position of the newest message.", lambda: broker.head)
     metrics.add("gauge", "subscribers", "Active subscriptions.", lambda: len(access.active))
     for field, help in ROUTER_METRICS.items():
-        kind: MetricKind = "gauge" if field == "lag" else "counter"
+        kind: MetricKind = "gauge" if field in ROUTER_GAUGES else "counter"
         metrics.add(kind, f"router_{field}", help, partial(_by_router, routers, field), label="router")
     return metrics
 

@@ -21,9 +21,9 @@ CHECK_INTERVAL_S = 1.0
 class Readiness:
     """The check behind ``/readyz``: the log can be written to, and all routers run."""
 
-    def __init__(self, log: Log, routers_run: Callable[[], bool]) -> None:
+    def __init__(self, log: Log, problem_of_routers: Callable[[], str]) -> None:
         self._log = log
-        self._routers_run = routers_run
+        self._problem_of_routers = problem_of_routers
         self._lock = trio.Lock()
         self._checked_until = -CHECK_INTERVAL_S
         self._problem = ""
@@ -35,8 +35,8 @@ class Readiness:
             await self._probe()
         if self._problem:
             raise Unavailable(self._problem)
-        if not self._routers_run():
-            raise Unavailable("a router is not running")
+        if problem := self._problem_of_routers():
+            raise Unavailable(problem)
 
     async def _probe(self) -> None:
         if trio.current_time() < self._checked_until:

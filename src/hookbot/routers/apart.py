@@ -1,0 +1,40 @@
+"""Imports and constructors of routers, in a thread: they may take long, never end, and raise anything."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+from ..errors import describe
+
+START_LIMIT_S = 30.0
+"""Time for the import, the constructor and ``__aenter__`` of a router together, and for its ``__aexit__``."""
+
+T = TypeVar("T")
+
+
+def contained(work: Callable[[], T]) -> T:
+    """Result of a function, with its errors; one that would end the process, like `SystemExit`, as `RuntimeError`."""
+    try:
+        return work()
+    except Exception:
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"it raised {describe(error)}") from error
+
+
+async def apart(work: Callable[[], T], *, wait: bool = True) -> T:
+    """Result of a function that runs `contained` in a thread of its own.
+
+    If cancelled, waits for the thread, or with `wait=False` leaves it behind.
+    """
+    # A limiter of its own: threads that never end must not use up that of the process.
+    limiter = trio.CapacityLimiter(1)
+    return await trio.to_thread.run_sync(contained, work, abandon_on_cancel=not wait, limiter=limiter)
+
+
+async def apart_in_time(work: Callable[[], T]) -> T:
+    """Result of `apart`; raises `TimeoutError` after `START_LIMIT_S`, and leaves the thread behind."""
+    with trio.move_on_after(START_LIMIT_S):
+        return await apart(work, wait=False)
+    raise TimeoutError(f"it is not there after {START_LIMIT_S:g} s")

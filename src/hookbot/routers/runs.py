@@ -1,0 +1,92 @@
+"""Runs of a router: its code runs in tasks that nothing waits for without limit.
+
+Trio cannot end a task that waits for a thread, or in a shielded scope. A run that does not end is abandoned: it goes on
+until it ends by itself, but has no effect any more.
+"""
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar, copy_context
+
+import trio
+
+from . import Router
+from .apart import START_LIMIT_S
+from .loading import entered
+
+ROUTER: ContextVar[str] = ContextVar("router", default="")
+"""Name of the router whose code runs, in all tasks and threads that it starts, too; empty outside of any."""
+
+END_S = 1.0
+"""Time that a router has to end after it was cancelled: enough to close a connection."""
+
+
+class Crash(Exception):
+    """A failure that is not about one message: the router must be restarted."""
+
+
+class Run:
+    """One run of a router: from its start until it crashes, is ended, or is abandoned."""
+
+    def __init__(self) -> None:
+        self.ended = trio.Event()
+        self.expires = math.inf
+        """Time at which the present step of the router must have ended, on Trio's clock."""
+        self.cancelled = False
+        self.abandoned = False
+        self.crash: BaseException | None = None
+        """Error that ended it."""
+        self._scope = trio.CancelScope()
+
+    def start(self, name: str, function: Callable[["Run"], Awaitable[None]]) -> None:
+        """Call the function in a task outside of all nurseries. Its errors, of whatever kind, end nothing else."""
+        context = copy_context()
+        context.run(ROUTER.set, name)
+        trio.lowlevel.spawn_system_task(self._run, function, name=f"router {name}", context=context)
+
+    async def end(self, within_s: float) -> None:
+        """Cancel the run, and abandon it if it has not ended within this time."""
+        self.cancelled = True
+        self._scope.cancel()
+        with trio.CancelScope(shield=True), trio.move_on_after(within_s):
+            await self.ended.wait()
+        self.abandoned = not self.ended.is_set()
+
+    def check(self) -> None:
+        """Raise `Crash` if the run was abandoned, after a step of the router that may have taken too long."""
+        if self.abandoned:
+            raise Crash("it was abandoned before")
+
+    @asynccontextmanager
+    async def entered(self, make: Callable[[], Awaitable[Router]]) -> AsyncIterator[Router]:
+        """Make and enter a router for the block, and exit it after that, each within `START_LIMIT_S`."""
+        self.expires = trio.current_time() + START_LIMIT_S
+        router = await make()
+        self.check()
+        async with entered(router):
+            self.check()
+            self.expires = math.inf
+            try:
+                yield router
+            finally:
+                self.expires = trio.current_time() + START_LIMIT_S
+
+    async def _run(self, function: Callable[["Run"], Awaitable[None]]) -> None:
+        try:
+            # In a task of its own: nurseries and cancel scopes that a router has left open end with the task.
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._call, function)
+        except BaseException as error:  # noqa: BLE001
+            self.crash = self.crash or error
+        self.ended.set()
+
+    # A Ctrl-C is never raised here, so that a `KeyboardInterrupt` is one that the router has raised.
+    @trio.lowlevel.enable_ki_protection
+    async def _call(self, function: Callable[["Run"], Awaitable[None]]) -> None:
+        try:
+            await function(self)
+        except BaseException as error:
+            self.crash = error
+            raise
