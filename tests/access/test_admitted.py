@@ -77,7 +77,7 @@ def test_a_token_in_the_query_is_left_out_and_all_else_stays_as_it_is(query: str
 def test_a_key_makes_a_repeat_known_with_its_body() -> None:
     [once] = AdmittedPublish(PublishRequest(request(), "x", idempotency_key="k")).draft(b"one").once
     [other] = AdmittedPublish(PublishRequest(request(), "x", idempotency_key="k")).draft(b"two").once
-    assert (once.scope, once.key, once.exclusive) == ("x", "k", True)
+    assert (once.kind, once.topic, once.key, once.exclusive) == ("idempotency", "x", "k", True)
     assert once.fingerprint
     assert replace(other, fingerprint=once.fingerprint) == once
     assert other != once
@@ -92,7 +92,7 @@ def test_a_genuine_publish_says_who_it_is_from_and_keeps_what_a_listener_needs_t
     draft = publishing("github", of).accept(body, now_s=NOW_S)
     assert isinstance(draft, Draft)
     assert draft.verified == Verified("github", "0")
-    assert draft.once == (Once("delivery /unsafe/acme", "one", exclusive=False),)
+    assert draft.once == (Once("delivery", "/unsafe/acme", "one", exclusive=False),)
     again = SignedRequest(draft.body, draft.headers)
     assert load_provider("github").verify(again, [SECRET], now=NOW_S).key == 0
 
@@ -118,7 +118,7 @@ def test_what_makes_a_repeat_is_signed_and_no_header_that_anybody_could_have_wri
     draft = admitted.accept(b"{}", now_s=NOW_S)
     assert isinstance(draft, Draft)
     [once] = draft.once
-    assert once.scope == "replay /unsafe/acme"
+    assert (once.kind, once.topic) == ("replay", "/unsafe/acme")
 
 
 def test_the_secret_of_a_sender_is_left_out_wherever_it_stood() -> None:

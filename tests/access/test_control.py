@@ -387,7 +387,7 @@ def test_a_publish_keeps_what_came_with_it_and_no_secret(access: AccessControl) 
         ),
         query="a=%20b&extra-metadata=github",
         hops=("github", "filter"),
-        once=(Once("x", "once", fingerprint=draft.once[0].fingerprint),),
+        once=(Once("idempotency", "x", "once", fingerprint=draft.once[0].fingerprint),),
     )
 
 

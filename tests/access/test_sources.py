@@ -153,7 +153,9 @@ def test_what_makes_a_repeat_depends_on_what_was_signed(
     section: dict[str, Any], request_: SignedRequest, kind: tuple[str, bool] | None
 ) -> None:
     once = verify(make_source(**section), request_).once
-    assert [(one.scope, one.exclusive) for one in once] == ([(f"{kind[0]} /unsafe/acme/", kind[1])] if kind else [])
+    assert [(one.kind, one.topic, one.exclusive) for one in once] == (
+        [(kind[0], "/unsafe/acme/", kind[1])] if kind else []
+    )
 
 
 def test_a_delivery_is_another_where_its_topic_belongs_to_another_source() -> None:

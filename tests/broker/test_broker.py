@@ -135,7 +135,7 @@ async def test_messages_have_the_order_in_which_they_were_published(broker: Brok
 
 async def test_a_repeat_is_a_duplicate_and_another_body_under_its_key_is_refused(broker: Broker) -> None:
     def draft(body: bytes) -> Draft:
-        return Draft("a", body, once=(Once("a", "key", fingerprint=body),))
+        return Draft("a", body, once=(Once("idempotency", "a", "key", fingerprint=body),))
 
     first = await broker.publish(draft(b"1"))
     assert await broker.publish(draft(b"1")) == Duplicate(first.id)

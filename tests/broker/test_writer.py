@@ -154,7 +154,7 @@ async def test_cursors_go_into_the_same_commit(running: Line) -> None:
 
 async def test_everyone_is_told_what_became_of_their_own(running: Line) -> None:
     def keyed(topic: str, results: list[Any]) -> None:
-        running.writer.submit([Draft(topic, once=(Once("s", "k"),))], results.append, cursors={})
+        running.writer.submit([Draft(topic, once=(Once("idempotency", "s", "k"),))], results.append, cursors={})
 
     first: list[Any] = []
     second: list[Any] = []

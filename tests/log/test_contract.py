@@ -495,7 +495,7 @@ async def test_a_log_that_works_can_be_written_to(log: MemoryLog | SqliteLog) ->
 
 
 async def test_a_repeat_is_recognised_until_its_key_is_forgotten(log: MemoryLog | SqliteLog, clock: Clock) -> None:
-    draft = Draft("a", once=(Once("a", "key"),))
+    draft = Draft("a", once=(Once("idempotency", "a", "key"),))
     [first] = stored(await log.append([draft]))
     assert list(await log.append([draft])) == [Duplicate(first.id)]
 

@@ -10,7 +10,7 @@ from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import STEP_ROWS, Retention
 from hookbot.log.sqlite import SqliteLog
-from hookbot.protocol.message import Draft, Duplicate, Message, Once
+from hookbot.protocol.message import Draft, Duplicate, KeyKind, Message, Once
 from hookbot.protocol.topics import TopicFilter
 from support.clock import Clock
 
@@ -35,8 +35,8 @@ async def trim(log: Log, retention: Retention, now_us: int) -> None:
         pass
 
 
-def once(key: str, *, scope: str = "a", exclusive: bool = True, fingerprint: bytes = b"") -> tuple[Once, ...]:
-    return (Once(scope, key, exclusive, fingerprint),)
+def once(key: str, *, topic: str = "a", exclusive: bool = True, fingerprint: bytes = b"") -> tuple[Once, ...]:
+    return (Once("idempotency", topic, key, exclusive, fingerprint),)
 
 
 async def test_a_draft_whose_key_is_known_is_not_stored_again(log: MemoryLog | SqliteLog) -> None:
@@ -56,10 +56,15 @@ async def test_the_same_key_twice_in_one_batch_is_stored_once(log: MemoryLog | S
     assert outcomes[2] == Duplicate(stored(outcomes)[0].id)
 
 
-async def test_a_key_belongs_to_its_scope(log: MemoryLog | SqliteLog) -> None:
-    outcomes = await log.append([Draft("a", once=once("k", scope=scope)) for scope in ("a", "b", 'a","k')])
+async def test_a_key_is_another_one_if_its_kind_or_topic_is(log: MemoryLog | SqliteLog) -> None:
+    kinds: list[KeyKind] = ["idempotency", "replay", "single use", "delivery"]
+    # Whatever is written into the topic or the key, none of these may be taken for any other.
+    texts = ["", "a", "a/", "replay a", "replay", "single use a", "delivery a", 'a","k', "a k", "a\nk", "a\0k", "é"]
+    keys = [Once(kind, topic, key) for kind in kinds for topic in texts for key in texts]
 
-    assert len(stored(outcomes)) == 3
+    outcomes = await log.append([Draft("a", once=(key,)) for key in keys])
+
+    assert len(stored(outcomes)) == len(keys)
 
 
 async def test_a_key_with_another_fingerprint_is_refused_and_the_rest_of_the_batch_stored(
@@ -128,10 +133,10 @@ async def test_a_key_is_forgotten_after_its_time(log: MemoryLog | SqliteLog, clo
 
 
 async def test_a_key_outlives_a_safe_message_but_not_an_unsafe_one(log: MemoryLog | SqliteLog, clock: Clock) -> None:
-    await log.append([Draft("a", once=once("k")), Draft("/unsafe/a", once=once("k", scope="u"))])
+    await log.append([Draft("a", once=once("k")), Draft("/unsafe/a", once=once("k", topic="/unsafe/a"))])
     await trim(log, Retention(max_count=0), clock.now_us)
 
-    outcomes = await log.append([Draft("a", once=once("k")), Draft("/unsafe/a", once=once("k", scope="u"))])
+    outcomes = await log.append([Draft("a", once=once("k")), Draft("/unsafe/a", once=once("k", topic="/unsafe/a"))])
 
     assert [type(outcome) for outcome in outcomes] == [Duplicate, Message]
 

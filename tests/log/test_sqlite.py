@@ -112,7 +112,7 @@ async def test_after_a_restart_ids_are_not_used_again_and_losses_are_remembered(
 
 
 async def test_keys_are_remembered_over_a_restart(directory: Path) -> None:
-    draft = Draft("a", once=(Once("a", "k"),))
+    draft = Draft("a", once=(Once("idempotency", "a", "k"),))
     async with open_sqlite_log(directory) as log:
         [first] = await log.append([draft])
 
@@ -231,12 +231,13 @@ async def test_a_disk_that_is_full_refuses_the_batch_whole_and_takes_the_next(
             for _ in range(3):
                 with pytest.raises(Unavailable, match="cannot write to its log"):
                     await log.append(
-                        [Draft("a", bytes(100_000), once=(Once("a", str(n)),)) for n in range(5)], cursors={"c": 5}
+                        [Draft("a", bytes(100_000), once=(Once("idempotency", "a", str(n)),)) for n in range(5)],
+                        cursors={"c": 5},
                     )
             assert log.head == 1
             assert await bodies(log) == [b"before"]
 
-        outcomes = await log.append([Draft("a", b"after", once=(Once("a", "4"),))])
+        outcomes = await log.append([Draft("a", b"after", once=(Once("idempotency", "a", "4"),))])
         assert [type(outcome) for outcome in outcomes] == [Message]
 
     async with open_sqlite_log(directory) as log:

@@ -31,7 +31,7 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def store(connection: sqlite3.Connection, *drafts: Draft, head: int = 0, time_us: int = TIME_US) -> list[Message]:
-    batch = Batch(EPOCH, head, time_us, queries.first_uses(connection, drafts))
+    batch = Batch(EPOCH, head, time_us, queries.first_uses(connection, drafts, earlier=False))
     for draft in drafts:
         batch.add(draft)
     queries.insert_batch(connection, batch)
@@ -188,33 +188,33 @@ def test_a_time_is_found_by_bisection_over_the_gaps_that_retention_left(connecti
 
 
 def test_the_first_use_of_a_key_is_found_again(connection: sqlite3.Connection) -> None:
-    once = Once("a", "key", fingerprint=b"f")
+    once = Once("idempotency", "a", "key", fingerprint=b"f")
     draft = Draft("/unsafe/a", once=(once,))
 
     store(connection, draft)
 
-    assert queries.first_uses(connection, [draft, Draft("b", once=(Once("b", "key"),))]) == {
-        digest(once): FirstUse(1, TIME_US, unsafe=True, fingerprint=b"f")
-    }
+    assert queries.first_uses(
+        connection, [draft, Draft("b", once=(Once("idempotency", "b", "key"),))], earlier=False
+    ) == {digest(once): FirstUse(1, TIME_US, unsafe=True, fingerprint=b"f")}
 
 
 def test_keys_are_forgotten_when_they_expire_or_their_message_is_lost(connection: sqlite3.Connection) -> None:
-    drafts = [Draft("/unsafe/a", once=(Once("a", str(number)),)) for number in range(3)]
+    drafts = [Draft("/unsafe/a", once=(Once("idempotency", "a", str(number)),)) for number in range(3)]
     for position, draft in enumerate(drafts):
         store(connection, draft, head=position, time_us=position)
 
     lost = queries.forget_keys(connection, limits(now_us=0, dedup_s=0), lost=1, unsafe=True)
-    left = [use.position for use in queries.first_uses(connection, drafts).values()]
+    left = [use.position for use in queries.first_uses(connection, drafts, earlier=False).values()]
     expired = queries.forget_keys(connection, limits(now_us=2, dedup_s=0), lost=1, unsafe=True)
 
     assert sorted(left) == [2, 3]
-    assert [use.position for use in queries.first_uses(connection, drafts).values()] == [3]
+    assert [use.position for use in queries.first_uses(connection, drafts, earlier=False).values()] == [3]
     assert not lost
     assert not expired
 
 
 def test_keys_are_forgotten_in_steps(connection: sqlite3.Connection) -> None:
-    store(connection, *[Draft("a", once=(Once("a", str(number)),)) for number in range(STEP_ROWS + 1)])
+    store(connection, *[Draft("a", once=(Once("idempotency", "a", str(number)),)) for number in range(STEP_ROWS + 1)])
     all_of_them = limits(now_us=TIME_US + 1, dedup_s=0)
 
     steps = [queries.forget_keys(connection, all_of_them, lost=0, unsafe=False) for _ in range(3)]

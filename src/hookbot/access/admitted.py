@@ -84,7 +84,7 @@ class AdmittedPublish:
         publish = self.request
         key = publish.idempotency_key
         # The fingerprint distinguishes a retry, which is a duplicate, from a reuse of the key for another body.
-        once = (Once(publish.topic, key, fingerprint=sha256(body).digest()),) if key else ()
+        once = (Once("idempotency", publish.topic, key, fingerprint=sha256(body).digest()),) if key else ()
         headers, query = self._kept
         return Draft(publish.topic, body, headers, query, hops=publish.hops, once=once)
 

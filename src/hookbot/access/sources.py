@@ -73,11 +73,11 @@ class Source:
         # Signed ids first, since an attacker cannot vary them. A delivery id in an unsigned header only marks a
         # duplicate: if it were exclusive, a forged one could suppress a genuine delivery.
         if proof.replay_key is not None:
-            return (Once(f"replay {self.topic}", proof.replay_key),)
+            return (Once("replay", self.topic, proof.replay_key),)
         if self.single_use:
-            return (Once(f"single use {self.topic}", proof.fingerprint),)
+            return (Once("single use", self.topic, proof.fingerprint),)
         if proof.delivery_id is not None:
-            return (Once(f"delivery {self.topic}", proof.delivery_id, exclusive=False),)
+            return (Once("delivery", self.topic, proof.delivery_id, exclusive=False),)
         return ()
 
 

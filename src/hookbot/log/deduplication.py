@@ -30,8 +30,13 @@ class FirstUse:
 
 
 def digest(once: Once) -> bytes:
-    """Digest of scope and key in 16 bytes, so that a long key takes no more space than a short one."""
-    return blake2b(encode_json([once.scope, once.key]).encode(), digest_size=16).digest()
+    """Digest of kind, topic and key in 16 bytes, so that a long key takes no more space than a short one."""
+    return digest_of(once.kind, once.topic, once.key)
+
+
+def digest_of(*parts: str) -> bytes:
+    """Digest of texts: as a JSON array, so that they cannot be divided in another way."""
+    return blake2b(encode_json(parts).encode(), digest_size=16).digest()
 
 
 @dataclass(slots=True)

@@ -69,6 +69,7 @@ class SqliteLog(Engine):
         self._heads = TopicHeads(primed_from)
         self._heads.add(queries.load_topics(self._writer, primed_from))
         self._rests_until_us = 0
+        self._has_earlier_keys = queries.has_earlier_keys(self._writer)
 
     async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = {}) -> Sequence[Outcome]:
         # Replaced only after the commit, so that a failed append leaves memory and disk in agreement.
@@ -130,7 +131,7 @@ class SqliteLog(Engine):
         self, drafts: Sequence[Draft], cursors: Mapping[str, int | None]
     ) -> tuple[list[Partition], Batch, Sequence[Outcome]]:
         with queries.transaction(self._writer):
-            batch = self._new_batch(queries.first_uses(self._writer, drafts))
+            batch = self._new_batch(queries.first_uses(self._writer, drafts, earlier=self._has_earlier_keys))
             outcomes = [batch.add(draft) for draft in drafts]
             partitions = self._grown(batch)
             queries.insert_batch(self._writer, batch)
@@ -150,6 +151,8 @@ class SqliteLog(Engine):
                 more |= queries.forget_keys(self._writer, limit, lost=lost, unsafe=unsafe)
                 more |= partitions[unsafe].due(limit)
             queries.save_partitions(self._writer, partitions)
+        # After the commit; once they have expired, no append looks for them any more.
+        self._has_earlier_keys = self._has_earlier_keys and queries.has_earlier_keys(self._writer)
         return partitions, more
 
     def _probe(self) -> None:

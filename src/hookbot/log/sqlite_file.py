@@ -41,6 +41,11 @@ STEPS = (
     ) WITHOUT ROWID;
     INSERT INTO half VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0), (1, 0, 0, 0, 0, 0, 0, 0, 0);
     """,
+    # `earlier_keys`: the position up to which keys were stored by their earlier digest (`earlier_keys.py`).
+    """
+    ALTER TABLE identity ADD COLUMN earlier_keys INTEGER NOT NULL DEFAULT 0;
+    UPDATE identity SET earlier_keys = (SELECT max(head) FROM half);
+    """,
 )
 """Migrations from each version of the schema to the next. All of them run for a new file."""
 
@@ -115,7 +120,9 @@ def _migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[str]) -
         connection.executescript(
             f"BEGIN IMMEDIATE; {step}PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT;"
         )
-    connection.execute("INSERT INTO identity SELECT ? WHERE NOT EXISTS (SELECT * FROM identity)", (new_epoch(),))
+    connection.execute(
+        "INSERT INTO identity (epoch) SELECT ? WHERE NOT EXISTS (SELECT * FROM identity)", (new_epoch(),)
+    )
 
 
 def _check_version(connection: sqlite3.Connection, path: Path, *, newest: int) -> int:

@@ -10,7 +10,7 @@ its messages as one JSON string, their bodies as one blob.
 import json
 import sqlite3
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, fields, replace
 from functools import cache
@@ -23,6 +23,7 @@ from ..protocol.message import Draft, Message, Verified, format_id
 from ..protocol.topics import UNSAFE, TopicFilter, is_subtree
 from .contract import Page, SavedCursor
 from .deduplication import Batch, FirstUse, digest
+from .earlier_keys import earlier_digest, earlier_uses
 from .engine import ScanRange
 from .retention import STEP_ROWS, Partition, RetentionLimits, Row
 
@@ -76,15 +77,21 @@ def load_topics(connection: sqlite3.Connection, after: int) -> list[tuple[str, i
     ).fetchall()
 
 
-def first_uses(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> dict[bytes, FirstUse]:
-    """First uses stored for the keys of `drafts`, by digest."""
-    found = {}
-    for keys in _runs(list({digest(once) for draft in drafts for once in draft.once})):
-        marks = ", ".join("?" * len(keys))
-        columns = "key, position, time_us, unsafe, fingerprint"
-        for key, *use in connection.execute(f"SELECT {columns} FROM once WHERE key IN ({marks})", keys):
-            found[key] = FirstUse(*use)
+def first_uses(connection: sqlite3.Connection, drafts: Sequence[Draft], *, earlier: bool) -> dict[bytes, FirstUse]:
+    """First uses stored for the keys of `drafts`, by digest; with `earlier`, also by earlier versions."""
+    keys = {digest(once): once for draft in drafts for once in draft.once}
+    found = _load_uses(connection, keys)
+    if earlier:
+        found = earlier_uses(keys, _load_uses(connection, map(earlier_digest, keys.values()))) | found
     return found
+
+
+def has_earlier_keys(connection: sqlite3.Connection) -> bool:
+    """True while keys are left that an earlier version has stored."""
+    [found] = connection.execute(
+        "SELECT EXISTS (SELECT * FROM once WHERE unsafe IN (0, 1) AND position <= (SELECT earlier_keys FROM identity))"
+    ).fetchone()
+    return bool(found)
 
 
 def insert_batch(connection: sqlite3.Connection, batch: Batch) -> None:
@@ -217,6 +224,16 @@ def probe(connection: sqlite3.Connection) -> None:
     """Write some pages and delete them again, so that a full or failing disk raises an error."""
     connection.execute("INSERT INTO body VALUES (0, '', zeroblob(65536))")
     connection.execute("DELETE FROM body WHERE position = 0")
+
+
+def _load_uses(connection: sqlite3.Connection, digests: Iterable[bytes]) -> dict[bytes, FirstUse]:
+    found = {}
+    for keys in _runs(list(digests)):
+        marks = ", ".join("?" * len(keys))
+        columns = "key, position, time_us, unsafe, fingerprint"
+        for key, *use in connection.execute(f"SELECT {columns} FROM once WHERE key IN ({marks})", keys):
+            found[key] = FirstUse(*use)
+    return found
 
 
 def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -9,11 +9,14 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import time_ns
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 Headers = tuple[tuple[str, str], ...]
 """Header fields in the order in which they were sent, as latin-1 text. Repeated names, case and all bytes are kept."""
+
+KeyKind = Literal["idempotency", "replay", "single use", "delivery"]
+"""Kinds of deduplication keys: chosen by a publisher, or taken from a verified request by the rule of its source."""
 
 _ID = re.compile(r"([a-z]{8})-([0-9]{15})")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
@@ -35,12 +38,15 @@ class Verified:
 class Once:
     """Deduplication key of a draft, stored in the same commit as the message.
 
-    If the key was used before in its scope, a draft with an `exclusive` key is not stored. It is a `Duplicate`, or
+    It is the same key only if `kind`, `topic` and `key` are all equal, so that no publisher can write one of another
+    kind or topic. If it was used before, a draft with an `exclusive` key is not stored. It is a `Duplicate`, or
     rejected with `KeyReused` if both drafts have a `fingerprint` and these differ. If the key is not exclusive, the
     draft is stored as a `duplicate_of` the first message.
     """
 
-    scope: str
+    kind: KeyKind
+    topic: str
+    """Topic of the publish or, for a verified one, of its source."""
     key: str
     exclusive: bool = True
     fingerprint: bytes = b""
