@@ -30,6 +30,7 @@ from hookbot.errors import (
     Unauthorized,
     UpgradeRequired,
 )
+from hookbot.log.trusted_clock import TrustedClock
 from hookbot.protocol.message import Draft, Headers, Once
 from hookbot.protocol.request import Request
 from hookbot.protocol.response import Response
@@ -675,3 +676,22 @@ def test_a_reload_replaces_every_rule_but_the_size_of_bodies() -> None:
     forwarded = Request("GET", b"/", (("X-Forwarded-For", "203.0.113.9"),), client="192.0.2.1")
     assert access.resolve_client(forwarded).client == "203.0.113.9"
     assert publish(access, "POST /pub/x", basic(make_token("new key", "/"))).max_body_bytes == 1000
+
+
+# --- a clock that jumps
+
+
+def test_a_jump_of_the_clock_ends_no_token_and_no_limit() -> None:
+    now_s = 1_700_000_000
+    shown_s = [now_s]
+    clock = TrustedClock(lambda: shown_s[0] * 1_000_000, lambda: now_s * 1_000_000)
+    access = make_access(clock_us=clock, failures=Rate(1, 60), publishes=Rate(1, 60))
+    token = str(NarrowedToken.of(make_token(KEY, "/"), "/").narrow("expires", str(now_s + 60)))
+    publish(access, "POST /pub/x", basic(token))
+    assert not is_let_in(access, "POST /pub/x", basic("wrong"))
+
+    for shown_s[0] in (now_s + 86_400, now_s - 86_400):
+        with pytest.raises(TooManyRequests, match="publishes"):
+            publish(access, "POST /pub/x", basic(token))
+        with pytest.raises(TooManyRequests, match="valid token"):
+            publish(access, "POST /pub/x", basic("wrong"))

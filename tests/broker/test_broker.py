@@ -20,7 +20,7 @@ from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Duplicate, Gap, Message, Once, format_id
 from hookbot.protocol.since import AfterId, FromOldest, SinceTime
 from hookbot.protocol.topics import TopicFilter
-from support.clock import Clock
+from support.clock import Clock, pass_time, trusted
 
 A = TopicFilter.parse("a")
 ALL = TopicFilter(("", "/unsafe/"))
@@ -424,6 +424,62 @@ async def test_a_start_at_a_time_is_what_was_stored_since(broker: Broker, log: S
     gap = (await broker.start_at(SinceTime(start_us + 2_000_000), A)).gap
     assert gap
     assert (gap.reason, gap.before) == ("retention", id_of(log, 7))
+
+
+@pytest.mark.parametrize("days", [30, -30])
+async def test_a_jump_of_the_clock_deletes_nothing_and_is_in_no_time(autojump_clock: MockClock, days: int) -> None:
+    wall = Clock(runs=True)
+    clock = trusted(wall)
+    log = MemoryLog(clock_us=clock)
+    draft = Draft("a", once=(Once("replay", "a", "k"),))
+    async with open_broker(log, Retention(), clock_us=clock) as broker:
+        first = await publish_one(broker, draft)
+        wall.skip(days=days)
+        await pass_time(4)
+        during = await publish_one(broker, Draft("a"))
+        repeat = await broker.publish(draft)
+        wall.skip(days=-days)
+        await pass_time(4)
+        after = await publish_one(broker, Draft("a"))
+
+    assert repeat == Duplicate(first.id)
+    assert log.lost_up_to(A) == 0
+    assert [message.time_us - first.time_us for message in (during, after)] == [4_000_000, 8_000_000]
+
+
+@pytest.mark.parametrize("days", [30, -30])
+async def test_a_jump_that_lasts_deletes_only_what_is_old(autojump_clock: MockClock, days: int) -> None:
+    wall = Clock(runs=True)
+    clock = trusted(wall)
+    log = MemoryLog(clock_us=clock)
+    async with open_broker(log, Retention(max_age_s=86_400), clock_us=clock) as broker:
+        first = await publish_one(broker, Draft("a"))
+        wall.skip(days=days)
+        await pass_time(3600)
+        second, second_us = await publish_one(broker, Draft("a")), wall()
+        early = log.lost_up_to(A)
+        await pass_time(23 * 3600 + 10)
+
+    # Times never decrease. So what was stored before the clock was set back is kept for longer.
+    assert second.time_us == max(second_us, first.time_us)
+    assert early == 0
+    assert log.lost_up_to(A) == (1 if days > 0 else 0)
+
+
+async def test_a_start_long_after_the_newest_message_deletes_nothing_for_ten_minutes(
+    autojump_clock: MockClock,
+) -> None:
+    wall = Clock(runs=True)
+    log = MemoryLog(clock_us=wall)
+    await log.append([Draft("a")])
+    wall.skip(days=30)
+    async with open_broker(log, Retention(), clock_us=trusted(wall)):
+        await pass_time(595)
+        early = log.lost_up_to(A)
+        await pass_time(10)
+
+    assert early == 0
+    assert log.lost_up_to(A) == 1
 
 
 async def test_who_may_not_see_the_past_starts_after_it(broker: Broker, log: StubbornLog, clock: Clock) -> None:

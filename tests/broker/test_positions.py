@@ -11,7 +11,7 @@ from hookbot.broker.positions import MAX_PER_PATH, SWEEP_INTERVAL_S
 from hookbot.errors import Refused
 from hookbot.log.contract import Page
 from hookbot.protocol.since import AfterId, FromOldest
-from support.clock import Clock, pass_time
+from support.clock import Clock, pass_time, trusted
 from support.consumers import ConsumerHub, WorkingLog, ack, open_hub, take
 
 SWEPT_S = SWEEP_INTERVAL_S + 1
@@ -186,6 +186,19 @@ async def test_a_cursor_that_nobody_has_used_for_thirty_days_ends(log: WorkingLo
 
         async with hub.open(cursor="c") as cursor:
             assert cursor.hello["position"] == hub.id(1)
+
+
+async def test_a_cursor_is_not_older_because_the_clock_jumped(log: WorkingLog, autojump_clock: MockClock) -> None:
+    wall = Clock(runs=True)
+    async with open_hub(log, clock=trusted(wall)) as hub:
+        async with hub.open(cursor="c"):
+            pass
+        wall.skip(days=31)
+        # Until the jump is believed, and longer.
+        for _ in range(20):
+            await pass_time(SWEPT_S)
+
+        assert await hub.saved() == {"cursor /sub/t c": 0}
 
 
 async def test_the_thirty_days_begin_when_the_connection_ends(log: WorkingLog, autojump_clock: MockClock) -> None:

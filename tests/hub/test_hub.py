@@ -30,6 +30,7 @@ from hookbot.hub.config import Config
 from hookbot.hub.hub import RELOAD, SWEEP_BATCH, run_hub, sweep_subscriptions
 from support import GUARD_S, KEY
 from support.clients import basic, handshake, post
+from support.clock import START_US, Clock
 from support.hubs import configured, open_whole_hub
 
 SECOND = 100  # of a process's time, as /proc counts it
@@ -429,3 +430,24 @@ async def test_a_hub_reloads_at_sighup_survives_a_broken_configuration_and_ends_
         "the configuration was reloaded",
         "reload failed, the hub keeps its configuration: hookbot.toml:1: this is broken",
     ]
+
+
+async def test_a_hub_says_that_its_clock_has_jumped_and_does_not_follow(tmp_path: Path, ways: dict[str, Any]) -> None:
+    wall, passed = Clock(), Clock()
+    token = make_token(KEY, "/")
+    async with open_whole_hub(tmp_path, clock=wall, elapsed=passed, **ways) as hub:
+        for clock, seconds in ((wall, 0), (passed, 4)):
+            clock.skip(seconds=seconds)
+            wall.now_us = passed.now_us + 30 * 86_400 * 1_000_000
+            await hub.post("/pub/x", token=token)
+        ready = await hub.http.get("/readyz")
+        metrics = await hub.http.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+        wall.now_us = passed.now_us
+        ready_again = await hub.http.get("/readyz")
+        times_us = [message.time_us for message in await hub.stored()]
+
+    assert ready.status_code == 503
+    assert "the clock of this machine jumped by +2592000 seconds" in ready.text
+    assert "hookbot_clock_jump_seconds 2.592e+06" in metrics.text
+    assert ready_again.status_code == 200
+    assert times_us == [START_US, START_US + 4_000_000]

@@ -3,6 +3,8 @@
 import trio
 from trio.testing import MockClock
 
+from hookbot.log.trusted_clock import TrustedClock
+
 START_US = 1_700_000_000_000_000
 
 
@@ -20,6 +22,11 @@ class Clock:
     def skip(self, *, days: float = 0, seconds: float = 0) -> None:
         """Move the clock forward."""
         self.now_us += int((days * 86_400 + seconds) * 1e6)
+
+
+def trusted(wall: Clock) -> TrustedClock:
+    """The clock of a hub: this wall clock, as far as Trio's clock confirms it."""
+    return TrustedClock(wall, lambda: int(trio.current_time() * 1e6))
 
 
 async def pass_time(seconds: float) -> None:

@@ -1,6 +1,6 @@
 """A broker with consumers, over any log, and shorthands for the actions of its clients."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -97,7 +97,7 @@ def listening(topic: str = "t", **asked: Any) -> SubscribeRequest:
 
 @asynccontextmanager
 async def open_hub(
-    log: Log, *, clock: Clock | None = None, limits: BrokerLimits | None = None
+    log: Log, *, clock: Callable[[], int] | None = None, limits: BrokerLimits | None = None
 ) -> AsyncIterator[ConsumerHub]:
     async with (
         open_broker(log, KEEP_ALL, limits=limits) as broker,

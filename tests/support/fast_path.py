@@ -167,7 +167,7 @@ async def open_fast_path(
             trio.open_nursery() as nursery,
         ):
             streams = Streams(broker, control.active, heartbeat_s)
-            readiness = Readiness(broker.log, lambda: "")
+            readiness = Readiness(broker.log, lambda: "", broker.clock)
             services = Services(broker, control, bodies, consumers, streams, readiness, Metrics(), list)
             epoll = EpollLoop()
             fanout = Fanout(services, epoll, connection_limits)

@@ -144,14 +144,19 @@ async def open_whole_hub(
     *,
     client: dict[str, Any] | None = None,
     clock: Callable[[], int] = wall_clock_us,
+    elapsed: Callable[[], int] | None = None,
     fetch: Fetch = fetch_small,
     **options: Any,
 ) -> AsyncIterator[WholeHub]:
-    """A hub with the sections of a configuration file."""
+    """A hub with the sections of a configuration file. Its clock never jumps, unless `elapsed` says what passes."""
     with no_groups(), trio.fail_after(GUARD_S):
         async with (
             open_hub(
-                configured(tmp_path, text, **options), clock_us=clock, fetch=fetch, sweep_interval_s=0.01
+                configured(tmp_path, text, **options),
+                clock_us=clock,
+                elapsed_us=elapsed or clock,
+                fetch=fetch,
+                sweep_interval_s=0.01,
             ) as running,
             httpx.AsyncClient(base_url=running.url, timeout=GUARD_S, **(client or {})) as http,
         ):

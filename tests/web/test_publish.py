@@ -16,6 +16,7 @@ from hookbot.access.sources import Source, Sources
 from hookbot.errors import BadSignature, BodyTooLarge, HookbotError, KeyReused, TooManyRequests, Unavailable
 from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
+from hookbot.log.trusted_clock import TrustedClock
 from hookbot.protocol.bodies import UNVERIFIED
 from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.message import Draft
@@ -58,9 +59,8 @@ def web() -> Web:
 
 def make_access(*sources: Source, web: Web | None = None, **options: Any) -> AccessControl:
     fetches = Fetches(web.fetch, Rate(3, 60)) if web else None
-    return AccessControl(
-        Authorizer([KEY]), clock_us=lambda: NOW_S * 1_000_000, sources=Sources(sources), fetches=fetches, **options
-    )
+    options = {"clock_us": lambda: NOW_S * 1_000_000, **options}
+    return AccessControl(Authorizer([KEY]), sources=Sources(sources), fetches=fetches, **options)
 
 
 def github(**options: Any) -> Source:
@@ -99,6 +99,25 @@ async def test_a_body_of_any_size_is_verified(size: int) -> None:
     assert draft.verified.provider == "github"
     with pytest.raises(BadSignature):
         await publish_signed(access, b"x" * size, secret="another")
+
+
+@pytest.mark.parametrize("jump_s", [30 * 86_400, -30 * 86_400])
+async def test_a_signature_is_fresh_by_either_of_two_clocks_that_disagree(jump_s: int) -> None:
+    shown_s = [NOW_S]
+    clock = TrustedClock(lambda: shown_s[0] * 1_000_000, lambda: NOW_S * 1_000_000)
+    slack = load_provider("slack")
+    access = make_access(Source("/unsafe/acme", slack, [SECRET]), clock_us=clock)
+
+    async def publish_at(now_s: int) -> Draft | Response:
+        return await publish(access, b"{}", slack.sign(SignedRequest(b"{}"), SECRET, now=now_s).headers)
+
+    with pytest.raises(BadSignature):
+        await publish_at(NOW_S + jump_s)
+    shown_s[0] += jump_s
+    assert isinstance(await publish_at(NOW_S), Draft)
+    assert isinstance(await publish_at(NOW_S + jump_s), Draft)
+    with pytest.raises(BadSignature):
+        await publish_at(NOW_S + jump_s // 2)
 
 
 async def test_a_large_body_does_not_hold_up_the_loop() -> None:

@@ -21,6 +21,7 @@ from ..errors import (
     Refused,
     Unauthorized,
 )
+from ..log.trusted_clock import TrustedClock
 from ..protocol.message import format_time
 from ..protocol.paths import MESSAGES, METHODS, Route, find_route
 from ..protocol.publish import DEFAULT_MAX_BODY_BYTES, PublishRequest
@@ -86,7 +87,7 @@ class AccessControl:
         self._proxies = proxies or TrustedProxies()
         self._failures = RateLimiter(failures)
         self._publishes = RateLimiter(publishes) if publishes else None
-        self._clock_us = clock_us
+        self._clock = TrustedClock.of(clock_us)
         self._unsafe = _unsafe_filter(unsafe_prefixes)
 
     def adopt(self, other: "AccessControl") -> None:
@@ -101,8 +102,18 @@ class AccessControl:
 
     @property
     def now_s(self) -> float:
-        """Current time, in seconds since 1970."""
-        return self._clock_us() / 1e6
+        """Current time, in seconds since 1970: by the hub's clock, which does not follow a jump of the machine's."""
+        return self._clock() / 1e6
+
+    @property
+    def passed_s(self) -> float:
+        """Seconds that have passed since some moment, for rate limits."""
+        return self._clock.passed_s
+
+    @property
+    def possible_s(self) -> Sequence[float]:
+        """Times at which a signature may be fresh: `now_s` and, while the machine's clock disagrees, also that."""
+        return self._clock.possible_s
 
     def resolve_client(self, request: Request) -> Request:
         """Set the request's client to the address that trusted proxies report, and return the request. Call it once."""
@@ -162,7 +173,7 @@ class AccessControl:
 
     def count_failure(self, request: Request, topic: str, source: Source | None, error: BadSignature) -> None:
         """Count and log an invalid signature; beyond the limit, do neither and raise `TooManyRequests`."""
-        self._failures.use(client_network(request.client), FAILED, now_s=self.now_s)
+        self._failures.use(client_network(request.client), FAILED, now_s=self.passed_s)
         if source:
             delivery = source.provider.delivery_of(source.signed(request, b""))
             named = f" (delivery {delivery[:80]!r})" if delivery else ""
@@ -173,7 +184,7 @@ class AccessControl:
     def count_genuine(self, source: Source | None) -> None:
         """Count a verified publish against the rate of its source. Raises `TooManyRequests`."""
         if source and source.publishes:
-            source.publishes.use(source.topic, "publishes", now_s=self.now_s)
+            source.publishes.use(source.topic, "publishes", now_s=self.passed_s)
 
     def admit_subscription(self, request: Request, *, websocket: bool) -> AdmittedSubscription:
         """Admit a subscription, restricted to what its token grants. Raises `Refused`."""
@@ -181,7 +192,7 @@ class AccessControl:
         if is_unsafe(route.topic) and request.header(UNSAFE_HEADER.lower()) != UNSAFE_HEADER_VALUE:
             raise Refused("400 Bad Request. X-Hookbot-Unsafe-Is-Ok header required.")
         grant = self.authorize(request, route.path, "subscribe")
-        now_us = self._clock_us()
+        now_us = self._clock()
         subscribe = SubscribeRequest.read(request, route, websocket=websocket, now_us=now_us)
         admitted = AdmittedSubscription(_restrict(grant, subscribe, now_us=now_us), grant)
         self.active.check(grant)
@@ -205,7 +216,7 @@ class AccessControl:
             if grant := self.authorizer.grant(token, path, action, now_s=now_s):
                 break
         else:
-            self._failures.use(client_network(request.client), FAILED, now_s=now_s)
+            self._failures.use(client_network(request.client), FAILED, now_s=self.passed_s)
             raise Unauthorized
         # Browsers add saved Basic credentials to a websocket or a form post of any page. In any other way, a page can
         # only send a token that it was given.
@@ -238,7 +249,7 @@ class AccessControl:
 
     def _count_publish(self, request: Request) -> None:
         if self._publishes:
-            self._publishes.use(client_network(request.client), "publishes", now_s=self.now_s)
+            self._publishes.use(client_network(request.client), "publishes", now_s=self.passed_s)
 
     def _source(self, request: Request, topic: str) -> Source | None:
         """Source of a topic, or None. Raises `Forbidden` if the client's address or certificate is not allowed."""

@@ -12,6 +12,7 @@ from ..errors import Refused, Unavailable
 from ..log.contract import Log
 from ..log.deduplication import Outcome
 from ..log.retention import Retention
+from ..log.trusted_clock import TrustedClock
 from ..protocol.message import Draft, Duplicate, Gap, Message, format_id, wall_clock_us
 from ..protocol.since import AfterId, FromOldest, Since, SinceTime
 from ..protocol.topics import TopicFilter
@@ -101,9 +102,10 @@ class Broker:
     def __init__(self, log: Log, retention: Retention, clock_us: Callable[[], int], limits: BrokerLimits) -> None:
         self.log = log
         self.limits = limits
+        self.clock = TrustedClock.of(clock_us)
         self.counts = Counts()
         self.channels = Channels(log.head, limits)
-        self.writer = Writer(log, retention, self._announce, clock_us, limits)
+        self.writer = Writer(log, retention, self._announce, self.clock, limits)
         self._pages = PageCache(log, limits)
 
     @property
@@ -240,6 +242,7 @@ async def open_broker(
     If the block ends by an exception or a cancellation, queued drafts are refused with `Unavailable`.
     """
     broker = Broker(log, retention or Retention(), clock_us, limits or BrokerLimits())
+    broker.clock.check_start(log.head_us)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(broker.writer.run)
         try:

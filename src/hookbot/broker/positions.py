@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import trio
 
 from ..errors import Ended, Refused, Unavailable
+from ..log.trusted_clock import TrustedClock
 from ..protocol.message import parse_id
 from ..protocol.since import AfterId, Since
 from .broker import Broker, Start
@@ -58,7 +59,7 @@ class Positions:
     def __init__(self, broker: Broker, clock_us: Callable[[], int]) -> None:
         self.broker = broker
         self.claims = Claims()
-        self._clock_us = clock_us
+        self._clock = TrustedClock.of(clock_us)
         self._states: dict[ConsumerId, ConsumerState] = {}
         self._marked: set[ConsumerId] = set()
         self._news = trio.Event()
@@ -111,7 +112,7 @@ class Positions:
     def release(self, claim: Claim) -> None:
         """Give up a claim and record the time of use; does nothing if it has been revoked."""
         if self.claims.release(claim) and (state := self._states.get(claim.id)):
-            state.used_us, state.waiting = self._clock_us(), False
+            state.used_us, state.waiting = self._clock(), False
             self._mark(claim.id)
 
     async def move(self, id: ConsumerId, position: int, reason: Ended) -> ConsumerState:
@@ -156,7 +157,7 @@ class Positions:
             if claim := self.claims.find(state.id):
                 claim.skip_unwanted()
                 self._use(state)
-            elif self._clock_us() - state.used_us > UNUSED_US:
+            elif state.used_us < self._clock.ago_us(UNUSED_US):
                 logger.info("deleted the unused %s: it had no connection for 30 days", state.id)
                 del self._states[state.id]
                 self._mark(state.id)
@@ -195,10 +196,10 @@ class Positions:
         return position, False
 
     def _new(self, id: ConsumerId, position: int) -> ConsumerState:
-        return ConsumerState(id, position, self._clock_us(), sent=position)
+        return ConsumerState(id, position, self._clock(), sent=position)
 
     def _use(self, state: ConsumerState) -> None:
-        now_us = self._clock_us()
+        now_us = self._clock()
         if now_us - state.used_us > DAY_US:
             state.used_us = now_us
             self._mark(state.id)

@@ -14,6 +14,7 @@ from ..errors import Unavailable
 from ..log.contract import Log
 from ..log.deduplication import Outcome
 from ..log.retention import Retention
+from ..log.trusted_clock import TrustedClock
 from ..protocol.message import Draft
 from .limits import BrokerLimits
 
@@ -48,7 +49,7 @@ class Writer:
         self._limits = limits
         self._retention = retention
         self._announce = announce
-        self._clock_us = clock_us
+        self._clock = TrustedClock.of(clock_us)
         self._queue: deque[_Waiting] = deque()
         self._batch: deque[_Waiting] = deque()
         """Batch that is being written."""
@@ -134,12 +135,18 @@ class Writer:
 
     async def _trim(self) -> bool:
         try:
-            more = await self._log.trim(self._retention, now_us=self._clock_us())
+            more = await self._log.trim(self._retention, now_us=self._now_us())
         except Unavailable as error:
             self._trimming.fails(error)
             return False
         self._trimming.works()
         return more
+
+    def _now_us(self) -> int:
+        """Time at which no message and no key is taken to be older than it is: see `TrustedClock.ago_us`."""
+        ages_s = (self._retention.max_age_s, self._retention.dedup_s)
+        ages_us = [int(age_s * 1_000_000) for age_s in ages_s if age_s is not None]
+        return min(self._clock.ago_us(age_us) + age_us for age_us in ages_us)
 
 
 class _Work:

@@ -22,6 +22,7 @@ from ..errors import ConfigError, system_reason
 from ..log.contract import Log
 from ..log.memory import MemoryLog
 from ..log.sqlite import open_sqlite_log
+from ..log.trusted_clock import TrustedClock, elapsed_us
 from ..protocol.message import wall_clock_us
 from ..routers.runner import Routers, open_routers
 from ..web.app import create_app
@@ -84,10 +85,13 @@ async def open_hub(
     config: Config,
     *,
     clock_us: Callable[[], int] = wall_clock_us,
+    elapsed_us: Callable[[], int] = elapsed_us,
     fetch: Fetch = fetch_small,
     sweep_interval_s: float = SWEEP_INTERVAL_S,
 ) -> AsyncIterator[RunningHub]:
     """A hub that accepts connections until the block ends.
+
+    `clock_us` is the wall clock, in microseconds since 1970; `elapsed_us` counts what passes, and confirms it.
 
     It shuts down from the inside out: connections finish their requests and close (within `leave_s`), routers stop,
     consumers save their positions, the broker writes the drafts that are waiting, and the log is closed.
@@ -96,7 +100,8 @@ async def open_hub(
     `sole_error` unwraps them.
     """
     # The whole configuration is checked before anything is opened: a mistake must not leave a new log behind.
-    access = make_access_control(config, clock_us, fetch)
+    clock = TrustedClock(clock_us, elapsed_us)
+    access = make_access_control(config, clock, fetch)
     specs = unless_wrong(read_routers(config))
     context = make_tls(config)
     tls = Tls(context) if context else None
@@ -104,9 +109,9 @@ async def open_hub(
         # Bound before the log is opened, so that a second hub on this port fails at once. Connections wait in the
         # backlog until it is served.
         _closing(bind(config.bind)) as sock,
-        open_log(config, clock_us) as log,
-        open_broker(log, config.retention, clock_us=clock_us) as broker,
-        open_consumers(broker, clock_us=clock_us) as consumers,
+        open_log(config, clock) as log,
+        open_broker(log, config.retention, clock_us=clock) as broker,
+        open_consumers(broker, clock_us=clock) as consumers,
         open_routers(broker, specs, resolve_secret) as routers,
         trio.open_nursery() as background,
     ):
@@ -137,7 +142,7 @@ def _services(
 ) -> Services:
     bodies = BodyBudget(config.max_body_bytes, config.max_receiving_bytes)
     streams = Streams(broker, access.active, config.heartbeat_s)
-    readiness = Readiness(broker.log, lambda: routers.problem)
+    readiness = Readiness(broker.log, lambda: routers.problem, broker.clock)
     metrics = hub_metrics(broker, access, routers.snapshot)
     return Services(broker, access, bodies, consumers, streams, readiness, metrics, routers.snapshot)
 

@@ -47,6 +47,10 @@ class Log(Protocol):
     def head(self) -> int:
         """Position of the newest message ever appended, 0 before the first."""
 
+    @property
+    def head_us(self) -> int:
+        """Time of the newest message ever appended, 0 before the first."""
+
     async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = {}) -> Sequence[Outcome]:
         """Append drafts and save cursors in one durable commit, and return the outcome of each draft in order.
 

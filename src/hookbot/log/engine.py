@@ -76,6 +76,10 @@ class Engine:
     def head(self) -> int:
         return max(partition.head for partition in self._partitions)
 
+    @property
+    def head_us(self) -> int:
+        return max(partition.head_us for partition in self._partitions)
+
     def lost_up_to(self, wanted: TopicFilter) -> int:
         return max((partition.lost for partition in self._selected(wanted)), default=0)
 
@@ -98,7 +102,7 @@ class Engine:
     def _new_batch(self, known: Mapping[bytes, FirstUse]) -> Batch:
         """Empty batch that continues after the head."""
         # Times never decrease, even if the clock is set back: `position_before` searches them by bisection.
-        time_us = max(self._clock_us(), *(partition.head_us for partition in self._partitions))
+        time_us = max(self._clock_us(), self.head_us)
         return Batch(self.epoch, self.head, time_us, known)
 
     def _grown(self, batch: Batch) -> list[Partition]:

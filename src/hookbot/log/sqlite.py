@@ -96,7 +96,8 @@ class SqliteLog(Engine):
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
         limits = [RetentionLimits.of(retention, unsafe=unsafe, now_us=now_us) for unsafe in PARTITIONS]
         due = any(partition.due(limit) for partition, limit in zip(self._partitions, limits, strict=True))
-        if not due and now_us < self._rests_until_us:
+        # Not beyond its interval, in case the clock was set back.
+        if not due and now_us < self._rests_until_us <= now_us + REST_US:
             await trio.lowlevel.checkpoint()
             return False
         self._partitions, more = await self._write(partial(self._trim, limits))

@@ -74,6 +74,12 @@ def hub_metrics(broker: Broker, access: AccessControl, routers: RouterStates) ->
     metrics.add("counter", "refused", "Requests answered with an error status.", lambda: counts.refused, label="status")
     metrics.add("gauge", "head", "Position of the newest message.", lambda: broker.head)
     metrics.add("gauge", "subscribers", "Active subscriptions.", lambda: len(access.active))
+    metrics.add(
+        "gauge",
+        "clock_jump_seconds",
+        "Seconds by which the machine's clock is ahead of the time that the hub goes by; 0 while it follows.",
+        lambda: broker.clock.jump_s,
+    )
     for field, help in ROUTER_METRICS.items():
         kind: MetricKind = "gauge" if field in ROUTER_GAUGES else "counter"
         metrics.add(kind, f"router_{field}", help, partial(_by_router, routers, field), label="router")

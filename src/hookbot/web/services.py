@@ -10,6 +10,7 @@ from ..broker.broker import Broker
 from ..broker.consumers import Consumers
 from ..errors import Unavailable
 from ..log.contract import Log
+from ..log.trusted_clock import TrustedClock
 from .limits import BodyBudget
 from .metrics import Metrics, RouterStates
 from .streams import Streams
@@ -19,11 +20,12 @@ CHECK_INTERVAL_S = 1.0
 
 
 class Readiness:
-    """The check behind ``/readyz``: the log can be written to, and all routers run."""
+    """The check behind ``/readyz``: the log can be written to, all routers run, and the clock has not jumped."""
 
-    def __init__(self, log: Log, problem_of_routers: Callable[[], str]) -> None:
+    def __init__(self, log: Log, problem_of_routers: Callable[[], str], clock: TrustedClock) -> None:
         self._log = log
         self._problem_of_routers = problem_of_routers
+        self._clock = clock
         self._lock = trio.Lock()
         self._checked_until = -CHECK_INTERVAL_S
         self._problem = ""
@@ -37,6 +39,8 @@ class Readiness:
             raise Unavailable(self._problem)
         if problem := self._problem_of_routers():
             raise Unavailable(problem)
+        if jump_s := self._clock.jump_s:
+            raise Unavailable(f"the clock of this machine jumped by {jump_s:+.0f} seconds: check its time service")
 
     async def _probe(self) -> None:
         if trio.current_time() < self._checked_until:
