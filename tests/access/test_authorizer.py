@@ -314,6 +314,9 @@ def test_one_holder_is_whoever_has_the_same_token_or_what_is_narrowed_from_it_un
     plain = granted(Authorizer([KEY]), make_token(KEY, "/"))
     assert holder() == holder("live=1") == holder(f"expires={NOW_S + 1}") == plain.holder
     assert holder("name=ann") == holder("name=ann", "name=phone") == holder("name=ann", "live=1")
+    # Who may only listen live cannot take the subscriptions of a holder by naming a token alike.
+    assert holder("live=1", "name=ann") != holder("name=ann")
+    assert holder("live=1", "name=ann") == holder("live=1", "name=ann", f"expires={NOW_S + 1}")
     assert len({holder(), holder("name=ann"), holder("name=bob"), holder(path="/sub/"), holder(key=OLD_KEY)}) == 5
 
 

@@ -93,6 +93,38 @@ async def test_who_needs_the_same_meanwhile_waits_for_it() -> None:
     assert fetch.urls == ["https://x"]
 
 
+async def test_who_needs_it_for_another_source_does_not_wait() -> None:
+    fetch, caches = Fetcher(), [dict[str, bytes](), dict[str, bytes]()]
+    fetches = Fetches(fetch)
+    fetch.go_on.set()
+    async with trio.open_nursery() as nursery:
+        for cache in caches:
+            nursery.start_soon(partial(fetches.fill, cache, "https://x", "a", now_s=NOW_S))
+    assert [list(cache) for cache in caches] == [["https://x"]] * 2
+
+
+async def test_who_leaves_takes_nothing_from_those_who_wait() -> None:
+    fetch, cache = Fetcher(), dict[str, bytes]()
+    fetches = Fetches(fetch)
+    async with trio.open_nursery() as nursery:
+        leaving = trio.CancelScope()
+
+        async def leave() -> None:
+            with leaving:
+                await fetches.fill(cache, "https://x", "a", now_s=NOW_S)
+
+        nursery.start_soon(leave)
+        await trio.testing.wait_all_tasks_blocked()
+        for client in "bc":
+            nursery.start_soon(partial(fetches.fill, cache, "https://x", client, now_s=NOW_S))
+        await trio.testing.wait_all_tasks_blocked()
+        leaving.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        fetch.go_on.set()
+    assert cache.keys() == {"https://x"}
+    assert len(fetch.urls) == 2
+
+
 async def test_different_ones_are_fetched_side_by_side() -> None:
     fetch, cache = Fetcher(), dict[str, bytes]()
     fetches = Fetches(fetch)

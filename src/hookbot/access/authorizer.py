@@ -39,11 +39,17 @@ class Grant:
     """True if no history is visible at all."""
     cursor: str = ""
     """The cursor or group that every subscription has to use; empty if any or none will do."""
+    named: tuple[str, ...] = ()
+    """Caveats of the token up to its first name; none if it has no name."""
 
     @property
     def holder(self) -> object:
-        """Identity for the limit per token: tokens of one key and path share it, unless their first names differ."""
-        return self.key, self.path, self.names[:1]
+        """Identity for the limit per token: tokens of one key and path share it, unless they are named differently.
+
+        The caveats before the name count, too: whoever adds another holder's name to a token of their own does not
+        become that holder.
+        """
+        return self.key, self.path, self.names[:1], self.named
 
 
 class Authorizer:
@@ -106,7 +112,13 @@ class Authorizer:
             since_us=min(max(map(int, caveats["since"]), default=0), LAST_S) * 1_000_000,
             live_only=bool(caveats["live"]) or narrowed.digest in self._live_only,
             cursor="".join(set(caveats["cursor"])),
+            named=_up_to_name(narrowed.caveats),
         )
+
+
+def _up_to_name(caveats: Sequence[str]) -> tuple[str, ...]:
+    named = next((number for number, caveat in enumerate(caveats, 1) if caveat.startswith("name=")), 0)
+    return tuple(caveats[:named])
 
 
 def _plain_grant(

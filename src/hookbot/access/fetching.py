@@ -1,6 +1,7 @@
 """Downloads that untrusted clients can trigger: limited in size, time and rate."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
 
 import httpx
 import trio
@@ -40,7 +41,7 @@ class Fetches:
     def __init__(self, fetch: Fetch = fetch_small, rate: Rate = FETCHES) -> None:
         self._fetch = fetch
         self._limiter = RateLimiter(rate)
-        self._under_way: dict[str, trio.Event] = {}
+        self._under_way: dict[tuple[int, str], _Download] = {}
 
     async def get(self, url: str, client: str, *, now_s: float) -> bytes:
         """Content at `url`. Raises `Unavailable`, or `TooManyRequests` if the network `client` exceeds its rate."""
@@ -50,18 +51,31 @@ class Fetches:
     async def fill(self, cache: MutableMapping[str, bytes], url: str, client: str, *, now_s: float) -> None:
         """Download the content at `url` into `cache`. Raises the same errors as `get`.
 
-        Concurrent calls for the same URL only wait for the first one, which fills its own cache. If it fails or is
-        cancelled, they return without content.
+        Concurrent calls for the same URL and cache only wait for the first one; if it fails, they return without
+        content. If it is cancelled, since its client has left, the next one downloads in its place.
         """
-        if url in self._under_way:
-            await self._under_way[url].wait()
-            return
-        done = self._under_way[url] = trio.Event()
+        # Caches belong to sources: a download for one of them would not help the clients of another.
+        key = id(cache), url
+        while key in self._under_way:
+            first = self._under_way[key]
+            await first.ended.wait()
+            if not first.cancelled:
+                return
+        download = self._under_way[key] = _Download()
         try:
             cache[url] = await self.get(url, client, now_s=now_s)
+        except trio.Cancelled:
+            download.cancelled = True
+            raise
         finally:
-            del self._under_way[url]
-            done.set()
+            del self._under_way[key]
+            download.ended.set()
+
+
+@dataclass(slots=True)
+class _Download:
+    ended: trio.Event = field(default_factory=trio.Event)
+    cancelled: bool = False
 
 
 def _fetch(url: str, max_bytes: int, timeout_s: float) -> bytes:
