@@ -112,10 +112,12 @@ class TrustedClock:
     def _observe(self) -> int:
         """Compare both clocks, and return what has passed."""
         passed = self._elapsed_us()
-        self._seen = self._wall_us() - passed
-        if abs(self._seen - self._confirmed) <= TOLERANCE_US:
-            self._agree(passed)
-        elif self._jumped is None or abs(self._seen - self._jumped[1]) > TOLERANCE_US:
+        seen = self._seen = self._wall_us() - passed
+        if abs(seen - self._confirmed) <= TOLERANCE_US:
+            self._offset = seen
+            if self._jumped or passed - self._confirmed_at >= STEADY_US:
+                self._agree(passed)
+        elif self._jumped is None or abs(seen - self._jumped[1]) > TOLERANCE_US:
             self._jump(passed)
         elif passed - self._jumped[0] >= STEADY_US:
             self._believe(passed)
@@ -124,7 +126,7 @@ class TrustedClock:
     def _agree(self, passed: int) -> None:
         if self._jumped:
             logger.warning("the clock of this machine agrees again with the time that has passed")
-        self._offset, self._jumped = self._seen, None
+        self._jumped = None
         if passed - self._confirmed_at >= STEADY_US:
             self._confirmed, self._confirmed_at, self._doubtful = self._seen, passed, False
 
