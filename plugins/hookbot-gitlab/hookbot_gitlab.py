@@ -2,10 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
-from urllib.parse import urlsplit
 
 from hookbot import Message, Publish
+from hookbot.signatures import load_provider
+from hookbot.signatures.owners import GitLabOwnership
+
+GITLAB = load_provider("gitlab")
+OWNERSHIP = GitLabOwnership()
 
 logger = logging.getLogger(__name__)
 
@@ -37,45 +40,17 @@ class GitLabRouter:
             logger.warning("dropped %s: not verified as GitLab's; add a source for %s", message.id, message.topic)
             return
         payload = message.json()
-        topic = topic_of(payload)
-        if topic is None:
+        name = next(OWNERSHIP.names(payload), None)
+        if name is None:
             logger.info("dropped %s: it names no project and no group", message.id)
             return
+        topic = f"{self.host}/{name.kind}/{name.path}"
         if payload.get("object_kind") in ("push", "tag_push"):
             ref = payload["ref"].removeprefix("refs/heads/")
-            await publish(f"{self.host}/{topic}/branch/{ref}", message)
-        await publish(f"{self.host}/{topic}", message)
+            await publish(f"{topic}/branch/{ref}", message)
+        await publish(topic, message)
 
 
 def is_genuine(message: Message) -> bool:
     """True if the hub has verified GitLab's secret, or the topic needs a token, which the sender then had."""
-    if message.topic.startswith("/unsafe/"):
-        return message.verified is not None and message.verified.provider == "gitlab"
-    return True
-
-
-def topic_of(payload: dict[str, Any]) -> str | None:
-    """Topic of a delivery, without the host; None if it names no project and no group."""
-    if path := project_of(payload):
-        return f"project/{path}"
-    if path := group_of(payload):
-        return f"group/{path}"
-    return None
-
-
-def project_of(payload: dict[str, Any]) -> str | None:
-    """Path of the project, or None; job events of older versions have only its URL."""
-    if project := payload.get("project"):
-        path: str | None = project.get("path_with_namespace")
-        return path
-    if payload.get("path_with_namespace"):
-        return str(payload["path_with_namespace"])
-    homepage = (payload.get("repository") or {}).get("homepage")
-    return urlsplit(homepage).path.strip("/") if homepage else None
-
-
-def group_of(payload: dict[str, Any]) -> str | None:
-    """Path of the group, or None; member events have only the last part of it."""
-    group = payload.get("group") or payload
-    path: str | None = group.get("full_path") or group.get("group_path")
-    return path
+    return GITLAB.vouches_for(message) or not message.topic.startswith("/unsafe/")

@@ -3,6 +3,11 @@
 import logging
 
 from hookbot import Message, Publish
+from hookbot.signatures import load_provider
+from hookbot.signatures.owners import StripeOwnership
+
+STRIPE = load_provider("stripe")
+OWNERSHIP = StripeOwnership()
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +38,10 @@ class StripeRouter:
             return
         kind = event["type"].replace(".", "/")
         await publish(f"stripe-event/{kind}", message)
-        if account := event.get("account"):
-            await publish(f"stripe-account/{account}/{kind}", message)
+        for name in OWNERSHIP.names(event):
+            await publish(f"stripe-account/{name.path}/{kind}", message)
 
 
 def is_genuine(message: Message) -> bool:
     """True if the hub has verified Stripe's signature, or the topic needs a token, which the sender then had."""
-    if message.topic.startswith("/unsafe/"):
-        return message.verified is not None and message.verified.provider == "stripe"
-    return True
+    return STRIPE.vouches_for(message) or not message.topic.startswith("/unsafe/")

@@ -1,8 +1,9 @@
 """hookbot: a webhook hub.
 
 The public API for routers, listeners and publishers is this module and `hookbot.errors`, `hookbot.client`,
-`hookbot.blocking` and `hookbot.testing`; for providers, `hookbot.signatures.Provider` and
-`hookbot.signatures.scheme.Scheme`. Everything else is internal.
+`hookbot.blocking` and `hookbot.testing`; for providers, `hookbot.signatures.Provider`,
+`hookbot.signatures.load_provider`, `hookbot.signatures.scheme.Scheme` and `hookbot.signatures.owners`. Everything else
+is internal.
 """
 
 from typing import TYPE_CHECKING, Any

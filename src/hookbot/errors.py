@@ -78,7 +78,7 @@ class BadSignature(Refused):
 
 
 class Forbidden(Refused):
-    """The address, client certificate, web page or token of the request does not allow it."""
+    """The address, client certificate, web page or token of the request does not allow it, or it is about others."""
 
     status = 403
 

@@ -91,7 +91,7 @@ def test_a_genuine_publish_says_who_it_is_from_and_keeps_what_a_listener_needs_t
     of = signed("github", body, ("X-GitHub-Delivery", "one"))
     draft = publishing("github", of).accept(body, now_s=NOW_S)
     assert isinstance(draft, Draft)
-    assert draft.verified == Verified("github", "0")
+    assert draft.verified == Verified("github", "0", source="/unsafe/acme")
     assert draft.once == (Once("delivery", "/unsafe/acme", "one", exclusive=False),)
     again = SignedRequest(draft.body, draft.headers)
     assert load_provider("github").verify(again, [SECRET], now=NOW_S).key == 0
@@ -151,4 +151,4 @@ def test_a_confirmation_is_stored_and_confirmed_only_where_that_is_allowed() -> 
     assert isinstance(asked, Confirmation)
     assert asked.url == CONFIRM
     assert asked.draft == sns(message)
-    assert asked.draft.verified == Verified("aws-sns", "0", NOW_S)
+    assert asked.draft.verified == Verified("aws-sns", "0", NOW_S, "/unsafe/acme")

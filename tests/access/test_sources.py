@@ -127,10 +127,23 @@ def verify(source: Source, request: SignedRequest) -> Verification:
 
 def test_a_genuine_request_says_by_which_secret_it_was_signed_and_when() -> None:
     source = make_source(provider="stripe", secrets=["another", SECRET])
-    assert verify(source, signed("stripe")).verified == Verified("stripe", "1", NOW_S)
-    assert verify(make_source(secrets=[SECRET]), signed("github")).verified == Verified("github", "0", None)
+    assert verify(source, signed("stripe")).verified == Verified("stripe", "1", NOW_S, "/unsafe/acme/")
+    github = verify(make_source(secrets=[SECRET]), signed("github"))
+    assert github.verified == Verified("github", "0", None, "/unsafe/acme/")
     with pytest.raises(BadSignature):
         verify(source, signed("stripe", secret="neither"))
+
+
+def test_a_genuine_request_about_another_owner_is_refused() -> None:
+    own, foreign = (json.dumps({"repository": {"full_name": f"{owner}/app"}}).encode() for owner in ("Acme", "evil"))
+    bound = make_source(owners=["acme"])
+    assert verify(bound, signed("github", own)).verified.source == "/unsafe/acme/"
+    with pytest.raises(Forbidden, match="evil/app"):
+        verify(bound, signed("github", foreign))
+    # The signature comes first: nobody learns from a guess whom the source belongs to.
+    with pytest.raises(BadSignature):
+        verify(bound, signed("github", foreign, secret="guessed"))
+    assert verify(make_source(), signed("github", foreign))
 
 
 ONCE = [

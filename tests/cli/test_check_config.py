@@ -43,6 +43,27 @@ def test_a_file_in_which_nothing_is_wrong() -> None:
     assert (result.exit_code, result.output) == (0, "hookbot.toml: no mistakes found\n")
 
 
+def test_it_is_told_to_whom_the_secrets_of_a_source_are_bound() -> None:
+    sections = [
+        ("github", "/unsafe/github.com/org/acme", ""),
+        ("github", "/unsafe/github.com/x", ""),
+        ("stripe", "/unsafe/stripe/", 'owners = ["acct_1", "acct_2"]\n'),
+        ("slack", "/unsafe/slack", ""),
+    ]
+    text = "".join(
+        f'[[sources]]\ntopic = "{topic}"\nprovider = "{provider}"\nsecrets = ["one of the tests"]\n{owners}'
+        for provider, topic, owners in sections
+    )
+    result = CliRunner().invoke(check_config, [write(text)])
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "hookbot.toml: the source /unsafe/github.com/org/acme is bound to acme: what names another owner is refused",
+        "hookbot.toml: the source /unsafe/github.com/x is bound to no owner: whoever has its secret can speak for any",
+        "hookbot.toml: the source /unsafe/stripe/ is bound to acct_1, acct_2: what names another owner is refused",
+        "hookbot.toml: no mistakes found",
+    ]
+
+
 def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
     check('router = ["github"]')
     assert not (tmp_path / "data").exists()

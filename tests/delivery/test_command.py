@@ -64,7 +64,9 @@ async def test_the_body_is_its_standard_input_and_a_file(body: bytes, tmp_path: 
 
 async def test_what_it_may_know_is_in_its_environment(capfd: pytest.CaptureFixture[str]) -> None:
     headers = [("X-GitHub-Event", "push"), ("X-A", "1"), ("x-a", "2"), ("Content-Type", "text/\xfc")]
-    message = make(topic="a/ü", headers=headers, query="x=%20", hops=("b",), verified=Verified("github", "0"))
+    message = make(
+        topic="a/ü", headers=headers, query="x=%20", hops=("b",), verified=Verified("github", "0", source="g/")
+    )
     await run(
         *python("import os; print(sorted((k, v) for k, v in os.environb.items() if k[:8] == b'HOOKBOT_'))"),
         message=message,
@@ -82,6 +84,7 @@ async def test_what_it_may_know_is_in_its_environment(capfd: pytest.CaptureFixtu
         b"HOOKBOT_TIME": b"1970-01-01T00:00:01.000000Z",
         b"HOOKBOT_TOPIC": "a/ü".encode(),
         b"HOOKBOT_VERIFIED": b"github",
+        b"HOOKBOT_VERIFIED_SOURCE": b"g/",
     }
 
 

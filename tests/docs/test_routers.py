@@ -57,6 +57,7 @@ def test_the_page_has_all_steps() -> None:
         "jira.toml",
         "thumbnails.py",
         "careful.py",
+        "owned.py",
         "pyproject.toml",
         "hookbot_example.py",
     }
@@ -109,6 +110,10 @@ async def test_the_other_routers_do_what_the_page_says(directory: Path) -> None:
     careful = make("careful.py", {}, str)
     headers = {"X-Gitlab-Event": "Push Hook"}
     assert await route(careful, "/unsafe/gitlab.com/x", b"", headers) == []
+    owned = make("owned.py", {}, str)
+    project = b'{"project": {"path_with_namespace": "x/app"}}'
+    assert await route(owned, "/unsafe/gitlab.com/x", project) == []
+    assert await route(owned, "/unsafe/gitlab.com/x", project, verified="gitlab") == [("builds/x/app", project)]
     assert await route(careful, "/unsafe/gitlab.com/x", b"", headers, verified="gitlab") == [
         ("gitlab-event/Push Hook", b"")
     ]

@@ -71,7 +71,12 @@ async def test_a_genuine_delivery_is_stored_with_how_it_is_known(
         async with hub.listen("/unsafe/sub/acme/?since=all", "v1") as listener:
             heard = envelope("v1", await taken(listener))
     assert answer.status_code == 200
-    assert heard["verified"] == {"provider": "stripe", "key": "1", "signed_at": float(NOW_S)}
+    assert heard["verified"] == {
+        "provider": "stripe",
+        "key": "1",
+        "signed_at": float(NOW_S),
+        "source": "/unsafe/acme/",
+    }
     assert heard["topic"] == "/unsafe/acme/x"
     assert heard["body"] == '{"id": "evt_1"}'
     assert [pair for pair in heard["headers"] if pair[0].lower() == "x-seen"] == [["X-Seen", "1"], ["x-seen", "2"]]
@@ -129,6 +134,35 @@ async def test_the_router_of_github_is_a_source_by_itself(tmp_path: Path, ways: 
             answer = await hub.deliver("github", "/unsafe/pub/ghe.example/org/acme", secret=secret)
             assert answer.status_code == status
         assert hub.head == 1
+
+
+FOREIGN = [
+    ("github", "/unsafe/github.com/org/", {"repository": {"full_name": "acme/app"}}),
+    ("github", "/unsafe/github.com/org/", {"repository": {"full_name": "evil/app"}, "organization": {"login": "acme"}}),
+    ("gitlab", "/unsafe/gitlab.com/", {"project": {"path_with_namespace": "acme/app"}}),
+]
+
+
+@pytest.mark.parametrize(("provider", "beneath", "payload"), FOREIGN)
+async def test_the_secret_of_one_organisation_says_nothing_about_another(
+    tmp_path: Path,
+    ways: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    provider: str,
+    beneath: str,
+    payload: dict[str, Any],
+) -> None:
+    text = "".join(source(provider, f"{beneath}{name}", [f"{name}'s"]) for name in ("acme", "evil"))
+    path = beneath.replace("/unsafe/", "/unsafe/pub/")
+    body = json.dumps(payload).encode()
+    async with open_whole_hub(tmp_path, text, **ways) as hub:
+        refused = await hub.deliver(provider, f"{path}evil", body, secret="evil's")
+        assert hub.head == 0
+        own = json.dumps(payload).replace("evil", "acme").encode()
+        accepted = await hub.deliver(provider, f"{path}acme", own, secret="acme's")
+    assert (refused.status_code, accepted.status_code) == (403, 200)
+    assert "does not belong to evil" in refused.text
+    assert f"refused a request to {beneath}evil: the body names 'acme" in caplog.text
 
 
 # --- secrets

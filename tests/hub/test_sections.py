@@ -86,6 +86,27 @@ def test_options_of_the_provider_can_be_secrets_as_well() -> None:
     assert "NOBODY" in mistakes(provider="meta", verify_token="env:NOBODY")["provider"]
 
 
+@pytest.mark.parametrize(
+    ("section", "owners"),
+    [
+        ({"provider": "github", "topic": "/unsafe/github.com/org/acme"}, ["acme"]),
+        (
+            {"provider": "github", "topic": "/unsafe/github.com/org/acme", "owners": ["Acme", "acme-labs"]},
+            ["Acme", "acme-labs"],
+        ),
+        ({"provider": "github", "topic": "/unsafe/github.com/org/acme", "owners": ["*"]}, []),
+        ({"provider": "github", "topic": "/unsafe/github.com/"}, []),
+        ({"provider": "gitlab", "topic": "/unsafe/gitlab.com/acme/web/"}, ["acme/web"]),
+        ({"provider": "stripe", "topic": "/unsafe/stripe/"}, []),
+        ({"provider": "slack", "topic": "/unsafe/github.com/org/acme"}, []),
+    ],
+)
+def test_a_source_is_bound_to_its_owners_or_to_the_one_that_its_topic_names(
+    section: dict[str, Any], owners: list[str]
+) -> None:
+    assert list(parse(**section).owners) == owners
+
+
 def test_every_key_of_a_source_is_read() -> None:
     for key in SOURCE_KEYS:
         assert key in mistakes(**{key: object()}), key
@@ -97,6 +118,11 @@ def test_every_key_of_a_source_is_read() -> None:
         ({"topic": None}, "topic", "missing"),
         ({"provider": None}, "provider", "missing"),
         ({"secrets": None}, "secrets", "missing"),
+        ({"owners": []}, "owners", "at least one"),
+        ({"owners": [5]}, "owners", "items of the list must be strings"),
+        ({"owners": ["acme/"]}, "owners", "not 'acme/'"),
+        ({"owners": ["acme", "*"], "provider": "github"}, "owners", "stands for any owner, alone"),
+        ({"owners": ["acme"], "provider": "slack"}, "owners", "slack has no owners"),
         ({"topic": "a//b"}, "topic", "empty"),
         ({"topic": "/acme"}, "topic", "empty"),
         ({"topic": "/unsafe/pub/acme/"}, "topic", "must be '/unsafe/acme/', not the path"),

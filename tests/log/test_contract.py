@@ -124,7 +124,7 @@ drafts = st.builds(
     body=st.binary(max_size=200),
     headers=st.lists(st.tuples(header_text, header_text), max_size=4).map(tuple),
     query=any_text,
-    verified=st.none() | st.builds(Verified, any_text, any_text, st.none() | st.floats(0, 1e12)),
+    verified=st.none() | st.builds(Verified, any_text, any_text, st.none() | st.floats(0, 1e12), st.none() | any_text),
     hops=st.lists(any_text, max_size=3).map(tuple),
 )
 

@@ -113,7 +113,7 @@ def test_a_message_is_loaded_as_it_was_stored(connection: sqlite3.Connection) ->
     drafts = [
         Draft("a", b""),
         Draft("a", b"\x00\xff", (("X", "\xe9"), ("x", "2")), "q=1", Verified("github", "0"), ("one", "two")),
-        Draft("a", b"x" * 100_000, verified=Verified("stripe", "1", 1.5)),
+        Draft("a", b"x" * 100_000, verified=Verified("stripe", "1", 1.5, "/unsafe/stripe/")),
     ]
 
     stored = store(connection, *drafts)

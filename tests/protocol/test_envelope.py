@@ -38,7 +38,8 @@ MESSAGES = st.builds(
     body=st.one_of(st.binary(), st.text().map(lambda text: text.encode("utf-8", "surrogatepass"))),
     headers=st.lists(st.tuples(LATIN, LATIN), max_size=4).map(tuple),
     query=LATIN,
-    verified=st.none() | st.builds(Verified, st.text(), st.text(), st.none() | st.floats(0, 1e12)),
+    verified=st.none()
+    | st.builds(Verified, st.text(), st.text(), st.none() | st.floats(0, 1e12), st.none() | st.text()),
     hops=st.lists(st.text(min_size=1), max_size=3).map(tuple),
     duplicate_of=st.none() | IDS,
     id=IDS,
@@ -76,7 +77,7 @@ def test_the_envelope_says_what_else_is_known() -> None:
         replace(
             MESSAGE,
             body=b"\xff\x00",
-            verified=Verified("github", "0", 1.5),
+            verified=Verified("github", "0", 1.5, "/unsafe/github.com/"),
             hops=("github",),
             duplicate_of="abcdefgh-000000000000001",
             redelivered=True,
@@ -85,7 +86,12 @@ def test_the_envelope_says_what_else_is_known() -> None:
 
     assert "body" not in envelope
     assert envelope["body_base64"] == "/wA="
-    assert envelope["verified"] == {"provider": "github", "key": "0", "signed_at": 1.5}
+    assert envelope["verified"] == {
+        "provider": "github",
+        "key": "0",
+        "signed_at": 1.5,
+        "source": "/unsafe/github.com/",
+    }
     assert envelope["hops"] == ("github",)
     assert envelope["duplicate_of"] == "abcdefgh-000000000000001"
     assert envelope["redelivered"] is True
@@ -118,6 +124,7 @@ def test_an_envelope_from_a_newer_hub_is_understood() -> None:
         {"body_base64": "%"},
         {"body_base64": 5},
         {"verified": {"provider": "x"}},
+        {"verified": {"provider": "x", "key": "0", "source": 5}},
         {"verified": "github"},
         {"hops": [1]},
         {"duplicate_of": 1},

@@ -11,7 +11,7 @@ PUSH = Message(
     b'{"ref": "refs/heads/main", "repository": {"full_name": "acme/app", "id": 7}, "commits": [{"author": "ann"}]}',
     (("Content-Type", "application/json"), ("X-GitHub-Event", "push"), ("X-GitHub-Event", "second")),
     "extra-metadata=github",
-    Verified("github", "0"),
+    Verified("github", "0", source="/unsafe/github.com/"),
     ("github",),
     id="abcdefgh-000000000000001",
 )
@@ -25,7 +25,7 @@ def test_a_message_looks_like_its_envelope_with_its_body_read() -> None:
         "headers": {"content-type": "application/json", "x-github-event": "push"},
         "query": {"extra-metadata": "github"},
         "body": PUSH.json(),
-        "verified": {"provider": "github", "key": "0"},
+        "verified": {"provider": "github", "key": "0", "source": "/unsafe/github.com/"},
         "hops": ["github"],
     }
 

@@ -194,13 +194,31 @@ async def test_a_forged_delivery_is_dropped_with_a_warning_that_gives_nothing_aw
         assert hmac.new(SECRET.encode(), message.body, digest).hexdigest() not in caplog.text
 
 
-async def test_a_delivery_that_the_hub_has_verified_is_believed_and_what_it_found_travels_along() -> None:
-    verified = Verified("github", "1")
+@pytest.mark.parametrize("source", ["/unsafe/github.com/org/acme", "/unsafe/github.com/org/", "/unsafe/"])
+async def test_a_delivery_that_the_hub_has_verified_is_believed_and_what_it_found_travels_along(source: str) -> None:
+    verified = Verified("github", "1", source=source)
     message = signed(push(), secret=Secret("of a source in the configuration"), verified=verified)
 
     _, whole = await routed(message)
 
     assert whole.verified == verified
+
+
+async def test_a_delivery_verified_by_the_source_of_another_topic_needs_a_signature_of_the_routers_own() -> None:
+    elsewhere = Verified("github", "0", source="/unsafe/evil/")
+    assert await routed(signed(push(), secret=Secret("evil's"), verified=elsewhere)) == []
+    assert len(await routed(signed(push(), verified=elsewhere))) == 2
+
+
+async def test_a_delivery_that_an_older_hub_has_verified_is_believed_if_its_topic_and_it_name_the_same_owner() -> None:
+    verified = Verified("github", "0")
+    own = push(repository={"full_name": "Acme/app"}, organization=None)
+    theirs = push(repository={"full_name": "evil/app"}, organization=None)
+
+    assert len(await routed(signed(own, secret=Secret("of a source"), verified=verified))) == 2
+    assert await routed(signed(theirs, secret=Secret("of a source"), verified=verified)) == []
+    # One secret for several organisations, whatever the URL that it was posted to.
+    assert len(await routed(signed(theirs, verified=verified))) == 2
 
 
 NONSENSE = [b"", b"[]", b"null", b"not json", b'{"repository": {"id": 1}}', b'{"repository": {"full_name": null}}']

@@ -61,7 +61,7 @@ def test_a_message_has_what_it_always_had() -> None:
         *("topic", "body", "headers", "query", "verified", "hops", "duplicate_of", "id")
     }
     assert isinstance(Message.time, property)
-    assert [field.name for field in dataclasses.fields(Verified)][:3] == ["provider", "key", "signed_at"]
+    assert [field.name for field in dataclasses.fields(Verified)][:4] == ["provider", "key", "signed_at", "source"]
 
 
 def test_errors_are_what_they_always_were() -> None:

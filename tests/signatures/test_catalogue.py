@@ -16,6 +16,7 @@ SECTIONS = dict(re.findall(r"^### (\S+)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | 
 MODULE = """
 from hookbot.signatures.scheme import Scheme
 ACME = Scheme(name="acme", documentation="https://acme.example/webhooks")
+IMPOSTOR = Scheme(name="github", documentation="https://acme.example/webhooks")
 NOT_A_PROVIDER = "acme"
 """
 ENTRY_POINTS = """
@@ -23,6 +24,7 @@ ENTRY_POINTS = """
 acme = acme_webhooks:ACME
 broken = acme_webhooks:NOT_A_PROVIDER
 github = acme_webhooks:ACME
+impostor = acme_webhooks:IMPOSTOR
 missing = no_such_module:ACME
 nameless = acme_webhooks:NO_SUCH_NAME
 """
@@ -48,6 +50,10 @@ def test_a_plugin_adds_a_provider(plugins: None) -> None:
 def test_a_plugin_cannot_take_the_name_of_a_provider_that_is_there(plugins: None) -> None:
     assert load_provider("github").documentation.startswith("https://docs.github.com/")
     assert provider_names().count("github") == 1
+
+
+def test_a_provider_of_a_plugin_has_the_name_of_its_entry_point_whatever_it_calls_itself(plugins: None) -> None:
+    assert load_provider("impostor").name == "impostor"
 
 
 def test_a_plugin_that_is_broken_harms_only_who_asks_for_it(plugins: None) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from hookbot.errors import BadSignature, ConfigError, Unavailable
-from hookbot.signatures import CertificateNeeded, Proof, Provider, SignedRequest
+from hookbot.protocol.message import Message, Verified
+from hookbot.signatures import CertificateNeeded, Proof, Provider, SignedRequest, load_provider
 from hookbot.signatures.provider import Choice
 from hookbot.signatures.scheme import Scheme
 from hookbot.signatures.shared_secrets import SharedSecret
@@ -48,6 +49,35 @@ class WithOptions(Minimal):
     @property
     def options(self) -> tuple[str, ...]:
         return ("max_age", "strict", "word")
+
+
+FOR_ACME = b'{"repository": {"full_name": "acme/app"}}'
+VOUCHED = [
+    (FOR_ACME, Verified("github", "0", source="/unsafe/github.com/org/evil"), True),
+    (FOR_ACME, Verified("github", "0", source="/unsafe/github.com/"), True),
+    (FOR_ACME, Verified("github", "0", source="/unsafe/github.com/org/acme"), False),
+    (FOR_ACME, Verified("github", "0", source="evil/"), False),
+    (FOR_ACME, Verified("github", "0", source=""), False),
+    (FOR_ACME, Verified("gitlab", "0", source="/unsafe/github.com/org/evil"), False),
+    (FOR_ACME, None, False),
+    # Stored by an older hub.
+    (FOR_ACME, Verified("github", "0"), False),
+    (b'{"repository": {"full_name": "Evil/app"}}', Verified("github", "0"), True),
+]
+
+
+@pytest.mark.parametrize(("body", "verified", "vouched"), VOUCHED)
+def test_a_provider_vouches_for_what_the_source_of_its_topic_has_verified(
+    body: bytes, verified: Verified | None, vouched: bool
+) -> None:
+    message = Message("/unsafe/github.com/org/evil", body, verified=verified)
+    assert load_provider("github").vouches_for(message) is vouched
+
+
+def test_what_an_older_hub_has_verified_is_vouched_for_where_the_topic_names_no_owner() -> None:
+    for provider, topic in (("github", "/unsafe/github.com/hooks"), ("slack", "/unsafe/slack")):
+        message = Message(topic, FOR_ACME, verified=Verified(provider, "0"))
+        assert load_provider(provider).vouches_for(message)
 
 
 def with_options(**fields: Any) -> WithOptions:

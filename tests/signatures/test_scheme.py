@@ -198,11 +198,16 @@ def test_a_scheme_covers_what_it_signs(options: dict[str, str], covers: tuple[st
     assert scheme(**options).options == (("max_age",) if "timestamp" in covers else ())
 
 
-def test_every_field_of_a_scheme_is_an_option_of_a_user_but_its_name_documentation_and_fallback() -> None:
+def test_every_field_of_a_scheme_is_an_option_of_a_user_but_those_of_the_catalogue() -> None:
     provider = load_provider("hmac")
 
     assert isinstance(provider, AnyScheme)
-    assert {*provider.options} == {field.name for field in fields(provider)} - {"name", "documentation", "fallback"}
+    assert {*provider.options} == {field.name for field in fields(provider)} - {
+        "name",
+        "documentation",
+        "ownership",
+        "fallback",
+    }
 
 
 def test_the_fields_of_a_form_are_signed_only_if_the_body_is_a_form() -> None:

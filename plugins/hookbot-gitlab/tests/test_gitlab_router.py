@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hookbot_gitlab import GitLabRouter
 
+from hookbot import Verified
 from hookbot.testing import make_message, open_test_hub, route, routed, signed_delivery
 
 PROJECT = {"path_with_namespace": "acme/web/app"}
@@ -65,6 +67,16 @@ async def test_what_nobody_has_verified_as_gitlabs_is_dropped_with_a_warning(
 ) -> None:
     assert await route_json({"project": PROJECT}, verified=verified) == []
     assert "not verified as GitLab's" in caplog.text
+
+
+@pytest.mark.parametrize("source", [None, "/unsafe/elsewhere/"])
+async def test_what_another_source_or_an_older_hub_has_verified_is_dropped_if_it_names_another_group(
+    source: str | None,
+) -> None:
+    body = json.dumps({"project": PROJECT}).encode()
+    message = make_message("/unsafe/gitlab.com/evil", body)
+    verified = replace(message, verified=Verified("gitlab", "0", source=source))
+    assert await routed(GitLabRouter(), verified) == []
 
 
 async def test_what_came_with_a_token_of_the_hub_needs_no_signature() -> None:

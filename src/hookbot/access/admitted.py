@@ -62,8 +62,7 @@ class AdmittedPublish:
     def accept(self, body: bytes, *, now_s: float) -> Accepted:
         """Verify the complete publish, unless it has no source, and return the result.
 
-        CPU-bound: run it in a thread if the body is large. Raises `BadSignature`, or `CertificateNeeded` if the
-        certificate of the signer has to be fetched first.
+        CPU-bound: run it in a thread if the body is large. Raises as `Source.verify`.
         """
         if self.source is None:
             return self.draft(body)

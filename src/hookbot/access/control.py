@@ -178,11 +178,15 @@ class AccessControl:
         """Count and log an invalid signature; beyond the limit, do neither and raise `TooManyRequests`."""
         self._failures.use(client_network(request.client), FAILED, now_s=self.passed_s)
         if source:
-            delivery = source.provider.delivery_of(source.signed(request, b""))
-            named = f" (delivery {delivery[:80]!r})" if delivery else ""
+            named = _delivery(source, request)
             logger.warning(
                 "refused a request to %s%s: invalid %s signature: %s", topic, named, source.provider.name, error
             )
+
+    def report_foreign(self, request: Request, topic: str, source: Source | None, error: Forbidden) -> None:
+        """Log a genuine request that names another owner. It is not counted: no guess at a secret was made."""
+        if source:
+            logger.warning("refused a request to %s%s: %s", topic, _delivery(source, request), error)
 
     def count_genuine(self, source: Source | None) -> None:
         """Count a verified publish against the rate of its source. Raises `TooManyRequests`."""
@@ -273,6 +277,12 @@ class AccessControl:
         origin = request.header("origin").lower()
         own = f"//{request.header('host').lower()}"
         return bool(origin) and not origin.endswith(own) and origin not in self.origins
+
+
+def _delivery(source: Source, request: Request) -> str:
+    """The id that the sender gives the delivery, for the log."""
+    delivery = source.provider.delivery_of(source.signed(request, b""))
+    return f" (delivery {delivery[:80]!r})" if delivery else ""
 
 
 def _unsafe_filter(unsafe_prefixes: Sequence[str]) -> TopicFilter:

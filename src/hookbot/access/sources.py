@@ -38,6 +38,8 @@ class Source:
     max_body_bytes: int | None = None
     publishes: RateLimiter | None = None
     """Limit on its verified publishes."""
+    owners: Sequence[str] = ()
+    """Owners of everything that a delivery may name; empty for any."""
     confirm: bool = False
     """True if the hub fetches the URL that a sender demands before its first delivery (AWS SNS)."""
 
@@ -63,10 +65,16 @@ class Source:
         return self.provider.handshake(signed, self.secrets, now=now_s)
 
     def verify(self, signed: SignedRequest, *, now_s: float) -> "Verification":
-        """Verify a request. Raises `BadSignature`, or `CertificateNeeded` if a certificate has to be fetched first."""
+        """Verify a request.
+
+        Raises `BadSignature`, `CertificateNeeded` if a certificate has to be fetched first, and `Forbidden` if a
+        genuine request names another owner.
+        """
         proof = self.provider.verify(signed, self.secrets, now=now_s)
+        if self.owners and self.provider.ownership:
+            self.provider.ownership.check(signed, self.owners)
         stripped = signed.without(self.provider.secret_in)
-        verified = Verified(self.provider.name, str(proof.key), proof.signed_at)
+        verified = Verified(self.provider.name, str(proof.key), proof.signed_at, self.topic)
         return Verification(verified, stripped, self._once(proof), proof.confirm_url if self.confirm else None)
 
     def _once(self, proof: Proof) -> tuple[Once, ...]:

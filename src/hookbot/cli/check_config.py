@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import trio
 
+from ..access.sources import Source
 from ..errors import ConfigError, describe
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
@@ -29,21 +30,27 @@ _ANY_SECRET = StoredSecret("0" * 64)
 def check_config(path: Path) -> None:
     """Check a configuration file and report every mistake.
 
-    Each mistake is printed with its line and its reason; the exit code is 2 if there is any.
+    Each mistake is printed with its line and its reason; the exit code is 2 if there is any. If there is none, it is
+    printed which owners the sources are bound to.
 
     \b
     Example:
       hookbot check-config hookbot.toml
     """
-    problems = list(dict.fromkeys(_problems(path)))
-    for problem in problems:
+    findings = list(_check(path))
+    problems = [one for one in findings if isinstance(one, str)]
+    for problem in dict.fromkeys(problems):
         click.echo(problem, err=True)
     if problems:
         sys.exit(2)
+    for source in findings:
+        if isinstance(source, Source):
+            click.echo(f"{path}: {_binding(source)}")
     click.echo(f"{path}: no mistakes found")
 
 
-def _problems(path: Path) -> Iterator[str]:
+def _check(path: Path) -> Iterator[str | Source]:
+    """Every mistake in a file, and every section of a source whose deliveries have owners."""
     try:
         file = ConfigFile.read(path)
         read = list(serve.read_options(file))
@@ -57,19 +64,28 @@ def _problems(path: Path) -> Iterator[str]:
     except ConfigError as error:
         yield str(error)
     else:
-        yield from _problems_of(config)
+        yield from _check_sections(config)
 
 
-def _problems_of(config: Config) -> Iterator[str]:
+def _check_sections(config: Config) -> Iterator[str | Source]:
+    sections = [section.get("topic") for section in config.file.sources]
     for one in (*read_sources(config), *read_routers(config)):
         if isinstance(one, ConfigError):
             yield str(one)
         elif isinstance(one, RouterSpec):
             yield from _problems_of_router(one, config)
+        elif one.provider.ownership and one.topic in sections:
+            yield one
     try:
         make_tls(config)
     except ConfigError as error:
         yield str(error)
+
+
+def _binding(source: Source) -> str:
+    if source.owners:
+        return f"the source {source.topic} is bound to {', '.join(source.owners)}: what names another owner is refused"
+    return f"the source {source.topic} is bound to no owner: whoever has its secret can speak for any"
 
 
 def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[str]:

@@ -124,6 +124,7 @@ class CommandRunner:
             "TIME": format_time(message.time_us),
             "QUERY": message.query,
             "VERIFIED": message.verified.provider if message.verified else "",
+            "VERIFIED_SOURCE": (message.verified and message.verified.source) or "",
             "HOPS": ",".join((*message.hops, self._hop)),
             "ATTEMPT": str(attempt),
             "BODY_FILE": str(body),

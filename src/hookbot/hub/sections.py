@@ -17,6 +17,7 @@ from ..protocol.topics import check_topic
 from ..routers import Secret
 from ..routers.runner import RouterSpec, name_of
 from ..signatures import Provider, load_provider
+from ..signatures.owners import check_owner
 from .config import RANGES_FILE, Config
 from .config_file import Mistakes, Table
 from .secret_store import resolve_secret
@@ -32,6 +33,7 @@ SOURCE_KEYS = (
     "certificates",
     "max_body_bytes",
     "publish_rate",
+    "owners",
     "confirm",
 )
 """Keys of a ``[[sources]]`` section. All others are options of its provider."""
@@ -72,8 +74,9 @@ def parse_source(
     # The provider comes first, since it defines which other keys are options, and checks the secrets.
     provider = _provider(table, resolve)
     rate = table.take("publish_rate", str, Rate.parse, default=None)
+    topic = table.take("topic", str, _topic)
     source = Source(
-        topic=table.take("topic", str, _topic),
+        topic=topic,
         provider=provider,
         secrets=table.take("secrets", list, lambda secrets: _secrets(secrets, provider, resolve)),
         url=table.take("url", str, _url, default=""),
@@ -84,6 +87,7 @@ def parse_source(
         ),
         max_body_bytes=table.take("max_body_bytes", int, _positive, default=None),
         publishes=RateLimiter(rate) if rate else None,
+        owners=table.take("owners", list, lambda owners: _owners(owners, provider), default=_named(topic, provider)),
         confirm=table.take("confirm", bool, default=False),
     )
     table.check()
@@ -186,6 +190,22 @@ def _secrets(secrets: list[Any], provider: Provider | None, resolve: Callable[[s
         for secret in resolved:
             provider.check(secret)
     return resolved
+
+
+def _owners(owners: list[Any], provider: Provider | None) -> Sequence[str]:
+    if provider and not provider.ownership:
+        raise ConfigError(f"a source with the provider {provider.name} has no owners: its bodies name nobody by a rule")
+    if not owners:
+        raise ConfigError('owners must name at least one; ["*"] stands for any')
+    if owners == ["*"]:
+        return ()
+    return [check_owner(owner) for owner in _strings(owners)]
+
+
+def _named(topic: str | None, provider: Provider | None) -> Sequence[str]:
+    """The owner that the topic of a source names, if it names one."""
+    owner = topic and provider and provider.ownership and provider.ownership.owner_in(topic)
+    return (owner,) if owner else ()
 
 
 def _strings(values: list[Any]) -> Sequence[str]:

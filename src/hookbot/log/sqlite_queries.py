@@ -256,6 +256,11 @@ def _runs(items: Sequence[T]) -> Iterator[Sequence[T]]:
         start += length
 
 
+def _verified(meta: Mapping[str, Any]) -> Verified:
+    provider, key, signed_at = meta["verified"]
+    return Verified(provider, key, signed_at, meta.get("source"))
+
+
 def _oldest(connection: sqlite3.Connection, low: int, high: int, *, unsafe: bool) -> list[Row]:
     [rows] = connection.execute(
         "SELECT json_group_array(json_array(position, time_us, size)) FROM"
@@ -285,7 +290,8 @@ def _condition(wanted: TopicFilter) -> tuple[str, list[str]]:
 def _encode_meta(message: Message) -> str:
     meta: dict[str, Any] = {name: value for name in _META if (value := getattr(message, name))}
     if message.verified:
-        meta["verified"] = astuple(message.verified)
+        # Apart from the source, which older hubs do not know: they can still read the log.
+        *meta["verified"], meta["source"] = astuple(message.verified)
     return encode_json(meta) if meta else "{}"
 
 
@@ -295,13 +301,12 @@ def _decode(epoch: str, rows: list[Any], bodies: bytes) -> Iterator[Message]:
         # Without a pause the event loop and the writer would wait for the interpreter's lock until the page is done.
         if number % TURN == 0:
             sleep(BREAK_S)
-        verified = meta.get("verified")
         yield Message(
             topic=topic,
             body=bodies[start : start + length],
             headers=tuple(map(tuple, meta.get("headers", ()))),
             query=meta.get("query", ""),
-            verified=Verified(*verified) if verified else None,
+            verified=_verified(meta) if "verified" in meta else None,
             hops=tuple(meta.get("hops", ())),
             duplicate_of=meta.get("duplicate_of"),
             id=format_id(epoch, position),

@@ -218,7 +218,13 @@ def _body(envelope: dict[str, Any]) -> bytes:
 
 
 def _verified(verified: dict[str, Any]) -> Verified:
-    return Verified(_text(verified["provider"]), _text(verified["key"]), verified.get("signed_at"))
+    source = verified.get("source")
+    return Verified(
+        _text(verified["provider"]),
+        _text(verified["key"]),
+        verified.get("signed_at"),
+        None if source is None else _text(source),
+    )
 
 
 def _text(value: Any) -> str:

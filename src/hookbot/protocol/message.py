@@ -32,6 +32,8 @@ class Verified:
     """Index, from 0, of the secret that matched."""
     signed_at: float | None = None
     """Signing time in Unix seconds; None if the signature does not cover one."""
+    source: str | None = None
+    """Topic of the source that verified it; None in messages that an older hub has stored."""
 
 
 @dataclass(frozen=True, slots=True)

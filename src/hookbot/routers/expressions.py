@@ -98,7 +98,7 @@ def document(message: Message) -> dict[str, Any]:
         "headers": {name.lower(): value for name, value in reversed(message.headers)},
         "query": dict(parse_qsl(message.query, keep_blank_values=True)),
         "body": parse_body(message),
-        "verified": {"provider": verified.provider, "key": verified.key} if verified else None,
+        "verified": verified and {"provider": verified.provider, "key": verified.key, "source": verified.source},
         "hops": list(message.hops),
     }
 

@@ -8,6 +8,7 @@ from ..errors import BadSignature, ConfigError, kind_of
 from ..protocol.envelope import encode_go_json
 from ..protocol.message import Message
 from ..signatures import SignedRequest, load_provider
+from ..signatures.owners import GITHUB
 from . import Publish, Secret
 from .expressions import parse_body
 
@@ -71,17 +72,18 @@ class GitHubRouter:
         if self._events and event not in self._events:
             return
         payload = _payload(message)
-        topic = _topic(payload)
-        if not topic:
+        name = next(GITHUB.names(payload), None)
+        if name is None:
             logger.info("dropped %s: its event %r names no repository, account or enterprise", message.id, event)
             return
+        topic = f"{self._host}/{name.kind}/{name.path}"
         if event == "push" and self._wants_summary(payload):
             await publish(
-                f"{self._host}/{topic}/branch/{payload['ref'].removeprefix('refs/heads/')}",
+                f"{topic}/branch/{payload['ref'].removeprefix('refs/heads/')}",
                 _summary(payload),
                 headers=_JSON,
             )
-        await publish(f"{self._host}/{topic}", message, wrapped=True)
+        await publish(topic, message, wrapped=True)
 
     def _wants_summary(self, push: dict[str, Any]) -> bool:
         if push["ref"].startswith("refs/tags/") and not self._tags:
@@ -89,10 +91,11 @@ class GitHubRouter:
         return self._deleted_refs or not push.get("deleted")
 
     def _verify(self, message: Message) -> None:
-        if message.verified and message.verified.provider == "github":
-            # A source of the hub has checked the signature before the message was stored.
-            return
-        self._provider.verify(SignedRequest(message.body, message.headers), self._secrets, now=message.time_us / 1e6)
+        # Otherwise the source of its topic has checked signature and owners before the message was stored.
+        if not self._provider.vouches_for(message):
+            self._provider.verify(
+                SignedRequest(message.body, message.headers), self._secrets, now=message.time_us / 1e6
+            )
 
 
 def _payload(message: Message) -> dict[str, Any]:
@@ -100,25 +103,6 @@ def _payload(message: Message) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise ValueError(f"the body of a delivery must be a JSON object, not {kind_of(payload)}")
     return payload
-
-
-def _topic(payload: dict[str, Any]) -> str:
-    """Topic of a delivery, without the host; empty if it names no repository, account or enterprise."""
-    if repository := payload.get("repository"):
-        return f"repo/{_name(repository['full_name'])}"
-    if organization := payload.get("organization"):
-        return f"org/{_name(organization['login'])}"
-    if account := (payload.get("installation") or {}).get("account"):
-        return f"org/{_name(account['login'])}"
-    if enterprise := payload.get("enterprise"):
-        return f"enterprise/{_name(enterprise['slug'])}"
-    return ""
-
-
-def _name(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"a name in a delivery must be a string that is not empty, not {value!r:.80}")
-    return value
 
 
 def _summary(push: dict[str, Any]) -> bytes:

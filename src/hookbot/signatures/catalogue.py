@@ -14,6 +14,7 @@ from ..errors import ConfigError
 from .adyen import Adyen
 from .aws_sns import AwsSns
 from .json_web_token import Jwt
+from .owners import GITHUB, GitLabOwnership
 from .paypal import PayPal
 from .provider import Choice, Provider
 from .scheme import AnyScheme, Scheme
@@ -30,6 +31,7 @@ _GITHUB = Scheme(
     header="X-Hub-Signature-256",
     prefix="sha256=",
     delivery="X-GitHub-Delivery",
+    ownership=GITHUB,
 )
 _GITHUB_SHA1 = replace(_GITHUB, header="X-Hub-Signature", prefix="sha1=", algorithm="hmac-sha1")
 
@@ -53,6 +55,7 @@ _OTHERS: tuple[Provider, ...] = (
     Choice(
         name="gitlab",
         documentation=_GITLAB,
+        ownership=GitLabOwnership(),
         rules=(
             ("whsec_", replace(_STANDARD, name="gitlab", documentation=_GITLAB)),
             (
@@ -125,4 +128,5 @@ def _load_plugin(name: str) -> Provider:
         raise ConfigError(f"the provider {name!r} cannot be loaded from {entry.value}: {error}") from None
     if not isinstance(provider, Provider):
         raise ConfigError(f"the provider {name!r} cannot be used: {entry.value} is not a Provider")
-    return provider
+    # `verified` says which rule was used: a plugin must not pass for a provider of hookbot.
+    return replace(provider, name=name)

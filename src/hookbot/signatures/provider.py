@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypeVar
 
-from ..errors import BadSignature, ConfigError, Unavailable, kind_of
+from ..errors import BadSignature, ConfigError, Forbidden, Unavailable, kind_of
+from ..protocol.message import Message
 from ..protocol.response import Response
+from ..protocol.topics import patterns_of
+from .owners import Ownership
 from .request import SignedRequest
 
 T = TypeVar("T")
@@ -64,6 +67,8 @@ class Provider(ABC):
     name: str
     documentation: str
     """Address of the page where the sender describes its rule."""
+    ownership: Ownership | None = None
+    """How its bodies name whom they are about, so that a source can be bound to owners; None if there is no rule."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Take a class that answers challenges, and does not say that they are signed, for one whose are not."""
@@ -132,6 +137,25 @@ class Provider(ABC):
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The response to a challenge, None if the request is not one; raises `BadSignature` if it is not genuine."""
         return None
+
+    def vouches_for(self, message: Message) -> bool:
+        """True if the hub has verified the message by this rule, with a secret of the source of its topic.
+
+        Older hubs neither stored the source nor checked owners: a message of theirs must not name another owner than
+        its topic does.
+        """
+        verified = message.verified
+        if verified is None or verified.provider != self.name:
+            return False
+        if verified.source is not None:
+            return verified.source in patterns_of(message.topic)
+        if self.ownership is None or (owner := self.ownership.owner_in(message.topic)) is None:
+            return True
+        try:
+            self.ownership.check(SignedRequest(message.body, message.headers), [owner])
+        except Forbidden:
+            return False
+        return True
 
     def with_options(self, options: Mapping[str, Any]) -> Self:
         """The same provider with some options set; raises `ConfigError` for an unknown option or a wrong value."""

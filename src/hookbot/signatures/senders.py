@@ -1,6 +1,7 @@
 """Senders that follow the scheme, as data, each with the page that describes its rule."""
 
 from .challenges import Discord, Dropbox, Meta, Slack, Twitch, X, Zoom
+from .owners import GITHUB, BitbucketOwnership, StripeOwnership
 from .scheme import Scheme
 from .signed_urls import HubSpot, Twilio
 
@@ -12,6 +13,7 @@ FORGES = (
         header="X-Hub-Signature",
         prefix="sha256=",
         delivery="X-Request-UUID|X-Request-Id",
+        ownership=BitbucketOwnership(),
     ),
     Scheme(
         name="gitea",
@@ -19,6 +21,7 @@ FORGES = (
         header="X-Gitea-Signature",
         template="{payload}",
         delivery="X-Gitea-Delivery",
+        ownership=GITHUB,
     ),
     Scheme(
         name="forgejo",
@@ -26,6 +29,7 @@ FORGES = (
         header="X-Forgejo-Signature|X-Gitea-Signature",
         template="{payload}",
         delivery="X-Forgejo-Delivery|X-Gitea-Delivery",
+        ownership=GITHUB,
     ),
     Scheme(
         name="gogs",
@@ -33,6 +37,7 @@ FORGES = (
         header="X-Gogs-Signature",
         template="{payload}",
         delivery="X-Gogs-Delivery",
+        ownership=GITHUB,
     ),
 )
 
@@ -120,6 +125,7 @@ TIMED = (
         template="{timestamp}.{body}",
         timestamp="Stripe-Signature[t]",
         id="json:id",
+        ownership=StripeOwnership(),
     ),
     Slack(
         name="slack",

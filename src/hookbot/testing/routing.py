@@ -27,7 +27,7 @@ def make_message(
     query: str = "",
 ) -> Message:
     """Message as a router receives it, always with the same id. `verified` names the provider that signed it."""
-    by = Verified(verified, "0") if verified else None
+    by = Verified(verified, "0", source=topic) if verified else None
     return Message(topic, body, header_pairs(headers), query, by, id=_ID, time_us=int(time() * 1e6))
 
 

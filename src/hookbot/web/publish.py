@@ -9,7 +9,7 @@ import trio
 from ..access.admitted import Accepted, AdmittedPublish, Confirmation
 from ..access.client_address import client_network
 from ..access.control import AccessControl
-from ..errors import BadSignature, HookbotError, Unavailable
+from ..errors import BadSignature, Forbidden, HookbotError, Unavailable
 from ..log.deduplication import Outcome
 from ..protocol.envelope import LARGE_BODY
 from ..protocol.message import Draft
@@ -50,14 +50,17 @@ async def verify(access: AccessControl, admitted: AdmittedPublish, body: bytes) 
 
     Large bodies are verified in threads; what waits for a thread is dropped if it is cancelled. Fetches a certificate
     or a confirmation URL where the provider's scheme needs one. Raises `BadSignature`, `BodyTooLarge` if the body would
-    have to be parsed and is beyond the ceiling, `TooManyRequests` after too many bad signatures, publishes or fetches,
-    and `Unavailable` if a fetch fails.
+    have to be parsed and is beyond the ceiling, `Forbidden` if it names an owner that is not the source's,
+    `TooManyRequests` after too many bad signatures, publishes or fetches, and `Unavailable` if a fetch fails.
     """
     request = admitted.request
     try:
         accepted = await _accept(access, admitted, body)
     except BadSignature as error:
         access.count_failure(request.http, request.topic, admitted.source, error)
+        raise
+    except Forbidden as error:
+        access.report_foreign(request.http, request.topic, admitted.source, error)
         raise
     if isinstance(accepted, Response):
         return accepted

@@ -1,0 +1,204 @@
+"""Owners: the accounts that a delivery is about, by the names in its body.
+
+A signature proves who holds a secret, but not whom the body may name. An `Ownership` is the rule by which the bodies
+of a provider name repositories, groups or accounts. Sources check by it that all of them belong to their owners, and
+routers make topics of them, so that both read the same names.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ..errors import ConfigError, Forbidden, InvalidTopic
+from ..protocol.topics import UNSAFE, check_topic
+from .request import SignedRequest
+
+
+class Name(NamedTuple):
+    """A name in a delivery: its kind, such as ``repo``, and its path, such as ``acme/app``."""
+
+    kind: str
+    path: str
+
+
+class Ownership(ABC):
+    """The rule by which the deliveries of a provider name what they are about. Plugins subclass it."""
+
+    @abstractmethod
+    def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
+        """Everything that a delivery is about, as far as routers go by it; the first name is the topic's.
+
+        Raises `ValueError` for a malformed name.
+        """
+
+    def owner_in(self, topic: str) -> str | None:
+        """The owner that the topic of a source names, such as ``acme`` in ``/unsafe/github.com/org/acme``, or None."""
+        return None
+
+    def check(self, request: SignedRequest, owners: Sequence[str]) -> None:
+        """Raise `Forbidden` if a verified request names anything that does not belong to one of the owners.
+
+        A request that names nothing passes: no router takes it for anybody's.
+        """
+        for payload in _readings(request):
+            try:
+                names = list(self.names(payload))
+            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                raise Forbidden(f"a name in the body is malformed, so that nobody owns it ({error!s:.200})") from None
+            for name in names:
+                if not any(belongs(name.path, owner) for owner in owners):
+                    raise Forbidden(f"the body names {name.path[:80]!r}, which does not belong to {', '.join(owners)}")
+
+
+class GitHubOwnership(Ownership):
+    """Ownership of repositories, organisations and accounts at GitHub, and at forges whose payloads are like GitHub's.
+
+    An enterprise, which GitHub adds to the deliveries of its organisations, counts only where nothing else is named.
+
+    https://docs.github.com/en/webhooks/webhook-events-and-payloads
+    """
+
+    def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
+        """Names of the repository and its owner, the organisation, and the account of an installation."""
+        repository = payload.get("repository") or {}
+        organization = payload.get("organization") or {}
+        account = (payload.get("installation") or {}).get("account") or {}
+        if repository:
+            yield Name("repo", _text(repository["full_name"]))
+        if organization:
+            yield Name("org", _text(organization.get("login") or organization["username"]))
+        if account:
+            yield Name("org", _text(account["login"]))
+        if owner := (repository.get("owner") or {}).get("login"):
+            yield Name("org", _text(owner))
+        enterprise = payload.get("enterprise")
+        if enterprise and not (repository or organization or account):
+            yield Name("enterprise", _text(enterprise["slug"]))
+
+    def owner_in(self, topic: str) -> str | None:
+        """The account in ``HOST/org/LOGIN`` or ``HOST/repo/OWNER/NAME``, and beneath them."""
+        match _segments(topic):
+            case [_, "org" | "repo", owner, *_]:
+                return owner
+        return None
+
+
+class GitLabOwnership(Ownership):
+    """Ownership of projects and groups at GitLab.
+
+    The events of a member name only the last part of a subgroup's path, which is taken for a group of that name.
+
+    https://docs.gitlab.com/user/project/integrations/webhook_events/
+    https://docs.gitlab.com/administration/system_hooks/
+    """
+
+    def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
+        """Paths of the project, or else of the group."""
+        project = payload.get("project") or {}
+        group = payload.get("group") or {}
+        projects = [project.get("path_with_namespace"), payload.get("path_with_namespace")]
+        groups = [place.get("full_path") or place.get("group_path") for place in (group, payload)]
+        # Job events of older versions have only the URL of their project.
+        if not any((*projects, *groups)) and (homepage := (payload.get("repository") or {}).get("homepage")):
+            projects = [urlsplit(_text(homepage)).path.strip("/")]
+        yield from (Name("project", _text(path)) for path in projects if path)
+        yield from (Name("group", _text(path)) for path in groups if path)
+
+    def owner_in(self, topic: str) -> str | None:
+        """The path in ``HOST/PATH``, such as ``gitlab.com/acme``, also after ``group`` or ``project``."""
+        match _segments(topic):
+            case [host, "group" | "project", first, *others] if _is_host(host):
+                return "/".join((first, *others))
+            case [host, first, *others] if _is_host(host):
+                return "/".join((first, *others))
+        return None
+
+
+class BitbucketOwnership(Ownership):
+    """Ownership of Bitbucket's repositories: of the workspaces of its cloud, of the projects of Data Center.
+
+    https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/
+    https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html
+    """
+
+    def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
+        """Workspace, or key of the project, and name of the repository."""
+        target = (payload.get("pullRequest") or {}).get("toRef") or {}
+        for repository in filter(None, (payload.get("repository"), target.get("repository"))):
+            path = repository.get("full_name") or f"{repository['project']['key']}/{repository['slug']}"
+            yield Name("repo", _text(path))
+
+
+class StripeOwnership(Ownership):
+    """Ownership of Stripe's connected accounts. The events of an account of one's own name none.
+
+    https://docs.stripe.com/connect/webhooks
+    """
+
+    def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
+        """The connected account."""
+        if account := payload.get("account"):
+            yield Name("account", _text(account))
+
+    def owner_in(self, topic: str) -> str | None:
+        """The first segment that is the id of an account, such as ``acct_1032D82eZvKYlo2C``."""
+        return next((segment for segment in _segments(topic) if segment.startswith("acct_")), None)
+
+
+GITHUB = GitHubOwnership()
+
+
+def belongs(path: str, owner: str) -> bool:
+    """True if a path is an owner's own, or beneath it. The case of ASCII letters does not matter.
+
+    Nobody owns a path that is no topic, such as ``acme/../evil``.
+    """
+    try:
+        check_topic(path)
+    except InvalidTopic:
+        return False
+    # Only ASCII, as all names of these senders are: str.casefold makes one of ß and ss, which are two owners.
+    return not path.endswith("/") and f"{path}/".encode().lower().startswith(f"{owner}/".encode().lower())
+
+
+def check_owner(owner: str) -> str:
+    """The owner unchanged; raises `ConfigError` if nothing could belong to it."""
+    if owner == "*":
+        raise ConfigError('"*" stands for any owner, alone in the list')
+    if owner and belongs(owner, owner):
+        return owner
+    raise ConfigError(f"an owner is like 'acme', or 'acme/team' for a subgroup, not {owner!r}")
+
+
+def _readings(request: SignedRequest) -> Iterator[Mapping[str, Any]]:
+    """The objects that a router may find in the body, whatever it takes the body for: JSON, a form, or JSON in one."""
+    fields = dict(request.form())
+    for value in (_value(request.body), fields, _value(fields.get("payload", ""))):
+        if isinstance(value, dict):
+            yield value
+
+
+def _value(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+    except RecursionError:
+        # A router with fewer calls on its stack might be able to read it.
+        raise Forbidden("the body is nested too deeply to tell whom it names") from None
+
+
+def _segments(topic: str) -> list[str]:
+    return topic.removeprefix(UNSAFE).rstrip("/").split("/")
+
+
+def _is_host(segment: str) -> bool:
+    return "." in segment or segment == "gitlab"
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"a name in a delivery must be a string that is not empty, not {value!r:.80}")
+    return value
