@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-PEM = b"-----BEGIN"
+from .weak_keys import PEM, check_public, check_shared
 
 
 class Algorithm(Protocol):
@@ -48,8 +48,7 @@ class Hmac:
     digest: str
 
     def check(self, key: bytes) -> None:
-        if not key:
-            raise ValueError("the secret is empty")
+        check_shared(key)
 
     def verify(self, key: bytes, content: bytes, signature: bytes) -> bool:
         return hmac.compare_digest(self.sign(key, content), signature)
@@ -88,6 +87,7 @@ class Ed25519:
         public = Ed25519PublicKey.from_public_bytes(key) if len(key) == 32 else load_public(key)
         if not isinstance(public, Ed25519PublicKey):
             raise ValueError("it is a key of another algorithm")
+        check_public(public)
         return public
 
 
@@ -119,6 +119,7 @@ class EcdsaSha256:
         public = load_public(key)
         if not isinstance(public, EllipticCurvePublicKey):
             raise ValueError("it is a key of another algorithm")
+        check_public(public)
         return public
 
 

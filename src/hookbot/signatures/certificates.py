@@ -18,6 +18,7 @@ from cryptography.x509 import verification
 
 from ..errors import BadSignature, ConfigError
 from .provider import CertificateNeeded, Provider
+from .weak_keys import WeakKey, check_public
 
 # A sender uses a few certificates. Clients choose which are fetched, so a full cache is cleared to bound its memory.
 MAX_CERTIFICATES = 64
@@ -64,6 +65,10 @@ class CertificateProvider(Provider):
         name = next(filter(names, _names(leaf)), None)
         if name is None or not isinstance(key, RSAPublicKey):
             raise BadSignature(f"the certificate at {url} is not an RSA certificate of {self.name}")
+        try:
+            check_public(key)
+        except WeakKey as error:
+            raise BadSignature(f"the certificate at {url} proves nothing: {error}") from None
         if self.roots:
             self._check_chain(leaf, others, name, moment, url)
         return key

@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 from ..errors import BadSignature, ConfigError
-from .algorithms import PEM, is_sha256, load_private, load_public
+from .algorithms import is_sha256, load_private, load_public
 from .provider import Proof, Provider
 from .request import SignedRequest, describe, is_in_head, parse_place
 from .timestamps import MAX_AGE_S, check_fresh
+from .weak_keys import PEM, WeakKey, check_public, check_shared
 
 if TYPE_CHECKING:
     from jwt.types import Options
@@ -182,12 +183,14 @@ def _keys(secret: str, kid: Any) -> Iterator[tuple[Any, list[str]]]:
             document = json.loads(secret)
             keys = jwt.PyJWKSet.from_dict(document).keys if "keys" in document else [jwt.PyJWK.from_dict(document)]
             yield from (_of_jwk(key) for key in keys if kid in (None, key.key_id) or not key.key_id)
-        elif secret.startswith(PEM.decode()):
-            key = load_public(secret.encode())
+        elif secret.lstrip().startswith(PEM.decode()):
+            key = load_public(secret.strip().encode())
             yield key, _algorithms_of(key)
         else:
             shared = secret.encode("utf-8", "surrogateescape")
             yield shared, _hmac_algorithms(shared)
+    except WeakKey as error:
+        raise ConfigError(f"a secret of jwt is a key that proves nothing: {error}") from None
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, jwt.PyJWTError):
         # PyJWT and json raise any of these for a malformed JWK. Their texts may contain the key, so none is quoted.
         raise ConfigError("a secret of jwt must be a shared key, a public key in PEM, a JWK or a JWK set") from None
@@ -202,14 +205,15 @@ def _of_jwk(key: jwt.PyJWK) -> tuple[Any, list[str]]:
 
 
 def _signing_key(secret: str) -> tuple[Any, str]:
-    if secret.startswith(PEM.decode()):
-        key = load_private(secret.encode())
+    if secret.lstrip().startswith(PEM.decode()):
+        key = load_private(secret.strip().encode())
         return key, _algorithms_of(key)[0]
     shared = secret.encode("utf-8", "surrogateescape")
     return shared, _hmac_algorithms(shared)[0]
 
 
 def _hmac_algorithms(key: bytes) -> list[str]:
+    check_shared(key)
     algorithms = [name for name, least in _HMAC.items() if len(key) >= least]
     if not algorithms:
         raise ConfigError(f"a shared key for a JWT must have at least {min(_HMAC.values())} bytes, not {len(key)}")
@@ -217,6 +221,7 @@ def _hmac_algorithms(key: bytes) -> list[str]:
 
 
 def _algorithms_of(key: object) -> list[str]:
+    check_public(key)
     if isinstance(key, RSAPublicKey | RSAPrivateKey):
         return list(_RSA)
     if isinstance(key, EllipticCurvePublicKey | EllipticCurvePrivateKey) and key.curve.name in _CURVES:

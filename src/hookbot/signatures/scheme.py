@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from ..errors import BadSignature, BodyTooLarge, ConfigError
-from .algorithms import ALGORITHMS, PEM, Algorithm
+from .algorithms import ALGORITHMS, Algorithm
 from .provider import Proof, Provider
 from .request import SignedRequest, describe, is_in_head, parse_place
 from .timestamps import MAX_AGE_S, UNITS, check_fresh, format_timestamp, parse_timestamp
+from .weak_keys import PEM
 
 # Further signatures are ignored, since verifying each costs CPU time. No sender has as many keys in rotation.
 MAX_SIGNATURES = 16
@@ -237,8 +238,8 @@ class Scheme(Provider):
         )
 
     def _key(self, secret: str) -> bytes:
-        if secret.startswith(PEM.decode()):
-            return secret.encode()
+        if secret.lstrip().startswith(PEM.decode()):
+            return secret.strip().encode()
         try:
             return _DECODERS[self.key_encoding](_without(secret, self.key_prefix))
         except ValueError:

@@ -43,7 +43,7 @@ class SharedSecret(Provider):
 
     def check(self, secret: str) -> None:
         """Raise `ConfigError` if the secret is empty."""
-        if not secret:
+        if not secret.strip():
             raise ConfigError(f"a secret of {self.name} is empty")
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
@@ -98,7 +98,8 @@ class Basic(SharedSecret):
 
     def check(self, secret: str) -> None:
         """Raise `ConfigError` unless the secret is ``user:password``."""
-        if not secret.partition(":")[1]:
+        user, colon, password = secret.partition(":")
+        if not colon or not (user + password).strip():
             raise ConfigError(f"a secret of {self.name} must be user:password")
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:

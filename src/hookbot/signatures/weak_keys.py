@@ -1,0 +1,73 @@
+"""Keys that prove nothing: under them anybody can make a signature that is valid.
+
+They are refused when they are configured, since a signature of theirs looks like any other.
+"""
+
+from base64 import b64decode
+from functools import lru_cache
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+PEM = b"-----BEGIN"
+MIN_RSA_BITS = 2048
+"""The least that RFC 7518, section 3.3, allows; 829 bits have been factored."""
+MIN_CURVE_BITS = 224
+"""The least of NIST SP 800-57, for 112 bits of security, which 2048 bits of RSA have too."""
+
+_P = 2**255 - 19
+# The y of the points of order 8, a root of y^4 + 2/d*y^2 - 1/d: RFC 7748 has the curve, libsodium the same constants.
+_Y8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+# Of the eight points whose order divides the cofactor: order 1, 2, 4 and 8. An encoding may exceed the prime (RFC 8032,
+# section 5.1.3, has decoders refuse that; OpenSSL's does not), and has the sign of x in its highest bit.
+_SMALL_ORDER = frozenset({0, 1, _P - 1, _P, _P + 1, _Y8, _P - _Y8})
+
+
+class WeakKey(ValueError):
+    """The key proves nothing. The text does not contain it."""
+
+
+# It is checked for every request, and reading it as a public key takes longer than an HMAC.
+@lru_cache(maxsize=256)
+def check_shared(key: bytes) -> None:
+    """Raise `WeakKey` if others know the key of an HMAC: it is empty, or a public key."""
+    # HMAC pads a key with zeros (RFC 2104), so that zeros are the empty key.
+    if not key.strip(b"\0 \t\r\n"):
+        raise WeakKey("the secret is empty")
+    if _is_public(key.strip()):
+        raise WeakKey("the secret is a key of a pair, which an HMAC must not use: anybody may know it")
+
+
+def check_public(key: object) -> None:
+    """Raise `WeakKey` if a public key is so weak that it proves nothing. Elliptic curves are checked when loaded."""
+    if isinstance(key, Ed25519PublicKey):
+        if int.from_bytes(key.public_bytes_raw(), "little") % 2**255 in _SMALL_ORDER:
+            raise WeakKey("it is a point of small order, for which signatures can be forged")
+    elif isinstance(key, RSAPublicKey):
+        if key.key_size < MIN_RSA_BITS:
+            raise WeakKey(f"an RSA key must have at least {MIN_RSA_BITS} bits, not {key.key_size}")
+        if key.public_numbers().n % 2 == 0:
+            raise WeakKey("the modulus of its RSA key is even")
+    elif isinstance(key, EllipticCurvePublicKey) and key.curve.key_size < MIN_CURVE_BITS:
+        raise WeakKey(f"a curve must have at least {MIN_CURVE_BITS} bits, not {key.curve.key_size}")
+
+
+def _is_public(key: bytes) -> bool:
+    if key.startswith((PEM, b"ssh-", b"ecdsa-sha2-")):
+        return True
+    try:
+        candidates = [key, b64decode(key, validate=True)]
+    except ValueError:
+        candidates = [key]
+    return any(map(_is_der, candidates))
+
+
+def _is_der(key: bytes) -> bool:
+    try:
+        load_der_public_key(key)
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    return True
