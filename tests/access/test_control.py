@@ -16,6 +16,7 @@ from hookbot.access.client_address import TrustedProxies
 from hookbot.access.control import AccessControl
 from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.rate_limits import Rate, RateLimiter
+from hookbot.access.senders import Standing
 from hookbot.access.sources import Source, Sources
 from hookbot.access.tokens import Digest, make_token
 from hookbot.errors import (
@@ -531,12 +532,41 @@ def test_a_failed_signature_is_logged_and_too_many_are_refused(
 
 def test_a_source_that_publishes_too_often_is_refused() -> None:
     access, limited = make_access(), source(publishes=RateLimiter(Rate(1, 60)))
-    access.count_genuine(None)
-    access.count_genuine(source())
-    access.count_genuine(limited)
+    request = Request("POST", b"/unsafe/pub/acme/x", (), client="192.0.2.1")
+    access.count_genuine(request, None)
+    access.count_genuine(request, source())
+    access.count_genuine(request, limited)
 
     with pytest.raises(TooManyRequests, match="too many publishes"):
-        access.count_genuine(limited)
+        access.count_genuine(request, limited)
+
+
+# --- what is known of a sender before its body
+
+
+def test_a_sender_with_a_token_has_the_best_standing(access: AccessControl) -> None:
+    token = make_token(KEY, "/pub/topic")
+    assert access.standing(publish(access, "POST /pub/topic", basic(token)), "192.0.2.1") is Standing.TOKEN
+
+
+def test_whoever_publishes_to_an_unsafe_topic_is_a_stranger_until_verified_from_this_network() -> None:
+    access = make_access()
+    admitted = publish(access, "POST /unsafe/pub/acme/x")
+    request = Request("POST", b"/unsafe/pub/acme/x", (), client="2001:db8::1")
+    access.count_genuine(request, None)
+    assert access.standing(admitted, "2001:db8::/64") is Standing.STRANGER
+
+    access.count_genuine(request, source())
+
+    assert access.standing(admitted, "2001:db8::/64") is Standing.VERIFIED
+    assert access.standing(admitted, "2001:db8:1::/64") is Standing.STRANGER
+
+
+def test_a_reload_does_not_forget_who_was_verified() -> None:
+    access = make_access()
+    access.count_genuine(Request("POST", b"/unsafe/pub/acme/x", (), client="192.0.2.1"), source())
+    access.adopt(make_access())
+    assert access.standing(publish(access, "POST /unsafe/pub/acme/x"), "192.0.2.1") is Standing.VERIFIED
 
 
 # --- challenges by GET (Dropbox asks for ``challenge`` back, Meta only with its verify token)

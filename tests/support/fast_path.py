@@ -19,13 +19,14 @@ from hookbot.broker.limits import BrokerLimits
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Message, wall_clock_us
+from hookbot.web.bodies import BodyBudget
 from hookbot.web.fastpath.connection import FastPathConnection
 from hookbot.web.fastpath.context import HandOver
 from hookbot.web.fastpath.epoll import AVAILABLE, EpollLoop
 from hookbot.web.fastpath.fanout import Fanout
 from hookbot.web.fastpath.listener import FastPath
 from hookbot.web.fastpath.subscriber import Subscriber
-from hookbot.web.limits import BodyBudget, ConnectionLimits
+from hookbot.web.limits import ConnectionLimits
 from hookbot.web.metrics import Metrics
 from hookbot.web.services import Readiness, Services
 from hookbot.web.streams import Streams
@@ -156,10 +157,10 @@ async def open_fast_path(
     sock = create_server(("127.0.0.1", 0), backlog=4096)
     if send_buffer:
         sock.setsockopt(SOL_SOCKET, SO_SNDBUF, send_buffer)
-    bodies = BodyBudget(max_body_bytes, max_receiving_bytes)
     control = AccessControl(Authorizer([KEY]), clock_us=wall_clock_us, max_body_bytes=max_body_bytes, **(access or {}))
     never = dict.fromkeys(("slow_s", "ping_s", "deaf_s", "stall_s"), NEVER_S)
     connection_limits = ConnectionLimits(**{**never, "sweep_s": 0.01, **limits})
+    bodies = BodyBudget(max_body_bytes, max_receiving_bytes, connection_limits)
     with trio.fail_after(GUARD_S):
         async with (
             open_broker(log, retention, limits=broker_limits) as broker,

@@ -195,3 +195,39 @@ async def test_a_websocket_is_accepted_by_the_app_or_refused_with_a_status(tmp_p
             refused = WebSocket(client, "/sub/a")
             await refused.ask()
             assert (await refused.answered()).status == 401
+
+
+async def test_a_slow_body_is_answered_by_408_and_counted_as_on_the_fast_path(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_whole_hub(tmp_path, door=False, slow_s=0.05) as whole:
+        client = await connect(whole.port)
+        async with client:
+            await client.send(b"POST /unsafe/pub/a HTTP/1.1\r\nHost: hub\r\nContent-Length: 9\r\n\r\nabc")
+            answer = await client.rest()
+        metrics = await whole.http.get("/metrics", headers=auth("/metrics"))
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert 'hookbot_bodies_refused_total{reason="slow"} 1.0' in metrics.text
+    assert 'hookbot_refused_total{status="408"} 1.0' in metrics.text
+    assert "hookbot_body_bytes 0.0" in metrics.text
+    assert "refused the body of a request from 127.0.0.1: the request did not arrive in time" in caplog.messages
+
+
+async def test_strangers_get_a_share_of_the_memory_for_bodies_also_in_the_app(tmp_path: Path) -> None:
+    head = b"POST /unsafe/pub/a HTTP/1.1\r\nHost: hub\r\nContent-Length: 1000\r\n\r\n"
+    async with (
+        open_whole_hub(tmp_path, door=False, max_body_bytes=1000, max_receiving_bytes=0) as whole,
+        await connect(whole.port) as first,
+        await connect(whole.port) as second,
+    ):
+        await first.send(head + bytes(600))
+        while "hookbot_body_bytes 600.0" not in (await whole.http.get("/metrics", headers=auth("/metrics"))).text:
+            pass
+        await second.send(head + bytes(600))
+        assert (await second.rest()).startswith(b"HTTP/1.1 429 ")
+        stored = await whole.post("/pub/a", bytes(1000), token=make_token(KEY, "/pub/a"))
+        await first.send(bytes(400))
+        assert (await first.until(b"\r\n")).startswith(b"HTTP/1.1 200 ")
+
+    assert stored.status_code == 200

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hookbot.web.metrics import ROUTER_METRICS, Metrics, hub_metrics
+from hookbot.access.senders import Standing
+from hookbot.web.bodies import BodyBudget
+from hookbot.web.metrics import ROUTER_METRICS, Metrics, add_limits, hub_metrics
 from support.fast_path import open_fast_path
 
 
@@ -49,3 +51,18 @@ async def test_a_hub_shows_what_was_published_and_how_its_routers_are() -> None:
         'hookbot_router_lag{router="github"} 3.0',
         'hookbot_router_restarts_total{router="github"} 3.0',
     } <= set(shown)
+
+
+async def test_a_hub_shows_what_bodies_take_and_which_were_refused() -> None:
+    metrics = Metrics()
+    bodies = BodyBudget(10, 40)
+    add_limits(metrics, bodies)
+    bodies.open(None, Standing.TOKEN, "").write(b"abc")
+    bodies.open(None, Standing.STRANGER, "").time_out()
+
+    assert {
+        "hookbot_body_bytes 3.0",
+        'hookbot_bodies_refused_total{reason="slow"} 1.0',
+        'hookbot_bodies_refused_total{reason="share"} 0.0',
+        'hookbot_bodies_refused_total{reason="full"} 0.0',
+    } <= set(lines(metrics))

@@ -58,6 +58,8 @@ class AdmittedPublish:
     """Authorizer that admitted it; the admission is void once a reload has replaced the authorizer."""
     expires_s: float = inf
     """Expiry of its token, in seconds since 1970."""
+    has_token: bool = False
+    """True if it has shown a valid token; topics that take none are unsafe."""
 
     def accept(self, body: bytes, *, now_s: float) -> Accepted:
         """Verify the complete publish, unless it has no source, and return the result.

@@ -37,6 +37,7 @@ from .authorizer import Action, Authorizer, Grant
 from .client_address import TrustedProxies, client_network
 from .fetching import Fetches
 from .rate_limits import FAILURES, Rate, RateLimiter
+from .senders import Standing, VerifiedNetworks
 from .sources import Source, Sources
 from .tokens import find_tokens
 
@@ -85,6 +86,7 @@ class AccessControl:
         # Two, so that a body that only has to be hashed does not wait for one that has to be parsed.
         self.hashing = trio.CapacityLimiter(VERIFYING_THREADS)
         self.parsing = trio.CapacityLimiter(VERIFYING_THREADS)
+        self._verified = VerifiedNetworks()
         self._proxies = proxies or TrustedProxies()
         self._failures = RateLimiter(failures)
         self._publishes = RateLimiter(publishes) if publishes else None
@@ -94,7 +96,8 @@ class AccessControl:
     def adopt(self, other: "AccessControl") -> None:
         """Take over the rules of `other`, except for the size of bodies.
 
-        Active subscriptions are kept until the next sweep checks them. Rate limits start to count anew.
+        Active subscriptions are kept until the next sweep checks them, verified networks for their hour. Rate limits
+        start to count anew.
         """
         self.authorizer, self.sources, self.origins = other.authorizer, other.sources, other.origins
         self._proxies, self._unsafe = other._proxies, other._unsafe
@@ -127,7 +130,8 @@ class AccessControl:
         if is_own(route.topic):
             raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {route.topic!r}")
         source = self._source(request, route.topic)
-        grant = Grant() if is_unsafe(route.topic) else self.authorize(request, route.path, "publish")
+        unsafe = is_unsafe(route.topic)
+        grant = Grant() if unsafe else self.authorize(request, route.path, "publish")
         if source:
             self._check_head(request, route.topic, source)
         # Counted after the token is checked, so that requests without one do not use up a sender's rate.
@@ -137,7 +141,7 @@ class AccessControl:
         # Refused by its Content-Length, before a byte of the body is read; what is read is counted by `BodyBudget`.
         if publish.declared_bytes > max_body_bytes:
             raise BodyTooLarge.than(max_body_bytes)
-        return AdmittedPublish(publish, max_body_bytes, source, self.authorizer, grant.expires_s)
+        return AdmittedPublish(publish, max_body_bytes, source, self.authorizer, grant.expires_s, not unsafe)
 
     def admits_again(self, admitted: AdmittedPublish) -> bool:
         """True if a head that repeats an admitted one is still admitted, and then counted. Raises `TooManyRequests`."""
@@ -147,6 +151,12 @@ class AccessControl:
             return False
         self._count_publish(admitted.request.http)
         return True
+
+    def standing(self, admitted: AdmittedPublish, network: str) -> Standing:
+        """Standing of the sender of an admitted publish, given its `client_network`."""
+        if admitted.has_token:
+            return Standing.TOKEN
+        return Standing.VERIFIED if self._verified.has(network, now_s=self.passed_s) else Standing.STRANGER
 
     def respond_to_challenge(self, request: Request) -> Response | None:
         """Response to a sender that verifies the endpoint by GET, or None for any other GET.
@@ -188,8 +198,10 @@ class AccessControl:
         if source:
             logger.warning("refused a request to %s%s: %s", topic, _delivery(source, request), error)
 
-    def count_genuine(self, source: Source | None) -> None:
-        """Count a verified publish against the rate of its source. Raises `TooManyRequests`."""
+    def count_genuine(self, request: Request, source: Source | None) -> None:
+        """Remember the network of a verified publish; count it against its source's rate. Raises `TooManyRequests`."""
+        if source:
+            self._verified.add(client_network(request.client), now_s=self.passed_s)
         if source and source.publishes:
             source.publishes.use(source.topic, "publishes", now_s=self.passed_s)
 

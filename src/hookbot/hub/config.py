@@ -53,7 +53,7 @@ class Config:
     """False if the app serves all connections, and the fast path none."""
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     max_receiving_bytes: int = 256 << 20
-    """Limit on the bytes of all bodies that are being received at the same time."""
+    """Limit on the bytes of all bodies that are being received, verified or stored at the same time."""
     heartbeat_s: float = 15
     ping_s: float = 30
     deaf_s: float = 90
@@ -61,7 +61,7 @@ class Config:
     stall_s: float = 90
     """Timeout of a subscriber that reads nothing; the ancestor's write deadline."""
     slow_s: float = 10
-    """Timeout of a TLS handshake, of a whole request head, and between two chunks of a body."""
+    """Timeout of a TLS handshake, of a whole request head, and of each `min_body_bytes` of a body."""
     grace_s: float = 10
     """Time allowed for a shutdown."""
 

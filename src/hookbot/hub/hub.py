@@ -27,10 +27,11 @@ from ..protocol.message import wall_clock_us
 from ..routers.runner import Routers, open_routers
 from ..web.app import create_app
 from ..web.asgi import PrefixedStream, Server, Transport
+from ..web.bodies import BodyBudget
 from ..web.fastpath.epoll import AVAILABLE
 from ..web.fastpath.listener import open_fast_path
-from ..web.limits import BodyBudget, ConnectionLimits
-from ..web.metrics import hub_metrics
+from ..web.limits import ConnectionLimits
+from ..web.metrics import add_limits, hub_metrics
 from ..web.services import Readiness, Services
 from ..web.streams import Streams
 from ..web.tls import Tls
@@ -140,10 +141,11 @@ async def open_hub(
 def _services(
     config: Config, access: AccessControl, broker: Broker, consumers: Consumers, routers: Routers
 ) -> Services:
-    bodies = BodyBudget(config.max_body_bytes, config.max_receiving_bytes)
+    bodies = BodyBudget(config.max_body_bytes, config.max_receiving_bytes, connection_limits(config))
     streams = Streams(broker, access.active, config.heartbeat_s)
     readiness = Readiness(broker.log, lambda: routers.problem, broker.clock)
     metrics = hub_metrics(broker, access, routers.snapshot)
+    add_limits(metrics, bodies)
     return Services(broker, access, bodies, consumers, streams, readiness, metrics, routers.snapshot)
 
 

@@ -70,11 +70,8 @@ def create_app(services: Services) -> HookbotApp:
 
 async def _publish(services: Services) -> quart.Response:
     admitted = services.access.admit_publish(plain_request(request))
-    with services.bodies.open(admitted.max_body_bytes) as body:
-        async for chunk in request.body:
-            body.write(chunk)
-        whole = body.close()
-    return _response(await publish(services, admitted, whole))
+    with services.open_body(admitted) as body:
+        return _response(await publish(services, admitted, await body.receive(request.body)))
 
 
 async def _stream(services: Services) -> quart.Response:

@@ -1,10 +1,9 @@
-"""Limits on untrusted clients: for connections of the app and of the fast path, and a memory budget for bodies."""
+"""Limits on connections of untrusted clients, of the app and of the fast path."""
 
 from dataclasses import dataclass
-from io import BytesIO
 
 from ..access.rate_limits import Rate
-from ..errors import BodyTooLarge, Ended, Unavailable
+from ..errors import Ended
 from ..protocol.http1 import MAX_HEAD_BYTES
 from ..protocol.websocket import POLICY_VIOLATION
 
@@ -26,10 +25,16 @@ class ConnectionLimits:
     """Idle time between two requests; on the fast path and in HTTP/2 also before the first. Above the 60 s of common
     load balancers, so that they close first: a request sent into a connection that the hub is closing would be lost."""
     slow_s: float = 10
-    """Time for a TLS handshake; for a whole request head; between two parts of a body; on the fast path also for a
-    client to read a response."""
+    """Time for a TLS handshake; for a whole request head; for each `min_body_bytes` of a body; on the fast path also
+    for a client to read a response."""
+    min_body_bytes: int = 10 << 10
+    """Least progress of a body in `slow_s`, unless it ends: 1 KiB/s. A modem is faster, a sender that holds memory byte
+    by byte is not."""
     body_s: float = 300
-    """Time for a whole body, in the app only: 25 MiB in five minutes are 0.7 Mbit/s."""
+    """Time for a whole body: 25 MiB in five minutes are 0.7 Mbit/s."""
+    unread_s: float = 1
+    """Time beyond `slow_s` and `body_s` after which the app's server gives up a body: the handler that reads it gives
+    up first, and answers. In HTTP/2 that ends one stream, the server's timeout the whole connection."""
     stall_s: float = 90
     """Time for which a subscriber on the fast path may read nothing of what it was sent; in the app, the time
     for each 64 KiB."""
@@ -52,49 +57,3 @@ class ConnectionLimits:
     """Subscribers checked between two checkpoints: many thousands in a row would hold up the event loop."""
     grace_s: float = 10
     """Time from the beginning of a shutdown until the remaining connections are cut."""
-
-
-class BodyBudget:
-    """Memory budget for bodies that are being received: bounds each of them, and all of them together."""
-
-    def __init__(self, max_body_bytes: int, max_receiving_bytes: int) -> None:
-        self.max_body_bytes = max_body_bytes
-        self.max_receiving_bytes = max_receiving_bytes
-        self.receiving_bytes = 0
-
-    def open(self, max_body_bytes: int | None = None) -> "IncomingBody":
-        """A new body of at most `max_body_bytes`, capped by the budget's. Use it as a context manager, or close it."""
-        return IncomingBody(self, min(max_body_bytes or self.max_body_bytes, self.max_body_bytes))
-
-
-class IncomingBody:
-    """A request body that is being received; its chunks are collected in one buffer."""
-
-    def __init__(self, budget: BodyBudget, max_bytes: int) -> None:
-        self._budget = budget
-        self._max_bytes = max_bytes
-        self._buffer = BytesIO()
-        self._size = 0
-
-    def write(self, chunk: bytes | bytearray) -> None:
-        """Append a chunk. Raises `BodyTooLarge`, or `Unavailable` if all bodies together exceed the budget."""
-        budget = self._budget
-        if self._size + len(chunk) > self._max_bytes:
-            raise BodyTooLarge.than(self._max_bytes)
-        if budget.receiving_bytes + len(chunk) > budget.max_receiving_bytes:
-            raise Unavailable("the hub is receiving too many request bodies at once; try again")
-        self._size += len(chunk)
-        budget.receiving_bytes += len(chunk)
-        self._buffer.write(chunk)
-
-    def close(self) -> bytes:
-        """Return the whole body; its bytes no longer count against the budget. May be called again."""
-        self._budget.receiving_bytes -= self._size
-        self._size = 0
-        return self._buffer.getvalue()
-
-    def __enter__(self) -> "IncomingBody":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

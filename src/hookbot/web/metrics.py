@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from ..access.control import AccessControl
 from ..broker.broker import Broker
+from .bodies import BodyBudget
 
 MetricKind = Literal["counter", "gauge"]
 Read = Callable[[], float | Mapping[str, float]]
@@ -84,6 +85,18 @@ def hub_metrics(broker: Broker, access: AccessControl, routers: RouterStates) ->
         kind: MetricKind = "gauge" if field in ROUTER_GAUGES else "counter"
         metrics.add(kind, f"router_{field}", help, partial(_by_router, routers, field), label="router")
     return metrics
+
+
+def add_limits(metrics: Metrics, bodies: BodyBudget) -> None:
+    """Add the metrics of what the hub holds for untrusted clients, and refuses them."""
+    metrics.add("gauge", "body_bytes", "Bytes of bodies received but not answered yet.", lambda: bodies.held_bytes)
+    metrics.add(
+        "counter",
+        "bodies_refused",
+        "Bodies refused because they were too slow or took too much memory.",
+        lambda: bodies.refused,
+        label="reason",
+    )
 
 
 def _by_router(routers: RouterStates, field: str) -> Mapping[str, float]:

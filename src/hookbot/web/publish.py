@@ -65,7 +65,7 @@ async def verify(access: AccessControl, admitted: AdmittedPublish, body: bytes) 
     if isinstance(accepted, Response):
         return accepted
     # Counted after verification: otherwise anybody could use up the rate limit of a source.
-    access.count_genuine(admitted.source)
+    access.count_genuine(request.http, admitted.source)
     if isinstance(accepted, Confirmation):
         await access.fetches.get(accepted.url, client_network(request.http.client), now_s=access.passed_s)
         return accepted.draft

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 import trio
 
+from ..access.admitted import AdmittedPublish
+from ..access.client_address import client_network
 from ..access.control import AccessControl
 from ..broker.broker import Broker
 from ..broker.consumers import Consumers
 from ..errors import Unavailable
 from ..log.contract import Log
 from ..log.trusted_clock import TrustedClock
-from .limits import BodyBudget
+from .bodies import BodyBudget, IncomingBody
 from .metrics import Metrics, RouterStates
 from .streams import Streams
 
@@ -65,3 +67,8 @@ class Services:
     readiness: Readiness
     metrics: Metrics
     routers: RouterStates
+
+    def open_body(self, admitted: AdmittedPublish) -> IncomingBody:
+        """The body of an admitted publish, which is now received. Use it as a context manager, or close it."""
+        network = client_network(admitted.request.http.client)
+        return self.bodies.open(admitted.max_body_bytes, self.access.standing(admitted, network), network)

@@ -297,3 +297,47 @@ async def test_a_publish_that_cannot_be_stored_is_answered_by_503_and_the_connec
         log.full = False
         await client.send(post(PATH))
         assert (await client.answer()).status == 200
+
+
+class WaitingLog(MemoryLog):
+    """A log that stores once it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = trio.Event()
+
+    async def append(self, drafts: Sequence[Draft], **cursors: Any) -> Sequence[Outcome]:
+        await self.released.wait()
+        return await super().append(drafts, **cursors)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_body_counts_until_it_is_stored_also_if_its_sender_has_gone(leaves: bool) -> None:
+    log = WaitingLog()
+    async with open_fast_path(log=log) as hub:
+        client = await hub.connect()
+        await client.send(post(PATH))
+        await settled(lambda: hub.bodies.held_bytes == 5)
+        if leaves:
+            await client.reset()
+            await settled(lambda: not len(hub.fast_path))
+        assert hub.bodies.held_bytes == 5
+
+        log.released.set()
+
+        await settled(lambda: hub.bodies.held_bytes == 0)
+        assert hub.stored() == [("topic", b"hello")]
+
+
+async def test_strangers_leave_room_for_a_token_and_one_network_for_others() -> None:
+    async with open_fast_path(max_body_bytes=1000, max_receiving_bytes=0) as hub:
+        strangers = [await hub.connect() for _ in range(3)]
+        for stranger in strangers:
+            await stranger.send(post("/unsafe/pub/topic", None, "Content-Length: 1000") + bytes(600))
+
+        answers = [await stranger.answer() for stranger in strangers[1:]]
+        assert [(answer.status, answer.headers["retry-after"]) for answer in answers] == [(429, "5"), (429, "5")]
+        assert (await hub.ask(post(PATH, bytes(1000)))).startswith(b"HTTP/1.1 200 ")
+        await strangers[0].send(bytes(400))
+        assert (await strangers[0].answer()).status == 200
+        assert hub.bodies.held_bytes == 0

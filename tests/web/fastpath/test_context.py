@@ -3,26 +3,30 @@
 import pytest
 
 from hookbot.access.admitted import AdmittedPublish
+from hookbot.access.senders import Standing
 from hookbot.errors import BodyTooLarge
 from hookbot.protocol.http1 import Head
 from hookbot.protocol.paths import find_route
 from hookbot.protocol.publish import PublishRequest
+from hookbot.web.bodies import BodyBudget
 from hookbot.web.fastpath.context import Exchange
-from hookbot.web.limits import BodyBudget
 from support.clients import chunks, post
 from support.fast_path import CHUNKED, PATH, open_fast_path
 
 
 @pytest.fixture
 def bodies() -> BodyBudget:
-    return BodyBudget(max_body_bytes=10, max_receiving_bytes=20)
+    return BodyBudget(max_body_bytes=10, max_bytes=20)
 
 
 def begun(head: bytes, bodies: BodyBudget) -> Exchange:
     """The exchange of a publish that was admitted."""
     exchange = Exchange(Head(head))
     request = exchange.head.request
-    exchange.admit(AdmittedPublish(PublishRequest.read(request, find_route("POST", request.raw_path))), bodies)
+    exchange.admit(
+        AdmittedPublish(PublishRequest.read(request, find_route("POST", request.raw_path))),
+        bodies.open(None, Standing.TOKEN, ""),
+    )
     return exchange
 
 
@@ -33,7 +37,7 @@ def begun(head: bytes, bodies: BodyBudget) -> Exchange:
         pytest.param(post(PATH, None, CHUNKED), chunks(b"he", b"llo"), id="chunked"),
     ],
 )
-def test_a_body_is_taken_up_to_its_end_and_no_further(head: bytes, body: bytes, bodies: BodyBudget) -> None:
+async def test_a_body_is_taken_up_to_its_end_and_no_further(head: bytes, body: bytes, bodies: BodyBudget) -> None:
     exchange = begun(head, bodies)
     buffer = bytearray(body[:3])
     assert not exchange.take(buffer)
@@ -43,10 +47,10 @@ def test_a_body_is_taken_up_to_its_end_and_no_further(head: bytes, body: bytes, 
     assert exchange.take(buffer)
     assert buffer == b"POST"
     assert exchange.body
-    assert exchange.body.close() == b"hello"
+    assert exchange.body.whole() == b"hello"
 
 
-def test_the_rest_of_a_refused_body_is_discarded(bodies: BodyBudget) -> None:
+async def test_the_rest_of_a_refused_body_is_discarded(bodies: BodyBudget) -> None:
     exchange = begun(post(PATH, None, CHUNKED), bodies)
     buffer = bytearray(chunks(b"x" * 11))
     with pytest.raises(BodyTooLarge):
@@ -66,20 +70,20 @@ async def test_a_body_is_no_longer_verified_when_its_exchange_is_over(bodies: Bo
     assert scope.cancel_called
 
 
-def test_a_refused_body_that_is_malformed_has_no_end(bodies: BodyBudget) -> None:
+async def test_a_refused_body_that_is_malformed_has_no_end(bodies: BodyBudget) -> None:
     exchange = begun(post(PATH, None, CHUNKED), bodies)
 
     assert not exchange.skip(bytearray(b"not a chunk\r\n"))
 
 
-def test_an_exchange_that_ends_early_gives_its_memory_back(bodies: BodyBudget) -> None:
+async def test_an_exchange_that_ends_early_gives_its_memory_back(bodies: BodyBudget) -> None:
     exchange = begun(post(PATH, None, "Content-Length: 5"), bodies)
     exchange.take(bytearray(b"hel"))
-    assert bodies.receiving_bytes == 3
+    assert bodies.held_bytes == 3
 
     exchange.close()
 
-    assert bodies.receiving_bytes == 0
+    assert bodies.held_bytes == 0
 
 
 def test_an_exchange_whose_request_was_refused_has_no_body_to_close() -> None:

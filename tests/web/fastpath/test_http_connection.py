@@ -141,7 +141,7 @@ async def test_half_a_request_of_a_client_that_has_ended_its_side_is_nothing(sen
 
         assert answers.count(b"HTTP/1.1 ") == len(hub.stored()) == (1 if sent.startswith(post(PATH)) else 0)
         assert len(hub.fast_path) == 0
-        assert hub.bodies.receiving_bytes == 0
+        assert hub.bodies.held_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(sent: bytes) -> None
             client = await hub.connect()
             await client.send(sent)
             await client.reset()
-        await settled(lambda: not (len(hub.fast_path) or len(hub.fanout) or hub.bodies.receiving_bytes))
+        await settled(lambda: not (len(hub.fast_path) or len(hub.fanout) or hub.bodies.held_bytes))
 
         assert (await hub.ask(post(PATH))).startswith(b"HTTP/1.1 200 ")
 
@@ -283,7 +283,7 @@ async def test_chunks_that_are_too_much_together_are_refused_when_they_are() -> 
         assert (await client.answer()).status == 413
         await client.closed()
         assert hub.stored() == []
-        assert hub.bodies.receiving_bytes == 0
+        assert hub.bodies.held_bytes == 0
 
 
 async def test_a_body_of_exactly_the_limit_is_taken() -> None:
@@ -293,10 +293,12 @@ async def test_a_body_of_exactly_the_limit_is_taken() -> None:
 
 
 async def test_more_than_the_hub_can_receive_at_once_is_answered_by_503_and_welcome_later() -> None:
-    async with open_fast_path(max_receiving_bytes=1000) as hub:
-        first, second = await hub.connect(), await hub.connect()
+    async with open_fast_path(max_body_bytes=1000, max_receiving_bytes=0) as hub:
+        one, two, three, first, second = [await hub.connect() for _ in range(5)]
+        for full in (one, two, three):
+            await full.send(post(PATH, None, "Content-Length: 1000") + bytes(999))
         await first.send(post(PATH, None, "Content-Length: 900") + bytes(800))
-        await settled(lambda: hub.bodies.receiving_bytes == 800)
+        await settled(lambda: hub.bodies.held_bytes == 3797)
 
         await second.send(post(PATH, bytes(300)))
 
@@ -304,7 +306,7 @@ async def test_more_than_the_hub_can_receive_at_once_is_answered_by_503_and_welc
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         await first.send(bytes(100))
         assert (await first.answer()).status == 200
-        assert hub.bodies.receiving_bytes == 0
+        assert hub.bodies.held_bytes == 2997
         await second.send(post(PATH, bytes(300)))
         assert (await second.answer()).status == 200
 
@@ -335,7 +337,7 @@ async def test_a_sender_who_stops_in_the_middle_is_answered_by_408(sent: bytes, 
         assert (answer.status, answer.headers["connection"]) == (408, "close")
         await client.closed()
         assert hub.stored() == []
-        assert hub.bodies.receiving_bytes == 0
+        assert hub.bodies.held_bytes == 0
 
 
 async def test_a_head_that_comes_byte_by_byte_has_to_be_whole_in_time(mock_clock: MockClock) -> None:
@@ -352,17 +354,50 @@ async def test_a_head_that_comes_byte_by_byte_has_to_be_whole_in_time(mock_clock
 
 
 async def test_a_body_may_take_its_time_as_long_as_it_goes_on(mock_clock: MockClock) -> None:
-    async with open_fast_path(slow_s=1) as hub:
+    async with open_fast_path(slow_s=1, min_body_bytes=2) as hub:
         client = await hub.connect()
-        await client.send(post(PATH, None, "Content-Length: 15"))
+        await client.send(post(PATH, None, "Content-Length: 30"))
 
         for _ in range(15):
             await wait_all_tasks_blocked()
             mock_clock.jump(0.9)
             await wait_all_tasks_blocked()
-            await client.send(b"x")
+            await client.send(b"xx")
 
         assert (await client.answer()).status == 200
+
+
+@pytest.mark.parametrize("path", [PATH, "/unsafe/pub/topic"])
+@pytest.mark.parametrize("piece", [b"1\r\nx\r\n", b"1;" + b"e" * 1000 + b"\r\nx\r\n"])
+async def test_a_body_that_comes_byte_by_byte_is_answered_by_408(
+    path: str, piece: bytes, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_fast_path(slow_s=10) as hub:
+        client = await hub.connect()
+        await client.send(post(path, None, CHUNKED) + piece)
+
+        for _ in range(11):
+            await wait_all_tasks_blocked()
+            mock_clock.jump(1)
+            await client.send(piece)
+
+        assert (await client.answer()).status == 408
+        assert hub.bodies.held_bytes == 0
+        assert hub.bodies.refused["slow"] == 1
+    assert caplog.messages == ["refused the body of a request from 127.0.0.1: the request did not arrive in time"]
+
+
+async def test_a_body_has_a_time_for_the_whole(mock_clock: MockClock) -> None:
+    async with open_fast_path(slow_s=10, body_s=30, min_body_bytes=1) as hub:
+        client = await hub.connect()
+        await client.send(post(PATH, None, "Content-Length: 100"))
+
+        for _ in range(31):
+            await wait_all_tasks_blocked()
+            mock_clock.jump(1)
+            await client.send(b"x")
+
+        assert (await client.answer()).status == 408
 
 
 async def test_who_does_not_read_the_answer_is_cut_off_in_time(mock_clock: MockClock) -> None:

@@ -126,7 +126,7 @@ async def test_at_the_end_the_idle_are_closed_and_what_is_under_way_is_answered(
     async with open_fast_path(linger_s=0.05) as hub:
         idle, busy = await hub.connect(), await hub.connect()
         await busy.send(post(PATH)[:-1])
-        await settled(lambda: hub.bodies.receiving_bytes == 4)
+        await settled(lambda: hub.bodies.held_bytes == 4)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hub.fast_path.close, trio.current_time() + GUARD_S)
@@ -145,7 +145,7 @@ async def test_at_the_end_nobody_is_waited_for_longer_than_the_deadline() -> Non
     async with open_fast_path() as hub:
         client = await hub.connect()
         await client.send(post(PATH)[:-1])
-        await settled(lambda: hub.bodies.receiving_bytes == 4)
+        await settled(lambda: hub.bodies.held_bytes == 4)
 
         await hub.fast_path.close(trio.current_time() + 0.05)
 

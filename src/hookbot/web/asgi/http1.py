@@ -47,8 +47,8 @@ class HTTP1(H11Protocol):
     def deadline(self) -> float:
         """Time by which the client has to send, on Trio's clock; infinite if nothing is expected of it.
 
-        `slow_s` for a head or a part of a body, `body_s` for a whole body, `keep_alive_s` between requests, and
-        `deaf_s` for a websocket.
+        `slow_s` for a head or a part of a body and `body_s` for a whole body (both with `unread_s`), `keep_alive_s`
+        between requests, and `deaf_s` for a websocket.
         """
         now, connection = trio.current_time(), self.connection
         if isinstance(connection, _Upgraded):
@@ -64,7 +64,7 @@ class HTTP1(H11Protocol):
         if connection.their_state is not h11.SEND_BODY or connection.client_is_waiting_for_100_continue:
             return inf
         self._body_by = self._body_by or now + self._limits.body_s
-        return min(self._body_by, now + self._limits.slow_s)
+        return min(self._body_by, now + self._limits.slow_s) + self._limits.unread_s
 
     async def time_out(self) -> None:
         """Answer 408 to an unfinished request whose response has not begun. The caller ends the connection."""

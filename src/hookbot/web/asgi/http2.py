@@ -58,12 +58,15 @@ class HTTP2(H2Protocol):
     def deadline(self) -> float:
         """Time by which the client has to send, on Trio's clock; infinite if nothing is expected of it.
 
-        `slow_s` for a part of any body, `body_s` for each whole body, `keep_alive_s` between requests.
+        `slow_s` for a part of any body and `body_s` for each whole body (both with `unread_s`), `keep_alive_s` between
+        requests.
         """
         if not self.streams:
             return trio.current_time() + self._limits.keep_alive_s
         receiving = [by for stream_id, by in self._receiving.items() if stream_id in self.streams]
-        return min(*receiving, trio.current_time() + self._limits.slow_s) if receiving else inf
+        if not receiving:
+            return inf
+        return min(*receiving, trio.current_time() + self._limits.slow_s) + self._limits.unread_s
 
     async def time_out(self) -> None:
         """Send GOAWAY. The caller ends the connection."""

@@ -64,7 +64,7 @@ class FastPathConnection(HttpConnection):
         self._receive_body(self._exchange, admitted)
 
     def _receive_body(self, exchange: Exchange, admitted: AdmittedPublish) -> None:
-        exchange.admit(admitted, self._context.services.bodies)
+        exchange.admit(admitted, self._context.services.open_body(admitted))
         head = exchange.head
         # A client that has begun to send its body needs no invitation (RFC 9110, section 10.1.1).
         if head.expects_continue and head.has_body and not self._buffer:
@@ -73,7 +73,7 @@ class FastPathConnection(HttpConnection):
     def _read_body(self, exchange: Exchange) -> None:
         """Take the received part of the body; publish when it is complete."""
         if exchange.take(self._buffer) and exchange.admitted and exchange.body:
-            self._publish(exchange, exchange.admitted, exchange.body.close())
+            self._publish(exchange, exchange.admitted, exchange.body.whole())
 
     def _publish(self, exchange: Exchange, admitted: AdmittedPublish, body: bytes) -> None:
         # Verifying a signature may take a thread or fetch a certificate: that needs a task.

@@ -10,7 +10,8 @@ import trio
 from ...access.admitted import AdmittedPublish
 from ...errors import Refused
 from ...protocol.http1 import Head
-from ..limits import BodyBudget, ConnectionLimits, IncomingBody
+from ..bodies import IncomingBody
+from ..limits import ConnectionLimits
 from ..services import Services
 from .epoll import EpollLoop
 from .fanout import Fanout
@@ -81,15 +82,15 @@ class Exchange:
         """Scope of the task that verifies the whole body, and then stores it."""
         self._rest = head.body()
 
-    def admit(self, admitted: AdmittedPublish, bodies: BodyBudget) -> None:
+    def admit(self, admitted: AdmittedPublish, body: IncomingBody) -> None:
         """Begin to receive the body of an admitted publish."""
         self.admitted = admitted
-        self.body = bodies.open(admitted.max_body_bytes)
+        self.body = body
 
     def take(self, buffer: bytearray) -> bool:
         """Move the received part of the body out of the buffer; True at its end.
 
-        Raises `Refused` if the body is too large or malformed, `Unavailable` if the budget is used up.
+        Raises `Refused` if the body is too large or malformed, and the errors of `BodyBudget.hold`.
         """
         return self.body is not None and self._rest.take(buffer, self.body.write)
 
@@ -106,7 +107,7 @@ class Exchange:
         return self.verifying
 
     def close(self) -> None:
-        """Return the bytes of an unfinished body to the budget, and stop verifying a whole one."""
+        """Give the bytes of the body back to the budget, and stop verifying it."""
         if self.body:
             self.body.close()
         if self.verifying:

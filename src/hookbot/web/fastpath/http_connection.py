@@ -17,8 +17,8 @@ from .context import Context, Exchange
 from .epoll import READ, SHARE_S, WRITE, NonblockingSocket
 
 # Bytes of pipelined requests that wait for the one before; above this the socket is not read, and TCP holds the client
-# back.
-MAX_BUFFERED = 64 << 10
+# back. Small, because they are held for each connection and counted nowhere.
+MAX_BUFFERED = 16 << 10
 
 # Methods that may be a publish or a handshake. Anything else, TLS and HTTP/2 included, is for the app.
 OURS = (b"POST ", b"GET ")
@@ -73,6 +73,8 @@ class HttpConnection(NonblockingSocket):
             return inf
         if self._drained is not None:
             return self.moved_at + limits.linger_s
+        if self._exchange and self._exchange.body:
+            return self._exchange.body.deadline
         return self.moved_at + (limits.keep_alive_s if self.idle else limits.slow_s)
 
     def time_out(self) -> None:
@@ -80,7 +82,8 @@ class HttpConnection(NonblockingSocket):
         if self.idle or not self._reading:
             self.end("timed out")
         else:
-            self._refuse(RequestTimeout("the request did not arrive in time"), last=True)
+            body = self._exchange and self._exchange.body
+            self._refuse(body.time_out() if body else RequestTimeout("the request did not arrive in time"), last=True)
             self._advance()
 
     def received(self, data: bytes) -> None:
@@ -89,8 +92,8 @@ class HttpConnection(NonblockingSocket):
             # A half-close: the client (``nc -N``, for example) may still read the response.
             self._ended_by_client = True
         elif self._drained is None:
-            # The deadline moves with each part of a body, but not with each part of a head: that has to come whole.
-            if self._exchange or not self._buffer:
+            # Not with each part: a head has to come whole, and a body has a deadline of its own.
+            if not (self._exchange or self._buffer):
                 self.moved_at = trio.current_time()
             self._buffer += data
         else:
@@ -107,7 +110,8 @@ class HttpConnection(NonblockingSocket):
     def gone(self, reason: str) -> None:
         """Release what the connection holds, after its socket was closed."""
         logger.debug("a connection ended: %s", reason)
-        if self._exchange:
+        # The body of a request that waits for its outcome is still in use; `_finish` closes it.
+        if self._exchange and not self._waiting:
             self._exchange.close()
         self._context.leave(self)
 
@@ -181,6 +185,8 @@ class HttpConnection(NonblockingSocket):
         """Answer the waiting request with its outcome, then read the requests after it."""
         self._waiting = False
         if not self.open:
+            if self._exchange:
+                self._exchange.close()
             return
         if isinstance(outcome, Response):
             self._respond(outcome, last=False)

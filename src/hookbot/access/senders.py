@@ -1,0 +1,40 @@
+"""Senders of publishes before their body has arrived: how well the hub knows them."""
+
+from collections import OrderedDict
+from enum import IntEnum
+
+# Providers deliver in bursts with quiet hours between; an address that changes hands within an hour is rare.
+REMEMBERED_S = 3600
+
+# About 2 MiB of memory. Only a valid signature adds a network, so that strangers cannot displace any.
+MAX_NETWORKS = 10_000
+
+
+class Standing(IntEnum):
+    """What the hub knows of the sender of a publish before its body has arrived, in the order of trust."""
+
+    STRANGER = 0
+    """Nothing: the topic is unsafe, and a signature can only be verified with the body."""
+    VERIFIED = 1
+    """A source verified a request from the same network within the last hour."""
+    TOKEN = 2
+    """It has shown a valid token for the topic."""
+
+
+class VerifiedNetworks:
+    """Networks (`client_network`) from which a request was verified within the last hour; the latest `MAX_NETWORKS`."""
+
+    def __init__(self) -> None:
+        self._verified_at: OrderedDict[str, float] = OrderedDict()
+
+    def add(self, network: str, *, now_s: float) -> None:
+        """Remember a network for an hour from now."""
+        self._verified_at[network] = now_s
+        self._verified_at.move_to_end(network)
+        if len(self._verified_at) > MAX_NETWORKS:
+            self._verified_at.popitem(last=False)
+
+    def has(self, network: str, *, now_s: float) -> bool:
+        """True if a request from the network was verified within the last hour."""
+        verified_at = self._verified_at.get(network)
+        return verified_at is not None and now_s - verified_at < REMEMBERED_S

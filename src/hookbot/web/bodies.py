@@ -1,0 +1,173 @@
+"""Memory for the bodies of publishes, shared out so that no sender can use up what others need."""
+
+import logging
+from collections import Counter
+from collections.abc import AsyncIterable
+from io import BytesIO
+
+import trio
+
+from ..access.senders import Standing
+from ..errors import BodyTooLarge, HookbotError, RequestTimeout, TooManyRequests, Unavailable
+from .limits import ConnectionLimits
+
+# Part of the budget that senders of each standing may hold together with those of the standings below.
+CEILINGS = {Standing.STRANGER: 1 / 2, Standing.VERIFIED: 3 / 4, Standing.TOKEN: 1}
+
+# Part of the ceiling that one network may hold: by default more than the largest body, and far from all.
+NETWORK_SHARE = 1 / 4
+
+# The budget has room for so many of the largest bodies, so that each quarter of it has room for one.
+LARGEST_BODIES = 4
+
+# A sender that has too many bytes under way is usually through with them in seconds.
+RETRY_AFTER_S = 5
+
+logger = logging.getLogger(__package__)
+
+
+class BodyBudget:
+    """Memory budget for bodies, from their first byte until they are answered: bounds each, and all of them together.
+
+    Strangers together may hold half of it, strangers and recently verified senders three quarters. So the verified, and
+    requests with a token, each have a quarter that nobody of a lower standing can take. One network may hold a quarter
+    of its ceiling, or one body of the largest size if that is more; this does not apply to requests with a token.
+    """
+
+    def __init__(
+        self,
+        max_body_bytes: int,
+        max_bytes: int,
+        limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 - frozen
+    ) -> None:
+        self.max_body_bytes = max_body_bytes
+        self.limits = limits
+        self.refused: Counter[str] = Counter(share=0, full=0, slow=0)
+        """Number of bodies that were refused, by reason."""
+        total = max(max_bytes, LARGEST_BODIES * max_body_bytes)
+        self._ceilings = {standing: int(total * part) for standing, part in CEILINGS.items()}
+        self._held = dict.fromkeys(Standing, 0)
+        self._held_by: Counter[str] = Counter()
+        """Bytes by network, of those without a token."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of all bodies that are being received, verified or stored."""
+        return sum(self._held.values())
+
+    def open(self, max_body_bytes: int | None, standing: Standing, network: str) -> "IncomingBody":
+        """A new body of at most `max_body_bytes`, capped by the budget's. Use it as a context manager, or close it."""
+        return IncomingBody(self, min(max_body_bytes or self.max_body_bytes, self.max_body_bytes), standing, network)
+
+    def hold(self, size: int, standing: Standing, network: str) -> None:
+        """Count received bytes. Raises `TooManyRequests` beyond a network's share, `Unavailable` beyond a ceiling."""
+        if standing is not Standing.TOKEN:
+            share = max(self._ceilings[standing] * NETWORK_SHARE, self.max_body_bytes)
+            if self._held_by[network] + size > share:
+                too_many = TooManyRequests("too many bytes of requests from you at once", retry_after_s=RETRY_AFTER_S)
+                raise self.refusal("share", network, too_many)
+            self._held_by[network] += size
+        self._held[standing] += size
+        together = 0
+        for one, ceiling in self._ceilings.items():
+            together += self._held[one]
+            if one >= standing and together > ceiling:
+                self.release(size, standing, network)
+                full = Unavailable("the hub is receiving too many request bodies at once; try again")
+                raise self.refusal("full", network, full)
+
+    def release(self, size: int, standing: Standing, network: str) -> None:
+        """Give bytes back."""
+        self._held[standing] -= size
+        if standing is not Standing.TOKEN:
+            self._held_by[network] -= size
+            if not self._held_by[network]:
+                del self._held_by[network]
+
+    def refusal(self, reason: str, network: str, error: HookbotError) -> HookbotError:
+        """Count and log that a body is refused, and return the error."""
+        self.refused[reason] += 1
+        logger.warning("refused the body of a request from %s: %s", network, error)
+        return error
+
+
+class IncomingBody:
+    """A request body that is being received; its chunks are collected in one buffer.
+
+    It has to go on: the `deadline` moves with every `ConnectionLimits.min_body_bytes`, not with every byte.
+    """
+
+    __slots__ = (
+        "_begun_at",
+        "_budget",
+        "_buffer",
+        "_max_bytes",
+        "_network",
+        "_recent",
+        "_size",
+        "_standing",
+        "moved_at",
+    )
+
+    def __init__(self, budget: BodyBudget, max_bytes: int, standing: Standing, network: str) -> None:
+        self.moved_at = trio.current_time()
+        """Time at which it began, or last made progress."""
+        self._budget = budget
+        self._max_bytes = max_bytes
+        self._standing = standing
+        self._network = network
+        self._buffer = BytesIO()
+        self._size = 0
+        self._recent = 0
+        """Bytes since `moved_at`."""
+        self._begun_at = self.moved_at
+
+    @property
+    def deadline(self) -> float:
+        """Time by which the body has to be whole or to have made progress, on Trio's clock."""
+        limits = self._budget.limits
+        return min(self._begun_at + limits.body_s, self.moved_at + limits.slow_s)
+
+    def write(self, chunk: bytes | bytearray) -> None:
+        """Append a chunk. Raises `BodyTooLarge`, and the errors of `BodyBudget.hold`."""
+        size = len(chunk)
+        if self._size + size > self._max_bytes:
+            raise BodyTooLarge.than(self._max_bytes)
+        self._budget.hold(size, self._standing, self._network)
+        self._size += size
+        self._buffer.write(chunk)
+        self._recent += size
+        if self._recent >= self._budget.limits.min_body_bytes:
+            self._recent = 0
+            self.moved_at = trio.current_time()
+
+    async def receive(self, chunks: AsyncIterable[bytes]) -> bytes:
+        """Append all chunks, and return the whole body. Raises `RequestTimeout` if they come too slowly."""
+        with trio.CancelScope(deadline=self.deadline) as patience:
+            async for chunk in chunks:
+                self.write(chunk)
+                patience.deadline = self.deadline
+        if patience.cancelled_caught:
+            raise self.time_out()
+        return self.whole()
+
+    def time_out(self) -> HookbotError:
+        """Count that the body is too slow, and return the error for its sender."""
+        error = RequestTimeout("the request did not arrive in time")
+        return self._budget.refusal("slow", self._network, error)
+
+    def whole(self) -> bytes:
+        """The whole body, not copied. It counts until it is closed."""
+        return self._buffer.getvalue()
+
+    def close(self) -> None:
+        """Forget the body, which no longer counts. May be called again."""
+        self._budget.release(self._size, self._standing, self._network)
+        self._size = 0
+        self._buffer = BytesIO()
+
+    def __enter__(self) -> "IncomingBody":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
