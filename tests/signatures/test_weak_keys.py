@@ -147,7 +147,7 @@ KNOWN = [
 ]
 
 
-@pytest.mark.parametrize("key", KNOWN)
+@pytest.mark.parametrize("key", KNOWN, ids=range(len(KNOWN)))
 def test_what_others_know_is_no_key_of_an_hmac(key: bytes) -> None:
     with pytest.raises(WeakKey):
         check_shared(key)
