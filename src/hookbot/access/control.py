@@ -116,7 +116,7 @@ class AccessControl:
 
     @property
     def possible_s(self) -> Sequence[float]:
-        """Times at which a signature may be fresh: `now_s` and, while the machine's clock disagrees, also that."""
+        """Times at which a signature may be fresh: `now_s`, and that of the machine's clock while it is ahead."""
         return self._clock.possible_s
 
     def resolve_client(self, request: Request) -> Request:

@@ -82,10 +82,14 @@ class TrustedClock:
 
     @property
     def possible_s(self) -> tuple[float, ...]:
-        """Seconds since 1970: the believed time and, while the wall clock disagrees, also what that shows."""
+        """Seconds since 1970: the believed time and, while the wall clock is ahead, also what that shows.
+
+        A clock that is behind could make fresh again what has been replayed and forgotten.
+        """
         with self._lock:
             passed = self._observe()
-            offsets = (self._offset, self._seen) if self._jumped else (self._offset,)
+            ahead = self._jumped is not None and self._seen > self._offset
+            offsets = (self._offset, self._seen) if ahead else (self._offset,)
         return tuple((passed + offset) / 1e6 for offset in offsets)
 
     def ago_us(self, age_us: int) -> int:

@@ -83,7 +83,7 @@ async def _accept(access: AccessControl, admitted: AdmittedPublish, body: bytes)
 
 
 async def _accept_known(access: AccessControl, admitted: AdmittedPublish, body: bytes) -> Accepted:
-    # Nobody knows which clock is right while they disagree, so a signature is good that is fresh by either of them.
+    # While the machine is ahead of the hub, perhaps rightly, a signature is good that is fresh by either time.
     *others, last = access.possible_s
     for now_s in others:
         with suppress(BadSignature):
