@@ -6,9 +6,10 @@ The fast path and the app share it, so that both decide alike. Nothing here wait
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import inf
-from typing import Literal
+from typing import Literal, TypeVar
 
 import trio
 
@@ -45,6 +46,8 @@ FAILED = "requests without a valid token or signature"
 
 # One for each core of a small machine: what is parsed holds the interpreter's lock for most of the time.
 VERIFYING_THREADS = 2
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__package__)
 
@@ -114,10 +117,16 @@ class AccessControl:
         """Seconds that have passed since some moment, for rate limits."""
         return self._clock.passed_s
 
-    @property
-    def possible_s(self) -> Sequence[float]:
-        """Times at which a signature may be fresh: `now_s`, and that of the machine's clock while it is ahead."""
-        return self._clock.possible_s
+    def verify_now(self, check: Callable[[float], T]) -> T:
+        """Result of a check of a signature at the current time, in seconds since 1970. Raises what the check raises.
+
+        While the machine's clock is ahead, perhaps rightly, a signature that is not fresh may be so by that clock.
+        """
+        *others, last = self._clock.possible_s
+        for now_s in others:
+            with suppress(BadSignature):
+                return check(now_s)
+        return check(last)
 
     def resolve_client(self, request: Request) -> Request:
         """Set the request's client to the address that trusted proxies report, and return the request. Call it once."""
@@ -172,7 +181,8 @@ class AccessControl:
         if source is None:
             return None
         try:
-            response = source.handshake(source.signed(request, b""), now_s=self.now_s)
+            signed = source.signed(request, b"")
+            response = self.verify_now(lambda now_s: source.handshake(signed, now_s=now_s))
         except BadSignature as error:
             self.count_failure(request, route.topic, source, error)
             raise
@@ -280,7 +290,8 @@ class AccessControl:
     def _check_head(self, request: Request, topic: str, source: Source) -> None:
         """Raise `BadSignature`, counted as a failure, if no body makes the request genuine."""
         try:
-            source.check_head(source.signed(request, b""), now_s=self.now_s)
+            signed = source.signed(request, b"")
+            self.verify_now(lambda now_s: source.check_head(signed, now_s=now_s))
         except BadSignature as error:
             self.count_failure(request, topic, source, error)
             raise

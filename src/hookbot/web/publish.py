@@ -1,7 +1,6 @@
 """The publish flow of both the app and the fast path: verify if the topic has a source, store, respond."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 
 import trio
@@ -83,16 +82,7 @@ async def _accept(access: AccessControl, admitted: AdmittedPublish, body: bytes)
 
 
 async def _accept_known(access: AccessControl, admitted: AdmittedPublish, body: bytes) -> Accepted:
-    # While the machine is ahead of the hub, perhaps rightly, a signature is good that is fresh by either time.
-    *others, last = access.possible_s
-    for now_s in others:
-        with suppress(BadSignature):
-            return await _accept_at(access, admitted, body, now_s)
-    return await _accept_at(access, admitted, body, last)
-
-
-async def _accept_at(access: AccessControl, admitted: AdmittedPublish, body: bytes, now_s: float) -> Accepted:
-    accept = partial(admitted.accept, body, now_s=now_s)
+    accept = partial(access.verify_now, lambda now_s: admitted.accept(body, now_s=now_s))
     parsed = admitted.source is not None and admitted.source.provider.parses_body
     # Up to these sizes, hashing or parsing takes about a millisecond; a thread is only worth it above.
     if len(body) <= (SMALL_BODY if parsed else LARGE_BODY):
