@@ -63,6 +63,47 @@ def test_a_changed_field_is_refused(change: dict[str, Any]) -> None:
         verify(document)
 
 
+MOVED = [
+    ({"pspReference": "a:b", "originalReference": "c"}, {"pspReference": "a", "originalReference": "b:c"}),
+    (
+        {"merchantAccountCode": "a", "merchantReference": "b:c"},
+        {"merchantAccountCode": "a:b", "merchantReference": "c"},
+    ),
+    ({"eventCode": "a:b", "success": "c"}, {"eventCode": "a", "success": "b:c"}),
+    ({"merchantReference": "a:1130"}, {"merchantReference": "a", "amount": {"value": "1130:1130", "currency": "EUR"}}),
+]
+
+
+@pytest.mark.parametrize(("genuine", "moved"), MOVED)
+def test_no_part_of_a_field_can_move_into_the_next(genuine: dict[str, str], moved: dict[str, Any]) -> None:
+    document = signed({**ADYEN_ITEM, **genuine})
+    document["notificationItems"][0]["NotificationRequestItem"] |= moved
+
+    with pytest.raises(BadSignature, match=r"contains ':'|not an integer"):
+        verify(document)
+
+
+def test_a_reference_may_contain_a_colon() -> None:
+    assert verify(signed({**ADYEN_ITEM, "merchantReference": "order:7"})).key == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"success": True}, {"pspReference": 5}, {"amount": {"value": "1130", "currency": "EUR"}}]
+)
+def test_a_field_of_another_type_is_refused_though_it_has_the_same_text(change: dict[str, Any]) -> None:
+    with pytest.raises(BadSignature, match="is not a"):
+        verify(signed({**ADYEN_ITEM, **change}))
+
+
+def test_two_notifications_are_never_taken_for_one() -> None:
+    item = {**ADYEN_ITEM, "originalReference": "o", "merchantReference": "r"}
+    names = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
+    begin, end = ":".join(str(item[name]) for name in names), f"1130:EUR:{item['eventCode']}:{item['success']}"
+    of_both = {**item, "merchantReference": f"r:{end}\\n{begin}"}
+
+    assert verify(signed(item, item)).fingerprint != verify(signed(of_both)).fingerprint
+
+
 def test_a_repeat_with_newer_details_is_marked_and_not_dropped() -> None:
     document = signed(ADYEN_ITEM)
     first = verify(document)

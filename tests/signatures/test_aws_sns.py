@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from hookbot.errors import BadSignature, ConfigError
-from hookbot.signatures import Proof, SignedRequest, load_provider
+from hookbot.signatures import CertificateNeeded, Proof, SignedRequest, load_provider
 from hookbot.signatures.aws_sns import AwsSns
 from support.certificate_authority import SNS, TOPIC
 
@@ -62,6 +62,30 @@ def test_a_message_needs_no_subject_and_cannot_be_given_one() -> None:
     for subject in ("forged", 5, ["forged"]):
         with pytest.raises(BadSignature):
             sns({**message, "Subject": subject})
+
+
+@pytest.mark.parametrize("field", ["MessageId", "Subject", "Timestamp", "TopicArn"])
+def test_no_field_but_the_message_may_have_what_separates_the_fields(field: str) -> None:
+    message = SNS.message(NOW)
+    with pytest.raises(BadSignature, match=f"{field} has a line feed"):
+        sns(SNS.message(NOW, **{field: f"{message[field]}\n"}), f"{TOPIC}\n", TOPIC)
+
+
+def test_the_end_of_a_message_cannot_become_the_id_of_another() -> None:
+    genuine = SNS.message(NOW, Message="a\nMessageId\nb", MessageId="c")
+    moved = {**genuine, "Message": "a", "MessageId": "b\nMessageId\nc"}
+
+    assert sns(genuine).replay_key == "c"
+    with pytest.raises(BadSignature, match="MessageId has a line feed"):
+        sns(moved)
+
+
+@pytest.mark.parametrize(
+    "region", ["cn-north-1.amazonaws.com.cn", "us-gov-west-1.amazonaws.com", "eu-west-1.amazonaws.com"]
+)
+def test_a_certificate_may_be_from_every_partition_of_amazon(region: str) -> None:
+    with pytest.raises(CertificateNeeded):
+        sns({**SNS.message(NOW), "SigningCertURL": f"https://sns.{region}/SimpleNotificationService-0123.pem"})
 
 
 def test_an_hour_is_enough_for_the_retries_of_sns() -> None:

@@ -160,6 +160,8 @@ def test_a_repeat_is_recognised_where_an_id_or_the_time_is_signed(sample: Sample
     nothing_to_tell_it_by = not {"id", "timestamp"} & set(sample.provider.covers) or (
         sample.label == "secret token" or (sample.name == "jwt" and not sample.body_is_signed)
     )
+    # Other forms can have the text that Twilio signs, so that the text is what a repeat is known by.
+    nothing_to_tell_it_by = nothing_to_tell_it_by and (sample.name, sample.label) != ("twilio", "form")
     assert (first.replay_key is None) == nothing_to_tell_it_by
 
 

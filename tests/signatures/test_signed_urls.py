@@ -39,6 +39,22 @@ def test_hubspot_signs_some_escapes_decoded_and_others_not() -> None:
     assert verify("hubspot", replace(sign("hubspot", decoded), url=request.url)).key == 0
 
 
+def test_a_path_cannot_pass_for_the_beginning_of_a_query_of_hubspot() -> None:
+    signed = sign("hubspot", SignedRequest(BODY, JSON, url="https://example.com/in?a=b"))
+
+    with pytest.raises(BadSignature, match="escaped question mark"):
+        verify("hubspot", replace(signed, url="https://example.com/in%3fa=b"))
+
+
+def test_the_fields_of_twilios_form_regrouped_are_the_same_delivery() -> None:
+    form = (("Content-Type", "application/x-www-form-urlencoded"),)
+    signed = sign("twilio", SignedRequest(b"Body=hiFrom%2B1&To=x", form, url="https://example.com/in"))
+    regrouped = replace(signed, body=b"Body=hi&From=%2B1&To=x")
+
+    first = verify("twilio", signed)
+    assert first.replay_key == verify("twilio", regrouped).replay_key == first.fingerprint
+
+
 def test_the_query_of_twilio_has_the_hash_of_a_body_that_is_no_form() -> None:
     signed = SAMPLE["twilio"].signed()
 

@@ -68,10 +68,8 @@ ZEROS = bytes(32)
 NON_CANONICAL = (P + 1).to_bytes(32, "little")
 
 
-@pytest.mark.parametrize("point", [ZEROS, NON_CANONICAL, b"\xff" * 31 + b"\xff", b"\xed" + b"\xff" * 31])
+@pytest.mark.parametrize("point", [ZEROS, NON_CANONICAL, b"\xed" + b"\xff" * 31], ids=bytes.hex)
 def test_a_key_of_small_order_is_refused_by_every_provider_that_takes_one(point: bytes) -> None:
-    if point == b"\xff" * 32:
-        pytest.skip("not a point")
     jwk = json.dumps({"kty": "OKP", "crv": "Ed25519", "x": urlsafe_b64encode(point).decode().rstrip("=")})
     pem = Ed25519PublicKey.from_public_bytes(point).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     for name, secret in (
@@ -124,9 +122,7 @@ def test_an_exponent_that_leaves_the_message_as_it_is_is_refused_when_the_key_is
 
 
 def test_a_point_that_is_not_on_its_curve_is_refused_when_the_key_is_loaded() -> None:
-    public = bytearray(
-        generate_ec(SECP256R1()).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    )
+    public = bytearray(DER)
     public[-1] ^= 1
     with pytest.raises(ConfigError):
         load_provider("sendgrid").check(b64encode(public).decode())
@@ -134,23 +130,23 @@ def test_a_point_that_is_not_on_its_curve_is_refused_when_the_key_is_loaded() ->
 
 PUBLIC = generate_ec(SECP256R1()).public_key()
 DER = PUBLIC.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-KNOWN = [
-    b"",
-    b" \t\r\n",
-    b"\0" * 32,
-    PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-    b"\n " + PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-    PUBLIC.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH),
-    DER,
-    b64encode(DER),
-    b"-----BEGIN CERTIFICATE-----\n",
-]
+KNOWN = {
+    "empty": b"",
+    "white space": b" \t\r\n",
+    "zeros": b"\0" * 32,
+    "PEM": PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+    "PEM after white space": b"\n " + PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+    "SSH": PUBLIC.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH),
+    "DER": DER,
+    "DER in base64": b64encode(DER),
+    "certificate": b"-----BEGIN CERTIFICATE-----\n",
+}
 
 
-@pytest.mark.parametrize("key", KNOWN, ids=range(len(KNOWN)))
-def test_what_others_know_is_no_key_of_an_hmac(key: bytes) -> None:
+@pytest.mark.parametrize("kind", KNOWN)
+def test_what_others_know_is_no_key_of_an_hmac(kind: str) -> None:
     with pytest.raises(WeakKey):
-        check_shared(key)
+        check_shared(KNOWN[kind])
 
 
 @pytest.mark.parametrize("name", ["github", "hmac", "stripe", "shopify", "jwt"])
@@ -166,10 +162,10 @@ def test_a_public_key_is_not_taken_for_the_secret_of_an_hmac(name: str) -> None:
 def test_a_public_key_after_white_space_is_still_one_for_a_jwt() -> None:
     pem = PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     # If it were a shared key, a token with the HMAC under the public key would be valid.
-    forged = load_provider("jwt")
-    forged.check(f"\n{pem.decode()}")
+    provider = load_provider("jwt")
+    provider.check(f"\n{pem.decode()}")
     with pytest.raises(ConfigError, match="private key"):
-        forged.sign(SignedRequest(b""), f"\n{pem.decode()}", now=1_700_000_000)
+        provider.sign(SignedRequest(b""), f"\n{pem.decode()}", now=1_700_000_000)
 
 
 @pytest.mark.parametrize("key", [b"x", b"It's a Secret to Everybody", b"\0\1", b"YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXo="])

@@ -11,6 +11,7 @@ from hashlib import sha256
 from cryptography.x509 import load_der_x509_certificate
 
 from ..errors import Forbidden
+from ..protocol.http1 import HOST
 from ..protocol.message import Once, Verified
 from ..protocol.request import Request
 from ..protocol.response import Response
@@ -52,7 +53,9 @@ class Source:
 
     def signed(self, request: Request, body: bytes) -> SignedRequest:
         """The request with the URL that the sender has signed."""
-        base = self.url or f"{'https' if request.secure else 'http'}://{request.header('host')}"
+        host = request.header("host")
+        # Only a host: the beginning of a path in it would leave another path, and so another topic, to the request.
+        base = self.url or (f"{'https' if request.secure else 'http'}://{host}" if HOST.fullmatch(host) else "")
         return SignedRequest(body, request.headers, request.method, base + request.relative_target)
 
     def check_head(self, signed: SignedRequest, *, now_s: float) -> None:

@@ -50,7 +50,8 @@ class Adyen(Scheme):
         for item in _items(request):
             texts.append(_signed_text(item))
             keys.append(self._item_key(item, texts[-1], secrets))
-        fingerprint = sha256(b"\\n".join(texts)).hexdigest()
+        # 0xFF occurs in no UTF-8: the texts of other notifications do not look the same.
+        fingerprint = sha256(b"\xff".join(texts)).hexdigest()
         return Proof(key=keys[0], fingerprint=fingerprint, delivery_id=fingerprint)
 
     def _item_key(self, item: dict[str, Any], text: bytes, secrets: Sequence[str]) -> int:
@@ -76,11 +77,24 @@ def _items(request: SignedRequest) -> Iterator[dict[str, Any]]:
 def _signed_text(item: dict[str, Any]) -> bytes:
     amount = item.get("amount")
     amount = amount if isinstance(amount, dict) else {}
-    values = [
-        *(item.get(name) for name in _FIELDS),
-        amount.get("value"),
-        amount.get("currency"),
-        item.get("eventCode"),
-        item.get("success"),
-    ]
-    return ":".join("" if value is None else str(value) for value in values).encode("utf-8", "surrogatepass")
+    value = amount.get("value")
+    if isinstance(value, bool) or not isinstance(value, int | None):
+        raise BadSignature("the amount of a notification is not an integer")
+    fields = {
+        **{name: item.get(name) for name in _FIELDS},
+        "value": None if value is None else str(value),
+        "currency": amount.get("currency"),
+        "eventCode": item.get("eventCode"),
+        "success": item.get("success"),
+    }
+    return ":".join(_signed_field(*field) for field in fields.items()).encode("utf-8", "surrogatepass")
+
+
+def _signed_field(name: str, value: Any) -> str:
+    if not isinstance(value, str | None):
+        raise BadSignature(f"the field {name} of a notification is not a string")
+    # Adyen joins the fields by colons, and escapes none. Only the merchant chooses what is in a reference; all others
+    # have none, so that it is what they leave.
+    if value and ":" in value and name != "merchantReference":
+        raise BadSignature(f"the field {name} of a notification contains ':', which separates it from the next one")
+    return value or ""

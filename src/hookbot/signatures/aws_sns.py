@@ -120,6 +120,10 @@ def _message(request: SignedRequest) -> dict[str, str]:
             raise BadSignature(f"the body is not an SNS message: {name} is missing")
     if not isinstance(document.get("Subject"), str | None):
         raise BadSignature("the body is not an SNS message: Subject is not a string")
+    for name in _SIGNED[type_]:
+        # Line feeds separate the signed fields. Only the first, Message, may have some: it is what the others leave.
+        if name != "Message" and "\n" in (document.get(name) or ""):
+            raise BadSignature(f"the body is not an SNS message: {name} has a line feed")
     return {name: value for name, value in document.items() if isinstance(value, str)}
 
 

@@ -6,7 +6,6 @@ A `Scheme` names the places of signature and parts (as in `request`), so that a 
            timestamp="X-Slack-Request-Timestamp", template="v0:{timestamp}:{body}", ...)
 """
 
-import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -16,14 +15,16 @@ from ..errors import BadSignature, BodyTooLarge, ConfigError
 from .algorithms import ALGORITHMS, Algorithm
 from .provider import Proof, Provider
 from .request import SignedRequest, describe, is_in_head, parse_place
+from .templates import PLACEHOLDERS, Template, read_template
 from .timestamps import MAX_AGE_S, UNITS, check_fresh, format_timestamp, parse_timestamp
 from .weak_keys import PEM
 
 # Further signatures are ignored, since verifying each costs CPU time. No sender has as many keys in rotation.
 MAX_SIGNATURES = 16
-PLACEHOLDERS = ("method", "url", "body", "payload", "form", "timestamp", "id")
 
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+# A common value of each part: a template that cannot be read in one way even with these is a mistake.
+_SAMPLES = {"method": b"POST", "url": b"https://a/b", "id": b"c", **dict.fromkeys(("body", "payload", "form"), b"{}")}
+_SAMPLE_S = 1_700_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,10 @@ class Scheme(Provider):
                 raise ConfigError(f"the template has {{{part}}}, but the option {part} does not name its place")
             if place and part not in self._parts and not ("body" in self._parts and _is_in_body(place)):
                 raise ConfigError(f"the option {part} is set, but the template has no {{{part}}}, so it is not signed")
+        try:
+            self._template.fill([self._sample(part) for part in self._parts])
+        except BadSignature as error:
+            raise ConfigError(f"the template {self.template!r} would be signed in vain: {error}") from None
 
     @property
     def covers(self) -> tuple[str, ...]:
@@ -125,7 +130,8 @@ class Scheme(Provider):
             key=key,
             fingerprint=fingerprint,
             signed_at=signed_at,
-            replay_key=signed_id or (fingerprint if self.timestamp else None),
+            # The fields of a form can be regrouped without changing the text, which therefore is accepted once.
+            replay_key=signed_id or (fingerprint if self.timestamp or self._signs_form(request) else None),
             delivery_id=self.delivery_of(request),
         )
 
@@ -180,7 +186,17 @@ class Scheme(Provider):
 
     @property
     def _parts(self) -> tuple[str, ...]:
-        return tuple(_PLACEHOLDER.findall(self.template))
+        return self._template.parts
+
+    @property
+    def _template(self) -> Template:
+        return read_template(self.template)
+
+    def _signs_form(self, request: SignedRequest) -> bool:
+        return "form" in self._parts and bool(request.form())
+
+    def _sample(self, part: str) -> bytes:
+        return _SAMPLES.get(part) or format_timestamp(_SAMPLE_S, self.unit).encode()
 
     def _one_of(self, option: str, known: Collection[str]) -> None:
         if getattr(self, option) not in known:
@@ -214,17 +230,10 @@ class Scheme(Provider):
             return fingerprint
 
     def _content(self, request: SignedRequest) -> bytes:
-        first, *rest = _PLACEHOLDER.split(self.template)
-        content = [first.encode()]
-        for part, literal in zip(rest[::2], rest[1::2], strict=True):
-            value = self.value(part, request)
-            if isinstance(value, str):
-                # Otherwise bytes could be moved between two parts without changing the signed text.
-                if literal and literal in value and part in ("timestamp", "id"):
-                    raise BadSignature(f"the {part} contains {literal!r}, which separates it from the next part")
-                value = value.encode("utf-8", "surrogatepass")
-            content += (value, literal.encode())
-        return b"".join(content)
+        values = (self.value(part, request) for part in self._parts)
+        return self._template.fill(
+            [value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value for value in values]
+        )
 
     def _matching(self, signatures: list[bytes], content: bytes, secrets: Sequence[str]) -> int:
         for index, secret in enumerate(secrets):

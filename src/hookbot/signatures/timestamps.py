@@ -4,22 +4,21 @@ import re
 from datetime import UTC, datetime
 
 from ..errors import BadSignature
+from ..protocol.message import parse_time
 
 # Five minutes, as in the libraries of Stripe, Slack and Standard Webhooks.
 MAX_AGE_S = 300.0
 UNITS = ("s", "ms", "rfc3339")
 
-_DIGITS = re.compile(r"[0-9]{1,15}", re.ASCII)
+# Without leading zeros, which could have been the end of what is signed before it.
+_DIGITS = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 
 
 def parse_timestamp(text: str, unit: str) -> float:
     """Unix seconds of a timestamp in one of `UNITS`; raises `BadSignature` if it is malformed."""
     try:
         if unit == "rfc3339":
-            moment = datetime.fromisoformat(text)
-            if moment.tzinfo is None or "T" not in text:
-                raise ValueError(text)
-            return moment.timestamp()
+            return parse_time(text) / 1e6
         if not _DIGITS.fullmatch(text):
             raise ValueError(text)
         return int(text) / (1000 if unit == "ms" else 1)
