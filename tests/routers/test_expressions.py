@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from hookbot.errors import ConfigError
+from hookbot.errors import BodyTooLarge, ConfigError
 from hookbot.protocol.message import Message, Verified
-from hookbot.routers.expressions import Expression, Template, document, parse_body
+from hookbot.routers.expressions import STRANGERS, Expression, Template, document, parse_body
 
 PUSH = Message(
     "github.com/repo/acme/app",
@@ -46,6 +46,54 @@ BODIES = [
 @pytest.mark.parametrize(("message", "body"), BODIES)
 def test_a_body_is_what_it_says(message: Message, body: dict[str, Any] | str | None) -> None:
     assert parse_body(message) == body
+
+
+MANY = b"[" + b"0," * STRANGERS.values + b"0]"
+
+
+@pytest.mark.parametrize(
+    ("message", "read"),
+    [
+        (Message("/unsafe/t", MANY), False),
+        (Message("/unsafe/t", b"&" * STRANGERS.fields, FORM), False),
+        (Message("/unsafe/t", b"payload=" + MANY, FORM), False),
+        (Message("/unsafe/t", MANY, verified=Verified("github", "0")), True),
+        (Message("t", MANY), True),
+    ],
+)
+def test_more_of_a_body_is_read_if_its_sender_is_known(message: Message, read: bool) -> None:
+    if read:
+        assert len(document(message)["body"]) == STRANGERS.values + 1
+    else:
+        with pytest.raises(BodyTooLarge):
+            document(message)
+    assert document(message, body=False)["body"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reads"),
+    [
+        ("body.ref", True),
+        ("topic == 'x' && body", True),
+        ("length(@)", True),
+        ("*.ref", True),
+        ("keys(@)", True),
+        ("[?ref]", True),
+        ("{a: topic, b: [body]}", True),
+        ("topic", False),
+        ("headers.body", False),
+        ("sort_by(hops, &@)", False),
+        ("hops[?@ == 'body']", False),
+        ("`1`", False),
+    ],
+)
+def test_an_expression_knows_if_it_reads_the_body(text: str, reads: bool) -> None:
+    assert Expression(text).reads_body == reads
+
+
+def test_a_template_reads_the_body_if_one_of_its_expressions_does() -> None:
+    assert Template("a/{topic}/{body.ref}").reads_body
+    assert not Template("body/{topic}").reads_body
 
 
 CONDITIONS = [

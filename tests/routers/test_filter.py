@@ -1,12 +1,18 @@
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import trio
 
 from hookbot.broker.broker import Broker
-from hookbot.errors import ConfigError
+from hookbot.errors import BodyTooLarge, ConfigError
 from hookbot.protocol.message import Draft, Message
+from hookbot.routers import filter as filter_module
+from hookbot.routers.expressions import STRANGERS, Expression
 from hookbot.routers.filter import FilterRouter
+from hookbot.routers.large_messages import SMALL_BYTES
 from hookbot.routers.outbox import DraftCollector
 from hookbot.routers.runner import RouterSpec, open_routers
 
@@ -44,6 +50,30 @@ async def test_a_body_can_be_reshaped_to_json_or_to_text() -> None:
     assert (shaped.headers, shaped.query) == ((("Content-Type", "application/json"),), "")
     assert text.body == b"acme/app@abc"
     assert text.headers == (("Content-Type", "text/plain; charset=utf-8"),)
+
+
+@pytest.mark.parametrize(("message", "in_loop"), [(PUSH, True), (replace(PUSH, query="x" * SMALL_BYTES), False)])
+async def test_a_large_message_does_not_hold_up_the_hub(
+    message: Message, in_loop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Seen(Expression):
+        def holds(self, document: Mapping[str, Any]) -> bool:
+            seen.append(trio.lowlevel.in_trio_task())
+            return super().holds(document)
+
+    seen: list[bool] = []
+    monkeypatch.setattr(filter_module, "Expression", Seen)
+
+    assert len(await routed(message, where="body.after == 'abc'")) == 1
+    assert seen == [in_loop]
+
+
+async def test_a_body_beyond_the_ceiling_fails_only_where_the_filter_reads_the_body() -> None:
+    message = Message("/unsafe/in", b"[" + b"0," * STRANGERS.values + b"0]")
+
+    with pytest.raises(BodyTooLarge, match="more than 100000 values"):
+        await routed(message, where="length(body) > `0`")
+    assert len(await routed(message, where="topic == '/unsafe/in'")) == 1
 
 
 async def test_mistakes_in_the_configuration_stop_the_hub_from_starting(broker: Broker) -> None:

@@ -7,11 +7,14 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
+import trio
 
 from hookbot.errors import ConfigError
 from hookbot.protocol.message import Draft, Message, Verified
 from hookbot.routers import Secret
+from hookbot.routers import github as github_module
 from hookbot.routers.github import GitHubRouter
+from hookbot.routers.large_messages import SMALL_BYTES
 from hookbot.routers.outbox import DraftCollector
 
 DELIVERIES = sorted((Path(__file__).parent.parent / "deliveries").glob("*.json"))
@@ -192,6 +195,16 @@ async def test_a_forged_delivery_is_dropped_with_a_warning_that_gives_nothing_aw
     assert SECRET not in caplog.text
     for digest in ("sha1", "sha256"):
         assert hmac.new(SECRET.encode(), message.body, digest).hexdigest() not in caplog.text
+
+
+async def test_a_large_delivery_does_not_hold_up_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse_in_thread(message: Message) -> Any:
+        assert not trio.lowlevel.in_trio_task()
+        return message.json()
+
+    monkeypatch.setattr(github_module, "parse_body", parse_in_thread)
+
+    assert len(await routed(signed(push(more="x" * SMALL_BYTES)))) == 2
 
 
 @pytest.mark.parametrize("source", ["/unsafe/github.com/org/acme", "/unsafe/github.com/org/", "/unsafe/"])

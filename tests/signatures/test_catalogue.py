@@ -9,6 +9,7 @@ import pytest
 
 from hookbot.errors import ConfigError
 from hookbot.signatures import SignedRequest, load_provider, provider_names
+from hookbot.signatures.catalogue import PROVIDERS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
 SECTIONS = dict(re.findall(r"^### (\S+)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -79,6 +80,16 @@ def test_the_list_at_the_top_of_the_page_leads_to_every_section() -> None:
     listed = re.findall(r"\[([\w-]+)\]\(#\1\)", PAGE.partition("\n## ")[0])
 
     assert sorted(listed) == sorted(SECTIONS), "docs/providers.md begins with a link to each of its sections"
+
+
+def test_the_page_lists_those_whose_bodies_are_parsed_before_they_are_verified() -> None:
+    _, _, after = PAGE.partition("| provider | what is parsed |\n|---|---|\n")
+    rows = after.partition("\n\n")[0].splitlines()
+    listed = {name for row in rows for name in re.findall(r"`([a-z-]+)`", row.split("|")[1])}
+
+    # Their options can say that the signature is in the body.
+    assert listed - {"header", "hmac", "jwt"} == {name for name in PROVIDERS if PROVIDERS[name].parses_body}
+    assert all(provider.signs_every_post for name, provider in PROVIDERS.items() if name != "microsoft-graph")
 
 
 @pytest.mark.parametrize("name", sorted(SECTIONS))

@@ -51,12 +51,12 @@ def test_a_value_that_must_be_there_once_is_missed_by_name() -> None:
         REQUEST.need("X-Two")
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff", b"[" * 50, b"1" * 5000, b"[1]", b'{"event": [1]}'])
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[" * 100_000, b"1" * 5000, b"[1]", b'{"event": [1]}'])
 def test_a_body_that_is_no_such_json_has_no_value(body: bytes) -> None:
     assert SignedRequest(body).find("json:event.id") is None
 
 
-@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"event": {"id": 7}}' + b" " * UNVERIFIED.json_bytes])
+@pytest.mark.parametrize("body", [b"[0" + b",0" * UNVERIFIED.values, b"0" + b" " * UNVERIFIED.json_bytes])
 def test_a_body_beyond_the_ceiling_has_no_value_that_must_be_there(body: bytes) -> None:
     request = SignedRequest(body)
 

@@ -15,13 +15,19 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 
 from ..errors import ConfigError
+from ..protocol.bodies import VERIFIED, Ceiling, parse_form, parse_json
 from ..protocol.message import Message, format_time
+from ..protocol.topics import is_unsafe
 
 FIELDS = ("id", "topic", "time", "headers", "query", "body", "verified", "hops")
 """Fields of a message that an expression can begin with."""
 
+STRANGERS = Ceiling(json_bytes=4 << 20, form_bytes=1 << 20, values=100_000, fields=1_000)
+"""Ceiling for the body of a message that anybody may have sent: parsed, it takes at most about 50 MB."""
+
 _FORM = "application/x-www-form-urlencoded"
 _PLACE = re.compile(r"\{([^{}]*)\}")
+_ALL = "@"
 _FALSE: tuple[Any, ...] = ("", [], {})
 _ONE_SCOPE = {
     "comparator",
@@ -44,7 +50,9 @@ class Expression:
             self._compiled = jmespath.compile(text)
         except JMESPathError as error:
             raise ConfigError(f"not a JMESPath expression: {text!r} ({' '.join(str(error).split())})") from None
-        for name in _roots(self._compiled.parsed):
+        names = set(_roots(self._compiled.parsed))
+        self.reads_body = not names.isdisjoint(("body", _ALL))
+        for name in names - {_ALL}:
             if name not in FIELDS:
                 raise ConfigError(
                     f"a message has no {name!r}, in {text!r}: an expression begins with one of {', '.join(FIELDS)}, "
@@ -76,6 +84,7 @@ class Template:
             raise ConfigError(f"unbalanced braces in {text!r}")
         self._literals = parts[::2]
         self._places = [(inner, Expression(inner)) for inner in parts[1::2]]
+        self.reads_body = any(expression.reads_body for _, expression in self._places)
 
     def fill(self, document: Mapping[str, Any]) -> str:
         """String for a document. Raises `ValueError` unless each expression yields a number or a non-empty string."""
@@ -88,48 +97,61 @@ class Template:
         return "".join(filled)
 
 
-def document(message: Message) -> dict[str, Any]:
-    """The object that expressions over a message are evaluated against."""
+def document(message: Message, *, body: bool = True) -> dict[str, Any]:
+    """The object that expressions over a message are evaluated against.
+
+    `body`: False if none of them reads the body, which then is None. Raises `BodyTooLarge` if the body is beyond the
+    ceiling, `VERIFIED` if its sender is known, otherwise `STRANGERS`.
+    """
     verified = message.verified
+    # On a safe topic, the sender has shown a token.
+    ceiling = VERIFIED if verified or not is_unsafe(message.topic) else STRANGERS
     return {
         "id": message.id,
         "topic": message.topic,
         "time": format_time(message.time_us),
         "headers": {name.lower(): value for name, value in reversed(message.headers)},
         "query": dict(parse_qsl(message.query, keep_blank_values=True)),
-        "body": parse_body(message),
+        "body": parse_body(message, ceiling) if body else None,
         "verified": verified and {"provider": verified.provider, "key": verified.key, "source": verified.source},
         "hops": list(message.hops),
     }
 
 
-def parse_body(message: Message) -> Any:
-    """Value of a body: parsed JSON, or the text if it is not JSON. None if it is not UTF-8.
+def parse_body(message: Message, ceiling: Ceiling = VERIFIED) -> Any:
+    """Value of a body: parsed JSON, or the text if it is not JSON or nested too deeply. None if it is not UTF-8.
 
     A form is an object with the last value of each field. One whose only field is ``payload`` counts as the JSON or
-    text in that field.
+    text in that field. Raises `BodyTooLarge` beyond the ceiling.
     """
+    if not (message.header("content-type") or "").lower().startswith(_FORM):
+        return _json_or_text(message.body, ceiling)
+    if _text(message.body) is None:
+        return None
+    fields = dict(parse_form(message.body, ceiling))
+    return _json_or_text(fields["payload"].encode(), ceiling) if fields.keys() == {"payload"} else fields
+
+
+def _json_or_text(body: bytes, ceiling: Ceiling) -> Any:
     try:
-        text = message.body.decode("utf-8")
+        return parse_json(body, ceiling)
+    except ValueError:
+        return _text(body)
+
+
+def _text(body: bytes) -> str | None:
+    try:
+        return body.decode()
     except UnicodeDecodeError:
         return None
-    if (message.header("content-type") or "").lower().startswith(_FORM):
-        fields = dict(parse_qsl(text, keep_blank_values=True))
-        return _json_or_text(fields["payload"]) if fields.keys() == {"payload"} else fields
-    return _json_or_text(text)
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def _roots(node: Mapping[str, Any]) -> Iterator[str]:
-    """Fields that an expression looks up in the message itself, not in a value within it."""
+    """Fields that an expression looks up in the message itself, not in a value within it; `_ALL` for all of it."""
     if node["type"] == "field":
         yield node["value"]
+    if node["type"] in ("current", "identity"):
+        yield _ALL
     # Evaluated against the items of a list, such as &age in sort_by(body.people, &age).
     if node["type"] == "expref":
         return

@@ -1,11 +1,13 @@
 """The filter router: routing without code, by a condition, a template for the topic, and optionally a new body."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..protocol.envelope import encode_json
 from ..protocol.message import Headers, Message
 from . import Publish
 from .expressions import Expression, Template, document
+from .large_messages import compute
 
 _TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
 _JSON = (("Content-Type", "application/json"),)
@@ -30,18 +32,30 @@ class FilterRouter:
         self._where = Expression(where) if where else None
         self._topic = Template(topic)
         self._body = Expression(body) if body else None
+        self._reads_body = any(one.reads_body for one in (self._where, self._topic, self._body) if one)
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Publish one message to its new topic if it meets the condition."""
-        seen = document(message)
+        """Publish one message to its new topic if it meets the condition.
+
+        Raises `BodyTooLarge` if the filter reads the body, and that is beyond the ceiling.
+        """
+        if result := await compute(self._evaluate, message):
+            await publish(result.topic, result.what, headers=result.headers)
+
+    def _evaluate(self, message: Message) -> "_Result | None":
+        """What to publish, None if the message does not meet the condition."""
+        seen = document(message, body=self._reads_body)
         if self._where and not self._where.holds(seen):
-            return
+            return None
         topic = self._topic.fill(seen)
-        if self._body is None:
-            await publish(topic, message)
-        else:
-            body, headers = _encode(self._body.value(seen))
-            await publish(topic, body, headers=headers)
+        return _Result(topic, *_encode(self._body.value(seen))) if self._body else _Result(topic, message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    topic: str
+    what: bytes | Message
+    headers: Headers = ()
 
 
 def _encode(value: object) -> tuple[bytes, Headers]:

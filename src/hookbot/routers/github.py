@@ -11,6 +11,7 @@ from ..signatures import SignedRequest, load_provider
 from ..signatures.owners import GITHUB
 from . import Publish, Secret
 from .expressions import parse_body
+from .large_messages import compute
 
 logger = logging.getLogger(__package__)
 
@@ -63,15 +64,14 @@ class GitHubRouter:
         One of another event, or about no repository, account or enterprise, is dropped too.
         """
         try:
-            self._verify(message)
+            payload = await compute(self._read, message)
         except BadSignature as error:
             delivery = message.header("x-github-delivery")
             logger.warning("dropped delivery %.80r (message %s): %s", delivery, message.id, error)
             return
-        event = message.header("x-github-event") or ""
-        if self._events and event not in self._events:
+        if payload is None:
             return
-        payload = _payload(message)
+        event = _event(message)
         name = next(GITHUB.names(payload), None)
         if name is None:
             logger.info("dropped %s: its event %r names no repository, account or enterprise", message.id, event)
@@ -85,6 +85,11 @@ class GitHubRouter:
             )
         await publish(topic, message, wrapped=True)
 
+    def _read(self, message: Message) -> dict[str, Any] | None:
+        """Payload of a delivery, None if its event is not wanted. Raises `BadSignature` if it is not genuine."""
+        self._verify(message)
+        return _payload(message) if not self._events or _event(message) in self._events else None
+
     def _wants_summary(self, push: dict[str, Any]) -> bool:
         if push["ref"].startswith("refs/tags/") and not self._tags:
             return False
@@ -96,6 +101,10 @@ class GitHubRouter:
             self._provider.verify(
                 SignedRequest(message.body, message.headers), self._secrets, now=message.time_us / 1e6
             )
+
+
+def _event(message: Message) -> str:
+    return message.header("x-github-event") or ""
 
 
 def _payload(message: Message) -> dict[str, Any]:

@@ -8,12 +8,17 @@ routers make topics of them, so that both read the same names.
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError, Forbidden, InvalidTopic
+from ..protocol.bodies import VERIFIED, check_json, parse_form
 from ..protocol.topics import UNSAFE, check_topic
 from .request import SignedRequest
+
+# A router may read what is nested more deeply than `parse_json` does.
+_ANY_DEPTH = replace(VERIFIED, depth=1 << 40)
 
 
 class Name(NamedTuple):
@@ -173,14 +178,18 @@ def check_owner(owner: str) -> str:
 
 
 def _readings(request: SignedRequest) -> Iterator[Mapping[str, Any]]:
-    """The objects that a router may find in the body, whatever it takes the body for: JSON, a form, or JSON in one."""
-    fields = dict(request.form())
-    for value in (_value(request.body), fields, _value(fields.get("payload", ""))):
+    """The objects that a router may find in the body, whatever it takes the body for: JSON, a form, or JSON in one.
+
+    Raises `BodyTooLarge` beyond the ceiling of verified bodies.
+    """
+    fields = dict(parse_form(request.body, VERIFIED)) if request.is_form else {}
+    for value in (_value(request.body), fields, _value(fields.get("payload", "").encode("utf-8", "surrogatepass"))):
         if isinstance(value, dict):
             yield value
 
 
-def _value(text: str | bytes) -> Any:
+def _value(text: bytes) -> Any:
+    check_json(text, _ANY_DEPTH)
     try:
         return json.loads(text)
     except ValueError:

@@ -107,9 +107,12 @@ class SignedRequest:
 
         Raises `BadSignature` if there are several Content-Types, and `BodyTooLarge` as `json` does.
         """
-        if not (self.find("Content-Type") or "").lower().startswith("application/x-www-form-urlencoded"):
-            return []
-        return self._form
+        return self._form if self.is_form else []
+
+    @property
+    def is_form(self) -> bool:
+        """True if the Content-Type is that of a URL-encoded form; raises `BadSignature` if there are several."""
+        return (self.find("Content-Type") or "").lower().startswith("application/x-www-form-urlencoded")
 
     def with_url(self, url: str) -> "SignedRequest":
         """The same request with another URL; what was parsed of the body stays parsed."""

@@ -1,0 +1,36 @@
+"""Threads for large messages: what a router computes from one must not hold up the hub."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+from trio.lowlevel import RunVar
+
+from ..protocol.message import Message
+
+SMALL_BYTES = 16 << 10
+"""Size up to which parsing a message and evaluating an expression takes a few milliseconds at most."""
+THREADS = 2
+"""Threads of all routers together. Each may hold a parsed body, which takes several times the memory of its text."""
+
+T = TypeVar("T")
+_limiter: RunVar[trio.CapacityLimiter] = RunVar("threads for large messages")
+
+
+async def compute(work: Callable[[Message], T], message: Message) -> T:
+    """Result of `work` on a message: computed at once if it is small, in one of `THREADS` threads if it is large.
+
+    If cancelled, as at the end of a router's time limit, the thread is abandoned: it keeps its place until it has
+    finished, and its result is dropped.
+    """
+    if message.size <= SMALL_BYTES:
+        return work(message)
+    return await trio.to_thread.run_sync(work, message, abandon_on_cancel=True, limiter=_threads())
+
+
+def _threads() -> trio.CapacityLimiter:
+    try:
+        return _limiter.get()
+    except LookupError:
+        _limiter.set(trio.CapacityLimiter(THREADS))
+        return _limiter.get()
