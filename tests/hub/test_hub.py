@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from hookbot.access.tokens import make_token
 from hookbot.errors import ConfigError
 from hookbot.hub.config import Config
 from hookbot.hub.hub import RELOAD, SWEEP_BATCH, run_hub, sweep_subscriptions
+from hookbot.hub.shutdown_limit import ShutdownLimit
 from support import GUARD_S, KEY
 from support.clients import basic, handshake, post
 from support.clock import START_US, Clock
@@ -406,30 +407,79 @@ async def test_a_sweep_of_very_many_subscriptions_lets_others_run_meanwhile() ->
     assert ended_in_turn[0] < ended_in_turn[-1]
 
 
+class Signals:
+    """A hub in this process, and what it says after signals to the process."""
+
+    def __init__(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        self.answers: list[Callable[[], Config]] = []
+        self._config = configured(tmp_path, grace_s=GUARD_S)
+        self._caplog = caplog
+        self._started = trio.Event()
+        self._limit = ShutdownLimit(lambda: None)
+
+    async def run(self) -> None:
+        try:
+            await run_hub(self._config, lambda _: self._started.set(), self._answer, self._limit)
+        finally:
+            self._limit.stop()
+
+    def _answer(self) -> Config:
+        return self.answers.pop(0)()
+
+    async def reload(self, answer: Callable[[], Config], says: str) -> None:
+        await self._started.wait()
+        self.answers.append(answer)
+        os.kill(os.getpid(), signal.SIGHUP)
+        while says not in self._caplog.text:
+            await trio.lowlevel.checkpoint()
+
+    async def end(self) -> None:
+        await self._started.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture
+def signals(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Signals:
+    caplog.set_level(logging.INFO, "hookbot")
+    return Signals(tmp_path, caplog)
+
+
+def broken() -> Config:
+    raise ConfigError("hookbot.toml:1: this is broken")
+
+
 @pytest.mark.skipif(not RELOAD, reason="this system has no SIGHUP")
 async def test_a_hub_reloads_at_sighup_survives_a_broken_configuration_and_ends_at_sigterm(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, signals: Signals
 ) -> None:
-    signals = [signal.SIGHUP, signal.SIGHUP, signal.SIGTERM]
-    config = configured(tmp_path)
+    with trio.fail_after(GUARD_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(signals.run)
+            await signals.reload(lambda: configured(tmp_path), "the configuration was reloaded")
+            await signals.reload(
+                broken, "reload failed, the hub keeps its configuration: hookbot.toml:1: this is broken"
+            )
+            await signals.end()
 
-    def send_next(_: object = None) -> None:
-        os.kill(os.getpid(), signals.pop(0))
 
-    def reread() -> Config:
-        send_next()
-        if signals:
-            return config
-        raise ConfigError("hookbot.toml:1: this is broken")
+@pytest.mark.skipif(not RELOAD, reason="this system has no SIGHUP")
+async def test_a_hub_whose_configuration_cannot_be_read_to_its_end_ends_at_sigterm(
+    tmp_path: Path, signals: Signals
+) -> None:
+    reading, gone_on = threading.Event(), threading.Event()
 
-    with caplog.at_level(logging.INFO, "hookbot"), trio.fail_after(GUARD_S):
-        await run_hub(config, send_next, reread)
+    def read() -> Config:
+        reading.set()
+        gone_on.wait(GUARD_S)
+        return broken()
 
-    assert signals == []
-    assert [message for message in caplog.messages if "configuration" in message] == [
-        "the configuration was reloaded",
-        "reload failed, the hub keeps its configuration: hookbot.toml:1: this is broken",
-    ]
+    with trio.fail_after(GUARD_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(signals.run)
+            nursery.start_soon(signals.reload, read, "")
+            await trio.to_thread.run_sync(reading.wait)
+            await signals.end()
+    gone_on.set()
 
 
 async def test_a_hub_says_that_its_clock_has_jumped_and_does_not_follow(tmp_path: Path, ways: dict[str, Any]) -> None:

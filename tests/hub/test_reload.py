@@ -57,7 +57,7 @@ async def test_removing_a_key_ends_the_subscriptions_made_with_its_tokens(
     async with open_whole_hub(tmp_path, old_keys=(OLD_KEY,), **ways) as hub:
         old, new = make_token(OLD_KEY, "/sub/x"), make_token(KEY, "/sub/x")
         async with hub.listen("/sub/x", form, old) as ending, hub.listen("/sub/x", form, new) as staying:
-            hub.running.reload(configured(tmp_path, **ways))
+            await hub.running.reload(lambda: configured(tmp_path, **ways))
             assert await ending.closed() == (None if form in ("sse", "jsonl") else 1008)
             await hub.post("/pub/x", b"still here", token=make_token(KEY, "/pub/x"))
             assert await staying.take()
@@ -73,7 +73,7 @@ async def test_a_new_key_is_good_at_once_and_the_old_one_for_as_long_as_it_is_li
         open_whole_hub(tmp_path, key=StoredSecret(OLD_KEY), **ways) as hub,
         hub.listen("/sub/x", "raw", old) as listener,
     ):
-        hub.running.reload(configured(tmp_path, key=StoredSecret(KEY), old_keys=(OLD_KEY,), **ways))
+        await hub.running.reload(lambda: configured(tmp_path, key=StoredSecret(KEY), old_keys=(OLD_KEY,), **ways))
         for key in (KEY, OLD_KEY):
             answer = await hub.post("/pub/x", key.encode(), token=make_token(key, "/pub/x"))
             assert answer.status_code == 200
@@ -83,7 +83,7 @@ async def test_a_new_key_is_good_at_once_and_the_old_one_for_as_long_as_it_is_li
 async def test_a_revoked_name_ends_its_subscriptions(tmp_path: Path, ways: dict[str, Any]) -> None:
     async with open_whole_hub(tmp_path, **ways) as hub:
         async with hub.listen("/sub/x", "raw", named("ann")) as ann, hub.listen("/sub/x", "raw", named("bob")) as bob:
-            hub.running.reload(configured(tmp_path, revoked=frozenset({"ann"}), **ways))
+            await hub.running.reload(lambda: configured(tmp_path, revoked=frozenset({"ann"}), **ways))
             assert await ann.closed() == 1008
             await hub.post("/pub/x", b"1", token=make_token(KEY, "/pub/x"))
             assert await bob.take() == b"1"
@@ -92,7 +92,7 @@ async def test_a_revoked_name_ends_its_subscriptions(tmp_path: Path, ways: dict[
 
 async def test_the_ancestors_tokens_end_when_they_are_refused(tmp_path: Path, ways: dict[str, Any]) -> None:
     async with open_whole_hub(tmp_path, **ways) as hub, hub.listen("/sub/x", "raw") as listener:
-        hub.running.reload(configured(tmp_path, sha1_tokens=False, **ways))
+        await hub.running.reload(lambda: configured(tmp_path, sha1_tokens=False, **ways))
         assert await listener.closed() == 1008
 
 
@@ -106,7 +106,7 @@ async def test_who_waits_for_a_cursor_does_not_get_it_by_a_token_that_has_ended(
             waiting = WebSocket(client, path, "hookbot.v1", headers=headers)
             await waiting.ask()
             await waiting.accepted()
-            hub.running.reload(configured(tmp_path, **ways))
+            await hub.running.reload(lambda: configured(tmp_path, **ways))
             await hub.post("/pub/x", b"not for you", token=make_token(KEY, "/pub/x"))
         await waiting.take()  # hello, or its end
         assert await waiting.take() is None
@@ -116,7 +116,7 @@ async def test_who_waits_for_a_cursor_does_not_get_it_by_a_token_that_has_ended(
 async def test_sources_and_their_secrets_are_replaced(tmp_path: Path, ways: dict[str, Any]) -> None:
     async with open_whole_hub(tmp_path, github("old secret"), **ways) as hub:
         assert (await hub.deliver("github", "/unsafe/pub/acme/x", secret="old secret")).status_code == 200
-        hub.running.reload(configured(tmp_path, github(SECRET) + github(SECRET, "/unsafe/more/"), **ways))
+        await hub.running.reload(lambda: configured(tmp_path, github(SECRET) + github(SECRET, "/unsafe/more/"), **ways))
         for topic in ("acme", "more"):
             for secret, status in (("old secret", 401), (SECRET, 200)):
                 answer = await hub.deliver("github", f"/unsafe/pub/{topic}/x", secret=secret)
@@ -125,8 +125,8 @@ async def test_sources_and_their_secrets_are_replaced(tmp_path: Path, ways: dict
 
 async def test_limits_are_replaced(tmp_path: Path, ways: dict[str, Any]) -> None:
     async with open_whole_hub(tmp_path, **ways) as hub, hub.listen("/sub/x", "raw"):
-        hub.running.reload(
-            configured(
+        await hub.running.reload(
+            lambda: configured(
                 tmp_path,
                 max_subscribers=1,
                 publish_rate=Rate(1, 3600),
@@ -153,7 +153,7 @@ async def test_what_is_broken_changes_nothing(tmp_path: Path, ways: dict[str, An
             "tls": lambda: configured(tmp_path, key=StoredSecret("new"), tls_certificate=tmp_path / "nothing", **ways),
         }
         with pytest.raises(ConfigError):
-            hub.running.reload(broken[wrong]())
+            await hub.running.reload(broken[wrong])
         assert (await hub.deliver("github", "/unsafe/pub/acme/x")).status_code == 200
         assert (await hub.post("/pub/x", b"", token=make_token(KEY, "/pub/x"))).status_code == 200
         assert (await hub.post("/pub/x", b"", token=make_token("new", "/pub/x"))).status_code == 401
@@ -162,10 +162,10 @@ async def test_what_is_broken_changes_nothing(tmp_path: Path, ways: dict[str, An
 async def test_what_needs_a_restart_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with open_whole_hub(tmp_path, "[routers.x]\na = 1\n") as hub:
-        hub.running.reload(configured(tmp_path, "[routers.x]\na = 1\n", publish_rate=Rate(9, 1)))
+        await hub.running.reload(lambda: configured(tmp_path, "[routers.x]\na = 1\n", publish_rate=Rate(9, 1)))
         assert "restart" not in caplog.text
         changed = configured(tmp_path, "[routers.x]\na = 2\n", retention=Retention(max_count=5), grace_s=3)
-        hub.running.reload(changed)
+        await hub.running.reload(lambda: changed)
     assert "these options need a restart: grace_s, retention, routers" in caplog.text
 
 
@@ -216,7 +216,7 @@ async def test_a_new_certificate_is_shown_from_the_next_handshake_on(tmp_path: P
     async with open_whole_hub(tmp_path, client={"verify": old}, **pair.options) as hub:
         assert (await hub.http.get("/status")).status_code == 200
         pair.issue(another)
-        hub.running.reload(configured(tmp_path, **pair.options))
+        await hub.running.reload(lambda: configured(tmp_path, **pair.options))
         async with httpx.AsyncClient(base_url=hub.running.url, verify=new) as client:
             assert (await client.get("/status")).status_code == 200
         assert (await hub.http.get("/status")).status_code == 200  # on the connection that there is
@@ -238,7 +238,7 @@ async def test_a_certificate_that_is_none_leaves_the_old_one(tmp_path: Path, pai
         else:
             pair.certificate.write_bytes({"empty": b"", "nonsense": b"-----BEGIN CERTIFICATE-----\n"}[broken])
         with pytest.raises(ConfigError, match=r"TLS needs .*hub\.crt"):
-            hub.running.reload(configured(tmp_path, key=StoredSecret("new"), **pair.options))
+            await hub.running.reload(lambda: configured(tmp_path, key=StoredSecret("new"), **pair.options))
         async with httpx.AsyncClient(base_url=hub.running.url, verify=trust(pair.authorizer)) as client:
             headers = {"Authorization": f"Bearer {make_token(KEY, '/pub/x')}"}
             assert (await client.post("/pub/x", headers=headers)).status_code == 200
@@ -262,7 +262,7 @@ async def test_whose_certificates_are_accepted_is_replaced(tmp_path: Path, pair:
     async with open_whole_hub(tmp_path, text, **options) as hub:
         assert (await trio.to_thread.run_sync(deliver, hub.running.url)).status_code == 200
         theirs.cert_pem.write_to_path(authorities)
-        hub.running.reload(configured(tmp_path, text, **options))
+        await hub.running.reload(lambda: configured(tmp_path, text, **options))
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):  # the hub ends the handshake
             await trio.to_thread.run_sync(deliver, hub.running.url)
 
@@ -274,7 +274,7 @@ async def test_whether_it_speaks_tls_is_decided_when_a_hub_starts(
     options = [pair.options, {}]
     async with open_whole_hub(tmp_path, **options[not began_with_tls]) as hub:
         with pytest.raises(ConfigError, match="restart the hub"):
-            hub.running.reload(configured(tmp_path, **options[began_with_tls]))
+            await hub.running.reload(lambda: configured(tmp_path, **options[began_with_tls]))
 
 
 # --- a process

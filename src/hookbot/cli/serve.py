@@ -33,6 +33,7 @@ from ..hub.secret_store import (
     read_lines,
 )
 from ..hub.sections import needs_github_secret
+from ..hub.shutdown_limit import ShutdownLimit
 from ..log.retention import Retention
 from ..protocol.topics import UNSAFE, check_topic
 from .config_option import ARGUMENTS, FILE, ConfiguredCommand, config_file
@@ -158,7 +159,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
       hookbot serve --router github
     """
     raise_file_limit()
-    with logging_to_stderr(options["log_format"], options["log_level"]):
+    with logging_to_stderr(options["log_format"], options["log_level"]) as drain:
         config = find_config(context)
 
         def started(hub: RunningHub) -> None:
@@ -166,7 +167,11 @@ def serve(context: click.Context, /, **options: Any) -> None:
             gc.freeze()
             click.echo(welcome(config, hub.url, secrets=sys.stdout.isatty()))
 
-        trio.run(run_hub, config, started, partial(find_config_again, context))
+        limit = ShutdownLimit(drain)
+        try:
+            trio.run(run_hub, config, started, partial(find_config_again, context), limit)
+        finally:
+            limit.stop()
 
 
 def find_config(context: click.Context, *, make: bool = True) -> Config:

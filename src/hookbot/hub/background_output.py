@@ -112,8 +112,10 @@ class BackgroundFile(io.RawIOBase):
 
 
 @contextmanager
-def background_output(report_loss: Callable[[int], str]) -> Iterator[None]:
+def background_output(report_loss: Callable[[int], str]) -> Iterator[Callable[[], None]]:
     """Replace `sys.stdout` and `sys.stderr` by streams whose writes never block, for the block.
+
+    Yields a function that drains them, for who ends the process by `os._exit`, which calls no `atexit` function.
 
     At its end everything is written, unless a reader has stopped: then its stream stays replaced, so that the rest of
     the process, such as a traceback, does not wait for it either.
@@ -123,8 +125,13 @@ def background_output(report_loss: Callable[[int], str]) -> Iterator[None]:
     for name, stream in replaced:
         stream.flush()
         setattr(sys, name, _text(files[name], stream))
+
+    def drain() -> None:
+        for file in files.values():
+            file.drain()
+
     try:
-        yield
+        yield drain
     finally:
         for name, stream in replaced:
             atexit.register(files[name].drain)

@@ -6,7 +6,7 @@ An unexpected error in any of them ends the process with a traceback, except in 
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -39,7 +39,9 @@ from .config import Config, parse_address
 from .reload import make_access_control, make_tls, reload
 from .secret_store import resolve_secret
 from .sections import read_routers, unless_wrong
+from .shutdown_limit import LEFT_BEHIND_S, MARGIN_S, ShutdownLimit
 
+END = (signal.SIGTERM, signal.SIGINT)
 RELOAD = frozenset({signal.SIGHUP} if hasattr(signal, "SIGHUP") else ())
 # A subscription may outlive its token by this long.
 SWEEP_INTERVAL_S = 1.0
@@ -58,12 +60,17 @@ class RunningHub:
     url: str
     """URL of the hub on this machine, for example ``http://127.0.0.1:8080``."""
     broker: Broker
-    reload: Callable[[Config], None]
-    """Replaces keys, sources, limits and certificates. Raises `ConfigError`, and then nothing is replaced."""
+    reload: Callable[[Callable[[], Config]], Awaitable[None]]
+    """Replaces keys, sources, limits and certificates by those of a configuration, which is read in a thread.
+
+    Raises `ConfigError`, and then nothing is replaced.
+    """
 
 
-async def run_hub(config: Config, started: Callable[[RunningHub], None], reread: Callable[[], Config]) -> None:
-    """Run a hub until SIGTERM or SIGINT, then finish accepted requests within `grace_s`.
+async def run_hub(
+    config: Config, started: Callable[[RunningHub], None], reread: Callable[[], Config], limit: ShutdownLimit
+) -> None:
+    """Run a hub until SIGTERM or SIGINT, then finish accepted requests within `grace_s`. The `limit` enforces that.
 
     `started` is called when the hub accepts connections. On SIGHUP the hub reloads the configuration that `reread`
     returns; `reread` may raise `ConfigError`. An invalid one is logged and ignored.
@@ -71,14 +78,27 @@ async def run_hub(config: Config, started: Callable[[RunningHub], None], reread:
     Raises the same errors as `open_hub`.
     """
     # Before the hub opens, so that a signal during startup is not lost.
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *RELOAD) as signals:
-        async with open_hub(config) as hub:
-            started(hub)
-            while await anext(signals) in RELOAD:
-                try:
-                    hub.reload(reread())
-                except ConfigError as error:
-                    logger.error("reload failed, the hub keeps its configuration: %s", error)
+    with trio.open_signal_receiver(*END, *RELOAD) as signals:
+        limit.start_at(END, config.grace_s + MARGIN_S)
+        try:
+            async with open_hub(config) as hub, trio.open_nursery() as reloads:
+                started(hub)
+                one_by_one = trio.Lock()
+                while await anext(signals) in RELOAD:
+                    reloads.start_soon(_reload, hub, reread, one_by_one)
+                reloads.cancel_scope.cancel()
+        except BaseException as error:
+            limit.start(LEFT_BEHIND_S, code=1, error=error)
+            raise
+        limit.start(LEFT_BEHIND_S, code=0)
+
+
+async def _reload(hub: RunningHub, reread: Callable[[], Config], one_by_one: trio.Lock) -> None:
+    async with one_by_one:
+        try:
+            await hub.reload(reread)
+        except ConfigError as error:
+            logger.error("reload failed, the hub keeps its configuration: %s", error)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic
@@ -73,14 +73,14 @@ class LimitedHandler(logging.StreamHandler[TextIO]):
 
 
 @contextmanager
-def logging_to_stderr(form: Literal["text", "json"], level: str) -> Iterator[None]:
+def logging_to_stderr(form: Literal["text", "json"], level: str) -> Iterator[Callable[[], None]]:
     """Logging to standard error: hookbot's records from `level` on, those of libraries from WARNING on.
 
     Within the block, neither logging nor `print` ever waits for a reader (`background_output`), and records that are
-    alike are limited (`RepeatLimit`).
+    alike are limited (`RepeatLimit`). Yields the function of `background_output`.
     """
     formatter = _formatter(form)
-    with background_output(lambda lines: formatter.format(_loss(lines))):
+    with background_output(lambda lines: formatter.format(_loss(lines))) as drain:
         handler = LimitedHandler()
         handler.setFormatter(formatter)
         logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -88,7 +88,7 @@ def logging_to_stderr(form: Literal["text", "json"], level: str) -> Iterator[Non
         ended = threading.Event()
         threading.Thread(target=_sum_up_until, args=[ended, handler], name="log repeats", daemon=True).start()
         try:
-            yield
+            yield drain
         finally:
             ended.set()
             handler.sum_up(everything=True)

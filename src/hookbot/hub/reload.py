@@ -11,6 +11,7 @@ from ..access.fetching import Fetch, Fetches, fetch_small
 from ..access.sources import Sources
 from ..errors import ConfigError
 from ..protocol.message import wall_clock_us
+from ..routers.apart import START_LIMIT_S, apart_in_time
 from ..web.tls import Tls, make_context
 from .config import Config
 from .sections import read_sources, unless_wrong
@@ -61,13 +62,19 @@ def make_tls(config: Config) -> ssl.SSLContext | None:
     return make_context(config.tls_certificate, config.tls_key, config.tls_client_authorities)
 
 
-def reload(access: AccessControl, tls: Tls | None, initial: Config, config: Config) -> None:
+async def reload(access: AccessControl, tls: Tls | None, initial: Config, reread: Callable[[], Config]) -> None:
     """Replace keys, sources, limits and certificates in the running hub, or none of them if `ConfigError` is raised.
 
     Changes since the `initial` configuration that need a restart are logged.
     """
-    # Everything that can fail comes before the first change.
-    new, context = make_access_control(config), make_tls(config)
+    # Everything that can fail comes before the first change; and everything that reads files, in a thread: a file may
+    # be a pipe that nobody writes to, or on a disk that hangs.
+    try:
+        config, new, context = await apart_in_time(lambda: _prepare(reread))
+    except TimeoutError:
+        raise ConfigError(
+            f"its files could not be read within {START_LIMIT_S:g} s: one of them is a pipe, or its disk hangs"
+        ) from None
     if (context is None) is not (tls is None):
         raise ConfigError("TLS cannot be turned on or off by a reload: restart the hub")
     if tls and context:
@@ -79,3 +86,8 @@ def reload(access: AccessControl, tls: Tls | None, initial: Config, config: Conf
         changed.add("routers")
     if waiting := changed & NEED_RESTART:
         logger.warning("changes to these options need a restart: %s", ", ".join(sorted(waiting)))
+
+
+def _prepare(reread: Callable[[], Config]) -> tuple[Config, AccessControl, ssl.SSLContext | None]:
+    config = reread()
+    return config, make_access_control(config), make_tls(config)

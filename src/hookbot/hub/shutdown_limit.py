@@ -1,0 +1,66 @@
+"""Limit on the time that a shutdown takes, whatever routers have left running or hold up."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Collection
+from functools import partial
+from types import FrameType
+from typing import Any
+
+MARGIN_S = 0.5
+"""Time after `grace_s` for the rest of a shutdown."""
+LEFT_BEHIND_S = 1.5
+"""Time that the interpreter has to end when the hub has shut down. It waits for threads and tasks, without a limit."""
+
+logger = logging.getLogger(__package__)
+
+
+class ShutdownLimit:
+    """Limit on the time of a shutdown: when it is over, the process ends at once.
+
+    The log is closed long before that, if the disk is not what hangs: only what routers did is lost.
+    """
+
+    def __init__(self, drain: Callable[[], None]) -> None:
+        """`drain` writes what is left of the log, within a limit of its own."""
+        self._drain = drain
+        self._others = set(threading.enumerate())
+        self._timer: threading.Timer | None = None
+
+    def start_at(self, signals: Collection[int], seconds: float) -> None:
+        """Start at the first of these signals, even while the event loop is blocked.
+
+        Called within `trio.open_signal_receiver`, whose handlers are still called, and which restores those before.
+        """
+        for number in signals:
+            signal.signal(number, partial(self._start_once, seconds, signal.getsignal(number)))
+
+    def start(self, seconds: float, *, code: int, error: BaseException | None = None) -> None:
+        """End the process in so many seconds with this exit code. An `error` that would be shown is logged then."""
+        if self._timer:
+            self._timer.cancel()
+        self._timer = threading.Timer(seconds, self._exit, [code, error])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Set no limit any more, unless there are new threads that the interpreter waits for when it ends."""
+        if self._timer and not self._left_behind():
+            self._timer.cancel()
+
+    def _start_once(self, seconds: float, handler: Any, number: int, frame: FrameType | None) -> None:
+        if self._timer is None:
+            self.start(seconds, code=1)
+        handler(number, frame)
+
+    def _left_behind(self) -> list[str]:
+        started = set(threading.enumerate()) - self._others
+        return [thread.name for thread in started if not thread.daemon]
+
+    def _exit(self, code: int, error: BaseException | None) -> None:
+        threads = f", such as the threads {', '.join(sorted(left))}" if (left := self._left_behind()) else ""
+        logger.error("the process ends, although work of routers has not ended%s", threads, exc_info=error)
+        self._drain()
+        os._exit(code)

@@ -1,0 +1,72 @@
+"""Limit on the time of a shutdown; each in a process of its own, since it ends it."""
+
+import subprocess
+import sys
+import threading
+
+from hookbot.hub.shutdown_limit import ShutdownLimit
+from support import GUARD_S
+
+BEGIN = """
+import logging, os, signal, sys, threading, time
+from hookbot.hub.shutdown_limit import ShutdownLimit
+logging.basicConfig()
+limit = ShutdownLimit(lambda: print('drained', file=sys.stderr))
+"""
+
+
+def run(code: str) -> tuple[int, str]:
+    ended = subprocess.run(
+        [sys.executable, "-c", BEGIN + code], capture_output=True, text=True, timeout=GUARD_S, check=False
+    )
+    return ended.returncode, ended.stderr
+
+
+def test_a_process_that_goes_on_is_ended_with_the_code() -> None:
+    code, said = run("limit.start(0.1, code=7); time.sleep(1000)")
+
+    assert code == 7
+    assert "the process ends, although work of routers has not ended" in said
+    assert said.endswith("drained\n")
+
+
+def test_an_error_on_its_way_is_logged_with_its_traceback() -> None:
+    code, said = run("limit.start(0.1, code=1, error=ValueError('on its way')); time.sleep(1000)")
+
+    assert code == 1
+    assert "ValueError: on its way" in said
+
+
+def test_threads_that_the_interpreter_waits_for_are_named() -> None:
+    thread = "threading.Thread(target=time.sleep, args=[1000], name='endless').start()"
+
+    code, said = run(f"{thread}; limit.start(0.1, code=0); limit.stop()")
+
+    assert code == 0
+    assert "such as the threads endless" in said
+
+
+def test_without_such_threads_there_is_no_limit_after_the_end() -> None:
+    limit = ShutdownLimit(lambda: None)
+    limit.start(GUARD_S, code=1)
+    [timer] = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+
+    limit.stop()
+
+    timer.join(GUARD_S)
+    assert not timer.is_alive()
+
+
+def test_it_begins_with_the_first_signal_even_while_nothing_else_runs() -> None:
+    code, said = run(
+        "seen = []\n"
+        "signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))\n"
+        "limit.start_at([signal.SIGTERM], 0.1)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "assert seen == [signal.SIGTERM] * 2\n"
+        "while True: pass"
+    )
+
+    assert code == 1
+    assert "the process ends" in said
