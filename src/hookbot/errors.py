@@ -156,6 +156,10 @@ class Unavailable(HookbotError):
     status = 503
 
 
+class Damaged(Unavailable):
+    """A part of the log that this touches cannot be read. Every attempt fails until the operator has repaired it."""
+
+
 class Lost(Unavailable):
     """The client got no usable response, or one that asks to retry; a message may have been stored all the same.
 

@@ -19,6 +19,7 @@ from hookbot.protocol.message import Gap
 from hookbot.protocol.since import FromOldest
 from support.clock import pass_time
 from support.consumers import ConsumerHub, WorkingLog, ack_each, join, open_hub, shown, take, take_marked, takes_nothing
+from support.damage import lose_bodies
 
 
 async def test_each_message_goes_to_one_member(hub: ConsumerHub) -> None:
@@ -550,3 +551,17 @@ class Simulation:
         assert self.acked == self.sent == self.topics.keys()
         [listed] = self.hub.consumers.list()
         assert listed.lag == 0
+
+
+async def test_a_message_that_is_damaged_is_a_gap_to_its_member_and_counts_as_acknowledged(tmp_path: Path) -> None:
+    async with open_sqlite_log(tmp_path) as log, open_hub(log, limits=BrokerLimits(cached_pages=0)) as hub:
+        async with join(hub, since=FromOldest()) as first:
+            await hub.publish("t", "t", "t")
+            assert await take(first, 3) == [1, 2, 3]
+        lose_bodies(tmp_path, 2)
+
+        async with join(hub) as second:
+            taken = [await second.take() for _ in range(2)]
+            gap = next(item for items in taken for item in items if isinstance(item, Gap))
+
+    assert gap == Gap("damage", hub.id(1), hub.id(3))

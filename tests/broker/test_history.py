@@ -1,6 +1,7 @@
 """Stored messages, without those that are stored later."""
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from hookbot.broker.limits import BrokerLimits
 from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
+from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.message import Draft, Gap, format_id
 from hookbot.protocol.subscribe import SubscribeRequest
 from hookbot.protocol.topics import TopicFilter
+from support.damage import lose_bodies
 
 
 @pytest.fixture
@@ -135,3 +138,50 @@ async def test_backwards_nothing_after_the_start_is_ever_complete(broker: Broker
     await newest.take()
 
     assert newest.skip_unwanted() == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken"),
+    [
+        (StoredMessages, [1, 2, "3-5", 6, "7", 8, 9]),
+        (NewestMessages, [9, 8, "7", 6, "3-5", 2, 1]),
+    ],
+)
+async def test_damaged_messages_are_a_gap_in_either_direction(
+    tmp_path: Path, kind: type[StoredMessages | NewestMessages], taken: list[int | str]
+) -> None:
+    async with open_sqlite_log(tmp_path) as log, open_broker(log) as broker:
+        await publish(broker, 9)
+        lose_bodies(tmp_path, 3, 4, 5, 7)
+
+        found = await take_all(kind(broker, request(), Start(0)))
+
+    gaps = {
+        "3-5": Gap("damage", format_id(log.epoch, 2), format_id(log.epoch, 6)),
+        "7": Gap("damage", format_id(log.epoch, 6), format_id(log.epoch, 8)),
+    }
+    assert found == [gaps.get(str(item), item) for item in taken]
+
+
+async def test_damage_behind_what_retention_takes_meanwhile_is_told_after_it(tmp_path: Path) -> None:
+    async with open_sqlite_log(tmp_path) as log, open_broker(log) as broker:
+        await publish(broker, 9)
+        stored = StoredMessages(broker, request(), Start(0))
+        lose_bodies(tmp_path, 1, 2, 3, 4, 5)
+        read = log.read
+
+        async def read_slowly(*args: Any, **options: Any) -> Page:
+            page = await read(*args, **options)
+            await log.trim(Retention(max_count=6), now_us=0)
+            return page
+
+        log.read = read_slowly  # type: ignore[method-assign]
+
+        assert await take_all(stored) == [
+            Gap("retention", None, format_id(log.epoch, 4)),
+            Gap("damage", format_id(log.epoch, 3), format_id(log.epoch, 6)),
+            6,
+            7,
+            8,
+            9,
+        ]

@@ -15,7 +15,7 @@ from hookbot.errors import Unavailable
 from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
-from hookbot.protocol.message import Draft
+from hookbot.protocol.message import Draft, Gap
 from hookbot.protocol.topics import TopicFilter
 
 A = TopicFilter.parse("a")
@@ -58,7 +58,7 @@ async def fill(log: CountedLog, count: int, topic: str = "a", body: bytes = b"")
     await log.append([Draft(topic, body) for _ in range(count)])
 
 
-def positions(entries: Sequence[Entry]) -> list[int]:
+def positions(entries: Sequence[Entry | Gap]) -> list[int]:
     return [entry.position for entry in entries]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from trio.testing import MockClock
 from hookbot.broker.positions import MAX_PER_PATH, SWEEP_INTERVAL_S
 from hookbot.errors import Refused
 from hookbot.log.contract import Page
+from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.since import AfterId, FromOldest
 from support.clock import Clock, pass_time, trusted
-from support.consumers import ConsumerHub, WorkingLog, ack, open_hub, take
+from support.consumers import ConsumerHub, WorkingLog, ack, open_hub, shown, take
+from support.damage import lose_bodies
 
 SWEPT_S = SWEEP_INTERVAL_S + 1
 
@@ -308,3 +311,15 @@ async def test_a_revoked_claim_is_released_without_a_trace(hub: ConsumerHub, aut
         await hub.consumers.delete("cursor", "/sub/t", "c")
 
     assert await hub.saved() == {}
+
+
+async def test_a_cursor_is_not_moved_past_damage_so_that_the_gap_is_told(tmp_path: Path) -> None:
+    async with open_sqlite_log(tmp_path) as log, open_hub(log) as hub:
+        async with hub.open(cursor="c", since=FromOldest()):
+            pass
+        await hub.publish("t", "t", "t")
+        lose_bodies(tmp_path, 1)
+
+        await hub.consumers._positions.sweep()
+        async with hub.open(cursor="c") as cursor:
+            assert shown(await cursor.take()) == [(None, 2)]

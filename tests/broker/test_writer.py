@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.broker.limits import BrokerLimits
 from hookbot.broker.writer import TRIM_INTERVAL_S, Writer
-from hookbot.errors import Unavailable
+from hookbot.errors import Damaged, Unavailable
 from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
@@ -313,3 +313,35 @@ async def test_when_deleting_fails_publishing_goes_on_and_it_is_said_once(
 
     assert topics(running.told[("a",)]) == ["a"]
     assert [record.message for record in caplog.records] == ["deleting messages by retention fails: disk full"]
+
+
+class DamagedLog(ObservedLog):
+    """A log in which everything on the topic `bad` touches a damaged page."""
+
+    async def append(
+        self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = NO_CURSORS
+    ) -> Sequence[Outcome]:
+        if any(draft.topic == "bad" for draft in drafts):
+            await trio.lowlevel.checkpoint()
+            raise Damaged("a page is damaged")
+        return await super().append(drafts, cursors=cursors)
+
+
+@pytest.mark.parametrize("bad", [{0}, {3}, {6}, {2, 3}, set(range(7)), set()])
+async def test_only_what_touches_damage_is_refused_and_the_others_of_its_batch_are_stored(
+    line: Line, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture, bad: set[int]
+) -> None:
+    line.writer._log = log = DamagedLog()
+    outcomes: list[list[Any]] = [[] for _ in range(7)]
+    for number, results in enumerate(outcomes):
+        line.writer.submit([Draft("bad" if number in bad else "good")], results.append, cursors={f"c{number}": 1})
+    nursery.start_soon(line.writer.run)
+    await wait_all_tasks_blocked()
+
+    assert [isinstance(result, Damaged) for [result] in outcomes] == [number in bad for number in range(7)]
+    stored = [result[0].position for [result] in outcomes if not isinstance(result, Damaged)]
+    assert stored == list(range(1, 8 - len(bad)))
+    assert {cursor.name for cursor in await log.cursors()} == {f"c{n}" for n in range(7) if n not in bad}
+    assert sum(map(len, line.announced)) == 7 - len(bad)
+    assert len([record for record in caplog.records if "damaged part" in record.message]) == bool(bad)
+    line.writer.close()

@@ -129,7 +129,7 @@ async def settled(condition: Callable[[], object]) -> None:
 @asynccontextmanager
 async def open_fast_path(
     *,
-    log: MemoryLog | None = None,
+    log: Any = None,
     hand_over: HandOver | None = None,
     retention: Retention | None = None,
     send_buffer: int | None = None,

@@ -171,8 +171,7 @@ class Broker:
         lost = self.log.lost_up_to(wanted)
         if position >= lost:
             return None
-        epoch = self.log.epoch
-        return Gap("retention", format_id(epoch, position) if position else None, format_id(epoch, lost + 1))
+        return Gap.between("retention", self.log.epoch, position, lost)
 
     @contextmanager
     def subscribe(self, wanted: TopicFilter, start: Start | None = None) -> Iterator[Subscription]:
@@ -185,22 +184,28 @@ class Broker:
             finally:
                 channel.wakers.discard(subscription.wake)
 
-    async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry], int]:
+    async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry | Gap], int]:
         """Next page of the log after `after`, possibly empty, and the position up to which it reaches.
 
+        A page of damaged messages is one gap, and nothing else.
         A page that several subscriptions read, at once or shortly after each other, is loaded and encoded once.
         Raises `Unavailable` if the log cannot be read.
         """
         return await self._pages.read(wanted, after=after)
 
     async def read_on(self, wanted: TopicFilter, position: int) -> tuple[Sequence[Entry | Gap], int]:
-        """Next page like that of `read`, after a gap if retention has deleted messages that precede it."""
-        entries, end = await self.read(wanted, after=position)
+        """Next page like that of `read`, after a gap if retention has deleted messages that precede it.
+
+        Only the first item may be a gap.
+        """
+        items, end = await self.read(wanted, after=position)
         # After the read: retention may have deleted the beginning of the page meanwhile.
         gap, lost = self.gap_after(wanted, position), self.log.lost_up_to(wanted)
         if gap is None:
-            return entries, end
-        return [gap, *(entry for entry in entries if entry.position > lost)], max(end, lost)
+            return items, end
+        entries = [item for item in items if isinstance(item, Entry) and item.position > lost]
+        # Damage after it is a page of its own.
+        return [gap, *entries], max(end, lost) if entries or not items else lost
 
     async def _start_at(self, since: Since | None, wanted: TopicFilter) -> Start:
         match since:

@@ -90,18 +90,18 @@ class Group:
         self._grant()
 
     async def fetch(self, holder: LeaseHolder) -> Sequence[Entry | Gap]:
-        """Messages given to a member and not sent yet, and a gap for each that retention has deleted.
+        """Messages given to a member and not sent yet, and a gap for each that is deleted or damaged.
 
         Empty if its leases have ended meanwhile. Raises `Unavailable` if the log cannot be read; cancelling loses
         nothing.
         """
         positions = tuple(holder.given)
-        entries = await self._load(positions)
+        items = await self._load(positions)
         fetched: list[Entry | Gap] = []
         for position in positions:
             redelivered = self.leases.send(holder, position, trio.current_time())
             if redelivered is not None:
-                fetched.append(self._fetched(position, entries.get(position), redelivered))
+                fetched.append(self._fetched(position, items.get(position), redelivered))
         return fetched
 
     def ack(self, ids: Sequence[object]) -> None:
@@ -156,24 +156,31 @@ class Group:
         if self.leases.has_demand and self.leases.waiting < self._broker.limits.group_backlog:
             self._demand.set()
 
-    async def _load(self, positions: Sequence[int]) -> dict[int, Entry]:
-        entries = {position: self._entries[position] for position in positions if position in self._entries}
-        missing = sorted(set(positions) - entries.keys())
+    async def _load(self, positions: Sequence[int]) -> dict[int, Entry | Gap]:
+        items: dict[int, Entry | Gap] = {
+            position: self._entries[position] for position in positions if position in self._entries
+        }
+        missing = sorted(set(positions) - items.keys())
         while missing:
             page, reached = await self._broker.read(self._wanted, after=missing[0] - 1)
-            entries.update((entry.position, entry) for entry in page)
+            for item in page:
+                if isinstance(item, Entry):
+                    items[item.position] = item
+                else:
+                    items.update((lost, self._gap_at(lost, item.reason)) for lost in missing if lost <= reached)
             missing = [position for position in missing[1:] if position > reached]
-        return entries
+        return items
 
-    def _fetched(self, position: int, entry: Entry | None, redelivered: bool) -> Entry | Gap:
-        # Retention has deleted the message: it counts as acknowledged, and the member is sent a gap in its place.
-        if entry is None:
+    def _fetched(self, position: int, item: Entry | Gap | None, redelivered: bool) -> Entry | Gap:
+        # A message that is deleted or damaged counts as acknowledged, and the member is sent a gap in its place.
+        if not isinstance(item, Entry):
             self.leases.ack(position)
-            epoch = self._broker.log.epoch
-            after = format_id(epoch, position - 1) if position > 1 else None
-            return Gap("retention", after, format_id(epoch, position + 1))
+            return item or self._gap_at(position, "retention")
         self._entries.pop(position, None)
-        return Entry(replace(entry.message, redelivered=True), position) if redelivered else entry
+        return Entry(replace(item.message, redelivered=True), position) if redelivered else item
+
+    def _gap_at(self, position: int, reason: str) -> Gap:
+        return Gap.between(reason, self._broker.log.epoch, position - 1, position)
 
 
 class Member:

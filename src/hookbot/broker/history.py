@@ -63,8 +63,8 @@ class NewestMessages:
     async def take(self) -> Sequence[Entry | Gap]:
         """Next page, newest first, no longer than the request's limit; empty at the end. Raises `Unavailable`.
 
-        Only the gap of the start is reported, not what retention deletes meanwhile. Not cached: cached pages are oldest
-        first.
+        The gap of the start and damage are reported, not what retention deletes meanwhile. Not cached: cached pages are
+        oldest first.
         """
         if self._gap:
             gap, self._gap = self._gap, None
@@ -73,7 +73,9 @@ class NewestMessages:
             page = await self._log.read(
                 self._wanted, after=self._before, limit=self._limit, max_bytes=self._max_bytes, newest=True
             )
-            self._before = page.next_after
+            last, self._before = self._before - 1, page.next_after
+            if page.damaged:
+                return [Gap.between("damage", self._log.epoch, max(self._before - 1, self._oldest), last)]
             if messages := [message for message in page.messages if message.position > self._oldest]:
                 return [Entry(message, message.position) for message in messages]
         return []

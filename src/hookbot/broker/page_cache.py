@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import trio
 
 from ..log.contract import Log
+from ..protocol.message import Gap
 from ..protocol.topics import TopicFilter
 from .channels import Entry
 from .limits import BrokerLimits
@@ -20,6 +21,7 @@ class _Page:
     after: int
     entries: Sequence[Entry] = ()
     end: int = -1
+    damaged: bool = False
     size: int = 0
     reading: trio.Lock = field(default_factory=trio.Lock)
 
@@ -36,8 +38,11 @@ class PageCache:
         self._limits = limits
         self._pages: list[_Page] = []
 
-    async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry], int]:
-        """Next messages after a position, and the position up to which they reach. Raises `Unavailable`."""
+    async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry | Gap], int]:
+        """Next messages after a position, and the position up to which they reach. Raises `Unavailable`.
+
+        Instead of messages that are damaged, there is one gap, and nothing else.
+        """
         # Subscriptions before the oldest message kept all continue at that message, so they share a page.
         after = max(after, self._log.lost_up_to(wanted))
         while True:
@@ -48,6 +53,8 @@ class PageCache:
                     await self._load(page)
             # A page that was still being read when it was chosen may end before this position: choose again.
             if after == page.after or after < page.end:
+                if page.damaged:
+                    return [Gap.between("damage", self._log.epoch, after, page.end)], page.end
                 return _entries_after(page, after), page.end
 
     def _find(self, wanted: TopicFilter, after: int) -> _Page:
@@ -67,6 +74,7 @@ class PageCache:
         )
         page.entries = [Entry(message, message.position) for message in read.messages]
         page.size = sum(message.size for message in read.messages)
+        page.damaged = read.damaged
         page.end = read.next_after
         self._forget_oldest()
 

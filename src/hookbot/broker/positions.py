@@ -192,6 +192,9 @@ class Positions:
             page = await self.broker.log.read(wanted, after=position, limit=1, max_bytes=1)
             if page.messages:
                 return page.messages[0].position - 1, True
+            # Its client has to be told about it.
+            if page.damaged:
+                return position, True
             position = page.next_after
         return position, False
 

@@ -7,10 +7,11 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import trio
 
-from ..errors import Unavailable
+from ..errors import Damaged, Unavailable
 from ..log.contract import Log
 from ..log.deduplication import Outcome
 from ..log.retention import Retention
@@ -57,6 +58,7 @@ class Writer:
         self._news = trio.Event()
         self._closing = False
         self._storing = _Work("storing messages")
+        self._storing_all = _Work("storing what touches a damaged part of the log")
         self._trimming = _Work("deleting messages by retention")
 
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None]) -> None:
@@ -107,16 +109,29 @@ class Writer:
 
     async def _write_batch(self) -> None:
         self._fill_batch()
+        await self._store(len(self._batch))
+
+    async def _store(self, count: int) -> None:
+        """Append the first submissions of the batch in one commit, or, if some touch damage, all but those."""
         try:
-            outcomes = await self._append(self._batch)
+            outcomes = await self._append(islice(self._batch, count))
+        except Damaged as error:
+            self._storing_all.fails(error)
+            if count == 1:
+                self._batch.popleft().done(error)
+                return
+            await self._store(count // 2)
+            await self._store(count - count // 2)
+            return
         except Unavailable as error:
             self._storing.fails(error)
-            _fail(self._batch, error)
+            for _ in range(count):
+                self._batch.popleft().done(error)
             return
         self._storing.works()
         # Publishers are answered first: waking many subscriptions takes time.
         answers = iter(outcomes)
-        while self._batch:
+        for _ in range(count):
             waiting = self._batch.popleft()
             waiting.done([next(answers) for _ in waiting.drafts])
         self._announce(outcomes)
@@ -128,7 +143,8 @@ class Writer:
             size += self._batch[-1].size
         self._queued_bytes -= size
 
-    async def _append(self, batch: Iterable[_Waiting]) -> Sequence[Outcome]:
+    async def _append(self, submissions: Iterable[_Waiting]) -> Sequence[Outcome]:
+        batch = tuple(submissions)
         drafts = [draft for waiting in batch for draft in waiting.drafts]
         cursors = {name: position for waiting in batch for name, position in waiting.cursors.items()}
         return await self._log.append(drafts, cursors=cursors)

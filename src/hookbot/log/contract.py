@@ -21,6 +21,8 @@ class Page:
 
     messages: Sequence[Message]
     next_after: int
+    damaged: bool = False
+    """True if the page is a hole: it is empty because the storage of its range is damaged, not because nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +57,16 @@ class Log(Protocol):
         """Append drafts and save cursors in one durable commit, and return the outcome of each draft in order.
 
         A cursor of None is deleted. Only one call at a time; not cancellable once started. Raises `Unavailable` if the
-        storage fails: then nothing is stored, and a later call may succeed.
+        storage fails: then nothing is stored, and a later call may succeed. It is `Damaged` if a part of the storage
+        that this very batch needs is damaged: another batch may succeed.
         """
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         """Page of the messages that `wanted` selects after position `after`; with `newest`, before it, newest first.
 
         A page has at most `limit` messages of `max_bytes` together; the first one fits, however large. It may have
-        fewer, even none, since one call scans a bounded range of the log: continue from `next_after`. Cancelling is
-        safe. Raises `Unavailable`.
+        fewer, even none, since one call scans a bounded range of the log: continue from `next_after`. Messages that are
+        damaged are a page of their own, which is `damaged`. Cancelling is safe. Raises `Unavailable`.
         """
 
     async def position_before(self, time_us: int) -> int:

@@ -3,24 +3,26 @@
 SQLite runs in worker threads, so nothing here blocks the event loop.
 """
 
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import trio
 
-from ..errors import Unavailable
+from ..errors import Damaged, Unavailable, system_reason
 from ..protocol.message import Draft, wall_clock_us
 from ..protocol.topics import TopicFilter
+from . import sqlite_damage as damage
 from . import sqlite_queries as queries
 from .contract import Page, SavedCursor
 from .deduplication import Batch, Outcome
 from .engine import Engine, TopicHeads
 from .retention import PARTITIONS, Partition, Retention, RetentionLimits
-from .sqlite_file import LogFile, open_log_file
+from .sqlite_file import LogFile, cannot_open, open_log_file
 
 # After a restart all subscribers reconnect at once. For this many of the newest messages, "nothing new" is known
 # without a scan for each of them.
@@ -29,6 +31,8 @@ PRIMED = 10_000
 REST_US = 60_000_000
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__package__)
 
 
 @asynccontextmanager
@@ -45,9 +49,12 @@ async def open_sqlite_log(
     """
     file = await trio.to_thread.run_sync(open_log_file, directory)
     try:
-        yield await trio.to_thread.run_sync(
-            partial(SqliteLog, file, clock_us=clock_us, scan_length=scan_length, primed=primed)
-        )
+        try:
+            make = partial(SqliteLog, file, clock_us=clock_us, scan_length=scan_length, primed=primed)
+            log = await trio.to_thread.run_sync(make)
+        except sqlite3.DatabaseError as error:
+            raise cannot_open(directory, error) from error
+        yield log
     finally:
         # Shielded: a hub that is cancelled still has to checkpoint the write-ahead log and release the lock.
         with trio.CancelScope(shield=True):
@@ -59,15 +66,16 @@ class SqliteLog(Engine):
 
     def __init__(self, file: LogFile, *, clock_us: Callable[[], int], scan_length: int, primed: int) -> None:
         super().__init__(queries.load_epoch(file.writer), queries.load_partitions(file.writer), clock_us)
+        self._file = file
+        self._gone: Unavailable | None = None
+        self._damage_told = False
         self._writer = file.writer
         self._readers = list(file.readers)
         self._scan_length = scan_length
         # A task waits for a connection here, without occupying one of Trio's threads.
         self._may_write = trio.CapacityLimiter(1)
         self._may_read = trio.CapacityLimiter(len(self._readers))
-        primed_from = max(0, self.head - primed)
-        self._heads = TopicHeads(primed_from)
-        self._heads.add(queries.load_topics(self._writer, primed_from))
+        self._prime(max(0, self.head - primed))
         self._rests_until_us = 0
         self._has_earlier_keys = queries.has_earlier_keys(self._writer)
 
@@ -82,8 +90,22 @@ class SqliteLog(Engine):
         if scan.low >= scan.high:
             await trio.lowlevel.checkpoint()
             return Page([], scan.end)
-        load = partial(queries.load_page, limit=limit, max_bytes=max_bytes, newest=newest)
-        return await self._read(lambda reader: load(reader, self.epoch, wanted, scan))
+        bounds: _Bounds = {"limit": limit, "max_bytes": max_bytes, "newest": newest}
+
+        def load(reader: sqlite3.Connection) -> Page:
+            try:
+                return queries.load_page(reader, self.epoch, wanted, scan, **bounds)
+            except damage.GARBLED:
+                return damage.load_readable(reader, self.epoch, wanted, scan, **bounds)
+
+        page = await self._read(load)
+        if page.damaged and not self._damage_told:
+            self._damage_told = True
+            logger.error(
+                "the log is damaged around position %d: what cannot be read is reported to subscribers as a gap",
+                page.next_after,
+            )
+        return page
 
     async def position_before(self, time_us: int) -> int:
         head = self.head
@@ -100,9 +122,12 @@ class SqliteLog(Engine):
         if not due and now_us < self._rests_until_us <= now_us + REST_US:
             await trio.lowlevel.checkpoint()
             return False
-        self._partitions, more = await self._write(partial(self._trim, limits))
+        try:
+            self._partitions, more = await self._write(partial(self._make_room, partial(self._trim, limits)))
+        except Damaged:
+            more = await self._trim_past_damage(limits)
         # Not within the transaction above: `executescript`, which this uses, commits an open transaction first.
-        more |= await self._write(partial(queries.give_back, self._writer))
+        more |= await self._write(partial(self._make_room, self._give_back))
         self._rests_until_us = 0 if more else now_us + REST_US
         return more
 
@@ -110,10 +135,17 @@ class SqliteLog(Engine):
         await self._write(self._probe)
 
     async def _write(self, work: Callable[[], T]) -> T:
+        def write() -> T:
+            self._check_file()
+            result = work()
+            # Again after the commit: whatever is in a file that is gone by now must not be acknowledged.
+            self._check_file()
+            return result
+
         try:
-            return await trio.to_thread.run_sync(work, limiter=self._may_write)
-        except sqlite3.OperationalError as error:
-            raise Unavailable(f"the hub cannot write to its log: {error}") from error
+            return await trio.to_thread.run_sync(write, limiter=self._may_write)
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise _unavailable("write to", error) from error
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def borrow() -> T:
@@ -125,12 +157,44 @@ class SqliteLog(Engine):
 
         try:
             return await trio.to_thread.run_sync(borrow, limiter=self._may_read)
-        except sqlite3.OperationalError as error:
-            raise Unavailable(f"the hub cannot read its log: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise _unavailable("read", error) from error
+
+    def _check_file(self) -> None:
+        """Raise `Unavailable` from the moment on when the file was found to be gone, even if another appears."""
+        if self._gone:
+            raise self._gone
+        try:
+            self._file.check()
+        except Unavailable as error:
+            self._gone = error
+            raise
+
+    def _prime(self, after: int) -> None:
+        try:
+            topics = queries.load_topics(self._writer, after)
+        except damage.GARBLED as error:
+            damage.raise_unless_damage(error)
+            # Then every subscription looks into the file.
+            after, topics = self.head, []
+        self._heads = TopicHeads(after)
+        self._heads.add(topics)
+
+    def _make_room(self, work: Callable[[], T]) -> T:
+        """Do work that makes room on the disk. If the disk is full, the reserve is given up for it first."""
+        try:
+            return work()
+        except sqlite3.OperationalError:
+            # A full disk has several errors, and a disk that fails otherwise fails again.
+            self._file.reserve.release()
+            # Moves what is in the write-ahead log into the file, so that the log is written from its start again.
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            return work()
 
     def _append(
         self, drafts: Sequence[Draft], cursors: Mapping[str, int | None]
     ) -> tuple[list[Partition], Batch, Sequence[Outcome]]:
+        self._file.reserve.hold()
         with queries.transaction(self._writer):
             batch = self._new_batch(queries.first_uses(self._writer, drafts, earlier=self._has_earlier_keys))
             outcomes = [batch.add(draft) for draft in drafts]
@@ -156,6 +220,60 @@ class SqliteLog(Engine):
         self._has_earlier_keys = self._has_earlier_keys and queries.has_earlier_keys(self._writer)
         return partitions, more
 
+    async def _trim_past_damage(self, limits: Sequence[RetentionLimits]) -> bool:
+        # In two commits, the messages counted as lost first: a crash in between only leaves them in the file.
+        self._partitions, doomed = await self._write(partial(self._pass_damage, limits))
+        return await self._write(partial(self._delete_past_damage, limits, doomed))
+
+    def _pass_damage(self, limits: Sequence[RetentionLimits]) -> tuple[list[Partition], list[int]]:
+        partitions = list(self._partitions)
+        doomed: list[int] = []
+        for unsafe, limit in zip(PARTITIONS, limits, strict=True):
+            if partitions[unsafe].due(limit):
+                partitions[unsafe], positions = damage.pass_step(
+                    self._writer, partitions[unsafe], limit, unsafe=unsafe, scan_length=self._scan_length
+                )
+                doomed += positions
+        with queries.transaction(self._writer):
+            queries.save_partitions(self._writer, partitions)
+        return partitions, doomed
+
+    def _delete_past_damage(self, limits: Sequence[RetentionLimits], doomed: Sequence[int]) -> bool:
+        damage.delete(self._writer, doomed)
+        more = False
+        for unsafe, limit in zip(PARTITIONS, limits, strict=True):
+            lost = self._partitions[unsafe].lost if unsafe else 0
+            more |= damage.forget_keys(self._writer, limit, lost=lost, unsafe=unsafe)
+            more |= self._partitions[unsafe].due(limit)
+        return more
+
+    def _give_back(self) -> bool:
+        reserve = self._file.reserve
+        try:
+            more = queries.give_back(self._writer, keep_spare=reserve.held)
+        except sqlite3.DatabaseError as error:
+            damage.raise_unless_damage(error)
+            # Pages that cannot be given back are used again.
+            more = False
+        if not more:
+            with suppress(OSError):
+                reserve.hold()
+        return more
+
     def _probe(self) -> None:
+        self._file.reserve.hold()
         with queries.transaction(self._writer):
             queries.probe(self._writer)
+
+
+class _Bounds(TypedDict):
+    limit: int
+    max_bytes: int
+    newest: bool
+
+
+def _unavailable(action: str, error: sqlite3.DatabaseError | OSError) -> Unavailable:
+    if isinstance(error, OSError):
+        return Unavailable(f"the hub cannot {action} its log: {system_reason(error)}")
+    kind = Damaged if damage.is_damage(error) else Unavailable
+    return kind(f"the hub cannot {action} its log: {error}")

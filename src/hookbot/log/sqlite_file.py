@@ -1,23 +1,37 @@
-"""The file of the SQLite log: its lock, its schema and its migrations."""
+"""The file of the SQLite log: its lock, its schema and its migrations, and whether it is still there."""
 
+import errno
 import fcntl
+import logging
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ..errors import ConfigError, system_reason
+from ..errors import ConfigError, Unavailable, system_reason
+from .disk_reserve import DiskReserve
 from .engine import new_epoch
+from .sqlite_damage import is_damage
 
 FILE = "hookbot.sqlite3"
 LOCK = "hookbot.lock"
 # More readers would only slow each other down: decoding a page needs the interpreter's lock.
 READERS = 2
+# SQLite's companions of a file in WAL mode.
+COMPANIONS = ("-wal", "-shm")
+# More than a commit needs, less than makes checkpoints rare: 16 MiB.
+CHECKPOINT_PAGES = 1000
+PAGE_BYTES = 16384
 # "hook" in ASCII; distinguishes a log from any other SQLite file.
 APPLICATION_ID = 0x686F6F6B
+
+_Identity = tuple[int, int]
+"""Device and inode."""
+
+logger = logging.getLogger(__package__)
 
 STEPS = (
     # `log` is narrow, so that a scan does not touch the bodies, and has no index on the topic, which would halve the
@@ -56,7 +70,18 @@ class LogFile:
 
     writer: sqlite3.Connection
     readers: tuple[sqlite3.Connection, ...]
+    reserve: DiskReserve
+    identities: Mapping[Path, _Identity | None]
+    """Of the file and its companions, as they were opened."""
     opened: ExitStack
+
+    def check(self) -> None:
+        """Raise `Unavailable` if the file or a companion was deleted or replaced: what is stored then would be lost."""
+        for path, identity in self.identities.items():
+            if _identify(path) != identity:
+                raise Unavailable(
+                    f"the log's file {path.name} was deleted or replaced: nothing is stored until the hub is restarted"
+                )
 
     def close(self) -> None:
         """Close the readers, then the writer, which checkpoints the write-ahead log, and then release the lock."""
@@ -67,38 +92,93 @@ def open_log_file(directory: Path, *, steps: Sequence[str] = STEPS) -> LogFile:
     """Open the log in `directory`, creating and migrating it as needed; only its owner can read a new one.
 
     Raises `ConfigError` if another hub has it open, if it is from a newer hookbot or not a log, or if it cannot be
-    read and written.
+    read and written. On a full disk, the reserve is given up for it.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ExitStack() as opened:
-            _lock(opened.enter_context((directory / LOCK).open("a+")), directory)
-            path = directory.resolve() / FILE
-            # Created here, since SQLite would create it readable for everybody; it copies the mode to -wal and -shm.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            writer = opened.enter_context(closing(_connect(path.as_uri())))
-            _migrate(writer, path, steps)
-            readers = tuple(opened.enter_context(closing(_connect_reader(path))) for _ in range(READERS))
-            return LogFile(writer, readers, opened.pop_all())
+            _lock(opened.enter_context((directory / LOCK).open("a+b", buffering=0)), directory)
+            reserve = DiskReserve(directory)
+            try:
+                file = _open(directory.resolve() / FILE, steps, reserve, opened)
+            except (OSError, sqlite3.OperationalError):
+                # Even reading takes some space, for -shm and -wal.
+                reserve.release()
+                file = _open(directory.resolve() / FILE, steps, reserve, opened)
+            _hold(reserve)
+            return file
+    except (OSError, sqlite3.DatabaseError) as error:
+        raise cannot_open(directory, error) from error
+
+
+def cannot_open(directory: Path, error: OSError | sqlite3.DatabaseError) -> ConfigError:
+    """Error for a log that cannot be opened, with what to do about a full disk or a damaged file."""
+    reason = system_reason(error) if isinstance(error, OSError) else str(error)
+    cure = ""
+    if is_full(error):
+        cure = "; free some disk space"
+    elif isinstance(error, sqlite3.DatabaseError) and is_damage(error):
+        cure = "; restore a backup, or recover what is left (docs/operations.md, If the file is damaged)"
+    return ConfigError(f"the log in {directory} cannot be opened: {reason}{cure}")
+
+
+def is_full(error: OSError | sqlite3.DatabaseError) -> bool:
+    """True if an error says that the disk, or the share of it that the hub may use, is full."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+
+
+def _open(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitStack) -> LogFile:
+    with ExitStack() as connections:
+        # Created here, since SQLite would create it readable for everybody; it copies the mode to -wal and -shm.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        writer = connections.enter_context(closing(_connect(path.as_uri())))
+        _migrate(writer, path, steps)
+        # Only as much as fits into the reserve may wait in the write-ahead log for space in the file.
+        pages = min(CHECKPOINT_PAGES, reserve.size // 2 // PAGE_BYTES)
+        writer.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+        readers = tuple(connections.enter_context(closing(_connect_reader(path))) for _ in range(READERS))
+        files = [path, *(path.with_name(path.name + suffix) for suffix in COMPANIONS)]
+        identities = {file: _identify(file) for file in files}
+        opened.enter_context(connections.pop_all())
+    return LogFile(writer, readers, reserve, identities, opened.pop_all())
+
+
+def _hold(reserve: DiskReserve) -> None:
+    try:
+        reserve.hold()
     except OSError as error:
-        raise ConfigError(f"the log in {directory} cannot be opened: {system_reason(error)}") from error
-    except sqlite3.DatabaseError as error:
-        raise ConfigError(f"the log in {directory} cannot be opened: {error}") from error
+        logger.error(
+            "the disk is full (%s): stored messages are served, and none is stored until %d MiB are free",
+            system_reason(error),
+            reserve.size >> 20,
+        )
 
 
-def _lock(lock: IO[str], directory: Path) -> None:
+def _identify(path: Path) -> _Identity | None:
+    """Identity of a file, however its name is given to others; None if there is none."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _lock(lock: IO[bytes], directory: Path) -> None:
     # The lock belongs to the open file, so the kernel releases it however the process ends.
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
         raise ConfigError(
-            f"the log in {directory} is in use by process {lock.read().strip() or 'unknown'}; "
+            f"the log in {directory} is in use by process {lock.read().decode().strip() or 'unknown'}; "
             "give this hub another data directory"
         ) from None
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
+    # Only said to whoever comes second: on a full disk, nobody is told.
+    with suppress(OSError):
+        lock.truncate(0)
+        lock.write(b"%d\n" % os.getpid())
 
 
 def _connect(database: str) -> sqlite3.Connection:
@@ -141,14 +221,15 @@ def _check_version(connection: sqlite3.Connection, path: Path, *, newest: int) -
 def _configure(connection: sqlite3.Connection) -> None:
     for setting in (
         # These two take effect only before the first table is created, and before WAL.
-        "page_size = 16384",
+        f"page_size = {PAGE_BYTES}",
         "auto_vacuum = INCREMENTAL",
         "journal_mode = WAL",
         # A commit waits for the disk: a publish is answered only after that.
         "synchronous = FULL",
-        "wal_autocheckpoint = 1000",
         # Without a limit SQLite reuses the write-ahead log, but never truncates it after a burst.
         f"journal_size_limit = {64 << 20}",
+        # A savepoint may need a temporary file, and the disk may be full.
+        "temp_store = MEMORY",
         # The default of some distributions (ON) overwrites each page of a deleted body.
         "secure_delete = FAST",
     ):

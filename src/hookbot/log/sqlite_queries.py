@@ -17,6 +17,7 @@ from functools import cache
 from itertools import accumulate, chain
 from time import sleep
 from typing import Any, TypeVar
+from zlib import crc32
 
 from ..protocol.envelope import encode_json
 from ..protocol.message import Draft, Message, Verified, format_id
@@ -35,6 +36,8 @@ ROWS_AT_ONCE = 128
 SPARE_PAGES = 1024
 # Free pages (1 MiB) that are returned to the disk in one step.
 VACUUM_PAGES = 64
+# No message ever gets there: an id has 15 digits.
+PROBE_POSITION = 10**15
 # Messages decoded without a pause, in half a millisecond.
 TURN = 64
 # The system turns this into about 50 µs, long enough for another thread to take over the interpreter.
@@ -43,7 +46,7 @@ BREAK_S = 1e-6
 _META = ("headers", "query", "hops", "duplicate_of")
 _ACCOUNT = [field.name for field in fields(Partition)]
 _IS_UNSAFE = f"(topic >= '{UNSAFE}' AND topic < '{UNSAFE[:-1]}0')"
-_IN_PARTITION = {False: f"NOT {_IS_UNSAFE}", True: _IS_UNSAFE}
+IN_PARTITION = {False: f"NOT {_IS_UNSAFE}", True: _IS_UNSAFE}
 
 T = TypeVar("T")
 
@@ -164,8 +167,12 @@ def load_page(
         f" CAST(group_concat(body, '') AS BLOB) FROM {these} CROSS JOIN body USING (position)",
         (low, high, *topics, fitting),
     ).fetchone()
+    rows = json.loads(rows)
+    # Retention has deleted the others in between, or damage their bodies: the join omits them silently.
+    if len(rows) < fitting:
+        raise ValueError(f"{fitting - len(rows)} messages have no body")
     complete = fitting == len(positions) < limit
-    return Page(list(_decode(epoch, json.loads(rows), bodies or b"")), scan.end if complete else last)
+    return Page(list(decode(epoch, rows, bodies or b"")), scan.end if complete else last)
 
 
 def position_before(connection: sqlite3.Connection, head: int, time_us: int) -> int:
@@ -191,7 +198,7 @@ def trim_partition(
     taken = partition.doomed(oldest, limits)
     if taken:
         last = oldest[taken - 1][0]
-        these = f"FROM log WHERE position > ? AND position <= ? AND {_IN_PARTITION[unsafe]}"
+        these = f"FROM log WHERE position > ? AND position <= ? AND {IN_PARTITION[unsafe]}"
         connection.execute(f"DELETE FROM body WHERE position IN (SELECT position {these})", (partition.passed, last))
         connection.execute(f"DELETE {these}", (partition.passed, last))
     return partition.shrunk(oldest, taken)
@@ -210,10 +217,10 @@ def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost
     return bool(count == STEP_ROWS)
 
 
-def give_back(connection: sqlite3.Connection) -> bool:
-    """Return one step of the free pages beyond `SPARE_PAGES` to the disk. True if there may be more."""
+def give_back(connection: sqlite3.Connection, *, keep_spare: bool = True) -> bool:
+    """Return one step of the free pages, or of those beyond `SPARE_PAGES`, to the disk. True if there may be more."""
     [free] = connection.execute("PRAGMA freelist_count").fetchone()
-    pages = min(free - SPARE_PAGES, VACUUM_PAGES)
+    pages = min(free - (SPARE_PAGES if keep_spare else 0), VACUUM_PAGES)
     if pages > 0:
         # This statement frees one page for each row that is fetched from it; `executescript` fetches all of them.
         connection.executescript(f"PRAGMA incremental_vacuum({pages})")
@@ -222,8 +229,9 @@ def give_back(connection: sqlite3.Connection) -> bool:
 
 def probe(connection: sqlite3.Connection) -> None:
     """Write some pages and delete them again, so that a full or failing disk raises an error."""
-    connection.execute("INSERT INTO body VALUES (0, '', zeroblob(65536))")
-    connection.execute("DELETE FROM body WHERE position = 0")
+    # After all messages, where the next one is written as well.
+    connection.execute("INSERT INTO body VALUES (?, '', zeroblob(65536))", (PROBE_POSITION,))
+    connection.execute("DELETE FROM body WHERE position = ?", (PROBE_POSITION,))
 
 
 def _load_uses(connection: sqlite3.Connection, digests: Iterable[bytes]) -> dict[bytes, FirstUse]:
@@ -264,7 +272,7 @@ def _verified(meta: Mapping[str, Any]) -> Verified:
 def _oldest(connection: sqlite3.Connection, low: int, high: int, *, unsafe: bool) -> list[Row]:
     [rows] = connection.execute(
         "SELECT json_group_array(json_array(position, time_us, size)) FROM"
-        f" (SELECT * FROM log WHERE position > ? AND position <= ? AND {_IN_PARTITION[unsafe]}"
+        f" (SELECT * FROM log WHERE position > ? AND position <= ? AND {IN_PARTITION[unsafe]}"
         " ORDER BY position LIMIT ?)",
         (low, high, STEP_ROWS),
     ).fetchone()
@@ -292,18 +300,27 @@ def _encode_meta(message: Message) -> str:
     if message.verified:
         # Apart from the source, which older hubs do not know: they can still read the log.
         *meta["verified"], meta["source"] = astuple(message.verified)
+    # SQLite has no checksums: in the middle of a large body, damage would go unnoticed.
+    if message.body:
+        meta["crc32"] = crc32(message.body)
     return encode_json(meta) if meta else "{}"
 
 
-def _decode(epoch: str, rows: list[Any], bodies: bytes) -> Iterator[Message]:
+def decode(epoch: str, rows: list[Any], bodies: bytes) -> Iterator[Message]:
+    """Messages from their rows (position, time, topic, length of the body, meta) and their bodies, joined."""
     start = 0
     for number, (position, time_us, topic, length, meta) in enumerate(rows, start=1):
         # Without a pause the event loop and the writer would wait for the interpreter's lock until the page is done.
         if number % TURN == 0:
             sleep(BREAK_S)
+        body = bodies[start : start + length]
+        # Messages of version 1.0 have none.
+        stored = meta.get("crc32")
+        if stored is not None and stored != crc32(body):
+            raise ValueError(f"the body at position {position} is not what was stored")
         yield Message(
             topic=topic,
-            body=bodies[start : start + length],
+            body=body,
             headers=tuple(map(tuple, meta.get("headers", ()))),
             query=meta.get("query", ""),
             verified=_verified(meta) if "verified" in meta else None,

@@ -134,12 +134,18 @@ class Duplicate:
 class Gap:
     """A hole in a subscription: messages after `after` (None: unknown or the start) and before `before` may be lost.
 
-    The reason is ``retention`` (the log has deleted them) or ``other-log`` (the requested id is not from this log).
+    The reason is ``retention`` (the log has deleted them), ``damage`` (the log's file is damaged there) or
+    ``other-log`` (the requested id is not from this log).
     """
 
     reason: str
     after: str | None
     before: str
+
+    @classmethod
+    def between(cls, reason: str, epoch: str, after: int, last: int) -> "Gap":
+        """The hole after position `after` up to and including position `last`."""
+        return cls(reason, format_id(epoch, after) if after else None, format_id(epoch, last + 1))
 
     @property
     def position(self) -> int:

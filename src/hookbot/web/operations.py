@@ -12,7 +12,7 @@ from quart import Blueprint, Response, request
 from ..broker.broker import Broker
 from ..broker.claims import ConsumerKind
 from ..broker.consumers import ConsumerInfo
-from ..errors import NotFound, Refused
+from ..errors import Damaged, NotFound, Refused
 from ..protocol.envelope import encode_json, to_envelope
 from ..protocol.message import format_id, format_time, parse_id
 from ..protocol.paths import CURSORS, MESSAGES, ROUTERS
@@ -90,6 +90,8 @@ async def _find_message(broker: Broker, id: str) -> dict[str, Any]:
     except ValueError as error:
         raise Refused(str(error)) from None
     page = await broker.log.read(EVERYTHING, after=position - 1, limit=1, max_bytes=1)
+    if page.damaged:
+        raise Damaged(f"the message {id} cannot be read: the log is damaged there")
     if epoch != broker.log.epoch or not page.messages or page.messages[0].id != id:
         raise NotFound(f"the log has no message {id}")
     return to_envelope(page.messages[0])

@@ -4,6 +4,7 @@ import json
 import logging
 from base64 import b64decode
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +17,16 @@ from hookbot.errors import Unavailable
 from hookbot.log.contract import Page
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
-from hookbot.protocol.frames import HookbotV1
+from hookbot.log.sqlite import open_sqlite_log
+from hookbot.protocol.envelope import LARGE_BODY
+from hookbot.protocol.frames import CloudEvents, HookbotV1
 from hookbot.protocol.message import Draft, format_id
 from hookbot.protocol.topics import TopicFilter
 from hookbot.protocol.websocket import BINARY, frame
 from hookbot.web.fastpath.audience import Audience
 from support import GUARD_S
 from support.clients import Client, WebSocket, handshake, masked
+from support.damage import lose_bodies
 from support.fast_path import BIG, SMALL, FastPathHub, open_fast_path, settled
 
 UNSAFE = {"X-Hookbot-Unsafe-Is-Ok": "I understand the security implications"}.items()
@@ -508,3 +512,98 @@ async def test_a_sweep_lets_others_run_and_passes_over_a_subscriber_that_leaves_
 
         assert last.pinged_at < now
         assert len(hub.fanout) == 9
+
+
+# --- damage and bugs
+
+
+async def test_a_damaged_message_is_a_gap_to_who_can_be_told_and_the_end_for_others(tmp_path: Path) -> None:
+    async with open_sqlite_log(tmp_path) as log, open_fast_path(log=log) as hub:
+        messages = [await hub.publish("topic", b"%d" % n) for n in range(5)]
+        lose_bodies(tmp_path, 3)
+
+        listener = await hub.listen("/sub/topic?since=all", subprotocol="hookbot.v1")
+        raw = await hub.listen("/sub/topic?since=all")
+
+        told = [json.loads(payload) for payload in await listener.payloads(6)]
+        assert [one.get("body", one["type"]) for one in told] == ["hello", "0", "1", "gap", "3", "4"]
+        gap = {"type": "gap", "reason": "damage", "after": messages[1].id, "before": messages[3].id}
+        assert told[3] == gap
+        assert await raw.payloads(2) == [b"0", b"1"]
+        assert await raw.closed() == 1013
+        live = await hub.publish("topic", b"live")
+        assert json.loads(await listener.payload())["id"] == live.id
+
+
+class Bug(Exception):
+    """An error that nobody expects."""
+
+
+def fail(*_: Any) -> Any:
+    raise Bug
+
+
+async def test_a_bug_while_the_log_is_read_ends_that_subscriber_alone(caplog: pytest.LogCaptureFixture) -> None:
+    class BuggyLog(MemoryLog):
+        async def read(self, *args: Any, **how: Any) -> Page:
+            raise Bug
+
+    async with open_fast_path(log=BuggyLog()) as hub:
+        other = await hub.listen("/sub/other")
+        await hub.publish("topic", b"1")
+        listener = await hub.listen("/sub/topic?since=all")
+
+        assert await listener.closed() == 1011
+        await hub.publish("other", b"2")
+        assert await other.payload() == b"2"
+    assert [record.exc_info and record.exc_info[0] for record in caplog.records] == [Bug]
+
+
+async def test_a_bug_while_a_resume_begins_ends_that_connection_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_fast_path() as hub:
+        other = await hub.listen()
+        monkeypatch.setattr(hub.fanout._audiences, "join", fail)
+        client = await hub.connect()
+        await client.send(handshake("/sub/topic?since=all"))
+        assert await client.rest() == b""
+
+        await hub.publish("topic", b"1")
+        assert await other.payloads(1) == [b"1"]
+
+
+@pytest.mark.parametrize("size", [10, LARGE_BODY + 1])
+async def test_a_bug_in_the_frames_of_a_format_ends_its_subscribers_alone(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    async with open_fast_path() as hub:
+        broken = await hub.listen(subprotocol="cloudevents.json")
+        other = await hub.listen()
+        for audience in hub.fanout._audiences._audiences.values():
+            if isinstance(audience.framing, CloudEvents):
+                monkeypatch.setattr(audience.framing, "message", fail)
+        await hub.publish("topic", b"x" * size)
+
+        assert await broken.closed() == 1011
+        await hub.publish("topic", b"2")
+        assert await other.payloads(2) == [b"x" * size, b"2"]
+
+
+async def test_a_bug_in_a_heartbeat_or_a_greeting_ends_that_subscriber_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_fast_path() as hub:
+        other = await hub.listen()
+        broken = await hub.listen()
+        subscriber = list(hub.fanout._subscribers)[1]
+        look_after = hub.fanout._look_after
+        monkeypatch.setattr(
+            hub.fanout, "_look_after", lambda one, its: fail() if one is subscriber else look_after(one, its)
+        )
+        assert await broken.closed() == 1011
+        monkeypatch.undo()
+
+        monkeypatch.setattr("hookbot.web.fastpath.fanout.hello", fail)
+        with suppress(trio.BrokenResourceError):
+            client = await hub.connect()
+            await client.send(handshake("/sub/topic", "Sec-WebSocket-Protocol: hookbot.v1"))
+            await client.rest()
+        await hub.publish("topic", b"1")
+        assert await other.payloads(1) == [b"1"]

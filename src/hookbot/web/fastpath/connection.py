@@ -1,5 +1,6 @@
 """Requests on the fast path: publishes and websocket handshakes are answered, others handed over to the app."""
 
+import logging
 import socket
 
 import trio
@@ -13,6 +14,8 @@ from ..publish import publish, publish_soon
 from ..subscribe import find_start
 from .context import CachedHead, Context, Exchange
 from .http_connection import HttpConnection
+
+logger = logging.getLogger(__package__)
 
 # Heads of real senders are smaller; the limit bounds what an idle connection costs.
 MAX_CACHED = 2 << 10
@@ -109,15 +112,19 @@ class FastPathConnection(HttpConnection):
     async def _resume(self, upgrade: bytes, admitted: AdmittedSubscription) -> None:
         try:
             start = await find_start(self._context.services, admitted)
-        # As in `_step`: a bug ends this connection, not the nursery of all.
-        except Exception as error:  # noqa: BLE001
-            self._finish(error)
-        else:
             # The client may have left while the log was read.
             if self.open:
                 self._become_subscriber(upgrade, admitted, start)
+        # As in `_step`: a bug ends this connection, not the nursery of all.
+        except Exception as error:  # noqa: BLE001
+            self._finish(error)
 
     def _become_subscriber(self, upgrade: bytes, admitted: AdmittedSubscription, start: Start) -> None:
         sock = self.release()
         self._context.leave(self)
-        self._context.fanout.adopt(sock, admitted, start, upgrade=upgrade, early=bytes(self._buffer))
+        try:
+            self._context.fanout.adopt(sock, admitted, start, upgrade=upgrade, early=bytes(self._buffer))
+        # The connection can no longer answer: it has given up its socket.
+        except Exception as error:
+            logger.error("a websocket could not become a subscriber and is cut: %r", error, exc_info=error)
+            sock.close()

@@ -18,7 +18,7 @@ from ...broker.channels import Entry
 from ...errors import Unavailable
 from ...protocol.frames import HookbotV1, hello
 from ...protocol.message import Gap, format_id
-from ...protocol.websocket import TRY_AGAIN_LATER
+from ...protocol.websocket import INTERNAL_ERROR, TRY_AGAIN_LATER
 from ..limits import ConnectionLimits
 from ..services import Services
 from ..streams import SHUTTING_DOWN, history_lost
@@ -39,7 +39,10 @@ logger = logging.getLogger(__package__)
 
 
 class Fanout:
-    """The subscribers in the epoll loop: `adopt` adds one, and `run` sends to all of them."""
+    """The subscribers in the epoll loop: `adopt` adds one, and `run` sends to all of them.
+
+    An unexpected error while one of them is served closes that one, with 1011, and no other.
+    """
 
     def __init__(self, services: Services, epoll: EpollLoop, limits: ConnectionLimits) -> None:
         self.limits = limits
@@ -85,13 +88,16 @@ class Fanout:
         audience.subscribers[subscriber] = None
         self._subscribers[subscriber] = audience
         self._active.add(admitted.grant, subscriber, subscriber.lose_grant)
-        if isinstance(audience.framing, HookbotV1):
-            upgrade += audience.frame(hello(admitted.request, format_id(self._broker.log.epoch, start.position)))
-        payload = audience.framing.gap(start.gap) if start.gap else None
-        # In one send with the response: the socket may take no second one.
-        subscriber.send(upgrade + audience.frame(payload) if payload is not None else upgrade)
-        if start.gap and payload is None:
-            self._close_at_gap(subscriber, audience, start.gap)
+        try:
+            if isinstance(audience.framing, HookbotV1):
+                upgrade += audience.frame(hello(admitted.request, format_id(self._broker.log.epoch, start.position)))
+            payload = audience.framing.gap(start.gap) if start.gap else None
+            # In one send with the response: the socket may take no second one.
+            subscriber.send(upgrade + audience.frame(payload) if payload is not None else upgrade)
+            if start.gap and payload is None:
+                self._close_at_gap(subscriber, audience, start.gap)
+        except Exception as error:  # noqa: BLE001
+            self._fail(subscriber, audience, error)
         if self._closing:
             _shut_down(subscriber)
         self._advance(subscriber, audience, {})
@@ -144,6 +150,13 @@ class Fanout:
 
     def _advance(self, subscriber: Subscriber, audience: Audience, sends: Sends) -> int:
         """Send a subscriber as much as it takes now, and return the cost; start a task if it has to read the log."""
+        try:
+            return self._send_ready(subscriber, audience, sends)
+        except Exception as error:  # noqa: BLE001
+            self._fail(subscriber, audience, error)
+            return SEND_COST
+
+    def _send_ready(self, subscriber: Subscriber, audience: Audience, sends: Sends) -> int:
         cost = 0
         while not subscriber.busy:
             position = subscriber.position
@@ -169,7 +182,13 @@ class Fanout:
         self._nursery.start_soon(self._prepare, audience, tuple(entries))
 
     async def _prepare(self, audience: Audience, entries: tuple[Entry, ...]) -> None:
-        await audience.prepare(entries)
+        try:
+            await audience.prepare(entries)
+        except Exception as error:  # noqa: BLE001
+            # Those who wait for these messages would wait for ever.
+            for subscriber in tuple(audience.subscribers):
+                if subscriber.position < entries[-1].position:
+                    self._fail(subscriber, audience, error)
         self._mark(audience)
 
     def _start_catching_up(self, subscriber: Subscriber, audience: Audience) -> None:
@@ -182,6 +201,8 @@ class Fanout:
                 await self._send_page(subscriber, audience)
         except Unavailable as error:
             subscriber.close(TRY_AGAIN_LATER, str(error))
+        except Exception as error:  # noqa: BLE001
+            self._fail(subscriber, audience, error)
         subscriber.catching_up = False
         subscriber.update_busy()
         self._advance(subscriber, audience, {})
@@ -218,8 +239,11 @@ class Fanout:
         while True:
             await trio.sleep(self.limits.sweep_s)
             for n, (subscriber, audience) in enumerate(tuple(self._subscribers.items()), 1):
-                if subscriber.open:
-                    self._look_after(subscriber, audience)
+                try:
+                    if subscriber.open:
+                        self._look_after(subscriber, audience)
+                except Exception as error:  # noqa: BLE001
+                    self._fail(subscriber, audience, error)
                 if n % self.limits.sweep_step == 0:
                     await trio.lowlevel.checkpoint()
 
@@ -244,6 +268,12 @@ class Fanout:
             payload = audience.framing.heartbeat(format_id(self._broker.log.epoch, head))
             if payload is not None:
                 subscriber.send(audience.frame(payload))
+
+    def _fail(self, subscriber: Subscriber, audience: Audience, error: Exception) -> None:
+        """Close a subscriber because of a bug in the hub."""
+        wanted = audience.channel.wanted
+        logger.error("a subscriber of %s cannot be served; it is closed with 1011: %r", wanted, error, exc_info=error)
+        subscriber.close(INTERNAL_ERROR, "the hub failed")
 
 
 def _shut_down(subscriber: Subscriber) -> None:

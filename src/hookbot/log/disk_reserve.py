@@ -1,0 +1,47 @@
+"""The reserve: disk space that is set aside, so that a hub can start and delete old messages while its disk is full."""
+
+import os
+from pathlib import Path
+
+FILE = "hookbot.reserve"
+# The write-ahead log of 16 MiB moves into the database, and a step of retention fits in beside it.
+SIZE = 32 << 20
+# A small disk must not be taken up by its reserve.
+LARGEST_SHARE = 1 / 8
+# On a disk that is full but for a little, that little is set aside, in blocks of this size.
+BLOCK = 256 << 10
+
+
+class DiskReserve:
+    """File of no content in a directory. While it cannot be held whole, the disk counts as full."""
+
+    def __init__(self, directory: Path) -> None:
+        self.held = False
+        self._path = directory / FILE
+        disk = os.statvfs(directory)
+        self.size = min(SIZE, int(disk.f_blocks * disk.f_frsize * LARGEST_SHARE))
+
+    def hold(self) -> None:
+        """Set the space aside unless it is already. Raises `OSError` if the disk has too little, and keeps that."""
+        if self.held:
+            return
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            for start in range(0, self.size, BLOCK):
+                _allocate(descriptor, start)
+        finally:
+            os.close(descriptor)
+        self.held = True
+
+    def release(self) -> None:
+        """Give the space back to the disk."""
+        self.held = False
+        self._path.unlink(missing_ok=True)
+
+
+def _allocate(descriptor: int, start: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, start, BLOCK)
+    # macOS has no call for it.
+    else:  # pragma: no cover
+        os.pwrite(descriptor, bytes(BLOCK), start)

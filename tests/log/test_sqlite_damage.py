@@ -1,0 +1,328 @@
+"""Logs whose file has damaged pages: what is left of them, and that nothing is missing silently."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from hookbot.errors import Damaged, Unavailable
+from hookbot.log.contract import Log
+from hookbot.log.retention import Retention
+from hookbot.log.sqlite import open_sqlite_log
+from hookbot.log.sqlite_damage import is_damage
+from hookbot.log.sqlite_file import FILE
+from hookbot.protocol.message import Draft, Message, Once
+from hookbot.protocol.topics import TopicFilter
+from support.damage import GARBAGE, leaves, root, spoil
+
+EVERYTHING = TopicFilter(("", "/unsafe/"))
+TOPICS = ("a", "b", "/unsafe/a")
+COUNT = 6000
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of a log of messages on three topics in turn, each with a key, and of a hundred cursors."""
+    directory = tmp_path_factory.mktemp("made")
+
+    async def make() -> None:
+        async with open_sqlite_log(directory, clock_us=lambda: 1) as log:
+            for start in range(1, COUNT, 500):
+                drafts = [
+                    Draft(TOPICS[n % 3], b"%300d" % n, once=(Once("s", str(n)),)) for n in range(start, start + 500)
+                ]
+                await log.append(drafts, cursors={f"cursor {n}": n for n in range(100)})
+
+    trio.run(make)
+    return (directory / FILE).read_bytes()
+
+
+@pytest.fixture
+def directory(tmp_path: Path, made: bytes) -> Path:
+    (tmp_path / FILE).write_bytes(made)
+    return tmp_path
+
+
+async def read_all(log: Log, wanted: TopicFilter = EVERYTHING, **options: Any) -> tuple[list[Message], list[range]]:
+    """All messages, each checked, and the positions of the holes."""
+    messages: list[Message] = []
+    holes: list[range] = []
+    newest = options.get("newest", False)
+    after = log.head + 1 if newest else 0
+    while after != (0 if newest else log.head):
+        page = await log.read(wanted, after=after, **{"limit": 100, "max_bytes": 1 << 20, **options})
+        assert not (page.damaged and page.messages)
+        if page.damaged:
+            holes.append(range(page.next_after, after) if newest else range(after + 1, page.next_after + 1))
+        messages += page.messages
+        after = page.next_after
+    assert all(int(message.body) == message.position for message in messages)
+    return messages, holes
+
+
+def positions(messages: list[Message]) -> list[int]:
+    return [message.position for message in messages]
+
+
+def selected(wanted: TopicFilter) -> set[int]:
+    return {n for n in range(1, COUNT + 1) if wanted.matches(TOPICS[n % 3])}
+
+
+WHICH: dict[str, Callable[[list[int]], int]] = {
+    "first": lambda pages: pages[0],
+    "middle": lambda pages: pages[len(pages) // 2],
+    "last": lambda pages: pages[-1],
+}
+
+
+@pytest.mark.parametrize("newest", [False, True])
+@pytest.mark.parametrize("which", WHICH)
+@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("table", ["log", "body"])
+async def test_of_a_log_with_a_damaged_page_the_rest_is_read_and_the_hole_is_told(
+    directory: Path, table: str, garbage: str, which: str, newest: bool
+) -> None:
+    spoil(directory, WHICH[which](leaves(directory, table)), garbage)
+
+    async with open_sqlite_log(directory) as log:
+        messages, holes = await read_all(log, newest=newest)
+
+    found = positions(messages)
+    assert found == sorted(found, reverse=newest)
+    missing = set(range(1, COUNT + 1)) - set(found)
+    assert 0 < len(missing) < COUNT / 2
+    assert missing <= {position for hole in holes for position in hole}
+    assert len(holes) == 1
+
+
+async def test_of_several_damaged_pages_everything_in_between_is_read(directory: Path) -> None:
+    pages = leaves(directory, "body")
+    for page in pages[3], pages[5], pages[-4]:
+        spoil(directory, page)
+
+    async with open_sqlite_log(directory) as log:
+        messages, holes = await read_all(log)
+
+    assert len(holes) == 3
+    assert set(positions(messages)) | {n for hole in holes for n in hole} == set(range(1, COUNT + 1))
+
+
+async def test_a_log_of_which_nothing_can_be_read_is_one_hole(directory: Path) -> None:
+    spoil(directory, root(directory, "body"))
+
+    async with open_sqlite_log(directory) as log:
+        assert await read_all(log) == ([], [range(1, COUNT + 1)])
+
+
+@pytest.mark.parametrize("pattern", ["a", "b", "/unsafe/", "none"])
+async def test_a_hole_is_only_told_to_whom_it_concerns(directory: Path, pattern: str) -> None:
+    wanted = TopicFilter((pattern,))
+    spoil(directory, leaves(directory, "body")[3])
+
+    async with open_sqlite_log(directory) as log:
+        messages, holes = await read_all(log, wanted)
+
+    missing = selected(wanted) - set(positions(messages))
+    assert missing <= {position for hole in holes for position in hole}
+    assert len(holes) == bool(missing) == (pattern != "none")
+
+
+async def test_pages_around_a_hole_keep_their_limits(directory: Path) -> None:
+    spoil(directory, leaves(directory, "body")[3])
+
+    async with open_sqlite_log(directory) as log:
+        few = await log.read(EVERYTHING, after=0, limit=7, max_bytes=1 << 20)
+        small = await log.read(EVERYTHING, after=0, limit=1000, max_bytes=1)
+        messages, _ = await read_all(log)
+        slowly, _ = await read_all(log, limit=1)
+
+    assert (len(few.messages), len(small.messages)) == (7, 1)
+    assert slowly == messages
+
+
+async def test_a_body_that_is_missing_is_a_hole(directory: Path) -> None:
+    with database(directory) as connection:
+        connection.execute("DELETE FROM body WHERE position IN (7, 8, 900)")
+
+    async with open_sqlite_log(directory) as log:
+        messages, holes = await read_all(log)
+
+    assert len(messages) == COUNT - 3
+    assert holes == [range(7, 9), range(900, 901)]
+
+
+@pytest.mark.parametrize(
+    "change", ["SET meta = '{'", "SET meta = '[]'", "SET meta = x'ff'", "SET body = 7", "SET meta = '{\"hops\": 3}'"]
+)
+async def test_a_message_that_cannot_be_decoded_is_a_hole(directory: Path, change: str) -> None:
+    with database(directory) as connection:
+        connection.execute(f"UPDATE body {change} WHERE position = 500")
+
+    async with open_sqlite_log(directory) as log:
+        messages, holes = await read_all(log)
+
+    assert len(messages) == COUNT - 1
+    assert holes == [range(500, 501)]
+
+
+async def test_a_large_body_that_is_damaged_in_the_middle_is_a_hole(tmp_path: Path) -> None:
+    body = b"large" * 20_000
+    async with open_sqlite_log(tmp_path) as log:
+        await log.append([Draft("a", body), Draft("a", b"small")])
+    data = bytearray((tmp_path / FILE).read_bytes())
+    data[data.rindex(b"largelarge") - 5000] ^= 1
+    (tmp_path / FILE).write_bytes(data)
+
+    async with open_sqlite_log(tmp_path) as log:
+        first = await log.read(EVERYTHING, after=0, limit=10, max_bytes=1 << 20)
+        second = await log.read(EVERYTHING, after=1, limit=10, max_bytes=1 << 20)
+
+    assert (list(first.messages), first.next_after, first.damaged) == ([], 1, True)
+    assert [message.body for message in second.messages] == [b"small"]
+
+
+async def test_other_failures_of_the_file_are_no_holes(directory: Path) -> None:
+    async with open_sqlite_log(directory) as log:
+        with database(directory) as connection:
+            connection.execute("ALTER TABLE body RENAME TO elsewhere")
+
+        with pytest.raises(Unavailable, match="no such table") as raised:
+            await log.read(EVERYTHING, after=0, limit=10, max_bytes=1 << 20)
+
+    assert not isinstance(raised.value, Damaged)
+
+
+def test_an_error_is_damage_or_something_else() -> None:
+    assert is_damage(ValueError())
+    assert is_damage(sqlite3.OperationalError("Could not decode to UTF-8 column 'topic'"))
+    for code, damaged in {
+        sqlite3.SQLITE_CORRUPT: True,
+        sqlite3.SQLITE_CORRUPT_INDEX: True,
+        sqlite3.SQLITE_NOTADB: True,
+        sqlite3.SQLITE_IOERR_READ: False,
+        sqlite3.SQLITE_FULL: False,
+        sqlite3.SQLITE_BUSY: False,
+    }.items():
+        error = sqlite3.OperationalError()
+        error.sqlite_errorcode = code
+        assert is_damage(error) is damaged
+
+
+# --- publishing
+
+
+@pytest.mark.parametrize("table", ["log", "body", "once", "sqlite_autoindex_once_1"])
+async def test_what_does_not_touch_the_damage_is_stored(directory: Path, table: str) -> None:
+    spoil(directory, leaves(directory, table)[1])
+
+    async with open_sqlite_log(directory) as log:
+        [message] = await log.append([Draft("a", b"%d" % (COUNT + 1))])
+        await log.probe()
+        messages, _ = await read_all(log)
+
+    assert isinstance(message, Message)
+    assert messages[-1].position == message.position == COUNT + 1
+
+
+async def test_what_touches_the_damage_is_refused_whole_and_says_so(directory: Path) -> None:
+    spoil(directory, root(directory, "cursor"))
+
+    async with open_sqlite_log(directory) as log:
+        with pytest.raises(Damaged, match="malformed"):
+            await log.append([Draft("a")], cursors={"c": 1})
+        with pytest.raises(Damaged):
+            await log.cursors()
+
+        assert log.head == COUNT
+        await log.append([Draft("a", b"%d" % (COUNT + 1))])
+        assert len((await read_all(log))[0]) == COUNT + 1
+
+
+# --- retention
+
+
+@contextmanager
+def database(directory: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(directory / FILE)) as connection, connection:
+        yield connection
+
+
+async def trim_all(log: Log, retention: Retention) -> None:
+    while await log.trim(retention, now_us=2):
+        pass
+
+
+@pytest.mark.parametrize("which", ["first", "middle"])
+@pytest.mark.parametrize("table", ["log", "body", "once", "sqlite_autoindex_once_1"])
+async def test_retention_goes_past_a_damaged_page(directory: Path, table: str, which: str) -> None:
+    spoil(directory, WHICH[which](leaves(directory, table)))
+
+    async with open_sqlite_log(directory, clock_us=lambda: 2) as log:
+        await trim_all(log, Retention(max_count=50))
+        kept = [await read_all(log, TopicFilter((pattern,))) for pattern in ("", "/unsafe/")]
+        more = await log.append([Draft("a", b"%d" % (COUNT + n)) for n in range(1, 100)])
+        await trim_all(log, Retention(max_count=50))
+        later, _ = await read_all(log, TopicFilter(("a",)))
+
+    assert [positions(messages) for messages, _ in kept] == [
+        [n for n in range(1, COUNT + 1) if (TOPICS[n % 3] == "/unsafe/a") is unsafe][-50:] for unsafe in (False, True)
+    ]
+    assert [holes for _, holes in kept] == [[], []]
+    assert positions(later) == [one.position for one in more if isinstance(one, Message)][-50:]
+
+
+async def test_what_retention_gave_up_with_a_page_is_told_as_lost(directory: Path) -> None:
+    spoil(directory, leaves(directory, "log")[0])
+
+    async with open_sqlite_log(directory, clock_us=lambda: 2) as log:
+        _, [hole] = await read_all(log)
+        while not log.lost_up_to(TopicFilter(("a",))):
+            await log.trim(Retention(max_count=COUNT // 2), now_us=2)
+
+        assert log.lost_up_to(TopicFilter(("a",))) == hole[-1]
+
+    with database(directory) as connection:
+        [[count, size]] = connection.execute("SELECT count, size FROM half WHERE unsafe = 0").fetchall()
+    safe = [n for n in range(hole[-1] + 1, COUNT + 1) if n % 3 != 2]
+    assert count == len(safe)
+    assert size == sum(Draft("a", b"%300d" % n).size for n in safe)
+
+
+async def test_keys_around_damage_are_still_forgotten(directory: Path) -> None:
+    spoil(directory, leaves(directory, "sqlite_autoindex_once_1")[1])
+
+    async with open_sqlite_log(directory, clock_us=lambda: 2) as log:
+        await log.trim(Retention(dedup_s=0), now_us=10**12)
+        while await log.trim(Retention(dedup_s=0), now_us=10**12):
+            pass
+
+    with database(directory) as connection:
+        [left] = connection.execute("SELECT count(*) FROM (SELECT position FROM once WHERE unsafe = 0)").fetchone()
+    assert 0 < left < COUNT / 2
+
+
+# --- the start
+
+
+@pytest.mark.parametrize("primed", [0, 10, COUNT])
+async def test_a_log_whose_newest_page_is_damaged_opens_and_misses_nothing(directory: Path, primed: int) -> None:
+    spoil(directory, leaves(directory, "log")[-1])
+
+    async with open_sqlite_log(directory, primed=primed) as log:
+        messages, holes = await read_all(log)
+
+    assert set(positions(messages)) | {n for hole in holes for n in hole} == set(range(1, COUNT + 1))
+
+
+async def test_a_page_of_damage_is_logged_once(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spoil(directory, leaves(directory, "body")[1])
+
+    async with open_sqlite_log(directory) as log:
+        await read_all(log)
+        await read_all(log)
+
+    assert [record.message.partition(":")[0][:18] for record in caplog.records] == ["the log is damaged"]

@@ -1,0 +1,87 @@
+"""Damage to the file of a log, and disks that are full."""
+
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from hookbot.log.sqlite_file import FILE, PAGE_BYTES
+
+# Types of b-tree pages that have children (https://www.sqlite.org/fileformat2.html#b_tree_pages).
+INTERIOR = {2, 5}
+
+GARBAGE = {
+    "zeros": bytes(PAGE_BYTES),
+    "ones": b"\xff" * PAGE_BYTES,
+    "noise": random.Random(1).randbytes(PAGE_BYTES),
+}
+
+
+def leaves(directory: Path, name: str) -> list[int]:
+    """Numbers of the leaf pages of a table or an index, in order. The log has to be closed."""
+    data = (directory / FILE).read_bytes()
+
+    def walk(number: int) -> Iterator[int]:
+        page = data[(number - 1) * PAGE_BYTES : number * PAGE_BYTES]
+        if page[0] not in INTERIOR:
+            yield number
+            return
+        count = int.from_bytes(page[3:5], "big")
+        for cell in range(12, 12 + 2 * count, 2):
+            start = int.from_bytes(page[cell : cell + 2], "big")
+            yield from walk(int.from_bytes(page[start : start + 4], "big"))
+        yield from walk(int.from_bytes(page[8:12], "big"))
+
+    return list(walk(root(directory, name)))
+
+
+def root(directory: Path, name: str) -> int:
+    """Number of the root page of a table or an index."""
+    with closing(sqlite3.connect(directory / FILE)) as connection:
+        [number] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+    return int(number)
+
+
+def spoil(directory: Path, page: int, garbage: str = "noise") -> None:
+    """Overwrite a page of the file."""
+    with (directory / FILE).open("r+b") as file:
+        file.seek((page - 1) * PAGE_BYTES)
+        file.write(GARBAGE[garbage])
+
+
+@contextmanager
+def small_disk(path: Path, size: str = "16m") -> Iterator[Path]:
+    """A file system of its own, which only root may mount."""
+    if os.geteuid() or not shutil.which("mount"):
+        pytest.skip("only root can mount a small disk")
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this root may not mount")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def fill(disk: Path, *, leave: int = 0) -> None:
+    """Leave this many bytes of a disk, by a file ``filler``."""
+    with (disk / "filler").open("ab", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(4096))
+        except OSError:
+            pass
+        filler.truncate(max(0, filler.tell() - leave))
+
+
+def lose_bodies(directory: Path, *positions: int) -> None:
+    """Delete bodies behind the back of a log that is open: its messages are damaged."""
+    with closing(sqlite3.connect(directory / FILE)) as connection, connection:
+        connection.executemany("DELETE FROM body WHERE position = ?", [(position,) for position in positions])
