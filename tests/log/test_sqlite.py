@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from hookbot.log.sqlite_file import FILE
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
 from hookbot.protocol.topics import TopicFilter
 from support.clock import Clock
+from support.damage import fill, small_disk
 
 START_US = 1_700_000_000_000_000
 EVERYTHING = TopicFilter(("", "/unsafe/"))
@@ -351,3 +353,153 @@ async def test_a_log_that_cannot_be_read_is_unavailable(directory: Path) -> None
 
         with pytest.raises(Unavailable, match="cannot read its log"):
             await log.cursors()
+
+
+# When the file is gone
+
+
+def delete(directory: Path) -> None:
+    (directory / FILE).unlink()
+
+
+def replace(directory: Path) -> None:
+    (directory / FILE).rename(directory / "old")
+    (directory / FILE).write_bytes((directory / "old").read_bytes())
+
+
+def delete_wal(directory: Path) -> None:
+    (directory / f"{FILE}-wal").unlink()
+
+
+def delete_shm(directory: Path) -> None:
+    (directory / f"{FILE}-shm").unlink()
+
+
+def remove_directory(directory: Path) -> None:
+    shutil.rmtree(directory)
+
+
+def move_directory(directory: Path) -> None:
+    directory.rename(directory.parent / "moved")
+
+
+GONE = [delete, replace, delete_wal, delete_shm, remove_directory, move_directory]
+
+
+@pytest.mark.parametrize("lose", GONE)
+async def test_nothing_is_acknowledged_once_a_file_of_the_log_is_gone(
+    directory: Path, lose: Callable[[Path], None]
+) -> None:
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("a", b"1")])
+        lose(directory)
+
+        for work in (
+            lambda: log.append([Draft("a", b"2")]),
+            log.probe,
+            lambda: log.trim(Retention(max_count=0), now_us=START_US),
+        ):
+            with pytest.raises(Unavailable, match="deleted or replaced: nothing is stored until the hub is restarted"):
+                await work()
+        assert log.head == 1
+        assert await bodies(log) == [b"1"]
+
+
+async def test_a_file_that_goes_while_it_is_written_is_not_acknowledged_and_not_written_again(directory: Path) -> None:
+    def lose_meanwhile() -> int:
+        move_directory(directory)
+        return START_US
+
+    async with open_sqlite_log(directory, clock_us=lose_meanwhile) as log:
+        with pytest.raises(Unavailable, match="deleted or replaced"):
+            await log.append([Draft("a", b"1")])
+        (directory.parent / "moved").rename(directory)
+        # What is in the file now is more than the log knows of.
+        with pytest.raises(Unavailable, match="deleted or replaced"):
+            await log.append([Draft("a", b"2")])
+
+    async with open_sqlite_log(directory) as log:
+        assert await bodies(log) == [b"1"]
+
+
+async def test_a_directory_that_cannot_be_looked_into_refuses_for_as_long(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_sqlite_log(directory) as log:
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "stat", lambda _: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+            with pytest.raises(Unavailable, match="cannot write to its log: Permission denied"):
+                await log.append([Draft("a", b"1")])
+
+        await log.append([Draft("a", b"2")])
+        assert await bodies(log) == [b"2"]
+
+
+# A disk of which nothing is left
+
+
+async def append_until_full(log: SqliteLog) -> None:
+    while True:
+        await log.append([Draft("a", os.urandom(10_000))] * 10)
+
+
+async def test_on_a_full_disk_retention_makes_room_and_the_log_goes_on(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "32m") as disk:
+        async with open_sqlite_log(disk / "data") as log:
+            for _ in range(120):
+                await log.append([Draft("a", os.urandom(10_000))] * 10)
+            fill(disk)
+            with pytest.raises(Unavailable, match="full"):
+                await append_until_full(log)
+            head = log.head
+
+            while await log.trim(Retention(max_count=10), now_us=START_US):
+                pass
+            await log.probe()
+            await log.append([Draft("a", b"after")])
+
+            assert (await bodies(log))[-1] == b"after"
+            assert log.lost_up_to(EVERYTHING) == head - 10
+        assert_sound(disk / "data")
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_log_on_a_full_disk_opens_is_read_trimmed_and_stores_again_once_there_is_room(
+    tmp_path: Path, killed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with small_disk(tmp_path / "disk", "32m") as disk:
+        async with open_sqlite_log(disk / "data") as log:
+            await log.append([Draft("a", b"kept", once=(Once("a", "k"),))], cursors={"c": 1})
+            if killed:
+                shutil.copytree(disk / "data", disk / "killed")
+        directory = disk / ("killed" if killed else "data")
+        fill(disk)
+
+        async with open_sqlite_log(directory) as log:
+            assert await bodies(log) == [b"kept"]
+            assert [cursor.name for cursor in await log.cursors()] == ["c"]
+            for work in (lambda: log.append([Draft("a", b"refused")]), log.probe):
+                with pytest.raises(Unavailable, match="No space left on device"):
+                    await work()
+            await log.trim(Retention(), now_us=START_US)
+
+            (disk / "filler").unlink()
+            await log.probe()
+            await log.append([Draft("a", b"after")])
+            assert await bodies(log) == [b"kept", b"after"]
+        assert_sound(directory)
+
+    assert [record.message.partition(" (")[0] for record in caplog.records] == ["the disk is full"]
+
+
+async def test_a_log_opens_again_and_again_on_a_disk_that_stays_full(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "32m") as disk:
+        async with open_sqlite_log(disk / "data") as log:
+            await log.append([Draft("a", b"kept")])
+        for _ in range(3):
+            fill(disk)
+            async with open_sqlite_log(disk / "data") as log:
+                fill(disk)
+                assert await bodies(log) == [b"kept"]
+                with pytest.raises(Unavailable):
+                    await log.append([Draft("a")])

@@ -33,7 +33,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         async with open_sqlite_log(directory, clock_us=lambda: 1) as log:
             for start in range(1, COUNT, 500):
                 drafts = [
-                    Draft(TOPICS[n % 3], b"%300d" % n, once=(Once("s", str(n)),)) for n in range(start, start + 500)
+                    Draft(TOPICS[n % 3], b"%300d" % n, once=(Once("idempotency", "s", str(n)),))
+                    for n in range(start, start + 500)
                 ]
                 await log.append(drafts, cursors={f"cursor {n}": n for n in range(100)})
 

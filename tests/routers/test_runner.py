@@ -9,11 +9,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from hookbot.broker.broker import Broker
+from hookbot.broker.broker import Broker, open_broker
 from hookbot.errors import ConfigError
+from hookbot.log.sqlite import open_sqlite_log
+from hookbot.protocol.message import Draft
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.runner import RouterSpec, open_routers
 from support.clock import pass_time
+from support.damage import root, spoil
 from support.misbehaving_routers import Copy
 
 
@@ -147,3 +150,16 @@ async def test_a_hub_without_routers_is_ready(broker: Broker) -> None:
     async with open_routers(broker, [], resolve) as routers:
         assert routers.problem == ""
         assert routers.snapshot() == []
+
+
+async def test_no_router_runs_from_a_position_that_is_damaged(tmp_path: Path, file: Path) -> None:
+    async with open_sqlite_log(tmp_path) as log:
+        await log.append([Draft("a")], cursors={"router/jira": 1})
+    spoil(tmp_path, root(tmp_path, "cursor"))
+
+    async with open_sqlite_log(tmp_path) as log, open_broker(log) as broker:
+        async with open_routers(broker, [RouterSpec("jira", str(file))], resolve) as routers:
+            assert routers.problem == "a router is not running"
+        async with open_routers(broker, [], resolve) as none:
+            assert none.problem == ""
+        await broker.publish(Draft("a"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import trio
 
-from ..errors import Ended, Refused, Unavailable
+from ..errors import Damaged, Ended, Refused, Unavailable
 from ..log.trusted_clock import TrustedClock
 from ..protocol.message import parse_id
 from ..protocol.since import AfterId, Since
@@ -61,11 +61,23 @@ class Positions:
         self.claims = Claims()
         self._clock = TrustedClock.of(clock_us)
         self._states: dict[ConsumerId, ConsumerState] = {}
+        self._unread = ""
+        """Reason why the saved positions are unknown, if they are."""
         self._marked: set[ConsumerId] = set()
         self._news = trio.Event()
 
     async def load(self) -> None:
-        """Read the saved positions from the log; raises `Unavailable` if it fails."""
+        """Read the saved positions from the log; raises `Unavailable` if it fails.
+
+        If they are damaged, no cursor and no group can be used: a new one in its place would skip messages.
+        """
+        try:
+            await self._load()
+        except Damaged as error:
+            self._unread = str(error)
+            logger.error("cursors and groups cannot be used, since their positions cannot be read: %s", error)
+
+    async def _load(self) -> None:
         log = self.broker.log
         used = {cursor.name.removeprefix(USED): cursor.position for cursor in await log.cursors(USED)}
         for cursor in [*await log.cursors("cursor "), *await log.cursors("group ")]:
@@ -74,15 +86,18 @@ class Positions:
             self._states[id] = ConsumerState(id, cursor.position, used_us, saved=cursor.position, sent=self.broker.head)
 
     def find(self, id: ConsumerId) -> ConsumerState | None:
-        """State of a cursor or a group, or None if it does not exist."""
+        """State of a cursor or a group, or None if it does not exist. Raises `Damaged` if that is unknown."""
+        self._check_read()
         return self._states.get(id)
 
     def all(self) -> Collection[ConsumerState]:
-        """States of all cursors and groups."""
+        """States of all cursors and groups. Raises `Damaged` if they are unknown."""
+        self._check_read()
         return self._states.values()
 
     def check_room(self, id: ConsumerId) -> None:
-        """Raise `Refused` if `id` is new and its path has no room for it."""
+        """Raise `Refused` if `id` is new and its path has no room for it, and `Damaged` if that is unknown."""
+        self._check_read()
         if id not in self._states and sum(other.path == id.path for other in self._states) >= MAX_PER_PATH:
             raise Refused(f"{id.path!r} has {MAX_PER_PATH} cursors and groups already; delete one of them first")
 
@@ -197,6 +212,10 @@ class Positions:
                 return position, True
             position = page.next_after
         return position, False
+
+    def _check_read(self) -> None:
+        if self._unread:
+            raise Damaged(self._unread)
 
     def _new(self, id: ConsumerId, position: int) -> ConsumerState:
         return ConsumerState(id, position, self._clock(), sent=position)

@@ -67,7 +67,8 @@ class SqliteLog(Engine):
     def __init__(self, file: LogFile, *, clock_us: Callable[[], int], scan_length: int, primed: int) -> None:
         super().__init__(queries.load_epoch(file.writer), queries.load_partitions(file.writer), clock_us)
         self._file = file
-        self._gone: Unavailable | None = None
+        self._gone = ""
+        """Reason why nothing is written any more, if the file was found to be gone."""
         self._damage_told = False
         self._writer = file.writer
         self._readers = list(file.readers)
@@ -163,11 +164,11 @@ class SqliteLog(Engine):
     def _check_file(self) -> None:
         """Raise `Unavailable` from the moment on when the file was found to be gone, even if another appears."""
         if self._gone:
-            raise self._gone
+            raise Unavailable(self._gone)
         try:
             self._file.check()
         except Unavailable as error:
-            self._gone = error
+            self._gone = str(error)
             raise
 
     def _prime(self, after: int) -> None:

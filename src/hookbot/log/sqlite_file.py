@@ -118,7 +118,7 @@ def cannot_open(directory: Path, error: OSError | sqlite3.DatabaseError) -> Conf
     if is_full(error):
         cure = "; free some disk space"
     elif isinstance(error, sqlite3.DatabaseError) and is_damage(error):
-        cure = "; restore a backup, or recover what is left (docs/operations.md, If the file is damaged)"
+        cure = "; it is damaged: restore a backup, or start with an empty data directory"
     return ConfigError(f"the log in {directory} cannot be opened: {reason}{cure}")
 
 
@@ -189,6 +189,8 @@ def _connect(database: str) -> sqlite3.Connection:
 def _connect_reader(path: Path) -> sqlite3.Connection:
     connection = _connect(f"{path.as_uri()}?mode=ro")
     connection.execute("PRAGMA query_only = ON")
+    # Opens the companions now: later they may be gone, and on a full disk, opening takes space.
+    connection.execute("PRAGMA user_version").fetchone()
     return connection
 
 

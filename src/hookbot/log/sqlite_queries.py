@@ -26,7 +26,7 @@ from .contract import Page, SavedCursor
 from .deduplication import Batch, FirstUse, digest
 from .earlier_keys import earlier_digest, earlier_uses
 from .engine import ScanRange
-from .retention import STEP_ROWS, Partition, RetentionLimits, Row
+from .retention import PARTITIONS, STEP_ROWS, Partition, RetentionLimits, Row
 
 # Positions that one query scans, in about five milliseconds.
 SCAN_LENGTH = 50_000
@@ -70,7 +70,10 @@ def load_epoch(connection: sqlite3.Connection) -> str:
 
 def load_partitions(connection: sqlite3.Connection) -> list[Partition]:
     """Totals of the safe and the unsafe partition."""
-    return [Partition(*row) for row in connection.execute(f"SELECT {', '.join(_ACCOUNT)} FROM half ORDER BY unsafe")]
+    found = [Partition(*row) for row in connection.execute(f"SELECT {', '.join(_ACCOUNT)} FROM half ORDER BY unsafe")]
+    if len(found) < len(PARTITIONS):
+        raise sqlite3.DatabaseError("the totals of its messages are missing")
+    return found
 
 
 def load_topics(connection: sqlite3.Connection, after: int) -> list[tuple[str, int]]:

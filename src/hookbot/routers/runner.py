@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from ..broker.broker import Broker
-from ..errors import ConfigError, describe
+from ..errors import ConfigError, Damaged, describe
 from . import Router
 from .apart import apart, apart_in_time, contained
 from .attempts import RouterLimits
@@ -60,13 +60,14 @@ def name_of(given: str) -> str:
 class Routers:
     """All routers of a hub."""
 
-    def __init__(self, supervised: Sequence[SupervisedRouter]) -> None:
+    def __init__(self, supervised: Sequence[SupervisedRouter], *, damaged: bool = False) -> None:
         self._supervised = supervised
+        self._damaged = damaged
 
     @property
     def problem(self) -> str:
         """What is wrong with a router, without its name; empty while all take messages and none hangs."""
-        if not all(one.stats.state == "running" for one in self._supervised):
+        if self._damaged or not all(one.stats.state == "running" for one in self._supervised):
             return "a router is not running"
         if any(one.runs.hanging for one in self._supervised):
             return "a router was abandoned and has not ended yet"
@@ -88,10 +89,16 @@ async def open_routers(broker: Broker, specs: Sequence[RouterSpec], resolve: Res
 
     A router resumes at its saved position. A new one starts at the head of the log, which is saved on entry, so that
     everything published from then on is routed. Entering raises `ConfigError` for wrong names and options, and
-    `Unavailable` if the log fails; any other error of a router is logged, and the router is restarted.
+    `Unavailable` if the log fails; any other error of a router is logged, and the router is restarted. If the saved
+    positions are damaged, no router runs: from another position, it would skip messages.
     """
     makers = await _makers(specs, resolve)
-    positions = await _positions(broker, [spec.name for spec in specs])
+    try:
+        positions = await _positions(broker, [spec.name for spec in specs])
+    except Damaged as error:
+        logger.error("no router runs, since their positions cannot be read: %s", error)
+        yield Routers((), damaged=bool(specs))
+        return
     supervised = [
         SupervisedRouter(broker, spec.name, maker, spec.limits, positions[spec.name])
         for spec, maker in zip(specs, makers, strict=True)
