@@ -469,7 +469,7 @@ async def test_a_log_on_a_full_disk_opens_is_read_trimmed_and_stores_again_once_
 ) -> None:
     with small_disk(tmp_path / "disk", "32m") as disk:
         async with open_sqlite_log(disk / "data") as log:
-            await log.append([Draft("a", b"kept", once=(Once("a", "k"),))], cursors={"c": 1})
+            await log.append([Draft("a", b"kept", once=(Once("idempotency", "a", "k"),))], cursors={"c": 1})
             if killed:
                 shutil.copytree(disk / "data", disk / "killed")
         directory = disk / ("killed" if killed else "data")
