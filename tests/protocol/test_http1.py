@@ -18,6 +18,7 @@ from hookbot.protocol.http1 import (
     Head,
     encode_response,
     head_end,
+    skip_empty_lines,
 )
 from hookbot.protocol.response import Response
 
@@ -71,6 +72,7 @@ def test_a_websocket_handshake_is_a_head_like_any_other() -> None:
 
 def test_only_a_client_of_1_1_can_wait_for_100_continue() -> None:
     assert Head(POST + b"Expect: 100-Continue\r\n\r\n").expects_continue
+    assert Head(POST + b"Expect: x, 100-continue\r\n\r\n").expects_continue
     assert not Head(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n").expects_continue
 
 
@@ -208,6 +210,30 @@ def test_a_body_of_many_tiny_chunks_is_taken_in_several_steps() -> None:
     assert take(body, bytes(buffer), pieces=whole) == (True, b"a" * (1000 - len(taken)), b"")
 
 
+def test_a_chunked_body_behind_an_upgrade_is_read_like_any_other() -> None:
+    head = Head(POST + b"Connection: Upgrade\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+    assert take(head.body(), CHUNKED + b"POST", pieces=whole) == (True, b"hello world", b"POST")
+
+
+def test_empty_lines_before_a_request_are_skipped() -> None:
+    buffer = bytearray(b"\r\n\r\nPOST")
+    skip_empty_lines(buffer)
+
+    assert buffer == b"POST"
+
+
+@pytest.mark.parametrize("data", [b"\x16\x03\x01", b"\0", b" POST", b"\x16\r\n"])
+def test_what_begins_no_method_is_refused_as_soon_as_it_comes(data: bytes) -> None:
+    with pytest.raises(BadRequest):
+        head_end(bytearray(data))
+
+
+@pytest.mark.parametrize("method", ["BREW", "M-SEARCH", "CONNECT", "PRI", "DESCRIBE"])
+def test_a_method_that_nobody_knows_is_read_like_any_other(method: str) -> None:
+    assert Head(f"{method} /a HTTP/1.1\r\nHost: a\r\n\r\n".encode()).request.method == method
+
+
 def test_a_chunked_body_may_be_split_anywhere() -> None:
     for split in range(len(CHUNKED)):
         cut = [CHUNKED[:split], CHUNKED[split:]]
@@ -233,6 +259,7 @@ def test_chunks_come_back_as_one_body_however_they_are_cut(chunks: list[bytes], 
         pytest.param(b"\r\n", id="no size"),
         pytest.param(b"1_0\r\n", id="underscore"),
         pytest.param(b"1" * 17 + b"\r\n", id="more than memory"),
+        pytest.param(b"0" * 15 + b"1\r\na\r\n", id="more digits than it needs"),
         pytest.param(b"1\na\r\n", id="bare LF after the size"),
         pytest.param(b"1\r\nab\r\n", id="longer than it says"),
         pytest.param(b"2\r\na\r\n0\r\n\r\n", id="shorter than it says"),
@@ -250,9 +277,15 @@ def test_chunks_come_back_as_one_body_however_they_are_cut(chunks: list[bytes], 
     ],
 )
 @pytest.mark.parametrize("pieces", [whole, bytewise])
-def test_what_is_no_chunked_body_is_refused(data: bytes, pieces: Callable[..., Any]) -> None:
+def test_what_is_no_chunked_body_is_refused_and_stays_so(data: bytes, pieces: Callable[..., Any]) -> None:
+    body, buffer = chunked(), bytearray()
+    with pytest.raises(BadRequest):  # noqa: PT012 - at any piece
+        for piece in pieces(data):
+            buffer += piece
+            body.take(buffer, bytearray().extend)
+
     with pytest.raises(BadRequest):
-        take(chunked(), data, pieces=pieces)
+        body.take(buffer, bytearray().extend)
 
 
 @pytest.mark.parametrize("pieces", [whole, bytewise])

@@ -13,6 +13,7 @@ from websockets.streams import StreamReader
 from wsproto.frame_protocol import FrameProtocol
 
 from hookbot.errors import Refused
+from hookbot.protocol.http1 import Head
 from hookbot.protocol.request import Request
 from hookbot.protocol.websocket import (
     BINARY,
@@ -22,6 +23,7 @@ from hookbot.protocol.websocket import (
     PONG,
     TEXT,
     accept_handshake,
+    check_handshake,
     close_frame,
     frame,
     is_handshake,
@@ -44,6 +46,12 @@ def request(**changed: str | None) -> Request:
     changed = {name.replace("_", "-"): value for name, value in changed.items()}
     kept = tuple(pair for pair in HANDSHAKE if pair[0].lower() not in changed)
     return Request("GET", b"/sub/a", (*kept, *((name, value) for name, value in changed.items() if value is not None)))
+
+
+def head(**changed: str | None) -> Head:
+    """The head of that handshake."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in request(**changed).headers)
+    return Head(f"GET /sub/a HTTP/1.1\r\n{lines}\r\n".encode("latin-1"))
 
 
 def parsed(data: bytes) -> list[Frame]:
@@ -126,11 +134,16 @@ def test_the_websockets_library_would_have_accepted_it_just_so() -> None:
         {"sec_websocket_key": "dGhlIHNhbXBsZSBub25jZQ"},
         {"sec_websocket_key": "dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ=="},
         {"sec_websocket_key": "\xff" * 24},
+        {"sec_websocket_protocol": "\xff"},
+        {"sec_websocket_extensions": "\xff"},
+        {"connection": "Upgrade, \xff"},
+        {"content_length": "1"},
+        {"transfer_encoding": "chunked"},
     ],
 )
 def test_a_malformed_handshake_is_refused(changed: dict[str, str | None]) -> None:
     with pytest.raises(Refused):
-        accept_handshake(request(**changed), None)
+        check_handshake(head(**changed))
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,7 @@ async def test_an_unknown_method_is_answered_by_405_in_the_body_as_well_as_in_th
     problem = answer.json()
     assert (answer.status_code, answer.headers["content-type"]) == (405, "application/problem+json")
     assert (problem["status"], problem["title"]) == (405, "Method Not Allowed")
+    assert answer.headers["allow"] == "POST"
 
 
 async def test_the_app_publishes_by_itself_and_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:

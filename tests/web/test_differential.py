@@ -1,5 +1,6 @@
 """The same bytes through the fast path and through the app: the same answers, and the same in the log."""
 
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from websockets.frames import Opcode
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
@@ -22,11 +24,14 @@ from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.message import Message
 from hookbot.protocol.topics import TopicFilter
 from support import KEY
-from support.clients import basic, handshake, post
+from support.clients import basic, handshake, masked, post
 from support.hubs import ThreadHub
 
 TIMEOUT_S = 10
 UNSAFE = "I understand the security implications"
+CONTINUE = b"HTTP/1.1 100 "
+FIRST_PING = b"\x89\0"
+"""Sent by the app alone as soon as a handshake is accepted."""
 OF_THE_CONNECTION = {"date", "connection", "keep-alive", "server"}
 """What may differ: whether a connection is kept, and what is said of it. Names in any case."""
 
@@ -57,6 +62,19 @@ class Hub:
             body = reader.read(int(headers.get("content-length", 0)))
             kept = {name: value for name, value in headers.items() if name not in OF_THE_CONNECTION}
             return status, kept, body.replace(self.broker.log.epoch.encode(), b"epoch")
+
+    def outcome(self, sent: bytes) -> tuple[list[int], bytes, list[Message]]:
+        """Outcome of a whole connection: classes of the answers, what follows a handshake, and what was stored."""
+        with (
+            socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S) as sock,
+            sock.makefile("rb") as reader,
+        ):
+            sock.sendall(sent)
+            sock.shutdown(socket.SHUT_WR)
+            received = reader.read()
+        classes = [int(status) for status in re.findall(rb"HTTP/1\.1 ([1-5])\d\d ", received.replace(CONTINUE, b""))]
+        _, _, frames = received.partition(b"HTTP/1.1 101 ")
+        return classes, frames.partition(b"\r\n\r\n")[2].replace(FIRST_PING, b""), self.taken()
 
     def taken(self) -> list[Message]:
         """Messages stored since the last call, without the fields in which any two logs differ."""
@@ -105,6 +123,10 @@ def compare(hubs: tuple[Hub, Hub], sent: bytes) -> tuple[int, dict[str, str], by
 
 def chunked(body: bytes) -> bytes:
     return b"%x;x=y\r\n%b\r\n0\r\nX-Trailer: y\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+
+
+def chunked_request(body: str) -> str:
+    return post("/unsafe/pub/a", None, "Transfer-Encoding: chunked").decode() + body
 
 
 SEGMENTS = [
@@ -397,3 +419,61 @@ def test_what_is_malformed_gets_the_same_status_and_is_published_by_neither(hubs
     assert answers[0][0] == answers[1][0]
     assert answers[0][0] in (400, 431)
     assert [hub.taken() for hub in hubs] == [[], []]
+
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors/http1.json").read_text())
+VECTORS |= {
+    "many empty lines": "\r\n" * 20_000,
+    "long extension": chunked_request("5;" + "x" * 5000 + "\r\nhello\r\n0\r\n\r\n"),
+    "longer extension": chunked_request("5;" + "x" * 40_000 + "\r\nhello\r\n0\r\n\r\n"),
+    "long trailer": chunked_request("5\r\nhello\r\n0\r\nX: " + "x" * 4090 + "\r\n\r\n"),
+    "longer trailer": chunked_request("5\r\nhello\r\n0\r\nX: " + "x" * 40_000 + "\r\n\r\n"),
+    "many trailers": chunked_request("5\r\nhello\r\n0\r\n" + "X: y\r\n" * 1000 + "\r\n"),
+    "many chunks": chunked_request("1\r\nx\r\n" * 500 + "0\r\n\r\n"),
+    "many headers": post("/unsafe/pub/a", b"hello", *["X: y"] * 2000).decode(),
+    "too many headers": post("/unsafe/pub/a", b"hello", *["X: y"] * 6000).decode(),
+    "body too large": post("/unsafe/pub/a", b"x" * 10_001).decode(),
+    "target too long": post("/unsafe/pub/" + "a" * 33_000).decode(),
+}
+
+
+@pytest.mark.parametrize("vector", VECTORS.values(), ids=list(VECTORS))
+def test_bytes_of_any_kind_have_the_same_outcome_for_them_and_for_the_request_behind(
+    hubs: tuple[Hub, Hub], vector: str
+) -> None:
+    behind = post("/unsafe/pub/behind", b"behind", "Connection: close")
+    outcomes = [hub.outcome(vector.encode("latin-1") + behind) for hub in hubs]
+
+    assert outcomes[0] == outcomes[1]
+
+
+CLOSE = masked(Opcode.CLOSE, b"\x03\xe8")
+BEHIND_A_HANDSHAKE = {
+    "ping": masked(Opcode.PING, b"early") + CLOSE,
+    "message": masked(Opcode.TEXT, b"early") + CLOSE,
+    "not masked": b"\x81\x02hi",
+    "reserved bit": b"\xc1\x80abcd",
+    "empty line": b"\r\n",
+    "half a frame": b"\x89",
+    "request": post("/unsafe/pub/behind", b"behind"),
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND_A_HANDSHAKE.values(), ids=list(BEHIND_A_HANDSHAKE))
+@pytest.mark.parametrize(
+    "sent",
+    [
+        handshake("/sub/a"),
+        handshake("/sub/silent?since=all"),
+        handshake("/sub/a", token="Zm9vOg=="),
+        handshake("/pub/a"),
+        handshake("/nowhere"),
+        handshake("/sub/a").replace(b"Version: 13", b"Version: 12"),
+    ],
+    ids=["accepted", "later", "unauthorized", "not a subscription", "nowhere", "malformed"],
+)
+def test_what_stands_behind_a_handshake_has_the_same_outcome(hubs: tuple[Hub, Hub], sent: bytes, behind: bytes) -> None:
+    outcomes = [hub.outcome(sent + behind) for hub in hubs]
+
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][2] == []

@@ -1,4 +1,4 @@
-"""HTTP/1.1 (RFC 9112) for the fast path, on bytes: httptools reads requests, and responses are written here.
+"""HTTP/1.1 (RFC 9112) on bytes: httptools reads requests for the fast path and the app; the fast path's responses.
 
 A request that two parsers could read differently is rejected, because request smuggling (section 11.2) exploits such
 differences. A body is taken from the buffer up to its end and no further, so that a connection can be handed over to
@@ -24,14 +24,21 @@ MAX_HEAD_BYTES = 32 << 10
 MAX_LINE_BYTES = 4 << 10
 # So many tiny chunks take a fraction of a millisecond to parse.
 CHUNKS_AT_ONCE = 64
-# Any number of 18 digits fits into 64 bits; a proxy whose integers overflow would read another length.
+# Any number of 18 decimal or 15 hexadecimal digits fits into 64 bits; a proxy whose integers overflow would read
+# another length.
 MAX_LENGTH_DIGITS = 18
+MAX_SIZE_DIGITS = 15
 
 HOST = re.compile(r"[A-Za-z0-9._~:\[\]%!$&'()*+,;=-]*")
 TARGET = re.compile(rb"(?:(?i:https?)://[^/?#\s]+)?(/[!-~]*)")
 """A request target: path and query, optionally after scheme and host, as a proxy receives it (section 3.2.2)."""
 
-_REQUEST_LINE = re.compile(rb"[A-Z]+ " + TARGET.pattern + rb" HTTP/1\.[01]\r\n")
+_REQUEST_LINE = re.compile(rb"([A-Z-]+) " + TARGET.pattern + rb" HTTP/(1\.[01])\r\n")
+# What httptools is shown instead: it knows only some methods, and would read CONNECT in its own way.
+_SHOWN_LINE = b"POST / HTTP/1.1\r\n"
+
+_EMPTY_LINES = re.compile(rb"(?:\r\n)*")
+_LONG_SIZE = re.compile(rb"[0-9A-Fa-f]{%d}" % (MAX_SIZE_DIGITS + 1))
 
 Write = Callable[[bytes], None]
 
@@ -40,10 +47,19 @@ class BadRequest(Refused):
     """Malformed or ambiguous HTTP/1.1; the connection is closed after the response."""
 
 
+def skip_empty_lines(buffer: bytearray) -> None:
+    """Drop the empty lines before a request: old clients send one after a body (section 2.2)."""
+    empty = _EMPTY_LINES.match(buffer)
+    end = empty.end() if empty else 0
+    # The match refers to the buffer, which could not be resized.
+    del empty
+    del buffer[:end]
+
+
 def head_end(buffer: bytearray) -> int:
     """Length of the request head at the start of the buffer; 0 if it is incomplete.
 
-    Raises `BadRequest` for a line that ends with LF alone, and `HeadersTooLarge`.
+    Raises `BadRequest` for a line that ends with LF alone or bytes that begin no method, and `HeadersTooLarge`.
     """
     end = buffer.find(b"\r\n\r\n") + 4
     size = end if end > 3 else len(buffer)
@@ -52,33 +68,36 @@ def head_end(buffer: bytearray) -> int:
         raise BadRequest("a line of the request ends with LF alone, not with CR LF")
     if size > MAX_HEAD_BYTES:
         raise HeadersTooLarge(f"request line and headers are longer than {MAX_HEAD_BYTES} bytes together")
-    return end if end > 3 else 0
+    if end > 3:
+        return end
+    # At once, because another protocol may never send an empty line.
+    if buffer and not buffer[:1].isupper():
+        raise BadRequest("the request does not begin with a method in capital letters")
+    return 0
 
 
 class Head:
     """Head of a request: request line and headers, parsed and checked."""
 
-    __slots__ = ("_parsing", "chunked", "expects_continue", "keep_alive", "length", "request", "version")
+    __slots__ = ("chunked", "expects_continue", "keep_alive", "length", "request", "version")
 
     def __init__(self, data: bytes, client: str = "") -> None:
         """Parse a complete head, and nothing after it; raises `BadRequest`."""
-        # httptools would accept other protocols and versions, too.
         line = _REQUEST_LINE.match(data)
         if line is None:
             raise BadRequest("the request line is not '<method> <path> HTTP/1.1'")
-        self._parsing = parsing = _Parsing()
-        parsing.feed(data)
-        self.version: str = parsing.parser.get_http_version()
-        method: bytes = parsing.parser.get_method()
-        self.request = request = Request(method.decode("ascii"), line[1], tuple(parsing.fields), client)
+        parsing = _Parsing()
+        parsing.feed(_SHOWN_LINE + data[line.end() :])
+        parsing.release()
+        method, target, version = line.groups()
+        self.version: str = version.decode()
+        self.request = request = Request(method.decode(), target, tuple(parsing.fields), client)
         self._check(request)
         self.chunked = request.sent("transfer-encoding") is not None
-        if not self.chunked:
-            parsing.release()
         self.length = int(request.header("content-length") or 0)
         options = request.tokens("connection")
         self.keep_alive = "close" not in options and (self.version == "1.1" or "keep-alive" in options)
-        self.expects_continue = self.version == "1.1" and request.header("expect").lower() == "100-continue"
+        self.expects_continue = self.version == "1.1" and "100-continue" in request.tokens("expect")
         """True if the client waits for ``100 Continue`` before it sends the body (RFC 9110, section 10.1.1)."""
 
     @property
@@ -87,8 +106,8 @@ class Head:
         return self.chunked or self.length > 0
 
     def body(self) -> "Counted | Chunked":
-        """Reader that finds the end of the body. Call it at most once if the body is chunked."""
-        return Chunked(self._parsing) if self.chunked else Counted(self.length)
+        """Reader that finds the end of the body."""
+        return Chunked() if self.chunked else Counted(self.length)
 
     def _check(self, request: Request) -> None:
         """Reject what httptools accepts and other parsers could read differently.
@@ -122,8 +141,6 @@ class _Parsing:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             # Raised for any protocol in Upgrade; `websocket.is_handshake` decides later whether it is a handshake.
-            # httptools then takes the request as complete, and would read no chunked body: the fast path refuses such
-            # a request or leaves it to the app.
             pass
         except httptools.HttpParserError as error:
             raise BadRequest(f"the request is not HTTP/1.1: {error}") from None
@@ -165,15 +182,17 @@ class Counted:
 
 
 class Chunked:
-    """Chunked body (RFC 9112, section 7.1), fed to the parser up to its end and no further.
+    """Chunked body (RFC 9112, section 7.1), fed to a parser up to its end and no further.
 
-    Chunk extensions and trailers are checked and discarded.
+    Chunk extensions and trailers are checked and discarded. The parser is not that of the head, which takes a request
+    with Upgrade as complete and would read no body.
     """
 
     __slots__ = ("_left", "_line_bytes", "_parsing")
 
-    def __init__(self, parsing: _Parsing) -> None:
-        self._parsing = parsing
+    def __init__(self) -> None:
+        self._parsing = _Parsing()
+        self._parsing.feed(_SHOWN_LINE + b"Transfer-Encoding: chunked\r\n\r\n")
         self._left = 0
         """Bytes left of the current chunk, its CR LF included."""
         self._line_bytes = 0
@@ -184,9 +203,9 @@ class Chunked:
 
         Raises `BadRequest` if the chunks are malformed or a line is too long.
         """
-        # Each has two parts: the line with its size, and its bytes.
-        for _ in range(2 * CHUNKS_AT_ONCE):
-            size = 0 if self._parsing.complete else min(self._left, len(buffer)) or self._line_size(buffer)
+        parts = 0
+        while not self._parsing.complete and parts < CHUNKS_AT_ONCE:
+            size = min(self._left, len(buffer)) or self._line_size(buffer)
             if not size:
                 break
             data = bytes(buffer[:size])
@@ -195,6 +214,7 @@ class Chunked:
             if self._left:
                 self._left -= size
                 self._write(write)
+                parts += 1
             elif self._parsing.complete:
                 self._parsing.release()
             else:
@@ -204,13 +224,15 @@ class Chunked:
     def _line_size(self, buffer: bytearray) -> int:
         """Length of the line at the start of the buffer; 0 if it is incomplete, or the rest of a chunk comes first.
 
-        Raises `BadRequest` if the line, or all trailers together, are too long.
+        Raises `BadRequest` if the line, all trailers together, or the size of a chunk are too long.
         """
         if self._left:
             return 0
         end = buffer.find(b"\n") + 1
         if self._line_bytes + (end or len(buffer)) > MAX_LINE_BYTES:
             raise BadRequest(f"a chunk extension or the trailers are longer than {MAX_LINE_BYTES} bytes")
+        if not self._line_bytes and _LONG_SIZE.match(buffer):
+            raise BadRequest(f"the size of a chunk has more than {MAX_SIZE_DIGITS} digits")
         return end
 
     def _begin_chunk(self, line: bytes) -> None:

@@ -7,6 +7,7 @@ from base64 import b64decode, b64encode
 from hashlib import sha1
 
 from ..errors import Refused
+from .http1 import BadRequest, Head
 from .request import Request
 
 # Opcodes (section 5.2).
@@ -27,6 +28,7 @@ TRY_AGAIN_LATER = 1013
 GONE = 4001
 """A cursor or group was taken over or deleted, and the client should not reconnect (private code, section 7.4.2)."""
 
+_LISTS = ("connection", "sec-websocket-protocol", "sec-websocket-extensions")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 # A control frame carries at most 125 bytes (section 5.5), and two are the code.
 _MAX_REASON_BYTES = 123
@@ -41,8 +43,14 @@ def is_handshake(request: Request) -> bool:
     )
 
 
-def check_handshake(version: str, key: str) -> None:
-    """Check version and key of a handshake (section 4.2.1); raises `Refused`."""
+def check_handshake(head: Head) -> None:
+    """Check the head of a handshake (section 4.2.1); raises `Refused`."""
+    request = head.request
+    if head.has_body:
+        raise BadRequest("a websocket handshake has no body")
+    if not all(request.header(name).isascii() for name in _LISTS):
+        raise Refused("the headers of a websocket handshake must be ASCII")
+    version, key = request.header("sec-websocket-version"), request.header("sec-websocket-key")
     if version != "13":
         raise Refused(f"Sec-WebSocket-Version must be 13, not {version[:40]!r}")
     try:
@@ -54,10 +62,9 @@ def check_handshake(version: str, key: str) -> None:
 
 
 def accept_handshake(request: Request, subprotocol: str | None) -> bytes:
-    """The response that accepts a handshake, without extensions; raises `Refused` if the handshake is malformed."""
-    key = request.header("sec-websocket-key")
-    check_handshake(request.header("sec-websocket-version"), key)
-    accept = b64encode(sha1(key.encode() + _GUID, usedforsecurity=False).digest())
+    """The response that accepts a checked handshake, without extensions."""
+    key = request.header("sec-websocket-key").encode()
+    accept = b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
     chosen = f"Sec-WebSocket-Protocol: {subprotocol}\r\n".encode() if subprotocol else b""
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -8,10 +8,11 @@ from http import HTTPStatus
 
 import quart
 from quart import current_app, request, websocket
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ..access.control import AccessControl
 from ..errors import BodyTooLarge, HookbotError
+from ..protocol.paths import find_route
 from ..protocol.response import Response, error_response
 from ..protocol.topics import decode_path
 from .asgi import HookbotApp, plain_request
@@ -40,6 +41,9 @@ def create_app(services: Services) -> HookbotApp:
         plain = access.resolve_client(plain_request(request))
         # Before any route: werkzeug decodes leniently, and ``%ff`` would become a replacement character.
         decode_path(plain.raw_path)
+        # For a method that is in `ALL_METHODS`, the catch-all route says what to use in its place.
+        if isinstance(request.routing_exception, MethodNotAllowed):
+            find_route(plain.method, plain.raw_path)
 
     @app.before_websocket
     async def read_handshake() -> None:

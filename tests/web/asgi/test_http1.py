@@ -61,7 +61,6 @@ POST = b"POST /pub HTTP/1.1\r\nHost: hub\r\n"
         pytest.param(b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", id="target that is not ASCII"),
         pytest.param(b"CONNECT hub:443 HTTP/1.1\r\nHost: a\r\n\r\n", id="CONNECT"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", id="TLS on cleartext"),
-        pytest.param(b"\r\n" * 3, id="empty lines"),
     ],
 )
 async def test_a_malformed_request_is_answered_by_400_and_never_reaches_the_app(app: ObservedApp, sent: bytes) -> None:
@@ -72,7 +71,7 @@ async def test_a_malformed_request_is_answered_by_400_and_never_reaches_the_app(
         answer = await hub.ask(sent)
 
         assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-        assert answer.endswith(b"\r\n\r\nthe request is malformed\n")
+        assert b"\r\nContent-Type: text/plain; charset=utf-8\r\n" in answer
         assert b"\r\nConnection: close\r\n" in answer
         assert seen == [] or "chunk" in str(sent)
         assert (await hub.ask(GET.replace(b"1.1", b"1.0"))).endswith(b"hello")
@@ -274,21 +273,6 @@ async def test_a_websocket_is_served_and_hears_of_a_shutdown(app: ObservedApp, s
             hub.server.shut_down()
 
         assert await socket.closed() == (1001 if shut_down else 1000)
-
-
-async def test_frames_before_the_handshake_is_answered_end_the_connection_with_400() -> None:
-    begun = trio.Event()
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        begun.set()
-        await trio.sleep_forever()
-
-    async with open_app(app) as hub, await hub.connect() as client:
-        await client.send(handshake("/ws"))
-        await begun.wait()
-        await client.send(messages(b"too early"))
-
-        assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
 
 
 async def test_a_websocket_that_sends_nothing_is_ended_without_a_word(mock_clock: MockClock) -> None:

@@ -101,13 +101,23 @@ async def test_a_handshake_of_another_version_is_answered_by_400_and_closed(
         assert (await hub.ask(handshake("/ws").replace(*wrong))).startswith(b"HTTP/1.1 400 ")
 
 
-async def test_frames_before_the_handshake_is_answered_are_answered_by_400(app: ObservedApp) -> None:
+async def test_frames_before_the_handshake_is_answered_wait_for_the_response(app: ObservedApp) -> None:
     async with open_app(app) as hub, await hub.connect() as client:
-        await client.send(handshake("/undecided"))
+        await client.send(handshake("/undecided") + masked(Opcode.PING, b"1"))
         await app.begun.wait()
-        await client.send(messages(b"too early"))
+        await client.send(masked(Opcode.PING, b"2"))
+        app.go_on.set()
 
-        assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
+        assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        await client.until(b"\x8a\x011\x8a\x012")
+
+
+async def test_frames_before_a_handshake_is_refused_are_ignored(app: ObservedApp) -> None:
+    async with open_app(app) as hub:
+        answer = await hub.ask(handshake("/refused") + messages(b"too early"))
+
+        assert answer.startswith(b"HTTP/1.1 403 ")
+        assert answer.endswith(b"</p>\n")
 
 
 async def test_a_handshake_that_is_never_answered_does_not_hang_for_ever(app: ObservedApp) -> None:

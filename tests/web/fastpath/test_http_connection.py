@@ -100,7 +100,7 @@ async def test_a_request_that_fails_in_the_log_is_answered_and_the_next_one_is_r
         pytest.param(post(PATH, None, "Content-Length: 9", token="bm8="), True, id="401 before the body"),
         pytest.param(post(PATH, None, CHUNKED, token="bm8=") + chunks(b"hello"), False, id="401 with all chunks"),
         pytest.param(post(PATH, None, CHUNKED, token="bm8=") + b"5\r\n", True, id="401 with half a chunk"),
-        pytest.param(handshake(token="bm8="), False, id="refused handshake"),
+        pytest.param(handshake(token="bm8="), True, id="refused handshake"),
     ],
 )
 async def test_a_connection_is_kept_or_closed_as_the_answer_says(sent: bytes, closes: bool) -> None:
@@ -135,11 +135,12 @@ async def test_a_client_that_ends_its_side_still_gets_every_answer(count: int) -
 
 
 @pytest.mark.parametrize("sent", [b"", b"PO", post(PATH)[:-1], post(PATH)[:40], post(PATH) + b"POST"])
-async def test_half_a_request_of_a_client_that_has_ended_its_side_is_nothing(sent: bytes) -> None:
+async def test_half_a_request_of_a_client_that_has_ended_its_side_is_answered_by_400(sent: bytes) -> None:
     async with open_fast_path() as hub:
         answers = await hub.ask(sent)
 
-        assert answers.count(b"HTTP/1.1 ") == len(hub.stored()) == (1 if sent.startswith(post(PATH)) else 0)
+        assert answers.count(b"HTTP/1.1 200 OK\r\n") == len(hub.stored()) == sent.startswith(post(PATH))
+        assert answers.count(b"HTTP/1.1 400 Bad Request\r\n") == bool(sent)
         assert len(hub.fast_path) == 0
         assert hub.bodies.held_bytes == 0
 

@@ -8,15 +8,15 @@ from typing import Any
 import h11
 import trio
 from hypercorn.events import Closed, RawData, Updated
-from hypercorn.protocol.events import Data, Event, Request, Response
+from hypercorn.protocol.events import Event, Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
 
-from ...errors import HeadersTooLarge, Refused, RequestTimeout
+from ...errors import RequestTimeout
 from ...protocol.request import Request as PlainRequest
 from ...protocol.response import error_response
 from .config import ServingConfig
-from .strict_h11 import StrictConnection, path_and_query, wants_websocket
+from .strict_h11 import StrictConnection
 from .websocket import WebSocketStream
 
 
@@ -37,12 +37,14 @@ class HTTP1(H11Protocol):
         self._limits = self.config.limits
         self._head_by: float | None = trio.current_time() + self._limits.slow_s
         self._body_by: float | None = None
-        self.connection = StrictConnection(self._limits.max_head_bytes)
+        self.connection = StrictConnection()
 
     @property
     def responding(self) -> bool:
-        """True from the head of an HTTP request until its response is complete; False for a websocket."""
-        return isinstance(self.stream, HTTPStream)
+        """True from the head of a request until its response is complete; False for an accepted websocket."""
+        if isinstance(self.stream, WebSocketStream):
+            return not self.stream.handshake.accepted
+        return self.stream is not None
 
     def deadline(self) -> float:
         """Time by which the client has to send, on Trio's clock; infinite if nothing is expected of it.
@@ -89,30 +91,36 @@ class HTTP1(H11Protocol):
             await self.send(Closed())
 
     async def stream_send(self, event: Event) -> None:
-        """Send an event, with ``Connection: close`` in the last response. Hypercorn omits it if a body was not read."""
-        if isinstance(event, Response) and event.status_code >= 200 and self._is_last():
+        """Send an event, with ``Connection`` in a response where needed. Hypercorn omits it if a body was not read."""
+        if isinstance(event, Response) and event.status_code >= 200 and (option := self._connection_option()):
             kept = [pair for pair in event.headers if pair[0].lower() != b"connection"]
-            event = replace(event, headers=[*kept, (b"connection", b"close")])
+            event = replace(event, headers=[*kept, (b"connection", option)])
         await super().stream_send(event)
+        # The reader waits with the frames that came before this response.
+        if isinstance(event, Response) and isinstance(self.connection, _Upgraded):
+            await self.can_read.set()
 
-    def _is_last(self) -> bool:
-        return self.connection.their_state in (None, h11.SEND_BODY) or self.context.terminated.is_set()
+    def _connection_option(self) -> bytes | None:
+        connection = self.connection
+        if connection.their_state in (None, h11.SEND_BODY) or self.context.terminated.is_set():
+            return b"close"
+        return b"keep-alive" if isinstance(connection, StrictConnection) and connection.keeps_1_0_open else None
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Ignore ``Upgrade: h2c``, which Hypercorn would accept: HTTP/2 is for TLS only."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        """Start a request with our own websocket stream, the raw headers, and a target without scheme and host."""
+        """Start a request with our own websocket stream and the raw headers."""
         shared = (self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server)
-        if wants_websocket(request) and isinstance(self.connection, StrictConnection):
+        assert isinstance(self.connection, StrictConnection)
+        headers = self.connection.fields
+        if self.connection.wants_websocket:
             self.stream = websocket = WebSocketStream(*shared, self.stream_send, STREAM_ID)
             self.connection = _Upgraded(self.connection, websocket)
         else:
             self.stream = HTTPStream(*shared, self.stream_send, STREAM_ID)
         version, method = request.http_version.decode(), request.method.decode()
-        target = path_and_query(request.target)
-        headers = request.headers.raw_items()
-        await self.stream.handle(Request(STREAM_ID, headers, version, method, target, self.connection_state))
+        await self.stream.handle(Request(STREAM_ID, headers, version, method, request.target, self.connection_state))
 
     async def _send_h11_event(self, event: Any) -> None:
         # After a refusal the app may still be sending: it has not noticed yet.
@@ -120,10 +128,13 @@ class HTTP1(H11Protocol):
             await super()._send_h11_event(event)
 
     async def _send_error_response(self, status_code: int) -> None:
-        """Answer a refused request with one sentence and 408, 431 or 400, where h11 also suggests 501."""
+        """Answer a refused request with one sentence."""
+        assert isinstance(self.connection, StrictConnection)
         # First, so that nothing of the app follows the response.
         self.connection.send_failed()
-        response = error_response(_REFUSALS.get(status_code, _MALFORMED), PlainRequest("", b"", ()))
+        timed_out = status_code == HTTPStatus.REQUEST_TIMEOUT
+        error = RequestTimeout("the request did not arrive in time") if timed_out else self.connection.refusal
+        response = error_response(error, PlainRequest("", b"", ()))
         head = f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\n"
         fields = (*response.headers, ("Content-Length", str(len(response.body))), ("Connection", "close"))
         head += "".join(f"{name}: {value}\r\n" for name, value in fields)
@@ -133,7 +144,7 @@ class HTTP1(H11Protocol):
 class _Upgraded(H11WSConnection):
     """The connection after a websocket handshake was received.
 
-    Refuses frames that are sent before the handshake is answered, on which Hypercorn would fail.
+    Frames that are sent before the handshake is answered wait for the response; Hypercorn would fail on them.
     """
 
     def __init__(self, http: StrictConnection, stream: WebSocketStream) -> None:
@@ -146,23 +157,9 @@ class _Upgraded(H11WSConnection):
         """State of h11: the progress of the response to the handshake."""
         return self._http.our_state
 
-    def send_failed(self) -> None:
-        """Note that sending has failed, so that nothing more is sent."""
-        self._http.send_failed()
-
     def next_event(self) -> Any:
-        """The received bytes. Raises `h11.RemoteProtocolError` if they came before the handshake is answered."""
-        event = super().next_event()
-        if not isinstance(event, Data) or self._stream.handshake.accepted:
-            return event
-        if self.our_state is h11.SEND_RESPONSE:
-            raise h11.RemoteProtocolError("the client sent frames before the handshake was answered")
-        # The handshake is being refused: what the client sends meanwhile is ignored.
-        return h11.NEED_DATA
-
-
-_MALFORMED = Refused("the request is malformed")
-_REFUSALS: dict[int, Refused] = {
-    HTTPStatus.REQUEST_TIMEOUT: RequestTimeout("the request did not arrive in time"),
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: HeadersTooLarge("the request line and the headers are too long"),
-}
+        """The received bytes; `h11.PAUSED` if they came before the handshake is answered."""
+        if self._stream.handshake.accepted or not self.buffer:
+            return super().next_event()
+        # What the client of a refused handshake sends is ignored.
+        return h11.PAUSED if self.our_state is h11.SEND_RESPONSE else h11.NEED_DATA

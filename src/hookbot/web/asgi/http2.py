@@ -9,7 +9,6 @@ from typing import Any
 import h2.events
 import h2.exceptions
 import h2.settings
-import h11
 import trio
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
@@ -18,8 +17,8 @@ from hypercorn.protocol.events import Body, Event
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.worker_context import WorkerContext
 
+from ...protocol.http1 import TARGET
 from .config import ServingConfig
-from .strict_h11 import path_and_query
 
 MAX_RESETS = 100
 """Streams that a client may reset on one connection; more is a rapid reset attack (CVE-2023-44487)."""
@@ -150,12 +149,8 @@ class HTTP2(H2Protocol):
 def _is_served(fields: Mapping[bytes, bytes]) -> bool:
     """False for a method or path that Hypercorn cannot decode, and for CONNECT (RFC 8441)."""
     method = fields.get(b":method", b"")
-    try:
-        path_and_query(fields.get(b":path", b""))
-    except h11.RemoteProtocolError:
-        return False
     # Hypercorn decodes the method as ASCII, and compares it in upper case.
-    return method.isascii() and method.upper() != b"CONNECT"
+    return bool(TARGET.fullmatch(fields.get(b":path", b""))) and method.isascii() and method.upper() != b"CONNECT"
 
 
 def _parts(event: Event) -> Iterator[Event]:

@@ -1,34 +1,36 @@
-"""Strict HTTP/1.1: h11, without the ambiguous requests that it accepts.
+"""Strict HTTP/1.1: h11's states and responses, with the requests as the fast path reads them.
 
-h11 accepts bare line feeds, folded headers, Content-Length beside Transfer-Encoding or twice, and any version with one
-digit on each side of the dot. A proxy in front of the hub may read the same bytes as another request: that is how
-requests are smuggled (RFC 9112, section 11.2). Here each of them is refused.
+h11 accepts bare line feeds, folded headers, Content-Length beside Transfer-Encoding, spaces behind the size of a chunk
+and more. A proxy in front of the hub may read the same bytes as another request: that is how requests are smuggled
+(RFC 9112, section 11.2). `hookbot.protocol.http1` refuses them, on the fast path and here alike.
 """
 
-import re
+from typing import Any
 
 import h11
 
-from ...errors import Refused
-from ...protocol.http1 import HOST, TARGET
-from ...protocol.websocket import check_handshake
-
-_BLANK_LINE = re.compile(rb"\n\r?\n")
-_BARE_LF = re.compile(rb"(?<!\r)\n")
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_FOLD = re.compile(rb"\r\n[ \t]")
-_LENGTH = re.compile(rb"\ncontent-length:([^\r\n]*)", re.IGNORECASE)
+from ...errors import HookbotError, Refused
+from ...protocol.http1 import MAX_HEAD_BYTES, Chunked, Counted, Head, head_end, skip_empty_lines
+from ...protocol.websocket import check_handshake, is_handshake
 
 
 class StrictConnection(h11.Connection):
-    """The server's end of an HTTP/1.1 connection; `next_event` raises `h11.RemoteProtocolError` more often than h11's.
+    """The server's end of an HTTP/1.1 connection, which parses requests by `hookbot.protocol.http1`.
 
-    Relies on `trailing_data` being the bytes that were received and not parsed yet.
+    `next_event` raises `h11.RemoteProtocolError` for a malformed, ambiguous or too long request, and `refusal` is then
+    the reason. Relies on h11 choosing its reader of received bytes by `_get_io_object`, on `_receive_buffer` being used
+    as a bytearray, and on `_cstate.keep_alive` deciding whether the connection is kept.
     """
 
-    def __init__(self, max_header_bytes: int) -> None:
-        super().__init__(h11.SERVER, max_incomplete_event_size=max_header_bytes)
-        self._max_header_bytes = max_header_bytes
+    def __init__(self) -> None:
+        self.head: Head | None = None
+        """Head of the request that is being answered; between two requests, of the one before."""
+        self.fields: list[tuple[bytes, bytes]] = []
+        """Its headers as sent; h11 would join and change some."""
+        self.refusal: HookbotError = Refused("the request ends before it is complete")
+        self._body: Chunked | Counted = Counted(0)
+        super().__init__(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._receive_buffer: Any = bytearray()
 
     @property
     def they_are_waiting_for_100_continue(self) -> bool:
@@ -38,75 +40,64 @@ class StrictConnection(h11.Connection):
         """
         return False
 
-    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """The next event of h11. Raises `h11.RemoteProtocolError` if a request is malformed, ambiguous or too long."""
-        # Before h11 parses: it joins folded headers and drops bare line feeds without a trace.
-        if self.their_state is h11.IDLE:
-            check_head(self.trailing_data[0], self._max_header_bytes)
+    @property
+    def keeps_1_0_open(self) -> bool:
+        """True if the client speaks HTTP/1.0 and the connection is kept, which the response then has to say."""
+        return self.their_http_version == b"1.0" and self._cstate.keep_alive
+
+    @property
+    def wants_websocket(self) -> bool:
+        """True if the request that is being answered is a websocket handshake."""
+        return self.head is not None and is_handshake(self.head.request)
+
+    def next_event(self) -> Any:
+        """The next event of h11."""
         event = super().next_event()
-        if isinstance(event, h11.Request):
-            check_request(event)
+        # h11 never keeps a connection of HTTP/1.0 open.
+        if isinstance(event, h11.Request) and self.head and self.head.keep_alive:
+            self._cstate.keep_alive = True
         return event
 
+    def _get_io_object(self, role: Any, event: Any, io_dict: Any) -> Any:
+        if role is h11.CLIENT:
+            ours = {h11.IDLE: self._read_head, h11.SEND_BODY: self._read_body, h11.MUST_CLOSE: _discard}
+            if reader := ours.get(self.their_state):
+                return reader
+        return super()._get_io_object(role, event, io_dict)
 
-def check_head(received: bytes, max_bytes: int) -> None:
-    """Raise `h11.RemoteProtocolError` if a head, as it was sent and even if incomplete, is ambiguous or too long."""
-    end = _BLANK_LINE.search(received)
-    head = received[: end.end()] if end else received
-    if len(head) > max_bytes:
-        raise h11.RemoteProtocolError(
-            f"request line and headers are longer than {max_bytes} bytes together", error_status_hint=431
-        )
-    if _BARE_LF.search(head) or _FOLD.search(head) or _CONTROL.search(head):
-        raise h11.RemoteProtocolError("a line feed without carriage return, a folded header or a control character")
-    lengths = _LENGTH.findall(head)
-    if len(lengths) > 1 or any(b"," in length for length in lengths):
-        raise h11.RemoteProtocolError("Content-Length is repeated")
+    def _read_head(self, buffer: bytearray) -> h11.Request | None:
+        skip_empty_lines(buffer)
+        try:
+            size = head_end(buffer)
+            if not size:
+                return None
+            data = bytes(buffer[:size])
+            del buffer[:size]
+            self.head = head = Head(data)
+            self._body = head.body()
+            if is_handshake(head.request):
+                check_handshake(head)
+        except Refused as error:
+            raise self._malformed(error) from None
+        request = head.request
+        self.fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
+        return h11.Request(method=request.method, target=request.target, headers=self.fields, http_version=head.version)
 
+    def _read_body(self, buffer: bytearray) -> h11.Data | h11.EndOfMessage | None:
+        parts: list[bytes] = []
+        try:
+            whole = self._body.take(buffer, parts.append)
+        except Refused as error:
+            raise self._malformed(error) from None
+        if data := b"".join(parts):
+            return h11.Data(data=data)
+        return h11.EndOfMessage() if whole else None
 
-def check_request(request: h11.Request) -> None:
-    """Raise `h11.RemoteProtocolError` if a request that h11 has parsed is ambiguous, or a malformed handshake."""
-    # h11 has made the names lower-case.
-    headers = dict(request.headers)
-    chunked = b"transfer-encoding" in headers
-    if request.http_version not in (b"1.0", b"1.1") or (chunked and request.http_version == b"1.0"):
-        raise h11.RemoteProtocolError("not HTTP/1.1 or 1.0")
-    if chunked and b"content-length" in headers:
-        raise h11.RemoteProtocolError("Content-Length and Transfer-Encoding together")
-    if not HOST.fullmatch(headers.get(b"host", b"").decode("latin-1")) or request.method != request.method.upper():
-        raise h11.RemoteProtocolError("not a host, or not a method")
-    path_and_query(request.target)
-    if wants_websocket(request):
-        _check_handshake(request, chunked or headers.get(b"content-length", b"0") != b"0")
-
-
-def wants_websocket(request: h11.Request) -> bool:
-    """True if a request is a websocket handshake (RFC 6455, section 4.1)."""
-    tokens = {name: {token.strip() for token in value.lower().split(b",")} for name, value in request.headers}
-    upgrades = b"upgrade" in tokens.get(b"connection", ()) and b"websocket" in tokens.get(b"upgrade", ())
-    return upgrades and request.method == b"GET"
-
-
-def path_and_query(target: bytes) -> bytes:
-    """Path and query of a request target, which may be a whole URL, as for a proxy (RFC 9112, section 3.2.2).
-
-    Raises `h11.RemoteProtocolError` if it is neither a path nor a URL.
-    """
-    match = TARGET.fullmatch(target)
-    if match is None:
-        raise h11.RemoteProtocolError("neither a path nor a URL")
-    return match[1]
+    def _malformed(self, error: Refused) -> h11.RemoteProtocolError:
+        self.refusal = error
+        return h11.RemoteProtocolError(str(error), error_status_hint=error.status)
 
 
-def _check_handshake(request: h11.Request, has_body: bool) -> None:
-    decoded = (value for name, value in request.headers if name.startswith((b"sec-websocket-", b"connection")))
-    if has_body or not all(value.isascii() for value in decoded):
-        raise h11.RemoteProtocolError("a websocket handshake with a body, or with headers that are not ASCII")
-    headers = dict(request.headers)
-    version, key = (headers.get(name, b"").decode("ascii") for name in (b"sec-websocket-version", b"sec-websocket-key"))
-    if headers[b"upgrade"].lower() != b"websocket":
-        raise h11.RemoteProtocolError("not a websocket handshake of RFC 6455")
-    try:
-        check_handshake(version, key)
-    except Refused as error:
-        raise h11.RemoteProtocolError(str(error)) from None
+def _discard(buffer: bytearray) -> None:
+    """Ignore what follows the last request, as some clients send an empty line there."""
+    buffer.clear()

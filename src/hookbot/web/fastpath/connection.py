@@ -7,9 +7,9 @@ import trio
 
 from ...access.admitted import AdmittedPublish, AdmittedSubscription
 from ...broker.broker import Start
-from ...protocol.http1 import BadRequest, Head
+from ...protocol.http1 import Head
 from ...protocol.paths import is_for_app
-from ...protocol.websocket import accept_handshake, is_handshake
+from ...protocol.websocket import accept_handshake, check_handshake, is_handshake
 from ..publish import publish, publish_soon
 from ..subscribe import find_start
 from .context import CachedHead, Context, Exchange
@@ -61,8 +61,7 @@ class FastPathConnection(HttpConnection):
             self._subscribe(head, data)
             return
         admitted = access.admit_publish(request)
-        # A chunked head owns the state of its body's parser, and cannot be used twice.
-        if not head.chunked and len(data) <= MAX_CACHED:
+        if len(data) <= MAX_CACHED:
             self._cached = CachedHead(data, head, admitted)
         self._receive_body(self._exchange, admitted)
 
@@ -95,8 +94,9 @@ class FastPathConnection(HttpConnection):
             self._finish(error)
 
     def _subscribe(self, head: Head, data: bytes) -> None:
-        if head.has_body:
-            raise BadRequest("a websocket handshake has no body")
+        # If it is refused: a proxy that expects a websocket passes on what its client sends, and that is no request.
+        head.keep_alive = False
+        check_handshake(head)
         services = self._context.services
         admitted = services.access.admit_subscription(head.request, websocket=True)
         if admitted.request.needs_app:

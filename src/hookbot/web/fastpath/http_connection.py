@@ -1,7 +1,6 @@
 """HTTP/1.1 connections in the epoll loop: requests one at a time, each answered before the next is read."""
 
 import logging
-import re
 import socket
 from abc import abstractmethod
 from math import inf
@@ -10,7 +9,7 @@ from time import perf_counter
 import trio
 
 from ...errors import HookbotError, RequestTimeout
-from ...protocol.http1 import BadRequest, encode_response, head_end
+from ...protocol.http1 import BadRequest, encode_response, head_end, skip_empty_lines
 from ...protocol.request import Request
 from ...protocol.response import Response, error_response
 from .context import Context, Exchange
@@ -22,8 +21,6 @@ MAX_BUFFERED = 16 << 10
 
 # Methods that may be a publish or a handshake. Anything else, TLS and HTTP/2 included, is for the app.
 OURS = (b"POST ", b"GET ")
-
-_EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 
 logger = logging.getLogger(__package__)
 
@@ -126,6 +123,8 @@ class HttpConnection(NonblockingSocket):
         more = self._reading and self._step()
         while more and perf_counter() < turn_ends:
             more = self._reading and self._step()
+        if self._ended_by_client and not more and self._reading and not self.idle:
+            self._refuse(BadRequest("the request ends before it is complete"), last=True)
         if self._ended_by_client and not (more or self._waiting or self.stalled):
             self.end("closed by the client")
         if not self.open:
@@ -158,12 +157,7 @@ class HttpConnection(NonblockingSocket):
         buffer = self._buffer
         if not buffer:
             return False
-        # Old clients send an empty line after a body (RFC 9112, section 2.2).
-        if empty := _EMPTY_LINES.match(buffer):
-            end = empty.end()
-            # The match refers to the buffer, which could not be resized.
-            del empty
-            del buffer[:end]
+        skip_empty_lines(buffer)
         # Decided by the first bytes that cannot become one of ours, so that no other protocol waits for a blank line.
         if not buffer.startswith(OURS) and not any(start.startswith(buffer) for start in (*OURS, b"\r\n")):
             self._hand_over(b"")
