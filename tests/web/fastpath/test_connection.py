@@ -136,6 +136,7 @@ async def test_a_large_body_that_waits_for_a_thread_is_dropped_when_its_client_i
             client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await client.stream.aclose()
         await settled(lambda: not threads.statistics().tasks_waiting)
+        await settled(lambda: not hub.bodies.held_bytes)
 
         assert hub.connections == []
         assert hub.stored() == []

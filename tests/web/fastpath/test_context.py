@@ -60,16 +60,6 @@ async def test_the_rest_of_a_refused_body_is_discarded(bodies: BodyBudget) -> No
     assert buffer == b""
 
 
-async def test_a_body_is_no_longer_verified_when_its_exchange_is_over(bodies: BodyBudget) -> None:
-    exchange = begun(post(PATH, None, "Content-Length: 5"), bodies)
-
-    scope = exchange.verify()
-    assert not scope.cancel_called
-
-    exchange.close()
-    assert scope.cancel_called
-
-
 async def test_a_refused_body_that_is_malformed_has_no_end(bodies: BodyBudget) -> None:
     exchange = begun(post(PATH, None, CHUNKED), bodies)
 

@@ -35,9 +35,20 @@ class FastPathConnection(HttpConnection):
     @property
     def deadline(self) -> float:
         """As of any connection; but a client that has closed its side, and is probably gone, is not waited for."""
-        if self._waiting and self._ended_by_client and self._exchange and self._exchange.verifying:
+        if self._ended_by_client and self._verifying:
             return self.moved_at + self._context.limits.slow_s
         return super().deadline
+
+    def gone(self, reason: str) -> None:
+        """Release what the connection holds. A body that waits to be verified is dropped."""
+        if self._verifying:
+            self._verifying.cancel()
+        super().gone(reason)
+
+    @property
+    def _verifying(self) -> trio.CancelScope | None:
+        """Scope of the task that verifies the body of the waiting request, and then stores it."""
+        return self._exchange.verifying if self._exchange and self._waiting else None
 
     def _read_head(self, data: bytes) -> None:
         access, cached = self._context.services.access, self._cached
@@ -80,15 +91,19 @@ class FastPathConnection(HttpConnection):
     def _publish(self, exchange: Exchange, admitted: AdmittedPublish, body: bytes) -> None:
         # Verifying a signature may take a thread or fetch a certificate: that needs a task.
         if admitted.source:
-            self._context.start_soon(self._publish_signed, exchange.verify(), admitted, body)
+            self._context.start_soon(self._publish_signed, exchange, exchange.verify(), admitted, body)
         else:
             publish_soon(self._context.services, admitted, body, self._finish)
         self._waiting = True
 
-    async def _publish_signed(self, scope: trio.CancelScope, admitted: AdmittedPublish, body: bytes) -> None:
+    async def _publish_signed(
+        self, exchange: Exchange, scope: trio.CancelScope, admitted: AdmittedPublish, body: bytes
+    ) -> None:
         try:
             with scope:
                 self._finish(await publish(self._context.services, admitted, body))
+            if scope.cancelled_caught:
+                exchange.close()
         # As in `_step`: a bug ends this connection, not the nursery of all.
         except Exception as error:  # noqa: BLE001
             self._finish(error)

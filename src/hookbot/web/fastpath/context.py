@@ -79,7 +79,7 @@ class Exchange:
         self.admitted: AdmittedPublish | None = None
         self.body: IncomingBody | None = None
         self.verifying: trio.CancelScope | None = None
-        """Scope of the task that verifies the whole body, and then stores it."""
+        """Scope of the task that verifies the whole body, and then stores it; None before."""
         self._rest = head.body()
 
     def admit(self, admitted: AdmittedPublish, body: IncomingBody) -> None:
@@ -102,16 +102,14 @@ class Exchange:
             return False
 
     def verify(self) -> trio.CancelScope:
-        """Scope for the task that verifies the whole body; `close` cancels it."""
+        """A new scope for the task that verifies the whole body."""
         self.verifying = trio.CancelScope()
         return self.verifying
 
     def close(self) -> None:
-        """Give the bytes of the body back to the budget, and stop verifying it."""
+        """Give the bytes of the body back to the budget."""
         if self.body:
             self.body.close()
-        if self.verifying:
-            self.verifying.cancel()
 
 
 def _discard(data: bytes) -> None:
