@@ -1,15 +1,17 @@
 """Bodies as values, and the ceiling that keeps parsing cheap."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot.errors import BodyTooLarge
-from hookbot.protocol.bodies import UNVERIFIED, Ceiling, parse_form, parse_json
+from hookbot.protocol.bodies import SLICE_BYTES, UNVERIFIED, VERIFIED, Ceiling, parse_form, parse_json
 
 SMALL = Ceiling(json_bytes=1000, form_bytes=100, values=10, fields=5, depth=3)
 VALUES = st.recursive(
@@ -96,3 +98,22 @@ def test_the_largest_message_of_sns_is_within_the_ceiling_of_what_is_not_verifie
     message = {"Type": "Notification", "Message": '{"a":[' * (256 * 1024 // 6)}
 
     assert parse_json(json.dumps(message).encode(), UNVERIFIED) == message
+
+
+@pytest.mark.parametrize("size", [SLICE_BYTES - 1, SLICE_BYTES, SLICE_BYTES + 1, SLICE_BYTES + 2, 3 * SLICE_BYTES])
+@pytest.mark.parametrize("unit", ["%C3%A9", "%", "%%41", "a%2", "+", "\u00e9%zz"])
+def test_a_large_field_is_decoded_in_slices_as_a_whole_one(size: int, unit: str) -> None:
+    text = (unit * (size // len(unit) + 1))[:size]
+
+    assert parse_form(f"a={text}&b".encode(), VERIFIED) == parse_qsl(f"a={text}&b", keep_blank_values=True)
+
+
+def test_decoding_a_large_form_takes_no_more_than_a_few_times_its_size() -> None:
+    body = b"payload=" + b"%41" * (1 << 20)
+
+    tracemalloc.start()
+    parse_form(body, VERIFIED)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 5 * len(body)

@@ -7,7 +7,7 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from hookbot.errors import ConfigError, Forbidden
+from hookbot.errors import BodyTooLarge, ConfigError, Forbidden
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.signatures.owners import Ownership, belongs, check_owner
 
@@ -222,6 +222,20 @@ def test_what_is_nested_too_deeply_to_be_checked_is_refused() -> None:
     # The limit depends on the calls on the stack: a router might be able to read what a source cannot.
     with pytest.raises(Forbidden, match="nested too deeply"):
         check(b'{"a": ' + b"[" * 100_000)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
+@pytest.mark.parametrize("form", [False, True], ids=["json", "form"])
+def test_what_has_too_many_values_to_be_checked_is_refused(form: bool, encoding: str) -> None:
+    # The first character looks like a quotation mark if UTF-16 is read byte by byte.
+    text = '["\u2200",' + "{}," * 1_000_000 + "{}]"
+    with pytest.raises(BodyTooLarge):
+        check(text.encode("utf-8" if form else encoding), form=form)
+
+
+def test_a_large_delivery_is_checked() -> None:
+    commits = [{"id": "0" * 40, "added": ["a"] * 10} for _ in range(2048)]
+    check({"repository": REPOSITORY, "commits": commits, "padding": "x" * (3 << 20)})
 
 
 def test_a_refusal_names_what_does_not_belong_and_the_owners() -> None:

@@ -58,6 +58,11 @@ class Source:
         base = self.url or (f"{'https' if request.secure else 'http'}://{host}" if HOST.fullmatch(host) else "")
         return SignedRequest(body, request.headers, request.method, base + request.relative_target)
 
+    @property
+    def parses_body(self) -> bool:
+        """True if a body has to be parsed to verify it, or to tell whom it names."""
+        return self.provider.parses_body or bool(self.owners)
+
     def check_head(self, signed: SignedRequest, *, now_s: float) -> None:
         """Raise `BadSignature` if a request, whose body is not received yet, is not genuine whatever the body is."""
         if self.provider.signs_every_post:
@@ -70,8 +75,8 @@ class Source:
     def verify(self, signed: SignedRequest, *, now_s: float) -> "Verification":
         """Verify a request.
 
-        Raises `BadSignature`, `CertificateNeeded` if a certificate has to be fetched first, and `Forbidden` if a
-        genuine request names another owner.
+        Raises `BadSignature`, `CertificateNeeded` if a certificate has to be fetched first, and for a genuine request
+        `Forbidden` if it names another owner, and `BodyTooLarge` if it is too large to tell.
         """
         proof = self.provider.verify(signed, self.secrets, now=now_s)
         if self.owners and self.provider.ownership:

@@ -9,6 +9,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from json import detect_encoding
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -189,8 +190,12 @@ def _readings(request: SignedRequest) -> Iterator[Mapping[str, Any]]:
 
 
 def _value(text: bytes) -> Any:
-    check_json(text, _ANY_DEPTH)
     try:
+        encoding = detect_encoding(text)
+        if not encoding.startswith("utf-8"):
+            # UTF-16 or UTF-32, which json.loads reads as well, and so `Message.json`. Bytes of theirs are not counted.
+            text = text.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
+        check_json(text, _ANY_DEPTH)
         return json.loads(text)
     except ValueError:
         return None

@@ -83,7 +83,7 @@ async def _accept(access: AccessControl, admitted: AdmittedPublish, body: bytes)
 
 async def _accept_known(access: AccessControl, admitted: AdmittedPublish, body: bytes) -> Accepted:
     accept = partial(access.verify_now, lambda now_s: admitted.accept(body, now_s=now_s))
-    parsed = admitted.source is not None and admitted.source.provider.parses_body
+    parsed = admitted.source is not None and admitted.source.parses_body
     # Up to these sizes, hashing or parsing takes about a millisecond; a thread is only worth it above.
     if len(body) <= (SMALL_BODY if parsed else LARGE_BODY):
         await trio.lowlevel.checkpoint()
