@@ -116,6 +116,7 @@ MOVED = [
     ("{url}{body}", [b"https://h/x", b"y{}"], "the url could end elsewhere: the body next to it continues it"),
     ("{url}{body}", [b"https://h/\xc3\xbc", b"{}"], "the url has a character"),
     ("{body}{url}", [b"{}https", b"://h/x"], "the url could end elsewhere"),
+    ("{id}{form}", [b"a", b"b1"], "the id could end elsewhere: the form next to it continues it"),
     ("{method}{body}", [b"PO", b"ST{}"], "the method could end elsewhere"),
     ("{method} {body}", [b"post", b"{}"], "the method has a character"),
 ]
