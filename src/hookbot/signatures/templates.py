@@ -74,9 +74,8 @@ class Template:
                 if not characters.fullmatch(piece):
                     return
             elif piece:
-                # The text of a form has many readings anyway: a repeat is known by the whole text (see `Scheme.verify`).
-                runs_on = characters.fullmatch(piece[edge : edge + 1 or None]) and (part, name) != ("url", "form")
-                if runs_on:
+                # A form has many readings anyway, so that a repeat is known by the whole text (see `Scheme.verify`).
+                if (part, name) != ("url", "form") and characters.fullmatch(piece[edge : edge + 1 or None]):
                     raise BadSignature(f"the {part} could end elsewhere: the {name} next to it continues it")
                 return
 
