@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from click.core import Command
 from click.testing import CliRunner
 
@@ -11,7 +12,7 @@ from hookbot.cli.route import VerifyingGitHubRouter, route, route_github
 from hookbot.routers import Secret
 from hookbot.testing import KEY, signed_delivery
 from hookbot.testing import route as route_one
-from support.commands import Caller, signalled_after
+from support.commands import Caller, running, signalled_after
 from support.hubs import ThreadHub
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -75,6 +76,22 @@ def test_a_router_runs_outside_the_hub_until_ctrl_c(
 
     assert code == 130, err
     assert thread.wait_for(there)[0].hops == ("copy",)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_even_if_the_router_does_not_end(thread: ThreadHub, call: Caller, tmp_path: Path) -> None:
+    stuck = "import trio\n" + ROUTER + "        with trio.CancelScope(shield=True): await trio.sleep_forever()\n"
+    (tmp_path / "stuck.py").write_text(stuck.replace("await publish(self.to, message)", "print('routing', flush=True)"))
+    thread.publish("in/1", b"before")
+    remember_position(thread, call, "/sub/in/", "router-stuck")
+    thread.publish("in/1", b"x")
+
+    async def interrupt() -> int:
+        async with running("route", tmp_path / "stuck.py", "--url", thread.url_for("/"), "-o", "to='x'") as process:
+            await process.until("routing", "out")
+            return await process.interrupted()
+
+    assert trio.run(interrupt) == 130
 
 
 def test_a_token_that_opens_nothing_ends_it(thread: ThreadHub, call: Caller, file: Path) -> None:

@@ -415,7 +415,7 @@ class Signals:
         self._config = configured(tmp_path, grace_s=GUARD_S)
         self._caplog = caplog
         self._started = trio.Event()
-        self._limit = ShutdownLimit(lambda: None)
+        self._limit = ShutdownLimit()
 
     async def run(self) -> None:
         try:

@@ -11,7 +11,7 @@ BEGIN = """
 import logging, os, signal, sys, threading, time
 from hookbot.hub.shutdown_limit import ShutdownLimit
 logging.basicConfig()
-limit = ShutdownLimit(lambda: print('drained', file=sys.stderr))
+limit = ShutdownLimit()
 """
 
 
@@ -27,7 +27,19 @@ def test_a_process_that_goes_on_is_ended_with_the_code() -> None:
 
     assert code == 7
     assert "the process ends, although work of routers has not ended" in said
-    assert said.endswith("drained\n")
+
+
+def test_the_log_is_written_before_the_process_ends() -> None:
+    code, said = run(
+        "from hookbot.hub.logging_setup import logging_to_stderr\n"
+        "with logging_to_stderr('text', 'info'):\n"
+        "    for number in range(100): logging.getLogger('x').warning('number %d', number)\n"
+        "    limit.start(0.1, code=7); time.sleep(1000)"
+    )
+
+    assert code == 7
+    assert "number 99 (and 89 more like it)" in said
+    assert "the process ends" in said
 
 
 def test_an_error_on_its_way_is_logged_with_its_traceback() -> None:
@@ -47,7 +59,7 @@ def test_threads_that_the_interpreter_waits_for_are_named() -> None:
 
 
 def test_without_such_threads_there_is_no_limit_after_the_end() -> None:
-    limit = ShutdownLimit(lambda: None)
+    limit = ShutdownLimit()
     limit.start(GUARD_S, code=1)
     [timer] = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
 

@@ -66,6 +66,16 @@ async def test_a_router_that_blocks_is_told_to_use_a_thread() -> None:
     assert await routed(Patient(), message, blocked_s=0.1) == []
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+async def test_what_would_end_the_tests_is_an_ordinary_error(error: BaseException) -> None:
+    class Ending(JiraRouter):
+        async def route(self, message: Message, publish: Publish) -> None:
+            raise error
+
+    with pytest.raises(RuntimeError, match=f"the router jira raised {type(error).__name__}"):
+        await route(Ending(), "jira/cloud", BODY)
+
+
 async def test_a_message_can_be_seen_whole() -> None:
     message = make_message("jira/x", BODY, {"X-Kind": "test"}, verified="jira", query="a=1")
 

@@ -15,6 +15,7 @@ from ..errors import ConfigError, HookbotError, describe, first_error
 from ..hub.config_file import ConfigFile
 from ..hub.logging_setup import logging_to_stderr
 from ..hub.secret_store import GITHUB_SECRET, GITHUB_SECRET_FILE, known_secret, resolve_secret
+from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
 from ..protocol.message import Message
 from ..routers import Publish, Router, Secret
 from ..routers.apart import apart_in_time
@@ -23,6 +24,7 @@ from ..routers.hub_url import HubUrl
 from ..routers.loading import make
 from ..routers.remote import RemoteRunner
 from ..routers.runner import RouterSpec, name_of
+from .main import FAILED, INTERRUPTED
 from .parameters import EXISTING_FILE, Given, cafile, data_dir, known_key, parse_header, parse_option
 
 
@@ -119,14 +121,29 @@ def _make(spec: RouterSpec) -> Router:
 
 def _run(runner: RemoteRunner) -> None:
     """Run the router until an error ends it, which is raised, or until Ctrl-C, which raises `Abort`."""
+    limit = ShutdownLimit()
     try:
         # A Ctrl-C is never raised in the router's code, which might handle it like any other error.
-        trio.run(runner.run, restrict_keyboard_interrupt_to_checkpoints=True)
+        trio.run(_run_until_left, runner, limit, restrict_keyboard_interrupt_to_checkpoints=True)
     except BaseExceptionGroup as group:
         error = first_error(group)
         if isinstance(error, KeyboardInterrupt):
             raise click.exceptions.Abort from None
         raise error from None
+    finally:
+        limit.stop()
+
+
+async def _run_until_left(runner: RemoteRunner, limit: ShutdownLimit) -> None:
+    try:
+        await runner.run()
+    # Trio would still wait for tasks of the router that cannot be cancelled.
+    except BaseException as error:
+        if isinstance(first_error(error), KeyboardInterrupt):
+            limit.start(LEFT_BEHIND_S, code=INTERRUPTED)
+        else:
+            limit.start(LEFT_BEHIND_S, code=FAILED, error=error)
+        raise
 
 
 def _section(router: str, path: Path | None) -> dict[str, Any]:

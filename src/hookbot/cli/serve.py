@@ -159,7 +159,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
       hookbot serve --router github
     """
     raise_file_limit()
-    with logging_to_stderr(options["log_format"], options["log_level"]) as drain:
+    with logging_to_stderr(options["log_format"], options["log_level"]):
         config = find_config(context)
 
         def started(hub: RunningHub) -> None:
@@ -167,7 +167,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
             gc.freeze()
             click.echo(welcome(config, hub.url, secrets=sys.stdout.isatty()))
 
-        limit = ShutdownLimit(drain)
+        limit = ShutdownLimit()
         try:
             trio.run(run_hub, config, started, partial(find_config_again, context), limit)
         finally:

@@ -112,10 +112,8 @@ class BackgroundFile(io.RawIOBase):
 
 
 @contextmanager
-def background_output(report_loss: Callable[[int], str]) -> Iterator[Callable[[], None]]:
+def background_output(report_loss: Callable[[int], str]) -> Iterator[None]:
     """Replace `sys.stdout` and `sys.stderr` by streams whose writes never block, for the block.
-
-    Yields a function that drains them, for who ends the process by `os._exit`, which calls no `atexit` function.
 
     At its end everything is written, unless a reader has stopped: then its stream stays replaced, so that the rest of
     the process, such as a traceback, does not wait for it either.
@@ -126,17 +124,19 @@ def background_output(report_loss: Callable[[int], str]) -> Iterator[Callable[[]
         stream.flush()
         setattr(sys, name, _text(files[name], stream))
 
-    def drain() -> None:
-        for file in files.values():
-            file.drain()
-
     try:
-        yield drain
+        yield
     finally:
         for name, stream in replaced:
             atexit.register(files[name].drain)
             if files[name].drain():
                 setattr(sys, name, stream)
+
+
+def drain(stream: TextIO) -> None:
+    """Wait until a stream of `background_output` is written (`BackgroundFile.drain`); any other is left alone."""
+    if isinstance(file := getattr(stream, "buffer", None), BackgroundFile):
+        file.drain()
 
 
 def _has_descriptor(stream: TextIO | None) -> bool:

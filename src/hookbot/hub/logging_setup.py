@@ -4,13 +4,13 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Literal, TextIO
 
-from .background_output import background_output
+from .background_output import background_output, drain
 from .repeats import RepeatLimit
 
 # Records that were held back are looked for this often.
@@ -63,6 +63,12 @@ class LimitedHandler(logging.StreamHandler[TextIO]):
             if admitted:
                 super().emit(admitted)
 
+    def close(self) -> None:
+        """Write everything, for `logging.shutdown`."""
+        self.sum_up(everything=True)
+        drain(self.stream)
+        super().close()
+
     def sum_up(self, *, everything: bool = False) -> None:
         """Write what was held back long enough, or `everything` that was held back."""
         # The lock that `handle` takes for `emit`.
@@ -73,14 +79,14 @@ class LimitedHandler(logging.StreamHandler[TextIO]):
 
 
 @contextmanager
-def logging_to_stderr(form: Literal["text", "json"], level: str) -> Iterator[Callable[[], None]]:
+def logging_to_stderr(form: Literal["text", "json"], level: str) -> Iterator[None]:
     """Logging to standard error: hookbot's records from `level` on, those of libraries from WARNING on.
 
     Within the block, neither logging nor `print` ever waits for a reader (`background_output`), and records that are
-    alike are limited (`RepeatLimit`). Yields the function of `background_output`.
+    alike are limited (`RepeatLimit`).
     """
     formatter = _formatter(form)
-    with background_output(lambda lines: formatter.format(_loss(lines))) as drain:
+    with background_output(lambda lines: formatter.format(_loss(lines))):
         handler = LimitedHandler()
         handler.setFormatter(formatter)
         logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -88,7 +94,7 @@ def logging_to_stderr(form: Literal["text", "json"], level: str) -> Iterator[Cal
         ended = threading.Event()
         threading.Thread(target=_sum_up_until, args=[ended, handler], name="log repeats", daemon=True).start()
         try:
-            yield drain
+            yield
         finally:
             ended.set()
             handler.sum_up(everything=True)

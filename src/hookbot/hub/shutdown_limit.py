@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -23,9 +23,7 @@ class ShutdownLimit:
     The log is closed long before that, if the disk is not what hangs: only what routers did is lost.
     """
 
-    def __init__(self, drain: Callable[[], None]) -> None:
-        """`drain` writes what is left of the log, within a limit of its own."""
-        self._drain = drain
+    def __init__(self) -> None:
         self._others = set(threading.enumerate())
         self._timer: threading.Timer | None = None
 
@@ -62,5 +60,5 @@ class ShutdownLimit:
     def _exit(self, code: int, error: BaseException | None) -> None:
         threads = f", such as the threads {', '.join(sorted(left))}" if (left := self._left_behind()) else ""
         logger.error("the process ends, although work of routers has not ended%s", threads, exc_info=error)
-        self._drain()
+        logging.shutdown()
         os._exit(code)

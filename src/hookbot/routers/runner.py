@@ -16,7 +16,7 @@ from . import Router
 from .apart import apart, apart_in_time, contained
 from .attempts import RouterLimits
 from .loading import NAME, Resolve, bind, is_file, make
-from .supervision import PREFIX, SupervisedRouter
+from .supervision import MAX_HANGING, PREFIX, SupervisedRouter
 from .watchdog import watch
 
 logger = logging.getLogger(__package__)
@@ -106,6 +106,8 @@ async def open_routers(broker: Broker, specs: Sequence[RouterSpec], resolve: Res
     if not supervised:
         yield Routers(())
         return
+    # The hub uses Trio's threads too: abandoned runs, which may hold one each for ever, must not use them up.
+    trio.to_thread.current_default_thread_limiter().total_tokens += MAX_HANGING * len(supervised)
     with watch({one.name: one for one in supervised}):
         async with trio.open_nursery() as nursery:
             for one in supervised:

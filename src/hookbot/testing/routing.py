@@ -7,6 +7,7 @@ from time import perf_counter, time
 
 import trio
 
+from ..errors import describe
 from ..protocol.message import Headers, Message, Verified
 from ..protocol.topics import TopicFilter
 from ..routers import Router
@@ -34,7 +35,8 @@ def make_message(
 async def routed(router: Router, message: Message, *, blocked_s: float = BLOCKED_S) -> list[Message]:
     """Messages that a router publishes for one message, in order, checked as in a hub; they have no id and no time.
 
-    Errors of the router are raised as they are, without another attempt. Raises `ConfigError` if `router` is not a
+    Errors of the router are raised as they are, without another attempt; one that would end the process, like
+    `SystemExit`, as `RuntimeError`. Raises `ConfigError` if `router` is not a
     router, `ValueError` if it does not subscribe to the message's topic, and `RuntimeError` if its `route` blocks the
     event loop for more than `blocked_s` seconds. Run slow code in a thread:
     ``await trio.to_thread.run_sync(shrink, message.body)``.
@@ -44,7 +46,7 @@ async def routed(router: Router, message: Message, *, blocked_s: float = BLOCKED
         raise ValueError(f"{message.topic!r} is not among the topics of the router {router.name}: {router.topics!r}")
     publisher = DraftCollector(router.name, message)
     async with entered(router), _unblocked(router.name, blocked_s):
-        await router.route(message, publisher)
+        await _route(router, message, publisher)
     publisher.close()
     return [
         Message(draft.topic, draft.body, draft.headers, draft.query, draft.verified, draft.hops)
@@ -64,6 +66,15 @@ async def route(
     """Topic and body of each message that a router publishes for one message; see `make_message` and `routed`."""
     message = make_message(topic, body, headers, verified=verified, query=query)
     return [(published.topic, published.body) for published in await routed(router, message)]
+
+
+# A Ctrl-C is not raised within.
+@trio.lowlevel.enable_ki_protection
+async def _route(router: Router, message: Message, publisher: DraftCollector) -> None:
+    try:
+        await router.route(message, publisher)
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+        raise RuntimeError(f"the router {router.name} raised {describe(error)}") from error
 
 
 @asynccontextmanager
