@@ -26,7 +26,19 @@ def test_a_process_that_goes_on_is_ended_with_the_code() -> None:
     code, said = run("limit.start(0.1, code=7); time.sleep(1000)")
 
     assert code == 7
-    assert "the process ends, although work of routers has not ended" in said
+    assert "the process ends, although not all of its tasks and threads do" in said
+
+
+def test_a_log_that_is_held_up_itself_is_not_waited_for() -> None:
+    code, _ = run("logging.getLogger().handlers[0].acquire(); limit.start(0.1, code=7); time.sleep(1000)")
+
+    assert code == 7
+
+
+def test_a_later_limit_does_not_give_more_time() -> None:
+    code, _ = run("limit.start(0.1, code=7); limit.start(1000, code=8); time.sleep(1000)")
+
+    assert code == 8
 
 
 def test_the_log_is_written_before_the_process_ends() -> None:

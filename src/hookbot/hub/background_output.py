@@ -123,7 +123,6 @@ def background_output(report_loss: Callable[[int], str]) -> Iterator[None]:
     for name, stream in replaced:
         stream.flush()
         setattr(sys, name, _text(files[name], stream))
-
     try:
         yield
     finally:

@@ -1,11 +1,13 @@
 """Limit on the time that a shutdown takes, whatever routers have left running or hold up."""
 
 import logging
+import math
 import os
 import signal
 import threading
 from collections.abc import Collection
 from functools import partial
+from time import monotonic
 from types import FrameType
 from typing import Any
 
@@ -13,6 +15,8 @@ MARGIN_S = 0.5
 """Time after `grace_s` for the rest of a shutdown."""
 LEFT_BEHIND_S = 1.5
 """Time that the interpreter has to end when the hub has shut down. It waits for threads and tasks, without a limit."""
+# As long as the log needs at most to find out that nobody reads it.
+SAYING_S = 1.0
 
 logger = logging.getLogger(__package__)
 
@@ -26,6 +30,7 @@ class ShutdownLimit:
     def __init__(self) -> None:
         self._others = set(threading.enumerate())
         self._timer: threading.Timer | None = None
+        self._deadline = math.inf
 
     def start_at(self, signals: Collection[int], seconds: float) -> None:
         """Start at the first of these signals, even while the event loop is blocked.
@@ -36,10 +41,11 @@ class ShutdownLimit:
             signal.signal(number, partial(self._start_once, seconds, signal.getsignal(number)))
 
     def start(self, seconds: float, *, code: int, error: BaseException | None = None) -> None:
-        """End the process in so many seconds with this exit code. An `error` that would be shown is logged then."""
+        """End the process in so many seconds at most, with this exit code; an `error` to be shown is logged then."""
         if self._timer:
             self._timer.cancel()
-        self._timer = threading.Timer(seconds, self._exit, [code, error])
+        self._deadline = min(self._deadline, monotonic() + seconds)
+        self._timer = threading.Timer(self._deadline - monotonic(), self._exit, [code, error])
         self._timer.daemon = True
         self._timer.start()
 
@@ -58,7 +64,13 @@ class ShutdownLimit:
         return [thread.name for thread in started if not thread.daemon]
 
     def _exit(self, code: int, error: BaseException | None) -> None:
-        threads = f", such as the threads {', '.join(sorted(left))}" if (left := self._left_behind()) else ""
-        logger.error("the process ends, although work of routers has not ended%s", threads, exc_info=error)
-        logging.shutdown()
+        # What holds up the process may hold the lock of the log, too.
+        saying = threading.Thread(target=self._say, args=[error], daemon=True)
+        saying.start()
+        saying.join(SAYING_S)
         os._exit(code)
+
+    def _say(self, error: BaseException | None) -> None:
+        threads = f", such as the threads {', '.join(sorted(left))}" if (left := self._left_behind()) else ""
+        logger.error("the process ends, although not all of its tasks and threads do%s", threads, exc_info=error)
+        logging.shutdown()

@@ -36,10 +36,9 @@ async def routed(router: Router, message: Message, *, blocked_s: float = BLOCKED
     """Messages that a router publishes for one message, in order, checked as in a hub; they have no id and no time.
 
     Errors of the router are raised as they are, without another attempt; one that would end the process, like
-    `SystemExit`, as `RuntimeError`. Raises `ConfigError` if `router` is not a
-    router, `ValueError` if it does not subscribe to the message's topic, and `RuntimeError` if its `route` blocks the
-    event loop for more than `blocked_s` seconds. Run slow code in a thread:
-    ``await trio.to_thread.run_sync(shrink, message.body)``.
+    `SystemExit`, as `RuntimeError`. Raises `ConfigError` if `router` is not a router, `ValueError` if it does not
+    subscribe to the message's topic, and `RuntimeError` if its `route` blocks the event loop for more than `blocked_s`
+    seconds. Run slow code in a thread: ``await trio.to_thread.run_sync(shrink, message.body)``.
     """
     check(router)
     if not TopicFilter(tuple(router.topics)).matches(message.topic):
