@@ -21,6 +21,7 @@ from hookbot.errors import (
     Refused,
     TooManyRequests,
     Unauthorized,
+    describe,
     did_you_mean,
     first_error,
     kind_of,
@@ -109,3 +110,13 @@ def test_the_reason_of_a_failure_has_no_number_and_no_path(tmp_path: Path) -> No
     assert system_reason(busy.value) == os.strerror(errno.EADDRINUSE)
     assert system_reason(socket.gaierror(-2, "Name or service not known")) == "Name or service not known"
     assert system_reason(ValueError("port must be 0-65535")) == "port must be 0-65535"
+
+
+def test_an_error_whose_text_cannot_be_shown_is_described_all_the_same() -> None:
+    class Quiet(Exception):
+        def __str__(self) -> str:
+            raise SystemExit
+
+    assert describe(Quiet()) == "Quiet: (its text cannot be shown)"
+    assert describe(ExceptionGroup("one", [ValueError("a\nb")])) == "ValueError: a b"
+    assert describe(KeyboardInterrupt()) == "KeyboardInterrupt"

@@ -202,8 +202,8 @@ def describe(error: BaseException) -> str:
     error = sole_error(error)
     try:
         text = " ".join(str(error).split())[:500]
-    # The class is the router's.
-    except Exception:  # noqa: BLE001
+    # The class may be a router's, and its `__str__` may raise anything.
+    except BaseException:  # noqa: BLE001
         text = "(its text cannot be shown)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -188,10 +188,13 @@ async def test_a_router_that_does_not_start_or_stop_is_started_anew(
 
 
 class Quiet(Exception):
-    """An exception without a text."""
+    """An exception without a text, which is false."""
 
     def __str__(self) -> str:
-        raise AttributeError("text")
+        raise KeyboardInterrupt
+
+    def __len__(self) -> int:
+        return 0
 
 
 def keep_a_cancellation() -> BaseException:
@@ -265,6 +268,31 @@ async def test_whatever_a_router_raises_ends_nothing_else(
 
     assert raised
     assert sorted(copy.hops for copy in copies) == [("bad",), ("good",)]
+
+
+async def test_a_router_that_suppresses_its_own_end_is_started_again(
+    hub: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Suppressing(Misbehaving):
+        def __init__(self) -> None:
+            super().__init__(self.exit)
+
+        async def exit(self, publish: DraftCollector) -> None:
+            raise SystemExit
+
+        async def __aenter__(self) -> None: ...
+
+        async def __aexit__(self, *failure: Any) -> bool:
+            return True
+
+    async with hub.run(bad=Suppressing) as routers:
+        await hub.publish("in/1", b"bad")
+        await hub.publish("in/1", b"good")
+        await hub.wait_for("copy")
+        [state] = routers.snapshot()
+
+    assert state["restarts"] == 4
+    assert "its __aexit__ must not return true" in caplog.text
 
 
 @pytest.mark.parametrize("way", WAYS)

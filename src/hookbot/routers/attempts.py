@@ -134,9 +134,9 @@ class RetryPolicy:
         run.check()
         run.expires, self._publisher = math.inf, None
         # Its tasks run on until this task ends: the router must be restarted, in a task of its own.
-        if error and len(task.child_nurseries) != nurseries:
+        if error is not None and len(task.child_nurseries) != nurseries:
             error = Crash("it left a nursery open")
-        return {} if error else publisher.published, error
+        return publisher.published if error is None else {}, error
 
     def _out_of_time(self) -> TimeoutError:
         return TimeoutError(f"its time limit of {self._limits.time_limit:g} s for one message is over")
@@ -149,7 +149,8 @@ class RetryPolicy:
         self._failure = error
         self._stats.error = f"{describe(error)} ({message.id})"
         # One warning is enough, and none if the attempts are over at once: giving up is logged in any case.
-        level = logging.WARNING if self._failures == 1 and not isinstance(error, UNEXPECTED) else logging.DEBUG
+        over = self._failures > 1 or isinstance(error, UNEXPECTED) or self._is_exhausted()
+        level = logging.DEBUG if over else logging.WARNING
         logger.log(level, "router %s failed on %s, trying again: %s", self.name, message.id, describe(error))
 
     def _give_up(self, message: Message) -> Mapping[str, Draft]:

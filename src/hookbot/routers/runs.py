@@ -79,7 +79,7 @@ class Run:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._call, function)
         except BaseException as error:  # noqa: BLE001
-            self.crash = self.crash or error
+            self.crash = error if self.crash is None else self.crash
         self.ended.set()
 
     # A Ctrl-C is never raised here, so that a `KeyboardInterrupt` is one that the router has raised.
@@ -87,6 +87,7 @@ class Run:
     async def _call(self, function: Callable[["Run"], Awaitable[None]]) -> None:
         try:
             await function(self)
+            raise Crash("it suppressed the error that ended it: its __aexit__ must not return true")
         except BaseException as error:
             self.crash = error
             raise

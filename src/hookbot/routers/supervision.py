@@ -161,7 +161,7 @@ class Runs:
             await run.end(max(END_S, self.end_by_s - trio.current_time()))
             self._note_if_abandoned(run)
             raise
-        if run.crash:
+        if run.crash is not None:
             return run.crash
         await run.end(END_S)
         self._note_if_abandoned(run)
