@@ -10,10 +10,11 @@ import pytest
 import trio
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
+from hyperframe.frame import DataFrame, RstStreamFrame
 from quart import Response
 from trio.testing import wait_all_tasks_blocked
 
-from hookbot.web.asgi.http2 import MAX_RESETS
+from hookbot.web.asgi.http2 import MAX_WASTED
 from support import GUARD_S
 from support.apps import ObservedApp, ServedApp, open_app
 from support.clients import Client
@@ -41,6 +42,9 @@ def app(app: ObservedApp) -> ObservedApp:
 # --- HTTP/2
 
 
+HEAD = [(":method", "GET"), (":path", "/"), (":scheme", "https"), (":authority", "hub")]
+
+
 class H2Client:
     """One HTTP/2 connection; the windows are opened as data comes."""
 
@@ -66,6 +70,22 @@ class H2Client:
         self.h2.send_headers(stream, head, end_stream=end)
         await self.flush()
         return stream
+
+    async def reset_at_once(self) -> None:
+        """Begin a request and reset it, before it can be answered."""
+        stream = self.h2.get_next_available_stream_id()
+        self.h2.send_headers(stream, HEAD, end_stream=True)
+        self.h2.reset_stream(stream)
+        await self.flush()
+
+    async def upload(self, stream: int, size: int, *, end: bool = False) -> None:
+        """Send a part of a body as soon as flow control allows it."""
+        while self.h2.local_flow_control_window(stream) < size:
+            await self.wait(h2.events.WindowUpdated)
+        for start in range(0, size, 16_000):
+            part = min(16_000, size - start)
+            self.h2.send_data(stream, bytes(part), end_stream=end and start + part == size)
+        await self.flush()
 
     async def wait(self, kind: type[Any] | tuple[Any, ...], stream: int | None = None) -> Any:
         """The next event of that kind (and of that stream); None once the server has closed."""
@@ -160,6 +180,85 @@ async def test_a_body_that_goes_on_after_its_answer_disturbs_no_other_stream(
         assert await client.answer(await client.ask()) == ("200", b"hello")
 
 
+async def test_refused_bodies_leave_the_window_to_the_other_streams(app: ObservedApp, certificate: str) -> None:
+    async with open_app(app, certificate=certificate) as hub:
+        client = await H2Client.connect(hub)
+        for _ in range(3):
+            locked = await client.ask("/locked", "POST", end=False)
+            assert await client.answer(locked) == ("401", b"401 Unauthorized")
+            for _ in range(4):
+                await client.upload(locked, 16_000)
+        good = await client.ask("/pub", "POST", end=False)
+        await client.upload(good, 60_000, end=True)
+
+        assert await client.answer(good) == ("200", b"60000 bytes")
+
+
+async def test_a_body_that_nobody_reads_holds_up_no_other_stream(app: ObservedApp, certificate: str) -> None:
+    async with open_app(app, certificate=certificate) as hub:
+        client = await H2Client.connect(hub)
+        flood = await client.ask("/flood", end=False)
+        await client.wait(h2.events.ResponseReceived, flood)
+        for _ in range(50):
+            client.h2.send_data(flood, b"x")
+        await client.flush()
+
+        assert (await client.wait(h2.events.ResponseReceived, await client.ask())).stream_id != flood
+
+
+async def test_a_frame_on_a_closed_stream_is_answered_at_once(app: ObservedApp, certificate: str) -> None:
+    async with open_app(app, certificate=certificate) as hub:
+        client = await H2Client.connect(hub)
+        over = await client.ask()
+        assert await client.answer(over) == ("200", b"hello")
+
+        await client.client.send(DataFrame(over, b"late").serialize())
+
+        await client.client.until(RstStreamFrame(over, ErrorCodes.STREAM_CLOSED).serialize())
+
+
+async def test_a_client_may_reset_what_was_refused_as_often_as_it_wants(app: ObservedApp, certificate: str) -> None:
+    async with open_app(app, certificate=certificate) as hub:
+        client = await H2Client.connect(hub)
+        for _ in range(MAX_WASTED + 1):
+            locked = await client.ask("/locked", "POST", end=False)
+            assert await client.answer(locked) == ("401", b"401 Unauthorized")
+            client.h2.reset_stream(locked)
+
+        assert await client.answer(await client.ask()) == ("200", b"hello")
+
+
+async def test_a_client_cannot_make_the_table_of_headers_grow(app: ObservedApp, certificate: str) -> None:
+    async with open_app(app, certificate=certificate) as hub:
+        client = await H2Client.connect(hub)
+        client.h2.update_settings({SettingCodes.HEADER_TABLE_SIZE: 1 << 30})
+        for _ in range(2):
+            assert await client.answer(await client.ask()) == ("200", b"hello")
+
+        assert client.h2.decoder.header_table_size == 4096
+
+
+async def test_who_only_changes_settings_is_sent_away(app: ObservedApp, certificate: str) -> None:
+    async with open_app(app, certificate=certificate) as hub:
+        client = await H2Client.connect(hub)
+        for size in range(MAX_WASTED + 1):
+            client.h2.update_settings({SettingCodes.HEADER_TABLE_SIZE: size})
+        await client.flush()
+
+        terminated = await client.wait(h2.events.ConnectionTerminated)
+        assert terminated.error_code == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+async def test_priorities_are_ignored(app: ObservedApp, certificate: str) -> None:
+    async with open_app(app, certificate=certificate) as hub:
+        client = await H2Client.connect(hub)
+        for stream in range(1001, 5001, 2):
+            client.h2.prioritize(stream, depends_on=stream + 2, exclusive=True)
+        await client.flush()
+
+        assert await client.answer(await client.ask()) == ("200", b"hello")
+
+
 async def test_a_body_that_stops_coming_ends_the_http2_connection(app: ObservedApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate, slow_s=0.05) as hub:
         client = await H2Client.connect(hub)
@@ -186,9 +285,8 @@ async def test_a_stream_whose_reader_opens_no_window_is_reset_and_no_other(app: 
 async def test_a_peer_that_only_opens_and_resets_streams_is_sent_away(app: ObservedApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)
-        for _ in range(MAX_RESETS + 1):
-            client.h2.reset_stream(await client.ask())
-        await client.flush()
+        for _ in range(MAX_WASTED + 1):
+            await client.reset_at_once()
 
         terminated = await client.wait(h2.events.ConnectionTerminated)
         assert terminated.error_code == ErrorCodes.ENHANCE_YOUR_CALM

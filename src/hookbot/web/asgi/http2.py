@@ -1,4 +1,4 @@
-"""Hypercorn's HTTP/2 protocol, hardened: deadlines, a bounded send buffer, and a limit on resets."""
+"""Hypercorn's HTTP/2 protocol, hardened: deadlines, a bounded send buffer, flow control, and a limit on waste."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -15,16 +15,20 @@ from h2.settings import SettingCodes
 from hypercorn.events import Closed
 from hypercorn.protocol.events import Body, Event
 from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.trio.worker_context import WorkerContext
 
 from ...protocol.http1 import TARGET
 from .config import ServingConfig
 
-MAX_RESETS = 100
-"""Streams that a client may reset on one connection; more is a rapid reset attack (CVE-2023-44487)."""
+MAX_WASTED = 100
+"""Requests that a client may reset before they are answered, and settings that it may change, on one connection; more
+is an attack (rapid reset, CVE-2023-44487). To reset a request that was refused, as Node does, costs nothing."""
 
 # Bytes that may wait for the flow control of one stream. Hypercorn's buffer makes a sender wait from this size on.
 _PART = 32 << 10
+# Bytes of the table by which headers of responses are compressed: the default of RFC 7541, section 4.2.
+_TABLE = 4 << 10
 
 
 class HTTP2(H2Protocol):
@@ -41,7 +45,7 @@ class HTTP2(H2Protocol):
         super().__init__(*args)
         self._limits = self.config.limits
         self._receiving: dict[int, float] = {}
-        self._resets = 0
+        self._wasted = 0
         self._leaving = False
         # A context of its own, which is never terminated: at a shutdown Hypercorn would cut the last response.
         self.context = WorkerContext(None)
@@ -86,7 +90,7 @@ class HTTP2(H2Protocol):
             await self.send(Closed())
 
     async def _send_data(self, stream_id: int) -> None:
-        # A client may reset a stream and prioritize it between two parts of its body; Hypercorn would fail.
+        # A client may reset a stream between two parts of its body; Hypercorn would fail.
         if stream_id not in self.stream_buffers:  # pragma: no cover - a race
             self.priority.block(stream_id)
             return
@@ -122,28 +126,45 @@ class HTTP2(H2Protocol):
             self.connection.send_headers(request.stream_id, [(b":status", b"400")], end_stream=True)
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
-        """Handle events one by one; drop body data after the response, on which Hypercorn fails, and limit resets."""
+        """Handle events one by one, and send the frames by which h2 itself answers, also to what makes no event."""
         for event in events:
+            self._count(event)
+            if self._wasted > MAX_WASTED:
+                self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+                await self._flush()
+                await self.send(Closed())
+                return
             match event:
                 case h2.events.RequestReceived() if self._leaving:
                     self.connection.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
-                    await self._flush()
-                    continue
                 # Still acknowledged, or the connection's flow control window would shrink with every refused body.
-                case h2.events.DataReceived() if event.stream_id not in self.streams:
+                case h2.events.DataReceived() if not self._is_read(event.stream_id):
                     self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                    continue
-                case h2.events.StreamEnded():
-                    self._receiving.pop(event.stream_id, None)
-                case h2.events.StreamReset():
-                    self._receiving.pop(event.stream_id, None)
-                    self._resets += 1
-                    if self._resets > MAX_RESETS:
-                        self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-                        await self._flush()
-                        await self.send(Closed())
-                        return
-            await super()._handle_events([event])
+                # Deprecated (RFC 9113, section 5.3.2), and Hypercorn's tree would grow with streams that never come.
+                case h2.events.PriorityUpdated():
+                    pass
+                case _:
+                    await super()._handle_events([event])
+        await self._flush()
+
+    def _count(self, event: h2.events.Event) -> None:
+        """Note what an event means for the deadline, and for the limit on waste."""
+        match event:
+            case h2.events.StreamEnded():
+                self._receiving.pop(event.stream_id, None)
+            case h2.events.StreamReset():
+                self._receiving.pop(event.stream_id, None)
+                self._wasted += event.stream_id in self.streams
+            case h2.events.RemoteSettingsChanged():
+                self._wasted += 1
+                # A client may allow 4 GB, and the table would grow with the ids of all its messages.
+                encoder = self.connection.encoder
+                encoder.header_table_size = min(encoder.header_table_size, _TABLE)
+
+    def _is_read(self, stream_id: int) -> bool:
+        """True if the app may still read the body; Hypercorn fails on any other, or waits for the app to read it."""
+        stream = self.streams.get(stream_id)
+        return isinstance(stream, HTTPStream) and stream.state is ASGIHTTPState.REQUEST
 
 
 def _is_served(fields: Mapping[bytes, bytes]) -> bool:
