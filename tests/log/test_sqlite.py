@@ -422,19 +422,6 @@ async def test_a_file_that_goes_while_it_is_written_is_not_acknowledged_and_not_
         assert await bodies(log) == [b"1"]
 
 
-async def test_a_directory_that_cannot_be_looked_into_refuses_for_as_long(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_sqlite_log(directory) as log:
-        with monkeypatch.context() as patched:
-            patched.setattr(Path, "stat", lambda _: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
-            with pytest.raises(Unavailable, match="cannot write to its log: Permission denied"):
-                await log.append([Draft("a", b"1")])
-
-        await log.append([Draft("a", b"2")])
-        assert await bodies(log) == [b"2"]
-
-
 # A disk of which nothing is left
 
 

@@ -327,3 +327,15 @@ async def test_a_page_of_damage_is_logged_once(directory: Path, caplog: pytest.L
         await read_all(log)
 
     assert [record.message.partition(":")[0][:18] for record in caplog.records] == ["the log is damaged"]
+
+
+@pytest.mark.parametrize("name", ["once", "sqlite_autoindex_once_1"])
+async def test_a_log_whose_keys_are_damaged_opens(directory: Path, name: str) -> None:
+    spoil(directory, root(directory, name))
+
+    async with open_sqlite_log(directory) as log:
+        assert len((await read_all(log))[0]) == COUNT
+        await log.append([Draft("a")])
+        with pytest.raises(Damaged):
+            await log.append([Draft("a", once=(Once("idempotency", "s", "new"),))])
+        await log.trim(Retention(max_count=10), now_us=2)

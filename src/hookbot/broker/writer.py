@@ -58,7 +58,7 @@ class Writer:
         self._news = trio.Event()
         self._closing = False
         self._storing = _Work("storing messages")
-        self._storing_all = _Work("storing what touches a damaged part of the log")
+        self._storing_damaged = _Work("storing what touches a damaged part of the log")
         self._trimming = _Work("deleting messages by retention")
 
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None]) -> None:
@@ -116,7 +116,7 @@ class Writer:
         try:
             outcomes = await self._append(islice(self._batch, count))
         except Damaged as error:
-            self._storing_all.fails(error)
+            self._storing_damaged.fails(error)
             if count == 1:
                 self._batch.popleft().done(error)
                 return

@@ -78,7 +78,7 @@ class SqliteLog(Engine):
         self._may_read = trio.CapacityLimiter(len(self._readers))
         self._prime(max(0, self.head - primed))
         self._rests_until_us = 0
-        self._has_earlier_keys = queries.has_earlier_keys(self._writer)
+        self._has_earlier_keys = self._find_earlier_keys()
 
     async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = {}) -> Sequence[Outcome]:
         # Replaced only after the commit, so that a failed append leaves memory and disk in agreement.
@@ -181,6 +181,14 @@ class SqliteLog(Engine):
         self._heads = TopicHeads(after)
         self._heads.add(topics)
 
+    def _find_earlier_keys(self) -> bool:
+        try:
+            return queries.has_earlier_keys(self._writer)
+        except damage.GARBLED as error:
+            damage.raise_unless_damage(error)
+            # They are looked for with each draft, in case that there are any.
+            return True
+
     def _make_room(self, work: Callable[[], T]) -> T:
         """Do work that makes room on the disk. If the disk is full, the reserve is given up for it first."""
         try:
@@ -189,7 +197,8 @@ class SqliteLog(Engine):
             # A full disk has several errors, and a disk that fails otherwise fails again.
             self._file.reserve.release()
             # Moves what is in the write-ahead log into the file, so that the log is written from its start again.
-            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            with suppress(sqlite3.OperationalError):
+                self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
             return work()
 
     def _append(
@@ -218,7 +227,7 @@ class SqliteLog(Engine):
                 more |= partitions[unsafe].due(limit)
             queries.save_partitions(self._writer, partitions)
         # After the commit; once they have expired, no append looks for them any more.
-        self._has_earlier_keys = self._has_earlier_keys and queries.has_earlier_keys(self._writer)
+        self._has_earlier_keys = self._has_earlier_keys and self._find_earlier_keys()
         return partitions, more
 
     async def _trim_past_damage(self, limits: Sequence[RetentionLimits]) -> bool:

@@ -19,7 +19,7 @@ from .contract import Page
 from .engine import ScanRange
 from .retention import STEP_ROWS, Partition, RetentionLimits, Row
 
-GARBLED = (sqlite3.DatabaseError, ValueError, TypeError, AttributeError)
+GARBLED = (sqlite3.DatabaseError, ValueError, TypeError, AttributeError, LookupError)
 """Errors of a query and of decoding its rows that may come from damage; `is_damage` decides."""
 
 # TOOBIG: a garbled length. A file whose first page is damaged is no database at all.

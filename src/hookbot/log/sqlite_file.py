@@ -157,10 +157,10 @@ def _hold(reserve: DiskReserve) -> None:
 
 
 def _identify(path: Path) -> _Identity | None:
-    """Identity of a file, however its name is given to others; None if there is none."""
+    """Identity of the file that has this name now; None if there is none, or if it cannot be looked at."""
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return None
     return status.st_dev, status.st_ino
 
