@@ -228,6 +228,16 @@ async def test_a_client_may_reset_what_was_refused_as_often_as_it_wants(app: Obs
         assert await client.answer(await client.ask()) == ("200", b"hello")
 
 
+async def test_a_client_may_reset_as_many_requests_as_were_answered(app: ObservedApp, certificate: str) -> None:
+    async with open_app(app, certificate=certificate) as hub:
+        client = await H2Client.connect(hub)
+        for _ in range(MAX_WASTED + 1):
+            assert await client.answer(await client.ask()) == ("200", b"hello")
+            await client.reset_at_once()
+
+        assert await client.answer(await client.ask()) == ("200", b"hello")
+
+
 async def test_a_client_cannot_make_the_table_of_headers_grow(app: ObservedApp, certificate: str) -> None:
     async with open_app(app, certificate=certificate) as hub:
         client = await H2Client.connect(hub)

@@ -13,7 +13,7 @@ import trio
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from hypercorn.events import Closed
-from hypercorn.protocol.events import Body, Event
+from hypercorn.protocol.events import Body, EndBody, Event
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.trio.worker_context import WorkerContext
@@ -22,8 +22,9 @@ from ...protocol.http1 import TARGET
 from .config import ServingConfig
 
 MAX_WASTED = 100
-"""Requests that a client may reset before they are answered, and settings that it may change, on one connection; more
-is an attack (rapid reset, CVE-2023-44487). To reset a request that was refused, as Node does, costs nothing."""
+"""Requests that a client may reset before they are answered, and settings that it may change, on one connection, beyond
+the requests that were answered; more is an attack (rapid reset, CVE-2023-44487). The connection of a proxy lives for
+days, and passes on what its clients reset."""
 
 # Bytes that may wait for the flow control of one stream. Hypercorn's buffer makes a sender wait from this size on.
 _PART = 32 << 10
@@ -99,6 +100,8 @@ class HTTP2(H2Protocol):
 
     async def stream_send(self, event: Event) -> None:
         """Send an event; reset the stream if flow control blocks a part for `stall_s`. Hypercorn would wait forever."""
+        if isinstance(event, EndBody) and event.stream_id in self.streams:
+            self._wasted = max(0, self._wasted - 1)
         for part in _parts(event):
             with trio.move_on_after(self._limits.stall_s) as patience:
                 await super().stream_send(part)
