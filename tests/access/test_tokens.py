@@ -104,6 +104,7 @@ def test_a_browser_sends_its_token_as_a_subprotocol_beside_others() -> None:
     upgrade = request(("Sec-WebSocket-Protocol", "hookbot.v1, hookbot.token.abc, hookbot.token.def"))
 
     assert find_tokens(upgrade) == ["abc", "def"]
+    assert find_tokens(request(("Sec-WebSocket-Protocol", "hookbot.token.abc"), method="POST")) == []
 
 
 @pytest.mark.parametrize(

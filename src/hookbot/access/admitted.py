@@ -21,6 +21,8 @@ SECRET_HEADERS = frozenset(
         "x-gitlab-token",
         "x-telegram-bot-api-secret-token",
         "x-goog-channel-token",
+        # Some clients put the token of a subscription there.
+        "sec-websocket-protocol",
     }
 )
 """Headers that hold a reusable secret. They are never stored: a subscriber could pose as the sender with them."""

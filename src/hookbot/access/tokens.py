@@ -22,7 +22,7 @@ TOKEN_PROTOCOL = "hookbot.token."  # noqa: S105 - a prefix, not a token
 
 
 def find_tokens(request: Request) -> Sequence[str]:
-    """Tokens of a request: Bearer, Basic user name, websocket subprotocol, and ``?token=`` of a GET.
+    """Tokens of a request: Bearer, Basic user name, and of a GET the websocket subprotocol and ``?token=``.
 
     Raises `Refused` if the query of such a GET repeats a parameter with another value.
     """
@@ -33,10 +33,11 @@ def find_tokens(request: Request) -> Sequence[str]:
     elif scheme.lower() == "basic":
         with suppress(ValueError):
             tokens.append(a2b_base64(credentials.strip(), strict_mode=True).decode("latin-1").partition(":")[0])
-    offered = offered_subprotocols(request)
-    tokens += [protocol.removeprefix(TOKEN_PROTOCOL) for protocol in offered if protocol.startswith(TOKEN_PROTOCOL)]
-    if request.method == "GET" and "token=" in request.query:
-        tokens.append(request.parameters.get("token", ""))
+    if request.method == "GET":
+        offered = offered_subprotocols(request)
+        tokens += [protocol.removeprefix(TOKEN_PROTOCOL) for protocol in offered if protocol.startswith(TOKEN_PROTOCOL)]
+        if "token=" in request.query:
+            tokens.append(request.parameters.get("token", ""))
     return tokens
 
 

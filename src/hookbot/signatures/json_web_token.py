@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
@@ -168,9 +169,11 @@ def _seconds(claims: dict[str, Any], name: str) -> float | None:
     value = claims.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadSignature(f"the claim {name!r} is not a number of seconds")
-    return float(value)
+    # An integer of JSON has any number of digits.
+    with suppress(OverflowError):
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    raise BadSignature(f"the claim {name!r} is not a number of seconds")
 
 
 def _keys(secret: str, kid: Any) -> Iterator[tuple[Any, list[str]]]:
