@@ -126,7 +126,9 @@ def test_a_token_opens_its_path_and_nothing_else(
     tokens = {path: make_token(key, path, digest) for path in TOKEN_PATHS}
     headers = {path: {**I_UNDERSTAND, **SHOWN[shown](token)} for path, token in tokens.items()}
 
-    assert {path for path in TOKEN_PATHS if is_let_in(access, target, headers[path])} == OPENED_BY[target]
+    # A subprotocol is for handshakes.
+    opened = set() if target.startswith("POST") and shown == "subprotocol" else OPENED_BY[target]
+    assert {path for path in TOKEN_PATHS if is_let_in(access, target, headers[path])} == opened
 
 
 @pytest.mark.parametrize("target", OPENED_BY)
@@ -372,6 +374,7 @@ def test_a_publish_keeps_what_came_with_it_and_no_secret(access: AccessControl) 
         "Cookie": "c",
         "Proxy-Authorization": "p",
         "X-Gitlab-Token": "t",
+        "Sec-WebSocket-Protocol": "hookbot.token.t",
         "Hookbot-Hops": "github, filter,",
         "Idempotency-Key": "once",
         **basic(make_token(KEY, "/")),
@@ -725,3 +728,42 @@ def test_a_jump_of_the_clock_ends_no_token_and_no_limit() -> None:
             publish(access, "POST /pub/x", basic(token))
         with pytest.raises(TooManyRequests, match="valid token"):
             publish(access, "POST /pub/x", basic("wrong"))
+
+
+# --- challenges by HEAD and OPTIONS
+
+
+def ask_by(access: AccessControl, method: str, target: str, headers: Mapping[str, str] = {}) -> Response | None:
+    asking = {"WebHook-Request-Origin": "events.example", **headers}
+    return access.respond_to_challenge(Request(method, target.encode(), tuple(asking.items()), client="192.0.2.1"))
+
+
+def test_permission_to_deliver_takes_the_token_that_a_publish_would() -> None:
+    access = make_access()
+    token = basic(make_token(KEY, "/pub/x"))
+
+    assert ask_by(access, "OPTIONS", "/pub/x", token)
+    with pytest.raises(Unauthorized):
+        ask_by(access, "OPTIONS", "/pub/x")
+    with pytest.raises(Unauthorized):
+        ask_by(access, "OPTIONS", "/pub/y", token)
+    assert ask_by(access, "HEAD", "/pub/x", token) is None
+
+
+def test_nobody_vouches_for_the_senders_of_an_unsafe_topic_without_a_source() -> None:
+    assert ask_by(make_access(), "OPTIONS", "/unsafe/pub/x") is None
+
+
+def test_permission_to_deliver_to_a_source_takes_its_secret() -> None:
+    access = make_access(sources=Sources([source("header")]))
+
+    assert ask_by(access, "OPTIONS", "/unsafe/pub/acme/x", {"X-Api-Key": SECRET})
+    with pytest.raises(BadSignature):
+        ask_by(access, "OPTIONS", "/unsafe/pub/acme/x", {"X-Api-Key": "mine"})
+
+
+def test_an_address_is_shown_to_be_there_to_the_sender_of_a_source_alone() -> None:
+    access = make_access(sources=Sources([source("hmac")]), unsafe_prefixes=["acme/"])
+
+    assert ask_by(access, "HEAD", "/unsafe/pub/acme/x")
+    assert ask_by(access, "HEAD", "/unsafe/pub/other") is None

@@ -170,3 +170,71 @@ def test_an_event_is_not_taken_for_a_question(name: str) -> None:
 
     assert load_provider(name).handshake(event, [SECRET], now=NOW) is None
     assert load_provider(name).handshake(get("a=b"), [SECRET], now=NOW) is None
+
+
+# --- senders that ask by HEAD, OPTIONS, or a code in an event
+
+
+@pytest.mark.parametrize("header", ["X-Trello-Webhook", "X-Mandrill-Signature"])
+def test_a_head_by_which_a_sender_of_the_general_scheme_checks_the_address_is_answered(header: str) -> None:
+    reply = handshake("hmac", SignedRequest(method="HEAD"), header=header)
+
+    assert (reply.status, reply.body) == (200, b"")
+
+
+@pytest.mark.parametrize("name", ["github", "stripe", "header", "jwt"])
+def test_a_head_to_any_other_sender_is_not_answered(name: str) -> None:
+    assert load_provider(name).handshake(SignedRequest(method="HEAD"), [SECRET * 3], now=NOW) is None
+
+
+ASKING = SignedRequest(
+    headers=(("WebHook-Request-Origin", "events.example"),), method="OPTIONS", url="https://hooks.example.com/in"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [("header", SECRET), ("basic", f"user:{SECRET}"), ("azure-event-grid", SECRET), ("jwt", SECRET * 3)],
+)
+def test_a_sender_of_cloud_events_is_permitted_if_it_shows_its_secret(name: str, secret: str) -> None:
+    provider = load_provider(name)
+    asking = provider.sign(ASKING, secret, now=NOW)
+
+    reply = provider.handshake(asking, [secret], now=NOW)
+
+    assert reply
+    assert ("WebHook-Allowed-Origin", "events.example") in reply.headers
+    with pytest.raises(BadSignature):
+        provider.handshake(ASKING, [secret], now=NOW)
+    with pytest.raises(BadSignature):
+        provider.handshake(asking, [f"not:{secret}"], now=NOW)
+
+
+@pytest.mark.parametrize("name", ["github", "stripe", "hmac", "gitlab", "aws-sns"])
+def test_a_sender_that_shows_no_secret_is_permitted_nothing(name: str) -> None:
+    assert load_provider(name).handshake(ASKING, [SECRET], now=NOW) is None
+
+
+def validation(document: object, secret: str = SECRET) -> SignedRequest:
+    return SignedRequest(
+        json.dumps(document).encode(),
+        (("aeg-event-type", "SubscriptionValidation"),),
+        url=f"https://hooks.example.com/in?code={secret}",
+    )
+
+
+def test_event_grid_gets_its_code_back_if_it_shows_its_secret() -> None:
+    event = {"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": "512d38b6"}}
+
+    reply = handshake("azure-event-grid", validation([event]))
+
+    assert json.loads(reply.body) == {"validationResponse": "512d38b6"}
+    assert ("Content-Type", "application/json") in reply.headers
+    with pytest.raises(BadSignature):
+        handshake("azure-event-grid", validation([event], "mine"))
+
+
+@pytest.mark.parametrize("document", [[], {}, [{}], [{"data": {"validationCode": 1}}], [{"data": []}], "x"])
+def test_a_validation_of_event_grid_without_a_code_is_refused(document: object) -> None:
+    with pytest.raises(BadSignature, match="validationCode"):
+        handshake("azure-event-grid", validation(document))

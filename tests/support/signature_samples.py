@@ -130,6 +130,7 @@ SAMPLES = (
         label="v1a",
     ),
     Sample("azure-devops", "user:pass word", "user:other", body_is_signed=False),
+    body_sample("azure-event-grid", body_is_signed=False),
     Sample("basic", "user:pass:word", "user:other", body_is_signed=False),
     body_sample("header", options={"header": "X-Acme-Key", "prefix": "Token "}, body_is_signed=False),
     body_sample("header", label="query", options={"header": "query:key"}, body_is_signed=False),

@@ -143,6 +143,18 @@ async def test_an_unknown_method_is_answered_by_405_in_the_body_as_well_as_in_th
     assert answer.headers["allow"] == "POST"
 
 
+async def test_a_sender_of_cloud_events_is_permitted_to_deliver_if_it_shows_a_token(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (_, client):
+        asking = {"WebHook-Request-Origin": "events.example"}
+        allowed = await client.options("/pub/a", headers={**asking, **auth("/pub/a")})
+        refused = await client.options("/pub/a", headers=asking)
+        unsafe = await client.options("/unsafe/pub/a", headers=asking)
+
+    assert (allowed.status_code, allowed.headers["webhook-allowed-origin"]) == (200, "events.example")
+    assert (refused.status_code, unsafe.status_code) == (401, 405)
+    assert "webhook-allowed-origin" not in {*refused.headers, *unsafe.headers}
+
+
 async def test_the_app_publishes_by_itself_and_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:
     async with hub(tmp_path, door=False, max_body_bytes=1000) as (running, client):
         stored = await client.post("/pub/a", content=b"hello", headers=auth("/pub/a"))

@@ -32,6 +32,8 @@ from ..protocol.response import Response
 from ..protocol.since import AfterId
 from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE, SubscribeRequest
 from ..protocol.topics import RECURSIVE, UNSAFE, TopicFilter, decode_path, is_own, is_unsafe
+from ..signatures import SignedRequest
+from ..signatures.permission import permission
 from .active_subscriptions import ActiveSubscriptions
 from .admitted import AdmittedPublish, AdmittedSubscription
 from .authorizer import Action, Authorizer, Grant
@@ -168,7 +170,7 @@ class AccessControl:
         return Standing.VERIFIED if self._verified.has(network, now_s=self.passed_s) else Standing.STRANGER
 
     def respond_to_challenge(self, request: Request) -> Response | None:
-        """Response to a sender that verifies the endpoint by GET, or None for any other GET.
+        """Response to a sender that verifies the endpoint by GET, HEAD or OPTIONS; None for any other such request.
 
         Raises `Refused` if path, address, token or challenge is not accepted.
         """
@@ -178,15 +180,19 @@ class AccessControl:
         except (MethodNotAllowed, InvalidTopic):
             return None
         source = self.sources.find(route.topic)
-        if source is None:
+        # Nobody vouches for the senders of an unsafe topic without a source.
+        if source is None and is_unsafe(route.topic):
             return None
         try:
-            signed = source.signed(request, b"")
-            response = self.verify_now(lambda now_s: source.handshake(signed, now_s=now_s))
+            if source:
+                signed = source.signed(request, b"")
+                response = self.verify_now(lambda now_s: source.handshake(signed, now_s=now_s))
+            else:
+                response = permission(SignedRequest(b"", request.headers, request.method))
         except BadSignature as error:
             self.count_failure(request, route.topic, source, error)
             raise
-        # Checked only now, because a GET that is not a challenge gets the response of any other GET.
+        # Checked only now, because a request that is not a challenge gets the response of any other.
         if response is not None:
             self._check_existence(route)
             self._source(request, route.topic)

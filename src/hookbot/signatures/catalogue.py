@@ -19,7 +19,7 @@ from .paypal import PayPal
 from .provider import Choice, Provider
 from .scheme import AnyScheme, Scheme
 from .senders import BODY_ONLY, FORGES, TIMED, WITH_URL
-from .shared_secrets import Basic, Header, MicrosoftGraph, SharedSecret
+from .shared_secrets import Basic, EventGrid, Header, MicrosoftGraph, SharedSecret
 
 GROUP = "hookbot.providers"
 
@@ -93,6 +93,11 @@ _OTHERS: tuple[Provider, ...] = (
     ),
     Basic(
         name="basic", documentation="https://www.rfc-editor.org/rfc/rfc7617", header="Authorization", prefix="Basic "
+    ),
+    EventGrid(
+        name="azure-event-grid",
+        documentation="https://learn.microsoft.com/azure/event-grid/webhook-event-delivery",
+        header="query:code",
     ),
     Header(name="header", documentation="https://www.rfc-editor.org/rfc/rfc9110#section-5"),
     AnyScheme(name="hmac", documentation="https://www.rfc-editor.org/rfc/rfc2104"),

@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 from ..errors import BadSignature, ConfigError
+from ..protocol.response import Response
 from .algorithms import is_sha256, load_private, load_public
+from .permission import permission
 from .provider import Proof, Provider
 from .request import SignedRequest, describe, is_in_head, parse_place
 from .timestamps import MAX_AGE_S, check_fresh
@@ -96,6 +98,13 @@ class Jwt(Provider):
         # Without the signature, since several base64url texts decode to the same bytes.
         fingerprint = sha256(token.rpartition(".")[0].encode()).hexdigest()
         return Proof(key=key, fingerprint=fingerprint, signed_at=signed_at, replay_key=fingerprint)
+
+    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
+        """The `permission` to deliver, if the sender asks for it and presents a token; raises `BadSignature`."""
+        allowed = permission(request)
+        if allowed:
+            self.verify(request, secrets, now=now)
+        return allowed
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
         """The request with a token that is valid for five minutes."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from ..errors import BadSignature, BodyTooLarge, ConfigError
+from ..protocol.response import Response
 from .algorithms import ALGORITHMS, Algorithm
 from .provider import Proof, Provider
 from .request import SignedRequest, describe, is_in_head, parse_place
@@ -271,6 +272,10 @@ class AnyScheme(Scheme):
             *("header", "prefix", "separator", "algorithm", "encoding", "template", "timestamp", "unit"),
             *("id", "delivery", "key_prefix", "key_encoding", "max_age"),
         )
+
+    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
+        """An empty response to HEAD, by which Trello and Mandrill check that the address is there."""
+        return Response(headers=()) if request.method == "HEAD" else None
 
 
 def _is_in_body(place: str) -> bool:

@@ -1,6 +1,7 @@
 """Providers of senders that present a shared secret and sign nothing: anyone who reads one can forge more."""
 
 import hmac
+import json
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from hashlib import sha256
 from urllib.parse import parse_qs
 
 from ..errors import BadSignature, ConfigError
-from ..protocol.response import Response
+from ..protocol.response import JSON, Response
+from .permission import permission
 from .provider import Proof, Provider
 from .request import SignedRequest, describe, is_in_head, parse_place
 
@@ -83,6 +85,13 @@ class SharedSecret(Provider):
         # Header values are latin-1 text for the bytes that were sent; query and JSON are decoded text already.
         return _shown(value) if ":" in self.header else value.encode("latin-1", "replace")
 
+    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
+        """The `permission` to deliver, if the sender asks for it and presents a secret; raises `BadSignature`."""
+        allowed = permission(request)
+        if allowed:
+            self.verify(request, secrets, now=now)
+        return allowed
+
 
 class Header(SharedSecret):
     """Provider of senders with an API key at a place that the user names."""
@@ -91,6 +100,25 @@ class Header(SharedSecret):
     def options(self) -> tuple[str, ...]:
         """Names of the options: place and prefix of the key, and place of a delivery id."""
         return ("header", "prefix", "delivery")
+
+
+class EventGrid(Header):
+    """Provider of Azure Event Grid, with a secret in the query of its URL or in a header of its deliveries.
+
+    A subscription begins with a code that is expected back or, with the schema of CloudEvents, with OPTIONS.
+
+    https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema
+    """
+
+    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
+        """The ``validationCode`` of a new subscription, or the `permission` to deliver; raises `BadSignature`."""
+        if request.first("Aeg-Event-Type") != "SubscriptionValidation":
+            return super().handshake(request, secrets, now=now)
+        self.verify(request, secrets, now=now)
+        match request.json():
+            case [{"data": {"validationCode": str(code)}}]:
+                return Response(json.dumps({"validationResponse": code}).encode(), headers=JSON)
+        raise BadSignature("the body is not one event with a 'validationCode' in its 'data'")
 
 
 class Basic(SharedSecret):

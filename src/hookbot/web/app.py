@@ -57,9 +57,11 @@ def create_app(services: Services) -> HookbotApp:
     @app.route("/", defaults={"path": ""}, methods=ALL_METHODS, provide_automatic_options=False)
     @app.route("/<path:path>", methods=ALL_METHODS, provide_automatic_options=False)
     async def serve(path: str) -> quart.Response:
+        asks = request.method in ("GET", "HEAD", "OPTIONS")
+        if asks and (response := access.respond_to_challenge(plain_request(request))):
+            return _response(response)
         if request.method == "GET":
-            response = access.respond_to_challenge(plain_request(request))
-            return _response(response) if response else await _stream(services)
+            return await _stream(services)
         if request.method == "OPTIONS" and request.headers.get("origin", "").lower() in access.origins:
             return quart.Response(b"", HTTPStatus.NO_CONTENT)
         return await _publish(services)
