@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Sequence
 
+import trio
+
 from hookbot import Message, Publish
 from hookbot.signatures import load_provider
 from hookbot.signatures.owners import GitLabOwnership
@@ -39,7 +41,8 @@ class GitLabRouter:
         if not is_genuine(message):
             logger.warning("dropped %s: not verified as GitLab's; add a source for %s", message.id, message.topic)
             return
-        payload = message.json()
+        # In a thread, since parsing megabytes would hold up the hub.
+        payload = await trio.to_thread.run_sync(message.json)
         name = next(OWNERSHIP.names(payload), None)
         if name is None:
             logger.info("dropped %s: it names no project and no group", message.id)

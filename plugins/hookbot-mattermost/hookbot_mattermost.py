@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from trio import sleep
+from trio import sleep, to_thread
 
 from hookbot import ConfigError, Message, Publish, Secret
 
@@ -64,7 +64,8 @@ class MattermostRouter:
         """
         if "/branch/" not in message.topic:
             return
-        post = {"text": text_of(message.json())}
+        # In a thread, since parsing megabytes would hold up the hub.
+        post = {"text": text_of(await to_thread.run_sync(message.json))}
         if self.channel:
             post["channel"] = self.channel
         await self.post(post)

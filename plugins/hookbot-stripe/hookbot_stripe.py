@@ -2,6 +2,8 @@
 
 import logging
 
+import trio
+
 from hookbot import Message, Publish
 from hookbot.signatures import load_provider
 from hookbot.signatures.owners import StripeOwnership
@@ -33,7 +35,8 @@ class StripeRouter:
         if not is_genuine(message):
             logger.warning("dropped %s: not verified as Stripe's; add a source for %s", message.id, message.topic)
             return
-        event = message.json()
+        # In a thread, since parsing megabytes would hold up the hub.
+        event = await trio.to_thread.run_sync(message.json)
         if not event.get("livemode") and not self.test_events:
             return
         kind = event["type"].replace(".", "/")
