@@ -7,6 +7,10 @@ from ..errors import Ended
 from ..protocol.http1 import MAX_HEAD_BYTES
 from ..protocol.websocket import POLICY_VIOLATION
 
+HALF_CLOSE_S = 1.0
+"""Time for a response after the client has closed its side, as ``nc -N`` does. Most clients that do so are gone. On the
+fast path only if a signature has to be verified: everything else is answered at once."""
+
 # Real clients send a ping or a keep-alive every few seconds.
 NOISE = Rate(100, 10)
 """Frames from a websocket client that carry no acknowledgement: pings, pongs, parts of a message, other messages."""

@@ -124,7 +124,7 @@ async def test_a_large_body_that_waits_for_a_thread_is_dropped_when_its_client_i
     body = b"x" * (LARGE_BODY + 1)
     fields = [f"{name}: {value}" for name, value in github.sign(SignedRequest(body), SECRET, now=0).headers]
     sources = Sources([Source("/unsafe/acme", github, [SECRET])])
-    async with open_fast_path(access={"sources": sources}, slow_s=1) as hub:
+    async with open_fast_path(access={"sources": sources}) as hub:
         threads = hub.access.hashing
         for number in range(VERIFYING_THREADS):
             threads.acquire_on_behalf_of_nowait(number)

@@ -12,15 +12,13 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from ..limits import HALF_CLOSE_S
 from .config import ServingConfig
 from .http1 import HTTP1
 from .http2 import HTTP2
 
 CONTINUE = "hookbot.continue"
 """ASGI extension for ``Expect: 100-continue``: the app sends a message of this type before it reads the body."""
-
-HALF_CLOSE_S = 1.0
-"""Time for a response after the client has closed its side, as ``nc -N`` does. Most clients that do so are gone."""
 
 # Hypercorn parses what was received without a pause: tens of milliseconds if it is all tiny frames.
 _RECEIVE = 16 << 10

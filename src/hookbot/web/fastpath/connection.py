@@ -10,6 +10,7 @@ from ...broker.broker import Start
 from ...protocol.http1 import Head
 from ...protocol.paths import is_for_app
 from ...protocol.websocket import accept_handshake, check_handshake, is_handshake
+from ..limits import HALF_CLOSE_S
 from ..publish import publish, publish_soon
 from ..subscribe import find_start
 from .context import CachedHead, Context, Exchange
@@ -36,7 +37,7 @@ class FastPathConnection(HttpConnection):
     def deadline(self) -> float:
         """As of any connection; but a client that has closed its side, and is probably gone, is not waited for."""
         if self._ended_by_client and self._verifying:
-            return self.moved_at + self._context.limits.slow_s
+            return self.moved_at + HALF_CLOSE_S
         return super().deadline
 
     def gone(self, reason: str) -> None:

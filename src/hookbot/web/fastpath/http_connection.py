@@ -88,6 +88,7 @@ class HttpConnection(NonblockingSocket):
         if not data:
             # A half-close: the client (``nc -N``, for example) may still read the response.
             self._ended_by_client = True
+            self.moved_at = trio.current_time()
         elif self._drained is None:
             # Not with each part: a head has to come whole, and a body has a deadline of its own.
             if not (self._exchange or self._buffer):
