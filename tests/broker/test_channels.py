@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot.broker.channels import Channel, Channels, Entry
+from hookbot.broker.frame_cache import FrameCache
 from hookbot.broker.limits import BrokerLimits
 from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.frames import CloudEvents, HookbotV1, JsonLines
@@ -36,7 +37,7 @@ def limits() -> BrokerLimits:
 
 @pytest.fixture
 def channels(limits: BrokerLimits) -> Channels:
-    return Channels(head=0, limits=limits)
+    return Channels(head=0, limits=limits, cache=FrameCache(1 << 20))
 
 
 def test_a_channel_has_what_its_filter_selects_from_now_on(channels: Channels) -> None:
@@ -161,7 +162,7 @@ def test_no_channel_ever_misses_doubles_or_reorders_a_message(
     operations: list[Any], max_messages: int, max_bytes: int
 ) -> None:
     limits = BrokerLimits(window_messages=max_messages, window_bytes=max_bytes)
-    channels = Channels(head=0, limits=limits)
+    channels = Channels(head=0, limits=limits, cache=FrameCache(1 << 20))
     log: list[Message] = []
     holders: list[tuple[TopicFilter, Channel]] = []
     for operation, argument in operations:
@@ -220,13 +221,13 @@ def framed(entry: Entry, framing: HookbotV1 | CloudEvents | Counting) -> bytes:
 
 
 def test_a_frame_is_made_once() -> None:
-    entry = Entry(MESSAGE, 7)
+    entry = Entry(MESSAGE, 7, FrameCache(1 << 20))
     assert framed(entry, HookbotV1()) is framed(entry, HookbotV1())
     assert framed(entry, CloudEvents("/sub/a")) is not framed(entry, CloudEvents("/sub/b"))
 
 
 async def test_a_large_frame_is_made_once_in_a_thread_however_many_want_it() -> None:
-    entry, framing = Entry(LARGE, 7), Counting()
+    entry, framing = Entry(LARGE, 7, FrameCache(1 << 20)), Counting()
     async with trio.open_nursery() as wanting:
         for _ in range(10):
             wanting.start_soon(entry.prepare, framing.key, framing.message)
@@ -235,14 +236,14 @@ async def test_a_large_frame_is_made_once_in_a_thread_however_many_want_it() -> 
     assert framing.made == 1
 
 
-async def test_a_small_frame_is_not_made_before_it_is_wanted() -> None:
+async def test_a_small_frame_is_made_without_a_thread() -> None:
     framing = Counting()
-    await Entry(MESSAGE, 7).prepare(framing.key, framing.message)
-    assert framing.made == 0
+    assert await Entry(MESSAGE, 7, FrameCache(1 << 20)).prepare(framing.key, framing.message)
+    assert (framing.made, framing.in_thread) == (1, False)
 
 
 async def test_a_frame_is_ready_if_it_is_small_or_has_been_prepared() -> None:
-    small, large, framing = Entry(MESSAGE, 7), Entry(LARGE, 7), JsonLines()
+    small, large, framing = Entry(MESSAGE, 7, FrameCache(1 << 20)), Entry(LARGE, 7, FrameCache(1 << 20)), JsonLines()
     assert small.ready_frame(framing.key, framing.message) == framing.message(MESSAGE)
     assert large.ready_frame(framing.key, framing.message) is None
 

@@ -6,14 +6,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from hookbot.broker.broker import Start
-from hookbot.broker.cursors import take_page
-from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Ended, Refused, Unavailable
 from hookbot.log.memory import MemoryLog
 from hookbot.log.sqlite import SqliteLog
 from hookbot.protocol.since import AfterId, FromOldest
-from hookbot.protocol.topics import TopicFilter
 from support.consumers import ConsumerHub, ack, listening, open_hub, shown, take, takes_nothing
 
 
@@ -406,21 +402,6 @@ async def test_a_cursor_that_cannot_be_saved_is_not_opened_and_can_be_later(
     await hub.publish("t")
     async with hub.open(cursor="c") as cursor:
         assert await take(cursor, 1) == [1]  # since the first time it was asked for
-
-
-async def test_a_page_is_no_more_than_a_page_and_the_next_one_goes_on_after_it(
-    memory_hub: ConsumerHub, autojump_clock: MockClock
-) -> None:
-    hub = memory_hub
-    limits = BrokerLimits(page_messages=10, page_bytes=1000)
-    with hub.broker.subscribe(TopicFilter(("t",)), Start(0)) as subscription:
-        await hub.publish(*["t"] * (limits.page_messages + 3))
-        await hub.publish(*["t"] * 3, size=limits.page_bytes // 2)
-
-        pages = [shown(await take_page(subscription, limits)) for _ in range(3)]
-
-    assert [len(page) for page in pages] == [limits.page_messages + 1, 3, 2]
-    assert [n for page in pages for n in page] == list(range(1, limits.page_messages + 7))
 
 
 async def test_messages_acknowledged_after_a_restart_before_they_are_sent_again_are_not_sent(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from hookbot.broker.channels import Entry
+from hookbot.broker.frame_cache import FrameCache
 from hookbot.broker.limits import BrokerLimits
 from hookbot.broker.page_cache import PageCache
 from hookbot.errors import Unavailable
@@ -51,7 +52,7 @@ def limits() -> BrokerLimits:
 
 @pytest.fixture
 def pages(log: CountedLog, limits: BrokerLimits) -> PageCache:
-    return PageCache(log, limits)
+    return PageCache(log, limits, FrameCache(1 << 20))
 
 
 async def fill(log: CountedLog, count: int, topic: str = "a", body: bytes = b"") -> None:
@@ -217,7 +218,7 @@ async def test_only_so_many_bytes_are_kept_but_at_least_the_last_page(log: Count
 )
 async def test_a_page_never_misses_doubles_or_reorders_a_message(operations: list[str], numbers: list[int]) -> None:
     log = MemoryLog()
-    pages = PageCache(log, BrokerLimits(page_messages=10))
+    pages = PageCache(log, BrokerLimits(page_messages=10), FrameCache(1 << 20))
     for operation, number in zip(operations, numbers, strict=False):
         if operation == "append":
             await log.append([Draft("ab"[(number + n) % 2]) for n in range(number % 17)])

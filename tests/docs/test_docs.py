@@ -12,6 +12,7 @@ from hookbot.access.control import AccessControl
 from hookbot.broker.broker import open_broker
 from hookbot.log.memory import MemoryLog
 from hookbot.web.bodies import BodyBudget
+from hookbot.web.held_bytes import HeldBytes
 from hookbot.web.metrics import add_limits, hub_metrics
 from support import KEY
 
@@ -25,7 +26,7 @@ async def test_every_metric_is_documented() -> None:
     async with open_broker(MemoryLog()) as broker:
         access = AccessControl(Authorizer([KEY]), clock_us=lambda: 0)
         metrics = hub_metrics(broker, access, list)
-        add_limits(metrics, BodyBudget(1, 1))
+        add_limits(metrics, BodyBudget(1, 1), HeldBytes(1))
         rendered = metrics.render().decode()
 
     names = {line.split()[2] for line in rendered.splitlines() if line.startswith("# TYPE")}

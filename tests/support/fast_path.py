@@ -26,6 +26,7 @@ from hookbot.web.fastpath.epoll import AVAILABLE, EpollLoop
 from hookbot.web.fastpath.fanout import Fanout
 from hookbot.web.fastpath.listener import FastPath
 from hookbot.web.fastpath.subscriber import Subscriber
+from hookbot.web.held_bytes import HeldBytes
 from hookbot.web.limits import ConnectionLimits
 from hookbot.web.metrics import Metrics
 from hookbot.web.services import Readiness, Services
@@ -167,7 +168,7 @@ async def open_fast_path(
             open_consumers(broker) as consumers,
             trio.open_nursery() as nursery,
         ):
-            streams = Streams(broker, control.active, heartbeat_s)
+            streams = Streams(broker, control.active, heartbeat_s, HeldBytes(connection_limits.max_held_bytes))
             readiness = Readiness(broker.log, lambda: "", broker.clock)
             services = Services(broker, control, bodies, consumers, streams, readiness, Metrics(), list)
             epoll = EpollLoop()

@@ -5,6 +5,7 @@ from typing import Any
 
 from hookbot.access.senders import Standing
 from hookbot.web.bodies import BodyBudget
+from hookbot.web.held_bytes import HeldBytes
 from hookbot.web.metrics import ROUTER_METRICS, Metrics, add_limits, hub_metrics
 from support.fast_path import open_fast_path
 
@@ -56,12 +57,16 @@ async def test_a_hub_shows_what_was_published_and_how_its_routers_are() -> None:
 async def test_a_hub_shows_what_bodies_take_and_which_were_refused() -> None:
     metrics = Metrics()
     bodies = BodyBudget(10, 40)
-    add_limits(metrics, bodies)
+    held = HeldBytes(10)
+    held.hold("slow", b"abcd", 4, what="topic", cut=lambda: None)
+    add_limits(metrics, bodies, held)
     bodies.open(None, Standing.TOKEN, "").write(b"abc")
     bodies.open(None, Standing.STRANGER, "").time_out()
 
     assert {
         "hookbot_body_bytes 3.0",
+        "hookbot_held_bytes 4.0",
+        "hookbot_cut_subscribers_total 0.0",
         'hookbot_bodies_refused_total{reason="slow"} 1.0',
         'hookbot_bodies_refused_total{reason="share"} 0.0',
         'hookbot_bodies_refused_total{reason="full"} 0.0',

@@ -24,6 +24,7 @@ from hookbot.protocol.message import Draft, Gap, Message, format_id
 from hookbot.protocol.since import AfterId, FromOldest
 from hookbot.protocol.subscribe import SubscribeRequest
 from hookbot.protocol.topics import TopicFilter
+from hookbot.web.held_bytes import HeldBytes
 from hookbot.web.streams import Stream, Streams
 
 HEARTBEAT_S = 15
@@ -58,7 +59,13 @@ def active(now_us: list[int]) -> ActiveSubscriptions:
 
 @pytest.fixture
 def streams(broker: Broker, active: ActiveSubscriptions) -> Streams:
-    return Streams(broker, active, HEARTBEAT_S)
+    return Streams(broker, active, HEARTBEAT_S, HeldBytes(1 << 20))
+
+
+@pytest.fixture
+def aborted() -> trio.Event:
+    """Set when the hub ends the connection of a stream in the middle of what is sent."""
+    return trio.Event()
 
 
 @pytest.fixture
@@ -70,13 +77,13 @@ def publish(broker: Broker) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def listen(streams: Streams) -> Callable[..., Any]:
+def listen(streams: Streams, aborted: trio.Event) -> Callable[..., Any]:
     """Opens the stream of a subscription to `a`, from a position."""
 
     def listen(start: int | Start = 0, format: Any = "jsonl", **asked: Any) -> AbstractContextManager[Stream]:
         request = SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", format, **asked)
         begin = start if isinstance(start, Start) else Start(start)
-        return streams.open(AdmittedSubscription(request, Grant()), begin)
+        return streams.open(AdmittedSubscription(request, Grant()), begin, aborted.set)
 
     return listen
 
@@ -351,7 +358,7 @@ async def test_a_stream_ends_when_what_granted_it_does(
 ) -> None:
     grant = Grant(key="key", expires_s=100)
     asked = SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", "jsonl")
-    with streams.open(AdmittedSubscription(asked, grant), Start(0)) as stream:
+    with streams.open(AdmittedSubscription(asked, grant), Start(0), lambda: None) as stream:
         assert len(list(active.sweep())) == 1
         assert len(active) == 1
         now_us[0] = 100_000_000
@@ -407,3 +414,68 @@ async def test_large_messages_are_encoded_once_for_all_streams(
     assert len(frames) == 10
     assert len(encodings) == 1
     assert all(frame is frames[0] for frame in frames)
+
+
+# --- what waits for slow subscribers
+
+
+@pytest.fixture
+def other(streams: Streams) -> Callable[[int], None]:
+    """Counts so many bytes for another slow subscriber, which is cut if that is too much and it holds most."""
+
+    def hold(size: int) -> None:
+        streams.held.hold("other", hold, size, what="other", cut=lambda: None)
+
+    return hold
+
+
+async def test_a_stream_that_holds_most_loses_its_connection_while_it_is_sent(
+    listen: Callable[..., Any], publish: Callable[..., Any], other: Callable[[int], None], aborted: trio.Event
+) -> None:
+    await publish(body=b"x" * 600_000)
+    with listen() as stream:
+        assert len(await anext(stream)) == 1
+        other(400_000)
+        assert not aborted.is_set()
+
+        other(500_000)
+        assert aborted.is_set()
+        with pytest.raises(Ended) as caught:
+            await anext(stream)
+    assert caught.value.code == 1013
+
+
+async def test_a_stream_that_holds_most_before_it_is_sent_is_told(
+    listen: Callable[..., Any],
+    publish: Callable[..., Any],
+    other: Callable[[int], None],
+    aborted: trio.Event,
+    broker: Broker,
+) -> None:
+    await publish(body=b"x" * 600_000)
+    with listen() as stream:
+        async with trio.open_nursery() as nursery:
+            await broker.frames.encoding.acquire()
+            nursery.start_soon(raises_ended, stream, 1013)
+            await wait_all_tasks_blocked()
+            other(500_000)
+            broker.frames.encoding.release()
+    assert not aborted.is_set()
+
+
+async def test_what_a_stream_holds_is_counted_until_it_is_sent_or_the_stream_is_closed(
+    streams: Streams, listen: Callable[..., Any], publish: Callable[..., Any]
+) -> None:
+    await publish(2, body=b"x" * 600_000)
+    with listen() as stream:
+        await anext(stream)
+        assert streams.held.size > 600_000
+        await anext(stream)
+        assert 600_000 < streams.held.size < 1_200_000
+    assert streams.held.size == 0
+
+
+async def raises_ended(stream: Stream, code: int) -> None:
+    with pytest.raises(Ended) as caught:
+        await anext(stream)
+    assert caught.value.code == code

@@ -17,6 +17,7 @@ from ..protocol.message import Draft, Duplicate, Gap, Message, format_id, wall_c
 from ..protocol.since import AfterId, FromOldest, Since, SinceTime
 from ..protocol.topics import TopicFilter
 from .channels import Channel, Channels, Entry
+from .frame_cache import FrameCache
 from .limits import BrokerLimits
 from .page_cache import PageCache
 from .writer import Done, Writer
@@ -47,7 +48,10 @@ class Subscription:
         self.position = start.position
 
     async def take(self) -> Sequence[Entry | Gap]:
-        """Next messages, a gap, or both, as soon as there are any. Raises `Unavailable` if the log cannot be read."""
+        """Next messages, a gap, or both, as soon as there are any: at most a page. The rest stays where it is.
+
+        Raises `Unavailable` if the log cannot be read.
+        """
         await trio.lowlevel.checkpoint()
         while True:
             if self._gap:
@@ -56,7 +60,7 @@ class Subscription:
             if self.position < self._channel.floor:
                 taken, self.position = await self._broker.read_on(self.wanted, self.position)
             else:
-                taken = self._channel.after(self.position)
+                taken = _first_page(self._channel.after(self.position), self._broker.limits)
                 if not taken:
                     await self._wait()
                     continue
@@ -104,9 +108,10 @@ class Broker:
         self.limits = limits
         self.clock = TrustedClock.of(clock_us)
         self.counts = Counts()
-        self.channels = Channels(log.head, limits)
+        self.frames = FrameCache(limits.frame_bytes)
+        self.channels = Channels(log.head, limits, self.frames)
         self.writer = Writer(log, retention, self._announce, self.clock, limits)
-        self._pages = PageCache(log, limits)
+        self._pages = PageCache(log, limits, self.frames)
 
     @property
     def head(self) -> int:
@@ -232,6 +237,16 @@ class Broker:
 
     def _start_after(self, wanted: TopicFilter, position: int) -> Start:
         return Start(max(position, self.log.lost_up_to(wanted)), self.gap_after(wanted, position))
+
+
+def _first_page(entries: Sequence[Entry], limits: BrokerLimits) -> Sequence[Entry]:
+    """The first entries, as many as a page of the log would have."""
+    size = 0
+    for n, entry in enumerate(entries):
+        size += len(entry.message.body)
+        if n == limits.page_messages or (n and size > limits.page_bytes):
+            return entries[:n]
+    return entries
 
 
 @asynccontextmanager

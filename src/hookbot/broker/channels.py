@@ -15,6 +15,7 @@ import trio
 from ..protocol.envelope import LARGE_BODY
 from ..protocol.message import Message
 from ..protocol.topics import TopicFilter, patterns_of
+from .frame_cache import FrameCache, Frames
 from .limits import BrokerLimits
 
 Encode = Callable[[Message], bytes]
@@ -26,35 +27,41 @@ class Entry:
 
     message: Message
     position: int
-    _frames: dict[Hashable, bytes] = field(default_factory=dict)
-    _preparing: dict[Hashable, trio.Lock] | None = None
+    cache: FrameCache
+    _frames: Frames = field(default_factory=dict)
 
-    def is_ready(self, key: Hashable) -> bool:
-        """True if `frame` returns at once: the message is small, or already encoded."""
-        return len(self.message.body) <= LARGE_BODY or key in self._frames
+    @property
+    def is_large(self) -> bool:
+        """True if encoding it would hold up the event loop."""
+        return len(self.message.body) > LARGE_BODY
 
     def frame(self, key: Hashable, encode: Encode) -> bytes:
         """Frame of the message as `encode` writes it; `key` identifies the encoding."""
         frame = self._frames.get(key)
         if frame is None:
-            frame = self._frames[key] = encode(self.message)
+            frame = encode(self.message)
+            self.cache.keep(self._frames, key, frame)
         return frame
 
     def ready_frame(self, key: Hashable, encode: Encode) -> bytes | None:
-        """Frame of the message as from `frame`, or None if the message is large and not prepared yet."""
+        """Frame of the message as from `frame`, or None if the message is large and its frame is not cached."""
         frame = self._frames.get(key)
-        return self.frame(key, encode) if frame is None and self.is_ready(key) else frame
+        return self.frame(key, encode) if frame is None and not self.is_large else frame
 
-    async def prepare(self, key: Hashable, encode: Encode) -> None:
-        """Encode a large message in a thread, so that it does not hold up the event loop; do nothing for any other."""
-        if self.is_ready(key):
-            return
-        # Created on demand: most messages are small and need no locks.
-        self._preparing = self._preparing or {}
-        # Subscribers that need the same frame wait for the one that encodes it.
-        async with self._preparing.setdefault(key, trio.Lock()):
-            if not self.is_ready(key):
-                await trio.to_thread.run_sync(self.frame, key, encode)
+    async def prepare(self, key: Hashable, encode: Encode) -> bytes:
+        """Frame of the message as from `frame`; of a large one encoded in a thread, after others have been."""
+        if self.is_large:
+            async with self.cache.encoding:
+                return await self.prepare_now(key, encode)
+        return self.frame(key, encode)
+
+    async def prepare_now(self, key: Hashable, encode: Encode) -> bytes:
+        """Frame of a large message as from `prepare`, for callers that hold the cache's lock `encoding`."""
+        frame = self._frames.get(key)
+        if frame is None:
+            frame = await trio.to_thread.run_sync(encode, self.message)
+            self.cache.keep(self._frames, key, frame)
+        return frame
 
 
 class Channel:
@@ -72,6 +79,11 @@ class Channel:
         """Entries after `position`, which must not be below `floor`."""
         return self.entries[bisect_right(self.entries, position, key=lambda entry: entry.position) :]
 
+    def at(self, position: int) -> Entry | None:
+        """Entry at a position; None if the channel has none there."""
+        entries = self.after(position - 1)[:1]
+        return entries[0] if entries and entries[0].position == position else None
+
     def forget(self, entry: Entry) -> None:
         """Drop an entry that has left the window and is now only in the log."""
         # A channel opened after the entry was announced does not have it.
@@ -83,9 +95,10 @@ class Channel:
 class Channels:
     """All channels of a hub, and the window of recent messages that they share."""
 
-    def __init__(self, head: int, limits: BrokerLimits) -> None:
+    def __init__(self, head: int, limits: BrokerLimits, cache: FrameCache) -> None:
         self.head = head
         """Position of the newest message announced."""
+        self._frames = cache
         self._limits = limits
         self._channels: dict[TopicFilter, Channel] = {}
         self._by_pattern: dict[str, list[Channel]] = {}
@@ -99,7 +112,7 @@ class Channels:
             self.head = message.position
             channels = self._channels_of(message.topic)
             if channels:
-                entry = Entry(message, message.position)
+                entry = Entry(message, message.position, self._frames)
                 for channel in channels:
                     channel.entries.append(entry)
                     changed[channel] = None

@@ -17,7 +17,6 @@ from ..protocol.websocket import GONE
 from .broker import Start, Subscription
 from .channels import Entry
 from .claims import Claim, ConsumerId
-from .limits import BrokerLimits
 from .positions import ConsumerState, Positions
 
 
@@ -69,7 +68,6 @@ class CursorConsumer:
         # Position of the last gap sent. The cursor stays before it until a message after it is acknowledged, so that
         # the next connection is sent the gap again if this one breaks first.
         self._gap = 0
-        self._limits = positions.broker.limits
         self._max_unacked = request.max_unacked
         self._end = None if request.follow else positions.broker.head
         self._acked = trio.Event()
@@ -118,7 +116,7 @@ class CursorConsumer:
                 if taken := self._hand_out(room):
                     return taken
             elif room and not self._at_end():
-                self._ready.extend(await take_page(self._subscription, self._limits))
+                self._ready.extend(await self._subscription.take())
             elif self._unacked:
                 self._acked = trio.Event()
                 await self._acked.wait()
@@ -147,18 +145,6 @@ class CursorConsumer:
 
     def _at_end(self) -> bool:
         return self._end is not None and self._subscription.skip_unwanted() >= self._end
-
-
-async def take_page(subscription: Subscription, limits: BrokerLimits) -> Sequence[Entry | Gap]:
-    """Next messages: at most a page and one more item. The rest stays in the window or in the log."""
-    taken = await subscription.take()
-    size = 0
-    for n, item in enumerate(taken):
-        size += len(item.message.body) if isinstance(item, Entry) else 0
-        if n > limits.page_messages or (n and size > limits.page_bytes):
-            subscription.position = taken[n - 1].position
-            return taken[:n]
-    return taken
 
 
 def read_position(id: object, epoch: str) -> int:

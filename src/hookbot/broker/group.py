@@ -12,7 +12,7 @@ from ..protocol.websocket import TRY_AGAIN_LATER
 from .broker import Start, Subscription
 from .channels import Entry
 from .claims import Claim
-from .cursors import read_position, take_page
+from .cursors import read_position
 from .leases import LeaseHolder, Leases
 from .positions import ConsumerState, Positions
 
@@ -138,7 +138,7 @@ class Group:
             while True:
                 await self._demand.wait()
                 self._demand = trio.Event()
-                self._add(await take_page(subscription, self._broker.limits))
+                self._add(await subscription.take())
 
     def _add(self, items: Sequence[Entry | Gap]) -> None:
         self._entries = {item.position: item for item in items if isinstance(item, Entry)}
@@ -177,7 +177,7 @@ class Group:
             self.leases.ack(position)
             return item or self._gap_at(position, "retention")
         self._entries.pop(position, None)
-        return Entry(replace(item.message, redelivered=True), position) if redelivered else item
+        return Entry(replace(item.message, redelivered=True), position, item.cache) if redelivered else item
 
     def _gap_at(self, position: int, reason: str) -> Gap:
         return Gap.between(reason, self._broker.log.epoch, position - 1, position)

@@ -53,6 +53,7 @@ class NewestMessages:
 
     def __init__(self, broker: Broker, request: SubscribeRequest, start: Start) -> None:
         self._log = broker.log
+        self._frames = broker.frames
         self._wanted = request.wanted
         self._limit = min(request.limit or broker.limits.page_messages, broker.limits.page_messages)
         self._max_bytes = broker.limits.page_bytes
@@ -77,7 +78,7 @@ class NewestMessages:
             if page.damaged:
                 return [Gap.between("damage", self._log.epoch, max(self._before - 1, self._oldest), last)]
             if messages := [message for message in page.messages if message.position > self._oldest]:
-                return [Entry(message, message.position) for message in messages]
+                return [Entry(message, message.position, self._frames) for message in messages]
         return []
 
     def skip_unwanted(self) -> int:

@@ -24,9 +24,11 @@ class BrokerLimits:
     """Size of these messages, or of one message if that is larger."""
     cached_pages: int = 8
     """Pages kept in memory for all subscriptions that catch up."""
-    # Counts messages only; the frames encoded from them take a few times as much.
     cached_bytes: int = 32 << 20
     """Size of the cached pages, or of one page if that is larger."""
+
+    frame_bytes: int = 32 << 20
+    """Size of the frames encoded from messages in memory, or of the newest one if that is larger."""
 
     group_backlog: int = 10_000
     """A group stops reading while this many of its messages wait for a member, such as behind others of their topic."""

@@ -10,6 +10,7 @@ from ..log.contract import Log
 from ..protocol.message import Gap
 from ..protocol.topics import TopicFilter
 from .channels import Entry
+from .frame_cache import FrameCache
 from .limits import BrokerLimits
 
 
@@ -33,9 +34,10 @@ class _Page:
 class PageCache:
     """Most recently read pages of a log."""
 
-    def __init__(self, log: Log, limits: BrokerLimits) -> None:
+    def __init__(self, log: Log, limits: BrokerLimits, cache: FrameCache) -> None:
         self._log = log
         self._limits = limits
+        self._frames = cache
         self._pages: list[_Page] = []
 
     async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry | Gap], int]:
@@ -72,7 +74,7 @@ class PageCache:
         read = await self._log.read(
             page.wanted, after=page.after, limit=self._limits.page_messages, max_bytes=self._limits.page_bytes
         )
-        page.entries = [Entry(message, message.position) for message in read.messages]
+        page.entries = [Entry(message, message.position, self._frames) for message in read.messages]
         page.size = sum(message.size for message in read.messages)
         page.damaged = read.damaged
         page.end = read.next_after

@@ -30,12 +30,14 @@ from ..web.asgi import PrefixedStream, Server, Transport
 from ..web.bodies import BodyBudget
 from ..web.fastpath.epoll import AVAILABLE
 from ..web.fastpath.listener import open_fast_path
+from ..web.held_bytes import HeldBytes
 from ..web.limits import ConnectionLimits
 from ..web.metrics import add_limits, hub_metrics
 from ..web.services import Readiness, Services
 from ..web.streams import Streams
 from ..web.tls import Tls
 from .config import Config, parse_address
+from .memory import give_back_large_blocks
 from .reload import make_access_control, make_tls, reload
 from .secret_store import resolve_secret
 from .sections import read_routers, unless_wrong
@@ -77,6 +79,7 @@ async def run_hub(
 
     Raises the same errors as `open_hub`.
     """
+    give_back_large_blocks()
     # Before the hub opens, so that a signal during startup is not lost.
     with trio.open_signal_receiver(*END, *RELOAD) as signals:
         limit.start_at(END, config.grace_s + MARGIN_S)
@@ -162,10 +165,11 @@ def _services(
     config: Config, access: AccessControl, broker: Broker, consumers: Consumers, routers: Routers
 ) -> Services:
     bodies = BodyBudget(config.max_body_bytes, config.max_receiving_bytes, connection_limits(config))
-    streams = Streams(broker, access.active, config.heartbeat_s)
+    held = HeldBytes(connection_limits(config).max_held_bytes)
+    streams = Streams(broker, access.active, config.heartbeat_s, held)
     readiness = Readiness(broker.log, lambda: routers.problem, broker.clock)
     metrics = hub_metrics(broker, access, routers.snapshot)
-    add_limits(metrics, bodies)
+    add_limits(metrics, bodies, held)
     return Services(broker, access, bodies, consumers, streams, readiness, metrics, routers.snapshot)
 
 

@@ -74,13 +74,17 @@ def accept_handshake(request: Request, subprotocol: str | None) -> bytes:
 
 def frame(opcode: int, payload: bytes) -> bytes:
     """One unfragmented, unmasked frame (section 5.2)."""
-    size = len(payload)
-    if size < 126:
-        return bytes((0x80 | opcode, size)) + payload
-    if size < 1 << 16:
-        return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + payload
     # Unlike `+`, bytes.join releases the GIL while it copies a large payload.
-    return b"".join((bytes((0x80 | opcode, 127)), size.to_bytes(8, "big"), payload))
+    return b"".join((frame_header(opcode, len(payload)), payload))
+
+
+def frame_header(opcode: int, size: int) -> bytes:
+    """The beginning of a frame, up to its payload of `size` bytes."""
+    if size < 126:
+        return bytes((0x80 | opcode, size))
+    if size < 1 << 16:
+        return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big")
+    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
 
 
 def close_frame(code: int, reason: str) -> bytes:

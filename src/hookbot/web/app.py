@@ -15,7 +15,7 @@ from ..errors import BodyTooLarge, HookbotError
 from ..protocol.paths import find_route
 from ..protocol.response import Response, error_response
 from ..protocol.topics import decode_path
-from .asgi import HookbotApp, plain_request
+from .asgi import HookbotApp, abort_of, plain_request
 from .operations import create_api, create_health
 from .publish import publish
 from .services import Services
@@ -84,7 +84,7 @@ async def _stream(services: Services) -> quart.Response:
     admitted = services.access.admit_subscription(plain_request(request), websocket=False)
     start = await find_start(services, admitted)
     content_type = MEDIA_TYPES[admitted.request.format]
-    response = quart.Response(stream_body(services, admitted, start), content_type=content_type)
+    response = quart.Response(stream_body(services, admitted, start, abort_of(request)), content_type=content_type)
     response.headers.update(STREAM_HEADERS)
     return response
 

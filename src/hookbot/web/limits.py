@@ -42,6 +42,8 @@ class ConnectionLimits:
     stall_s: float = 90
     """Time for which a subscriber on the fast path may read nothing of what it was sent; in the app, the time
     for each 64 KiB."""
+    max_held_bytes: int = 128 << 20
+    """Bytes that wait for all slow subscribers together: those of five messages of 25 MB, or of many smaller ones."""
     ping_s: float = 30
     """Interval of pings to a websocket. nginx closes a proxied connection after 60 s without traffic."""
     deaf_s: float = 90

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from ..access.control import AccessControl
 from ..broker.broker import Broker
 from .bodies import BodyBudget
+from .held_bytes import HeldBytes
 
 MetricKind = Literal["counter", "gauge"]
 Read = Callable[[], float | Mapping[str, float]]
@@ -87,8 +88,10 @@ def hub_metrics(broker: Broker, access: AccessControl, routers: RouterStates) ->
     return metrics
 
 
-def add_limits(metrics: Metrics, bodies: BodyBudget) -> None:
+def add_limits(metrics: Metrics, bodies: BodyBudget, held: HeldBytes) -> None:
     """Add the metrics of what the hub holds for untrusted clients, and refuses them."""
+    metrics.add("gauge", "held_bytes", "Bytes that wait for slow subscribers.", lambda: held.size)
+    metrics.add("counter", "cut_subscribers", "Slow subscribers cut off for memory.", lambda: held.cut)
     metrics.add("gauge", "body_bytes", "Bytes of bodies received but not answered yet.", lambda: bodies.held_bytes)
     metrics.add(
         "counter",

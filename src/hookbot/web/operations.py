@@ -3,22 +3,24 @@
 As everywhere, a token opens the path that it was made for, and everything beneath it if the path ends in a slash.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import trio
 from quart import Blueprint, Response, request
 
 from ..broker.broker import Broker
 from ..broker.claims import ConsumerKind
 from ..broker.consumers import ConsumerInfo
 from ..errors import Damaged, NotFound, Refused
-from ..protocol.envelope import encode_json, to_envelope
+from ..protocol.envelope import encode_envelope, encode_json
 from ..protocol.message import format_id, format_time, parse_id
 from ..protocol.paths import CURSORS, MESSAGES, ROUTERS
 from ..protocol.since import parse_since
 from ..protocol.topics import UNSAFE, TopicFilter
-from .asgi import plain_request
+from .asgi import abort_of, pieces, plain_request
+from .held_bytes import Cut, HeldBytes
 from .metrics import CONTENT_TYPE
 from .services import Readiness, Services
 
@@ -64,7 +66,9 @@ def create_api(services: Services) -> Blueprint:
 
     @api.get(f"{MESSAGES}<id>")
     async def message(id: str) -> Response:
-        return _json(await _find_message(services.broker, id))
+        envelope = await _find_message(services.broker, id)
+        body = _slowly(services.streams.held, envelope, request.path, abort_of(request))
+        return Response(body, content_type="application/json")
 
     @api.get(CURSORS)
     async def cursors() -> Response:
@@ -84,17 +88,31 @@ def create_api(services: Services) -> Blueprint:
     return api
 
 
-async def _find_message(broker: Broker, id: str) -> dict[str, Any]:
+async def _find_message(broker: Broker, id: str) -> bytes:
     try:
         epoch, position = parse_id(id)
     except ValueError as error:
         raise Refused(str(error)) from None
-    page = await broker.log.read(EVERYTHING, after=position - 1, limit=1, max_bytes=1)
-    if page.damaged:
-        raise Damaged(f"the message {id} cannot be read: the log is damaged there")
-    if epoch != broker.log.epoch or not page.messages or page.messages[0].id != id:
-        raise NotFound(f"the log has no message {id}")
-    return to_envelope(page.messages[0])
+    # Read when others have been encoded, so that those who wait hold no messages.
+    async with broker.frames.encoding:
+        page = await broker.log.read(EVERYTHING, after=position - 1, limit=1, max_bytes=1)
+        if page.damaged:
+            raise Damaged(f"the message {id} cannot be read: the log is damaged there")
+        if epoch != broker.log.epoch or not page.messages or page.messages[0].id != id:
+            raise NotFound(f"the log has no message {id}")
+        return await trio.to_thread.run_sync(encode_envelope, page.messages[0])
+
+
+async def _slowly(held: HeldBytes, envelope: bytes, what: str, abort: Cut) -> AsyncIterator[bytes]:
+    """The response with an envelope, which is counted while the client reads it."""
+    holder = object()
+    try:
+        held.hold(holder, envelope, len(envelope), what=what, cut=abort)
+        for piece in pieces(envelope):
+            yield piece
+        yield b"\n"
+    finally:
+        held.release(holder)
 
 
 def _to_json(info: ConsumerInfo) -> dict[str, Any]:

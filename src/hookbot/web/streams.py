@@ -1,6 +1,6 @@
 """Streams: subscriptions encoded as frames, for websockets, server-sent events and JSON lines."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -12,11 +12,19 @@ from ..broker.broker import Broker, Start
 from ..broker.channels import Entry
 from ..broker.history import MessageSource, NewestMessages, StoredMessages
 from ..errors import Ended, HistoryLost
-from ..protocol.frames import Framing, framing_for
+from ..protocol.frames import framing_for
 from ..protocol.message import Gap, format_id
+from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import GOING_AWAY, POLICY_VIOLATION
+from .held_bytes import CUT_OFF, HeldBytes
 
 SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resume")
+
+# What a socket takes at once is not worth counting.
+COUNTED_BYTES = 64 << 10
+
+Abort = Callable[[], None]
+"""Callback that ends the connection of a stream now, in the middle of what is being sent."""
 
 
 class Stream:
@@ -27,13 +35,17 @@ class Stream:
     """
 
     def __init__(
-        self, epoch: str, source: MessageSource, framing: Framing, limit: int | None, heartbeat_s: float
+        self, epoch: str, source: MessageSource, request: SubscribeRequest, streams: "Streams", abort: Abort
     ) -> None:
         self._epoch = epoch
         self._source = source
-        self._framing = framing
-        self._left = limit
-        self._heartbeat_s = heartbeat_s
+        self._framing = framing_for(request)
+        self._wanted = request.wanted
+        self._left = request.limit
+        self._heartbeat_s = streams.heartbeat_s
+        self._held = streams.held
+        self._abort = abort
+        self._sending = False
         self._waiting = trio.CancelScope()
         self._ended: Ended | None = None
 
@@ -46,6 +58,7 @@ class Stream:
         return self
 
     async def __anext__(self) -> Sequence[bytes]:
+        self.release()
         while True:
             if self._left == 0:
                 raise StopAsyncIteration
@@ -75,15 +88,38 @@ class Stream:
         return taken
 
     async def _frames(self, items: Sequence[Entry | Gap]) -> Sequence[bytes]:
-        # Large messages are encoded in a thread first, so that the list below does not block the loop.
-        for item in items:
-            if isinstance(item, Entry):
-                await item.prepare(self._framing.key, self._framing.message)
-        return [self._frame(item) for item in items]
+        # Counted also while a large message waits to be encoded.
+        self._hold([item.message.body for item in items if isinstance(item, Entry)])
+        frames = [await self._frame(item) for item in items]
+        self._hold(frames)
+        if self._ended:
+            raise self._ended
+        self._sending = True
+        return frames
 
-    def _frame(self, item: Entry | Gap) -> bytes:
+    def _hold(self, data: Sequence[bytes]) -> None:
+        size = sum(map(len, data))
+        if size > COUNTED_BYTES:
+            # Alone, a frame may be shared with others.
+            held = data[0] if len(data) == 1 else data
+            self._held.hold(self, held, size, what=self._wanted, cut=self._cut)
+        else:
+            self._held.release(self)
+
+    def _cut(self) -> None:
+        self.end(CUT_OFF)
+        # While it is sent, nothing else can be: no close frame either.
+        if self._sending:
+            self._abort()
+
+    def release(self) -> None:
+        """Note that what was returned last has been sent."""
+        self._sending = False
+        self._held.release(self)
+
+    async def _frame(self, item: Entry | Gap) -> bytes:
         if isinstance(item, Entry):
-            return item.frame(self._framing.key, self._framing.message)
+            return await item.prepare(self._framing.key, self._framing.message)
         frame = self._framing.gap(item)
         if frame is None:
             raise history_lost(item)
@@ -98,33 +134,37 @@ def history_lost(gap: Gap) -> HistoryLost:
 class Streams:
     """The open streams of a hub; `close` ends them at a shutdown."""
 
-    def __init__(self, broker: Broker, active: ActiveSubscriptions, heartbeat_s: float) -> None:
+    def __init__(self, broker: Broker, active: ActiveSubscriptions, heartbeat_s: float, held: HeldBytes) -> None:
         self._broker = broker
         self._active = active
         self.heartbeat_s = heartbeat_s
+        self.held = held
+        """What waits for slow subscribers, those of the fast path included."""
         self._open: set[Stream] = set()
         self._closing = False
 
     @contextmanager
-    def open(self, admitted: AdmittedSubscription, start: Start) -> Iterator[Stream]:
+    def open(self, admitted: AdmittedSubscription, start: Start, abort: Abort) -> Iterator[Stream]:
         """A stream of the messages after `start`, and of new ones if the request follows. Raises like `open_from`."""
         request = admitted.request
         if not request.follow:
             stored = NewestMessages if request.newest else StoredMessages
-            with self.open_from(stored(self._broker, request, start), admitted) as stream:
+            with self.open_from(stored(self._broker, request, start), admitted, abort) as stream:
                 yield stream
             return
         with (
             self._broker.subscribe(request.wanted, start) as subscription,
-            self.open_from(subscription, admitted) as stream,
+            self.open_from(subscription, admitted, abort) as stream,
         ):
             yield stream
 
     @contextmanager
-    def open_from(self, source: MessageSource, admitted: AdmittedSubscription) -> Iterator[Stream]:
-        """A stream of `source`, ended once its grant is no longer valid. Raises like `ActiveSubscriptions.check`."""
-        request = admitted.request
-        stream = Stream(self._broker.log.epoch, source, framing_for(request), request.limit, self.heartbeat_s)
+    def open_from(self, source: MessageSource, admitted: AdmittedSubscription, abort: Abort) -> Iterator[Stream]:
+        """A stream of `source`, ended once its grant is no longer valid. Raises like `ActiveSubscriptions.check`.
+
+        `abort` ends its connection if too much waits for slow subscribers and it holds most.
+        """
+        stream = Stream(self._broker.log.epoch, source, admitted.request, self, abort)
         grant_ended = partial(stream.end, Ended(POLICY_VIOLATION, GRANT_ENDED))
         self._open.add(stream)
         try:
@@ -134,6 +174,7 @@ class Streams:
             with self._active.hold(admitted.grant, grant_ended):
                 yield stream
         finally:
+            stream.release()
             self._open.discard(stream)
 
     def close(self) -> None:

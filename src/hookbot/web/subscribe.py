@@ -15,9 +15,10 @@ from ..errors import Ended, HistoryLost, HookbotError, Refused, TooManyRequests,
 from ..protocol.frames import HookbotV1, framing_for, hello
 from ..protocol.message import format_id
 from ..protocol.websocket import POLICY_VIOLATION, TRY_AGAIN_LATER
+from .asgi import abort_of, pieces, send_message
 from .limits import NOISE, TOO_NOISY
 from .services import Services
-from .streams import Stream
+from .streams import Abort, Stream
 
 
 async def find_start(services: Services, admitted: AdmittedSubscription) -> Start:
@@ -32,11 +33,17 @@ async def find_start(services: Services, admitted: AdmittedSubscription) -> Star
     return start
 
 
-async def stream_body(services: Services, admitted: AdmittedSubscription, start: Start) -> AsyncIterator[bytes]:
-    """The body of a streaming response, in batches of frames. It has no close code: on an error it just ends."""
-    with suppress(Ended, TooManyRequests, Unauthorized, Unavailable), services.streams.open(admitted, start) as stream:
+async def stream_body(
+    services: Services, admitted: AdmittedSubscription, start: Start, abort: Abort
+) -> AsyncIterator[bytes]:
+    """The body of a streaming response. It has no close code: on an error it just ends."""
+    with (
+        suppress(Ended, TooManyRequests, Unauthorized, Unavailable),
+        services.streams.open(admitted, start, abort) as stream,
+    ):
         async for frames in stream:
-            yield b"".join(frames)
+            for piece in pieces(b"".join(frames)):
+                yield piece
 
 
 async def serve_websocket(services: Services, admitted: AdmittedSubscription) -> None:
@@ -65,7 +72,7 @@ async def _serve_stream(services: Services, admitted: AdmittedSubscription, star
     request = admitted.request
     if request.format == "v1":
         await _send(hello(request, format_id(services.broker.log.epoch, start.position)), text=True)
-    with services.streams.open(admitted, start) as stream:
+    with services.streams.open(admitted, start, abort_of(websocket)) as stream:
         await _converse(stream, None, text=framing_for(request).text)
 
 
@@ -73,7 +80,7 @@ async def _serve_consumer(services: Services, admitted: AdmittedSubscription) ->
     request = admitted.request
     async with services.consumers.open(request) as consumer:
         await _send(hello(request, consumer.hello["position"], **consumer.hello), text=True)
-        with services.streams.open_from(consumer, admitted) as stream:
+        with services.streams.open_from(consumer, admitted, abort_of(websocket)) as stream:
             await _converse(stream, consumer, text=True)
 
 
@@ -122,4 +129,4 @@ async def _acknowledge(consumer: Consumer, received: str | bytes) -> bool:
 
 
 async def _send(frame: bytes, *, text: bool) -> None:
-    await websocket.send(frame.decode("ascii") if text else frame)
+    await send_message(websocket, frame, text=text)

@@ -207,6 +207,52 @@ async def test_a_gap_is_told_once_even_to_who_is_slow_to_take_it(monkeypatch: py
         assert told == ["hello", "gap"] + ["message"] * 5
 
 
+# --- what waits for slow subscribers
+
+
+async def test_who_holds_most_is_cut_off_if_too_much_waits_for_the_slow_and_can_resume() -> None:
+    limit = 3 * BIG + 1000
+    async with open_fast_path(send_buffer=SMALL, max_held_bytes=limit) as hub:
+        first = await hub.publish("0", b"before")
+        slow = [await hub.listen(f"/sub/{n}", receive_buffer=SMALL) for n in range(4)]
+        for n, size in enumerate((BIG, 3 * BIG // 2, BIG, BIG)):
+            await hub.publish(str(n), bytes(size))
+        await settled(lambda: len(hub.fanout) == 3)
+
+        assert await slow[0].payload() == bytes(BIG)
+        assert await slow[2].payload() == bytes(BIG)
+        assert hub.services.streams.held.cut == 1
+        again = await hub.listen(f"/sub/1?since={first.id}")
+        assert await again.payload() == bytes(3 * BIG // 2)
+
+
+async def test_what_waits_is_counted_until_it_is_taken_or_its_subscriber_is_gone() -> None:
+    async with open_fast_path(send_buffer=SMALL) as hub:
+        held = hub.services.streams.held
+        slow = [await hub.listen(receive_buffer=SMALL) for _ in range(2)]
+        await hub.publish("topic", bytes(BIG))
+        await settled(lambda: held.size)
+        assert held.size < 2 * BIG  # one frame for both
+
+        await slow[0].client.reset()
+        assert await slow[1].payload() == bytes(BIG)
+        await settled(lambda: not held.size)
+
+
+async def test_large_messages_that_many_wait_for_are_each_sent_to_all_of_them() -> None:
+    limits = BrokerLimits(frame_bytes=1, window_messages=1)
+    bodies = [bytes([n]) * (LARGE_BODY + 1) for n in range(3)]
+    async with open_fast_path(broker_limits=limits) as hub:
+        await hub.publish("topic", b"first")
+        listeners = [await hub.listen(f"/sub/topic{query}") for query in ("", "?since=all") * 3]
+        for body in bodies:
+            await hub.publish("topic", body)
+
+        for n, listener in enumerate(listeners):
+            expected = [b"first"] * (n % 2) + bodies
+            assert await listener.payloads(len(expected)) == expected
+
+
 @pytest.mark.parametrize("subprotocol", [None, "hookbot.raw"])
 async def test_a_raw_subscriber_that_retention_overtook_is_closed_with_1013(subprotocol: str | None) -> None:
     limits = BrokerLimits(window_messages=3)

@@ -6,7 +6,17 @@ it relies on; no code outside this package uses those.
 """
 
 from .connection import PrefixedStream, Transport
+from .extensions import abort_of, pieces, send_message
 from .quart import HookbotApp, plain_request
 from .server import Server
 
-__all__ = ["HookbotApp", "PrefixedStream", "Server", "Transport", "plain_request"]
+__all__ = [
+    "HookbotApp",
+    "PrefixedStream",
+    "Server",
+    "Transport",
+    "abort_of",
+    "pieces",
+    "plain_request",
+    "send_message",
+]

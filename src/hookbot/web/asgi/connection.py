@@ -14,11 +14,9 @@ from hypercorn.utils import parse_socket_addr
 
 from ..limits import HALF_CLOSE_S
 from .config import ServingConfig
+from .extensions import ABORT, CONTINUE, MESSAGE
 from .http1 import HTTP1
 from .http2 import HTTP2
-
-CONTINUE = "hookbot.continue"
-"""ASGI extension for ``Expect: 100-continue``: the app sends a message of this type before it reads the body."""
 
 # Hypercorn parses what was received without a pause: tens of milliseconds if it is all tiny frames.
 _RECEIVE = 16 << 10
@@ -109,7 +107,7 @@ class AsgiConnection:
         would keep the connection open; it is dropped if the queue is full. The end of the connection cancels the app.
         """
         to_app, from_client = trio.open_memory_channel[Any](config.max_app_queue_size)
-        scope["extensions"][CONTINUE] = {}
+        scope["extensions"].update({CONTINUE: {}, MESSAGE: {}, ABORT: self._nursery.cancel_scope.cancel})
         self._nursery.start_soon(self._run_app, scope, from_client, send)
 
         async def put(event: Any) -> None:

@@ -13,7 +13,7 @@ from quart_trio.wrappers.request import TrioBody
 
 from ...protocol.request import Request as PlainRequest
 from ...protocol.websocket import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER
-from .connection import CONTINUE
+from .extensions import CONTINUE
 
 _PLAIN = "hookbot.request"
 
@@ -72,11 +72,12 @@ class _HTTPConnection(TrioASGIHTTPConnection):
 
 
 class _WebsocketConnection(TrioASGIWebsocketConnection):
-    """A websocket connection that the app finds as the websocket's attribute `connection`."""
+    """A websocket connection that the app finds as the websocket's attribute `connection`, and its `asgi_send`."""
 
     def _create_websocket_from_scope(self, send: Any) -> Websocket:
         websocket = super()._create_websocket_from_scope(send)
         websocket.connection = self  # type: ignore[attr-defined]
+        websocket.asgi_send = send  # type: ignore[attr-defined]
         return websocket
 
     async def handle_messages(self, nursery: trio.Nursery, receive: Any) -> None:  # type: ignore[override]

@@ -3,7 +3,7 @@
 from typing import Any
 
 import trio
-from hypercorn.protocol.events import Event, Request, StreamClosed
+from hypercorn.protocol.events import Data, Event, Request, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
 from hypercorn.typing import WebsocketAcceptEvent
 from wsproto.connection import ConnectionState
@@ -11,9 +11,10 @@ from wsproto.events import CloseConnection, Message, Ping
 from wsproto.events import Event as Received
 
 from ...access.rate_limits import Bucket
-from ...protocol.websocket import GOING_AWAY, TOO_BIG
+from ...protocol.websocket import BINARY, GOING_AWAY, TEXT, TOO_BIG, frame_header
 from ..limits import NOISE, TOO_NOISY
 from .config import ServingConfig
+from .extensions import MESSAGE
 
 
 class WebSocketStream(WSStream):
@@ -28,6 +29,23 @@ class WebSocketStream(WSStream):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._noise = Bucket(NOISE)
+        # Held until a frame is whole, so that none gets into another.
+        self._sending = trio.Lock()
+
+    async def app_send(self, message: Any) -> None:
+        """Handle a message of the app. One of type `MESSAGE` is not copied, as Hypercorn and wsproto do six times."""
+        if message is None or message["type"] != MESSAGE:
+            await super().app_send(message)
+            return
+        opcode, data = TEXT if message["text"] else BINARY, message["data"]
+        async with self._sending:
+            if self.state is ASGIWebsocketState.CONNECTED and self.connection.state is ConnectionState.OPEN:
+                await self.send(Data(self.stream_id, frame_header(opcode, len(data))))
+                await self.send(Data(self.stream_id, data))
+
+    async def _send_wsproto_event(self, event: Received) -> None:
+        async with self._sending:
+            await super()._send_wsproto_event(event)
 
     async def go_away(self) -> None:
         """Close with 1001, which Hypercorn omits. If the handshake is not answered yet, `_accept` closes afterwards."""

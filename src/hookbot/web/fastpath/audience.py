@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
-import trio
-
 from ...broker.channels import Channel, Channels, Entry
 from ...protocol.frames import Framing, framing_for
 from ...protocol.message import Message
@@ -27,14 +25,12 @@ class Audience:
         self.channel = channel
         self.framing = framing
         self.subscribers: dict[Subscriber, None] = {}
-        self.unprepared: dict[Entry, None] = {}
-        """Large messages for which subscribers wait until a thread has encoded them."""
+        self.unprepared: set[int] = set()
+        """Positions of large messages for which subscribers wait until a thread has encoded them. Not the messages:
+        they may leave memory meanwhile."""
         self._on_news = on_news
         self._opcode = TEXT if framing.text else BINARY
         self._key = "websocket", framing.key
-        # Held even if nothing is large: waiting for it in turn keeps all who catch up in step, so that each page of the
-        # log is read once for all of them.
-        self._preparing = trio.Lock()
 
     def wake(self) -> None:
         """Schedule the sending of new messages. The broker calls it when the channel has some."""
@@ -49,25 +45,28 @@ class Audience:
 
         `position` must not be below the channel's floor.
         """
-        return next(self.sends(self.channel.after(position)), None)
+        entries = self.channel.after(position)
+        send = next(self.sends(entries), None)
+        if send is None and entries:
+            self.unprepared.add(entries[0].position)
+        return send
 
     def sends(self, entries: Sequence[Entry]) -> Iterator[Send]:
-        """The frames of the entries, joined to about `SEND_BYTES` each.
+        """The frames of the entries, joined to about `SEND_BYTES` each; a larger one is sent alone, and not copied.
 
-        Stops at a large one that is not prepared, and adds it to `unprepared`.
+        Stops at a large one that is not prepared.
         """
         parts: list[bytes] = []
         size = reached = 0
         for entry in entries:
             part = entry.ready_frame(self._key, self._encode)
             if part is None:
-                self.unprepared[entry] = None
                 break
-            parts.append(part)
-            size, reached = size + len(part), entry.position
-            if size >= SEND_BYTES:
+            if parts and size + len(part) > SEND_BYTES:
                 yield _join(parts), reached
                 parts, size = [], 0
+            parts.append(part)
+            size, reached = size + len(part), entry.position
         if parts:
             yield _join(parts), reached
 
@@ -75,12 +74,9 @@ class Audience:
         """True if no message of the channel follows `position`, neither in memory nor in the log."""
         return position >= self.channel.floor and not self.channel.after(position)
 
-    async def prepare(self, entries: Sequence[Entry]) -> None:
-        """Encode the large entries in a thread, so that they do not block the loop."""
-        async with self._preparing:
-            for entry in entries:
-                if not entry.is_ready(self._key):
-                    await entry.prepare(self._key, self._encode)
+    async def prepare(self, entry: Entry) -> None:
+        """Encode a large entry in a thread, for a caller that holds its cache's lock `encoding` until it is sent."""
+        await entry.prepare_now(self._key, self._encode)
 
     def _encode(self, message: Message) -> bytes:
         return self.frame(self.framing.message(message))

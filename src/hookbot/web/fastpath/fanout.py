@@ -7,7 +7,8 @@ until it is live again. A stalled one costs nothing until its socket becomes wri
 
 import logging
 import socket
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
+from functools import partial
 from typing import NoReturn
 
 import trio
@@ -19,6 +20,7 @@ from ...errors import Unavailable
 from ...protocol.frames import HookbotV1, hello
 from ...protocol.message import Gap, format_id
 from ...protocol.websocket import INTERNAL_ERROR, TRY_AGAIN_LATER
+from ..held_bytes import CUT_OFF
 from ..limits import ConnectionLimits
 from ..services import Services
 from ..streams import SHUTTING_DOWN, history_lost
@@ -28,6 +30,9 @@ from .subscriber import Subscriber
 
 # Work between two checkpoints, in bytes: about 5 ms, so that publishes and pings are not held up.
 ROUND_COST = 4 << 20
+
+# Pages in the hands of those who catch up: each may be a message of 25 MB. The log reads no more than two at a time.
+PAGES_AT_ONCE = 2
 
 # A system call to send costs about as much as copying 16 KiB.
 SEND_COST = 16 << 10
@@ -49,6 +54,8 @@ class Fanout:
         self._broker = services.broker
         self._active = services.access.active
         self._heartbeat_s = services.streams.heartbeat_s
+        self._held = services.streams.held
+        self._reading = trio.Semaphore(PAGES_AT_ONCE)
         self._epoll = epoll
         self._audiences = Audiences(services.broker.channels, self._mark)
         self._subscribers: dict[Subscriber, Audience] = {}
@@ -116,14 +123,21 @@ class Fanout:
         for subscriber in tuple(self._subscribers):
             subscriber.end("the hub shut down")
 
+    def holds(self, subscriber: Subscriber, data: bytes) -> None:
+        """Count what waits for a stalled subscriber."""
+        wanted = self._subscribers[subscriber].channel.wanted
+        self._held.hold(subscriber, data, len(data), what=wanted, cut=partial(subscriber.end, str(CUT_OFF)))
+
     def taken(self, subscriber: Subscriber) -> None:
         """Continue with a subscriber that was stalled."""
+        self._held.release(subscriber)
         subscriber.update_busy()
         self._advance(subscriber, self._subscribers[subscriber], {})
 
     def gone(self, subscriber: Subscriber, reason: str) -> None:
         """Forget a subscriber whose socket was closed."""
         audience = self._subscribers.pop(subscriber)
+        self._held.release(subscriber)
         self._active.remove(subscriber.grant, subscriber)
         logger.debug("a subscriber of %s left: %s", audience.channel.wanted, reason)
         del audience.subscribers[subscriber]
@@ -178,18 +192,24 @@ class Fanout:
         return cost
 
     def _start_preparing(self, audience: Audience) -> None:
-        entries, audience.unprepared = audience.unprepared, {}
-        self._nursery.start_soon(self._prepare, audience, tuple(entries))
+        positions, audience.unprepared = audience.unprepared, set()
+        self._nursery.start_soon(self._prepare, audience, sorted(positions))
 
-    async def _prepare(self, audience: Audience, entries: tuple[Entry, ...]) -> None:
-        try:
-            await audience.prepare(entries)
-        except Exception as error:  # noqa: BLE001
-            # Those who wait for these messages would wait for ever.
-            for subscriber in tuple(audience.subscribers):
-                if subscriber.position < entries[-1].position:
-                    self._fail(subscriber, audience, error)
-        self._mark(audience)
+    async def _prepare(self, audience: Audience, positions: Sequence[int]) -> None:
+        for position in positions:
+            async with self._broker.frames.encoding:
+                # Looked up after the wait, so that those who wait hold no messages. It may have left memory: then its
+                # subscribers read the log.
+                entry = audience.channel.at(position)
+                try:
+                    if entry:
+                        await audience.prepare(entry)
+                except Exception as error:  # noqa: BLE001
+                    # Those who wait for this message would wait for ever.
+                    for subscriber in tuple(audience.subscribers):
+                        if subscriber.position < position:
+                            self._fail(subscriber, audience, error)
+                await self._deliver(audience)
 
     def _start_catching_up(self, subscriber: Subscriber, audience: Audience) -> None:
         subscriber.catching_up = subscriber.busy = True
@@ -208,19 +228,23 @@ class Fanout:
         self._advance(subscriber, audience, {})
 
     async def _send_page(self, subscriber: Subscriber, audience: Audience) -> None:
-        items, end = await self._broker.read_on(audience.channel.wanted, subscriber.position)
-        entries = [item for item in items if isinstance(item, Entry)]
-        await audience.prepare(entries)
-        # A gap can only be the first item: retention deletes the oldest messages.
-        if len(entries) < len(items) and isinstance(gap := items[0], Gap) and subscriber.takes:
-            subscriber.position = gap.position
-            self._tell_gap(subscriber, audience, gap)
-        for data, reached in audience.sends(entries):
-            if not subscriber.takes:
-                return
-            subscriber.position = reached
-            subscriber.send(data)
-        subscriber.position = end
+        # Those who wait for their turn stay in step, so that each page of the log is read once for all of them.
+        async with self._reading:
+            items, end = await self._broker.read_on(audience.channel.wanted, subscriber.position)
+            entries: Sequence[Entry] = [item for item in items if isinstance(item, Entry)]
+            # A gap can only be the first item: retention deletes the oldest messages.
+            if len(entries) < len(items) and isinstance(gap := items[0], Gap) and subscriber.takes:
+                subscriber.position = gap.position
+                self._tell_gap(subscriber, audience, gap)
+            while entries and subscriber.takes:
+                if entries[0].is_large:
+                    async with self._broker.frames.encoding:
+                        await audience.prepare(entries[0])
+                        entries = _send_ready(subscriber, audience, entries)
+                else:
+                    entries = _send_ready(subscriber, audience, entries)
+            if not entries:
+                subscriber.position = end
 
     def _tell_gap(self, subscriber: Subscriber, audience: Audience, gap: Gap) -> None:
         payload = audience.framing.gap(gap)
@@ -274,6 +298,16 @@ class Fanout:
         wanted = audience.channel.wanted
         logger.error("a subscriber of %s cannot be served; it is closed with 1011: %r", wanted, error, exc_info=error)
         subscriber.close(INTERNAL_ERROR, "the hub failed")
+
+
+def _send_ready(subscriber: Subscriber, audience: Audience, entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Send the entries up to the first large one that is not prepared, as long as they are taken; return the rest."""
+    for data, reached in audience.sends(entries):
+        if not subscriber.takes:
+            break
+        subscriber.position = reached
+        subscriber.send(data)
+    return [entry for entry in entries if entry.position > subscriber.position]
 
 
 def _shut_down(subscriber: Subscriber) -> None:

@@ -32,6 +32,9 @@ class Owner(Protocol):
 
     limits: ConnectionLimits
 
+    def holds(self, subscriber: "Subscriber", data: bytes) -> None:
+        """Called when a subscriber does not take the end of what was sent, which is kept; may end the subscriber."""
+
     def taken(self, subscriber: "Subscriber") -> None:
         """Called when a stalled subscriber has taken everything that was sent."""
 
@@ -150,6 +153,7 @@ class Subscriber(NonblockingSocket):
         if self._unsent is not None:
             self.busy = True
             self.watch(READ | WRITE)
+            self._owner.holds(self, data)
         elif self.closing_since is not None and self.open:
             self.half_close()
 

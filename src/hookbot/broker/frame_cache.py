@@ -1,0 +1,31 @@
+"""The frame cache: the newest frames of all messages, bounded in size, and one large message encoded at a time."""
+
+from collections import deque
+from collections.abc import Hashable
+
+import trio
+
+Frames = dict[Hashable, bytes]
+"""Frames of one message, by the encoding that made them."""
+
+
+class FrameCache:
+    """Frames that are kept for the next subscribers that need them: the newest up to `max_bytes`, or the newest one."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._kept: deque[tuple[Frames, Hashable, int]] = deque()
+        self._bytes = 0
+        self.encoding = trio.Lock()
+        """Held while a large message is encoded: that takes up to five times its size, and threads would not make it
+        faster."""
+
+    def keep(self, frames: Frames, key: Hashable, frame: bytes) -> None:
+        """Add a frame to those of its message, and drop the oldest frames of any that are too much with it."""
+        frames[key] = frame
+        self._kept.append((frames, key, len(frame)))
+        self._bytes += len(frame)
+        while self._bytes > self._max_bytes and len(self._kept) > 1:
+            oldest, its_key, size = self._kept.popleft()
+            self._bytes -= size
+            oldest.pop(its_key, None)

@@ -1,0 +1,83 @@
+"""Held bytes: what the hub keeps for clients that are slow to read it, bounded for all of them together."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..errors import Ended
+from ..protocol.websocket import TRY_AGAIN_LATER
+
+CUT_OFF = Ended(TRY_AGAIN_LATER, "too much waits for slow subscribers; reconnect and resume")
+
+Cut = Callable[[], None]
+"""Callback that ends a slow client now. It must not block."""
+
+logger = logging.getLogger(__package__)
+
+
+@dataclass(slots=True)
+class _Shared:
+    size: int
+    holders: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    # Referenced, so that nothing else can get the same `id`.
+    data: object
+    what: object
+    cut: Cut
+
+
+class HeldBytes:
+    """Account of the bytes that wait for slow clients. A frame that several wait for is one object, and counted once.
+
+    Above `max_bytes`, whoever holds most is cut: of a frame that several hold, each holds its share. A client can
+    resume, because the messages stay in the log. A single frame may be larger than `max_bytes`.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.size = 0
+        self.cut = 0
+        """Number of clients cut."""
+        self._held: dict[object, _Held] = {}
+        """What each client holds; who has held it for the longest time is first."""
+        self._shared: dict[int, _Shared] = {}
+
+    def hold(self, holder: object, data: object, size: int, *, what: object, cut: Cut) -> None:
+        """Count data that waits for a client, in place of what it held before; cut it, or others, if that is too much.
+
+        `what` it subscribes to is for the log.
+        """
+        self.release(holder)
+        self._held[holder] = _Held(data, what, cut)
+        shared = self._shared.setdefault(id(data), _Shared(size))
+        shared.holders += 1
+        if shared.holders == 1:
+            self.size += size
+        while self.size > self.max_bytes and len(self._shared) > 1:
+            self._cut_largest()
+
+    def release(self, holder: object) -> None:
+        """Stop counting what waits for a client, if anything does."""
+        held = self._held.pop(holder, None)
+        if held is None:
+            return
+        shared = self._shared[id(held.data)]
+        shared.holders -= 1
+        if not shared.holders:
+            self.size -= shared.size
+            del self._shared[id(held.data)]
+
+    def _cut_largest(self) -> None:
+        holder = max(self._held, key=self._share)
+        held = self._held[holder]
+        self.cut += 1
+        logger.warning("a subscriber of %s is cut off: %s bytes wait for slow subscribers", held.what, self.size)
+        self.release(holder)
+        held.cut()
+
+    def _share(self, holder: object) -> float:
+        shared = self._shared[id(self._held[holder].data)]
+        return shared.size / shared.holders

@@ -1,0 +1,22 @@
+"""The frame cache: the newest frames stay, up to a size."""
+
+from hookbot.broker.frame_cache import FrameCache, Frames
+
+
+def test_the_oldest_frames_make_room_for_new_ones_whichever_message_they_are_of() -> None:
+    cache, one, other = FrameCache(10), Frames(), Frames()
+    cache.keep(one, "raw", b"12345")
+    cache.keep(other, "raw", b"12345")
+    cache.keep(one, "v1", b"1")
+
+    assert (one, other) == ({"v1": b"1"}, {"raw": b"12345"})
+
+
+def test_the_newest_frame_stays_however_large() -> None:
+    cache, one, other = FrameCache(10), Frames(), Frames()
+    cache.keep(one, "raw", b"1")
+    cache.keep(other, "raw", b"1" * 100)
+    assert (one, other) == ({}, {"raw": b"1" * 100})
+
+    cache.keep(one, "raw", b"1")
+    assert (one, other) == ({"raw": b"1"}, {})
