@@ -7,9 +7,10 @@ is therefore encoded in slices, and other threads run between them.
 import json
 from base64 import b64decode, b64encode
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
+from io import BytesIO
 from math import inf
 from time import sleep
 from typing import Any
@@ -35,10 +36,18 @@ _GITHUB_HEADERS = {
 }
 
 
-class Sliced(tuple[bytes, ...]):
-    """A JSON string in slices, quotes included."""
+class Sliced:
+    """A JSON string, quotes included, that is encoded slice by slice while it is iterated; only once."""
 
-    __slots__ = ()
+    __slots__ = ("_slices",)
+
+    def __init__(self, slices: Iterable[bytes]) -> None:
+        self._slices = slices
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b'"'
+        yield from self._slices
+        yield b'"'
 
 
 def to_envelope(message: Message) -> dict[str, Any]:
@@ -67,11 +76,12 @@ def envelope_around(message: Message, body_fields: Mapping[str, Any]) -> dict[st
     return envelope
 
 
-def encode_envelope(message: Message, **first: str) -> bytes:
-    """The envelope as JSON in ASCII, with the fields `first` before its own."""
+def encode_envelope(message: Message, *, before: bytes = b"", after: bytes = b"", **first: str) -> bytes:
+    """The envelope as JSON in ASCII, with the fields `first` before its own; between the bytes `before` and `after`."""
     if len(message.body) > LARGE_BODY:
-        return join_object({**first, **envelope_around(message, body_in_slices(message.body))})
-    return encode_json({**first, **to_envelope(message)}).encode("ascii")
+        fields = {**first, **envelope_around(message, body_in_slices(message.body))}
+        return join_object(fields, before=before, after=after)
+    return b"".join((before, encode_json({**first, **to_envelope(message)}).encode("ascii"), after))
 
 
 def from_envelope(envelope: dict[str, Any]) -> Message:
@@ -140,8 +150,9 @@ def encode_go_json(value: str | dict[str, str]) -> str:
 
 def body_in_slices(body: bytes, *, slice_bytes: int = SLICE_BYTES) -> dict[str, Sliced]:
     """The body field of an envelope, encoded in slices: ``body`` if it can be text, otherwise ``body_base64``."""
-    text = _text_in_slices(body, slice_bytes)
-    return {"body": text} if text else {"body_base64": base64_in_slices(body, slice_bytes=slice_bytes)}
+    if _can_be_text(body, slice_bytes):
+        return {"body": Sliced(_text_slices(body, slice_bytes))}
+    return {"body_base64": base64_in_slices(body, slice_bytes=slice_bytes)}
 
 
 def base64_field(body: bytes) -> str | Sliced:
@@ -151,34 +162,42 @@ def base64_field(body: bytes) -> str | Sliced:
 
 def base64_in_slices(body: bytes, *, slice_bytes: int = SLICE_BYTES) -> Sliced:
     """The body in standard base64, encoded in slices; `slice_bytes` must be a multiple of 3."""
-    return Sliced((b'"', *map(b64encode, _slices(body, slice_bytes)), b'"'))
+    return Sliced(map(b64encode, _slices(body, slice_bytes)))
 
 
-def join_object(fields: Mapping[str, Any], encode: Callable[[Any], str] = encode_json) -> bytes:
-    """The JSON object of at least one field, as `encode` writes it; `Sliced` values are encoded already."""
-    parts = [b"{"]
+def join_object(
+    fields: Mapping[str, Any],
+    encode: Callable[[Any], str] = encode_json,
+    *,
+    before: bytes = b"",
+    after: bytes = b"",
+) -> bytes:
+    """The JSON object of some fields, as `encode` writes it, between the bytes `before` and `after`."""
+    # In one buffer, which takes not much more memory than the result: slices in a list would take twice as much.
+    buffer = BytesIO()
+    buffer.write(before)
+    separator = b"{"
     for name, value in fields.items():
-        parts.append(encode(name).encode() + b":")
-        parts += value if isinstance(value, Sliced) else [encode(value).encode()]
-        parts.append(b",")
-    parts[-1] = b"}"
-    # bytes.join releases the GIL while it copies, so this needs no slices.
-    return b"".join(parts)
+        buffer.write(separator + encode(name).encode() + b":")
+        for part in value if isinstance(value, Sliced) else [encode(value).encode()]:
+            buffer.write(part)
+        separator = b","
+    buffer.write(b"}" + after)
+    return buffer.getvalue()
 
 
-def _text_in_slices(body: bytes, slice_bytes: int) -> Sliced | None:
-    """A body as a JSON string; None if it is not UTF-8, or if it is large and the string would exceed `MAX_GROWTH`."""
+def _can_be_text(body: bytes, slice_bytes: int) -> bool:
+    """True for UTF-8, unless the body is large and its JSON string would be larger than `MAX_GROWTH` allows."""
     left = MAX_GROWTH * len(body) if len(body) > LARGE_BODY else inf
-    slices = [b'"']
     try:
+        # Encoded twice if it is text: what was encoded to be counted is not kept.
         for piece in _text_slices(body, slice_bytes):
-            slices.append(piece)
             left -= len(piece)
             if left < 0:
-                return None
+                return False
     except UnicodeDecodeError:
-        return None
-    return Sliced((*slices, b'"'))
+        return False
+    return True
 
 
 def _text_slices(body: bytes, slice_bytes: int) -> Iterator[bytes]:
@@ -201,7 +220,7 @@ def _go_header(message: Message, name: str) -> str:
 
 
 def _body_fields(body: bytes) -> dict[str, str]:
-    if len(body) <= LARGE_BODY or _text_in_slices(body, SLICE_BYTES):
+    if len(body) <= LARGE_BODY or _can_be_text(body, SLICE_BYTES):
         with suppress(UnicodeDecodeError):
             return {"body": body.decode("utf-8")}
     return {"body_base64": b64encode(body).decode("ascii")}

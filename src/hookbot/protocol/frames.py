@@ -142,7 +142,7 @@ class ServerSentEvents:
     text = True
 
     def message(self, message: Message) -> bytes:
-        return _event("message", encode_envelope(message), message.id)
+        return encode_envelope(message, before=_event_head("message", message.id), after=b"\n\n")
 
     def gap(self, gap: Gap) -> bytes:
         return _event("gap", encode_json(_gap_fields(gap)).encode("ascii"))
@@ -158,7 +158,7 @@ class JsonLines:
     text = True
 
     def message(self, message: Message) -> bytes:
-        return b"".join((encode_envelope(message), b"\n"))
+        return encode_envelope(message, after=b"\n")
 
     def gap(self, gap: Gap) -> bytes:
         return _object("gap", _gap_fields(gap)) + b"\n"
@@ -172,8 +172,11 @@ def _object(type: str, fields: dict[str, Any]) -> bytes:
 
 
 def _event(event: str, data: bytes, id: str = "") -> bytes:
-    head = f"id: {id}\nevent: {event}\ndata: " if id else f"event: {event}\ndata: "
-    return b"".join((head.encode("ascii"), data, b"\n\n"))
+    return _event_head(event, id) + data + b"\n\n"
+
+
+def _event_head(event: str, id: str) -> bytes:
+    return (f"id: {id}\nevent: {event}\ndata: " if id else f"event: {event}\ndata: ").encode("ascii")
 
 
 def _gap_fields(gap: Gap) -> dict[str, Any]:

@@ -47,9 +47,9 @@ def test_what_is_joined_for_one_send_is_bounded() -> None:
 
     sends = list(audience.sends([Entry(message, message.position, FrameCache(1 << 20)) for message in messages]))
 
-    assert all(len(data) < SEND_BYTES + 2000 for data, _ in sends)
-    assert b"".join(data for data, _ in sends) == b"".join(frame(BINARY, message.body) for message in messages)
-    assert [reached for _, reached in sends][-1] == 500
+    assert all(len(data) < SEND_BYTES + 2000 for data, *_ in sends)
+    assert b"".join(data for data, *_ in sends) == b"".join(frame(BINARY, message.body) for message in messages)
+    assert [send.reached for send in sends][-1] == 500
 
 
 async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,21 +1,27 @@
 """Audiences: subscribers to the same topics in the same format, who share frames that are encoded once."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import NamedTuple
 
 from ...broker.channels import Channel, Channels, Entry
 from ...protocol.frames import Framing, framing_for
 from ...protocol.message import Message
 from ...protocol.subscribe import SubscribeRequest
 from ...protocol.topics import TopicFilter
-from ...protocol.websocket import BINARY, TEXT, frame
+from ...protocol.websocket import BINARY, TEXT, frame, frame_header
 from .subscriber import Subscriber
 
 # Frames are joined for one send until they reach this size: a system call costs as much as copying 16 KiB. The hub
 # keeps at most one send for a slow subscriber; everything after it stays in the log.
 SEND_BYTES = 128 << 10
 
-Send = tuple[bytes, int]
-"""Whole frames, and the position of the last message in them."""
+
+class Send(NamedTuple):
+    """Whole frames, and the position of the last message in them; of a large one, the header by itself."""
+
+    data: bytes
+    reached: int
+    header: bytes = b""
 
 
 class Audience:
@@ -52,23 +58,32 @@ class Audience:
         return send
 
     def sends(self, entries: Sequence[Entry]) -> Iterator[Send]:
-        """The frames of the entries, joined to about `SEND_BYTES` each; a larger one is sent alone, and not copied.
+        """The frames of the entries, joined to about `SEND_BYTES` each; a large one is sent alone, and not copied.
 
         Stops at a large one that is not prepared.
         """
         parts: list[bytes] = []
         size = reached = 0
         for entry in entries:
-            part = entry.ready_frame(self._key, self._encode)
-            if part is None:
-                break
-            if parts and size + len(part) > SEND_BYTES:
-                yield _join(parts), reached
+            part = self._part(entry)
+            if parts and (part is None or entry.is_large or size + len(part) > SEND_BYTES):
+                yield Send(_join(parts), reached)
                 parts, size = [], 0
-            parts.append(part)
-            size, reached = size + len(part), entry.position
+            if part is None:
+                return
+            if entry.is_large:
+                yield Send(part, entry.position, frame_header(self._opcode, len(part)))
+            else:
+                parts.append(part)
+                size, reached = size + len(part), entry.position
         if parts:
-            yield _join(parts), reached
+            yield Send(_join(parts), reached)
+
+    def _part(self, entry: Entry) -> bytes | None:
+        """What is sent of an entry: a whole frame, or the payload of a large one; None if that is not prepared."""
+        if entry.is_large:
+            return entry.ready_frame(self.framing.key, self.framing.message)
+        return entry.frame(self._key, self._encode)
 
     def is_complete_at(self, position: int) -> bool:
         """True if no message of the channel follows `position`, neither in memory nor in the log."""
@@ -76,7 +91,7 @@ class Audience:
 
     async def prepare(self, entry: Entry) -> None:
         """Encode a large entry in a thread, for a caller that holds its cache's lock `encoding` until it is sent."""
-        await entry.prepare_now(self._key, self._encode)
+        await entry.prepare_now(self.framing.key, self.framing.message)
 
     def _encode(self, message: Message) -> bytes:
         return self.frame(self.framing.message(message))

@@ -129,20 +129,25 @@ class NonblockingSocket(ABC):
         if self.open and events & ~WRITE:
             self._receive()
 
-    def transmit(self, data: bytes | memoryview) -> None:
-        """Send as much as the socket takes and keep the rest; only when not `stalled`. Ends a broken connection."""
+    def transmit(self, data: bytes | memoryview, header: bytes = b"") -> None:
+        """Send as much as the socket takes and keep the rest; only when not `stalled`. Ends a broken connection.
+
+        A `header` is sent before the data, which is not copied.
+        """
         try:
-            sent = self._sock.send(data)
+            sent = self._sock.sendmsg((header, data)) if header else self._sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self.end(f"sending failed: {system_reason(error)}")
             return
-        if sent == len(data):
+        if sent == len(header) + len(data):
             self._unsent = None
             return
         self.moved_at = trio.current_time()
-        self._unsent = memoryview(data)[sent:]
+        if sent < len(header):
+            data, header = header + bytes(data), b""
+        self._unsent = memoryview(data)[sent - len(header) :]
 
     def watch(self, events: int) -> None:
         """Watch for these events; errors and hang-ups are always reported."""

@@ -123,10 +123,11 @@ class Fanout:
         for subscriber in tuple(self._subscribers):
             subscriber.end("the hub shut down")
 
-    def holds(self, subscriber: Subscriber, data: bytes) -> None:
-        """Count what waits for a stalled subscriber."""
+    def holds(self, subscriber: Subscriber, rest: memoryview) -> None:
+        """Count what waits for a stalled subscriber: all that was sent, because the rest keeps it in memory."""
+        sent: bytes = rest.obj  # type: ignore[assignment]
         wanted = self._subscribers[subscriber].channel.wanted
-        self._held.hold(subscriber, data, len(data), what=wanted, cut=partial(subscriber.end, str(CUT_OFF)))
+        self._held.hold(subscriber, sent, len(sent), what=wanted, cut=partial(subscriber.end, str(CUT_OFF)))
 
     def taken(self, subscriber: Subscriber) -> None:
         """Continue with a subscriber that was stalled."""
@@ -184,9 +185,9 @@ class Fanout:
             if send is None:
                 break
             # The position moves before the send: what the socket does not take now is kept, and sent first.
-            data, subscriber.position = send
-            subscriber.send(data)
-            cost += SEND_COST + len(data)
+            subscriber.position = send.reached
+            subscriber.send(send.data, send.header)
+            cost += SEND_COST + len(send.data)
         if audience.unprepared:
             self._start_preparing(audience)
         return cost
@@ -302,11 +303,11 @@ class Fanout:
 
 def _send_ready(subscriber: Subscriber, audience: Audience, entries: Sequence[Entry]) -> Sequence[Entry]:
     """Send the entries up to the first large one that is not prepared, as long as they are taken; return the rest."""
-    for data, reached in audience.sends(entries):
+    for send in audience.sends(entries):
         if not subscriber.takes:
             break
-        subscriber.position = reached
-        subscriber.send(data)
+        subscriber.position = send.reached
+        subscriber.send(send.data, send.header)
     return [entry for entry in entries if entry.position > subscriber.position]
 
 

@@ -32,7 +32,7 @@ class Owner(Protocol):
 
     limits: ConnectionLimits
 
-    def holds(self, subscriber: "Subscriber", data: bytes) -> None:
+    def holds(self, subscriber: "Subscriber", rest: memoryview) -> None:
         """Called when a subscriber does not take the end of what was sent, which is kept; may end the subscriber."""
 
     def taken(self, subscriber: "Subscriber") -> None:
@@ -90,10 +90,10 @@ class Subscriber(NonblockingSocket):
             return f"took nothing for {limits.stall_s:.0f} s" if now - self.moved_at > limits.stall_s else None
         return f"sent nothing for {limits.deaf_s:.0f} s" if now - self.heard_at > limits.deaf_s else None
 
-    def send(self, data: bytes) -> None:
-        """Send whole frames; only if it `takes`."""
+    def send(self, data: bytes, header: bytes = b"") -> None:
+        """Send whole frames, or the payload of one after its header; only if it `takes`."""
         self.sent_at = trio.current_time()
-        self._put(data)
+        self._put(data, header)
 
     def ping(self) -> None:
         """Send a ping, which the client has to answer with a pong."""
@@ -148,12 +148,12 @@ class Subscriber(NonblockingSocket):
         self.busy = True
         self._owner.gone(self, reason)
 
-    def _put(self, data: bytes) -> None:
-        self.transmit(data)
+    def _put(self, data: bytes, header: bytes = b"") -> None:
+        self.transmit(data, header)
         if self._unsent is not None:
             self.busy = True
             self.watch(READ | WRITE)
-            self._owner.holds(self, data)
+            self._owner.holds(self, self._unsent)
         elif self.closing_since is not None and self.open:
             self.half_close()
 
