@@ -47,6 +47,11 @@ class Subscription:
         self.wanted = channel.wanted
         self.position = start.position
 
+    @property
+    def is_behind(self) -> bool:
+        """True if the next messages are read from the log."""
+        return self.position < self._channel.floor
+
     async def take(self) -> Sequence[Entry | Gap]:
         """Next messages, a gap, or both, as soon as there are any: at most a page. The rest stays where it is.
 
@@ -57,7 +62,7 @@ class Subscription:
             if self._gap:
                 gap, self._gap = self._gap, None
                 return [gap]
-            if self.position < self._channel.floor:
+            if self.is_behind:
                 taken, self.position = await self._broker.read_on(self.wanted, self.position)
             else:
                 taken = _first_page(self._channel.after(self.position), self._broker.limits)

@@ -74,6 +74,11 @@ class CursorConsumer:
         self.hello = {"cursor": request.cursor, "position": format_id(self._epoch, state.position)}
         """Name and position, for the first object of the connection."""
 
+    @property
+    def is_behind(self) -> bool:
+        """False: `take` may wait for acknowledgements."""
+        return False
+
     async def take(self) -> Sequence[Entry | Gap]:
         """Next messages, as soon as there are any and fewer than `max_unacked` are unacknowledged.
 

@@ -194,6 +194,11 @@ class Member:
         self._gap: Gap | None = None
         self._news = trio.Event()
 
+    @property
+    def is_behind(self) -> bool:
+        """False: `take` waits for leases."""
+        return False
+
     async def take(self) -> Sequence[Entry | Gap]:
         """Next messages leased to this member, or a gap, as soon as there are any; cancelling loses nothing.
 

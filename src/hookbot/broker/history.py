@@ -12,6 +12,10 @@ from .channels import Entry
 class MessageSource(Protocol):
     """Messages for one connection, in the order of delivery: a `Subscription`, a `Consumer`, or stored messages."""
 
+    @property
+    def is_behind(self) -> bool:
+        """True if `take` reads the log and does not wait for new messages or acknowledgements."""
+
     async def take(self) -> Sequence[Entry | Gap]:
         """Next messages and gaps, as soon as there are any; empty at the end. Cancelling loses nothing.
 
@@ -24,6 +28,8 @@ class MessageSource(Protocol):
 
 class StoredMessages:
     """Stored messages from `start` up to the head at creation, oldest first."""
+
+    is_behind = True
 
     def __init__(self, broker: Broker, request: SubscribeRequest, start: Start) -> None:
         self._broker = broker
@@ -50,6 +56,8 @@ class StoredMessages:
 
 class NewestMessages:
     """Stored messages after a start, newest first."""
+
+    is_behind = True
 
     def __init__(self, broker: Broker, request: SubscribeRequest, start: Start) -> None:
         self._log = broker.log

@@ -1,7 +1,7 @@
 """Streams: subscriptions encoded as frames, for websockets, server-sent events and JSON lines."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import trio
@@ -19,6 +19,9 @@ from ..protocol.websocket import GOING_AWAY, POLICY_VIOLATION
 from .held_bytes import CUT_OFF, HeldBytes
 
 SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resume")
+
+# The log reads no more than two pages at a time.
+PAGES_AT_ONCE = 2
 
 # What a socket takes at once is not worth counting.
 COUNTED_BYTES = 64 << 10
@@ -44,6 +47,7 @@ class Stream:
         self._left = request.limit
         self._heartbeat_s = streams.heartbeat_s
         self._held = streams.held
+        self._reading = streams.reading
         self._abort = abort
         self._sending = False
         self._waiting = trio.CancelScope()
@@ -62,17 +66,22 @@ class Stream:
         while True:
             if self._left == 0:
                 raise StopAsyncIteration
-            taken = await self._take()
-            if self._ended:
-                raise self._ended
-            if taken is None:
-                frame = self._framing.heartbeat(format_id(self._epoch, self._source.skip_unwanted()))
-                if frame:
-                    return [frame]
-            elif taken:
-                return await self._frames(self._within_limit(taken))
-            else:
-                raise StopAsyncIteration
+            # A page of the log may be a message of 25 MB: few at a time are read and encoded.
+            async with self._reading if self._source.is_behind else nullcontext():
+                frames = await self._next()
+            if frames:
+                return frames
+
+    async def _next(self) -> Sequence[bytes]:
+        taken = await self._take()
+        if self._ended:
+            raise self._ended
+        if taken is None:
+            frame = self._framing.heartbeat(format_id(self._epoch, self._source.skip_unwanted()))
+            return [frame] if frame else []
+        if not taken:
+            raise StopAsyncIteration
+        return await self._frames(self._within_limit(taken))
 
     async def _take(self) -> Sequence[Entry | Gap] | None:
         """The next entries and gaps, empty at the end of the source; None when a heartbeat is due, or after `end`."""
@@ -90,9 +99,13 @@ class Stream:
     async def _frames(self, items: Sequence[Entry | Gap]) -> Sequence[bytes]:
         # Counted also while a large message waits to be encoded.
         self._hold([item.message.body for item in items if isinstance(item, Entry)])
-        frames = [await self._frame(item) for item in items]
-        self._hold(frames)
+        frames: Sequence[bytes] = ()
+        with trio.CancelScope() as self._waiting:
+            frames = [await self._frame(item) for item in items]
+        if not self._ended:
+            self._hold(frames)
         if self._ended:
+            self.release()
             raise self._ended
         self._sending = True
         return frames
@@ -140,6 +153,8 @@ class Streams:
         self.heartbeat_s = heartbeat_s
         self.held = held
         """What waits for slow subscribers, those of the fast path included."""
+        self.reading = trio.Semaphore(PAGES_AT_ONCE)
+        """Held while a page of the log is read, encoded and, on the fast path, sent."""
         self._open: set[Stream] = set()
         self._closing = False
 

@@ -31,9 +31,6 @@ from .subscriber import Subscriber
 # Work between two checkpoints, in bytes: about 5 ms, so that publishes and pings are not held up.
 ROUND_COST = 4 << 20
 
-# Pages in the hands of those who catch up: each may be a message of 25 MB. The log reads no more than two at a time.
-PAGES_AT_ONCE = 2
-
 # A system call to send costs about as much as copying 16 KiB.
 SEND_COST = 16 << 10
 
@@ -55,7 +52,7 @@ class Fanout:
         self._active = services.access.active
         self._heartbeat_s = services.streams.heartbeat_s
         self._held = services.streams.held
-        self._reading = trio.Semaphore(PAGES_AT_ONCE)
+        self._reading = services.streams.reading
         self._epoll = epoll
         self._audiences = Audiences(services.broker.channels, self._mark)
         self._subscribers: dict[Subscriber, Audience] = {}
