@@ -86,3 +86,17 @@ def test_neighbours_are_counted_as_one_where_one_customer_has_them_all() -> None
 def test_what_is_no_address_is_none() -> None:
     for text in ("", "localhost", "1.2.3.4:", "1.2.3.4:x", "[::1", "::1]", "[]", "1.2.3.4, 5.6.7.8"):
         assert read_address(text) is None, text
+
+
+@pytest.mark.parametrize(
+    ("proxies", "peer", "trusted"),
+    [
+        ("0", "192.0.2.1", False),
+        ("1", "192.0.2.1", True),
+        ("192.0.2.0/24", "192.0.2.1", True),
+        ("192.0.2.0/24", "198.51.100.1", False),
+        ("192.0.2.0/24", "", False),
+    ],
+)
+def test_a_connection_of_a_proxy_is_known_by_its_address(proxies: str, peer: str, trusted: bool) -> None:
+    assert TrustedProxies.parse(proxies).trusts(peer) is trusted

@@ -436,6 +436,13 @@ def test_a_client_is_known_by_the_address_that_a_trusted_proxy_saw() -> None:
 # --- rates
 
 
+def test_a_reload_changes_whose_connections_are_a_proxys() -> None:
+    access = make_access()
+    assert not access.is_proxy("10.0.0.1")
+    access.adopt(make_access(proxies=TrustedProxies.parse("10.0.0.0/8")))
+    assert access.is_proxy("10.0.0.1")
+
+
 def test_a_client_that_publishes_too_often_is_refused_and_others_are_not() -> None:
     access = make_access(publishes=Rate(2, 60))
     for _ in range(2):

@@ -80,6 +80,7 @@ def test_every_option_arrives(tmp_path: Path) -> None:
         "--publish-rate": "9/s",
         "--max-subscribers": "7",
         "--max-subscribers-per-token": "3",
+        "--max-connections-per-address": "11",
         "--max-body": "1MiB",
         "--cors-origin": "https://a.example",
         "--heartbeat": "5s",
@@ -100,6 +101,7 @@ def test_every_option_arrives(tmp_path: Path) -> None:
     assert config.trusted_proxies == TrustedProxies.parse("1")
     assert (config.failure_rate, config.publish_rate) == (Rate(5, 60), Rate(9, 1))
     assert (config.max_subscribers, config.max_subscribers_per_token) == (7, 3)
+    assert config.max_connections_per_address == 11
     assert (config.max_body_bytes, config.heartbeat_s, config.stall_s, config.grace_s) == (1 << 20, 5, 6, 7)
     assert config.cors_origins == ("https://a.example",)
     assert (config.sha1_tokens, config.sha1_tokens_live_only, config.door) == (False, True, False)

@@ -19,6 +19,7 @@ from hookbot.protocol.request import Request
 from hookbot.web.asgi import Server
 from hookbot.web.asgi.quart import HookbotApp
 from hookbot.web.limits import ConnectionLimits
+from hookbot.web.strangers import Strangers
 from support import GUARD_S
 from support.clients import Client, WebSocket, connect
 
@@ -98,7 +99,12 @@ class ServedApp:
 
 @asynccontextmanager
 async def open_app(
-    app: Any, *, certificate: str | None = None, clients: str | None = None, **limits: Any
+    app: Any,
+    *,
+    certificate: str | None = None,
+    clients: str | None = None,
+    strangers: Strangers | None = None,
+    **limits: Any,
 ) -> AsyncIterator[ServedApp]:
     """The app behind a `Server`, with TLS if there is a certificate; `clients` is the authority of theirs."""
     with trio.fail_after(GUARD_S):
@@ -107,7 +113,7 @@ async def open_app(
         listener: trio.abc.Listener[Any] = plain
         if certificate:
             listener = trio.SSLListener(plain, _tls(certificate, clients), https_compatible=True)
-        served = ServedApp(Server(app, ConnectionLimits(**limits)), port, certificate)
+        served = ServedApp(Server(app, ConnectionLimits(**limits), strangers), port, certificate)
         async with trio.open_nursery() as nursery:
             await nursery.start(served.server.serve_listeners, [listener])
             try:

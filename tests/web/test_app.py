@@ -10,6 +10,7 @@ import httpx
 import pytest
 import trio
 
+from hookbot.access.client_address import TrustedProxies
 from hookbot.access.tokens import make_token
 from hookbot.hub.hub import open_hub
 from support import GUARD_S, KEY
@@ -244,3 +245,32 @@ async def test_strangers_get_a_share_of_the_memory_for_bodies_also_in_the_app(tm
         assert (await first.until(b"\r\n")).startswith(b"HTTP/1.1 200 ")
 
     assert stored.status_code == 200
+
+
+STATUS = b"GET /status HTTP/1.1\r\nHost: hub\r\n\r\n"
+
+
+@pytest.mark.parametrize("door", [True, False])
+async def test_one_address_may_have_so_many_connections_without_a_token(tmp_path: Path, door: bool) -> None:
+    async with (
+        open_whole_hub(tmp_path, door=door, max_connections_per_address=1) as whole,
+        await connect(whole.port) as first,
+    ):
+        await first.send(STATUS)
+        await first.until(b"OK\n")
+        async with await connect(whole.port) as second:
+            assert (await second.rest()).startswith(b"HTTP/1.1 429 ")
+        await first.send(STATUS)
+        await first.until(b"OK\n")
+
+
+@pytest.mark.parametrize("door", [True, False])
+async def test_a_proxy_may_have_any_number_of_connections(tmp_path: Path, door: bool) -> None:
+    limits: dict[str, Any] = {"max_connections_per_address": 1, "trusted_proxies": TrustedProxies.parse("127.0.0.0/8")}
+    async with (
+        open_whole_hub(tmp_path, door=door, **limits) as whole,
+        await connect(whole.port),
+        await connect(whole.port) as second,
+    ):
+        await second.send(STATUS)
+        await second.until(b"OK\n")

@@ -29,6 +29,10 @@ class TrustedProxies:
         except ValueError as error:
             raise ConfigError(f"trusted proxies must be a number or networks such as 10.0.0.0/8: {error}") from None
 
+    def trusts(self, peer: str) -> bool:
+        """True if a connection from this address comes from a trusted proxy: with a `count`, all connections do."""
+        return self.count > 0 or is_within(peer, self.networks)
+
     def client(self, peer: str, forwarded_for: str) -> str:
         """Address of the client: the rightmost one that is not a trusted proxy's. Entries left of it can be forged.
 

@@ -130,6 +130,10 @@ class AccessControl:
                 return check(now_s)
         return check(last)
 
+    def is_proxy(self, peer: str) -> bool:
+        """True if connections from this address are those of a trusted proxy."""
+        return self._proxies.trusts(peer)
+
     def resolve_client(self, request: Request) -> Request:
         """Set the request's client to the address that trusted proxies report, and return the request. Call it once."""
         request.client = self._proxies.client(request.client, request.header("x-forwarded-for"))
@@ -216,9 +220,11 @@ class AccessControl:
 
     def count_genuine(self, request: Request, source: Source | None) -> None:
         """Remember the network of a verified publish; count it against its source's rate. Raises `TooManyRequests`."""
-        if source:
-            self._verified.add(client_network(request.client), now_s=self.passed_s)
-        if source and source.publishes:
+        if source is None:
+            return
+        request.proven = True
+        self._verified.add(client_network(request.client), now_s=self.passed_s)
+        if source.publishes:
             source.publishes.use(source.topic, "publishes", now_s=self.passed_s)
 
     def admit_subscription(self, request: Request, *, websocket: bool) -> AdmittedSubscription:
@@ -261,6 +267,7 @@ class AccessControl:
             and self._is_foreign(request)
         ):
             raise Forbidden(f"pages of {request.header('origin')[:80]!r} may not use this hub with saved credentials")
+        request.proven = True
         return grant
 
     def _route(self, request: Request, action: Literal["publish", "subscribe"]) -> Route:

@@ -36,6 +36,7 @@ from ..hub.sections import needs_github_secret
 from ..hub.shutdown_limit import ShutdownLimit
 from ..log.retention import Retention
 from ..protocol.topics import UNSAFE, check_topic
+from ..web.strangers import DEFAULT_PER_ADDRESS
 from .config_option import ARGUMENTS, FILE, ConfiguredCommand, config_file
 from .parameters import ADDRESS, DURATION, EXISTING_FILE, INTERVAL, PROXIES, RATE, SIZE, Given, data_dir, find_key
 from .tokens import token_url
@@ -114,6 +115,14 @@ TOPIC = "hello"
     type=click.IntRange(1),
     metavar="N",
     help="Subscriptions by one token. Default: no limit.",
+)
+@click.option(
+    "--max-connections-per-address",
+    type=click.IntRange(1),
+    default=DEFAULT_PER_ADDRESS,
+    show_default=True,
+    metavar="N",
+    help="Connections of one address that have shown no token.",
 )
 @click.option("--max-body", type=SIZE, default="25MiB", show_default=True, help="Largest body of a publish.")
 @click.option(
@@ -234,6 +243,7 @@ def make_config(
         publish_rate=options["publish_rate"],
         max_subscribers=options["max_subscribers"],
         max_subscribers_per_token=options["max_subscribers_per_token"],
+        max_connections_per_address=options["max_connections_per_address"],
         unsafe_prefixes=_unsafe_prefixes(options["unsafe"]),
         sha1_tokens=not options["no_sha1"],
         cors_origins=options["cors_origins"],

@@ -4,6 +4,7 @@ An unexpected error in any of them ends the process with a traceback, except in 
 """
 
 import logging
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,6 +35,7 @@ from ..web.held_bytes import HeldBytes
 from ..web.limits import ConnectionLimits
 from ..web.metrics import add_limits, hub_metrics
 from ..web.services import Readiness, Services
+from ..web.strangers import Strangers
 from ..web.streams import Streams
 from ..web.tls import Tls
 from .config import Config, parse_address
@@ -141,7 +143,7 @@ async def open_hub(
     ):
         background.start_soon(sweep_subscriptions, access.active, sweep_interval_s)
         services = _services(config, access, broker, consumers, routers)
-        server = Server(create_app(services), connection_limits(config))
+        server = Server(create_app(services), connection_limits(config), services.strangers)
         async with trio.open_nursery() as connections:
             hand_over = partial(_serve_soon, connections, server)
             if tls is None and config.door and AVAILABLE:
@@ -165,12 +167,13 @@ def _services(
     config: Config, access: AccessControl, broker: Broker, consumers: Consumers, routers: Routers
 ) -> Services:
     bodies = BodyBudget(config.max_body_bytes, config.max_receiving_bytes, connection_limits(config))
+    strangers = Strangers(config.max_connections_per_address, max_files=_file_limit() // 2, is_proxy=access.is_proxy)
     held = HeldBytes(connection_limits(config).max_held_bytes)
     streams = Streams(broker, access.active, config.heartbeat_s, held)
     readiness = Readiness(broker.log, lambda: routers.problem, broker.clock)
     metrics = hub_metrics(broker, access, routers.snapshot)
-    add_limits(metrics, bodies, held)
-    return Services(broker, access, bodies, consumers, streams, readiness, metrics, routers.snapshot)
+    add_limits(metrics, bodies, held, strangers)
+    return Services(broker, access, bodies, strangers, consumers, streams, readiness, metrics, routers.snapshot)
 
 
 def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContextManager[Log]:
@@ -213,6 +216,11 @@ async def sweep_subscriptions(active: ActiveSubscriptions, interval_s: float) ->
 async def _closing(sock: socket.socket) -> AsyncIterator[socket.socket]:
     with sock:
         yield sock
+
+
+def _file_limit() -> int:
+    """Number of files that the process may open; Windows has no such limit."""
+    return os.sysconf("SC_OPEN_MAX") if hasattr(os, "sysconf") else 1 << 20
 
 
 def _serve_soon(connections: trio.Nursery, server: Server, sock: socket.socket, prefix: bytes) -> None:

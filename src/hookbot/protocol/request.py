@@ -7,9 +7,10 @@ from .message import Headers
 
 
 class Request:
-    """An HTTP request: method, target and headers as sent, and the address of the client. Read-only except `client`.
+    """An HTTP request: method, target and headers as sent, and the address of the client.
 
-    A plain class with slots: there is one for every publish, and a frozen dataclass takes three times as long to make.
+    Read-only except `client` and `proven`, which access control sets. A plain class with slots: there is one for every
+    publish, and a frozen dataclass takes three times as long to make.
     """
 
     __slots__ = (
@@ -19,6 +20,7 @@ class Request:
         "client",
         "headers",
         "method",
+        "proven",
         "query",
         "raw_path",
         "secure",
@@ -48,6 +50,8 @@ class Request:
         self.headers = headers
         self.client = client
         """The address of the peer; access control replaces that of a trusted proxy."""
+        self.proven = False
+        """True once access control has found a good token or signature in it."""
         self.secure = secure
         """True if the connection to the hub is encrypted."""
         self.certificate = certificate

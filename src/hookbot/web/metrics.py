@@ -12,6 +12,7 @@ from ..access.control import AccessControl
 from ..broker.broker import Broker
 from .bodies import BodyBudget
 from .held_bytes import HeldBytes
+from .strangers import Strangers
 
 MetricKind = Literal["counter", "gauge"]
 Read = Callable[[], float | Mapping[str, float]]
@@ -88,7 +89,7 @@ def hub_metrics(broker: Broker, access: AccessControl, routers: RouterStates) ->
     return metrics
 
 
-def add_limits(metrics: Metrics, bodies: BodyBudget, held: HeldBytes) -> None:
+def add_limits(metrics: Metrics, bodies: BodyBudget, held: HeldBytes, strangers: Strangers) -> None:
     """Add the metrics of what the hub holds for untrusted clients, and refuses them."""
     metrics.add("gauge", "held_bytes", "Bytes that wait for slow subscribers.", lambda: held.size)
     metrics.add("counter", "cut_subscribers", "Slow subscribers cut off for memory.", lambda: held.cut)
@@ -99,6 +100,21 @@ def add_limits(metrics: Metrics, bodies: BodyBudget, held: HeldBytes) -> None:
         "Bodies refused because they were too slow or took too much memory.",
         lambda: bodies.refused,
         label="reason",
+    )
+    metrics.add(
+        "gauge", "unproven_connections", "Connections that have shown no token or signature.", lambda: strangers.count
+    )
+    metrics.add(
+        "counter",
+        "connections_refused",
+        "Connections refused because their address had too many of these.",
+        lambda: strangers.refused,
+    )
+    metrics.add(
+        "counter",
+        "connections_evicted",
+        "Connections ended to make room for others.",
+        lambda: strangers.evicted,
     )
 
 

@@ -15,6 +15,7 @@ from ..log.contract import Log
 from ..log.trusted_clock import TrustedClock
 from .bodies import BodyBudget, IncomingBody
 from .metrics import Metrics, RouterStates
+from .strangers import Strangers
 from .streams import Streams
 
 # ``/readyz`` needs no token, and each probe is a write that is synced to disk.
@@ -62,6 +63,7 @@ class Services:
     broker: Broker
     access: AccessControl
     bodies: BodyBudget
+    strangers: Strangers
     consumers: Consumers
     streams: Streams
     readiness: Readiness

@@ -4,12 +4,16 @@ import errno
 
 import pytest
 import trio
+from quart import request
+from trio.testing import MockClock, wait_all_tasks_blocked
 
-from hookbot.web.asgi import Server
+from hookbot.web.asgi import Server, note_proof, plain_request
+from hookbot.web.asgi.connection import CONNECTION_BYTES, REQUEST_BYTES
 from hookbot.web.limits import ConnectionLimits
+from hookbot.web.strangers import Strangers
 from support import GUARD_S
 from support.apps import ObservedApp, endless_app, open_app
-from support.clients import Client
+from support.clients import Client, connect
 
 GET = b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n"
 POST = b"POST /pub HTTP/1.1\r\nHost: hub\r\n"
@@ -45,6 +49,131 @@ async def test_running_out_of_file_descriptors_is_waited_out(app: ObservedApp, c
                 await client.send(GET)
                 await client.until(b"hello")
             server.shut_down()
+
+
+# --- strangers
+
+
+@pytest.fixture
+def proving_app(app: ObservedApp) -> ObservedApp:
+    """The app with a route that accepts any token."""
+
+    @app.get("/proven")
+    async def proven() -> str:
+        plain_request(request).proven = True
+        note_proof(request)
+        return "hello"
+
+    @app.post("/slow")
+    async def slow() -> str:
+        await request.get_data()
+        app.begun.set()
+        await app.go_on.wait()
+        return "done"
+
+    return app
+
+
+async def test_one_address_beyond_its_limit_is_answered_by_429(
+    app: ObservedApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    strangers = Strangers(1)
+    async with open_app(app, strangers=strangers) as hub, await hub.connect() as first:
+        await first.send(GET)
+        await first.until(b"hello")
+        assert (await hub.ask(b"")).startswith(b"HTTP/1.1 429 ")
+        await first.send(GET)
+        await first.until(b"hello")
+    assert strangers.refused == 1
+    assert caplog.messages == ["refused a connection from 127.0.0.1: it has 1 that have shown no token"]
+
+
+async def test_with_tls_it_is_closed_without_a_handshake(app: ObservedApp, certificate: str) -> None:
+    strangers = Strangers(1)
+    async with (
+        open_app(app, certificate=certificate, strangers=strangers) as hub,
+        await hub.connect(),
+        await connect(hub.port) as second,
+    ):
+        assert await second.rest() == b""
+    assert strangers.refused == 1
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_who_has_shown_a_token_is_not_counted(proving_app: ObservedApp, certificate: str, tls: bool) -> None:
+    strangers = Strangers(1)
+    async with open_app(proving_app, certificate=certificate if tls else None, strangers=strangers) as hub:
+        for _ in range(3):
+            client = await hub.connect()
+            await client.send(GET.replace(b"/ ", b"/proven "))
+            await client.until(b"hello")
+            await client.send(GET)
+            await client.until(b"hello")
+            assert strangers.count == 0
+    assert strangers.refused == 0
+
+
+async def test_the_longest_idle_stranger_goes_and_nobody_for_whom_the_hub_works(
+    proving_app: ObservedApp, mock_clock: MockClock
+) -> None:
+    strangers = Strangers(max_files=3)
+    async with open_app(proving_app, strangers=strangers) as hub:
+        proven, busy, first, second = [await hub.connect() for _ in range(4)]
+        await proven.send(GET.replace(b"/ ", b"/proven "))
+        await proven.until(b"hello")
+        await busy.send(POST.replace(b"/pub", b"/slow") + b"Content-Length: 0\r\n\r\n")
+        await proving_app.begun.wait()
+        await first.send(GET)
+        await first.until(b"hello")
+        mock_clock.jump(2)
+        await second.send(b"GET / HT")
+        await wait_all_tasks_blocked()
+        mock_clock.jump(2)
+
+        async with await hub.connect() as late:
+            await late.send(GET)
+            await late.until(b"hello")
+
+        assert strangers.evicted == 1
+        await first.closed()
+        await second.send(b"TP/1.1\r\nHost: hub\r\n\r\n")
+        await second.until(b"hello")
+        proving_app.go_on.set()
+        await busy.until(b"done")
+
+
+async def test_each_request_of_a_stranger_counts_with_its_memory(app: ObservedApp, certificate: str) -> None:
+    strangers = Strangers()
+    async with open_app(app, certificate=certificate, strangers=strangers) as hub:
+        client = await hub.connect()
+        await client.send(POST + b"Content-Length: 1\r\n\r\n")
+        while strangers._bytes != CONNECTION_BYTES + REQUEST_BYTES:
+            await trio.lowlevel.checkpoint()
+        await client.send(b"x")
+        await client.until(b"1 bytes")
+        while strangers._bytes != CONNECTION_BYTES:
+            await trio.lowlevel.checkpoint()
+    assert strangers.count == 0
+
+
+async def test_out_of_files_an_idle_stranger_goes_at_once(
+    app: ObservedApp, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    strangers = Strangers()
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    async with open_app(app, strangers=strangers) as hub, trio.open_nursery() as nursery:
+        idle = await hub.connect()
+        while not strangers.count:
+            await trio.lowlevel.checkpoint()
+        mock_clock.jump(2)
+        await nursery.start(hub.server.serve_listeners, [Exhausted(listener, errno.EMFILE)])
+
+        async with Client(await trio.testing.open_stream_to_socket_listener(listener)) as client:
+            await client.send(GET)
+            await client.until(b"hello")
+        await idle.closed()
+        hub.server.shut_down()
+    assert "no connection can be accepted" not in caplog.text
 
 
 # --- shutting down

@@ -5,10 +5,10 @@ libraries get wrong with untrusted clients. Each docstring names what would go w
 it relies on; no code outside this package uses those.
 """
 
-from .connection import PrefixedStream, Transport
 from .extensions import abort_of, pieces, send_message
-from .quart import HookbotApp, plain_request
+from .quart import HookbotApp, note_proof, plain_request
 from .server import Server
+from .transport import PrefixedStream, Transport
 
 __all__ = [
     "HookbotApp",
@@ -16,6 +16,7 @@ __all__ = [
     "Server",
     "Transport",
     "abort_of",
+    "note_proof",
     "pieces",
     "plain_request",
     "send_message",

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import trio
@@ -13,10 +14,16 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from ..limits import HALF_CLOSE_S
+from ..strangers import Strangers
 from .config import ServingConfig
-from .extensions import ABORT, CONTINUE, MESSAGE
+from .extensions import ABORT, CONTINUE, MESSAGE, PROVEN
 from .http1 import HTTP1
 from .http2 import HTTP2
+from .transport import Transport, peer_of
+
+# Memory of a connection with TLS, and what each request under way adds; both were measured.
+CONNECTION_BYTES = 40 << 10
+REQUEST_BYTES = 20 << 10
 
 # Hypercorn parses what was received without a pause: tens of milliseconds if it is all tiny frames.
 _RECEIVE = 16 << 10
@@ -27,39 +34,6 @@ _SEND = 64 << 10
 logger = logging.getLogger(__package__)
 
 
-class PrefixedStream(trio.abc.HalfCloseableStream):
-    """A socket stream whose first bytes, `prefix`, were already read: `receive_some` returns them first."""
-
-    def __init__(self, prefix: bytes, stream: trio.SocketStream) -> None:
-        self._prefix = prefix
-        self._stream = stream
-        self.socket = stream.socket
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if not self._prefix:
-            return await self._stream.receive_some(max_bytes)
-        await trio.lowlevel.checkpoint()
-        size = max_bytes or len(self._prefix)
-        data, self._prefix = self._prefix[:size], self._prefix[size:]
-        return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-Transport = trio.SocketStream | PrefixedStream | trio.SSLStream[Any]
-"""A connection that can be served: TCP, TCP handed over by the fast path, or TLS."""
-
-
 class AsgiConnection:
     """One accepted connection; `run` serves it, and cuts it at the latest `grace_s` after the shutdown began.
 
@@ -68,10 +42,15 @@ class AsgiConnection:
     left behind; a client that stops reading is cut off by closing the socket.
     """
 
-    def __init__(self, app: Any, config: ServingConfig, context: WorkerContext, stream: Transport) -> None:
+    def __init__(
+        self, app: Any, config: ServingConfig, context: WorkerContext, strangers: Strangers, stream: Transport
+    ) -> None:
+        self.progressed_at = trio.current_time()
+        """Time at which it was accepted, its last request made progress, or the last response was sent."""
         self._app = app
         self._config = config
         self._context = context
+        self._strangers = strangers
         self._stream = stream
         self._transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         self._protocol: HTTP1 | HTTP2 | None = None
@@ -81,11 +60,30 @@ class AsgiConnection:
         self._send_lock = trio.Lock()
         self._write_closed = False
         """True once nothing more may be written: the client accepts no more bytes, or the last one was sent."""
+        self._requests = 0
+        """Number of requests that the app is answering."""
+        self._recent = 0
+        """Bytes received since `progressed_at`."""
+
+    @property
+    def busy(self) -> bool:
+        """True while the hub works for it, and expects nothing of the client."""
+        protocol = self._protocol
+        if protocol is None or self._send_lock.locked():
+            return False
+        return protocol.deadline() == inf and not protocol.blocked
+
+    def end(self, reason: str) -> None:
+        """Close the socket now; the reason is for the log."""
+        logger.debug("a connection ended: %s", reason)
+        self._transport.socket.close()
+        self._nursery.cancel_scope.cancel()
 
     async def run(self) -> None:
         """Serve the connection until it is over. A bug in the protocols is logged and ends this connection only."""
         try:
             async with trio.open_nursery() as self._nursery:
+                self._strangers.add(self, peer_of(self._transport), CONNECTION_BYTES)
                 self._nursery.start_soon(self._watch)
                 protocol = await self._open()
                 if protocol:
@@ -97,6 +95,8 @@ class AsgiConnection:
         # Hypercorn that ends the whole server.
         except* Exception as failures:
             logger.warning("a connection failed: %r", failures.exceptions, exc_info=logger.isEnabledFor(logging.DEBUG))
+        finally:
+            self._strangers.remove(self)
 
     async def spawn_app(
         self, app: Any, config: Config, scope: Any, send: Callable[[Any], Awaitable[None]]
@@ -107,7 +107,10 @@ class AsgiConnection:
         would keep the connection open; it is dropped if the queue is full. The end of the connection cancels the app.
         """
         to_app, from_client = trio.open_memory_channel[Any](config.max_app_queue_size)
-        scope["extensions"].update({CONTINUE: {}, MESSAGE: {}, ABORT: self._nursery.cancel_scope.cancel})
+        # Functions, which `deepcopy` does not copy: middleware may copy the scope.
+        functions = {ABORT: lambda: self._nursery.cancel_scope.cancel(), PROVEN: lambda: self._strangers.remove(self)}
+        scope["extensions"].update({CONTINUE: {}, MESSAGE: {}, **functions})
+        self._count_requests(1)
         self._nursery.start_soon(self._run_app, scope, from_client, send)
 
         async def put(event: Any) -> None:
@@ -140,6 +143,12 @@ class AsgiConnection:
                 logger.exception("a request failed with a bug in the hub")
             finally:
                 await send(None)
+                self._count_requests(-1)
+
+    def _count_requests(self, change: int) -> None:
+        self.progressed_at = trio.current_time()
+        self._requests += change
+        self._strangers.resize(self, CONNECTION_BYTES + self._requests * REQUEST_BYTES)
 
     async def _watch(self) -> None:
         """Begin the shutdown of the connection when the server's begins; close the socket at the end in any case."""
@@ -191,10 +200,17 @@ class AsgiConnection:
             if self._patience.cancelled_caught:
                 await protocol.time_out()
                 return
+            self._count_received(len(data))
             await protocol.handle(RawData(data))
             if not data:
                 await trio.sleep(HALF_CLOSE_S if protocol.responding else 0)
                 return
+
+    def _count_received(self, size: int) -> None:
+        self._recent += size
+        if self._recent >= self._config.limits.min_body_bytes:
+            self._recent = 0
+            self.progressed_at = trio.current_time()
 
     async def _send(self, event: Event) -> None:
         """Handle an event of the protocol (Hypercorn's `TCPServer.protocol_send`). Closing never waits for the app."""

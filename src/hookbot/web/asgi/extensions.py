@@ -13,6 +13,9 @@ CONTINUE = "hookbot.continue"
 ABORT = "hookbot.abort"
 """ASGI extension: a function that ends the connection at once, in the middle of what is being sent."""
 
+PROVEN = "hookbot.proven"
+"""ASGI extension: a function that the app calls once a request has shown a good token or signature."""
+
 MESSAGE = "hookbot.message"
 """ASGI extension of a websocket: the app sends a message of this type for one that is sent without being copied."""
 

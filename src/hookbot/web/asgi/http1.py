@@ -29,6 +29,7 @@ class HTTP1(H11Protocol):
     """
 
     config: ServingConfig
+    blocked = False
     connection: "StrictConnection | _Upgraded"
     stream: "HTTPStream | WebSocketStream | None"
 

@@ -59,6 +59,11 @@ class HTTP2(H2Protocol):
             },
         )
 
+    @property
+    def blocked(self) -> bool:
+        """True while a response waits for the client to open its flow control window."""
+        return any(buffer.buffer for buffer in self.stream_buffers.values())
+
     def deadline(self) -> float:
         """Time by which the client has to send, on Trio's clock; infinite if nothing is expected of it.
 

@@ -13,7 +13,7 @@ from quart_trio.wrappers.request import TrioBody
 
 from ...protocol.request import Request as PlainRequest
 from ...protocol.websocket import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER
-from .extensions import CONTINUE
+from .extensions import CONTINUE, PROVEN
 
 _PLAIN = "hookbot.request"
 
@@ -37,6 +37,14 @@ def plain_request(request: Request | Websocket) -> PlainRequest:
         )
     plain: PlainRequest = scope[_PLAIN]
     return plain
+
+
+def note_proof(request: Request | Websocket) -> None:
+    """Tell the server if the request has shown a good token or signature: its connection is no longer a stranger's."""
+    scope: Any = request.scope
+    prove = scope.get("extensions", {}).get(PROVEN)
+    if prove and plain_request(request).proven:
+        prove()
 
 
 class _InvitedBody(TrioBody):

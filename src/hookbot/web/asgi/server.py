@@ -1,15 +1,22 @@
 """The ASGI server: serves an app over Hypercorn's protocols, connection by connection."""
 
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import trio
 from hypercorn.trio.worker_context import WorkerContext
 
+from ...errors import system_reason
 from ..limits import ConnectionLimits
+from ..strangers import ACCEPT_PAUSE_S, NO_ROOM, OUT_OF_FILES, Strangers, refusal
 from .config import ServingConfig
-from .connection import AsgiConnection, Transport
+from .connection import AsgiConnection
+from .transport import Transport, peer_of
+
+logger = logging.getLogger(__package__)
 
 
 class Server:
@@ -19,10 +26,16 @@ class Server:
     to end before it is cut.
     """
 
-    def __init__(self, app: Any, limits: ConnectionLimits = ConnectionLimits()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        app: Any,
+        limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 - frozen
+        strangers: Strangers | None = None,
+    ) -> None:
         self.closing = trio.Event()
         self._app = app
         self._config = ServingConfig(limits)
+        self._strangers = strangers or Strangers()
         self._context = WorkerContext(None)
         # Hypercorn only calls `wait` and `is_set`, which a trio.Event has.
         self._context.terminated = self.closing  # type: ignore[assignment]
@@ -33,7 +46,7 @@ class Server:
 
     async def serve_connection(self, stream: Transport) -> None:
         """Serve an accepted connection until it is over, and close it. Does the handshake of a TLS connection first."""
-        await AsgiConnection(self._app, self._config, self._context, stream).run()
+        await AsgiConnection(self._app, self._config, self._context, self._strangers, stream).run()
 
     async def serve_listeners(
         self,
@@ -43,11 +56,66 @@ class Server:
     ) -> None:
         """Accept and serve until `shut_down`; return when every connection is over. Closes the listeners.
 
-        If the process is out of file descriptors, `trio.serve_listeners` waits and tries again.
+        While there is no room for another connection, it waits and tries again.
         """
+        patient = [_PatientListener(listener, self._strangers) for listener in listeners]
         async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
-            serve = partial(trio.serve_listeners, self.serve_connection, list(listeners))
+            serve = partial(trio.serve_listeners, self._serve_accepted, patient)
             accepting.start_soon(partial(serve, handler_nursery=connections))
             task_status.started()
             await self.closing.wait()
             accepting.cancel_scope.cancel()
+
+    async def _serve_accepted(self, stream: Transport) -> None:
+        plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        if self._strangers.admits(peer_of(plain)):
+            await self.serve_connection(stream)
+            return
+        # A response would take a whole handshake with TLS; without it, a new socket takes it at once.
+        if plain is stream:
+            with suppress(OSError), trio.move_on_after(ACCEPT_PAUSE_S):
+                await plain.socket.send(refusal())
+        await trio.aclose_forcefully(plain)
+
+
+class _PatientListener(trio.abc.Listener[Any]):
+    """A listener that lets connections wait in the kernel's queue while there is no room for them."""
+
+    def __init__(self, listener: trio.abc.Listener[Any], strangers: Strangers) -> None:
+        self._listener = listener
+        self._strangers = strangers
+        self._full = False
+
+    async def accept(self) -> Any:
+        """The next connection, as soon as there is one and room for it."""
+        while True:
+            try:
+                stream = await self._listener.accept()
+            except OSError as error:
+                if error.errno not in OUT_OF_FILES:
+                    raise
+                if not self._strangers.make_room():
+                    await self._pause(system_reason(error))
+            else:
+                await self._wait_for_room(stream)
+                return stream
+
+    async def _wait_for_room(self, stream: Transport) -> None:
+        try:
+            while not self._strangers.has_room():
+                await self._pause(NO_ROOM)
+        except trio.Cancelled:
+            await trio.aclose_forcefully(stream)
+            raise
+        self._full = False
+
+    async def aclose(self) -> None:
+        """Close the listening socket."""
+        await self._listener.aclose()
+
+    async def _pause(self, reason: str) -> None:
+        # Logged once until a connection is accepted again, not five times a second.
+        if not self._full:
+            self._full = True
+            logger.warning("no connection can be accepted for now: %s; retrying until one can", reason)
+        await trio.sleep(ACCEPT_PAUSE_S)

@@ -9,12 +9,13 @@ from ...access.admitted import AdmittedPublish, AdmittedSubscription
 from ...broker.broker import Start
 from ...protocol.http1 import Head
 from ...protocol.paths import is_for_app
+from ...protocol.request import Request
 from ...protocol.websocket import accept_handshake, check_handshake, is_handshake
 from ..limits import HALF_CLOSE_S
 from ..publish import publish, publish_soon
 from ..subscribe import find_start
 from .context import CachedHead, Context, Exchange
-from .http_connection import HttpConnection
+from .http_connection import CONNECTION_BYTES, HttpConnection
 
 logger = logging.getLogger(__package__)
 
@@ -32,6 +33,7 @@ class FastPathConnection(HttpConnection):
         super().__init__(context, sock)
         self._peer = peer
         self._cached: CachedHead | None = None
+        context.services.strangers.add(self, peer, CONNECTION_BYTES)
 
     @property
     def deadline(self) -> float:
@@ -73,6 +75,7 @@ class FastPathConnection(HttpConnection):
             self._subscribe(head, data)
             return
         admitted = access.admit_publish(request)
+        self._note_proof(request)
         if len(data) <= MAX_CACHED:
             self._cached = CachedHead(data, head, admitted)
         self._receive_body(self._exchange, admitted)
@@ -102,12 +105,18 @@ class FastPathConnection(HttpConnection):
     ) -> None:
         try:
             with scope:
-                self._finish(await publish(self._context.services, admitted, body))
+                response = await publish(self._context.services, admitted, body)
+                self._note_proof(admitted.request.http)
+                self._finish(response)
             if scope.cancelled_caught:
                 exchange.close()
         # As in `_step`: a bug ends this connection, not the nursery of all.
         except Exception as error:  # noqa: BLE001
             self._finish(error)
+
+    def _note_proof(self, request: Request) -> None:
+        if request.proven:
+            self._context.services.strangers.remove(self)
 
     def _subscribe(self, head: Head, data: bytes) -> None:
         # If it is refused: a proxy that expects a websocket passes on what its client sends, and that is no request.
@@ -115,6 +124,7 @@ class FastPathConnection(HttpConnection):
         check_handshake(head)
         services = self._context.services
         admitted = services.access.admit_subscription(head.request, websocket=True)
+        self._note_proof(head.request)
         if admitted.request.needs_app:
             self._hand_over(data)
             return

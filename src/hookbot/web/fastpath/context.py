@@ -13,6 +13,7 @@ from ...protocol.http1 import Head
 from ..bodies import IncomingBody
 from ..limits import ConnectionLimits
 from ..services import Services
+from ..strangers import Stranger
 from .epoll import EpollLoop
 from .fanout import Fanout
 
@@ -20,7 +21,7 @@ HandOver = Callable[[socket.socket, bytes], None]
 """Callback that takes over a socket, with the bytes that were already read from it."""
 
 
-class ClientConnection(Protocol):
+class ClientConnection(Stranger, Protocol):
     """A client connection, as the listener sees it."""
 
     @property
@@ -33,9 +34,6 @@ class ClientConnection(Protocol):
 
     def time_out(self) -> None:
         """Answer 408 or close, because the deadline has passed."""
-
-    def end(self, reason: str) -> None:
-        """Close the socket now; the reason is for the log."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +54,7 @@ class Context:
     def leave(self, connection: ClientConnection) -> None:
         """Forget a connection that was closed, handed over, or made a subscriber."""
         self.connections.discard(connection)
+        self.services.strangers.remove(connection)
         if not self.connections:
             self.empty.set()
 

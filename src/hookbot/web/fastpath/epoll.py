@@ -62,7 +62,8 @@ class EpollLoop:
     def remove(self, fd: int) -> None:
         """Stop watching a socket. Call it before closing: the next connection may get the same number."""
         del self._watched[fd]
-        self._epoll.unregister(fd)
+        if not self._epoll.closed:
+            self._epoll.unregister(fd)
 
     async def run(self) -> None:
         """Watch until cancelled."""

@@ -117,6 +117,10 @@ class Fanout:
             while self._subscribers:
                 self._empty = trio.Event()
                 await self._empty.wait()
+        self.cut()
+
+    def cut(self) -> None:
+        """Close the sockets of all subscribers at once."""
         for subscriber in tuple(self._subscribers):
             subscriber.end("the hub shut down")
 

@@ -16,8 +16,11 @@ from .context import Context, Exchange
 from .epoll import READ, SHARE_S, WRITE, NonblockingSocket
 
 # Bytes of pipelined requests that wait for the one before; above this the socket is not read, and TCP holds the client
-# back. Small, because they are held for each connection and counted nowhere.
+# back.
 MAX_BUFFERED = 16 << 10
+
+# Memory of a connection without what it has buffered, the kernel's share for its socket included.
+CONNECTION_BYTES = 4 << 10
 
 # Methods that may be a publish or a handshake. Anything else, TLS and HTTP/2 included, is for the app.
 OURS = (b"POST ", b"GET ")
@@ -33,7 +36,16 @@ class HttpConnection(NonblockingSocket):
     any failure ends this connection only: its bytes come from untrusted clients.
     """
 
-    __slots__ = ("_buffer", "_context", "_drained", "_ended_by_client", "_exchange", "_last", "_waiting")
+    __slots__ = (
+        "_buffer",
+        "_context",
+        "_counted_bytes",
+        "_drained",
+        "_ended_by_client",
+        "_exchange",
+        "_last",
+        "_waiting",
+    )
 
     def __init__(self, context: Context, sock: socket.socket) -> None:
         super().__init__(sock, context.epoll)
@@ -47,6 +59,7 @@ class HttpConnection(NonblockingSocket):
         self._drained: int | None = None
         """Number of bytes discarded since the last response was sent; None before."""
         self._ended_by_client = False
+        self._counted_bytes = CONNECTION_BYTES
         context.connections.add(self)
 
     @abstractmethod
@@ -61,6 +74,16 @@ class HttpConnection(NonblockingSocket):
     def idle(self) -> bool:
         """True while no request is under way."""
         return self._reading and not (self._buffer or self._exchange)
+
+    @property
+    def busy(self) -> bool:
+        """True while the hub works for it, and expects nothing of the client."""
+        return self._waiting
+
+    @property
+    def progressed_at(self) -> float:
+        """Time at which it was accepted, its last request made progress, or the last response was sent."""
+        return self._exchange.body.moved_at if self._exchange and self._exchange.body else self.moved_at
 
     @property
     def deadline(self) -> float:
@@ -124,6 +147,10 @@ class HttpConnection(NonblockingSocket):
         more = self._reading and self._step()
         while more and perf_counter() < turn_ends:
             more = self._reading and self._step()
+        # Rarely: of an ordinary request, nothing is left in the buffer.
+        if self._counted_bytes != CONNECTION_BYTES + len(self._buffer):
+            self._counted_bytes = CONNECTION_BYTES + len(self._buffer)
+            self._context.services.strangers.resize(self, self._counted_bytes)
         if self._ended_by_client and not more and self._reading and not self.idle:
             self._refuse(BadRequest("the request ends before it is complete"), last=True)
         if self._ended_by_client and not (more or self._waiting or self.stalled):

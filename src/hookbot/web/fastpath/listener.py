@@ -1,6 +1,5 @@
 """The fast path's listener: accepts plain connections into the epoll loop, and enforces their deadlines."""
 
-import errno
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +11,7 @@ import trio
 from ...errors import system_reason
 from ..limits import ConnectionLimits
 from ..services import Services
+from ..strangers import ACCEPT_PAUSE_S, NO_ROOM, OUT_OF_FILES, refusal
 from .connection import FastPathConnection
 from .context import Context, HandOver
 from .epoll import READ, EpollLoop
@@ -19,12 +19,6 @@ from .fanout import Fanout
 
 # A reconnect storm must not keep the established connections waiting.
 ACCEPTS_PER_ROUND = 64
-
-# Errors of `accept` that are the process's or the machine's, not the new connection's (accept(2)).
-OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
-
-# The listening socket stays readable meanwhile: without a pause, the loop would spin until a file is closed.
-OUT_OF_FILES_PAUSE_S = 0.2
 
 logger = logging.getLogger(__package__)
 
@@ -36,22 +30,26 @@ async def open_fast_path(
     """Open a fast path that accepts connections from `sock`.
 
     When the block ends normally, websockets get a close frame, requests under way are answered, and after `leave_s` the
-    remaining connections are cut. After an exception, the sockets are no longer served, but left open.
+    remaining connections are cut. After an exception, all of them are cut at once.
     """
     epoll = EpollLoop()
     fanout = Fanout(services, epoll, limits)
     fast_path = FastPath(services, fanout, epoll, limits, hand_over)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(epoll.run)
-        await nursery.start(fanout.run)
-        await nursery.start(fast_path.run)
-        fast_path.listen(sock)
-        yield
-        deadline = trio.current_time() + leave_s
-        async with trio.open_nursery() as closing:
-            closing.start_soon(fast_path.close, deadline)
-            closing.start_soon(fanout.close, deadline)
-        nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(epoll.run)
+            await nursery.start(fanout.run)
+            await nursery.start(fast_path.run)
+            fast_path.listen(sock)
+            yield
+            deadline = trio.current_time() + leave_s
+            async with trio.open_nursery() as closing:
+                closing.start_soon(fast_path.close, deadline)
+                closing.start_soon(fanout.close, deadline)
+            nursery.cancel_scope.cancel()
+    finally:
+        fast_path.cut()
+        fanout.cut()
 
 
 class FastPath:
@@ -79,8 +77,8 @@ class FastPath:
                     if connection.deadline < now:
                         connection.time_out()
 
-    def listen(self, sock: socket.socket, *, pause_s: float = OUT_OF_FILES_PAUSE_S) -> None:
-        """Accept connections from a listening socket until `close`; pause when the process is out of files."""
+    def listen(self, sock: socket.socket, *, pause_s: float = ACCEPT_PAUSE_S) -> None:
+        """Accept connections from a listening socket until `close`; pause when there is no room for them."""
         self._listeners.append(_Listener(sock, self._context, pause_s))
 
     async def close(self, deadline: float) -> None:
@@ -88,8 +86,7 @@ class FastPath:
         context = self._context
         # Before anything is closed: from here on, every response is the last of its connection.
         context.closing = True
-        for listener in self._listeners:
-            listener.close()
+        self._stop_accepting()
         for connection in tuple(context.connections):
             if connection.idle:
                 connection.end("the hub is shutting down")
@@ -97,8 +94,17 @@ class FastPath:
             while context.connections:
                 context.empty = trio.Event()
                 await context.empty.wait()
-        for connection in tuple(context.connections):
+        self.cut()
+
+    def cut(self) -> None:
+        """Close everything at once; does nothing to what is closed already."""
+        self._stop_accepting()
+        for connection in tuple(self._context.connections):
             connection.end("the hub shut down")
+
+    def _stop_accepting(self) -> None:
+        for listener in self._listeners:
+            listener.close()
 
     def _start_soon(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
         self._nursery.start_soon(function, *args)
@@ -110,6 +116,7 @@ class _Listener:
     def __init__(self, sock: socket.socket, context: Context, pause_s: float) -> None:
         self._sock = sock
         self._context = context
+        self._strangers = context.services.strangers
         self._pause_s = pause_s
         self._open = True
         self._full = False
@@ -121,6 +128,9 @@ class _Listener:
 
     def ready(self, events: int) -> None:
         """Accept the connections that are waiting, at most `ACCEPTS_PER_ROUND` in a row."""
+        if not self._strangers.has_room():
+            self._pause(NO_ROOM)
+            return
         for _ in range(ACCEPTS_PER_ROUND):
             try:
                 sock, address = self._sock.accept()
@@ -131,10 +141,12 @@ class _Listener:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in OUT_OF_FILES:
-                    self._pause(error)
+                if error.errno in OUT_OF_FILES and not self._strangers.make_room():
+                    self._pause(system_reason(error))
                     return
                 # Otherwise it is an error of the new connection, which is gone already (accept(2)): try the next.
+            if self._strangers.full:
+                return
 
     def close(self) -> None:
         """Close the listening socket."""
@@ -146,17 +158,21 @@ class _Listener:
     def _accept(self, sock: socket.socket, peer: str) -> None:
         try:
             sock.setblocking(False)
-            FastPathConnection(self._context, sock, peer)
+            if self._strangers.admits(peer):
+                FastPathConnection(self._context, sock, peer)
+            else:
+                sock.send(refusal())
+                sock.close()
         except OSError:
             sock.close()
             raise
 
-    def _pause(self, error: OSError) -> None:
+    def _pause(self, reason: str) -> None:
         """Leave the waiting connections in the kernel's queue for `pause_s`."""
         # Logged once until a connection is accepted again, not five times a second.
         if not self._full:
             self._full = True
-            logger.warning("no connection can be accepted for now: %s; retrying until one can", system_reason(error))
+            logger.warning("no connection can be accepted for now: %s; retrying until one can", reason)
         self._context.epoll.change(self._sock.fileno(), 0)
         self._context.start_soon(self._resume)
 

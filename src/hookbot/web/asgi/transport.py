@@ -1,0 +1,47 @@
+"""Transports of connections: what the app's server reads from and writes to."""
+
+from typing import Any
+
+import trio
+
+
+class PrefixedStream(trio.abc.HalfCloseableStream):
+    """A socket stream whose first bytes, `prefix`, were already read: `receive_some` returns them first."""
+
+    def __init__(self, prefix: bytes, stream: trio.SocketStream) -> None:
+        self._prefix = prefix
+        self._stream = stream
+        self.socket = stream.socket
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if not self._prefix:
+            return await self._stream.receive_some(max_bytes)
+        await trio.lowlevel.checkpoint()
+        size = max_bytes or len(self._prefix)
+        data, self._prefix = self._prefix[:size], self._prefix[size:]
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+Transport = trio.SocketStream | PrefixedStream | trio.SSLStream[Any]
+"""A connection that can be served: TCP, TCP handed over by the fast path, or TLS."""
+
+
+def peer_of(transport: trio.SocketStream | PrefixedStream) -> str:
+    """Address of the client; empty for a Unix socket, or if the client is gone already."""
+    try:
+        address = transport.socket.getpeername()
+    except OSError:
+        return ""
+    return str(address[0]).removeprefix("::ffff:") if isinstance(address, tuple) else ""

@@ -1,0 +1,175 @@
+"""Connections of strangers: how many one address may have, and which has to go when there is no room for another."""
+
+import errno
+import logging
+from collections.abc import Callable, Collection
+from heapq import nsmallest
+from math import inf
+from typing import Protocol
+
+import trio
+
+from ..access.client_address import client_network
+from ..errors import TooManyRequests
+from ..protocol.http1 import encode_response
+from ..protocol.request import Request
+from ..protocol.response import error_response
+
+# Errors of `accept` that are the process's or the machine's, not the new connection's (accept(2)).
+OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
+
+# Most of a thousand listeners that reconnect at once, behind one proxy or NAT, have sent nothing yet when they are
+# accepted. An idle connection costs a few kilobytes, so that a small number would protect little.
+DEFAULT_PER_ADDRESS = 4096
+
+# Memory of strangers' connections; with half of the memory for bodies, a hub stays far below 400 MB.
+MAX_BYTES = 96 << 20
+
+# A new connection may be that of a listener with a token, whose request is on its way: it gets this long.
+WELCOME_S = 0.5
+
+# A part of them is ended at a time, and after a search that found none there is a pause: otherwise a flood of
+# connections would search through thousands for each of them.
+EVICTED_PART = 16
+SEARCH_PAUSE_S = 0.1
+
+# While there is no room, connections wait in the kernel's queue; the listening socket stays readable, and without a
+# pause the loop would spin.
+ACCEPT_PAUSE_S = 0.2
+
+# Most strangers' connections end within seconds; an idle one after 75 s.
+RETRY_AFTER_S = 10
+
+NO_ROOM = "too many connections have shown no token"
+
+logger = logging.getLogger(__package__)
+
+
+class Stranger(Protocol):
+    """A connection that has not shown a good token or signature."""
+
+    @property
+    def progressed_at(self) -> float:
+        """Time at which it was accepted, its last request made progress, or the last response was sent."""
+
+    @property
+    def busy(self) -> bool:
+        """True while the hub works for it, and expects nothing of the client."""
+
+    def end(self, reason: str) -> None:
+        """Close the socket now; the reason is for the log."""
+
+
+class Strangers:
+    """Connections that have shown neither a good token nor a good signature: bounded by address, memory and files.
+
+    Those of one address (of a /64 for IPv6) are limited to `per_address`; a proxy's are not. All together may use half
+    of the process's files and `max_bytes` of memory. When one more needs room, the one without progress for the longest
+    time is ended, of those that had `WELCOME_S` and do not wait for the hub.
+    """
+
+    def __init__(
+        self,
+        per_address: int = DEFAULT_PER_ADDRESS,
+        *,
+        max_files: int = 1 << 20,
+        max_bytes: int = MAX_BYTES,
+        is_proxy: Callable[[str], bool] = lambda peer: False,
+    ) -> None:
+        self.refused = self.evicted = 0
+        self._per_address = per_address
+        self._max_files = max_files
+        self._max_bytes = max_bytes
+        self._is_proxy = is_proxy
+        self._bytes = 0
+        self._held: dict[Stranger, tuple[str, int]] = {}
+        """Address and memory of each connection."""
+        self._by_address: dict[str, dict[Stranger, None]] = {}
+        self._searched_at: dict[str, float] = {}
+        """Time of the last search that found nothing to end, by address; of all connections under an empty one."""
+
+    @property
+    def count(self) -> int:
+        """Number of connections that have not shown a token or signature."""
+        return len(self._held)
+
+    @property
+    def full(self) -> bool:
+        """True if another connection needs a place of these."""
+        return len(self._held) >= self._max_files or self._bytes >= self._max_bytes
+
+    def has_room(self) -> bool:
+        """True if one more connection, which is waiting, may be accepted; idle ones are ended for it."""
+        return not self.full or self.make_room()
+
+    def make_room(self) -> bool:
+        """End some of the connections that made no progress for the longest time; False if there are none to end."""
+        return self._evict("", self._held)
+
+    def admits(self, peer: str) -> bool:
+        """True if the address may have one more connection; idle ones of its own are ended for it."""
+        address = self._address(peer)
+        known = self._by_address.get(address, {})
+        if len(known) < self._per_address or self._evict(address, known):
+            return True
+        self.refused += 1
+        logger.warning("refused a connection from %s: it has %d that have shown no token", address, len(known))
+        return False
+
+    def add(self, connection: Stranger, peer: str, size: int) -> None:
+        """Count a connection of about `size` bytes."""
+        address = self._address(peer)
+        self._held[connection] = address, size
+        self._bytes += size
+        if address:
+            self._by_address.setdefault(address, {})[connection] = None
+
+    def resize(self, connection: Stranger, size: int) -> None:
+        """Count the connection, if it is still counted, with another size; it is ended if there is no room for that."""
+        if connection not in self._held:
+            return
+        address, before = self._held[connection]
+        self._held[connection] = address, size
+        self._bytes += size - before
+        if size > before and self._bytes > self._max_bytes and not self.make_room():
+            self._end(connection)
+
+    def remove(self, connection: Stranger) -> None:
+        """Count a connection no longer: it has ended, or shown who it is. May be called again."""
+        address, size = self._held.pop(connection, ("", 0))
+        self._bytes -= size
+        if address:
+            known = self._by_address[address]
+            del known[connection]
+            if not known:
+                del self._by_address[address]
+                self._searched_at.pop(address, None)
+
+    def _evict(self, address: str, connections: Collection[Stranger]) -> bool:
+        now = trio.current_time()
+        if now - self._searched_at.get(address, -inf) < SEARCH_PAUSE_S:
+            return False
+        idle = [one for one in connections if now - one.progressed_at >= WELCOME_S and not one.busy]
+        if not idle:
+            self._searched_at[address] = now
+            return False
+        count = 1 + len(idle) // EVICTED_PART
+        logger.warning("ended idle connections that have shown no token, to make room for others: %d", count)
+        for one in nsmallest(count, idle, key=lambda one: one.progressed_at):
+            self._end(one)
+        return True
+
+    def _end(self, connection: Stranger) -> None:
+        self.evicted += 1
+        self.remove(connection)
+        connection.end("it made room for another connection")
+
+    def _address(self, peer: str) -> str:
+        """Address for which connections from a peer count; empty for a Unix socket or a proxy."""
+        return "" if not peer or self._is_proxy(peer) else client_network(peer)
+
+
+def refusal() -> bytes:
+    """The response to a connection that `Strangers.admits` refuses."""
+    error = TooManyRequests("too many connections from you have shown no token", retry_after_s=RETRY_AFTER_S)
+    return encode_response(error_response(error, Request("", b"", ())), version="1.1", close=True)
