@@ -11,13 +11,14 @@ from ..access.senders import Standing
 from ..errors import BodyTooLarge, HookbotError, RequestTimeout, TooManyRequests, Unavailable
 from .limits import ConnectionLimits
 
-# Part of the budget that senders of each standing may hold together with those of the standings below.
-CEILINGS = {Standing.STRANGER: 1 / 2, Standing.VERIFIED: 3 / 4, Standing.TOKEN: 1}
+# Part of the budget that senders of each standing may hold together with those of the standings below. While a body is
+# stored, SQLite copies it: with the default budget, strangers make the hub take less than 400 MB in all.
+CEILINGS = {Standing.STRANGER: 3 / 8, Standing.VERIFIED: 5 / 8, Standing.TOKEN: 1}
 
-# Part of the ceiling that one network may hold: by default more than the largest body, and far from all.
+# Part of the ceiling that one network may hold: by default about as much as the largest body, and far from all.
 NETWORK_SHARE = 1 / 4
 
-# The budget has room for so many of the largest bodies, so that each quarter of it has room for one.
+# The budget has room for so many of the largest bodies, so that each of these parts has room for one.
 LARGEST_BODIES = 4
 
 # A sender that has too many bytes under way is usually through with them in seconds.
@@ -29,9 +30,10 @@ logger = logging.getLogger(__package__)
 class BodyBudget:
     """Memory budget for bodies, from their first byte until they are answered: bounds each, and all of them together.
 
-    Strangers together may hold half of it, strangers and recently verified senders three quarters. So the verified, and
-    requests with a token, each have a quarter that nobody of a lower standing can take. One network may hold a quarter
-    of its ceiling, or one body of the largest size if that is more; this does not apply to requests with a token.
+    Strangers together may hold three eighths of it, strangers and recently verified senders five eighths. So the
+    verified have a quarter that no stranger can take, and requests with a token three eighths that nobody else can. One
+    network may hold a quarter of its ceiling, or one body of the largest size if that is more; this does not apply to
+    requests with a token.
     """
 
     def __init__(
