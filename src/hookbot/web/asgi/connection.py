@@ -107,9 +107,15 @@ class AsgiConnection:
         would keep the connection open; it is dropped if the queue is full. The end of the connection cancels the app.
         """
         to_app, from_client = trio.open_memory_channel[Any](config.max_app_queue_size)
-        # Functions, which `deepcopy` does not copy: middleware may copy the scope.
-        functions = {ABORT: lambda: self._nursery.cancel_scope.cancel(), PROVEN: lambda: self._strangers.remove(self)}
-        scope["extensions"].update({CONTINUE: {}, MESSAGE: {}, **functions})
+
+        # Functions, which `deepcopy` does not copy, unlike methods: middleware may copy the scope.
+        def abort() -> None:
+            self._nursery.cancel_scope.cancel()
+
+        def prove() -> None:
+            self._strangers.remove(self)
+
+        scope["extensions"].update({CONTINUE: {}, MESSAGE: {}, ABORT: abort, PROVEN: prove})
         self._count_requests(1)
         self._nursery.start_soon(self._run_app, scope, from_client, send)
 
