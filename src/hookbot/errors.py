@@ -16,6 +16,7 @@
     │   ├── TooManyRequests  a limit: retry after `retry_after_s`                429
     │   └── HeadersTooLarge                                                      431
     ├── Unavailable        temporary: retry with jittered backoff                503
+    │   ├── Damaged        a part of the log that cannot be read until it is repaired
     │   └── Lost           no usable response; raised by clients only
     ├── Ended              the hub ends an active subscription                   a close code
     └── ConfigError        wrong configuration or options                        exit code 2
