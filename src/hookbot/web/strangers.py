@@ -33,6 +33,9 @@ WELCOME_S = 0.5
 EVICTED_PART = 16
 SEARCH_PAUSE_S = 0.1
 
+# Steps of the event loop between two of strangers' requests: those that the app takes to begin with one.
+TURN = 3
+
 # While there is no room, connections wait in the kernel's queue; the listening socket stays readable, and without a
 # pause the loop would spin.
 ACCEPT_PAUSE_S = 0.2
@@ -77,6 +80,7 @@ class Strangers:
         is_proxy: Callable[[str], bool] = lambda peer: False,
     ) -> None:
         self.refused = self.evicted = 0
+        self._turn = trio.Lock()
         self._per_address = per_address
         self._max_files = max_files
         self._max_bytes = max_bytes
@@ -144,6 +148,17 @@ class Strangers:
             if not known:
                 del self._by_address[address]
                 self._searched_at.pop(address, None)
+
+    async def wait_for_turn(self, connection: Stranger) -> None:
+        """Return when a request may begin; at once if its connection is not counted any more.
+
+        Strangers' requests begin one at a time, and each connection waits behind the others for each of its own: a
+        hundred HTTP/2 streams that are opened at once do not hold up the only request of another connection.
+        """
+        if connection in self._held:
+            async with self._turn:
+                for _ in range(TURN):
+                    await trio.lowlevel.checkpoint()
 
     def _evict(self, address: str, connections: Collection[Stranger]) -> bool:
         now = trio.current_time()

@@ -5,7 +5,7 @@ import errno
 import pytest
 import trio
 from quart import request
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock
 
 from hookbot.web.asgi import Server, note_proof, plain_request
 from hookbot.web.asgi.connection import CONNECTION_BYTES, REQUEST_BYTES
@@ -118,16 +118,17 @@ async def test_the_longest_idle_stranger_goes_and_nobody_for_whom_the_hub_works(
 ) -> None:
     strangers = Strangers(max_files=3)
     async with open_app(proving_app, strangers=strangers) as hub:
-        proven, busy, first, second = [await hub.connect() for _ in range(4)]
+        proven = await hub.connect()
         await proven.send(GET.replace(b"/ ", b"/proven "))
         await proven.until(b"hello")
+        busy, first, second = [await hub.connect() for _ in range(3)]
         await busy.send(POST.replace(b"/pub", b"/slow") + b"Content-Length: 0\r\n\r\n")
         await proving_app.begun.wait()
         await first.send(GET)
         await first.until(b"hello")
         mock_clock.jump(2)
-        await second.send(b"GET / HT")
-        await wait_all_tasks_blocked()
+        await second.send(GET)
+        await second.until(b"hello")
         mock_clock.jump(2)
 
         async with await hub.connect() as late:
@@ -136,7 +137,7 @@ async def test_the_longest_idle_stranger_goes_and_nobody_for_whom_the_hub_works(
 
         assert strangers.evicted == 1
         await first.closed()
-        await second.send(b"TP/1.1\r\nHost: hub\r\n\r\n")
+        await second.send(GET)
         await second.until(b"hello")
         proving_app.go_on.set()
         await busy.until(b"done")
@@ -154,6 +155,32 @@ async def test_each_request_of_a_stranger_counts_with_its_memory(app: ObservedAp
         while strangers._bytes != CONNECTION_BYTES:
             await trio.lowlevel.checkpoint()
     assert strangers.count == 0
+
+
+@pytest.mark.parametrize("proven", [False, True])
+async def test_requests_of_many_strangers_begin_one_after_the_other(proving_app: ObservedApp, proven: bool) -> None:
+    running, most = 0, 0
+
+    @proving_app.get("/work")
+    async def work() -> str:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await trio.lowlevel.checkpoint()
+        running -= 1
+        return "done"
+
+    async with open_app(proving_app) as hub, trio.open_nursery() as nursery:
+        clients = [await hub.connect() for _ in range(20)]
+        for client in clients if proven else ():
+            await client.send(GET.replace(b"/ ", b"/proven "))
+            await client.until(b"hello")
+        for client in clients:
+            nursery.start_soon(client.send, GET.replace(b"/ ", b"/work "))
+        for client in clients:
+            await client.until(b"done")
+
+    assert (most > 2) is proven
 
 
 async def test_out_of_files_an_idle_stranger_goes_at_once(

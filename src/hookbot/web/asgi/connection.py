@@ -117,6 +117,8 @@ class AsgiConnection:
 
         scope["extensions"].update({CONTINUE: {}, MESSAGE: {}, ABORT: abort, PROVEN: prove})
         self._count_requests(1)
+        # Before the app begins and not after: Hypercorn fails if it answers before this function has returned.
+        await self._strangers.wait_for_turn(self)
         self._nursery.start_soon(self._run_app, scope, from_client, send)
 
         async def put(event: Any) -> None:
