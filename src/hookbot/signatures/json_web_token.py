@@ -44,6 +44,8 @@ class Jwt(Provider):
     algorithms are allowed, never the token.
     """
 
+    signs_every_post = True
+
     header: str = "Authorization"
     prefix: str = "Bearer "
     audience: str = ""

@@ -265,6 +265,8 @@ class Scheme(Provider):
 class AnyScheme(Scheme):
     """Provider of senders outside the catalogue, described by the user."""
 
+    signs_every_post = True
+
     @property
     def options(self) -> tuple[str, ...]:
         """All fields of a scheme but the `fallback`."""

@@ -19,6 +19,8 @@ from .request import SignedRequest, describe, is_in_head, parse_place
 class SharedSecret(Provider):
     """Provider of senders that present the secret itself at the place `header`, after `prefix`, such as an API key."""
 
+    signs_every_post = True
+
     header: str = "X-Api-Key"
     prefix: str = ""
     delivery: str = ""
@@ -109,6 +111,8 @@ class EventGrid(Header):
 
     https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema
     """
+
+    signs_every_post = True
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """The ``validationCode`` of a new subscription, or the `permission` to deliver; raises `BadSignature`."""
