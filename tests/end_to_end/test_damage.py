@@ -144,6 +144,7 @@ async def test_a_hub_starts_on_a_full_disk_and_publishes_when_it_has_room(tmp_pa
         fill(disk)
 
         async with open_whole_hub(tmp_path, data_dir=disk / "data", store="sqlite:", **ways) as hub:
+            fill(disk)
             assert (await hub.post("/pub/a", b"refused", token=TOKEN)).status_code == 503
             assert (await hub.http.get("/readyz")).status_code == 503
             assert [message.body for message in await hub.stored()] == [b"before"]

@@ -49,7 +49,15 @@ def test_of_a_disk_with_too_little_space_all_of_it_is_set_aside(tmp_path: Path) 
             reserve.hold()
         assert not reserve.held
         assert allocated(disk) == 3 * BLOCK
+        (disk / "filler").unlink()
+        fill(disk, leave=2 * BLOCK)
 
+        # Half of it is enough.
+        reserve.hold()
+        assert reserve.held
+        assert allocated(disk) == 5 * BLOCK
+
+        reserve.release()
         (disk / "filler").unlink()
         reserve.hold()
         assert reserve.held

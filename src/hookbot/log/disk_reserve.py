@@ -10,10 +10,12 @@ SIZE = 32 << 20
 LARGEST_SHARE = 1 / 8
 # On a disk that is full but for a little, that little is set aside, in blocks of this size.
 BLOCK = 256 << 10
+# What a start has used of it need not be free again before anything is stored.
+ENOUGH = 1 / 2
 
 
 class DiskReserve:
-    """File of no content in a directory. While it cannot be held whole, the disk counts as full."""
+    """File of no content in a directory. While less than `ENOUGH` of it can be held, the disk counts as full."""
 
     def __init__(self, directory: Path) -> None:
         self.held = False
@@ -25,10 +27,14 @@ class DiskReserve:
         """Set the space aside unless it is already. Raises `OSError` if the disk has too little, and keeps that."""
         if self.held:
             return
+        start = 0
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             for start in range(0, self.size, BLOCK):
                 _allocate(descriptor, start)
+        except OSError:
+            if start < self.size * ENOUGH:
+                raise
         finally:
             os.close(descriptor)
         self.held = True

@@ -150,9 +150,8 @@ def _hold(reserve: DiskReserve) -> None:
         reserve.hold()
     except OSError as error:
         logger.error(
-            "the disk is full (%s): stored messages are served, and none is stored until %d MiB are free",
+            "the disk is full (%s): stored messages are served, and none is stored until some space is free",
             system_reason(error),
-            reserve.size >> 20,
         )
 
 
