@@ -3,7 +3,7 @@
 import pytest
 
 from hookbot.errors import Refused
-from hookbot.protocol.request import Request
+from hookbot.protocol.request import MAX_PARAMETERS, Request
 
 
 def request(target: bytes = b"/", headers: tuple[()] | list[tuple[str, str]] = ()) -> Request:
@@ -31,6 +31,12 @@ def request(target: bytes = b"/", headers: tuple[()] | list[tuple[str, str]] = (
 )
 def test_a_target_is_a_path_and_a_query(target: bytes, raw_path: bytes, query: str) -> None:
     assert (request(target).raw_path, request(target).query) == (raw_path, query)
+
+
+def test_a_query_has_a_limited_number_of_parameters() -> None:
+    request(b"/?" + b"a&" * (MAX_PARAMETERS - 1) + b"a").check_parameters()
+    with pytest.raises(Refused, match="more than 200 parameters"):
+        request(b"/?" + b"&" * MAX_PARAMETERS).check_parameters()
 
 
 @pytest.mark.parametrize("target", ["/pub/foo", "/pub/foo?a=b%20c"])

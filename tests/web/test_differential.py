@@ -22,6 +22,7 @@ from hookbot.hub.config import Config
 from hookbot.hub.hub import open_hub
 from hookbot.hub.secret_store import StoredSecret
 from hookbot.protocol.message import Message
+from hookbot.protocol.request import MAX_PARAMETERS
 from hookbot.protocol.topics import TopicFilter
 from support import KEY
 from support.clients import basic, handshake, masked, post
@@ -407,6 +408,7 @@ MALFORMED = [
     b"post /unsafe/pub/a HTTP/1.1\r\nHost: a\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     b"POST /unsafe/pub/a HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 40_000 + b"\r\n\r\n",
+    post(f"/unsafe/pub/a?{'a&' * MAX_PARAMETERS}"),
     handshake("/sub/a", "Content-Length: 5") + b"hello",
     handshake("/sub/a", "Transfer-Encoding: chunked") + chunked(b"hello"),
 ]

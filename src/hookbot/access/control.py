@@ -135,7 +135,11 @@ class AccessControl:
         return self._proxies.trusts(peer)
 
     def resolve_client(self, request: Request) -> Request:
-        """Set the request's client to the address that trusted proxies report, and return the request. Call it once."""
+        """Set the request's client to the address that trusted proxies report, and return the request. Call it once.
+
+        Raises `Refused` if the query has too many parameters.
+        """
+        request.check_parameters()
         request.client = self._proxies.client(request.client, request.header("x-forwarded-for"))
         return request
 
