@@ -25,7 +25,7 @@ from hookbot.protocol.since import AfterId, FromOldest
 from hookbot.protocol.subscribe import SubscribeRequest
 from hookbot.protocol.topics import TopicFilter
 from hookbot.web.held_bytes import HeldBytes
-from hookbot.web.streams import Stream, Streams
+from hookbot.web.streams import SHUTTING_DOWN, Stream, Streams
 
 HEARTBEAT_S = 15
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
@@ -479,3 +479,12 @@ async def raises_ended(stream: Stream, code: int) -> None:
     with pytest.raises(Ended) as caught:
         await anext(stream)
     assert caught.value.code == code
+
+
+async def test_the_reason_of_an_end_keeps_nothing_of_the_streams_that_it_ended(streams: Streams, listen: Any) -> None:
+    with listen() as stream:
+        streams.close()
+        with pytest.raises(Ended):
+            await anext(stream)
+
+    assert SHUTTING_DOWN.__traceback__ is None

@@ -74,8 +74,7 @@ class Stream:
 
     async def _next(self) -> Sequence[bytes]:
         taken = await self._take()
-        if self._ended:
-            raise self._ended
+        self._raise_if_ended()
         if taken is None:
             frame = self._framing.heartbeat(format_id(self._epoch, self._source.skip_unwanted()))
             return [frame] if frame else []
@@ -104,11 +103,15 @@ class Stream:
             frames = [await self._frame(item) for item in items]
         if not self._ended:
             self._hold(frames)
-        if self._ended:
-            self.release()
-            raise self._ended
+        self._raise_if_ended()
         self._sending = True
         return frames
+
+    def _raise_if_ended(self) -> None:
+        if self._ended:
+            self.release()
+            # Not the reason itself, which is shared: its traceback would keep what this stream has in memory.
+            raise Ended(self._ended.code, str(self._ended))
 
     def _hold(self, data: Sequence[bytes]) -> None:
         size = sum(map(len, data))

@@ -98,7 +98,11 @@ async def _converse(stream: Stream, consumer: Consumer | None, *, text: bool) ->
             error = caught
         nursery.cancel_scope.cancel()
     if error:
-        raise error
+        try:
+            raise error
+        finally:
+            # Its traceback refers to this frame: what was sent last would stay in memory until it is collected.
+            del error
 
 
 async def _receive(stream: Stream, consumer: Consumer | None) -> None:
