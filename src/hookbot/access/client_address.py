@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from ..errors import ConfigError
@@ -68,6 +69,8 @@ def is_within(client: str, networks: tuple[Network, ...]) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
+# Looked up for each publish: parsing an address takes longer than the rest of its admission.
+@lru_cache(maxsize=1024)
 def client_network(client: str) -> str:
     """Network that is rate-limited as one client: an IPv4 address, or the /64 that a single IPv6 customer is given."""
     address = read_address(client)

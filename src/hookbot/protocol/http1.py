@@ -49,11 +49,12 @@ class BadRequest(Refused):
 
 def skip_empty_lines(buffer: bytearray) -> None:
     """Drop the empty lines before a request: old clients send one after a body (section 2.2)."""
-    empty = _EMPTY_LINES.match(buffer)
-    end = empty.end() if empty else 0
-    # The match refers to the buffer, which could not be resized.
-    del empty
-    del buffer[:end]
+    if buffer.startswith(b"\r"):
+        empty = _EMPTY_LINES.match(buffer)
+        end = empty.end() if empty else 0
+        # The match refers to the buffer, which could not be resized.
+        del empty
+        del buffer[:end]
 
 
 def head_end(buffer: bytearray) -> int:
