@@ -191,9 +191,9 @@ async def test_answers_that_are_not_read_are_not_made() -> None:
         client = await hub.connect(receive_buffer=SMALL)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.send, post("/pub/..", b"") * 3_000)
-            await settled(lambda: any(connection.stalled for connection in hub.connections))
-            [stalled] = hub.connections
-            assert len(stalled._buffer) <= RECEIVE_BYTES
+            await wait_all_tasks_blocked()
+            [unread] = hub.connections
+            assert 0 < len(unread._buffer) <= RECEIVE_BYTES
 
             for _ in range(3_000):
                 assert (await client.answer()).status == 400
@@ -410,8 +410,8 @@ async def test_who_does_not_read_the_answer_is_cut_off_in_time(mock_clock: MockC
                 await client.send(post("/pub/..", b"") * 30_000)
 
         nursery.start_soon(send_without_reading)
-        await settled(lambda: any(connection.stalled for connection in hub.connections))
         await wait_all_tasks_blocked()
+        assert not any(connection.idle for connection in hub.connections)
 
         mock_clock.jump(11)
         await settled(lambda: not len(hub.fast_path))

@@ -99,7 +99,8 @@ class HttpConnection(NonblockingSocket):
 
     def time_out(self) -> None:
         """Answer 408 to an unfinished request; close a connection that is idle, stalled or draining."""
-        if self.idle or not self._reading:
+        # Not writable for so long, it reads none of its responses.
+        if self.idle or not self._reading or self._events == WRITE:
             self.end("timed out")
         else:
             body = self._exchange and self._exchange.body
