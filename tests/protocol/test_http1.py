@@ -155,6 +155,12 @@ def test_a_head_that_is_too_long_is_refused_before_it_is_whole() -> None:
         head_end(bytearray(b"POST /" + b"a" * MAX_HEAD_BYTES + b"\r\n\r\n"))
 
 
+def test_half_an_empty_line_before_a_request_is_waited_for() -> None:
+    assert head_end(bytearray(b"\r")) == 0
+    with pytest.raises(BadRequest):
+        head_end(bytearray(b"\rP"))
+
+
 @given(st.binary())
 def test_no_bytes_do_anything_to_a_head_but_make_one_or_be_refused(data: bytes) -> None:
     data = b"POST /a HTTP/1.1\r\nHost: a\r\n" + data + b"\r\n\r\n"

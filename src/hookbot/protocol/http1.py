@@ -71,8 +71,8 @@ def head_end(buffer: bytearray) -> int:
         raise HeadersTooLarge(f"request line and headers are longer than {MAX_HEAD_BYTES} bytes together")
     if end > 3:
         return end
-    # At once, because another protocol may never send an empty line.
-    if buffer and not buffer[:1].isupper():
+    # At once, because another protocol may never send an empty line. A CR may be half of one before the request.
+    if buffer and buffer != b"\r" and not buffer[:1].isupper():
         raise BadRequest("the request does not begin with a method in capital letters")
     return 0
 
