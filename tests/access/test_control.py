@@ -15,8 +15,7 @@ from hookbot.access.authorizer import Authorizer
 from hookbot.access.client_address import TrustedProxies
 from hookbot.access.control import AccessControl
 from hookbot.access.narrowed_tokens import NarrowedToken
-from hookbot.access.rate_limits import Rate, RateLimiter
-from hookbot.access.senders import Standing
+from hookbot.access.rate_limits import Rate
 from hookbot.access.sources import Source, Sources
 from hookbot.access.tokens import Digest, make_token
 from hookbot.errors import (
@@ -32,7 +31,7 @@ from hookbot.errors import (
     UpgradeRequired,
 )
 from hookbot.log.trusted_clock import TrustedClock
-from hookbot.protocol.message import Draft, Headers, Once
+from hookbot.protocol.message import Draft, Once
 from hookbot.protocol.request import Request
 from hookbot.protocol.response import Response
 from hookbot.protocol.subscribe import UNSAFE_HEADER_VALUE
@@ -521,62 +520,6 @@ def test_a_client_that_is_none_of_a_sources_senders_is_refused() -> None:
 
     with pytest.raises(Forbidden):
         ask(access, "POST /unsafe/pub/acme/x")
-
-
-@pytest.mark.parametrize(
-    ("headers", "delivery"), [((), ""), ((("X-GitHub-Delivery", "0b989ba4"),), " (delivery '0b989ba4')")]
-)
-def test_a_failed_signature_is_logged_and_too_many_are_refused(
-    caplog: pytest.LogCaptureFixture, headers: Headers, delivery: str
-) -> None:
-    access = make_access(failures=Rate(2, 60))
-    request = Request("POST", b"/unsafe/pub/acme/x", headers, client="192.0.2.1")
-
-    access.count_failure(request, "/unsafe/acme/x", source(), BadSignature("no signature"))
-    access.count_failure(request, "/unsafe/acme/x", None, BadSignature("no signature"))
-
-    assert caplog.messages == [f"refused a request to /unsafe/acme/x{delivery}: invalid github signature: no signature"]
-    with pytest.raises(TooManyRequests, match="without a valid token or signature"):
-        access.count_failure(request, "/unsafe/acme/x", source(), BadSignature("no signature"))
-
-
-def test_a_source_that_publishes_too_often_is_refused() -> None:
-    access, limited = make_access(), source(publishes=RateLimiter(Rate(1, 60)))
-    request = Request("POST", b"/unsafe/pub/acme/x", (), client="192.0.2.1")
-    access.count_genuine(request, None)
-    access.count_genuine(request, source())
-    access.count_genuine(request, limited)
-
-    with pytest.raises(TooManyRequests, match="too many publishes"):
-        access.count_genuine(request, limited)
-
-
-# --- what is known of a sender before its body
-
-
-def test_a_sender_with_a_token_has_the_best_standing(access: AccessControl) -> None:
-    token = make_token(KEY, "/pub/topic")
-    assert access.standing(publish(access, "POST /pub/topic", basic(token)), "192.0.2.1") is Standing.TOKEN
-
-
-def test_whoever_publishes_to_an_unsafe_topic_is_a_stranger_until_verified_from_this_network() -> None:
-    access = make_access()
-    admitted = publish(access, "POST /unsafe/pub/acme/x")
-    request = Request("POST", b"/unsafe/pub/acme/x", (), client="2001:db8::1")
-    access.count_genuine(request, None)
-    assert access.standing(admitted, "2001:db8::/64") is Standing.STRANGER
-
-    access.count_genuine(request, source())
-
-    assert access.standing(admitted, "2001:db8::/64") is Standing.VERIFIED
-    assert access.standing(admitted, "2001:db8:1::/64") is Standing.STRANGER
-
-
-def test_a_reload_does_not_forget_who_was_verified() -> None:
-    access = make_access()
-    access.count_genuine(Request("POST", b"/unsafe/pub/acme/x", (), client="192.0.2.1"), source())
-    access.adopt(make_access())
-    assert access.standing(publish(access, "POST /unsafe/pub/acme/x"), "192.0.2.1") is Standing.VERIFIED
 
 
 # --- challenges by GET (Dropbox asks for ``challenge`` back, Meta only with its verify token)

@@ -12,7 +12,7 @@ NOW_S = 1_700_000_000.0
 
 def passes(throttle: RateLimiter, key: str = "a", *, now_s: float = NOW_S) -> bool:
     try:
-        throttle.use(key, "things", now_s=now_s)
+        throttle.use(key, now_s=now_s)
     except TooManyRequests:
         return False
     return True
@@ -35,7 +35,7 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
 
 
 def test_so_many_pass_at_once_and_then_one_for_each_part_of_the_time() -> None:
-    throttle = RateLimiter(Rate(5, 60))
+    throttle = RateLimiter(Rate(5, 60), "things")
     assert [passes(throttle) for _ in range(7)] == [True] * 5 + [False] * 2
     assert not passes(throttle, now_s=NOW_S + 11)
     assert [passes(throttle, now_s=NOW_S + 12) for _ in range(2)] == [True, False]
@@ -43,24 +43,24 @@ def test_so_many_pass_at_once_and_then_one_for_each_part_of_the_time() -> None:
 
 
 def test_each_key_is_counted_by_itself() -> None:
-    throttle = RateLimiter(Rate(1, 60))
+    throttle = RateLimiter(Rate(1, 60), "things")
     assert passes(throttle, "a")
     assert passes(throttle, "b")
     assert not passes(throttle, "a")
 
 
 def test_who_has_to_wait_is_told_for_how_long_and_then_passes() -> None:
-    throttle = RateLimiter(Rate(2, 60))
+    throttle = RateLimiter(Rate(2, 60), "things")
     assert passes(throttle)
     assert passes(throttle)
     with pytest.raises(TooManyRequests, match="too many things") as refused:
-        throttle.use("a", "things", now_s=NOW_S + 0.5)
+        throttle.use("a", now_s=NOW_S + 0.5)
     assert refused.value.retry_after_s == 30
     assert passes(throttle, now_s=NOW_S + 0.5 + refused.value.retry_after_s)
 
 
 def test_who_goes_on_trying_does_not_wait_longer() -> None:
-    throttle = RateLimiter(Rate(1, 60))
+    throttle = RateLimiter(Rate(1, 60), "things")
     assert passes(throttle)
     for second in range(60):
         assert not passes(throttle, now_s=NOW_S + second)
@@ -68,17 +68,17 @@ def test_who_goes_on_trying_does_not_wait_longer() -> None:
 
 
 def test_a_clock_that_was_set_back_makes_nobody_wait_longer_than_the_time() -> None:
-    throttle = RateLimiter(Rate(2, 60))
+    throttle = RateLimiter(Rate(2, 60), "things")
     assert passes(throttle)
     with pytest.raises(TooManyRequests) as refused:
-        throttle.use("a", "things", now_s=NOW_S - 86400)
+        throttle.use("a", now_s=NOW_S - 86400)
     assert refused.value.retry_after_s <= 60
     assert passes(throttle, now_s=NOW_S - 86400 + 30)
 
 
 @given(st.integers(1, 50), st.lists(st.floats(0, 100), max_size=200))
 def test_never_more_than_the_rate_allows_pass(count: int, moments: list[float]) -> None:
-    throttle = RateLimiter(Rate(count, 10))
+    throttle = RateLimiter(Rate(count, 10), "things")
     passed = [moment for moment in sorted(moments) if passes(throttle, now_s=NOW_S + moment)]
     for first, start in enumerate(passed):
         within = [moment for moment in passed[first:] if moment - start <= 10]
@@ -86,7 +86,7 @@ def test_never_more_than_the_rate_allows_pass(count: int, moments: list[float]) 
 
 
 def test_who_did_something_long_ago_is_forgotten_when_there_are_too_many() -> None:
-    throttle = RateLimiter(Rate(1, 3600))
+    throttle = RateLimiter(Rate(1, 3600), "things")
     assert passes(throttle, "first")
     for number in range(MAX_KEYS - 1):
         assert passes(throttle, str(number))

@@ -2,8 +2,9 @@
 
 `AccessControl` (control) admits or refuses a request by path, token, source and limits; an admitted one becomes an
 `AdmittedPublish` or an `AdmittedSubscription` (admitted). It gets the `Grant` of a token from the `Authorizer`
-(tokens, narrowed_tokens), finds the `Source` whose signature a topic requires in `Sources` (sources), and counts
-requests of each client network with `RateLimiter`s (rate_limits, client_address). `ActiveSubscriptions` limits the
+(tokens, narrowed_tokens), finds the `Source` whose signature a topic requires in `Sources` (sources), has it verified
+by the `Verifier` (verifier), which remembers whose requests were genuine (senders), and counts requests of each client
+network with `RateLimiter`s (rate_limits, client_address). `ActiveSubscriptions` limits the
 number of subscriptions, and ends those whose token expires or is revoked (active_subscriptions). `Fetches` downloads
 the certificates and confirmation URLs that signed requests refer to (fetching). A `RangeList` holds the networks that a
 sender publishes, for `allow_from` (ip_ranges). `hookbot.web` calls access control for each request; `hookbot.hub`

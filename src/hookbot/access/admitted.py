@@ -1,14 +1,16 @@
 """Admitted publishes and subscriptions, with what they were granted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from math import inf
 from urllib.parse import unquote_plus
 
-from ..protocol.message import Draft, Headers, Once
+from ..errors import Forbidden
+from ..protocol.message import Draft, Headers, Once, format_time
 from ..protocol.publish import PublishRequest
 from ..protocol.response import Response
+from ..protocol.since import AfterId
 from ..protocol.subscribe import SubscribeRequest
 from .authorizer import Authorizer, Grant
 from .sources import Source
@@ -34,6 +36,26 @@ class AdmittedSubscription:
 
     request: SubscribeRequest
     grant: Grant
+
+    @classmethod
+    def admit(cls, request: SubscribeRequest, grant: Grant, *, now_us: int) -> "AdmittedSubscription":
+        """Admit what the grant allows. Raises `Forbidden` if the history, cursor or group is not granted.
+
+        Messages before `Grant.since_us` are excluded later, when the start is looked up in the log.
+        """
+        name = request.cursor or request.group
+        if grant.cursor and name != grant.cursor:
+            raise Forbidden(f"this token is limited to the cursor or group {grant.cursor!r}")
+        if grant.since_us > now_us:
+            raise Forbidden(f"this token is not valid before {format_time(grant.since_us)}")
+        if name and (grant.since_us or grant.live_only):
+            raise Forbidden("this token grants only a part of the history, so it cannot use a cursor or group")
+        # A client that reconnects sends the last id it has seen. It is not refused, but starts with new messages.
+        if grant.live_only and isinstance(request.since, AfterId):
+            request = replace(request, since=None)
+        if grant.live_only and (request.since or not request.follow):
+            raise Forbidden("this token grants only new messages, not the history")
+        return cls(request, grant)
 
 
 @dataclass(frozen=True, slots=True)

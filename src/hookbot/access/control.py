@@ -1,20 +1,14 @@
 """Access control: decides whether a client may publish, subscribe or operate.
 
 The fast path and the app share it, so that both decide alike. Nothing here waits, and nothing is parsed here:
-`hookbot.protocol` reads requests.
+`hookbot.protocol` reads requests, and `Verifier` verifies their signatures.
 """
 
-import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import replace
 from math import inf
-from typing import Literal, TypeVar
-
-import trio
+from typing import Literal
 
 from ..errors import (
-    BadSignature,
     BodyTooLarge,
     Forbidden,
     InvalidTopic,
@@ -24,12 +18,10 @@ from ..errors import (
     Unauthorized,
 )
 from ..log.trusted_clock import TrustedClock
-from ..protocol.message import format_time
 from ..protocol.paths import MESSAGES, METHODS, Route, find_route
 from ..protocol.publish import DEFAULT_MAX_BODY_BYTES, PublishRequest
 from ..protocol.request import Request
 from ..protocol.response import Response
-from ..protocol.since import AfterId
 from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE, SubscribeRequest
 from ..protocol.topics import RECURSIVE, UNSAFE, TopicFilter, decode_path, is_own, is_unsafe
 from ..signatures import SignedRequest
@@ -40,18 +32,9 @@ from .authorizer import Action, Authorizer, Grant
 from .client_address import TrustedProxies, client_network
 from .fetching import Fetches
 from .rate_limits import FAILURES, Rate, RateLimiter
-from .senders import Standing, VerifiedNetworks
 from .sources import Source, Sources
 from .tokens import find_tokens
-
-FAILED = "requests without a valid token or signature"
-
-# One for each core of a small machine: what is parsed holds the interpreter's lock for most of the time.
-VERIFYING_THREADS = 2
-
-T = TypeVar("T")
-
-logger = logging.getLogger(__package__)
+from .verifier import Verifier
 
 
 class AccessControl:
@@ -87,15 +70,11 @@ class AccessControl:
         self.active = ActiveSubscriptions(
             authorizer, clock_us=clock_us, max_subscribers=max_subscribers, max_per_token=max_subscribers_per_token
         )
-        self.fetches = fetches or Fetches()
-        # Two, so that a body that only has to be hashed does not wait for one that has to be parsed.
-        self.hashing = trio.CapacityLimiter(VERIFYING_THREADS)
-        self.parsing = trio.CapacityLimiter(VERIFYING_THREADS)
-        self._verified = VerifiedNetworks()
-        self._proxies = proxies or TrustedProxies()
-        self._failures = RateLimiter(failures)
-        self._publishes = RateLimiter(publishes) if publishes else None
         self._clock = TrustedClock.of(clock_us)
+        limiter = RateLimiter(failures, "requests without a valid token or signature")
+        self.verifier = Verifier(self._clock, limiter, fetches or Fetches())
+        self._publishes = RateLimiter(publishes, "publishes") if publishes else None
+        self._proxies = proxies or TrustedProxies()
         self._unsafe = _unsafe_filter(unsafe_prefixes)
 
     def adopt(self, other: "AccessControl") -> None:
@@ -106,29 +85,13 @@ class AccessControl:
         """
         self.authorizer, self.sources, self.origins = other.authorizer, other.sources, other.origins
         self._proxies, self._unsafe = other._proxies, other._unsafe
-        self._failures, self._publishes = other._failures, other._publishes
+        self._publishes, self.verifier.failures = other._publishes, other.verifier.failures
         self.active.adopt(other.active)
 
     @property
     def now_s(self) -> float:
         """Current time, in seconds since 1970: by the hub's clock, which does not follow a jump of the machine's."""
         return self._clock() / 1e6
-
-    @property
-    def passed_s(self) -> float:
-        """Seconds that have passed since some moment, for rate limits."""
-        return self._clock.passed_s
-
-    def verify_now(self, check: Callable[[float], T]) -> T:
-        """Result of a check of a signature at the current time, in seconds since 1970. Raises what the check raises.
-
-        While the machine's clock is ahead, perhaps rightly, a signature that is not fresh may be so by that clock.
-        """
-        *others, last = self._clock.possible_s
-        for now_s in others:
-            with suppress(BadSignature):
-                return check(now_s)
-        return check(last)
 
     def is_proxy(self, peer: str) -> bool:
         """True if connections from this address are those of a trusted proxy."""
@@ -152,7 +115,7 @@ class AccessControl:
         unsafe = is_unsafe(route.topic)
         grant = Grant() if unsafe else self.authorize(request, route.path, "publish")
         if source:
-            self._check_head(request, route.topic, source)
+            self.verifier.check_head(request, route.topic, source)
         # Counted after the token is checked, so that requests without one do not use up a sender's rate.
         self._count_publish(request)
         publish = PublishRequest.read(request, route)
@@ -171,12 +134,6 @@ class AccessControl:
         self._count_publish(admitted.request.http)
         return True
 
-    def standing(self, admitted: AdmittedPublish, network: str) -> Standing:
-        """Standing of the sender of an admitted publish, given its `client_network`."""
-        if admitted.has_token:
-            return Standing.TOKEN
-        return Standing.VERIFIED if self._verified.has(network, now_s=self.passed_s) else Standing.STRANGER
-
     def respond_to_challenge(self, request: Request) -> Response | None:
         """Response to a sender that verifies the endpoint by GET, HEAD or OPTIONS; None for any other such request.
 
@@ -191,15 +148,10 @@ class AccessControl:
         # Nobody vouches for the senders of an unsafe topic without a source.
         if source is None and is_unsafe(route.topic):
             return None
-        try:
-            if source:
-                signed = source.signed(request, b"")
-                response = self.verify_now(lambda now_s: source.handshake(signed, now_s=now_s))
-            else:
-                response = permission(SignedRequest(b"", request.headers, request.method))
-        except BadSignature as error:
-            self.count_failure(request, route.topic, source, error)
-            raise
+        if source:
+            response = self.verifier.handshake(request, route.topic, source)
+        else:
+            response = permission(SignedRequest(b"", request.headers, request.method))
         # Checked only now, because a request that is not a challenge gets the response of any other.
         if response is not None:
             self._check_existence(route)
@@ -207,29 +159,6 @@ class AccessControl:
             if not is_unsafe(route.topic):
                 self.authorize(request, route.path, "publish")
         return response
-
-    def count_failure(self, request: Request, topic: str, source: Source | None, error: BadSignature) -> None:
-        """Count and log an invalid signature; beyond the limit, do neither and raise `TooManyRequests`."""
-        self._failures.use(client_network(request.client), FAILED, now_s=self.passed_s)
-        if source:
-            named = _delivery(source, request)
-            logger.warning(
-                "refused a request to %s%s: invalid %s signature: %s", topic, named, source.provider.name, error
-            )
-
-    def report_foreign(self, request: Request, topic: str, source: Source | None, error: Forbidden) -> None:
-        """Log a genuine request that names another owner. It is not counted: no guess at a secret was made."""
-        if source:
-            logger.warning("refused a request to %s%s: %s", topic, _delivery(source, request), error)
-
-    def count_genuine(self, request: Request, source: Source | None) -> None:
-        """Remember the network of a verified publish; count it against its source's rate. Raises `TooManyRequests`."""
-        if source is None:
-            return
-        request.proven = True
-        self._verified.add(client_network(request.client), now_s=self.passed_s)
-        if source.publishes:
-            source.publishes.use(source.topic, "publishes", now_s=self.passed_s)
 
     def admit_subscription(self, request: Request, *, websocket: bool) -> AdmittedSubscription:
         """Admit a subscription, restricted to what its token grants. Raises `Refused`."""
@@ -239,7 +168,7 @@ class AccessControl:
         grant = self.authorize(request, route.path, "subscribe")
         now_us = self._clock()
         subscribe = SubscribeRequest.read(request, route, websocket=websocket, now_us=now_us)
-        admitted = AdmittedSubscription(_restrict(grant, subscribe, now_us=now_us), grant)
+        admitted = AdmittedSubscription.admit(subscribe, grant, now_us=now_us)
         self.active.check(grant)
         return admitted
 
@@ -261,7 +190,7 @@ class AccessControl:
             if grant := self.authorizer.grant(token, path, action, now_s=now_s):
                 break
         else:
-            self._failures.use(client_network(request.client), FAILED, now_s=self.passed_s)
+            self.verifier.failures.use(client_network(request.client), now_s=self._clock.passed_s)
             raise Unauthorized
         # Browsers add saved Basic credentials to a websocket or a form post of any page. In any other way, a page can
         # only send a token that it was given.
@@ -295,7 +224,7 @@ class AccessControl:
 
     def _count_publish(self, request: Request) -> None:
         if self._publishes:
-            self._publishes.use(client_network(request.client), "publishes", now_s=self.passed_s)
+            self._publishes.use(client_network(request.client), now_s=self._clock.passed_s)
 
     def _source(self, request: Request, topic: str) -> Source | None:
         """Source of a topic, or None. Raises `Forbidden` if the client's address or certificate is not allowed."""
@@ -304,48 +233,13 @@ class AccessControl:
             source.check_sender(request.client, request.certificate)
         return source
 
-    def _check_head(self, request: Request, topic: str, source: Source) -> None:
-        """Raise `BadSignature`, counted as a failure, if no body makes the request genuine."""
-        try:
-            signed = source.signed(request, b"")
-            self.verify_now(lambda now_s: source.check_head(signed, now_s=now_s))
-        except BadSignature as error:
-            self.count_failure(request, topic, source, error)
-            raise
-
     def _is_foreign(self, request: Request) -> bool:
         origin = request.header("origin").lower()
         own = f"//{request.header('host').lower()}"
         return bool(origin) and not origin.endswith(own) and origin not in self.origins
 
 
-def _delivery(source: Source, request: Request) -> str:
-    """The id that the sender gives the delivery, for the log."""
-    delivery = source.provider.delivery_of(source.signed(request, b""))
-    return f" (delivery {delivery[:80]!r})" if delivery else ""
-
-
 def _unsafe_filter(unsafe_prefixes: Sequence[str]) -> TopicFilter:
     """Filter for the unsafe topics that exist: each prefix, and everything beneath it."""
     filters = [TopicFilter.parse(f"{UNSAFE}{prefix}{RECURSIVE}") for prefix in unsafe_prefixes]
     return TopicFilter(tuple(pattern for wanted in filters for pattern in wanted.patterns))
-
-
-def _restrict(grant: Grant, request: SubscribeRequest, *, now_us: int) -> SubscribeRequest:
-    """The subscription as the grant allows it. Raises `Forbidden` if its history, cursor or group is not granted.
-
-    Messages before `since_us` are excluded later, when the start is looked up in the log.
-    """
-    name = request.cursor or request.group
-    if grant.cursor and name != grant.cursor:
-        raise Forbidden(f"this token is limited to the cursor or group {grant.cursor!r}")
-    if grant.since_us > now_us:
-        raise Forbidden(f"this token is not valid before {format_time(grant.since_us)}")
-    if name and (grant.since_us or grant.live_only):
-        raise Forbidden("this token grants only a part of the history, so it cannot use a cursor or group")
-    # A client that reconnects sends the last id it has seen. It is not refused, but starts with new messages.
-    if grant.live_only and isinstance(request.since, AfterId):
-        request = replace(request, since=None)
-    if grant.live_only and (request.since or not request.follow):
-        raise Forbidden("this token grants only new messages, not the history")
-    return request

@@ -40,12 +40,12 @@ class Fetches:
 
     def __init__(self, fetch: Fetch = fetch_small, rate: Rate = FETCHES) -> None:
         self._fetch = fetch
-        self._limiter = RateLimiter(rate)
+        self._limiter = RateLimiter(rate, "requests that make this hub fetch something")
         self._under_way: dict[tuple[int, str], _Download] = {}
 
     async def get(self, url: str, client: str, *, now_s: float) -> bytes:
         """Content at `url`. Raises `Unavailable`, or `TooManyRequests` if the network `client` exceeds its rate."""
-        self._limiter.use(client, "requests that make this hub fetch something", now_s=now_s)
+        self._limiter.use(client, now_s=now_s)
         return await self._fetch(url)
 
     async def fill(self, cache: MutableMapping[str, bytes], url: str, client: str, *, now_s: float) -> None:

@@ -58,16 +58,18 @@ class Bucket:
 class RateLimiter:
     """Limiter of the uses of each key to one rate. Beyond `MAX_KEYS` keys, the least recently used is forgotten."""
 
-    def __init__(self, rate: Rate) -> None:
+    def __init__(self, rate: Rate, what: str) -> None:
+        """`what`: name of the uses, for the error."""
         self.rate = rate
+        self._what = what
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
-    def use(self, key: str, what: str, *, now_s: float) -> None:
-        """Count one use. If it exceeds the rate, count nothing and raise `TooManyRequests` about too many `what`."""
+    def use(self, key: str, *, now_s: float) -> None:
+        """Count one use. If it exceeds the rate, count nothing and raise `TooManyRequests`."""
         # Moved to the end, also when refused, so that a busy client is not the one that is forgotten.
         bucket = self._buckets.setdefault(key, Bucket(self.rate))
         self._buckets.move_to_end(key)
         if len(self._buckets) > MAX_KEYS:
             self._buckets.popitem(last=False)
         if wait_s := bucket.use(now_s=now_s):
-            raise TooManyRequests(f"too many {what} from you", retry_after_s=ceil(wait_s))
+            raise TooManyRequests(f"too many {self._what} from you", retry_after_s=ceil(wait_s))

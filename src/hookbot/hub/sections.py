@@ -86,7 +86,7 @@ def parse_source(
             "certificates", list, lambda texts: list(map(_certificate, _strings(texts))), default=()
         ),
         max_body_bytes=table.take("max_body_bytes", int, _positive, default=None),
-        publishes=RateLimiter(rate) if rate else None,
+        publishes=RateLimiter(rate, "publishes") if rate else None,
         owners=table.take("owners", list, lambda owners: _owners(owners, provider), default=_named(topic, provider)),
         confirm=table.take("confirm", bool, default=False),
     )

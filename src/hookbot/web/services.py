@@ -73,4 +73,4 @@ class Services:
     def open_body(self, admitted: AdmittedPublish) -> IncomingBody:
         """The body of an admitted publish, which is now received. Use it as a context manager, or close it."""
         network = client_network(admitted.request.http.client)
-        return self.bodies.open(admitted.max_body_bytes, self.access.standing(admitted, network), network)
+        return self.bodies.open(admitted.max_body_bytes, self.access.verifier.standing(admitted, network), network)

@@ -9,9 +9,10 @@ import pytest
 import trio
 
 from hookbot.access.authorizer import Authorizer
-from hookbot.access.control import VERIFYING_THREADS, AccessControl
+from hookbot.access.control import AccessControl
 from hookbot.access.rate_limits import Rate
 from hookbot.access.sources import Source, Sources
+from hookbot.access.verifier import VERIFYING_THREADS
 from hookbot.errors import Unavailable
 from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
@@ -125,7 +126,7 @@ async def test_a_large_body_that_waits_for_a_thread_is_dropped_when_its_client_i
     fields = [f"{name}: {value}" for name, value in github.sign(SignedRequest(body), SECRET, now=0).headers]
     sources = Sources([Source("/unsafe/acme", github, [SECRET])])
     async with open_fast_path(access={"sources": sources}) as hub:
-        threads = hub.access.hashing
+        threads = hub.access.verifier.hashing
         for number in range(VERIFYING_THREADS):
             threads.acquire_on_behalf_of_nowait(number)
         client = await hub.connect()

@@ -1,0 +1,155 @@
+"""Verification of signatures: at which time, in which thread, and what its result counts."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+import trio
+
+from ..errors import BadSignature, Forbidden
+from ..log.trusted_clock import TrustedClock
+from ..protocol.envelope import LARGE_BODY
+from ..protocol.message import Draft
+from ..protocol.request import Request
+from ..protocol.response import Response
+from ..protocol.topics import is_unsafe
+from ..signatures import CertificateNeeded
+from .admitted import Accepted, AdmittedPublish, Confirmation
+from .client_address import client_network
+from .fetching import Fetches
+from .rate_limits import RateLimiter
+from .senders import Standing, VerifiedNetworks
+from .sources import Source
+
+# One for each core of a small machine: what is parsed holds the interpreter's lock for most of the time.
+VERIFYING_THREADS = 2
+
+# Parsing takes up to a hundred times as long as hashing.
+SMALL_BODY = 16 << 10
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__package__)
+
+
+class Verifier:
+    """Verifier of signed requests.
+
+    Each invalid signature is logged, and counted against the rate of `failures` for the client's network; the network
+    of a genuine publish is remembered for an hour.
+    """
+
+    def __init__(self, clock: TrustedClock, failures: RateLimiter, fetches: Fetches) -> None:
+        self.failures = failures
+        """Limit on requests without a valid token or signature, by client network."""
+        # Two, so that a body that only has to be hashed does not wait for one that has to be parsed.
+        self.hashing = trio.CapacityLimiter(VERIFYING_THREADS)
+        self.parsing = trio.CapacityLimiter(VERIFYING_THREADS)
+        self._clock = clock
+        self._fetches = fetches
+        self._verified = VerifiedNetworks()
+
+    def standing(self, admitted: AdmittedPublish, network: str) -> Standing:
+        """Standing of the sender of an admitted publish, given its `client_network`."""
+        if admitted.has_token:
+            return Standing.TOKEN
+        return Standing.VERIFIED if self._verified.has(network, now_s=self._clock.passed_s) else Standing.STRANGER
+
+    def check_head(self, request: Request, topic: str, source: Source) -> None:
+        """Raise `BadSignature` if no body makes the request genuine, `TooManyRequests` after too many failures."""
+        signed = source.signed(request, b"")
+        with self._counting_failures(request, topic, source):
+            self._check_now(lambda now_s: source.check_head(signed, now_s=now_s))
+
+    def handshake(self, request: Request, topic: str, source: Source) -> Response | None:
+        """Response to a challenge without a body, or None for any other request. Raises as `check_head`."""
+        signed = source.signed(request, b"")
+        with self._counting_failures(request, topic, source):
+            return self._check_now(lambda now_s: source.handshake(signed, now_s=now_s))
+
+    async def verify(self, admitted: AdmittedPublish, body: bytes) -> Draft | Response:
+        """The draft to store, or the response to a provider's challenge, without blocking the loop.
+
+        Large bodies are verified in threads; what waits for a thread is dropped if it is cancelled. Fetches a
+        certificate or a confirmation URL where the provider's scheme needs one. Raises `BadSignature`, `BodyTooLarge`
+        if the body would have to be parsed and is beyond the ceiling, `Forbidden` if it names an owner that is not the
+        source's, `TooManyRequests` after too many bad signatures, publishes or fetches, and `Unavailable` if a fetch
+        fails.
+        """
+        if admitted.source is None:
+            return await self._run(admitted, body, lambda: admitted.draft(body))
+        request = admitted.request.http
+        with self._counting_failures(request, admitted.request.topic, admitted.source):
+            accepted = await self._accept(admitted, body)
+        if isinstance(accepted, Response):
+            return accepted
+        # Counted after verification: otherwise anybody could use up the rate limit of a source.
+        self._count_genuine(request, admitted.source)
+        if isinstance(accepted, Confirmation):
+            await self._fetches.get(accepted.url, client_network(request.client), now_s=self._clock.passed_s)
+            return accepted.draft
+        return accepted
+
+    async def _accept(self, admitted: AdmittedPublish, body: bytes) -> Accepted:
+        def accept() -> Accepted:
+            return self._check_now(lambda now_s: admitted.accept(body, now_s=now_s))
+
+        try:
+            return await self._run(admitted, body, accept)
+        except CertificateNeeded as needed:
+            # Verification is pure and cannot fetch: it names the certificate, and runs again once the cache has it.
+            client = client_network(admitted.request.http.client)
+            await self._fetches.fill(needed.cache, needed.url, client, now_s=self._clock.passed_s)
+        return await self._run(admitted, body, accept)
+
+    async def _run(self, admitted: AdmittedPublish, body: bytes, work: Callable[[], T]) -> T:
+        """Result of work on the body of an admitted publish: in a thread if the body is large."""
+        parsed = admitted.source is not None and admitted.source.parses_body
+        # Up to these sizes, hashing or parsing takes about a millisecond; a thread is only worth it above.
+        if len(body) <= (SMALL_BODY if parsed else LARGE_BODY):
+            await trio.lowlevel.checkpoint()
+            return work()
+        # Strangers have few threads, so that their bodies do not keep others waiting; a token earns one of Trio's own.
+        limiter = (self.parsing if parsed else self.hashing) if is_unsafe(admitted.request.topic) else None
+        # Abandoned if the client leaves or the hub shuts down: the ceilings keep short what a thread still does.
+        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+
+    def _check_now(self, check: Callable[[float], T]) -> T:
+        """Result of a check of a signature at the current time, in seconds since 1970. Raises what the check raises.
+
+        While the machine's clock is ahead, perhaps rightly, a signature that is not fresh may be so by that clock.
+        """
+        *others, last = self._clock.possible_s
+        for now_s in others:
+            with suppress(BadSignature):
+                return check(now_s)
+        return check(last)
+
+    @contextmanager
+    def _counting_failures(self, request: Request, topic: str, source: Source) -> Iterator[None]:
+        """Count and log an invalid signature; beyond the limit, do neither and raise `TooManyRequests` instead."""
+        try:
+            yield
+        except BadSignature as error:
+            self.failures.use(client_network(request.client), now_s=self._clock.passed_s)
+            delivery, provider = _delivery(source, request), source.provider.name
+            logger.warning("refused a request to %s%s: invalid %s signature: %s", topic, delivery, provider, error)
+            raise
+        # Not counted: such a request is genuine, so that no secret was guessed at.
+        except Forbidden as error:
+            logger.warning("refused a request to %s%s: %s", topic, _delivery(source, request), error)
+            raise
+
+    def _count_genuine(self, request: Request, source: Source) -> None:
+        """Remember the network of a verified publish; count it against its source's rate. Raises `TooManyRequests`."""
+        request.proven = True
+        self._verified.add(client_network(request.client), now_s=self._clock.passed_s)
+        if source.publishes:
+            source.publishes.use(source.topic, now_s=self._clock.passed_s)
+
+
+def _delivery(source: Source, request: Request) -> str:
+    """The id that the sender gives the delivery, for the log."""
+    delivery = source.provider.delivery_of(source.signed(request, b""))
+    return f" (delivery {delivery[:80]!r})" if delivery else ""

@@ -1,0 +1,371 @@
+"""Verifying requests: threads, certificates that are fetched, confirmations, failures and what genuine ones count."""
+
+import json
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import trio
+
+from hookbot.access.authorizer import Authorizer
+from hookbot.access.control import AccessControl
+from hookbot.access.fetching import Fetches
+from hookbot.access.rate_limits import Rate, RateLimiter
+from hookbot.access.senders import Standing
+from hookbot.access.sources import Source, Sources
+from hookbot.access.verifier import SMALL_BODY, VERIFYING_THREADS
+from hookbot.errors import BadSignature, BodyTooLarge, TooManyRequests, Unavailable
+from hookbot.log.trusted_clock import TrustedClock
+from hookbot.protocol.bodies import UNVERIFIED
+from hookbot.protocol.envelope import LARGE_BODY
+from hookbot.protocol.message import Draft
+from hookbot.protocol.request import Request
+from hookbot.protocol.response import Response
+from hookbot.signatures import SignedRequest, load_provider
+from hookbot.signatures.scheme import Scheme
+from support import KEY
+from support.certificate_authority import SNS, SNS_CERTIFICATE
+from support.certificate_authority import TOPIC as SNS_TOPIC
+from support.clients import basic
+from support.fast_path import settled
+
+NOW_S = 1_700_000_000
+SECRET = "the secret of the tests"
+CONFIRM = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=x&Token=2336412f"
+
+
+class Web:
+    """Pages that can be fetched."""
+
+    def __init__(self) -> None:
+        self.pages = {**SNS.published(), CONFIRM: b"<ConfirmSubscriptionResponse/>"}
+        self.asked: list[str] = []
+
+    async def fetch(self, url: str) -> bytes:
+        await trio.lowlevel.checkpoint()
+        self.asked.append(url)
+        if url not in self.pages:
+            raise Unavailable(f"{url} cannot be fetched")
+        return self.pages[url]
+
+
+@pytest.fixture
+def web() -> Web:
+    return Web()
+
+
+def make_access(*sources: Source, web: Web | None = None, **options: Any) -> AccessControl:
+    fetches = Fetches(web.fetch, Rate(3, 60)) if web else None
+    options = {"clock_us": lambda: NOW_S * 1_000_000, **options}
+    return AccessControl(Authorizer([KEY]), sources=Sources(sources), fetches=fetches, **options)
+
+
+def github(**options: Any) -> Source:
+    return Source("/unsafe/acme", load_provider("github"), [SECRET], **options)
+
+
+def sns(**options: Any) -> Source:
+    return Source("/unsafe/acme", load_provider("aws-sns", {}), [SNS_TOPIC], **options)
+
+
+async def publish(
+    access: AccessControl,
+    body: bytes,
+    headers: tuple[Any, ...] = (),
+    client: str = "192.0.2.1",
+    path: bytes = b"/unsafe/pub/acme",
+) -> Draft | Response:
+    request = Request("POST", path, (("Host", "hub"), *headers), client=client)
+    return await access.verifier.verify(access.admit_publish(request), body)
+
+
+async def publish_signed(
+    access: AccessControl, body: bytes = b"{}", secret: str = SECRET, client: str = "192.0.2.1"
+) -> Draft:
+    signed = load_provider("github").sign(SignedRequest(body), secret, now=NOW_S)
+    draft = await publish(access, body, signed.headers, client)
+    assert isinstance(draft, Draft)
+    return draft
+
+
+@pytest.mark.parametrize("size", [10, LARGE_BODY, LARGE_BODY + 1, 1 << 20])
+async def test_a_body_of_any_size_is_verified(size: int) -> None:
+    access = make_access(github())
+    draft = await publish_signed(access, b"x" * size)
+    assert draft.verified
+    assert draft.verified.provider == "github"
+    with pytest.raises(BadSignature):
+        await publish_signed(access, b"x" * size, secret="another")
+
+
+@pytest.mark.parametrize("jump_s", [30 * 86_400, -30 * 86_400])
+async def test_a_signature_is_fresh_by_the_hubs_time_or_by_a_clock_ahead_of_it(jump_s: int) -> None:
+    shown_s = [NOW_S]
+    clock = TrustedClock(lambda: shown_s[0] * 1_000_000, lambda: NOW_S * 1_000_000)
+    slack = load_provider("slack")
+    access = make_access(Source("/unsafe/acme", slack, [SECRET]), clock_us=clock)
+
+    async def publish_at(now_s: int) -> Draft | Response:
+        return await publish(access, b"{}", slack.sign(SignedRequest(b"{}"), SECRET, now=now_s).headers)
+
+    with pytest.raises(BadSignature):
+        await publish_at(NOW_S + jump_s)
+    shown_s[0] += jump_s
+    assert isinstance(await publish_at(NOW_S), Draft)
+    with pytest.raises(BadSignature):
+        await publish_at(NOW_S + jump_s // 2)
+    # A clock that was set back must not make an old signature fresh again.
+    with nullcontext() if jump_s > 0 else pytest.raises(BadSignature):
+        assert isinstance(await publish_at(NOW_S + jump_s), Draft)
+
+
+async def test_a_large_body_does_not_hold_up_the_loop() -> None:
+    github = load_provider("github")
+
+    class Seen(type(github)):  # type: ignore[misc]
+        def verify(self, request: SignedRequest, secrets: list[str], *, now: float) -> Any:
+            threads.append(trio.lowlevel.in_trio_task())
+            return super().verify(request, secrets, now=now)
+
+    threads: list[bool] = []
+    provider = Seen(name="github", documentation="", header="X-Hub-Signature-256", prefix="sha256=")
+    access = make_access(Source("/unsafe/acme", provider, [SECRET]))
+    await publish_signed(access, b"x" * LARGE_BODY)
+    await publish_signed(access, b"x" * (LARGE_BODY + 1))
+    assert threads == [True, False]
+
+
+async def test_a_body_that_has_to_be_parsed_does_not_hold_up_the_loop_either() -> None:
+    class Seen(Scheme):
+        def value(self, part: str, request: SignedRequest) -> str | bytes:
+            threads.append(trio.lowlevel.in_trio_task())
+            return super().value(part, request)
+
+    threads: list[bool] = []
+    access = make_access(Source("/unsafe/acme", Seen(name="seen", documentation="", template="{payload}"), [SECRET]))
+    for size in (SMALL_BODY, SMALL_BODY + 1):
+        with pytest.raises(BadSignature):
+            await publish(access, b"x" * size, (("X-Signature", "00"),))
+    assert threads == [True, False]
+
+
+@pytest.mark.parametrize(("provider", "threads"), [("github", "hashing"), ("adyen", "parsing")])
+async def test_strangers_wait_for_one_another_and_nobody_else_waits_for_them(provider: str, threads: str) -> None:
+    sources = [Source(topic, load_provider(provider), [SECRET.encode().hex()]) for topic in ("/unsafe/acme", "acme")]
+    access = make_access(*sources)
+    taken: trio.CapacityLimiter = getattr(access.verifier, threads)
+    for number in range(VERIFYING_THREADS):
+        taken.acquire_on_behalf_of_nowait(number)
+    body, signature = b" " * (LARGE_BODY + 1), (("X-Hub-Signature-256", "sha256=00"),)
+    with_token = (*signature, ("Authorization", f"Basic {basic('/pub/acme')}"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(publish, access, body, signature)
+        await settled(lambda: taken.statistics().tasks_waiting)
+        with pytest.raises(BadSignature):
+            await publish(access, body, with_token, path=b"/pub/acme")
+        # As if the client were gone.
+        nursery.cancel_scope.cancel()
+    assert taken.statistics().tasks_waiting == 0
+
+
+async def test_a_body_beyond_the_ceiling_is_refused_before_it_is_parsed() -> None:
+    access = make_access(sns())
+    with pytest.raises(BodyTooLarge):
+        await publish(access, b" " * UNVERIFIED.json_bytes + b"0")
+
+
+async def test_a_publish_without_a_source_is_what_it_is() -> None:
+    assert await publish(make_access(), b"{}") == Draft("/unsafe/acme", b"{}", (("Host", "hub"),))
+
+
+async def test_a_question_is_answered() -> None:
+    access = make_access(Source("/unsafe/acme", load_provider("slack"), [SECRET]))
+    body = b'{"type": "url_verification", "challenge": "c"}'
+    signed = load_provider("slack").sign(SignedRequest(body), SECRET, now=NOW_S)
+    assert isinstance(await publish(access, body, signed.headers), Response)
+
+
+# --- who fails, and who sends too much
+
+
+@pytest.mark.parametrize("size", [10, LARGE_BODY + 1])
+async def test_a_reason_is_in_the_log_with_the_sources_name_and_no_secret(
+    caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    with pytest.raises(BadSignature):
+        await publish_signed(make_access(github()), b"x" * size, secret="a guess")
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert (
+        "refused a request to /unsafe/acme: invalid github signature: the signature in the header X-Hub-Signature-256"
+        in record.message
+    )
+    assert SECRET not in caplog.text
+    assert "a guess" not in caplog.text
+
+
+@pytest.mark.parametrize("provider", ["github", "gitlab"])
+async def test_the_log_names_the_delivery_that_was_refused(caplog: pytest.LogCaptureFixture, provider: str) -> None:
+    source = Source("/unsafe/acme", load_provider(provider), [SECRET])
+    signed = load_provider(provider).sign(SignedRequest(b"{}"), "a guess", now=NOW_S)
+    headers = (*signed.headers, ("X-GitHub-Delivery", "0b989ba4"), ("Idempotency-Key", "0b989ba4"))
+    with pytest.raises(BadSignature):
+        await publish(make_access(source), b"{}", headers)
+    [record] = caplog.records
+    assert (
+        f"refused a request to /unsafe/acme (delivery '0b989ba4'): invalid {provider} signature: the s"
+        in record.message
+    )
+
+
+async def test_whoever_fails_too_often_waits_but_what_is_genuine_comes_in(caplog: pytest.LogCaptureFixture) -> None:
+    access = make_access(github(), failures=Rate(2, 60))
+    for _ in range(2):
+        with pytest.raises(BadSignature):
+            await publish_signed(access, secret="a guess")
+    with pytest.raises(TooManyRequests) as refused:
+        await publish_signed(access, secret="a guess")
+    assert refused.value.retry_after_s == 30
+    assert await publish_signed(access)
+    with pytest.raises(BadSignature):
+        await publish_signed(access, secret="a guess", client="192.0.2.2")
+    assert len(caplog.records) == 3  # and not one for each that was told to wait
+
+
+async def test_a_source_publishes_so_often_and_forgeries_do_not_count() -> None:
+    access = make_access(github(publishes=RateLimiter(Rate(2, 60), "publishes")))
+    for _ in range(5):
+        with pytest.raises(BadSignature):
+            await publish_signed(access, secret="a guess")
+    for client in ("192.0.2.1", "192.0.2.2"):
+        assert await publish_signed(access, client=client)
+    with pytest.raises(TooManyRequests):
+        await publish_signed(access, client="192.0.2.3")
+
+
+# --- certificates
+
+
+async def test_a_certificate_is_fetched_once(web: Web) -> None:
+    access = make_access(sns(), web=web)
+    body = json.dumps(SNS.message(NOW_S)).encode()
+    for _ in range(3):
+        draft = await publish(access, body)
+        assert isinstance(draft, Draft)
+        assert draft.verified
+        assert draft.verified.provider == "aws-sns"
+    assert web.asked == [SNS_CERTIFICATE]
+
+
+async def test_many_at_once_wait_for_one_certificate(web: Web) -> None:
+    access = make_access(sns(), web=web)
+    body = json.dumps(SNS.message(NOW_S)).encode()
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(publish, access, body)
+    assert web.asked == [SNS_CERTIFICATE]
+
+
+async def test_without_the_certificate_the_sender_is_asked_to_try_again(web: Web) -> None:
+    access = make_access(sns(), web=web)
+    body = json.dumps(SNS.message(NOW_S)).encode()
+    del web.pages[SNS_CERTIFICATE]
+    with pytest.raises(Unavailable, match="cannot be fetched"):
+        await publish(access, body)
+    web.pages.update(SNS.published())
+    assert await publish(access, body)
+
+
+async def test_an_untrusted_client_cannot_have_the_hub_fetch_without_end(web: Web) -> None:
+    access = make_access(sns(), web=web)
+
+    async def forge(number: int) -> None:
+        message = {
+            **SNS.message(NOW_S),
+            "SigningCertURL": f"https://sns.us-east-1.amazonaws.com/SimpleNotificationService-{number}.pem",
+        }
+        await publish(access, json.dumps(message).encode(), client="203.0.113.9")
+
+    for number in range(3):
+        with pytest.raises(Unavailable):
+            await forge(number)
+    for number in range(3, 9):
+        with pytest.raises(TooManyRequests):
+            await forge(number)
+    assert len(web.asked) == 3
+    assert await publish(access, json.dumps(SNS.message(NOW_S)).encode())
+
+
+async def test_what_is_at_a_certificates_address_and_is_none_is_a_bad_signature(web: Web) -> None:
+    access = make_access(sns(), web=web)
+    web.pages[SNS_CERTIFICATE] = b"<html>"
+    with pytest.raises(BadSignature, match="no certificate"):
+        await publish(access, json.dumps(SNS.message(NOW_S)).encode())
+
+
+# --- confirmations
+
+
+async def test_a_subscription_is_confirmed_where_that_is_allowed_and_stored_either_way(web: Web) -> None:
+    body = json.dumps(SNS.confirmation(NOW_S, CONFIRM)).encode()
+    assert isinstance(await publish(make_access(sns(), web=web), body), Draft)
+    assert CONFIRM not in web.asked
+    assert isinstance(await publish(make_access(sns(confirm=True), web=web), body), Draft)
+    assert web.asked[-1] == CONFIRM
+
+
+async def test_a_subscription_that_cannot_be_confirmed_is_asked_for_again(web: Web) -> None:
+    access = make_access(sns(confirm=True), web=web)
+    del web.pages[CONFIRM]
+    with pytest.raises(Unavailable):
+        await publish(access, json.dumps(SNS.confirmation(NOW_S, CONFIRM)).encode())
+
+
+async def test_nothing_is_fetched_for_a_forged_confirmation(web: Web) -> None:
+    access = make_access(sns(confirm=True), web=web)
+    message = {**SNS.confirmation(NOW_S, CONFIRM), "Message": "another"}
+    with pytest.raises(BadSignature):
+        await publish(access, json.dumps(message).encode())
+    assert CONFIRM not in web.asked
+
+
+# --- what is known of a sender before its body
+
+
+def standing(
+    access: AccessControl, network: str, path: str = "/unsafe/pub/acme", *headers: tuple[str, str]
+) -> Standing:
+    signed = load_provider("github").sign(SignedRequest(b"{}"), SECRET, now=NOW_S).headers
+    admitted = access.admit_publish(Request("POST", path.encode(), (*headers, *signed)))
+    return access.verifier.standing(admitted, network)
+
+
+def test_a_sender_with_a_token_has_the_best_standing() -> None:
+    token = ("Authorization", f"Basic {basic('/pub/topic')}")
+    assert standing(make_access(), "192.0.2.1", "/pub/topic", token) is Standing.TOKEN
+
+
+async def test_a_sender_without_a_token_is_a_stranger_until_verified_from_this_network() -> None:
+    access = make_access(github())
+    with pytest.raises(BadSignature):
+        await publish_signed(access, secret="a guess", client="2001:db8::1")
+    assert standing(access, "2001:db8::/64") is Standing.STRANGER
+
+    await publish_signed(access, client="2001:db8::1")
+
+    assert standing(access, "2001:db8::/64") is Standing.VERIFIED
+    assert standing(access, "2001:db8:1::/64") is Standing.STRANGER
+
+
+async def test_a_publish_that_nobody_signs_makes_no_network_known() -> None:
+    access = make_access()
+    await publish(access, b"{}")
+    assert standing(access, "192.0.2.1") is Standing.STRANGER
+
+
+async def test_a_reload_does_not_forget_who_was_verified() -> None:
+    access = make_access(github())
+    await publish_signed(access)
+    access.adopt(make_access(github()))
+    assert standing(access, "192.0.2.1") is Standing.VERIFIED
