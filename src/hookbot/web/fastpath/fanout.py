@@ -15,16 +15,16 @@ import trio
 
 from ...access.admitted import AdmittedSubscription
 from ...broker.broker import Start
-from ...broker.channels import Entry
 from ...errors import Unavailable
 from ...protocol.frames import HookbotV1, hello
-from ...protocol.message import Gap, format_id
+from ...protocol.message import format_id
 from ...protocol.websocket import INTERNAL_ERROR, TRY_AGAIN_LATER
 from ..held_bytes import CUT_OFF
 from ..limits import ConnectionLimits
 from ..services import Services
-from ..streams import SHUTTING_DOWN, history_lost
+from ..streams import SHUTTING_DOWN
 from .audience import Audience, Audiences, Send
+from .catch_up import CatchUp, close_at_gap
 from .epoll import EpollLoop
 from .subscriber import Subscriber
 
@@ -52,7 +52,7 @@ class Fanout:
         self._active = services.access.active
         self._heartbeat_s = services.streams.heartbeat_s
         self._held = services.streams.held
-        self._reading = services.streams.reading
+        self._catch_up = CatchUp(services.broker, services.streams.reading)
         self._epoll = epoll
         self._audiences = Audiences(services.broker.channels, self._mark)
         self._subscribers: dict[Subscriber, Audience] = {}
@@ -99,7 +99,7 @@ class Fanout:
             # In one send with the response: the socket may take no second one.
             subscriber.send(upgrade + audience.frame(payload) if payload is not None else upgrade)
             if start.gap and payload is None:
-                self._close_at_gap(subscriber, audience, start.gap)
+                close_at_gap(subscriber, audience, start.gap)
         except Exception as error:  # noqa: BLE001
             self._fail(subscriber, audience, error)
         if self._closing:
@@ -177,7 +177,7 @@ class Fanout:
         while not subscriber.busy:
             position = subscriber.position
             if position < audience.channel.floor:
-                self._start_catching_up(subscriber, audience)
+                self._start_catch_up(subscriber, audience)
                 break
             try:
                 send = sends[position]
@@ -213,14 +213,13 @@ class Fanout:
                             self._fail(subscriber, audience, error)
                 await self._deliver(audience)
 
-    def _start_catching_up(self, subscriber: Subscriber, audience: Audience) -> None:
+    def _start_catch_up(self, subscriber: Subscriber, audience: Audience) -> None:
         subscriber.catching_up = subscriber.busy = True
-        self._nursery.start_soon(self._catch_up, subscriber, audience)
+        self._nursery.start_soon(self._run_catch_up, subscriber, audience)
 
-    async def _catch_up(self, subscriber: Subscriber, audience: Audience) -> None:
+    async def _run_catch_up(self, subscriber: Subscriber, audience: Audience) -> None:
         try:
-            while subscriber.takes and subscriber.position < audience.channel.floor:
-                await self._send_page(subscriber, audience)
+            await self._catch_up.run(subscriber, audience)
         except Unavailable as error:
             subscriber.close(TRY_AGAIN_LATER, str(error))
         except Exception as error:  # noqa: BLE001
@@ -228,38 +227,6 @@ class Fanout:
         subscriber.catching_up = False
         subscriber.update_busy()
         self._advance(subscriber, audience, {})
-
-    async def _send_page(self, subscriber: Subscriber, audience: Audience) -> None:
-        # Those who wait for their turn stay in step, so that each page of the log is read once for all of them.
-        async with self._reading:
-            items, end = await self._broker.read_on(audience.channel.wanted, subscriber.position)
-            entries: Sequence[Entry] = [item for item in items if isinstance(item, Entry)]
-            # A gap can only be the first item: retention deletes the oldest messages.
-            if len(entries) < len(items) and isinstance(gap := items[0], Gap) and subscriber.takes:
-                subscriber.position = gap.position
-                self._tell_gap(subscriber, audience, gap)
-            while entries and subscriber.takes:
-                if entries[0].is_large:
-                    async with self._broker.frames.encoding:
-                        await audience.prepare(entries[0])
-                        entries = _send_ready(subscriber, audience, entries)
-                else:
-                    entries = _send_ready(subscriber, audience, entries)
-            if not entries:
-                subscriber.position = end
-
-    def _tell_gap(self, subscriber: Subscriber, audience: Audience, gap: Gap) -> None:
-        payload = audience.framing.gap(gap)
-        if payload is None:
-            self._close_at_gap(subscriber, audience, gap)
-        else:
-            subscriber.send(audience.frame(payload))
-
-    def _close_at_gap(self, subscriber: Subscriber, audience: Audience, gap: Gap) -> None:
-        """Close a subscription whose format cannot express a gap, so that no message is lost silently."""
-        lost = history_lost(gap)
-        logger.warning("closing a subscriber of %s: its format has no gaps: %s", audience.channel.wanted, lost)
-        subscriber.close(TRY_AGAIN_LATER, str(lost))
 
     async def _sweep(self) -> None:
         while True:
@@ -300,16 +267,6 @@ class Fanout:
         wanted = audience.channel.wanted
         logger.error("a subscriber of %s cannot be served; it is closed with 1011: %r", wanted, error, exc_info=error)
         subscriber.close(INTERNAL_ERROR, "the hub failed")
-
-
-def _send_ready(subscriber: Subscriber, audience: Audience, entries: Sequence[Entry]) -> Sequence[Entry]:
-    """Send the entries up to the first large one that is not prepared, as long as they are taken; return the rest."""
-    for send in audience.sends(entries):
-        if not subscriber.takes:
-            break
-        subscriber.position = send.reached
-        subscriber.send(send.data, send.header)
-    return [entry for entry in entries if entry.position > subscriber.position]
 
 
 def _shut_down(subscriber: Subscriber) -> None:
