@@ -8,9 +8,8 @@ they are used only after one of `sqlite_queries` has failed. They run in threads
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from time import sleep
 
 from ..protocol.message import Message
 from ..protocol.topics import TopicFilter, is_unsafe
@@ -18,6 +17,7 @@ from . import sqlite_queries as queries
 from .contract import Page
 from .engine import ScanRange
 from .retention import STEP_ROWS, Partition, RetentionLimits, Row
+from .sqlite_rows import decode, with_breaks
 
 GARBLED = (sqlite3.DatabaseError, ValueError, TypeError, AttributeError, LookupError)
 """Errors of a query and of decoding its rows that may come from damage; `is_damage` decides."""
@@ -58,7 +58,7 @@ def load_readable(
     messages: list[Message] = []
     hole = last = None
     positions = range(scan.high, scan.low, -1) if newest else range(scan.low + 1, scan.high + 1)
-    for position in _slowly(positions):
+    for position in with_breaks(positions):
         try:
             message = _find_message(connection, epoch, wanted, position)
         except GARBLED as error:
@@ -118,14 +118,6 @@ def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost
     return _delete(connection, f"DELETE FROM once WHERE unsafe = {unsafe:d} AND position", expired) >= STEP_ROWS
 
 
-def _slowly(positions: range) -> Iterator[int]:
-    """The positions, with breaks for the event loop, which needs the interpreter's lock."""
-    for number, position in enumerate(positions, start=1):
-        if number % queries.TURN == 0:
-            sleep(queries.BREAK_S)
-        yield position
-
-
 def _find_row(connection: sqlite3.Connection, position: int) -> tuple[int, str, int] | None:
     """Time, topic and size of the message at a position, or None if there is none."""
     row = connection.execute("SELECT time_us, topic, size FROM log WHERE position = ?", (position,)).fetchone()
@@ -140,7 +132,7 @@ def _find_message(connection: sqlite3.Connection, epoch: str, wanted: TopicFilte
     if row is None or not wanted.matches(row[1]):
         return None
     meta, body = connection.execute("SELECT meta, body FROM body WHERE position = ?", (position,)).fetchone()
-    [message] = queries.decode(epoch, [[position, row[0], row[1], len(body), json.loads(meta)]], body)
+    [message] = decode(epoch, [[position, row[0], row[1], len(body), json.loads(meta)]], body)
     return message
 
 
@@ -150,7 +142,7 @@ def _oldest(
     """The oldest rows of a partition, up to damage. If that comes first: its end, and the time of what follows it."""
     rows: list[Row] = []
     hole = None
-    for position in _slowly(positions):
+    for position in with_breaks(positions):
         try:
             found = _find_row(connection, position)
         except GARBLED as error:

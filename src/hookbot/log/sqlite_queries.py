@@ -12,21 +12,19 @@ import sqlite3
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, fields, replace
+from dataclasses import fields, replace
 from functools import cache
 from itertools import accumulate, chain
-from time import sleep
 from typing import Any, TypeVar
-from zlib import crc32
 
-from ..protocol.envelope import encode_json
-from ..protocol.message import Draft, Message, Verified, format_id
+from ..protocol.message import Draft
 from ..protocol.topics import UNSAFE, TopicFilter, is_subtree
 from .contract import Page, SavedCursor
 from .deduplication import Batch, FirstUse, digest
 from .earlier_keys import earlier_digest, earlier_uses
 from .engine import ScanRange
 from .retention import PARTITIONS, STEP_ROWS, Partition, RetentionLimits, Row
+from .sqlite_rows import decode, encode_meta
 
 # Positions that one query scans, in about five milliseconds.
 SCAN_LENGTH = 50_000
@@ -38,12 +36,7 @@ SPARE_PAGES = 1024
 VACUUM_PAGES = 64
 # No message ever gets there: an id has 15 digits.
 PROBE_POSITION = 10**15
-# Messages decoded without a pause, in half a millisecond.
-TURN = 64
-# The system turns this into about 50 µs, long enough for another thread to take over the interpreter.
-BREAK_S = 1e-6
 
-_META = ("headers", "query", "hops", "duplicate_of")
 _ACCOUNT = [field.name for field in fields(Partition)]
 _IS_UNSAFE = f"(topic >= '{UNSAFE}' AND topic < '{UNSAFE[:-1]}0')"
 IN_PARTITION = {False: f"NOT {_IS_UNSAFE}", True: _IS_UNSAFE}
@@ -108,7 +101,7 @@ def insert_batch(connection: sqlite3.Connection, batch: Batch) -> None:
         [(position, time_us, message.topic, size) for (position, time_us, size), message in batch.stored],
     )
     _insert(
-        connection, "INSERT INTO body", [(row[0], _encode_meta(message), message.body) for row, message in batch.stored]
+        connection, "INSERT INTO body", [(row[0], encode_meta(message), message.body) for row, message in batch.stored]
     )
     uses = [(use.unsafe, use.position, key, use.time_us, use.fingerprint) for key, use in batch.keys.items()]
     _insert(connection, "INSERT INTO once", uses)
@@ -267,11 +260,6 @@ def _runs(items: Sequence[T]) -> Iterator[Sequence[T]]:
         start += length
 
 
-def _verified(meta: Mapping[str, Any]) -> Verified:
-    provider, key, signed_at = meta["verified"]
-    return Verified(provider, key, signed_at, meta.get("source"))
-
-
 def _oldest(connection: sqlite3.Connection, low: int, high: int, *, unsafe: bool) -> list[Row]:
     [rows] = connection.execute(
         "SELECT json_group_array(json_array(position, time_us, size)) FROM"
@@ -296,40 +284,3 @@ def _condition(wanted: TopicFilter) -> tuple[str, list[str]]:
             conditions.append("topic = ?")
             topics.append(pattern)
     return " OR ".join(conditions), topics
-
-
-def _encode_meta(message: Message) -> str:
-    meta: dict[str, Any] = {name: value for name in _META if (value := getattr(message, name))}
-    if message.verified:
-        # Apart from the source, which older hubs do not know: they can still read the log.
-        *meta["verified"], meta["source"] = astuple(message.verified)
-    # SQLite has no checksums: in the middle of a large body, damage would go unnoticed.
-    if message.body:
-        meta["crc32"] = crc32(message.body)
-    return encode_json(meta) if meta else "{}"
-
-
-def decode(epoch: str, rows: list[Any], bodies: bytes) -> Iterator[Message]:
-    """Messages from their rows (position, time, topic, length of the body, meta) and their bodies, joined."""
-    start = 0
-    for number, (position, time_us, topic, length, meta) in enumerate(rows, start=1):
-        # Without a pause the event loop and the writer would wait for the interpreter's lock until the page is done.
-        if number % TURN == 0:
-            sleep(BREAK_S)
-        body = bodies[start : start + length]
-        # Messages of version 1.0 have none.
-        stored = meta.get("crc32")
-        if stored is not None and stored != crc32(body):
-            raise ValueError(f"the body at position {position} is not what was stored")
-        yield Message(
-            topic=topic,
-            body=body,
-            headers=tuple(map(tuple, meta.get("headers", ()))),
-            query=meta.get("query", ""),
-            verified=_verified(meta) if "verified" in meta else None,
-            hops=tuple(meta.get("hops", ())),
-            duplicate_of=meta.get("duplicate_of"),
-            id=format_id(epoch, position),
-            time_us=time_us,
-        )
-        start += length

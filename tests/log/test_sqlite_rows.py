@@ -1,0 +1,57 @@
+"""Rows of the SQLite log: messages are read as they were stored, and damage to a body is noticed."""
+
+import json
+from typing import Any
+
+import pytest
+
+from hookbot.log.sqlite_rows import TURN, decode, encode_meta, with_breaks
+from hookbot.protocol.message import Message, Verified, format_id
+
+EPOCH = "abcdefgh"
+FULL = Message(
+    "orders",
+    b'{"a": 1}',
+    headers=(("Host", "hub"), ("X-A", "é")),
+    query="a=b",
+    verified=Verified("github", "0", 1_700_000_000.0, "/unsafe/acme"),
+    hops=("github",),
+    duplicate_of="abcdefgh-000000000000001",
+    id=format_id(EPOCH, 2),
+    time_us=3,
+)
+
+
+def row(message: Message) -> list[Any]:
+    return [
+        int(message.id[9:]),
+        message.time_us,
+        message.topic,
+        len(message.body),
+        json.loads(encode_meta(message)),
+    ]
+
+
+def test_messages_are_read_as_they_were_stored() -> None:
+    empty = Message("empty", b"", id=format_id(EPOCH, 3), time_us=4)
+
+    assert list(decode(EPOCH, [row(FULL), row(empty)], FULL.body + empty.body)) == [FULL, empty]
+
+
+def test_a_body_that_is_not_what_was_stored_is_noticed() -> None:
+    with pytest.raises(ValueError, match="the body at position 2 is not what was stored"):
+        list(decode(EPOCH, [row(FULL)], b'{"a": 2}'))
+
+
+def test_an_earlier_version_stored_neither_a_checksum_nor_the_source() -> None:
+    earlier = row(FULL)
+    del earlier[-1]["crc32"], earlier[-1]["source"]
+
+    [message] = decode(EPOCH, [earlier], FULL.body)
+
+    assert message.body == FULL.body
+    assert message.verified == Verified("github", "0", 1_700_000_000.0, None)
+
+
+def test_breaks_leave_no_row_out() -> None:
+    assert list(with_breaks(range(2 * TURN + 1))) == list(range(2 * TURN + 1))
