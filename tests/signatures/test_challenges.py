@@ -3,13 +3,14 @@
 import hmac
 import json
 from base64 import b64encode
+from dataclasses import fields
 
 import pytest
 
 from hookbot.errors import BadSignature
 from hookbot.protocol.response import Response
 from hookbot.signatures import SignedRequest, load_provider
-from hookbot.signatures.challenges import MAX_CHALLENGE_BYTES
+from hookbot.signatures.challenges import MAX_CHALLENGE_BYTES, AnyScheme
 from support.signature_samples import NOW, PUBLIC, SEED
 
 SECRET = "correct-secret"
@@ -238,3 +239,15 @@ def test_event_grid_gets_its_code_back_if_it_shows_its_secret() -> None:
 def test_a_validation_of_event_grid_without_a_code_is_refused(document: object) -> None:
     with pytest.raises(BadSignature, match="validationCode"):
         handshake("azure-event-grid", validation(document))
+
+
+def test_every_field_of_a_scheme_is_an_option_of_a_user_but_those_of_the_catalogue() -> None:
+    provider = load_provider("hmac")
+
+    assert isinstance(provider, AnyScheme)
+    assert {*provider.options} == {field.name for field in fields(provider)} - {
+        "name",
+        "documentation",
+        "ownership",
+        "fallback",
+    }

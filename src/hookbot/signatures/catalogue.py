@@ -13,11 +13,12 @@ from typing import Any
 from ..errors import ConfigError
 from .adyen import Adyen
 from .aws_sns import AwsSns
+from .challenges import AnyScheme
 from .json_web_token import Jwt
 from .owners import GITHUB, GitLabOwnership
 from .paypal import PayPal
 from .provider import Choice, Provider
-from .scheme import AnyScheme, Scheme
+from .scheme import Scheme
 from .senders import BODY_ONLY, FORGES, TIMED, WITH_URL
 from .shared_secrets import Basic, EventGrid, Header, MicrosoftGraph, SharedSecret
 

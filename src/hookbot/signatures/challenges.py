@@ -171,6 +171,24 @@ class Meta(Scheme):
         return _plain(_parameter(request, "hub.challenge") or "")
 
 
+class AnyScheme(Scheme):
+    """Provider of senders outside the catalogue, described by the user."""
+
+    signs_every_post = True
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """All fields of a scheme but the `fallback`."""
+        return (
+            *("header", "prefix", "separator", "algorithm", "encoding", "template", "timestamp", "unit"),
+            *("id", "delivery", "key_prefix", "key_encoding", "max_age"),
+        )
+
+    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
+        """An empty response to HEAD, by which Trello and Mandrill check that the address is there."""
+        return Response(headers=()) if request.method == "HEAD" else None
+
+
 def _may_be_challenge(request: SignedRequest, contained: bytes) -> bool:
     return len(request.body) <= MAX_CHALLENGE_BYTES and contained in request.body
 

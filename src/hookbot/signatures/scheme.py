@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from ..errors import BadSignature, BodyTooLarge, ConfigError
-from ..protocol.response import Response
 from .algorithms import ALGORITHMS, Algorithm
 from .provider import Proof, Provider
 from .request import SignedRequest, describe, is_in_head, parse_place
@@ -260,24 +259,6 @@ class Scheme(Provider):
             self._algorithm.check(key)
         except ValueError as error:
             raise ConfigError(f"a secret of {self.name} must be a key for {self._algorithm.title}: {error}") from None
-
-
-class AnyScheme(Scheme):
-    """Provider of senders outside the catalogue, described by the user."""
-
-    signs_every_post = True
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """All fields of a scheme but the `fallback`."""
-        return (
-            *("header", "prefix", "separator", "algorithm", "encoding", "template", "timestamp", "unit"),
-            *("id", "delivery", "key_prefix", "key_encoding", "max_age"),
-        )
-
-    def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
-        """An empty response to HEAD, by which Trello and Mandrill check that the address is there."""
-        return Response(headers=()) if request.method == "HEAD" else None
 
 
 def _is_in_body(place: str) -> bool:
