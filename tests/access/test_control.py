@@ -151,7 +151,7 @@ def test_without_a_good_token_nobody_comes_in(access: AccessControl, target: str
 
 
 @pytest.mark.slow
-def test_strangers_with_long_paths_leave_nothing_behind(access: AccessControl) -> None:
+def test_clients_without_a_token_and_with_long_paths_leave_nothing_behind(access: AccessControl) -> None:
     tracemalloc.start()
     try:
         for number in range(20):
@@ -401,7 +401,7 @@ def test_the_same_key_with_another_body_has_another_fingerprint(access: AccessCo
     assert publish(access, "POST /unsafe/pub/x").draft(b"one").once == ()
 
 
-def test_a_stranger_cannot_say_which_routers_a_message_went_through(access: AccessControl) -> None:
+def test_nobody_without_a_token_can_say_which_routers_a_message_went_through(access: AccessControl) -> None:
     assert publish(access, "POST /unsafe/pub/x", {"Hookbot-Hops": "github"}).request.hops == ()
 
 

@@ -150,7 +150,7 @@ async def test_a_body_that_has_to_be_parsed_does_not_hold_up_the_loop_either() -
 
 
 @pytest.mark.parametrize(("provider", "threads"), [("github", "hashing"), ("adyen", "parsing")])
-async def test_strangers_wait_for_one_another_and_nobody_else_waits_for_them(provider: str, threads: str) -> None:
+async def test_unknown_senders_wait_for_one_another_and_nobody_else_waits_for_them(provider: str, threads: str) -> None:
     sources = [Source(topic, load_provider(provider), [SECRET.encode().hex()]) for topic in ("/unsafe/acme", "acme")]
     access = make_access(*sources)
     taken: trio.CapacityLimiter = getattr(access.verifier, threads)
@@ -346,22 +346,22 @@ def test_a_sender_with_a_token_has_the_best_standing() -> None:
     assert standing(make_access(), "192.0.2.1", "/pub/topic", token) is Standing.TOKEN
 
 
-async def test_a_sender_without_a_token_is_a_stranger_until_verified_from_this_network() -> None:
+async def test_a_sender_without_a_token_is_unknown_until_verified_from_this_network() -> None:
     access = make_access(github())
     with pytest.raises(BadSignature):
         await publish_signed(access, secret="a guess", client="2001:db8::1")
-    assert standing(access, "2001:db8::/64") is Standing.STRANGER
+    assert standing(access, "2001:db8::/64") is Standing.UNKNOWN
 
     await publish_signed(access, client="2001:db8::1")
 
     assert standing(access, "2001:db8::/64") is Standing.VERIFIED
-    assert standing(access, "2001:db8:1::/64") is Standing.STRANGER
+    assert standing(access, "2001:db8:1::/64") is Standing.UNKNOWN
 
 
 async def test_a_publish_that_nobody_signs_makes_no_network_known() -> None:
     access = make_access()
     await publish(access, b"{}")
-    assert standing(access, "192.0.2.1") is Standing.STRANGER
+    assert standing(access, "192.0.2.1") is Standing.UNKNOWN
 
 
 async def test_a_reload_does_not_forget_who_was_verified() -> None:

@@ -14,7 +14,7 @@ from hookbot.log.memory import MemoryLog
 from hookbot.web.bodies import BodyBudget
 from hookbot.web.held_bytes import HeldBytes
 from hookbot.web.metrics import add_limits, hub_metrics
-from hookbot.web.strangers import Strangers
+from hookbot.web.unauthenticated import UnauthenticatedConnections
 from support import KEY
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ async def test_every_metric_is_documented() -> None:
     async with open_broker(MemoryLog()) as broker:
         access = AccessControl(Authorizer([KEY]), clock_us=lambda: 0)
         metrics = hub_metrics(broker, access, list)
-        add_limits(metrics, BodyBudget(1, 1), HeldBytes(1), Strangers())
+        add_limits(metrics, BodyBudget(1, 1), HeldBytes(1), UnauthenticatedConnections())
         rendered = metrics.render().decode()
 
     names = {line.split()[2] for line in rendered.splitlines() if line.startswith("# TYPE")}

@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 
 from hookbot.errors import BodyTooLarge, ConfigError
+from hookbot.protocol.bodies import UNTRUSTED
 from hookbot.protocol.message import Message, Verified
-from hookbot.routers.expressions import STRANGERS, Expression, Template, document, parse_body
+from hookbot.routers.expressions import Expression, Template, document, parse_body
 
 PUSH = Message(
     "github.com/repo/acme/app",
@@ -48,14 +49,14 @@ def test_a_body_is_what_it_says(message: Message, body: dict[str, Any] | str | N
     assert parse_body(message) == body
 
 
-MANY = b"[" + b"0," * STRANGERS.values + b"0]"
+MANY = b"[" + b"0," * UNTRUSTED.values + b"0]"
 
 
 @pytest.mark.parametrize(
     ("message", "read"),
     [
         (Message("/unsafe/t", MANY), False),
-        (Message("/unsafe/t", b"&" * STRANGERS.fields, FORM), False),
+        (Message("/unsafe/t", b"&" * UNTRUSTED.fields, FORM), False),
         (Message("/unsafe/t", b"payload=" + MANY, FORM), False),
         (Message("/unsafe/t", MANY, verified=Verified("github", "0")), True),
         (Message("t", MANY), True),
@@ -63,7 +64,7 @@ MANY = b"[" + b"0," * STRANGERS.values + b"0]"
 )
 def test_more_of_a_body_is_read_if_its_sender_is_known(message: Message, read: bool) -> None:
     if read:
-        assert len(document(message)["body"]) == STRANGERS.values + 1
+        assert len(document(message)["body"]) == UNTRUSTED.values + 1
     else:
         with pytest.raises(BodyTooLarge):
             document(message)

@@ -8,9 +8,10 @@ import trio
 
 from hookbot.broker.broker import Broker
 from hookbot.errors import BodyTooLarge, ConfigError
+from hookbot.protocol.bodies import UNTRUSTED
 from hookbot.protocol.message import Draft, Message
 from hookbot.routers import filter as filter_module
-from hookbot.routers.expressions import STRANGERS, Expression
+from hookbot.routers.expressions import Expression
 from hookbot.routers.filter import FilterRouter
 from hookbot.routers.large_messages import SMALL_BYTES
 from hookbot.routers.outbox import DraftCollector
@@ -69,7 +70,7 @@ async def test_a_large_message_does_not_hold_up_the_hub(
 
 
 async def test_a_body_beyond_the_ceiling_fails_only_where_the_filter_reads_the_body() -> None:
-    message = Message("/unsafe/in", b"[" + b"0," * STRANGERS.values + b"0]")
+    message = Message("/unsafe/in", b"[" + b"0," * UNTRUSTED.values + b"0]")
 
     with pytest.raises(BodyTooLarge, match="more than 100000 values"):
         await routed(message, where="length(body) > `0`")

@@ -19,7 +19,7 @@ from hookbot.protocol.request import Request
 from hookbot.web.asgi import Server
 from hookbot.web.asgi.quart import HookbotApp
 from hookbot.web.limits import ConnectionLimits
-from hookbot.web.strangers import Strangers
+from hookbot.web.unauthenticated import UnauthenticatedConnections
 from support import GUARD_S
 from support.clients import Client, WebSocket, connect
 
@@ -103,7 +103,7 @@ async def open_app(
     *,
     certificate: str | None = None,
     clients: str | None = None,
-    strangers: Strangers | None = None,
+    unauthenticated: UnauthenticatedConnections | None = None,
     **limits: Any,
 ) -> AsyncIterator[ServedApp]:
     """The app behind a `Server`, with TLS if there is a certificate; `clients` is the authority of theirs."""
@@ -113,7 +113,7 @@ async def open_app(
         listener: trio.abc.Listener[Any] = plain
         if certificate:
             listener = trio.SSLListener(plain, _tls(certificate, clients), https_compatible=True)
-        served = ServedApp(Server(app, ConnectionLimits(**limits), strangers), port, certificate)
+        served = ServedApp(Server(app, ConnectionLimits(**limits), unauthenticated), port, certificate)
         async with trio.open_nursery() as nursery:
             await nursery.start(served.server.serve_listeners, [listener])
             try:

@@ -30,8 +30,8 @@ from hookbot.web.held_bytes import HeldBytes
 from hookbot.web.limits import ConnectionLimits
 from hookbot.web.metrics import Metrics
 from hookbot.web.services import Readiness, Services
-from hookbot.web.strangers import Strangers
 from hookbot.web.streams import Streams
+from hookbot.web.unauthenticated import UnauthenticatedConnections
 from support import GUARD_S, KEY
 from support.clients import Client, WebSocket, basic, connect, handshake
 
@@ -139,7 +139,7 @@ async def open_fast_path(
     max_body_bytes: int = 1 << 20,
     max_receiving_bytes: int = 16 << 20,
     heartbeat_s: float = NEVER_S,
-    strangers: Strangers | None = None,
+    unauthenticated: UnauthenticatedConnections | None = None,
     access: Mapping[str, Any] | None = None,
     **limits: Any,
 ) -> AsyncIterator[FastPathHub]:
@@ -173,7 +173,15 @@ async def open_fast_path(
             streams = Streams(broker, control.active, heartbeat_s, HeldBytes(connection_limits.max_held_bytes))
             readiness = Readiness(broker.log, lambda: "", broker.clock)
             services = Services(
-                broker, control, bodies, strangers or Strangers(), consumers, streams, readiness, Metrics(), list
+                broker,
+                control,
+                bodies,
+                unauthenticated or UnauthenticatedConnections(),
+                consumers,
+                streams,
+                readiness,
+                Metrics(),
+                list,
             )
             epoll = EpollLoop()
             fanout = Fanout(services, epoll, connection_limits)

@@ -228,7 +228,7 @@ async def test_a_slow_body_is_answered_by_408_and_counted_as_on_the_fast_path(
     assert "refused the body of a request from 127.0.0.1: the request did not arrive in time" in caplog.messages
 
 
-async def test_strangers_get_a_share_of_the_memory_for_bodies_also_in_the_app(tmp_path: Path) -> None:
+async def test_unknown_senders_get_a_share_of_the_memory_for_bodies_also_in_the_app(tmp_path: Path) -> None:
     head = b"POST /unsafe/pub/a HTTP/1.1\r\nHost: hub\r\nContent-Length: 1000\r\n\r\n"
     async with (
         open_whole_hub(tmp_path, door=False, max_body_bytes=1000, max_receiving_bytes=0) as whole,

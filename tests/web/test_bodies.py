@@ -14,7 +14,7 @@ from hookbot.errors import BodyTooLarge, HookbotError, RequestTimeout, TooManyRe
 from hookbot.web.bodies import BodyBudget, IncomingBody
 from hookbot.web.limits import ConnectionLimits
 
-STRANGER, VERIFIED, TOKEN = Standing
+UNKNOWN, VERIFIED, TOKEN = Standing
 
 
 @pytest.fixture
@@ -86,13 +86,13 @@ async def test_a_sender_that_vanishes_leaves_nothing_behind(bodies: BodyBudget) 
 # --- the shares
 
 
-async def test_strangers_together_get_three_eighths(bodies: BodyBudget) -> None:
-    assert await fill(bodies, STRANGER) == 15
+async def test_unknown_senders_together_get_three_eighths(bodies: BodyBudget) -> None:
+    assert await fill(bodies, UNKNOWN) == 15
     assert bodies.refused["full"] == 1
 
 
-async def test_strangers_leave_room_to_the_verified_and_both_to_tokens(bodies: BodyBudget) -> None:
-    await fill(bodies, STRANGER)
+async def test_unknown_senders_leave_room_to_the_verified_and_both_to_tokens(bodies: BodyBudget) -> None:
+    await fill(bodies, UNKNOWN)
     assert await fill(bodies, VERIFIED) == 10
     assert await fill(bodies, TOKEN) == 15
 
@@ -100,32 +100,32 @@ async def test_strangers_leave_room_to_the_verified_and_both_to_tokens(bodies: B
 async def test_tokens_may_have_everything_and_then_the_others_wait(bodies: BodyBudget) -> None:
     assert await fill(bodies, TOKEN) == 40
     assert await fill(bodies, VERIFIED) == 0
-    assert await fill(bodies, STRANGER) == 0
+    assert await fill(bodies, UNKNOWN) == 0
 
 
 async def test_one_network_gets_a_share_and_leaves_the_rest_to_others(caplog: pytest.LogCaptureFixture) -> None:
     bodies = BodyBudget(max_body_bytes=10, max_bytes=216)
-    first = stand(bodies, STRANGER)
+    first = stand(bodies, UNKNOWN)
     first.write(b"x" * 10)
-    second = stand(bodies, STRANGER)
+    second = stand(bodies, UNKNOWN)
     second.write(b"x" * 10)
 
     with pytest.raises(TooManyRequests):
-        stand(bodies, STRANGER).write(b"x")
+        stand(bodies, UNKNOWN).write(b"x")
 
-    stand(bodies, STRANGER, "192.0.2.2").write(b"x" * 10)
+    stand(bodies, UNKNOWN, "192.0.2.2").write(b"x" * 10)
     stand(bodies, TOKEN).write(b"x" * 10)
     assert bodies.refused == {"share": 1, "full": 0, "slow": 0}
     assert caplog.messages == [
         "refused the body of a request from 192.0.2.1: too many bytes of requests from you at once"
     ]
     first.close()
-    stand(bodies, STRANGER).write(b"x")
+    stand(bodies, UNKNOWN).write(b"x")
 
 
 async def test_there_is_always_room_for_one_of_the_largest_bodies() -> None:
     bodies = BodyBudget(max_body_bytes=1000, max_bytes=40)
-    await fill(bodies, STRANGER)
+    await fill(bodies, UNKNOWN)
     stand(bodies, VERIFIED).write(b"x" * 1000)
     stand(bodies, TOKEN).write(b"x" * 1000)
 
@@ -153,7 +153,7 @@ def test_whatever_happens_the_sums_are_right_and_everything_is_returned(
             elif kept and isinstance(which, int):
                 kept.pop(which % len(kept))[0].close()
             held = {one: sum(len(body.whole()) for body, kind in kept if kind <= one) for one in Standing}
-            assert held[STRANGER] <= 15
+            assert held[UNKNOWN] <= 15
             assert held[VERIFIED] <= 25
             assert held[TOKEN] == bodies.held_bytes <= 40
         for body, _ in kept:
@@ -177,7 +177,7 @@ LIMITS = ConnectionLimits(slow_s=10, body_s=100, min_body_bytes=4)
 
 
 async def test_a_body_that_goes_on_is_received(autojump_clock: MockClock) -> None:
-    with BodyBudget(100, 400, LIMITS).open(None, STRANGER, "") as body:
+    with BodyBudget(100, 400, LIMITS).open(None, UNKNOWN, "") as body:
         assert await body.receive(slowly(*[b"abcd"] * 10, every_s=9)) == b"abcd" * 10
 
 
@@ -196,7 +196,7 @@ async def test_a_body_that_takes_too_long_is_refused(
         100, 400, ConnectionLimits(slow_s=10, body_s=100, min_body_bytes=20 if chunks[0] == b"a" else 4)
     )
     begun = trio.current_time()
-    with bodies.open(None, STRANGER, "192.0.2.1") as body, pytest.raises(RequestTimeout):
+    with bodies.open(None, UNKNOWN, "192.0.2.1") as body, pytest.raises(RequestTimeout):
         await body.receive(slowly(*chunks, every_s=every_s))
     assert trio.current_time() - begun <= refused_s
     assert bodies.refused["slow"] == 1

@@ -7,7 +7,7 @@ from hookbot.access.senders import Standing
 from hookbot.web.bodies import BodyBudget
 from hookbot.web.held_bytes import HeldBytes
 from hookbot.web.metrics import ROUTER_METRICS, Metrics, add_limits, hub_metrics
-from hookbot.web.strangers import Strangers
+from hookbot.web.unauthenticated import UnauthenticatedConnections
 from support.fast_path import open_fast_path
 
 
@@ -60,9 +60,9 @@ async def test_a_hub_shows_what_bodies_take_and_which_were_refused() -> None:
     bodies = BodyBudget(10, 40)
     held = HeldBytes(10)
     held.hold("slow", b"abcd", 4, what="topic", cut=lambda: None)
-    add_limits(metrics, bodies, held, Strangers())
+    add_limits(metrics, bodies, held, UnauthenticatedConnections())
     bodies.open(None, Standing.TOKEN, "").write(b"abc")
-    bodies.open(None, Standing.STRANGER, "").time_out()
+    bodies.open(None, Standing.UNKNOWN, "").time_out()
 
     assert {
         "hookbot_body_bytes 3.0",

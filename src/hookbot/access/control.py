@@ -200,7 +200,7 @@ class AccessControl:
             and self._is_foreign(request)
         ):
             raise Forbidden(f"pages of {request.header('origin')[:80]!r} may not use this hub with saved credentials")
-        request.proven = True
+        request.authenticated = True
         return grant
 
     def _route(self, request: Request, action: Literal["publish", "subscribe"]) -> Route:

@@ -6,14 +6,14 @@ from enum import IntEnum
 # Providers deliver in bursts with quiet hours between; an address that changes hands within an hour is rare.
 REMEMBERED_S = 3600
 
-# About 2 MiB of memory. Only a valid signature adds a network, so that strangers cannot displace any.
+# About 2 MiB of memory. Only a valid signature adds a network, so that nobody else can displace any.
 MAX_NETWORKS = 10_000
 
 
 class Standing(IntEnum):
     """What the hub knows of the sender of a publish before its body has arrived, in the order of trust."""
 
-    STRANGER = 0
+    UNKNOWN = 0
     """Nothing: the topic is unsafe, and a signature can only be verified with the body."""
     VERIFIED = 1
     """A source verified a request from the same network within the last hour."""

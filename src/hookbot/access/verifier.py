@@ -54,7 +54,7 @@ class Verifier:
         """Standing of the sender of an admitted publish, given its `client_network`."""
         if admitted.has_token:
             return Standing.TOKEN
-        return Standing.VERIFIED if self._verified.has(network, now_s=self._clock.passed_s) else Standing.STRANGER
+        return Standing.VERIFIED if self._verified.has(network, now_s=self._clock.passed_s) else Standing.UNKNOWN
 
     def check_head(self, request: Request, topic: str, source: Source) -> None:
         """Raise `BadSignature` if no body makes the request genuine, `TooManyRequests` after too many failures."""
@@ -110,7 +110,7 @@ class Verifier:
         if len(body) <= (SMALL_BODY if parsed else LARGE_BODY):
             await trio.lowlevel.checkpoint()
             return work()
-        # Strangers have few threads, so that their bodies do not keep others waiting; a token earns one of Trio's own.
+        # Unknown senders have few threads, so that others do not wait for them; requests with a token have Trio's own.
         limiter = (self.parsing if parsed else self.hashing) if is_unsafe(admitted.request.topic) else None
         # Abandoned if the client leaves or the hub shuts down: the ceilings keep short what a thread still does.
         return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
@@ -143,7 +143,7 @@ class Verifier:
 
     def _count_genuine(self, request: Request, source: Source) -> None:
         """Remember the network of a verified publish; count it against its source's rate. Raises `TooManyRequests`."""
-        request.proven = True
+        request.authenticated = True
         self._verified.add(client_network(request.client), now_s=self._clock.passed_s)
         if source.publishes:
             source.publishes.use(source.topic, now_s=self._clock.passed_s)

@@ -36,7 +36,7 @@ from ..hub.sections import needs_github_secret
 from ..hub.shutdown_limit import ShutdownLimit
 from ..log.retention import Retention
 from ..protocol.topics import UNSAFE, check_topic
-from ..web.strangers import DEFAULT_PER_ADDRESS
+from ..web.unauthenticated import DEFAULT_PER_ADDRESS
 from .config_option import ARGUMENTS, FILE, ConfiguredCommand, config_file
 from .parameters import ADDRESS, DURATION, EXISTING_FILE, INTERVAL, PROXIES, RATE, SIZE, Given, data_dir, find_key
 from .tokens import token_url

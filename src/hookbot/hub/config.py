@@ -10,7 +10,7 @@ from ..access.rate_limits import FAILURES, Rate
 from ..errors import ConfigError
 from ..log.retention import Retention
 from ..protocol.publish import DEFAULT_MAX_BODY_BYTES
-from ..web.strangers import DEFAULT_PER_ADDRESS
+from ..web.unauthenticated import DEFAULT_PER_ADDRESS
 from .config_file import ConfigFile
 from .secret_store import StoredSecret
 

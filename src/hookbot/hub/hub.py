@@ -35,9 +35,9 @@ from ..web.held_bytes import HeldBytes
 from ..web.limits import ConnectionLimits
 from ..web.metrics import add_limits, hub_metrics
 from ..web.services import Readiness, Services
-from ..web.strangers import Strangers
 from ..web.streams import Streams
 from ..web.tls import Tls
+from ..web.unauthenticated import UnauthenticatedConnections
 from .config import Config, parse_address
 from .memory import give_back_large_blocks
 from .reload import make_access_control, make_tls, reload
@@ -143,7 +143,7 @@ async def open_hub(
     ):
         background.start_soon(sweep_subscriptions, access.active, sweep_interval_s)
         services = _services(config, access, broker, consumers, routers)
-        server = Server(create_app(services), connection_limits(config), services.strangers)
+        server = Server(create_app(services), connection_limits(config), services.unauthenticated)
         async with trio.open_nursery() as connections:
             hand_over = partial(_serve_soon, connections, server)
             if tls is None and config.door and AVAILABLE:
@@ -167,13 +167,14 @@ def _services(
     config: Config, access: AccessControl, broker: Broker, consumers: Consumers, routers: Routers
 ) -> Services:
     bodies = BodyBudget(config.max_body_bytes, config.max_receiving_bytes, connection_limits(config))
-    strangers = Strangers(config.max_connections_per_address, max_files=_file_limit() // 2, is_proxy=access.is_proxy)
+    per_address, max_files = config.max_connections_per_address, _file_limit() // 2
+    unauthenticated = UnauthenticatedConnections(per_address, max_files=max_files, is_proxy=access.is_proxy)
     held = HeldBytes(connection_limits(config).max_held_bytes)
     streams = Streams(broker, access.active, config.heartbeat_s, held)
     readiness = Readiness(broker.log, lambda: routers.problem, broker.clock)
     metrics = hub_metrics(broker, access, routers.snapshot)
-    add_limits(metrics, bodies, held, strangers)
-    return Services(broker, access, bodies, strangers, consumers, streams, readiness, metrics, routers.snapshot)
+    add_limits(metrics, bodies, held, unauthenticated)
+    return Services(broker, access, bodies, unauthenticated, consumers, streams, readiness, metrics, routers.snapshot)
 
 
 def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContextManager[Log]:

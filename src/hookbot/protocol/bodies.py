@@ -40,6 +40,8 @@ UNVERIFIED = Ceiling(json_bytes=2 << 20, form_bytes=1 << 20, values=10_000, fiel
 """Ceiling for a body whose sender is not known yet. The largest that has to be parsed to be verified is a message of
 AWS SNS: 256 KiB, twice as much with all quotes escaped, and a dozen values."""
 
+UNTRUSTED = Ceiling(json_bytes=4 << 20, form_bytes=1 << 20, values=100_000, fields=1_000)
+"""Ceiling for the body of a message that anybody may have published: parsed, it takes at most about 50 MB."""
 
 VERIFIED = Ceiling(json_bytes=1 << 40, form_bytes=1 << 40, values=1_000_000, fields=10_000)
 """Ceiling for a body whose sender is known; its size is limited by ``--max-body``. GitHub's have at most 25 MB."""

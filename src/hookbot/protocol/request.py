@@ -13,18 +13,18 @@ of milliseconds."""
 class Request:
     """An HTTP request: method, target and headers as sent, and the address of the client.
 
-    Read-only except `client` and `proven`, which access control sets. A plain class with slots: there is one for every
-    publish, and a frozen dataclass takes three times as long to make.
+    Read-only except `client` and `authenticated`, which access control sets. A plain class with slots: there is one
+    for every publish, and a frozen dataclass takes three times as long to make.
     """
 
     __slots__ = (
         "_fields",
         "_parameters",
+        "authenticated",
         "certificate",
         "client",
         "headers",
         "method",
-        "proven",
         "query",
         "raw_path",
         "secure",
@@ -54,7 +54,7 @@ class Request:
         self.headers = headers
         self.client = client
         """The address of the peer; access control replaces that of a trusted proxy."""
-        self.proven = False
+        self.authenticated = False
         """True once access control has found a good token or signature in it."""
         self.secure = secure
         """True if the connection to the hub is encrypted."""

@@ -15,15 +15,12 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 
 from ..errors import ConfigError
-from ..protocol.bodies import VERIFIED, Ceiling, parse_form, parse_json
+from ..protocol.bodies import UNTRUSTED, VERIFIED, Ceiling, parse_form, parse_json
 from ..protocol.message import Message, format_time
 from ..protocol.topics import is_unsafe
 
 FIELDS = ("id", "topic", "time", "headers", "query", "body", "verified", "hops")
 """Fields of a message that an expression can begin with."""
-
-STRANGERS = Ceiling(json_bytes=4 << 20, form_bytes=1 << 20, values=100_000, fields=1_000)
-"""Ceiling for the body of a message that anybody may have sent: parsed, it takes at most about 50 MB."""
 
 _FORM = "application/x-www-form-urlencoded"
 _PLACE = re.compile(r"\{([^{}]*)\}")
@@ -101,11 +98,11 @@ def document(message: Message, *, body: bool = True) -> dict[str, Any]:
     """The object that expressions over a message are evaluated against.
 
     `body`: False if none of them reads the body, which then is None. Raises `BodyTooLarge` if the body is beyond the
-    ceiling, `VERIFIED` if its sender is known, otherwise `STRANGERS`.
+    ceiling, `VERIFIED` if its sender is known, otherwise `UNTRUSTED`.
     """
     verified = message.verified
     # On a safe topic, the sender has shown a token.
-    ceiling = VERIFIED if verified or not is_unsafe(message.topic) else STRANGERS
+    ceiling = VERIFIED if verified or not is_unsafe(message.topic) else UNTRUSTED
     return {
         "id": message.id,
         "topic": message.topic,

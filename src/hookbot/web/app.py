@@ -15,7 +15,7 @@ from ..errors import BodyTooLarge, HookbotError
 from ..protocol.paths import find_route
 from ..protocol.response import Response, error_response
 from ..protocol.topics import decode_path
-from .asgi import HookbotApp, abort_of, note_proof, plain_request
+from .asgi import HookbotApp, abort_of, note_authentication, plain_request
 from .operations import create_api, create_health
 from .publish import publish
 from .services import Services
@@ -52,7 +52,7 @@ def create_app(services: Services) -> HookbotApp:
     @app.after_request
     async def finish(response: quart.Response) -> quart.Response:
         services.broker.counts.count_response(response.status_code)
-        note_proof(request)
+        note_authentication(request)
         return _allow_origin(access, response)
 
     @app.route("/", defaults={"path": ""}, methods=ALL_METHODS, provide_automatic_options=False)
@@ -71,7 +71,7 @@ def create_app(services: Services) -> HookbotApp:
     @app.websocket("/<path:path>")
     async def subscribe(path: str) -> None:
         admitted = access.admit_subscription(plain_request(websocket), websocket=True)
-        note_proof(websocket)
+        note_authentication(websocket)
         await serve_websocket(services, admitted)
 
     return app
@@ -79,7 +79,7 @@ def create_app(services: Services) -> HookbotApp:
 
 async def _publish(services: Services) -> quart.Response:
     admitted = services.access.admit_publish(plain_request(request))
-    note_proof(request)
+    note_authentication(request)
     with services.open_body(admitted) as body:
         return _response(await publish(services, admitted, await body.receive(request.body)))
 

@@ -11,9 +11,9 @@ from ..access.senders import Standing
 from ..errors import BodyTooLarge, HookbotError, RequestTimeout, TooManyRequests, Unavailable
 from .limits import ConnectionLimits
 
-# Part of the budget that senders of each standing may hold together with those of the standings below. While a body is
-# stored, SQLite copies it: with the default budget, strangers make the hub take less than 400 MB in all.
-CEILINGS = {Standing.STRANGER: 3 / 8, Standing.VERIFIED: 5 / 8, Standing.TOKEN: 1}
+# Parts of the budget that senders of each standing may hold together with those of the standings below. While a body is
+# stored, SQLite copies it: with the default budget, unknown senders make the hub take less than 400 MB in all.
+PARTS = {Standing.UNKNOWN: 3 / 8, Standing.VERIFIED: 5 / 8, Standing.TOKEN: 1}
 
 # Part of the ceiling that one network may hold: by default about as much as the largest body, and far from all.
 NETWORK_SHARE = 1 / 4
@@ -30,10 +30,10 @@ logger = logging.getLogger(__package__)
 class BodyBudget:
     """Memory budget for bodies, from their first byte until they are answered: bounds each, and all of them together.
 
-    Strangers together may hold three eighths of it, strangers and recently verified senders five eighths. So the
-    verified have a quarter that no stranger can take, and requests with a token three eighths that nobody else can. One
-    network may hold a quarter of its ceiling, or one body of the largest size if that is more; this does not apply to
-    requests with a token.
+    Unknown senders together may hold three eighths of it, together with recently verified ones five eighths. So the
+    verified have a quarter that no unknown sender can take, and requests with a token three eighths that nobody else
+    can. One network may hold a quarter of its ceiling, or one body of the largest size if that is more; this does not
+    apply to requests with a token.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class BodyBudget:
         self.refused: Counter[str] = Counter(share=0, full=0, slow=0)
         """Number of bodies that were refused, by reason."""
         total = max(max_bytes, LARGEST_BODIES * max_body_bytes)
-        self._ceilings = {standing: int(total * part) for standing, part in CEILINGS.items()}
+        self._ceilings = {standing: int(total * part) for standing, part in PARTS.items()}
         self._held = dict.fromkeys(Standing, 0)
         self._held_by: Counter[str] = Counter()
         """Bytes by network, of those without a token."""

@@ -12,7 +12,7 @@ from ..access.control import AccessControl
 from ..broker.broker import Broker
 from .bodies import BodyBudget
 from .held_bytes import HeldBytes
-from .strangers import Strangers
+from .unauthenticated import UnauthenticatedConnections
 
 MetricKind = Literal["counter", "gauge"]
 Read = Callable[[], float | Mapping[str, float]]
@@ -89,7 +89,9 @@ def hub_metrics(broker: Broker, access: AccessControl, routers: RouterStates) ->
     return metrics
 
 
-def add_limits(metrics: Metrics, bodies: BodyBudget, held: HeldBytes, strangers: Strangers) -> None:
+def add_limits(
+    metrics: Metrics, bodies: BodyBudget, held: HeldBytes, unauthenticated: UnauthenticatedConnections
+) -> None:
     """Add the metrics of what the hub holds for untrusted clients, and refuses them."""
     metrics.add("gauge", "held_bytes", "Bytes that wait for slow subscribers.", lambda: held.size)
     metrics.add("counter", "cut_subscribers", "Slow subscribers cut off for memory.", lambda: held.cut)
@@ -102,19 +104,22 @@ def add_limits(metrics: Metrics, bodies: BodyBudget, held: HeldBytes, strangers:
         label="reason",
     )
     metrics.add(
-        "gauge", "unproven_connections", "Connections that have shown no token or signature.", lambda: strangers.count
+        "gauge",
+        "unauthenticated_connections",
+        "Connections that have shown no token or signature.",
+        lambda: unauthenticated.count,
     )
     metrics.add(
         "counter",
         "connections_refused",
         "Connections refused because their address had too many of these.",
-        lambda: strangers.refused,
+        lambda: unauthenticated.refused,
     )
     metrics.add(
         "counter",
         "connections_evicted",
         "Connections ended to make room for others.",
-        lambda: strangers.evicted,
+        lambda: unauthenticated.evicted,
     )
 
 

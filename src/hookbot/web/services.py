@@ -15,8 +15,8 @@ from ..log.contract import Log
 from ..log.trusted_clock import TrustedClock
 from .bodies import BodyBudget, IncomingBody
 from .metrics import Metrics, RouterStates
-from .strangers import Strangers
 from .streams import Streams
+from .unauthenticated import UnauthenticatedConnections
 
 # ``/readyz`` needs no token, and each probe is a write that is synced to disk.
 CHECK_INTERVAL_S = 1.0
@@ -63,7 +63,7 @@ class Services:
     broker: Broker
     access: AccessControl
     bodies: BodyBudget
-    strangers: Strangers
+    unauthenticated: UnauthenticatedConnections
     consumers: Consumers
     streams: Streams
     readiness: Readiness

@@ -7,10 +7,10 @@ import trio
 from quart import request
 from trio.testing import MockClock
 
-from hookbot.web.asgi import Server, note_proof, plain_request
+from hookbot.web.asgi import Server, note_authentication, plain_request
 from hookbot.web.asgi.connection import CONNECTION_BYTES, REQUEST_BYTES
 from hookbot.web.limits import ConnectionLimits
-from hookbot.web.strangers import Strangers
+from hookbot.web.unauthenticated import UnauthenticatedConnections
 from support import GUARD_S
 from support.apps import ObservedApp, endless_app, open_app
 from support.clients import Client, connect
@@ -51,17 +51,17 @@ async def test_running_out_of_file_descriptors_is_waited_out(app: ObservedApp, c
             server.shut_down()
 
 
-# --- strangers
+# --- unauthenticated connections
 
 
 @pytest.fixture
-def proving_app(app: ObservedApp) -> ObservedApp:
+def authenticating_app(app: ObservedApp) -> ObservedApp:
     """The app with a route that accepts any token."""
 
-    @app.get("/proven")
-    async def proven() -> str:
-        plain_request(request).proven = True
-        note_proof(request)
+    @app.get("/authenticated")
+    async def authenticated() -> str:
+        plain_request(request).authenticated = True
+        note_authentication(request)
         return "hello"
 
     @app.post("/slow")
@@ -77,53 +77,57 @@ def proving_app(app: ObservedApp) -> ObservedApp:
 async def test_one_address_beyond_its_limit_is_answered_by_429(
     app: ObservedApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    strangers = Strangers(1)
-    async with open_app(app, strangers=strangers) as hub, await hub.connect() as first:
+    unauthenticated = UnauthenticatedConnections(1)
+    async with open_app(app, unauthenticated=unauthenticated) as hub, await hub.connect() as first:
         await first.send(GET)
         await first.until(b"hello")
         assert (await hub.ask(b"")).startswith(b"HTTP/1.1 429 ")
         await first.send(GET)
         await first.until(b"hello")
-    assert strangers.refused == 1
+    assert unauthenticated.refused == 1
     assert caplog.messages == ["refused a connection from 127.0.0.1: it has 1 that have shown no token"]
 
 
 async def test_with_tls_it_is_closed_without_a_handshake(app: ObservedApp, certificate: str) -> None:
-    strangers = Strangers(1)
+    unauthenticated = UnauthenticatedConnections(1)
     async with (
-        open_app(app, certificate=certificate, strangers=strangers) as hub,
+        open_app(app, certificate=certificate, unauthenticated=unauthenticated) as hub,
         await hub.connect(),
         await connect(hub.port) as second,
     ):
         assert await second.rest() == b""
-    assert strangers.refused == 1
+    assert unauthenticated.refused == 1
 
 
 @pytest.mark.parametrize("tls", [False, True])
-async def test_who_has_shown_a_token_is_not_counted(proving_app: ObservedApp, certificate: str, tls: bool) -> None:
-    strangers = Strangers(1)
-    async with open_app(proving_app, certificate=certificate if tls else None, strangers=strangers) as hub:
+async def test_who_has_shown_a_token_is_not_counted(
+    authenticating_app: ObservedApp, certificate: str, tls: bool
+) -> None:
+    unauthenticated = UnauthenticatedConnections(1)
+    async with open_app(
+        authenticating_app, certificate=certificate if tls else None, unauthenticated=unauthenticated
+    ) as hub:
         for _ in range(3):
             client = await hub.connect()
-            await client.send(GET.replace(b"/ ", b"/proven "))
+            await client.send(GET.replace(b"/ ", b"/authenticated "))
             await client.until(b"hello")
             await client.send(GET)
             await client.until(b"hello")
-            assert strangers.count == 0
-    assert strangers.refused == 0
+            assert unauthenticated.count == 0
+    assert unauthenticated.refused == 0
 
 
-async def test_the_longest_idle_stranger_goes_and_nobody_for_whom_the_hub_works(
-    proving_app: ObservedApp, mock_clock: MockClock
+async def test_the_longest_idle_connection_goes_and_none_for_whom_the_hub_works(
+    authenticating_app: ObservedApp, mock_clock: MockClock
 ) -> None:
-    strangers = Strangers(max_files=3)
-    async with open_app(proving_app, strangers=strangers) as hub:
-        proven = await hub.connect()
-        await proven.send(GET.replace(b"/ ", b"/proven "))
-        await proven.until(b"hello")
+    unauthenticated = UnauthenticatedConnections(max_files=3)
+    async with open_app(authenticating_app, unauthenticated=unauthenticated) as hub:
+        authenticated = await hub.connect()
+        await authenticated.send(GET.replace(b"/ ", b"/authenticated "))
+        await authenticated.until(b"hello")
         busy, first, second = [await hub.connect() for _ in range(3)]
         await busy.send(POST.replace(b"/pub", b"/slow") + b"Content-Length: 0\r\n\r\n")
-        await proving_app.begun.wait()
+        await authenticating_app.begun.wait()
         await first.send(GET)
         await first.until(b"hello")
         mock_clock.jump(2)
@@ -135,33 +139,35 @@ async def test_the_longest_idle_stranger_goes_and_nobody_for_whom_the_hub_works(
             await late.send(GET)
             await late.until(b"hello")
 
-        assert strangers.evicted == 1
+        assert unauthenticated.evicted == 1
         await first.closed()
         await second.send(GET)
         await second.until(b"hello")
-        proving_app.go_on.set()
+        authenticating_app.go_on.set()
         await busy.until(b"done")
 
 
-async def test_each_request_of_a_stranger_counts_with_its_memory(app: ObservedApp, certificate: str) -> None:
-    strangers = Strangers()
-    async with open_app(app, certificate=certificate, strangers=strangers) as hub:
+async def test_each_unauthenticated_request_counts_with_its_memory(app: ObservedApp, certificate: str) -> None:
+    unauthenticated = UnauthenticatedConnections()
+    async with open_app(app, certificate=certificate, unauthenticated=unauthenticated) as hub:
         client = await hub.connect()
         await client.send(POST + b"Content-Length: 1\r\n\r\n")
-        while strangers._bytes != CONNECTION_BYTES + REQUEST_BYTES:
+        while unauthenticated._bytes != CONNECTION_BYTES + REQUEST_BYTES:
             await trio.lowlevel.checkpoint()
         await client.send(b"x")
         await client.until(b"1 bytes")
-        while strangers._bytes != CONNECTION_BYTES:
+        while unauthenticated._bytes != CONNECTION_BYTES:
             await trio.lowlevel.checkpoint()
-    assert strangers.count == 0
+    assert unauthenticated.count == 0
 
 
-@pytest.mark.parametrize("proven", [False, True])
-async def test_requests_of_many_strangers_begin_one_after_the_other(proving_app: ObservedApp, proven: bool) -> None:
+@pytest.mark.parametrize("authenticated", [False, True])
+async def test_unauthenticated_requests_begin_one_after_the_other(
+    authenticating_app: ObservedApp, authenticated: bool
+) -> None:
     running, most = 0, 0
 
-    @proving_app.get("/work")
+    @authenticating_app.get("/work")
     async def work() -> str:
         nonlocal running, most
         running += 1
@@ -170,27 +176,27 @@ async def test_requests_of_many_strangers_begin_one_after_the_other(proving_app:
         running -= 1
         return "done"
 
-    async with open_app(proving_app) as hub, trio.open_nursery() as nursery:
+    async with open_app(authenticating_app) as hub, trio.open_nursery() as nursery:
         clients = [await hub.connect() for _ in range(20)]
-        for client in clients if proven else ():
-            await client.send(GET.replace(b"/ ", b"/proven "))
+        for client in clients if authenticated else ():
+            await client.send(GET.replace(b"/ ", b"/authenticated "))
             await client.until(b"hello")
         for client in clients:
             nursery.start_soon(client.send, GET.replace(b"/ ", b"/work "))
         for client in clients:
             await client.until(b"done")
 
-    assert (most > 2) is proven
+    assert (most > 2) is authenticated
 
 
-async def test_out_of_files_an_idle_stranger_goes_at_once(
+async def test_out_of_files_an_idle_connection_goes_at_once(
     app: ObservedApp, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    strangers = Strangers()
+    unauthenticated = UnauthenticatedConnections()
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
-    async with open_app(app, strangers=strangers) as hub, trio.open_nursery() as nursery:
+    async with open_app(app, unauthenticated=unauthenticated) as hub, trio.open_nursery() as nursery:
         idle = await hub.connect()
-        while not strangers.count:
+        while not unauthenticated.count:
             await trio.lowlevel.checkpoint()
         mock_clock.jump(2)
         await nursery.start(hub.server.serve_listeners, [Exhausted(listener, errno.EMFILE)])

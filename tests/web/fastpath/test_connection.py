@@ -331,15 +331,15 @@ async def test_a_body_counts_until_it_is_stored_also_if_its_sender_has_gone(leav
         assert hub.stored() == [("topic", b"hello")]
 
 
-async def test_strangers_leave_room_for_a_token_and_one_network_for_others() -> None:
+async def test_unknown_senders_leave_room_for_a_token_and_one_network_for_others() -> None:
     async with open_fast_path(max_body_bytes=1000, max_receiving_bytes=0) as hub:
-        strangers = [await hub.connect() for _ in range(3)]
-        for stranger in strangers:
-            await stranger.send(post("/unsafe/pub/topic", None, "Content-Length: 1000") + bytes(600))
+        senders = [await hub.connect() for _ in range(3)]
+        for sender in senders:
+            await sender.send(post("/unsafe/pub/topic", None, "Content-Length: 1000") + bytes(600))
 
-        answers = [await stranger.answer() for stranger in strangers[1:]]
+        answers = [await sender.answer() for sender in senders[1:]]
         assert [(answer.status, answer.headers["retry-after"]) for answer in answers] == [(429, "5"), (429, "5")]
         assert (await hub.ask(post(PATH, bytes(1000)))).startswith(b"HTTP/1.1 200 ")
-        await strangers[0].send(bytes(400))
-        assert (await strangers[0].answer()).status == 200
+        await senders[0].send(bytes(400))
+        assert (await senders[0].answer()).status == 200
         assert hub.bodies.held_bytes == 0

@@ -102,7 +102,7 @@ async def test_a_round_is_bounded_and_nobody_starves() -> None:
 
 
 async def test_other_tasks_run_within_a_round_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hookbot.web.fastpath.epoll.TURN_S", 0)
+    monkeypatch.setattr("hookbot.web.fastpath.epoll.ROUND_S", 0)
     async with running() as epoll:
         turns: list[str] = []
         busy = [Watched(epoll, lambda: turns.append("socket")) for _ in range(3)]

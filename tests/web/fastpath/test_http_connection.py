@@ -210,7 +210,7 @@ async def test_answers_that_are_not_read_are_not_made() -> None:
 async def test_a_client_that_sends_much_at_once_is_served_in_turn_with_others(
     first: bytes, many: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hookbot.web.fastpath.http_connection.SHARE_S", 0)
+    monkeypatch.setattr("hookbot.web.fastpath.http_connection.TURN_S", 0)
     async with open_fast_path() as hub:
         client, other = await hub.connect(), await hub.connect()
         await client.send(first)

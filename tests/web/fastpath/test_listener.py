@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.web.fastpath.listener import open_fast_path as open_listening
 from hookbot.web.limits import ConnectionLimits
-from hookbot.web.strangers import Strangers
+from hookbot.web.unauthenticated import UnauthenticatedConnections
 from support import GUARD_S
 from support.clients import Client, WebSocket, basic, connect, handshake, post
 from support.fast_path import PATH, open_fast_path, settled
@@ -108,20 +108,20 @@ async def test_a_unix_socket_is_listened_on_as_well(tmp_path: Path) -> None:
                 assert (await client.answer()).status == 200
 
 
-# --- strangers
+# --- unauthenticated connections
 
 
 async def test_one_address_beyond_its_limit_is_answered_by_429(caplog: pytest.LogCaptureFixture) -> None:
-    strangers = Strangers(2)
-    async with open_fast_path(strangers=strangers) as hub:
+    unauthenticated = UnauthenticatedConnections(2)
+    async with open_fast_path(unauthenticated=unauthenticated) as hub:
         first, second = await hub.connect(), await hub.connect()
-        await settled(lambda: strangers.count == 2)
+        await settled(lambda: unauthenticated.count == 2)
 
         third = await hub.connect()
 
         answer = await third.answer()
         assert (answer.status, answer.headers["connection"]) == (429, "close")
-        assert strangers.refused == 1
+        assert unauthenticated.refused == 1
         assert caplog.messages == ["refused a connection from 127.0.0.1: it has 2 that have shown no token"]
         for client in (first, second):
             await client.send(post(PATH))
@@ -138,21 +138,21 @@ async def test_one_address_beyond_its_limit_is_answered_by_429(caplog: pytest.Lo
     ],
 )
 async def test_who_has_shown_a_token_is_not_counted(sent: bytes) -> None:
-    strangers = Strangers(1)
-    async with open_fast_path(strangers=strangers) as hub:
+    unauthenticated = UnauthenticatedConnections(1)
+    async with open_fast_path(unauthenticated=unauthenticated) as hub:
         for _ in range(3):
             client = await hub.connect()
             await client.send(sent)
-            await settled(lambda: (strangers.count == 0 and hub.connections) or len(hub.fanout))
-        assert strangers.refused == 0
+            await settled(lambda: (unauthenticated.count == 0 and hub.connections) or len(hub.fanout))
+        assert unauthenticated.refused == 0
 
 
 @pytest.mark.parametrize(
     "sent", [b"", b"POST /pub", post("/unsafe/pub/topic"), post("/unsafe/pub/topic")[:-1], post(PATH, token="bm8=")]
 )
-async def test_the_longest_idle_stranger_goes_when_there_is_no_room(sent: bytes, mock_clock: MockClock) -> None:
-    strangers = Strangers(max_files=2)
-    async with open_fast_path(strangers=strangers) as hub:
+async def test_the_longest_idle_connection_goes_when_there_is_no_room(sent: bytes, mock_clock: MockClock) -> None:
+    unauthenticated = UnauthenticatedConnections(max_files=2)
+    async with open_fast_path(unauthenticated=unauthenticated) as hub:
         good = await hub.connect()
         await good.send(post(PATH))
         assert (await good.answer()).status == 200
@@ -160,43 +160,43 @@ async def test_the_longest_idle_stranger_goes_when_there_is_no_room(sent: bytes,
             client = await hub.connect()
             await client.send(sent)
             await wait_all_tasks_blocked()
-        await settled(lambda: strangers.count == 2)
+        await settled(lambda: unauthenticated.count == 2)
         mock_clock.jump(2)
 
         late = await hub.connect()
         await late.send(post(PATH))
 
         assert (await late.answer()).status == 200
-        assert strangers.evicted == 1
+        assert unauthenticated.evicted == 1
         await good.send(post(PATH))
         assert (await good.answer()).status == 200
 
 
-async def test_out_of_files_an_idle_stranger_goes_at_once(
+async def test_out_of_files_an_idle_connection_goes_at_once(
     caplog: pytest.LogCaptureFixture, mock_clock: MockClock
 ) -> None:
-    strangers = Strangers()
+    unauthenticated = UnauthenticatedConnections()
     sock = FailingSocket(FULL)
-    async with open_fast_path(strangers=strangers) as hub:
-        stranger = await hub.connect()
-        await settled(lambda: strangers.count == 1)
+    async with open_fast_path(unauthenticated=unauthenticated) as hub:
+        idle = await hub.connect()
+        await settled(lambda: unauthenticated.count == 1)
         mock_clock.jump(2)
 
         hub.fast_path.listen(sock)
         async with await connect(sock.getsockname()[1]) as client:
             await client.send(post(PATH))
             assert (await client.answer()).status == 200
-        await stranger.closed()
+        await idle.closed()
     assert "no connection can be accepted" not in caplog.text
 
 
 async def test_a_long_unfinished_head_counts_with_its_bytes() -> None:
-    strangers = Strangers(max_bytes=20_000)
-    async with open_fast_path(strangers=strangers) as hub:
+    unauthenticated = UnauthenticatedConnections(max_bytes=20_000)
+    async with open_fast_path(unauthenticated=unauthenticated) as hub:
         client = await hub.connect()
         await client.send(b"POST /pub HTTP/1.1\r\nX: " + b"x" * 20_000)
-        await settled(lambda: strangers.evicted)
-        assert (strangers.count, strangers._bytes, len(hub.fast_path)) == (0, 0, 0)
+        await settled(lambda: unauthenticated.evicted)
+        assert (unauthenticated.count, unauthenticated._bytes, len(hub.fast_path)) == (0, 0, 0)
 
 
 @pytest.mark.slow

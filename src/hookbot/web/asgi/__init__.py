@@ -6,7 +6,7 @@ it relies on; no code outside this package uses those.
 """
 
 from .extensions import abort_of, pieces, send_message
-from .quart import HookbotApp, note_proof, plain_request
+from .quart import HookbotApp, note_authentication, plain_request
 from .server import Server
 from .transport import PrefixedStream, Transport
 
@@ -16,7 +16,7 @@ __all__ = [
     "Server",
     "Transport",
     "abort_of",
-    "note_proof",
+    "note_authentication",
     "pieces",
     "plain_request",
     "send_message",

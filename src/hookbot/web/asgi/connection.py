@@ -14,9 +14,9 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from ..limits import HALF_CLOSE_S
-from ..strangers import Strangers
+from ..unauthenticated import UnauthenticatedConnections
 from .config import ServingConfig
-from .extensions import ABORT, CONTINUE, MESSAGE, PROVEN
+from .extensions import ABORT, AUTHENTICATED, CONTINUE, MESSAGE
 from .http1 import HTTP1
 from .http2 import HTTP2
 from .transport import Transport, peer_of
@@ -43,14 +43,19 @@ class AsgiConnection:
     """
 
     def __init__(
-        self, app: Any, config: ServingConfig, context: WorkerContext, strangers: Strangers, stream: Transport
+        self,
+        app: Any,
+        config: ServingConfig,
+        context: WorkerContext,
+        unauthenticated: UnauthenticatedConnections,
+        stream: Transport,
     ) -> None:
         self.progressed_at = trio.current_time()
         """Time at which it was accepted, its last request made progress, or the last response was sent."""
         self._app = app
         self._config = config
         self._context = context
-        self._strangers = strangers
+        self._unauthenticated = unauthenticated
         self._stream = stream
         self._transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         self._protocol: HTTP1 | HTTP2 | None = None
@@ -83,7 +88,7 @@ class AsgiConnection:
         """Serve the connection until it is over. A bug in the protocols is logged and ends this connection only."""
         try:
             async with trio.open_nursery() as self._nursery:
-                self._strangers.add(self, peer_of(self._transport), CONNECTION_BYTES)
+                self._unauthenticated.add(self, peer_of(self._transport), CONNECTION_BYTES)
                 self._nursery.start_soon(self._watch)
                 protocol = await self._open()
                 if protocol:
@@ -96,7 +101,7 @@ class AsgiConnection:
         except* Exception as failures:
             logger.warning("a connection failed: %r", failures.exceptions, exc_info=logger.isEnabledFor(logging.DEBUG))
         finally:
-            self._strangers.remove(self)
+            self._unauthenticated.remove(self)
 
     async def spawn_app(
         self, app: Any, config: Config, scope: Any, send: Callable[[Any], Awaitable[None]]
@@ -112,13 +117,13 @@ class AsgiConnection:
         def abort() -> None:
             self._nursery.cancel_scope.cancel()
 
-        def prove() -> None:
-            self._strangers.remove(self)
+        def authenticated() -> None:
+            self._unauthenticated.remove(self)
 
-        scope["extensions"].update({CONTINUE: {}, MESSAGE: {}, ABORT: abort, PROVEN: prove})
+        scope["extensions"].update({CONTINUE: {}, MESSAGE: {}, ABORT: abort, AUTHENTICATED: authenticated})
         self._count_requests(1)
         # Before the app begins and not after: Hypercorn fails if it answers before this function has returned.
-        await self._strangers.wait_for_turn(self)
+        await self._unauthenticated.wait_for_turn(self)
         self._nursery.start_soon(self._run_app, scope, from_client, send)
 
         async def put(event: Any) -> None:
@@ -156,7 +161,7 @@ class AsgiConnection:
     def _count_requests(self, change: int) -> None:
         self.progressed_at = trio.current_time()
         self._requests += change
-        self._strangers.resize(self, CONNECTION_BYTES + self._requests * REQUEST_BYTES)
+        self._unauthenticated.resize(self, CONNECTION_BYTES + self._requests * REQUEST_BYTES)
 
     async def _watch(self) -> None:
         """Begin the shutdown of the connection when the server's begins; close the socket at the end in any case."""

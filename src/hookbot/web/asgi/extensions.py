@@ -13,7 +13,7 @@ CONTINUE = "hookbot.continue"
 ABORT = "hookbot.abort"
 """ASGI extension: a function that ends the connection at once, in the middle of what is being sent."""
 
-PROVEN = "hookbot.proven"
+AUTHENTICATED = "hookbot.authenticated"
 """ASGI extension: a function that the app calls once a request has shown a good token or signature."""
 
 MESSAGE = "hookbot.message"

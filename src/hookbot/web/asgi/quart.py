@@ -13,7 +13,7 @@ from quart_trio.wrappers.request import TrioBody
 
 from ...protocol.request import Request as PlainRequest
 from ...protocol.websocket import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER
-from .extensions import CONTINUE, PROVEN
+from .extensions import AUTHENTICATED, CONTINUE
 
 _PLAIN = "hookbot.request"
 
@@ -39,12 +39,12 @@ def plain_request(request: Request | Websocket) -> PlainRequest:
     return plain
 
 
-def note_proof(request: Request | Websocket) -> None:
-    """Tell the server if the request has shown a good token or signature: its connection is no longer a stranger's."""
+def note_authentication(request: Request | Websocket) -> None:
+    """Tell the server if the request has shown a good token or signature: its connection counts as authenticated."""
     scope: Any = request.scope
-    prove = scope.get("extensions", {}).get(PROVEN)
-    if prove and plain_request(request).proven:
-        prove()
+    authenticated = scope.get("extensions", {}).get(AUTHENTICATED)
+    if authenticated and plain_request(request).authenticated:
+        authenticated()
 
 
 class _InvitedBody(TrioBody):

@@ -11,7 +11,7 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from ...errors import system_reason
 from ..limits import ConnectionLimits
-from ..strangers import ACCEPT_PAUSE_S, NO_ROOM, OUT_OF_FILES, Strangers, refusal
+from ..unauthenticated import ACCEPT_PAUSE_S, NO_ROOM, OUT_OF_FILES, UnauthenticatedConnections, refusal
 from .config import ServingConfig
 from .connection import AsgiConnection
 from .transport import Transport, peer_of
@@ -30,12 +30,12 @@ class Server:
         self,
         app: Any,
         limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 - frozen
-        strangers: Strangers | None = None,
+        unauthenticated: UnauthenticatedConnections | None = None,
     ) -> None:
         self.closing = trio.Event()
         self._app = app
         self._config = ServingConfig(limits)
-        self._strangers = strangers or Strangers()
+        self._unauthenticated = unauthenticated or UnauthenticatedConnections()
         self._context = WorkerContext(None)
         # Hypercorn only calls `wait` and `is_set`, which a trio.Event has.
         self._context.terminated = self.closing  # type: ignore[assignment]
@@ -46,7 +46,7 @@ class Server:
 
     async def serve_connection(self, stream: Transport) -> None:
         """Serve an accepted connection until it is over, and close it. Does the handshake of a TLS connection first."""
-        await AsgiConnection(self._app, self._config, self._context, self._strangers, stream).run()
+        await AsgiConnection(self._app, self._config, self._context, self._unauthenticated, stream).run()
 
     async def serve_listeners(
         self,
@@ -58,7 +58,7 @@ class Server:
 
         While there is no room for another connection, it waits and tries again.
         """
-        patient = [_PatientListener(listener, self._strangers) for listener in listeners]
+        patient = [_PatientListener(listener, self._unauthenticated) for listener in listeners]
         async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
             serve = partial(trio.serve_listeners, self._serve_accepted, patient)
             accepting.start_soon(partial(serve, handler_nursery=connections))
@@ -68,7 +68,7 @@ class Server:
 
     async def _serve_accepted(self, stream: Transport) -> None:
         plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-        if self._strangers.admits(peer_of(plain)):
+        if self._unauthenticated.admits(peer_of(plain)):
             await self.serve_connection(stream)
             return
         # A response would take a whole handshake with TLS; without it, a new socket takes it at once.
@@ -81,9 +81,9 @@ class Server:
 class _PatientListener(trio.abc.Listener[Any]):
     """A listener that lets connections wait in the kernel's queue while there is no room for them."""
 
-    def __init__(self, listener: trio.abc.Listener[Any], strangers: Strangers) -> None:
+    def __init__(self, listener: trio.abc.Listener[Any], unauthenticated: UnauthenticatedConnections) -> None:
         self._listener = listener
-        self._strangers = strangers
+        self._unauthenticated = unauthenticated
         self._full = False
 
     async def accept(self) -> Any:
@@ -94,7 +94,7 @@ class _PatientListener(trio.abc.Listener[Any]):
             except OSError as error:
                 if error.errno not in OUT_OF_FILES:
                     raise
-                if not self._strangers.make_room():
+                if not self._unauthenticated.make_room():
                     await self._pause(system_reason(error))
             else:
                 await self._wait_for_room(stream)
@@ -102,7 +102,7 @@ class _PatientListener(trio.abc.Listener[Any]):
 
     async def _wait_for_room(self, stream: Transport) -> None:
         try:
-            while not self._strangers.has_room():
+            while not self._unauthenticated.has_room():
                 await self._pause(NO_ROOM)
         except trio.Cancelled:
             await trio.aclose_forcefully(stream)

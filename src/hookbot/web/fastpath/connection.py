@@ -33,7 +33,7 @@ class FastPathConnection(HttpConnection):
         super().__init__(context, sock)
         self._peer = peer
         self._cached: CachedHead | None = None
-        context.services.strangers.add(self, peer, CONNECTION_BYTES)
+        context.services.unauthenticated.add(self, peer, CONNECTION_BYTES)
 
     @property
     def deadline(self) -> float:
@@ -75,7 +75,7 @@ class FastPathConnection(HttpConnection):
             self._subscribe(head, data)
             return
         admitted = access.admit_publish(request)
-        self._note_proof(request)
+        self._note_authentication(request)
         if len(data) <= MAX_CACHED:
             self._cached = CachedHead(data, head, admitted)
         self._receive_body(self._exchange, admitted)
@@ -106,7 +106,7 @@ class FastPathConnection(HttpConnection):
         try:
             with scope:
                 response = await publish(self._context.services, admitted, body)
-                self._note_proof(admitted.request.http)
+                self._note_authentication(admitted.request.http)
                 self._finish(response)
             if scope.cancelled_caught:
                 exchange.close()
@@ -114,9 +114,9 @@ class FastPathConnection(HttpConnection):
         except Exception as error:  # noqa: BLE001
             self._finish(error)
 
-    def _note_proof(self, request: Request) -> None:
-        if request.proven:
-            self._context.services.strangers.remove(self)
+    def _note_authentication(self, request: Request) -> None:
+        if request.authenticated:
+            self._context.services.unauthenticated.remove(self)
 
     def _subscribe(self, head: Head, data: bytes) -> None:
         # If it is refused: a proxy that expects a websocket passes on what its client sends, and that is no request.
@@ -124,7 +124,7 @@ class FastPathConnection(HttpConnection):
         check_handshake(head)
         services = self._context.services
         admitted = services.access.admit_subscription(head.request, websocket=True)
-        self._note_proof(head.request)
+        self._note_authentication(head.request)
         if admitted.request.needs_app:
             self._hand_over(data)
             return

@@ -13,7 +13,7 @@ from ...protocol.http1 import Head
 from ..bodies import IncomingBody
 from ..limits import ConnectionLimits
 from ..services import Services
-from ..strangers import Stranger
+from ..unauthenticated import UnauthenticatedConnection
 from .epoll import EpollLoop
 from .fanout import Fanout
 
@@ -21,7 +21,7 @@ HandOver = Callable[[socket.socket, bytes], None]
 """Callback that takes over a socket, with the bytes that were already read from it."""
 
 
-class ClientConnection(Stranger, Protocol):
+class ClientConnection(UnauthenticatedConnection, Protocol):
     """A client connection, as the listener sees it."""
 
     @property
@@ -54,7 +54,7 @@ class Context:
     def leave(self, connection: ClientConnection) -> None:
         """Forget a connection that was closed, handed over, or made a subscriber."""
         self.connections.discard(connection)
-        self.services.strangers.remove(connection)
+        self.services.unauthenticated.remove(connection)
         if not self.connections:
             self.empty.set()
 

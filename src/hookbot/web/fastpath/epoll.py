@@ -18,10 +18,10 @@ from ...errors import system_reason
 EVENTS_PER_ROUND = 64
 
 # They get it sooner if what clients send is costly to handle.
-TURN_S = 0.005
+ROUND_S = 0.005
 
 # The time that one socket gets of that; what it sent beyond waits until the others had their turn.
-SHARE_S = 0.0005
+TURN_S = 0.0005
 
 RECEIVE_BYTES = 16 << 10
 
@@ -42,7 +42,7 @@ class Watched(Protocol):
 class EpollLoop:
     """Event loop that calls `ready` on the owners of ready sockets, at most `events_per_round` times in a row.
 
-    After `TURN_S`, Trio's other tasks run before the next one.
+    After `ROUND_S`, Trio's other tasks run before the next one.
     """
 
     def __init__(self, *, events_per_round: int = EVENTS_PER_ROUND) -> None:
@@ -70,12 +70,12 @@ class EpollLoop:
         with self._epoll:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                turn_ends = perf_counter() + TURN_S
+                turn_ends = perf_counter() + ROUND_S
                 for fd, events in self._epoll.poll(0, self._events_per_round):
                     # Within the round, because a new one would begin with the same sockets.
                     if perf_counter() > turn_ends:
                         await trio.lowlevel.checkpoint()
-                        turn_ends = perf_counter() + TURN_S
+                        turn_ends = perf_counter() + ROUND_S
                     # Removed meanwhile, or replaced by another socket, to which a needless event does no harm.
                     watched = self._watched.get(fd)
                     if watched:

@@ -13,7 +13,7 @@ from ...protocol.http1 import BadRequest, encode_response, head_end, skip_empty_
 from ...protocol.request import Request
 from ...protocol.response import Response, error_response
 from .context import Context, Exchange
-from .epoll import READ, SHARE_S, WRITE, NonblockingSocket
+from .epoll import READ, TURN_S, WRITE, NonblockingSocket
 
 # Bytes of pipelined requests that wait for the one before; above this the socket is not read, and TCP holds the client
 # back.
@@ -143,15 +143,15 @@ class HttpConnection(NonblockingSocket):
         return self.open and not self._waiting and self._unsent is None and self._drained is None
 
     def _advance(self) -> None:
-        """Process the buffer for at most `SHARE_S`, then watch for the events that can continue it."""
-        turn_ends = perf_counter() + SHARE_S
+        """Process the buffer for at most `TURN_S`, then watch for the events that can continue it."""
+        turn_ends = perf_counter() + TURN_S
         more = self._reading and self._step()
         while more and perf_counter() < turn_ends:
             more = self._reading and self._step()
         # Rarely: of an ordinary request, nothing is left in the buffer.
         if self._counted_bytes != CONNECTION_BYTES + len(self._buffer):
             self._counted_bytes = CONNECTION_BYTES + len(self._buffer)
-            self._context.services.strangers.resize(self, self._counted_bytes)
+            self._context.services.unauthenticated.resize(self, self._counted_bytes)
         if self._ended_by_client and not more and self._reading and not self.idle:
             self._refuse(BadRequest("the request ends before it is complete"), last=True)
         if self._ended_by_client and not (more or self._waiting or self.stalled):

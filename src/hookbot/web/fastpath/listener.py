@@ -11,7 +11,7 @@ import trio
 from ...errors import system_reason
 from ..limits import ConnectionLimits
 from ..services import Services
-from ..strangers import ACCEPT_PAUSE_S, NO_ROOM, OUT_OF_FILES, refusal
+from ..unauthenticated import ACCEPT_PAUSE_S, NO_ROOM, OUT_OF_FILES, refusal
 from .connection import FastPathConnection
 from .context import Context, HandOver
 from .epoll import READ, EpollLoop
@@ -116,7 +116,7 @@ class _Listener:
     def __init__(self, sock: socket.socket, context: Context, pause_s: float) -> None:
         self._sock = sock
         self._context = context
-        self._strangers = context.services.strangers
+        self._unauthenticated = context.services.unauthenticated
         self._pause_s = pause_s
         self._open = True
         self._full = False
@@ -128,7 +128,7 @@ class _Listener:
 
     def ready(self, events: int) -> None:
         """Accept the connections that are waiting, at most `ACCEPTS_PER_ROUND` in a row."""
-        if not self._strangers.has_room():
+        if not self._unauthenticated.has_room():
             self._pause(NO_ROOM)
             return
         for _ in range(ACCEPTS_PER_ROUND):
@@ -141,11 +141,11 @@ class _Listener:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in OUT_OF_FILES and not self._strangers.make_room():
+                if error.errno in OUT_OF_FILES and not self._unauthenticated.make_room():
                     self._pause(system_reason(error))
                     return
                 # Otherwise it is an error of the new connection, which is gone already (accept(2)): try the next.
-            if self._strangers.full:
+            if self._unauthenticated.full:
                 return
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class _Listener:
     def _accept(self, sock: socket.socket, peer: str) -> None:
         try:
             sock.setblocking(False)
-            if self._strangers.admits(peer):
+            if self._unauthenticated.admits(peer):
                 FastPathConnection(self._context, sock, peer)
             else:
                 sock.send(refusal())

@@ -1,4 +1,4 @@
-"""Connections of strangers: how many one address may have, and which has to go when there is no room for another."""
+"""Unauthenticated connections: how many one address may have, and which is ended when there is no room for another."""
 
 import errno
 import logging
@@ -22,7 +22,7 @@ OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 # accepted. An idle connection costs a few kilobytes, so that a small number would protect little.
 DEFAULT_PER_ADDRESS = 4096
 
-# Memory of strangers' connections; with half of the memory for bodies, a hub stays far below 400 MB.
+# Memory of all of them; with their part of the memory for bodies, a hub stays far below 400 MB.
 MAX_BYTES = 96 << 20
 
 # A new connection may be that of a listener with a token, whose request is on its way: it gets this long.
@@ -33,14 +33,14 @@ WELCOME_S = 0.5
 EVICTED_PART = 16
 SEARCH_PAUSE_S = 0.1
 
-# Steps of the event loop between two of strangers' requests: those that the app takes to begin with one.
-TURN = 3
+# Steps of the event loop between two of their requests: those that the app takes to begin with one.
+STEPS_APART = 3
 
 # While there is no room, connections wait in the kernel's queue; the listening socket stays readable, and without a
 # pause the loop would spin.
 ACCEPT_PAUSE_S = 0.2
 
-# Most strangers' connections end within seconds; an idle one after 75 s.
+# Most of them end within seconds; an idle one after 75 s.
 RETRY_AFTER_S = 10
 
 NO_ROOM = "too many connections have shown no token"
@@ -48,7 +48,7 @@ NO_ROOM = "too many connections have shown no token"
 logger = logging.getLogger(__package__)
 
 
-class Stranger(Protocol):
+class UnauthenticatedConnection(Protocol):
     """A connection that has not shown a good token or signature."""
 
     @property
@@ -63,7 +63,7 @@ class Stranger(Protocol):
         """Close the socket now; the reason is for the log."""
 
 
-class Strangers:
+class UnauthenticatedConnections:
     """Connections that have shown neither a good token nor a good signature: bounded by address, memory and files.
 
     Those of one address (of a /64 for IPv6) are limited to `per_address`; a proxy's are not. All together may use half
@@ -86,9 +86,9 @@ class Strangers:
         self._max_bytes = max_bytes
         self._is_proxy = is_proxy
         self._bytes = 0
-        self._held: dict[Stranger, tuple[str, int]] = {}
+        self._held: dict[UnauthenticatedConnection, tuple[str, int]] = {}
         """Address and memory of each connection."""
-        self._by_address: dict[str, dict[Stranger, None]] = {}
+        self._by_address: dict[str, dict[UnauthenticatedConnection, None]] = {}
         self._searched_at: dict[str, float] = {}
         """Time of the last search that found nothing to end, by address; of all connections under an empty one."""
 
@@ -120,7 +120,7 @@ class Strangers:
         logger.warning("refused a connection from %s: it has %d that have shown no token", address, len(known))
         return False
 
-    def add(self, connection: Stranger, peer: str, size: int) -> None:
+    def add(self, connection: UnauthenticatedConnection, peer: str, size: int) -> None:
         """Count a connection of about `size` bytes."""
         address = self._address(peer)
         self._held[connection] = address, size
@@ -128,7 +128,7 @@ class Strangers:
         if address:
             self._by_address.setdefault(address, {})[connection] = None
 
-    def resize(self, connection: Stranger, size: int) -> None:
+    def resize(self, connection: UnauthenticatedConnection, size: int) -> None:
         """Count the connection, if it is still counted, with another size; it is ended if there is no room for that."""
         if connection not in self._held:
             return
@@ -138,7 +138,7 @@ class Strangers:
         if size > before and self._bytes > self._max_bytes and not self.make_room():
             self._end(connection)
 
-    def remove(self, connection: Stranger) -> None:
+    def remove(self, connection: UnauthenticatedConnection) -> None:
         """Count a connection no longer: it has ended, or shown who it is. May be called again."""
         address, size = self._held.pop(connection, ("", 0))
         self._bytes -= size
@@ -149,18 +149,18 @@ class Strangers:
                 del self._by_address[address]
                 self._searched_at.pop(address, None)
 
-    async def wait_for_turn(self, connection: Stranger) -> None:
+    async def wait_for_turn(self, connection: UnauthenticatedConnection) -> None:
         """Return when a request may begin; at once if its connection is not counted any more.
 
-        Strangers' requests begin one at a time, and each connection waits behind the others for each of its own: a
+        Unauthenticated requests begin one at a time, and each connection waits behind the others for each of its own: a
         hundred HTTP/2 streams that are opened at once do not hold up the only request of another connection.
         """
         if connection in self._held:
             async with self._turn:
-                for _ in range(TURN):
+                for _ in range(STEPS_APART):
                     await trio.lowlevel.checkpoint()
 
-    def _evict(self, address: str, connections: Collection[Stranger]) -> bool:
+    def _evict(self, address: str, connections: Collection[UnauthenticatedConnection]) -> bool:
         now = trio.current_time()
         if now - self._searched_at.get(address, -inf) < SEARCH_PAUSE_S:
             return False
@@ -174,7 +174,7 @@ class Strangers:
             self._end(one)
         return True
 
-    def _end(self, connection: Stranger) -> None:
+    def _end(self, connection: UnauthenticatedConnection) -> None:
         self.evicted += 1
         self.remove(connection)
         connection.end("it made room for another connection")
@@ -185,6 +185,6 @@ class Strangers:
 
 
 def refusal() -> bytes:
-    """The response to a connection that `Strangers.admits` refuses."""
+    """The response to a connection that `UnauthenticatedConnections.admits` refuses."""
     error = TooManyRequests("too many connections from you have shown no token", retry_after_s=RETRY_AFTER_S)
     return encode_response(error_response(error, Request("", b"", ())), version="1.1", close=True)

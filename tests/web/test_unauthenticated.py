@@ -1,0 +1,212 @@
+"""Unauthenticated connections: how many there may be, and which goes for another."""
+
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from hookbot.web.unauthenticated import WELCOME_S, UnauthenticatedConnections, refusal
+
+PEER = "192.0.2.1"
+
+
+@dataclass(eq=False)
+class Connection:
+    """A connection that was accepted now, or some seconds ago."""
+
+    age_s: float = 0
+    busy: bool = False
+    ended: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.progressed_at = trio.current_time() - self.age_s
+
+    def end(self, reason: str) -> None:
+        self.ended.append(reason)
+
+
+def connect(
+    unauthenticated: UnauthenticatedConnections,
+    peer: str = PEER,
+    *,
+    size: int = 1,
+    age_s: float = 0,
+    busy: bool = False,
+) -> Connection:
+    connection = Connection(age_s, busy)
+    unauthenticated.add(connection, peer, size)
+    return connection
+
+
+# --- by address
+
+
+async def test_one_address_may_have_so_many_and_others_as_many(caplog: pytest.LogCaptureFixture) -> None:
+    unauthenticated = UnauthenticatedConnections(2)
+    for _ in range(2):
+        assert unauthenticated.admits(PEER)
+        connect(unauthenticated)
+
+    assert not unauthenticated.admits(PEER)
+    assert unauthenticated.admits("192.0.2.2")
+    assert unauthenticated.refused == 1
+    assert caplog.messages == ["refused a connection from 192.0.2.1: it has 2 that have shown no token"]
+
+
+async def test_an_ipv6_address_counts_with_its_network() -> None:
+    unauthenticated = UnauthenticatedConnections(1)
+    connect(unauthenticated, "2001:db8::1")
+    assert not unauthenticated.admits("2001:db8::2")
+    assert unauthenticated.admits("2001:db8:0:1::1")
+
+
+async def test_who_has_ended_or_shown_a_token_counts_no_longer() -> None:
+    unauthenticated = UnauthenticatedConnections(1)
+    connection = connect(unauthenticated)
+    unauthenticated.remove(connection)
+    unauthenticated.remove(connection)
+    assert unauthenticated.admits(PEER)
+    assert unauthenticated.count == 0
+
+
+@pytest.mark.parametrize("peer", [PEER, ""])
+async def test_proxies_and_unix_sockets_have_no_limit(peer: str) -> None:
+    unauthenticated = UnauthenticatedConnections(1, is_proxy=lambda peer: True)
+    connect(unauthenticated, peer)
+    connect(unauthenticated, peer)
+    assert unauthenticated.admits(peer)
+
+
+async def test_an_idle_connection_of_the_same_address_goes_for_a_new_one() -> None:
+    unauthenticated = UnauthenticatedConnections(2)
+    elsewhere = connect(unauthenticated, "192.0.2.2", age_s=60)
+    old, older = connect(unauthenticated, age_s=5), connect(unauthenticated, age_s=9)
+
+    assert unauthenticated.admits(PEER)
+
+    assert older.ended
+    assert not old.ended
+    assert not elsewhere.ended
+    assert unauthenticated.evicted == 1
+    assert unauthenticated.refused == 0
+
+
+# --- in all
+
+
+async def test_without_files_there_is_room_once_an_idle_connection_has_ended(mock_clock: MockClock) -> None:
+    unauthenticated = UnauthenticatedConnections(max_files=2)
+    assert unauthenticated.has_room()
+    first, second = connect(unauthenticated), connect(unauthenticated, "192.0.2.2")
+    assert not unauthenticated.has_room()
+
+    mock_clock.jump(WELCOME_S)
+    second.progressed_at = trio.current_time()
+
+    assert unauthenticated.has_room()
+    assert first.ended
+    assert not second.ended
+    assert unauthenticated.count == 1
+
+
+async def test_who_waits_for_the_hub_does_not_go() -> None:
+    unauthenticated = UnauthenticatedConnections()
+    busy, idle = connect(unauthenticated, age_s=60, busy=True), connect(unauthenticated, age_s=5)
+    assert unauthenticated.make_room()
+    assert idle.ended
+    assert not busy.ended
+
+
+async def test_many_go_at_once_the_longest_idle_first(caplog: pytest.LogCaptureFixture) -> None:
+    unauthenticated = UnauthenticatedConnections()
+    crowd = [connect(unauthenticated, age_s=10 + number) for number in range(160)]
+    assert unauthenticated.make_room()
+    assert [one for one in crowd if one.ended] == crowd[149:]
+    assert caplog.messages == ["ended idle connections that have shown no token, to make room for others: 11"]
+
+
+async def test_a_search_in_vain_is_not_repeated_at_once(mock_clock: MockClock) -> None:
+    unauthenticated = UnauthenticatedConnections()
+    connection = connect(unauthenticated, age_s=WELCOME_S - 0.05)
+    assert not unauthenticated.make_room()
+    mock_clock.jump(0.06)
+    assert not unauthenticated.make_room()
+    mock_clock.jump(0.06)
+    assert unauthenticated.make_room()
+    assert connection.ended
+
+
+# --- memory
+
+
+async def test_without_memory_there_is_room_once_an_idle_connection_has_ended() -> None:
+    unauthenticated = UnauthenticatedConnections(max_bytes=100)
+    connect(unauthenticated, size=99)
+    assert unauthenticated.has_room()
+    idle = connect(unauthenticated, size=1, age_s=5)
+    assert unauthenticated.has_room()
+    assert idle.ended
+
+
+async def test_who_needs_more_memory_than_there_is_has_to_go() -> None:
+    unauthenticated = UnauthenticatedConnections(max_bytes=100)
+    idle = connect(unauthenticated, size=40, age_s=5)
+    grows = connect(unauthenticated, size=40)
+    unauthenticated.resize(grows, 60)
+    assert not idle.ended
+
+    unauthenticated.resize(grows, 61)
+    assert idle.ended
+    unauthenticated.resize(grows, 100)
+    assert not grows.ended
+    connect(unauthenticated, size=1)
+    unauthenticated.resize(grows, 99)
+    assert not grows.ended
+    unauthenticated.resize(grows, 101)
+    assert grows.ended
+
+
+async def test_who_has_shown_a_token_may_grow() -> None:
+    unauthenticated = UnauthenticatedConnections(max_bytes=100)
+    connection = connect(unauthenticated)
+    unauthenticated.remove(connection)
+    unauthenticated.resize(connection, 1000)
+    assert not connection.ended
+    assert unauthenticated.has_room()
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["add", "resize", "remove", "admits", "room"]), st.integers(0, 9), st.integers(0, 9))
+    )
+)
+def test_whatever_happens_the_sums_are_right(steps: list[tuple[str, int, int]]) -> None:
+    async def play() -> None:
+        unauthenticated = UnauthenticatedConnections(3, max_files=8, max_bytes=20)
+        known: list[Connection] = []
+        for what, number, size in steps:
+            peer = f"192.0.2.{number % 3}"
+            if what == "add" and unauthenticated.admits(peer):
+                known.append(connect(unauthenticated, peer, size=size, age_s=number, busy=number % 2 == 0))
+            elif what == "room":
+                unauthenticated.has_room()
+            elif known and what == "resize":
+                unauthenticated.resize(known[number % len(known)], size)
+            elif known and what == "remove":
+                unauthenticated.remove(known.pop(number % len(known)))
+            assert all(len(some) <= 3 for some in unauthenticated._by_address.values())
+            assert unauthenticated._bytes == sum(size for _, size in unauthenticated._held.values())
+        for one in known:
+            unauthenticated.remove(one)
+        assert (unauthenticated.count, unauthenticated._bytes, unauthenticated._by_address) == (0, 0, {})
+
+    trio.run(play)
+
+
+def test_a_refusal_is_a_whole_response() -> None:
+    assert refusal().startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+    assert b"\r\nRetry-After: 10\r\n" in refusal()
+    assert b"\r\nConnection: close\r\n" in refusal()
