@@ -327,6 +327,12 @@ def masked(opcode: Opcode, data: bytes = b"", fin: bool = True) -> bytes:
     return Frame(Opcode(opcode), data, fin).serialize(mask=True)
 
 
+def fragmented(data: bytes, size: int) -> bytes:
+    """A binary message in fragments of a size, between two that are empty."""
+    parts = [masked(Opcode.CONT, data[start : start + size], fin=False) for start in range(0, len(data), size)]
+    return masked(Opcode.BINARY, fin=False) + b"".join(parts) + masked(Opcode.CONT)
+
+
 def messages(*payloads: bytes) -> bytes:
     """Binary messages as clients have to send them."""
     return b"".join(masked(Opcode.BINARY, payload) for payload in payloads)

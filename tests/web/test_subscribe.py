@@ -13,6 +13,7 @@ from trio_websocket import WebSocketConnection, open_websocket_url
 from hookbot.access.tokens import make_token
 from hookbot.hub.hub import RunningHub
 from hookbot.protocol.message import format_id
+from hookbot.web.limits import NOISE
 from support import KEY
 from support.app_hubs import auth, hub, publish
 from support.clients import WebSocket, connect, messages
@@ -131,7 +132,7 @@ async def test_a_client_that_sends_many_messages_that_acknowledge_nothing_is_clo
     tmp_path: Path, query: str
 ) -> None:
     async with hub(tmp_path, door=False) as (running, _), listening(running, f"/sub/a{query}", "hookbot.v1") as noisy:
-        await noisy.client.send(messages(*[b"noise"] * 200))
+        await noisy.client.send(messages(*[b"noise"] * 2 * NOISE.count))
 
         assert await noisy.closed() == 1008
 

@@ -11,8 +11,8 @@ HALF_CLOSE_S = 1.0
 """Time for a response after the client has closed its side, as ``nc -N`` does. Most clients that do so are gone. On the
 fast path only if a signature has to be verified: everything else is answered at once."""
 
-# Real clients send a ping or a keep-alive every few seconds.
-NOISE = Rate(100, 10)
+# Of a real client, the most are the fragments of a whole message in small packets, and pings at a tenth of this rate.
+NOISE = Rate(2000, 10)
 """Frames from a websocket client that carry no acknowledgement: pings, pongs, parts of a message, other messages."""
 TOO_NOISY = Ended(POLICY_VIOLATION, "too many frames that acknowledge nothing")
 

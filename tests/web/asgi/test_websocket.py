@@ -8,9 +8,10 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.frames import Frame, Opcode
 
 from hookbot.errors import Unauthorized, Unavailable
+from hookbot.web.limits import NOISE
 from support import GUARD_S
 from support.apps import ObservedApp, open_app
-from support.clients import WebSocket, handshake, masked, messages
+from support.clients import WebSocket, fragmented, handshake, masked, messages
 
 
 @pytest.fixture
@@ -217,16 +218,17 @@ async def test_a_malformed_frame_is_answered_by_a_close_code(
     assert caplog.text == ""
 
 
-NOISE = {
-    "empty fragments": masked(Opcode.BINARY, fin=False) + masked(Opcode.CONT, fin=False) * 200,
-    "fragments": masked(Opcode.TEXT, b"a", fin=False) + masked(Opcode.CONT, b"a", fin=False) * 200,
-    "pings": masked(Opcode.PING) * 200,
-    "pongs": masked(Opcode.PONG, b"a") * 200,
+TOO_MANY = 2 * NOISE.count
+NOISY = {
+    "empty fragments": masked(Opcode.BINARY, fin=False) + masked(Opcode.CONT, fin=False) * TOO_MANY,
+    "fragments": masked(Opcode.TEXT, b"a", fin=False) + masked(Opcode.CONT, b"a", fin=False) * TOO_MANY,
+    "pings": masked(Opcode.PING) * TOO_MANY,
+    "pongs": masked(Opcode.PONG, b"a") * TOO_MANY,
 }
 
 
 @pytest.mark.parametrize("path", ["/deaf", "/silent"])
-@pytest.mark.parametrize("sent", NOISE.values(), ids=NOISE)
+@pytest.mark.parametrize("sent", NOISY.values(), ids=NOISY)
 async def test_frames_that_say_nothing_are_answered_by_1008(app: ObservedApp, path: str, sent: bytes) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket(path)).accepted()
@@ -238,9 +240,17 @@ async def test_frames_that_say_nothing_are_answered_by_1008(app: ObservedApp, pa
 async def test_messages_in_needlessly_many_fragments_are_answered_by_1008(app: ObservedApp) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket("/deaf")).accepted()
-        await socket.client.send((masked(Opcode.TEXT, fin=False) + masked(Opcode.CONT, b"a")) * 200)
+        await socket.client.send((masked(Opcode.TEXT, fin=False) + masked(Opcode.CONT, b"a")) * TOO_MANY)
 
         assert await socket.closed() == 1008
+
+
+async def test_a_message_may_come_in_a_thousand_fragments(app: ObservedApp) -> None:
+    async with open_app(app) as hub:
+        socket = await (await hub.websocket("/deaf")).accepted()
+        await socket.client.send(fragmented(bytes(64 << 10), 64) + close(socket))
+
+        assert await socket.closed() == 1000
 
 
 async def test_many_messages_are_no_noise_and_neither_are_a_few_pings(app: ObservedApp) -> None:

@@ -1,6 +1,7 @@
 """Subscribers: frames from clients, closing handshakes, and silent clients."""
 
 import logging
+import os
 from contextlib import suppress
 
 import pytest
@@ -8,8 +9,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 from websockets.frames import Close, Frame, Opcode
 
-from hookbot.protocol.websocket import BINARY, frame
-from support.clients import handshake, masked
+from hookbot.protocol.websocket import BINARY, PONG, frame
+from hookbot.web.fastpath.epoll import READ
+from hookbot.web.fastpath.subscriber import RECEIVE_BYTES
+from hookbot.web.limits import NOISE
+from support.clients import fragmented, handshake, masked
 from support.fast_path import BIG, SMALL, open_fast_path, settled
 
 # --- what clients say
@@ -135,16 +139,17 @@ async def test_a_client_that_breaks_the_rules_is_told_and_the_connection_really_
         assert Close.parse(answer[2:]).code == code
 
 
-NOISE = {
-    "empty fragments": masked(Opcode.BINARY, fin=False) + masked(Opcode.CONT, fin=False) * 200,
-    "pings": masked(Opcode.PING) * 200,
-    "pongs": masked(Opcode.PONG, b"a") * 200,
-    "messages": masked(Opcode.TEXT, b"a") * 200,
-    "empty messages": masked(Opcode.BINARY) * 200,
+TOO_MANY = 2 * NOISE.count
+NOISY = {
+    "empty fragments": masked(Opcode.BINARY, fin=False) + masked(Opcode.CONT, fin=False) * TOO_MANY,
+    "pings": masked(Opcode.PING) * TOO_MANY,
+    "pongs": masked(Opcode.PONG, b"a") * TOO_MANY,
+    "messages": masked(Opcode.TEXT, b"a") * TOO_MANY,
+    "empty messages": masked(Opcode.BINARY) * TOO_MANY,
 }
 
 
-@pytest.mark.parametrize("said", NOISE.values(), ids=NOISE)
+@pytest.mark.parametrize("said", NOISY.values(), ids=NOISY)
 async def test_a_client_that_sends_many_frames_that_say_nothing_is_told_1008(said: bytes) -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen()
@@ -156,15 +161,33 @@ async def test_a_client_that_sends_many_frames_that_say_nothing_is_told_1008(sai
 async def test_pings_may_go_on_for_ever_at_a_bearable_rate(mock_clock: MockClock) -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen()
-        await listener.client.send(masked(Opcode.PING) * 100)
+        await listener.client.send(masked(Opcode.PING) * NOISE.count)
         for _ in range(20):
-            await listener.client.exactly(2)
+            assert await listener.client.exactly(2) == frame(PONG, b"")
             await wait_all_tasks_blocked()
             mock_clock.jump(1)
-            await listener.client.send(masked(Opcode.PING) * 10)
+            await listener.client.send(masked(Opcode.PING) * int(NOISE.count / NOISE.period_s))
         await hub.publish()
 
         assert await listener.payload() == b"hello"
+
+
+async def test_a_message_may_come_in_a_thousand_fragments() -> None:
+    async with open_fast_path() as hub:
+        listener = await hub.listen()
+        await listener.client.send(fragmented(bytes(64 << 10), 64) + masked(Opcode.PING, b"heard"))
+
+        assert await listener.client.exactly(7) == frame(PONG, b"heard")
+
+
+async def test_a_noisy_client_gets_a_short_turn() -> None:
+    async with open_fast_path() as hub:
+        listener = await hub.listen()
+        fd = listener.client.stream.socket.fileno()
+        os.write(fd, masked(Opcode.PING) * 1000)
+        hub.subscriber.ready(READ)
+
+        assert len(os.read(fd, 10_000)) <= len(frame(PONG, b"")) * RECEIVE_BYTES / len(masked(Opcode.PING))
 
 
 async def test_a_client_that_goes_on_after_the_close_frame_is_cut_off() -> None:

@@ -8,7 +8,7 @@ import select
 import socket
 from abc import ABC, abstractmethod
 from time import perf_counter
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import trio
 
@@ -90,6 +90,9 @@ class NonblockingSocket(ABC):
     """
 
     __slots__ = ("_epoll", "_events", "_sock", "_unsent", "fd", "moved_at", "open")
+
+    receive_bytes: ClassVar = RECEIVE_BYTES
+    """Bytes received at most before the others have their turn."""
 
     def __init__(self, sock: socket.socket, epoll: EpollLoop) -> None:
         self.fd = sock.fileno()
@@ -177,7 +180,7 @@ class NonblockingSocket(ABC):
 
     def _receive(self) -> None:
         try:
-            data = self._sock.recv(RECEIVE_BYTES)
+            data = self._sock.recv(self.receive_bytes)
         except BlockingIOError:
             return
         except OSError as error:

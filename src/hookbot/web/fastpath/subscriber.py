@@ -24,6 +24,9 @@ from ...protocol.websocket import (
 from ..limits import NOISE, TOO_NOISY, ConnectionLimits
 from .epoll import READ, WRITE, EpollLoop, NonblockingSocket
 
+# A client of the fan-out sends pongs and little else. To answer so many of the smallest frames takes a millisecond.
+RECEIVE_BYTES = 256
+
 logger = logging.getLogger(__package__)
 
 
@@ -53,6 +56,8 @@ class Subscriber(NonblockingSocket):
         *("_incoming", "_noise", "_owed", "_owner", "_parser", "busy", "catching_up", "closing_since", "grant"),
         *("pinged_at", "position", "received_at", "sent_at"),
     )
+
+    receive_bytes = RECEIVE_BYTES
 
     def __init__(self, sock: socket.socket, epoll: EpollLoop, owner: Owner, position: int, grant: Grant) -> None:
         super().__init__(sock, epoll)
