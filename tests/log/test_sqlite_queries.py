@@ -13,6 +13,7 @@ from hookbot.log import sqlite_queries as queries
 from hookbot.log.contract import Page, SavedCursor
 from hookbot.log.deduplication import Batch, FirstUse, digest
 from hookbot.log.engine import ScanRange
+from hookbot.log.large_bodies import ROW_BYTES
 from hookbot.log.retention import STEP_ROWS, Partition, Retention, RetentionLimits, Row
 from hookbot.log.sqlite_file import open_log_file
 from hookbot.protocol.message import Draft, Message, Once, Verified
@@ -172,6 +173,38 @@ def test_a_page_ends_at_its_limits_and_says_where_the_next_begins(
     page = load(connection, scan=ScanRange(1, 5, 77), limit=limit, max_bytes=max_bytes, newest=newest)
 
     assert (positions(page), page.next_after) == (found, next_after)
+
+
+def test_large_and_small_bodies_are_read_as_they_were_stored(connection: sqlite3.Connection) -> None:
+    bodies = [b"small", b"large" * 20_000, b"", bytes(ROW_BYTES), bytes(ROW_BYTES + 1)]
+
+    stored = store(connection, *[Draft("a", body) for body in bodies])
+
+    assert [message.body for message in stored] == bodies
+    assert load(connection).messages == stored
+
+
+def test_a_large_body_is_not_put_into_a_row(connection: sqlite3.Connection) -> None:
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+
+    store(connection, Draft("a", bytes(ROW_BYTES + 1)))
+
+    assert max(map(len, statements)) < 1000
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_a_message_larger_than_a_page_is_read_without_a_copy_of_its_body_in_sqlite(
+    connection: sqlite3.Connection, newest: bool
+) -> None:
+    large = store(connection, Draft("a", bytes(100_000)))[0]
+    # SQLite refuses to put a larger value into a row.
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 50_000)
+
+    page = load(connection, max_bytes=20_000, newest=newest)
+
+    assert page.messages == [large]
+    assert page.next_after == 1000
 
 
 def test_a_time_is_found_by_bisection_over_the_gaps_that_retention_left(connection: sqlite3.Connection) -> None:

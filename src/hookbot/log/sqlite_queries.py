@@ -23,6 +23,7 @@ from .contract import Page, SavedCursor
 from .deduplication import Batch, FirstUse, digest
 from .earlier_keys import earlier_digest, earlier_uses
 from .engine import ScanRange
+from .large_bodies import in_row, is_apart, read_body, write_body
 from .retention import PARTITIONS, STEP_ROWS, Partition, RetentionLimits, Row
 from .sqlite_rows import decode, encode_meta
 
@@ -101,8 +102,13 @@ def insert_batch(connection: sqlite3.Connection, batch: Batch) -> None:
         [(position, time_us, message.topic, size) for (position, time_us, size), message in batch.stored],
     )
     _insert(
-        connection, "INSERT INTO body", [(row[0], encode_meta(message), message.body) for row, message in batch.stored]
+        connection,
+        "INSERT INTO body",
+        [(row[0], encode_meta(message), in_row(message.body)) for row, message in batch.stored],
     )
+    for row, message in batch.stored:
+        if is_apart(message.body):
+            write_body(connection, row[0], message.body)
     uses = [(use.unsafe, use.position, key, use.time_us, use.fingerprint) for key, use in batch.keys.items()]
     _insert(connection, "INSERT INTO once", uses)
 
@@ -157,12 +163,17 @@ def load_page(
     fitting = max(1, bisect_right(list(accumulate(sizes)), max_bytes))
     last = positions[fitting - 1]
     low, high = (last - 1, scan.high) if newest else (scan.low, last)
+    # A body larger than the page is alone in it.
+    alone = sizes[0] > max_bytes
+    joined = "NULL" if alone else "CAST(group_concat(body, '') AS BLOB)"
     # CROSS JOIN keeps SQLite from reordering the tables, so messages and bodies come in the order of the subquery.
     rows, bodies = connection.execute(
         "SELECT json_group_array(json_array(position, time_us, topic, length(body), json(meta))),"
-        f" CAST(group_concat(body, '') AS BLOB) FROM {these} CROSS JOIN body USING (position)",
+        f" {joined} FROM {these} CROSS JOIN body USING (position)",
         (low, high, *topics, fitting),
     ).fetchone()
+    if alone:
+        bodies = read_body(connection, last)
     rows = json.loads(rows)
     # Retention has deleted the others in between, or damage their bodies: the join omits them silently.
     if len(rows) < fitting:
