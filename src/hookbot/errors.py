@@ -79,7 +79,7 @@ class BadSignature(Refused):
 
 
 class Forbidden(Refused):
-    """The address, client certificate, web page or token of the request does not allow it, or it is about others."""
+    """The address, client certificate, web page or token does not allow the request, or it names another owner."""
 
     status = 403
 

@@ -9,11 +9,11 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.protocol.message import Message
-from hookbot.routers.apart import START_LIMIT_S
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.outbox import DraftCollector
 from hookbot.routers.runs import Crash, Run
 from hookbot.routers.supervision import MAX_HANGING
+from hookbot.routers.threads import START_LIMIT_S
 from support import GUARD_S
 from support.clock import pass_time
 from support.misbehaving_routers import Copy, Misbehaving

@@ -16,8 +16,8 @@ class Clock:
         self._began = trio.current_time() if runs else None
 
     def __call__(self) -> int:
-        passed_s = 0 if self._began is None else trio.current_time() - self._began
-        return self.now_us + int(passed_s * 1e6)
+        monotonic_s = 0 if self._began is None else trio.current_time() - self._began
+        return self.now_us + int(monotonic_s * 1e6)
 
     def skip(self, *, days: float = 0, seconds: float = 0) -> None:
         """Move the clock forward."""

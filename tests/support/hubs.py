@@ -154,7 +154,7 @@ async def open_whole_hub(
             open_hub(
                 configured(tmp_path, text, **options),
                 clock_us=clock,
-                elapsed_us=elapsed or clock,
+                monotonic_us=elapsed or clock,
                 fetch=fetch,
                 sweep_interval_s=0.01,
             ) as running,

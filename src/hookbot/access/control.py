@@ -190,7 +190,7 @@ class AccessControl:
             if grant := self.authorizer.grant(token, path, action, now_s=now_s):
                 break
         else:
-            self.verifier.failures.use(client_network(request.client), now_s=self._clock.passed_s)
+            self.verifier.failures.use(client_network(request.client), now_s=self._clock.monotonic_s)
             raise Unauthorized
         # Browsers add saved Basic credentials to a websocket or a form post of any page. In any other way, a page can
         # only send a token that it was given.
@@ -224,7 +224,7 @@ class AccessControl:
 
     def _count_publish(self, request: Request) -> None:
         if self._publishes:
-            self._publishes.use(client_network(request.client), now_s=self._clock.passed_s)
+            self._publishes.use(client_network(request.client), now_s=self._clock.monotonic_s)
 
     def _source(self, request: Request, topic: str) -> Source | None:
         """Source of a topic, or None. Raises `Forbidden` if the client's address or certificate is not allowed."""

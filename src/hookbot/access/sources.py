@@ -60,11 +60,11 @@ class Source:
 
     @property
     def parses_body(self) -> bool:
-        """True if a body has to be parsed to verify it, or to tell whom it names."""
+        """True if a body has to be parsed to verify it, or to find the owners that it names."""
         return self.provider.parses_body or bool(self.owners)
 
     def check_head(self, signed: SignedRequest, *, now_s: float) -> None:
-        """Raise `BadSignature` if a request, whose body is not received yet, is not genuine whatever the body is."""
+        """Raise `BadSignature` if the head shows that a request is not genuine, before its body is received."""
         if self.provider.signs_every_post:
             self.provider.check_head(signed, self.secrets, now=now_s)
 

@@ -54,10 +54,10 @@ class Verifier:
         """Standing of the sender of an admitted publish, given its `client_network`."""
         if admitted.has_token:
             return Standing.TOKEN
-        return Standing.VERIFIED if self._verified.has(network, now_s=self._clock.passed_s) else Standing.UNKNOWN
+        return Standing.VERIFIED if self._verified.has(network, now_s=self._clock.monotonic_s) else Standing.UNKNOWN
 
     def check_head(self, request: Request, topic: str, source: Source) -> None:
-        """Raise `BadSignature` if no body makes the request genuine, `TooManyRequests` after too many failures."""
+        """Raise `BadSignature` if the head shows that the request is not genuine, `TooManyRequests` after too many."""
         signed = source.signed(request, b"")
         with self._counting_failures(request, topic, source):
             self._check_now(lambda now_s: source.check_head(signed, now_s=now_s))
@@ -87,7 +87,7 @@ class Verifier:
         # Counted after verification: otherwise anybody could use up the rate limit of a source.
         self._count_genuine(request, admitted.source)
         if isinstance(accepted, Confirmation):
-            await self._fetches.get(accepted.url, client_network(request.client), now_s=self._clock.passed_s)
+            await self._fetches.get(accepted.url, client_network(request.client), now_s=self._clock.monotonic_s)
             return accepted.draft
         return accepted
 
@@ -100,7 +100,7 @@ class Verifier:
         except CertificateNeeded as needed:
             # Verification is pure and cannot fetch: it names the certificate, and runs again once the cache has it.
             client = client_network(admitted.request.http.client)
-            await self._fetches.fill(needed.cache, needed.url, client, now_s=self._clock.passed_s)
+            await self._fetches.fill(needed.cache, needed.url, client, now_s=self._clock.monotonic_s)
         return await self._run(admitted, body, accept)
 
     async def _run(self, admitted: AdmittedPublish, body: bytes, work: Callable[[], T]) -> T:
@@ -132,7 +132,7 @@ class Verifier:
         try:
             yield
         except BadSignature as error:
-            self.failures.use(client_network(request.client), now_s=self._clock.passed_s)
+            self.failures.use(client_network(request.client), now_s=self._clock.monotonic_s)
             delivery, provider = _delivery(source, request), source.provider.name
             logger.warning("refused a request to %s%s: invalid %s signature: %s", topic, delivery, provider, error)
             raise
@@ -144,9 +144,9 @@ class Verifier:
     def _count_genuine(self, request: Request, source: Source) -> None:
         """Remember the network of a verified publish; count it against its source's rate. Raises `TooManyRequests`."""
         request.authenticated = True
-        self._verified.add(client_network(request.client), now_s=self._clock.passed_s)
+        self._verified.add(client_network(request.client), now_s=self._clock.monotonic_s)
         if source.publishes:
-            source.publishes.use(source.topic, now_s=self._clock.passed_s)
+            source.publishes.use(source.topic, now_s=self._clock.monotonic_s)
 
 
 def _delivery(source: Source, request: Request) -> str:

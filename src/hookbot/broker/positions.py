@@ -207,7 +207,7 @@ class Positions:
             page = await self.broker.log.read(wanted, after=position, limit=1, max_bytes=1)
             if page.messages:
                 return page.messages[0].position - 1, True
-            # Its client has to be told about it.
+            # The consumer stays before it, so that its client is told of the gap.
             if page.damaged:
                 return position, True
             position = page.next_after

@@ -15,9 +15,9 @@ from ..hub.config_file import ConfigFile
 from ..hub.reload import make_tls
 from ..hub.secret_store import StoredSecret, resolve_secret
 from ..hub.sections import read_routers, read_sources
-from ..routers.apart import apart_in_time
 from ..routers.loading import make
 from ..routers.runner import RouterSpec
+from ..routers.threads import run_within_limit
 from .parameters import EXISTING_FILE
 from .serve import make_config, serve
 
@@ -90,7 +90,7 @@ def _binding(source: Source) -> str:
 
 def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[str]:
     try:
-        trio.run(apart_in_time, partial(make, spec.kind, spec.options, resolve_secret))
+        trio.run(run_within_limit, partial(make, spec.kind, spec.options, resolve_secret))
     # The module or the constructor of a router may raise anything.
     except Exception as error:  # noqa: BLE001
         reason = str(error) if isinstance(error, ConfigError) else f"the router cannot be created: {describe(error)}"

@@ -18,12 +18,12 @@ from ..hub.secret_store import GITHUB_SECRET, GITHUB_SECRET_FILE, known_secret, 
 from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
 from ..protocol.message import Message
 from ..routers import Publish, Router, Secret
-from ..routers.apart import apart_in_time
 from ..routers.github import GitHubRouter
 from ..routers.hub_url import HubUrl
 from ..routers.loading import make
 from ..routers.remote import RemoteRunner
 from ..routers.runner import RouterSpec, name_of
+from ..routers.threads import run_within_limit
 from .main import FAILED, INTERRUPTED
 from .parameters import EXISTING_FILE, Given, cafile, data_dir, known_key, parse_header, parse_option
 
@@ -111,7 +111,7 @@ class VerifyingGitHubRouter(GitHubRouter):
 def _make(spec: RouterSpec) -> Router:
     """The router. Raises `ConfigError` for wrong options, and if its own code fails."""
     try:
-        return trio.run(apart_in_time, partial(make, spec.kind, spec.options, resolve_secret))
+        return trio.run(run_within_limit, partial(make, spec.kind, spec.options, resolve_secret))
     except ConfigError:
         raise
     # Its module or constructor may raise anything.

@@ -14,9 +14,9 @@ from ..client.http import ask
 from ..errors import describe
 from ..protocol.paths import ROUTERS
 from ..routers import API_VERSION
-from ..routers.apart import apart_in_time
 from ..routers.hub_url import HubUrl
 from ..routers.loading import installed_routers
+from ..routers.threads import run_within_limit
 from .display import table
 from .new_router import write_new_router
 from .parameters import Given, data_dir, known_key
@@ -78,7 +78,7 @@ def _describe(entry: EntryPoint) -> dict[str, Any]:
     assert entry.dist is not None, "only an entry point made by hand has no distribution"
     package = f"{entry.dist.name} {entry.dist.version}"
     try:
-        router = trio.run(apart_in_time, entry.load)
+        router = trio.run(run_within_limit, entry.load)
     # A third-party module may raise anything when it is imported.
     except Exception as error:  # noqa: BLE001
         return {"name": entry.name, "topics": [], "package": package, "about": f"cannot be imported: {describe(error)}"}

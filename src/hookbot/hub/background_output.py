@@ -40,7 +40,7 @@ class BackgroundFile(io.RawIOBase):
         threading.Thread(target=self._run, name=f"writer of {file}", daemon=True).start()
 
     def writable(self) -> bool:
-        """True."""
+        """True: for `io.TextIOWrapper`."""
         return True
 
     def fileno(self) -> int:

@@ -23,7 +23,7 @@ from ..errors import ConfigError, system_reason
 from ..log.contract import Log
 from ..log.memory import MemoryLog
 from ..log.sqlite import open_sqlite_log
-from ..log.trusted_clock import TrustedClock, elapsed_us
+from ..log.trusted_clock import TrustedClock, monotonic_us
 from ..protocol.message import wall_clock_us
 from ..routers.runner import Routers, open_routers
 from ..web.app import create_app
@@ -111,13 +111,13 @@ async def open_hub(
     config: Config,
     *,
     clock_us: Callable[[], int] = wall_clock_us,
-    elapsed_us: Callable[[], int] = elapsed_us,
+    monotonic_us: Callable[[], int] = monotonic_us,
     fetch: Fetch = fetch_small,
     sweep_interval_s: float = SWEEP_INTERVAL_S,
 ) -> AsyncIterator[RunningHub]:
     """A hub that accepts connections until the block ends.
 
-    `clock_us` is the wall clock, in microseconds since 1970; `elapsed_us` counts what passes, and confirms it.
+    `clock_us` is the wall clock, in microseconds since 1970, which `monotonic_us` confirms (`TrustedClock`).
 
     It shuts down from the inside out: connections finish their requests and close (within `leave_s`), routers stop,
     consumers save their positions, the broker writes the drafts that are waiting, and the log is closed.
@@ -126,7 +126,7 @@ async def open_hub(
     `sole_error` unwraps them.
     """
     # The whole configuration is checked before anything is opened: a mistake must not leave a new log behind.
-    clock = TrustedClock(clock_us, elapsed_us)
+    clock = TrustedClock(clock_us, monotonic_us)
     access = make_access_control(config, clock, fetch)
     specs = unless_wrong(read_routers(config))
     context = make_tls(config)

@@ -11,7 +11,7 @@ from ..access.fetching import Fetch, Fetches, fetch_small
 from ..access.sources import Sources
 from ..errors import ConfigError
 from ..protocol.message import wall_clock_us
-from ..routers.apart import START_LIMIT_S, apart_in_time
+from ..routers.threads import START_LIMIT_S, run_within_limit
 from ..web.tls import Tls, make_context
 from .config import Config
 from .sections import read_sources, unless_wrong
@@ -71,7 +71,7 @@ async def reload(access: AccessControl, tls: Tls | None, initial: Config, reread
     # Everything that can fail comes before the first change; and everything that reads files, in a thread: a file may
     # be a pipe that nobody writes to, or on a disk that hangs.
     try:
-        config, new, context = await apart_in_time(lambda: _prepare(reread))
+        config, new, context = await run_within_limit(lambda: _prepare(reread))
     except TimeoutError:
         raise ConfigError(
             f"its files could not be read within {START_LIMIT_S:g} s: one of them is a pipe, or its disk hangs"

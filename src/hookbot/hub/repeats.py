@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 BURST = 10
 INTERVAL_S = 10.0
-# Then it is news again, with its traceback.
+# After so long without one, the next is written as if it were the first, with its traceback.
 FORGOTTEN_S = 600.0
 # Records of hookbot have some fifty templates; those of libraries are of one kind once there are so many.
 MAX_KINDS = 1000
@@ -62,7 +62,7 @@ class RepeatLimit:
                 del self._kinds[key]
 
     def all_held_back(self) -> Iterator[logging.LogRecord]:
-        """What `due` would return in the end."""
+        """The last record of each kind that was held back, however recently."""
         return (_last_of(kind) for kind in self._kinds.values() if kind.last)
 
     def _kind(self, record: logging.LogRecord) -> _Kind:

@@ -203,7 +203,7 @@ def _owners(owners: list[Any], provider: Provider | None) -> Sequence[str]:
 
 
 def _named(topic: str | None, provider: Provider | None) -> Sequence[str]:
-    """The owner that the topic of a source names, if it names one."""
+    """The owner that the topic of a source names, or none."""
     owner = topic and provider and provider.ownership and provider.ownership.owner_in(topic)
     return (owner,) if owner else ()
 

@@ -22,7 +22,7 @@ class Page:
     messages: Sequence[Message]
     next_after: int
     damaged: bool = False
-    """True if the page is a hole: it is empty because the storage of its range is damaged, not because nothing is."""
+    """True if the page is a hole: it is empty because its range is damaged, not because it has no messages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ ENOUGH = 1 / 2
 
 
 class DiskReserve:
-    """File of no content in a directory. While less than `ENOUGH` of it can be held, the disk counts as full."""
+    """File without content in a directory. While less than `ENOUGH` of it can be held, the disk counts as full."""
 
     def __init__(self, directory: Path) -> None:
         self.held = False

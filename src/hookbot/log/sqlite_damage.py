@@ -92,7 +92,7 @@ def pass_step(
         return partition.shrunk(rows, taken), [row[0] for row in rows[:taken]]
     if hole is None:
         return replace(partition, passed=high), ()
-    # How many messages are lost, nobody knows: the totals are counted again over what follows them.
+    # The number of messages that are lost is unknown: the totals are counted again over what follows them.
     count, size = _totals(connection, hole, partition.head, unsafe=unsafe)
     lost_us = partition.head_us if next_us is None else next_us
     return replace(partition, count=count, size=size, passed=hole, lost=hole, lost_us=lost_us), ()

@@ -174,7 +174,7 @@ def _lock(lock: IO[bytes], directory: Path) -> None:
             f"the log in {directory} is in use by process {lock.read().decode().strip() or 'unknown'}; "
             "give this hub another data directory"
         ) from None
-    # Only said to whoever comes second: on a full disk, nobody is told.
+    # Only for the message to a second hub: on a full disk, it is left out.
     with suppress(OSError):
         lock.truncate(0)
         lock.write(b"%d\n" % os.getpid())

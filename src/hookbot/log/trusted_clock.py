@@ -1,9 +1,9 @@
-"""The clock of a hub: the wall clock of the machine, believed only as far as the time that has passed confirms it.
+"""The clock of a hub: the wall clock of the machine, believed only as far as its monotonic clock confirms it.
 
-A wall clock may jump: somebody sets it, a time server is wrong, a virtual machine is resumed. A clock that counts what
-has passed never does. As long as both agree, the hub goes by the wall clock. When they disagree, it goes on by what has
-passed, until the wall clock has run steadily for `STEADY_US`: then the jump is believed, and new messages bear the new
-time. Ages are always measured by what has passed (`TrustedClock.ago_us`), so that no jump, believed or not, makes
+A wall clock may jump: somebody sets it, a time server is wrong, a virtual machine is resumed. A monotonic
+clock never does. As long as both agree, the hub goes by the wall clock. When they disagree, it goes on by the monotonic
+one, until the wall clock has run steadily for `STEADY_US`: then the jump is believed, and new messages bear the new
+time. Ages are always measured by the monotonic clock (`TrustedClock.ago_us`), so that no jump, believed or not, makes
 anything older than it is.
 """
 
@@ -27,36 +27,38 @@ and short enough for a machine that was suspended."""
 # A bound on the memory for a clock that never stops jumping; each jump takes ten minutes, so this is a week.
 MAX_JUMPS = 1000
 
-# Linux alone has it: it goes on while the machine is suspended.
+# Only Linux has it.
 _BOOT_TIME = getattr(time, "CLOCK_BOOTTIME", None)
 
 logger = logging.getLogger(__package__)
 
 
-def elapsed_us() -> int:
-    """Microseconds since some moment, by a clock that cannot be set."""
+def monotonic_us() -> int:
+    """Time of the monotonic clock, in microseconds; on Linux it goes on while the machine is suspended."""
     return (time.monotonic_ns() if _BOOT_TIME is None else time.clock_gettime_ns(_BOOT_TIME)) // 1000
 
 
 class TrustedClock:
     """Clock to call for the current time in microseconds since 1970, from any thread. It starts with the wall clock's.
 
-    It differs from what has passed since by at most `TOLERANCE_US` in `STEADY_US`, and by the jumps that it believes.
+    It differs from the monotonic clock by at most `TOLERANCE_US` in `STEADY_US`, and by the jumps that it believes.
     Each jump is logged, also if it is not believed.
     """
 
-    def __init__(self, wall_us: Callable[[], int] = wall_clock_us, elapsed_us: Callable[[], int] = elapsed_us) -> None:
+    def __init__(
+        self, wall_us: Callable[[], int] = wall_clock_us, monotonic_us: Callable[[], int] = monotonic_us
+    ) -> None:
         self._wall_us = wall_us
-        self._elapsed_us = elapsed_us
+        self._monotonic_us = monotonic_us
         self._lock = Lock()
-        self._confirmed_at = elapsed_us()
-        # An offset is a time less what has passed: constant, as long as the clocks agree.
+        self._confirmed_at = monotonic_us()
+        # An offset is a time less that of the monotonic clock: constant, as long as the clocks agree.
         self._offset = self._seen = self._confirmed = wall_us() - self._confirmed_at
         """Offset of the believed time; the last one of the wall clock; the one from which that may creep away."""
         self._offsets = deque([(self._confirmed_at, self._offset)], MAX_JUMPS)
-        """What had passed, and the offset, at the start and whenever a jump was believed."""
+        """Monotonic time and offset, at the start and whenever a jump was believed."""
         self._jumped: tuple[int, int] | None = None
-        """What had passed when the wall clock jumped, and its offset since; None while the clocks agree."""
+        """Monotonic time at which the wall clock jumped, and its offset since; None while the clocks agree."""
         self._doubtful = False
 
     @classmethod
@@ -69,9 +71,9 @@ class TrustedClock:
             return self._observe() + self._offset
 
     @property
-    def passed_s(self) -> float:
-        """Seconds that have passed since some moment."""
-        return self._elapsed_us() / 1e6
+    def monotonic_s(self) -> float:
+        """Time of the monotonic clock, in seconds, for rate limits."""
+        return self._monotonic_us() / 1e6
 
     @property
     def jump_s(self) -> float:
@@ -114,8 +116,8 @@ class TrustedClock:
         self._doubtful = 0 < newest_us < self() - STEADY_US
 
     def _observe(self) -> int:
-        """Compare both clocks, and return what has passed."""
-        passed = self._elapsed_us()
+        """Compare both clocks, and return the monotonic time."""
+        passed = self._monotonic_us()
         seen = self._seen = self._wall_us() - passed
         if abs(seen - self._confirmed) <= TOLERANCE_US:
             self._offset = seen

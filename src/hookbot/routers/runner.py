@@ -13,10 +13,10 @@ import trio
 from ..broker.broker import Broker
 from ..errors import ConfigError, Damaged, describe
 from . import Router
-from .apart import apart, apart_in_time, contained
 from .attempts import RouterLimits
 from .loading import NAME, Resolve, bind, is_file, make
 from .supervision import MAX_HANGING, PREFIX, SupervisedRouter
+from .threads import contained, run_in_thread, run_within_limit
 from .watchdog import watch
 
 logger = logging.getLogger(__package__)
@@ -138,7 +138,7 @@ class _Maker:
         """Make the first one, if possible. Adds to the mistakes for wrong options."""
         name = self._spec.name
         try:
-            self._first = await self._once(apart_in_time)
+            self._first = await self._once(run_within_limit)
         except ConfigError as error:
             mistakes.append(f"router {name}: {error}")
         # Its own code failed, perhaps because a server is down: the supervision tries again.
@@ -147,7 +147,7 @@ class _Maker:
 
     async def __call__(self) -> Router:
         first, self._first = self._first, None
-        return first or await self._once(apart)
+        return first or await self._once(run_in_thread)
 
     async def _once(self, run: Callable[[Callable[[], Router]], Awaitable[Router]]) -> Router:
         # A function is given by Python code only, such as a test: its objects may belong to its thread.

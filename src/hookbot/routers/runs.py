@@ -12,8 +12,8 @@ from contextvars import ContextVar, copy_context
 import trio
 
 from . import Router
-from .apart import START_LIMIT_S
 from .loading import entered
+from .threads import START_LIMIT_S
 
 ROUTER: ContextVar[str] = ContextVar("router", default="")
 """Name of the router whose code runs, in all tasks and threads that it starts, too; empty outside of any."""

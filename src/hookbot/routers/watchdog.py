@@ -85,7 +85,7 @@ class _Watchdog:
 
 
 def find_router(root: trio.lowlevel.Task | None) -> str:
-    """Name of the router that the running task belongs to, found beneath the root task; empty if it is none's."""
+    """Name of the router that the running task belongs to, found beneath the root task; empty if it is no router's."""
     tasks = [root] if root else []
     while tasks:
         task = tasks.pop()

@@ -68,10 +68,10 @@ class Provider(ABC):
     documentation: str
     """Address of the page where the sender describes its rule."""
     ownership: Ownership | None = None
-    """How its bodies name whom they are about, so that a source can be bound to owners; None if there is no rule."""
+    """How its bodies name their owners, so that a source can be bound to some; None if there is no rule."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Take a class that answers challenges, and does not say that they are signed, for one whose are not."""
+        """Set `signs_every_post` to False in a class that defines `handshake` and does not set it."""
         super().__init_subclass__(**kwargs)
         if "handshake" in vars(cls) and "signs_every_post" not in vars(cls):
             cls.signs_every_post = False
@@ -109,7 +109,7 @@ class Provider(ABC):
         """Raise `ConfigError` if `secret` cannot be a secret of this provider."""
 
     def check_head(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:  # noqa: B027 -- optional
-        """Raise `BadSignature` if the request, whose body is not received yet, is not genuine whatever the body is.
+        """Raise `BadSignature` if the head shows that the request is not genuine, before its body is received.
 
         The signature or another signed part is missing, malformed, or from another time. `request.body` is empty.
         """

@@ -32,7 +32,7 @@ class _Held:
 class HeldBytes:
     """Account of the bytes that wait for slow clients. A frame that several wait for is one object, and counted once.
 
-    Above `max_bytes`, whoever holds most is cut: of a frame that several hold, each holds its share. A client can
+    Above `max_bytes`, the client that holds most is cut: of a frame that several hold, each holds its share. It can
     resume, because the messages stay in the log. A single frame may be larger than `max_bytes`.
     """
 
@@ -42,7 +42,7 @@ class HeldBytes:
         self.cut = 0
         """Number of clients cut."""
         self._held: dict[object, _Held] = {}
-        """What each client holds; who has held it for the longest time is first."""
+        """What each client holds; the one that has held it for the longest time is first."""
         self._shared: dict[int, _Shared] = {}
 
     def hold(self, holder: object, data: object, size: int, *, what: object, cut: Cut) -> None:

@@ -79,7 +79,7 @@ class Server:
 
 
 class _PatientListener(trio.abc.Listener[Any]):
-    """A listener that lets connections wait in the kernel's queue while there is no room for them."""
+    """Listener that leaves connections in the kernel's queue while there is no room for them."""
 
     def __init__(self, listener: trio.abc.Listener[Any], unauthenticated: UnauthenticatedConnections) -> None:
         self._listener = listener

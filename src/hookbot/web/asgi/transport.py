@@ -1,4 +1,4 @@
-"""Transports of connections: what the app's server reads from and writes to."""
+"""Transports of the app's connections: sockets, with and without TLS."""
 
 from typing import Any
 

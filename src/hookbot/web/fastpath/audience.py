@@ -80,7 +80,7 @@ class Audience:
             yield Send(_join(parts), reached)
 
     def _part(self, entry: Entry) -> bytes | None:
-        """What is sent of an entry: a whole frame, or the payload of a large one; None if that is not prepared."""
+        """Bytes to send for an entry: a whole frame, or the payload of a large one; None if that is not prepared."""
         if entry.is_large:
             return entry.ready_frame(self.framing.key, self.framing.message)
         return entry.frame(self._key, self._encode)

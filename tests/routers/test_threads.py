@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from hookbot.routers.apart import START_LIMIT_S, apart, apart_in_time, contained
+from hookbot.routers.threads import START_LIMIT_S, contained, run_in_thread, run_within_limit
 from support import GUARD_S
 
 
@@ -15,9 +15,9 @@ def fail(error: BaseException) -> None:
 
 
 async def test_it_runs_in_another_thread_and_its_result_or_error_arrives() -> None:
-    assert await apart(threading.get_ident) != threading.get_ident()
+    assert await run_in_thread(threading.get_ident) != threading.get_ident()
     with pytest.raises(KeyError):
-        await apart(lambda: fail(KeyError("x")))
+        await run_in_thread(lambda: fail(KeyError("x")))
 
 
 @pytest.mark.parametrize("error", [SystemExit(2), KeyboardInterrupt(), GeneratorExit()])
@@ -30,7 +30,7 @@ async def test_a_thread_that_does_not_end_in_time_is_left_behind(autojump_clock:
     gone_on = threading.Event()
 
     with pytest.raises(TimeoutError, match="it is not there after 30 s"):
-        await apart_in_time(lambda: gone_on.wait(GUARD_S))
+        await run_within_limit(lambda: gone_on.wait(GUARD_S))
 
     assert trio.current_time() >= START_LIMIT_S
     gone_on.set()
@@ -40,7 +40,7 @@ async def test_one_that_is_to_be_waited_for_holds_up_its_task_only(autojump_cloc
     gone_on = threading.Event()
     with trio.move_on_after(1) as scope:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(apart, lambda: gone_on.wait(GUARD_S))
+            nursery.start_soon(run_in_thread, lambda: gone_on.wait(GUARD_S))
             await trio.sleep(0.5)
             gone_on.set()
 

@@ -1,4 +1,4 @@
-"""Imports and constructors of routers, in a thread: they may take long, never end, and raise anything."""
+"""Threads for what may take long, never end, or raise anything: the code of a router, and files that a reload reads."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -8,7 +8,8 @@ import trio
 from ..errors import describe
 
 START_LIMIT_S = 30.0
-"""Time for the import, the constructor and ``__aenter__`` of a router together, and for its ``__aexit__``."""
+"""Time for the import, the constructor and ``__aenter__`` of a router together; as long for its ``__aexit__``, and for
+the files of a reload."""
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ def contained(work: Callable[[], T]) -> T:
         raise RuntimeError(f"it raised {describe(error)}") from error
 
 
-async def apart(work: Callable[[], T], *, wait: bool = True) -> T:
+async def run_in_thread(work: Callable[[], T], *, wait: bool = True) -> T:
     """Result of a function that runs `contained` in a thread of its own.
 
     If cancelled, waits for the thread, or with `wait=False` leaves it behind.
@@ -33,8 +34,8 @@ async def apart(work: Callable[[], T], *, wait: bool = True) -> T:
     return await trio.to_thread.run_sync(contained, work, abandon_on_cancel=not wait, limiter=limiter)
 
 
-async def apart_in_time(work: Callable[[], T]) -> T:
-    """Result of `apart`; raises `TimeoutError` after `START_LIMIT_S`, and leaves the thread behind."""
+async def run_within_limit(work: Callable[[], T]) -> T:
+    """Result of `run_in_thread`; raises `TimeoutError` after `START_LIMIT_S`, and leaves the thread behind."""
     with trio.move_on_after(START_LIMIT_S):
-        return await apart(work, wait=False)
+        return await run_in_thread(work, wait=False)
     raise TimeoutError(f"it is not there after {START_LIMIT_S:g} s")
