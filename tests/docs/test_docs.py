@@ -9,17 +9,24 @@ import hookbot
 from hookbot import errors
 from hookbot.access.authorizer import Authorizer
 from hookbot.access.control import AccessControl
+from hookbot.access.fetching import FETCHES
+from hookbot.access.rate_limits import FAILURES
 from hookbot.broker.broker import open_broker
+from hookbot.log.disk_reserve import SIZE
 from hookbot.log.memory import MemoryLog
+from hookbot.protocol.bodies import UNTRUSTED, UNVERIFIED, Ceiling
+from hookbot.protocol.request import MAX_PARAMETERS
 from hookbot.web.bodies import BodyBudget
 from hookbot.web.held_bytes import HeldBytes
+from hookbot.web.limits import NOISE, ConnectionLimits
 from hookbot.web.metrics import add_limits, hub_metrics
-from hookbot.web.unauthenticated import UnauthenticatedConnections
+from hookbot.web.unauthenticated import DEFAULT_PER_ADDRESS, MAX_BYTES, UnauthenticatedConnections
 from support import KEY
 
 ROOT = Path(__file__).parents[2]
 PAGES = {page.name: page.read_text() for page in (ROOT / "docs").glob("*.md")}
 EVERYTHING = "".join(PAGES.values())
+LIMITS = ConnectionLimits()
 SOURCE = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
 
 
@@ -74,3 +81,34 @@ def test_every_page_can_be_found_from_readme() -> None:
 def test_what_a_page_shows_as_output_is_what_the_code_prints(text: str) -> None:
     assert text in SOURCE
     assert text in EVERYTHING
+
+
+def form_and_values(ceiling: Ceiling) -> str:
+    return f"{ceiling.values:,} values, or a form of {ceiling.form_bytes >> 20} MiB with {ceiling.fields:,} fields"
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("http.md", f"| request line and headers together | {LIMITS.max_head_bytes >> 10} KiB |"),
+        ("http.md", f"| parameters of the query | {MAX_PARAMETERS} |"),
+        ("http.md", f"| time for each {LIMITS.min_body_bytes >> 10} KiB of a body, or for the rest of it | "),
+        ("http.md", f"or for the rest of it | {LIMITS.slow_s:g} s |"),
+        ("http.md", f"| time for a whole body | {LIMITS.body_s / 60:g} min |"),
+        ("http.md", f"| an idle connection | {LIMITS.keep_alive_s:g} s; "),
+        ("http.md", f"`--max-connections-per-address` ({DEFAULT_PER_ADDRESS})"),
+        ("http.md", f"| {NOISE.count / NOISE.period_s:g} a second, {NOISE.count} at once |"),
+        ("http.md", f"| what waits for all slow subscribers together | {LIMITS.max_held_bytes >> 20} MiB |"),
+        ("http.md", f"| a subscriber that sends nothing, not even a pong | {LIMITS.deaf_s:g} s |"),
+        ("operations.md", f"it sets {SIZE >> 20} MiB aside in `hookbot.reserve`"),
+        ("providers.md", f"{UNVERIFIED.json_bytes >> 20} MiB of JSON in UTF-8 with {form_and_values(UNVERIFIED)}"),
+        ("routers.md", f"{UNTRUSTED.json_bytes >> 20} MiB of JSON with {form_and_values(UNTRUSTED)}"),
+        ("security.md", f"| [{UNVERIFIED.json_bytes >> 20} MiB, {UNVERIFIED.values:,} values]"),
+        ("security.md", f"| {UNTRUSTED.json_bytes >> 20} MiB, {UNTRUSTED.values:,} values |"),
+        ("security.md", f"| `--failure-rate` | {FAILURES.count} a minute |"),
+        ("security.md", f"| fetches of certificates caused by one address | | {FETCHES.count} a minute |"),
+        ("security.md", f"All together to {MAX_BYTES >> 20} MiB of memory"),
+    ],
+)
+def test_a_limit_on_a_page_is_that_of_the_code(page: str, text: str) -> None:
+    assert " ".join(text.split()) in " ".join(PAGES[page].split())
