@@ -33,7 +33,7 @@ HOST = re.compile(r"[A-Za-z0-9._~:\[\]%!$&'()*+,;=-]*")
 TARGET = re.compile(rb"(?:(?i:https?)://[^/?#\s]+)?(/[!-~]*)")
 """A request target: path and query, optionally after scheme and host, as a proxy receives it (section 3.2.2)."""
 
-_REQUEST_LINE = re.compile(rb"([A-Z-]+) " + TARGET.pattern + rb" HTTP/(1\.[01])\r\n")
+_REQUEST_LINE = re.compile(rb"([A-Z][A-Z-]*) " + TARGET.pattern + rb" HTTP/(1\.[01])\r\n")
 # What httptools is shown instead: it knows only some methods, and would read CONNECT in its own way.
 _SHOWN_LINE = b"POST / HTTP/1.1\r\n"
 

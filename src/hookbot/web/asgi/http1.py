@@ -116,6 +116,8 @@ class HTTP1(H11Protocol):
         assert isinstance(self.connection, StrictConnection)
         headers = self.connection.fields
         if self.connection.wants_websocket:
+            # Of several Connection headers, which are one list, Hypercorn reads the last alone.
+            headers = [*headers, (b"connection", b"upgrade")]
             self.stream = websocket = WebSocketStream(*shared, self.stream_send, STREAM_ID)
             self.connection = _Upgraded(self.connection, websocket)
         else:
