@@ -503,6 +503,20 @@ async def test_publishes_are_counted_by_address_and_by_source(tmp_path: Path, wa
         assert hub.head == 3
 
 
+@pytest.mark.parametrize("options", [{"provider": "square"}, {"provider": "github", "single_use": True}])
+async def test_who_replays_a_delivery_cannot_use_up_the_rate_of_its_source(
+    tmp_path: Path, ways: dict[str, Any], options: dict[str, Any]
+) -> None:
+    async with open_whole_hub(tmp_path, source(**options, publish_rate="2/h"), **ways) as hub:
+        provider = options["provider"]
+        first = await hub.deliver(provider, "/unsafe/pub/acme/x", b'{"event_id":"1"}')
+        for _ in range(3):
+            again = await hub.post("/unsafe/pub/acme/x", first.request.content, first.request.headers.multi_items())
+            assert (again.status_code, again.headers["Hookbot-Duplicate"]) == (200, "true")
+        answers = [await hub.deliver(provider, "/unsafe/pub/acme/x", b'{"event_id":"%d"}' % n) for n in (2, 3)]
+        assert [answer.status_code for answer in answers] == [200, 429]
+
+
 async def test_who_fails_too_often_waits_and_a_good_token_or_signature_comes_in_all_the_same(
     tmp_path: Path, ways: dict[str, Any]
 ) -> None:

@@ -1,16 +1,17 @@
 """Verification of signatures: at which time, in which thread, and what its result counts."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import trio
 
 from ..errors import BadSignature, Forbidden
+from ..log.deduplication import digest
 from ..log.trusted_clock import TrustedClock
 from ..protocol.envelope import LARGE_BODY
-from ..protocol.message import Draft
+from ..protocol.message import Draft, Once
 from ..protocol.request import Request
 from ..protocol.response import Response
 from ..protocol.topics import is_unsafe
@@ -85,11 +86,11 @@ class Verifier:
         if isinstance(accepted, Response):
             return accepted
         # Counted after verification: otherwise anybody could use up the rate limit of a source.
-        self._count_genuine(request, admitted.source)
+        draft = accepted.draft if isinstance(accepted, Confirmation) else accepted
+        self._count_genuine(request, admitted.source, draft.once)
         if isinstance(accepted, Confirmation):
             await self._fetches.get(accepted.url, client_network(request.client), now_s=self._clock.monotonic_s)
-            return accepted.draft
-        return accepted
+        return draft
 
     async def _accept(self, admitted: AdmittedPublish, body: bytes) -> Accepted:
         def accept() -> Accepted:
@@ -141,12 +142,17 @@ class Verifier:
             logger.warning("refused a request to %s%s: %s", topic, _delivery(source, request), error)
             raise
 
-    def _count_genuine(self, request: Request, source: Source) -> None:
-        """Remember the network of a verified publish; count it against its source's rate. Raises `TooManyRequests`."""
+    def _count_genuine(self, request: Request, source: Source, once: Sequence[Once]) -> None:
+        """Remember the network of a verified publish; count it against its source's rate. Raises `TooManyRequests`.
+
+        A repeat that is not stored, by one of the keys `once`, is not counted: otherwise whoever saw one delivery could
+        use up the rate with it.
+        """
         request.authenticated = True
         self._verified.add(client_network(request.client), now_s=self._clock.monotonic_s)
         if source.publishes:
-            source.publishes.use(source.topic, now_s=self._clock.monotonic_s)
+            key = next((digest(one) for one in once if one.exclusive), None)
+            source.publishes.use(source.topic, now_s=self._clock.monotonic_s, of=key)
 
 
 def _delivery(source: Source, request: Request) -> str:
