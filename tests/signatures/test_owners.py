@@ -208,6 +208,7 @@ def test_every_reading_that_a_router_might_make_of_a_body_is_checked() -> None:
         SignedRequest(foreign.encode("utf-16")),
         SignedRequest(b"\xef\xbb\xbf" + foreign.encode()),
         SignedRequest(b"payload=1&payload=" + quote_plus(foreign).encode(), FORM),
+        SignedRequest(b"payload=" + quote_plus(foreign).encode() + b"&payload=1", FORM),
         SignedRequest(b"x=1&payload=" + quote_plus(foreign).encode(), FORM),
         SignedRequest(b"account=acct_1", FORM),
     ]
@@ -216,6 +217,33 @@ def test_every_reading_that_a_router_might_make_of_a_body_is_checked() -> None:
             of("github").check(request, ["acme"])
     with pytest.raises(Forbidden, match="acct_1"):
         of("stripe").check(bodies[-1], ["acme"])
+
+
+FOREIGN_TO_SOME = [
+    (b'{"repository":{"full_name":"evil/app"},"repository":{"full_name":"acme/app"}}', "'repository' twice"),
+    (b'{"repository":{"full_name":"evil/app","full_name":"acme/app"}}', "'full_name' twice"),
+    (b'{"repository":{"full_name":"evil/app"},"x":"\xff"}', "cannot be read as JSON"),
+    (b'{"repository":{"full_name":"evil/app"},"x":' + b"1" * 5000 + b"}", "cannot be read as JSON"),
+    (b'\xef\xbb\xbf\xef\xbb\xbf {"repository":{"full_name":"evil/app"}}', "cannot be read as JSON"),
+    ('{"repository":{"full_name":"evil/app"}} x'.encode("utf-16"), "cannot be read as JSON"),
+]
+
+
+@pytest.mark.parametrize(("body", "reason"), FOREIGN_TO_SOME)
+def test_what_readers_may_read_in_different_ways_is_refused(body: bytes, reason: str) -> None:
+    with pytest.raises(Forbidden, match=reason):
+        of("github").check(SignedRequest(body), ["acme"])
+
+
+@pytest.mark.parametrize(("body", "reason"), FOREIGN_TO_SOME[:2])
+def test_what_readers_of_a_form_may_read_in_different_ways_is_refused(body: bytes, reason: str) -> None:
+    with pytest.raises(Forbidden, match=reason):
+        of("github").check(SignedRequest(b"payload=" + quote_plus(body).encode(), FORM), ["acme"])
+
+
+def test_what_is_no_object_to_anybody_names_nobody() -> None:
+    for body in (b"", b"x", b"[1", b"\xff", b'"{}"'):
+        of("github").check(SignedRequest(body), ["acme"])
 
 
 def test_what_is_nested_too_deeply_to_be_checked_is_refused() -> None:

@@ -6,7 +6,9 @@ routers make topics of them, so that both read the same names.
 """
 
 import json
+import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from json import detect_encoding
@@ -20,6 +22,9 @@ from .request import SignedRequest
 
 # A router may read what is nested more deeply than `parse_json` does.
 _ANY_DEPTH = replace(VERIFIED, depth=1 << 40)
+
+# After any byte order mark and white space, in any encoding.
+_OBJECT = re.compile(rb"[\s\0\xef\xbb\xbf\xff\xfe]*\{")
 
 
 class Name(NamedTuple):
@@ -179,12 +184,13 @@ def check_owner(owner: str) -> str:
 
 
 def _readings(request: SignedRequest) -> Iterator[Mapping[str, Any]]:
-    """The objects that a router may find in the body, whatever it takes the body for: JSON, a form, or JSON in one.
+    """The objects that a reader may find in the body, whatever it takes the body for: JSON, a form, or JSON in one.
 
-    Raises `BodyTooLarge` beyond the ceiling of verified bodies.
+    Raises `BodyTooLarge` beyond the ceiling of verified bodies, and `Forbidden` if readers might differ.
     """
-    fields = dict(parse_form(request.body, VERIFIED)) if request.is_form else {}
-    for value in (_value(request.body), fields, _value(fields.get("payload", "").encode("utf-8", "surrogatepass"))):
+    fields = parse_form(request.body, VERIFIED) if request.is_form else []
+    payloads = (value.encode("utf-8", "surrogatepass") for name, value in fields if name == "payload")
+    for value in (_value(request.body), dict(fields), *map(_value, payloads)):
         if isinstance(value, dict):
             yield value
 
@@ -196,12 +202,24 @@ def _value(text: bytes) -> Any:
             # UTF-16 or UTF-32, which json.loads reads as well, and so `Message.json`. Bytes of theirs are not counted.
             text = text.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
         check_json(text, _ANY_DEPTH)
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique)
     except ValueError:
+        # Other readers take bytes that are not UTF-8, or numbers of any length.
+        if _OBJECT.match(text):
+            raise Forbidden("the body cannot be read as JSON, so that nobody can tell whom it names") from None
         return None
     except RecursionError:
         # A router with fewer calls on its stack might be able to read it.
         raise Forbidden("the body is nested too deeply to tell whom it names") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these pairs; raises `Forbidden` for a repeated key, of which readers take the first or the last."""
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        [(repeated, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise Forbidden(f"the body has the key {repeated[:80]!r} twice in one object, so that it has two readings")
+    return unique
 
 
 def _segments(topic: str) -> list[str]:
