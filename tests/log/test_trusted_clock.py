@@ -128,6 +128,30 @@ def test_a_clock_that_a_time_server_speeds_up_is_followed(machine: Machine) -> N
     assert machine.clock() == machine.wall_us()
 
 
+@pytest.mark.parametrize("step_us", [50 * SECOND_US, -50 * SECOND_US])
+def test_a_clock_that_creeps_away_makes_nothing_older(machine: Machine, step_us: int) -> None:
+    for _ in range(10):
+        machine.run(STEADY_US)
+    stored_us = machine.clock()
+    for _ in range(10):
+        machine.jump_us += step_us
+        machine.run(STEADY_US)
+
+    assert machine.clock() == machine.wall_us()
+    assert machine.clock.ago_us(10 * STEADY_US + SECOND_US) <= stored_us
+    # With each step counted, it is not much younger either.
+    assert machine.clock.ago_us(9 * STEADY_US) > stored_us
+
+
+def test_a_clock_that_moves_to_and_fro_makes_nothing_older(machine: Machine) -> None:
+    machine.run(STEADY_US)
+    machine.jump_us = -TOLERANCE_US // 2
+    stored_us = machine.clock()
+    machine.jump_us = TOLERANCE_US // 2
+    machine.run(SECOND_US)
+    assert machine.clock.ago_us(2 * SECOND_US) <= stored_us
+
+
 def test_after_a_long_rest_nothing_has_an_age_until_the_clock_has_been_steady(machine: Machine) -> None:
     machine.clock.check_start(START_US - MONTH_US)
     machine.run(STEADY_US - SECOND_US)
@@ -168,6 +192,8 @@ def test_memory_is_bounded(machine: Machine) -> None:
 
     assert len(machine.clock._offsets) == MAX_JUMPS
     assert machine.clock.ago_us(10_000 * MONTH_US) < machine.clock()
+    # What was stored at the start is not made older by jumps that are forgotten.
+    assert machine.clock.ago_us(machine.passed_us) == START_US
 
 
 def test_a_plain_function_is_believed_whatever_it_shows() -> None:

@@ -24,6 +24,9 @@ STEADY_US = 600_000_000
 """Time for which the wall clock has to run steadily before a jump is believed: longer than a wrong time usually lasts,
 and short enough for a machine that was suspended."""
 
+CREPT_US = 1_000_000
+"""Difference from which a clock that has crept ahead is remembered as if it had jumped."""
+
 # A bound on the memory for a clock that never stops jumping; each jump takes ten minutes, so this is a week.
 MAX_JUMPS = 1000
 
@@ -55,8 +58,9 @@ class TrustedClock:
         # An offset is a time less that of the monotonic clock: constant, as long as the clocks agree.
         self._offset = self._seen = self._confirmed = wall_us() - self._confirmed_at
         """Offset of the believed time; the last one of the wall clock; the one from which that may creep away."""
-        self._offsets = deque([(self._confirmed_at, self._offset)], MAX_JUMPS)
-        """Monotonic time and offset, at the start and whenever a jump was believed."""
+        self._offsets = deque([(self._confirmed_at, self._offset)])
+        """Monotonic time, and the lowest offset since, at the start and whenever a jump was believed or the clock had
+        crept ahead."""
         self._jumped: tuple[int, int] | None = None
         """Monotonic time at which the wall clock jumped, and its offset since; None while the clocks agree."""
         self._doubtful = False
@@ -95,7 +99,7 @@ class TrustedClock:
         return tuple((passed + offset) / 1e6 for offset in offsets)
 
     def ago_us(self, age_us: int) -> int:
-        """The earliest time that the clock has shown since `age_us` ago: only what bears an earlier one is older.
+        """A time before which the clock has not been since `age_us` ago: only what bears an earlier one is older.
 
         While the start is in doubt this is 0, and nothing is older.
         """
@@ -105,7 +109,7 @@ class TrustedClock:
                 return 0
             later = bisect_right(self._offsets, moment, key=itemgetter(0))
             # Before the start, the clock is taken to have agreed with what it first showed.
-            offset = self._offset if later == len(self._offsets) else self._offsets[max(later - 1, 0)][1]
+            offset = self._offsets[max(later - 1, 0)][1]
             return min([moment + offset, *(passed + offset for passed, offset in islice(self._offsets, later, None))])
 
     def check_start(self, newest_us: int) -> None:
@@ -121,6 +125,8 @@ class TrustedClock:
         seen = self._seen = self._wall_us() - passed
         if abs(seen - self._confirmed) <= TOLERANCE_US:
             self._offset = seen
+            since, lowest = self._offsets[-1]
+            self._offsets[-1] = since, min(lowest, seen)
             if self._jumped or passed - self._confirmed_at >= STEADY_US:
                 self._agree(passed)
         elif self._jumped is None or abs(seen - self._jumped[1]) > TOLERANCE_US:
@@ -135,6 +141,8 @@ class TrustedClock:
         self._jumped = None
         if passed - self._confirmed_at >= STEADY_US:
             self._confirmed, self._confirmed_at, self._doubtful = self._seen, passed, False
+            if self._seen - self._offsets[-1][1] >= CREPT_US:
+                self._remember(passed)
 
     def _jump(self, passed: int) -> None:
         if self._jumped is None:
@@ -151,6 +159,14 @@ class TrustedClock:
         # If even the first time was in doubt, this one is also the better guess for what was before.
         if self._doubtful:
             self._offsets.clear()
-        self._offsets.append((passed, self._seen))
+        self._remember(passed)
         self._offset = self._confirmed = self._seen
         self._confirmed_at, self._jumped, self._doubtful = passed, None, False
+
+    def _remember(self, passed: int) -> None:
+        """Remember that the clock has had another offset since."""
+        if len(self._offsets) == MAX_JUMPS:
+            # The two oldest become one, with which nothing is older than with either.
+            (start, first), (_, second) = self._offsets.popleft(), self._offsets.popleft()
+            self._offsets.appendleft((start, min(first, second)))
+        self._offsets.append((passed, self._seen))
