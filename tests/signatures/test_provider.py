@@ -74,6 +74,12 @@ def test_a_provider_vouches_for_what_the_source_of_its_topic_has_verified(
     assert load_provider("github").vouches_for(message) is vouched
 
 
+def test_nobody_vouches_for_what_an_older_hub_has_verified_and_cannot_be_read() -> None:
+    types = (("Content-Type", "application/json"), ("Content-Type", "text/plain"))
+    message = Message("/unsafe/github.com/org/evil", b"{}", headers=types, verified=Verified("github", "0"))
+    assert not load_provider("github").vouches_for(message)
+
+
 def test_what_an_older_hub_has_verified_is_vouched_for_where_the_topic_names_no_owner() -> None:
     for provider, topic in (("github", "/unsafe/github.com/hooks"), ("slack", "/unsafe/slack")):
         message = Message(topic, FOR_ACME, verified=Verified(provider, "0"))

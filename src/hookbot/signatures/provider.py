@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypeVar
 
-from ..errors import BadSignature, ConfigError, Forbidden, Unavailable, kind_of
+from ..errors import BadSignature, ConfigError, Refused, Unavailable, kind_of
 from ..protocol.message import Message
 from ..protocol.response import Response
 from ..protocol.topics import patterns_of
@@ -153,7 +153,7 @@ class Provider(ABC):
             return True
         try:
             self.ownership.check(SignedRequest(message.body, message.headers), [owner])
-        except Forbidden:
+        except Refused:
             return False
         return True
 
