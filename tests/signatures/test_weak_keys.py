@@ -1,7 +1,7 @@
 """Keys under which anybody can sign, and where they are refused."""
 
 import json
-from base64 import b64encode, urlsafe_b64encode
+from base64 import b64encode, encodebytes, urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hookbot.errors import BadSignature, ConfigError
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.signatures.weak_keys import WeakKey, check_public, check_shared
+from support.certificate_authority import make_certificate
 
 P = 2**255 - 19
 D = -121665 * pow(121666, -1, P) % P
@@ -130,6 +131,8 @@ def test_a_point_that_is_not_on_its_curve_is_refused_when_the_key_is_loaded() ->
 
 PUBLIC = generate_ec(SECP256R1()).public_key()
 DER = PUBLIC.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+OWN = generate_rsa(65537, 2048)
+CERTIFICATE = make_certificate("acme", OWN, "acme", OWN)
 KNOWN = {
     "empty": b"",
     "white space": b" \t\r\n",
@@ -139,7 +142,15 @@ KNOWN = {
     "SSH": PUBLIC.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH),
     "DER": DER,
     "DER in base64": b64encode(DER),
+    "DER in base64 on lines": encodebytes(DER),
+    "DER in base64url": urlsafe_b64encode(DER).rstrip(b"="),
+    "DER in hex": DER.hex().encode(),
+    "PEM in base64": b64encode(PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)),
+    "SSH in hardware": b"sk-ssh-ed25519@openssh.com AAAA",
+    "JWK": b'{"kty": "EC", "crv": "P-256", "x": "", "y": ""}',
+    "JWK set": b' {"keys": []}',
     "certificate": b"-----BEGIN CERTIFICATE-----\n",
+    "certificate in base64": b64encode(CERTIFICATE.public_bytes(Encoding.DER)),
 }
 
 
@@ -168,7 +179,18 @@ def test_a_public_key_after_white_space_is_still_one_for_a_jwt() -> None:
         provider.sign(SignedRequest(b""), f"\n{pem.decode()}", now=1_700_000_000)
 
 
-@pytest.mark.parametrize("key", [b"x", b"It's a Secret to Everybody", b"\0\1", b"YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXo="])
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"x",
+        b"It's a Secret to Everybody",
+        b"\0\1",
+        b"YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXo=",
+        b"{}",
+        b'{"kty":"oct"}',
+        b"0" * 64,
+    ],
+)
 def test_any_other_secret_is_a_key_of_an_hmac(key: bytes) -> None:
     check_shared(key)
 

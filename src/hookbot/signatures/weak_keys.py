@@ -3,7 +3,10 @@
 They are refused when they are configured, since a signature of theirs looks like any other.
 """
 
+import json
 from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -11,8 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.x509 import load_der_x509_certificate
 
 PEM = b"-----BEGIN"
+# How keys of pairs begin as text: those of OpenSSH by their kind, with "sk-" if they are in hardware.
+_TEXTS = (PEM, b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 MIN_RSA_BITS = 2048
 """The least that RFC 7518, section 3.3, allows; 829 bits have been factored."""
 MIN_CURVE_BITS = 224
@@ -56,18 +63,31 @@ def check_public(key: object) -> None:
 
 
 def _is_public(key: bytes) -> bool:
-    if key.startswith((PEM, b"ssh-", b"ecdsa-sha2-")):
-        return True
-    try:
-        candidates = [key, b64decode(key, validate=True)]
-    except ValueError:
-        candidates = [key]
-    return any(map(_is_der, candidates))
+    return any(text.startswith(_TEXTS) or _is_jwk(text) or _is_der(text) for text in _decoded(key))
 
 
-def _is_der(key: bytes) -> bool:
+def _decoded(key: bytes) -> Iterator[bytes]:
+    """The key itself, and what it is the base64 or hexadecimal text of."""
+    yield key
+    text = b"".join(key.split()).translate(_URL_SAFE)
+    with suppress(ValueError):
+        yield b64decode(text + b"=" * (-len(text) % 4), validate=True)
+    with suppress(ValueError):
+        yield bytes.fromhex(text.decode())
+
+
+def _is_jwk(text: bytes) -> bool:
+    """True for a JSON Web Key of a pair, and for a set of keys (RFC 7517)."""
     try:
-        load_der_public_key(key)
-    except (ValueError, UnsupportedAlgorithm):
+        document = json.loads(text)
+    except (ValueError, RecursionError):
         return False
-    return True
+    return isinstance(document, dict) and ("keys" in document or document.get("kty") in ("RSA", "EC", "OKP"))
+
+
+def _is_der(text: bytes) -> bool:
+    for load in (load_der_public_key, load_der_x509_certificate):
+        with suppress(ValueError, UnsupportedAlgorithm):
+            load(text)
+            return True
+    return False
