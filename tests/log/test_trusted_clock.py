@@ -183,6 +183,18 @@ def test_a_start_with_a_wrong_time_is_corrected_and_makes_nothing_older() -> Non
     assert machine.clock.ago_us(DAY_US) == machine.real_us - DAY_US
 
 
+def test_when_a_wrong_start_is_corrected_what_is_signed_is_fresh_at_once() -> None:
+    machine = Machine(jump_us=MONTH_US)
+    machine.clock.check_start(START_US)
+    machine.run(2 * SECOND_US)
+    machine.jump_us = 0
+    assert machine.clock.possible_s == ((machine.real_us + MONTH_US) / 1e6, machine.real_us / 1e6)
+
+    machine.run(2 * STEADY_US)
+    machine.jump_us = -MONTH_US
+    assert machine.clock.possible_s == (machine.real_us / 1e6,)
+
+
 def test_memory_is_bounded(machine: Machine) -> None:
     for number in range(MAX_JUMPS + 10):
         machine.jump_us = (number + 1) * MONTH_US

@@ -88,14 +88,15 @@ class TrustedClock:
 
     @property
     def possible_s(self) -> tuple[float, ...]:
-        """Seconds since 1970: the believed time and, while the wall clock is ahead, also what that shows.
+        """Seconds since 1970: the believed time and, while the wall clock is ahead of it, also what that shows.
 
-        A clock that is behind could make fresh again what has been replayed and forgotten.
+        A clock that is behind could make fresh again what has been replayed and forgotten. While the start is in doubt,
+        nothing is forgotten, and what the wall clock shows now is as likely as what it showed then.
         """
         with self._lock:
             passed = self._observe()
-            ahead = self._jumped is not None and self._seen > self._offset
-            offsets = (self._offset, self._seen) if ahead else (self._offset,)
+            differs = self._jumped is not None and (self._doubtful or self._seen > self._offset)
+            offsets = (self._offset, self._seen) if differs else (self._offset,)
         return tuple((passed + offset) / 1e6 for offset in offsets)
 
     def ago_us(self, age_us: int) -> int:
