@@ -1,8 +1,7 @@
-"""``hookbot serve``: its options as a `Config`, and its welcome text."""
+"""``hookbot serve``: its options as a `Config`."""
 
 import gc
 import os
-import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,16 +12,14 @@ from typing import Any
 import click
 import trio
 
-from ..access.tokens import Digest
 from ..errors import ConfigError, InvalidTopic
-from ..hub.config import Config, default_data_dir
+from ..hub.config import Config
 from ..hub.config_file import ConfigFile
 from ..hub.hub import RunningHub, run_hub
 from ..hub.logging_setup import logging_to_stderr
 from ..hub.secret_store import (
     GITHUB_SECRET,
     GITHUB_SECRET_FILE,
-    KEY_FILE,
     OLD_GITHUB_SECRETS,
     OLD_GITHUB_SECRETS_FILE,
     OLD_KEYS,
@@ -39,10 +36,7 @@ from ..protocol.topics import UNSAFE, check_topic
 from ..web.unauthenticated import DEFAULT_PER_ADDRESS
 from .config_option import ARGUMENTS, FILE, ConfiguredCommand, config_file
 from .parameters import ADDRESS, DURATION, EXISTING_FILE, INTERVAL, PROXIES, RATE, SIZE, Given, data_dir, find_key
-from .tokens import token_url
-
-TOPIC = "hello"
-"""Topic of the URLs in the welcome text."""
+from .welcome import welcome
 
 
 @click.command(cls=ConfiguredCommand)
@@ -297,51 +291,3 @@ def _unsafe_prefixes(given: tuple[str, ...]) -> tuple[str, ...]:
     except InvalidTopic as error:
         raise ConfigError(f"--unsafe: {error}") from None
     return prefixes or ("",)
-
-
-def welcome(config: Config, url: str, *, secrets: bool) -> str:
-    """Text to print when a hub has started. With `secrets`, it contains secrets that only the operator may see."""
-    lines = [f"hookbot listens on {url}"]
-    lines += _about_key(config)
-    if secrets:
-        lines += _to_paste(config, url)
-    lines += [f"Tokens:     {_make_tokens(config, url)}"]
-    if config.github_secrets:
-        lines += _about_github(config, url, secrets=secrets)
-    return "\n".join(lines)
-
-
-def _about_key(config: Config) -> list[str]:
-    if config.key.path is None:
-        return []
-    made = "A new key was made" if config.key.new else "The key is"
-    return [f"{made} in {config.key.path}"]
-
-
-def _to_paste(config: Config, url: str) -> list[str]:
-    digest: Digest = "sha1" if config.sha1_tokens else "sha256"
-    publish, subscribe = (token_url(config.key.value, f"/{way}/{TOPIC}", url, digest) for way in ("pub", "sub"))
-    return ["", f"Publish:    {publish}", f"Subscribe:  {subscribe}", f"Try it:     curl -d 'hello, world' {publish}"]
-
-
-def _make_tokens(config: Config, url: str) -> str:
-    """Command that makes more tokens, with the same key if that is in the data directory or in the environment."""
-    command = ["hookbot", "make-tokens", "-U", url]
-    if config.key.path == config.data_dir / KEY_FILE and config.data_dir != default_data_dir():
-        command += ["--data-dir", str(config.data_dir)]
-    if not config.sha1_tokens:
-        command.append("--sha256")
-    return shlex.join([*command, "/pub/TOPIC", "/sub/TOPIC"])
-
-
-def _about_github(config: Config, url: str, *, secrets: bool) -> list[str]:
-    secret = config.github_secrets[0]
-    place = f"the contents of {secret.path}" if secret.path else "the one that was given to the hub"
-    return [
-        "",
-        "In GitHub's webhook form (organisation or repository, Settings, Webhooks, Add webhook):",
-        f"  Payload URL:   {url}/unsafe/pub/github.com/org/YOUR-ORGANISATION",
-        "  Content type:  application/json",
-        f"  Secret:        {secret.value if secrets else place}",
-        "  Events:        any; then listen to github.com/repo/OWNER/NAME",
-    ]

@@ -1,0 +1,59 @@
+"""Welcome text of ``hookbot serve``: where the hub listens, and how to use it."""
+
+import shlex
+
+from ..access.tokens import Digest
+from ..hub.config import Config, default_data_dir
+from ..hub.secret_store import KEY_FILE
+from .tokens import token_url
+
+TOPIC = "hello"
+"""Topic of its URLs."""
+
+
+def welcome(config: Config, url: str, *, secrets: bool) -> str:
+    """Text to print when a hub has started. With `secrets`, it contains secrets that only the operator may see."""
+    lines = [f"hookbot listens on {url}"]
+    lines += _about_key(config)
+    if secrets:
+        lines += _to_paste(config, url)
+    lines += [f"Tokens:     {_make_tokens(config, url)}"]
+    if config.github_secrets:
+        lines += _about_github(config, url, secrets=secrets)
+    return "\n".join(lines)
+
+
+def _about_key(config: Config) -> list[str]:
+    if config.key.path is None:
+        return []
+    made = "A new key was made" if config.key.new else "The key is"
+    return [f"{made} in {config.key.path}"]
+
+
+def _to_paste(config: Config, url: str) -> list[str]:
+    digest: Digest = "sha1" if config.sha1_tokens else "sha256"
+    publish, subscribe = (token_url(config.key.value, f"/{way}/{TOPIC}", url, digest) for way in ("pub", "sub"))
+    return ["", f"Publish:    {publish}", f"Subscribe:  {subscribe}", f"Try it:     curl -d 'hello, world' {publish}"]
+
+
+def _make_tokens(config: Config, url: str) -> str:
+    """Command that makes more tokens, with the same key if that is in the data directory or in the environment."""
+    command = ["hookbot", "make-tokens", "-U", url]
+    if config.key.path == config.data_dir / KEY_FILE and config.data_dir != default_data_dir():
+        command += ["--data-dir", str(config.data_dir)]
+    if not config.sha1_tokens:
+        command.append("--sha256")
+    return shlex.join([*command, "/pub/TOPIC", "/sub/TOPIC"])
+
+
+def _about_github(config: Config, url: str, *, secrets: bool) -> list[str]:
+    secret = config.github_secrets[0]
+    place = f"the contents of {secret.path}" if secret.path else "the one that was given to the hub"
+    return [
+        "",
+        "In GitHub's webhook form (organisation or repository, Settings, Webhooks, Add webhook):",
+        f"  Payload URL:   {url}/unsafe/pub/github.com/org/YOUR-ORGANISATION",
+        "  Content type:  application/json",
+        f"  Secret:        {secret.value if secrets else place}",
+        "  Events:        any; then listen to github.com/repo/OWNER/NAME",
+    ]
