@@ -11,8 +11,9 @@ from ..access.senders import Standing
 from ..errors import BodyTooLarge, HookbotError, RequestTimeout, TooManyRequests, Unavailable
 from .limits import ConnectionLimits
 
-# Parts of the budget that senders of each standing may hold together with those of the standings below. While a body is
-# stored, SQLite copies it: with the default budget, unknown senders make the hub take less than 400 MB in all.
+# Parts of the budget that senders of each standing may hold together with those of the standings below. With the
+# default budget, and while subscribers of several formats are sent what arrives, unknown senders make the hub take less
+# than 400 MB in all.
 PARTS = {Standing.UNKNOWN: 3 / 8, Standing.VERIFIED: 5 / 8, Standing.TOKEN: 1}
 
 # Part of the ceiling that one network may hold: by default about as much as the largest body, and far from all.

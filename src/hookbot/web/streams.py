@@ -20,8 +20,8 @@ from .held_bytes import CUT_OFF, HeldBytes
 
 SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resume")
 
-# The log reads no more than two pages at a time.
-PAGES_AT_ONCE = 2
+# A page may be a message of 25 MB, which stays in memory while it waits to be encoded.
+PAGES_AT_ONCE = 1
 
 # What a socket takes at once is not worth counting.
 COUNTED_BYTES = 64 << 10
