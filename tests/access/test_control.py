@@ -700,6 +700,19 @@ def test_permission_to_deliver_takes_the_token_that_a_publish_would() -> None:
     assert ask_by(access, "HEAD", "/pub/x", token) is None
 
 
+def test_the_token_vouches_also_for_a_sender_whose_provider_knows_no_permission() -> None:
+    access = make_access(sources=Sources([source("hmac", "acme/")]))
+
+    assert ask_by(access, "OPTIONS", "/pub/acme/x", basic(make_token(KEY, "/pub/acme/")))
+    with pytest.raises(Unauthorized):
+        ask_by(access, "OPTIONS", "/pub/acme/x")
+
+
+def test_nobody_may_deliver_to_the_topics_of_the_hub_itself() -> None:
+    with pytest.raises(InvalidTopic, match="own"):
+        ask_by(make_access(), "OPTIONS", "/pub/hookbot/x", basic(make_token(KEY, "/pub/hookbot/x")))
+
+
 def test_nobody_vouches_for_the_senders_of_an_unsafe_topic_without_a_source() -> None:
     assert ask_by(make_access(), "OPTIONS", "/unsafe/pub/x") is None
 

@@ -2,11 +2,13 @@
 
 import json
 from base64 import b64encode
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hookbot.errors import BadSignature, ConfigError
+from hookbot.protocol.response import Response
 from hookbot.signatures import Proof, SignedRequest, load_provider
 
 NOW = 1_700_000_000.0
@@ -52,6 +54,25 @@ def test_an_api_key_is_put_where_it_is_looked_for(options: dict[str, str], secre
     )
     assert provider.verify(latin1, [secret], now=NOW).key == 0
     assert secret not in repr(signed.without(provider.secret_in))
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_an_address_with_the_key_in_its_query_is_there(method: str) -> None:
+    provider = load_provider("header", {"header": "query:key"})
+    asked = SignedRequest(url="https://example.com/in?key=secret", method=method)
+
+    assert provider.handshake(asked, ["secret"], now=NOW) == Response(headers=())
+    with pytest.raises(BadSignature):
+        provider.handshake(asked, ["other"], now=NOW)
+    assert provider.handshake(replace(asked, url="https://example.com/in?a=b"), ["secret"], now=NOW) is None
+    assert provider.handshake(replace(asked, method="POST"), ["secret"], now=NOW) is None
+
+
+def test_a_get_with_a_header_is_not_asked_for_a_key() -> None:
+    provider = load_provider("header", {"header": "Authorization"})
+    listening = SignedRequest(headers=(("Authorization", "Bearer token"),), method="GET")
+
+    assert provider.handshake(listening, ["secret"], now=NOW) is None
 
 
 def test_a_shared_secret_proves_nothing_of_the_request_and_may_come_with_an_id() -> None:

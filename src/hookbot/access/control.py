@@ -109,8 +109,7 @@ class AccessControl:
     def admit_publish(self, request: Request) -> AdmittedPublish:
         """Admit a publish before its body is read. Raises `Refused`."""
         route = self._route(request, "publish")
-        if is_own(route.topic):
-            raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {route.topic!r}")
+        _check_owner(route.topic)
         source = self._source(request, route.topic)
         unsafe = is_unsafe(route.topic)
         grant = Grant() if unsafe else self.authorize(request, route.path, "publish")
@@ -148,13 +147,14 @@ class AccessControl:
         # Nobody vouches for the senders of an unsafe topic without a source.
         if source is None and is_unsafe(route.topic):
             return None
-        if source:
-            response = self.verifier.handshake(request, route.topic, source)
-        else:
+        response = self.verifier.handshake(request, route.topic, source) if source else None
+        # The token, which is checked below, vouches for the sender.
+        if response is None and not is_unsafe(route.topic):
             response = permission(SignedRequest(b"", request.headers, request.method))
         # Checked only now, because a request that is not a challenge gets the response of any other.
         if response is not None:
             self._check_existence(route)
+            _check_owner(route.topic)
             self._source(request, route.topic)
             if not is_unsafe(route.topic):
                 self.authorize(request, route.path, "publish")
@@ -237,6 +237,12 @@ class AccessControl:
         origin = request.header("origin").lower()
         own = f"//{request.header('host').lower()}"
         return bool(origin) and not origin.endswith(own) and origin not in self.origins
+
+
+def _check_owner(topic: str) -> None:
+    """Raise `InvalidTopic` if only the hub itself may publish to the topic."""
+    if is_own(topic):
+        raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {topic!r}")
 
 
 def _unsafe_filter(unsafe_prefixes: Sequence[str]) -> TopicFilter:

@@ -88,11 +88,20 @@ class SharedSecret(Provider):
         return _shown(value) if ":" in self.header else value.encode("latin-1", "replace")
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
-        """The `permission` to deliver, if the sender asks for it and presents a secret; raises `BadSignature`."""
-        allowed = permission(request)
-        if allowed:
+        """The response to a sender that asks whether it may deliver, and presents a secret; raises `BadSignature`.
+
+        It asks for the `permission` by OPTIONS. By GET or HEAD with the secret in the query, as Mailchimp does, it asks
+        whether the address is there.
+        """
+        response = permission(request) or self._presence(request)
+        if response:
             self.verify(request, secrets, now=now)
-        return allowed
+        return response
+
+    def _presence(self, request: SignedRequest) -> Response | None:
+        # Not with a secret in a header, where a GET that listens has its token.
+        asks = request.method in ("GET", "HEAD") and self.header.startswith("query:")
+        return Response(headers=()) if asks and request.first(self.header) is not None else None
 
 
 class Header(SharedSecret):
