@@ -17,7 +17,7 @@ from functools import cache
 from itertools import accumulate, chain
 from typing import Any, TypeVar
 
-from ..protocol.message import Draft
+from ..protocol.message import Draft, Message
 from ..protocol.topics import UNSAFE, TopicFilter, is_subtree
 from .contract import Page, SavedCursor
 from .deduplication import Batch, FirstUse, digest
@@ -164,22 +164,10 @@ def load_page(
     last = positions[fitting - 1]
     low, high = (last - 1, scan.high) if newest else (scan.low, last)
     # A body larger than the page is alone in it.
-    alone = sizes[0] > max_bytes
-    joined = "NULL" if alone else "CAST(group_concat(body, '') AS BLOB)"
-    # CROSS JOIN keeps SQLite from reordering the tables, so messages and bodies come in the order of the subquery.
-    rows, bodies = connection.execute(
-        "SELECT json_group_array(json_array(position, time_us, topic, length(body), json(meta))),"
-        f" {joined} FROM {these} CROSS JOIN body USING (position)",
-        (low, high, *topics, fitting),
-    ).fetchone()
-    if alone:
-        bodies = read_body(connection, last)
-    rows = json.loads(rows)
-    # Retention has deleted the others in between, or damage their bodies: the join omits them silently.
-    if len(rows) < fitting:
-        raise ValueError(f"{fitting - len(rows)} messages have no body")
+    alone = last if sizes[0] > max_bytes else None
+    messages = _load_messages(connection, epoch, these, (low, high, *topics, fitting), alone=alone)
     complete = fitting == len(positions) < limit
-    return Page(list(decode(epoch, rows, bodies or b"")), scan.end if complete else last)
+    return Page(messages, scan.end if complete else last)
 
 
 def position_before(connection: sqlite3.Connection, head: int, time_us: int) -> int:
@@ -239,6 +227,26 @@ def probe(connection: sqlite3.Connection) -> None:
     # After all messages, where the next one is written as well.
     connection.execute("INSERT INTO body VALUES (?, '', zeroblob(65536))", (PROBE_POSITION,))
     connection.execute("DELETE FROM body WHERE position = ?", (PROBE_POSITION,))
+
+
+def _load_messages(
+    connection: sqlite3.Connection, epoch: str, these: str, values: tuple[Any, ...], *, alone: int | None
+) -> list[Message]:
+    """The messages of a subquery, to which its last value is the limit; or the one at the position `alone`."""
+    joined = "CAST(group_concat(body, '') AS BLOB)" if alone is None else "NULL"
+    # CROSS JOIN keeps SQLite from reordering the tables, so messages and bodies come in the order of the subquery.
+    found, bodies = connection.execute(
+        "SELECT json_group_array(json_array(position, time_us, topic, length(body), json(meta))),"
+        f" {joined} FROM {these} CROSS JOIN body USING (position)",
+        values,
+    ).fetchone()
+    if alone is not None:
+        bodies = read_body(connection, alone)
+    rows = json.loads(found)
+    # Retention has deleted the others in between, or damage their bodies: the join omits them silently.
+    if len(rows) < values[-1]:
+        raise ValueError(f"{values[-1] - len(rows)} messages have no body")
+    return list(decode(epoch, rows, bodies or b""))
 
 
 def _load_uses(connection: sqlite3.Connection, digests: Iterable[bytes]) -> dict[bytes, FirstUse]:
