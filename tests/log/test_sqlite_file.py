@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from hookbot.errors import ConfigError
-from hookbot.log.sqlite_file import FILE, LOCK, STEPS, open_log_file
+from hookbot.log.sqlite_file import FILE, LOCK, SPARE_PAGES, STEPS, VACUUM_PAGES, give_back, open_log_file, probe
+from hookbot.log.sqlite_queries import transaction
 
 
 @pytest.fixture
@@ -131,3 +132,42 @@ def test_only_the_owner_can_read_the_files(directory: Path) -> None:
 
     assert directory.stat().st_mode & 0o777 == 0o700
     assert modes == dict.fromkeys(["hookbot.sqlite3", "hookbot.sqlite3-wal", "hookbot.sqlite3-shm"], 0o600)
+
+
+# --- free pages
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(open_log_file(tmp_path)) as file:
+        yield file.writer
+
+
+def test_free_pages_beyond_a_reserve_are_returned_in_steps(connection: sqlite3.Connection) -> None:
+    def free() -> int:
+        return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+
+    assert not give_back(connection)
+    connection.execute("INSERT INTO body VALUES (1, '', zeroblob(?))", ((SPARE_PAGES + 100) * 16384,))
+    connection.execute("DELETE FROM body")
+    before = free()
+
+    steps = [give_back(connection) for _ in range(3)]
+
+    assert before > SPARE_PAGES + VACUUM_PAGES
+    assert steps == [True, False, False]
+    assert free() == SPARE_PAGES
+
+
+def test_a_probe_leaves_nothing_behind(connection: sqlite3.Connection) -> None:
+    with transaction(connection):
+        probe(connection)
+
+    assert connection.execute("SELECT count(*) FROM body").fetchone() == (0,)
+
+
+def test_a_probe_fails_if_nothing_can_be_written(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA query_only = ON")
+
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        probe(connection)

@@ -303,33 +303,3 @@ def test_a_partition_that_only_seemed_due_learns_how_old_its_oldest_message_is(
 
     assert left == [1]
     assert trimmed == replace(partition, oldest_us=TIME_US)
-
-
-def test_free_pages_beyond_a_reserve_are_returned_in_steps(connection: sqlite3.Connection) -> None:
-    def free() -> int:
-        return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
-
-    assert not queries.give_back(connection)
-    connection.execute("INSERT INTO body VALUES (1, '', zeroblob(?))", ((queries.SPARE_PAGES + 100) * 16384,))
-    connection.execute("DELETE FROM body")
-    before = free()
-
-    steps = [queries.give_back(connection) for _ in range(3)]
-
-    assert before > queries.SPARE_PAGES + queries.VACUUM_PAGES
-    assert steps == [True, False, False]
-    assert free() == queries.SPARE_PAGES
-
-
-def test_a_probe_leaves_nothing_behind(connection: sqlite3.Connection) -> None:
-    with queries.transaction(connection):
-        queries.probe(connection)
-
-    assert connection.execute("SELECT count(*) FROM body").fetchone() == (0,)
-
-
-def test_a_probe_fails_if_nothing_can_be_written(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA query_only = ON")
-
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        queries.probe(connection)

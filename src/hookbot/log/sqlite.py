@@ -22,7 +22,7 @@ from .contract import Page, SavedCursor
 from .deduplication import Batch, Outcome
 from .engine import Engine, TopicHeads
 from .retention import PARTITIONS, Partition, Retention, RetentionLimits
-from .sqlite_file import LogFile, cannot_open, open_log_file
+from .sqlite_file import LogFile, cannot_open, give_back, open_log_file, probe
 
 # After a restart all subscribers reconnect at once. For this many of the newest messages, "nothing new" is known
 # without a scan for each of them.
@@ -260,7 +260,7 @@ class SqliteLog(Engine):
     def _give_back(self) -> bool:
         reserve = self._file.reserve
         try:
-            more = queries.give_back(self._writer, keep_spare=reserve.held)
+            more = give_back(self._writer, keep_spare=reserve.held)
         except sqlite3.DatabaseError as error:
             damage.raise_unless_damage(error)
             # Pages that cannot be given back are used again.
@@ -273,7 +273,7 @@ class SqliteLog(Engine):
     def _probe(self) -> None:
         self._file.reserve.hold()
         with queries.transaction(self._writer):
-            queries.probe(self._writer)
+            probe(self._writer)
 
 
 class _Bounds(TypedDict):

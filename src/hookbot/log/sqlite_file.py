@@ -1,4 +1,4 @@
-"""The file of the SQLite log: its lock, its schema and its migrations, and whether it is still there."""
+"""The file of the SQLite log: its lock, its schema and migrations, its free pages, and whether it is still there."""
 
 import errno
 import fcntl
@@ -22,6 +22,12 @@ LOCK = "hookbot.lock"
 READERS = 2
 # SQLite's companions of a file in WAL mode.
 COMPANIONS = ("-wal", "-shm")
+# Free pages (16 MiB) that are kept for the next messages, instead of being returned and allocated again.
+SPARE_PAGES = 1024
+# Free pages (1 MiB) that are returned to the disk in one step.
+VACUUM_PAGES = 64
+# No message ever gets there: an id has 15 digits.
+PROBE_POSITION = 10**15
 # More than a commit needs, less than makes checkpoints rare: 16 MiB.
 CHECKPOINT_PAGES = 1000
 PAGE_BYTES = 16384
@@ -127,6 +133,23 @@ def is_full(error: OSError | sqlite3.DatabaseError) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+
+
+def give_back(connection: sqlite3.Connection, *, keep_spare: bool = True) -> bool:
+    """Return one step of the free pages, or of those beyond `SPARE_PAGES`, to the disk. True if there may be more."""
+    [free] = connection.execute("PRAGMA freelist_count").fetchone()
+    pages = min(free - (SPARE_PAGES if keep_spare else 0), VACUUM_PAGES)
+    if pages > 0:
+        # This statement frees one page for each row that is fetched from it; `executescript` fetches all of them.
+        connection.executescript(f"PRAGMA incremental_vacuum({pages})")
+    return bool(pages == VACUUM_PAGES)
+
+
+def probe(connection: sqlite3.Connection) -> None:
+    """Write some pages and delete them again, so that a full or failing disk raises an error."""
+    # After all messages, where the next one is written as well.
+    connection.execute("INSERT INTO body VALUES (?, '', zeroblob(65536))", (PROBE_POSITION,))
+    connection.execute("DELETE FROM body WHERE position = ?", (PROBE_POSITION,))
 
 
 def _open(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitStack) -> LogFile:

@@ -31,12 +31,6 @@ from .sqlite_rows import decode, encode_meta
 SCAN_LENGTH = 50_000
 # Rows of one statement. From this number on, the rows dominate its cost.
 ROWS_AT_ONCE = 128
-# Free pages (16 MiB) that are kept for the next messages, instead of being returned and allocated again.
-SPARE_PAGES = 1024
-# Free pages (1 MiB) that are returned to the disk in one step.
-VACUUM_PAGES = 64
-# No message ever gets there: an id has 15 digits.
-PROBE_POSITION = 10**15
 
 _ACCOUNT = [field.name for field in fields(Partition)]
 _IS_UNSAFE = f"(topic >= '{UNSAFE}' AND topic < '{UNSAFE[:-1]}0')"
@@ -210,23 +204,6 @@ def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost
     if count:
         connection.execute("DELETE FROM once WHERE unsafe = ? AND position <= ?", (unsafe, last))
     return bool(count == STEP_ROWS)
-
-
-def give_back(connection: sqlite3.Connection, *, keep_spare: bool = True) -> bool:
-    """Return one step of the free pages, or of those beyond `SPARE_PAGES`, to the disk. True if there may be more."""
-    [free] = connection.execute("PRAGMA freelist_count").fetchone()
-    pages = min(free - (SPARE_PAGES if keep_spare else 0), VACUUM_PAGES)
-    if pages > 0:
-        # This statement frees one page for each row that is fetched from it; `executescript` fetches all of them.
-        connection.executescript(f"PRAGMA incremental_vacuum({pages})")
-    return bool(pages == VACUUM_PAGES)
-
-
-def probe(connection: sqlite3.Connection) -> None:
-    """Write some pages and delete them again, so that a full or failing disk raises an error."""
-    # After all messages, where the next one is written as well.
-    connection.execute("INSERT INTO body VALUES (?, '', zeroblob(65536))", (PROBE_POSITION,))
-    connection.execute("DELETE FROM body WHERE position = ?", (PROBE_POSITION,))
 
 
 def _load_messages(
