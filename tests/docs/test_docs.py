@@ -12,6 +12,7 @@ from hookbot.access.control import AccessControl
 from hookbot.access.fetching import FETCHES
 from hookbot.access.rate_limits import FAILURES
 from hookbot.broker.broker import open_broker
+from hookbot.hub.config import Config
 from hookbot.log.disk_reserve import SIZE
 from hookbot.log.memory import MemoryLog
 from hookbot.protocol.bodies import UNTRUSTED, UNVERIFIED, Ceiling
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = {page.name: page.read_text() for page in (ROOT / "docs").glob("*.md")}
 EVERYTHING = "".join(PAGES.values())
 LIMITS = ConnectionLimits()
+BODIES_BYTES: int = inspect.signature(Config).parameters["max_receiving_bytes"].default
 SOURCE = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
 
 
@@ -95,6 +97,7 @@ def form_and_values(ceiling: Ceiling) -> str:
         ("http.md", f"| time for each {LIMITS.min_body_bytes >> 10} KiB of a body, or for the rest of it | "),
         ("http.md", f"or for the rest of it | {LIMITS.slow_s:g} s |"),
         ("http.md", f"| time for a whole body | {LIMITS.body_s / 60:g} min |"),
+        ("http.md", f"| all bodies that are not answered yet | {BODIES_BYTES >> 20} MiB, "),
         ("http.md", f"| an idle connection | {LIMITS.keep_alive_s:g} s; "),
         ("http.md", f"`--max-connections-per-address` ({DEFAULT_PER_ADDRESS})"),
         ("http.md", f"| {NOISE.count / NOISE.period_s:g} a second, {NOISE.count} at once |"),
@@ -107,6 +110,8 @@ def form_and_values(ceiling: Ceiling) -> str:
         ("security.md", f"| {UNTRUSTED.json_bytes >> 20} MiB, {UNTRUSTED.values:,} values |"),
         ("security.md", f"| `--failure-rate` | {FAILURES.count} a minute |"),
         ("security.md", f"| fetches of certificates caused by one address | | {FETCHES.count} a minute |"),
+        ("security.md", f"The hub has {BODIES_BYTES >> 20} MiB for all bodies"),
+        ("operations.md", f"received, verified or stored, of {BODIES_BYTES >> 20} MiB |"),
         ("security.md", f"All together to {MAX_BYTES >> 20} MiB of memory"),
     ],
 )
