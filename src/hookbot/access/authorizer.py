@@ -46,8 +46,8 @@ class Grant:
     def holder(self) -> object:
         """Identity for the limit per token: tokens of one key and path share it, unless they are named differently.
 
-        The caveats before the name count, too: whoever adds another holder's name to a token of their own does not
-        become that holder.
+        The caveats before the name count, too: adding another holder's name to a token of one's own does not make one
+        that holder.
         """
         return self.key, self.path, self.names[:1], self.named
 

@@ -162,7 +162,7 @@ def _oldest(
 
 def _totals(connection: sqlite3.Connection, low: int, high: int, *, unsafe: bool) -> tuple[int, int]:
     """Number and size of the messages of a partition after `low`, up to and including `high`, that can be read."""
-    # A range of one row is asked for by its key: after the last row of a range, SQLite touches the next page.
+    # A range of one row is queried by its key: after the last row of a range, SQLite touches the next page.
     within = "position = ?" if high - low == 1 else "position <= ? AND position > ?"
     values = (high,) if high - low == 1 else (high, low)
     try:

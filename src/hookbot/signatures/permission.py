@@ -8,7 +8,7 @@ import re
 from ..protocol.response import Response
 from .request import SignedRequest
 
-ASKED = "WebHook-Request-Origin"
+REQUEST_ORIGIN = "WebHook-Request-Origin"
 # A DNS name, which the response repeats (section 4.1.1).
 _ORIGIN = re.compile(r"[A-Za-z0-9.-]{1,253}", re.ASCII)
 
@@ -16,9 +16,9 @@ _ORIGIN = re.compile(r"[A-Za-z0-9.-]{1,253}", re.ASCII)
 def permission(request: SignedRequest) -> Response | None:
     """The permission that a sender asks for, at any rate; None if the request does not ask.
 
-    It is not authenticated here: whoever gives it must know that the sender may publish.
+    It is not authenticated here: the caller must know that the sender may publish.
     """
-    origin = request.first(ASKED) if request.method == "OPTIONS" else None
+    origin = request.first(REQUEST_ORIGIN) if request.method == "OPTIONS" else None
     if origin is None or not _ORIGIN.fullmatch(origin):
         return None
     headers = (("Allow", "POST"), ("WebHook-Allowed-Origin", origin), ("WebHook-Allowed-Rate", "*"))
