@@ -14,6 +14,7 @@ from ..errors import TooManyRequests
 from ..protocol.http1 import encode_response
 from ..protocol.request import Request
 from ..protocol.response import error_response
+from .turns import Turns
 
 # Errors of `accept` that are the process's or the machine's, not the new connection's (accept(2)).
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
@@ -32,9 +33,6 @@ WELCOME_S = 0.5
 # connections would search through thousands for each of them.
 EVICTED_PART = 16
 SEARCH_PAUSE_S = 0.1
-
-# Steps of the event loop between two of their requests: those that the app takes to begin with one.
-STEPS_APART = 3
 
 # While there is no room, connections wait in the kernel's queue; the listening socket stays readable, and without a
 # pause the loop would spin.
@@ -80,7 +78,7 @@ class UnauthenticatedConnections:
         is_proxy: Callable[[str], bool] = lambda peer: False,
     ) -> None:
         self.refused = self.evicted = 0
-        self._turn = trio.Lock()
+        self._turns = Turns()
         self._per_address = per_address
         self._max_files = max_files
         self._max_bytes = max_bytes
@@ -149,16 +147,10 @@ class UnauthenticatedConnections:
                 del self._by_address[address]
                 self._searched_at.pop(address, None)
 
-    async def wait_for_turn(self, connection: UnauthenticatedConnection) -> None:
-        """Return when a request may begin; at once if its connection is not counted any more.
-
-        Unauthenticated requests begin one at a time, and each connection waits behind the others for each of its own: a
-        hundred HTTP/2 streams that are opened at once do not hold up the only request of another connection.
-        """
+    async def wait_for_turn(self, connection: UnauthenticatedConnection, last_turn_at: float) -> None:
+        """Return when a request may begin, as `Turns.wait`; at once if its connection is not counted any more."""
         if connection in self._held:
-            async with self._turn:
-                for _ in range(STEPS_APART):
-                    await trio.lowlevel.checkpoint()
+            await self._turns.wait(last_turn_at)
 
     def _evict(self, address: str, connections: Collection[UnauthenticatedConnection]) -> bool:
         now = trio.current_time()

@@ -65,6 +65,7 @@ class AsgiConnection:
         self._send_lock = trio.Lock()
         self._write_closed = False
         """True once nothing more may be written: the client accepts no more bytes, or the last one was sent."""
+        self._last_turn_at = -inf
         self._requests = 0
         """Number of requests that the app is answering."""
         self._recent = 0
@@ -123,7 +124,8 @@ class AsgiConnection:
         scope["extensions"].update({CONTINUE: {}, MESSAGE: {}, ABORT: abort, AUTHENTICATED: authenticated})
         self._count_requests(1)
         # Before the app begins and not after: Hypercorn fails if it answers before this function has returned.
-        await self._unauthenticated.wait_for_turn(self)
+        await self._unauthenticated.wait_for_turn(self, self._last_turn_at)
+        self._last_turn_at = trio.current_time()
         self._nursery.start_soon(self._run_app, scope, from_client, send)
 
         async def put(event: Any) -> None:

@@ -144,7 +144,9 @@ class HTTP2(H2Protocol):
                 return
             match event:
                 case h2.events.RequestReceived() if self._leaving:
-                    self.connection.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
+                    # The last response may have ended the connection meanwhile.
+                    with suppress(h2.exceptions.ProtocolError):
+                        self.connection.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
                 # Still acknowledged, or the connection's flow control window would shrink with every refused body.
                 case h2.events.DataReceived() if not self._is_read(event.stream_id):
                     self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
