@@ -10,7 +10,7 @@ import pytest
 import trio
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
-from hyperframe.frame import DataFrame, RstStreamFrame
+from hyperframe.frame import DataFrame, PingFrame, RstStreamFrame
 from quart import Response
 from trio.testing import wait_all_tasks_blocked
 
@@ -257,6 +257,17 @@ async def test_who_only_changes_settings_is_sent_away(app: ObservedApp, certific
 
         terminated = await client.wait(h2.events.ConnectionTerminated)
         assert terminated.error_code == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+async def test_a_client_that_sends_many_tiny_frames_gets_short_turns(app: ObservedApp, certificate: str) -> None:
+    async with open_app(app, certificate=certificate) as hub, trio.open_nursery() as nursery:
+        noisy, other = await H2Client.connect(hub), await H2Client.connect(hub)
+        last = PingFrame(0, b"the last", flags=["ACK"]).serialize()
+        await noisy.client.send(PingFrame(0, b"any ping").serialize() * 3000 + PingFrame(0, b"the last").serialize())
+        nursery.start_soon(noisy.client.until, last)
+
+        assert await other.answer(await other.ask()) == ("200", b"hello")
+        assert nursery.child_tasks
 
 
 async def test_priorities_are_ignored(app: ObservedApp, certificate: str) -> None:

@@ -6,6 +6,9 @@ from hypercorn.config import Config
 
 from ..limits import ConnectionLimits
 
+# Bytes received at once. They are parsed without a pause, which takes tens of milliseconds if they are all tiny frames.
+RECEIVE_BYTES = 16 << 10
+
 
 class ServingConfig(Config):
     """Hypercorn's configuration for the given limits, with its logs off."""

@@ -15,7 +15,7 @@ from hypercorn.utils import parse_socket_addr
 
 from ..limits import HALF_CLOSE_S
 from ..unauthenticated import UnauthenticatedConnections
-from .config import ServingConfig
+from .config import RECEIVE_BYTES, ServingConfig
 from .extensions import ABORT, AUTHENTICATED, CONTINUE, MESSAGE
 from .http1 import HTTP1
 from .http2 import HTTP2
@@ -24,9 +24,6 @@ from .transport import Transport, peer_of
 # Memory of a connection with TLS, and what each request under way adds; both were measured.
 CONNECTION_BYTES = 40 << 10
 REQUEST_BYTES = 20 << 10
-
-# Hypercorn parses what was received without a pause: tens of milliseconds if it is all tiny frames.
-_RECEIVE = 16 << 10
 
 # A client has `stall_s` for each piece, so that a slow one that goes on reading is not cut off.
 _SEND = 64 << 10
@@ -209,7 +206,7 @@ class AsgiConnection:
         while True:
             with trio.CancelScope(deadline=protocol.deadline()) as self._patience:
                 try:
-                    data = bytes(await self._stream.receive_some(_RECEIVE))
+                    data = bytes(await self._stream.receive_some(protocol.receive_bytes))
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return
             if self._patience.cancelled_caught:
@@ -269,5 +266,5 @@ class AsgiConnection:
                     with trio.move_on_after(linger_s / 2), suppress(trio.BrokenResourceError):
                         await self._stream.unwrap()
                 await self._transport.send_eof()
-            while await self._transport.receive_some(_RECEIVE):
+            while await self._transport.receive_some(RECEIVE_BYTES):
                 pass

@@ -15,7 +15,7 @@ from hypercorn.protocol.http_stream import HTTPStream
 from ...errors import RequestTimeout
 from ...protocol.request import Request as PlainRequest
 from ...protocol.response import error_response
-from .config import ServingConfig
+from .config import RECEIVE_BYTES, ServingConfig
 from .strict_h11 import StrictConnection
 from .websocket import WebSocketStream
 
@@ -30,6 +30,7 @@ class HTTP1(H11Protocol):
 
     config: ServingConfig
     blocked = False
+    receive_bytes = RECEIVE_BYTES
     connection: "StrictConnection | _Upgraded"
     stream: "HTTPStream | WebSocketStream | None"
 

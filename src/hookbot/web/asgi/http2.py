@@ -19,7 +19,7 @@ from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.trio.worker_context import WorkerContext
 
 from ...protocol.http1 import TARGET
-from .config import ServingConfig
+from .config import RECEIVE_BYTES, ServingConfig
 
 MAX_WASTED = 100
 """Requests that a client may reset before they are answered, and settings that it may change, on one connection, beyond
@@ -28,6 +28,10 @@ days, and passes on what its clients reset."""
 
 # Bytes that may wait for the flow control of one stream. Hypercorn's buffer makes a sender wait from this size on.
 _PART = 32 << 10
+# From this number of events on, less is received at once: they are handled without a pause, a request in a millisecond.
+_MANY_EVENTS = 16
+# Bytes received at least, about as many of the smallest frames.
+_LEAST = 256
 # Bytes of the table by which headers of responses are compressed: the default of RFC 7541, section 4.2.
 _TABLE = 4 << 10
 
@@ -44,6 +48,8 @@ class HTTP2(H2Protocol):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.receive_bytes = _LEAST
+        """Bytes to receive at once: few from a client that sends tiny frames, so that the others have their turn."""
         self._limits = self.config.limits
         self._receiving: dict[int, float] = {}
         self._wasted = 0
@@ -135,6 +141,8 @@ class HTTP2(H2Protocol):
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         """Handle events one by one, and send the frames by which h2 itself answers, also to what makes no event."""
+        wanted = self.receive_bytes * 2 if len(events) < _MANY_EVENTS else self.receive_bytes // 2
+        self.receive_bytes = min(max(wanted, _LEAST), RECEIVE_BYTES)
         for event in events:
             self._count(event)
             if self._wasted > MAX_WASTED:
