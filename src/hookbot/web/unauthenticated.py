@@ -95,6 +95,10 @@ class UnauthenticatedConnections:
         """Number of connections that have not shown a token or signature."""
         return len(self._held)
 
+    def __contains__(self, connection: UnauthenticatedConnection) -> bool:
+        """True while the connection has not shown a token or signature."""
+        return connection in self._held
+
     @property
     def full(self) -> bool:
         """True if another connection needs a place of these."""

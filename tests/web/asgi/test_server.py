@@ -249,3 +249,29 @@ async def test_a_shutdown_cuts_what_does_not_end_also_when_its_reader_takes_noth
             server.shut_down()
         assert app.ended.is_set()
         await trio.aclose_forcefully(stalled.stream)
+
+
+async def test_a_shutdown_cuts_unauthenticated_connections_first() -> None:
+    ended = []
+    begun = trio.Semaphore(0)
+    app = ObservedApp()
+
+    @app.get("/<who>")
+    async def endless(who: str) -> str:
+        plain_request(request).authenticated = who == "authenticated"
+        note_authentication(request)
+        begun.release()
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(who)
+
+    async with open_app(app, grace_s=0.2) as hub, await hub.connect() as known, await hub.connect() as unknown:
+        await known.send(GET.replace(b"/ ", b"/authenticated "))
+        await unknown.send(GET.replace(b"/ ", b"/unauthenticated "))
+        for _ in range(2):
+            await begun.acquire()
+        hub.server.shut_down()
+        await known.rest()
+
+    assert ended == ["unauthenticated", "authenticated"]
