@@ -8,6 +8,7 @@ import pytest
 import hookbot
 from hookbot import errors
 from hookbot.access.authorizer import Authorizer
+from hookbot.access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS
 from hookbot.access.control import AccessControl
 from hookbot.access.fetching import FETCHES
 from hookbot.access.rate_limits import FAILURES
@@ -21,7 +22,7 @@ from hookbot.web.bodies import BodyBudget
 from hookbot.web.held_bytes import HeldBytes
 from hookbot.web.limits import NOISE, ConnectionLimits
 from hookbot.web.metrics import add_limits, hub_metrics
-from hookbot.web.unauthenticated import DEFAULT_PER_ADDRESS, MAX_BYTES, UnauthenticatedConnections
+from hookbot.web.unauthenticated import MAX_BYTES, UnauthenticatedConnections
 from support import KEY
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +100,7 @@ def form_and_values(ceiling: Ceiling) -> str:
         ("http.md", f"| time for a whole body | {LIMITS.body_s / 60:g} min |"),
         ("http.md", f"| all bodies that are not answered yet | {BODIES_BYTES >> 20} MiB, "),
         ("http.md", f"| an idle connection | {LIMITS.keep_alive_s:g} s; "),
-        ("http.md", f"`--max-connections-per-address` ({DEFAULT_PER_ADDRESS})"),
+        ("http.md", f"`--max-connections-per-address` ({DEFAULT_CONNECTIONS_PER_ADDRESS})"),
         ("http.md", f"| {NOISE.count / NOISE.period_s:g} a second, {NOISE.count} at once |"),
         ("http.md", f"| what waits for all slow subscribers together | {LIMITS.max_held_bytes >> 20} MiB |"),
         ("http.md", f"| a subscriber that sends nothing, not even a pong | {LIMITS.deaf_s:g} s |"),

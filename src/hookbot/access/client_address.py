@@ -7,6 +7,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from ..errors import ConfigError
 
+# Most of a thousand listeners that reconnect at once, behind one proxy or NAT, have sent nothing yet when they are
+# accepted. An idle connection costs a few kilobytes, so that a small number would protect little.
+DEFAULT_CONNECTIONS_PER_ADDRESS = 4096
+
 Network = IPv4Network | IPv6Network
 
 _ADDRESS = re.compile(r"([0-9.]+):[0-9]+|\[(.+)\](?::[0-9]+)?|(.+)")

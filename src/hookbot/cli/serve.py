@@ -12,6 +12,7 @@ from typing import Any
 import click
 import trio
 
+from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS
 from ..errors import ConfigError, InvalidTopic
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
@@ -33,7 +34,6 @@ from ..hub.sections import needs_github_secret
 from ..hub.shutdown_limit import ShutdownLimit
 from ..log.retention import Retention
 from ..protocol.topics import UNSAFE, check_topic
-from ..web.unauthenticated import DEFAULT_PER_ADDRESS
 from .config_option import ARGUMENTS, FILE, ConfiguredCommand, config_file
 from .parameters import ADDRESS, DURATION, EXISTING_FILE, INTERVAL, PROXIES, RATE, SIZE, Given, data_dir, find_key
 from .welcome import welcome
@@ -113,7 +113,7 @@ from .welcome import welcome
 @click.option(
     "--max-connections-per-address",
     type=click.IntRange(1),
-    default=DEFAULT_PER_ADDRESS,
+    default=DEFAULT_CONNECTIONS_PER_ADDRESS,
     show_default=True,
     metavar="N",
     help="Connections of one address that have shown no token.",

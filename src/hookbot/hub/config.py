@@ -5,12 +5,11 @@ from pathlib import Path
 
 import platformdirs
 
-from ..access.client_address import TrustedProxies
+from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS, TrustedProxies
 from ..access.rate_limits import FAILURES, Rate
 from ..errors import ConfigError
 from ..log.retention import Retention
 from ..protocol.publish import DEFAULT_MAX_BODY_BYTES
-from ..web.unauthenticated import DEFAULT_PER_ADDRESS
 from .config_file import ConfigFile
 from .secret_store import StoredSecret
 
@@ -45,7 +44,7 @@ class Config:
     """Limit for one client on publishes."""
     max_subscribers: int | None = None
     max_subscribers_per_token: int | None = None
-    max_connections_per_address: int = DEFAULT_PER_ADDRESS
+    max_connections_per_address: int = DEFAULT_CONNECTIONS_PER_ADDRESS
     """Limit on the connections of one address that have shown no good token or signature."""
     unsafe_prefixes: tuple[str, ...] = ("",)
     """Unsafe topics that exist, each with everything beneath it, without ``/unsafe/``; by default all of them."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import trio
 
-from ..access.client_address import client_network
+from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS, client_network
 from ..errors import TooManyRequests
 from ..protocol.http1 import encode_response
 from ..protocol.request import Request
@@ -18,10 +18,6 @@ from .turns import Turns
 
 # Errors of `accept` that are the process's or the machine's, not the new connection's (accept(2)).
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC})
-
-# Most of a thousand listeners that reconnect at once, behind one proxy or NAT, have sent nothing yet when they are
-# accepted. An idle connection costs a few kilobytes, so that a small number would protect little.
-DEFAULT_PER_ADDRESS = 4096
 
 # Memory of all of them; with their part of the memory for bodies, a hub stays far below 400 MB.
 MAX_BYTES = 96 << 20
@@ -71,7 +67,7 @@ class UnauthenticatedConnections:
 
     def __init__(
         self,
-        per_address: int = DEFAULT_PER_ADDRESS,
+        per_address: int = DEFAULT_CONNECTIONS_PER_ADDRESS,
         *,
         max_files: int = 1 << 20,
         max_bytes: int = MAX_BYTES,
