@@ -35,6 +35,15 @@ def test_what_an_earlier_process_has_set_aside_is_taken_over(tmp_path: Path) -> 
     assert (tmp_path / FILE).stat().st_ino == before
 
 
+def test_a_disk_has_room_until_it_is_full(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "16m") as disk:
+        reserve = DiskReserve(disk)
+        assert reserve.has_room()
+
+        fill(disk)
+        assert not reserve.has_room()
+
+
 def test_a_small_disk_keeps_most_of_its_space(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "16m") as disk:
         assert DiskReserve(disk).size == 2 << 20

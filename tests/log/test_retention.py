@@ -20,6 +20,14 @@ def test_a_partition_is_the_same_after_a_batch_without_messages_for_it() -> None
     assert partition.grown([]) == partition
 
 
+def test_after_everything_was_passed_only_new_messages_count() -> None:
+    partition = replace(Partition().grown([(1, 5, 100), (2, 6, 100)]), passed=2)
+
+    grown = partition.grown([(3, 7, 50)])
+
+    assert (grown.count, grown.size, grown.oldest_us) == (1, 50, 7)
+
+
 def test_without_limits_nothing_is_due() -> None:
     partition = Partition().grown([(1, 5, 100)])
 

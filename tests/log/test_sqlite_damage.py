@@ -17,7 +17,7 @@ from hookbot.log.sqlite_damage import is_damage
 from hookbot.log.sqlite_file import FILE
 from hookbot.protocol.message import Draft, Message, Once
 from hookbot.protocol.topics import TopicFilter
-from support.damage import GARBAGE, leaves, root, spoil
+from support.damage import GARBAGE, leaves, root, spoil, spoil_sector, swap
 
 EVERYTHING = TopicFilter(("", "/unsafe/"))
 TOPICS = ("a", "b", "/unsafe/a")
@@ -110,6 +110,68 @@ async def test_of_several_damaged_pages_everything_in_between_is_read(directory:
 
     assert len(holes) == 3
     assert set(positions(messages)) | {n for hole in holes for n in hole} == set(range(1, COUNT + 1))
+
+
+@pytest.mark.parametrize("newest", [False, True])
+@pytest.mark.parametrize("sector", range(4))
+@pytest.mark.parametrize("garbage", GARBAGE)
+async def test_of_a_log_with_a_damaged_sector_nothing_is_missing_silently(
+    directory: Path, garbage: str, sector: int, newest: bool
+) -> None:
+    for page in leaves(directory, "log")[1], leaves(directory, "log")[-1], leaves(directory, "body")[1]:
+        spoil_sector(directory, page, sector, garbage)
+
+    async with open_sqlite_log(directory, primed=COUNT) as log:
+        messages, holes = await read_all(log, newest=newest)
+
+    found = positions(messages)
+    assert found == sorted(found, reverse=newest)
+    assert set(range(1, COUNT + 1)) - set(found) <= {position for hole in holes for position in hole}
+    assert COUNT / 2 < len(found) < COUNT
+    assert all(message.topic == TOPICS[message.position % 3] for message in messages)
+
+
+@pytest.mark.parametrize("newest", [False, True])
+async def test_of_a_log_with_the_roots_of_its_keys_overwritten_nothing_is_missing_silently(
+    directory: Path, newest: bool
+) -> None:
+    spoil_sector(directory, root(directory, "log"), 3, "zeros")
+
+    async with open_sqlite_log(directory, primed=COUNT) as log:
+        messages, holes = await read_all(log, newest=newest)
+
+    missing = set(range(1, COUNT + 1)) - set(positions(messages))
+    assert missing <= {position for hole in holes for position in hole}
+
+
+@pytest.mark.parametrize("newest", [False, True])
+@pytest.mark.parametrize("table", ["log", "body"])
+async def test_of_a_log_with_pages_in_the_wrong_places_nothing_is_missing_silently(
+    directory: Path, table: str, newest: bool
+) -> None:
+    pages = leaves(directory, table)
+    swap(directory, pages[1], pages[3])
+
+    async with open_sqlite_log(directory) as log:
+        messages, holes = await read_all(log, newest=newest)
+
+    found = positions(messages)
+    assert found == sorted(found, reverse=newest)
+    assert set(range(1, COUNT + 1)) - set(found) <= {position for hole in holes for position in hole}
+    assert len(found) > COUNT / 2
+
+
+async def test_what_retention_deletes_while_a_page_is_read_is_no_damage(directory: Path) -> None:
+    async with open_sqlite_log(directory, clock_us=lambda: 2) as log:
+        # As if the read had begun before.
+        before = log._scan_range(EVERYTHING, after=0, newest=False, length=COUNT)
+        await trim_all(log, Retention(max_count=100))
+        log._scan_range = lambda *_, **__: before  # type: ignore[method-assign]
+
+        page = await log.read(EVERYTHING, after=0, limit=1000, max_bytes=1 << 20)
+
+    assert not page.damaged
+    assert len(page.messages) == 200
 
 
 async def test_a_log_of_which_nothing_can_be_read_is_one_hole(directory: Path) -> None:
@@ -274,6 +336,24 @@ async def test_retention_goes_past_a_damaged_page(directory: Path, table: str, w
     ]
     assert [holes for _, holes in kept] == [[], []]
     assert positions(later) == [one.position for one in more if isinstance(one, Message)][-50:]
+
+
+@pytest.mark.parametrize("sector", range(4))
+@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("table", ["log", "body", "once", "sqlite_autoindex_once_1"])
+async def test_retention_goes_past_a_damaged_sector(directory: Path, table: str, garbage: str, sector: int) -> None:
+    spoil_sector(directory, leaves(directory, table)[0], sector, garbage)
+
+    async with open_sqlite_log(directory, clock_us=lambda: 2) as log:
+        await trim_all(log, Retention(max_count=50))
+        messages, holes = await read_all(log)
+        [newest] = await log.append([Draft("a", b"%d" % (COUNT + 1))])
+        await trim_all(log, Retention(max_count=50))
+
+        assert len(messages) <= 100
+        assert not holes
+        assert isinstance(newest, Message)
+        assert positions((await read_all(log))[0])[-1] == newest.position
 
 
 async def test_what_retention_gave_up_with_a_page_is_told_as_lost(directory: Path) -> None:

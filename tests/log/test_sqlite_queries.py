@@ -42,7 +42,7 @@ def store(connection: sqlite3.Connection, *drafts: Draft, head: int = 0, time_us
 def load(
     connection: sqlite3.Connection,
     wanted: TopicFilter = EVERYTHING,
-    scan: ScanRange = ScanRange(0, 1000, 1000),  # noqa: B008 - immutable
+    scan: ScanRange = ScanRange(0, 1000, 1000, 1000),  # noqa: B008 - immutable
     *,
     limit: int = 1000,
     max_bytes: int = 1 << 20,
@@ -80,7 +80,7 @@ def test_a_transaction_that_succeeds_is_seen_by_others(connection: sqlite3.Conne
         store(connection, Draft("a"))
 
     with closing(sqlite3.connect(tmp_path / "hookbot.sqlite3")) as other:
-        assert queries.load_topics(other, after=0) == [("a", 1)]
+        assert queries.load_topics(other, ScanRange(0, 1, 1, 0)) == [("a", 1)]
 
 
 # State
@@ -89,6 +89,42 @@ def test_a_transaction_that_succeeds_is_seen_by_others(connection: sqlite3.Conne
 def test_a_new_log_has_a_name_and_two_empty_partitions(connection: sqlite3.Connection) -> None:
     assert len(queries.load_epoch(connection)) == 8
     assert queries.load_partitions(connection) == [Partition(), Partition()]
+
+
+@pytest.mark.parametrize("change", ["head = NULL", "count = 'x'", "unsafe = unsafe + 1"])
+def test_garbled_partitions_are_an_error(tmp_path: Path, change: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "other")) as connection:
+        connection.execute("CREATE TABLE half (unsafe, head, head_us, count, size, lost, lost_us, passed, oldest_us)")
+        connection.execute("INSERT INTO half VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0), (1, 0, 0, 0, 0, 0, 0, 0, 0)")
+        connection.execute(f"UPDATE half SET {change}")
+
+        with pytest.raises(ValueError, match="garbled"):
+            queries.load_partitions(connection)
+
+
+@pytest.mark.parametrize("epoch", ["", "abcdefg!", b"abcdefgh"])
+def test_a_garbled_epoch_is_an_error(connection: sqlite3.Connection, epoch: str) -> None:
+    connection.execute("UPDATE identity SET epoch = ?", (epoch,))
+
+    with pytest.raises(ValueError, match="garbled"):
+        queries.load_epoch(connection)
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_messages_that_must_be_there_and_are_not_are_an_error(connection: sqlite3.Connection, newest: bool) -> None:
+    store(connection, *[Draft("a")] * 5)
+    connection.execute("DELETE FROM log WHERE position = 3")
+
+    for low, dense in ((0, 0), (2, 0), (0, 2)):
+        with pytest.raises(ValueError, match="missing"):
+            load(connection, scan=ScanRange(low, 5, 5, dense), newest=newest)
+    for low, high, dense in ((3, 5, 0), (0, 2, 0), (0, 5, 3)):
+        load(connection, scan=ScanRange(low, high, high, dense), newest=newest)
+
+
+def test_messages_that_are_counted_and_not_there_are_an_error(connection: sqlite3.Connection) -> None:
+    with pytest.raises(ValueError, match="5 messages are missing"):
+        trim(connection, Partition(head=5, count=5, head_us=TIME_US), max_count=1)
 
 
 def test_partitions_are_loaded_as_they_were_saved(connection: sqlite3.Connection) -> None:
@@ -170,7 +206,7 @@ def test_a_page_ends_at_its_limits_and_says_where_the_next_begins(
 ) -> None:
     store(connection, *[Draft("a", b"12345")] * 6)
 
-    page = load(connection, scan=ScanRange(1, 5, 77), limit=limit, max_bytes=max_bytes, newest=newest)
+    page = load(connection, scan=ScanRange(1, 5, 77, 5), limit=limit, max_bytes=max_bytes, newest=newest)
 
     assert (positions(page), page.next_after) == (found, next_after)
 
@@ -267,7 +303,9 @@ def trim(
     connection: sqlite3.Connection, partition: Partition, *, scan_length: int = 1000, **kept: Any
 ) -> tuple[Partition, list[int]]:
     """The partition after one step, and the positions that are left of it."""
-    trimmed = queries.trim_partition(connection, partition, limits(**kept), unsafe=False, scan_length=scan_length)
+    trimmed = queries.trim_partition(
+        connection, partition, limits(**kept), unsafe=False, scan_length=scan_length, dense=1000
+    )
     left = connection.execute("SELECT position FROM log CROSS JOIN body USING (position) WHERE topic = 'a'").fetchall()
     return trimmed, [position for (position,) in left]
 

@@ -16,6 +16,9 @@ from hookbot.log.sqlite_file import FILE, PAGE_BYTES
 # Types of b-tree pages that have children (https://www.sqlite.org/fileformat2.html#b_tree_pages).
 INTERIOR = {2, 5}
 
+# Of a usual disk: damage is no larger, while SQLite would need a whole page of it to notice each kind.
+SECTOR_BYTES = 4096
+
 GARBAGE = {
     "zeros": bytes(PAGE_BYTES),
     "ones": b"\xff" * PAGE_BYTES,
@@ -53,6 +56,22 @@ def spoil(directory: Path, page: int, garbage: str = "noise") -> None:
     with (directory / FILE).open("r+b") as file:
         file.seek((page - 1) * PAGE_BYTES)
         file.write(GARBAGE[garbage])
+
+
+def spoil_sector(directory: Path, page: int, sector: int, garbage: str) -> None:
+    """Overwrite one of the four sectors of a page: the most that a disk writes at once."""
+    with (directory / FILE).open("r+b") as file:
+        file.seek((page - 1) * PAGE_BYTES + sector * SECTOR_BYTES)
+        file.write(GARBAGE[garbage][:SECTOR_BYTES])
+
+
+def swap(directory: Path, one: int, other: int) -> None:
+    """Write two pages to each other's place."""
+    with (directory / FILE).open("r+b") as file:
+        pages = [(file.seek((page - 1) * PAGE_BYTES), file.read(PAGE_BYTES))[1] for page in (one, other)]
+        for page, data in zip((other, one), pages, strict=True):
+            file.seek((page - 1) * PAGE_BYTES)
+            file.write(data)
 
 
 @contextmanager

@@ -39,6 +39,11 @@ class DiskReserve:
             os.close(descriptor)
         self.held = True
 
+    def has_room(self) -> bool:
+        """True if the disk has room for everything that the reserve is for, beside what is held."""
+        disk = os.statvfs(self._path.parent)
+        return disk.f_bavail * disk.f_frsize >= self.size
+
     def release(self) -> None:
         """Give the space back to the disk."""
         self.held = False

@@ -8,7 +8,7 @@ from string import ascii_lowercase
 
 from ..protocol.topics import TopicFilter, is_unsafe, patterns_of
 from .deduplication import Batch, FirstUse
-from .retention import PARTITIONS, Partition
+from .retention import PARTITIONS, Partition, dense_after
 
 # With 100 bytes for each pattern, both generations take about 10 MiB.
 PATTERNS = 1 << 15
@@ -23,12 +23,13 @@ def new_epoch() -> str:
 class ScanRange:
     """Positions that one call of `Log.read` scans: those after `low`, up to and including `high`.
 
-    `end` is the `next_after` of a page that holds everything found there.
+    `end` is the `next_after` of a page that holds everything found there. After `dense`, each position has a message.
     """
 
     low: int
     high: int
     end: int
+    dense: int
 
 
 class TopicHeads:
@@ -80,6 +81,11 @@ class Engine:
     def head_us(self) -> int:
         return max(partition.head_us for partition in self._partitions)
 
+    @property
+    def dense(self) -> int:
+        """Position after which retention has deleted no message of either partition: each has one up to the head."""
+        return dense_after(self._partitions)
+
     def lost_up_to(self, wanted: TopicFilter) -> int:
         return max((partition.lost for partition in self._selected(wanted)), default=0)
 
@@ -94,10 +100,10 @@ class Engine:
         if newest:
             high = min(after - 1, top)
             low = max(high - length, floor)
-            return ScanRange(low, high, low + 1 if low > floor else 0)
+            return ScanRange(low, high, low + 1 if low > floor else 0, self.dense)
         low = max(after, floor)
         high = min(low + length, top)
-        return ScanRange(low, high, high if high < top else self.head)
+        return ScanRange(low, high, high if high < top else self.head, self.dense)
 
     def _new_batch(self, known: Mapping[bytes, FirstUse]) -> Batch:
         """Empty batch that continues after the head."""

@@ -60,6 +60,11 @@ class RetentionLimits:
         return count > self.max_count or size > self.max_bytes or oldest_us < self.before_us
 
 
+def dense_after(partitions: Sequence["Partition"]) -> int:
+    """Position after which each position up to the head has a message: retention has deleted none of them."""
+    return max(partition.passed for partition in partitions)
+
+
 @dataclass(frozen=True, slots=True)
 class Partition:
     """Totals of the safe or the unsafe messages of a log, stored in the same commit as the messages they count."""
@@ -82,9 +87,11 @@ class Partition:
         if not rows:
             return self
         head, head_us, _ = rows[-1]
-        size = self.size + sum(row[2] for row in rows)
-        oldest_us = self.oldest_us if self.count else rows[0][1]
-        return replace(self, head=head, head_us=head_us, count=self.count + len(rows), size=size, oldest_us=oldest_us)
+        # None are left, although some are counted, if damage has hidden them from retention.
+        count, size = (self.count, self.size) if self.passed < self.head else (0, 0)
+        size += sum(row[2] for row in rows)
+        oldest_us = self.oldest_us if count else rows[0][1]
+        return replace(self, head=head, head_us=head_us, count=count + len(rows), size=size, oldest_us=oldest_us)
 
     def due(self, limits: RetentionLimits) -> bool:
         """True if there may be messages to delete."""

@@ -20,9 +20,9 @@ from . import sqlite_damage as damage
 from . import sqlite_queries as queries
 from .contract import Page, SavedCursor
 from .deduplication import Batch, Outcome
-from .engine import Engine, TopicHeads
-from .retention import PARTITIONS, Partition, Retention, RetentionLimits
-from .sqlite_file import LogFile, cannot_open, give_back, open_log_file, probe
+from .engine import Engine, ScanRange, TopicHeads
+from .retention import PARTITIONS, Partition, Retention, RetentionLimits, dense_after
+from .sqlite_file import LogFile, cannot_open, give_back, is_full, open_log_file, probe
 
 # After a restart all subscribers reconnect at once. For this many of the newest messages, "nothing new" is known
 # without a scan for each of them.
@@ -52,7 +52,7 @@ async def open_sqlite_log(
         try:
             make = partial(SqliteLog, file, clock_us=clock_us, scan_length=scan_length, primed=primed)
             log = await trio.to_thread.run_sync(make)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, MemoryError, ValueError) as error:
             raise cannot_open(directory, error) from error
         yield log
     finally:
@@ -125,7 +125,8 @@ class SqliteLog(Engine):
             return False
         try:
             self._partitions, more = await self._write(partial(self._make_room, partial(self._trim, limits)))
-        except Damaged:
+        # Garbled rows are a ValueError or TypeError.
+        except (Damaged, ValueError, TypeError):
             more = await self._trim_past_damage(limits)
         # Not within the transaction above: `executescript`, which this uses, commits an open transaction first.
         more |= await self._write(partial(self._make_room, self._give_back))
@@ -145,7 +146,10 @@ class SqliteLog(Engine):
 
         try:
             return await trio.to_thread.run_sync(write, limiter=self._may_write)
-        except (sqlite3.DatabaseError, OSError) as error:
+        except (sqlite3.DatabaseError, MemoryError, OSError) as error:
+            # A garbled page number beyond the file's largest is reported as a full disk.
+            if is_full(error) and self._file.reserve.has_room():
+                raise Damaged(f"the hub cannot write to its log: {error}, although the disk has room") from error
             raise _unavailable("write to", error) from error
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -158,7 +162,7 @@ class SqliteLog(Engine):
 
         try:
             return await trio.to_thread.run_sync(borrow, limiter=self._may_read)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, MemoryError) as error:
             raise _unavailable("read", error) from error
 
     def _check_file(self) -> None:
@@ -173,13 +177,12 @@ class SqliteLog(Engine):
 
     def _prime(self, after: int) -> None:
         try:
-            topics = queries.load_topics(self._writer, after)
+            self._heads = TopicHeads(after)
+            self._heads.add(queries.load_topics(self._writer, ScanRange(after, self.head, self.head, self.dense)))
         except damage.GARBLED as error:
             damage.raise_unless_damage(error)
             # Then every subscription looks into the file.
-            after, topics = self.head, []
-        self._heads = TopicHeads(after)
-        self._heads.add(topics)
+            self._heads = TopicHeads(self.head)
 
     def _find_earlier_keys(self) -> bool:
         try:
@@ -220,7 +223,12 @@ class SqliteLog(Engine):
             for unsafe, limit in zip(PARTITIONS, limits, strict=True):
                 if partitions[unsafe].due(limit):
                     partitions[unsafe] = queries.trim_partition(
-                        self._writer, partitions[unsafe], limit, unsafe=unsafe, scan_length=self._scan_length
+                        self._writer,
+                        partitions[unsafe],
+                        limit,
+                        unsafe=unsafe,
+                        scan_length=self._scan_length,
+                        dense=dense_after(partitions),
                     )
                 lost = partitions[unsafe].lost if unsafe else 0
                 more |= queries.forget_keys(self._writer, limit, lost=lost, unsafe=unsafe)
@@ -241,7 +249,7 @@ class SqliteLog(Engine):
         for unsafe, limit in zip(PARTITIONS, limits, strict=True):
             if partitions[unsafe].due(limit):
                 partitions[unsafe], positions = damage.pass_step(
-                    self._writer, partitions[unsafe], limit, unsafe=unsafe, scan_length=self._scan_length
+                    self._writer, partitions, limit, unsafe=unsafe, scan_length=self._scan_length
                 )
                 doomed += positions
         with queries.transaction(self._writer):
@@ -261,7 +269,7 @@ class SqliteLog(Engine):
         reserve = self._file.reserve
         try:
             more = give_back(self._writer, keep_spare=reserve.held)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, MemoryError) as error:
             damage.raise_unless_damage(error)
             # Pages that cannot be given back are used again.
             more = False
@@ -282,7 +290,7 @@ class _Bounds(TypedDict):
     newest: bool
 
 
-def _unavailable(action: str, error: sqlite3.DatabaseError | OSError) -> Unavailable:
+def _unavailable(action: str, error: sqlite3.DatabaseError | MemoryError | OSError) -> Unavailable:
     if isinstance(error, OSError):
         return Unavailable(f"the hub cannot {action} its log: {system_reason(error)}")
     kind = Damaged if damage.is_damage(error) else Unavailable

@@ -8,18 +8,21 @@ they are used only after one of `sqlite_queries` has failed. They run in threads
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
+from ..errors import InvalidTopic
 from ..protocol.message import Message
-from ..protocol.topics import TopicFilter, is_unsafe
+from ..protocol.topics import TopicFilter, check_topic, is_unsafe
 from . import sqlite_queries as queries
 from .contract import Page
 from .engine import ScanRange
-from .retention import STEP_ROWS, Partition, RetentionLimits, Row
+from .retention import STEP_ROWS, Partition, RetentionLimits, Row, dense_after
 from .sqlite_rows import decode, with_breaks
 
-GARBLED = (sqlite3.DatabaseError, ValueError, TypeError, AttributeError, LookupError)
+# MemoryError: a garbled length that is too large for the memory.
+GARBLED = (sqlite3.DatabaseError, MemoryError, ValueError, TypeError, AttributeError, LookupError, InvalidTopic)
 """Errors of a query and of decoding its rows that may come from damage; `is_damage` decides."""
 
 # TOOBIG: a garbled length. A file whose first page is damaged is no database at all.
@@ -55,45 +58,34 @@ def load_readable(
 
     If that comes first, the page is `damaged`, and reaches to the last position before a message that can be read.
     """
-    messages: list[Message] = []
-    hole = last = None
     positions = range(scan.high, scan.low, -1) if newest else range(scan.low + 1, scan.high + 1)
-    for position in with_breaks(positions):
-        try:
-            message = _find_message(connection, epoch, wanted, position)
-        except GARBLED as error:
-            raise_unless_damage(error)
-            if messages:
-                return Page(messages, last or position)
-            hole = position
-        else:
-            if message and hole:
-                break
-            if message:
-                max_bytes -= message.size
-                if len(messages) == limit or (messages and max_bytes < 0):
-                    return Page(messages, messages[-1].position)
-                messages.append(message)
-        last = position
-    return Page([], hole, damaged=True) if hole else Page(messages, scan.end)
+    with _snapshot(connection) as partitions:
+        return _load(connection, epoch, wanted, positions, partitions, limit, max_bytes, end=scan.end)
 
 
 def pass_step(
-    connection: sqlite3.Connection, partition: Partition, limits: RetentionLimits, *, unsafe: bool, scan_length: int
+    connection: sqlite3.Connection,
+    partitions: Sequence[Partition],
+    limits: RetentionLimits,
+    *,
+    unsafe: bool,
+    scan_length: int,
 ) -> tuple[Partition, Sequence[int]]:
     """One step of retention past what is damaged: the partition after it, and the positions to `delete`.
 
     Only reads, outside a transaction: after it has met a damaged page in one, SQLite refuses to write in it.
     """
+    partition = partitions[unsafe]
     high = min(partition.passed + scan_length, partition.head)
-    rows, hole, next_us = _oldest(connection, range(partition.passed + 1, high + 1), unsafe=unsafe)
+    positions = range(partition.passed + 1, high + 1)
+    rows, hole, next_us = _oldest(connection, positions, partitions, unsafe=unsafe)
     if rows:
         taken = partition.doomed(rows, limits)
         return partition.shrunk(rows, taken), [row[0] for row in rows[:taken]]
     if hole is None:
         return replace(partition, passed=high), ()
     # The number of messages that are lost is unknown: the totals are counted again over what follows them.
-    count, size = _totals(connection, hole, partition.head, unsafe=unsafe)
+    count, size = _totals(connection, hole, partition.head, partitions, unsafe=unsafe)
     lost_us = partition.head_us if next_us is None else next_us
     return replace(partition, count=count, size=size, passed=hole, lost=hole, lost_us=lost_us), ()
 
@@ -118,17 +110,69 @@ def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost
     return _delete(connection, f"DELETE FROM once WHERE unsafe = {unsafe:d} AND position", expired) >= STEP_ROWS
 
 
-def _find_row(connection: sqlite3.Connection, position: int) -> tuple[int, str, int] | None:
-    """Time, topic and size of the message at a position, or None if there is none."""
+def _load(
+    connection: sqlite3.Connection,
+    epoch: str,
+    wanted: TopicFilter,
+    positions: range,
+    partitions: Sequence[Partition],
+    limit: int,
+    max_bytes: int,
+    *,
+    end: int,
+) -> Page:
+    messages: list[Message] = []
+    hole = last = None
+    for position in with_breaks(positions):
+        try:
+            message = _find_message(connection, epoch, wanted, position, partitions)
+        except GARBLED as error:
+            raise_unless_damage(error)
+            if messages:
+                return Page(messages, last or position)
+            hole = position
+        else:
+            if message and hole:
+                break
+            if message:
+                max_bytes -= message.size
+                if len(messages) == limit or (messages and max_bytes < 0):
+                    return Page(messages, messages[-1].position)
+                messages.append(message)
+        last = position
+    return Page([], hole, damaged=True) if hole else Page(messages, end)
+
+
+@contextmanager
+def _snapshot(connection: sqlite3.Connection) -> Iterator[Sequence[Partition]]:
+    """The log as it is now, for the block, whatever retention deletes meanwhile: its totals."""
+    connection.execute("BEGIN")
+    try:
+        yield queries.load_partitions(connection)
+    finally:
+        connection.rollback()
+
+
+def _find_row(
+    connection: sqlite3.Connection, position: int, partitions: Sequence[Partition]
+) -> tuple[int, str, int] | None:
+    """Time, topic and size of the message at a position; None if retention has deleted it, or may have."""
     row = connection.execute("SELECT time_us, topic, size FROM log WHERE position = ?", (position,)).fetchone()
-    if row is None:
+    if row is None and position <= dense_after(partitions):
         return None
+    if row is None:
+        raise ValueError(f"the message at position {position} is missing")
     time_us, topic, size = row
+    # What could not be deleted is still there.
+    if position <= partitions[is_unsafe(check_topic(topic))].passed:
+        return None
     return int(time_us), str(topic), int(size)
 
 
-def _find_message(connection: sqlite3.Connection, epoch: str, wanted: TopicFilter, position: int) -> Message | None:
-    row = _find_row(connection, position)
+def _find_message(
+    connection: sqlite3.Connection, epoch: str, wanted: TopicFilter, position: int, partitions: Sequence[Partition]
+) -> Message | None:
+    row = _find_row(connection, position, partitions)
     if row is None or not wanted.matches(row[1]):
         return None
     meta, body = connection.execute("SELECT meta, body FROM body WHERE position = ?", (position,)).fetchone()
@@ -137,14 +181,14 @@ def _find_message(connection: sqlite3.Connection, epoch: str, wanted: TopicFilte
 
 
 def _oldest(
-    connection: sqlite3.Connection, positions: range, *, unsafe: bool
+    connection: sqlite3.Connection, positions: range, partitions: Sequence[Partition], *, unsafe: bool
 ) -> tuple[list[Row], int | None, int | None]:
     """The oldest rows of a partition, up to damage. If that comes first: its end, and the time of what follows it."""
     rows: list[Row] = []
     hole = None
     for position in with_breaks(positions):
         try:
-            found = _find_row(connection, position)
+            found = _find_row(connection, position, partitions)
         except GARBLED as error:
             raise_unless_damage(error)
             if rows:
@@ -160,24 +204,37 @@ def _oldest(
     return rows, hole, None
 
 
-def _totals(connection: sqlite3.Connection, low: int, high: int, *, unsafe: bool) -> tuple[int, int]:
+def _totals(
+    connection: sqlite3.Connection, low: int, high: int, partitions: Sequence[Partition], *, unsafe: bool
+) -> tuple[int, int]:
     """Number and size of the messages of a partition after `low`, up to and including `high`, that can be read."""
     # A range of one row is queried by its key: after the last row of a range, SQLite touches the next page.
-    within = "position = ?" if high - low == 1 else "position <= ? AND position > ?"
-    values = (high,) if high - low == 1 else (high, low)
+    if high - low <= 1:
+        rows, _, _ = _oldest(connection, range(low + 1, high + 1), partitions, unsafe=unsafe)
+        return len(rows), sum(row[2] for row in rows)
     try:
-        count, size = connection.execute(
-            f"SELECT count(*), coalesce(sum(size), 0) FROM log WHERE {within} AND {queries.IN_PARTITION[unsafe]}",
-            values,
-        ).fetchone()
-        return int(count), int(size)
+        return _sum(connection, low, high, partitions, unsafe=unsafe)
     except GARBLED as error:
         raise_unless_damage(error)
-    if high - low <= 1:
-        return 0, 0
     middle = (low + high) // 2
-    parts = _totals(connection, low, middle, unsafe=unsafe), _totals(connection, middle, high, unsafe=unsafe)
+    parts = [_totals(connection, *ends, partitions, unsafe=unsafe) for ends in ((low, middle), (middle, high))]
     return parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]
+
+
+def _sum(
+    connection: sqlite3.Connection, low: int, high: int, partitions: Sequence[Partition], *, unsafe: bool
+) -> tuple[int, int]:
+    dense = dense_after(partitions)
+    # Garbled rows must not be counted: the history would never be small enough again.
+    queries.check_complete(connection, ScanRange(low, high, high, dense), ())
+    if low < dense < high:
+        raise ValueError("only a part of the range can be checked")
+    count, size = connection.execute(
+        "SELECT count(*), coalesce(sum(size), 0) FROM log"
+        f" WHERE position <= ? AND position > ? AND {queries.IN_PARTITION[unsafe]}",
+        (high, low),
+    ).fetchone()
+    return int(count), int(size)
 
 
 def _delete(connection: sqlite3.Connection, statement: str, positions: Sequence[int]) -> int:
@@ -185,8 +242,10 @@ def _delete(connection: sqlite3.Connection, statement: str, positions: Sequence[
     these = "(SELECT value FROM json_each(?))"
     try:
         return connection.execute(f"{statement} IN {these}", (json.dumps(positions),)).rowcount
-    except sqlite3.DatabaseError as error:
-        raise_unless_damage(error)
+    except (sqlite3.DatabaseError, MemoryError) as error:
+        # A garbled page number is reported as a full disk, on which the commit before would have failed.
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
+            raise_unless_damage(error)
     if len(positions) <= 1:
         return 0
     middle = len(positions) // 2

@@ -113,22 +113,22 @@ def open_log_file(directory: Path, *, steps: Sequence[str] = STEPS) -> LogFile:
                 file = _open(directory.resolve() / FILE, steps, reserve, opened)
             _hold(reserve)
             return file
-    except (OSError, sqlite3.DatabaseError) as error:
+    except (OSError, MemoryError, sqlite3.DatabaseError) as error:
         raise cannot_open(directory, error) from error
 
 
-def cannot_open(directory: Path, error: OSError | sqlite3.DatabaseError) -> ConfigError:
+def cannot_open(directory: Path, error: Exception) -> ConfigError:
     """Error for a log that cannot be opened, with what to do about a full disk or a damaged file."""
     reason = system_reason(error) if isinstance(error, OSError) else str(error)
     cure = ""
     if is_full(error):
         cure = "; free some disk space"
-    elif isinstance(error, sqlite3.DatabaseError) and is_damage(error):
+    elif not isinstance(error, OSError) and is_damage(error):
         cure = "; it is damaged: restore a backup, or start with an empty data directory"
     return ConfigError(f"the log in {directory} cannot be opened: {reason}{cure}")
 
 
-def is_full(error: OSError | sqlite3.DatabaseError) -> bool:
+def is_full(error: Exception) -> bool:
     """True if an error says that the disk, or the share of it that the hub may use, is full."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)

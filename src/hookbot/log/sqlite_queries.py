@@ -8,6 +8,7 @@ its messages as one JSON string, their bodies as one blob.
 # ruff: noqa: S608 - only constants of this file are formatted into statements; values are bound
 
 import json
+import re
 import sqlite3
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import cache
 from itertools import accumulate, chain
+from operator import ge, le
 from typing import Any, TypeVar
 
 from ..protocol.message import Draft, Message
@@ -32,9 +34,13 @@ SCAN_LENGTH = 50_000
 # Rows of one statement. From this number on, the rows dominate its cost.
 ROWS_AT_ONCE = 128
 
+# As `new_epoch` makes them.
+_EPOCH = re.compile("[a-z]{8}")
 _ACCOUNT = [field.name for field in fields(Partition)]
 _IS_UNSAFE = f"(topic >= '{UNSAFE}' AND topic < '{UNSAFE[:-1]}0')"
 IN_PARTITION = {False: f"NOT {_IS_UNSAFE}", True: _IS_UNSAFE}
+# A row of zeros has a topic of NULL. SQLite takes `topic IS NULL` for impossible, because of the column's NOT NULL.
+_IS_GARBLED = "(topic >= '') IS NOT TRUE"
 
 T = TypeVar("T")
 
@@ -51,24 +57,28 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def load_epoch(connection: sqlite3.Connection) -> str:
-    """Epoch of the log."""
+    """Epoch of the log. Raises `ValueError` if it is garbled."""
     [epoch] = connection.execute("SELECT epoch FROM identity").fetchone()
-    return str(epoch)
+    if not isinstance(epoch, str) or not _EPOCH.fullmatch(epoch):
+        raise ValueError("its identity is garbled")
+    return epoch
 
 
 def load_partitions(connection: sqlite3.Connection) -> list[Partition]:
-    """Totals of the safe and the unsafe partition."""
-    found = [Partition(*row) for row in connection.execute(f"SELECT {', '.join(_ACCOUNT)} FROM half ORDER BY unsafe")]
-    if len(found) < len(PARTITIONS):
-        raise sqlite3.DatabaseError("the totals of its messages are missing")
-    return found
+    """Totals of the safe and the unsafe partition. Raises `ValueError` if they are garbled."""
+    rows = connection.execute(f"SELECT unsafe, {', '.join(_ACCOUNT)} FROM half ORDER BY unsafe").fetchall()
+    if [row[0] for row in rows] != list(PARTITIONS) or not all(isinstance(one, int) for row in rows for one in row):
+        raise ValueError("the totals of its messages are garbled")
+    return [Partition(*row[1:]) for row in rows]
 
 
-def load_topics(connection: sqlite3.Connection, after: int) -> list[tuple[str, int]]:
-    """Topic and position of every message after `after`."""
-    return connection.execute(
-        "SELECT topic, position FROM log WHERE position > ? ORDER BY position", (after,)
+def load_topics(connection: sqlite3.Connection, scan: ScanRange) -> list[tuple[str, int]]:
+    """Topic and position of every message in `scan`. Raises `ValueError` if some are missing."""
+    rows = connection.execute(
+        "SELECT topic, position FROM log WHERE position > ? AND position <= ? ORDER BY position", (scan.low, scan.high)
     ).fetchall()
+    check_complete(connection, scan, [position for _, position in rows])
+    return rows
 
 
 def first_uses(connection: sqlite3.Connection, drafts: Sequence[Draft], *, earlier: bool) -> dict[bytes, FirstUse]:
@@ -141,16 +151,23 @@ def load_page(
     max_bytes: int,
     newest: bool,
 ) -> Page:
-    """Page of the messages that `wanted` selects in `scan`, limited like that of `Log.read`."""
+    """Page of the messages that `wanted` selects in `scan`, limited like that of `Log.read`.
+
+    Raises `ValueError` or `TypeError` if some may be missing.
+    """
     condition, topics = _condition(wanted)
     order = "DESC" if newest else "ASC"
     these = (
-        f"(SELECT * FROM log WHERE position > ? AND position <= ? AND ({condition}) ORDER BY position {order} LIMIT ?)"
+        f"(SELECT * FROM log WHERE position > ? AND position <= ? AND ({condition} OR {_IS_GARBLED})"
+        f" ORDER BY position {order} LIMIT ?)"
     )
     found = connection.execute(
         f"SELECT json_group_array(position), json_group_array(size) FROM {these}", (scan.low, scan.high, *topics, limit)
     ).fetchone()
     positions, sizes = map(json.loads, found)
+    if len(positions) == limit:
+        scan = replace(scan, low=positions[-1] - 1) if newest else replace(scan, high=positions[-1])
+    check_complete(connection, scan, positions, newest=newest)
     if not positions:
         return Page([], scan.end)
     # Sizes first, from the narrow table, so that no body is read that does not fit.
@@ -177,11 +194,22 @@ def position_before(connection: sqlite3.Connection, head: int, time_us: int) -> 
 
 
 def trim_partition(
-    connection: sqlite3.Connection, partition: Partition, limits: RetentionLimits, *, unsafe: bool, scan_length: int
+    connection: sqlite3.Connection,
+    partition: Partition,
+    limits: RetentionLimits,
+    *,
+    unsafe: bool,
+    scan_length: int,
+    dense: int,
 ) -> Partition:
-    """Delete one step of the messages that exceed `limits`, and return the partition after that."""
+    """Delete one step of the messages that exceed `limits`, and return the partition after that.
+
+    Raises `ValueError` or `TypeError` if some of the oldest messages are missing.
+    """
     high = min(partition.passed + scan_length, partition.head)
-    oldest = _oldest(connection, partition.passed, high, unsafe=unsafe)
+    oldest = _oldest(connection, ScanRange(partition.passed, high, high, dense), unsafe=unsafe)
+    if not oldest and high == partition.head and partition.count:
+        raise ValueError(f"{partition.count} messages are missing")
     if not oldest:
         return replace(partition, passed=high)
     taken = partition.doomed(oldest, limits)
@@ -204,6 +232,30 @@ def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost
     if count:
         connection.execute("DELETE FROM once WHERE unsafe = ? AND position <= ?", (unsafe, last))
     return bool(count == STEP_ROWS)
+
+
+def check_complete(
+    connection: sqlite3.Connection, scan: ScanRange, found: Sequence[int], *, newest: bool = False
+) -> None:
+    """Raise `ValueError` unless `scan` has all positions that it must have, and those found there are in order.
+
+    Damage does not always make SQLite fail: the keys of a page may be overwritten, or it may be another page.
+    """
+    walk = [scan.high + 1 if newest else scan.low, *found]
+    if any(map(le if newest else ge, walk, walk[1:])):
+        raise ValueError(f"messages after {scan.low} are out of order")
+    low = max(scan.low, scan.dense)
+    # The same walk as that of the query, since one that meets overwritten keys may end anywhere: from the same end, and
+    # in the same order, which SQLite would leave out without a limit; `+` keeps it from beginning elsewhere.
+    order = "ORDER BY position DESC LIMIT -1" if newest else ""
+    count, total = connection.execute(
+        "SELECT count(*), coalesce(sum(position), 0) FROM"
+        f" (SELECT position FROM log WHERE position > ? AND position <= ? {order}) WHERE +position > ?",
+        (scan.low, scan.high, low),
+    ).fetchone()
+    expected = max(scan.high - low, 0)
+    if count != expected or 2 * total != count * (low + 1 + scan.high):
+        raise ValueError(f"messages are missing between {low} and {scan.high}")
 
 
 def _load_messages(
@@ -256,14 +308,17 @@ def _runs(items: Sequence[T]) -> Iterator[Sequence[T]]:
         start += length
 
 
-def _oldest(connection: sqlite3.Connection, low: int, high: int, *, unsafe: bool) -> list[Row]:
-    [rows] = connection.execute(
+def _oldest(connection: sqlite3.Connection, scan: ScanRange, *, unsafe: bool) -> list[Row]:
+    [found] = connection.execute(
         "SELECT json_group_array(json_array(position, time_us, size)) FROM"
-        f" (SELECT * FROM log WHERE position > ? AND position <= ? AND {IN_PARTITION[unsafe]}"
+        f" (SELECT * FROM log WHERE position > ? AND position <= ? AND ({IN_PARTITION[unsafe]} OR {_IS_GARBLED})"
         " ORDER BY position LIMIT ?)",
-        (low, high, STEP_ROWS),
+        (scan.low, scan.high, STEP_ROWS),
     ).fetchone()
-    return [(position, time_us, size) for position, time_us, size in json.loads(rows)]
+    rows = [(int(position), int(time_us), int(size)) for position, time_us, size in json.loads(found)]
+    scan = replace(scan, high=rows[-1][0]) if len(rows) == STEP_ROWS else scan
+    check_complete(connection, scan, [row[0] for row in rows])
+    return rows
 
 
 def _condition(wanted: TopicFilter) -> tuple[str, list[str]]:
