@@ -561,7 +561,9 @@ async def test_a_message_that_is_damaged_is_a_gap_to_its_member_and_counts_as_ac
         lose_bodies(tmp_path, 2)
 
         async with join(hub) as second:
-            taken = [await second.take() for _ in range(2)]
-            gap = next(item for items in taken for item in items if isinstance(item, Gap))
+            gaps: list[Gap] = []
+            # They come in one or several takes.
+            while not gaps:
+                gaps = [item for item in await second.take() if isinstance(item, Gap)]
 
-    assert gap == Gap("damage", hub.id(1), hub.id(3))
+    assert gaps == [Gap("damage", hub.id(1), hub.id(3))]
