@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hookbot.log.sqlite_rows import ROWS_AT_ONCE, decode, encode_meta, with_breaks
+from hookbot.log.sqlite_rows import ROWS_PER_BREAK, decode, encode_meta, with_breaks
 from hookbot.protocol.message import Message, Verified, format_id
 
 EPOCH = "abcdefgh"
@@ -54,4 +54,4 @@ def test_an_earlier_version_stored_neither_a_checksum_nor_the_source() -> None:
 
 
 def test_breaks_leave_no_row_out() -> None:
-    assert list(with_breaks(range(2 * ROWS_AT_ONCE + 1))) == list(range(2 * ROWS_AT_ONCE + 1))
+    assert list(with_breaks(range(2 * ROWS_PER_BREAK + 1))) == list(range(2 * ROWS_PER_BREAK + 1))

@@ -10,7 +10,7 @@ from ..protocol.envelope import encode_json
 from ..protocol.message import Message, Verified, format_id
 
 # Rows between two breaks: decoding them takes half a millisecond.
-ROWS_AT_ONCE = 64
+ROWS_PER_BREAK = 64
 # The system turns this into about 50 µs, long enough for another thread to take over the interpreter.
 BREAK_S = 1e-6
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 def with_breaks(rows: Iterable[T]) -> Iterator[T]:
     """The rows, with breaks: the event loop and the writer would wait for the interpreter's lock until the last one."""
     for number, row in enumerate(rows, start=1):
-        if number % ROWS_AT_ONCE == 0:
+        if number % ROWS_PER_BREAK == 0:
             sleep(BREAK_S)
         yield row
 
