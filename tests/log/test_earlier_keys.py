@@ -99,7 +99,7 @@ async def test_once_the_earlier_keys_have_expired_nothing_looks_for_them(
         await log.append([Draft("orders/eu", BODY, once=(once,))])
         while await log.trim(DAY, now_us=TIME_US + DAY_US + 1):
             pass
-        monkeypatch.setattr("hookbot.log.sqlite_queries.earlier_digest", None)
+        monkeypatch.setattr("hookbot.log.sqlite_keys.earlier_digest", None)
 
         [message] = await log.append([Draft("orders/eu", BODY, once=(once,))])
 
@@ -107,7 +107,7 @@ async def test_once_the_earlier_keys_have_expired_nothing_looks_for_them(
 
 
 async def test_a_new_log_has_no_earlier_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hookbot.log.sqlite_queries.earlier_digest", None)
+    monkeypatch.setattr("hookbot.log.sqlite_keys.earlier_digest", None)
     once = Once("replay", "/unsafe/stripe/", "evt_1")
 
     [first] = await append(tmp_path, once)

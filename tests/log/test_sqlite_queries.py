@@ -11,32 +11,22 @@ import pytest
 
 from hookbot.log import sqlite_queries as queries
 from hookbot.log.contract import Page, SavedCursor
-from hookbot.log.deduplication import Batch, FirstUse, digest
 from hookbot.log.engine import ScanRange
 from hookbot.log.large_bodies import ROW_BYTES
-from hookbot.log.retention import STEP_ROWS, Partition, Retention, RetentionLimits, Row
+from hookbot.log.retention import Partition, Row
 from hookbot.log.sqlite_file import open_log_file
-from hookbot.protocol.message import Draft, Message, Once, Verified
+from hookbot.log.sqlite_rows import ROWS_AT_ONCE
+from hookbot.protocol.message import Draft, Message, Verified
 from hookbot.protocol.topics import TopicFilter
+from support.sqlite_tables import EPOCH, TIME_US, limits, store
 
-EPOCH = "abcdefgh"
-TIME_US = 1_700_000_000_000_000
 EVERYTHING = TopicFilter(("", "/unsafe/"))
-KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
 
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     with closing(open_log_file(tmp_path)) as file:
         yield file.writer
-
-
-def store(connection: sqlite3.Connection, *drafts: Draft, head: int = 0, time_us: int = TIME_US) -> list[Message]:
-    batch = Batch(EPOCH, head, time_us, queries.first_uses(connection, drafts, earlier=False))
-    for draft in drafts:
-        batch.add(draft)
-    queries.insert_batch(connection, batch)
-    return [message for _, message in batch.stored]
 
 
 def load(
@@ -53,10 +43,6 @@ def load(
 
 def positions(page: Page) -> list[int]:
     return [message.position for message in page.messages]
-
-
-def limits(*, unsafe: bool = False, now_us: int = TIME_US, **kept: Any) -> RetentionLimits:
-    return RetentionLimits.of(replace(KEEP_ALL, **kept), unsafe=unsafe, now_us=now_us)
 
 
 # Transactions
@@ -159,7 +145,7 @@ def test_a_message_is_loaded_as_it_was_stored(connection: sqlite3.Connection) ->
 
 
 def test_more_rows_than_one_statement_takes_are_all_stored(connection: sqlite3.Connection) -> None:
-    count = 2 * queries.ROWS_AT_ONCE + 3
+    count = 2 * ROWS_AT_ONCE + 3
 
     stored = store(connection, *[Draft("a", b"%d" % number) for number in range(count)])
 
@@ -251,45 +237,6 @@ def test_a_time_is_found_by_bisection_over_the_gaps_that_retention_left(connecti
     found = {time_us: queries.position_before(connection, 4, time_us) for time_us in (10, 11, 30, 31)}
 
     assert found == {10: 0, 11: 2, 30: 2, 31: 4}
-
-
-# Keys
-
-
-def test_the_first_use_of_a_key_is_found_again(connection: sqlite3.Connection) -> None:
-    once = Once("idempotency", "a", "key", fingerprint=b"f")
-    draft = Draft("/unsafe/a", once=(once,))
-
-    store(connection, draft)
-
-    assert queries.first_uses(
-        connection, [draft, Draft("b", once=(Once("idempotency", "b", "key"),))], earlier=False
-    ) == {digest(once): FirstUse(1, TIME_US, unsafe=True, fingerprint=b"f")}
-
-
-def test_keys_are_forgotten_when_they_expire_or_their_message_is_lost(connection: sqlite3.Connection) -> None:
-    drafts = [Draft("/unsafe/a", once=(Once("idempotency", "a", str(number)),)) for number in range(3)]
-    for position, draft in enumerate(drafts):
-        store(connection, draft, head=position, time_us=position)
-
-    lost = queries.forget_keys(connection, limits(now_us=0, dedup_s=0), lost=1, unsafe=True)
-    left = [use.position for use in queries.first_uses(connection, drafts, earlier=False).values()]
-    expired = queries.forget_keys(connection, limits(now_us=2, dedup_s=0), lost=1, unsafe=True)
-
-    assert sorted(left) == [2, 3]
-    assert [use.position for use in queries.first_uses(connection, drafts, earlier=False).values()] == [3]
-    assert not lost
-    assert not expired
-
-
-def test_keys_are_forgotten_in_steps(connection: sqlite3.Connection) -> None:
-    store(connection, *[Draft("a", once=(Once("idempotency", "a", str(number)),)) for number in range(STEP_ROWS + 1)])
-    all_of_them = limits(now_us=TIME_US + 1, dedup_s=0)
-
-    steps = [queries.forget_keys(connection, all_of_them, lost=0, unsafe=False) for _ in range(3)]
-
-    assert steps == [True, False, False]
-    assert connection.execute("SELECT count(*) FROM once").fetchone() == (0,)
 
 
 # Retention

@@ -1,8 +1,8 @@
 """The append-only log: the messages in the order of their ids, with saved cursors and deduplication keys.
 
 - `Log` (`contract`) is the interface of all engines. `MemoryLog` (`memory`) loses everything at a restart; `SqliteLog`
-  (`sqlite`) stores one file, which `sqlite_file` opens and `sqlite_queries` reads and writes: messages as
-  `sqlite_rows`, their large bodies apart (`large_bodies`). Of a damaged one, `sqlite_damage` reads what is left.
+  (`sqlite`) stores one file, which `sqlite_file` opens; `sqlite_queries` and `sqlite_keys` read and write it: messages
+  as `sqlite_rows`, their large bodies apart (`large_bodies`). Of a damaged one, `sqlite_damage` reads what is left.
   `DiskReserve` (`disk_reserve`) sets disk space aside for a full disk.
 - `Batch` (`deduplication`) turns the drafts of one commit into messages, or into duplicates of earlier ones;
   `earlier_keys` recognises the keys of the first version of the schema.

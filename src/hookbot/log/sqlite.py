@@ -17,6 +17,7 @@ from ..errors import Damaged, Unavailable, system_reason
 from ..protocol.message import Draft, wall_clock_us
 from ..protocol.topics import TopicFilter
 from . import sqlite_damage as damage
+from . import sqlite_keys as keys
 from . import sqlite_queries as queries
 from .contract import Page, SavedCursor
 from .deduplication import Batch, Outcome
@@ -186,7 +187,7 @@ class SqliteLog(Engine):
 
     def _find_earlier_keys(self) -> bool:
         try:
-            return queries.has_earlier_keys(self._writer)
+            return keys.has_earlier_keys(self._writer)
         except damage.GARBLED as error:
             damage.raise_unless_damage(error)
             # They are looked for with each draft, in case that there are any.
@@ -209,7 +210,7 @@ class SqliteLog(Engine):
     ) -> tuple[list[Partition], Batch, Sequence[Outcome]]:
         self._file.reserve.hold()
         with queries.transaction(self._writer):
-            batch = self._new_batch(queries.first_uses(self._writer, drafts, earlier=self._has_earlier_keys))
+            batch = self._new_batch(keys.first_uses(self._writer, drafts, earlier=self._has_earlier_keys))
             outcomes = [batch.add(draft) for draft in drafts]
             partitions = self._grown(batch)
             queries.insert_batch(self._writer, batch)
@@ -231,7 +232,7 @@ class SqliteLog(Engine):
                         dense=dense_after(partitions),
                     )
                 lost = partitions[unsafe].lost if unsafe else 0
-                more |= queries.forget_keys(self._writer, limit, lost=lost, unsafe=unsafe)
+                more |= keys.forget_keys(self._writer, limit, lost=lost, unsafe=unsafe)
                 more |= partitions[unsafe].due(limit)
             queries.save_partitions(self._writer, partitions)
         # After the commit; once they have expired, no append looks for them any more.

@@ -97,7 +97,7 @@ def delete(connection: sqlite3.Connection, positions: Sequence[int]) -> None:
 
 
 def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost: int, unsafe: bool) -> bool:
-    """Step like that of `sqlite_queries.forget_keys`, up to what is damaged. Commits by itself."""
+    """Step like that of `sqlite_keys.forget_keys`, up to what is damaged. Commits by itself."""
     expired: list[int] = []
     try:
         for position, time_us in connection.execute(

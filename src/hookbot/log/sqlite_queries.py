@@ -1,4 +1,4 @@
-"""Queries of the SQLite log: everything that reads or writes its tables, except migrations. They run in threads.
+"""Queries of the SQLite log, except those of its keys (`sqlite_keys`) and migrations. They run in threads.
 
 The `sqlite3` module releases the interpreter's lock for each row that it steps over, and a busy event loop may take
 milliseconds to give it back. So a batch is written with few statements of many rows, and a page is read as one row:
@@ -11,28 +11,24 @@ import json
 import re
 import sqlite3
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import cache
-from itertools import accumulate, chain
+from itertools import accumulate
 from operator import ge, le
-from typing import Any, TypeVar
+from typing import Any
 
-from ..protocol.message import Draft, Message
+from ..protocol.message import Message
 from ..protocol.topics import UNSAFE, TopicFilter, is_subtree
 from .contract import Page, SavedCursor
-from .deduplication import Batch, FirstUse, digest
-from .earlier_keys import earlier_digest, earlier_uses
+from .deduplication import Batch
 from .engine import ScanRange
 from .large_bodies import in_row, is_apart, read_body, write_body
 from .retention import PARTITIONS, STEP_ROWS, Partition, RetentionLimits, Row
-from .sqlite_rows import decode, encode_meta
+from .sqlite_rows import decode, encode_meta, in_runs, insert_rows
 
 # Positions that one query scans, in about five milliseconds.
 SCAN_LENGTH = 50_000
-# Rows of one statement. From this number on, the rows dominate its cost.
-ROWS_AT_ONCE = 128
 
 # As `new_epoch` makes them.
 _EPOCH = re.compile("[a-z]{8}")
@@ -41,8 +37,6 @@ _IS_UNSAFE = f"(topic >= '{UNSAFE}' AND topic < '{UNSAFE[:-1]}0')"
 IN_PARTITION = {False: f"NOT {_IS_UNSAFE}", True: _IS_UNSAFE}
 # A row of zeros has a topic of NULL. SQLite takes `topic IS NULL` for impossible, because of the column's NOT NULL.
 _IS_GARBLED = "(topic >= '') IS NOT TRUE"
-
-T = TypeVar("T")
 
 
 @contextmanager
@@ -81,31 +75,14 @@ def load_topics(connection: sqlite3.Connection, scan: ScanRange) -> list[tuple[s
     return rows
 
 
-def first_uses(connection: sqlite3.Connection, drafts: Sequence[Draft], *, earlier: bool) -> dict[bytes, FirstUse]:
-    """First uses stored for the keys of `drafts`, by digest; with `earlier`, also by earlier versions."""
-    keys = {digest(once): once for draft in drafts for once in draft.once}
-    found = _load_uses(connection, keys)
-    if earlier:
-        found = earlier_uses(keys, _load_uses(connection, map(earlier_digest, keys.values()))) | found
-    return found
-
-
-def has_earlier_keys(connection: sqlite3.Connection) -> bool:
-    """True while keys are left that an earlier version has stored."""
-    [found] = connection.execute(
-        "SELECT EXISTS (SELECT * FROM once WHERE unsafe IN (0, 1) AND position <= (SELECT earlier_keys FROM identity))"
-    ).fetchone()
-    return bool(found)
-
-
 def insert_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     """Write the messages of a batch, and the first uses of their keys."""
-    _insert(
+    insert_rows(
         connection,
         "INSERT INTO log",
         [(position, time_us, message.topic, size) for (position, time_us, size), message in batch.stored],
     )
-    _insert(
+    insert_rows(
         connection,
         "INSERT INTO body",
         [(row[0], encode_meta(message), in_row(message.body)) for row, message in batch.stored],
@@ -114,20 +91,20 @@ def insert_batch(connection: sqlite3.Connection, batch: Batch) -> None:
         if is_apart(message.body):
             write_body(connection, row[0], message.body)
     uses = [(use.unsafe, use.position, key, use.time_us, use.fingerprint) for key, use in batch.keys.items()]
-    _insert(connection, "INSERT INTO once", uses)
+    insert_rows(connection, "INSERT INTO once", uses)
 
 
 def save_partitions(connection: sqlite3.Connection, partitions: Sequence[Partition]) -> None:
     """Write the totals of both partitions."""
     rows = [(unsafe, *(getattr(partition, name) for name in _ACCOUNT)) for unsafe, partition in enumerate(partitions)]
-    _insert(connection, "REPLACE INTO half", rows)
+    insert_rows(connection, "REPLACE INTO half", rows)
 
 
 def save_cursors(connection: sqlite3.Connection, cursors: Mapping[str, int | None], now_us: int) -> None:
     """Write cursors, and delete those whose position is None."""
     saved = [(name, position, now_us) for name, position in cursors.items() if position is not None]
-    _insert(connection, "REPLACE INTO cursor", saved)
-    for names in _runs([name for name, position in cursors.items() if position is None]):
+    insert_rows(connection, "REPLACE INTO cursor", saved)
+    for names in in_runs([name for name, position in cursors.items() if position is None]):
         connection.execute(f"DELETE FROM cursor WHERE name IN ({', '.join('?' * len(names))})", names)
 
 
@@ -221,19 +198,6 @@ def trim_partition(
     return partition.shrunk(oldest, taken)
 
 
-def forget_keys(connection: sqlite3.Connection, limits: RetentionLimits, *, lost: int, unsafe: bool) -> bool:
-    """Delete one step of the keys that have expired, or belong to messages up to `lost`. True if there may be more."""
-    last, count = connection.execute(
-        "SELECT max(position), count(*) FROM"
-        " (SELECT position, time_us FROM once WHERE unsafe = ? ORDER BY position LIMIT ?)"
-        " WHERE time_us < ? OR position <= ?",
-        (unsafe, STEP_ROWS, limits.keys_before_us, lost),
-    ).fetchone()
-    if count:
-        connection.execute("DELETE FROM once WHERE unsafe = ? AND position <= ?", (unsafe, last))
-    return bool(count == STEP_ROWS)
-
-
 def check_complete(
     connection: sqlite3.Connection, scan: ScanRange, found: Sequence[int], *, newest: bool = False
 ) -> None:
@@ -276,36 +240,6 @@ def _load_messages(
     if len(rows) < values[-1]:
         raise ValueError(f"{values[-1] - len(rows)} messages have no body")
     return list(decode(epoch, rows, bodies or b""))
-
-
-def _load_uses(connection: sqlite3.Connection, digests: Iterable[bytes]) -> dict[bytes, FirstUse]:
-    found = {}
-    for keys in _runs(list(digests)):
-        marks = ", ".join("?" * len(keys))
-        columns = "key, position, time_us, unsafe, fingerprint"
-        for key, *use in connection.execute(f"SELECT {columns} FROM once WHERE key IN ({marks})", keys):
-            found[key] = FirstUse(*use)
-    return found
-
-
-def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    for run in _runs(rows):
-        connection.execute(_values(into, len(run[0]), len(run)), list(chain.from_iterable(run)))
-
-
-@cache
-def _values(into: str, columns: int, rows: int) -> str:
-    row = f"({', '.join('?' * columns)})"
-    return f"{into} VALUES {', '.join([row] * rows)}"
-
-
-def _runs(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Items in runs whose lengths are powers of two, so that few different statements have to be prepared."""
-    start = 0
-    while rest := len(items) - start:
-        length = min(1 << (rest.bit_length() - 1), ROWS_AT_ONCE)
-        yield items[start : start + length]
-        start += length
 
 
 def _oldest(connection: sqlite3.Connection, scan: ScanRange, *, unsafe: bool) -> list[Row]:

@@ -1,7 +1,10 @@
-"""Rows of the SQLite log: how a message is stored in them, and read back. What is here runs in threads."""
+"""Rows of the SQLite log: how a message is stored in them and read back, and many are written. It runs in threads."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
+from functools import cache
+from itertools import chain
 from time import sleep
 from typing import Any, TypeVar
 from zlib import crc32
@@ -9,6 +12,8 @@ from zlib import crc32
 from ..protocol.envelope import encode_json
 from ..protocol.message import Message, Verified, format_id
 
+# Rows of one statement. From this number on, the rows dominate its cost.
+ROWS_AT_ONCE = 128
 # Rows between two breaks: decoding them takes half a millisecond.
 ROWS_PER_BREAK = 64
 # The system turns this into about 50 µs, long enough for another thread to take over the interpreter.
@@ -68,3 +73,24 @@ def decode(epoch: str, rows: list[Any], bodies: bytes) -> Iterator[Message]:
 def _verified(meta: Mapping[str, Any]) -> Verified:
     provider, key, signed_at = meta["verified"]
     return Verified(provider, key, signed_at, meta.get("source"))
+
+
+def insert_rows(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write rows with the statement `into`, such as ``INSERT INTO log``, many at once."""
+    for run in in_runs(rows):
+        connection.execute(_values(into, len(run[0]), len(run)), list(chain.from_iterable(run)))
+
+
+def in_runs(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Items in runs whose lengths are powers of two, so that few different statements have to be prepared."""
+    start = 0
+    while rest := len(items) - start:
+        length = min(1 << (rest.bit_length() - 1), ROWS_AT_ONCE)
+        yield items[start : start + length]
+        start += length
+
+
+@cache
+def _values(into: str, columns: int, rows: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return f"{into} VALUES {', '.join([row] * rows)}"
