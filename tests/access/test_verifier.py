@@ -28,30 +28,16 @@ from support.certificate_authority import SNS, SNS_CERTIFICATE
 from support.certificate_authority import TOPIC as SNS_TOPIC
 from support.clients import basic
 from support.fast_path import settled
+from support.web import Web
 
 NOW_S = 1_700_000_000
 SECRET = "the secret of the tests"
 CONFIRM = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=x&Token=2336412f"
 
 
-class Web:
-    """Pages that can be fetched."""
-
-    def __init__(self) -> None:
-        self.pages = {**SNS.published(), CONFIRM: b"<ConfirmSubscriptionResponse/>"}
-        self.asked: list[str] = []
-
-    async def fetch(self, url: str) -> bytes:
-        await trio.lowlevel.checkpoint()
-        self.asked.append(url)
-        if url not in self.pages:
-            raise Unavailable(f"{url} cannot be fetched")
-        return self.pages[url]
-
-
 @pytest.fixture
 def web() -> Web:
-    return Web()
+    return Web({**SNS.published(), CONFIRM: b"<ConfirmSubscriptionResponse/>"})
 
 
 def make_access(*sources: Source, web: Web | None = None, **options: Any) -> AccessControl:

@@ -16,7 +16,6 @@ from hookbot.access.ip_ranges import RangeList, write_ranges
 from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.rate_limits import Rate
 from hookbot.access.tokens import make_token
-from hookbot.errors import Unavailable
 from hookbot.log.retention import Retention
 from support import KEY, SECRET
 from support.certificate_authority import SNS
@@ -24,6 +23,7 @@ from support.certificate_authority import TOPIC as SNS_TOPIC
 from support.clients import Stream, WebSocket
 from support.clock import START_US, Clock
 from support.hubs import FORMATS, envelope, open_whole_hub
+from support.web import Web
 
 pytestmark = pytest.mark.slow
 
@@ -380,23 +380,9 @@ async def test_a_topic_with_a_source_is_listened_to_as_any_other(
 # --- Amazon SNS, and what has to be fetched
 
 
-class Web:
-    """Pages that the hub finds on the internet, and the addresses that it has fetched."""
-
-    def __init__(self) -> None:
-        self.pages = SNS.published()
-        self.asked: list[str] = []
-
-    async def fetch(self, url: str) -> bytes:
-        self.asked.append(url)
-        if url not in self.pages:
-            raise Unavailable(f"{url} cannot be fetched")
-        return self.pages[url]
-
-
 @pytest.fixture
 def web() -> Web:
-    return Web()
+    return Web(SNS.published())
 
 
 @pytest.mark.parametrize("confirm", [False, True])
