@@ -13,13 +13,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ..errors import BadSignature
-from ..protocol.message import Headers
-from ..protocol.response import Response
+from ..protocol.response import JSON, Response
 from .provider import Proof
 from .request import SignedRequest
 from .scheme import Scheme
 
-_JSON: Headers = (("Content-Type", "application/json"),)
 # No challenge that is documented has more than 1 KiB.
 MAX_CHALLENGE_BYTES = 64 << 10
 _CRC_TOKEN = re.compile(r"[A-Za-z0-9+/=_.-]{1,256}", re.ASCII)
@@ -203,4 +201,4 @@ def _plain(text: str) -> Response:
 
 
 def _json(document: dict[str, Any]) -> Response:
-    return Response(json.dumps(document).encode(), headers=_JSON)
+    return Response(json.dumps(document).encode(), headers=JSON)
