@@ -53,6 +53,10 @@ def database(directory: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
+def writer(log: SqliteLog) -> sqlite3.Connection:
+    return log._connections._file.writer
+
+
 def assert_sound(directory: Path) -> None:
     """Check that the file is sound, and that the totals are those of the stored messages."""
     with database(directory) as connection:
@@ -192,7 +196,7 @@ async def test_what_was_acknowledged_is_there_after_kill_9(directory: Path, ackn
 
 async def test_a_commit_waits_for_the_disk(directory: Path) -> None:
     async with open_sqlite_log(directory) as log:
-        settings = [log._writer.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+        settings = [writer(log).execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
 
     assert settings == ["wal", 2]
 
@@ -203,12 +207,12 @@ async def test_a_commit_waits_for_the_disk(directory: Path) -> None:
 @contextmanager
 def full_database(log: SqliteLog) -> Iterator[None]:
     """The file may not grow any more: SQLITE_FULL, as from a full disk."""
-    [pages] = log._writer.execute("PRAGMA page_count").fetchone()
-    log._writer.execute(f"PRAGMA max_page_count = {pages}")
+    [pages] = writer(log).execute("PRAGMA page_count").fetchone()
+    writer(log).execute(f"PRAGMA max_page_count = {pages}")
     try:
         yield
     finally:
-        log._writer.execute(f"PRAGMA max_page_count = {1 << 30}")
+        writer(log).execute(f"PRAGMA max_page_count = {1 << 30}")
 
 
 @contextmanager
@@ -298,8 +302,8 @@ async def test_disk_space_is_given_back(directory: Path) -> None:
 async def test_nothing_new_is_answered_without_the_disk(directory: Path) -> None:
     async with open_sqlite_log(directory) as log:
         await log.append([Draft("quiet"), *[Draft("busy/a")] * 5])
-        for _ in log._readers:  # nobody else can read meanwhile
-            await log._may_read.acquire_on_behalf_of(object())
+        for _ in log._connections._readers:  # nobody else can read meanwhile
+            await log._connections._may_read.acquire_on_behalf_of(object())
 
         with trio.fail_after(10):
             old = await log.read(TopicFilter(("quiet",)), after=1, limit=10, max_bytes=1000)
@@ -338,7 +342,7 @@ async def test_retention_with_nothing_due_does_not_touch_the_disk(directory: Pat
     async with open_sqlite_log(directory, clock_us=clock) as log:
         assert not await log.trim(Retention(), now_us=clock.now_us)
 
-        log._writer.execute("PRAGMA query_only = ON")
+        writer(log).execute("PRAGMA query_only = ON")
 
         assert not await log.trim(Retention(), now_us=clock.now_us)
         for later_s in (3600, -3600):
@@ -349,7 +353,7 @@ async def test_retention_with_nothing_due_does_not_touch_the_disk(directory: Pat
 async def test_a_log_that_cannot_be_read_is_unavailable(directory: Path) -> None:
     async with open_sqlite_log(directory) as log:
         await log.append([Draft("a")])
-        log._writer.execute("ALTER TABLE cursor RENAME TO lost")
+        writer(log).execute("ALTER TABLE cursor RENAME TO lost")
 
         with pytest.raises(Unavailable, match="cannot read its log"):
             await log.cursors()

@@ -13,7 +13,7 @@ from hookbot.errors import Damaged, Unavailable
 from hookbot.log.contract import Log
 from hookbot.log.retention import Retention
 from hookbot.log.sqlite import open_sqlite_log
-from hookbot.log.sqlite_damage import is_damage
+from hookbot.log.sqlite_damage import position_before
 from hookbot.log.sqlite_file import FILE
 from hookbot.protocol.message import Draft, Message, Once
 from hookbot.protocol.topics import TopicFilter
@@ -259,20 +259,51 @@ async def test_other_failures_of_the_file_are_no_holes(directory: Path) -> None:
     assert not isinstance(raised.value, Damaged)
 
 
-def test_an_error_is_damage_or_something_else() -> None:
-    assert is_damage(ValueError())
-    assert is_damage(sqlite3.OperationalError("Could not decode to UTF-8 column 'topic'"))
-    for code, damaged in {
-        sqlite3.SQLITE_CORRUPT: True,
-        sqlite3.SQLITE_CORRUPT_INDEX: True,
-        sqlite3.SQLITE_NOTADB: True,
-        sqlite3.SQLITE_IOERR_READ: False,
-        sqlite3.SQLITE_FULL: False,
-        sqlite3.SQLITE_BUSY: False,
-    }.items():
-        error = sqlite3.OperationalError()
-        error.sqlite_errorcode = code
-        assert is_damage(error) is damaged
+# --- the start of a subscription at a time
+
+
+@pytest.mark.parametrize("table", ["log", "body"])
+@pytest.mark.parametrize("garbage", GARBAGE)
+async def test_a_time_is_found_around_damage(directory: Path, table: str, garbage: str) -> None:
+    with database(directory) as connection:
+        connection.execute("UPDATE log SET time_us = position")
+    spoil(directory, leaves(directory, table)[3], garbage)
+
+    async with open_sqlite_log(directory) as log:
+        found = set(positions((await read_all(log))[0]))
+        starts = {time_us: await log.position_before(time_us) for time_us in range(1, COUNT + 2, 97)}
+
+    # Whatever was stored before is left out, if it can be read; whatever is damaged may belong to what is wanted.
+    for time_us, start in starts.items():
+        assert start == max((position for position in found if position < time_us), default=0) or table == "body"
+        assert start < time_us
+
+
+async def test_a_time_is_found_in_a_log_of_which_nothing_can_be_read(directory: Path) -> None:
+    spoil(directory, root(directory, "log"))
+
+    async with open_sqlite_log(directory) as log:
+        assert await log.position_before(1) == 0
+
+
+async def test_a_time_that_is_garbled_is_left_out(directory: Path) -> None:
+    with database(directory) as connection:
+        connection.execute("UPDATE log SET time_us = position")
+        connection.execute("UPDATE log SET time_us = 'garbled' WHERE position BETWEEN 2000 AND 4000")
+
+    async with open_sqlite_log(directory) as log:
+        assert await log.position_before(3000) == 1999
+        assert await log.position_before(4002) == 4001
+
+
+def test_a_time_is_found_by_bisection_over_the_gaps_that_retention_left(directory: Path) -> None:
+    with database(directory) as connection:
+        connection.execute("UPDATE log SET time_us = position")
+        connection.execute("DELETE FROM log WHERE position < 100 OR position BETWEEN 1000 AND 2000")
+
+        found = {time_us: position_before(connection, 99, COUNT, time_us) for time_us in (50, 100, 101, 1500, 2002)}
+
+    assert found == {50: 0, 100: 0, 101: 100, 1500: 999, 2002: 2001}
 
 
 # --- publishing
@@ -303,6 +334,35 @@ async def test_what_touches_the_damage_is_refused_whole_and_says_so(directory: P
         assert log.head == COUNT
         await log.append([Draft("a", b"%d" % (COUNT + 1))])
         assert len((await read_all(log))[0]) == COUNT + 1
+
+
+@pytest.mark.parametrize("column", ["position", "time_us", "fingerprint"])
+async def test_a_key_whose_first_use_is_garbled_is_refused(directory: Path, column: str) -> None:
+    async with open_sqlite_log(directory) as log:
+        with database(directory) as connection:
+            connection.execute(f"UPDATE once SET {column} = 'garbled' WHERE position = 5")
+
+        with pytest.raises(Damaged):
+            await log.append([Draft("a", once=(Once("idempotency", "s", "5"),))])
+        await log.append([Draft("a", once=(Once("idempotency", "s", "new"),))])
+
+
+async def test_a_position_that_is_already_taken_is_damage(directory: Path) -> None:
+    async with open_sqlite_log(directory) as log:
+        with database(directory) as connection:
+            connection.execute("INSERT INTO body VALUES (?, '{}', '')", (COUNT + 1,))
+
+        with pytest.raises(Damaged, match="UNIQUE"):
+            await log.append([Draft("a")])
+
+
+async def test_a_cursor_whose_position_is_garbled_is_damaged(directory: Path) -> None:
+    async with open_sqlite_log(directory) as log:
+        with database(directory) as connection:
+            connection.execute("UPDATE cursor SET position = 'garbled' WHERE name = 'cursor 7'")
+
+        with pytest.raises(Damaged):
+            await log.cursors()
 
 
 # --- retention

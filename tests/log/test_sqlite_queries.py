@@ -229,16 +229,6 @@ def test_a_message_larger_than_a_page_is_read_without_a_copy_of_its_body_in_sqli
     assert page.next_after == 1000
 
 
-def test_a_time_is_found_by_bisection_over_the_gaps_that_retention_left(connection: sqlite3.Connection) -> None:
-    for position, time_us in enumerate((10, 10, 20, 30), 1):
-        store(connection, Draft("a"), head=position - 1, time_us=time_us)
-    connection.execute("DELETE FROM log WHERE position = 3")
-
-    found = {time_us: queries.position_before(connection, 4, time_us) for time_us in (10, 11, 30, 31)}
-
-    assert found == {10: 0, 11: 2, 30: 2, 31: 4}
-
-
 # Retention
 
 

@@ -12,36 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ..errors import InvalidTopic
 from ..protocol.message import Message
 from ..protocol.topics import TopicFilter, check_topic, is_unsafe
 from . import sqlite_queries as queries
 from .contract import Page
 from .engine import ScanRange
 from .retention import STEP_ROWS, Partition, RetentionLimits, Row, dense_after
+from .sqlite_errors import GARBLED, raise_unless_damage
 from .sqlite_rows import decode, with_breaks
-
-# MemoryError: a garbled length that is too large for the memory.
-GARBLED = (sqlite3.DatabaseError, MemoryError, ValueError, TypeError, AttributeError, LookupError, InvalidTopic)
-"""Errors of a query and of decoding its rows that may come from damage; `is_damage` decides."""
-
-# TOOBIG: a garbled length. A file whose first page is damaged is no database at all.
-_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG)
-
-
-def is_damage(error: Exception) -> bool:
-    """True if one of the errors `GARBLED` came from damaged bytes, and not from a full or failing disk."""
-    if isinstance(error, sqlite3.DatabaseError):
-        # Text that is not UTF-8 is an OperationalError of the module, without a code of SQLite.
-        code = getattr(error, "sqlite_errorcode", None)
-        return isinstance(error, sqlite3.OperationalError) if code is None else (code & 0xFF) in _CODES
-    return True
-
-
-def raise_unless_damage(error: Exception) -> None:
-    """Raise one of the errors `GARBLED` again, unless it is damage."""
-    if not is_damage(error):
-        raise error
 
 
 def load_readable(
@@ -61,6 +39,22 @@ def load_readable(
     positions = range(scan.high, scan.low, -1) if newest else range(scan.low + 1, scan.high + 1)
     with _snapshot(connection) as partitions:
         return _load(connection, epoch, wanted, positions, partitions, limit, max_bytes, end=scan.end)
+
+
+def position_before(connection: sqlite3.Connection, passed: int, head: int, time_us: int) -> int:
+    """Position up to `head` after which all messages that can be read were stored at `time_us` or later, or 0.
+
+    Those around it that cannot be read are after it. Up to `passed`, none are left.
+    """
+    found, low, high = 0, passed, head + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        row = _first_readable(connection, range(middle, high))
+        if row and row[1] < time_us:
+            found = low = row[0]
+        else:
+            high = middle
+    return found
 
 
 def pass_step(
@@ -151,6 +145,18 @@ def _snapshot(connection: sqlite3.Connection) -> Iterator[Sequence[Partition]]:
         yield queries.load_partitions(connection)
     finally:
         connection.rollback()
+
+
+def _first_readable(connection: sqlite3.Connection, positions: range) -> tuple[int, int] | None:
+    """Position and time of the first message in a range that can be read; None if there is none."""
+    query = "SELECT position, time_us FROM log WHERE position >= ? AND position < ? ORDER BY position LIMIT 1"
+    for position in with_breaks(positions):
+        try:
+            row = connection.execute(query, (position, positions.stop)).fetchone()
+            return row and (int(row[0]), int(row[1]))
+        except GARBLED as error:
+            raise_unless_damage(error)
+    return None
 
 
 def _find_row(

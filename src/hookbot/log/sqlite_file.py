@@ -1,6 +1,5 @@
 """The file of the SQLite log: its lock, its schema and migrations, its free pages, and whether it is still there."""
 
-import errno
 import fcntl
 import logging
 import os
@@ -14,7 +13,7 @@ from typing import IO
 from ..errors import ConfigError, Unavailable, system_reason
 from .disk_reserve import DiskReserve
 from .engine import new_epoch
-from .sqlite_damage import is_damage
+from .sqlite_errors import cannot_open
 
 FILE = "hookbot.sqlite3"
 LOCK = "hookbot.lock"
@@ -115,24 +114,6 @@ def open_log_file(directory: Path, *, steps: Sequence[str] = STEPS) -> LogFile:
             return file
     except (OSError, MemoryError, sqlite3.DatabaseError) as error:
         raise cannot_open(directory, error) from error
-
-
-def cannot_open(directory: Path, error: Exception) -> ConfigError:
-    """Error for a log that cannot be opened, with what to do about a full disk or a damaged file."""
-    reason = system_reason(error) if isinstance(error, OSError) else str(error)
-    cure = ""
-    if is_full(error):
-        cure = "; free some disk space"
-    elif not isinstance(error, OSError) and is_damage(error):
-        cure = "; it is damaged: restore a backup, or start with an empty data directory"
-    return ConfigError(f"the log in {directory} cannot be opened: {reason}{cure}")
-
-
-def is_full(error: Exception) -> bool:
-    """True if an error says that the disk, or the share of it that the hub may use, is full."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
 def give_back(connection: sqlite3.Connection, *, keep_spare: bool = True) -> bool:

@@ -47,6 +47,8 @@ def _load_uses(connection: sqlite3.Connection, digests: Iterable[bytes]) -> dict
     for keys in in_runs(list(digests)):
         marks = ", ".join("?" * len(keys))
         columns = "key, position, time_us, unsafe, fingerprint"
-        for key, *use in connection.execute(f"SELECT {columns} FROM once WHERE key IN ({marks})", keys):
-            found[key] = FirstUse(*use)
+        for key, position, time_us, unsafe, fingerprint in connection.execute(
+            f"SELECT {columns} FROM once WHERE key IN ({marks})", keys
+        ):
+            found[key] = FirstUse(int(position), int(time_us), bool(unsafe), bytes(fingerprint))
     return found

@@ -10,7 +10,7 @@ its messages as one JSON string, their bodies as one blob.
 import json
 import re
 import sqlite3
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -109,13 +109,13 @@ def save_cursors(connection: sqlite3.Connection, cursors: Mapping[str, int | Non
 
 
 def load_cursors(connection: sqlite3.Connection, prefix: str) -> list[SavedCursor]:
-    """Saved cursors whose names begin with `prefix`, sorted by name."""
+    """Saved cursors whose names begin with `prefix`, sorted by name. Raises `ValueError` if some are garbled."""
     rows = connection.execute(
         "SELECT name, position, updated_us FROM cursor"
         " WHERE name >= :prefix AND substr(name, 1, length(:prefix)) = :prefix ORDER BY name",
         {"prefix": prefix},
     )
-    return [SavedCursor(*row) for row in rows]
+    return [SavedCursor(str(name), int(position), int(updated_us)) for name, position, updated_us in rows]
 
 
 def load_page(
@@ -156,18 +156,6 @@ def load_page(
     messages = _load_messages(connection, epoch, these, (low, high, *topics, fitting), alone=alone)
     complete = fitting == len(positions) < limit
     return Page(messages, scan.end if complete else last)
-
-
-def position_before(connection: sqlite3.Connection, head: int, time_us: int) -> int:
-    """Position up to `head` after which all messages that are left were stored at `time_us` or later."""
-
-    def time_at(position: int) -> int:
-        row = connection.execute(
-            "SELECT time_us FROM log WHERE position >= ? ORDER BY position LIMIT 1", (position,)
-        ).fetchone()
-        return int(row[0]) if row else time_us
-
-    return bisect_left(range(1, head + 1), time_us, key=time_at)
 
 
 def trim_partition(
