@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from quart import Response
 
+from hookbot.errors import HookbotError
 from hookbot.protocol.request import Request
 from hookbot.web.asgi import Server
 from hookbot.web.asgi.quart import HookbotApp
@@ -32,6 +33,11 @@ class ObservedApp(HookbotApp):
         self.begun, self.go_on, self.ended = trio.Event(), trio.Event(), trio.Event()
         self.seen: list[Request] = []
         self.sent = 0
+        self.register_error_handler(HookbotError, _sentence)
+
+
+async def _sentence(error: HookbotError) -> Response:
+    return Response(f"{error}\n", error.status, content_type="text/plain; charset=utf-8")
 
 
 def endless_app() -> ObservedApp:

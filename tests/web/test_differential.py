@@ -65,7 +65,7 @@ class Hub:
             return status, kept, body.replace(self.broker.log.epoch.encode(), b"epoch")
 
     def outcome(self, sent: bytes) -> tuple[list[int], bytes, list[Message]]:
-        """Outcome of a whole connection: classes of the answers, what follows a handshake, and what was stored."""
+        """Outcome of a whole connection: statuses of the answers, what follows a handshake, and what was stored."""
         with (
             socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S) as sock,
             sock.makefile("rb") as reader,
@@ -73,9 +73,9 @@ class Hub:
             sock.sendall(sent)
             sock.shutdown(socket.SHUT_WR)
             received = reader.read()
-        classes = [int(status) for status in re.findall(rb"HTTP/1\.1 ([1-5])\d\d ", received.replace(CONTINUE, b""))]
+        statuses = [int(status) for status in re.findall(rb"HTTP/1\.1 (\d\d\d) ", received.replace(CONTINUE, b""))]
         _, _, frames = received.partition(b"HTTP/1.1 101 ")
-        return classes, frames.partition(b"\r\n\r\n")[2].replace(FIRST_PING, b""), self.taken()
+        return statuses, frames.partition(b"\r\n\r\n")[2].replace(FIRST_PING, b""), self.taken()
 
     def taken(self) -> list[Message]:
         """Messages stored since the last call, without the fields in which any two logs differ."""
@@ -436,6 +436,11 @@ VECTORS |= {
     "many chunks": chunked_request("1\r\nx\r\n" * 500 + "0\r\n\r\n"),
     "many headers": post("/unsafe/pub/a", b"hello", *["X: y"] * 2000).decode(),
     "too many headers": post("/unsafe/pub/a", b"hello", *["X: y"] * 6000).decode(),
+    "refused and malformed": post("/pub/a", None, "Transfer-Encoding: chunked", token="no").decode() + "x",
+    "large and malformed": chunked_request("2711\r\n" + "x" * 10_001 + "\r\nx"),
+    "large and not whole": chunked_request("2711\r\n" + "x" * 10_001),
+    "said to be large": post("/unsafe/pub/a", None, "Content-Length: 10001").decode(),
+    "not whole, as JSON": post("/unsafe/pub/a", None, "Content-Length: 5", "Accept: application/json").decode(),
     "body too large": post("/unsafe/pub/a", b"x" * 10_001).decode(),
     "target too long": post("/unsafe/pub/" + "a" * 33_000).decode(),
 }

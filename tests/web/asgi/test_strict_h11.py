@@ -63,6 +63,7 @@ def test_a_request_that_two_readers_could_understand_in_two_ways_is_refused(data
 
 def test_a_body_that_two_readers_could_understand_in_two_ways_is_refused() -> None:
     connection = received(POST + b"Transfer-Encoding: chunked\r\n\r\n1 \r\na\r\n0\r\n\r\n")
+    connection.take_body()
 
     with pytest.raises(h11.RemoteProtocolError, match="chunk size"):
         connection.next_event()
@@ -102,6 +103,8 @@ def test_a_request_that_is_not_whole_waits_for_more() -> None:
 )
 def test_a_body_is_read_to_its_end_and_a_request_behind_it_waits(body: bytes) -> None:
     connection = received(POST + body + b"GET")
+    assert connection.next_event() is h11.PAUSED
+    connection.take_body()
 
     assert read_body(connection) == b"\n\0"
     assert connection.next_event() is h11.PAUSED
@@ -113,12 +116,30 @@ def test_a_body_is_read_to_its_end_and_a_request_behind_it_waits(body: bytes) ->
 
 def test_a_body_that_ends_too_early_is_refused() -> None:
     connection = received(POST + b"Content-Length: 2\r\n\r\na")
+    connection.take_body()
     assert connection.next_event() == h11.Data(data=b"a")
     connection.receive_data(b"")
 
     with pytest.raises(h11.RemoteProtocolError):
         connection.next_event()
     assert str(connection.refusal) == "the request ends before it is complete"
+
+
+@pytest.mark.parametrize(
+    ("body", "state"),
+    [
+        (b"Content-Length: 2\r\n\r\nab", h11.DONE),
+        (b"Content-Length: 2\r\n\r\na", h11.SEND_BODY),
+        (b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", h11.DONE),
+        (b"Transfer-Encoding: chunked\r\n\r\nx\r\n", h11.ERROR),
+    ],
+)
+def test_a_body_is_skipped_as_far_as_it_has_come(body: bytes, state: object) -> None:
+    connection = received(POST + body)
+
+    connection.skip_body()
+
+    assert connection.their_state is state
 
 
 def test_empty_lines_before_a_request_are_skipped_and_nothing_behind_the_last_one_is_read() -> None:

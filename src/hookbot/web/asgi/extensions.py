@@ -8,7 +8,11 @@ from quart import Request, Websocket
 from ...protocol.envelope import LARGE_BODY
 
 CONTINUE = "hookbot.continue"
-"""ASGI extension for ``Expect: 100-continue``: the app sends a message of this type before it reads the body."""
+"""ASGI extension: the app sends a message of this type before it reads the body. Only then is a client invited to send
+it (``Expect: 100-continue``), and what has come of it is parsed."""
+
+MALFORMED = "hookbot.malformed"
+"""ASGI extension: the app receives an event of this type, with an ``error``, where a body ends in malformed bytes."""
 
 ABORT = "hookbot.abort"
 """ASGI extension: a function that ends the connection at once, in the middle of what is being sent."""

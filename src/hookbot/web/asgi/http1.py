@@ -12,10 +12,11 @@ from hypercorn.protocol.events import Event, Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
 
-from ...errors import RequestTimeout
+from ...errors import HookbotError, RequestTimeout
 from ...protocol.request import Request as PlainRequest
 from ...protocol.response import error_response
 from .config import RECEIVE_BYTES, ServingConfig
+from .extensions import MALFORMED
 from .strict_h11 import StrictConnection
 from .websocket import WebSocketStream
 
@@ -76,14 +77,22 @@ class HTTP1(H11Protocol):
         if isinstance(connection, _Upgraded) or connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         if connection.their_state is h11.SEND_BODY or connection.trailing_data[0]:
-            await self._send_error_response(HTTPStatus.REQUEST_TIMEOUT)
+            await self._refuse(connection, RequestTimeout("the request did not arrive in time"))
 
     async def invite_body(self) -> None:
-        """Send ``100 Continue`` to a client that waits for it. Hypercorn would invite it before it is authorized."""
+        """Let the body be read, and send ``100 Continue`` to a client that waits for it.
+
+        Hypercorn would do both before the client is authorized.
+        """
         connection = self.connection
-        if isinstance(connection, StrictConnection) and connection.client_is_waiting_for_100_continue:
+        if not isinstance(connection, StrictConnection):
+            return
+        # A client that has begun to send its body needs no invitation (RFC 9110, section 10.1.1).
+        if connection.client_is_waiting_for_100_continue and not connection.trailing_data[0]:
             await self._send_h11_event(h11.InformationalResponse(status_code=HTTPStatus.CONTINUE, headers=[]))
             await self.send(Updated(idle=False))
+        connection.take_body()
+        await self.can_read.set()
 
     async def shut_down(self) -> None:
         """Close a websocket with 1001, or a connection without a request; let a response finish, which is the last."""
@@ -94,9 +103,12 @@ class HTTP1(H11Protocol):
 
     async def stream_send(self, event: Event) -> None:
         """Send an event, with ``Connection`` in a response where needed. Hypercorn omits it if a body was not read."""
-        if isinstance(event, Response) and event.status_code >= 200 and (option := self._connection_option()):
-            kept = [pair for pair in event.headers if pair[0].lower() != b"connection"]
-            event = replace(event, headers=[*kept, (b"connection", option)])
+        if isinstance(event, Response) and event.status_code >= 200:
+            if isinstance(self.connection, StrictConnection):
+                self.connection.skip_body()
+            if option := self._connection_option():
+                kept = [pair for pair in event.headers if pair[0].lower() != b"connection"]
+                event = replace(event, headers=[*kept, (b"connection", option)])
         await super().stream_send(event)
         # The reader waits with the frames that came before this response.
         if isinstance(event, Response) and isinstance(self.connection, _Upgraded):
@@ -104,7 +116,7 @@ class HTTP1(H11Protocol):
 
     def _connection_option(self) -> bytes | None:
         connection = self.connection
-        if connection.their_state in (None, h11.SEND_BODY) or self.context.terminated.is_set():
+        if connection.their_state in (None, h11.SEND_BODY, h11.ERROR) or self.context.terminated.is_set():
             return b"close"
         return b"keep-alive" if isinstance(connection, StrictConnection) and connection.keeps_1_0_open else None
 
@@ -132,12 +144,22 @@ class HTTP1(H11Protocol):
             await super()._send_h11_event(event)
 
     async def _send_error_response(self, status_code: int) -> None:
+        """Answer a malformed request; if it is the body, let the app answer, which may refuse what came before."""
+        connection = self.connection
+        assert isinstance(connection, StrictConnection)
+        if isinstance(self.stream, HTTPStream):
+            event: Any = {"type": MALFORMED, "error": connection.refusal}
+            await self.stream.app_put(event)
+            while self.stream:
+                await self.can_read.clear()
+                await self.can_read.wait()
+        else:
+            await self._refuse(connection, connection.refusal)
+
+    async def _refuse(self, connection: StrictConnection, error: HookbotError) -> None:
         """Answer a refused request with one sentence."""
-        assert isinstance(self.connection, StrictConnection)
         # First, so that nothing of the app follows the response.
-        self.connection.send_failed()
-        timed_out = status_code == HTTPStatus.REQUEST_TIMEOUT
-        error = RequestTimeout("the request did not arrive in time") if timed_out else self.connection.refusal
+        connection.send_failed()
         response = error_response(error, PlainRequest("", b"", ()))
         head = f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\n"
         fields = (*response.headers, ("Content-Length", str(len(response.body))), ("Connection", "close"))

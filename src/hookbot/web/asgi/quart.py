@@ -11,9 +11,10 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from quart_trio.wrappers import TrioRequest
 from quart_trio.wrappers.request import TrioBody
 
+from ...errors import HookbotError
 from ...protocol.request import Request as PlainRequest
 from ...protocol.websocket import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER
-from .extensions import AUTHENTICATED, CONTINUE
+from .extensions import AUTHENTICATED, CONTINUE, MALFORMED
 
 _PLAIN = "hookbot.request"
 
@@ -48,17 +49,34 @@ def note_authentication(request: Request | Websocket) -> None:
 
 
 class _InvitedBody(TrioBody):
-    """A request body that invites the client to send it (``100 Continue``) when the app begins to read."""
+    """A request body that invites the client to send it (``100 Continue``) when the app begins to read.
+
+    If it ends in malformed bytes, `error` is raised behind what came before.
+    """
 
     invite: Callable[[], Awaitable[None]] | None = None
+    error: HookbotError | None = None
 
     def __await__(self) -> Generator[Any, None, Any]:
         yield from self._begin().__await__()
-        return (yield from super().__await__())
+        data = yield from super().__await__()
+        if self.error:
+            raise self.error
+        return data
 
     async def __anext__(self) -> bytes:
         await self._begin()
-        return await super().__anext__()
+        try:
+            return await super().__anext__()
+        except StopAsyncIteration:
+            if self.error:
+                raise self.error from None
+            raise
+
+    def fail(self, error: HookbotError) -> None:
+        """End the body, with an error for who reads it."""
+        self.error = error
+        self.set_complete()
 
     async def _begin(self) -> None:
         invite, self.invite = self.invite, None
@@ -77,6 +95,16 @@ class _HTTPConnection(TrioASGIHTTPConnection):
         if CONTINUE in self.scope.get("extensions", {}) and isinstance(request.body, _InvitedBody):
             request.body.invite = partial(send, {"type": CONTINUE})
         return request
+
+    async def handle_messages(self, nursery: trio.Nursery, request: Request, receive: Any) -> None:  # type: ignore[override]
+        """Pass events to the request until the client leaves."""
+
+        async def receive_others() -> Any:
+            while (event := await receive())["type"] == MALFORMED:
+                request.body.fail(event["error"])  # type: ignore[attr-defined]
+            return event
+
+        await super().handle_messages(nursery, request, receive_others)
 
 
 class _WebsocketConnection(TrioASGIWebsocketConnection):

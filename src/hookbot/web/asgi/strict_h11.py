@@ -5,6 +5,7 @@ and more. A proxy in front of the hub may read the same bytes as another request
 (RFC 9112, section 11.2). `hookbot.protocol.http1` refuses them, on the fast path and here alike.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import h11
@@ -28,6 +29,8 @@ class StrictConnection(h11.Connection):
         self.fields: list[tuple[bytes, bytes]] = []
         """Its headers as sent; h11 would join and change some."""
         self.refusal: HookbotError = Refused("the request ends before it is complete")
+        self.holds_body = False
+        """True from a head with a body until `take_body` or `skip_body`: so long, the body is not parsed."""
         self._body: Chunked | Counted = Counted(0)
         super().__init__(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._receive_buffer: Any = bytearray()
@@ -50,8 +53,22 @@ class StrictConnection(h11.Connection):
         """True if the request that is being answered is a websocket handshake."""
         return self.head is not None and is_handshake(self.head.request)
 
+    def take_body(self) -> None:
+        """Let `next_event` return the body."""
+        self.holds_body = False
+
+    def skip_body(self) -> None:
+        """Discard the received part of a body that nobody has taken. `their_state` is DONE if that is all of it."""
+        if self.holds_body:
+            self.holds_body = False
+            with suppress(h11.RemoteProtocolError):
+                while isinstance(self.next_event(), h11.Data):
+                    pass
+
     def next_event(self) -> Any:
-        """The next event of h11."""
+        """The next event of h11; PAUSED while a body is held."""
+        if self.holds_body:
+            return h11.PAUSED
         event = super().next_event()
         # h11 never keeps a connection of HTTP/1.0 open.
         if isinstance(event, h11.Request) and self.head and self.head.keep_alive:
@@ -80,15 +97,19 @@ class StrictConnection(h11.Connection):
         except Refused as error:
             raise self._malformed(error) from None
         request = head.request
+        self.holds_body = head.has_body
         self.fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
         return h11.Request(method=request.method, target=request.target, headers=self.fields, http_version=head.version)
 
     def _read_body(self, buffer: bytearray) -> h11.Data | h11.EndOfMessage | None:
         parts: list[bytes] = []
+        whole = False
         try:
             whole = self._body.take(buffer, parts.append)
         except Refused as error:
-            raise self._malformed(error) from None
+            # What came before it first; the parser fails again at the next call.
+            if not parts:
+                raise self._malformed(error) from None
         if data := b"".join(parts):
             return h11.Data(data=data)
         return h11.EndOfMessage() if whole else None
