@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
-from hookbot.access.admitted import SECRET_HEADERS, Accepted, AdmittedPublish, Confirmation
+from hookbot.access.admitted import SECRET_HEADERS, Accepted, AdmittedPublish, Genuine
 from hookbot.access.sources import Source
 from hookbot.errors import BadSignature
 from hookbot.protocol.message import Draft, Once, Verified
@@ -89,8 +90,10 @@ def test_a_key_makes_a_repeat_known_with_its_body() -> None:
 def test_a_genuine_publish_says_who_it_is_from_and_keeps_what_a_listener_needs_to_check_again() -> None:
     body = b'{"zen": "Keep it logically awesome."}'
     of = signed("github", body, ("X-GitHub-Delivery", "one"))
-    draft = publishing("github", of).accept(body, now_s=NOW_S)
-    assert isinstance(draft, Draft)
+    genuine = publishing("github", of).accept(body, now_s=NOW_S)
+    assert isinstance(genuine, Genuine)
+    assert genuine.signed == sha256(body).hexdigest()
+    draft = genuine.draft
     assert draft.verified == Verified("github", "0", source="/unsafe/acme")
     assert draft.once == (Once("delivery", "/unsafe/acme", "one", exclusive=False),)
     again = SignedRequest(draft.body, draft.headers)
@@ -115,17 +118,18 @@ def test_what_makes_a_repeat_is_signed_and_no_header_that_anybody_could_have_wri
     of = signed("slack", b"{}", ("Idempotency-Key", "k"))
     admitted = publishing("slack", of)
     admitted = replace(admitted, request=replace(admitted.request, idempotency_key="k"))
-    draft = admitted.accept(b"{}", now_s=NOW_S)
-    assert isinstance(draft, Draft)
-    [once] = draft.once
+    genuine = admitted.accept(b"{}", now_s=NOW_S)
+    assert isinstance(genuine, Genuine)
+    [once] = genuine.draft.once
     assert (once.kind, once.topic) == ("replay", "/unsafe/acme")
 
 
 def test_the_secret_of_a_sender_is_left_out_wherever_it_stood() -> None:
     of = request(("X-Gitlab-Token", SECRET), ("X-Gitlab-Event", "Push Hook"))
-    draft = publishing("gitlab", of).accept(b"{}", now_s=NOW_S)
-    assert isinstance(draft, Draft)
-    assert draft.headers == (("Host", "hub"), ("X-Gitlab-Event", "Push Hook"))
+    genuine = publishing("gitlab", of).accept(b"{}", now_s=NOW_S)
+    assert isinstance(genuine, Genuine)
+    assert genuine.signed is None
+    assert genuine.draft.headers == (("Host", "hub"), ("X-Gitlab-Event", "Push Hook"))
 
 
 # --- certificates and confirmations
@@ -147,8 +151,9 @@ def test_a_certificate_that_is_needed_is_asked_for() -> None:
 
 def test_a_confirmation_is_stored_and_confirmed_only_where_that_is_allowed() -> None:
     message = SNS.confirmation(NOW_S, CONFIRM)
-    asked = sns(message, confirm=True)
-    assert isinstance(asked, Confirmation)
-    assert asked.url == CONFIRM
-    assert asked.draft == sns(message)
+    asked, stored = sns(message, confirm=True), sns(message)
+    assert isinstance(asked, Genuine)
+    assert isinstance(stored, Genuine)
+    assert (asked.confirm_url, stored.confirm_url) == (CONFIRM, None)
+    assert asked.draft == stored.draft
     assert asked.draft.verified == Verified("aws-sns", "0", NOW_S, "/unsafe/acme")

@@ -94,23 +94,3 @@ def test_who_did_something_long_ago_is_forgotten_when_there_are_too_many() -> No
     assert passes(throttle, "one more")
     assert passes(throttle, "0")
     assert not passes(throttle, "first")
-
-
-def test_a_repeated_use_of_one_thing_is_counted_once() -> None:
-    throttle = RateLimiter(Rate(2, 60), "things")
-    for thing in (b"a", b"a", b"a", b"b", b"a", b"b"):
-        throttle.use("x", now_s=NOW_S, of=thing)
-    # What was refused has not been counted.
-    for _ in range(2):
-        with pytest.raises(TooManyRequests):
-            throttle.use("x", now_s=NOW_S, of=b"c")
-    throttle.use("x", now_s=NOW_S + 30, of=b"c")
-
-
-def test_only_so_many_things_are_remembered_as_counted() -> None:
-    throttle = RateLimiter(Rate(1, 1), "things")
-    for number in range(MAX_KEYS + 2):
-        throttle.use("x", now_s=NOW_S + number, of=str(number).encode())
-    throttle.use("x", now_s=NOW_S + MAX_KEYS + 1, of=b"2")
-    with pytest.raises(TooManyRequests):
-        throttle.use("x", now_s=NOW_S + MAX_KEYS + 1, of=b"1")

@@ -224,10 +224,51 @@ async def test_a_source_publishes_so_often_and_forgeries_do_not_count() -> None:
     for _ in range(5):
         with pytest.raises(BadSignature):
             await publish_signed(access, secret="a guess")
-    for client in ("192.0.2.1", "192.0.2.2"):
-        assert await publish_signed(access, client=client)
+    for body in (b"1", b"2"):
+        assert await publish_signed(access, body)
     with pytest.raises(TooManyRequests):
-        await publish_signed(access, client="192.0.2.3")
+        await publish_signed(access, b"3", client="192.0.2.3")
+
+
+async def test_repeats_use_up_no_more_than_their_network_may_repeat() -> None:
+    access = make_access(github(publishes=RateLimiter(Rate(2, 60), "publishes")))
+    await publish_signed(access, b"1")
+    for client in ("203.0.113.8", "203.0.113.9"):
+        for _ in range(2):
+            await publish_signed(access, b"1", client=client)
+        with pytest.raises(TooManyRequests):
+            await publish_signed(access, b"1", client=client)
+
+    assert await publish_signed(access, b"2", client="203.0.113.9")
+    with pytest.raises(TooManyRequests):
+        await publish_signed(access, b"3")
+
+
+async def test_a_delivery_that_had_to_wait_is_new_when_it_comes_again() -> None:
+    now_s = [float(NOW_S)]
+    access = make_access(
+        github(publishes=RateLimiter(Rate(1, 60), "publishes")), clock_us=lambda: int(now_s[0] * 1_000_000)
+    )
+    await publish_signed(access, b"1")
+    for _ in range(2):
+        with pytest.raises(TooManyRequests):
+            await publish_signed(access, b"2")
+    now_s[0] += 60
+    await publish_signed(access, b"2")
+    with pytest.raises(TooManyRequests):
+        await publish_signed(access, b"3")
+
+
+@pytest.mark.parametrize("provider", ["gitlab", "basic", "header"])
+async def test_who_shows_a_secret_repeats_nothing(provider: str) -> None:
+    secret = "user:a secret of the tests"
+    source = Source("/unsafe/acme", load_provider(provider), [secret], publishes=RateLimiter(Rate(2, 60), "publishes"))
+    access = make_access(source)
+    headers = load_provider(provider).sign(SignedRequest(b"{}"), secret, now=NOW_S).headers
+    for _ in range(2):
+        await publish(access, b"{}", headers)
+    with pytest.raises(TooManyRequests):
+        await publish(access, b"{}", headers)
 
 
 # --- certificates
@@ -342,6 +383,20 @@ async def test_a_sender_without_a_token_is_unknown_until_verified_from_this_netw
 
     assert standing(access, "2001:db8::/64") is Standing.VERIFIED
     assert standing(access, "2001:db8:1::/64") is Standing.UNKNOWN
+
+
+@pytest.mark.parametrize("options", [{}, {"single_use": True}])
+async def test_who_repeats_a_delivery_is_as_unknown_as_before(options: dict[str, Any]) -> None:
+    access = make_access(github(**options))
+    await publish_signed(access)
+
+    signed = load_provider("github").sign(SignedRequest(b"{}"), SECRET, now=NOW_S).headers
+    repeat = Request("POST", b"/unsafe/pub/acme", (("X-GitHub-Delivery", "another"), *signed), client="203.0.113.9")
+    await access.verifier.verify(access.admit_publish(repeat), b"{}")
+
+    assert not repeat.authenticated
+    assert standing(access, "203.0.113.9") is Standing.UNKNOWN
+    assert standing(access, "192.0.2.1") is Standing.VERIFIED
 
 
 async def test_a_publish_that_nobody_signs_makes_no_network_known() -> None:

@@ -59,15 +59,18 @@ class AdmittedSubscription:
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmation:
-    """A draft whose sender starts delivering only after the hub has fetched `url` (AWS SNS)."""
+class Genuine:
+    """A draft whose signature is valid."""
 
     draft: Draft
-    url: str
+    signed: str | None
+    """Fingerprint of what is signed, equal if the request is repeated; None if nothing is."""
+    confirm_url: str | None
+    """URL to fetch before the sender starts to deliver (AWS SNS), if any."""
 
 
-Accepted = Draft | Confirmation | Response
-"""Result of verifying a publish: a draft to store, one to confirm as well, or the response to a challenge."""
+Accepted = Draft | Genuine | Response
+"""Result of verifying a publish: a draft to store, from a source or not, or the response to a challenge."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class AdmittedPublish:
         # Only the provider identifies repeats: no sender signs an Idempotency-Key header, so a replay could vary it.
         headers, query = _without_secrets(stripped.headers, stripped.query)
         draft = Draft(publish.topic, body, headers, query, verification.verified, publish.hops, verification.once)
-        return Confirmation(draft, verification.confirm_url) if verification.confirm_url else draft
+        return Genuine(draft, verification.signed, verification.confirm_url)
 
     def draft(self, body: bytes) -> Draft:
         """Draft of a publish to a topic without a source."""

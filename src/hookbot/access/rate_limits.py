@@ -63,15 +63,9 @@ class RateLimiter:
         self.rate = rate
         self._what = what
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
-        self._counted: OrderedDict[bytes, None] = OrderedDict()
 
-    def use(self, key: str, *, now_s: float, of: bytes | None = None) -> None:
-        """Count one use. If it exceeds the rate, count nothing and raise `TooManyRequests`.
-
-        A repeated use `of` one of the last `MAX_KEYS` things is not counted.
-        """
-        if of in self._counted:
-            return
+    def use(self, key: str, *, now_s: float) -> None:
+        """Count one use. If it exceeds the rate, count nothing and raise `TooManyRequests`."""
         # Moved to the end, also when refused, so that a busy client is not the one that is forgotten.
         bucket = self._buckets.setdefault(key, Bucket(self.rate))
         self._buckets.move_to_end(key)
@@ -79,7 +73,3 @@ class RateLimiter:
             self._buckets.popitem(last=False)
         if wait_s := bucket.use(now_s=now_s):
             raise TooManyRequests(f"too many {self._what} from you", retry_after_s=ceil(wait_s))
-        if of is not None:
-            self._counted[of] = None
-            if len(self._counted) > MAX_KEYS:
-                self._counted.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Senders of publishes before their body has arrived: how well the hub knows them."""
+"""Senders of publishes: how well the hub knows them before a body has arrived, and what they have shown."""
 
 from collections import OrderedDict
 from enum import IntEnum
@@ -9,6 +9,9 @@ REMEMBERED_S = 3600
 # About 2 MiB of memory. Only a valid signature adds a network, so that nobody else can displace any.
 MAX_NETWORKS = 10_000
 
+# About 3 MiB of memory. Only a valid signature adds a delivery.
+MAX_DELIVERIES = 10_000
+
 
 class Standing(IntEnum):
     """What the hub knows of the sender of a publish before its body has arrived, in the order of trust."""
@@ -16,7 +19,7 @@ class Standing(IntEnum):
     UNKNOWN = 0
     """Nothing: the topic is unsafe, and a signature can only be verified with the body."""
     VERIFIED = 1
-    """A source verified a request from the same network within the last hour."""
+    """A source verified a new request from the same network within the last hour."""
     TOKEN = 2
     """It has shown a valid token for the topic."""
 
@@ -38,3 +41,21 @@ class VerifiedNetworks:
         """True if a request from the network was verified within the last hour."""
         verified_at = self._verified_at.get(network)
         return verified_at is not None and now_s - verified_at < REMEMBERED_S
+
+
+class SeenDeliveries:
+    """Signed deliveries that have been verified; the latest `MAX_DELIVERIES`. Anybody who saw one may repeat it."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def __contains__(self, delivery: tuple[str, str]) -> bool:
+        """True if a delivery, given by the topic of its source and its fingerprint, was seen before."""
+        return delivery in self._seen
+
+    def add(self, delivery: tuple[str, str]) -> None:
+        """Remember a delivery, or that it was repeated."""
+        self._seen[delivery] = None
+        self._seen.move_to_end(delivery)
+        if len(self._seen) > MAX_DELIVERIES:
+            self._seen.popitem(last=False)

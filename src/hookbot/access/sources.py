@@ -83,7 +83,9 @@ class Source:
             self.provider.ownership.check(signed, self.owners)
         stripped = signed.without(self.provider.secret_in)
         verified = Verified(self.provider.name, str(proof.key), proof.signed_at, self.topic)
-        return Verification(verified, stripped, self._once(proof), proof.confirm_url if self.confirm else None)
+        fingerprint = None if proof.bearer else proof.fingerprint
+        confirm_url = proof.confirm_url if self.confirm else None
+        return Verification(verified, stripped, self._once(proof), fingerprint, confirm_url)
 
     def _once(self, proof: Proof) -> tuple[Once, ...]:
         # Signed ids first, since an attacker cannot vary them. A delivery id in an unsigned header only marks a
@@ -99,12 +101,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Result for a genuine request: origin, request without secrets, deduplication keys, and URL to fetch, if any."""
+    """Result for a genuine request: origin, request without secrets, and deduplication keys."""
 
     verified: Verified
     stripped: SignedRequest
     once: tuple[Once, ...]
+    signed: str | None
+    """Fingerprint of what is signed, equal if the request is repeated; None if nothing is."""
     confirm_url: str | None
+    """URL to fetch, if any."""
 
 
 class Sources:

@@ -1,26 +1,25 @@
 """Verification of signatures: at which time, in which thread, and what its result counts."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import trio
 
 from ..errors import BadSignature, Forbidden
-from ..log.deduplication import digest
 from ..log.trusted_clock import TrustedClock
 from ..protocol.envelope import LARGE_BODY
-from ..protocol.message import Draft, Once
+from ..protocol.message import Draft
 from ..protocol.request import Request
 from ..protocol.response import Response
 from ..protocol.topics import is_unsafe
 from ..signatures import CertificateNeeded
-from .admitted import Accepted, AdmittedPublish, Confirmation
+from .admitted import Accepted, AdmittedPublish, Genuine
 from .client_address import client_network
 from .fetching import Fetches
 from .rate_limits import RateLimiter
-from .senders import Standing, VerifiedNetworks
+from .senders import SeenDeliveries, Standing, VerifiedNetworks
 from .sources import Source
 
 # One for each core of a small machine: what is parsed holds the interpreter's lock for most of the time.
@@ -38,7 +37,7 @@ class Verifier:
     """Verifier of signed requests.
 
     Each invalid signature is logged, and counted against the rate of `failures` for the client's network; the network
-    of a genuine publish is remembered for an hour.
+    of a genuine publish that is new is remembered for an hour.
     """
 
     def __init__(self, clock: TrustedClock, failures: RateLimiter, fetches: Fetches) -> None:
@@ -50,6 +49,7 @@ class Verifier:
         self._clock = clock
         self._fetches = fetches
         self._verified = VerifiedNetworks()
+        self._seen = SeenDeliveries()
 
     def standing(self, admitted: AdmittedPublish, network: str) -> Standing:
         """Standing of the sender of an admitted publish, given its `client_network`."""
@@ -83,14 +83,13 @@ class Verifier:
         request = admitted.request.http
         with self._counting_failures(request, admitted.request.topic, admitted.source):
             accepted = await self._accept(admitted, body)
-        if isinstance(accepted, Response):
+        if not isinstance(accepted, Genuine):
             return accepted
         # Counted after verification: otherwise anybody could use up the rate limit of a source.
-        draft = accepted.draft if isinstance(accepted, Confirmation) else accepted
-        self._count_genuine(request, admitted.source, draft.once)
-        if isinstance(accepted, Confirmation):
-            await self._fetches.get(accepted.url, client_network(request.client), now_s=self._clock.monotonic_s)
-        return draft
+        self._count_genuine(request, admitted.source, accepted)
+        if url := accepted.confirm_url:
+            await self._fetches.get(url, client_network(request.client), now_s=self._clock.monotonic_s)
+        return accepted.draft
 
     async def _accept(self, admitted: AdmittedPublish, body: bytes) -> Accepted:
         def accept() -> Accepted:
@@ -142,17 +141,23 @@ class Verifier:
             logger.warning("refused a request to %s%s: %s", topic, _delivery(source, request), error)
             raise
 
-    def _count_genuine(self, request: Request, source: Source, once: Sequence[Once]) -> None:
+    def _count_genuine(self, request: Request, source: Source, genuine: Genuine) -> None:
         """Remember the network of a verified publish; count it against its source's rate. Raises `TooManyRequests`.
 
-        A repeat that is not stored, by one of the keys `once`, is not counted: otherwise whoever saw one delivery could
-        use up the rate with it.
+        A repeat shows only that its sender saw the delivery: it makes no network known, and does not use up the rate of
+        what is new. Those that are stored are counted by network.
         """
-        request.authenticated = True
-        self._verified.add(client_network(request.client), now_s=self._clock.monotonic_s)
-        if source.publishes:
-            key = next((digest(one) for one in once if one.exclusive), None)
-            source.publishes.use(source.topic, now_s=self._clock.monotonic_s, of=key)
+        network, now_s = client_network(request.client), self._clock.monotonic_s
+        delivery = None if genuine.signed is None else (source.topic, genuine.signed)
+        if delivery is None or delivery not in self._seen:
+            request.authenticated = True
+            self._verified.add(network, now_s=now_s)
+            if source.publishes:
+                source.publishes.use(source.topic, now_s=now_s)
+        elif source.publishes and not any(once.exclusive for once in genuine.draft.once):
+            source.publishes.use(f"{source.topic} from {network}", now_s=now_s)
+        if delivery:
+            self._seen.add(delivery)
 
 
 def _delivery(source: Source, request: Request) -> str:

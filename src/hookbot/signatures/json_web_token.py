@@ -95,7 +95,8 @@ class Jwt(Provider):
         """
         token, key, claims, signed_at = self._token(request, secrets, now)
         if not self.body_claim:
-            return Proof(key=key, fingerprint=sha256(request.body).hexdigest(), signed_at=signed_at)
+            fingerprint = sha256(request.body).hexdigest()
+            return Proof(key=key, fingerprint=fingerprint, signed_at=signed_at, bearer=True)
         self._check_body(claims, request.body)
         # Without the signature, since several base64url texts decode to the same bytes.
         fingerprint = sha256(token.rpartition(".")[0].encode()).hexdigest()

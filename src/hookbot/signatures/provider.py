@@ -34,6 +34,8 @@ class Proof:
     None if an equal request may be another delivery, as when neither id nor time is signed."""
     delivery_id: str | None = None
     """Id by which a repeat is marked but not dropped: it is unsigned, or may return with newer details."""
+    bearer: bool = False
+    """True if the request shows a secret and nothing of it is signed: who sends an equal one has the secret, too."""
     confirm_url: str | None = None
     """Address to fetch before the sender starts to deliver; its host is verified to be the sender's."""
 

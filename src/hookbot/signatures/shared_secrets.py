@@ -56,6 +56,7 @@ class SharedSecret(Provider):
             key=self._key(request, secrets),
             fingerprint=sha256(request.body).hexdigest(),
             delivery_id=self.delivery_of(request),
+            bearer=True,
         )
 
     def check_head(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:
@@ -174,7 +175,7 @@ class MicrosoftGraph(SharedSecret):
             raise BadSignature("the body has no notifications in 'value'")
         states = [item.get("clientState") if isinstance(item, dict) else None for item in notifications]
         keys = [self.match(_shown(state) if isinstance(state, str) else b"", secrets) for state in states]
-        return Proof(key=keys[0], fingerprint=sha256(request.body).hexdigest())
+        return Proof(key=keys[0], fingerprint=sha256(request.body).hexdigest(), bearer=True)
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
         """Raise `ConfigError`, since the secret is in the notifications of the body."""
