@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from hashlib import sha256
+from urllib.parse import quote
 
 import pytest
 
@@ -71,11 +72,25 @@ def test_the_query_of_twilio_gets_the_hash_when_it_is_signed_here() -> None:
     assert verify("twilio", signed).key == 0
 
 
-@pytest.mark.parametrize("request_", [FORM_REQUEST, SignedRequest(url="https://example.com/in")])
-def test_the_query_of_twilio_stays_as_it_is_for_a_form_and_for_no_body(request_: SignedRequest) -> None:
-    signed = sign("twilio", request_)
+@pytest.mark.parametrize("body", [b"", BODY])
+def test_the_fields_of_twilios_form_do_not_pass_for_the_end_of_its_url(body: bytes) -> None:
+    hash_ = f"&bodySHA256={sha256(BODY).hexdigest()}&z="
+    form = (("Content-Type", "application/x-www-form-urlencoded"),)
+    sent = SignedRequest(f"Body={quote(hash_)}&To=x".encode(), form, url="https://example.com/in?a=b")
+    signed = sign("twilio", sent)
+    assert verify("twilio", signed).key == 0
+    moved = replace(signed, body=body, headers=(*JSON, signed.headers[-1]), url=f"{sent.url}Body{hash_}Tox")
 
-    assert signed.url == request_.url
+    with pytest.raises(BadSignature, match=r"is not the last one|the body has none"):
+        verify("twilio", moved)
+    with pytest.raises(BadSignature):
+        verify("twilio", replace(moved, headers=signed.headers))
+
+
+def test_the_query_of_twilio_stays_as_it_is_for_a_form() -> None:
+    signed = sign("twilio", FORM_REQUEST)
+
+    assert signed.url == FORM_REQUEST.url
     assert verify("twilio", signed).key == 0
 
 

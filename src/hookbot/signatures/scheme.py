@@ -41,7 +41,7 @@ class Scheme(Provider):
     encoding: str = "hex"
     template: str = "{body}"
     """The signed text. ``{payload}`` is the field of that name if the body is a form with no other, else the body.
-    ``{form}`` is the names and values of all form fields, sorted and without duplicates; no other body is accepted."""
+    ``{form}`` is the names and values of all form fields, sorted and without duplicates; a body without is refused."""
     timestamp: str = ""
     """Place of the signing time, which must be signed: a part of the template, or a field of a signed JSON body."""
     unit: str = "s"
@@ -176,8 +176,9 @@ class Scheme(Provider):
 
     def _form(self, request: SignedRequest) -> str:
         fields = request.form()
-        if request.body and not fields:
-            raise BadSignature("the signature covers the fields of a form, and the body is not a form")
+        # Without any, the text would be signed by whoever has signed a URL that ends with the fields of a form.
+        if not fields:
+            raise BadSignature("the signature covers the fields of a form, and the body has none")
         return "".join(name + value for name, value in sorted(set(fields)))
 
     @property

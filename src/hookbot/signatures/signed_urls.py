@@ -31,14 +31,17 @@ class HubSpot(Scheme):
 
 
 class Twilio(Scheme):
-    """Provider of Twilio, which signs the URL and the form. For any other body, the URL carries its SHA-256.
+    """Provider of Twilio, which signs the URL and the form. For any other body, the URL ends with its SHA-256.
+
+    Nothing separates the URL from the form, so that the fields of a form could pass for the end of a URL. A request
+    without a body is therefore refused, as is a hash with something after it.
 
     The signed URL may or may not have a port. A header can select HMAC-SHA256 instead of HMAC-SHA1.
     """
 
     def value(self, part: str, request: SignedRequest) -> str | bytes:
-        """Nothing for a body that is not a form, since the URL carries its SHA-256; other values unchanged."""
-        return "" if part == "form" and not request.form() else super().value(part, request)
+        """Nothing for a body that is not a form, since the URL ends with its SHA-256; other values unchanged."""
+        return "" if part == "form" and request.body and not request.form() else super().value(part, request)
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
         """Proof that one of the secrets signed the URL and the whole body; raises `BadSignature`."""
@@ -62,8 +65,11 @@ class Twilio(Scheme):
 def _check_body(request: SignedRequest) -> None:
     if request.form() or not request.body:
         return
-    if not is_sha256(request.need("query:bodySHA256"), request.body):
+    given = request.need("query:bodySHA256")
+    if not is_sha256(given, request.body):
         raise BadSignature("the query parameter 'bodySHA256' is not the SHA-256 of the body")
+    if not request.query.endswith(f"bodySHA256={given}"):
+        raise BadSignature("the query parameter 'bodySHA256' is not the last one")
 
 
 def _spellings(url: str) -> tuple[str, str]:
