@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot.errors import BodyTooLarge
-from hookbot.protocol.bodies import SLICE_BYTES, UNVERIFIED, VERIFIED, Ceiling, parse_form, parse_json
+from hookbot.protocol.bodies import SLICE_BYTES, UNVERIFIED, VERIFIED, Ceiling, RepeatedKey, parse_form, parse_json
 
 SMALL = Ceiling(json_bytes=1000, form_bytes=100, values=10, fields=5, depth=3)
 VALUES = st.recursive(
@@ -84,6 +84,14 @@ def test_what_is_in_a_string_does_not_count(body: bytes) -> None:
 def test_what_is_not_json_in_utf_8_is_an_error_of_its_value(body: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 -- the text is that of the json module
         parse_json(body, SMALL)
+
+
+@pytest.mark.parametrize("body", [b'{"a": 1, "a": 1}', b'[{"b": {"a": 1, "c": 2, "\\u0061": 3}}]'])
+def test_a_key_that_is_repeated_in_one_object_is_an_error_where_that_matters(body: bytes) -> None:
+    parse_json(body, VERIFIED)
+    with pytest.raises(RepeatedKey, match="'a' twice"):
+        parse_json(body, VERIFIED, unique=True)
+    assert parse_json(b'{"a": {"a": 1}}', VERIFIED, unique=True) == {"a": {"a": 1}}
 
 
 def test_a_form_is_parsed_up_to_the_ceiling() -> None:

@@ -133,3 +133,38 @@ def test_other_webhooks_are_signed_as_a_whole_in_a_header() -> None:
 
 def test_payment_notifications_are_covered_by_their_fields() -> None:
     assert load_provider("adyen").covers == ("fields",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"success":', '"success": "false", "success":'),
+        ('"success":', '"Success": "false", "success":'),
+        # A reader in Go takes an old form of s for it.
+        ('"success":', '"\\u017fuccess": "false", "success":'),
+        ('"success":', '"OriginalReference": "x", "success":'),
+        ('"currency":', '"Currency": "USD", "currency":'),
+        ('"notificationItems":', '"NotificationItems": [], "notificationItems":'),
+        ('"NotificationRequestItem":', '"notificationRequestItem": {}, "NotificationRequestItem":'),
+    ],
+)
+def test_no_reader_finds_another_value_of_a_signed_field(old: str, new: str) -> None:
+    body = json.dumps(signed(ADYEN_ITEM))
+    assert load_provider("adyen").verify(SignedRequest(body.encode(), JSON), [KEY], now=NOW).key == 0
+
+    with pytest.raises(BadSignature, match=r"twice in one object|could be taken for a signed one"):
+        load_provider("adyen").verify(SignedRequest(body.replace(old, new).encode(), JSON), [KEY], now=NOW)
+
+
+def test_a_merchant_may_name_fields_of_its_own_as_it_likes() -> None:
+    document = signed(ADYEN_ITEM)
+    data = document["notificationItems"][0]["NotificationRequestItem"]["additionalData"]
+    data |= {"metadata.a": "1", "metadata.A": "2", "Success": "no"}
+
+    assert verify(document).key == 0
+
+
+def test_the_same_notifications_in_another_order_or_number_are_a_repeat() -> None:
+    first, second = ADYEN_ITEM, {**ADYEN_ITEM, "pspReference": "8814073381342284"}
+
+    assert verify(signed(first, second)) == verify(signed(second, first, first))

@@ -51,6 +51,25 @@ def test_every_field_that_means_anything_is_covered(field: str) -> None:
         sns({name: value for name, value in message.items() if name != field})
 
 
+@pytest.mark.parametrize(
+    "forged",
+    ['"Message": "forged"', '"message": "forged"', '"SUBJECT": "forged"', '"Me\u017fsage": "forged"', '"Type": "x"'],
+        '"Message": "forged"',
+        '"message": "forged"',
+        '"SUBJECT": "forged"',
+        '"Me\u017f\u017fage": "forged"',
+        '"Type": "x"',
+    ],
+)
+@pytest.mark.parametrize("position", ["first", "last"])
+def test_no_reader_finds_another_value_of_a_signed_field(forged: str, position: str) -> None:
+    genuine = json.dumps(SNS.message(NOW))
+    body = f"{{{forged}, {genuine[1:]}" if position == "first" else f"{genuine[:-1]}, {forged}}}"
+
+    with pytest.raises(BadSignature, match=r"twice in one object|could be taken for a signed one"):
+        provider().verify(SignedRequest(body.encode()), [TOPIC], now=NOW)
+
+
 def test_a_message_needs_no_subject_and_cannot_be_given_one() -> None:
     message = SNS.message(NOW)
     del message["Subject"]

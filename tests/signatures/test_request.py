@@ -5,7 +5,7 @@ import pytest
 from hookbot.errors import BadSignature, BodyTooLarge, ConfigError
 from hookbot.protocol.bodies import UNVERIFIED
 from hookbot.signatures import SignedRequest
-from hookbot.signatures.request import is_in_head, split_url
+from hookbot.signatures.request import check_names, is_in_head, split_url
 from support.signature_samples import FORM
 
 REQUEST = SignedRequest(
@@ -65,6 +65,21 @@ def test_a_body_beyond_the_ceiling_has_no_value_that_must_be_there(body: bytes) 
     with pytest.raises(BodyTooLarge):
         request.json()
     assert request.first("json:event.id") is None
+
+
+def test_of_a_repeated_key_no_value_is_believed() -> None:
+    repeated = SignedRequest(b'{"a": {"id": "1"}, "id": "2", "id": "3"}')
+    assert repeated.find("json:id") is None
+    with pytest.raises(BadSignature, match="'id' twice in one object"):
+        repeated.json()
+    assert SignedRequest(b'{"a": {"id": "1"}, "id": "2"}').find("json:id") == "2"
+
+
+@pytest.mark.parametrize("name", ["message", "MESSAGE", "Me\u017fsage"])
+def test_a_field_that_passes_for_a_signed_one_in_another_case_is_refused(name: str) -> None:
+    check_names(["Message", "Subject", "subjects"], ["Message", "Subject"])
+    with pytest.raises(BadSignature, match="could be taken for a signed one"):
+        check_names(["Message", name], ["Message", "Subject"])
 
 
 def test_a_form_beyond_the_ceiling_is_refused() -> None:

@@ -6,6 +6,7 @@ hashing it. What would become too much is found by counting, which costs far les
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -47,15 +48,28 @@ VERIFIED = Ceiling(json_bytes=1 << 40, form_bytes=1 << 40, values=1_000_000, fie
 """Ceiling for a body whose sender is known; its size is limited by ``--max-body``. GitHub's have at most 25 MB."""
 
 
-def parse_json(body: bytes, ceiling: Ceiling) -> Any:
-    """The value of a JSON text in UTF-8 (RFC 8259, section 8.1).
+class RepeatedKey(ValueError):
+    """A key is in one object of a JSON text twice: of its values some readers take the first, others the last."""
+
+
+def parse_json(body: bytes, ceiling: Ceiling, *, unique: bool = False) -> Any:
+    """The value of a JSON text in UTF-8 (RFC 8259, section 8.1); of repeated keys the last, or with `unique` none.
 
     Raises `BodyTooLarge` beyond the ceiling, and `ValueError` if it is not JSON or nested too deeply.
     """
     if len(body) > ceiling.json_bytes:
         raise BodyTooLarge.than(ceiling.json_bytes)
     check_json(body, ceiling)
-    return json.loads(body.decode("utf-8-sig"))
+    return json.loads(body.decode("utf-8-sig"), object_pairs_hook=unique_keys if unique else None)
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these pairs; raises `RepeatedKey`. For `json.loads`."""
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        [(repeated, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise RepeatedKey(f"the body has the key {repeated[:80]!r} twice in one object, so that it has two readings")
+    return unique
 
 
 def parse_form(body: bytes, ceiling: Ceiling) -> list[tuple[str, str]]:

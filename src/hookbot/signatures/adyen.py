@@ -10,9 +10,10 @@ from typing import Any
 
 from ..errors import BadSignature
 from .provider import Proof
-from .request import SignedRequest
+from .request import SignedRequest, check_names
 from .scheme import Scheme
 
+_ITEMS, _ITEM = "notificationItems", "NotificationRequestItem"
 _FIELDS = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
 
 
@@ -50,8 +51,8 @@ class Adyen(Scheme):
         for item in _items(request):
             texts.append(_signed_text(item))
             keys.append(self._item_key(item, texts[-1], secrets))
-        # 0xFF occurs in no UTF-8: the texts of other notifications do not look the same.
-        fingerprint = sha256(b"\xff".join(texts)).hexdigest()
+        # Nobody signs their order or number. 0xFF occurs in no UTF-8: other notifications do not look the same.
+        fingerprint = sha256(b"\xff".join(sorted(set(texts)))).hexdigest()
         return Proof(key=keys[0], fingerprint=fingerprint, delivery_id=fingerprint)
 
     def _item_key(self, item: dict[str, Any], text: bytes, secrets: Sequence[str]) -> int:
@@ -63,20 +64,28 @@ class Adyen(Scheme):
 
 
 def _items(request: SignedRequest) -> Iterator[dict[str, Any]]:
-    document = request.json()
-    wrapped = document.get("notificationItems") if isinstance(document, dict) else None
+    wrapped = _field(request.json(), _ITEMS)
     if not isinstance(wrapped, list) or not wrapped:
         raise BadSignature("there is neither the header HmacSignature nor a signed notification in the body")
     for wrapper in wrapped:
-        item = wrapper.get("NotificationRequestItem") if isinstance(wrapper, dict) else None
+        item = _field(wrapper, _ITEM)
         if not isinstance(item, dict):
             raise BadSignature("an element of notificationItems has no NotificationRequestItem")
         yield item
 
 
+def _field(document: Any, name: str) -> Any:
+    if not isinstance(document, dict):
+        return None
+    check_names(document, [name])
+    return document.get(name)
+
+
 def _signed_text(item: dict[str, Any]) -> bytes:
     amount = item.get("amount")
     amount = amount if isinstance(amount, dict) else {}
+    check_names(item, (*_FIELDS, "amount", "eventCode", "success"))
+    check_names(amount, ("value", "currency"))
     value = amount.get("value")
     if isinstance(value, bool) or not isinstance(value, int | None):
         raise BadSignature("the amount of a notification is not an integer")

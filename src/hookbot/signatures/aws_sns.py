@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import BadSignature, ConfigError
 from .certificates import CertificateProvider, is_signature
 from .provider import Proof
-from .request import SignedRequest, split_url
+from .request import SignedRequest, check_names, split_url
 from .timestamps import check_fresh, parse_timestamp
 
 # The host rule of Amazon's validators, but with an optional region: most certificates are for sns.amazonaws.com.
@@ -115,6 +115,7 @@ def _message(request: SignedRequest) -> dict[str, str]:
     type_ = document.get("Type")
     if not isinstance(type_, str) or type_ not in _SIGNED:
         raise BadSignature(f"the body is not an SNS message: its Type is missing or none of {', '.join(_SIGNED)}")
+    check_names(document, _SIGNED[type_])
     for name in (*_SIGNED[type_], "Signature", "SignatureVersion", "SigningCertURL"):
         if name != "Subject" and not isinstance(document.get(name), str):
             raise BadSignature(f"the body is not an SNS message: {name} is missing")

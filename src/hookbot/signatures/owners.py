@@ -8,7 +8,6 @@ routers make topics of them, so that both read the same names.
 import json
 import re
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from json import detect_encoding
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError, Forbidden, InvalidTopic
-from ..protocol.bodies import VERIFIED, check_json, parse_form
+from ..protocol.bodies import VERIFIED, RepeatedKey, check_json, parse_form, unique_keys
 from ..protocol.topics import UNSAFE, check_topic
 from .request import SignedRequest
 
@@ -202,7 +201,9 @@ def _value(text: bytes) -> Any:
             # UTF-16 or UTF-32, which json.loads reads as well, and so `Message.json`. Bytes of theirs are not counted.
             text = text.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
         check_json(text, _ANY_DEPTH)
-        return json.loads(text, object_pairs_hook=_unique)
+        return json.loads(text, object_pairs_hook=unique_keys)
+    except RepeatedKey as error:
+        raise Forbidden(str(error)) from None
     except ValueError:
         # Other readers take bytes that are not UTF-8, or numbers of any length.
         if _OBJECT.match(text):
@@ -211,15 +212,6 @@ def _value(text: bytes) -> Any:
     except RecursionError:
         # A router with fewer calls on its stack might be able to read it.
         raise Forbidden("the body is nested too deeply to tell whom it names") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of these pairs; raises `Forbidden` for a repeated key, of which readers take the first or the last."""
-    unique = dict(pairs)
-    if len(unique) < len(pairs):
-        [(repeated, _)] = Counter(key for key, _ in pairs).most_common(1)
-        raise Forbidden(f"the body has the key {repeated[:80]!r} twice in one object, so that it has two readings")
-    return unique
 
 
 def _segments(topic: str) -> list[str]:

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
 
 from ..errors import BadSignature, BodyTooLarge, ConfigError
-from ..protocol.bodies import UNVERIFIED, parse_form, parse_json
+from ..protocol.bodies import UNVERIFIED, RepeatedKey, parse_form, parse_json
 from ..protocol.message import Headers
 
 _PLACE = re.compile(r"(?:(json|query):)?([^\s\[\]*|:]+)(\*|\[\w+\])?")
@@ -95,10 +95,13 @@ class SignedRequest:
     def json(self) -> Any:
         """The body parsed as JSON.
 
-        Raises `BadSignature` if it is not JSON, and `BodyTooLarge` if it is beyond the ceiling `UNVERIFIED`.
+        Raises `BadSignature` if it is not JSON or has a key twice in one object, and `BodyTooLarge` if it is beyond the
+        ceiling `UNVERIFIED`.
         """
         try:
             return self._json
+        except RepeatedKey as error:
+            raise BadSignature(str(error)) from None
         except ValueError:
             raise BadSignature("the body is not JSON") from None
 
@@ -150,7 +153,7 @@ class SignedRequest:
 
     @cached_property
     def _json(self) -> Any:
-        return parse_json(self.body, UNVERIFIED)
+        return parse_json(self.body, UNVERIFIED, unique=True)
 
     @cached_property
     def _form(self) -> list[tuple[str, str]]:
@@ -181,6 +184,17 @@ def _is_named(header: str, name: str, suffix: str) -> bool:
     """True if a header has this name or, with the suffix ``*``, one that begins with it."""
     found, wanted = header.lower(), name.lower()
     return found.startswith(wanted) if suffix == "*" else found == wanted
+
+
+def check_names(fields: Iterable[str], signed: Iterable[str]) -> None:
+    """Raise `BadSignature` if one of the fields of an object passes for a signed one where case does not matter.
+
+    Readers in Go and C# ignore it. For fields that are signed one by one: anybody could add another.
+    """
+    folded = {name.casefold(): name for name in signed}
+    for name in fields:
+        if folded.get(name.casefold(), name) != name:
+            raise BadSignature(f"the body has the field {name[:40]!r}, which could be taken for a signed one")
 
 
 @lru_cache
