@@ -53,7 +53,7 @@ def test_every_field_that_means_anything_is_covered(field: str) -> None:
 
 @pytest.mark.parametrize(
     "forged",
-    ['"Message": "forged"', '"message": "forged"', '"SUBJECT": "forged"', '"Me\u017fsage": "forged"', '"Type": "x"'],
+    [
         '"Message": "forged"',
         '"message": "forged"',
         '"SUBJECT": "forged"',
