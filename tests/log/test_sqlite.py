@@ -409,6 +409,50 @@ async def test_nothing_is_acknowledged_once_a_file_of_the_log_is_gone(
         assert await bodies(log) == [b"1"]
 
 
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+@pytest.mark.parametrize("left", [0, 0.5])
+async def test_nothing_is_acknowledged_once_a_file_of_the_log_is_truncated(
+    directory: Path, suffix: str, left: float
+) -> None:
+    path = directory / f"{FILE}{suffix}"
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("a", bytes(100_000))])
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("a", bytes(100_000))])
+        os.truncate(path, int(path.stat().st_size * left))
+
+        for work in (lambda: log.append([Draft("a", b"2")]), log.probe):
+            with pytest.raises(Unavailable, match="was truncated: nothing is stored until the hub is restarted"):
+                await work()
+        assert log.head == 2
+        # What cannot be read any more is a hole.
+        assert set(await bodies(log)) <= {bytes(100_000)}
+
+
+TRUNCATE_SHARED_MEMORY = """
+import os, sys, trio
+from pathlib import Path
+from hookbot.log.sqlite import open_sqlite_log
+from hookbot.protocol.message import Draft
+from hookbot.protocol.topics import TopicFilter
+
+async def main():
+    async with open_sqlite_log(Path(sys.argv[1])) as log:
+        for number in range(3):
+            await log.append([Draft("a", b"%d" % number)])
+            os.truncate(Path(sys.argv[1]) / "hookbot.sqlite3-shm", 0)
+            page = await log.read(TopicFilter(("a",)), after=0, limit=10, max_bytes=1000)
+            assert len(page.messages) == number + 1
+            os.truncate(Path(sys.argv[1]) / "hookbot.sqlite3-shm", 0)
+
+trio.run(main)
+"""
+
+
+def test_a_shared_memory_that_is_truncated_does_not_end_the_process(directory: Path) -> None:
+    subprocess.run([sys.executable, "-c", TRUNCATE_SHARED_MEMORY, str(directory)], check=True)
+
+
 async def test_a_file_that_goes_while_it_is_written_is_not_acknowledged_and_not_written_again(directory: Path) -> None:
     def lose_meanwhile() -> int:
         move_directory(directory)

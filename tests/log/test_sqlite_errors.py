@@ -25,6 +25,7 @@ def test_an_error_is_damage_or_something_else() -> None:
         sqlite3.SQLITE_CORRUPT_INDEX: True,
         sqlite3.SQLITE_NOTADB: True,
         sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: True,
+        sqlite3.SQLITE_IOERR_SHORT_READ: True,
         sqlite3.SQLITE_IOERR_READ: False,
         sqlite3.SQLITE_FULL: False,
         sqlite3.SQLITE_BUSY: False,

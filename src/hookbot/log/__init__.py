@@ -8,6 +8,7 @@
 - `Batch` (`deduplication`) turns the drafts of one commit into messages, or into duplicates of earlier ones;
   `earlier_keys` recognises the keys of the first version of the schema.
 - `Partition` (`retention`) counts the safe or the unsafe messages, and selects those to delete.
+- `OpenedFile` (`opened_files`) notices that a file is gone or truncated while it is open.
 - `TrustedClock` (`trusted_clock`) is the time of a hub, which does not follow a jump of the machine's clock.
 - `Engine` (`engine`) is the base class of both engines, with the state that they keep in memory.
 

@@ -64,22 +64,24 @@ class Connections:
         def borrow() -> T:
             reader = self._readers.pop()
             try:
+                self._file.protect()
                 return work(reader)
             finally:
                 self._readers.append(reader)
 
         try:
             return await trio.to_thread.run_sync(borrow, limiter=self._may_read)
-        except GARBLED as error:
+        except (*GARBLED, OSError) as error:
             raise unavailable("read", error) from error
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def write() -> T:
-            self._check_file()
-            result = work(self._file.writer)
-            # Again after the commit: whatever is in a file that is gone by now must not be acknowledged.
-            self._check_file()
-            return result
+            self._check_file(self._file.check)
+            try:
+                return work(self._file.writer)
+            finally:
+                # After the commit: whatever is in a file that is gone by now must not be acknowledged.
+                self._check_file(self._file.accept)
 
         try:
             return await trio.to_thread.run_sync(write, limiter=self._may_write)
@@ -89,12 +91,12 @@ class Connections:
                 raise Damaged(f"the hub cannot write to its log: {error}, although the disk has room") from error
             raise unavailable("write to", error) from error
 
-    def _check_file(self) -> None:
+    def _check_file(self, check: Callable[[], None]) -> None:
         """Raise `Unavailable` from the moment on when the file was found to be gone, even if another appears."""
         if self._gone:
             raise Unavailable(self._gone)
         try:
-            self._file.check()
+            check()
         except Unavailable as error:
             self._gone = str(error)
             raise

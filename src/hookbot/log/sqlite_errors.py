@@ -11,7 +11,7 @@ GARBLED = (sqlite3.DatabaseError, MemoryError, ValueError, TypeError, AttributeE
 """Errors of a query and of decoding its rows that may come from damage; `is_damage` decides."""
 
 # TOOBIG: a garbled length. CONSTRAINT: a row that was not found is there. A file whose first page is damaged is no
-# database at all.
+# database at all, and a page beyond the end of a file cannot be read.
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT)
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
@@ -21,7 +21,9 @@ def is_damage(error: Exception) -> bool:
     if isinstance(error, sqlite3.DatabaseError):
         # Text that is not UTF-8 is an OperationalError of the module, without a code of SQLite.
         code = getattr(error, "sqlite_errorcode", None)
-        return isinstance(error, sqlite3.OperationalError) if code is None else (code & 0xFF) in _DAMAGE
+        if code is None:
+            return isinstance(error, sqlite3.OperationalError)
+        return (code & 0xFF) in _DAMAGE or code == sqlite3.SQLITE_IOERR_SHORT_READ
     return isinstance(error, GARBLED)
 
 

@@ -4,15 +4,16 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ..errors import ConfigError, Unavailable, system_reason
+from ..errors import ConfigError, system_reason
 from .disk_reserve import DiskReserve
 from .engine import new_epoch
+from .opened_files import OpenedFile
 from .sqlite_errors import cannot_open
 
 FILE = "hookbot.sqlite3"
@@ -32,9 +33,6 @@ CHECKPOINT_PAGES = 1000
 PAGE_BYTES = 16384
 # "hook" in ASCII; distinguishes a log from any other SQLite file.
 APPLICATION_ID = 0x686F6F6B
-
-_Identity = tuple[int, int]
-"""Device and inode."""
 
 logger = logging.getLogger(__package__)
 
@@ -76,20 +74,29 @@ class LogFile:
     writer: sqlite3.Connection
     readers: tuple[sqlite3.Connection, ...]
     reserve: DiskReserve
-    identities: Mapping[Path, _Identity | None]
-    """Of the file and its companions, as they were opened."""
+    files: tuple[OpenedFile, ...]
+    """The file and its companions, of which the last is mapped into memory."""
     opened: ExitStack
 
     def check(self) -> None:
-        """Raise `Unavailable` if the file or a companion was deleted or replaced: what is stored then would be lost."""
-        for path, identity in self.identities.items():
-            if _identify(path) != identity:
-                raise Unavailable(
-                    f"the log's file {path.name} was deleted or replaced: nothing is stored until the hub is restarted"
-                )
+        """Check all files before a write; see `OpenedFile.check`."""
+        self.protect()
+        for file in self.files:
+            file.check()
+
+    def accept(self) -> None:
+        """Accept all files after a write; see `OpenedFile.accept`."""
+        for file in self.files:
+            file.accept()
+
+    def protect(self) -> None:
+        """Protect this process from a shared memory that was truncated. SQLite fills it again."""
+        self.files[-1].regrow()
 
     def close(self) -> None:
         """Close the readers, then the writer, which checkpoints the write-ahead log, and then release the lock."""
+        with suppress(OSError):
+            self.protect()
         self.opened.close()
 
 
@@ -144,9 +151,9 @@ def _open(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitSt
         writer.execute(f"PRAGMA wal_autocheckpoint = {pages}")
         readers = tuple(connections.enter_context(closing(_connect_reader(path))) for _ in range(READERS))
         files = [path, *(path.with_name(path.name + suffix) for suffix in COMPANIONS)]
-        identities = {file: _identify(file) for file in files}
+        opened_files = tuple(map(OpenedFile, files))
         opened.enter_context(connections.pop_all())
-    return LogFile(writer, readers, reserve, identities, opened.pop_all())
+    return LogFile(writer, readers, reserve, opened_files, opened.pop_all())
 
 
 def _hold(reserve: DiskReserve) -> None:
@@ -157,15 +164,6 @@ def _hold(reserve: DiskReserve) -> None:
             "the disk is full (%s): stored messages are served, and none is stored until some space is free",
             system_reason(error),
         )
-
-
-def _identify(path: Path) -> _Identity | None:
-    """Identity of the file that has this name now; None if there is none, or if it cannot be looked at."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _lock(lock: IO[bytes], directory: Path) -> None:
