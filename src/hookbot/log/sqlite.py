@@ -93,7 +93,7 @@ class SqliteLog(Engine):
             try:
                 return queries.load_page(reader, self.epoch, wanted, scan, **bounds)
             except GARBLED:
-                return damage.load_readable(reader, self.epoch, wanted, scan, **bounds)
+                return damage.load_readable(reader, self.epoch, wanted, scan, **bounds, known=self._partitions)
 
         page = await self._connections.read(load)
         if page.damaged and not self._damage_told:

@@ -31,13 +31,15 @@ def load_readable(
     limit: int,
     max_bytes: int,
     newest: bool,
+    known: Sequence[Partition],
 ) -> Page:
     """Page like that of `sqlite_queries.load_page`, up to the first message that is damaged.
 
     If that comes first, the page is `damaged`, and reaches to the last position before a message that can be read.
+    The totals `known` are used if those in the file are damaged.
     """
     positions = range(scan.high, scan.low, -1) if newest else range(scan.low + 1, scan.high + 1)
-    with _snapshot(connection) as partitions:
+    with _snapshot(connection, known) as partitions:
         return _load(connection, epoch, wanted, positions, partitions, limit, max_bytes, end=scan.end)
 
 
@@ -138,11 +140,16 @@ def _load(
 
 
 @contextmanager
-def _snapshot(connection: sqlite3.Connection) -> Iterator[Sequence[Partition]]:
+def _snapshot(connection: sqlite3.Connection, known: Sequence[Partition]) -> Iterator[Sequence[Partition]]:
     """The log as it is now, for the block, whatever retention deletes meanwhile: its totals."""
     connection.execute("BEGIN")
     try:
-        yield queries.load_partitions(connection)
+        try:
+            partitions = queries.load_partitions(connection)
+        except GARBLED as error:
+            raise_unless_damage(error)
+            partitions = list(known)
+        yield partitions
     finally:
         connection.rollback()
 
