@@ -31,8 +31,6 @@ from support.hubs import ThreadHub
 TIMEOUT_S = 10
 UNSAFE = "I understand the security implications"
 CONTINUE = b"HTTP/1.1 100 "
-FIRST_PING = b"\x89\0"
-"""Sent by the app alone as soon as a handshake is accepted."""
 OF_THE_CONNECTION = {"date", "connection", "keep-alive", "server"}
 """What may differ: whether a connection is kept, and what is said of it. Names in any case."""
 
@@ -75,7 +73,7 @@ class Hub:
             received = reader.read()
         statuses = [int(status) for status in re.findall(rb"HTTP/1\.1 (\d\d\d) ", received.replace(CONTINUE, b""))]
         _, _, frames = received.partition(b"HTTP/1.1 101 ")
-        return statuses, frames.partition(b"\r\n\r\n")[2].replace(FIRST_PING, b""), self.taken()
+        return statuses, frames.partition(b"\r\n\r\n")[2], self.taken()
 
     def taken(self) -> list[Message]:
         """Messages stored since the last call, without the fields in which any two logs differ."""

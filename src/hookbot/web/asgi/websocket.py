@@ -67,6 +67,11 @@ class WebSocketStream(WSStream):
         if self.context.terminated.is_set():
             await self.go_away()
 
+    async def _send_pings(self) -> None:
+        """Send pings, the first after the interval. Hypercorn sends it at once, before the first message."""
+        await self.context.sleep(self.config.limits.ping_s)
+        await super()._send_pings()
+
     async def _handle_events(self) -> None:
         """Handle received frames.
 
