@@ -148,6 +148,7 @@ SEGMENTS += ["", ".", "..", "%2e%2e", "a%3Fb", "a%3Frecursive", "~", "a:b", "a;b
 PREFIXES = ["/pub/", "/unsafe/pub/", "/", "/sub/", "/unsafe/sub/", "/unsafe/", "//pub/", "/pub//", "/PUB/", "/%70ub/"]
 QUERIES = [
     "",
+    "?" + "a&" * MAX_PARAMETERS,
     "?",
     "?a=b",
     "?extra-metadata=github",
@@ -440,6 +441,7 @@ VECTORS |= {
     "said to be large": post("/unsafe/pub/a", None, "Content-Length: 10001").decode(),
     "not whole, as JSON": post("/unsafe/pub/a", None, "Content-Length: 5", "Accept: application/json").decode(),
     "body too large": post("/unsafe/pub/a", b"x" * 10_001).decode(),
+    "too many parameters": post(f"/unsafe/pub/a?{'a&' * MAX_PARAMETERS}").decode(),
     "target too long": post("/unsafe/pub/" + "a" * 33_000).decode(),
 }
 

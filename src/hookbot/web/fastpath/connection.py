@@ -63,7 +63,7 @@ class FastPathConnection(HttpConnection):
                 self._receive_body(self._exchange, cached.admitted)
                 return
         head = Head(data, self._peer)
-        request = access.resolve_client(head.request)
+        request = head.request
         websocket = is_handshake(request) and head.version == "1.1"
         # Other upgrades and requests from web pages (CORS) need the app.
         publishes = request.method == "POST" and request.sent("upgrade") is None and request.sent("origin") is None
@@ -71,6 +71,7 @@ class FastPathConnection(HttpConnection):
             self._hand_over(data)
             return
         self._exchange = Exchange(head)
+        access.resolve_client(request)
         if websocket:
             self._subscribe(head, data)
             return
