@@ -297,7 +297,7 @@ def test_a_secret_of_a_github_router_that_is_not_there_is_told(tmp_path: Path) -
         ("true", "secrets must be a list, not true or false"),
         ("[5]", "the items of the list must be strings"),
         ("[]", "a source needs at least one secret"),
-        ('["x", ""]', "a secret of github must be a key for HMAC-SHA256: the secret is empty"),
+        ('["one", ""]', "a secret of github must be a key for HMAC-SHA256: the secret is empty"),
     ],
 )
 def test_secrets_of_a_github_router_that_are_not_a_list_of_strings_are_told(

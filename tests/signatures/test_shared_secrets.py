@@ -81,7 +81,7 @@ def test_a_shared_secret_proves_nothing_of_the_request_and_may_come_with_an_id()
     proof = verify("header", request, "secret", delivery="X-Delivery")
 
     assert load_provider("header").covers == ()
-    assert (proof.delivery_id, proof.replay_key, proof.signed_at) == ("7", None, None)
+    assert (proof.delivery_id, proof.replay_key, proof.signed_at, proof.bearer) == ("7", None, None, True)
     assert proof.fingerprint == verify("header", with_header("X-Api-Key", "secret"), "secret").fingerprint
 
 
@@ -157,7 +157,7 @@ def test_a_body_without_notifications_is_refused(document: Any) -> None:
 @pytest.mark.parametrize("item", [5, None, {}, {"clientState": None}, {"clientState": 5}, {"clientState": ""}])
 def test_a_notification_without_a_client_state_is_refused(item: Any) -> None:
     with pytest.raises(BadSignature, match="is wrong"):
-        graph({"value": [{"clientState": "x"}, item]}, "x")
+        graph({"value": [{"clientState": "state"}, item]}, "state")
 
 
 def test_graph_gets_its_validation_token_back_decoded() -> None:

@@ -8,6 +8,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
+from math import gcd, isqrt, prod
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -24,10 +25,14 @@ MIN_RSA_BITS = 2048
 """The least that RFC 7518, section 3.3, allows; 829 bits have been factored."""
 MIN_CURVE_BITS = 224
 """The least of NIST SP 800-57, for 112 bits of security, which 2048 bits of RSA have too."""
+MIN_SECRET_BYTES = 3
+"""All shorter secrets can be tried within a day, even at the hundred failures in a minute that a hub allows."""
 
 _P = 2**255 - 19
 # The y of the points of order 8, a root of y^4 + 2/d*y^2 - 1/d: RFC 7748 has the curve, libsodium the same constants.
 _Y8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+# Finding larger factors takes long; those of these numbers are found at once.
+_SMALL_FACTORS = prod(range(2, 1000))
 # Of the eight points whose order divides the cofactor: order 1, 2, 4 and 8. An encoding may exceed the prime (RFC 8032,
 # section 5.1.3, has decoders refuse that; OpenSSL's does not), and has the sign of x in its highest bit.
 _SMALL_ORDER = frozenset({0, 1, _P - 1, _P, _P + 1, _Y8, _P - _Y8})
@@ -40,12 +45,20 @@ class WeakKey(ValueError):
 # It is checked for every request, and reading it as a public key takes longer than an HMAC.
 @lru_cache(maxsize=256)
 def check_shared(key: bytes) -> None:
-    """Raise `WeakKey` if others know the key of an HMAC: it is empty, or a public key."""
-    # HMAC pads a key with zeros (RFC 2104), so that zeros are the empty key.
-    if not key.strip(b"\0 \t\r\n"):
-        raise WeakKey("the secret is empty")
-    if _is_public(key.strip()):
+    """Raise `WeakKey` if others know the key of an HMAC, or find it: it is empty, very short, or a public key."""
+    check_length(key)
+    # Both, since the last byte of a key in DER may look like white space.
+    if _is_public(key) or _is_public(key.strip()):
         raise WeakKey("the secret is a key of a pair, which an HMAC must not use: anybody may know it")
+
+
+def check_length(secret: bytes) -> None:
+    """Raise `WeakKey` if a secret is empty or so short that it is found by trying, without the zeros and the white space around it."""
+    # HMAC pads a key with zeros (RFC 2104), so that zeros are the empty key.
+    length = len(secret.strip(b"\0 \t\r\n"))
+    if length < MIN_SECRET_BYTES:
+        few = f"it has less than {MIN_SECRET_BYTES} bytes, so that it can be found by trying"
+        raise WeakKey(few if length else "the secret is empty")
 
 
 def check_public(key: object) -> None:
@@ -56,10 +69,15 @@ def check_public(key: object) -> None:
     elif isinstance(key, RSAPublicKey):
         if key.key_size < MIN_RSA_BITS:
             raise WeakKey(f"an RSA key must have at least {MIN_RSA_BITS} bits, not {key.key_size}")
-        if key.public_numbers().n % 2 == 0:
-            raise WeakKey("the modulus of its RSA key is even")
+        if not _is_modulus(key.public_numbers().n):
+            raise WeakKey("the modulus of its RSA key is not a product of two large primes")
     elif isinstance(key, EllipticCurvePublicKey) and key.curve.key_size < MIN_CURVE_BITS:
         raise WeakKey(f"a curve must have at least {MIN_CURVE_BITS} bits, not {key.curve.key_size}")
+
+
+def _is_modulus(number: int) -> bool:
+    """False for a modulus that anybody can take apart at once: it is a square, or has a small factor."""
+    return gcd(number, _SMALL_FACTORS) == 1 and isqrt(number) ** 2 != number
 
 
 def _is_public(key: bytes) -> bool:
