@@ -53,7 +53,7 @@ def check_shared(key: bytes) -> None:
 
 
 def check_length(secret: bytes) -> None:
-    """Raise `WeakKey` if a secret is empty or so short that it is found by trying, without the zeros and the white space around it."""
+    """Raise `WeakKey` if a secret, without zeros and white space around it, is empty or so short that it is found."""
     # HMAC pads a key with zeros (RFC 2104), so that zeros are the empty key.
     length = len(secret.strip(b"\0 \t\r\n"))
     if length < MIN_SECRET_BYTES:
