@@ -183,6 +183,23 @@ def test_a_start_with_a_wrong_time_is_corrected_and_makes_nothing_older() -> Non
     assert machine.clock.ago_us(DAY_US) == machine.real_us - DAY_US
 
 
+def test_what_is_stored_before_a_wrong_start_is_corrected_is_not_older_afterwards() -> None:
+    # As a machine without a battery starts: with the time at which it was switched off.
+    machine = Machine(jump_us=-MONTH_US)
+    machine.clock.check_start(START_US - MONTH_US - 2 * STEADY_US)
+    stored_us = machine.clock()
+    machine.run(STEADY_US // 2)
+    machine.jump_us = 0
+    machine.run(2 * STEADY_US)
+
+    assert machine.clock() == machine.real_us
+    assert machine.clock.ago_us(DAY_US) <= stored_us
+    machine.run(DAY_US - 2 * STEADY_US)
+    assert machine.clock.ago_us(DAY_US) <= stored_us + STEADY_US // 2
+    machine.run(2 * STEADY_US)
+    assert machine.clock.ago_us(DAY_US) == machine.real_us - DAY_US
+
+
 def test_when_a_wrong_start_is_corrected_what_is_signed_is_fresh_at_once() -> None:
     machine = Machine(jump_us=MONTH_US)
     machine.clock.check_start(START_US)

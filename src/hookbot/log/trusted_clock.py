@@ -157,9 +157,10 @@ class TrustedClock:
 
     def _believe(self, passed: int) -> None:
         logger.warning("the clock of this machine has run steadily for ten minutes: the hub follows its jump")
-        # If even the first time was in doubt, this one is also the better guess for what was before.
         if self._doubtful:
-            self._offsets.clear()
+            # Even the first time was in doubt: this one is as likely for what was before.
+            start, lowest = self._offsets[0][0], min(offset for _, offset in self._offsets)
+            self._offsets = deque([(start, min(lowest, self._seen))])
         self._remember(passed)
         self._offset = self._confirmed = self._seen
         self._confirmed_at, self._jumped, self._doubtful = passed, None, False
