@@ -33,6 +33,7 @@ NAMES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("github", {"repository": None, "organization": ACME, "enterprise": {"slug": "inc"}}, ["org/acme"]),
     ("github", {"installation": {"id": 1, "account": ACME}}, ["org/acme"]),
     ("github", {"installation": {"id": 1}, "enterprise": {"slug": "inc"}}, ["enterprise/inc"]),
+    ("github", {"installation": {"account": {"slug": "inc"}}, "enterprise": {"slug": "inc"}}, ["enterprise/inc"]),
     ("github", {"zen": "Design for failure.", "sender": EVIL}, []),
     (
         "gitea",
@@ -93,6 +94,9 @@ OWNERS = [
     ("stripe", "/unsafe/stripe/acct_1", "acct_1"),
     ("stripe", "/unsafe/stripe/", None),
     ("bitbucket", "/unsafe/bitbucket/acme", None),
+    ("bitbucket", "/unsafe/bitbucket.org/", None),
+    ("bitbucket", "/unsafe/bitbucket.org/acme", "acme"),
+    ("bitbucket", "/unsafe/bitbucket.org/repo/acme/app", "acme"),
 ]
 
 
@@ -174,6 +178,8 @@ FOREIGN: list[tuple[str, Any]] = [
     ("github", {"installation": "acme"}),
     ("github", {"repository": {"id": 1}}),
     ("github", {"enterprise": {"slug": "acme-inc"}}),
+    ("github", {"enterprise": {"slug": "acme"}}),
+    ("github", {"installation": {"account": {"slug": "acme"}}}),
     ("gitlab", {"project": {"path_with_namespace": "evil/app"}}),
     ("gitlab", {"project": {"path_with_namespace": "acme/app"}, "path_with_namespace": "evil/app"}),
     ("gitlab", {"project": {"path_with_namespace": "acme/app"}, "group": {"full_path": "evil"}}),
@@ -199,6 +205,15 @@ def test_what_names_nobody_else_passes(provider: str, payload: Any, form: bool) 
 def test_what_names_another_owner_is_refused(provider: str, payload: Any, form: bool) -> None:
     with pytest.raises(Forbidden):
         check(payload, provider, form=form)
+
+
+def test_an_enterprise_is_nobody_elses_account_of_the_same_name() -> None:
+    enterprise, organization = {"enterprise": {"slug": "Acme"}}, {"organization": {"login": "acme"}}
+    check(enterprise, owner="enterprises/acme")
+    with pytest.raises(Forbidden, match="'enterprises/Acme', which does not belong to acme"):
+        check(enterprise)
+    with pytest.raises(Forbidden, match="'acme', which does not belong to enterprises/acme"):
+        check(organization, owner="enterprises/acme")
 
 
 def test_every_reading_that_a_router_might_make_of_a_body_is_checked() -> None:

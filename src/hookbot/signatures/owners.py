@@ -47,6 +47,10 @@ class Ownership(ABC):
         """The owner that the topic of a source names, such as ``acme`` in ``/unsafe/github.com/org/acme``, or None."""
         return None
 
+    def owned_path(self, name: Name) -> str:
+        """The path by which a name belongs to an owner: the name's own, unless another account could have the same."""
+        return name.path
+
     def check(self, request: SignedRequest, owners: Sequence[str]) -> None:
         """Raise `Forbidden` if a verified request names anything that does not belong to one of the owners.
 
@@ -57,15 +61,16 @@ class Ownership(ABC):
                 names = list(self.names(payload))
             except (ValueError, TypeError, LookupError, AttributeError) as error:
                 raise Forbidden(f"a name in the body is malformed, so that nobody owns it ({error!s:.200})") from None
-            for name in names:
-                if not any(belongs(name.path, owner) for owner in owners):
-                    raise Forbidden(f"the body names {name.path[:80]!r}, which does not belong to {', '.join(owners)}")
+            for path in map(self.owned_path, names):
+                if not any(belongs(path, owner) for owner in owners):
+                    raise Forbidden(f"the body names {path[:80]!r}, which does not belong to {', '.join(owners)}")
 
 
 class GitHubOwnership(Ownership):
     """Ownership of repositories, organisations and accounts at GitHub, and at forges whose payloads are like GitHub's.
 
-    An enterprise, which GitHub adds to the deliveries of its organisations, counts only where nothing else is named.
+    An enterprise, which GitHub adds to the deliveries of its organisations, counts only where nothing else is named. It
+    may be called like an organisation of somebody else, so that its owner is ``enterprises/SLUG``, as in GitHub's URLs.
 
     https://docs.github.com/en/webhooks/webhook-events-and-payloads
     """
@@ -80,12 +85,17 @@ class GitHubOwnership(Ownership):
         if organization:
             yield Name("org", _text(organization.get("login") or organization["username"]))
         if account:
-            yield Name("org", _text(account["login"]))
+            # An app may be installed in an enterprise, which has no login.
+            yield Name("org", _text(account["login"])) if "login" in account else _enterprise(account)
         if owner := (repository.get("owner") or {}).get("login"):
             yield Name("org", _text(owner))
         enterprise = payload.get("enterprise")
         if enterprise and not (repository or organization or account):
-            yield Name("enterprise", _text(enterprise["slug"]))
+            yield _enterprise(enterprise)
+
+    def owned_path(self, name: Name) -> str:
+        """The path; of an enterprise with ``enterprises/``, which is the login of nobody."""
+        return f"enterprises/{name.path}" if name.kind == "enterprise" else name.path
 
     def owner_in(self, topic: str) -> str | None:
         """The account in ``HOST/org/LOGIN`` or ``HOST/repo/OWNER/NAME``, and beneath them."""
@@ -139,6 +149,13 @@ class BitbucketOwnership(Ownership):
         for repository in filter(None, (payload.get("repository"), target.get("repository"))):
             path = repository.get("full_name") or f"{repository['project']['key']}/{repository['slug']}"
             yield Name("repo", _text(path))
+
+    def owner_in(self, topic: str) -> str | None:
+        """The workspace in ``bitbucket.org/WORKSPACE``, also after ``repo``, and beneath it."""
+        match _segments(topic):
+            case ["bitbucket.org", "repo", workspace, *_] | ["bitbucket.org", workspace, *_]:
+                return workspace
+        return None
 
 
 class StripeOwnership(Ownership):
@@ -220,6 +237,10 @@ def _segments(topic: str) -> list[str]:
 
 def _is_host(segment: str) -> bool:
     return "." in segment or segment == "gitlab"
+
+
+def _enterprise(account: Mapping[str, Any]) -> Name:
+    return Name("enterprise", _text(account["slug"]))
 
 
 def _text(value: Any) -> str:
