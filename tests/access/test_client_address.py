@@ -79,7 +79,7 @@ def test_an_address_lies_within_networks_of_its_own_kind() -> None:
 def test_neighbours_are_counted_as_one_where_one_customer_has_them_all() -> None:
     assert client_network("2001:db8:1:2::3") == client_network("2001:db8:1:2:ffff::") == "2001:db8:1:2::/64"
     assert client_network("2001:db8:1:3::3") != client_network("2001:db8:1:2::3")
-    assert client_network("192.0.2.1") == "192.0.2.1"
+    assert client_network("192.0.2.1") == client_network("::ffff:192.0.2.1") == "192.0.2.1"
     assert client_network("") == ""
 
 

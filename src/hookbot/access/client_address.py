@@ -78,4 +78,6 @@ def is_within(client: str, networks: tuple[Network, ...]) -> bool:
 def client_network(client: str) -> str:
     """Network that is rate-limited as one client: an IPv4 address, or the /64 that a single IPv6 customer is given."""
     address = read_address(client)
-    return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else client
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, 64), strict=False))
+    return client if address is None else str(address)
