@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import trio
 
-from hookbot.access.fetching import Fetches, fetch_small
+from hookbot.access.fetching import FETCHES_AT_ONCE, Fetches, fetch_small
 from hookbot.access.rate_limits import Rate
 from hookbot.errors import TooManyRequests, Unavailable
 from support.targets import target
@@ -78,6 +78,20 @@ async def test_who_does_not_answer_is_not_waited_for() -> None:
 
 
 # --- many
+
+
+async def test_downloads_that_hang_take_no_threads_from_others() -> None:
+    async with target(*[None] * FETCHES_AT_ONCE) as there:
+        fetches = Fetches()
+        async with trio.open_nursery() as nursery:
+            for number in range(FETCHES_AT_ONCE + 1):
+                nursery.start_soon(partial(fetches.get, f"{there.url}?{number}", "192.0.2.1", now_s=NOW_S))
+            await there.arrived(FETCHES_AT_ONCE)
+            others = trio.to_thread.current_default_thread_limiter().borrowed_tokens
+            hanging = len(there.requests)
+            there.go()
+
+    assert (others, hanging, len(there.requests)) == (0, FETCHES_AT_ONCE, FETCHES_AT_ONCE + 1)
 
 
 async def test_who_needs_the_same_meanwhile_waits_for_it() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 import trio
@@ -15,19 +16,29 @@ TIMEOUT_S = 10
 MAX_BYTES = 64 << 10
 FETCHES = Rate(20, 60)
 """Limit on the downloads for one client network. They are rare: senders replace certificates about once a year."""
+# Each takes a thread for up to `TIMEOUT_S`, even if its client leaves: they must not take all those that others need.
+FETCHES_AT_ONCE = 8
 
 Fetch = Callable[[str], Awaitable[bytes]]
 """Function that returns the content at a URL. Raises `Unavailable`."""
 
 
-async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES, timeout_s: float = TIMEOUT_S) -> bytes:
-    """Content at a URL. Redirects are not followed: they lead away from a pinned host.
+async def fetch_small(
+    url: str,
+    *,
+    max_bytes: int = MAX_BYTES,
+    timeout_s: float = TIMEOUT_S,
+    limiter: trio.CapacityLimiter | None = None,
+) -> bytes:
+    """Content at a URL. Redirects are not followed: they lead away from a pinned host. `limiter`: bounds the threads.
 
     Raises `Unavailable` if the request fails, the content is too large, or it is not complete in time.
     """
     try:
         with trio.fail_after(timeout_s):
-            return await trio.to_thread.run_sync(_fetch, url, max_bytes, timeout_s, abandon_on_cancel=True)
+            return await trio.to_thread.run_sync(
+                _fetch, url, max_bytes, timeout_s, abandon_on_cancel=True, limiter=limiter
+            )
     except trio.TooSlowError:
         raise Unavailable(f"{url[:200]} cannot be fetched: no complete response within {timeout_s:g} seconds") from None
     # ValueError: a host that cannot be encoded.
@@ -36,10 +47,10 @@ async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES, timeout_s: float 
 
 
 class Fetches:
-    """Downloads of certificates and confirmation URLs, with a rate limit for each client network."""
+    """Downloads of certificates and confirmation URLs: `FETCHES_AT_ONCE`, with a rate limit for each client network."""
 
-    def __init__(self, fetch: Fetch = fetch_small, rate: Rate = FETCHES) -> None:
-        self._fetch = fetch
+    def __init__(self, fetch: Fetch | None = None, rate: Rate = FETCHES) -> None:
+        self._fetch = fetch or partial(fetch_small, limiter=trio.CapacityLimiter(FETCHES_AT_ONCE))
         self._limiter = RateLimiter(rate, "requests that make this hub fetch something")
         self._under_way: dict[tuple[int, str], _Download] = {}
 
