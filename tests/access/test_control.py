@@ -16,6 +16,7 @@ from hookbot.access.client_address import TrustedProxies
 from hookbot.access.control import AccessControl
 from hookbot.access.narrowed_tokens import NarrowedToken
 from hookbot.access.rate_limits import Rate
+from hookbot.access.senders import Standing
 from hookbot.access.sources import Source, Sources
 from hookbot.access.tokens import Digest, make_token
 from hookbot.errors import (
@@ -730,3 +731,43 @@ def test_an_address_is_shown_to_be_there_to_the_sender_of_a_source_alone() -> No
 
     assert ask_by(access, "HEAD", "/unsafe/pub/acme/x")
     assert ask_by(access, "HEAD", "/unsafe/pub/other") is None
+
+
+# --- what is known of a sender before its request is admitted
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("POST", "/pub/topic"),
+        ("GET", "/sub/topic"),
+        ("GET", "/metrics"),
+        ("POST", "/pub/%74opic"),
+        ("GET", f"/sub/topic?token={make_token(KEY, '/sub/topic')}"),
+    ],
+)
+def test_a_sender_with_a_good_token_has_the_best_standing(access: AccessControl, method: str, target: str) -> None:
+    path = "/" if "token=" not in target else ""
+    headers = tuple(basic(make_token(KEY, path)).items()) if path else ()
+    request = Request(method, target.encode(), headers)
+    assert access.standing(request) is Standing.TOKEN
+    assert not request.authenticated
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        ("/pub/topic", {}),
+        ("/pub/topic", basic("a guess")),
+        ("/pub/topic", basic(make_token(KEY, "/pub/other"))),
+        ("/pub//topic", basic(make_token(KEY, "/"))),
+        ("/pub/%zz", basic(make_token(KEY, "/"))),
+        ("", {}),
+    ],
+)
+def test_a_sender_without_a_good_token_is_unknown_and_no_failure_is_counted(
+    target: str, headers: dict[str, str]
+) -> None:
+    access = make_access(failures=Rate(1, 60))
+    for _ in range(3):
+        assert access.standing(Request("POST", target.encode(), tuple(headers.items()))) is Standing.UNKNOWN

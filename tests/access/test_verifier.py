@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from hookbot.access.authorizer import Authorizer
+from hookbot.access.client_address import TrustedProxies
 from hookbot.access.control import AccessControl
 from hookbot.access.fetching import Fetches
 from hookbot.access.rate_limits import Rate, RateLimiter
@@ -360,29 +361,16 @@ async def test_nothing_is_fetched_for_a_forged_confirmation(web: Web) -> None:
 # --- what is known of a sender before its body
 
 
-def standing(
-    access: AccessControl, network: str, path: str = "/unsafe/pub/acme", *headers: tuple[str, str]
-) -> Standing:
-    signed = load_provider("github").sign(SignedRequest(b"{}"), SECRET, now=NOW_S).headers
-    admitted = access.admit_publish(Request("POST", path.encode(), (*headers, *signed)))
-    return access.verifier.standing(admitted, network)
-
-
-def test_a_sender_with_a_token_has_the_best_standing() -> None:
-    token = ("Authorization", f"Basic {basic('/pub/topic')}")
-    assert standing(make_access(), "192.0.2.1", "/pub/topic", token) is Standing.TOKEN
-
-
 async def test_a_sender_without_a_token_is_unknown_until_verified_from_this_network() -> None:
     access = make_access(github())
     with pytest.raises(BadSignature):
         await publish_signed(access, secret="a guess", client="2001:db8::1")
-    assert standing(access, "2001:db8::/64") is Standing.UNKNOWN
+    assert access.verifier.standing("2001:db8::/64") is Standing.UNKNOWN
 
     await publish_signed(access, client="2001:db8::1")
 
-    assert standing(access, "2001:db8::/64") is Standing.VERIFIED
-    assert standing(access, "2001:db8:1::/64") is Standing.UNKNOWN
+    assert access.verifier.standing("2001:db8::/64") is Standing.VERIFIED
+    assert access.verifier.standing("2001:db8:1::/64") is Standing.UNKNOWN
 
 
 @pytest.mark.parametrize("options", [{}, {"single_use": True}])
@@ -395,18 +383,28 @@ async def test_who_repeats_a_delivery_is_as_unknown_as_before(options: dict[str,
     await access.verifier.verify(access.admit_publish(repeat), b"{}")
 
     assert not repeat.authenticated
-    assert standing(access, "203.0.113.9") is Standing.UNKNOWN
-    assert standing(access, "192.0.2.1") is Standing.VERIFIED
+    assert access.verifier.standing("203.0.113.9") is Standing.UNKNOWN
+    assert access.verifier.standing("192.0.2.1") is Standing.VERIFIED
 
 
 async def test_a_publish_that_nobody_signs_makes_no_network_known() -> None:
     access = make_access()
     await publish(access, b"{}")
-    assert standing(access, "192.0.2.1") is Standing.UNKNOWN
+    assert access.verifier.standing("192.0.2.1") is Standing.UNKNOWN
 
 
 async def test_a_reload_does_not_forget_who_was_verified() -> None:
     access = make_access(github())
     await publish_signed(access)
     access.adopt(make_access(github()))
-    assert standing(access, "192.0.2.1") is Standing.VERIFIED
+    assert access.verifier.standing("192.0.2.1") is Standing.VERIFIED
+
+
+async def test_a_request_from_a_verified_network_is_known_before_it_is_admitted() -> None:
+    access = make_access(github(), proxies=TrustedProxies(count=1))
+    await publish_signed(access, client="192.0.2.7")
+
+    request = Request("POST", b"/unsafe/pub/acme", (("X-Forwarded-For", "192.0.2.7"),), client="10.0.0.1")
+    assert access.standing(request) is Standing.VERIFIED
+    assert request.client == "10.0.0.1"
+    assert access.standing(Request("POST", b"/unsafe/pub/acme", (), client="192.0.2.8")) is Standing.UNKNOWN

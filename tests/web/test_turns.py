@@ -4,7 +4,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from hookbot.access.senders import Standing
 from hookbot.web.turns import Turns
+
+UNKNOWN, VERIFIED = Standing.UNKNOWN, Standing.VERIFIED
 
 
 class Requests:
@@ -13,16 +16,16 @@ class Requests:
     def __init__(self, nursery: trio.Nursery) -> None:
         self.begun: list[str] = []
         self._nursery = nursery
-        self._turns = Turns()
+        self._turns = Turns(3)
 
-    def start(self, name: str, last_turn_at: float) -> trio.CancelScope:
+    def start(self, name: str, last_turn_at: float, standing: Standing = UNKNOWN) -> trio.CancelScope:
         scope = trio.CancelScope()
-        self._nursery.start_soon(self._begin, name, last_turn_at, scope)
+        self._nursery.start_soon(self._begin, name, last_turn_at, standing, scope)
         return scope
 
-    async def _begin(self, name: str, last_turn_at: float, scope: trio.CancelScope) -> None:
+    async def _begin(self, name: str, last_turn_at: float, standing: Standing, scope: trio.CancelScope) -> None:
         with scope:
-            await self._turns.wait(last_turn_at)
+            await self._turns.wait(standing, last_turn_at)
             self.begun.append(name)
 
 
@@ -36,6 +39,22 @@ async def test_the_request_of_the_connection_that_has_begun_none_for_the_longest
         await wait_all_tasks_blocked()
 
     assert requests.begun == ["first", "new", "rare", "busy", "busiest"]
+
+
+async def test_requests_of_the_best_standing_are_first() -> None:
+    async with trio.open_nursery() as nursery:
+        requests = Requests(nursery)
+        requests.start("first", -inf)
+        await trio.lowlevel.checkpoint()
+        for name, last_turn_at, standing in (
+            ("unknown", -inf, UNKNOWN),
+            ("busy", 20, VERIFIED),
+            ("rare", 10, VERIFIED),
+        ):
+            requests.start(name, last_turn_at, standing)
+        await wait_all_tasks_blocked()
+
+    assert requests.begun == ["first", "rare", "busy", "unknown"]
 
 
 @pytest.mark.parametrize("given_up", ["first", "second", "third"])
@@ -53,12 +72,12 @@ async def test_a_request_that_is_given_up_keeps_no_other_from_its_turn(given_up:
 
 
 async def test_a_request_that_is_given_up_at_its_turn_passes_it_on() -> None:
-    turns = Turns()
+    turns = Turns(3)
     turn_taken = trio.Event()
 
     async def give_up_at_once() -> None:
         with trio.CancelScope() as scope:
-            await turns.wait(-inf)
+            await turns.wait(UNKNOWN, -inf)
             scope.cancel()
             turn_taken.set()
             await trio.lowlevel.checkpoint()
@@ -67,4 +86,4 @@ async def test_a_request_that_is_given_up_at_its_turn_passes_it_on() -> None:
         nursery.start_soon(give_up_at_once)
         await turn_taken.wait()
 
-    await turns.wait(-inf)
+    await turns.wait(UNKNOWN, -inf)

@@ -4,10 +4,13 @@ from dataclasses import dataclass, field
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from hookbot.access.senders import Standing
+from hookbot.protocol.request import Request
 from hookbot.web.unauthenticated import WELCOME_S, UnauthenticatedConnections, refusal
 
 PEER = "192.0.2.1"
@@ -198,12 +201,57 @@ def test_whatever_happens_the_sums_are_right(steps: list[tuple[str, int, int]]) 
             elif known and what == "remove":
                 unauthenticated.remove(known.pop(number % len(known)))
             assert all(len(some) <= 3 for some in unauthenticated._by_address.values())
-            assert unauthenticated._bytes == sum(size for _, size in unauthenticated._held.values())
+            assert unauthenticated._bytes == sum(held.size for held in unauthenticated._held.values())
         for one in known:
             unauthenticated.remove(one)
         assert (unauthenticated.count, unauthenticated._bytes, unauthenticated._by_address) == (0, 0, {})
 
     trio.run(play)
+
+
+# --- turns
+
+
+def standing_of(request: Request) -> Standing:
+    """The standing that is the path of a request."""
+    return Standing[request.raw_path.decode().removeprefix("/")]
+
+
+async def test_requests_of_unknown_senders_begin_after_those_of_known_ones() -> None:
+    unauthenticated = UnauthenticatedConnections(9, standing_of=standing_of)
+    begun: list[str] = []
+
+    async def begin(name: str, standing: str) -> None:
+        await unauthenticated.wait_to_begin(connect(unauthenticated), Request("POST", f"/{standing}".encode(), ()))
+        begun.append(name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(begin, "first", "UNKNOWN")
+        await trio.lowlevel.checkpoint()
+        for standing in ("UNKNOWN", "VERIFIED"):
+            nursery.start_soon(begin, standing, standing)
+        await trio.lowlevel.checkpoint()
+        await begin("TOKEN", "TOKEN")
+
+    assert begun == ["TOKEN", "first", "VERIFIED", "UNKNOWN"]
+
+
+async def test_what_is_received_from_the_first_request_on_is_handled_in_turn() -> None:
+    unauthenticated = UnauthenticatedConnections(9)
+    connection = connect(unauthenticated)
+    with trio.testing.assert_no_checkpoints():
+        await unauthenticated.wait_to_handle(connection)
+
+    await unauthenticated.wait_to_begin(connection, Request("POST", b"/", ()))
+    with trio.testing.assert_checkpoints():
+        await unauthenticated.wait_to_handle(connection)
+
+
+async def test_a_connection_that_is_not_counted_does_not_wait() -> None:
+    unauthenticated = UnauthenticatedConnections(9)
+    with trio.testing.assert_no_checkpoints():
+        await unauthenticated.wait_to_begin(Connection(), Request("POST", b"/", ()))
+        await unauthenticated.wait_to_handle(Connection())
 
 
 def test_a_refusal_is_a_whole_response() -> None:

@@ -5,6 +5,7 @@ The fast path and the app share it, so that both decide alike. Nothing here wait
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from math import inf
 from typing import Literal
 
@@ -32,6 +33,7 @@ from .authorizer import Action, Authorizer, Grant
 from .client_address import TrustedProxies, client_network
 from .fetching import Fetches
 from .rate_limits import FAILURES, Rate, RateLimiter
+from .senders import Standing
 from .sources import Source, Sources
 from .tokens import find_tokens
 from .verifier import Verifier
@@ -185,11 +187,8 @@ class AccessControl:
         After too many failures raises `TooManyRequests` instead. Raises `Forbidden` for Basic credentials from a web
         page of another origin, since the browser may have saved them, and `Refused` like `find_tokens`.
         """
-        now_s = self.now_s
-        for token in find_tokens(request):
-            if grant := self.authorizer.grant(token, path, action, now_s=now_s):
-                break
-        else:
+        grant = self._grant(request, path, action)
+        if grant is None:
             self.verifier.failures.use(client_network(request.client), now_s=self._clock.monotonic_s)
             raise Unauthorized
         # Browsers add saved Basic credentials to a websocket or a form post of any page. In any other way, a page can
@@ -202,6 +201,21 @@ class AccessControl:
             raise Forbidden(f"pages of {request.header('origin')[:80]!r} may not use this hub with saved credentials")
         request.authenticated = True
         return grant
+
+    def standing(self, request: Request) -> Standing:
+        """Standing of the sender of a request that is not admitted yet, to serve the known first. Counts nothing."""
+        action: Action = "publish" if request.method == "POST" else "subscribe"
+        with suppress(Refused):
+            if self._grant(request, decode_path(request.raw_path), action):
+                return Standing.TOKEN
+        client = self._proxies.client(request.client, request.header("x-forwarded-for"))
+        return self.verifier.standing(client_network(client))
+
+    def _grant(self, request: Request, path: str, action: Action) -> Grant | None:
+        """Grant of the first valid token of the request, or None. Raises `Refused` like `find_tokens`."""
+        now_s = self.now_s
+        grants = (self.authorizer.grant(token, path, action, now_s=now_s) for token in find_tokens(request))
+        return next(filter(None, grants), None)
 
     def _route(self, request: Request, action: Literal["publish", "subscribe"]) -> Route:
         """Route of the request. Raises `InvalidTopic`, `NotFound`, or `MethodNotAllowed` for another action."""

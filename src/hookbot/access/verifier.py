@@ -51,10 +51,8 @@ class Verifier:
         self._verified = VerifiedNetworks()
         self._seen = SeenDeliveries()
 
-    def standing(self, admitted: AdmittedPublish, network: str) -> Standing:
-        """Standing of the sender of an admitted publish, given its `client_network`."""
-        if admitted.has_token:
-            return Standing.TOKEN
+    def standing(self, network: str) -> Standing:
+        """Standing of a sender without a token, given its `client_network`."""
         return Standing.VERIFIED if self._verified.has(network, now_s=self._clock.monotonic_s) else Standing.UNKNOWN
 
     def check_head(self, request: Request, topic: str, source: Source) -> None:

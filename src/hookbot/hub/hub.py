@@ -168,7 +168,9 @@ def _services(
 ) -> Services:
     bodies = BodyBudget(config.max_body_bytes, config.max_receiving_bytes, connection_limits(config))
     per_address, max_files = config.max_connections_per_address, _file_limit() // 2
-    unauthenticated = UnauthenticatedConnections(per_address, max_files=max_files, is_proxy=access.is_proxy)
+    unauthenticated = UnauthenticatedConnections(
+        per_address, max_files=max_files, is_proxy=access.is_proxy, standing_of=access.standing
+    )
     held = HeldBytes(connection_limits(config).max_held_bytes)
     streams = Streams(broker, access.active, config.heartbeat_s, held)
     readiness = Readiness(broker.log, lambda: routers.problem, broker.clock)

@@ -8,6 +8,7 @@ import trio
 from ..access.admitted import AdmittedPublish
 from ..access.client_address import client_network
 from ..access.control import AccessControl
+from ..access.senders import Standing
 from ..broker.broker import Broker
 from ..broker.consumers import Consumers
 from ..errors import Unavailable
@@ -73,4 +74,5 @@ class Services:
     def open_body(self, admitted: AdmittedPublish) -> IncomingBody:
         """The body of an admitted publish, which is now received. Use it as a context manager, or close it."""
         network = client_network(admitted.request.http.client)
-        return self.bodies.open(admitted.max_body_bytes, self.access.verifier.standing(admitted, network), network)
+        standing = Standing.TOKEN if admitted.has_token else self.access.verifier.standing(network)
+        return self.bodies.open(admitted.max_body_bytes, standing, network)

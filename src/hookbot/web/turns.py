@@ -1,53 +1,60 @@
-"""Turns: unauthenticated requests begin one at a time in the app, so that they do not keep others waiting."""
+"""Turns: what unauthenticated clients make the app do is done one by one, so that others do not wait for all of it."""
 
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from itertools import count
 
 import trio
 
-# Steps of the event loop between two of their requests: those that the app takes to begin with one.
-STEPS_APART = 3
+from ..access.senders import Standing
 
 
 class Turns:
-    """Queue of requests: the next to begin is that whose connection has begun none for the longest time.
+    """Queue of connections for one kind of work, of which each does a small part at a time.
 
-    Each connection waits for one at a time. So thousands of HTTP/2 streams, on however many connections, hold up the
-    only request of another one by no more than the request that is just beginning.
+    The next is, of those with the best standing, that which has had no turn for the longest time. So thousands of
+    HTTP/2 streams, on however many connections, hold up the only request of another one by no more than the request
+    that is just beginning.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, steps_apart: int) -> None:
+        self._steps_apart = steps_apart
+        """Steps of the event loop between two turns."""
         self._taken = False
-        self._waiting: list[tuple[float, int, trio.Event]] = []
+        self._queue: list[tuple[int, float, int]] = []
+        """Standing (the best is the lowest), time of the last turn, and a number, of each connection that waits, and of
+        some that have given up."""
+        self._waiting: dict[int, trio.Event] = {}
+        """Events that are set when it is the turn of a connection, by its number."""
         self._numbers = count()
 
-    async def wait(self, last_turn_at: float) -> None:
-        """Return when it is the turn of a request, given the time of the last one of its connection."""
+    async def wait(self, standing: Standing, last_turn_at: float) -> None:
+        """Return when it is the turn of a connection, given the time of its last one."""
         if self._taken:
-            await self._queue(last_turn_at)
+            await self._wait_in_queue(standing, last_turn_at)
         self._taken = True
         try:
-            for _ in range(STEPS_APART):
+            for _ in range(self._steps_apart):
                 await trio.lowlevel.checkpoint()
         finally:
             self._pass_on()
 
-    async def _queue(self, last_turn_at: float) -> None:
-        turn = trio.Event()
-        # The number decides between connections that have not begun any.
-        place = last_turn_at, next(self._numbers), turn
-        heappush(self._waiting, place)
+    async def _wait_in_queue(self, standing: Standing, last_turn_at: float) -> None:
+        # The number decides between connections that have had none.
+        number, turn = next(self._numbers), trio.Event()
+        heappush(self._queue, (-standing, last_turn_at, number))
+        self._waiting[number] = turn
         try:
             await turn.wait()
         except trio.Cancelled:
-            if turn.is_set():
+            # Searching the queue for it would take long when thousands give up at once.
+            if self._waiting.pop(number, None) is None:
                 self._pass_on()
-            else:
-                self._waiting.remove(place)
-                heapify(self._waiting)
             raise
 
     def _pass_on(self) -> None:
-        self._taken = bool(self._waiting)
-        if self._waiting:
-            heappop(self._waiting)[2].set()
+        while self._queue:
+            *_, number = heappop(self._queue)
+            if (turn := self._waiting.pop(number, None)) is not None:
+                turn.set()
+                return
+        self._taken = False

@@ -3,6 +3,7 @@
 import errno
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from heapq import nsmallest
 from math import inf
 from typing import Protocol
@@ -10,6 +11,7 @@ from typing import Protocol
 import trio
 
 from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS, client_network
+from ..access.senders import Standing
 from ..errors import TooManyRequests
 from ..protocol.http1 import encode_response
 from ..protocol.request import Request
@@ -37,6 +39,11 @@ ACCEPT_PAUSE_S = 0.2
 # Most of them end within seconds; an idle one after 75 s.
 RETRY_AFTER_S = 10
 
+# Steps of the event loop from the beginning of one of their requests to the next, about as many as the app takes for
+# it, and from one received piece to the next.
+BEGINNING_STEPS = 3
+HANDLING_STEPS = 1
+
 NO_ROOM = "too many connections have shown no token"
 
 logger = logging.getLogger(__package__)
@@ -57,6 +64,18 @@ class UnauthenticatedConnection(Protocol):
         """Close the socket now; the reason is for the log."""
 
 
+@dataclass(slots=True)
+class _Held:
+    address: str
+    size: int
+    standing: Standing = Standing.UNKNOWN
+    """Best standing of the senders of its requests."""
+    begun_at: float = -inf
+    """Time at which its last request began, by its turn."""
+    handled_at: float = -inf
+    """Time at which what it sent was last handled, by its turn."""
+
+
 class UnauthenticatedConnections:
     """Connections that have shown neither a good token nor a good signature: bounded by address, memory and files.
 
@@ -72,16 +91,18 @@ class UnauthenticatedConnections:
         max_files: int = 1 << 20,
         max_bytes: int = MAX_BYTES,
         is_proxy: Callable[[str], bool] = lambda peer: False,
+        standing_of: Callable[[Request], Standing] = lambda request: Standing.UNKNOWN,
     ) -> None:
         self.refused = self.evicted = 0
-        self._turns = Turns()
         self._per_address = per_address
         self._max_files = max_files
         self._max_bytes = max_bytes
         self._is_proxy = is_proxy
+        self._standing_of = standing_of
+        self._beginning = Turns(BEGINNING_STEPS)
+        self._handling = Turns(HANDLING_STEPS)
         self._bytes = 0
-        self._held: dict[UnauthenticatedConnection, tuple[str, int]] = {}
-        """Address and memory of each connection."""
+        self._held: dict[UnauthenticatedConnection, _Held] = {}
         self._by_address: dict[str, dict[UnauthenticatedConnection, None]] = {}
         self._searched_at: dict[str, float] = {}
         """Time of the last search that found nothing to end, by address; of all connections under an empty one."""
@@ -121,36 +142,59 @@ class UnauthenticatedConnections:
     def add(self, connection: UnauthenticatedConnection, peer: str, size: int) -> None:
         """Count a connection of about `size` bytes."""
         address = self._address(peer)
-        self._held[connection] = address, size
+        self._held[connection] = _Held(address, size)
         self._bytes += size
         if address:
             self._by_address.setdefault(address, {})[connection] = None
 
     def resize(self, connection: UnauthenticatedConnection, size: int) -> None:
         """Count the connection, if it is still counted, with another size; it is ended if there is no room for that."""
-        if connection not in self._held:
+        held = self._held.get(connection)
+        if held is None:
             return
-        address, before = self._held[connection]
-        self._held[connection] = address, size
-        self._bytes += size - before
-        if size > before and self._bytes > self._max_bytes and not self.make_room():
+        added = size - held.size
+        held.size = size
+        self._bytes += added
+        if added > 0 and self._bytes > self._max_bytes and not self.make_room():
             self._end(connection)
 
     def remove(self, connection: UnauthenticatedConnection) -> None:
         """Count a connection no longer: it has ended, or shown who it is. May be called again."""
-        address, size = self._held.pop(connection, ("", 0))
-        self._bytes -= size
-        if address:
-            known = self._by_address[address]
+        held = self._held.pop(connection, None)
+        if held is None:
+            return
+        self._bytes -= held.size
+        if held.address:
+            known = self._by_address[held.address]
             del known[connection]
             if not known:
-                del self._by_address[address]
-                self._searched_at.pop(address, None)
+                del self._by_address[held.address]
+                self._searched_at.pop(held.address, None)
 
-    async def wait_for_turn(self, connection: UnauthenticatedConnection, last_turn_at: float) -> None:
-        """Return when a request may begin, as `Turns.wait`; at once if its connection is not counted any more."""
-        if connection in self._held:
-            await self._turns.wait(last_turn_at)
+    async def wait_to_begin(self, connection: UnauthenticatedConnection, request: Request) -> None:
+        """Return when the request may begin: at once if it has a good token, or its connection is not counted any more.
+
+        Otherwise when it is its turn: those of recently verified senders are first.
+        """
+        held = self._held.get(connection)
+        if held is None:
+            return
+        standing = self._standing_of(request)
+        held.standing = max(held.standing, standing)
+        if standing is not Standing.TOKEN:
+            await self._beginning.wait(standing, held.begun_at)
+        held.begun_at = trio.current_time()
+
+    async def wait_to_handle(self, connection: UnauthenticatedConnection) -> None:
+        """Return when what was received may be handled, like `wait_to_begin`.
+
+        The beginning of a connection, in which a token would be, does not wait.
+        """
+        held = self._held.get(connection)
+        if held is None or held.begun_at == -inf:
+            return
+        await self._handling.wait(held.standing, held.handled_at)
+        held.handled_at = trio.current_time()
 
     def _evict(self, address: str, connections: Collection[UnauthenticatedConnection]) -> bool:
         now = trio.current_time()

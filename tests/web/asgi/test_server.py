@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from hookbot.web.asgi import Server, note_authentication, plain_request
 from hookbot.web.asgi.connection import CONNECTION_BYTES, REQUEST_BYTES
 from hookbot.web.limits import ConnectionLimits
-from hookbot.web.unauthenticated import UnauthenticatedConnections
+from hookbot.web.unauthenticated import UnauthenticatedConnection, UnauthenticatedConnections
 from support import GUARD_S
 from support.apps import ObservedApp, endless_app, open_app
 from support.clients import Client, connect
@@ -249,6 +249,41 @@ async def test_a_shutdown_cuts_what_does_not_end_also_when_its_reader_takes_noth
             server.shut_down()
         assert app.ended.is_set()
         await trio.aclose_forcefully(stalled.stream)
+
+
+class Held(UnauthenticatedConnections):
+    """Unauthenticated connections that have to wait for the test before more of what they sent is handled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting, self.go_on = trio.Event(), trio.Event()
+
+    async def wait_to_handle(self, connection: UnauthenticatedConnection) -> None:
+        self.waiting.set()
+        await self.go_on.wait()
+
+
+async def test_what_unauthenticated_clients_send_is_handled_in_turn(authenticating_app: ObservedApp) -> None:
+    app, unauthenticated = authenticating_app, Held()
+    async with open_app(app, unauthenticated=unauthenticated) as hub, await hub.connect() as client:
+        await client.send(b"POST /slow HTTP/1.1\r\nHost: hub\r\nContent-Length: 5\r\n\r\nhello")
+        await unauthenticated.waiting.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not app.begun.is_set()
+
+        unauthenticated.go_on.set()
+        await app.begun.wait()
+
+
+async def test_what_unauthenticated_clients_send_after_the_last_response_is_discarded_in_turn(app: ObservedApp) -> None:
+    unauthenticated = Held()
+    unauthenticated.go_on.set()
+    async with open_app(app, unauthenticated=unauthenticated) as hub, await hub.connect() as client:
+        await client.send(b"nonsense\r\n\r\n")
+        await client.until(b"HTTP/1.1 400 ")
+        unauthenticated.waiting = trio.Event()
+        await client.send(b"more")
+        await unauthenticated.waiting.wait()
 
 
 async def test_a_shutdown_cuts_unauthenticated_connections_first() -> None:

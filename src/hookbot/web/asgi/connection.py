@@ -19,6 +19,7 @@ from .config import RECEIVE_BYTES, ServingConfig
 from .extensions import ABORT, AUTHENTICATED, CONTINUE, MESSAGE
 from .http1 import HTTP1
 from .http2 import HTTP2
+from .scope import request_of
 from .transport import Transport, peer_of
 
 # Memory of a connection with TLS, and what each request under way adds; both were measured.
@@ -66,7 +67,6 @@ class AsgiConnection:
         self._send_lock = trio.Lock()
         self._write_closed = False
         """True once nothing more may be written: the client accepts no more bytes, or the last one was sent."""
-        self._last_turn_at = -inf
         self._requests = 0
         """Number of requests that the app is answering."""
         self._recent = 0
@@ -125,8 +125,7 @@ class AsgiConnection:
         scope["extensions"].update({CONTINUE: {}, MESSAGE: {}, ABORT: abort, AUTHENTICATED: authenticated})
         self._count_requests(1)
         # Before the app begins and not after: Hypercorn fails if it answers before this function has returned.
-        await self._unauthenticated.wait_for_turn(self, self._last_turn_at)
-        self._last_turn_at = trio.current_time()
+        await self._unauthenticated.wait_to_begin(self, request_of(scope))
         self._nursery.start_soon(self._run_app, scope, from_client, send)
 
         async def put(event: Any) -> None:
@@ -218,6 +217,7 @@ class AsgiConnection:
                 await protocol.time_out()
                 return
             self._count_received(len(data))
+            await self._unauthenticated.wait_to_handle(self)
             await protocol.handle(RawData(data))
             if not data:
                 await trio.sleep(HALF_CLOSE_S if protocol.responding else 0)
@@ -272,4 +272,4 @@ class AsgiConnection:
                         await self._stream.unwrap()
                 await self._transport.send_eof()
             while await self._transport.receive_some(RECEIVE_BYTES):
-                pass
+                await self._unauthenticated.wait_to_handle(self)

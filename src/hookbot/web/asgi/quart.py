@@ -15,29 +15,12 @@ from ...errors import HookbotError
 from ...protocol.request import Request as PlainRequest
 from ...protocol.websocket import INTERNAL_ERROR, POLICY_VIOLATION, TRY_AGAIN_LATER
 from .extensions import AUTHENTICATED, CONTINUE, MALFORMED
-
-_PLAIN = "hookbot.request"
+from .scope import request_of
 
 
 def plain_request(request: Request | Websocket) -> PlainRequest:
-    """The request as it was sent: target undecoded, headers in their order and case. Made once and kept in the scope.
-
-    Relies on ``scope["raw_path"]``, which Hypercorn, uvicorn and Quart's test client keep as sent. ``scope["path"]``
-    is decoded too loosely: an invalid ``%ff`` becomes a replacement character.
-    """
-    scope: Any = request.scope
-    if _PLAIN not in scope:
-        query = scope["query_string"]
-        scope[_PLAIN] = PlainRequest(
-            scope.get("method", "GET"),
-            scope["raw_path"] + (b"?" + query if query else b""),
-            tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
-            client=(scope.get("client") or ("",))[0].removeprefix("::ffff:"),
-            secure=scope["scheme"] in ("https", "wss"),
-            certificate=scope.get("state", {}).get("certificate"),
-        )
-    plain: PlainRequest = scope[_PLAIN]
-    return plain
+    """The request as it was sent, as `request_of`."""
+    return request_of(request.scope)
 
 
 def note_authentication(request: Request | Websocket) -> None:
