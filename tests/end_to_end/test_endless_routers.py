@@ -1,9 +1,11 @@
-"""A hub with routers that never end: it ends within its time of grace."""
+"""A hub with routers that never end: it ends within its time of grace, however often it is told to."""
 
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -47,6 +49,11 @@ class Endless:
     name = "endless"
     topics = ("in",)
 
+    def __init__(self):
+        if WAY == "at_its_start":
+            print("starting", flush=True)
+            forever()
+
     async def __aenter__(self):
         pass
 
@@ -69,6 +76,31 @@ def wait_for(process: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(process.stderr.read() if process.stderr else "")
 
 
+@contextmanager
+def hub(directory: Path, way: str) -> Iterator[subprocess.Popen[str]]:
+    """A hub with a router that does not end in this way."""
+    router = directory / "endless.py"
+    router.write_text(f"WAY = {way!r}\n{ROUTER}")
+    words = ["--bind", "127.0.0.1:0", "--data-dir", directory, "--router", router, "--grace", f"{GRACE_S}s"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "hookbot", "serve", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "HOOKBOT_KEY": KEY},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def route_one(process: subprocess.Popen[str]) -> None:
+    url = wait_for(process, "listens on").split()[-1]
+    httpx.post(f"{url}/pub/in", auth=(make_token(KEY, "/pub/in"), ""), content=b"x").raise_for_status()
+    wait_for(process, "routing")
+
+
 @pytest.mark.parametrize(
     ("way", "code"),
     [
@@ -81,22 +113,29 @@ def wait_for(process: subprocess.Popen[str], text: str) -> str:
     ],
 )
 def test_a_hub_ends_whatever_its_routers_do(tmp_path: Path, way: str, code: int) -> None:
-    router = tmp_path / "endless.py"
-    router.write_text(f"WAY = {way!r}\n{ROUTER}")
-    words = ["--bind", "127.0.0.1:0", "--data-dir", tmp_path, "--router", router, "--grace", f"{GRACE_S}s"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "hookbot", "serve", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "HOOKBOT_KEY": KEY},
-    ) as process:
-        url = wait_for(process, "listens on").split()[-1]
-        httpx.post(f"{url}/pub/in", auth=(make_token(KEY, "/pub/in"), ""), content=b"x").raise_for_status()
-        wait_for(process, "routing")
-
+    with hub(tmp_path, way) as process:
+        route_one(process)
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=GUARD_S)
 
     assert process.returncode == code, said
     assert "the process ends, although not all of its tasks and threads do" in said
+
+
+def test_a_hub_that_is_told_to_end_or_reload_while_it_ends_ends_as_if_it_were_told_once(tmp_path: Path) -> None:
+    with hub(tmp_path, "at_its_end") as process:
+        route_one(process)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            process.send_signal(number)
+
+        assert process.wait(GUARD_S) == 0
+
+
+def test_a_hub_that_is_still_starting_ends_at_once(tmp_path: Path) -> None:
+    with hub(tmp_path, "at_its_start") as process:
+        wait_for(process, "starting")
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=GUARD_S)
+
+    assert process.returncode == 0
+    assert not said

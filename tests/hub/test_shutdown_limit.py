@@ -94,3 +94,15 @@ def test_it_begins_with_the_first_signal_even_while_nothing_else_runs() -> None:
 
     assert code == 1
     assert "the process ends" in said
+
+
+def test_code_that_keeps_the_interpreter_to_itself_does_not_hold_it_up() -> None:
+    code, _ = run(
+        "import re\n"
+        "signal.signal(signal.SIGTERM, lambda number, frame: None)\n"
+        "limit.start_at([signal.SIGTERM], 0.1)\n"
+        "threading.Thread(target=os.kill, args=[os.getpid(), signal.SIGTERM]).start()\n"
+        "re.match('(a+)+$', 'a' * 99 + 'b')"
+    )
+
+    assert code == 1

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -86,24 +86,46 @@ async def run_hub(
     with trio.open_signal_receiver(*END, *RELOAD) as signals:
         limit.start_at(END, config.grace_s + MARGIN_S)
         try:
-            async with open_hub(config) as hub, trio.open_nursery() as reloads:
-                started(hub)
-                one_by_one = trio.Lock()
-                while await anext(signals) in RELOAD:
-                    reloads.start_soon(_reload, hub, reread, one_by_one)
-                reloads.cancel_scope.cancel()
+            await _run_until_signal(config, started, reread, signals)
         except BaseException as error:
             limit.start(LEFT_BEHIND_S, code=1, error=error)
             raise
         limit.start(LEFT_BEHIND_S, code=0)
 
 
-async def _reload(hub: RunningHub, reread: Callable[[], Config], one_by_one: trio.Lock) -> None:
-    async with one_by_one:
-        try:
-            await hub.reload(reread)
-        except ConfigError as error:
-            logger.error("reload failed, the hub keeps its configuration: %s", error)
+async def _run_until_signal(
+    config: Config, started: Callable[[RunningHub], None], reread: Callable[[], Config], signals: AsyncIterator[int]
+) -> None:
+    # One is enough for all signals that come while it is under way.
+    reload_soon, reloads = trio.open_memory_channel[None](1)
+    with trio.CancelScope() as starting:
+        end = starting.cancel
+
+        # Until all is over, since each signal that nobody has received then ends the process.
+        async def receive() -> None:
+            async for number in signals:
+                if number in RELOAD:
+                    with suppress(trio.WouldBlock):
+                        reload_soon.send_nowait(None)
+                else:
+                    end()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            async with open_hub(config) as hub:
+                with trio.CancelScope() as serving:
+                    end = serving.cancel
+                    started(hub)
+                    async for _ in reloads:
+                        await _reload(hub, reread)
+            nursery.cancel_scope.cancel()
+
+
+async def _reload(hub: RunningHub, reread: Callable[[], Config]) -> None:
+    try:
+        await hub.reload(reread)
+    except ConfigError as error:
+        logger.error("reload failed, the hub keeps its configuration: %s", error)
 
 
 @asynccontextmanager

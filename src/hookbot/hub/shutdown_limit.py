@@ -1,5 +1,6 @@
 """Limit on the time that a shutdown takes, whatever routers have left running or hold up."""
 
+import faulthandler
 import logging
 import math
 import os
@@ -17,6 +18,8 @@ LEFT_BEHIND_S = 1.5
 """Time that the interpreter has to end when the hub has shut down. It waits for threads and tasks, without a limit."""
 # As long as the log needs at most to find out that nobody reads it.
 SAYING_S = 1.0
+# Code in C that keeps the interpreter to itself, such as a regular expression, keeps it from all that is above, too.
+LAST_S = 0.5
 
 logger = logging.getLogger(__package__)
 
@@ -31,6 +34,8 @@ class ShutdownLimit:
         self._others = set(threading.enumerate())
         self._timer: threading.Timer | None = None
         self._deadline = math.inf
+        # Open for as long as the process lives. Nobody may read standard error.
+        self._nowhere = os.open(os.devnull, os.O_WRONLY)
 
     def start_at(self, signals: Collection[int], seconds: float) -> None:
         """Start at the first of these signals, even while the event loop is blocked.
@@ -45,14 +50,18 @@ class ShutdownLimit:
         if self._timer:
             self._timer.cancel()
         self._deadline = min(self._deadline, monotonic() + seconds)
-        self._timer = threading.Timer(self._deadline - monotonic(), self._exit, [code, error])
+        left_s = self._deadline - monotonic()
+        self._timer = threading.Timer(left_s, self._exit, [code, error])
         self._timer.daemon = True
         self._timer.start()
+        # Its thread is none of Python's, and needs no turn of the interpreter.
+        faulthandler.dump_traceback_later(max(left_s, 0) + SAYING_S + LAST_S, exit=True, file=self._nowhere)
 
     def stop(self) -> None:
         """Set no limit any more, unless there are new threads that the interpreter waits for when it ends."""
         if self._timer and not self._left_behind():
             self._timer.cancel()
+            faulthandler.cancel_dump_traceback_later()
 
     def _start_once(self, seconds: float, handler: Any, number: int, frame: FrameType | None) -> None:
         if self._timer is None:
