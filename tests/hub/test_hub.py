@@ -375,6 +375,19 @@ async def test_a_log_on_disk_has_its_messages_after_a_restart(tmp_path: Path) ->
         assert [message.body for message in await hub.stored()] == [b"kept"]
 
 
+async def test_a_hub_whose_routers_have_used_up_the_threads_of_trio_works_and_ends(tmp_path: Path) -> None:
+    threads = trio.to_thread.current_default_thread_limiter()
+    async with open_whole_hub(tmp_path, store="sqlite:") as hub:
+        while threads.available_tokens:
+            threads.acquire_on_behalf_of_nowait(object())
+        await hub.post("/pub/x", bytes(MIB), token=make_token(KEY, "/pub/x"))
+        [stored] = await hub.stored()
+        path = f"/hookbot/v1/messages/{stored.id}"
+        message = await hub.http.get(path, headers={"Authorization": f"Bearer {make_token(KEY, '/')}"})
+
+    assert message.status_code == 200
+
+
 async def test_a_store_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the store must be 'sqlite:' or 'memory:', not 'redis:'"):
         async with open_whole_hub(tmp_path, store="redis:"):

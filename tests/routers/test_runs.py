@@ -11,8 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from hookbot.protocol.message import Message
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.outbox import DraftCollector
-from hookbot.routers.runs import Crash, Run
-from hookbot.routers.supervision import MAX_HANGING
+from hookbot.routers.runs import MAX_HANGING, Crash, LeftThreads, Run
 from hookbot.routers.threads import START_LIMIT_S
 from support import GUARD_S
 from support.clock import pass_time
@@ -148,6 +147,58 @@ async def test_a_router_with_many_abandoned_runs_is_stopped_until_one_of_them_en
     assert (stopped["state"], stopped["hanging"]) == ("stopped", MAX_HANGING)
     assert problem == "a router is not running"
     assert (state["state"], state["hanging"]) == ("running", 0)
+
+
+@pytest.mark.parametrize("limit", ["its own", "that of the router"])
+async def test_threads_that_a_router_leaves_behind_are_counted_and_it_is_stopped_until_one_of_many_ends(
+    hub: Any, limit: str
+) -> None:
+    gone_on = threading.Event()
+
+    async def leave_a_thread(publish: DraftCollector) -> None:
+        with trio.fail_after(0.01 if limit == "its own" else 2 * GUARD_S):
+            await trio.to_thread.run_sync(gone_on.wait, GUARD_S, abandon_on_cancel=True)
+
+    def state() -> dict[str, Any]:
+        [state] = routers.snapshot()
+        return state  # type: ignore[no-any-return]
+
+    async with hub.run(bad=(lambda: Misbehaving(leave_a_thread), RouterLimits(time_limit=0.01))) as routers:
+        for _ in range(MAX_HANGING + 1):
+            await hub.publish("in/1", b"bad")
+        await hub.publish("in/1", b"good")
+        while state()["state"] != "stopped":
+            await trio.sleep(0)
+        stopped, problem = state(), routers.problem
+        gone_on.set()
+        [copy] = await hub.wait_for("copy")
+        while routers.problem:
+            await trio.sleep(0)
+        after = state()
+
+    assert (stopped["hanging"], stopped["abandoned"], stopped["failed"]) == (MAX_HANGING,) * 3
+    assert problem == "a router is not running"
+    assert copy.body == b"good"
+    assert (after["state"], after["hanging"], after["restarts"]) == ("running", 0, 1)
+
+
+async def test_a_thread_that_a_router_waits_for_in_vain_makes_the_hub_unready_and_does_not_crash_the_router(
+    hub: Any,
+) -> None:
+    gone_on = threading.Event()
+
+    async def leave_a_thread(publish: DraftCollector) -> None:
+        await trio.to_thread.run_sync(gone_on.wait, GUARD_S, abandon_on_cancel=True)
+
+    async with hub.run(bad=(lambda: Misbehaving(leave_a_thread), RouterLimits(time_limit=0.01))) as routers:
+        await hub.publish("in/1", b"bad")
+        await hub.wait_for("hookbot/failed/bad")
+        [state] = routers.snapshot()
+        problem = routers.problem
+        gone_on.set()
+
+    assert (state["state"], state["hanging"], state["restarts"]) == ("running", 1, 0)
+    assert problem == "a router was abandoned and has not ended yet"
 
 
 @pytest.mark.parametrize("step", ["__aenter__", "__aexit__"])
@@ -320,7 +371,7 @@ async def test_a_hub_that_ends_leaves_a_router_behind_that_does_not(
 
 async def test_a_run_that_was_abandoned_goes_no_further() -> None:
     stuck = Stuck()
-    run = Run()
+    run = Run(LeftThreads())
 
     async def wait(run: Run) -> None:
         await stuck.in_a_shield()

@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import httpx
 import trio
 
 from ..errors import Unavailable
+from ..threads import ThreadLimiter
 from .rate_limits import Rate, RateLimiter
 
 # AWS SNS, which most often needs a download, waits 15 seconds for the response to a delivery.
@@ -22,22 +22,18 @@ FETCHES_AT_ONCE = 8
 Fetch = Callable[[str], Awaitable[bytes]]
 """Function that returns the content at a URL. Raises `Unavailable`."""
 
+_threads = ThreadLimiter("threads for downloads", FETCHES_AT_ONCE)
 
-async def fetch_small(
-    url: str,
-    *,
-    max_bytes: int = MAX_BYTES,
-    timeout_s: float = TIMEOUT_S,
-    limiter: trio.CapacityLimiter | None = None,
-) -> bytes:
-    """Content at a URL. Redirects are not followed: they lead away from a pinned host. `limiter`: bounds the threads.
+
+async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES, timeout_s: float = TIMEOUT_S) -> bytes:
+    """Content at a URL. Redirects are not followed: they lead away from a pinned host.
 
     Raises `Unavailable` if the request fails, the content is too large, or it is not complete in time.
     """
     try:
         with trio.fail_after(timeout_s):
             return await trio.to_thread.run_sync(
-                _fetch, url, max_bytes, timeout_s, abandon_on_cancel=True, limiter=limiter
+                _fetch, url, max_bytes, timeout_s, abandon_on_cancel=True, limiter=_threads()
             )
     except trio.TooSlowError:
         raise Unavailable(f"{url[:200]} cannot be fetched: no complete response within {timeout_s:g} seconds") from None
@@ -49,8 +45,8 @@ async def fetch_small(
 class Fetches:
     """Downloads of certificates and confirmation URLs: `FETCHES_AT_ONCE`, with a rate limit for each client network."""
 
-    def __init__(self, fetch: Fetch | None = None, rate: Rate = FETCHES) -> None:
-        self._fetch = fetch or partial(fetch_small, limiter=trio.CapacityLimiter(FETCHES_AT_ONCE))
+    def __init__(self, fetch: Fetch = fetch_small, rate: Rate = FETCHES) -> None:
+        self._fetch = fetch
         self._limiter = RateLimiter(rate, "requests that make this hub fetch something")
         self._under_way: dict[tuple[int, str], _Download] = {}
 

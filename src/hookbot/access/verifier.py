@@ -15,6 +15,7 @@ from ..protocol.request import Request
 from ..protocol.response import Response
 from ..protocol.topics import is_unsafe
 from ..signatures import CertificateNeeded
+from ..threads import hub_threads
 from .admitted import Accepted, AdmittedPublish, Genuine
 from .client_address import client_network
 from .fetching import Fetches
@@ -108,8 +109,8 @@ class Verifier:
         if len(body) <= (SMALL_BODY if parsed else LARGE_BODY):
             await trio.lowlevel.checkpoint()
             return work()
-        # Unknown senders have few threads, so that others do not wait for them; requests with a token have Trio's own.
-        limiter = (self.parsing if parsed else self.hashing) if is_unsafe(admitted.request.topic) else None
+        # Unknown senders have few threads, so that others do not wait for them; requests with a token have the hub's.
+        limiter = (self.parsing if parsed else self.hashing) if is_unsafe(admitted.request.topic) else hub_threads()
         # Abandoned if the client leaves or the hub shuts down: the ceilings keep short what a thread still does.
         return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
 

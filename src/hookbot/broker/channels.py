@@ -15,6 +15,7 @@ import trio
 from ..protocol.envelope import LARGE_BODY
 from ..protocol.message import Message
 from ..protocol.topics import TopicFilter, patterns_of
+from ..threads import hub_threads
 from .frame_cache import FrameCache, Frames
 from .limits import BrokerLimits
 
@@ -59,7 +60,7 @@ class Entry:
         """Frame of a large message as from `prepare`, for callers that hold the cache's lock `encoding`."""
         frame = self._frames.get(key)
         if frame is None:
-            frame = await trio.to_thread.run_sync(encode, self.message)
+            frame = await trio.to_thread.run_sync(encode, self.message, limiter=hub_threads())
             self.cache.keep(self._frames, key, frame)
         return frame
 

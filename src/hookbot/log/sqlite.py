@@ -16,6 +16,7 @@ import trio
 from ..errors import Damaged
 from ..protocol.message import Draft, wall_clock_us
 from ..protocol.topics import TopicFilter
+from ..threads import hub_threads
 from . import sqlite_damage as damage
 from . import sqlite_keys as keys
 from . import sqlite_queries as queries
@@ -48,18 +49,18 @@ async def open_sqlite_log(
 
     Raises the same errors as `open_log_file`.
     """
-    file = await trio.to_thread.run_sync(open_log_file, directory)
+    file = await trio.to_thread.run_sync(open_log_file, directory, limiter=hub_threads())
     try:
         try:
             make = partial(SqliteLog, file, clock_us=clock_us, scan_length=scan_length, primed=primed)
-            log = await trio.to_thread.run_sync(make)
+            log = await trio.to_thread.run_sync(make, limiter=hub_threads())
         except GARBLED as error:
             raise cannot_open(directory, error) from error
         yield log
     finally:
         # Shielded: a hub that is cancelled still has to checkpoint the write-ahead log and release the lock.
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(file.close)
+            await trio.to_thread.run_sync(file.close, limiter=hub_threads())
 
 
 class SqliteLog(Engine):

@@ -46,7 +46,7 @@ class RouterStats:
     """Counters and state of a router since its process started."""
 
     state: str = "starting"
-    """``starting``, ``running``, ``waiting for restart``, or ``stopped`` because too many abandoned runs still run."""
+    """``starting``, ``running``, ``waiting for restart``, or ``stopped`` because too many abandoned ones still run."""
     routed: int = 0
     published: int = 0
     retried: int = 0
@@ -56,7 +56,7 @@ class RouterStats:
     blocked: int = 0
     """Number of times it blocked the event loop."""
     abandoned: int = 0
-    """Number of runs that were abandoned because they did not end."""
+    """Number of runs, and of threads, that were abandoned because they did not end."""
     error: str = ""
     """Last error, in one line."""
 
@@ -91,6 +91,7 @@ class RetryPolicy:
             self._message, self._failures = message, 0
             self._deadline = trio.current_time() + self._limits.time_limit
         while not self._is_exhausted():
+            run.check_threads()
             published, error = await self._attempt(router, message, run)
             if error is None:
                 self._stats.routed += 1
@@ -118,6 +119,7 @@ class RetryPolicy:
         publisher = self._publisher = DraftCollector(self.name, message, self._limits.max_publishes, self._time_slice)
         task = trio.lowlevel.current_task()
         nurseries = len(task.child_nurseries)
+        threads = run.threads.running()
         # Most routers that are cancelled end at once.
         run.expires = self._deadline + END_S
         try:
@@ -136,6 +138,8 @@ class RetryPolicy:
         # Its tasks run on until this task ends: the router must be restarted, in a task of its own.
         if error is not None and len(task.child_nurseries) != nurseries:
             error = Crash("it left a nursery open")
+        if isinstance(error, TimeoutError | trio.TooSlowError):
+            self._note_threads(run.threads.add_since(threads))
         return publisher.published if error is None else {}, error
 
     def _out_of_time(self) -> TimeoutError:
@@ -152,6 +156,11 @@ class RetryPolicy:
         over = self._failures > 1 or isinstance(error, UNEXPECTED) or self._is_exhausted()
         level = logging.DEBUG if over else logging.WARNING
         logger.log(level, "router %s failed on %s, trying again: %s", self.name, message.id, describe(error))
+
+    def _note_threads(self, number: int) -> None:
+        self._stats.abandoned += number
+        if number:
+            logger.error("router %s leaves threads behind that still run: %d", self.name, number)
 
     def _give_up(self, message: Message) -> Mapping[str, Draft]:
         assert self._failure

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import trio
-from trio.lowlevel import RunVar
 
 from ..protocol.message import Message
+from ..threads import ThreadLimiter
 
 SMALL_BYTES = 16 << 10
 """Size up to which parsing a message and evaluating an expression takes a few milliseconds at most."""
@@ -14,7 +14,7 @@ THREADS = 2
 """Threads of all routers together. Each may hold a parsed body, which takes several times the memory of its text."""
 
 T = TypeVar("T")
-_limiter: RunVar[trio.CapacityLimiter] = RunVar("threads for large messages")
+_threads = ThreadLimiter("threads for large messages", THREADS)
 
 
 async def compute(work: Callable[[Message], T], message: Message) -> T:
@@ -26,11 +26,3 @@ async def compute(work: Callable[[Message], T], message: Message) -> T:
     if message.size <= SMALL_BYTES:
         return work(message)
     return await trio.to_thread.run_sync(work, message, abandon_on_cancel=True, limiter=_threads())
-
-
-def _threads() -> trio.CapacityLimiter:
-    try:
-        return _limiter.get()
-    except LookupError:
-        _limiter.set(trio.CapacityLimiter(THREADS))
-        return _limiter.get()

@@ -15,7 +15,8 @@ from ..errors import ConfigError, Damaged, describe
 from . import Router
 from .attempts import RouterLimits
 from .loading import NAME, Resolve, bind, is_file, make
-from .supervision import MAX_HANGING, PREFIX, SupervisedRouter
+from .runs import MAX_HANGING
+from .supervision import PREFIX, SupervisedRouter
 from .threads import contained, run_in_thread, run_within_limit
 from .watchdog import watch
 
@@ -106,7 +107,7 @@ async def open_routers(broker: Broker, specs: Sequence[RouterSpec], resolve: Res
     if not supervised:
         yield Routers(())
         return
-    # The hub uses Trio's threads too: abandoned runs, which may hold one each for ever, must not use them up.
+    # Those that were abandoned may hold one each for ever, and must not use up the threads of other routers.
     trio.to_thread.current_default_thread_limiter().total_tokens += MAX_HANGING * len(supervised)
     with watch({one.name: one for one in supervised}):
         async with trio.open_nursery() as nursery:

@@ -22,14 +22,45 @@ END_S = 1.0
 """Time that a router has to end after it was cancelled: enough to close a connection."""
 
 
+MAX_HANGING = 10
+"""Abandoned runs and threads of a router that have not ended; with more, it is not started again."""
+
+
 class Crash(Exception):
     """A failure that is not about one message: the router must be restarted."""
+
+
+class LeftThreads:
+    """Trio's threads that a router did not wait for when its time was over (`abandon_on_cancel`), and that still run.
+
+    Its length is their number.
+    """
+
+    def __init__(self) -> None:
+        self._left: set[object] = set()
+
+    def __len__(self) -> int:
+        if self._left:
+            self._left &= self.running()
+        return len(self._left)
+
+    def running(self) -> set[object]:
+        """All threads of routers that run now."""
+        return set(trio.to_thread.current_default_thread_limiter().statistics().borrowers)
+
+    def add_since(self, before: set[object]) -> int:
+        """Add those that have started since these were `running`, and return how many there are."""
+        new = self.running() - before - self._left
+        self._left |= new
+        return len(new)
 
 
 class Run:
     """One run of a router: from its start until it crashes, is ended, or is abandoned."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: LeftThreads) -> None:
+        self.threads = threads
+        """Threads that this run and those before have left behind."""
         self.ended = trio.Event()
         self.expires = math.inf
         """Time at which the present step of the router must have ended, on Trio's clock."""
@@ -57,6 +88,11 @@ class Run:
         """Raise `Crash` if the run was abandoned, after a step of the router that may have taken too long."""
         if self.abandoned:
             raise Crash("it was abandoned before")
+
+    def check_threads(self) -> None:
+        """Raise `Crash` if too many threads have been left behind to start more."""
+        if len(self.threads) >= MAX_HANGING:
+            raise Crash(f"{len(self.threads)} of its threads have not ended")
 
     @asynccontextmanager
     async def entered(self, make: Callable[[], Awaitable[Router]]) -> AsyncIterator[Router]:

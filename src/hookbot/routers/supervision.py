@@ -16,7 +16,7 @@ from ..protocol.topics import TopicFilter
 from . import Router
 from .attempts import RetryPolicy, RouterLimits, RouterStats, failed_in
 from .outbox import Outbox, TimeSlice
-from .runs import END_S, Run
+from .runs import END_S, MAX_HANGING, LeftThreads, Run
 
 PREFIX = "router/"
 IDLE_S = 60.0
@@ -28,8 +28,6 @@ LONGEST_RESTART_S = 60.0
 
 # So long after its limit a run may still last.
 CHECK_S = 0.5
-MAX_HANGING = 10
-"""Abandoned runs of a router that have not ended; with more, it is not started again, since each may hold a thread."""
 
 logger = logging.getLogger(__package__)
 
@@ -125,12 +123,13 @@ class Runs:
         self._retries = retries
         self._stats = stats
         self._abandoned: list[Run] = []
+        self._threads = LeftThreads()
 
     @property
     def hanging(self) -> int:
-        """Number of abandoned runs that have not ended yet."""
+        """Number of abandoned runs, and of threads left behind, that have not ended yet."""
         self._abandoned = [run for run in self._abandoned if not run.ended.is_set()]
-        return len(self._abandoned)
+        return len(self._abandoned) + len(self._threads)
 
     async def repeat(self, function: Callable[[Run], Awaitable[None]]) -> NoReturn:
         """Run the router, and again after each crash, with exponential backoff, until cancelled."""
@@ -151,7 +150,7 @@ class Runs:
             self._stats.restarts += 1
 
     async def _until_crash(self, function: Callable[[Run], Awaitable[None]]) -> BaseException:
-        run = Run()
+        run = Run(self._threads)
         run.start(self._name, function)
         try:
             while not run.ended.is_set() and trio.current_time() < run.expires:

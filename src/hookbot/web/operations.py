@@ -19,6 +19,7 @@ from ..protocol.message import format_id, format_time, parse_id
 from ..protocol.paths import CURSORS, MESSAGES, ROUTERS
 from ..protocol.since import parse_since
 from ..protocol.topics import UNSAFE, TopicFilter
+from ..threads import hub_threads
 from .asgi import abort_of, pieces, plain_request
 from .held_bytes import Cut, HeldBytes
 from .metrics import CONTENT_TYPE
@@ -100,7 +101,7 @@ async def _find_message(broker: Broker, id: str) -> bytes:
             raise Damaged(f"the message {id} cannot be read: the log is damaged there")
         if epoch != broker.log.epoch or not page.messages or page.messages[0].id != id:
             raise NotFound(f"the log has no message {id}")
-        return await trio.to_thread.run_sync(encode_envelope, page.messages[0])
+        return await trio.to_thread.run_sync(encode_envelope, page.messages[0], limiter=hub_threads())
 
 
 async def _slowly(held: HeldBytes, envelope: bytes, what: str, abort: Cut) -> AsyncIterator[bytes]:

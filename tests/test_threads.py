@@ -1,0 +1,26 @@
+"""Threads of the hub, of which Trio's own are none."""
+
+import trio
+
+from hookbot.threads import ThreadLimiter, hub_threads
+
+
+def test_each_run_of_trio_has_one_limiter_of_the_kind() -> None:
+    kind = ThreadLimiter("kind", 3)
+
+    async def limiters() -> list[trio.CapacityLimiter]:
+        return [kind(), kind()]
+
+    (first, same), (second, _) = trio.run(limiters), trio.run(limiters)
+
+    assert first is same
+    assert first is not second
+    assert first.total_tokens == 3
+
+
+async def test_the_hub_has_threads_when_routers_have_used_up_those_of_trio() -> None:
+    routers = trio.to_thread.current_default_thread_limiter()
+    for number in range(int(routers.total_tokens)):
+        routers.acquire_on_behalf_of_nowait(number)
+
+    assert await trio.to_thread.run_sync(lambda: "done", limiter=hub_threads()) == "done"
