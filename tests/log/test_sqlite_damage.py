@@ -232,6 +232,18 @@ async def test_a_message_that_cannot_be_decoded_is_a_hole(directory: Path, chang
     assert holes == [range(500, 501)]
 
 
+@pytest.mark.parametrize("time_us", [1 << 62, -1, "'garbled'", "x'00'"])
+async def test_a_message_whose_time_cannot_be_one_is_a_hole(directory: Path, time_us: object) -> None:
+    with database(directory) as connection:
+        connection.execute(f"UPDATE log SET time_us = {time_us} WHERE position = 500")
+
+    async with open_sqlite_log(directory) as log:
+        messages, holes = await read_all(log)
+
+    assert len(messages) == COUNT - 1
+    assert holes == [range(500, 501)]
+
+
 async def test_a_large_body_that_is_damaged_in_the_middle_is_a_hole(tmp_path: Path) -> None:
     body = b"large" * 20_000
     async with open_sqlite_log(tmp_path) as log:

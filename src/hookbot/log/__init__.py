@@ -3,8 +3,9 @@
 - `Log` (`contract`) is the interface of all engines. `MemoryLog` (`memory`) loses everything at a restart; `SqliteLog`
   (`sqlite`) stores one file, which `sqlite_file` opens; `sqlite_queries` and `sqlite_keys` read and write it: messages
   as `sqlite_rows`, their large bodies apart (`large_bodies`). `Connections` (`sqlite_connections`) run them in threads,
-  and `sqlite_errors` says what their errors mean. Of a damaged file, `sqlite_damage` reads what is left.
-  `DiskReserve` (`disk_reserve`) sets disk space aside for a full disk.
+  and `sqlite_errors` says what their errors mean. Of a damaged file, `sqlite_damage` reads what is left, and
+  `sqlite_repair` rebuilds what it needs to be opened. `DiskReserve` (`disk_reserve`) sets disk space aside for a full
+  disk.
 - `Batch` (`deduplication`) turns the drafts of one commit into messages, or into duplicates of earlier ones;
   `earlier_keys` recognises the keys of the first version of the schema.
 - `Partition` (`retention`) counts the safe or the unsafe messages, and selects those to delete.

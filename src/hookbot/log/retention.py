@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
+from ..protocol.message import MAX_TIME_US
+
 PARTITIONS = (False, True)
 """The safe and the unsafe partition. `unsafe` is also the index of a partition in a sequence of both."""
 
@@ -92,6 +94,11 @@ class Partition:
         size += sum(row[2] for row in rows)
         oldest_us = self.oldest_us if count else rows[0][1]
         return replace(self, head=head, head_us=head_us, count=count + len(rows), size=size, oldest_us=oldest_us)
+
+    def is_possible(self, *, max_size: int) -> bool:
+        """False if damage has changed these totals: retention would delete messages because of a wrong size."""
+        in_order = 0 <= self.lost <= self.passed <= self.head and 0 <= self.head_us <= MAX_TIME_US
+        return in_order and 0 <= self.count <= self.head - self.passed and 0 <= self.size <= max_size
 
     def due(self, limits: RetentionLimits) -> bool:
         """True if there may be messages to delete."""

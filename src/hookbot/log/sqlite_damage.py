@@ -21,6 +21,9 @@ from .retention import STEP_ROWS, Partition, RetentionLimits, Row, dense_after
 from .sqlite_errors import GARBLED, raise_unless_damage
 from .sqlite_rows import decode, with_breaks
 
+# A garbled position may make a range as long as can be. One of this length is not divided if nothing is found in it.
+ENDLESS = 1 << 20
+
 
 def load_readable(
     connection: sqlite3.Connection,
@@ -84,6 +87,31 @@ def pass_step(
     count, size = _totals(connection, hole, partition.head, partitions, unsafe=unsafe)
     lost_us = partition.head_us if next_us is None else next_us
     return replace(partition, count=count, size=size, passed=hole, lost=hole, lost_us=lost_us), ()
+
+
+def first_of(connection: sqlite3.Connection, low: int, high: int, *, unsafe: bool) -> tuple[int, int] | None:
+    """Position and time of the first message of a partition after `low`, up to `high`, that can be read, if any."""
+    query = (
+        f"SELECT position, time_us FROM log WHERE position >= ? AND position <= ? AND {queries.IN_PARTITION[unsafe]}"
+        " ORDER BY position LIMIT 1"
+    )
+    try:
+        # Not from the position before it, which may be on a damaged page.
+        row = connection.execute(query, (low + 1, high)).fetchone()
+        return row and (int(row[0]), int(row[1]))
+    except GARBLED as error:
+        raise_unless_damage(error)
+    if high - low <= 1:
+        return None
+    middle = (low + high) // 2
+    return first_of(connection, low, middle, unsafe=unsafe) or first_of(connection, middle, high, unsafe=unsafe)
+
+
+def count_again(connection: sqlite3.Connection, partitions: Sequence[Partition], *, unsafe: bool) -> Partition:
+    """A partition with the number and the size of its messages after `passed` that can be read."""
+    partition = partitions[unsafe]
+    count, size = _totals(connection, partition.passed, partition.head, partitions, unsafe=unsafe)
+    return replace(partition, count=count, size=size)
 
 
 def delete(connection: sqlite3.Connection, positions: Sequence[int]) -> None:
@@ -226,6 +254,8 @@ def _totals(
         rows, _, _ = _oldest(connection, range(low + 1, high + 1), partitions, unsafe=unsafe)
         return len(rows), sum(row[2] for row in rows)
     try:
+        if high - low > ENDLESS and first_of(connection, low, high, unsafe=unsafe) is None:
+            return 0, 0
         return _sum(connection, low, high, partitions, unsafe=unsafe)
     except GARBLED as error:
         raise_unless_damage(error)

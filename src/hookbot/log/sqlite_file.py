@@ -14,7 +14,8 @@ from ..errors import ConfigError, system_reason
 from .disk_reserve import DiskReserve
 from .engine import new_epoch
 from .opened_files import OpenedFile
-from .sqlite_errors import cannot_open
+from .sqlite_errors import GARBLED, cannot_open
+from .sqlite_repair import repair
 
 FILE = "hookbot.sqlite3"
 LOCK = "hookbot.lock"
@@ -119,7 +120,7 @@ def open_log_file(directory: Path, *, steps: Sequence[str] = STEPS) -> LogFile:
                 file = _open(directory.resolve() / FILE, steps, reserve, opened)
             _hold(reserve)
             return file
-    except (OSError, MemoryError, sqlite3.DatabaseError) as error:
+    except (*GARBLED, OSError) as error:
         raise cannot_open(directory, error) from error
 
 
@@ -199,6 +200,8 @@ def _migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[str]) -
     # The version is checked before anything is written: a file of another program has to stay as it is.
     version = _check_version(connection, path, newest=len(steps))
     _configure(connection)
+    if version:
+        repair(connection)
     for number, step in enumerate(steps[version:], start=version + 1):
         connection.executescript(
             f"BEGIN IMMEDIATE; {step}PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}; COMMIT;"

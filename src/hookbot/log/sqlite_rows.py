@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from zlib import crc32
 
 from ..protocol.envelope import encode_json
-from ..protocol.message import Message, Verified, format_id
+from ..protocol.message import MAX_TIME_US, Message, Verified, format_id
 
 # Rows of one statement. From this number on, the rows dominate its cost.
 ROWS_AT_ONCE = 128
@@ -47,7 +47,7 @@ def encode_meta(message: Message) -> str:
 def decode(epoch: str, rows: list[Any], bodies: bytes) -> Iterator[Message]:
     """Messages from their rows (position, time, topic, length of the body, meta) and their bodies, joined.
 
-    Raises `ValueError` if a body is not the one whose checksum was stored.
+    Raises `ValueError` if a body is not the one whose checksum was stored, or a time or a topic cannot be one.
     """
     start = 0
     for position, time_us, topic, length, meta in with_breaks(rows):
@@ -56,6 +56,8 @@ def decode(epoch: str, rows: list[Any], bodies: bytes) -> Iterator[Message]:
         stored = meta.get("crc32")
         if stored is not None and stored != crc32(body):
             raise ValueError(f"the body at position {position} is not what was stored")
+        if not (isinstance(topic, str) and 0 <= time_us <= MAX_TIME_US):
+            raise ValueError(f"the row at position {position} is garbled")
         yield Message(
             topic=topic,
             body=body,

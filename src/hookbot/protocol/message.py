@@ -21,6 +21,8 @@ KeyKind = Literal["idempotency", "replay", "single use", "delivery"]
 _ID = re.compile(r"([a-z]{8})-([0-9]{15})")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
+# The end of the year 9999, the last that has a text.
+MAX_TIME_US = 253_402_300_799_999_999
 
 
 @dataclass(frozen=True, slots=True)

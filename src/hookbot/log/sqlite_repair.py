@@ -1,0 +1,129 @@
+"""The repair of a log's identity and totals, each on one page of the file, without which it cannot be opened.
+
+Both are rebuilt from what can be read of the messages. A log whose newest position is not certain, or whose name is
+damaged, gets another name: then subscribers that resume start with the oldest message, instead of missing some.
+"""
+
+# ruff: noqa: S608 - only constants of this file and numbers are formatted into statements
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+
+from . import sqlite_damage as damage
+from . import sqlite_queries as queries
+from .engine import new_epoch
+from .retention import PARTITIONS, Partition, dense_after
+from .sqlite_errors import GARBLED, raise_unless_damage
+
+_NEWEST = "SELECT max(position) FROM log"
+# They have the position of the newest message, too, or of one shortly before it.
+_ALSO_NEWEST = (
+    "SELECT max(position) FROM body",
+    "SELECT max(position) FROM once WHERE unsafe = 0",
+    "SELECT max(position) FROM once WHERE unsafe = 1",
+)
+_NEWEST_TIME = "SELECT time_us FROM log ORDER BY position DESC LIMIT 1"
+# The size of a message is an estimate, and that of a tiny one more than it takes.
+_MAX_SIZE = "SELECT 2 * page_count * page_size FROM pragma_page_count, pragma_page_size"
+
+logger = logging.getLogger(__package__)
+
+
+def repair(connection: sqlite3.Connection) -> None:
+    """Rebuild the identity and the totals of a log if they are damaged. Raises one of `GARBLED` if that fails."""
+    epoch, stored = _load_epoch(connection), _load_partitions(connection)
+    are_possible = _are_possible(connection, stored)
+    if epoch and are_possible:
+        return
+    newest = _number(connection, _NEWEST)
+    head = max(newest, *(_number(connection, query) for query in _ALSO_NEWEST))
+    is_certain = are_possible or (head == newest >= _head(stored) and newest)
+    name = epoch if epoch and is_certain else new_epoch()
+    counted = stored if are_possible else _count(connection, head)
+    with queries.transaction(connection):
+        _make_again(connection, "half")
+        queries.save_partitions(connection, counted)
+        _make_again(connection, "identity")
+        connection.execute("INSERT INTO identity (epoch) VALUES (?)", (name,))
+        # Any key may be an earlier one.
+        if "earlier_keys" in [row[1] for row in connection.execute("PRAGMA table_info(identity)")]:
+            connection.execute("UPDATE identity SET earlier_keys = ?", (head,))
+    logger.error(
+        "the log was damaged where its name and totals are: they are rebuilt from its %d messages, and its name is %s",
+        sum(partition.count for partition in counted),
+        "the same" if name == epoch else "a new one, so that subscribers start with the oldest",
+    )
+
+
+def _load_epoch(connection: sqlite3.Connection) -> str | None:
+    try:
+        return queries.load_epoch(connection)
+    except GARBLED as error:
+        raise_unless_damage(error)
+        return None
+
+
+def _load_partitions(connection: sqlite3.Connection) -> Sequence[Partition]:
+    """Totals of both partitions; none if they are damaged."""
+    try:
+        return queries.load_partitions(connection)
+    except GARBLED as error:
+        raise_unless_damage(error)
+        return ()
+
+
+def _are_possible(connection: sqlite3.Connection, partitions: Sequence[Partition]) -> bool:
+    """False if damage has changed the totals, or if there are none."""
+    max_size = _number(connection, _MAX_SIZE)
+    if not partitions or not all(partition.is_possible(max_size=max_size) for partition in partitions):
+        return False
+    head = _head(partitions)
+    # Retention may have deleted the newest messages, all those of one partition.
+    is_there = head == dense_after(partitions) or any(_have(connection, head))
+    return is_there and not all(_have(connection, head + 1))
+
+
+def _have(connection: sqlite3.Connection, position: int) -> list[bool]:
+    """True for each table of messages that has the position, or is damaged there."""
+    queries = (f"SELECT count(*) FROM {table} WHERE position = {position}" for table in ("log", "body"))
+    return [_number(connection, query, otherwise=1) > 0 for query in queries]
+
+
+def _head(partitions: Sequence[Partition]) -> int:
+    return max((partition.head for partition in partitions), default=0)
+
+
+def _count(connection: sqlite3.Connection, head: int) -> Sequence[Partition]:
+    """Totals of the messages that can be read."""
+    head_us = _number(connection, _NEWEST_TIME)
+    firsts = [damage.first_of(connection, 0, head, unsafe=unsafe) or (head + 1, head_us) for unsafe in PARTITIONS]
+    # How many messages retention has deleted is unknown, and which: all positions before the first that is left.
+    partitions = [
+        Partition(head, head_us, lost=position - 1, lost_us=time_us, passed=position - 1, oldest_us=time_us)
+        for position, time_us in firsts
+    ]
+    return [damage.count_again(connection, partitions, unsafe=unsafe) for unsafe in PARTITIONS]
+
+
+def _number(connection: sqlite3.Connection, query: str, *, otherwise: int = 0) -> int:
+    """Result of a query for one number, 0 if there is none; `otherwise` if it is damaged."""
+    try:
+        row = connection.execute(query).fetchone()
+        return int(row[0] or 0) if row else 0
+    except GARBLED as error:
+        raise_unless_damage(error)
+        return otherwise
+
+
+def _make_again(connection: sqlite3.Connection, table: str) -> None:
+    """Make an empty table in place of one whose page may be damaged, so that it cannot even be dropped.
+
+    The page stays in the file, unused.
+    """
+    [definition] = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute("DELETE FROM sqlite_master WHERE name = ?", (table,))
+    # Turns it off, and makes the connection read the schema again.
+    connection.execute("PRAGMA writable_schema = RESET")
+    connection.execute(definition)
