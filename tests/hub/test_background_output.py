@@ -1,6 +1,7 @@
 """Standard output and standard error whose readers may stop."""
 
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -63,13 +64,21 @@ def test_nobody_waits_for_a_reader_that_has_stopped_and_what_it_missed_is_counte
     assert file.drain()
 
 
-def test_one_that_is_larger_than_the_bound_is_written_if_nothing_else_waits(pipe: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("given", "kept", "dropped"),
+    [
+        (LINE * MANY, LINE * (MAX_WAITING_BYTES // len(LINE)), MANY - MAX_WAITING_BYTES // len(LINE)),
+        (b"x" * (MAX_WAITING_BYTES + 1), b"", 1),
+    ],
+)
+def test_of_what_is_larger_than_the_bound_the_first_lines_are_kept(
+    pipe: tuple[int, int], given: bytes, kept: bytes, dropped: int
+) -> None:
     ours, theirs = pipe
-    large = LINE * MANY + b"end\n"
 
-    BackgroundFile(theirs, lost).write(large)
+    BackgroundFile(theirs, lost).write(given)
 
-    assert read_until(ours, b"end\n") == large
+    assert read_until(ours, b" lost\n") == kept + f"{dropped} lost\n".encode()
 
 
 def test_what_a_full_disk_did_not_take_is_counted_when_it_takes_something_again(
@@ -79,13 +88,14 @@ def test_what_a_full_disk_did_not_take_is_counted_when_it_takes_something_again(
     file = BackgroundFile(theirs, lost)
     with open("/dev/full", "wb") as full:
         file._file = full.fileno()
-        file.write(LINE * 3)
-        assert file.drain()
+        for _ in range(2):
+            file.write(LINE * 3)
+            assert file.drain()
 
     file._file = theirs
     file.write(b"end\n")
 
-    assert read_until(ours, b"end\n") == b"3 lost\nend\n"
+    assert read_until(ours, b"end\n") == b"6 lost\nend\n"
 
 
 def test_a_pipe_that_another_process_made_non_blocking_is_waited_for(pipe: tuple[int, int]) -> None:
@@ -135,6 +145,34 @@ def test_a_stream_whose_reader_has_stopped_stays_replaced(
         reader.start()
         reader.join(GUARD_S)
         assert not reader.is_alive()
+
+
+def test_the_streams_that_the_process_began_with_never_block_either(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = pipe
+    with os.fdopen(theirs, "w", closefd=False) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "__stdout__", stream)
+
+        with background_output(lost):
+            for _ in range(MANY):
+                print("x" * 99, file=sys.__stdout__)
+
+        assert sys.__stdout__ is not stream
+        read_until(ours, b" lost\n")
+
+
+def test_a_standard_file_that_is_closed_is_opened_so_that_nothing_else_gets_its_number() -> None:
+    code = """
+import os, socket, sys
+from hookbot.hub.background_output import background_output
+with background_output(str):
+    print("hello")
+    connection = socket.socket()
+    sys.exit(connection.fileno() > 2 and os.readlink("/proc/self/fd/1") == "/dev/null" and 7)
+"""
+    assert subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", code], check=False).returncode == 7
 
 
 def test_what_is_no_file_is_left_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from base64 import b64encode
 from typing import Literal
 from urllib.parse import urlsplit
@@ -10,9 +11,10 @@ import pytest
 import trio
 
 from hookbot.access.tokens import make_token
-from hookbot.hub.logging_setup import JsonFormatter, TextFormatter, logging_to_stderr
+from hookbot.hub.logging_setup import MAX_CHARACTERS, JsonFormatter, TextFormatter, logging_to_stderr
 from hookbot.hub.repeats import BURST
 from hookbot.testing import KEY, open_test_hub
+from support import GUARD_S
 from support.commands import kept_logging
 
 
@@ -25,6 +27,49 @@ def test_what_a_client_sent_cannot_look_like_a_line_of_its_own() -> None:
     text = TextFormatter("%(levelname)s %(message)s").format(record("bad", ValueError("x\nERROR forged")))
     assert not any(line.startswith("ERROR forged") for line in text.splitlines())
     assert "    ERROR forged" in text
+
+
+@pytest.mark.parametrize("character", ["\r", "\x1b", "\0", "\x85", "\u2028", "\u202e", "\u2066"])
+def test_no_character_that_a_client_sent_controls_a_terminal_or_the_direction_of_text(character: str) -> None:
+    text = TextFormatter("%(message)s").format(record(f"a{character}b", ValueError(f"c{character}d")))
+
+    assert character not in text
+    escaped = character.encode("unicode_escape").decode()
+    assert text.startswith(f"a{escaped}b\n")
+    assert text.endswith(f"c{escaped}d")
+
+
+def test_what_people_write_is_not_escaped() -> None:
+    assert TextFormatter("%(message)s").format(record("é 漢字 🎉\ttab")) == "é 漢字 🎉\ttab"
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
+def test_the_middle_of_what_is_very_long_is_left_out(formatter: logging.Formatter) -> None:
+    text = formatter.format(record("m" * 10**6, ValueError("e" * 10**6)))
+
+    assert 2 * MAX_CHARACTERS < len(text) < 3 * MAX_CHARACTERS
+    assert f"m [{10**6 - MAX_CHARACTERS} characters left out] m" in text
+    assert " characters left out] e" in text
+
+
+def test_a_text_that_takes_long_to_make_holds_up_no_other_record(capfd: pytest.CaptureFixture[str]) -> None:
+    making, gone_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def __str__(self) -> str:
+            making.set()
+            gone_on.wait(GUARD_S)
+            return "slow"
+
+    with kept_logging(), logging_to_stderr("text", "info"):
+        slowly = threading.Thread(target=logging.getLogger("hookbot.x").warning, args=["%s", Slow()])
+        slowly.start()
+        making.wait(GUARD_S)
+        logging.getLogger("hookbot.x").warning("quick")
+        gone_on.set()
+        slowly.join()
+
+    assert [line.split()[-1] for line in capfd.readouterr().err.splitlines()] == ["quick", "slow"]
 
 
 def test_a_record_is_one_line_of_json() -> None:

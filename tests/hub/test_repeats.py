@@ -3,11 +3,11 @@
 import logging
 import sys
 
-from hookbot.hub.repeats import BURST, FORGOTTEN_S, INTERVAL_S, MAX_KINDS, RepeatLimit
+from hookbot.hub.repeats import BURST, FORGOTTEN_S, INTERVAL_S, MAX_KINDS, RepeatLimit, formatted
 
 
 def record(template: str = "no %s", *args: object, level: int = logging.WARNING, line: int = 1) -> logging.LogRecord:
-    return logging.LogRecord("hookbot.x", level, __file__, line, template, args, None)
+    return formatted(logging.LogRecord("hookbot.x", level, __file__, line, template, args, None))
 
 
 def failed(number: str) -> logging.LogRecord:
@@ -15,7 +15,7 @@ def failed(number: str) -> logging.LogRecord:
     try:
         int(number)
     except ValueError:
-        return logging.LogRecord("hookbot.x", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
+        return formatted(logging.LogRecord("hookbot.x", logging.ERROR, __file__, 1, "failed", (), sys.exc_info()))
     raise AssertionError
 
 

@@ -168,7 +168,7 @@ def serve(context: click.Context, /, **options: Any) -> None:
         def started(hub: RunningHub) -> None:
             # Modules and the hub itself live until the end; searching them for garbage would cost a tenth of the time.
             gc.freeze()
-            click.echo(welcome(config, hub.url, secrets=sys.stdout.isatty()))
+            click.echo(welcome(config, hub.url, secrets=bool(sys.stdout and sys.stdout.isatty())))
 
         limit = ShutdownLimit()
         try:

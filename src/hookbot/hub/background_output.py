@@ -19,11 +19,14 @@ CHUNK_BYTES = 4096
 STUCK_S = 0.25
 LONGEST_DRAIN_S = 1.0
 
+STDERR = 2
+STREAMS = ("stdout", "stderr", "__stdout__", "__stderr__")
+
 
 class BackgroundFile(io.RawIOBase):
     """A file descriptor that a daemon thread writes to. `write` never blocks.
 
-    At most `MAX_WAITING_BYTES` wait; beyond that, writes are dropped. As soon as there is room again, the line that
+    At most `MAX_WAITING_BYTES` wait; lines beyond that are dropped. As soon as there is room again, the line that
     `report_loss` returns for the number of lines dropped is written in their place.
     """
 
@@ -32,8 +35,9 @@ class BackgroundFile(io.RawIOBase):
         self._report_loss = report_loss
         # Reentrant, since a signal handler may write while its thread does.
         self._changed = threading.Condition(threading.RLock())
-        self._queue: list[bytes | int] = []
-        """What waits to be written: chunks, and between them the numbers of lines that were dropped there."""
+        self._queue: list[bytearray | int] = []
+        """What waits to be written: text, and in between the numbers of lines that were dropped there."""
+        self._writing = False
         self._waiting_bytes = 0
         self._failed_lines = 0
         """Lines that the descriptor has not taken since the last report: its reader is gone, or the disk is full."""
@@ -52,27 +56,34 @@ class BackgroundFile(io.RawIOBase):
         return os.isatty(self._file)
 
     def write(self, data: Any, /) -> int:
-        """Queue or drop the data, and return its size in either case."""
-        chunk = bytes(data)
+        """Queue the lines for which there is room, drop the others, and return the size of the data in either case."""
+        given = bytes(data)
         with self._changed:
-            # One that is larger than the bound has its turn when nothing else waits.
-            if self._waiting_bytes and self._waiting_bytes + len(chunk) > MAX_WAITING_BYTES:
-                self._drop(chunk.count(b"\n"))
-            else:
-                self._queue.append(chunk)
-                self._waiting_bytes += len(chunk)
+            room = MAX_WAITING_BYTES - self._waiting_bytes
+            kept = given if len(given) <= room else given[: given.rfind(b"\n", 0, room) + 1]
+            self._add(kept)
+            if len(kept) < len(given):
+                # What has no end yet is a line, too.
+                self._drop(given.count(b"\n", len(kept)) or 1)
             self._changed.notify_all()
-        return len(chunk)
+        return len(given)
 
     def drain(self) -> bool:
         """Wait until everything is written, and return True; False if the reader has stopped or is too slow."""
         deadline = monotonic() + LONGEST_DRAIN_S
         with self._changed:
-            while self._waiting_bytes or self._queue:
+            while self._queue or self._writing:
                 # Woken by each chunk that is written.
                 if not self._changed.wait(min(STUCK_S, deadline - monotonic())):
                     return False
         return True
+
+    def _add(self, text: bytes) -> None:
+        if self._queue and isinstance(self._queue[-1], bytearray):
+            self._queue[-1] += text
+        elif text:
+            self._queue.append(bytearray(text))
+        self._waiting_bytes += len(text)
 
     def _drop(self, lines: int) -> None:
         if self._queue and isinstance(self._queue[-1], int):
@@ -82,33 +93,46 @@ class BackgroundFile(io.RawIOBase):
 
     def _run(self) -> None:
         while True:
+            for one in self._take():
+                if isinstance(one, int):
+                    self._write_report(one)
+                else:
+                    self._write_text(one)
+
+    def _take(self) -> list[bytearray | int]:
+        with self._changed:
+            self._writing = False
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._queue)
+            queue = [self._failed_lines, *self._queue] if self._failed_lines else self._queue
+            self._queue, self._failed_lines, self._writing = [], 0, True
+        return queue
+
+    def _write_report(self, lines: int) -> None:
+        report = f"{self._report_loss(lines)}\n".encode()
+        if self._write(report) < len(report):
+            self._failed_lines += lines
+
+    def _write_text(self, text: bytearray) -> None:
+        for start in range(0, len(text), CHUNK_BYTES):
+            chunk = bytes(text[start : start + CHUNK_BYTES])
+            self._failed_lines += chunk.count(b"\n", self._write(chunk))
             with self._changed:
-                self._changed.wait_for(lambda: self._queue)
-                data = self._take()
-            for start in range(0, len(data), CHUNK_BYTES):
-                self._write_chunk(data[start : start + CHUNK_BYTES])
+                self._waiting_bytes -= len(chunk)
+                self._changed.notify_all()
 
-    def _take(self) -> bytes:
-        queue: list[bytes | int] = [self._failed_lines, *self._queue] if self._failed_lines else self._queue
-        self._queue, self._failed_lines = [], 0
-        data = b"".join(one if isinstance(one, bytes) else f"{self._report_loss(one)}\n".encode() for one in queue)
-        self._waiting_bytes = len(data)
-        return data
-
-    def _write_chunk(self, chunk: bytes) -> None:
+    def _write(self, data: bytes) -> int:
+        """Write all of the data, however long it takes, and return its size; less if the descriptor fails."""
         written = 0
-        while written < len(chunk):
+        while written < len(data):
             try:
-                written += os.write(self._file, chunk[written:])
+                written += os.write(self._file, data[written:])
             # Another process with the same terminal or pipe may have made it non-blocking.
             except BlockingIOError:
                 select.select((), (self._file,), ())
             except OSError:
                 break
-        with self._changed:
-            self._failed_lines += chunk.count(b"\n", written)
-            self._waiting_bytes -= len(chunk)
-            self._changed.notify_all()
+        return written
 
 
 @contextmanager
@@ -118,24 +142,40 @@ def background_output(report_loss: Callable[[int], str]) -> Iterator[None]:
     At its end everything is written, unless a reader has stopped: then its stream stays replaced, so that the rest of
     the process, such as a traceback, does not wait for it either.
     """
-    replaced = [(name, stream) for name in ("stdout", "stderr") if _has_descriptor(stream := getattr(sys, name))]
-    files = {name: BackgroundFile(stream.fileno(), report_loss) for name, stream in replaced}
-    for name, stream in replaced:
-        stream.flush()
-        setattr(sys, name, _text(files[name], stream))
+    _open_standard_files()
+    replaced = {name: stream for name in STREAMS if _has_descriptor(stream := getattr(sys, name))}
+    files = {number: BackgroundFile(number, report_loss) for number in {one.fileno() for one in replaced.values()}}
+    ours = {name: _text(files[stream.fileno()], stream) for name, stream in replaced.items()}
+    for name, stream in ours.items():
+        replaced[name].flush()
+        setattr(sys, name, stream)
     try:
         yield
     finally:
-        for name, stream in replaced:
-            atexit.register(files[name].drain)
-            if files[name].drain():
+        for file in files.values():
+            atexit.register(file.drain)
+        for name, stream in replaced.items():
+            if drain(ours[name]):
                 setattr(sys, name, stream)
 
 
-def drain(stream: TextIO) -> None:
+def drain(stream: TextIO) -> bool:
     """Wait until a stream of `background_output` is written (`BackgroundFile.drain`); any other is left alone."""
-    if isinstance(file := getattr(stream, "buffer", None), BackgroundFile):
-        file.drain()
+    file = getattr(stream, "buffer", None)
+    if not isinstance(file, BackgroundFile):
+        return True
+    stream.flush()
+    return file.drain()
+
+
+def _open_standard_files() -> None:
+    """Open the null device where a standard file is closed: what is written to it would reach a client otherwise.
+
+    The system gives the lowest free number to each file that is opened, such as the socket of a connection.
+    """
+    while (file := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        os.set_inheritable(file, True)
+    os.close(file)
 
 
 def _has_descriptor(stream: TextIO | None) -> bool:
@@ -147,4 +187,5 @@ def _has_descriptor(stream: TextIO | None) -> bool:
 
 
 def _text(file: BackgroundFile, like: TextIO) -> TextIO:
-    return io.TextIOWrapper(file, like.encoding, like.errors, write_through=True)  # type: ignore[type-var]
+    # Line by line, so that a line is written or dropped as a whole.
+    return io.TextIOWrapper(file, like.encoding, like.errors, line_buffering=True)  # type: ignore[type-var]

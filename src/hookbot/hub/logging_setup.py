@@ -2,34 +2,52 @@
 
 import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 from .background_output import background_output, drain
-from .repeats import RepeatLimit
+from .repeats import RepeatLimit, formatted
 
 # Records that were held back are looked for this often.
 SUM_UP_S = 1.0
+# A message of hookbot has some two hundred, a long traceback a few thousand.
+MAX_CHARACTERS = 16 << 10
+# Line feeds are indented. Beside control characters: line separators, and what changes the direction of text.
+_UNPRINTABLE = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
 
 
-class TextFormatter(logging.Formatter):
-    """Formatter for lines of text. Further lines of a record are indented, so that no client can forge a record."""
+class BoundedFormatter(logging.Formatter):
+    """Formatter that leaves out the middle of a message or a traceback that is longer than `MAX_CHARACTERS`."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name in the library
+        """The traceback of an exception."""
+        return bounded(super().formatException(ei))
+
+
+class TextFormatter(BoundedFormatter):
+    """Formatter for lines of text.
+
+    Further lines of a record are indented, and characters that control a terminal or the direction of text are escaped,
+    so that no client can forge a record.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name in the library
         """Line of a record, without its traceback."""
+        record.message = bounded(record.message)
         more = getattr(record, "more", 0)
         return super().formatMessage(record) + (f" (and {more} more like it)" if more else "")
 
     def format(self, record: logging.LogRecord) -> str:
-        return super().format(record).replace("\n", "\n    ")
+        return _UNPRINTABLE.sub(_escaped, super().format(record)).replace("\n", "\n    ")
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(BoundedFormatter):
     """Formatter for lines of JSON, one object for each record."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -37,13 +55,20 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": bounded(record.getMessage()),
         }
         if more := getattr(record, "more", 0):
             fields["more"] = more
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields)
+
+
+def bounded(text: str) -> str:
+    """A text of at most some `MAX_CHARACTERS`, without its middle if it is longer."""
+    left_out = len(text) - MAX_CHARACTERS
+    half = MAX_CHARACTERS // 2
+    return text if left_out <= 0 else f"{text[:half]} [{left_out} characters left out] {text[-half:]}"
 
 
 class LimitedHandler(logging.StreamHandler[TextIO]):
@@ -53,15 +78,19 @@ class LimitedHandler(logging.StreamHandler[TextIO]):
         super().__init__(sys.stderr)
         self._limit = RepeatLimit()
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Write the record, or hold it back; the text of its arguments is made before others have to wait."""
         try:
-            admitted = self._limit.admit(record, now_s=monotonic())
+            record = formatted(record)
         # Its arguments do not fit its template.
         except Exception:  # noqa: BLE001
             self.handleError(record)
-        else:
-            if admitted:
-                super().emit(admitted)
+            return False
+        return bool(super().handle(record))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if admitted := self._limit.admit(record, now_s=monotonic()):
+            super().emit(admitted)
 
     def close(self) -> None:
         """Write everything, for `logging.shutdown`."""
@@ -98,6 +127,10 @@ def logging_to_stderr(form: Literal["text", "json"], level: str) -> Iterator[Non
         finally:
             ended.set()
             handler.sum_up(everything=True)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
 
 
 def _formatter(form: Literal["text", "json"]) -> logging.Formatter:

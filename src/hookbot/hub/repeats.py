@@ -27,8 +27,17 @@ class _Kind:
     last: logging.LogRecord | None = None
 
 
+def formatted(record: logging.LogRecord) -> logging.LogRecord:
+    """Record whose arguments, which may be large or change, are part of its message; its `template` is what it was."""
+    # A copy, because each handler gets the same record.
+    record = copy.copy(record)
+    record.template = str(record.msg) if record.args else (record.pathname, record.lineno)
+    record.msg, record.args = record.getMessage(), None
+    return record
+
+
 class RepeatLimit:
-    """Limit on records of each kind from INFO on. Records below are not limited.
+    """Limit on `formatted` records of each kind from INFO on. Records below are not limited.
 
     Records are of one kind if logger, level and template are the same (without arguments: the line that logs), and if
     their exceptions were raised by the same line. Only the first of a kind has a traceback.
@@ -66,8 +75,7 @@ class RepeatLimit:
         return (_last_of(kind) for kind in self._kinds.values() if kind.last)
 
     def _kind(self, record: logging.LogRecord) -> _Kind:
-        template = record.msg if record.args else (record.pathname, record.lineno)
-        key: Hashable = (record.name, record.levelno, template, _origin(record))
+        key: Hashable = (record.name, record.levelno, record.__dict__["template"], _origin(record))
         if key not in self._kinds and len(self._kinds) >= MAX_KINDS:
             key = None
         return self._kinds.setdefault(key, _Kind())
@@ -92,8 +100,6 @@ def _origin(record: logging.LogRecord) -> Hashable:
 
 
 def _without_traceback(record: logging.LogRecord) -> logging.LogRecord:
-    # A copy, because each handler gets the same record; and formatted, because its arguments may be large or change.
     record = copy.copy(record)
-    record.msg, record.args = record.getMessage(), None
     record.exc_info = record.exc_text = record.stack_info = None
     return record
