@@ -10,7 +10,7 @@ import pytest
 import trio
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
-from hyperframe.frame import DataFrame, PingFrame, RstStreamFrame
+from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, RstStreamFrame
 from quart import Response
 from trio.testing import wait_all_tasks_blocked
 
@@ -414,3 +414,32 @@ async def test_a_large_body_arrives_whole_through_flow_control(app: ObservedApp,
 
         assert body == 300_000
         assert await client.wait(h2.events.StreamEnded, stream)
+
+
+async def test_a_client_that_goes_away_gets_the_answers_to_what_it_asked_before(
+    app: ObservedApp, certificate: str
+) -> None:
+    async with open_app(app, certificate=certificate) as hub:
+        client = await H2Client.connect(hub)
+        first, second = await client.ask("/pub", "POST", end=False), await client.ask("/pub", "POST", end=False)
+        client.h2.send_data(first, b"a", end_stream=True)
+        body = DataFrame(second, b"abc", flags=["END_STREAM"]).serialize()
+        goaway = GoAwayFrame(0, last_stream_id=0, error_code=ErrorCodes.NO_ERROR).serialize()
+
+        await client.flush()
+        await client.client.send(goaway + body)
+
+        assert await client.answer(first) == ("200", b"1 bytes")
+        assert await client.answer(second) == ("200", b"3 bytes")
+        assert (await client.wait(h2.events.ConnectionTerminated)).error_code == ErrorCodes.NO_ERROR
+        assert await client.client.rest() == b""
+
+
+async def test_a_client_that_goes_away_from_an_error_is_left_at_once(app: ObservedApp, certificate: str) -> None:
+    async with open_app(app, certificate=certificate) as hub:
+        client = await H2Client.connect(hub)
+        await client.ask("/flood")
+
+        await client.client.send(GoAwayFrame(0, error_code=ErrorCodes.PROTOCOL_ERROR).serialize())
+
+        await app.ended.wait()

@@ -13,6 +13,7 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
 
 from ...errors import HookbotError, RequestTimeout
+from ...protocol.http1 import encode_response
 from ...protocol.request import Request as PlainRequest
 from ...protocol.response import error_response
 from .config import RECEIVE_BYTES, ServingConfig
@@ -161,10 +162,7 @@ class HTTP1(H11Protocol):
         # First, so that nothing of the app follows the response.
         connection.send_failed()
         response = error_response(error, PlainRequest("", b"", ()))
-        head = f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\n"
-        fields = (*response.headers, ("Content-Length", str(len(response.body))), ("Connection", "close"))
-        head += "".join(f"{name}: {value}\r\n" for name, value in fields)
-        await self.send(RawData(f"{head}\r\n".encode() + response.body))
+        await self.send(RawData(encode_response(response, version="1.1", close=True)))
 
 
 class _Upgraded(H11WSConnection):

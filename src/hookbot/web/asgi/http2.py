@@ -17,6 +17,7 @@ from hypercorn.protocol.events import Body, EndBody, Event
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.trio.worker_context import WorkerContext
+from hyperframe.frame import Frame, GoAwayFrame
 
 from ...protocol.http1 import TARGET
 from .config import RECEIVE_BYTES, ServingConfig
@@ -39,8 +40,9 @@ _TABLE = 4 << 10
 class HTTP2(H2Protocol):
     """The protocol of one HTTP/2 connection. Requests only: websockets have HTTP/1.1 connections of their own.
 
-    Relies on `connection` being h2's, on `streams` holding the requests that are being answered and `stream_buffers`
-    what `_send_data` still has to send of the responses, and on `_handle_events` accepting one event at a time.
+    Relies on `connection` being h2's, which finds the reader of a frame in `_frame_dispatch_table`, on `streams`
+    holding the requests under way and `stream_buffers` what `_send_data` still has to send of the responses, and on
+    `_handle_events` accepting one event at a time.
     """
 
     config: ServingConfig
@@ -56,6 +58,7 @@ class HTTP2(H2Protocol):
         self._leaving = False
         # A context of its own, which is never terminated: at a shutdown Hypercorn would cut the last response.
         self.context = WorkerContext(None)
+        self.connection._frame_dispatch_table[GoAwayFrame] = self._receive_goaway
         # Without ENABLE_CONNECT_PROTOCOL, which Hypercorn sets: clients would try websockets over HTTP/2 (RFC 8441).
         self.connection.local_settings = h2.settings.Settings(
             client=False,
@@ -96,6 +99,15 @@ class HTTP2(H2Protocol):
         self._leaving = True
         await self._leave_if_done()
 
+    def _receive_goaway(self, frame: GoAwayFrame) -> tuple[list[Frame], list[h2.events.Event]]:
+        """Read GOAWAY (h2's `_receive_goaway_frame`). Its sender still waits for what it asked for before.
+
+        See RFC 9113, section 6.8. h2 would drop what is to be sent, and accept nothing more.
+        """
+        event = h2.events.ConnectionTerminated()
+        event.error_code = frame.error_code
+        return [], [event]
+
     async def _leave_if_done(self) -> None:
         if self._leaving and not self.streams and not self.stream_buffers:
             await self.time_out()
@@ -122,7 +134,8 @@ class HTTP2(H2Protocol):
                     self.connection.reset_stream(event.stream_id, ErrorCodes.CANCEL)
                 await self._flush()
                 await self._close_stream(event.stream_id)
-                return
+                break
+        await self._leave_if_done()
 
     async def _wait_for_window(self, part: Event) -> None:
         """Wait until less than `_PART` is buffered: Hypercorn waits for one attempt to send, and its buffer grows."""
@@ -151,6 +164,8 @@ class HTTP2(H2Protocol):
                 await self.send(Closed())
                 return
             match event:
+                case h2.events.ConnectionTerminated(error_code=ErrorCodes.NO_ERROR):
+                    await self.shut_down()
                 case h2.events.RequestReceived() if self._leaving:
                     # The last response may have ended the connection meanwhile.
                     with suppress(h2.exceptions.ProtocolError):
