@@ -370,7 +370,25 @@ async def test_a_subscription_to_what_is_stored_ends_when_all_of_it_is_acknowled
             await wait_all_tasks_blocked()
             ack(cursor, hub, 2)
 
-        assert await cursor.take() == ()
+        while taken := await cursor.take():
+            assert shown(taken) == []
+        assert taken is None
+
+
+async def test_a_cursor_that_reads_the_log_waits_for_nothing(hub: ConsumerHub) -> None:
+    await hub.publish("other")
+    async with hub.open(cursor="c", since=FromOldest(), max_unacked=1) as cursor:
+        assert cursor.is_behind
+        assert await cursor.take() == []
+        assert not cursor.is_behind
+
+        await hub.publish("t")
+        assert await take(cursor, 1) == [2]
+    async with hub.open(cursor="c", max_unacked=1) as cursor:
+        await hub.publish("t")
+        assert cursor.is_behind
+        assert await take(cursor, 1) == [2]
+        assert not cursor.is_behind
 
 
 async def test_a_path_has_at_most_a_hundred_cursors(hub: ConsumerHub) -> None:

@@ -15,6 +15,7 @@ from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Ended, Refused
 from hookbot.log.contract import Page
 from hookbot.log.sqlite import open_sqlite_log
+from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.message import Gap
 from hookbot.protocol.since import FromOldest
 from support.clock import pass_time
@@ -124,6 +125,20 @@ async def test_what_was_given_to_a_member_but_never_fetched_is_not_marked(hub: C
             await hub.publish("t")
 
         assert await take_marked(staying, 1) == [(1, False)]
+
+
+@pytest.mark.parametrize("size", [60_000, LARGE_BODY + 1], ids=["many", "large"])
+async def test_what_a_member_is_given_comes_in_pages(memory_hub: ConsumerHub, size: int) -> None:
+    async with join(memory_hub, since=FromOldest()) as first:
+        await memory_hub.publish(*["t"] * 20, size=size)
+        assert await take(first, 20) == list(range(1, 21))
+    async with join(memory_hub) as second:
+        taken: list[int] = []
+        while len(taken) < 20:
+            page = [item for item in await second.take() if isinstance(item, Entry)]
+            assert sum(entry.message.size for entry in page[1:]) <= memory_hub.broker.limits.page_bytes
+            taken += shown(page)
+    assert taken == list(range(1, 21))
 
 
 async def test_what_is_not_acknowledged_in_time_goes_to_another_and_is_marked(
@@ -419,7 +434,8 @@ async def test_a_message_that_is_acknowledged_late_while_it_is_read_for_another_
     async with open_hub(log) as hub, join(hub, ack_timeout_s=5) as late, join(hub) as other:
 
         async def receive() -> None:
-            received.extend(shown(await other.take()))
+            while not received:
+                received.extend(shown(await other.take()))
 
         await hub.publish("t")
         assert await take(late, 1) == [1]

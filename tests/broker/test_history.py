@@ -37,14 +37,14 @@ def request(limit: int | None = None) -> SubscribeRequest:
     return SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", "jsonl", follow=False, limit=limit)
 
 
-def shown(items: Sequence[Entry | Gap]) -> list[Any]:
+def shown(items: Sequence[Entry | Gap] | None) -> list[Any]:
     """Positions of messages, and gaps."""
-    return [item if isinstance(item, Gap) else item.position for item in items]
+    return [item if isinstance(item, Gap) else item.position for item in items or ()]
 
 
 async def take_all(source: StoredMessages | NewestMessages) -> list[Any]:
     taken = []
-    while items := await source.take():
+    while (items := await source.take()) is not None:
         taken += shown(items)
     return taken
 

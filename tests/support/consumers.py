@@ -106,11 +106,11 @@ async def open_hub(
         yield ConsumerHub(broker, consumers, log)
 
 
-def shown(items: Sequence[Entry | Gap]) -> list[Any]:
+def shown(items: Sequence[Entry | Gap] | None) -> list[Any]:
     """Numbers of messages, and gaps as (after, before)."""
     return [
         (item.after and int(item.after[-15:]), int(item.before[-15:])) if isinstance(item, Gap) else number(item)
-        for item in items
+        for item in items or ()
     ]
 
 

@@ -389,6 +389,23 @@ async def test_cancelling_a_wait_loses_nothing(listen: Callable[..., Any], publi
         assert await take(stream, 1) == [1]
 
 
+async def test_a_stream_without_stored_messages_does_not_keep_others_from_reading_theirs(
+    streams: Streams,
+    listen: Callable[..., Any],
+    publish: Callable[..., Any],
+    autojump_clock: MockClock,
+    nursery: trio.Nursery,
+) -> None:
+    await publish()
+    empty = AdmittedSubscription(SubscribeRequest(TopicFilter.parse("b"), "/sub/b", "b", "jsonl"), Grant())
+    with streams.open(empty, Start(0), pytest.fail) as waiting, listen() as stream:
+        nursery.start_soon(anext, waiting)
+        await wait_all_tasks_blocked()
+        assert await take(stream, 1) == [1]
+        assert trio.current_time() == 0
+        nursery.cancel_scope.cancel()
+
+
 async def test_large_messages_are_encoded_once_for_all_streams(
     listen: Callable[..., Any], publish: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,23 +55,19 @@ class Subscription:
     async def take(self) -> Sequence[Entry | Gap]:
         """Next messages, a gap, or both, as soon as there are any: at most a page. The rest stays where it is.
 
-        Raises `Unavailable` if the log cannot be read.
+        One that `is_behind` reads a page of the log, which may be empty. Raises `Unavailable` if it cannot be read.
         """
         await trio.lowlevel.checkpoint()
-        while True:
-            if self._gap:
-                gap, self._gap = self._gap, None
-                return [gap]
-            if self.is_behind:
-                taken, self.position = await self._broker.read_on(self.wanted, self.position)
-            else:
-                taken = _first_page(self._channel.after(self.position), self._broker.limits)
-                if not taken:
-                    await self._wait()
-                    continue
+        if self._gap:
+            gap, self._gap = self._gap, None
+            return [gap]
+        while not self.is_behind:
+            if taken := _first_page(self._channel.after(self.position), self._broker.limits):
                 self.position = taken[-1].position
-            if taken:
                 return taken
+            await self._wait()
+        page, self.position = await self._broker.read_on(self.wanted, self.position)
+        return page
 
     def skip_unwanted(self) -> int:
         """Move past messages of other topics, and return the position up to which everything has been taken."""

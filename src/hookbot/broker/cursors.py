@@ -76,14 +76,15 @@ class CursorConsumer:
 
     @property
     def is_behind(self) -> bool:
-        """False: `take` may wait for acknowledgements."""
-        return False
+        """True if `take` reads the log, and waits neither for acknowledgements nor for new messages."""
+        return self._subscription.is_behind and not (self._ready or self._must_wait())
 
-    async def take(self) -> Sequence[Entry | Gap]:
+    async def take(self) -> Sequence[Entry | Gap] | None:
         """Next messages, as soon as there are any and fewer than `max_unacked` are unacknowledged.
 
-        Empty at the end of a subscription that does not follow, once everything is acknowledged. Cancelling loses
-        nothing. Raises `Ended` if the claim is revoked, and `Unavailable` if the log cannot be read.
+        None at the end of a subscription that does not follow, once everything is acknowledged. Empty if a page of the
+        log has none. Cancelling loses nothing. Raises `Ended` if the claim is revoked, and `Unavailable` if the log
+        cannot be read.
         """
         return await self._claim.work(self._take)
 
@@ -114,19 +115,19 @@ class CursorConsumer:
             self._positions.advance(self._state, position, soon=True)
             self._acked.set()
 
-    async def _take(self) -> Sequence[Entry | Gap]:
-        while True:
-            room = self._max_unacked - len(self._unacked)
-            if room and self._ready:
-                if taken := self._hand_out(room):
-                    return taken
-            elif room and not self._at_end():
-                self._ready.extend(await self._subscription.take())
-            elif self._unacked:
-                self._acked = trio.Event()
-                await self._acked.wait()
-            else:
-                return ()
+    async def _take(self) -> Sequence[Entry | Gap] | None:
+        while self._must_wait():
+            if not self._unacked:
+                return None
+            self._acked = trio.Event()
+            await self._acked.wait()
+        if not self._ready:
+            self._ready.extend(await self._subscription.take())
+        return self._hand_out(self._max_unacked - len(self._unacked))
+
+    def _must_wait(self) -> bool:
+        """True until something is acknowledged; also at the end if nothing is left to be."""
+        return len(self._unacked) >= self._max_unacked or (not self._ready and self._at_end())
 
     def _hand_out(self, room: int) -> Sequence[Entry | Gap]:
         taken: list[Entry | Gap] = []

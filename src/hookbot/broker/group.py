@@ -42,7 +42,7 @@ class Group:
         self._wanted = request.wanted
         self._subscription: Subscription | None = None
         self._entries: dict[int, Entry] = {}
-        """Entries of the last page read that have not been sent."""
+        """Entries of the last page read that have not been sent, except large ones."""
         self._gap = gap
         """Gap sent to each member that joins, until any member acknowledges a message."""
         self._demand = trio.Event()
@@ -89,19 +89,22 @@ class Group:
         self.leases.ask(holder, BATCH)
         self._grant()
 
+    def reads_log(self, holder: LeaseHolder) -> bool:
+        """True if `fetch` has to read messages from the log."""
+        return any(position not in self._entries for position in holder.given)
+
     async def fetch(self, holder: LeaseHolder) -> Sequence[Entry | Gap]:
-        """Messages given to a member and not sent yet, and a gap for each that is deleted or damaged.
+        """Messages given to a member and not sent yet, and a gap for each that is deleted or damaged; at most a page.
 
         Empty if its leases have ended meanwhile. Raises `Unavailable` if the log cannot be read; cancelling loses
         nothing.
         """
-        positions = tuple(holder.given)
-        items = await self._load(positions)
+        items = await self._load(tuple(holder.given))
         fetched: list[Entry | Gap] = []
-        for position in positions:
+        for position, item in items.items():
             redelivered = self.leases.send(holder, position, trio.current_time())
             if redelivered is not None:
-                fetched.append(self._fetched(position, items.get(position), redelivered))
+                fetched.append(self._fetched(item, redelivered))
         return fetched
 
     def ack(self, ids: Sequence[object]) -> None:
@@ -141,7 +144,8 @@ class Group:
                 self._add(await subscription.take())
 
     def _add(self, items: Sequence[Entry | Gap]) -> None:
-        self._entries = {item.position: item for item in items if isinstance(item, Entry)}
+        # A large message is rather read again than kept for a member that may not come.
+        self._entries = {item.position: item for item in items if isinstance(item, Entry) and not item.is_large}
         for item in items:
             if isinstance(item, Entry):
                 self.leases.add(item.position, item.message.topic if self.by_topic else item.position)
@@ -157,30 +161,31 @@ class Group:
             self._demand.set()
 
     async def _load(self, positions: Sequence[int]) -> dict[int, Entry | Gap]:
-        items: dict[int, Entry | Gap] = {
-            position: self._entries[position] for position in positions if position in self._entries
-        }
-        missing = sorted(set(positions) - items.keys())
-        while missing:
-            page, reached = await self._broker.read(self._wanted, after=missing[0] - 1)
-            for item in page:
-                if isinstance(item, Entry):
-                    items[item.position] = item
-                else:
-                    items.update((lost, self._gap_at(lost, item.reason)) for lost in missing if lost <= reached)
-            missing = [position for position in missing[1:] if position > reached]
+        """The oldest of these messages, about a page, and a gap for each that is deleted or damaged."""
+        items: dict[int, Entry | Gap] = {}
+        found: dict[int, Entry] = {}
+        size = reached = 0
+        reason = "retention"
+        for position in sorted(positions):
+            entry = self._entries.get(position)
+            if entry is None and position > reached:
+                page, reached = await self._broker.read(self._wanted, after=position - 1)
+                found = {item.position: item for item in page if isinstance(item, Entry)}
+                reason = next((item.reason for item in page if isinstance(item, Gap)), "retention")
+            entry = entry or found.get(position)
+            items[position] = entry or Gap.between(reason, self._broker.log.epoch, position - 1, position)
+            size += entry.message.size if entry else 0
+            if size > self._broker.limits.page_bytes:
+                break
         return items
 
-    def _fetched(self, position: int, item: Entry | Gap | None, redelivered: bool) -> Entry | Gap:
+    def _fetched(self, item: Entry | Gap, redelivered: bool) -> Entry | Gap:
         # A message that is deleted or damaged counts as acknowledged, and the member is sent a gap in its place.
-        if not isinstance(item, Entry):
-            self.leases.ack(position)
-            return item or self._gap_at(position, "retention")
-        self._entries.pop(position, None)
-        return Entry(replace(item.message, redelivered=True), position, item.cache) if redelivered else item
-
-    def _gap_at(self, position: int, reason: str) -> Gap:
-        return Gap.between(reason, self._broker.log.epoch, position - 1, position)
+        if isinstance(item, Gap):
+            self.leases.ack(item.position)
+            return item
+        self._entries.pop(item.position, None)
+        return Entry(replace(item.message, redelivered=True), item.position, item.cache) if redelivered else item
 
 
 class Member:
@@ -196,13 +201,14 @@ class Member:
 
     @property
     def is_behind(self) -> bool:
-        """False: `take` waits for leases."""
-        return False
+        """True if `take` reads messages that it was given from the log."""
+        return bool(self.holder.given) and self._group.reads_log(self.holder)
 
     async def take(self) -> Sequence[Entry | Gap]:
         """Next messages leased to this member, or a gap, as soon as there are any; cancelling loses nothing.
 
-        Raises `Ended` if the group is revoked, and `Unavailable` if the log cannot be read.
+        Empty if they then have to be read from the log, or if their leases have ended meanwhile. Raises `Ended` if the
+        group is revoked, and `Unavailable` if the log cannot be read.
         """
         return await self._group.claim.work(self._take)
 
@@ -228,15 +234,14 @@ class Member:
         self._wake()
 
     async def _take(self) -> Sequence[Entry | Gap]:
-        while True:
-            if self._gap:
-                gap, self._gap = self._gap, None
-                return [gap]
-            if self.holder.given:
-                if fetched := await self._group.fetch(self.holder):
-                    return fetched
-            else:
-                await self._wait()
+        if not (self._gap or self.holder.given):
+            await self._wait()
+            if self.is_behind:
+                return []
+        if self._gap:
+            gap, self._gap = self._gap, None
+            return [gap]
+        return await self._group.fetch(self.holder)
 
     async def _wait(self) -> None:
         self._news = trio.Event()

@@ -14,12 +14,13 @@ class MessageSource(Protocol):
 
     @property
     def is_behind(self) -> bool:
-        """True if `take` reads the log and does not wait for new messages or acknowledgements."""
+        """True if `take` reads the log and does not wait, neither for new messages nor for acknowledgements."""
 
-    async def take(self) -> Sequence[Entry | Gap]:
-        """Next messages and gaps, as soon as there are any; empty at the end. Cancelling loses nothing.
+    async def take(self) -> Sequence[Entry | Gap] | None:
+        """Next messages and gaps, as soon as there are any; None at the end. Cancelling loses nothing.
 
-        Raises `Ended` if the hub ends the subscription, and `Unavailable` if the log cannot be read.
+        Empty if a page of the log has none, or has to be read first: a source that `is_behind` is let read in turn with
+        others. Raises `Ended` if the hub ends the subscription, and `Unavailable` if the log cannot be read.
         """
 
     def skip_unwanted(self) -> int:
@@ -38,16 +39,15 @@ class StoredMessages:
         self._position = start.position
         self._head = broker.head
 
-    async def take(self) -> Sequence[Entry | Gap]:
-        """Next page, after a gap if retention has deleted messages; empty at the end. Raises `Unavailable`."""
+    async def take(self) -> Sequence[Entry | Gap] | None:
+        """Next page, after a gap if retention has deleted messages; None at the end. Raises `Unavailable`."""
         if self._gap:
             gap, self._gap = self._gap, None
             return [gap]
-        while self._position < self._head:
-            items, self._position = await self._broker.read_on(self._wanted, self._position)
-            if taken := [item for item in items if isinstance(item, Gap) or item.position <= self._head]:
-                return taken
-        return []
+        if self._position >= self._head:
+            return None
+        items, self._position = await self._broker.read_on(self._wanted, self._position)
+        return [item for item in items if isinstance(item, Gap) or item.position <= self._head]
 
     def skip_unwanted(self) -> int:
         """Position up to which everything has been taken."""
@@ -69,8 +69,8 @@ class NewestMessages:
         self._oldest = start.position
         self._before = broker.head + 1
 
-    async def take(self) -> Sequence[Entry | Gap]:
-        """Next page, newest first, no longer than the request's limit; empty at the end. Raises `Unavailable`.
+    async def take(self) -> Sequence[Entry | Gap] | None:
+        """Next page, newest first, no longer than the request's limit; None at the end. Raises `Unavailable`.
 
         The gap of the start and damage are reported, not what retention deletes meanwhile. Not cached: cached pages are
         oldest first.
@@ -78,16 +78,16 @@ class NewestMessages:
         if self._gap:
             gap, self._gap = self._gap, None
             return [gap]
-        while self._before > self._oldest + 1:
-            page = await self._log.read(
-                self._wanted, after=self._before, limit=self._limit, max_bytes=self._max_bytes, newest=True
-            )
-            last, self._before = self._before - 1, page.next_after
-            if page.damaged:
-                return [Gap.between("damage", self._log.epoch, max(self._before - 1, self._oldest), last)]
-            if messages := [message for message in page.messages if message.position > self._oldest]:
-                return [Entry(message, message.position, self._frames) for message in messages]
-        return []
+        if self._before <= self._oldest + 1:
+            return None
+        page = await self._log.read(
+            self._wanted, after=self._before, limit=self._limit, max_bytes=self._max_bytes, newest=True
+        )
+        last, self._before = self._before - 1, page.next_after
+        if page.damaged:
+            return [Gap.between("damage", self._log.epoch, max(self._before - 1, self._oldest), last)]
+        messages = [message for message in page.messages if message.position > self._oldest]
+        return [Entry(message, message.position, self._frames) for message in messages]
 
     def skip_unwanted(self) -> int:
         """Position of the start: a client that resumes there misses nothing, however many pages it has received."""

@@ -66,27 +66,23 @@ class Stream:
         while True:
             if self._left == 0:
                 raise StopAsyncIteration
-            # A page of the log may be a message of 25 MB: few at a time are read and encoded.
+            # A page of the log may be a message of 25 MB: few at a time are read and encoded. Nobody waits in there.
             async with self._reading if self._source.is_behind else nullcontext():
                 frames = await self._next()
             if frames:
                 return frames
 
     async def _next(self) -> Sequence[bytes]:
-        taken = await self._take()
+        taken: Sequence[Entry | Gap] | None = None
+        with trio.move_on_after(self._heartbeat_s) as self._waiting:
+            taken = () if self._ended else await self._source.take()
         self._raise_if_ended()
-        if taken is None:
+        if self._waiting.cancelled_caught:
             frame = self._framing.heartbeat(format_id(self._epoch, self._source.skip_unwanted()))
             return [frame] if frame else []
-        if not taken:
+        if taken is None:
             raise StopAsyncIteration
-        return await self._frames(self._within_limit(taken))
-
-    async def _take(self) -> Sequence[Entry | Gap] | None:
-        """The next entries and gaps, empty at the end of the source; None when a heartbeat is due, or after `end`."""
-        with trio.move_on_after(self._heartbeat_s) as self._waiting:
-            return None if self._ended else await self._source.take()
-        return None
+        return await self._frames(self._within_limit(taken)) if taken else []
 
     def _within_limit(self, taken: Sequence[Entry | Gap]) -> Sequence[Entry | Gap]:
         if self._left is not None:
