@@ -20,3 +20,14 @@ def test_the_newest_frame_stays_however_large() -> None:
 
     cache.keep(one, "raw", b"1")
     assert (one, other) == ({"raw": b"1"}, {})
+
+
+def test_frames_make_room_for_one_that_is_still_to_be_encoded() -> None:
+    cache, one, other = FrameCache(10), Frames(), Frames()
+    cache.keep(one, "raw", b"12345")
+    cache.keep(other, "raw", b"12345")
+    cache.make_room(5)
+    assert (one, other) == ({}, {"raw": b"12345"})
+
+    cache.make_room(100)
+    assert (one, other) == ({}, {})

@@ -1,6 +1,7 @@
 """Pages of the log that several subscriptions read at once."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 import trio
@@ -210,6 +211,35 @@ async def test_only_so_many_bytes_are_kept_but_at_least_the_last_page(log: Count
     for after in (0, 10, 10, 0):
         await pages.read(A, after=after)
     assert log.reads == [0, 10, 0]
+
+
+@pytest.mark.parametrize("limits", [BrokerLimits(page_messages=10, cached_bytes=15_000)])
+async def test_a_page_makes_room_for_the_next_one_before_that_is_read(
+    log: CountedLog, pages: PageCache, nursery: trio.Nursery
+) -> None:
+    await fill(log, 20, body=b"x" * 1000)
+    await pages.read(A, after=0)
+    log.may_read = trio.Event()
+    nursery.start_soon(partial(pages.read, A, after=10))
+    await wait_all_tasks_blocked()
+    nursery.start_soon(partial(pages.read, A, after=0))
+    await wait_all_tasks_blocked()
+    log.may_read.set()
+    await wait_all_tasks_blocked()
+    assert log.reads == [0, 10, 0]
+
+
+async def test_one_page_is_read_at_a_time(log: CountedLog, pages: PageCache, nursery: trio.Nursery) -> None:
+    await fill(log, 40)
+    log.may_read = trio.Event()
+    for after in (0, 20, 30):
+        nursery.start_soon(partial(pages.read, A, after=after))
+    await wait_all_tasks_blocked()
+    assert len(log.reads) == 1
+
+    log.may_read.set()
+    await wait_all_tasks_blocked()
+    assert sorted(log.reads) == [0, 20, 30]
 
 
 @given(

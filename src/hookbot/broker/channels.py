@@ -60,6 +60,8 @@ class Entry:
         """Frame of a large message as from `prepare`, for callers that hold the cache's lock `encoding`."""
         frame = self._frames.get(key)
         if frame is None:
+            # Now and not afterwards: a frame is at least as large as its body.
+            self.cache.make_room(len(self.message.body))
             frame = await trio.to_thread.run_sync(encode, self.message, limiter=hub_threads())
             self.cache.keep(self._frames, key, frame)
         return frame

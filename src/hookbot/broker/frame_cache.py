@@ -21,11 +21,15 @@ class FrameCache:
         faster."""
 
     def keep(self, frames: Frames, key: Hashable, frame: bytes) -> None:
-        """Add a frame to those of its message, and drop the oldest frames of any that are too much with it."""
+        """Add a frame to those of its message, in place of the oldest frames of any that are too much with it."""
+        self.make_room(len(frame))
         frames[key] = frame
         self._kept.append((frames, key, len(frame)))
         self._bytes += len(frame)
-        while self._bytes > self._max_bytes and len(self._kept) > 1:
+
+    def make_room(self, size: int) -> None:
+        """Drop the oldest frames until there is room for `size` bytes, or no frame is left."""
+        while self._kept and self._bytes + size > self._max_bytes:
             oldest, its_key, size = self._kept.popleft()
             self._bytes -= size
             oldest.pop(its_key, None)

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import trio
 
@@ -24,7 +24,6 @@ class _Page:
     end: int = -1
     damaged: bool = False
     size: int = 0
-    reading: trio.Lock = field(default_factory=trio.Lock)
 
     def may_follow(self, wanted: TopicFilter, position: int) -> bool:
         """True if the page contains the messages after a position, or is still being read and may contain them."""
@@ -39,6 +38,8 @@ class PageCache:
         self._limits = limits
         self._frames = cache
         self._pages: list[_Page] = []
+        self._reading = trio.Lock()
+        """Held while a page is read: each may be a message of 25 MB."""
 
     async def read(self, wanted: TopicFilter, *, after: int) -> tuple[Sequence[Entry | Gap], int]:
         """Next messages after a position, and the position up to which they reach. Raises `Unavailable`.
@@ -49,10 +50,11 @@ class PageCache:
         after = max(after, self._log.lost_up_to(wanted))
         while True:
             page = self._find(wanted, after)
-            # One task reads, the others wait for it. If it fails or is cancelled, the next one reads.
-            async with page.reading:
-                if page.end < 0:
-                    await self._load(page)
+            if page.end < 0:
+                # One task reads, the others wait for it. If it fails or is cancelled, the next one reads.
+                async with self._reading:
+                    if page.end < 0:
+                        await self._load(page)
             # A page that was still being read when it was chosen may end before this position: choose again.
             if after == page.after or after < page.end:
                 if page.damaged:
@@ -66,11 +68,8 @@ class PageCache:
         self._pages.append(_Page(wanted, after))
         return self._pages[-1]
 
-    @property
-    def _size(self) -> int:
-        return sum(page.size for page in self._pages)
-
     async def _load(self, page: _Page) -> None:
+        self._make_room()
         read = await self._log.read(
             page.wanted, after=page.after, limit=self._limits.page_messages, max_bytes=self._limits.page_bytes
         )
@@ -78,12 +77,14 @@ class PageCache:
         page.size = sum(message.size for message in read.messages)
         page.damaged = read.damaged
         page.end = read.next_after
-        self._forget_oldest()
 
-    def _forget_oldest(self) -> None:
-        limits = self._limits
-        while len(self._pages) > limits.cached_pages or (len(self._pages) > 1 and self._size > limits.cached_bytes):
-            del self._pages[0]
+    def _make_room(self) -> None:
+        """Forget the oldest pages, so that there is room for another one, also if it is as large as the largest."""
+        del self._pages[: max(0, len(self._pages) - self._limits.cached_pages)]
+        read = [page for page in self._pages if page.size]
+        room = self._limits.cached_bytes - max((page.size for page in read), default=0)
+        while read and sum(page.size for page in read) > room:
+            self._pages.remove(read.pop(0))
 
 
 def _entries_after(page: _Page, position: int) -> Sequence[Entry]:
