@@ -1,6 +1,7 @@
 """Signature algorithms, with the vectors of their RFCs, and the forms of their keys."""
 
 from hashlib import sha256
+from typing import ClassVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from hookbot.signatures.algorithms import ALGORITHMS, is_sha256, load_private, load_public
+from hookbot.signatures.algorithms import ALGORITHMS, MAX_PASSES, Hmac, is_sha256, load_private, load_public
 
 Key = Ed25519PrivateKey | EllipticCurvePrivateKey
 
@@ -88,10 +89,52 @@ def test_an_hmac_is_verified_with_the_key_that_made_it(name: str) -> None:
     signature = algorithm.sign(b"key", b"content")
 
     algorithm.check(b"key")
-    assert algorithm.verify(b"key", b"content", signature)
-    assert not algorithm.verify(b"other", b"content", signature)
-    assert not algorithm.verify(b"key", b"changed", signature)
-    assert not algorithm.verify(b"key", b"content", signature[:-1])
+    assert algorithm.verify(b"key", b"content", [signature])
+    assert not algorithm.verify(b"other", b"content", [signature])
+    assert not algorithm.verify(b"key", b"changed", [signature])
+    assert not algorithm.verify(b"key", b"content", [signature[:-1]])
+
+
+class CountingHmac(Hmac):
+    """An HMAC that notes what it is computed of."""
+
+    seen: ClassVar[list[bytes]] = []
+
+    def sign(self, key: bytes, content: bytes) -> bytes:
+        self.seen.append(content)
+        return super().sign(key, content)
+
+
+def test_a_content_is_hashed_once_for_all_its_signatures() -> None:
+    algorithm = CountingHmac("HMAC-SHA256", "sha256")
+    right = Hmac("HMAC-SHA256", "sha256").sign(b"key", b"right")
+
+    assert algorithm.verify(b"key", b"right", [*[bytes(32)] * 15, right])
+    assert not algorithm.verify(b"key", b"wrong", [bytes(32)] * 16)
+    assert algorithm.seen == [b"right", b"wrong"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "verified"), [("ed25519", KEYS["ed25519"], False), ("ecdsa-sha256", KEYS["ecdsa-sha256"], True)]
+)
+def test_only_so_many_signatures_are_verified_as_there_are_passes_over_the_content(
+    name: str, key: Ed25519PrivateKey | EllipticCurvePrivateKey, verified: bool
+) -> None:
+    algorithm, verifier = ALGORITHMS[name], public(key, Encoding.DER)
+    right = algorithm.sign(private(key, Encoding.DER), b"content")
+    wrong = algorithm.sign(private(key, Encoding.DER), b"other")
+
+    assert algorithm.verify(verifier, b"content", [*[wrong] * (MAX_PASSES - 1), right])
+    assert algorithm.verify(verifier, b"content", [*[wrong] * MAX_PASSES, right]) is verified
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_signature_is_known_by_its_size(name: str) -> None:
+    algorithm = ALGORITHMS[name]
+    signature = algorithm.sign(private(KEYS[name], Encoding.DER) if name in KEYS else b"key", b"content")
+
+    assert algorithm.has_form(signature)
+    assert not any(map(algorithm.has_form, (b"", b"\x30", bytes(19), signature * 2, bytes(20_000))))
 
 
 @pytest.mark.parametrize("name", ["hmac-sha1", "hmac-sha256", "hmac-sha512"])
@@ -99,7 +142,7 @@ def test_an_empty_secret_makes_and_checks_nothing(name: str) -> None:
     for use in (
         lambda: ALGORITHMS[name].check(b""),
         lambda: ALGORITHMS[name].sign(b"", b"content"),
-        lambda: ALGORITHMS[name].verify(b"", b"content", b"signature"),
+        lambda: ALGORITHMS[name].verify(b"", b"content", [b"signature"]),
     ):
         with pytest.raises(ValueError, match="the secret is empty"):
             use()
@@ -119,9 +162,9 @@ def test_a_pair_of_keys_signs_and_verifies(name: str, private_key: bytes, public
     signature = algorithm.sign(private_key, b"content")
 
     algorithm.check(public_key)
-    assert algorithm.verify(public_key, b"content", signature)
-    assert not algorithm.verify(public_key, b"changed", signature)
-    assert not algorithm.verify(public_key, b"content", b"")
+    assert algorithm.verify(public_key, b"content", [signature])
+    assert not algorithm.verify(public_key, b"changed", [signature])
+    assert not algorithm.verify(public_key, b"content", [b""])
 
 
 @pytest.mark.parametrize(("name", "other"), [("ed25519", "ecdsa-sha256"), ("ecdsa-sha256", "ed25519")])
@@ -131,7 +174,7 @@ def test_a_key_of_another_kind_is_an_error_of_value(name: str, other: str) -> No
     with pytest.raises(ValueError, match="a key of another algorithm"):
         algorithm.check(public(key, Encoding.PEM))
     with pytest.raises(ValueError, match="a key of another algorithm"):
-        algorithm.verify(public(key, Encoding.PEM), b"content", b"")
+        algorithm.verify(public(key, Encoding.PEM), b"content", [])
     with pytest.raises(ValueError, match=r"not an .* private key"):
         algorithm.sign(private(key, Encoding.DER), b"content")
 

@@ -212,11 +212,13 @@ def test_the_fields_of_a_form_are_signed_only_if_there_are_some(body: bytes) -> 
     [
         ({}, {}, "X-Signature is missing"),
         ({}, {"X-Signature": "x"}, "is not hex"),
+        ({}, {"X-Signature": "00" * 31}, "is not the HMAC-SHA256 of anything: 31 bytes"),
+        ({"separator": ","}, {"X-Signature": "00,11"}, "is not the HMAC-SHA256 of anything"),
         ({"prefix": "v1="}, {"X-Signature": "00"}, "no signature of the form"),
-        (TIMED, {"X-Signature": "00"}, "X-Time is missing"),
-        (TIMED, {"X-Signature": "00", "X-Time": "x"}, "the timestamp is malformed"),
-        (TIMED, {"X-Signature": "00", "X-Time": "1600000000"}, "the limit is 300 seconds"),
-        ({"template": "{id}{body}", "id": "X-Id"}, {"X-Signature": "00"}, "X-Id is missing"),
+        (TIMED, {"X-Signature": "00" * 32}, "X-Time is missing"),
+        (TIMED, {"X-Signature": "00" * 32, "X-Time": "x"}, "the timestamp is malformed"),
+        (TIMED, {"X-Signature": "00" * 32, "X-Time": "1600000000"}, "the limit is 300 seconds"),
+        ({"template": "{id}{body}", "id": "X-Id"}, {"X-Signature": "00" * 32}, "X-Id is missing"),
         ({"header": "X-New", "fallback": scheme()}, {}, "X-Signature is missing"),
         ({"header": "query:sign"}, {}, "'sign' is missing"),
     ],
@@ -231,10 +233,10 @@ def test_a_head_without_what_belongs_there_is_refused(
 @pytest.mark.parametrize(
     ("options", "headers"),
     [
-        ({}, {"X-Signature": "00"}),
+        ({}, {"X-Signature": "00" * 32}),
         ({"header": "json:sign"}, {}),
         ({"header": "X-Sign|json:sign"}, {}),
-        ({"timestamp": "json:at", "id": "json:id"}, {"X-Signature": "00"}),
+        ({"timestamp": "json:at", "id": "json:id"}, {"X-Signature": "00" * 32}),
     ],
 )
 def test_what_may_be_in_the_body_is_not_missed_in_the_head(options: dict[str, Any], headers: dict[str, str]) -> None:

@@ -125,6 +125,9 @@ def test_twilio_names_another_algorithm_in_a_header() -> None:
     assert isinstance(provider, Twilio)
     signed = replace(provider, algorithm="hmac-sha256").sign(FORM_REQUEST, SECRET, now=NOW)
 
-    assert verify("twilio", signed.put("X-Twilio-Webhooks-Signature-Settings", "x=y,algorithm=HMAC_SHA256")).key == 0
+    named = signed.put("X-Twilio-Webhooks-Signature-Settings", "x=y,algorithm=HMAC_SHA256")
+
+    provider.check_head(named, [SECRET], now=NOW)
+    assert verify("twilio", named).key == 0
     with pytest.raises(BadSignature, match="HMAC-SHA1"):
         verify("twilio", signed)

@@ -1,6 +1,9 @@
 """Signature algorithms over bytes: HMAC, Ed25519 and ECDSA, with keys as bytes."""
 
+import hashlib
 import hmac
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
@@ -9,6 +12,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
@@ -18,6 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from .weak_keys import PEM, check_public, check_shared
+
+# A sender signs with its old and its new key while it replaces one.
+MAX_PASSES = 4
 
 
 class Algorithm(Protocol):
@@ -30,10 +37,14 @@ class Algorithm(Protocol):
     def check(self, key: bytes) -> None:
         """Raise `ValueError` if the key cannot verify."""
 
-    def verify(self, key: bytes, content: bytes, signature: bytes) -> bool:
-        """True if `signature` is right for `content`. The time it takes reveals nothing about the right one.
+    def has_form(self, signature: bytes) -> bool:
+        """True if the bytes can be a signature, by their size."""
 
-        Raises `ValueError` if the key cannot verify.
+    def verify(self, key: bytes, content: bytes, signatures: Sequence[bytes]) -> bool:
+        """True if one of the signatures is right for `content`. The time it takes reveals nothing about the right one.
+
+        The content, which may be large, is hashed once, however many there are. Raises `ValueError` if the key cannot
+        verify.
         """
 
     def sign(self, key: bytes, content: bytes) -> bytes:
@@ -50,8 +61,12 @@ class Hmac:
     def check(self, key: bytes) -> None:
         check_shared(key)
 
-    def verify(self, key: bytes, content: bytes, signature: bytes) -> bool:
-        return hmac.compare_digest(self.sign(key, content), signature)
+    def has_form(self, signature: bytes) -> bool:
+        return len(signature) == hashlib.new(self.digest).digest_size
+
+    def verify(self, key: bytes, content: bytes, signatures: Sequence[bytes]) -> bool:
+        right = self.sign(key, content)
+        return any(hmac.compare_digest(right, signature) for signature in signatures)
 
     def sign(self, key: bytes, content: bytes) -> bytes:
         self.check(key)
@@ -60,20 +75,26 @@ class Hmac:
 
 @dataclass(frozen=True)
 class Ed25519:
-    """Ed25519 (RFC 8032). A key is in PEM, DER or 32 raw bytes; a private key may also be 64 bytes."""
+    """Ed25519 (RFC 8032). A key is in PEM, DER or 32 raw bytes; a private key may also be 64 bytes.
+
+    Each signature is hashed together with the content, so that only the first `MAX_PASSES` are verified.
+    """
 
     title: str = "Ed25519"
 
     def check(self, key: bytes) -> None:
         self._public(key)
 
-    def verify(self, key: bytes, content: bytes, signature: bytes) -> bool:
+    def has_form(self, signature: bytes) -> bool:
+        return len(signature) == 64
+
+    def verify(self, key: bytes, content: bytes, signatures: Sequence[bytes]) -> bool:
         public = self._public(key)
-        try:
-            public.verify(signature, content)
-        except InvalidSignature:
-            return False
-        return True
+        for signature in signatures[:MAX_PASSES]:
+            with suppress(InvalidSignature):
+                public.verify(signature, content)
+                return True
+        return False
 
     def sign(self, key: bytes, content: bytes) -> bytes:
         # 64 bytes are the seed followed by the public key, as libsodium and Standard Webhooks write them.
@@ -100,13 +121,17 @@ class EcdsaSha256:
     def check(self, key: bytes) -> None:
         self._public(key)
 
-    def verify(self, key: bytes, content: bytes, signature: bytes) -> bool:
-        public = self._public(key)
-        try:
-            public.verify(signature, content, ECDSA(SHA256()))
-        except InvalidSignature:
-            return False
-        return True
+    def has_form(self, signature: bytes) -> bool:
+        # A sequence of two integers, of at most 67 bytes each on the largest curve, P-521.
+        return signature[:1] == b"\x30" and 8 <= len(signature) <= 141
+
+    def verify(self, key: bytes, content: bytes, signatures: Sequence[bytes]) -> bool:
+        public, digest = self._public(key), sha256(content).digest()
+        for signature in signatures:
+            with suppress(InvalidSignature):
+                public.verify(signature, digest, ECDSA(Prehashed(SHA256())))
+                return True
+        return False
 
     def sign(self, key: bytes, content: bytes) -> bytes:
         private = load_private(key)

@@ -19,7 +19,7 @@ from .templates import PLACEHOLDERS, Template, read_template
 from .timestamps import MAX_AGE_S, UNITS, check_fresh, format_timestamp, parse_timestamp
 from .weak_keys import PEM
 
-# Further signatures are ignored, since verifying each costs CPU time. No sender has as many keys in rotation.
+# Further signatures are ignored, since comparing each costs CPU time. No sender has as many keys in rotation.
 MAX_SIGNATURES = 16
 
 # A common value of each part: a template that cannot be read in one way even with these is a mistake.
@@ -210,7 +210,11 @@ class Scheme(Provider):
         items = [item.strip().removeprefix(self.prefix) for item in items if item.strip().startswith(self.prefix)]
         if not any(items):
             raise BadSignature(f"{describe(self.header)} has no signature of the form {self.prefix}<{self.encoding}>")
-        return [self._decode(item) for item in items[:MAX_SIGNATURES]]
+        signatures = [self._decode(item) for item in items[:MAX_SIGNATURES]]
+        if not any(map(self._algorithm.has_form, signatures)):
+            where, size = describe(self.header), len(signatures[0])
+            raise BadSignature(f"the signature in {where} is not the {self._algorithm.title} of anything: {size} bytes")
+        return signatures
 
     def _decode(self, item: str) -> bytes:
         try:
@@ -240,7 +244,7 @@ class Scheme(Provider):
         for index, secret in enumerate(secrets):
             key = self._key(secret)
             self._check(key)
-            if any(self._algorithm.verify(key, content, signature) for signature in signatures):
+            if self._algorithm.verify(key, content, signatures):
                 return index
         raise BadSignature(
             f"the signature in {describe(self.header)} is not the {self._algorithm.title} of {self.template}, "

@@ -46,14 +46,20 @@ class Twilio(Scheme):
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
         """Proof that one of the secrets signed the URL and the whole body; raises `BadSignature`."""
         _check_body(request)
-        settings = (request.find("X-Twilio-Webhooks-Signature-Settings") or "").split(",")
-        algorithm = "hmac-sha256" if "algorithm=HMAC_SHA256" in settings else self.algorithm
-        rule = replace(self, algorithm=algorithm)
+        rule = self._rule(request)
         bare, with_port = map(request.with_url, _spellings(request.need_url()))
         try:
             return Scheme.verify(rule, bare, secrets, now=now)
         except BadSignature:
             return Scheme.verify(rule, with_port, secrets, now=now)
+
+    def check_head(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:
+        """Raise `BadSignature` if the signature is missing, or malformed for its algorithm."""
+        Scheme.check_head(self._rule(request), request, secrets, now=now)
+
+    def _rule(self, request: SignedRequest) -> "Twilio":
+        settings = (request.find("X-Twilio-Webhooks-Signature-Settings") or "").split(",")
+        return replace(self, algorithm="hmac-sha256") if "algorithm=HMAC_SHA256" in settings else self
 
     def sign(self, request: SignedRequest, secret: str, *, now: float) -> SignedRequest:
         """The request with its signature and, unless the body is a form or empty, with ``bodySHA256`` in the URL."""
