@@ -32,22 +32,19 @@ def test_of_too_many_networks_the_latest_are_remembered() -> None:
     assert not verified.has("1", now_s=1003)
 
 
-def test_a_delivery_is_seen_at_its_source_only() -> None:
+def test_a_delivery_is_as_old_as_its_first_appearance_at_its_source() -> None:
     seen = SeenDeliveries()
-    seen.add(("/unsafe/a", "1"))
+    seen.add(("/unsafe/a", "1"), now_s=1000)
+    seen.add(("/unsafe/a", "1"), now_s=1500)
 
-    assert ("/unsafe/a", "1") in seen
-    assert ("/unsafe/a", "2") not in seen
-    assert ("/unsafe/b", "1") not in seen
+    assert seen.age_s(("/unsafe/a", "1"), now_s=2000) == 1000
+    assert seen.age_s(("/unsafe/a", "2"), now_s=2000) is None
+    assert seen.age_s(("/unsafe/b", "1"), now_s=2000) is None
 
 
 def test_of_too_many_deliveries_those_are_remembered_that_came_or_were_repeated_last() -> None:
     seen = SeenDeliveries()
-    for number in range(MAX_DELIVERIES):
-        seen.add(("/unsafe/a", str(number)))
-    seen.add(("/unsafe/a", "0"))
-    seen.add(("/unsafe/a", "one more"))
+    for delivery in (*map(str, range(MAX_DELIVERIES)), "0", "one more"):
+        seen.add(("/unsafe/a", delivery), now_s=1000)
 
-    assert ("/unsafe/a", "0") in seen
-    assert ("/unsafe/a", "1") not in seen
-    assert ("/unsafe/a", "2") in seen
+    assert [seen.age_s(("/unsafe/a", delivery), now_s=1000) for delivery in ("0", "1", "2")] == [0, None, 0]

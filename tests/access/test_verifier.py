@@ -12,11 +12,11 @@ from hookbot.access.client_address import TrustedProxies
 from hookbot.access.control import AccessControl
 from hookbot.access.fetching import Fetches
 from hookbot.access.rate_limits import Rate, RateLimiter
-from hookbot.access.senders import Standing
+from hookbot.access.senders import RETRIED_S, Standing
 from hookbot.access.sources import Source, Sources
 from hookbot.access.verifier import SMALL_BODY, VERIFYING_THREADS
 from hookbot.errors import BadSignature, BodyTooLarge, TooManyRequests, Unavailable
-from hookbot.log.trusted_clock import TrustedClock
+from hookbot.log.trusted_clock import STEADY_US, TrustedClock
 from hookbot.protocol.bodies import UNVERIFIED
 from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.message import Draft
@@ -104,6 +104,30 @@ async def test_a_signature_is_fresh_by_the_hubs_time_or_by_a_clock_ahead_of_it(j
     # A clock that was set back must not make an old signature fresh again.
     with nullcontext() if jump_s > 0 else pytest.raises(BadSignature):
         assert isinstance(await publish_at(NOW_S + jump_s), Draft)
+
+
+async def test_what_came_long_ago_is_not_fresh_again_when_the_clock_is_set_back_for_good(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    passed_s, back_s = [0], [0]
+    clock = TrustedClock(
+        lambda: (NOW_S + passed_s[0] - back_s[0]) * 1_000_000, lambda: (NOW_S + passed_s[0]) * 1_000_000
+    )
+    slack = load_provider("slack")
+    access = make_access(Source("/unsafe/acme", slack, [SECRET]), clock_us=clock)
+    headers = slack.sign(SignedRequest(b"{}"), SECRET, now=NOW_S).headers
+    assert isinstance(await publish(access, b"{}", headers), Draft)
+    assert isinstance(await publish(access, b"{}", headers), Draft)
+
+    passed_s[0], back_s[0] = RETRIED_S, RETRIED_S + STEADY_US // 1_000_000
+    clock()
+    passed_s[0] = back_s[0]
+    assert clock() == NOW_S * 1_000_000
+
+    with pytest.raises(BadSignature, match=f"came {passed_s[0]} seconds ago"):
+        await publish(access, b"{}", headers)
+    assert "cannot be fresh" in caplog.text
+    assert isinstance(await publish(access, b"[]", slack.sign(SignedRequest(b"[]"), SECRET, now=NOW_S).headers), Draft)
 
 
 async def test_a_large_body_does_not_hold_up_the_loop() -> None:

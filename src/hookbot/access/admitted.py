@@ -65,6 +65,8 @@ class Genuine:
     draft: Draft
     signed: str | None
     """Fingerprint of what is signed, equal if the request is repeated; None if nothing is."""
+    signed_at: float | None
+    """Signing time in Unix seconds; None if it is not signed."""
     confirm_url: str | None
     """URL to fetch before the sender starts to deliver (AWS SNS), if any."""
 
@@ -105,7 +107,7 @@ class AdmittedPublish:
         # Only the provider identifies repeats: no sender signs an Idempotency-Key header, so a replay could vary it.
         headers, query = _without_secrets(stripped.headers, stripped.query)
         draft = Draft(publish.topic, body, headers, query, verification.verified, publish.hops, verification.once)
-        return Genuine(draft, verification.signed, verification.confirm_url)
+        return Genuine(draft, verification.signed, verification.verified.signed_at, verification.confirm_url)
 
     def draft(self, body: bytes) -> Draft:
         """Draft of a publish to a topic without a source."""

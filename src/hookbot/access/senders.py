@@ -9,6 +9,9 @@ REMEMBERED_S = 3600
 # About 2 MiB of memory. Only a valid signature adds a network, so that nobody else can displace any.
 MAX_NETWORKS = 10_000
 
+RETRIED_S = 86_400
+"""Time for which a sender that signs the time may repeat a request unchanged; none does so for more than some hours."""
+
 # About 3 MiB of memory. Only a valid signature adds a delivery.
 MAX_DELIVERIES = 10_000
 
@@ -47,15 +50,16 @@ class SeenDeliveries:
     """Signed deliveries that have been verified; the latest `MAX_DELIVERIES`. Anybody who saw one may repeat it."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    def __contains__(self, delivery: tuple[str, str]) -> bool:
-        """True if a delivery, given by the topic of its source and its fingerprint, was seen before."""
-        return delivery in self._seen
+    def age_s(self, delivery: tuple[str, str], *, now_s: float) -> float | None:
+        """Seconds since a delivery, given by the topic of its source and its fingerprint, was added; None if not."""
+        first_s = self._seen.get(delivery)
+        return None if first_s is None else now_s - first_s
 
-    def add(self, delivery: tuple[str, str]) -> None:
+    def add(self, delivery: tuple[str, str], *, now_s: float) -> None:
         """Remember a delivery, or that it was repeated."""
-        self._seen[delivery] = None
+        self._seen.setdefault(delivery, now_s)
         self._seen.move_to_end(delivery)
         if len(self._seen) > MAX_DELIVERIES:
             self._seen.popitem(last=False)

@@ -20,7 +20,7 @@ from .admitted import Accepted, AdmittedPublish, Genuine
 from .client_address import client_network
 from .fetching import Fetches
 from .rate_limits import RateLimiter
-from .senders import SeenDeliveries, Standing, VerifiedNetworks
+from .senders import RETRIED_S, SeenDeliveries, Standing, VerifiedNetworks
 from .sources import Source
 
 # One for each core of a small machine: what is parsed holds the interpreter's lock for most of the time.
@@ -82,10 +82,10 @@ class Verifier:
         request = admitted.request.http
         with self._counting_failures(request, admitted.request.topic, admitted.source):
             accepted = await self._accept(admitted, body)
-        if not isinstance(accepted, Genuine):
-            return accepted
-        # Counted after verification: otherwise anybody could use up the rate limit of a source.
-        self._count_genuine(request, admitted.source, accepted)
+            if not isinstance(accepted, Genuine):
+                return accepted
+            # Counted after verification: otherwise anybody could use up the rate limit of a source.
+            self._count_genuine(request, admitted.source, accepted)
         if url := accepted.confirm_url:
             await self._fetches.get(url, client_network(request.client), now_s=self._clock.monotonic_s)
         return accepted.draft
@@ -144,11 +144,15 @@ class Verifier:
         """Remember the network of a verified publish; count it against its source's rate. Raises `TooManyRequests`.
 
         A repeat shows only that its sender saw the delivery: it makes no network known, and does not use up the rate of
-        what is new. Those that are stored are counted by network.
+        what is new. Those that are stored are counted by network. Raises `BadSignature` for one with a signed time that
+        is fresh again, since the clock was set back for good.
         """
         network, now_s = client_network(request.client), self._clock.monotonic_s
         delivery = None if genuine.signed is None else (source.topic, genuine.signed)
-        if delivery is None or delivery not in self._seen:
+        age_s = delivery and self._seen.age_s(delivery, now_s=now_s)
+        if age_s is not None and age_s > RETRIED_S and genuine.signed_at is not None:
+            raise BadSignature(f"the same request came {age_s:.0f} seconds ago, so that its signature cannot be fresh")
+        if age_s is None:
             request.authenticated = True
             self._verified.add(network, now_s=now_s)
             if source.publishes:
@@ -156,7 +160,7 @@ class Verifier:
         elif source.publishes and not any(once.exclusive for once in genuine.draft.once):
             source.publishes.use(f"{source.topic} from {network}", now_s=now_s)
         if delivery:
-            self._seen.add(delivery)
+            self._seen.add(delivery, now_s=now_s)
 
 
 def _delivery(source: Source, request: Request) -> str:
