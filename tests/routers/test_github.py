@@ -103,6 +103,12 @@ async def test_the_summary_of_a_push_is_the_ancestors_byte_for_byte() -> None:
     assert summary.query == ""
 
 
+@pytest.mark.parametrize("event", ["star.0", "create.0", "pull_request.0", "organization.0", "installation.0"])
+async def test_another_delivery_that_is_called_a_push_has_no_summary(event: str) -> None:
+    [whole] = await routed(signed(body_of(f"{event}.json"), "push"))
+    assert "/branch/" not in whole.topic
+
+
 async def test_a_push_by_nobody_is_by_unknown() -> None:
     summary, _ = await routed(signed(push(pusher=None)))
     assert json.loads(summary.body)["Who"] == "<unknown>"

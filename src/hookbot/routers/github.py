@@ -77,7 +77,7 @@ class GitHubRouter:
             logger.info("dropped %s: its event %r names no repository, account or enterprise", message.id, event)
             return
         topic = f"{self._host}/{name.kind}/{name.path}"
-        if event == "push" and self._wants_summary(payload):
+        if event == "push" and _is_push(payload) and self._wants_summary(payload):
             await publish(
                 f"{topic}/branch/{payload['ref'].removeprefix('refs/heads/')}",
                 _summary(payload),
@@ -112,6 +112,12 @@ def _payload(message: Message) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise ValueError(f"the body of a delivery must be a JSON object, not {kind_of(payload)}")
     return payload
+
+
+def _is_push(payload: dict[str, Any]) -> bool:
+    """True if the payload is that of a push. The header is not signed: who repeats a delivery can call it any event."""
+    repository = payload.get("repository")
+    return bool(repository) and all(isinstance(payload.get(name), str) for name in ("ref", "after"))
 
 
 def _summary(push: dict[str, Any]) -> bytes:
