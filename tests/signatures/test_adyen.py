@@ -168,3 +168,23 @@ def test_the_same_notifications_in_another_order_or_number_are_a_repeat() -> Non
     first, second = ADYEN_ITEM, {**ADYEN_ITEM, "pspReference": "8814073381342284"}
 
     assert verify(signed(first, second)) == verify(signed(second, first, first))
+
+
+def test_neither_a_notification_nor_another_webhook_passes_for_the_other() -> None:
+    [item] = signed({**ADYEN_ITEM, "originalReference": ""})["notificationItems"]
+    notification = item["NotificationRequestItem"]
+    names = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
+    text = ":".join((*map(notification.get, names), "1130", "EUR", "AUTHORISATION", "true"))
+    header = ("HmacSignature", notification["additionalData"]["hmacSignature"])
+    with pytest.raises(BadSignature, match="must be a JSON object"):
+        load_provider("adyen").verify(SignedRequest(text.encode(), (*JSON, header)), [KEY], now=NOW)
+
+    webhook = SignedRequest(b'{"x":"y","a":"b","c":"d","e::EUR":"AUTHORISATION","f":true}', JSON)
+    parts = webhook.body.decode().split(":")
+    moved = {**dict(zip(names, (*parts[:3], ":".join(parts[3:-4])), strict=True)), "additionalData": {}}
+    moved |= {"amount": {"value": None, "currency": parts[-3]}, "eventCode": parts[-2], "success": parts[-1]}
+    genuine = load_provider("adyen").sign(webhook, KEY, now=NOW)
+    assert load_provider("adyen").verify(genuine, [KEY], now=NOW).key == 0
+    moved["additionalData"] = {"hmacSignature": genuine.need("HmacSignature")}
+    with pytest.raises(BadSignature, match="begins like the body"):
+        verify({"notificationItems": [{"NotificationRequestItem": moved}]})

@@ -21,6 +21,8 @@ _FIELDS = ("pspReference", "originalReference", "merchantAccountCode", "merchant
 class Adyen(Scheme):
     """Provider of Adyen: platform and management webhooks follow the scheme, payment notifications are each signed.
 
+    Both may have the same key, and then only a webhook's body begins with ``{``: neither passes for the other.
+
     Adyen may repeat a payment notification with the same signed fields and newer details, of which the latest count: a
     repeat is therefore marked by its ``delivery_id`` and not dropped.
     """
@@ -46,6 +48,8 @@ class Adyen(Scheme):
         If notifications are signed with several secrets, `key` is that of the first.
         """
         if request.find_all(self.header):
+            if not request.body.startswith(b"{"):
+                raise BadSignature("the body must be a JSON object, as in every webhook of Adyen")
             return super().verify(request, secrets, now=now)
         texts, keys = [], []
         for item in _items(request):
@@ -96,7 +100,10 @@ def _signed_text(item: dict[str, Any]) -> bytes:
         "eventCode": item.get("eventCode"),
         "success": item.get("success"),
     }
-    return ":".join(_signed_field(*field) for field in fields.items()).encode("utf-8", "surrogatepass")
+    text = ":".join(_signed_field(*field) for field in fields.items())
+    if text.startswith("{"):
+        raise BadSignature("the field pspReference of a notification begins like the body of another webhook")
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _signed_field(name: str, value: Any) -> str:
