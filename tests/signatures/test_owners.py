@@ -172,6 +172,8 @@ FOREIGN: list[tuple[str, Any]] = [
     ("github", {"repository": {"full_name": "evil/app"}, "organization": ACME}),
     ("github", {"repository": {"full_name": "acme/app", "owner": EVIL}}),
     ("github", {"repository": REPOSITORY, "installation": {"account": EVIL}}),
+    ("github", {"repositories": [REPOSITORY, {"full_name": "evil/app"}], "installation": {"account": ACME}}),
+    ("github", {"repositories_added": [{"full_name": "evil/app"}], "installation": {"account": ACME}}),
     ("github", {"repository": {"full_name": "acme/../evil/app"}}),
     ("github", {"repository": {"full_name": ["acme/app"]}}),
     ("github", {"repository": "acme/app"}),

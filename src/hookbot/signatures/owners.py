@@ -76,7 +76,7 @@ class GitHubOwnership(Ownership):
     """
 
     def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
-        """Names of the repository and its owner, the organisation, and the account of an installation."""
+        """Names of the repository and its owner, the organisation, the account of an installation and its repositories."""
         repository = payload.get("repository") or {}
         organization = payload.get("organization") or {}
         account = (payload.get("installation") or {}).get("account") or {}
@@ -89,6 +89,8 @@ class GitHubOwnership(Ownership):
             yield Name("org", _text(account["login"])) if "login" in account else _enterprise(account)
         if owner := (repository.get("owner") or {}).get("login"):
             yield Name("org", _text(owner))
+        for listed in ("repositories", "repositories_added", "repositories_removed"):
+            yield from (Name("repo", _text(one["full_name"])) for one in payload.get(listed) or ())
         enterprise = payload.get("enterprise")
         if enterprise and not (repository or organization or account):
             yield _enterprise(enterprise)
