@@ -76,7 +76,7 @@ class GitHubOwnership(Ownership):
     """
 
     def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
-        """Names of the repository and its owner, the organisation, the account of an installation and its repositories."""
+        """Names of the repository and its owner, the organisation, the account of an installation, its repositories."""
         repository = payload.get("repository") or {}
         organization = payload.get("organization") or {}
         account = (payload.get("installation") or {}).get("account") or {}
