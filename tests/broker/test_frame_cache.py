@@ -31,3 +31,13 @@ def test_frames_make_room_for_one_that_is_still_to_be_encoded() -> None:
 
     cache.make_room(100)
     assert (one, other) == ({}, {})
+
+
+def test_several_small_frames_make_room_for_a_large_one() -> None:
+    cache, frames = FrameCache(10), Frames()
+    for number in range(5):
+        cache.keep(frames, number, b"12")
+
+    cache.make_room(7)
+
+    assert list(frames) == [4]

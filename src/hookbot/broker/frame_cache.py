@@ -30,6 +30,6 @@ class FrameCache:
     def make_room(self, size: int) -> None:
         """Drop the oldest frames until there is room for `size` bytes, or no frame is left."""
         while self._kept and self._bytes + size > self._max_bytes:
-            oldest, its_key, size = self._kept.popleft()
-            self._bytes -= size
+            oldest, its_key, freed = self._kept.popleft()
+            self._bytes -= freed
             oldest.pop(its_key, None)
