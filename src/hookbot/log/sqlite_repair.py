@@ -24,8 +24,8 @@ _ALSO_NEWEST = (
     "SELECT max(position) FROM once WHERE unsafe = 1",
 )
 _NEWEST_TIME = "SELECT time_us FROM log ORDER BY position DESC LIMIT 1"
-# The size of a message is an estimate, and that of a tiny one more than it takes.
-_MAX_SIZE = "SELECT 2 * page_count * page_size FROM pragma_page_count, pragma_page_size"
+# The size of a message is an estimate, for a tiny one twice what it takes: a log that is whole must not seem damaged.
+_MAX_SIZE = "SELECT 4 * page_count * page_size FROM pragma_page_count, pragma_page_size"
 
 logger = logging.getLogger(__package__)
 
