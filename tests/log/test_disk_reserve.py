@@ -44,6 +44,17 @@ def test_a_disk_has_room_until_it_is_full(tmp_path: Path) -> None:
         assert not reserve.has_room()
 
 
+def test_what_is_held_counts_as_room_for_who_may_give_it_up(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "16m") as disk:
+        reserve = DiskReserve(disk)
+        reserve.hold()
+        fill(disk)
+
+        reserve.check_room(reserve.size)
+        with pytest.raises(OSError, match="No space left"):
+            reserve.check_room(reserve.size + BLOCK)
+
+
 def test_a_small_disk_keeps_most_of_its_space(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "16m") as disk:
         assert DiskReserve(disk).size == 2 << 20

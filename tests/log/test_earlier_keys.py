@@ -23,13 +23,13 @@ DAY_US = 86_400_000_000
 
 
 def make_earlier_log(directory: Path, *keys: tuple[str, str, bytes]) -> None:
-    """A log with a message for each key: a scope, a text and a fingerprint, stored as version 1 did."""
+    """A log that had a message for each key: a scope, a text and a fingerprint, stored as version 1 did."""
     with closing(open_log_file(directory, steps=STEPS[:1])) as file:
         file.writer.execute("UPDATE identity SET epoch = ?", (EPOCH,))
         for position, (scope, key, fingerprint) in enumerate(keys, start=1):
             row = (0, position, digest_of(scope, key), TIME_US, fingerprint)
             file.writer.execute("INSERT INTO once VALUES (?, ?, ?, ?, ?)", row)
-        file.writer.execute("UPDATE half SET head = ? WHERE unsafe = 0", (len(keys),))
+        file.writer.execute("UPDATE half SET head = ?1, passed = ?1 WHERE unsafe = 0", (len(keys),))
 
 
 async def append(directory: Path, *keys: Once) -> Sequence[Outcome]:

@@ -554,3 +554,27 @@ async def test_a_log_opens_again_and_again_on_a_disk_that_stays_full(tmp_path: P
                 assert await bodies(log) == [b"kept"]
                 with pytest.raises(Unavailable):
                     await log.append([Draft("a")])
+
+
+async def test_a_log_of_an_earlier_version_on_a_full_disk_is_read_and_migrated_once_there_is_room(
+    tmp_path: Path,
+) -> None:
+    kept = Path(__file__).parents[1] / "data_directories" / "1.0.0-b9c3290" / FILE
+    with small_disk(tmp_path / "disk", "32m") as disk:
+        shutil.copy(kept, disk)
+        fill(disk)
+
+        async with open_sqlite_log(disk) as log:
+            before = await bodies(log)
+            for work in (lambda: log.append([Draft("a")]), log.probe, lambda: log.trim(Retention(), now_us=0)):
+                with pytest.raises(Unavailable, match="No space left on device"):
+                    await work()
+
+            (disk / "filler").unlink()
+            await log.append([Draft("a", b"after")])
+            assert await bodies(log) == [*before, b"after"]
+            while await log.trim(Retention(max_count=1), now_us=0):
+                pass
+            assert len(await bodies(log)) == 2
+
+    assert before

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from hookbot.errors import ConfigError
+from hookbot.log.disk_reserve import FILE as RESERVE
 from hookbot.log.sqlite_file import FILE, LOCK, SPARE_PAGES, STEPS, VACUUM_PAGES, give_back, open_log_file, probe
 from hookbot.log.sqlite_queries import transaction
+from support.damage import fill, small_disk
 
 
 @pytest.fixture
@@ -132,6 +134,41 @@ def test_only_the_owner_can_read_the_files(directory: Path) -> None:
 
     assert directory.stat().st_mode & 0o777 == 0o700
     assert modes == dict.fromkeys(["hookbot.sqlite3", "hookbot.sqlite3-wal", "hookbot.sqlite3-shm"], 0o600)
+
+
+# --- a full disk
+
+
+@pytest.mark.parametrize("leave", [0, 16 << 10])
+def test_a_file_on_a_disk_without_room_to_open_it_can_be_read_until_there_is_some(tmp_path: Path, leave: int) -> None:
+    with small_disk(tmp_path / "disk", "32m") as disk:
+        make_log(disk)
+        (disk / RESERVE).unlink()
+        fill(disk, leave=leave)
+
+        file = open_log_file(disk)
+        assert file.only_read
+        assert file.readers[0].execute("SELECT body FROM body").fetchall() == [("kept",)]
+        with pytest.raises(OSError, match="No space left"):
+            file.open_for_writing()
+        assert file.readers[0].execute("SELECT body FROM body").fetchall() == [("kept",)]
+        with pytest.raises(ConfigError, match="in use by process"):
+            open_log_file(disk)
+
+        (disk / "filler").unlink()
+        with closing(file.open_for_writing()) as opened:
+            assert not opened.only_read
+            opened.writer.execute("INSERT INTO body VALUES (2, '{}', 'new')")
+            assert opened.readers[1].execute("SELECT count(*) FROM body").fetchone() == (2,)
+
+
+def test_a_log_cannot_be_made_on_a_full_disk(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "16m") as disk:
+        (disk / "data").mkdir()
+        fill(disk)
+
+        with pytest.raises(ConfigError, match="; free some disk space"):
+            open_log_file(disk / "data")
 
 
 # --- free pages

@@ -1,5 +1,6 @@
 """The reserve: disk space that is set aside, so that a hub can start and delete old messages while its disk is full."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -41,13 +42,24 @@ class DiskReserve:
 
     def has_room(self) -> bool:
         """True if the disk has room for everything that the reserve is for, beside what is held."""
-        disk = os.statvfs(self._path.parent)
-        return disk.f_bavail * disk.f_frsize >= self.size
+        return self._room() >= self.size
+
+    def check_room(self, size: int) -> None:
+        """Raise `OSError` if the disk has no room for `size` bytes, even with what is held."""
+        if self._room() + self._held_bytes() < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def release(self) -> None:
         """Give the space back to the disk."""
         self.held = False
         self._path.unlink(missing_ok=True)
+
+    def _room(self) -> int:
+        disk = os.statvfs(self._path.parent)
+        return disk.f_bavail * disk.f_frsize
+
+    def _held_bytes(self) -> int:
+        return self._path.stat().st_blocks * 512 if self._path.exists() else 0
 
 
 def _allocate(descriptor: int, start: int) -> None:

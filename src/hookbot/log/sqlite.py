@@ -67,13 +67,15 @@ class SqliteLog(Engine):
     """Log on disk. `append` returns after the messages have reached the disk. Opened by `open_sqlite_log`."""
 
     def __init__(self, file: LogFile, *, clock_us: Callable[[], int], scan_length: int, primed: int) -> None:
-        super().__init__(queries.load_epoch(file.writer), queries.load_partitions(file.writer), clock_us)
+        reader = file.readers[0]
+        super().__init__(queries.load_epoch(reader), queries.load_partitions(reader), clock_us)
         self._connections = Connections(file)
         self._damage_told = False
         self._scan_length = scan_length
-        self._prime(file.writer, max(0, self.head - primed))
+        self._prime(reader, max(0, self.head - primed))
         self._rests_until_us = 0
-        self._has_earlier_keys = _find_earlier_keys(file.writer)
+        # What can only be read may not be migrated yet.
+        self._has_earlier_keys = file.only_read or _find_earlier_keys(reader)
 
     async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = {}) -> Sequence[Outcome]:
         # Replaced only after the commit, so that a failed append leaves memory and disk in agreement.
@@ -132,10 +134,10 @@ class SqliteLog(Engine):
     async def probe(self) -> None:
         await self._connections.store(probe)
 
-    def _prime(self, writer: sqlite3.Connection, after: int) -> None:
+    def _prime(self, reader: sqlite3.Connection, after: int) -> None:
         try:
             self._heads = TopicHeads(after)
-            self._heads.add(queries.load_topics(writer, ScanRange(after, self.head, self.head, self.dense)))
+            self._heads.add(queries.load_topics(reader, ScanRange(after, self.head, self.head, self.dense)))
         except GARBLED as error:
             raise_unless_damage(error)
             # Then every subscription looks into the file.
@@ -212,9 +214,9 @@ class _Bounds(TypedDict):
     newest: bool
 
 
-def _find_earlier_keys(writer: sqlite3.Connection) -> bool:
+def _find_earlier_keys(connection: sqlite3.Connection) -> bool:
     try:
-        return keys.has_earlier_keys(writer)
+        return keys.has_earlier_keys(connection)
     except GARBLED as error:
         raise_unless_damage(error)
         # They are looked for with each draft, in case that there are any.

@@ -1,5 +1,7 @@
 """The connections to the file of the SQLite log, each used by one thread at a time."""
 
+import errno
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -84,12 +86,24 @@ class Connections:
                 self._check_file(self._file.accept)
 
         try:
+            if self._file.only_read:
+                await self._open_for_writing()
             return await trio.to_thread.run_sync(write, limiter=self._may_write)
         except (*GARBLED, OSError) as error:
             # A garbled page number beyond the file's largest is reported as a full disk.
             if is_full(error) and self._file.reserve.has_room():
                 raise Damaged(f"the hub cannot write to its log: {error}, although the disk has room") from error
             raise unavailable("write to", error) from error
+
+    async def _open_for_writing(self) -> None:
+        with trio.CancelScope(shield=True):
+            async with self._may_write, self._may_read:
+                if self._file.only_read:
+                    self._file = await trio.to_thread.run_sync(self._file.open_for_writing)
+                    self._readers = list(self._file.readers)
+                    self._may_read.total_tokens = len(self._readers)
+        if self._file.only_read:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _check_file(self, check: Callable[[], None]) -> None:
         """Raise `Unavailable` from the moment on when the file was found to be gone, even if another appears."""

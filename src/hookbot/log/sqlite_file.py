@@ -14,7 +14,7 @@ from ..errors import ConfigError, system_reason
 from .disk_reserve import DiskReserve
 from .engine import new_epoch
 from .opened_files import OpenedFile
-from .sqlite_errors import GARBLED, cannot_open
+from .sqlite_errors import GARBLED, cannot_open, is_full
 from .sqlite_repair import repair
 
 FILE = "hookbot.sqlite3"
@@ -29,6 +29,8 @@ SPARE_PAGES = 1024
 VACUUM_PAGES = 64
 # No message ever gets there: an id has 15 digits.
 PROBE_POSITION = 10**15
+# More than a migration, the companions and the first step of retention take.
+ROOM_TO_OPEN = 2 << 20
 # More than a commit needs, less than makes checkpoints rare: 16 MiB.
 CHECKPOINT_PAGES = 1000
 PAGE_BYTES = 16384
@@ -72,12 +74,25 @@ STEPS = (
 class LogFile:
     """An open log file: one connection for writing, a few for reading."""
 
+    path: Path
     writer: sqlite3.Connection
     readers: tuple[sqlite3.Connection, ...]
     reserve: DiskReserve
     files: tuple[OpenedFile, ...]
-    """The file and its companions, of which the last is mapped into memory."""
+    """The file and its companions, of which the last is mapped into memory; none while it can only be read."""
     opened: ExitStack
+    only_read: bool = False
+    """True while the disk is so full that the file can only be read, by one connection."""
+
+    def open_for_writing(self) -> "LogFile":
+        """The file opened as usual, after it could only be read; nobody may read meanwhile.
+
+        Raises `OSError` while the disk is too full for it, and the errors of `open_log_file`.
+        """
+        self.reserve.check_room(ROOM_TO_OPEN)
+        for reader in self.readers:
+            reader.close()
+        return _open_or_only_read(self.path, STEPS, self.reserve, self.opened)
 
     def check(self) -> None:
         """Check all files before a write; see `OpenedFile.check`."""
@@ -92,7 +107,8 @@ class LogFile:
 
     def protect(self) -> None:
         """Protect this process from a shared memory that was truncated. SQLite fills it again."""
-        self.files[-1].regrow()
+        for file in self.files[-1:]:
+            file.regrow()
 
     def close(self) -> None:
         """Close the readers, then the writer, which checkpoints the write-ahead log, and then release the lock."""
@@ -105,20 +121,14 @@ def open_log_file(directory: Path, *, steps: Sequence[str] = STEPS) -> LogFile:
     """Open the log in `directory`, creating and migrating it as needed; only its owner can read a new one.
 
     Raises `ConfigError` if another hub has it open, if it is from a newer hookbot or not a log, or if it cannot be
-    read and written. On a full disk, the reserve is given up for it.
+    read. On a full disk, the reserve is given up for it; without one, it may only be read until there is room.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ExitStack() as opened:
             _lock(opened.enter_context((directory / LOCK).open("a+b", buffering=0)), directory)
-            reserve = DiskReserve(directory)
-            try:
-                file = _open(directory.resolve() / FILE, steps, reserve, opened)
-            except (OSError, sqlite3.OperationalError):
-                # Even reading takes some space, for -shm and -wal.
-                reserve.release()
-                file = _open(directory.resolve() / FILE, steps, reserve, opened)
-            _hold(reserve)
+            file = _open_or_only_read(directory.resolve() / FILE, steps, DiskReserve(directory), opened)
+            _hold(file.reserve)
             return file
     except (*GARBLED, OSError) as error:
         raise cannot_open(directory, error) from error
@@ -141,6 +151,36 @@ def probe(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM body WHERE position = ?", (PROBE_POSITION,))
 
 
+def _open_or_only_read(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitStack) -> LogFile:
+    try:
+        try:
+            return _open(path, steps, reserve, opened)
+        except (OSError, sqlite3.OperationalError):
+            # Even reading takes some space, for -shm and -wal.
+            reserve.release()
+            return _open(path, steps, reserve, opened)
+    except (OSError, sqlite3.OperationalError) as error:
+        if not is_full(error):
+            raise
+        return _open_to_read(path, steps, reserve, opened, error)
+
+
+def _open_to_read(
+    path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitStack, error: Exception
+) -> LogFile:
+    """The file without its companions, which need space. Raises the error if it has no log yet."""
+    with ExitStack() as connections:
+        reader = connections.enter_context(closing(_connect(path.as_uri())))
+        # Before the first access: then SQLite has what is in -shm in its own memory.
+        reader.execute("PRAGMA locking_mode = EXCLUSIVE")
+        reader.execute("PRAGMA temp_store = MEMORY")
+        reader.execute("PRAGMA query_only = ON")
+        if not _check_version(reader, path, newest=len(steps)):
+            raise error
+        opened.enter_context(connections.pop_all())
+    return LogFile(path, reader, (reader,), reserve, (), opened.pop_all(), only_read=True)
+
+
 def _open(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitStack) -> LogFile:
     with ExitStack() as connections:
         # Created here, since SQLite would create it readable for everybody; it copies the mode to -wal and -shm.
@@ -154,7 +194,7 @@ def _open(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitSt
         files = [path, *(path.with_name(path.name + suffix) for suffix in COMPANIONS)]
         opened_files = tuple(map(OpenedFile, files))
         opened.enter_context(connections.pop_all())
-    return LogFile(writer, readers, reserve, opened_files, opened.pop_all())
+    return LogFile(path, writer, readers, reserve, opened_files, opened.pop_all())
 
 
 def _hold(reserve: DiskReserve) -> None:
