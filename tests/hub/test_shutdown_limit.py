@@ -70,6 +70,15 @@ def test_threads_that_the_interpreter_waits_for_are_named() -> None:
     assert "such as the threads endless" in said
 
 
+def test_a_function_that_the_interpreter_calls_at_its_end_does_not_hold_it_up() -> None:
+    function = "import atexit; atexit.register(time.sleep, 1000)"
+
+    code, said = run(f"{function}; limit.start(0.1, code=0); limit.stop()")
+
+    assert code == 0
+    assert "the process ends, although not all of its tasks and threads do" in said
+
+
 def test_without_such_threads_there_is_no_limit_after_the_end() -> None:
     limit = ShutdownLimit()
     limit.start(GUARD_S, code=1)

@@ -1,5 +1,6 @@
 """Limit on the time that a shutdown takes, whatever routers have left running or hold up."""
 
+import atexit
 import faulthandler
 import logging
 import math
@@ -32,6 +33,7 @@ class ShutdownLimit:
 
     def __init__(self) -> None:
         self._others = set(threading.enumerate())
+        self._functions = atexit._ncallbacks()
         self._timer: threading.Timer | None = None
         self._deadline = math.inf
         # Open for as long as the process lives. Nobody may read standard error.
@@ -58,8 +60,11 @@ class ShutdownLimit:
         faulthandler.dump_traceback_later(max(left_s, 0) + SAYING_S + LAST_S, exit=True, file=self._nowhere)
 
     def stop(self) -> None:
-        """Set no limit any more, unless there are new threads that the interpreter waits for when it ends."""
-        if self._timer and not self._left_behind():
+        """Set no limit any more, unless the interpreter has something new to wait for when it ends.
+
+        These are threads, and functions that it calls then: that of `multiprocessing` waits for processes.
+        """
+        if self._timer and not self._left_behind() and atexit._ncallbacks() <= self._functions:
             self._timer.cancel()
             faulthandler.cancel_dump_traceback_later()
 
