@@ -23,6 +23,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from hookbot.errors import BadSignature, ConfigError
 from hookbot.signatures import SignedRequest, load_provider
+from hookbot.signatures.json_web_token import MAX_TOKEN_BYTES
 from hookbot.signatures.provider import Proof
 
 NOW = 1_700_000_000.0
@@ -68,6 +69,17 @@ def _hs256_with(key: str) -> str:
     unsigned = jwt.encode({"iat": NOW, "exp": NOW + 60}, SHARED, "HS256").rpartition(".")[0]
     algorithm = jwt.get_algorithm_by_name("HS256")
     return f"{unsigned}.{jwt.utils.base64url_encode(algorithm.sign(unsigned.encode(), key.encode())).decode()}"
+
+
+@pytest.mark.parametrize(("size", "accepted"), [(MAX_TOKEN_BYTES // 2, True), (MAX_TOKEN_BYTES, False)])
+def test_a_long_token_is_refused_before_it_is_looked_at(size: int, accepted: bool) -> None:
+    long = request({"exp": NOW, "groups": "x" * size})
+
+    if accepted:
+        verify(long)
+    else:
+        with pytest.raises(BadSignature, match="longer than 8192 bytes"):
+            verify(long)
 
 
 def test_a_token_without_a_signature_is_refused() -> None:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # For clocks that differ. RFC 7519, section 4.1.4, allows "a few minutes"; machines with NTP need far less.
 LEEWAY_S = 60
 
+# PyJWT looks at each character before it verifies. nginx passes on no longer header by default.
+MAX_TOKEN_BYTES = 8 << 10
+
 # The fewest bytes of a key for each algorithm (RFC 7518, section 3.2).
 _HMAC = {"HS256": 32, "HS384": 48, "HS512": 64}
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
@@ -127,6 +130,8 @@ class Jwt(Provider):
     ) -> tuple[str, int, dict[str, Any], float | None]:
         """A valid token, the index of its key, its claims and its issue time; raises `BadSignature`."""
         token = request.need_after(self.prefix, self.header)
+        if len(token) > MAX_TOKEN_BYTES:
+            raise BadSignature(f"the JSON Web Token is longer than {MAX_TOKEN_BYTES} bytes")
         key, claims = self._claims(token, secrets)
         return token, key, claims, _check_times(claims, now, self.max_age)
 
