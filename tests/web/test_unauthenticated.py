@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from hookbot.access.senders import Standing
 from hookbot.protocol.request import Request
-from hookbot.web.unauthenticated import WELCOME_S, UnauthenticatedConnections, refusal
+from hookbot.web.unauthenticated import SEARCH_PAUSE_S, WELCOME_S, UnauthenticatedConnections, refusal
 
 PEER = "192.0.2.1"
 
@@ -133,13 +133,25 @@ async def test_many_go_at_once_the_longest_idle_first(caplog: pytest.LogCaptureF
 
 async def test_a_search_in_vain_is_not_repeated_at_once(mock_clock: MockClock) -> None:
     unauthenticated = UnauthenticatedConnections()
-    connection = connect(unauthenticated, age_s=WELCOME_S - 0.05)
+    connection = connect(unauthenticated, age_s=WELCOME_S - SEARCH_PAUSE_S / 4)
     assert not unauthenticated.make_room()
-    mock_clock.jump(0.06)
+    mock_clock.jump(SEARCH_PAUSE_S / 2)
     assert not unauthenticated.make_room()
-    mock_clock.jump(0.06)
+    mock_clock.jump(SEARCH_PAUSE_S)
     assert unauthenticated.make_room()
     assert connection.ended
+
+
+async def test_few_files_suffice_for_a_flood_of_connections(mock_clock: MockClock) -> None:
+    unauthenticated = UnauthenticatedConnections(max_files=32)
+    accepted = 0
+    for _ in range(1000):
+        mock_clock.jump(0.002)
+        if unauthenticated.has_room():
+            connect(unauthenticated)
+            accepted += 1
+
+    assert accepted > 900
 
 
 # --- memory

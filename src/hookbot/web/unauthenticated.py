@@ -24,17 +24,19 @@ OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 # Memory of all of them; with their part of the memory for bodies, a hub stays far below 400 MB.
 MAX_BYTES = 96 << 20
 
-# A new connection may be that of a listener with a token, whose request is on its way: it gets this long.
-WELCOME_S = 0.5
+# A new connection may be that of a client with a token, whose request is on its way: it gets this long. It is short, so
+# that few files suffice for a flood of hundreds of connections a second: in the kernel's queue, others would wait for
+# seconds. With many files the longest idle are older, and nobody is hurried.
+WELCOME_S = 0.05
 
 # A part of them is ended at a time, and after a search that found none there is a pause: otherwise a flood of
 # connections would search through thousands for each of them.
 EVICTED_PART = 16
-SEARCH_PAUSE_S = 0.1
+SEARCH_PAUSE_S = 0.05
 
 # While there is no room, connections wait in the kernel's queue; the listening socket stays readable, and without a
 # pause the loop would spin.
-ACCEPT_PAUSE_S = 0.2
+ACCEPT_PAUSE_S = 0.05
 
 # Most of them end within seconds; an idle one after 75 s.
 RETRY_AFTER_S = 10

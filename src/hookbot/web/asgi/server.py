@@ -114,7 +114,7 @@ class _PatientListener(trio.abc.Listener[Any]):
         await self._listener.aclose()
 
     async def _pause(self, reason: str) -> None:
-        # Logged once until a connection is accepted again, not five times a second.
+        # Logged once until a connection is accepted again, not at each attempt.
         if not self._full:
             self._full = True
             logger.warning("no connection can be accepted for now: %s; retrying until one can", reason)

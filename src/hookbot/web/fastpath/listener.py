@@ -169,7 +169,7 @@ class _Listener:
 
     def _pause(self, reason: str) -> None:
         """Leave the waiting connections in the kernel's queue for `pause_s`."""
-        # Logged once until a connection is accepted again, not five times a second.
+        # Logged once until a connection is accepted again, not at each attempt.
         if not self._full:
             self._full = True
             logger.warning("no connection can be accepted for now: %s; retrying until one can", reason)
