@@ -54,7 +54,7 @@ class Config:
     door: bool = True
     """False if the app serves all connections, and the fast path none."""
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
-    max_receiving_bytes: int = 192 << 20
+    max_receiving_bytes: int = 128 << 20
     """Limit on the bytes of all bodies that are being received, verified or stored at the same time."""
     heartbeat_s: float = 15
     ping_s: float = 30

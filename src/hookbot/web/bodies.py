@@ -12,9 +12,9 @@ from ..errors import BodyTooLarge, HookbotError, RequestTimeout, TooManyRequests
 from .limits import ConnectionLimits
 
 # Parts of the budget that senders of each standing may hold together with those of the standings below. With the
-# default budget, and while subscribers of several formats are sent what arrives, unknown senders make the hub take less
-# than 400 MB in all.
-PARTS = {Standing.UNKNOWN: 3 / 8, Standing.VERIFIED: 5 / 8, Standing.TOKEN: 1}
+# default budget, and while slow subscribers of several formats are sent what arrives, the hub takes less than 400 MB in
+# all, whoever sends.
+PARTS = {Standing.UNKNOWN: 1 / 2, Standing.VERIFIED: 3 / 4, Standing.TOKEN: 1}
 
 # Part of the ceiling that one network may hold: by default about as much as the largest body, and far from all.
 NETWORK_SHARE = 1 / 4
@@ -31,10 +31,10 @@ logger = logging.getLogger(__package__)
 class BodyBudget:
     """Memory budget for bodies, from their first byte until they are answered: bounds each, and all of them together.
 
-    Unknown senders together may hold three eighths of it, together with recently verified ones five eighths. So the
-    verified have a quarter that no unknown sender can take, and requests with a token three eighths that nobody else
-    can. One network may hold a quarter of its ceiling, or one body of the largest size if that is more; this does not
-    apply to requests with a token.
+    Unknown senders together may hold half of it, together with recently verified ones three quarters. So the verified
+    have a quarter that no unknown sender can take, and requests with a token a quarter that nobody else can. One
+    network may hold a quarter of its ceiling, or one body of the largest size if that is more; this does not apply to
+    requests with a token.
     """
 
     def __init__(

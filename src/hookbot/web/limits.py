@@ -42,8 +42,8 @@ class ConnectionLimits:
     stall_s: float = 90
     """Time for which a subscriber on the fast path may read nothing of what it was sent; in the app, the time
     for each 64 KiB."""
-    max_held_bytes: int = 80 << 20
-    """Bytes that wait for all slow subscribers together: those of three messages of 25 MB, or of many smaller ones.
+    max_held_bytes: int = 64 << 20
+    """Bytes that wait for all slow subscribers together: those of two messages of 25 MB, or of many smaller ones.
     With what it takes to receive, store and encode another, the hub stays below 400 MB."""
     ping_s: float = 30
     """Interval of pings to a websocket. nginx closes a proxied connection after 60 s without traffic."""
