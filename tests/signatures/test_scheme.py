@@ -1,9 +1,11 @@
 """The scheme itself: what a user can say with it, and what it refuses."""
 
 import hmac
+import json
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -14,7 +16,7 @@ from hookbot.errors import BadSignature, ConfigError
 from hookbot.protocol.bodies import UNVERIFIED
 from hookbot.signatures import Proof, SignedRequest, load_provider
 from hookbot.signatures.scheme import MAX_SIGNATURES, Scheme
-from support.signature_samples import BODY, FORM, NOW, SAMPLES, WHSEC, sample_id
+from support.signature_samples import BODY, FORM, JSON, NOW, SAMPLES, WHSEC, sample_id
 
 SAMPLE = {sample_id(sample): sample for sample in SAMPLES}
 SECRET = "correct-secret"
@@ -158,6 +160,7 @@ EVERYTHING = SignedRequest(
 )
 EMPTY = SignedRequest()
 ONE_FIELD = SignedRequest(b"payload=%7B%7D", FORM)
+NO_PAYLOAD = SignedRequest(b"b=2&a=1", FORM)
 MORE_FIELDS = SignedRequest(b"payload=x&b=2&a=1&b=2", FORM)
 
 
@@ -169,7 +172,7 @@ MORE_FIELDS = SignedRequest(b"payload=x&b=2&a=1&b=2", FORM)
         ("{method} {url}", EVERYTHING, b"PUT https://example.com/in?a=b"),
         ("{payload}", EVERYTHING, b'{"id": "7", "at": 1700000000}'),
         ("{payload}", ONE_FIELD, b"{}"),
-        ("{payload}", MORE_FIELDS, b"payload=x&b=2&a=1&b=2"),
+        ("{payload}", NO_PAYLOAD, b"b=2&a=1"),
         ("{form}", MORE_FIELDS, b"a1b2payloadx"),
     ],
 )
@@ -195,6 +198,24 @@ def test_a_template_says_what_is_signed(template: str, request_: SignedRequest, 
 def test_a_scheme_covers_what_it_signs(options: dict[str, str], covers: tuple[str, ...]) -> None:
     assert scheme(**options).covers == covers
     assert scheme(**options).options == (("max_age",) if "timestamp" in covers else ())
+
+
+@pytest.mark.parametrize("name", ["github", "gitea", "forgejo", "gogs", "bitbucket", "shopify", "slack", "hmac"])
+@pytest.mark.parametrize("rest", ["", "&x=", "&payload="])
+def test_signed_json_does_not_pass_for_a_form(name: str, rest: str) -> None:
+    provider = load_provider(name, {"template": "{payload}"} if name == "hmac" else {})
+    chosen = f"&payload={quote(json.dumps({'forged': True}))}{rest}"
+    signed = provider.sign(SignedRequest(json.dumps({"message": chosen}).encode(), JSON), SECRET, now=NOW)
+    assert provider.verify(signed, [SECRET], now=NOW).key == 0
+
+    as_form = replace(signed, headers=(*FORM, *signed.headers[1:]))
+    with pytest.raises(BadSignature, match=r"the body is JSON|with other fields"):
+        provider.verify(as_form, [SECRET], now=NOW)
+
+
+def test_a_sender_outside_the_catalogue_may_call_json_a_form() -> None:
+    signed = sign("hmac", SignedRequest(b'{"message": "a&b=c"}', FORM))
+    assert verify("hmac", signed).key == 0
 
 
 @pytest.mark.parametrize("body", [b"anything", b""])
