@@ -37,6 +37,7 @@ BODIES = [
     (Message("t", b"a=1&b=%20", FORM), {"a": "1", "b": " "}),
     (Message("t", b"payload=%7B%22a%22%3A1%7D", FORM), {"a": 1}),
     (Message("t", b"payload=text", FORM), "text"),
+    (Message("t", b'{"a": "&payload=%7B%22a%22%3A1%7D"}', FORM), {"a": "&payload=%7B%22a%22%3A1%7D"}),
     (Message("t", b"plain"), "plain"),
     (Message("t", b"[" * 100_000), "[" * 100_000),
     (Message("t", b""), ""),

@@ -200,22 +200,23 @@ def test_a_scheme_covers_what_it_signs(options: dict[str, str], covers: tuple[st
     assert scheme(**options).options == (("max_age",) if "timestamp" in covers else ())
 
 
-@pytest.mark.parametrize("name", ["github", "gitea", "forgejo", "gogs", "bitbucket", "shopify", "slack", "hmac"])
+@pytest.mark.parametrize("name", ["gitea", "forgejo", "gogs", "hmac"])
 @pytest.mark.parametrize("rest", ["", "&x=", "&payload="])
-def test_signed_json_does_not_pass_for_a_form(name: str, rest: str) -> None:
+def test_signed_json_does_not_pass_for_a_form_with_a_payload(name: str, rest: str) -> None:
     provider = load_provider(name, {"template": "{payload}"} if name == "hmac" else {})
     chosen = f"&payload={quote(json.dumps({'forged': True}))}{rest}"
     signed = provider.sign(SignedRequest(json.dumps({"message": chosen}).encode(), JSON), SECRET, now=NOW)
     assert provider.verify(signed, [SECRET], now=NOW).key == 0
 
     as_form = replace(signed, headers=(*FORM, *signed.headers[1:]))
-    with pytest.raises(BadSignature, match=r"the body is JSON|with other fields"):
+    with pytest.raises(BadSignature, match="with other fields"):
         provider.verify(as_form, [SECRET], now=NOW)
 
 
-def test_a_sender_outside_the_catalogue_may_call_json_a_form() -> None:
-    signed = sign("hmac", SignedRequest(b'{"message": "a&b=c"}', FORM))
-    assert verify("hmac", signed).key == 0
+@pytest.mark.parametrize("name", ["github", "gitea", "hmac"])
+def test_json_may_be_called_a_form_as_curl_does(name: str) -> None:
+    signed = sign(name, SignedRequest(b'{"message": "a&b=c"}', FORM))
+    assert verify(name, signed).key == 0
 
 
 @pytest.mark.parametrize("body", [b"anything", b""])

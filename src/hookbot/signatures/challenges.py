@@ -173,8 +173,6 @@ class AnyScheme(Scheme):
     """Provider of senders outside the catalogue, described by the user."""
 
     signs_every_post = True
-    # curl calls everything a form that is not called otherwise.
-    labels_bodies = False
 
     @property
     def options(self) -> tuple[str, ...]:

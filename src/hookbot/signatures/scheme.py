@@ -10,7 +10,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import ClassVar
 
 from ..errors import BadSignature, BodyTooLarge, ConfigError
 from .algorithms import ALGORITHMS, Algorithm
@@ -31,9 +30,6 @@ _SAMPLE_S = 1_700_000_000
 @dataclass(frozen=True, kw_only=True)
 class Scheme(Provider):
     """Declarative provider: the `template` that is signed, and the places of the signature and of the parts."""
-
-    labels_bodies: ClassVar[bool] = True
-    """True if the sender never calls JSON a form."""
 
     header: str = "X-Signature"
     """Place of the signature."""
@@ -180,6 +176,7 @@ class Scheme(Provider):
     def _payload(self, request: SignedRequest) -> str | bytes:
         fields = request.form()
         names = [name for name, _ in fields]
+        # The Content-Type is not signed: with another one, an ampersand in a string of signed JSON would begin a field.
         if "payload" in names and len(names) > 1:
             raise BadSignature("the body is a form with other fields besides 'payload'")
         return fields[0][1] if names == ["payload"] else request.body
@@ -245,9 +242,6 @@ class Scheme(Provider):
             return fingerprint
 
     def _content(self, request: SignedRequest) -> bytes:
-        # The Content-Type is not signed: with another one, an ampersand in a string of signed JSON would begin a field.
-        if self.labels_bodies and request.is_form and request.body.lstrip().startswith((b"{", b"[")):
-            raise BadSignature("the body is JSON, and the Content-Type that of a form")
         values = (self.value(part, request) for part in self._parts)
         return self._template.fill(
             [value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value for value in values]
