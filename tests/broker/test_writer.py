@@ -197,6 +197,58 @@ async def test_who_comes_to_a_line_that_is_too_long_is_sent_away(running: Line) 
     assert topics(running.told[("b",)]) == ["b"]
 
 
+UNVERIFIED = BrokerLimits(unverified_queue_bytes=10 * KIB, unverified_batch_bytes=5 * KIB)
+
+
+@pytest.mark.parametrize("limits", [UNVERIFIED])
+async def test_drafts_for_which_nobody_vouches_wait_in_a_line_of_their_own(line: Line, nursery: trio.Nursery) -> None:
+    for number in range(4):
+        line.submit(f"/unsafe/{number}", size=2 * KIB)
+    for topic in "abc":
+        line.submit(topic, size=4 * KIB)
+    nursery.start_soon(line.writer.run)
+    await wait_all_tasks_blocked()
+
+    assert [topics for topics, _ in line.log.commits] == [
+        ["a", "b", "c"],
+        ["/unsafe/0", "/unsafe/1"],
+        ["/unsafe/2", "/unsafe/3"],
+    ]
+    line.writer.close()
+
+
+@pytest.mark.parametrize("limits", [BrokerLimits(batch_bytes=5 * KIB, unverified_batch_bytes=5 * KIB)])
+async def test_neither_line_waits_for_the_end_of_the_other(line: Line, nursery: trio.Nursery) -> None:
+    for number in range(2):
+        for topic in (f"/unsafe/{number}", f"safe/{number}"):
+            line.submit(topic, size=4 * KIB)
+    nursery.start_soon(line.writer.run)
+    await wait_all_tasks_blocked()
+
+    assert [topics for topics, _ in line.log.commits] == [["safe/0"], ["/unsafe/0"], ["safe/1"], ["/unsafe/1"]]
+    line.writer.close()
+
+
+@pytest.mark.parametrize("limits", [UNVERIFIED])
+async def test_what_nobody_vouches_for_fills_no_line_but_its_own(running: Line) -> None:
+    running.submit("/unsafe/a", size=6 * KIB)
+    with pytest.raises(Unavailable, match="too many messages are waiting"):
+        running.submit("/unsafe/b", size=6 * KIB)
+    running.submit("a", size=6 * KIB)
+    running.submit("b", size=6 * KIB)
+    await wait_all_tasks_blocked()
+
+    assert {*running.told} == {("/unsafe/a",), ("a",), ("b",)}
+
+
+async def test_in_a_line_of_unverified_drafts_too_everyone_is_told_when_the_writer_is_cancelled(line: Line) -> None:
+    line.submit("/unsafe/a")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await line.writer.run()
+    assert isinstance(line.told[("/unsafe/a",)], Unavailable)
+
+
 @pytest.mark.parametrize("limits", [BrokerLimits(queue_bytes=10 * KIB)])
 async def test_what_is_larger_than_the_whole_line_still_comes_in(running: Line) -> None:
     running.submit("large", size=50 * KIB)

@@ -12,6 +12,7 @@ from hookbot.protocol.message import (
     Draft,
     Gap,
     Message,
+    Verified,
     format_id,
     format_time,
     parse_id,
@@ -153,3 +154,15 @@ def test_the_wall_clock_counts_microseconds_since_1970() -> None:
     read = parse_time(format_time(wall_clock_us()))
 
     assert before.timestamp() * 1e6 - 1 <= read <= datetime.now(UTC).timestamp() * 1e6 + 1
+
+
+@pytest.mark.parametrize(
+    ("draft", "unverified"),
+    [
+        (Draft("topic"), False),
+        (Draft("/unsafe/topic"), True),
+        (Draft("/unsafe/topic", verified=Verified("github", "0")), False),
+    ],
+)
+def test_nobody_vouches_for_what_comes_without_a_token_and_a_signature(draft: Draft, unverified: bool) -> None:
+    assert draft.unverified is unverified

@@ -12,6 +12,11 @@ class BrokerLimits:
     # A commit of this size takes a fraction of a second, and the first publish in it is answered with the last.
     batch_bytes: int = 8 << 20
     """Size of the drafts in one commit, or of one submission if that is larger."""
+    unverified_queue_bytes: int = 64 << 20
+    """Size of the queued drafts for which nobody vouches, which have a queue of their own."""
+    # A publish with a token may have to wait for such a commit: some tens of milliseconds.
+    unverified_batch_bytes: int = 4 << 20
+    """Size of those in one commit."""
 
     window_messages: int = 10_000
     """Newest messages kept in memory for all subscriptions; those further behind read the log."""

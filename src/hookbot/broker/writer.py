@@ -5,7 +5,7 @@ Drafts are queued, and those that wait share a commit. Retention runs in the sam
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -35,8 +35,39 @@ class _Waiting:
     done: Done
 
 
+class _Queue:
+    """Submissions that wait, with bounds on their size in all and on what is taken at once; one alone may be larger."""
+
+    def __init__(self, max_bytes: int, batch_bytes: int) -> None:
+        self.waiting: deque[_Waiting] = deque()
+        self._max_bytes = max_bytes
+        self._batch_bytes = batch_bytes
+        self._bytes = 0
+
+    def add(self, waiting: _Waiting) -> None:
+        """Append a submission. Raises `Unavailable` if the queue is full."""
+        # An empty queue takes any size: larger drafts than the whole queue would otherwise never be stored.
+        if self._bytes and self._bytes + waiting.size > self._max_bytes:
+            raise Unavailable("too many messages are waiting to be stored; try again later")
+        self.waiting.append(waiting)
+        self._bytes += waiting.size
+
+    def take(self) -> Iterator[_Waiting]:
+        """Take the first submissions, as many as fit in a batch."""
+        size = 0
+        while self.waiting and (not size or size + self.waiting[0].size <= self._batch_bytes):
+            waiting = self.waiting.popleft()
+            self._bytes -= waiting.size
+            size += waiting.size
+            yield waiting
+
+
 class Writer:
-    """Queue of drafts, appended to the log in batches; then publishers are answered and the messages announced."""
+    """Queues of drafts, appended to the log in batches; then publishers are answered and the messages announced.
+
+    Drafts for which nobody vouches have a queue of their own, and small batches: they neither fill the queue of the
+    others nor make them wait for more than one such batch.
+    """
 
     def __init__(
         self,
@@ -47,14 +78,15 @@ class Writer:
         limits: BrokerLimits,
     ) -> None:
         self._log = log
-        self._limits = limits
         self._retention = retention
         self._announce = announce
         self._clock = TrustedClock.of(clock_us)
-        self._queue: deque[_Waiting] = deque()
+        self._queue = _Queue(limits.queue_bytes, limits.batch_bytes)
+        self._unverified = _Queue(limits.unverified_queue_bytes, limits.unverified_batch_bytes)
+        self._next: _Queue = self._queue
+        """Queue of which the next batch is, unless it is empty."""
         self._batch: deque[_Waiting] = deque()
         """Batch that is being written."""
-        self._queued_bytes = 0
         self._news = trio.Event()
         self._closing = False
         self._storing = _Work("storing messages")
@@ -71,11 +103,8 @@ class Writer:
         size = sum([draft.size for draft in drafts])
         if self._closing:
             raise Unavailable("the hub is shutting down; try again")
-        # An empty queue takes any size: larger drafts than the whole queue would otherwise never be stored.
-        if self._queued_bytes and self._queued_bytes + size > self._limits.queue_bytes:
-            raise Unavailable("too many messages are waiting to be stored; try again later")
-        self._queue.append(_Waiting(drafts, cursors, size, done))
-        self._queued_bytes += size
+        unverified = bool(drafts) and all(draft.unverified for draft in drafts)
+        (self._unverified if unverified else self._queue).add(_Waiting(drafts, cursors, size, done))
         self._news.set()
 
     def close(self) -> None:
@@ -91,13 +120,13 @@ class Writer:
         """
         next_trim = trio.current_time()
         try:
-            while self._queue or not self._closing:
-                if self._queue:
+            while self._is_waiting or not self._closing:
+                if self._is_waiting:
                     await self._write_batch()
                 if trio.current_time() >= next_trim:
                     more = await self._trim()
                     next_trim = trio.current_time() + (0 if more else TRIM_INTERVAL_S)
-                if not self._queue and not self._closing:
+                if not self._is_waiting and not self._closing:
                     self._news = trio.Event()
                     with trio.move_on_at(next_trim):
                         await self._news.wait()
@@ -105,7 +134,12 @@ class Writer:
             # Also after a crash of the log, so that no publisher waits forever.
             self._closing = True
             _fail(self._batch, Unavailable("the hub failed while storing the message; try again"))
-            _fail(self._queue, Unavailable("the hub is shutting down; try again"))
+            for queue in (self._queue, self._unverified):
+                _fail(queue.waiting, Unavailable("the hub is shutting down; try again"))
+
+    @property
+    def _is_waiting(self) -> bool:
+        return bool(self._queue.waiting or self._unverified.waiting)
 
     async def _write_batch(self) -> None:
         self._fill_batch()
@@ -137,11 +171,10 @@ class Writer:
         self._announce(outcomes)
 
     def _fill_batch(self) -> None:
-        size = 0
-        while self._queue and (not self._batch or size + self._queue[0].size <= self._limits.batch_bytes):
-            self._batch.append(self._queue.popleft())
-            size += self._batch[-1].size
-        self._queued_bytes -= size
+        """Take a batch of one queue, and then of the other: in a commit of both, each would wait for both."""
+        other = self._unverified if self._next is self._queue else self._queue
+        taken, self._next = (self._next, other) if self._next.waiting else (other, self._next)
+        self._batch.extend(taken.take())
 
     async def _append(self, submissions: Iterable[_Waiting]) -> Sequence[Outcome]:
         batch = tuple(submissions)

@@ -12,6 +12,8 @@ from time import time_ns
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
+from .topics import is_unsafe
+
 Headers = tuple[tuple[str, str], ...]
 """Header fields in the order in which they were sent, as latin-1 text. Repeated names, case and all bytes are kept."""
 
@@ -72,6 +74,11 @@ class Draft:
     def size(self) -> int:
         """Approximate size in memory and on disk, in bytes."""
         return _size(self)
+
+    @property
+    def unverified(self) -> bool:
+        """True if nobody vouches for its sender: the topic takes no token, and no signature was verified."""
+        return self.verified is None and is_unsafe(self.topic)
 
 
 @dataclass(frozen=True, slots=True)
