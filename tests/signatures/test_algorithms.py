@@ -129,12 +129,12 @@ def test_only_so_many_signatures_are_verified_as_there_are_passes_over_the_conte
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_signature_is_known_by_its_size(name: str) -> None:
+def test_a_signature_is_known_by_its_size_or_encoding(name: str) -> None:
     algorithm = ALGORITHMS[name]
     signature = algorithm.sign(private(KEYS[name], Encoding.DER) if name in KEYS else b"key", b"content")
 
     assert algorithm.has_form(signature)
-    assert not any(map(algorithm.has_form, (b"", b"\x30", bytes(19), signature * 3, bytes(20_000))))
+    assert not any(map(algorithm.has_form, (b"", b"\x30", bytes(19), signature[:-1], signature * 2, bytes(20_000))))
 
 
 @pytest.mark.parametrize("name", ["hmac-sha1", "hmac-sha256", "hmac-sha512"])

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
@@ -38,7 +38,7 @@ class Algorithm(Protocol):
         """Raise `ValueError` if the key cannot verify."""
 
     def has_form(self, signature: bytes) -> bool:
-        """True if the bytes can be a signature, by their size."""
+        """True if the bytes can be a signature, by their size or encoding."""
 
     def verify(self, key: bytes, content: bytes, signatures: Sequence[bytes]) -> bool:
         """True if one of the signatures is right for `content`. The time it takes reveals nothing about the right one.
@@ -122,8 +122,11 @@ class EcdsaSha256:
         self._public(key)
 
     def has_form(self, signature: bytes) -> bool:
-        # A sequence of two integers, of at most 67 bytes each on the largest curve, P-521.
-        return signature[:1] == b"\x30" and 8 <= len(signature) <= 141
+        try:
+            decode_dss_signature(signature)
+        except ValueError:
+            return False
+        return True
 
     def verify(self, key: bytes, content: bytes, signatures: Sequence[bytes]) -> bool:
         public, digest = self._public(key), sha256(content).digest()
