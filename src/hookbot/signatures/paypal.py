@@ -21,6 +21,9 @@ from .provider import Proof
 from .request import SignedRequest, split_url
 from .timestamps import MAX_AGE_S, check_fresh, parse_timestamp
 
+RSA_BYTES = range(256, 1025)
+"""Sizes of an RSA signature: that of its modulus, of 2048 bits at least."""
+
 _HOSTS = frozenset({"api.paypal.com", "api.sandbox.paypal.com"})
 _PATH = re.compile(r"/v1/notifications/certs/[A-Za-z0-9-]+")
 
@@ -92,6 +95,8 @@ class _Head:
             signature = b64decode(request.need("Paypal-Transmission-Sig"), validate=True)
         except ValueError:
             raise BadSignature("the header Paypal-Transmission-Sig is not base64") from None
+        if len(signature) not in RSA_BYTES:
+            raise BadSignature(f"the header Paypal-Transmission-Sig is not an RSA signature: {len(signature)} bytes")
         return cls(transmission, time, parse_timestamp(time, "rfc3339"), signature, _certificate_url(request))
 
 
