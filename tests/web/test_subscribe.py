@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 import pytest
 from trio_websocket import WebSocketConnection, open_websocket_url
 
+from hookbot.access.senders import Standing
 from hookbot.access.tokens import make_token
 from hookbot.hub.hub import RunningHub
 from hookbot.protocol.message import format_id
 from hookbot.web.limits import NOISE
+from hookbot.web.turns import Turns
 from support import KEY
 from support.app_hubs import auth, hub, publish
 from support.clients import WebSocket, connect, messages
@@ -135,6 +137,29 @@ async def test_a_client_that_sends_many_messages_that_acknowledge_nothing_is_clo
         await noisy.client.send(messages(*[b"noise"] * 2 * NOISE.count))
 
         assert await noisy.closed() == 1008
+
+
+async def test_a_member_that_acknowledges_many_messages_at_once_waits_for_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[Standing] = []
+    wait = Turns.wait
+
+    async def count(self: Turns, standing: Standing, last_turn_at: float) -> None:
+        turns.append(standing)
+        await wait(self, standing, last_turn_at)
+
+    async with hub(tmp_path) as (running, _), listening(running, "/sub/a?group=g", "hookbot.v1") as member:
+        await member.payload()
+        ids = [message.id for message in await publish(running, *[b"x"] * 100)]
+        await member.payloads(100)
+        monkeypatch.setattr(Turns, "wait", count)
+        await member.send(json.dumps({"type": "ack", "ids": ids[:1]}))
+        await member.send(json.dumps({"type": "ack", "ids": ids[1:]}))
+        await member.send(json.dumps({"type": "ack", "id": "nonsense"}))
+
+        assert json.loads(await member.payload())["type"] == "error"
+        assert turns == [Standing.TOKEN]
 
 
 async def test_a_member_may_acknowledge_each_of_many_messages_by_itself(tmp_path: Path) -> None:

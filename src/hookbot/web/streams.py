@@ -17,6 +17,7 @@ from ..protocol.message import Gap, format_id
 from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import GOING_AWAY, POLICY_VIOLATION
 from .held_bytes import CUT_OFF, HeldBytes
+from .turns import Turns
 
 SHUTTING_DOWN = Ended(GOING_AWAY, "the hub is shutting down; reconnect and resume")
 
@@ -25,6 +26,9 @@ PAGES_AT_ONCE = 1
 
 # What a socket takes at once is not worth counting.
 COUNTED_BYTES = 64 << 10
+
+# To apply an acknowledgement of 64 KiB takes up to ten milliseconds; others run between two of them.
+LONG_MESSAGE_STEPS = 1
 
 Abort = Callable[[], None]
 """Callback that ends the connection of a stream now, in the middle of what is being sent."""
@@ -48,6 +52,7 @@ class Stream:
         self._heartbeat_s = streams.heartbeat_s
         self._held = streams.held
         self._reading = streams.reading
+        self.long_messages = streams.long_messages
         self._abort = abort
         self._sending = False
         self._waiting = trio.CancelScope()
@@ -154,6 +159,8 @@ class Streams:
         """What waits for slow subscribers, those of the fast path included."""
         self.reading = trio.Semaphore(PAGES_AT_ONCE)
         """Held while a page of the log is read, encoded and, on the fast path, sent."""
+        self.long_messages = Turns(LONG_MESSAGE_STEPS)
+        """Turns of connections whose clients have sent a long message."""
         self._open: set[Stream] = set()
         self._closing = False
 

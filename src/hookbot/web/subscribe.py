@@ -3,12 +3,14 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from math import inf
 
 import trio
 from quart import websocket
 
 from ..access.admitted import AdmittedSubscription
 from ..access.rate_limits import Bucket
+from ..access.senders import Standing
 from ..broker.broker import Start
 from ..broker.consumers import Consumer
 from ..errors import Ended, HistoryLost, HookbotError, Refused, TooManyRequests, Unauthorized, Unavailable
@@ -19,6 +21,9 @@ from .asgi import abort_of, pieces, send_message
 from .limits import NOISE, TOO_NOISY
 from .services import Services
 from .streams import Abort, Stream
+
+# Beyond the acknowledgement of the 64 messages that a member of a group is given at a time.
+LONG_MESSAGE = 2 << 10
 
 
 async def find_start(services: Services, admitted: AdmittedSubscription) -> Start:
@@ -112,8 +117,12 @@ async def _receive(stream: Stream, consumer: Consumer | None) -> None:
     frames.
     """
     noise = Bucket(NOISE)
+    last_turn_at = -inf
     while True:
         received = await websocket.receive()
+        if len(received) > LONG_MESSAGE:
+            await stream.long_messages.wait(Standing.TOKEN, last_turn_at)
+            last_turn_at = trio.current_time()
         if not (consumer and await _acknowledge(consumer, received)) and noise.use(now_s=trio.current_time()):
             stream.end(TOO_NOISY)
             return

@@ -1,4 +1,4 @@
-"""Turns: what unauthenticated clients make the app do is done one by one, so that others do not wait for all of it."""
+"""Turns: costly work that clients make the app do is done one by one, so that others do not wait for all of it."""
 
 from heapq import heappop, heappush
 from itertools import count
