@@ -2,8 +2,12 @@
 
 import errno
 import socket
+from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from socket import create_server
+from typing import Any
 
 import pytest
 import trio
@@ -212,6 +216,38 @@ async def test_a_thousand_clients_at_once_are_all_admitted() -> None:
 
 
 # --- the end
+
+
+@dataclass(eq=False)
+class Late:
+    """A connection whose time is over."""
+
+    done: list[str]
+    deadline: float = -inf
+
+    def time_out(self) -> None:
+        self.deadline = inf
+        self.done.append("timed out")
+
+
+async def test_others_have_their_turn_between_two_connections_that_time_out(mock_clock: MockClock) -> None:
+    async with open_fast_path() as hub, trio.open_nursery() as nursery:
+        done: list[str] = []
+        late: list[Any] = [Late(done) for _ in range(3)]
+        hub.fast_path._context.connections.update(late)
+
+        async def work() -> None:
+            while True:
+                done.append("work")
+                await trio.lowlevel.checkpoint()
+
+        mock_clock.jump(ConnectionLimits().sweep_s + 1)
+        nursery.start_soon(work)
+        await settled(lambda: done.count("timed out") == 3)
+        nursery.cancel_scope.cancel()
+        hub.fast_path._context.connections.difference_update(late)
+
+    assert ("timed out", "timed out") not in pairwise(done)
 
 
 async def test_at_the_end_the_idle_are_closed_and_what_is_under_way_is_answered() -> None:

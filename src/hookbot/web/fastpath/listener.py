@@ -72,10 +72,15 @@ class FastPath:
             task_status.started()
             while True:
                 await trio.sleep(self._context.limits.sweep_s)
-                now = trio.current_time()
-                for connection in tuple(self._context.connections):
-                    if connection.deadline < now:
-                        connection.time_out()
+                await self._sweep(trio.current_time())
+
+    async def _sweep(self, now: float) -> None:
+        connections = self._context.connections
+        for connection in tuple(connections):
+            if connection.deadline < now and connection in connections:
+                connection.time_out()
+                # Thousands may be late together, and each is answered.
+                await trio.lowlevel.checkpoint()
 
     def listen(self, sock: socket.socket, *, pause_s: float = ACCEPT_PAUSE_S) -> None:
         """Accept connections from a listening socket until `close`; pause when there is no room for them."""
