@@ -19,7 +19,8 @@ LEFT_BEHIND_S = 1.5
 """Time that the interpreter has to end when the hub has shut down. It waits for threads and tasks, without a limit."""
 # As long as the log needs at most to find out that nobody reads it.
 SAYING_S = 1.0
-# Code in C that keeps the interpreter to itself, such as a regular expression, keeps it from all that is above, too.
+# Code in C that keeps the interpreter to itself, such as a regular expression, keeps it from all of this. (In another
+# thread than the main one, it also keeps it from noticing the signal.)
 LAST_S = 0.5
 
 logger = logging.getLogger(__package__)
