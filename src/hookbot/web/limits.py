@@ -53,7 +53,7 @@ class ConnectionLimits:
     """Time for which incoming bytes are discarded after the last response. Closing a socket with bytes unread resets
     the connection, and the client may lose the response (RFC 9112, section 9.6)."""
     max_drained_bytes: int = 64 << 20
-    """Bytes discarded in that time, on the fast path only. Many clients send a whole body before they read a response:
+    """Bytes discarded in that time; in HTTP/2 fewer. Many clients send a whole body before they read a response:
     this is more than twice the default `--max-body`."""
     close_s: float = 5
     """Time for the client's half of a websocket's closing handshake, on the fast path: some round trips, and what is in

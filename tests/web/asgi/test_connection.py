@@ -247,3 +247,31 @@ async def test_what_a_client_still_sends_after_the_last_response_is_discarded(ap
         await client.send(bytes(100_000))
         await client.stream.send_eof()
         await client.closed()
+
+
+@pytest.mark.parametrize("alpn", ["h2", "http/1.1"])
+async def test_what_a_client_sends_without_end_after_the_last_response_waits_with_it(
+    app: ObservedApp, certificate: str, alpn: str
+) -> None:
+    sent = 0
+
+    async def send() -> None:
+        nonlocal sent
+        while True:
+            await client.send(b"x" * 65536)
+            sent += 65536
+
+    async with (
+        open_app(app, certificate=certificate, linger_s=GUARD_S, max_drained_bytes=100_000) as hub,
+        await hub.connect(alpn=alpn) as client,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(send)
+        before = -1
+        while before < sent < 64 << 20:
+            before = sent
+            await trio.testing.wait_all_tasks_blocked(0.05)
+
+        # What the kernel holds for both sides, and no more.
+        assert sent < 64 << 20
+        nursery.cancel_scope.cancel()

@@ -96,7 +96,7 @@ class AsgiConnection:
                 if protocol:
                     with self._reading:
                         await self._read(protocol)
-                    await self._linger()
+                    await self._linger(protocol.drained_bytes)
                 self._nursery.cancel_scope.cancel()
         # An untrusted client may find a bug in a library: an upgrade with a subprotocol that is not ASCII is one. In
         # Hypercorn that ends the whole server.
@@ -258,10 +258,10 @@ class AsgiConnection:
             self._write_closed = True
             self._nursery.cancel_scope.cancel()
 
-    async def _linger(self) -> None:
+    async def _linger(self, drained_bytes: int) -> None:
         """Half-close, and discard what arrives for `linger_s`, so that the client can read the last response.
 
-        See RFC 9112, section 9.6.
+        See RFC 9112, section 9.6. What a client sends beyond `drained_bytes` waits with it, and costs nothing.
         """
         linger_s = self._config.limits.linger_s
         with trio.move_on_after(linger_s), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
@@ -271,5 +271,8 @@ class AsgiConnection:
                     with trio.move_on_after(linger_s / 2), suppress(trio.BrokenResourceError):
                         await self._stream.unwrap()
                 await self._transport.send_eof()
-            while await self._transport.receive_some(RECEIVE_BYTES):
+            while data := await self._transport.receive_some(RECEIVE_BYTES):
+                drained_bytes -= len(data)
+                if drained_bytes < 0:
+                    await trio.sleep_forever()
                 await self._unauthenticated.wait_to_handle(self)

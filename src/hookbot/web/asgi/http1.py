@@ -39,6 +39,7 @@ class HTTP1(H11Protocol):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._limits = self.config.limits
+        self.drained_bytes = self._limits.max_drained_bytes
         self._head_by: float | None = trio.current_time() + self._limits.slow_s
         self._body_by: float | None = None
         self.connection = StrictConnection()

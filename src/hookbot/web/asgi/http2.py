@@ -47,6 +47,8 @@ class HTTP2(H2Protocol):
 
     config: ServingConfig
     responding = False
+    # Clients of HTTP/2 read while they send, since flow control makes them.
+    drained_bytes = 64 << 10
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
