@@ -10,6 +10,7 @@ import trio
 from ..access.senders import Standing
 from ..errors import BodyTooLarge, HookbotError, RequestTimeout, TooManyRequests, Unavailable
 from .limits import ConnectionLimits
+from .progress import Progress
 
 # Parts of the budget that senders of each standing may hold together with those of the standings below. With the
 # default budget, and while slow subscribers of several formats are sent what arrives, the hub takes less than 400 MB in
@@ -106,24 +107,25 @@ class IncomingBody:
         "_buffer",
         "_max_bytes",
         "_network",
-        "_recent",
+        "_progress",
         "_size",
         "_standing",
-        "moved_at",
     )
 
     def __init__(self, budget: BodyBudget, max_bytes: int, standing: Standing, network: str) -> None:
-        self.moved_at = trio.current_time()
-        """Time at which it began, or last made progress."""
         self._budget = budget
         self._max_bytes = max_bytes
         self._standing = standing
         self._network = network
         self._buffer = BytesIO()
         self._size = 0
-        self._recent = 0
-        """Bytes since `moved_at`."""
-        self._begun_at = self.moved_at
+        self._progress = Progress(budget.limits.min_body_bytes)
+        self._begun_at = self._progress.made_at
+
+    @property
+    def moved_at(self) -> float:
+        """Time at which it began, or last made progress."""
+        return self._progress.made_at
 
     @property
     def deadline(self) -> float:
@@ -139,10 +141,7 @@ class IncomingBody:
         self._budget.hold(size, self._standing, self._network)
         self._size += size
         self._buffer.write(chunk)
-        self._recent += size
-        if self._recent >= self._budget.limits.min_body_bytes:
-            self._recent = 0
-            self.moved_at = trio.current_time()
+        self._progress.count(size)
 
     async def receive(self, chunks: AsyncIterable[bytes]) -> bytes:
         """Append all chunks, and return the whole body. Raises `RequestTimeout` if they come too slowly."""

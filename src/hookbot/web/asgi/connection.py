@@ -14,6 +14,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from ..limits import HALF_CLOSE_S
+from ..progress import Progress
 from ..unauthenticated import UnauthenticatedConnections
 from .config import RECEIVE_BYTES, ServingConfig
 from .extensions import ABORT, AUTHENTICATED, CONTINUE, MESSAGE
@@ -52,8 +53,6 @@ class AsgiConnection:
         unauthenticated: UnauthenticatedConnections,
         stream: Transport,
     ) -> None:
-        self.progressed_at = trio.current_time()
-        """Time at which it was accepted, its last request made progress, or the last response was sent."""
         self._app = app
         self._config = config
         self._context = context
@@ -69,8 +68,12 @@ class AsgiConnection:
         """True once nothing more may be written: the client accepts no more bytes, or the last one was sent."""
         self._requests = 0
         """Number of requests that the app is answering."""
-        self._recent = 0
-        """Bytes received since `progressed_at`."""
+        self._progress = Progress(config.limits.min_body_bytes)
+
+    @property
+    def progressed_at(self) -> float:
+        """Time at which it was accepted, its last request made progress, or the last response was sent."""
+        return self._progress.made_at
 
     @property
     def busy(self) -> bool:
@@ -161,7 +164,7 @@ class AsgiConnection:
                 self._count_requests(-1)
 
     def _count_requests(self, change: int) -> None:
-        self.progressed_at = trio.current_time()
+        self._progress.make()
         self._requests += change
         self._unauthenticated.resize(self, CONNECTION_BYTES + self._requests * REQUEST_BYTES)
 
@@ -216,18 +219,12 @@ class AsgiConnection:
             if self._patience.cancelled_caught:
                 await protocol.time_out()
                 return
-            self._count_received(len(data))
+            self._progress.count(len(data))
             await self._unauthenticated.wait_to_handle(self)
             await protocol.handle(RawData(data))
             if not data:
                 await trio.sleep(HALF_CLOSE_S if protocol.responding else 0)
                 return
-
-    def _count_received(self, size: int) -> None:
-        self._recent += size
-        if self._recent >= self._config.limits.min_body_bytes:
-            self._recent = 0
-            self.progressed_at = trio.current_time()
 
     async def _send(self, event: Event) -> None:
         """Handle an event of the protocol (Hypercorn's `TCPServer.protocol_send`). Closing never waits for the app."""
