@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
 from hookbot.access.tokens import make_token
 from hookbot.errors import ConfigError
-from hookbot.log.sqlite import open_sqlite_log
 from hookbot.log.sqlite_file import FILE
 from hookbot.protocol.message import Draft
 from support import KEY
 from support.clients import Stream, WebSocket
-from support.damage import GARBAGE, fill, leaves, root, small_disk, spoil
+from support.damage import GARBAGE, fill, leaves, root, small_disk, spoil, write_log
 from support.hubs import FORMATS, open_whole_hub
 
 COUNT = 2000
@@ -26,16 +24,8 @@ both_ways = pytest.mark.parametrize("ways", [{}, {"door": False}], ids=["fast pa
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The file of a log with many messages and a cursor."""
-    directory = tmp_path_factory.mktemp("made")
-
-    async def make() -> None:
-        async with open_sqlite_log(directory) as log:
-            for start in range(0, COUNT, 500):
-                drafts = [Draft("a", b"%300d" % n) for n in range(start + 1, start + 501)]
-                await log.append(drafts, cursors={"cursor /sub/a c": 5, "router/quiet": 5})
-
-    trio.run(make)
-    return (directory / FILE).read_bytes()
+    drafts = [Draft("a", b"%300d" % n) for n in range(1, COUNT + 1)]
+    return write_log(tmp_path_factory.mktemp("made"), drafts, cursors={"cursor /sub/a c": 5, "router/quiet": 5})
 
 
 @pytest.fixture
@@ -94,6 +84,15 @@ async def test_a_hub_starts_and_publishes_whichever_of_these_pages_is_damaged(
             response = await hub.post("/pub/a", b"%d" % n, token=TOKEN)
             assert response.status_code == 200
         assert (await hub.http.get("/readyz")).status_code == 200
+
+
+@pytest.mark.parametrize("table", ["log", "body"])
+async def test_a_hub_that_cannot_store_any_message_is_not_ready(directory: Path, table: str) -> None:
+    spoil(directory, root(directory, table))
+
+    async with open_whole_hub(directory, store="sqlite:") as hub:
+        assert (await hub.post("/pub/a", b"x", token=TOKEN)).status_code == 503
+        assert (await hub.http.get("/readyz")).status_code == 503
 
 
 async def test_a_hub_that_cannot_start_with_a_damaged_page_says_what_to_do(directory: Path) -> None:

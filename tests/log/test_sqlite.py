@@ -22,7 +22,7 @@ from hookbot.log.sqlite_file import FILE
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
 from hookbot.protocol.topics import TopicFilter
 from support.clock import Clock
-from support.damage import fill, small_disk
+from support.damage import database, fill, small_disk
 
 START_US = 1_700_000_000_000_000
 EVERYTHING = TopicFilter(("", "/unsafe/"))
@@ -41,16 +41,6 @@ async def bodies(log: Log) -> list[bytes]:
         found += [message.body for message in page.messages]
         after = page.next_after
     return found
-
-
-@contextmanager
-def database(directory: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(directory / FILE)
-    try:
-        yield connection
-        connection.commit()
-    finally:
-        connection.close()
 
 
 def writer(log: SqliteLog) -> sqlite3.Connection:
@@ -575,6 +565,10 @@ async def test_a_log_of_an_earlier_version_on_a_full_disk_is_read_and_migrated_o
             assert await bodies(log) == [*before, b"after"]
             while await log.trim(Retention(max_count=1), now_us=0):
                 pass
+            assert len(await bodies(log)) == 2
+
+        # Its lock is released.
+        async with open_sqlite_log(disk) as log:
             assert len(await bodies(log)) == 2
 
     assert before

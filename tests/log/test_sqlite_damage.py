@@ -1,13 +1,10 @@
 """Logs whose file has damaged pages: what is left of them, and that nothing is missing silently."""
 
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
 from hookbot.errors import Damaged, Unavailable
 from hookbot.log.contract import Log
@@ -17,7 +14,7 @@ from hookbot.log.sqlite_damage import position_before
 from hookbot.log.sqlite_file import FILE
 from hookbot.protocol.message import Draft, Message, Once
 from hookbot.protocol.topics import TopicFilter
-from support.damage import GARBAGE, leaves, root, spoil, spoil_sector, swap
+from support.damage import GARBAGE, database, leaves, root, spoil, spoil_sector, swap, write_log
 
 EVERYTHING = TopicFilter(("", "/unsafe/"))
 TOPICS = ("a", "b", "/unsafe/a")
@@ -27,19 +24,8 @@ COUNT = 6000
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The file of a log of messages on three topics in turn, each with a key, and of a hundred cursors."""
-    directory = tmp_path_factory.mktemp("made")
-
-    async def make() -> None:
-        async with open_sqlite_log(directory, clock_us=lambda: 1) as log:
-            for start in range(1, COUNT, 500):
-                drafts = [
-                    Draft(TOPICS[n % 3], b"%300d" % n, once=(Once("idempotency", "s", str(n)),))
-                    for n in range(start, start + 500)
-                ]
-                await log.append(drafts, cursors={f"cursor {n}": n for n in range(100)})
-
-    trio.run(make)
-    return (directory / FILE).read_bytes()
+    drafts = [Draft(TOPICS[n % 3], b"%300d" % n, once=(Once("idempotency", "s", str(n)),)) for n in range(1, COUNT + 1)]
+    return write_log(tmp_path_factory.mktemp("made"), drafts, cursors={f"cursor {n}": n for n in range(100)})
 
 
 @pytest.fixture
@@ -378,12 +364,6 @@ async def test_a_cursor_whose_position_is_garbled_is_damaged(directory: Path) ->
 
 
 # --- retention
-
-
-@contextmanager
-def database(directory: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(directory / FILE)) as connection, connection:
-        yield connection
 
 
 async def trim_all(log: Log, retention: Retention) -> None:

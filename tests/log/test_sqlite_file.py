@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,18 +12,12 @@ from hookbot.errors import ConfigError
 from hookbot.log.disk_reserve import FILE as RESERVE
 from hookbot.log.sqlite_file import FILE, LOCK, SPARE_PAGES, STEPS, VACUUM_PAGES, give_back, open_log_file, probe
 from hookbot.log.sqlite_queries import transaction
-from support.damage import fill, small_disk
+from support.damage import database, fill, small_disk
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     return tmp_path / "state" / "hookbot"
-
-
-@contextmanager
-def database(directory: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(directory / FILE)) as connection, connection:
-        yield connection
 
 
 def make_log(directory: Path) -> None:
@@ -200,7 +194,8 @@ def test_a_probe_leaves_nothing_behind(connection: sqlite3.Connection) -> None:
     with transaction(connection):
         probe(connection)
 
-    assert connection.execute("SELECT count(*) FROM body").fetchone() == (0,)
+    for table in "log", "body":
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 
 def test_a_probe_fails_if_nothing_can_be_written(connection: sqlite3.Connection) -> None:

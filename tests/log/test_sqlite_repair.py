@@ -1,13 +1,9 @@
 """Logs whose name or totals are damaged: they open, with everything else in them."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import trio
 
 from hookbot.log.contract import Log
 from hookbot.log.retention import Partition, Retention
@@ -16,7 +12,7 @@ from hookbot.log.sqlite_file import FILE
 from hookbot.log.sqlite_queries import load_partitions, save_partitions
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
 from hookbot.protocol.topics import TopicFilter
-from support.damage import GARBAGE, leaves, root, spoil
+from support.damage import GARBAGE, database, leaves, root, spoil, write_log
 
 EVERYTHING = TopicFilter(("", "/unsafe/"))
 TOPICS = ("a", "b", "/unsafe/a")
@@ -27,33 +23,16 @@ SAFE, UNSAFE = 100, 100
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The file of a log of which retention has left a hundred safe and as many unsafe messages."""
-    directory = tmp_path_factory.mktemp("made")
-
-    async def make() -> None:
-        async with open_sqlite_log(directory, clock_us=lambda: 1) as log:
-            for start in range(1, COUNT, 500):
-                drafts = [
-                    Draft(TOPICS[n % 3], b"%d" % n, once=(Once("idempotency", "s", str(n)),))
-                    for n in range(start, start + 500)
-                ]
-                await log.append(drafts, cursors={"cursor": start})
-            while await log.trim(Retention(max_count=100), now_us=2):
-                pass
-
-    trio.run(make)
-    return (directory / FILE).read_bytes()
+    drafts = [Draft(TOPICS[n % 3], b"%d" % n, once=(Once("idempotency", "s", str(n)),)) for n in range(1, COUNT + 1)]
+    return write_log(
+        tmp_path_factory.mktemp("made"), drafts, cursors={"cursor": COUNT}, retention=Retention(max_count=100)
+    )
 
 
 @pytest.fixture
 def directory(tmp_path: Path, made: bytes) -> Path:
     (tmp_path / FILE).write_bytes(made)
     return tmp_path
-
-
-@contextmanager
-def database(directory: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(directory / FILE)) as connection, connection:
-        yield connection
 
 
 def name_and_totals(directory: Path) -> tuple[str, list[Partition]]:
@@ -81,7 +60,7 @@ async def assert_goes_on(directory: Path) -> None:
         assert isinstance(repeat, Duplicate)
         assert isinstance(new, Message)
         assert new.position == COUNT + 1
-        assert [cursor.position for cursor in await log.cursors()] == [COUNT - 499]
+        assert [cursor.position for cursor in await log.cursors()] == [COUNT]
 
     assert len(before) == SAFE + UNSAFE
     async with open_sqlite_log(directory) as log:

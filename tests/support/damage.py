@@ -5,13 +5,17 @@ import random
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
+from hookbot.log.retention import Retention
+from hookbot.log.sqlite import open_sqlite_log
 from hookbot.log.sqlite_file import FILE, PAGE_BYTES
+from hookbot.protocol.message import Draft
 
 # Types of b-tree pages that have children (https://www.sqlite.org/fileformat2.html#b_tree_pages).
 INTERIOR = {2, 5}
@@ -24,6 +28,29 @@ GARBAGE = {
     "ones": b"\xff" * PAGE_BYTES,
     "noise": random.Random(1).randbytes(PAGE_BYTES),
 }
+
+
+def write_log(
+    directory: Path, drafts: Sequence[Draft], *, cursors: Mapping[str, int], retention: Retention | None = None
+) -> bytes:
+    """The file of a closed log with these drafts and cursors, all of one time, after retention."""
+
+    async def write() -> None:
+        async with open_sqlite_log(directory, clock_us=lambda: 1) as log:
+            for start in range(0, len(drafts), 500):
+                await log.append(drafts[start : start + 500], cursors=cursors)
+            while retention and await log.trim(retention, now_us=2):
+                pass
+
+    trio.run(write)
+    return (directory / FILE).read_bytes()
+
+
+@contextmanager
+def database(directory: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to the file of a log, whose changes are committed."""
+    with closing(sqlite3.connect(directory / FILE)) as connection, connection:
+        yield connection
 
 
 def leaves(directory: Path, name: str) -> list[int]:
@@ -46,7 +73,7 @@ def leaves(directory: Path, name: str) -> list[int]:
 
 def root(directory: Path, name: str) -> int:
     """Number of the root page of a table or an index."""
-    with closing(sqlite3.connect(directory / FILE)) as connection:
+    with database(directory) as connection:
         [number] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()
     return int(number)
 
@@ -102,5 +129,5 @@ def fill(disk: Path, *, leave: int = 0) -> None:
 
 def lose_bodies(directory: Path, *positions: int) -> None:
     """Delete bodies behind the back of a log that is open: its messages are damaged."""
-    with closing(sqlite3.connect(directory / FILE)) as connection, connection:
+    with database(directory) as connection:
         connection.executemany("DELETE FROM body WHERE position = ?", [(position,) for position in positions])

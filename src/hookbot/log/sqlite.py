@@ -132,7 +132,7 @@ class SqliteLog(Engine):
         return more
 
     async def probe(self) -> None:
-        await self._connections.store(probe)
+        await self._connections.store(_probe)
 
     def _prime(self, reader: sqlite3.Connection, after: int) -> None:
         try:
@@ -212,6 +212,11 @@ class _Bounds(TypedDict):
     limit: int
     max_bytes: int
     newest: bool
+
+
+def _probe(writer: sqlite3.Connection) -> None:
+    with queries.transaction(writer):
+        probe(writer)
 
 
 def _find_earlier_keys(connection: sqlite3.Connection) -> bool:

@@ -85,14 +85,16 @@ class LogFile:
     """True while the disk is so full that the file can only be read, by one connection."""
 
     def open_for_writing(self) -> "LogFile":
-        """The file opened as usual, after it could only be read; nobody may read meanwhile.
+        """The file opened as usual, after it could only be read; nobody may read meanwhile. `close` closes both.
 
         Raises `OSError` while the disk is too full for it, and the errors of `open_log_file`.
         """
         self.reserve.check_room(ROOM_TO_OPEN)
         for reader in self.readers:
             reader.close()
-        return _open_or_only_read(self.path, STEPS, self.reserve, self.opened)
+        file = _open_or_only_read(self.path, STEPS, self.reserve, self.opened)
+        self.opened.callback(file.close)
+        return file
 
     def check(self) -> None:
         """Check all files before a write; see `OpenedFile.check`."""
@@ -145,10 +147,12 @@ def give_back(connection: sqlite3.Connection, *, keep_spare: bool = True) -> boo
 
 
 def probe(connection: sqlite3.Connection) -> None:
-    """Write some pages and delete them again, so that a full or failing disk raises an error."""
+    """Write to the pages that every message needs, and undo it, so that a full or failing disk raises an error."""
     # After all messages, where the next one is written as well.
+    connection.execute("INSERT INTO log VALUES (?, 0, '', 0)", (PROBE_POSITION,))
     connection.execute("INSERT INTO body VALUES (?, '', zeroblob(65536))", (PROBE_POSITION,))
-    connection.execute("DELETE FROM body WHERE position = ?", (PROBE_POSITION,))
+    for table in "log", "body":
+        connection.execute(f"DELETE FROM {table} WHERE position = ?", (PROBE_POSITION,))  # noqa: S608
 
 
 def _open_or_only_read(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitStack) -> LogFile:
