@@ -393,9 +393,9 @@ async def test_what_is_too_many_goes_oldest_first(log: MemoryLog | SqliteLog, cl
 
 
 async def test_what_is_too_much_goes_until_the_rest_fits(log: MemoryLog | SqliteLog, clock: Clock) -> None:
-    await store(log, *["a"] * 5, body=bytes(1000))
+    await store(log, *["a"] * 5, body=bytes(10_000))
 
-    await trim(log, replace(KEEP_ALL, max_bytes=2500), clock.now_us)
+    await trim(log, replace(KEEP_ALL, max_bytes=25_000), clock.now_us)
 
     assert await positions(log, "a") == [4, 5]
 

@@ -38,6 +38,10 @@ from .config_option import ARGUMENTS, FILE, ConfiguredCommand, config_file
 from .parameters import ADDRESS, DURATION, EXISTING_FILE, INTERVAL, PROXIES, RATE, SIZE, Given, data_dir, find_key
 from .welcome import welcome
 
+# Defaults of --keep-bytes and --keep-unsafe-bytes, by store.
+KEPT_ON_DISK = 1 << 30, 256 << 20
+KEPT_IN_MEMORY = 64 << 20, 32 << 20
+
 
 @click.command(cls=ConfiguredCommand)
 @config_file
@@ -56,18 +60,12 @@ from .welcome import welcome
 )
 @click.option("--keep", type=DURATION, default="7d", show_default=True, help="Delete messages older than this.")
 @click.option(
-    "--keep-bytes", type=SIZE, default="1GiB", show_default=True, help="Delete the oldest messages beyond this size."
+    "--keep-bytes", type=SIZE, help="Delete the oldest messages beyond this size. Default: 1GiB; in memory 64MiB."
 )
 @click.option(
     "--keep-count", type=click.IntRange(1), metavar="N", help="Delete the oldest messages beyond this number."
 )
-@click.option(
-    "--keep-unsafe-bytes",
-    type=SIZE,
-    default="256MiB",
-    show_default=True,
-    help="The same as --keep-bytes, for unsafe topics.",
-)
+@click.option("--keep-unsafe-bytes", type=SIZE, help="The same for unsafe topics. Default: 256MiB; in memory 32MiB.")
 @click.option(
     "--dedup-window", type=DURATION, default="24h", show_default=True, help="Recognise repeats for this time."
 )
@@ -250,11 +248,12 @@ def make_config(
 
 
 def _retention(options: Mapping[str, Any]) -> Retention:
+    max_bytes, max_unsafe_bytes = KEPT_IN_MEMORY if options["store"] == "memory:" else KEPT_ON_DISK
     return Retention(
         max_age_s=options["keep"],
-        max_bytes=options["keep_bytes"],
+        max_bytes=max_bytes if options["keep_bytes"] is None else options["keep_bytes"],
         max_count=options["keep_count"],
-        max_unsafe_bytes=options["keep_unsafe_bytes"],
+        max_unsafe_bytes=max_unsafe_bytes if options["keep_unsafe_bytes"] is None else options["keep_unsafe_bytes"],
         dedup_s=options["dedup_window"],
     )
 

@@ -204,7 +204,7 @@ def _services(
 def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContextManager[Log]:
     """The log of the configured store. Raises `ConfigError`."""
     if config.store == "memory:":
-        return nullcontext(MemoryLog(clock_us=clock_us))
+        return nullcontext(MemoryLog(clock_us=clock_us, retention=config.retention))
     if config.store == "sqlite:":
         return open_sqlite_log(config.data_dir, clock_us=clock_us)
     raise ConfigError(f"the store must be 'sqlite:' or 'memory:', not {config.store!r}")

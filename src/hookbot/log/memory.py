@@ -19,12 +19,28 @@ from .retention import PARTITIONS, STEP_ROWS, Partition, Retention, RetentionLim
 # Scanning this many positions blocks the event loop for a few milliseconds.
 SCAN_LENGTH = 20_000
 
+# Beyond its text, a message takes so much memory, and each of its headers: both were measured.
+MESSAGE_BYTES = 400
+HEADER_BYTES = 180
+
+NO_LIMIT = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
+
 
 class MemoryLog(Engine):
-    """Log in memory, lost when the process ends. It uses no threads, so it works with Trio's test clocks."""
+    """Log in memory, lost when the process ends. It uses no threads, so it works with Trio's test clocks.
 
-    def __init__(self, *, clock_us: Callable[[], int] = wall_clock_us, scan_length: int = SCAN_LENGTH) -> None:
+    Beyond the sizes and the count of its `retention`, the oldest messages are deleted at once, and not by `trim` later.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock_us: Callable[[], int] = wall_clock_us,
+        scan_length: int = SCAN_LENGTH,
+        retention: Retention = NO_LIMIT,
+    ) -> None:
         super().__init__(new_epoch(), [Partition() for _ in PARTITIONS], clock_us)
+        self._retention = retention
         self._scan_length = scan_length
         self._entries: tuple[list[_Entry], list[_Entry]] = [], []
         self._keys: tuple[dict[bytes, FirstUse], dict[bytes, FirstUse]] = {}, {}
@@ -34,6 +50,7 @@ class MemoryLog(Engine):
         await trio.lowlevel.checkpoint()
         batch = self._new_batch(ChainMap(*self._keys))
         outcomes = [batch.add(draft) for draft in drafts]
+        batch.stored = [((*row[:2], _memory_of(message)), message) for row, message in batch.stored]
         self._partitions = self._grown(batch)
         for row, message in batch.stored:
             self._entries[is_unsafe(message.topic)].append((row, message))
@@ -42,6 +59,7 @@ class MemoryLog(Engine):
             self._keys[first.unsafe][key] = first
         for name, position in cursors.items():
             self._save(name, position, batch.time_us)
+        self._make_room()
         return outcomes
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
@@ -71,6 +89,14 @@ class MemoryLog(Engine):
     async def probe(self) -> None:
         await trio.lowlevel.checkpoint()
 
+    def _make_room(self) -> None:
+        """Delete what exceeds the sizes of the retention now: what publishers send in a second may be a gigabyte."""
+        for unsafe in PARTITIONS:
+            # At this time, nothing is old.
+            limits = RetentionLimits.of(self._retention, unsafe=unsafe, now_us=0)
+            while self._partitions[unsafe].due(limits):
+                self._trim_partition(self._retention, 0, unsafe=unsafe)
+
     def _save(self, name: str, position: int | None, time_us: int) -> None:
         if position is None:
             self._cursors.pop(name, None)
@@ -99,6 +125,10 @@ class MemoryLog(Engine):
 _Entry = tuple[Row, Message]
 
 
+def _memory_of(message: Message) -> int:
+    return message.size + MESSAGE_BYTES + HEADER_BYTES * len(message.headers)
+
+
 def _position(entry: _Entry) -> int:
     return entry[0][0]
 
@@ -116,8 +146,8 @@ def _within(entries: list[_Entry], scan: ScanRange, *, newest: bool) -> Iterator
 
 def _fill(found: Iterable[_Entry], limit: int, max_bytes: int, end: int) -> Page:
     messages: list[Message] = []
-    for (_, _, size), message in found:
-        max_bytes -= size
+    for _, message in found:
+        max_bytes -= message.size
         if len(messages) >= limit or (messages and max_bytes < 0):
             return Page(messages, messages[-1].position)
         messages.append(message)
