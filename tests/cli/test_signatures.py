@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,7 @@ def test_a_certificate_that_is_needed_is_fetched() -> None:
     fields = (
         ("Paypal-Transmission-Id", "1"),
         ("Paypal-Transmission-Time", "2023-11-14T22:13:20Z"),
-        ("Paypal-Transmission-Sig", "AAAA"),
+        ("Paypal-Transmission-Sig", b64encode(bytes(256)).decode()),
         ("Paypal-Auth-Algo", "SHA256withRSA"),
         ("Paypal-Cert-Url", certificate),
     )

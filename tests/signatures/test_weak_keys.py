@@ -146,7 +146,6 @@ KNOWN = {
     "empty": b"",
     "white space": b" \t\r\n",
     "zeros": b"\0" * 32,
-    "short": b" ab\n",
     "PEM": PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
     "PEM after white space": b"\n " + PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
     "SSH": PUBLIC.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH),
@@ -193,7 +192,7 @@ def test_a_public_key_after_white_space_is_still_one_for_a_jwt() -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        b"key",
+        b"x",
         b"It's a Secret to Everybody",
         b"\0\1\2\3",
         b"YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXo=",
@@ -206,11 +205,8 @@ def test_any_other_secret_is_a_key_of_an_hmac(key: bytes) -> None:
     check_shared(key)
 
 
-@pytest.mark.parametrize(
-    ("name", "secret"),
-    [("gitlab", " "), ("gitlab", "x"), ("header", "\t"), ("header", "ab"), ("basic", ":"), ("basic", " : ")],
-)
-def test_a_shared_secret_of_white_space_or_two_letters_is_refused(name: str, secret: str) -> None:
+@pytest.mark.parametrize(("name", "secret"), [("gitlab", " "), ("header", "\t"), ("basic", ":"), ("basic", " : ")])
+def test_a_shared_secret_of_white_space_is_refused(name: str, secret: str) -> None:
     with pytest.raises(ConfigError):
         load_provider(name).check(secret)
     load_provider("basic").check(":token")

@@ -25,8 +25,6 @@ MIN_RSA_BITS = 2048
 """The least that RFC 7518, section 3.3, allows; 829 bits have been factored."""
 MIN_CURVE_BITS = 224
 """The least of NIST SP 800-57, for 112 bits of security, which 2048 bits of RSA have too."""
-MIN_SECRET_BYTES = 3
-"""All shorter secrets can be tried within a day, even at the hundred failures in a minute that a hub allows."""
 
 _P = 2**255 - 19
 # The y of the points of order 8, a root of y^4 + 2/d*y^2 - 1/d: RFC 7748 has the curve, libsodium the same constants.
@@ -45,20 +43,13 @@ class WeakKey(ValueError):
 # It is checked for every request, and reading it as a public key takes longer than an HMAC.
 @lru_cache(maxsize=256)
 def check_shared(key: bytes) -> None:
-    """Raise `WeakKey` if others know the key of an HMAC, or find it: it is empty, very short, or a public key."""
-    check_length(key)
+    """Raise `WeakKey` if others know the key of an HMAC: it is empty, or a public key."""
+    # HMAC pads a key with zeros (RFC 2104), so that zeros are the empty key.
+    if not key.strip(b"\0 \t\r\n"):
+        raise WeakKey("the secret is empty")
     # Both, since the last byte of a key in DER may look like white space.
     if _is_public(key) or _is_public(key.strip()):
         raise WeakKey("the secret is a key of a pair, which an HMAC must not use: anybody may know it")
-
-
-def check_length(secret: bytes) -> None:
-    """Raise `WeakKey` if a secret, without zeros and white space around it, is empty or so short that it is found."""
-    # HMAC pads a key with zeros (RFC 2104), so that zeros are the empty key.
-    length = len(secret.strip(b"\0 \t\r\n"))
-    if length < MIN_SECRET_BYTES:
-        few = f"it has less than {MIN_SECRET_BYTES} bytes, so that it can be found by trying"
-        raise WeakKey(few if length else "the secret is empty")
 
 
 def check_public(key: object) -> None:
