@@ -370,9 +370,8 @@ async def test_a_subscription_to_what_is_stored_ends_when_all_of_it_is_acknowled
             await wait_all_tasks_blocked()
             ack(cursor, hub, 2)
 
-        while taken := await cursor.take():
+        while (taken := await cursor.take()) is not None:
             assert shown(taken) == []
-        assert taken is None
 
 
 async def test_a_cursor_that_reads_the_log_waits_for_nothing(hub: ConsumerHub) -> None:
@@ -389,6 +388,25 @@ async def test_a_cursor_that_reads_the_log_waits_for_nothing(hub: ConsumerHub) -
         assert cursor.is_behind
         assert await take(cursor, 1) == [2]
         assert not cursor.is_behind
+
+
+async def test_a_cursor_that_has_waited_for_an_acknowledgement_does_not_read_the_log_out_of_turn(
+    hub: ConsumerHub, nursery: trio.Nursery
+) -> None:
+    await hub.publish("t", "t")
+    async with hub.open(cursor="c"):
+        await hub.publish("t")
+    async with hub.open(cursor="c", max_unacked=1) as cursor:
+        await hub.publish("t")
+        assert await take(cursor, 1) == [3]
+
+        @nursery.start_soon
+        async def ack_later() -> None:
+            await wait_all_tasks_blocked()
+            ack(cursor, hub, 3)
+
+        assert await cursor.take() == []
+        assert await take(cursor, 1) == [4]
 
 
 async def test_a_path_has_at_most_a_hundred_cursors(hub: ConsumerHub) -> None:

@@ -241,6 +241,17 @@ async def test_what_nobody_vouches_for_fills_no_line_but_its_own(running: Line) 
     assert {*running.told} == {("/unsafe/a",), ("a",), ("b",)}
 
 
+@pytest.mark.parametrize("limits", [UNVERIFIED])
+async def test_a_router_does_not_wait_in_the_line_of_unverified_drafts(line: Line, nursery: trio.Nursery) -> None:
+    line.submit("/unsafe/a", size=6 * KIB)
+    line.submit("/unsafe/b", size=6 * KIB, router=1)
+    nursery.start_soon(line.writer.run)
+    await wait_all_tasks_blocked()
+
+    assert line.log.commits == [(["/unsafe/b"], {"router": 1}), (["/unsafe/a"], {})]
+    line.writer.close()
+
+
 async def test_in_a_line_of_unverified_drafts_too_everyone_is_told_when_the_writer_is_cancelled(line: Line) -> None:
     line.submit("/unsafe/a")
     with trio.CancelScope() as scope:

@@ -13,6 +13,7 @@ from hookbot.access.active_subscriptions import ActiveSubscriptions
 from hookbot.access.admitted import AdmittedSubscription
 from hookbot.access.authorizer import Authorizer, Grant
 from hookbot.broker.broker import Broker, Start, open_broker
+from hookbot.broker.consumers import open_consumers
 from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Ended, HistoryLost, Unavailable
 from hookbot.log.contract import Page
@@ -505,3 +506,25 @@ async def test_the_reason_of_an_end_keeps_nothing_of_the_streams_that_it_ended(s
             await anext(stream)
 
     assert SHUTTING_DOWN.__traceback__ is None
+
+
+async def test_a_member_whose_message_is_acknowledged_by_another_does_not_wait_while_it_keeps_others_from_reading(
+    streams: Streams, broker: Broker, publish: Callable[..., Any], autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    request = SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", "jsonl", group="g", ack_timeout_s=5)
+    async with (
+        open_consumers(broker, clock_us=lambda: 99_000_000) as consumers,
+        consumers.open(request) as late,
+        consumers.open(request) as other,
+    ):
+        await publish()
+        [entry] = await late.take() or ()
+        with streams.open_from(other, AdmittedSubscription(request, Grant()), pytest.fail) as waiting:
+            async with streams.reading:
+                nursery.start_soon(anext, waiting)
+                await trio.sleep(7)
+                assert streams.reading.statistics().tasks_waiting == 1
+                late.ack({"type": "ack", "ids": [format_id(broker.log.epoch, entry.position)]})
+            await wait_all_tasks_blocked()
+            assert streams.reading.value == 1
+            nursery.cancel_scope.cancel()

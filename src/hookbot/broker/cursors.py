@@ -82,9 +82,9 @@ class CursorConsumer:
     async def take(self) -> Sequence[Entry | Gap] | None:
         """Next messages, as soon as there are any and fewer than `max_unacked` are unacknowledged.
 
-        None at the end of a subscription that does not follow, once everything is acknowledged. Empty if a page of the
-        log has none. Cancelling loses nothing. Raises `Ended` if the claim is revoked, and `Unavailable` if the log
-        cannot be read.
+        None at the end of a subscription that does not follow, once everything is acknowledged. Empty after a wait for
+        an acknowledgement, since the log may have to be read then, or if a page of the log has none. Cancelling loses
+        nothing. Raises `Ended` if the claim is revoked, and `Unavailable` if the log cannot be read.
         """
         return await self._claim.work(self._take)
 
@@ -116,11 +116,12 @@ class CursorConsumer:
             self._acked.set()
 
     async def _take(self) -> Sequence[Entry | Gap] | None:
-        while self._must_wait():
+        if self._must_wait():
             if not self._unacked:
                 return None
             self._acked = trio.Event()
             await self._acked.wait()
+            return []
         if not self._ready:
             self._ready.extend(await self._subscription.take())
         return self._hand_out(self._max_unacked - len(self._unacked))

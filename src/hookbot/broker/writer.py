@@ -103,7 +103,8 @@ class Writer:
         size = sum([draft.size for draft in drafts])
         if self._closing:
             raise Unavailable("the hub is shutting down; try again")
-        unverified = bool(drafts) and all(draft.unverified for draft in drafts)
+        # A router commits its position with them: it has one batch at a time, and must not wait behind a flood.
+        unverified = not cursors and all(draft.unverified for draft in drafts)
         (self._unverified if unverified else self._queue).add(_Waiting(drafts, cursors, size, done))
         self._news.set()
 

@@ -1,7 +1,7 @@
 """Streams: subscriptions encoded as frames, for websockets, server-sent events and JSON lines."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 
 import trio
@@ -71,11 +71,16 @@ class Stream:
         while True:
             if self._left == 0:
                 raise StopAsyncIteration
-            # A page of the log may be a message of 25 MB: few at a time are read and encoded. Nobody waits in there.
-            async with self._reading if self._source.is_behind else nullcontext():
-                frames = await self._next()
-            if frames:
+            if frames := await self._next_in_turn():
                 return frames
+
+    async def _next_in_turn(self) -> Sequence[bytes]:
+        if not self._source.is_behind:
+            return await self._next()
+        # A page of the log may be a message of 25 MB: few at a time are read and encoded.
+        async with self._reading:
+            # What it would have read may be acknowledged by now, and in here nobody may wait for anything new.
+            return await self._next() if self._source.is_behind else []
 
     async def _next(self) -> Sequence[bytes]:
         taken: Sequence[Entry | Gap] | None = None
