@@ -186,7 +186,7 @@ async def test_refused_bodies_leave_the_window_to_the_other_streams(app: Observe
         for _ in range(3):
             locked = await client.ask("/locked", "POST", end=False)
             assert await client.answer(locked) == ("401", b"401 Unauthorized")
-            for _ in range(4):
+            for _ in range(25):
                 await client.upload(locked, 16_000)
         good = await client.ask("/pub", "POST", end=False)
         await client.upload(good, 60_000, end=True)
@@ -414,6 +414,16 @@ async def test_a_large_body_arrives_whole_through_flow_control(app: ObservedApp,
 
         assert body == 300_000
         assert await client.wait(h2.events.StreamEnded, stream)
+
+
+async def test_a_mebibyte_is_sent_without_waiting_for_the_hub(app: ObservedApp, certificate: str) -> None:
+    async with open_app(app, certificate=certificate) as hub:
+        client = await H2Client.connect(hub)
+        await client.wait(h2.events.RemoteSettingsChanged)
+        await client.wait(h2.events.WindowUpdated)
+        stream = await client.ask("/pub", "POST", end=False)
+
+        assert client.h2.local_flow_control_window(stream) == 1 << 20
 
 
 async def test_a_client_that_goes_away_gets_the_answers_to_what_it_asked_before(

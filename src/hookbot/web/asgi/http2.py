@@ -33,6 +33,10 @@ _PART = 32 << 10
 _MANY_EVENTS = 16
 # Bytes received at least, about as many of the smallest frames.
 _LEAST = 256
+# Bytes that a client may send on one stream, and on the connection, before it waits for the hub. With the 65,535 of
+# RFC 9113, an upload waits for a round trip every 64 KiB. It costs no memory: what the app does not read yet makes the
+# whole connection wait.
+_WINDOW = 1 << 20
 # Bytes of the table by which headers of responses are compressed: the default of RFC 7541, section 4.2.
 _TABLE = 4 << 10
 
@@ -48,7 +52,7 @@ class HTTP2(H2Protocol):
     config: ServingConfig
     responding = False
     # Clients of HTTP/2 read while they send, since flow control makes them.
-    drained_bytes = 64 << 10
+    drained_bytes = _WINDOW
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -67,8 +71,15 @@ class HTTP2(H2Protocol):
             initial_values={
                 SettingCodes.MAX_CONCURRENT_STREAMS: self.config.h2_max_concurrent_streams,
                 SettingCodes.MAX_HEADER_LIST_SIZE: self.config.h2_max_header_list_size,
+                SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
             },
         )
+
+    async def initiate(self, *args: Any) -> None:
+        """Send the settings, and open the window of the connection, which no setting does (RFC 9113, section 6.9.2)."""
+        await super().initiate(*args)
+        self.connection.increment_flow_control_window(_WINDOW - self.connection.inbound_flow_control_window)
+        await self._flush()
 
     @property
     def blocked(self) -> bool:
