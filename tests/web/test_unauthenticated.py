@@ -1,6 +1,7 @@
 """Unauthenticated connections: how many there may be, and which goes for another."""
 
 from dataclasses import dataclass, field
+from random import Random
 
 import pytest
 import trio
@@ -11,7 +12,7 @@ from trio.testing import MockClock
 
 from hookbot.access.senders import Standing
 from hookbot.protocol.request import Request
-from hookbot.web.unauthenticated import SEARCH_PAUSE_S, WELCOME_S, UnauthenticatedConnections, refusal
+from hookbot.web.unauthenticated import HURRIED_S, SEARCH_PAUSE_S, WELCOME_S, UnauthenticatedConnections, refusal
 
 PEER = "192.0.2.1"
 
@@ -133,7 +134,7 @@ async def test_many_go_at_once_the_longest_idle_first(caplog: pytest.LogCaptureF
 
 async def test_a_search_in_vain_is_not_repeated_at_once(mock_clock: MockClock) -> None:
     unauthenticated = UnauthenticatedConnections()
-    connection = connect(unauthenticated, age_s=WELCOME_S - SEARCH_PAUSE_S / 4)
+    connection = connect(unauthenticated, age_s=HURRIED_S - SEARCH_PAUSE_S / 4)
     assert not unauthenticated.make_room()
     mock_clock.jump(SEARCH_PAUSE_S / 2)
     assert not unauthenticated.make_room()
@@ -152,6 +153,46 @@ async def test_few_files_suffice_for_a_flood_of_connections(mock_clock: MockCloc
             accepted += 1
 
     assert accepted > 900
+
+
+@pytest.mark.parametrize("proxy", [False, True])
+async def test_a_flood_from_one_address_displaces_no_other(proxy: bool, mock_clock: MockClock) -> None:
+    unauthenticated = UnauthenticatedConnections(max_files=32, is_proxy=lambda peer: proxy and peer == "192.0.2.3")
+    slow = [connect(unauthenticated, "192.0.2.2"), connect(unauthenticated, "192.0.2.3")]
+    for _ in range(400):
+        mock_clock.jump(0.001)
+        if unauthenticated.has_room():
+            connect(unauthenticated)
+
+    assert trio.current_time() - slow[0].progressed_at < WELCOME_S
+    assert not any(one.ended for one in slow)
+
+
+async def test_in_a_flood_from_many_addresses_a_slow_client_succeeds_at_one_of_its_attempts(
+    mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hookbot.web.unauthenticated.sample", Random(1).sample)
+    unauthenticated = UnauthenticatedConnections(max_files=128)
+    ended = []
+    for attempt in range(20):
+        slow = connect(unauthenticated, "192.0.2.2")
+        for number in range(150):
+            mock_clock.jump(0.001)
+            if unauthenticated.has_room():
+                connect(unauthenticated, f"198.51.{attempt}.{number}")
+        ended.append(bool(slow.ended))
+        unauthenticated.remove(slow)
+
+    assert not all(ended)
+
+
+async def test_who_had_the_time_to_show_a_token_goes_before_the_others_of_a_crowded_address() -> None:
+    unauthenticated = UnauthenticatedConnections()
+    crowd = [connect(unauthenticated, age_s=WELCOME_S / 2) for _ in range(5)]
+    idle = connect(unauthenticated, "192.0.2.2", age_s=WELCOME_S)
+    assert unauthenticated.make_room()
+    assert idle.ended
+    assert not any(one.ended for one in crowd)
 
 
 # --- memory

@@ -2,10 +2,12 @@
 
 import errno
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from heapq import nsmallest
 from math import inf
+from random import sample
 from typing import Protocol
 
 import trio
@@ -24,10 +26,17 @@ OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 # Memory of all of them; with their part of the memory for bodies, a hub stays far below 400 MB.
 MAX_BYTES = 96 << 20
 
-# A new connection may be that of a client with a token, whose request is on its way: it gets this long. It is short, so
-# that few files suffice for a flood of hundreds of connections a second: in the kernel's queue, others would wait for
-# seconds. With many files the longest idle are older, and nobody is hurried.
-WELCOME_S = 0.05
+# A new connection may be that of a client with a token, whose request is on its way: it gets this long, which is some
+# round trips to the other side of the world.
+WELCOME_S = 0.5
+
+# In a flood that fills the places sooner, it gets this long for sure: in the kernel's queue, others would wait for
+# seconds. From then on chance decides, so that a client with a long way is served at one of its attempts; if the oldest
+# had to go, it never would be.
+HURRIED_S = 0.05
+
+# Addresses with more than this part of the connections are the flood, if there are such, and hurried alone.
+CROWDED_PART = 16
 
 # A part of them is ended at a time, and after a search that found none there is a pause: otherwise a flood of
 # connections would search through thousands for each of them.
@@ -82,8 +91,9 @@ class UnauthenticatedConnections:
     """Connections that have shown neither a good token nor a good signature: bounded by address, memory and files.
 
     Those of one address (of a /64 for IPv6) are limited to `per_address`; a proxy's are not. All together may use half
-    of the process's files and `max_bytes` of memory. When one more needs room, the one without progress for the longest
-    time is ended, of those that had `WELCOME_S` and do not wait for the hub.
+    of the process's files and `max_bytes` of memory. When one more needs room, one that does not wait for the hub is
+    ended: that without progress for the longest time, if it is `WELCOME_S`; otherwise one that had `HURRIED_S`, of a
+    crowded address if there is one.
     """
 
     def __init__(
@@ -128,7 +138,7 @@ class UnauthenticatedConnections:
         return not self.full or self.make_room()
 
     def make_room(self) -> bool:
-        """End some of the connections that made no progress for the longest time; False if there are none to end."""
+        """End some of the connections that expect nothing of the hub; False if there are none to end."""
         return self._evict("", self._held)
 
     def admits(self, peer: str) -> bool:
@@ -202,15 +212,25 @@ class UnauthenticatedConnections:
         now = trio.current_time()
         if now - self._searched_at.get(address, -inf) < SEARCH_PAUSE_S:
             return False
-        idle = [one for one in connections if now - one.progressed_at >= WELCOME_S and not one.busy]
-        if not idle:
+        ending = self._idle(connections, now)
+        if not ending:
             self._searched_at[address] = now
             return False
-        count = 1 + len(idle) // EVICTED_PART
-        logger.warning("ended idle connections that have shown no token, to make room for others: %d", count)
-        for one in nsmallest(count, idle, key=lambda one: one.progressed_at):
+        logger.warning("ended idle connections that have shown no token, to make room for others: %d", len(ending))
+        for one in ending:
             self._end(one)
         return True
+
+    def _idle(self, connections: Collection[UnauthenticatedConnection], now: float) -> list[UnauthenticatedConnection]:
+        """Idle connections to end first, a part of them at a time."""
+        idle = [one for one in connections if now - one.progressed_at >= HURRIED_S and not one.busy]
+        welcomed = [one for one in idle if now - one.progressed_at >= WELCOME_S]
+        if welcomed:
+            return nsmallest(_part(welcomed), welcomed, key=lambda one: one.progressed_at)
+        sizes = Counter(self._held[one].address for one in connections)
+        crowded = {address for address, size in sizes.items() if address and size > len(connections) / CROWDED_PART}
+        hurried = [one for one in idle if self._held[one].address in crowded] if crowded else idle
+        return sample(hurried, min(_part(hurried), len(hurried)))
 
     def _end(self, connection: UnauthenticatedConnection) -> None:
         self.evicted += 1
@@ -220,6 +240,11 @@ class UnauthenticatedConnections:
     def _address(self, peer: str) -> str:
         """Address for which connections from a peer count; empty for a Unix socket or a proxy."""
         return "" if not peer or self._is_proxy(peer) else client_network(peer)
+
+
+def _part(connections: Collection[UnauthenticatedConnection]) -> int:
+    """Number of these connections that are ended at a time."""
+    return 1 + len(connections) // EVICTED_PART
 
 
 def refusal() -> bytes:
