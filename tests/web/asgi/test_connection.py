@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from quart import request
 from trio.testing import MockClock
 
-from hookbot.web.asgi import PrefixedStream, Server
+from hookbot.access.senders import Standing
+from hookbot.web.asgi import PrefixedStream, Server, note_authentication, plain_request
 from hookbot.web.asgi.strict_h11 import StrictConnection
 from hookbot.web.limits import ConnectionLimits
+from hookbot.web.turns import Turns
 from support import GUARD_S
 from support.apps import ObservedApp, endless_app, open_app, self_signed
 from support.clients import Client
@@ -247,6 +250,36 @@ async def test_what_a_client_still_sends_after_the_last_response_is_discarded(ap
         await client.send(bytes(100_000))
         await client.stream.send_eof()
         await client.closed()
+
+
+@pytest.mark.parametrize("sent", [b"no request\r\n\r\n", POST + b"Content-Length: 9000000\r\n\r\n"])
+@pytest.mark.parametrize("authenticated", [False, True])
+async def test_what_is_discarded_takes_turns_whoever_sends_it(
+    app: ObservedApp, sent: bytes, authenticated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = 0
+
+    class CountedTurns(Turns):
+        async def wait(self, standing: Standing, last_turn_at: float) -> None:
+            nonlocal waits
+            waits += 1
+            await super().wait(standing, last_turn_at)
+
+    @app.post("/refused")
+    async def refused() -> tuple[str, int]:
+        plain_request(request).authenticated = authenticated
+        note_authentication(request)
+        return "403 Forbidden", 403
+
+    monkeypatch.setattr("hookbot.web.asgi.server.Turns", CountedTurns)
+    async with open_app(app) as hub, await hub.connect() as client:
+        await client.send(sent.replace(b"/pub", b"/refused"))
+        await client.until(b"\r\n\r\n")
+        for _ in range(3):
+            await client.send(bytes(1000))
+            await trio.testing.wait_all_tasks_blocked()
+
+    assert waits >= 3
 
 
 @pytest.mark.parametrize("alpn", ["h2", "http/1.1"])

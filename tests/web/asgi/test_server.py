@@ -275,17 +275,6 @@ async def test_what_unauthenticated_clients_send_is_handled_in_turn(authenticati
         await app.begun.wait()
 
 
-async def test_what_unauthenticated_clients_send_after_the_last_response_is_discarded_in_turn(app: ObservedApp) -> None:
-    unauthenticated = Held()
-    unauthenticated.go_on.set()
-    async with open_app(app, unauthenticated=unauthenticated) as hub, await hub.connect() as client:
-        await client.send(b"nonsense\r\n\r\n")
-        await client.until(b"HTTP/1.1 400 ")
-        unauthenticated.waiting = trio.Event()
-        await client.send(b"more")
-        await unauthenticated.waiting.wait()
-
-
 async def test_a_shutdown_cuts_unauthenticated_connections_first() -> None:
     ended = []
     begun = trio.Semaphore(0)

@@ -13,8 +13,10 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from ...access.senders import Standing
 from ..limits import HALF_CLOSE_S
 from ..progress import Progress
+from ..turns import Turns
 from ..unauthenticated import UnauthenticatedConnections
 from .config import RECEIVE_BYTES, ServingConfig
 from .extensions import ABORT, AUTHENTICATED, CONTINUE, MESSAGE
@@ -51,12 +53,14 @@ class AsgiConnection:
         config: ServingConfig,
         context: WorkerContext,
         unauthenticated: UnauthenticatedConnections,
+        draining: Turns,
         stream: Transport,
     ) -> None:
         self._app = app
         self._config = config
         self._context = context
         self._unauthenticated = unauthenticated
+        self._draining = draining
         self._stream = stream
         self._transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         self._protocol: HTTP1 | HTTP2 | None = None
@@ -261,6 +265,7 @@ class AsgiConnection:
         See RFC 9112, section 9.6. What a client sends beyond `drained_bytes` waits with it, and costs nothing.
         """
         linger_s = self._config.limits.linger_s
+        drained_at = -inf
         with trio.move_on_after(linger_s), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with self._send_lock:
                 self._write_closed = True
@@ -272,4 +277,5 @@ class AsgiConnection:
                 drained_bytes -= len(data)
                 if drained_bytes < 0:
                     await trio.sleep_forever()
-                await self._unauthenticated.wait_to_handle(self)
+                await self._draining.wait(Standing.UNKNOWN, drained_at)
+                drained_at = trio.current_time()

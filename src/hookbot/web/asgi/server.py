@@ -11,7 +11,15 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from ...errors import system_reason
 from ..limits import ConnectionLimits
-from ..unauthenticated import ACCEPT_PAUSE_S, NO_ROOM, OUT_OF_FILES, UnauthenticatedConnections, refusal
+from ..turns import Turns
+from ..unauthenticated import (
+    ACCEPT_PAUSE_S,
+    HANDLING_STEPS,
+    NO_ROOM,
+    OUT_OF_FILES,
+    UnauthenticatedConnections,
+    refusal,
+)
 from .config import ServingConfig
 from .connection import AsgiConnection
 from .transport import Transport, peer_of
@@ -36,6 +44,8 @@ class Server:
         self._app = app
         self._config = ServingConfig(limits)
         self._unauthenticated = unauthenticated or UnauthenticatedConnections()
+        # Of all clients, also of those with a token: nobody needs what they send after the last response.
+        self._draining = Turns(HANDLING_STEPS)
         self._context = WorkerContext(None)
         # Hypercorn only calls `wait` and `is_set`, which a trio.Event has.
         self._context.terminated = self.closing  # type: ignore[assignment]
@@ -46,7 +56,8 @@ class Server:
 
     async def serve_connection(self, stream: Transport) -> None:
         """Serve an accepted connection until it is over, and close it. Does the handshake of a TLS connection first."""
-        await AsgiConnection(self._app, self._config, self._context, self._unauthenticated, stream).run()
+        shared = (self._app, self._config, self._context, self._unauthenticated, self._draining)
+        await AsgiConnection(*shared, stream).run()
 
     async def serve_listeners(
         self,
