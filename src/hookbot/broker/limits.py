@@ -33,7 +33,7 @@ class BrokerLimits:
     """Size of the cached pages, or of one page if that is larger."""
 
     frame_bytes: int = 32 << 20
-    """Size of the frames encoded from messages in memory, or of the newest one if that is larger."""
+    """Memory of the frames encoded from messages, or of the newest one if that is larger."""
 
     group_backlog: int = 10_000
     """A group stops reading while this many of its messages wait for a member, such as behind others of their topic."""
