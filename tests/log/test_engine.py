@@ -1,4 +1,5 @@
 import re
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,6 +68,19 @@ def test_however_many_topics_there_are_few_are_remembered() -> None:
     heads.add((f"t{position}", position) for position in range(1, 10_000))
 
     assert len(heads._young) + len(heads._old) <= 2 * 10
+
+
+def test_long_topics_take_no_more_memory_than_short_ones() -> None:
+    heads = TopicHeads(0)
+
+    tracemalloc.start()
+    try:
+        heads.add((f"{position}{'a' * 1000}", position) for position in range(1, 1001))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert taken < 300_000
 
 
 @given(topics=st.lists(st.integers(0, 40), max_size=200), batch=st.integers(1, 20))
