@@ -1,7 +1,12 @@
 """Threads of the hub, of which Trio's own are none."""
 
+import ast
+from pathlib import Path
+
+import pytest
 import trio
 
+import hookbot
 from hookbot.threads import ThreadLimiter, hub_threads
 
 
@@ -24,3 +29,11 @@ async def test_the_hub_has_threads_when_routers_have_used_up_those_of_trio() -> 
         routers.acquire_on_behalf_of_nowait(number)
 
     assert await trio.to_thread.run_sync(lambda: "done", limiter=hub_threads()) == "done"
+
+
+@pytest.mark.parametrize("package", ["access", "broker", "hub", "log", "web"])
+def test_no_part_of_the_hub_uses_the_threads_of_trio(package: str) -> None:
+    for path in (Path(hookbot.__file__).parent / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "trio.to_thread.run_sync":
+                assert "limiter" in {keyword.arg for keyword in node.keywords}, f"{path.name}:{node.lineno}"

@@ -130,6 +130,16 @@ async def test_what_came_long_ago_is_not_fresh_again_when_the_clock_is_set_back_
     assert isinstance(await publish(access, b"[]", slack.sign(SignedRequest(b"[]"), SECRET, now=NOW_S).headers), Draft)
 
 
+async def test_a_sender_whose_signatures_are_fresh_for_days_may_repeat_a_request_for_as_long() -> None:
+    passed_s = [0]
+    clock = TrustedClock(lambda: (NOW_S + passed_s[0]) * 1_000_000, lambda: (NOW_S + passed_s[0]) * 1_000_000)
+    slack = load_provider("slack", {"max_age": 3 * RETRIED_S})
+    access = make_access(Source("/unsafe/acme", slack, [SECRET]), clock_us=clock)
+    headers = slack.sign(SignedRequest(b"{}"), SECRET, now=NOW_S).headers
+    for passed_s[0] in (0, 2 * RETRIED_S, 3 * RETRIED_S):
+        assert isinstance(await publish(access, b"{}", headers), Draft)
+
+
 async def test_a_large_body_does_not_hold_up_the_loop() -> None:
     github = load_provider("github")
 

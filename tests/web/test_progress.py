@@ -1,3 +1,5 @@
+"""Progress of what a client sends."""
+
 from trio.testing import MockClock
 
 from hookbot.web.progress import Progress

@@ -10,7 +10,7 @@ REMEMBERED_S = 3600
 MAX_NETWORKS = 10_000
 
 RETRIED_S = 86_400
-"""Time for which a sender that signs the time may repeat a request unchanged; none does so for more than some hours."""
+"""Time for which a sender that signs the time may at least repeat a request unchanged; most do so for some hours."""
 
 # About 3 MiB of memory. Only a valid signature adds a delivery.
 MAX_DELIVERIES = 10_000

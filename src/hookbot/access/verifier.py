@@ -150,7 +150,9 @@ class Verifier:
         network, now_s = client_network(request.client), self._clock.monotonic_s
         delivery = None if genuine.signed is None else (source.topic, genuine.signed)
         age_s = delivery and self._seen.age_s(delivery, now_s=now_s)
-        if age_s is not None and age_s > RETRIED_S and genuine.signed_at is not None:
+        # The `max_age` of the source may be some days.
+        retried_s = max(RETRIED_S, source.provider.window_s)
+        if age_s is not None and age_s > retried_s and genuine.signed_at is not None:
             raise BadSignature(f"the same request came {age_s:.0f} seconds ago, so that its signature cannot be fresh")
         if age_s is None:
             request.authenticated = True

@@ -10,6 +10,7 @@ from typing import TypeVar
 import trio
 
 from ..errors import Damaged, Unavailable
+from ..threads import hub_threads
 from .sqlite_errors import GARBLED, is_full, raise_unless_damage, unavailable
 from .sqlite_file import LogFile, give_back
 
@@ -99,7 +100,7 @@ class Connections:
         with trio.CancelScope(shield=True):
             async with self._may_write, self._may_read:
                 if self._file.only_read:
-                    self._file = await trio.to_thread.run_sync(self._file.open_for_writing)
+                    self._file = await trio.to_thread.run_sync(self._file.open_for_writing, limiter=hub_threads())
                     self._readers = list(self._file.readers)
                     self._may_read.total_tokens = len(self._readers)
         if self._file.only_read:
