@@ -131,7 +131,12 @@ class UnauthenticatedConnections:
     @property
     def full(self) -> bool:
         """True if another connection needs a place of these."""
-        return len(self._held) >= self._max_files or self._bytes >= self._max_bytes
+        return self.fullness >= 1
+
+    @property
+    def fullness(self) -> float:
+        """Part of their room that they take: 0 is none of it, 1 all."""
+        return max(len(self._held) / self._max_files, self._bytes / self._max_bytes)
 
     def has_room(self) -> bool:
         """True if one more connection, which is waiting, may be accepted; idle ones are ended for it."""

@@ -1,6 +1,7 @@
 """The server of an app: accepting, running out of files, and shutting down."""
 
 import errno
+from typing import Any
 
 import pytest
 import trio
@@ -299,3 +300,14 @@ async def test_a_shutdown_cuts_unauthenticated_connections_first() -> None:
         await known.rest()
 
     assert ended == ["unauthenticated", "authenticated"]
+
+
+async def test_a_shutdown_waits_for_none_of_very_many_unauthenticated_connections(app: ObservedApp) -> None:
+    full = UnauthenticatedConnections(max_files=1)
+    patient: dict[str, Any] = {"grace_s": GUARD_S * 3, "slow_s": GUARD_S * 3}
+    async with open_app(app, unauthenticated=full, **patient) as hub, await hub.connect() as client:
+        await client.send(b"POST /pub HTTP/1.1\r\nHost: hub\r\nContent-Length: 100\r\n\r\nhalf")
+        await trio.testing.wait_all_tasks_blocked()
+        hub.server.shut_down()
+
+        await client.rest()

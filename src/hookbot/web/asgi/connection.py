@@ -29,8 +29,8 @@ from .transport import Transport, peer_of
 CONNECTION_BYTES = 40 << 10
 REQUEST_BYTES = 20 << 10
 
-# Part of `grace_s` for a connection that has shown no token or signature: ending thousands of their requests takes
-# seconds, which must not be missing when the hub saves what others did.
+# Part of `grace_s` for a connection that has shown no token or signature, if there are few: ending thousands of their
+# requests takes seconds, which must not be missing when the hub saves what others did. The more there are, the less.
 UNAUTHENTICATED_GRACE = 1 / 2
 
 # A client has `stall_s` for each piece, so that a slow one that goes on reading is not cut off.
@@ -176,15 +176,19 @@ class AsgiConnection:
         """Begin the shutdown of the connection when the server's begins; close the socket at the end in any case."""
         try:
             await self._context.terminated.wait()
-            part = UNAUTHENTICATED_GRACE if self in self._unauthenticated else 1
-            self._nursery.cancel_scope.deadline = trio.current_time() + part * self._config.limits.grace_s
+            self._nursery.cancel_scope.deadline = trio.current_time() + self._grace_s()
             if self._protocol:
                 self._nursery.start_soon(self._protocol.shut_down)
             else:
                 self._nursery.cancel_scope.cancel()
             await trio.sleep_forever()
         finally:
-            await trio.aclose_forcefully(self._transport)
+            self._transport.socket.close()
+
+    def _grace_s(self) -> float:
+        if self not in self._unauthenticated:
+            return self._config.limits.grace_s
+        return self._config.limits.grace_s * UNAUTHENTICATED_GRACE * max(0, 1 - self._unauthenticated.fullness)
 
     async def _open(self) -> HTTP1 | HTTP2 | None:
         """Do the TLS handshake and choose the protocol; None if the client is gone, too slow, or does not speak TLS."""
