@@ -113,8 +113,7 @@ async def _converse(stream: Stream, consumer: Consumer | None, *, text: bool) ->
 async def _receive(stream: Stream, consumer: Consumer | None) -> None:
     """Receive acknowledgements, and end the stream at more other messages than `NOISE`.
 
-    Receives also without a consumer: behind about twenty unread messages, Hypercorn no longer sees pings and close
-    frames.
+    Receives also without a consumer: behind a few unread messages, the server no longer sees pings and close frames.
     """
     noise = Bucket(NOISE)
     last_turn_at = -inf

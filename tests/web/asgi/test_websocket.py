@@ -189,10 +189,29 @@ async def test_a_message_that_is_too_big_ends_the_connection_also_behind_message
 ) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket("/silent")).accepted()
-        unread = [b"x"] * 21  # ten in Hypercorn's queue, ten in Quart-Trio's, one between them
+        unread = [b"x"] * 2  # one in the server's queue, one on its way to the handler
         await socket.client.send(messages(*unread, bytes(65537)))
 
         assert await socket.closed() == 1009
+
+
+async def test_of_messages_that_nobody_reads_few_are_taken(app: ObservedApp) -> None:
+    @app.websocket("/late")
+    async def late() -> None:
+        await websocket.accept()
+        await app.go_on.wait()
+        await websocket.send("begins to read")
+        while True:
+            await websocket.receive()
+
+    async with open_app(app) as hub:
+        socket = await (await hub.websocket("/late")).accepted()
+        await socket.client.send(messages(*[b"x"] * 3, bytes(65537)))
+        await trio.testing.wait_all_tasks_blocked()
+        app.go_on.set()
+
+        frames = [await socket.frame(), await socket.frame()]
+        assert [frame and frame.opcode for frame in frames] == [Opcode.TEXT, Opcode.CLOSE]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,9 @@ UNAUTHENTICATED_GRACE = 1 / 2
 # A client has `stall_s` for each piece, so that a slow one that goes on reading is not cut off.
 _SEND = 64 << 10
 
+# Websocket messages that wait for the app: as text, one of 64 KiB takes up to 256 KiB, and each client may send more.
+UNREAD_MESSAGES = 1
+
 logger = logging.getLogger(__package__)
 
 
@@ -120,7 +123,8 @@ class AsgiConnection:
         Other events wait until the app has read those before. A disconnect must not, since an app that never receives
         would keep the connection open; it is dropped if the queue is full. The end of the connection cancels the app.
         """
-        to_app, from_client = trio.open_memory_channel[Any](config.max_app_queue_size)
+        waiting = UNREAD_MESSAGES if scope["type"] == "websocket" else config.max_app_queue_size
+        to_app, from_client = trio.open_memory_channel[Any](waiting)
 
         # Functions, which `deepcopy` does not copy, unlike methods: middleware may copy the scope.
         def abort() -> None:

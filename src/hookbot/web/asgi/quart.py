@@ -93,6 +93,11 @@ class _HTTPConnection(TrioASGIHTTPConnection):
 class _WebsocketConnection(TrioASGIWebsocketConnection):
     """A websocket connection that the app finds as the websocket's attribute `connection`, and its `asgi_send`."""
 
+    def __init__(self, app: QuartTrio, scope: Any) -> None:
+        super().__init__(app, scope)
+        # The server has a queue; in another one, the messages of many clients would only take memory.
+        self.send_channel, self.receive_channel = trio.open_memory_channel(0)
+
     def _create_websocket_from_scope(self, send: Any) -> Websocket:
         websocket = super()._create_websocket_from_scope(send)
         websocket.connection = self  # type: ignore[attr-defined]
