@@ -21,7 +21,6 @@ ROUTER: ContextVar[str] = ContextVar("router", default="")
 END_S = 1.0
 """Time that a router has to end after it was cancelled: enough to close a connection."""
 
-
 MAX_HANGING = 10
 """Abandoned runs and threads of a router that have not ended; with more, it is not started again."""
 
