@@ -419,6 +419,16 @@ async def test_nothing_is_acknowledged_once_a_file_of_the_log_is_truncated(
         assert set(await bodies(log)) <= {bytes(100_000)}
 
 
+async def test_a_checkpoint_of_another_program_that_empties_the_write_ahead_log_is_no_damage(directory: Path) -> None:
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("a", b"1")])
+        with database(directory) as backup:
+            assert backup.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+        await log.append([Draft("a", b"2")])
+
+        assert await bodies(log) == [b"1", b"2"]
+
+
 TRUNCATE_SHARED_MEMORY = """
 import os, sys, trio
 from pathlib import Path

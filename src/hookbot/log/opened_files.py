@@ -25,6 +25,10 @@ class OpenedFile:
         if self._size_now() < self._size:
             raise Unavailable(f"the log's file {self.path.name} was truncated: {NOTHING_IS_STORED}")
 
+    def is_emptied(self) -> bool:
+        """True if nothing is left in the file, although there was something. Raises like `check`."""
+        return self._size > 0 and self._size_now() == 0
+
     def accept(self) -> None:
         """Remember the size after this process has written to the file. Raises like `check`."""
         self._size = self._size_now()

@@ -79,7 +79,7 @@ class LogFile:
     readers: tuple[sqlite3.Connection, ...]
     reserve: DiskReserve
     files: tuple[OpenedFile, ...]
-    """The file and its companions, of which the last is mapped into memory; none while it can only be read."""
+    """The file, its write-ahead log and its shared memory, which is mapped; none while it can only be read."""
     opened: ExitStack
     only_read: bool = False
     """True while the disk is so full that the file can only be read, by one connection."""
@@ -99,6 +99,9 @@ class LogFile:
     def check(self) -> None:
         """Check all files before a write; see `OpenedFile.check`."""
         self.protect()
+        for log in self.files[1:2]:
+            if log.is_emptied() and _is_checkpointed(self.writer):
+                log.accept()
         for file in self.files:
             file.check()
 
@@ -199,6 +202,16 @@ def _open(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitSt
         opened_files = tuple(map(OpenedFile, files))
         opened.enter_context(connections.pop_all())
     return LogFile(path, writer, readers, reserve, opened_files, opened.pop_all())
+
+
+def _is_checkpointed(writer: sqlite3.Connection) -> bool:
+    """True if an empty write-ahead log is so by a checkpoint of another program, such as one that makes backups."""
+    with suppress(sqlite3.DatabaseError):
+        [[_, frames, _]] = writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        # Less than none: the other one is still at it.
+        return int(frames) <= 0
+    # There are frames, which cannot be read.
+    return False
 
 
 def _hold(reserve: DiskReserve) -> None:
