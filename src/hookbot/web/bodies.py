@@ -17,6 +17,9 @@ from .progress import Progress
 # all, whoever sends.
 PARTS = {Standing.UNKNOWN: 1 / 2, Standing.VERIFIED: 3 / 4, Standing.TOKEN: 1}
 
+# Standings whose ceilings count the bytes of a sender: its own, and those above.
+COUNTING = {standing: tuple(one for one in Standing if one >= standing) for standing in Standing}
+
 # Part of the ceiling that one network may hold: by default about as much as the largest body, and far from all.
 NETWORK_SHARE = 1 / 4
 
@@ -51,13 +54,14 @@ class BodyBudget:
         total = max(max_bytes, LARGEST_BODIES * max_body_bytes)
         self._ceilings = {standing: int(total * part) for standing, part in PARTS.items()}
         self._held = dict.fromkeys(Standing, 0)
+        """Bytes of each standing together with those of the standings below."""
         self._held_by: Counter[str] = Counter()
         """Bytes by network, of those without a token."""
 
     @property
     def held_bytes(self) -> int:
         """Bytes of all bodies that are being received, verified or stored."""
-        return sum(self._held.values())
+        return self._held[Standing.TOKEN]
 
     def open(self, max_body_bytes: int | None, standing: Standing, network: str) -> "IncomingBody":
         """A new body of at most `max_body_bytes`, capped by the budget's. Use it as a context manager, or close it."""
@@ -71,18 +75,19 @@ class BodyBudget:
                 too_many = TooManyRequests("too many bytes of requests from you at once", retry_after_s=RETRY_AFTER_S)
                 raise self.refusal("share", network, too_many)
             self._held_by[network] += size
-        self._held[standing] += size
-        together = 0
-        for one, ceiling in self._ceilings.items():
-            together += self._held[one]
-            if one >= standing and together > ceiling:
-                self.release(size, standing, network)
-                full = Unavailable("the hub is receiving too many request bodies at once; try again")
-                raise self.refusal("full", network, full)
+        full = False
+        for one in COUNTING[standing]:
+            self._held[one] += size
+            full = full or self._held[one] > self._ceilings[one]
+        if full:
+            self.release(size, standing, network)
+            error = Unavailable("the hub is receiving too many request bodies at once; try again")
+            raise self.refusal("full", network, error)
 
     def release(self, size: int, standing: Standing, network: str) -> None:
         """Give bytes back."""
-        self._held[standing] -= size
+        for one in COUNTING[standing]:
+            self._held[one] -= size
         if standing is not Standing.TOKEN:
             self._held_by[network] -= size
             if not self._held_by[network]:
