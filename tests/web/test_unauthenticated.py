@@ -289,6 +289,27 @@ async def test_requests_of_unknown_senders_begin_after_those_of_known_ones() -> 
     assert begun == ["TOKEN", "first", "VERIFIED", "UNKNOWN"]
 
 
+async def test_who_waits_for_the_turn_of_a_request_goes_for_another_connection() -> None:
+    unauthenticated = UnauthenticatedConnections(9)
+    waiting = connect(unauthenticated, age_s=5, busy=True)
+
+    async with trio.open_nursery() as nursery:
+        for one in (*(connect(unauthenticated) for _ in range(5)), waiting):
+            nursery.start_soon(unauthenticated.wait_to_begin, one, Request("POST", b"/", ()))
+        for _ in range(2):
+            await trio.lowlevel.checkpoint()
+        assert unauthenticated.make_room()
+
+    assert waiting.ended
+
+
+async def test_whose_request_has_begun_does_not_go() -> None:
+    unauthenticated = UnauthenticatedConnections(9)
+    begun = connect(unauthenticated, age_s=5, busy=True)
+    await unauthenticated.wait_to_begin(begun, Request("POST", b"/", ()))
+    assert not unauthenticated.make_room()
+
+
 async def test_what_is_received_from_the_first_request_on_is_handled_in_turn() -> None:
     unauthenticated = UnauthenticatedConnections(9)
     connection = connect(unauthenticated)

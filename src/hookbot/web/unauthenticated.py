@@ -36,7 +36,7 @@ WELCOME_S = 0.5
 HURRIED_S = 0.05
 
 # Addresses with more than this part of the connections are the flood, if there are such, and hurried alone.
-CROWDED_PART = 16
+CROWDED_PART = 4
 
 # A part of them is ended at a time, and after a search that found none there is a pause: otherwise a flood of
 # connections would search through thousands for each of them.
@@ -85,13 +85,15 @@ class _Held:
     """Time at which its last request began, by its turn."""
     handled_at: float = -inf
     """Time at which what it sent was last handled, by its turn."""
+    waiting: bool = False
+    """True while a request waits for its turn to begin, and the hub does nothing for it yet."""
 
 
 class UnauthenticatedConnections:
     """Connections that have shown neither a good token nor a good signature: bounded by address, memory and files.
 
     Those of one address (of a /64 for IPv6) are limited to `per_address`; a proxy's are not. All together may use half
-    of the process's files and `max_bytes` of memory. When one more needs room, one that does not wait for the hub is
+    of the process's files and `max_bytes` of memory. When one more needs room, one for which the hub does not work is
     ended: that without progress for the longest time, if it is `WELCOME_S`; otherwise one that had `HURRIED_S`, of a
     crowded address if there is one.
     """
@@ -199,7 +201,11 @@ class UnauthenticatedConnections:
         standing = self._standing_of(request)
         held.standing = max(held.standing, standing)
         if standing is not Standing.TOKEN:
-            await self._beginning.wait(standing, held.begun_at)
+            held.waiting = True
+            try:
+                await self._beginning.wait(standing, held.begun_at)
+            finally:
+                held.waiting = False
         held.begun_at = trio.current_time()
 
     async def wait_to_handle(self, connection: UnauthenticatedConnection) -> None:
@@ -228,7 +234,8 @@ class UnauthenticatedConnections:
 
     def _idle(self, connections: Collection[UnauthenticatedConnection], now: float) -> list[UnauthenticatedConnection]:
         """Idle connections to end first, a part of them at a time."""
-        idle = [one for one in connections if now - one.progressed_at >= HURRIED_S and not one.busy]
+        slow = (one for one in connections if now - one.progressed_at >= HURRIED_S)
+        idle = [one for one in slow if self._held[one].waiting or not one.busy]
         welcomed = [one for one in idle if now - one.progressed_at >= WELCOME_S]
         if welcomed:
             return nsmallest(_part(welcomed), welcomed, key=lambda one: one.progressed_at)
