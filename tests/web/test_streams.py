@@ -1,6 +1,7 @@
 """One subscription as a stream of frames."""
 
 import json
+import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -454,10 +455,11 @@ async def test_a_stream_that_holds_most_loses_its_connection_while_it_is_sent(
     with listen() as stream:
         assert len(await anext(stream)) == 1
         other(400_000)
+        await wait_all_tasks_blocked()
         assert not aborted.is_set()
 
         other(500_000)
-        assert aborted.is_set()
+        await aborted.wait()
         with pytest.raises(Ended) as caught:
             await anext(stream)
     assert caught.value.code == 1013
@@ -478,7 +480,29 @@ async def test_a_stream_that_holds_most_before_it_is_sent_is_told(
             await wait_all_tasks_blocked()
             other(500_000)
             broker.frames.encoding.release()
+        await wait_all_tasks_blocked()
     assert not aborted.is_set()
+
+
+async def test_a_connection_is_not_ended_within_the_call_that_counts_for_another(
+    streams: Streams, publish: Callable[..., Any], other: Callable[[int], None]
+) -> None:
+    # A cancelled task refers to the stack that cancelled it, and so to what is in memory there.
+    stack: list[str] = []
+    ended = trio.Event()
+
+    def abort() -> None:
+        stack.extend(frame.name for frame in traceback.extract_stack())
+        ended.set()
+
+    await publish(body=b"x" * 600_000)
+    request = SubscribeRequest(TopicFilter.parse("a"), "/sub/a", "a", "jsonl")
+    with streams.open(AdmittedSubscription(request, Grant()), Start(0), abort) as stream:
+        await anext(stream)
+        other(500_000)
+        await ended.wait()
+
+    assert other.__name__ not in stack
 
 
 async def test_what_a_stream_holds_is_counted_until_it_is_sent_or_the_stream_is_closed(

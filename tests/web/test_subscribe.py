@@ -1,8 +1,9 @@
 """The subscribe flow of the app: consumers on websockets, and how a subscription ends."""
 
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from hookbot.web.limits import NOISE
 from hookbot.web.turns import Turns
 from support import KEY
 from support.app_hubs import auth, hub, publish
-from support.clients import WebSocket, connect, messages
+from support.clients import Stream, WebSocket, connect, messages
 
 
 @asynccontextmanager
@@ -97,6 +98,31 @@ async def test_a_websocket_of_the_app_is_sent_what_is_published_and_what_it_send
         await publish(running, b"hello")
 
         assert await listener.payload() == b"hello"
+
+
+@pytest.mark.parametrize("websocket", [True, False])
+async def test_what_was_sent_to_subscribers_is_not_kept_while_they_wait_for_more(
+    tmp_path: Path, websocket: bool
+) -> None:
+    size, count = 8 << 20, 8
+    async with hub(tmp_path, door=False) as (running, _), AsyncExitStack() as connections:
+        tracemalloc.start()
+        connections.callback(tracemalloc.stop)
+        for n in range(count):
+            client = await connections.enter_async_context(await connect(urlsplit(running.url).port or 0))
+            path, headers = f"/sub/{n}", {**auth(f"/sub/{n}"), "Accept": "application/x-ndjson"}.items()
+            v1 = "hookbot.v1"
+            asking = WebSocket(client, path, v1, headers=headers) if websocket else Stream(client, path, headers)
+            await asking.ask()
+            await asking.answered()
+            await publish(running, b"a" * size, topic=str(n))
+            left = size
+            while left > 0:
+                left -= len(await client.stream.receive_some(1 << 20))
+
+        # The log is in memory, and a few frames are cached.
+        taken, _ = tracemalloc.get_traced_memory()
+        assert taken < 1.75 * size * count
 
 
 async def test_a_raw_websocket_that_resumes_in_another_log_is_closed_with_1013(tmp_path: Path) -> None:

@@ -130,6 +130,10 @@ class Stream:
 
     def _cut(self) -> None:
         self.end(CUT_OFF)
+        # Not now: the cancelled tasks would refer to this stack, and so to what the caller has in memory.
+        trio.lowlevel.current_trio_token().run_sync_soon(self._abort_sending)
+
+    def _abort_sending(self) -> None:
         # While it is sent, nothing else can be: no close frame either.
         if self._sending:
             self._abort()

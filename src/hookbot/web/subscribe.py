@@ -49,6 +49,8 @@ async def stream_body(
         async for frames in stream:
             for piece in pieces(b"".join(frames)):
                 yield piece
+            # Not kept while the next ones are waited for: it may be 50 MB.
+            del frames
 
 
 async def serve_websocket(services: Services, admitted: AdmittedSubscription) -> None:
@@ -98,6 +100,8 @@ async def _converse(stream: Stream, consumer: Consumer | None, *, text: bool) ->
             async for frames in stream:
                 for frame in frames:
                     await _send(frame, text=text)
+                # Not kept while the next ones are waited for, nor by the traceback of what ends that.
+                del frames, frame
         except HookbotError as caught:
             # Raised after the nursery: it would wrap the error in an exception group.
             error = caught
