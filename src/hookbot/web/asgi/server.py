@@ -56,8 +56,10 @@ class Server:
 
     async def serve_connection(self, stream: Transport) -> None:
         """Serve an accepted connection until it is over, and close it. Does the handshake of a TLS connection first."""
-        shared = (self._app, self._config, self._context, self._unauthenticated, self._draining)
-        await AsgiConnection(*shared, stream).run()
+        connection = AsgiConnection(
+            self._app, self._config, self._context, self._unauthenticated, self._draining, stream
+        )
+        await connection.run()
 
     async def serve_listeners(
         self,
