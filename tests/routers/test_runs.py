@@ -386,3 +386,32 @@ async def test_a_run_that_was_abandoned_goes_no_further() -> None:
 
     assert abandoned
     assert isinstance(run.crash, Crash)
+
+
+async def test_a_thread_that_another_router_waits_for_is_not_left_behind(hub: Any) -> None:
+    gone_on, begun, working = threading.Event(), trio.Event(), trio.Event()
+
+    def work_in_thread() -> None:
+        trio.from_thread.run_sync(working.set)
+        gone_on.wait(GUARD_S)
+
+    async def work(publish: DraftCollector) -> None:
+        await begun.wait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, work_in_thread)
+
+    async def time_out(publish: DraftCollector) -> None:
+        begun.set()
+        await working.wait()
+        with trio.fail_after(0.01):
+            await trio.sleep_forever()
+
+    async with hub.run(good=lambda: Misbehaving(work), bad=lambda: Misbehaving(time_out)) as routers:
+        await hub.publish("in/1", b"bad")
+        while not any(state["error"] for state in routers.snapshot()):
+            await trio.sleep(0)
+        problem, states = routers.problem, routers.snapshot()
+        gone_on.set()
+
+    assert problem == ""
+    assert [state["abandoned"] for state in states] == [0, 0]

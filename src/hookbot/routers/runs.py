@@ -8,6 +8,7 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, copy_context
+from inspect import unwrap
 
 import trio
 
@@ -23,6 +24,9 @@ END_S = 1.0
 
 MAX_HANGING = 10
 """Abandoned runs and threads of a router that have not ended; with more, it is not started again."""
+
+# Prefix of the names of the tasks in which routers run.
+_TASK = "router "
 
 
 class Crash(Exception):
@@ -48,10 +52,36 @@ class LeftThreads:
         return set(trio.to_thread.current_default_thread_limiter().statistics().borrowers)
 
     def add_since(self, before: set[object]) -> int:
-        """Add those that have started since these were `running`, and return how many there are."""
+        """Add those that have started since these were `running`, and return how many there are.
+
+        Those for which another router still waits are not among them.
+        """
         new = self.running() - before - self._left
+        if new:
+            new -= _awaited()
         self._left |= new
         return len(new)
+
+
+def _awaited() -> set[object]:
+    """Threads for which the task of a router waits.
+
+    Trio does not tell whose a thread is: this relies on the variable `placeholder` of `trio.to_thread.run_sync`.
+    """
+    code = unwrap(trio.to_thread.run_sync).__code__
+    root = trio.lowlevel.current_root_task()
+    tasks = [task for task in _children(root) if task.name.startswith(_TASK)] if root else []
+    awaited: set[object] = set()
+    while tasks:
+        task = tasks.pop()
+        tasks += _children(task)
+        frames = [frame for frame, _ in task.iter_await_frames() if frame.f_code is code]
+        awaited.update(frame.f_locals["placeholder"] for frame in frames)
+    return awaited
+
+
+def _children(task: trio.lowlevel.Task) -> list[trio.lowlevel.Task]:
+    return [child for nursery in task.child_nurseries for child in nursery.child_tasks]
 
 
 class Run:
@@ -73,7 +103,7 @@ class Run:
         """Call the function in a task outside of all nurseries. Its errors, of whatever kind, end nothing else."""
         context = copy_context()
         context.run(ROUTER.set, name)
-        trio.lowlevel.spawn_system_task(self._run, function, name=f"router {name}", context=context)
+        trio.lowlevel.spawn_system_task(self._run, function, name=f"{_TASK}{name}", context=context)
 
     async def end(self, within_s: float) -> None:
         """Cancel the run, and abandon it if it has not ended within this time."""
