@@ -35,17 +35,6 @@ def test_a_file_that_was_truncated_is_noticed_before_the_next_write(path: Path, 
         opened.check()
 
 
-def test_a_file_is_emptied_only_if_there_was_something_in_it(path: Path) -> None:
-    opened = OpenedFile(path)
-    assert not opened.is_emptied()
-
-    os.truncate(path, 0)
-    assert opened.is_emptied()
-
-    opened.accept()
-    assert not opened.is_emptied()
-
-
 def test_a_file_that_was_deleted_or_replaced_is_noticed_before_and_after_a_write(path: Path) -> None:
     opened = OpenedFile(path)
     path.rename(path.with_name("kept"))

@@ -429,6 +429,25 @@ async def test_a_checkpoint_of_another_program_that_empties_the_write_ahead_log_
         assert await bodies(log) == [b"1", b"2"]
 
 
+async def test_pages_that_a_checkpoint_of_another_program_takes_from_the_end_of_the_file_are_not_missing(
+    directory: Path,
+) -> None:
+    async with open_sqlite_log(directory) as log:
+        await log.append([Draft("a", bytes(50_000_000))])
+        assert await log.trim(Retention(max_bytes=1), now_us=0)
+        with database(directory) as backup:
+            backup.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            size = (directory / FILE).stat().st_size
+            while await log.trim(Retention(max_bytes=1), now_us=0):
+                pass
+            backup.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        assert (directory / FILE).stat().st_size < size
+
+        await log.append([Draft("a", b"2")])
+
+        assert await bodies(log) == [b"2"]
+
+
 TRUNCATE_SHARED_MEMORY = """
 import os, sys, trio
 from pathlib import Path

@@ -1,6 +1,12 @@
-"""Files that a process has open: whether they are still there, and whole."""
+"""Files that a process has open: whether they are still there, and whole.
+
+Another program, such as one that makes backups, may checkpoint a log: that empties the write-ahead log, and takes
+pages that were given back from the end of the file.
+"""
 
 import os
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import Unavailable
@@ -15,23 +21,25 @@ class OpenedFile:
         self.path = path
         status = path.stat()
         self._identity = status.st_dev, status.st_ino
-        self._size = status.st_size
+        self.accepted_size = status.st_size
+        """Size when it was opened, or last accepted."""
+
+    @property
+    def size(self) -> int:
+        """Size now. Raises `Unavailable` if the file was deleted or replaced, and `OSError` if that is unknown."""
+        status = self._status()
+        if status is None:
+            raise Unavailable(f"the log's file {self.path.name} was deleted or replaced: {NOTHING_IS_STORED}")
+        return status.st_size
 
     def check(self) -> None:
-        """Raise `Unavailable` if the file was deleted, replaced or truncated: what is stored then would be lost.
-
-        Raises `OSError` if that cannot be found out.
-        """
-        if self._size_now() < self._size:
+        """Raise `Unavailable` if the file was truncated: what is stored then would be lost. Raises as `size`."""
+        if self.size < self.accepted_size:
             raise Unavailable(f"the log's file {self.path.name} was truncated: {NOTHING_IS_STORED}")
 
-    def is_emptied(self) -> bool:
-        """True if nothing is left in the file, although there was something. Raises like `check`."""
-        return self._size > 0 and self._size_now() == 0
-
     def accept(self) -> None:
-        """Remember the size after this process has written to the file. Raises like `check`."""
-        self._size = self._size_now()
+        """Accept the size that the file has now, after this process has written to it. Raises as `size`."""
+        self.accepted_size = self.size
 
     def regrow(self) -> None:
         """Give a file that was truncated its size again: the system ends a process that reads memory of what is gone.
@@ -39,14 +47,8 @@ class OpenedFile:
         A file that was deleted or replaced stays as it is.
         """
         status = self._status()
-        if status and status.st_size < self._size:
-            os.truncate(self.path, self._size)
-
-    def _size_now(self) -> int:
-        status = self._status()
-        if status is None:
-            raise Unavailable(f"the log's file {self.path.name} was deleted or replaced: {NOTHING_IS_STORED}")
-        return status.st_size
+        if status and status.st_size < self.accepted_size:
+            os.truncate(self.path, self.accepted_size)
 
     def _status(self) -> os.stat_result | None:
         try:
@@ -54,3 +56,23 @@ class OpenedFile:
         except (FileNotFoundError, NotADirectoryError):
             return None
         return status if (status.st_dev, status.st_ino) == self._identity else None
+
+
+def is_whole(writer: sqlite3.Connection, size: int) -> bool:
+    """True if a file of this size has all pages of the log: those that are missing were given back."""
+    with suppress(sqlite3.DatabaseError):
+        [[pages]], [[page_bytes]] = writer.execute("PRAGMA page_count"), writer.execute("PRAGMA page_size")
+        return bool(pages * page_bytes <= size)
+    return False
+
+
+def is_checkpointed(writer: sqlite3.Connection, size: int) -> bool:
+    """True if a write-ahead log of this size is empty, and nothing that was in it is missing."""
+    if size:
+        return False
+    with suppress(sqlite3.DatabaseError):
+        [[_, frames, _]] = writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        # Less than none: the other one is still at it.
+        return int(frames) <= 0
+    # There are frames, which cannot be read.
+    return False

@@ -13,7 +13,7 @@ from typing import IO
 from ..errors import ConfigError, system_reason
 from .disk_reserve import DiskReserve
 from .engine import new_epoch
-from .opened_files import OpenedFile
+from .opened_files import OpenedFile, is_checkpointed, is_whole
 from .sqlite_errors import GARBLED, cannot_open, is_full
 from .sqlite_repair import repair
 
@@ -99,9 +99,9 @@ class LogFile:
     def check(self) -> None:
         """Check all files before a write; see `OpenedFile.check`."""
         self.protect()
-        for log in self.files[1:2]:
-            if log.is_emptied() and _is_checkpointed(self.writer):
-                log.accept()
+        for file, may_be_smaller in zip(self.files, (is_whole, is_checkpointed), strict=False):
+            if file.size < file.accepted_size and may_be_smaller(self.writer, file.size):
+                file.accept()
         for file in self.files:
             file.check()
 
@@ -202,16 +202,6 @@ def _open(path: Path, steps: Sequence[str], reserve: DiskReserve, opened: ExitSt
         opened_files = tuple(map(OpenedFile, files))
         opened.enter_context(connections.pop_all())
     return LogFile(path, writer, readers, reserve, opened_files, opened.pop_all())
-
-
-def _is_checkpointed(writer: sqlite3.Connection) -> bool:
-    """True if an empty write-ahead log is so by a checkpoint of another program, such as one that makes backups."""
-    with suppress(sqlite3.DatabaseError):
-        [[_, frames, _]] = writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        # Less than none: the other one is still at it.
-        return int(frames) <= 0
-    # There are frames, which cannot be read.
-    return False
 
 
 def _hold(reserve: DiskReserve) -> None:
