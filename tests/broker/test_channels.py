@@ -104,6 +104,13 @@ def test_the_last_one_to_leave_takes_the_channel_with_them(channels: Channels) -
         assert channel.entries == []
 
 
+def test_who_has_left_a_channel_and_still_refers_to_it_keeps_no_messages(channels: Channels) -> None:
+    with channels.open(TopicFilter.parse("a")) as channel:
+        channels.announce([message(1)])
+
+    assert channel.entries == []
+
+
 @pytest.mark.parametrize("limits", [BrokerLimits(window_messages=3)])
 def test_the_window_forgets_the_oldest_first_and_raises_the_floor(channels: Channels) -> None:
     with channels.open(TopicFilter.parse("a")) as a, channels.open(TopicFilter.parse("b")) as b:

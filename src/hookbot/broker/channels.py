@@ -148,6 +148,8 @@ class Channels:
         channel.holders -= 1
         if channel.holders:
             return
+        # Connections that have ended may refer to the channel for a while.
+        channel.entries.clear()
         del self._channels[channel.wanted]
         for pattern in channel.wanted.patterns:
             self._by_pattern[pattern].remove(channel)
