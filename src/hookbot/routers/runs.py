@@ -66,7 +66,8 @@ class LeftThreads:
 def _awaited() -> set[object]:
     """Threads for which the task of a router waits.
 
-    Trio does not tell whose a thread is: this relies on the variable `placeholder` of `trio.to_thread.run_sync`.
+    Trio does not tell whose a thread is: this relies on the variable `placeholder` of `trio.to_thread.run_sync`. If it
+    were renamed, a router could be blamed for a thread of another, for as long as that runs.
     """
     code = unwrap(trio.to_thread.run_sync).__code__
     root = trio.lowlevel.current_root_task()
@@ -76,7 +77,7 @@ def _awaited() -> set[object]:
         task = tasks.pop()
         tasks += _children(task)
         frames = [frame for frame, _ in task.iter_await_frames() if frame.f_code is code]
-        awaited.update(frame.f_locals["placeholder"] for frame in frames)
+        awaited.update(frame.f_locals.get("placeholder") for frame in frames)
     return awaited
 
 
