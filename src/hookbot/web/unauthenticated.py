@@ -236,13 +236,16 @@ class UnauthenticatedConnections:
         """Idle connections to end first, a part of them at a time."""
         slow = (one for one in connections if now - one.progressed_at >= HURRIED_S)
         idle = [one for one in slow if self._held[one].waiting or not one.busy]
+        count = min(1 + len(idle) // EVICTED_PART, len(idle))
         welcomed = [one for one in idle if now - one.progressed_at >= WELCOME_S]
-        if welcomed:
-            return nsmallest(_part(welcomed), welcomed, key=lambda one: one.progressed_at)
+        if len(welcomed) >= count:
+            return nsmallest(count, welcomed, key=lambda one: one.progressed_at)
         sizes = Counter(self._held[one].address for one in connections)
         crowded = {address for address, size in sizes.items() if address and size > len(connections) / CROWDED_PART}
-        hurried = [one for one in idle if self._held[one].address in crowded] if crowded else idle
-        return sample(hurried, min(_part(hurried), len(hurried)))
+        hurried = [one for one in idle if now - one.progressed_at < WELCOME_S]
+        if crowded:
+            hurried = [one for one in hurried if self._held[one].address in crowded]
+        return welcomed + sample(hurried, min(count - len(welcomed), len(hurried)))
 
     def _end(self, connection: UnauthenticatedConnection) -> None:
         self.evicted += 1
@@ -252,11 +255,6 @@ class UnauthenticatedConnections:
     def _address(self, peer: str) -> str:
         """Address for which connections from a peer count; empty for a Unix socket or a proxy."""
         return "" if not peer or self._is_proxy(peer) else client_network(peer)
-
-
-def _part(connections: Collection[UnauthenticatedConnection]) -> int:
-    """Number of these connections that are ended at a time."""
-    return 1 + len(connections) // EVICTED_PART
 
 
 def refusal() -> bytes:
