@@ -15,7 +15,7 @@ from hookbot.access.senders import Standing
 from hookbot.access.tokens import make_token
 from hookbot.hub.hub import RunningHub
 from hookbot.protocol.message import format_id
-from hookbot.web.limits import NOISE
+from hookbot.web.limits import NOISE, TOO_NOISY
 from hookbot.web.turns import Turns
 from support import KEY
 from support.app_hubs import auth, hub, publish
@@ -157,12 +157,13 @@ async def test_an_acknowledgement_that_is_refused_or_no_object_is_told_and_the_c
 
 @pytest.mark.parametrize("query", ["", "?cursor=c", "?group=g"])
 async def test_a_client_that_sends_many_messages_that_acknowledge_nothing_is_closed_with_1008(
-    tmp_path: Path, query: str
+    tmp_path: Path, query: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with hub(tmp_path, door=False) as (running, _), listening(running, f"/sub/a{query}", "hookbot.v1") as noisy:
         await noisy.client.send(messages(*[b"noise"] * 2 * NOISE.count))
 
         assert await noisy.closed() == 1008
+    assert caplog.messages == [f"a subscriber is closed with 1008: {TOO_NOISY}"]
 
 
 async def test_a_member_that_acknowledges_many_messages_at_once_waits_for_its_turn(

@@ -1,6 +1,7 @@
 """The subscribe flow: its start, for the app and the fast path, and the app's streaming responses and websockets."""
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from math import inf
@@ -24,6 +25,8 @@ from .streams import Abort, Stream
 
 # Beyond the acknowledgement of the 64 messages that a member of a group is given at a time.
 LONG_MESSAGE = 2 << 10
+
+logger = logging.getLogger(__package__)
 
 
 async def find_start(services: Services, admitted: AdmittedSubscription) -> Start:
@@ -127,6 +130,7 @@ async def _receive(stream: Stream, consumer: Consumer | None) -> None:
             await stream.long_messages.wait(Standing.TOKEN, last_turn_at)
             last_turn_at = trio.current_time()
         if not (consumer and await _acknowledge(consumer, received)) and noise.use(now_s=trio.current_time()):
+            logger.warning("a subscriber is closed with 1008: %s", TOO_NOISY)
             stream.end(TOO_NOISY)
             return
 

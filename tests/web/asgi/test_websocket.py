@@ -8,7 +8,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.frames import Frame, Opcode
 
 from hookbot.errors import Unauthorized, Unavailable
-from hookbot.web.limits import NOISE
+from hookbot.web.limits import NOISE, TOO_NOISY
 from support import GUARD_S
 from support.apps import ObservedApp, open_app
 from support.clients import WebSocket, fragmented, handshake, masked, messages
@@ -248,12 +248,15 @@ NOISY = {
 
 @pytest.mark.parametrize("path", ["/deaf", "/silent"])
 @pytest.mark.parametrize("sent", NOISY.values(), ids=NOISY)
-async def test_frames_that_say_nothing_are_answered_by_1008(app: ObservedApp, path: str, sent: bytes) -> None:
+async def test_frames_that_say_nothing_are_answered_by_1008(
+    app: ObservedApp, path: str, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket(path)).accepted()
         await socket.client.send(sent)
 
         assert await socket.closed() == 1008
+    assert f"a subscriber is closed with 1008: {TOO_NOISY}" in caplog.messages
 
 
 async def test_messages_in_needlessly_many_fragments_are_answered_by_1008(app: ObservedApp) -> None:

@@ -12,7 +12,7 @@ from websockets.frames import Close, Frame, Opcode
 from hookbot.protocol.websocket import BINARY, PONG, frame
 from hookbot.web.fastpath.epoll import READ
 from hookbot.web.fastpath.subscriber import RECEIVE_BYTES
-from hookbot.web.limits import NOISE
+from hookbot.web.limits import NOISE, TOO_NOISY
 from support.clients import fragmented, handshake, masked
 from support.fast_path import BIG, SMALL, open_fast_path, settled
 
@@ -150,12 +150,15 @@ NOISY = {
 
 
 @pytest.mark.parametrize("said", NOISY.values(), ids=NOISY)
-async def test_a_client_that_sends_many_frames_that_say_nothing_is_told_1008(said: bytes) -> None:
+async def test_a_client_that_sends_many_frames_that_say_nothing_is_told_1008(
+    said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen()
         await listener.client.send(said)
 
         assert await listener.closed() == 1008
+    assert caplog.messages == [f"a subscriber is closed with 1008: {TOO_NOISY}"]
 
 
 async def test_pings_may_go_on_for_ever_at_a_bearable_rate(mock_clock: MockClock) -> None:

@@ -1,5 +1,6 @@
 """Hypercorn's websocket stream, hardened: close codes, no extensions, and limits that end the connection."""
 
+import logging
 from typing import Any
 
 import trio
@@ -15,6 +16,8 @@ from ...protocol.websocket import BINARY, GOING_AWAY, TEXT, TOO_BIG, frame_heade
 from ..limits import NOISE, TOO_NOISY
 from .config import ServingConfig
 from .extensions import MESSAGE
+
+logger = logging.getLogger(__package__)
 
 
 class WebSocketStream(WSStream):
@@ -88,6 +91,7 @@ class WebSocketStream(WSStream):
             if self.connection.state is not ConnectionState.OPEN:  # pragma: no cover - a race
                 continue
             if _is_noise(event) and self._noise.use(now_s=trio.current_time()):
+                logger.warning("a subscriber is closed with 1008: %s", TOO_NOISY)
                 await self._close(TOO_NOISY.code, str(TOO_NOISY))
             elif isinstance(event, Ping):
                 await self._send_wsproto_event(event.response())

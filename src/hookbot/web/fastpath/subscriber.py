@@ -178,6 +178,7 @@ class Subscriber(NonblockingSocket):
             for event in parser.events():
                 # Counted before it is answered; a frame that came in pieces is counted with the last.
                 if getattr(event, "frame_finished", True) and self._is_too_noisy():
+                    logger.warning("a subscriber is closed with 1008: %s", TOO_NOISY)
                     self.close(TOO_NOISY.code, str(TOO_NOISY))
                     return
                 self._handle(event)
