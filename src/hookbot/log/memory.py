@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from heapq import merge
 from itertools import islice
@@ -22,6 +23,8 @@ SCAN_LENGTH = 20_000
 # Beyond its text, a message takes so much memory, and each of its headers: both were measured.
 MESSAGE_BYTES = 400
 HEADER_BYTES = 180
+# Part of a limit by which it may be exceeded between two calls of `trim`: deleting one by one would take long.
+SLACK = 1 / 16
 
 NO_LIMIT = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
 
@@ -29,7 +32,7 @@ NO_LIMIT = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
 class MemoryLog(Engine):
     """Log in memory, lost when the process ends. It uses no threads, so it works with Trio's test clocks.
 
-    Beyond the sizes and the count of its `retention`, the oldest messages are deleted at once, and not by `trim` later.
+    Far beyond the sizes and the count of its `retention`, the oldest messages are deleted at once, not by `trim` later.
     """
 
     def __init__(
@@ -40,7 +43,12 @@ class MemoryLog(Engine):
         retention: Retention = NO_LIMIT,
     ) -> None:
         super().__init__(new_epoch(), [Partition() for _ in PARTITIONS], clock_us)
-        self._retention = retention
+        # At this time, nothing is old.
+        self._limits = [RetentionLimits.of(retention, unsafe=unsafe, now_us=0) for unsafe in PARTITIONS]
+        self._far_beyond = [
+            replace(one, max_bytes=one.max_bytes * (1 + SLACK), max_count=one.max_count * (1 + SLACK))
+            for one in self._limits
+        ]
         self._scan_length = scan_length
         self._entries: tuple[list[_Entry], list[_Entry]] = [], []
         self._keys: tuple[dict[bytes, FirstUse], dict[bytes, FirstUse]] = {}, {}
@@ -84,18 +92,18 @@ class MemoryLog(Engine):
 
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
         await trio.lowlevel.checkpoint()
-        return any(self._trim_partition(retention, now_us, unsafe=unsafe) for unsafe in PARTITIONS)
+        limits = [RetentionLimits.of(retention, unsafe=unsafe, now_us=now_us) for unsafe in PARTITIONS]
+        return any(self._trim_partition(limits[unsafe], unsafe=unsafe) for unsafe in PARTITIONS)
 
     async def probe(self) -> None:
         await trio.lowlevel.checkpoint()
 
     def _make_room(self) -> None:
-        """Delete what exceeds the sizes of the retention now: what publishers send in a second may be a gigabyte."""
+        """Delete what exceeds the limits by far: what publishers send in a second may be a gigabyte."""
         for unsafe in PARTITIONS:
-            # At this time, nothing is old.
-            limits = RetentionLimits.of(self._retention, unsafe=unsafe, now_us=0)
-            while self._partitions[unsafe].due(limits):
-                self._trim_partition(self._retention, 0, unsafe=unsafe)
+            if self._partitions[unsafe].due(self._far_beyond[unsafe]):
+                while self._trim_partition(self._limits[unsafe], unsafe=unsafe):
+                    pass
 
     def _save(self, name: str, position: int | None, time_us: int) -> None:
         if position is None:
@@ -103,8 +111,7 @@ class MemoryLog(Engine):
         else:
             self._cursors[name] = SavedCursor(name, position, time_us)
 
-    def _trim_partition(self, retention: Retention, now_us: int, *, unsafe: bool) -> bool:
-        limits = RetentionLimits.of(retention, unsafe=unsafe, now_us=now_us)
+    def _trim_partition(self, limits: RetentionLimits, *, unsafe: bool) -> bool:
         partition, entries = self._partitions[unsafe], self._entries[unsafe]
         if partition.due(limits):
             oldest = [row for row, _ in entries[:STEP_ROWS]]
