@@ -1,12 +1,17 @@
 """Files that are open here, while others delete, replace and truncate them."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from hookbot.errors import Unavailable
 from hookbot.log.opened_files import OpenedFile
+
+
+def never(size: int) -> bool:
+    return False
 
 
 @pytest.fixture
@@ -20,10 +25,10 @@ def test_a_file_may_grow_and_what_was_written_here_may_have_made_it_smaller(path
     opened = OpenedFile(path)
 
     os.truncate(path, 200)
-    opened.check()
+    opened.check(never)
     os.truncate(path, 50)
     opened.accept()
-    opened.check()
+    opened.check(never)
 
 
 @pytest.mark.parametrize("left", [0, 99])
@@ -32,14 +37,14 @@ def test_a_file_that_was_truncated_is_noticed_before_the_next_write(path: Path, 
     os.truncate(path, left)
 
     with pytest.raises(Unavailable, match="file was truncated: nothing is stored until the hub is restarted"):
-        opened.check()
+        opened.check(never)
 
 
 def test_a_file_that_was_deleted_or_replaced_is_noticed_before_and_after_a_write(path: Path) -> None:
     opened = OpenedFile(path)
     path.rename(path.with_name("kept"))
     for _ in range(2):
-        for check in opened.check, opened.accept:
+        for check in partial(opened.check, never), opened.accept:
             with pytest.raises(Unavailable, match="file was deleted or replaced: nothing is stored until"):
                 check()
         path.write_bytes(bytes(200))
@@ -52,7 +57,7 @@ def test_a_file_that_was_truncated_gets_its_size_again(path: Path) -> None:
     opened.regrow()
 
     assert path.stat().st_size == 100
-    opened.check()
+    opened.check(never)
 
 
 def test_a_file_that_was_replaced_is_left_alone(path: Path) -> None:
@@ -71,4 +76,18 @@ def test_a_file_that_cannot_be_looked_at_may_still_be_there(path: Path, tmp_path
     path.symlink_to(path)
 
     with pytest.raises(OSError, match="symbolic links"):
-        opened.check()
+        opened.check(never)
+
+
+def test_a_smaller_size_may_be_right(path: Path) -> None:
+    opened, asked = OpenedFile(path), list[int]()
+
+    def always(size: int) -> bool:
+        asked.append(size)
+        return True
+
+    opened.check(always)
+    os.truncate(path, 50)
+    opened.check(always)
+
+    assert asked == [50]

@@ -6,6 +6,7 @@ pages that were given back from the end of the file.
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,9 +33,14 @@ class OpenedFile:
             raise Unavailable(f"the log's file {self.path.name} was deleted or replaced: {NOTHING_IS_STORED}")
         return status.st_size
 
-    def check(self) -> None:
-        """Raise `Unavailable` if the file was truncated: what is stored then would be lost. Raises as `size`."""
-        if self.size < self.accepted_size:
+    def check(self, may_be_smaller: Callable[[int], bool]) -> None:
+        """Raise `Unavailable` if the file was truncated: what is stored then would be lost. Raises as `size`.
+
+        `may_be_smaller` tells whether a smaller size is right.
+        """
+        # Asked for once: at each system call, a busy event loop may keep the interpreter for milliseconds.
+        size = self.size
+        if size < self.accepted_size and not may_be_smaller(size):
             raise Unavailable(f"the log's file {self.path.name} was truncated: {NOTHING_IS_STORED}")
 
     def accept(self) -> None:

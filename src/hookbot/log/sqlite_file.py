@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -97,13 +98,10 @@ class LogFile:
         return file
 
     def check(self) -> None:
-        """Check all files before a write; see `OpenedFile.check`."""
+        """Check the file and its write-ahead log before a write; see `OpenedFile.check`."""
         self.protect()
         for file, may_be_smaller in zip(self.files, (is_whole, is_checkpointed), strict=False):
-            if file.size < file.accepted_size and may_be_smaller(self.writer, file.size):
-                file.accept()
-        for file in self.files:
-            file.check()
+            file.check(partial(may_be_smaller, self.writer))
 
     def accept(self) -> None:
         """Accept all files after a write; see `OpenedFile.accept`."""
