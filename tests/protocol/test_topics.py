@@ -263,3 +263,10 @@ def test_the_patterns_of_a_topic_are_all_that_hear_it(topic: str, others: list[s
 def test_no_safe_topic_is_heard_as_an_unsafe_one_or_the_other_way_round(name: str) -> None:
     assert not any(is_unsafe(pattern) for pattern in patterns_of(name))
     assert all(is_unsafe(pattern) for pattern in patterns_of(UNSAFE + name))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("a/b", "a/b"), ("a?recursive", "a, a/"), ("", "all topics"), ("/unsafe/", "/unsafe/")]
+)
+def test_a_filter_is_shown_in_the_log_as_its_topics(text: str, shown: str) -> None:
+    assert str(TopicFilter.parse(text)) == shown

@@ -98,6 +98,9 @@ class TopicFilter:
             return cls((name, f"{name}/") if name and not name.endswith("/") else (name,))
         return cls((check_topic(text),))
 
+    def __str__(self) -> str:
+        return ", ".join(pattern or "all topics" for pattern in self.patterns)
+
     @property
     def subtree(self) -> bool:
         """True if more than one topic can match, so that raw frames must name theirs."""
