@@ -2,11 +2,11 @@
 
 from trio.testing import MockClock
 
-from hookbot.web.progress import Progress
+from hookbot.web.progress import UploadProgress
 
 
 async def test_only_enough_bytes_are_progress(mock_clock: MockClock) -> None:
-    progress = Progress(10)
+    progress = UploadProgress(10)
     begun_at = progress.made_at
     mock_clock.jump(1)
     progress.count(9)
@@ -21,7 +21,7 @@ async def test_only_enough_bytes_are_progress(mock_clock: MockClock) -> None:
 
 
 async def test_other_progress_begins_the_count_anew(mock_clock: MockClock) -> None:
-    progress = Progress(10)
+    progress = UploadProgress(10)
     progress.count(9)
     mock_clock.jump(1)
     progress.make()

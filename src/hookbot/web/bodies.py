@@ -10,7 +10,7 @@ import trio
 from ..access.senders import Standing
 from ..errors import BodyTooLarge, HookbotError, RequestTimeout, TooManyRequests, Unavailable
 from .limits import ConnectionLimits
-from .progress import Progress
+from .progress import UploadProgress
 
 # Parts of the budget that senders of each standing may hold together with those of the standings below. With the
 # default budget, and while slow subscribers of several formats are sent what arrives, the hub takes less than 400 MB in
@@ -124,7 +124,7 @@ class IncomingBody:
         self._network = network
         self._buffer = BytesIO()
         self._size = 0
-        self._progress = Progress(budget.limits.min_body_bytes)
+        self._progress = UploadProgress(budget.limits.min_body_bytes)
         self._begun_at = self._progress.made_at
 
     @property

@@ -3,7 +3,7 @@
 import trio
 
 
-class Progress:
+class UploadProgress:
     """Time of the last progress of what a client sends: every `least` bytes are one, not every byte."""
 
     __slots__ = ("_least", "_recent", "made_at")

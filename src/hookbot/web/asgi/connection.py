@@ -15,7 +15,7 @@ from hypercorn.utils import parse_socket_addr
 
 from ...access.senders import Standing
 from ..limits import HALF_CLOSE_S
-from ..progress import Progress
+from ..progress import UploadProgress
 from ..turns import Turns
 from ..unauthenticated import UnauthenticatedConnections
 from .config import RECEIVE_BYTES, ServingConfig
@@ -75,7 +75,7 @@ class AsgiConnection:
         """True once nothing more may be written: the client accepts no more bytes, or the last one was sent."""
         self._requests = 0
         """Number of requests that the app is answering."""
-        self._progress = Progress(config.limits.min_body_bytes)
+        self._progress = UploadProgress(config.limits.min_body_bytes)
 
     @property
     def progressed_at(self) -> float:
