@@ -17,8 +17,8 @@ from support.hubs import ThreadHub
 
 # A command is imported when it is called. Here it is at once, so that no test is the one that executes its definitions
 # and coverage by a module's own tests is the same in any order.
-for _place in COMMANDS.values():
-    import_module(_place.partition(":")[0])
+for _place, _ in COMMANDS.values():
+    import_module(f"hookbot.cli.{_place.partition(':')[0]}")
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The program: its commands, and what it exits with."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +31,32 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return run
 
 
+def module_of(name: str) -> str:
+    """The module of a command."""
+    return f"hookbot.cli.{COMMANDS[name][0].partition(':')[0]}"
+
+
+def completing(*words: str) -> dict[str, str]:
+    """The variables with which bash asks for completions of the last word."""
+    line = " ".join(["hookbot", *words])
+    return {"_HOOKBOT_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words))}
+
+
+def modules_after(*argv: str, **environment: str) -> set[str]:
+    """The modules that a process of the program has imported at its end."""
+    code = f"""
+import atexit, sys
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+from hookbot.cli import main
+sys.argv = {list(argv)!r}
+main()
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
+    return set(ran.stderr.split())
+
+
 def failing_with(error: BaseException) -> click.Command:
     """A program that does nothing but raise an error."""
 
@@ -43,6 +71,19 @@ def test_help_shows_every_command_that_is_not_short_for_another(run: Run) -> Non
     assert code == 0
     shown = [line.split()[0] for line in out.partition("Commands:")[2].splitlines() if line.startswith("  ")]
     assert {name for name in shown if name in COMMANDS} == set(COMMANDS) - {"t"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_listed_with_the_first_sentence_of_its_help(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    assert command.help is not None
+    assert command.help.partition("\n\n")[0] == COMMANDS[name][1]
+
+
+@pytest.mark.parametrize("environment", [{}, completing("")])
+def test_a_list_of_all_commands_imports_none_of_them(environment: dict[str, str]) -> None:
+    assert modules_after("hookbot", "--help", **environment) & set(map(module_of, COMMANDS)) == set()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from ..errors import ConfigError, HookbotError, Refused, Unavailable, sole_error
 from ..version import __version__
@@ -22,33 +23,37 @@ INTERRUPTED = 130
 EXIT_CODES = {ConfigError: USAGE, Refused: REFUSED, Unavailable: UNREACHABLE}
 
 COMMANDS = {
-    "serve": "hookbot.cli.serve:serve",
-    "listen": "hookbot.cli.listen:listen",
-    "latest": "hookbot.cli.listen:latest",
-    "publish": "hookbot.cli.publish:publish",
-    "forward": "hookbot.cli.forward:forward",
-    "exec": "hookbot.cli.exec:exec_",
-    "cursors": "hookbot.cli.cursors:cursors",
-    "doctor": "hookbot.cli.doctor:doctor",
-    "replay": "hookbot.cli.replay:replay",
-    "make-tokens": "hookbot.cli.tokens:make_tokens",
-    "narrow": "hookbot.cli.tokens:narrow",
-    "check-config": "hookbot.cli.check_config:check_config",
-    "update-ranges": "hookbot.cli.ranges:update_ranges",
-    "providers": "hookbot.cli.signatures:providers",
-    "verify": "hookbot.cli.signatures:verify",
-    "sign": "hookbot.cli.signatures:sign",
-    "routers": "hookbot.cli.routers:routers",
-    "new-router": "hookbot.cli.routers:new_router",
-    "route": "hookbot.cli.route:route",
-    "route-github": "hookbot.cli.route:route_github",
-    "t": "hookbot.cli.tokens:make_tokens",
+    "serve": ("serve:serve", "Run a hub until SIGTERM or Ctrl-C."),
+    "listen": ("listen:listen", "Print the messages of a topic as they arrive."),
+    "latest": ("listen:latest", "Print the newest message of a topic."),
+    "publish": ("publish:publish", "Publish FILE or standard input as a message."),
+    "forward": ("forward:forward", "Post each message to TARGET, unchanged."),
+    "exec": ("exec:exec_", "Run COMMAND for each message, without a shell."),
+    "cursors": ("cursors:cursors", "List, move and delete the cursors and groups of a hub."),
+    "doctor": ("doctor:doctor", "Check each step on the way to a subscription."),
+    "replay": ("replay:replay", "Deliver stored messages again."),
+    "make-tokens": ("tokens:make_tokens", "Print each URI with the token that opens it."),
+    "narrow": ("tokens:narrow", "Make a weaker token from TOKEN."),
+    "check-config": ("check_config:check_config", "Check a configuration file and report every mistake."),
+    "update-ranges": ("ranges:update_ranges", "Fetch the IP networks that senders publish as theirs."),
+    "providers": ("signatures:providers", "List the providers whose signatures can be checked."),
+    "verify": ("signatures:verify", "Check the signature of a request."),
+    "sign": ("signatures:sign", "Sign a request as its provider would."),
+    "routers": ("routers:routers", "List the installed routers, or those of a hub."),
+    "new-router": ("routers:new_router", "Write a package for the router NAME into DIRECTORY."),
+    "route": ("route:route", "Run a router as a process of its own, outside the hub."),
+    "route-github": ("route:route_github", "Run the GitHub router outside the hub."),
+    "t": ("tokens:make_tokens", "Print each URI with the token that opens it."),
 }
-"""Commands by name, as ``module:attribute``. Each is imported only when needed: a listener needs no server code."""
+"""Commands by name: the place in this package, as ``module:attribute``, and the first sentence of the help.
+
+Each is imported only when it is called or its options are completed: a listener needs no server code, and a list of all
+of them no code of theirs.
+"""
 
 
 class Commands(click.Group):
-    """Group of all commands, each imported when it is called or listed by ``--help``."""
+    """Group of all commands, each imported when it is called; ``--help`` and completion list them without."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands that ``--help`` lists: all but the one-letter alias."""
@@ -58,9 +63,21 @@ class Commands(click.Group):
         """Command of that name, or None."""
         if name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[name].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(f"{__package__}.{module}"), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command with its sentence, unabridged."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands that begin with `incomplete`, each with its sentence, or else options."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        # Not those of `click.Group`, which imports each command.
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(name, help=COMMANDS[name][1]) for name in names), *options]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
