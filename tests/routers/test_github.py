@@ -13,12 +13,14 @@ from hookbot.errors import ConfigError
 from hookbot.protocol.message import Draft, Message, Verified
 from hookbot.routers import Secret
 from hookbot.routers import github as github_module
-from hookbot.routers.github import GitHubRouter
+from hookbot.routers.github import GitHubRouter, VerifyingGitHubRouter
 from hookbot.routers.large_messages import SMALL_BYTES
 from hookbot.routers.outbox import DraftCollector
+from hookbot.testing import route, signed_delivery
 
 DELIVERIES = sorted((Path(__file__).parent.parent / "deliveries").glob("*.json"))
 SECRET = Secret("It's a Secret to Everybody")
+TOPIC = "/unsafe/github.com/org/acme"
 ZEROS = "0" * 40
 
 
@@ -47,7 +49,7 @@ def signed(
         (header, signature),
         *extra,
     )
-    return Message("/unsafe/github.com/org/acme", body, headers, id="abcdefgh-000000000000001", **fields)
+    return Message(TOPIC, body, headers, id="abcdefgh-000000000000001", **fields)
 
 
 async def routed(message: Message, *secrets: Any, **options: Any) -> list[Draft]:
@@ -254,3 +256,12 @@ def test_a_router_without_a_secret_cannot_be_made() -> None:
         GitHubRouter([])
     with pytest.raises(ConfigError, match="empty"):
         GitHubRouter([Secret("")])
+
+
+async def test_every_signature_is_verified_even_if_the_hub_says_that_it_did() -> None:
+    router = VerifyingGitHubRouter([Secret("s3cret")])
+    body, headers = signed_delivery("github", "s3cret")
+    _, forged = signed_delivery("github", "another")
+
+    assert await route(router, TOPIC, body, headers) != []
+    assert await route(router, TOPIC, body, forged, verified="github") == []

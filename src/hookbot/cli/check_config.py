@@ -1,25 +1,25 @@
 """``hookbot check-config``: every mistake in a configuration file."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import trio
 
-from ..access.sources import Source
 from ..errors import ConfigError, describe
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
-from ..hub.reload import make_tls
 from ..hub.secret_store import StoredSecret, resolve_secret
-from ..hub.sections import read_routers, read_sources
-from ..routers.loading import make
-from ..routers.runner import RouterSpec
-from ..routers.threads import run_within_limit
 from .parameters import EXISTING_FILE
 from .serve import make_config, serve
+
+if TYPE_CHECKING:
+    from ..access.sources import Source
+    from ..routers.runner import RouterSpec
 
 _ANY_SECRET = StoredSecret("0" * 64)
 """Placeholder for the key and GitHub's secret, which a check neither reads nor creates."""
@@ -44,7 +44,7 @@ def check_config(path: Path) -> None:
     if problems:
         sys.exit(2)
     for source in findings:
-        if isinstance(source, Source):
+        if not isinstance(source, str):
             click.echo(f"{path}: {_binding(source)}")
     click.echo(f"{path}: no mistakes found")
 
@@ -68,6 +68,10 @@ def _check(path: Path) -> Iterator[str | Source]:
 
 
 def _check_sections(config: Config) -> Iterator[str | Source]:
+    from ..hub.reload import make_tls
+    from ..hub.sections import read_routers, read_sources
+    from ..routers.runner import RouterSpec
+
     sections = [section.get("topic") for section in config.file.sources]
     for one in (*read_sources(config), *read_routers(config)):
         if isinstance(one, ConfigError):
@@ -89,6 +93,11 @@ def _binding(source: Source) -> str:
 
 
 def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[str]:
+    import trio
+
+    from ..routers.loading import make
+    from ..routers.threads import run_within_limit
+
     try:
         trio.run(run_within_limit, partial(make, spec.kind, spec.options, resolve_secret))
     # The module or the constructor of a router may raise anything.

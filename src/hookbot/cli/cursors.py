@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import trio
 
-from ..client.address import Address
-from ..client.http import ask
 from ..protocol.message import format_time, parse_time
 from ..protocol.paths import CURSORS
-from ..routers.hub_url import HubUrl
 from .display import table
 from .parameters import Given, cafile, data_dir, known_key, with_options
 
@@ -35,6 +31,12 @@ def _of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     @click.pass_obj
     def described(given: Given, /, url: str, data_dir: Path, cafile: Path | None, **others: Any) -> None:
+        import trio
+
+        from ..client.address import Address
+        from ..client.http import ask
+        from ..routers.hub_url import HubUrl
+
         address = HubUrl(Address.parse(url), known_key(given, data_dir)).at(CURSORS)
 
         async def ask_hub(method: str, query: dict[str, str]) -> Any:

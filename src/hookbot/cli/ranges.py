@@ -5,9 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-import trio
 
-from ..access.fetching import fetch_small
 from ..access.ip_ranges import KNOWN, MAX_BYTES, RangeList, read_ranges, select_networks, write_ranges
 from ..errors import Unavailable
 from ..hub.config import RANGES_FILE
@@ -33,6 +31,8 @@ def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, d
       hookbot update-ranges
       hookbot update-ranges ghes --url https://github.example.com/api/v3/meta --select hooks
     """
+    import trio
+
     path = data_dir / RANGES_FILE
     ranges = read_ranges(path)
     if (url or select) and len(names) != 1:
@@ -67,6 +67,8 @@ def _find_list(name: str, before: RangeList | None, url: str | None, select: str
 
 
 async def _fetch(published: RangeList) -> RangeList:
+    from ..access.fetching import fetch_small
+
     document = await fetch_small(published.url, max_bytes=MAX_BYTES)
     networks = select_networks(document, published.select, published.url)
     return replace(published, networks=networks, updated=format_time(wall_clock_us()))

@@ -1,31 +1,27 @@
 """``hookbot route`` and ``route-github``: a router as a process of its own, outside the hub."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import trio
 
-from ..client.address import Address
 from ..errors import ConfigError, HookbotError, describe, first_error
 from ..hub.config_file import ConfigFile
 from ..hub.logging_setup import logging_to_stderr
 from ..hub.secret_store import GITHUB_SECRET, GITHUB_SECRET_FILE, known_secret, resolve_secret
 from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
-from ..protocol.message import Message
-from ..routers import Publish, Router, Secret
-from ..routers.github import GitHubRouter
-from ..routers.hub_url import HubUrl
-from ..routers.loading import make
-from ..routers.remote import RemoteRunner
-from ..routers.runner import RouterSpec, name_of
-from ..routers.threads import run_within_limit
+from ..routers import Router, Secret
 from .main import FAILED, INTERRUPTED
 from .parameters import EXISTING_FILE, Given, cafile, data_dir, known_key, parse_header, parse_option
+
+if TYPE_CHECKING:
+    from ..routers.remote import RemoteRunner
+    from ..routers.runner import RouterSpec
 
 
 @click.command()
@@ -56,6 +52,11 @@ def route(given: Given, /, router: str, url: str, options: Sequence[str], **othe
       hookbot route jira --url https://TOKEN@hub.example.org
       hookbot route ./jira.py --url https://TOKEN@hub.example.org/sub/jira/ -o 'ignore="TEST"'
     """
+    from ..client.address import Address
+    from ..routers.hub_url import HubUrl
+    from ..routers.remote import RemoteRunner
+    from ..routers.runner import RouterSpec
+
     spec = RouterSpec.parse(router, {**_section(router, others["config"]), **dict(map(parse_option, options))})
     address = Address.parse(url)
     # A key in the data directory may be another hub's: it is used only if the URL has no token.
@@ -86,6 +87,12 @@ def route_github(given: Given, monitor_url: str, origin: str, headers: Sequence[
     Example:
       hookbot route-github -u wss://TOKEN@hub.example.org/unsafe/sub/github.com/
     """
+    from ..client.address import Address
+    from ..routers.github import VerifyingGitHubRouter
+    from ..routers.hub_url import HubUrl
+    from ..routers.remote import RemoteRunner
+    from ..routers.runner import RouterSpec
+
     address = Address.parse(monitor_url)
     secret = known_secret(given["github_secret"], GITHUB_SECRET, os.environ, data_dir / GITHUB_SECRET_FILE)
     key = known_key(given, data_dir)
@@ -100,16 +107,13 @@ def route_github(given: Given, monitor_url: str, origin: str, headers: Sequence[
     )
 
 
-class VerifyingGitHubRouter(GitHubRouter):
-    """GitHub router that verifies every message, even one that the hub reports as verified."""
-
-    async def route(self, message: Message, publish: Publish) -> None:
-        """Verify a delivery and publish it as `GitHubRouter` does; drop one without a valid signature."""
-        await super().route(replace(message, verified=None), publish)
-
-
 def _make(spec: RouterSpec) -> Router:
     """The router. Raises `ConfigError` for wrong options, and if its own code fails."""
+    import trio
+
+    from ..routers.loading import make
+    from ..routers.threads import run_within_limit
+
     try:
         return trio.run(run_within_limit, partial(make, spec.kind, spec.options, resolve_secret))
     except ConfigError:
@@ -121,6 +125,8 @@ def _make(spec: RouterSpec) -> Router:
 
 def _run(runner: RemoteRunner) -> None:
     """Run the router until an error ends it, which is raised, or until Ctrl-C, which raises `Abort`."""
+    import trio
+
     limit = ShutdownLimit()
     try:
         # A Ctrl-C is never raised in the router's code, which might handle it like any other error.
@@ -149,4 +155,6 @@ async def _run_until_left(runner: RemoteRunner, limit: ShutdownLimit) -> None:
 def _section(router: str, path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
+    from ..routers.runner import name_of
+
     return dict(ConfigFile.read(path).routers.get(name_of(router), {}))

@@ -1,25 +1,25 @@
 """``hookbot routers`` and ``new-router``: the routers that are installed or running, and a package for a new one."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import trio
 
-from ..client.address import Address
-from ..client.http import ask
 from ..errors import describe
 from ..protocol.paths import ROUTERS
 from ..routers import API_VERSION
-from ..routers.hub_url import HubUrl
 from ..routers.loading import installed_routers
-from ..routers.threads import run_within_limit
 from .display import table
 from .new_router import write_new_router
 from .parameters import Given, data_dir, known_key
+
+if TYPE_CHECKING:
+    from ..routers.hub_url import HubUrl
 
 COLUMNS = ("name", "state", "lag", "routed", "published", "failed", "retried", "restarts", "error")
 
@@ -40,6 +40,11 @@ def routers(given: Given, url: str | None, as_json: bool, data_dir: Path) -> Non
       hookbot routers
       hookbot routers --url https://TOKEN@hub.example.org
     """
+    import trio
+
+    from ..client.address import Address
+    from ..routers.hub_url import HubUrl
+
     if url is None:
         rows = [_describe(entry) for entry in installed_routers().values()]
         columns: Sequence[str] = ("name", "topics", "package", "about")
@@ -70,11 +75,17 @@ def new_router(name: str, directory: Path) -> None:
 
 async def fetch_snapshots(remote: HubUrl) -> list[dict[str, Any]]:
     """States of the routers of a hub. Raises `Lost` if the hub cannot be reached, and `Refused` if it refuses."""
+    from ..client.http import ask
+
     snapshots: list[dict[str, Any]] = (await ask(remote.at(ROUTERS)))["routers"]
     return snapshots
 
 
 def _describe(entry: EntryPoint) -> dict[str, Any]:
+    import trio
+
+    from ..routers.threads import run_within_limit
+
     assert entry.dist is not None, "only an entry point made by hand has no distribution"
     package = f"{entry.dist.name} {entry.dist.version}"
     try:

@@ -1,5 +1,7 @@
 """``hookbot serve``: its options as a `Config`."""
 
+from __future__ import annotations
+
 import gc
 import os
 import sys
@@ -7,16 +9,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import trio
 
 from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS
 from ..errors import ConfigError, InvalidTopic
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
-from ..hub.hub import RunningHub, run_hub
 from ..hub.logging_setup import logging_to_stderr
 from ..hub.secret_store import (
     GITHUB_SECRET,
@@ -30,13 +30,14 @@ from ..hub.secret_store import (
     find_secret,
     read_lines,
 )
-from ..hub.sections import needs_github_secret
-from ..hub.shutdown_limit import ShutdownLimit
 from ..log.retention import Retention
 from ..protocol.topics import UNSAFE, check_topic
 from .config_option import ARGUMENTS, FILE, ConfiguredCommand, config_file
 from .parameters import ADDRESS, DURATION, EXISTING_FILE, INTERVAL, PROXIES, RATE, SIZE, Given, data_dir, find_key
 from .welcome import welcome
+
+if TYPE_CHECKING:
+    from ..hub.hub import RunningHub
 
 # Defaults of --keep-bytes and --keep-unsafe-bytes, by store.
 KEPT_ON_DISK = 1 << 30, 256 << 20
@@ -159,6 +160,11 @@ def serve(context: click.Context, /, **options: Any) -> None:
     Example:
       hookbot serve --router github
     """
+    import trio
+
+    from ..hub.hub import run_hub
+    from ..hub.shutdown_limit import ShutdownLimit
+
     raise_file_limit()
     with logging_to_stderr(options["log_format"], options["log_level"]):
         config = find_config(context)
@@ -181,6 +187,8 @@ def find_config(context: click.Context, *, make: bool = True) -> Config:
     With `make`, a key and, if a GitHub router needs it, a secret for GitHub are generated and stored if there is none.
     Without it, as at a reload, a missing one is an error.
     """
+    from ..hub.sections import needs_github_secret
+
     given, options = context.obj, context.params
     data_dir: Path = options["data_dir"]
     file: ConfigFile = context.meta[FILE]
@@ -261,7 +269,7 @@ def _retention(options: Mapping[str, Any]) -> Retention:
 def raise_file_limit() -> None:
     """Raise the limit of open files to the hard limit, if the system allows that: every connection is an open file."""
     try:
-        import resource  # noqa: PLC0415
+        import resource
     # Windows has no such limit.
     except ImportError:
         return

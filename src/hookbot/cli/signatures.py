@@ -1,21 +1,24 @@
 """``hookbot providers``, ``verify`` and ``sign``: tools to find the reason for a 401."""
 
+from __future__ import annotations
+
 import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
-import trio
 
-from ..access.fetching import Fetch, fetch_small
 from ..hub.secret_store import resolve_secret
 from ..protocol.message import format_time
 from ..protocol.response import Response
-from ..signatures import CertificateNeeded, Proof, Provider, SignedRequest, load_provider, provider_names
 from .parameters import Moment, Parsed, parse_header, parse_option, with_options
+
+if TYPE_CHECKING:
+    from ..access.fetching import Fetch
+    from ..signatures import Proof, Provider, SignedRequest
 
 _HEADER = Parsed("header", lambda text: _latin1(parse_header(text)))
 _OPTION = Parsed("option", parse_option)
@@ -28,6 +31,8 @@ def providers() -> None:
 
     For each: what the signature covers, and where it is documented.
     """
+    from ..signatures import load_provider, provider_names
+
     width = max(map(len, provider_names()))
     for name in provider_names():
         provider = load_provider(name)
@@ -66,6 +71,8 @@ def _of_a_request(command: Callable[..., None]) -> Callable[..., None]:
     def described(
         provider: str, file: BinaryIO, headers: Any, url: str, method: str, options: Any, now: float, **others: Any
     ) -> None:
+        from ..signatures import SignedRequest, load_provider
+
         request = SignedRequest(file.read(), headers, method, url)
         command(load_provider(provider, dict(options)), request, now, **others)
 
@@ -133,16 +140,21 @@ def sign(rule: Provider, request: SignedRequest, now: float, secret: str, curl: 
 
 
 def verify_request(
-    rule: Provider, request: SignedRequest, secrets: Sequence[str], now: float, *, fetch: Fetch = fetch_small
+    rule: Provider, request: SignedRequest, secrets: Sequence[str], now: float, *, fetch: Fetch | None = None
 ) -> Proof | Response:
     """Proof of a genuine request, or the response to a handshake. Runs Trio to fetch a certificate if one is needed.
 
     Raises `BadSignature`, `ConfigError` if a secret is unusable, or `Unavailable` if a certificate cannot be fetched.
     """
+    import trio
+
+    from ..access.fetching import fetch_small
+    from ..signatures import CertificateNeeded
+
     try:
         return rule.handshake(request, secrets, now=now) or rule.verify(request, secrets, now=now)
     except CertificateNeeded as needed:
-        needed.cache[needed.url] = trio.run(fetch, needed.url)
+        needed.cache[needed.url] = trio.run(fetch or fetch_small, needed.url)
     return rule.verify(request, secrets, now=now)
 
 
