@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import BashComplete
 
 from hookbot import __version__
 from hookbot.cli.main import COMMANDS, cli, main
@@ -84,6 +85,24 @@ def test_every_command_is_listed_with_the_first_sentence_of_its_help(name: str) 
 @pytest.mark.parametrize("environment", [{}, completing("")])
 def test_a_list_of_all_commands_imports_none_of_them(environment: dict[str, str]) -> None:
     assert modules_after("hookbot", "--help", **environment) & set(map(module_of, COMMANDS)) == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "begun", "expected"),
+    [
+        (["verify"], "strip", ["stripe"]),
+        (["sign"], "slack", ["slack"]),
+        (["serve", "--router"], "gith", ["github"]),
+        (["serve", "--router"], "./jira", ["a file"]),
+        (["serve", "--store"], "m", ["memory:"]),
+        (["route"], "gith", ["github"]),
+        (["update-ranges"], "pager", ["pagerduty"]),
+        (["update-ranges"], "x", []),
+    ],
+)
+def test_values_are_completed(words: list[str], begun: str, expected: list[str]) -> None:
+    found = BashComplete(cli, {}, "hookbot", "_HOOKBOT_COMPLETE").get_completions(words, begun)
+    assert ["a file" if one.type == "file" else one.value for one in found] == expected
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from ..access.client_address import TrustedProxies
 from ..access.rate_limits import Rate
@@ -134,6 +135,18 @@ def read_headers(given: Iterable[str]) -> Headers:
     """
     lines = [line for text in given for line in (_lines(text[1:]) if text.startswith("@") else [text])]
     return tuple(map(partial(parse_header, show=False), lines))
+
+
+def completed(
+    names: Callable[[], Iterable[str]], *, or_file: bool = False
+) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Completion of a value by the shell: those of `names` that begin like it; if there is none, `or_file`, a path."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")] * or_file
+
+    return complete
 
 
 def with_options(*options: Decorator) -> Decorator:

@@ -10,11 +10,11 @@ from ..access.ip_ranges import KNOWN, MAX_BYTES, RangeList, read_ranges, select_
 from ..errors import Unavailable
 from ..hub.config import RANGES_FILE
 from ..protocol.message import format_time, wall_clock_us
-from .parameters import data_dir
+from .parameters import completed, data_dir
 
 
 @click.command("update-ranges")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completed(lambda: KNOWN))
 @click.option("--url", metavar="URL", help="URL of the list NAME; required unless NAME is known.")
 @click.option("--select", metavar="EXPRESSION", help="JMESPath expression for the networks in its JSON.")
 @data_dir

@@ -16,8 +16,9 @@ from ..hub.logging_setup import logging_to_stderr
 from ..hub.secret_store import GITHUB_SECRET, GITHUB_SECRET_FILE, known_secret, resolve_secret
 from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
 from ..routers import Router, Secret
+from ..routers.loading import installed_routers, make
 from .main import FAILED, INTERRUPTED
-from .parameters import EXISTING_FILE, Given, cafile, data_dir, known_key, parse_header, parse_option
+from .parameters import EXISTING_FILE, Given, cafile, completed, data_dir, known_key, parse_header, parse_option
 
 if TYPE_CHECKING:
     from ..routers.remote import RemoteRunner
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("router", metavar="NAME")
+@click.argument("router", metavar="NAME", shell_complete=completed(installed_routers, or_file=True))
 @click.option(
     "--url", "-u", envvar="HOOKBOT_URL", required=True, metavar="URL", help="URL of the hub, or of the topic to read."
 )
@@ -111,7 +112,6 @@ def _make(spec: RouterSpec) -> Router:
     """The router. Raises `ConfigError` for wrong options, and if its own code fails."""
     import trio
 
-    from ..routers.loading import make
     from ..routers.threads import run_within_limit
 
     try:

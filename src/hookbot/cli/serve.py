@@ -32,8 +32,21 @@ from ..hub.secret_store import (
 )
 from ..log.retention import Retention
 from ..protocol.topics import UNSAFE, check_topic
+from ..routers.loading import installed_routers
 from .config_option import ARGUMENTS, FILE, ConfiguredCommand, config_file
-from .parameters import ADDRESS, DURATION, EXISTING_FILE, INTERVAL, PROXIES, RATE, SIZE, Given, data_dir, find_key
+from .parameters import (
+    ADDRESS,
+    DURATION,
+    EXISTING_FILE,
+    INTERVAL,
+    PROXIES,
+    RATE,
+    SIZE,
+    Given,
+    completed,
+    data_dir,
+    find_key,
+)
 from .welcome import welcome
 
 if TYPE_CHECKING:
@@ -50,13 +63,21 @@ KEPT_IN_MEMORY = 64 << 20, 32 << 20
 @click.option("--sslkey", "-k", type=EXISTING_FILE, help="Private key for TLS (PEM).")
 @click.option("--sslcrt", "-c", type=EXISTING_FILE, help="Certificate chain for TLS (PEM).")
 @click.option("--sslca", type=EXISTING_FILE, help="Authorities of client certificates (PEM).")
-@click.option("--router", "routers", multiple=True, metavar="NAME", help="Run this router. Repeatable.")
+@click.option(
+    "--router",
+    "routers",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completed(installed_routers, or_file=True),
+    help="Run this router. Repeatable.",
+)
 @data_dir
 @click.option(
     "--store",
     default="sqlite:",
     show_default=True,
     metavar="sqlite:|memory:",
+    shell_complete=completed(lambda: ("sqlite:", "memory:")),
     help="Keep the log in the data directory, or in memory.",
 )
 @click.option("--keep", type=DURATION, default="7d", show_default=True, help="Delete messages older than this.")

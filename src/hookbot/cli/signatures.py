@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -14,7 +14,7 @@ import click
 from ..hub.secret_store import resolve_secret
 from ..protocol.message import format_time
 from ..protocol.response import Response
-from .parameters import Moment, Parsed, parse_header, parse_option, with_options
+from .parameters import Moment, Parsed, completed, parse_header, parse_option, with_options
 
 if TYPE_CHECKING:
     from ..access.fetching import Fetch
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 _HEADER = Parsed("header", lambda text: _latin1(parse_header(text)))
 _OPTION = Parsed("option", parse_option)
 _MOMENT = Moment("time", float, "a time must be Unix seconds or RFC 3339, not {!r}")
+
+
+def _provider_names() -> Iterable[str]:
+    from ..signatures import provider_names
+
+    return provider_names()
 
 
 @click.command("providers")
@@ -43,7 +49,7 @@ def _of_a_request(command: Callable[..., None]) -> Callable[..., None]:
     """Decorator that adds the parameters of a request. The command receives the provider, the request and the time."""
 
     @with_options(
-        click.argument("provider"),
+        click.argument("provider", shell_complete=completed(_provider_names)),
         click.argument("file", type=click.File("rb"), default="-"),
         click.option(
             "--header",
