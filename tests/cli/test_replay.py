@@ -32,6 +32,14 @@ def test_a_command_is_run_for_history(thread: ThreadHub, call: Caller) -> None:
     assert (code, out) == (0, b"run | 1\nrun | 2\n")
 
 
+def test_a_command_sees_the_headers_that_replace_those_of_the_message(thread: ThreadHub, call: Caller) -> None:
+    thread.publish("headers", b"", headers={"X-A": "1", "X-B": "2"})
+    script = 'echo "$HOOKBOT_HEADER_X_A $HOOKBOT_HEADER_X_B $HOOKBOT_HEADER_X_C"'
+    given = ("-H", "x-a: 3", "-H", "X-C: 4")
+    code, out, _ = call(*HISTORY, *given, thread.url_for("/sub/headers"), "--exec", "--", "sh", "-c", script)
+    assert (code, out) == (0, b"headers | 3 2 4\n")
+
+
 def test_history_is_published_again_also_to_where_it_was(thread: ThreadHub, call: Caller) -> None:
     thread.publish("publish", b"1", b"2")
     for _ in range(2):

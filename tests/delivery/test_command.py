@@ -4,15 +4,16 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from hookbot.delivery.command import CommandRunner, open_runner
+from hookbot.delivery.command import CommandRunner
 from hookbot.delivery.output import Output
 from hookbot.delivery.worker import Failed
 from hookbot.protocol.message import Message, Verified
@@ -27,16 +28,13 @@ def make(
     return Message(topic, body, tuple(headers), id=ID, time_us=1_000_000, **fields)
 
 
-@asynccontextmanager
-async def runner(*command: str, timeout_s: float = 20.0, **options: Any) -> AsyncIterator[CommandRunner]:
-    with trio.fail_after(30):
-        async with open_runner(command, "exec-test", timeout_s, **options) as made:
-            yield made
+def runner(*command: str, timeout_s: float = 20.0, **options: Any) -> CommandRunner:
+    return CommandRunner(command, "exec-test", timeout_s, **options)
 
 
 async def run(*command: str, message: Message | None = None, attempt: int = 1, **options: Any) -> str:
-    async with runner(*command, **options) as made:
-        return await made.run(message or make(), attempt)
+    with trio.fail_after(30):
+        return await runner(*command, **options).run(message or make(), attempt)
 
 
 def python(code: str) -> tuple[str, ...]:
@@ -135,7 +133,12 @@ async def test_exit_0_is_done() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "why"), [("exit 3", "sh exited with 3"), ("kill -SEGV $$", "sh was killed by SIGSEGV")]
+    ("script", "why"),
+    [
+        ("exit 3", "sh exited with 3"),
+        ("kill -SEGV $$", "sh was killed by SIGSEGV"),
+        *((f"kill -{number} $$", f"sh was killed by signal {number}$") for number in range(35, 64)),
+    ],
 )
 async def test_everything_else_failed(script: str, why: str) -> None:
     with pytest.raises(Failed, match=why):
@@ -147,6 +150,52 @@ async def test_a_command_that_cannot_be_run_failed(tmp_path: Path) -> None:
         await run(str(tmp_path / "nothing"))
     with pytest.raises(Failed, match=r"cannot run .*: Permission denied"):
         await run(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'mv "$HOOKBOT_BODY_FILE" {}',
+        'rm -r "$(dirname "$HOOKBOT_BODY_FILE")"',
+        'chmod 0 "$(dirname "$HOOKBOT_BODY_FILE")"',
+    ],
+)
+async def test_it_may_take_away_the_file_with_the_body_and_its_directory(tmp_path: Path, script: str) -> None:
+    await run(*sh(script.format(tmp_path / "spool")))
+
+
+async def test_nothing_that_it_puts_beside_the_body_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    await run(*sh('cp "$HOOKBOT_BODY_FILE" "$HOOKBOT_BODY_FILE.copy"'))
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_attempt_whose_body_finds_no_place_failed_and_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    reason = "cannot write the body to the temporary directory: "
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(Failed, match=reason + "No such file or directory"):
+        await run("true")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # As on a full disk: the directory is made, the file only in part.
+    with limited_files(1000), pytest.raises(Failed, match=reason + "File too large"):
+        await run("true", message=make(bytes(2000)))
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def limited_files(size: int) -> Iterator[None]:
+    """No file of this process may become larger than this."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 async def test_more_than_an_environment_can_hold_failed() -> None:
@@ -190,11 +239,12 @@ def is_running(pid: int) -> bool:
 
 async def test_when_it_is_cancelled_nothing_of_it_goes_on(tmp_path: Path) -> None:
     script = f"sleep 100 & echo $! $$ > {tmp_path}/x; mv {tmp_path}/x {tmp_path}/pids; wait"
-    async with runner(*sh(script)) as made, trio.open_nursery() as nursery:
-        nursery.start_soon(made.run, make(), 1)
-        while not (tmp_path / "pids").exists():
-            await trio.sleep(0.01)
-        nursery.cancel_scope.cancel()
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runner(*sh(script)).run, make(), 1)
+            while not (tmp_path / "pids").exists():
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
     for pid in map(int, (tmp_path / "pids").read_text().split()):
         await gone(pid)
 

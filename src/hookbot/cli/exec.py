@@ -6,7 +6,7 @@ from functools import partial
 import click
 
 from ..client.address import Address
-from ..delivery.command import open_runner
+from ..delivery.command import CommandRunner
 from ..delivery.shutdown import Stop
 from ..delivery.worker import Policy, hop_name
 from ..errors import ConfigError
@@ -61,5 +61,4 @@ def check_command(command: tuple[str, ...]) -> tuple[str, ...]:
 async def _exec(
     subscribe: SubscribeOptions, retry: RetryOptions, url: str, command: tuple[str, ...], policy: Policy, stop: Stop
 ) -> None:
-    async with open_runner(command, policy.hop, retry.timeout_s) as runner:
-        await handle(subscribe, url, retry, policy, runner.run, stop)
+    await handle(subscribe, url, retry, policy, CommandRunner(command, policy.hop, retry.timeout_s).run, stop)

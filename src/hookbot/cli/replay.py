@@ -11,10 +11,10 @@ import click
 
 from ..client import open_publisher
 from ..client.address import Address
-from ..delivery.command import open_runner
+from ..delivery.command import CommandRunner
 from ..delivery.dead_letters import GaveUp
 from ..delivery.forwarder import ForwardOptions, Target, open_forwarder
-from ..delivery.replayer import Replay, Republisher
+from ..delivery.replayer import Replay, Republisher, with_headers
 from ..delivery.shutdown import Stop
 from ..delivery.worker import Totals, Work, Worker, hop_name
 from ..protocol.message import Headers, Message, wall_clock_us
@@ -59,8 +59,8 @@ class _Destination:
             ) as publisher:
                 yield Republisher(publisher, self.headers, hop).publish
         else:
-            async with open_runner(self.command, hop, timeout_s) as runner:
-                yield runner.run
+            runner = CommandRunner(self.command, hop, timeout_s)
+            yield lambda message, attempt: runner.run(with_headers(message, self.headers), attempt)
 
 
 @click.command()

@@ -2,12 +2,13 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import trio
 
@@ -25,14 +26,16 @@ _PLAIN = re.compile(r"[A-Za-z0-9-]+")
 
 
 class CommandRunner:
-    """A command that is run for each message, each time in a new session (setsid). Made by `open_runner`."""
+    """A command that is run for each message, each time in a new session (setsid).
+
+    Its output goes to standard output and standard error, or to `outputs`.
+    """
 
     def __init__(
         self,
         command: Sequence[str],
         hop: str,
         timeout_s: float,
-        directory: Path,
         *,
         kill_after_s: float = KILL_AFTER_S,
         outputs: tuple[Output, Output] | None = None,
@@ -41,25 +44,19 @@ class CommandRunner:
         self._hop = hop
         self._timeout_s = timeout_s
         self._kill_after_s = kill_after_s
-        self._directory = directory
         self._outputs = outputs or _standard_outputs()
-        self._runs = 0
 
     async def run(self, message: Message, attempt: int) -> str:
         """Run the command once, and return a line for the log.
 
-        Raises `Failed` for any exit code but 0, after a timeout, and if the command cannot be started. Processes that
-        the command leaves in the background keep running, but their output is no longer read. On timeout, the whole
-        process group gets SIGTERM, and SIGKILL `kill_after_s` later; on cancellation, SIGKILL at once.
+        Raises `Failed` for any exit code but 0, after a timeout, and if the command cannot be started or given the
+        body. Processes that the command leaves in the background keep running, but their output is no longer read. On
+        timeout, the whole process group gets SIGTERM, and SIGKILL `kill_after_s` later; on cancellation, SIGKILL at
+        once.
         """
         started = trio.current_time()
-        self._runs += 1
-        body = self._directory / str(self._runs)
-        await trio.Path(body).write_bytes(message.body)
-        try:
+        async with _body_file(message.body) as body:
             code = await self._run(message, self._environment(message, attempt, body), body)
-        finally:
-            body.unlink()
         if code != 0:
             raise Failed(f"{self._command[0]} {_ending(code)}")
         return f"{self._command[0]} succeeded after {trio.current_time() - started:.1f} s"
@@ -135,20 +132,23 @@ class CommandRunner:
 
 
 @asynccontextmanager
-async def open_runner(
-    command: Sequence[str],
-    hop: str,
-    timeout_s: float,
-    *,
-    kill_after_s: float = KILL_AFTER_S,
-    outputs: tuple[Output, Output] | None = None,
-) -> AsyncIterator[CommandRunner]:
-    """Runner of a command, whose output goes to standard output and standard error, or to `outputs`.
+async def _body_file(body: bytes) -> AsyncIterator[Path]:
+    """File of a body for the block, in a new directory that only this user can read. Raises `Failed`.
 
-    Bodies are kept in a temporary directory that only this user can read.
+    The command may move or delete both.
     """
-    with TemporaryDirectory(prefix="hookbot-") as directory:
-        yield CommandRunner(command, hop, timeout_s, Path(directory), kill_after_s=kill_after_s, outputs=outputs)
+    directory = None
+    try:
+        try:
+            directory = Path(mkdtemp(prefix="hookbot-"))
+            file = directory / "body"
+            await trio.Path(file).write_bytes(body)
+        except OSError as error:
+            raise Failed(f"cannot write the body to the temporary directory: {system_reason(error)}") from None
+        yield file
+    finally:
+        if directory:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _standard_outputs() -> tuple[Output, Output]:
@@ -169,7 +169,15 @@ def _end(process: trio.Process, *, kill: bool) -> None:
 
 
 def _ending(code: int) -> str:
-    return f"exited with {code}" if code > 0 else f"was killed by {signal.Signals(-code).name}"
+    return f"exited with {code}" if code > 0 else f"was killed by {_signal_name(-code)}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    # Of the real-time signals, only the first and the last have names.
+    except ValueError:
+        return f"signal {number}"
 
 
 def _variable(value: str, encoding: str) -> str:

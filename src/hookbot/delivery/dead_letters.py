@@ -35,7 +35,7 @@ class NoDeadLetters:
 
     async def take(self, message: Message, why: str) -> str:
         """Raise `GaveUp`."""
-        raise GaveUp(f"gave up on {message.topic} {message.id}: {why}")
+        raise GaveUp(f"gives up on {message.topic} {message.id}: {why}")
 
 
 class DeadLetterFile:

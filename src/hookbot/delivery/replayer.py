@@ -1,6 +1,7 @@
 """Replays: stored messages delivered again, up to a time, at their original pace or a multiple of it."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Self
 
 import trio
@@ -56,13 +57,19 @@ class Republisher:
 
         Raises `Failed`, or one of `HOPELESS`, which would be the same for every message.
         """
-        replaced = {name.lower() for name, _ in self._headers}
-        kept = [(name, value) for name, value in message.headers if name.lower() not in replaced]
+        headers = with_headers(message, self._headers).headers
         hops = (*message.hops, self._hop)
         try:
-            id = await self._publisher.publish(message.body, headers=(*kept, *self._headers), hops=hops)
+            id = await self._publisher.publish(message.body, headers=headers, hops=hops)
         except HOPELESS:
             raise
         except HookbotError as error:
             raise Failed(str(error)) from None
         return f"published as {id}"
+
+
+def with_headers(message: Message, headers: Headers) -> Message:
+    """The message with these headers, which replace those of the same names."""
+    replaced = {name.lower() for name, _ in headers}
+    kept = [(name, value) for name, value in message.headers if name.lower() not in replaced]
+    return replace(message, headers=(*kept, *headers))
