@@ -327,7 +327,7 @@ def test_a_foreign_page_without_a_token_learns_nothing_else(access: AccessContro
     ("prefixes", "existing", "missing"),
     [
         ([""], ["POST /unsafe/pub/x", "POST /unsafe/pub/", "GET /unsafe/sub/"], []),
-        ([], [], ["POST /unsafe/pub/x", "POST /unsafe/pub/", "GET /unsafe/sub/", "GET /unsafe/sub/x"]),
+        ([], [], ["POST /unsafe/pub/x", "POST /unsafe/pub/", "GET /unsafe/sub/x/", "GET /unsafe/sub/x"]),
         (
             ["github.com"],
             [
@@ -357,6 +357,18 @@ def test_only_the_unsafe_topics_that_were_asked_for_exist(
     for target in missing:
         with pytest.raises(NotFound):
             ask(access, target, headers)
+
+
+@pytest.mark.parametrize("prefixes", [[], ["github.com"]])
+def test_the_unsafe_messages_that_routers_failed_at_can_be_read_whichever_unsafe_topics_exist(
+    prefixes: list[str],
+) -> None:
+    access = make_access(unsafe_prefixes=prefixes)
+    headers = {**I_UNDERSTAND, **basic(make_token(KEY, "/"))}
+    for topic in ("hookbot/failed/github", "hookbot/failed/", "hookbot/failed%3Frecursive", "hookbot/", ""):
+        assert ask(access, f"GET /unsafe/sub/{topic}", headers)
+    with pytest.raises(InvalidTopic, match="the hub's own"):
+        ask(access, "POST /unsafe/pub/hookbot/failed/github")
 
 
 def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent() -> None:

@@ -24,7 +24,7 @@ from ..protocol.publish import DEFAULT_MAX_BODY_BYTES, PublishRequest
 from ..protocol.request import Request
 from ..protocol.response import Response
 from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE, SubscribeRequest
-from ..protocol.topics import RECURSIVE, UNSAFE, TopicFilter, decode_path, is_own, is_unsafe
+from ..protocol.topics import OWN, RECURSIVE, UNSAFE, TopicFilter, decode_path, is_own, is_unsafe
 from ..signatures import SignedRequest
 from ..signatures.permission import permission
 from .active_subscriptions import ActiveSubscriptions
@@ -260,6 +260,9 @@ def _check_owner(topic: str) -> None:
 
 
 def _unsafe_filter(unsafe_prefixes: Sequence[str]) -> TopicFilter:
-    """Filter for the unsafe topics that exist: each prefix, and everything beneath it."""
+    """Filter for the unsafe topics that exist: each prefix, everything beneath it, and the hub's own topics.
+
+    To its own, the hub publishes the unsafe messages that a router has failed at, whatever the prefixes are.
+    """
     filters = [TopicFilter.parse(f"{UNSAFE}{prefix}{RECURSIVE}") for prefix in unsafe_prefixes]
-    return TopicFilter(tuple(pattern for wanted in filters for pattern in wanted.patterns))
+    return TopicFilter((f"{UNSAFE}{OWN}", *(pattern for wanted in filters for pattern in wanted.patterns)))
