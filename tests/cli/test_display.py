@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import time
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ import pytest
 
 from hookbot.cli import display as showing
 from hookbot.cli.display import event_of, log_to_stderr, show, size_of, table
-from hookbot.protocol.message import Message, Verified
+from hookbot.protocol.message import MAX_TIME_US, Message, Verified
 from support.commands import kept_logging, on_terminal
 
 
@@ -67,6 +68,20 @@ def test_nothing_does_anything_to_the_terminal(text: str, where: str) -> None:
         "event": lambda: make(json.dumps({"type": text}).encode()),
     }[where]()
     assert text not in plain(message, ["X-A"])
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12"])
+@pytest.mark.parametrize("time_us", [0, MAX_TIME_US])
+def test_the_first_and_the_last_time_are_shown_anywhere(
+    monkeypatch: pytest.MonkeyPatch, zone: str, time_us: int
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert re.match(r"(1969|1970|9999)-", plain(Message("t", time_us=time_us)))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_what_people_write_is_left_alone() -> None:

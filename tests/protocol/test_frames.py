@@ -321,6 +321,17 @@ def test_the_client_reads_what_the_hub_writes(frame: bytes, content: Frame | Non
         '{"type": "heartbeat"}',
         '{"type": "gap", "reason": "retention"}',
         '{"type": "message", "id": "x"}',
+        '{"type": "heartbeat", "id": 5}',
+        '{"type": "heartbeat", "id": "\\u001b[2J"}',
+        '{"type": "gap", "reason": ["retention"], "before": "x"}',
+        '{"type": "gap", "reason": "retention", "before": "\\u202e"}',
+        '{"type": "gap", "reason": "retention", "before": "x", "after": {}}',
+        '{"type": "hello", "hub": {}}',
+        '{"type": "hello", "hub": "\\ud800"}',
+        '{"type": "hello", "last_id": NaN}',
+        '{"type": "hello", "position": 1e999}',
+        '{"type": "error", "title": 5}',
+        '{"type": "heartbeat", "id": ' + "[" * 900 + "]" * 900 + "}",
         HookbotV1().heartbeat(ID),
     ],
 )
@@ -329,7 +340,12 @@ def test_a_malformed_frame_is_an_error_of_value(frame: str | bytes) -> None:
         parse_frame(frame)
 
 
-@pytest.mark.parametrize("frame", ["", "hello", "{"])
+def test_a_frame_that_is_nested_too_deeply_is_an_error_in_plain_words() -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_frame('{"type":' + "[" * 100_000)
+
+
+@pytest.mark.parametrize("frame", ["", "hello", "{", '{"type": "heartbeat", "id": ' + "9" * 5000 + "}"])
 def test_a_frame_that_is_not_json_is_an_error_in_plain_words(frame: str) -> None:
     with pytest.raises(ValueError, match=r"^not a frame of hookbot\.v1: it is not JSON$"):
         parse_frame(frame)

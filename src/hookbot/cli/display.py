@@ -9,7 +9,6 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import click
@@ -76,11 +75,15 @@ def log_to_stderr(*, quiet: bool = False) -> None:
 
 
 def _heading(message: Message) -> str:
-    moment = datetime.fromtimestamp(message.time_us / 1e6).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        moment = message.time.astimezone()
+    # Here it is the year 10000 already.
+    except (OverflowError, ValueError):
+        moment = message.time
     event = escaped(event_of(message))[:80]
     verified = click.style(f"verified by {message.verified.provider}", fg="green") if message.verified else ""
     parts = [
-        moment,
+        moment.strftime("%Y-%m-%d %H:%M:%S"),
         click.style(escaped(message.topic), fg="cyan", bold=True),
         event and click.style(event, fg="yellow"),
         size_of(len(message.body)),

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
 from io import BytesIO
-from math import inf
+from math import inf, isfinite
 from time import sleep
 from typing import Any
 
-from .message import Message, Verified, format_time, parse_time
+from ..errors import kind_of
+from .message import MAX_TIME_US, Message, Verified, check_id, format_time, parse_time
 
 # Larger bodies take more than about a millisecond to encode, hash or verify: too long for the event loop.
 LARGE_BODY = 256 << 10
@@ -88,18 +89,18 @@ def from_envelope(envelope: dict[str, Any]) -> Message:
     """The message in an envelope; unknown fields are ignored. Raises `ValueError` if the object is no envelope."""
     try:
         return Message(
-            topic=_text(envelope["topic"]),
+            topic=text_of(envelope["topic"]),
             body=_body(envelope),
-            headers=tuple((_text(name), _text(value)) for name, value in envelope["headers"]),
-            query=_text(envelope["query"]),
+            headers=tuple((text_of(name), text_of(value)) for name, value in envelope["headers"]),
+            query=text_of(envelope["query"]),
             verified=_verified(verified) if (verified := envelope.get("verified")) else None,
-            hops=tuple(map(_text, envelope.get("hops", ()))),
-            duplicate_of=_text(first) if (first := envelope.get("duplicate_of")) else None,
-            id=_text(envelope["id"]),
-            time_us=parse_time(envelope["time"]),
+            hops=tuple(map(text_of, envelope.get("hops", ()))),
+            duplicate_of=check_id(first) if (first := envelope.get("duplicate_of")) else None,
+            id=check_id(envelope["id"]),
+            time_us=_time_us(envelope["time"]),
             redelivered=envelope.get("redelivered") is True,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"not an envelope: a field is missing or malformed ({error!s:.200})") from None
 
 
@@ -233,22 +234,40 @@ def _verified_fields(verified: Verified) -> dict[str, Any]:
 def _body(envelope: dict[str, Any]) -> bytes:
     if "body_base64" in envelope:
         return b64decode(envelope["body_base64"], validate=True)
-    return _text(envelope["body"]).encode()
+    return text_of(envelope["body"]).encode()
 
 
 def _verified(verified: dict[str, Any]) -> Verified:
     source = verified.get("source")
     return Verified(
-        _text(verified["provider"]),
-        _text(verified["key"]),
-        verified.get("signed_at"),
-        None if source is None else _text(source),
+        text_of(verified["provider"]),
+        text_of(verified["key"]),
+        None if (signed_at := verified.get("signed_at")) is None else _finite(signed_at),
+        None if source is None else text_of(source),
     )
 
 
-def _text(value: Any) -> str:
+def _time_us(value: Any) -> int:
+    time_us = parse_time(text_of(value))
+    if not 0 <= time_us <= MAX_TIME_US:
+        raise ValueError(f"no time from 1970 to 9999: {value:.80}")
+    return time_us
+
+
+def _finite(value: Any) -> float:
+    if not isinstance(value, int | float) or not isfinite(value):
+        raise TypeError(f"not a number, but {kind_of(value)}")
+    return value
+
+
+def text_of(value: Any) -> str:
+    """The value, if it is a string that can be encoded; raises `TypeError` or `ValueError`."""
+    # The kind only: the value may be nested so deeply that it cannot be shown.
     if not isinstance(value, str):
-        raise TypeError(f"not a string: {value!r:.80}")
+        raise TypeError(f"not a string, but {kind_of(value)}")
+    # JSON can contain half a surrogate pair, which no terminal, file, header or body can.
+    if not value.isascii():
+        value.encode()
     return value
 
 

@@ -11,8 +11,16 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from ..version import __version__
-from .envelope import base64_field, encode_envelope, encode_github_metadata, encode_json, from_envelope, join_object
-from .message import Gap, Message, format_time
+from .envelope import (
+    base64_field,
+    encode_envelope,
+    encode_github_metadata,
+    encode_json,
+    from_envelope,
+    join_object,
+    text_of,
+)
+from .message import Gap, Message, check_id, format_time
 from .paths import path_of
 from .subscribe import SubscribeRequest
 from .topics import TopicFilter
@@ -220,19 +228,22 @@ def parse_frame(data: str | bytes) -> Frame | None:
         fields = json.loads(data)
     except ValueError:
         raise ValueError(f"not a frame of {SUBPROTOCOL}: it is not JSON") from None
+    except RecursionError:
+        raise ValueError(f"not a frame of {SUBPROTOCOL}: it is nested too deeply") from None
+    if isinstance(fields, dict) and fields.get("type") == "message":
+        return from_envelope(fields)
     try:
         match fields["type"]:
-            case "message":
-                return from_envelope(fields)
             case "heartbeat":
-                return Heartbeat(fields["id"])
+                return Heartbeat(check_id(fields["id"]))
             case "gap":
-                return Gap(fields["reason"], fields.get("after"), fields["before"])
+                return Gap(text_of(fields["reason"]), _id_or_none(fields, "after"), check_id(fields["before"]))
             case "hello":
-                return Hello(fields.get("hub", ""), fields.get("last_id"), fields.get("position"))
+                hub = text_of(fields.get("hub", ""))
+                return Hello(hub, _id_or_none(fields, "last_id"), _id_or_none(fields, "position"))
             case "error":
-                return ErrorFrame(fields.get("title", ""))
-    except (KeyError, TypeError, AttributeError) as error:
+                return ErrorFrame(text_of(fields.get("title", "")))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"not a frame of {SUBPROTOCOL}: a field is missing or malformed ({error})") from None
     return None
 
@@ -245,6 +256,10 @@ def parse_raw(data: str | bytes, wanted: TopicFilter, *, time_us: int) -> Messag
         name, _, body = body.partition(b"\0")
         topic = name.decode("utf-8", "replace")
     return Message(topic, body, time_us=time_us)
+
+
+def _id_or_none(fields: dict[str, Any], name: str) -> str | None:
+    return None if (id := fields.get(name)) is None else check_id(id)
 
 
 def format_ack(*, up_to: str | None = None, each: Sequence[str] = ()) -> str:

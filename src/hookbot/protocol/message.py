@@ -21,6 +21,7 @@ KeyKind = Literal["idempotency", "replay", "single use", "delivery"]
 """Kinds of deduplication keys: chosen by a publisher, or taken from a verified request by the rule of its source."""
 
 _ID = re.compile(r"([a-z]{8})-([0-9]{15})")
+_OPAQUE_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 # The end of the year 9999, the last that has a text.
@@ -171,6 +172,13 @@ def wants_metadata(query: str) -> bool:
 def format_id(epoch: str, position: int) -> str:
     """The id of the message at `position` in the log `epoch`."""
     return f"{epoch}-{position:015d}"
+
+
+def check_id(text: Any) -> str:
+    """The id unchanged, if it is one as clients may rely on: opaque, but short and harmless. Raises `ValueError`."""
+    if not isinstance(text, str) or not _OPAQUE_ID.fullmatch(text):
+        raise ValueError("a message id has 1 to 64 characters, of letters, digits and ._~-")
+    return text
 
 
 def parse_id(text: str) -> tuple[str, int]:
