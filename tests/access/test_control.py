@@ -445,6 +445,37 @@ def test_a_client_is_known_by_the_address_that_a_trusted_proxy_saw() -> None:
     assert access.resolve_client(Request("GET", b"/", headers, client="192.0.2.1")).client == "192.0.2.1"
 
 
+@pytest.mark.parametrize(
+    ("proxies", "peer", "forwarded", "doubt"),
+    [
+        ("1", "10.0.0.1", "", "the trusted proxy 10.0.0.1 sends no X-Forwarded-For"),
+        ("10.0.0.0/8", "10.0.0.1", "", "the trusted proxy 10.0.0.1 sends no X-Forwarded-For"),
+        ("0", "127.0.0.1", "203.0.113.9", "a proxy at 127.0.0.1 sends X-Forwarded-For, which is ignored"),
+        ("10.0.0.0/8", "::1", "203.0.113.9", "a proxy at ::1 sends X-Forwarded-For, which is ignored"),
+        ("1", "10.0.0.1", "203.0.113.9", None),
+        ("10.0.0.0/8", "192.0.2.1", "", None),
+        ("0", "192.0.2.1", "203.0.113.9", None),
+        ("0", "127.0.0.1", "", None),
+    ],
+)
+def test_a_proxy_that_is_not_as_configured_is_told_once(
+    caplog: pytest.LogCaptureFixture, proxies: str, peer: str, forwarded: str, doubt: str | None
+) -> None:
+    access = make_access(proxies=TrustedProxies.parse(proxies))
+    headers = (("X-Forwarded-For", forwarded),) if forwarded else ()
+    for _ in range(3):
+        access.resolve_client(Request("POST", b"/pub/x", headers, client=peer))
+    assert [record.getMessage().startswith(doubt or "") for record in caplog.records] == [True] * bool(doubt)
+
+
+def test_a_proxy_is_told_again_after_a_reload_that_did_not_help(caplog: pytest.LogCaptureFixture) -> None:
+    access = make_access(proxies=TrustedProxies.parse("1"))
+    access.resolve_client(Request("POST", b"/pub/x", (), client="10.0.0.1"))
+    access.adopt(make_access(proxies=TrustedProxies.parse("10.0.0.0/8")))
+    access.resolve_client(Request("POST", b"/pub/x", (), client="10.0.0.1"))
+    assert len(caplog.records) == 2
+
+
 # --- rates
 
 

@@ -38,6 +38,24 @@ class TrustedProxies:
         """True if a connection from this address comes from a trusted proxy: with a `count`, all connections do."""
         return self.count > 0 or is_within(peer, self.networks)
 
+    def doubt(self, peer: str, forwarded_for: str) -> str:
+        """Reason to doubt that the operator's proxy and configuration agree, judged by one request; "" without one."""
+        if self.trusts(peer):
+            return (
+                ""
+                if forwarded_for
+                else (
+                    f"the trusted proxy {peer} sends no X-Forwarded-For, so that all of its clients are taken for one: "
+                    "make it add the address of the client"
+                )
+            )
+        if forwarded_for and (address := read_address(peer)) and address.is_loopback:
+            return (
+                f"a proxy at {peer} sends X-Forwarded-For, which is ignored, so that all of its clients are taken for "
+                "one: set --trust-proxy"
+            )
+        return ""
+
     def client(self, peer: str, forwarded_for: str) -> str:
         """Address of the client: the rightmost one that is not a trusted proxy's. Entries left of it can be forged.
 

@@ -4,6 +4,7 @@ The fast path and the app share it, so that both decide alike. Nothing here wait
 `hookbot.protocol` reads requests, and `Verifier` verifies their signatures.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
@@ -37,6 +38,8 @@ from .senders import Standing
 from .sources import Source, Sources
 from .tokens import find_tokens
 from .verifier import Verifier
+
+logger = logging.getLogger(__package__)
 
 
 class AccessControl:
@@ -78,6 +81,7 @@ class AccessControl:
         self._publishes = RateLimiter(publishes, "publishes") if publishes else None
         self._proxies = proxies or TrustedProxies()
         self._unsafe = _unsafe_filter(unsafe_prefixes)
+        self._doubted = False
 
     def adopt(self, other: "AccessControl") -> None:
         """Take over the rules of `other`, except for the size of bodies.
@@ -86,7 +90,7 @@ class AccessControl:
         start to count anew.
         """
         self.authorizer, self.sources, self.origins = other.authorizer, other.sources, other.origins
-        self._proxies, self._unsafe = other._proxies, other._unsafe
+        self._proxies, self._unsafe, self._doubted = other._proxies, other._unsafe, False
         self._publishes, self.verifier.failures = other._publishes, other.verifier.failures
         self.active.adopt(other.active)
 
@@ -105,8 +109,15 @@ class AccessControl:
         Raises `Refused` if the query has too many parameters.
         """
         request.check_parameters()
+        if not self._doubted and request.method == "POST":
+            self._doubt(request)
         request.client = self._proxies.client(request.client, request.header("x-forwarded-for"))
         return request
+
+    def _doubt(self, request: Request) -> None:
+        if doubt := self._proxies.doubt(request.client, request.header("x-forwarded-for")):
+            self._doubted = True
+            logger.warning("%s", doubt)
 
     def admit_publish(self, request: Request) -> AdmittedPublish:
         """Admit a publish before its body is read. Raises `Refused`."""

@@ -1,0 +1,130 @@
+"""docs/operations.md: the site for nginx is a whole one, and passes on everything that a hub serves."""
+
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+import trustme
+
+from hookbot.access.client_address import TrustedProxies
+from hookbot.access.tokens import make_token
+from hookbot.client import Messages, listen, publish
+from hookbot.protocol.message import Message
+from support import KEY
+from support.hubs import WholeHub, open_whole_hub
+
+# CI has it: there, a test that is skipped would be a hole that nobody sees.
+needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None and "CI" not in os.environ, reason="needs nginx")
+pytestmark = [pytest.mark.slow, needs_nginx]
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+[SITE] = re.findall(r"```nginx\n(.*?)```", PAGE, re.DOTALL)
+# What Debian's nginx.conf has around a site, with every path of its own.
+AROUND = """
+daemon off;
+pid {directory}/pid;
+error_log stderr notice;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    include {directory}/site;
+}}
+"""
+
+
+class Proxy:
+    """An nginx with the site of the page, for one hub."""
+
+    def __init__(self, port: int, ca_file: Path) -> None:
+        self.url = f"https://localhost:{port}"
+        self.ca_file = ca_file
+
+    def url_for(self, path: str) -> str:
+        return f"{self.url.replace('://', f'://{make_token(KEY, path)}@')}{path}"
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[WholeHub]:
+    async with open_whole_hub(tmp_path, trusted_proxies=TrustedProxies.parse("1")) as hub:
+        yield hub
+
+
+@pytest.fixture
+async def proxy(hub: WholeHub, tmp_path: Path) -> AsyncIterator[Proxy]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "localhost.pem")
+    site = SITE.replace("listen 443", f"listen 127.0.0.1:{port}").replace("127.0.0.1:8080", f"127.0.0.1:{hub.port}")
+    (tmp_path / "site").write_text(re.sub(r"/etc/letsencrypt/\S+(?=;)", str(tmp_path / "localhost.pem"), site))
+    (tmp_path / "nginx.conf").write_text(AROUND.format(directory=tmp_path))
+    process = await trio.lowlevel.open_process(
+        ["nginx", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")], stderr=subprocess.PIPE
+    )
+    try:
+        await wait_until_started(process)
+        yield Proxy(port, tmp_path / "ca.pem")
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def wait_until_started(process: trio.Process) -> None:
+    """Wait until nginx has workers; fail with what it has printed if it ends."""
+    assert process.stderr
+    printed = b""
+    while b"start worker process " not in printed:
+        more = await process.stderr.receive_some()
+        if not more:
+            pytest.fail(printed.decode())
+        printed += more
+
+
+async def first_of(messages: Messages) -> Message:
+    message = await anext(messages)
+    assert isinstance(message, Message)
+    return message
+
+
+async def test_a_message_is_published_and_heard_over_a_websocket(proxy: Proxy) -> None:
+    async with listen(proxy.url_for("/sub/x"), ca_file=proxy.ca_file) as messages:
+        await publish(proxy.url_for("/pub/x"), b"hello", ca_file=proxy.ca_file)
+        assert (await first_of(messages)).body == b"hello"
+
+
+async def test_a_stream_is_not_held_back(proxy: Proxy, hub: WholeHub) -> None:
+    async with (
+        httpx.AsyncClient(verify=ssl.create_default_context(cafile=proxy.ca_file)) as client,
+        client.stream("GET", proxy.url_for("/sub/x"), headers={"Accept": "text/event-stream"}) as response,
+    ):
+        assert response.status_code == 200
+        await hub.post("/pub/x", b"hello", token=make_token(KEY, "/pub/x"))
+        lines = response.aiter_lines()
+        while "hello" not in await anext(lines):
+            pass
+
+
+async def test_the_largest_body_passes(proxy: Proxy, hub: WholeHub) -> None:
+    await publish(proxy.url_for("/pub/x"), bytes(25 << 20), ca_file=proxy.ca_file)
+    assert [len(message.body) for message in await hub.stored()] == [25 << 20]
+
+
+async def test_clients_are_known_by_their_own_address(
+    proxy: Proxy, hub: WholeHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    await publish(proxy.url_for("/pub/x"), b"hello", ca_file=proxy.ca_file)
+    assert [record for record in caplog.records if "X-Forwarded-For" in record.getMessage()] == []
