@@ -33,14 +33,6 @@ async def flood_without_a_care(publish: DraftCollector) -> None:
             continue
 
 
-async def garbage_topic(publish: DraftCollector) -> None:
-    await publish("not//a topic", b"")
-
-
-async def own_topic(publish: DraftCollector) -> None:
-    await publish("hookbot/failed/other", b"")
-
-
 async def text(publish: DraftCollector) -> None:
     await publish("copy", "text")  # type: ignore[arg-type]
 
@@ -66,8 +58,6 @@ MISBEHAVIOURS = [
     (exit_process, "SystemExit: 1"),
     (flood, "Refused: a router publishes at most 1000 times for one message"),
     (flood_without_a_care, "Refused: a router publishes at most 1000 times for one message"),
-    (garbage_topic, "InvalidTopic: invalid topic 'not//a topic': it has an empty, '.' or '..' segment"),
-    (own_topic, "InvalidTopic: only the hub itself publishes to topics beneath hookbot/: 'hookbot/failed/other'"),
     (text, "TypeError: publish takes bytes or a message, not str"),
     (headers_of_another_type, "TypeError: headers are pairs of str"),
     (leave_a_nursery_open, "Crash: it left a nursery open"),
@@ -99,6 +89,27 @@ async def test_a_router_that_misbehaves_goes_on_with_the_next_message_and_distur
     assert state["error"].startswith(error)
     assert (good["routed"], good["failed"], good["restarts"], good["lag"]) == (2, 0, 0, 0)
     assert any("bad" in record.message and bad.id in record.message for record in caplog.records)
+
+
+@pytest.mark.parametrize("topic", ["not//a topic", "hookbot/failed/other", "a\x1b[2J"])
+async def test_a_publish_to_no_topic_costs_no_other_and_a_message_without_any_other_fails(
+    hub: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, topic: str
+) -> None:
+    class Both(Copy):
+        async def route(self, message: Message, publish: DraftCollector) -> None:
+            await publish(topic, message)
+            if message.body == b"both":
+                await publish("copy", message)
+
+    async with hub.run(bad=Both()):
+        await hub.publish("in/1", b"both")
+        await hub.publish("in/1", b"only one")
+        [failed] = await hub.wait_for("hookbot/failed/bad")
+
+    assert [copy.body for copy in await hub.stored("copy")] == [b"both"]
+    assert failed.body == b"only one"
+    assert failed.header("Hookbot-Failed-Error").startswith("InvalidTopic: ")
+    assert caplog.text.count("left out 1 of its publishes") == 1
 
 
 @pytest.mark.parametrize("how", [raise_error, exit_process, leave_a_nursery_open, raise_in_a_nursery])

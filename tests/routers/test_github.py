@@ -105,6 +105,12 @@ async def test_the_summary_of_a_push_is_the_ancestors_byte_for_byte() -> None:
     assert summary.query == ""
 
 
+@pytest.mark.parametrize("branch", ["a\x85b", "x" * 1024, "\ud800"])
+async def test_a_branch_that_can_be_no_topic_costs_only_its_summary(branch: str) -> None:
+    [whole] = await routed(signed(push(ref=f"refs/heads/{branch}")))
+    assert whole.topic == "github.com/repo/Codertocat/Hello-World"
+
+
 @pytest.mark.parametrize("event", ["star.0", "create.0", "pull_request.0", "organization.0", "installation.0"])
 async def test_another_delivery_that_is_called_a_push_has_no_summary(event: str) -> None:
     [whole] = await routed(signed(body_of(f"{event}.json"), "push"))

@@ -141,6 +141,7 @@ async def published(*arguments: Any, **options: Any) -> Draft:
     """The draft that one publish makes of `MESSAGE`."""
     collector = DraftCollector("second", MESSAGE)
     await collector(*arguments, **options)
+    collector.close()
     [draft] = collector.published.values()
     return draft
 
@@ -177,6 +178,33 @@ async def test_what_a_log_could_not_store_is_an_error_of_the_router(
 ) -> None:
     with pytest.raises(error, match=text):
         await published(topic, what, headers=headers)
+
+
+BAD_BRANCHES = ["a\x85b", "a\x1b[2Jb", "a\nb", "..", "a//b", "", "a?recursive", "x" * 1024, "\ud800"]
+
+
+@pytest.mark.parametrize("branch", BAD_BRANCHES)
+async def test_a_publish_that_no_log_could_store_costs_no_other_and_is_told_once(
+    branch: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector = DraftCollector("second", MESSAGE)
+    await collector("before", b"")
+    await collector(f"copy//{branch}" if not branch else f"copy/{branch}", b"")
+    await collector("between", b"", headers=(("X-Branch", "\u20ac"),))
+    await collector("after", b"")
+    collector.close()
+
+    assert [draft.topic for draft in collector.published.values()] == ["before", "after"]
+    [record] = caplog.records
+    assert f"router second: left out 2 of its publishes for {MESSAGE.id}: invalid topic" in record.getMessage()
+
+
+async def test_publishes_that_are_left_out_count_against_the_limit() -> None:
+    collector = DraftCollector("second", MESSAGE, max_publishes=2)
+    await collector("copy//", b"")
+    await collector("copy", b"")
+    with pytest.raises(Refused, match="at most 2 times"):
+        await collector("copy//", b"")
 
 
 async def test_two_publishes_for_one_message_cannot_have_one_name() -> None:

@@ -40,9 +40,12 @@ class Publish(Protocol):
         `name` identifies this publish among those for the same message (default: its number). A router outside the hub
         may repeat a publish after a crash; by its name, the hub recognises the repeat and stores it once.
 
-        Raises `InvalidTopic` for a malformed topic or one beneath ``hookbot/``, `Refused` for too many publishes, bytes
-        or hops, `ValueError` for a repeated name, `TypeError` or `ValueError` for wrong arguments, and `RuntimeError`
-        after `route` has ended.
+        A publish to a malformed topic or to one beneath ``hookbot/``, or with a header that is not latin-1, is left out
+        with a warning, so that the name of a branch, for instance, does not cost the others. If no other is left, the
+        attempt fails with `InvalidTopic` or `UnicodeEncodeError` when `route` returns.
+
+        Raises `Refused` for too many publishes, bytes or hops, `ValueError` for a repeated name, `TypeError` for
+        wrong arguments, and `RuntimeError` after `route` has ended.
         """
 
 

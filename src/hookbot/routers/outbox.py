@@ -25,6 +25,9 @@ MAX_WAITING_BYTES = 8 << 20
 TIME_SLICE_S = 0.002
 """Time after which a router that never waits lets the rest of the hub run, at its next publish or message."""
 
+UNSTORABLE = (InvalidTopic, UnicodeEncodeError)
+"""Errors of a single publish, such as that to the topic of a branch whose name can be none: it costs no other."""
+
 _WRAPPED = "extra-metadata=github"
 
 logger = logging.getLogger(__package__)
@@ -106,6 +109,8 @@ class DraftCollector:
         """Drafts by the name of their publish."""
         self.flood: Refused | None = None
         """Error of a publish beyond the limits, which the router may have ignored."""
+        self._unstorable: list[Exception] = []
+        """Errors of the publishes that were left out."""
         self._message = message
         self._hops = (*message.hops, router)
         self._max_publishes = max_publishes
@@ -116,23 +121,44 @@ class DraftCollector:
     async def __call__(
         self, topic: str, what: bytes | Message, /, *, headers: Headers = (), wrapped: bool = False, name: str = ""
     ) -> None:
-        """Collect one draft: see `hookbot.Publish`."""
+        """Collect one draft, or leave out one that cannot be stored: see `hookbot.Publish`."""
         await self._time_slice.yield_if_over()
         if self._closed:
             raise RuntimeError(
                 f"router {self._hops[-1]} published after route() had ended for the message {self._message.id}"
             )
-        self._add(self._draft(topic, what, headers, wrapped), name or str(len(self.published) + 1))
+        if len(self.published) + len(self._unstorable) >= self._max_publishes:
+            raise self._flooded(f"a router publishes at most {self._max_publishes} times for one message")
+        try:
+            draft = self._draft(topic, what, headers, wrapped)
+        except UNSTORABLE as error:
+            self._unstorable.append(error)
+        else:
+            self._add(draft, name or str(len(self.published) + 1))
 
     def abandon(self) -> None:
         """Reject further publishes for this message."""
         self._closed = True
 
     def close(self) -> None:
-        """Reject further publishes; raises `Refused` if a limit was exceeded, even if the router has ignored that."""
+        """Reject further publishes, and log that some were left out.
+
+        Raises `Refused` if a limit was exceeded, even if the router has ignored that, and the error of the first
+        publish that was left out if none is left.
+        """
         self.abandon()
         if self.flood:
             raise self.flood
+        if self._unstorable and not self.published:
+            raise self._unstorable[0]
+        if self._unstorable:
+            logger.warning(
+                "router %s: left out %d of its publishes for %s: %s",
+                self._hops[-1],
+                len(self._unstorable),
+                self._message.id,
+                self._unstorable[0],
+            )
 
     def _draft(self, topic: str, what: bytes | Message, headers: Headers, wrapped: bool) -> Draft:
         _check_publishable(topic)
@@ -151,13 +177,13 @@ class DraftCollector:
         if name in self.published:
             raise ValueError(f"two publishes for one message have the name {name!r}; give each its own")
         self._bytes += draft.size
-        if len(self.published) >= self._max_publishes:
-            self.flood = Refused(f"a router publishes at most {self._max_publishes} times for one message")
-        elif self._bytes > MAX_BYTES:
-            self.flood = Refused(f"a router publishes at most {MAX_BYTES} bytes for one message")
-        if self.flood:
-            raise self.flood
+        if self._bytes > MAX_BYTES:
+            raise self._flooded(f"a router publishes at most {MAX_BYTES} bytes for one message")
         self.published[name] = draft
+
+    def _flooded(self, why: str) -> Refused:
+        self.flood = Refused(why)
+        return self.flood
 
 
 def _check_publishable(topic: str) -> None:
