@@ -23,7 +23,7 @@ ORDER = (
     {"broker", "access", "client"},
     {"log", "signatures"},
     {"protocol"},
-    {"errors", "version", "backoff", "threads"},
+    {"errors", "version", "backoff", "terminal", "threads"},
 )
 """A package imports what stands in a later row, and its own modules; nothing in its own row or an earlier one."""
 

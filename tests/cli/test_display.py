@@ -58,13 +58,14 @@ def test_a_body_is_shown_as_far_as_it_can_be_read(body: bytes, shown: list[str] 
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x9b2J", "\u202e", "\x07", "\r", "\x00", "\u2028"])
-@pytest.mark.parametrize("where", ["body", "json", "topic", "header", "event"])
+@pytest.mark.parametrize("where", ["body", "json", "topic", "header", "event", "provider"])
 def test_nothing_does_anything_to_the_terminal(text: str, where: str) -> None:
     message = {
         "body": lambda: make(text.encode()),
         "json": lambda: make(json.dumps({"a": text}, ensure_ascii=False).encode()),
         "topic": lambda: make(topic=text),
         "header": lambda: make(headers=[("X-A", text)]),
+        "provider": lambda: make(verified=Verified(text, "0")),
         "event": lambda: make(json.dumps({"type": text}).encode()),
     }[where]()
     assert text not in plain(message, ["X-A"])
@@ -126,12 +127,24 @@ def test_a_table_has_aligned_columns_and_nothing_that_controls_the_terminal() ->
     assert table(("name", "topics"), rows).splitlines() == [
         "NAME    TOPICS",
         "a       x/, y",
-        "longer   [2J",
+        "longer  \\x1b[2J",
     ]
     assert table(("name",), []) == "NAME"
 
 
 # -- log lines
+
+
+def test_a_log_line_forges_no_other_and_does_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with kept_logging():
+        log_to_stderr()
+        try:
+            raise ValueError("\x1b[2J")
+        except ValueError:
+            logging.getLogger("hookbot.handling").exception("gone: %s", "a\nb\x1b]0;c\x07")
+
+    assert "\x1b" not in (shown := capsys.readouterr().err)
+    assert shown.splitlines()[0].endswith("gone: a\\nb\\x1b]0;c\\x07")
 
 
 def test_log_lines_have_the_time_of_day_and_quiet_ones_are_warnings(capsys: pytest.CaptureFixture[str]) -> None:

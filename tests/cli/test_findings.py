@@ -47,6 +47,12 @@ def test_clocks_may_differ_by_some_seconds(
     assert compare_clocks(formatdate(1_700_000_000, usegmt=True)) == (good, said)
 
 
-@pytest.mark.parametrize("date", ["", "soon"])
+@pytest.mark.parametrize("date", ["", "soon", "Mon, 99999999999999999999 Jan 2026 00:00:00 GMT", "\x1b[2J"])
 def test_a_response_without_a_valid_date_is_not_compared(date: str) -> None:
     assert compare_clocks(date) == (None, "the response has no valid Date")
+
+
+def test_a_finding_does_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    Finding(Check.HUB, True, "the hub is \x1b[2J\nok      token").show()
+
+    assert "the hub is \\x1b[2J\\nok      token\n" in capsys.readouterr().out

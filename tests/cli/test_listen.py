@@ -154,6 +154,19 @@ def test_a_terminal_gets_colours_and_a_line_for_each_raw_body(
     assert (b"\x1b" in terminal) is (shown == b"\x1b[34m")
 
 
+def test_a_raw_body_does_nothing_to_the_terminal_and_is_passed_on_as_it_is(
+    thread: ThreadHub, topic: str, sub: str, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread.publish(topic, b"\x1b]0;x\x07\xff")
+    words = ("listen", "--raw", "--since", "all", "--no-follow", sub)
+
+    with on_terminal(monkeypatch, "stdout") as terminal:
+        assert call(*words)[0] == 0
+
+    assert terminal == rb"\x1b]0;x\x07\xff" + b"\r\n"
+    assert call(*words)[1] == b"\x1b]0;x\x07\xff"
+
+
 # -- refused
 
 

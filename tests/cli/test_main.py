@@ -136,6 +136,11 @@ def test_an_error_is_one_line_and_a_code_that_says_whose_fault_it_is(run: Run, e
     assert run(program=failing_with(error)) == (code, "", "hookbot: not like that\n")
 
 
+def test_an_error_does_nothing_to_the_terminal(run: Run) -> None:
+    said = run(program=failing_with(ConfigError("not\x1b[2J\nhookbot: like that")))[2]
+    assert said == "hookbot: not\\x1b[2J\\nhookbot: like that\n"
+
+
 def test_an_error_is_the_same_from_within_nurseries(run: Run) -> None:
     error = ExceptionGroup("", [ExceptionGroup("", [ConfigError("not like that")])])
     assert run(program=failing_with(error)) == (2, "", "hookbot: not like that\n")

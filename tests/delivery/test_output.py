@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 import trio
 
-from hookbot.delivery.output import MAX_LINE_BYTES, SMALL_BYTES, Output, PrefixedOutput, escaped
+from hookbot.delivery.output import MAX_LINE_BYTES, SMALL_BYTES, Output, PrefixedOutput
 from support import GUARD_S
 
 
@@ -229,11 +229,3 @@ async def test_output_that_nobody_reads_any_more_is_dropped(pipe: tuple[io.FileI
     await sending.aclose()
 
     await PrefixedOutput(receiving, Output(writer.fileno()), b"t | ").run()
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [("a b\n\tü", "a b\n\tü"), ("\x1b[2J\r", "\\x1b[2J\\r"), ("\u202e", "\\u202e"), ("👩\u200d🚀", "👩\u200d🚀")],
-)
-def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str) -> None:
-    assert escaped(text) == shown

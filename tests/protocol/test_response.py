@@ -143,7 +143,7 @@ def test_every_status_of_a_hub_is_turned_back_into_the_error_that_it_came_from(
         (b"{", "401 Unauthorized"),
         (b"<html>nginx", "401 Unauthorized"),
         (b"", "401 Unauthorized"),
-        (b"\x1b[31mred\xff", "401 [31mred\ufffd"),
+        (b"\x1b[31mred\xff", "401 \\x1b[31mred\ufffd"),
         (b"x" * 9999, "401 " + "x" * 300),
     ],
 )

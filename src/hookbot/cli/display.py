@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from ..delivery.output import escaped
 from ..protocol.message import Message
+from ..terminal import escaped, one_line
 
 # Characters shown of a text: about 250 lines, more than anybody scrolls back.
 SHOWN_CHARS = 20_000
@@ -32,7 +32,9 @@ def show(message: Message, headers: Sequence[str] = ()) -> str:
     """Message as lines of text with ANSI colours: a heading, the headers named in `headers` (in any case), the body."""
     wanted = {name.lower() for name in headers}
     lines = [_heading(message)]
-    lines += [f"{_INDENT}{name}: {escaped(value)}" for name, value in message.headers if name.lower() in wanted]
+    lines += [
+        f"{_INDENT}{one_line(name)}: {one_line(value)}" for name, value in message.headers if name.lower() in wanted
+    ]
     lines += [f"{_INDENT}{line}" for line in _body(message.body).split("\n") if message.body]
     return "\n".join(lines) + "\n"
 
@@ -59,7 +61,7 @@ def size_of(size: int) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as aligned columns below their names; unprintable characters are shown as spaces."""
+    """Rows as aligned columns below their names; characters that control a terminal are escaped."""
     cells = [[column.upper() for column in columns], *([_cell(row.get(column)) for column in columns] for row in rows)]
     widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
@@ -80,11 +82,11 @@ def _heading(message: Message) -> str:
     # Here it is the year 10000 already.
     except (OverflowError, ValueError):
         moment = message.time
-    event = escaped(event_of(message))[:80]
-    verified = click.style(f"verified by {message.verified.provider}", fg="green") if message.verified else ""
+    event = one_line(event_of(message)[:80])
+    verified = click.style(f"verified by {one_line(message.verified.provider)}", fg="green") if message.verified else ""
     parts = [
         moment.strftime("%Y-%m-%d %H:%M:%S"),
-        click.style(escaped(message.topic), fg="cyan", bold=True),
+        click.style(one_line(message.topic), fg="cyan", bold=True),
         event and click.style(event, fg="yellow"),
         size_of(len(message.body)),
         verified,
@@ -117,8 +119,8 @@ def _cut(text: str) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = ", ".join(value) if isinstance(value, list) else str(value)
-    return "".join(char if char.isprintable() else " " for char in text)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return one_line(text)
 
 
 class _LineFormatter(logging.Formatter):
@@ -127,6 +129,13 @@ class _LineFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
         self._colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name in the library
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name in the library
+        return escaped(super().formatException(ei))
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)

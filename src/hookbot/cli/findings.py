@@ -7,6 +7,8 @@ from enum import IntEnum
 
 import click
 
+from ..terminal import one_line
+
 # Date has whole seconds, and the response took time to arrive.
 MAX_SKEW_S = 5.0
 _SHOWN = {True: ("ok", "green"), False: ("failed", "red"), None: ("-", "bright_black")}
@@ -53,7 +55,7 @@ class Finding:
     def show(self) -> None:
         """Print the finding and, on the next line, its advice if it has any."""
         word, colour = _SHOWN[self.good]
-        click.echo(f"{click.style(f'{word:7}', fg=colour)} {self.check.name.lower():9}  {self.text}")
+        click.echo(f"{click.style(f'{word:7}', fg=colour)} {self.check.name.lower():9}  {one_line(self.text)}")
         if self.advice:
             click.echo(f"{'':17}  {self.advice}")
 
@@ -65,7 +67,8 @@ def compare_clocks(date: str) -> tuple[bool | None, str]:
     """
     try:
         skew_s = time.time() - parsedate_to_datetime(date).timestamp()
-    except ValueError:
+    # A date that no calendar has may raise any of these.
+    except (ValueError, TypeError, OverflowError, OSError):
         return None, "the response has no valid Date"
     if abs(skew_s) <= MAX_SKEW_S:
         return True, "the clocks agree"

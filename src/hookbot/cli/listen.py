@@ -15,6 +15,7 @@ from ..delivery.shutdown import Stop
 from ..errors import HookbotError
 from ..protocol.envelope import encode_json, to_envelope
 from ..protocol.message import Message
+from ..terminal import escaped
 from .display import log_to_stderr, show
 from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, with_query
 
@@ -23,7 +24,9 @@ logger = logging.getLogger(__package__)
 Form = Literal["text", "raw", "json"]
 
 _URL = click.argument("url", envvar="HOOKBOT_URL", metavar="URL")
-_RAW = click.option("--raw", "form", flag_value="raw", help="Print only the bodies, byte for byte.")
+_RAW = click.option(
+    "--raw", "form", flag_value="raw", help="Print only the bodies, byte for byte (except to a terminal)."
+)
 _JSON = click.option("--json", "form", flag_value="json", help="Print each message as a line of JSON, its envelope.")
 _HEADER = click.option(
     "--header", "-H", "headers", multiple=True, metavar="NAME", help="Also show this header. Repeatable."
@@ -120,7 +123,8 @@ def _raw(message: Message) -> bytes:
 
 
 def _raw_on_terminal(message: Message) -> bytes:
-    return message.body if message.body.endswith(b"\n") else message.body + b"\n"
+    text = escaped(message.body.decode("utf-8", "backslashreplace"))
+    return (text if text.endswith("\n") else f"{text}\n").encode()
 
 
 def _json(message: Message) -> bytes:

@@ -8,6 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ..errors import ConfigError, HookbotError, Refused, Unavailable, sole_error
+from ..terminal import one_line
 from ..version import __version__
 
 if TYPE_CHECKING:
@@ -113,6 +114,6 @@ def main(program: click.Command = cli, *, timing: "Timing | None" = None) -> Non
         known = sole_error(error)
         if not isinstance(known, HookbotError):
             raise
-        click.echo(f"hookbot: {known}", err=True)
+        click.echo(f"hookbot: {one_line(str(known))}", err=True)
         sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(known, kind)), FAILED))
     sys.exit(code if isinstance(code, int) else 0)

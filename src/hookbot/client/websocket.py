@@ -16,6 +16,7 @@ from ..errors import BodyTooLarge, HookbotError, Lost, Refused, first_error
 from ..protocol.frames import SUBPROTOCOL
 from ..protocol.response import error_from
 from ..protocol.websocket import GONE
+from ..terminal import one_line
 from .address import Address
 from .connect import open_stream
 from .timing import Timing
@@ -167,7 +168,7 @@ def _why_closed(code: int, reason: str | None) -> HookbotError:
     # 1009 comes from our own side: trio-websocket closes the connection when a frame is over the limit.
     if code == 1009:
         return BodyTooLarge("the hub has a message that is larger than this listener accepts: raise max_body_bytes")
-    text = "".join(c for c in (reason or "")[:200] if c.isprintable())
+    text = one_line(reason or "")
     if code == GONE:
         return Refused(text or "the hub ended the subscription for good")
     cause = _WHY_CLOSED.get(code, f"the hub closed the connection with code {code}")

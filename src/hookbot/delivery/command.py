@@ -14,7 +14,8 @@ import trio
 
 from ..errors import system_reason
 from ..protocol.message import Message, format_time
-from .output import Output, PrefixedOutput, escaped
+from ..terminal import one_line
+from .output import Output, PrefixedOutput
 from .worker import Failed
 
 # From SIGTERM to SIGKILL, when a command exceeds its timeout.
@@ -75,7 +76,7 @@ class CommandRunner:
                 )
         except OSError as error:
             raise Failed(f"cannot run {self._command[0]}: {system_reason(error)}") from None
-        prefix = f"{escaped(message.topic)} | ".encode("utf-8", "replace")
+        prefix = f"{one_line(message.topic)} | ".encode("utf-8", "replace")
         pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe]
         async with pipes[0], pipes[1], trio.open_nursery() as nursery:
             copies = [PrefixedOutput(pipe, output, prefix) for pipe, output in zip(pipes, self._outputs, strict=True)]

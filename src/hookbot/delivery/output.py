@@ -14,8 +14,6 @@ PIPE_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 16
 # PIPE_BUF of Linux: a pipe that is writable takes this many bytes without blocking.
 SMALL_BYTES = 4096
-# Not printable, but harmless: the joiners (U+200C, U+200D) are parts of words and of emoji.
-_SHOWN = "\n\t\u200c\u200d"
 
 
 class Output:
@@ -110,8 +108,3 @@ class PrefixedOutput:
     async def _write(self, lines: bytes) -> None:
         with suppress(OSError):
             await self._output.write(self._prefix + lines.replace(b"\n", b"\n" + self._prefix) + b"\n")
-
-
-def escaped(text: str) -> str:
-    """The text with all characters escaped that a terminal might interpret, except newline and tab."""
-    return "".join(c if c.isprintable() or c in _SHOWN else c.encode("unicode_escape").decode() for c in text)

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Literal, TextIO
 
+from ..terminal import escaped
 from .background_output import background_output, drain
 from .repeats import RepeatLimit, formatted
 
@@ -18,8 +18,6 @@ from .repeats import RepeatLimit, formatted
 SUM_UP_S = 1.0
 # A message of hookbot has some two hundred, a long traceback a few thousand.
 MAX_CHARACTERS = 16 << 10
-# Line feeds are indented. Beside control characters: line separators, and what changes the direction of text.
-_UNPRINTABLE = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
 
 
 class BoundedFormatter(logging.Formatter):
@@ -44,7 +42,7 @@ class TextFormatter(BoundedFormatter):
         return super().formatMessage(record) + (f" (and {more} more like it)" if more else "")
 
     def format(self, record: logging.LogRecord) -> str:
-        return _UNPRINTABLE.sub(_escaped, super().format(record)).replace("\n", "\n    ")
+        return escaped(super().format(record)).replace("\n", "\n    ")
 
 
 class JsonFormatter(BoundedFormatter):
@@ -127,10 +125,6 @@ def logging_to_stderr(form: Literal["text", "json"], level: str) -> Iterator[Non
         finally:
             ended.set()
             handler.sum_up(everything=True)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode("ascii")
 
 
 def _formatter(form: Literal["text", "json"]) -> logging.Formatter:

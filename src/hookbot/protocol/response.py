@@ -23,6 +23,7 @@ from ..errors import (
     Unavailable,
     UpgradeRequired,
 )
+from ..terminal import one_line
 from .envelope import encode_json
 from .message import Duplicate, Headers, Message
 from .request import Request
@@ -134,7 +135,7 @@ def _sentence(status: int, body: bytes) -> str:
         text = _problem(body)
     if not text or text.startswith("<"):
         text = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
-    line = "".join(c for c in text.split("\n")[0][:300] if c.isprintable())
+    line = one_line(text.split("\n")[0][:300])
     return line if line.startswith(str(status)) else f"{status} {line}".strip()
 
 
