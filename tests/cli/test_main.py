@@ -141,6 +141,11 @@ def test_an_error_does_nothing_to_the_terminal(run: Run) -> None:
     assert said == "hookbot: not\\x1b[2J\\nhookbot: like that\n"
 
 
+def test_an_error_of_a_hub_stays_one_line_and_mistakes_of_a_file_have_one_each(run: Run) -> None:
+    assert run(program=failing_with(HookbotError("a\nb")))[2] == "hookbot: a\\nb\n"
+    assert run(program=failing_with(ConfigError("a\nb\x1b")))[2] == "hookbot: a\nb\\x1b\n"
+
+
 def test_an_error_is_the_same_from_within_nurseries(run: Run) -> None:
     error = ExceptionGroup("", [ExceptionGroup("", [ConfigError("not like that")])])
     assert run(program=failing_with(error)) == (2, "", "hookbot: not like that\n")

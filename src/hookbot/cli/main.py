@@ -114,6 +114,8 @@ def main(program: click.Command = cli, *, timing: "Timing | None" = None) -> Non
         known = sole_error(error)
         if not isinstance(known, HookbotError):
             raise
-        click.echo(f"hookbot: {one_line(str(known))}", err=True)
+        # A hub must not forge a line; a configuration may have several mistakes, and no hub has written those.
+        lines = str(known).split("\n") if isinstance(known, ConfigError) else [str(known)]
+        click.echo("hookbot: " + "\n".join(map(one_line, lines)), err=True)
         sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(known, kind)), FAILED))
     sys.exit(code if isinstance(code, int) else 0)
