@@ -11,9 +11,20 @@ import trustme
 
 from hookbot.client import Disconnected, Event
 from hookbot.client.address import Address
-from hookbot.client.connect import proxy_of, reason_of, tls_context
-from hookbot.errors import Refused, Unavailable
-from support.scripted_hub import Peer, Script, listen, next_message, on_bytes, publish, read_head, scripted_hub
+from hookbot.client.connect import open_stream, proxy_of, reason_of, tls_context
+from hookbot.client.http import ask
+from hookbot.errors import Lost, Refused, Unavailable
+from support.scripted_hub import (
+    Peer,
+    Script,
+    answering,
+    listen,
+    next_message,
+    on_bytes,
+    publish,
+    read_head,
+    scripted_hub,
+)
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -175,6 +186,53 @@ async def test_a_proxy_that_does_not_let_us_through_is_named(monkeypatch: pytest
             pass
     assert f"the proxy 127.0.0.1:{at.port}" in why(events[0])
     assert "s3cret" not in why(events[0])
+
+
+@pytest.mark.parametrize("status", [401, 403, 407, 502, 504])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_publish_that_the_proxy_refuses_is_not_refused_by_the_hub(
+    monkeypatch: pytest.MonkeyPatch, status: int, scheme: str
+) -> None:
+    async with scripted_hub(answering(status)) as at:
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://user:s3cret@127.0.0.1:{at.port}")
+        reason = f"the proxy 127.0.0.1:{at.port} refused to connect to hub.invalid:[0-9]+: it answered {status}"
+        with pytest.raises(Unavailable, match=f"cannot publish to .*: {reason}$"):
+            await publish(f"{scheme}://hub.invalid/pub/t", b"x", patience_s=0)
+        with pytest.raises(Unavailable, match=f"no response from .*: {reason}$"):
+            await ask(Address.parse(f"{scheme}://hub.invalid/hookbot/v1/cursors"))
+
+
+async def test_a_proxy_that_is_silent_or_gone_is_named() -> None:
+    @on_bytes
+    async def silent(stream: trio.abc.Stream) -> None:
+        await trio.sleep_forever()
+
+    hub, tls = Address.parse("https://hub.invalid"), ssl.create_default_context()
+    async with scripted_hub(silent) as at:
+        proxy = Address.parse(f"http://127.0.0.1:{at.port}")
+        with pytest.raises(Lost, match=f"^no response from the proxy 127.0.0.1:{at.port} within 0.1 s$"):
+            await open_stream(hub, proxy, tls, 0.1)
+    with pytest.raises(Lost, match=f"^cannot connect to the proxy 127.0.0.1:{at.port}: Connection refused$"):
+        await open_stream(hub, proxy, tls, 20)
+
+
+async def test_a_hub_behind_a_proxy_that_is_silent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    @on_bytes
+    async def silent(stream: trio.abc.Stream) -> None:
+        await trio.sleep_forever()
+
+    async with scripted_hub(silent) as hub, scripted_hub(Proxy().script) as at:
+        address = Address.parse(hub.pub.replace("http:", "https:"))
+        with pytest.raises(Lost, match=f"^no response from 127.0.0.1:{hub.port} within"):
+            await open_stream(address, Address.parse(f"http://127.0.0.1:{at.port}"), ssl.create_default_context(), 0.2)
+
+
+async def test_informational_responses_of_a_proxy_are_not_its_answer() -> None:
+    proxy = Proxy(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")
+    async with scripted_hub(stored) as hub, scripted_hub(proxy.script) as at:
+        way = Address.parse(f"http://127.0.0.1:{at.port}")
+        stream = await open_stream(Address.parse(hub.pub), way, ssl.create_default_context(), 20)
+        await stream.aclose()
 
 
 # -- certificates

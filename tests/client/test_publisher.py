@@ -202,3 +202,23 @@ async def test_a_hub_that_does_not_answer_in_time_is_unavailable() -> None:
     async with scripted_hub(silent) as hub, httpx.AsyncClient(timeout=0.2) as client:
         with pytest.raises(Unavailable, match=r"no response within 0\.2 s"):
             await Publisher(Address.parse(hub.pub), client, patience_s=0).publish(b"x")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 100\r\n\r\nOK",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nOK\n",
+    ],
+)
+async def test_what_the_hub_has_stored_is_stored_even_if_the_rest_of_its_response_is_lost(rest: bytes) -> None:
+    @on_bytes
+    async def stored(stream: trio.abc.Stream) -> None:
+        await read_head(stream)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nHookbot-Message-Id: id-1\r\n" + rest)
+
+    async with scripted_hub(stored) as hub:
+        assert await publish(hub.pub, b"") == "id-1"
+    assert hub.connections == 1

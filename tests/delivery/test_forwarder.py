@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -253,17 +253,83 @@ async def test_no_proxy_is_asked_for_this_machine(monkeypatch: pytest.MonkeyPatc
 # -- what goes wrong
 
 
-@pytest.mark.parametrize("status", [200, 201, 202, 204])
-async def test_only_2xx_is_done(status: int) -> None:
+@pytest.mark.parametrize(("status", "title"), [(200, "200 OK"), (204, "204 No Content"), (218, "218"), (299, "299")])
+async def test_only_2xx_is_done_whether_it_has_a_name_or_not(status: int, title: str) -> None:
     async with target(status) as server:
-        assert (await post(server.url, make())).startswith(str(status))
+        assert (await post(server.url, make())).startswith(f"{title} from http://")
 
 
-@pytest.mark.parametrize("status", [301, 308, 400, 404, 410, 422, 500, 502])
+@pytest.mark.parametrize("status", [300, 301, 308, 399, 400, 404, 410, 419, 422, 499, 500, 502, 520, 600, 799, 999])
 async def test_everything_else_failed(status: int) -> None:
     async with target(status) as server:
         with pytest.raises(Failed, match=f"http://127.0.0.1:{server.port}/hook answered {status}"):
             await post(server.url, make())
+
+
+@asynccontextmanager
+async def answering(*parts: bytes, then: Callable[[], Awaitable[object]] | None = None) -> AsyncIterator[str]:
+    """URL of a target that answers each request with these bytes, and then closes the connection, or does `then`."""
+
+    async def answer(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            await stream.receive_some()
+            for part in parts:
+                await stream.send_all(part)
+            if then:
+                await then()
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}/"
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", b"HTTP/1.1 199 \r\n\r\n"],
+)
+@pytest.mark.parametrize("count", [1, 3])
+async def test_informational_responses_are_not_the_answer(first: bytes, count: int) -> None:
+    async with answering(first * count, b"HTTP/1.1 201 Made\r\nContent-Length: 0\r\n\r\n") as url:
+        assert (await post(url, make())).startswith("201 Created from")
+
+
+@pytest.mark.parametrize("phrase", [b"", b" ", b" OK\xff\xfe", b" \tVery  well ", b" {}%s|", b" " + b"x" * 9000])
+async def test_a_reason_phrase_does_not_matter(phrase: bytes) -> None:
+    async with answering(b"HTTP/1.1 200" + phrase + b"\r\nContent-Length: 0\r\n\r\n") as url:
+        assert (await post(url, make())).startswith("200 OK from")
+
+
+@pytest.mark.parametrize("status", [b"200", b"202", b"218"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 100\r\n\r\nok",
+        b"Content-Length: 100\r\n\r\n",
+        b"Content-Length: 1\r\n\r\nmore than that",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain",
+        b"Content-Encoding: br\r\n\r\nno length, and not compressed",
+        b"Location: http://[broken\r\nContent-Type: ;;;\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+async def test_a_success_is_one_whatever_becomes_of_the_body_behind_it(status: bytes, rest: bytes) -> None:
+    async with answering(b"HTTP/1.1 " + status + b" \r\n" + rest) as url:
+        assert (await post(url, make())).startswith(status.decode())
+
+
+async def test_a_success_is_one_even_if_its_body_stalls_beyond_the_timeout() -> None:
+    async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", then=trio.sleep_forever) as url:
+        assert (await post(url, make(), timeout_s=5, drain_s=0.01)).startswith("200 OK")
+
+
+async def test_a_refusal_whose_body_breaks_off_keeps_its_status_and_its_reason() -> None:
+    async with answering(b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 99\r\n\r\ntoo busy\n") as url:
+        with pytest.raises(Failed, match="answered 503 too busy") as failed:
+            await post(url, make())
+    assert failed.value.retry_after_s == 7
 
 
 async def test_the_target_may_ask_to_wait() -> None:
@@ -300,23 +366,15 @@ async def test_a_target_that_hangs_up_failed() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_an_answer_without_end_is_read_only_so_far() -> None:
-    async def talk(stream: trio.SocketStream) -> None:
-        await stream.receive_some()
-        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n")
-        while True:
-            await stream.send_all(b"x" * 65536)
-
-    async def serve(stream: trio.SocketStream) -> None:
-        with suppress(trio.BrokenResourceError):
-            await talk(stream)
-
-    async with trio.open_nursery() as nursery:
-        [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
-        assert (await post(f"http://127.0.0.1:{listener.socket.getsockname()[1]}/", make(), drain_s=0.1)).startswith(
-            "200 OK"
-        )
-        nursery.cancel_scope.cancel()
+@pytest.mark.parametrize("status", [200, 404])
+async def test_an_answer_without_end_is_read_only_so_far(status: int) -> None:
+    head = b"HTTP/1.1 %d \r\nContent-Length: 100000000000\r\n\r\n" % status
+    async with answering(head, *[b"x" * 65536] * 1000000) as url:
+        if status == 200:
+            assert (await post(url, make(), drain_s=0.1)).startswith("200 OK")
+        else:
+            with pytest.raises(Failed, match="answered 404 x"):
+                await post(url, make(), drain_s=0.1)
 
 
 @pytest.mark.parametrize("header", [("X-A", "1\r\nX-B: 2"), ("X A", "1"), ("X-A", "\u2028")])
@@ -344,3 +402,38 @@ async def test_a_target_with_a_name_is_reached_through_the_proxy_of_the_environm
         await post("http://target.invalid/hook", make(b"1"))
     [request] = proxy.requests
     assert (request.body, request.all("Host")) == (b"1", ["target.invalid"])
+
+
+@pytest.fixture
+def proxied(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Function that makes a proxy that of the environment."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def set_proxy(url: str) -> None:
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, url.replace("//", "//user:s3cret@"))
+
+    return set_proxy
+
+
+@pytest.mark.parametrize("status", [b"401", b"403", b"407", b"502", b"504"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_failure_of_a_proxy_is_not_taken_for_the_targets(
+    proxied: Callable[[str], None], status: bytes, scheme: str
+) -> None:
+    async with answering(b"HTTP/1.1 " + status + b" No\r\nContent-Length: 0\r\n\r\n") as proxy:
+        proxied(proxy)
+        with pytest.raises(Failed, match=f"the proxy {proxy[7:-1]}.*{status.decode()}") as failed:
+            await post(f"{scheme}://target.invalid/hook", make())
+    assert "s3cret" not in str(failed.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_that_is_silent_or_gone_is_named(proxied: Callable[[str], None], scheme: str) -> None:
+    async with answering(then=trio.sleep_forever) as proxy:
+        proxied(proxy)
+        with pytest.raises(Failed, match=f"no response from .*the proxy {proxy[7:-1]} within"):
+            await post(f"{scheme}://target.invalid/hook", make(), timeout_s=0.1)
+    with pytest.raises(Failed, match=f"cannot connect to the proxy {proxy[7:-1]}: Connection refused"):
+        await post(f"{scheme}://target.invalid/hook", make())

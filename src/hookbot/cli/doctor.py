@@ -145,8 +145,7 @@ class Diagnosis:
         if not self._address.secure:
             self._tell(None, "not encrypted: anybody on the way can read the token")
             return
-        with self._patience():
-            stream = await open_stream(self._address, self._endpoint.tls)
+        stream = await open_stream(self._address, proxy_of(self._address), self._endpoint.tls, self._patience_s)
         assert isinstance(stream, trio.SSLStream)
         until = stream.getpeercert()["notAfter"]
         await trio.aclose_forcefully(stream)

@@ -1,15 +1,20 @@
 """Byte streams to a host: through a proxy if the environment sets one, and with TLS if the URL is https or wss."""
 
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
 
 import h11
 import trio
 
-from ..errors import Lost, Refused, first_error, system_reason
+from ..errors import HookbotError, Lost, Refused, first_error, system_reason
 from ..protocol.urls import encode_host
 from .address import Address
+
+# How errors call a proxy, so that its failures are not taken for those of the server behind it.
+PROXY = "the proxy "
 
 
 def proxy_of(address: Address) -> Address | None:
@@ -40,36 +45,60 @@ def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
         raise Refused(f"cannot read the CA file {str(ca_file)!r}: {system_reason(error)}") from None
 
 
-async def open_stream(address: Address, tls: ssl.SSLContext) -> trio.abc.Stream:
-    """Connect, and return the stream. Cancelling leaves nothing open.
+async def open_stream(
+    address: Address, proxy: Address | None, tls: ssl.SSLContext, timeout_s: float, *, role: str = ""
+) -> trio.abc.Stream:
+    """Connect, through a proxy unless it is None, and return the stream. Cancelling leaves nothing open.
 
-    Raises `Lost` with the reason, or `Refused` if the proxy settings are invalid.
+    Raises `Lost`, which names the host that failed, with its `role`: for a proxy, ``"the proxy "``. `timeout_s` limits
+    the way to the proxy, the way from there, and TLS, each.
     """
-    proxy = proxy_of(address)
-    next_hop = proxy or address
+    stream = await open_unsecured(address, proxy, tls, timeout_s, role=role)
+    if not address.secure:
+        return stream
+    async with _closed_on_failure(stream, f"{role}{address.netloc}", timeout_s):
+        secured = trio.SSLStream(stream, tls, server_hostname=address.host, https_compatible=True)
+        try:
+            await secured.do_handshake()
+        except (trio.BrokenResourceError, ssl.SSLError, ssl.CertificateError) as error:
+            raise Lost(f"the TLS handshake with {role}{address.netloc} failed: {reason_of(error)}") from None
+        return secured
+
+
+async def open_unsecured(
+    address: Address, proxy: Address | None, tls: ssl.SSLContext, timeout_s: float, *, role: str = ""
+) -> trio.abc.Stream:
+    """Connect as `open_stream` does, but without TLS to `address`; `tls` is for the proxy."""
+    if proxy is None:
+        return await _open_tcp(address, f"{role}{address.netloc}", timeout_s)
+    stream = await open_stream(proxy, None, tls, timeout_s, role=PROXY)
+    async with _closed_on_failure(stream, f"{PROXY}{proxy.netloc}", timeout_s):
+        await _ask_proxy(stream, proxy, address)
+        return stream
+
+
+async def _open_tcp(address: Address, name: str, timeout_s: float) -> trio.abc.Stream:
     try:
-        stream: trio.abc.Stream = await trio.open_tcp_stream(next_hop.host, next_hop.port)
+        with trio.fail_after(timeout_s):
+            return await trio.open_tcp_stream(address.host, address.port)
     except OSError as error:
-        raise Lost(f"cannot connect to {next_hop.netloc}: {reason_of(error)}") from None
+        raise Lost(f"cannot connect to {name}: {reason_of(error)}") from None
+    except trio.TooSlowError:
+        raise Lost(f"cannot connect to {name}: no response within {timeout_s:g} s") from None
+
+
+@asynccontextmanager
+async def _closed_on_failure(stream: trio.abc.Stream, name: str, timeout_s: float) -> AsyncIterator[None]:
+    """Close the stream if the body fails, or takes longer than `timeout_s`, which raises `Lost`."""
     try:
-        if proxy is not None:
-            stream = await _secured(stream, proxy, tls)
-            await _ask_proxy(stream, proxy, address)
-        return await _secured(stream, address, tls)
+        with trio.fail_after(timeout_s):
+            yield
+    except trio.TooSlowError:
+        await trio.aclose_forcefully(stream)
+        raise Lost(f"no response from {name} within {timeout_s:g} s") from None
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
-
-
-async def _secured(stream: trio.abc.Stream, address: Address, tls: ssl.SSLContext) -> trio.abc.Stream:
-    if not address.secure:
-        return stream
-    secured = trio.SSLStream(stream, tls, server_hostname=address.host, https_compatible=True)
-    try:
-        await secured.do_handshake()
-    except (trio.BrokenResourceError, ssl.SSLError, ssl.CertificateError) as error:
-        raise Lost(f"the TLS handshake with {address.netloc} failed: {reason_of(error)}") from None
-    return secured
 
 
 async def _ask_proxy(stream: trio.abc.Stream, proxy: Address, address: Address) -> None:
@@ -77,20 +106,25 @@ async def _ask_proxy(stream: trio.abc.Stream, proxy: Address, address: Address) 
     authority = encode_host(address.host, address.port)
     headers = [("Host", authority), *proxy.authorization_header("Proxy-Authorization")]
     http = h11.Connection(h11.CLIENT)
+    event: object = h11.NEED_DATA
     try:
         await stream.send_all(http.send(h11.Request(method="CONNECT", target=authority, headers=headers)) or b"")
-        while (event := http.next_event()) is h11.NEED_DATA:
-            http.receive_data(bytes(await stream.receive_some()))
+        # Informational responses come before the one that counts (RFC 9110, section 15.2).
+        while event is h11.NEED_DATA or isinstance(event, h11.InformationalResponse):
+            if (event := http.next_event()) is h11.NEED_DATA:
+                http.receive_data(bytes(await stream.receive_some()))
     except (trio.BrokenResourceError, h11.RemoteProtocolError) as error:
-        raise Lost(f"the proxy {proxy.netloc} gave no valid response: {reason_of(error)}") from None
+        raise Lost(f"{PROXY}{proxy.netloc} gave no valid response: {reason_of(error)}") from None
     if not isinstance(event, h11.Response) or event.status_code >= 300:
         status = getattr(event, "status_code", "nothing")
-        raise Lost(f"the proxy {proxy.netloc} refused to connect to {authority}: it answered {status}")
+        raise Lost(f"{PROXY}{proxy.netloc} refused to connect to {authority}: it answered {status}")
 
 
 def reason_of(error: BaseException) -> str:
-    """Innermost reason of a failed connection, in the words of the operating system or of OpenSSL."""
+    """Innermost reason of a failed connection, in the words of the operating system, of OpenSSL or of `open_stream`."""
     error = first_error(error)
+    if isinstance(error, HookbotError):
+        return str(error)
     beneath = error.__cause__ or error.__context__
     if isinstance(beneath, Exception):
         return reason_of(beneath)

@@ -1,20 +1,28 @@
 """HTTP requests to a hub: persistent connections, header fields, bodies, and requests to the operators' paths."""
 
 import re
-import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+import trio
 
 from ..errors import HookbotError, Lost, Refused
 from ..protocol.response import error_from
 from .address import Address
-from .connect import proxy_of, reason_of, tls_context
+from .connect import open_unsecured, proxy_of, reason_of, tls_context
+from .transport import Transport
 
 # httpx applies it to connecting, and to each read and write.
 TIMEOUT_S = 30.0
+
+# A connection can be reused only if the response was read to its end; a slow response is not worth waiting for.
+DRAIN_S = 2.0
+# Enough of a response to find the reason of a failure.
+_BEGINNING_BYTES = 2000
 
 HOP_BY_HOP = frozenset(
     {"connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization", "proxy-connection"}
@@ -31,9 +39,9 @@ _VALUE = re.compile(rb"(?:[^\x00\s](?:(?:[^\x00\s]|[ \t])*[^\x00\s])?)?")
 def open_client(address: Address, ca_file: str | Path | None = None) -> httpx.AsyncClient:
     """HTTP client for the hub at `address`, a context manager. Raises `Refused` for an invalid CA file or proxy."""
     tls = tls_context(ca_file)
-    proxy = proxy_for_httpx(proxy_of(address), tls)
-    # Not `trust_env`: the proxy is found above, by the same rules as for websockets, and ~/.netrc holds no hub's token.
-    return httpx.AsyncClient(verify=tls, proxy=proxy, timeout=TIMEOUT_S, trust_env=False)
+    transport = Transport(partial(open_unsecured, address, proxy_of(address), tls), tls)
+    # Not `trust_env`: ~/.netrc holds no hub's token.
+    return httpx.AsyncClient(transport=transport, timeout=TIMEOUT_S, trust_env=False)
 
 
 async def ask(
@@ -54,34 +62,46 @@ async def ask(
         raise Lost(f"no response from {address}: {reason_of(error)}") from None
     except ValueError:
         raise Lost(f"the response from {address} is not JSON: is it the URL of a hub?") from None
-    raise refusal(response)
+    raise refusal(response, response.content)
 
 
-def refusal(response: httpx.Response) -> HookbotError:
-    """The error that a response other than 2xx reports."""
+async def beginning_of(response: httpx.Response, drain_s: float = DRAIN_S) -> bytes:
+    """First bytes of the body of a response that was requested as a stream, neither decoded nor all that there are.
+
+    The body is read to its end, so that the connection can be kept, but for no longer than `drain_s`. That it breaks
+    off is no error: status and header fields are known.
+    """
+    beginning = b""
+    try:
+        with trio.move_on_after(drain_s), suppress(httpx.TransportError):
+            async for chunk in response.aiter_raw():
+                beginning = (beginning + chunk)[:_BEGINNING_BYTES]
+    finally:
+        # Shielded, or a timeout would leave the connection open in the pool.
+        with trio.CancelScope(shield=True):
+            await response.aclose()
+    return beginning
+
+
+def refusal(response: httpx.Response, body: bytes) -> HookbotError:
+    """The error that a response other than 2xx reports; `body` is its beginning."""
     # httpx keeps header names in lower case, as `error_from` expects them.
-    return error_from(response.status_code, dict(response.headers), response.content)
-
-
-def proxy_for_httpx(proxy: Address | None, tls: ssl.SSLContext) -> httpx.Proxy | None:
-    """The proxy in the format of httpx; None for None."""
-    if proxy is None:
-        return None
-    headers = dict(proxy.authorization_header("Proxy-Authorization"))
-    return httpx.Proxy(str(proxy), ssl_context=tls if proxy.secure else None, headers=headers)
+    return error_from(response.status_code, dict(response.headers), body)
 
 
 class RequestBody(httpx.AsyncByteStream):
-    """Request body of one attempt.
+    """Request body, from its beginning each time that it is sent.
 
     httpx's own is an async generator, which is left suspended if the server responds before reading all of it;
     Trio warns when such a generator is garbage collected.
     """
 
     def __init__(self, body: bytes) -> None:
-        self._rest = [body]
+        self._body = body
+        self._rest: list[bytes] = []
 
     def __aiter__(self) -> AsyncIterator[bytes]:
+        self._rest = [self._body]
         return self
 
     async def __anext__(self) -> bytes:

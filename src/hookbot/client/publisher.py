@@ -14,7 +14,7 @@ from ..version import __version__
 from .address import Address, check_publishable
 from .connect import reason_of
 from .errors import PASSING, retry_after
-from .http import RequestBody, encoded, end_to_end, open_client, refusal
+from .http import RequestBody, beginning_of, encoded, end_to_end, open_client, refusal
 
 # Long enough for a hub to restart; after that, the caller has to decide.
 PATIENCE_S = 30.0
@@ -71,14 +71,15 @@ class Publisher:
     async def _post(self, headers: list[tuple[bytes, bytes]], body: bytes) -> str:
         request = httpx.Request("POST", self._address.url, headers=headers, stream=RequestBody(body))
         try:
-            response = await self._client.send(request)
+            response = await self._client.send(request, stream=True)
         except httpx.TimeoutException:
             timeout_s = self._client.timeout.read
             raise Lost(f"cannot publish to {self._address}: no response within {timeout_s:g} s") from None
         except httpx.TransportError as error:
             raise Lost(f"cannot publish to {self._address}: {reason_of(error)}") from None
+        body = await beginning_of(response)
         if response.status_code != 200:
-            raise refusal(response)
+            raise refusal(response, body)
         return str(response.headers.get("Hookbot-Message-Id", ""))
 
 

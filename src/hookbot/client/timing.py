@@ -11,7 +11,7 @@ class Timing:
     """Timeouts of a listener in seconds, and the delays between its connections."""
 
     handshake_s: float = 20.0
-    """Timeout of connecting, including proxy and TLS, and separately of the websocket handshake."""
+    """Timeout of connecting to the proxy, to the hub, of TLS, and of the websocket handshake, each."""
     # A hub sends its hello at once, unless another listener has the cursor.
     hello_s: float = 5.0
     """Time from the handshake after which the client reports `Waiting`, if it has received no hello."""

@@ -18,7 +18,7 @@ from ..protocol.response import error_from
 from ..protocol.websocket import GONE
 from ..terminal import one_line
 from .address import Address
-from .connect import open_stream
+from .connect import open_stream, proxy_of
 from .timing import Timing
 
 # No hub answers a handshake with more.
@@ -104,8 +104,9 @@ async def open_connection(endpoint: Endpoint, query: Mapping[str, str]) -> Async
     failure: HookbotError | None = None
     try:
         async with trio.open_nursery() as nursery:
-            with trio.fail_after(timing.handshake_s):
-                stream = _WatchedStream(await open_stream(endpoint.address, endpoint.tls), timing.silence_s)
+            proxy = proxy_of(endpoint.address)
+            inner = await open_stream(endpoint.address, proxy, endpoint.tls, timing.handshake_s)
+            stream = _WatchedStream(inner, timing.silence_s)
             try:
                 with trio.fail_after(timing.handshake_s):
                     websocket = await _shake_hands(nursery, stream, endpoint, query)

@@ -4,7 +4,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from http import HTTPStatus
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
@@ -13,19 +13,18 @@ import httpx
 import trio
 
 from ..client.address import Address
-from ..client.connect import proxy_of, reason_of, tls_context
+from ..client.connect import PROXY, open_stream, open_unsecured, proxy_of, reason_of, tls_context
 from ..client.errors import retry_after
-from ..client.http import RequestBody, encoded, end_to_end, proxy_for_httpx
-from ..errors import Refused, system_reason
+from ..client.http import DRAIN_S, RequestBody, beginning_of, encoded, end_to_end, refusal
+from ..client.transport import Open, Transport
+from ..errors import HookbotError, Lost, Refused, system_reason
 from ..protocol.message import Headers, Message
-from ..protocol.response import error_from
+from ..protocol.response import title_of
 from ..protocol.urls import split_url
 from ..version import __version__
 from .worker import Failed
 
 _UNIX = "unix:"
-# Enough of a response to find the reason of a failure.
-_SHOWN_BYTES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,37 +73,58 @@ class ForwardOptions:
     certificate: Path | None = None
     insecure: bool = False
     """Accept any certificate of the target."""
-    # A connection can be reused only if the response was read to its end; a slow response is not worth waiting for.
-    drain_s: float = 2.0
+    drain_s: float = DRAIN_S
     """Maximum time to read the body of a response."""
 
 
 class Forwarder:
     """A client of one target, over persistent connections. Made by `open_forwarder`."""
 
-    def __init__(self, target: Target, options: ForwardOptions, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self, target: Target, options: ForwardOptions, client: httpx.AsyncClient, proxy: Address | None
+    ) -> None:
         self._target = target
         self._options = options
         self._client = client
+        self._via = f" through {PROXY}{proxy.netloc}" if proxy else ""
+        # A tunnel hides requests from the proxy; without TLS, the proxy passes them on (RFC 9112, section 3.2.2), and
+        # so may answer in the target's place. Many proxies allow tunnels only to TLS servers.
+        self._relay = None if target.address.secure else proxy
 
     async def post(self, message: Message, attempt: int) -> str:
-        """Post the message once, and return a line for the log. Raises `Failed` without a 2xx response."""
+        """Post the message once, and return a line for the log. Raises `Failed` without a 2xx response.
+
+        The status decides as soon as it is known, whatever becomes of the body behind it.
+        """
         started = trio.current_time()
-        request = httpx.Request(
-            "POST",
-            str(self._target.address),
-            headers=self._headers(message),
-            stream=RequestBody(message.body),
-            extensions={"target": self._target.request_target(message)},
-        )
         try:
             with trio.fail_after(self._options.timeout_s):
-                status = await self._send(request)
+                response = await self._client.send(self._request(message), stream=True)
         except trio.TooSlowError:
-            raise Failed(f"no response from {self._target} within {self._options.timeout_s:g} s") from None
+            raise Failed(f"no response from {self._target}{self._via} within {self._options.timeout_s:g} s") from None
         except httpx.TransportError as error:
             raise Failed(f"cannot post to {self._target}: {reason_of(error)}") from None
-        return f"{status} from {self._target} in {(trio.current_time() - started) * 1000:.0f} ms"
+        elapsed_ms = (trio.current_time() - started) * 1000
+        body = await beginning_of(response, self._options.drain_s)
+        if not response.is_success:
+            raise self._failure(refusal(response, body))
+        return f"{title_of(response.status_code)} from {self._target} in {elapsed_ms:.0f} ms"
+
+    def _request(self, message: Message) -> httpx.Request:
+        target = self._target.request_target(message)
+        if self._relay:
+            target = self._target.address.origin.encode() + target
+        url, headers = str(self._target.address), self._headers(message)
+        return httpx.Request(
+            "POST", url, headers=headers, stream=RequestBody(message.body), extensions={"target": target}
+        )
+
+    def _failure(self, error: HookbotError) -> Failed:
+        # Only a proxy asks for credentials with 407 (RFC 9110, section 15.5.8).
+        if self._relay and str(error).startswith("407"):
+            return Failed(f"{PROXY}{self._relay.netloc} answered {error}")
+        via = self._via if self._relay else ""
+        return Failed(f"{self._target}{via} answered {error}", retry_after_s=retry_after(error))
 
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
         """Headers of the message in their order, then ours. Raises `Failed` if they cannot be sent."""
@@ -117,6 +137,8 @@ class Forwarder:
         host = (message.header("Host") if options.keep_host else None) or address.netloc
         own = [] if "host" in replaced else [("Host", host)]
         kept = [(name, value) for name, value in end_to_end(message.headers) if name.lower() not in replaced]
+        if self._relay:
+            fields += self._relay.authorization_header("Proxy-Authorization")
         named = replaced | {name.lower() for name, _ in kept}
         if "user-agent" not in named:
             fields.append(("User-Agent", f"hookbot/{__version__}"))
@@ -128,37 +150,32 @@ class Forwarder:
         except Refused as error:
             raise Failed(f"cannot be posted: {error}") from None
 
-    async def _send(self, request: httpx.Request) -> str:
-        response = await self._client.send(request, stream=True)
-        try:
-            shown = b""
-            with trio.move_on_after(self._options.drain_s):
-                async for chunk in response.aiter_raw():
-                    shown = (shown + chunk)[:_SHOWN_BYTES]
-        finally:
-            # Shielded, or a timeout would leave the connection open in the pool.
-            with trio.CancelScope(shield=True):
-                await response.aclose()
-        if not response.is_success:
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            error = error_from(response.status_code, headers, shown)
-            raise Failed(f"{self._target} answered {error}", retry_after_s=retry_after(error))
-        return f"{response.status_code} {HTTPStatus(response.status_code).phrase}"
-
 
 @asynccontextmanager
 async def open_forwarder(target: Target, options: ForwardOptions) -> AsyncIterator[Forwarder]:
     """Forwarder to a target. Raises `Refused` for an invalid certificate, CA file or proxy."""
     tls = _tls(options)
+    # A proxy could not reach this machine, and NO_PROXY is rarely set for it.
+    proxy = None if target.socket or _is_loopback(target.address.host) else proxy_of(target.address)
+    opens: Open
     if target.socket:
-        transport = httpx.AsyncHTTPTransport(uds=target.socket, verify=tls, trust_env=False)
+        opens = partial(_open_socket, target.socket)
+    elif proxy and not target.address.secure:
+        opens = partial(open_stream, proxy, None, tls, role=PROXY)
     else:
-        # A proxy could not reach this machine, and NO_PROXY is rarely set for it.
-        proxy = None if _is_loopback(target.address.host) else proxy_for_httpx(proxy_of(target.address), tls)
-        transport = httpx.AsyncHTTPTransport(verify=tls, proxy=proxy, trust_env=False)
+        opens = partial(open_unsecured, target.address, proxy, tls)
     # `Forwarder.post` limits the whole attempt; the timeouts of httpx would limit each read and write.
+    transport = Transport(opens, tls)
     async with httpx.AsyncClient(transport=transport, timeout=None, trust_env=False) as client:  # noqa: S113
-        yield Forwarder(target, options, client)
+        yield Forwarder(target, options, client, proxy)
+
+
+async def _open_socket(path: str, timeout_s: float) -> trio.abc.Stream:
+    try:
+        with trio.fail_after(timeout_s):
+            return await trio.open_unix_socket(path)
+    except OSError as error:
+        raise Lost(f"cannot connect to {_UNIX}{path}: {reason_of(error)}") from None
 
 
 def _tls(options: ForwardOptions) -> ssl.SSLContext:

@@ -134,9 +134,14 @@ def _sentence(status: int, body: bytes) -> str:
     if text.startswith("{"):
         text = _problem(body)
     if not text or text.startswith("<"):
-        text = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
+        text = title_of(status)
     line = one_line(text.split("\n")[0][:300])
     return line if line.startswith(str(status)) else f"{status} {line}".strip()
+
+
+def title_of(status: int) -> str:
+    """The status with its standard phrase, if there is one: most of the numbers up to 999 have none."""
+    return f"{status} {HTTPStatus(status).phrase}" if status in HTTPStatus._value2member_map_ else str(status)
 
 
 def _problem(body: bytes) -> str:

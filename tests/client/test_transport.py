@@ -1,0 +1,176 @@
+"""Connections that are kept: one that the server has closed costs a request nothing, and no request is sent twice."""
+
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+import trustme
+
+from hookbot.client.http import RequestBody
+from hookbot.client.transport import Transport
+from support import GUARD_S
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+Ending = Callable[[trio.abc.Stream], Awaitable[object]]
+
+
+class Server:
+    """A server that answers the first request of each connection, and ends the next one."""
+
+    def __init__(
+        self, listener: trio.SocketListener, end: Ending, answered: int = 1, tls: ssl.SSLContext | None = None
+    ):
+        self.listener = listener
+        self.connections = 0
+        self.requests = 0
+        self._end = end
+        self._answered = answered
+        self._tls = tls
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        self.connections += 1
+        if self._tls:
+            stream = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
+        with suppress(trio.BrokenResourceError):
+            for _ in range(self._answered):
+                await self._read_request(stream)
+                await stream.send_all(OK)
+            await self._end(stream)
+        await trio.aclose_forcefully(stream)
+
+    async def _read_request(self, stream: trio.abc.Stream) -> None:
+        data = b""
+        while not data.endswith(b"the body"):
+            more = await stream.receive_some()
+            if not more:
+                raise trio.BrokenResourceError
+            data += more
+        self.requests += 1
+
+
+async def fin(stream: trio.abc.Stream) -> None:
+    await stream.receive_some()
+
+
+async def rst(stream: trio.abc.Stream) -> None:
+    await stream.receive_some()
+    raw = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    assert isinstance(raw, trio.SocketStream)
+    raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raw.socket.close()
+
+
+async def one_byte(stream: trio.abc.Stream) -> None:
+    await stream.receive_some()
+    await stream.send_all(b"H")
+
+
+async def continuing(stream: trio.abc.Stream) -> None:
+    await stream.receive_some()
+    await stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def at_once(stream: trio.abc.Stream) -> None:
+    """End before the next request."""
+
+
+@asynccontextmanager
+async def serving(server: Server) -> AsyncIterator[Server]:
+    with trio.fail_after(GUARD_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, server.serve, [server.listener])
+            yield server
+            nursery.cancel_scope.cancel()
+
+
+async def tcp() -> trio.SocketListener:
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    return listener
+
+
+def client_of(server: Server, scheme: str = "http", tls: ssl.SSLContext | None = None) -> httpx.AsyncClient:
+    address = server.listener.socket.getsockname()
+
+    async def open(timeout_s: float) -> trio.abc.Stream:
+        if isinstance(address, str):
+            return await trio.open_unix_socket(address)
+        return await trio.open_tcp_stream("127.0.0.1", address[1])
+
+    transport = Transport(open, tls or ssl.create_default_context())
+    return httpx.AsyncClient(transport=transport, base_url=f"{scheme}://127.0.0.1", trust_env=False)
+
+
+async def post(client: httpx.AsyncClient, before: bytes = b"") -> int:
+    body = before + b"the body"
+    headers = {"Host": "x", "Content-Length": str(len(body))}
+    url = client.base_url.copy_with(path="/")
+    response = await client.send(httpx.Request("POST", url, headers=headers, stream=RequestBody(body)))
+    return response.status_code
+
+
+@pytest.mark.parametrize("end", [fin, rst, at_once])
+async def test_a_kept_connection_that_has_ended_is_replaced_at_once(end: Ending) -> None:
+    async with serving(Server(await tcp(), end)) as server, client_of(server) as client:
+        assert [await post(client) for _ in range(20)] == [200] * 20
+    assert (server.requests, server.connections) == (20, 20)
+
+
+async def test_one_that_ends_while_a_large_request_is_written_is_replaced_too() -> None:
+    async with serving(Server(await tcp(), rst)) as server, client_of(server) as client:
+        assert [await post(client, b"x" * (8 << 20)) for _ in range(3)] == [200] * 3
+    assert (server.requests, server.connections) == (3, 3)
+
+
+@pytest.mark.parametrize("end", [fin, rst])
+async def test_a_unix_socket_is_no_exception(end: Ending, tmp_path: Path) -> None:
+    sock = trio.socket.socket(trio.socket.AF_UNIX)
+    await sock.bind(str(tmp_path / "app.sock"))
+    sock.listen()
+    async with serving(Server(trio.SocketListener(sock), end)) as server, client_of(server) as client:
+        assert [await post(client) for _ in range(5)] == [200] * 5
+    assert server.connections == 5
+
+
+@pytest.mark.parametrize("end", [fin, rst])
+async def test_tls_is_no_exception(end: Ending) -> None:
+    authority = trustme.CA()
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(theirs)
+    ours = ssl.create_default_context()
+    authority.configure_trust(ours)
+    async with serving(Server(await tcp(), end, tls=theirs)) as server, client_of(server, "https", ours) as client:
+        assert [await post(client) for _ in range(5)] == [200] * 5
+    assert server.connections == 5
+
+
+@pytest.mark.parametrize("end", [one_byte, continuing])
+async def test_a_request_of_whose_answer_a_byte_has_come_is_not_sent_again(end: Ending) -> None:
+    async with serving(Server(await tcp(), end)) as server, client_of(server) as client:
+        assert await post(client) == 200
+        with pytest.raises(httpx.TransportError):
+            await post(client)
+    assert (server.requests, server.connections) == (1, 1)
+
+
+@pytest.mark.parametrize("end", [fin, rst])
+async def test_a_new_connection_that_ends_without_an_answer_is_an_error(end: Ending) -> None:
+    async with serving(Server(await tcp(), end, answered=0)) as server, client_of(server) as client:
+        with pytest.raises(httpx.TransportError):
+            await post(client)
+    assert server.connections == 1
+
+
+async def test_several_connections_that_have_ended_are_all_replaced() -> None:
+    async with serving(Server(await tcp(), fin)) as server, client_of(server) as client:
+        for _ in range(2):
+            async with trio.open_nursery() as nursery:
+                for _ in range(5):
+                    nursery.start_soon(partial(post, client))
+    assert server.requests == 10
