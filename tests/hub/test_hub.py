@@ -514,3 +514,24 @@ async def test_a_hub_says_that_its_clock_has_jumped_and_does_not_follow(tmp_path
     assert "hookbot_clock_jump_seconds 2.592e+06" in metrics.text
     assert ready_again.status_code == 200
     assert times_us == [START_US, START_US + 4_000_000]
+
+
+async def test_a_publish_that_just_misses_a_source_or_a_router_is_told_of_both_ways(
+    tmp_path: Path, ways: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    text = (
+        '[[sources]]\ntopic = "/unsafe/stripe/"\nprovider = "stripe"\nsecrets = ["whsec_x"]\n'
+        '[routers.deploys]\nrouter = "filter"\nreads = ["deploys/"]\ntopic = "wanted"\n'
+    )
+    async with open_whole_hub(
+        tmp_path, text, routers=("deploys",), unsafe_prefixes=("stripe/", "Stripe"), **ways
+    ) as hub:
+        for path, status in (("/unsafe/pub/Stripe", 200), ("/unsafe/pub/stripe", 404), ("/unsafe/pub/other", 404)):
+            for _ in range(2):
+                assert (await hub.post(path)).status_code == status
+        assert (await hub.post("/pub/deploy/x", token=make_token(KEY, "/"))).status_code == 200
+    assert [line.partition(" from ")[0] for line in caplog.messages if line.endswith("meant?")] == [
+        "no source or router has the topic '/unsafe/Stripe'",
+        "no source or router has the topic '/unsafe/stripe'",
+        "no source or router has the topic 'deploy/x'",
+    ]

@@ -33,6 +33,7 @@ from .admitted import AdmittedPublish, AdmittedSubscription
 from .authorizer import Action, Authorizer, Grant
 from .client_address import TrustedProxies, client_network
 from .fetching import Fetches
+from .near_misses import NearMisses
 from .rate_limits import FAILURES, Rate, RateLimiter
 from .senders import Standing
 from .sources import Source, Sources
@@ -72,6 +73,7 @@ class AccessControl:
         self.max_body_bytes = max_body_bytes
         self.origins = frozenset(origin.lower() for origin in origins)
         self.sources = sources or Sources()
+        self.near_misses = NearMisses(self.sources.topics)
         self.active = ActiveSubscriptions(
             authorizer, clock_us=clock_us, max_subscribers=max_subscribers, max_per_token=max_subscribers_per_token
         )
@@ -93,6 +95,7 @@ class AccessControl:
         self._proxies, self._unsafe, self._doubted = other._proxies, other._unsafe, False
         self._publishes, self.verifier.failures = other._publishes, other.verifier.failures
         self.active.adopt(other.active)
+        self.near_misses.adopt(other.near_misses)
 
     @property
     def now_s(self) -> float:
@@ -231,6 +234,8 @@ class AccessControl:
     def _route(self, request: Request, action: Literal["publish", "subscribe"]) -> Route:
         """Route of the request. Raises `InvalidTopic`, `NotFound`, or `MethodNotAllowed` for another action."""
         route = find_route(request.method, request.raw_path)
+        if route.action == "publish":
+            self.near_misses.note(route.topic, request.client, now_s=self._clock.monotonic_s)
         self._check_existence(route)
         if route.action != action:
             raise MethodNotAllowed(f"{request.method} is not allowed for {route.path!r}", allow=METHODS[route.action])

@@ -4,7 +4,7 @@ A publish to a source's topic is stored only if its signature is valid. The mess
 body and all headers but secrets, so that a listener can rely on the hub or verify again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -117,6 +117,11 @@ class Sources:
 
     def __init__(self, sources: Iterable[Source] = ()) -> None:
         self._sources = {source.topic: source for source in sources}
+
+    @property
+    def topics(self) -> Collection[str]:
+        """Topics of the sources."""
+        return self._sources.keys()
 
     def find(self, topic: str) -> Source | None:
         """Source that a publish to the topic has to come from, or None. If several match, the longest topic decides."""

@@ -163,6 +163,7 @@ async def open_hub(
         open_routers(broker, specs, resolve_secret) as routers,
         trio.open_nursery() as background,
     ):
+        access.near_misses.routers = lambda: routers.topics
         background.start_soon(sweep_subscriptions, access.active, sweep_interval_s)
         services = _services(config, access, broker, consumers, routers)
         server = Server(create_app(services), connection_limits(config), services.unauthenticated)

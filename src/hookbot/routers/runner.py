@@ -1,7 +1,7 @@
 """All routers of a hub: specified, started together, and run until the hub ends."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -73,6 +73,11 @@ class Routers:
         if any(one.runs.hanging for one in self._supervised):
             return "a router was abandoned and has not ended yet"
         return ""
+
+    @property
+    def topics(self) -> Iterator[str]:
+        """Topics that the routers read."""
+        return (topic for one in self._supervised for topic in one.topics)
 
     def end_by(self, time_s: float) -> None:
         """Let routers that are busy when they are cancelled take until this time, on Trio's clock, to end."""
