@@ -54,9 +54,7 @@ class NearMisses:
         if len(self._known) > MAX_TOPICS:
             self._known.popitem(last=False)
         if meant := self._meant(topic):
-            logger.warning(
-                "no source and no router has the topic %.200r from %s: is %.200r meant?", topic, client, meant
-            )
+            logger.warning("no source or router has the topic %.200r from %s: is %.200r meant?", topic, client, meant)
 
     def _meant(self, topic: str) -> str | None:
         """The topic of a source or a router that is nearly this one; None if there is none, or one has this topic."""
@@ -77,9 +75,7 @@ def is_near(topic: str, pattern: str) -> bool:
     if unsafe is not wanted_unsafe or not topic_names or not names:
         return False
     name, wanted = "/".join(topic_names[: len(names)]), "/".join(names)
-    if name == wanted or topic_names == names[:-1]:
-        return True
-    if _is_host(name, pattern):
+    if name == wanted or topic_names == names[:-1] or _is_host(name, pattern):
         return True
     apart = len(wanted) >= LONG and abs(len(name) - len(wanted)) <= 1 and _is_letter_apart(name, wanted)
     return apart and _NUMBER.sub("0", name) != _NUMBER.sub("0", wanted)
