@@ -23,6 +23,7 @@ ORDER = (
     {"broker", "access", "client"},
     {"log", "signatures"},
     {"protocol"},
+    {"standard_files"},
     {"errors", "version", "backoff", "terminal", "threads"},
 )
 """A package imports what stands in a later row, and its own modules; nothing in its own row or an earlier one."""

@@ -1,5 +1,6 @@
 """The program: its commands, and what it exits with."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from click.shell_completion import BashComplete
 from hookbot import __version__
 from hookbot.cli.main import COMMANDS, cli, main
 from hookbot.errors import ConfigError, HookbotError, InvalidTopic, Unavailable
+from hookbot.standard_files import OutputFailed
+from support import GUARD_S
 from support.commands import Caller
 
 Run = Callable[..., tuple[str | int | None, str, str]]
@@ -130,10 +133,26 @@ def test_wrong_usage_is_2(run: Run, args: list[str]) -> None:
         (InvalidTopic("not like that"), 3),
         (Unavailable("not like that"), 4),
         (HookbotError("not like that"), 1),
+        (OutputFailed(OSError(errno.ENOSPC, "")), 1),
+        (PermissionError(errno.EACCES, "", "/some/file"), 2),
     ],
 )
-def test_an_error_is_one_line_and_a_code_that_says_whose_fault_it_is(run: Run, error: HookbotError, code: int) -> None:
-    assert run(program=failing_with(error)) == (code, "", "hookbot: not like that\n")
+def test_an_error_is_one_line_and_a_code_that_says_whose_fault_it_is(run: Run, error: Exception, code: int) -> None:
+    sentence = {
+        OutputFailed: "standard output cannot be written: No space left on device",
+        PermissionError: "/some/file: Permission denied",
+    }.get(type(error), "not like that")
+    assert run(program=failing_with(error)) == (code, "", f"hookbot: {sentence}\n")
+
+
+def test_a_reader_who_leaves_is_a_normal_end(run: Run) -> None:
+    assert run(program=failing_with(OutputFailed(BrokenPipeError()))) == (0, "", "")
+
+
+def test_an_error_of_what_has_no_name_is_unexpected_and_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["hookbot"])
+    with pytest.raises(ConnectionResetError):
+        main(failing_with(ConnectionResetError()))
 
 
 def test_an_error_does_nothing_to_the_terminal(run: Run) -> None:
@@ -205,3 +224,26 @@ def test_no_command_shows_the_token_of_a_malformed_url(
     assert code in (2, 3)
     assert "malformed" in err
     assert "s3cret" not in out.decode() + err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("redirection", "code", "complaint"),
+    [
+        (">&-", 1, b"hookbot: standard output cannot be written: Bad file descriptor\n"),
+        (">/dev/full", 1, b"hookbot: standard output cannot be written: No space left on device\n"),
+        ("2>&-", 0, b""),
+        ("2>/dev/full", 0, b""),
+        ("| true", 0, b""),
+    ],
+)
+@pytest.mark.parametrize("words", ["--version", "--help", "providers", "routers", "make-tokens /sub/x", "serve --help"])
+def test_output_that_goes_nowhere_is_told_in_a_sentence(
+    environment: pytest.MonkeyPatch, words: str, redirection: str, code: int, complaint: bytes
+) -> None:
+    environment.setenv("HOOKBOT_KEY", "k" * 32)
+    script = f"set -o pipefail; {sys.executable} -m hookbot {words} {redirection}"
+
+    ended = subprocess.run(["bash", "-c", script], check=False, capture_output=True, timeout=GUARD_S)
+
+    assert (ended.returncode, ended.stderr) == (code, complaint)

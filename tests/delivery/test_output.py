@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from hookbot.delivery.output import MAX_LINE_BYTES, SMALL_BYTES, Output, PrefixedOutput
+from hookbot.standard_files import OutputFailed
 from support import GUARD_S
 
 
@@ -104,8 +105,9 @@ async def test_a_pipe_that_takes_nothing_more_is_not_waited_for_in_place(pipe: t
 async def test_a_reader_who_is_gone_is_told(pipe: tuple[io.FileIO, io.FileIO], size: int) -> None:
     reader, writer = pipe
     reader.close()
-    with pytest.raises(BrokenPipeError):
+    with pytest.raises(OutputFailed) as failed:
         await Output(writer.fileno()).write(b"x" * size)
+    assert failed.value.reader_gone
 
 
 async def test_where_pipes_cannot_be_polled_a_thread_writes(

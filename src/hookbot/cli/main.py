@@ -1,5 +1,6 @@
 """Entry point of the program: its commands and its exit codes."""
 
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -7,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from ..errors import ConfigError, HookbotError, Refused, Unavailable, sole_error
+from ..errors import ConfigError, HookbotError, Refused, Unavailable, sole_error, system_reason
+from ..standard_files import OutputFailed, open_standard_files
 from ..terminal import one_line
 from ..version import __version__
 
@@ -21,7 +23,8 @@ UNREACHABLE = 4
 # The status that a shell reports for a program ended by SIGINT: 128 + 2.
 INTERRUPTED = 130
 
-EXIT_CODES = {ConfigError: USAGE, Refused: REFUSED, Unavailable: UNREACHABLE}
+# An OSError is that of a file which is named in it.
+EXIT_CODES = {ConfigError: USAGE, OSError: USAGE, Refused: REFUSED, Unavailable: UNREACHABLE}
 
 COMMANDS = {
     "serve": ("serve:serve", "Run a hub until SIGTERM or Ctrl-C."),
@@ -101,6 +104,7 @@ def main(program: click.Command = cli, *, timing: "Timing | None" = None) -> Non
 
     ``doctor`` has further codes (`Check`). `timing` applies to the commands that take `SubscribeOptions`.
     """
+    open_standard_files()
     try:
         # click's standalone mode would exit with 1 for an interruption.
         code = program(prog_name="hookbot", standalone_mode=False, obj=timing)
@@ -109,13 +113,24 @@ def main(program: click.Command = cli, *, timing: "Timing | None" = None) -> Non
     except click.ClickException as error:
         error.show()
         sys.exit(USAGE)
-    except (HookbotError, ExceptionGroup) as error:
+    except (HookbotError, OSError, OutputFailed, ExceptionGroup) as error:
         # Each nursery wraps an error in a group; several errors at once are a bug and end with a traceback.
         known = sole_error(error)
-        if not isinstance(known, HookbotError):
+        # Whoever stops reading has seen enough: `hookbot listen URL | head`.
+        if isinstance(known, OutputFailed) and known.reader_gone:
+            sys.exit(0)
+        sentence = _sentence(known)
+        if sentence is None:
             raise
         # A hub must not forge a line; a configuration may have several mistakes, and no hub has written those.
-        lines = str(known).split("\n") if isinstance(known, ConfigError) else [str(known)]
+        lines = sentence.split("\n") if isinstance(known, ConfigError) else [sentence]
         click.echo("hookbot: " + "\n".join(map(one_line, lines)), err=True)
         sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(known, kind)), FAILED))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _sentence(error: BaseException) -> str | None:
+    """What a person is told about an error; None if nobody expected it."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{os.fsdecode(error.filename)}: {system_reason(error)}"
+    return str(error) if isinstance(error, HookbotError | OutputFailed) else None

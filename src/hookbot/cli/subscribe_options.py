@@ -155,15 +155,8 @@ def with_query(url: str, query: str) -> str:
 
 
 def run(main: Callable[[Stop], Awaitable[object]]) -> None:
-    """Run a command until it ends; raises `Abort` after a signal, even if the command then ended gracefully.
-
-    A closed pipe on standard output is a normal end: ``hookbot listen URL | head``.
-    """
-    try:
-        finished = run_until_stopped(main)
-    except BrokenPipeError:
-        return
-    if not finished:
+    """Run a command until it ends; raises `Abort` after a signal, even if the command then ended gracefully."""
+    if not run_until_stopped(main):
         raise click.exceptions.Abort
 
 

@@ -8,6 +8,8 @@ from weakref import finalize
 
 import trio
 
+from ..standard_files import OutputFailed, write_some
+
 # The most that a pipe can hold for an ordinary user (Linux: fs.pipe-max-size).
 PIPE_BYTES = 1 << 20
 # A longer line is passed on in parts, so that a command cannot fill the memory with one.
@@ -32,8 +34,8 @@ class Output:
     async def write(self, data: bytes) -> None:
         """Write all of the data, waiting for a slow reader; the writes of several tasks do not mix.
 
-        Raises `OSError`: `BrokenPipeError` if the reader is gone. After a cancellation, a thread may still be writing
-        the rest of the data, mixed with later writes.
+        Raises `OutputFailed`. After a cancellation, a thread may still be writing the rest of the data, mixed with
+        later writes.
         """
         async with self._lock:
             if self._takes(len(data)):
@@ -52,7 +54,7 @@ class Output:
     def _write_all(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+            rest = rest[write_some(self._descriptor, rest) :]
 
 
 class PrefixedOutput:
@@ -106,5 +108,5 @@ class PrefixedOutput:
             await self._write(lines)
 
     async def _write(self, lines: bytes) -> None:
-        with suppress(OSError):
+        with suppress(OutputFailed):
             await self._output.write(self._prefix + lines.replace(b"\n", b"\n" + self._prefix) + b"\n")

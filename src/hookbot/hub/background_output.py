@@ -3,13 +3,14 @@
 import atexit
 import io
 import os
-import select
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any, TextIO
+
+from ..standard_files import OutputFailed, write_some
 
 # Some seven thousand lines: far more than a reader that is merely slow leaves unread.
 MAX_WAITING_BYTES = 1 << 20
@@ -19,7 +20,6 @@ CHUNK_BYTES = 4096
 STUCK_S = 0.25
 LONGEST_DRAIN_S = 1.0
 
-STDERR = 2
 STREAMS = ("stdout", "stderr", "__stdout__", "__stderr__")
 
 
@@ -126,11 +126,8 @@ class BackgroundFile(io.RawIOBase):
         written = 0
         while written < len(data):
             try:
-                written += os.write(self._file, data[written:])
-            # Another process with the same terminal or pipe may have made it non-blocking.
-            except BlockingIOError:
-                select.select((), (self._file,), ())
-            except OSError:
+                written += write_some(self._file, data[written:])
+            except OutputFailed:
                 break
         return written
 
@@ -142,7 +139,6 @@ def background_output(report_loss: Callable[[int], str]) -> Iterator[None]:
     At its end everything is written, unless a reader has stopped: then its stream stays replaced, so that the rest of
     the process, such as a traceback, does not wait for it either.
     """
-    _open_standard_files()
     replaced = {name: stream for name in STREAMS if _has_descriptor(stream := getattr(sys, name))}
     files = {number: BackgroundFile(number, report_loss) for number in {one.fileno() for one in replaced.values()}}
     ours = {name: _text(files[stream.fileno()], stream) for name, stream in replaced.items()}
@@ -166,16 +162,6 @@ def drain(stream: TextIO) -> bool:
         return True
     stream.flush()
     return file.drain()
-
-
-def _open_standard_files() -> None:
-    """Open the null device where a standard file is closed: what is written to it would reach a client otherwise.
-
-    The system gives the lowest free number to each file that is opened, such as the socket of a connection.
-    """
-    while (file := os.open(os.devnull, os.O_RDWR)) <= STDERR:
-        os.set_inheritable(file, True)
-    os.close(file)
 
 
 def _has_descriptor(stream: TextIO | None) -> bool:
