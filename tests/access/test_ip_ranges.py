@@ -94,6 +94,13 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, text: str) -> None:
         read_ranges(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_that_was_edited_is_read_in_its_encoding(tmp_path: Path, encoding: str) -> None:
+    write_ranges(tmp_path / "ranges", KNOWN)
+    (tmp_path / "ranges").write_bytes((tmp_path / "ranges").read_text().encode(encoding))
+    assert read_ranges(tmp_path / "ranges") == KNOWN
+
+
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         read_ranges(tmp_path)

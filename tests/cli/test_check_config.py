@@ -43,6 +43,12 @@ def test_a_file_in_which_nothing_is_wrong() -> None:
     assert (result.exit_code, result.output) == (0, "hookbot.toml: no mistakes found\n")
 
 
+def test_a_byte_order_mark_is_ignored_and_told() -> None:
+    result = CliRunner().invoke(check_config, [write('\ufeffkeep = "1d"\n')])
+    assert result.exit_code == 0
+    assert result.output.splitlines()[0].startswith("hookbot.toml: the byte order mark at its beginning is ignored")
+
+
 def test_it_is_told_to_whom_the_secrets_of_a_source_are_bound() -> None:
     sections = [
         ("github", "/unsafe/github.com/org/acme", ""),

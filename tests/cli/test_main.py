@@ -115,6 +115,23 @@ def test_every_command_can_be_called_and_explains_itself(run: Run, name: str) ->
     assert out.startswith(f"Usage: hookbot {name}")
 
 
+def test_what_cannot_be_seen_around_a_variable_is_no_part_of_it_but_for_the_key(
+    run: Run, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def tokens(base: str, directory: str) -> tuple[str | int | None, str, str]:
+        environment.setenv("HOOKBOT_URL_BASE", base)
+        environment.setenv("HOOKBOT_DATA_DIR", directory)
+        return run("make-tokens", "/pub/a")
+
+    (tmp_path / "key").write_text("k")
+    expected = tokens("https://hub", str(tmp_path))
+    assert expected[0] == 0
+    assert tokens("\ufeffhttps://hub\r\n", f" {tmp_path}\u200b\r") == expected
+
+    environment.setenv("HOOKBOT_KEY", "k\n")
+    assert run("make-tokens", "/pub/a")[1] != expected[1]
+
+
 def test_the_version_is_told(run: Run) -> None:
     assert run("--version") == (0, f"hookbot, version {__version__}\n", "")
 

@@ -116,6 +116,22 @@ def test_headers_are_given_one_by_one_or_in_files(tmp_path: Path) -> None:
     assert read_headers(["X-A: 1", f"@{tmp_path}/headers"]) == (("X-A", "1"), ("X-B", "\xfc"), ("X-C", "3"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_a_file_of_headers_is_read_as_it_is_meant(tmp_path: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "headers").write_bytes(f"{mark}X-A: ü\r\n\u200bX-B:\xa02\u200b\xa0\r".encode(encoding))
+    utf8 = "ü".encode().decode("latin-1")
+    assert read_headers([f"@{tmp_path}/headers", "X-C: 3\ufeff\r\n"]) == (("X-A", utf8), ("X-B", "2"), ("X-C", "3"))
+
+
+def test_a_header_with_what_cannot_be_seen_is_refused_without_its_value(tmp_path: Path) -> None:
+    (tmp_path / "headers").write_text("A: 1\nAuthorization: s3c\u200bret\n")
+    for given in (f"@{tmp_path}/headers", "Authorization: s3c\u200bret"):
+        with pytest.raises(ConfigError, match=r"U\+200B ZERO WIDTH SPACE") as refused:
+            read_headers([given])
+        assert "s3c" not in str(refused.value)
+
+
 @pytest.mark.parametrize("text", ["", "nonsense", ": x", " : x"])
 def test_what_is_no_header_is_shown_only_where_it_may_be(text: str) -> None:
     with pytest.raises(ConfigError, match=f"^a header must be 'Name: value', not {text!r}$"):
@@ -125,7 +141,7 @@ def test_what_is_no_header_is_shown_only_where_it_may_be(text: str) -> None:
 
 
 def test_a_file_of_headers_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot read the headers in .*nowhere': No such file"):
+    with pytest.raises(ConfigError, match=r"nowhere cannot be read: No such file"):
         read_headers([f"@{tmp_path}/nowhere"])
 
 
@@ -192,7 +208,6 @@ def test_the_token_file_goes_before_the_url_and_that_before_the_environment(
     assert find_token("http://from-url@h/sub/a", None) is None
     assert find_token("http://from-url@h/sub/a", tmp_path / "token") == "from-file"
     assert find_token("http://h/sub/a@b", None) == "from-environment"
-    assert find_token("http://[h/sub/a", None) == "from-environment"
 
 
 def test_the_token_to_publish_with_is_another_one(environment: pytest.MonkeyPatch) -> None:
@@ -203,6 +218,41 @@ def test_the_token_to_publish_with_is_another_one(environment: pytest.MonkeyPatc
 
     assert find_publish_token("http://h/pub/a") == "to-publish"
     assert find_publish_token("http://from-url@h/pub/a") is None
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    ["{}\r\n", "\ufeff{}", " \xa0{}\u200b\t", "Bearer {}", "bearer  {}\n", '"{}"', "“{}”", "<{}>", "'Bearer {}'"],
+)
+def test_a_token_is_found_in_what_was_pasted(environment: pytest.MonkeyPatch, tmp_path: Path, pasted: str) -> None:
+    text = pasted.format("a-Token_1")
+    (tmp_path / "token").write_bytes(text.encode("utf-16"))
+    environment.setenv("HOOKBOT_TOKEN", text)
+    environment.setenv("HOOKBOT_PUBLISH_TOKEN", text)
+    found = {
+        find_token("http://h/", None),
+        find_token("http://h/", tmp_path / "token"),
+        find_publish_token("http://h/"),
+    }
+    assert found == {"a-Token_1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("abc\u200bdef", r"HOOKBOT_TOKEN contains U\+200B ZERO WIDTH SPACE"),
+        ("abc def", r"HOOKBOT_TOKEN contains U\+0020 SPACE"),
+        ("https://abc@h/", "HOOKBOT_TOKEN contains characters that no token has"),
+        ('"abc', "HOOKBOT_TOKEN contains characters that no token has"),
+    ],
+)
+def test_what_is_no_token_is_refused_without_showing_it(
+    environment: pytest.MonkeyPatch, text: str, reason: str
+) -> None:
+    environment.setenv("HOOKBOT_TOKEN", text)
+    with pytest.raises(ConfigError, match=reason) as refused:
+        find_token("http://h/", None)
+    assert "abc" not in str(refused.value)
 
 
 def test_several_options_are_shown_in_their_order() -> None:

@@ -59,7 +59,7 @@ def test_without_options_the_defaults_are_those_that_are_documented(tmp_path: Pa
 def test_every_option_arrives(tmp_path: Path) -> None:
     for name in ("key.pem", "crt.pem", "ca.pem"):
         (tmp_path / name).touch()
-    (tmp_path / "revoked").write_text("lost laptop\nold ci\n")
+    (tmp_path / "revoked").write_text("# lost\nlaptop\nold.ci\n")
     options = {
         "-b": "127.0.0.1:81",
         "-k": str(tmp_path / "key.pem"),
@@ -96,7 +96,7 @@ def test_every_option_arrives(tmp_path: Path) -> None:
     assert config.retention == Retention(
         max_age_s=3600, max_bytes=1 << 20, max_count=5, max_unsafe_bytes=2 << 20, dedup_s=7200
     )
-    assert config.revoked == {"lost laptop", "old ci"}
+    assert config.revoked == {"laptop", "old.ci"}
     assert config.trusted_proxies == TrustedProxies.parse("1")
     assert (config.failure_rate, config.publish_rate) == (Rate(5, 60), Rate(9, 1))
     assert (config.max_subscribers, config.max_subscribers_per_token) == (7, 3)
@@ -105,6 +105,20 @@ def test_every_option_arrives(tmp_path: Path) -> None:
     assert config.cors_origins == ("https://a.example",)
     assert (config.sha1_tokens, config.sha1_tokens_live_only, config.door) == (False, True, False)
     assert config.unsafe_prefixes == ("github.com/",)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-8"])
+def test_every_name_in_a_list_is_revoked_whatever_saved_it(tmp_path: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "revoked").write_bytes(f"{mark}kiosk\u200b\r\n# lost\r\n\xa0ann\t".encode(encoding))
+    assert configure("--revoked", str(tmp_path / "revoked"), key="k").revoked == {"kiosk", "ann"}
+
+
+@pytest.mark.parametrize("line", ['"kiosk"', "kiosk,", "kiosk # lost", "kiosk ann", "ki\u200bosk"])
+def test_a_line_that_would_revoke_nothing_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "revoked").write_text(f"bob\n{line}\n")
+    with pytest.raises(ConfigError, match=str(tmp_path / "revoked")):
+        configure("--revoked", str(tmp_path / "revoked"), key="k")
 
 
 def test_every_option_can_stand_in_the_environment(environment: pytest.MonkeyPatch) -> None:
@@ -216,16 +230,16 @@ def test_without_a_limit_of_files_there_is_nothing_to_raise(monkeypatch: pytest.
 def test_a_reload_reads_the_files_again_and_reports_one_that_has_gone(tmp_path: Path) -> None:
     file, revoked = tmp_path / "hookbot.toml", tmp_path / "revoked"
     file.write_text('keep = "1h"')
-    revoked.write_text("old ci\n")
+    revoked.write_text("old.ci\n")
     parent = click.Context(cli, obj={"key": "k", "github_secret": None})
     with serve.make_context("serve", ["--config", str(file), "--revoked", str(revoked)], parent=parent) as context:
         file.write_text('keep = "2h"')
-        revoked.write_text("old ci\nlost laptop\n")
+        revoked.write_text("old.ci\nlaptop\n")
 
         config = find_config_again(context)
 
         assert config.retention.max_age_s == 7200
-        assert config.revoked == {"old ci", "lost laptop"}
+        assert config.revoked == {"old.ci", "laptop"}
         revoked.unlink()
         with pytest.raises(ConfigError, match="revoked"):
             find_config_again(context)

@@ -290,6 +290,15 @@ async def test_a_name_that_does_not_exist_is_said_to_be_so() -> None:
     assert "cannot connect to hub.invalid: " in why(events[0])
 
 
+def test_a_ca_file_with_a_byte_order_mark_is_refused_since_its_first_authority_would_be_skipped(
+    tmp_path: Path, ca_file: Path
+) -> None:
+    marked = tmp_path / "marked.pem"
+    marked.write_bytes(b"\xef\xbb\xbf" + ca_file.read_bytes() * 2)
+    with pytest.raises(Refused, match=r"marked\.pem.*byte order mark"):
+        tls_context(marked)
+
+
 def test_a_ca_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("nonsense")

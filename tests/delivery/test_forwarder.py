@@ -238,7 +238,7 @@ async def test_a_target_that_asks_for_a_certificate_is_shown_one(tmp_path: Path)
 
 
 async def test_a_certificate_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "me.pem").write_text("not a certificate")
+    (tmp_path / "me.pem").write_text("\ufeffnot a certificate")
     with pytest.raises(Refused, match=r"me\.pem"):
         await post("https://localhost/", make(), certificate=tmp_path / "me.pem")
 

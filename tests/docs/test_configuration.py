@@ -104,7 +104,7 @@ def test_every_configuration_that_is_shown_is_right(page: str, tmp_path: Path, m
             monkeypatch.setenv(name, "a secret that is long enough for anybody")
         for path in re.findall(r'(?:file:|")(/run/secrets/\w+|/etc/hookbot/\w+)', block):
             (tmp_path / path[1:]).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path[1:]).write_text("a secret that is long enough for anybody")
+            (tmp_path / path[1:]).write_text("a-secret-that-is-long-enough-and-a-name")
         file = tmp_path / f"{number}.toml"
         file.write_text(block.replace("/run/secrets", f"{tmp_path}/run/secrets").replace("/etc/", f"{tmp_path}/etc/"))
         result = CliRunner().invoke(cli, ["check-config", str(file)])

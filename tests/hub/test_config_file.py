@@ -55,6 +55,14 @@ def test_a_file_is_sorted_into_options_sources_and_routers(file: ConfigFile) -> 
     assert file.routers == {"github": {"topic": 5, "events": ["push"]}, "other one": {"events": []}}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_file_is_read_in_the_encoding_that_it_was_saved_in(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "hookbot.toml").write_bytes(FILE.replace("\n", "\r\n").encode(encoding))
+    read = ConfigFile.read(tmp_path / "hookbot.toml")
+    assert read.options["keep-bytes"] == "1GiB"
+    assert read.sources[0]["secrets"] == ["env:STRIPE"]
+
+
 def test_no_file_has_nothing() -> None:
     assert (ConfigFile().options, ConfigFile().sources, ConfigFile().routers) == ({}, (), {})
 

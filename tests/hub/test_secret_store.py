@@ -119,7 +119,7 @@ def test_the_secret_is_the_first_line_of_its_file(file: Path, content: str, secr
     assert read_secret_file(file, "a test") == secret
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"  \nkey\n", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"\n", b" \n\xc2\xa0\n", b"\xff\xfe", "a key".encode("utf-16-le")])
 def test_a_file_without_a_secret_is_refused_by_name(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=str(file)):
@@ -136,6 +136,29 @@ def test_a_place_where_nothing_can_be_kept_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
     with pytest.raises(ConfigError, match="file/key"):
         find_secret(None, NAME, {}, tmp_path / "file" / "key")
+
+
+@pytest.mark.parametrize("key", [" key", "key\n", "key\r\n", "\ufeffkey", '"key"'])
+def test_a_key_that_is_given_stays_as_it_is_with_a_warning(
+    kept_in: Path, caplog: pytest.LogCaptureFixture, key: str
+) -> None:
+    assert find_secret(None, NAME, {NAME: key}, kept_in).value == find_secret(key, NAME, {}, kept_in).value == key
+    assert "begins or ends with" in caplog.text
+    assert "key\n" not in caplog.text.replace("whose key", "")
+    assert find_secret(None, "HOOKBOT_GITHUB_SECRET", {"HOOKBOT_GITHUB_SECRET": "s\n"}, kept_in).value == "s"
+
+
+def test_a_key_that_is_blank_is_refused(kept_in: Path) -> None:
+    with pytest.raises(ConfigError, match="is blank"):
+        find_secret(" \n", NAME, {}, kept_in)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_key_file_and_a_list_are_read_as_they_are_meant(tmp_path: Path, kept_in: Path, encoding: str) -> None:
+    file = tmp_path / "mounted"
+    file.write_bytes("\r\nfirst\xa0\r\n\ufeffsecond\r\n".encode(encoding))
+    assert find_secret(None, NAME, {f"{NAME}_FILE": str(file)}, kept_in).value == "first"
+    assert find_lines("HOOKBOT_OLD_KEYS", {}, file) == ("first", "second")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +189,30 @@ def test_a_configuration_says_where_a_secret_is(file: Path, monkeypatch: pytest.
     assert resolve_secret("itself: yes") == "itself: yes"
 
 
-@pytest.mark.parametrize("value", ["env:NO_SUCH_SECRET", "env:", "file:/no/such/file", "file:/dev/null"])
-def test_a_secret_that_is_not_where_it_should_be_is_refused(value: str) -> None:
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", " ", "\xa0", "\u200b"])
+def test_a_secret_is_the_same_from_a_file_and_from_a_variable(
+    file: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setenv("A_SECRET", f"\ufeffs3cr3t{end}")
+    file.write_bytes(f"s3cr3t{end}".encode("utf-16"))
+    for value in ("env:A_SECRET", f"file:{file}", f" file:{file}", f"s3cr3t{end}"):
+        assert resolve_secret(value) == "s3cr3t"
+
+
+@pytest.mark.parametrize("text", ["s3c\u200bret", '"s3cret"', "s3c\nret"])
+def test_a_secret_that_would_have_to_be_guessed_is_refused_with_its_place(
+    file: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("A_SECRET", text)
+    file.write_text(text)
+    for value, place in (("env:A_SECRET", "A_SECRET"), (f"file:{file}", str(file)), (text, "the secret")):
+        with pytest.raises(ConfigError, match=place) as refused:
+            resolve_secret(value)
+        assert "s3c" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["env:NO_SUCH_SECRET", "env:BLANK", "env:", "file:/no/such/file", "file:/dev/null"])
+def test_a_secret_that_is_not_where_it_should_be_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLANK", " \n")
     with pytest.raises(ConfigError):
         resolve_secret(value)

@@ -26,6 +26,7 @@ from hookbot.hub.sections import (
 )
 from hookbot.log.retention import Retention
 from hookbot.signatures import load_provider, provider_names
+from hookbot.signatures.scheme import Scheme
 
 SECRET = "the secret of the tests, not too short"
 SECTION = {"topic": "/unsafe/acme/", "provider": "github", "secrets": [SECRET]}
@@ -197,11 +198,24 @@ def test_whatever_a_section_says_it_is_a_source_or_a_mistake(name: str, section:
         parse_source({**SECTION, "provider": name, **section}, resolve, RANGES)
 
 
+def test_values_are_taken_without_what_is_pasted_with_them() -> None:
+    source = parse(allow_from=["\ufeffgithub", " 198.51.100.0/24\xa0"], url='"https://hub.example/"\n')
+    assert len(source.allow_from) == 3
+    assert source.url == "https://hub.example"
+
+
+def test_an_option_that_is_no_secret_is_kept_as_it_is_written() -> None:
+    provider = parse(provider="hmac", id="X-Id", template="{id}\n{body}\n", separator=" ").provider
+    assert isinstance(provider, Scheme)
+    assert (provider.template, provider.separator) == ("{id}\n{body}\n", " ")
+
+
 def test_a_certificate_is_told_by_its_fingerprint_or_subject_however_it_is_written() -> None:
     fingerprint = "ab" * 31 + "cd"
     with_colons = ":".join(fingerprint[n : n + 2] for n in range(0, 64, 2)).upper()
-    source = parse(certificates=[fingerprint, with_colons, "CN=robot,O=Acme"])
-    assert source.certificates == [fingerprint, fingerprint, "CN=robot,O=Acme"]
+    by_windows = "\u200e" + with_colons.replace(":", " ")
+    source = parse(certificates=[fingerprint, with_colons, by_windows, " CN=robot,O=Acme\n"])
+    assert source.certificates == [fingerprint, fingerprint, fingerprint, "CN=robot,O=Acme"]
 
 
 # --- the sections of a configuration

@@ -42,3 +42,18 @@ def test_what_can_be_split_is_split(url: str) -> None:
 )
 def test_a_host_is_encoded_as_it_is_sent(host: str, port: int | None, encoded: str) -> None:
     assert encode_host(host, port) == encoded
+
+
+@pytest.mark.parametrize(
+    "pasted", [" {}\r\n", "\ufeff{}", "\xa0{}\u200b", '"{}"', "'{}'", "“{}”", "<{}>", " <{}>\n", "< {} >", "`{}`"]
+)
+def test_what_is_pasted_with_a_url_is_left_out(pasted: str) -> None:
+    url = "wss://token@hub.example/sub/a b?since=1h"
+    assert split_url(pasted.format(url)).geturl() == url
+
+
+@pytest.mark.parametrize("char", ["\u200b", "\xa0", " ", "\u202a"])
+def test_a_token_with_what_cannot_be_seen_is_refused_without_showing_it(char: str) -> None:
+    with pytest.raises(Refused, match=rf"the token in the URL contains U\+{ord(char):04X} ") as caught:
+        split_url(f"https://s3c{char}ret@hub/")
+    assert "s3c" not in str(caught.value)

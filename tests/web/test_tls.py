@@ -139,10 +139,13 @@ async def test_a_secure_hub_knows_its_own_scheme(tmp_path: Path, files: dict[str
         {"tls_certificate": "hub.pem", "tls_key": "nothing"},
         {"tls_certificate": "hub.pem", "tls_key": "hub.pem", "tls_client_authorities": "nothing"},
         {"tls_certificate": "hub.pem", "tls_key": "hub.pem", "tls_client_authorities": "empty"},
+        {"tls_certificate": "hub.pem", "tls_key": "hub.pem", "tls_client_authorities": "marked"},
     ],
 )
 def test_files_that_make_no_tls_are_refused(tmp_path: Path, files: dict[str, Any], given: dict[str, str]) -> None:
     (tmp_path / "empty").touch()
+    # OpenSSL would take the second authority and skip the first.
+    (tmp_path / "marked").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "clients.pem").read_bytes() * 2)
     paths: dict[str, Any] = {name: tmp_path / file for name, file in given.items()}
     config = configured(tmp_path, **paths)
     with pytest.raises(ConfigError):

@@ -11,6 +11,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 
 from ..errors import ConfigError, Unavailable, system_reason
+from ..protocol.pasted import read_text
 from .client_address import Network
 
 # Clouds publish lists of several MiB.
@@ -46,12 +47,10 @@ KNOWN = {
 def read_ranges(path: Path) -> dict[str, RangeList]:
     """Lists in a file, by name; empty if the file does not exist. Raises `ConfigError`."""
     try:
-        document = json.loads(path.read_text()) if path.exists() else {}
+        document = json.loads(read_text(path)) if path.exists() else {}
         return {
             name: RangeList(**{**fields, "networks": tuple(fields["networks"])}) for name, fields in document.items()
         }
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {system_reason(error)}") from None
     except (ValueError, TypeError, KeyError, AttributeError):
         raise ConfigError(
             f"{path} is not a file that `hookbot update-ranges` wrote; delete it and run the command again"

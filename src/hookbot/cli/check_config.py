@@ -14,6 +14,7 @@ from ..errors import ConfigError, describe
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
 from ..hub.secret_store import StoredSecret, resolve_secret
+from ..protocol.pasted import is_marked
 from .parameters import EXISTING_FILE
 from .serve import make_config, serve
 
@@ -46,6 +47,8 @@ def check_config(path: Path) -> None:
     for source in findings:
         if not isinstance(source, str):
             click.echo(f"{path}: {_binding(source)}")
+    if is_marked(path):
+        click.echo(f"{path}: the byte order mark at its beginning is ignored; not every program does that")
     click.echo(f"{path}: no mistakes found")
 
 

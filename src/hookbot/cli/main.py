@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ..errors import ConfigError, HookbotError, Refused, Unavailable, sole_error, system_reason
+from ..protocol.pasted import trim
 from ..standard_files import OutputFailed, open_standard_files
 from ..terminal import one_line
 from ..version import __version__
@@ -96,7 +97,16 @@ class Commands(click.Group):
 @click.pass_context
 def cli(context: click.Context, key: str | None, github_secret: str | None) -> None:
     """A webhook hub: senders POST to it, subscribers receive over outbound connections."""
+    _trim_variables()
     context.obj = {"key": key, "github_secret": github_secret, "timing": context.obj}
+
+
+def _trim_variables() -> None:
+    """Remove from the variables of hookbot what cannot be seen at their edges, before the commands read them."""
+    for name, value in os.environ.items():
+        # Tokens are made with every character of the key.
+        if name.startswith("HOOKBOT_") and name != "HOOKBOT_KEY" and trim(value) != value:
+            os.environ[name] = trim(value)
 
 
 def main(program: click.Command = cli, *, timing: "Timing | None" = None) -> None:

@@ -14,11 +14,13 @@ from click.shell_completion import CompletionItem
 
 from ..access.client_address import TrustedProxies
 from ..access.rate_limits import Rate
-from ..errors import ConfigError, system_reason
+from ..errors import ConfigError
 from ..hub.config import default_data_dir, parse_address
 from ..hub.secret_store import KEY, KEY_FILE, StoredSecret, find_secret, known_secret, read_secret_file
 from ..protocol.message import Headers, parse_time
+from ..protocol.pasted import check_seen, read_text, trim, unquote, unseen_in
 from ..protocol.since import parse_duration
+from ..protocol.urls import split_url
 
 _SIZE = re.compile(r"([0-9]{1,15})(B|[KMGT]i?B?)?", re.IGNORECASE)
 _SHIFTS = {"b": 0, "k": 10, "m": 20, "g": 30, "t": 40}
@@ -111,10 +113,10 @@ def from_now(duration: str) -> float:
 
 def parse_header(text: str, *, show: bool = True) -> tuple[str, str]:
     """Name and value of ``Name: value``. Raises `ConfigError`, with the text only if `show`, as it may be a secret."""
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
+    name, colon, value = (trim(part) for part in text.partition(":"))
+    if not colon or not name:
         raise ConfigError("a header must be 'Name: value'" + (f", not {text!r}" if show else ""))
-    return name.strip(), value.strip()
+    return name, check_seen(value, f"the header {name[:80]!r}", allowed=" \t")
 
 
 def parse_option(text: str) -> tuple[str, Any]:
@@ -133,8 +135,9 @@ def read_headers(given: Iterable[str]) -> Headers:
 
     Raises `ConfigError`, which shows no header, if one is malformed or a file cannot be read.
     """
-    lines = [line for text in given for line in (_lines(text[1:]) if text.startswith("@") else [text])]
-    return tuple(map(partial(parse_header, show=False), lines))
+    return tuple(
+        header for text in given for header in (_in_file(text[1:]) if text.startswith("@") else [_hidden(text)])
+    )
 
 
 def completed(
@@ -177,10 +180,10 @@ def known_key(given: Given, data_dir: Path) -> str | None:
 def find_token(url: str, token_file: Path | None) -> str | None:
     """Token in `token_file` or, for a URL without a token, in HOOKBOT_TOKEN; None if there is neither.
 
-    Raises `ConfigError` if the file is empty or cannot be read.
+    Raises `ConfigError` if the file is empty or cannot be read, or if either has no token.
     """
     if token_file:
-        return read_secret_file(token_file, "--token-file")
+        return clean_token(read_secret_file(token_file, "--token-file"), str(token_file))
     return _find_token(url, "HOOKBOT_TOKEN")
 
 
@@ -192,8 +195,21 @@ def find_publish_token(url: str) -> str | None:
     return _find_token(url, "HOOKBOT_PUBLISH_TOKEN")
 
 
+def clean_token(text: str, where: str) -> str:
+    """A token without what is pasted with it: white space, quotation marks, and ``Bearer``.
+
+    Raises `ConfigError`, which calls it `where`, if a character is left that no token has.
+    """
+    token = _BEARER.sub("", unquote(trim(text)))
+    if not _TOKEN.fullmatch(token):
+        what = unseen_in(token, allowed="") or "characters that no token has"
+        raise ConfigError(f"{where} contains {what}: a token has letters, digits, - and _")
+    return token
+
+
 def _find_token(url: str, variable: str) -> str | None:
-    return None if _CREDENTIALS.match(url) else os.environ.get(variable)
+    token = os.environ.get(variable)
+    return clean_token(token, variable) if token and "@" not in split_url(url).netloc else None
 
 
 def _time(text: str) -> float:
@@ -206,15 +222,16 @@ def _address(text: str) -> str:
     return text
 
 
-def _lines(path: str) -> list[str]:
-    try:
-        # Latin-1, as everywhere for the bytes of headers.
-        return [line for line in Path(path).read_text("latin-1").splitlines() if line.strip()]
-    except OSError as error:
-        raise ConfigError(f"cannot read the headers in {path!r}: {system_reason(error)}") from None
+def _in_file(path: str) -> list[tuple[str, str]]:
+    # What is not UTF-8 stays as it is. Latin-1, as everywhere for the bytes of headers.
+    lines = read_text(Path(path), errors="surrogateescape").split("\n")
+    read = map(_hidden, filter(trim, lines))
+    return [(name, value.encode("utf-8", "surrogateescape").decode("latin-1")) for name, value in read]
 
 
-_CREDENTIALS = re.compile(r"[^/?#]*//[^/?#]*@")
+_hidden = partial(parse_header, show=False)
+_BEARER = re.compile("Bearer +", re.IGNORECASE)
+_TOKEN = re.compile("[A-Za-z0-9_-]+")
 EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 DURATION = Duration()
 INTERVAL = Duration(positive=True)

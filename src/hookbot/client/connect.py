@@ -10,6 +10,7 @@ import h11
 import trio
 
 from ..errors import HookbotError, Lost, Refused, first_error, system_reason
+from ..protocol.pasted import check_unmarked
 from ..protocol.urls import encode_host
 from .address import Address
 
@@ -39,9 +40,11 @@ def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
     Raises `Refused` if the file cannot be read.
     """
     try:
+        if ca_file is not None:
+            check_unmarked(Path(ca_file))
         return ssl.create_default_context(cafile=ca_file)
     # Also OpenSSL's errors, which are OSErrors.
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise Refused(f"cannot read the CA file {str(ca_file)!r}: {system_reason(error)}") from None
 
 

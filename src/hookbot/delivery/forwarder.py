@@ -19,6 +19,7 @@ from ..client.http import DRAIN_S, RequestBody, beginning_of, encoded, end_to_en
 from ..client.transport import Open, Transport
 from ..errors import HookbotError, Lost, Refused, system_reason
 from ..protocol.message import Headers, Message
+from ..protocol.pasted import check_unmarked
 from ..protocol.response import title_of
 from ..protocol.urls import split_url
 from ..version import __version__
@@ -185,8 +186,9 @@ def _tls(options: ForwardOptions) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     if options.certificate:
         try:
+            check_unmarked(options.certificate)
             context.load_cert_chain(options.certificate)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             reason = system_reason(error)
             raise Refused(f"cannot use the certificate {str(options.certificate)!r}: {reason}") from None
     return context

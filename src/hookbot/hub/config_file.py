@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import KINDS, ConfigError, kind_of, system_reason
+from ..errors import KINDS, ConfigError, kind_of
+from ..protocol.pasted import read_text
 
 _HEADER = re.compile(r"\s*\[+\s*([^\]]*?)\s*\]")
 _REQUIRED = object()
@@ -80,10 +81,7 @@ class ConfigFile:
     @classmethod
     def read(cls, path: Path) -> "ConfigFile":
         """Read and parse a file. Raises `ConfigError`."""
-        try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {system_reason(error)}") from None
+        text = read_text(path)
         try:
             tables = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:

@@ -3,9 +3,10 @@
 The key and GitHub's secret come from the command line, else from the environment variable ``NAME``, else from the file
 that ``NAME_FILE`` names, else from the data directory, where the first start puts a new one. Old ones come from the
 same places, except for the command line. Secrets of sources and routers are in the configuration, usually as
-``env:NAME`` or ``file:PATH``.
+``env:NAME`` or ``file:PATH``. All are cleaned as `hookbot.protocol.pasted` describes, but for a key that is given.
 """
 
+import logging
 import os
 import secrets
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from ..errors import ConfigError, system_reason
+from ..protocol.pasted import clean_secret, lines_of, read_text, trim, unquote, unseen_in
 
 KEY = "HOOKBOT_KEY"
 OLD_KEYS = "HOOKBOT_OLD_KEYS"
@@ -23,6 +25,8 @@ KEY_FILE = "key"
 OLD_KEYS_FILE = "old-keys"
 GITHUB_SECRET_FILE = "github-secret"  # noqa: S105 - the file's name
 OLD_GITHUB_SECRETS_FILE = "old-github-secrets"
+
+logger = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def find_secret(
     """
     value = given or environ.get(name)
     if value:
-        return StoredSecret(value)
+        return StoredSecret(_given_key(value) if name == KEY else _found(value, name))
     if file := environ.get(f"{name}_FILE"):
         return StoredSecret(read_secret_file(Path(file), f"{name}_FILE"), Path(file))
     new = make and not os.path.exists(kept_in) and _keep_secret(kept_in, secrets.token_hex(32))
@@ -57,17 +61,17 @@ def known_secret(given: str | None, name: str, environ: Mapping[str, str], kept_
     Raises `ConfigError` if there is a file, but it cannot be read or is empty.
     """
     if given or environ.get(name) or environ.get(f"{name}_FILE") or os.path.exists(kept_in):
-        return find_secret(given, name, environ, kept_in).value
+        return find_secret(given, name, environ, kept_in, make=False).value
     return None
 
 
 def find_lines(name: str, environ: Mapping[str, str], kept_in: Path) -> tuple[str, ...]:
     """The secrets `name`, one per line, from the first place that is set; empty if none is.
 
-    Raises `ConfigError` if a file cannot be read.
+    Raises `ConfigError` if a file cannot be read, or a line is not a secret.
     """
     if text := environ.get(name):
-        return _lines(text)
+        return lines_of(text, name)
     if file := environ.get(f"{name}_FILE"):
         return read_lines(Path(file), f"{name}_FILE")
     return read_lines(kept_in, "the data directory") if os.path.exists(kept_in) else ()
@@ -75,46 +79,61 @@ def find_lines(name: str, environ: Mapping[str, str], kept_in: Path) -> tuple[st
 
 def read_lines(path: Path, where: str) -> tuple[str, ...]:
     """Lines of a file, without empty ones. Raises `ConfigError`; `where` is the setting that names the file."""
-    return _lines(_read(path, where))
+    shown = f"{path} (from {where})"
+    return lines_of(read_text(path, shown), shown)
 
 
 def read_secret_file(path: Path, where: str) -> str:
     """First line of a file. Raises `ConfigError`, also if it is empty; `where` is the setting that names the file."""
-    lines = _read(path, where).split("\n")
-    if not lines[0].strip():
+    lines = read_lines(path, where)
+    if not lines:
         raise ConfigError(f"{path} (from {where}) is empty; it must hold a secret")
-    return lines[0].strip()
+    return lines[0]
 
 
 def resolve_secret(value: str) -> str:
     """Secret of a configuration value: ``env:NAME`` or ``file:PATH`` refers to it, any other value is the secret.
 
-    The whole file is the secret, without white space around it. Raises `ConfigError` if it, or the variable, is missing
-    or empty.
+    The whole file is the secret. Raises `ConfigError` if it, or the variable, is missing or empty, or is not a secret.
     """
+    value = trim(value)
     kind, _, name = value.partition(":")
     if kind == "env":
         if not os.environ.get(name):
             raise ConfigError(f"the environment variable {name} is not set; {value} refers to it")
-        return os.environ[name]
+        return _found(os.environ[name], f"the environment variable {name}")
     if kind == "file":
         # The whole file, since a PEM key or a JWK set has many lines.
-        text = _read(Path(name), value).strip()
-        if not text:
-            raise ConfigError(f"{name} (from {value}) is empty; it must hold a secret")
-        return text
-    return value
+        shown = f"{name} (from {value})"
+        return _found(read_text(Path(name), shown), shown)
+    return clean_secret(value, "the secret")
 
 
-def _read(path: Path, where: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} (from {where}) cannot be read: {system_reason(error)}") from None
+def is_reference(value: str) -> bool:
+    """True for ``env:NAME`` and ``file:PATH``."""
+    return value.startswith(("env:", "file:"))
 
 
-def _lines(text: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+def _found(text: str, where: str) -> str:
+    secret = clean_secret(text, where)
+    if not secret:
+        raise ConfigError(f"{where} is empty; it must hold a secret")
+    return secret
+
+
+def _given_key(key: str) -> str:
+    """A key from the command line or the environment, as it is: tokens have been made with every character of it."""
+    seen = trim(key)
+    if not seen:
+        raise ConfigError("the key (--key or HOOKBOT_KEY) is blank: anybody could make tokens with it")
+    if unquote(seen) != key:
+        edge = unseen_in(key[0] + key[-1], allowed="") or key[0]
+        logger.warning(
+            "the key (--key or HOOKBOT_KEY) begins or ends with %s, as a part of it: "
+            "its tokens open no hub whose key is without it",
+            edge,
+        )
+    return key
 
 
 def _keep_secret(path: Path, value: str) -> bool:

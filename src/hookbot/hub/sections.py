@@ -12,6 +12,7 @@ from ..access.ip_ranges import networks_of, read_ranges
 from ..access.rate_limits import Rate, RateLimiter
 from ..access.sources import Source
 from ..errors import ConfigError, InvalidTopic, did_you_mean
+from ..protocol.pasted import trim, unquote
 from ..protocol.paths import split_path
 from ..protocol.topics import check_topic
 from ..routers import Secret
@@ -20,7 +21,7 @@ from ..signatures import Provider, load_provider
 from ..signatures.owners import check_owner
 from .config import RANGES_FILE, Config
 from .config_file import Mistakes, Table
-from .secret_store import resolve_secret
+from .secret_store import is_reference, resolve_secret
 
 GITHUB = "github"
 SOURCE_KEYS = (
@@ -175,11 +176,15 @@ def _provider(table: Table, resolve: Callable[[str], str]) -> Any:
         table.wrong(name, f"a source with the provider {provider.name} has no option {name!r}{close and f', {close}'}")
     try:
         known = {name: options[name] for name in provider.options if name in options}
-        resolved = {name: resolve(value) if isinstance(value, str) else value for name, value in known.items()}
+        resolved = {name: resolve(value) if _refers(value) else value for name, value in known.items()}
         return provider.with_options(resolved)
     except ConfigError as error:
         table.wrong(next((name for name in known if f"option {name} " in str(error)), "provider"), str(error))
         return None
+
+
+def _refers(value: object) -> bool:
+    return isinstance(value, str) and is_reference(value)
 
 
 def _secrets(secrets: list[Any], provider: Provider | None, resolve: Callable[[str], str]) -> Sequence[str]:
@@ -225,6 +230,7 @@ def _topic(text: str) -> str:
 
 
 def _url(text: str) -> str:
+    text = unquote(trim(text))
     if not text.startswith(("https://", "http://")):
         raise ConfigError(f"the URL of a hub is like https://hooks.example.com, not {text!r}")
     return text.rstrip("/")
@@ -238,7 +244,7 @@ def _positive(number: int) -> int:
 
 def _networks(texts: list[Any], ranges: Mapping[str, Sequence[Network]]) -> tuple[Network, ...]:
     networks: list[Network] = []
-    for text in _strings(texts):
+    for text in map(trim, _strings(texts)):
         try:
             networks += ranges[text] if text in ranges else [ip_network(text)]
         except ValueError as error:
@@ -250,7 +256,9 @@ def _networks(texts: list[Any], ranges: Mapping[str, Sequence[Network]]) -> tupl
 
 def _certificate(text: str) -> str:
     """Fingerprint or subject of a certificate, in the form that `Source.check_sender` compares."""
-    digits = text.replace(":", "").lower()
+    text = trim(text)
+    # Windows shows a fingerprint with blanks, and begins it with a mark without width.
+    digits = re.sub(r"[: ]", "", text).lower()
     if re.fullmatch("[0-9a-f]{64}", digits):
         return digits
     try:

@@ -4,18 +4,25 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from ..errors import Refused
+from .pasted import trim, unquote, unseen_in
 
 _VISIBLE = re.compile(r"[!-~]*")
 
 
 def split_url(url: str) -> SplitResult:
-    """Parts of a URL. Raises `Refused` if its host or port is malformed."""
+    """Parts of a URL, without the white space, quotation marks or ``<>`` around it, and without line ends within it.
+
+    Raises `Refused` if its host or port is malformed, or its credentials have a character that cannot be seen.
+    """
     try:
-        parts = urlsplit(url)
+        # It drops tabs and line ends, as RFC 3986, appendix C, has it for URLs in text.
+        parts = urlsplit(unquote(trim(url)))
         encode_host(parts.hostname or "", parts.port)
     # Python's reason is not shown either: it quotes parts of the URL.
     except ValueError:
         raise Refused("the URL is malformed: its host or its port is invalid") from None
+    if unseen := unseen_in(parts.netloc.rpartition("@")[0], allowed=""):
+        raise Refused(f"the token in the URL contains {unseen}: remove it")
     return parts
 
 

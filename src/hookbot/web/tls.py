@@ -6,6 +6,7 @@ from pathlib import Path
 import trio
 
 from ..errors import ConfigError, system_reason
+from ..protocol.pasted import check_unmarked
 
 PROTOCOLS = ["h2", "http/1.1"]
 
@@ -51,16 +52,19 @@ def make_context(certificate: Path | None, key: Path | None, client_authorities:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(PROTOCOLS)
+    files = [file for file in (certificate, key, client_authorities) if file]
     try:
+        for file in files:
+            check_unmarked(file)
         context.load_cert_chain(str(certificate), str(key), password=_no_password)
         if client_authorities:
             context.load_verify_locations(str(client_authorities))
             context.verify_mode = ssl.CERT_OPTIONAL
-    # Also OpenSSL's errors, which are OSErrors; ValueError comes from `_no_password`.
+    # Also OpenSSL's errors, which are OSErrors; ValueError comes from `_no_password` and `check_unmarked`.
     except (OSError, ValueError) as error:
-        files = ", ".join(str(file) for file in (certificate, key, client_authorities) if file)
+        shown = ", ".join(map(str, files))
         raise ConfigError(
-            f"TLS needs a certificate chain and its key in PEM; {files}: {system_reason(error)}"
+            f"TLS needs a certificate chain and its key in PEM; {shown}: {system_reason(error)}"
         ) from None
     return context
 

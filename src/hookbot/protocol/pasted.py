@@ -1,0 +1,123 @@
+"""Text that people paste and save: keys, secrets, tokens, lists, headers and configuration, as they are meant.
+
+Windows PowerShell saves in UTF-16, editors begin a file with a byte order mark, dashboards and shells leave blanks and
+line ends around a value. At its edges these are removed. Within it nobody can tell whether they are meant, so that it
+is refused with an error that names the character, and never shows the value.
+"""
+
+import codecs
+import re
+import unicodedata
+from pathlib import Path
+
+from ..errors import ConfigError, system_reason
+
+# Those of UTF-32 come first: in little-endian order, theirs begins like that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+)
+# Unicode's categories of controls, formats (of which some have no width), separators and blanks.
+_UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
+# Unicode has no names for controls.
+_CONTROLS = {"\0": "NUL", "\t": "TAB", "\n": "LINE FEED", "\r": "CARRIAGE RETURN"}
+_QUOTES = frozenset({'""', "''", "``", "“”", "„“", "‘’", "«»", "<>"})
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_PEM = "-----BEGIN "
+# Without headers, which only encrypted keys have.
+_BLOCK = re.compile(r"(-----BEGIN [A-Z0-9 ]+-----)([^-]*)(-----END [A-Z0-9 ]+-----)")
+
+
+def read_text(path: Path, shown: str = "", *, errors: str = "strict") -> str:
+    """Text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark; lines end with a line feed.
+
+    `errors` is that of `bytes.decode`. Raises `ConfigError`, which calls the file `shown`, if it cannot be read.
+    """
+    try:
+        return decode(path.read_bytes(), errors=errors)
+    except UnicodeError:
+        reason = "it is neither UTF-8 nor UTF-16 with a byte order mark: save it as UTF-8"
+    except OSError as error:
+        reason = system_reason(error)
+    raise ConfigError(f"{shown or path} cannot be read: {reason}")
+
+
+def decode(data: bytes, *, errors: str = "strict") -> str:
+    """Text of bytes, without its byte order mark; see `read_text`. Raises `UnicodeError`, also for a NUL character."""
+    encoding = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), "utf-8")
+    text = data.decode(encoding, errors)
+    # UTF-16 without its mark is valid UTF-8 with a NUL character after each letter.
+    if "\0" in text:
+        raise UnicodeError("the text has NUL characters")
+    return _LINE_END.sub("\n", text.lstrip("\ufeff"))
+
+
+def is_marked(path: Path) -> bool:
+    """True if a file begins with a byte order mark. Raises `OSError`."""
+    with path.open("rb") as file:
+        beginning = file.read(4)
+    return any(beginning.startswith(mark) for mark, _ in _MARKS)
+
+
+def check_unmarked(path: Path) -> None:
+    """Raise `ValueError` if a file that OpenSSL reads begins with a byte order mark: it would skip the first block."""
+    if is_marked(path):
+        raise ValueError(f"{path.name} begins with a byte order mark: save it as ASCII, or as UTF-8 without one")
+
+
+def trim(text: str) -> str:
+    """Text without what cannot be seen at its edges: white space of any kind, and characters without width."""
+    seen = [index for index, char in enumerate(text) if unicodedata.category(char) not in _UNSEEN]
+    return text[seen[0] : seen[-1] + 1] if seen else ""
+
+
+def lines_of(text: str, where: str) -> tuple[str, ...]:
+    """Lines of a text, trimmed, without empty ones. Only what ends a line of a file ends it, unlike `str.splitlines`.
+
+    Raises `ConfigError`, which says ``line 3 of`` and `where`, if one contains a character that cannot be seen.
+    """
+    numbered = enumerate(map(trim, _LINE_END.split(text)), 1)
+    return tuple(check_seen(line, f"line {number} of {where}") for number, line in numbered if line)
+
+
+def unseen_in(text: str, allowed: str = " ") -> str:
+    """Name of the first character that cannot be seen, such as ``U+200B ZERO WIDTH SPACE``; empty if there is none."""
+    for char in text:
+        if unicodedata.category(char) in _UNSEEN and char not in allowed:
+            return f"U+{ord(char):04X} {_CONTROLS.get(char) or unicodedata.name(char, 'CONTROL')}"
+    return ""
+
+
+def check_seen(text: str, where: str, allowed: str = " ") -> str:
+    """The text unchanged. Raises `ConfigError` if it has a character that cannot be seen and is not `allowed`."""
+    if unseen := unseen_in(text, allowed):
+        raise ConfigError(f"{where} contains {unseen}, which cannot be seen: remove it")
+    return text
+
+
+def unquote(text: str) -> str:
+    """Text without the quotation marks or angle brackets around it, for values in which these are never meant."""
+    return trim(text[1:-1]) if text[:1] + text[1:][-1:] in _QUOTES else text
+
+
+def clean_secret(text: str, where: str) -> str:
+    r"""A secret, trimmed; one in PEM with its line ends, which variables have as ``\n`` or as blanks.
+
+    Raises `ConfigError`, which calls it `where`, if it contains a character that cannot be seen, or is in quotation
+    marks: both might be a part of it.
+    """
+    secret = trim(text)
+    if _PEM in secret:
+        return _BLOCK.sub(_in_lines, trim(secret.replace(r"\r", "").replace(r"\n", "\n")))
+    # A JSON Web Key has lines.
+    check_seen(secret, where, allowed=" \t\r\n" if secret.startswith("{") else " ")
+    if unquote(secret) != secret:
+        raise ConfigError(f"{where} is in {secret[0]}{secret[-1]}, which would be a part of it: remove them")
+    return secret
+
+
+def _in_lines(block: re.Match[str]) -> str:
+    return "\n".join((block[1], *filter(None, map(trim, block[2].split())), block[3]))
