@@ -107,20 +107,6 @@ def test_every_option_arrives(tmp_path: Path) -> None:
     assert config.unsafe_prefixes == ("github.com/",)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-8"])
-def test_every_name_in_a_list_is_revoked_whatever_saved_it(tmp_path: Path, encoding: str) -> None:
-    mark = "\ufeff" if encoding == "utf-16-be" else ""
-    (tmp_path / "revoked").write_bytes(f"{mark}kiosk\u200b\r\n# lost\r\n\xa0ann\t".encode(encoding))
-    assert configure("--revoked", str(tmp_path / "revoked"), key="k").revoked == {"kiosk", "ann"}
-
-
-@pytest.mark.parametrize("line", ['"kiosk"', "kiosk,", "kiosk # lost", "kiosk ann", "ki\u200bosk"])
-def test_a_line_that_would_revoke_nothing_is_refused(tmp_path: Path, line: str) -> None:
-    (tmp_path / "revoked").write_text(f"bob\n{line}\n")
-    with pytest.raises(ConfigError, match=str(tmp_path / "revoked")):
-        configure("--revoked", str(tmp_path / "revoked"), key="k")
-
-
 def test_every_option_can_stand_in_the_environment(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HOOKBOT_BIND", "127.0.0.1:82")
     environment.setenv("HOOKBOT_KEEP", "1d")

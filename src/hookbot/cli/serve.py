@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS
-from ..access.narrowed_tokens import CAVEATS
 from ..errors import ConfigError, InvalidTopic
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
@@ -29,7 +28,7 @@ from ..hub.secret_store import (
     StoredSecret,
     find_lines,
     find_secret,
-    read_lines,
+    read_revoked,
 )
 from ..log.retention import Retention
 from ..protocol.topics import UNSAFE, check_topic
@@ -258,7 +257,7 @@ def make_config(
         tls_certificate=options["sslcrt"],
         tls_key=options["sslkey"],
         tls_client_authorities=options["sslca"],
-        revoked=_revoked(options["revoked"]),
+        revoked=read_revoked(options["revoked"]) if options["revoked"] else frozenset(),
         sha1_tokens_live_only=options["plain_tokens"] == "live",
         trusted_proxies=options["trust_proxy"],
         failure_rate=options["failure_rate"],
@@ -306,16 +305,6 @@ def _github_secrets(given: Given, data_dir: Path, make: bool) -> tuple[StoredSec
     first = find_secret(given["github_secret"], GITHUB_SECRET, os.environ, kept_in, make=make)
     old = find_lines(OLD_GITHUB_SECRETS, os.environ, data_dir / OLD_GITHUB_SECRETS_FILE)
     return first, *map(StoredSecret, old)
-
-
-def _revoked(path: Path | None) -> frozenset[str]:
-    """Names in the file of ``--revoked``, without comments. Any other line raises `ConfigError`: it revokes nothing."""
-    lines = read_lines(path, "--revoked") if path else ()
-    names = frozenset(line for line in lines if not line.startswith("#"))
-    for name in names:
-        if not CAVEATS["name"].fullmatch(name):
-            raise ConfigError(f"{path} (from --revoked) has a line that is not the name of a token: {name[:80]!r}")
-    return names
 
 
 def _unsafe_prefixes(given: tuple[str, ...]) -> tuple[str, ...]:

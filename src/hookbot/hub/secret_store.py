@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from ..access.narrowed_tokens import CAVEATS
 from ..errors import ConfigError, system_reason
 from ..protocol.pasted import clean_secret, lines_of, read_text, trim, unquote, unseen_in
 
@@ -81,6 +82,15 @@ def read_lines(path: Path, where: str) -> tuple[str, ...]:
     """Lines of a file, without empty ones. Raises `ConfigError`; `where` is the setting that names the file."""
     shown = f"{path} (from {where})"
     return lines_of(read_text(path, shown), shown)
+
+
+def read_revoked(path: Path) -> frozenset[str]:
+    """Names in the file of ``--revoked``, without comments. Any other line raises `ConfigError`: it revokes nothing."""
+    names = frozenset(line for line in read_lines(path, "--revoked") if not line.startswith("#"))
+    for name in names:
+        if not CAVEATS["name"].fullmatch(name):
+            raise ConfigError(f"{path} (from --revoked) has a line that is not the name of a token: {name[:80]!r}")
+    return names
 
 
 def read_secret_file(path: Path, where: str) -> str:
