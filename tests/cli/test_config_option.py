@@ -63,7 +63,7 @@ def value_for(option: Option, tmp_path: Path) -> str:
     if isinstance(option.type, click.Path):
         (tmp_path / "file").touch()
         return f'"{tmp_path}"' if option.type.dir_okay else f'"{tmp_path / "file"}"'
-    return {"duration": '"7s"', "size": "7", "rate": '"7/s"', "proxies": '"7"', "address": '":7"'}.get(
+    return {"duration": '"7s"', "size": '"7B"', "rate": '"7/s"', "proxies": '"7"', "address": '":7"'}.get(
         option.type.name, '"memory:"'
     )
 
@@ -101,6 +101,7 @@ def test_a_hub_does_not_start_with_a_file_that_is_wrong_and_says_all_that_is() -
         "hookbot.toml:1: there is no option 'bnd'; did you mean 'bind'?",
         "hookbot.toml:2: keep: not a duration such as 90s, 10m, 2h or 7d: 'long'",
         "hookbot.toml:3: keep-count must be an integer, not a string",
+        "hookbot.toml:4: keep-bytes: a size has a unit, as in 512B, 25MiB or 1GiB, and '5' has none",
     ]
 
 

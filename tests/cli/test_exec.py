@@ -34,7 +34,7 @@ def test_what_fails_is_run_again_and_told_how_often(thread: ThreadHub, call: Cal
 @pytest.mark.slow
 def test_what_takes_too_long_or_fails_too_often_ends_it(thread: ThreadHub, call: Caller) -> None:
     thread.publish("long", b"1")
-    options = ("--timeout", "0.2", "--max-attempts", "1")
+    options = ("--timeout", "0.2s", "--max-attempts", "1")
     code, _, err = call(*HISTORY, 1, *options, thread.url_for("/sub/long"), "--", "sleep", "30")
     assert code == 1
     assert "sleep exceeded its timeout of 0.2 s and was stopped (1 attempt)" in err

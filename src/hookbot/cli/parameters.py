@@ -22,9 +22,12 @@ from ..protocol.pasted import check_seen, read_text, trim, unquote, unseen_in
 from ..protocol.since import parse_duration
 from ..protocol.urls import split_url
 
-_SIZE = re.compile(r"([0-9]{1,15})(B|[KMGT]i?B?)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,15})(B|[KMGT]i?B?)", re.IGNORECASE)
 _SHIFTS = {"b": 0, "k": 10, "m": 20, "g": 30, "t": 40}
-_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_FRACTION = re.compile(r"([0-9]{1,9}\.[0-9]{1,9})s")
+# Somebody who writes `keep = 7` does not mean seconds; nothing is nothing in any unit.
+_BARE_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+_ZERO = re.compile(r"0(\.0+)?")
 
 Given = Mapping[str, str | None]
 """Options given before the command: ``--key`` as `key`, ``--github-secret`` as `github_secret`."""
@@ -33,7 +36,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Duration(click.ParamType[float]):
-    """Duration in seconds, written as ``90s``, ``10m``, ``2h``, ``7d`` or a bare number of seconds."""
+    """Duration in seconds, written as ``0.5s``, ``90s``, ``10m``, ``2h``, ``7d`` or ``0``."""
 
     name = "duration"
 
@@ -42,8 +45,10 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         text = str(value)
+        if _BARE_NUMBER.fullmatch(text) and not _ZERO.fullmatch(text):
+            self.fail(f"a duration has a unit, as in 90s, 10m, 2h or 7d, and {text[:80]!r} has none", param, ctx)
         try:
-            seconds = float(text if _SECONDS.fullmatch(text) else parse_duration(text))
+            seconds = _seconds(text)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if self._positive and not seconds:
@@ -74,15 +79,20 @@ class Moment(click.ParamType[float]):
 
 
 class Size(click.ParamType[int]):
-    """Size in bytes, written as ``25MiB``, ``1GiB`` or a bare number; units are powers of 1024."""
+    """Size in bytes, written as ``512B``, ``25MiB``, ``1GiB`` or ``0``; units are powers of 1024."""
 
     name = "size"
 
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = _SIZE.fullmatch(str(value))
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if _ZERO.fullmatch(text):
+            return 0
+        if _BARE_NUMBER.fullmatch(text):
+            self.fail(f"a size has a unit, as in 512B, 25MiB or 1GiB, and {text[:80]!r} has none", param, ctx)
+        match = _SIZE.fullmatch(text)
         if match is None:
             self.fail(f"not a size such as 25MiB or 1GiB: {value!r}", param, ctx)
-        return int(match[1]) << _SHIFTS[(match[2] or "b")[0].lower()]
+        return int(match[1]) << _SHIFTS[match[2][0].lower()]
 
 
 class Parsed(click.ParamType[Any]):
@@ -210,6 +220,13 @@ def clean_token(text: str, where: str) -> str:
 def _find_token(url: str, variable: str) -> str | None:
     token = os.environ.get(variable)
     return clean_token(token, variable) if token and "@" not in split_url(url).netloc else None
+
+
+def _seconds(text: str) -> float:
+    if _ZERO.fullmatch(text):
+        return 0
+    fraction = _FRACTION.fullmatch(text)
+    return float(fraction[1]) if fraction else parse_duration(text)
 
 
 def _time(text: str) -> float:
