@@ -7,7 +7,7 @@ import trio
 
 from hookbot import Message, Publish
 from hookbot.signatures import load_provider
-from hookbot.signatures.owners import GitLabOwnership
+from hookbot.signatures.owners import GitLabOwnership, Name
 
 GITLAB = load_provider("gitlab")
 OWNERSHIP = GitLabOwnership()
@@ -23,6 +23,7 @@ class GitLabRouter:
     - about a project: to ``gitlab.com/project/PATH``
     - a push: also to ``gitlab.com/project/PATH/branch/REF`` (a tag keeps ``refs/tags/``)
     - about a group only: to ``gitlab.com/group/PATH``
+    - about neither, such as a user: to ``gitlab.com/event/EVENT``
     """
 
     name = "gitlab"
@@ -36,7 +37,7 @@ class GitLabRouter:
     async def route(self, message: Message, publish: Publish) -> None:
         """Publish one delivery to its topics; an unverified one from an unsafe topic is dropped, with a warning.
 
-        One that names no project and no group is dropped too.
+        One that names no project, no group and no event is dropped too.
         """
         if not is_genuine(message):
             logger.warning("dropped %s: not verified as GitLab's; add a source for %s", message.id, message.topic)
@@ -44,13 +45,16 @@ class GitLabRouter:
         # In a thread, since parsing megabytes would hold up the hub.
         payload = await trio.to_thread.run_sync(message.json)
         name = next(OWNERSHIP.names(payload), None)
-        if name is None:
-            logger.info("dropped %s: it names no project and no group", message.id)
+        # Deliveries of a system hook have one or the other.
+        event = payload.get("object_kind") or payload.get("event_name")
+        if name is None and event is None:
+            logger.warning("dropped %s: it names no project, no group and no event", message.id)
             return
+        name = name or Name("event", str(event))
         topic = f"{self.host}/{name.kind}/{name.path}"
-        if payload.get("object_kind") in ("push", "tag_push"):
-            ref = payload["ref"].removeprefix("refs/heads/")
-            await publish(f"{topic}/branch/{ref}", message)
+        ref = payload.get("ref")
+        if name.kind == "project" and event in ("push", "tag_push") and isinstance(ref, str):
+            await publish(f"{topic}/branch/{ref.removeprefix('refs/heads/')}", message)
         await publish(topic, message)
 
 

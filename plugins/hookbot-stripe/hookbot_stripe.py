@@ -1,6 +1,8 @@
 """A router that rebroadcasts one Stripe endpoint as a topic for each type of event and each connected account."""
 
 import logging
+import re
+from typing import Any
 
 import trio
 
@@ -10,6 +12,9 @@ from hookbot.signatures.owners import StripeOwnership
 
 STRIPE = load_provider("stripe")
 OWNERSHIP = StripeOwnership()
+
+OUTER_DOT = re.compile(r"\.(?![^\[]*\])")
+"""Dot that divides a type, as none does in the brackets of ``v2.core.account[configuration.merchant].updated``."""
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +26,8 @@ class StripeRouter:
 
     - to a topic for its type, such as ``stripe-event/invoice/paid``; ``stripe-event/invoice/`` selects all of invoices
     - if it belongs to a connected account, also to ``stripe-account/ACCOUNT/invoice/paid``
+
+    Thin events, of the types that begin with ``v2.`` and some others, are published in the same way.
     """
 
     name = "stripe"
@@ -37,12 +44,20 @@ class StripeRouter:
             return
         # In a thread, since parsing megabytes would hold up the hub.
         event = await trio.to_thread.run_sync(message.json)
+        accounts = list(OWNERSHIP.names(event))
         if not event.get("livemode") and not self.test_events:
             return
-        kind = event["type"].replace(".", "/")
+        kind = topic_of(event.get("type"))
         await publish(f"stripe-event/{kind}", message)
-        for name in OWNERSHIP.names(event):
+        for name in accounts:
             await publish(f"stripe-account/{name.path}/{kind}", message)
+
+
+def topic_of(kind: Any) -> str:
+    """Type of an event as a topic; raises `ValueError` if it is none."""
+    if not isinstance(kind, str):
+        raise ValueError(f"the event has no type, such as 'invoice.paid', but {kind!r:.80}")
+    return OUTER_DOT.sub("/", kind)
 
 
 def is_genuine(message: Message) -> bool:

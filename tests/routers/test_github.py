@@ -71,11 +71,10 @@ async def test_every_kind_of_delivery_is_published_whole_where_it_belongs(path: 
 
     published = await routed(message)
 
-    if event == "security_advisory":
-        assert published == []
-        return
     *summaries, whole = published
-    if "repository" in payload:
+    if event == "security_advisory":
+        assert whole.topic == "github.com/event/security_advisory"
+    elif "repository" in payload:
         assert whole.topic == f"github.com/repo/{payload['repository']['full_name']}"
     elif "organization" in payload:
         assert whole.topic == f"github.com/org/{payload['organization']['login']}"
@@ -154,6 +153,35 @@ async def test_an_installation_belongs_to_its_account_and_an_enterprise_to_itsel
 
     assert app.topic == "github.com/org/" + json.loads(app.body)["installation"]["account"]["login"]
     assert enterprise.topic == "github.com/enterprise/acme-inc"
+
+
+UNNAMED = [
+    ("github_app_authorization", {"action": "revoked", "sender": {"login": "ann"}}, "org/ann"),
+    ("ping", {"zen": "Keep it logically awesome.", "hook": {"type": "App", "app_id": 1}}, "event/ping"),
+    ("something_new", {"action": "created", "thing": {"owner": {"login": "acme"}}}, "event/something_new"),
+    ("installation", {"installation": {"id": 1, "target_type": "Enterprise", "account": None}}, "event/installation"),
+]
+
+
+@pytest.mark.parametrize(("event", "payload", "topic"), UNNAMED)
+async def test_what_names_no_repository_or_organisation_has_a_topic_as_well(
+    event: str, payload: dict[str, Any], topic: str
+) -> None:
+    [whole] = await routed(signed(json.dumps(payload).encode(), event))
+    assert whole.topic == f"github.com/{topic}"
+
+
+async def test_a_delivery_that_names_not_even_its_event_is_dropped_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert await routed(signed(b"{}", event="")) == []
+    assert "it names no repository, account, enterprise or event" in caplog.text
+
+
+@pytest.mark.parametrize("pusher", [[], {}, {"name": None}, "ann"])
+async def test_a_pusher_of_another_shape_has_no_name(pusher: Any) -> None:
+    summary, _ = await routed(signed(push(pusher=pusher)))
+    assert json.loads(summary.body)["Who"] == ""
 
 
 async def test_an_enterprise_server_has_topics_of_its_own() -> None:

@@ -16,6 +16,8 @@ FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
 REPOSITORY = {"full_name": "acme/app", "owner": {"login": "acme"}}
 ACME = {"login": "acme"}
 EVIL = {"login": "evil"}
+GITLAB = "https://gitlab.example"
+ON_APP, ON_WEB = "project/acme/web/app", "group/acme/web"
 
 
 def of(provider: str) -> Ownership:
@@ -35,6 +37,13 @@ NAMES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("github", {"installation": {"id": 1}, "enterprise": {"slug": "inc"}}, ["enterprise/inc"]),
     ("github", {"installation": {"account": {"slug": "inc"}}, "enterprise": {"slug": "inc"}}, ["enterprise/inc"]),
     ("github", {"zen": "Design for failure.", "sender": EVIL}, []),
+    ("github", {"action": "revoked", "sender": ACME}, ["org/acme"]),
+    ("github", {"action": "revoked", "sender": ACME, "installation": {"id": 1}}, ["org/acme"]),
+    ("github", {"action": "renamed", "account": ACME, "target_type": "User", "installation": {"id": 1}}, ["org/acme"]),
+    ("github", {"account": {"slug": "inc"}, "changes": {"slug": {"from": "old"}}}, ["enterprise/inc"]),
+    ("github", {"marketplace_purchase": {"account": ACME}, "sender": EVIL}, ["org/acme"]),
+    ("github", {"sponsorship": {"sponsorable": ACME, "sponsor": EVIL}, "sender": EVIL}, ["org/acme"]),
+    ("github", {"installation": {"account": None}, "repositories_added": [REPOSITORY]}, ["repo/acme/app"]),
     (
         "gitea",
         {"repository": REPOSITORY, "organization": {"username": "acme"}},
@@ -51,7 +60,17 @@ NAMES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("gitlab", {"group": {"full_path": "acme/web", "group_path": "web"}}, ["group/acme/web"]),
     ("gitlab", {"group_path": "acme"}, ["group/acme"]),
     ("gitlab", {"full_path": "acme", "event_name": "group_rename"}, ["group/acme"]),
+    ("gitlab", {"event_name": "group_create", "path": "acme", "group_id": 78}, ["group/acme"]),
+    ("gitlab", {"project_path": "app", "project_path_with_namespace": "acme/web/app"}, ["project/acme/web/app"]),
+    ("gitlab", {"object_attributes": {"url": f"{GITLAB}/acme/web/app/-/security/vulnerabilities/1"}}, [ON_APP]),
+    ("gitlab", {"project": None, "object_attributes": {"url": f"{GITLAB}/groups/acme/web/-/epics/1"}}, [ON_WEB]),
+    ("gitlab", {"object_attributes": {"url": "https://example.com/elsewhere"}}, []),
+    ("gitlab", {"event_name": "user_create", "username": "acme"}, []),
     ("stripe", {"account": "acct_1", "type": "invoice.paid"}, ["account/acct_1"]),
+    ("stripe", {"context": "acct_1", "object": "v2.core.event"}, ["account/acct_1"]),
+    ("stripe", {"context": "acct_1/acct_2", "object": "v2.core.event"}, ["account/acct_2"]),
+    ("stripe", {"context": "acct_1/acct_2", "account": "acct_2"}, ["account/acct_2"]),
+    ("stripe", {"context": None, "object": "v2.core.event"}, []),
     ("stripe", {"type": "invoice.paid"}, []),
     ("bitbucket", {"repository": {"full_name": "acme/app"}}, ["repo/acme/app"]),
     ("bitbucket", {"repository": {"slug": "app", "project": {"key": "ACME"}}}, ["repo/ACME/app"]),
@@ -66,6 +85,36 @@ NAMES: list[tuple[str, dict[str, Any], list[str]]] = [
 @pytest.mark.parametrize(("provider", "payload", "expected"), NAMES)
 def test_a_payload_names_what_it_is_about(provider: str, payload: dict[str, Any], expected: list[str]) -> None:
     assert names(provider, payload) == expected
+
+
+MALFORMED: list[tuple[str, Any]] = [
+    *(
+        (provider, payload)
+        for provider in ("github", "gitlab", "stripe", "bitbucket")
+        for payload in ([], None, "x", 5)
+    ),
+    ("github", {"repository": ["acme/app"]}),
+    ("github", {"repository": {"id": 1}}),
+    ("github", {"organization": {"id": 1}}),
+    ("github", {"installation": {"account": "acme"}}),
+    ("github", {"installation": {"account": {"id": 1}}}),
+    ("github", {"repositories": ["acme/app"]}),
+    ("github", {"repositories": [{"id": 1}]}),
+    ("github", {"enterprise": {"id": 1}}),
+    ("gitlab", {"project": ["acme/app"]}),
+    ("gitlab", {"project": {"path_with_namespace": {}, "group_path": []}, "path_with_namespace": 5}),
+    ("gitlab", {"repository": {"homepage": 5}}),
+    ("stripe", {"account": {"id": "acct_1"}}),
+    ("stripe", {"context": "acct_1/"}),
+    ("bitbucket", {"repository": {"slug": "app"}}),
+    ("bitbucket", {"pullRequest": {"toRef": []}, "repository": "acme/app"}),
+]
+
+
+@pytest.mark.parametrize(("provider", "payload"), MALFORMED)
+def test_a_name_of_another_shape_is_a_mistake_that_a_sentence_tells(provider: str, payload: Any) -> None:
+    with pytest.raises(ValueError, match=r"(a|the) .* must be a "):
+        names(provider, payload)
 
 
 @pytest.mark.parametrize("path", DELIVERIES, ids=lambda path: path.stem)

@@ -33,8 +33,15 @@ async def test_a_push_goes_to_its_project_and_its_branch() -> None:
     ]
 
 
-async def test_a_tag_keeps_its_prefix() -> None:
-    published = await route_json({"object_kind": "tag_push", "ref": "refs/tags/v1", "project": PROJECT})
+@pytest.mark.parametrize("place", ["object_kind", "event_name"])
+async def test_a_push_of_a_system_hook_goes_to_its_branch_too(place: str) -> None:
+    published = await route_json({place: "push", "ref": "refs/heads/main", "project": PROJECT})
+    assert topics(published) == ["gitlab.com/project/acme/web/app/branch/main", *ON_PROJECT]
+
+
+@pytest.mark.parametrize("place", ["object_kind", "event_name"])
+async def test_a_tag_keeps_its_prefix(place: str) -> None:
+    published = await route_json({place: "tag_push", "ref": "refs/tags/v1", "project": PROJECT})
     assert topics(published) == ["gitlab.com/project/acme/web/app/branch/refs/tags/v1", *ON_PROJECT]
 
 
@@ -45,13 +52,30 @@ OTHERS: list[tuple[dict[str, Any], list[str]]] = [
     ({"event_name": "subgroup_create", "full_path": "acme/web"}, ["gitlab.com/group/acme/web"]),
     ({"event_name": "user_add_to_group", "group_path": "acme"}, ["gitlab.com/group/acme"]),
     ({"object_kind": "access_token", "group": {"full_path": "acme/web"}}, ["gitlab.com/group/acme/web"]),
-    ({"object_kind": "something new"}, []),
+    ({"event_name": "user_add_to_team", "project_path_with_namespace": "acme/web/app"}, ON_PROJECT),
+    ({"event_name": "project_rename", "path_with_namespace": "acme/web/app", "path": "app"}, ON_PROJECT),
+    ({"event_name": "repository_update", "project": PROJECT, "refs": ["refs/heads/main"]}, ON_PROJECT),
+    ({"event_name": "group_destroy", "path": "acme", "group_id": 78}, ["gitlab.com/group/acme"]),
+    ({"event_name": "user_create", "username": "ann"}, ["gitlab.com/event/user_create"]),
+    ({"event_name": "key_create", "username": "ann", "key": "ssh-rsa"}, ["gitlab.com/event/key_create"]),
+    ({"object_kind": "something_new"}, ["gitlab.com/event/something_new"]),
+    ({"object_kind": "push", "project": PROJECT, "ref": None}, ON_PROJECT),
+    ({"event_name": "push", "ref": "refs/heads/main"}, ["gitlab.com/event/push"]),
+    ({}, []),
 ]
 
 
 @pytest.mark.parametrize(("payload", "expected"), OTHERS)
 async def test_any_event_goes_where_it_belongs(payload: dict[str, Any], expected: list[str]) -> None:
     assert topics(await route_json(payload)) == expected
+
+
+@pytest.mark.parametrize(
+    "payload", [[], None, 5, {"project": ["acme/web/app"]}, {"project": {"path_with_namespace": 5}}]
+)
+async def test_a_delivery_of_no_known_shape_is_an_error_in_a_sentence(payload: object) -> None:
+    with pytest.raises(ValueError, match=r"must be a "):
+        await route_json(payload)
 
 
 async def test_an_instance_of_ones_own_has_topics_of_its_own() -> None:

@@ -34,6 +34,33 @@ async def test_an_event_of_ones_own_goes_to_its_type() -> None:
     assert topics(await route_json(INVOICE)) == ["stripe-event/invoice/paid"]
 
 
+THIN = {"object": "v2.core.event", "livemode": True, "context": "acct_1"}
+TYPES = [
+    ("v2.core.account.closed", "v2/core/account/closed"),
+    ("v2.core.account[requirements].updated", "v2/core/account[requirements]/updated"),
+    (
+        "v2.core.account[configuration.merchant].capability_status_updated",
+        "v2/core/account[configuration.merchant]/capability_status_updated",
+    ),
+    ("v2.a[b.c].d[e.f]", "v2/a[b.c]/d[e.f]"),
+    ("v2.a[b.c", "v2/a[b/c"),
+]
+
+
+@pytest.mark.parametrize(("kind", "topic"), TYPES)
+async def test_the_type_of_a_thin_event_is_divided_outside_its_brackets(kind: str, topic: str) -> None:
+    published = await route_json({**THIN, "type": kind})
+    assert topics(published) == [f"stripe-event/{topic}", f"stripe-account/acct_1/{topic}"]
+
+
+@pytest.mark.parametrize(
+    "event", [[], None, 5, {}, {"type": None}, {"type": ["invoice.paid"]}, {**INVOICE, "account": 5}]
+)
+async def test_what_is_no_event_is_an_error_in_a_sentence(event: object) -> None:
+    with pytest.raises(ValueError, match=r"the event has no type|must be a "):
+        await route_json(event)
+
+
 async def test_test_events_can_be_left_out() -> None:
     assert await route_json({**INVOICE, "livemode": False}, test_events=False) == []
     assert topics(await route_json({**INVOICE, "livemode": False})) == ["stripe-event/invoice/paid"]

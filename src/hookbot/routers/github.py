@@ -9,7 +9,7 @@ from ..errors import BadSignature, ConfigError, kind_of
 from ..protocol.envelope import encode_go_json
 from ..protocol.message import Message
 from ..signatures import SignedRequest, load_provider
-from ..signatures.owners import GITHUB
+from ..signatures.owners import GITHUB, Name
 from . import Publish, Secret
 from .expressions import parse_body
 from .large_messages import compute
@@ -27,6 +27,7 @@ class GitHubRouter:
     - of a push, the ancestor's summary to ``github.com/repo/OWNER/NAME/branch/REF``
     - any delivery about a repository, with body and headers unchanged, to ``github.com/repo/OWNER/NAME``
     - one about no repository to ``github.com/org/LOGIN``, or for an enterprise to ``github.com/enterprise/SLUG``
+    - one about none of these to ``github.com/event/EVENT``
     """
 
     name = "github"
@@ -62,7 +63,7 @@ class GitHubRouter:
     async def route(self, message: Message, publish: Publish) -> None:
         """Publish one delivery to its topics; one without a valid signature is dropped, with a warning.
 
-        One of another event, or about no repository, account or enterprise, is dropped too.
+        One of another event, or that names neither an event nor what it is about, is dropped too.
         """
         try:
             payload = await compute(self._read, message)
@@ -73,9 +74,9 @@ class GitHubRouter:
         if payload is None:
             return
         event = _event(message)
-        name = next(GITHUB.names(payload), None)
-        if name is None:
-            logger.info("dropped %s: its event %r names no repository, account or enterprise", message.id, event)
+        name = next(GITHUB.names(payload), Name("event", event))
+        if not name.path:
+            logger.warning("dropped %s: it names no repository, account, enterprise or event", message.id)
             return
         topic = f"{self._host}/{name.kind}/{name.path}"
         if event == "push" and _is_push(payload) and self._wants_summary(payload):
@@ -125,8 +126,7 @@ def _payload(message: Message) -> dict[str, Any]:
 
 def _is_push(payload: dict[str, Any]) -> bool:
     """True if the payload is that of a push. The header is not signed: who repeats a delivery can call it any event."""
-    repository = payload.get("repository")
-    return bool(repository) and all(isinstance(payload.get(name), str) for name in ("ref", "after"))
+    return bool(payload.get("repository")) and all(isinstance(payload.get(name), str) for name in ("ref", "after"))
 
 
 def _summary(push: dict[str, Any]) -> bytes:
@@ -137,6 +137,15 @@ def _summary(push: dict[str, Any]) -> bytes:
             "Repo": push["repository"]["full_name"],
             "Branch": push["ref"].removeprefix("refs/heads/"),
             "SHA": push["after"],
-            "Who": "<unknown>" if push.get("pusher") is None else push["pusher"].get("name") or "",
+            "Who": _who(push.get("pusher")),
         }
     ).encode()
+
+
+def _who(pusher: Any) -> str:
+    match pusher:
+        case None:
+            return "<unknown>"
+        case {"name": str(name)}:
+            return name
+    return ""

@@ -14,13 +14,21 @@ from json import detect_encoding
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ..errors import ConfigError, Forbidden, InvalidTopic
+from ..errors import ConfigError, Forbidden, InvalidTopic, kind_of
 from ..protocol.bodies import VERIFIED, RepeatedKey, check_json, parse_form, unique_keys
 from ..protocol.topics import UNSAFE, check_topic
 from .request import SignedRequest
 
 # A router may read what is nested more deeply than `parse_json` does.
 _ANY_DEPTH = replace(VERIFIED, depth=1 << 40)
+
+# Where GitHub names an account beside organisations: of an app, also when it is renamed, of a purchase, of a sponsor.
+_ACCOUNTS = (
+    ("installation", "account"),
+    ("account",),
+    ("marketplace_purchase", "account"),
+    ("sponsorship", "sponsorable"),
+)
 
 # After any byte order mark and white space, in any encoding.
 _OBJECT = re.compile(rb"[\s\0\xef\xbb\xbf\xff\xfe]*\{")
@@ -76,24 +84,24 @@ class GitHubOwnership(Ownership):
     """
 
     def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
-        """Names of the repository and its owner, the organisation, the account of an installation, its repositories."""
-        repository = payload.get("repository") or {}
-        organization = payload.get("organization") or {}
-        account = (payload.get("installation") or {}).get("account") or {}
+        """Names of the repository and its owner, the organisation, accounts, and repositories of an installation."""
+        repository, organization = _object(payload, "repository"), _object(payload, "organization")
+        accounts = [account for place in _ACCOUNTS if (account := _object(payload, *place))]
         if repository:
-            yield Name("repo", _text(repository["full_name"]))
+            yield Name("repo", _text(repository.get("full_name")))
         if organization:
-            yield Name("org", _text(organization.get("login") or organization["username"]))
-        if account:
-            # An app may be installed in an enterprise, which has no login.
-            yield Name("org", _text(account["login"])) if "login" in account else _enterprise(account)
-        if owner := (repository.get("owner") or {}).get("login"):
+            yield Name("org", _text(organization.get("login") or organization.get("username")))
+        yield from map(_account, accounts)
+        if owner := _object(repository, "owner").get("login"):
             yield Name("org", _text(owner))
         for listed in ("repositories", "repositories_added", "repositories_removed"):
-            yield from (Name("repo", _text(one["full_name"])) for one in payload.get(listed) or ())
-        enterprise = payload.get("enterprise")
-        if enterprise and not (repository or organization or account):
+            yield from (Name("repo", _text(_object(one).get("full_name"))) for one in payload.get(listed) or ())
+        enterprise = _object(payload, "enterprise")
+        if enterprise and not (repository or organization or accounts):
             yield _enterprise(enterprise)
+        # A user who withdraws an authorization (`github_app_authorization`) is named nowhere else.
+        if payload.keys() <= {"action", "sender", "installation"} and not accounts:
+            yield from (_account(sender) for sender in [_object(payload, "sender")] if sender)
 
     def owned_path(self, name: Name) -> str:
         """The path; of an enterprise with ``enterprises/``, which is the login of nobody."""
@@ -118,15 +126,29 @@ class GitLabOwnership(Ownership):
 
     def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
         """Paths of the project, or else of the group."""
-        project = payload.get("project") or {}
-        group = payload.get("group") or {}
-        projects = [project.get("path_with_namespace"), payload.get("path_with_namespace")]
-        groups = [place.get("full_path") or place.get("group_path") for place in (group, payload)]
-        # Job events of older versions have only the URL of their project.
-        if not any((*projects, *groups)) and (homepage := (payload.get("repository") or {}).get("homepage")):
-            projects = [urlsplit(_text(homepage)).path.strip("/")]
-        yield from (Name("project", _text(path)) for path in projects if path)
-        yield from (Name("group", _text(path)) for path in groups if path)
+        project, group = _object(payload, "project"), _object(payload, "group")
+        named = [
+            ("project", project.get("path_with_namespace")),
+            ("project", payload.get("path_with_namespace")),
+            ("project", payload.get("project_path_with_namespace")),
+            ("group", group.get("full_path") or group.get("group_path")),
+            ("group", payload.get("full_path") or payload.get("group_path")),
+        ]
+        if not any(path for _, path in named):
+            named = [self._only_name(payload)]
+        yield from (Name(kind, _text(path)) for kind, path in named if path)
+
+    def _only_name(self, payload: Mapping[str, Any]) -> tuple[str, Any]:
+        """Kind and path in the places that count only where nothing else is named."""
+        if "group_id" in payload:
+            return "group", payload.get("path")
+        # Job events of older versions have only the URL of their project, those of vulnerabilities only their own URL.
+        homepage = _object(payload, "repository").get("homepage")
+        url = homepage or _object(payload, "object_attributes").get("url")
+        path, dash, _ = urlsplit(_text(url) if url else "").path.strip("/").partition("/-/")
+        if path.startswith("groups/"):
+            return "group", path.removeprefix("groups/")
+        return "project", path if homepage or dash else None
 
     def owner_in(self, topic: str) -> str | None:
         """The path in ``HOST/PATH``, such as ``gitlab.com/acme``, also after ``group`` or ``project``."""
@@ -147,10 +169,10 @@ class BitbucketOwnership(Ownership):
 
     def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
         """Workspace, or key of the project, and name of the repository."""
-        target = (payload.get("pullRequest") or {}).get("toRef") or {}
-        for repository in filter(None, (payload.get("repository"), target.get("repository"))):
-            path = repository.get("full_name") or f"{repository['project']['key']}/{repository['slug']}"
-            yield Name("repo", _text(path))
+        for place in (("repository",), ("pullRequest", "toRef", "repository")):
+            if repository := _object(payload, *place):
+                project, slug = _object(repository, "project"), repository.get("slug")
+                yield Name("repo", _text(repository.get("full_name") or f"{_text(project.get('key'))}/{_text(slug)}"))
 
     def owner_in(self, topic: str) -> str | None:
         """The workspace in ``bitbucket.org/WORKSPACE``, also after ``repo``, and beneath it."""
@@ -164,12 +186,16 @@ class StripeOwnership(Ownership):
     """Ownership of Stripe's connected accounts. The events of an account of one's own name none.
 
     https://docs.stripe.com/connect/webhooks
+    https://docs.stripe.com/api/v2/core/events/object
     """
 
     def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
-        """The connected account."""
+        """The connected account; of a thin event, the last one in its context, such as ``acct_1/acct_2``."""
+        _object(payload)
         if account := payload.get("account"):
             yield Name("account", _text(account))
+        elif context := payload.get("context"):
+            yield Name("account", _text(_text(context).rpartition("/")[2]))
 
     def owner_in(self, topic: str) -> str | None:
         """The first segment that is the id of an account, such as ``acct_1032D82eZvKYlo2C``."""
@@ -241,8 +267,22 @@ def _is_host(segment: str) -> bool:
     return "." in segment or segment == "gitlab"
 
 
+def _account(account: Mapping[str, Any]) -> Name:
+    # An app may be installed in an enterprise, which has no login.
+    return Name("org", _text(account["login"])) if "login" in account else _enterprise(account)
+
+
 def _enterprise(account: Mapping[str, Any]) -> Name:
-    return Name("enterprise", _text(account["slug"]))
+    return Name("enterprise", _text(account.get("slug")))
+
+
+def _object(value: Any, *keys: str) -> Mapping[str, Any]:
+    """The object that lies in another one beneath each key in turn; an empty one if it is missing or null."""
+    for key in keys:
+        value = _object(value).get(key) or {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{'.'.join(keys) or 'the body'} of a delivery must be a JSON object, not {kind_of(value)}")
+    return value
 
 
 def _text(value: Any) -> str:
