@@ -64,12 +64,17 @@ class InvalidTopic(Refused):
 
 
 class Unauthorized(Refused):
-    """No token, or none that is valid for this path and action. The message does not reveal which it is."""
+    """No token, or none that is valid for this path and action."""
 
     status = 401
 
     def __init__(self, message: str = "401 Unauthorized") -> None:
         super().__init__(message)
+
+    @classmethod
+    def because(cls, reason: str) -> "Unauthorized":
+        """Error with a reason, behind the words with which a 401 has always begun."""
+        return cls(f"401 Unauthorized: {reason}")
 
 
 class BadSignature(Refused):

@@ -49,7 +49,7 @@ class ActiveSubscriptions:
     def check(self, grant: Grant) -> None:
         """Raise `TooManyRequests` if a limit is reached, `Unauthorized` if the grant is no longer valid."""
         if not self._is_valid(grant):
-            raise Unauthorized
+            raise Unauthorized.because("the token has become invalid")
         if self.max_subscribers is not None and self._count >= self.max_subscribers:
             raise TooManyRequests(
                 f"this hub has reached its limit of {self.max_subscribers} subscribers", retry_after_s=RETRY_AFTER_S

@@ -7,7 +7,9 @@ from math import inf
 from typing import Literal
 
 from ..errors import Unauthorized
+from ..protocol.message import format_time
 from .narrowed_tokens import CAVEATS, NarrowedToken
+from .rejections import plain_rejection
 from .tokens import DIGESTS, Digest, find_opening, opening_paths
 
 Action = Literal["publish", "subscribe", "operate"]
@@ -52,6 +54,14 @@ class Grant:
         return self.key, self.path, self.names[:1], self.named
 
 
+class _Rejected(Exception):
+    """The token of a request is not valid for it; the message is the reason, for the client."""
+
+
+class _NotGenuine(_Rejected):
+    """It is no narrowed token, or not made with a key of this hub."""
+
+
 class Authorizer:
     """Validator of tokens: one made with any of the keys, and not revoked, gets a `Grant`."""
 
@@ -78,7 +88,21 @@ class Authorizer:
         try:
             return self._plain_grant(token, path)
         except Unauthorized:
+            pass
+        try:
             return self._narrowed_grant(token, path, action, now_s)
+        except _Rejected:
+            return None
+
+    def rejection(self, token: str, path: str, action: Action, *, now_s: float) -> str:
+        """Reason for which `grant` returns None, for the client."""
+        try:
+            self._narrowed_grant(token, path, action, now_s)
+        except _NotGenuine:
+            return plain_rejection(token, self._keys, path, self._digests)
+        except _Rejected as error:
+            return str(error)
+        return "the token was not valid a moment ago; try again"
 
     def is_valid(self, grant: Grant, *, now_s: float) -> bool:
         """True if the grant has not expired, its names are not revoked, and its key and digest are still accepted."""
@@ -89,17 +113,25 @@ class Authorizer:
             and self._revoked.isdisjoint(grant.names)
         )
 
-    def _narrowed_grant(self, token: str, path: str, action: Action, now_s: float) -> Grant | None:
+    def _narrowed_grant(self, token: str, path: str, action: Action, now_s: float) -> Grant:
+        """Grant of a narrowed token. Raises `_Rejected` with the reason."""
         try:
             narrowed, key = self._genuine(token)
         except ValueError:
-            return None
-        opening = frozenset(opening_paths(path))
+            raise _NotGenuine from None
         caveats = _read(narrowed.caveats)
-        if narrowed.path not in opening or caveats is None or not _allow(caveats, opening, action):
-            return None
         grant = self._grant(key, narrowed, caveats)
-        return grant if self.is_valid(grant, now_s=now_s) else None
+        if not self.is_valid(grant, now_s=now_s):
+            raise _Rejected(self._why_invalid(grant, now_s))
+        _check(narrowed.path, caveats, frozenset(opening_paths(path)), action)
+        return grant
+
+    def _why_invalid(self, grant: Grant, now_s: float) -> str:
+        if now_s >= grant.expires_s:
+            return f"the token expired at {format_time(int(grant.expires_s) * 1_000_000)[:19]}Z"
+        if not self._revoked.isdisjoint(grant.names):
+            return "the token is revoked"
+        return f"this hub takes no tokens made with {grant.digest}"
 
     def _grant(self, key: str, narrowed: NarrowedToken, caveats: "Caveats") -> Grant:
         """Grant of a narrowed token. Of repeated caveats the strictest applies, so that adding one never widens it."""
@@ -150,25 +182,29 @@ Caveats = Mapping[str, Sequence[str]]
 """Values of caveats, by name. A caveat may be repeated."""
 
 
-def _read(caveats: Sequence[str]) -> Caveats | None:
-    """Caveats by name, or None if one is unknown or malformed: it may be a restriction that a newer hub understands."""
+def _read(caveats: Sequence[str]) -> Caveats:
+    """Caveats by name. Raises `_Rejected` if one is unknown or malformed: a newer hub may understand it."""
     values: dict[str, list[str]] = {name: [] for name in CAVEATS}
     for caveat in caveats:
         name, _, value = caveat.partition("=")
         if name not in CAVEATS or not CAVEATS[name].fullmatch(value):
-            return None
+            raise _Rejected(f"the token has a restriction that this hub does not know: {caveat[:80]!r}")
         values[name].append(value)
     return values
 
 
-def _allow(caveats: Caveats, opening: Collection[str], action: Action) -> bool:
-    """True if all caveats allow the action at the path that the `opening` paths open.
+def _check(path: str, caveats: Caveats, opening: Collection[str], action: Action) -> None:
+    """Raise `_Rejected` unless `path` and all caveats allow the action at what the `opening` paths open.
 
     A token limited to one cursor or to a part of the history is not for operators, who see and move everything.
     """
-    return (
-        all(path in opening for path in caveats["path"])
-        and all(only == _ONLY.get(action) for only in caveats["only"])
-        and len(set(caveats["cursor"])) <= 1
-        and not (action == "operate" and any(caveats[name] for name in ("live", "since", "cursor")))
-    )
+    for allowed in (path, *caveats["path"]):
+        if allowed not in opening:
+            raise _Rejected(f"the token is for {allowed[:100]!r}")
+    for only in caveats["only"]:
+        if only != _ONLY.get(action):
+            raise _Rejected(f"the token is only for /{only}/ paths")
+    if len(set(caveats["cursor"])) > 1:
+        raise _Rejected("the token is limited to two cursors, so that none is left")
+    if action == "operate" and any(caveats[name] for name in ("live", "since", "cursor")):
+        raise _Rejected("the token shows only a part of the messages, and this path is for operators, who see all")

@@ -35,6 +35,7 @@ from .client_address import TrustedProxies, client_network
 from .fetching import Fetches
 from .near_misses import NearMisses
 from .rate_limits import FAILURES, Rate, RateLimiter
+from .rejections import missing_token
 from .senders import Standing
 from .sources import Source, Sources
 from .tokens import find_tokens
@@ -204,7 +205,7 @@ class AccessControl:
         grant = self._grant(request, path, action)
         if grant is None:
             self.verifier.failures.use(client_network(request.client), now_s=self._clock.monotonic_s)
-            raise Unauthorized
+            raise Unauthorized.because(self._rejection(request, path, action))
         # Browsers add saved Basic credentials to a websocket or a form post of any page. In any other way, a page can
         # only send a token that it was given.
         if (
@@ -230,6 +231,13 @@ class AccessControl:
         now_s = self.now_s
         grants = (self.authorizer.grant(token, path, action, now_s=now_s) for token in find_tokens(request))
         return next(filter(None, grants), None)
+
+    def _rejection(self, request: Request, path: str, action: Action) -> str:
+        """Reason for which the request has no valid token: that of the first token that it has."""
+        token = next(filter(None, find_tokens(request)), None)
+        if token is None:
+            return missing_token(request)
+        return self.authorizer.rejection(token, path, action, now_s=self.now_s)
 
     def _route(self, request: Request, action: Literal["publish", "subscribe"]) -> Route:
         """Route of the request. Raises `InvalidTopic`, `NotFound`, or `MethodNotAllowed` for another action."""
