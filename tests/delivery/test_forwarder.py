@@ -12,7 +12,8 @@ import pytest
 import trio
 import trustme
 
-from hookbot.delivery.forwarder import ForwardOptions, Target, open_forwarder
+from hookbot.delivery.forwarder import ForwardOptions, open_forwarder
+from hookbot.delivery.target import Target
 from hookbot.delivery.worker import Failed
 from hookbot.errors import Refused
 from hookbot.protocol.message import Message
@@ -32,45 +33,6 @@ async def post(url: str, message: Message, **options: Any) -> str:
     with trio.fail_after(30):
         async with open_forwarder(Target.parse(url), ForwardOptions(hop="forward-test", **options)) as forwarder:
             return await forwarder.post(message, 1)
-
-
-# -- targets
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("http://a.example/x?y=1", "http://a.example/x"),
-        ("https://user:secret@a.example:81", "https://a.example:81/"),
-        ("unix:/run/app.sock", "unix:/run/app.sock:/"),
-        ("unix:/run/app.sock:/hook/x?y=1", "unix:/run/app.sock:/hook/x"),
-    ],
-)
-def test_a_target_is_shown_without_secrets(text: str, shown: str) -> None:
-    assert str(Target.parse(text)) == shown
-    assert "secret" not in repr(Target.parse(text))
-
-
-@pytest.mark.parametrize("text", ["localhost:3000", "ftp://a.example/", "http://", "", "ws://a.example/", "/path"])
-def test_what_is_no_target_is_refused(text: str) -> None:
-    with pytest.raises(Refused):
-        Target.parse(text)
-
-
-@pytest.mark.parametrize(
-    ("url", "query", "asked"),
-    [
-        ("http://a/hook", "", b"/hook"),
-        ("http://a/hook?own=1", "", b"/hook?own=1"),
-        ("http://a/hook", "a=%5b&b=[x]&a=&c", b"/hook?a=%5b&b=[x]&a=&c"),
-        ("http://a/hook?own=1", "a=1", b"/hook?own=1&a=1"),
-        ("http://a/h%C3%A4/%2f", "", b"/h%C3%A4/%2f"),
-    ],
-)
-def test_the_query_of_the_message_stands_behind_that_of_the_target_byte_by_byte(
-    url: str, query: str, asked: bytes
-) -> None:
-    assert Target.parse(url).request_target(make(query=query)) == asked
 
 
 # -- what arrives

@@ -14,6 +14,8 @@ MALFORMED = [
     f"http://s3cret@{'a' * 64}.example/",
     "http://s3cret@hub\x01.example/",
     "http://s3cret@two words/",
+    "http://s3cret@hub:0/",
+    "http://s3cret@256.1.1.1/",
 ]
 
 

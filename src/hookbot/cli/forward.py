@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from ..client.address import Address
-from ..delivery.forwarder import ForwardOptions, Target, open_forwarder
+from ..delivery.forwarder import ForwardOptions, open_forwarder
 from ..delivery.shutdown import Stop
+from ..delivery.target import Target
 from ..delivery.worker import hop_name
 from .parameters import EXISTING_FILE, headers, read_headers
 from .retry_options import RetryOptions, handle, retry_options
@@ -34,7 +35,7 @@ def forward(
     """Post each message to TARGET, unchanged.
 
     Body, headers and query are those that the sender sent, so its signature still verifies. TARGET is an http(s) URL,
-    or unix:/run/app.sock:/path. A 2xx response means done; after any other, the message is retried, and later messages
+    localhost:3000/path, or unix:/run/app.sock:/path. A 2xx response means done; after any other, the message is retried, and later messages
     of its topic wait. With --cursor, messages that TARGET has not accepted stay at the hub until the next run.
 
     \b

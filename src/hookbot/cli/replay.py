@@ -13,9 +13,10 @@ from ..client import open_publisher
 from ..client.address import Address
 from ..delivery.command import CommandRunner
 from ..delivery.dead_letters import GaveUp
-from ..delivery.forwarder import ForwardOptions, Target, open_forwarder
+from ..delivery.forwarder import ForwardOptions, open_forwarder
 from ..delivery.replayer import Replay, Republisher, with_headers
 from ..delivery.shutdown import Stop
+from ..delivery.target import Target
 from ..delivery.worker import Totals, Work, Worker, hop_name
 from ..protocol.message import Headers, Message, wall_clock_us
 from .display import log_to_stderr

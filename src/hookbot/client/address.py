@@ -1,5 +1,6 @@
 """Addresses: parsed URLs of hubs, topics, proxies and targets. Error messages never show their credentials."""
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from ..protocol.urls import ascii_host, encode_host, split_url
 
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _PORTS = {False: 80, True: 443}
+# RFC 3986, section 3.3, with the slash, and the percent signs that already begin an escape.
+_IN_PATHS = "/%:@!$&'()*+,;=~"
+_LONE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Address:
             secure,
             ascii_host(parts.hostname),
             parts.port or _PORTS[secure],
-            quote(parts.path or "/", safe="/%:@!$&'()*+,;=~", errors="surrogateescape"),
+            percent_encode(parts.path or "/"),
             dict(parse_qsl(parts.query, keep_blank_values=True, errors="surrogateescape")),
             _basic(parts, token),
         )
@@ -67,6 +71,11 @@ class Address:
 
     def __str__(self) -> str:
         return f"{self.origin}{self.path}"
+
+
+def percent_encode(text: str, *, also: str = "") -> str:
+    """A path with escapes in place of what may not stand in it, or in `also`; those that it has are kept."""
+    return quote(_LONE_PERCENT.sub("%25", text), safe=_IN_PATHS + also, errors="surrogateescape")
 
 
 def subscription_of(address: Address) -> TopicFilter:

@@ -69,7 +69,10 @@ class Publisher:
             await trio.sleep(delay_s)
 
     async def _post(self, headers: list[tuple[bytes, bytes]], body: bytes) -> str:
-        request = httpx.Request("POST", self._address.url, headers=headers, stream=RequestBody(body))
+        target = self._address.target(self._address.query).encode()
+        request = httpx.Request(
+            "POST", self._address.origin, headers=headers, stream=RequestBody(body), extensions={"target": target}
+        )
         try:
             response = await self._client.send(request, stream=True)
         except httpx.TimeoutException:

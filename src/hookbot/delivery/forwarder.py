@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Self
 
 import httpx
 import trio
@@ -21,41 +20,9 @@ from ..errors import HookbotError, Lost, Refused, system_reason
 from ..protocol.message import Headers, Message
 from ..protocol.pasted import check_unmarked
 from ..protocol.response import title_of
-from ..protocol.urls import split_url
 from ..version import __version__
+from .target import Target
 from .worker import Failed
-
-_UNIX = "unix:"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A server that messages are posted to. `str()` leaves out credentials and query, so it is safe to log."""
-
-    address: Address
-    query: str = field(default="", repr=False)
-    socket: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Target in an http or https URL, or in ``unix:/run/app.sock`` or ``unix:/run/app.sock:/path``.
-
-        Raises `Refused` for anything else.
-        """
-        if text.startswith(_UNIX):
-            socket, _, target = text.removeprefix(_UNIX).partition(":")
-            return cls(Address.parse(f"http://localhost{target}"), split_url(target).query, socket)
-        if not text.startswith(("http://", "https://")):
-            raise Refused("a target begins with http:// or https:// and a host, or with unix: and the path of a socket")
-        return cls(Address.parse(text), split_url(text).query)
-
-    def request_target(self, message: Message) -> bytes:
-        """Path and query of the target, followed by the query of the message, byte for byte."""
-        query = "&".join(filter(None, (self.query, message.query)))
-        return (f"{self.address.path}?{query}" if query else self.address.path).encode("utf-8", "surrogateescape")
-
-    def __str__(self) -> str:
-        return f"{_UNIX}{self.socket}:{self.address.path}" if self.socket else str(self.address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +82,7 @@ class Forwarder:
         target = self._target.request_target(message)
         if self._relay:
             target = self._target.address.origin.encode() + target
-        url, headers = str(self._target.address), self._headers(message)
+        url, headers = self._target.address.origin, self._headers(message)
         return httpx.Request(
             "POST", url, headers=headers, stream=RequestBody(message.body), extensions={"target": target}
         )
@@ -176,7 +143,7 @@ async def _open_socket(path: str, timeout_s: float) -> trio.abc.Stream:
         with trio.fail_after(timeout_s):
             return await trio.open_unix_socket(path)
     except OSError as error:
-        raise Lost(f"cannot connect to {_UNIX}{path}: {reason_of(error)}") from None
+        raise Lost(f"cannot connect to unix:{path}: {reason_of(error)}") from None
 
 
 def _tls(options: ForwardOptions) -> ssl.SSLContext:

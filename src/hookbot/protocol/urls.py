@@ -1,12 +1,14 @@
 """URLs that people type or configure: split, and refused without being shown, since they may contain a token."""
 
 import re
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from ..errors import Refused
 from .pasted import trim, unquote, unseen_in
 
 _VISIBLE = re.compile(r"[!-~]*")
+_NUMBERS = re.compile(r"[0-9]+(\.[0-9]+){3}")
 
 
 def split_url(url: str) -> SplitResult:
@@ -18,6 +20,8 @@ def split_url(url: str) -> SplitResult:
         # It drops tabs and line ends, as RFC 3986, appendix C, has it for URLs in text.
         parts = urlsplit(unquote(trim(url)))
         encode_host(parts.hostname or "", parts.port)
+        if parts.port == 0:
+            raise ValueError("there is no port 0")
     # Python's reason is not shown either: it quotes parts of the URL.
     except ValueError:
         raise Refused("the URL is malformed: its host or its port is invalid") from None
@@ -31,6 +35,8 @@ def ascii_host(host: str) -> str:
     encoded = host if ":" in host else host.encode("idna").decode("ascii")
     if not _VISIBLE.fullmatch(encoded):
         raise ValueError("a host has only visible characters")
+    if ":" in host or _NUMBERS.fullmatch(encoded):
+        ip_address(host)
     return encoded
 
 
