@@ -35,8 +35,9 @@ def forward(
     """Post each message to TARGET, unchanged.
 
     Body, headers and query are those that the sender sent, so its signature still verifies. TARGET is an http(s) URL,
-    localhost:3000/path, or unix:/run/app.sock:/path. A 2xx response means done; after any other, the message is retried, and later messages
-    of its topic wait. With --cursor, messages that TARGET has not accepted stay at the hub until the next run.
+    localhost:3000/path, or unix:/run/app.sock:/path. A 2xx response means done; after any other, the message is
+    retried, and later messages of its topic wait. With --cursor, messages that TARGET has not accepted stay at the hub
+    until the next run.
 
     \b
     Example:
