@@ -59,8 +59,8 @@ class MattermostRouter:
     async def route(self, message: Message, publish: Publish) -> None:
         """Post one push; messages on topics without ``/branch/`` are ignored.
 
-        Raises `RuntimeError` as `post`. The hub then retries, and at last publishes the message to
-        ``hookbot/failed/mattermost``.
+        Raises `ValueError` for a message that is no summary, and `RuntimeError` as `post`. The hub then retries, and at
+        last publishes the message to ``hookbot/failed/mattermost``.
         """
         if "/branch/" not in message.topic:
             return
@@ -98,9 +98,13 @@ def retry_after(answer: httpx.Response, otherwise_s: float) -> float:
     return float(value) if value.isdecimal() else otherwise_s
 
 
-def text_of(push: dict[str, Any]) -> str:
-    """Text of the post about the summary of a push, in Markdown."""
-    repo, branch, sha, who = (plain(push[key]) for key in ("Repo", "Branch", "SHA", "Who"))
+def text_of(push: Any) -> str:
+    """Text of the post about the summary of a push, in Markdown; raises `ValueError` if it is none."""
+    match push:
+        case {"Repo": str(repo), "Branch": str(branch), "SHA": str(sha), "Who": str(who)}:
+            repo, branch, sha, who = map(plain, (repo, branch, sha, who))
+        case _:
+            raise ValueError("the message is not the summary of a push")
     if not sha.strip("0"):
         return f"{who} deleted `{branch}` of {repo}"
     return f"{who} pushed [`{sha[:7]}`](https://github.com/{repo}/commit/{sha}) to `{branch}` of {repo}"

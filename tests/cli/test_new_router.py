@@ -27,6 +27,8 @@ async def test_a_new_router_has_its_name_everywhere_and_routes(tmp_path: Path) -
     assert not any(word in file.read_text() for file in files for word in ("NAME/", "MODULE", "CLASS"))
     router = make(str(files[2]), {"kinds": ["hello"]}, str)
     assert await route(router, "my-thing/try", BODY) == [("my-thing-kind/hello", BODY)]
+    with pytest.raises(ValueError, match="the message has no kind"):
+        await route(router, "my-thing/try", b'[{"kind": null}]')
 
 
 def test_an_empty_directory_will_do_and_another_will_not(tmp_path: Path) -> None:

@@ -63,9 +63,17 @@ def test_the_page_has_all_steps() -> None:
     }
 
 
-async def test_the_ten_lines_are_a_router(directory: Path) -> None:
-    assert len(BLOCKS["jira.py"].splitlines()) <= 10
-    assert await route(make("./jira.py", {}, str), "jira/cloud", BODY) == [("jira-project/OPS", BODY)]
+COMMENT = b'{"webhookEvent": "comment_created", "comment": {"body": "hello"}, "issue": null}'
+
+
+@pytest.mark.parametrize("file", ["jira.py", "jira_with_options.py", "hookbot_example.py"])
+async def test_the_few_lines_are_a_router(directory: Path, file: str) -> None:
+    router = make(f"./{file}", {}, str)
+    assert len(BLOCKS["jira.py"].splitlines()) <= 12
+    assert await route(router, "jira/cloud", BODY) == [("jira-project/OPS", BODY)]
+    assert await route(router, "jira/cloud", COMMENT) == [("jira-event/comment_created", COMMENT)]
+    with pytest.raises(ValueError, match="neither a project nor an event"):
+        await route(router, "jira/cloud", b"[]")
 
 
 def test_the_tests_pass(directory: Path) -> None:

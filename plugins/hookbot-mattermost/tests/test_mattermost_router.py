@@ -133,6 +133,12 @@ def test_a_deleted_branch_is_told_as_such() -> None:
     assert text_of({**PUSH, "SHA": "0" * 40}) == "ann deleted `main` of acme/app"
 
 
+@pytest.mark.parametrize("message", [None, [], {}, {**PUSH, "Who": None}, {**PUSH, "SHA": 5}])
+def test_what_is_no_summary_is_an_error_in_a_sentence(message: Any) -> None:
+    with pytest.raises(ValueError, match="not the summary of a push"):
+        text_of(message)
+
+
 def test_nobody_can_call_for_everybodys_attention_with_the_name_of_a_branch() -> None:
     assert "@channel" not in text_of({**PUSH, "Branch": "`@channel"})
 

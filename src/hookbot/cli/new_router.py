@@ -101,10 +101,16 @@ class CLASS:
         self.kinds = kinds
 
     async def route(self, message: Message, publish: Publish) -> None:
-        """Publish the message on the topic of its kind."""
-        kind = message.json()["kind"]
-        if not self.kinds or kind in self.kinds:
-            await publish(f"NAME-kind/{kind}", message)
+        """Publish the message on the topic of its kind.
+
+        Raises `ValueError` if it is not JSON or has no kind: the hub then publishes it to ``hookbot/failed/NAME``.
+        """
+        match message.json():
+            case {"kind": str(kind)}:
+                if not self.kinds or kind in self.kinds:
+                    await publish(f"NAME-kind/{kind}", message)
+            case _:
+                raise ValueError("the message has no kind")
 '''
 
 _TEST = """\
@@ -123,9 +129,10 @@ async def test_other_kinds_can_be_left_out() -> None:
     assert await route(CLASS(kinds=["bye"]), "NAME/try", BODY) == []
 
 
-async def test_what_has_no_kind_is_an_error() -> None:
-    with pytest.raises(KeyError):
-        await route(CLASS(), "NAME/try", b"{}")
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"null", b'{"kind": null}'])
+async def test_what_has_no_kind_is_an_error(body: bytes) -> None:
+    with pytest.raises(ValueError, match="the message has no kind"):
+        await route(CLASS(), "NAME/try", body)
 
 
 async def test_it_runs_in_a_hub() -> None:
