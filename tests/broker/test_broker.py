@@ -13,7 +13,7 @@ from hookbot.broker.broker import Broker, Counts, Start, Subscription, open_brok
 from hookbot.broker.channels import Entry
 from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import KeyReused, Unavailable
-from hookbot.log.contract import Page
+from hookbot.log.contract import NewPosition, Page
 from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
@@ -25,7 +25,7 @@ from support.clock import Clock, pass_time, trusted
 A = TopicFilter.parse("a")
 ALL = TopicFilter(("", "/unsafe/"))
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
-NO_CURSORS: Mapping[str, int | None] = {}
+NO_CURSORS: Mapping[str, NewPosition] = {}
 
 
 class StubbornLog(MemoryLog):
@@ -38,7 +38,7 @@ class StubbornLog(MemoryLog):
         self.may_append.set()
 
     async def append(
-        self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = NO_CURSORS
+        self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = NO_CURSORS
     ) -> Sequence[Outcome]:
         await self.may_append.wait()
         if self.error:

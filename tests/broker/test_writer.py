@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from hookbot.broker.limits import BrokerLimits
 from hookbot.broker.writer import TRIM_INTERVAL_S, Writer
 from hookbot.errors import Damaged, Unavailable
+from hookbot.log.contract import NewPosition
 from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
@@ -19,7 +20,7 @@ from hookbot.protocol.message import Draft, Message, Once
 from support.clock import pass_time
 
 KIB = 1024
-NO_CURSORS: Mapping[str, int | None] = {}
+NO_CURSORS: Mapping[str, NewPosition] = {}
 
 
 class ObservedLog(MemoryLog):
@@ -27,7 +28,7 @@ class ObservedLog(MemoryLog):
 
     def __init__(self) -> None:
         super().__init__()
-        self.commits: list[tuple[list[str], dict[str, int | None]]] = []
+        self.commits: list[tuple[list[str], dict[str, NewPosition]]] = []
         self.trims: list[tuple[float, Retention, int]] = []
         self.done: list[str] = []
         self.error: Exception | None = None
@@ -36,7 +37,7 @@ class ObservedLog(MemoryLog):
         self.may_append.set()
 
     async def append(
-        self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = NO_CURSORS
+        self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = NO_CURSORS
     ) -> Sequence[Outcome]:
         self.commits.append(([draft.topic for draft in drafts], dict(cursors)))
         self.done.append("append")
@@ -382,7 +383,7 @@ class DamagedLog(ObservedLog):
     """A log in which everything on the topic `bad` touches a damaged page."""
 
     async def append(
-        self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = NO_CURSORS
+        self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = NO_CURSORS
     ) -> Sequence[Outcome]:
         if any(draft.topic == "bad" for draft in drafts):
             await trio.lowlevel.checkpoint()

@@ -10,7 +10,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hookbot.log.contract import Log, Page
+from hookbot.log.contract import Log, Noted, Page
 from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import STEP_ROWS, Retention
@@ -354,6 +354,17 @@ async def test_cursors_are_saved_with_the_drafts_of_their_commit(log: MemoryLog 
         ("router/github", 1, clock.now_us),
         ("sub/é", 7, clock.now_us - 1),
     ]
+
+
+async def test_a_note_is_kept_with_its_cursor_until_the_next_save(log: MemoryLog | SqliteLog) -> None:
+    async def saved() -> list[tuple[str, int, str]]:
+        return [(cursor.name, cursor.position, cursor.note) for cursor in await log.cursors()]
+
+    await log.append([], cursors={"a": Noted(1, "x" * 20_000), "b": Noted(2), "c": 3})
+    assert await saved() == [("a", 1, "x" * 20_000), ("b", 2, ""), ("c", 3, "")]
+
+    await log.append([], cursors={"a": 4, "b": Noted(5, "ü"), "c": None})
+    assert await saved() == [("a", 4, ""), ("b", 5, "ü")]
 
 
 async def test_cursors_are_listed_by_the_beginning_of_their_name(log: MemoryLog | SqliteLog) -> None:

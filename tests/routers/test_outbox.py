@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.broker.broker import Broker
 from hookbot.errors import InvalidTopic, Refused, Unavailable
+from hookbot.log.contract import NewPosition
 from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.protocol.message import Draft, Message
@@ -18,7 +19,7 @@ from hookbot.routers.outbox import MAX_BYTES, MAX_WAITING, DraftCollector, Outbo
 from support.clock import pass_time
 from support.misbehaving_routers import Copy
 
-NO_CURSORS: Mapping[str, int | None] = {}
+NO_CURSORS: Mapping[str, NewPosition] = {}
 
 
 class ObservedLog(MemoryLog):
@@ -26,11 +27,11 @@ class ObservedLog(MemoryLog):
 
     def __init__(self) -> None:
         super().__init__()
-        self.commits: list[tuple[int, dict[str, int | None]]] = []
+        self.commits: list[tuple[int, dict[str, NewPosition]]] = []
         self.failures: list[Unavailable] = []
 
     async def append(
-        self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = NO_CURSORS
+        self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = NO_CURSORS
     ) -> Sequence[Outcome]:
         if cursors and self.failures:
             raise self.failures.pop()

@@ -14,7 +14,7 @@ from hookbot.broker.cursors import CursorConsumer
 from hookbot.broker.group import Member
 from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Unavailable
-from hookbot.log.contract import Log, Page
+from hookbot.log.contract import Log, NewPosition, Page
 from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
@@ -25,7 +25,7 @@ from support import GUARD_S
 from support.clock import START_US, Clock
 
 KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
-NO_CURSORS: Mapping[str, int | None] = {}
+NO_CURSORS: Mapping[str, NewPosition] = {}
 
 
 class WorkingLog(MemoryLog):
@@ -37,7 +37,7 @@ class WorkingLog(MemoryLog):
         self.broken = False
 
     async def append(
-        self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = NO_CURSORS
+        self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = NO_CURSORS
     ) -> Sequence[Outcome]:
         if self.broken:
             await trio.lowlevel.checkpoint()

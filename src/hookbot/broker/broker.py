@@ -9,7 +9,7 @@ from http import HTTPStatus
 import trio
 
 from ..errors import Refused, Unavailable
-from ..log.contract import Log
+from ..log.contract import Log, NewPosition
 from ..log.deduplication import Outcome
 from ..log.retention import Retention
 from ..log.trusted_clock import TrustedClock
@@ -130,7 +130,7 @@ class Broker:
         return outcome
 
     async def commit(
-        self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] | None = None
+        self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] | None = None
     ) -> Sequence[Outcome]:
         """Store drafts and cursors (None: delete) in one commit, and return the outcome of each draft.
 
@@ -152,7 +152,7 @@ class Broker:
             raise result
         return result
 
-    def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None] | None = None) -> None:
+    def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, NewPosition] | None = None) -> None:
         """Queue drafts and cursors like `commit`, without waiting; see `Writer.submit`."""
         self.writer.submit(drafts, done, cursors=cursors or {})
 

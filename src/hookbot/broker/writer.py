@@ -12,7 +12,7 @@ from itertools import islice
 import trio
 
 from ..errors import Damaged, Unavailable
-from ..log.contract import Log
+from ..log.contract import Log, NewPosition
 from ..log.deduplication import Outcome
 from ..log.retention import Retention
 from ..log.trusted_clock import TrustedClock
@@ -30,7 +30,7 @@ Done = Callable[[Sequence[Outcome] | Unavailable], None]
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     drafts: Sequence[Draft]
-    cursors: Mapping[str, int | None]
+    cursors: Mapping[str, NewPosition]
     size: int
     done: Done
 
@@ -93,7 +93,7 @@ class Writer:
         self._storing_damaged = _Work("storing what touches a damaged part of the log")
         self._trimming = _Work("deleting messages by retention")
 
-    def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, int | None]) -> None:
+    def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, NewPosition]) -> None:
         """Queue drafts and cursors (None: delete), to be stored together in one commit.
 
         `done` is called once, in the writer's task, with the outcomes of the drafts or with `Unavailable`. It must not

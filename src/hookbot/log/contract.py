@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..protocol.message import Draft, Message
 from ..protocol.topics import TopicFilter
@@ -32,6 +32,23 @@ class SavedCursor:
     name: str
     position: int
     updated_us: int
+    note: str = ""
+
+
+class Noted(NamedTuple):
+    """A position to be saved with a note: text of the cursor's owner, which is kept until the next save."""
+
+    position: int
+    note: str = ""
+
+    @classmethod
+    def of(cls, position: "int | Noted") -> "Noted":
+        """Position with its note, an empty one if it has none."""
+        return position if isinstance(position, Noted) else cls(position)
+
+
+NewPosition = int | Noted | None
+"""Position to be saved for a cursor; None deletes it."""
 
 
 class Log(Protocol):
@@ -53,12 +70,12 @@ class Log(Protocol):
     def head_us(self) -> int:
         """Time of the newest message ever appended, 0 before the first."""
 
-    async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = {}) -> Sequence[Outcome]:
+    async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = {}) -> Sequence[Outcome]:
         """Append drafts and save cursors in one durable commit, and return the outcome of each draft in order.
 
-        A cursor of None is deleted. Only one call at a time; not cancellable once started. Raises `Unavailable` if the
-        storage fails: then nothing is stored, and a later call may succeed. It is `Damaged` if a part of the storage
-        that this very batch needs is damaged: another batch may succeed.
+        Only one call at a time; not cancellable once started. Raises `Unavailable` if the storage fails: then nothing
+        is stored, and a later call may succeed. It is `Damaged` if a part of the storage that this very batch needs is
+        damaged: another batch may succeed.
         """
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:

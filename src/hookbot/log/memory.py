@@ -12,7 +12,7 @@ import trio
 
 from ..protocol.message import Draft, Message, wall_clock_us
 from ..protocol.topics import TopicFilter, is_unsafe
-from .contract import Page, SavedCursor
+from .contract import NewPosition, Noted, Page, SavedCursor
 from .deduplication import FirstUse, Outcome
 from .engine import Engine, ScanRange, new_epoch
 from .retention import PARTITIONS, STEP_ROWS, Partition, Retention, RetentionLimits, Row
@@ -54,7 +54,7 @@ class MemoryLog(Engine):
         self._keys: tuple[dict[bytes, FirstUse], dict[bytes, FirstUse]] = {}, {}
         self._cursors: dict[str, SavedCursor] = {}
 
-    async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = {}) -> Sequence[Outcome]:
+    async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = {}) -> Sequence[Outcome]:
         await trio.lowlevel.checkpoint()
         batch = self._new_batch(ChainMap(*self._keys))
         outcomes = [batch.add(draft) for draft in drafts]
@@ -105,11 +105,12 @@ class MemoryLog(Engine):
                 while self._trim_partition(self._limits[unsafe], unsafe=unsafe):
                     pass
 
-    def _save(self, name: str, position: int | None, time_us: int) -> None:
+    def _save(self, name: str, position: int | Noted | None, time_us: int) -> None:
         if position is None:
             self._cursors.pop(name, None)
         else:
-            self._cursors[name] = SavedCursor(name, position, time_us)
+            saved = Noted.of(position)
+            self._cursors[name] = SavedCursor(name, saved.position, time_us, saved.note)
 
     def _trim_partition(self, limits: RetentionLimits, *, unsafe: bool) -> bool:
         partition, entries = self._partitions[unsafe], self._entries[unsafe]

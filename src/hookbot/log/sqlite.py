@@ -20,7 +20,7 @@ from ..threads import hub_threads
 from . import sqlite_damage as damage
 from . import sqlite_keys as keys
 from . import sqlite_queries as queries
-from .contract import Page, SavedCursor
+from .contract import NewPosition, Page, SavedCursor
 from .deduplication import Batch, Outcome
 from .engine import Engine, ScanRange, TopicHeads
 from .retention import PARTITIONS, Partition, Retention, RetentionLimits, dense_after
@@ -77,7 +77,7 @@ class SqliteLog(Engine):
         # What can only be read may not be migrated yet.
         self._has_earlier_keys = file.only_read or _find_earlier_keys(reader)
 
-    async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, int | None] = {}) -> Sequence[Outcome]:
+    async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = {}) -> Sequence[Outcome]:
         # Replaced only after the commit, so that a failed append leaves memory and disk in agreement.
         self._partitions, batch, outcomes = await self._connections.store(
             lambda writer: self._append(writer, drafts, cursors)
@@ -144,7 +144,7 @@ class SqliteLog(Engine):
             self._heads = TopicHeads(self.head)
 
     def _append(
-        self, writer: sqlite3.Connection, drafts: Sequence[Draft], cursors: Mapping[str, int | None]
+        self, writer: sqlite3.Connection, drafts: Sequence[Draft], cursors: Mapping[str, NewPosition]
     ) -> tuple[list[Partition], Batch, Sequence[Outcome]]:
         with queries.transaction(writer):
             batch = self._new_batch(keys.first_uses(writer, drafts, earlier=self._has_earlier_keys))

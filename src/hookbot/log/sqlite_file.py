@@ -67,6 +67,7 @@ STEPS = (
     ALTER TABLE identity ADD COLUMN earlier_keys INTEGER NOT NULL DEFAULT 0;
     UPDATE identity SET earlier_keys = (SELECT max(head) FROM half);
     """,
+    "ALTER TABLE cursor ADD COLUMN note TEXT NOT NULL DEFAULT '';",
 )
 """Migrations from each version of the schema to the next. All of them run for a new file."""
 

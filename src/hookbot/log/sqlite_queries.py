@@ -20,7 +20,7 @@ from typing import Any
 
 from ..protocol.message import Message
 from ..protocol.topics import UNSAFE, TopicFilter, is_subtree
-from .contract import Page, SavedCursor
+from .contract import NewPosition, Noted, Page, SavedCursor
 from .deduplication import Batch
 from .engine import ScanRange
 from .large_bodies import in_row, is_apart, read_body, write_body
@@ -100,22 +100,23 @@ def save_partitions(connection: sqlite3.Connection, partitions: Sequence[Partiti
     insert_rows(connection, "REPLACE INTO half", rows)
 
 
-def save_cursors(connection: sqlite3.Connection, cursors: Mapping[str, int | None], now_us: int) -> None:
+def save_cursors(connection: sqlite3.Connection, cursors: Mapping[str, NewPosition], now_us: int) -> None:
     """Write cursors, and delete those whose position is None."""
-    saved = [(name, position, now_us) for name, position in cursors.items() if position is not None]
-    insert_rows(connection, "REPLACE INTO cursor", saved)
+    saved = [(name, Noted.of(position)) for name, position in cursors.items() if position is not None]
+    rows = [(name, position, now_us, note) for name, (position, note) in saved]
+    insert_rows(connection, "REPLACE INTO cursor", rows)
     for names in in_runs([name for name, position in cursors.items() if position is None]):
         connection.execute(f"DELETE FROM cursor WHERE name IN ({', '.join('?' * len(names))})", names)
 
 
 def load_cursors(connection: sqlite3.Connection, prefix: str) -> list[SavedCursor]:
     """Saved cursors whose names begin with `prefix`, sorted by name. Raises `ValueError` if some are garbled."""
+    # All columns: those of an earlier version have no notes, and are not migrated while the file can only be read.
     rows = connection.execute(
-        "SELECT name, position, updated_us FROM cursor"
-        " WHERE name >= :prefix AND substr(name, 1, length(:prefix)) = :prefix ORDER BY name",
+        "SELECT * FROM cursor WHERE name >= :prefix AND substr(name, 1, length(:prefix)) = :prefix ORDER BY name",
         {"prefix": prefix},
     )
-    return [SavedCursor(str(name), int(position), int(updated_us)) for name, position, updated_us in rows]
+    return [SavedCursor(str(row[0]), int(row[1]), int(row[2]), *map(str, row[3:])) for row in rows]
 
 
 def load_page(
