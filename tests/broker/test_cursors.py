@@ -17,7 +17,8 @@ async def test_a_new_cursor_starts_now_and_is_saved_before_its_client_hears_of_i
     await hub.publish("t", "t")
 
     async with hub.open(cursor="c") as cursor:
-        assert cursor.hello == {"cursor": "c", "position": hub.id(2)}
+        generation = cursor.hello["generation"]
+        assert cursor.hello == {"cursor": "c", "position": hub.id(2), "generation": generation}
         assert await hub.saved() == {"cursor /sub/t c": 2}
         await hub.publish("t")
         assert await take(cursor, 1) == [3]

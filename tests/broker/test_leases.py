@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
+from hookbot.broker.acked_ahead import MAX_RANGES
 from hookbot.broker.leases import LeaseHolder, Leases
 
 
@@ -249,31 +250,71 @@ def test_by_topic_a_busy_topic_does_not_hold_up_the_others() -> None:
     assert leases.waiting == 3
 
 
-def test_remembered_leases_begin_with_what_is_not_acknowledged() -> None:
-    leases = filled(4)
+def again(leases: Leases) -> Leases:
+    """The leases of a group that has rested, before it reads anything."""
+    return Leases(leases.floor, acked=leases.acked(), sent=leases.sent(1000), received=leases.reached)
+
+
+def read(leases: Leases, count: int) -> None:
+    """Read the log up to a position."""
+    while (position := leases.skip_acked(leases.reached)) < count:
+        leases.add(position + 1, position + 1)
+
+
+def test_a_group_that_has_rested_begins_with_what_is_not_acknowledged() -> None:
+    leases = filled(6)
     leaving = member(leases)
-    give(leases, leaving, 3)
-    leases.ack(1)
-    leases.ack(3)
+    give(leases, leaving, 4)
+    for position in (1, 3, 4):
+        leases.ack(position)
     leases.leave(leaving)
+    assert (leases.floor, leases.acked(), leases.sent(10)) == (1, [(3, 4)], {2})
 
-    again = leases.remembered(10)
-    newcomer = member(again)
-    again.ask(newcomer, 10)
-    again.grant(0)
+    rested = again(leases)
+    read(rested, 6)
+    newcomer = member(rested)
+    rested.ask(newcomer, 10)
+    rested.grant(0)
 
-    assert (again.floor, again.reached) == (1, 4)
-    assert fetch(again, newcomer) == [(2, True), (4, False)]
+    assert (rested.floor, rested.reached, rested.acked()) == (1, 6, [(3, 4)])
+    assert fetch(rested, newcomer) == [(2, True), (5, False), (6, False)]
 
 
-def test_remembered_leases_know_no_more_than_their_limit() -> None:
-    leases = filled(4)
+def test_what_is_acknowledged_is_not_even_read() -> None:
+    leases = Leases(0, acked=[(2, 100), (101, 200), (300, 400)])
 
-    again = leases.remembered(2)
-    assert (again.floor, again.reached) == (0, 2)
+    assert [leases.skip_acked(position) for position in (0, 1, 150, 200, 299, 400)] == [0, 100, 200, 200, 400, 400]
+    assert leases.reached == 400
 
-    again.add(3, 3)
-    assert give(again, member(again), 10) == [1, 2, 3]
+
+def test_a_range_is_kept_whole_while_it_is_read() -> None:
+    leases = Leases(0, acked=[(2, 5), (8, 9)])
+    for position in (1, 2, 3):
+        leases.add(position, position)
+
+    assert leases.acked() == [(2, 3), (4, 5), (8, 9)]
+    assert again(leases).acked() == leases.acked()
+
+
+def test_what_was_received_before_may_be_acknowledged_before_it_is_read() -> None:
+    leases = Leases(0, received=5)
+    assert [leases.was_sent(position) for position in (3, 5, 6)] == [True, True, False]
+
+    leases.ack(3)
+    leases.ack(5)
+    assert leases.acked() == [(3, 3), (5, 5)]
+
+    read(leases, 6)
+    assert give(leases, member(leases), 10) == [1, 2, 4, 6]
+    assert leases.acked() == [(3, 3), (5, 5)]
+
+
+def test_the_oldest_ranges_are_kept_and_no_more_than_their_limit() -> None:
+    leases = filled(2 * MAX_RANGES + 3)
+    for position in range(2, 2 * MAX_RANGES + 4, 2):
+        leases.ack(position)
+
+    assert leases.acked() == [(position, position) for position in range(2, 2 * MAX_RANGES + 1, 2)]
 
 
 class Group(RuleBasedStateMachine):
@@ -344,11 +385,19 @@ class Group(RuleBasedStateMachine):
         self.leases.expire(self.now)
         assert all(item.deadline > self.now for holder in self.holders for item in holder.leased.values())
 
-    @rule()
-    def everybody_leaves_and_the_group_rests(self) -> None:
+    @rule(data=st.data())
+    def everybody_leaves_and_the_group_rests(self, data: st.DataObject) -> None:
         for holder in tuple(self.holders):
             self.leases.leave(holder)
-        self.leases = self.leases.remembered(1000)
+        reached = self.leases.reached
+        self.leases = again(self.leases)
+        late = data.draw(st.sets(st.sampled_from(sorted(self.sent)))) if self.sent else set()
+        for position in late:
+            assert self.leases.was_sent(position)
+            self.leases.ack(position)
+        self.acked |= late
+        while (position := self.leases.skip_acked(self.leases.reached)) < reached:
+            self.leases.add(position + 1, self.topics[position + 1] if self.by_topic else position + 1)
         for holder in self.holders:
             self.leases.join(holder)
 

@@ -15,10 +15,11 @@ from ..protocol.subscribe import SubscribeRequest
 from ..protocol.websocket import GONE, TRY_AGAIN_LATER
 from .broker import Broker
 from .claims import ConsumerId, ConsumerKind
+from .consumer_state import ConsumerState
 from .cursors import open_cursor
 from .groups import Groups
 from .history import MessageSource
-from .positions import ConsumerState, Positions
+from .positions import Positions
 
 
 class Consumer(MessageSource, Protocol):

@@ -17,7 +17,8 @@ from ..protocol.websocket import GONE
 from .broker import Start, Subscription
 from .channels import Entry
 from .claims import Claim, ConsumerId
-from .positions import ConsumerState, Positions
+from .consumer_state import ConsumerState
+from .positions import Positions
 
 
 @asynccontextmanager
@@ -71,7 +72,8 @@ class CursorConsumer:
         self._max_unacked = request.max_unacked
         self._end = None if request.follow else positions.broker.head
         self._acked = trio.Event()
-        self.hello = {"cursor": request.cursor, "position": format_id(self._epoch, state.position)}
+        position = format_id(self._epoch, state.position)
+        self.hello = {"cursor": request.cursor, "position": position, "generation": state.generation}
         """Name and position, for the first object of the connection."""
 
     @property

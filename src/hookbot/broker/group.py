@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import trio
 
@@ -12,12 +13,15 @@ from ..protocol.websocket import TRY_AGAIN_LATER
 from .broker import Start, Subscription
 from .channels import Entry
 from .claims import Claim
+from .consumer_state import ConsumerState
 from .cursors import read_position
 from .leases import LeaseHolder, Leases
-from .positions import ConsumerState, Positions
+from .positions import Positions
 
 # Messages granted to a member at a time: few enough for the others to get a share of a page.
 BATCH = 64
+# Messages known to have been sent before, while a group has no members: the others are not marked as redelivered.
+MAX_SENT = 1000
 
 
 class Group:
@@ -48,6 +52,7 @@ class Group:
         self._demand = trio.Event()
         self._reading = trio.CancelScope()
         claim.skip_unwanted = self.skip_unwanted
+        state.acked = leases.acked
 
     async def read_on_demand(self) -> None:
         """Read messages from the log on the demand of members, until the group is stopped or revoked.
@@ -67,6 +72,9 @@ class Group:
         """End the group after its last member has left."""
         self.skip_unwanted()
         self._reading.cancel()
+        self.state.acked = partial(tuple, self.leases.acked())
+        self.state.sent_unacked = self.leases.sent(MAX_SENT)
+        self.state.sent = max(self.state.sent, self.leases.reached)
         self._positions.release(self.claim)
 
     def join(self, request: SubscribeRequest) -> "Member":
@@ -120,7 +128,8 @@ class Group:
             for position in positions:
                 self.leases.ack(position)
             self._gap = None
-            self._positions.advance(self.state, self.leases.floor, soon=True)
+            self._positions.advance(self.state, self.leases.floor)
+            self._positions.save_soon(self.state)
             self._grant()
 
     def expire(self) -> None:
@@ -141,6 +150,7 @@ class Group:
             while True:
                 await self._demand.wait()
                 self._demand = trio.Event()
+                subscription.position = self.leases.skip_acked(subscription.position)
                 self._add(await subscription.take())
 
     def _add(self, items: Sequence[Entry | Gap]) -> None:
@@ -193,7 +203,7 @@ class Member:
 
     def __init__(self, group: Group, request: SubscribeRequest, position: str) -> None:
         self.holder = LeaseHolder(request.max_unacked, request.ack_timeout_s, self._wake)
-        self.hello = {"group": request.group, "position": position}
+        self.hello = {"group": request.group, "position": position, "generation": group.state.generation}
         """Name and position, for the first object of the connection."""
         self._group = group
         self._gap: Gap | None = None

@@ -1,12 +1,11 @@
 """Groups: several connections share one position, and each message is leased to one of them.
 
 Memory holds the state of each message from the oldest unacknowledged one to the newest one read (`leases.py`); the log
-stores only the position before the oldest. After a restart, messages that were acknowledged beyond it are sent again.
+stores the position before the oldest, and which messages beyond it are acknowledged.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import trio
 
@@ -15,23 +14,19 @@ from ..protocol.subscribe import SubscribeRequest
 from .claims import ConsumerId
 from .group import Group, Member
 from .leases import Leases
-from .positions import ConsumerState, Positions
+from .positions import Positions
 
-# Unacknowledged messages remembered for a group without members. Those after them are read again when one joins, even
-# if they were acknowledged.
-MAX_REMEMBERED = 1000
 # `ack_timeout` is in whole seconds: a lease ends at most one second late.
 TICK_S = 1.0
 
 
 class Groups:
-    """All groups that have members, and the unacknowledged messages of those without. `run` ends overdue leases."""
+    """All groups that have members. `run` ends their overdue leases."""
 
     def __init__(self, positions: Positions, nursery: trio.Nursery) -> None:
         self._positions = positions
         self._nursery = nursery
         self._groups: dict[ConsumerId, Group] = {}
-        self._resting: dict[ConsumerId, _Resting] = {}
         self._opening = trio.Lock()
 
     def check_order(self, request: SubscribeRequest) -> None:
@@ -60,14 +55,11 @@ class Groups:
                 self._stop(group)
 
     async def run(self) -> None:
-        """End overdue leases, and forget groups that were moved or deleted, until cancelled."""
+        """End overdue leases, until cancelled."""
         while True:
             await trio.sleep(TICK_S)
             for group in self._groups.values():
                 group.expire()
-            for resting in tuple(self._resting.values()):
-                if self._positions.find(resting.state.id) is not resting.state:
-                    del self._resting[resting.state.id]
 
     async def _find_or_start(self, request: SubscribeRequest) -> Group:
         self.check_order(request)
@@ -83,30 +75,12 @@ class Groups:
         except BaseException:
             self._positions.release(claim)
             raise
-        leases = self._remembered(state, request) or Leases(start.position)
-        # With remembered messages from before the start, no common gap: each one that was deleted has a gap of its own.
-        gap = start.gap if leases.floor >= start.position else None
-        group = self._groups[id] = Group(self._positions, state, claim, leases, gap, request)
+        leases = Leases(start.position, acked=state.acked(), sent=state.sent_unacked, received=state.sent)
+        group = self._groups[id] = Group(self._positions, state, claim, leases, start.gap, request)
         self._nursery.start_soon(group.read_on_demand)
         return group
 
-    def _remembered(self, state: ConsumerState, request: SubscribeRequest) -> Leases | None:
-        resting = self._resting.pop(state.id, None)
-        if resting and resting.state is state and resting.by_topic == request.by_topic:
-            return resting.leases
-        return None
-
     def _stop(self, group: Group) -> None:
         group.stop()
-        id = group.state.id
-        if self._groups.get(id) is group:
-            del self._groups[id]
-            if group.leases:
-                self._resting[id] = _Resting(group.state, group.leases.remembered(MAX_REMEMBERED), group.by_topic)
-
-
-@dataclass(frozen=True, slots=True)
-class _Resting:
-    state: ConsumerState
-    leases: Leases
-    by_topic: bool
+        if self._groups.get(group.state.id) is group:
+            del self._groups[group.state.id]

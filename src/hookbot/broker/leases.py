@@ -6,10 +6,12 @@ only to its holder for as long as that member has a lease in the lane.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from itertools import islice
+from itertools import chain, islice, takewhile
+
+from .acked_ahead import MAX_RANGES, AckedAhead, Range
 
 
 @dataclass(slots=True, eq=False)
@@ -60,11 +62,21 @@ class _Item:
 
 
 class Leases:
-    """All unacknowledged messages of a group after a floor."""
+    """All unacknowledged messages of a group after a floor.
 
-    def __init__(self, after: int) -> None:
+    From the time before, when the group had other members: `acked` are ranges that are acknowledged, `sent` positions
+    that were sent to a client and are not, and up to `received` clients may still acknowledge what they received.
+    """
+
+    def __init__(
+        self, after: int, *, acked: Iterable[Range] = (), sent: Collection[int] = (), received: int = 0
+    ) -> None:
         self.reached = after
         """Position up to which the log has been read for the group."""
+        self._ahead = AckedAhead(acked)
+        self._newest_acked = self._ahead.newest
+        self._sent_before = sent
+        self._received = received
         self._items: OrderedDict[int, _Item] = OrderedDict()
         self._lanes: dict[Hashable, _Lane] = {}
         self._free: list[int] = []
@@ -93,12 +105,14 @@ class Leases:
         return len(self._items) - sum(len(holder.leased) for holder in self._holders)
 
     def add(self, position: int, lane: Hashable) -> None:
-        """Add a message, newer than all others, to the lane with this key."""
+        """Add a message, newer than all others, to the lane with this key, unless it is acknowledged already."""
+        self.reached = position
+        if self._ahead.end_of(position):
+            return
         its_lane = self._lanes.get(lane)
         if its_lane is None:
             its_lane = self._lanes[lane] = _Lane(lane)
-        self._items[position] = _Item(position, its_lane)
-        self.reached = position
+        self._items[position] = _Item(position, its_lane, sent=position in self._sent_before)
         heappush(its_lane.waiting, position)
         self._sort(its_lane)
 
@@ -148,9 +162,9 @@ class Leases:
         return before
 
     def was_sent(self, position: int) -> bool:
-        """True if a message was sent to a client or is acknowledged; also for other topics up to `reached`."""
+        """True if a message may have been sent to a client or is acknowledged; also for other topics."""
         item = self._items.get(position)
-        return item.sent if item else position <= self.reached
+        return position <= self._received or (item.sent if item else position <= self.reached)
 
     def ack(self, position: int) -> None:
         """Acknowledge a message, whoever holds it; a second time changes nothing."""
@@ -158,6 +172,27 @@ class Leases:
         if item:
             self._take_back(item)
             self._sort(item.lane)
+        elif position > self.reached:
+            self._ahead.add(position)
+        self._newest_acked = max(self._newest_acked, position)
+
+    def acked(self) -> Sequence[Range]:
+        """The oldest `MAX_RANGES` ranges after the floor that are acknowledged, with what is of other topics there."""
+        ranges: list[Range] = []
+        before = self.floor
+        end = min(self._newest_acked, self.reached)
+        for position in chain(takewhile(end.__ge__, self._items), (end + 1,)):
+            if position > before + 1:
+                ranges.append((before + 1, position - 1))
+            before = position
+        return [*ranges, *self._ahead.after(self.reached)][:MAX_RANGES]
+
+    def skip_acked(self, position: int) -> int:
+        """Position up to which everything is acknowledged after one that the log is read up to; counts as read."""
+        end = self._ahead.end_of(position + 1) or position
+        if end > position:
+            self.reached = end
+        return end
 
     def expire(self, now: float) -> bool:
         """End overdue leases, and the others of their lanes, so that the order is kept. True if there were any."""
@@ -170,15 +205,9 @@ class Leases:
                     self._give_back(one)
         return ended
 
-    def remembered(self, limit: int) -> "Leases":
-        """Copy of the oldest `limit` messages, without holders; `reached` is the last of them if there are more."""
-        leases = Leases(self.floor)
-        for item in islice(self._items.values(), limit):
-            leases.add(item.position, item.lane.key)
-            leases._items[item.position].sent = item.sent
-        if len(self._items) <= limit:
-            leases.reached = self.reached
-        return leases
+    def sent(self, limit: int) -> Collection[int]:
+        """Positions of the oldest `limit` messages that were sent to a client and are not acknowledged."""
+        return frozenset(islice((position for position, item in self._items.items() if item.sent), limit))
 
     def _lease(self, lane: _Lane, holder: LeaseHolder, now: float) -> None:
         item = self._items[heappop(lane.waiting)]

@@ -7,16 +7,17 @@ only after a move back by hand that could not be saved: after a crash messages m
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 import trio
 
 from ..errors import Damaged, Ended, Refused, Unavailable
+from ..log.contract import Noted
 from ..log.trusted_clock import TrustedClock
 from ..protocol.message import parse_id
 from ..protocol.since import AfterId, Since
 from .broker import Broker, Start
 from .claims import Claim, Claims, ConsumerId
+from .consumer_state import ConsumerState
 
 # Each costs memory and two rows in the log until 30 days after its last use: clients may not create any number.
 MAX_PER_PATH = 100
@@ -36,21 +37,6 @@ USED = "used "
 """Prefix of the name of the saved cursor that stores the last use of a consumer, in seconds since 1970."""
 
 logger = logging.getLogger(__package__)
-
-
-@dataclass(slots=True, eq=False)
-class ConsumerState:
-    """Current position of a cursor or a group. Moving one by hand replaces its state with a new one."""
-
-    id: ConsumerId
-    position: int
-    used_us: int
-    saved: int | None = None
-    """Position in the log, or None before the first save."""
-    sent: int = 0
-    """Position up to which a cursor's client may have received messages, on any connection, even before a restart."""
-    waiting: bool = False
-    """True if messages are known to wait for it."""
 
 
 class Positions:
@@ -81,9 +67,9 @@ class Positions:
         log = self.broker.log
         used = {cursor.name.removeprefix(USED): cursor.position for cursor in await log.cursors(USED)}
         for cursor in [*await log.cursors("cursor "), *await log.cursors("group ")]:
-            id = ConsumerId.parse(cursor.name)
             used_us = used[cursor.name] * 1_000_000 if cursor.name in used else cursor.updated_us
-            self._states[id] = ConsumerState(id, cursor.position, used_us, saved=cursor.position, sent=self.broker.head)
+            state = ConsumerState.load(cursor, used_us=used_us, head=self.broker.head)
+            self._states[state.id] = state
 
     def find(self, id: ConsumerId) -> ConsumerState | None:
         """State of a cursor or a group, or None if it does not exist. Raises `Damaged` if that is unknown."""
@@ -122,7 +108,11 @@ class Positions:
         if position > state.position:
             state.position = position
             if soon:
-                self._mark(state.id)
+                self.save_soon(state)
+
+    def save_soon(self, state: ConsumerState) -> None:
+        """Save a state within `SAVE_INTERVAL_S`."""
+        self._mark(state.id)
 
     def release(self, claim: Claim) -> None:
         """Give up a claim and record the time of use; does nothing if it has been revoked."""
@@ -248,17 +238,17 @@ class Positions:
         # Unmarked before the commit: a position that moves while it is written is marked again, and saved next.
         self._marked.difference_update(ids)
         states = [self._states.get(id) for id in ids]
-        positions = [state.position if state else None for state in states]
+        positions = [Noted(state.position, state.note) if state else None for state in states]
         used = [state.used_us // 1_000_000 if state else None for state in states]
         names = [*map(str, ids), *(f"{USED}{id}" for id in ids)]
         try:
-            await self.broker.commit([], cursors=dict(zip(names, positions + used, strict=True)))
+            await self.broker.commit([], cursors=dict(zip(names, [*positions, *used], strict=True)))
         except Unavailable:
             self._mark(*ids)
             raise
         for state, position in zip(states, positions, strict=True):
-            if state:
-                state.saved = position
+            if state and position:
+                state.saved = position.position
 
 
 def _before_gap(start: Start) -> int:
