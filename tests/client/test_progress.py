@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.client.progress import AckedProgress, Progress
+from hookbot.client.progress import MAX_ACKED, AckedProgress, NewestFirstProgress, Progress
 from hookbot.protocol.frames import Heartbeat, Hello
 from hookbot.protocol.message import Gap, Message, format_id
 
@@ -96,13 +96,108 @@ def test_a_group_is_told_of_each_message_once() -> None:
     assert progress.take_ack() is None
 
 
-def test_a_group_gets_a_message_again_whose_acknowledgement_was_lost() -> None:
-    progress = AckedProgress(None, each=True)
+def hello(position: int = 0, generation: str | None = "1") -> Hello:
+    return Hello("", mid(position), mid(position), generation)
+
+
+@pytest.mark.parametrize("each", [True, False])
+def test_what_was_acknowledged_and_comes_again_is_acknowledged_again_and_not_received(each: bool) -> None:
+    progress = AckedProgress(None, each=each)
+    progress.subscribed(hello())
+    for n in (1, 2):
+        assert progress.accept(message(n))
+        progress.done(mid(n))
+    progress.take_ack()
+
+    progress.subscribed(hello())
+
+    assert [progress.accept(message(n)) for n in (1, 2, 3)] == [False, False, True]
+    again = json.loads(progress.take_ack() or "")
+    assert again == ({"type": "ack", "ids": [mid(1), mid(2)]} if each else {"type": "ack", "id": mid(2)})
+    assert progress.take_ack() is None
+
+
+@pytest.mark.parametrize("each", [True, False])
+@pytest.mark.parametrize("generation", [None, "2"])
+def test_what_was_acknowledged_comes_again_once_the_hub_was_moved_by_hand_or_does_not_say(
+    each: bool, generation: str | None
+) -> None:
+    progress = AckedProgress(None, each=each)
+    progress.subscribed(hello(generation="1" if generation else None))
     progress.accept(message(1))
     progress.done(mid(1))
     progress.take_ack()
-    progress.subscribed(Hello("", mid(0), mid(0)))
+
+    progress.subscribed(hello(0 if generation else 1, generation=generation))
+
+    assert progress.take_ack() is None
     assert progress.accept(message(1))
+
+
+def test_what_is_in_hand_when_the_cursor_is_moved_by_hand_comes_again_and_is_not_acknowledged_before() -> None:
+    progress = AckedProgress(None, each=False)
+    progress.subscribed(hello())
+    progress.accept(message(7))
+    progress.subscribed(hello(generation="2"))
+
+    progress.done(mid(7))
+
+    assert progress.take_ack() is None
+    assert [progress.accept(message(n)) for n in range(1, 8)] == [True] * 7
+
+
+def test_a_message_that_is_not_done_is_received_once_on_all_connections_together() -> None:
+    progress = AckedProgress(None, each=True)
+    progress.subscribed(hello())
+    assert progress.accept(message(1))
+    progress.subscribed(hello())
+    assert not progress.accept(message(1))
+    assert progress.take_ack() is None
+
+
+def test_another_message_with_the_id_of_an_acknowledged_one_is_received() -> None:
+    progress = AckedProgress(None, each=True)
+    progress.subscribed(hello())
+    progress.accept(message(1))
+    progress.done(mid(1))
+
+    assert progress.accept(Message("t", id=mid(1), time_us=99))
+
+
+def test_no_more_acknowledged_messages_are_remembered_than_may_come_again() -> None:
+    progress = AckedProgress(None, each=True)
+    progress.subscribed(hello())
+    for n in range(MAX_ACKED + 1):
+        progress.accept(message(n))
+        progress.done(mid(n))
+
+    assert [progress.accept(message(n)) for n in (0, 1, MAX_ACKED)] == [True, False, False]
+
+
+def test_a_frame_does_not_acknowledge_more_than_a_hub_reads_at_once() -> None:
+    progress = AckedProgress(None, each=True)
+    for n in range(2500):
+        progress.accept(message(n))
+        progress.done(mid(n))
+
+    frames = []
+    while frame := progress.take_ack():
+        frames.append(frame)
+    assert [len(json.loads(frame)["ids"]) for frame in frames] == [1000, 1000, 500]
+    assert max(map(len, frames)) < 64 << 10
+
+
+def test_newest_first_nothing_is_received_twice_or_missed_after_a_reconnection() -> None:
+    progress = NewestFirstProgress("all")
+    received = [n for n in (9, 8, 7) if progress.accept(message(n))]
+    assert not progress.accept(Heartbeat(mid(9)))
+    assert progress.since == "all"
+
+    received += [n for n in (11, 10, 9, 8, 7, 6, 5) if progress.accept(message(n))]
+
+    assert received == [9, 8, 7, 6, 5]
+    assert not progress.accept(Gap("damage", mid(7), mid(9)))
+    assert progress.accept(Gap("retention", None, mid(5)))
 
 
 def test_with_a_cursor_gaps_are_handed_over_and_heartbeats_are_not() -> None:

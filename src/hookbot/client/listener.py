@@ -16,7 +16,7 @@ from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE
 from .address import Address, subscription_of
 from .connect import tls_context
 from .http import encoded
-from .progress import AckedProgress, Progress
+from .progress import AckedProgress, NewestFirstProgress, Progress
 from .session import Event, Session
 from .timing import DEFAULT_TIMING, Timing
 from .websocket import Endpoint
@@ -36,14 +36,13 @@ class Messages:
     They come in the order of ids, except for messages delivered again, and for ``order=newest`` in the URL.
 
     With a cursor or a group, requesting the next message acknowledges the previous one. A message is therefore
-    delivered again if the process dies or the loop is left while it is handled, or if its acknowledgement is lost with
-    the connection. With `manual_ack`, only `ack` acknowledges, so that several messages can be handled at once.
-    Messages from a hub older than 1.0 have no id, and cannot be acknowledged.
+    delivered again if the process dies or the loop is left while it is handled. With `manual_ack`, only `ack`
+    acknowledges, so that several messages can be handled at once. Messages from a hub older than 1.0 have no id, and
+    cannot be acknowledged.
     """
 
-    def __init__(self, session: Session, progress: Progress, limit: int | None, manual_ack: bool) -> None:
+    def __init__(self, session: Session, limit: int | None, manual_ack: bool) -> None:
         self._session = session
-        self._progress = progress
         self._left = math.inf if limit is None else limit
         self._manual_ack = manual_ack
         self._last: Message | None = None
@@ -64,7 +63,7 @@ class Messages:
                 item = await self._session.items.receive()
             except trio.EndOfChannel:
                 break
-            if self._progress.accept(item) and not isinstance(item, Heartbeat):
+            if self._session.accept(item) and not isinstance(item, Heartbeat):
                 return self._hand_over(item)
         if self._session.failure is not None:
             raise self._session.failure
@@ -144,7 +143,7 @@ async def listen(
     progress = _progress(query.pop("since", None), query)
     session = Session(endpoint, query, progress, on_event)
     async with _running(session, timing.close_s):
-        yield Messages(session, progress, limit, manual_ack)
+        yield Messages(session, limit, manual_ack)
 
 
 def endpoint_of(
@@ -194,6 +193,8 @@ def _query(
 def _progress(since: str | None, query: dict[str, str]) -> Progress:
     if query.keys() & {"cursor", "group"}:
         return AckedProgress(since, each="group" in query)
+    if query.get("order") == "newest":
+        return NewestFirstProgress(since)
     return Progress(since)
 
 

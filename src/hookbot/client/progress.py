@@ -3,6 +3,11 @@
 from ..protocol.frames import Heartbeat, Hello, format_ack
 from ..protocol.message import Gap, Message
 from ..protocol.since import parse_duration
+from ..protocol.subscribe import MAX_UNACKED
+
+# Acknowledged messages that may come again: a hub has sent no more that are unacknowledged when their acknowledgements
+# are lost with the connection, and when it crashes, those that it has not saved are about as many.
+MAX_ACKED = 2 * MAX_UNACKED
 
 
 class Progress:
@@ -31,54 +36,110 @@ class Progress:
         return None
 
 
+class NewestFirstProgress(Progress):
+    """Progress of a subscription with ``order=newest``, which always resumes from its beginning.
+
+    What was received before comes again, after what has been published meanwhile, and the listener receives neither.
+    """
+
+    def __init__(self, since: str | None) -> None:
+        super().__init__(since)
+        self._oldest: str | None = None
+
+    def accept(self, item: Message | Gap | Heartbeat) -> bool:
+        if isinstance(item, Heartbeat):
+            return False
+        place = item.after or "" if isinstance(item, Gap) else item.id
+        # Ids grow in the order of storing.
+        if self._oldest is not None and place >= self._oldest:
+            return False
+        if isinstance(item, Message):
+            self._oldest = item.id
+        return True
+
+
 class AckedProgress(Progress):
     """Progress with a cursor or in a group: the hub keeps the position, and every message is acknowledged.
 
     Messages may be finished in any order. A cursor is acknowledged up to the last message that is done together with
     all earlier ones; the members of a group acknowledge `each` message separately.
+
+    An acknowledgement may be lost with its connection, or by a hub that crashes. A message that then comes again is
+    acknowledged again, and the listener does not receive it a second time, unless the cursor or the group was moved by
+    hand meanwhile.
     """
 
     def __init__(self, since: str | None, *, each: bool) -> None:
         super().__init__(since)
         self._each = each
-        # Ids in their order; True for those that are done, but wait for an earlier one.
-        self._in_hand: dict[str, bool] = {}
+        self._generation: str | None = None
+        # Ids and times in the order of arrival. Some are done, but wait for an earlier one.
+        self._in_hand: dict[str, int] = {}
+        self._done: set[str] = set()
+        # The last ones, oldest first. A log that was restored from a backup uses ids again, at other times.
+        self._acked: dict[str, int] = {}
         self._unsent: list[str] = []
         self._up_to: str | None = None
 
     def subscribed(self, hello: Hello) -> None:
         """Queue the last acknowledgement of a cursor again, unless the hub reports exactly that position."""
+        if hello.generation is None:
+            # A hub of version 1.0 does not say whether it has been moved.
+            self._acked.clear()
+        elif self._generation not in (None, hello.generation):
+            self._forget()
+        self._generation = hello.generation
         if self._up_to not in (None, hello.position):
             self._unsent = [self._up_to]
 
     def accept(self, item: Message | Gap | Heartbeat) -> bool:
-        """Record an item; False for a heartbeat, and for a message in hand, which a new connection sends again."""
+        """Record an item; False for a heartbeat, and for a message that was received on an earlier connection."""
         if not isinstance(item, Message):
             return isinstance(item, Gap)
+        if self._acked.get(item.id) == item.time_us:
+            self._queue(item.id)
+            return False
         if item.id in self._in_hand:
             return False
-        self._in_hand[item.id] = False
+        self._in_hand[item.id] = item.time_us
         return True
 
     def done(self, id: str) -> None:
         """Record that a message is done; does nothing if it is not in hand."""
         if id not in self._in_hand:
             return
-        self._in_hand[id] = True
         if self._each:
-            del self._in_hand[id]
-            self._unsent.append(id)
+            self._acknowledge(id)
             return
-        while self._in_hand and self._in_hand[first := next(iter(self._in_hand))]:
-            del self._in_hand[first]
-            self._unsent, self._up_to = [first], first
+        self._done.add(id)
+        while self._in_hand and (first := next(iter(self._in_hand))) in self._done:
+            self._done.remove(first)
+            self._acknowledge(first)
+            self._up_to = first
 
     def take_ack(self) -> str | None:
-        """One frame with all acknowledgements not taken yet, or None."""
+        """One frame with acknowledgements not taken yet, or None."""
         if not self._unsent:
             return None
-        ids, self._unsent = self._unsent, []
+        ids, self._unsent = self._unsent[:MAX_UNACKED], self._unsent[MAX_UNACKED:]
         return format_ack(each=ids) if self._each else format_ack(up_to=ids[0])
+
+    def _acknowledge(self, id: str) -> None:
+        self._acked[id] = self._in_hand.pop(id)
+        if len(self._acked) > MAX_ACKED:
+            del self._acked[next(iter(self._acked))]
+        self._queue(id)
+
+    def _queue(self, id: str) -> None:
+        if not self._each:
+            self._unsent.clear()
+        self._unsent.append(id)
+
+    def _forget(self) -> None:
+        self._up_to = None
+        self._unsent = []
+        for ids in (self._in_hand, self._done, self._acked):
+            ids.clear()
 
 
 def _is_duration(text: str) -> bool:

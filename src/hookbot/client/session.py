@@ -112,6 +112,13 @@ class Session:
         self._progress.done(id)
         self._acks_waiting.unpark()
 
+    def accept(self, item: Message | Gap | Heartbeat) -> bool:
+        """Record an item of `items`, and return True if the listener should receive it."""
+        is_new = self._progress.accept(item)
+        # One that is not may have been acknowledged again.
+        self._acks_waiting.unpark()
+        return is_new
+
     async def run(self) -> None:
         """Listen until the subscription ends or fails for good; the error is then in `failure`."""
         while not self._closing:

@@ -193,11 +193,15 @@ def _gap_fields(gap: Gap) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First frame: messages after `last_id` follow. A cursor or group has acknowledged everything up to `position`."""
+    """First frame: messages after `last_id` follow. A cursor or group has acknowledged everything up to `position`.
+
+    Its `generation` is another one after it was moved by hand, or deleted and created again.
+    """
 
     hub: str
     last_id: str | None
     position: str | None = None
+    generation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,8 +243,8 @@ def parse_frame(data: str | bytes) -> Frame | None:
             case "gap":
                 return Gap(text_of(fields["reason"]), _id_or_none(fields, "after"), check_id(fields["before"]))
             case "hello":
-                hub = text_of(fields.get("hub", ""))
-                return Hello(hub, _id_or_none(fields, "last_id"), _id_or_none(fields, "position"))
+                ids = (_id_or_none(fields, name) for name in ("last_id", "position", "generation"))
+                return Hello(text_of(fields.get("hub", "")), *ids)
             case "error":
                 return ErrorFrame(text_of(fields.get("title", "")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
