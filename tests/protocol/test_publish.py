@@ -58,6 +58,20 @@ def test_other_metadata_are_refused_in_the_words_of_the_ancestor(value: str) -> 
         read(f"/pub/foo?extra-metadata={value}")
 
 
+@pytest.mark.parametrize(
+    "name", ["sinse", "since", "Since", "snice", "extra_metadata", "extra-metdata", "extrametadata"]
+)
+def test_what_looks_like_a_parameter_and_is_none_is_refused_but_not_of_a_sender_without_a_token(name: str) -> None:
+    with pytest.raises(Refused, match=f"query parameter '{name}'"):
+        read(f"/pub/foo?{name}=github")
+    assert read(f"/unsafe/pub/foo?{name}=github").topic == "/unsafe/foo"
+
+
+@pytest.mark.parametrize("query", ["sign=a", "key=a&token=b", "id=1&id=2", "source=x", "timestamp=1", "_=1", "a"])
+def test_any_other_parameter_is_a_part_of_the_message(query: str) -> None:
+    assert read(f"/pub/foo?{query}").topic == "foo"
+
+
 def test_an_idempotency_key_has_a_longest_length() -> None:
     assert read(idempotency_key="k" * MAX_KEY).idempotency_key == "k" * MAX_KEY
     with pytest.raises(Refused, match="at most 255 characters, not 256"):

@@ -195,5 +195,27 @@ def test_only_one_format_has_acknowledgements(query: str, headers: dict[str, str
         read(query, headers, websocket=websocket)
 
 
-def test_what_nobody_knows_is_left_alone() -> None:
-    assert read("utm_source=mail&token=abc") == read()
+@pytest.mark.parametrize("headers", [{}, {"Sec-WebSocket-Protocol": "hookbot.raw"}])
+def test_what_nobody_knows_is_left_alone_in_raw_subscriptions_as_the_ancestor_did(headers: dict[str, str]) -> None:
+    assert read("utm_source=mail&token=abc&sinse=2h", headers) == read("", headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "websocket"),
+    [
+        (V1, True),
+        ({"Sec-WebSocket-Protocol": "cloudevents.json"}, True),
+        (LINES, False),
+        ({"Accept": "text/event-stream"}, False),
+        ({}, False),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("sinse", "did you mean 'since'"), ("maxunacked", "did you mean 'max_unacked'"), ("x", "the parameters are ack_")],
+)
+def test_a_parameter_that_is_unknown_is_refused_with_the_nearest(
+    headers: dict[str, str], websocket: bool, name: str, hint: str
+) -> None:
+    with pytest.raises(Refused, match=f"unknown query parameter '{name}': {hint}"):
+        read(f"{name}=1&token=abc", headers, websocket=websocket)

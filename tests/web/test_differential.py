@@ -158,6 +158,8 @@ QUERIES = [
     "?a=1&a=2",
     "?%ff",
     "??",
+    "?sinse=2h",
+    "?extra_metadata=github",
 ]
 FIELDS = [
     "Accept: application/json",

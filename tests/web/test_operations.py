@@ -110,3 +110,19 @@ async def test_a_cursor_that_is_not_named_is_not_deleted(tmp_path: Path, query: 
         answer = await client.delete("/hookbot/v1/cursors", params=query)
 
     assert (answer.status_code, answer.text) == (400, text)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/hookbot/v1/routers", "/hookbot/v1/cursors", "/hookbot/v1/messages/x"])
+async def test_a_parameter_that_is_unknown_is_refused(tmp_path: Path, path: str) -> None:
+    async with hub(tmp_path) as (_, client):
+        answer = await client.get(path, params={"pth": "/sub/a", "token": "x"})
+
+    assert (answer.status_code, answer.text.partition(":")[0]) == (400, "unknown query parameter 'pth'")
+
+
+@pytest.mark.parametrize(("method", "name"), [("POST", "sinse"), ("DELETE", "since"), ("GET", "kind")])
+async def test_a_parameter_of_a_cursor_is_known_where_it_has_a_meaning(tmp_path: Path, method: str, name: str) -> None:
+    async with hub(tmp_path) as (_, client):
+        answer = await client.request(method, "/hookbot/v1/cursors", params={name: "x"})
+
+    assert (answer.status_code, answer.text.partition(":")[0]) == (400, f"unknown query parameter '{name}'")

@@ -1,6 +1,7 @@
 """Publish requests before their body is read: topic, query and headers, checked."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Self
 from urllib.parse import parse_qsl
 
@@ -16,6 +17,11 @@ MAX_HOPS = 16
 # The longest key that Stripe's API accepts. The log stores a digest of it.
 MAX_KEY = 255
 
+METADATA = "extra-metadata"
+"""The only parameter of a publish."""
+# Up to one letter of five, as in "sinse", but not "sign", which some senders use.
+_SIMILAR = 0.75
+
 
 @dataclass(frozen=True, slots=True)
 class PublishRequest:
@@ -30,8 +36,9 @@ class PublishRequest:
     @classmethod
     def read(cls, request: Request, route: Route) -> Self:
         """The publish that query and headers of a request describe; raises `Refused` if one of them is invalid."""
-        _check_metadata(request.query)
-        hops = () if is_unsafe(route.topic) else _hops(request)
+        with_token = not is_unsafe(route.topic)
+        _check_parameters(request.query, with_token=with_token)
+        hops = _hops(request) if with_token else ()
         return cls(request, route.topic, hops, _idempotency_key(request))
 
     @property
@@ -41,10 +48,19 @@ class PublishRequest:
         return int(declared[:18]) if declared.isdecimal() else 0
 
 
-def _check_metadata(query: str) -> None:
+def _check_parameters(query: str, *, with_token: bool) -> None:
+    """Raise `Refused` for other metadata than GitHub's; `with_token` also for misspelt ones, and for `since`.
+
+    Any other parameter is a part of the message. Senders without a token add what they like.
+    """
     for name, value in parse_qsl(query, keep_blank_values=True) if query else ():
-        if name == "extra-metadata" and value != "github":
-            raise Refused(f"400 Bad Request (bad ?extra-metadata=): the only value is 'github', not {value[:40]!r}")
+        if name == METADATA:
+            if value != "github":
+                raise Refused(f"400 Bad Request (bad ?extra-metadata=): the only value is 'github', not {value[:40]!r}")
+        elif with_token and get_close_matches(name, [METADATA], cutoff=_SIMILAR):
+            raise Refused(f"unknown query parameter {name[:40]!r}: did you mean {METADATA!r}?")
+        elif with_token and get_close_matches(name, ["since"], cutoff=_SIMILAR):
+            raise Refused(f"a publish has no query parameter {name[:40]!r}: 'since' is for subscriptions")
 
 
 def _idempotency_key(request: Request) -> str:

@@ -1,8 +1,9 @@
 """HTTP requests as clients send them, the same from the fast path and from the app."""
 
+from collections.abc import Collection
 from urllib.parse import parse_qsl
 
-from ..errors import Refused
+from ..errors import Refused, did_you_mean
 from .message import Headers
 
 MAX_PARAMETERS = 200
@@ -87,6 +88,13 @@ class Request:
                     raise Refused(f"the query has the parameter {name[:40]!r} twice, with different values")
             self._parameters = parameters
         return self._parameters
+
+    def check_names(self, known: Collection[str]) -> None:
+        """Raise `Refused` if the query has a parameter that is not `known`: a misspelt one would have no effect."""
+        for name in self.parameters:
+            if name not in known:
+                hint = did_you_mean(name, known) or f"the parameters are {', '.join(sorted(known))}"
+                raise Refused(f"unknown query parameter {name[:40]!r}: {hint}")
 
     def header(self, name: str) -> str:
         """Value of the header with this lower-case name, repeated ones joined by ``, ``; empty if there is none."""

@@ -26,6 +26,8 @@ UNSAFE_HEADER_VALUE = "I understand the security implications"
 
 # The ancestor has none of these parameters, so a plain GET with one requests a stream, even without an Accept header.
 _HISTORY = frozenset({"since", "limit", "follow"})
+PARAMETERS = _HISTORY | {"order", "cursor", "group", "takeover", "key", "max_unacked", "ack_timeout", "token"}
+"""Names of all query parameters of a subscription."""
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
@@ -61,6 +63,9 @@ class SubscribeRequest:
             if websocket
             else None
         )
+        # The ancestor ignores queries of raw subscriptions.
+        if not websocket or SUBPROTOCOLS.get(subprotocol or "", "raw") != "raw":
+            request.check_names(PARAMETERS)
         asked = request.parameters
         subscribe = cls(
             wanted=TopicFilter.parse(route.topic),

@@ -25,6 +25,11 @@ from .held_bytes import Cut, HeldBytes
 from .metrics import CONTENT_TYPE
 from .services import Readiness, Services
 
+_CURSOR_PARAMETERS = {
+    "GET": ("path",),
+    "POST": ("kind", "path", "name", "since"),
+    "DELETE": ("kind", "path", "name"),
+}
 EVERYTHING = TopicFilter(("", UNSAFE))
 
 
@@ -54,7 +59,10 @@ def create_api(services: Services) -> Blueprint:
 
     @api.before_request
     async def authorize() -> None:
-        services.access.admit_operator(plain_request(request))
+        plain = plain_request(request)
+        services.access.admit_operator(plain)
+        known = _CURSOR_PARAMETERS.get(request.method, ()) if request.path == CURSORS else ()
+        plain.check_names({"token", *known})
 
     @api.get("/metrics")
     async def metrics() -> Response:
