@@ -13,6 +13,7 @@ from hookbot.cli.subscribe_options import SubscribeOptions, run, take_url, with_
 from hookbot.client import Gap
 from hookbot.delivery.shutdown import Stop
 from hookbot.errors import Lost
+from hookbot.protocol.bodies import UNTRUSTED
 from hookbot.testing.hub import TestHub
 from support.commands import Caller
 from support.hubs import ThreadHub
@@ -55,6 +56,14 @@ def test_an_expression_that_cannot_be_applied_does_not_hold_and_is_reported(
     code, out, err = call(*HISTORY, "--no-follow", "--where", "abs(body.n) == `1`", sub)
     assert (code, out) == (0, b'{"n":-1}')
     assert "--where failed" in err
+
+
+@pytest.mark.parametrize("body", [b"[1e400]", b"[%s0]" % (b"0," * UNTRUSTED.values), b"[" * 100_000, b'{"n": "\xff"}'])
+def test_no_body_ends_the_command(thread: ThreadHub, topic: str, call: Caller, body: bytes) -> None:
+    thread.publish(f"/unsafe/{topic}", body, b"[1]")
+    url = thread.url_for(f"/unsafe/sub/{topic}")
+
+    assert call(*HISTORY, "--unsafe", "--no-follow", "--where", "floor(body[0]) == `1`", url)[:2] == (0, b"[1]")
 
 
 def test_an_unsafe_topic_needs_the_option_that_admits_it(thread: ThreadHub, topic: str, call: Caller) -> None:

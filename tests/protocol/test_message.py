@@ -34,6 +34,25 @@ def test_the_body_can_be_read_as_json() -> None:
     assert MESSAGE.json() == {"ref": "x"}
     with pytest.raises(json.JSONDecodeError):
         replace(MESSAGE, body=b"ref=x").json()
+    with pytest.raises(ValueError, match="nested too deeply"):
+        replace(MESSAGE, body=b"[" * 100_000).json()
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b'"\xe9"', "application/json; charset=ISO-8859-1"),
+        ('"é"'.encode("utf-16-le"), ""),
+        (b'\xef\xbb\xbf"\xc3\xa9"', "text/plain"),
+    ],
+)
+def test_the_body_is_text_in_the_charset_that_it_is_in(body: bytes, content_type: str) -> None:
+    message = Message("t", body, (("content-type", content_type),))
+
+    assert (message.text(), message.json()) == ('"é"', "é")
+    assert Message("t", b"\xff").text() is None
+    with pytest.raises(json.JSONDecodeError):
+        Message("t", b"\xff").json()
 
 
 def test_a_message_knows_when_it_was_stored_and_where() -> None:

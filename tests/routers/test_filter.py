@@ -53,6 +53,23 @@ async def test_a_body_can_be_reshaped_to_json_or_to_text() -> None:
     assert text.headers == (("Content-Type", "text/plain; charset=utf-8"),)
 
 
+async def test_a_new_body_has_numbers_as_they_were_written() -> None:
+    text = b'{"n":12345678901234567890.25,"m":[1.10,1e400,-0],"m":{"x":1.0}}'
+    message = Message("in", text, (("Content-Type", "application/x-www-form-urlencoded"),))
+
+    [whole] = await routed(message, body="body")
+    [shaped] = await routed(message, body="{n: body.n, x: body.m.x}")
+
+    assert whole.body == text
+    assert shaped.body == b'{"n":12345678901234567890.25,"x":1.0}'
+
+
+@pytest.mark.parametrize("body", ["`[1e400]`", "{x: sum(body)}", "{x: to_string(sum(body))}"])
+async def test_what_would_not_be_json_is_not_published(body: str) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        await routed(Message("in", b"[1e308, 1e308]"), body=body)
+
+
 @pytest.mark.parametrize(("message", "in_loop"), [(PUSH, True), (replace(PUSH, query="x" * SMALL_BYTES), False)])
 async def test_a_large_message_does_not_hold_up_the_hub(
     message: Message, in_loop: bool, monkeypatch: pytest.MonkeyPatch

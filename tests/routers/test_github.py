@@ -244,7 +244,7 @@ async def test_a_large_delivery_does_not_hold_up_the_hub(monkeypatch: pytest.Mon
         assert not trio.lowlevel.in_trio_task()
         return message.json()
 
-    monkeypatch.setattr(github_module, "parse_body", parse_in_thread)
+    monkeypatch.setattr(github_module, "content_of", parse_in_thread)
 
     assert len(await routed(signed(push(more="x" * SMALL_BYTES)))) == 2
 

@@ -276,6 +276,10 @@ def test_every_reading_that_a_router_might_make_of_a_body_is_checked() -> None:
         SignedRequest(b"payload=1&payload=" + quote_plus(foreign).encode(), FORM),
         SignedRequest(b"payload=" + quote_plus(foreign).encode() + b"&payload=1", FORM),
         SignedRequest(b"x=1&payload=" + quote_plus(foreign).encode(), FORM),
+        SignedRequest(
+            b'--b\r\nContent-Disposition: form-data; name="repository"\r\n\r\n{"full_name": "evil/app"}\r\n--b--\r\n',
+            (("Content-Type", "multipart/form-data; boundary=b"),),
+        ),
         SignedRequest(b"account=acct_1", FORM),
     ]
     for request in bodies[:-1]:

@@ -190,6 +190,12 @@ def test_a_value_is_put_into_no_body_but_a_json_object(body: bytes) -> None:
         SignedRequest(body).put("json:a.b", "1")
 
 
+def test_what_is_put_into_a_body_leaves_the_rest_as_it_was_written() -> None:
+    body = b'\xef\xbb\xbf{"n":12345678901234567890.25,"m":1.10}'
+
+    assert SignedRequest(body).put("json:id", "7").body == b'{"n":12345678901234567890.25,"m":1.10,"id":7}'
+
+
 def test_the_parameters_of_a_query_are_put_behind_one_another() -> None:
     one = SignedRequest(url="https://example.com/in").put("query:a", "c&d é")
 

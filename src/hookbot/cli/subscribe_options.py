@@ -18,7 +18,7 @@ from ..client import Disconnected, Event, Lost, Messages, listen
 from ..client.address import Address, subscription_of
 from ..client.timing import DEFAULT_TIMING, Timing
 from ..delivery.shutdown import Stop, run_until_stopped
-from ..errors import Refused
+from ..errors import BodyTooLarge, Refused
 from ..protocol.message import Message
 from ..protocol.subscribe import MAX_ACK_TIMEOUT_S
 from ..protocol.urls import split_url
@@ -53,7 +53,7 @@ class SubscribeOptions:
             return True
         try:
             return self.where.holds(document(message))
-        except ValueError as error:
+        except (ValueError, BodyTooLarge) as error:
             logger.warning("skipped %s %s: --where failed: %s", message.topic, message.id, error)
             return False
 

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from ..errors import BodyTooLarge
@@ -72,22 +72,30 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return unique
 
 
-def parse_form(body: bytes, ceiling: Ceiling) -> list[tuple[str, str]]:
-    """Fields of a URL-encoded form, in order. Raises `BodyTooLarge` beyond the ceiling."""
+def parse_form(
+    body: bytes, ceiling: Ceiling, codec: str = "utf-8", errors: Literal["strict", "replace"] = "replace"
+) -> list[tuple[str, str]]:
+    """Fields of a URL-encoded form, in order; what is not text in the codec is replaced or, if strict, an error.
+
+    Raises `BodyTooLarge` beyond the ceiling, and `UnicodeDecodeError`.
+    """
     if len(body) > ceiling.form_bytes:
         raise BodyTooLarge.than(ceiling.form_bytes)
     if body.count(b"&") >= ceiling.fields:
         raise BodyTooLarge(f"the form has more than {ceiling.fields} fields")
     if len(body) <= SLICE_BYTES:
-        return parse_qsl(body.decode("utf-8", "surrogateescape"), keep_blank_values=True)
+        # Bytes that are not UTF-8 stay distinct: the signature of a form must not be valid for another one.
+        raw_errors = "surrogateescape" if (codec, errors) == ("utf-8", "replace") else errors
+        text = body.decode(codec, raw_errors)
+        return parse_qsl(text, keep_blank_values=True, encoding=codec, errors=errors)
     pairs = (field.partition(b"=") for field in body.split(b"&") if field)
-    return [(_decode(name), _decode(value)) for name, _, value in pairs]
+    return [(_decode(name, codec, errors), _decode(value, codec, errors)) for name, _, value in pairs]
 
 
-def _decode(text: bytes) -> str:
-    """Text of a name or value of a form, as `parse_qsl` has it; but bytes that are not UTF-8 are replaced."""
+def _decode(text: bytes, codec: str, errors: str) -> str:
+    """Text of a name or value of a form, as `parse_qsl` has it."""
     slices = map(unquote_to_bytes, _slices(text.replace(b"+", b" ")))
-    return b"".join(slices).decode("utf-8", "replace")
+    return b"".join(slices).decode(codec, errors)
 
 
 def _slices(text: bytes) -> Iterator[bytes]:

@@ -4,7 +4,6 @@ An id is ``<epoch>-<position>``: eight letters that name the log, and the positi
 log sort as text, and no id can be mistaken for a duration, a time or a word. Clients treat ids as opaque.
 """
 
-import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,8 @@ from time import time_ns
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
+from .charsets import decode, parameter
+from .json_text import read_json
 from .topics import is_unsafe
 
 Headers = tuple[tuple[str, str], ...]
@@ -121,11 +122,15 @@ class Message:
         return next((value for key, value in self.headers if key.lower() == wanted), None)
 
     def json(self) -> Any:
-        """The body parsed as JSON.
+        """The body parsed as JSON, in whatever charset it is; see `read_json`.
 
-        Raises `ValueError` if it is not JSON, and `RecursionError` if it is nested too deeply.
+        Raises `ValueError` if it is not JSON or nested too deeply.
         """
-        return json.loads(self.body)
+        return read_json(self.text() or "")
+
+    def text(self) -> str | None:
+        """The body as text: in the charset that it declares, or else in UTF-8; None if it is not text."""
+        return decode(self.body, parameter(self.header("content-type") or "", "charset"))
 
     @property
     def wrapped(self) -> bool:

@@ -1,28 +1,31 @@
 """JMESPath over messages: conditions, new bodies, and templates of topics.
 
 An expression is evaluated against an object with the fields `FIELDS`, as in the envelope with these exceptions: `body`
-is the value that `parse_body` returns, `headers` an object with names in lower case and the first value of each,
+is its content (see `read_content`), `headers` an object with names in lower case and the first value of each,
 `query` an object with the last value of each parameter, and `verified` (null if there is none) has no time.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from math import isfinite
 from typing import Any
 from urllib.parse import parse_qsl
 
 import jmespath
+from jmespath import functions
 from jmespath.exceptions import JMESPathError
 
 from ..errors import ConfigError
-from ..protocol.bodies import UNTRUSTED, VERIFIED, Ceiling, parse_form, parse_json
+from ..protocol.bodies import UNTRUSTED, VERIFIED, Ceiling
+from ..protocol.content import read_content
+from ..protocol.json_text import read_json, write_json
 from ..protocol.message import Message, format_time
 from ..protocol.topics import is_unsafe
 
 FIELDS = ("id", "topic", "time", "headers", "query", "body", "verified", "hops")
 """Fields of a message that an expression can begin with."""
 
-_FORM = "application/x-www-form-urlencoded"
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _ALL = "@"
 _FALSE: tuple[Any, ...] = ("", [], {})
@@ -37,6 +40,26 @@ _ONE_SCOPE = {
     "key_val_pair",
 }
 """Kinds of JMESPath nodes that evaluate all their children against the same value; others only the first."""
+
+
+class _Functions(functions.Functions):  # type: ignore[misc]
+    """JMESPath's functions; those that convert numbers and text keep numbers as they were written."""
+
+    @functions.signature({"types": []})  # type: ignore[untyped-decorator]
+    def _func_to_number(self, value: Any) -> Any:
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = read_json(value)
+        number = super()._func_to_number(value)
+        # Python also reads "nan".
+        return number if isinstance(value, float) or number is None or isfinite(number) else None
+
+    @functions.signature({"types": []})  # type: ignore[untyped-decorator]
+    def _func_to_string(self, value: Any) -> str:
+        return value if isinstance(value, str) else write_json(value)
+
+
+_OPTIONS = jmespath.Options(custom_functions=_Functions())
 
 
 class Expression:
@@ -59,9 +82,12 @@ class Expression:
     def value(self, document: Mapping[str, Any]) -> Any:
         """Value for a document, or None if it has none.
 
-        Raises `ValueError` for an unknown function, wrong arguments, or a slice with step 0.
+        Raises `ValueError` for an unknown function, wrong arguments, a slice with step 0, or a number out of range.
         """
-        return self._compiled.search(document)
+        try:
+            return self._compiled.search(document, _OPTIONS)
+        except (TypeError, ArithmeticError) as error:
+            raise ValueError(str(error)) from None
 
     def holds(self, document: Mapping[str, Any]) -> bool:
         """True if the value is anything but null, false, or an empty string, list or object. Raises as `value`."""
@@ -89,7 +115,7 @@ class Template:
         for (text, expression), literal in zip(self._places, self._literals[1:], strict=True):
             value = expression.value(document)
             if not isinstance(value, str | int | float) or isinstance(value, bool) or value == "":
-                raise ValueError(f"{{{text}}} is {json.dumps(value)[:80]}, not a string or a number")
+                raise ValueError(f"{{{text}}} is {write_json(value)[:80]}, not a string or a number")
             filled += [str(value), literal]
         return "".join(filled)
 
@@ -109,40 +135,15 @@ def document(message: Message, *, body: bool = True) -> dict[str, Any]:
         "time": format_time(message.time_us),
         "headers": {name.lower(): value for name, value in reversed(message.headers)},
         "query": dict(parse_qsl(message.query, keep_blank_values=True)),
-        "body": parse_body(message, ceiling) if body else None,
+        "body": content_of(message, ceiling) if body else None,
         "verified": verified and {"provider": verified.provider, "key": verified.key, "source": verified.source},
         "hops": list(message.hops),
     }
 
 
-def parse_body(message: Message, ceiling: Ceiling = VERIFIED) -> Any:
-    """Value of a body: parsed JSON, or the text if it is not JSON or nested too deeply. None if it is not UTF-8.
-
-    A form is an object with the last value of each field. One whose only field is ``payload`` counts as the JSON or
-    text in that field. Raises `BodyTooLarge` beyond the ceiling.
-    """
-    # JSON may be called a form: by curl, or by whoever repeats a signed delivery, in which that is not signed.
-    is_form = (message.header("content-type") or "").lower().startswith(_FORM)
-    if not is_form or message.body.lstrip().startswith((b"{", b"[")):
-        return _json_or_text(message.body, ceiling)
-    if _text(message.body) is None:
-        return None
-    fields = dict(parse_form(message.body, ceiling))
-    return _json_or_text(fields["payload"].encode(), ceiling) if fields.keys() == {"payload"} else fields
-
-
-def _json_or_text(body: bytes, ceiling: Ceiling) -> Any:
-    try:
-        return parse_json(body, ceiling)
-    except ValueError:
-        return _text(body)
-
-
-def _text(body: bytes) -> str | None:
-    try:
-        return body.decode()
-    except UnicodeDecodeError:
-        return None
+def content_of(message: Message, ceiling: Ceiling = VERIFIED) -> Any:
+    """Value of the body of a message (see `read_content`). Raises `BodyTooLarge` beyond the ceiling."""
+    return read_content(message.body, message.header("content-type") or "", ceiling)
 
 
 def _roots(node: Mapping[str, Any]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..protocol.envelope import encode_json
+from ..protocol.json_text import write_json
 from ..protocol.message import Headers, Message
 from . import Publish
 from .expressions import Expression, Template, document
@@ -61,4 +61,4 @@ class _Result:
 def _encode(value: object) -> tuple[bytes, Headers]:
     if isinstance(value, str):
         return value.encode(), _TEXT
-    return encode_json(value).encode("ascii"), _JSON
+    return write_json(value).encode("ascii"), _JSON

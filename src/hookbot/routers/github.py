@@ -11,7 +11,7 @@ from ..protocol.message import Message
 from ..signatures import SignedRequest, load_provider
 from ..signatures.owners import GITHUB, Name
 from . import Publish, Secret
-from .expressions import parse_body
+from .expressions import content_of
 from .large_messages import compute
 
 logger = logging.getLogger(__package__)
@@ -118,7 +118,7 @@ def _event(message: Message) -> str:
 
 
 def _payload(message: Message) -> dict[str, Any]:
-    payload = parse_body(message)
+    payload = content_of(message)
     if not isinstance(payload, dict):
         raise ValueError(f"the body of a delivery must be a JSON object, not {kind_of(payload)}")
     return payload

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigError, Forbidden, InvalidTopic, kind_of
 from ..protocol.bodies import VERIFIED, RepeatedKey, check_json, parse_form, unique_keys
+from ..protocol.content import read_content
 from ..protocol.topics import UNSAFE, check_topic
 from .request import SignedRequest
 
@@ -234,9 +235,14 @@ def _readings(request: SignedRequest) -> Iterator[Mapping[str, Any]]:
     """
     fields = parse_form(request.body, VERIFIED) if request.is_form else []
     payloads = (value.encode("utf-8", "surrogatepass") for name, value in fields if name == "payload")
-    for value in (_value(request.body), dict(fields), *map(_value, payloads)):
+    for value in (_value(request.body), dict(fields), *map(_value, payloads), _content(request)):
         if isinstance(value, dict):
             yield value
+
+
+def _content(request: SignedRequest) -> Any:
+    """What routers read, which may be in another charset, or a form of several parts."""
+    return read_content(request.body, request.find("Content-Type") or "", VERIFIED)
 
 
 def _value(text: bytes) -> Any:

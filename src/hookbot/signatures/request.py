@@ -13,7 +13,6 @@ Requests come from untrusted clients: whatever they contain, reading a valid pla
 `BodyTooLarge` if the place is in a body that would take too much time or memory to parse. A body is parsed once.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +22,8 @@ from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
 
 from ..errors import BadSignature, BodyTooLarge, ConfigError
 from ..protocol.bodies import UNVERIFIED, RepeatedKey, parse_form, parse_json
+from ..protocol.charsets import decode
+from ..protocol.json_text import read_json, write_json
 from ..protocol.message import Headers
 
 _PLACE = re.compile(r"(?:(json|query):)?([^\s\[\]*|:]+)(\*|\[\w+\])?")
@@ -245,11 +246,11 @@ def _items(value: str, suffix: str) -> Iterator[str]:
 
 def _with_field(body: bytes, path: list[str], value: str) -> bytes:
     try:
-        document = json.loads(body)
+        document = read_json(decode(body) or "")
         inner = document
         for name in path[:-1]:
             inner = inner.setdefault(name, {})
         inner[path[-1]] = int(value) if value.isdecimal() else value
     except (ValueError, AttributeError, TypeError):
         raise ConfigError(f"{'.'.join(path)!r} is put into the body, which must be a JSON object") from None
-    return json.dumps(document, separators=(",", ":")).encode()
+    return write_json(document).encode()

@@ -1,0 +1,66 @@
+"""Charsets: bodies as text, whatever their sender calls them.
+
+What is UTF-8 is read as that, since many senders declare a charset that they do not use; other bytes as declared. Only
+charsets of the list below are used: some of Python's codecs decompress, execute escapes or take quadratic time.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from encodings import normalize_encoding
+from encodings.aliases import aliases
+from json import detect_encoding
+
+_ALLOWED = {
+    *("utf_8", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be", "ascii", "latin_1"),
+    *(f"iso8859_{part}" for part in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)),
+    *(f"cp{page}" for page in (437, 850, 852, 866, 874, *range(1250, 1259))),
+    *("koi8_r", "koi8_u", "mac_roman", "tis_620"),
+    *("shift_jis", "cp932", "euc_jp", "iso2022_jp", "gb2312", "gbk", "gb18030", "big5", "big5hkscs"),
+    *("euc_kr", "cp949"),
+}
+# Neither occurs in text, but in UTF-16 and UTF-32, and in ISO-2022-JP, whose bytes are all ASCII.
+_NOT_UTF_8 = re.compile(rb"[\0\x1b]")
+_JSON_START = re.compile(rb'[\0\s]*[{\["]')
+_BYTE_ORDER_MARKS = ("utf-8-sig", "utf-16", "utf-32")
+_PARAMETER = r';\s*{}\s*=\s*(?:"([^"]*)"|([^\s;"]+))'
+
+
+def decode(body: bytes, charset: str | None = None) -> str | None:
+    """Text of a body by its byte order mark, as UTF-8, or in a declared charset; None if it is none of these.
+
+    JSON is read also if no charset is declared that its bytes are in: in UTF-16 and UTF-32 (RFC 4627, section 3), and
+    as Windows-1252.
+    """
+    for codec in _candidates(body, codec_of(charset)):
+        with suppress(UnicodeDecodeError):
+            return body.decode(codec)
+    return None
+
+
+def codec_of(charset: str | None) -> str | None:
+    """Python's codec for a charset; None if it is unknown or not allowed."""
+    # Python keeps every name that it is asked for, for ever: it is asked for those of the list only.
+    name = normalize_encoding(charset or "").lower()
+    codec = aliases.get(name, name)
+    return codec if codec in _ALLOWED else None
+
+
+def parameter(header: str, name: str) -> str | None:
+    """Value of a parameter of a header, such as ``charset`` of ``Content-Type``; None if there is none."""
+    match = re.search(_PARAMETER.format(name), header, re.IGNORECASE)
+    return match and (match[1] or match[2])
+
+
+def _candidates(body: bytes, declared: str | None) -> Iterator[str]:
+    detected = detect_encoding(body)
+    is_json = _JSON_START.match(body)
+    if detected in _BYTE_ORDER_MARKS or (is_json and detected != "utf-8"):
+        yield detected
+    if declared and _NOT_UTF_8.search(body):
+        yield declared
+    yield "utf-8"
+    if declared:
+        yield declared
+    if is_json:
+        yield from ("cp1252", "latin-1")

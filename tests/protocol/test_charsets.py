@@ -1,0 +1,69 @@
+"""Bodies as text, in the charset that they are in."""
+
+import pytest
+
+from hookbot.protocol.charsets import codec_of, decode, parameter
+
+JSON = '{"name": "José, 10 €"}'
+KANJI = '{"name": "漢字"}'
+
+TEXTS = [
+    # As declared
+    (JSON.replace("€", "").encode("latin-1"), "ISO-8859-1", JSON.replace("€", "")),
+    (JSON.encode("cp1252"), "windows-1252", JSON),
+    (JSON.encode("iso8859-15"), "iso-8859-15", JSON),
+    (KANJI.encode("shift_jis"), "Shift_JIS", KANJI),
+    (KANJI.encode("iso2022_jp"), "ISO-2022-JP", KANJI),
+    (KANJI.encode("gb18030"), "gb18030", KANJI),
+    ("10 漢字".encode("utf-16-le"), "utf-16", "10 漢字"),
+    ("10 漢字".encode("utf-16-be"), "UTF-16BE", "10 漢字"),
+    # By a byte order mark, whatever is declared
+    *((JSON.encode(codec), "iso-8859-1", JSON) for codec in ("utf-8-sig", "utf-16", "utf-32")),
+    *((JSON.encode(codec), None, JSON) for codec in ("utf-8-sig", "utf-16", "utf-32")),
+    # JSON in no declared charset
+    *((JSON.encode(codec), None, JSON) for codec in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "cp1252")),
+    (b'{"name": "\x81"}', None, '{"name": "\x81"}'),
+    # Declared, and not true
+    (JSON.encode(), "iso-8859-1", JSON),
+    (JSON.encode(), "utf-16", JSON),
+    (JSON.encode("cp1252"), "utf-8", JSON),
+    (JSON.encode("cp1252"), "us-ascii", JSON),
+    (b"a", "no-such-charset", "a"),
+    (b"\x00a", None, "\x00a"),
+    # No text
+    (b"\xff", None, None),
+    (b"\x89PNG\r\n\x1a\n", None, None),
+    (b"\x81", "shift_jis", None),
+    (b"", None, ""),
+]
+
+
+@pytest.mark.parametrize(("body", "charset", "text"), TEXTS)
+def test_a_body_is_text_in_the_charset_that_it_is_in(body: bytes, charset: str | None, text: str | None) -> None:
+    assert decode(body, charset) == text
+
+
+@pytest.mark.parametrize(
+    "charset",
+    [
+        *("idna", "punycode", "zip", "zlib_codec", "rot13", "hex", "base64", "unicode_escape", "raw_unicode_escape"),
+        *("utf-7", "undefined", "mbcs", "\0", "../x", "x" * 100_000, "é", ""),
+    ],
+)
+def test_a_codec_that_is_no_charset_is_not_used(charset: str) -> None:
+    assert codec_of(charset) is None
+    assert decode(b"cafe", charset) == "cafe"
+    assert decode(b"\xff", charset) is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "text/plain; charset=utf-8",
+        'text/plain;charset="utf-8"',
+        "a/b; x=y; Charset = utf-8; z",
+    ],
+)
+def test_a_parameter_is_found_in_a_header(header: str) -> None:
+    assert parameter(header, "charset") == "utf-8"
+    assert parameter(header, "boundary") is None
