@@ -40,21 +40,34 @@ def test_headers_that_are_asked_for_stand_below_the_heading() -> None:
     assert shown.splitlines()[1:] == ["    X-A: 1", "    x-a: 3"]
 
 
+NUMBERS = ["  1.10,", "  12345678901234567890.25,", "  1e400,", "  -0"]
+
+
 @pytest.mark.parametrize(
     ("body", "shown"),
     [
         (b"", []),
         (b"plain\ntext\n", ["plain", "text"]),
         (b"a=1&b=2", ["a=1&b=2"]),
-        (b"\xff\x00", ["not UTF-8: ff 00"]),
-        (b"\xff" * 100, ["not UTF-8: " + " ".join(["ff"] * 64) + ", ..."]),
+        (b"\xff\x00", ["not text: ff 00"]),
+        (b"\xff" * 100, ["not text: " + " ".join(["ff"] * 64) + ", ..."]),
         (b"[" * 100_000, None),
-        (b'"\xed\xa0\x80"', ["not UTF-8: 22 ed a0 80 22"]),
+        (b"\xed\xa0\x80", ["not text: ed a0 80"]),
+        (b"\xef\xbb\xbf[1.10,12345678901234567890.25,1e400,-0]", ["[", *NUMBERS, "]"]),
+        (b'{"a":1,"a":{"b":[]}}', ["{", '  "a": 1,', '  "a": {', '    "b": []', "  }", "}"]),
+        ('["José"]'.encode("utf-16"), ["[", '  "José"', "]"]),
+        (b"[NaN]", ["[NaN]"]),
     ],
 )
 def test_a_body_is_shown_as_far_as_it_can_be_read(body: bytes, shown: list[str] | None) -> None:
     lines = [line.removeprefix("    ") for line in plain(make(body)).splitlines()[1:]]
     assert shown is None or lines == shown
+
+
+def test_a_body_is_shown_in_the_charset_that_it_declares() -> None:
+    message = make("Grüße".encode("latin-1"), [("Content-Type", "text/plain; charset=ISO-8859-1")])
+
+    assert plain(message).splitlines()[1:] == ["    Grüße"]
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x9b2J", "\u202e", "\x07", "\r", "\x00", "\u2028"])

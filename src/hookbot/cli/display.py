@@ -3,7 +3,6 @@
 A publisher chooses every byte of a message, so characters that would control the terminal are escaped.
 """
 
-import json
 import logging
 import os
 import re
@@ -13,6 +12,7 @@ from typing import Any
 
 import click
 
+from ..protocol.json_text import indent_json, read_json
 from ..protocol.message import Message
 from ..terminal import escaped, one_line
 
@@ -35,7 +35,7 @@ def show(message: Message, headers: Sequence[str] = ()) -> str:
     lines += [
         f"{_INDENT}{one_line(name)}: {one_line(value)}" for name, value in message.headers if name.lower() in wanted
     ]
-    lines += [f"{_INDENT}{line}" for line in _body(message.body).split("\n") if message.body]
+    lines += [f"{_INDENT}{line}" for line in _body(message).split("\n") if message.body]
     return "\n".join(lines) + "\n"
 
 
@@ -46,7 +46,7 @@ def event_of(message: Message) -> str:
             return value
     try:
         body = message.json() if len(message.body) < READ_BYTES else None
-    except (ValueError, RecursionError):
+    except ValueError:
         return ""
     values = [body.get(name) for name in _EVENT_FIELDS] if isinstance(body, dict) else []
     return next((value for value in values if isinstance(value, str)), "")
@@ -94,12 +94,11 @@ def _heading(message: Message) -> str:
     return "  ".join([*filter(None, parts), message.id and click.style(message.id, dim=True)]).rstrip()
 
 
-def _body(body: bytes) -> str:
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        more = ", ..." if len(body) > SHOWN_BYTES else ""
-        return click.style(f"not UTF-8: {body[:SHOWN_BYTES].hex(' ')}{more}", dim=True)
+def _body(message: Message) -> str:
+    text = message.text()
+    if text is None:
+        more = ", ..." if len(message.body) > SHOWN_BYTES else ""
+        return click.style(f"not text: {message.body[:SHOWN_BYTES].hex(' ')}{more}", dim=True)
     pretty = escaped(_cut(_indented(text))).removesuffix("\n")
     return _KEY.sub(lambda match: f"{match[1]}{click.style(match[2], fg='blue')}{match[3]}", pretty)
 
@@ -107,8 +106,8 @@ def _body(body: bytes) -> str:
 def _indented(text: str) -> str:
     """JSON indented; other text, and text of `READ_BYTES` characters or more, unchanged."""
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False) if len(text) < READ_BYTES else text
-    except (ValueError, RecursionError):
+        return indent_json(read_json(text)) if len(text) < READ_BYTES else text
+    except ValueError:
         return text
 
 
