@@ -15,6 +15,7 @@ from hookbot.access.narrowed_tokens import MAX_LENGTH, NarrowedToken
 from hookbot.access.tokens import make_token
 from hookbot.cli.main import cli
 from hookbot.cli.tokens import token_url
+from hookbot.errors import ConfigError
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/tokens.json").read_text())["vectors"]
 BASE = "https://hookbot.example.com"
@@ -67,6 +68,45 @@ def test_bytes_that_are_no_text_are_signed_as_they_are() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("base", "uri", "shown"),
+    [
+        ("wss://hub", "/pub/a", "https://hub/pub/a"),
+        ("ws://hub:81", "/metrics", "http://hub:81/metrics"),
+        ("wss://hub", "/sub/a", "wss://hub/sub/a"),
+        ("https://hub/hooks", "/pub/a?b=1", "https://hub/hooks/pub/a?b=1"),
+        ("wss://hub/hooks/", "/sub/a", "wss://hub/hooks/sub/a"),
+        ("https://hub/hooks", "//other/sub/a", "wss://other/sub/a"),
+        (" <https://hub/>\r\n", "/sub/a", "wss://hub/sub/a"),
+    ],
+)
+def test_the_base_may_be_of_either_way_and_have_a_path(base: str, uri: str, shown: str) -> None:
+    signed = uri.removeprefix("//other").partition("?")[0]
+    assert token_url("key", uri, base) == shown.replace("://", f"://{make_token('key', signed)}@")
+
+
+@pytest.mark.parametrize(
+    ("base", "reason"),
+    [
+        ("https://s3cret@hub", "without a token"),
+        ("https://u:s3cret@hub", "without a token"),
+        ("https://hub/?a=s3cret", "without a query or fragment"),
+        ("https://hub/#s3cret", "without a query or fragment"),
+        ("ftp://hub", "like http://localhost:8080, not 'ftp://hub'"),
+    ],
+)
+def test_a_base_with_more_than_a_hub_has_is_refused(base: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason) as refused:
+        token_url("key", "/pub/a", base)
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("uri", ["pub/a", "https://hub", "c:/Git/pub/a", "hub.example/pub/a", ""])
+def test_a_uri_without_a_path_would_have_a_token_that_opens_nothing(uri: str) -> None:
+    with pytest.raises(ValueError, match="neither a path"):
+        token_url("key", uri, BASE, bare=True)
+
+
 @pytest.mark.parametrize("base", ["hookbot.example.com", ""])
 def test_what_makes_no_url_is_refused(base: str) -> None:
     with pytest.raises(ValueError, match=r"--url-base must be like http://localhost:8080, not"):
@@ -110,6 +150,23 @@ def test_without_a_key_one_is_made_once_and_its_place_is_told(run: Callable[...,
     assert str(tmp_path / "data/key") in first.stderr
     assert second.stderr == ""
     assert key not in first.stderr
+
+
+@pytest.mark.parametrize(
+    "args", [["-U", "wss://hub.example", "/pub/a"], ["https://hub.example/pub/a"], ["/pub/a", "//hub.example/pub/a"]]
+)
+def test_no_key_is_made_for_a_hub_elsewhere(run: Callable[..., Any], tmp_path: Path, args: list[str]) -> None:
+    refused = run("make-tokens", *args)
+    assert isinstance(refused.exception, ConfigError)
+    assert "hub.example" in str(refused.exception)
+    assert "HOOKBOT_KEY" in str(refused.exception)
+    assert not (tmp_path / "data").exists()
+    assert run("--key", "key", "make-tokens", *args).exit_code == 0
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "[::1]:9"])
+def test_a_key_is_made_for_a_hub_that_may_be_about_to_start_here(run: Callable[..., Any], host: str) -> None:
+    assert run("make-tokens", "-U", f"http://{host}", "/pub/a").exit_code == 0
 
 
 def test_what_is_no_url_is_a_usage_error(run: Callable[..., Any]) -> None:
@@ -220,6 +277,23 @@ def test_a_narrowed_token_is_narrowed_further() -> None:
     url = narrow(f"https://{once}@hub/sub/a", "--live")
     assert caveats(token_in(urlsplit(url))) == ("name=ann", "live=1")
     assert NarrowedToken.parse(token_in(urlsplit(url))).path == "/sub/"
+
+
+def test_nothing_is_printed_that_is_the_same_token() -> None:
+    once = narrow(ROOT, "--of", "/sub/", "--name", "ann")
+    code, output = run_narrow(once)
+    assert code == 2
+    assert "the same token" in output
+    assert once not in output
+
+
+@pytest.mark.parametrize("pasted", ["{}\r\n", "\ufeff {}\xa0", "Bearer {}"])
+def test_a_token_is_narrowed_without_what_is_pasted_with_it(tmp_path: Path, pasted: str) -> None:
+    expected = narrow(ROOT, "--of", "/sub/", "--live")
+    (tmp_path / "token").write_bytes(pasted.format(ROOT).encode("utf-16"))
+    assert narrow(f"file:{tmp_path / 'token'}", "--of", "/sub/", "--live") == expected
+    assert narrow("-", "--of", "/sub/", "--live", stdin=pasted.format(ROOT)) == expected
+    assert narrow(pasted.format(ROOT), "--of", "/sub/", "--live") == expected
 
 
 def test_a_token_of_sha_256_is_a_root_as_well() -> None:

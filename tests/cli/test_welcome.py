@@ -1,6 +1,8 @@
 """The welcome text of a hub: what is ready to paste, and no secret where nobody watches."""
 
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +85,24 @@ def test_a_new_key_is_told_of(tmp_path: Path) -> None:
     assert "A new key was made in" not in welcome(old, URL, secrets=False)
 
 
-def test_a_key_that_lies_in_no_file_is_not_told_of(tmp_path: Path) -> None:
-    text = welcome(config_in(tmp_path, key=StoredSecret(KEY)), URL, secrets=False)
-    assert "key" not in text.lower()
+@pytest.mark.parametrize(("kept", "given"), [(None, {"HOOKBOT_KEY": KEY}), ("k e y", {})])
+def test_with_a_key_from_elsewhere_the_command_uses_that_key_or_none(
+    tmp_path: Path, kept: str | None, given: dict[str, str]
+) -> None:
+    path = tmp_path / kept if kept else None
+    if path:
+        path.write_text(KEY)
+    lines = lines_of(welcome(config_in(tmp_path, key=StoredSecret(KEY, path)), URL, secrets=False))
+    assert KEY not in lines["Tokens"]
+
+    environ = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOOKBOT_DATA_DIR": str(tmp_path / "empty")}
+    command = ["sh", "-c", lines["Tokens"]]
+    made = subprocess.run(command, env=environ | given, capture_output=True, text=True, check=True)
+    without = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+    assert made.stdout.splitlines()[0] == f"http://{make_token(KEY, '/pub/TOPIC')}@localhost:8080/pub/TOPIC"
+    assert without.stdout == made.stdout if kept else "HOOKBOT_KEY" in without.stderr
+    assert not (tmp_path / "empty").exists()
 
 
 @pytest.mark.parametrize(

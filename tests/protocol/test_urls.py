@@ -3,7 +3,7 @@
 import pytest
 
 from hookbot.errors import Refused
-from hookbot.protocol.urls import encode_host, split_url
+from hookbot.protocol.urls import encode_host, is_loopback, split_url
 
 MALFORMED = [
     "http://hub:s3cret/",
@@ -59,3 +59,9 @@ def test_a_token_with_what_cannot_be_seen_is_refused_without_showing_it(char: st
     with pytest.raises(Refused, match=rf"the token in the URL contains U\+{ord(char):04X} ") as caught:
         split_url(f"https://s3c{char}ret@hub/")
     assert "s3c" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1"])
+def test_a_host_on_this_machine_is_known(host: str) -> None:
+    assert is_loopback(host)
+    assert not is_loopback(f"{host}.example")

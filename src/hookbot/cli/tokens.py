@@ -1,6 +1,7 @@
 """``hookbot make-tokens`` and ``hookbot narrow``: URLs with their tokens, and weaker tokens."""
 
 import sys
+from contextlib import suppress
 from math import floor
 from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlunsplit
@@ -9,11 +10,14 @@ import click
 
 from ..access.narrowed_tokens import MAX_LENGTH, NarrowedToken
 from ..access.tokens import Digest, make_token, opening_paths
+from ..errors import ConfigError
 from ..hub.secret_store import resolve_secret
 from ..protocol.paths import split_path
-from ..protocol.urls import split_url
-from .parameters import Given, Moment, ago, data_dir, find_key, from_now
+from ..protocol.urls import is_loopback, split_url
+from .parameters import Given, Moment, ago, clean_token, data_dir, find_key, from_now, known_key
 
+_WEBSOCKET = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+_HTTP = {"ws": "http", "wss": "https"}
 _NO_MOMENT = "neither a duration such as 24h nor an RFC 3339 time: {!r}"
 _EXPIRES = Moment("duration|time", from_now, _NO_MOMENT)
 _SINCE = Moment("duration|time", ago, _NO_MOMENT)
@@ -37,12 +41,21 @@ _SINCE = Moment("duration|time", ago, _NO_MOMENT)
 def make_tokens(given: Given, bare: bool, url_base: str, sha256: bool, data_dir: Path, uris: tuple[str, ...]) -> None:
     """Print each URI with the token that opens it.
 
-    The token of a URI that ends in "/" opens every path beneath it.
+    The token of a URI that ends in "/" opens every path beneath it. Tokens are made with the hub's key: run this on its
+    machine, or set HOOKBOT_KEY. Without a key, one is made for a hub at localhost.
 
     \b
     Example:
       hookbot make-tokens /pub/deploy /sub/deploy /unsafe/sub/github.com/
     """
+    hosts = (split_url(uri).hostname or split_url(url_base).hostname for uri in uris)
+    elsewhere = next((host for host in hosts if host and not is_loopback(host)), None)
+    if elsewhere and known_key(given, data_dir) is None:
+        # A new key would be another one than that hub has.
+        raise ConfigError(
+            f"there is no key in {data_dir}, and only the key of {elsewhere} makes tokens for it: run this on its "
+            "machine, as the hub's user or with its HOOKBOT_DATA_DIR, or set HOOKBOT_KEY to its key"
+        )
     key = find_key(given, data_dir)
     if key.new:
         click.echo(f"A new key was made in {key.path}", err=True)
@@ -56,23 +69,41 @@ def make_tokens(given: Given, bare: bool, url_base: str, sha256: bool, data_dir:
 def token_url(key: str, uri: str, url_base: str, digest: Digest = "sha1", *, bare: bool = False) -> str:
     """URL of `uri`, with its token as the user name, or only the token if `bare`.
 
-    `url_base` supplies the scheme and host that `uri` lacks; a subscription without a scheme becomes ws or wss. As in
-    the ancestor, the token is made from the decoded path, and path and query are kept. Raises `Refused` if a URL is
-    malformed, and `ValueError` if both lack a scheme or host.
+    `url_base` supplies the scheme and host that `uri` lacks, and the path at which a proxy has the hub; the scheme
+    becomes that by which the path is used. As in the ancestor, the token is made from the decoded path, and path and
+    query are kept. Raises `Refused` if a URL is malformed, and `ValueError` if `uri` has no path, or `url_base` is not
+    the URL of a hub.
     """
     asked, base = split_url(uri), split_url(url_base)
     path = unquote(asked.path, errors="surrogateescape")
+    if asked.scheme not in ("", *_WEBSOCKET) or not path.startswith("/"):
+        raise ValueError("neither a path that begins with / nor a URL with one")
     token = make_token(key, path, digest)
     if bare:
         return token
-    scheme = asked.scheme or base.scheme
-    if not asked.scheme and split_path(path)[0] == "subscribe":
-        scheme = {"http": "ws", "https": "wss"}.get(scheme, scheme)
-    host = (asked.netloc or base.netloc).rpartition("@")[2]
-    if not scheme or not host:
-        raise ValueError(f"--url-base must be like http://localhost:8080, not {url_base.rpartition('@')[2]!r}")
+    if not asked.scheme or not asked.netloc:
+        _check_base(base)
+    if not asked.netloc:
+        asked = asked._replace(netloc=base.netloc, path=base.path.rstrip("/") + asked.path)
+    scheme = asked.scheme or _scheme(base.scheme, path)
+    host = asked.netloc.rpartition("@")[2]
     shown = quote(asked.path, safe="/%:@!$&'()*+,;=", errors="surrogateescape")
     return urlunsplit((scheme, f"{token}@{host}", shown, asked.query, ""))
+
+
+def _check_base(base: SplitResult) -> None:
+    """Raise `ValueError` for what is not the URL of a hub, or has more than scheme, host and path."""
+    if "@" in base.netloc:
+        raise ValueError("--url-base must be the URL of the hub without a token: this command makes tokens")
+    if base.query or base.fragment:
+        raise ValueError("--url-base must be the URL of the hub without a query or fragment")
+    if base.scheme not in _WEBSOCKET or not base.netloc:
+        raise ValueError(f"--url-base must be like http://localhost:8080, not {base.geturl()!r}")
+
+
+def _scheme(scheme: str, path: str) -> str:
+    """The scheme by which a path of a hub is used: that of websockets for a subscription, of HTTP for anything else."""
+    return (_WEBSOCKET if split_path(path)[0] == "subscribe" else _HTTP).get(scheme, scheme)
 
 
 @click.command()
@@ -97,11 +128,14 @@ def narrow(token: str, root: str | None, path: str | None, live: bool, **caveats
       hookbot make-tokens /sub/ | hookbot narrow - --path /sub/builds/ --expires 24h
       hookbot narrow env:TOKEN --of /sub/ --live --name kiosk
     """
-    given = sys.stdin.readline().strip() if token == "-" else resolve_secret(token)  # noqa: S105 - no password
-    url = split_url(given) if "://" in given else None
+    text = sys.stdin.readline() if token == "-" else resolve_secret(token)  # noqa: S105 - no password
+    url = split_url(text) if "://" in text else None
+    given = url.username or "" if url else clean_token(text, "TOKEN")
     wanted = {**caveats, "path": path and _decoded(path), "live": "1" if live else None}
     try:
-        narrowed = _take(given, url, root)
+        narrowed = _take(given, root or (url.path if url else ""))
+        if not any(value is not None for value in wanted.values()):
+            raise ValueError("this would be the same token: add --path, --only, --expires or another restriction")
         for name, value in wanted.items():
             if value is not None:
                 narrowed = narrowed.narrow(name, value if isinstance(value, str) else str(floor(value)))
@@ -111,13 +145,10 @@ def narrow(token: str, root: str | None, path: str | None, live: bool, **caveats
     click.echo(_with_token(url, str(narrowed), path or url.path) if url else str(narrowed))
 
 
-def _take(given: str, url: SplitResult | None, root: str | None) -> NarrowedToken:
-    """Token to narrow, parsed. Raises `ValueError` if it is not a token, or is a plain one whose path is unknown."""
-    token = (url.username or "") if url else given
-    try:
+def _take(token: str, path: str) -> NarrowedToken:
+    """Token to narrow, parsed. Raises `ValueError` if it is not a token, or is a plain one whose `path` is unknown."""
+    with suppress(ValueError):
         return NarrowedToken.parse(token)
-    except ValueError:
-        path = root or (url.path if url else "")
     plain = NarrowedToken.of(token, _decoded(path))
     if not path:
         raise ValueError("a plain token does not contain its path: add --of PATH, or give its URL")
@@ -125,12 +156,10 @@ def _take(given: str, url: SplitResult | None, root: str | None) -> NarrowedToke
 
 
 def _check(narrowed: NarrowedToken) -> None:
-    """Raise `ValueError` for a token without restrictions, with ones that exclude each other, or that is too long."""
+    """Raise `ValueError` for a token with restrictions that exclude each other, or that is too long."""
     values = [caveat.partition("=")[::2] for caveat in narrowed.caveats]
     names = {name for name, _ in values}
     path = narrowed.path
-    if not names:
-        raise ValueError("this would be the same token: add --path, --only, --expires or another restriction")
     for narrower in (value for name, value in values if name == "path"):
         if path not in opening_paths(narrower):
             raise ValueError(f"a token for {path!r} does not open {narrower!r}")

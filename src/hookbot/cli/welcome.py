@@ -4,7 +4,7 @@ import shlex
 
 from ..access.tokens import Digest
 from ..hub.config import Config, default_data_dir
-from ..hub.secret_store import KEY_FILE
+from ..hub.secret_store import KEY, KEY_FILE
 from .tokens import token_url
 
 TOPIC = "hello"
@@ -37,13 +37,18 @@ def _to_paste(config: Config, url: str) -> list[str]:
 
 
 def _make_tokens(config: Config, url: str) -> str:
-    """Command that makes more tokens, with the same key if that is in the data directory or in the environment."""
+    """Command that makes more tokens with the key of the hub; one that was given must be in the shell's HOOKBOT_KEY."""
+    kept, path = config.data_dir / KEY_FILE, config.key.path
     command = ["hookbot", "make-tokens", "-U", url]
-    if config.key.path == config.data_dir / KEY_FILE and config.data_dir != default_data_dir():
+    if path == kept and config.data_dir != default_data_dir():
         command += ["--data-dir", str(config.data_dir)]
     if not config.sha1_tokens:
         command.append("--sha256")
-    return shlex.join([*command, "/pub/TOPIC", "/sub/TOPIC"])
+    text = shlex.join([*command, "/pub/TOPIC", "/sub/TOPIC"])
+    if path == kept:
+        return text
+    # Without the variable, the shell says so; otherwise the command would use, or make, another key.
+    return f"{KEY}_FILE={shlex.quote(str(path))} {text}" if path else f"{KEY}=${{{KEY}:?}} {text}"
 
 
 def _about_github(config: Config, url: str, *, secrets: bool) -> list[str]:

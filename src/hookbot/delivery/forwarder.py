@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
@@ -20,6 +19,7 @@ from ..errors import HookbotError, Lost, Refused, system_reason
 from ..protocol.message import Headers, Message
 from ..protocol.pasted import check_unmarked
 from ..protocol.response import title_of
+from ..protocol.urls import is_loopback
 from ..version import __version__
 from .target import Target
 from .worker import Failed
@@ -124,7 +124,7 @@ async def open_forwarder(target: Target, options: ForwardOptions) -> AsyncIterat
     """Forwarder to a target. Raises `Refused` for an invalid certificate, CA file or proxy."""
     tls = _tls(options)
     # A proxy could not reach this machine, and NO_PROXY is rarely set for it.
-    proxy = None if target.socket or _is_loopback(target.address.host) else proxy_of(target.address)
+    proxy = None if target.socket or is_loopback(target.address.host) else proxy_of(target.address)
     opens: Open
     if target.socket:
         opens = partial(_open_socket, target.socket)
@@ -159,11 +159,3 @@ def _tls(options: ForwardOptions) -> ssl.SSLContext:
             reason = system_reason(error)
             raise Refused(f"cannot use the certificate {str(options.certificate)!r}: {reason}") from None
     return context
-
-
-def _is_loopback(host: str) -> bool:
-    """True if the host is ``localhost`` or a loopback address."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -30,6 +30,14 @@ def split_url(url: str) -> SplitResult:
     return parts
 
 
+def is_loopback(host: str) -> bool:
+    """True if the host is ``localhost`` or a loopback address."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def ascii_host(host: str) -> str:
     """Host in ASCII (RFC 3490), as it is connected to. Raises `ValueError` if it is malformed."""
     encoded = host if ":" in host else host.encode("idna").decode("ascii")
