@@ -15,6 +15,9 @@ from hookbot.cli.serve import find_config, serve
 
 pytestmark = pytest.mark.usefixtures("directory")
 
+SOURCE = '[[sources]]\ntopic = "/unsafe/x/"\nprovider = "stripe"\nsecrets = ["whsec"]\n'
+TOPIC_WRONG = SOURCE.replace('x/"', 'x/" # wrong')
+
 
 def write(text: str, name: str = "hookbot.toml") -> str:
     Path(name).write_text(text)
@@ -106,26 +109,61 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
         ("trust-proxy = 'all' # wrong", "trust-proxy: trusted proxies must be a number or networks"),
         ("sslcrt = 'nowhere' # wrong", "sslcrt: File 'nowhere' does not exist."),
         ("bind = # wrong", "Invalid value"),
+        (
+            "store = 'postgres://user:password@db/hooks' # wrong",
+            "store: the store must be 'sqlite:' or 'memory:'; this version of hookbot has no store 'postgres'",
+        ),
+        ("store = 'memory' # wrong", "store: the store must be 'sqlite:' or 'memory:'"),
+        ("store = 'sqlite:/var/lib/log.db' # wrong", "store: the store 'sqlite:' takes no path"),
+        ("unsafe = ['a//b'] # wrong", "unsafe: invalid topic"),
+        ("unsafe = ['all'] # wrong", "unsafe: 'all' is not an unsafe topic; all of them are allowed"),
+        ("unsafe = ['*'] # wrong", "unsafe: '*' is not an unsafe topic"),
+        ("[routers.deploys] # wrong\n", "[routers.deploys]: no router of this name runs; add it to the list"),
+        ("[routers.githup] # wrong\n", "[routers.githup]: no router of this name runs; did you mean 'github'?"),
+        ("unsafe = ['stripe'] # wrong", "unsafe: a GitHub router reads '/unsafe/github.com/', which this hub does not"),
+        ("no-sha1 = true\nplain-tokens = 'live' # wrong", "plain-tokens: it has no effect with no-sha1"),
+        (
+            "max-subscribers = 5\nmax-subscribers-per-token = 6 # wrong",
+            "max-subscribers-per-token: 6 has no effect with 5",
+        ),
+        ("[routers.github]\nsecrets = [] # wrong", "a source needs at least one secret"),
+        ("[routers.github]\nsecrets = 'x' # wrong", "secrets must be a list, not a string"),
+        (
+            "[routers.wanted] # wrong\nrouter = 'filter'\nreads = ['unsafe/x/']\ntopic = 'y'",
+            "[routers.wanted] reads 'unsafe/x/', which is not the topic of anything: is '/unsafe/x/' meant?",
+        ),
         ("[[source]] # wrong\ntopic = 'x'", "there is no option 'source'; did you mean"),
         (
-            "[routers.github] # wrong\nhost = 5\n[routers.x]\n",
+            "[routers.github] # wrong\nhost = 5\n",
             "[routers.github]: the option 'host' must be a string, not 5",
         ),
     ],
 )
 def test_what_is_wrong_is_told_with_line_and_reason(text: str, reason: str) -> None:
-    if "[routers" in text:
-        text = f'router = ["github"]\n{text}'
+    if "[routers" in text or "GitHub" in reason:
+        names = ["github", *(["wanted"] if "wanted" in text else [])]
+        text = f"router = {names}\n{text}"
     assert problem(text).startswith(reason)
 
 
-SOURCE = '[[sources]]\ntopic = "/unsafe/x/"\nprovider = "stripe"\nsecrets = ["whsec"]\n'
+def test_an_unsafe_topic_that_a_router_reads_has_to_exist() -> None:
+    text = "unsafe = ['y']\nrouter = ['wanted']\n[routers.wanted] # wrong\nrouter = 'filter'\nreads = ['/unsafe/x/']\n"
+    reason = "[routers.wanted] reads '/unsafe/x/', which is none of the unsafe topics of this hub"
+    assert problem(f"{text}topic = 'z'") == reason
+
+
+@pytest.mark.parametrize("prefix", ["x", "/x/", "unsafe/x/", "/unsafe/pub/x/", "https://hub.example.com/unsafe/pub/x/"])
+def test_what_can_only_mean_one_unsafe_topic_means_it(prefix: str) -> None:
+    assert check(f"unsafe = ['{prefix}']\n{SOURCE}") == (0, [])
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         (SOURCE + "colour = 5 # wrong", "a source with the provider stripe has no option 'colour'"),
+        ("unsafe = ['none']\n" + TOPIC_WRONG, "this hub has no such unsafe topic as '/unsafe/x/': those that"),
+        ("unsafe = ['y']\n" + TOPIC_WRONG, "this hub has no such unsafe topic as '/unsafe/x/': those that exist"),
+        ("max-body = '1KiB'\n" + SOURCE + "max_body_bytes = 1025 # wrong", "1025 is more than the 1024 bytes"),
         (SOURCE + "maxage = 5 # wrong", "a source with the provider stripe has no option 'maxage', did you mean 'max"),
         (SOURCE + "allow_from = ['github'] # wrong", "'github' does not appear to be"),
         (SOURCE + "certificates = ['CN=x'] # wrong", "the hub only asks for client certificates with --sslca"),
@@ -181,19 +219,55 @@ def test_a_broken_file_of_networks_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("sslcrt = 'hookbot.toml'", "--sslcrt and --sslkey need each other"),
+        ("sslcrt = 'hookbot.toml'", "hookbot.toml:1: sslcrt: --sslcrt and --sslkey need each other"),
         ("sslca = 'hookbot.toml'", "--sslcrt and --sslkey need each other, and --sslca needs both"),
         (
             "sslcrt = 'hookbot.toml'\nsslkey = 'hookbot.toml'",
             "TLS needs a certificate chain",
         ),
-        ("unsafe = ['none', 'x']", "--unsafe none excludes other"),
+        ("unsafe = ['none', 'x']", "hookbot.toml:1: unsafe: 'none' excludes other"),
+        (
+            "unsafe = []",
+            "hookbot.toml:1: unsafe: a list of nothing would allow all unsafe topics",
+        ),
+        ("keep = '1d'\nrouter = ['github', 'github']", "hookbot.toml:2: router: the router 'github' is listed twice"),
+        ("keep = '1d'\nrouter = ['gi hub']", "hookbot.toml:2: router: not a name for a router"),
     ],
 )
 def test_options_that_do_not_go_together_are_told(text: str, reason: str) -> None:
     result = CliRunner().invoke(check_config, [write(text)])
     assert result.exit_code == 2
     assert reason in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("CONFIG", "other.toml"), ("CONFIG", "nowhere.toml"), ("UNSAFE", "none"), ("ROUTER", "github"), ("NO_SHA1", "1")],
+)
+@pytest.mark.parametrize("text", ["unsafe = ['x']\nrouter = []\nno-sha1 = false\n", "unsafe = ['y']\nrouter = []\n"])
+def test_a_file_is_checked_as_it_stands_whatever_the_environment_would_override(
+    name: str, value: str, text: str, environment: pytest.MonkeyPatch
+) -> None:
+    write("unsafe = ['none']\nbnd = 5", "other.toml")
+    expected = check(text + SOURCE)
+    environment.setenv(f"HOOKBOT_{name}", value)
+    assert check(text + SOURCE) == expected
+
+
+def test_a_variable_that_would_override_the_file_is_told(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("HOOKBOT_KEEP", "2d")
+    result = CliRunner().invoke(check_config, [write("keep = '1d'")])
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "hookbot.toml: HOOKBOT_KEEP is set here: it would override keep of the file",
+        "hookbot.toml: no mistakes found",
+    ]
+
+
+def test_a_mistake_that_a_variable_makes_names_the_variable(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("HOOKBOT_UNSAFE", "none x")
+    result = CliRunner().invoke(check_config, [write("")])
+    assert (result.exit_code, result.stderr) == (2, "HOOKBOT_UNSAFE: 'none' excludes other unsafe topics\n")
 
 
 def test_a_variable_that_is_wrong_is_told(environment: pytest.MonkeyPatch) -> None:

@@ -163,15 +163,33 @@ async def test_what_needs_a_restart_is_told(tmp_path: Path, caplog: pytest.LogCa
     caplog.set_level(logging.INFO)
     async with open_whole_hub(tmp_path, "[routers.x]\na = 1\n") as hub:
         await hub.running.reload(lambda: configured(tmp_path, "[routers.x]\na = 1\n", publish_rate=Rate(9, 1)))
-        assert "restart" not in caplog.text
+        assert "need a restart" not in caplog.text
         changed = configured(tmp_path, "[routers.x]\na = 2\n", retention=Retention(max_count=5), grace_s=3)
         await hub.running.reload(lambda: changed)
     assert "these options need a restart: grace_s, retention, routers" in caplog.text
 
 
+async def test_what_has_no_effect_is_told_at_the_start_and_at_each_reload(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_whole_hub(tmp_path, "[routers.x]\na = 1\n") as hub:
+        assert "toml:1: [routers.x]: no router of this name runs; add it to the list `router`" in caplog.messages[0]
+        await hub.running.reload(lambda: configured(tmp_path, github(SECRET), unsafe_prefixes=("other",)))
+    assert "toml:2: this hub has no such unsafe topic as '/unsafe/" in caplog.text
+
+
 def test_every_part_of_a_configuration_is_taken_over_or_told() -> None:
     taken_over = {
-        *("key", "old_keys", "github_secrets", "file", "tls_certificate", "tls_key", "tls_client_authorities"),
+        *(
+            "key",
+            "old_keys",
+            "github_secrets",
+            "file",
+            "places",
+            "tls_certificate",
+            "tls_key",
+            "tls_client_authorities",
+        ),
         *("revoked", "sha1_tokens", "sha1_tokens_live_only", "trusted_proxies", "failure_rate", "publish_rate"),
         *("max_subscribers", "max_subscribers_per_token", "unsafe_prefixes", "cors_origins"),
     }

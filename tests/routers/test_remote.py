@@ -250,13 +250,13 @@ def test_any_other_frame_stays_as_it_is(body: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SplitUrl(HubUrl):
-    """A hub that is published to at another address than it is listened to."""
+    """A hub that is listened to at another address than it is published to."""
 
-    published_to: HubUrl | None = None
+    listened_to: Address | None = None
 
-    def publishing(self, draft: Draft) -> Address:
-        assert self.published_to
-        return self.published_to.publishing(draft)
+    def subscriptions(self, topics: Sequence[str]) -> list[Address]:
+        assert self.listened_to
+        return [self.listened_to]
 
 
 @asynccontextmanager
@@ -299,10 +299,10 @@ async def ancestor(*frames: Any, busy: int = 0) -> AsyncIterator[tuple[int, int,
 async def route_raw(port: int, publish_port: int, posts: list[Any], count: int) -> None:
     """Run the GitHub router against a hub that speaks raw frames, until so much was posted to it."""
     remote = SplitUrl(
-        Address.parse(f"ws://tok@127.0.0.1:{port}/unsafe/sub/github.com/"),
+        Address.parse(f"http://127.0.0.1:{publish_port}"),
         KEY,
         headers=(("Origin", "//h"),),
-        published_to=HubUrl(Address.parse(f"http://127.0.0.1:{publish_port}"), KEY),
+        listened_to=Address.parse(f"ws://tok@127.0.0.1:{port}/unsafe/sub/github.com/"),
     )
     router = GitHubRouter([Secret(SECRET)])
     async with trio.open_nursery() as nursery:

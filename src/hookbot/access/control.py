@@ -83,7 +83,7 @@ class AccessControl:
         self.verifier = Verifier(self._clock, limiter, fetches or Fetches())
         self._publishes = RateLimiter(publishes, "publishes") if publishes else None
         self._proxies = proxies or TrustedProxies()
-        self._unsafe = _unsafe_filter(unsafe_prefixes)
+        self._unsafe = unsafe_filter(unsafe_prefixes)
         self._doubted = False
 
     def adopt(self, other: "AccessControl") -> None:
@@ -257,8 +257,7 @@ class AccessControl:
         """True if the hub has this unsafe topic, or any of those that a subscription selects."""
         if unsafe.action == "publish":
             return self._unsafe.matches(unsafe.topic)
-        asked = TopicFilter.parse(unsafe.topic)
-        return any(map(self._unsafe.matches, asked.patterns)) or any(map(asked.matches, self._unsafe.patterns))
+        return self._unsafe.overlaps(TopicFilter.parse(unsafe.topic))
 
     def _count_publish(self, request: Request) -> None:
         if self._publishes:
@@ -283,7 +282,7 @@ def _check_owner(topic: str) -> None:
         raise InvalidTopic(f"topics beneath hookbot/ are the hub's own: {topic!r}")
 
 
-def _unsafe_filter(unsafe_prefixes: Sequence[str]) -> TopicFilter:
+def unsafe_filter(unsafe_prefixes: Sequence[str]) -> TopicFilter:
     """Filter for the unsafe topics that exist: each prefix, everything beneath it, and the hub's own topics.
 
     To its own, the hub publishes the unsafe messages that a router has failed at, whatever the prefixes are.

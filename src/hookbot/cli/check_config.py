@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -15,8 +16,11 @@ from ..hub.config import Config
 from ..hub.config_file import ConfigFile
 from ..hub.secret_store import StoredSecret, resolve_secret
 from ..protocol.pasted import is_marked
+from ..protocol.paths import topic_meant
+from .config_option import places_of
 from .parameters import EXISTING_FILE
 from .serve import make_config, serve
+from .variables import overriding_variables, unread_variables
 
 if TYPE_CHECKING:
     from ..access.sources import Source
@@ -39,38 +43,43 @@ def check_config(path: Path) -> None:
       hookbot check-config hookbot.toml
     """
     findings = list(_check(path))
-    problems = [one for one in findings if isinstance(one, str)]
+    problems = [str(one) for one in findings if isinstance(one, ConfigError)]
     for problem in dict.fromkeys(problems):
         click.echo(problem, err=True)
     if problems:
         sys.exit(2)
-    for source in findings:
-        if not isinstance(source, str):
-            click.echo(f"{path}: {_binding(source)}")
+    for notice in findings:
+        click.echo(f"{path}: {notice}")
     if is_marked(path):
         click.echo(f"{path}: the byte order mark at its beginning is ignored; not every program does that")
     click.echo(f"{path}: no mistakes found")
 
 
-def _check(path: Path) -> Iterator[str | Source]:
-    """Every mistake in a file, and every section of a source whose deliveries have owners."""
+def _check(path: Path) -> Iterator[ConfigError | str]:
+    """Every mistake in a file; as text, the owners of its sources, and variables that override its options."""
     try:
         file = ConfigFile.read(path)
         read = list(serve.read_options(file))
-        yield from (str(one) for one in read if isinstance(one, ConfigError))
+        yield from (one for one in read if isinstance(one, ConfigError))
         options = dict(one for one in read if not isinstance(one, ConfigError))
-        with serve.make_context("serve", [], default_map=options) as context:
-            config = make_config(context.params, file, key=_ANY_SECRET, github_secrets=(_ANY_SECRET,))
+        with serve.context_of(path, file, options) as context:
+            places = places_of(context)
+            config = make_config(context.params, file, key=_ANY_SECRET, github_secrets=(_ANY_SECRET,), places=places)
     except click.ClickException as error:
         # Only valid options of the file reach click, so the mistake is in a variable.
-        yield f"in the environment: {error.format_message()}"
+        yield ConfigError(f"in the environment: {error.format_message()}")
     except ConfigError as error:
-        yield str(error)
+        yield error
     else:
         yield from _check_sections(config)
+        variables = serve.variables()
+        given = {name for key in file.options if (name := key.replace("_", "-")) in variables}
+        yield from overriding_variables(os.environ, {name: variables[name] for name in given})
+        yield from unread_variables(os.environ, variables.values(), file.text)
 
 
-def _check_sections(config: Config) -> Iterator[str | Source]:
+def _check_sections(config: Config) -> Iterator[ConfigError | str]:
+    from ..hub.ineffective import ineffective
     from ..hub.reload import make_tls
     from ..hub.sections import read_routers, read_sources
     from ..routers.runner import RouterSpec
@@ -78,15 +87,16 @@ def _check_sections(config: Config) -> Iterator[str | Source]:
     sections = [section.get("topic") for section in config.file.sources]
     for one in (*read_sources(config), *read_routers(config)):
         if isinstance(one, ConfigError):
-            yield str(one)
+            yield one
         elif isinstance(one, RouterSpec):
             yield from _problems_of_router(one, config)
         elif one.provider.ownership and one.topic in sections:
-            yield one
+            yield _binding(one)
+    yield from ineffective(config)
     try:
         make_tls(config)
     except ConfigError as error:
-        yield str(error)
+        yield error
 
 
 def _binding(source: Source) -> str:
@@ -95,15 +105,26 @@ def _binding(source: Source) -> str:
     return f"the source {source.topic} is bound to no owner: whoever has its secret can speak for any"
 
 
-def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[str]:
+def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[ConfigError]:
     import trio
 
+    from ..hub.ineffective import exists
+    from ..hub.sections import GITHUB
     from ..routers.loading import make
     from ..routers.threads import run_within_limit
 
     try:
-        trio.run(run_within_limit, partial(make, spec.kind, spec.options, resolve_secret))
+        router = trio.run(run_within_limit, partial(make, spec.kind, spec.options, resolve_secret))
     # The module or the constructor of a router may raise anything.
     except Exception as error:  # noqa: BLE001
         reason = str(error) if isinstance(error, ConfigError) else f"the router cannot be created: {describe(error)}"
-        yield str(config.file.error(f"[routers.{spec.name}]: {reason}", header=f"routers.{spec.name}"))
+        yield config.file.error(f"[routers.{spec.name}]: {reason}", header=f"routers.{spec.name}")
+        return
+    for topic in router.topics:
+        reason = ""
+        if (meant := topic_meant(topic)) != topic:
+            reason = f"reads {topic!r}, which is not the topic of anything: is {meant!r} meant?"
+        elif not exists(topic, config) and spec.kind != GITHUB:
+            reason = f"reads {topic!r}, which is none of the unsafe topics of this hub"
+        if reason:
+            yield config.file.error(f"[routers.{spec.name}] {reason}", header=f"routers.{spec.name}")

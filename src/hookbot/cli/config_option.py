@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ..errors import ConfigError, did_you_mean, kind_of
 from ..hub.config_file import ConfigFile
@@ -38,6 +39,10 @@ class ConfiguredCommand(click.Command):
             if opt.startswith("--")
         }
 
+    def variables(self) -> Mapping[str, str]:
+        """Variables of these options, by the same names."""
+        return {name: str(option.envvar) for name, option in self.named_options().items()}
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments, as click does, and keep them for a reload."""
         ctx.meta[ARGUMENTS] = tuple(args)
@@ -60,14 +65,43 @@ class ConfiguredCommand(click.Command):
             else:
                 yield str(option.name), value
 
+    def context_of(self, path: Path, file: ConfigFile, options: Mapping[str, Any]) -> click.Context:
+        """Context with these options of a file, and only for others with the variables of the environment.
+
+        Raises `click.ClickException` if a variable is wrong.
+        """
+        # The defaults say that no file has to be read, neither this one nor that of HOOKBOT_CONFIG.
+        context = self.make_context(str(self.name), ["--config", str(path)], default_map={})
+        context.meta[FILE] = file
+        for option in self.named_options().values():
+            if option.name in options:
+                context.params[option.name] = option.type_cast_value(context, options[option.name])
+                context.set_parameter_source(option.name, ParameterSource.DEFAULT_MAP)
+        return context
+
+
+def places_of(context: click.Context) -> Mapping[str, str]:
+    """Places of the options that are set in the file or the environment: ``hookbot.toml:3: keep``, ``HOOKBOT_KEEP``."""
+    assert isinstance(context.command, ConfiguredCommand), "only its options can be set elsewhere"
+    file: ConfigFile = context.meta[FILE]
+    written = {key.replace("_", "-"): key for key in file.options}
+    places = {}
+    for name, option in context.command.named_options().items():
+        match context.get_parameter_source(str(option.name)):
+            case ParameterSource.ENVIRONMENT:
+                places[name] = str(option.envvar)
+            case ParameterSource.DEFAULT_MAP:
+                places[name] = f"{file.place(written[name])}: {written[name]}"
+    return places
+
 
 def read_file(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
     """Make the options of the file the defaults of the command, as click's callback for ``--config``.
 
-    Raises `ConfigError` if the file cannot be read or parsed, or one with all mistakes in its options. Sections are not
-    checked here.
+    Nothing is read if the command has defaults already. Raises `ConfigError` if the file cannot be read or parsed, or
+    one with all mistakes in its options. Sections are not checked here.
     """
-    if path is not None:
+    if path is not None and ctx.default_map is None:
         assert isinstance(ctx.command, ConfiguredCommand), "`config_file` is an option of configured commands only"
         file = ctx.meta[FILE] = ConfigFile.read(path)
         read = list(ctx.command.read_options(file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS
-from ..errors import ConfigError, InvalidTopic
+from ..errors import ConfigError
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
 from ..hub.logging_setup import logging_to_stderr
@@ -31,9 +32,8 @@ from ..hub.secret_store import (
     read_revoked,
 )
 from ..log.retention import Retention
-from ..protocol.topics import UNSAFE, check_topic
 from ..routers.loading import installed_routers
-from .config_option import ARGUMENTS, FILE, ConfiguredCommand, config_file
+from .config_option import ARGUMENTS, FILE, ConfiguredCommand, config_file, places_of
 from .parameters import (
     ADDRESS,
     DURATION,
@@ -42,15 +42,20 @@ from .parameters import (
     PROXIES,
     RATE,
     SIZE,
+    STORE,
+    UNSAFE_TOPIC,
     Given,
     completed,
     data_dir,
     find_key,
 )
+from .variables import unread_variables
 from .welcome import welcome
 
 if TYPE_CHECKING:
     from ..hub.hub import RunningHub
+
+logger = logging.getLogger(__package__)
 
 # Defaults of --keep-bytes and --keep-unsafe-bytes, by store.
 KEPT_ON_DISK = 1 << 30, 256 << 20
@@ -74,6 +79,7 @@ KEPT_IN_MEMORY = 64 << 20, 32 << 20
 @data_dir
 @click.option(
     "--store",
+    type=STORE,
     default="sqlite:",
     show_default=True,
     metavar="sqlite:|memory:",
@@ -94,6 +100,7 @@ KEPT_IN_MEMORY = 64 << 20, 32 << 20
 @click.option(
     "--unsafe",
     "unsafe",
+    type=UNSAFE_TOPIC,
     multiple=True,
     metavar="PREFIX|none",
     help="Unsafe topics that exist. Repeatable. Default: all.",
@@ -189,6 +196,8 @@ def serve(context: click.Context, /, **options: Any) -> None:
     raise_file_limit()
     with logging_to_stderr(options["log_format"], options["log_level"]):
         config = find_config(context)
+        for sentence in unread_variables(os.environ, serve.variables().values(), config.file.text):
+            logger.warning("%s", sentence)
 
         def started(hub: RunningHub) -> None:
             # Modules and the hub itself live until the end; searching them for garbage would cost a tenth of the time.
@@ -220,6 +229,7 @@ def find_config(context: click.Context, *, make: bool = True) -> Config:
         key=find_key(given, data_dir, make=make),
         old_keys=find_lines(OLD_KEYS, os.environ, data_dir / OLD_KEYS_FILE),
         github_secrets=_github_secrets(given, data_dir, make) if github else (),
+        places=places_of(context),
     )
 
 
@@ -238,14 +248,17 @@ def make_config(
     *,
     key: StoredSecret,
     github_secrets: tuple[StoredSecret, ...],
+    places: Mapping[str, str],
     old_keys: tuple[str, ...] = (),
 ) -> Config:
-    """Configuration of a hub from the options of `serve`.
+    """Configuration of a hub from the options of `serve`, which are set at these places.
 
-    Raises `ConfigError` if ``--unsafe`` is invalid, or if the file of ``--revoked`` cannot be read.
+    Raises `ConfigError` if ``--unsafe`` contradicts itself, or if the file of ``--revoked`` cannot be read.
     """
-    return Config(
+    revoked_at, unsafe = places.get("revoked", "--revoked"), options["unsafe"]
+    config = Config(
         file=file,
+        places=places,
         key=key,
         old_keys=old_keys,
         github_secrets=github_secrets,
@@ -257,7 +270,7 @@ def make_config(
         tls_certificate=options["sslcrt"],
         tls_key=options["sslkey"],
         tls_client_authorities=options["sslca"],
-        revoked=read_revoked(options["revoked"]) if options["revoked"] else frozenset(),
+        revoked=read_revoked(options["revoked"], revoked_at) if options["revoked"] else frozenset(),
         sha1_tokens_live_only=options["plain_tokens"] == "live",
         trusted_proxies=options["trust_proxy"],
         failure_rate=options["failure_rate"],
@@ -265,7 +278,7 @@ def make_config(
         max_subscribers=options["max_subscribers"],
         max_subscribers_per_token=options["max_subscribers_per_token"],
         max_connections_per_address=options["max_connections_per_address"],
-        unsafe_prefixes=_unsafe_prefixes(options["unsafe"]),
+        unsafe_prefixes=() if "none" in unsafe else unsafe or ("",),
         sha1_tokens=not options["no_sha1"],
         cors_origins=options["cors_origins"],
         door=not options["no_door"],
@@ -274,6 +287,11 @@ def make_config(
         stall_s=options["stall_timeout"],
         grace_s=options["grace"],
     )
+    if "none" in unsafe and len(unsafe) > 1:
+        raise config.error("unsafe", "'none' excludes other unsafe topics")
+    if not unsafe and "unsafe" in places:
+        raise config.error("unsafe", "a list of nothing would allow all unsafe topics; ['none'] allows none")
+    return config
 
 
 def _retention(options: Mapping[str, Any]) -> Retention:
@@ -305,17 +323,3 @@ def _github_secrets(given: Given, data_dir: Path, make: bool) -> tuple[StoredSec
     first = find_secret(given["github_secret"], GITHUB_SECRET, os.environ, kept_in, make=make)
     old = find_lines(OLD_GITHUB_SECRETS, os.environ, data_dir / OLD_GITHUB_SECRETS_FILE)
     return first, *map(StoredSecret, old)
-
-
-def _unsafe_prefixes(given: tuple[str, ...]) -> tuple[str, ...]:
-    if "none" in given:
-        if len(given) > 1:
-            raise ConfigError("--unsafe none excludes other unsafe topics")
-        return ()
-    prefixes = tuple(prefix.removeprefix(UNSAFE).removeprefix("/") for prefix in given)
-    try:
-        for prefix in prefixes:
-            check_topic(UNSAFE + prefix)
-    except InvalidTopic as error:
-        raise ConfigError(f"--unsafe: {error}") from None
-    return prefixes or ("",)

@@ -1,5 +1,6 @@
 """The configuration of a hub: options, secrets and sections."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import platformdirs
 
 from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS, TrustedProxies
 from ..access.rate_limits import FAILURES, Rate
-from ..errors import ConfigError
+from ..errors import ConfigError, InvalidTopic
 from ..log.retention import Retention
+from ..protocol.paths import topic_meant
 from ..protocol.publish import DEFAULT_MAX_BODY_BYTES
+from ..protocol.topics import UNSAFE, check_topic
 from .config_file import ConfigFile
 from .secret_store import StoredSecret
 
@@ -28,6 +31,8 @@ class Config:
     store: str = "sqlite:"
     routers: tuple[str, ...] = ()
     file: ConfigFile = field(default_factory=ConfigFile)
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where each option is set that is not on the command line: as ``hookbot.toml:3: keep`` or ``HOOKBOT_KEEP``."""
     retention: Retention = field(default_factory=Retention)
     tls_certificate: Path | None = None
     tls_key: Path | None = None
@@ -67,6 +72,10 @@ class Config:
     grace_s: float = 10
     """Time allowed for a shutdown."""
 
+    def error(self, option: str, reason: str) -> ConfigError:
+        """Error about an option, with the place where it is set."""
+        return ConfigError(f"{self.places.get(option, f'--{option}')}: {reason}")
+
     @property
     def leave_s(self) -> float:
         """The part of `grace_s` in which connections have to close. The rest is for saving positions."""
@@ -84,6 +93,31 @@ def parse_address(text: str) -> tuple[str, int]:
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"an address to listen on must be [HOST]:PORT, with a port up to 65535, not {text!r}")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def parse_store(text: str) -> str:
+    """The text, if it is a store of this version; raises `ConfigError`, which shows no more than the kind of store."""
+    if text in ("sqlite:", "memory:"):
+        return text
+    # What follows may hold the password of a database.
+    kind, _, rest = text.partition(":")
+    if kind == "sqlite" and rest:
+        raise ConfigError("the store 'sqlite:' takes no path: its file is in the data directory (--data-dir)")
+    raise ConfigError(f"the store must be 'sqlite:' or 'memory:'; this version of hookbot has no store {kind[:40]!r}")
+
+
+def parse_unsafe(text: str) -> str:
+    """Unsafe topic of ``--unsafe`` without ``/unsafe/``, or ``none``. Raises `ConfigError`."""
+    topic = topic_meant(text).removeprefix(UNSAFE)
+    if topic.casefold() == "none":
+        return "none"
+    if text.casefold() in ("all", "*", ""):
+        raise ConfigError(f"{text!r} is not an unsafe topic; all of them are allowed where nothing is set")
+    try:
+        check_topic(UNSAFE + topic)
+    except InvalidTopic as error:
+        raise ConfigError(str(error)) from None
+    return topic
 
 
 def default_data_dir() -> Path:

@@ -96,7 +96,11 @@ class ConfigFile:
 
     def error(self, reason: str, key: str = "", header: str = "", index: int = 0) -> ConfigError:
         """Error about `key`, with its line: in the `index`-th table with this header, or before all tables."""
-        return ConfigError(f"{self.path}:{self._line(key, header, index)}: {reason}")
+        return ConfigError(f"{self.place(key, header, index)}: {reason}")
+
+    def place(self, key: str, header: str = "", index: int = 0) -> str:
+        """Path and line of `key`: in the `index`-th table with this header, or before all tables."""
+        return f"{self.path}:{self._line(key, header, index)}"
 
     def _line(self, key: str, header: str, index: int) -> int:
         # tomllib does not report lines. A key that is not found gets the line of its table's header, or the first.

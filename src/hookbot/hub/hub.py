@@ -38,7 +38,8 @@ from ..web.services import Readiness, Services
 from ..web.streams import Streams
 from ..web.tls import Tls
 from ..web.unauthenticated import UnauthenticatedConnections
-from .config import Config, parse_address
+from .config import Config, parse_address, parse_store
+from .ineffective import ineffective
 from .memory import give_back_large_blocks
 from .reload import make_access_control, make_tls, reload
 from .secret_store import resolve_secret
@@ -152,6 +153,8 @@ async def open_hub(
     access = make_access_control(config, clock, fetch)
     specs = unless_wrong(read_routers(config))
     context = make_tls(config)
+    for setting in ineffective(config):
+        logger.warning("%s", setting)
     tls = Tls(context) if context else None
     async with (
         # Bound before the log is opened, so that a second hub on this port fails at once. Connections wait in the
@@ -204,11 +207,9 @@ def _services(
 
 def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContextManager[Log]:
     """The log of the configured store. Raises `ConfigError`."""
-    if config.store == "memory:":
+    if parse_store(config.store) == "memory:":
         return nullcontext(MemoryLog(clock_us=clock_us, retention=config.retention))
-    if config.store == "sqlite:":
-        return open_sqlite_log(config.data_dir, clock_us=clock_us)
-    raise ConfigError(f"the store must be 'sqlite:' or 'memory:', not {config.store!r}")
+    return open_sqlite_log(config.data_dir, clock_us=clock_us)
 
 
 def connection_limits(config: Config) -> ConnectionLimits:

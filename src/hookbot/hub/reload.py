@@ -14,6 +14,7 @@ from ..protocol.message import wall_clock_us
 from ..routers.threads import START_LIMIT_S, run_within_limit
 from ..web.tls import Tls, make_context
 from .config import Config
+from .ineffective import ineffective
 from .sections import read_sources, unless_wrong
 
 NEED_RESTART = frozenset(
@@ -60,7 +61,11 @@ def make_authorizer(config: Config) -> Authorizer:
 
 def make_tls(config: Config) -> ssl.SSLContext | None:
     """TLS context for connections, or None without a certificate. Raises `ConfigError`."""
-    return make_context(config.tls_certificate, config.tls_key, config.tls_client_authorities)
+    files = {"sslcrt": config.tls_certificate, "sslkey": config.tls_key, "sslca": config.tls_client_authorities}
+    try:
+        return make_context(*files.values())
+    except ConfigError as error:
+        raise config.error(next(name for name, file in files.items() if file), str(error)) from None
 
 
 async def reload(access: AccessControl, tls: Tls | None, initial: Config, reread: Callable[[], Config]) -> None:
@@ -82,6 +87,8 @@ async def reload(access: AccessControl, tls: Tls | None, initial: Config, reread
         tls.context = context
     access.adopt(new)
     logger.info("the configuration was reloaded")
+    for setting in ineffective(config):
+        logger.warning("%s", setting)
     changed = {field.name for field in fields(Config) if getattr(initial, field.name) != getattr(config, field.name)}
     if initial.file.routers != config.file.routers:
         changed.add("routers")

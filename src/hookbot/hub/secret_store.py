@@ -84,12 +84,12 @@ def read_lines(path: Path, where: str) -> tuple[str, ...]:
     return lines_of(read_text(path, shown), shown)
 
 
-def read_revoked(path: Path) -> frozenset[str]:
+def read_revoked(path: Path, where: str = "--revoked") -> frozenset[str]:
     """Names in the file of ``--revoked``, without comments. Any other line raises `ConfigError`: it revokes nothing."""
-    names = frozenset(line for line in read_lines(path, "--revoked") if not line.startswith("#"))
+    names = frozenset(line for line in read_lines(path, where) if not line.startswith("#"))
     for name in names:
         if not CAVEATS["name"].fullmatch(name):
-            raise ConfigError(f"{path} (from --revoked) has a line that is not the name of a token: {name[:80]!r}")
+            raise ConfigError(f"{path} (from {where}) has a line that is not the name of a token: {name[:80]!r}")
     return names
 
 

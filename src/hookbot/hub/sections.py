@@ -13,8 +13,8 @@ from ..access.rate_limits import Rate, RateLimiter
 from ..access.sources import Source
 from ..errors import ConfigError, InvalidTopic, did_you_mean
 from ..protocol.pasted import trim, unquote
-from ..protocol.paths import split_path
-from ..protocol.topics import check_topic
+from ..protocol.paths import topic_meant
+from ..protocol.topics import UNSAFE, check_topic, is_own, is_unsafe
 from ..routers import Secret
 from ..routers.runner import RouterSpec, name_of
 from ..signatures import Provider, load_provider
@@ -59,8 +59,7 @@ def read_sources(config: Config) -> Iterator[Source | ConfigError]:
             topics.add(source.topic)
             yield source
         except Mistakes as error:
-            for key, reason in error.mistakes:
-                yield config.file.error(reason, key, "sources", index)
+            yield from _located(error, config, "sources", index)
 
 
 def parse_source(
@@ -97,15 +96,23 @@ def parse_source(
 
 def read_routers(config: Config) -> Iterator[RouterSpec | ConfigError]:
     """Routers of the configuration, or the mistakes in them. A GitHub router without secrets gets the hub's."""
+    names = []
     for router in config.routers:
         name = name_of(router)
+        if name in names:
+            yield config.error("router", f"the router {name!r} is listed twice")
+            continue
+        names.append(name)
         options = dict(config.file.routers.get(name, {}))
-        if options.get("router", router) == GITHUB and config.github_secrets:
-            options.setdefault("secrets", [Secret(secret.value) for secret in config.github_secrets])
         try:
+            if options.get("router", router) == GITHUB:
+                secrets = _github_secrets(config, options)
+                options |= {"secrets": list(map(Secret, secrets))} if secrets else {}
             yield RouterSpec.parse(router, options)
+        except Mistakes as error:
+            yield from _located(error, config, f"routers.{name}")
         except ConfigError as error:
-            yield config.file.error(str(error), header=f"routers.{name}") if name in config.file.routers else error
+            yield _error_of_router(config, name, str(error))
 
 
 def needs_github_secret(routers: tuple[str, ...], sections: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -134,22 +141,44 @@ def _github_routers(
             yield name_of(router), section
 
 
+def github_topics(config: Config) -> Iterator[str]:
+    """Topics that the GitHub routers read."""
+    for _, section in _github_routers(config.routers, config.file.routers):
+        yield f"/unsafe/{section.get('host', 'github.com')}/"
+
+
 def _github_sources(config: Config) -> Iterator[Source | ConfigError]:
     """Source for each topic of GitHub routers, so that only signed deliveries are stored, or the mistakes in them."""
-    provider = load_provider(GITHUB)
     secrets: dict[str, list[str]] = {}
-    for name, section in _github_routers(config.routers, config.file.routers):
-        table = Table(section)
-        own = table.take("secrets", list, lambda given: _secrets(given, provider, resolve_secret), default=[])
+    routers = _github_routers(config.routers, config.file.routers)
+    for topic, (name, section) in zip(github_topics(config), routers, strict=True):
         try:
-            table.check()
+            secrets.setdefault(topic, []).extend(_github_secrets(config, section))
         except Mistakes as error:
-            for key, reason in error.mistakes:
-                yield config.file.error(reason, key, f"routers.{name}")
-            continue
-        topic = f"/unsafe/{section.get('host', 'github.com')}/"
-        secrets.setdefault(topic, []).extend(own or [secret.value for secret in config.github_secrets])
+            yield from _located(error, config, f"routers.{name}")
+    provider = load_provider(GITHUB)
     yield from (Source(topic, provider, these) for topic, these in secrets.items() if these)
+
+
+def _github_secrets(config: Config, section: Mapping[str, Any]) -> Sequence[str]:
+    """Secrets of a GitHub router: its own, or else the hub's. Raises `Mistakes`."""
+    table, provider = Table(section), load_provider(GITHUB)
+    own = table.take("secrets", list, lambda given: _secrets(given, provider, resolve_secret), default=[])
+    table.check()
+    return own or [secret.value for secret in config.github_secrets]
+
+
+def _error_of_router(config: Config, name: str, reason: str) -> ConfigError:
+    """Error about a router, with the line of its section or, without one, the place where it is listed."""
+    if name in config.file.routers:
+        return config.file.error(reason, header=f"routers.{name}")
+    return config.error("router", reason)
+
+
+def _located(error: Mistakes, config: Config, header: str, index: int = 0) -> Iterator[ConfigError]:
+    """The mistakes in a section, with their lines."""
+    for key, reason in error.mistakes:
+        yield config.file.error(reason, key, header, index)
 
 
 def _check(source: Source, config: Config) -> None:
@@ -220,9 +249,13 @@ def _strings(values: list[Any]) -> Sequence[str]:
 
 
 def _topic(text: str) -> str:
-    action, topic = split_path(f"/{text}" if text.startswith("pub/") else text)
-    if action == "publish":
-        raise ConfigError(f"topic must be {topic!r}, not the path {text!r}")
+    if (meant := topic_meant(text)) != text:
+        unsafe = "" if is_unsafe(meant) else f" (for senders without a token: {UNSAFE + meant!r})"
+        raise ConfigError(f"topic must be {meant!r}{unsafe}, not {text!r}")
+    if text.rpartition("/")[2] in ("*", "**", "#"):
+        raise ConfigError(f"topic must be {text.rstrip('*#')!r}, which means everything beneath it, not {text!r}")
+    if is_own(text):
+        raise ConfigError(f"topics beneath hookbot/ are the hub's own, and nobody publishes to {text!r}")
     try:
         return check_topic(text)
     except InvalidTopic as error:

@@ -68,6 +68,18 @@ def split_path(path: str) -> tuple[RouteAction | None, str]:
     return None, path.removeprefix("/")
 
 
+def topic_meant(text: str) -> str:
+    """The topic that people mean by a topic, by the path or the URL of one, or by one with a slash more or less.
+
+    ``/unsafe/stripe/`` is meant by ``unsafe/stripe/``, ``/unsafe/pub/stripe/`` and ``https://h/unsafe/pub/stripe/?x``.
+    """
+    text = text.strip()
+    _, scheme, rest = text.partition("://")
+    path = "/" + (rest.partition("/")[2].partition("?")[0] if scheme else text.lstrip("/"))
+    action, topic = split_path(path)
+    return path if path.startswith(UNSAFE) and not action else topic
+
+
 def path_to(action: RouteAction, topic: str) -> str:
     """The decoded path, with ``pub`` or ``sub``, that publishes or subscribes to a topic."""
     root = UNSAFE if topic.startswith(UNSAFE) else ""

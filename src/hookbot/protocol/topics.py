@@ -115,6 +115,10 @@ class TopicFilter:
         """True if the subscription receives messages of this topic."""
         return any(pattern in self.patterns for pattern in patterns_of(topic))
 
+    def overlaps(self, other: "TopicFilter") -> bool:
+        """True if a topic can match both."""
+        return any(map(self.matches, other.patterns)) or any(map(other.matches, self.patterns))
+
 
 def is_subtree(pattern: str) -> bool:
     """True if a pattern matches everything beneath it."""

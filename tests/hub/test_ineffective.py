@@ -1,0 +1,59 @@
+"""Settings that have no effect beside others."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookbot.hub.ineffective import exists, ineffective
+from support.hubs import configured
+
+SOURCE = '[[sources]]\ntopic = "/unsafe/x/"\nprovider = "stripe"\nsecrets = ["whsec"]\nmax_body_bytes = 1000\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("", {}),
+        (SOURCE, {}),
+        (SOURCE, {"unsafe_prefixes": ("x",), "max_body_bytes": 1000}),
+        (SOURCE, {"unsafe_prefixes": ("y", "x/y/")}),
+        (SOURCE.replace("/unsafe/", ""), {"unsafe_prefixes": ()}),
+        ("[routers.github]\n[routers.a]\nrouter = 'github'\nhost = 'ghe'\n", {"routers": ("github", "a")}),
+        ("[routers.a]\n", {"routers": ("somewhere/a.py",)}),
+        ("", {"sha1_tokens_live_only": True, "max_subscribers": 5, "max_subscribers_per_token": 5}),
+        ("", {"sha1_tokens": False, "max_subscribers_per_token": 5}),
+    ],
+)
+def test_what_has_an_effect_is_not_told(tmp_path: Path, text: str, options: dict[str, Any]) -> None:
+    assert list(ineffective(configured(tmp_path, text, **options))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "told"),
+    [
+        (SOURCE, {"unsafe_prefixes": ()}, "hookbot.toml:2: this hub has no such unsafe topic as '/unsafe/x/'"),
+        (SOURCE, {"unsafe_prefixes": ("xy",)}, "those that exist (unsafe) are: xy"),
+        (SOURCE, {"max_body_bytes": 999}, "hookbot.toml:5: 1000 is more than the 999 bytes"),
+        ("[routers.a]\n", {}, "hookbot.toml:1: [routers.a]: no router of this name runs; add it"),
+        ("[routers.a]\n", {"routers": ("ab",)}, "did you mean 'ab'?"),
+        (
+            "[routers.a]\nrouter = 'github'\nhost = 'ghe'\n",
+            {"routers": ("a",), "unsafe_prefixes": ()},
+            "'/unsafe/ghe/'",
+        ),
+        ("", {"sha1_tokens": False, "sha1_tokens_live_only": True}, "--plain-tokens: it has no effect"),
+        ("", {"max_subscribers": 4, "max_subscribers_per_token": 5}, "--max-subscribers-per-token: 5 has no effect"),
+    ],
+)
+def test_what_has_no_effect_is_told_with_its_place(
+    tmp_path: Path, text: str, options: dict[str, Any], told: str
+) -> None:
+    [error] = ineffective(configured(tmp_path, text, **options))
+    assert told in str(error)
+
+
+def test_an_unsafe_topic_exists_if_the_hub_has_a_part_of_it(tmp_path: Path) -> None:
+    config = configured(tmp_path, unsafe_prefixes=("a/b",))
+    assert all(exists(topic, config) for topic in ("x", "", "/unsafe/", "/unsafe/a/", "/unsafe/a/b", "/unsafe/a/b/c"))
+    assert not any(exists(topic, config) for topic in ("/unsafe/a", "/unsafe/a/c", "/unsafe/x/"))
