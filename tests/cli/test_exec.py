@@ -150,3 +150,12 @@ def test_what_makes_no_sense_is_said_before_anything_is_run(
     ended, _, err = call("exec", *words)
     assert ended == code
     assert said in err
+
+
+@pytest.mark.slow
+async def test_a_command_that_fails_is_not_done_if_the_parent_ignores_the_ends_of_children(hub: TestHub) -> None:
+    await hub.publish("a", b"1")
+    words = (*HISTORY, 1, "--max-attempts", 1, hub.url_for("/sub/a"), "--", "false")
+    async with running(*words, settings="import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)") as process:
+        assert await process.ended() == 1
+    assert b"false exited with 1" in process.err

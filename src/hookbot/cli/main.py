@@ -13,6 +13,7 @@ from ..protocol.pasted import trim
 from ..standard_files import OutputFailed, open_standard_files
 from ..terminal import one_line
 from ..version import __version__
+from .children import prepare_for_children
 
 if TYPE_CHECKING:
     from ..client import Timing
@@ -114,6 +115,7 @@ def main(program: click.Command = cli, *, timing: "Timing | None" = None) -> Non
 
     ``doctor`` has further codes (`Check`). `timing` applies to the commands that take `SubscribeOptions`.
     """
+    prepare_for_children()
     open_standard_files()
     try:
         # click's standalone mode would exit with 1 for an interruption.
