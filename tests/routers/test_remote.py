@@ -1,9 +1,9 @@
 import hmac
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -15,13 +15,15 @@ from hookbot.client.address import Address
 from hookbot.client.http import open_client
 from hookbot.errors import Unauthorized
 from hookbot.log.retention import Retention
-from hookbot.protocol.message import Draft, Message
+from hookbot.protocol.message import Draft, Headers, Message
+from hookbot.protocol.publish import DEFAULT_MAX_BODY_BYTES
 from hookbot.protocol.topics import TopicFilter
 from hookbot.routers import Publish, Router, Secret
 from hookbot.routers.attempts import RouterLimits
 from hookbot.routers.github import GitHubRouter
 from hookbot.routers.hub_url import HubUrl
 from hookbot.routers.remote import RemoteRunner, unwrap
+from hookbot.routers.runner import RouterMaker, RouterSpec
 from hookbot.testing import KEY, open_test_hub
 from hookbot.testing.hub import TestHub
 from support.fast_path import settled
@@ -42,13 +44,20 @@ class Copy:
         await publish(f"copy/{message.topic}", message)
 
 
+async def runner_of(router: Router | Callable[[], Router], hub: HubUrl, **fields: Any) -> RemoteRunner:
+    """A runner of one router, or of those that a function makes for each start."""
+    maker = RouterMaker(RouterSpec("", router if callable(router) else lambda: router), str)
+    first = await maker.make_first()
+    return RemoteRunner(first.name, first.topics, maker, hub, None, RouterLimits(), **fields)
+
+
 @asynccontextmanager
 async def outside(
-    hub: TestHub, router: Router, path: str = "/", key: str = KEY, **fields: Any
+    hub: TestHub, router: Router | Callable[[], Router], path: str = "/", key: str = KEY, **fields: Any
 ) -> AsyncIterator[RemoteRunner]:
     remote = HubUrl(Address.parse(hub.url + path), key, **fields)
     async with trio.open_nursery() as nursery:
-        running = RemoteRunner(router.name, router, remote, None, RouterLimits())
+        running = await runner_of(router, remote)
         nursery.start_soon(running.run)
         yield running
         nursery.cancel_scope.cancel()
@@ -61,7 +70,9 @@ async def within(seconds: int = 20) -> AsyncIterator[TestHub]:
             yield hub
 
 
-async def publish_until(hub: TestHub, topic: str, body: bytes, found: str, **fields: Any) -> Sequence[Message]:
+async def publish_until(
+    hub: TestHub, topic: str, body: bytes, found: str, count: int = 1, **fields: Any
+) -> Sequence[Message]:
     """Publish repeatedly, since nothing shows from here when the subscription is active."""
     with trio.move_on_after(10) as scope:
         async with trio.open_nursery() as nursery:
@@ -72,7 +83,7 @@ async def publish_until(hub: TestHub, topic: str, body: bytes, found: str, **fie
                     await trio.sleep(0.05)
 
             nursery.start_soon(publish)
-            messages = await hub.wait_for(found)
+            messages = await hub.wait_for(found, count)
             nursery.cancel_scope.cancel()
     assert not scope.cancelled_caught
     return messages
@@ -125,8 +136,110 @@ async def test_a_message_that_fails_goes_to_a_topic_for_that_and_the_next_is_rou
 
     assert failed.body == b"bad"
     assert failed.header("Hookbot-Failed-Error") == "ValueError: a bad one"
-    assert failed.hops == ("copy",)
     assert router.stats.failed >= 1
+
+
+@pytest.mark.slow
+async def test_a_failed_message_that_is_replayed_is_routed_and_on_its_own_topic_it_is_left_alone() -> None:
+    class Everything(Copy):
+        topics: Sequence[str] = ("in/", "failed/")
+        mended = False
+
+        async def route(self, message: Message, publish: Publish) -> None:
+            await super().route(replace(message, body=b"mended") if self.mended else message, publish)
+
+    everything = Everything()
+    async with within() as hub, outside(hub, everything) as router:
+        [failed] = await publish_until(hub, "in/1", b"bad", "failed/copy")
+        everything.mended = True
+        await hub._broker.publish(Draft("in/again", failed.body, failed.headers, hops=failed.hops))
+        [copy] = await hub.wait_for("copy/in/again")
+        heard = await hub._broker.log.read(TopicFilter(("copy/failed/",)), after=0, limit=1, max_bytes=1)
+
+    assert copy.body == b"mended"
+    assert router.stats.routed
+    assert heard.messages == []
+
+
+class Several(Copy):
+    """Publishes what the hub refuses beside what it takes; of a message `none`, only the former."""
+
+    def __init__(self, what: bytes = b"", headers: Headers = ()) -> None:
+        self.what = what
+        self.headers = headers
+
+    async def route(self, message: Message, publish: Publish) -> None:
+        await publish("refused", self.what, headers=self.headers)
+        if message.body != b"none":
+            await publish(f"copy/{message.topic}", message)
+
+
+REFUSED = [
+    ({"headers": (("X-Large", "x" * 100_000),)}, "431 request line and headers are longer than"),
+    ({"headers": (("X-Line", "a\r\nb"),)}, "invalid value of the header 'X-Line'"),
+    ({"headers": (("", "a"),)}, "invalid name of a header"),
+    ({"what": bytes(DEFAULT_MAX_BODY_BYTES + 1)}, "413 the body is larger than"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("refused", "error"), REFUSED)
+async def test_a_publish_that_the_hub_refuses_costs_no_other_and_a_message_without_any_other_fails(
+    refused: dict[str, Any], error: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with within() as hub, outside(hub, Several(**refused)):
+        await publish_until(hub, "in/1", b"x", "copy/in/1")
+        await hub.publish("in/2", b"some")
+        await hub.publish("in/3", b"none")
+        await hub.wait_for("copy/in/2")
+        [failed] = await hub.wait_for("failed/copy")
+
+    assert (failed.body, failed.header("Hookbot-Failed-Topic")) == (b"none", "in/3")
+    assert error in str(failed.header("Hookbot-Failed-Error"))
+    assert f"'refused' was not published: {error}" in caplog.text
+
+
+NAMES = ["x" * 300, "\u20ac", "\ud800", "a\nb", "a ", "\xe9", "a b"]
+
+
+async def test_the_name_of_a_publish_may_be_any_text() -> None:
+    class Named(Copy):
+        async def route(self, message: Message, publish: Publish) -> None:
+            for name in NAMES:
+                await publish("copy", name.encode(errors="replace"), name=name)
+
+    async with within() as hub, outside(hub, Named()):
+        copies = await publish_until(hub, "in/1", b"x", "copy", count=len(NAMES))
+
+    assert [copy.body for copy in copies] == [name.encode(errors="replace") for name in NAMES]
+
+
+async def test_a_router_that_crashes_is_made_anew_and_not_entered_twice() -> None:
+    made: list[Router] = []
+
+    class Once(Copy):
+        entered = False
+
+        async def __aenter__(self) -> None:
+            assert not self.entered
+            self.entered = True
+
+        async def __aexit__(self, *error: object) -> None:
+            pass
+
+        async def route(self, message: Message, publish: Publish) -> None:
+            if len(made) == 1:
+                raise SystemExit
+            await super().route(message, publish)
+
+    def make() -> Router:
+        made.append(Once())
+        return made[-1]
+
+    async with within() as hub, outside(hub, make):
+        await publish_until(hub, "in/1", b"x", "copy/in/1")
+
+    assert len(made) == 2
 
 
 @pytest.mark.slow
@@ -154,7 +267,7 @@ async def test_a_token_that_opens_nothing_ends_it() -> None:
     async with within() as hub:
         remote = HubUrl(Address.parse(hub.url.replace("//", "//wrong@")), None)
         with pytest.raises(BaseExceptionGroup) as caught:
-            await RemoteRunner("copy", Copy(), remote, None, RouterLimits()).run()
+            await (await runner_of(Copy(), remote)).run()
     assert caught.group_contains(Unauthorized)
 
 
@@ -306,7 +419,7 @@ async def route_raw(port: int, publish_port: int, posts: list[Any], count: int) 
     )
     router = GitHubRouter([Secret(SECRET)])
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(RemoteRunner("github", router, remote, None, RouterLimits(), patience_s=0).run)
+        nursery.start_soon((await runner_of(router, remote, patience_s=0)).run)
         await settled(lambda: len(posts) == count)
         nursery.cancel_scope.cancel()
 

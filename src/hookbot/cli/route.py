@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,14 @@ from ..hub.logging_setup import logging_to_stderr
 from ..hub.secret_store import GITHUB_SECRET, GITHUB_SECRET_FILE, known_secret, resolve_secret
 from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
 from ..routers import Router, Secret
-from ..routers.loading import installed_routers, make
+from ..routers.loading import installed_routers
 from .main import FAILED, INTERRUPTED
 from .parameters import EXISTING_FILE, Given, cafile, completed, data_dir, known_key, parse_header, parse_option
 
 if TYPE_CHECKING:
+    from ..routers.hub_url import HubUrl
     from ..routers.remote import RemoteRunner
-    from ..routers.runner import RouterSpec
+    from ..routers.runner import RouterMaker, RouterSpec
 
 
 @click.command()
@@ -55,7 +55,6 @@ def route(given: Given, /, router: str, url: str, options: Sequence[str], **othe
     """
     from ..client.address import Address
     from ..routers.hub_url import HubUrl
-    from ..routers.remote import RemoteRunner
     from ..routers.runner import RouterSpec
 
     spec = RouterSpec.parse(router, {**_section(router, others["config"]), **dict(map(parse_option, options))})
@@ -65,8 +64,7 @@ def route(given: Given, /, router: str, url: str, options: Sequence[str], **othe
     if not key and not address.authorization:
         key = known_key(given, others["data_dir"])
     remote = HubUrl(address, key, others["publish_token"], ca_file=others["cafile"])
-    runner = RemoteRunner(spec.name, _make(spec), remote, others["cursor"], spec.limits)
-    _run(runner)
+    _run(spec, remote, others["cursor"])
 
 
 @click.command("route-github")
@@ -91,7 +89,6 @@ def route_github(given: Given, monitor_url: str, origin: str, headers: Sequence[
     from ..client.address import Address
     from ..routers.github import VerifyingGitHubRouter
     from ..routers.hub_url import HubUrl
-    from ..routers.remote import RemoteRunner
     from ..routers.runner import RouterSpec
 
     address = Address.parse(monitor_url)
@@ -101,21 +98,15 @@ def route_github(given: Given, monitor_url: str, origin: str, headers: Sequence[
         raise ConfigError("route-github needs HOOKBOT_GITHUB_SECRET, to verify, and HOOKBOT_KEY, to publish")
     origin = f"//{address.netloc}" if origin == "samehost" else origin
     remote = HubUrl(address, key, headers=(*map(parse_header, headers), ("Origin", origin)))
-    _run(
-        RemoteRunner(
-            "github", VerifyingGitHubRouter([Secret(secret)]), remote, None, RouterSpec("github", "github").limits
-        )
-    )
+    _run(RouterSpec("github", VerifyingGitHubRouter, {"secrets": [Secret(secret)]}), remote, None)
 
 
-def _make(spec: RouterSpec) -> Router:
-    """The router. Raises `ConfigError` for wrong options, and if its own code fails."""
+def _make_first(spec: RouterSpec, maker: RouterMaker) -> Router:
+    """The router of the first start. Raises `ConfigError` for wrong options, `HookbotError` if its own code fails."""
     import trio
 
-    from ..routers.threads import run_within_limit
-
     try:
-        return trio.run(run_within_limit, partial(make, spec.kind, spec.options, resolve_secret))
+        return trio.run(maker.make_first)
     except ConfigError:
         raise
     # Its module or constructor may raise anything.
@@ -123,10 +114,16 @@ def _make(spec: RouterSpec) -> Router:
         raise HookbotError(f"the router {spec.name} cannot be created: {describe(error)}") from error
 
 
-def _run(runner: RemoteRunner) -> None:
-    """Run the router until an error ends it, which is raised, or until Ctrl-C, which raises `Abort`."""
+def _run(spec: RouterSpec, hub: HubUrl, cursor: str | None) -> None:
+    """Run a router until an error ends it, which is raised, or until Ctrl-C, which raises `Abort`."""
     import trio
 
+    from ..routers.remote import RemoteRunner
+    from ..routers.runner import RouterMaker
+
+    maker = RouterMaker(spec, resolve_secret)
+    router = _make_first(spec, maker)
+    runner = RemoteRunner(spec.name, router.topics, maker, hub, cursor, spec.limits)
     limit = ShutdownLimit()
     try:
         # A Ctrl-C is never raised in the router's code, which might handle it like any other error.

@@ -53,8 +53,8 @@ class Router(Protocol):
     """A plugin that reads some topics and publishes to others.
 
     Made with the options of its section in the configuration. A router that is an asynchronous context manager is
-    entered before its first message and exited after its last. After a crash, the hub makes a new one; in a process of
-    its own, the same router is entered again. The hub imports and makes it in a thread.
+    entered before its first message and exited after its last. After a crash, a new one is made. It is imported and
+    made in a thread.
     """
 
     # Properties, so that type checkers accept a class attribute of a narrower type, such as a tuple.

@@ -5,8 +5,9 @@ that one repeated after a crash is stored once. A hub that has only raw frames o
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from itertools import count
 
 import httpx
@@ -16,12 +17,13 @@ from ..client import Gap, Publisher, listen
 from ..client.address import Address
 from ..client.errors import HOPELESS, PASSING, OnlyRaw
 from ..client.http import open_client
-from ..errors import Refused
+from ..errors import KeyReused, Refused
 from ..protocol.envelope import parse_github_metadata
 from ..protocol.message import Draft, Message
+from ..protocol.publish import MAX_KEY
 from ..protocol.topics import OWN, UNSAFE, TopicFilter, is_unsafe
 from . import Router
-from .attempts import RetryPolicy, RouterLimits, RouterStats, failed_in
+from .attempts import RetryPolicy, RouterLimits, RouterStats, failed_draft, failed_in
 from .hub_url import HubUrl
 from .outbox import TimeSlice
 from .runs import Run
@@ -47,14 +49,16 @@ class _Job:
 class RemoteRunner:
     """Runner of one router against a remote hub: one message at a time, across all topics that it reads.
 
-    A publish that the hub refuses is logged and dropped. A refusal that every publish to the same path would
-    get (`HOPELESS`) ends `run` instead, unless the publish is that of a failed message.
+    A publish that the hub refuses is logged and dropped; if it refuses all of a message, the message has failed. A
+    refusal that every publish to the same path would get (`HOPELESS`) ends `run` instead, unless the publish is that of
+    a failed message.
     """
 
     def __init__(
         self,
         name: str,
-        router: Router,
+        topics: Sequence[str],
+        make: Callable[[], Awaitable[Router]],
         hub: HubUrl,
         cursor: str | None,
         limits: RouterLimits,
@@ -63,7 +67,8 @@ class RemoteRunner:
     ) -> None:
         self.stats = RouterStats()
         self._name = name
-        self._router = router
+        self._topics = topics
+        self._make = make
         self._hub = hub
         self._patience_s = patience_s
         self._cursor = cursor or f"router-{name}"
@@ -79,21 +84,18 @@ class RemoteRunner:
         """
         async with open_client(self._hub.address, self._hub.ca_file) as client, trio.open_nursery() as nursery:
             nursery.start_soon(Runs(self._name, self._retries, self.stats).repeat, self._route_jobs)
-            for address in self._hub.subscriptions(self._router.topics):
+            for address in self._hub.subscriptions(self._topics):
                 nursery.start_soon(self._follow, address, client)
 
     async def _route_jobs(self, run: Run) -> None:
         """Route one job after the other; a job interrupted by a crash is the first of the next call."""
-        async with run.entered(self._same_router) as router:
+        async with run.entered(self._make) as router:
             self.stats.state = "running"
             while True:
                 self._job = self._job or await self._jobs.receive()
                 self._job.published = await self._retries.route(router, self._job.message, run)
                 self._job.done.set()
                 self._job = None
-
-    async def _same_router(self) -> Router:
-        return self._router
 
     async def _follow(self, address: Address, client: httpx.AsyncClient) -> None:
         try:
@@ -114,32 +116,48 @@ class RemoteRunner:
                 if isinstance(item, Gap):
                     self.stats.gaps += 1
                     logger.warning("router %s missed the messages before %s (%s)", self._name, item.before, item.reason)
-                elif self._name not in item.hops:
+                elif not self._is_its_own(item):
                     await self._handle(item if item.id else unwrap(item, next(self._raw_ids)), client)
 
     async def _handle(self, message: Message, client: httpx.AsyncClient) -> None:
         job = _Job(message)
         await self._put.send(job)
         await job.done.wait()
+        errors: list[Refused | None] = []
         for name, draft in job.published.items():
-            key = None if message.id.startswith(_RAW_ID) else f"{self._name}:{message.id}:{name}"
             if failed_in(draft.topic) is None:
                 # A final error ends the process, and the hub's cursor keeps the message.
-                await self._post(draft, key, client, final=HOPELESS)
-            elif not message.topic.removeprefix(UNSAFE).startswith(_FAILED):
-                # Only messages that had not failed before: two routers must not pass their failures back and forth.
-                await self._post(self._failed_draft(draft), key, client, final=())
+                errors.append(await self._post(draft, self._key(message, name), client, final=HOPELESS))
+            else:
+                await self._post_failed(message, draft, client)
+        refused = [error for error in errors if error]
+        if refused and len(refused) == len(errors):
+            self.stats.failed += 1
+            await self._post_failed(message, failed_draft(self._name, message, refused[0]), client)
 
-    def _failed_draft(self, draft: Draft) -> Draft:
-        """Draft of a failed message for ``failed/<router>``, since only the hub publishes beneath ``hookbot/``.
+    def _is_its_own(self, message: Message) -> bool:
+        return self._name in message.hops or message.topic.removeprefix(UNSAFE) == f"{_FAILED}{self._name}"
 
-        Its hops include the router, which therefore does not receive it.
-        """
-        return replace(draft, topic=draft.topic.replace(OWN, "", 1), hops=(*draft.hops, self._name))
+    def _key(self, message: Message, name: str) -> str | None:
+        """Idempotency key of a publish; the digest of a name stands for one that does not fit into a key."""
+        if message.id.startswith(_RAW_ID):
+            return None
+        key = f"{self._name}:{message.id}:{name}"
+        if len(key) <= MAX_KEY and key.isascii() and key.isprintable() and not key.endswith(" "):
+            return key
+        return f"{self._name}:{message.id}:{sha256(name.encode(errors='surrogatepass')).hexdigest()}"
 
-    async def _post(self, draft: Draft, key: str | None, client: httpx.AsyncClient, final: _Errors) -> None:
+    async def _post_failed(self, message: Message, draft: Draft, client: httpx.AsyncClient) -> None:
+        """Post a failed message to ``failed/<router>``, since only the hub publishes beneath ``hookbot/``."""
+        # Only one that had not failed before: two routers must not pass their failures back and forth.
+        if not message.topic.removeprefix(UNSAFE).startswith(_FAILED):
+            draft = replace(draft, topic=draft.topic.replace(OWN, "", 1))
+            await self._post(draft, self._key(message, "failed"), client, final=())
+
+    async def _post(self, draft: Draft, key: str | None, client: httpx.AsyncClient, final: _Errors) -> Refused | None:
+        """Post a draft until it is stored; the error if it is refused and no publish with this key was stored."""
         try:
-            if is_unsafe(draft.topic) and TopicFilter(tuple(self._router.topics)).matches(draft.topic):
+            if is_unsafe(draft.topic) and TopicFilter(tuple(self._topics)).matches(draft.topic):
                 # The hub ignores the hops of unsafe messages, since anybody may publish them: a loop would never end.
                 raise Refused("the router also reads this unsafe topic and would receive its own message forever")
             await self._post_until_stored(draft, key, Publisher(self._hub.publishing(draft), client, self._patience_s))
@@ -148,6 +166,8 @@ class RemoteRunner:
         except Refused as error:
             self.stats.error = f"{draft.topic!r} was not published: {error}"
             logger.error("router %s: %s", self._name, self.stats.error)
+            return None if isinstance(error, KeyReused) else error
+        return None
 
     async def _post_until_stored(self, draft: Draft, key: str | None, publisher: Publisher) -> None:
         while True:

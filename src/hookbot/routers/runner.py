@@ -132,7 +132,7 @@ async def _positions(broker: Broker, names: Sequence[str]) -> dict[str, int]:
     return {name: saved.get(name, broker.head) for name in names}
 
 
-class _Maker:
+class RouterMaker:
     """Function that makes a router for each start, off the event loop."""
 
     def __init__(self, spec: RouterSpec, resolve: Resolve) -> None:
@@ -140,16 +140,10 @@ class _Maker:
         self._make = partial(make, spec.kind, spec.options, resolve)
         self._first: Router | None = None
 
-    async def make_first(self, mistakes: list[str]) -> None:
-        """Make the first one, if possible. Adds to the mistakes for wrong options."""
-        name = self._spec.name
-        try:
-            self._first = await self._once(run_within_limit)
-        except ConfigError as error:
-            mistakes.append(f"router {name}: {error}")
-        # Its own code failed, perhaps because a server is down: the supervision tries again.
-        except Exception as error:
-            logger.error("router %s cannot be created, trying again: %s", name, describe(error), exc_info=error)
+    async def make_first(self) -> Router:
+        """The router of the first start, made before; raises what it raises, and `ConfigError` for wrong options."""
+        self._first = await self._once(run_within_limit)
+        return self._first
 
     async def __call__(self) -> Router:
         first, self._first = self._first, None
@@ -160,15 +154,26 @@ class _Maker:
         return contained(self._make) if callable(self._spec.kind) else await run(self._make)
 
 
-async def _makers(specs: Sequence[RouterSpec], resolve: Resolve) -> Sequence[_Maker]:
-    makers = [_Maker(spec, resolve) for spec in specs]
+async def _makers(specs: Sequence[RouterSpec], resolve: Resolve) -> Sequence[RouterMaker]:
+    makers = [RouterMaker(spec, resolve) for spec in specs]
     mistakes: list[str] = []
     async with trio.open_nursery() as nursery:
-        for maker in makers:
-            nursery.start_soon(maker.make_first, mistakes)
+        for spec, maker in zip(specs, makers, strict=True):
+            nursery.start_soon(_make_first, spec.name, maker, mistakes)
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return makers
+
+
+async def _make_first(name: str, maker: RouterMaker, mistakes: list[str]) -> None:
+    """Make the router of the first start, if possible. Adds to the mistakes for wrong options."""
+    try:
+        await maker.make_first()
+    except ConfigError as error:
+        mistakes.append(f"router {name}: {error}")
+    # Its own code failed, perhaps because a server is down: the supervision tries again.
+    except Exception as error:
+        logger.error("router %s cannot be created, trying again: %s", name, describe(error), exc_info=error)
 
 
 def _take_limits(options: dict[str, Any]) -> RouterLimits:
