@@ -56,7 +56,7 @@ async def test_whoever_waits_for_a_hub_can_be_interrupted() -> None:
     [
         (["{hub}/pub/a", "/dev/null"], 3, "401 Unauthorized"),
         (["--header", "nonsense", "{hub}/pub/a", "/dev/null"], 2, "a header must be 'Name: value'"),
-        (["--header", "@/nonexistent", "{hub}/pub/a", "/dev/null"], 2, "cannot read the headers"),
+        (["--header", "@/nonexistent", "{hub}/pub/a", "/dev/null"], 2, "cannot be read"),
         (["{hub}/pub/a", "/nonexistent"], 2, "No such file"),
     ],
 )
