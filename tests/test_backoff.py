@@ -22,8 +22,10 @@ def test_a_good_minute_starts_over_and_less_does_not() -> None:
     assert backoff.next_s(lasted_s=GOOD_S) <= 2 * SHORTEST_S
 
 
-def test_a_delay_is_never_less_than_the_hub_asked_for() -> None:
-    assert Backoff().next_s(at_least_s=60) == 60
+def test_a_delay_is_never_less_than_the_hub_asked_for_and_not_the_same_for_everyone() -> None:
+    delays = {Backoff().next_s(at_least_s=60) for _ in range(20)}
+    assert len(delays) > 1
+    assert all(60 + SHORTEST_S <= delay <= 60 + 2 * SHORTEST_S for delay in delays)
 
 
 def test_a_smaller_spread_raises_the_lower_bound_with_the_upper_one() -> None:

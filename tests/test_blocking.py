@@ -127,6 +127,42 @@ async def test_what_breaks_inside_comes_out_as_well_and_nobody_waits_for_ever() 
     assert listeners() == []
 
 
+async def test_after_a_crash_every_call_raises_it() -> None:
+    crashed = threading.Event()
+
+    def on_event(event: client.Connected | client.Waiting | client.Disconnected) -> None:
+        if isinstance(event, client.Disconnected):
+            crashed.set()
+            raise ZeroDivisionError
+
+    def script(url: str) -> None:
+        with listen(url, on_event=on_event) as messages:
+            crashed.wait(GUARD_S)
+            for thread in listeners():
+                thread.join(GUARD_S)
+            for _ in range(3):
+                with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+                    next(messages)
+
+    async def cutting(peer: Peer) -> None:
+        await peer.hello()
+        await peer.cut()
+
+    async with scripted_hub(cutting) as hub:
+        with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+            await in_thread(script, hub.url)
+
+
+async def test_after_the_block_there_is_no_further_message() -> None:
+    def script(url: str) -> list[str]:
+        with listen(url) as messages:
+            pass
+        return [next(messages, "nothing") for _ in range(2)]
+
+    async with scripted_hub(sending(1)) as hub:
+        assert await in_thread(script, hub.url) == ["nothing", "nothing"]
+
+
 async def test_publish_returns_the_id() -> None:
     @on_bytes
     async def stored(stream: trio.abc.Stream) -> None:

@@ -24,11 +24,12 @@ class Backoff:
         self._failures = 0
 
     def next_s(self, *, lasted_s: float = 0, at_least_s: float = 0) -> float:
-        """Seconds to wait after an attempt that failed after `lasted_s`; at least `at_least_s`.
+        """Seconds to wait after an attempt that failed after `lasted_s`.
 
-        One that lasted `GOOD_S` resets the count of failures.
+        The random delay begins after `at_least_s`: the server has told the same number to everyone whom it could not
+        serve, and they must not all come back at that moment. One that lasted `GOOD_S` resets the count of failures.
         """
         self._failures = 1 if lasted_s >= GOOD_S else self._failures + 1
         bound = min(self._longest_s, self._shortest_s * 2 ** min(self._failures, 16))
         shortest = max(self._shortest_s, bound * (1 - self._spread))
-        return max(at_least_s, SystemRandom().uniform(shortest, bound))
+        return at_least_s + SystemRandom().uniform(shortest, bound)

@@ -48,13 +48,22 @@ class Messages:
         # The request of a call that Ctrl-C interrupted is still pending: the next call waits for its result.
         if self._next is None:
             self._next = Future()
-            self._in_thread(self._asking.send_nowait, self._next)
+            self._ask(self._next)
         try:
             item = _result(self._next)
         except StopAsyncIteration:
             raise StopIteration from None
         self._next = None
         return item
+
+    def _ask(self, future: "Future[Message | client.Gap]") -> None:
+        try:
+            self._in_thread(self._asking.send_nowait, future)
+        # The thread has ended: by a crash, which it may have told the future already, or with the block.
+        except trio.RunFinishedError:
+            self._thread.join()
+            if not future.done():
+                future.set_exception(self._crash or StopAsyncIteration())
 
     def ack(self, message: Message) -> None:
         """Acknowledge a message soon, at the latest at the end of the block. Any thread may call this."""

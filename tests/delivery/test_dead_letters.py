@@ -52,6 +52,18 @@ async def test_a_topic_gets_the_message_with_the_reason_in_a_header_once() -> No
     assert following.body == b"the next"
 
 
+@pytest.mark.parametrize(
+    ("why", "shown"),
+    [("x" * 999 + " and more", "x" * 999), (" x ", "x"), (" ", ""), ("x" * 998 + "\u2028", "x" * 998 + "\\u")],
+)
+async def test_a_reason_may_be_long_and_have_blanks_anywhere(why: str, shown: str) -> None:
+    with trio.fail_after(20):
+        async with open_test_hub() as hub:
+            await DeadLetterTopic(hub.url_for("/pub/dead"), None, None, "forward-test").take(MESSAGE, why)
+            [kept] = await hub.wait_for("dead", 1)
+    assert kept.header("Hookbot-Failure") == shown
+
+
 async def test_a_topic_that_refuses_keeps_nothing() -> None:
     with trio.fail_after(20):
         async with open_test_hub() as hub:

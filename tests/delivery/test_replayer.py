@@ -14,6 +14,7 @@ from hookbot.delivery.worker import Failed
 from hookbot.errors import Unauthorized
 from hookbot.protocol.message import format_id
 from hookbot.testing import open_test_hub
+from support.scripted_hub import answering, scripted_hub
 
 
 def make(n: int, second: int) -> Message:
@@ -81,6 +82,30 @@ async def test_what_is_published_again_is_as_it_was_and_no_repeat() -> None:
     assert (first.body, first.hops) == (b"\xff", ("a", "replay-test"))
     again = [pair for pair in first.headers if pair[0].lower() in ("x-a", "x-b")]
     assert again == [("X-A", "1"), ("x-a", "2"), ("X-B", "4")]
+
+
+async def test_an_attempt_whose_response_was_lost_stores_nothing_twice_and_another_replay_does() -> None:
+    message = make(1, 0)
+    with trio.fail_after(20):
+        async with open_test_hub() as hub, open_publisher(hub.url_for("/pub/new")) as publisher:
+            for _ in range(2):
+                republisher = Republisher(publisher, (), "replay-test")
+                said = [await republisher.publish(message, attempt) for attempt in (1, 2)]
+                assert len(set(said)) == 1
+            first, second = await hub.wait_for("new", 2)
+    assert first.id != second.id
+
+
+async def test_a_message_that_is_refused_after_others_were_published_is_a_failure_of_its_own() -> None:
+    with trio.fail_after(20):
+        async with (
+            scripted_hub(answering(200), answering(401, b"401 bad signature\n")) as hub,
+            open_publisher(hub.pub) as to,
+        ):
+            republisher = Republisher(to, (), "replay-test")
+            await republisher.publish(make(1, 0), 1)
+            with pytest.raises(Failed, match="401 bad signature"):
+                await republisher.publish(make(2, 0), 1)
 
 
 @pytest.mark.slow

@@ -178,6 +178,11 @@ def test_a_status_that_passes_is_worth_another_attempt(status: int) -> None:
         ("7", 7),
         ("0", 0),
         ("9" * 30, 300),
+        ("9" * 5000, 300),
+        ("0" * 5000 + "9", 9),
+        ("0301", 300),
+        ("- 1", 0),
+        ("7, 7", 0),
         ("-1", 0),
         ("1.5", 0),
         ("\u0663", 0),
@@ -189,6 +194,26 @@ def test_a_delay_is_a_number_of_seconds_and_not_too_long(retry_after: str, secon
     error = error_from(429, {"retry-after": retry_after}, b"")
 
     assert isinstance(error, TooManyRequests)
+    assert error.retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "date", "seconds"),
+    [
+        ("Fri, 31 Dec 1999 23:59:59 GMT", "Fri, 31 Dec 1999 23:59:52 GMT", 7),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", "Fri, 31 Dec 1999 23:00:00 GMT", 300),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", "Sat, 01 Jan 2000 00:00:00 GMT", 0),
+        ("Friday, 31-Dec-99 23:59:59 GMT", "Fri Dec 31 23:59:52 1999", 0),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", "soon", 0),
+        ("Fri, 99 Dec 1999 23:59:59 GMT", "Fri, 31 Dec 1999 23:59:52 GMT", 0),
+        (f"Fri, 31 Dec {'9' * 5000} 23:59:59 GMT", "Fri, 31 Dec 1999 23:59:52 GMT", 0),
+        (f"Fri, 31 Dec {'9' * 30} 23:59:59 GMT", "Fri, 31 Dec 1999 23:59:52 GMT", 0),
+    ],
+)
+def test_a_delay_may_be_a_time_by_the_clock_of_the_server(retry_after: str, date: str, seconds: int) -> None:
+    error = error_from(503, {"retry-after": retry_after, "date": date}, b"")
+
+    assert isinstance(error, Lost)
     assert error.retry_after_s == seconds
 
 

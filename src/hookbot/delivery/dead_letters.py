@@ -79,8 +79,8 @@ class DeadLetterTopic:
 
         A message with an id that is given up again is not stored twice, as long as the hub keeps its idempotency key.
         """
-        # The inside of a JSON string is ASCII on a single line, as a header must be.
-        reason = json.dumps(why)[1:-1][:1000]
+        # The inside of a JSON string is ASCII on a single line, as a header must be, which has no blanks at its edges.
+        reason = json.dumps(why)[1:-1][:1000].strip()
         id = await publish(
             self._url,
             message.body,

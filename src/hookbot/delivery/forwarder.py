@@ -17,7 +17,7 @@ from ..client.http import DRAIN_S, RequestBody, beginning_of, encoded, end_to_en
 from ..client.transport import Open, Transport
 from ..errors import HookbotError, Lost, Refused, system_reason
 from ..protocol.message import Headers, Message
-from ..protocol.pasted import check_unmarked
+from ..protocol.pasted import check_unmarked, no_password
 from ..protocol.response import title_of
 from ..protocol.urls import is_loopback
 from ..version import __version__
@@ -154,7 +154,7 @@ def _tls(options: ForwardOptions) -> ssl.SSLContext:
     if options.certificate:
         try:
             check_unmarked(options.certificate)
-            context.load_cert_chain(options.certificate)
+            context.load_cert_chain(options.certificate, password=no_password)
         except (OSError, ValueError) as error:
             reason = system_reason(error)
             raise Refused(f"cannot use the certificate {str(options.certificate)!r}: {reason}") from None

@@ -1,5 +1,6 @@
 """Replays: stored messages delivered again, up to a time, at their original pace or a multiple of it."""
 
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Self
@@ -7,7 +8,7 @@ from typing import Self
 import trio
 
 from ..client import Gap, Publisher
-from ..client.errors import HOPELESS
+from ..client.errors import HOPELESS, retry_after
 from ..errors import HookbotError
 from ..protocol.message import Headers, Message
 from .worker import Failed
@@ -45,26 +46,34 @@ class Replay:
 
 
 class Republisher:
-    """A publisher of bodies and headers of messages; `headers` replace those of the same names. Queries are dropped."""
+    """A publisher of bodies and headers of messages; `headers` replace those of the same names. Queries are dropped.
+
+    It publishes a message once, however many attempts that takes. Another `Republisher` publishes it again.
+    """
 
     def __init__(self, publisher: Publisher, headers: Headers, hop: str) -> None:
         self._publisher = publisher
         self._headers = headers
         self._hop = hop
+        self._run = uuid.uuid4().hex
+        self._has_published = False
 
     async def publish(self, message: Message, attempt: int) -> str:
         """Publish the message, and return a line for the log. After `Failed`, the message may be stored nevertheless.
 
-        Raises `Failed`, or one of `HOPELESS`, which would be the same for every message.
+        Raises `Failed`, or one of `HOPELESS` if nothing was published yet: it would be the same for every message.
         """
         headers = with_headers(message, self._headers).headers
         hops = (*message.hops, self._hop)
+        # Without an id, nothing tells an attempt from another message.
+        key = f"{self._run}:{message.id}" if message.id else None
         try:
-            id = await self._publisher.publish(message.body, headers=headers, hops=hops)
-        except HOPELESS:
-            raise
+            id = await self._publisher.publish(message.body, headers=headers, idempotency_key=key, hops=hops)
         except HookbotError as error:
-            raise Failed(str(error)) from None
+            if isinstance(error, HOPELESS) and not self._has_published:
+                raise
+            raise Failed(str(error), retry_after_s=retry_after(error)) from None
+        self._has_published = True
         return f"published as {id}"
 
 

@@ -68,6 +68,11 @@ def check_unmarked(path: Path) -> None:
         raise ValueError(f"{path.name} begins with a byte order mark: save it as ASCII, or as UTF-8 without one")
 
 
+def no_password() -> str:
+    """Callback for OpenSSL that raises `ValueError`: without one, it would ask on the terminal for a key's password."""
+    raise ValueError("the key is encrypted: it must have no password, as openssl pkey writes it")
+
+
 def trim(text: str) -> str:
     """Text without what cannot be seen at its edges: white space of any kind, and characters without width."""
     seen = [index for index, char in enumerate(text) if unicodedata.category(char) not in _UNSEEN]

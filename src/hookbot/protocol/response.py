@@ -1,8 +1,10 @@
 """HTTP responses, the same from the fast path and from the app, and the errors that clients parse from them."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from ..errors import (
@@ -121,8 +123,17 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes) -> HookbotE
 
 
 def _retry_after(headers: Mapping[str, str]) -> int:
+    """Seconds or time in ``Retry-After`` (RFC 9110, section 10.2.3), as seconds from the ``Date`` of the response."""
     asked = headers.get("retry-after", "")
-    return min(int(asked), MAX_RETRY_AFTER_S) if asked.isascii() and asked.isdigit() else 0
+    if asked.isascii() and asked.isdigit():
+        # Four digits exceed the limit, and Python converts no number of more than 4,300.
+        return min(int(asked.lstrip("0")[:4] or 0), MAX_RETRY_AFTER_S)
+    try:
+        delay = parsedate_to_datetime(asked) - parsedate_to_datetime(headers.get("date", ""))
+    # TypeError: only one of them has a time zone.
+    except (ValueError, TypeError, OverflowError):
+        return 0
+    return min(max(0, math.ceil(delay.total_seconds())), MAX_RETRY_AFTER_S)
 
 
 def _sentence(status: int, body: bytes) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import trio
 
 from ..errors import ConfigError, system_reason
-from ..protocol.pasted import check_unmarked
+from ..protocol.pasted import check_unmarked, no_password
 
 PROTOCOLS = ["h2", "http/1.1"]
 
@@ -56,19 +56,14 @@ def make_context(certificate: Path | None, key: Path | None, client_authorities:
     try:
         for file in files:
             check_unmarked(file)
-        context.load_cert_chain(str(certificate), str(key), password=_no_password)
+        context.load_cert_chain(str(certificate), str(key), password=no_password)
         if client_authorities:
             context.load_verify_locations(str(client_authorities))
             context.verify_mode = ssl.CERT_OPTIONAL
-    # Also OpenSSL's errors, which are OSErrors; ValueError comes from `_no_password` and `check_unmarked`.
+    # Also OpenSSL's errors, which are OSErrors; ValueError comes from `no_password` and `check_unmarked`.
     except (OSError, ValueError) as error:
         shown = ", ".join(map(str, files))
         raise ConfigError(
             f"TLS needs a certificate chain and its key in PEM; {shown}: {system_reason(error)}"
         ) from None
     return context
-
-
-def _no_password() -> str:
-    # Without a callback, OpenSSL would ask for the password on the terminal.
-    raise ValueError("the key is encrypted; the hub needs one without a password")
