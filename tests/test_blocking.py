@@ -154,7 +154,7 @@ async def test_after_a_crash_every_call_raises_it() -> None:
 
 
 async def test_after_the_block_there_is_no_further_message() -> None:
-    def script(url: str) -> list[str]:
+    def script(url: str) -> list[Any]:
         with listen(url) as messages:
             pass
         return [next(messages, "nothing") for _ in range(2)]

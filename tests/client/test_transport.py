@@ -13,6 +13,7 @@ import pytest
 import trio
 import trustme
 
+from hookbot.client.address import Address
 from hookbot.client.http import RequestBody
 from hookbot.client.transport import Transport
 from support import GUARD_S
@@ -98,10 +99,11 @@ async def tcp() -> trio.SocketListener:
 def client_of(server: Server, scheme: str = "http", tls: ssl.SSLContext | None = None) -> httpx.AsyncClient:
     address = server.listener.socket.getsockname()
 
-    async def open(timeout_s: float) -> trio.abc.Stream:
+    async def open(server: Address, timeout_s: float) -> trio.abc.Stream:
         if isinstance(address, str):
             return await trio.open_unix_socket(address)
-        return await trio.open_tcp_stream("127.0.0.1", address[1])
+        assert server.host == "127.0.0.1"
+        return await trio.open_tcp_stream(server.host, address[1])
 
     transport = Transport(open, tls or ssl.create_default_context())
     return httpx.AsyncClient(transport=transport, base_url=f"{scheme}://127.0.0.1", trust_env=False)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,8 @@ _VALUE = re.compile(rb"(?:[^\x00\s](?:(?:[^\x00\s]|[ \t])*[^\x00\s])?)?")
 def open_client(address: Address, ca_file: str | Path | None = None) -> httpx.AsyncClient:
     """HTTP client for the hub at `address`, a context manager. Raises `Refused` for an invalid CA file or proxy."""
     tls = tls_context(ca_file)
-    transport = Transport(partial(open_unsecured, address, proxy_of(address), tls), tls)
+    proxy = proxy_of(address)
+    transport = Transport(lambda server, timeout_s: open_unsecured(server, proxy, tls, timeout_s), tls)
     # Not `trust_env`: ~/.netrc holds no hub's token.
     return httpx.AsyncClient(transport=transport, timeout=TIMEOUT_S, trust_env=False)
 

@@ -1,4 +1,4 @@
-"""Transport of HTTP requests to one server: connections that are kept, and replaced at once when they have ended."""
+"""Transport of HTTP requests: connections that are kept, and replaced at once when they have ended."""
 
 import math
 import ssl
@@ -10,13 +10,14 @@ import trio
 from httpcore._backends.trio import TrioStream
 
 from ..errors import Lost
+from .address import Address
 
 # As in httpx. A server keeps an unused connection for a minute or so, but some keep it for only five seconds.
 MAX_KEPT = 20
 KEPT_S = 5.0
 
-Open = Callable[[float], Awaitable[trio.abc.Stream]]
-"""Function that connects to the server, without TLS, within so many seconds. Raises `Lost`."""
+Open = Callable[[Address, float], Awaitable[trio.abc.Stream]]
+"""Function that connects to a server, without TLS, within so many seconds. Raises `Lost`."""
 
 
 class Transport(httpx.AsyncHTTPTransport):
@@ -52,7 +53,7 @@ class _Network(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         try:
-            return _Stream(await self._open(math.inf if timeout is None else timeout))
+            return _Stream(await self._open(Address(False, host, port), math.inf if timeout is None else timeout))
         except Lost as error:
             raise httpcore.ConnectError(str(error)) from error
 

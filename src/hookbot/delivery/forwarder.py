@@ -4,7 +4,6 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -14,7 +13,7 @@ from ..client.address import Address
 from ..client.connect import PROXY, open_stream, open_unsecured, proxy_of, reason_of, tls_context
 from ..client.errors import retry_after
 from ..client.http import DRAIN_S, RequestBody, beginning_of, encoded, end_to_end, refusal
-from ..client.transport import Open, Transport
+from ..client.transport import Transport
 from ..errors import HookbotError, Lost, Refused, system_reason
 from ..protocol.message import Headers, Message
 from ..protocol.pasted import check_unmarked, no_password
@@ -125,23 +124,23 @@ async def open_forwarder(target: Target, options: ForwardOptions) -> AsyncIterat
     tls = _tls(options)
     # A proxy could not reach this machine, and NO_PROXY is rarely set for it.
     proxy = None if target.socket or is_loopback(target.address.host) else proxy_of(target.address)
-    opens: Open
-    if target.socket:
-        opens = partial(_open_socket, target.socket)
-    elif proxy and not target.address.secure:
-        opens = partial(open_stream, proxy, None, tls, role=PROXY)
-    else:
-        opens = partial(open_unsecured, target.address, proxy, tls)
+
+    async def connect(server: Address, timeout_s: float) -> trio.abc.Stream:
+        if target.socket:
+            return await _open_socket(target.socket)
+        if proxy and not target.address.secure:
+            return await open_stream(proxy, None, tls, timeout_s, role=PROXY)
+        return await open_unsecured(server, proxy, tls, timeout_s)
+
     # `Forwarder.post` limits the whole attempt; the timeouts of httpx would limit each read and write.
-    transport = Transport(opens, tls)
+    transport = Transport(connect, tls)
     async with httpx.AsyncClient(transport=transport, timeout=None, trust_env=False) as client:  # noqa: S113
         yield Forwarder(target, options, client, proxy)
 
 
-async def _open_socket(path: str, timeout_s: float) -> trio.abc.Stream:
+async def _open_socket(path: str) -> trio.abc.Stream:
     try:
-        with trio.fail_after(timeout_s):
-            return await trio.open_unix_socket(path)
+        return await trio.open_unix_socket(path)
     except OSError as error:
         raise Lost(f"cannot connect to unix:{path}: {reason_of(error)}") from None
 
