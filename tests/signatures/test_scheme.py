@@ -2,6 +2,7 @@
 
 import hmac
 import json
+from base64 import b64encode
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -130,6 +131,52 @@ def test_a_secret_that_cannot_be_one_is_an_error_of_the_configuration_and_not_to
         load_provider(name).check(secret)
 
     assert not secret or secret not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["standard-webhooks", "gitlab"])
+def test_a_secret_may_be_copied_with_the_version_of_its_signatures(name: str) -> None:
+    provider = load_provider(name)
+    signed = provider.sign(SignedRequest(BODY, (("webhook-id", "msg_1"),)), WHSEC, now=NOW)
+    copied = f"v1,{WHSEC}"
+    provider.check(copied)
+    assert provider.verify(signed, ["whsec_QUJD", copied], now=NOW).key == 1
+
+
+def test_a_public_key_may_be_copied_with_the_version_of_its_signatures() -> None:
+    private = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    public = b64encode(private.public_key().public_bytes_raw()).decode()
+    secret = b64encode(private.private_bytes_raw()).decode()
+    provider = load_provider("standard-webhooks")
+    request = SignedRequest(BODY, (("webhook-id", "msg_1"),))
+    for copied, key in ((f"v1a,whsk_{secret}", f"whpk_{public}"), (f"whsk_{secret}", f"v1a,whpk_{public}")):
+        assert provider.verify(provider.sign(request, copied, now=NOW), [key], now=NOW).key == 0
+
+
+@pytest.mark.parametrize("separator", [" ", "|", ",", " v1,"])
+def test_several_secrets_in_one_are_told_to_be_so(separator: str) -> None:
+    with pytest.raises(ConfigError, match="holds several: give each of them alone"):
+        load_provider("standard-webhooks").check(f"v1,{WHSEC}{separator}{WHSEC}")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "secret"),
+    [
+        ("github", {}, "sha256=" + "ab" * 32),
+        ("stripe", {}, "v1=" + "ab" * 32),
+        ("slack", {}, "v0=" + "ab" * 32),
+        ("standard-webhooks", {}, "v1,QUJD"),
+        ("header", {"header": "Authorization", "prefix": "Bearer "}, "Bearer abcd"),
+        ("basic", {}, "Basic dXNlcjpwYXNz"),
+    ],
+)
+def test_a_copy_of_what_is_sent_is_no_secret(name: str, options: dict[str, Any], secret: str) -> None:
+    with pytest.raises(ConfigError, match=r"begins with '.*', as what it sends does: give it alone") as caught:
+        load_provider(name, options).check(secret)
+    assert secret not in str(caught.value)
+
+
+def test_letters_before_a_signature_may_begin_a_secret() -> None:
+    load_provider("hmac", {"prefix": "sig"}).check("signed and sealed")
 
 
 @pytest.mark.parametrize(("name", "secret"), [("discord", "00" * 33), ("sendgrid", SAMPLE["sendgrid"].secret)])

@@ -46,10 +46,12 @@ _STANDARD = Scheme(
     template="{id}.{timestamp}.{body}",
     timestamp="webhook-timestamp|svix-timestamp",
     id="webhook-id|svix-id",
-    key_prefix="whsec_",
+    # Supabase shows it behind the version of its signatures.
+    key_prefix="whsec_|v1,whsec_",
     key_encoding="base64",
 )
-_STANDARD_ED25519 = replace(_STANDARD, prefix="v1a,", algorithm="ed25519", key_prefix="whpk_|whsk_")
+_STANDARD_ED25519 = replace(_STANDARD, prefix="v1a,", algorithm="ed25519", key_prefix="whpk_|whsk_|v1a,whpk_|v1a,whsk_")
+_GITLAB_SIGNED = replace(_STANDARD, name="gitlab", documentation=_GITLAB)
 
 _OTHERS: tuple[Provider, ...] = (
     replace(_GITHUB, fallback=_GITHUB_SHA1),
@@ -58,7 +60,8 @@ _OTHERS: tuple[Provider, ...] = (
         documentation=_GITLAB,
         ownership=GitLabOwnership(),
         rules=(
-            ("whsec_", replace(_STANDARD, name="gitlab", documentation=_GITLAB)),
+            ("whsec_", _GITLAB_SIGNED),
+            ("v1,whsec_", _GITLAB_SIGNED),
             (
                 "",
                 SharedSecret(name="gitlab", documentation=_GITLAB, header="X-Gitlab-Token", delivery="Idempotency-Key"),
@@ -68,7 +71,7 @@ _OTHERS: tuple[Provider, ...] = (
     Choice(
         name="standard-webhooks",
         documentation=_STANDARD.documentation,
-        rules=(("whpk_", _STANDARD_ED25519), ("whsk_", _STANDARD_ED25519), ("", _STANDARD)),
+        rules=(*((prefix, _STANDARD_ED25519) for prefix in ("whpk_", "whsk_", "v1a,")), ("", _STANDARD)),
     ),
     Adyen(
         name="adyen",

@@ -110,6 +110,12 @@ class Provider(ABC):
     def check(self, secret: str) -> None:
         """Raise `ConfigError` if `secret` cannot be a secret of this provider."""
 
+    def check_alone(self, secret: str, prefix: str) -> None:
+        """Raise `ConfigError` if `secret` begins with the prefix of what the sender presents: it was copied with it."""
+        # A prefix of letters alone may well be the beginning of a secret.
+        if prefix and not prefix[-1].isalnum() and secret.startswith(prefix):
+            raise ConfigError(f"a secret of {self.name} begins with {prefix!r}, as what it sends does: give it alone")
+
     def check_head(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:  # noqa: B027 -- optional
         """Raise `BadSignature` if the head shows that the request is not genuine, before its body is received.
 

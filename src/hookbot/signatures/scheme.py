@@ -97,7 +97,8 @@ class Scheme(Provider):
         return not {"form", "payload"}.isdisjoint(self._parts) or not all(map(is_in_head, read))
 
     def check(self, secret: str) -> None:
-        """Raise `ConfigError` if `secret` is not a key that can verify."""
+        """Raise `ConfigError` if `secret` is not a key that can verify, or a copy of something else."""
+        self.check_alone(_without(secret, self.key_prefix), self.prefix)
         self._check(self._key(secret))
 
     def check_head(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> None:
@@ -261,10 +262,14 @@ class Scheme(Provider):
     def _key(self, secret: str) -> bytes:
         if secret.lstrip().startswith(PEM.decode()):
             return secret.strip().encode()
+        key = _without(secret, self.key_prefix)
         try:
-            return _DECODERS[self.key_encoding](_without(secret, self.key_prefix))
+            return _DECODERS[self.key_encoding](key)
         except ValueError:
-            raise ConfigError(f"a secret of {self.name} must be {self.key_encoding}, and this one is not") from None
+            reason = f"a secret of {self.name} must be {self.key_encoding}, and this one is not"
+        if any(prefix in key for prefix in self.key_prefix.split("|") if prefix):
+            reason = f"a secret of {self.name} holds several: give each of them alone"
+        raise ConfigError(reason)
 
     def _check(self, key: bytes) -> None:
         try:

@@ -46,9 +46,10 @@ class SharedSecret(Provider):
         return not is_in_head(self.header)
 
     def check(self, secret: str) -> None:
-        """Raise `ConfigError` if the secret is empty."""
+        """Raise `ConfigError` if the secret is empty, or begins with `prefix`."""
         if not secret.strip():
             raise ConfigError(f"a secret of {self.name} is empty")
+        self.check_alone(secret, self.prefix)
 
     def verify(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Proof:
         """Proof that the request presents one of the secrets; raises `BadSignature`."""
@@ -140,6 +141,7 @@ class Basic(SharedSecret):
 
     def check(self, secret: str) -> None:
         """Raise `ConfigError` unless the secret is ``user:password``."""
+        self.check_alone(secret, self.prefix)
         user, colon, password = secret.partition(":")
         if not colon or not (user + password).strip():
             raise ConfigError(f"a secret of {self.name} must be user:password")
