@@ -64,6 +64,16 @@ async def test_what_is_no_url_is_unavailable(url: str) -> None:
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize("path", ["", "x y", ":port"])
+async def test_an_error_shows_neither_credentials_nor_query(path: str) -> None:
+    async with target(401, 401, 401) as there:
+        secret = there.url.replace("://", "://user:s3cret@") + path + "?token=s3cret"
+        for options in ({}, {"max_bytes": 0}):
+            with pytest.raises(Unavailable) as caught:
+                await fetch_small(secret, **options)
+            assert "s3cret" not in str(caught.value)
+
+
 async def test_more_than_is_wanted_is_not_taken() -> None:
     async with target(200, 200) as there:
         assert await fetch_small(there.url, max_bytes=len(b"because")) == b"because"

@@ -205,3 +205,5 @@ def test_the_latest_message_is_printed_and_nothing_else(thread: ThreadHub, topic
     assert call("latest", "--raw", sub) == (0, b"3", "")
     assert call("latest", "--raw", "--limit", "2", sub) == (0, b"32", "")
     assert call("latest", "--raw", "--where", "body == `2`", sub) == (0, b"2", "")
+    assert call("latest", "--raw", f"{sub}?since=2099-01-01T00:00:00Z")[0] == 1
+    assert call("latest", "--raw", f"{sub}?since=1h") == (0, b"3", "")

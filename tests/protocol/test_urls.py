@@ -3,7 +3,7 @@
 import pytest
 
 from hookbot.errors import Refused
-from hookbot.protocol.urls import encode_host, is_loopback, split_url
+from hookbot.protocol.urls import encode_host, is_loopback, split_url, without_secrets
 
 MALFORMED = [
     "http://hub:s3cret/",
@@ -65,3 +65,15 @@ def test_a_token_with_what_cannot_be_seen_is_refused_without_showing_it(char: st
 def test_a_host_on_this_machine_is_known(host: str) -> None:
     assert is_loopback(host)
     assert not is_loopback(f"{host}.example")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://user:s3cret@hub:81/a?b=s3cret#s3cret", "https://hub:81/a"),
+        ("https://s3cret@hub:port/", "the URL"),
+        (f"https://hub/{'a' * 300}", f"https://hub/{'a' * 188}"),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown

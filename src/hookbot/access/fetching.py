@@ -7,6 +7,7 @@ import httpx
 import trio
 
 from ..errors import Unavailable
+from ..protocol.urls import without_secrets
 from ..threads import ThreadLimiter
 from .rate_limits import Rate, RateLimiter
 
@@ -36,10 +37,16 @@ async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES, timeout_s: float 
                 _fetch, url, max_bytes, timeout_s, abandon_on_cancel=True, limiter=_threads()
             )
     except trio.TooSlowError:
-        raise Unavailable(f"{url[:200]} cannot be fetched: no complete response within {timeout_s:g} seconds") from None
-    # ValueError: a host that cannot be encoded.
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise Unavailable(f"{url[:200]} cannot be fetched: {str(error) or type(error).__name__}") from None
+        reason = f"no complete response within {timeout_s:g} seconds"
+    except httpx.HTTPStatusError as error:
+        # Its text contains the URL, with its credentials.
+        reason = f"the response is {error.response.status_code}"
+    # ValueError: a host that cannot be encoded. The texts of these quote parts of the URL.
+    except (httpx.InvalidURL, ValueError):
+        reason = "it is not a URL"
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+    raise Unavailable(f"{without_secrets(url)} cannot be fetched: {reason}")
 
 
 class Fetches:
@@ -95,5 +102,5 @@ def _fetch(url: str, max_bytes: int, timeout_s: float) -> bytes:
         for chunk in response.iter_raw():
             data += chunk
             if len(data) > max_bytes:
-                raise Unavailable(f"{url} cannot be fetched: it has more than {max_bytes} bytes")
+                raise Unavailable(f"{without_secrets(url)} cannot be fetched: it has more than {max_bytes} bytes")
         return data

@@ -12,6 +12,7 @@ from jmespath.exceptions import JMESPathError
 
 from ..errors import ConfigError, Unavailable, system_reason
 from ..protocol.pasted import read_text
+from ..protocol.urls import without_secrets
 from .client_address import Network
 
 # Clouds publish lists of several MiB.
@@ -78,6 +79,7 @@ def networks_of(ranges: Mapping[str, RangeList]) -> dict[str, Sequence[Network]]
 
 def select_networks(document: bytes, select: str, url: str) -> tuple[str, ...]:
     """Networks in a published document, sorted. Raises `Unavailable` if it has none, or a malformed or too wide one."""
+    url = without_secrets(url)
     try:
         found: Any = _compile(select)(json.loads(document))
         networks = sorted(set(map(_network, found)), key=lambda network: (network.version, network))

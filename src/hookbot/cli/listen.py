@@ -10,6 +10,7 @@ from typing import Literal
 import click
 
 from ..client import Gap
+from ..client.address import Address
 from ..delivery.output import Output
 from ..delivery.shutdown import Stop
 from ..errors import HookbotError
@@ -72,7 +73,7 @@ def latest(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tu
     """
     log_to_stderr(quiet=True)
     # Without a start, the subscription would start now, after all stored messages.
-    since = "" if subscribe.since else "since=all"
+    since = "" if subscribe.since or "since" in Address.parse(url).query else "since=all"
     newest = with_query(url, "&".join(filter(None, (since, "order=newest"))))
     run(partial(_print_latest, subscribe, newest, _printing(form, headers)))
 

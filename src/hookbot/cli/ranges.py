@@ -10,6 +10,7 @@ from ..access.ip_ranges import KNOWN, MAX_BYTES, RangeList, read_ranges, select_
 from ..errors import Unavailable
 from ..hub.config import RANGES_FILE
 from ..protocol.message import format_time, wall_clock_us
+from ..protocol.urls import split_url
 from .parameters import completed, data_dir
 
 
@@ -57,10 +58,11 @@ def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, d
 def _find_list(name: str, before: RangeList | None, url: str | None, select: str | None) -> RangeList:
     """The list `name`, with URL and expression from the options, else from the last fetch, else from `KNOWN`.
 
-    Raises `UsageError` if either is missing.
+    Raises `UsageError` if either is missing, and `Refused` for a malformed URL.
     """
     published = before or KNOWN.get(name) or RangeList("", "")
-    published = replace(published, url=url or published.url, select=select or published.select)
+    url = split_url(url).geturl() if url else published.url
+    published = replace(published, url=url, select=select or published.select)
     if not published.url or not published.select:
         raise click.UsageError(f"unknown list {name!r}: choose one of {', '.join(KNOWN)}, or add --url and --select.")
     return published

@@ -16,7 +16,7 @@ from ..routers import API_VERSION
 from ..routers.loading import installed_routers
 from .display import table
 from .new_router import write_new_router
-from .parameters import Given, data_dir, known_key
+from .parameters import Given, cafile, data_dir, known_key
 
 if TYPE_CHECKING:
     from ..routers.hub_url import HubUrl
@@ -27,9 +27,10 @@ COLUMNS = ("name", "state", "lag", "routed", "published", "failed", "retried", "
 @click.command()
 @click.option("--url", "-u", envvar="HOOKBOT_URL", metavar="URL", help="List those of this hub, with their state.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@cafile
 @data_dir
 @click.pass_obj
-def routers(given: Given, url: str | None, as_json: bool, data_dir: Path) -> None:
+def routers(given: Given, url: str | None, as_json: bool, cafile: Path | None, data_dir: Path) -> None:
     """List the installed routers, or those of a hub.
 
     With --url, show the state of each router that runs in the hub. The token in the URL must open
@@ -49,7 +50,7 @@ def routers(given: Given, url: str | None, as_json: bool, data_dir: Path) -> Non
         rows = [_describe(entry) for entry in installed_routers().values()]
         columns: Sequence[str] = ("name", "topics", "package", "about")
     else:
-        rows = trio.run(fetch_snapshots, HubUrl(Address.parse(url), known_key(given, data_dir)))
+        rows = trio.run(fetch_snapshots, HubUrl(Address.parse(url), known_key(given, data_dir), ca_file=cafile))
         columns = COLUMNS
     click.echo(json.dumps(rows, indent=2) if as_json else table(columns, rows))
     if url is None and not as_json:
@@ -77,7 +78,7 @@ async def fetch_snapshots(remote: HubUrl) -> list[dict[str, Any]]:
     """States of the routers of a hub. Raises `Lost` if the hub cannot be reached, and `Refused` if it refuses."""
     from ..client.http import ask
 
-    snapshots: list[dict[str, Any]] = (await ask(remote.at(ROUTERS)))["routers"]
+    snapshots: list[dict[str, Any]] = (await ask(remote.at(ROUTERS), ca_file=remote.ca_file))["routers"]
     return snapshots
 
 

@@ -2,7 +2,7 @@
 
 import re
 from ipaddress import ip_address
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from ..errors import Refused
 from .pasted import trim, unquote, unseen_in
@@ -28,6 +28,15 @@ def split_url(url: str) -> SplitResult:
     if unseen := unseen_in(parts.netloc.rpartition("@")[0], allowed=""):
         raise Refused(f"the token in the URL contains {unseen}: remove it")
     return parts
+
+
+def without_secrets(url: str) -> str:
+    """A URL for messages: without credentials, query and fragment, and cut to 200 characters."""
+    try:
+        parts = split_url(url)
+    except Refused:
+        return "the URL"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))[:200]
 
 
 def is_loopback(host: str) -> bool:
