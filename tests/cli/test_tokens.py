@@ -1,6 +1,7 @@
 """``hookbot make-tokens``, and ``hookbot narrow``: without a key, from a token or a URL, wherever it comes from."""
 
 import json
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -142,8 +143,8 @@ def test_longer_tokens_are_made_on_request(run: Callable[..., Any]) -> None:
 
 
 def test_without_a_key_one_is_made_once_and_its_place_is_told(run: Callable[..., Any], tmp_path: Path) -> None:
-    first = run("make-tokens", "--bare", "/pub/foo")
-    second = run("make-tokens", "--bare", "/pub/foo")
+    first = run("make-tokens", "-U", "http://localhost:9", "--bare", "/pub/foo")
+    second = run("make-tokens", "-U", "http://localhost:9", "--bare", "/pub/foo")
 
     key = (tmp_path / "data/key").read_text().strip()
     assert first.stdout == second.stdout == make_token(key, "/pub/foo") + "\n"
@@ -164,7 +165,14 @@ def test_no_key_is_made_for_a_hub_elsewhere(run: Callable[..., Any], tmp_path: P
     assert run("--key", "key", "make-tokens", *args).exit_code == 0
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "[::1]:9"])
+def test_no_key_is_made_for_a_hub_that_has_started_here_with_another(run: Callable[..., Any], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hub:
+        refused = run("make-tokens", "-U", f"http://127.0.0.1:{hub.getsockname()[1]}", "/pub/a")
+    assert "HOOKBOT_DATA_DIR" in str(refused.exception)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("host", ["localhost:9", "127.0.0.1:9", "[::1]:9"])
 def test_a_key_is_made_for_a_hub_that_may_be_about_to_start_here(run: Callable[..., Any], host: str) -> None:
     assert run("make-tokens", "-U", f"http://{host}", "/pub/a").exit_code == 0
 

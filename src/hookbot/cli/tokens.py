@@ -1,6 +1,8 @@
 """``hookbot make-tokens`` and ``hookbot narrow``: URLs with their tokens, and weaker tokens."""
 
+import socket
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from math import floor
 from pathlib import Path
@@ -48,14 +50,9 @@ def make_tokens(given: Given, bare: bool, url_base: str, sha256: bool, data_dir:
     Example:
       hookbot make-tokens /pub/deploy /sub/deploy /unsafe/sub/github.com/
     """
-    hosts = (split_url(uri).hostname or split_url(url_base).hostname for uri in uris)
-    elsewhere = next((host for host in hosts if host and not is_loopback(host)), None)
-    if elsewhere and known_key(given, data_dir) is None:
-        # A new key would be another one than that hub has.
-        raise ConfigError(
-            f"there is no key in {data_dir}, and only the key of {elsewhere} makes tokens for it: run this on its "
-            "machine, as the hub's user or with its HOOKBOT_DATA_DIR, or set HOOKBOT_KEY to its key"
-        )
+    if known_key(given, data_dir) is None:
+        base = split_url(url_base)
+        _check_new(given, data_dir, [asked if asked.netloc else base for asked in map(split_url, uris)])
     key = find_key(given, data_dir)
     if key.new:
         click.echo(f"A new key was made in {key.path}", err=True)
@@ -64,6 +61,28 @@ def make_tokens(given: Given, bare: bool, url_base: str, sha256: bool, data_dir:
             click.echo(token_url(key.value, uri, url_base, "sha256" if sha256 else "sha1", bare=bare))
         except ValueError as error:
             raise click.UsageError(f"{uri}: {error}") from None
+
+
+def _check_new(given: Given, data_dir: Path, hubs: Iterable[SplitResult]) -> None:
+    """Raise `ConfigError` if one of the hubs has a key, and there is still none here: a new one would be another."""
+    hub = next(filter(_has_key, hubs), None)
+    # One that started meanwhile has made it here.
+    if hub and known_key(given, data_dir) is None:
+        raise ConfigError(
+            f"there is no key in {data_dir}, and only the hub's own makes tokens for {hub.hostname}: run this on its "
+            "machine, as the hub's user or with its HOOKBOT_DATA_DIR, or set HOOKBOT_KEY to its key"
+        )
+
+
+def _has_key(hub: SplitResult) -> bool:
+    """True if a hub has a key already, unless it has never been started: it is elsewhere, or listens on this machine."""
+    if not is_loopback(hub.hostname or ""):
+        # Without a host it is no URL, which is another mistake.
+        return bool(hub.hostname)
+    # A hub makes its key before it listens.
+    with suppress(OSError), socket.create_connection((hub.hostname, hub.port or 80), timeout=1):
+        return True
+    return False
 
 
 def token_url(key: str, uri: str, url_base: str, digest: Digest = "sha1", *, bare: bool = False) -> str:
