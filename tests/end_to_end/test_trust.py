@@ -20,7 +20,7 @@ from hookbot.log.retention import Retention
 from support import KEY, SECRET
 from support.certificate_authority import SNS
 from support.certificate_authority import TOPIC as SNS_TOPIC
-from support.clients import Stream, WebSocket
+from support.clients import Stream, WebSocket, connect
 from support.clock import START_US, Clock
 from support.hubs import FORMATS, envelope, open_whole_hub
 from support.web import Web
@@ -59,6 +59,44 @@ async def taken(listener: WebSocket | Stream) -> bytes:
 
 
 # --- before it is stored
+
+
+@pytest.mark.parametrize(
+    ("provider", "options", "body", "header"),
+    [
+        ("bitbucket", {}, b'{"test": true}', ("X-Event-Key", "diagnostics:ping")),
+        (
+            "hmac",
+            {"header": "X-WC-Webhook-Signature", "encoding": "base64"},
+            b"webhook_id=15",
+            ("Content-Type", "application/x-www-form-urlencoded"),
+        ),
+    ],
+)
+async def test_an_unsigned_ping_is_answered_and_not_stored_if_the_source_accepts_it(
+    tmp_path: Path, ways: dict[str, Any], provider: str, options: dict[str, str], body: bytes, header: tuple[str, str]
+) -> None:
+    async with open_whole_hub(tmp_path, source(provider, accept_ping=True, **options), **ways) as hub:
+        answer = await hub.post("/unsafe/pub/acme/x", body, [header])
+        assert (answer.status_code, answer.content) == (200, b"OK\n")
+        for other, headers in ((body + b"&", [header]), (b"{}", [header]), (body, [("X-Event-Key", "repo:push")])):
+            assert (await hub.post("/unsafe/pub/acme/x", other, headers)).status_code == 401
+        assert not await hub.stored()
+
+    async with open_whole_hub(tmp_path, source(provider, **options), **ways) as hub:
+        assert (await hub.post("/unsafe/pub/acme/x", body, [header])).status_code == 401
+
+
+async def test_a_ping_of_which_no_more_than_the_head_is_one_is_refused_by_its_length(
+    tmp_path: Path, ways: dict[str, Any]
+) -> None:
+    async with open_whole_hub(tmp_path, source("bitbucket", accept_ping=True), **ways) as hub:
+        for headers in (["Content-Length: 65"], ["Transfer-Encoding: chunked"]):
+            async with await connect(hub.port) as client:
+                head = ["POST /unsafe/pub/acme/x HTTP/1.1", "Host: h", "X-Event-Key: diagnostics:ping", *headers]
+                # The body never comes: it is not waited for.
+                await client.send("\r\n".join([*head, "", ""]).encode())
+                assert (await client.answer()).status == 401
 
 
 async def test_a_genuine_delivery_is_stored_with_how_it_is_known(

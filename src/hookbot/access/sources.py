@@ -17,6 +17,7 @@ from ..protocol.request import Request
 from ..protocol.response import Response
 from ..protocol.topics import patterns_of
 from ..signatures import Proof, Provider, SignedRequest
+from ..signatures.pings import Ping
 from .client_address import Network, is_within
 from .rate_limits import RateLimiter
 
@@ -43,6 +44,8 @@ class Source:
     """Owners of everything that a delivery may name; empty for any."""
     confirm: bool = False
     """True if the hub fetches the URL that a sender demands before its first delivery (AWS SNS)."""
+    accept_ping: bool = False
+    """True if the provider's unsigned ping is answered like a delivery. It is not stored."""
 
     def check_sender(self, client: str, certificate: bytes | None) -> None:
         """Raise `Forbidden` unless the client's address and certificate are among those accepted."""
@@ -65,11 +68,13 @@ class Source:
 
     def check_head(self, signed: SignedRequest, *, now_s: float) -> None:
         """Raise `BadSignature` if the head shows that a request is not genuine, before its body is received."""
-        if self.provider.signs_every_post:
+        if self.provider.signs_every_post and not (self._ping and self._ping.may_begin(signed)):
             self.provider.check_head(signed, self.secrets, now=now_s)
 
     def handshake(self, signed: SignedRequest, *, now_s: float) -> Response | None:
-        """Response to a challenge, or None for any other request. Raises `BadSignature`."""
+        """Response to a challenge or a ping, or None for any other request. Raises `BadSignature`."""
+        if self._ping and self._ping.matches(signed):
+            return Response(b"OK\n")
         return self.provider.handshake(signed, self.secrets, now=now_s)
 
     def verify(self, signed: SignedRequest, *, now_s: float) -> "Verification":
@@ -86,6 +91,10 @@ class Source:
         fingerprint = None if proof.bearer else proof.fingerprint
         confirm_url = proof.confirm_url if self.confirm else None
         return Verification(verified, stripped, self._once(proof), fingerprint, confirm_url)
+
+    @property
+    def _ping(self) -> Ping | None:
+        return self.provider.ping if self.accept_ping else None
 
     def _once(self, proof: Proof) -> tuple[Once, ...]:
         # Signed ids first, since an attacker cannot vary them. A delivery id in an unsigned header only marks a

@@ -36,6 +36,7 @@ SOURCE_KEYS = (
     "publish_rate",
     "owners",
     "confirm",
+    "accept_ping",
 )
 """Keys of a ``[[sources]]`` section. All others are options of its provider."""
 
@@ -89,6 +90,7 @@ def parse_source(
         publishes=RateLimiter(rate, "publishes") if rate else None,
         owners=table.take("owners", list, lambda owners: _owners(owners, provider), default=_named(topic, provider)),
         confirm=table.take("confirm", bool, default=False),
+        accept_ping=table.take("accept_ping", bool, lambda accept: _accept_ping(accept, provider), default=False),
     )
     table.check()
     return source
@@ -234,6 +236,15 @@ def _owners(owners: list[Any], provider: Provider | None) -> Sequence[str]:
     if owners == ["*"]:
         return ()
     return [check_owner(owner) for owner in _strings(owners)]
+
+
+def _accept_ping(accept: bool, provider: Provider | None) -> bool:
+    if accept and provider and not provider.ping:
+        raise ConfigError(
+            f"a source with the provider {provider.name} has no unsigned ping to accept: only bitbucket has, and hmac "
+            "with the header X-WC-Webhook-Signature"
+        )
+    return accept
 
 
 def _named(topic: str | None, provider: Provider | None) -> Sequence[str]:

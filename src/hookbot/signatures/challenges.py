@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 from ..errors import BadSignature
 from ..protocol.response import JSON, Response
+from .pings import BY_SIGNATURE, Ping
 from .provider import Proof
 from .request import SignedRequest
 from .scheme import Scheme
@@ -181,6 +182,11 @@ class AnyScheme(Scheme):
             *("header", "prefix", "separator", "algorithm", "encoding", "template", "timestamp", "unit"),
             *("id", "delivery", "key_prefix", "key_encoding", "max_age"),
         )
+
+    @property
+    def ping(self) -> Ping | None:
+        """The ping of the sender that has this header for its signature."""
+        return BY_SIGNATURE.get(self.header.lower())
 
     def handshake(self, request: SignedRequest, secrets: Sequence[str], *, now: float) -> Response | None:
         """An empty response to HEAD, by which Trello and Mandrill check that the address is there."""

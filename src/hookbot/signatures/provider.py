@@ -14,6 +14,7 @@ from ..protocol.message import Message
 from ..protocol.response import Response
 from ..protocol.topics import patterns_of
 from .owners import Ownership
+from .pings import BY_PROVIDER, Ping
 from .request import SignedRequest
 
 T = TypeVar("T")
@@ -100,6 +101,11 @@ class Provider(ABC):
     def secret_in(self) -> tuple[str, ...]:
         """Places whose values are secrets. Remove them (`SignedRequest.without`) before a message is stored."""
         return ()
+
+    @property
+    def ping(self) -> Ping | None:
+        """The ping by which its sender tries an address without a signature; None if it has none."""
+        return BY_PROVIDER.get(self.name)
 
     @property
     def parses_body(self) -> bool:
