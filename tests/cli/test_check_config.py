@@ -113,6 +113,10 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
             "store = 'postgres://user:password@db/hooks' # wrong",
             "store: the store must be 'sqlite:' or 'memory:'; this version of hookbot has no store 'postgres'",
         ),
+        ("keep-bytes = '5MiB'\nkeep_bytes = '6MiB' # wrong", "keep_bytes is set twice: also as keep-bytes"),
+        ("cors-origin = ['pages.example.com'] # wrong", "cors-origin: an origin is like https://pages.example.com"),
+        ("cors-origin = ['https://pages.example.com/'] # wrong", "cors-origin: an origin is like https"),
+        ("cors-origin = ['*'] # wrong", "cors-origin: an origin is like https"),
         ("store = 'memory' # wrong", "store: the store must be 'sqlite:' or 'memory:'"),
         ("store = 'sqlite:/var/lib/log.db' # wrong", "store: the store 'sqlite:' takes no path"),
         ("unsafe = ['a//b'] # wrong", "unsafe: invalid topic"),
@@ -164,6 +168,12 @@ def test_what_can_only_mean_one_unsafe_topic_means_it(prefix: str) -> None:
         ("unsafe = ['none']\n" + TOPIC_WRONG, "this hub has no such unsafe topic as '/unsafe/x/': those that"),
         ("unsafe = ['y']\n" + TOPIC_WRONG, "this hub has no such unsafe topic as '/unsafe/x/': those that exist"),
         ("max-body = '1KiB'\n" + SOURCE + "max_body_bytes = 1025 # wrong", "1025 is more than the 1024 bytes"),
+        (SOURCE + "confirm = true # wrong", "there is nothing to confirm with the provider stripe, only with aws-sns"),
+        (SOURCE + "url = 'https://h' # wrong", "the provider stripe does not sign the URL, so that url has no effect"),
+        (
+            SOURCE.replace("stripe", "meta").replace("]]", "]] # wrong"),
+            "without the option verify_token, Meta cannot verify this address",
+        ),
         (SOURCE + "maxage = 5 # wrong", "a source with the provider stripe has no option 'maxage', did you mean 'max"),
         (SOURCE + "allow_from = ['github'] # wrong", "'github' does not appear to be"),
         (SOURCE + "certificates = ['CN=x'] # wrong", "the hub only asks for client certificates with --sslca"),
@@ -275,7 +285,7 @@ def test_a_variable_that_is_wrong_is_told(environment: pytest.MonkeyPatch) -> No
     result = CliRunner().invoke(check_config, [write("")])
     assert result.exit_code == 2
     assert result.stderr == (
-        "in the environment: Invalid value for '--keep': not a duration such as 90s, 10m, 2h or 7d: 'long'\n"
+        "in the environment: Invalid value for 'HOOKBOT_KEEP': not a duration such as 90s, 10m, 2h or 7d: 'long'\n"
     )
 
 

@@ -53,7 +53,7 @@ def test_the_file_can_be_named_in_the_environment(environment: pytest.MonkeyPatc
 def value_for(option: Option, tmp_path: Path) -> str:
     """Any value of an option, in TOML."""
     if option.multiple:
-        return '["x"]'
+        return '["https://x"]' if option.name == "cors_origins" else '["x"]'
     if option.is_flag:
         return "true"
     if isinstance(option.type, click.Choice):

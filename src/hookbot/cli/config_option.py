@@ -47,17 +47,27 @@ class ConfiguredCommand(click.Command):
         """Parse the arguments, as click does, and keep them for a reload."""
         ctx.meta[ARGUMENTS] = tuple(args)
         ctx.meta[FILE] = ConfigFile()
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadParameter as error:
+            # click would name the option, also where the value is that of its variable.
+            option = error.param
+            if option and ctx.get_parameter_source(str(option.name)) is ParameterSource.ENVIRONMENT:
+                error.param_hint = f"'{option.envvar}'"
+            raise
 
     def read_options(self, file: ConfigFile) -> Iterator[tuple[str, Any] | ConfigError]:
         """Options of a file as pairs of parameter name and value, with a `ConfigError` in place of each invalid one."""
         known = self.named_options()
         context = click.Context(self)
         for written, value in file.options.items():
-            option = known.get(written.replace("_", "-"))
+            name = written.replace("_", "-")
+            option = known.get(name)
             if option is None:
-                close = did_you_mean(written.replace("_", "-"), known.keys())
+                close = did_you_mean(name, known.keys())
                 yield file.error(f"there is no option {written!r}{close and f'; {close}'}", written)
+            elif name != written and name in file.options:
+                yield file.error(f"{written} is set twice: also as {name}", written)
             elif kind := _wrong_kind(option, value):
                 yield file.error(f"{written} must be {kind}, not {kind_of(value)}", written)
             elif reason := _wrong_value(option, value, context):

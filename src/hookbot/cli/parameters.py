@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 from ..access.client_address import TrustedProxies
 from ..access.rate_limits import Rate
 from ..errors import ConfigError
-from ..hub.config import default_data_dir, parse_address, parse_store, parse_unsafe
+from ..hub.config import default_data_dir, parse_address, parse_origin, parse_store, parse_unsafe
 from ..hub.secret_store import KEY, KEY_FILE, StoredSecret, find_secret, known_secret, read_secret_file
 from ..protocol.message import Headers, parse_time
 from ..protocol.pasted import check_seen, read_text, trim, unquote, unseen_in
@@ -255,6 +255,7 @@ INTERVAL = Duration(positive=True)
 SIZE = Size()
 ADDRESS = Parsed("address", _address)
 RATE = Parsed("rate", Rate.parse)
+ORIGIN = Parsed("origin", parse_origin)
 STORE = Parsed("store", parse_store)
 UNSAFE_TOPIC = Parsed("unsafe topic", parse_unsafe)
 PROXIES = Parsed("proxies", TrustedProxies.parse)

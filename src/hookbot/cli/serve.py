@@ -39,6 +39,7 @@ from .parameters import (
     DURATION,
     EXISTING_FILE,
     INTERVAL,
+    ORIGIN,
     PROXIES,
     RATE,
     SIZE,
@@ -149,6 +150,7 @@ KEPT_IN_MEMORY = 64 << 20, 32 << 20
 @click.option(
     "--cors-origin",
     "cors_origins",
+    type=ORIGIN,
     multiple=True,
     metavar="ORIGIN",
     help="Let web pages of this origin read streams. Repeatable.",

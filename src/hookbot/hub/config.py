@@ -1,5 +1,6 @@
 """The configuration of a hub: options, secrets and sections."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from ..protocol.publish import DEFAULT_MAX_BODY_BYTES
 from ..protocol.topics import UNSAFE, check_topic
 from .config_file import ConfigFile
 from .secret_store import StoredSecret
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+", re.IGNORECASE)
 
 RANGES_FILE = "ranges.json"
 
@@ -118,6 +121,15 @@ def parse_unsafe(text: str) -> str:
     except InvalidTopic as error:
         raise ConfigError(str(error)) from None
     return topic
+
+
+def parse_origin(text: str) -> str:
+    """The text, if browsers send it as the ``Origin`` of a page (RFC 6454, section 7). Raises `ConfigError`."""
+    if text != "null" and not _ORIGIN.fullmatch(text):
+        raise ConfigError(
+            f"an origin is like https://pages.example.com, with a scheme and without a path, not {text!r}"
+        )
+    return text
 
 
 def default_data_dir() -> Path:

@@ -1,14 +1,16 @@
-"""Settings that have no effect beside others.
+"""Settings that have no effect, mostly because of others.
 
 A hub starts with them, since options may be set for one start only, and says so; a check of the file calls them wrong.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ..access.control import unsafe_filter
 from ..errors import ConfigError, did_you_mean
 from ..protocol.topics import TopicFilter, is_unsafe
 from ..routers.runner import name_of
+from ..signatures.catalogue import PROVIDERS
 from .config import Config
 from .sections import github_topics
 
@@ -42,11 +44,30 @@ def _sections_of_routers(config: Config) -> Iterator[ConfigError]:
 
 def _sources(config: Config) -> Iterator[ConfigError]:
     for index, section in enumerate(config.file.sources):
-        topic, max_bytes = section.get("topic"), section.get("max_body_bytes")
-        if isinstance(topic, str) and not exists(topic, config):
-            allowed = ", ".join(config.unsafe_prefixes) or "none"
-            reason = f"this hub has no such unsafe topic as {topic!r}: those that exist (unsafe) are: {allowed}"
-            yield config.file.error(reason, "topic", "sources", index)
-        if isinstance(max_bytes, int) and max_bytes > config.max_body_bytes:
-            reason = f"{max_bytes} is more than the {config.max_body_bytes} bytes that max-body allows to all"
-            yield config.file.error(reason, "max_body_bytes", "sources", index)
+        for key, reason in (*_topic_and_size(section, config), *_of_provider(section)):
+            yield config.file.error(reason, key, "sources", index)
+
+
+def _topic_and_size(section: Mapping[str, Any], config: Config) -> Iterator[tuple[str, str]]:
+    topic, max_bytes = section.get("topic"), section.get("max_body_bytes")
+    if isinstance(topic, str) and not exists(topic, config):
+        allowed = ", ".join(config.unsafe_prefixes) or "none"
+        yield "topic", f"this hub has no such unsafe topic as {topic!r}: those that exist (unsafe) are: {allowed}"
+    if isinstance(max_bytes, int) and max_bytes > config.max_body_bytes:
+        yield (
+            "max_body_bytes",
+            f"{max_bytes} is more than the {config.max_body_bytes} bytes that max-body allows to all",
+        )
+
+
+def _of_provider(section: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys of a source that its provider does not use; what providers of plugins use is unknown."""
+    provider = PROVIDERS.get(str(section.get("provider")))
+    if provider is None:
+        return
+    if "url" in section and "url" not in provider.covers and "{url}" not in str(section.get("template")):
+        yield "url", f"the provider {provider.name} does not sign the URL, so that url has no effect"
+    if section.get("confirm") and provider.name != "aws-sns":
+        yield "confirm", f"there is nothing to confirm with the provider {provider.name}, only with aws-sns"
+    if provider.name == "meta" and "verify_token" not in section:
+        yield "verify_token", "without the option verify_token, Meta cannot verify this address"
