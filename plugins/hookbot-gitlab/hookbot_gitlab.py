@@ -37,7 +37,7 @@ class GitLabRouter:
     async def route(self, message: Message, publish: Publish) -> None:
         """Publish one delivery to its topics; an unverified one from an unsafe topic is dropped, with a warning.
 
-        One that names no project, no group and no event is dropped too.
+        Raises `ValueError` for one that is of no known shape, or names no project, no group and no event.
         """
         if not is_genuine(message):
             logger.warning("dropped %s: not verified as GitLab's; add a source for %s", message.id, message.topic)
@@ -47,9 +47,8 @@ class GitLabRouter:
         name = next(OWNERSHIP.names(payload), None)
         # Deliveries of a system hook have one or the other.
         event = payload.get("object_kind") or payload.get("event_name")
-        if name is None and event is None:
-            logger.warning("dropped %s: it names no project, no group and no event", message.id)
-            return
+        if name is None and not event:
+            raise ValueError("the delivery names no project, no group and no event")
         name = name or Name("event", str(event))
         topic = f"{self.host}/{name.kind}/{name.path}"
         ref = payload.get("ref")

@@ -171,11 +171,9 @@ async def test_what_names_no_repository_or_organisation_has_a_topic_as_well(
     assert whole.topic == f"github.com/{topic}"
 
 
-async def test_a_delivery_that_names_not_even_its_event_is_dropped_with_a_warning(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    assert await routed(signed(b"{}", event="")) == []
-    assert "it names no repository, account, enterprise or event" in caplog.text
+async def test_a_delivery_that_names_not_even_its_event_is_an_error_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match="names no repository, account, enterprise or event"):
+        await routed(signed(b"{}", event=""))
 
 
 @pytest.mark.parametrize("pusher", [[], {}, {"name": None}, "ann"])

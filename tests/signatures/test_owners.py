@@ -99,6 +99,7 @@ MALFORMED: list[tuple[str, Any]] = [
     ("github", {"installation": {"account": "acme"}}),
     ("github", {"installation": {"account": {"id": 1}}}),
     ("github", {"repositories": ["acme/app"]}),
+    ("github", {"repositories_added": 5}),
     ("github", {"repositories": [{"id": 1}]}),
     ("github", {"enterprise": {"id": 1}}),
     ("gitlab", {"project": ["acme/app"]}),

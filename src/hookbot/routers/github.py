@@ -63,7 +63,7 @@ class GitHubRouter:
     async def route(self, message: Message, publish: Publish) -> None:
         """Publish one delivery to its topics; one without a valid signature is dropped, with a warning.
 
-        One of another event, or that names neither an event nor what it is about, is dropped too.
+        One of another event is dropped too. Raises `ValueError` for one of no known shape, which names no event.
         """
         try:
             payload = await compute(self._read, message)
@@ -76,8 +76,7 @@ class GitHubRouter:
         event = _event(message)
         name = next(GITHUB.names(payload), Name("event", event))
         if not name.path:
-            logger.warning("dropped %s: it names no repository, account, enterprise or event", message.id)
-            return
+            raise ValueError("the delivery names no repository, account, enterprise or event")
         topic = f"{self._host}/{name.kind}/{name.path}"
         if event == "push" and _is_push(payload) and self._wants_summary(payload):
             await publish(

@@ -24,12 +24,7 @@ from .request import SignedRequest
 _ANY_DEPTH = replace(VERIFIED, depth=1 << 40)
 
 # Where GitHub names an account beside organisations: of an app, also when it is renamed, of a purchase, of a sponsor.
-_ACCOUNTS = (
-    ("installation", "account"),
-    ("account",),
-    ("marketplace_purchase", "account"),
-    ("sponsorship", "sponsorable"),
-)
+_ACCOUNTS = ("installation.account", "account", "marketplace_purchase.account", "sponsorship.sponsorable")
 
 # After any byte order mark and white space, in any encoding.
 _OBJECT = re.compile(rb"[\s\0\xef\xbb\xbf\xff\xfe]*\{")
@@ -87,7 +82,7 @@ class GitHubOwnership(Ownership):
     def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
         """Names of the repository and its owner, the organisation, accounts, and repositories of an installation."""
         repository, organization = _object(payload, "repository"), _object(payload, "organization")
-        accounts = [account for place in _ACCOUNTS if (account := _object(payload, *place))]
+        accounts = [account for place in _ACCOUNTS if (account := _object(payload, *place.split(".")))]
         if repository:
             yield Name("repo", _text(repository.get("full_name")))
         if organization:
@@ -96,13 +91,13 @@ class GitHubOwnership(Ownership):
         if owner := _object(repository, "owner").get("login"):
             yield Name("org", _text(owner))
         for listed in ("repositories", "repositories_added", "repositories_removed"):
-            yield from (Name("repo", _text(_object(one).get("full_name"))) for one in payload.get(listed) or ())
+            yield from (Name("repo", _text(_object(one).get("full_name"))) for one in _array(payload, listed))
         enterprise = _object(payload, "enterprise")
         if enterprise and not (repository or organization or accounts):
-            yield _enterprise(enterprise)
+            yield _account(enterprise)
         # A user who withdraws an authorization (`github_app_authorization`) is named nowhere else.
-        if payload.keys() <= {"action", "sender", "installation"} and not accounts:
-            yield from (_account(sender) for sender in [_object(payload, "sender")] if sender)
+        if not accounts and payload.keys() <= {"action", "sender", "installation"} and payload.get("sender"):
+            yield _account(_object(payload, "sender"))
 
     def owned_path(self, name: Name) -> str:
         """The path; of an enterprise with ``enterprises/``, which is the login of nobody."""
@@ -275,11 +270,8 @@ def _is_host(segment: str) -> bool:
 
 def _account(account: Mapping[str, Any]) -> Name:
     # An app may be installed in an enterprise, which has no login.
-    return Name("org", _text(account["login"])) if "login" in account else _enterprise(account)
-
-
-def _enterprise(account: Mapping[str, Any]) -> Name:
-    return Name("enterprise", _text(account.get("slug")))
+    kind, key = ("org", "login") if "login" in account else ("enterprise", "slug")
+    return Name(kind, _text(account.get(key)))
 
 
 def _object(value: Any, *keys: str) -> Mapping[str, Any]:
@@ -288,6 +280,13 @@ def _object(value: Any, *keys: str) -> Mapping[str, Any]:
         value = _object(value).get(key) or {}
     if not isinstance(value, dict):
         raise ValueError(f"{'.'.join(keys) or 'the body'} of a delivery must be a JSON object, not {kind_of(value)}")
+    return value
+
+
+def _array(payload: Mapping[str, Any], key: str) -> list[Any]:
+    value = payload.get(key) or []
+    if not isinstance(value, list):
+        raise ValueError(f"{key} of a delivery must be a JSON array, not {kind_of(value)}")
     return value
 
 
