@@ -1,5 +1,7 @@
 """Progress of a listener: the position to resume from, the messages in hand, the acknowledgements to send."""
 
+from collections import OrderedDict
+
 from ..protocol.frames import Heartbeat, Hello, format_ack
 from ..protocol.message import Gap, Message
 from ..protocol.since import parse_duration
@@ -77,7 +79,7 @@ class AckedProgress(Progress):
         self._in_hand: dict[str, int] = {}
         self._done: set[str] = set()
         # The last ones, oldest first. A log that was restored from a backup uses ids again, at other times.
-        self._acked: dict[str, int] = {}
+        self._acked: OrderedDict[str, int] = OrderedDict()
         self._unsent: list[str] = []
         self._up_to: str | None = None
 
@@ -127,7 +129,7 @@ class AckedProgress(Progress):
     def _acknowledge(self, id: str) -> None:
         self._acked[id] = self._in_hand.pop(id)
         if len(self._acked) > MAX_ACKED:
-            del self._acked[next(iter(self._acked))]
+            self._acked.popitem(last=False)
         self._queue(id)
 
     def _queue(self, id: str) -> None:

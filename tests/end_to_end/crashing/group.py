@@ -10,6 +10,8 @@ from end_to_end.crashing.hub import Hub
 from end_to_end.crashing.listeners import Heard, Session, compare
 from end_to_end.crashing.websocket_listeners import DIES, V1
 
+MAX_UNACKED = 50
+
 
 class Delivery(NamedTuple):
     """A message that was given to a member."""
@@ -24,9 +26,19 @@ class Group:
     """A group, and all deliveries to its members."""
 
     def __init__(
-        self, hub: Hub, name: str, topic: str, *, members: int = 3, by_topic: bool = False, seed: str = ""
+        self,
+        hub: Hub,
+        name: str,
+        topic: str,
+        *,
+        members: int = 3,
+        by_topic: bool = False,
+        stuck: str | None = None,
+        seed: str = "",
     ) -> None:
         self.name = name
+        self.stuck = stuck
+        """Topic whose messages nobody acknowledges, until this becomes None."""
         self.topic = topic
         self.by_topic = by_topic
         self.deliveries: list[Delivery] = []
@@ -85,23 +97,27 @@ class Member(V1):
 
     def listen(self) -> None:
         order = {"key": "topic"} if self.group.by_topic else {}
-        with self.connected(group=self.group.name, since="all", max_unacked=50, **order) as (websocket, life):
+        with self.connected(group=self.group.name, since="all", max_unacked=MAX_UNACKED, **order) as (websocket, life):
             self.begin(life, self.read_hello(websocket)["position"], len(self.group.acked))
             self._held: list[str] = []
+            self._stuck: list[str] = []
             for frame in self.frames(websocket):
                 if frame:
                     self.hear_object(json.loads(frame))
+                if not self.group.stuck:
+                    self._held += self._stuck
+                    self._stuck.clear()
                 if self._held and (frame is None or self.random.random() < 0.1):
                     self._ack(websocket, some=0 if frame is None else self.random.randrange(len(self._held)))
                 if frame and self.random.random() < DIES:
-                    self.group.abandoned.update((life, id) for id in self._held)
+                    self.group.abandoned.update((life, id) for id in [*self._held, *self._stuck])
                     return
 
     def hear(self, envelope: dict[str, Any]) -> None:
         super().hear(envelope)
         delivery = Delivery(self.sessions[-1].life, envelope["id"], envelope["topic"], "redelivered" in envelope)
         self.group.deliveries.append(delivery)
-        self._held.append(envelope["id"])
+        (self._stuck if envelope["topic"] == self.group.stuck else self._held).append(envelope["id"])
 
     def _ack(self, websocket: ClientConnection, *, some: int) -> None:
         """Acknowledge the messages in hand, except for `some` of them."""
