@@ -83,6 +83,20 @@ async def test_history_that_breaks_off_is_gone_on_with() -> None:
     assert hub.peers[1].query == {"since": mid(2), "follow": "0"}
 
 
+async def test_newest_first_it_goes_on_with_the_older_messages() -> None:
+    async def again(peer: Peer) -> None:
+        await peer.hello(2)
+        await peer.messages(7, 6, 5, 4, 3)
+        await peer.close(1000)
+
+    async with (
+        scripted_hub(sending_then_cut(6, 5, last=2), again) as hub,
+        listen(hub.url + "?order=newest", since="10m", follow=False) as messages,
+    ):
+        assert [item.id async for item in messages if isinstance(item, Message)] == [mid(6), mid(5), mid(4), mid(3)]
+    assert hub.peers[1].query == {"since": mid(2), "order": "newest", "follow": "0"}
+
+
 async def test_a_hub_that_is_not_there_is_tried_until_it_is() -> None:
     async with scripted_hub(sending()) as gone:
         pass
@@ -325,6 +339,30 @@ async def test_the_last_acknowledgement_is_repeated_on_a_new_connection() -> Non
     async with scripted_hub(deaf_then_cut, again) as hub, listen(hub.url, cursor="c", manual_ack=True) as messages:
         messages.ack(await next_message(messages))
         assert await acks.take() == {"type": "ack", "id": mid(1)}
+
+
+@pytest.mark.parametrize("kind", ["cursor", "group"])
+async def test_what_comes_again_is_acknowledged_again_and_not_received(kind: str) -> None:
+    acks = Acks()
+
+    async def deaf_then_cut(peer: Peer) -> None:
+        await peer.hello(generation="1")
+        await peer.messages(1, 2)
+        await peer.receive()
+        await peer.cut()
+
+    async def again(peer: Peer) -> None:
+        await peer.hello(generation="1")
+        await peer.messages(1, 2, 3)
+        await acks.record(peer)
+
+    async with scripted_hub(deaf_then_cut, again) as hub, listen(hub.url + f"?{kind}=c") as messages:
+        assert await taken(messages, 3) == [1, 2, 3]
+        told: list[str] = []
+        while mid(2) not in told:
+            ack = await acks.take()
+            told += ack.get("ids", [ack.get("id")])
+    assert mid(3) not in told
 
 
 async def test_without_a_cursor_nobody_is_told_anything() -> None:

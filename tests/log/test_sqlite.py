@@ -585,6 +585,7 @@ async def test_a_log_of_an_earlier_version_on_a_full_disk_is_read_and_migrated_o
 
         async with open_sqlite_log(disk) as log:
             before = await bodies(log)
+            assert {cursor.note for cursor in await log.cursors()} == {""}
             for work in (lambda: log.append([Draft("a")]), log.probe, lambda: log.trim(Retention(), now_us=0)):
                 with pytest.raises(Unavailable, match="No space left on device"):
                     await work()

@@ -50,9 +50,9 @@ class Peer:
     async def accept(self, subprotocol: str | None = "hookbot.v1") -> None:
         self.websocket = await self.request.accept(subprotocol=subprotocol)
 
-    async def hello(self, last: int = 0) -> None:
+    async def hello(self, last: int = 0, **more: Any) -> None:
         await self.accept()
-        await self.send("hello", hub="hookbot/test", topic="t", last_id=mid(last))
+        await self.send("hello", hub="hookbot/test", topic="t", last_id=mid(last), **more)
 
     async def send(self, type: str, **fields: Any) -> None:
         await self.websocket.send_message(encode_json({"type": type, **fields}))
