@@ -72,10 +72,12 @@ class Group:
         """End the group after its last member has left."""
         self.skip_unwanted()
         self._reading.cancel()
+        self._positions.release(self.claim)
+
+    def rest(self) -> None:
+        """Leave to the state what the next members have to know, in place of the leases, which take more memory."""
         self.state.acked = partial(tuple, self.leases.acked())
         self.state.sent_unacked = self.leases.sent(MAX_SENT)
-        self.state.sent = max(self.state.sent, self.leases.reached)
-        self._positions.release(self.claim)
 
     def join(self, request: SubscribeRequest) -> "Member":
         """Add a member for a connection."""
@@ -108,6 +110,7 @@ class Group:
         nothing.
         """
         items = await self._load(tuple(holder.given))
+        self.state.sent = max((self.state.sent, *items))
         fetched: list[Entry | Gap] = []
         for position, item in items.items():
             redelivered = self.leases.send(holder, position, trio.current_time())

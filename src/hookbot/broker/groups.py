@@ -84,3 +84,4 @@ class Groups:
         group.stop()
         if self._groups.get(group.state.id) is group:
             del self._groups[group.state.id]
+            group.rest()

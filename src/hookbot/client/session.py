@@ -114,10 +114,11 @@ class Session:
 
     def accept(self, item: Message | Gap | Heartbeat) -> bool:
         """Record an item of `items`, and return True if the listener should receive it."""
-        is_new = self._progress.accept(item)
-        # One that is not may have been acknowledged again.
-        self._acks_waiting.unpark()
-        return is_new
+        is_wanted = self._progress.accept(item)
+        if not is_wanted:
+            # It may have been acknowledged again.
+            self._acks_waiting.unpark()
+        return is_wanted
 
     async def run(self) -> None:
         """Listen until the subscription ends or fails for good; the error is then in `failure`."""
