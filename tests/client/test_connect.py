@@ -263,17 +263,42 @@ async def test_a_hub_with_a_certificate_of_an_unknown_authority_is_not_talked_to
     assert hub.peers == []
 
 
-async def test_a_hub_without_tls_is_not_mistaken_for_one_with_it(ca_file: Path) -> None:
-    events: list[Event] = []
-    async with scripted_hub(one_message) as hub, trio.open_nursery() as nursery:
+@on_bytes
+async def plain(stream: trio.abc.Stream) -> None:
+    """The answer of a server without TLS to what is no HTTP."""
+    await stream.receive_some()
+    await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
-        def on_event(event: Event) -> None:
-            events.append(event)
-            nursery.cancel_scope.cancel()
 
-        async with listen(hub.url.replace("ws:", "wss:"), ca_file=ca_file, on_event=on_event):
-            pass
-    assert "TLS handshake with" in why(events[0])
+async def test_a_port_without_tls_is_told_at_once_and_not_tried_again(ca_file: Path) -> None:
+    says = r"does not speak TLS; use http:// or ws://$"
+    async with scripted_hub(plain) as hub:
+        with pytest.raises(Refused, match=says):
+            async with listen(hub.url.replace("ws:", "wss:"), ca_file=ca_file):
+                pass
+        with pytest.raises(Refused, match=says):
+            await publish(hub.pub.replace("http:", "https:"), b"x", ca_file=ca_file)
+        with pytest.raises(Refused, match=says):
+            await ask(Address.parse(hub.pub.replace("http:", "https:")), ca_file=ca_file)
+    assert hub.connections == 3
+
+
+async def test_a_port_with_tls_is_told_at_once_and_not_tried_again(tls: ssl.SSLContext) -> None:
+    says = r"speaks TLS; use https:// or wss://$"
+    async with scripted_hub(answering(400), ssl_context=tls) as hub:
+        with pytest.raises(Refused, match=says):
+            async with listen(hub.url):
+                pass
+        with pytest.raises(Refused, match=says):
+            await publish(hub.pub, b"x")
+        with pytest.raises(Refused, match=says):
+            await ask(Address.parse(hub.pub))
+
+
+async def test_a_port_that_closes_every_connection_is_tried_again() -> None:
+    async with scripted_hub(on_bytes(read_head)) as hub:
+        with pytest.raises(Lost, match="cannot publish to"):
+            await publish(hub.pub, b"x", patience_s=0)
 
 
 async def test_a_name_that_does_not_exist_is_said_to_be_so() -> None:

@@ -46,7 +46,7 @@ async def test_a_question_carries_the_token_and_is_answered_with_json() -> None:
     ("script", "error", "says"),
     [
         (answering(403, b"not from there\n"), Forbidden, "not from there"),
-        (answering(200, b"<html>"), Lost, "is not JSON: is it the URL of a hub"),
+        (answering(200, b"<html>"), Lost, "is not JSON, or not whole: is it the URL of a hub"),
         (on_bytes(read_head), Lost, "no response from http://127"),
     ],
 )

@@ -10,7 +10,7 @@ import trio
 from hookbot.client import Connected, Disconnected, Event
 from hookbot.client.address import Address
 from hookbot.client.listener import endpoint_of
-from hookbot.client.websocket import _WatchedStream, open_connection
+from hookbot.client.websocket import _NoResponse, _WatchedStream, open_connection
 from hookbot.errors import BodyTooLarge, Forbidden, Lost, NotFound, Refused, Unauthorized, UpgradeRequired
 from support.scripted_hub import (
     AT_ONCE,
@@ -159,7 +159,7 @@ async def test_pings_go_out_while_the_listener_is_busy() -> None:
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(400, Refused), (401, Unauthorized), (403, Forbidden), (404, NotFound), (426, UpgradeRequired), (418, Refused)],
+    [(400, Refused), (401, Unauthorized), (403, Forbidden), (404, NotFound), (418, Refused)],
 )
 async def test_a_refusal_is_raised_at_once_as_the_error_that_the_hub_raised(
     status: int, error: type[Exception]
@@ -170,6 +170,59 @@ async def test_a_refusal_is_raised_at_once_as_the_error_that_the_hub_raised(
                 pass
     assert type(caught.value) is error
     assert hub.connections == 1
+
+
+@on_bytes
+async def streaming(stream: trio.abc.Stream) -> None:
+    """The answer of a hub behind a proxy that drops the header Upgrade."""
+    await read_head(stream)
+    await stream.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n")
+    await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("script", [answering(426, b"subscribe with a websocket\n"), answering(200, b"<p>"), streaming])
+async def test_a_proxy_that_does_not_forward_an_upgrade_is_blamed_at_once(script: Script) -> None:
+    async with scripted_hub(script) as hub:
+        with pytest.raises(UpgradeRequired, match=r"^(200|426) in answer to .* a proxy on the way .*nginx"):
+            async with listen(hub.url):
+                pass
+    assert hub.connections == 1
+
+
+async def test_of_a_refusal_without_end_the_status_decides(autojump_clock: trio.testing.MockClock) -> None:
+    near, far = trio.testing.memory_stream_pair()
+    await far.send_all(b"HTTP/1.1 401 No\r\nContent-Length: 9\r\n\r\n")
+    stream = _WatchedStream(near, silence_s=60)
+
+    await stream.receive_some()
+    with pytest.raises(Unauthorized):
+        await stream.receive_some()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "says"),
+    [
+        (1001, "bye", "the hub is shutting down (bye)"),
+        (1002, None, "this client violates"),
+        (1009, "more than 64 KiB", "as much as this client sends at once (more than 64 KiB)"),
+        (3000, "a\x1b[2Jb", "the hub, or a proxy, closed the connection with code 3000 (a\\x1b[2Jb)"),
+        (4999, None, "the hub, or a proxy, closed the connection with code 4999"),
+    ],
+)
+async def test_the_reason_for_a_closed_connection_blames_the_right_side(
+    code: int, reason: str | None, says: str
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hello()
+        await peer.close(code, reason)
+
+    async with scripted_hub(script) as hub:
+        endpoint = endpoint_of(Address.parse(hub.url))
+        async with open_connection(endpoint, {}) as connection:
+            await connection.receive()
+            with pytest.raises(Lost) as caught:
+                await connection.receive()
+    assert says in str(caught.value)
 
 
 async def test_a_refusal_without_a_length_is_understood_as_well() -> None:
@@ -241,9 +294,9 @@ class Broken(trio.abc.Stream):
 async def test_a_connection_that_is_reset_before_the_handshake_is_lost_and_no_websocket() -> None:
     stream = _WatchedStream(Broken(), silence_s=1)
 
-    with pytest.raises(Lost, match="does not answer as a websocket"):
+    with pytest.raises(_NoResponse):
         await stream.receive_some()
-    with pytest.raises(Lost, match="does not answer as a websocket"):
+    with pytest.raises(_NoResponse):
         await stream.send_all(b"GET")
 
 
@@ -262,7 +315,7 @@ async def test_a_connection_that_is_reset_after_the_handshake_is_left_to_trio_we
 async def test_a_connection_that_is_closed_before_the_handshake_is_lost_and_closed_all_the_same() -> None:
     reset = Broken()
 
-    with pytest.raises(Lost, match="does not answer as a websocket"):
+    with pytest.raises(_NoResponse):
         await _WatchedStream(reset, silence_s=1).aclose()
 
     assert reset.closed
@@ -272,5 +325,5 @@ async def test_a_response_without_end_is_given_up() -> None:
     near, far = trio.testing.memory_stream_pair()
     await far.send_all(b"x" * ((1 << 20) + 1))
 
-    with pytest.raises(Lost, match="does not answer as a websocket"):
+    with pytest.raises(_NoResponse):
         await _WatchedStream(near, silence_s=1).receive_some()

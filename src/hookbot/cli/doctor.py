@@ -5,7 +5,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import trio
 
 from ..client.address import Address, subscription_of, topic_of
 from ..client.connect import open_stream, proxy_of, reason_of
-from ..client.http import encoded, open_client
+from ..client.http import encoded, fetch, open_client
 from ..client.listener import endpoint_of
 from ..client.publisher import Publisher
 from ..client.websocket import HubConnection, open_connection
@@ -154,24 +154,24 @@ class Diagnosis:
 
     async def _http(self) -> None:
         self._at = Check.HTTP
-        response = await self._get("/status")
-        if response.status_code >= 500:
-            raise error_from(response.status_code, {}, response.content)
-        self._tell(True, f"/status answers {response.status_code}")
+        status, headers, body = await self._get("/status")
+        if status >= 500:
+            raise error_from(status, {}, body)
+        self._tell(True, f"/status answers {status}")
         self._at = Check.HUB
-        if response.status_code != 200 or response.content.strip() != b"OK":
+        if status != 200 or body.strip() != b"OK":
             raise Refused("the server is not a hookbot hub")
         self._at = Check.CLOCK
-        self._tell(*compare_clocks(response.headers.get("date", "")))
+        self._tell(*compare_clocks(headers.get("date", "")))
 
     async def _token(self) -> None:
         """Check the token by a request without an upgrade, which a hub refuses with 426 only if the token is right."""
         self._at = Check.TOKEN
-        response = await self._get(self._address.path)
-        if response.status_code in (401, 403, 404, 405, 429):
-            raise error_from(response.status_code, {}, response.content)
+        status, _, body = await self._get(self._address.path)
+        if status in (401, 403, 404, 405, 429):
+            raise error_from(status, {}, body)
         # Another status is probably a proxy's and says nothing about the token; the next check finds out.
-        if response.status_code == 426:
+        if status == 426:
             self._tell(True, f"the token opens {self._address.path}")
 
     async def _stream(self) -> None:
@@ -227,16 +227,14 @@ class Diagnosis:
         except trio.TooSlowError:
             raise Lost(f"no response within {self._patience_s:g} s") from None
 
-    async def _get(self, path: str) -> httpx.Response:
-        url = f"{'https' if self._address.secure else 'http'}://{self._address.netloc}{path}"
-        try:
-            async with open_client(self._address, self._ca_file) as client:
-                fields = encoded([("Host", self._address.netloc)])
-                headers = [*fields, *self._endpoint.headers] if path == self._address.path else fields
-                with self._patience():
-                    return await client.get(url, headers=headers)
-        except httpx.TransportError as error:
-            raise Lost(reason_of(error)) from None
+    async def _get(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, header fields and the beginning of the body of the response at a path of the hub."""
+        fields = encoded([("Host", self._address.netloc)])
+        headers = [*fields, *self._endpoint.headers] if path == self._address.path else fields
+        request = httpx.Request("GET", f"{self._address.origin}{path}", headers=headers)
+        async with open_client(self._address, self._ca_file) as client:
+            with self._patience():
+                return await fetch(client, request, self._address)
 
 
 async def _next(connection: HubConnection) -> Frame | None:

@@ -14,6 +14,11 @@ from ..protocol.pasted import check_unmarked
 from ..protocol.urls import encode_host
 from .address import Address
 
+# What OpenSSL says of an answer that is no TLS: to its versions before 3.2, it has a wrong version or length.
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
+# Limit of an additional connection, made only to find out whether a server speaks TLS.
+_PROBE_S = 5.0
+
 # How errors call a proxy, so that its failures are not taken for those of the server behind it.
 PROXY = "the proxy "
 
@@ -53,8 +58,9 @@ async def open_stream(
 ) -> trio.abc.Stream:
     """Connect, through a proxy unless it is None, and return the stream. Cancelling leaves nothing open.
 
-    Raises `Lost`, which names the host that failed, with its `role`: for a proxy, ``"the proxy "``. `timeout_s` limits
-    the way to the proxy, the way from there, and TLS, each.
+    Raises `Lost`, which names the host that failed, with its `role`: for a proxy, ``"the proxy "``, and `Refused` if it
+    does not speak TLS, though its scheme says so. `timeout_s` limits the way to the proxy, the way from there, and TLS,
+    each.
     """
     stream = await open_unsecured(address, proxy, tls, timeout_s, role=role)
     if not address.secure:
@@ -64,7 +70,7 @@ async def open_stream(
         try:
             await secured.do_handshake()
         except (trio.BrokenResourceError, ssl.SSLError, ssl.CertificateError) as error:
-            raise Lost(f"the TLS handshake with {role}{address.netloc} failed: {reason_of(error)}") from None
+            raise await failure(f"the TLS handshake with {role}{address.netloc} failed", error, address) from None
         return secured
 
 
@@ -123,14 +129,55 @@ async def _ask_proxy(stream: trio.abc.Stream, proxy: Address, address: Address) 
         raise Lost(f"{PROXY}{proxy.netloc} refused to connect to {authority}: it answered {status}")
 
 
+async def failure(what: str, error: BaseException, address: Address) -> HookbotError:
+    """The error for a connection to `address` that was made and failed.
+
+    `Refused` if the other side speaks TLS and the scheme does not say so, or the other way round, since that would fail
+    for ever; otherwise `Lost`.
+    """
+    if isinstance(_innermost(error), HookbotError):
+        return Lost(f"{what}: {reason_of(error)}")
+    if address.secure and getattr(_innermost(error), "reason", None) in _NO_TLS:
+        return Refused(f"{what}: {address.netloc} does not speak TLS; use http:// or ws://")
+    if not address.secure and await _speaks_tls(address):
+        return Refused(f"{what}: {address.netloc} speaks TLS; use https:// or wss://")
+    return Lost(f"{what}: {reason_of(error)}")
+
+
+async def _speaks_tls(address: Address) -> bool:
+    """True if the server answers a TLS handshake, even with a refusal. Most TLS servers answer nothing else."""
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Nothing is sent that would need protection.
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    with trio.move_on_after(_PROBE_S):
+        try:
+            stream = await open_unsecured(address, proxy_of(address), anybody, _PROBE_S)
+        except HookbotError:
+            return False
+        try:
+            await trio.SSLStream(stream, anybody, server_hostname=address.host).do_handshake()
+        except trio.BrokenResourceError as error:
+            return "ALERT" in (getattr(_innermost(error), "reason", None) or "")
+        finally:
+            await trio.aclose_forcefully(stream)
+        return True
+    return False
+
+
 def reason_of(error: BaseException) -> str:
     """Innermost reason of a failed connection, in the words of the operating system, of OpenSSL or of `open_stream`."""
-    error = first_error(error)
+    error = _innermost(error)
     if isinstance(error, HookbotError):
         return str(error)
-    beneath = error.__cause__ or error.__context__
-    if isinstance(beneath, Exception):
-        return reason_of(beneath)
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not valid: {error.verify_message}"
     return system_reason(error) or "the connection was cut"
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The error that caused all others, or one of hookbot's own, which says enough."""
+    error = first_error(error)
+    beneath = error.__cause__ or error.__context__
+    if isinstance(error, HookbotError) or not isinstance(beneath, Exception):
+        return error
+    return _innermost(beneath)

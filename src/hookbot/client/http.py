@@ -1,5 +1,6 @@
 """HTTP requests to a hub: persistent connections, header fields, bodies, and requests to the operators' paths."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
@@ -12,7 +13,7 @@ import trio
 from ..errors import HookbotError, Lost, Refused
 from ..protocol.response import error_from
 from .address import Address
-from .connect import open_unsecured, proxy_of, reason_of, tls_context
+from .connect import failure, open_unsecured, proxy_of, tls_context
 from .transport import Transport
 
 # httpx applies it to connecting, and to each read and write.
@@ -21,7 +22,10 @@ TIMEOUT_S = 30.0
 # A connection can be reused only if the response was read to its end; a slow response is not worth waiting for.
 DRAIN_S = 2.0
 # Enough of a response to find the reason of a failure.
-_BEGINNING_BYTES = 2000
+BEGINNING_BYTES = 2000
+# A hub with 50,000 cursors lists them in less.
+MAX_ANSWER_BYTES = 16 << 20
+_ANSWER_S = 10.0
 
 HOP_BY_HOP = frozenset(
     {"connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization", "proxy-connection"}
@@ -50,37 +54,65 @@ async def ask(
     """Parsed JSON response of an operators' path, ``/hookbot/v1/...``; the query of the address is not sent.
 
     Raises `Lost` if there is no response or it is not JSON, the error of `refusal` for any status but 2xx, and
-    `Refused` for an invalid CA file or proxy.
+    `Refused` for an invalid CA file or proxy, and for a scheme that is not that of the port.
     """
-    headers = dict(address.authorization_header())
+    async with open_client(address, ca_file) as client:
+        request = client.build_request(
+            method, str(address), params=dict(query), headers=dict(address.authorization_header())
+        )
+        status, headers, body = await fetch(client, request, address, max_bytes=MAX_ANSWER_BYTES, drain_s=_ANSWER_S)
+    if not 200 <= status < 300:
+        raise error_from(status, headers, body)
     try:
-        async with open_client(address, ca_file) as client:
-            response = await client.request(method, str(address), params=dict(query), headers=headers)
-            if response.is_success:
-                return response.json()
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise Lost(f"the response from {address} is not JSON, or not whole: is it the URL of a hub?") from None
+
+
+async def fetch(
+    client: httpx.AsyncClient,
+    request: httpx.Request,
+    address: Address,
+    *,
+    max_bytes: int = BEGINNING_BYTES,
+    drain_s: float = DRAIN_S,
+) -> tuple[int, Mapping[str, str], bytes]:
+    """Status, header fields with lower-case names, and the first `max_bytes` of the body of a response.
+
+    The body is not decoded, so that no compressed one grows. Raises `Lost` if there is no response within
+    `TIMEOUT_S`, and `Refused` for a scheme that is not that of the port.
+    """
+    request.headers["Accept-Encoding"] = "identity"
+    try:
+        with trio.fail_after(TIMEOUT_S):
+            response = await client.send(request, stream=True)
+    except (trio.TooSlowError, httpx.TimeoutException):
+        raise Lost(f"no response from {address} within {TIMEOUT_S:g} s") from None
     except httpx.TransportError as error:
-        raise Lost(f"no response from {address}: {reason_of(error)}") from None
-    except ValueError:
-        raise Lost(f"the response from {address} is not JSON: is it the URL of a hub?") from None
-    raise refusal(response, response.content)
+        raise await failure(f"no response from {address}", error, address) from None
+    body = await beginning_of(response, drain_s, max_bytes=max_bytes)
+    # httpx keeps header names in lower case.
+    return response.status_code, dict(response.headers), body
 
 
-async def beginning_of(response: httpx.Response, drain_s: float = DRAIN_S) -> bytes:
+async def beginning_of(
+    response: httpx.Response, drain_s: float = DRAIN_S, *, max_bytes: int = BEGINNING_BYTES
+) -> bytes:
     """First bytes of the body of a response that was requested as a stream, neither decoded nor all that there are.
 
     The body is read to its end, so that the connection can be kept, but for no longer than `drain_s`. That it breaks
     off is no error: status and header fields are known.
     """
-    beginning = b""
+    beginning = bytearray()
     try:
         with trio.move_on_after(drain_s), suppress(httpx.TransportError):
             async for chunk in response.aiter_raw():
-                beginning = (beginning + chunk)[:_BEGINNING_BYTES]
+                beginning += chunk[: max_bytes - len(beginning)]
     finally:
         # Shielded, or a timeout would leave the connection open in the pool.
         with trio.CancelScope(shield=True):
             await response.aclose()
-    return beginning
+    return bytes(beginning)
 
 
 def refusal(response: httpx.Response, body: bytes) -> HookbotError:

@@ -10,14 +10,17 @@ import trio
 
 from ..backoff import Backoff
 from ..errors import Lost
+from ..protocol.message import check_id
 from ..version import __version__
 from .address import Address, check_publishable
-from .connect import reason_of
+from .connect import failure
 from .errors import PASSING, retry_after
-from .http import RequestBody, beginning_of, encoded, end_to_end, open_client, refusal
+from .http import TIMEOUT_S, RequestBody, beginning_of, encoded, end_to_end, open_client, refusal
 
 # Long enough for a hub to restart; after that, the caller has to decide.
 PATIENCE_S = 30.0
+# Uploads over a very slow line still end in time.
+SLOWEST_BYTES_S = 10_000
 
 _SET_HERE = frozenset({"authorization", "hookbot-hops", "idempotency-key"})
 """Header fields of the publish itself, not of the message; in the given headers they are ignored."""
@@ -73,17 +76,19 @@ class Publisher:
         request = httpx.Request(
             "POST", self._address.origin, headers=headers, stream=RequestBody(body), extensions={"target": target}
         )
+        timeout_s = self._client.timeout.read or TIMEOUT_S
         try:
-            response = await self._client.send(request, stream=True)
-        except httpx.TimeoutException:
-            timeout_s = self._client.timeout.read
+            # The timeout of httpx is for each read: a response could arrive byte by byte for ever.
+            with trio.fail_after(2 * timeout_s + len(body) / SLOWEST_BYTES_S):
+                response = await self._client.send(request, stream=True)
+        except (httpx.TimeoutException, trio.TooSlowError):
             raise Lost(f"cannot publish to {self._address}: no response within {timeout_s:g} s") from None
         except httpx.TransportError as error:
-            raise Lost(f"cannot publish to {self._address}: {reason_of(error)}") from None
+            raise await failure(f"cannot publish to {self._address}", error, self._address) from None
         body = await beginning_of(response)
         if response.status_code != 200:
             raise refusal(response, body)
-        return str(response.headers.get("Hookbot-Message-Id", ""))
+        return _id_in(response)
 
 
 @asynccontextmanager
@@ -132,6 +137,14 @@ async def publish(
     """
     async with open_publisher(url, token=token, ca_file=ca_file, patience_s=patience_s, backoff=backoff) as publisher:
         return await publisher.publish(body, headers=headers, idempotency_key=idempotency_key, hops=hops)
+
+
+def _id_in(response: httpx.Response) -> str:
+    """The id that the hub gave the message; empty if it gave none, or what is no id: stored it is all the same."""
+    try:
+        return check_id(response.headers.get("Hookbot-Message-Id"))
+    except ValueError:
+        return ""
 
 
 def _passed_on(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

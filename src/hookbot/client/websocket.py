@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import NoReturn, cast
 
 import h11
@@ -12,31 +13,50 @@ import trio
 import wsproto.utilities
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
-from ..errors import BodyTooLarge, HookbotError, Lost, Refused, first_error
+from ..errors import BodyTooLarge, HookbotError, Lost, Refused, UpgradeRequired, first_error
 from ..protocol.frames import SUBPROTOCOL
 from ..protocol.response import error_from
 from ..protocol.websocket import GONE
 from ..terminal import one_line
 from .address import Address
-from .connect import open_stream, proxy_of
+from .connect import failure, open_stream, proxy_of
 from .timing import Timing
 
 # No hub answers a handshake with more.
 _MAX_RESPONSE_BYTES = 1 << 20
 # With the 4 KiB that are the default of trio-websocket, a backlog would take many more system calls.
 _RECEIVE_BYTES = 1 << 16
-# trio-websocket does not translate these errors of its parsers.
-_PROTOCOL_ERRORS = (h11.ProtocolError, wsproto.utilities.ProtocolError)
+# A refusal's reason comes at once; whoever sends an endless body is not waited for.
+_BODY_S = 2.0
+# trio-websocket does not translate these errors of its parsers; the last one is for header fields that are not ASCII.
+_PROTOCOL_ERRORS = (h11.ProtocolError, wsproto.utilities.ProtocolError, UnicodeDecodeError)
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
 _NO_WEBSOCKET = "the hub does not answer as a websocket server does"
+_NO_UPGRADE = (
+    "{} in answer to a websocket handshake: a proxy on the way does not forward the headers Upgrade and Connection "
+    "over HTTP/1.1 (nginx: proxy_http_version 1.1, proxy_set_header), or the URL is not that of a hub"
+)
+# RFC 6455, section 7.4.1, and the registry of IANA.
 _WHY_CLOSED = {
     1001: "the hub is shutting down",
+    1002: "the hub says that this client violates the websocket protocol",
+    1003: "the hub does not accept what this client sends",
+    1005: "the hub, or a proxy, closed the connection without a reason",
     1006: "the connection was cut",
+    1007: "the hub does not accept what this client sends",
     1008: "the hub ended the subscription",
+    1009: "the hub does not accept as much as this client sends at once",
+    1010: "the hub does not accept what this client sends",
     1011: "the hub failed",
     1012: "the hub is restarting",
     1013: "the hub asks to try again later",
 }
+# Where trio-websocket itself closes the connection.
+_TOO_LARGE = "Exceeded maximum message size"
+
+
+class _NoResponse(Exception):
+    """There was no HTTP response to the handshake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +121,7 @@ async def open_connection(endpoint: Endpoint, query: Mapping[str, str]) -> Async
     Raises `Lost`, or the hub's refusal; within the body, too, if the connection fails there.
     """
     timing = endpoint.timing
-    failure: HookbotError | None = None
+    error: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             proxy = proxy_of(endpoint.address)
@@ -116,11 +136,11 @@ async def open_connection(endpoint: Endpoint, query: Mapping[str, str]) -> Async
                 # Close before cancelling: afterwards, closing would raise Cancelled in place of the actual error.
                 await trio.aclose_forcefully(stream.inner)
                 nursery.cancel_scope.cancel()
-    except* (HookbotError, ConnectionRejected, trio.TooSlowError, *_PROTOCOL_ERRORS) as group:
-        failure = _failure(group, timing)
+    except* (HookbotError, ConnectionRejected, trio.TooSlowError, _NoResponse, *_PROTOCOL_ERRORS) as group:
+        error = first_error(group)
     # Raised outside of `except*`, which would wrap it into a group again.
-    if failure is not None:
-        raise failure from None
+    if error is not None:
+        raise await _failure(error, endpoint) from None
 
 
 async def _shake_hands(
@@ -154,25 +174,32 @@ async def _ping(websocket: WebSocketConnection) -> None:
         await websocket.ping()
 
 
-def _failure(group: BaseExceptionGroup[BaseException], timing: Timing) -> HookbotError:
-    """The first error in the group, as a `HookbotError`."""
-    error = first_error(group)
+async def _failure(error: BaseException, endpoint: Endpoint) -> HookbotError:
+    if isinstance(error, HookbotError):
+        return error
     if isinstance(error, ConnectionRejected):
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in error.headers}
-        return error_from(error.status_code, headers, error.body or b"")
-    if isinstance(error, _PROTOCOL_ERRORS):
-        return Lost(_NO_WEBSOCKET)
-    return error if isinstance(error, HookbotError) else Lost(f"no response within {timing.handshake_s:g} s")
+        return _refusal(error.status_code, headers, error.body or b"")
+    if isinstance(error, trio.TooSlowError):
+        return Lost(f"no response within {endpoint.timing.handshake_s:g} s")
+    return await failure(_NO_WEBSOCKET, _NoResponse("no valid response"), endpoint.address)
+
+
+def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> HookbotError:
+    """The error that the response to a handshake reports."""
+    # A hub answers so only to a request that does not ask for a websocket.
+    if 200 <= status < 300 or status == 426:
+        return UpgradeRequired(_NO_UPGRADE.format(status))
+    return error_from(status, headers, body)
 
 
 def _why_closed(code: int, reason: str | None) -> HookbotError:
-    # 1009 comes from our own side: trio-websocket closes the connection when a frame is over the limit.
-    if code == 1009:
+    if code == 1009 and (reason or "").startswith(_TOO_LARGE):
         return BodyTooLarge("the hub has a message that is larger than this listener accepts: raise max_body_bytes")
     text = one_line(reason or "")
     if code == GONE:
         return Refused(text or "the hub ended the subscription for good")
-    cause = _WHY_CLOSED.get(code, f"the hub closed the connection with code {code}")
+    cause = _WHY_CLOSED.get(code, f"the hub, or a proxy, closed the connection with code {code}")
     return Lost(f"{cause} ({text})" if text else cause)
 
 
@@ -181,7 +208,7 @@ class _WatchedStream(trio.abc.Stream):
 
     After `silence_s` without a byte, the hub is considered gone, even if the connection still looks open.
     Until `handshake_done`, a peer that closes the connection, or whose response is not HTTP, is an error at once;
-    trio-websocket would wait for more.
+    trio-websocket would wait for more. Of a refusal, what comes within `_BODY_S` is read.
     """
 
     def __init__(self, stream: trio.abc.Stream, silence_s: float) -> None:
@@ -189,6 +216,7 @@ class _WatchedStream(trio.abc.Stream):
         self.handshake_done = False
         self._silence_s = silence_s
         self._response = b""
+        self._body_until = inf
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         with trio.move_on_after(self._silence_s):
@@ -198,12 +226,16 @@ class _WatchedStream(trio.abc.Stream):
         raise Lost(f"nothing received from the hub for {self._silence_s:g} s")
 
     async def _receive_response(self, max_bytes: int | None) -> bytes | bytearray:
-        try:
+        data: bytes | bytearray = b""
+        with trio.CancelScope(deadline=self._body_until), suppress(trio.BrokenResourceError):
             data = await self.inner.receive_some(max_bytes)
-        except trio.BrokenResourceError:
-            data = b""
         self._response += data
-        if not data or len(self._response) > _MAX_RESPONSE_BYTES:
+        status = _STATUS_LINE.match(self._response)
+        if status and status[1] != b"101" and b"\r\n\r\n" in self._response:
+            self._body_until = min(self._body_until, trio.current_time() + _BODY_S)
+        # A successful response may be an endless stream.
+        streams = status and status[1].startswith(b"2") and self._body_until < inf
+        if not data or streams or len(self._response) > _MAX_RESPONSE_BYTES:
             self._fail_handshake()
         return data
 
@@ -226,5 +258,5 @@ class _WatchedStream(trio.abc.Stream):
     def _fail_handshake(self) -> NoReturn:
         status = _STATUS_LINE.match(self._response)
         if status and status[1] != b"101":
-            raise error_from(int(status[1]), {}, b"")
-        raise Lost(_NO_WEBSOCKET)
+            raise _refusal(int(status[1]), {}, b"")
+        raise _NoResponse
