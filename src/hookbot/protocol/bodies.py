@@ -5,7 +5,6 @@ hashing it. What would become too much is found by counting, which costs far les
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from ..errors import BodyTooLarge
 
-# What is left of JSON without _OTHER characters and escaped quotes: strings, then the bracket or comma after them.
-_TOKEN = re.compile(rb'(?:"[^"]*+"?+)*+([\[{,\]}]?)')
-_OTHER = bytes(set(range(256)) - set(b'"[]{},'))
+# All but the characters that separate values; objects are counted as arrays.
+_OTHER = bytes(set(range(256)) - set(b"[]{},"))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 # Decoding makes objects of a hundred bytes for each percent-escape, which have to be few at a time.
 SLICE_BYTES = 64 << 10
-_STEPS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +114,26 @@ def check_json(body: bytes, ceiling: Ceiling) -> None:
     if opened <= ceiling.depth and opened + body.count(b",") < ceiling.values:
         return
     unescaped = body.replace(rb"\\", b"").replace(rb"\"", b"")
-    values = depth = 0
-    for match in _TOKEN.finditer(unescaped.translate(None, _OTHER)):
-        step = _STEPS.get(match[1], 0)
-        depth += step
-        # Every value but the first follows a comma or an opening bracket. Those of empty brackets count as well.
-        values += step >= 0
-        if values > ceiling.values:
-            raise BodyTooLarge(f"the JSON body has more than {ceiling.values} values")
-        if depth > ceiling.depth:
-            raise ValueError(f"more than {ceiling.depth} arrays and objects within one another")
-        # The parser stops here as well.
-        if depth < 0:
+    # A value has two strings at most, one of them its key, and so four quotation marks.
+    if unescaped.count(b'"') > 4 * ceiling.values:
+        raise _too_many(ceiling)
+    outside = b"".join(unescaped.split(b'"')[::2]).translate(_ONE_KIND, _OTHER)
+    opened = outside.count(b"[")
+    if opened != outside.count(b"]"):
+        raise ValueError("not JSON: the brackets are not balanced")
+    # Every value but the first follows a comma or an opening bracket. Those of empty brackets count as well.
+    if 1 + opened + outside.count(b",") > ceiling.values:
+        raise _too_many(ceiling)
+    if opened <= ceiling.depth:
+        return
+    # In each step, the innermost arrays and objects go.
+    left = outside.replace(b",", b"")
+    for _ in range(ceiling.depth):
+        left = left.replace(b"[]", b"")
+        if not left:
             return
+    raise ValueError(f"more than {ceiling.depth} arrays and objects within one another")
+
+
+def _too_many(ceiling: Ceiling) -> BodyTooLarge:
+    return BodyTooLarge(f"the JSON body has more than {ceiling.values} values")
