@@ -326,6 +326,24 @@ async def test_a_failed_message_that_fails_again_is_not_published_once_more() ->
     assert page.messages == []
 
 
+@pytest.mark.slow
+async def test_a_topic_that_the_token_does_not_open_costs_neither_other_publishes_nor_other_messages() -> None:
+    class Chosen(Copy):
+        async def route(self, message: Message, publish: Publish) -> None:
+            for topic in message.body.decode().split():
+                await publish(topic, message)
+
+    async with within() as hub, outside(hub, Chosen(), publish_token=make_token(KEY, "/pub/failed/")):
+        await publish_until(hub, "in/1", b"failed/open", "failed/open")
+        await hub.publish("in/2", b"elsewhere failed/other")
+        await hub.publish("in/3", b"elsewhere")
+        await hub.wait_for("failed/other")
+        [failed] = await hub.wait_for("failed/copy")
+
+    assert failed.body == b"elsewhere"
+    assert str(failed.header("Hookbot-Failed-Error")).startswith("Unauthorized: 401 Unauthorized")
+
+
 async def test_a_token_that_opens_no_publish_ends_it() -> None:
     async with within() as hub:
         with pytest.raises(BaseExceptionGroup) as caught:

@@ -34,7 +34,6 @@ PATIENCE_S = 10.0
 
 _FAILED = "failed/"
 _RAW_ID = "raw-"
-_Errors = tuple[type[Exception], ...]
 
 logger = logging.getLogger(__package__)
 
@@ -49,9 +48,8 @@ class _Job:
 class RemoteRunner:
     """Runner of one router against a remote hub: one message at a time, across all topics that it reads.
 
-    A publish that the hub refuses is logged and dropped; if it refuses all of a message, the message has failed. A
-    refusal that every publish to the same path would get (`HOPELESS`) ends `run` instead, unless the publish is that of
-    a failed message.
+    A publish that the hub refuses is logged and dropped; if it refuses all of a message, the message has failed. If it
+    refuses that, too, for a reason that does not depend on the message (`HOPELESS`), `run` ends.
     """
 
     def __init__(
@@ -123,17 +121,22 @@ class RemoteRunner:
         job = _Job(message)
         await self._put.send(job)
         await job.done.wait()
-        errors: list[Refused | None] = []
+        refused: list[Refused] = []
         for name, draft in job.published.items():
-            if failed_in(draft.topic) is None:
-                # A final error ends the process, and the hub's cursor keeps the message.
-                errors.append(await self._post(draft, self._key(message, name), client, final=HOPELESS))
-            else:
+            if failed_in(draft.topic) is not None:
                 await self._post_failed(message, draft, client)
-        refused = [error for error in errors if error]
-        if refused and len(refused) == len(errors):
-            self.stats.failed += 1
-            await self._post_failed(message, failed_draft(self._name, message, refused[0]), client)
+            elif error := await self._post(draft, self._key(message, name), client):
+                refused.append(error)
+        if refused and len(refused) == len(job.published):
+            await self._fail(message, refused[0], client)
+
+    async def _fail(self, message: Message, error: Refused, client: httpx.AsyncClient) -> None:
+        """Post a message of which the hub has refused every publish to ``failed/<router>``."""
+        self.stats.failed += 1
+        stored = await self._post_failed(message, failed_draft(self._name, message, error), client)
+        # A token that opens not even this topic opens nothing. The process ends; the hub's cursor keeps the message.
+        if not stored and isinstance(error, HOPELESS):
+            raise error
 
     def _is_its_own(self, message: Message) -> bool:
         return self._name in message.hops or message.topic.removeprefix(UNSAFE) == f"{_FAILED}{self._name}"
@@ -147,22 +150,24 @@ class RemoteRunner:
             return key
         return f"{self._name}:{message.id}:{sha256(name.encode(errors='surrogatepass')).hexdigest()}"
 
-    async def _post_failed(self, message: Message, draft: Draft, client: httpx.AsyncClient) -> None:
-        """Post a failed message to ``failed/<router>``, since only the hub publishes beneath ``hookbot/``."""
-        # Only one that had not failed before: two routers must not pass their failures back and forth.
-        if not message.topic.removeprefix(UNSAFE).startswith(_FAILED):
-            draft = replace(draft, topic=draft.topic.replace(OWN, "", 1))
-            await self._post(draft, self._key(message, "failed"), client, final=())
+    async def _post_failed(self, message: Message, draft: Draft, client: httpx.AsyncClient) -> bool:
+        """Post a failed message to ``failed/<router>``, since only the hub publishes beneath ``hookbot/``.
 
-    async def _post(self, draft: Draft, key: str | None, client: httpx.AsyncClient, final: _Errors) -> Refused | None:
+        One that had failed before is not posted: two routers must not pass their failures back and forth. Returns True
+        if it is stored.
+        """
+        if message.topic.removeprefix(UNSAFE).startswith(_FAILED):
+            return False
+        draft = replace(draft, topic=draft.topic.replace(OWN, "", 1))
+        return await self._post(draft, self._key(message, "failed"), client) is None
+
+    async def _post(self, draft: Draft, key: str | None, client: httpx.AsyncClient) -> Refused | None:
         """Post a draft until it is stored; the error if it is refused and no publish with this key was stored."""
         try:
             if is_unsafe(draft.topic) and TopicFilter(tuple(self._topics)).matches(draft.topic):
                 # The hub ignores the hops of unsafe messages, since anybody may publish them: a loop would never end.
                 raise Refused("the router also reads this unsafe topic and would receive its own message forever")
             await self._post_until_stored(draft, key, Publisher(self._hub.publishing(draft), client, self._patience_s))
-        except final:
-            raise
         except Refused as error:
             self.stats.error = f"{draft.topic!r} was not published: {error}"
             logger.error("router %s: %s", self._name, self.stats.error)
