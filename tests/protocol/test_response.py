@@ -141,7 +141,6 @@ def test_every_status_of_a_hub_is_turned_back_into_the_error_that_it_came_from(
         (b'{"title": "Unauthorized", "detail": "no\\nsecond line"}', "401 no"),
         (b'{"title": "Unauthorized"}', "401 Unauthorized"),
         (b"{", "401 Unauthorized"),
-        (b"<html>nginx", "401 Unauthorized"),
         (b"", "401 Unauthorized"),
         (b"\x1b[31mred\xff", "401 \\x1b[31mred\ufffd"),
         (b"x" * 9999, "401 " + "x" * 300),
@@ -149,6 +148,31 @@ def test_every_status_of_a_hub_is_turned_back_into_the_error_that_it_came_from(
 )
 def test_an_error_says_one_printable_line(body: bytes, text: str) -> None:
     assert str(error_from(401, {}, body)) == text
+
+
+PROXY = " (from a proxy on the way, not from the hub)"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "text"),
+    [
+        (401, {}, b" <html>nginx", f"401 Unauthorized{PROXY}"),
+        (401, {"www-authenticate": 'Basic realm="Restricted"'}, b"no", f"401 no{PROXY}"),
+        (401, {"www-authenticate": 'Basic realm="hookbot"'}, b"401 no token", "401 no token"),
+        (401, {}, b"401 no token", "401 no token"),
+        (403, {}, b"<!DOCTYPE html>", f"403 Forbidden{PROXY}"),
+        (405, {}, b"<!DOCTYPE html>", f"405 Method Not Allowed{PROXY}"),
+        (407, {}, b"", f"407 Proxy Authentication Required{PROXY}"),
+        (502, {}, b"", f"502 Bad Gateway{PROXY}"),
+        (503, {}, b"no room", "503 no room"),
+        (503, {}, b"<h1>", f"503 Service Unavailable{PROXY}"),
+        (504, {}, b"upstream timeout", f"504 upstream timeout{PROXY}"),
+        (522, {}, b"<html>", f"522{PROXY}"),
+    ],
+)
+def test_what_no_hub_sends_is_said_to_be_a_proxys(status: int, headers: dict[str, str], body: bytes, text: str) -> None:
+    assert str(error_from(status, headers, body)) == text
+    assert PROXY not in str(error_from(status, headers, body, of_hub=False))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +183,7 @@ def test_an_error_says_one_printable_line(body: bytes, text: str) -> None:
     ],
 )
 def test_a_redirect_is_an_error_that_names_the_address_without_its_query(headers: dict[str, str], text: str) -> None:
-    error = error_from(301, headers, b"<html>")
+    error = error_from(301, headers, b"")
 
     assert (type(error), str(error)) == (Refused, text)
 

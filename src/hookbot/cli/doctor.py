@@ -156,7 +156,7 @@ class Diagnosis:
         self._at = Check.HTTP
         status, headers, body = await self._get("/status")
         if status >= 500:
-            raise error_from(status, {}, body)
+            raise error_from(status, headers, body)
         self._tell(True, f"/status answers {status}")
         self._at = Check.HUB
         if status != 200 or body.strip() != b"OK":
@@ -167,9 +167,9 @@ class Diagnosis:
     async def _token(self) -> None:
         """Check the token by a request without an upgrade, which a hub refuses with 426 only if the token is right."""
         self._at = Check.TOKEN
-        status, _, body = await self._get(self._address.path)
+        status, headers, body = await self._get(self._address.path)
         if status in (401, 403, 404, 405, 429):
-            raise error_from(status, {}, body)
+            raise error_from(status, headers, body)
         # Another status is probably a proxy's and says nothing about the token; the next check finds out.
         if status == 426:
             self._tell(True, f"the token opens {self._address.path}")

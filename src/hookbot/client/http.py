@@ -115,10 +115,10 @@ async def beginning_of(
     return bytes(beginning)
 
 
-def refusal(response: httpx.Response, body: bytes) -> HookbotError:
-    """The error that a response other than 2xx reports; `body` is its beginning."""
+def refusal(response: httpx.Response, body: bytes, *, of_hub: bool = True) -> HookbotError:
+    """The error that a response other than 2xx reports, see `error_from`; `body` is its beginning."""
     # httpx keeps header names in lower case, as `error_from` expects them.
-    return error_from(response.status_code, dict(response.headers), body)
+    return error_from(response.status_code, dict(response.headers), body, of_hub=of_hub)
 
 
 class RequestBody(httpx.AsyncByteStream):

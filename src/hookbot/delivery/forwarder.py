@@ -74,7 +74,7 @@ class Forwarder:
         elapsed_ms = (trio.current_time() - started) * 1000
         body = await beginning_of(response, self._options.drain_s)
         if not response.is_success:
-            raise self._failure(refusal(response, body))
+            raise self._failure(refusal(response, body, of_hub=False))
         return f"{title_of(response.status_code)} from {self._target} in {elapsed_ms:.0f} ms"
 
     def _request(self, message: Message) -> httpx.Request:

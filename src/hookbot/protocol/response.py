@@ -36,6 +36,10 @@ RETRY_AFTER_S = 1
 # The hub, or a proxy in front of it, may ask for a longer delay; a listener would then miss its recovery.
 MAX_RETRY_AFTER_S = 300
 
+_REALM = 'realm="hookbot"'
+# RFC 9110, sections 15.5.8, 15.6.3 and 15.6.5.
+_OF_PROXIES = (407, 502, 504)
+
 PLAIN: Headers = (("Content-Type", "text/plain; charset=utf-8"),)
 JSON: Headers = (("Content-Type", "application/json"),)
 PROBLEM: Headers = (("Content-Type", "application/problem+json"),)
@@ -85,7 +89,7 @@ def _headers_of(error: HookbotError) -> Headers:
     match error:
         # Every 401 must have this header (RFC 9110, section 15.5.2).
         case Unauthorized() | BadSignature():
-            return (("WWW-Authenticate", 'Basic realm="hookbot"'),)
+            return (("WWW-Authenticate", f"Basic {_REALM}"),)
         case MethodNotAllowed(allow=allow):
             return (("Allow", allow),)
         case UpgradeRequired():
@@ -106,9 +110,14 @@ _BY_STATUS: Mapping[int, Callable[[str], HookbotError]] = {
 }
 
 
-def error_from(status: int, headers: Mapping[str, str], body: bytes) -> HookbotError:
-    """The error that an unsuccessful response reports. `headers` must have lower-case names."""
+def error_from(status: int, headers: Mapping[str, str], body: bytes, *, of_hub: bool = True) -> HookbotError:
+    """The error that an unsuccessful response reports. `headers` must have lower-case names.
+
+    A response that no hub sends is said to be a proxy's, unless another server than a hub was asked (`of_hub` False).
+    """
     text = _sentence(status, body)
+    if of_hub and _is_of_proxy(status, headers, body):
+        text += " (from a proxy on the way, not from the hub)"
     if 300 <= status < 400:
         return Refused(f"{text}: use {headers.get('location', 'another address').split('?')[0]}")
     if status == 405:
@@ -120,6 +129,12 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes) -> HookbotE
     if status == 409 or status >= 500 or status < 200:
         return Lost(text, retry_after_s=_retry_after(headers))
     return _BY_STATUS.get(status, Refused)(text)
+
+
+def _is_of_proxy(status: int, headers: Mapping[str, str], body: bytes) -> bool:
+    """True for a status of gateways and proxies, a web page, and a request for other credentials than a token."""
+    realm = headers.get("www-authenticate", _REALM)
+    return status in _OF_PROXIES or body.lstrip().startswith(b"<") or _REALM not in realm
 
 
 def _retry_after(headers: Mapping[str, str]) -> int:
