@@ -404,6 +404,15 @@ async def test_an_address_that_another_process_uses_is_refused_before_the_log_is
     assert not (tmp_path / "hookbot.sqlite3").exists()
 
 
+async def test_an_address_that_is_used_is_told_with_the_place_where_it_is_set(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        for places, place in (({}, "--bind"), ({"bind": "HOOKBOT_BIND"}, "HOOKBOT_BIND")):
+            with pytest.raises(ConfigError, match=f"^{place}: the hub cannot listen on '{address}'"):
+                async with open_whole_hub(tmp_path, bind=address, places=places):
+                    pass
+
+
 async def test_a_sweep_of_very_many_subscriptions_lets_others_run_meanwhile() -> None:
     active = ActiveSubscriptions(Authorizer(["key"]), clock_us=lambda: 0)
     turns, ended_in_turn = 0, list[int]()

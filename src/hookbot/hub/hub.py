@@ -159,7 +159,7 @@ async def open_hub(
     async with (
         # Bound before the log is opened, so that a second hub on this port fails at once. Connections wait in the
         # backlog until it is served.
-        _closing(bind(config.bind)) as sock,
+        _closing(_listen(config)) as sock,
         open_log(config, clock) as log,
         open_broker(log, config.retention, clock_us=clock) as broker,
         open_consumers(broker, clock_us=clock) as consumers,
@@ -228,6 +228,13 @@ def bind(address: str) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=everywhere)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"the hub cannot listen on {address!r}: {system_reason(error)}") from None
+
+
+def _listen(config: Config) -> socket.socket:
+    try:
+        return bind(config.bind)
+    except ConfigError as error:
+        raise config.error("bind", str(error)) from None
 
 
 async def sweep_subscriptions(active: ActiveSubscriptions, interval_s: float) -> None:
