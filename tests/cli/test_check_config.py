@@ -122,8 +122,8 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
         ("unsafe = ['a//b'] # wrong", "unsafe: invalid topic"),
         ("unsafe = ['all'] # wrong", "unsafe: 'all' is not an unsafe topic; all of them are allowed"),
         ("unsafe = ['*'] # wrong", "unsafe: '*' is not an unsafe topic"),
-        ("[routers.deploys] # wrong\n", "[routers.deploys]: no router of this name runs; add it to the list"),
-        ("[routers.githup] # wrong\n", "[routers.githup]: no router of this name runs; did you mean 'github'?"),
+        ("[routers.deploys] # wrong\n", "[routers.deploys]: the hub runs no router of this name; add it to the list"),
+        ("[routers.githup] # wrong\n", "[routers.githup]: the hub runs no router of this name; did you mean 'github'?"),
         ("unsafe = ['stripe'] # wrong", "unsafe: a GitHub router reads '/unsafe/github.com/', which this hub does not"),
         ("no-sha1 = true\nplain-tokens = 'live' # wrong", "plain-tokens: it has no effect with no-sha1"),
         (

@@ -43,7 +43,7 @@ def test_what_has_an_effect_is_not_told(tmp_path: Path, text: str, options: dict
         (SOURCE.replace("stripe", "hmac") + "url = 'https://h'", {}, "toml:6: the provider hmac does not sign the URL"),
         (SOURCE.replace("stripe", "hmac") + "confirm = true", {}, "toml:6: there is nothing to confirm with"),
         (SOURCE.replace("stripe", "meta"), {}, "toml:1: without the option verify_token"),
-        ("[routers.a]\n", {}, "hookbot.toml:1: [routers.a]: no router of this name runs; add it"),
+        ("[routers.a]\n", {}, "hookbot.toml:1: [routers.a]: the hub runs no router of this name; add it"),
         ("[routers.a]\n", {"routers": ("ab",)}, "did you mean 'ab'?"),
         (
             "[routers.a]\nrouter = 'github'\nhost = 'ghe'\n",

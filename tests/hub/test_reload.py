@@ -173,7 +173,10 @@ async def test_what_has_no_effect_is_told_at_the_start_and_at_each_reload(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_whole_hub(tmp_path, "[routers.x]\na = 1\n") as hub:
-        assert "toml:1: [routers.x]: no router of this name runs; add it to the list `router`" in caplog.messages[0]
+        assert (
+            "toml:1: [routers.x]: the hub runs no router of this name; add it to the list `router`"
+            in caplog.messages[0]
+        )
         await hub.running.reload(lambda: configured(tmp_path, github(SECRET), unsafe_prefixes=("other",)))
     assert "toml:2: this hub has no such unsafe topic as '/unsafe/" in caplog.text
 

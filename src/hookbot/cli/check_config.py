@@ -36,7 +36,7 @@ def check_config(path: Path) -> None:
     """Check a configuration file and report every mistake.
 
     Each mistake is printed with its line and its reason; the exit code is 2 if there is any. If there is none, it is
-    printed which owners the sources are bound to.
+    printed which owners the sources are bound to, and which variables would override the file.
 
     \b
     Example:

@@ -39,7 +39,9 @@ def _sections_of_routers(config: Config) -> Iterator[ConfigError]:
     for name in config.file.routers:
         if name not in running:
             close = did_you_mean(name, running) or "add it to the list `router`"
-            yield config.file.error(f"[routers.{name}]: no router of this name runs; {close}", header=f"routers.{name}")
+            yield config.file.error(
+                f"[routers.{name}]: the hub runs no router of this name; {close}", header=f"routers.{name}"
+            )
 
 
 def _sources(config: Config) -> Iterator[ConfigError]:
