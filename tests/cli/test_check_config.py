@@ -191,6 +191,11 @@ def test_what_is_wrong_with_a_source_is_told_with_line_and_reason(text: str, rea
     assert problem(text).startswith(reason)
 
 
+def test_a_mistake_in_an_option_is_not_taken_for_others() -> None:
+    text = "router = 'github' # wrong\nmax-body = '25MiB'\n[routers.github]\n"
+    assert problem(text) == "router must be a list of strings, not a string"
+
+
 def test_all_that_is_wrong_is_told_at_once() -> None:
     code, told = check(
         'bnd = ":1"\n'
@@ -304,9 +309,9 @@ def test_a_router_that_cannot_be_made_is_told(tmp_path: Path, code: str, reason:
         f"{module}\nclass Broken:\n    def __init__(self):\n        {constructor}\n"
         "    async def route(self, m, p): ...\n"
     )
-    result = CliRunner().invoke(check_config, [write('router = ["broken.py"]')])
+    result = CliRunner().invoke(check_config, [write('keep = "1d"\nrouter = ["broken.py"]')])
     assert result.exit_code == 2
-    assert f"the router cannot be created: {reason}" in result.stderr
+    assert f"hookbot.toml:2: router: [routers.broken]: the router cannot be created: {reason}" in result.stderr
 
 
 def test_what_was_checked_is_what_a_hub_takes() -> None:

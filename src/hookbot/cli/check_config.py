@@ -57,6 +57,8 @@ def check_config(path: Path) -> None:
 
 def _check(path: Path) -> Iterator[ConfigError | str]:
     """Every mistake in a file; as text, the owners of its sources, and variables that override its options."""
+    from ..hub.ineffective import ineffective
+
     try:
         file = ConfigFile.read(path)
         read = list(serve.read_options(file))
@@ -72,6 +74,9 @@ def _check(path: Path) -> Iterator[ConfigError | str]:
         yield error
     else:
         yield from _check_sections(config)
+        # Beside an option that is wrong, what goes with it would seem to have no effect.
+        if len(options) == len(read):
+            yield from ineffective(config)
         variables = serve.variables()
         given = {name for key in file.options if (name := key.replace("_", "-")) in variables}
         yield from overriding_variables(os.environ, {name: variables[name] for name in given})
@@ -79,7 +84,6 @@ def _check(path: Path) -> Iterator[ConfigError | str]:
 
 
 def _check_sections(config: Config) -> Iterator[ConfigError | str]:
-    from ..hub.ineffective import ineffective
     from ..hub.reload import make_tls
     from ..hub.sections import read_routers, read_sources
     from ..routers.runner import RouterSpec
@@ -92,7 +96,6 @@ def _check_sections(config: Config) -> Iterator[ConfigError | str]:
             yield from _problems_of_router(one, config)
         elif one.provider.ownership and one.topic in sections:
             yield _binding(one)
-    yield from ineffective(config)
     try:
         make_tls(config)
     except ConfigError as error:
@@ -109,7 +112,7 @@ def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[ConfigErro
     import trio
 
     from ..hub.ineffective import exists
-    from ..hub.sections import GITHUB
+    from ..hub.sections import GITHUB, error_of_router
     from ..routers.loading import make
     from ..routers.threads import run_within_limit
 
@@ -118,7 +121,7 @@ def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[ConfigErro
     # The module or the constructor of a router may raise anything.
     except Exception as error:  # noqa: BLE001
         reason = str(error) if isinstance(error, ConfigError) else f"the router cannot be created: {describe(error)}"
-        yield config.file.error(f"[routers.{spec.name}]: {reason}", header=f"routers.{spec.name}")
+        yield error_of_router(config, spec.name, f"[routers.{spec.name}]: {reason}")
         return
     for topic in router.topics:
         reason = ""
@@ -127,4 +130,4 @@ def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[ConfigErro
         elif not exists(topic, config) and spec.kind != GITHUB:
             reason = f"reads {topic!r}, which is none of the unsafe topics of this hub"
         if reason:
-            yield config.file.error(f"[routers.{spec.name}] {reason}", header=f"routers.{spec.name}")
+            yield error_of_router(config, spec.name, f"[routers.{spec.name}] {reason}")

@@ -114,7 +114,7 @@ def read_routers(config: Config) -> Iterator[RouterSpec | ConfigError]:
         except Mistakes as error:
             yield from _located(error, config, f"routers.{name}")
         except ConfigError as error:
-            yield _error_of_router(config, name, str(error))
+            yield error_of_router(config, name, str(error))
 
 
 def needs_github_secret(routers: tuple[str, ...], sections: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -143,6 +143,13 @@ def _github_routers(
             yield name_of(router), section
 
 
+def error_of_router(config: Config, name: str, reason: str) -> ConfigError:
+    """Error about a router, with the line of its section or, without one, the place where it is listed."""
+    if name in config.file.routers:
+        return config.file.error(reason, header=f"routers.{name}")
+    return config.error("router", reason)
+
+
 def github_topics(config: Config) -> Iterator[str]:
     """Topics that the GitHub routers read."""
     for _, section in _github_routers(config.routers, config.file.routers):
@@ -168,13 +175,6 @@ def _github_secrets(config: Config, section: Mapping[str, Any]) -> Sequence[str]
     own = table.take("secrets", list, lambda given: _secrets(given, provider, resolve_secret), default=[])
     table.check()
     return own or [secret.value for secret in config.github_secrets]
-
-
-def _error_of_router(config: Config, name: str, reason: str) -> ConfigError:
-    """Error about a router, with the line of its section or, without one, the place where it is listed."""
-    if name in config.file.routers:
-        return config.file.error(reason, header=f"routers.{name}")
-    return config.error("router", reason)
 
 
 def _located(error: Mistakes, config: Config, header: str, index: int = 0) -> Iterator[ConfigError]:
