@@ -8,9 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from hookbot.client.http import encoded
 from hookbot.errors import ConfigError, Refused
 from hookbot.protocol.message import Message
-from hookbot.routers.attempts import RouterLimits
+from hookbot.routers.attempts import RouterLimits, failed_draft
 from hookbot.routers.outbox import DraftCollector
 from support.clock import pass_time
 from support.misbehaving_routers import Copy, Misbehaving, hang, raise_error
@@ -135,6 +136,16 @@ async def test_a_message_that_failed_is_unsafe_where_it_was_unsafe(hub: Any, aut
         [failed] = await hub.wait_for("/unsafe/hookbot/failed/bad")
 
     assert failed.body == b"bad"
+
+
+def test_what_failed_can_be_sent_again_whatever_its_error_and_its_topic_contain() -> None:
+    error = ValueError("a\0b \x1b[2J \u202e\u20ac \xe9 \ud800")
+    draft = failed_draft("copy", Message("in/\u20ac ", b"", id="abcdefgh-000000000000001"), error)
+    headers = dict(draft.headers)
+
+    assert encoded(draft.headers)
+    assert headers["Hookbot-Failed-Error"] == "ValueError: a\\x00b \\x1b[2J \\u202e\\u20ac \xe9 \\ud800"
+    assert headers["Hookbot-Failed-Topic"] == r"in/\u20ac"
 
 
 async def test_two_routers_that_hear_everything_and_always_fail_do_not_feed_on_each_others_failures(

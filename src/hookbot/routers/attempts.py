@@ -209,4 +209,6 @@ def _unless_explained(error: BaseException) -> BaseException | None:
 
 
 def _header_text(value: str) -> str:
-    return value.encode("latin-1", "backslashreplace").decode("latin-1")
+    """Text as a header that any client can send: in latin-1, with escapes for all other characters."""
+    sent = (char if char <= "\xff" and char.isprintable() else char.encode("unicode_escape").decode() for char in value)
+    return "".join(sent).strip()
