@@ -57,7 +57,7 @@ async def test_the_type_of_a_thin_event_is_divided_outside_its_brackets(kind: st
     "event", [[], None, 5, {}, {"type": None}, {"type": ["invoice.paid"]}, {**INVOICE, "account": 5}]
 )
 async def test_what_is_no_event_is_an_error_in_a_sentence(event: object) -> None:
-    with pytest.raises(ValueError, match=r"the event has no type|must be a "):
+    with pytest.raises(ValueError, match="must be a "):
         await route_json(event)
 
 
