@@ -375,6 +375,20 @@ async def test_a_subscription_to_what_is_stored_ends_when_all_of_it_is_acknowled
             assert shown(taken) == []
 
 
+@pytest.mark.parametrize("since", [None, FromOldest()])
+async def test_a_subscription_to_what_is_stored_ends_at_once_if_only_other_topics_have_messages(
+    hub: ConsumerHub, since: FromOldest | None
+) -> None:
+    for _ in range(2):
+        await hub.publish("other", "other")
+        async with hub.open(cursor="c", since=since, follow=False) as cursor:
+            await hub.publish("other")
+            # Nothing is left that would wake it.
+            with trio.fail_after(1):
+                while (taken := await cursor.take()) is not None:
+                    assert shown(taken) == []
+
+
 async def test_a_cursor_that_reads_the_log_waits_for_nothing(hub: ConsumerHub) -> None:
     await hub.publish("other")
     async with hub.open(cursor="c", since=FromOldest(), max_unacked=1) as cursor:
