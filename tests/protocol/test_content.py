@@ -125,6 +125,14 @@ def test_a_multipart_form_has_its_fields_json_among_them_and_what_its_files_are(
     assert content["blob"] == [1]
 
 
+def test_the_fields_of_a_multipart_form_are_in_the_charset_that_the_form_names() -> None:
+    named = part('name="_charset_"', b"iso-8859-1") + part('name="a"', b"\xe9") + b"--b--"
+    unnamed = part('name="a"', b"\xe9") + b"--b--"
+
+    assert read_content(named, MULTIPART, VERIFIED)["a"] == "é"
+    assert read_content(unnamed, MULTIPART, VERIFIED)["a"] == "\ufffd"
+
+
 MANY = b"[" + b"0," * UNTRUSTED.values + b"0]"
 
 

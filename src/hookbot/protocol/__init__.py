@@ -5,6 +5,9 @@ part of a path (paths) and of a URL (urls). A `Request` (request) is read as a `
 `SubscribeRequest` (subscribe) that starts at a `Since` (since), and is answered by a `Response` (response). The same
 module converts errors to responses and back; their statuses are in `hookbot.errors`.
 
+Bodies are read only where somebody asks for their content (content): text in any charset (charsets), JSON with its
+numbers as they were written (json_text), and forms (bodies, multipart). What is parsed stays within a ceiling (bodies).
+
 Bytes: HTTP/1.1 (http1), websocket handshakes and frames (websocket), and the five formats of subscriptions, of which
 the client reads two (frames).
 

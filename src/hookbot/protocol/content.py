@@ -79,9 +79,14 @@ def _parts(body: bytes, boundary: str) -> Iterator[tuple[str, Any]]:
     # It takes Werkzeug with it, which few messages need.
     from .multipart import parse_parts  # noqa: PLC0415
 
-    for part in parse_parts(body, boundary):
-        text = decode(part.data, parameter(part.content_type, "charset"))
-        if part.filename is None or (text and _is_object_or_array(text)):
+    parts = parse_parts(body, boundary)
+    # RFC 7578, section 4.6.
+    default = next((part.data.decode("latin-1") for part in parts if part.name == "_charset_"), None)
+    for part in parts:
+        text = decode(part.data, parameter(part.content_type, "charset") or default)
+        if part.filename is None:
+            yield part.name, part.data.decode("utf-8", "replace") if text is None else text
+        elif text and _is_object_or_array(text):
             yield part.name, text
         else:
             yield part.name, {"filename": part.filename, "content_type": part.content_type, "size": len(part.data)}
