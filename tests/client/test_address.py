@@ -83,6 +83,7 @@ def test_an_address_keeps_its_query_for_the_request_and_shows_it_only_on_demand(
         ("http://tok%2Fen@hub/", None, "tok/en:"),
         ("http://user:pa%20ss@hub/", None, "user:pa ss"),
         ("http://user:pass@hub/", "token", "token:"),
+        ("http://hub/", "\ufefftoken\r\n", "token:"),
     ],
 )
 def test_credentials_of_the_url_or_the_token_become_a_header(
@@ -92,6 +93,12 @@ def test_credentials_of_the_url_or_the_token_become_a_header(
 
     basic = None if credentials is None else f"Basic {b64encode(credentials.encode()).decode()}"
     assert header == ({} if basic is None else {"Proxy-Authorization": basic})
+
+
+def test_a_token_with_what_cannot_be_seen_is_refused_without_showing_it() -> None:
+    with pytest.raises(errors.Refused, match=r"the token contains U\+000A LINE FEED") as refused:
+        Address.parse("http://hub/", "s3c\nret")
+    assert "s3c" not in str(refused.value)
 
 
 def test_a_url_for_publishing_names_a_topic_and_is_not_listened_to() -> None:

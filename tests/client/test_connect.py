@@ -111,6 +111,8 @@ class Proxy:
         ({"HTTPS_PROXY": "http://p:3128"}, "https://hub/", "http://p:3128/"),
         ({"https_proxy": "p:3128"}, "wss://hub/", "http://p:3128/"),
         ({"HTTPS_PROXY": "https://p"}, "wss://hub/", "https://p/"),
+        ({"HTTPS_PROXY": "\ufeffhttp://p:3128\r\n"}, "https://hub/", "http://p:3128/"),
+        ({"HTTPS_PROXY": " \r"}, "https://hub/", None),
         ({"HTTPS_PROXY": "http://p:3128"}, "http://hub/", None),
         ({"http_proxy": "http://p:3128"}, "ws://hub/", "http://p:3128/"),
         ({"ALL_PROXY": "http://p:3128"}, "wss://hub/", "http://p:3128/"),

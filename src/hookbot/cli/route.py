@@ -17,7 +17,17 @@ from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
 from ..routers import Router, Secret
 from ..routers.loading import installed_routers
 from .main import FAILED, INTERRUPTED
-from .parameters import EXISTING_FILE, Given, cafile, completed, data_dir, known_key, parse_header, parse_option
+from .parameters import (
+    EXISTING_FILE,
+    Given,
+    cafile,
+    clean_token,
+    completed,
+    data_dir,
+    known_key,
+    parse_header,
+    parse_option,
+)
 
 if TYPE_CHECKING:
     from ..routers.hub_url import HubUrl
@@ -63,7 +73,8 @@ def route(given: Given, /, router: str, url: str, options: Sequence[str], **othe
     key = given["key"]
     if not key and not address.authorization:
         key = known_key(given, others["data_dir"])
-    remote = HubUrl(address, key, others["publish_token"], ca_file=others["cafile"])
+    publish_token = others["publish_token"] and clean_token(others["publish_token"], "--publish-token")
+    remote = HubUrl(address, key, publish_token, ca_file=others["cafile"])
     _run(spec, remote, others["cursor"])
 
 

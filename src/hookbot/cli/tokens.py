@@ -75,7 +75,7 @@ def _check_new(given: Given, data_dir: Path, hubs: Iterable[SplitResult]) -> Non
 
 
 def _has_key(hub: SplitResult) -> bool:
-    """True if a hub has a key already, as far as one can tell: it is elsewhere, or listens on this machine."""
+    """True if a hub probably has a key: it is on another machine, or listens on this one."""
     if not is_loopback(hub.hostname or ""):
         # Without a host it is no URL, which is another mistake.
         return bool(hub.hostname)

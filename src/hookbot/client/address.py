@@ -8,6 +8,7 @@ from typing import Self
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode
 
 from ..errors import Refused
+from ..protocol.pasted import trim, unseen_in
 from ..protocol.paths import split_path
 from ..protocol.topics import TopicFilter, check_topic, decode_path
 from ..protocol.urls import ascii_host, encode_host, split_url
@@ -99,9 +100,12 @@ def check_publishable(address: Address) -> None:
 
 
 def _basic(parts: SplitResult, token: str | None) -> str | None:
-    if token is None and parts.username is None:
+    if token is not None:
+        user, password = trim(token), ""
+        if unseen := unseen_in(user, allowed=""):
+            raise Refused(f"the token contains {unseen}: remove it")
+    elif parts.username is not None:
+        user, password = unquote(parts.username), unquote(parts.password or "")
+    else:
         return None
-    user, password = (
-        (token, "") if token is not None else (unquote(parts.username or ""), unquote(parts.password or ""))
-    )
     return f"Basic {b64encode(f'{user}:{password}'.encode('utf-8', 'surrogateescape')).decode('ascii')}"

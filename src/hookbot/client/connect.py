@@ -10,7 +10,7 @@ import h11
 import trio
 
 from ..errors import HookbotError, Lost, Refused, first_error, system_reason
-from ..protocol.pasted import check_unmarked
+from ..protocol.pasted import check_unmarked, trim
 from ..protocol.urls import encode_host
 from .address import Address
 
@@ -30,7 +30,7 @@ def proxy_of(address: Address) -> Address | None:
     malformed, or neither http nor https.
     """
     proxies = getproxies()
-    url = proxies.get("https" if address.secure else "http") or proxies.get("all")
+    url = trim(proxies.get("https" if address.secure else "http") or proxies.get("all") or "")
     if not url or proxy_bypass(address.host if ":" in address.host else f"{address.host}:{address.port}"):
         return None
     if "://" in url and not url.lower().startswith(("http://", "https://")):

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import TypeGuard
 
 from ..access.narrowed_tokens import CAVEATS
 from ..errors import ConfigError, system_reason
@@ -119,9 +120,9 @@ def resolve_secret(value: str) -> str:
     return clean_secret(value, "the secret")
 
 
-def is_reference(value: str) -> bool:
-    """True for ``env:NAME`` and ``file:PATH``."""
-    return value.startswith(("env:", "file:"))
+def is_reference(value: object) -> TypeGuard[str]:
+    """True for the strings ``env:NAME`` and ``file:PATH``."""
+    return isinstance(value, str) and value.startswith(("env:", "file:"))
 
 
 def _found(text: str, where: str) -> str:

@@ -207,15 +207,11 @@ def _provider(table: Table, resolve: Callable[[str], str]) -> Any:
         table.wrong(name, f"a source with the provider {provider.name} has no option {name!r}{close and f', {close}'}")
     try:
         known = {name: options[name] for name in provider.options if name in options}
-        resolved = {name: resolve(value) if _refers(value) else value for name, value in known.items()}
+        resolved = {name: resolve(value) if is_reference(value) else value for name, value in known.items()}
         return provider.with_options(resolved)
     except ConfigError as error:
         table.wrong(next((name for name in known if f"option {name} " in str(error)), "provider"), str(error))
         return None
-
-
-def _refers(value: object) -> bool:
-    return isinstance(value, str) and is_reference(value)
 
 
 def _secrets(secrets: list[Any], provider: Provider | None, resolve: Callable[[str], str]) -> Sequence[str]:
