@@ -181,6 +181,19 @@ async def test_what_does_not_speak_http_is_found() -> None:
         assert text in found[Check.HTTP].text
 
 
+async def test_a_proxy_that_is_silent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with served(silent) as port:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        broken, found = await check("http://hub.invalid/sub/a", patience_s=0.5)
+    assert broken is Check.HTTP
+    assert found[Check.HTTP].text == f"no response through the proxy 127.0.0.1:{port} within 0.5 s"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("ahead_s", "said"), [(3600, "behind the hub's"), (-3600, "ahead of the hub's")])
 async def test_clocks_that_do_not_agree_are_found_and_the_rest_is_looked_at(ahead_s: int, said: str) -> None:

@@ -218,6 +218,21 @@ async def test_a_proxy_that_is_silent_or_gone_is_named() -> None:
         await open_stream(hub, proxy, tls, 20)
 
 
+async def test_requests_name_a_silent_proxy_before_they_give_up_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    @on_bytes
+    async def silent(stream: trio.abc.Stream) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr("hookbot.client.http._CONNECT_S", 0.1)
+    async with scripted_hub(silent) as at:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{at.port}")
+        reason = f"no response from the proxy 127.0.0.1:{at.port} within 0.1 s"
+        with pytest.raises(Lost, match=reason):
+            await ask(Address.parse("https://hub.invalid/hookbot/v1/cursors"))
+        with pytest.raises(Lost, match=reason):
+            await publish("https://hub.invalid/pub/t", b"x", patience_s=0)
+
+
 async def test_a_hub_behind_a_proxy_that_is_silent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     @on_bytes
     async def silent(stream: trio.abc.Stream) -> None:

@@ -14,7 +14,7 @@ import httpx
 import trio
 
 from ..client.address import Address, subscription_of, topic_of
-from ..client.connect import open_stream, proxy_of, reason_of
+from ..client.connect import PROXY, open_stream, proxy_of, reason_of
 from ..client.http import encoded, fetch, open_client
 from ..client.listener import endpoint_of
 from ..client.publisher import Publisher
@@ -129,7 +129,7 @@ class Diagnosis:
         with self._patience():
             found = await trio.socket.getaddrinfo(self._near.host, self._near.port, type=socket.SOCK_STREAM)
         addresses = ", ".join(sorted({str(entry[4][0]) for entry in found}))
-        proxy = "" if self._near is self._address else "the proxy "
+        proxy = "" if self._near is self._address else PROXY
         self._tell(True, f"{proxy}{self._near.host} resolves to {addresses}")
 
     async def _tcp(self) -> None:
@@ -225,7 +225,8 @@ class Diagnosis:
             with trio.fail_after(self._patience_s):
                 yield
         except trio.TooSlowError:
-            raise Lost(f"no response within {self._patience_s:g} s") from None
+            way = "" if self._near is self._address else f" through {PROXY}{self._near.netloc}"
+            raise Lost(f"no response{way} within {self._patience_s:g} s") from None
 
     async def _get(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
         """Status, header fields and the beginning of the body of the response at a path of the hub."""

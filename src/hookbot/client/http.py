@@ -16,8 +16,10 @@ from .address import Address
 from .connect import failure, open_unsecured, proxy_of, tls_context
 from .transport import Transport
 
-# httpx applies it to connecting, and to each read and write.
+# httpx applies it to each read and write.
 TIMEOUT_S = 30.0
+# Less, so that a proxy that is silent is named, and not the hub behind it.
+_CONNECT_S = 20.0
 
 # A connection can be reused only if the response was read to its end; a slow response is not worth waiting for.
 DRAIN_S = 2.0
@@ -45,7 +47,7 @@ def open_client(address: Address, ca_file: str | Path | None = None) -> httpx.As
     proxy = proxy_of(address)
     transport = Transport(lambda server, timeout_s: open_unsecured(server, proxy, tls, timeout_s), tls)
     # Not `trust_env`: ~/.netrc holds no hub's token.
-    return httpx.AsyncClient(transport=transport, timeout=TIMEOUT_S, trust_env=False)
+    return httpx.AsyncClient(transport=transport, timeout=httpx.Timeout(TIMEOUT_S, connect=_CONNECT_S), trust_env=False)
 
 
 async def ask(
