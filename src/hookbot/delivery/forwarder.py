@@ -54,9 +54,7 @@ class Forwarder:
         self._options = options
         self._client = client
         self._via = f" through {PROXY}{proxy.netloc}" if proxy else ""
-        # A tunnel hides requests from the proxy; without TLS, the proxy passes them on (RFC 9112, section 3.2.2), and
-        # so may answer in the target's place. Many proxies allow tunnels only to TLS servers.
-        self._relay = None if target.address.secure else proxy
+        self._relay = _relay(target, proxy)
 
     async def post(self, message: Message, attempt: int) -> str:
         """Post the message once, and return a line for the log. Raises `Failed` without a 2xx response.
@@ -74,7 +72,7 @@ class Forwarder:
         elapsed_ms = (trio.current_time() - started) * 1000
         body = await beginning_of(response, self._options.drain_s)
         if not response.is_success:
-            raise self._failure(refusal(response, body, of_hub=False))
+            raise self._failure(response.status_code, refusal(response, body, of_hub=False))
         return f"{title_of(response.status_code)} from {self._target} in {elapsed_ms:.0f} ms"
 
     def _request(self, message: Message) -> httpx.Request:
@@ -86,12 +84,12 @@ class Forwarder:
             "POST", url, headers=headers, stream=RequestBody(message.body), extensions={"target": target}
         )
 
-    def _failure(self, error: HookbotError) -> Failed:
+    def _failure(self, status: int, error: HookbotError) -> Failed:
+        who = f"{self._target}{self._via}" if self._relay else str(self._target)
         # Only a proxy asks for credentials with 407 (RFC 9110, section 15.5.8).
-        if self._relay and str(error).startswith("407"):
-            return Failed(f"{PROXY}{self._relay.netloc} answered {error}")
-        via = self._via if self._relay else ""
-        return Failed(f"{self._target}{via} answered {error}", retry_after_s=retry_after(error))
+        if self._relay and status == 407:
+            who = f"{PROXY}{self._relay.netloc}"
+        return Failed(f"{who} answered {error}", retry_after_s=retry_after(error))
 
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
         """Headers of the message in their order, then ours. Raises `Failed` if they cannot be sent."""
@@ -128,14 +126,22 @@ async def open_forwarder(target: Target, options: ForwardOptions) -> AsyncIterat
     async def connect(server: Address, timeout_s: float) -> trio.abc.Stream:
         if target.socket:
             return await _open_socket(target.socket)
-        if proxy and not target.address.secure:
-            return await open_stream(proxy, None, tls, timeout_s, role=PROXY)
+        if relay := _relay(target, proxy):
+            return await open_stream(relay, None, tls, timeout_s, role=PROXY)
         return await open_unsecured(server, proxy, tls, timeout_s)
 
     # `Forwarder.post` limits the whole attempt; the timeouts of httpx would limit each read and write.
     transport = Transport(connect, tls)
     async with httpx.AsyncClient(transport=transport, timeout=None, trust_env=False) as client:  # noqa: S113
         yield Forwarder(target, options, client, proxy)
+
+
+def _relay(target: Target, proxy: Address | None) -> Address | None:
+    """The proxy if requests are sent to it (RFC 9112, section 3.2.2), so that it may answer in the target's place.
+
+    Those for a TLS server go through a tunnel. For other servers, many proxies refuse one.
+    """
+    return None if target.address.secure else proxy
 
 
 async def _open_socket(path: str) -> trio.abc.Stream:
