@@ -50,28 +50,30 @@ def make_tokens(given: Given, bare: bool, url_base: str, sha256: bool, data_dir:
     Example:
       hookbot make-tokens /pub/deploy /sub/deploy /unsafe/sub/github.com/
     """
-    if known_key(given, data_dir) is None:
+    key = known_key(given, data_dir)
+    if key is None:
         base = split_url(url_base)
-        _check_new(given, data_dir, [asked if asked.netloc else base for asked in map(split_url, uris)])
-    key = find_key(given, data_dir)
-    if key.new:
-        click.echo(f"A new key was made in {key.path}", err=True)
+        key = _make_key(given, data_dir, [asked if asked.netloc else base for asked in map(split_url, uris)])
     for uri in uris:
         try:
-            click.echo(token_url(key.value, uri, url_base, "sha256" if sha256 else "sha1", bare=bare))
+            click.echo(token_url(key, uri, url_base, "sha256" if sha256 else "sha1", bare=bare))
         except ValueError as error:
             raise click.UsageError(f"{uri}: {error}") from None
 
 
-def _check_new(given: Given, data_dir: Path, hubs: Iterable[SplitResult]) -> None:
-    """Raise `ConfigError` if one of the hubs has a key, and there is still none here: a new one would be another."""
+def _make_key(given: Given, data_dir: Path, hubs: Iterable[SplitResult]) -> str:
+    """A new key for hubs of this machine. Raises `ConfigError` if one of them has a key, which would be another."""
     hub = next(filter(_has_key, hubs), None)
-    # One that started meanwhile has made it here.
+    # One that has started meanwhile has made its key here.
     if hub and known_key(given, data_dir) is None:
         raise ConfigError(
             f"there is no key in {data_dir}, and only the hub's own makes tokens for {hub.hostname}: run this on its "
             "machine, as the hub's user or with its HOOKBOT_DATA_DIR, or set HOOKBOT_KEY to its key"
         )
+    key = find_key(given, data_dir)
+    if key.new:
+        click.echo(f"A new key was made in {key.path}", err=True)
+    return key.value
 
 
 def _has_key(hub: SplitResult) -> bool:
