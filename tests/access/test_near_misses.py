@@ -11,6 +11,7 @@ GITHUB = "/unsafe/github.com/"
     ("topic", "pattern"),
     [
         ("/unsafe/github.com", GITHUB),
+        ("/unsafe/", GITHUB),
         ("/unsafe/GitHub.com/org/acme", GITHUB),
         ("/unsafe/GITHUB.COM", GITHUB),
         ("/unsafe/github.com.", GITHUB),
@@ -46,8 +47,8 @@ def test_what_is_spelled_nearly_like_a_topic_is_near_it(topic: str, pattern: str
     [
         ("/unsafe/stripe/x", GITHUB),
         ("/unsafe/gitlab.com/x", GITHUB),
-        ("/unsafe/", GITHUB),
         ("", "orders/"),
+        ("/unsafe/", "/unsafe/github.com/org/acme"),
         ("github.com/repo/acme/app", GITHUB),
         ("/unsafe/orders/x", "orders/"),
         ("device2/x", "device1/"),

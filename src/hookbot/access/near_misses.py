@@ -72,7 +72,8 @@ def is_near(topic: str, pattern: str) -> bool:
     names may differ by a letter, but not in numbers only. A topic may lack the last segment of the pattern.
     """
     (unsafe, topic_names), (wanted_unsafe, names) = _names(topic), _names(pattern)
-    if unsafe is not wanted_unsafe or not topic_names or not names:
+    # The empty safe topic is one like any other; without a token, nobody publishes to all of /unsafe/ on purpose.
+    if unsafe is not wanted_unsafe or not names or not (topic_names or unsafe):
         return False
     name, wanted = "/".join(topic_names[: len(names)]), "/".join(names)
     if name == wanted or topic_names == names[:-1] or _is_host(name, pattern):
