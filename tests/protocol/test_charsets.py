@@ -12,6 +12,15 @@ TEXTS = [
     (JSON.replace("€", "").encode("latin-1"), "ISO-8859-1", JSON.replace("€", "")),
     (JSON.encode("cp1252"), "windows-1252", JSON),
     (JSON.encode("iso8859-15"), "iso-8859-15", JSON),
+    # As declared, and a little more
+    (JSON.encode("cp1252"), "ISO-8859-1", JSON),
+    ("10 €".encode("cp1252"), "us-ascii", "10 €"),
+    (b"\x81", "latin1", "\x81"),
+    ("①".encode("cp932"), "x-sjis", "①"),
+    ("①".encode("cp932"), "Windows-31J", "①"),
+    ("漢€".encode("gb18030"), "gb2312", "漢€"),
+    ("똠".encode("cp949"), "ks_c_5601-1987", "똠"),
+    ("ไทย".encode("cp874"), "windows-874", "ไทย"),
     (KANJI.encode("shift_jis"), "Shift_JIS", KANJI),
     (KANJI.encode("iso2022_jp"), "ISO-2022-JP", KANJI),
     (KANJI.encode("gb18030"), "gb18030", KANJI),
@@ -34,6 +43,7 @@ TEXTS = [
     (b"\xff", None, None),
     (b"\x89PNG\r\n\x1a\n", None, None),
     (b"\x81", "shift_jis", None),
+    (b"{\xff\x00", None, None),
     (b"", None, ""),
 ]
 

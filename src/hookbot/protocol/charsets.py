@@ -12,16 +12,30 @@ from encodings.aliases import aliases
 from json import detect_encoding
 
 _ALLOWED = {
-    *("utf_8", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be", "ascii", "latin_1"),
-    *(f"iso8859_{part}" for part in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)),
-    *(f"cp{page}" for page in (437, 850, 852, 866, 874, *range(1250, 1259))),
-    *("koi8_r", "koi8_u", "mac_roman", "tis_620"),
-    *("shift_jis", "cp932", "euc_jp", "iso2022_jp", "gb2312", "gbk", "gb18030", "big5", "big5hkscs"),
-    *("euc_kr", "cp949"),
+    *("utf_8", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be", "koi8_r", "koi8_u", "mac_roman"),
+    *(f"iso8859_{part}" for part in (2, 3, 4, 5, 6, 7, 8, 10, 11, 13, 14, 15, 16)),
+    *(f"cp{page}" for page in (437, 850, 852, 866, 874, 932, 949, *range(1250, 1259))),
+    *("euc_jp", "iso2022_jp", "gb18030", "big5", "big5hkscs"),
+}
+# As in browsers: senders name the smaller charset, and use characters of the larger one.
+# https://encoding.spec.whatwg.org/#names-and-labels
+_LARGER = {
+    "ascii": "cp1252",
+    "latin_1": "cp1252",
+    "iso8859_9": "cp1254",
+    "tis_620": "cp874",
+    "windows_874": "cp874",
+    "shift_jis": "cp932",
+    "windows_31j": "cp932",
+    "euc_kr": "cp949",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
 }
 # Neither occurs in text, but in UTF-16 and UTF-32, and in ISO-2022-JP, whose bytes are all ASCII.
 _NOT_UTF_8 = re.compile(rb"[\0\x1b]")
 _JSON_START = re.compile(rb'[\0\s]*[{\["]')
+_JSON_ENDS = (b"}", b"]", b'"')
+_MAX_NAME = 40
 _BYTE_ORDER_MARKS = ("utf-8-sig", "utf-16", "utf-32")
 _PARAMETER = r';\s*{}\s*=\s*(?:"([^"]*)"|([^\s;"]+))'
 
@@ -41,8 +55,9 @@ def decode(body: bytes, charset: str | None = None) -> str | None:
 def codec_of(charset: str | None) -> str | None:
     """Python's codec for a charset; None if it is unknown or not allowed."""
     # Python keeps every name that it is asked for, for ever: it is asked for those of the list only.
-    name = normalize_encoding(charset or "").lower()
+    name = normalize_encoding((charset or "")[:_MAX_NAME]).lower().removeprefix("x_")
     codec = aliases.get(name, name)
+    codec = _LARGER.get(codec, codec)
     return codec if codec in _ALLOWED else None
 
 
@@ -62,5 +77,8 @@ def _candidates(body: bytes, declared: str | None) -> Iterator[str]:
     yield "utf-8"
     if declared:
         yield declared
-    if is_json:
-        yield from ("cp1252", "latin-1")
+    if is_json and body.rstrip().endswith(_JSON_ENDS):
+        yield (declared := "cp1252")
+    # Windows-1252 lacks five of its characters.
+    if declared == "cp1252":
+        yield "latin-1"
