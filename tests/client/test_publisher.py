@@ -222,3 +222,15 @@ async def test_what_the_hub_has_stored_is_stored_even_if_the_rest_of_its_respons
     async with scripted_hub(stored) as hub:
         assert await publish(hub.pub, b"") == "id-1"
     assert hub.connections == 1
+
+
+async def test_a_connection_that_the_hub_has_closed_costs_a_publish_nothing() -> None:
+    @on_bytes
+    async def once(stream: trio.abc.Stream) -> None:
+        await read_head(stream)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nHookbot-Message-Id: id-1\r\nContent-Length: 3\r\n\r\nOK\n")
+        await read_head(stream)
+
+    async with scripted_hub(once) as hub, open_publisher(hub.pub, patience_s=0) as publisher:
+        assert [await publisher.publish(b"") for _ in range(5)] == ["id-1"] * 5
+    assert hub.connections == 5

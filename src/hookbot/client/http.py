@@ -14,7 +14,6 @@ from ..errors import HookbotError, Lost, Refused
 from ..protocol.response import error_from
 from .address import Address
 from .connect import failure, open_unsecured, proxy_of, tls_context
-from .transport import Transport
 
 # httpx applies it to each read and write.
 TIMEOUT_S = 30.0
@@ -43,6 +42,9 @@ _VALUE = re.compile(rb"(?:[^\x00\s](?:(?:[^\x00\s]|[ \t])*[^\x00\s])?)?")
 
 def open_client(address: Address, ca_file: str | Path | None = None) -> httpx.AsyncClient:
     """HTTP client for the hub at `address`, a context manager. Raises `Refused` for an invalid CA file or proxy."""
+    # It takes httpcore, whose import takes a fifth of a second, which listeners and the shell's completion need not.
+    from .transport import Transport  # noqa: PLC0415
+
     tls = tls_context(ca_file)
     proxy = proxy_of(address)
     transport = Transport(lambda server, timeout_s: open_unsecured(server, proxy, tls, timeout_s), tls)

@@ -13,7 +13,6 @@ from ..client.address import Address
 from ..client.connect import PROXY, open_stream, open_unsecured, proxy_of, reason_of, tls_context
 from ..client.errors import retry_after
 from ..client.http import DRAIN_S, RequestBody, beginning_of, encoded, end_to_end, refusal
-from ..client.transport import Transport
 from ..errors import HookbotError, Lost, Refused, system_reason
 from ..protocol.message import Headers, Message
 from ..protocol.pasted import check_unmarked, no_password
@@ -119,6 +118,9 @@ class Forwarder:
 @asynccontextmanager
 async def open_forwarder(target: Target, options: ForwardOptions) -> AsyncIterator[Forwarder]:
     """Forwarder to a target. Raises `Refused` for an invalid certificate, CA file or proxy."""
+    # Imported here, as in `open_client`.
+    from ..client.transport import Transport  # noqa: PLC0415
+
     tls = _tls(options)
     # A proxy could not reach this machine, and NO_PROXY is rarely set for it.
     proxy = None if target.socket or is_loopback(target.address.host) else proxy_of(target.address)
