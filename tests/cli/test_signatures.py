@@ -21,6 +21,25 @@ SECRET = "correct-secret"
 BODY = b'{"a": 1}'
 
 
+@pytest.mark.parametrize(
+    "saved",
+    [
+        BODY + b"\n",
+        BODY + b"\r\n",
+        b"\xef\xbb\xbf" + BODY,
+        BODY.decode().encode("utf-16"),
+        (BODY.decode() + "\r\n").encode("utf-16"),
+    ],
+)
+def test_a_body_that_was_changed_when_it_was_saved_is_told_to_be_so(tmp_path: Path, saved: bytes) -> None:
+    signed = run("sign", "slack", "--secret", SECRET, "--at", NOW, stdin=BODY)
+    (tmp_path / "saved").write_bytes(saved)
+    with pytest.raises(BadSignature, match=r"has added to the body .*, it is genuine$"):
+        run("verify", "slack", "--secret", SECRET, "--at", NOW, *headers(signed), tmp_path / "saved")
+    with pytest.raises(BadSignature, match=r"[0-9a-f]{64}$"):
+        run("verify", "slack", "--secret", "another", "--at", NOW, *headers(signed), tmp_path / "saved")
+
+
 @pytest.fixture
 def body(tmp_path: Path) -> str:
     path = tmp_path / "body.json"

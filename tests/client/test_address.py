@@ -84,6 +84,7 @@ def test_an_address_keeps_its_query_for_the_request_and_shows_it_only_on_demand(
         ("http://user:pa%20ss@hub/", None, "user:pa ss"),
         ("http://user:pass@hub/", "token", "token:"),
         ("http://hub/", "\ufefftoken\r\n", "token:"),
+        ("http://token%0D%0A@hub/", None, "token:"),
     ],
 )
 def test_credentials_of_the_url_or_the_token_become_a_header(

@@ -6,13 +6,17 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from ..errors import BadSignature
 from ..hub.secret_store import resolve_secret
 from ..protocol.message import format_time
+from ..protocol.pasted import decode
 from ..protocol.response import Response
 from .parameters import Moment, Parsed, completed, parse_header, parse_option, with_options
 
@@ -107,7 +111,15 @@ def verify(rule: Provider, request: SignedRequest, now: float, secrets: tuple[st
     resolved = [resolve_secret(secret) for secret in secrets]
     for secret in resolved:
         rule.check(secret)
-    found = verify_request(rule, request, resolved, now)
+    try:
+        found = verify_request(rule, request, resolved, now)
+    except BadSignature as error:
+        if not _is_changed(rule, request, resolved, now):
+            raise
+        raise BadSignature(
+            f"{error}; without what an editor or a shell has added to the body (a byte order mark, line ends), "
+            "it is genuine"
+        ) from None
     click.echo("\n".join(_response_lines(found) if isinstance(found, Response) else proof_lines(rule, found, now)))
 
 
@@ -162,6 +174,19 @@ def verify_request(
     except CertificateNeeded as needed:
         needed.cache[needed.url] = trio.run(fetch or fetch_small, needed.url)
     return rule.verify(request, secrets, now=now)
+
+
+def _is_changed(rule: Provider, request: SignedRequest, secrets: Sequence[str], now: float) -> bool:
+    """True if the request is genuine with its body as it was before an editor or a shell saved it."""
+    bodies = {request.body.rstrip(b"\r\n")}
+    with suppress(UnicodeError):
+        text = decode(request.body).encode()
+        bodies |= {text, text.rstrip(b"\n")}
+    for body in bodies:
+        with suppress(BadSignature):
+            rule.verify(replace(request, body=body), secrets, now=now)
+            return True
+    return False
 
 
 def _response_lines(response: Response) -> list[str]:

@@ -105,7 +105,7 @@ def _basic(parts: SplitResult, token: str | None) -> str | None:
         if unseen := unseen_in(user, allowed=""):
             raise Refused(f"the token contains {unseen}: remove it")
     elif parts.username is not None:
-        user, password = unquote(parts.username), unquote(parts.password or "")
+        user, password = trim(unquote(parts.username)), unquote(parts.password or "")
     else:
         return None
     return f"Basic {b64encode(f'{user}:{password}'.encode('utf-8', 'surrogateescape')).decode('ascii')}"
