@@ -1,6 +1,9 @@
 """A hub that is stopped and started again: its groups handle again only what is not acknowledged."""
 
+import json
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import trio
 from hookbot import client
 from hookbot.backoff import Backoff
 from hookbot.client import Messages, open_publisher
+from hookbot.log.sqlite_file import FILE
 from support.commands import starting
 from support.hubs import HubProcess
 from support.scripted_hub import next_message
@@ -74,3 +78,26 @@ async def test_a_clean_stop_makes_a_group_handle_again_only_the_topic_that_is_st
     async with work_together() as messages:
         assert await handled(messages, 3) == ["first", "second", "after the second stop"]
     assert await hub.stop() == 0
+
+
+async def test_after_a_crash_too_only_the_topic_that_is_stuck_is_handled_again(hub: HubProcess, tmp_path: Path) -> None:
+    work = partial(listen, hub.url("/sub/t/") + "?key=topic", group="workers", since="all", manual_ack=True)
+    async with work() as messages:
+        await handled(messages, 302)
+        # Within a fraction of a second, everything is saved.
+        while acked_beyond(tmp_path / FILE) < 300:
+            await trio.sleep(0.05)
+        await hub.kill()
+
+    await hub.start()
+    await publish(hub, "b", "after the crash")
+    async with work() as messages:
+        assert await handled(messages, 3) == ["first", "second", "after the crash"]
+    assert await hub.stop() == 0
+
+
+def acked_beyond(file: Path) -> int:
+    """Number of messages beyond the position of the group that are acknowledged, as it is saved."""
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+        [[note]] = connection.execute("SELECT note FROM cursor WHERE name LIKE 'group %'")
+    return sum(last - first + 1 for first, last in json.loads(note).get("acked", ()))

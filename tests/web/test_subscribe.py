@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import trio
 from trio_websocket import WebSocketConnection, open_websocket_url
 
 from hookbot.access.senders import Standing
@@ -198,6 +199,29 @@ async def test_a_member_may_acknowledge_each_of_many_messages_by_itself(tmp_path
         await publish(running, b"still here")
 
         assert json.loads(await member.payload())["body"] == "still here"
+
+
+async def test_many_acknowledgements_that_arrive_together_with_the_end_of_the_connection_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def behind_others(*_: Any) -> None:
+        for _ in range(100):
+            await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(Turns, "wait", behind_others)
+    close = b"\x88\x80mask"
+    async with hub(tmp_path) as (running, _):
+        async with listening(running, "/sub/a?group=g", "hookbot.v1") as member:
+            await member.payload()
+            ids = [message.id for message in await publish(running, *[b"x"] * 300)]
+            await member.payloads(300)
+            await member.client.send(messages(json.dumps({"type": "ack", "ids": ids}).encode()) + close)
+            await member.closed()
+
+        async with listening(running, "/sub/a?group=g", "hookbot.v1") as member:
+            await member.payload()
+            await publish(running, b"next")
+            assert json.loads(await member.payload())["body"] == "next"
 
 
 async def test_a_stream_is_the_stored_messages_and_then_ends_if_it_does_not_follow(tmp_path: Path) -> None:

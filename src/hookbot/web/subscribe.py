@@ -127,7 +127,9 @@ async def _receive(stream: Stream, consumer: Consumer | None) -> None:
     while True:
         received = await websocket.receive()
         if len(received) > LONG_MESSAGE:
-            await stream.long_messages.wait(Standing.TOKEN, last_turn_at)
+            # Not cancelled when the client leaves meanwhile: the message was received.
+            with trio.CancelScope(shield=True):
+                await stream.long_messages.wait(Standing.TOKEN, last_turn_at)
             last_turn_at = trio.current_time()
         if not (consumer and await _acknowledge(consumer, received)) and noise.use(now_s=trio.current_time()):
             logger.warning("a subscriber is closed with 1008: %s", TOO_NOISY)
