@@ -1,6 +1,7 @@
 """Text that people paste and save, in every encoding that editors and shells have."""
 
 import codecs
+import os
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,12 @@ def test_a_file_for_openssl_must_not_begin_with_a_mark(tmp_path: Path, data: byt
         check_unmarked(tmp_path / "ca.pem")
     (tmp_path / "ca.pem").write_bytes(b"")
     check_unmarked(tmp_path / "ca.pem")
+
+
+def test_nothing_is_taken_from_a_pipe() -> None:
+    reader, writer = os.pipe()
+    with open(reader, "rb") as pipe, open(writer, "wb") as file:
+        file.write(MARKED[0])
+        file.close()
+        check_unmarked(Path(f"/dev/fd/{reader}"))
+        assert pipe.read() == MARKED[0]

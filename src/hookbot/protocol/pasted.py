@@ -57,6 +57,9 @@ def decode(data: bytes, *, errors: str = "strict") -> str:
 
 def is_marked(path: Path) -> bool:
     """True if a file begins with a byte order mark. Raises `OSError`."""
+    # What is read of a pipe is gone for the next reader.
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         beginning = file.read(4)
     return any(beginning.startswith(mark) for mark, _ in _MARKS)
