@@ -133,16 +133,6 @@ def unless_wrong(read: Iterator[T | ConfigError]) -> list[T]:
     return [one for one in everything if not isinstance(one, ConfigError)]
 
 
-def _github_routers(
-    routers: tuple[str, ...], sections: Mapping[str, Mapping[str, Any]]
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The GitHub routers among those that are to run, by the names of their sections."""
-    for router in routers:
-        section = sections.get(name_of(router), {})
-        if section.get("router", router) == GITHUB:
-            yield name_of(router), section
-
-
 def error_of_router(config: Config, name: str, reason: str) -> ConfigError:
     """Error about a router, with the line of its section or, without one, the place where it is listed."""
     if name in config.file.routers:
@@ -154,6 +144,16 @@ def github_topics(config: Config) -> Iterator[str]:
     """Topics that the GitHub routers read."""
     for _, section in _github_routers(config.routers, config.file.routers):
         yield f"/unsafe/{section.get('host', 'github.com')}/"
+
+
+def _github_routers(
+    routers: tuple[str, ...], sections: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The GitHub routers among those that are to run, by the names of their sections."""
+    for router in routers:
+        section = sections.get(name_of(router), {})
+        if section.get("router", router) == GITHUB:
+            yield name_of(router), section
 
 
 def _github_sources(config: Config) -> Iterator[Source | ConfigError]:
