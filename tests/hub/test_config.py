@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hookbot.errors import ConfigError
-from hookbot.hub.config import Config, default_data_dir, parse_address
+from hookbot.hub.config import Config, default_data_dir, parse_address, parse_origin, parse_store, parse_unsafe
 from hookbot.hub.secret_store import StoredSecret
 
 
@@ -48,3 +48,53 @@ def test_the_data_lies_where_the_platform_keeps_state(monkeypatch: pytest.Monkey
 
 def test_connections_have_to_end_before_the_grace_does(tmp_path: Path) -> None:
     assert Config(StoredSecret("the key"), tmp_path, grace_s=10).leave_s == 9
+
+
+@pytest.mark.parametrize("store", ["sqlite:", "memory:"])
+def test_a_store_is_on_disk_or_in_memory(store: str) -> None:
+    assert parse_store(store) == store
+
+
+@pytest.mark.parametrize(
+    ("store", "reason"),
+    [
+        ("postgres://user:password@db/hooks", "has no store 'postgres'"),
+        ("Memory:", "has no store 'Memory'"),
+        ("sqlite", "has no store 'sqlite'"),
+        ("", "has no store ''"),
+        ("sqlite:/var/lib/hookbot.db", "takes no path"),
+    ],
+)
+def test_another_store_is_refused_without_what_may_be_a_password(store: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_store(store)
+    assert reason in str(caught.value)
+    assert "password" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "topic"),
+    [("x", "x"), ("/unsafe/x/", "x/"), ("https://h/unsafe/pub/x", "x"), ("none", "none"), (" None", "none")],
+)
+def test_an_unsafe_topic_may_be_given_as_it_stands_in_urls(text: str, topic: str) -> None:
+    assert parse_unsafe(text) == topic
+
+
+@pytest.mark.parametrize("text", ["all", "*", "", "a//b", ".."])
+def test_what_is_no_unsafe_topic_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="topic"):
+        parse_unsafe(text)
+
+
+def test_an_origin_has_a_scheme_and_no_path() -> None:
+    for origin in ("https://pages.example.com", "http://localhost:8000", "null"):
+        assert parse_origin(origin) == origin
+    for wrong in ("pages.example.com", "https://pages.example.com/", "*", "https://*.example.com", ""):
+        with pytest.raises(ConfigError, match="an origin is like"):
+            parse_origin(wrong)
+
+
+def test_an_error_about_an_option_names_the_place_where_it_is_set() -> None:
+    config = Config(StoredSecret("k"), Path(), places={"keep": "hookbot.toml:3: keep"})
+    assert str(config.error("keep", "too long")) == "hookbot.toml:3: keep: too long"
+    assert str(config.error("bind", "taken")) == "--bind: taken"

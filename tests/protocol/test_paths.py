@@ -16,6 +16,7 @@ from hookbot.protocol.paths import (
     path_of,
     path_to,
     split_path,
+    topic_meant,
     wanted_at,
 )
 from hookbot.protocol.topics import RESERVED, TopicFilter
@@ -144,3 +145,30 @@ def test_the_path_of_a_filter_leads_back_to_it(text: str) -> None:
 def test_nothing_is_subscribed_to_where_no_subscription_is_possible(path: str) -> None:
     with pytest.raises(Refused):
         wanted_at(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("", ""),
+        ("x/y", "x/y"),
+        ("x/", "x/"),
+        ("/x/", "x/"),
+        ("pub/x", "x"),
+        ("/sub/x", "x"),
+        ("x/pub/y", "x/pub/y"),
+        ("/unsafe/x/", "/unsafe/x/"),
+        ("/unsafe/", "/unsafe/"),
+        ("/unsafe", "/unsafe/"),
+        ("unsafe/x/", "/unsafe/x/"),
+        ("//unsafe/x", "/unsafe/x"),
+        (" /unsafe/pub/x ", "/unsafe/x"),
+        ("unsafe/sub/x", "/unsafe/x"),
+        ("https://TOKEN@hub.example.com:8080/unsafe/pub/x/?a=b", "/unsafe/x/"),
+        ("wss://hub.example.com/sub/x", "x"),
+        ("hub.example.com/unsafe/pub/x", "/unsafe/x"),
+        ("localhost:8080/unsafe/pub/x", "/unsafe/x"),
+    ],
+)
+def test_a_topic_is_meant_by_its_path_and_by_its_url(text: str, meant: str) -> None:
+    assert topic_meant(text) == meant

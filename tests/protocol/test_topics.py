@@ -270,3 +270,22 @@ def test_no_safe_topic_is_heard_as_an_unsafe_one_or_the_other_way_round(name: st
 )
 def test_a_filter_is_shown_in_the_log_as_its_topics(text: str, shown: str) -> None:
     assert str(TopicFilter.parse(text)) == shown
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [
+        ("a", "a", True),
+        ("a/", "a/b", True),
+        ("a/", "a/b/", True),
+        ("", "a", True),
+        ("/unsafe/", "/unsafe/x", True),
+        ("a", "b", False),
+        ("a/", "a", False),
+        ("a/b", "a/c", False),
+        ("", "/unsafe/x", False),
+    ],
+)
+def test_two_filters_overlap_if_a_topic_can_match_both(one: str, other: str, overlap: bool) -> None:
+    first, second = TopicFilter((one,)), TopicFilter((other,))
+    assert first.overlaps(second) is second.overlaps(first) is overlap

@@ -1,5 +1,6 @@
 """Paths of a hub, and the actions and topics that they name."""
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -18,6 +19,8 @@ ROUTERS = "/hookbot/v1/routers"
 METHODS: dict[RouteAction, str] = {"publish": "POST", "subscribe": "GET"}
 _ACTIONS = {method: action for action, method in METHODS.items()}
 _APP = frozenset({b"status", b"healthz", b"readyz", b"metrics", b"hookbot", b""})
+# A host without a scheme, where nothing but a path can follow.
+_HUB = re.compile("[^/]+/unsafe/(pub|sub)/")
 _PREFIXES: tuple[tuple[str, RouteAction, str], ...] = (
     ("/pub/", "publish", ""),
     ("/sub/", "subscribe", ""),
@@ -74,8 +77,10 @@ def topic_meant(text: str) -> str:
     ``/unsafe/stripe/`` is meant by ``unsafe/stripe/``, ``/unsafe/pub/stripe/`` and ``https://h/unsafe/pub/stripe/?x``.
     """
     text = text.strip()
-    _, scheme, rest = text.partition("://")
+    _, scheme, rest = (f"https://{text}" if _HUB.match(text) else text).partition("://")
     path = "/" + (rest.partition("/")[2].partition("?")[0] if scheme else text.lstrip("/"))
+    if path == UNSAFE.rstrip("/"):
+        return UNSAFE
     action, topic = split_path(path)
     return path if path.startswith(UNSAFE) and not action else topic
 
