@@ -4,13 +4,14 @@ import json
 import logging
 import re
 import time
+from contextlib import suppress
 from typing import Any
 
 import click
 import pytest
 
 from hookbot.cli import display as showing
-from hookbot.cli.display import event_of, log_to_stderr, show, size_of, table
+from hookbot.cli.display import event_of, log_to_stderr, show, size_of, table, to_json
 from hookbot.protocol.message import MAX_TIME_US, Message, Verified
 from support.commands import kept_logging, on_terminal
 
@@ -143,6 +144,16 @@ def test_a_table_has_aligned_columns_and_nothing_that_controls_the_terminal() ->
         "longer  \\x1b[2J",
     ]
     assert table(("name",), []) == "NAME"
+
+
+def test_json_that_is_nested_too_deeply_to_be_indented_is_one_line() -> None:
+    # As deep as can be read here; how deep that is depends on the version of Python.
+    for depth in range(990, 0, -10):
+        with suppress(RecursionError):
+            deep = json.loads("[" * depth + "]" * depth)
+            break
+    assert to_json({"a": 1}) == '{\n  "a": 1\n}'
+    assert to_json(deep) == "[" * depth + "]" * depth
 
 
 # -- log lines

@@ -3,8 +3,9 @@
 import pytest
 import trio
 
+from hookbot.client import http
 from hookbot.client.address import Address
-from hookbot.client.http import RequestBody, ask, encoded, end_to_end, open_client
+from hookbot.client.http import RequestBody, ask, encoded, end_to_end, open_client, rows
 from hookbot.errors import Forbidden, Lost, Refused
 from support.scripted_hub import Script, answering, on_bytes, read_head, response, scripted_hub
 
@@ -88,3 +89,29 @@ async def test_requests_go_through_the_proxy_of_the_environment(monkeypatch: pyt
 def test_a_ca_file_that_cannot_be_read_is_refused_before_connecting() -> None:
     with pytest.raises(Refused, match=r"cannot read the CA file '/nowhere\.pem'"):
         open_client(Address.parse("https://hub/"), "/nowhere.pem")
+
+
+@pytest.mark.parametrize("answer", [None, [], 5, {}, {"cursors": 5}, {"cursors": [5]}, {"cursors": [{}, None]}])
+def test_a_response_without_rows_is_not_that_of_a_hub(answer: object) -> None:
+    with pytest.raises(Lost, match="no list of cursors"):
+        rows(answer, "cursors")
+    assert rows({"cursors": [{"a": 1}], "more": 5}, "cursors") == [{"a": 1}]
+
+
+async def test_a_question_asks_for_no_compression_and_reads_no_more_than_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heads = []
+
+    @on_bytes
+    async def endless(stream: trio.abc.Stream) -> None:
+        heads.append(await read_head(stream))
+        await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            await stream.send_all(b"[" * 65536)
+
+    monkeypatch.setattr(http, "_ANSWER_S", 0.2)
+    async with scripted_hub(endless) as hub:
+        with pytest.raises(Lost, match="is not JSON, or not whole"):
+            await ask(Address.parse(f"http://127.0.0.1:{hub.port}/hookbot/v1/cursors"))
+    assert b"accept-encoding: identity\r\n" in heads[0].lower()

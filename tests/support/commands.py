@@ -1,5 +1,6 @@
 """The program as processes, and called as a function."""
 
+import gc
 import io
 import logging
 import os
@@ -186,14 +187,23 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, *names: str) -> Iterator[bytear
     """Within the block these streams of `sys` are a terminal; after it, the array has all that was shown there."""
     ours, theirs = pty.openpty()
     shown = bytearray()
+
+    def read() -> None:
+        # Linux reports the end of a terminal as an error
+        with suppress(OSError):
+            while chunk := os.read(ours, 65536):
+                shown.extend(chunk)
+
+    # A terminal that nobody reads takes only some kilobytes
+    reader = Thread(target=read)
+    reader.start()
     with open(theirs, "w") as stream, monkeypatch.context() as patch:
         for name in names:
             patch.setattr(sys, name, stream)
         yield shown
-    # Linux reports the end of a terminal as an error
-    with suppress(OSError):
-        while chunk := os.read(ours, 65536):
-            shown += chunk
+    # An error's traceback may still refer to an `Output`, which has the terminal open
+    gc.collect()
+    reader.join()
     os.close(ours)
 
 

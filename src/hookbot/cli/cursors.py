@@ -1,6 +1,5 @@
 """``hookbot cursors``: the cursors and groups that a hub remembers."""
 
-import json
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -8,9 +7,8 @@ from typing import Any
 
 import click
 
-from ..protocol.message import format_time, parse_time
 from ..protocol.paths import CURSORS
-from .display import table
+from .display import table, to_json
 from .parameters import Given, cafile, data_dir, known_key, with_options
 
 _URL = click.option(
@@ -68,8 +66,10 @@ def list_(ask: Callable[..., Any], path: str | None, as_json: bool) -> None:
     Example:
       hookbot cursors list --url https://TOKEN@hub.example.com
     """
-    rows = ask("GET", **({"path": path} if path else {}))["cursors"]
-    click.echo(json.dumps(rows, indent=2) if as_json else table(COLUMNS, [_shown(row) for row in rows]))
+    from ..client.http import rows
+
+    found = rows(ask("GET", **({"path": path} if path else {})), "cursors")
+    click.echo(to_json(found) if as_json else table(COLUMNS, map(_shown, found)))
 
 
 @cursors.command()
@@ -87,7 +87,10 @@ def move(ask: Callable[..., Any], path: str, name: str, kind: str, since: str) -
     Example:
       hookbot cursors move --url https://TOKEN@hub.example.com --since 2h /sub/deploy laptop
     """
-    click.echo(table(COLUMNS, [_shown(ask("POST", kind=kind, path=path, name=name, since=since))]))
+    from ..client.http import rows
+
+    moved = {"cursors": [ask("POST", kind=kind, path=path, name=name, since=since)]}
+    click.echo(table(COLUMNS, map(_shown, rows(moved, "cursors"))))
 
 
 @cursors.command()
@@ -106,5 +109,5 @@ def delete(ask: Callable[..., Any], path: str, name: str, kind: str) -> None:
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    used = format_time(parse_time(row["used"]))[:19].replace("T", " ")
-    return {**row, "connected": "yes" if row["connected"] else "no", "used": f"{used} UTC"}
+    used = str(row.get("used"))[:19].replace("T", " ")
+    return {**row, "connected": "yes" if row.get("connected") else "no", "used": f"{used} UTC"}

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -60,12 +60,22 @@ def size_of(size: int) -> str:
     return f"{size} B"
 
 
-def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """Rows as aligned columns below their names; characters that control a terminal are escaped."""
     cells = [[column.upper() for column in columns], *([_cell(row.get(column)) for column in columns] for row in rows)]
     widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def to_json(value: Any) -> str:
+    """The value as JSON in ASCII: indented, or in one line if it is nested too deeply for that."""
+    import json
+
+    try:
+        return json.dumps(value, indent=2)
+    except RecursionError:
+        return json.dumps(value)
 
 
 def log_to_stderr(*, quiet: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..errors import describe
 from ..protocol.paths import ROUTERS
 from ..routers import API_VERSION
 from ..routers.loading import installed_routers
-from .display import table
+from .display import table, to_json
 from .new_router import write_new_router
 from .parameters import Given, cafile, data_dir, known_key
 
@@ -52,7 +51,7 @@ def routers(given: Given, url: str | None, as_json: bool, cafile: Path | None, d
     else:
         rows = trio.run(fetch_snapshots, HubUrl(Address.parse(url), known_key(given, data_dir), ca_file=cafile))
         columns = COLUMNS
-    click.echo(json.dumps(rows, indent=2) if as_json else table(columns, rows))
+    click.echo(to_json(rows) if as_json else table(columns, rows))
     if url is None and not as_json:
         click.echo(f"\nRun one with: hookbot serve --router NAME   (router API {API_VERSION})")
 
@@ -76,10 +75,9 @@ def new_router(name: str, directory: Path) -> None:
 
 async def fetch_snapshots(remote: HubUrl) -> list[dict[str, Any]]:
     """States of the routers of a hub. Raises `Lost` if the hub cannot be reached, and `Refused` if it refuses."""
-    from ..client.http import ask
+    from ..client.http import ask, rows
 
-    snapshots: list[dict[str, Any]] = (await ask(remote.at(ROUTERS), ca_file=remote.ca_file))["routers"]
-    return snapshots
+    return rows(await ask(remote.at(ROUTERS), ca_file=remote.ca_file), "routers")
 
 
 def _describe(entry: EntryPoint) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from .address import Address
 # What OpenSSL says of an answer that is no TLS: to its versions before 3.2, it has a wrong version or length.
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
 # Limit of an additional connection, made only to find out whether a server speaks TLS.
-_PROBE_S = 5.0
+_PROBE_S = 2.0
 
 # How errors call a proxy, so that its failures are not taken for those of the server behind it.
 PROXY = "the proxy "

@@ -73,6 +73,14 @@ async def ask(
         raise Lost(f"the response from {address} is not JSON, or not whole: is it the URL of a hub?") from None
 
 
+def rows(answer: Any, name: str) -> list[dict[str, Any]]:
+    """The objects that a response of `ask` lists under `name`. Raises `Lost` if it lists none as a hub does."""
+    listed = answer.get(name) if isinstance(answer, dict) else None
+    if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
+        raise Lost(f"the response is not that of a hub: it has no list of {name}")
+    return listed
+
+
 async def fetch(
     client: httpx.AsyncClient,
     request: httpx.Request,

@@ -174,6 +174,7 @@ def _problem(body: bytes) -> str:
     """Detail or title of an ``application/problem+json`` body (RFC 9457); empty if there is none."""
     try:
         problem = json.loads(body)
-        return str(problem.get("detail") or problem.get("title") or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
+    told = problem.get("detail") or problem.get("title")
+    return told if isinstance(told, str) else ""
