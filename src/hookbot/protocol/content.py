@@ -38,7 +38,7 @@ def read_content(body: bytes, content_type: str, ceiling: Ceiling) -> Any:
             return _json(text, ceiling)
     kind = content_type.lower()
     if kind.startswith(_FORM) and text is not None:
-        return _form(body, charset, ceiling)
+        return _form(body, text, charset, ceiling)
     with suppress(ValueError):
         if kind.startswith(_MULTIPART):
             return _fields(_parts(body, parameter(content_type, "boundary") or ""), ceiling)
@@ -56,8 +56,8 @@ def _is_object_or_array(text: str) -> bool:
     return text.lstrip(" \t\r\n")[:1] in ("{", "[")
 
 
-def _form(body: bytes, charset: str | None, ceiling: Ceiling) -> Any:
-    fields = _form_fields(body, charset, ceiling)
+def _form(body: bytes, text: str, charset: str | None, ceiling: Ceiling) -> Any:
+    fields = _form_fields(body, text, charset, ceiling)
     if len(fields) == 1 and fields[0][0] == "payload":
         with suppress(ValueError):
             return _json(fields[0][1], ceiling)
@@ -65,10 +65,10 @@ def _form(body: bytes, charset: str | None, ceiling: Ceiling) -> Any:
     return _fields(fields, ceiling)
 
 
-def _form_fields(body: bytes, charset: str | None, ceiling: Ceiling) -> list[tuple[str, str]]:
+def _form_fields(body: bytes, text: str, charset: str | None, ceiling: Ceiling) -> list[tuple[str, str]]:
     # The label of a signed form is not signed. In another charset, what is UTF-8 could be taken for something else.
     with suppress(UnicodeDecodeError):
-        return parse_form(body, ceiling, errors="strict")
+        return parse_form(text.encode(), ceiling, errors="strict")
     fields = parse_form(body, ceiling)
     codec = codec_of(charset or next((value for name, value in fields if name in _CHARSET_FIELDS), None))
     return fields if codec is None or codec.startswith("utf_") else parse_form(body, ceiling, codec)
