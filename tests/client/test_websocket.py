@@ -103,8 +103,9 @@ async def wrong_accept(stream: trio.abc.Stream) -> None:
 async def test_a_hub_that_does_not_answer_well_is_tried_again(script: Script) -> None:
     timing = replace(AT_ONCE, handshake_s=0.3)
     events: list[Event] = []
+    # An answer that is not HTTP is followed by another connection, which finds out whether the hub speaks TLS.
     async with (
-        scripted_hub(script, script, sending(1)) as hub,
+        scripted_hub(*[script] * 4, sending(1)) as hub,
         listen(hub.url, timing=timing, on_event=events.append) as messages,
     ):
         assert await taken(messages, 1) == [1]
