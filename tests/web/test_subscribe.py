@@ -204,7 +204,7 @@ async def test_a_member_may_acknowledge_each_of_many_messages_by_itself(tmp_path
 async def test_many_acknowledgements_that_arrive_together_with_the_end_of_the_connection_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def behind_others(*_: Any) -> None:
+    async def behind_others(*args: object) -> None:
         for _ in range(100):
             await trio.lowlevel.checkpoint()
 
