@@ -224,6 +224,24 @@ async def test_many_acknowledgements_that_arrive_together_with_the_end_of_the_co
             assert json.loads(await member.payload())["body"] == "next"
 
 
+async def test_acknowledgements_before_a_close_frame_and_the_end_of_the_connection_count(tmp_path: Path) -> None:
+    close = b"\x88\x80mask"
+    async with hub(tmp_path) as (running, _):
+        async with listening(running, "/sub/a?group=g", "hookbot.v1") as member:
+            await member.payload()
+            ids = [message.id for message in await publish(running, *[b"x"] * 20)]
+            await member.payloads(20)
+            acks = [json.dumps({"type": "ack", "ids": [id]}).encode() for id in ids]
+            await member.client.send(messages(*acks) + close)
+            await member.client.send_eof()
+            await member.client.rest()
+
+        async with listening(running, "/sub/a?group=g", "hookbot.v1") as member:
+            await member.payload()
+            await publish(running, b"next")
+            assert json.loads(await member.payload())["body"] == "next"
+
+
 async def test_a_stream_is_the_stored_messages_and_then_ends_if_it_does_not_follow(tmp_path: Path) -> None:
     async with hub(tmp_path) as (running, client):
         await publish(running, b"1", b"2")
