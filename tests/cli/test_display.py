@@ -146,14 +146,14 @@ def test_a_table_has_aligned_columns_and_nothing_that_controls_the_terminal() ->
     assert table(("name",), []) == "NAME"
 
 
-def test_json_that_is_nested_too_deeply_to_be_indented_is_one_line() -> None:
+def test_json_is_shown_as_deep_as_it_can_be_read() -> None:
     # As deep as can be read here; how deep that is depends on the version of Python.
     for depth in range(990, 0, -10):
         with suppress(RecursionError):
             deep = json.loads("[" * depth + "]" * depth)
             break
     assert to_json({"a": 1}) == '{\n  "a": 1\n}'
-    assert to_json(deep) == "[" * depth + "]" * depth
+    assert "".join(to_json(deep).split()) == "[" * depth + "]" * depth
 
 
 # -- log lines
