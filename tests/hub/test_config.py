@@ -1,12 +1,11 @@
 """Configurations: their repr, addresses, and the default data directory."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from hookbot.errors import ConfigError
-from hookbot.hub.config import Config, default_data_dir, parse_address, parse_origin, parse_store, parse_unsafe
+from hookbot.hub.config import Config, parse_address, parse_origin, parse_store, parse_unsafe
 from hookbot.hub.secret_store import StoredSecret
 
 
@@ -37,13 +36,6 @@ def test_an_address_is_a_host_and_a_port(text: str, address: tuple[str, int]) ->
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="address"):
         parse_address(text)
-
-
-def test_the_data_lies_where_the_platform_keeps_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    if os.name == "posix" and "darwin" not in os.uname().sysname.lower():
-        assert default_data_dir() == tmp_path / "hookbot"
-    assert isinstance(default_data_dir(), Path)
 
 
 def test_connections_have_to_end_before_the_grace_does(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Lists of the networks that senders publish, kept in a file in the data directory."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from ipaddress import ip_network
@@ -48,7 +49,7 @@ KNOWN = {
 def read_ranges(path: Path) -> dict[str, RangeList]:
     """Lists in a file, by name; empty if the file does not exist. Raises `ConfigError`."""
     try:
-        document = json.loads(read_text(path)) if path.exists() else {}
+        document = json.loads(read_text(path)) if os.path.exists(path) else {}
         return {
             name: RangeList(**{**fields, "networks": tuple(fields["networks"])}) for name, fields in document.items()
         }

@@ -15,7 +15,8 @@ from click.shell_completion import CompletionItem
 from ..access.client_address import TrustedProxies
 from ..access.rate_limits import Rate
 from ..errors import ConfigError
-from ..hub.config import default_data_dir, parse_address, parse_origin, parse_store, parse_unsafe
+from ..hub.config import parse_address, parse_origin, parse_store, parse_unsafe
+from ..hub.data_dir import default_data_dir
 from ..hub.secret_store import KEY, KEY_FILE, StoredSecret, find_secret, known_secret, read_secret_file
 from ..protocol.message import Headers, parse_time
 from ..protocol.pasted import check_seen, read_text, trim, unquote, unseen_in

@@ -9,6 +9,7 @@ import click
 from ..access.ip_ranges import KNOWN, MAX_BYTES, RangeList, read_ranges, select_networks, write_ranges
 from ..errors import Unavailable
 from ..hub.config import RANGES_FILE
+from ..hub.data_dir import make_data_dir
 from ..protocol.message import format_time, wall_clock_us
 from ..protocol.urls import split_url
 from .parameters import completed, data_dir
@@ -34,7 +35,7 @@ def update_ranges(names: tuple[str, ...], url: str | None, select: str | None, d
     """
     import trio
 
-    path = data_dir / RANGES_FILE
+    path = make_data_dir(data_dir) / RANGES_FILE
     ranges = read_ranges(path)
     if (url or select) and len(names) != 1:
         raise click.UsageError("--url and --select need exactly one NAME.")

@@ -3,7 +3,8 @@
 import shlex
 
 from ..access.tokens import Digest
-from ..hub.config import Config, default_data_dir
+from ..hub.config import Config
+from ..hub.data_dir import default_data_dir
 from ..hub.secret_store import KEY, KEY_FILE
 from .tokens import token_url
 

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import platformdirs
-
 from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS, TrustedProxies
 from ..access.rate_limits import FAILURES, Rate
 from ..errors import ConfigError, InvalidTopic
@@ -130,8 +128,3 @@ def parse_origin(text: str) -> str:
             f"an origin is like https://pages.example.com, with a scheme and without a path, not {text!r}"
         )
     return text
-
-
-def default_data_dir() -> Path:
-    """The platform's directory for a program's state, for example ``~/.local/state/hookbot``."""
-    return Path(platformdirs.user_state_dir("hookbot"))

@@ -39,6 +39,7 @@ from ..web.streams import Streams
 from ..web.tls import Tls
 from ..web.unauthenticated import UnauthenticatedConnections
 from .config import Config, parse_address, parse_store
+from .data_dir import make_data_dir
 from .ineffective import ineffective
 from .memory import give_back_large_blocks
 from .reload import make_access_control, make_tls, reload
@@ -209,7 +210,7 @@ def open_log(config: Config, clock_us: Callable[[], int]) -> AbstractAsyncContex
     """The log of the configured store. Raises `ConfigError`."""
     if parse_store(config.store) == "memory:":
         return nullcontext(MemoryLog(clock_us=clock_us, retention=config.retention))
-    return open_sqlite_log(config.data_dir, clock_us=clock_us)
+    return open_sqlite_log(make_data_dir(config.data_dir), clock_us=clock_us)
 
 
 def connection_limits(config: Config) -> ConnectionLimits:

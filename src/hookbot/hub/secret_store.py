@@ -18,6 +18,7 @@ from typing import TypeGuard
 from ..access.narrowed_tokens import CAVEATS
 from ..errors import ConfigError, system_reason
 from ..protocol.pasted import clean_secret, lines_of, read_text, trim, unquote, unseen_in
+from .data_dir import make_data_dir
 
 KEY = "HOOKBOT_KEY"
 OLD_KEYS = "HOOKBOT_OLD_KEYS"
@@ -150,8 +151,8 @@ def _given_key(key: str) -> str:
 def _keep_secret(path: Path, value: str) -> bool:
     """Create a file that only its owner can read. False if another process has created it first."""
     # Written under another name and linked when complete: nobody reads half a secret, and no secret is overwritten.
+    make_data_dir(path.parent)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8") as draft:
             draft.write(value + "\n")
             draft.flush()
