@@ -5,8 +5,6 @@ import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from hookbot.delivery.command import CommandRunner
 from hookbot.delivery.output import Output
 from hookbot.delivery.worker import Failed
 from hookbot.protocol.message import Message, Verified
+from support.full_disk import limited_files
 
 SHOW_ENVIRONMENT = "import os; print([(k, v) for k, v in os.environb.items() if k[:8] == b'HOOKBOT_'])"
 ID = "abcdefgh-000000000000001"
@@ -185,17 +184,6 @@ async def test_an_attempt_whose_body_finds_no_place_failed_and_leaves_nothing_be
     with limited_files(1000), pytest.raises(Failed, match=reason + "File too large"):
         await run("true", message=make(bytes(2000)))
     assert list(tmp_path.iterdir()) == []
-
-
-@contextmanager
-def limited_files(size: int) -> Iterator[None]:
-    """No file of this process may become larger than this."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 async def test_more_than_an_environment_can_hold_failed() -> None:

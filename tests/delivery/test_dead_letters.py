@@ -11,6 +11,7 @@ from hookbot.errors import Refused, Unauthorized
 from hookbot.protocol.envelope import from_envelope
 from hookbot.protocol.message import Message
 from hookbot.testing import open_test_hub
+from support.full_disk import limited_files
 
 ID = "abcdefgh-000000000000001"
 MESSAGE = Message("a/b", b"\xff\0", (("X-A", "1"), ("X-A", "2")), hops=("one",), id=ID, time_us=1)
@@ -35,6 +36,27 @@ async def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
 async def test_a_file_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
     with pytest.raises(GaveUp, match=rf"cannot write {ID} to .*: Is a directory"):
         await DeadLetterFile(tmp_path).take(MESSAGE, "x")
+
+
+@pytest.mark.parametrize("taken", [1, 50])
+async def test_a_disk_that_becomes_full_leaves_no_half_of_a_line(tmp_path: Path, taken: int) -> None:
+    path = tmp_path / "dead.jsonl"
+    letters = DeadLetterFile(path)
+    await letters.take(MESSAGE, "first")
+    before = path.read_bytes()
+
+    # As a full disk does, it takes what there is room for.
+    with limited_files(len(before) + taken), pytest.raises(GaveUp, match=f"cannot write {ID} to .*: File too large"):
+        await letters.take(MESSAGE, "second")
+    assert path.read_bytes() == before
+
+    await letters.take(MESSAGE, "third")
+    assert [json.loads(line)["failure"] for line in path.read_text().splitlines()] == ["first", "third"]
+
+
+async def test_a_device_that_is_full_keeps_nothing() -> None:
+    with pytest.raises(GaveUp, match=r"cannot write .* to /dev/full: No space left on device"):
+        await DeadLetterFile(Path("/dev/full")).take(MESSAGE, "x")
 
 
 async def test_a_topic_gets_the_message_with_the_reason_in_a_header_once() -> None:

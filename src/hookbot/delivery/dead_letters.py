@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -59,8 +60,19 @@ class DeadLetterFile:
         # Readable only by this user: bodies and headers may hold secrets.
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with open(descriptor, "ab", buffering=0) as file:
-            file.write(line)
-            os.fsync(descriptor)
+            # One process at a time, until the file is closed: what is taken back below must not be another's.
+            _lock(descriptor)
+            whole = os.fstat(descriptor).st_size
+            try:
+                rest = memoryview(line)
+                while rest:
+                    rest = rest[file.write(rest) or 0 :]
+                os.fsync(descriptor)
+            except OSError:
+                # A disk that becomes full has taken a part. A pipe or a device does not give it back.
+                with suppress(OSError):
+                    os.ftruncate(descriptor, whole)
+                raise
 
 
 class DeadLetterTopic:
@@ -91,3 +103,11 @@ class DeadLetterTopic:
             ca_file=self._ca_file,
         )
         return f"the dead-letter topic, as {id}"
+
+
+def _lock(descriptor: int) -> None:
+    # Windows has no such locks, and some network file systems support none.
+    with suppress(ImportError, OSError):
+        import fcntl  # noqa: PLC0415
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
