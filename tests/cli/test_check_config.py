@@ -1,6 +1,9 @@
 """``hookbot check-config``: every mistake is reported with its line and reason."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -12,6 +15,7 @@ from hookbot.access.rate_limits import Rate
 from hookbot.cli.check_config import check_config
 from hookbot.cli.main import cli
 from hookbot.cli.serve import find_config, serve
+from support import GUARD_S
 
 pytestmark = pytest.mark.usefixtures("directory")
 
@@ -300,6 +304,7 @@ def test_a_variable_that_is_wrong_is_told(environment: pytest.MonkeyPatch) -> No
         ("raise OSError('no luck')", "OSError: no luck"),
         ("raise SystemExit(5)", "RuntimeError: it raised SystemExit: 5"),
         ("raise KeyboardInterrupt", "RuntimeError: it raised KeyboardInterrupt"),
+        ("import os; os._exit(0)", "RuntimeError: it raised SystemExit: 0"),
     ],
 )
 @pytest.mark.parametrize("place", ["module", "constructor"])
@@ -312,6 +317,30 @@ def test_a_router_that_cannot_be_made_is_told(tmp_path: Path, code: str, reason:
     result = CliRunner().invoke(check_config, [write('keep = "1d"\nrouter = ["broken.py"]')])
     assert result.exit_code == 2
     assert f"hookbot.toml:2: router: [routers.broken]: the router cannot be created: {reason}" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["check-config hookbot.toml", "routers"])
+def test_a_router_that_waits_when_python_ends_does_not_hold_up_the_command(tmp_path: Path, command: str) -> None:
+    waiting = "import atexit, threading; atexit.register(threading.Event().wait)\n"
+    (tmp_path / "waiting.py").write_text(
+        f"{waiting}class Waiting:\n    topics = ('a',)\n    async def route(s, m, p): ..."
+    )
+    (tmp_path / "waiting-1.dist-info").mkdir()
+    (tmp_path / "waiting-1.dist-info" / "METADATA").write_text("Name: waiting\nVersion: 1\n")
+    (tmp_path / "waiting-1.dist-info" / "entry_points.txt").write_text("[hookbot.routers]\nwaiting = waiting:Waiting\n")
+    write('router = ["waiting"]')
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "hookbot", *command.split()],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        check=False,
+        timeout=GUARD_S,
+    )
+
+    assert ended.returncode == 0
+    assert ended.stdout
 
 
 def test_what_was_checked_is_what_a_hub_takes() -> None:

@@ -79,6 +79,14 @@ def test_a_function_that_the_interpreter_calls_at_its_end_does_not_hold_it_up() 
     assert "the process ends, although not all of its tasks and threads do" in said
 
 
+def test_a_limit_for_what_may_be_left_is_started_if_there_is_any() -> None:
+    code, said = run("import atexit; atexit.register(threading.Event().wait); limit.start_if_needed(0.1, code=5)")
+    assert code == 5
+    assert "the process ends, although not all of its tasks and threads do" in said
+
+    assert run("limit.start_if_needed(0, code=5); time.sleep(0.2)") == (0, "")
+
+
 def test_without_such_threads_there_is_no_limit_after_the_end() -> None:
     limit = ShutdownLimit()
     limit.start(GUARD_S, code=1)

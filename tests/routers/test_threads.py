@@ -1,12 +1,13 @@
 """Third-party code in a thread: it may take long, never end, and raise anything."""
 
+import os
 import threading
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from hookbot.routers.threads import START_LIMIT_S, contained, run_in_thread, run_within_limit
+from hookbot.routers.threads import START_LIMIT_S, contained, exit_as_error, run_in_thread, run_within_limit
 from support import GUARD_S
 
 
@@ -45,3 +46,18 @@ async def test_one_that_is_to_be_waited_for_holds_up_its_task_only(autojump_cloc
             gone_on.set()
 
     assert not scope.cancelled_caught
+
+
+def test_where_nothing_else_runs_even_the_end_of_the_process_is_an_error() -> None:
+    before = os._exit
+    with exit_as_error(), pytest.raises(RuntimeError, match="it raised SystemExit: 0"):
+        contained(lambda: os._exit(0))
+    assert os._exit is before
+
+
+def test_what_it_forks_may_end_as_it_likes() -> None:
+    with exit_as_error():
+        child = os.fork()
+        if not child:
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

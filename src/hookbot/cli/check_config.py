@@ -15,9 +15,11 @@ from ..errors import ConfigError, describe
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
 from ..hub.secret_store import StoredSecret, resolve_secret
+from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
 from ..protocol.pasted import is_marked
 from ..protocol.paths import topic_meant
 from .config_option import places_of
+from .main import USAGE
 from .parameters import EXISTING_FILE
 from .serve import make_config, serve
 from .variables import overriding_variables, unread_variables
@@ -42,12 +44,14 @@ def check_config(path: Path) -> None:
     Example:
       hookbot check-config hookbot.toml
     """
+    limit = ShutdownLimit()
     findings = list(_check(path))
     problems = [str(one) for one in findings if isinstance(one, ConfigError)]
+    limit.start_if_needed(LEFT_BEHIND_S, code=USAGE if problems else 0)
     for problem in dict.fromkeys(problems):
         click.echo(problem, err=True)
     if problems:
-        sys.exit(2)
+        sys.exit(USAGE)
     for notice in findings:
         click.echo(f"{path}: {notice}")
     if is_marked(path):
@@ -114,10 +118,11 @@ def _problems_of_router(spec: RouterSpec, config: Config) -> Iterator[ConfigErro
     from ..hub.ineffective import exists
     from ..hub.sections import GITHUB, error_of_router
     from ..routers.loading import make
-    from ..routers.threads import run_within_limit
+    from ..routers.threads import exit_as_error, run_within_limit
 
     try:
-        router = trio.run(run_within_limit, partial(make, spec.kind, spec.options, resolve_secret))
+        with exit_as_error():
+            router = trio.run(run_within_limit, partial(make, spec.kind, spec.options, resolve_secret))
     # The module or the constructor of a router may raise anything.
     except Exception as error:  # noqa: BLE001
         reason = str(error) if isinstance(error, ConfigError) else f"the router cannot be created: {describe(error)}"

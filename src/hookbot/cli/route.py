@@ -116,8 +116,11 @@ def _make_first(spec: RouterSpec, maker: RouterMaker) -> Router:
     """The router of the first start. Raises `ConfigError` for wrong options, `HookbotError` if its own code fails."""
     import trio
 
+    from ..routers.threads import exit_as_error
+
     try:
-        return trio.run(maker.make_first)
+        with exit_as_error():
+            return trio.run(maker.make_first)
     except ConfigError:
         raise
     # Its module or constructor may raise anything.

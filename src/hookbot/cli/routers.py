@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import describe
+from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
 from ..protocol.paths import ROUTERS
 from ..routers import API_VERSION
 from ..routers.loading import installed_routers
@@ -46,7 +47,9 @@ def routers(given: Given, url: str | None, as_json: bool, cafile: Path | None, d
     from ..routers.hub_url import HubUrl
 
     if url is None:
+        limit = ShutdownLimit()
         rows = [_describe(entry) for entry in installed_routers().values()]
+        limit.start_if_needed(LEFT_BEHIND_S, code=0)
         columns: Sequence[str] = ("name", "topics", "package", "about")
     else:
         rows = trio.run(fetch_snapshots, HubUrl(Address.parse(url), known_key(given, data_dir), ca_file=cafile))
@@ -83,12 +86,13 @@ async def fetch_snapshots(remote: HubUrl) -> list[dict[str, Any]]:
 def _describe(entry: EntryPoint) -> dict[str, Any]:
     import trio
 
-    from ..routers.threads import run_within_limit
+    from ..routers.threads import exit_as_error, run_within_limit
 
     assert entry.dist is not None, "only an entry point made by hand has no distribution"
     package = f"{entry.dist.name} {entry.dist.version}"
     try:
-        router = trio.run(run_within_limit, entry.load)
+        with exit_as_error():
+            router = trio.run(run_within_limit, entry.load)
     # A third-party module may raise anything when it is imported.
     except Exception as error:  # noqa: BLE001
         return {"name": entry.name, "topics": [], "package": package, "about": f"cannot be imported: {describe(error)}"}

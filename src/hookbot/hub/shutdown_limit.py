@@ -65,9 +65,17 @@ class ShutdownLimit:
 
         These are threads, and functions that it calls then: that of `multiprocessing` waits for processes.
         """
-        if self._timer and not self._left_behind() and atexit._ncallbacks() <= self._functions:
+        if self._timer and not self._has_to_wait():
             self._timer.cancel()
             faulthandler.cancel_dump_traceback_later()
+
+    def start_if_needed(self, seconds: float, *, code: int) -> None:
+        """Start if the interpreter has something new to wait for when it ends (`stop`)."""
+        if self._has_to_wait():
+            self.start(seconds, code=code)
+
+    def _has_to_wait(self) -> bool:
+        return bool(self._left_behind()) or atexit._ncallbacks() > self._functions
 
     def _start_once(self, seconds: float, handler: Any, number: int, frame: FrameType | None) -> None:
         if self._timer is None:

@@ -1,6 +1,8 @@
 """Threads for what may take long, never end, or raise anything: the code of a router, and files that a reload reads."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import trio
@@ -39,3 +41,24 @@ async def run_within_limit(work: Callable[[], T]) -> T:
     with trio.move_on_after(START_LIMIT_S):
         return await run_in_thread(work, wait=False)
     raise TimeoutError(f"it is not there after {START_LIMIT_S:g} s")
+
+
+@contextmanager
+def exit_as_error() -> Iterator[None]:
+    """Within the block, `os._exit` raises `SystemExit`: it would end a command with any exit code, without a word.
+
+    For a process that does nothing else meanwhile.
+    """
+    end_process, process = os._exit, os.getpid()
+
+    def refuse(code: int) -> None:
+        # What it forks may end like this.
+        if os.getpid() != process:
+            end_process(code)
+        raise SystemExit(code)
+
+    setattr(os, "_exit", refuse)  # noqa: B010 - to mypy, it is a constant
+    try:
+        yield
+    finally:
+        setattr(os, "_exit", end_process)  # noqa: B010
