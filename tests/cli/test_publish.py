@@ -58,6 +58,8 @@ async def test_whoever_waits_for_a_hub_can_be_interrupted() -> None:
         (["--header", "nonsense", "{hub}/pub/a", "/dev/null"], 2, "a header must be 'Name: value'"),
         (["--header", "@/nonexistent", "{hub}/pub/a", "/dev/null"], 2, "cannot be read"),
         (["{hub}/pub/a", "/nonexistent"], 2, "No such file"),
+        (["{hub}/pub/a", "/proc/self/mem"], 2, "cannot read /proc/self/mem: Input/output error"),
+        (["--cafile", "/dev/null", "{hub}/pub/a", "/dev/null"], 2, "cannot read the CA file"),
     ],
 )
 def test_a_publish_that_cannot_be_done_is_refused_in_one_line(

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hookbot.cli import signatures as cli_signatures
-from hookbot.cli.signatures import proof_lines, verify_request
+from hookbot.cli.signatures import proof_lines, sign, verify_request
 from hookbot.errors import BadSignature, ConfigError
 from hookbot.signatures import Proof, SignedRequest, load_provider, provider_names
 
@@ -94,6 +94,13 @@ def test_what_does_not_verify_says_why(body: str, arguments: tuple[Any, ...], re
 
     with pytest.raises(BadSignature, match=reason):
         run("verify", "slack", "--secret", SECRET, *(headers(signed) if arguments else ()), *arguments, body)
+
+
+@pytest.mark.parametrize("time", ["inf", "-inf", "nan", "1e400", "-1", "1e12", "later"])
+def test_a_time_that_is_none_is_refused(body: str, time: str) -> None:
+    result = CliRunner().invoke(sign, ["svix", "--secret", SECRET, "--at", time, body])
+    assert result.exit_code == 2
+    assert "a time must be Unix seconds or RFC 3339" in result.stderr
 
 
 def test_a_mismatch_says_what_was_computed_over_which_bytes(body: str) -> None:

@@ -13,7 +13,7 @@ from hookbot.client import Disconnected, Event
 from hookbot.client.address import Address
 from hookbot.client.connect import open_stream, proxy_of, reason_of, tls_context
 from hookbot.client.http import ask
-from hookbot.errors import Lost, Refused, Unavailable
+from hookbot.errors import ConfigError, Lost, Refused, Unavailable
 from support.scripted_hub import (
     Peer,
     Script,
@@ -134,7 +134,7 @@ def test_the_environment_names_the_proxy_as_for_every_other_program(
 
 def test_a_proxy_of_another_kind_is_refused_and_not_gone_around(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "socks5://user:s3cret@p:1080")
-    with pytest.raises(Refused, match="socks5") as caught:
+    with pytest.raises(ConfigError, match="socks5") as caught:
         proxy_of(Address.parse("https://hub/"))
     assert "s3cret" not in str(caught.value)
 
@@ -337,7 +337,7 @@ def test_a_ca_file_with_a_byte_order_mark_is_refused_since_its_first_authority_w
 ) -> None:
     marked = tmp_path / "marked.pem"
     marked.write_bytes(b"\xef\xbb\xbf" + ca_file.read_bytes() * 2)
-    with pytest.raises(Refused, match=r"marked\.pem.*byte order mark"):
+    with pytest.raises(ConfigError, match=r"marked\.pem.*byte order mark"):
         tls_context(marked)
 
 
@@ -345,9 +345,9 @@ def test_a_ca_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("nonsense")
 
-    with pytest.raises(Refused, match=r"cannot read the CA file '/nowhere\.pem': No such file"):
+    with pytest.raises(ConfigError, match=r"cannot read the CA file '/nowhere\.pem': No such file"):
         tls_context("/nowhere.pem")
-    with pytest.raises(Refused, match=r"cannot read the CA file '.*nonsense\.pem'"):
+    with pytest.raises(ConfigError, match=r"cannot read the CA file '.*nonsense\.pem'"):
         tls_context(nonsense)
 
 

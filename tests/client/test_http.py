@@ -6,7 +6,7 @@ import trio
 from hookbot.client import http
 from hookbot.client.address import Address
 from hookbot.client.http import RequestBody, ask, encoded, end_to_end, open_client, rows
-from hookbot.errors import Forbidden, Lost, Refused
+from hookbot.errors import ConfigError, Forbidden, Lost, Refused
 from support.scripted_hub import Script, answering, on_bytes, read_head, response, scripted_hub
 
 
@@ -87,7 +87,7 @@ async def test_requests_go_through_the_proxy_of_the_environment(monkeypatch: pyt
 
 
 def test_a_ca_file_that_cannot_be_read_is_refused_before_connecting() -> None:
-    with pytest.raises(Refused, match=r"cannot read the CA file '/nowhere\.pem'"):
+    with pytest.raises(ConfigError, match=r"cannot read the CA file '/nowhere\.pem'"):
         open_client(Address.parse("https://hub/"), "/nowhere.pem")
 
 

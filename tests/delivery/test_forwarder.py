@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hookbot.delivery.forwarder import ForwardOptions, open_forwarder
 from hookbot.delivery.target import Target
 from hookbot.delivery.worker import Failed
-from hookbot.errors import Refused
+from hookbot.errors import ConfigError
 from hookbot.protocol.message import Message
 from hookbot.signatures import SignedRequest, load_provider
 from hookbot.testing import signed_delivery
@@ -207,7 +207,7 @@ async def test_a_target_that_asks_for_a_certificate_is_shown_one(tmp_path: Path)
 
 async def test_a_certificate_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     (tmp_path / "me.pem").write_text("\ufeffnot a certificate")
-    with pytest.raises(Refused, match=r"me\.pem"):
+    with pytest.raises(ConfigError, match=r"me\.pem"):
         await post("https://localhost/", make(), certificate=tmp_path / "me.pem")
 
 
@@ -216,7 +216,7 @@ async def test_a_key_with_a_password_is_refused_and_not_asked_for(tmp_path: Path
     key = load_pem_private_key(issued.private_key_pem.bytes(), None)
     encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"s3cret"))
     (tmp_path / "me.pem").write_bytes(encrypted + issued.cert_chain_pems[0].bytes())
-    with pytest.raises(Refused, match=r"me\.pem': the key is encrypted"):
+    with pytest.raises(ConfigError, match=r"me\.pem': the key is encrypted"):
         await post("https://localhost/", make(), certificate=tmp_path / "me.pem")
 
 

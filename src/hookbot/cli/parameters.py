@@ -7,14 +7,14 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 from click.shell_completion import CompletionItem
 
 from ..access.client_address import TrustedProxies
 from ..access.rate_limits import Rate
-from ..errors import ConfigError
+from ..errors import ConfigError, system_reason
 from ..hub.config import parse_address, parse_origin, parse_store, parse_unsafe
 from ..hub.data_dir import default_data_dir
 from ..hub.secret_store import KEY, KEY_FILE, StoredSecret, find_secret, known_secret, read_secret_file
@@ -161,6 +161,14 @@ def completed(
         return found or [CompletionItem(incomplete, type="file")] * or_file
 
     return complete
+
+
+def read_input(file: BinaryIO) -> bytes:
+    """Content of a file that a command was given, or of standard input. Raises `ConfigError`."""
+    try:
+        return file.read()
+    except OSError as error:
+        raise ConfigError(f"cannot read {file.name}: {system_reason(error)}") from None
 
 
 def with_options(*options: Decorator) -> Decorator:

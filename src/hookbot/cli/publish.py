@@ -10,7 +10,7 @@ import click
 from .. import client
 from ..delivery.shutdown import Stop
 from .display import log_to_stderr
-from .parameters import cafile, find_token, headers, read_headers, token_file
+from .parameters import cafile, find_token, headers, read_headers, read_input, token_file
 from .subscribe_options import run
 
 
@@ -46,7 +46,7 @@ def publish(
     publishing = partial(
         client.publish,
         url,
-        file.read(),
+        read_input(file),
         headers=fields,
         token=find_token(url, token_file),
         idempotency_key=key,

@@ -18,15 +18,27 @@ from ..hub.secret_store import resolve_secret
 from ..protocol.message import format_time
 from ..protocol.pasted import decode
 from ..protocol.response import Response
-from .parameters import Moment, Parsed, completed, parse_header, parse_option, with_options
+from .parameters import Moment, Parsed, completed, parse_header, parse_option, read_input, with_options
 
 if TYPE_CHECKING:
     from ..access.fetching import Fetch
     from ..signatures import Proof, Provider, SignedRequest
 
+# First second of the year 10000, which RFC 3339 cannot write.
+_END_OF_TIME = 253_402_300_800
+
+
+def _unix_seconds(text: str) -> float:
+    seconds = float(text)
+    # Not so for NaN.
+    if 0 <= seconds < _END_OF_TIME:
+        return seconds
+    raise ValueError(text)
+
+
 _HEADER = Parsed("header", lambda text: _latin1(parse_header(text)))
 _OPTION = Parsed("option", parse_option)
-_MOMENT = Moment("time", float, "a time must be Unix seconds or RFC 3339, not {!r}")
+_MOMENT = Moment("time", _unix_seconds, "a time must be Unix seconds or RFC 3339, not {!r}")
 
 
 def _provider_names() -> Iterable[str]:
@@ -83,7 +95,7 @@ def _of_a_request(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         from ..signatures import SignedRequest, load_provider
 
-        request = SignedRequest(file.read(), headers, method, url)
+        request = SignedRequest(read_input(file), headers, method, url)
         command(load_provider(provider, dict(options)), request, now, **others)
 
     return described

@@ -9,7 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 import h11
 import trio
 
-from ..errors import HookbotError, Lost, Refused, first_error, system_reason
+from ..errors import ConfigError, HookbotError, Lost, Refused, first_error, system_reason
 from ..protocol.pasted import check_unmarked, trim
 from ..protocol.urls import encode_host
 from .address import Address
@@ -26,15 +26,15 @@ PROXY = "the proxy "
 def proxy_of(address: Address) -> Address | None:
     """Proxy for this address according to ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, or None.
 
-    If no such variable is set, the system settings of macOS or Windows apply. Raises `Refused` if the proxy's URL is
-    malformed, or neither http nor https.
+    If no such variable is set, the system settings of macOS or Windows apply. Raises `ConfigError` if the proxy's URL
+    is neither http nor https, and `Refused` if it is malformed.
     """
     proxies = getproxies()
     url = trim(proxies.get("https" if address.secure else "http") or proxies.get("all") or "")
     if not url or proxy_bypass(address.host if ":" in address.host else f"{address.host}:{address.port}"):
         return None
     if "://" in url and not url.lower().startswith(("http://", "https://")):
-        raise Refused(f"a proxy must be http:// or https://, not {url.split('://')[0]}://")
+        raise ConfigError(f"a proxy must be http:// or https://, not {url.split('://')[0]}://")
     # curl accepts a proxy without a scheme, too, so such values are common.
     return Address.parse(url if "://" in url else f"http://{url}")
 
@@ -42,7 +42,7 @@ def proxy_of(address: Address) -> Address | None:
 def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
     """TLS context that trusts the authorities in `ca_file` (PEM), or the system's without one.
 
-    Raises `Refused` if the file cannot be read.
+    Raises `ConfigError` if the file cannot be read.
     """
     try:
         if ca_file is not None:
@@ -50,7 +50,7 @@ def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     # Also OpenSSL's errors, which are OSErrors.
     except (OSError, ValueError) as error:
-        raise Refused(f"cannot read the CA file {str(ca_file)!r}: {system_reason(error)}") from None
+        raise ConfigError(f"cannot read the CA file {str(ca_file)!r}: {system_reason(error)}") from None
 
 
 async def open_stream(

@@ -41,7 +41,7 @@ _VALUE = re.compile(rb"(?:[^\x00\s](?:(?:[^\x00\s]|[ \t])*[^\x00\s])?)?")
 
 
 def open_client(address: Address, ca_file: str | Path | None = None) -> httpx.AsyncClient:
-    """HTTP client for the hub at `address`, a context manager. Raises `Refused` for an invalid CA file or proxy."""
+    """HTTP client for the hub at `address`, a context manager. Raises `ConfigError` for an invalid CA file or proxy."""
     # It takes httpcore, whose import takes a fifth of a second, which listeners and the shell's completion need not.
     from .transport import Transport  # noqa: PLC0415
 
@@ -58,7 +58,7 @@ async def ask(
     """Parsed JSON response of an operators' path, ``/hookbot/v1/...``; the query of the address is not sent.
 
     Raises `Lost` if there is no response or it is not JSON, the error of `refusal` for any status but 2xx, and
-    `Refused` for an invalid CA file or proxy, and for a scheme that is not that of the port.
+    `ConfigError` for an invalid CA file or proxy, and `Refused` for a scheme that is not that of the port.
     """
     async with open_client(address, ca_file) as client:
         request = client.build_request(

@@ -157,7 +157,8 @@ def endpoint_of(
 ) -> Endpoint:
     """Endpoint that `listen` connects to.
 
-    Raises `Refused` for an unsafe topic without `unsafe`, an address for publishing, and an invalid header or CA file.
+    Raises `Refused` for an unsafe topic without `unsafe`, an address for publishing, and an invalid header, and
+    `ConfigError` for an invalid CA file.
     """
     if subscription_of(address).unsafe and not unsafe:
         raise Refused(f"anybody may publish to {address} without a token: allow unsafe only if you check every message")

@@ -102,7 +102,7 @@ async def open_publisher(
 ) -> AsyncIterator[Publisher]:
     """Publisher to one topic that keeps its connections until the block ends.
 
-    Raises `Refused` for a URL that is invalid or for listening, and for an invalid CA file or proxy.
+    Raises `Refused` for a URL that is invalid or for listening, `ConfigError` for an invalid CA file or proxy.
     """
     address = Address.parse(url, token)
     check_publishable(address)

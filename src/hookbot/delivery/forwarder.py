@@ -13,7 +13,7 @@ from ..client.address import Address
 from ..client.connect import PROXY, open_stream, open_unsecured, proxy_of, reason_of, tls_context
 from ..client.errors import retry_after
 from ..client.http import DRAIN_S, RequestBody, beginning_of, encoded, end_to_end, refusal
-from ..errors import HookbotError, Lost, Refused, system_reason
+from ..errors import ConfigError, HookbotError, Lost, Refused, system_reason
 from ..protocol.message import Headers, Message
 from ..protocol.pasted import check_unmarked, no_password
 from ..protocol.response import title_of
@@ -117,7 +117,7 @@ class Forwarder:
 
 @asynccontextmanager
 async def open_forwarder(target: Target, options: ForwardOptions) -> AsyncIterator[Forwarder]:
-    """Forwarder to a target. Raises `Refused` for an invalid certificate, CA file or proxy."""
+    """Forwarder to a target. Raises `ConfigError` for an invalid certificate, CA file or proxy."""
     # Imported here, as in `open_client`.
     from ..client.transport import Transport  # noqa: PLC0415
 
@@ -164,5 +164,5 @@ def _tls(options: ForwardOptions) -> ssl.SSLContext:
             context.load_cert_chain(options.certificate, password=no_password)
         except (OSError, ValueError) as error:
             reason = system_reason(error)
-            raise Refused(f"cannot use the certificate {str(options.certificate)!r}: {reason}") from None
+            raise ConfigError(f"cannot use the certificate {str(options.certificate)!r}: {reason}") from None
     return context

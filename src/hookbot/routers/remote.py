@@ -78,7 +78,7 @@ class RemoteRunner:
     async def run(self) -> None:
         """Route messages until cancelled.
 
-        Raises `Refused` for an invalid CA file or proxy, and an exception group for any other final error.
+        Raises `ConfigError` for an invalid CA file or proxy, and an exception group for any other final error.
         """
         async with open_client(self._hub.address, self._hub.ca_file) as client, trio.open_nursery() as nursery:
             nursery.start_soon(Runs(self._name, self._retries, self.stats).repeat, self._route_jobs)
