@@ -65,7 +65,7 @@ def test_what_is_tried_often_enough_is_kept_in_a_file_or_a_topic_or_ends_it(
     assert "500" in (dead.header("Hookbot-Failure") or "")
     assert [len(server.requests) for server in (to_file, to_topic, stopping)] == [3, 3, 2]
     assert code == 1
-    assert "gave up on again" in said
+    assert "gives up on again" in said
 
 
 def test_only_what_the_expression_holds_for_is_posted(thread: ThreadHub, call: Caller) -> None:

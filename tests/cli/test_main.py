@@ -109,6 +109,13 @@ def test_values_are_completed(words: list[str], begun: str, expected: list[str])
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_the_options_of_a_command_are_completed_without_what_runs_it(name: str) -> None:
+    modules = modules_after("hookbot", **completing(name, "--"))
+    assert module_of(name) in modules
+    assert modules & {"trio", "httpx", "quart", "cryptography"} == set()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_can_be_called_and_explains_itself(run: Run, name: str) -> None:
     code, out, _ = run(name, "--help")
     assert code == 0

@@ -76,7 +76,7 @@ def test_a_cursor_makes_it_go_on_where_it_was_stopped(thread: ThreadHub, call: C
     code, _, err = call(*words, "--to", failing.url)
     assert code == 1
     assert "1 replayed, in" in err
-    assert "gave up on cursor" in err
+    assert "gives up on cursor" in err
     assert call(*words, "--to", working.url)[0] == 0
     assert [request.body for request in working.requests] == [b"2", b"3"]
 

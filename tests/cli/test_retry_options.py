@@ -9,12 +9,13 @@ from click.testing import CliRunner
 
 from hookbot.cli.retry_options import RetryOptions, handle, retry_options
 from hookbot.cli.subscribe_options import SubscribeOptions
+from hookbot.client import Timing
 from hookbot.delivery.dead_letters import DeadLetterFile, DeadLetterTopic, NoDeadLetters
 from hookbot.delivery.shutdown import Stop
 from hookbot.protocol.message import Message
 from hookbot.testing.hub import TestHub
 
-SUBSCRIBE = SubscribeOptions("all", None, None, False, None, 2, None, None, True)
+SUBSCRIBE = SubscribeOptions("all", None, None, False, None, 2, None, None, True, Timing())
 
 
 def parse(*words: str) -> RetryOptions | str:

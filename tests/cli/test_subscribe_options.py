@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from hookbot.cli.subscribe_options import SubscribeOptions, run, take_url, with_query
-from hookbot.client import Gap
+from hookbot.client import Gap, Timing
 from hookbot.delivery.shutdown import Stop
 from hookbot.errors import Lost
 from hookbot.protocol.bodies import UNTRUSTED
@@ -32,6 +32,7 @@ OPTIONS: dict[str, Any] = {
     "token_file": None,
     "ca_file": None,
     "quiet": True,
+    "timing": Timing(),
 }
 
 

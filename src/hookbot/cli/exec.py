@@ -1,17 +1,20 @@
 """``hookbot exec``: a command for each message, run by `hookbot.delivery.command`."""
 
+from __future__ import annotations
+
 import shutil
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from ..client.address import Address
-from ..delivery.command import CommandRunner
-from ..delivery.shutdown import Stop
-from ..delivery.worker import Policy, hop_name
 from ..errors import ConfigError
 from .retry_options import RetryOptions, handle, retry_options
 from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, take_url
+
+if TYPE_CHECKING:
+    from ..delivery.shutdown import Stop
+    from ..delivery.worker import Policy
 
 
 @click.command("exec")
@@ -41,6 +44,9 @@ def exec_(
       hookbot exec --cursor deployer https://TOKEN@hub.example.com/sub/deploy -- ./deploy.sh production
       hookbot exec --latest-only --cursor site https://TOKEN@hub.example.com/sub/site/ -- make publish
     """
+    from ..client.address import Address
+    from ..delivery.worker import hop_name
+
     url, command = take_url(words, "://" in "".join(words[:1]))
     if latest_only and not in_order:
         raise click.UsageError("--latest-only and --no-per-topic-serial exclude each other.")
@@ -61,4 +67,6 @@ def check_command(command: tuple[str, ...]) -> tuple[str, ...]:
 async def _exec(
     subscribe: SubscribeOptions, retry: RetryOptions, url: str, command: tuple[str, ...], policy: Policy, stop: Stop
 ) -> None:
+    from ..delivery.command import CommandRunner
+
     await handle(subscribe, url, retry, policy, CommandRunner(command, policy.hop, retry.timeout_s).run, stop)

@@ -1,18 +1,21 @@
 """``hookbot forward``: messages posted to a server that the internet cannot reach."""
 
+from __future__ import annotations
+
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ..client.address import Address
-from ..delivery.forwarder import ForwardOptions, open_forwarder
-from ..delivery.shutdown import Stop
-from ..delivery.target import Target
-from ..delivery.worker import hop_name
 from .parameters import EXISTING_FILE, headers, read_headers
 from .retry_options import RetryOptions, handle, retry_options
 from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, take_url
+
+if TYPE_CHECKING:
+    from ..delivery.forwarder import ForwardOptions
+    from ..delivery.shutdown import Stop
+    from ..delivery.target import Target
 
 
 @click.command()
@@ -43,6 +46,11 @@ def forward(
     Example:
       hookbot forward --cursor laptop https://TOKEN@hub.example.com/sub/stripe http://localhost:3000/webhook
     """
+    from ..client.address import Address
+    from ..delivery.forwarder import ForwardOptions
+    from ..delivery.target import Target
+    from ..delivery.worker import hop_name
+
     # A single word is TARGET; the URL is then in HOOKBOT_URL.
     url, rest = take_url(words, len(words) != 1)
     if len(rest) != 1:
@@ -64,5 +72,7 @@ def forward(
 async def _forward(
     subscribe: SubscribeOptions, retry: RetryOptions, url: str, target: Target, options: ForwardOptions, stop: Stop
 ) -> None:
+    from ..delivery.forwarder import open_forwarder
+
     async with open_forwarder(target, options) as forwarder:
         await handle(subscribe, url, retry, retry.policy(subscribe, options.hop), forwarder.post, stop)

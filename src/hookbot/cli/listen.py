@@ -1,24 +1,25 @@
 """``hookbot listen`` and ``hookbot latest``: messages on standard output."""
 
+from __future__ import annotations
+
 import logging
 import os
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from ..client import Gap
-from ..client.address import Address
-from ..delivery.output import Output
-from ..delivery.shutdown import Stop
 from ..errors import HookbotError
 from ..protocol.envelope import encode_json, to_envelope
-from ..protocol.message import Message
+from ..protocol.message import Gap, Message
 from ..terminal import escaped
 from .display import log_to_stderr, show
 from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, with_query
+
+if TYPE_CHECKING:
+    from ..delivery.shutdown import Stop
 
 logger = logging.getLogger(__package__)
 
@@ -71,6 +72,8 @@ def latest(subscribe: SubscribeOptions, url: str, form: Form | None, headers: tu
     Example:
       hookbot latest --raw https://TOKEN@hub.example.com/sub/deployed/shop
     """
+    from ..client.address import Address
+
     log_to_stderr(quiet=True)
     # Without a start, the subscription would start now, after all stored messages.
     since = "" if subscribe.since or "since" in Address.parse(url).query else "since=all"
@@ -94,6 +97,8 @@ async def _print(
     stop: Stop,
 ) -> int:
     """Print messages and return their number. Each is acknowledged once written, or if ``--where`` excludes it."""
+    from ..delivery.output import Output
+
     printed = 0
     output = Output(sys.stdout.fileno())
     # One at a time: a member of a group would otherwise hold messages that it may never print.

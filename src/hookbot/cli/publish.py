@@ -1,17 +1,20 @@
 """``hookbot publish``: a message from a file or from standard input."""
 
+from __future__ import annotations
+
 import os
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from .. import client
-from ..delivery.shutdown import Stop
 from .display import log_to_stderr
 from .parameters import cafile, find_token, headers, read_headers, read_input, token_file
 from .subscribe_options import run
+
+if TYPE_CHECKING:
+    from ..delivery.shutdown import Stop
 
 
 @click.command()
@@ -41,6 +44,8 @@ def publish(
       echo hello | hookbot publish https://TOKEN@hub.example.com/pub/greetings
       hookbot publish --type application/json https://TOKEN@hub.example.com/pub/builds build.json
     """
+    from .. import client
+
     log_to_stderr()
     fields = [*read_headers(headers), *([("Content-Type", content_type)] if content_type else [])]
     publishing = partial(

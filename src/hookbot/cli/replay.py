@@ -1,29 +1,28 @@
 """``hookbot replay``: stored messages are delivered again."""
 
+from __future__ import annotations
+
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from ..client import open_publisher
-from ..client.address import Address
-from ..delivery.command import CommandRunner
-from ..delivery.dead_letters import GaveUp
-from ..delivery.forwarder import ForwardOptions, open_forwarder
-from ..delivery.replayer import Replay, Republisher, with_headers
-from ..delivery.shutdown import Stop
-from ..delivery.target import Target
-from ..delivery.worker import Totals, Work, Worker, hop_name
 from ..protocol.message import Headers, Message, wall_clock_us
 from .display import log_to_stderr
 from .exec import check_command
 from .parameters import Moment, ago, find_publish_token, headers, read_headers
 from .retry_options import RetryOptions, retry_options
 from .subscribe_options import CURSOR, SubscribeOptions, run, subscription_options, take_url
+
+if TYPE_CHECKING:
+    from ..delivery.shutdown import Stop
+    from ..delivery.target import Target
+    from ..delivery.worker import Totals, Work
 
 _UNTIL = Moment("when", ago, "not a time such as 2026-01-02T03:04:05Z, nor how long ago: {!r}")
 # Steps of the progress bar: more than a terminal has columns.
@@ -42,12 +41,19 @@ class _Destination:
 
     @property
     def name(self) -> str:
+        from ..client.address import Address
+
         if self.target:
             return str(self.target)
         return str(Address.parse(self.topic)) if self.topic else "\0".join(self.command)
 
     @asynccontextmanager
     async def open(self, subscribe: SubscribeOptions, hop: str, timeout_s: float) -> AsyncIterator[Work]:
+        from ..client import open_publisher
+        from ..delivery.command import CommandRunner
+        from ..delivery.forwarder import ForwardOptions, open_forwarder
+        from ..delivery.replayer import Republisher, with_headers
+
         if self.target:
             # Not `once`: with an Idempotency-Key of ours, the target would ignore messages that it has received before.
             options = ForwardOptions(hop, timeout_s, headers=self.headers, once=False, ca_file=subscribe.ca_file)
@@ -100,6 +106,8 @@ def replay(
       hookbot replay --since 2h --to http://localhost:3000/webhook https://TOKEN@hub.example.com/sub/stripe
       hookbot replay --since 1d --until 1h --speed 60 https://TOKEN@hub.example.com/sub/ --exec -- ./load.sh
     """
+    from ..delivery.target import Target
+
     if (target is not None) + (topic is not None) + executes != 1:
         raise click.UsageError("Needs exactly one of --to, --exec and --publish.")
     if subscribe.since is None and subscribe.cursor is None:
@@ -127,6 +135,11 @@ async def _replay(
     speed: float | None,
     stop: Stop,
 ) -> None:
+    from ..client.address import Address
+    from ..delivery.dead_letters import GaveUp
+    from ..delivery.replayer import Replay
+    from ..delivery.worker import Totals, Worker, hop_name
+
     hop = hop_name("replay", str(Address.parse(url)), destination.name)
     began, totals = time.monotonic(), Totals()
     try:

@@ -1,18 +1,22 @@
 """Options of commands that handle messages: concurrency, attempts, and dead letters."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..delivery.dead_letters import DeadLetterFile, DeadLetters, DeadLetterTopic, NoDeadLetters
-from ..delivery.shutdown import Stop
-from ..delivery.worker import Policy, Totals, Work, Worker
 from .parameters import INTERVAL, Decorator, find_publish_token, with_options
 from .subscribe_options import SubscribeOptions
+
+if TYPE_CHECKING:
+    from ..delivery.dead_letters import DeadLetters
+    from ..delivery.shutdown import Stop
+    from ..delivery.worker import Policy, Totals, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,8 @@ class RetryOptions:
 
     def policy(self, subscribe: SubscribeOptions, hop: str, **more: Any) -> Policy:
         """Policy for a worker whose name in the hops of messages is `hop`; `more` are further fields of `Policy`."""
+        from ..delivery.worker import Policy
+
         return Policy(
             hop=hop,
             wanted=subscribe.wants,
@@ -38,6 +44,8 @@ class RetryOptions:
         )
 
     def _dead_letters(self, subscribe: SubscribeOptions, hop: str) -> DeadLetters:
+        from ..delivery.dead_letters import DeadLetterFile, DeadLetterTopic, NoDeadLetters
+
         if self.dead_letter == "stop":
             return NoDeadLetters()
         if "://" in self.dead_letter:
@@ -75,6 +83,8 @@ async def handle(
 
     Raises `Refused` if the subscription is refused, and the errors of `Worker.run`.
     """
+    from ..delivery.worker import Worker
+
     async with subscribe.open(url, max_unacked=retry.concurrency, ack_timeout_s=retry.timeout_s) as messages:
         worker = Worker(work, policy, messages.ack)
         await worker.run(messages, stop)

@@ -1,5 +1,7 @@
 """Options of a subscription, and `run`, which runs a command until it ends or a signal stops it."""
 
+from __future__ import annotations
+
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,23 +10,22 @@ from dataclasses import dataclass
 from functools import wraps
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlunsplit
 
 import click
-import trio
 
-from ..client import Disconnected, Event, Lost, Messages, listen
-from ..client.address import Address, subscription_of
-from ..client.timing import DEFAULT_TIMING, Timing
-from ..delivery.shutdown import Stop, run_until_stopped
-from ..errors import BodyTooLarge, Refused
+from ..errors import BodyTooLarge, Lost, Refused
 from ..protocol.message import Message
 from ..protocol.subscribe import MAX_ACK_TIMEOUT_S
 from ..protocol.urls import split_url
 from ..routers.expressions import Expression, document
 from .display import log_to_stderr
 from .parameters import Decorator, Parsed, cafile, find_token, token_file, with_options
+
+if TYPE_CHECKING:
+    from ..client import Event, Messages, Timing
+    from ..delivery.shutdown import Stop
 
 # A command that does not follow gives up on a lost hub after this time, as a publish does.
 PATIENCE_S = 30.0
@@ -45,7 +46,7 @@ class SubscribeOptions:
     token_file: Path | None
     ca_file: Path | None
     quiet: bool
-    timing: Timing = DEFAULT_TIMING
+    timing: Timing
 
     def wants(self, message: Message) -> bool:
         """True without ``--where``, or if the message matches it. False, with a warning, if the expression fails."""
@@ -73,6 +74,11 @@ class SubscribeOptions:
         `Lost` is raised. `max_unacked` and `ack_timeout_s` (duration of the longest attempt) apply to groups only.
         Raises `Refused` for an unsafe topic without ``--unsafe``, or if the hub refuses.
         """
+        import trio
+
+        from ..client import Disconnected, listen
+        from ..client.address import Address, subscription_of
+
         address = Address.parse(url)
         if subscription_of(address).unsafe and not self.unsafe:
             raise Refused(f"anybody may publish to {address}: add --unsafe if every message is checked here")
@@ -128,6 +134,8 @@ def subscription_options(*consumer: Decorator) -> Decorator:
             group: str | None = None,
             **others: Any,
         ) -> Any:
+            from ..client.timing import DEFAULT_TIMING
+
             log_to_stderr(quiet=quiet)
             timing = click.get_current_context().obj["timing"] or DEFAULT_TIMING
             subscribe = SubscribeOptions(since, cursor, group, unsafe, where, limit, token_file, cafile, quiet, timing)
@@ -156,6 +164,8 @@ def with_query(url: str, query: str) -> str:
 
 def run(main: Callable[[Stop], Awaitable[object]]) -> None:
     """Run a command until it ends; raises `Abort` after a signal, even if the command then ended gracefully."""
+    from ..delivery.shutdown import run_until_stopped
+
     if not run_until_stopped(main):
         raise click.exceptions.Abort
 
