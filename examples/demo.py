@@ -1,13 +1,14 @@
-"""Demo of one organisation-wide GitHub webhook with two listeners, each of which receives what it subscribes to.
+"""Demo of one organisation-wide GitHub webhook with three listeners, each of which hears only what it subscribes to.
 
-Starts a hub on a free port, connects two listeners, and posts signed GitHub deliveries to the one URL that an
-organisation would enter on GitHub. `make demo` runs it.
+Starts a hub on a free port, connects a listener to each of two repositories and one to both, and posts signed GitHub
+deliveries to the one URL that an organisation would enter on GitHub. `make demo` runs it.
 """
 
 import json
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +22,15 @@ from hookbot.signatures import SignedRequest, load_provider
 
 KEY, SECRET = "demo-key", "demo-secret"
 DELIVERIES = Path(__file__).parent.parent / "tests" / "deliveries"
-EVENTS = ("push", "issues", "pull_request", "star", "release", "check_run", "organization")
-REPOSITORY = "Codertocat/Hello-World"
+OWNER, SAMPLE, NEIGHBOUR = "Codertocat", "Hello-World", "Spoon-Knife"
+EVENTS = (
+    ("push", SAMPLE),
+    ("push", NEIGHBOUR),
+    ("issues", SAMPLE),
+    ("pull_request", NEIGHBOUR),
+    ("release", NEIGHBOUR),
+    ("check_run", SAMPLE),
+)
 
 
 def main() -> None:
@@ -47,37 +55,43 @@ def hub() -> Iterator[str]:
 
 
 async def demo(url: str) -> None:
-    """Connect two listeners, post deliveries, and finally post a forged one."""
+    """Connect the listeners, post deliveries and a forged one, and say who heard how many."""
+    heard: Counter[str] = Counter()
     async with trio.open_nursery() as nursery:
-        exact, subtree = f"github.com/repo/{REPOSITORY}", "github.com/"
-        await nursery.start(listen, url, "one repository", exact, "green")
-        await nursery.start(listen, url, "everything", subtree, "cyan")
-        click.echo("GitHub posts to one URL for the whole organisation:\n")
-        for event in EVENTS:
-            await deliver(url, event, SECRET)
+        for name, color in ((SAMPLE, "green"), (NEIGHBOUR, "yellow"), ("", "cyan")):
+            await nursery.start(listen, url, f"{OWNER}/{name}", color, heard)
+        click.echo("\nGitHub posts to one URL for the whole organisation:\n")
+        for event, repository in EVENTS:
+            await deliver(url, event, repository, SECRET)
         click.echo("")
-        await deliver(url, "push", "not the secret")
+        await deliver(url, "push", SAMPLE, "not the secret")
         # Long enough for the listeners to print their last messages.
         nursery.cancel_scope.deadline = trio.current_time() + 1
+    click.secho("\nThe listener of a repository heard nothing of its neighbour:", bold=True)
+    for name, count in heard.items():
+        click.echo(f"  {name:24} {count} messages")
 
 
-async def listen(url: str, name: str, topic: str, color: str, *, task_status: trio.TaskStatus[None]) -> None:
-    """Print the messages of a topic until cancelled."""
-    address = f"{url}/sub/{topic}"
-    async with hookbot.listen(address, token=make_token(KEY, f"/sub/{topic}")) as messages:
-        click.secho(f"  {name:15} listens to {topic}", fg=color)
+async def listen(url: str, name: str, color: str, heard: Counter[str], *, task_status: trio.TaskStatus[None]) -> None:
+    """Print and count the messages about a repository, or about all of an owner's, until cancelled."""
+    topic, heard[name] = f"github.com/repo/{name}", 0
+    async with hookbot.listen(f"{url}/sub/{topic}", token=make_token(KEY, f"/sub/{topic}")) as messages:
+        click.secho(f"  {name:24} listens to {topic}", fg=color)
         task_status.started()
         async for message in messages:
             assert isinstance(message, hookbot.Message), "a new hub has lost nothing"
-            click.secho(f"  {name:15} <- {message.topic}", fg=color)
+            heard[name] += 1
+            click.secho(f"  {name:24} <- {message.topic}", fg=color)
 
 
-async def deliver(url: str, event: str, secret: str) -> None:
+async def deliver(url: str, event: str, repository: str, secret: str) -> None:
     """Post a delivery as GitHub does."""
-    body = next(DELIVERIES.glob(f"{event}.*.json")).read_bytes()
-    headers = (("Content-Type", "application/json"), ("X-GitHub-Event", event), ("X-GitHub-Delivery", f"demo-{event}"))
+    sample = next(DELIVERIES.glob(f"{event}.*.json")).read_bytes()
+    body = sample.replace(SAMPLE.encode(), repository.encode())
+    delivery = f"{repository}-{event}"
+    headers = (("Content-Type", "application/json"), ("X-GitHub-Event", event), ("X-GitHub-Delivery", delivery))
     signed = load_provider("github").sign(SignedRequest(body, headers), secret, now=0)
-    about = json.loads(body).get("repository", {}).get("full_name", "the organisation")
+    about = json.loads(body)["repository"]["full_name"]
     click.secho(f"POST /unsafe/pub/github.com/org/demo  {event}, about {about}", bold=True)
     try:
         await hookbot.publish(f"{url}/unsafe/pub/github.com/org/demo", body, headers=signed.headers)
