@@ -18,6 +18,7 @@ from hookbot.log.disk_reserve import SIZE
 from hookbot.log.memory import MemoryLog
 from hookbot.protocol.bodies import UNTRUSTED, UNVERIFIED, Ceiling
 from hookbot.protocol.request import MAX_PARAMETERS
+from hookbot.signatures import provider_names
 from hookbot.web.bodies import BodyBudget
 from hookbot.web.held_bytes import HeldBytes
 from hookbot.web.limits import NOISE, ConnectionLimits
@@ -84,6 +85,10 @@ def test_every_page_can_be_found_from_readme() -> None:
 def test_what_a_page_shows_as_output_is_what_the_code_prints(text: str) -> None:
     assert text in SOURCE
     assert text in EVERYTHING
+
+
+def test_readme_says_how_many_providers_there_are() -> None:
+    assert f"[{len(provider_names())} kinds of sender][providers]" in (ROOT / "README.md").read_text()
 
 
 def form_and_values(ceiling: Ceiling) -> str:

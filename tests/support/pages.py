@@ -1,0 +1,43 @@
+"""The code blocks of a page, and the lines that it shows as output."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def page(name: str) -> str:
+    """Text of a page of the repository."""
+    return (ROOT / name).read_text()
+
+
+def section(text: str, title: str) -> str:
+    """The text beneath a heading, up to the next heading of its level or a higher one."""
+    found = re.search(rf"(?ms)^(#+) {re.escape(title)}\n(.*?)(?=^#{{1,2}} |\Z)", text)
+    assert found, title
+    return found[2]
+
+
+def blocks(text: str, kind: str = "sh") -> list[str]:
+    """The code blocks of a kind."""
+    return re.findall(rf"(?ms)^ *```{kind}\n(.*?)^ *```$", text)
+
+
+def lines_shown(text: str) -> set[str]:
+    """The lines of all output blocks, with a placeholder for what differs from run to run."""
+    return {comparable(line) for block in blocks(text, "text") for line in block.splitlines()}
+
+
+def lines_printed(output: str) -> set[str]:
+    """The lines of an output, with the same placeholders."""
+    return {comparable(line) for line in output.splitlines()}
+
+
+def comparable(line: str) -> str:
+    """A line with a placeholder for each time, id, token, duration and host."""
+    line = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", line)
+    line = re.sub(r"^\d\d:\d\d:\d\d ", "CLOCK ", line)
+    line = re.sub(r"[a-z]{8}-\d{15}", "ID", line)
+    line = re.sub(r"\b\d+(\.\d+)? m?s\b", "DURATION", line)
+    line = re.sub(r"//([0-9a-f]{40}|[0-9a-f]{4}\.\.\.)@", "//TOKEN@", line)
+    return re.sub(r"(https?|wss?)://(TOKEN@)?(hub\.example\.com|localhost:\d+|127\.0\.0\.1:\d+)", r"\1://\2HUB", line)
