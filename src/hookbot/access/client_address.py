@@ -40,16 +40,13 @@ class TrustedProxies:
 
     def doubt(self, peer: str, forwarded_for: str) -> str:
         """Reason to doubt that the operator's proxy and configuration agree, judged by one request; "" without one."""
-        if self.trusts(peer):
+        is_trusted = self.trusts(peer)
+        if is_trusted and not forwarded_for:
             return (
-                ""
-                if forwarded_for
-                else (
-                    f"the trusted proxy {peer} sends no X-Forwarded-For, so that all of its clients are taken for one: "
-                    "make it add the address of the client"
-                )
+                f"the trusted proxy {peer} sends no X-Forwarded-For, so that all of its clients are taken for one: "
+                "make it add the address of the client"
             )
-        if forwarded_for and (address := read_address(peer)) and address.is_loopback:
+        if forwarded_for and not is_trusted and (address := read_address(peer)) and address.is_loopback:
             return (
                 f"a proxy at {peer} sends X-Forwarded-For, which is ignored, so that all of its clients are taken for "
                 "one: set --trust-proxy"

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from ..protocol.paths import path_to, split_path
 from ..protocol.request import Request
-from .tokens import DIGESTS, Digest, find_opening, find_tokens
+from .tokens import DIGESTS, Digest, find_opening
 
 _DIGITS = frozenset("0123456789abcdef")
 
@@ -24,7 +24,7 @@ def missing_token(request: Request) -> str:
     if scheme.lower() not in ("basic", "bearer"):
         # Not shown: without a scheme, this is the token itself.
         return "the header Authorization has to begin with 'Bearer' or 'Basic', followed by a space and the token"
-    if scheme.lower() == "basic" and credentials.strip() and not any(find_tokens(request)):
+    if scheme.lower() == "basic" and credentials.strip():
         return "the Basic credentials have no token as their user name, or are not base64"
     return f"the header Authorization has nothing after {scheme.title()!r}"
 
