@@ -10,6 +10,7 @@ import trio
 from ..errors import ConfigError, HookbotError, Refused, describe, sole_error
 from ..protocol.message import Draft, Message
 from ..protocol.topics import UNSAFE, is_unsafe
+from ..terminal import one_line
 from . import Router
 from .outbox import MAX_PUBLISHES, DraftCollector, TimeSlice
 from .runs import END_S, Crash, Run
@@ -210,5 +211,4 @@ def _unless_explained(error: BaseException) -> BaseException | None:
 
 def _header_text(value: str) -> str:
     """Text as a header that any client can send: in latin-1, with escapes for all other characters."""
-    sent = (char if char <= "\xff" and char.isprintable() else char.encode("unicode_escape").decode() for char in value)
-    return "".join(sent).strip()
+    return one_line(value).encode("latin-1", "backslashreplace").decode("latin-1").strip()
