@@ -81,10 +81,10 @@ def _check(path: Path) -> Iterator[ConfigError | str]:
         # Beside an option that is wrong, what goes with it would seem to have no effect.
         if len(options) == len(read):
             yield from ineffective(config)
-        variables = serve.variables()
-        given = {name for key in file.options if (name := key.replace("_", "-")) in variables}
-        yield from overriding_variables(os.environ, {name: variables[name] for name in given})
-        yield from unread_variables(os.environ, variables.values(), file.text)
+        named = serve.named_options().items()
+        given = {name: str(option.envvar) for name, option in named if option.name in options}
+        yield from overriding_variables(os.environ, given)
+        yield from unread_variables(os.environ, serve.variables().values(), file.text)
 
 
 def _check_sections(config: Config) -> Iterator[ConfigError | str]:

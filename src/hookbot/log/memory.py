@@ -105,7 +105,7 @@ class MemoryLog(Engine):
                 while self._trim_partition(self._limits[unsafe], unsafe=unsafe):
                     pass
 
-    def _save(self, name: str, position: int | Noted | None, time_us: int) -> None:
+    def _save(self, name: str, position: NewPosition, time_us: int) -> None:
         if position is None:
             self._cursors.pop(name, None)
         else:
