@@ -1,6 +1,7 @@
 """``hookbot cursors``."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +64,22 @@ def test_without_a_token_it_is_made_of_the_key(thread: ThreadHub, call: Caller) 
     assert call("cursors", "list", HOOKBOT_URL=thread.url, HOOKBOT_KEY=KEY)[0] == 0
     code, _, err = call("cursors", "list", "--url", thread.url)
     assert (code, err.partition(";")[0]) == (3, "hookbot: 401 Unauthorized: there is no token")
+
+
+def test_a_stored_key_opens_only_a_hub_on_this_machine(thread: ThreadHub, call: Caller, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "key").write_text(KEY)
+    # An address that is not one of loopback, though it leads to this machine.
+    elsewhere = thread.url.replace("127.0.0.1", "0.0.0.0")
+
+    assert call("cursors", "list", "--url", thread.url)[0] == 0
+    code, _, err = call("cursors", "list", "--url", elsewhere)
+
+    note, error = err.splitlines()
+    assert code == 3
+    assert note.startswith("no token is made for 0.0.0.0:")
+    assert error.startswith("hookbot: 401 Unauthorized: there is no token")
+    assert call("cursors", "list", "--url", elsewhere, HOOKBOT_KEY_FILE=str(tmp_path / "data" / "key"))[0] == 0
 
 
 @pytest.mark.parametrize(

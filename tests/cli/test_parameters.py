@@ -17,11 +17,7 @@ from hookbot.cli.parameters import (
     SIZE,
     Moment,
     ago,
-    find_key,
-    find_publish_token,
-    find_token,
     from_now,
-    known_key,
     parse_header,
     parse_option,
     read_headers,
@@ -180,84 +176,6 @@ def test_an_address_is_checked_and_kept_as_it_is_written() -> None:
     assert ADDRESS.convert("localhost:80", None, None) == "localhost:80"
     with pytest.raises(click.BadParameter, match="8080"):
         ADDRESS.convert("8080", None, None)
-
-
-# -- keys and tokens
-
-
-NOT_GIVEN = {"key": None, "github_secret": None}
-
-
-def test_a_key_is_given_or_found_or_made(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    given = NOT_GIVEN | {"key": "given"}
-    assert find_key(given, tmp_path).value == known_key(given, tmp_path) == "given"
-
-    assert known_key(NOT_GIVEN, tmp_path) is None
-    with pytest.raises(ConfigError):
-        find_key(NOT_GIVEN, tmp_path, make=False)
-
-    made = find_key(NOT_GIVEN, tmp_path)
-    assert made.new
-    assert known_key(NOT_GIVEN, tmp_path) == made.value
-
-
-def test_the_token_file_goes_before_the_url_and_that_before_the_environment(
-    environment: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "token").write_text("from-file\n")
-    assert find_token("http://h/sub/a", None) is None
-
-    environment.setenv("HOOKBOT_TOKEN", "from-environment")
-
-    assert find_token("http://h/sub/a", None) == "from-environment"
-    assert find_token("http://from-url@h/sub/a", None) is None
-    assert find_token("http://from-url@h/sub/a", tmp_path / "token") == "from-file"
-    assert find_token("http://h/sub/a@b", None) == "from-environment"
-
-
-def test_the_token_to_publish_with_is_another_one(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("HOOKBOT_TOKEN", "to-subscribe")
-    assert find_publish_token("http://h/pub/a") is None
-
-    environment.setenv("HOOKBOT_PUBLISH_TOKEN", "to-publish")
-
-    assert find_publish_token("http://h/pub/a") == "to-publish"
-    assert find_publish_token("http://from-url@h/pub/a") is None
-
-
-@pytest.mark.parametrize(
-    "pasted",
-    ["{}\r\n", "\ufeff{}", " \xa0{}\u200b\t", "Bearer {}", "bearer  {}\n", '"{}"', "“{}”", "<{}>", "'Bearer {}'"],
-)
-def test_a_token_is_found_in_what_was_pasted(environment: pytest.MonkeyPatch, tmp_path: Path, pasted: str) -> None:
-    text = pasted.format("a-Token_1")
-    (tmp_path / "token").write_bytes(text.encode("utf-16"))
-    environment.setenv("HOOKBOT_TOKEN", text)
-    environment.setenv("HOOKBOT_PUBLISH_TOKEN", text)
-    found = {
-        find_token("http://h/", None),
-        find_token("http://h/", tmp_path / "token"),
-        find_publish_token("http://h/"),
-    }
-    assert found == {"a-Token_1"}
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("abc\u200bdef", r"HOOKBOT_TOKEN contains U\+200B ZERO WIDTH SPACE"),
-        ("abc def", r"HOOKBOT_TOKEN contains U\+0020 SPACE"),
-        ("https://abc@h/", "HOOKBOT_TOKEN contains characters that no token has"),
-        ('"abc', "HOOKBOT_TOKEN contains characters that no token has"),
-    ],
-)
-def test_what_is_no_token_is_refused_without_showing_it(
-    environment: pytest.MonkeyPatch, text: str, reason: str
-) -> None:
-    environment.setenv("HOOKBOT_TOKEN", text)
-    with pytest.raises(ConfigError, match=reason) as refused:
-        find_token("http://h/", None)
-    assert "abc" not in str(refused.value)
 
 
 def test_several_options_are_shown_in_their_order() -> None:

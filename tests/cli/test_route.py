@@ -136,6 +136,13 @@ def test_route_github_needs_its_secrets_and_well_formed_headers(tmp_path: Path) 
 
     assert "needs HOOKBOT_GITHUB_SECRET" in error_of(route_github, *url, key="k")
     assert "needs HOOKBOT_GITHUB_SECRET" in error_of(route_github, *url, github_secret="s")
+
+
+def test_route_github_publishes_to_a_hub_elsewhere_only_with_a_key_that_is_given(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k")
+    url = ["-u", "ws://hub.invalid/unsafe/sub/github.com/", "--data-dir", tmp_path]
+
+    assert "needs HOOKBOT_GITHUB_SECRET, to verify, and HOOKBOT_KEY" in error_of(route_github, *url, github_secret="s")
     assert "a header must be 'Name: value', not 'x'" in error_of(
         route_github, *url, "-H", "x", key="k", github_secret="s"
     )

@@ -63,6 +63,18 @@ async def test_a_token_is_made_from_the_key_where_the_url_has_none(tmp_path: Pat
     assert isinstance(refused.exception, Unauthorized)
 
 
+async def test_a_stored_key_opens_only_a_hub_on_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(KEY)
+    async with open_test_hub() as hub:
+        here, elsewhere = hub.url, hub.url.replace("127.0.0.1", "0.0.0.0")
+        ask = partial(call, routers, "--json", "--data-dir", tmp_path, "--url")
+        listed = await trio.to_thread.run_sync(ask, here)
+        refused = await trio.to_thread.run_sync(ask, elsewhere)
+
+    assert json.loads(listed.output) == []
+    assert isinstance(refused.exception, Unauthorized)
+
+
 PACKAGE = """
 class Steady:
     \"\"\"Copies what it reads.

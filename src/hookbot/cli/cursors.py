@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from ..protocol.paths import CURSORS
+from .credentials import key_for
 from .display import table, to_json
-from .parameters import Given, cafile, data_dir, known_key, with_options
+from .parameters import Given, cafile, data_dir, with_options
 
 _URL = click.option(
     "--url", "-u", envvar="HOOKBOT_URL", required=True, metavar="URL", help="URL of the hub, with a token."
@@ -35,7 +36,8 @@ def _of_a_hub(command: Callable[..., None]) -> Callable[..., None]:
         from ..client.http import ask
         from ..routers.hub_url import HubUrl
 
-        address = HubUrl(Address.parse(url), known_key(given, data_dir)).at(CURSORS)
+        hub = Address.parse(url)
+        address = HubUrl(hub, key_for(given, data_dir, hub)).at(CURSORS)
 
         async def ask_hub(method: str, query: dict[str, str]) -> Any:
             return await ask(address, method, query=query, ca_file=cafile)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .credentials import find_publish_token, find_token
 from .display import log_to_stderr
 from .findings import Finding
-from .parameters import DURATION, cafile, find_publish_token, find_token, token_file
+from .parameters import DURATION, cafile, token_file
 from .subscribe_options import run
 
 if TYPE_CHECKING:

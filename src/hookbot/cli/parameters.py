@@ -1,6 +1,5 @@
-"""Parameters of several commands: types of values, shared options, and the lookup of keys and tokens."""
+"""Parameters of several commands: types of values, and shared options."""
 
-import os
 import re
 import time
 import tomllib
@@ -17,11 +16,9 @@ from ..access.rate_limits import Rate
 from ..errors import ConfigError, system_reason
 from ..hub.config import parse_address, parse_origin, parse_store, parse_unsafe
 from ..hub.data_dir import default_data_dir
-from ..hub.secret_store import KEY, KEY_FILE, StoredSecret, find_secret, known_secret, read_secret_file
 from ..protocol.message import Headers, parse_time
-from ..protocol.pasted import check_seen, read_text, trim, unquote, unseen_in
+from ..protocol.pasted import check_seen, read_text, trim
 from ..protocol.since import parse_duration
-from ..protocol.urls import split_url
 
 _SIZE = re.compile(r"([0-9]{1,15})(B|[KMGT]i?B?)", re.IGNORECASE)
 _SHIFTS = {"b": 0, "k": 10, "m": 20, "g": 30, "t": 40}
@@ -183,54 +180,6 @@ def with_options(*options: Decorator) -> Decorator:
     return decorate
 
 
-def find_key(given: Given, data_dir: Path, *, make: bool = True) -> StoredSecret:
-    """Key of the hub, generated and stored if there is none and `make` is true.
-
-    Raises `ConfigError` if it cannot be read or stored, or if there is none.
-    """
-    return find_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE, make=make)
-
-
-def known_key(given: Given, data_dir: Path) -> str | None:
-    """Key of the hub, or None if there is none. Raises `ConfigError` if it cannot be read."""
-    return known_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE)
-
-
-def find_token(url: str, token_file: Path | None) -> str | None:
-    """Token in `token_file` or, for a URL without a token, in HOOKBOT_TOKEN; None if there is neither.
-
-    Raises `ConfigError` if the file is empty or cannot be read, or if either has no token.
-    """
-    if token_file:
-        return clean_token(read_secret_file(token_file, "--token-file"), str(token_file))
-    return _find_token(url, "HOOKBOT_TOKEN")
-
-
-def find_publish_token(url: str) -> str | None:
-    """Token in HOOKBOT_PUBLISH_TOKEN, for a URL without one; else None.
-
-    For commands that also subscribe, with HOOKBOT_TOKEN.
-    """
-    return _find_token(url, "HOOKBOT_PUBLISH_TOKEN")
-
-
-def clean_token(text: str, where: str) -> str:
-    """A token without what is pasted with it: white space, quotation marks, and ``Bearer``.
-
-    Raises `ConfigError`, which calls it `where`, if a character is left that no token has.
-    """
-    token = _BEARER.sub("", unquote(trim(text)))
-    if not _TOKEN.fullmatch(token):
-        what = unseen_in(token, allowed="") or "characters that no token has"
-        raise ConfigError(f"{where} contains {what}: a token has letters, digits, - and _")
-    return token
-
-
-def _find_token(url: str, variable: str) -> str | None:
-    token = os.environ.get(variable)
-    return clean_token(token, variable) if token and "@" not in split_url(url).netloc else None
-
-
 def _seconds(text: str) -> float:
     if _ZERO.fullmatch(text):
         return 0
@@ -256,8 +205,6 @@ def _in_file(path: str) -> list[tuple[str, str]]:
 
 
 _hidden = partial(parse_header, show=False)
-_BEARER = re.compile("Bearer +", re.IGNORECASE)
-_TOKEN = re.compile("[A-Za-z0-9_-]+")
 EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 DURATION = Duration()
 INTERVAL = Duration(positive=True)

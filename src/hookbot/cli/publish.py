@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from .credentials import find_token
 from .display import log_to_stderr
-from .parameters import cafile, find_token, headers, read_headers, read_input, token_file
+from .parameters import cafile, headers, read_headers, read_input, token_file
 from .subscribe_options import run
 
 if TYPE_CHECKING:

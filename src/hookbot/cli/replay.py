@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..protocol.message import Headers, Message, wall_clock_us
+from .credentials import find_publish_token
 from .display import log_to_stderr
 from .exec import check_command
-from .parameters import Moment, ago, find_publish_token, headers, read_headers
+from .parameters import Moment, ago, headers, read_headers
 from .retry_options import RetryOptions, retry_options
 from .subscribe_options import CURSOR, SubscribeOptions, run, subscription_options, take_url
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .parameters import INTERVAL, Decorator, find_publish_token, with_options
+from .credentials import find_publish_token
+from .parameters import INTERVAL, Decorator, with_options
 from .subscribe_options import SubscribeOptions
 
 if TYPE_CHECKING:

@@ -12,22 +12,13 @@ import click
 from ..errors import ConfigError, HookbotError, describe, first_error
 from ..hub.config_file import ConfigFile
 from ..hub.logging_setup import logging_to_stderr
-from ..hub.secret_store import GITHUB_SECRET, GITHUB_SECRET_FILE, known_secret, resolve_secret
+from ..hub.secret_store import GITHUB_SECRET, GITHUB_SECRET_FILE, KEY, is_given, known_secret, resolve_secret
 from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
 from ..routers import Router, Secret
 from ..routers.loading import installed_routers
+from .credentials import clean_token, key_for
 from .main import FAILED, INTERRUPTED
-from .parameters import (
-    EXISTING_FILE,
-    Given,
-    cafile,
-    clean_token,
-    completed,
-    data_dir,
-    known_key,
-    parse_header,
-    parse_option,
-)
+from .parameters import EXISTING_FILE, Given, cafile, completed, data_dir, parse_header, parse_option
 
 if TYPE_CHECKING:
     from ..routers.hub_url import HubUrl
@@ -70,9 +61,8 @@ def route(given: Given, /, router: str, url: str, options: Sequence[str], **othe
     spec = RouterSpec.parse(router, {**_section(router, others["config"]), **dict(map(parse_option, options))})
     address = Address.parse(url)
     # A key in the data directory may be another hub's: it is used only if the URL has no token.
-    key = given["key"]
-    if not key and not address.authorization:
-        key = known_key(given, others["data_dir"])
+    needs_key = is_given(given["key"], KEY, os.environ) or not address.authorization
+    key = key_for(given, others["data_dir"], address) if needs_key else None
     publish_token = others["publish_token"] and clean_token(others["publish_token"], "--publish-token")
     remote = HubUrl(address, key, publish_token, ca_file=others["cafile"])
     _run(spec, remote, others["cursor"])
@@ -104,7 +94,7 @@ def route_github(given: Given, monitor_url: str, origin: str, headers: Sequence[
 
     address = Address.parse(monitor_url)
     secret = known_secret(given["github_secret"], GITHUB_SECRET, os.environ, data_dir / GITHUB_SECRET_FILE)
-    key = known_key(given, data_dir)
+    key = key_for(given, data_dir, address)
     if not secret or not key:
         raise ConfigError("route-github needs HOOKBOT_GITHUB_SECRET, to verify, and HOOKBOT_KEY, to publish")
     origin = f"//{address.netloc}" if origin == "samehost" else origin

@@ -14,9 +14,10 @@ from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
 from ..protocol.paths import ROUTERS
 from ..routers import API_VERSION
 from ..routers.loading import installed_routers
+from .credentials import key_for
 from .display import table, to_json
 from .new_router import write_new_router
-from .parameters import Given, cafile, data_dir, known_key
+from .parameters import Given, cafile, data_dir
 
 if TYPE_CHECKING:
     from ..routers.hub_url import HubUrl
@@ -52,7 +53,8 @@ def routers(given: Given, url: str | None, as_json: bool, cafile: Path | None, d
         limit.start_if_needed(LEFT_BEHIND_S, code=0)
         columns: Sequence[str] = ("name", "topics", "package", "about")
     else:
-        rows = trio.run(fetch_snapshots, HubUrl(Address.parse(url), known_key(given, data_dir), ca_file=cafile))
+        address = Address.parse(url)
+        rows = trio.run(fetch_snapshots, HubUrl(address, key_for(given, data_dir, address), ca_file=cafile))
         columns = COLUMNS
     click.echo(to_json(rows) if as_json else table(columns, rows))
     if url is None and not as_json:

@@ -34,6 +34,7 @@ from ..hub.secret_store import (
 from ..log.retention import Retention
 from ..routers.loading import installed_routers
 from .config_option import ARGUMENTS, FILE, ConfiguredCommand, config_file, places_of
+from .credentials import find_key
 from .parameters import (
     ADDRESS,
     DURATION,
@@ -48,7 +49,6 @@ from .parameters import (
     Given,
     completed,
     data_dir,
-    find_key,
 )
 from .variables import unread_variables
 from .welcome import welcome

@@ -20,8 +20,9 @@ from ..protocol.message import Message
 from ..protocol.subscribe import MAX_ACK_TIMEOUT_S
 from ..protocol.urls import split_url
 from ..routers.expressions import Expression, document
+from .credentials import find_token
 from .display import log_to_stderr
-from .parameters import Decorator, Parsed, cafile, find_token, token_file, with_options
+from .parameters import Decorator, Parsed, cafile, token_file, with_options
 
 if TYPE_CHECKING:
     from ..client import Event, Messages, Timing

@@ -16,7 +16,8 @@ from ..errors import ConfigError
 from ..hub.secret_store import resolve_secret
 from ..protocol.paths import split_path
 from ..protocol.urls import is_loopback, split_url
-from .parameters import Given, Moment, ago, clean_token, data_dir, find_key, from_now, known_key
+from .credentials import clean_token, find_key, known_key
+from .parameters import Given, Moment, ago, data_dir, from_now
 
 _WEBSOCKET = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _HTTP = {"ws": "http", "wss": "https"}

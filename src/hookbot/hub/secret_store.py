@@ -63,9 +63,14 @@ def known_secret(given: str | None, name: str, environ: Mapping[str, str], kept_
 
     Raises `ConfigError` if there is a file, but it cannot be read or is empty.
     """
-    if given or environ.get(name) or environ.get(f"{name}_FILE") or os.path.exists(kept_in):
+    if is_given(given, name, environ) or os.path.exists(kept_in):
         return find_secret(given, name, environ, kept_in, make=False).value
     return None
+
+
+def is_given(given: str | None, name: str, environ: Mapping[str, str]) -> bool:
+    """True if the secret `name` comes from the command line or the environment, not from the data directory."""
+    return bool(given or environ.get(name) or environ.get(f"{name}_FILE"))
 
 
 def find_lines(name: str, environ: Mapping[str, str], kept_in: Path) -> tuple[str, ...]:
