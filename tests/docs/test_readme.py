@@ -1,14 +1,9 @@
 """README.md and the tutorial: every example works as shown, pasted into an empty machine."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
-
 import pytest
 
 from support.pages import blocks, lines_printed, lines_shown, page, section
-from support.terminal import Terminal
+from support.terminal import Terminal, application
 
 pytestmark = pytest.mark.slow
 
@@ -43,34 +38,15 @@ def test_the_hub_of_make_run_may_still_run(terminal: Terminal) -> None:
     assert lines_shown(section(README, "Publish and listen")) - lines_printed(output) == set(), output
 
 
-@contextmanager
-def application(port: int) -> Iterator[list[bytes]]:
-    """An application that takes webhooks at this port; yields their bodies."""
-    received = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: str) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", port), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield received
-        server.shutdown()
-
-
 def test_forward_and_exec_work_as_readme_shows_them(terminal: Terminal) -> None:
     terminal.paste(PUBLISH_AND_LISTEN)
 
     with application(terminal.ports[3000]) as received:
-        terminal.paste_until(FORWARD, ": 204 No Content from http://localhost:3000/webhook in ")
-    terminal.paste_until(EXEC, "deploy | hello, world\n")
+        terminal.start(FORWARD, ": 204 No Content from http://localhost:3000/webhook in ")
+        terminal.stop()
+    terminal.start(EXEC, "deploy | hello, world\n")
 
-    assert received == [b"hello, world"]
+    assert [request.body for request in received] == [b"hello, world"]
 
 
 def test_urls_of_repositories_are_made_where_the_key_is(terminal: Terminal) -> None:

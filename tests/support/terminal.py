@@ -6,22 +6,55 @@ import select
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Self
 
 # A shell is the leader of its session, so the first terminal that it opens is its own: Ctrl-C reaches what runs there.
 _BASH = ["sh", "-c", 'exec bash --norc --noprofile --noediting -i <>"$0" >&0 2>&0']
 # Colours, and what erases a line.
 _STYLE = r"\x1b\[[0-9;]*[mK]"
-# A whole hub starts in less, also on a busy machine.
-PATIENCE_S = 100
+# A hub or a command needs less to start, also on a busy machine.
+PATIENCE_S = 60
 
 
 def free_port() -> int:
     """A port of this machine that nobody has."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         return int(sock.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Posted:
+    """A request that an application received."""
+
+    headers: Message
+    body: bytes
+
+
+@contextmanager
+def application(port: int) -> Iterator[list[Posted]]:
+    """An application that takes webhooks at this port; yields what it has received."""
+    received = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(Posted(self.headers, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield received
+        server.shutdown()
 
 
 class Terminal:
@@ -35,18 +68,25 @@ class Terminal:
         self.checkout = directory / "checkout"
         self.ports = {port: free_port() for port in ports}
         self._ends = 0
-        self.home.mkdir()
+        self._printed = ""
+        programs = self.home / "bin"
+        programs.mkdir(parents=True)
+        self._environ = {
+            "HOME": str(self.home),
+            "PATH": f"{programs}:/usr/bin:/bin",
+            "TMPDIR": str(self.home),
+            "TERM": "dumb",
+        }
         (self.checkout / ".venv" / "bin").mkdir(parents=True)
-        (self.checkout / ".venv" / "bin" / "activate").write_text(f'PATH="{Path(sys.executable).parent}:$PATH"\n')
+        (self.checkout / ".venv" / "bin" / "activate").write_text(f'PATH="$PATH:{Path(sys.executable).parent}"\n')
         for part in ("tests", "plugins", "deploy"):
             (self.checkout / part).symlink_to(Path(__file__).parents[2] / part)
 
     def __enter__(self) -> Self:
         # The screen stays open here too: while nobody has it open, it cannot be read.
         self._keyboard, self._screen = os.openpty()
-        environ = {"HOME": str(self.home), "PATH": "/usr/bin:/bin", "TMPDIR": str(self.home), "TERM": "dumb"}
         self._bash = subprocess.Popen(
-            [*_BASH, os.ttyname(self._screen)], cwd=self.checkout, env=environ, start_new_session=True
+            [*_BASH, os.ttyname(self._screen)], cwd=self.checkout, env=self._environ, start_new_session=True
         )
         self.paste("stty -echo; PS1= PS2=\n")
         return self
@@ -65,28 +105,46 @@ class Terminal:
     def paste(self, text: str) -> str:
         """Paste lines, and return what they printed; all of them must have ended."""
         self._ends += 1
+        end = f"end-of-paste-{self._ends}\n"
         self._type(f"{text}echo end-of-paste-$(({self._ends}))\n")
-        return self._read_until(f"end-of-paste-{self._ends}\n")
+        return self.read_until(end).removesuffix(end)
 
-    def paste_until(self, text: str, printed: str) -> str:
-        """Paste lines that do not end, press Ctrl-C once they have printed `printed`, and return what they printed."""
+    def start(self, text: str, printed: str) -> str:
+        """Paste lines whose last one does not end, and return what they print, up to `printed`."""
         self._type(text)
-        before = self._read_until(printed)
+        return self.read_until(printed)
+
+    def stop(self) -> str:
+        """Press Ctrl-C, and return what is printed until the shell is back."""
         os.write(self._keyboard, b"\x03")
-        return before + self.paste("\n")
+        return self.paste("\n")
+
+    def aside(self, text: str) -> None:
+        """Paste lines into another terminal of the same machine, and wait for their end."""
+        subprocess.run(["bash", "-ec", self._here(text)], cwd=self.checkout, env=self._environ, check=True)
+
+    def program(self, name: str, script: str) -> None:
+        """Put a program on the path, in place of one that is no part of what is tested."""
+        path = self.home / "bin" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
 
     def _type(self, text: str) -> None:
+        os.write(self._keyboard, self._here(text).encode())
+
+    def _here(self, text: str) -> str:
         for old, new in self.ports.items():
             text = re.sub(rf"\b{old}\b", str(new), text)
-        os.write(self._keyboard, text.encode())
+        return text
 
-    def _read_until(self, end: str) -> str:
-        printed = ""
-        while end not in printed:
+    def read_until(self, end: str) -> str:
+        """Return what is printed, up to and with `end`."""
+        while end not in self._printed:
             if not select.select([self._keyboard], [], [], PATIENCE_S)[0]:
-                raise AssertionError(f"{end!r} did not come, only:\n{printed}")
-            printed += os.read(self._keyboard, 65536).decode().replace("\r\n", "\n")
-            printed = re.sub(_STYLE, "", printed)
+                raise AssertionError(f"{end!r} did not come, only:\n{self._printed}")
+            more = re.sub(_STYLE, "", os.read(self._keyboard, 65536).decode()).replace("\r\n", "\n")
+            self._printed += more
             for old, new in self.ports.items():
-                printed = printed.replace(f":{new}", f":{old}")
-        return printed.removesuffix(end)
+                self._printed = self._printed.replace(f":{new}", f":{old}")
+        before, _, self._printed = self._printed.partition(end)
+        return before + end

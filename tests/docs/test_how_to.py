@@ -1,0 +1,195 @@
+"""docs/how-to.md: each recipe can be pasted into an empty machine, and prints what the page shows.
+
+What is no part of hookbot, such as the application that is deployed, is a program that says that it was called.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from support.pages import blocks, lines_printed, lines_shown, page, section
+from support.terminal import Terminal, application
+
+# CI has it: there, a test that is skipped would be a hole that nobody sees.
+needs_jq = pytest.mark.skipif(shutil.which("jq") is None and "CI" not in os.environ, reason="needs jq")
+pytestmark = pytest.mark.slow
+
+PAGE = page("docs/how-to.md")
+SETTINGS, SAMPLE = blocks(PAGE.partition("\n## ")[0])
+SERVE = """. .venv/bin/activate
+hookbot serve --bind 127.0.0.1:8080 --router github {options} &
+until curl -fs http://127.0.0.1:8080/readyz; do sleep 0.1; done
+"""
+
+
+@pytest.fixture
+def hub(terminal: Terminal) -> Terminal:
+    """A terminal on the machine of a hub, with the settings that the page begins with."""
+    terminal.paste(SERVE.format(options="") + SETTINGS)
+    return terminal
+
+
+def recipe(title: str) -> list[str]:
+    found = blocks(section(PAGE, title))
+    assert found
+    return found
+
+
+def shown(title: str) -> set[str]:
+    return lines_shown(section(PAGE, title))
+
+
+@needs_jq
+def test_a_push_is_deployed(hub: Terminal, tmp_path: Path) -> None:
+    hub.program("git", 'echo "git $*"')
+    hub.program("systemctl", 'echo "systemctl $*"')
+    [deploy] = recipe("Deploy on push")
+    hub.paste(SAMPLE)
+
+    output = hub.start(deploy.replace("/srv/app", str(tmp_path)), " s\n")
+
+    assert shown("Deploy on push") - lines_printed(output) == set(), output
+    assert "| git checkout --quiet --detach 1f2e3d4c5b6a798897a6b5c4d3e2f10f1e2d3c4b\n" in output
+    assert "| systemctl --user restart app\n" in output
+
+
+def test_what_is_deployed_is_recorded(hub: Terminal) -> None:
+    output = hub.paste("".join(recipe("Record what is deployed")))
+
+    assert shown("Record what is deployed") - lines_printed(output) == set(), output
+
+
+@needs_jq
+def test_a_ci_system_is_triggered(hub: Terminal) -> None:
+    (hub.checkout / "headers").write_text("Authorization: Bearer s3cret\n")
+    [trigger] = recipe("Trigger a CI system")
+    trigger = trigger.replace("/etc/ci/headers", "headers").replace("https://ci.internal", "http://localhost:3000")
+
+    with application(hub.ports[3000]) as received:
+        hub.start(trigger, "listening to ")
+        hub.aside(SETTINGS + SAMPLE)
+        hub.read_until("./trigger.sh succeeded after ")
+
+    [build] = received
+    assert build.body == b'{"ref": "1f2e3d4c5b6a798897a6b5c4d3e2f10f1e2d3c4b"}'
+    assert build.headers["Authorization"] == "Bearer s3cret"
+
+
+def test_deliveries_reach_jenkins_as_they_were_sent(hub: Terminal) -> None:
+    jenkins, gitlab = (at_port_3000(block) for block in recipe("Reach a Jenkins behind a firewall"))
+
+    with application(hub.ports[3000]) as received:
+        hub.start(jenkins, "listening to ")
+        hub.aside(SETTINGS + SAMPLE)
+        output = hub.read_until(" ms\n")
+        hub.stop()
+        hub.start(gitlab, "listening to ")
+        hub.aside(SETTINGS + 'curl -d "{}" $(hookbot make-tokens /pub/gitlab/acme)\n')
+        hub.read_until(" ms\n")
+
+    title = "Reach a Jenkins behind a firewall"
+    expected = {at_port_3000(line).replace("200 OK", "204 No Content") for line in shown(title) if "200" in line}
+    assert expected - lines_printed(output) == set(), output
+    assert [request.headers.get("X-Gitlab-Token") for request in received] == [None, "THE-TOKEN"]
+    assert received[0].headers["X-Hub-Signature-256"]
+
+
+def at_port_3000(text: str) -> str:
+    return text.replace("jenkins.internal:8080", "localhost:3000").replace("http://HUB", "http://localhost:3000")
+
+
+def test_events_of_stripe_reach_the_application_on_a_laptop(terminal: Terminal) -> None:
+    title = "Develop against Stripe on a laptop"
+    [source] = blocks(section(PAGE, title), "toml")
+    forward, replay = recipe(title)
+    (terminal.checkout / "secret").write_text("whsec_secret")
+    (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/stripe", "secret"))
+    terminal.paste(SERVE.format(options="--config hub.toml") + SETTINGS)
+    event = "echo '{}' > event.json\nhookbot sign stripe --secret file:secret event.json --curl --url "
+    event += "$HOOKBOT_URL_BASE/unsafe/pub/stripe/test | sh\n"
+
+    with application(terminal.ports[4242]) as received:
+        terminal.start(forward, "listening to ")
+        terminal.aside(SETTINGS + event)
+        terminal.read_until(" ms\n")
+        terminal.stop()
+        output = terminal.paste(replay)
+
+    assert [bool(request.headers["Stripe-Signature"]) for request in received] == [True, True]
+    assert {line.replace("2 replayed", "1 replayed") for line in shown(title)} - lines_printed(output) == set(), output
+
+
+def test_work_is_shared(hub: Terminal) -> None:
+    [share] = recipe("Share work among machines")
+
+    hub.start(share, "listening to ")
+    hub.aside(SETTINGS + "curl -d 12345 $(hookbot make-tokens /pub/images/a)\n")
+
+    assert "images/a | 5\n" in hub.read_until(" s\n")
+
+
+def test_a_failed_build_is_notified(hub: Terminal) -> None:
+    hub.program("notify-send", 'echo "notified: $*"')
+    [notify] = recipe("Get desktop notifications")
+    failure = '{"check_run": {"conclusion": "failure"}}'
+
+    hub.start(notify, "listening to ")
+    hub.aside(SETTINGS + f"curl -d '{failure}' $(hookbot make-tokens /pub/github.com/repo/acme/app)\n")
+
+    assert "notified: A build failed\n" in hub.read_until(" s\n")
+
+
+def test_two_organisations_have_sources_of_their_own(hub: Terminal) -> None:
+    [config] = blocks(section(PAGE, "Serve two organisations"), "toml")
+    (hub.checkout / "hookbot.toml").write_text(config)
+
+    output = hub.paste("".join(recipe("Serve two organisations")))
+
+    assert shown("Serve two organisations") - lines_printed(output) == set(), output
+
+
+def test_failed_messages_are_set_aside_and_delivered_later(hub: Terminal) -> None:
+    forward, replay = recipe("Set failed messages aside")
+
+    hub.start(forward, "listening to ")
+    hub.aside(SETTINGS + "curl -d lost $(hookbot make-tokens /pub/crm)\n")
+    output = hub.read_until("; given up") + hub.read_until("\n")
+    hub.stop()
+    with application(hub.ports[3000]) as received:
+        output += hub.paste(replay)
+
+    assert shown("Set failed messages aside") - lines_printed(output) == set(), output
+    assert [request.body for request in received] == [b"lost"]
+
+
+def test_a_listener_is_a_service(hub: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "etc" / "systemd" / "system").mkdir(parents=True)
+    for tool in ("systemctl", "journalctl"):
+        hub.program(tool, f'echo "{tool} $*"')
+    [service] = recipe("Run a listener as a service")
+
+    output = hub.paste(service.replace("/etc/", f"{tmp_path}/etc/"))
+
+    assert output == "systemctl enable --now hookbot-forward\njournalctl -fu hookbot-forward\n"
+    token = tmp_path / "etc" / "hookbot" / "forward.token"
+    assert re.fullmatch(r"[0-9a-f]{40}\n", token.read_text())
+    assert token.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_hinders_messages_is_found(hub: Terminal) -> None:
+    doctor, history, cursors = recipe("Find out why no messages arrive")
+    doctor = doctor.replace("hookbot doctor", "hookbot doctor --wait 0")
+
+    right = hub.paste(doctor + history + 'hookbot listen --cursor deployer --no-follow "$SUB"\n' + cursors)
+    wrong = hub.paste(doctor.replace("$(hookbot make-tokens /sub/deploy)", "${PUB/pub/sub}"))
+
+    assert "ok      token      the token opens /sub/deploy\n" in right
+    assert "    hookbot doctor\n" in right
+    assert {line for line in shown("Find out why no messages arrive") if line.startswith("KIND")} <= lines_printed(
+        right
+    )
+    _, failed = section(PAGE, "Find out why no messages arrive").split("the clocks agree\n", 1)
+    assert failed.partition("```")[0] in wrong
