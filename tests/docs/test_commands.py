@@ -71,7 +71,7 @@ def test_every_exit_code_is_there() -> None:
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files that the examples name."""
-    for name in ("hookbot.toml", "body.json", "build.json", "deployed.json", "token", "client.pem"):
+    for name in ("hookbot.toml", "body.json", "build.json", "deployed.json", "push.json", "token", "client.pem"):
         (tmp_path / name).write_text("x = 1")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path))
