@@ -10,6 +10,7 @@ from contextlib import suppress
 from encodings import normalize_encoding
 from encodings.aliases import aliases
 from json import detect_encoding
+from typing import Literal
 
 _ALLOWED = {
     *("utf_8", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be", "koi8_r", "koi8_u", "mac_roman"),
@@ -37,7 +38,9 @@ _JSON_START = re.compile(rb'[\0\s]*[{\["]')
 _JSON_ENDS = (b"}", b"]", b'"')
 _MAX_NAME = 40
 _BYTE_ORDER_MARKS = ("utf-8-sig", "utf-16", "utf-32")
-_PARAMETER = r';\s*{}\s*=\s*(?:"([^"]*)"|([^\s;"]+))'
+_PARAMETERS = {
+    name: re.compile(rf';\s*{name}\s*=\s*(?:"([^"]*)"|([^\s;"]+))', re.IGNORECASE) for name in ("charset", "boundary")
+}
 
 
 def decode(body: bytes, charset: str | None = None) -> str | None:
@@ -46,6 +49,9 @@ def decode(body: bytes, charset: str | None = None) -> str | None:
     JSON is read also if no charset is declared that its bytes are in: in UTF-16 and UTF-32 (RFC 4627, section 3), and
     as Windows-1252.
     """
+    # Most bodies by far, whatever they declare.
+    if body.isascii() and not _NOT_UTF_8.search(body):
+        return body.decode("ascii")
     for codec in _candidates(body, codec_of(charset)):
         with suppress(UnicodeDecodeError):
             return body.decode(codec)
@@ -61,9 +67,9 @@ def codec_of(charset: str | None) -> str | None:
     return codec if codec in _ALLOWED else None
 
 
-def parameter(header: str, name: str) -> str | None:
-    """Value of a parameter of a header, such as ``charset`` of ``Content-Type``; None if there is none."""
-    match = re.search(_PARAMETER.format(name), header, re.IGNORECASE)
+def parameter(content_type: str, name: Literal["charset", "boundary"]) -> str | None:
+    """Value of a parameter of ``Content-Type``; None if there is none."""
+    match = _PARAMETERS[name].search(content_type)
     return match and (match[1] or match[2])
 
 
