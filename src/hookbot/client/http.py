@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import trio
 
-from ..errors import HookbotError, Lost, Refused
+from ..errors import Lost, Refused
 from ..protocol.response import error_from
 from .address import Address
 from .connect import failure, open_unsecured, proxy_of, tls_context
@@ -57,7 +57,7 @@ async def ask(
 ) -> Any:
     """Parsed JSON response of an operators' path, ``/hookbot/v1/...``; the query of the address is not sent.
 
-    Raises `Lost` if there is no response or it is not JSON, the error of `refusal` for any status but 2xx, and
+    Raises `Lost` if there is no response or it is not JSON, the error of `error_from` for any status but 2xx, and
     `ConfigError` for an invalid CA file or proxy, and `Refused` for a scheme that is not that of the port.
     """
     async with open_client(address, ca_file) as client:
@@ -89,7 +89,7 @@ async def fetch(
     max_bytes: int = BEGINNING_BYTES,
     drain_s: float = DRAIN_S,
 ) -> tuple[int, Mapping[str, str], bytes]:
-    """Status, header fields with lower-case names, and the first `max_bytes` of the body of a response.
+    """Status, header fields, and the first `max_bytes` of the body of a response.
 
     The body is not decoded, so that no compressed one grows. Raises `Lost` if there is no response within
     `TIMEOUT_S`, and `Refused` for a scheme that is not that of the port.
@@ -103,8 +103,7 @@ async def fetch(
     except httpx.TransportError as error:
         raise await failure(f"no response from {address}", error, address) from None
     body = await beginning_of(response, drain_s, max_bytes=max_bytes)
-    # httpx keeps header names in lower case.
-    return response.status_code, dict(response.headers), body
+    return response.status_code, response.headers, body
 
 
 async def beginning_of(
@@ -125,12 +124,6 @@ async def beginning_of(
         with trio.CancelScope(shield=True):
             await response.aclose()
     return bytes(beginning)
-
-
-def refusal(response: httpx.Response, body: bytes, *, of_hub: bool = True) -> HookbotError:
-    """The error that a response other than 2xx reports, see `error_from`; `body` is its beginning."""
-    # httpx keeps header names in lower case, as `error_from` expects them.
-    return error_from(response.status_code, dict(response.headers), body, of_hub=of_hub)
 
 
 class RequestBody(httpx.AsyncByteStream):

@@ -11,11 +11,12 @@ import trio
 from ..backoff import Backoff
 from ..errors import Lost
 from ..protocol.message import check_id
+from ..protocol.response import error_from
 from ..version import __version__
 from .address import Address, check_publishable
 from .connect import failure
 from .errors import PASSING, retry_after
-from .http import TIMEOUT_S, RequestBody, beginning_of, encoded, end_to_end, open_client, refusal
+from .http import TIMEOUT_S, RequestBody, beginning_of, encoded, end_to_end, open_client
 
 # Long enough for a hub to restart; after that, the caller has to decide.
 PATIENCE_S = 30.0
@@ -85,9 +86,9 @@ class Publisher:
             raise Lost(f"cannot publish to {self._address}: no response within {timeout_s:g} s") from None
         except httpx.TransportError as error:
             raise await failure(f"cannot publish to {self._address}", error, self._address) from None
-        body = await beginning_of(response)
+        answer = await beginning_of(response)
         if response.status_code != 200:
-            raise refusal(response, body)
+            raise error_from(response.status_code, response.headers, answer)
         return _id_in(response)
 
 

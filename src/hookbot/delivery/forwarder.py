@@ -12,11 +12,11 @@ import trio
 from ..client.address import Address
 from ..client.connect import PROXY, open_stream, open_unsecured, proxy_of, reason_of, tls_context
 from ..client.errors import retry_after
-from ..client.http import DRAIN_S, RequestBody, beginning_of, encoded, end_to_end, refusal
+from ..client.http import DRAIN_S, RequestBody, beginning_of, encoded, end_to_end
 from ..errors import ConfigError, HookbotError, Lost, Refused, system_reason
 from ..protocol.message import Headers, Message
 from ..protocol.pasted import check_unmarked, no_password
-from ..protocol.response import title_of
+from ..protocol.response import error_from, title_of
 from ..protocol.urls import is_loopback
 from ..version import __version__
 from .target import Target
@@ -71,7 +71,8 @@ class Forwarder:
         elapsed_ms = (trio.current_time() - started) * 1000
         body = await beginning_of(response, self._options.drain_s)
         if not response.is_success:
-            raise self._failure(response.status_code, refusal(response, body, of_hub=False))
+            reported = error_from(response.status_code, response.headers, body, of_hub=False)
+            raise self._failure(response.status_code, reported)
         return f"{title_of(response.status_code)} from {self._target} in {elapsed_ms:.0f} ms"
 
     def _request(self, message: Message) -> httpx.Request:

@@ -111,7 +111,7 @@ _BY_STATUS: Mapping[int, Callable[[str], HookbotError]] = {
 
 
 def error_from(status: int, headers: Mapping[str, str], body: bytes, *, of_hub: bool = True) -> HookbotError:
-    """The error that an unsuccessful response reports. `headers` must have lower-case names.
+    """The error that an unsuccessful response reports. `headers` are looked up by lower-case names.
 
     A response that no hub sends is said to be a proxy's, unless another server than a hub was asked (`of_hub` False).
     """
