@@ -9,7 +9,7 @@ import trio
 
 from hookbot import Message
 from hookbot.client import Connected, Disconnected, Event, Gap
-from hookbot.errors import BodyTooLarge, InvalidTopic, Refused, Unauthorized
+from hookbot.errors import BodyTooLarge, ConfigError, InvalidTopic, Refused, Unauthorized
 from support.scripted_hub import (
     AT_ONCE,
     Peer,
@@ -154,7 +154,7 @@ async def test_what_is_no_header_is_refused_before_connecting(header: tuple[str,
 
 
 async def test_a_ca_file_that_is_not_there_is_refused_before_connecting() -> None:
-    with pytest.raises(Refused, match=r"/nowhere\.pem"):
+    with pytest.raises(ConfigError, match=r"/nowhere\.pem"):
         async with listen("https://hub/sub/a", ca_file="/nowhere.pem"):
             pass
 
