@@ -32,6 +32,7 @@ class ObservedApp(HookbotApp):
         super().__init__("test", max_body_bytes=max_body_bytes)
         self.begun, self.go_on, self.ended = trio.Event(), trio.Event(), trio.Event()
         self.seen: list[Request] = []
+        self.heard: list[str | bytes] = []
         self.sent = 0
         self.register_error_handler(HookbotError, _sentence)
 

@@ -65,6 +65,23 @@ def app() -> ObservedApp:
     return app
 
 
+def busy_app() -> ObservedApp:
+    """An app with a handler that is busy with something else before it receives."""
+    app = ObservedApp()
+
+    @app.websocket("/ws")
+    async def busy() -> None:
+        await websocket.accept()
+        await app.go_on.wait()
+        try:
+            while True:
+                app.heard.append(await websocket.receive())
+        finally:
+            app.ended.set()
+
+    return app
+
+
 def close(socket: WebSocket) -> bytes:
     """The close frame of a websocket, as bytes, to be sent together with others."""
     socket.protocol.send_close(1000)
@@ -416,6 +433,34 @@ async def test_a_handler_that_sends_in_a_loop_notices_that_its_peer_is_gone(app:
 
         await app.ended.wait()
         assert app.sent < 100_000
+
+
+@pytest.mark.parametrize("count", [1, 2, 20])
+@pytest.mark.parametrize("closes", [True, False])
+async def test_what_a_client_has_sent_before_it_leaves_reaches_a_handler_that_is_busy(closes: bool, count: int) -> None:
+    app = busy_app()
+    async with open_app(app) as hub:
+        socket = await (await hub.websocket()).accepted()
+        await socket.client.send(messages(*[b"a message"] * count) + (close(socket) if closes else b""))
+        await socket.client.send_eof()
+        await trio.testing.wait_all_tasks_blocked()
+        app.go_on.set()
+
+        await app.ended.wait()
+    assert app.heard == [b"a message"] * count
+
+
+async def test_what_a_client_has_sent_before_it_resets_the_connection_is_heard() -> None:
+    app = busy_app()
+    async with open_app(app) as hub:
+        socket = await (await hub.websocket()).accepted()
+        await socket.client.send(messages(*[b"a message"] * 3) + masked(Opcode.PING, b""))
+        await socket.client.reset()
+        await trio.testing.wait_all_tasks_blocked()
+        app.go_on.set()
+
+        await app.ended.wait()
+    assert app.heard == [b"a message"] * 3
 
 
 async def test_a_peer_that_takes_nothing_is_cut_off(app: ObservedApp) -> None:

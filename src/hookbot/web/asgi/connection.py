@@ -22,6 +22,7 @@ from .config import RECEIVE_BYTES, ServingConfig
 from .extensions import ABORT, AUTHENTICATED, CONTINUE, MESSAGE
 from .http1 import HTTP1
 from .http2 import HTTP2
+from .inbox import Inbox
 from .scope import request_of
 from .transport import Transport, peer_of
 
@@ -46,8 +47,9 @@ class AsgiConnection:
     """One accepted connection; `run` serves it, and cuts it at the latest `grace_s` after the shutdown began.
 
     Tasks: `run` reads, and cancels the others when there is no more to read; `_watch` closes the socket in any
-    case; the app has one for each request. A write is shielded from cancellation, because half a frame must not be
-    left behind; a client that stops reading is cut off by closing the socket.
+    case; the app has one for each request. The app of a websocket is first given what was received: it may be an
+    acknowledgement. A write is shielded from cancellation, because half a frame must not be left behind; a client that
+    stops reading is cut off by closing the socket.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class AsgiConnection:
         """True once nothing more may be written: the client accepts no more bytes, or the last one was sent."""
         self._requests = 0
         """Number of requests that the app is answering."""
+        self._websocket_over: trio.Event | None = None
+        """Set when the app has left its websocket; None without one."""
         self._progress = UploadProgress(config.limits.min_body_bytes)
 
     @property
@@ -107,6 +111,7 @@ class AsgiConnection:
                     with self._reading:
                         await self._read(protocol)
                     await self._linger(protocol.drained_bytes)
+                    await self._leave_websocket(protocol)
                 self._nursery.cancel_scope.cancel()
         # An untrusted client may find a bug in a library: an upgrade with a subprotocol that is not ASCII is one. In
         # Hypercorn that ends the whole server.
@@ -120,11 +125,10 @@ class AsgiConnection:
     ) -> Callable[[Any], Awaitable[None]]:
         """Start the app for a request, and return the function that takes events for it (`TaskGroup.spawn_app`).
 
-        Other events wait until the app has read those before. A disconnect must not, since an app that never receives
-        would keep the connection open; it is dropped if the queue is full. The end of the connection cancels the app.
+        The end of the connection cancels the app.
         """
-        waiting = UNREAD_MESSAGES if scope["type"] == "websocket" else config.max_app_queue_size
-        to_app, from_client = trio.open_memory_channel[Any](waiting)
+        is_websocket = scope["type"] == "websocket"
+        inbox = Inbox(UNREAD_MESSAGES if is_websocket else config.max_app_queue_size)
 
         # Functions, which `deepcopy` does not copy, unlike methods: middleware may copy the scope.
         def abort() -> None:
@@ -135,25 +139,18 @@ class AsgiConnection:
 
         scope["extensions"].update({CONTINUE: {}, MESSAGE: {}, ABORT: abort, AUTHENTICATED: authenticated})
         self._count_requests(1)
+        if is_websocket:
+            self._websocket_over = trio.Event()
         # Before the app begins and not after: Hypercorn fails if it answers before this function has returned.
         await self._unauthenticated.wait_to_begin(self, request_of(scope))
-        self._nursery.start_soon(self._run_app, scope, from_client, send)
-
-        async def put(event: Any) -> None:
-            # The app has returned, or does not read.
-            with suppress(trio.BrokenResourceError, trio.WouldBlock):
-                if event["type"].endswith(".disconnect"):
-                    to_app.send_nowait(event)
-                else:
-                    await to_app.send(event)
-
-        return put
+        self._nursery.start_soon(self._run_app, scope, inbox, send)
+        return inbox.put
 
     def spawn(self, task: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Start a task for the protocol (Hypercorn's `TaskGroup.spawn`)."""
         self._nursery.start_soon(task, *args)
 
-    async def _run_app(self, scope: Any, from_client: trio.MemoryReceiveChannel[Any], send: Any) -> None:
+    async def _run_app(self, scope: Any, inbox: Inbox, send: Any) -> None:
         async def send_fairly(message: Any) -> None:
             # Hypercorn's send returns without a checkpoint once the client is gone: a loop of sends would never end.
             await trio.lowlevel.checkpoint()
@@ -162,12 +159,14 @@ class AsgiConnection:
             else:
                 await send(message)
 
-        with from_client:
+        with inbox:
             try:
-                await self._app(scope, from_client.receive, send_fairly)
+                await self._app(scope, inbox.receive, send_fairly)
             except* Exception:
                 logger.exception("a request failed with a bug in the hub")
             finally:
+                if self._websocket_over is not None:
+                    self._websocket_over.set()
                 await send(None)
                 self._count_requests(-1)
 
@@ -263,7 +262,10 @@ class AsgiConnection:
                     except (trio.BrokenResourceError, trio.ClosedResourceError):
                         self._write_closed = True
                         break
-        if self._write_closed or patience.cancelled_caught:
+        if self._websocket_over is not None and self._write_closed:
+            # What the client has sent before it left is still to be read.
+            self._reading.deadline = trio.current_time() + self._config.limits.linger_s
+        elif self._write_closed or patience.cancelled_caught:
             self._write_closed = True
             self._nursery.cancel_scope.cancel()
 
@@ -287,3 +289,10 @@ class AsgiConnection:
                     await trio.sleep_forever()
                 await self._draining.wait(Standing.UNKNOWN, drained_at)
                 drained_at = trio.current_time()
+
+    async def _leave_websocket(self, protocol: HTTP1 | HTTP2) -> None:
+        """Wait until the app has left its websocket, for at most `linger_s`."""
+        if self._websocket_over is not None:
+            with trio.move_on_after(self._config.limits.linger_s):
+                await protocol.handle(Closed())
+                await self._websocket_over.wait()
