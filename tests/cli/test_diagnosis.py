@@ -153,7 +153,9 @@ async def test_a_port_without_tls_is_found() -> None:
     [
         (answering(502, b"<html>"), Check.HTTP, "502 Bad Gateway"),
         (answering(200, b"<html>"), Check.HUB, "not a hookbot"),
-        (answering(404, b"OK"), Check.HUB, "not a hookbot"),
+        (answering(404, b"OK"), Check.HUB, "not a hookbot hub: 404 OK"),
+        (answering(301, Location="https://h/status"), Check.HUB, "not a hookbot hub: 301 OK: use https://h/status"),
+        (answering(401, b"<html>"), Check.HUB, "not a hookbot hub: 401 Unauthorized (from a proxy on the way"),
     ],
 )
 async def test_something_else_that_answers_is_found(handler: Callable[..., Any], where: Check, text: str) -> None:

@@ -224,6 +224,18 @@ async def test_what_the_hub_has_stored_is_stored_even_if_the_rest_of_its_respons
     assert hub.connections == 1
 
 
+@pytest.mark.parametrize("body", [b"<html>Welcome to nginx!</html>", b'{"ok": true}', b""])
+async def test_an_answer_that_is_none_of_a_hub_stores_nothing(body: bytes) -> None:
+    async with scripted_hub(answering(200, body)) as hub:
+        with pytest.raises(Unavailable, match="but not as a hub does"):
+            await publish(hub.pub, b"", patience_s=0)
+
+
+async def test_a_hub_of_version_0_13_gives_no_id() -> None:
+    async with scripted_hub(answering(200, b"OK\n")) as hub:
+        assert await publish(hub.pub, b"") == ""
+
+
 async def test_a_connection_that_the_hub_has_closed_costs_a_publish_nothing() -> None:
     @on_bytes
     async def once(stream: trio.abc.Stream) -> None:

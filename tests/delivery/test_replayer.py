@@ -98,7 +98,7 @@ async def test_an_attempt_whose_response_was_lost_stores_nothing_twice_and_anoth
 
 async def test_a_message_that_is_refused_after_others_were_published_is_a_failure_of_its_own() -> None:
     refusal = answering(401, b"401 bad signature\n")
-    async with scripted_hub(answering(200), refusal) as hub, open_publisher(hub.pub) as publisher:
+    async with scripted_hub(answering(200, b"OK\n"), refusal) as hub, open_publisher(hub.pub) as publisher:
         republisher = Republisher(publisher, (), "replay-test")
         await republisher.publish(make(1, 0), 1)
         with pytest.raises(Failed, match="401 bad signature"):

@@ -117,7 +117,8 @@ class Diagnosis:
         self._tell(True, f"/status answers {status}")
         self._at = Check.HUB
         if status != 200 or body.strip() != b"OK":
-            raise Refused("the server is not a hookbot hub")
+            why = "" if status == 200 else f": {error_from(status, headers, body)}"
+            raise Refused(f"the server is not a hookbot hub{why}")
         self._at = Check.CLOCK
         self._tell(*compare_clocks(headers.get("date", "")))
 

@@ -89,6 +89,8 @@ class Publisher:
         answer = await beginning_of(response)
         if response.status_code != 200:
             raise error_from(response.status_code, response.headers, answer)
+        if not (response.headers.get("Hookbot-Message-Id") or answer.strip() == b"OK"):
+            raise Lost(f"{self._address} answers 200, but not as a hub does: is it the URL of a hub?")
         return _id_in(response)
 
 
