@@ -73,6 +73,12 @@ async def one_byte(stream: trio.abc.Stream) -> None:
     await stream.send_all(b"H")
 
 
+async def more_than_an_answer(stream: trio.abc.Stream) -> None:
+    await stream.receive_some()
+    await stream.send_all(OK + OK.replace(b"200", b"500"))
+    await stream.receive_some()
+
+
 async def continuing(stream: trio.abc.Stream) -> None:
     await stream.receive_some()
     await stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -176,3 +182,50 @@ async def test_several_connections_that_have_ended_are_all_replaced() -> None:
                 for _ in range(5):
                     nursery.start_soon(partial(post, client))
     assert server.requests == 10
+
+
+async def test_a_connection_with_more_than_an_answer_is_not_used_again() -> None:
+    async with serving(Server(await tcp(), more_than_an_answer, answered=0)) as server, client_of(server) as client:
+        assert [await post(client) for _ in range(3)] == [200] * 3
+    assert server.connections == 3
+
+
+OF_500 = [
+    b"HTTP/1.1 500 \r\nbad line\r\n\r\n",
+    b"HTTP/1.1 500 \r\nContent-Length: x\r\n\r\n",
+    b"HTTP/1.1 500 \r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+    b"HTTP/1.1 500 \r\n" + b"X: y\r\n" * (1 << 16),
+    b"HTTP/1.1 500 \r\nX-A: 1",
+    b"\r\nHTTP/1.1 103 Early Hints\r\nX: y\r\n\r\nHTTP/1.1 500\r\nbad line\r\n\r\n",
+]
+OF_NOTHING = [
+    b"HTTP/1.1 20",
+    b"HTTP/1.1 2000 OK\r\n\r\n",
+    b"HTTP/1.1 099 OK\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    b"HTTP/2 200\r\n\r\n",
+    b"SSH-2.0-OpenSSH\r\n",
+    b"\x15\x03\x01\0\x02\x02\x50",
+    b"HTTP/1.1 100 Continue\r\n\r\n" * 2000,
+]
+
+
+def saying(answer: bytes) -> Ending:
+    async def say(stream: trio.abc.Stream) -> None:
+        await stream.receive_some()
+        await stream.send_all(answer)
+
+    return say
+
+
+@pytest.mark.parametrize("answer", OF_500, ids=range(len(OF_500)))
+async def test_a_status_is_known_whatever_stands_behind_it(answer: bytes) -> None:
+    async with serving(Server(await tcp(), saying(answer), answered=0)) as server, client_of(server) as client:
+        assert [await post(client) for _ in range(2)] == [500, 500]
+
+
+@pytest.mark.parametrize("answer", OF_NOTHING, ids=range(len(OF_NOTHING)))
+async def test_what_has_no_status_is_told_in_words(answer: bytes) -> None:
+    async with serving(Server(await tcp(), saying(answer), answered=0)) as server, client_of(server) as client:
+        with pytest.raises(httpx.TransportError, match="the response is not whole, or not valid HTTP"):
+            await post(client)

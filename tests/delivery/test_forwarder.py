@@ -195,6 +195,17 @@ async def test_a_certificate_is_checked_unless_it_is_said_otherwise(tmp_path: Pa
     assert len(server.requests) == 2
 
 
+async def test_a_scheme_that_is_not_that_of_the_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    # It could not reach this machine.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with tls_target(trustme.CA()) as (_, url):
+        with pytest.raises(Failed, match=r"speaks TLS; use https://"):
+            await post(url.replace("https:", "http:"), make())
+    async with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as url:
+        with pytest.raises(Failed, match=r"does not speak TLS; use http://"):
+            await post(url.replace("http:", "https:"), make())
+
+
 async def test_a_target_that_asks_for_a_certificate_is_shown_one(tmp_path: Path) -> None:
     authorizer = trustme.CA()
     authorizer.issue_cert("client.example").private_key_and_cert_chain_pem.write_to_path(tmp_path / "me.pem")
@@ -290,9 +301,13 @@ async def test_a_reason_phrase_does_not_matter(phrase: bytes) -> None:
         b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain",
         b"Content-Encoding: br\r\n\r\nno length, and not compressed",
         b"Location: http://[broken\r\nContent-Type: ;;;\r\nContent-Length: 0\r\n\r\n",
+        b"Content-Length: many\r\n\r\n",
+        b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+        b"no header\r\n\r\n",
+        b"X-Cut: ",
     ],
 )
-async def test_a_success_is_one_whatever_becomes_of_the_body_behind_it(status: bytes, rest: bytes) -> None:
+async def test_a_success_is_one_whatever_becomes_of_what_stands_behind_its_status(status: bytes, rest: bytes) -> None:
     async with answering(b"HTTP/1.1 " + status + b" \r\n" + rest) as url:
         assert (await post(url, make())).startswith(status.decode())
 

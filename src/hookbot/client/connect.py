@@ -11,7 +11,7 @@ import trio
 
 from ..errors import ConfigError, HookbotError, Lost, Refused, first_error, system_reason
 from ..protocol.pasted import check_unmarked, trim
-from ..protocol.urls import encode_host
+from ..protocol.urls import encode_host, is_loopback
 from .address import Address
 
 # What OpenSSL says of an answer that is no TLS: to its versions before 3.2, it has a wrong version or length.
@@ -37,6 +37,11 @@ def proxy_of(address: Address) -> Address | None:
         raise ConfigError(f"a proxy must be http:// or https://, not {url.split('://')[0]}://")
     # curl accepts a proxy without a scheme, too, so such values are common.
     return Address.parse(url if "://" in url else f"http://{url}")
+
+
+def proxy_unless_local(address: Address) -> Address | None:
+    """As `proxy_of`, but None for this machine: a proxy could not reach it, and NO_PROXY is rarely set for it."""
+    return None if is_loopback(address.host) else proxy_of(address)
 
 
 def tls_context(ca_file: str | Path | None = None) -> ssl.SSLContext:
@@ -151,7 +156,7 @@ async def _speaks_tls(address: Address) -> bool:
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
     with trio.move_on_after(_PROBE_S):
         try:
-            stream = await open_unsecured(address, proxy_of(address), anybody, _PROBE_S)
+            stream = await open_unsecured(address, proxy_unless_local(address), anybody, _PROBE_S)
         except HookbotError:
             return False
         try:

@@ -1,8 +1,10 @@
 """Transport of HTTP requests: connections that are kept, and replaced at once when they have ended."""
 
 import math
+import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 import httpcore
 import httpx
@@ -16,6 +18,11 @@ from .address import Address
 MAX_KEPT = 20
 KEPT_S = 5.0
 
+# Behind any informational responses (RFC 9112, sections 4 and 9.2; RFC 9110, section 15.2).
+_STATUS = re.compile(rb"\s*(?>HTTP/1\.\d 1\d\d\b.*?\n\r?\n)*HTTP/1\.\d ([2-9]\d\d)\s", re.DOTALL)
+# More than informational responses take.
+_BEGINNING_BYTES = 1 << 14
+
 Open = Callable[[Address, float], Awaitable[trio.abc.Stream]]
 """Function that connects to a server, without TLS, within so many seconds. Raises `Lost`."""
 
@@ -26,18 +33,46 @@ class Transport(httpx.AsyncHTTPTransport):
     A server may close a kept connection just when the next request is sent (RFC 9112, section 9.5). If not a byte of
     an answer has come, that request is sent over another connection at once (section 9.3.1). A new connection that
     ends like that is an error, since it tells that the server fails.
+
+    An answer that breaks off behind its status, or is invalid there, is one without header fields and body.
     """
 
     def __init__(self, open: Open, tls: ssl.SSLContext) -> None:
         super().__init__(verify=tls, trust_env=False)
         # httpx has no parameter for a network backend. Callers limit the number of their requests themselves.
-        self._pool = httpcore.AsyncConnectionPool(
+        self._pool = _Pool(
             tls,
             max_connections=None,
             max_keepalive_connections=MAX_KEPT,
             keepalive_expiry=KEPT_S,
             network_backend=_Network(open),
         )
+
+
+class _Pool(httpcore.AsyncConnectionPool):
+    def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
+        return _Connection(origin, self._ssl_context, self._keepalive_expiry, network_backend=self._network_backend)
+
+
+class _Connection(httpcore.AsyncHTTPConnection):
+    def has_expired(self) -> bool:
+        """True also if more has come than an answer: it would be taken for the answer to the next request."""
+        return super().has_expired() or (self.is_idle() and bool(self._current()._h11_state.trailing_data[0]))
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        try:
+            return await super().handle_async_request(request)
+        except (httpcore.ReadError, httpcore.RemoteProtocolError):
+            beginning = self._current()._network_stream.beginning
+            if not beginning:
+                raise
+        if status := _STATUS.match(beginning):
+            return httpcore.Response(int(status[1]))
+        raise httpcore.RemoteProtocolError("the response is not whole, or not valid HTTP")
+
+    def _current(self) -> Any:
+        """The connection itself, once it is made; its parser and its stream are not public."""
+        return self._connection
 
 
 class _Network(httpcore.AsyncNetworkBackend):
@@ -59,13 +94,14 @@ class _Network(httpcore.AsyncNetworkBackend):
 
 
 class _Stream(TrioStream):
-    """A connection that knows whether it is kept, and whether the current request has been answered."""
+    """A byte stream that knows whether it is kept, and the beginning of what has come since the current request."""
 
-    _kept = _answered = False
+    _kept = False
+    beginning = b""
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        if self._answered:
-            self._kept, self._answered = True, False
+        if self.beginning:
+            self._kept, self.beginning = True, b""
         await super().write(buffer, timeout)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
@@ -76,12 +112,12 @@ class _Stream(TrioStream):
             raise
         if not data:
             self._end()
-        self._answered = True
+        self.beginning += data[: _BEGINNING_BYTES - len(self.beginning)]
         return data
 
     def _end(self) -> None:
         """Make the pool send the request over another connection, if this one was kept and has answered nothing."""
-        if self._kept and not self._answered:
+        if self._kept and not self.beginning:
             raise httpcore.ConnectionNotAvailable
 
     async def start_tls(

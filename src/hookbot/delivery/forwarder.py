@@ -10,14 +10,13 @@ import httpx
 import trio
 
 from ..client.address import Address
-from ..client.connect import PROXY, open_stream, open_unsecured, proxy_of, reason_of, tls_context
+from ..client.connect import PROXY, failure, open_stream, open_unsecured, proxy_unless_local, reason_of, tls_context
 from ..client.errors import retry_after
 from ..client.http import DRAIN_S, RequestBody, beginning_of, encoded, end_to_end
 from ..errors import ConfigError, HookbotError, Lost, Refused, system_reason
 from ..protocol.message import Headers, Message
 from ..protocol.pasted import check_unmarked, no_password
 from ..protocol.response import error_from, title_of
-from ..protocol.urls import is_loopback
 from ..version import __version__
 from .target import Target
 from .worker import Failed
@@ -67,7 +66,7 @@ class Forwarder:
         except trio.TooSlowError:
             raise Failed(f"no response from {self._target}{self._via} within {self._options.timeout_s:g} s") from None
         except httpx.TransportError as error:
-            raise Failed(f"cannot post to {self._target}: {reason_of(error)}") from None
+            raise Failed(await self._reason(error)) from None
         elapsed_ms = (trio.current_time() - started) * 1000
         body = await beginning_of(response, self._options.drain_s)
         if not response.is_success:
@@ -83,6 +82,13 @@ class Forwarder:
         return httpx.Request(
             "POST", url, headers=headers, stream=RequestBody(message.body), extensions={"target": target}
         )
+
+    async def _reason(self, error: httpx.TransportError) -> str:
+        what = f"cannot post to {self._target}"
+        # Only the target itself can be asked whether it speaks TLS.
+        if self._relay or self._target.socket:
+            return f"{what}: {reason_of(error)}"
+        return str(await failure(what, error, self._target.address))
 
     def _failure(self, status: int, error: HookbotError) -> Failed:
         who = f"{self._target}{self._via}" if self._relay else str(self._target)
@@ -123,8 +129,7 @@ async def open_forwarder(target: Target, options: ForwardOptions) -> AsyncIterat
     from ..client.transport import Transport  # noqa: PLC0415
 
     tls = _tls(options)
-    # A proxy could not reach this machine, and NO_PROXY is rarely set for it.
-    proxy = None if target.socket or is_loopback(target.address.host) else proxy_of(target.address)
+    proxy = None if target.socket else proxy_unless_local(target.address)
 
     async def connect(server: Address, timeout_s: float) -> trio.abc.Stream:
         if target.socket:
