@@ -154,6 +154,27 @@ def test_a_key_that_is_blank_is_refused(kept_in: Path) -> None:
         find_secret(" \n", NAME, {}, kept_in)
 
 
+def test_a_key_in_quotation_marks_stays_as_it_is_in_a_file_too(
+    kept_in: Path, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.write_text('"key"\n')
+    assert find_secret(None, NAME, {f"{NAME}_FILE": str(file)}, kept_in).value == '"key"'
+    assert 'begins or ends with "' in caplog.text
+
+
+def test_a_secret_in_quotation_marks_is_refused_in_a_file_too(kept_in: Path, file: Path) -> None:
+    file.write_text('"secret"\n')
+    with pytest.raises(ConfigError, match="HOOKBOT_GITHUB_SECRET is in"):
+        find_secret(None, "HOOKBOT_GITHUB_SECRET", {"HOOKBOT_GITHUB_SECRET_FILE": str(file)}, kept_in)
+
+
+def test_a_key_that_anybody_could_guess_from_a_configuration_is_told(
+    kept_in: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert find_secret(None, NAME, {NAME: "${HOOKBOT_KEY}"}, kept_in).value == "${HOOKBOT_KEY}"
+    assert "is the name of a variable" in caplog.text
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_key_file_and_a_list_are_read_as_they_are_meant(tmp_path: Path, kept_in: Path, encoding: str) -> None:
     file = tmp_path / "mounted"

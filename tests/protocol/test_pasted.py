@@ -103,7 +103,10 @@ def test_a_bundle_in_pem_keeps_its_comments() -> None:
     assert clean_secret(bundle, "it") == bundle
 
 
-@pytest.mark.parametrize("secret", ["s3cr3t", "two words", '{\n\t"kty": "oct"\r\n}', "it's", '"', 'a"b'])
+@pytest.mark.parametrize(
+    "secret",
+    ["s3cr3t", "two words", "$s3cr3t", "$2b$10$", "100%", "a${B}", '{\n\t"kty": "oct"\r\n}', "it's", '"', 'a"b'],
+)
 def test_a_secret_is_kept_within(secret: str) -> None:
     assert clean_secret(f"\ufeff {secret}\r\n", "it") == secret
 
@@ -117,6 +120,16 @@ def test_a_secret_is_kept_within(secret: str) -> None:
         ("s3c\x1bret", r"contains U\+001B CONTROL"),
         ('"s3cret"', r'^the file is in "", which would be a part of it: remove them$'),
         ("‘s3cret’", "is in ‘’"),
+        ("$S3CRET", "^the file is the name of a variable or file, not its value: "),
+        ("${s3cret}", "is the name of a variable"),
+        ("${S3CRET:?not set}", "is the name of a variable"),
+        ("$(cat s3cret)", "is the name of a variable"),
+        ("%S3CRET%", "is the name of a variable"),
+        ("{{ s3cret }}", "is the name of a variable"),
+        ("${{ secrets.s3cret }}", "is the name of a variable"),
+        ("$env:s3cret", "is the name of a variable"),
+        ("ENV:S3CRET", "is the name of a variable"),
+        ("File:/run/s3cret", "is the name of a variable"),
     ],
 )
 def test_a_secret_that_would_have_to_be_guessed_is_refused_without_showing_it(text: str, reason: str) -> None:

@@ -17,7 +17,7 @@ from typing import TypeGuard
 
 from ..access.narrowed_tokens import CAVEATS
 from ..errors import ConfigError, system_reason
-from ..protocol.pasted import clean_secret, lines_of, read_text, trim, unquote, unseen_in
+from ..protocol.pasted import clean_secret, is_name, lines_of, read_text, trim, unquote, unseen_in
 from .data_dir import make_data_dir
 
 KEY = "HOOKBOT_KEY"
@@ -51,11 +51,11 @@ def find_secret(
     """
     value = given or environ.get(name)
     if value:
-        return StoredSecret(_given_key(value) if name == KEY else _found(value, name))
+        return StoredSecret(_checked(value, name))
     if file := environ.get(f"{name}_FILE"):
-        return StoredSecret(read_secret_file(Path(file), f"{name}_FILE"), Path(file))
+        return StoredSecret(_checked(read_secret_file(Path(file), f"{name}_FILE"), name), Path(file))
     new = make and not os.path.exists(kept_in) and _keep_secret(kept_in, secrets.token_hex(32))
-    return StoredSecret(read_secret_file(kept_in, "the data directory"), kept_in, new)
+    return StoredSecret(_checked(read_secret_file(kept_in, "the data directory"), name), kept_in, new)
 
 
 def known_secret(given: str | None, name: str, environ: Mapping[str, str], kept_in: Path) -> str | None:
@@ -138,19 +138,23 @@ def _found(text: str, where: str) -> str:
     return secret
 
 
-def _given_key(key: str) -> str:
-    """A key from the command line or the environment, as it is: tokens have been made with every character of it."""
-    seen = trim(key)
+def _checked(secret: str, name: str) -> str:
+    """A secret, cleaned, but for a key, which stays as it is: tokens have been made with every character of it."""
+    if name != KEY:
+        return _found(secret, name)
+    seen = trim(secret)
     if not seen:
         raise ConfigError("the key (--key or HOOKBOT_KEY) is blank: anybody could make tokens with it")
-    if unquote(seen) != key:
-        edge = unseen_in(key[0] + key[-1], allowed="") or key[0]
+    if is_name(seen):
+        logger.warning("the key (--key, HOOKBOT_KEY or its file) is the name of a variable or file, not its value")
+    if unquote(seen) != secret:
+        edge = unseen_in(secret[0] + secret[-1], allowed="") or secret[0]
         logger.warning(
-            "the key (--key or HOOKBOT_KEY) begins or ends with %s, as a part of it: "
+            "the key (--key, HOOKBOT_KEY or its file) begins or ends with %s, as a part of it: "
             "its tokens open no hub whose key is without it",
             edge,
         )
-    return key
+    return secret
 
 
 def _keep_secret(path: Path, value: str) -> bool:

@@ -25,6 +25,10 @@ _UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
 # Unicode has no names for controls.
 _CONTROLS = {"\0": "NUL", "\t": "TAB", "\n": "LINE FEED", "\r": "CARRIAGE RETURN"}
 _QUOTES = frozenset({'""', "''", "``", "“”", "„“", "‘’", "«»", "<>"})
+# References to variables as shells, PowerShell, cmd, Compose, Ansible and Helm write them.
+_REFERENCE = re.compile(
+    r"\$[({].*[)}]|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%|\{\{.*\}\}|(?i:\$?env:|file:).*", re.DOTALL
+)
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _PEM = "-----BEGIN "
 # Without headers, which only encrypted keys have.
@@ -115,7 +119,7 @@ def clean_secret(text: str, where: str) -> str:
     r"""A secret, trimmed; one in PEM with its line ends, which variables have as ``\n`` or as blanks.
 
     Raises `ConfigError`, which calls it `where`, if it contains a character that cannot be seen, or is in quotation
-    marks: both might be a part of it.
+    marks, which might be a part of it, and if it is the name of a secret.
     """
     secret = trim(text)
     if _PEM in secret:
@@ -124,7 +128,14 @@ def clean_secret(text: str, where: str) -> str:
     check_seen(secret, where, allowed=" \t\r\n" if secret.startswith("{") else " ")
     if unquote(secret) != secret:
         raise ConfigError(f"{where} is in {secret[0]}{secret[-1]}, which would be a part of it: remove them")
+    if is_name(secret):
+        raise ConfigError(f"{where} is the name of a variable or file, not its value: write env:NAME or file:PATH")
     return secret
+
+
+def is_name(secret: str) -> bool:
+    """True if a secret is a reference to one that nothing has replaced, so that anybody could guess it."""
+    return bool(_REFERENCE.fullmatch(secret))
 
 
 def _in_lines(block: re.Match[str]) -> str:
