@@ -207,14 +207,14 @@ def test_several_secrets_may_be_none(tmp_path: Path, file: Path) -> None:
 def test_every_name_in_a_list_is_revoked_whatever_saved_it(tmp_path: Path, encoding: str) -> None:
     mark = "\ufeff" if encoding == "utf-16-be" else ""
     (tmp_path / "revoked").write_bytes(f"{mark}kiosk\u200b\r\n# lost\r\n\xa0ann\t".encode(encoding))
-    assert read_revoked(tmp_path / "revoked") == {"kiosk", "ann"}
+    assert read_revoked(tmp_path / "revoked", "--revoked") == {"kiosk", "ann"}
 
 
 @pytest.mark.parametrize("line", ['"kiosk"', "kiosk,", "kiosk # lost", "kiosk ann", "ki\u200bosk"])
 def test_a_line_that_would_revoke_nothing_is_refused(tmp_path: Path, line: str) -> None:
     (tmp_path / "revoked").write_text(f"bob\n{line}\n")
     with pytest.raises(ConfigError, match=str(tmp_path / "revoked")):
-        read_revoked(tmp_path / "revoked")
+        read_revoked(tmp_path / "revoked", "--revoked")
 
 
 def test_a_configuration_says_where_a_secret_is(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

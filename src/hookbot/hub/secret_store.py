@@ -91,7 +91,7 @@ def read_lines(path: Path, where: str) -> tuple[str, ...]:
     return lines_of(read_text(path, shown), shown)
 
 
-def read_revoked(path: Path, where: str = "--revoked") -> frozenset[str]:
+def read_revoked(path: Path, where: str) -> frozenset[str]:
     """Names in the file of ``--revoked``, without comments. Any other line raises `ConfigError`: it revokes nothing."""
     names = frozenset(line for line in read_lines(path, where) if not line.startswith("#"))
     for name in names:

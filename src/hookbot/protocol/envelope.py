@@ -104,6 +104,17 @@ def from_envelope(envelope: dict[str, Any]) -> Message:
         raise ValueError(f"not an envelope: a field is missing or malformed ({error!s:.200})") from None
 
 
+def text_of(value: Any) -> str:
+    """The value, if it is a string that can be encoded; raises `TypeError` or `ValueError`."""
+    # The kind only: the value may be nested so deeply that it cannot be shown.
+    if not isinstance(value, str):
+        raise TypeError(f"not a string, but {kind_of(value)}")
+    # JSON can contain half a surrogate pair, which no terminal, file, header or body can.
+    if not value.isascii():
+        value.encode()
+    return value
+
+
 def encode_github_metadata(message: Message) -> bytes:
     """The ancestor's JSON object for ``extra-metadata=github``, with GitHub's newer signature added."""
     headers = {field: _go_header(message, name) for field, name in _GITHUB_HEADERS.items()}
@@ -257,17 +268,6 @@ def _time_us(value: Any) -> int:
 def _finite(value: Any) -> float:
     if not isinstance(value, int | float) or not isfinite(value):
         raise TypeError(f"not a number, but {kind_of(value)}")
-    return value
-
-
-def text_of(value: Any) -> str:
-    """The value, if it is a string that can be encoded; raises `TypeError` or `ValueError`."""
-    # The kind only: the value may be nested so deeply that it cannot be shown.
-    if not isinstance(value, str):
-        raise TypeError(f"not a string, but {kind_of(value)}")
-    # JSON can contain half a surrogate pair, which no terminal, file, header or body can.
-    if not value.isascii():
-        value.encode()
     return value
 
 
