@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 from trio_websocket import WebSocketConnection, open_websocket_url
+from websockets.frames import Opcode
 
 from hookbot.access.senders import Standing
 from hookbot.access.tokens import make_token
@@ -20,7 +21,7 @@ from hookbot.web.limits import NOISE, TOO_NOISY
 from hookbot.web.turns import Turns
 from support import KEY
 from support.app_hubs import auth, hub, publish
-from support.clients import Stream, WebSocket, connect, messages
+from support.clients import Stream, WebSocket, connect, masked, messages
 
 
 @asynccontextmanager
@@ -240,6 +241,46 @@ async def test_acknowledgements_before_a_close_frame_and_the_end_of_the_connecti
             await member.payload()
             await publish(running, b"next")
             assert json.loads(await member.payload())["body"] == "next"
+
+
+async def acknowledge_when_closed(member: WebSocket, ids: list[str]) -> None:
+    """Acknowledge messages after the hub's close frame, and only then answer that."""
+    member.pongs = False
+    frame = await member.frame()
+    assert frame is not None
+    assert frame.opcode is Opcode.CLOSE
+    acks = [json.dumps({"type": "ack", "ids": [id]}).encode() for id in ids]
+    await member.client.send(messages(*acks) + masked(Opcode.CLOSE, bytes(frame.data)))
+    await member.client.rest()
+
+
+async def test_what_a_client_acknowledges_before_it_answers_the_close_frame_counts(tmp_path: Path) -> None:
+    async with hub(tmp_path) as (running, _):
+        async with listening(running, "/sub/a?group=g&limit=3", "hookbot.v1") as member:
+            await member.payload()
+            ids = [message.id for message in await publish(running, b"1", b"2", b"3")]
+            await member.payloads(3)
+            await acknowledge_when_closed(member, ids)
+
+        async with listening(running, "/sub/a?group=g", "hookbot.v1") as member:
+            await member.payload()
+            await publish(running, b"next")
+            assert json.loads(await member.payload())["body"] == "next"
+
+
+async def test_what_a_client_acknowledges_while_the_hub_stops_counts(tmp_path: Path) -> None:
+    path, store = "/sub/a?group=g", {"store": "sqlite:"}
+    async with AsyncExitStack() as connections, trio.open_nursery() as nursery, hub(tmp_path, **store) as (running, _):
+        member = await connections.enter_async_context(listening(running, path, "hookbot.v1"))
+        await member.payload()
+        ids = [message.id for message in await publish(running, b"1", b"2", b"3")]
+        await member.payloads(3)
+        nursery.start_soon(acknowledge_when_closed, member, ids)
+
+    async with hub(tmp_path, **store) as (running, _), listening(running, path, "hookbot.v1") as member:
+        await member.payload()
+        await publish(running, b"next")
+        assert json.loads(await member.payload())["body"] == "next"
 
 
 async def test_a_stream_is_the_stored_messages_and_then_ends_if_it_does_not_follow(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ PING = 0x9
 PONG = 0xA
 
 # Close codes (section 7.4.1 and the registry of IANA).
+NORMAL = 1000
 GOING_AWAY = 1001
 NO_CODE = 1005
 """Stands for a close frame without a code; never sent (section 7.1.5)."""

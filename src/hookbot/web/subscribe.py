@@ -17,7 +17,7 @@ from ..broker.consumers import Consumer
 from ..errors import Ended, HistoryLost, HookbotError, Refused, TooManyRequests, Unauthorized, Unavailable
 from ..protocol.frames import HookbotV1, framing_for, hello
 from ..protocol.message import format_id
-from ..protocol.websocket import POLICY_VIOLATION, TRY_AGAIN_LATER
+from ..protocol.websocket import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER
 from .asgi import abort_of, pieces, send_message
 from .limits import NOISE, TOO_NOISY
 from .services import Services
@@ -25,6 +25,9 @@ from .streams import Abort, Stream
 
 # Beyond the acknowledgement of the 64 messages that a member of a group is given at a time.
 LONG_MESSAGE = 2 << 10
+
+# For acknowledgements that a client has sent before it saw our close frame, which it answers: some round trips.
+CLOSE_S = 1.0
 
 logger = logging.getLogger(__package__)
 
@@ -69,13 +72,9 @@ async def serve_websocket(services: Services, admitted: AdmittedSubscription) ->
     await websocket.accept(subprotocol=request.subprotocol)
     try:
         await (_serve_consumer(services, admitted) if acknowledged else _serve_stream(services, admitted, start))
-    except Ended as error:
-        await websocket.close(error.code, str(error))
-    except (HistoryLost, TooManyRequests, Unavailable) as error:
-        await websocket.close(TRY_AGAIN_LATER, str(error))
-    # Checked before the handshake; since then, another client may have been faster, or the token was revoked.
-    except Refused as error:  # pragma: no cover - a race
-        await websocket.close(POLICY_VIOLATION, str(error))
+    # What was checked before the handshake may be refused after it: another client was faster, or a token was revoked.
+    except (Ended, Refused, Unavailable) as error:
+        await websocket.close(_close_code(error), str(error))
 
 
 async def _serve_stream(services: Services, admitted: AdmittedSubscription, start: Start) -> None:
@@ -95,26 +94,35 @@ async def _serve_consumer(services: Services, admitted: AdmittedSubscription) ->
 
 
 async def _converse(stream: Stream, consumer: Consumer | None, *, text: bool) -> None:
-    """Send and receive at the same time until the stream ends. Raises the `HookbotError` that ended it."""
-    error: HookbotError | None = None
+    """Send and receive at the same time until the stream ends, then close, with the reason in the close code.
+
+    Acknowledgements are received until the client has answered the close frame.
+    """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_receive, stream, consumer)
+        code, reason = NORMAL, ""
         try:
             async for frames in stream:
                 for frame in frames:
                     await _send(frame, text=text)
                 # Not kept while the next ones are waited for, nor by the traceback of what ends that.
                 del frames, frame
-        except HookbotError as caught:
-            # Raised after the nursery: it would wrap the error in an exception group.
-            error = caught
+        except HookbotError as error:
+            code, reason = _close_code(error), str(error)
+        await websocket.close(code, reason)
+        if consumer and code != POLICY_VIOLATION:
+            await trio.sleep(CLOSE_S)
         nursery.cancel_scope.cancel()
-    if error:
-        try:
-            raise error
-        finally:
-            # Its traceback refers to this frame: what was sent last would stay in memory until it is collected.
-            del error
+
+
+def _close_code(error: HookbotError) -> int:
+    match error:
+        case Ended():
+            return error.code
+        case HistoryLost() | TooManyRequests() | Unavailable():
+            return TRY_AGAIN_LATER
+        case _:
+            return POLICY_VIOLATION
 
 
 async def _receive(stream: Stream, consumer: Consumer | None) -> None:

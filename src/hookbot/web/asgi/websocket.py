@@ -51,9 +51,14 @@ class WebSocketStream(WSStream):
             await super()._send_wsproto_event(event)
 
     async def go_away(self) -> None:
-        """Close with 1001, which Hypercorn omits. If the handshake is not answered yet, `_accept` closes afterwards."""
+        """Close with 1001, which Hypercorn omits, and wait for the client, whose last messages reach the app.
+
+        If the handshake is not answered yet, `_accept` closes afterwards.
+        """
         if self.state is ASGIWebsocketState.CONNECTED:
-            await self._close(GOING_AWAY)
+            await self._send_wsproto_event(CloseConnection(code=GOING_AWAY))
+            await trio.sleep(self.config.limits.linger_s)
+            await self.send(StreamClosed(self.stream_id))
 
     async def handle(self, event: Event) -> None:
         """Handle an event. If Hypercorn refuses the handshake, end the connection, which it would leave open."""
@@ -68,7 +73,7 @@ class WebSocketStream(WSStream):
             self.handshake.subprotocols = [chosen]
         await super()._accept(message)
         if self.context.terminated.is_set():
-            await self.go_away()
+            self.task_group.spawn(self.go_away)
 
     async def _send_pings(self) -> None:
         """Send pings, the first after the interval. Hypercorn sends it at once, before the first message."""
@@ -87,9 +92,9 @@ class WebSocketStream(WSStream):
                 await self._send_wsproto_event(event.response())
                 await self.send(StreamClosed(self.stream_id))
                 return
-            # Messages in the same packet as the one that made the app close are ignored.
-            if self.connection.state is not ConnectionState.OPEN:  # pragma: no cover - a race
-                continue
+            # Frames behind one that has ended the connection are ignored.
+            if self.closed:
+                return
             if _is_noise(event) and self._noise.use(now_s=trio.current_time()):
                 logger.warning("a subscriber is closed with 1008: %s", TOO_NOISY)
                 await self._close(TOO_NOISY.code, str(TOO_NOISY))
