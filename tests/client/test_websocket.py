@@ -7,11 +7,12 @@ from struct import pack
 import pytest
 import trio
 
-from hookbot.client import Connected, Disconnected, Event
+from hookbot.client import Connected, Disconnected, Event, frame_meter
 from hookbot.client.address import Address
 from hookbot.client.listener import endpoint_of
-from hookbot.client.websocket import _NoResponse, _WatchedStream, open_connection
+from hookbot.client.websocket import Endpoint, _NoResponse, _WatchedStream, open_connection
 from hookbot.errors import BodyTooLarge, Forbidden, Lost, NotFound, Refused, Unauthorized, UpgradeRequired
+from hookbot.protocol.websocket import TEXT, frame_header
 from support.scripted_hub import (
     AT_ONCE,
     Peer,
@@ -193,7 +194,7 @@ async def test_a_proxy_that_does_not_forward_an_upgrade_is_blamed_at_once(script
 async def test_of_a_refusal_without_end_the_status_decides(autojump_clock: trio.testing.MockClock) -> None:
     near, far = trio.testing.memory_stream_pair()
     await far.send_all(b"HTTP/1.1 401 No\r\nContent-Length: 9\r\n\r\n")
-    stream = _WatchedStream(near, silence_s=60)
+    stream = _WatchedStream(near, silence_s=60, max_frame_bytes=1000)
 
     await stream.receive_some()
     with pytest.raises(Unauthorized):
@@ -262,13 +263,47 @@ async def test_who_still_sends_to_a_hub_that_has_closed_for_good_hears_why() -> 
             await connection.send("an acknowledgement")
 
 
+async def everything_from(endpoint: Endpoint) -> None:
+    async with open_connection(endpoint, {}) as connection:
+        while await connection.receive() is not None:
+            pass
+
+
 async def test_a_message_over_the_limit_is_named_as_such() -> None:
     async with scripted_hub(sending(1, body=b"x" * (1 << 20))) as hub:
         endpoint = endpoint_of(Address.parse(hub.url), max_body_bytes=0)
-        async with open_connection(endpoint, {}) as connection:
-            await connection.receive()
-            with pytest.raises(BodyTooLarge, match="raise max_body_bytes"):
-                await connection.receive()
+        with pytest.raises(BodyTooLarge, match="raise max_body_bytes"):
+            await everything_from(endpoint)
+
+
+async def test_a_message_in_endless_fragments_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_meter, "MAX_PIECES", 1000)
+
+    async def script(peer: Peer) -> None:
+        await peer.hello()
+        await peer.send_raw(b"\x01\x01{" + b"\x00\x00" * 2000)
+        await peer.stay()
+
+    async with scripted_hub(script) as hub:
+        with pytest.raises(Lost, match="too many pieces"):
+            await everything_from(endpoint_of(Address.parse(hub.url)))
+
+
+async def test_frames_that_come_with_the_handshake_are_metered() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    await far.send_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + frame_header(TEXT, 1001))
+
+    with pytest.raises(BodyTooLarge):
+        await _WatchedStream(near, silence_s=1, max_frame_bytes=1000).receive_some()
+
+
+async def test_a_hub_that_takes_nothing_is_lost_though_it_sends(autojump_clock: trio.testing.MockClock) -> None:
+    near, _ = trio.testing.lockstep_stream_pair()
+    stream = _WatchedStream(near, silence_s=45, max_frame_bytes=1000)
+    stream.handshake_done = True
+
+    with pytest.raises(Lost, match="has not taken what was sent to it for 45 s"):
+        await stream.send_all(b"a pong")
 
 
 # -- the stream beneath
@@ -293,7 +328,7 @@ class Broken(trio.abc.Stream):
 
 
 async def test_a_connection_that_is_reset_before_the_handshake_is_lost_and_no_websocket() -> None:
-    stream = _WatchedStream(Broken(), silence_s=1)
+    stream = _WatchedStream(Broken(), silence_s=1, max_frame_bytes=1000)
 
     with pytest.raises(_NoResponse):
         await stream.receive_some()
@@ -302,11 +337,9 @@ async def test_a_connection_that_is_reset_before_the_handshake_is_lost_and_no_we
 
 
 async def test_a_connection_that_is_reset_after_the_handshake_is_left_to_trio_websocket() -> None:
-    stream = _WatchedStream(Broken(), silence_s=1)
+    stream = _WatchedStream(Broken(), silence_s=1, max_frame_bytes=1000)
     stream.handshake_done = True
 
-    with pytest.raises(trio.BrokenResourceError):
-        await stream.receive_some()
     with pytest.raises(trio.BrokenResourceError):
         await stream.send_all(b"frame")
     with pytest.raises(trio.BrokenResourceError):
@@ -317,7 +350,7 @@ async def test_a_connection_that_is_closed_before_the_handshake_is_lost_and_clos
     reset = Broken()
 
     with pytest.raises(_NoResponse):
-        await _WatchedStream(reset, silence_s=1).aclose()
+        await _WatchedStream(reset, silence_s=1, max_frame_bytes=1000).aclose()
 
     assert reset.closed
 
@@ -327,4 +360,4 @@ async def test_a_response_without_end_is_given_up() -> None:
     await far.send_all(b"x" * ((1 << 20) + 1))
 
     with pytest.raises(_NoResponse):
-        await _WatchedStream(near, silence_s=1).receive_some()
+        await _WatchedStream(near, silence_s=1, max_frame_bytes=1000).receive_some()

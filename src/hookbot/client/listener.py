@@ -25,9 +25,9 @@ from .websocket import Endpoint
 MAX_BODY_BYTES = 34 << 20
 
 # The frame limit is for the JSON of a message: the worst body is of control characters, each written as \u0001.
-_CHARS_A_BYTE = 6
+_JSON_BYTES_A_BYTE = 6
 # Room for the other fields: the heads of requests, which become headers, are limited to far less.
-_ENVELOPE_CHARS = 1 << 20
+_ENVELOPE_BYTES = 1 << 20
 
 
 class Messages:
@@ -164,7 +164,8 @@ def endpoint_of(
         raise Refused(f"anybody may publish to {address} without a token: allow unsafe only if you check every message")
     unsafe_header = ((UNSAFE_HEADER, UNSAFE_HEADER_VALUE),) if unsafe else ()
     fields = encoded((*address.authorization_header(), *unsafe_header, *headers))
-    return Endpoint(address, fields, tls_context(ca_file), max_body_bytes * _CHARS_A_BYTE + _ENVELOPE_CHARS, timing)
+    max_frame_bytes = max_body_bytes * _JSON_BYTES_A_BYTE + _ENVELOPE_BYTES
+    return Endpoint(address, fields, tls_context(ca_file), max_frame_bytes, timing)
 
 
 @asynccontextmanager

@@ -13,13 +13,14 @@ import trio
 import wsproto.utilities
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
-from ..errors import BodyTooLarge, HookbotError, Lost, Refused, UpgradeRequired, first_error
+from ..errors import HookbotError, Lost, Refused, UpgradeRequired, first_error
 from ..protocol.frames import SUBPROTOCOL
 from ..protocol.response import error_from
 from ..protocol.websocket import GONE
 from ..terminal import one_line
 from .address import Address
 from .connect import failure, open_stream, proxy_of
+from .frame_meter import FrameMeter
 from .timing import Timing
 
 # No hub answers a handshake with more.
@@ -51,8 +52,6 @@ _WHY_CLOSED = {
     1012: "the hub is restarting",
     1013: "the hub asks to try again later",
 }
-# Where trio-websocket itself closes the connection.
-_TOO_LARGE = "Exceeded maximum message size"
 
 
 class _NoResponse(Exception):
@@ -67,7 +66,7 @@ class Endpoint:
     # Not in the repr: one of them carries the token.
     headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     tls: ssl.SSLContext
-    max_frame_chars: int
+    max_frame_bytes: int
     timing: Timing
 
 
@@ -85,7 +84,7 @@ class HubConnection:
     async def receive(self) -> str | bytes | None:
         """The next frame, or None after close code 1000.
 
-        Raises `BodyTooLarge` for a frame over the limit, `Refused` for close code 4001, and `Lost` for any other end.
+        Raises `Refused` for close code 4001, and `Lost` for any other end.
         """
         try:
             message: str | bytes = await self._websocket.get_message()
@@ -118,7 +117,8 @@ class HubConnection:
 async def open_connection(endpoint: Endpoint, query: Mapping[str, str]) -> AsyncIterator[HubConnection]:
     """An open websocket. On leaving, the connection is cut; for a closing handshake, call `HubConnection.close` before.
 
-    Raises `Lost`, or the hub's refusal; within the body, too, if the connection fails there.
+    Raises `Lost`, or the hub's refusal; within the body, too, if the connection fails there, or `BodyTooLarge` for a
+    message over the limit.
     """
     timing = endpoint.timing
     error: BaseException | None = None
@@ -126,7 +126,7 @@ async def open_connection(endpoint: Endpoint, query: Mapping[str, str]) -> Async
         async with trio.open_nursery() as nursery:
             proxy = proxy_of(endpoint.address)
             inner = await open_stream(endpoint.address, proxy, endpoint.tls, timing.handshake_s)
-            stream = _WatchedStream(inner, timing.silence_s)
+            stream = _WatchedStream(inner, timing.silence_s, endpoint.max_frame_bytes)
             try:
                 with trio.fail_after(timing.handshake_s):
                     websocket = await _shake_hands(nursery, stream, endpoint, query)
@@ -154,7 +154,7 @@ async def _shake_hands(
         endpoint.address.target(query),
         subprotocols=[SUBPROTOCOL],
         extra_headers=list(endpoint.headers),
-        max_message_size=endpoint.max_frame_chars,
+        max_message_size=endpoint.max_frame_bytes,
         receive_buffer_size=_RECEIVE_BYTES,
     )
     stream.handshake_done = True
@@ -194,8 +194,6 @@ def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> HookbotErr
 
 
 def _why_closed(code: int, reason: str | None) -> HookbotError:
-    if code == 1009 and (reason or "").startswith(_TOO_LARGE):
-        return BodyTooLarge("the hub has a message that is larger than this listener accepts: raise max_body_bytes")
     text = one_line(reason or "")
     if code == GONE:
         return Refused(text or "the hub ended the subscription for good")
@@ -204,25 +202,30 @@ def _why_closed(code: int, reason: str | None) -> HookbotError:
 
 
 class _WatchedStream(trio.abc.Stream):
-    """The stream beneath a websocket, with two checks that trio-websocket does not make.
+    """The stream beneath a websocket, with checks that trio-websocket does not make.
 
-    After `silence_s` without a byte, the hub is considered gone, even if the connection still looks open.
+    After `silence_s` without a byte, or in which the hub takes none, it is considered gone, even if the connection
+    still looks open. A message of more than `max_frame_bytes`, or in endless fragments, is an error.
     Until `handshake_done`, a peer that closes the connection, or whose response is not HTTP, is an error at once;
     trio-websocket would wait for more. Of a refusal, what comes within `_BODY_S` is read.
     """
 
-    def __init__(self, stream: trio.abc.Stream, silence_s: float) -> None:
+    def __init__(self, stream: trio.abc.Stream, silence_s: float, max_frame_bytes: int) -> None:
         self.inner = stream
         self.handshake_done = False
         self._silence_s = silence_s
+        self._meter = FrameMeter(max_frame_bytes)
         self._response = b""
+        self._upgraded = False
         self._body_until = inf
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         with trio.move_on_after(self._silence_s):
-            if self.handshake_done:
-                return await self.inner.receive_some(max_bytes)
-            return await self._receive_response(max_bytes)
+            if not self._upgraded:
+                return await self._receive_response(max_bytes)
+            data = await self.inner.receive_some(max_bytes)
+            self._meter.feed(data)
+            return data
         raise Lost(f"nothing received from the hub for {self._silence_s:g} s")
 
     async def _receive_response(self, max_bytes: int | None) -> bytes | bytearray:
@@ -231,7 +234,11 @@ class _WatchedStream(trio.abc.Stream):
             data = await self.inner.receive_some(max_bytes)
         self._response += data
         status = _STATUS_LINE.match(self._response)
-        if status and status[1] != b"101" and b"\r\n\r\n" in self._response:
+        _, end, frames = self._response.partition(b"\r\n\r\n")
+        if status and status[1] == b"101" and end:
+            self._upgraded = True
+            self._meter.feed(frames)
+        elif status and end:
             self._body_until = min(self._body_until, trio.current_time() + _BODY_S)
         # A successful response may be an endless stream.
         streams = status and status[1].startswith(b"2") and self._body_until < inf
@@ -241,11 +248,13 @@ class _WatchedStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         try:
-            await self.inner.send_all(data)
+            with trio.move_on_after(self._silence_s):
+                return await self.inner.send_all(data)
         except trio.BrokenResourceError:
             if self.handshake_done:
                 raise
             self._fail_handshake()
+        raise Lost(f"the hub has not taken what was sent to it for {self._silence_s:g} s")
 
     async def wait_send_all_might_not_block(self) -> None:
         await self.inner.wait_send_all_might_not_block()
