@@ -168,6 +168,18 @@ def test_nothing_is_subscribed_to_where_no_subscription_is_possible(path: str) -
         ("wss://hub.example.com/sub/x", "x"),
         ("hub.example.com/unsafe/pub/x", "/unsafe/x"),
         ("localhost:8080/unsafe/pub/x", "/unsafe/x"),
+        ("/unsafe/a%20b%2Fc", "/unsafe/a b/c"),
+        ("/unsafe/caf%C3%A9", "/unsafe/café"),
+        ("100%", "100%"),
+        ("/unsafe/x?a=b", "/unsafe/x"),
+        ("/unsafe/x#a", "/unsafe/x"),
+        ("unsafe/x/*", "/unsafe/x/"),
+        ("x/**", "x/"),
+        ("x/+", "x/"),
+        ("x/#", "x/"),
+        ("a*b", "a*b"),
+        ('"x"', "x"),
+        ("\ufeff/unsafe/x\xa0", "/unsafe/x"),
     ],
 )
 def test_a_topic_is_meant_by_its_path_and_by_its_url(text: str, meant: str) -> None:

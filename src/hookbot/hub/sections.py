@@ -258,9 +258,9 @@ def _strings(values: list[Any]) -> Sequence[str]:
 def _topic(text: str) -> str:
     if (meant := topic_meant(text)) != text:
         unsafe = "" if is_unsafe(meant) else f" (for senders without a token: {UNSAFE + meant!r})"
-        raise ConfigError(f"topic must be {meant!r}{unsafe}, not {text!r}")
-    if text.rpartition("/")[2] in ("*", "**", "#"):
-        raise ConfigError(f"topic must be {text.rstrip('*#')!r}, which means everything beneath it, not {text!r}")
+        # Of a URL, the token stays unseen.
+        shown = re.sub(r"^([a-z]+://)?[^/@]*@", r"\1", text, flags=re.IGNORECASE)
+        raise ConfigError(f"topic must be {meant!r}{unsafe}, not {shown!r}")
     if is_own(text):
         raise ConfigError(f"topics beneath hookbot/ are the hub's own, and nobody publishes to {text!r}")
     try:

@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from ..errors import MethodNotAllowed, NotFound
+from . import pasted
 from .topics import RECURSIVE, RESERVED, UNSAFE, TopicFilter, check_topic, decode_path
 
 RouteAction = Literal["publish", "subscribe"]
@@ -21,6 +22,8 @@ _ACTIONS = {method: action for action, method in METHODS.items()}
 _APP = frozenset({b"status", b"healthz", b"readyz", b"metrics", b"hookbot", b""})
 # A host without a scheme, where nothing but a path can follow.
 _HUB = re.compile("[^/]+/unsafe/(pub|sub)/")
+# A query, a fragment, and what other systems write for everything beneath a topic.
+_BEHIND = re.compile(r"[?#].*|(?<=/)(\*+|\+)$", re.DOTALL)
 _PREFIXES: tuple[tuple[str, RouteAction, str], ...] = (
     ("/pub/", "publish", ""),
     ("/sub/", "subscribe", ""),
@@ -74,11 +77,12 @@ def split_path(path: str) -> tuple[RouteAction | None, str]:
 def topic_meant(text: str) -> str:
     """The topic that people mean by a topic, by the path or the URL of one, or by one with a slash more or less.
 
-    ``/unsafe/stripe/`` is meant by ``unsafe/stripe/``, ``/unsafe/pub/stripe/`` and ``https://h/unsafe/pub/stripe/?x``.
+    ``/unsafe/stripe/`` is meant by ``unsafe/stripe/``, ``/unsafe/pub/stripe/*`` and ``https://h/unsafe/pub/stripe/?x``.
     """
-    text = text.strip()
+    text = pasted.unquote(pasted.trim(text))
     _, scheme, rest = (f"https://{text}" if _HUB.match(text) else text).partition("://")
-    path = "/" + (rest.partition("/")[2].partition("?")[0] if scheme else text.lstrip("/"))
+    path = "/" + (rest.partition("/")[2] if scheme else text.lstrip("/"))
+    path = unquote(_BEHIND.sub("", path), errors="surrogateescape")
     if path == UNSAFE.rstrip("/"):
         return UNSAFE
     action, topic = split_path(path)
