@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookbot.errors import BodyTooLarge
-from hookbot.protocol.bodies import SLICE_BYTES, UNVERIFIED, VERIFIED, Ceiling, RepeatedKey, parse_form, parse_json
+from hookbot.protocol.bodies import UNVERIFIED, VERIFIED, Ceiling, RepeatedKey, parse_form, parse_json
 
 SMALL = Ceiling(json_bytes=1000, form_bytes=100, values=10, fields=5, depth=3)
 VALUES = st.recursive(
@@ -110,12 +110,17 @@ def test_the_largest_message_of_sns_is_within_the_ceiling_of_what_is_not_verifie
     assert parse_json(json.dumps(message).encode(), UNVERIFIED) == message
 
 
-@pytest.mark.parametrize("size", [SLICE_BYTES - 1, SLICE_BYTES, SLICE_BYTES + 1, SLICE_BYTES + 2, 3 * SLICE_BYTES])
-@pytest.mark.parametrize("unit", ["%C3%A9", "%", "%%41", "a%2", "+", "\u00e9%zz"])
-def test_a_large_field_is_decoded_in_slices_as_a_whole_one(size: int, unit: str) -> None:
-    text = (unit * (size // len(unit) + 1))[:size]
+@given(st.lists(st.sampled_from([b"%", b"%C3%A9", b"+", b"=", b"&", b"\r\n", b"\n", b"4", b"a", b"_", "é".encode()])))
+def test_the_escapes_of_a_form_are_those_of_urls(units: list[bytes]) -> None:
+    body = b"".join(units)
 
-    assert parse_form(f"a={text}&b".encode(), VERIFIED) == parse_qsl(f"a={text}&b", keep_blank_values=True)
+    assert parse_form(body, VERIFIED) == parse_qsl(body.decode(), keep_blank_values=True, errors="surrogateescape")
+
+
+def test_forms_have_the_same_fields_only_if_their_bytes_are_the_same() -> None:
+    forms = [b"a=%ff", b"a=\xff", b"a=%fe", b"a=%EF%BF%BD", b"a=%25ff"]
+
+    assert len({tuple(parse_form(form, VERIFIED)) for form in forms}) == 4
 
 
 def test_decoding_a_large_form_takes_no_more_than_a_few_times_its_size() -> None:

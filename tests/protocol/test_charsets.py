@@ -21,6 +21,18 @@ TEXTS = [
     ("漢€".encode("gb18030"), "gb2312", "漢€"),
     ("똠".encode("cp949"), "ks_c_5601-1987", "똠"),
     ("ไทย".encode("cp874"), "windows-874", "ไทย"),
+    ("ไทย".encode("cp874"), "ISO-8859-11", "ไทย"),
+    ("功".encode("big5"), "x-x-big5", "功"),
+    ("שלום".encode("iso8859-8"), "iso-8859-8-i", "שלום"),
+    ("Łódź".encode("iso8859-2"), "iso88592", "Łódź"),
+    ("Привет".encode("cp1251"), "x-cp1251", "Привет"),
+    ("Привет".encode("koi8-r"), "KOI8", "Привет"),
+    ("Привет".encode("mac_cyrillic"), "x-mac-cyrillic", "Привет"),
+    ("漢字".encode("gb18030"), "GB_2312-80", "漢字"),
+    ("漢字".encode("gb18030"), "windows-936", "漢字"),
+    ("똠".encode("cp949"), "windows-949", "똠"),
+    ("10 漢字".encode("utf-16-le"), "ISO-10646-UCS-2", "10 漢字"),
+    ("é".encode("cp858"), "IBM858", "é"),
     (KANJI.encode("shift_jis"), "Shift_JIS", KANJI),
     (KANJI.encode("iso2022_jp"), "ISO-2022-JP", KANJI),
     (KANJI.encode("gb18030"), "gb18030", KANJI),
@@ -29,6 +41,9 @@ TEXTS = [
     # By a byte order mark, whatever is declared
     *((JSON.encode(codec), "iso-8859-1", JSON) for codec in ("utf-8-sig", "utf-16", "utf-32")),
     *((JSON.encode(codec), None, JSON) for codec in ("utf-8-sig", "utf-16", "utf-32")),
+    (b"\xef\xbb\xbf" * 2 + JSON.encode(), None, JSON),
+    (JSON.encode("utf-16"), "utf-16be", JSON),
+    (f"\ufeff{KANJI}".encode("gb18030"), "gbk", KANJI),
     # JSON in no declared charset
     *((JSON.encode(codec), None, JSON) for codec in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "cp1252")),
     (b'{"name": "\x81"}', None, '{"name": "\x81"}'),
@@ -71,6 +86,8 @@ def test_a_codec_that_is_no_charset_is_not_used(charset: str) -> None:
     [
         "text/plain; charset=utf-8",
         'text/plain;charset="utf-8"',
+        "text/plain;charset=utf-8;",
+        "text/plain; charset=utf-8; charset=latin1",
         "a/b; x=y; Charset = utf-8; z",
     ],
 )

@@ -33,6 +33,8 @@ def test_what_parses_as_json_is_json_whatever_its_label(label: str, mark: bytes,
         (b"a=1&b=%20&c", {"a": "1", "b": " ", "c": ""}),
         (b"a=1&a=2&b=3", {"a": ["1", "2"], "b": "3"}),
         (b"payload=%7B%22a%22%3A1%7D", {"a": 1}),
+        (b"payload=%EF%BB%BF%7B%22a%22%3A1%7D", {"a": 1}),
+        (b"b=%EF%BB%BF%20[1]&c=%EF%BB%BF", {"b": [1], "c": "\ufeff"}),
         (b"payload=text", "text"),
         (b"payload=%7B%22a%22%3A1%7D&x=1", {"payload": {"a": 1}, "x": "1"}),
         (b"payload=1&payload=2", {"payload": ["1", "2"]}),
@@ -57,6 +59,7 @@ def test_a_form_is_an_object_of_its_fields(body: bytes, content: Any) -> None:
         (b"\xef\xbb\xbfname=Jos%C3%A9&x=1", FORM),
         ("name=José&x=1".encode("utf-16"), FORM),
         (b"name=Jos%E9&x=1&charset=windows-1252", FORM),
+        (b"name=Jos%E9&x=1", f"{FORM}; charset='latin1';"),
         (b"name=Jos\xe9&x=1" + b"&" * 100_000, f"{FORM}; charset=windows-1252"),
     ],
 )
@@ -128,12 +131,35 @@ def test_a_multipart_form_has_its_fields_json_among_them_and_what_its_files_are(
     assert content["blob"] == [1]
 
 
-def test_the_fields_of_a_multipart_form_are_in_the_charset_that_the_form_names() -> None:
-    named = part('name="_charset_"', b"iso-8859-1") + part('name="a"', b"\xe9") + b"--b--"
-    unnamed = part('name="a"', b"\xe9") + b"--b--"
+@pytest.mark.parametrize(
+    ("named", "label"),
+    [
+        (part('name="_charset_"', b"iso-8859-1"), MULTIPART),
+        # As SendGrid's Inbound Parse has it.
+        (part('name="charsets"', b'{"to": "UTF-8", "a": "iso-8859-1"}'), MULTIPART),
+        (b"", f"{MULTIPART}; charset=iso-8859-1"),
+    ],
+)
+def test_the_fields_of_a_multipart_form_are_in_the_charset_that_the_form_names(named: bytes, label: str) -> None:
+    body = named + part('name="a"', b"\xe9") + part('name="b"', "é".encode()) + b"--b--"
 
-    assert read_content(named, MULTIPART, VERIFIED)["a"] == "é"
-    assert read_content(unnamed, MULTIPART, VERIFIED)["a"] == "\ufffd"
+    content = read_content(body, label, VERIFIED)
+
+    assert (content["a"], content["b"]) == ("é", "é")
+
+
+@pytest.mark.parametrize("charsets", [b"", b"[]", b'{"a": 1}', b'{"a": {}}', b"{", b'{"a": "no-such"}'])
+def test_a_field_whose_charset_nobody_names_is_read_as_utf_8(charsets: bytes) -> None:
+    body = part('name="a"', b"\xe9") + part('name="charsets"', charsets) + b"--b--"
+
+    assert read_content(body, MULTIPART, VERIFIED)["a"] == "\ufffd"
+
+
+def test_a_form_in_iso_2022_jp_is_told_by_its_escapes() -> None:
+    body = b"name=" + quote("日本語".encode("iso2022_jp")).encode() + b"&x=%1B"
+
+    assert read_content(body, f"{FORM}; charset=ISO-2022-JP", VERIFIED)["name"] == "日本語"
+    assert read_content(body, FORM, VERIFIED)["x"] == "\x1b"
 
 
 MANY = b"[" + b"0," * UNTRUSTED.values + b"0]"

@@ -13,25 +13,45 @@ from json import detect_encoding
 from typing import Literal
 
 _ALLOWED = {
-    *("utf_8", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be", "koi8_r", "koi8_u", "mac_roman"),
-    *(f"iso8859_{part}" for part in (2, 3, 4, 5, 6, 7, 8, 10, 11, 13, 14, 15, 16)),
-    *(f"cp{page}" for page in (437, 850, 852, 866, 874, 932, 949, *range(1250, 1259))),
-    *("euc_jp", "iso2022_jp", "gb18030", "big5", "big5hkscs"),
+    *("utf_8", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be", "koi8_r", "koi8_u"),
+    *(f"iso8859_{part}" for part in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)),
+    *(f"cp{page}" for page in (437, 850, 852, 855, 858, 866, 874, 932, 949, *range(1250, 1259))),
+    *("euc_jp", "iso2022_jp", "gb18030", "big5", "big5hkscs", "mac_roman", "mac_cyrillic"),
 }
+# Spellings that Python does not know, such as x-x-big5, iso88592, ISO-8859-8-I, windows-936 and IBM858.
+_SPELLINGS = (
+    (re.compile(r"^(x_)+"), ""),
+    (re.compile(r"^iso_?8859_?([0-9]+)(_[ei])?$"), r"iso8859_\1"),
+    (re.compile(r"^(windows|dos|ibm|ms)_?([0-9]+)$"), r"cp\2"),
+)
 # As in browsers: senders name the smaller charset, and use characters of the larger one.
 # https://encoding.spec.whatwg.org/#names-and-labels
 _LARGER = {
     "ascii": "cp1252",
     "latin_1": "cp1252",
     "iso8859_9": "cp1254",
+    "iso8859_11": "cp874",
     "tis_620": "cp874",
-    "windows_874": "cp874",
     "shift_jis": "cp932",
     "windows_31j": "cp932",
     "euc_kr": "cp949",
     "gb2312": "gb18030",
+    "gb_2312": "gb18030",
+    "gb_2312_80": "gb18030",
+    "csgb2312": "gb18030",
     "gbk": "gb18030",
+    # Other names of browsers that Python does not know.
+    "koi": "koi8_r",
+    "koi8": "koi8_r",
+    "koi8_ru": "koi8_u",
+    "mac": "mac_roman",
+    "mac_ukrainian": "mac_cyrillic",
+    "cn_big5": "big5",
+    "unicode": "utf_16_le",
+    "ucs_2": "utf_16_le",
+    "iso_10646_ucs_2": "utf_16_le",
 }
+BYTE_ORDER_MARK = "\ufeff"
 # Neither occurs in text, but in UTF-16 and UTF-32, and in ISO-2022-JP, whose bytes are all ASCII.
 _NOT_UTF_8 = re.compile(rb"[\0\x1b]")
 _JSON_START = re.compile(rb'[\0\s]*[{\["]')
@@ -46,22 +66,24 @@ _PARAMETERS = {
 def decode(body: bytes, charset: str | None = None) -> str | None:
     """Text of a body by its byte order mark, as UTF-8, or in a declared charset; None if it is none of these.
 
-    JSON is read also if no charset is declared that its bytes are in: in UTF-16 and UTF-32 (RFC 4627, section 3), and
-    as Windows-1252.
+    The mark is no part of it. JSON is read also if no charset is declared that its bytes are in: in UTF-16 and UTF-32
+    (RFC 4627, section 3), and as Windows-1252.
     """
     # Most bodies by far, whatever they declare.
     if body.isascii() and not _NOT_UTF_8.search(body):
         return body.decode("ascii")
     for codec in _candidates(body, codec_of(charset)):
         with suppress(UnicodeDecodeError):
-            return body.decode(codec)
+            return body.decode(codec).lstrip(BYTE_ORDER_MARK)
     return None
 
 
 def codec_of(charset: str | None) -> str | None:
     """Python's codec for a charset; None if it is unknown or not allowed."""
     # Python keeps every name that it is asked for, for ever: it is asked for those of the list only.
-    name = normalize_encoding((charset or "")[:_MAX_NAME]).lower().removeprefix("x_")
+    name = normalize_encoding((charset or "")[:_MAX_NAME]).lower()
+    for pattern, known in _SPELLINGS:
+        name = pattern.sub(known, name)
     codec = aliases.get(name, name)
     codec = _LARGER.get(codec, codec)
     return codec if codec in _ALLOWED else None

@@ -4,13 +4,14 @@ What parses as JSON is JSON: many a sender, such as curl, calls it a form or not
 ``Content-Type`` says: a form, or text.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
 from ..errors import BodyTooLarge
 from .bodies import Ceiling, check_json, parse_form
-from .charsets import codec_of, decode, parameter
+from .charsets import BYTE_ORDER_MARK, codec_of, decode, parameter
 from .json_text import read_json
 
 _FORM = "application/x-www-form-urlencoded"
@@ -18,6 +19,9 @@ _MULTIPART = "multipart/form-data"
 # The first is HTML's, the second in PayPal's notifications:
 # https://developer.paypal.com/api/nvp-soap/ipn/IPNandPDTVariables/
 _CHARSET_FIELDS = ("_charset_", "charset")
+# Bytes that are not UTF-8, as `parse_form` has them, and the escapes of ISO-2022-JP, whose bytes are all ASCII.
+_NOT_UTF_8 = re.compile("[\udc80-\udcff]")
+_ESCAPES = re.compile("[\x1b\udc80-\udcff]")
 
 
 def read_content(body: bytes, content_type: str, ceiling: Ceiling) -> Any:
@@ -41,11 +45,12 @@ def read_content(body: bytes, content_type: str, ceiling: Ceiling) -> Any:
         return _form(body, text, charset, ceiling)
     with suppress(ValueError):
         if kind.startswith(_MULTIPART):
-            return _fields(_parts(body, parameter(content_type, "boundary") or ""), ceiling)
+            return _fields(_parts(body, content_type, ceiling), ceiling)
     return text
 
 
 def _json(text: str, ceiling: Ceiling) -> Any:
+    text = text.lstrip(BYTE_ORDER_MARK)
     # Of anything else, only the beginning is read.
     if _is_object_or_array(text):
         check_json(text.encode("utf-8", "surrogatepass"), ceiling)
@@ -53,7 +58,7 @@ def _json(text: str, ceiling: Ceiling) -> Any:
 
 
 def _is_object_or_array(text: str) -> bool:
-    return text.lstrip(" \t\r\n")[:1] in ("{", "[")
+    return text.lstrip(f"{BYTE_ORDER_MARK} \t\r\n")[:1] in ("{", "[")
 
 
 def _form(body: bytes, text: str, charset: str | None, ceiling: Ceiling) -> Any:
@@ -66,30 +71,55 @@ def _form(body: bytes, text: str, charset: str | None, ceiling: Ceiling) -> Any:
 
 
 def _form_fields(body: bytes, text: str, charset: str | None, ceiling: Ceiling) -> list[tuple[str, str]]:
-    # The label of a signed form is not signed. In another charset, what is UTF-8 could be taken for something else.
-    with suppress(UnicodeDecodeError):
-        return parse_form(text.encode(), ceiling, errors="strict")
-    fields = parse_form(body, ceiling)
+    """Fields in the charset that the form declares, unless they are UTF-8.
+
+    The label of a signed form is not signed: in another charset, what is UTF-8 could be taken for something else.
+    """
+    fields = parse_form(text.encode(), ceiling)
     codec = codec_of(charset or next((value for name, value in fields if name in _CHARSET_FIELDS), None))
-    return fields if codec is None or codec.startswith("utf_") else parse_form(body, ceiling, codec)
+    other = _ESCAPES if codec == "iso2022_jp" else _NOT_UTF_8
+    if codec is None or codec.startswith("utf_") or not any(other.search(name + value) for name, value in fields):
+        codec = "utf-8"
+    else:
+        fields = parse_form(body, ceiling)
+    return [(_in(name, codec), _in(value, codec)) for name, value in fields]
 
 
-def _parts(body: bytes, boundary: str) -> Iterator[tuple[str, Any]]:
+def _in(text: str, codec: str) -> str:
+    """Text of a field of `parse_form` whose bytes are in a codec."""
+    return text.encode("utf-8", "surrogateescape").decode(codec, "replace")
+
+
+def _parts(body: bytes, content_type: str, ceiling: Ceiling) -> Iterator[tuple[str, Any]]:
     """Names and values of the parts of a form."""
     # It takes Werkzeug with it, which few messages need.
     from .multipart import parse_parts  # noqa: PLC0415
 
-    parts = parse_parts(body, boundary)
+    parts = parse_parts(body, parameter(content_type, "boundary") or "")
+    named = {part.name: part.data.decode("latin-1") for part in parts if part.name in ("_charset_", "charsets")}
     # RFC 7578, section 4.6.
-    default = next((part.data.decode("latin-1") for part in parts if part.name == "_charset_"), None)
+    default = named.get("_charset_") or parameter(content_type, "charset")
+    charsets = _charsets(named.get("charsets", ""), ceiling)
     for part in parts:
-        text = decode(part.data, parameter(part.content_type, "charset") or default)
+        text = decode(part.data, parameter(part.content_type, "charset") or charsets.get(part.name, default))
         if part.filename is None:
             yield part.name, part.data.decode("utf-8", "replace") if text is None else text
         elif text and _is_object_or_array(text):
             yield part.name, text
         else:
             yield part.name, {"filename": part.filename, "content_type": part.content_type, "size": len(part.data)}
+
+
+def _charsets(text: str, ceiling: Ceiling) -> dict[str, str]:
+    """Charsets of the fields of a form, by name, as SendGrid's Inbound Parse lists them in JSON.
+
+    https://www.twilio.com/docs/sendgrid/for-developers/parsing-email/setting-up-the-inbound-parse-webhook
+    """
+    with suppress(ValueError):
+        match _json(text, ceiling):
+            case dict(listed):
+                return {name: charset for name, charset in listed.items() if isinstance(charset, str)}
+    return {}
 
 
 def _fields(fields: Iterable[tuple[str, Any]], ceiling: Ceiling) -> dict[str, Any]:
