@@ -93,7 +93,7 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
         ("bind = 8080 # wrong", "bind must be a string, not an integer"),
         (
             "bind = 'hub' # wrong",
-            "bind: an address to listen on must be [HOST]:PORT, with a port up to 65535, not 'hub'",
+            "bind: an address to listen on must be like :8080 (every address), 127.0.0.1:8080 or [::1]:8080, not 'hub'",
         ),
         ("keep = 'long' # wrong", "keep: not a duration such as 90s, 10m, 2h or 7d: 'long'"),
         ("keep = 7 # wrong", "keep: a duration has a unit, as in 90s, 10m, 2h or 7d, and '7' has none"),

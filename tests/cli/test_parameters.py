@@ -15,6 +15,7 @@ from hookbot.cli.parameters import (
     INTERVAL,
     RATE,
     SIZE,
+    Directory,
     Moment,
     ago,
     from_now,
@@ -176,6 +177,17 @@ def test_an_address_is_checked_and_kept_as_it_is_written() -> None:
     assert ADDRESS.convert("localhost:80", None, None) == "localhost:80"
     with pytest.raises(click.BadParameter, match="8080"):
         ADDRESS.convert("8080", None, None)
+
+
+@pytest.mark.parametrize("text", ["/a b", "data", '"/a b"', "“data”"])
+def test_a_directory_is_a_path_without_quotation_marks(text: str) -> None:
+    assert Directory().convert(text, None, None) == Path(text.strip('"“”'))
+
+
+@pytest.mark.parametrize("text", ["~/data", "~", "$HOME/data", "${HOME}/data", "%APPDATA%\\data", '"~/data"'])
+def test_a_directory_that_only_a_shell_knows_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="only a shell replaces"):
+        Directory().convert(text, None, None)
 
 
 def test_several_options_are_shown_in_their_order() -> None:

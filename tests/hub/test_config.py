@@ -26,13 +26,22 @@ def test_a_configuration_does_not_show_its_secrets(tmp_path: Path) -> None:
         ("127.0.0.1:0", ("127.0.0.1", 0)),
         ("[::1]:80", ("::1", 80)),
         ("hub.example:65535", ("hub.example", 65535)),
+        ("hub_1.exämple:1", ("hub_1.exämple", 1)),
+        (":::8080", ("::", 8080)),
+        ("[fe80::1%eth0]:80", ("fe80::1%eth0", 80)),
     ],
 )
 def test_an_address_is_a_host_and_a_port(text: str, address: tuple[str, int]) -> None:
     assert parse_address(text) == address
 
 
-@pytest.mark.parametrize("text", ["", "8080", "hub.example", ":", ":http", ":-1", ":65536", "[::1]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "8080", "hub.example", ":", ":http", ":-1", ":65536", ":٨٠", "[::1]", "[::1:80", "::1]:80"),
+        *("*:80", " :80", "a b:80", "http://localhost:80", "localhost:80/", "localhost:80:80", '"localhost:80"'),
+    ],
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="address"):
         parse_address(text)
@@ -72,7 +81,7 @@ def test_an_unsafe_topic_may_be_given_as_it_stands_in_urls(text: str, topic: str
     assert parse_unsafe(text) == topic
 
 
-@pytest.mark.parametrize("text", ["all", "*", "", "a//b", ".."])
+@pytest.mark.parametrize("text", ["all", "*", "", "a//b", "..", "a,b", '["a"]', "[a]"])
 def test_what_is_no_unsafe_topic_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="topic"):
         parse_unsafe(text)

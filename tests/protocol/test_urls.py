@@ -72,6 +72,8 @@ def test_a_host_on_this_machine_is_known(host: str) -> None:
     [
         ("https://user:s3cret@hub:81/a?b=s3cret#s3cret", "https://hub:81/a"),
         ("https://s3cret@hub:port/", "the URL"),
+        ("s3cret@hub:81/a?b=s3cret", "hub:81/a"),
+        ("s3cret@hub", "hub"),
         (f"https://hub/{'a' * 300}", f"https://hub/{'a' * 188}"),
     ],
 )

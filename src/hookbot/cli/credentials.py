@@ -76,6 +76,8 @@ def clean_token(text: str, where: str) -> str:
     Raises `ConfigError`, which calls it `where`, if a character is left that no token has.
     """
     token = _BEARER.sub("", unquote(trim(text)))
+    if not token:
+        raise ConfigError(f"{where} has no token")
     if not _TOKEN.fullmatch(token):
         what = unseen_in(token, allowed="") or "characters that no token has"
         raise ConfigError(f"{where} contains {what}: a token has letters, digits, - and _")

@@ -17,8 +17,9 @@ from ..errors import ConfigError, system_reason
 from ..hub.config import parse_address, parse_origin, parse_store, parse_unsafe
 from ..hub.data_dir import default_data_dir
 from ..protocol.message import Headers, parse_time
-from ..protocol.pasted import check_seen, read_text, trim
+from ..protocol.pasted import check_seen, read_text, trim, unquote
 from ..protocol.since import parse_duration
+from ..protocol.urls import without_secrets
 
 _SIZE = re.compile(r"([0-9]{1,15})(B|[KMGT]i?B?)", re.IGNORECASE)
 _SHIFTS = {"b": 0, "k": 10, "m": 20, "g": 30, "t": 40}
@@ -91,6 +92,20 @@ class Size(click.ParamType[int]):
         if match is None:
             self.fail(f"not a size such as 25MiB or 1GiB: {value!r}", param, ctx)
         return int(match[1]) << _SHIFTS[match[2][0].lower()]
+
+
+class Directory(click.Path):
+    """Path of a directory that may not exist yet. What only a shell replaces would make a new one here."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str):
+            value = unquote(value)
+            if value.startswith(("~", "$", "%")):
+                self.fail(f"only a shell replaces the beginning of {value!r}: write the whole path", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Parsed(click.ParamType[Any]):
@@ -197,6 +212,13 @@ def _address(text: str) -> str:
     return text
 
 
+def _path(text: str) -> str:
+    """The text, if it is the path of a URL; raises `ConfigError` otherwise."""
+    if not text.startswith("/"):
+        raise ConfigError(f"a path begins with /, as in /sub/deploy, not {without_secrets(text)!r}")
+    return text
+
+
 def _in_file(path: str) -> list[tuple[str, str]]:
     # What is not UTF-8 stays as it is. Latin-1, as everywhere for the bytes of headers.
     lines = read_text(Path(path), errors="surrogateescape").split("\n")
@@ -214,11 +236,12 @@ RATE = Parsed("rate", Rate.parse)
 ORIGIN = Parsed("origin", parse_origin)
 STORE = Parsed("store", parse_store)
 UNSAFE_TOPIC = Parsed("unsafe topic", parse_unsafe)
+PATH = Parsed("path", _path)
 PROXIES = Parsed("proxies", TrustedProxies.parse)
 data_dir = click.option(
     "--data-dir",
     envvar="HOOKBOT_DATA_DIR",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Directory(),
     default=default_data_dir,
     show_default="the user's state directory",
     help="Directory of the log and of generated secrets.",

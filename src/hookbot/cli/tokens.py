@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from math import floor
@@ -13,11 +14,11 @@ import click
 from ..access.narrowed_tokens import MAX_LENGTH, NarrowedToken
 from ..access.tokens import Digest, make_token, opening_paths
 from ..errors import ConfigError
-from ..hub.secret_store import resolve_secret
+from ..hub.secret_store import is_reference, resolve_secret
 from ..protocol.paths import split_path
-from ..protocol.urls import is_loopback, split_url
+from ..protocol.urls import is_loopback, split_url, without_secrets
 from .credentials import clean_token, find_key, known_key
-from .parameters import Given, Moment, ago, data_dir, from_now
+from .parameters import PATH, Given, Moment, ago, data_dir, from_now
 
 _WEBSOCKET = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _HTTP = {"ws": "http", "wss": "https"}
@@ -59,7 +60,7 @@ def make_tokens(given: Given, bare: bool, url_base: str, sha256: bool, data_dir:
         try:
             click.echo(token_url(key, uri, url_base, "sha256" if sha256 else "sha1", bare=bare))
         except ValueError as error:
-            raise click.UsageError(f"{uri}: {error}") from None
+            raise click.UsageError(f"{without_secrets(uri)}: {error}") from None
 
 
 def _make_key(given: Given, data_dir: Path, hubs: Iterable[SplitResult]) -> str:
@@ -119,8 +120,10 @@ def _check_base(base: SplitResult) -> None:
         raise ValueError("--url-base must be the URL of the hub without a token: this command makes tokens")
     if base.query or base.fragment:
         raise ValueError("--url-base must be the URL of the hub without a query or fragment")
+    if split_path(base.path)[0]:
+        raise ValueError(f"--url-base must be the URL of the hub, not of a topic: {base.path!r}")
     if base.scheme not in _WEBSOCKET or not base.netloc:
-        raise ValueError(f"--url-base must be like http://localhost:8080, not {base.geturl()!r}")
+        raise ValueError(f"--url-base must be like http://localhost:8080, not {without_secrets(base.geturl())!r}")
 
 
 def _scheme(scheme: str, path: str) -> str:
@@ -130,8 +133,12 @@ def _scheme(scheme: str, path: str) -> str:
 
 @click.command()
 @click.argument("token")
-@click.option("--of", "root", metavar="PATH", help="Path that a plain token was made for. Default: the URL's.")
-@click.option("--path", metavar="PATH", help='Open only this path or, if it ends in "/", the paths beneath it.')
+@click.option(
+    "--of", "root", type=PATH, metavar="PATH", help="Path that a plain token was made for. Default: the URL's."
+)
+@click.option(
+    "--path", type=PATH, metavar="PATH", help='Open only this path or, if it ends in "/", the paths beneath it.'
+)
 @click.option("--only", type=click.Choice(["pub", "sub"]), help="Allow only publishing, or only subscribing.")
 @click.option("--expires", type=_EXPIRES, help="Expire at this time; its subscriptions end, too.")
 @click.option("--name", help="Name to revoke the token by.")
@@ -150,14 +157,19 @@ def narrow(token: str, root: str | None, path: str | None, live: bool, **caveats
       hookbot make-tokens /sub/ | hookbot narrow - --path /sub/builds/ --expires 24h
       hookbot narrow env:TOKEN --of /sub/ --live --name kiosk
     """
-    text = sys.stdin.readline() if token == "-" else resolve_secret(token)  # noqa: S105 - no password
+    text = sys.stdin.readline() if token == "-" else token  # noqa: S105 - no password
+    text = resolve_secret(text) if is_reference(text) else text
     url = split_url(text) if "://" in text else None
+    if url and not url.username:
+        raise click.UsageError("the URL has no token: it stands before the host, as in https://TOKEN@hub.example.com")
     given = url.username or "" if url else clean_token(text, "TOKEN")
     wanted = {**caveats, "path": path and _decoded(path), "live": "1" if live else None}
     try:
         narrowed = _take(given, root or (url.path if url else ""))
         if not any(value is not None for value in wanted.values()):
             raise ValueError("this would be the same token: add --path, --only, --expires or another restriction")
+        if (expires := wanted["expires"]) is not None and float(expires) <= time.time():
+            raise ValueError("--expires is in the past: the token would open nothing")
         for name, value in wanted.items():
             if value is not None:
                 narrowed = narrowed.narrow(name, value if isinstance(value, str) else str(floor(value)))
@@ -178,7 +190,7 @@ def _take(token: str, path: str) -> NarrowedToken:
 
 
 def _check(narrowed: NarrowedToken) -> None:
-    """Raise `ValueError` for a token with restrictions that exclude each other, or that is too long."""
+    """Raise `ValueError` for a token that opens nothing, as its restrictions exclude each other, or is too long."""
     values = [caveat.partition("=")[::2] for caveat in narrowed.caveats]
     names = {name for name, _ in values}
     path = narrowed.path
@@ -186,6 +198,9 @@ def _check(narrowed: NarrowedToken) -> None:
         if path not in opening_paths(narrower):
             raise ValueError(f"a token for {path!r} does not open {narrower!r}")
         path = narrower
+    for name, value in values:
+        if name == "only" and not (split_path(path)[0] or value).startswith(value):
+            raise ValueError(f"with --only {value}, a token for {path!r} would open nothing")
     if "cursor" in names and names & {"live", "since"}:
         raise ValueError("--cursor excludes --live and --since: a cursor has a position of its own")
     if len(str(narrowed)) > MAX_LENGTH:

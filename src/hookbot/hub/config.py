@@ -15,6 +15,8 @@ from ..protocol.topics import UNSAFE, check_topic
 from .config_file import ConfigFile
 from .secret_store import StoredSecret
 
+# A name, an IPv4 address, or an IPv6 address with or without brackets.
+_ADDRESS = re.compile(r"(\[)?(?P<host>[\w.-]*|[0-9a-fA-F:.]+(%\w+)?)(?(1)\]):(?P<port>[0-9]{1,5})")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+", re.IGNORECASE)
 
 RANGES_FILE = "ranges.json"
@@ -90,10 +92,12 @@ class Config:
 
 def parse_address(text: str) -> tuple[str, int]:
     """Host (empty for every address) and port of ``:PORT``, ``HOST:PORT`` or ``[IPV6]:PORT``. Raises `ConfigError`."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"an address to listen on must be [HOST]:PORT, with a port up to 65535, not {text!r}")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    match = _ADDRESS.fullmatch(text)
+    if not match or int(match["port"]) > 65535:
+        raise ConfigError(
+            f"an address to listen on must be like :8080 (every address), 127.0.0.1:8080 or [::1]:8080, not {text!r}"
+        )
+    return match["host"], int(match["port"])
 
 
 def parse_store(text: str) -> str:
@@ -114,6 +118,8 @@ def parse_unsafe(text: str) -> str:
         return "none"
     if text.casefold() in ("all", "*", ""):
         raise ConfigError(f"{text!r} is not an unsafe topic; all of them are allowed where nothing is set")
+    if re.search(r"[\[\],]", text):
+        raise ConfigError(f"{text!r} is not one unsafe topic: repeat --unsafe, or set blanks between in its variable")
     try:
         check_topic(UNSAFE + topic)
     except InvalidTopic as error:

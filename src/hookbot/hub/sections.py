@@ -15,6 +15,7 @@ from ..errors import ConfigError, InvalidTopic, did_you_mean
 from ..protocol.pasted import trim, unquote
 from ..protocol.paths import topic_meant
 from ..protocol.topics import UNSAFE, check_topic, is_own, is_unsafe
+from ..protocol.urls import without_secrets
 from ..routers import Secret
 from ..routers.runner import RouterSpec, name_of
 from ..signatures import Provider, load_provider
@@ -258,8 +259,7 @@ def _strings(values: list[Any]) -> Sequence[str]:
 def _topic(text: str) -> str:
     if (meant := topic_meant(text)) != text:
         unsafe = "" if is_unsafe(meant) else f" (for senders without a token: {UNSAFE + meant!r})"
-        # Of a URL, the token stays unseen.
-        shown = re.sub(r"^([a-z]+://)?[^/@]*@", r"\1", text, flags=re.IGNORECASE)
+        shown = without_secrets(text) if "@" in text else text
         raise ConfigError(f"topic must be {meant!r}{unsafe}, not {shown!r}")
     if is_own(text):
         raise ConfigError(f"topics beneath hookbot/ are the hub's own, and nobody publishes to {text!r}")

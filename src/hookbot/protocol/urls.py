@@ -36,7 +36,9 @@ def without_secrets(url: str) -> str:
         parts = split_url(url)
     except Refused:
         return "the URL"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))[:200]
+    host, path = parts.netloc.rpartition("@")[2], parts.path
+    # Without a scheme, there is no host, and what stands before it begins the path.
+    return urlunsplit((parts.scheme, host, path if host else path.rpartition("@")[2], "", ""))[:200]
 
 
 def is_loopback(host: str) -> bool:
