@@ -92,8 +92,9 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Two, since the first one lets a command finish what it does.
-        os.write(self._keyboard, b"\x03\x03")
+        if os.tcgetpgrp(self._keyboard) != self._bash.pid:
+            # Two, since the first one lets a command finish what it does.
+            os.write(self._keyboard, b"\x03\x03")
         self._type("kill -9 $(jobs -p)\nexit\n")
         try:
             self._bash.wait(timeout=10)

@@ -1,0 +1,96 @@
+"""docs/operations.md: root can paste each step into an empty machine. Its systemd is a script that runs the unit."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.pages import blocks, lines_printed, lines_shown, page, section
+from support.terminal import Terminal
+
+pytestmark = pytest.mark.slow
+
+PAGE = page("docs/operations.md")
+# `python3 -m venv DIRECTORY`; what pip would install is there.
+VENV = """
+mkdir -p $3/bin
+ln -s {hookbot} $3/bin/hookbot
+ln -s /bin/true $3/bin/pip
+"""
+SYSTEMD = """
+unit={root}/etc/systemd/system/hookbot.service
+stop() {{ kill "$(cat {root}/pid)"; while kill -0 "$(cat {root}/pid)"; do sleep 0.1; done; }} 2> /dev/null
+start() {{
+    mkdir -p {root}/run/credentials/hookbot.service
+    for credential in $(sed -n s/^LoadCredential=//p "$unit".d/*.conf 2> /dev/null); do
+        cp "${{credential#*:}}" "{root}/run/credentials/hookbot.service/${{credential%%:*}}"
+    done
+    export $(sed -n s/^Environment=//p "$unit")
+    setsid $(sed -n s/^ExecStart=//p "$unit") > {root}/journal 2>&1 < /dev/null &
+    echo $! > {root}/pid
+}}
+case "$*" in
+    "enable --now hookbot" | "start hookbot") start ;;
+    "restart hookbot") stop; start ;;
+    "stop hookbot") stop ;;
+    daemon-reload) ;;
+    *) echo "unknown: $*" ;;
+esac
+"""
+
+
+class Machine:
+    """An empty machine with the directories of Debian, all in one directory."""
+
+    def __init__(self, terminal: Terminal, root: Path) -> None:
+        self.root = root
+        self._terminal = terminal
+        for directory in ("etc/systemd/system", "var/lib", "var/backups", "opt", "run"):
+            (root / directory).mkdir(parents=True)
+        (terminal.checkout / "deploy").unlink()
+        (terminal.checkout / "deploy").mkdir()
+        (terminal.checkout / "deploy" / "hookbot.service").write_text(self._here(page("deploy/hookbot.service")))
+        terminal.program("systemctl", SYSTEMD.format(root=root))
+        terminal.program("python3", VENV.format(hookbot=Path(sys.executable).with_name("hookbot")))
+
+    def paste(self, text: str) -> str:
+        return self._terminal.paste(self._here(text)).replace(str(self.root), "")
+
+    def _here(self, text: str) -> str:
+        for directory in ("/etc/", "/var/", "/run/", "/opt/"):
+            text = text.replace(directory, f"{self.root}{directory}")
+        return text
+
+
+@pytest.fixture
+def machine(terminal: Terminal, tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(terminal, tmp_path / "root")
+    yield machine
+    machine.paste("systemctl stop hookbot\n")
+
+
+def test_the_page_can_be_pasted_from_its_first_line_to_its_last(machine: Machine) -> None:
+    install, settings, make_secret, add_secret, back_up, restore, save, metrics = blocks(PAGE)
+
+    installed = machine.paste(install + settings)
+    assert lines_shown(section(PAGE, "Install it as a service")) - lines_printed(installed) == set(), installed
+
+    machine.paste(make_secret)
+    (machine.root / "etc/hookbot/stripe.secret").write_text("whsec_secret")
+    machine.paste(add_secret)
+    assert (machine.root / "run/credentials/hookbot.service/stripe").read_text() == "whsec_secret"
+
+    # The default, which is not mapped to the free port otherwise.
+    machine.paste("export HOOKBOT_URL_BASE=http://localhost:8080\n")
+    ready = "until curl -fs http://127.0.0.1:8080/readyz; do sleep 0.1; done\n"
+    machine.paste(ready + 'curl -d first "$(hookbot make-tokens /pub/a)"\n' + back_up)
+    machine.paste('curl -d second "$(hookbot make-tokens /pub/a)"; curl -d third http://localhost:8080/unsafe/pub/b\n')
+    machine.paste(save)
+    saved = machine.paste("cat rest.jsonl\n")
+    assert [word in saved for word in ("first", "second", "third")] == [True, True, True]
+
+    machine.paste(restore + ready)
+    restored = machine.paste('hookbot listen --raw --since all --no-follow "$(hookbot make-tokens /sub/)" 2> errors\n')
+    assert restored == "first\n"
+    assert "hookbot_head 1" in machine.paste(metrics)
