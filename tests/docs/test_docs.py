@@ -1,6 +1,7 @@
 """The documentation names everything that there is."""
 
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from hookbot.log.disk_reserve import SIZE
 from hookbot.log.memory import MemoryLog
 from hookbot.protocol.bodies import UNTRUSTED, UNVERIFIED, Ceiling
 from hookbot.protocol.request import MAX_PARAMETERS
-from hookbot.signatures import provider_names
+from hookbot.signatures import SignedRequest, load_provider, provider_names
 from hookbot.web.bodies import BodyBudget
 from hookbot.web.held_bytes import HeldBytes
 from hookbot.web.limits import NOISE, ConnectionLimits
@@ -89,6 +90,17 @@ def test_what_a_page_shows_as_output_is_what_the_code_prints(text: str) -> None:
 
 def test_readme_says_how_many_providers_there_are() -> None:
     assert f"[{len(provider_names())} kinds of sender][providers]" in (ROOT / "README.md").read_text()
+
+
+def test_the_signature_that_is_shown_is_right() -> None:
+    [(secret, body, header, seconds)] = re.findall(
+        r"STRIPE_SECRET=(\S+)\necho '(.*)' .*\n.*\n```\n\n```text\n(Stripe-Signature: t=(\d+),\S+)\n",
+        PAGES["providers.md"],
+    )
+
+    signed = load_provider("stripe").sign(SignedRequest(f"{body}\n".encode(), ()), secret, now=int(seconds))
+
+    assert f"Stripe-Signature: {dict(signed.headers)['Stripe-Signature']}" == header
 
 
 def form_and_values(ceiling: Ceiling) -> str:

@@ -24,11 +24,14 @@ from hookbot.routers.github import GitHubRouter
 from hookbot.routers.loading import make
 from hookbot.routers.runner import RouterSpec
 from hookbot.testing import route, signed_delivery
+from support.pages import blocks, lines_printed, lines_shown, page
+from support.terminal import Terminal
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-PAGE = "".join((ROOT / "docs" / name).read_text() for name in ("routers.md", "write-a-router.md"))
+WRITE_A_ROUTER = page("docs/write-a-router.md")
+PAGE = page("docs/routers.md") + WRITE_A_ROUTER
 BLOCKS = dict(re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
 BODY = b'{"issue": {"fields": {"project": {"key": "OPS"}}}}'
 
@@ -74,6 +77,19 @@ async def test_the_few_lines_are_a_router(directory: Path, file: str) -> None:
     assert await route(router, "jira/cloud", COMMENT) == [("jira-event/comment_created", COMMENT)]
     with pytest.raises(ValueError, match="neither a project nor an event"):
         await route(router, "jira/cloud", b"[]")
+
+
+def test_the_first_router_runs_and_is_tested_as_the_page_shows(terminal: Terminal) -> None:
+    terminal.program("pip", "")
+    begin, serve, listen, test, _ = blocks(WRITE_A_ROUTER)
+    terminal.paste(begin)
+    for name in ("jira.py", "test_jira.py"):
+        (terminal.home / "my-router" / name).write_text(BLOCKS[name])
+
+    output = terminal.paste(serve + listen)
+
+    assert lines_shown(WRITE_A_ROUTER) - lines_printed(output) == set(), output
+    assert "1 passed" in terminal.paste(test)
 
 
 def test_the_tests_pass(directory: Path) -> None:
