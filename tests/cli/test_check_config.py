@@ -90,6 +90,15 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
         ("help = true # wrong", "there is no option 'help'"),
         ("colour = 5 # wrong", "there is no option 'colour'"),
         ("keep_byte = 5 # wrong", "there is no option 'keep_byte'; did you mean 'keep-bytes'?"),
+        ("KEEP = '7d' # wrong", "there is no option 'KEEP'; did you mean 'keep'?"),
+        ("HOOKBOT_KEEP = '7d' # wrong", "there is no option 'HOOKBOT_KEEP'; did you mean 'keep'?"),
+        ("key = 'secret' # wrong", "there is no option 'key'; the variable HOOKBOT_KEY has it"),
+        ("old_keys = 'secret' # wrong", "there is no option 'old_keys'; the variable HOOKBOT_OLD_KEYS has it"),
+        ("[source] # wrong\ntopic = 'x'", "there is no section 'source'; did you mean [[sources]]?"),
+        ("[[Sources]] # wrong\ntopic = 'x'", "there is no section 'Sources'; did you mean [[sources]]?"),
+        ("[router.github] # wrong", "there is no section 'router'; did you mean [routers.NAME]?"),
+        ("[serve] # wrong\nkeep = '7d'", "there is no section 'serve'; options stand at the beginning of the file"),
+        ("keep = {days = 7} # wrong", "there is no section 'keep'"),
         ("bind = 8080 # wrong", "bind must be a string, not an integer"),
         (
             "bind = 'hub' # wrong",
@@ -113,6 +122,7 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
         ("trust-proxy = 'all' # wrong", "trust-proxy: trusted proxies must be a number or networks"),
         ("sslcrt = 'nowhere' # wrong", "sslcrt: File 'nowhere' does not exist."),
         ("bind = # wrong", "Invalid value"),
+        ("keep = “7d” # wrong", "Invalid value; quotation marks are \" or '"),
         (
             "store = 'postgres://user:password@db/hooks' # wrong",
             "store: the store must be 'sqlite:' or 'memory:'; this version of hookbot has no store 'postgres'",
@@ -140,7 +150,7 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
             "[routers.wanted] # wrong\nrouter = 'filter'\nreads = ['unsafe/x/']\ntopic = 'y'",
             "[routers.wanted] reads 'unsafe/x/', which is not the topic of anything: is '/unsafe/x/' meant?",
         ),
-        ("[[source]] # wrong\ntopic = 'x'", "there is no option 'source'; did you mean"),
+        ("[[source]] # wrong\ntopic = 'x'", "there is no section 'source'; did you mean [[sources]]?"),
         (
             "[routers.github] # wrong\nhost = 5\n",
             "[routers.github]: the option 'host' must be a string, not 5",

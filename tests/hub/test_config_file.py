@@ -109,6 +109,31 @@ def test_a_file_that_is_none_is_told_with_the_line(tmp_path: Path, text: str, re
     assert str(caught.value).startswith(f"{path}{reason}")
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("keep = “7d”", "quotation marks are \" or '"),
+        ("keep: 7d", "TOML has NAME = VALUE, and # before a comment"),
+        ("export keep='7d'", "TOML has NAME = VALUE, and # before a comment"),
+        ("; a comment", "TOML has NAME = VALUE, and # before a comment"),
+        ('{"keep": "7d"}', "TOML has NAME = VALUE, and # before a comment"),
+        ('sslkey = "C:\\Users\\me"', "in double quotation marks, a backslash begins an escape: use single ones"),
+        ("keep = 7d", "text stands in quotation marks"),
+        ("keep = s3cret", "text stands in quotation marks"),
+        ("keep =\xa0'7d'", "the line contains U+00A0 NO-BREAK SPACE"),
+        ("ke\u200bep = '7d'", "the line contains U+200B ZERO WIDTH SPACE"),
+    ],
+)
+def test_a_line_that_is_no_toml_is_told_with_what_is_probably_wrong(tmp_path: Path, text: str, hint: str) -> None:
+    path = tmp_path / "hookbot.toml"
+    path.write_text(f"a = 1\n{text}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        ConfigFile.read(path)
+    assert str(caught.value).startswith(f"{path}:2: ")
+    assert str(caught.value).endswith(f"; {hint}")
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"bind = '\xff'")
     for path in (tmp_path / "nothing", tmp_path, tmp_path / "latin"):

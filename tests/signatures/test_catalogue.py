@@ -68,8 +68,11 @@ def test_a_plugin_that_is_broken_harms_only_who_asks_for_it(plugins: None) -> No
 
 
 def test_a_name_that_nobody_has_is_told_with_those_that_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"unknown provider 'gitbub'; choose one of adyen, .*zoom"):
-        load_provider("gitbub")
+    with pytest.raises(ConfigError, match=r"unknown provider 'anybody'; choose one of adyen, .*zoom"):
+        load_provider("anybody")
+    for near in ("gitbub", "GitHub", " github"):
+        with pytest.raises(ConfigError, match=rf"unknown provider '{near}'; did you mean 'github'\?"):
+            load_provider(near)
 
 
 def test_every_provider_has_its_section_and_every_section_its_provider() -> None:

@@ -1,6 +1,6 @@
 """``--config``, and commands whose options can also be given in that file or in the environment."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,9 @@ import click
 from click.core import ParameterSource
 
 from ..errors import ConfigError, did_you_mean, kind_of
-from ..hub.config_file import ConfigFile
+from ..hub.config_file import ConfigFile, is_section
 from .parameters import EXISTING_FILE
+from .variables import OTHERS
 
 FILE = "hookbot.config_file"
 """Key of the `ConfigFile` in `click.Context.meta`."""
@@ -63,9 +64,10 @@ class ConfiguredCommand(click.Command):
         for written, value in file.options.items():
             name = written.replace("_", "-")
             option = known.get(name)
-            if option is None:
-                close = did_you_mean(name, known.keys())
-                yield file.error(f"there is no option {written!r}{close and f'; {close}'}", written)
+            if is_section(value):
+                yield file.error(_unknown_section(written), header=written)
+            elif option is None:
+                yield file.error(_unknown_option(name, written, known.keys()), written)
             elif name != written and name in file.options:
                 yield file.error(f"{written} is set twice: also as {name}", written)
             elif kind := _wrong_kind(option, value):
@@ -132,6 +134,19 @@ config_file = click.option(
     metavar="FILE",
     help="Read options, sources and routers from this TOML file.",
 )
+
+
+def _unknown_section(written: str) -> str:
+    meant = {"source": "[[sources]]", "router": "[routers.NAME]"}.get(written.lower().rstrip("s"))
+    what = f"did you mean {meant}?" if meant else "options stand at the beginning of the file, in no section"
+    return f"there is no section {written!r}; {what}"
+
+
+def _unknown_option(name: str, written: str, known: Collection[str]) -> str:
+    lower = name.lower().removeprefix("hookbot-")
+    variable = f"HOOKBOT_{lower.replace('-', '_').upper()}"
+    close = f"the variable {variable} has it" if variable in OTHERS else did_you_mean(lower, known)
+    return f"there is no option {written!r}{close and f'; {close}'}"
 
 
 def _wrong_kind(option: click.Option, value: Any) -> str:

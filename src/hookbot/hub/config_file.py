@@ -11,9 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import KINDS, ConfigError, kind_of
-from ..protocol.pasted import read_text
+from ..protocol.pasted import read_text, unseen_in
 
 _HEADER = re.compile(r"\s*\[+\s*([^\]]*?)\s*\]")
+# What other formats and word processors write in place of TOML, the first one that is found.
+_HINTS = (
+    (re.compile("[“”„‘’«»]"), "quotation marks are \" or '"),
+    (re.compile(r"^\s*([{;]|export\s|[\w-]+\s*:)"), "TOML has NAME = VALUE, and # before a comment"),
+    (re.compile(r'"[^"]*\\'), "in double quotation marks, a backslash begins an escape: use single ones"),
+    (re.compile(r"=\s*[^\s\"'\[{#]"), "text stands in quotation marks"),
+)
 _REQUIRED = object()
 
 
@@ -120,7 +127,21 @@ def _syntax_error(path: Path, text: str, reason: str) -> ConfigError:
     # tomllib writes "(at line 1, column 2)" or "(at end of document)".
     problem, _, place = reason.partition(" (at ")
     line = re.match(r"line ([0-9]+)", place)
-    return ConfigError(f"{path}:{line[1] if line else len(text.splitlines())}: {problem}")
+    lines = text.splitlines()
+    number = int(line[1]) if line else len(lines)
+    return ConfigError(f"{path}:{number}: {problem}{_hint(lines[number - 1])}")
+
+
+def _hint(line: str) -> str:
+    """What is probably wrong with a line that is not TOML. It does not show the line, which may have a secret."""
+    if unseen := unseen_in(line, allowed=" \t"):
+        return f"; the line contains {unseen}"
+    return next((f"; {hint}" for pattern, hint in _HINTS if pattern.search(line)), "")
+
+
+def is_section(value: Any) -> bool:
+    """True for the value of a key that is written as a section ``[KEY]``, ``[[KEY]]`` or ``[KEY.NAME]``."""
+    return isinstance(value, dict) or (bool(value) and _are_tables(value, list))
 
 
 def _are_tables(value: Any, kind: type) -> bool:

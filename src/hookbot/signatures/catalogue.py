@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, did_you_mean
 from .adyen import Adyen
 from .aws_sns import AwsSns
 from .challenges import AnyScheme
@@ -129,7 +129,9 @@ def load_provider(name: str, options: Mapping[str, Any] | None = None) -> Provid
 def _load_plugin(name: str) -> Provider:
     found = entry_points(group=GROUP, name=name)
     if not found:
-        raise ConfigError(f"unknown provider {name!r}; choose one of {', '.join(provider_names())}")
+        names = provider_names()
+        close = did_you_mean(name.strip().lower(), names) or f"choose one of {', '.join(names)}"
+        raise ConfigError(f"unknown provider {name!r}; {close}")
     entry = next(iter(found))
     try:
         provider = entry.load()
