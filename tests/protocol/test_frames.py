@@ -49,6 +49,7 @@ FRAMINGS: list[Framing] = [
     HookbotV1(),
     CloudEvents("/sub/foo"),
     ServerSentEvents(),
+    ServerSentEvents(resumable=False),
     JsonLines(),
 ]
 LATIN = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=20)
@@ -214,6 +215,15 @@ def test_a_stream_of_events_can_be_read_by_a_browser() -> None:
         {"id": beat},
     ]
     assert last_id == beat
+
+
+def test_a_browser_that_asks_for_the_newest_first_begins_again_after_a_reconnect() -> None:
+    framing = framing_for(replace(listening("sse"), newest=True))
+
+    events, last_id = read_events(b"".join(filter(None, (framing.message(MESSAGE), framing.heartbeat(ID)))))
+
+    assert [json.loads(data)["id"] for _, data, _ in events] == [ID, ID]
+    assert last_id == ""
 
 
 def test_gaps_and_heartbeats_are_objects_with_a_type() -> None:

@@ -59,7 +59,7 @@ def framing_for(request: SubscribeRequest) -> Framing:
         case "cloudevents":
             return CloudEvents(path_of(request.wanted))
         case "sse":
-            return ServerSentEvents()
+            return ServerSentEvents(resumable=not request.newest)
     return JsonLines()
 
 
@@ -144,19 +144,28 @@ class CloudEvents:
 
 
 class ServerSentEvents:
-    """``text/event-stream`` (HTML Living Standard, section 9.2). Heartbeats have ids, so clients resume after them."""
+    """``text/event-stream`` (HTML Living Standard, section 9.2). Heartbeats have ids, so clients resume after them.
 
-    key = "sse"
+    Without `resumable`, events have none: a client, which reconnects by itself, begins again.
+    """
+
     text = True
 
+    def __init__(self, *, resumable: bool = True) -> None:
+        self.key = "sse", resumable
+        self._resumable = resumable
+
     def message(self, message: Message) -> bytes:
-        return encode_envelope(message, before=_event_head("message", message.id), after=b"\n\n")
+        return encode_envelope(message, before=_event_head("message", self._event_id(message.id)), after=b"\n\n")
 
     def gap(self, gap: Gap) -> bytes:
         return _event("gap", encode_json(_gap_fields(gap)).encode("ascii"))
 
     def heartbeat(self, id: str) -> bytes:
-        return _event("heartbeat", encode_json({"id": id}).encode("ascii"), id)
+        return _event("heartbeat", encode_json({"id": id}).encode("ascii"), self._event_id(id))
+
+    def _event_id(self, id: str) -> str:
+        return id if self._resumable else ""
 
 
 class JsonLines:
