@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from hookbot.access.ip_ranges import RangeList, write_ranges
 from hookbot.access.rate_limits import Rate
 from hookbot.cli.check_config import check_config
+from hookbot.cli.configure import find_config
 from hookbot.cli.main import cli
-from hookbot.cli.serve import find_config, serve
+from hookbot.cli.serve import serve
 from support import GUARD_S
 
 pytestmark = pytest.mark.usefixtures("directory")

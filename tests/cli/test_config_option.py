@@ -8,8 +8,9 @@ import pytest
 from click.core import Option
 
 from hookbot.cli.config_option import ConfiguredCommand
+from hookbot.cli.configure import find_config
 from hookbot.cli.main import cli
-from hookbot.cli.serve import find_config, serve
+from hookbot.cli.serve import serve
 from hookbot.errors import ConfigError
 from hookbot.hub.config import Config
 

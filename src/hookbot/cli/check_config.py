@@ -19,9 +19,10 @@ from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
 from ..protocol.pasted import is_marked
 from ..protocol.paths import topic_meant
 from .config_option import places_of
+from .configure import make_config
 from .main import USAGE
 from .parameters import EXISTING_FILE
-from .serve import make_config, serve
+from .serve import serve
 from .variables import overriding_variables, unread_variables
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""``hookbot serve``: its options as a `Config`."""
+"""``hookbot serve``: its options, and a hub that runs until a signal."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,24 +15,10 @@ import click
 from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS
 from ..errors import ConfigError
 from ..hub.config import Config
-from ..hub.config_file import ConfigFile
 from ..hub.logging_setup import logging_to_stderr
-from ..hub.secret_store import (
-    GITHUB_SECRET,
-    GITHUB_SECRET_FILE,
-    OLD_GITHUB_SECRETS,
-    OLD_GITHUB_SECRETS_FILE,
-    OLD_KEYS,
-    OLD_KEYS_FILE,
-    StoredSecret,
-    find_lines,
-    find_secret,
-    read_revoked,
-)
-from ..log.retention import Retention
 from ..routers.loading import installed_routers
-from .config_option import ARGUMENTS, FILE, ConfiguredCommand, config_file, places_of
-from .credentials import find_key
+from .config_option import ARGUMENTS, ConfiguredCommand, config_file
+from .configure import find_config
 from .parameters import (
     ADDRESS,
     DURATION,
@@ -46,7 +30,6 @@ from .parameters import (
     SIZE,
     STORE,
     UNSAFE_TOPIC,
-    Given,
     completed,
     data_dir,
 )
@@ -57,10 +40,6 @@ if TYPE_CHECKING:
     from ..hub.hub import RunningHub
 
 logger = logging.getLogger(__package__)
-
-# Defaults of --keep-bytes and --keep-unsafe-bytes, by store.
-KEPT_ON_DISK = 1 << 30, 256 << 20
-KEPT_IN_MEMORY = 64 << 20, 32 << 20
 
 
 @click.command(cls=ConfiguredCommand)
@@ -213,28 +192,6 @@ def serve(context: click.Context, /, **options: Any) -> None:
             limit.stop()
 
 
-def find_config(context: click.Context, *, make: bool = True) -> Config:
-    """Configuration from options, environment and file, with the secrets; raises `ConfigError`.
-
-    With `make`, a key and, if a GitHub router needs it, a secret for GitHub are generated and stored if there is none.
-    Without it, as at a reload, a missing one is an error.
-    """
-    from ..hub.sections import needs_github_secret
-
-    given, options = context.obj, context.params
-    data_dir: Path = options["data_dir"]
-    file: ConfigFile = context.meta[FILE]
-    github = needs_github_secret(options["routers"], file.routers)
-    return make_config(
-        options,
-        file,
-        key=find_key(given, data_dir, make=make),
-        old_keys=find_lines(OLD_KEYS, os.environ, data_dir / OLD_KEYS_FILE),
-        github_secrets=_github_secrets(given, data_dir, make) if github else (),
-        places=places_of(context),
-    )
-
-
 def find_config_again(context: click.Context) -> Config:
     """Configuration for a reload: the same arguments, with the files as they are now; raises `ConfigError`."""
     try:
@@ -242,69 +199,6 @@ def find_config_again(context: click.Context) -> Config:
             return find_config(again, make=False)
     except click.ClickException as error:
         raise ConfigError(error.format_message()) from None
-
-
-def make_config(
-    options: Mapping[str, Any],
-    file: ConfigFile,
-    *,
-    key: StoredSecret,
-    github_secrets: tuple[StoredSecret, ...],
-    places: Mapping[str, str],
-    old_keys: tuple[str, ...] = (),
-) -> Config:
-    """Configuration of a hub from the options of `serve`, which are set at these places.
-
-    Raises `ConfigError` if ``--unsafe`` contradicts itself, or if the file of ``--revoked`` cannot be read.
-    """
-    revoked_at, unsafe = places.get("revoked", "--revoked"), options["unsafe"]
-    config = Config(
-        file=file,
-        places=places,
-        key=key,
-        old_keys=old_keys,
-        github_secrets=github_secrets,
-        data_dir=options["data_dir"],
-        bind=options["bind"],
-        store=options["store"],
-        routers=options["routers"],
-        retention=_retention(options),
-        tls_certificate=options["sslcrt"],
-        tls_key=options["sslkey"],
-        tls_client_authorities=options["sslca"],
-        revoked=read_revoked(options["revoked"], revoked_at) if options["revoked"] else frozenset(),
-        sha1_tokens_live_only=options["plain_tokens"] == "live",
-        trusted_proxies=options["trust_proxy"],
-        failure_rate=options["failure_rate"],
-        publish_rate=options["publish_rate"],
-        max_subscribers=options["max_subscribers"],
-        max_subscribers_per_token=options["max_subscribers_per_token"],
-        max_connections_per_address=options["max_connections_per_address"],
-        unsafe_prefixes=() if "none" in unsafe else unsafe or ("",),
-        sha1_tokens=not options["no_sha1"],
-        cors_origins=options["cors_origins"],
-        door=not options["no_door"],
-        max_body_bytes=options["max_body"],
-        heartbeat_s=options["heartbeat"],
-        stall_s=options["stall_timeout"],
-        grace_s=options["grace"],
-    )
-    if "none" in unsafe and len(unsafe) > 1:
-        raise config.error("unsafe", "'none' excludes other unsafe topics")
-    if not unsafe and "unsafe" in places:
-        raise config.error("unsafe", "a list of nothing would allow all unsafe topics; ['none'] allows none")
-    return config
-
-
-def _retention(options: Mapping[str, Any]) -> Retention:
-    max_bytes, max_unsafe_bytes = KEPT_IN_MEMORY if options["store"] == "memory:" else KEPT_ON_DISK
-    return Retention(
-        max_age_s=options["keep"],
-        max_bytes=max_bytes if options["keep_bytes"] is None else options["keep_bytes"],
-        max_count=options["keep_count"],
-        max_unsafe_bytes=max_unsafe_bytes if options["keep_unsafe_bytes"] is None else options["keep_unsafe_bytes"],
-        dedup_s=options["dedup_window"],
-    )
 
 
 def raise_file_limit() -> None:
@@ -318,10 +212,3 @@ def raise_file_limit() -> None:
     # macOS refuses "unlimited", although it reports that as the hard limit.
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _github_secrets(given: Given, data_dir: Path, make: bool) -> tuple[StoredSecret, ...]:
-    kept_in = data_dir / GITHUB_SECRET_FILE
-    first = find_secret(given["github_secret"], GITHUB_SECRET, os.environ, kept_in, make=make)
-    old = find_lines(OLD_GITHUB_SECRETS, os.environ, data_dir / OLD_GITHUB_SECRETS_FILE)
-    return first, *map(StoredSecret, old)
