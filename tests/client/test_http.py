@@ -1,31 +1,13 @@
-"""Header fields, and requests to a hub's own paths."""
+"""Requests to a hub's own paths."""
 
 import pytest
 import trio
 
 from hookbot.client import http
 from hookbot.client.address import Address
-from hookbot.client.http import RequestBody, ask, encoded, end_to_end, open_client, rows
-from hookbot.errors import ConfigError, Forbidden, Lost, Refused
+from hookbot.client.http import RequestBody, ask, open_client, rows
+from hookbot.errors import ConfigError, Forbidden, Lost
 from support.scripted_hub import Script, answering, on_bytes, read_head, response, scripted_hub
-
-
-def test_header_fields_are_latin_1() -> None:
-    assert encoded([("X-A", "ü"), ("x-b", "")]) == [(b"X-A", b"\xfc"), (b"x-b", b"")]
-
-
-@pytest.mark.parametrize(
-    "field", [("X A", "1"), ("", "1"), ("X-Ü", "1"), ("X-A", "s3cret\r\n"), ("X-A", "s3cret\u2603")]
-)
-def test_what_is_no_header_field_is_refused_without_its_value(field: tuple[str, str]) -> None:
-    with pytest.raises(Refused, match=r"invalid (name|value) of") as caught:
-        encoded([field])
-    assert "s3cret" not in str(caught.value)
-
-
-def test_fields_of_one_connection_are_not_passed_on() -> None:
-    fields = [("Host", "h"), ("Connection", "close, X-Mine"), ("x-mine", "1"), ("TE", "trailers"), ("X-Yours", "2")]
-    assert end_to_end(fields) == [("X-Yours", "2")]
 
 
 async def test_a_question_carries_the_token_and_is_answered_with_json() -> None:

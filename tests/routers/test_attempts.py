@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from hookbot.client.http import encoded
 from hookbot.errors import ConfigError, Refused
+from hookbot.protocol.headers import encoded
 from hookbot.protocol.message import Message
 from hookbot.routers.attempts import RouterLimits, failed_draft
 from hookbot.routers.outbox import DraftCollector

@@ -14,7 +14,8 @@ from hookbot.errors import InvalidTopic, Refused, Unavailable
 from hookbot.log.contract import NewPosition
 from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
-from hookbot.protocol.message import Draft, Message
+from hookbot.protocol.http1 import MAX_HEAD_BYTES
+from hookbot.protocol.message import Draft, Headers, Message
 from hookbot.routers.outbox import MAX_BYTES, MAX_WAITING, DraftCollector, Outbox
 from support.clock import pass_time
 from support.misbehaving_routers import Copy
@@ -166,7 +167,7 @@ WRONG: list[tuple[Any, Any, Any, type[Exception], str]] = [
     ("copy", "text", (), TypeError, "publish takes bytes or a message, not str"),
     ("copy", b"", [["X-Kind", "test"]], TypeError, "headers are pairs of str"),
     ("copy", b"", [("X-Kind", 1)], TypeError, "headers are pairs of str"),
-    ("copy", b"", [("X-Kind", "\u20ac")], ValueError, "latin-1"),
+    ("copy", b"", [("X-Kind", "\u20ac")], Refused, "invalid value of the header 'X-Kind'"),
     ("copy", replace(MESSAGE, query=None), (), TypeError, "the query of a message is a str"),  # type: ignore[arg-type]
     ("copy", replace(MESSAGE, verified="github"), (), TypeError, "its verified a hookbot.Verified"),  # type: ignore[arg-type]
     ("copy", replace(MESSAGE, query="\ud800"), (), ValueError, "surrogates not allowed"),
@@ -198,6 +199,39 @@ async def test_a_publish_that_no_log_could_store_costs_no_other_and_is_told_once
     assert [draft.topic for draft in collector.published.values()] == ["before", "after"]
     [record] = caplog.records
     assert f"router second: left out 2 of its publishes for {MESSAGE.id}: invalid topic" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (("X-A", "b\r\nEvil: c"),),
+        (("X-A", "s3cret\0"),),
+        (("X A:", "b"),),
+        (("", "b"),),
+        (("X-A", "b" * MAX_HEAD_BYTES),),
+        tuple((f"X-{number}", "b" * 90) for number in range(400)),
+    ],
+)
+async def test_a_publish_whose_headers_no_request_could_have_is_left_out(
+    headers: Headers, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector = DraftCollector("second", MESSAGE)
+    await collector("new", b"", headers=headers)
+    await collector("passed-on", replace(MESSAGE, headers=headers))
+    await collector("after", b"")
+    collector.close()
+
+    assert [draft.topic for draft in collector.published.values()] == ["after"]
+    assert "left out 2 of its publishes" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+async def test_the_headers_that_a_message_has_are_passed_on_whatever_they_are() -> None:
+    message = replace(MESSAGE, headers=(("X-Old", " kept by an older hub\n"),))
+    collector = DraftCollector("second", message)
+    await collector("copy", message, headers=(("X-New", "1"),))
+
+    assert collector.published["1"].headers == (*message.headers, ("X-New", "1"))
 
 
 async def test_publishes_that_are_left_out_count_against_the_limit() -> None:

@@ -13,12 +13,13 @@ import trio
 
 from ..client.address import Address, subscription_of, topic_of
 from ..client.connect import PROXY, open_stream, proxy_of, reason_of
-from ..client.http import encoded, fetch, open_client
+from ..client.http import fetch, open_client
 from ..client.listener import endpoint_of
 from ..client.publisher import Publisher
 from ..client.websocket import HubConnection, open_connection
 from ..errors import HookbotError, Lost, Refused
 from ..protocol.frames import Frame, Heartbeat, Hello, parse_frame
+from ..protocol.headers import encoded
 from ..protocol.message import Message
 from ..protocol.response import error_from
 from .findings import ADVICE, Check, Finding, compare_clocks

@@ -1,8 +1,7 @@
-"""HTTP requests to a hub: persistent connections, header fields, bodies, and requests to the operators' paths."""
+"""HTTP requests to a hub: persistent connections, bodies, and requests to the operators' paths."""
 
 import json
-import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import httpx
 import trio
 
-from ..errors import Lost, Refused
+from ..errors import Lost
 from ..protocol.response import error_from
 from .address import Address
 from .connect import failure, open_unsecured, proxy_of, tls_context
@@ -27,17 +26,6 @@ BEGINNING_BYTES = 2000
 # A hub with 50,000 cursors lists them in less.
 MAX_ANSWER_BYTES = 16 << 20
 _ANSWER_S = 10.0
-
-HOP_BY_HOP = frozenset(
-    {"connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization", "proxy-connection"}
-    | {"te", "trailer", "transfer-encoding", "upgrade"}
-)
-"""Header fields of one connection (RFC 9110, section 7.6.1), and those that each request sets anew."""
-
-# RFC 9110, section 5.6.2, and section 5.5 as h11 relaxes it: values may have control characters, but neither NUL nor
-# line breaks. Anything else could smuggle in a header, or a request.
-_NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
-_VALUE = re.compile(rb"(?:[^\x00\s](?:(?:[^\x00\s]|[ \t])*[^\x00\s])?)?")
 
 
 def open_client(address: Address, ca_file: str | Path | None = None) -> httpx.AsyncClient:
@@ -145,29 +133,3 @@ class RequestBody(httpx.AsyncByteStream):
         if not self._rest:
             raise StopAsyncIteration
         return self._rest.pop()
-
-
-def encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Header fields as bytes, in latin-1 as in a `Message`.
-
-    Raises `Refused` for an invalid one. The error shows only the name: the value may be a secret.
-    """
-    return [_encoded(name, value) for name, value in headers]
-
-
-def end_to_end(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Header fields that may be forwarded: neither in `HOP_BY_HOP` nor named by a ``Connection`` header."""
-    fields = list(headers)
-    named = {
-        part.strip().lower() for name, value in fields if name.lower() == "connection" for part in value.split(",")
-    }
-    return [(name, value) for name, value in fields if name.lower() not in HOP_BY_HOP | named]
-
-
-def _encoded(name: str, value: str) -> tuple[bytes, bytes]:
-    field, content = name.encode(errors="replace"), value.encode("latin-1", "replace")
-    if not _NAME.fullmatch(field):
-        raise Refused(f"invalid name of a header: {name[:80]!r}")
-    if not _VALUE.fullmatch(content) or content.decode("latin-1") != value:
-        raise Refused(f"invalid value of the header {name[:80]!r}")
-    return field, content

@@ -11,11 +11,11 @@ import trio
 
 from ..errors import Refused
 from ..protocol.frames import Heartbeat
+from ..protocol.headers import encoded
 from ..protocol.message import Gap, Message
 from ..protocol.subscribe import UNSAFE_HEADER, UNSAFE_HEADER_VALUE
 from .address import Address, subscription_of
 from .connect import tls_context
-from .http import encoded
 from .progress import AckedProgress, NewestFirstProgress, Progress
 from .session import Event, Session
 from .timing import DEFAULT_TIMING, Timing

@@ -10,13 +10,14 @@ import trio
 
 from ..backoff import Backoff
 from ..errors import Lost
+from ..protocol.headers import encoded, end_to_end
 from ..protocol.message import check_id
 from ..protocol.response import error_from
 from ..version import __version__
 from .address import Address, check_publishable
 from .connect import failure
 from .errors import PASSING, retry_after
-from .http import TIMEOUT_S, RequestBody, beginning_of, encoded, end_to_end, open_client
+from .http import TIMEOUT_S, RequestBody, beginning_of, open_client
 
 # Long enough for a hub to restart; after that, the caller has to decide.
 PATIENCE_S = 30.0

@@ -12,8 +12,9 @@ import trio
 from ..client.address import Address
 from ..client.connect import PROXY, failure, open_stream, open_unsecured, proxy_unless_local, reason_of, tls_context
 from ..client.errors import retry_after
-from ..client.http import DRAIN_S, RequestBody, beginning_of, encoded, end_to_end
+from ..client.http import DRAIN_S, RequestBody, beginning_of
 from ..errors import ConfigError, HookbotError, Lost, Refused, system_reason
+from ..protocol.headers import encoded, end_to_end
 from ..protocol.message import Headers, Message
 from ..protocol.pasted import check_unmarked, no_password
 from ..protocol.response import error_from, title_of

@@ -8,7 +8,9 @@ import trio
 
 from ..backoff import Backoff
 from ..broker.broker import Broker
-from ..errors import InvalidTopic, Refused, Unavailable
+from ..errors import HeadersTooLarge, InvalidTopic, Refused, Unavailable
+from ..protocol.headers import encoded
+from ..protocol.http1 import MAX_HEAD_BYTES
 from ..protocol.message import Draft, Headers, Message, Verified
 from ..protocol.publish import MAX_HOPS
 from ..protocol.topics import check_topic, is_own
@@ -25,7 +27,7 @@ MAX_WAITING_BYTES = 8 << 20
 TIME_SLICE_S = 0.002
 """Time after which a router that never waits lets the rest of the hub run, at its next publish or message."""
 
-UNSTORABLE = (InvalidTopic, UnicodeEncodeError)
+LEFT_OUT = (Refused, UnicodeEncodeError)
 """Errors of a single publish, such as that to the topic of a branch whose name can be none: it costs no other."""
 
 _WRAPPED = "extra-metadata=github"
@@ -109,7 +111,7 @@ class DraftCollector:
         """Drafts by the name of their publish."""
         self.flood: Refused | None = None
         """Error of a publish beyond the limits, which the router may have ignored."""
-        self._unstorable: list[Exception] = []
+        self._left_out: list[Exception] = []
         """Errors of the publishes that were left out."""
         self._message = message
         self._hops = (*message.hops, router)
@@ -127,12 +129,15 @@ class DraftCollector:
             raise RuntimeError(
                 f"router {self._hops[-1]} published after route() had ended for the message {self._message.id}"
             )
-        if len(self.published) + len(self._unstorable) >= self._max_publishes:
+        if len(self.published) + len(self._left_out) >= self._max_publishes:
             raise self._flooded(f"a router publishes at most {self._max_publishes} times for one message")
+        if len(self._hops) > MAX_HOPS:
+            way = ", ".join(self._hops)
+            raise Refused(f"the message has been through more than {MAX_HOPS} routers; look for a loop in {way}")
         try:
             draft = self._draft(topic, what, headers, wrapped)
-        except UNSTORABLE as error:
-            self._unstorable.append(error)
+        except LEFT_OUT as error:
+            self._left_out.append(error)
         else:
             self._add(draft, name or str(len(self.published) + 1))
 
@@ -149,28 +154,26 @@ class DraftCollector:
         self.abandon()
         if self.flood:
             raise self.flood
-        if self._unstorable and not self.published:
-            raise self._unstorable[0]
-        if self._unstorable:
+        if self._left_out and not self.published:
+            raise self._left_out[0]
+        if self._left_out:
             logger.warning(
                 "router %s: left out %d of its publishes for %s: %s",
                 self._hops[-1],
-                len(self._unstorable),
+                len(self._left_out),
                 self._message.id,
-                self._unstorable[0],
+                self._left_out[0],
             )
 
     def _draft(self, topic: str, what: bytes | Message, headers: Headers, wrapped: bool) -> Draft:
         _check_publishable(topic)
-        if len(self._hops) > MAX_HOPS:
-            way = ", ".join(self._hops)
-            raise Refused(f"the message has been through more than {MAX_HOPS} routers; look for a loop in {way}")
         if isinstance(what, Message):
             query = f"{what.query}&{_WRAPPED}".lstrip("&") if wrapped and not what.wrapped else what.query
             draft = Draft(topic, what.body, (*what.headers, *headers), query, what.verified, self._hops)
         else:
             draft = Draft(topic, what, tuple(headers), _WRAPPED if wrapped else "", hops=self._hops)
         _check_types(draft)
+        _check_headers(tuple(field for field in draft.headers if field not in self._message.headers))
         return draft
 
     def _add(self, draft: Draft, name: str) -> None:
@@ -202,6 +205,12 @@ def _check_types(draft: Draft) -> None:
     for pair in draft.headers:
         if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
             raise TypeError(f"headers are pairs of str, such as (('Content-Type', 'text/plain'),), not {pair!r:.80}")
-        # Encoded as the log will do it: both raise a UnicodeEncodeError, which is a ValueError.
-        "".join(pair).encode("latin-1")
+    # As the log will encode it.
     draft.query.encode()
+
+
+def _check_headers(headers: Headers) -> None:
+    """Raise `Refused` for headers that no request could have: the hub takes none of them from others, either."""
+    if sum(len(name) + len(value) for name, value in headers) > MAX_HEAD_BYTES:
+        raise HeadersTooLarge(f"the headers of a publish have at most {MAX_HEAD_BYTES} bytes together")
+    encoded(headers)
