@@ -47,9 +47,10 @@ class GitLabRouter:
         name = next(OWNERSHIP.names(payload), None)
         # Deliveries of a system hook have one or the other.
         event = payload.get("object_kind") or payload.get("event_name")
-        if name is None and not event:
-            raise ValueError("the delivery names no project, no group and no event")
-        name = name or Name("event", str(event))
+        if name is None:
+            if not isinstance(event, str) or not event:
+                raise ValueError("the delivery names no project, no group and no event")
+            name = Name("event", event)
         topic = f"{self.host}/{name.kind}/{name.path}"
         ref = payload.get("ref")
         if name.kind == "project" and event in ("push", "tag_push") and isinstance(ref, str):

@@ -55,7 +55,7 @@ class StripeRouter:
 
 def topic_of(kind: Any) -> str:
     """Type of an event as a topic; raises `ValueError` if it is none."""
-    if not isinstance(kind, str):
+    if not isinstance(kind, str) or not kind:
         raise ValueError(f"the type of an event must be a string such as 'invoice.paid', not {kind!r:.80}")
     return OUTER_DOT.sub("/", kind)
 

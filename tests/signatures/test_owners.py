@@ -43,6 +43,9 @@ NAMES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("github", {"account": {"slug": "inc"}, "changes": {"slug": {"from": "old"}}}, ["enterprise/inc"]),
     ("github", {"marketplace_purchase": {"account": ACME}, "sender": EVIL}, ["org/acme"]),
     ("github", {"sponsorship": {"sponsorable": ACME, "sponsor": EVIL}, "sender": EVIL}, ["org/acme"]),
+    ("github", {"action": "created", "installation": {"account": None}, "sender": EVIL}, []),
+    ("github", {"installation": {"account": None}, "enterprise": {"slug": "inc"}, "sender": EVIL}, ["enterprise/inc"]),
+    ("github", {"installation": {"account": {"slug": "inc", "login": None}}}, ["enterprise/inc"]),
     ("github", {"installation": {"account": None}, "repositories_added": [REPOSITORY]}, ["repo/acme/app"]),
     (
         "gitea",

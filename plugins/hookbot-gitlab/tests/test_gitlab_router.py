@@ -69,7 +69,16 @@ async def test_any_event_goes_where_it_belongs(payload: dict[str, Any], expected
     assert topics(await route_json(payload)) == expected
 
 
-UNKNOWN: list[Any] = [[], None, 5, {}, {"project": {}}, {"project": [""]}, {"project": {"path_with_namespace": 5}}]
+UNKNOWN: list[Any] = [
+    [],
+    None,
+    5,
+    {},
+    {"event_name": ["push"]},
+    {"project": {}},
+    {"project": [""]},
+    {"project": {"path_with_namespace": 5}},
+]
 
 
 @pytest.mark.parametrize("payload", UNKNOWN)

@@ -82,6 +82,7 @@ class GitHubOwnership(Ownership):
     def names(self, payload: Mapping[str, Any]) -> Iterator[Name]:
         """Names of the repository and its owner, the organisation, accounts, and repositories of an installation."""
         repository, organization = _object(payload, "repository"), _object(payload, "organization")
+        installation = _object(payload, "installation")
         accounts = [account for place in _ACCOUNTS if (account := _object(payload, *place.split(".")))]
         if repository:
             yield Name("repo", _text(repository.get("full_name")))
@@ -95,8 +96,10 @@ class GitHubOwnership(Ownership):
         enterprise = _object(payload, "enterprise")
         if enterprise and not (repository or organization or accounts):
             yield _account(enterprise)
-        # A user who withdraws an authorization (`github_app_authorization`) is named nowhere else.
-        if not accounts and payload.keys() <= {"action", "sender", "installation"} and payload.get("sender"):
+        # A user who withdraws an authorization (`github_app_authorization`) is named nowhere else. The account of an
+        # installation in an enterprise can be null; who has installed it is not its owner.
+        withdrawn = payload.keys() <= {"action", "sender", "installation"} and "account" not in installation
+        if withdrawn and payload.get("sender"):
             yield _account(_object(payload, "sender"))
 
     def owned_path(self, name: Name) -> str:
@@ -270,7 +273,7 @@ def _is_host(segment: str) -> bool:
 
 def _account(account: Mapping[str, Any]) -> Name:
     # An app may be installed in an enterprise, which has no login.
-    kind, key = ("org", "login") if "login" in account else ("enterprise", "slug")
+    kind, key = ("org", "login") if account.get("login") else ("enterprise", "slug")
     return Name(kind, _text(account.get(key)))
 
 
