@@ -2,6 +2,7 @@
 
 import codecs
 import os
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,24 @@ def test_quotation_marks_and_angle_brackets_are_taken_off_once() -> None:
 )
 def test_a_key_in_pem_has_its_lines_again(saved: str) -> None:
     assert clean_secret(saved, "it") == PEM
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n  ", " "])
+@pytest.mark.parametrize("width", [64, 76])
+@pytest.mark.parametrize("size", [60, 64, 65, 95, 96, 300])
+def test_base64_that_was_wrapped_is_one_line_again(size: int, width: int, end: str) -> None:
+    secret = b64encode(bytes(range(256)) * 2)[40 : 40 + size // 3 * 4].decode() + "ag=="
+    lines = [secret[start : start + width] for start in range(0, len(secret), width)]
+
+    assert clean_secret(end.join(lines) + "\n", "it") == secret
+
+
+@pytest.mark.parametrize(
+    "lines", [["0f" * 32, "a1" * 16], ["q" * 64, "q" * 63], ["q" * 60, "qq=="], ["q" * 64, "-qqq"]]
+)
+def test_lines_that_may_be_several_secrets_are_not_joined(lines: list[str]) -> None:
+    with pytest.raises(ConfigError, match="LINE FEED"):
+        clean_secret("\n".join(lines), "it")
 
 
 def test_a_bundle_in_pem_keeps_its_comments() -> None:

@@ -34,6 +34,12 @@ _PEM = "-----BEGIN "
 # Without headers, which only encrypted keys have.
 _BLOCK = re.compile(r"(-----BEGIN [A-Z0-9 ]+-----)([^-]*)(-----END [A-Z0-9 ]+-----)")
 
+# As `openssl rand -base64 64` and `base64` wrap it. Lines of 64 hexadecimal digits may be several secrets.
+_WRAPPED = re.compile(
+    r"(?![0-9A-Fa-f]{64}\s)(?:(?:[A-Za-z0-9+/]{64}\s+)+|(?:[A-Za-z0-9+/]{76}\s+)+)"
+    r"(?:[A-Za-z0-9+/]{4}){0,15}(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)"
+)
+
 
 def read_text(path: Path, shown: str = "", *, errors: str = "strict") -> str:
     """Text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark; lines end with a line feed.
@@ -118,12 +124,15 @@ def unquote(text: str) -> str:
 def clean_secret(text: str, where: str) -> str:
     r"""A secret, trimmed; one in PEM with its line ends, which variables have as ``\n`` or as blanks.
 
+    Base64 that was wrapped is in one line again.
     Raises `ConfigError`, which calls it `where`, if it contains a character that cannot be seen, or is in quotation
     marks, which might be a part of it, and if it is the name of a secret.
     """
     secret = trim(text)
     if _PEM in secret:
         return _BLOCK.sub(_in_lines, trim(secret.replace(r"\r", "").replace(r"\n", "\n")))
+    if _WRAPPED.fullmatch(secret):
+        return "".join(secret.split())
     # A JSON Web Key has lines.
     check_seen(secret, where, allowed=" \t\r\n" if secret.startswith("{") else " ")
     if unquote(secret) != secret:
