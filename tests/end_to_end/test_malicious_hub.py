@@ -64,6 +64,7 @@ def check(call: Caller, monkeypatch: pytest.MonkeyPatch, hub: MaliciousHub, word
     with on_terminal(monkeypatch, "stdout", "stderr") as terminal:
         code = call(*shown)[0]
 
+    assert hub.requests
     assert code in (0, 1, 3, 4, *range(10, 20))
     # A raw body may have lines.
     forged = (b"\nhookbot: forged",) if "--raw" not in words else ()
