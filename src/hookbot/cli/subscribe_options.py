@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from math import inf
@@ -75,26 +75,14 @@ class SubscribeOptions:
         `Lost` is raised. `max_unacked` and `ack_timeout_s` (duration of the longest attempt) apply to groups only.
         Raises `Refused` for an unsafe topic without ``--unsafe``, or if the hub refuses.
         """
-        import trio
-
-        from ..client import Disconnected, listen
+        from ..client import listen
         from ..client.address import Address, subscription_of
 
         address = Address.parse(url)
         if subscription_of(address).unsafe and not self.unsafe:
             raise Refused(f"anybody may publish to {address}: add --unsafe if every message is checked here")
         query = "" if not self.group or "ack_timeout" in address.query else _ack_timeout(ack_timeout_s)
-        with trio.CancelScope() as patience:
-            lost = ""
-
-            def note(event: Event) -> None:
-                nonlocal lost
-                if isinstance(event, Disconnected) and not follow:
-                    lost = lost or event.why
-                    patience.deadline = min(patience.deadline, trio.current_time() + patience_s)
-                else:
-                    patience.deadline, lost = inf, ""
-
+        with _patience(str(address), inf if follow else patience_s) as note:
             async with listen(
                 with_query(url, query),
                 since=self.since,
@@ -110,8 +98,6 @@ class SubscribeOptions:
                 on_event=note,
             ) as messages:
                 yield messages
-        if patience.cancelled_caught:
-            raise Lost(f"{address}: {lost}")
 
 
 def subscription_options(*consumer: Decorator) -> Decorator:
@@ -169,6 +155,29 @@ def run(main: Callable[[Stop], Awaitable[object]]) -> None:
 
     if not run_until_stopped(main):
         raise click.exceptions.Abort
+
+
+@contextmanager
+def _patience(hub: str, seconds: float) -> Iterator[Callable[[Event], None]]:
+    """Function that takes events. The block is cancelled, and `Lost` raised, once the hub has been lost for so long."""
+    import trio
+
+    from ..client import Disconnected
+
+    lost = ""
+
+    def note(event: Event) -> None:
+        nonlocal lost
+        if isinstance(event, Disconnected):
+            lost = lost or event.why
+            scope.deadline = min(scope.deadline, trio.current_time() + seconds)
+        else:
+            scope.deadline, lost = inf, ""
+
+    with trio.CancelScope() as scope:
+        yield note
+    if scope.cancelled_caught:
+        raise Lost(f"{hub}: {lost}")
 
 
 def _ack_timeout(seconds: float) -> str:
