@@ -56,9 +56,8 @@ def forward(
     if len(rest) != 1:
         raise click.UsageError("Needs URL and TARGET.")
     target = Target.parse(rest[0])
-    hop = hop_name("forward", str(Address.parse(url)), str(target))
     options = ForwardOptions(
-        hop=hop,
+        hop=hop_name("forward", str(Address.parse(url)), str(target)),
         timeout_s=retry.timeout_s,
         headers=read_headers(headers),
         keep_host=keep_host,
