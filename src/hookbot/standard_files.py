@@ -4,6 +4,8 @@ import io
 import os
 import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from .errors import system_reason
@@ -21,6 +23,16 @@ class OutputFailed(Exception):
     def __init__(self, error: OSError) -> None:
         super().__init__(f"standard output cannot be written: {system_reason(error)}")
         self.reader_gone = isinstance(error, BrokenPipeError)
+
+
+@contextmanager
+def printing_of(done: str) -> Iterator[None]:
+    """Within the block, `OutputFailed` says what is done all the same."""
+    try:
+        yield
+    except OutputFailed as error:
+        error.args = (f"{done}, but {error}",)
+        raise
 
 
 def open_standard_files() -> None:

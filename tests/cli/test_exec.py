@@ -1,13 +1,17 @@
 """``hookbot exec``."""
 
+import os
 import signal
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
 
 from hookbot.testing.hub import TestHub
+from support import GUARD_S
 from support.commands import Caller, running
 from support.hubs import ThreadHub
 
@@ -159,3 +163,20 @@ async def test_a_command_that_fails_is_not_done_if_the_parent_ignores_the_ends_o
     async with running(*words, settings="import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)") as process:
         assert await process.ended() == 1
     assert b"false exited with 1" in process.err
+
+
+@pytest.mark.slow
+def test_a_standard_error_that_nobody_reads_holds_up_nothing(thread: ThreadHub, topic: str, sub: str) -> None:
+    thread.publish(topic, b"x")
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with suppress(BlockingIOError):
+        while os.write(theirs, bytes(4096)):
+            pass
+    os.set_blocking(theirs, True)
+    words = [sys.executable, "-m", "hookbot", "exec", "--since", "all", "--limit", "1", sub, "--", "true"]
+
+    assert subprocess.run(words, check=False, stderr=theirs, timeout=GUARD_S).returncode == 0
+
+    os.close(ours)
+    os.close(theirs)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from hookbot.errors import ConfigError, HookbotError, InvalidTopic, Unavailable
 from hookbot.standard_files import OutputFailed
 from support import GUARD_S
 from support.commands import Caller
+from support.hubs import ThreadHub
 
 Run = Callable[..., tuple[str | int | None, str, str]]
 
@@ -271,3 +273,24 @@ def test_output_that_goes_nowhere_is_told_in_a_sentence(
     ended = subprocess.run(["bash", "-c", script], check=False, capture_output=True, timeout=GUARD_S)
 
     assert (ended.returncode, ended.stderr) == (code, complaint)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redirection", [">/dev/full", "2>/dev/full", "| true", "<&- >&- 2>&-"])
+def test_no_command_falls_over_output_that_goes_nowhere(
+    thread: ThreadHub, environment: pytest.MonkeyPatch, tmp_path: Path, redirection: str
+) -> None:
+    environment.setenv("HOOKBOT_KEY", "k" * 32)
+    thread.publish("a", b"x")
+    one = f"--since all --limit 1 {thread.url_for('/sub/a')}"
+    printing = [f"listen {one}", f"narrow {thread.url_for('/sub/a')} --live", f"new-router x {tmp_path}/x"]
+    others = {"": 2, "nonsense": 2, "serve --nonsense": 2, "update-ranges nonsense": 2, f"exec {one} -- echo hi": 0}
+    others[f"forward --max-attempts 1 {one} http://127.0.0.1:1"] = 1
+    fails = redirection in (">/dev/full", "<&- >&- 2>&-")
+    for words, code in {**dict.fromkeys(printing, int(fails)), **others}.items():
+        script = f"set -o pipefail; {sys.executable} -m hookbot {words} {redirection}"
+
+        ended = subprocess.run(["bash", "-c", script], check=False, capture_output=True, timeout=GUARD_S)
+
+        assert ended.returncode == code, words
+        assert not re.search(b"Traceback|ignored", ended.stderr), words

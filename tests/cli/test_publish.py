@@ -1,11 +1,14 @@
 """``hookbot publish``."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from hookbot.cli.publish import publish
+from support import GUARD_S
 from support.commands import Caller, running
 from support.hubs import ThreadHub
 from support.targets import target
@@ -42,6 +45,19 @@ def test_standard_input_is_published(thread: ThreadHub, topic: str, pub: str) ->
     [message] = thread.wait_for(topic)
     assert (result.exit_code, result.stdout) == (0, f"{message.id}\n")
     assert message.body == b"from stdin"
+
+
+@pytest.mark.slow
+def test_a_message_that_is_stored_is_said_to_be_even_if_its_id_cannot_be_printed(
+    thread: ThreadHub, topic: str, pub: str
+) -> None:
+    words = [sys.executable, "-m", "hookbot", "publish", pub, "/dev/null"]
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(words, check=False, stdout=full, stderr=subprocess.PIPE, timeout=GUARD_S)
+
+    [message] = thread.wait_for(topic)
+    says = f"hookbot: the message is stored as {message.id}, but standard output cannot be written: No space left"
+    assert (ended.returncode, ended.stderr.decode()[: len(says)]) == (1, says)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from hookbot.hub.background_output import MAX_WAITING_BYTES, BackgroundFile, background_output
+from hookbot.hub.background_output import ERRORS, MAX_WAITING_BYTES, BackgroundFile, background_output
 from support import GUARD_S
 
 LINE = b"x" * 99 + b"\n"
@@ -144,6 +144,26 @@ def test_a_stream_whose_reader_has_stopped_stays_replaced(
         reader.start()
         reader.join(GUARD_S)
         assert not reader.is_alive()
+
+
+def test_only_the_streams_that_are_named_are_replaced() -> None:
+    out, err = sys.stdout, sys.stderr
+    with background_output(lost, ERRORS):
+        assert sys.stdout is out
+        assert sys.stderr is not err
+
+
+def test_no_thread_is_left_for_a_file_that_is_closed(pipe: tuple[int, int]) -> None:
+    before = set(threading.enumerate())
+    file = BackgroundFile(pipe[1], lost)
+    [writer] = set(threading.enumerate()) - before
+    file.write(b"the end\n")
+
+    file.close()
+
+    assert read_until(pipe[0], b"the end\n")
+    writer.join(GUARD_S)
+    assert not writer.is_alive()
 
 
 def test_the_streams_that_the_process_began_with_never_block_either(

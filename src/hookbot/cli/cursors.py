@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..protocol.paths import CURSORS
+from ..standard_files import printing_of
 from .credentials import key_for
 from .display import table, to_json
 from .parameters import Given, cafile, data_dir, with_options
@@ -92,7 +93,8 @@ def move(ask: Callable[..., Any], path: str, name: str, kind: str, since: str) -
     from ..client.http import rows
 
     moved = {"cursors": [ask("POST", kind=kind, path=path, name=name, since=since)]}
-    click.echo(table(COLUMNS, map(_shown, rows(moved, "cursors"))))
+    with printing_of("the cursor is moved"):
+        click.echo(table(COLUMNS, map(_shown, rows(moved, "cursors"))))
 
 
 @cursors.command()

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -80,7 +80,7 @@ def to_json(value: Any) -> str:
 
 def log_to_stderr(*, quiet: bool = False) -> None:
     """Log readable lines to standard error, in place of other handlers; with `quiet`, only warnings and errors."""
-    handler = logging.StreamHandler()
+    handler = _ErrorHandler()
     handler.setFormatter(_LineFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("hookbot").setLevel(logging.WARNING if quiet else logging.INFO)
@@ -130,6 +130,17 @@ def _cut(text: str) -> str:
 def _cell(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return one_line(text)
+
+
+class _ErrorHandler(logging.StreamHandler[TextIO]):
+    """Handler for the standard error of the moment, which may be replaced."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
 
 
 class _LineFormatter(logging.Formatter):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from ..standard_files import printing_of
 from .credentials import find_token
 from .display import log_to_stderr
 from .parameters import cafile, headers, read_headers, read_input, token_file
@@ -61,6 +62,8 @@ def publish(
     )
 
     async def main(stop: Stop) -> None:
-        click.echo(await publishing())
+        id = await publishing()
+        with printing_of(f"the message is stored as {id}"):
+            click.echo(id)
 
     run(main)

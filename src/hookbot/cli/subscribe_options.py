@@ -150,11 +150,16 @@ def with_query(url: str, query: str) -> str:
 
 
 def run(main: Callable[[Stop], Awaitable[object]]) -> None:
-    """Run a command until it ends; raises `Abort` after a signal, even if the command then ended gracefully."""
-    from ..delivery.shutdown import run_until_stopped
+    """Run a command until it ends; raises `Abort` after a signal, even if the command then ended gracefully.
 
-    if not run_until_stopped(main):
-        raise click.exceptions.Abort
+    Meanwhile nothing waits for a reader of standard error.
+    """
+    from ..delivery.shutdown import run_until_stopped
+    from ..hub.background_output import ERRORS, background_output, loss
+
+    with background_output(loss, ERRORS):
+        if not run_until_stopped(main):
+            raise click.exceptions.Abort
 
 
 @contextmanager

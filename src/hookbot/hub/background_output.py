@@ -5,7 +5,7 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any, TextIO
@@ -20,7 +20,8 @@ CHUNK_BYTES = 4096
 STUCK_S = 0.25
 LONGEST_DRAIN_S = 1.0
 
-STREAMS = ("stdout", "stderr", "__stdout__", "__stderr__")
+ERRORS = ("stderr", "__stderr__")
+STREAMS = ("stdout", "__stdout__", *ERRORS)
 
 
 class BackgroundFile(io.RawIOBase):
@@ -54,6 +55,12 @@ class BackgroundFile(io.RawIOBase):
     def isatty(self) -> bool:
         """True if the descriptor is a terminal."""
         return os.isatty(self._file)
+
+    def close(self) -> None:
+        """End the thread, once everything is written."""
+        with self._changed:
+            super().close()
+            self._changed.notify_all()
 
     def write(self, data: Any, /) -> int:
         """Queue the lines for which there is room, drop the others, and return the size of the data in either case."""
@@ -92,20 +99,21 @@ class BackgroundFile(io.RawIOBase):
             self._queue.append(lines)
 
     def _run(self) -> None:
-        while True:
-            for one in self._take():
+        while queue := self._take():
+            for one in queue:
                 if isinstance(one, int):
                     self._write_report(one)
                 else:
                     self._write_text(one)
 
     def _take(self) -> list[bytearray | int]:
+        """What is to be written; nothing once the file is closed."""
         with self._changed:
             self._writing = False
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._queue)
+            self._changed.wait_for(lambda: self._queue or self.closed)
             queue = [self._failed_lines, *self._queue] if self._failed_lines else self._queue
-            self._queue, self._failed_lines, self._writing = [], 0, True
+            self._queue, self._failed_lines, self._writing = [], 0, bool(queue)
         return queue
 
     def _write_report(self, lines: int) -> None:
@@ -132,14 +140,19 @@ class BackgroundFile(io.RawIOBase):
         return written
 
 
+def loss(lines: int) -> str:
+    """Sentence about lines that were dropped."""
+    return f"{lines} lines were dropped here, because nobody read them"
+
+
 @contextmanager
-def background_output(report_loss: Callable[[int], str]) -> Iterator[None]:
-    """Replace `sys.stdout` and `sys.stderr` by streams whose writes never block, for the block.
+def background_output(report_loss: Callable[[int], str], names: Iterable[str] = STREAMS) -> Iterator[None]:
+    """Replace these streams of `sys` by streams whose writes never block, for the block.
 
     At its end everything is written, unless a reader has stopped: then its stream stays replaced, so that the rest of
     the process, such as a traceback, does not wait for it either.
     """
-    replaced = {name: stream for name in STREAMS if _has_descriptor(stream := getattr(sys, name))}
+    replaced = {name: stream for name in names if _has_descriptor(stream := getattr(sys, name))}
     files = {number: BackgroundFile(number, report_loss) for number in {one.fileno() for one in replaced.values()}}
     ours = {name: _text(files[stream.fileno()], stream) for name, stream in replaced.items()}
     for name, stream in ours.items():

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any, Literal, TextIO
 
 from ..terminal import escaped
-from .background_output import background_output, drain
+from .background_output import background_output, drain, loss
 from .repeats import RepeatLimit, formatted
 
 # Records that were held back are looked for this often.
@@ -139,5 +139,4 @@ def _sum_up_until(ended: threading.Event, handler: LimitedHandler) -> None:
 
 
 def _loss(lines: int) -> logging.LogRecord:
-    template = "%d lines were dropped here, because nobody read them"
-    return logging.LogRecord(__package__, logging.WARNING, __file__, 0, template, (lines,), None)
+    return logging.LogRecord(__package__, logging.WARNING, __file__, 0, "%s", (loss(lines),), None)
