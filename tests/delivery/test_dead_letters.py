@@ -1,6 +1,7 @@
 """Dead letters: each is kept before its message is acknowledged."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,29 @@ async def test_a_disk_that_becomes_full_leaves_no_half_of_a_line(tmp_path: Path,
 
     await letters.take(MESSAGE, "third")
     assert [json.loads(line)["failure"] for line in path.read_text().splitlines()] == ["first", "third"]
+
+
+@pytest.mark.parametrize("whole", ['{"failure": "first"}\n', ""])
+async def test_half_of_a_line_that_a_crash_left_stays_a_line_of_its_own(tmp_path: Path, whole: str) -> None:
+    path = tmp_path / "dead.jsonl"
+    path.write_text(f'{whole}{{"half')
+    for why in ("second", "third"):
+        await DeadLetterFile(path).take(MESSAGE, why)
+
+    *kept, second, third = path.read_text().splitlines()
+    assert kept == [*whole.splitlines(), '{"half']
+    assert [json.loads(line)["failure"] for line in (second, third)] == ["second", "third"]
+
+
+async def test_a_pipe_takes_dead_letters(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    for why in ("first", "second"):
+        await DeadLetterFile(path).take(MESSAGE, why)
+
+    assert [json.loads(line)["failure"] for line in os.read(reader, 65536).splitlines()] == ["first", "second"]
+    os.close(reader)
 
 
 async def test_a_device_that_is_full_keeps_nothing() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -62,17 +63,30 @@ class DeadLetterFile:
         with open(descriptor, "ab", buffering=0) as file:
             # One process at a time, until the file is closed: what is taken back below must not be another's.
             _lock(descriptor)
-            whole = os.fstat(descriptor).st_size
+            status = os.fstat(descriptor)
+            whole = status.st_size
             try:
-                rest = memoryview(line)
+                rest = memoryview(line if self._ends_with_line(whole) else b"\n" + line)
                 while rest:
                     rest = rest[file.write(rest) or 0 :]
-                os.fsync(descriptor)
+                # A pipe has no disk to wait for.
+                if stat.S_ISREG(status.st_mode):
+                    os.fsync(descriptor)
             except OSError:
                 # A disk that becomes full has taken a part. A pipe or a device does not give it back.
                 with suppress(OSError):
                     os.ftruncate(descriptor, whole)
                 raise
+
+    def _ends_with_line(self, size: int) -> bool:
+        """False if the file ends with a part of a line, as a crash or a power failure leaves it."""
+        # A pipe or a device has no size; nor need a file that can be written be readable.
+        with suppress(OSError):
+            if size:
+                with open(self._path, "rb") as file:
+                    file.seek(size - 1)
+                    return file.read(1) == b"\n"
+        return True
 
 
 class DeadLetterTopic:
