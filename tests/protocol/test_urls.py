@@ -16,6 +16,8 @@ MALFORMED = [
     "http://s3cret@two words/",
     "http://s3cret@hub:0/",
     "http://s3cret@256.1.1.1/",
+    "http://s3cret@hub\\path",
+    "http://s3cret@<hub>/",
 ]
 
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from ..client.address import Address, percent_encode
 from ..errors import Refused
 from ..protocol.message import Message, wants_metadata
+from ..protocol.pasted import trim, unquote
 from ..protocol.urls import split_url
 
 _UNIX = "unix:"
@@ -35,7 +36,7 @@ class Target:
         Without a scheme, ``localhost:3000/path`` or only ``3000``, it is http. Characters that may not stand in a URL
         are percent-encoded. Raises `Refused` for anything else.
         """
-        text = text.strip()
+        text = unquote(trim(text))
         socket = None
         if text.lower().startswith(_UNIX):
             socket, *path = _SOCKET_END.split(text[len(_UNIX) :], maxsplit=1)

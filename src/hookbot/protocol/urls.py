@@ -7,7 +7,8 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from ..errors import Refused
 from .pasted import trim, unquote, unseen_in
 
-_VISIBLE = re.compile(r"[!-~]*")
+# RFC 3986, section 3.2.2. A browser would take a backslash for a slash.
+_HOST = re.compile(r"[-.:%!$&'()*+,;=~\w]*", re.ASCII)
 _NUMBERS = re.compile(r"[0-9]+(\.[0-9]+){3}")
 
 
@@ -52,8 +53,8 @@ def is_loopback(host: str) -> bool:
 def ascii_host(host: str) -> str:
     """Host in ASCII (RFC 3490), as it is connected to. Raises `ValueError` if it is malformed."""
     encoded = host if ":" in host else host.encode("idna").decode("ascii")
-    if not _VISIBLE.fullmatch(encoded):
-        raise ValueError("a host has only visible characters")
+    if not _HOST.fullmatch(encoded):
+        raise ValueError("a host has no such characters")
     if ":" in host or _NUMBERS.fullmatch(encoded):
         ip_address(host)
     return encoded
