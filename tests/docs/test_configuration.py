@@ -17,18 +17,11 @@ from hookbot.hub import secret_store as store
 from hookbot.hub.config import RANGES_FILE
 from hookbot.hub.sections import SOURCE_KEYS
 from hookbot.routers.attempts import RouterLimits
+from support.pages import blocks, page, section
 
-DOCS = Path(__file__).parents[2] / "docs"
-CONFIGURATION = (DOCS / "configuration.md").read_text()
-SECURITY = (DOCS / "security.md").read_text()
-PROTOCOL = (DOCS / "protocol.md").read_text()
-
-
-def section(text: str, title: str) -> str:
-    """The text beneath a heading, up to the next heading of level 2."""
-    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found
-    return found[1]
+CONFIGURATION = page("docs/configuration.md")
+SECURITY = page("docs/security.md")
+PROTOCOL = page("docs/protocol.md")
 
 
 def rows(text: str) -> list[str]:
@@ -94,18 +87,19 @@ def test_the_token_that_is_shown_is_right() -> None:
     assert narrowed == str(NarrowedToken.of(plain, "/sub/").narrow("only", "sub").narrow("expires", "1800000000"))
 
 
-@pytest.mark.parametrize("page", ["configuration.md", "security.md"])
-def test_every_configuration_that_is_shown_is_right(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["configuration", "how-to", "providers", "routers", "security"])
+def test_every_configuration_that_is_shown_is_right(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path))
     write_ranges(tmp_path / "ranges.json", {name: RangeList("", "", ("192.0.2.0/24",)) for name in KNOWN})
-    blocks = re.findall(r"^```toml\n(.*?)^```", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
-    for number, block in enumerate(blocks):
-        for name in re.findall(r"env:(\w+)", block):
-            monkeypatch.setenv(name, "a secret that is long enough for anybody")
-        for path in re.findall(r'(?:file:|")(/run/secrets/\w+|/etc/hookbot/\w+)', block):
+    shown = [block for block in blocks(page(f"docs/{name}.md"), "toml") if "[project" not in block]
+    assert shown
+    for number, block in enumerate(shown):
+        for variable in re.findall(r"env:(\w+)", block):
+            monkeypatch.setenv(variable, "a secret that is long enough for anybody")
+        for path in re.findall(r'(?:file:|")(/(?:run|etc)/[^"]+)', block):
             (tmp_path / path[1:]).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path[1:]).write_text("a-secret-that-is-long-enough-and-a-name")
         file = tmp_path / f"{number}.toml"
-        file.write_text(block.replace("/run/secrets", f"{tmp_path}/run/secrets").replace("/etc/", f"{tmp_path}/etc/"))
+        file.write_text(re.sub(r"/(run|etc)/", rf"{tmp_path}/\1/", block))
         result = CliRunner().invoke(cli, ["check-config", str(file)])
         assert result.exit_code == 0, f"{block}\n{result.output}"
