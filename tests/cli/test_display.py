@@ -11,7 +11,7 @@ import click
 import pytest
 
 from hookbot.cli import display as showing
-from hookbot.cli.display import event_of, log_to_stderr, show, size_of, table, to_json
+from hookbot.cli.display import log_to_stderr, show, size_of, table, to_json
 from hookbot.protocol.message import MAX_TIME_US, Message, Verified
 from support.commands import kept_logging, on_terminal
 
@@ -117,13 +117,20 @@ def test_of_a_long_body_the_beginning_is_shown() -> None:
         (make(headers=[("Ce-Type", "com.example.x")]), "com.example.x"),
         (make(b'{"type": "invoice.paid"}'), "invoice.paid"),
         (make(b'{"event": {"type": "x"}, "event_type": "y"}'), "y"),
+        (make('{"type": "ä"}'.encode("utf-16")), "ä"),
         (make(b'["type"]'), ""),
         (make(b"\xff"), ""),
         (make(b"[" * 100_000), ""),
     ],
 )
 def test_the_kind_of_event_is_where_its_sender_puts_it(message: Message, event: str) -> None:
-    assert event_of(message) == event
+    heading = plain(message).splitlines()[0].split("  ")
+    assert heading[2] == (event or size_of(len(message.body)))
+
+
+@pytest.mark.parametrize("body", [b"[" + b"1.5," * 100_000 + b"0]", b'{"a":' * 101 + b"0" + b"}" * 101])
+def test_json_that_would_take_long_to_read_is_shown_as_it_is(body: bytes) -> None:
+    assert plain(make(body)).splitlines()[1].strip().startswith(body[:200].decode())
 
 
 @pytest.mark.parametrize(

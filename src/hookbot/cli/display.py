@@ -12,6 +12,8 @@ from typing import Any, TextIO
 
 import click
 
+from ..errors import BodyTooLarge
+from ..protocol.bodies import UNTRUSTED, check_json
 from ..protocol.json_text import indent_json, read_json
 from ..protocol.message import Message
 from ..terminal import escaped, one_line
@@ -20,7 +22,7 @@ from ..terminal import escaped, one_line
 SHOWN_CHARS = 20_000
 # Bytes shown of a body that is not text: enough to recognise its format.
 SHOWN_BYTES = 64
-# A body of this size or more is not parsed as JSON, since only its beginning is shown.
+# A text of this length or more is not parsed as JSON, since only its beginning is shown.
 READ_BYTES = 1 << 20
 _INDENT = "    "
 _EVENT_HEADERS = ("X-GitHub-Event", "X-Gitlab-Event", "X-Gitea-Event", "X-Event-Key", "X-Shopify-Topic", "ce-type")
@@ -31,24 +33,22 @@ _KEY = re.compile(r'^( *)("(?:[^"\\]|\\.)*")(: )', re.MULTILINE)
 def show(message: Message, headers: Sequence[str] = ()) -> str:
     """Message as lines of text with ANSI colours: a heading, the headers named in `headers` (in any case), the body."""
     wanted = {name.lower() for name in headers}
-    lines = [_heading(message)]
+    text = message.text()
+    content = _json_in(text)
+    lines = [_heading(message, event_of(message, content))]
     lines += [
         f"{_INDENT}{one_line(name)}: {one_line(value)}" for name, value in message.headers if name.lower() in wanted
     ]
-    lines += [f"{_INDENT}{line}" for line in _body(message).split("\n") if message.body]
+    lines += [f"{_INDENT}{line}" for line in _body(message, text, content).split("\n") if message.body]
     return "\n".join(lines) + "\n"
 
 
-def event_of(message: Message) -> str:
-    """Event name that the sender gave in a header or in the JSON body; "" if there is none."""
+def event_of(message: Message, content: Any) -> str:
+    """Event name that the sender gave in a header or in the JSON of the body, `content`; "" if there is none."""
     for name in _EVENT_HEADERS:
         if value := message.header(name):
             return value
-    try:
-        body = message.json() if len(message.body) < READ_BYTES else None
-    except ValueError:
-        return ""
-    values = [body.get(name) for name in _EVENT_FIELDS] if isinstance(body, dict) else []
+    values = [content.get(name) for name in _EVENT_FIELDS] if isinstance(content, dict) else []
     return next((value for value in values if isinstance(value, str)), "")
 
 
@@ -86,13 +86,13 @@ def log_to_stderr(*, quiet: bool = False) -> None:
     logging.getLogger("hookbot").setLevel(logging.WARNING if quiet else logging.INFO)
 
 
-def _heading(message: Message) -> str:
+def _heading(message: Message, event: str) -> str:
     try:
         moment = message.time.astimezone()
     # Here it is the year 10000 already.
     except (OverflowError, ValueError):
         moment = message.time
-    event = one_line(event_of(message)[:80])
+    event = one_line(event[:80])
     verified = click.style(f"verified by {one_line(message.verified.provider)}", fg="green") if message.verified else ""
     parts = [
         moment.strftime("%Y-%m-%d %H:%M:%S"),
@@ -104,21 +104,23 @@ def _heading(message: Message) -> str:
     return "  ".join([*filter(None, parts), message.id and click.style(message.id, dim=True)]).rstrip()
 
 
-def _body(message: Message) -> str:
-    text = message.text()
+def _json_in(text: str | None) -> Any:
+    """Value of the JSON in a body, None for any other text and for what would take long to read."""
+    if text is None or len(text) >= READ_BYTES:
+        return None
+    try:
+        check_json(text.encode(), UNTRUSTED)
+        return read_json(text)
+    except (ValueError, BodyTooLarge):
+        return None
+
+
+def _body(message: Message, text: str | None, content: Any) -> str:
     if text is None:
         more = ", ..." if len(message.body) > SHOWN_BYTES else ""
         return click.style(f"not text: {message.body[:SHOWN_BYTES].hex(' ')}{more}", dim=True)
-    pretty = escaped(_cut(_indented(text))).removesuffix("\n")
+    pretty = escaped(_cut(text if content is None else indent_json(content))).removesuffix("\n")
     return _KEY.sub(lambda match: f"{match[1]}{click.style(match[2], fg='blue')}{match[3]}", pretty)
-
-
-def _indented(text: str) -> str:
-    """JSON indented; other text, and text of `READ_BYTES` characters or more, unchanged."""
-    try:
-        return indent_json(read_json(text)) if len(text) < READ_BYTES else text
-    except ValueError:
-        return text
 
 
 def _cut(text: str) -> str:
