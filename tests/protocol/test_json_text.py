@@ -39,6 +39,14 @@ def test_json_is_written_as_it_was(text: str) -> None:
     assert "".join(indent_json(read_json(text)).split()).encode("utf-8", "backslashreplace").decode() == text
 
 
+@pytest.mark.parametrize(("text", "kind"), [("-" + "9" * 309, int), ("1" + "0" * 400, float)])
+def test_integers_have_all_their_digits_if_they_are_finite_as_floats(text: str, kind: type) -> None:
+    value = read_json(text)
+
+    assert isinstance(value, kind)
+    assert write_json(value) == text
+
+
 @given(VALUES)
 def test_values_are_those_of_python(value: Any) -> None:
     assert read_json(json.dumps(value)) == value

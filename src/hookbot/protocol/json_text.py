@@ -8,6 +8,9 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+# Converting digits takes quadratic time. With more than these, its sign included, a number is infinite as a float.
+_MAX_DIGITS = 310
+
 _Put = Callable[[str], object]
 
 
@@ -38,7 +41,7 @@ RepeatingObject.__name__ = "dict"
 
 
 def read_json(text: str) -> Any:
-    """Value of a JSON text (RFC 8259): integers are int, unless they are too long for Python, other numbers `Number`.
+    """Value of a JSON text (RFC 8259): integers of up to 309 digits are int, other numbers `Number`.
 
     Raises `ValueError` if it is not JSON, NaN and Infinity included, or nested too deeply.
     """
@@ -95,11 +98,7 @@ def _write_items(
 
 
 def _integer(text: str) -> int | Number:
-    try:
-        return int(text) if text != "-0" else Number(text)
-    # More digits than Python converts, which takes quadratic time.
-    except ValueError:
-        return Number(text)
+    return int(text) if len(text) <= _MAX_DIGITS and text != "-0" else Number(text)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
