@@ -153,6 +153,13 @@ def test_wrong_usage_is_2(run: Run, args: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "meant"), [("listn", "listen"), ("make_tokens", "make-tokens"), ("Serve", "serve"), ("servers", "serve")]
+)
+def test_a_command_that_is_nearly_one_is_told_with_it(run: Run, name: str, meant: str) -> None:
+    assert f"No such command '{name}'. Did you mean '{meant}'?" in run(name)[2]
+
+
+@pytest.mark.parametrize(
     ("error", "code"),
     [
         (ConfigError("not like that"), 2),
@@ -249,6 +256,36 @@ def test_no_command_shows_the_token_of_a_malformed_url(
 
     assert code in (2, 3)
     assert "malformed" in err
+    assert "s3cret" not in out.decode() + err
+
+
+MISPLACED = [
+    ("publish", "build.json", "{url}"),
+    ("publish", "http://127.0.0.1:9/pub/x", "{url}"),
+    ("forward", "http://127.0.0.1:9/sub/x", "http://127.0.0.1:9", "{url}"),
+    ("listen", "http://127.0.0.1:9/sub/x", "{url}"),
+    ("listen", "--cafile", "{url}", "http://127.0.0.1:9/sub/x"),
+    ("listen", "--limit", "{url}", "http://127.0.0.1:9/sub/x"),
+    ("serve", "{url}"),
+    ("serve", "--config", "{url}"),
+    ("serve", "--keep", "{url}"),
+    ("check-config", "{url}"),
+    ("verify", "{url}", "--secret", "x"),
+    ("new-router", "{url}", "here"),
+    ("update-ranges", "{url}"),
+    ("cursors", "{url}"),
+    ("{url}",),
+]
+
+
+@pytest.mark.parametrize("words", MISPLACED, ids=" ".join)
+def test_no_command_shows_the_token_of_a_url_in_the_wrong_place(
+    call: Caller, environment: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    environment.chdir(tmp_path)
+    code, out, err = call(*(word.replace("{url}", "https://s3cret@hub.example/sub/x") for word in words))
+
+    assert code in (2, 3)
     assert "s3cret" not in out.decode() + err
 
 

@@ -14,7 +14,7 @@ VARIABLES = serve.variables().values()
 
 
 def unread(*names: str, file: str = "") -> list[str]:
-    return list(unread_variables(names, VARIABLES, file))
+    return list(unread_variables(dict.fromkeys(names, "x"), VARIABLES, file))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,13 @@ def test_every_variable_of_every_command_is_read() -> None:
 
 def test_what_the_file_refers_to_and_what_kubernetes_sets_is_not_told() -> None:
     assert unread("HOOKBOT_STRIPE", file='secrets = ["env:HOOKBOT_STRIPE"]') == []
-    assert unread("HOOKBOT_PORT", "HOOKBOT_PORT_8080_TCP_ADDR", "HOOKBOT_SERVICE_HOST", "HOOKBOT_SERVICE_PORT_X") == []
+    assert unread("HOOKBOT_PORT_8080_TCP_ADDR", "HOOKBOT_SERVICE_HOST", "HOOKBOT_SERVICE_PORT_X") == []
+    assert list(unread_variables({"HOOKBOT_PORT": "tcp://10.0.0.1:8080"}, VARIABLES, "")) == []
+
+
+def test_a_port_that_kubernetes_has_not_set_is_told() -> None:
+    [sentence] = unread_variables({"HOOKBOT_PORT": "8080"}, VARIABLES, "")
+    assert sentence.startswith("nothing reads the variable HOOKBOT_PORT")
 
 
 def test_a_variable_overrides_an_option_of_the_file_unless_it_is_empty() -> None:

@@ -195,6 +195,14 @@ def test_several_secrets_are_a_line_each(tmp_path: Path, text: str, lines: tuple
     assert find_lines(name, {}, file) == lines
 
 
+def test_several_secrets_are_checked_like_one(kept_in: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert find_lines("HOOKBOT_OLD_KEYS", {"HOOKBOT_OLD_KEYS": '"key"\nother'}, kept_in) == ('"key"', "other")
+    assert 'begins or ends with "' in caplog.text
+    for text in ('"secret"', "${OLD_SECRET}"):
+        with pytest.raises(ConfigError, match="HOOKBOT_OLD_GITHUB_SECRETS is"):
+            find_lines("HOOKBOT_OLD_GITHUB_SECRETS", {"HOOKBOT_OLD_GITHUB_SECRETS": text}, kept_in)
+
+
 def test_several_secrets_may_be_none(tmp_path: Path, file: Path) -> None:
     name = "HOOKBOT_OLD_KEYS"
     assert find_lines(name, {}, tmp_path / "missing") == ()

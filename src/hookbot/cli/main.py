@@ -1,6 +1,8 @@
 """Entry point of the program: its commands and its exit codes."""
 
+import io
 import os
+import re
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from ..errors import ConfigError, HookbotError, Refused, Unavailable, sole_error, system_reason
+from ..errors import ConfigError, HookbotError, Refused, Unavailable, did_you_mean, sole_error, system_reason
 from ..protocol.pasted import trim
 from ..standard_files import OutputFailed, open_standard_files
 from ..terminal import one_line
@@ -58,6 +60,10 @@ of them no code of theirs.
 """
 
 
+# Not what an error tells to write.
+_TOKEN_IN_URL = re.compile(r"(\w://)(?!TOKEN@)[^/@\s]*@")
+
+
 class Commands(click.Group):
     """Group of all commands, each imported when it is called; ``--help`` and completion list them without."""
 
@@ -72,6 +78,16 @@ class Commands(click.Group):
         module, _, attribute = COMMANDS[name][0].partition(":")
         command: click.Command = getattr(import_module(f"{__package__}.{module}"), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Command that the arguments begin with; the error for an unknown one names the closest."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = did_you_mean(args[0].lower().replace("_", "-"), self.list_commands(ctx))
+            raise click.UsageError(f"{error.message} {close.capitalize()}".rstrip(), error.ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each command with its sentence, unabridged."""
@@ -123,7 +139,9 @@ def main(program: click.Command = cli, *, timing: "Timing | None" = None) -> Non
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(_without_tokens(shown.getvalue()), err=True, nl=False)
         sys.exit(USAGE)
     except (HookbotError, OSError, OutputFailed, ExceptionGroup) as error:
         # Each nursery wraps an error in a group; several errors at once are a bug and end with a traceback.
@@ -135,10 +153,16 @@ def main(program: click.Command = cli, *, timing: "Timing | None" = None) -> Non
         if sentence is None:
             raise
         # A hub must not forge a line; a configuration may have several mistakes, and no hub has written those.
+        sentence = _without_tokens(sentence)
         lines = sentence.split("\n") if isinstance(known, ConfigError) else [sentence]
         click.echo("hookbot: " + "\n".join(map(one_line, lines)), err=True)
         sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(known, kind)), FAILED))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _without_tokens(text: str) -> str:
+    """An error without the tokens of URLs, which it has where one was given in place of a file, an option or a name."""
+    return _TOKEN_IN_URL.sub(r"\1", text)
 
 
 def _sentence(error: BaseException) -> str | None:

@@ -24,14 +24,15 @@ OTHERS = frozenset(
 """Variables that are not those of an option of ``serve``."""
 
 # Kubernetes sets these in every pod beside a service that is called hookbot.
-_KUBERNETES = re.compile(r"HOOKBOT_(SERVICE_(HOST|PORT)|PORT(_|$))")
+_KUBERNETES = re.compile(r"HOOKBOT_(SERVICE_(HOST|PORT)|PORT_|PORT=[a-z]+://)")
 
 
-def unread_variables(environ: Collection[str], options: Collection[str], file: str) -> Iterator[str]:
+def unread_variables(environ: Mapping[str, str], options: Collection[str], file: str) -> Iterator[str]:
     """A sentence for each variable that is of no option, no secret, and no ``env:NAME`` in the text of a file."""
     known = OTHERS | set(options)
-    for name in sorted(environ):
-        if name.startswith("HOOKBOT_") and not (name in known or f"env:{name}" in file or _KUBERNETES.match(name)):
+    for name, value in sorted(environ.items()):
+        of_others = f"env:{name}" in file or _KUBERNETES.match(f"{name}={value}")
+        if name.startswith("HOOKBOT_") and not (name in known or of_others):
             close = did_you_mean(name, known)
             yield f"nothing reads the variable {name}{close and f'; {close}'}"
 

@@ -78,11 +78,14 @@ def find_lines(name: str, environ: Mapping[str, str], kept_in: Path) -> tuple[st
 
     Raises `ConfigError` if a file cannot be read, or a line is not a secret.
     """
+    lines: tuple[str, ...] = ()
     if text := environ.get(name):
-        return lines_of(text, name)
-    if file := environ.get(f"{name}_FILE"):
-        return read_lines(Path(file), f"{name}_FILE")
-    return read_lines(kept_in, "the data directory") if os.path.exists(kept_in) else ()
+        lines = lines_of(text, name)
+    elif file := environ.get(f"{name}_FILE"):
+        lines = read_lines(Path(file), f"{name}_FILE")
+    elif os.path.exists(kept_in):
+        lines = read_lines(kept_in, "the data directory")
+    return tuple(_checked(line, KEY if name == OLD_KEYS else name) for line in lines)
 
 
 def read_lines(path: Path, where: str) -> tuple[str, ...]:
