@@ -147,6 +147,8 @@ async def test_a_lost_cursor_ends_it_when_what_is_in_hand_is_done(hub: TestHub) 
     [
         (["http://h/sub/a"], 2, "Missing argument 'URL'"),
         (["http://h/sub/a", "http://t/", "more"], 2, "Needs URL and TARGET"),
+        (["http://localhost:3000", "http://s3cret@h/sub/a"], 2, "http://h/sub/a is for listening: the URL of the sub"),
+        (["http://h/sub/a", "http://s3cret@h/unsafe/sub/a"], 2, "the URL of the subscription comes first, then TARGET"),
         (["http://h/sub/a", "ftp://t/"], 3, "a target is an http:// or https:// URL"),
         (["http://h/pub/a", "http://t/"], 3, "is for publishing"),
         (["--dead-letter", "file", "http://h/sub/a", "http://t/"], 2, "--dead-letter needs --max-attempts"),

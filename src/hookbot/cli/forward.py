@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..protocol.paths import split_path
 from .parameters import EXISTING_FILE, headers, read_headers
 from .retry_options import RetryOptions, handle, retry_options
 from .subscribe_options import CURSOR, GROUP, SubscribeOptions, run, subscription_options, take_url
 
 if TYPE_CHECKING:
+    from ..client.address import Address
     from ..delivery.forwarder import ForwardOptions
     from ..delivery.shutdown import Stop
     from ..delivery.target import Target
@@ -55,9 +57,10 @@ def forward(
     url, rest = take_url(words, len(words) != 1)
     if len(rest) != 1:
         raise click.UsageError("Needs URL and TARGET.")
-    target = Target.parse(rest[0])
+    address, target = Address.parse(url), Target.parse(rest[0])
+    _check_order(address, target.address)
     options = ForwardOptions(
-        hop=hop_name("forward", str(Address.parse(url)), str(target)),
+        hop=hop_name("forward", str(address), str(target)),
         timeout_s=retry.timeout_s,
         headers=read_headers(headers),
         keep_host=keep_host,
@@ -66,6 +69,12 @@ def forward(
         insecure=insecure,
     )
     run(partial(_forward, subscribe, retry, url, target, options))
+
+
+def _check_order(url: Address, target: Address) -> None:
+    """Raise `UsageError` if the target is a subscription that only the URL can be: one there, or the only one."""
+    if split_path(target.path)[0] == "subscribe" and (split_path(url.path)[0] is None or target.netloc == url.netloc):
+        raise click.UsageError(f"{target} is for listening: the URL of the subscription comes first, then TARGET.")
 
 
 async def _forward(
