@@ -139,7 +139,11 @@ async def test_a_command_may_publish_and_does_not_hear_itself(hub: TestHub) -> N
     [
         (["http://h/sub/a"], 2, "Missing argument 'COMMAND'"),
         (["--", "true"], 2, "Missing argument 'URL'"),
-        (["http://h/sub/a", "--", "there-is-no-such-command"], 2, "command not found: 'there-is-no-such-command'"),
+        (
+            ["http://h/sub/a", "--", "no-such-command"],
+            2,
+            "command not found, or not executable: 'no-such-command'",
+        ),
         (
             ["--latest-only", "--no-per-topic-serial", "http://h/sub/a", "--", "true"],
             2,

@@ -151,6 +151,15 @@ async def test_a_command_that_cannot_be_run_failed(tmp_path: Path) -> None:
         await run(str(tmp_path))
 
 
+@pytest.mark.parametrize("beginning", [b"echo hi\n", b"#!/bin/sh\r\n", b"#!/nonexistent\n", b"\xef\xbb\xbf#!/bin/sh\n"])
+async def test_a_script_whose_first_line_names_no_interpreter_is_told(tmp_path: Path, beginning: bytes) -> None:
+    script = tmp_path / "deploy"
+    script.write_bytes(beginning)
+    script.chmod(0o755)
+    with pytest.raises(Failed, match=r"cannot run .*; its first line must name an interpreter"):
+        await run(str(script))
+
+
 @pytest.mark.parametrize(
     "script",
     [

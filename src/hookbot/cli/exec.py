@@ -56,11 +56,11 @@ def exec_(
 
 
 def check_command(command: tuple[str, ...]) -> tuple[str, ...]:
-    """The command, unchanged. Raises `UsageError` if it is empty, and `ConfigError` if its program is not found."""
+    """The command, unchanged. Raises `UsageError` if it is empty, and `ConfigError` if there is no such program."""
     if not command:
         raise click.UsageError("Missing argument 'COMMAND'.")
     if shutil.which(command[0]) is None:
-        raise ConfigError(f"command not found: {command[0]!r}")
+        raise ConfigError(f"command not found, or not executable: {command[0]!r}")
     return command
 
 

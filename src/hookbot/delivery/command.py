@@ -1,5 +1,6 @@
 """Commands run for each message: the body on standard input, the rest in the environment, without a shell."""
 
+import errno
 import os
 import re
 import shutil
@@ -75,7 +76,7 @@ class CommandRunner:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise Failed(f"cannot run {self._command[0]}: {system_reason(error)}") from None
+            raise Failed(f"cannot run {self._command[0]}: {_reason(error, self._command[0])}") from None
         prefix = f"{one_line(message.topic)} | ".encode("utf-8", "replace")
         pipes = [pipe for pipe in (process.stdout, process.stderr) if pipe]
         async with pipes[0], pipes[1], trio.open_nursery() as nursery:
@@ -167,6 +168,14 @@ def _end(process: trio.Process, *, kill: bool) -> None:
             process.kill()
         else:
             process.terminate()
+
+
+def _reason(error: OSError, program: str) -> str:
+    reason = system_reason(error)
+    # Of a script whose interpreter does not exist, the system says that the script does not.
+    if error.errno == errno.ENOEXEC or (error.errno == errno.ENOENT and shutil.which(program)):
+        return f"{reason}; its first line must name an interpreter, as #!/bin/sh does, without a carriage return"
+    return reason
 
 
 def _ending(code: int) -> str:
