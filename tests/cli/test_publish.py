@@ -61,6 +61,16 @@ def test_a_message_that_is_stored_is_said_to_be_even_if_its_id_cannot_be_printed
 
 
 @pytest.mark.slow
+def test_a_standard_input_that_is_closed_is_named() -> None:
+    words = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "hookbot", "publish", "http://127.0.0.1:1/pub/a"]
+
+    ended = subprocess.run(words, check=False, capture_output=True, timeout=GUARD_S)
+
+    says = b"hookbot: cannot read standard input: Bad file descriptor\n"
+    assert (ended.returncode, ended.stderr) == (2, says)
+
+
+@pytest.mark.slow
 async def test_whoever_waits_for_a_hub_can_be_interrupted() -> None:
     async with target(None) as server, running("publish", f"http://127.0.0.1:{server.port}/pub/a") as publisher:
         await server.arrived(1)

@@ -180,7 +180,9 @@ def read_input(file: BinaryIO) -> bytes:
     try:
         return file.read()
     except OSError as error:
-        raise ConfigError(f"cannot read {file.name}: {system_reason(error)}") from None
+        # Standard input has a number for a name.
+        name = file.name if isinstance(file.name, str) else "standard input"
+        raise ConfigError(f"cannot read {name}: {system_reason(error)}") from None
 
 
 def with_options(*options: Decorator) -> Decorator:
