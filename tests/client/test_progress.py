@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookbot.client.progress import MAX_ACKED, AckedProgress, NewestFirstProgress, Progress
+from hookbot.client.progress import MAX_ACKED, REPEATED, AckedProgress, NewestFirstProgress, Progress
 from hookbot.protocol.frames import Heartbeat, Hello
 from hookbot.protocol.message import Gap, Message, format_id
 
@@ -110,6 +110,7 @@ def test_what_was_acknowledged_and_comes_again_is_acknowledged_again_and_not_rec
     progress.take_ack()
 
     progress.subscribed(hello())
+    progress.take_ack()
 
     assert [progress.accept(message(n)) for n in (1, 2, 3)] == [False, False, True]
     again = json.loads(progress.take_ack() or "")
@@ -144,6 +145,24 @@ def test_what_is_in_hand_when_the_cursor_is_moved_by_hand_comes_again_and_is_not
 
     assert progress.take_ack() is None
     assert [progress.accept(message(n)) for n in range(1, 8)] == [True] * 7
+
+
+def test_a_member_of_a_group_acknowledges_the_last_messages_again_before_others_are_given_them() -> None:
+    progress = AckedProgress(None, each=True)
+    progress.subscribed(hello())
+    for n in range(1, REPEATED + 50):
+        progress.accept(message(n))
+        progress.done(mid(n))
+    progress.take_ack()
+    progress.accept(message(200))
+    progress.done(mid(200))
+
+    progress.subscribed(hello(position=100))
+
+    ids = json.loads(progress.take_ack() or "")["ids"]
+    assert ids == [mid(n) for n in [*range(101, REPEATED + 50), 200]]
+    progress.subscribed(hello(position=200))
+    assert progress.take_ack() is None
 
 
 def test_a_message_that_is_not_done_is_received_once_on_all_connections_together() -> None:

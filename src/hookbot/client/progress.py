@@ -1,6 +1,7 @@
 """Progress of a listener: the position to resume from, the messages in hand, the acknowledgements to send."""
 
 from collections import OrderedDict
+from itertools import islice
 
 from ..protocol.frames import Heartbeat, Hello, format_ack
 from ..protocol.message import Gap, Message
@@ -10,6 +11,9 @@ from ..protocol.subscribe import MAX_UNACKED
 # Acknowledged messages that may come again: a hub has sent no more that are unacknowledged when their acknowledgements
 # are lost with the connection, and when it crashes, those that it has not saved are about as many.
 MAX_ACKED = 2 * MAX_UNACKED
+# Acknowledgements that a member of a group sends again on each new connection, before other members are given the
+# messages: about as many as are under way to a hub, or not saved by it, at a time.
+REPEATED = 100
 
 
 class Progress:
@@ -84,7 +88,7 @@ class AckedProgress(Progress):
         self._up_to: str | None = None
 
     def subscribed(self, hello: Hello) -> None:
-        """Queue the last acknowledgement of a cursor again, unless the hub reports exactly that position."""
+        """Queue the last acknowledgements again, unless the hub reports that it has them."""
         if hello.generation is None:
             # A hub of version 1.0 does not say whether it has been moved.
             self._acked.clear()
@@ -93,6 +97,9 @@ class AckedProgress(Progress):
         self._generation = hello.generation
         if self._up_to not in (None, hello.position):
             self._unsent = [self._up_to]
+        if self._each:
+            last = [id for id in islice(reversed(self._acked), REPEATED) if id > (hello.position or "")]
+            self._unsent = list(dict.fromkeys([*reversed(last), *self._unsent]))
 
     def accept(self, item: Message | Gap | Heartbeat) -> bool:
         """Record an item; False for a heartbeat, and for a message that was received on an earlier connection."""
