@@ -15,14 +15,15 @@ from support import KEY
 
 
 class Client(Listener):
-    """A listener by hookbot's client, which reconnects and resumes on its own."""
+    """A listener by hookbot's client, which reconnects and resumes on its own, also with a cursor or in a group."""
 
     async def run(self) -> None:
         with self._running:
-            await self.listen_with(since="all")
+            await self.listen_with(since="all", **self._options)
 
-    def __init__(self, hub: Hub, name: str, topic: str, *, seed: str = "") -> None:
+    def __init__(self, hub: Hub, name: str, topic: str, *, seed: str = "", **options: Any) -> None:
         super().__init__(hub, name, topic, seed=seed)
+        self._options = options
         self._running = trio.CancelScope()
 
     def end(self) -> None:

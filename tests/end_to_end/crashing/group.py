@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 from websockets.sync.client import ClientConnection
 
+from end_to_end.crashing.acknowledgements import Acknowledgements
 from end_to_end.crashing.hub import Hub
 from end_to_end.crashing.listeners import Heard, Session, compare
-from end_to_end.crashing.websocket_listeners import DIES, V1
+from end_to_end.crashing.websocket_listeners import ACKS, BEHIND, DIES, V1
+from hookbot.client.progress import REPEATED
 
 MAX_UNACKED = 50
 
@@ -39,10 +41,12 @@ class Group:
         self.name = name
         self.stuck = stuck
         """Topic whose messages nobody acknowledges, until this becomes None."""
+        self._stuck_topic = stuck
         self.topic = topic
         self.by_topic = by_topic
         self.deliveries: list[Delivery] = []
         self.acked: list[str] = []
+        self.acknowledgements = Acknowledgements(hub)
         self.abandoned: set[tuple[int, str]] = set()
         """What a member had, and had not acknowledged, when it died: in which life of the hub, and the id."""
         self.members = [Member(hub, self, f"{name} {number}", topic, seed=seed) for number in range(members)]
@@ -56,10 +60,14 @@ class Group:
         return [session for member in self.members for session in member.sessions]
 
     def check(self, expected: list[Heard]) -> int:
-        """Check that everything is acknowledged in the end, and that repeats are marked as such."""
+        """Check that everything is acknowledged in the end, and that repeats are marked as such.
+
+        Returns how many there were, without those of the topic that was stuck.
+        """
         compare(self.name, sorted(set(self.heard)), expected)
         assert set(self.acked) == {message.id for message in expected}, f"{self.name} has not acknowledged everything"
         self._check_repeats()
+        self.acknowledgements.check(self.name)
         for session in self.sessions:
             assert all(heard.id > session.since for heard in session.heard), f"{self.name} was given what it was past"
             acked = set(self.acked[: session.acked])
@@ -69,7 +77,8 @@ class Group:
             )
         if self.by_topic:
             self._check_order()
-        return len(self.deliveries) - len(expected)
+        given, stored = ([one.topic != self._stuck_topic for one in all] for all in (self.deliveries, expected))
+        return sum(given) - sum(stored)
 
     def _check_repeats(self) -> None:
         """In one life of the hub a message goes to a second member only if the first has died with it."""
@@ -94,6 +103,8 @@ class Member(V1):
     def __init__(self, hub: Hub, group: Group, name: str, topic: str, *, seed: str) -> None:
         super().__init__(hub, name, topic, seed=seed)
         self.group = group
+        self._acked: list[str] = []
+        """The last ones, which are acknowledged again on the next connection, as hookbot's client does."""
 
     def listen(self) -> None:
         order = {"key": "topic"} if self.group.by_topic else {}
@@ -101,14 +112,18 @@ class Member(V1):
             self.begin(life, self.read_hello(websocket)["position"], len(self.group.acked))
             self._held: list[str] = []
             self._stuck: list[str] = []
+            # In the group with the topic that is stuck, all depends on what the hub has saved.
+            if not self.group.stuck:
+                self._send_ack(websocket, self._acked)
             for frame in self.frames(websocket):
                 if frame:
                     self.hear_object(json.loads(frame))
                 if not self.group.stuck:
                     self._held += self._stuck
                     self._stuck.clear()
-                if self._held and (frame is None or self.random.random() < 0.1):
-                    self._ack(websocket, some=0 if frame is None else self.random.randrange(len(self._held)))
+                members = len(self.group.members)
+                if self._held and (frame is None or self.random.random() < ACKS * members):
+                    self._ack(websocket, some=0 if frame is None else self.random.randrange(BEHIND // members))
                 if frame and self.random.random() < DIES:
                     self.group.abandoned.update((life, id) for id in [*self._held, *self._stuck])
                     return
@@ -117,11 +132,18 @@ class Member(V1):
         super().hear(envelope)
         delivery = Delivery(self.sessions[-1].life, envelope["id"], envelope["topic"], "redelivered" in envelope)
         self.group.deliveries.append(delivery)
+        self.group.acknowledgements.hear(delivery.id, delivery.life)
         (self._stuck if envelope["topic"] == self.group.stuck else self._held).append(envelope["id"])
 
     def _ack(self, websocket: ClientConnection, *, some: int) -> None:
         """Acknowledge the messages in hand, except for `some` of them."""
         self.random.shuffle(self._held)
         acked, self._held = self._held[some:], self._held[:some]
-        self.group.acked.extend(acked)  # before the hub can know of it
-        websocket.send(json.dumps({"type": "ack", "ids": acked}))
+        # Before the hub can know of it.
+        self.group.acked.extend(acked)
+        self.group.acknowledgements.note(acked, self.sessions[-1].life)
+        self._acked = [*self._acked, *acked][-REPEATED:]
+        self._send_ack(websocket, acked)
+
+    def _send_ack(self, websocket: ClientConnection, ids: list[str]) -> None:
+        websocket.send(json.dumps({"type": "ack", "ids": ids}))

@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -52,6 +53,8 @@ class Hub:
     def __init__(self, directory: Path) -> None:
         self.life = 0
         self.kills = 0
+        self.ended_at: dict[int, float] = {}
+        """When each life ended, on the monotonic clock."""
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self._directory = directory
@@ -101,6 +104,7 @@ class Hub:
         """Stop the hub by SIGTERM."""
         process, self._process = self._process, None
         assert process
+        self.ended_at[self.life] = time.monotonic()
         process.terminate()
         try:
             assert await trio.to_thread.run_sync(process.wait, STOP_S) == 0, self.log()
@@ -117,6 +121,7 @@ class Hub:
 
     def _end(self) -> None:
         if self._process:
+            self.ended_at[self.life] = time.monotonic()
             self._process.kill()
             self._process.wait()
             self._process = None

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from end_to_end.crashing.acknowledgements import Acknowledgements
 from end_to_end.crashing.hub import Hub
 from end_to_end.crashing.listeners import SILENCE_S, Heard, Listener, compare
 from end_to_end.crashing.senders import digest
@@ -19,6 +20,10 @@ from hookbot.protocol.message import format_time
 POLL_S = 0.1
 DIES = 0.0005
 """How often a client with a cursor or in a group dies, by message."""
+ACKS = 0.05
+"""How often the client with a cursor, or any member of a group, acknowledges, by message."""
+BEHIND = 20
+"""How many messages the client, or all members together, have in hand behind what they acknowledge, at most."""
 
 
 class WebSocket(Listener):
@@ -110,6 +115,8 @@ class Cursor(V1):
     def __init__(self, hub: Hub, name: str, topic: str, *, seed: str = "") -> None:
         super().__init__(hub, name, topic, seed=seed)
         self.acks = [""]
+        self.acknowledgements = Acknowledgements(hub)
+        self._unacked: list[str] = []
 
     def listen(self) -> None:
         with self.connected(cursor=self.name, since="all", max_unacked=200) as (websocket, life):
@@ -117,16 +124,23 @@ class Cursor(V1):
             for frame in self.frames(websocket):
                 if frame:
                     self.hear_object(json.loads(frame))
-                    if self.random.random() < 0.05:
-                        self.ack(websocket, self.random.choice(self.sessions[-1].heard[-20:]).id)
+                    if self.random.random() < ACKS:
+                        self.ack(websocket, self.random.choice(self.sessions[-1].heard[-BEHIND:]).id)
                     if self.random.random() < DIES:
                         return
                 elif self.heard:
                     self.ack(websocket, self.heard[-1].id)
 
+    def hear(self, envelope: dict[str, Any]) -> None:
+        super().hear(envelope)
+        self.acknowledgements.hear(envelope["id"], self.sessions[-1].life)
+        self._unacked.append(envelope["id"])
+
     def ack(self, websocket: ClientConnection, id: str) -> None:
         """Acknowledge the latest message, never an earlier one: the hub may have died before it was saved."""
         self.acks.append(max(id, self.acks[-1]))
+        self.acknowledgements.note((one for one in self._unacked if one <= self.acks[-1]), self.sessions[-1].life)
+        self._unacked = [one for one in self._unacked if one > self.acks[-1]]
         websocket.send(json.dumps({"type": "ack", "id": self.acks[-1]}))
 
     def check(self, expected: list[Heard]) -> int:
@@ -136,6 +150,7 @@ class Cursor(V1):
             assert bisect_right(ids, session.since) <= bisect_right(ids, acked), (
                 f"{self.name}: the hub was at {session.since}, the client at {acked}"
             )
+        self.acknowledgements.check(self.name)
         return self.check_acknowledged(expected)
 
 
