@@ -14,8 +14,8 @@ from hookbot.protocol.message import format_id
 from hookbot.protocol.request import Request
 from hookbot.protocol.websocket import BINARY, PING, TEXT, accept_handshake, close_frame, frame
 
-EVIL = "\x1b]0;owned\x07\x9b2J\u202e\r\nhookbot: forged"
-"""Sets the title of a terminal, erases it, turns the direction of text, and begins a line of its own."""
+EVIL = "\x1b]0;owned\x07\x9b2J\x9d8;;http://a\x9c\x84\u202e\u2066\u200b\ufeff\U000e0041\u2028\t\rCR\r\nhookbot: forged"
+"""Sets the title of a terminal, erases it, makes a link, turns the direction of text, hides, and forges a line."""
 ID = format_id("abcdefgh", 1)
 DEEP = b"[" * 100_000
 BOMB = gzip.compress(b"OK" + b" " * (32 << 20))
@@ -136,6 +136,9 @@ class MaliciousHub:
                 if not (data := client.recv(65536)):
                     return
                 head += data
+                # A TLS handshake, to find out whether this port speaks it: it would wait for an answer.
+                if head.startswith(b"\x16"):
+                    return
             if self.frames is not None and head.startswith((b"POST /target", b"GET /status")):
                 client.sendall(response(200, b"OK\n"))
                 return
