@@ -24,6 +24,9 @@ SOURCE = '[[sources]]\ntopic = "/unsafe/x/"\nprovider = "stripe"\nsecrets = ["wh
         (SOURCE.replace("stripe", "of-a-plugin") + "confirm = true\nurl = 'https://h'", {}),
         (SOURCE.replace("stripe", "aws-sns") + "confirm = true", {}),
         (SOURCE.replace("stripe", "meta") + "verify_token = 'x'", {}),
+        (SOURCE.replace('"whsec"', '"shpss_x", "env:NOBODY", 5'), {}),
+        (SOURCE.replace('["whsec"]', '"sk_live_x"'), {}),
+        (SOURCE.replace("stripe", "header").replace("whsec", "sk_live_x"), {}),
         ("[routers.github]\n[routers.a]\nrouter = 'github'\nhost = 'ghe'\n", {"routers": ("github", "a")}),
         ("[routers.a]\n", {"routers": ("somewhere/a.py",)}),
         ("", {"sha1_tokens_live_only": True, "max_subscribers": 5, "max_subscribers_per_token": 5}),
@@ -43,6 +46,15 @@ def test_what_has_an_effect_is_not_told(tmp_path: Path, text: str, options: dict
         (SOURCE.replace("stripe", "hmac") + "url = 'https://h'", {}, "toml:6: the provider hmac does not sign the URL"),
         (SOURCE.replace("stripe", "hmac") + "confirm = true", {}, "toml:6: there is nothing to confirm with"),
         (SOURCE.replace("stripe", "meta"), {}, "toml:1: without the option verify_token"),
+        *(
+            (
+                SOURCE.replace("whsec", f"{key}s3cret"),
+                {},
+                f"toml:4: a secret that begins with '{key}' is one for an API",
+            )
+            for key in ("sk_live_", "pk_test_", "rk_live_", "ghp_", "github_pat_", "xoxb-", "xapp-", "shpat_", "SG.")
+        ),
+        (SOURCE.replace("whsec", 'whsec", "sk_test_s3cret'), {}, "toml:4: a secret that begins with 'sk_test_'"),
         ("[routers.a]\n", {}, "hookbot.toml:1: [routers.a]: the hub runs no router of this name; add it"),
         ("[routers.a]\n", {"routers": ("ab",)}, "did you mean 'ab'?"),
         (
@@ -59,6 +71,7 @@ def test_what_has_no_effect_is_told_with_its_place(
 ) -> None:
     [error] = ineffective(configured(tmp_path, text, **options))
     assert told in str(error)
+    assert "s3cret" not in str(error)
 
 
 def test_an_unsafe_topic_exists_if_the_hub_has_a_part_of_it(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 A hub starts with them, since options may be set for one start only, and says so; a check of the file calls them wrong.
 """
 
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ..access.control import unsafe_filter
@@ -12,7 +14,11 @@ from ..protocol.topics import TopicFilter, is_unsafe
 from ..routers.runner import name_of
 from ..signatures.catalogue import PROVIDERS
 from .config import Config
+from .secret_store import resolve_secret
 from .sections import github_topics
+
+# Stripe's, GitHub's, Slack's, GitLab's, Shopify's (shpss_ is its webhook secret) and SendGrid's.
+_API_KEY = re.compile(r"[spr]k_(live|test)_|gh[opsur]_|github_pat_|xox[abeprs]-|xapp-|glpat-|shp(at|ca|pa)_|SG\.")
 
 
 def ineffective(config: Config) -> Iterator[ConfigError]:
@@ -46,7 +52,7 @@ def _sections_of_routers(config: Config) -> Iterator[ConfigError]:
 
 def _sources(config: Config) -> Iterator[ConfigError]:
     for index, section in enumerate(config.file.sources):
-        for key, reason in (*_topic_and_size(section, config), *_of_provider(section)):
+        for key, reason in (*_topic_and_size(section, config), *_of_provider(section), *_of_secrets(section)):
             yield config.file.error(reason, key, "sources", index)
 
 
@@ -73,3 +79,15 @@ def _of_provider(section: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "confirm", f"there is nothing to confirm with the provider {provider.name}, only with aws-sns"
     if provider.name == "meta" and "verify_token" not in section:
         yield "verify_token", "without the option verify_token, Meta cannot verify this address"
+
+
+def _of_secrets(section: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys to the API of a provider that signs, which are beside its webhook secret in every dashboard."""
+    provider, secrets = PROVIDERS.get(str(section.get("provider"))), section.get("secrets")
+    if provider is None or not provider.covers or not isinstance(secrets, list):
+        return
+    for secret in secrets:
+        # What cannot be read is told where it is used.
+        with suppress(ConfigError):
+            if isinstance(secret, str) and (match := _API_KEY.match(resolve_secret(secret))):
+                yield "secrets", f"a secret that begins with {match[0]!r} is one for an API, not that of a webhook"
