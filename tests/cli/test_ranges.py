@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from hookbot.access.ip_ranges import KNOWN, RangeList, networks_of, read_ranges
 from hookbot.cli.ranges import update_ranges
-from hookbot.hub.sections import parse_source
+from hookbot.hub.source_section import parse_source
 
 PUBLISHED: dict[str, bytes | None] = {
     "/github": b'{"hooks": ["192.30.252.0/22", "2606:50c0::/32"]}',

@@ -15,7 +15,7 @@ from hookbot.cli.serve import serve
 from hookbot.cli.tokens import narrow
 from hookbot.hub import secret_store as store
 from hookbot.hub.config import RANGES_FILE
-from hookbot.hub.sections import SOURCE_KEYS
+from hookbot.hub.source_section import SOURCE_KEYS
 from hookbot.routers.attempts import RouterLimits
 from support.pages import blocks, page, section
 
