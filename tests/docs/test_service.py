@@ -1,5 +1,7 @@
 """docs/operations.md: root can paste each step into an empty machine. Its systemd is a script that runs the unit."""
 
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,9 @@ import pytest
 from support.pages import blocks, lines_printed, lines_shown, page, section
 from support.terminal import Terminal
 
-pytestmark = pytest.mark.slow
+# CI has it: there, a test that is skipped would be a hole that nobody sees.
+needs_sqlite3 = pytest.mark.skipif(shutil.which("sqlite3") is None and "CI" not in os.environ, reason="needs sqlite3")
+pytestmark = [pytest.mark.slow, needs_sqlite3]
 
 PAGE = page("docs/operations.md")
 # `python3 -m venv DIRECTORY`; what pip would install is there.

@@ -12,10 +12,10 @@ def page(name: str) -> str:
 
 
 def section(text: str, title: str) -> str:
-    """The text beneath a heading, up to the next heading of its level or a higher one."""
-    found = re.search(rf"(?ms)^(#+) {re.escape(title)}\n(.*?)(?=^#{{1,2}} |\Z)", text)
+    """The text beneath a heading of level 2, up to the next one."""
+    found = re.search(rf"(?ms)^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text)
     assert found, title
-    return found[2]
+    return found[1]
 
 
 def blocks(text: str, kind: str = "sh") -> list[str]:

@@ -120,6 +120,18 @@ class Terminal:
         os.write(self._keyboard, b"\x03")
         return self.paste("\n")
 
+    def read_until(self, end: str) -> str:
+        """Return what is printed, up to and with `end`."""
+        while end not in self._printed:
+            if not select.select([self._keyboard], [], [], PATIENCE_S)[0]:
+                raise AssertionError(f"{end!r} did not come, only:\n{self._printed}")
+            more = re.sub(_STYLE, "", os.read(self._keyboard, 65536).decode(errors="replace")).replace("\r\n", "\n")
+            self._printed += more
+            for old, new in self.ports.items():
+                self._printed = self._printed.replace(f":{new}", f":{old}")
+        before, _, self._printed = self._printed.partition(end)
+        return before + end
+
     def aside(self, text: str) -> None:
         """Paste lines into another terminal of the same machine, and wait for their end."""
         subprocess.run(["bash", "-ec", self._here(text)], cwd=self.checkout, env=self._environ, check=True)
@@ -137,15 +149,3 @@ class Terminal:
         for old, new in self.ports.items():
             text = re.sub(rf"\b{old}\b", str(new), text)
         return text
-
-    def read_until(self, end: str) -> str:
-        """Return what is printed, up to and with `end`."""
-        while end not in self._printed:
-            if not select.select([self._keyboard], [], [], PATIENCE_S)[0]:
-                raise AssertionError(f"{end!r} did not come, only:\n{self._printed}")
-            more = re.sub(_STYLE, "", os.read(self._keyboard, 65536).decode()).replace("\r\n", "\n")
-            self._printed += more
-            for old, new in self.ports.items():
-                self._printed = self._printed.replace(f":{new}", f":{old}")
-        before, _, self._printed = self._printed.partition(end)
-        return before + end
