@@ -173,7 +173,8 @@ class DraftCollector:
         else:
             draft = Draft(topic, what, tuple(headers), _WRAPPED if wrapped else "", hops=self._hops)
         _check_types(draft)
-        _check_headers(tuple(field for field in draft.headers if field not in self._message.headers))
+        received = set(self._message.headers)
+        _check_headers(tuple(field for field in draft.headers if field not in received))
         return draft
 
     def _add(self, draft: Draft, name: str) -> None:
