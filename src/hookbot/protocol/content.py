@@ -53,7 +53,7 @@ def _json(text: str, ceiling: Ceiling) -> Any:
     text = text.lstrip(BYTE_ORDER_MARK)
     # Of anything else, only the beginning is read.
     if _is_object_or_array(text):
-        check_json(text.encode("utf-8", "surrogatepass"), ceiling)
+        check_json(text.encode(), ceiling)
     return read_json(text)
 
 
