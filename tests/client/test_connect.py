@@ -312,6 +312,19 @@ async def test_a_port_with_tls_is_told_at_once_and_not_tried_again(tls: ssl.SSLC
             await ask(Address.parse(hub.pub))
 
 
+@on_bytes
+async def alerting(stream: trio.abc.Stream) -> None:
+    """A TLS server that refuses: alert 80, internal_error (RFC 8446, section 6.2)."""
+    await stream.receive_some()
+    await stream.send_all(b"\x15\x03\x01\0\x02\x02\x50")
+
+
+async def test_a_port_that_refuses_tls_speaks_it() -> None:
+    async with scripted_hub(alerting) as hub:
+        with pytest.raises(Refused, match=r"speaks TLS; use https:// or wss://$"):
+            await publish(hub.pub, b"x")
+
+
 async def test_a_port_that_closes_every_connection_is_tried_again() -> None:
     async with scripted_hub(on_bytes(read_head)) as hub:
         with pytest.raises(Lost, match="cannot publish to"):

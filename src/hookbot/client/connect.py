@@ -162,7 +162,8 @@ async def _speaks_tls(address: Address) -> bool:
         try:
             await trio.SSLStream(stream, anybody, server_hostname=address.host).do_handshake()
         except trio.BrokenResourceError as error:
-            return "ALERT" in (getattr(_innermost(error), "reason", None) or "")
+            # Not the innermost error, which may be the failure that made us ask.
+            return "ALERT" in (getattr(error.__cause__, "reason", None) or "")
         finally:
             await trio.aclose_forcefully(stream)
         return True
