@@ -118,6 +118,19 @@ def test_what_was_acknowledged_and_comes_again_is_acknowledged_again_and_not_rec
     assert progress.take_ack() is None
 
 
+def test_what_comes_again_any_number_of_times_is_acknowledged_again_once() -> None:
+    progress = AckedProgress(None, each=True)
+    progress.subscribed(hello())
+    progress.accept(message(1))
+    progress.done(mid(1))
+
+    for _ in range(3000):
+        assert not progress.accept(message(1))
+
+    assert json.loads(progress.take_ack() or "")["ids"] == [mid(1)]
+    assert progress.take_ack() is None
+
+
 @pytest.mark.parametrize("each", [True, False])
 @pytest.mark.parametrize("generation", [None, "2"])
 def test_what_was_acknowledged_comes_again_once_the_hub_was_moved_by_hand_or_does_not_say(

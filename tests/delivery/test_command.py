@@ -106,6 +106,26 @@ async def test_no_header_can_pose_as_another(capfd: pytest.CaptureFixture[str]) 
     assert not any("liar" in line or "odd" in line for line in printed)
 
 
+async def test_headers_of_any_name_and_number_become_no_other_variables(capfd: pytest.CaptureFixture[str]) -> None:
+    names = ("PATH", "LD-PRELOAD", "LD_PRELOAD", "BODY-FILE", "../X", "A=B", "X\0", "X\r\nPATH", "", "\u0130", "id")
+    headers = [(name, "evil\r\nPATH=evil\0") for name in names] + [("X-A", "1")] * 10_000
+    await run(
+        *python("import os; print(sorted((k, v) for k, v in os.environb.items() if b'evil' in v or b'1, 1' in v))"),
+        message=make(headers=headers, topic="evil/../\x1b", query="evil\r\n"),
+    )
+    seen = dict(eval(capfd.readouterr().out.partition(" | ")[2]))
+    assert seen.pop(b"HOOKBOT_TOPIC") == b"evil/../\x1b"
+    assert seen.pop(b"HOOKBOT_QUERY") == b"evil\r\n"
+    assert len(seen.pop(b"HOOKBOT_HEADER_X_A")) == len("1, ") * 10_000 - 2
+    names_kept = ("PATH", "LD_PRELOAD", "BODY_FILE", "ID")
+    assert seen == {b"HOOKBOT_HEADER_" + name.encode(): b"evil\r\nPATH=evil" for name in names_kept}
+
+
+async def test_a_header_that_no_environment_takes_is_a_failure_in_a_sentence() -> None:
+    with pytest.raises(Failed, match="cannot run true: Argument list too long"):
+        await run("true", message=make(headers=[("X-A", "x" * 1_000_000)]))
+
+
 async def test_no_shell_reads_anything_of_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     evil = f"$(touch {tmp_path}/evil); `touch {tmp_path}/evil`"
     await run(

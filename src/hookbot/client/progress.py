@@ -84,7 +84,8 @@ class AckedProgress(Progress):
         self._done: set[str] = set()
         # The last ones, oldest first. A log that was restored from a backup uses ids again, at other times.
         self._acked: OrderedDict[str, int] = OrderedDict()
-        self._unsent: list[str] = []
+        # Ids, each once: a hub that does not read acknowledgements may send a message any number of times.
+        self._unsent: dict[str, None] = {}
         self._up_to: str | None = None
 
     def subscribed(self, hello: Hello) -> None:
@@ -96,10 +97,10 @@ class AckedProgress(Progress):
             self._forget()
         self._generation = hello.generation
         if self._up_to not in (None, hello.position):
-            self._unsent = [self._up_to]
+            self._unsent = {self._up_to: None}
         if self._each:
             last = [id for id in islice(reversed(self._acked), REPEATED) if id > (hello.position or "")]
-            self._unsent = list(dict.fromkeys([*reversed(last), *self._unsent]))
+            self._unsent = dict.fromkeys([*reversed(last), *self._unsent])
 
     def accept(self, item: Message | Gap | Heartbeat) -> bool:
         """Record an item; False for a heartbeat, and for a message that was received on an earlier connection."""
@@ -130,7 +131,9 @@ class AckedProgress(Progress):
         """One frame with acknowledgements not taken yet, or None."""
         if not self._unsent:
             return None
-        ids, self._unsent = self._unsent[:MAX_UNACKED], self._unsent[MAX_UNACKED:]
+        ids = list(islice(self._unsent, MAX_UNACKED))
+        for id in ids:
+            del self._unsent[id]
         return format_ack(each=ids) if self._each else format_ack(up_to=ids[0])
 
     def _acknowledge(self, id: str) -> None:
@@ -142,12 +145,11 @@ class AckedProgress(Progress):
     def _queue(self, id: str) -> None:
         if not self._each:
             self._unsent.clear()
-        self._unsent.append(id)
+        self._unsent[id] = None
 
     def _forget(self) -> None:
         self._up_to = None
-        self._unsent = []
-        for ids in (self._in_hand, self._done, self._acked):
+        for ids in (self._in_hand, self._done, self._acked, self._unsent):
             ids.clear()
 
 

@@ -112,11 +112,11 @@ class CommandRunner:
 
     def _environment(self, message: Message, attempt: int, body: Path) -> Mapping[str, str]:
         """Environment of the command: ours, with the message in place of hookbot's variables, which may hold tokens."""
-        headers: dict[str, str] = {}
+        # Joined at the end: a value that grows with each of a million fields would take hours.
+        headers: dict[str, list[str]] = {}
         for name, value in message.headers:
             if _PLAIN.fullmatch(name):
-                key = f"HEADER_{name.upper().replace('-', '_')}"
-                headers[key] = f"{headers[key]}, {value}" if key in headers else value
+                headers.setdefault(f"HEADER_{name.upper().replace('-', '_')}", []).append(value)
         ours = {
             "ID": message.id,
             "TOPIC": message.topic,
@@ -129,7 +129,7 @@ class CommandRunner:
             "BODY_FILE": str(body),
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
-        kept |= {_PREFIX + name: _variable(value, "latin-1") for name, value in headers.items()}
+        kept |= {_PREFIX + name: _variable(", ".join(values), "latin-1") for name, values in headers.items()}
         return kept | {_PREFIX + name: _variable(value, "utf-8") for name, value in ours.items()}
 
 
