@@ -136,6 +136,21 @@ async def test_one_that_ends_while_a_large_request_is_written_is_replaced_too() 
     assert (server.requests, server.connections) == (3, 3)
 
 
+async def redirecting(stream: trio.abc.Stream) -> None:
+    await stream.send_all(
+        b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: http://[::1/\r\n"
+        b"Set-Cookie: a=b\r\nSet-Cookie: c=d\r\n\r\n"
+    )
+    await stream.receive_some()
+
+
+async def test_a_redirection_to_nowhere_has_a_status_and_cookies_are_not_kept() -> None:
+    async with serving(Server(await tcp(), redirecting, answered=0)) as server, client_of(server) as client:
+        assert await post(client) == 302
+        assert not client.cookies
+    assert server.connections == 1
+
+
 @pytest.mark.parametrize("end", [fin, rst])
 async def test_a_unix_socket_is_no_exception(end: Ending, tmp_path: Path) -> None:
     sock = trio.socket.socket(trio.socket.AF_UNIX)

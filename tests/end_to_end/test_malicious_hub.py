@@ -10,7 +10,7 @@ import pytest
 from hookbot.backoff import Backoff
 from hookbot.client import Timing
 from support.commands import Caller, on_terminal
-from support.malicious_hub import ANSWERS, FRAMES, malicious_hub
+from support.malicious_hub import ANSWERS, FRAMES, malicious_hub, response
 
 pytestmark = pytest.mark.slow
 
@@ -101,3 +101,23 @@ def test_no_frame_hurts_a_command(
     call: Caller, monkeypatch: pytest.MonkeyPatch, file: Path, words: tuple[str, ...]
 ) -> None:
     check(call, monkeypatch, file, words, {name: {"frames": frames} for name, frames in FRAMES.items()})
+
+
+@pytest.mark.parametrize("words", REQUESTS, ids=" ".join)
+def test_no_redirection_is_followed(call: Caller, words: tuple[str, ...]) -> None:
+    with malicious_hub() as other:
+        for status in (301, 302, 303, 307, 308):
+            for location in (
+                f"http://{other.host}/a?token=s3cret",
+                f"//{other.host}",
+                "file:///etc/passwd",
+                "http://[::1/",
+            ):
+                with malicious_hub(answer=response(status, b"", b"Location: " + location.encode())) as hub:
+                    code, out, complaints = call(*(word.format(hub.host) for word in words))
+
+                assert code in (3, 14)
+                assert str(status) in out.decode() + complaints
+                assert "s3cret" not in out.decode() + complaints
+                assert hub.requests == 1
+        assert other.requests == 0

@@ -171,6 +171,17 @@ PROXY = " (from a proxy on the way, not from the hub)"
         (503, {}, b"<h1>", f"503 Service Unavailable{PROXY}"),
         (504, {}, b"upstream timeout", f"504 upstream timeout{PROXY}"),
         (522, {}, b"<html>", f"522{PROXY}"),
+        # Of AWS, when the client has left, and of Cloudflare.
+        (460, {}, b"", f"460{PROXY}"),
+        (520, {}, b"error code: 520", f"520 error code: 520{PROXY}"),
+        (404, {}, b"<html><head><title>404 Not Found</title>", f"404 Not Found{PROXY}"),
+        (
+            400,
+            {},
+            b"<html>\r\n<TITLE lang=en>\r\nThe plain HTTP request\x1b was sent to HTTPS port &amp; refused</title>",
+            f"400 The plain HTTP request\\x1b was sent to HTTPS port & refused{PROXY}",
+        ),
+        (403, {}, b"<html><title></title>", f"403 Forbidden{PROXY}"),
     ],
 )
 def test_what_no_hub_sends_is_said_to_be_a_proxys(status: int, headers: dict[str, str], body: bytes, text: str) -> None:
@@ -246,4 +257,4 @@ def test_a_delay_may_be_a_time_by_the_clock_of_the_server(retry_after: str, date
 
 @pytest.mark.parametrize(("status", "text"), [(499, "499"), (418, "418 I'm a Teapot"), (700, "700")])
 def test_an_unknown_status_is_named_by_its_number(status: int, text: str) -> None:
-    assert str(error_from(status, {}, b"")).casefold() == text.casefold()
+    assert str(error_from(status, {}, b"", of_hub=False)).casefold() == text.casefold()

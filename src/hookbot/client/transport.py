@@ -48,6 +48,23 @@ class Transport(httpx.AsyncHTTPTransport):
             network_backend=_Network(open),
         )
 
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        # The client would keep cookies as long as it lives, however many come.
+        response.headers.pop("Set-Cookie", None)
+        # It parses where a redirection leads, though it never follows one, and then does not tell the status.
+        if not _is_url(response.headers.get("Location", "")):
+            del response.headers["Location"]
+        return response
+
+
+def _is_url(text: str) -> bool:
+    try:
+        httpx.URL(text)
+    except (httpx.InvalidURL, ValueError):
+        return False
+    return True
+
 
 class _Pool(httpcore.AsyncConnectionPool):
     def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:

@@ -2,9 +2,11 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from html import unescape
 from http import HTTPStatus
 
 from ..errors import (
@@ -39,6 +41,8 @@ MAX_RETRY_AFTER_S = 300
 _REALM = 'realm="hookbot"'
 # RFC 9110, sections 15.5.8, 15.6.3 and 15.6.5.
 _OF_PROXIES = (407, 502, 504)
+_STATUSES = frozenset(HTTPStatus)
+_TITLE = re.compile(r"<title[^>]*>([^<]+)", re.IGNORECASE)
 
 PLAIN: Headers = (("Content-Type", "text/plain; charset=utf-8"),)
 JSON: Headers = (("Content-Type", "application/json"),)
@@ -132,9 +136,12 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes, *, of_hub: 
 
 
 def _is_of_proxy(status: int, headers: Mapping[str, str], body: bytes) -> bool:
-    """True for a status of gateways and proxies, a web page, and a request for other credentials than a token."""
+    """True for a status of gateways and proxies, a web page, and a request for other credentials than a token.
+
+    Those of gateways include all that no standard has: AWS sends 460 and 561, Cloudflare 520 to 530.
+    """
     realm = headers.get("www-authenticate", _REALM)
-    return status in _OF_PROXIES or body.lstrip().startswith(b"<") or _REALM not in realm
+    return status in _OF_PROXIES or status not in _STATUSES or body.lstrip().startswith(b"<") or _REALM not in realm
 
 
 def _retry_after(headers: Mapping[str, str]) -> int:
@@ -154,12 +161,16 @@ def _retry_after(headers: Mapping[str, str]) -> int:
 def _sentence(status: int, body: bytes) -> str:
     """The status, and the first line of the body or of its problem detail.
 
-    If the body is empty or a web page, the standard phrase of the status takes the place of that line.
+    The title of a web page, which may tell more than the status, takes the place of that line: "The plain HTTP request
+    was sent to HTTPS port". So does the standard phrase of the status if there is neither.
     """
     text = body[:2000].decode("utf-8", "replace").strip()
     if text.startswith("{"):
         text = _problem(body)
-    if not text or text.startswith("<"):
+    if text.startswith("<"):
+        title = _TITLE.search(text)
+        text = unescape(title[1]).strip() if title else ""
+    if not text:
         text = title_of(status)
     line = one_line(text.split("\n")[0][:300])
     return line if line.startswith(str(status)) else f"{status} {line}".strip()
@@ -167,7 +178,7 @@ def _sentence(status: int, body: bytes) -> str:
 
 def title_of(status: int) -> str:
     """The status with its standard phrase, if there is one: most of the numbers up to 999 have none."""
-    return f"{status} {HTTPStatus(status).phrase}" if status in HTTPStatus._value2member_map_ else str(status)
+    return f"{status} {HTTPStatus(status).phrase}" if status in _STATUSES else str(status)
 
 
 def _problem(body: bytes) -> str:
