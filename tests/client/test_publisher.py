@@ -114,7 +114,9 @@ async def test_a_publisher_keeps_its_connection() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("status", [None, 408, 409, 429, 500, 502, 503])
-async def test_a_publish_that_may_work_later_is_tried_again_with_the_same_key(status: int | None) -> None:
+async def test_a_publish_that_may_work_later_is_tried_again_with_the_same_key(
+    status: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
     keys = []
 
     @on_bytes
@@ -127,6 +129,8 @@ async def test_a_publish_that_may_work_later_is_tried_again_with_the_same_key(st
     async with scripted_hub(first, hub_.script) as hub:
         assert await publish(hub.pub, b"") == "id-1"
     assert keys == [f"Idempotency-Key: {hub_.header('idempotency-key')[0]}".encode()]
+    [line] = caplog.messages
+    assert "; trying again in " in line
 
 
 @pytest.mark.parametrize(

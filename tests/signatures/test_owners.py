@@ -194,7 +194,7 @@ def test_nothing_else_belongs_to_it(path: str, owner: str) -> None:
     assert not belongs(path, owner)
 
 
-@pytest.mark.parametrize("owner", ["", "/", "acme/", "a//b", "a/../b", "a\n"])
+@pytest.mark.parametrize("owner", ["", "/", "acme/", "a//b", "a/../b", "a\n", "@acme"])
 def test_an_owner_of_nothing_is_a_mistake(owner: str) -> None:
     with pytest.raises(ConfigError, match="an owner is like"):
         check_owner(owner)

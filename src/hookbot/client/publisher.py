@@ -1,5 +1,6 @@
 """Publishing: a hub stores a message once, even if the first response is lost and the client retries."""
 
+import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ from .http import TIMEOUT_S, RequestBody, beginning_of, open_client
 PATIENCE_S = 30.0
 # Uploads over a very slow line still end in time.
 SLOWEST_BYTES_S = 10_000
+
+logger = logging.getLogger(__package__)
 
 _SET_HERE = frozenset({"authorization", "hookbot-hops", "idempotency-key"})
 """Header fields of the publish itself, not of the message; in the given headers they are ignored."""
@@ -71,6 +74,7 @@ class Publisher:
                 # No point in waiting if there is no time left for another attempt.
                 if trio.current_time() + delay_s > give_up_at:
                     raise
+                logger.warning("%s; trying again in %.1f s", problem, delay_s)
             await trio.sleep(delay_s)
 
     async def _post(self, headers: list[tuple[bytes, bytes]], body: bytes) -> str:

@@ -221,7 +221,8 @@ def check_owner(owner: str) -> str:
     """The owner unchanged; raises `ConfigError` if nothing could belong to it."""
     if owner == "*":
         raise ConfigError('"*" stands for any owner, alone in the list')
-    if owner and belongs(owner, owner):
+    # Some sites show a name with @, which no body has.
+    if owner and not owner.startswith("@") and belongs(owner, owner):
         return owner
     raise ConfigError(f"an owner is like 'acme', or 'acme/team' for a subgroup, not {owner!r}")
 
