@@ -18,6 +18,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_st
 from hookbot.cli.diagnosis import Diagnosis
 from hookbot.cli.findings import Check, Finding
 from hookbot.client.address import Address
+from hookbot.client.http import ask
 from hookbot.errors import Refused
 from hookbot.testing import open_test_hub
 
@@ -63,6 +64,18 @@ async def test_a_wrong_token_is_found_and_not_shown() -> None:
         "401 Unauthorized: the token is for another path than '/sub/b', or made with another key"
     )
     assert Check.UPGRADE not in found
+
+
+@pytest.mark.slow
+async def test_a_mistake_in_the_query_is_found_and_a_cursor_is_left_to_its_listener() -> None:
+    async with open_test_hub() as hub:
+        broken, found = await check(hub.url_for("/sub/a") + "?sinse=all")
+        assert (broken, found[Check.TOKEN].advice) == (Check.TOKEN, "Correct the query of the URL.")
+        assert "unknown query parameter 'sinse': did you mean 'since'?" in found[Check.TOKEN].text
+
+        broken, _ = await check(hub.url_for("/sub/a") + "?cursor=c&takeover=1")
+        assert broken is None
+        assert (await ask(Address.parse(hub.url_for("/hookbot/v1/cursors"))))["cursors"] == []
 
 
 async def test_a_name_that_does_not_exist_is_found() -> None:

@@ -124,9 +124,14 @@ class Diagnosis:
         self._tell(*compare_clocks(headers.get("date", "")))
 
     async def _token(self) -> None:
-        """Check the token by a request without an upgrade, which a hub refuses with 426 only if the token is right."""
+        """Check the token by a request without an upgrade, which a hub refuses with 426 only if the token is right.
+
+        So is the query, which the websocket goes without: it would begin where the listener is to go on.
+        """
         self._at = Check.TOKEN
-        status, headers, body = await self._get(self._address.path)
+        status, headers, body = await self._get(self._address.target(self._address.query), *self._endpoint.headers)
+        if status == 400:
+            self._tell(False, str(error_from(status, headers, body)), "Correct the query of the URL.")
         if status in (401, 403, 404, 405, 429):
             raise error_from(status, headers, body)
         # Another status is probably a proxy's and says nothing about the token; the next check finds out.
@@ -187,11 +192,10 @@ class Diagnosis:
             way = "" if self._near is self._address else f" through {PROXY}{self._near.netloc}"
             raise Lost(f"no response{way} within {self._patience_s:g} s") from None
 
-    async def _get(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, header fields and the beginning of the body of the response at a path of the hub."""
-        fields = encoded([("Host", self._address.netloc)])
-        headers = [*fields, *self._endpoint.headers] if path == self._address.path else fields
-        request = httpx.Request("GET", f"{self._address.origin}{path}", headers=headers)
+    async def _get(self, target: str, *fields: tuple[bytes, bytes]) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, header fields and the beginning of the body of the response to a request with these fields."""
+        headers = [*encoded([("Host", self._address.netloc)]), *fields]
+        request = httpx.Request("GET", f"{self._address.origin}{target}", headers=headers)
         async with open_client(self._address, self._ca_file) as client:
             with self._patience():
                 return await fetch(client, request, self._address)
