@@ -16,7 +16,7 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 from ..errors import HookbotError, Lost, Refused, UpgradeRequired, first_error
 from ..protocol.frames import SUBPROTOCOL
 from ..protocol.response import error_from
-from ..protocol.websocket import GONE
+from ..protocol.websocket import GONE, NORMAL
 from ..terminal import one_line
 from .address import Address
 from .connect import failure, open_stream, proxy_of
@@ -91,7 +91,7 @@ class HubConnection:
         except ConnectionClosed as error:
             if error.reason is None:
                 raise Lost("the hub violated the websocket protocol") from None
-            if error.reason.code == 1000:
+            if error.reason.code == NORMAL:
                 return None
             raise _why_closed(error.reason.code, error.reason.reason) from None
         return message

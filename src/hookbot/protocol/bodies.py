@@ -14,6 +14,9 @@ from typing import Any
 
 from ..errors import BodyTooLarge
 
+FORM = "application/x-www-form-urlencoded"
+"""Content type of a URL-encoded form."""
+
 # All but the characters that separate values; objects are counted as arrays.
 _OTHER = bytes(set(range(256)) - set(b"[]{},"))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")

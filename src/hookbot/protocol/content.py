@@ -10,11 +10,10 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import BodyTooLarge
-from .bodies import Ceiling, check_json, parse_form
+from .bodies import FORM, Ceiling, check_json, parse_form
 from .charsets import BYTE_ORDER_MARK, codec_of, decode, parameter
 from .json_text import read_json
 
-_FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
 # The first is HTML's, the second in PayPal's notifications:
 # https://developer.paypal.com/api/nvp-soap/ipn/IPNandPDTVariables/
@@ -41,7 +40,7 @@ def read_content(body: bytes, content_type: str, ceiling: Ceiling) -> Any:
         if text is not None:
             return _json(text, ceiling)
     kind = content_type.lower()
-    if kind.startswith(_FORM) and text is not None:
+    if kind.startswith(FORM) and text is not None:
         return _form(body, text, charset, ceiling)
     with suppress(ValueError):
         if kind.startswith(_MULTIPART):

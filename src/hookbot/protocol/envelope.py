@@ -16,6 +16,7 @@ from time import sleep
 from typing import Any
 
 from ..errors import kind_of
+from .bodies import FORM
 from .message import MAX_TIME_US, Message, Verified, check_id, format_time, parse_time
 
 # Larger bodies take more than about a millisecond to encode, hash or verify: too long for the event loop.
@@ -139,7 +140,7 @@ def parse_github_metadata(message: Message) -> Message | None:
         return None
     if not isinstance(event, str) or not isinstance(signature, str):
         return None
-    content_type = "application/x-www-form-urlencoded" if body.startswith(b"payload=") else "application/json"
+    content_type = FORM if body.startswith(b"payload=") else "application/json"
     return replace(
         message, body=body, headers=(("Content-Type", content_type), *headers), query="extra-metadata=github"
     )

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
 
 from ..errors import BadSignature, BodyTooLarge, ConfigError
-from ..protocol.bodies import UNVERIFIED, RepeatedKey, parse_form, parse_json
+from ..protocol.bodies import FORM, UNVERIFIED, RepeatedKey, parse_form, parse_json
 from ..protocol.charsets import decode
 from ..protocol.json_text import read_json, write_json
 from ..protocol.message import Headers
@@ -116,7 +116,7 @@ class SignedRequest:
     @property
     def is_form(self) -> bool:
         """True if the Content-Type is that of a URL-encoded form; raises `BadSignature` if there are several."""
-        return (self.find("Content-Type") or "").lower().startswith("application/x-www-form-urlencoded")
+        return (self.find("Content-Type") or "").lower().startswith(FORM)
 
     def with_url(self, url: str) -> "SignedRequest":
         """The same request with another URL; what was parsed of the body stays parsed."""
