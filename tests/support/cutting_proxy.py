@@ -12,11 +12,13 @@ from support.scripted_hub import read_head
 class CuttingProxy:
     """Cuts each connection as soon as the client has sent a random number of bytes; after `cuts`, none any more.
 
-    What the hub sends always arrives. The bytes beyond that number do not.
+    The first is cut by the first byte, however few the client sends. What the hub sends always arrives, the bytes
+    beyond that number do not.
     """
 
     def __init__(self, hub_port: int, *, cuts: int, seed: str) -> None:
-        self.cuts_left = cuts
+        self.has_cut = trio.Event()
+        self._cuts_left = cuts
         self.port = 0
         self._hub_port = hub_port
         self._random = Random(seed)
@@ -38,10 +40,11 @@ class CuttingProxy:
             nursery.cancel_scope.cancel()
 
     async def _pass_bytes(self, client: trio.SocketStream, hub: trio.SocketStream) -> None:
-        allowed = self._random.choice([0, 0, 40, 200, 1000])
+        allowed = self._random.choice([0, 0, 40, 200, 1000]) if self.has_cut.is_set() else 0
         async for data in client:
-            if self.cuts_left and len(data) > allowed:
-                self.cuts_left -= 1
+            if self._cuts_left and len(data) > allowed:
+                self._cuts_left -= 1
+                self.has_cut.set()
                 await hub.send_all(data[:allowed])
                 return
             await hub.send_all(data)

@@ -313,16 +313,21 @@ async def test_a_peer_that_only_opens_and_resets_streams_is_sent_away(app: Obser
         assert terminated.error_code == ErrorCodes.ENHANCE_YOUR_CALM
 
 
-async def test_a_shutdown_goes_away_from_http2_and_does_not_wait_for_a_stalled_reader(
-    app: ObservedApp, certificate: str
-) -> None:
-    async with open_app(app, certificate=certificate, grace_s=0.1, stall_s=1000) as hub:
-        idle, stalled = await H2Client.connect(hub), await H2Client.connect(hub)
-        assert await idle.answer(await idle.ask()) == ("200", b"hello")
-        await stalled.wait(h2.events.DataReceived, await stalled.ask("/flood"))
+async def test_a_shutdown_goes_away_from_an_idle_connection_over_http2(app: ObservedApp, certificate: str) -> None:
+    async with open_app(app, certificate=certificate, grace_s=GUARD_S) as hub:
+        client = await H2Client.connect(hub)
+        assert await client.answer(await client.ask()) == ("200", b"hello")
         hub.server.shut_down()
 
-        assert await idle.wait(h2.events.ConnectionTerminated)
+        assert await client.wait(h2.events.ConnectionTerminated)
+
+
+async def test_a_shutdown_over_http2_does_not_wait_for_a_stalled_reader(app: ObservedApp, certificate: str) -> None:
+    async with open_app(app, certificate=certificate, grace_s=0.1, stall_s=1000) as hub:
+        client = await H2Client.connect(hub)
+        await client.wait(h2.events.DataReceived, await client.ask("/flood"))
+        hub.server.shut_down()
+
         await app.ended.wait()
 
 
