@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from end_to_end.crashing.client_listeners import Client, ClientCursor
+from end_to_end.crashing.forwarding import Forward
 from end_to_end.crashing.group import Group
 from end_to_end.crashing.hub import Hub
 from end_to_end.crashing.listeners import JsonLines, Listener, ServerSentEvents
@@ -83,6 +84,8 @@ def make_listeners(hub: Hub, seed: str) -> tuple[list[Listener], list[Group]]:
         Client(hub, "our client, group", "load/", group="running", max_unacked=50, seed=seed),
         Client(hub, "our client, routed", "github.com/repo/acme/app", seed=seed),
         ClientCursor(hub, "our-cursor", "load/b/", seed=seed),
+        Forward(hub, "forward, cursor", "load/d", "--cursor", "forward", seed=seed),
+        Forward(hub, "forward, group", "quiet", "--group", "forward", seed=seed),
     ]
     groups = [
         Group(hub, "group", "load/a", seed=seed),
