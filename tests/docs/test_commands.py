@@ -82,7 +82,7 @@ def parse(line: str) -> None:
     line = re.sub(r'"\$\(hookbot [^)]*\)"', "https://TOKEN@hub.example.com/", line)
     words = []
     for word in shlex.split(line, comments=True):
-        if word in ("|", ">", "&&", "&"):
+        if word in ("|", ">", ">>", "&&", "&"):
             break
         words.append(word.rstrip(";"))
     context = cli.make_context("hookbot", words[1:], resilient_parsing=False)
@@ -110,8 +110,8 @@ def lines_of(page: str) -> list[str]:
 EXAMPLES = [
     (page, line)
     for page in (
-        "docs/commands.md",
-        "docs/how-to.md",
+        *(f"docs/{page.name}" for page in ROOT.glob("docs/*.md")),
+        "CONTRIBUTING.md",
         "README.md",
         *(f"deploy/{u.name}" for u in ROOT.glob("deploy/*")),
     )

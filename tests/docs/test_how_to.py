@@ -19,16 +19,13 @@ pytestmark = pytest.mark.slow
 
 PAGE = page("docs/how-to.md")
 SETTINGS, SAMPLE = blocks(PAGE.partition("\n## ")[0])
-SERVE = """. .venv/bin/activate
-hookbot serve --bind 127.0.0.1:8080 --router github {options} &
-until curl -fs http://127.0.0.1:8080/readyz; do sleep 0.1; done
-"""
 
 
 @pytest.fixture
 def hub(terminal: Terminal) -> Terminal:
     """A terminal on the machine of a hub, with the settings that the page begins with."""
-    terminal.paste(SERVE.format(options="") + SETTINGS)
+    terminal.serve()
+    terminal.paste(SETTINGS)
     return terminal
 
 
@@ -107,7 +104,8 @@ def test_events_of_stripe_reach_the_application_on_a_laptop(terminal: Terminal) 
     forward, replay = recipe(title)
     (terminal.checkout / "secret").write_text("whsec_secret")
     (terminal.checkout / "hub.toml").write_text(source.replace("/run/credentials/hookbot.service/stripe", "secret"))
-    terminal.paste(SERVE.format(options="--config hub.toml") + SETTINGS)
+    terminal.serve("--config hub.toml")
+    terminal.paste(SETTINGS)
     event = "echo '{}' > event.json\nhookbot sign stripe --secret file:secret event.json --curl --url "
     event += "$HOOKBOT_URL_BASE/unsafe/pub/stripe/test | sh\n"
 

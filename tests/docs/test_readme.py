@@ -29,8 +29,7 @@ def test_what_is_published_as_readme_says_is_heard_as_it_says(terminal: Terminal
 
 
 def test_the_hub_of_make_run_may_still_run(terminal: Terminal) -> None:
-    terminal.paste(". .venv/bin/activate; hookbot serve --bind 127.0.0.1:8080 --router github &\n")
-    terminal.paste("until curl -fs http://127.0.0.1:8080/readyz; do sleep 0.1; done\n")
+    terminal.serve()
 
     output = terminal.paste(f"{PUBLISH_AND_LISTEN}wait %2\n")
 

@@ -19,6 +19,10 @@ from typing import Self
 _BASH = ["sh", "-c", 'exec bash --norc --noprofile --noediting -i <>"$0" >&0 2>&0']
 # Colours, and what erases a line.
 _STYLE = r"\x1b\[[0-9;]*[mK]"
+_SERVE = """. .venv/bin/activate
+hookbot serve --bind 127.0.0.1:8080 --router github {options} &
+"""
+_READY = "until curl -fs http://127.0.0.1:8080/readyz; do sleep 0.1; done\n"
 # A hub or a command needs less to start, also on a busy machine.
 PATIENCE_S = 60
 
@@ -102,6 +106,11 @@ class Terminal:
             self._bash.kill()
             os.close(self._keyboard)
             os.close(self._screen)
+
+    def serve(self, options: str = "") -> None:
+        """Start a hub in the background, and wait until it is ready and has no more to print."""
+        self.start(_SERVE.format(options=options), "github.com/repo/OWNER/NAME\n")
+        self.paste(_READY)
 
     def paste(self, text: str) -> str:
         """Paste lines, and return what they printed; all of them must have ended."""
