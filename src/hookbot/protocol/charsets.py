@@ -7,7 +7,6 @@ charsets of the list below are used: some of Python's codecs decompress, execute
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from encodings import normalize_encoding
 from encodings.aliases import aliases
 from json import detect_encoding
 from typing import Literal
@@ -18,39 +17,45 @@ _ALLOWED = {
     *(f"cp{page}" for page in (437, 850, 852, 855, 858, 866, 874, 932, 949, *range(1250, 1259))),
     *("euc_jp", "iso2022_jp", "gb18030", "big5", "big5hkscs", "mac_roman", "mac_cyrillic"),
 }
-# Spellings that Python does not know, such as x-x-big5, iso88592, ISO-8859-8-I, windows-936 and IBM858.
-_SPELLINGS = (
-    (re.compile(r"^(x_)+"), ""),
-    (re.compile(r"^iso_?8859_?([0-9]+)(_[ei])?$"), r"iso8859_\1"),
-    (re.compile(r"^(windows|dos|ibm|ms)_?([0-9]+)$"), r"cp\2"),
-)
 # As in browsers: senders name the smaller charset, and use characters of the larger one.
 # https://encoding.spec.whatwg.org/#names-and-labels
 _LARGER = {
-    "ascii": "cp1252",
-    "latin_1": "cp1252",
+    **dict.fromkeys(("ascii", "latin_1"), "cp1252"),
+    **dict.fromkeys(("iso8859_11", "tis_620"), "cp874"),
+    **dict.fromkeys(("gb2312", "gbk"), "gb18030"),
     "iso8859_9": "cp1254",
-    "iso8859_11": "cp874",
-    "tis_620": "cp874",
     "shift_jis": "cp932",
-    "windows_31j": "cp932",
     "euc_kr": "cp949",
-    "gb2312": "gb18030",
-    "gb_2312": "gb18030",
-    "gb_2312_80": "gb18030",
-    "csgb2312": "gb18030",
-    "gbk": "gb18030",
-    # Other names of browsers that Python does not know.
-    "koi": "koi8_r",
-    "koi8": "koi8_r",
+}
+# Other names of browsers that Python does not know.
+_OTHER_NAMES = {
+    **dict.fromkeys(("koi", "koi8"), "koi8_r"),
+    **dict.fromkeys(("unicode", "ucs_2", "iso_10646_ucs_2", "unicodefeff"), "utf_16_le"),
+    **dict.fromkeys(("iso_ir_149", "ks_c_5601_1989"), "euc_kr"),
+    **dict.fromkeys(("logical", "visual"), "iso8859_8"),
+    "cn_big5": "big5",
+    "eucpkdfmtjapanese": "euc_jp",
     "koi8_ru": "koi8_u",
     "mac": "mac_roman",
     "mac_ukrainian": "mac_cyrillic",
-    "cn_big5": "big5",
-    "unicode": "utf_16_le",
-    "ucs_2": "utf_16_le",
-    "iso_10646_ucs_2": "utf_16_le",
+    "sun_eu_greek": "iso8859_7",
+    "unicodefffe": "utf_16_be",
+    "windows_31j": "cp932",
 }
+# What does not count in a name: https://unicode.org/reports/tr22/#Charset_Alias_Matching
+_IGNORED = re.compile(r"[^a-z0-9]+|(?<![0-9])0+(?=[0-9])")
+_CODECS = {
+    _IGNORED.sub("", name): larger
+    for name, codec in {**aliases, **_OTHER_NAMES, **{name: name for name in (*_ALLOWED, *_LARGER)}}.items()
+    if (larger := _LARGER.get(codec, codec)) in _ALLOWED
+}
+# Other spellings, such as x-x-big5, csISO88598I, csISOLatin9, windows-936 and IBM858.
+_SPELLINGS = (
+    (re.compile(r"^(x|cs)+"), ""),
+    (re.compile(r"^iso(?=latin)"), ""),
+    (re.compile(r"^(iso8859[0-9]+)[ei]$"), r"\1"),
+    (re.compile(r"^(windows|win|dos|ibm|ms)([0-9]+)$"), r"cp\2"),
+)
 BYTE_ORDER_MARK = "\ufeff"
 # Neither occurs in text, but in UTF-16 and UTF-32, and in ISO-2022-JP, whose bytes are all ASCII.
 _NOT_UTF_8 = re.compile(rb"[\0\x1b]")
@@ -81,12 +86,10 @@ def decode(body: bytes, charset: str | None = None) -> str | None:
 def codec_of(charset: str | None) -> str | None:
     """Python's codec for a charset; None if it is unknown or not allowed."""
     # Python keeps every name that it is asked for, for ever: it is asked for those of the list only.
-    name = normalize_encoding((charset or "")[:_MAX_NAME]).lower()
+    name = _IGNORED.sub("", (charset or "")[:_MAX_NAME].lower())
     for pattern, known in _SPELLINGS:
-        name = pattern.sub(known, name)
-    codec = aliases.get(name, name)
-    codec = _LARGER.get(codec, codec)
-    return codec if codec in _ALLOWED else None
+        name = name if name in _CODECS else pattern.sub(known, name)
+    return _CODECS.get(name)
 
 
 def parameter(content_type: str, name: Literal["charset", "boundary"]) -> str | None:
