@@ -184,6 +184,12 @@ def test_a_place_that_would_get_anything_else_is_an_error_of_the_message(inner: 
         Template(f"a/{{{inner}}}").fill(document(PUSH))
 
 
+@pytest.mark.parametrize("inner", ["abs(body)", "sum([body, body])", "`NaN`"])
+def test_a_number_that_nobody_can_write_is_put_into_no_topic(inner: str) -> None:
+    with pytest.raises(ValueError, match="not JSON"):
+        Template(f"a/{{{inner}}}").fill(document(Message("t", b"-1e400")))
+
+
 @pytest.mark.parametrize("text", ["a/{body.x", "a/body.x}", "a/{}", "a/{b{c}}", "a/{who}"])
 def test_a_template_that_is_none_is_refused_at_once(text: str) -> None:
     with pytest.raises(ConfigError):

@@ -116,7 +116,7 @@ class Template:
             value = expression.value(document)
             if not isinstance(value, str | int | float) or isinstance(value, bool) or value == "":
                 raise ValueError(f"{{{text}}} is {write_json(value)[:80]}, not a string or a number")
-            filled += [str(value), literal]
+            filled += [value if isinstance(value, str) else write_json(value), literal]
         return "".join(filled)
 
 
