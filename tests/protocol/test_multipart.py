@@ -25,6 +25,16 @@ def test_fields_and_files_are_in_the_order_of_the_form() -> None:
     ]
 
 
+def test_a_name_that_is_not_utf_8_costs_no_other_part() -> None:
+    head = '--é\r\nContent-Disposition: form-data; name="f"; filename="café.bin"\r\n\r\n'.encode("latin-1")
+    data = bytes(range(256)) * 100 + "ü€".encode()
+
+    assert parse_parts(FIELD.replace(b"--b", b"--\xe9") + head + data + b"\r\n--\xe9--", "é") == [
+        Part("a", b"1", None, ""),
+        Part("f", data, "café.bin", ""),
+    ]
+
+
 def test_as_many_parts_and_headers_as_allowed_are_parsed() -> None:
     assert len(parse_parts(FIELD * MAX_PARTS + END, "b")) == MAX_PARTS
     with pytest.raises(BodyTooLarge, match="more than 100 parts"):
@@ -51,7 +61,7 @@ def test_a_header_without_end_is_not_searched_for_ever(filler: bytes) -> None:
         (FIELD + END, "b" * 71),
         (FIELD + END, "é\u20ac"),
         (b"--b\r\nX: y\r\n\r\n1\r\n" + END, "b"),
-        (b"--b\r\nContent-Disposition: \xff\r\n\r\n1\r\n" + END, "b"),
+        (b"--b\r\nContent-Disposition \xff\r\n\r\n1\r\n" + END, "b"),
     ],
 )
 def test_a_malformed_form_is_an_error_of_its_value(body: bytes, boundary: str) -> None:

@@ -21,6 +21,8 @@ _CHARSET_FIELDS = ("_charset_", "charset")
 # Bytes that are not UTF-8, as `parse_form` has them, and the escapes of ISO-2022-JP, whose bytes are all ASCII.
 _NOT_UTF_8 = re.compile("[\udc80-\udcff]")
 _ESCAPES = re.compile("[\x1b\udc80-\udcff]")
+# Bytes that no form has. What curl uploads is labelled as one, too.
+_BINARY = re.compile(rb"[\0-\x08\x0e-\x1f]")
 
 
 def read_content(body: bytes, content_type: str, ceiling: Ceiling) -> Any:
@@ -40,7 +42,7 @@ def read_content(body: bytes, content_type: str, ceiling: Ceiling) -> Any:
         if text is not None:
             return _json(text, ceiling)
     kind = content_type.lower()
-    if kind.startswith(FORM) and text is not None:
+    if kind.startswith(FORM) and not (text is None and _BINARY.search(body)):
         return _form(body, text, charset, ceiling)
     with suppress(ValueError):
         if kind.startswith(_MULTIPART):
@@ -60,7 +62,7 @@ def _is_object_or_array(text: str) -> bool:
     return text.lstrip(f"{BYTE_ORDER_MARK} \t\r\n")[:1] in ("{", "[")
 
 
-def _form(body: bytes, text: str, charset: str | None, ceiling: Ceiling) -> Any:
+def _form(body: bytes, text: str | None, charset: str | None, ceiling: Ceiling) -> Any:
     fields = _form_fields(body, text, charset, ceiling)
     if len(fields) == 1 and fields[0][0] == "payload":
         with suppress(ValueError):
@@ -69,12 +71,12 @@ def _form(body: bytes, text: str, charset: str | None, ceiling: Ceiling) -> Any:
     return _fields(fields, ceiling)
 
 
-def _form_fields(body: bytes, text: str, charset: str | None, ceiling: Ceiling) -> list[tuple[str, str]]:
+def _form_fields(body: bytes, text: str | None, charset: str | None, ceiling: Ceiling) -> list[tuple[str, str]]:
     """Fields in the charset that the form declares, unless they are UTF-8.
 
     The label of a signed form is not signed: in another charset, what is UTF-8 could be taken for something else.
     """
-    fields = parse_form(text.encode(), ceiling)
+    fields = parse_form(body if text is None else text.encode(), ceiling)
     codec = codec_of(charset or next((value for name, value in fields if name in _CHARSET_FIELDS), None))
     other = _ESCAPES if codec == "iso2022_jp" else _NOT_UTF_8
     if codec is None or codec.startswith("utf_") or not any(other.search(name + value) for name, value in fields):

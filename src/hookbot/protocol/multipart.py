@@ -4,7 +4,7 @@ Import it where a form is parsed: it takes Werkzeug with it, which few messages 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
@@ -30,14 +30,19 @@ class Part:
 
 
 def parse_parts(body: bytes, boundary: str) -> list[Part]:
-    """Parts of a form, in order; those without a name are left out.
+    """Parts of a form, in order; those without a name are left out. Headers that are not UTF-8 are read as Latin-1.
 
     Raises `ValueError` if it is malformed, and `BodyTooLarge` beyond `MAX_PARTS` or `MAX_HEADER_BYTES`.
     """
     if len(boundary) > _MAX_BOUNDARY:
         raise ValueError(f"the boundary has more than {_MAX_BOUNDARY} characters")
     try:
-        return list(_parts(body, boundary.encode("latin-1")))
+        try:
+            return list(_parts(body, boundary.encode("latin-1")))
+        except UnicodeDecodeError:
+            # Werkzeug takes headers in UTF-8 only, and older senders have names of files in Latin-1.
+            parts = _parts(body.decode("latin-1").encode(), boundary.encode())
+            return [replace(part, data=part.data.decode().encode("latin-1")) for part in parts]
     except RequestEntityTooLarge:
         raise BodyTooLarge(
             f"the form has more than {MAX_PARTS} parts, or {MAX_HEADER_BYTES >> 10} KiB of headers in them"
