@@ -227,16 +227,32 @@ async def test_the_reason_for_a_closed_connection_blames_the_right_side(
     assert says in str(caught.value)
 
 
-async def test_a_refusal_without_a_length_is_understood_as_well() -> None:
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            b"HTTP/1.0 401 Unauthorized\r\n\r\n401 Unauthorized: the token expired",
+            "^401 Unauthorized: the token expired$",
+        ),
+        (b"HTTP/1.0 403 Forbidden\r\nConnection: close\r\n\r\n<html>", "^403 Forbidden .from a proxy on the way"),
+        (b"HTTP/1.0 302 Found\r\nLocation: https://elsewhere.example/?a\r\n\r\n", "use https://elsewhere.example/$"),
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno more", "^403 no"),
+        (b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nnothing", "^403 Forbidden$"),
+        (b"HTTP/1.1 403 Forbidden\r\nX: \0\r\n\r\nno", "^403 no$"),
+        (b"HTTP/1.1 302 Found\r\nLocation: https://elsewh", "^302 Found: use another address$"),
+    ],
+)
+async def test_a_refusal_that_is_not_framed_as_it_should_be_is_understood_as_well(answer: bytes, said: str) -> None:
     @on_bytes
     async def script(stream: trio.abc.Stream) -> None:
         await read_head(stream)
-        await stream.send_all(b"HTTP/1.0 401 Unauthorized\r\n\r\nno")
+        await stream.send_all(answer)
 
     async with scripted_hub(script) as hub:
-        with pytest.raises(Unauthorized):
+        with pytest.raises(Refused, match=said):
             async with listen(hub.url):
                 pass
+    assert hub.connections == 1
 
 
 async def test_a_redirection_is_not_followed_since_the_token_is_not_for_others() -> None:

@@ -122,6 +122,7 @@ async def open_connection(endpoint: Endpoint, query: Mapping[str, str]) -> Async
     """
     timing = endpoint.timing
     error: BaseException | None = None
+    stream: _WatchedStream | None = None
     try:
         async with trio.open_nursery() as nursery:
             proxy = proxy_of(endpoint.address)
@@ -140,7 +141,7 @@ async def open_connection(endpoint: Endpoint, query: Mapping[str, str]) -> Async
         error = first_error(group)
     # Raised outside of `except*`, which would wrap it into a group again.
     if error is not None:
-        raise await _failure(error, endpoint) from None
+        raise await _failure(error, endpoint, stream) from None
 
 
 async def _shake_hands(
@@ -174,7 +175,7 @@ async def _ping(websocket: WebSocketConnection) -> None:
         await websocket.ping()
 
 
-async def _failure(error: BaseException, endpoint: Endpoint) -> HookbotError:
+async def _failure(error: BaseException, endpoint: Endpoint, stream: "_WatchedStream | None") -> HookbotError:
     if isinstance(error, HookbotError):
         return error
     if isinstance(error, ConnectionRejected):
@@ -182,7 +183,9 @@ async def _failure(error: BaseException, endpoint: Endpoint) -> HookbotError:
         return _refusal(error.status_code, headers, error.body or b"")
     if isinstance(error, trio.TooSlowError):
         return Lost(f"no response within {endpoint.timing.handshake_s:g} s")
-    return await failure(_NO_WEBSOCKET, _NoResponse("no valid response"), endpoint.address)
+    # A status that is known decides, whatever stands behind it.
+    refusal = _refusal_in(stream.response) if stream else None
+    return refusal or await failure(_NO_WEBSOCKET, _NoResponse("no valid response"), endpoint.address)
 
 
 def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> HookbotError:
@@ -191,6 +194,19 @@ def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> HookbotErr
     if 200 <= status < 300 or status == 426:
         return UpgradeRequired(_NO_UPGRADE.format(status))
     return error_from(status, headers, body)
+
+
+def _refusal_in(response: bytes) -> HookbotError | None:
+    """The error that a response reports, as far as it has come; None for 101, and if it is no HTTP."""
+    head, end, body = response.partition(b"\r\n\r\n")
+    status = _STATUS_LINE.match(head)
+    if not status or status[1] == b"101":
+        return None
+    # The last field may not be whole if the head has no end.
+    fields = (line.partition(":") for line in head.decode("latin-1").split("\r\n")[1:] if end)
+    headers = {name.lower(): value.strip() for name, _, value in fields}
+    # Chunks begin with their size, which is no reason.
+    return _refusal(int(status[1]), headers, b"" if "transfer-encoding" in headers else body)
 
 
 def _why_closed(code: int, reason: str | None) -> HookbotError:
@@ -215,7 +231,7 @@ class _WatchedStream(trio.abc.Stream):
         self.handshake_done = False
         self._silence_s = silence_s
         self._meter = FrameMeter(max_frame_bytes)
-        self._response = b""
+        self.response = b""
         self._upgraded = False
         self._body_until = inf
 
@@ -232,9 +248,9 @@ class _WatchedStream(trio.abc.Stream):
         data: bytes | bytearray = b""
         with trio.CancelScope(deadline=self._body_until), suppress(trio.BrokenResourceError):
             data = await self.inner.receive_some(max_bytes)
-        self._response += data
-        status = _STATUS_LINE.match(self._response)
-        _, end, frames = self._response.partition(b"\r\n\r\n")
+        self.response += data
+        status = _STATUS_LINE.match(self.response)
+        _, end, frames = self.response.partition(b"\r\n\r\n")
         if status and status[1] == b"101" and end:
             self._upgraded = True
             self._meter.feed(frames)
@@ -242,7 +258,7 @@ class _WatchedStream(trio.abc.Stream):
             self._body_until = min(self._body_until, trio.current_time() + _BODY_S)
         # A successful response may be an endless stream.
         streams = status and status[1].startswith(b"2") and self._body_until < inf
-        if not data or streams or len(self._response) > _MAX_RESPONSE_BYTES:
+        if not data or streams or len(self.response) > _MAX_RESPONSE_BYTES:
             self._fail_handshake()
         return data
 
@@ -265,7 +281,4 @@ class _WatchedStream(trio.abc.Stream):
             self._fail_handshake()
 
     def _fail_handshake(self) -> NoReturn:
-        status = _STATUS_LINE.match(self._response)
-        if status and status[1] != b"101":
-            raise _refusal(int(status[1]), {}, b"")
-        raise _NoResponse
+        raise _refusal_in(self.response) or _NoResponse
