@@ -86,7 +86,7 @@ async def test_a_name_that_does_not_exist_is_found() -> None:
 
 async def test_a_port_that_nobody_listens_to_is_found() -> None:
     broken, found = await check("http://127.0.0.1:1/sub/a")
-    assert (broken, found[Check.TCP].text) == (Check.TCP, "Connection refused")
+    assert (broken, found[Check.TCP].text) == (Check.TCP, "cannot connect to 127.0.0.1:1: Connection refused")
 
 
 async def test_a_proxy_that_is_not_there_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +94,7 @@ async def test_a_proxy_that_is_not_there_is_found(monkeypatch: pytest.MonkeyPatc
     broken, found = await check("https://hub.invalid/sub/a")
     assert broken is Check.TCP
     assert "the proxy 127.0.0.1" in found[Check.NAME].text
+    assert found[Check.TCP].text == "cannot connect to the proxy 127.0.0.1:1: Connection refused"
 
 
 @asynccontextmanager
@@ -203,8 +204,24 @@ async def test_a_proxy_that_is_silent_is_named(monkeypatch: pytest.MonkeyPatch) 
     async with served(silent) as port:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
         broken, found = await check("http://hub.invalid/sub/a", patience_s=0.5)
-    assert broken is Check.HTTP
-    assert found[Check.HTTP].text == f"no response through the proxy 127.0.0.1:{port} within 0.5 s"
+    assert broken is Check.TCP
+    assert found[Check.TCP].text == f"no response from the proxy 127.0.0.1:{port} within 0.5 s"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("status", [401, 403, 407, 502, 504])
+async def test_what_a_proxy_refuses_is_no_matter_of_tls_or_of_the_hub(
+    monkeypatch: pytest.MonkeyPatch, status: int, scheme: str
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with served(answering(status)) as port:
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{port}")
+        broken, found = await check(f"{scheme}://hub.invalid:8/sub/a")
+    assert broken is Check.TCP
+    assert found[Check.TCP].text == (
+        f"the proxy 127.0.0.1:{port} refused to connect to hub.invalid:8: it answered {status}"
+    )
 
 
 @pytest.mark.slow

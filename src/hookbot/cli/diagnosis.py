@@ -12,7 +12,7 @@ import httpx
 import trio
 
 from ..client.address import Address, subscription_of, topic_of
-from ..client.connect import PROXY, open_stream, proxy_of, reason_of
+from ..client.connect import PROXY, open_stream, open_unsecured, proxy_of, reason_of
 from ..client.http import fetch, open_client
 from ..client.listener import endpoint_of
 from ..client.publisher import Publisher
@@ -59,6 +59,7 @@ class Diagnosis:
         self._endpoint = endpoint_of(address, unsafe=unsafe, ca_file=ca_file)
         self._address = address
         self._near = proxy_of(address) or address
+        self._way = "" if self._near is address else f" through {PROXY}{self._near.netloc}"
         self._report = report
         self._ca_file = ca_file
         self._publish_to = publish_to
@@ -93,10 +94,10 @@ class Diagnosis:
     async def _tcp(self) -> None:
         self._at = Check.TCP
         began = trio.current_time()
-        with self._patience():
-            stream = await trio.open_tcp_stream(self._near.host, self._near.port)
+        # Through the proxy: what it refuses says nothing about TLS, HTTP or the token, which are checked next.
+        stream = await open_unsecured(self._address, proxy_of(self._address), self._endpoint.tls, self._patience_s)
         await trio.aclose_forcefully(stream)
-        self._tell(True, f"connected to {self._near.netloc} in {_ms(began)}")
+        self._tell(True, f"connected to {self._address.netloc}{self._way} in {_ms(began)}")
 
     async def _tls(self) -> None:
         self._at = Check.TLS
@@ -189,8 +190,7 @@ class Diagnosis:
             with trio.fail_after(self._patience_s):
                 yield
         except trio.TooSlowError:
-            way = "" if self._near is self._address else f" through {PROXY}{self._near.netloc}"
-            raise Lost(f"no response{way} within {self._patience_s:g} s") from None
+            raise Lost(f"no response{self._way} within {self._patience_s:g} s") from None
 
     async def _get(self, target: str, *fields: tuple[bytes, bytes]) -> tuple[int, Mapping[str, str], bytes]:
         """Status, header fields and the beginning of the body of the response to a request with these fields."""
