@@ -15,6 +15,7 @@ from hookbot.client.listener import endpoint_of
 from hookbot.client.progress import Progress
 from hookbot.client.session import Session
 from hookbot.errors import Refused, Unauthorized
+from hookbot.protocol.subscribe import MAX_UNACKED
 from support.scripted_hub import (
     AT_ONCE,
     Peer,
@@ -363,6 +364,19 @@ async def test_what_comes_again_is_acknowledged_again_and_not_received(kind: str
             ack = await acks.take()
             told += ack.get("ids", [ack.get("id")])
     assert mid(3) not in told
+
+
+async def test_on_leaving_all_acknowledgements_are_sent_however_many_frames_they_need() -> None:
+    acks = Acks()
+    numbers = range(1, 3 * MAX_UNACKED + 1)
+    async with scripted_hub(recording(acks, *numbers)) as hub:
+        async with listen(hub.url, group="g", manual_ack=True) as messages:
+            for message in [await next_message(messages) for _ in numbers]:
+                messages.ack(message)
+        told: list[str] = []
+        while len(told) < len(numbers):
+            told += (await acks.take())["ids"]
+    assert told == [mid(n) for n in numbers]
 
 
 async def test_without_a_cursor_nobody_is_told_anything() -> None:

@@ -136,14 +136,14 @@ class Session:
         self.subscribed.set()
 
     async def close(self) -> None:
-        """Stop reconnecting; if connected, send the last acknowledgement and perform the closing handshake.
+        """Stop reconnecting; if connected, send the last acknowledgements and perform the closing handshake.
 
         If cancelled, both may be incomplete.
         """
         self._closing = True
         if self._connection is not None:
             with suppress(HookbotError):
-                if text := self._progress.take_ack():
+                while text := self._progress.take_ack():
                     await self._connection.send(text)
                 await self._connection.close()
 
