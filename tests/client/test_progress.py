@@ -196,6 +196,38 @@ def test_another_message_with_the_id_of_an_acknowledged_one_is_received() -> Non
     assert progress.accept(Message("t", id=mid(1), time_us=99))
 
 
+@pytest.mark.parametrize("each", [True, False])
+def test_messages_of_a_restored_log_are_received_although_lost_ones_with_their_ids_are_in_hand(each: bool) -> None:
+    progress = AckedProgress(None, each=each)
+    progress.subscribed(hello())
+    for n in (1, 2, 3):
+        assert progress.accept(Message("t", id=mid(n), time_us=n))
+    progress.done(mid(1))
+    progress.subscribed(hello(1))
+    progress.take_ack()
+
+    # The backup had only the first message, and what was published since has the ids of the others.
+    assert progress.accept(Message("t", id=mid(2), time_us=12))
+    progress.done(mid(3))
+    assert progress.take_ack() is None
+    assert progress.accept(Message("t", id=mid(3), time_us=13))
+    progress.done(mid(2))
+    assert json.loads(progress.take_ack() or "") == {"type": "ack"} | ({"ids": [mid(2)]} if each else {"id": mid(2)})
+
+
+@pytest.mark.parametrize("each", [True, False])
+def test_a_cursor_or_group_that_the_hub_has_lost_is_created_where_it_was(each: bool) -> None:
+    progress = AckedProgress("all", each=each)
+    assert progress.since == "all"
+    progress.subscribed(hello(4))
+    assert progress.since == mid(4)
+    for n in (5, 6):
+        progress.accept(message(n))
+    progress.done(mid(5))
+    # A member does not know what the others have handled.
+    assert progress.since == mid(4 if each else 5)
+
+
 def test_no_more_acknowledged_messages_are_remembered_than_may_come_again() -> None:
     progress = AckedProgress(None, each=True)
     progress.subscribed(hello())

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,11 +10,14 @@ import httpx
 import pytest
 import trio
 
-from hookbot import Message, client
+from hookbot import Gap, Message, client
 from hookbot.backoff import Backoff
 from hookbot.client import Messages
 from hookbot.testing import open_test_hub
+from support.commands import starting
 from support.cutting_proxy import cutting_proxy
+from support.hubs import HubProcess
+from support.scripted_hub import next_message
 
 pytestmark = pytest.mark.slow
 
@@ -123,3 +127,23 @@ async def test_what_an_operator_moves_back_to_is_handled_again(kind: str) -> Non
                         break
 
     assert [int(message.body) for message in received] == [0, 1, 2, 3, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["cursor", "group"])
+async def test_a_hub_that_has_lost_its_data_is_told_of_and_what_it_stored_meanwhile_arrives(
+    kind: str, tmp_path: Path
+) -> None:
+    async with starting() as start:
+        hub = HubProcess(start, tmp_path, "--store", "memory:")
+        await hub.start()
+        # Without a start: the cursor begins now, but not again at each new connection.
+        async with listen(hub.url("/sub/a") + f"?{kind}=c") as messages:
+            await client.publish(hub.url("/pub/a"), b"before")
+            assert (await next_message(messages)).body == b"before"
+            assert await hub.stop() == 0
+            await hub.start()
+            await client.publish(hub.url("/pub/a"), b"meanwhile")
+            gap = await anext(messages)
+            assert isinstance(gap, Gap)
+            assert gap.reason == "other-log"
+            assert (await next_message(messages)).body == b"meanwhile"

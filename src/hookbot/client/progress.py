@@ -84,12 +84,18 @@ class AckedProgress(Progress):
         self._done: set[str] = set()
         # The last ones, oldest first. A log that was restored from a backup uses ids again, at other times.
         self._acked: OrderedDict[str, int] = OrderedDict()
+        # Id and time of the newest message received.
+        self._newest = ("", 0)
         # Ids, each once: a hub that does not read acknowledgements may send a message any number of times.
         self._unsent: dict[str, None] = {}
         self._up_to: str | None = None
 
     def subscribed(self, hello: Hello) -> None:
-        """Queue the last acknowledgements again, unless the hub reports that it has them."""
+        """Queue the last acknowledgements again, unless the hub reports that it has them.
+
+        A hub that has lost the cursor or the group, perhaps with its log, creates it where it was: at `since`.
+        """
+        self.since = hello.last_id or self.since
         if hello.generation is None:
             # A hub of version 1.0 does not say whether it has been moved.
             self._acked.clear()
@@ -109,8 +115,12 @@ class AckedProgress(Progress):
         if self._acked.get(item.id) == item.time_us:
             self._queue(item.id)
             return False
-        if item.id in self._in_hand:
+        if self._in_hand.get(item.id) == item.time_us:
             return False
+        # Times never decrease in the order of ids: what was received before was lost with the log that had it.
+        if item.id <= self._newest[0] and item.time_us > self._newest[1]:
+            self._forget()
+        self._newest = max(self._newest, (item.id, item.time_us))
         self._in_hand[item.id] = item.time_us
         return True
 
@@ -125,7 +135,7 @@ class AckedProgress(Progress):
         while self._in_hand and (first := next(iter(self._in_hand))) in self._done:
             self._done.remove(first)
             self._acknowledge(first)
-            self._up_to = first
+            self._up_to = self.since = first
 
     def take_ack(self) -> str | None:
         """One frame with acknowledgements not taken yet, or None."""
@@ -149,6 +159,7 @@ class AckedProgress(Progress):
 
     def _forget(self) -> None:
         self._up_to = None
+        self._newest = ("", 0)
         for ids in (self._in_hand, self._done, self._acked, self._unsent):
             ids.clear()
 
