@@ -41,19 +41,20 @@ class Server:
             stream = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         with suppress(trio.BrokenResourceError):
             for _ in range(self._answered):
-                await self._read_request(stream)
+                await read_request(stream)
+                self.requests += 1
                 await stream.send_all(OK)
             await self._end(stream)
         await trio.aclose_forcefully(stream)
 
-    async def _read_request(self, stream: trio.abc.Stream) -> None:
-        data = b""
-        while not data.endswith(b"the body"):
-            more = await stream.receive_some()
-            if not more:
-                raise trio.BrokenResourceError
-            data += more
-        self.requests += 1
+
+async def read_request(stream: trio.abc.Stream) -> None:
+    data = b""
+    while not data.endswith(b"the body"):
+        more = await stream.receive_some()
+        if not more:
+            raise trio.BrokenResourceError
+        data += more
 
 
 async def fin(stream: trio.abc.Stream) -> None:
@@ -82,6 +83,19 @@ async def more_than_an_answer(stream: trio.abc.Stream) -> None:
 async def continuing(stream: trio.abc.Stream) -> None:
     await stream.receive_some()
     await stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def unframed(stream: trio.abc.Stream) -> None:
+    """End the answer with the end of TLS, but not the connection."""
+    await read_request(stream)
+    await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\nok")
+    assert isinstance(stream, trio.SSLStream)
+    await stream.unwrap()
+
+
+async def idle_for_too_long(stream: trio.abc.Stream) -> None:
+    await stream.receive_some()
+    await stream.send_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
 
 
 async def at_once(stream: trio.abc.Stream) -> None:
@@ -123,7 +137,7 @@ async def post(client: httpx.AsyncClient, before: bytes = b"") -> int:
     return response.status_code
 
 
-@pytest.mark.parametrize("end", [fin, rst, at_once])
+@pytest.mark.parametrize("end", [fin, rst, at_once, idle_for_too_long])
 async def test_a_kept_connection_that_has_ended_is_replaced_at_once(end: Ending) -> None:
     async with serving(Server(await tcp(), end)) as server, client_of(server) as client:
         assert [await post(client) for _ in range(20)] == [200] * 20
@@ -161,16 +175,32 @@ async def test_a_unix_socket_is_no_exception(end: Ending, tmp_path: Path) -> Non
     assert server.connections == 5
 
 
-@pytest.mark.parametrize("end", [fin, rst])
-async def test_tls_is_no_exception(end: Ending) -> None:
+@pytest.fixture(scope="module")
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """That of a server, and one that trusts it."""
     authority = trustme.CA()
     theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(theirs)
     ours = ssl.create_default_context()
     authority.configure_trust(ours)
-    async with serving(Server(await tcp(), end, tls=theirs)) as server, client_of(server, "https", ours) as client:
+    return theirs, ours
+
+
+@pytest.mark.parametrize(("end", "answered"), [(fin, 1), (rst, 1), (idle_for_too_long, 1), (unframed, 0)])
+async def test_tls_is_no_exception(end: Ending, answered: int, contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    theirs, ours = contexts
+    async with (
+        serving(Server(await tcp(), end, answered, theirs)) as server,
+        client_of(server, "https", ours) as client,
+    ):
         assert [await post(client) for _ in range(5)] == [200] * 5
     assert server.connections == 5
+
+
+async def test_a_new_connection_whose_answer_is_408_fails() -> None:
+    async with serving(Server(await tcp(), idle_for_too_long, answered=0)) as server, client_of(server) as client:
+        assert await post(client) == 408
+    assert server.connections == 1
 
 
 @pytest.mark.parametrize("end", [one_byte, continuing])

@@ -31,8 +31,9 @@ class Transport(httpx.AsyncHTTPTransport):
     """Transport over connections that `open` makes, kept for further requests.
 
     A server may close a kept connection just when the next request is sent (RFC 9112, section 9.5). If not a byte of
-    an answer has come, that request is sent over another connection at once (section 9.3.1). A new connection that
-    ends like that is an error, since it tells that the server fails.
+    an answer has come, that request is sent over another connection at once (section 9.3.1). So it is if the answer is
+    408, with which a server ends an idle connection (RFC 9110, section 15.5.9). A new connection that ends like that is
+    an error, since it tells that the server fails.
 
     An answer that breaks off behind its status, or is invalid there, is one without header fields and body.
     """
@@ -73,10 +74,17 @@ class _Pool(httpcore.AsyncConnectionPool):
 
 class _Connection(httpcore.AsyncHTTPConnection):
     def has_expired(self) -> bool:
-        """True also if more has come than an answer: it would be taken for the answer to the next request."""
-        return super().has_expired() or (self.is_idle() and bool(self._current()._h11_state.trailing_data[0]))
+        """True also if more has been read than an answer, or its end: it would be taken for that of the next one."""
+        return super().has_expired() or (self.is_idle() and any(self._current()._h11_state.trailing_data))
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        response = await self._response_to(request)
+        if response.status == 408 and self._current()._network_stream.kept:
+            await self.aclose()
+            raise httpcore.ConnectionNotAvailable
+        return response
+
+    async def _response_to(self, request: httpcore.Request) -> httpcore.Response:
         try:
             return await super().handle_async_request(request)
         except (httpcore.ReadError, httpcore.RemoteProtocolError):
@@ -113,12 +121,12 @@ class _Network(httpcore.AsyncNetworkBackend):
 class _Stream(TrioStream):
     """A byte stream that knows whether it is kept, and the beginning of what has come since the current request."""
 
-    _kept = False
+    kept = False
     beginning = b""
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         if self.beginning:
-            self._kept, self.beginning = True, b""
+            self.kept, self.beginning = True, b""
         await super().write(buffer, timeout)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
@@ -134,7 +142,7 @@ class _Stream(TrioStream):
 
     def _end(self) -> None:
         """Make the pool send the request over another connection, if this one was kept and has answered nothing."""
-        if self._kept and not self.beginning:
+        if self.kept and not self.beginning:
             raise httpcore.ConnectionNotAvailable
 
     async def start_tls(
