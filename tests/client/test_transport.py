@@ -4,14 +4,16 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import httpx
 import pytest
 import trio
 import trustme
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.client.address import Address
 from hookbot.client.http import RequestBody
@@ -116,6 +118,14 @@ async def tcp() -> trio.SocketListener:
     return listener
 
 
+@pytest.fixture
+async def unix(tmp_path: Path) -> trio.SocketListener:
+    sock = trio.socket.socket(trio.socket.AF_UNIX)
+    await sock.bind(str(tmp_path / "app.sock"))
+    sock.listen()
+    return trio.SocketListener(sock)
+
+
 def client_of(server: Server, scheme: str = "http", tls: ssl.SSLContext | None = None) -> httpx.AsyncClient:
     address = server.listener.socket.getsockname()
 
@@ -129,11 +139,13 @@ def client_of(server: Server, scheme: str = "http", tls: ssl.SSLContext | None =
     return httpx.AsyncClient(transport=transport, base_url=f"{scheme}://127.0.0.1", trust_env=False)
 
 
-async def post(client: httpx.AsyncClient, before: bytes = b"") -> int:
+async def post(client: httpx.AsyncClient, before: bytes = b"", deadline: float = inf) -> int:
     body = before + b"the body"
     headers = {"Host": "x", "Content-Length": str(len(body))}
     url = client.base_url.copy_with(path="/")
-    response = await client.send(httpx.Request("POST", url, headers=headers, stream=RequestBody(body)))
+    extensions = {"deadline": deadline}
+    request = httpx.Request("POST", url, headers=headers, stream=RequestBody(body), extensions=extensions)
+    response = await client.send(request)
     return response.status_code
 
 
@@ -166,11 +178,8 @@ async def test_a_redirection_to_nowhere_has_a_status_and_cookies_are_not_kept() 
 
 
 @pytest.mark.parametrize("end", [fin, rst])
-async def test_a_unix_socket_is_no_exception(end: Ending, tmp_path: Path) -> None:
-    sock = trio.socket.socket(trio.socket.AF_UNIX)
-    await sock.bind(str(tmp_path / "app.sock"))
-    sock.listen()
-    async with serving(Server(trio.SocketListener(sock), end)) as server, client_of(server) as client:
+async def test_a_unix_socket_is_no_exception(end: Ending, unix: trio.SocketListener) -> None:
+    async with serving(Server(unix, end)) as server, client_of(server) as client:
         assert [await post(client) for _ in range(5)] == [200] * 5
     assert server.connections == 5
 
@@ -267,6 +276,76 @@ def saying(answer: bytes) -> Ending:
 async def test_a_status_is_known_whatever_stands_behind_it(answer: bytes) -> None:
     async with serving(Server(await tcp(), saying(answer), answered=0)) as server, client_of(server) as client:
         assert [await post(client) for _ in range(2)] == [500, 500]
+
+
+def early(answer: bytes, then: Callable[[], Awaitable[object]]) -> Ending:
+    async def answer_before_the_body(stream: trio.abc.Stream) -> None:
+        await stream.receive_some(100)
+        await stream.send_all(answer)
+        await then()
+
+    return answer_before_the_body
+
+
+REFUSAL = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n"
+LARGE = b"x" * (8 << 20)
+
+
+@pytest.mark.parametrize("answered", [0, 1])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("answer", "then", "status"),
+    [(REFUSAL, trio.sleep_forever, 413), (REFUSAL, trio.lowlevel.checkpoint, 413), (OK, trio.lowlevel.checkpoint, 200)],
+)
+async def test_an_answer_is_known_that_comes_before_the_body_is_sent(
+    answer: bytes,
+    then: Callable[[], Awaitable[object]],
+    status: int,
+    scheme: str,
+    answered: int,
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    theirs, ours = contexts
+    server = Server(await tcp(), early(answer, then), answered, theirs if scheme == "https" else None)
+    async with serving(server), client_of(server, scheme, ours) as client:
+        assert [await post(client) for _ in range(answered)] == [200] * answered
+        assert await post(client, LARGE) == status
+        # Not over a connection that waits for the rest.
+        assert await post(client, b"" if answered else LARGE) == (200 if answered else status)
+    assert server.connections == 2
+
+
+async def test_a_body_is_sent_to_its_end_to_a_server_that_succeeds_before() -> None:
+    async def succeed(stream: trio.abc.Stream) -> None:
+        await stream.receive_some(100)
+        await stream.send_all(OK)
+        await read_request(stream)
+        whole.set()
+
+    whole = trio.Event()
+    async with serving(Server(await tcp(), succeed, answered=0)) as server, client_of(server) as client:
+        assert await post(client, LARGE) == 200
+        await whole.wait()
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [(OK, 200), (b"HTTP/1.1 202 Accepted\r\nX-A: ", 202), (b"HTTP/1.1 500 \r\n", 500), (b"HTTP/1.1 20", None)],
+)
+async def test_at_the_deadline_a_status_is_known_that_has_come(
+    answer: bytes, status: int | None, unix: trio.SocketListener, mock_clock: MockClock
+) -> None:
+    async def time_runs_out() -> None:
+        await wait_all_tasks_blocked()
+        mock_clock.jump(10)
+        await trio.sleep_forever()
+
+    async with (
+        serving(Server(unix, early(answer, time_runs_out), answered=0)) as server,
+        client_of(server) as client,
+    ):
+        with pytest.raises(httpx.ReadTimeout) if status is None else nullcontext():
+            assert await post(client, LARGE, deadline=10) == status
 
 
 @pytest.mark.parametrize("answer", OF_NOTHING, ids=range(len(OF_NOTHING)))

@@ -4,6 +4,7 @@ import math
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import httpcore
@@ -11,7 +12,7 @@ import httpx
 import trio
 from httpcore._backends.trio import TrioStream
 
-from ..errors import Lost
+from ..errors import Lost, sole_error
 from .address import Address
 
 # As in httpx. A server keeps an unused connection for a minute or so, but some keep it for only five seconds.
@@ -22,6 +23,8 @@ KEPT_S = 5.0
 _STATUS = re.compile(rb"\s*(?>HTTP/1\.\d 1\d\d\b.*?\n\r?\n)*HTTP/1\.\d ([2-9]\d\d)\s", re.DOTALL)
 # More than informational responses take.
 _BEGINNING_BYTES = 1 << 14
+# A connection takes as much without waiting (Linux: tcp_wmem), before an answer can come.
+_AT_ONCE_BYTES = 1 << 14
 
 Open = Callable[[Address, float], Awaitable[trio.abc.Stream]]
 """Function that connects to a server, without TLS, within so many seconds. Raises `Lost`."""
@@ -35,7 +38,8 @@ class Transport(httpx.AsyncHTTPTransport):
     408, with which a server ends an idle connection (RFC 9110, section 15.5.9). A new connection that ends like that is
     an error, since it tells that the server fails.
 
-    An answer that breaks off behind its status, or is invalid there, is one without header fields and body.
+    An answer that breaks off behind its status, or is invalid there, is one without header fields and body. So is one
+    that is not whole at the extension ``deadline`` of the request, a time of Trio.
     """
 
     def __init__(self, open: Open, tls: ssl.SSLContext) -> None:
@@ -85,15 +89,21 @@ class _Connection(httpcore.AsyncHTTPConnection):
         return response
 
     async def _response_to(self, request: httpcore.Request) -> httpcore.Response:
-        try:
-            return await super().handle_async_request(request)
-        except (httpcore.ReadError, httpcore.RemoteProtocolError):
-            beginning = self._current()._network_stream.beginning
-            if not beginning:
-                raise
+        # Not while it has another request, for which the pool sends this one to another connection.
+        if self._connection and self.is_idle():
+            self._current()._network_stream.begin_another()
+        failure: Exception = httpcore.ReadTimeout("no response in time")
+        with trio.CancelScope(deadline=request.extensions.get("deadline", math.inf)):
+            try:
+                return await super().handle_async_request(request)
+            except (httpcore.ReadError, httpcore.RemoteProtocolError) as error:
+                failure = error
+        beginning = self._current()._network_stream.beginning if self._connection else b""
         if status := _STATUS.match(beginning):
             return httpcore.Response(int(status[1]))
-        raise httpcore.RemoteProtocolError("the response is not whole, or not valid HTTP")
+        if beginning and not isinstance(failure, httpcore.ReadTimeout):
+            failure = httpcore.RemoteProtocolError("the response is not whole, or not valid HTTP")
+        raise failure
 
     def _current(self) -> Any:
         """The connection itself, once it is made; its parser and its stream are not public."""
@@ -123,13 +133,49 @@ class _Stream(TrioStream):
 
     kept = False
     beginning = b""
+    # Of the beginning, what has come before the whole request was sent.
+    _early = b""
+
+    def begin_another(self) -> None:
+        """Begin another request than the first one."""
+        self.kept, self.beginning = True, b""
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        if self.beginning:
-            self.kept, self.beginning = True, b""
-        await super().write(buffer, timeout)
+        """Send, and receive what comes before all is sent (RFC 9112, section 9.5): TLS loses it when sending fails."""
+        if len(buffer) <= _AT_ONCE_BYTES:
+            await super().write(buffer, timeout)
+            return
+        sent = False
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._receive_early, nursery.cancel_scope)
+                with suppress(httpcore.WriteError):
+                    await super().write(buffer, timeout)
+                    sent = True
+                    nursery.cancel_scope.cancel()
+        except ExceptionGroup as group:
+            raise sole_error(group) from None
+        if not sent:
+            raise httpcore.WriteError("not all of the request was sent")
+
+    async def _receive_early(self, sending: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
+        # Without a checkpoint from here: once sending has failed, TLS begins to receive no more.
+        task_status.started()
+        with suppress(httpcore.ReadError):
+            while len(self._early) < _BEGINNING_BYTES and (data := await super().read(_BEGINNING_BYTES)):
+                self._early += data
+                self._note(data)
+                if status := _STATUS.match(self.beginning):
+                    # A server that succeeds may still read the rest.
+                    if status[1].startswith(b"2"):
+                        return
+                    break
+        sending.cancel()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        if self._early:
+            data, self._early = self._early, b""
+            return data
         try:
             data = await super().read(max_bytes, timeout)
         except httpcore.ReadError:
@@ -137,8 +183,11 @@ class _Stream(TrioStream):
             raise
         if not data:
             self._end()
-        self.beginning += data[: _BEGINNING_BYTES - len(self.beginning)]
+        self._note(data)
         return data
+
+    def _note(self, data: bytes) -> None:
+        self.beginning += data[: _BEGINNING_BYTES - len(self.beginning)]
 
     def _end(self) -> None:
         """Make the pool send the request over another connection, if this one was kept and has answered nothing."""

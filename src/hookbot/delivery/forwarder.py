@@ -62,9 +62,8 @@ class Forwarder:
         """
         started = trio.current_time()
         try:
-            with trio.fail_after(self._options.timeout_s):
-                response = await self._client.send(self._request(message), stream=True)
-        except trio.TooSlowError:
+            response = await self._client.send(self._request(message), stream=True)
+        except httpx.TimeoutException:
             raise Failed(f"no response from {self._target}{self._via} within {self._options.timeout_s:g} s") from None
         except httpx.TransportError as error:
             raise Failed(await self._reason(error)) from None
@@ -80,9 +79,8 @@ class Forwarder:
         if self._relay:
             target = self._target.address.origin.encode() + target
         url, headers = self._target.address.origin, self._headers(message)
-        return httpx.Request(
-            "POST", url, headers=headers, stream=RequestBody(message.body), extensions={"target": target}
-        )
+        extensions = {"target": target, "deadline": trio.current_time() + self._options.timeout_s}
+        return httpx.Request("POST", url, headers=headers, stream=RequestBody(message.body), extensions=extensions)
 
     async def _reason(self, error: httpx.TransportError) -> str:
         what = f"cannot post to {self._target}"
@@ -139,7 +137,7 @@ async def open_forwarder(target: Target, options: ForwardOptions) -> AsyncIterat
             return await open_stream(relay, None, tls, timeout_s, role=PROXY)
         return await open_unsecured(server, proxy, tls, timeout_s)
 
-    # `Forwarder.post` limits the whole attempt; the timeouts of httpx would limit each read and write.
+    # The deadline of each request limits the whole attempt; the timeouts of httpx would limit each read and write.
     transport = Transport(connect, tls)
     async with httpx.AsyncClient(transport=transport, timeout=None, trust_env=False) as client:  # noqa: S113
         yield Forwarder(target, options, client, proxy)
