@@ -85,7 +85,7 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"acme": []}', '{"acme": {"url": "", "select": ""}}', '{"acme": {"x": 1}}']
+    "text", ["", "[]", '{"acme": []}', '{"acme": {"url": "", "select": ""}}', '{"acme": {"x": 1}}', "[" * 100_000]
 )
 def test_a_file_that_is_none_is_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "ranges.json"

@@ -122,6 +122,9 @@ def test_nothing_is_made_by_checking(tmp_path: Path) -> None:
         ("failure-rate = '5/d' # wrong", "failure-rate: a rate must be like 100/s, 60/m or 1000/h, not '5/d'"),
         ("trust-proxy = 'all' # wrong", "trust-proxy: trusted proxies must be a number or networks"),
         ("sslcrt = 'nowhere' # wrong", "sslcrt: File 'nowhere' does not exist."),
+        ('sslcrt = "a\\u0000" # wrong', "sslcrt: embedded null byte"),
+        ('data-dir = "a\\u0000" # wrong', "data-dir: embedded null byte"),
+        ("bind = '256.1.1.1:80' # wrong", "bind: an address to listen on must be like"),
         ("bind = # wrong", "Invalid value"),
         ("keep = “7d” # wrong", "Invalid value; quotation marks are \" or '"),
         (

@@ -40,6 +40,7 @@ def test_an_address_is_a_host_and_a_port(text: str, address: tuple[str, int]) ->
     [
         *("", "8080", "hub.example", ":", ":http", ":-1", ":65536", ":٨٠", "[::1]", "[::1:80", "::1]:80"),
         *("*:80", " :80", "a b:80", "http://localhost:80", "localhost:80/", "localhost:80:80", '"localhost:80"'),
+        *("256.1.1.1:80", "1.2.3:80:80", "a..b:80", f"{'a' * 64}.b:80", "[1::2::3]:80"),
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
@@ -93,6 +94,28 @@ def test_an_origin_has_a_scheme_and_no_path() -> None:
     for wrong in ("pages.example.com", "https://pages.example.com/", "*", "https://*.example.com", ""):
         with pytest.raises(ConfigError, match="an origin is like"):
             parse_origin(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("https://pages.example.com:443", "but 'https://pages.example.com'"),
+        ("HTTP://localhost:80", "but 'http://localhost'"),
+        ("https://bücher.example", "but 'https://xn--bcher-kva.example'"),
+        ("https://pages\u200b.example.com", "but 'https://pages.example.com'"),
+        ("http://localhost:99999", "'http://localhost:99999'$"),
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"no browser sends the origin .*{reason}"):
+        parse_origin(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["HTTPS://Pages.example.com", "http://[::1]:8000", "app://.", "chrome-extension://abc:1"]
+)
+def test_an_origin_is_taken_as_it_is_otherwise(text: str) -> None:
+    assert parse_origin(text) == text
 
 
 def test_an_error_about_an_option_names_the_place_where_it_is_set() -> None:

@@ -203,6 +203,15 @@ def test_several_secrets_are_checked_like_one(kept_in: Path, caplog: pytest.LogC
             find_lines("HOOKBOT_OLD_GITHUB_SECRETS", {"HOOKBOT_OLD_GITHUB_SECRETS": text}, kept_in)
 
 
+@pytest.mark.parametrize("name", ["HOOKBOT_OLD_KEYS", "HOOKBOT_OLD_GITHUB_SECRETS"])
+def test_what_looks_like_a_comment_beside_secrets_is_told(
+    name: str, kept_in: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert find_lines(name, {name: "# of 2025\nother"}, kept_in) == ("# of 2025", "other")
+    assert "begins with # as a part of it" in caplog.text
+    assert "2025" not in caplog.text
+
+
 def test_several_secrets_may_be_none(tmp_path: Path, file: Path) -> None:
     name = "HOOKBOT_OLD_KEYS"
     assert find_lines(name, {}, tmp_path / "missing") == ()
@@ -214,7 +223,7 @@ def test_several_secrets_may_be_none(tmp_path: Path, file: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-8"])
 def test_every_name_in_a_list_is_revoked_whatever_saved_it(tmp_path: Path, encoding: str) -> None:
     mark = "\ufeff" if encoding == "utf-16-be" else ""
-    (tmp_path / "revoked").write_bytes(f"{mark}kiosk\u200b\r\n# lost\r\n\xa0ann\t".encode(encoding))
+    (tmp_path / "revoked").write_bytes(f"{mark}kiosk\u200b\r\n# lost:\t2\xa0of\u200b3\r\n\xa0ann\t".encode(encoding))
     assert read_revoked(tmp_path / "revoked", "--revoked") == {"kiosk", "ann"}
 
 
@@ -255,7 +264,9 @@ def test_a_secret_that_would_have_to_be_guessed_is_refused_with_its_place(
         assert "s3c" not in str(refused.value)
 
 
-@pytest.mark.parametrize("value", ["env:NO_SUCH_SECRET", "env:BLANK", "env:", "file:/no/such/file", "file:/dev/null"])
+@pytest.mark.parametrize(
+    "value", ["env:NO_SUCH_SECRET", "env:BLANK", "env:", "file:/no/such/file", "file:/dev/null", "file:a\0b"]
+)
 def test_a_secret_that_is_not_where_it_should_be_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BLANK", " \n")
     with pytest.raises(ConfigError):

@@ -41,6 +41,12 @@ def test_a_later_limit_does_not_give_more_time() -> None:
     assert code == 8
 
 
+def test_a_limit_of_a_thousand_years_is_one() -> None:
+    code, said = run("limit.start(1e13, code=7); time.sleep(0.01); limit.stop(); print('ended', file=sys.stderr)")
+
+    assert (code, said) == (0, "ended\n")
+
+
 def test_the_log_is_written_before_the_process_ends() -> None:
     code, said = run(
         "from hookbot.hub.logging_setup import logging_to_stderr\n"

@@ -180,6 +180,8 @@ def test_nothing_is_subscribed_to_where_no_subscription_is_possible(path: str) -
         ("a*b", "a*b"),
         ('"x"', "x"),
         ("\ufeff/unsafe/x\xa0", "/unsafe/x"),
+        ("/unsafe/x\u200b/", "/unsafe/x/"),
+        ("a\xa0b/%E2%80%8Bc\0", "a b/c"),
     ],
 )
 def test_a_topic_is_meant_by_its_path_and_by_its_url(text: str, meant: str) -> None:

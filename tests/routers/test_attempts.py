@@ -1,6 +1,7 @@
 """Attempts at one message: repeated, limited, and given up; then the next one has its turn."""
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -226,7 +227,9 @@ async def test_no_secret_of_a_message_is_logged_when_all_goes_well(hub: Any, cap
     assert "private" not in caplog.text
 
 
-@pytest.mark.parametrize("limits", [{"time_limit": 0}, {"time_limit": -1.5}, {"max_publishes": 0}])
+@pytest.mark.parametrize(
+    "limits", [{"time_limit": 0}, {"time_limit": -1.5}, {"time_limit": math.nan}, {"max_publishes": 0}]
+)
 def test_limits_that_nothing_could_keep_are_an_error(limits: dict[str, Any]) -> None:
     [(name, value)] = limits.items()
 

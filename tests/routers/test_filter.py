@@ -100,6 +100,12 @@ async def test_mistakes_in_the_configuration_stop_the_hub_from_starting(broker: 
         ({"reads": ["in/"], "topic": "{nobody}"}, "router x: a message has no 'nobody'"),
         ({"reads": ["in/"], "topic": "copy", "where": "("}, "router x: not a JMESPath expression"),
         ({"reads": [], "topic": "copy"}, "router x: its `topics` must be a tuple"),
+        (
+            {"reads": ["in/"], "topic": "/pub/{body.name}"},
+            "router x: the topic '/pub/{body.name}' is none to publish to",
+        ),
+        ({"reads": ["in/"], "topic": "https://hub.example/pub/a"}, "router x: the topic 'https:.*empty"),
+        ({"reads": ["in/"], "topic": "hookbot/a"}, "router x: the topic 'hookbot/a' .* only the hub itself"),
     ]
     for options, error in mistakes:
         with pytest.raises(ConfigError, match=error):

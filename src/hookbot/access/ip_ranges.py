@@ -53,7 +53,7 @@ def read_ranges(path: Path) -> dict[str, RangeList]:
         return {
             name: RangeList(**{**fields, "networks": tuple(fields["networks"])}) for name, fields in document.items()
         }
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ConfigError(
             f"{path} is not a file that `hookbot update-ranges` wrote; delete it and run the command again"
         ) from None

@@ -168,4 +168,7 @@ def _wrong_value(option: click.Option, value: Any, context: click.Context) -> st
         option.type_cast_value(context, value)
     except click.BadParameter as error:
         return error.message
+    # Python's for a path with a NUL character, which a variable or an argument cannot have.
+    except ValueError as error:
+        return str(error)
     return ""

@@ -2,22 +2,25 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..access.client_address import DEFAULT_CONNECTIONS_PER_ADDRESS, TrustedProxies
 from ..access.rate_limits import FAILURES, Rate
-from ..errors import ConfigError, InvalidTopic
+from ..errors import ConfigError, InvalidTopic, Refused
 from ..log.retention import Retention
 from ..protocol.paths import topic_meant
 from ..protocol.publish import DEFAULT_MAX_BODY_BYTES
 from ..protocol.topics import UNSAFE, check_topic
+from ..protocol.urls import ascii_host, encode_host, split_url
 from .config_file import ConfigFile
 from .secret_store import StoredSecret
 
 # A name, an IPv4 address, or an IPv6 address with or without brackets.
 _ADDRESS = re.compile(r"(\[)?(?P<host>[\w.-]*|[0-9a-fA-F:.]+(%\w+)?)(?(1)\]):(?P<port>[0-9]{1,5})")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+", re.IGNORECASE)
+_PORTS = {"http": 80, "https": 443}
 
 RANGES_FILE = "ranges.json"
 
@@ -93,11 +96,13 @@ class Config:
 def parse_address(text: str) -> tuple[str, int]:
     """Host (empty for every address) and port of ``:PORT``, ``HOST:PORT`` or ``[IPV6]:PORT``. Raises `ConfigError`."""
     match = _ADDRESS.fullmatch(text)
-    if not match or int(match["port"]) > 65535:
-        raise ConfigError(
-            f"an address to listen on must be like :8080 (every address), 127.0.0.1:8080 or [::1]:8080, not {text!r}"
-        )
-    return match["host"], int(match["port"])
+    if match and int(match["port"]) <= 65535:
+        with suppress(ValueError):
+            ascii_host(match["host"])
+            return match["host"], int(match["port"])
+    raise ConfigError(
+        f"an address to listen on must be like :8080 (every address), 127.0.0.1:8080 or [::1]:8080, not {text!r}"
+    )
 
 
 def parse_store(text: str) -> str:
@@ -133,4 +138,16 @@ def parse_origin(text: str) -> str:
         raise ConfigError(
             f"an origin is like https://pages.example.com, with a scheme and without a path, not {text!r}"
         )
+    scheme, _, authority = text.lower().partition("://")
+    # Of other schemes, each browser and framework has rules of its own.
+    if scheme in ("http", "https") and (sent := _origin(scheme, authority)) != text.lower():
+        raise ConfigError(f"no browser sends the origin {text!r}{sent and f', but {sent!r}'}")
     return text
+
+
+def _origin(scheme: str, authority: str) -> str:
+    """Origin as browsers send it: with the host in ASCII, and without the scheme's own port; "" if it is invalid."""
+    with suppress(Refused):
+        parts = split_url(f"{scheme}://{authority}")
+        return f"{scheme}://{encode_host(parts.hostname or '', None if parts.port == _PORTS[scheme] else parts.port)}"
+    return ""

@@ -88,15 +88,15 @@ def find_lines(name: str, environ: Mapping[str, str], kept_in: Path) -> tuple[st
     return tuple(_checked(line, KEY if name == OLD_KEYS else name) for line in lines)
 
 
-def read_lines(path: Path, where: str) -> tuple[str, ...]:
-    """Lines of a file, without empty ones. Raises `ConfigError`; `where` is the setting that names the file."""
+def read_lines(path: Path, where: str, *, comments: bool = False) -> tuple[str, ...]:
+    """Lines of a file (`lines_of`). Raises `ConfigError`; `where` is the setting that names the file."""
     shown = f"{path} (from {where})"
-    return lines_of(read_text(path, shown), shown)
+    return lines_of(read_text(path, shown), shown, comments=comments)
 
 
 def read_revoked(path: Path, where: str) -> frozenset[str]:
     """Names in the file of ``--revoked``, without comments. Any other line raises `ConfigError`: it revokes nothing."""
-    names = frozenset(line for line in read_lines(path, where) if not line.startswith("#"))
+    names = frozenset(read_lines(path, where, comments=True))
     for name in names:
         if not CAVEATS["name"].fullmatch(name):
             raise ConfigError(f"{path} (from {where}) has a line that is not the name of a token: {name[:80]!r}")
@@ -143,6 +143,8 @@ def _found(text: str, where: str) -> str:
 
 def _checked(secret: str, name: str) -> str:
     """A secret, cleaned, but for a key, which stays as it is: tokens have been made with every character of it."""
+    if secret.startswith("#"):
+        logger.warning("%s, or a line of it, begins with # as a part of it: beside secrets there are no comments", name)
     if name != KEY:
         return _found(secret, name)
     seen = trim(secret)

@@ -22,6 +22,8 @@ SAYING_S = 1.0
 # Code in C that keeps the interpreter to itself, such as a regular expression, keeps it from all of this. (In another
 # thread than the main one, it also keeps it from noticing the signal.)
 LAST_S = 0.5
+# Python's locks wait for 292 years at most.
+LONGEST_S = 1e9
 
 logger = logging.getLogger(__package__)
 
@@ -52,7 +54,7 @@ class ShutdownLimit:
         """End the process in so many seconds at most, with this exit code; an `error` to be shown is logged then."""
         if self._timer:
             self._timer.cancel()
-        self._deadline = min(self._deadline, monotonic() + seconds)
+        self._deadline = min(self._deadline, monotonic() + min(seconds, LONGEST_S))
         left_s = self._deadline - monotonic()
         self._timer = threading.Timer(left_s, self._exit, [code, error])
         self._timer.daemon = True

@@ -10,11 +10,11 @@ from cryptography.x509 import Name
 from ..access.client_address import Network
 from ..access.rate_limits import Rate, RateLimiter
 from ..access.sources import Source
-from ..errors import ConfigError, InvalidTopic, did_you_mean
-from ..protocol.pasted import trim, unquote
+from ..errors import ConfigError, InvalidTopic, Refused, did_you_mean
+from ..protocol.pasted import check_seen, trim, unquote
 from ..protocol.paths import topic_meant
 from ..protocol.topics import UNSAFE, check_topic, is_own, is_unsafe
-from ..protocol.urls import without_secrets
+from ..protocol.urls import split_url, without_secrets
 from ..signatures import Provider, load_provider
 from ..signatures.owners import check_owner
 from .config_file import Table
@@ -106,7 +106,7 @@ def _owners(owners: list[Any], provider: Provider | None) -> Sequence[str]:
         raise ConfigError('owners must name at least one; ["*"] stands for any')
     if owners == ["*"]:
         return ()
-    return [check_owner(owner) for owner in _strings(owners)]
+    return [check_owner(check_seen(trim(owner), "an owner")) for owner in _strings(owners)]
 
 
 def _accept_ping(accept: bool, provider: Provider | None) -> bool:
@@ -145,9 +145,16 @@ def _topic(text: str) -> str:
 
 def _url(text: str) -> str:
     text = unquote(trim(text))
-    if not text.startswith(("https://", "http://")):
-        raise ConfigError(f"the URL of a hub is like https://hooks.example.com, not {text!r}")
-    return text.rstrip("/")
+    try:
+        parts = split_url(check_seen(text, "the URL", allowed=""))
+    except Refused as error:
+        raise ConfigError(str(error)) from None
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ConfigError(f"the URL of a hub is like https://hooks.example.com, not {without_secrets(text)!r}")
+    if parts.query or parts.fragment:
+        raise ConfigError("the URL of a hub has no query and no fragment: each request has its own")
+    # Senders write the scheme in small letters.
+    return parts.scheme + text.rstrip("/")[len(parts.scheme) :]
 
 
 def _positive(number: int) -> int:

@@ -50,7 +50,8 @@ def read_text(path: Path, shown: str = "", *, errors: str = "strict") -> str:
         return decode(path.read_bytes(), errors=errors)
     except UnicodeError:
         reason = "it is neither UTF-8 nor UTF-16 with a byte order mark: save it as UTF-8"
-    except OSError as error:
+    # Python raises ValueError for a NUL character in a path, which a string in TOML can have.
+    except (OSError, ValueError) as error:
         reason = system_reason(error)
     raise ConfigError(f"{shown or path} cannot be read: {reason}")
 
@@ -92,13 +93,15 @@ def trim(text: str) -> str:
     return text[seen[0] : seen[-1] + 1] if seen else ""
 
 
-def lines_of(text: str, where: str) -> tuple[str, ...]:
-    """Lines of a text, trimmed, without empty ones. Only what ends a line of a file ends it, unlike `str.splitlines`.
+def lines_of(text: str, where: str, *, comments: bool = False) -> tuple[str, ...]:
+    """Lines of a text, trimmed, without empty ones and, if there are `comments`, without those that begin with ``#``.
 
-    Raises `ConfigError`, which says ``line 3 of`` and `where`, if one contains a character that cannot be seen.
+    Only what ends a line of a file ends it, unlike `str.splitlines`. Raises `ConfigError`, which says ``line 3 of`` and
+    `where`, if one contains a character that cannot be seen.
     """
     numbered = enumerate(map(trim, _LINE_END.split(text)), 1)
-    return tuple(check_seen(line, f"line {number} of {where}") for number, line in numbered if line)
+    meant = ((number, line) for number, line in numbered if line and not (comments and line.startswith("#")))
+    return tuple(check_seen(line, f"line {number} of {where}") for number, line in meant)
 
 
 def unseen_in(text: str, allowed: str = " ") -> str:
@@ -107,6 +110,12 @@ def unseen_in(text: str, allowed: str = " ") -> str:
         if unicodedata.category(char) in _UNSEEN and char not in allowed:
             return f"U+{ord(char):04X} {_CONTROLS.get(char) or unicodedata.name(char, 'CONTROL')}"
     return ""
+
+
+def as_seen(text: str) -> str:
+    """Text as people see it: with spaces for blanks of any kind, and without other characters that cannot be seen."""
+    spaced = "".join(" " if unicodedata.category(char) == "Zs" else char for char in text)
+    return "".join(char for char in spaced if char == " " or unicodedata.category(char) not in _UNSEEN)
 
 
 def check_seen(text: str, where: str, allowed: str = " ") -> str:

@@ -77,12 +77,13 @@ def split_path(path: str) -> tuple[RouteAction | None, str]:
 def topic_meant(text: str) -> str:
     """The topic that people mean by a topic, by the path or the URL of one, or by one with a slash more or less.
 
-    ``/unsafe/stripe/`` is meant by ``unsafe/stripe/``, ``/unsafe/pub/stripe/*`` and ``https://h/unsafe/pub/stripe/?x``.
+    ``/unsafe/stripe/`` is meant by ``unsafe/stripe/``, ``/unsafe/pub/stripe/*`` and ``https://h/unsafe/pub/stripe/?x``,
+    and nobody means a character that cannot be seen.
     """
     text = pasted.unquote(pasted.trim(text))
     _, scheme, rest = (f"https://{text}" if _HUB.match(text) else text).partition("://")
     path = "/" + (rest.partition("/")[2] if scheme else text.lstrip("/"))
-    path = unquote(_BEHIND.sub("", path), errors="surrogateescape")
+    path = pasted.as_seen(unquote(_BEHIND.sub("", path), errors="surrogateescape"))
     if path == UNSAFE.rstrip("/"):
         return UNSAFE
     action, topic = split_path(path)

@@ -38,7 +38,8 @@ class RouterLimits:
     def __post_init__(self) -> None:
         """Raise `ConfigError` for limits that are not positive."""
         for name in ("time_limit", "max_publishes"):
-            if (value := getattr(self, name)) <= 0:
+            # Not a number is in no relation to 0.
+            if not (value := getattr(self, name)) > 0:
                 raise ConfigError(f"{name} must be greater than 0, not {value!r}")
 
 

@@ -109,6 +109,11 @@ class Template:
         self._places = [(inner, Expression(inner)) for inner in parts[1::2]]
         self.reads_body = any(expression.reads_body for _, expression in self._places)
 
+    @property
+    def example(self) -> str:
+        """The string with a letter for each expression."""
+        return "x".join(self._literals)
+
     def fill(self, document: Mapping[str, Any]) -> str:
         """String for a document. Raises `ValueError` unless each expression yields a number or a non-empty string."""
         filled = [self._literals[0]]

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..errors import ConfigError, InvalidTopic
 from ..protocol.json_text import write_json
 from ..protocol.message import Headers, Message
 from . import Publish
 from .expressions import Expression, Template, document
 from .large_messages import compute
+from .outbox import check_publishable
 
 _TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
 _JSON = (("Content-Type", "application/json"),)
@@ -26,11 +28,15 @@ class FilterRouter:
 
         `where`: condition; messages that do not meet it are dropped. `body`: expression for a new body, which is
         published instead of the message, without its headers and query; a string is the body as it is, any other value
-        becomes JSON. Raises `ConfigError` for a malformed expression or template.
+        becomes JSON. Raises `ConfigError` for a malformed expression or template, and for one that makes no topics.
         """
         self.topics = tuple(reads)
         self._where = Expression(where) if where else None
         self._topic = Template(topic)
+        try:
+            check_publishable(self._topic.example)
+        except InvalidTopic as error:
+            raise ConfigError(f"the topic {topic!r} is none to publish to: {error}") from None
         self._body = Expression(body) if body else None
         self._reads_body = any(one.reads_body for one in (self._where, self._topic, self._body) if one)
 

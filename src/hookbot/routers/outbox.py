@@ -166,7 +166,7 @@ class DraftCollector:
             )
 
     def _draft(self, topic: str, what: bytes | Message, headers: Headers, wrapped: bool) -> Draft:
-        _check_publishable(topic)
+        check_publishable(topic)
         if isinstance(what, Message):
             query = f"{what.query}&{_WRAPPED}".lstrip("&") if wrapped and not what.wrapped else what.query
             draft = Draft(topic, what.body, (*what.headers, *headers), query, what.verified, self._hops)
@@ -190,7 +190,8 @@ class DraftCollector:
         return self.flood
 
 
-def _check_publishable(topic: str) -> None:
+def check_publishable(topic: str) -> None:
+    """Raise `InvalidTopic` if no router can publish to the topic, and `TypeError` if it is no string."""
     if not isinstance(topic, str):
         raise TypeError(f"a topic is a str, not {type(topic).__name__}")
     if is_own(check_topic(topic)):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from ..errors import BadSignature, ConfigError, Refused, Unavailable, kind_of
 from ..protocol.message import Message
+from ..protocol.pasted import check_seen
 from ..protocol.response import Response
 from ..protocol.topics import patterns_of
 from .owners import Ownership
@@ -184,6 +185,8 @@ class Provider(ABC):
             return self._positive(name, float(value))
         if type(value) is not type(current):
             raise ConfigError(f"the option {name} of {self.name} must be {kind_of(current)}, not {kind_of(value)}")
+        if isinstance(value, str):
+            check_seen(value, f"the option {name} of {self.name}", allowed=" \t\r\n")
         return value
 
     def _positive(self, name: str, value: float) -> float:
