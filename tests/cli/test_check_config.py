@@ -303,6 +303,34 @@ def test_a_mistake_that_a_variable_makes_names_the_variable(environment: pytest.
     assert (result.exit_code, result.stderr) == (2, "HOOKBOT_UNSAFE: 'none' excludes other unsafe topics\n")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("HOOKBOT_KEY", " ", "the key (--key or HOOKBOT_KEY) is blank"),
+        ("HOOKBOT_KEY_FILE", "nowhere", "nowhere (from HOOKBOT_KEY_FILE) cannot be read: No such file or directory"),
+        ("HOOKBOT_OLD_KEYS", "one\ntw\u200bo", "line 2 of HOOKBOT_OLD_KEYS contains U+200B ZERO WIDTH SPACE"),
+        ("HOOKBOT_GITHUB_SECRET", "'s3cret'", "HOOKBOT_GITHUB_SECRET is in ''"),
+        ("HOOKBOT_OLD_GITHUB_SECRETS_FILE", "nowhere", "nowhere (from HOOKBOT_OLD_GITHUB_SECRETS_FILE) cannot be read"),
+    ],
+)
+def test_a_secret_with_which_the_hub_would_not_start_is_told(
+    variable: str, value: str, reason: str, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv(variable, value)
+    result = CliRunner().invoke(check_config, [write('router = ["github"]')])
+    assert result.exit_code == 2
+    assert reason in result.stderr
+
+
+def test_a_secret_in_the_data_directory_with_which_the_hub_would_not_start_is_told() -> None:
+    Path("d").mkdir()
+    for name in ("key", "old-keys", "github-secret"):
+        Path("d", name).write_bytes(b"s\xff" if name == "old-keys" else b"\n")
+    result = CliRunner().invoke(check_config, [write('data-dir = "d"')])
+    assert result.exit_code == 2
+    assert [line.partition(" (")[0] for line in result.stderr.splitlines()] == ["d/key", "d/old-keys"]
+
+
 def test_a_variable_that_is_wrong_is_told(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("HOOKBOT_KEEP", "long")
     result = CliRunner().invoke(check_config, [write("")])

@@ -14,7 +14,20 @@ import click
 from ..errors import ConfigError, describe
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
-from ..hub.secret_store import StoredSecret, resolve_secret
+from ..hub.secret_store import (
+    GITHUB_SECRET,
+    GITHUB_SECRET_FILE,
+    KEY,
+    KEY_FILE,
+    OLD_GITHUB_SECRETS,
+    OLD_GITHUB_SECRETS_FILE,
+    OLD_KEYS,
+    OLD_KEYS_FILE,
+    StoredSecret,
+    find_lines,
+    known_secret,
+    resolve_secret,
+)
 from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
 from ..protocol.pasted import is_marked
 from ..protocol.paths import topic_meant
@@ -30,7 +43,7 @@ if TYPE_CHECKING:
     from ..routers.runner import RouterSpec
 
 _ANY_SECRET = StoredSecret("0" * 64)
-"""Placeholder for the key and GitHub's secret, which a check neither reads nor creates."""
+"""Placeholder for the key and GitHub's secret, which a check does not create."""
 
 
 @click.command("check-config")
@@ -78,6 +91,7 @@ def _check(path: Path) -> Iterator[ConfigError | str]:
     except ConfigError as error:
         yield error
     else:
+        yield from _check_secrets(config)
         yield from _check_sections(config)
         # Beside an option that is wrong, what goes with it would seem to have no effect.
         if len(options) == len(read):
@@ -86,6 +100,24 @@ def _check(path: Path) -> Iterator[ConfigError | str]:
         given = {name: str(option.envvar) for name, option in named if option.name in options}
         yield from overriding_variables(os.environ, given)
         yield from unread_variables(os.environ, serve.variables().values(), file.text)
+
+
+def _check_secrets(config: Config) -> Iterator[ConfigError]:
+    """Mistakes in the secrets of the hub that the environment names, or the data directory has."""
+    from ..hub.sections import needs_github_secret
+
+    names = [(KEY, KEY_FILE, OLD_KEYS, OLD_KEYS_FILE)]
+    if needs_github_secret(config.routers, config.file.routers):
+        names += [(GITHUB_SECRET, GITHUB_SECRET_FILE, OLD_GITHUB_SECRETS, OLD_GITHUB_SECRETS_FILE)]
+    for name, file, old, old_file in names:
+        for find in (
+            partial(known_secret, None, name, os.environ, config.data_dir / file),
+            partial(find_lines, old, os.environ, config.data_dir / old_file),
+        ):
+            try:
+                find()
+            except ConfigError as error:
+                yield error
 
 
 def _check_sections(config: Config) -> Iterator[ConfigError | str]:
