@@ -157,7 +157,12 @@ def test_without_a_key_one_is_made_once_and_its_place_is_told(run: Callable[...,
 
 
 @pytest.mark.parametrize(
-    "args", [["-U", "wss://hub.example", "/pub/a"], ["https://hub.example/pub/a"], ["/pub/a", "//hub.example/pub/a"]]
+    "args",
+    [
+        ["-U", "wss://hub.example", "/pub/a"],
+        ["https://hub.example/pub/a"],
+        ["-U", "http://localhost:9", "/pub/a", "//hub.example/pub/a"],
+    ],
 )
 def test_no_key_is_made_for_a_hub_elsewhere(run: Callable[..., Any], tmp_path: Path, args: list[str]) -> None:
     refused = run("make-tokens", *args)
@@ -166,6 +171,20 @@ def test_no_key_is_made_for_a_hub_elsewhere(run: Callable[..., Any], tmp_path: P
     assert "HOOKBOT_KEY" in str(refused.exception)
     assert not (tmp_path / "data").exists()
     assert run("--key", "key", "make-tokens", *args).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        *(["-U", "hub.example:8080", "/pub/a"], ["-U", "hub.example:8080", "--bare", "/pub/a"], ["-U", "", "/pub/a"]),
+        *(["-U", "http://:8080", "/pub/a"], ["http://:8080/pub/a"], ["/pub/a", "pub/b"]),
+    ],
+)
+def test_no_key_is_made_by_a_mistake(run: Callable[..., Any], tmp_path: Path, args: list[str]) -> None:
+    result = run("make-tokens", *args)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert not (tmp_path / "data").exists()
 
 
 def test_no_key_is_made_for_a_hub_that_has_started_here_with_another(run: Callable[..., Any], tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from math import floor
 from pathlib import Path
@@ -52,15 +52,26 @@ def make_tokens(given: Given, bare: bool, url_base: str, sha256: bool, data_dir:
     Example:
       hookbot make-tokens /pub/deploy /sub/deploy /unsafe/sub/github.com/
     """
+    digest: Digest = "sha256" if sha256 else "sha1"
     key = known_key(given, data_dir)
     if key is None:
+        # A mistake leaves no key behind.
+        _token_urls("", uris, url_base, digest)
         base = split_url(url_base)
         key = _make_key(given, data_dir, [asked if asked.netloc else base for asked in map(split_url, uris)])
+    for line in _token_urls(key, uris, url_base, digest, bare=bare):
+        click.echo(line)
+
+
+def _token_urls(key: str, uris: Iterable[str], url_base: str, digest: Digest, *, bare: bool = False) -> Sequence[str]:
+    """`token_url` of each. Raises `UsageError` for the first that is wrong."""
+    urls = []
     for uri in uris:
         try:
-            click.echo(token_url(key, uri, url_base, "sha256" if sha256 else "sha1", bare=bare))
+            urls.append(token_url(key, uri, url_base, digest, bare=bare))
         except ValueError as error:
             raise click.UsageError(f"{without_secrets(uri)}: {error}") from None
+    return urls
 
 
 def _make_key(given: Given, data_dir: Path, hubs: Iterable[SplitResult]) -> str:
@@ -81,8 +92,7 @@ def _make_key(given: Given, data_dir: Path, hubs: Iterable[SplitResult]) -> str:
 def _has_key(hub: SplitResult) -> bool:
     """True if a hub probably has a key: it is on another machine, or listens on this one."""
     if not is_loopback(hub.hostname or ""):
-        # Without a host it is no URL, which is another mistake.
-        return bool(hub.hostname)
+        return True
     # A hub makes its key before it listens.
     with suppress(OSError), socket.create_connection((hub.hostname, hub.port or 80), timeout=1):
         return True
@@ -99,7 +109,7 @@ def token_url(key: str, uri: str, url_base: str, digest: Digest = "sha1", *, bar
     """
     asked, base = split_url(uri), split_url(url_base)
     path = unquote(asked.path, errors="surrogateescape")
-    if asked.scheme not in ("", *_WEBSOCKET) or not path.startswith("/"):
+    if asked.scheme not in ("", *_WEBSOCKET) or not path.startswith("/") or (asked.netloc and not asked.hostname):
         raise ValueError("neither a path that begins with / nor a URL with one")
     token = make_token(key, path, digest)
     if bare:
@@ -122,7 +132,7 @@ def _check_base(base: SplitResult) -> None:
         raise ValueError("--url-base must be the URL of the hub without a query or fragment")
     if split_path(base.path)[0]:
         raise ValueError(f"--url-base must be the URL of the hub, not of a topic: {base.path!r}")
-    if base.scheme not in _WEBSOCKET or not base.netloc:
+    if base.scheme not in _WEBSOCKET or not base.hostname:
         raise ValueError(f"--url-base must be like http://localhost:8080, not {without_secrets(base.geturl())!r}")
 
 
