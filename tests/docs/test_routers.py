@@ -126,6 +126,17 @@ async def test_the_filters_filter(directory: Path) -> None:
     assert await route(issues, "github.com/repo/acme/app", issue.replace(b"opened", b"closed")) == []
 
 
+@pytest.mark.parametrize("name", ["deploys", "big-issues"])
+@pytest.mark.parametrize("event", ["push", "pull_request", "discussion", "ping"])
+async def test_the_filters_know_every_delivery_that_they_read(directory: Path, name: str, event: str) -> None:
+    section = tomllib.loads(BLOCKS["hookbot.toml"])["routers"][name]
+    other = b'{"action": "opened", "pull_request": {"title": "x"}, "repository": {"name": "app"}}'
+
+    made = make("filter", {key: value for key, value in section.items() if key != "router"}, str)
+
+    assert await route(made, "github.com/repo/acme/app", other, {"X-GitHub-Event": event}) == []
+
+
 async def test_the_other_routers_do_what_the_page_says(directory: Path) -> None:
     assert await route(make("jira_with_options.py", {"ignore": ["OPS"]}, str), "jira/cloud", BODY) == []
     assert await route(make("thumbnails.py", {}, str), "images/a", b"x" * 2000) == [
