@@ -59,6 +59,12 @@ def bearer(credentials: str) -> tuple[str, str]:
         ("POST /pub/a", [("Authorization", "basic ")], "nothing after 'Basic'"),
         ("POST /pub/a", [("Authorization", "Basic s3cret")], "not base64"),
         ("POST /pub/a", [basic("", "s3cret")], "no token as their user name"),
+        (
+            "POST /pub/a",
+            [basic("me", "s3cret")],
+            "the user name, not from the password: the token is mal",
+        ),
+        ("POST /pub/a", [basic(token("/sub/a"), "s3cret")], "not from the password: the token is for '/sub/a'"),
     ],
 )
 def test_a_token_that_is_missing_or_in_the_wrong_place(target: str, headers: list[tuple[str, str]], said: str) -> None:
@@ -73,6 +79,12 @@ def test_a_token_that_is_missing_or_in_the_wrong_place(target: str, headers: lis
         ("GET /sub/a", "s3cret", "malformed"),
         ("GET /sub/a", token("/sub/a")[:-1], "malformed"),
         ("GET /sub/a", token("/sub/a").upper(), "capital letters"),
+        ("GET /sub/a", f'"{token("/sub/a")}"', """the token contains '"', which no token does"""),
+        ("GET /sub/a", f"<{token('/sub/a')}>", "the token contains '<'"),
+        ("GET /sub/a", f"{token('/sub/a')}%20", "the token contains '%'"),
+        ("GET /sub/a", f"token={narrowed()}", "the token contains '='"),
+        ("GET /sub/a", f"{token('/sub/a')[:20]} {token('/sub/a')[20:]}", "the token contains ' '"),
+        ("GET /sub/a", f"{token('/sub/a')}\xa0x", r"the token contains '\x"),
         ("GET /sub/a", token("/pub/a"), "the token is for '/pub/a'"),
         ("POST /pub/a", token("/sub/a"), "the token is for '/sub/a'"),
         ("POST /pub/a", token("/sub/"), "the token is for '/sub/'"),

@@ -38,7 +38,7 @@ from .rate_limits import FAILURES, Rate, RateLimiter
 from .rejections import missing_token
 from .senders import Standing
 from .sources import Source, Sources
-from .tokens import find_tokens
+from .tokens import basic_credentials, find_tokens
 from .verifier import Verifier
 
 logger = logging.getLogger(__package__)
@@ -237,7 +237,9 @@ class AccessControl:
         token = next(filter(None, find_tokens(request)), None)
         if token is None:
             return missing_token(request)
-        return self.authorizer.rejection(token, path, action, now_s=self.now_s)
+        why = self.authorizer.rejection(token, path, action, now_s=self.now_s)
+        has_password = bool(basic_credentials(request)[1])
+        return f"the token is taken from the user name, not from the password: {why}" if has_password else why
 
     def _route(self, request: Request, action: Literal["publish", "subscribe"]) -> Route:
         """Route of the request. Raises `InvalidTopic`, `NotFound`, or `MethodNotAllowed` for another action."""

@@ -4,6 +4,7 @@ A reason says only what the request itself shows, and of a genuine token what it
 and how it was restricted. Of any other, it says that it is none: nobody learns from it which tokens or names exist.
 """
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 
 from ..protocol.paths import path_to, split_path
@@ -11,6 +12,8 @@ from ..protocol.request import Request
 from .tokens import DIGESTS, Digest, find_opening
 
 _DIGITS = frozenset("0123456789abcdef")
+# Plain tokens are hexadecimal, narrowed ones base64url.
+_NOT_IN_TOKENS = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def missing_token(request: Request) -> str:
@@ -32,6 +35,8 @@ def missing_token(request: Request) -> str:
 def plain_rejection(token: str, keys: Sequence[str], path: str, digests: Collection[Digest]) -> str:
     """Reason for which a token that is not a genuine narrowed one does not open `path`."""
     digest = next((digest for digest, length in DIGESTS.items() if length == len(token)), None)
+    if foreign := _NOT_IN_TOKENS.search(token):
+        return f"the token contains {foreign[0]!a}, which no token does: remove what is not a part of it"
     if digest is None or not _DIGITS.issuperset(token.lower()):
         return "the token is malformed or was not made by this hub; was all of it copied?"
     if not _DIGITS.issuperset(token):

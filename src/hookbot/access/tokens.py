@@ -30,15 +30,24 @@ def find_tokens(request: Request) -> Sequence[str]:
     tokens = []
     if scheme.lower() == "bearer":
         tokens.append(credentials.strip())
-    elif scheme.lower() == "basic":
-        with suppress(ValueError):
-            tokens.append(a2b_base64(credentials.strip(), strict_mode=True).decode("latin-1").partition(":")[0])
+    elif user := basic_credentials(request)[0]:
+        tokens.append(user)
     if request.method == "GET":
         offered = offered_subprotocols(request)
         tokens += [protocol.removeprefix(TOKEN_PROTOCOL) for protocol in offered if protocol.startswith(TOKEN_PROTOCOL)]
         if "token=" in request.query:
             tokens.append(request.parameters.get("token", ""))
     return tokens
+
+
+def basic_credentials(request: Request) -> tuple[str, str]:
+    """User name and password of Basic credentials (RFC 7617); both are empty if there are none, or no valid ones."""
+    scheme, _, credentials = request.header("authorization").partition(" ")
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            user, _, password = a2b_base64(credentials.strip(), strict_mode=True).decode("latin-1").partition(":")
+            return user, password
+    return "", ""
 
 
 def make_token(key: str, path: str, digest: Digest = "sha1") -> str:
