@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -20,6 +19,7 @@ from hookbot.client import Messages, listen, publish
 from hookbot.protocol.message import Message
 from support import KEY
 from support.hubs import WholeHub, open_whole_hub
+from support.ports import free_ports
 
 # CI has it: there, a test that is skipped would be a hole that nobody sees.
 needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None and "CI" not in os.environ, reason="needs nginx")
@@ -64,8 +64,7 @@ async def hub(tmp_path: Path) -> AsyncIterator[WholeHub]:
 
 @pytest.fixture
 async def proxy(hub: WholeHub, tmp_path: Path) -> AsyncIterator[Proxy]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "localhost.pem")

@@ -30,6 +30,7 @@ from hookbot.testing import open_test_hub
 from support import GUARD_S, KEY, SECRET
 from support.clients import Stream, WebSocket, connect
 from support.commands import Process
+from support.ports import free_ports
 from support.targets import Target
 
 T = TypeVar("T")
@@ -219,7 +220,7 @@ class HubProcess:
         self._words = ["serve", "--data-dir", directory, *options]
         self._env = {name: value for name, value in os.environ.items() if not name.startswith("HOOKBOT_")}
         self._env |= {"HOOKBOT_KEY": key} if key else {}
-        self.port = 0
+        [self.port] = free_ports(1)
 
     def url(self, path: str, port: int | None = None) -> str:
         return f"http://{make_token(KEY, path)}@127.0.0.1:{port or self.port}{path}"
@@ -227,7 +228,6 @@ class HubProcess:
     async def start(self) -> None:
         self.process: Process = await self._start(*self._words, "--bind", f"127.0.0.1:{self.port}", env=self._env)
         await self.process.until("\n", "out")
-        self.port = int(self.process.out.splitlines()[0].rpartition(b":")[2])
 
     async def reload(self, answer: str) -> str:
         """Send SIGHUP; returns what it says about that, which has this text in it."""

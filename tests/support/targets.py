@@ -9,6 +9,7 @@ import h11
 import trio
 
 from support import GUARD_S
+from support.ports import free_ports
 
 
 class Request:
@@ -34,7 +35,7 @@ class Target:
     def __init__(self, *answers: Any) -> None:
         self.requests: list[Request] = []
         self.answers = list(answers)
-        self.port = 0
+        [self.port] = free_ports(1)
         self._arrived = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._go = trio.Event()
@@ -53,7 +54,7 @@ class Target:
         return [request.body for request in self.requests]
 
     async def up(self, nursery: trio.Nursery) -> None:
-        """Listen, at the port that it had before if there is one."""
+        """Listen, always at the same port."""
         self._nursery = await nursery.start(self._serve)
 
     def down(self) -> None:
@@ -63,8 +64,7 @@ class Target:
 
     async def _serve(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         async with trio.open_nursery() as nursery:
-            listeners = await nursery.start(partial(trio.serve_tcp, self.serve, self.port, host="127.0.0.1"))
-            self.port = listeners[0].socket.getsockname()[1]
+            await nursery.start(partial(trio.serve_tcp, self.serve, self.port, host="127.0.0.1"))
             task_status.started(nursery)
             await trio.sleep_forever()
 

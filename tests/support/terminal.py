@@ -3,7 +3,6 @@
 import os
 import re
 import select
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Self
 
+from support.ports import free_ports
+
 # A shell is the leader of its session, so the first terminal that it opens is its own: Ctrl-C reaches what runs there.
 _BASH = ["sh", "-c", 'exec bash --norc --noprofile --noediting -i <>"$0" >&0 2>&0']
 # Colours, and what erases a line.
@@ -25,12 +26,6 @@ hookbot serve --bind 127.0.0.1:8080 --router github {options} &
 _READY = "until curl -fs http://127.0.0.1:8080/readyz; do sleep 0.1; done\n"
 # A hub or a command needs less to start, also on a busy machine.
 PATIENCE_S = 60
-
-
-def free_port() -> int:
-    """A port of this machine that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,7 @@ class Terminal:
     def __init__(self, directory: Path, ports: Sequence[int]) -> None:
         self.home = directory / "home"
         self.checkout = directory / "checkout"
-        self.ports = {port: free_port() for port in ports}
+        self.ports = dict(zip(ports, free_ports(len(ports)), strict=True))
         self._ends = 0
         self._printed = ""
         programs = self.home / "bin"

@@ -1,8 +1,6 @@
 """A hub process that is killed and comes back, on the same port and with the same data."""
 
-import random
 import re
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,10 +17,10 @@ import trio
 
 from hookbot.access.tokens import make_token
 from support import KEY
+from support.ports import free_ports
 
 SECRET = "crash-secret"
 START_S = STOP_S = 30  # only ever reached by a hub that does not
-SEARCHED_PORTS = range(20_000, 32_000)  # beneath those that outgoing connections get
 
 CONFIGURATION = """
 [routers.kept]
@@ -56,7 +54,7 @@ class Hub:
         self.ended_at: dict[int, float] = {}
         """When each life ended, on the monotonic clock."""
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = free_port()
+        [self.port] = free_ports(1)
         self._directory = directory
         (directory / "hookbot.toml").write_text(CONFIGURATION)
 
@@ -170,19 +168,3 @@ class Hub:
 
     def _open(self) -> sqlite3.Connection:
         return sqlite3.connect(f"file:{self._directory / 'hookbot.sqlite3'}?mode=ro", uri=True)
-
-
-def free_port() -> int:
-    """A port that stays free while nobody serves there.
-
-    The system gives those above to outgoing connections, and one that tries again and again to reach a port from
-    which nobody serves is given that very port in the end, and talks to itself.
-    """
-    for port in random.sample(SEARCHED_PORTS, 100):
-        with socket.socket() as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise OSError("no port is free")
