@@ -20,6 +20,7 @@ from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Duplicate, Gap, Message, Once, format_id
 from hookbot.protocol.since import AfterId, FromOldest, SinceTime
 from hookbot.protocol.topics import TopicFilter
+from support import GUARD_S
 from support.clock import Clock, pass_time, trusted
 
 A = TopicFilter.parse("a")
@@ -89,7 +90,7 @@ async def publish(broker: Broker, count: int = 1, topic: str = "a", body: bytes 
 async def take(subscription: Subscription, count: int) -> list[Any]:
     """The positions of the next messages, and the gaps between them."""
     taken: list[Any] = []
-    with trio.fail_after(5):
+    with trio.fail_after(GUARD_S):
         while sum(isinstance(item, int) for item in taken) < count:
             taken += [item if isinstance(item, Gap) else item.position for item in await subscription.take()]
     return taken

@@ -10,6 +10,7 @@ from hookbot.errors import Ended, Refused, Unavailable
 from hookbot.log.memory import MemoryLog
 from hookbot.log.sqlite import SqliteLog
 from hookbot.protocol.since import AfterId, FromOldest
+from support import GUARD_S
 from support.consumers import ConsumerHub, ack, listening, open_hub, shown, take, takes_nothing
 
 
@@ -384,7 +385,7 @@ async def test_a_subscription_to_what_is_stored_ends_at_once_if_only_other_topic
         async with hub.open(cursor="c", since=since, follow=False) as cursor:
             await hub.publish("other")
             # Nothing is left that would wake it.
-            with trio.fail_after(1):
+            with trio.fail_after(GUARD_S):
                 while (taken := await cursor.take()) is not None:
                     assert shown(taken) == []
 

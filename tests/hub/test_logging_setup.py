@@ -165,7 +165,7 @@ async def send(url: str, request: str) -> None:
     stream = await trio.open_tcp_stream(address.hostname, address.port)
     async with stream:
         await stream.send_all(request.encode())
-        with trio.fail_after(10):
+        with trio.fail_after(GUARD_S):
             await stream.receive_some()
 
 

@@ -21,6 +21,7 @@ from hookbot.log.sqlite import SqliteLog, open_sqlite_log
 from hookbot.log.sqlite_file import FILE
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
 from hookbot.protocol.topics import TopicFilter
+from support import GUARD_S
 from support.clock import Clock
 from support.damage import database, fill, small_disk
 
@@ -295,7 +296,7 @@ async def test_nothing_new_is_answered_without_the_disk(directory: Path) -> None
         for _ in log._connections._readers:  # nobody else can read meanwhile
             await log._connections._may_read.acquire_on_behalf_of(object())
 
-        with trio.fail_after(10):
+        with trio.fail_after(GUARD_S):
             old = await log.read(TopicFilter(("quiet",)), after=1, limit=10, max_bytes=1000)
             unheard = await log.read(TopicFilter(("never/",)), after=0, limit=10, max_bytes=1000)
 

@@ -26,6 +26,7 @@ from hookbot.routers.remote import RemoteRunner, unwrap
 from hookbot.routers.runner import RouterMaker, RouterSpec
 from hookbot.testing import KEY, open_test_hub
 from hookbot.testing.hub import TestHub
+from support import GUARD_S
 from support.fast_path import settled
 
 SECRET = "s3cret"
@@ -64,8 +65,8 @@ async def outside(
 
 
 @asynccontextmanager
-async def within(seconds: int = 20) -> AsyncIterator[TestHub]:
-    with trio.fail_after(seconds):
+async def within() -> AsyncIterator[TestHub]:
+    with trio.fail_after(GUARD_S):
         async with open_test_hub() as hub:
             yield hub
 
@@ -74,7 +75,7 @@ async def publish_until(
     hub: TestHub, topic: str, body: bytes, found: str, count: int = 1, **fields: Any
 ) -> Sequence[Message]:
     """Publish repeatedly, since nothing shows from here when the subscription is active."""
-    with trio.move_on_after(10) as scope:
+    with trio.move_on_after(GUARD_S) as scope:
         async with trio.open_nursery() as nursery:
 
             async def publish() -> None:
@@ -406,7 +407,7 @@ async def ancestor(*frames: Any, busy: int = 0) -> AsyncIterator[tuple[int, int,
             await websocket.get_message()
 
     requests: list[WebSocketRequest] = []
-    with trio.fail_after(20):
+    with trio.fail_after(GUARD_S):
         async with trio.open_nursery() as nursery:
             server = await nursery.start(serve_websocket, subscribe, "127.0.0.1", 0, None)
             [publishing] = await trio.open_tcp_listeners(0, host="127.0.0.1")

@@ -276,7 +276,7 @@ async def test_what_unauthenticated_clients_send_is_handled_in_turn(authenticati
         await app.begun.wait()
 
 
-async def test_a_shutdown_cuts_unauthenticated_connections_first() -> None:
+async def test_a_shutdown_cuts_unauthenticated_connections_first(autojump_clock: MockClock) -> None:
     ended = []
     begun = trio.Semaphore(0)
     app = ObservedApp()
@@ -291,7 +291,7 @@ async def test_a_shutdown_cuts_unauthenticated_connections_first() -> None:
         finally:
             ended.append(who)
 
-    async with open_app(app, grace_s=0.2) as hub, await hub.connect() as known, await hub.connect() as unknown:
+    async with open_app(app, grace_s=10) as hub, await hub.connect() as known, await hub.connect() as unknown:
         await known.send(GET.replace(b"/ ", b"/authenticated "))
         await unknown.send(GET.replace(b"/ ", b"/unauthenticated "))
         for _ in range(2):
