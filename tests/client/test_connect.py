@@ -1,6 +1,7 @@
 """Proxies and certificates."""
 
 import base64
+import re
 import socket
 import ssl
 from pathlib import Path
@@ -170,8 +171,19 @@ async def test_publishing_goes_through_a_proxy(
     assert base64.b64encode(b"user:pa ss") in head
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 407 Who are you?\r\nContent-Length: 0\r\n\r\n", b"", b"\0\1\2\r\n\r\n"])
-async def test_a_proxy_that_does_not_let_us_through_is_named(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 407 Who are you?\r\nContent-Length: 0\r\n\r\n", "refused to connect to .*: it answered 407"),
+        (b"", "gave no response: the connection was cut"),
+        (b"HTTP/1.1 200", "gave no response: the connection was cut"),
+        (b"\0\1\2\r\n\r\n", "gave no valid response: does this port speak HTTP.$"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "gave no valid response"),
+    ],
+)
+async def test_a_proxy_that_does_not_let_us_through_is_named(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, said: str
+) -> None:
     events: list[Event] = []
     async with (
         scripted_hub(one_message) as hub,
@@ -186,7 +198,7 @@ async def test_a_proxy_that_does_not_let_us_through_is_named(monkeypatch: pytest
 
         async with listen(hub.url, on_event=on_event):
             pass
-    assert f"the proxy 127.0.0.1:{at.port}" in why(events[0])
+    assert re.match(f"the proxy 127.0.0.1:{at.port} {said}", why(events[0]))
     assert "s3cret" not in why(events[0])
 
 
@@ -371,6 +383,7 @@ def test_a_ca_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
         (trio.BrokenResourceError(), "the connection was cut"),
         (ExceptionGroup("", [OSError(113, "")]), "No route to host"),
+        (ssl.SSLEOFError(8, "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred"), "the connection was cut"),
     ],
 )
 def test_the_reason_of_a_failure_is_told_in_the_words_of_the_system(error: BaseException, reason: str) -> None:

@@ -423,6 +423,11 @@ async def test_a_failure_of_a_proxy_is_not_taken_for_the_targets(
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_a_proxy_that_is_silent_or_gone_is_named(proxied: Callable[[str], None], scheme: str) -> None:
+    for answer in (b"", b"\0\1\2\r\n\r\n"):
+        async with answering(answer) as proxy:
+            proxied(proxy)
+            with pytest.raises(Failed, match=f"the proxy {proxy[7:-1]}( gave no (valid )?response)?: "):
+                await post(f"{scheme}://target.invalid/hook", make())
     async with answering(then=trio.sleep_forever) as proxy:
         proxied(proxy)
         with pytest.raises(Failed, match=f"no response from .*the proxy {proxy[7:-1]} within"):

@@ -126,9 +126,13 @@ async def _ask_proxy(stream: trio.abc.Stream, proxy: Address, address: Address) 
         # Informational responses come before the one that counts (RFC 9110, section 15.2).
         while event is h11.NEED_DATA or isinstance(event, h11.InformationalResponse):
             if (event := http.next_event()) is h11.NEED_DATA:
-                http.receive_data(bytes(await stream.receive_some()))
-    except (trio.BrokenResourceError, h11.RemoteProtocolError) as error:
-        raise Lost(f"{PROXY}{proxy.netloc} gave no valid response: {reason_of(error)}") from None
+                if not (data := await stream.receive_some()):
+                    raise trio.BrokenResourceError
+                http.receive_data(bytes(data))
+    except trio.BrokenResourceError as error:
+        raise Lost(f"{PROXY}{proxy.netloc} gave no response: {reason_of(error)}") from None
+    except h11.RemoteProtocolError:
+        raise Lost(f"{PROXY}{proxy.netloc} gave no valid response: does this port speak HTTP?") from None
     if not isinstance(event, h11.Response) or event.status_code >= 300:
         status = getattr(event, "status_code", "nothing")
         raise Lost(f"{PROXY}{proxy.netloc} refused to connect to {authority}: it answered {status}")
@@ -177,6 +181,9 @@ def reason_of(error: BaseException) -> str:
         return str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not valid: {error.verify_message}"
+    # OpenSSL calls it a violation of the protocol.
+    if isinstance(error, ssl.SSLEOFError):
+        return "the connection was cut"
     return system_reason(error) or "the connection was cut"
 
 

@@ -101,8 +101,10 @@ class _Connection(httpcore.AsyncHTTPConnection):
         beginning = self._current()._network_stream.beginning if self._connection else b""
         if status := _STATUS.match(beginning):
             return httpcore.Response(int(status[1]))
-        if beginning and not isinstance(failure, httpcore.ReadTimeout):
-            failure = httpcore.RemoteProtocolError("the response is not whole, or not valid HTTP")
+        # A time-out is told as one, and a read error without an answer has the reason of the operating system.
+        if isinstance(failure, httpcore.RemoteProtocolError) or (beginning and isinstance(failure, httpcore.ReadError)):
+            # Without a reason, the connection was cut.
+            failure = httpcore.RemoteProtocolError("the response is not whole, or not valid HTTP" if beginning else "")
         raise failure
 
     def _current(self) -> Any:

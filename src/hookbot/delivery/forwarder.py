@@ -54,6 +54,8 @@ class Forwarder:
         self._client = client
         self._via = f" through {PROXY}{proxy.netloc}" if proxy else ""
         self._relay = _relay(target, proxy)
+        # Whoever answers, or hangs up: a relay may do so in the target's place.
+        self._who = f"{target}{self._via}" if self._relay else str(target)
 
     async def post(self, message: Message, attempt: int) -> str:
         """Post the message once, and return a line for the log. Raises `Failed` without a 2xx response.
@@ -83,17 +85,15 @@ class Forwarder:
         return httpx.Request("POST", url, headers=headers, stream=RequestBody(message.body), extensions=extensions)
 
     async def _reason(self, error: httpx.TransportError) -> str:
-        what = f"cannot post to {self._target}"
+        what = f"cannot post to {self._who}"
         # Only the target itself can be asked whether it speaks TLS.
         if self._relay or self._target.socket:
             return f"{what}: {reason_of(error)}"
         return str(await failure(what, error, self._target.address))
 
     def _failure(self, status: int, error: HookbotError) -> Failed:
-        who = f"{self._target}{self._via}" if self._relay else str(self._target)
         # Only a proxy asks for credentials with 407 (RFC 9110, section 15.5.8).
-        if self._relay and status == 407:
-            who = f"{PROXY}{self._relay.netloc}"
+        who = f"{PROXY}{self._relay.netloc}" if self._relay and status == 407 else self._who
         return Failed(f"{who} answered {error}", retry_after_s=retry_after(error))
 
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
