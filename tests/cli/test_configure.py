@@ -109,7 +109,7 @@ def test_without_a_key_one_is_made_and_make_tokens_finds_it() -> None:
 
 
 def test_a_key_that_make_tokens_made_is_the_hubs() -> None:
-    result = CliRunner().invoke(cli, ["make-tokens", "--bare", "/pub/foo"])
+    result = CliRunner().invoke(cli, ["make-tokens", "-U", "http://localhost:1", "--bare", "/pub/foo"])
     assert result.stdout.strip() == make_token(configure().key.value, "/pub/foo")
 
 
