@@ -22,6 +22,7 @@ from hookbot.cli.parameters import (
     parse_header,
     parse_option,
     read_headers,
+    read_input,
     with_options,
 )
 from hookbot.errors import ConfigError
@@ -196,3 +197,12 @@ def test_several_options_are_shown_in_their_order() -> None:
     def command(one: str, two: str) -> None: ...
 
     assert [option.name for option in command.params] == ["one", "two"]
+
+
+def test_a_file_is_read_to_its_end_unless_no_hub_would_store_it(tmp_path: Path) -> None:
+    size = 3 << 20
+    (tmp_path / "body").write_bytes(b"x" * size)
+    with (tmp_path / "body").open("rb") as file:
+        assert len(read_input(file, size)) == size
+    with open("/dev/zero", "rb") as file, pytest.raises(ConfigError, match=r"^/dev/zero has more than 3 MiB"):
+        read_input(file, size)

@@ -47,6 +47,11 @@ def test_what_is_in_no_known_encoding_is_refused_with_what_to_do(tmp_path: Path,
         read_text(tmp_path / "file", "the list")
 
 
+def test_a_file_without_an_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^the list cannot be read: it has more than 64 MiB$"):
+        read_text(Path("/dev/zero"), "the list")
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere cannot be read: No such file or directory$"):
         read_text(tmp_path / "nowhere")

@@ -27,6 +27,11 @@ _FRACTION = re.compile(r"([0-9]{1,9}\.[0-9]{1,9})s")
 # Somebody who writes `keep = 7` does not mean seconds; nothing is nothing in any unit.
 _BARE_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _ZERO = re.compile(r"0(\.0+)?")
+# SQLite stores even less (SQLITE_MAX_LENGTH). A pipe or a device may have no end.
+_MAX_INPUT_BYTES = 1 << 30
+_CHUNK_BYTES = 1 << 20
+# As Python calls it, as one that was closed is called, and without a name.
+_STDIN_NAMES = ("<stdin>", 0, None)
 
 Given = Mapping[str, str | None]
 """Options given before the command: ``--key`` as `key`, ``--github-secret`` as `github_secret`."""
@@ -175,14 +180,20 @@ def completed(
     return complete
 
 
-def read_input(file: BinaryIO) -> bytes:
+def read_input(file: BinaryIO, max_bytes: int = _MAX_INPUT_BYTES) -> bytes:
     """Content of a file that a command was given, or of standard input. Raises `ConfigError`."""
+    name = getattr(file, "name", None)
+    if name in _STDIN_NAMES:
+        name = "standard input"
+    data = bytearray()
     try:
-        return file.read()
+        while len(data) <= max_bytes and (chunk := file.read(_CHUNK_BYTES)):
+            data += chunk
     except OSError as error:
-        # Standard input has a number for a name.
-        name = file.name if isinstance(file.name, str) else "standard input"
         raise ConfigError(f"cannot read {name}: {system_reason(error)}") from None
+    if len(data) > max_bytes:
+        raise ConfigError(f"{name} has more than {max_bytes >> 20} MiB, which no hub stores as one message")
+    return bytes(data)
 
 
 def with_options(*options: Decorator) -> Decorator:

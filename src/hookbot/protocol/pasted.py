@@ -20,6 +20,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
+# No list or configuration has as much. A device may have no end.
+_MAX_BYTES = 64 << 20
 # Unicode's categories of controls, formats (of which some have no width), separators and blanks.
 _UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
 # Unicode has no names for controls.
@@ -47,7 +49,11 @@ def read_text(path: Path, shown: str = "", *, errors: str = "strict") -> str:
     `errors` is that of `bytes.decode`. Raises `ConfigError`, which calls the file `shown`, if it cannot be read.
     """
     try:
-        return decode(path.read_bytes(), errors=errors)
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) <= _MAX_BYTES:
+            return decode(data, errors=errors)
+        reason = f"it has more than {_MAX_BYTES >> 20} MiB"
     except UnicodeError:
         reason = "it is neither UTF-8 nor UTF-16 with a byte order mark: save it as UTF-8"
     # Python raises ValueError for a NUL character in a path, which a string in TOML can have.
