@@ -214,10 +214,13 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def did_you_mean(name: str, known: Collection[str]) -> str:
-    """``did you mean 'name'?`` with the known name that is closest, or an empty string if none is close."""
+def did_you_mean(name: str, known: Collection[str], *, prefix: str = "") -> str:
+    """``did you mean 'name'?`` with the known name that is closest, or an empty string if none is close.
+
+    `prefix`: what is shown before it, since it would make any two names similar.
+    """
     close = get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else ""
+    return f"did you mean {prefix + close[0]!r}?" if close else ""
 
 
 def kind_of(value: Any) -> str:

@@ -310,6 +310,7 @@ def test_a_mistake_that_a_variable_makes_names_the_variable(environment: pytest.
         ("HOOKBOT_KEY_FILE", "nowhere", "nowhere (from HOOKBOT_KEY_FILE) cannot be read: No such file or directory"),
         ("HOOKBOT_OLD_KEYS", "one\ntw\u200bo", "line 2 of HOOKBOT_OLD_KEYS contains U+200B ZERO WIDTH SPACE"),
         ("HOOKBOT_GITHUB_SECRET", "'s3cret'", "HOOKBOT_GITHUB_SECRET is in ''"),
+        ("HOOKBOT_GITHUB_SECRET", f"sha256={'a' * 64}", "a secret of github begins with 'sha256='"),
         ("HOOKBOT_OLD_GITHUB_SECRETS_FILE", "nowhere", "nowhere (from HOOKBOT_OLD_GITHUB_SECRETS_FILE) cannot be read"),
     ],
 )

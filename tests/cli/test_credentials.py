@@ -103,6 +103,7 @@ def test_a_token_is_found_in_what_was_pasted(environment: pytest.MonkeyPatch, tm
     ("text", "reason"),
     [
         (" ", "^HOOKBOT_TOKEN has no token$"),
+        ("Bearer ", "^HOOKBOT_TOKEN has no token$"),
         ("abc\u200bdef", r"HOOKBOT_TOKEN contains U\+200B ZERO WIDTH SPACE"),
         ("abc def", r"HOOKBOT_TOKEN contains U\+0020 SPACE"),
         ("https://abc@h/", "HOOKBOT_TOKEN contains characters that no token has"),

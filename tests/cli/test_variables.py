@@ -25,14 +25,16 @@ def unread(*names: str, file: str = "") -> list[str]:
         ("HOOKBOT_MAXBODY", "HOOKBOT_MAX_BODY"),
         ("HOOKBOT_GITHUB_SECRETS", "HOOKBOT_GITHUB_SECRET"),
         ("HOOKBOT_KEYFILE", "HOOKBOT_KEY_FILE"),
+        ("HOOKBOT_key", "HOOKBOT_KEY"),
     ],
 )
 def test_a_variable_that_nothing_reads_is_told_with_the_one_that_is_meant(name: str, meant: str) -> None:
     assert unread("PATH", name) == [f"nothing reads the variable {name}; did you mean {meant!r}?"]
 
 
-def test_a_variable_that_is_like_no_other_is_told_without_its_value() -> None:
-    assert unread("HOOKBOT_XYZZY_QUUX_42") == ["nothing reads the variable HOOKBOT_XYZZY_QUUX_42"]
+@pytest.mark.parametrize("name", ["HOOKBOT_XYZZY_QUUX_42", "HOOKBOT_PORT", "HOOKBOT_HOST", "HOOKBOT_DEBUG"])
+def test_a_variable_that_is_like_no_other_is_told_without_its_value(name: str) -> None:
+    assert unread(name) == [f"nothing reads the variable {name}"]
 
 
 def test_every_variable_of_every_command_is_read() -> None:

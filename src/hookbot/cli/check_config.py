@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,18 +106,20 @@ def _check_secrets(config: Config) -> Iterator[ConfigError]:
     """Mistakes in the secrets of the hub that the environment names, or the data directory has."""
     from ..hub.sections import needs_github_secret
 
-    names = [(KEY, KEY_FILE, OLD_KEYS, OLD_KEYS_FILE)]
+    yield from _mistake(partial(known_secret, None, KEY, os.environ, config.data_dir / KEY_FILE))
+    yield from _mistake(partial(find_lines, OLD_KEYS, os.environ, config.data_dir / OLD_KEYS_FILE))
     if needs_github_secret(config.routers, config.file.routers):
-        names += [(GITHUB_SECRET, GITHUB_SECRET_FILE, OLD_GITHUB_SECRETS, OLD_GITHUB_SECRETS_FILE)]
-    for name, file, old, old_file in names:
-        for find in (
-            partial(known_secret, None, name, os.environ, config.data_dir / file),
-            partial(find_lines, old, os.environ, config.data_dir / old_file),
-        ):
-            try:
-                find()
-            except ConfigError as error:
-                yield error
+        yield from _mistake(partial(_check_github_secrets, config.data_dir))
+
+
+def _check_github_secrets(data_dir: Path) -> None:
+    from ..hub.sections import GITHUB
+    from ..signatures import load_provider
+
+    secret = known_secret(None, GITHUB_SECRET, os.environ, data_dir / GITHUB_SECRET_FILE)
+    old = find_lines(OLD_GITHUB_SECRETS, os.environ, data_dir / OLD_GITHUB_SECRETS_FILE)
+    for each in (*filter(None, [secret]), *old):
+        load_provider(GITHUB).check(each)
 
 
 def _check_sections(config: Config) -> Iterator[ConfigError | str]:
@@ -133,8 +135,12 @@ def _check_sections(config: Config) -> Iterator[ConfigError | str]:
             yield from _problems_of_router(one, config)
         elif one.provider.ownership and one.topic in sections:
             yield _binding(one)
+    yield from _mistake(partial(make_tls, config))
+
+
+def _mistake(check: Callable[[], object]) -> Iterator[ConfigError]:
     try:
-        make_tls(config)
+        check()
     except ConfigError as error:
         yield error
 

@@ -18,7 +18,7 @@ from .parameters import Given
 if TYPE_CHECKING:
     from ..client.address import Address
 
-_BEARER = re.compile("Bearer +", re.IGNORECASE)
+_BEARER = re.compile("Bearer( +|$)", re.IGNORECASE)
 _TOKEN = re.compile("[A-Za-z0-9_-]+")
 
 

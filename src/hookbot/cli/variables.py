@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from ..errors import did_you_mean
 from ..hub.secret_store import GITHUB_SECRET, KEY, OLD_GITHUB_SECRETS, OLD_KEYS
 
+_PREFIX = "HOOKBOT_"
 _SECRETS = (KEY, OLD_KEYS, GITHUB_SECRET, OLD_GITHUB_SECRETS)
 OTHERS = frozenset(
     {
@@ -32,8 +33,9 @@ def unread_variables(environ: Mapping[str, str], options: Collection[str], file:
     known = OTHERS | set(options)
     for name, value in sorted(environ.items()):
         of_others = f"env:{name}" in file or _KUBERNETES.match(f"{name}={value}")
-        if name.startswith("HOOKBOT_") and not (name in known or of_others):
-            close = did_you_mean(name, known)
+        if name.startswith(_PREFIX) and not (name in known or of_others):
+            rest, others = name.removeprefix(_PREFIX).upper(), [one.removeprefix(_PREFIX) for one in known]
+            close = did_you_mean(rest, others, prefix=_PREFIX)
             yield f"nothing reads the variable {name}{close and f'; {close}'}"
 
 
