@@ -72,6 +72,11 @@ async def test_a_response_whose_reader_takes_nothing_is_cut_off() -> None:
     assert app.ended.is_set()
 
 
+async def test_a_client_may_have_a_thousand_years_to_read(app: ObservedApp) -> None:
+    async with open_app(app, stall_s=1e12) as hub:
+        assert b" 200 " in await hub.ask(GET)
+
+
 @pytest.mark.parametrize("path", [b"/", b"/flood"])
 async def test_a_response_ends_when_its_reader_has_reset_the_connection(path: bytes) -> None:
     app = endless_app()

@@ -201,10 +201,10 @@ class AsgiConnection:
                 with trio.fail_after(self._config.limits.slow_s):
                     await stream.do_handshake()
                 certificate, alpn = stream.getpeercert(binary_form=True), stream.selected_alpn_protocol()
-            # The kernel drops a connection whose client is unreachable, which no write would notice. A Unix socket and
-            # other platforms lack the option.
+            # The kernel drops a connection whose client is unreachable, which no write would notice, after 24 days at
+            # most: it takes an int. A Unix socket and other platforms lack the option.
             with suppress(OSError, AttributeError):
-                milliseconds = int(self._config.limits.stall_s * 1000)
+                milliseconds = min(int(self._config.limits.stall_s * 1000), 2**31 - 1)
                 socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_USER_TIMEOUT, milliseconds)
             client = parse_socket_addr(socket.family, socket.getpeername())
             server = parse_socket_addr(socket.family, socket.getsockname())
