@@ -73,8 +73,10 @@ async def test_a_response_whose_reader_takes_nothing_is_cut_off() -> None:
 
 
 async def test_a_client_may_have_a_thousand_years_to_read(app: ObservedApp) -> None:
-    async with open_app(app, stall_s=1e12) as hub:
-        assert b" 200 " in await hub.ask(GET)
+    async with open_app(app, stall_s=1e12) as hub, await hub.connect() as client:
+        await client.send(GET)
+
+        assert b" 200 " in await client.until(b"hello")
 
 
 @pytest.mark.parametrize("path", [b"/", b"/flood"])
