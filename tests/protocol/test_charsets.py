@@ -64,6 +64,8 @@ TEXTS = [
     # Declared, and not true
     (JSON.encode(), "iso-8859-1", JSON),
     (JSON.encode(), "utf-16", JSON),
+    ("\x1b[31m10 €\x1b[0m".encode(), "iso-8859-1", "\x1b[31m10 €\x1b[0m"),
+    ("10 €\0".encode(), "gbk", "10 €\0"),
     (JSON.encode("cp1252"), "utf-8", JSON),
     (JSON.encode("cp1252"), "us-ascii", JSON),
     (b"a", "no-such-charset", "a"),

@@ -57,7 +57,8 @@ _SPELLINGS = (
     (re.compile(r"^(windows|win|dos|ibm|ms)([0-9]+)$"), r"cp\2"),
 )
 BYTE_ORDER_MARK = "\ufeff"
-# Neither occurs in text, but in UTF-16 and UTF-32, and in ISO-2022-JP, whose bytes are all ASCII.
+# Charsets in which text can be valid UTF-8, and the bytes that tell it from UTF-8.
+_LIKE_UTF_8 = ("utf_16", "utf_32", "iso2022_jp")
 _NOT_UTF_8 = re.compile(rb"[\0\x1b]")
 _JSON_START = re.compile(rb'[\0\s]*[{\["]')
 _JSON_ENDS = (b"}", b"]", b'"')
@@ -103,7 +104,7 @@ def _candidates(body: bytes, declared: str | None) -> Iterator[str]:
     is_json = _JSON_START.match(body)
     if detected in _BYTE_ORDER_MARKS or (is_json and detected != "utf-8"):
         yield detected
-    if declared and _NOT_UTF_8.search(body):
+    if declared and declared.startswith(_LIKE_UTF_8) and _NOT_UTF_8.search(body):
         yield declared
     yield "utf-8"
     if declared:
