@@ -13,8 +13,8 @@ from hookbot.signatures.owners import StripeOwnership
 STRIPE = load_provider("stripe")
 OWNERSHIP = StripeOwnership()
 
-OUTER_DOT = re.compile(r"\.(?![^\[]*\])")
-"""Dot that divides a type, as none does in the brackets of ``v2.core.account[configuration.merchant].updated``."""
+DOT_OR_BRACKETS = re.compile(r"\.|\[[^\[\]]*\]")
+"""Dot that divides a type, or brackets, in which none does: ``v2.core.account[configuration.merchant].updated``."""
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def topic_of(kind: Any) -> str:
     """Type of an event as a topic; raises `ValueError` if it is none."""
     if not isinstance(kind, str) or not kind:
         raise ValueError(f"the type of an event must be a string such as 'invoice.paid', not {kind!r:.80}")
-    return OUTER_DOT.sub("/", kind)
+    return DOT_OR_BRACKETS.sub(lambda found: "/" if found[0] == "." else found[0], kind)
 
 
 def is_genuine(message: Message) -> bool:

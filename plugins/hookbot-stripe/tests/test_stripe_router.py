@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from hookbot_stripe import StripeRouter
+from hookbot_stripe import StripeRouter, topic_of
 
 from hookbot.testing import make_message, open_test_hub, route, routed, signed_delivery
 
@@ -51,6 +51,11 @@ TYPES = [
 async def test_the_type_of_a_thin_event_is_divided_outside_its_brackets(kind: str, topic: str) -> None:
     published = await route_json({**THIN, "type": kind})
     assert topics(published) == [f"stripe-event/{topic}", f"stripe-account/acct_1/{topic}"]
+
+
+@pytest.mark.parametrize(("part", "topic"), [(".", "/"), ("[", "["), (".[", "/["), ("].", "]/")])
+def test_a_type_of_any_length_is_read_in_one_pass(part: str, topic: str) -> None:
+    assert topic_of(part * 1_000_000) == topic * 1_000_000
 
 
 @pytest.mark.parametrize(
