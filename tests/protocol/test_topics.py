@@ -163,6 +163,11 @@ def test_a_topic_is_measured_in_bytes() -> None:
         check_topic("é" * (MAX_TOPIC_BYTES // 2) + "e")
 
 
+def test_a_topic_is_measured_before_it_is_divided() -> None:
+    with pytest.raises(InvalidTopic, match="longer than"):
+        check_topic("a//" * MAX_TOPIC_BYTES)
+
+
 def test_a_refusal_shows_what_was_wrong_and_is_short() -> None:
     with pytest.raises(InvalidTopic, match="'foo//bar'"):
         check_topic("foo//bar")
