@@ -1,5 +1,6 @@
 """Connections that break or go silent, hubs that misbehave, and refusals in the handshake."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
@@ -206,6 +207,7 @@ async def test_of_a_refusal_without_end_the_status_decides(autojump_clock: trio.
     [
         (1001, "bye", "the hub is shutting down (bye)"),
         (1002, None, "this client violates"),
+        (1007, "no text", "the hub does not accept what this client sends (no text)"),
         (1009, "more than 64 KiB", "as much as this client sends at once (more than 64 KiB)"),
         (3000, "a\x1b[2Jb", "the hub, or a proxy, closed the connection with code 3000 (a\\x1b[2Jb)"),
         (4999, None, "the hub, or a proxy, closed the connection with code 4999"),
@@ -225,6 +227,40 @@ async def test_the_reason_for_a_closed_connection_blames_the_right_side(
             with pytest.raises(Lost) as caught:
                 await connection.receive()
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x83\x00",  # an opcode that nothing has
+        b"\xa1\x00",  # a reserved bit
+        b"\x81\x81\x00\x00\x00\x00a",  # masked
+        b"\x80\x00",  # a continuation of nothing
+        b"\x81\x01\xff",  # a text that is not UTF-8
+        b"\x88\x02\x03\xe7",  # close code 999
+        b"\x88\x02\x03\xee",  # close code 1006
+        b"\x88\x01\x03",  # half a close code
+        b"\x88\x03\x03\xe8\xff",  # a reason that is not UTF-8
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("then", [Peer.stay, Peer.cut])
+async def test_who_sends_what_is_no_frame_is_blamed_for_it(
+    data: bytes, then: Callable[[Peer], Awaitable[None]]
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hello()
+        await peer.send_raw(data)
+        await then(peer)
+
+    async with (
+        scripted_hub(script) as hub,
+        open_connection(endpoint_of(Address.parse(hub.url)), {}) as connection,
+    ):
+        await connection.receive()
+        for _ in range(2):
+            with pytest.raises(Lost, match=r"^the hub, or a proxy, violates the websocket protocol .+"):
+                await connection.receive()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import h11
 import trio
 import wsproto.utilities
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+from wsproto.connection import ConnectionState
 
 from ..errors import HookbotError, Lost, Refused, UpgradeRequired, first_error
 from ..protocol.frames import SUBPROTOCOL
@@ -53,6 +54,10 @@ _WHY_CLOSED = {
     1013: "the hub asks to try again later",
 }
 
+# Codes of wsproto's `ParseFailed`, and the states in which it has received a close frame.
+_UNPARSABLE = (1002, 1007)
+_CLOSED_BY_HUB = (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED)
+
 
 class _NoResponse(Exception):
     """There was no HTTP response to the handshake."""
@@ -89,11 +94,9 @@ class HubConnection:
         try:
             message: str | bytes = await self._websocket.get_message()
         except ConnectionClosed as error:
-            if error.reason is None:
-                raise Lost("the hub violated the websocket protocol") from None
-            if error.reason.code == NORMAL:
+            if error.reason and error.reason.code == NORMAL:
                 return None
-            raise _why_closed(error.reason.code, error.reason.reason) from None
+            raise self._why_closed(error) from None
         return message
 
     async def send(self, text: str) -> None:
@@ -101,9 +104,7 @@ class HubConnection:
         try:
             await self._websocket.send_message(text)
         except ConnectionClosed as error:
-            # 1006: the connection was lost without a close frame (RFC 6455, section 7.4.1).
-            code, reason = (error.reason.code, error.reason.reason) if error.reason else (1006, None)
-            raise _why_closed(code, reason) from None
+            raise self._why_closed(error) from None
 
     async def close(self) -> None:
         """Perform the closing handshake (RFC 6455, section 7.1.2).
@@ -111,6 +112,14 @@ class HubConnection:
         The hub has then read everything that was sent, unless the connection breaks meanwhile, which is no error.
         """
         await self._websocket.aclose()
+
+    def _why_closed(self, error: ConnectionClosed) -> HookbotError:
+        # 1006: the connection was lost without a close frame (RFC 6455, section 7.4.1).
+        code, reason = (error.reason.code, error.reason.reason) if error.reason else (1006, None)
+        # wsproto reports what it cannot parse as if a close frame had come; only its state tells that none has.
+        if code in _UNPARSABLE and self._websocket._wsproto.state not in _CLOSED_BY_HUB:
+            return Lost(f"the hub, or a proxy, violates the websocket protocol ({one_line(reason or '')})")
+        return _why_closed(code, reason)
 
 
 @asynccontextmanager
