@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import trio
+from trio.testing import MockClock
 from trio_websocket import WebSocketConnection, open_websocket_url
 from websockets.frames import Opcode
 
@@ -159,7 +160,7 @@ async def test_an_acknowledgement_that_is_refused_or_no_object_is_told_and_the_c
 
 @pytest.mark.parametrize("query", ["", "?cursor=c", "?group=g"])
 async def test_a_client_that_sends_many_messages_that_acknowledge_nothing_is_closed_with_1008(
-    tmp_path: Path, query: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, query: str, caplog: pytest.LogCaptureFixture, mock_clock: MockClock
 ) -> None:
     async with hub(tmp_path, door=False) as (running, _), listening(running, f"/sub/a{query}", "hookbot.v1") as noisy:
         await noisy.client.send(messages(*[b"noise"] * 2 * NOISE.count))

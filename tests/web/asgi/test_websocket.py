@@ -267,7 +267,7 @@ NOISY = {
 @pytest.mark.parametrize("path", ["/deaf", "/silent"])
 @pytest.mark.parametrize("sent", NOISY.values(), ids=NOISY)
 async def test_frames_that_say_nothing_are_answered_by_1008(
-    app: ObservedApp, path: str, sent: bytes, caplog: pytest.LogCaptureFixture
+    app: ObservedApp, path: str, sent: bytes, caplog: pytest.LogCaptureFixture, mock_clock: MockClock
 ) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket(path)).accepted()
@@ -277,7 +277,9 @@ async def test_frames_that_say_nothing_are_answered_by_1008(
     assert f"a subscriber is closed with 1008: {TOO_NOISY}" in caplog.messages
 
 
-async def test_messages_in_needlessly_many_fragments_are_answered_by_1008(app: ObservedApp) -> None:
+async def test_messages_in_needlessly_many_fragments_are_answered_by_1008(
+    app: ObservedApp, mock_clock: MockClock
+) -> None:
     async with open_app(app) as hub:
         socket = await (await hub.websocket("/deaf")).accepted()
         await socket.client.send((masked(Opcode.TEXT, fin=False) + masked(Opcode.CONT, b"a")) * TOO_MANY)

@@ -151,7 +151,7 @@ NOISY = {
 
 @pytest.mark.parametrize("said", NOISY.values(), ids=NOISY)
 async def test_a_client_that_sends_many_frames_that_say_nothing_is_told_1008(
-    said: bytes, caplog: pytest.LogCaptureFixture
+    said: bytes, caplog: pytest.LogCaptureFixture, mock_clock: MockClock
 ) -> None:
     async with open_fast_path() as hub:
         listener = await hub.listen()
