@@ -203,6 +203,15 @@ def first_error(error: BaseException) -> BaseException:
     return error
 
 
+def innermost_error(error: BaseException) -> BaseException:
+    """The error that caused all others, or one of hookbot's own, which says enough."""
+    error = first_error(error)
+    beneath = error.__cause__ or error.__context__
+    if isinstance(error, HookbotError) or not isinstance(beneath, Exception):
+        return error
+    return innermost_error(beneath)
+
+
 def describe(error: BaseException) -> str:
     """An exception in one line: its type, and at most 500 characters of its text."""
     error = sole_error(error)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import httpx
 import trio
 
-from ..errors import Unavailable
+from ..errors import Unavailable, innermost_error, system_reason
 from ..protocol.urls import without_secrets
 from ..threads import ThreadLimiter
 from .rate_limits import Rate, RateLimiter
@@ -45,7 +45,7 @@ async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES, timeout_s: float 
     except (httpx.InvalidURL, ValueError):
         reason = "it is not a URL"
     except httpx.HTTPError as error:
-        reason = str(error) or type(error).__name__
+        reason = system_reason(innermost_error(error)) or type(error).__name__
     raise Unavailable(f"{without_secrets(url)} cannot be fetched: {reason}")
 
 

@@ -9,7 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 import h11
 import trio
 
-from ..errors import ConfigError, HookbotError, Lost, Refused, first_error, system_reason
+from ..errors import ConfigError, HookbotError, Lost, Refused, innermost_error, system_reason
 from ..protocol.pasted import check_unmarked, trim
 from ..protocol.urls import encode_host, is_loopback
 from .address import Address
@@ -144,9 +144,9 @@ async def failure(what: str, error: BaseException, address: Address) -> HookbotE
     `Refused` if the other side speaks TLS and the scheme does not say so, or the other way round, since that would fail
     for ever; otherwise `Lost`.
     """
-    if isinstance(_innermost(error), HookbotError):
+    if isinstance(innermost_error(error), HookbotError):
         return Lost(f"{what}: {reason_of(error)}")
-    if address.secure and getattr(_innermost(error), "reason", None) in _NO_TLS:
+    if address.secure and getattr(innermost_error(error), "reason", None) in _NO_TLS:
         return Refused(f"{what}: {address.netloc} does not speak TLS; use http:// or ws://")
     if not address.secure and await _speaks_tls(address):
         return Refused(f"{what}: {address.netloc} speaks TLS; use https:// or wss://")
@@ -176,7 +176,7 @@ async def _speaks_tls(address: Address) -> bool:
 
 def reason_of(error: BaseException) -> str:
     """Innermost reason of a failed connection, in the words of the operating system, of OpenSSL or of `open_stream`."""
-    error = _innermost(error)
+    error = innermost_error(error)
     if isinstance(error, HookbotError):
         return str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -185,12 +185,3 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, ssl.SSLEOFError):
         return "the connection was cut"
     return system_reason(error) or "the connection was cut"
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """The error that caused all others, or one of hookbot's own, which says enough."""
-    error = first_error(error)
-    beneath = error.__cause__ or error.__context__
-    if isinstance(error, HookbotError) or not isinstance(beneath, Exception):
-        return error
-    return _innermost(beneath)
