@@ -171,23 +171,29 @@ async def open_hub(
         background.start_soon(sweep_subscriptions, access.active, sweep_interval_s)
         services = _services(config, access, broker, consumers, routers)
         server = Server(create_app(services), connection_limits(config), services.unauthenticated)
-        async with trio.open_nursery() as connections:
-            hand_over = partial(_serve_soon, connections, server)
-            if tls is None and config.door and AVAILABLE:
-                fast_path: AbstractAsyncContextManager[None] = open_fast_path(
-                    services, connection_limits(config), sock, hand_over, leave_s=config.leave_s
-                )
-            else:
-                await connections.start(server.serve_listeners, [_listener(sock, tls)])
-                fast_path = nullcontext(None)
-            async with fast_path:
-                url = _url(sock, encrypted=tls is not None)
-                yield RunningHub(url, broker, partial(reload, access, tls, config))
-                routers.end_by(trio.current_time() + config.leave_s)
-                # Streams first: when each has sent its last message, its connection can close at once.
-                services.streams.close()
-                server.shut_down()
+        async with _serving(config, services, server, sock, tls):
+            url = _url(sock, encrypted=tls is not None)
+            yield RunningHub(url, broker, partial(reload, access, tls, config))
+            routers.end_by(trio.current_time() + config.leave_s)
+            # Streams first: when each has sent its last message, its connection can close at once.
+            services.streams.close()
+            server.shut_down()
         background.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _serving(
+    config: Config, services: Services, server: Server, sock: socket.socket, tls: Tls | None
+) -> AsyncIterator[None]:
+    """Accept connections, on the fast path where there is one, until the block ends; then wait until all are closed."""
+    async with trio.open_nursery() as connections:
+        if tls is None and config.door and AVAILABLE:
+            limits, hand_over = connection_limits(config), partial(_serve_soon, connections, server)
+            async with open_fast_path(services, limits, sock, hand_over, leave_s=config.leave_s):
+                yield
+        else:
+            await connections.start(server.serve_listeners, [_listener(sock, tls)])
+            yield
 
 
 def _services(

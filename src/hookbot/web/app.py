@@ -58,14 +58,7 @@ def create_app(services: Services) -> HookbotApp:
     @app.route("/", defaults={"path": ""}, methods=ALL_METHODS, provide_automatic_options=False)
     @app.route("/<path:path>", methods=ALL_METHODS, provide_automatic_options=False)
     async def serve(path: str) -> quart.Response:
-        asks = request.method in ("GET", "HEAD", "OPTIONS")
-        if asks and (response := access.respond_to_challenge(plain_request(request))):
-            return _response(response)
-        if request.method == "GET":
-            return await _stream(services)
-        if request.method == "OPTIONS" and request.headers.get("origin", "").lower() in access.origins:
-            return quart.Response(b"", HTTPStatus.NO_CONTENT)
-        return await _publish(services)
+        return await _serve(services)
 
     @app.websocket("/", defaults={"path": ""})
     @app.websocket("/<path:path>")
@@ -75,6 +68,19 @@ def create_app(services: Services) -> HookbotApp:
         await serve_websocket(services, admitted)
 
     return app
+
+
+async def _serve(services: Services) -> quart.Response:
+    """Response to a request for a topic."""
+    access = services.access
+    asks = request.method in ("GET", "HEAD", "OPTIONS")
+    if asks and (response := access.respond_to_challenge(plain_request(request))):
+        return _response(response)
+    if request.method == "GET":
+        return await _stream(services)
+    if request.method == "OPTIONS" and request.headers.get("origin", "").lower() in access.origins:
+        return quart.Response(b"", HTTPStatus.NO_CONTENT)
+    return await _publish(services)
 
 
 async def _publish(services: Services) -> quart.Response:
