@@ -219,6 +219,10 @@ async def test_an_attempt_whose_body_finds_no_place_failed_and_leaves_nothing_be
         await run("true", message=make(bytes(2000)))
     assert list(tmp_path.iterdir()) == []
 
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with limited_files(0), pytest.raises(Failed, match=reason + r"No usable temporary directory found in \['/"):
+        await run("true")
+
 
 async def test_more_than_an_environment_can_hold_failed() -> None:
     with pytest.raises(Failed, match=r"cannot run .*: Argument list too long"):

@@ -146,7 +146,8 @@ async def _body_file(body: bytes) -> AsyncIterator[Path]:
             file = directory / "body"
             await trio.Path(file).write_bytes(body)
         except OSError as error:
-            raise Failed(f"cannot write the body to the temporary directory: {system_reason(error)}") from None
+            # If none can be written, Python's words name those that it has tried.
+            raise Failed(f"cannot write the body to the temporary directory: {error.strerror}") from None
         yield file
     finally:
         if directory:
