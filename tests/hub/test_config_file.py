@@ -78,6 +78,13 @@ def test_what_is_wrong_is_told_with_its_line(file: ConfigFile) -> None:
     assert line(file, "events", "routers.other one") == 24
 
 
+@pytest.mark.parametrize("header", ['[routers."a.b"]', "[ routers . 'a.b' ]", '[ "routers"."a.b" ] # one'])
+def test_a_section_is_found_however_its_header_is_written(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "hookbot.toml"
+    path.write_text(f"router = []\n{header}\nx = 1\n")
+    assert ConfigFile.read(path).place("x", "routers.a.b") == f"{path}:3"
+
+
 def test_what_is_missing_is_told_with_the_line_of_its_table(file: ConfigFile) -> None:
     assert line(file, "topic") == 1
     assert line(file, "url", "sources", 0) == 8
