@@ -14,7 +14,7 @@ from ..errors import KINDS, ConfigError, kind_of
 from ..protocol.pasted import read_text, unseen_in
 
 _HEADER = re.compile(r"\s*\[+\s*([^\]]*?)\s*\]")
-# What TOML allows around the names in a header, none of which has any of it.
+# What TOML allows around the names in a header; two names that differ only in it are improbable.
 _QUOTED = re.compile(r"[\"'\s]")
 # What other formats and word processors write in place of TOML, the first one that is found.
 _HINTS = (
@@ -114,7 +114,8 @@ class ConfigFile:
     def _line(self, key: str, header: str, index: int) -> int:
         # tomllib does not report lines. A key that is not found gets the line of its table's header, or the first.
         lines = list(enumerate(self.text.splitlines(), 1))
-        headers = [n for n, line in lines if (match := _HEADER.match(line)) and _QUOTED.sub("", match[1]) == header]
+        name = _QUOTED.sub("", header)
+        headers = [n for n, line in lines if (match := _HEADER.match(line)) and _QUOTED.sub("", match[1]) == name]
         start = headers[index] if index < len(headers) else 0
         pattern = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
         for n, line in lines[start:]:
