@@ -114,6 +114,7 @@ class Proxy:
         ({"HTTPS_PROXY": "https://p"}, "wss://hub/", "https://p/"),
         ({"HTTPS_PROXY": "\ufeffhttp://p:3128\r\n"}, "https://hub/", "http://p:3128/"),
         ({"HTTPS_PROXY": " \r"}, "https://hub/", None),
+        ({"HTTPS_PROXY": '"http://p:3128"'}, "https://hub/", "http://p:3128/"),
         ({"HTTPS_PROXY": "http://p:3128"}, "http://hub/", None),
         ({"http_proxy": "http://p:3128"}, "ws://hub/", "http://p:3128/"),
         ({"ALL_PROXY": "http://p:3128"}, "wss://hub/", "http://p:3128/"),
@@ -138,6 +139,16 @@ def test_a_proxy_of_another_kind_is_refused_and_not_gone_around(monkeypatch: pyt
     with pytest.raises(ConfigError, match="socks5") as caught:
         proxy_of(Address.parse("https://hub/"))
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["//p:3128", "http://", "http:p:3128", "http://p:port", "${PROXY}", "http://[::1:1"])
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "all_proxy"])
+def test_a_malformed_proxy_is_not_taken_for_the_url_of_the_hub(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    monkeypatch.setenv(name, url)
+    with pytest.raises(ConfigError, match=r"^the proxy that the environment names cannot be used: "):
+        proxy_of(Address.parse("https://hub/"))
 
 
 # -- through it

@@ -10,7 +10,7 @@ import h11
 import trio
 
 from ..errors import ConfigError, HookbotError, Lost, Refused, innermost_error, system_reason
-from ..protocol.pasted import check_unmarked, trim
+from ..protocol.pasted import check_unmarked, trim, unquote
 from ..protocol.urls import encode_host, is_loopback
 from .address import Address
 
@@ -27,16 +27,19 @@ def proxy_of(address: Address) -> Address | None:
     """Proxy for this address according to ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, or None.
 
     If no such variable is set, the system settings of macOS or Windows apply. Raises `ConfigError` if the proxy's URL
-    is neither http nor https, and `Refused` if it is malformed.
+    is malformed, or neither http nor https.
     """
     proxies = getproxies()
-    url = trim(proxies.get("https" if address.secure else "http") or proxies.get("all") or "")
+    url = unquote(trim(proxies.get("https" if address.secure else "http") or proxies.get("all") or ""))
     if not url or proxy_bypass(address.host if ":" in address.host else f"{address.host}:{address.port}"):
         return None
     if "://" in url and not url.lower().startswith(("http://", "https://")):
         raise ConfigError(f"a proxy must be http:// or https://, not {url.split('://')[0]}://")
     # curl accepts a proxy without a scheme, too, so such values are common.
-    return Address.parse(url if "://" in url else f"http://{url}")
+    try:
+        return Address.parse(url if "://" in url else f"http://{url}")
+    except Refused as error:
+        raise ConfigError(f"the proxy that the environment names cannot be used: {error}") from None
 
 
 def proxy_unless_local(address: Address) -> Address | None:
