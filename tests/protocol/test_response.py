@@ -153,6 +153,10 @@ def test_an_error_says_one_printable_line(body: bytes, text: str) -> None:
     assert str(error_from(401, {}, body)) == text
 
 
+def test_what_is_compressed_is_not_told() -> None:
+    assert str(error_from(403, {"content-encoding": "gzip"}, b"\x1f\x8b\x08")) == "403 Forbidden"
+
+
 PROXY = " (from a proxy on the way, not from the hub)"
 
 

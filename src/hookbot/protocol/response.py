@@ -119,7 +119,8 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes, *, of_hub: 
 
     A response that no hub sends is said to be a proxy's, unless another server than a hub was asked (`of_hub` False).
     """
-    text = _sentence(status, body)
+    # Nobody asks for a compressed one, except the sender of a message that is forwarded.
+    text = _sentence(status, b"" if "content-encoding" in headers else body)
     if of_hub and _is_of_proxy(status, headers, body):
         text += " (from a proxy on the way, not from the hub)"
     if 300 <= status < 400:
