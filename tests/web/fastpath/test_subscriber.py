@@ -13,6 +13,7 @@ from hookbot.protocol.websocket import BINARY, PONG, frame
 from hookbot.web.fastpath.epoll import READ
 from hookbot.web.fastpath.subscriber import RECEIVE_BYTES
 from hookbot.web.limits import NOISE, TOO_NOISY
+from support import GUARD_S
 from support.clients import fragmented, handshake, masked
 from support.fast_path import BIG, SMALL, open_fast_path, settled
 
@@ -127,7 +128,8 @@ async def test_a_close_frame_in_the_middle_of_a_large_message_is_answered_behind
     ],
 )
 async def test_a_client_that_breaks_the_rules_is_told_and_the_connection_really_ends(said: bytes, code: int) -> None:
-    async with open_fast_path() as hub:
+    # However long it takes the client to send the rest.
+    async with open_fast_path(linger_s=GUARD_S) as hub:
         listener = await hub.listen()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listener.client.send, said)
