@@ -1,4 +1,3 @@
-import os
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from importlib import import_module
@@ -23,9 +22,7 @@ for _place, _ in COMMANDS.values():
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment without keys and options, and a data directory that does not exist yet."""
-    for name in [name for name in os.environ if name.startswith("HOOKBOT_")]:
-        monkeypatch.delenv(name)
+    """The environment, with a data directory that does not exist yet."""
     monkeypatch.setenv("HOOKBOT_DATA_DIR", str(tmp_path / "data"))
     return monkeypatch
 
