@@ -128,8 +128,9 @@ class Cursor(V1):
                         self.ack(websocket, self.random.choice(self.sessions[-1].heard[-BEHIND:]).id)
                     if self.random.random() < DIES:
                         return
-                elif self.heard:
-                    self.ack(websocket, self.heard[-1].id)
+                elif heard := self.sessions[-1].heard:
+                    # No message of an earlier connection: it may be on its way again.
+                    self.ack(websocket, heard[-1].id)
 
     def hear(self, envelope: dict[str, Any]) -> None:
         super().hear(envelope)
