@@ -14,27 +14,15 @@ import click
 from ..errors import ConfigError, describe
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
-from ..hub.secret_store import (
-    GITHUB_SECRET,
-    GITHUB_SECRET_FILE,
-    KEY,
-    KEY_FILE,
-    OLD_GITHUB_SECRETS,
-    OLD_GITHUB_SECRETS_FILE,
-    OLD_KEYS,
-    OLD_KEYS_FILE,
-    StoredSecret,
-    find_lines,
-    known_secret,
-    resolve_secret,
-)
+from ..hub.secret_store import StoredSecret, resolve_secret
 from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
 from ..protocol.pasted import is_marked
 from ..protocol.paths import topic_meant
 from .config_option import places_of
 from .configure import make_config
+from .credentials import find_old_github_secrets, find_old_keys, known_github_secret, known_key
 from .main import USAGE
-from .parameters import EXISTING_FILE
+from .parameters import EXISTING_FILE, Given
 from .serve import serve
 from .variables import overriding_variables, unread_variables
 
@@ -44,6 +32,7 @@ if TYPE_CHECKING:
 
 _ANY_SECRET = StoredSecret("0" * 64)
 """Placeholder for the key and GitHub's secret, which a check does not create."""
+_NONE_GIVEN: Given = {"key": None, "github_secret": None}
 
 
 @click.command("check-config")
@@ -106,8 +95,8 @@ def _check_secrets(config: Config) -> Iterator[ConfigError]:
     """Mistakes in the secrets of the hub that the environment names, or the data directory has."""
     from ..hub.sections import needs_github_secret
 
-    yield from _mistake(partial(known_secret, None, KEY, os.environ, config.data_dir / KEY_FILE))
-    yield from _mistake(partial(find_lines, OLD_KEYS, os.environ, config.data_dir / OLD_KEYS_FILE))
+    yield from _mistake(partial(known_key, _NONE_GIVEN, config.data_dir))
+    yield from _mistake(partial(find_old_keys, config.data_dir))
     if needs_github_secret(config.routers, config.file.routers):
         yield from _mistake(partial(_check_github_secrets, config.data_dir))
 
@@ -116,9 +105,8 @@ def _check_github_secrets(data_dir: Path) -> None:
     from ..hub.sections import GITHUB
     from ..signatures import load_provider
 
-    secret = known_secret(None, GITHUB_SECRET, os.environ, data_dir / GITHUB_SECRET_FILE)
-    old = find_lines(OLD_GITHUB_SECRETS, os.environ, data_dir / OLD_GITHUB_SECRETS_FILE)
-    for each in (*filter(None, [secret]), *old):
+    secret = known_github_secret(_NONE_GIVEN, data_dir)
+    for each in (*filter(None, [secret]), *find_old_github_secrets(data_dir)):
         load_provider(GITHUB).check(each)
 
 

@@ -1,6 +1,5 @@
 """The configuration of a hub, from the options of ``hookbot serve``, the file, variables and secrets."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,21 +8,10 @@ import click
 
 from ..hub.config import Config
 from ..hub.config_file import ConfigFile
-from ..hub.secret_store import (
-    GITHUB_SECRET,
-    GITHUB_SECRET_FILE,
-    OLD_GITHUB_SECRETS,
-    OLD_GITHUB_SECRETS_FILE,
-    OLD_KEYS,
-    OLD_KEYS_FILE,
-    StoredSecret,
-    find_lines,
-    find_secret,
-    read_revoked,
-)
+from ..hub.secret_store import StoredSecret, read_revoked
 from ..log.retention import Retention
 from .config_option import FILE, places_of
-from .credentials import find_key
+from .credentials import find_github_secret, find_key, find_old_github_secrets, find_old_keys
 from .parameters import Given
 
 # Defaults of --keep-bytes and --keep-unsafe-bytes, by store.
@@ -47,7 +35,7 @@ def find_config(context: click.Context, *, make: bool = True) -> Config:
         options,
         file,
         key=find_key(given, data_dir, make=make),
-        old_keys=find_lines(OLD_KEYS, os.environ, data_dir / OLD_KEYS_FILE),
+        old_keys=find_old_keys(data_dir),
         github_secrets=_github_secrets(given, data_dir, make) if github else (),
         places=places_of(context),
     )
@@ -117,7 +105,5 @@ def _retention(options: Mapping[str, Any]) -> Retention:
 
 
 def _github_secrets(given: Given, data_dir: Path, make: bool) -> tuple[StoredSecret, ...]:
-    kept_in = data_dir / GITHUB_SECRET_FILE
-    first = find_secret(given["github_secret"], GITHUB_SECRET, os.environ, kept_in, make=make)
-    old = find_lines(OLD_GITHUB_SECRETS, os.environ, data_dir / OLD_GITHUB_SECRETS_FILE)
-    return first, *map(StoredSecret, old)
+    first = find_github_secret(given, data_dir, make=make)
+    return first, *map(StoredSecret, find_old_github_secrets(data_dir))

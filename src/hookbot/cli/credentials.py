@@ -10,7 +10,22 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ConfigError
-from ..hub.secret_store import KEY, KEY_FILE, StoredSecret, find_secret, is_given, known_secret, read_secret_file
+from ..hub.secret_store import (
+    GITHUB_SECRET,
+    GITHUB_SECRET_FILE,
+    KEY,
+    KEY_FILE,
+    OLD_GITHUB_SECRETS,
+    OLD_GITHUB_SECRETS_FILE,
+    OLD_KEYS,
+    OLD_KEYS_FILE,
+    StoredSecret,
+    find_lines,
+    find_secret,
+    is_given,
+    known_secret,
+    read_secret_file,
+)
 from ..protocol.pasted import trim, unquote, unseen_in
 from ..protocol.urls import is_loopback, split_url
 from .parameters import Given
@@ -33,6 +48,26 @@ def find_key(given: Given, data_dir: Path, *, make: bool = True) -> StoredSecret
 def known_key(given: Given, data_dir: Path) -> str | None:
     """Key of the hub, or None if there is none. Raises `ConfigError` if it cannot be read."""
     return known_secret(given["key"], KEY, os.environ, data_dir / KEY_FILE)
+
+
+def find_old_keys(data_dir: Path) -> tuple[str, ...]:
+    """Earlier keys of the hub, which are still valid. Raises `ConfigError` if they cannot be read."""
+    return find_lines(OLD_KEYS, os.environ, data_dir / OLD_KEYS_FILE)
+
+
+def find_github_secret(given: Given, data_dir: Path, *, make: bool) -> StoredSecret:
+    """Secret of GitHub's webhook; as `find_key`."""
+    return find_secret(given["github_secret"], GITHUB_SECRET, os.environ, data_dir / GITHUB_SECRET_FILE, make=make)
+
+
+def known_github_secret(given: Given, data_dir: Path) -> str | None:
+    """Secret of GitHub's webhook, or None if there is none; as `known_key`."""
+    return known_secret(given["github_secret"], GITHUB_SECRET, os.environ, data_dir / GITHUB_SECRET_FILE)
+
+
+def find_old_github_secrets(data_dir: Path) -> tuple[str, ...]:
+    """Earlier secrets of GitHub's webhook, which are still valid; as `find_old_keys`."""
+    return find_lines(OLD_GITHUB_SECRETS, os.environ, data_dir / OLD_GITHUB_SECRETS_FILE)
 
 
 def key_for(given: Given, data_dir: Path, hub: Address) -> str | None:

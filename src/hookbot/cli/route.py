@@ -12,11 +12,11 @@ import click
 from ..errors import ConfigError, HookbotError, describe, first_error
 from ..hub.config_file import ConfigFile
 from ..hub.logging_setup import logging_to_stderr
-from ..hub.secret_store import GITHUB_SECRET, GITHUB_SECRET_FILE, KEY, is_given, known_secret, resolve_secret
+from ..hub.secret_store import KEY, is_given, resolve_secret
 from ..hub.shutdown_limit import LEFT_BEHIND_S, ShutdownLimit
 from ..routers import Router, Secret
 from ..routers.loading import installed_routers
-from .credentials import clean_token, key_for
+from .credentials import clean_token, key_for, known_github_secret
 from .main import FAILED, INTERRUPTED
 from .parameters import EXISTING_FILE, Given, cafile, completed, data_dir, parse_header, parse_option
 
@@ -93,7 +93,7 @@ def route_github(given: Given, monitor_url: str, origin: str, headers: Sequence[
     from ..routers.runner import RouterSpec
 
     address = Address.parse(monitor_url)
-    secret = known_secret(given["github_secret"], GITHUB_SECRET, os.environ, data_dir / GITHUB_SECRET_FILE)
+    secret = known_github_secret(given, data_dir)
     key = key_for(given, data_dir, address)
     if not secret or not key:
         raise ConfigError("route-github needs HOOKBOT_GITHUB_SECRET, to verify, and HOOKBOT_KEY, to publish")
