@@ -8,10 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from hookbot.broker.writer import Done
 from hookbot.errors import Unavailable
 from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
-from hookbot.protocol.message import Draft
+from hookbot.protocol.message import Draft, Message
 from hookbot.protocol.request import Request
 from hookbot.web.fastpath.epoll import RECEIVE_BYTES
 from hookbot.web.fastpath.http_connection import MAX_BUFFERED
@@ -84,6 +85,27 @@ async def test_a_request_that_fails_in_the_log_is_answered_and_the_next_one_is_r
 
         assert (refused.status, refused.body) == (503, b"the disk is full\n")
         assert (await client.answer()).status == 200
+
+
+async def test_outcomes_that_come_at_once_answer_all_requests_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_fast_path() as hub:
+
+        def submit_at_once(drafts: Sequence[Draft], done: Done, **_: Any) -> None:
+            if drafts[0].body == b"refused":
+                done(Unavailable("the log is full"))
+            else:
+                done([Message(draft.topic, id=draft.body.decode()) for draft in drafts])
+
+        monkeypatch.setattr(hub.broker, "submit", submit_at_once)
+        client = await hub.connect()
+        await client.send(b"".join(post(PATH, b"%d" % number) for number in range(2000)))
+        await client.send(post(PATH, b"refused") + post(PATH, b"last", "Connection: close"))
+
+        answers = [await client.answer() for _ in range(2002)]
+
+        assert [answer.headers.get("hookbot-message-id") for answer in answers[:2000]] == [str(n) for n in range(2000)]
+        assert [answer.status for answer in answers[2000:]] == [503, 200]
+        assert await client.rest() == b""
 
 
 # --- how connections end

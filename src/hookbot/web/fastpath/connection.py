@@ -94,12 +94,13 @@ class FastPathConnection(HttpConnection):
             self._publish(exchange, exchange.admitted, exchange.body.whole())
 
     def _publish(self, exchange: Exchange, admitted: AdmittedPublish, body: bytes) -> None:
+        # Before it is submitted: the outcome may come at once.
+        self._waiting = True
         # Verifying a signature may take a thread or fetch a certificate: that needs a task.
         if admitted.source:
             self._context.start_soon(self._publish_signed, exchange, exchange.verify(), admitted, body)
         else:
             publish_soon(self._context.services, admitted, body, self._finish)
-        self._waiting = True
 
     async def _publish_signed(
         self, exchange: Exchange, scope: trio.CancelScope, admitted: AdmittedPublish, body: bytes

@@ -37,6 +37,7 @@ class HttpConnection(NonblockingSocket):
     """
 
     __slots__ = (
+        "_advancing",
         "_buffer",
         "_context",
         "_counted_bytes",
@@ -51,6 +52,8 @@ class HttpConnection(NonblockingSocket):
         super().__init__(sock, context.epoll)
         self._context = context
         self._buffer = bytearray()
+        self._advancing = False
+        """True while the buffer is processed; an outcome that comes at once leaves the rest of it to that."""
         self._exchange: Exchange | None = None
         self._waiting = False
         """True while a request waits for its outcome, mostly from the log."""
@@ -145,9 +148,11 @@ class HttpConnection(NonblockingSocket):
     def _advance(self) -> None:
         """Process the buffer for at most `TURN_S`, then watch for the events that can continue it."""
         turn_ends = perf_counter() + TURN_S
+        self._advancing = True
         more = self._reading and self._step()
         while more and perf_counter() < turn_ends:
             more = self._reading and self._step()
+        self._advancing = False
         # Rarely: of an ordinary request, nothing is left in the buffer.
         if self._counted_bytes != CONNECTION_BYTES + len(self._buffer):
             self._counted_bytes = CONNECTION_BYTES + len(self._buffer)
@@ -206,7 +211,6 @@ class HttpConnection(NonblockingSocket):
 
     def _finish(self, outcome: Response | Exception) -> None:
         """Answer the waiting request with its outcome, then read the requests after it."""
-        self._waiting = False
         if not self.open:
             if self._exchange:
                 self._exchange.close()
@@ -215,7 +219,8 @@ class HttpConnection(NonblockingSocket):
             self._respond(outcome, last=False)
         else:
             self._fail(outcome)
-        self._advance()
+        if not self._advancing:
+            self._advance()
 
     def _fail(self, error: Exception) -> None:
         """Answer a request that failed; log the failure if it is a bug."""
@@ -235,6 +240,7 @@ class HttpConnection(NonblockingSocket):
     def _respond(self, response: Response, *, last: bool) -> None:
         """Send a response; after the `last` one, drain and close."""
         exchange, self._exchange = self._exchange, None
+        self._waiting = False
         version = "1.1"
         if exchange:
             exchange.close()
