@@ -59,7 +59,7 @@ _SPELLINGS = (
 BYTE_ORDER_MARK = "\ufeff"
 # Charsets in which text can be valid UTF-8, and the bytes that tell it from UTF-8.
 _LIKE_UTF_8 = ("utf_16", "utf_32", "iso2022_jp")
-_NOT_UTF_8 = re.compile(rb"[\0\x1b]")
+_NOT_UTF_8 = (b"\0", b"\x1b")
 _JSON_START = re.compile(rb'[\0\s]*[{\["]')
 _JSON_ENDS = (b"}", b"]", b'"')
 _MAX_NAME = 40
@@ -76,7 +76,7 @@ def decode(body: bytes, charset: str | None = None) -> str | None:
     (RFC 4627, section 3), and as Windows-1252.
     """
     # Most bodies by far, whatever they declare.
-    if body.isascii() and not _NOT_UTF_8.search(body):
+    if body.isascii() and not _may_be_other(body):
         return body.decode("ascii")
     for codec in _candidates(body, codec_of(charset)):
         with suppress(UnicodeDecodeError):
@@ -104,7 +104,7 @@ def _candidates(body: bytes, declared: str | None) -> Iterator[str]:
     is_json = _JSON_START.match(body)
     if detected in _BYTE_ORDER_MARKS or (is_json and detected != "utf-8"):
         yield detected
-    if declared and declared.startswith(_LIKE_UTF_8) and _NOT_UTF_8.search(body):
+    if declared and declared.startswith(_LIKE_UTF_8) and _may_be_other(body):
         yield declared
     yield "utf-8"
     if declared:
@@ -114,3 +114,8 @@ def _candidates(body: bytes, declared: str | None) -> Iterator[str]:
     # Windows-1252 lacks five of its characters.
     if declared == "cp1252":
         yield "latin-1"
+
+
+def _may_be_other(text: bytes) -> bool:
+    """True if valid UTF-8 may be text in another charset, too."""
+    return any(byte in text for byte in _NOT_UTF_8)

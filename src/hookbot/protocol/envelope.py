@@ -5,6 +5,7 @@ is therefore encoded in slices, and other threads run between them.
 """
 
 import json
+import re
 from base64 import b64decode, b64encode
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +30,9 @@ SLICE_BYTES = 48 << 10
 
 # json.dumps with separators would create an encoder for every call.
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
+_GO_ENCODER = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+# What Go escapes beyond JSON's own rules.
+_GO_ESCAPED = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 _GITHUB_HEADERS = {
     "Delivery": "X-GitHub-Delivery",
@@ -118,7 +122,9 @@ def text_of(value: Any) -> str:
 
 def encode_github_metadata(message: Message) -> bytes:
     """The ancestor's JSON object for ``extra-metadata=github``, with GitHub's newer signature added."""
-    headers = {field: _go_header(message, name) for field, name in _GITHUB_HEADERS.items()}
+    # The first of each name.
+    values = {name.lower(): value for name, value in reversed(message.headers)}
+    headers = {field: _as_go_reads(values.get(name.lower(), "")) for field, name in _GITHUB_HEADERS.items()}
     metadata = {**headers, "Payload": base64_field(message.body)}
     # Go sorts the keys of a map, and listeners may compare bytes with what the ancestor sent them.
     return join_object(dict(sorted(metadata.items())), encode=encode_go_json)
@@ -157,8 +163,7 @@ def encode_go_json(value: str | dict[str, str]) -> str:
     ``<``, ``>``, ``&``, U+2028 and U+2029 are escaped. Each byte that is not UTF-8 (decoded with ``surrogateescape``)
     becomes an escaped replacement character.
     """
-    text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
-    return text.translate(_GO_ESCAPES)
+    return _GO_ESCAPED.sub(_go_escape, _GO_ENCODER.encode(value))
 
 
 def body_in_slices(body: bytes, *, slice_bytes: int = SLICE_BYTES) -> dict[str, Sliced]:
@@ -168,9 +173,9 @@ def body_in_slices(body: bytes, *, slice_bytes: int = SLICE_BYTES) -> dict[str, 
     return {"body_base64": base64_in_slices(body, slice_bytes=slice_bytes)}
 
 
-def base64_field(body: bytes) -> str | Sliced:
-    """The body in standard base64, as a value for `join_object`; in slices if it is large."""
-    return base64_in_slices(body) if len(body) > LARGE_BODY else b64encode(body).decode("ascii")
+def base64_field(body: bytes) -> Sliced:
+    """The body in standard base64, as a value for `join_object`; in several slices if it is large."""
+    return base64_in_slices(body) if len(body) > LARGE_BODY else Sliced((b64encode(body),))
 
 
 def base64_in_slices(body: bytes, *, slice_bytes: int = SLICE_BYTES) -> Sliced:
@@ -227,9 +232,14 @@ def _slices(body: bytes, slice_bytes: int) -> Iterator[bytes]:
         yield body[start : start + slice_bytes]
 
 
-def _go_header(message: Message, name: str) -> str:
-    """Value of a header with its bytes read as UTF-8, as Go reads them; empty if it is missing."""
-    return (message.header(name) or "").encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+def _as_go_reads(value: str) -> str:
+    """Value of a header with its bytes read as UTF-8."""
+    return value.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+
+
+def _go_escape(match: re.Match[str]) -> str:
+    character = match[0]
+    return "\\ufffd" if "\ud800" <= character <= "\udfff" else f"\\u{ord(character):04x}"
 
 
 def _body_fields(body: bytes) -> dict[str, str]:
@@ -270,7 +280,3 @@ def _finite(value: Any) -> float:
     if not isinstance(value, int | float) or not isfinite(value):
         raise TypeError(f"not a number, but {kind_of(value)}")
     return value
-
-
-_GO_ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
-_GO_ESCAPES |= dict.fromkeys(range(0xD800, 0xE000), "\\ufffd")
