@@ -129,6 +129,18 @@ async def settled(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
+async def running_epoll(**options: int) -> AsyncIterator[EpollLoop]:
+    """An epoll loop that runs until the block ends."""
+    if not AVAILABLE:
+        pytest.skip("no epoll here: the hub runs on the app alone")
+    async with trio.open_nursery() as nursery:
+        epoll = EpollLoop(**options)
+        nursery.start_soon(epoll.run)
+        yield epoll
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
 async def open_fast_path(
     *,
     log: Any = None,

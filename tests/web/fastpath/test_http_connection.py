@@ -14,8 +14,8 @@ from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.protocol.message import Draft, Message
 from hookbot.protocol.request import Request
-from hookbot.web.fastpath.epoll import RECEIVE_BYTES
 from hookbot.web.fastpath.http_connection import MAX_BUFFERED
+from hookbot.web.fastpath.nonblocking import RECEIVE_BYTES
 from support.clients import chunks, handshake, post
 from support.fast_path import CHUNKED, PATH, SMALL, open_fast_path, settled
 

@@ -13,7 +13,8 @@ from ...protocol.http1 import BadRequest, encode_response, head_end, skip_empty_
 from ...protocol.request import Request
 from ...protocol.response import Response, error_response
 from .context import Context, Exchange
-from .epoll import READ, TURN_S, WRITE, NonblockingSocket
+from .epoll import READ, TURN_S, WRITE
+from .nonblocking import NonblockingSocket
 
 # Bytes of pipelined requests that wait for the one before; above this the socket is not read, and TCP holds the client
 # back.

@@ -22,7 +22,8 @@ from ...protocol.websocket import (
     is_one_control_frame,
 )
 from ..limits import NOISE, TOO_NOISY, ConnectionLimits
-from .epoll import READ, WRITE, EpollLoop, NonblockingSocket
+from .epoll import READ, WRITE, EpollLoop
+from .nonblocking import NonblockingSocket
 
 # A client of the fan-out sends pongs and little else. To answer so many of the smallest frames takes a millisecond.
 RECEIVE_BYTES = 256
