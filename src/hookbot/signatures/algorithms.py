@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import Protocol
 
@@ -61,8 +62,12 @@ class Hmac:
     def check(self, key: bytes) -> None:
         check_shared(key)
 
+    @cached_property
+    def _size(self) -> int:
+        return hashlib.new(self.digest).digest_size
+
     def has_form(self, signature: bytes) -> bool:
-        return len(signature) == hashlib.new(self.digest).digest_size
+        return len(signature) == self._size
 
     def verify(self, key: bytes, content: bytes, signatures: Sequence[bytes]) -> bool:
         right = self.sign(key, content)

@@ -14,7 +14,7 @@ Requests come from untrusted clients: whatever they contain, reading a valid pla
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -65,9 +65,8 @@ class SignedRequest:
 
     def find_all(self, place: str) -> list[str]:
         """All values at a place, in order; of alternative places, at the first that has any."""
-        for alternative in place.split("|"):
-            values = list(self._values(*parse_place(alternative)))
-            if values:
+        for alternative in _alternatives(place):
+            if values := self._values(*alternative):
                 return values
         return []
 
@@ -142,8 +141,10 @@ class SignedRequest:
         others = tuple(pair for pair in self.headers if pair[0].lower() != name.lower())
         return replace(self, headers=(*others, (name, value)))
 
-    def without(self, places: Iterable[str]) -> "SignedRequest":
+    def without(self, places: Collection[str]) -> "SignedRequest":
         """The same request without the headers and query parameters at these places; fields of the body stay."""
+        if not places:
+            return self
         parsed = [parse_place(place) for place in places]
         secret = [(name, suffix) for kind, name, suffix in parsed if not kind]
         parameters = {name for kind, name, _ in parsed if kind == "query"}
@@ -160,16 +161,24 @@ class SignedRequest:
     def _form(self) -> list[tuple[str, str]]:
         return parse_form(self.body, UNVERIFIED)
 
-    def _values(self, kind: str, name: str, suffix: str) -> Iterator[str]:
+    @cached_property
+    def _by_name(self) -> Mapping[str, Sequence[str]]:
+        """Values of the headers, by their names in lower case."""
+        values: dict[str, Sequence[str]] = {name.lower(): (value,) for name, value in self.headers}
+        if len(values) < len(self.headers):
+            values = {one: [value for name, value in self.headers if name.lower() == one] for one in values}
+        return values
+
+    def _values(self, kind: str, name: str, suffix: str) -> list[str]:
         if kind == "json":
             value = self._json_field(name.split("."))
-            yield from () if value is None else (value,)
-        elif kind == "query":
-            yield from (value for key, value in parse_qsl(self.query, keep_blank_values=True) if key == name)
-        else:
-            for key, value in self.headers:
-                if _is_named(key, name, suffix):
-                    yield from _items(value, suffix) if suffix.startswith("[") else (value,)
+            return [] if value is None else [value]
+        if kind == "query":
+            return [value for key, value in parse_qsl(self.query, keep_blank_values=True) if key == name]
+        if suffix == "*":
+            return [value for key, value in self.headers if _is_named(key, name, suffix)]
+        values = self._by_name.get(name.lower(), ())
+        return [item for value in values for item in _items(value, suffix)] if suffix else [*values]
 
     def _json_field(self, path: list[str]) -> str | None:
         try:
@@ -207,9 +216,16 @@ def parse_place(place: str) -> tuple[str, str, str]:
     return match[1] or "", match[2], match[3] or ""
 
 
+@lru_cache
+def _alternatives(place: str) -> Sequence[tuple[str, str, str]]:
+    """Each of alternative places, as from `parse_place`."""
+    return [parse_place(alternative) for alternative in place.split("|")]
+
+
+@lru_cache
 def is_in_head(place: str) -> bool:
     """True if a place, with all its alternatives, is in the headers or the query."""
-    return all(parse_place(alternative)[0] != "json" for alternative in place.split("|"))
+    return all(kind != "json" for kind, *_ in _alternatives(place))
 
 
 def describe(place: str) -> str:

@@ -9,6 +9,7 @@ A `Scheme` names the places of signature and parts (as in `request`), so that a 
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 
 from ..errors import BadSignature, BodyTooLarge, ConfigError
@@ -79,7 +80,7 @@ class Scheme(Provider):
         except BadSignature as error:
             raise ConfigError(f"the template {self.template!r} would be signed in vain: {error}") from None
 
-    @property
+    @cached_property
     def covers(self) -> tuple[str, ...]:
         """The parts in the template, and time and id if they are in a signed body."""
         named = ("body" if part in ("payload", "form") else part for part in self._parts)
@@ -90,7 +91,7 @@ class Scheme(Provider):
         """The bound on the age, if the time is signed."""
         return ("max_age",) if self.timestamp else ()
 
-    @property
+    @cached_property
     def parses_body(self) -> bool:
         """True if the signature is in the body, or signs what has to be read from the body."""
         read = (self.header, *(getattr(self, part) for part in ("timestamp", "id") if part in self._parts))
@@ -197,7 +198,7 @@ class Scheme(Provider):
     def _parts(self) -> tuple[str, ...]:
         return self._template.parts
 
-    @property
+    @cached_property
     def _template(self) -> Template:
         return read_template(self.template)
 
