@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from hookbot.access.admitted import AdmittedPublish
 from hookbot.access.authorizer import Authorizer
 from hookbot.access.client_address import TrustedProxies
 from hookbot.access.control import AccessControl
@@ -14,7 +15,7 @@ from hookbot.access.fetching import Fetches
 from hookbot.access.rate_limits import Rate, RateLimiter
 from hookbot.access.senders import RETRIED_S, Standing
 from hookbot.access.sources import Source, Sources
-from hookbot.access.verifier import SMALL_BODY, VERIFYING_THREADS
+from hookbot.access.verifier import SMALL_BODY, VERIFYING_THREADS, Verifier
 from hookbot.errors import BadSignature, BodyTooLarge, TooManyRequests, Unavailable
 from hookbot.log.trusted_clock import STEADY_US, TrustedClock
 from hookbot.protocol.bodies import UNVERIFIED
@@ -39,6 +40,18 @@ CONFIRM = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Topic
 @pytest.fixture
 def web() -> Web:
     return Web({**SNS.published(), CONFIRM: b"<ConfirmSubscriptionResponse/>"})
+
+
+@pytest.fixture(params=["in a task", "at once"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test is made twice, since `verify_now` must do what `verify` does wherever it need not wait."""
+    verify = Verifier.verify
+
+    async def verify_at_once(verifier: Verifier, admitted: AdmittedPublish, body: bytes) -> Draft | Response:
+        return verifier.verify_now(admitted, body) or await verify(verifier, admitted, body)
+
+    if request.param == "at once":
+        monkeypatch.setattr(Verifier, "verify", verify_at_once)
 
 
 def make_access(*sources: Source, web: Web | None = None, **options: Any) -> AccessControl:
@@ -198,6 +211,39 @@ async def test_a_body_beyond_the_ceiling_is_refused_before_it_is_parsed() -> Non
 
 async def test_a_publish_without_a_source_is_what_it_is() -> None:
     assert await publish(make_access(), b"{}") == Draft("/unsafe/acme", b"{}", (("Host", "hub"),))
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "waits"),
+    [
+        ((), bytes(LARGE_BODY + 1), False),
+        ((("Idempotency-Key", "a"),), bytes(LARGE_BODY), False),
+        ((("Idempotency-Key", "a"),), bytes(LARGE_BODY + 1), True),
+    ],
+)
+async def test_a_publish_without_a_source_waits_only_while_a_large_body_is_hashed(
+    headers: tuple[Any, ...], body: bytes, waits: bool
+) -> None:
+    access = make_access()
+    admitted = access.admit_publish(Request("POST", b"/unsafe/pub/acme", (("Host", "hub"), *headers)))
+    assert (access.verifier.verify_now(admitted, body) is None) is waits
+
+
+@pytest.mark.parametrize(
+    ("source", "request_", "waits"),
+    [
+        (github(), load_provider("github").sign(SignedRequest(bytes(LARGE_BODY)), SECRET, now=NOW_S), False),
+        (github(), load_provider("github").sign(SignedRequest(bytes(LARGE_BODY + 1)), SECRET, now=NOW_S), True),
+        (sns(), SignedRequest(json.dumps(SNS.message(NOW_S)).encode()), True),
+    ],
+)
+async def test_a_signature_is_verified_at_once_unless_a_thread_or_a_fetch_is_needed(
+    source: Source, request_: SignedRequest, waits: bool, web: Web
+) -> None:
+    access = make_access(source, web=web)
+    request = Request("POST", b"/unsafe/pub/acme", (("Host", "hub"), *request_.headers))
+    assert (access.verifier.verify_now(access.admit_publish(request), request_.body) is None) is waits
+    assert web.asked == []
 
 
 async def test_a_question_is_answered() -> None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -68,6 +69,23 @@ class Verifier:
         with self._counting_failures(request, topic, source):
             return self._check_now(lambda now_s: source.handshake(signed, now_s=now_s))
 
+    def verify_now(self, admitted: AdmittedPublish, body: bytes) -> Draft | Response | None:
+        """As `verify`, without a task; None if that has to wait for a thread or a fetch: then call `verify`."""
+        source = admitted.source
+        if not _is_small(admitted, body):
+            return None
+        if source is None:
+            return admitted.draft(body)
+        with self._counting_failures(admitted.request.http, admitted.request.topic, source):
+            try:
+                accepted = self._accept(admitted, body)
+            except CertificateNeeded:
+                return None
+            # It is verified once more before its URL is fetched; only few requests have one.
+            if isinstance(accepted, Genuine) and accepted.confirm_url:
+                return None
+            return self._count_genuine(admitted.request.http, source, accepted)
+
     async def verify(self, admitted: AdmittedPublish, body: bytes) -> Draft | Response:
         """The draft to store, or the response to a provider's challenge, without blocking the loop.
 
@@ -77,42 +95,36 @@ class Verifier:
         source's, `TooManyRequests` after too many bad signatures, publishes or fetches, and `Unavailable` if a fetch
         fails.
         """
-        if admitted.source is None:
+        source, request = admitted.source, admitted.request.http
+        if source is None:
             return await self._run(admitted, body, lambda: admitted.draft(body))
-        request = admitted.request.http
-        with self._counting_failures(request, admitted.request.topic, admitted.source):
-            accepted = await self._accept(admitted, body)
-            if not isinstance(accepted, Genuine):
-                return accepted
-            # Counted after verification: otherwise anybody could use up the rate limit of a source.
-            self._count_genuine(request, admitted.source, accepted)
-        if url := accepted.confirm_url:
-            await self._fetches.get(url, client_network(request.client), now_s=self._clock.monotonic_s)
-        return accepted.draft
-
-    async def _accept(self, admitted: AdmittedPublish, body: bytes) -> Accepted:
-        def accept() -> Accepted:
-            return self._check_now(lambda now_s: admitted.accept(body, now_s=now_s))
-
-        try:
-            return await self._run(admitted, body, accept)
-        except CertificateNeeded as needed:
-            # Verification is pure and cannot fetch: it names the certificate, and runs again once the cache has it.
-            client = client_network(admitted.request.http.client)
-            await self._fetches.fill(needed.cache, needed.url, client, now_s=self._clock.monotonic_s)
-        return await self._run(admitted, body, accept)
+        client = client_network(request.client)
+        accept = partial(self._accept, admitted, body)
+        with self._counting_failures(request, admitted.request.topic, source):
+            try:
+                accepted = await self._run(admitted, body, accept)
+            except CertificateNeeded as needed:
+                # Verification is pure and cannot fetch: it names the certificate, and runs again once the cache has it.
+                await self._fetches.fill(needed.cache, needed.url, client, now_s=self._clock.monotonic_s)
+                accepted = await self._run(admitted, body, accept)
+            verified = self._count_genuine(request, source, accepted)
+        if isinstance(accepted, Genuine) and accepted.confirm_url:
+            await self._fetches.get(accepted.confirm_url, client, now_s=self._clock.monotonic_s)
+        return verified
 
     async def _run(self, admitted: AdmittedPublish, body: bytes, work: Callable[[], T]) -> T:
         """Result of work on the body of an admitted publish: in a thread if the body is large."""
-        parsed = admitted.source is not None and admitted.source.parses_body
-        # Up to these sizes, hashing or parsing takes about a millisecond; a thread is only worth it above.
-        if len(body) <= (SMALL_BODY if parsed else LARGE_BODY):
+        if _is_small(admitted, body):
             await trio.lowlevel.checkpoint()
             return work()
         # Unknown senders have few threads, so that others do not wait for them; requests with a token have the hub's.
-        limiter = (self.parsing if parsed else self.hashing) if is_unsafe(admitted.request.topic) else hub_threads()
+        limited = self.parsing if _is_parsed(admitted) else self.hashing
+        limiter = limited if is_unsafe(admitted.request.topic) else hub_threads()
         # Abandoned if the client leaves or the hub shuts down: the ceilings keep short what a thread still does.
         return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+
+    def _accept(self, admitted: AdmittedPublish, body: bytes) -> Accepted:
+        return self._check_now(lambda now_s: admitted.accept(body, now_s=now_s))
 
     def _check_now(self, check: Callable[[float], T]) -> T:
         """Result of a check of a signature at the current time, in seconds since 1970. Raises what the check raises.
@@ -140,14 +152,17 @@ class Verifier:
             logger.warning("refused a request to %s%s: %s", topic, _delivery(source, request), error)
             raise
 
-    def _count_genuine(self, request: Request, source: Source, genuine: Genuine) -> None:
-        """Remember the network of a verified publish; count it against its source's rate. Raises `TooManyRequests`.
+    def _count_genuine(self, request: Request, source: Source, accepted: Accepted) -> Draft | Response:
+        """Draft or response that is accepted; the network of a genuine publish is remembered.
 
-        A repeat shows only that its sender saw the delivery: it makes no network known, and does not use up the rate of
-        what is new. Those that are stored are counted by network. Raises `BadSignature` for one with a signed time that
-        is fresh again, since the clock was set back for good.
+        It is counted against its source's rate; raises `TooManyRequests` beyond that. After verification, because
+        otherwise anybody could use up the rate. A repeat shows only that its sender saw the delivery: it makes no
+        network known, and does not use up the rate of what is new. Those that are stored are counted by network. Raises
+        `BadSignature` for one with a signed time that is fresh again, since the clock was set back for good.
         """
-        network, now_s = client_network(request.client), self._clock.monotonic_s
+        if not isinstance(accepted, Genuine):
+            return accepted
+        genuine, network, now_s = accepted, client_network(request.client), self._clock.monotonic_s
         delivery = None if genuine.signed is None else (source.topic, genuine.signed)
         age_s = delivery and self._seen.age_s(delivery, now_s=now_s)
         # The `max_age` of the source may be some days.
@@ -163,6 +178,18 @@ class Verifier:
             source.publishes.use(f"{source.topic} from {network}", now_s=now_s)
         if delivery:
             self._seen.add(delivery, now_s=now_s)
+        return genuine.draft
+
+
+def _is_parsed(admitted: AdmittedPublish) -> bool:
+    return admitted.source is not None and admitted.source.parses_body
+
+
+def _is_small(admitted: AdmittedPublish, body: bytes) -> bool:
+    """True if hashing or parsing the body takes about a millisecond at most: a thread is only worth it above."""
+    if admitted.source is None and not admitted.request.idempotency_key:
+        return True
+    return len(body) <= (SMALL_BODY if _is_parsed(admitted) else LARGE_BODY)
 
 
 def _delivery(source: Source, request: Request) -> str:

@@ -25,12 +25,18 @@ async def publish(services: Services, admitted: AdmittedPublish, body: bytes) ->
     return stored_response(await services.broker.publish(accepted), admitted.request.http)
 
 
-def publish_soon(services: Services, admitted: AdmittedPublish, body: bytes, done: Answered) -> None:
-    """Store a publish that needs no verification, without a task; `done` is called with the outcome.
+def publish_soon(services: Services, admitted: AdmittedPublish, body: bytes, done: Answered) -> bool:
+    """Verify and store a publish without a task; `done` is called with the outcome, perhaps at once.
 
-    Raises `Unavailable` at once if the writer's queue is full or the hub is shutting down; then `done` is not called.
+    False if verifying it has to wait (`Verifier.verify_now`): then `done` is not called. Nor is it if this raises what
+    `publish` does.
     """
-    services.broker.submit([admitted.draft(body)], partial(_answer, admitted.request.http, done))
+    accepted = services.access.verifier.verify_now(admitted, body)
+    if isinstance(accepted, Response):
+        done(accepted)
+    elif accepted is not None:
+        services.broker.submit([accepted], partial(_answer, admitted.request.http, done))
+    return accepted is not None
 
 
 def _answer(request: Request, done: Answered, result: Sequence[Outcome] | Unavailable) -> None:

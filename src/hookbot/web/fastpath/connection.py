@@ -96,13 +96,12 @@ class FastPathConnection(HttpConnection):
     def _publish(self, exchange: Exchange, admitted: AdmittedPublish, body: bytes) -> None:
         # Before it is submitted: the outcome may come at once.
         self._waiting = True
-        # Verifying a signature may take a thread or fetch a certificate: that needs a task.
-        if admitted.source:
-            self._context.start_soon(self._publish_signed, exchange, exchange.verify(), admitted, body)
-        else:
-            publish_soon(self._context.services, admitted, body, self._finish)
+        # Verifying may take a thread or fetch a certificate: that needs a task.
+        if not publish_soon(self._context.services, admitted, body, self._finish):
+            self._context.start_soon(self._publish_later, exchange, exchange.verify(), admitted, body)
+        self._note_authentication(admitted.request.http)
 
-    async def _publish_signed(
+    async def _publish_later(
         self, exchange: Exchange, scope: trio.CancelScope, admitted: AdmittedPublish, body: bytes
     ) -> None:
         try:
