@@ -105,6 +105,26 @@ async def test_other_tasks_run_within_a_round_that_takes_long(monkeypatch: pytes
             one.close()
 
 
+@pytest.mark.parametrize(
+    ("round_s", "expected"), [(100, "socket socket after"), (0, "after socket after socket after")]
+)
+async def test_what_is_done_after_a_round_follows_all_of_it_and_precedes_other_tasks(
+    monkeypatch: pytest.MonkeyPatch, round_s: float, expected: str
+) -> None:
+    monkeypatch.setattr("hookbot.web.fastpath.epoll.ROUND_S", round_s)
+    async with running() as epoll:
+        seen: list[str] = []
+        epoll.after_round.append(lambda: seen.append("after"))
+        both = [Watched(epoll, lambda: seen.append("socket")) for _ in range(2)]
+        for one in both:
+            one.theirs.send(b"x")
+        await settled(lambda: seen.count("socket") == 2 and seen[-1] == "after")
+
+        assert seen == expected.split()
+        for one in both:
+            one.close()
+
+
 async def test_a_hang_up_is_told_even_to_who_watches_for_nothing() -> None:
     async with running_epoll() as epoll:
         one = Watched(epoll, do=lambda: epoll.remove(one.ours.fileno()))

@@ -5,6 +5,7 @@ Linux only; elsewhere the app serves everything.
 """
 
 import select
+from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol
 
@@ -40,6 +41,9 @@ class EpollLoop:
     """
 
     def __init__(self, *, events_per_round: int = EVENTS_PER_ROUND) -> None:
+        self.after_round: list[Callable[[], None]] = []
+        """Functions called once after the events of each round, in the same task, so that what clients sent in one
+        round is one batch. They must neither block nor raise."""
         self._events_per_round = events_per_round
         self._epoll = select.epoll()
         self._watched: dict[int, Watched] = {}
@@ -68,9 +72,15 @@ class EpollLoop:
                 for fd, events in self._epoll.poll(0, self._events_per_round):
                     # Within the round, because a new one would begin with the same sockets.
                     if perf_counter() > turn_ends:
+                        self._finish_round()
                         await trio.lowlevel.checkpoint()
                         turn_ends = perf_counter() + ROUND_S
                     # Removed meanwhile, or replaced by another socket, to which a needless event does no harm.
                     watched = self._watched.get(fd)
                     if watched:
                         watched.ready(events)
+                self._finish_round()
+
+    def _finish_round(self) -> None:
+        for function in self.after_round:
+            function()
