@@ -15,6 +15,8 @@ from time import time
 import httptools
 
 from ..errors import HeadersTooLarge, Refused
+from .fields import Fields, join_fields, read_plain
+from .message import Headers
 from .request import Request
 from .response import Response
 
@@ -87,15 +89,13 @@ class Head:
         line = _REQUEST_LINE.match(data)
         if line is None:
             raise BadRequest("the request line is not '<method> <path> HTTP/1.1'")
-        parsing = _Parsing()
-        parsing.feed(_SHOWN_LINE + data[line.end() :])
-        parsing.release()
+        headers, fields = read_plain(data, line.end()) or _parse(data[line.end() :])
         method, target, version = line.groups()
         self.version: str = version.decode()
-        self.request = request = Request(method.decode(), target, tuple(parsing.fields), client)
+        self.request = request = Request(method.decode(), target, headers, client, fields=fields)
         self._check(request)
-        self.chunked = request.sent("transfer-encoding") is not None
-        self.length = int(request.header("content-length") or 0)
+        self.chunked = "transfer-encoding" in fields
+        self.length = int(fields.get("content-length", 0))
         options = request.tokens("connection")
         self.keep_alive = "close" not in options and (self.version == "1.1" or "keep-alive" in options)
         self.expects_continue = self.version == "1.1" and "100-continue" in request.tokens("expect")
@@ -123,6 +123,15 @@ class Head:
             raise BadRequest(f"HTTP/{self.version} with the Transfer-Encoding {coding[:40]!r} is not supported")
         if len(request.header("content-length")) > MAX_LENGTH_DIGITS:
             raise BadRequest(f"Content-Length has more than {MAX_LENGTH_DIGITS} digits")
+
+
+def _parse(lines: bytes) -> tuple[Headers, Fields]:
+    """The headers of a head, by httptools; raises `BadRequest`."""
+    parsing = _Parsing()
+    parsing.feed(_SHOWN_LINE + lines)
+    parsing.release()
+    headers = tuple(parsing.fields)
+    return headers, join_fields(headers)
 
 
 class _Parsing:

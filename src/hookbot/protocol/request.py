@@ -4,6 +4,7 @@ from collections.abc import Collection
 from urllib.parse import parse_qsl
 
 from ..errors import Refused, did_you_mean
+from .fields import Fields, join_fields
 from .message import Headers
 
 MAX_PARAMETERS = 200
@@ -19,11 +20,11 @@ class Request:
     """
 
     __slots__ = (
-        "_fields",
         "_parameters",
         "authenticated",
         "certificate",
         "client",
+        "fields",
         "headers",
         "method",
         "query",
@@ -40,15 +41,13 @@ class Request:
         client: str = "",
         secure: bool = False,
         certificate: bytes | None = None,
+        fields: Fields | None = None,
     ) -> None:
+        """`fields`: the headers by name, if they are known already."""
         path, _, query = target.partition(b"?")
         # A whole URL, as clients of a proxy send it.
         if path[:1] != b"/" and b"://" in path:
             path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
-        fields = {name.lower(): value for name, value in headers}
-        # Repeated headers are rare, and joining costs more than this comparison.
-        if len(fields) < len(headers):
-            fields = _joined(headers)
         self.method = method
         self.target = target
         """The request target, undecoded: usually path and query, or a whole URL (RFC 9112, section 3.2.2)."""
@@ -65,7 +64,7 @@ class Request:
         """The path of the target, still percent-encoded."""
         self.query = query.decode("latin-1")
         """Everything after the first ``?``, as sent."""
-        self._fields = fields
+        self.fields = join_fields(headers) if fields is None else fields
         self._parameters: dict[str, str] | None = None
 
     def check_parameters(self) -> None:
@@ -98,23 +97,15 @@ class Request:
 
     def header(self, name: str) -> str:
         """Value of the header with this lower-case name, repeated ones joined by ``, ``; empty if there is none."""
-        return self._fields.get(name, "")
+        return self.fields.get(name, "")
 
     def sent(self, name: str) -> str | None:
         """As `header`, but None if the header was not sent."""
-        return self._fields.get(name)
+        return self.fields.get(name)
 
     def tokens(self, name: str) -> frozenset[str]:
         """Elements of a header that is a list of tokens, in lower case (RFC 9110, section 5.6.1)."""
-        value = self._fields.get(name)
+        value = self.fields.get(name)
         if not value:
             return frozenset()
         return frozenset(token.strip() for token in value.lower().split(",")) - {""}
-
-
-def _joined(headers: Headers) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for original, value in headers:
-        name = original.lower()
-        fields[name] = f"{fields[name]}, {value}" if name in fields else value
-    return fields
