@@ -172,10 +172,18 @@ class DraftCollector:
             draft = Draft(topic, what.body, (*what.headers, *headers), query, what.verified, self._hops)
         else:
             draft = Draft(topic, what, tuple(headers), _WRAPPED if wrapped else "", hops=self._hops)
-        _check_types(draft)
-        received = set(self._message.headers)
-        _check_headers(tuple(field for field in draft.headers if field not in received))
+        added = self._added(draft.headers)
+        _check_types(draft, added)
+        _check_headers(added)
         return draft
+
+    def _added(self, headers: Headers) -> Headers:
+        """Those headers that the message does not have; its own are in the log, and were checked before that."""
+        received = self._message.headers
+        # Nearly always it is passed on as it was, which is found by comparing no strings.
+        if headers[: len(received)] == received:
+            headers = headers[len(received) :]
+        return tuple(field for field in headers if field not in received)
 
     def _add(self, draft: Draft, name: str) -> None:
         if name in self.published:
@@ -198,13 +206,13 @@ def check_publishable(topic: str) -> None:
         raise InvalidTopic(f"only the hub itself publishes to topics beneath hookbot/: {topic!r}")
 
 
-def _check_types(draft: Draft) -> None:
+def _check_types(draft: Draft, added: Headers) -> None:
     """Raise `TypeError` or `ValueError` for a mistake of a router that would otherwise fail the commit of the log."""
     if not isinstance(draft.body, bytes):
         raise TypeError(f"publish takes bytes or a message, not {type(draft.body).__name__}")
     if not isinstance(draft.query, str) or not isinstance(draft.verified, Verified | None):
         raise TypeError("the query of a message is a str, and its verified a hookbot.Verified or None")
-    for pair in draft.headers:
+    for pair in added:
         if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
             raise TypeError(f"headers are pairs of str, such as (('Content-Type', 'text/plain'),), not {pair!r:.80}")
     # As the log will encode it.
