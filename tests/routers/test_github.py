@@ -238,7 +238,7 @@ async def test_a_forged_delivery_is_dropped_with_a_warning_that_gives_nothing_aw
 
 
 async def test_a_large_delivery_does_not_hold_up_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    def parse_in_thread(message: Message) -> Any:
+    def parse_in_thread(message: Message, **_: Any) -> Any:
         assert not trio.lowlevel.in_trio_task()
         return message.json()
 

@@ -18,7 +18,7 @@ from jmespath.exceptions import JMESPathError
 
 from ..errors import ConfigError
 from ..protocol.bodies import UNTRUSTED, VERIFIED, Ceiling
-from ..protocol.content import read_content
+from ..protocol.content import ReadJson, read_content
 from ..protocol.json_text import read_json, write_json
 from ..protocol.message import Message, format_time
 from ..protocol.topics import is_unsafe
@@ -146,9 +146,9 @@ def document(message: Message, *, body: bool = True) -> dict[str, Any]:
     }
 
 
-def content_of(message: Message, ceiling: Ceiling = VERIFIED) -> Any:
+def content_of(message: Message, ceiling: Ceiling = VERIFIED, read: ReadJson = read_json) -> Any:
     """Value of the body of a message (see `read_content`). Raises `BodyTooLarge` beyond the ceiling."""
-    return read_content(message.body, message.header("content-type") or "", ceiling)
+    return read_content(message.body, message.header("content-type") or "", ceiling, read)
 
 
 def _roots(node: Mapping[str, Any]) -> Iterator[str]:

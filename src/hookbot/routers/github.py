@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import BadSignature, ConfigError, kind_of
 from ..protocol.envelope import encode_go_json
+from ..protocol.json_text import read_plain_json
 from ..protocol.message import Message
 from ..signatures import SignedRequest, load_provider
 from ..signatures.owners import GITHUB, Name
@@ -117,7 +118,7 @@ def _event(message: Message) -> str:
 
 
 def _payload(message: Message) -> dict[str, Any]:
-    payload = content_of(message)
+    payload = content_of(message, read=read_plain_json)
     if not isinstance(payload, dict):
         raise ValueError(f"the body of a delivery must be a JSON object, not {kind_of(payload)}")
     return payload
