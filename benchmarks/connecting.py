@@ -4,6 +4,7 @@ import select
 import socket
 import ssl
 import time
+from collections.abc import Iterable
 
 from benchmarks.protocols import Dialogue
 
@@ -49,13 +50,13 @@ class Connection:
         return bool(say)
 
 
-def connect(port: int, dialogue: Dialogue, count: int, *, tls: ssl.SSLContext | None = None) -> list[Connection]:
-    """Open `count` connections, all at once. Raises `Lost` if the server refuses one, or after a minute."""
+def connect(port: int, dialogues: Iterable[Dialogue], *, tls: ssl.SSLContext | None = None) -> list[Connection]:
+    """Open a connection for each dialogue, all at once. Raises `Lost` if the server refuses one, or after a minute."""
     connections: list[Connection] = []
     opening: dict[int, Connection] = {}
     deadline = time.monotonic() + PATIENCE_S
     with select.epoll() as poll:
-        for _ in range(count):
+        for dialogue in dialogues:
             connection = Connection(port, dialogue, tls)
             connections.append(connection)
             if not connection.opened:
@@ -68,7 +69,7 @@ def connect(port: int, dialogue: Dialogue, count: int, *, tls: ssl.SSLContext | 
                     poll.unregister(fd)
                     del opening[fd]
             if time.monotonic() > deadline:
-                raise Lost(f"{len(opening)} of {count} connections were not opened in time", len(opening))
+                raise Lost(f"{len(opening)} of {len(connections)} connections were not opened in time", len(opening))
     return connections
 
 

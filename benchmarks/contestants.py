@@ -1,5 +1,6 @@
 """Contestants: the servers that are compared, and the commands that start them."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -9,9 +10,11 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks.processes import Process, free_port, running, settle
-from benchmarks.protocols import KEY, HttpAndWebsockets, Nats, OnlyWebsockets, Protocol
+from benchmarks.protocols import KEY, HttpAndWebsockets, JetStream, Nats, OnlyWebsockets, Protocol
 
 HTTP = HttpAndWebsockets()
+# Programs that come with packages are beside the interpreter, also of an environment that is not activated.
+PATH = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
 
 Command = Callable[[int, Path], Sequence[str]]
 """Command line for a port and a directory of its own."""
@@ -29,7 +32,7 @@ class Contestant:
     @property
     def installed(self) -> bool:
         """True if its program is installed on this machine."""
-        return shutil.which(self.program) is not None
+        return shutil.which(self.program, path=PATH) is not None
 
 
 def hub(*options: str) -> Command:
@@ -47,11 +50,17 @@ def server(module: str, *arguments: str) -> Command:
     return lambda port, directory: [sys.executable, "-m", f"benchmarks.servers.{module}", str(port), *arguments]
 
 
-def nats(port: int, directory: Path) -> Sequence[str]:
-    """Command for nats-server with a websocket listener."""
-    file = directory / "nats.conf"
-    file.write_text(f'listen: "127.0.0.1:-1"\nwebsocket {{ listen: "127.0.0.1:{port}", no_tls: true }}\n')
-    return ["nats-server", "--config", str(file)]
+def nats(*options: str) -> Command:
+    """Command for nats-server with these lines of configuration, in which ``DIRECTORY`` is one of its own."""
+
+    def command(port: int, directory: Path) -> Sequence[str]:
+        # Pings would be counted as parts of messages.
+        lines = (f'listen: "127.0.0.1:{port}"', 'ping_interval: "1h"', *options)
+        file = directory / "nats.conf"
+        file.write_text("\n".join(lines).replace("DIRECTORY", str(directory)))
+        return [shutil.which("nats-server", path=PATH) or "nats-server", "--config", str(file)]
+
+    return command
 
 
 def ancestor(port: int, directory: Path) -> Sequence[str]:
@@ -67,11 +76,13 @@ NO_DOOR = Contestant("hookbot --no-door", hub("--no-door", *FORGETS))
 QUART = Contestant("Quart-Trio", server("quart_trio"))
 STARLETTE = Contestant("Starlette, uvicorn", server("starlette_uvicorn"))
 WEBSOCKETS = Contestant("websockets.broadcast", server("websockets_broadcast"), OnlyWebsockets())
-NATS = Contestant("nats-server", nats, Nats(), "nats-server")
+NATS = Contestant("nats-server", nats(), Nats(), "nats-server")
+SYNCED = 'jetstream { store_dir: "DIRECTORY", sync_interval: always }'
+JETSTREAM = Contestant("nats-server, JetStream", nats(SYNCED), JetStream(), "nats-server")
 ANCESTOR = Contestant("hookbot 0.13 (Go)", ancestor, program="hookbot-go")
 BARE = Contestant("bare socket.send", server("bare_send"))
 
-ALL = (HOOKBOT, DURABLE, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, BARE)
+ALL = (HOOKBOT, DURABLE, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, JETSTREAM, ANCESTOR, BARE)
 
 
 class Stage:

@@ -1,6 +1,7 @@
 """Protocols of the contestants, as bytes that the load generator prepares before the clock runs."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol as Interface
 
 from hookbot.access.tokens import make_token
@@ -26,11 +27,14 @@ class Protocol(Interface):
     def subscribing(self, topic: str, query: str = "") -> Dialogue:
         """Dialogue that opens a subscription."""
 
-    def publishing(self, topic: str) -> Dialogue:
-        """Dialogue that opens a connection to publish on."""
+    def publishing(self, connection: int) -> Dialogue:
+        """Dialogue that opens a connection to publish on, the one with this number."""
 
-    def publish(self, topic: str, body: bytes) -> bytes:
-        """Request to publish one message."""
+    def publish(self, topic: str, body: bytes, number: int) -> bytes:
+        """Request to publish one message; the number makes its head one of its own."""
+
+    def sent_on(self, connection: int, request: bytearray) -> bytearray:
+        """The request as this connection sends it."""
 
     def delivered(self, topic: str, body: bytes) -> int:
         """Least number of bytes that a subscriber receives for a message."""
@@ -47,16 +51,21 @@ class HttpAndWebsockets:
     def subscribing(self, topic: str, query: str = "") -> Dialogue:
         return [(handshake(f"/sub/{topic}", query), b"\r\n\r\n")]
 
-    def publishing(self, topic: str) -> Dialogue:
+    def publishing(self, connection: int) -> Dialogue:
         return []
 
-    def publish(self, topic: str, body: bytes) -> bytes:
+    def publish(self, topic: str, body: bytes, number: int) -> bytes:
         path = f"/pub/{topic}"
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {make_token(KEY, path)}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: hooks.example.com\r\nUser-Agent: sender/1.0\r\nAccept: */*\r\n"
+            f"Content-Type: application/json\r\nX-Request-Id: {uuid(number)}\r\n"
+            f"traceparent: 00-{number:032x}-{number:016x}-01\r\nAuthorization: Bearer {token(path)}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
+
+    def sent_on(self, connection: int, request: bytearray) -> bytearray:
+        return request
 
     def delivered(self, topic: str, body: bytes) -> int:
         return frame_size(len(body))
@@ -64,7 +73,7 @@ class HttpAndWebsockets:
 
 @dataclass(frozen=True)
 class OnlyWebsockets:
-    """Websockets to subscribe, and to publish: a frame to ``/pub/TOPIC`` is a message, without a response."""
+    """Websockets to subscribe, and to publish: a frame to ``/pub/`` is a message, without a response."""
 
     answer = accepted = b""
     alive = PONG
@@ -72,11 +81,14 @@ class OnlyWebsockets:
     def subscribing(self, topic: str, query: str = "") -> Dialogue:
         return [(handshake(f"/sub/{topic}", query), b"\r\n\r\n")]
 
-    def publishing(self, topic: str) -> Dialogue:
-        return [(handshake(f"/pub/{topic}"), b"\r\n\r\n")]
+    def publishing(self, connection: int) -> Dialogue:
+        return [(handshake("/pub/"), b"\r\n\r\n")]
 
-    def publish(self, topic: str, body: bytes) -> bytes:
+    def publish(self, topic: str, body: bytes, number: int) -> bytes:
         return client_frame(body)
+
+    def sent_on(self, connection: int, request: bytearray) -> bytearray:
+        return request
 
     def delivered(self, topic: str, body: bytes) -> int:
         return frame_size(len(body))
@@ -84,29 +96,63 @@ class OnlyWebsockets:
 
 @dataclass(frozen=True)
 class Nats:
-    """The NATS protocol over a websocket; one frame from the server may hold several messages."""
+    """The NATS protocol. Publishers are answered with ``+OK``, which says that the server has read the message."""
 
     answer = accepted = b"+OK\r\n"
-    alive = b"\x82\x86\0\0\0\0PONG\r\n"
+    alive = b"PONG\r\n"
 
     def subscribing(self, topic: str, query: str = "") -> Dialogue:
-        hello = b'CONNECT {"verbose":false}\r\nSUB %b 1\r\nPING\r\n' % subject(topic)
-        return [(handshake("/"), b"INFO"), (client_frame(hello), b"PONG\r\n")]
+        return [(b'CONNECT {"verbose":false}\r\nSUB %b 1\r\nPING\r\n' % subject(topic), b"PONG\r\n")]
 
-    def publishing(self, topic: str) -> Dialogue:
-        return [(handshake("/"), b"INFO"), (client_frame(b'CONNECT {"verbose":true}\r\nPING\r\n'), b"PONG\r\n")]
+    def publishing(self, connection: int) -> Dialogue:
+        return [(b'CONNECT {"verbose":true}\r\nPING\r\n', b"PONG\r\n")]
 
-    def publish(self, topic: str, body: bytes) -> bytes:
-        return client_frame(b"PUB %b %d\r\n%b\r\n" % (subject(topic), len(body), body))
+    def publish(self, topic: str, body: bytes, number: int) -> bytes:
+        return b"PUB %b %d\r\n%b\r\n" % (subject(topic), len(body), body)
+
+    def sent_on(self, connection: int, request: bytearray) -> bytearray:
+        return request
 
     def delivered(self, topic: str, body: bytes) -> int:
         return len(b"MSG %b 1 %d\r\n\r\n" % (subject(topic), len(body))) + len(body)
 
 
+@dataclass(frozen=True)
+class JetStream(Nats):
+    """The NATS protocol with a stream that stores what is published beneath ``bench/``, and says so in its answer."""
+
+    answer = b"MSG _INBOX"
+    accepted = b'"seq":'
+    inbox = b"_INBOX.ANSWER"
+
+    def publishing(self, connection: int) -> Dialogue:
+        stream = b'{"name":"bench","subjects":["bench.>"],"storage":"file"}'
+        hello = b'CONNECT {"verbose":false}\r\nSUB _INBOX.stream 1\r\nSUB _INBOX.%06d 2\r\n' % connection
+        create = b"PUB $JS.API.STREAM.CREATE.bench _INBOX.stream %d\r\n%b\r\n" % (len(stream), stream)
+        return [(hello + create, b"stream_create_response")]
+
+    def publish(self, topic: str, body: bytes, number: int) -> bytes:
+        return b"PUB %b %b %d\r\n%b\r\n" % (subject(topic), self.inbox, len(body), body)
+
+    def sent_on(self, connection: int, request: bytearray) -> bytearray:
+        return request.replace(self.inbox, b"_INBOX.%06d" % connection, 1)
+
+
+@cache
+def token(path: str) -> str:
+    """Token for a path of a hub."""
+    return make_token(KEY, path)
+
+
+def uuid(number: int) -> str:
+    """UUID of a number, as senders number requests and deliveries."""
+    return f"{number:08x}-0000-4000-8000-000000000000"
+
+
 def handshake(path: str, query: str = "") -> bytes:
     """Request of a websocket handshake."""
     return (
-        f"GET {path}{query} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {make_token(KEY, path)}\r\n"
+        f"GET {path}{query} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token(path)}\r\n"
         "Connection: Upgrade\r\nUpgrade: websocket\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     ).encode()

@@ -9,10 +9,12 @@ from benchmarks.plan import Plan
 from benchmarks.processes import Meter, Process
 from benchmarks.room import Room
 from benchmarks.samples import Cell, Sample, Values
+from benchmarks.supply import Supply, plain
 
 CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, BARE)
 REFERENCES = {"deliveries/s": QUART, "µs of CPU per delivery": BARE}
 COUNTED = "subscribers"
+TOPIC = "bench/fanout"
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
@@ -20,14 +22,15 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
     for subscribers in plan.subscribers:
         with ExitStack() as stack:
             rooms = {
-                one: stack.enter_context(Room(stage.start(one).port, one.protocol, "bench/fanout", subscribers))
+                one: stack.enter_context(Room(stage.start(one).port, one.protocol, [TOPIC] * subscribers))
                 for one in stage.present(CONTESTANTS)
             }
             for round in range(plan.rounds):
                 for size in plan.sizes:
                     for case, messages in cases(size, plan):
                         for one, room in rooms.items():
-                            values = deliveries(stage.start(one), room, subscribers, size, messages, plan.seconds)
+                            supply = plain(one.protocol, [TOPIC], size)
+                            values = deliveries(stage.start(one), room, supply, subscribers, messages, plan.seconds)
                             yield Sample(Cell("fanout", case, subscribers, one.name), round, values)
         stage.settle()
 
@@ -37,18 +40,17 @@ def cases(size: int, plan: Plan) -> list[tuple[str, int]]:
     return [(f"{size} B, one at a time", 1), (f"{size} B, {plan.burst} at once", plan.burst)]
 
 
-def deliveries(process: Process, room: Room, subscribers: int, size: int, messages: int, seconds: float) -> Values:
+def deliveries(process: Process, room: Room, supply: Supply, subscribers: int, messages: int, seconds: float) -> Values:
     """Publish repeatedly for `seconds`, each time after all subscribers have received the previous messages."""
-    body = bytes(size)
     refused = room.refused
     try:
         with room.publishers(messages):
             # A first message to warm up, and to make sure that all are subscribed.
-            room.deliver(body, 1)
+            room.deliver(supply, 1)
             meter = Meter(process)
             published = 0
             while meter.wall_s < seconds:
-                room.deliver(body, messages)
+                room.deliver(supply, messages)
                 published += messages
             wall_s, cpu_s, generator = meter.wall_s, meter.cpu_s, meter.generator
     except Lost as lost:

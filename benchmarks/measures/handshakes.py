@@ -20,7 +20,7 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
         for one in stage.present(CONTESTANTS):
             process = stage.start(one)
             meter = Meter(process)
-            with Room(process.port, one.protocol, "bench/handshakes", count):
+            with Room(process.port, one.protocol, ["bench/handshakes"] * count):
                 values = {
                     "handshakes/s": count / meter.wall_s,
                     "µs of CPU per handshake": meter.cpu_s / count * 1e6,

@@ -10,12 +10,12 @@ import trio
 
 from benchmarks.connecting import PATIENCE_S, Lost
 from benchmarks.contestants import Contestant, Stage, hub
-from benchmarks.measures.publish import sync_s
 from benchmarks.plan import Plan
 from benchmarks.processes import Meter, Process, settle
 from benchmarks.protocols import frame_size
 from benchmarks.room import Room
 from benchmarks.samples import Cell, Sample, Values
+from benchmarks.supply import plain
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.message import Draft, Message
 
@@ -25,7 +25,6 @@ REFERENCES = {
     "messages/s": None,
     "publishes/s": None,
     "MiB": None,
-    "ms for a sync": None,
 }
 COUNTED = ""
 CATCHING_UP = "catching up: one reader"
@@ -55,7 +54,6 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
             yield _sample(CATCHING_UP, 1, round, catching_up(process, plan))
             for readers in (0, 2):
                 yield _sample(PUBLISHING, readers, round, publishing(process, readers, plan))
-            yield _sample("the disk", 1, round, {"ms for a sync": sync_s(stage.directory) * 1e3})
         yield _sample(BEHIND, plan.history, 0, {"MiB": behind_bytes(process) / (1 << 20)})
         if plan.resuming:
             yield _sample("resuming at once", plan.resuming, 0, resuming(process, plan, ids[-plan.behind]))
@@ -79,19 +77,21 @@ def first_message_s(process: Process, since: str) -> float:
 def catching_up(process: Process, plan: Plan) -> Values:
     """Throughput of one reader of the whole log."""
     meter = Meter(process)
-    with Room(process.port, KEEPS.protocol, TOPIC, 1, query="?since=all") as room:
+    with Room(process.port, KEEPS.protocol, [TOPIC], query="?since=all") as room:
         room.catch_up(plan.history * FRAME)
         return {"messages/s": plan.history / meter.wall_s, "generator": meter.generator}
 
 
 def publishing(process: Process, readers: int, plan: Plan) -> Values:
     """Throughput of publishing to another topic, while some readers read the whole log."""
+    supply = plain(KEEPS.protocol, ["bench/other"], len(BODY))
+    supply.prepare(plan.seconds)
     with (
-        Room(process.port, KEEPS.protocol, TOPIC, readers, query="?since=all", to="bench/other") as room,
+        Room(process.port, KEEPS.protocol, [TOPIC] * readers, query="?since=all") as room,
         room.publishers(PUBLISHERS),
     ):
         meter, before = Meter(process), room.received
-        published = room.publish_for(plan.seconds, BODY)
+        published = room.publish_for(plan.seconds, supply).messages
         wall_s, generator = meter.wall_s, meter.generator
         values = {"publishes/s": published / wall_s, "generator": generator, "refused": room.refused}
         return {**values, "messages/s": (room.received - before) / FRAME / wall_s} if readers else values
@@ -102,10 +102,10 @@ def behind_bytes(process: Process) -> float:
 
     The average over several, not counting a first one, for which buffers are allocated that all share.
     """
-    with Room(process.port, KEEPS.protocol, TOPIC, 1, query="?since=all"):
+    with Room(process.port, KEEPS.protocol, [TOPIC], query="?since=all"):
         settle([process])
         before = process.rss_bytes
-        with Room(process.port, KEEPS.protocol, TOPIC, STALLED, query="?since=all"):
+        with Room(process.port, KEEPS.protocol, [TOPIC] * STALLED, query="?since=all"):
             settle([process])
             return (process.rss_bytes - before) / STALLED
 
@@ -113,15 +113,16 @@ def behind_bytes(process: Process) -> float:
 def resuming(process: Process, plan: Plan, since: str) -> Values:
     """Throughput of many subscribers that resume from the same position while messages are published."""
     missed, published = plan.behind - 1, 0
+    supply = plain(KEEPS.protocol, [TOPIC], len(BODY))
     meter, deadline = Meter(process), time.monotonic() + PATIENCE_S
     with (
-        Room(process.port, KEEPS.protocol, TOPIC, plan.resuming, query=f"?since={since}") as room,
+        Room(process.port, KEEPS.protocol, [TOPIC] * plan.resuming, query=f"?since={since}") as room,
         room.publishers(1),
     ):
         while room.received < missed * FRAME * plan.resuming and time.monotonic() < deadline:
-            published += room.publish_for(PUBLISHING_S, BODY)
+            published += room.publish_for(PUBLISHING_S, supply).messages
         wall_s = meter.wall_s
-        room.catch_up((missed + published) * FRAME)
+        room.catch_up(missed * FRAME)
         return {
             "messages/s": missed * plan.resuming / wall_s,
             "publishes/s": published / wall_s,

@@ -17,8 +17,8 @@ FIRST = 50
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
     """Measure a new process of each contestant, whose memory no other measure has used before."""
     for one in stage.present(CONTESTANTS):
-        with stage.fresh(one) as process, Room(process.port, one.protocol, "bench/idle", FIRST):
+        with stage.fresh(one) as process, Room(process.port, one.protocol, ["bench/idle"] * FIRST):
             before = process.rss_bytes
-            with Room(process.port, one.protocol, "bench/idle", plan.idle):
+            with Room(process.port, one.protocol, ["bench/idle"] * plan.idle):
                 each = (process.rss_bytes - before) / plan.idle
         yield Sample(Cell("idle", "RSS", plan.idle, one.name), 0, {"kB each": each / 1000})

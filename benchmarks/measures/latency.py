@@ -9,11 +9,13 @@ from benchmarks.measures.fanout import deliveries
 from benchmarks.plan import Plan
 from benchmarks.room import Room
 from benchmarks.samples import Cell, Sample, Values
+from benchmarks.supply import Supply, plain
 
 CONTESTANTS = (HOOKBOT, NO_DOOR, QUART, STARLETTE, WEBSOCKETS, NATS, ANCESTOR, BARE)
 REFERENCES = {"ms, p50": QUART, "ms, p99": QUART, "messages/s": None}
 COUNTED = "subscribers"
 SIZE = 200
+TOPIC = "bench/latency"
 # Messages per second that no contestant has trouble with.
 LITTLE = 20
 
@@ -23,21 +25,22 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
     subscribers = plan.listeners
     with ExitStack() as stack:
         rooms = {
-            one: stack.enter_context(Room(stage.start(one).port, one.protocol, "bench/latency", subscribers))
+            one: stack.enter_context(Room(stage.start(one).port, one.protocol, [TOPIC] * subscribers))
             for one in stage.present(CONTESTANTS)
         }
         for round in range(plan.rounds):
             for one, room in rooms.items():
-                most = deliveries(stage.start(one), room, subscribers, SIZE, plan.burst, plan.seconds)
+                supply = plain(one.protocol, [TOPIC], SIZE)
+                most = deliveries(stage.start(one), room, supply, subscribers, plan.burst, plan.seconds)
                 half = most.get("deliveries/s", 0) / subscribers / 2
                 for case, rate in (("at half of saturation", half), (f"{LITTLE} messages/s", LITTLE)):
-                    values = delays(room, rate, plan) if rate else most
+                    values = delays(room, supply, rate, plan) if rate else most
                     yield Sample(Cell("latency", f"{SIZE} B, {case}", subscribers, one.name), round, values)
     stage.settle()
 
 
-def delays(room: Room, rate: float, plan: Plan) -> Values:
+def delays(room: Room, supply: Supply, rate: float, plan: Plan) -> Values:
     """Latency at a rate of messages per second."""
     with room.publishers(plan.burst):
-        cuts = quantiles(room.pace(rate, plan.seconds, SIZE), n=100, method="inclusive")
+        cuts = quantiles(room.pace(rate, plan.seconds, supply).delivered_s, n=100, method="inclusive")
     return {"ms, p50": cuts[49] * 1e3, "ms, p99": cuts[98] * 1e3, "messages/s": rate}

@@ -11,9 +11,11 @@ from benchmarks.measures.fanout import cases, deliveries
 from benchmarks.plan import Plan
 from benchmarks.room import Room
 from benchmarks.samples import Cell, Sample
+from benchmarks.supply import plain
 
 REFERENCES = {"deliveries/s": QUART, "µs of CPU per delivery": QUART}
 COUNTED = "subscribers"
+TOPIC = "bench/tls"
 
 
 def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
@@ -31,12 +33,13 @@ def measure(stage: Stage, plan: Plan) -> Iterator[Sample]:
     )
     with ExitStack() as stack:
         rooms = {
-            one: stack.enter_context(Room(stage.start(one).port, one.protocol, "bench/tls", plan.listeners, tls=client))
+            one: stack.enter_context(Room(stage.start(one).port, one.protocol, [TOPIC] * plan.listeners, tls=client))
             for one in stage.present(contestants)
         }
         for round in range(plan.rounds):
             for case, messages in cases(200, plan):
                 for one, room in rooms.items():
-                    values = deliveries(stage.start(one), room, plan.listeners, 200, messages, plan.seconds)
+                    supply = plain(one.protocol, [TOPIC], 200)
+                    values = deliveries(stage.start(one), room, supply, plan.listeners, messages, plan.seconds)
                     yield Sample(Cell("secure", f"TLS, {case}", plan.listeners, one.name), round, values)
     stage.settle()
