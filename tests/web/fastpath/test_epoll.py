@@ -112,7 +112,7 @@ async def test_what_is_done_after_a_round_follows_all_of_it_and_precedes_other_t
     monkeypatch: pytest.MonkeyPatch, round_s: float, expected: str
 ) -> None:
     monkeypatch.setattr("hookbot.web.fastpath.epoll.ROUND_S", round_s)
-    async with running() as epoll:
+    async with running_epoll() as epoll:
         seen: list[str] = []
         epoll.after_round.append(lambda: seen.append("after"))
         both = [Watched(epoll, lambda: seen.append("socket")) for _ in range(2)]
