@@ -117,7 +117,7 @@ def test_a_question_is_answered_and_is_no_draft() -> None:
 def test_what_makes_a_repeat_is_signed_and_no_header_that_anybody_could_have_written() -> None:
     of = signed("slack", b"{}", ("Idempotency-Key", "k"))
     admitted = publishing("slack", of)
-    admitted = replace(admitted, request=replace(admitted.request, idempotency_key="k"))
+    admitted.request.idempotency_key = "k"
     genuine = admitted.accept(b"{}", now_s=NOW_S)
     assert isinstance(genuine, Genuine)
     [once] = genuine.draft.once

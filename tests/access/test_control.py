@@ -3,7 +3,6 @@
 import tracemalloc
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from ipaddress import ip_network
 from itertools import product
 from typing import Any
@@ -128,7 +127,9 @@ def test_a_token_opens_its_path_and_nothing_else(
 
     # A subprotocol is for handshakes.
     opened = set() if target.startswith("POST") and shown == "subprotocol" else OPENED_BY[target]
-    assert {path for path in TOKEN_PATHS if is_let_in(access, target, headers[path])} == opened
+    # What was let in before is remembered.
+    for _ in range(2):
+        assert {path for path in TOKEN_PATHS if is_let_in(access, target, headers[path])} == opened
 
 
 @pytest.mark.parametrize("target", OPENED_BY)
@@ -505,23 +506,53 @@ def test_a_publish_without_a_good_token_does_not_count() -> None:
     assert publish(access, "POST /pub/x", basic(make_token(KEY, "/")))
 
 
-def test_the_same_head_is_admitted_again_and_counted() -> None:
+def test_what_was_admitted_is_decided_anew_with_another_sender_method_or_origin() -> None:
+    access = make_access(sources=Sources([source(topic="acme/", allow_from=(ip_network("192.0.2.1"),))]))
+    token = {**basic(make_token(KEY, "/")), "X-Hub-Signature-256": f"sha256={'0' * 64}"}
+    assert publish(access, "POST /pub/acme/x", token).has_token
+    fields = tuple(token.items())
+
+    with pytest.raises(Forbidden):
+        access.admit_publish(Request("POST", b"/pub/acme/x", fields, client="192.0.2.2"))
+    with pytest.raises(MethodNotAllowed):
+        access.admit_publish(Request("PUT", b"/pub/acme/x", fields, client="192.0.2.1"))
+    with pytest.raises(Forbidden):
+        publish(access, "POST /pub/acme/x", {**token, "Origin": "https://elsewhere.example"})
+    with pytest.raises(Unauthorized):
+        publish(access, "POST /pub/acme/x")
+
+
+def test_what_was_admitted_is_refused_after_a_reload_that_refuses_it() -> None:
+    access, token = make_access(), basic(make_token(KEY, "/"))
+    assert publish(access, "POST /pub/x", token).has_token
+
+    access.adopt(make_access(["another key"]))
+
+    with pytest.raises(Unauthorized):
+        publish(access, "POST /pub/x", token)
+
+
+def test_what_was_admitted_is_refused_once_its_token_has_expired() -> None:
+    now_s = 1_700_000_000
+    access = make_access(clock_us=lambda: now_s * 1_000_000)
+    token = basic(str(NarrowedToken.of(make_token(KEY, "/"), "/").narrow("expires", str(now_s + 60))))
+    assert publish(access, "POST /pub/x", token).has_token
+    now_s += 59
+    assert publish(access, "POST /pub/x", token).has_token
+    now_s += 1
+
+    with pytest.raises(Unauthorized):
+        publish(access, "POST /pub/x", token)
+
+
+def test_what_is_admitted_again_is_counted_again() -> None:
     access = make_access(publishes=Rate(2, 60))
-    admitted = publish(access, "POST /unsafe/pub/x")
+    token = basic(make_token(KEY, "/"))
+    for _ in range(2):
+        assert publish(access, "POST /pub/x", token).has_token
 
-    assert access.admits_again(admitted)
     with pytest.raises(TooManyRequests):
-        access.admits_again(admitted)
-
-
-def test_the_same_head_is_decided_anew_after_a_reload_and_after_its_token_has_expired() -> None:
-    access = make_access()
-    admitted = publish(access, "POST /unsafe/pub/x")
-
-    assert not access.admits_again(replace(admitted, expires_s=access.now_s))
-    assert access.admits_again(replace(admitted, expires_s=access.now_s + 1))
-    access.adopt(make_access())
-    assert not access.admits_again(admitted)
+        publish(access, "POST /pub/x", token)
 
 
 # --- sources

@@ -11,7 +11,7 @@ from hookbot.protocol.request import Request
 def read(target: str = "/pub/foo", **headers: str) -> PublishRequest:
     fields = tuple((name.replace("_", "-"), value) for name, value in headers.items())
     request = Request("POST", target.encode(), fields)
-    return PublishRequest.read(request, find_route("POST", request.raw_path))
+    return PublishRequest.read(request, find_route("POST", request.raw_path).topic)
 
 
 def test_a_plain_publish_asks_for_nothing() -> None:

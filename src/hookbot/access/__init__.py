@@ -1,7 +1,8 @@
 """Access control: tokens, sources and limits for publishers, subscribers and operators.
 
 `AccessControl` (control) admits or refuses a request by path, token, source and limits; an admitted one becomes an
-`AdmittedPublish` or an `AdmittedSubscription` (admitted). It gets the `Grant` of a token from the `Authorizer`
+`AdmittedPublish` or an `AdmittedSubscription` (admitted). What it decided about a target and a token, it remembers as
+a `Permit` (permits). It gets the `Grant` of a token from the `Authorizer`
 (tokens, narrowed_tokens), finds the `Source` whose signature a topic requires in `Sources` (sources), has it verified
 by the `Verifier` (verifier), which remembers whose requests were genuine (senders), and counts requests of each client
 network with `RateLimiter`s (rate_limits, client_address). `ActiveSubscriptions` limits the

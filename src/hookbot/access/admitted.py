@@ -1,9 +1,7 @@
 """Admitted publishes and subscriptions, with what they were granted."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from hashlib import sha256
-from math import inf
 from urllib.parse import unquote_plus
 
 from ..errors import Forbidden
@@ -12,7 +10,7 @@ from ..protocol.publish import PublishRequest
 from ..protocol.response import Response
 from ..protocol.since import AfterId
 from ..protocol.subscribe import SubscribeRequest
-from .authorizer import Authorizer, Grant
+from .authorizer import Grant
 from .sources import Source
 
 SECRET_HEADERS = frozenset(
@@ -75,20 +73,27 @@ Accepted = Draft | Genuine | Response
 """Result of verifying a publish: a draft to store, from a source or not, or the response to a challenge."""
 
 
-@dataclass(frozen=True)
 class AdmittedPublish:
-    """An admitted publish, whose body may now be read."""
+    """An admitted publish, whose body may now be read. Read-only; a plain class as `Request` is."""
 
-    request: PublishRequest
-    max_body_bytes: int | None = None
-    source: Source | None = None
-    """Source whose signature `accept` verifies; None if the topic has no source."""
-    authorizer: Authorizer | None = None
-    """Authorizer that admitted it; the admission is void once a reload has replaced the authorizer."""
-    expires_s: float = inf
-    """Expiry of its token, in seconds since 1970."""
-    has_token: bool = False
-    """True if it has shown a valid token; topics that take none are unsafe."""
+    __slots__ = ("has_token", "max_body_bytes", "query", "request", "source")
+
+    def __init__(
+        self,
+        request: PublishRequest,
+        max_body_bytes: int | None = None,
+        source: Source | None = None,
+        has_token: bool = False,
+        query: str | None = None,
+    ) -> None:
+        self.request = request
+        self.max_body_bytes = max_body_bytes
+        self.source = source
+        """Source whose signature `accept` verifies; None if the topic has no source."""
+        self.has_token = has_token
+        """True if it has shown a valid token; topics that take none are unsafe."""
+        self.query = without_token(request.http.query) if query is None else query
+        """The query as it is stored."""
 
     def accept(self, body: bytes, *, now_s: float) -> Accepted:
         """Verify the complete publish, unless it has no source, and return the result.
@@ -105,7 +110,7 @@ class AdmittedPublish:
         verification = self.source.verify(signed, now_s=now_s)
         stripped = verification.stripped
         # Only the provider identifies repeats: no sender signs an Idempotency-Key header, so a replay could vary it.
-        headers, query = _without_secrets(stripped.headers, stripped.query)
+        headers, query = _without_secrets(stripped.headers), without_token(stripped.query)
         draft = Draft(publish.topic, body, headers, query, verification.verified, publish.hops, verification.once)
         return Genuine(draft, verification.signed, verification.verified.signed_at, verification.confirm_url)
 
@@ -115,20 +120,16 @@ class AdmittedPublish:
         key = publish.idempotency_key
         # The fingerprint distinguishes a retry, which is a duplicate, from a reuse of the key for another body.
         once = (Once("idempotency", publish.topic, key, fingerprint=sha256(body).digest()),) if key else ()
-        headers, query = self._kept
-        return Draft(publish.topic, body, headers, query, hops=publish.hops, once=once)
-
-    @cached_property
-    def _kept(self) -> tuple[Headers, str]:
-        http = self.request.http
-        return _without_secrets(http.headers, http.query)
+        headers = _without_secrets(publish.http.headers)
+        return Draft(publish.topic, body, headers, self.query, hops=publish.hops, once=once)
 
 
-def _without_secrets(headers: Headers, query: str) -> tuple[Headers, str]:
-    return tuple(pair for pair in headers if pair[0].lower() not in SECRET_HEADERS), _without_token(query)
+def _without_secrets(headers: Headers) -> Headers:
+    return tuple([pair for pair in headers if pair[0].lower() not in SECRET_HEADERS])
 
 
-def _without_token(query: str) -> str:
+def without_token(query: str) -> str:
+    """The query without a token, which is never stored."""
     if not query:
         return query
     return "&".join(part for part in query.split("&") if unquote_plus(part.partition("=")[0]) != "token")

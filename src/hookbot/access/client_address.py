@@ -34,6 +34,10 @@ class TrustedProxies:
         except ValueError as error:
             raise ConfigError(f"trusted proxies must be a number or networks such as 10.0.0.0/8: {error}") from None
 
+    def __bool__(self) -> bool:
+        """True if any proxy is trusted."""
+        return self.count > 0 or bool(self.networks)
+
     def trusts(self, peer: str) -> bool:
         """True if a connection from this address comes from a trusted proxy: with a `count`, all connections do."""
         return self.count > 0 or is_within(peer, self.networks)

@@ -29,11 +29,12 @@ from ..protocol.topics import OWN, RECURSIVE, UNSAFE, TopicFilter, decode_path, 
 from ..signatures import SignedRequest
 from ..signatures.permission import permission
 from .active_subscriptions import ActiveSubscriptions
-from .admitted import AdmittedPublish, AdmittedSubscription
+from .admitted import AdmittedPublish, AdmittedSubscription, without_token
 from .authorizer import Action, Authorizer, Grant
 from .client_address import TrustedProxies, client_network
 from .fetching import Fetches
 from .near_misses import NearMisses
+from .permits import Permit, Permits
 from .rate_limits import FAILURES, Rate, RateLimiter
 from .rejections import missing_token
 from .senders import Standing
@@ -75,6 +76,7 @@ class AccessControl:
         self.origins = frozenset(origin.lower() for origin in origins)
         self.sources = sources or Sources()
         self.near_misses = NearMisses(self.sources.topics)
+        self._permits = Permits()
         self.active = ActiveSubscriptions(
             authorizer, clock_us=clock_us, max_subscribers=max_subscribers, max_per_token=max_subscribers_per_token
         )
@@ -97,6 +99,7 @@ class AccessControl:
         self._publishes, self.verifier.failures = other._publishes, other.verifier.failures
         self.active.adopt(other.active)
         self.near_misses.adopt(other.near_misses)
+        self._permits.clear()
 
     @property
     def now_s(self) -> float:
@@ -113,42 +116,56 @@ class AccessControl:
         Raises `Refused` if the query has too many parameters.
         """
         request.check_parameters()
-        if not self._doubted and request.method == "POST":
-            self._doubt(request)
-        request.client = self._proxies.client(request.client, request.header("x-forwarded-for"))
+        forwarded_for = request.header("x-forwarded-for")
+        # Mostly there is neither.
+        if self._proxies or forwarded_for:
+            if not self._doubted and request.method == "POST":
+                self._doubt(request.client, forwarded_for)
+            request.client = self._proxies.client(request.client, forwarded_for)
         return request
 
-    def _doubt(self, request: Request) -> None:
-        if doubt := self._proxies.doubt(request.client, request.header("x-forwarded-for")):
+    def _doubt(self, peer: str, forwarded_for: str) -> None:
+        if doubt := self._proxies.doubt(peer, forwarded_for):
             self._doubted = True
             logger.warning("%s", doubt)
 
     def admit_publish(self, request: Request) -> AdmittedPublish:
         """Admit a publish before its body is read. Raises `Refused`."""
+        permit = self._recall(request) or self._permit(request)
+        if permit.source:
+            self.verifier.check_head(request, permit.topic, permit.source)
+        # Counted after the token is checked, so that requests without one do not use up a sender's rate.
+        if self._publishes:
+            self._publishes.use(client_network(request.client), now_s=self._clock.monotonic_s)
+        publish = PublishRequest.read(request, permit.topic)
+        # Refused by its Content-Length, before a byte of the body is read; what is read is counted by `BodyBudget`.
+        if publish.declared_bytes > permit.max_body_bytes:
+            raise BodyTooLarge.than(permit.max_body_bytes)
+        return AdmittedPublish(publish, permit.max_body_bytes, permit.source, permit.has_token, permit.query)
+
+    def _recall(self, request: Request) -> Permit | None:
+        """The permit of an earlier request with the same target and token, if it would be given again."""
+        permit = self._permits.find(request)
+        # Most tokens never expire, and asking for the time would cost more than all the rest.
+        if permit is None or (permit.expires_s < inf and permit.expires_s <= self.now_s) or request.sent("origin"):
+            return None
+        self._note_topic(permit.topic, request.client)
+        if permit.source:
+            permit.source.check_sender(request.client, request.certificate)
+        request.authenticated = True
+        return permit
+
+    def _permit(self, request: Request) -> Permit:
+        """The permit of a request, by its path, its sender and its token. Raises `Refused`."""
         route = self._route(request, "publish")
         _check_owner(route.topic)
         source = self._source(request, route.topic)
         unsafe = is_unsafe(route.topic)
-        grant = Grant() if unsafe else self.authorize(request, route.path, "publish")
-        if source:
-            self.verifier.check_head(request, route.topic, source)
-        # Counted after the token is checked, so that requests without one do not use up a sender's rate.
-        self._count_publish(request)
-        publish = PublishRequest.read(request, route)
+        expires_s = inf if unsafe else self.authorize(request, route.path, "publish").expires_s
         max_body_bytes = min(self.max_body_bytes, (source and source.max_body_bytes) or self.max_body_bytes)
-        # Refused by its Content-Length, before a byte of the body is read; what is read is counted by `BodyBudget`.
-        if publish.declared_bytes > max_body_bytes:
-            raise BodyTooLarge.than(max_body_bytes)
-        return AdmittedPublish(publish, max_body_bytes, source, self.authorizer, grant.expires_s, not unsafe)
-
-    def admits_again(self, admitted: AdmittedPublish) -> bool:
-        """True if a head that repeats an admitted one is still admitted, and then counted. Raises `TooManyRequests`."""
-        # Most tokens never expire, and asking for the time would cost more than all the rest.
-        expired = admitted.expires_s < inf and admitted.expires_s <= self.now_s
-        if admitted.authorizer is not self.authorizer or expired:
-            return False
-        self._count_publish(admitted.request.http)
-        return True
+        permit = Permit(route.topic, source, max_body_bytes, without_token(request.query), expires_s, not unsafe)
+        self._permits.add(request, permit)
+        return permit
 
     def respond_to_challenge(self, request: Request) -> Response | None:
         """Response to a sender that verifies the endpoint by GET, HEAD or OPTIONS; None for any other such request.
@@ -245,7 +262,7 @@ class AccessControl:
         """Route of the request. Raises `InvalidTopic`, `NotFound`, or `MethodNotAllowed` for another action."""
         route = find_route(request.method, request.raw_path)
         if route.action == "publish":
-            self.near_misses.note(route.topic, request.client, now_s=self._clock.monotonic_s)
+            self._note_topic(route.topic, request.client)
         self._check_existence(route)
         if route.action != action:
             raise MethodNotAllowed(f"{request.method} is not allowed for {route.path!r}", allow=METHODS[route.action])
@@ -261,9 +278,9 @@ class AccessControl:
             return self._unsafe.matches(unsafe.topic)
         return self._unsafe.overlaps(TopicFilter.parse(unsafe.topic))
 
-    def _count_publish(self, request: Request) -> None:
-        if self._publishes:
-            self._publishes.use(client_network(request.client), now_s=self._clock.monotonic_s)
+    def _note_topic(self, topic: str, client: str) -> None:
+        if topic not in self.near_misses:
+            self.near_misses.note(topic, client, now_s=self._clock.monotonic_s)
 
     def _source(self, request: Request, topic: str) -> Source | None:
         """Source of a topic, or None. Raises `Forbidden` if the client's address or certificate is not allowed."""

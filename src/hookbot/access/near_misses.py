@@ -42,13 +42,17 @@ class NearMisses:
         self._sources = other._sources
         self._known.clear()
 
+    def __contains__(self, topic: str) -> bool:
+        """True if the topic was compared with the others, and is remembered."""
+        return topic in self._known
+
     def note(self, topic: str, client: str, *, now_s: float) -> None:
         """Log a publish to the topic if it is a near miss and the first of its topic.
 
         Beyond the rate of `COMPARISONS`, a topic is left for its next publish; beyond `MAX_TOPICS`, the first is
         forgotten.
         """
-        if topic in self._known or self._comparisons.use(now_s=now_s):
+        if topic in self or self._comparisons.use(now_s=now_s):
             return
         self._known[topic] = None
         if len(self._known) > MAX_TOPICS:

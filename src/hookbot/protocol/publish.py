@@ -1,12 +1,10 @@
 """Publish requests before their body is read: topic, query and headers, checked."""
 
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Self
 from urllib.parse import parse_qsl
 
 from ..errors import Refused
-from .paths import Route
 from .request import Request
 from .topics import is_unsafe
 
@@ -23,23 +21,26 @@ METADATA = "extra-metadata"
 _SIMILAR = 0.75
 
 
-@dataclass(frozen=True, slots=True)
 class PublishRequest:
-    """A publish as its sender requests it."""
+    """A publish as its sender requests it. Read-only; a plain class as `Request` is."""
 
-    http: Request
-    topic: str
-    hops: tuple[str, ...] = ()
-    """Routers that the message passed through, as its sender claims; empty for unsafe topics (not trusted)."""
-    idempotency_key: str = ""
+    __slots__ = ("hops", "http", "idempotency_key", "topic")
+
+    def __init__(self, http: Request, topic: str, hops: tuple[str, ...] = (), idempotency_key: str = "") -> None:
+        self.http = http
+        self.topic = topic
+        self.hops = hops
+        """Routers that the message passed through, as its sender claims; empty for unsafe topics (not trusted)."""
+        self.idempotency_key = idempotency_key
 
     @classmethod
-    def read(cls, request: Request, route: Route) -> Self:
+    def read(cls, request: Request, topic: str) -> Self:
         """The publish that query and headers of a request describe; raises `Refused` if one of them is invalid."""
-        with_token = not is_unsafe(route.topic)
-        _check_parameters(request.query, with_token=with_token)
+        with_token = not is_unsafe(topic)
+        if request.query:
+            _check_parameters(request.query, with_token=with_token)
         hops = _hops(request) if with_token else ()
-        return cls(request, route.topic, hops, _idempotency_key(request))
+        return cls(request, topic, hops, _idempotency_key(request))
 
     @property
     def declared_bytes(self) -> int:
@@ -53,7 +54,7 @@ def _check_parameters(query: str, *, with_token: bool) -> None:
 
     Any other parameter is a part of the message. Senders without a token add what they like.
     """
-    for name, value in parse_qsl(query, keep_blank_values=True) if query else ():
+    for name, value in parse_qsl(query, keep_blank_values=True):
         if name == METADATA:
             if value != "github":
                 raise Refused(f"400 Bad Request (bad ?extra-metadata=): the only value is 'github', not {value[:40]!r}")

@@ -24,7 +24,7 @@ def begun(head: bytes, bodies: BodyBudget) -> Exchange:
     exchange = Exchange(Head(head))
     request = exchange.head.request
     exchange.admit(
-        AdmittedPublish(PublishRequest.read(request, find_route("POST", request.raw_path))),
+        AdmittedPublish(PublishRequest.read(request, find_route("POST", request.raw_path).topic)),
         bodies.open(None, Standing.TOKEN, ""),
     )
     return exchange

@@ -14,25 +14,22 @@ from ...protocol.websocket import accept_handshake, check_handshake, is_handshak
 from ..limits import HALF_CLOSE_S
 from ..publish import publish, publish_soon
 from ..subscribe import find_start
-from .context import CachedHead, Context, Exchange
+from .context import Context, Exchange
 from .http_connection import CONNECTION_BYTES, HttpConnection
 
 logger = logging.getLogger(__package__)
 
-# Heads of real senders are smaller; the limit bounds what an idle connection costs.
-MAX_CACHED = 2 << 10
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class FastPathConnection(HttpConnection):
     """A connection that publishes messages, until it becomes a subscriber or is handed over to the app."""
 
-    __slots__ = ("_cached", "_peer")
+    __slots__ = ("_peer",)
 
     def __init__(self, context: Context, sock: socket.socket, peer: str) -> None:
         super().__init__(context, sock)
         self._peer = peer
-        self._cached: CachedHead | None = None
         context.services.unauthenticated.add(self, peer, CONNECTION_BYTES)
 
     @property
@@ -54,14 +51,6 @@ class FastPathConnection(HttpConnection):
         return self._exchange.verifying if self._exchange and self._waiting else None
 
     def _read_head(self, data: bytes) -> None:
-        access, cached = self._context.services.access, self._cached
-        # Parsing and authorizing a head are a third of a publish. Access control still decides about a repeated one:
-        # tokens expire, and rate limits count.
-        if cached and cached.data == data:
-            self._exchange = Exchange(cached.head)
-            if access.admits_again(cached.admitted):
-                self._receive_body(self._exchange, cached.admitted)
-                return
         head = Head(data, self._peer)
         request = head.request
         websocket = is_handshake(request) and head.version == "1.1"
@@ -71,14 +60,13 @@ class FastPathConnection(HttpConnection):
             self._hand_over(data)
             return
         self._exchange = Exchange(head)
+        access = self._context.services.access
         access.resolve_client(request)
         if websocket:
             self._subscribe(head, data)
             return
         admitted = access.admit_publish(request)
         self._note_authentication(request)
-        if len(data) <= MAX_CACHED:
-            self._cached = CachedHead(data, head, admitted)
         self._receive_body(self._exchange, admitted)
 
     def _receive_body(self, exchange: Exchange, admitted: AdmittedPublish) -> None:

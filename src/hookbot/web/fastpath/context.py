@@ -59,15 +59,6 @@ class Context:
             self.empty.set()
 
 
-@dataclass(frozen=True, slots=True)
-class CachedHead:
-    """An admitted request head. Clients that reuse a connection mostly repeat it byte for byte."""
-
-    data: bytes
-    head: Head
-    admitted: AdmittedPublish
-
-
 class Exchange:
     """A request from its head to its response: the body that was received so far, and the rest that is expected."""
 

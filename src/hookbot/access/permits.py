@@ -1,0 +1,62 @@
+"""Permits: what was decided about a publish by its target and its token, for the next one that has the same."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from math import inf
+
+from ..protocol.request import Request
+from .sources import Source
+
+# About 8 MiB of memory, and room for ten thousand topics of each of which the token is its own.
+MAX_PERMITS = 16_384
+# Longer ones are decided anew each time.
+MAX_KEY_BYTES = 1024
+
+Key = tuple[str, bytes, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Permission to publish to a topic."""
+
+    topic: str
+    source: Source | None
+    """Source whose signature is verified; None if the topic has no source."""
+    max_body_bytes: int
+    query: str
+    """The query without tokens, as it is stored."""
+    expires_s: float = inf
+    """Expiry of the token, in seconds since 1970."""
+    has_token: bool = True
+    """False if the topic takes no token."""
+
+
+class Permits:
+    """Permits by target and credentials of their requests; beyond `MAX_PERMITS`, the oldest is forgotten.
+
+    Only what a valid token permits is kept, so that no unauthenticated client can evict anything. Tokens are compared
+    as in the cache of the `Authorizer`.
+    """
+
+    def __init__(self) -> None:
+        self._permits: OrderedDict[Key, Permit] = OrderedDict()
+
+    def find(self, request: Request) -> Permit | None:
+        """The permit of an equal request, or None. Whether it has expired is for the caller to check."""
+        return self._permits.get(_key(request))
+
+    def add(self, request: Request, permit: Permit) -> None:
+        """Keep the permit of a request, unless its topic takes no token or its target is very long."""
+        _, target, credentials = key = _key(request)
+        if permit.has_token and len(target) + len(credentials) <= MAX_KEY_BYTES:
+            self._permits[key] = permit
+            if len(self._permits) > MAX_PERMITS:
+                self._permits.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget all permits: keys, sources or limits have changed."""
+        self._permits.clear()
+
+
+def _key(request: Request) -> Key:
+    return request.method, request.target, request.fields.get("authorization", "")
