@@ -78,8 +78,18 @@ class Channel:
         """Functions that wake the subscriptions and audiences of the channel."""
         self.holders = 0
 
+    @property
+    def newest(self) -> int:
+        """Position of the newest entry that the channel has had; its floor if it had none."""
+        return self.entries[-1].position if self.entries else self.floor
+
     def after(self, position: int) -> list[Entry]:
         """Entries after `position`, which must not be below `floor`."""
+        if self.newest <= position:
+            return []
+        # Mostly, all but the newest have been taken.
+        if len(self.entries) > 1 and self.entries[-2].position <= position:
+            return self.entries[-1:]
         return self.entries[bisect_right(self.entries, position, key=lambda entry: entry.position) :]
 
     def at(self, position: int) -> Entry | None:
@@ -101,6 +111,8 @@ class Channels:
     def __init__(self, head: int, limits: BrokerLimits, cache: FrameCache) -> None:
         self.head = head
         """Position of the newest message announced."""
+        self.after_batch: list[Callable[[], None]] = []
+        """Functions called after each batch, when everybody was woken. They must neither block nor raise."""
         self._frames = cache
         self._limits = limits
         self._channels: dict[TopicFilter, Channel] = {}
@@ -123,6 +135,8 @@ class Channels:
         for channel in changed:
             for wake in channel.wakers:
                 wake()
+        for function in self.after_batch:
+            function()
 
     @contextmanager
     def open(self, wanted: TopicFilter) -> Iterator[Channel]:

@@ -2,7 +2,9 @@
 
 import json
 import threading
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from hookbot.protocol.frames import HookbotV1, Raw
 from hookbot.protocol.message import Message, format_id
 from hookbot.protocol.topics import TopicFilter
 from hookbot.protocol.websocket import BINARY, frame
-from hookbot.web.fastpath.audience import SEND_BYTES, Audience
+from hookbot.web.fastpath.audience import SEND_BYTES, Audience, Send
 from support import GUARD_S
 from support.fast_path import open_fast_path
 
@@ -43,7 +45,7 @@ async def test_a_message_is_encoded_once_for_all_who_listen_in_the_same_way(monk
 
 def test_what_is_joined_for_one_send_is_bounded() -> None:
     messages = [Message("topic", bytes(1000), id=format_id("somelogs", n)) for n in range(1, 501)]
-    audience = Audience(Channel(TopicFilter(("topic",)), 0), Raw(False), lambda _: None)
+    audience = Audience(Channel(TopicFilter(("topic",)), 0), Raw(False), deque())
 
     sends = list(audience.sends([Entry(message, message.position, FrameCache(1 << 20)) for message in messages]))
 
@@ -80,10 +82,82 @@ async def test_a_large_message_is_encoded_beside_the_loop_and_in_its_place(monke
 
 def test_an_audience_is_complete_where_neither_memory_nor_the_log_has_more() -> None:
     channel = Channel(TopicFilter(("topic",)), floor=5)
-    audience = Audience(channel, Raw(False), lambda _: None)
+    audience = Audience(channel, Raw(False), deque())
     message = Message("topic", b"hello", id=format_id("somelogs", 7))
     channel.entries.append(Entry(message, message.position, FrameCache(1 << 20)))
 
     assert not audience.is_complete_at(4)
     assert not audience.is_complete_at(5)
     assert audience.is_complete_at(7)
+
+
+@dataclass(eq=False)
+class Position:
+    """A subscriber, as far as an audience looks at it."""
+
+    position: int
+    busy: bool
+
+
+def listening(channel: Channel, *positions: int) -> Audience:
+    """An audience with a subscriber at each position; one at a negative position is busy."""
+    audience = Audience(channel, Raw(False), deque())
+    for position in positions:
+        subscriber: Any = Position(abs(position), busy=position < 0)
+        audience.subscribers[subscriber] = None
+    return audience
+
+
+def announced(channel: Channel, *positions: int) -> None:
+    for position in positions:
+        message = Message("topic", b"%d" % position, id=format_id("somelogs", position))
+        channel.entries.append(Entry(message, position, FrameCache(1 << 20)))
+
+
+def test_a_delivery_is_for_all_who_can_take_it_and_the_next_begins_after_it() -> None:
+    channel = Channel(TopicFilter(("topic",)), floor=5)
+    audience = listening(channel, 5, 5, -5)
+    announced(channel, 7, 8)
+
+    send = audience.begin(0)
+
+    assert send == Send(b"\x82\x017\x82\x018", 7, 8)
+    assert [subscriber.position for subscriber in audience.waiting] == [5, 5]
+    announced(channel, 9)
+    assert audience.begin(0) is send
+    audience.waiting = ()
+    assert audience.begin(0) == Send(b"\x82\x019", 9, 9)
+    audience.waiting = ()
+    assert audience.begin(0) is None
+    assert not audience.waiting
+
+
+def test_those_behind_the_channel_are_served_one_by_one() -> None:
+    channel = Channel(TopicFilter(("topic",)), floor=5)
+    audience = listening(channel, 5)
+    announced(channel, 7)
+    channel.forget(channel.entries[0])
+
+    assert audience.begin(0) == Send(b"", 7, 7)
+    audience.waiting = ()
+    assert audience.begin(0) is None
+
+
+def test_nothing_is_encoded_for_an_audience_in_which_all_are_busy() -> None:
+    channel = Channel(TopicFilter(("topic",)), floor=5)
+    audience = listening(channel, -5)
+    announced(channel, 7)
+
+    assert audience.begin(0) is None
+    assert not channel.entries[0]._frames
+    assert audience.position == 7
+
+
+def test_an_audience_is_queued_once_until_it_is_taken() -> None:
+    channel = Channel(TopicFilter(("topic",)), floor=5)
+    audience = listening(channel, 5)
+    audience.wake()
+    audience.repeat_from(5)
+
+    assert list(audience._news) == [audience]
+    assert audience.position == 4

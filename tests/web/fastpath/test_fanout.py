@@ -3,6 +3,7 @@
 import json
 import logging
 from base64 import b64decode
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from hookbot.log.retention import Retention
 from hookbot.log.sqlite import open_sqlite_log
 from hookbot.protocol.envelope import LARGE_BODY
 from hookbot.protocol.frames import CloudEvents
-from hookbot.protocol.message import Draft, format_id
+from hookbot.protocol.message import Draft, Message, format_id
 from hookbot.protocol.websocket import BINARY, frame
-from hookbot.web.fastpath.audience import Audience
+from hookbot.web.fastpath.audience import Audience, Send
 from support import GUARD_S
 from support.clients import Client, handshake, masked
 from support.damage import lose_bodies
@@ -180,26 +181,41 @@ async def test_a_message_larger_than_everything_arrives_whole_through_partial_wr
 
 
 async def test_one_busy_topic_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hookbot.web.fastpath.fanout.ROUND_COST", 1)
     async with open_fast_path() as hub:
         busy = [await hub.listen("/sub/busy") for _ in range(3)]
         quiet = await hub.listen("/sub/quiet")
-        audiences = {one.channel.wanted.patterns[0]: one for one in hub.fanout._audiences._audiences.values()}
-        deliver = hub.fanout._deliver
         delivered: list[str] = []
+        deliver = hub.fanout._deliver
 
-        async def busily(one: Audience) -> None:
-            delivered.append(one.channel.wanted.patterns[0])
-            await deliver(one)
-            if len(delivered) < 20:
-                hub.fanout._mark(audiences["busy"])
+        def noting(audience: Audience, send: Send, budget: int) -> int:
+            delivered.append(str(audience.channel.wanted))
+            return deliver(audience, send, budget)
 
-        monkeypatch.setattr(hub.fanout, "_deliver", busily)
-        await hub.broker.commit([Draft("quiet", b"hello"), Draft("busy", b"hello")])
-        await quiet.payload()
-        await busy[0].payload()
-        await settled(lambda: len(delivered) >= 20)
+        monkeypatch.setattr(hub.fanout, "_deliver", noting)
+        await hub.broker.commit([Draft("busy", b"hello"), Draft("quiet", b"hello")])
+        for listener in (*busy, quiet):
+            assert await listener.payload() == b"hello"
 
-        assert "quiet" in delivered[:3]
+        assert delivered == ["busy", "quiet", "busy", "busy"]
+
+
+async def test_a_batch_of_many_topics_is_delivered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_fast_path() as hub:
+        listeners = [await hub.listen(f"/sub/{n}") for n in range(100)]
+        original = hub.broker.channels.announce
+        positions: list[list[int]] = []
+
+        def announce(messages: Sequence[Message]) -> None:
+            original(messages)
+            positions.append([subscriber.position for subscriber in hub.fanout._subscribers])
+
+        monkeypatch.setattr(hub.broker.channels, "announce", announce)
+        await hub.broker.commit([Draft(str(n), b"hello") for n in range(100)])
+
+        assert positions == [list(range(1, 101))]
+        for listener in listeners:
+            assert await listener.payload() == b"hello"
 
 
 # --- silence

@@ -1,6 +1,8 @@
 """Audiences: subscribers to the same topics in the same format, who share frames that are encoded once."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections import deque
+from collections.abc import Hashable, Iterator, Sequence
+from math import inf
 from typing import NamedTuple
 
 from ...broker.channels import Channel, Channels, Entry
@@ -17,30 +19,78 @@ SEND_BYTES = 128 << 10
 
 
 class Send(NamedTuple):
-    """Whole frames, and the position of the last message in them; of a large one, the header by itself."""
+    """Whole frames, and the positions of the first and the last message in them; of a large one, the header by itself.
+
+    Without data, it is for nobody: all who are behind `reached` have to be served one by one.
+    """
 
     data: bytes
+    first: int
     reached: int
     header: bytes = b""
 
 
 class Audience:
-    """The subscribers of one channel in one format, and the frames that they are sent."""
+    """The subscribers of one channel in one format, and the frames that they are sent.
 
-    def __init__(self, channel: Channel, framing: Framing, on_news: Callable[["Audience"], None]) -> None:
+    A delivery is under way while some of the subscribers are `waiting` for the frames of `begin`.
+    """
+
+    def __init__(self, channel: Channel, framing: Framing, news: deque["Audience"]) -> None:
         self.channel = channel
         self.framing = framing
         self.subscribers: dict[Subscriber, None] = {}
         self.unprepared: set[int] = set()
         """Positions of large messages for which subscribers wait until a thread has encoded them. Not the messages:
         they may leave memory meanwhile."""
-        self._on_news = on_news
+        self.queued = False
+        """True while the audience is among those with news."""
+        self.start = self.position = channel.newest
+        """Positions before and after the newest delivery. A subscriber that joins later, or is slow, has its own."""
+        self.waiting: Sequence[Subscriber] = ()
+        self.sent_at = -inf
+        """Time of the newest delivery, on Trio's clock."""
+        self._send: Send | None = None
+        self._news = news
         self._opcode = TEXT if framing.text else BINARY
         self._key = "websocket", framing.key
 
     def wake(self) -> None:
-        """Schedule the sending of new messages. The broker calls it when the channel has some."""
-        self._on_news(self)
+        """Queue the audience for the sending of new messages. The broker calls it when the channel has some."""
+        if not self.queued:
+            self.queued = True
+            self._news.append(self)
+
+    def begin(self, now: float) -> Send | None:
+        """The frames of the delivery that is under way or begins now; None if there are none, or none is prepared.
+
+        After an error, the subscribers are served one by one, and each meets it.
+        """
+        if self.waiting:
+            return self._send
+        self._send = None
+        self.waiting = [subscriber for subscriber in self.subscribers if not subscriber.busy]
+        if not self.waiting:
+            self.position = self.channel.newest
+            return None
+        self.start = max(self.position, self.channel.floor)
+        try:
+            self._send = self.next_send(self.start)
+        except Exception:  # noqa: BLE001
+            self._send = Send(b"", self.start, self.channel.newest)
+        if self._send is None and self.position < self.start:
+            self._send = Send(b"", self.start, self.start)
+        if self._send is None:
+            self.waiting = ()
+        else:
+            self.position = self._send.reached
+            self.sent_at = now
+        return self._send
+
+    def repeat_from(self, position: int) -> None:
+        """Deliver the message at a position to those who do not have it yet, then those after it."""
+        self.position = min(self.position, position - 1)
+        self.wake()
 
     def frame(self, payload: bytes) -> bytes:
         """The websocket frame around a payload of this format."""
@@ -63,21 +113,23 @@ class Audience:
         Stops at a large one that is not prepared.
         """
         parts: list[bytes] = []
-        size = reached = 0
+        size = first = reached = 0
         for entry in entries:
             part = self._part(entry)
             if parts and (part is None or entry.is_large or size + len(part) > SEND_BYTES):
-                yield Send(_join(parts), reached)
+                yield Send(_join(parts), first, reached)
                 parts, size = [], 0
             if part is None:
                 return
+            position = entry.position
             if entry.is_large:
-                yield Send(part, entry.position, frame_header(self._opcode, len(part)))
+                yield Send(part, position, position, frame_header(self._opcode, len(part)))
             else:
+                first = first if parts else position
                 parts.append(part)
-                size, reached = size + len(part), entry.position
+                size, reached = size + len(part), position
         if parts:
-            yield Send(_join(parts), reached)
+            yield Send(_join(parts), first, reached)
 
     def _part(self, entry: Entry) -> bytes | None:
         """Bytes to send for an entry: a whole frame, or the payload of a large one; None if that is not prepared."""
@@ -100,9 +152,10 @@ class Audience:
 class Audiences:
     """The audiences that have subscribers, by filter and format."""
 
-    def __init__(self, channels: Channels, on_news: Callable[[Audience], None]) -> None:
+    def __init__(self, channels: Channels) -> None:
+        self.news: deque[Audience] = deque()
+        """Audiences with new messages: those to be served first are first."""
         self._channels = channels
-        self._on_news = on_news
         self._audiences: dict[tuple[TopicFilter, Hashable], Audience] = {}
 
     def join(self, request: SubscribeRequest) -> Audience:
@@ -112,7 +165,7 @@ class Audiences:
         audience = self._audiences.get(key)
         if audience is None:
             channel = self._channels.hold(request.wanted)
-            audience = self._audiences[key] = Audience(channel, framing, self._on_news)
+            audience = self._audiences[key] = Audience(channel, framing, self.news)
             channel.wakers.add(audience.wake)
         return audience
 

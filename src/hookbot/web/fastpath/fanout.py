@@ -1,13 +1,14 @@
 """The fan-out: sends messages to plain websocket subscribers, without a task for each.
 
-A subscriber is *live* while the messages that it wants are in its channel: one task writes each batch to all live
-ones, the same bytes to a whole audience. One that is further behind is *catching up*: a task of its own reads the log
-until it is live again. A stalled one costs nothing until its socket becomes writable.
+A subscriber is *live* while the messages that it wants are in its channel: each batch is written to all live ones as
+soon as it is announced, the same bytes to a whole audience, and one task goes on with what takes longer than a turn.
+One that is further behind is *catching up*: a task of its own reads the log until it is live again. A stalled one costs
+nothing until its socket becomes writable.
 """
 
 import logging
 import socket
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -28,14 +29,11 @@ from .catch_up import CatchUp, close_at_gap
 from .epoll import EpollLoop
 from .subscriber import Subscriber
 
-# Work between two checkpoints, in bytes: about 5 ms, so that publishes and pings are not held up.
+# Work in one turn, between two checkpoints, in bytes: about 5 ms, so that publishes and pings are not held up.
 ROUND_COST = 4 << 20
 
 # A system call to send costs about as much as copying 16 KiB.
 SEND_COST = 16 << 10
-
-Sends = MutableMapping[int, Send | None]
-"""The next send by position: made once for all subscribers at the same position."""
 
 logger = logging.getLogger(__package__)
 
@@ -54,11 +52,11 @@ class Fanout:
         self._held = services.streams.held
         self._catch_up = CatchUp(services.broker, services.streams.reading)
         self._epoll = epoll
-        self._audiences = Audiences(services.broker.channels, self._mark)
+        self._audiences = Audiences(services.broker.channels)
+        self._news = self._audiences.news
         self._subscribers: dict[Subscriber, Audience] = {}
-        self._news: dict[Audience, None] = {}
-        """Audiences with new messages, in the order in which they were woken."""
-        self._has_news = trio.Event()
+        self._has_more = trio.Event()
+        """Set while deliveries are left to the task, because a turn was not enough."""
         self._empty = trio.Event()
         self._closing = False
         self._nursery: trio.Nursery
@@ -71,14 +69,12 @@ class Fanout:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._sweep)
+            self._broker.channels.after_batch.append(self._deliver_news)
             task_status.started()
             while True:
-                await self._has_news.wait()
-                self._has_news = trio.Event()
-                while self._news:
-                    audience = next(iter(self._news))
-                    del self._news[audience]
-                    await self._deliver(audience)
+                await self._has_more.wait()
+                self._has_more = trio.Event()
+                self._deliver_news()
 
     def adopt(
         self, sock: socket.socket, admitted: AdmittedSubscription, start: Start, *, upgrade: bytes, early: bytes
@@ -104,7 +100,7 @@ class Fanout:
             self._fail(subscriber, audience, error)
         if self._closing:
             _shut_down(subscriber)
-        self._advance(subscriber, audience, {})
+        self._advance(subscriber, audience)
         if early and subscriber.open:
             subscriber.received(early)
 
@@ -134,7 +130,7 @@ class Fanout:
         """Continue with a subscriber that was stalled."""
         self._held.release(subscriber)
         subscriber.update_busy()
-        self._advance(subscriber, self._subscribers[subscriber], {})
+        self._advance(subscriber, self._subscribers[subscriber])
 
     def gone(self, subscriber: Subscriber, reason: str) -> None:
         """Forget a subscriber whose socket was closed."""
@@ -148,50 +144,61 @@ class Fanout:
         if not self._subscribers:
             self._empty.set()
 
-    def _mark(self, audience: Audience) -> None:
-        self._news[audience] = None
-        self._has_news.set()
+    def _deliver_news(self) -> None:
+        """Deliver to the audiences that have news, in turn, until `ROUND_COST`; the rest is left to the task."""
+        if self._has_more.is_set():
+            return
+        news, left, now = self._news, ROUND_COST, trio.current_time()
+        while news and left > 0:
+            audience = news.popleft()
+            send = audience.begin(now)
+            if send:
+                left -= self._deliver(audience, send, left)
+                news.append(audience)
+            else:
+                audience.queued = False
+                if audience.unprepared:
+                    self._start_preparing(audience)
+        if news:
+            self._has_more.set()
 
-    async def _deliver(self, audience: Audience) -> None:
-        sends: Sends = {}
-        cost = 0
-        # A copy: a subscriber whose connection is broken leaves the audience while it is sent to.
-        for subscriber in tuple(audience.subscribers):
-            if not subscriber.busy:
-                cost += self._advance(subscriber, audience, sends)
-                if cost > ROUND_COST:
-                    cost = 0
-                    await trio.lowlevel.checkpoint()
-        await trio.lowlevel.checkpoint()
+    def _deliver(self, audience: Audience, send: Send, budget: int) -> int:
+        """Send frames to as many of those who wait for them as the budget is for, and return the cost."""
+        data, first, reached, header = send
+        start, waiting = audience.start, audience.waiting
+        cost = SEND_COST + len(data)
+        part, audience.waiting = waiting[: budget // cost + 1], waiting[budget // cost + 1 :]
+        for subscriber in part:
+            # Of those who are not where most are, each has its own next message.
+            try:
+                if subscriber.busy:
+                    continue
+                if start <= subscriber.position < first:
+                    # The position moves before the send: what the socket does not take now is kept, and sent first.
+                    subscriber.position = reached
+                    subscriber.send(data, header)
+                elif subscriber.position < reached:
+                    self._advance(subscriber, audience)
+            except Exception as error:  # noqa: BLE001
+                self._fail(subscriber, audience, error)
+        return len(part) * cost
 
-    def _advance(self, subscriber: Subscriber, audience: Audience, sends: Sends) -> int:
-        """Send a subscriber as much as it takes now, and return the cost; start a task if it has to read the log."""
+    def _advance(self, subscriber: Subscriber, audience: Audience) -> None:
+        """Send a subscriber as much as it takes now; start a task for what has to be read or prepared first."""
         try:
-            return self._send_ready(subscriber, audience, sends)
+            if subscriber.busy:
+                return
+            if subscriber.position < audience.channel.floor:
+                self._start_catch_up(subscriber, audience)
+                return
+            subscriber.sent_at = trio.current_time()
+            while not subscriber.busy and (send := audience.next_send(subscriber.position)):
+                subscriber.position = send.reached
+                subscriber.send(send.data, send.header)
         except Exception as error:  # noqa: BLE001
             self._fail(subscriber, audience, error)
-            return SEND_COST
-
-    def _send_ready(self, subscriber: Subscriber, audience: Audience, sends: Sends) -> int:
-        cost = 0
-        while not subscriber.busy:
-            position = subscriber.position
-            if position < audience.channel.floor:
-                self._start_catch_up(subscriber, audience)
-                break
-            try:
-                send = sends[position]
-            except KeyError:
-                send = sends[position] = audience.next_send(position)
-            if send is None:
-                break
-            # The position moves before the send: what the socket does not take now is kept, and sent first.
-            subscriber.position = send.reached
-            subscriber.send(send.data, send.header)
-            cost += SEND_COST + len(send.data)
         if audience.unprepared:
             self._start_preparing(audience)
-        return cost
 
     def _start_preparing(self, audience: Audience) -> None:
         positions, audience.unprepared = audience.unprepared, set()
@@ -211,7 +218,10 @@ class Fanout:
                     for subscriber in tuple(audience.subscribers):
                         if subscriber.position < position:
                             self._fail(subscriber, audience, error)
-                await self._deliver(audience)
+                audience.repeat_from(position)
+                while audience.queued and audience.position < position:
+                    self._deliver_news()
+                    await trio.lowlevel.checkpoint()
 
     def _start_catch_up(self, subscriber: Subscriber, audience: Audience) -> None:
         subscriber.catching_up = subscriber.busy = True
@@ -226,7 +236,7 @@ class Fanout:
             self._fail(subscriber, audience, error)
         subscriber.catching_up = False
         subscriber.update_busy()
-        self._advance(subscriber, audience, {})
+        self._advance(subscriber, audience)
 
     async def _sweep(self) -> None:
         while True:
@@ -249,7 +259,7 @@ class Fanout:
         elif subscriber.takes:
             if now - subscriber.pinged_at > self.limits.ping_s:
                 subscriber.ping()
-            if not subscriber.busy and now - subscriber.sent_at > self._heartbeat_s:
+            if not subscriber.busy and now - max(subscriber.sent_at, audience.sent_at) > self._heartbeat_s:
                 self._send_heartbeat(subscriber, audience)
 
     def _send_heartbeat(self, subscriber: Subscriber, audience: Audience) -> None:

@@ -98,8 +98,13 @@ class Subscriber(NonblockingSocket):
 
     def send(self, data: bytes, header: bytes = b"") -> None:
         """Send whole frames, or the payload of one after its header; only if it `takes`."""
-        self.sent_at = trio.current_time()
-        self._put(data, header)
+        self.transmit(data, header)
+        if self._unsent is not None:
+            self.busy = True
+            self.watch(READ | WRITE)
+            self._owner.holds(self, self._unsent)
+        elif self.closing_since is not None and self.open:
+            self.half_close()
 
     def ping(self) -> None:
         """Send a ping, which the client has to answer with a pong."""
@@ -143,7 +148,7 @@ class Subscriber(NonblockingSocket):
         """Send the control frame that had to wait, then let the fan-out continue."""
         self.moved_at = trio.current_time()
         owed, self._owed = self._owed, b""
-        self._put(owed)
+        self.send(owed)
         # The client may have reset the connection, or filled its buffer once more.
         if self.open and self._unsent is None:  # pragma: no branch - a race
             self.watch(READ)
@@ -154,22 +159,13 @@ class Subscriber(NonblockingSocket):
         self.busy = True
         self._owner.gone(self, reason)
 
-    def _put(self, data: bytes, header: bytes = b"") -> None:
-        self.transmit(data, header)
-        if self._unsent is not None:
-            self.busy = True
-            self.watch(READ | WRITE)
-            self._owner.holds(self, self._unsent)
-        elif self.closing_since is not None and self.open:
-            self.half_close()
-
     def _say(self, data: bytes) -> None:
         """Send a control frame, or keep it until the current message is sent.
 
         Of several that are kept, the last is enough: a pong may answer only the latest ping (RFC 6455, section 5.5.3).
         """
         if self._unsent is None:
-            self._put(data)
+            self.send(data)
         else:
             self._owed = data
 
