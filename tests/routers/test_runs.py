@@ -86,7 +86,7 @@ async def test_what_an_abandoned_attempt_publishes_later_is_refused(
     hub: Any, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a busy machine, the slice is over before the publish, which then is cancelled.
-    monkeypatch.setattr("hookbot.routers.outbox.TIME_SLICE_S", GUARD_S)
+    monkeypatch.setattr("hookbot.broker.time_slices.TIME_SLICE_S", GUARD_S)
     stuck = Stuck()
     refused = []
 

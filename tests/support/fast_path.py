@@ -129,7 +129,7 @@ async def settled(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def running_epoll(**options: int) -> AsyncIterator[EpollLoop]:
+async def running_epoll(**options: Any) -> AsyncIterator[EpollLoop]:
     """An epoll loop that runs until the block ends."""
     if not AVAILABLE:
         pytest.skip("no epoll here: the hub runs on the app alone")

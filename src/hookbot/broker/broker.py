@@ -20,6 +20,7 @@ from .channels import Channel, Channels, Entry
 from .frame_cache import FrameCache
 from .limits import BrokerLimits
 from .page_cache import PageCache
+from .time_slices import Line
 from .writer import Done, Writer
 
 
@@ -109,6 +110,7 @@ class Broker:
         self.limits = limits
         self.clock = TrustedClock.of(clock_us)
         self.counts = Counts()
+        self.line = Line()
         self.frames = FrameCache(limits.frame_bytes)
         self.channels = Channels(log.head, limits, self.frames)
         self.writer = Writer(log, retention, self._announce, self.clock, limits)

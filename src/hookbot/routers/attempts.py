@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import trio
 
+from ..broker.time_slices import TimeSlice
 from ..errors import ConfigError, HookbotError, Refused, describe, sole_error
 from ..protocol.message import Draft, Message
 from ..protocol.topics import UNSAFE, is_unsafe
 from ..terminal import one_line
 from . import Router
-from .outbox import MAX_PUBLISHES, DraftCollector, TimeSlice
+from .outbox import MAX_PUBLISHES, DraftCollector
 from .runs import END_S, Crash, Run
 
 FAILED = "hookbot/failed/"

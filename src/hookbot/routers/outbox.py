@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Sequence
-from time import perf_counter
 
 import trio
 
 from ..backoff import Backoff
 from ..broker.broker import Broker
+from ..broker.time_slices import TimeSlice
 from ..errors import HeadersTooLarge, InvalidTopic, Refused, Unavailable
 from ..protocol.headers import encoded
 from ..protocol.http1 import MAX_HEAD_BYTES
@@ -24,8 +24,6 @@ MAX_BYTES = 128 << 20
 MAX_WAITING = 1000
 # As much as the writer puts into one commit.
 MAX_WAITING_BYTES = 8 << 20
-TIME_SLICE_S = 0.002
-"""Time after which a router that never waits lets the rest of the hub run, at its next publish or message."""
 
 LEFT_OUT = (Refused, UnicodeEncodeError)
 """Errors of a single publish, such as that to the topic of a branch whose name can be none: it costs no other."""
@@ -86,19 +84,6 @@ class Outbox:
                 await trio.sleep(delay_s)
             else:
                 return
-
-
-class TimeSlice:
-    """A router's share of the event loop: a checkpoint each time it is used up, far cheaper than one per publish."""
-
-    def __init__(self) -> None:
-        self._end = perf_counter() + TIME_SLICE_S
-
-    async def yield_if_over(self) -> None:
-        """Yield to the event loop and begin a new slice, if this one is over."""
-        if perf_counter() > self._end:
-            await trio.lowlevel.checkpoint()
-            self._end = perf_counter() + TIME_SLICE_S
 
 
 class DraftCollector:

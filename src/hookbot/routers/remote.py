@@ -13,6 +13,7 @@ from itertools import count
 import httpx
 import trio
 
+from ..broker.time_slices import TimeSlice
 from ..client import Gap, Publisher, listen
 from ..client.address import Address
 from ..client.errors import HOPELESS, PASSING, OnlyRaw
@@ -25,7 +26,6 @@ from ..protocol.topics import OWN, UNSAFE, TopicFilter, is_unsafe
 from . import Router
 from .attempts import RetryPolicy, RouterLimits, RouterStats, failed_draft, failed_in
 from .hub_url import HubUrl
-from .outbox import TimeSlice
 from .runs import Run
 from .supervision import Runs
 

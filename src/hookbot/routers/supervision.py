@@ -10,12 +10,13 @@ import trio
 from ..backoff import Backoff
 from ..broker.broker import Broker, Start, Subscription
 from ..broker.channels import Entry
+from ..broker.time_slices import TimeSlice
 from ..errors import describe
 from ..protocol.message import Gap, Message, format_id
 from ..protocol.topics import TopicFilter
 from . import Router
 from .attempts import RetryPolicy, RouterLimits, RouterStats, failed_in
-from .outbox import Outbox, TimeSlice
+from .outbox import Outbox
 from .runs import END_S, MAX_HANGING, LeftThreads, Run
 
 PREFIX = "router/"
@@ -47,7 +48,7 @@ class SupervisedRouter:
         self._broker = broker
         self._make = make
         self._outbox = Outbox(broker, PREFIX + name, position)
-        self._time_slice = TimeSlice()
+        self._time_slice = TimeSlice(broker.line)
         self._retries = RetryPolicy(name, limits, self.stats, self._time_slice)
         self.runs = Runs(name, self._retries, self.stats)
         self._idle: Subscription | None = None
@@ -85,7 +86,9 @@ class SupervisedRouter:
             with self._broker.subscribe(TopicFilter(tuple(self.topics)), Start(self._outbox.position)) as subscription:
                 self.stats.state = "running"
                 while True:
-                    for item in await self._take(subscription):
+                    items = await self._take(subscription)
+                    self._time_slice.begin()
+                    for item in items:
                         await self._time_slice.yield_if_over()
                         await self._handle(router, item, run)
 

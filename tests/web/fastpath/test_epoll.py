@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from hookbot.broker.time_slices import Line
 from hookbot.web.fastpath.epoll import READ, WRITE, EpollLoop
 from support.fast_path import running_epoll, settled
 
@@ -88,9 +89,14 @@ async def test_a_round_is_bounded_and_nobody_starves() -> None:
             one.close()
 
 
-async def test_other_tasks_run_within_a_round_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hookbot.web.fastpath.epoll.ROUND_S", 0)
-    async with running_epoll() as epoll:
+@pytest.mark.parametrize(("limit", "waiting"), [("ROUND_S", 0), ("TIME_SLICE_S", 1)])
+async def test_other_tasks_run_within_a_round_that_takes_long(
+    monkeypatch: pytest.MonkeyPatch, limit: str, waiting: int
+) -> None:
+    monkeypatch.setattr(f"hookbot.web.fastpath.epoll.{limit}", 0)
+    line = Line()
+    line.length = waiting
+    async with running_epoll(line=line) as epoll:
         turns: list[str] = []
         busy = [Watched(epoll, lambda: turns.append("socket")) for _ in range(3)]
         for one in busy:

@@ -11,10 +11,12 @@ from typing import Protocol
 
 import trio
 
+from ...broker.time_slices import TIME_SLICE_S, Line
+
 # A round of plain publishes holds the loop for a few milliseconds; then Trio's other tasks get their turn.
 EVENTS_PER_ROUND = 64
 
-# They get it sooner if what clients send is costly to handle.
+# They get it sooner if what clients send is costly to handle, and still sooner if one of them stands in line.
 ROUND_S = 0.005
 
 # The time that one socket gets of that; what it sent beyond waits until the others had their turn.
@@ -37,13 +39,15 @@ class Watched(Protocol):
 class EpollLoop:
     """Event loop that calls `ready` on the owners of ready sockets, at most `events_per_round` times in a row.
 
-    After `ROUND_S`, Trio's other tasks run before the next one.
+    After `ROUND_S`, Trio's other tasks run before the next one; while one of them stands in `line`, after
+    `TIME_SLICE_S`: so routers do not fall behind those who publish flat out.
     """
 
-    def __init__(self, *, events_per_round: int = EVENTS_PER_ROUND) -> None:
+    def __init__(self, line: Line | None = None, *, events_per_round: int = EVENTS_PER_ROUND) -> None:
         self.after_round: list[Callable[[], None]] = []
         """Functions called once after the events of each round, in the same task, so that what clients sent in one
         round is one batch. They must neither block nor raise."""
+        self._line = line or Line()
         self._events_per_round = events_per_round
         self._epoll = select.epoll()
         self._watched: dict[int, Watched] = {}
@@ -68,18 +72,21 @@ class EpollLoop:
         with self._epoll:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                turn_ends = perf_counter() + ROUND_S
+                turn_ends = self._end_of_turn()
                 for fd, events in self._epoll.poll(0, self._events_per_round):
                     # Within the round, because a new one would begin with the same sockets.
                     if perf_counter() > turn_ends:
                         self._finish_round()
                         await trio.lowlevel.checkpoint()
-                        turn_ends = perf_counter() + ROUND_S
+                        turn_ends = self._end_of_turn()
                     # Removed meanwhile, or replaced by another socket, to which a needless event does no harm.
                     watched = self._watched.get(fd)
                     if watched:
                         watched.ready(events)
                 self._finish_round()
+
+    def _end_of_turn(self) -> float:
+        return perf_counter() + (TIME_SLICE_S if self._line.length else ROUND_S)
 
     def _finish_round(self) -> None:
         for function in self.after_round:

@@ -32,7 +32,7 @@ async def open_fast_path(
     When the block ends normally, websockets get a close frame, requests under way are answered, and after `leave_s` the
     remaining connections are cut. After an exception, all of them are cut at once.
     """
-    epoll = EpollLoop()
+    epoll = EpollLoop(services.broker.line)
     fanout = Fanout(services, epoll, limits)
     fast_path = FastPath(services, fanout, epoll, limits, hand_over)
     try:
