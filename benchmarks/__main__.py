@@ -17,7 +17,19 @@ from benchmarks.plan import FULL, QUICK, TINY, Plan
 from benchmarks.processes import raise_file_limit
 from benchmarks.samples import Samples
 
-MEASURES = ("fanout", "publish", "latency", "handshakes", "idle", "stalled", "secure", "topics", "history")
+MEASURES = (
+    "deliveries",
+    "many_topics",
+    "publish",
+    "fanout",
+    "latency",
+    "handshakes",
+    "idle",
+    "stalled",
+    "secure",
+    "topics",
+    "history",
+)
 RESULTS = Path(__file__).parent / "results"
 
 

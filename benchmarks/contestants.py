@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks.processes import Process, free_port, running, settle
-from benchmarks.protocols import KEY, HttpAndWebsockets, JetStream, Nats, OnlyWebsockets, Protocol
+from benchmarks.protocols import KEY, SECRET, HttpAndWebsockets, JetStream, Nats, OnlyWebsockets, Protocol
 
 HTTP = HttpAndWebsockets()
 # Programs that come with packages are beside the interpreter, also of an environment that is not activated.
@@ -40,7 +40,7 @@ def hub(*options: str) -> Command:
 
     def command(port: int, directory: Path) -> Sequence[str]:
         listen = ("--bind", f"127.0.0.1:{port}", "--data-dir", str(directory))
-        return [sys.executable, "-m", "hookbot", "--key", KEY, "serve", *listen, *options]
+        return [sys.executable, "-m", "hookbot", "--key", KEY, "--github-secret", SECRET, "serve", *listen, *options]
 
     return command
 

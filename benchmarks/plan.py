@@ -21,6 +21,8 @@ class Plan:
     """Idle subscribers."""
     handshakes: int = 1000
     """Handshakes in each round."""
+    many_topics: int = 9_500
+    """Topics with a subscriber each."""
     topics: int = 100_000
     """Subscribed topics."""
     history: int = 100_000
@@ -44,6 +46,7 @@ TINY = Plan(
     idle=10,
     handshakes=10,
     topics=50,
+    many_topics=20,
     history=300,
     resuming=2,
     behind=100,

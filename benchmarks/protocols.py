@@ -7,6 +7,8 @@ from typing import Protocol as Interface
 from hookbot.access.tokens import make_token
 
 KEY = "benchmark"
+# Of GitHub's webhook.
+SECRET = "benchmark-of-the-webhook"
 # An empty frame, masked with zeros (RFC 6455, section 5.5.3).
 PONG = b"\x8a\x80\0\0\0\0"
 

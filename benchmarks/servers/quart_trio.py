@@ -5,8 +5,10 @@ import sys
 
 import hypercorn.trio
 import trio
-from quart import request, websocket
+from quart import abort, request, websocket
 from quart_trio import QuartTrio
+
+from benchmarks.servers.signature import is_signed
 
 
 def make_app() -> QuartTrio:
@@ -16,10 +18,21 @@ def make_app() -> QuartTrio:
 
     @app.post("/pub/<path:topic>")
     async def publish(topic: str) -> str:
+        broadcast(await request.get_data(as_text=False))
+        return "OK\n"
+
+    @app.post("/unsafe/pub/<path:topic>")
+    async def receive(topic: str) -> str:
         body = await request.get_data(as_text=False)
+        assert isinstance(body, bytes)
+        if not is_signed(body, request.headers.get("X-Hub-Signature-256", "")):
+            abort(401)
+        broadcast(body)
+        return "OK\n"
+
+    def broadcast(body: str | bytes) -> None:
         for subscriber in subscribers:
             subscriber.send_nowait(body)
-        return "OK\n"
 
     @app.websocket("/sub/<path:topic>")
     async def subscribe(topic: str) -> None:

@@ -5,10 +5,13 @@ import sys
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from benchmarks.servers.signature import is_signed
 
 
 def make_app() -> Starlette:
@@ -16,10 +19,19 @@ def make_app() -> Starlette:
     subscribers: set[asyncio.Queue[bytes]] = set()
 
     async def publish(request: Request) -> Response:
+        broadcast(await request.body())
+        return PlainTextResponse("OK\n")
+
+    async def receive(request: Request) -> Response:
         body = await request.body()
+        if not is_signed(body, request.headers.get("X-Hub-Signature-256", "")):
+            raise HTTPException(401)
+        broadcast(body)
+        return PlainTextResponse("OK\n")
+
+    def broadcast(body: bytes) -> None:
         for subscriber in subscribers:
             subscriber.put_nowait(body)
-        return PlainTextResponse("OK\n")
 
     async def subscribe(websocket: WebSocket) -> None:
         queue: asyncio.Queue[bytes] = asyncio.Queue()
@@ -34,16 +46,19 @@ def make_app() -> Starlette:
         finally:
             subscribers.discard(queue)
 
-    async def send(websocket: WebSocket, queue: asyncio.Queue[bytes]) -> None:
-        while True:
-            await websocket.send_bytes(await queue.get())
-
     return Starlette(
         routes=[
             Route("/pub/{topic:path}", publish, methods=["POST"]),
+            Route("/unsafe/pub/{topic:path}", receive, methods=["POST"]),
             WebSocketRoute("/sub/{topic:path}", subscribe),
         ]
     )
+
+
+async def send(websocket: WebSocket, queue: asyncio.Queue[bytes]) -> None:
+    """Send what is put into the queue."""
+    while True:
+        await websocket.send_bytes(await queue.get())
 
 
 def main(port: str) -> None:
