@@ -24,6 +24,7 @@ from hookbot.web.bodies import BodyBudget
 from hookbot.web.held_bytes import HeldBytes
 from hookbot.web.limits import NOISE, ConnectionLimits
 from hookbot.web.metrics import add_limits, hub_metrics
+from hookbot.web.prometheus import render
 from hookbot.web.unauthenticated import MAX_BYTES, UnauthenticatedConnections
 from support import KEY
 
@@ -40,7 +41,7 @@ async def test_every_metric_is_documented() -> None:
         access = AccessControl(Authorizer([KEY]), clock_us=lambda: 0)
         metrics = hub_metrics(broker, access, list)
         add_limits(metrics, BodyBudget(1, 1), HeldBytes(1), UnauthenticatedConnections())
-        rendered = metrics.render().decode()
+        rendered = render(metrics).decode()
 
     names = {line.split()[2] for line in rendered.splitlines() if line.startswith("# TYPE")}
     missing = sorted(name for name in names if name not in PAGES["operations.md"])

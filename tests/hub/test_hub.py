@@ -1,5 +1,6 @@
 """A whole hub, in a process of its own (under attack, out of files, in a storm, at its end) and in this one."""
 
+import gc
 import logging
 import os
 import random
@@ -444,6 +445,7 @@ class Signals:
             await run_hub(self._config, lambda _: self._started.set(), self._answer, self._limit)
         finally:
             self._limit.stop()
+            gc.unfreeze()
 
     def _answer(self) -> Config:
         return self.answers.pop(0)()

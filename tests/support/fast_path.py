@@ -145,6 +145,7 @@ async def open_fast_path(
     *,
     log: Any = None,
     hand_over: HandOver | None = None,
+    app_made: trio.Event | None = None,
     retention: Retention | None = None,
     send_buffer: int | None = None,
     broker_limits: BrokerLimits | None = None,
@@ -157,7 +158,8 @@ async def open_fast_path(
 ) -> AsyncIterator[FastPathHub]:
     """A fast path on a port of its own; what is handed over is answered by ``299``, unless `hand_over` takes them.
 
-    `access` are options of access control. No limit is ever reached, but for the given ones.
+    Without `app_made`, there is an app from the beginning. `access` are options of access control. No
+    limit is ever reached, but for the given ones.
     """
     if not AVAILABLE:
         pytest.skip("no epoll here: the hub runs on the app alone")
@@ -197,7 +199,10 @@ async def open_fast_path(
             )
             epoll = EpollLoop()
             fanout = Fanout(services, epoll, connection_limits)
-            fast_path = FastPath(services, fanout, epoll, connection_limits, hand_over or answer_handed_over)
+            if app_made is None:
+                app_made = trio.Event()
+                app_made.set()
+            fast_path = FastPath(services, fanout, epoll, connection_limits, hand_over or answer_handed_over, app_made)
             port = sock.getsockname()[1]
             hub = FastPathHub(
                 port, broker, control, fast_path, fanout, bodies, control.active, log, handed_over, clients=[]

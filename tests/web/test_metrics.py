@@ -1,4 +1,4 @@
-"""Metrics: functions that are called at a scrape, in the text format of Prometheus."""
+"""Metrics: what a hub shows of itself, read at a scrape."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,31 +7,13 @@ from hookbot.access.senders import Standing
 from hookbot.web.bodies import BodyBudget
 from hookbot.web.held_bytes import HeldBytes
 from hookbot.web.metrics import ROUTER_METRICS, Metrics, add_limits, hub_metrics
+from hookbot.web.prometheus import render
 from hookbot.web.unauthenticated import UnauthenticatedConnections
 from support.fast_path import open_fast_path
 
 
 def lines(metrics: Metrics) -> list[str]:
-    return metrics.render().decode().splitlines()
-
-
-def test_a_metric_is_read_at_each_scrape_and_not_before() -> None:
-    values = [1.0]
-    metrics = Metrics()
-    metrics.add("gauge", "head", "Position of the newest message.", lambda: values[-1])
-    assert "hookbot_head 1.0" in lines(metrics)
-
-    values.append(2.0)
-
-    assert "hookbot_head 2.0" in lines(metrics)
-
-
-def test_a_metric_with_a_label_has_a_line_for_each_of_its_values() -> None:
-    metrics = Metrics()
-    metrics.add("counter", "refused", "Requests.", lambda: {"401": 1, "413": 2}, label="status")
-
-    assert 'hookbot_refused_total{status="401"} 1.0' in lines(metrics)
-    assert 'hookbot_refused_total{status="413"} 2.0' in lines(metrics)
+    return render(metrics).decode().splitlines()
 
 
 async def test_a_hub_shows_what_was_published_and_how_its_routers_are() -> None:

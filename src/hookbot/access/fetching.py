@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 
-import httpx
 import trio
 
 from ..errors import Unavailable, innermost_error, system_reason
@@ -37,16 +36,7 @@ async def fetch_small(url: str, *, max_bytes: int = MAX_BYTES, timeout_s: float 
                 _fetch, url, max_bytes, timeout_s, abandon_on_cancel=True, limiter=_threads()
             )
     except trio.TooSlowError:
-        reason = f"no complete response within {timeout_s:g} seconds"
-    except httpx.HTTPStatusError as error:
-        # Its text contains the URL, with its credentials.
-        reason = f"the response is {error.response.status_code}"
-    # ValueError: a host that cannot be encoded. The texts of these quote parts of the URL.
-    except (httpx.InvalidURL, ValueError):
-        reason = "it is not a URL"
-    except httpx.HTTPError as error:
-        reason = system_reason(innermost_error(error)) or type(error).__name__
-    raise Unavailable(f"{without_secrets(url)} cannot be fetched: {reason}")
+        raise _failed(url, f"no complete response within {timeout_s:g} seconds") from None
 
 
 class Fetches:
@@ -94,13 +84,30 @@ class _Download:
 
 def _fetch(url: str, max_bytes: int, timeout_s: float) -> bytes:
     """Content at a URL. Blocking, for a thread: async httpx leaks asynchronous generators if it is cancelled midway."""
+    # Imported by the thread of the first download: few hubs have any, and it takes as long as importing Trio.
+    import httpx  # noqa: PLC0415
+
     # Neither compressed nor decoded: compressed content could expand to more than `max_bytes` in one step.
     headers = {"Accept-Encoding": "identity"}
-    with httpx.Client(headers=headers, timeout=timeout_s) as client, client.stream("GET", url) as response:
-        response.raise_for_status()
-        data = b""
-        for chunk in response.iter_raw():
-            data += chunk
-            if len(data) > max_bytes:
-                raise Unavailable(f"{without_secrets(url)} cannot be fetched: it has more than {max_bytes} bytes")
+    data = b""
+    try:
+        with httpx.Client(headers=headers, timeout=timeout_s) as client, client.stream("GET", url) as response:
+            response.raise_for_status()
+            for chunk in response.iter_raw():
+                data += chunk
+                if len(data) > max_bytes:
+                    raise _failed(url, f"it has more than {max_bytes} bytes")
         return data
+    except httpx.HTTPStatusError as error:
+        # Its text contains the URL, with its credentials.
+        reason = f"the response is {error.response.status_code}"
+    # ValueError: a host that cannot be encoded. The texts of these quote parts of the URL.
+    except (httpx.InvalidURL, ValueError):
+        reason = "it is not a URL"
+    except httpx.HTTPError as error:
+        reason = system_reason(innermost_error(error)) or type(error).__name__
+    raise _failed(url, reason)
+
+
+def _failed(url: str, reason: str) -> Unavailable:
+    return Unavailable(f"{without_secrets(url)} cannot be fetched: {reason}")

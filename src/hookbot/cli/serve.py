@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sys
@@ -181,8 +180,6 @@ def serve(context: click.Context, /, **options: Any) -> None:
             logger.warning("%s", sentence)
 
         def started(hub: RunningHub) -> None:
-            # Modules and the hub itself live until the end; searching them for garbage would cost a tenth of the time.
-            gc.freeze()
             click.echo(welcome(config, hub.url, secrets=bool(sys.stdout and sys.stdout.isatty())))
 
         limit = ShutdownLimit()

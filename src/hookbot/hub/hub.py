@@ -26,8 +26,6 @@ from ..log.sqlite import open_sqlite_log
 from ..log.trusted_clock import TrustedClock, monotonic_us
 from ..protocol.message import wall_clock_us
 from ..routers.runner import Routers, open_routers
-from ..web.app import create_app
-from ..web.asgi import PrefixedStream, Server, Transport
 from ..web.bodies import BodyBudget
 from ..web.fastpath.epoll import AVAILABLE
 from ..web.fastpath.listener import open_fast_path
@@ -38,10 +36,11 @@ from ..web.services import Readiness, Services
 from ..web.streams import Streams
 from ..web.tls import Tls
 from ..web.unauthenticated import UnauthenticatedConnections
+from .app_server import AppServer
 from .config import Config, parse_address, parse_store
 from .data_dir import make_data_dir
 from .ineffective import ineffective
-from .memory import give_back_large_blocks
+from .memory import exempt_what_stays, give_back_large_blocks
 from .reload import make_access_control, make_tls, reload
 from .secret_store import resolve_secret
 from .sections import read_routers, unless_wrong
@@ -70,6 +69,9 @@ class RunningHub:
     """Replaces keys, sources, limits and certificates by those of a configuration, which is read in a thread.
 
     Raises `ConfigError`, and then nothing is replaced.
+    """
+    complete: trio.Event
+    """Set when nothing is left to import: on the fast path the hub serves sooner, and only what the app answers waits.
     """
 
 
@@ -117,6 +119,7 @@ async def _run_until_signal(
             async with open_hub(config) as hub:
                 with trio.CancelScope() as serving:
                     end = serving.cancel
+                    nursery.start_soon(exempt_what_stays, hub.complete)
                     started(hub)
                     async for _ in reloads:
                         await _reload(hub, reread)
@@ -170,29 +173,34 @@ async def open_hub(
         access.near_misses.routers = lambda: routers.topics
         background.start_soon(sweep_subscriptions, access.active, sweep_interval_s)
         services = _services(config, access, broker, consumers, routers)
-        server = Server(create_app(services), connection_limits(config), services.unauthenticated)
-        async with _serving(config, services, server, sock, tls):
+        app = AppServer(services, connection_limits(config))
+        async with _serving(config, services, app, sock, tls):
             url = _url(sock, encrypted=tls is not None)
-            yield RunningHub(url, broker, partial(reload, access, tls, config))
+            yield RunningHub(url, broker, partial(reload, access, tls, config), app.made)
             routers.end_by(trio.current_time() + config.leave_s)
             # Streams first: when each has sent its last message, its connection can close at once.
             services.streams.close()
-            server.shut_down()
+            app.shut_down()
         background.cancel_scope.cancel()
 
 
 @asynccontextmanager
 async def _serving(
-    config: Config, services: Services, server: Server, sock: socket.socket, tls: Tls | None
+    config: Config, services: Services, app: AppServer, sock: socket.socket, tls: Tls | None
 ) -> AsyncIterator[None]:
     """Accept connections, on the fast path where there is one, until the block ends; then wait until all are closed."""
     async with trio.open_nursery() as connections:
         if tls is None and config.door and AVAILABLE:
-            limits, hand_over = connection_limits(config), partial(_serve_soon, connections, server)
-            async with open_fast_path(services, limits, sock, hand_over, leave_s=config.leave_s):
+            connections.start_soon(app.make)
+
+            def hand_over(sock: socket.socket, prefix: bytes) -> None:
+                connections.start_soon(app.serve_connection, sock, prefix)
+
+            limits = connection_limits(config)
+            async with open_fast_path(services, limits, sock, hand_over, app.made, leave_s=config.leave_s):
                 yield
         else:
-            await connections.start(server.serve_listeners, [_listener(sock, tls)])
+            await connections.start(app.serve_listener, sock, tls)
             yield
 
 
@@ -262,17 +270,6 @@ async def _closing(sock: socket.socket) -> AsyncIterator[socket.socket]:
 def _file_limit() -> int:
     """Number of files that the process may open; Windows has no such limit."""
     return os.sysconf("SC_OPEN_MAX") if hasattr(os, "sysconf") else 1 << 20
-
-
-def _serve_soon(connections: trio.Nursery, server: Server, sock: socket.socket, prefix: bytes) -> None:
-    stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-    connections.start_soon(server.serve_connection, PrefixedStream(prefix, stream))
-
-
-def _listener(sock: socket.socket, tls: Tls | None) -> trio.abc.Listener[Transport]:
-    sock.setblocking(False)
-    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-    return listener if tls is None else tls.listen(listener)
 
 
 def _url(sock: socket.socket, *, encrypted: bool) -> str:

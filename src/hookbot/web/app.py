@@ -19,7 +19,7 @@ from .asgi import HookbotApp, abort_of, note_authentication, plain_request
 from .operations import create_api, create_health
 from .publish import publish
 from .services import Services
-from .subscribe import find_start, serve_websocket, stream_body
+from .subscribe import serve_websocket, stream_body
 
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -92,7 +92,7 @@ async def _publish(services: Services) -> quart.Response:
 
 async def _stream(services: Services) -> quart.Response:
     admitted = services.access.admit_subscription(plain_request(request), websocket=False)
-    start = await find_start(services, admitted)
+    start = await services.find_start(admitted)
     content_type = MEDIA_TYPES[admitted.request.format]
     response = quart.Response(stream_body(services, admitted, start, abort_of(request)), content_type=content_type)
     response.headers.update(STREAM_HEADERS)

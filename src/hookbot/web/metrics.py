@@ -1,12 +1,9 @@
-"""Metrics for Prometheus: plain numbers that the hub keeps anyway, read when ``/metrics`` is scraped."""
+"""Metrics: plain numbers that the hub keeps anyway, read when somebody scrapes them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
-
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from ..access.control import AccessControl
 from ..broker.broker import Broker
@@ -21,7 +18,6 @@ RouterStates = Callable[[], Sequence[Mapping[str, Any]]]
 """Function that returns the state of each router as a JSON object; `web` may not import `routers`."""
 
 ROUTER_GAUGES = ("lag", "hanging")
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ROUTER_METRICS = {
     "lag": "Messages in the log that the router has not read yet.",
     "routed": "Messages routed.",
@@ -34,32 +30,29 @@ ROUTER_METRICS = {
 }
 
 
-class Metrics(Collector):
-    """Prometheus collector of one hub: each metric is a function, which is called at a scrape."""
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number that can be read, or with a `label` a number for each of the label's values."""
+
+    kind: MetricKind
+    name: str
+    help: str
+    label: str
+    read: Read
+
+
+class Metrics:
+    """The metrics of one hub."""
 
     def __init__(self) -> None:
-        self._reads: list[tuple[MetricKind, str, str, str, Read]] = []
+        self._metrics: list[Metric] = []
+
+    def __iter__(self) -> Iterator[Metric]:
+        return iter(self._metrics)
 
     def add(self, kind: MetricKind, name: str, help: str, read: Read, *, label: str = "") -> None:
         """Add the metric ``hookbot_<name>``; with a `label`, `read` returns a number for each of the label's values."""
-        self._reads.append((kind, f"hookbot_{name}", help, label, read))
-
-    def render(self) -> bytes:
-        """All metrics in the text format of Prometheus."""
-        # A registry of its own: the library's global one would mix the hubs of one process.
-        once = CollectorRegistry()
-        once.register(self)
-        return generate_latest(once)
-
-    def collect(self) -> Iterator[Metric]:
-        families = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
-        for kind, name, help, label, read in self._reads:
-            family = families[kind](name, help, labels=[label] if label else [])
-            value = read()
-            values = value if isinstance(value, Mapping) else {"": value}
-            for label_value, number in values.items():
-                family.add_metric([label_value] if label else [], number)
-            yield family
+        self._metrics.append(Metric(kind, f"hookbot_{name}", help, label, read))
 
 
 def hub_metrics(broker: Broker, access: AccessControl, routers: RouterStates) -> Metrics:

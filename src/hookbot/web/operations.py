@@ -22,7 +22,7 @@ from ..protocol.topics import UNSAFE, TopicFilter
 from ..threads import hub_threads
 from .asgi import abort_of, pieces, plain_request
 from .held_bytes import Cut, HeldBytes
-from .metrics import CONTENT_TYPE
+from .prometheus import CONTENT_TYPE, render
 from .services import Readiness, Services
 
 _CURSOR_PARAMETERS = {
@@ -66,7 +66,7 @@ def create_api(services: Services) -> Blueprint:
 
     @api.get("/metrics")
     async def metrics() -> Response:
-        return Response(services.metrics.render(), content_type=CONTENT_TYPE)
+        return Response(render(services.metrics), content_type=CONTENT_TYPE)
 
     @api.get(ROUTERS)
     async def routers() -> Response:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import trio
 
-from ..access.admitted import AdmittedPublish
+from ..access.admitted import AdmittedPublish, AdmittedSubscription
 from ..access.client_address import client_network
 from ..access.control import AccessControl
 from ..access.senders import Standing
-from ..broker.broker import Broker
+from ..broker.broker import Broker, Start
 from ..broker.consumers import Consumers
 from ..errors import Unavailable
 from ..log.contract import Log
@@ -76,3 +76,14 @@ class Services:
         network = client_network(admitted.request.http.client)
         standing = Standing.TOKEN if admitted.has_token else self.access.verifier.standing(network)
         return self.bodies.open(admitted.max_body_bytes, standing, network)
+
+    async def find_start(self, admitted: AdmittedSubscription) -> Start:
+        """The start of a subscription in the log. Raises `Unavailable` if the log cannot be read.
+
+        Raises `TooManyRequests` if a limit is reached, and `Unauthorized` if the grant is no longer valid.
+        """
+        request, grant = admitted.request, admitted.grant
+        start = await self.broker.start_at(request.since, request.wanted, not_before_us=grant.since_us)
+        # Checked again: while the log was read, others may have subscribed, and the token may have been revoked.
+        self.access.active.check(grant)
+        return start

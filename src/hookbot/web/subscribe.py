@@ -1,4 +1,4 @@
-"""The subscribe flow: its start, for the app and the fast path, and the app's streaming responses and websockets."""
+"""The subscribe flow of the app: streaming responses and websockets."""
 
 import json
 import logging
@@ -32,18 +32,6 @@ CLOSE_S = 1.0
 logger = logging.getLogger(__package__)
 
 
-async def find_start(services: Services, admitted: AdmittedSubscription) -> Start:
-    """The start of a subscription in the log. Raises `Unavailable` if the log cannot be read.
-
-    Raises `TooManyRequests` if a limit is reached, and `Unauthorized` if the grant is no longer valid.
-    """
-    request, grant = admitted.request, admitted.grant
-    start = await services.broker.start_at(request.since, request.wanted, not_before_us=grant.since_us)
-    # Checked again: while the log was read, others may have subscribed, and the token may have been revoked.
-    services.access.active.check(grant)
-    return start
-
-
 async def stream_body(
     services: Services, admitted: AdmittedSubscription, start: Start, abort: Abort
 ) -> AsyncIterator[bytes]:
@@ -68,7 +56,7 @@ async def serve_websocket(services: Services, admitted: AdmittedSubscription) ->
     acknowledged = bool(request.cursor or request.group)
     if acknowledged:
         services.consumers.check_request(request)
-    start = Start(0) if acknowledged else await find_start(services, admitted)
+    start = Start(0) if acknowledged else await services.find_start(admitted)
     await websocket.accept(subprotocol=request.subprotocol)
     try:
         await (_serve_consumer(services, admitted) if acknowledged else _serve_stream(services, admitted, start))

@@ -13,8 +13,9 @@ from quart import request
 from trio.testing import MockClock
 
 from hookbot.access.senders import Standing
-from hookbot.web.asgi import PrefixedStream, Server, note_authentication, plain_request
+from hookbot.web.asgi import Server, note_authentication, plain_request
 from hookbot.web.asgi.strict_h11 import StrictConnection
+from hookbot.web.asgi.transport import PrefixedStream
 from hookbot.web.limits import ConnectionLimits
 from hookbot.web.turns import Turns
 from support import GUARD_S

@@ -566,3 +566,22 @@ async def test_a_bug_that_a_client_finds_is_answered_by_500_and_ends_only_that_c
         caplog.clear()
         await other.send(b"o")
         assert (await other.answer()).status == 200
+
+
+async def test_a_request_for_the_app_waits_with_all_its_bytes_until_there_is_one() -> None:
+    made = trio.Event()
+    async with open_fast_path(app_made=made) as hub:
+        waiting, gone = await hub.connect(), await hub.connect()
+        await waiting.send(b"GET /status HTTP/1.1\r\nHost: x\r\n")
+        await waiting.send(b"\r\nPOST /next")
+        await gone.send(b"PUT /")
+        await wait_all_tasks_blocked()
+        assert len(hub.fast_path) == 2
+        assert not hub.handed_over
+
+        await gone.reset()
+        await settled(lambda: len(hub.fast_path) == 1)
+        made.set()
+        assert (await waiting.answer()).status == 299
+
+    assert hub.handed_over == [b"GET /status HTTP/1.1\r\nHost: x\r\n\r\nPOST /next"]

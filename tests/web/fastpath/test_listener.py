@@ -288,7 +288,9 @@ async def test_a_fast_path_that_ends_closes_websockets_and_lets_requests_finish(
         ended = trio.Event()
 
         async def serve() -> None:
-            async with open_listening(services, ConnectionLimits(), sock, lambda *_: None, leave_s=GUARD_S):
+            async with open_listening(
+                services, ConnectionLimits(), sock, lambda *_: None, trio.Event(), leave_s=GUARD_S
+            ):
                 await ended.wait()
 
         async with trio.open_nursery() as nursery:
@@ -311,7 +313,9 @@ async def test_a_fast_path_that_fails_leaves_no_socket_open() -> None:
         sock = create_server(("127.0.0.1", 0))
         port = sock.getsockname()[1]
         with pytest.raises(ExceptionGroup, match="nursery"):  # noqa: PT012 - the block is what fails
-            async with open_listening(hub.services, ConnectionLimits(), sock, lambda *_: None, leave_s=GUARD_S):
+            async with open_listening(
+                hub.services, ConnectionLimits(), sock, lambda *_: None, trio.Event(), leave_s=GUARD_S
+            ):
                 idle = await connect(port)
                 hub.clients.append(idle)
                 await idle.send(post(PATH))

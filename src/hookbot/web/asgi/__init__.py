@@ -8,13 +8,10 @@ it relies on; no code outside this package uses those.
 from .extensions import abort_of, pieces, send_message
 from .quart import HookbotApp, note_authentication, plain_request
 from .server import Server
-from .transport import PrefixedStream, Transport
 
 __all__ = [
     "HookbotApp",
-    "PrefixedStream",
     "Server",
-    "Transport",
     "abort_of",
     "note_authentication",
     "pieces",

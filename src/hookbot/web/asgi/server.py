@@ -1,6 +1,7 @@
 """The ASGI server: serves an app over Hypercorn's protocols, connection by connection."""
 
 import logging
+import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -22,7 +23,7 @@ from ..unauthenticated import (
 )
 from .config import ServingConfig
 from .connection import AsgiConnection
-from .transport import Transport, peer_of
+from .transport import PrefixedStream, Transport, peer_of
 
 logger = logging.getLogger(__package__)
 
@@ -60,6 +61,10 @@ class Server:
             self._app, self._config, self._context, self._unauthenticated, self._draining, stream
         )
         await connection.run()
+
+    async def serve_socket(self, sock: socket.socket, prefix: bytes) -> None:
+        """Serve a connection whose first bytes, `prefix`, were already read from its socket."""
+        await self.serve_connection(PrefixedStream(prefix, trio.SocketStream(trio.socket.from_stdlib_socket(sock))))
 
     async def serve_listeners(
         self,

@@ -13,7 +13,6 @@ from ...protocol.request import Request
 from ...protocol.websocket import accept_handshake, check_handshake, is_handshake
 from ..limits import HALF_CLOSE_S
 from ..publish import publish, publish_soon
-from ..subscribe import find_start
 from .context import Context, Exchange
 from .http_connection import CONNECTION_BYTES, HttpConnection
 
@@ -126,7 +125,7 @@ class FastPathConnection(HttpConnection):
 
     async def _resume(self, upgrade: bytes, admitted: AdmittedSubscription) -> None:
         try:
-            start = await find_start(self._context.services, admitted)
+            start = await self._context.services.find_start(admitted)
             # The client may have left while the log was read.
             if self.open:
                 self._become_subscriber(upgrade, admitted, start)

@@ -45,6 +45,8 @@ class Context:
     epoll: EpollLoop
     limits: ConnectionLimits
     hand_over: HandOver
+    app_made: trio.Event
+    """Set when `hand_over` may be called: the app is imported while the fast path serves."""
     start_soon: Callable[..., None]
     """Function that starts a task for work that has to wait."""
     closing: bool = False

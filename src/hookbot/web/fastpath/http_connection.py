@@ -206,9 +206,19 @@ class HttpConnection(NonblockingSocket):
         return True
 
     def _hand_over(self, head: bytes) -> None:
+        if not self._context.app_made.is_set():
+            self._waiting = True
+            self._context.start_soon(self._hand_over_later, head)
+            return
         sock = self.release()
         self._context.leave(self)
         self._context.hand_over(sock, head + self._buffer)
+
+    async def _hand_over_later(self, head: bytes) -> None:
+        await self._context.app_made.wait()
+        # The client may have left meanwhile.
+        if self.open:
+            self._hand_over(head)
 
     def _finish(self, outcome: Response | Exception) -> None:
         """Answer the waiting request with its outcome, then read the requests after it."""

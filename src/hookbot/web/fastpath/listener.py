@@ -25,16 +25,22 @@ logger = logging.getLogger(__package__)
 
 @asynccontextmanager
 async def open_fast_path(
-    services: Services, limits: ConnectionLimits, sock: socket.socket, hand_over: HandOver, *, leave_s: float
+    services: Services,
+    limits: ConnectionLimits,
+    sock: socket.socket,
+    hand_over: HandOver,
+    app_made: trio.Event,
+    *,
+    leave_s: float,
 ) -> AsyncIterator[None]:
-    """Open a fast path that accepts connections from `sock`.
+    """Open a fast path that accepts connections from `sock`. Those for the app wait until `app_made` is set.
 
     When the block ends normally, websockets get a close frame, requests under way are answered, and after `leave_s` the
     remaining connections are cut. After an exception, all of them are cut at once.
     """
     epoll = EpollLoop(services.broker.line)
     fanout = Fanout(services, epoll, limits)
-    fast_path = FastPath(services, fanout, epoll, limits, hand_over)
+    fast_path = FastPath(services, fanout, epoll, limits, hand_over, app_made)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(epoll.run)
@@ -56,9 +62,15 @@ class FastPath:
     """The HTTP connections of a fast path: accepted, ended if they exceed a deadline, and all ended at a shutdown."""
 
     def __init__(
-        self, services: Services, fanout: Fanout, epoll: EpollLoop, limits: ConnectionLimits, hand_over: HandOver
+        self,
+        services: Services,
+        fanout: Fanout,
+        epoll: EpollLoop,
+        limits: ConnectionLimits,
+        hand_over: HandOver,
+        app_made: trio.Event,
     ) -> None:
-        self._context = Context(services, fanout, epoll, limits, hand_over, self._start_soon)
+        self._context = Context(services, fanout, epoll, limits, hand_over, app_made, self._start_soon)
         self._listeners: list[_Listener] = []
         self._nursery: trio.Nursery
 

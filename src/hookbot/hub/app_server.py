@@ -1,0 +1,61 @@
+"""The server of the app, which is imported and made last.
+
+Quart, Hypercorn and what they need take longer to import than all the rest of the start. The fast path listens before.
+"""
+
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..threads import hub_threads
+from ..web.limits import ConnectionLimits
+from ..web.services import Services
+from ..web.tls import Tls
+
+if TYPE_CHECKING:
+    from ..web.asgi import Server
+
+
+class AppServer:
+    """Server of the app: `make` imports both, and whatever else needs them waits for `made`."""
+
+    def __init__(self, services: Services, limits: ConnectionLimits) -> None:
+        self.made = trio.Event()
+        self._services = services
+        self._limits = limits
+        self._server: Server
+        self._closing = False
+
+    async def make(self) -> None:
+        """Import the app in a thread, and make it and its server. Not cancellable: no import is left half done."""
+        self._server = await trio.to_thread.run_sync(_make_server, self._services, self._limits, limiter=hub_threads())
+        self.made.set()
+        if self._closing:
+            self._server.shut_down()
+
+    async def serve_connection(self, sock: socket.socket, prefix: bytes) -> None:
+        """Serve a connection, from which `prefix` was already read, until it is over; only once it is `made`."""
+        await self._server.serve_socket(sock, prefix)
+
+    async def serve_listener(
+        self, sock: socket.socket, tls: Tls | None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Make the server, then accept and serve until `shut_down`, and return when every connection is over."""
+        await self.make()
+        sock.setblocking(False)
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        await self._server.serve_listeners([tls.listen(listener) if tls else listener], task_status=task_status)
+
+    def shut_down(self) -> None:
+        """Shut the server down, or let it be made so that it is; see `Server.shut_down`."""
+        self._closing = True
+        if self.made.is_set():
+            self._server.shut_down()
+
+
+def _make_server(services: Services, limits: ConnectionLimits) -> "Server":
+    from ..web.app import create_app  # noqa: PLC0415
+    from ..web.asgi import Server  # noqa: PLC0415
+
+    return Server(create_app(services), limits, services.unauthenticated)
