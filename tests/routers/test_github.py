@@ -13,8 +13,7 @@ from hookbot.errors import ConfigError
 from hookbot.protocol.message import Draft, Message, Verified
 from hookbot.routers import Secret
 from hookbot.routers import github as github_module
-from hookbot.routers.github import GitHubRouter, VerifyingGitHubRouter
-from hookbot.routers.large_messages import SMALL_BYTES
+from hookbot.routers.github import SMALL_BYTES, GitHubRouter, VerifyingGitHubRouter
 from hookbot.routers.outbox import DraftCollector
 from hookbot.testing import route, signed_delivery
 

@@ -17,12 +17,12 @@ T = TypeVar("T")
 _threads = ThreadLimiter("threads for large messages", THREADS)
 
 
-async def compute(work: Callable[[Message], T], message: Message) -> T:
-    """Result of `work` on a message: computed at once if it is small, in one of `THREADS` threads if it is large.
+async def compute(work: Callable[[Message], T], message: Message, *, small_bytes: int = SMALL_BYTES) -> T:
+    """Result of `work` on a message: at once up to `small_bytes`, of a larger one in one of `THREADS` threads.
 
     If cancelled, as at the end of a router's time limit, the thread is abandoned: it keeps its place until it has
     finished, and its result is dropped.
     """
-    if message.size <= SMALL_BYTES:
+    if message.size <= small_bytes:
         return work(message)
     return await trio.to_thread.run_sync(work, message, abandon_on_cancel=True, limiter=_threads())
