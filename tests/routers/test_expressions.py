@@ -5,7 +5,7 @@ import pytest
 from hookbot.errors import BodyTooLarge, ConfigError
 from hookbot.protocol.bodies import UNTRUSTED
 from hookbot.protocol.message import Message, Verified
-from hookbot.routers.expressions import Expression, Template, document
+from hookbot.routers.expressions import FIELDS, Expression, Template, document
 
 PUSH = Message(
     "github.com/repo/acme/app",
@@ -51,33 +51,33 @@ def test_more_of_a_body_is_read_if_its_sender_is_known(message: Message, read: b
     else:
         with pytest.raises(BodyTooLarge):
             document(message)
-    assert document(message, body=False)["body"] is None
+    assert document(message, {"topic"}) == {"topic": message.topic}
 
 
 @pytest.mark.parametrize(
-    ("text", "reads"),
+    ("text", "fields"),
     [
-        ("body.ref", True),
-        ("topic == 'x' && body", True),
-        ("length(@)", True),
-        ("*.ref", True),
-        ("keys(@)", True),
-        ("[?ref]", True),
-        ("{a: topic, b: [body]}", True),
-        ("topic", False),
-        ("headers.body", False),
-        ("sort_by(hops, &@)", False),
-        ("hops[?@ == 'body']", False),
-        ("`1`", False),
+        ("body.ref", {"body"}),
+        ("topic == 'x' && body", {"topic", "body"}),
+        ("length(@)", set(FIELDS)),
+        ("*.ref", set(FIELDS)),
+        ("keys(@)", set(FIELDS)),
+        ("[?ref]", set(FIELDS)),
+        ("{a: topic, b: [body]}", {"topic", "body"}),
+        ("topic", {"topic"}),
+        ("headers.body", {"headers"}),
+        ("sort_by(hops, &@)", {"hops"}),
+        ("hops[?@ == 'body']", {"hops"}),
+        ("`1`", set()),
     ],
 )
-def test_an_expression_knows_if_it_reads_the_body(text: str, reads: bool) -> None:
-    assert Expression(text).reads_body == reads
+def test_an_expression_knows_what_it_reads_of_a_message(text: str, fields: set[str]) -> None:
+    assert Expression(text).fields == fields
 
 
-def test_a_template_reads_the_body_if_one_of_its_expressions_does() -> None:
-    assert Template("a/{topic}/{body.ref}").reads_body
-    assert not Template("body/{topic}").reads_body
+def test_a_template_reads_what_its_expressions_do() -> None:
+    assert Template("a/{topic}/{body.ref}").fields == {"topic", "body"}
+    assert Template("body/topic").fields == set()
 
 
 CONDITIONS = [

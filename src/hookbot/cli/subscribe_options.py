@@ -54,7 +54,7 @@ class SubscribeOptions:
         if self.where is None:
             return True
         try:
-            return self.where.holds(document(message))
+            return self.where.holds(document(message, self.where.fields))
         except (ValueError, BodyTooLarge) as error:
             logger.warning("skipped %s %s: --where failed: %s", message.topic, message.id, error)
             return False

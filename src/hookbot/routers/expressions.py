@@ -6,7 +6,7 @@ is its content (see `read_content`), `headers` an object with names in lower cas
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from math import isfinite
 from typing import Any
@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 import jmespath
 from jmespath import functions
 from jmespath.exceptions import JMESPathError
+from jmespath.visitor import TreeInterpreter
 
 from ..errors import ConfigError
 from ..protocol.bodies import UNTRUSTED, VERIFIED, Ceiling
@@ -22,9 +23,6 @@ from ..protocol.content import ReadJson, read_content
 from ..protocol.json_text import read_json, write_json
 from ..protocol.message import Message, format_time
 from ..protocol.topics import is_unsafe
-
-FIELDS = ("id", "topic", "time", "headers", "query", "body", "verified", "hops")
-"""Fields of a message that an expression can begin with."""
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _ALL = "@"
@@ -59,7 +57,33 @@ class _Functions(functions.Functions):  # type: ignore[misc]
         return value if isinstance(value, str) else write_json(value)
 
 
-_OPTIONS = jmespath.Options(custom_functions=_Functions())
+# Expressions that are searched by themselves make one each time, which takes as long as to evaluate them.
+_INTERPRETER = TreeInterpreter(jmespath.Options(custom_functions=_Functions()))
+
+
+def _body(message: Message) -> Any:
+    # On a safe topic, the sender has shown a token.
+    is_known = message.verified or not is_unsafe(message.topic)
+    return content_of(message, VERIFIED if is_known else UNTRUSTED)
+
+
+def _verified(message: Message) -> Any:
+    verified = message.verified
+    return verified and {"provider": verified.provider, "key": verified.key, "source": verified.source}
+
+
+_READERS: Mapping[str, Callable[[Message], Any]] = {
+    "id": lambda message: message.id,
+    "topic": lambda message: message.topic,
+    "time": lambda message: format_time(message.time_us),
+    "headers": lambda message: {name.lower(): value for name, value in reversed(message.headers)},
+    "query": lambda message: dict(parse_qsl(message.query, keep_blank_values=True)),
+    "body": _body,
+    "verified": _verified,
+    "hops": lambda message: list(message.hops),
+}
+FIELDS = tuple(_READERS)
+"""Fields of a message that an expression can begin with."""
 
 
 class Expression:
@@ -71,7 +95,8 @@ class Expression:
         except JMESPathError as error:
             raise ConfigError(f"not a JMESPath expression: {text!r} ({' '.join(str(error).split())})") from None
         names = set(_roots(self._compiled.parsed))
-        self.reads_body = not names.isdisjoint(("body", _ALL))
+        self.fields = frozenset(FIELDS if _ALL in names else names)
+        """Fields of a message that it reads."""
         for name in names - {_ALL}:
             if name not in FIELDS:
                 raise ConfigError(
@@ -85,7 +110,7 @@ class Expression:
         Raises `ValueError` for an unknown function, wrong arguments, a slice with step 0, or a number out of range.
         """
         try:
-            return self._compiled.search(document, _OPTIONS)
+            return _INTERPRETER.visit(self._compiled.parsed, document)
         except (TypeError, ArithmeticError) as error:
             raise ValueError(str(error)) from None
 
@@ -107,7 +132,7 @@ class Template:
             raise ConfigError(f"unbalanced braces in {text!r}")
         self._literals = parts[::2]
         self._places = [(inner, Expression(inner)) for inner in parts[1::2]]
-        self.reads_body = any(expression.reads_body for _, expression in self._places)
+        self.fields = frozenset[str]().union(*(expression.fields for _, expression in self._places))
 
     @property
     def example(self) -> str:
@@ -125,25 +150,13 @@ class Template:
         return "".join(filled)
 
 
-def document(message: Message, *, body: bool = True) -> dict[str, Any]:
-    """The object that expressions over a message are evaluated against.
+def document(message: Message, fields: Collection[str] = FIELDS) -> dict[str, Any]:
+    """The object that expressions over a message are evaluated against, with the fields that they read.
 
-    `body`: False if none of them reads the body, which then is None. Raises `BodyTooLarge` if the body is beyond the
-    ceiling, `VERIFIED` if its sender is known, otherwise `UNTRUSTED`.
+    Raises `BodyTooLarge` if they read the body and that is beyond the ceiling: `VERIFIED` if its sender is known,
+    otherwise `UNTRUSTED`.
     """
-    verified = message.verified
-    # On a safe topic, the sender has shown a token.
-    ceiling = VERIFIED if verified or not is_unsafe(message.topic) else UNTRUSTED
-    return {
-        "id": message.id,
-        "topic": message.topic,
-        "time": format_time(message.time_us),
-        "headers": {name.lower(): value for name, value in reversed(message.headers)},
-        "query": dict(parse_qsl(message.query, keep_blank_values=True)),
-        "body": content_of(message, ceiling) if body else None,
-        "verified": verified and {"provider": verified.provider, "key": verified.key, "source": verified.source},
-        "hops": list(message.hops),
-    }
+    return {name: read(message) for name, read in _READERS.items() if name in fields}
 
 
 def content_of(message: Message, ceiling: Ceiling = VERIFIED, read: ReadJson = read_json) -> Any:

@@ -38,7 +38,7 @@ class FilterRouter:
         except InvalidTopic as error:
             raise ConfigError(f"the topic {topic!r} is none to publish to: {error}") from None
         self._body = Expression(body) if body else None
-        self._reads_body = any(one.reads_body for one in (self._where, self._topic, self._body) if one)
+        self._fields = frozenset[str]().union(*(one.fields for one in (self._where, self._topic, self._body) if one))
 
     async def route(self, message: Message, publish: Publish) -> None:
         """Publish one message to its new topic if it meets the condition.
@@ -50,7 +50,7 @@ class FilterRouter:
 
     def _evaluate(self, message: Message) -> "_Result | None":
         """What to publish, None if the message does not meet the condition."""
-        seen = document(message, body=self._reads_body)
+        seen = document(message, self._fields)
         if self._where and not self._where.holds(seen):
             return None
         topic = self._topic.fill(seen)
