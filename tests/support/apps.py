@@ -20,6 +20,8 @@ from hookbot.protocol.request import Request
 from hookbot.web.asgi import Server
 from hookbot.web.asgi.quart import HookbotApp
 from hookbot.web.limits import ConnectionLimits
+from hookbot.web.tls import Tls, make_context
+from hookbot.web.tls_stream import TlsListener
 from hookbot.web.unauthenticated import UnauthenticatedConnections
 from support import GUARD_S
 from support.clients import Client, WebSocket, connect
@@ -119,7 +121,7 @@ async def open_app(
         port = plain.socket.getsockname()[1]
         listener: trio.abc.Listener[Any] = plain
         if certificate:
-            listener = trio.SSLListener(plain, _tls(certificate, clients), https_compatible=True)
+            listener = TlsListener(plain, Tls(_tls(certificate, clients)))
         served = ServedApp(Server(app, ConnectionLimits(**limits), unauthenticated), port, certificate)
         async with trio.open_nursery() as nursery:
             await nursery.start(served.server.serve_listeners, [listener])
@@ -132,10 +134,8 @@ async def open_app(
 
 
 def _tls(certificate: str, clients: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=clients)
-    context.load_cert_chain(certificate)
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    context.verify_mode = ssl.CERT_OPTIONAL if clients else ssl.CERT_NONE
+    context = make_context(Path(certificate), Path(certificate), Path(clients) if clients else None)
+    assert context
     return context
 
 

@@ -1,8 +1,12 @@
-"""Client certificates: whole hubs over TLS, HTTP/1.1 and HTTP/2, with certificates made here."""
+"""TLS: client certificates, with whole hubs over HTTP/1.1 and HTTP/2; the files that make a context; sockets."""
 
 import ssl
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from socket import SHUT_WR, SO_SNDBUF, SOL_SOCKET, socketpair
 from typing import Any
 
 import httpx
@@ -12,16 +16,14 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from cryptography.x509 import load_pem_x509_certificate
-from trio.testing import open_stream_to_socket_listener
 
 from hookbot.errors import ConfigError
 from hookbot.signatures import SignedRequest, load_provider
-from hookbot.web.tls import Tls, make_context
+from hookbot.web.tls import RECORD_BYTES, Tls, TlsSocket, make_context
 from support import SECRET
 from support.hubs import WholeHub, configured, open_whole_hub
+from support.tls import CLIENTS, HUB, client_context, hub_context
 
-HUB = trustme.CA()
-CLIENTS = trustme.CA()
 UNKNOWN = trustme.CA()
 ROBOT = CLIENTS.issue_cert("robot.example", common_name="robot")
 OTHER = CLIENTS.issue_cert("other.example", common_name="other")
@@ -174,18 +176,119 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: P
         make_context(files["tls_certificate"], locked, None)
 
 
-async def test_a_listener_accepts_before_the_handshake_and_a_new_context_is_for_new_connections(
-    files: dict[str, Any],
-) -> None:
-    context = make_context(*files.values())
-    assert context
-    tls = Tls(context)
-    [plain] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    listener = tls.listen(plain)
-    async with listener, await open_stream_to_socket_listener(plain):
-        stream = await listener.accept()
+# --- sockets
 
-        assert isinstance(stream, trio.SSLStream)
-        await trio.aclose_forcefully(stream)
-    with pytest.raises(trio.ClosedResourceError):
-        await listener.accept()
+
+@pytest.fixture
+def pair() -> Iterator[tuple[TlsSocket, ssl.SSLSocket]]:
+    """Our socket and the client's, both non-blocking, after the handshake."""
+    sock, other = socketpair()
+    for end in (sock, other):
+        end.setblocking(False)
+        end.setsockopt(SOL_SOCKET, SO_SNDBUF, 4096)
+    ours = Tls(hub_context()).wrap(sock)
+    with ours, client_context().wrap_socket(other, server_hostname="hub", do_handshake_on_connect=False) as client:
+        unfinished: list[ssl.SSLSocket] = [client, ours]
+        while unfinished:
+            for end in tuple(unfinished):
+                with suppress(ssl.SSLWantReadError):
+                    end.do_handshake()
+                    unfinished.remove(end)
+        yield ours, client
+
+
+def received(client: ssl.SSLSocket, size: int = RECORD_BYTES) -> bytes:
+    """What one record brings; nothing if there is none, or not the whole of it."""
+    try:
+        return client.recv(size)
+    except ssl.SSLWantReadError:
+        return b""
+
+
+def test_a_part_of_a_record_is_pending_until_it_is_received(pair: tuple[TlsSocket, ssl.SSLSocket]) -> None:
+    ours, client = pair
+    client.send(b"hello")
+
+    assert (ours.recv(2), ours.pending()) == (b"he", 3)
+    assert (ours.recv(), ours.pending()) == (b"llo", 0)
+
+
+def test_a_socket_with_nothing_to_receive_would_block(pair: tuple[TlsSocket, ssl.SSLSocket]) -> None:
+    with pytest.raises(BlockingIOError):
+        pair[0].recv()
+
+
+@pytest.mark.parametrize("size", [0, 1, RECORD_BYTES - 5, RECORD_BYTES - 4, RECORD_BYTES, 10 * RECORD_BYTES + 1])
+@pytest.mark.parametrize("header", [b"", b"head", bytes(RECORD_BYTES + 1)])
+def test_what_is_sent_arrives_in_order_however_little_the_socket_takes(
+    pair: tuple[TlsSocket, ssl.SSLSocket], header: bytes, size: int
+) -> None:
+    ours, client = pair
+    data = bytes(n * 7 % 251 for n in range(size))
+    whole = memoryview(header + data)
+    arrived = bytearray()
+
+    try:
+        sent = ours.sendmsg((header, memoryview(data)))
+    except BlockingIOError:
+        sent = 0
+    while sent < len(whole):
+        arrived += received(client)
+        with suppress(BlockingIOError):
+            sent += ours.send(whole[sent:])
+    while more := received(client):
+        arrived += more
+
+    assert arrived == whole
+
+
+def test_sending_nothing_sends_nothing(pair: tuple[TlsSocket, ssl.SSLSocket]) -> None:
+    ours, client = pair
+
+    assert ours.send(b"") == 0
+    assert received(client) == b""
+
+
+def fill(ours: TlsSocket) -> int:
+    """Send until the socket takes no more; the number of bytes that were sent."""
+    sent = 0
+    with suppress(BlockingIOError):
+        while True:
+            sent += ours.send(bytes(RECORD_BYTES))
+    return sent
+
+
+def test_a_socket_that_takes_nothing_would_block(pair: tuple[TlsSocket, ssl.SSLSocket]) -> None:
+    fill(pair[0])
+    with pytest.raises(BlockingIOError):
+        pair[0].send(bytes(RECORD_BYTES))
+
+
+def test_a_half_close_while_a_record_waits_puts_nothing_into_it(pair: tuple[TlsSocket, ssl.SSLSocket]) -> None:
+    ours, client = pair
+    sent = fill(ours)
+    ours.shutdown(SHUT_WR)
+
+    arrived = bytearray()
+    while more := client.recv(RECORD_BYTES):
+        arrived += more
+    assert arrived == bytes(sent)
+
+
+def test_a_session_is_resumed_also_by_another_connection() -> None:
+    tls, context = Tls(hub_context()), client_context()
+    session = None
+    reused = []
+    for _ in range(2):
+        sock, other = socketpair()
+        with tls.wrap(sock) as ours, ThreadPoolExecutor() as pool:
+            handshake = pool.submit(ours.do_handshake)
+            with context.wrap_socket(other, server_hostname="hub", session=session) as client:
+                handshake.result()
+                ours.send(b"x")
+                # The ticket comes before it.
+                client.recv(1)
+                session = client.session
+                reused.append(client.session_reused)
+
+    assert reused == [False, True]

@@ -12,6 +12,7 @@ from ..threads import hub_threads
 from ..web.limits import ConnectionLimits
 from ..web.services import Services
 from ..web.tls import Tls
+from ..web.tls_stream import TlsListener
 
 if TYPE_CHECKING:
     from ..web.asgi import Server
@@ -45,7 +46,7 @@ class AppServer:
         await self.make()
         sock.setblocking(False)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-        await self._server.serve_listeners([tls.listen(listener) if tls else listener], task_status=task_status)
+        await self._server.serve_listeners([TlsListener(listener, tls) if tls else listener], task_status=task_status)
 
     def shut_down(self) -> None:
         """Shut the server down, or let it be made so that it is; see `Server.shut_down`."""

@@ -16,6 +16,8 @@ from hypercorn.utils import parse_socket_addr
 from ...access.senders import Standing
 from ..limits import HALF_CLOSE_S
 from ..progress import UploadProgress
+from ..tls import TlsSocket
+from ..tls_stream import TlsStream
 from ..turns import Turns
 from ..unauthenticated import UnauthenticatedConnections
 from .config import RECEIVE_BYTES, ServingConfig
@@ -24,7 +26,7 @@ from .http1 import HTTP1
 from .http2 import HTTP2
 from .inbox import Inbox
 from .scope import request_of
-from .transport import Transport, peer_of
+from .transport import Transport, close_at_once, peer_of
 
 # Memory of a connection with TLS, and what each request under way adds; both were measured.
 CONNECTION_BYTES = 40 << 10
@@ -67,7 +69,6 @@ class AsgiConnection:
         self._unauthenticated = unauthenticated
         self._draining = draining
         self._stream = stream
-        self._transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         self._protocol: HTTP1 | HTTP2 | None = None
         self._nursery: trio.Nursery
         self._reading = trio.CancelScope()
@@ -97,14 +98,14 @@ class AsgiConnection:
     def end(self, reason: str) -> None:
         """Close the socket now; the reason is for the log."""
         logger.debug("a connection ended: %s", reason)
-        self._transport.socket.close()
+        close_at_once(self._stream)
         self._nursery.cancel_scope.cancel()
 
     async def run(self) -> None:
         """Serve the connection until it is over. A bug in the protocols is logged and ends this connection only."""
         try:
             async with trio.open_nursery() as self._nursery:
-                self._unauthenticated.add(self, peer_of(self._transport), CONNECTION_BYTES)
+                self._unauthenticated.add(self, peer_of(self._stream), CONNECTION_BYTES)
                 self._nursery.start_soon(self._watch)
                 protocol = await self._open()
                 if protocol:
@@ -186,7 +187,7 @@ class AsgiConnection:
                 self._nursery.cancel_scope.cancel()
             await trio.sleep_forever()
         finally:
-            self._transport.socket.close()
+            close_at_once(self._stream)
 
     def _grace_s(self) -> float:
         if self not in self._unauthenticated:
@@ -195,12 +196,14 @@ class AsgiConnection:
 
     async def _open(self) -> HTTP1 | HTTP2 | None:
         """Do the TLS handshake and choose the protocol; None if the client is gone, too slow, or does not speak TLS."""
-        stream, socket, certificate, alpn = self._stream, self._transport.socket, None, None
+        stream, socket, certificate, alpn = self._stream, self._stream.socket, None, None
         try:
-            if isinstance(stream, trio.SSLStream):
+            # One that was handed over has done it.
+            if isinstance(stream, TlsStream):
                 with trio.fail_after(self._config.limits.slow_s):
                     await stream.do_handshake()
-                certificate, alpn = stream.getpeercert(binary_form=True), stream.selected_alpn_protocol()
+            if isinstance(socket, TlsSocket):
+                certificate, alpn = socket.getpeercert(binary_form=True), socket.selected_alpn_protocol()
             # The kernel drops a connection whose client is unreachable, which no write would notice, after 24 days at
             # most: it takes an int. A Unix socket and other platforms lack the option.
             with suppress(OSError, AttributeError):
@@ -212,7 +215,7 @@ class AsgiConnection:
             return None
         protocol_class = HTTP2 if alpn == "h2" else HTTP1
         state = ConnectionState({"certificate": certificate})
-        ssl = isinstance(stream, trio.SSLStream)
+        ssl = isinstance(socket, TlsSocket)
         self._protocol = protocol_class(
             self._app, self._config, self._context, self, state, ssl, client, server, self._send
         )
@@ -279,11 +282,8 @@ class AsgiConnection:
         with trio.move_on_after(linger_s), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with self._send_lock:
                 self._write_closed = True
-                if isinstance(self._stream, trio.SSLStream):
-                    with trio.move_on_after(linger_s / 2), suppress(trio.BrokenResourceError):
-                        await self._stream.unwrap()
-                await self._transport.send_eof()
-            while data := await self._transport.receive_some(RECEIVE_BYTES):
+                await self._stream.send_eof()
+            while data := await self._stream.receive_some(RECEIVE_BYTES):
                 drained_bytes -= len(data)
                 if drained_bytes < 0:
                     await trio.sleep_forever()

@@ -23,7 +23,7 @@ from ..unauthenticated import (
 )
 from .config import ServingConfig
 from .connection import AsgiConnection
-from .transport import PrefixedStream, Transport, peer_of
+from .transport import PrefixedStream, Transport, peer_of, stream_over
 
 logger = logging.getLogger(__package__)
 
@@ -64,7 +64,7 @@ class Server:
 
     async def serve_socket(self, sock: socket.socket, prefix: bytes) -> None:
         """Serve a connection whose first bytes, `prefix`, were already read from its socket."""
-        await self.serve_connection(PrefixedStream(prefix, trio.SocketStream(trio.socket.from_stdlib_socket(sock))))
+        await self.serve_connection(PrefixedStream(prefix, stream_over(sock)))
 
     async def serve_listeners(
         self,
@@ -85,15 +85,14 @@ class Server:
             accepting.cancel_scope.cancel()
 
     async def _serve_accepted(self, stream: Transport) -> None:
-        plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-        if self._unauthenticated.admits(peer_of(plain)):
+        if self._unauthenticated.admits(peer_of(stream)):
             await self.serve_connection(stream)
             return
         # A response would take a whole handshake with TLS; without it, a new socket takes it at once.
-        if plain is stream:
+        if isinstance(stream, trio.SocketStream):
             with suppress(OSError), trio.move_on_after(ACCEPT_PAUSE_S):
-                await plain.socket.send(refusal())
-        await trio.aclose_forcefully(plain)
+                await stream.socket.send(refusal())
+        await trio.aclose_forcefully(stream)
 
 
 class _PatientListener(trio.abc.Listener[Any]):

@@ -1,14 +1,17 @@
 """Transports of the app's connections: sockets, with and without TLS."""
 
-from typing import Any
+import socket
 
 import trio
+
+from ..tls import TlsSocket
+from ..tls_stream import TlsStream
 
 
 class PrefixedStream(trio.abc.HalfCloseableStream):
     """A socket stream whose first bytes, `prefix`, were already read: `receive_some` returns them first."""
 
-    def __init__(self, prefix: bytes, stream: trio.SocketStream) -> None:
+    def __init__(self, prefix: bytes, stream: trio.SocketStream | TlsStream) -> None:
         self._prefix = prefix
         self._stream = stream
         self.socket = stream.socket
@@ -34,11 +37,24 @@ class PrefixedStream(trio.abc.HalfCloseableStream):
         await self._stream.aclose()
 
 
-Transport = trio.SocketStream | PrefixedStream | trio.SSLStream[Any]
-"""A connection that can be served: TCP, TCP handed over by the fast path, or TLS."""
+Transport = trio.SocketStream | TlsStream | PrefixedStream
+"""A connection that can be served: TCP, TLS before or after its handshake, or either handed over by the fast path."""
 
 
-def peer_of(transport: trio.SocketStream | PrefixedStream) -> str:
+def stream_over(sock: socket.socket) -> trio.SocketStream | TlsStream:
+    """The stream of a connection's socket."""
+    if isinstance(sock, TlsSocket):
+        return TlsStream(sock)
+    return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+
+
+def close_at_once(transport: Transport) -> None:
+    """Close the socket, also while tasks are waiting for it; they are told."""
+    trio.lowlevel.notify_closing(transport.socket)
+    transport.socket.close()
+
+
+def peer_of(transport: Transport) -> str:
     """Address of the client; empty for a Unix socket, or if the client is gone already."""
     try:
         address = transport.socket.getpeername()

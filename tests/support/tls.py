@@ -1,0 +1,34 @@
+"""TLS for tests: a hub called ``hub`` with its certificate, and clients that trust it."""
+
+import ssl
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import trustme
+
+from hookbot.web.tls import make_context
+
+HUB = trustme.CA()
+CLIENTS = trustme.CA()
+"""The authority of client certificates."""
+
+
+def hub_context(*, clients: bool = False) -> ssl.SSLContext:
+    """A hub's context, with a certificate of its own; clients may present one if there is an authority for them."""
+    with TemporaryDirectory() as directory:
+        certificate, authorities = Path(directory, "hub.pem"), Path(directory, "clients.pem")
+        HUB.issue_cert("hub").private_key_and_cert_chain_pem.write_to_path(certificate)
+        CLIENTS.cert_pem.write_to_path(authorities)
+        context = make_context(certificate, certificate, authorities if clients else None)
+    assert context
+    return context
+
+
+def client_context(*, alpn: str = "http/1.1", certificate: trustme.LeafCert | None = None) -> ssl.SSLContext:
+    """A client's context, with a certificate if one is given."""
+    context = ssl.create_default_context()
+    HUB.configure_trust(context)
+    context.set_alpn_protocols([alpn])
+    if certificate:
+        certificate.configure_cert(context)
+    return context
