@@ -24,7 +24,7 @@ ORDER = (
     {"log", "signatures"},
     {"protocol"},
     {"standard_files"},
-    {"errors", "version", "backoff", "terminal", "threads"},
+    {"errors", "version", "backoff", "terminal", "threads", "callbacks"},
 )
 """A package imports what stands in a later row, and its own modules; nothing in its own row or an earlier one."""
 

@@ -1,6 +1,6 @@
 """Publishing to the log, and subscriptions that follow it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -14,7 +14,6 @@ from hookbot.broker.channels import Entry
 from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import KeyReused, Unavailable
 from hookbot.log.contract import NewPosition, Page
-from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Duplicate, Gap, Message, Once, format_id
@@ -22,6 +21,7 @@ from hookbot.protocol.since import AfterId, FromOldest, SinceTime
 from hookbot.protocol.topics import TopicFilter
 from support import GUARD_S
 from support.clock import Clock, pass_time, trusted
+from support.stubborn_log import StubbornLog
 
 A = TopicFilter.parse("a")
 ALL = TopicFilter(("", "/unsafe/"))
@@ -29,22 +29,8 @@ KEEP_ALL = Retention(max_age_s=None, max_bytes=None, max_unsafe_bytes=None)
 NO_CURSORS: Mapping[str, NewPosition] = {}
 
 
-class StubbornLog(MemoryLog):
-    """A log that can be slow and can fail."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.error: Exception | None = None
-        self.may_append = trio.Event()
-        self.may_append.set()
-
-    async def append(
-        self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = NO_CURSORS
-    ) -> Sequence[Outcome]:
-        await self.may_append.wait()
-        if self.error:
-            raise self.error
-        return await super().append(drafts, cursors=cursors)
+class UnreadableLog(StubbornLog):
+    """A log that can also fail to read."""
 
     async def read(self, wanted: TopicFilter, **how: Any) -> Page:
         if self.error:
@@ -58,8 +44,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def log(clock: Clock) -> StubbornLog:
-    return StubbornLog(clock_us=clock)
+def log(clock: Clock) -> UnreadableLog:
+    return UnreadableLog(clock_us=clock)
 
 
 @pytest.fixture
@@ -68,7 +54,7 @@ def limits() -> BrokerLimits:
 
 
 @pytest.fixture
-async def broker(log: StubbornLog, clock: Clock, limits: BrokerLimits) -> AsyncIterator[Broker]:
+async def broker(log: UnreadableLog, clock: Clock, limits: BrokerLimits) -> AsyncIterator[Broker]:
     async with open_broker(log, KEEP_ALL, clock_us=clock, limits=limits) as broker:
         yield broker
 
@@ -114,7 +100,7 @@ def id_of(log: MemoryLog, position: int) -> str:
     return format_id(log.epoch, position)
 
 
-async def test_a_publish_returns_when_the_message_is_stored(broker: Broker, log: StubbornLog) -> None:
+async def test_a_publish_returns_when_the_message_is_stored(broker: Broker, log: UnreadableLog) -> None:
     message = await broker.publish(Draft("a", b"body"))
     page = await log.read(A, after=0, limit=10, max_bytes=100)
     assert page.messages == [message]
@@ -145,28 +131,28 @@ async def test_a_repeat_is_a_duplicate_and_another_body_under_its_key_is_refused
     assert (broker.counts.published, broker.counts.duplicates) == (1, 1)
 
 
-async def test_a_commit_holds_messages_and_cursors(broker: Broker, log: StubbornLog) -> None:
+async def test_a_commit_holds_messages_and_cursors(broker: Broker, log: UnreadableLog) -> None:
     await broker.commit([Draft("a"), Draft("b")], cursors={"mine": 1})
     assert log.head == 2
     assert [(cursor.name, cursor.position) for cursor in await log.cursors()] == [("mine", 1)]
 
 
 @pytest.mark.parametrize("limits", [BrokerLimits(queue_bytes=1000)])
-async def test_too_much_at_once_is_unavailable(broker: Broker, log: StubbornLog) -> None:
-    log.may_append = trio.Event()
+async def test_too_much_at_once_is_unavailable(broker: Broker, log: UnreadableLog) -> None:
+    log.may_store = trio.Event()
     results: list[Any] = []
     broker.submit([Draft("a")], results.append)
     await wait_all_tasks_blocked()
     broker.submit([Draft("a", b"x" * 900)], results.append)
     with pytest.raises(Unavailable):
         await broker.publish(Draft("a", b"x" * 900))
-    log.may_append.set()
+    log.may_store.set()
     await wait_all_tasks_blocked()
     assert len(results) == 2
 
 
 async def test_when_the_log_fails_publishers_are_told_and_the_hub_lives_on(
-    broker: Broker, log: StubbornLog, nursery: trio.Nursery
+    broker: Broker, log: UnreadableLog, nursery: trio.Nursery
 ) -> None:
     told = []
 
@@ -187,11 +173,11 @@ async def test_when_the_log_fails_publishers_are_told_and_the_hub_lives_on(
 
 
 async def test_a_publisher_in_line_cannot_be_cancelled_and_learns_the_outcome(
-    broker: Broker, log: StubbornLog, nursery: trio.Nursery
+    broker: Broker, log: UnreadableLog, nursery: trio.Nursery
 ) -> None:
-    log.may_append = trio.Event()
+    log.may_store = trio.Event()
     with trio.CancelScope() as scope:
-        nursery.start_soon(wait_and_do, scope.cancel, log.may_append.set)
+        nursery.start_soon(wait_and_do, scope.cancel, log.may_store.set)
         message = await publish_one(broker, Draft("a"))
     assert message.position == log.head == 1
 
@@ -202,15 +188,15 @@ async def wait_and_do(*things: Any) -> None:
         thing()
 
 
-async def test_when_the_broker_closes_what_is_in_line_is_stored_and_more_is_refused(log: StubbornLog) -> None:
-    log.may_append = trio.Event()
+async def test_when_the_broker_closes_what_is_in_line_is_stored_and_more_is_refused(log: UnreadableLog) -> None:
+    log.may_store = trio.Event()
     results: list[Any] = []
     async with open_broker(log) as broker:
         broker.submit([Draft("a")], results.append)
         broker.writer.close()
         with pytest.raises(Unavailable, match="shutting down"):
             await broker.publish(Draft("a"))
-        log.may_append.set()
+        log.may_store.set()
     assert [message.position for message in results[0]] == [1]
 
 
@@ -297,7 +283,7 @@ async def test_a_stalled_subscription_delays_nobody(broker: Broker) -> None:
 
 @with_a_small_window
 async def test_what_retention_took_meanwhile_is_told_as_a_gap_before_what_follows(
-    broker: Broker, log: StubbornLog
+    broker: Broker, log: UnreadableLog
 ) -> None:
     await publish(broker, 3)
     with broker.subscribe(A, Start(0)) as subscription:
@@ -309,7 +295,7 @@ async def test_what_retention_took_meanwhile_is_told_as_a_gap_before_what_follow
 
 
 @with_a_small_window
-async def test_a_hole_in_the_middle_of_catching_up_is_told(broker: Broker, log: StubbornLog) -> None:
+async def test_a_hole_in_the_middle_of_catching_up_is_told(broker: Broker, log: UnreadableLog) -> None:
     await publish(broker, 100)
     with broker.subscribe(A, Start(0)) as subscription:
         assert await take(subscription, 7) == list(range(1, 8))
@@ -336,7 +322,7 @@ async def test_a_hole_that_opens_while_a_page_is_read_is_told_and_nothing_of_it_
 
 
 @with_a_small_window
-async def test_even_when_nothing_is_left_the_gap_is_told_at_once(broker: Broker, log: StubbornLog) -> None:
+async def test_even_when_nothing_is_left_the_gap_is_told_at_once(broker: Broker, log: UnreadableLog) -> None:
     await publish(broker, 100)
     with broker.subscribe(A, Start(2)) as subscription:
         await log.trim(Retention(max_count=0), now_us=0)
@@ -346,7 +332,7 @@ async def test_even_when_nothing_is_left_the_gap_is_told_at_once(broker: Broker,
 
 
 @with_a_small_window
-async def test_a_log_that_cannot_be_read_is_told_and_tried_again(broker: Broker, log: StubbornLog) -> None:
+async def test_a_log_that_cannot_be_read_is_told_and_tried_again(broker: Broker, log: UnreadableLog) -> None:
     await publish(broker, 100)
     with broker.subscribe(A, Start(0)) as subscription:
         log.error = Unavailable("no disk")
@@ -356,7 +342,7 @@ async def test_a_log_that_cannot_be_read_is_told_and_tried_again(broker: Broker,
         assert await take(subscription, 7) == list(range(1, 8))
 
 
-async def test_a_quiet_subscription_skips_to_the_head(broker: Broker, log: StubbornLog) -> None:
+async def test_a_quiet_subscription_skips_to_the_head(broker: Broker, log: UnreadableLog) -> None:
     with broker.subscribe(A) as subscription:
         await publish(broker, 5, topic="b")
         assert subscription.skip_unwanted() == 5
@@ -385,13 +371,13 @@ async def test_a_start_is_now_unless_something_else_is_asked_for(broker: Broker)
     assert await broker.start_at(None, A) == Start(5)
 
 
-async def test_a_start_after_an_id_is_just_there(broker: Broker, log: StubbornLog) -> None:
+async def test_a_start_after_an_id_is_just_there(broker: Broker, log: UnreadableLog) -> None:
     await publish(broker, 5)
     assert await broker.start_at(AfterId(log.epoch, 3), A) == Start(3)
     assert await broker.start_at(AfterId(log.epoch, 5), A) == Start(5)
 
 
-async def test_a_start_after_an_id_that_retention_took_is_told_of_the_gap(broker: Broker, log: StubbornLog) -> None:
+async def test_a_start_after_an_id_that_retention_took_is_told_of_the_gap(broker: Broker, log: UnreadableLog) -> None:
     await publish(broker, 10)
     await log.trim(Retention(max_count=4), now_us=0)
     gap = Gap("retention", id_of(log, 3), id_of(log, 7))
@@ -400,18 +386,18 @@ async def test_a_start_after_an_id_that_retention_took_is_told_of_the_gap(broker
     assert await broker.start_at(FromOldest(), A) == Start(6)
 
 
-async def test_an_id_of_another_log_starts_with_the_oldest_and_is_told(broker: Broker, log: StubbornLog) -> None:
+async def test_an_id_of_another_log_starts_with_the_oldest_and_is_told(broker: Broker, log: UnreadableLog) -> None:
     await publish(broker, 10)
     await log.trim(Retention(max_count=4), now_us=0)
     assert await broker.start_at(AfterId("zzzzzzzz", 3), A) == Start(6, Gap("other-log", None, id_of(log, 7)))
 
 
-async def test_an_id_from_the_future_is_not_believed(broker: Broker, log: StubbornLog) -> None:
+async def test_an_id_from_the_future_is_not_believed(broker: Broker, log: UnreadableLog) -> None:
     await publish(broker, 10)
     assert await broker.start_at(AfterId(log.epoch, 11), A) == Start(10, Gap("other-log", None, id_of(log, 11)))
 
 
-async def test_a_start_at_a_time_is_what_was_stored_since(broker: Broker, log: StubbornLog, clock: Clock) -> None:
+async def test_a_start_at_a_time_is_what_was_stored_since(broker: Broker, log: UnreadableLog, clock: Clock) -> None:
     start_us = clock.now_us
     for _ in range(10):
         clock.now_us += 1_000_000
@@ -483,7 +469,7 @@ async def test_a_start_long_after_the_newest_message_deletes_nothing_for_ten_min
     assert log.lost_up_to(A) == 1
 
 
-async def test_who_may_not_see_the_past_starts_after_it(broker: Broker, log: StubbornLog, clock: Clock) -> None:
+async def test_who_may_not_see_the_past_starts_after_it(broker: Broker, log: UnreadableLog, clock: Clock) -> None:
     for _ in range(10):
         clock.now_us += 1_000_000
         await publish(broker)
@@ -493,7 +479,7 @@ async def test_who_may_not_see_the_past_starts_after_it(broker: Broker, log: Stu
     assert await broker.start_at(AfterId(log.epoch, 8), A, not_before_us=earliest_us) == Start(8)
 
 
-async def test_unsafe_history_that_was_lost_is_no_gap_for_the_safe(broker: Broker, log: StubbornLog) -> None:
+async def test_unsafe_history_that_was_lost_is_no_gap_for_the_safe(broker: Broker, log: UnreadableLog) -> None:
     await publish(broker, 10, topic="/unsafe/a")
     await publish(broker, 1)
     await log.trim(Retention(max_unsafe_bytes=0, max_bytes=None), now_us=0)
@@ -552,7 +538,7 @@ async def check_takes(subscription: Subscription, log: MemoryLog, places: list[i
     return reached
 
 
-async def test_the_gap_of_its_start_is_the_first_that_a_subscription_takes(broker: Broker, log: StubbornLog) -> None:
+async def test_the_gap_of_its_start_is_the_first_that_a_subscription_takes(broker: Broker, log: UnreadableLog) -> None:
     await publish(broker)
     gap = Gap("other-log", None, id_of(log, 1))
 

@@ -12,39 +12,31 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from hookbot.broker.limits import BrokerLimits
 from hookbot.broker.writer import TRIM_INTERVAL_S, Writer
 from hookbot.errors import Damaged, Unavailable
-from hookbot.log.contract import NewPosition
+from hookbot.log.contract import NewPosition, Stored
 from hookbot.log.deduplication import Outcome
-from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Message, Once
 from support.clock import pass_time
+from support.stubborn_log import StubbornLog
 
 KIB = 1024
 NO_CURSORS: Mapping[str, NewPosition] = {}
 
 
-class ObservedLog(MemoryLog):
-    """A log that records its calls, and completes them when the test allows."""
+class ObservedLog(StubbornLog):
+    """A log that records its calls."""
 
     def __init__(self) -> None:
         super().__init__()
         self.commits: list[tuple[list[str], dict[str, NewPosition]]] = []
         self.trims: list[tuple[float, Retention, int]] = []
         self.done: list[str] = []
-        self.error: Exception | None = None
         self.more_to_trim = 0
-        self.may_append = trio.Event()
-        self.may_append.set()
 
-    async def append(
-        self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = NO_CURSORS
-    ) -> Sequence[Outcome]:
+    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = NO_CURSORS) -> None:
         self.commits.append(([draft.topic for draft in drafts], dict(cursors)))
-        self.done.append("append")
-        await self.may_append.wait()
-        if self.error:
-            raise self.error
-        return await super().append(drafts, cursors=cursors)
+        self.done.append("store")
+        super().store(drafts, done, cursors=cursors)
 
     async def trim(self, retention: Retention, *, now_us: int) -> bool:
         self.trims.append((trio.current_time(), retention, now_us))
@@ -72,6 +64,7 @@ class Line:
             self.told[topics] = result
 
         self.writer.submit([Draft(topic, b"x" * size) for topic in topics], done, cursors=cursors)
+        self.writer.flush_soon()
 
     def _announce(self, outcomes: Sequence[Outcome]) -> None:
         self.announced.append([outcome.topic for outcome in outcomes if isinstance(outcome, Message)])
@@ -111,14 +104,14 @@ async def test_everyone_in_line_shares_one_commit(line: Line, nursery: trio.Nurs
 
 
 async def test_who_comes_while_a_commit_is_under_way_shares_the_next(running: Line) -> None:
-    running.log.may_append = trio.Event()
+    running.log.may_store = trio.Event()
     running.submit("first")
     await wait_all_tasks_blocked()
     running.submit("second")
     running.submit("third", "fourth")
     assert running.told == {}
 
-    running.log.may_append.set()
+    running.log.may_store.set()
     await wait_all_tasks_blocked()
 
     assert [topics for topics, _ in running.log.commits] == [["first"], ["second", "third", "fourth"]]
@@ -143,6 +136,35 @@ async def test_what_was_stored_is_answered_before_it_is_announced(line: Line, nu
     writer.close()
 
 
+async def test_a_log_that_needs_no_waiting_has_stored_everything_when_the_writer_was_flushed(line: Line) -> None:
+    for topic in "ab":
+        line.submit(topic)
+    assert line.told == {}
+
+    line.writer.flush()
+
+    assert line.announced == [["a", "b"]]
+    assert {*line.told} == {("a",), ("b",)}
+
+
+async def test_whoever_submits_again_with_each_answer_comes_in_the_next_batch_and_others_have_their_turn(
+    running: Line,
+) -> None:
+    def submit(number: int) -> None:
+        def submit_next(_: Sequence[Outcome] | Unavailable) -> None:
+            if number:
+                submit(number - 1)
+
+        running.writer.submit([Draft(str(number))], submit_next, cursors={})
+
+    submit(5000)
+    running.writer.flush()
+    assert running.announced == [["5000"]]
+
+    await wait_all_tasks_blocked()
+    assert running.announced == [[str(number)] for number in range(5000, -1, -1)]
+
+
 async def test_cursors_go_into_the_same_commit(running: Line) -> None:
     running.submit("a", mine=1)
     running.submit(yours=2)
@@ -156,6 +178,7 @@ async def test_cursors_go_into_the_same_commit(running: Line) -> None:
 async def test_everyone_is_told_what_became_of_their_own(running: Line) -> None:
     def keyed(topic: str, results: list[Any]) -> None:
         running.writer.submit([Draft(topic, once=(Once("idempotency", "s", "k"),))], results.append, cursors={})
+        running.writer.flush_soon()
 
     first: list[Any] = []
     second: list[Any] = []
@@ -163,6 +186,7 @@ async def test_everyone_is_told_what_became_of_their_own(running: Line) -> None:
     keyed("a", first)
     keyed("b", second)
     running.writer.submit([Draft("c")], third.append, cursors={})
+    running.writer.flush_soon()
     await wait_all_tasks_blocked()
 
     assert (first[0][0].topic, second[0][0].id, third[0][0].topic) == ("a", first[0][0].id, "c")
@@ -315,7 +339,7 @@ async def test_when_an_answer_fails_everyone_else_is_told_nevertheless(line: Lin
 
 
 async def test_who_stands_in_line_when_the_writer_is_cancelled_is_told(line: Line) -> None:
-    line.log.may_append = trio.Event()
+    line.log.may_store = trio.Event()
     with trio.CancelScope() as scope:
         line.submit("a")
         async with trio.open_nursery() as nursery:
@@ -323,7 +347,11 @@ async def test_who_stands_in_line_when_the_writer_is_cancelled_is_told(line: Lin
             await wait_all_tasks_blocked()
             line.submit("b")
             scope.cancel()
-    assert [type(line.told[(topic,)]) for topic in "ab"] == [Unavailable, Unavailable]
+            with trio.CancelScope(shield=True):
+                await wait_all_tasks_blocked()
+            line.log.may_store.set()
+    assert topics(line.told[("a",)]) == ["a"]
+    assert isinstance(line.told[("b",)], Unavailable)
 
 
 async def test_what_stands_in_line_when_the_writer_is_closed_is_stored(running: Line) -> None:
@@ -357,7 +385,7 @@ async def test_while_there_is_more_to_delete_it_goes_on_between_the_commits(line
     for number in range(1000):
         line.submit(str(number))
         await trio.lowlevel.checkpoint()
-        if line.log.done.count("append") > 10:
+        if line.log.done.count("store") > 10:
             break
     line.writer.close()
 
@@ -382,13 +410,11 @@ async def test_when_deleting_fails_publishing_goes_on_and_it_is_said_once(
 class DamagedLog(ObservedLog):
     """A log in which everything on the topic `bad` touches a damaged page."""
 
-    async def append(
-        self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = NO_CURSORS
-    ) -> Sequence[Outcome]:
+    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = NO_CURSORS) -> None:
         if any(draft.topic == "bad" for draft in drafts):
-            await trio.lowlevel.checkpoint()
-            raise Damaged("a page is damaged")
-        return await super().append(drafts, cursors=cursors)
+            done(Damaged("a page is damaged"))
+        else:
+            super().store(drafts, done, cursors=cursors)
 
 
 @pytest.mark.parametrize("bad", [{0}, {3}, {6}, {2, 3}, set(range(7)), set()])

@@ -18,7 +18,7 @@ from hookbot.errors import Unavailable
 from hookbot.log.contract import Log
 from hookbot.log.retention import Retention
 from hookbot.log.sqlite import SqliteLog, open_sqlite_log
-from hookbot.log.sqlite_file import FILE
+from hookbot.log.sqlite_file import FILE, READERS
 from hookbot.protocol.message import Draft, Duplicate, Message, Once
 from hookbot.protocol.topics import TopicFilter
 from support import GUARD_S
@@ -129,10 +129,11 @@ async def test_what_was_stored_before_a_restart_is_found_however_long_ago(direct
 
 
 async def test_a_commit_that_has_begun_is_finished_whoever_cancels_it(directory: Path) -> None:
+    loop = trio.lowlevel.current_trio_token()
     with trio.CancelScope() as scope:
 
         def cancel_meanwhile() -> int:
-            trio.from_thread.run_sync(scope.cancel)
+            trio.from_thread.run_sync(scope.cancel, trio_token=loop)
             return START_US
 
         async with open_sqlite_log(directory, clock_us=cancel_meanwhile) as log:
@@ -293,7 +294,7 @@ async def test_disk_space_is_given_back(directory: Path) -> None:
 async def test_nothing_new_is_answered_without_the_disk(directory: Path) -> None:
     async with open_sqlite_log(directory) as log:
         await log.append([Draft("quiet"), *[Draft("busy/a")] * 5])
-        for _ in log._connections._readers:  # nobody else can read meanwhile
+        for _ in range(READERS):  # nobody else can read meanwhile
             await log._connections._may_read.acquire_on_behalf_of(object())
 
         with trio.fail_after(GUARD_S):

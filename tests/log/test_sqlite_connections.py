@@ -6,17 +6,21 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import trio
 
 from hookbot.errors import Damaged, Unavailable
 from hookbot.log.disk_reserve import FILE as RESERVE
 from hookbot.log.sqlite_connections import Connections
 from hookbot.log.sqlite_file import FILE, open_log_file
+from hookbot.log.writer_thread import WriterThread
 
 
 @pytest.fixture
 async def connections(tmp_path: Path) -> AsyncIterator[Connections]:
     with closing(open_log_file(tmp_path)) as file:
-        yield Connections(file)
+        thread = WriterThread(trio.lowlevel.current_trio_token())
+        yield Connections(file, thread)
+        thread.stop()
 
 
 def head(connection: sqlite3.Connection) -> int:

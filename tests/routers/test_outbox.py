@@ -11,8 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.broker.broker import Broker
 from hookbot.errors import InvalidTopic, Refused, Unavailable
-from hookbot.log.contract import NewPosition
-from hookbot.log.deduplication import Outcome
+from hookbot.log.contract import NewPosition, Stored
 from hookbot.log.memory import MemoryLog
 from hookbot.protocol.http1 import MAX_HEAD_BYTES
 from hookbot.protocol.message import Draft, Headers, Message
@@ -31,13 +30,12 @@ class ObservedLog(MemoryLog):
         self.commits: list[tuple[int, dict[str, NewPosition]]] = []
         self.failures: list[Unavailable] = []
 
-    async def append(
-        self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = NO_CURSORS
-    ) -> Sequence[Outcome]:
+    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = NO_CURSORS) -> None:
         if cursors and self.failures:
-            raise self.failures.pop()
+            done(self.failures.pop())
+            return
         self.commits.append((len(drafts), dict(cursors)))
-        return await super().append(drafts, cursors=cursors)
+        super().store(drafts, done, cursors=cursors)
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from hookbot.broker.cursors import CursorConsumer
 from hookbot.broker.group import Member
 from hookbot.broker.limits import BrokerLimits
 from hookbot.errors import Unavailable
-from hookbot.log.contract import Log, NewPosition, Page
-from hookbot.log.deduplication import Outcome
+from hookbot.log.contract import Log, NewPosition, Page, Stored
 from hookbot.log.memory import MemoryLog
 from hookbot.log.retention import Retention
 from hookbot.protocol.message import Draft, Gap, Message, format_id
@@ -36,14 +35,12 @@ class WorkingLog(MemoryLog):
         self.cursor_commits = 0
         self.broken = False
 
-    async def append(
-        self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = NO_CURSORS
-    ) -> Sequence[Outcome]:
+    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = NO_CURSORS) -> None:
         if self.broken:
-            await trio.lowlevel.checkpoint()
-            raise Unavailable("the disk is full")
+            done(Unavailable("the disk is full"))
+            return
         self.cursor_commits += bool(cursors)
-        return await super().append(drafts, cursors=cursors)
+        super().store(drafts, done, cursors=cursors)
 
     async def read(self, *args: Any, **options: Any) -> Page:
         if self.broken:

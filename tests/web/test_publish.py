@@ -1,14 +1,8 @@
 """Storing a publish, and answering it."""
 
-from collections.abc import Sequence
-from typing import Any
-
 from hookbot.access.admitted import AdmittedPublish
 from hookbot.access.sources import Source, Sources
 from hookbot.errors import HookbotError, KeyReused, Unavailable
-from hookbot.log.deduplication import Outcome
-from hookbot.log.memory import MemoryLog
-from hookbot.protocol.message import Draft
 from hookbot.protocol.request import Request
 from hookbot.protocol.response import Response
 from hookbot.signatures import SignedRequest, load_provider
@@ -16,6 +10,7 @@ from hookbot.web import publish as publish_module
 from hookbot.web.publish import publish_soon
 from support.clients import basic
 from support.fast_path import FastPathHub, open_fast_path, settled
+from support.stubborn_log import StubbornLog
 
 SECRET = "the secret of the tests"
 
@@ -63,12 +58,10 @@ async def test_a_publish_without_a_task_calls_back_with_its_response_or_with_wha
 
 
 async def test_a_publish_without_a_task_that_cannot_be_stored_calls_back_with_unavailable() -> None:
-    class FullLog(MemoryLog):
-        async def append(self, drafts: Sequence[Draft], **cursors: Any) -> Sequence[Outcome]:
-            raise Unavailable("the disk is full")
-
+    log = StubbornLog()
+    log.error = Unavailable("the disk is full")
     outcomes: list[Response | HookbotError] = []
-    async with open_fast_path(log=FullLog()) as hub:
+    async with open_fast_path(log=log) as hub:
         publish_soon(hub.services, admitted(hub), b"hello", outcomes.append)
         await settled(lambda: outcomes)
 

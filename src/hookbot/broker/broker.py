@@ -8,7 +8,8 @@ from http import HTTPStatus
 
 import trio
 
-from ..errors import Refused, Unavailable
+from ..callbacks import result_of
+from ..errors import Refused
 from ..log.contract import Log, NewPosition
 from ..log.deduplication import Outcome
 from ..log.retention import Retention
@@ -111,6 +112,8 @@ class Broker:
         self.clock = TrustedClock.of(clock_us)
         self.counts = Counts()
         self.line = Line()
+        self.gathers = False
+        """True while drafts come in together, before whoever has set it calls `flush` of the writer."""
         self.frames = FrameCache(limits.frame_bytes)
         self.channels = Channels(log.head, limits, self.frames)
         self.writer = Writer(log, retention, self._announce, self.clock, limits)
@@ -139,24 +142,21 @@ class Broker:
         Raises `Unavailable` if the queue is full, the log fails or the hub is shutting down; then nothing is stored.
         Not cancellable, so that the caller always learns the outcome.
         """
-        results: list[Sequence[Outcome] | Unavailable] = []
-        finished = trio.Event()
 
-        def done(result: Sequence[Outcome] | Unavailable) -> None:
-            results.append(result)
-            finished.set()
+        def start(done: Done) -> None:
+            self.writer.submit(drafts, done, cursors=cursors or {})
+            self.writer.flush()
 
-        self.submit(drafts, done, cursors=cursors)
-        with trio.CancelScope(shield=True):
-            await finished.wait()
-        [result] = results
-        if isinstance(result, Unavailable):
-            raise result
-        return result
+        return await result_of(start)
 
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, NewPosition] | None = None) -> None:
-        """Queue drafts and cursors like `commit`, without waiting; see `Writer.submit`."""
+        """Queue drafts and cursors like `commit`, without waiting; see `Writer.submit`.
+
+        They are stored soon, or when the writer is flushed, if it `gathers`.
+        """
         self.writer.submit(drafts, done, cursors=cursors or {})
+        if not self.gathers:
+            self.writer.flush_soon()
 
     async def start_at(self, since: Since | None, wanted: TopicFilter, *, not_before_us: int = 0) -> Start:
         """Start of a subscription in this log, for the `since` that the client requests; None is the head.

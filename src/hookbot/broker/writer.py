@@ -1,12 +1,13 @@
-"""The writer: the only task that appends to the log and deletes from it.
+"""The writer: the only one who appends to the log and deletes from it.
 
-Drafts are queued, and those that wait share a commit. Retention runs in the same task, in small steps between commits.
+Drafts are queued, and those that wait share a commit. Retention runs in a task, in small steps between commits.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import trio
@@ -65,8 +66,9 @@ class _Queue:
 class Writer:
     """Queues of drafts, appended to the log in batches; then publishers are answered and the messages announced.
 
-    Drafts for which nobody vouches have a queue of their own, and small batches: they neither fill the queue of the
-    others nor make them wait for more than one such batch.
+    A log that needs no waiting has stored a batch when `flush` returns. While another one stores it, the next batch
+    gathers. Drafts for which nobody vouches have a queue of their own, and small batches: they neither fill the queue
+    of the others nor make them wait for more than one such batch.
     """
 
     def __init__(
@@ -86,17 +88,24 @@ class Writer:
         self._next: _Queue = self._queue
         """Queue of which the next batch is, unless it is empty."""
         self._batch: deque[_Waiting] = deque()
-        """Batch that is being written."""
+        """Submissions of the batch that is being stored, until they have their outcome."""
+        self._parts: list[int] = []
+        """Numbers of submissions in each commit of the batch, the first one last: one, if it touches no damage."""
+        self._trims = False
+        """True while retention is applied, or waits for the end of the batch: no other begins."""
+        self._stored = trio.lowlevel.ParkingLot()
         self._news = trio.Event()
         self._closing = False
+        self._ended = False
+        self._crash: Exception | None = None
         self._storing = _Work("storing messages")
         self._storing_damaged = _Work("storing what touches a damaged part of the log")
         self._trimming = _Work("deleting messages by retention")
 
     def submit(self, drafts: Sequence[Draft], done: Done, *, cursors: Mapping[str, NewPosition]) -> None:
-        """Queue drafts and cursors (None: delete), to be stored together in one commit.
+        """Queue drafts and cursors (None: delete), to be stored together in one commit. Call `flush` after it.
 
-        `done` is called once, in the writer's task, with the outcomes of the drafts or with `Unavailable`. It must not
+        `done` is called once, in the event loop, with the outcomes of the drafts or with `Unavailable`. It must not
         raise, which would end the writer. Raises `Unavailable` at once if the queue is full or the hub is shutting
         down.
         """
@@ -106,6 +115,18 @@ class Writer:
         # A router commits its position with them: it has one batch at a time, and must not wait behind a flood.
         unverified = not cursors and all(draft.unverified for draft in drafts)
         (self._unverified if unverified else self._queue).add(_Waiting(drafts, cursors, size, done))
+
+    def flush(self) -> None:
+        """Give the log the next batch, unless it has one, or retention is due.
+
+        The writer's task flushes what is left: so no flood, and no `done` that submits again, holds up other tasks.
+        """
+        if not (self._parts or self._trims or self._ended) and self._is_waiting:
+            self._fill_batch()
+            self._attempt(self._store_part)
+
+    def flush_soon(self) -> None:
+        """Have the writer's task `flush`."""
         self._news.set()
 
     def close(self) -> None:
@@ -114,56 +135,74 @@ class Writer:
         self._news.set()
 
     async def run(self) -> None:
-        """Write batches and apply retention until the writer is closed and its queue is empty.
+        """Flush what `flush` has left, and apply retention, until the writer is closed and its queue is empty.
 
-        If it is cancelled or crashes, all drafts without an outcome get `Unavailable`. After a crash, those of the
-        batch under way may be stored all the same.
+        If it is cancelled or crashes, all drafts without an outcome get `Unavailable`, those of the batch under way
+        when that has ended. After a crash, some of them may be stored all the same.
         """
         next_trim = trio.current_time()
         try:
-            while self._is_waiting or not self._closing:
-                if self._is_waiting:
-                    await self._write_batch()
+            while not self._crash and (self._is_waiting or self._parts or not self._closing):
+                self._news = trio.Event()
                 if trio.current_time() >= next_trim:
                     more = await self._trim()
                     next_trim = trio.current_time() + (0 if more else TRIM_INTERVAL_S)
-                if not self._is_waiting and not self._closing:
-                    self._news = trio.Event()
-                    with trio.move_on_at(next_trim):
-                        await self._news.wait()
+                self.flush()
+                with trio.move_on_at(next_trim):
+                    await self._news.wait()
         finally:
             # Also after a crash of the log, so that no publisher waits forever.
-            self._closing = True
-            _fail(self._batch, Unavailable("the hub failed while storing the message; try again"))
+            self._closing = self._ended = True
             for queue in (self._queue, self._unverified):
                 _fail(queue.waiting, Unavailable("the hub is shutting down; try again"))
+            with trio.CancelScope(shield=True):
+                await self._wait_until_stored()
+            _fail(self._batch, Unavailable("the hub failed while storing the message; try again"))
+            if self._crash:
+                raise self._crash
 
     @property
     def _is_waiting(self) -> bool:
         return bool(self._queue.waiting or self._unverified.waiting)
 
-    async def _write_batch(self) -> None:
-        self._fill_batch()
-        await self._store(len(self._batch))
+    def _fill_batch(self) -> None:
+        """Take a batch of one queue, and then of the other: in a commit of both, each would wait for both."""
+        other = self._unverified if self._next is self._queue else self._queue
+        taken, self._next = (self._next, other) if self._next.waiting else (other, self._next)
+        self._batch.extend(taken.take())
+        self._parts = [len(self._batch)]
 
-    async def _store(self, count: int) -> None:
-        """Append the first submissions of the batch in one commit, or, if some touch damage, all but those."""
-        try:
-            outcomes = await self._append(islice(self._batch, count))
-        except Damaged as error:
-            self._storing_damaged.fails(error)
-            if count == 1:
-                self._batch.popleft().done(error)
-                return
-            await self._store(count // 2)
-            await self._store(count - count // 2)
-            return
-        except Unavailable as error:
-            self._storing.fails(error)
+    def _store_part(self) -> None:
+        part = tuple(islice(self._batch, self._parts[-1]))
+        drafts = [draft for waiting in part for draft in waiting.drafts]
+        cursors = {name: position for waiting in part for name, position in waiting.cursors.items()}
+        self._log.store(drafts, lambda result: self._attempt(partial(self._end_part, result)), cursors=cursors)
+
+    def _end_part(self, result: Sequence[Outcome] | Exception) -> None:
+        """Answer the submissions of a part that was stored, or was not; one that touches damage is divided first."""
+        count = self._parts[-1]
+        if isinstance(result, Damaged) and count > 1:
+            self._storing_damaged.fails(result)
+            self._parts[-1:] = [count - count // 2, count // 2]
+        elif isinstance(result, Unavailable):
+            (self._storing_damaged if isinstance(result, Damaged) else self._storing).fails(result)
             for _ in range(count):
-                self._batch.popleft().done(error)
-            return
-        self._storing.works()
+                self._batch.popleft().done(result)
+            self._parts.pop()
+        elif isinstance(result, Exception):
+            raise result
+        else:
+            self._storing.works()
+            self._answer(count, result)
+            self._parts.pop()
+        if self._parts:
+            self._store_part()
+        else:
+            self._stored.unpark_all()
+            if self._is_waiting or self._closing:
+                self._news.set()
+
+    def _answer(self, count: int, outcomes: Sequence[Outcome]) -> None:
         # Publishers are answered first: waking many subscriptions takes time.
         answers = iter(outcomes)
         for _ in range(count):
@@ -171,24 +210,30 @@ class Writer:
             waiting.done([next(answers) for _ in waiting.drafts])
         self._announce(outcomes)
 
-    def _fill_batch(self) -> None:
-        """Take a batch of one queue, and then of the other: in a commit of both, each would wait for both."""
-        other = self._unverified if self._next is self._queue else self._queue
-        taken, self._next = (self._next, other) if self._next.waiting else (other, self._next)
-        self._batch.extend(taken.take())
+    def _attempt(self, step: Callable[[], None]) -> None:
+        """Do a step of storing a batch. An error that nobody expected ends the writer's task, not the caller."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001
+            self._crash, self._ended = error, True
+            self._parts.clear()
+            self._stored.unpark_all()
+            self._news.set()
 
-    async def _append(self, submissions: Iterable[_Waiting]) -> Sequence[Outcome]:
-        batch = tuple(submissions)
-        drafts = [draft for waiting in batch for draft in waiting.drafts]
-        cursors = {name: position for waiting in batch for name, position in waiting.cursors.items()}
-        return await self._log.append(drafts, cursors=cursors)
+    async def _wait_until_stored(self) -> None:
+        while self._parts:
+            await self._stored.park()
 
     async def _trim(self) -> bool:
+        self._trims = True
         try:
+            await self._wait_until_stored()
             more = await self._log.trim(self._retention, now_us=self._now_us())
         except Unavailable as error:
             self._trimming.fails(error)
             return False
+        finally:
+            self._trims = False
         self._trimming.works()
         return more
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from ..callbacks import Callback
 from ..protocol.message import Draft, Message
 from ..protocol.topics import TopicFilter
 from .deduplication import Outcome
@@ -51,11 +52,14 @@ NewPosition = int | Noted | None
 """Position to be saved for a cursor; None deletes it."""
 
 
+Stored = Callback[Sequence[Outcome]]
+
+
 class Log(Protocol):
     """Append-only record of messages, the interface of all engines.
 
-    Positions count from 1, strictly increase, and are never reused, even after retention. Except for `append` and
-    `trim`, which the broker's writer alone calls, methods may be called concurrently.
+    Positions count from 1, strictly increase, and are never reused, even after retention. Except for `store`,
+    `append` and `trim`, which the broker's writer alone calls, methods may be called concurrently.
     """
 
     @property
@@ -70,13 +74,16 @@ class Log(Protocol):
     def head_us(self) -> int:
         """Time of the newest message ever appended, 0 before the first."""
 
-    async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = {}) -> Sequence[Outcome]:
-        """Append drafts and save cursors in one durable commit, and return the outcome of each draft in order.
+    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = {}) -> None:
+        """Append drafts and save cursors in one durable commit, and call `done` with the outcome of each, in order.
 
-        Only one call at a time; not cancellable once started. Raises `Unavailable` if the storage fails: then nothing
-        is stored, and a later call may succeed. It is `Damaged` if a part of the storage that this very batch needs is
-        damaged: another batch may succeed.
+        A log that needs no waiting calls it at once. Only one call at a time, until `done` is called. The error is
+        `Unavailable` if the storage fails: then nothing is stored, and a later call may succeed. It is `Damaged` if a
+        part of the storage that this very batch needs is damaged: another batch may succeed.
         """
+
+    async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = {}) -> Sequence[Outcome]:
+        """Append like `store`, and return the outcomes or raise the error. Not cancellable."""
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         """Page of the messages that `wanted` selects after position `after`; with `newest`, before it, newest first.

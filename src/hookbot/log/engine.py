@@ -1,13 +1,18 @@
 """The base of all engines: their state in memory, and the rules that depend only on it."""
 
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from string import ascii_lowercase
 
+from ..callbacks import result_of
+from ..protocol.message import Draft
 from ..protocol.topics import TopicFilter, is_unsafe, patterns_of
-from .deduplication import Batch, FirstUse
+from .contract import NewPosition, Stored
+from .deduplication import Batch, FirstUse, Outcome
 from .retention import PARTITIONS, Partition, dense_after
 
 # With about 130 bytes for each pattern, both generations take 8 MiB.
@@ -66,7 +71,7 @@ class TopicHeads:
         return self._young.get(key) or self._old.get(key) or self._forgotten
 
 
-class Engine:
+class Engine(ABC):
     """Base class of all engines, without storage: each adds the methods of `Log` that store, read and delete."""
 
     def __init__(self, epoch: str, partitions: Sequence[Partition], clock_us: Callable[[], int]) -> None:
@@ -87,6 +92,13 @@ class Engine:
     def dense(self) -> int:
         """Position after which retention has deleted no message of either partition: each has one up to the head."""
         return dense_after(self._partitions)
+
+    @abstractmethod
+    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = {}) -> None:
+        """See `Log.store`."""
+
+    async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = {}) -> Sequence[Outcome]:
+        return await result_of(partial(self.store, drafts, cursors=cursors))
 
     def lost_up_to(self, wanted: TopicFilter) -> int:
         return max((partition.lost for partition in self._selected(wanted)), default=0)

@@ -12,8 +12,8 @@ import trio
 
 from ..protocol.message import Draft, Message, wall_clock_us
 from ..protocol.topics import TopicFilter, is_unsafe
-from .contract import NewPosition, Noted, Page, SavedCursor
-from .deduplication import FirstUse, Outcome
+from .contract import NewPosition, Noted, Page, SavedCursor, Stored
+from .deduplication import FirstUse
 from .engine import Engine, ScanRange, new_epoch
 from .retention import PARTITIONS, STEP_ROWS, Partition, Retention, RetentionLimits, Row
 
@@ -54,8 +54,7 @@ class MemoryLog(Engine):
         self._keys: tuple[dict[bytes, FirstUse], dict[bytes, FirstUse]] = {}, {}
         self._cursors: dict[str, SavedCursor] = {}
 
-    async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = {}) -> Sequence[Outcome]:
-        await trio.lowlevel.checkpoint()
+    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = {}) -> None:
         batch = self._new_batch(ChainMap(*self._keys))
         outcomes = [batch.add(draft) for draft in drafts]
         batch.stored = [((*row[:2], _memory_of(message)), message) for row, message in batch.stored]
@@ -68,7 +67,7 @@ class MemoryLog(Engine):
         for name, position in cursors.items():
             self._save(name, position, batch.time_us)
         self._make_room()
-        return outcomes
+        done(outcomes)
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         await trio.lowlevel.checkpoint()

@@ -20,19 +20,22 @@ from ..threads import hub_threads
 from . import sqlite_damage as damage
 from . import sqlite_keys as keys
 from . import sqlite_queries as queries
-from .contract import NewPosition, Page, SavedCursor
+from .contract import NewPosition, Page, SavedCursor, Stored
 from .deduplication import Batch, Outcome
 from .engine import Engine, ScanRange, TopicHeads
 from .retention import PARTITIONS, Partition, Retention, RetentionLimits, dense_after
 from .sqlite_connections import Connections
 from .sqlite_errors import GARBLED, cannot_open, raise_unless_damage
 from .sqlite_file import LogFile, open_log_file, probe
+from .writer_thread import WriterThread
 
 # After a restart all subscribers reconnect at once. For this many of the newest messages, "nothing new" is known
 # without a scan for each of them.
 PRIMED = 10_000
 # Interval for deleting expired keys and free pages while no message is due: each check costs a commit.
 REST_US = 60_000_000
+
+_Appended = tuple[list[Partition], Batch, Sequence[Outcome]]
 
 logger = logging.getLogger(__package__)
 
@@ -50,9 +53,11 @@ async def open_sqlite_log(
     Raises the same errors as `open_log_file`.
     """
     file = await trio.to_thread.run_sync(open_log_file, directory, limiter=hub_threads())
+    thread = WriterThread(trio.lowlevel.current_trio_token())
     try:
         try:
-            make = partial(SqliteLog, file, clock_us=clock_us, scan_length=scan_length, primed=primed)
+            connections = Connections(file, thread)
+            make = partial(SqliteLog, file, connections, clock_us=clock_us, scan_length=scan_length, primed=primed)
             log = await trio.to_thread.run_sync(make, limiter=hub_threads())
         except GARBLED as error:
             raise cannot_open(directory, error) from error
@@ -60,16 +65,19 @@ async def open_sqlite_log(
     finally:
         # Shielded: a hub that is cancelled still has to checkpoint the write-ahead log and release the lock.
         with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(thread.stop, limiter=hub_threads())
             await trio.to_thread.run_sync(file.close, limiter=hub_threads())
 
 
 class SqliteLog(Engine):
     """Log on disk. `append` returns after the messages have reached the disk. Opened by `open_sqlite_log`."""
 
-    def __init__(self, file: LogFile, *, clock_us: Callable[[], int], scan_length: int, primed: int) -> None:
+    def __init__(
+        self, file: LogFile, connections: Connections, *, clock_us: Callable[[], int], scan_length: int, primed: int
+    ) -> None:
         reader = file.readers[0]
         super().__init__(queries.load_epoch(reader), queries.load_partitions(reader), clock_us)
-        self._connections = Connections(file)
+        self._connections = connections
         self._damage_told = False
         self._scan_length = scan_length
         self._prime(reader, max(0, self.head - primed))
@@ -77,13 +85,17 @@ class SqliteLog(Engine):
         # What can only be read may not be migrated yet.
         self._has_earlier_keys = file.only_read or _find_earlier_keys(reader)
 
-    async def append(self, drafts: Sequence[Draft], *, cursors: Mapping[str, NewPosition] = {}) -> Sequence[Outcome]:
-        # Replaced only after the commit, so that a failed append leaves memory and disk in agreement.
-        self._partitions, batch, outcomes = await self._connections.store(
-            lambda writer: self._append(writer, drafts, cursors)
-        )
-        self._heads.add(batch.positions)
-        return outcomes
+    def store(self, drafts: Sequence[Draft], done: Stored, *, cursors: Mapping[str, NewPosition] = {}) -> None:
+        def stored(result: _Appended | Exception) -> None:
+            if isinstance(result, Exception):
+                done(result)
+                return
+            # Replaced only after the commit, so that a failed one leaves memory and disk in agreement.
+            self._partitions, batch, outcomes = result
+            self._heads.add(batch.positions)
+            done(outcomes)
+
+        self._connections.store_soon(lambda writer: self._append(writer, drafts, cursors), stored)
 
     async def read(self, wanted: TopicFilter, *, after: int, limit: int, max_bytes: int, newest: bool = False) -> Page:
         scan = self._scan_range(wanted, after=after, newest=newest, length=self._scan_length)
@@ -145,7 +157,7 @@ class SqliteLog(Engine):
 
     def _append(
         self, writer: sqlite3.Connection, drafts: Sequence[Draft], cursors: Mapping[str, NewPosition]
-    ) -> tuple[list[Partition], Batch, Sequence[Outcome]]:
+    ) -> _Appended:
         with queries.transaction(writer):
             batch = self._new_batch(keys.first_uses(writer, drafts, earlier=self._has_earlier_keys))
             outcomes = [batch.add(draft) for draft in drafts]

@@ -1,61 +1,67 @@
-"""The connections to the file of the SQLite log, each used by one thread at a time."""
+"""The connections to the file of the SQLite log: one that writes, in a thread of its own, and a few that read."""
 
 import errno
 import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from functools import partial
+from queue import LifoQueue
 
 import trio
 
+from ..callbacks import Callback, T, result_of
 from ..errors import Damaged, Unavailable
-from ..threads import hub_threads
 from .sqlite_errors import GARBLED, is_full, raise_unless_damage, unavailable
-from .sqlite_file import LogFile, give_back
-
-T = TypeVar("T")
+from .sqlite_file import READERS, LogFile, give_back
+from .writer_thread import WriterThread
 
 
 class Connections:
-    """Runs work in threads, on the connection that writes or on one of those that read.
+    """Does work in threads, on the connection that writes or on one of those that read.
 
     The errors of work that fails are `Unavailable`; they are `Damaged` if the work has met damage.
     """
 
-    def __init__(self, file: LogFile) -> None:
+    def __init__(self, file: LogFile, thread: WriterThread) -> None:
         self._file = file
+        self._thread = thread
         self._gone = ""
         """Reason why nothing is written any more, if the file was found to be gone."""
-        self._readers = list(file.readers)
+        # The one that was used last has the pages in its cache that are read next.
+        self._readers: LifoQueue[sqlite3.Connection] = LifoQueue()
+        self._offer_readers()
         # A task waits for a connection here, without occupying one of Trio's threads.
-        self._may_write = trio.CapacityLimiter(1)
-        self._may_read = trio.CapacityLimiter(len(self._readers))
+        self._may_read = trio.CapacityLimiter(READERS)
+
+    def store_soon(self, work: Callable[[sqlite3.Connection], T], done: Callback[T]) -> None:
+        """Do work that needs more space, and call `done`. It fails while the disk has no room for the reserve."""
+
+        def store() -> T:
+            self._file.reserve.hold()
+            return work(self._file.writer)
+
+        self._write_soon(store, done)
 
     async def store(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Result of work that needs more space. It fails while the disk has no room for the reserve."""
-
-        def store(writer: sqlite3.Connection) -> T:
-            self._file.reserve.hold()
-            return work(writer)
-
-        return await self._write(store)
+        """Result of work as for `store_soon`."""
+        return await result_of(partial(self.store_soon, work))
 
     async def free(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Result of work that frees space. If it fails, as on a full disk, the reserve is given up for it."""
 
-        def free(writer: sqlite3.Connection) -> T:
+        def free() -> T:
             try:
-                return work(writer)
+                return work(self._file.writer)
             except sqlite3.OperationalError:
                 # A full disk has several errors, and a disk that fails otherwise fails again.
                 self._file.reserve.release()
                 # Moves what is in the write-ahead log into the file, so that the log is written from its start again.
                 with suppress(sqlite3.OperationalError):
-                    writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
-                return work(writer)
+                    self._file.writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                return work(self._file.writer)
 
-        return await self._write(free)
+        return await result_of(partial(self._write_soon, free))
 
     async def give_back(self) -> bool:
         """Return one step of the free pages to the disk, or to the reserve. True if there may be more."""
@@ -65,46 +71,51 @@ class Connections:
         """Result of work that only reads."""
 
         def borrow() -> T:
-            reader = self._readers.pop()
+            # While the file can only be read, there is only one.
+            reader = self._readers.get()
             try:
                 self._file.protect()
                 return work(reader)
             finally:
-                self._readers.append(reader)
+                self._readers.put(reader)
 
         try:
             return await trio.to_thread.run_sync(borrow, limiter=self._may_read)
         except (*GARBLED, OSError) as error:
             raise unavailable("read", error) from error
 
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _write_soon(self, work: Callable[[], T], done: Callback[T]) -> None:
         def write() -> T:
-            self._check_file(self._file.check)
             try:
-                return work(self._file.writer)
-            finally:
-                # After the commit: whatever is in a file that is gone by now must not be acknowledged.
-                self._check_file(self._file.accept)
-
-        try:
-            if self._file.only_read:
-                await self._open_for_writing()
-            return await trio.to_thread.run_sync(write, limiter=self._may_write)
-        except (*GARBLED, OSError) as error:
-            # A garbled page number beyond the file's largest is reported as a full disk.
-            if is_full(error) and self._file.reserve.has_room():
-                raise Damaged(f"the hub cannot write to its log: {error}, although the disk has room") from error
-            raise unavailable("write to", error) from error
-
-    async def _open_for_writing(self) -> None:
-        with trio.CancelScope(shield=True):
-            async with self._may_write, self._may_read:
                 if self._file.only_read:
-                    self._file = await trio.to_thread.run_sync(self._file.open_for_writing, limiter=hub_threads())
-                    self._readers = list(self._file.readers)
-                    self._may_read.total_tokens = len(self._readers)
+                    self._open_for_writing()
+                self._check_file(self._file.check)
+                try:
+                    return work()
+                finally:
+                    # After the commit: whatever is in a file that is gone by now must not be acknowledged.
+                    self._check_file(self._file.accept)
+            except (*GARBLED, OSError) as error:
+                # A garbled page number beyond the file's largest is reported as a full disk.
+                if is_full(error) and self._file.reserve.has_room():
+                    raise Damaged(f"the hub cannot write to its log: {error}, although the disk has room") from error
+                raise unavailable("write to", error) from error
+
+        self._thread.start(write, done)
+
+    def _open_for_writing(self) -> None:
+        # From now on, nobody reads: there is no other.
+        self._readers.get()
+        try:
+            self._file = self._file.open_for_writing()
+        finally:
+            self._offer_readers()
         if self._file.only_read:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _offer_readers(self) -> None:
+        for reader in self._file.readers:
+            self._readers.put(reader)
 
     def _check_file(self, check: Callable[[], None]) -> None:
         """Raise `Unavailable` from the moment on when the file was found to be gone, even if another appears."""

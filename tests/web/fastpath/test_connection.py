@@ -2,8 +2,6 @@
 
 import socket
 import struct
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import trio
@@ -14,14 +12,14 @@ from hookbot.access.rate_limits import Rate
 from hookbot.access.sources import Source, Sources
 from hookbot.access.verifier import VERIFYING_THREADS
 from hookbot.errors import Unavailable
-from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.protocol.envelope import LARGE_BODY
-from hookbot.protocol.message import Draft, wall_clock_us
+from hookbot.protocol.message import wall_clock_us
 from hookbot.signatures import SignedRequest, load_provider
 from support import SECRET
 from support.clients import handshake, post
 from support.fast_path import CHUNKED, PATH, open_fast_path, settled
+from support.stubborn_log import StubbornLog
 
 # --- publishing
 
@@ -282,40 +280,22 @@ async def test_a_subscription_that_finds_no_room_after_the_log_was_read_is_refus
 
 
 async def test_a_publish_that_cannot_be_stored_is_answered_by_503_and_the_connection_goes_on() -> None:
-    class FullLog(MemoryLog):
-        full = True
-
-        async def append(self, drafts: Sequence[Draft], **cursors: Any) -> Sequence[Outcome]:
-            if self.full:
-                raise Unavailable("the disk is full")
-            return await super().append(drafts, **cursors)
-
-    log = FullLog()
+    log = StubbornLog()
+    log.error = Unavailable("the disk is full")
     async with open_fast_path(log=log) as hub:
         client = await hub.connect()
         await client.send(post(PATH))
         assert (await client.answer()).status == 503
 
-        log.full = False
+        log.error = None
         await client.send(post(PATH))
         assert (await client.answer()).status == 200
 
 
-class WaitingLog(MemoryLog):
-    """A log that stores once it is released."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.released = trio.Event()
-
-    async def append(self, drafts: Sequence[Draft], **cursors: Any) -> Sequence[Outcome]:
-        await self.released.wait()
-        return await super().append(drafts, **cursors)
-
-
 @pytest.mark.parametrize("leaves", [False, True])
 async def test_a_body_counts_until_it_is_stored_also_if_its_sender_has_gone(leaves: bool) -> None:
-    log = WaitingLog()
+    log = StubbornLog()
+    log.may_store = trio.Event()
     async with open_fast_path(log=log) as hub:
         client = await hub.connect()
         await client.send(post(PATH))
@@ -325,7 +305,7 @@ async def test_a_body_counts_until_it_is_stored_also_if_its_sender_has_gone(leav
             await settled(lambda: not len(hub.fast_path))
         assert hub.bodies.held_bytes == 5
 
-        log.released.set()
+        log.may_store.set()
 
         await settled(lambda: hub.bodies.held_bytes == 0)
         assert hub.stored() == [("topic", b"hello")]

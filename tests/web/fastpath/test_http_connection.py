@@ -10,7 +10,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from hookbot.broker.writer import Done
 from hookbot.errors import Unavailable
-from hookbot.log.deduplication import Outcome
 from hookbot.log.memory import MemoryLog
 from hookbot.protocol.message import Draft, Message
 from hookbot.protocol.request import Request
@@ -18,6 +17,7 @@ from hookbot.web.fastpath.http_connection import MAX_BUFFERED
 from hookbot.web.fastpath.nonblocking import RECEIVE_BYTES
 from support.clients import chunks, handshake, post
 from support.fast_path import CHUNKED, PATH, SMALL, open_fast_path, settled
+from support.stubborn_log import StubbornLog
 
 
 @pytest.mark.parametrize("bytewise", [False, True])
@@ -68,19 +68,13 @@ async def test_a_request_for_the_app_is_handed_over_and_so_is_what_follows_it(se
 
 
 async def test_a_request_that_fails_in_the_log_is_answered_and_the_next_one_is_read() -> None:
-    class FullLog(MemoryLog):
-        full = True
-
-        async def append(self, drafts: Sequence[Draft], **cursors: Any) -> Sequence[Outcome]:
-            if self.full:
-                self.full = False
-                raise Unavailable("the disk is full")
-            return await super().append(drafts, **cursors)
-
-    async with open_fast_path(log=FullLog()) as hub:
+    log = StubbornLog()
+    log.error = Unavailable("the disk is full")
+    async with open_fast_path(log=log) as hub:
         client = await hub.connect()
         await client.send(post(PATH))
         refused = await client.answer()
+        log.error = None
         await client.send(post(PATH))
 
         assert (refused.status, refused.body) == (503, b"the disk is full\n")
@@ -253,14 +247,9 @@ async def test_empty_lines_before_a_request_are_skipped_however_many() -> None:
 
 
 async def test_while_the_log_has_a_request_only_so_much_is_read_behind_it() -> None:
-    stored = trio.Event()
-
-    class SlowLog(MemoryLog):
-        async def append(self, drafts: Sequence[Draft], **cursors: Any) -> Sequence[Outcome]:
-            await stored.wait()
-            return await super().append(drafts, **cursors)
-
-    async with open_fast_path(log=SlowLog()) as hub:
+    log = StubbornLog()
+    log.may_store = trio.Event()
+    async with open_fast_path(log=log) as hub:
         client = await hub.connect()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.send, post(PATH) * 3_000)
@@ -268,7 +257,7 @@ async def test_while_the_log_has_a_request_only_so_much_is_read_behind_it() -> N
             [waiting] = hub.connections
             await settled(lambda: not waiting._events)
             assert len(waiting._buffer) <= MAX_BUFFERED + RECEIVE_BYTES
-            stored.set()
+            log.may_store.set()
 
             for _ in range(3_000):
                 assert (await client.answer()).status == 200
