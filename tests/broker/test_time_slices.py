@@ -40,18 +40,18 @@ async def test_a_slice_begins_anew_after_a_pause(end_slices: Callable[[], None])
         await mine.yield_if_over()
 
 
-async def test_others_see_that_a_task_stands_in_line(nursery: trio.Nursery, end_slices: Callable[[], None]) -> None:
-    line, seen = Line(), []
+async def test_others_see_that_a_task_stands_in_line(end_slices: Callable[[], None]) -> None:
+    line = Line()
     mine = TimeSlice(line)
     end_slices()
 
-    async def look() -> None:
-        seen.append(line.length)
+    yielding = mine.yield_if_over()
+    # Up to its checkpoint, where others run.
+    yielding.send(None)
+    assert line.length == 1
 
-    nursery.start_soon(look)
-    await mine.yield_if_over()
-
-    assert (seen, line.length) == ([1], 0)
+    yielding.close()
+    assert line.length == 0
 
 
 async def test_a_cancelled_task_leaves_the_line() -> None:
